@@ -1,0 +1,359 @@
+"""What makes an agent live: its journal, its port, its links to the others, and its thread.
+
+In production the agent's turns run in a thread of its own and everything that touches a socket in the reactor's. In a
+rehearsal (``threaded=False``) the same turns run inline on a virtual reactor.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Raw
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+
+from pyros import __version__
+from pyros.agents._port import AgentPort
+from pyros.agents._turns import Batch, Outcome, Turns
+from pyros.clock import Clock
+from pyros.config import Config
+from pyros.errors import AgentError, JournalError
+from pyros.journal import Effects, Journal
+from pyros.sender.outbound import Outbound
+from pyros.wire import Entry, Refusal
+
+if TYPE_CHECKING:
+    from pyros.agents.base import Agent
+
+_TURN_MESSAGES = 4096
+_ANSWERS_FLUSH = 0.2
+_LONGEST_WAIT = 5.0
+_RETRY_STORING = 1.0
+_STOP_GRACE = 4.0
+_WAKE = Batch([], "")
+
+
+class _Answers:
+    """What other agents acknowledged, gathered from the links until a turn stores it. Used by two threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._effects = Effects()
+
+    def __bool__(self) -> bool:
+        return bool(self._effects)
+
+    def add(self, agent: str, seq: int, refusals: list[Refusal]) -> bool:
+        """True when there was nothing before."""
+        with self._lock:
+            first = not self._effects
+            self._effects.acknowledged[agent] = seq
+            self._effects.refused += [(refusal.reason, agent, refusal.seq) for refusal in refusals]
+        return first
+
+    def take(self) -> Effects:
+        with self._lock:
+            effects, self._effects = self._effects, Effects()
+        return effects
+
+    def put_back(self, effects: Effects) -> None:
+        """The turn could not be stored."""
+        with self._lock:
+            self._effects.acknowledged = {**effects.acknowledged, **self._effects.acknowledged}
+            self._effects.refused[:0] = effects.refused
+
+
+class Host:
+    """Runs one agent. `start` and `stop` are called in the reactor's thread (or before the reactor runs)."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        config: Config,
+        reactor: Any,
+        clock: Clock,
+        *,
+        threaded: bool = True,
+        daemon: bool = True,
+        durable: bool = True,
+        epoch: str = "",
+    ) -> None:
+        """``daemon=False`` keeps a program alive as long as the agent lives. ``durable=False`` and ``epoch`` are for
+        rehearsals. Raises UnknownAgent when the configuration has no section of the agent's name."""
+        self.agent = agent
+        self.config = config
+        self.reactor = reactor
+        self.clock = clock
+        self.section = config.agent(agent.name)
+        self.ready = threading.Event()
+        """Set when work() has returned, or has failed: then `failure` is what it raised."""
+        self.failure: BaseException | None = None
+        self.stopped: Deferred[None] = Deferred()
+        """Fires in the reactor's thread when the agent has ended and everything is closed."""
+        self._threaded = threaded
+        self._daemon = daemon
+        self._durable = durable
+        self._epoch = epoch
+        self._mailbox: SimpleQueue[Batch | None] = SimpleQueue()
+        self._answers = _Answers()
+        self._stop_wanted = threading.Event()
+        self._finished = False
+        self._calls: dict[str, Any] = {}
+        self._kept: list[Batch] = []
+
+    # The reactor's side ------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the journal and the port, then let the agent work. Raises JournalError, StateError or AgentError."""
+        self.journal = Journal(self.config.journal(self.agent.name), epoch=self._epoch, durable=self._durable)
+        try:
+            self.agent.settle(self)
+            self.turns = Turns(self.agent, self.journal, self.clock)
+            self.outbound = Outbound(self.reactor, self.config, self.agent.name, self.journal, self._answered)
+            self.port = AgentPort(
+                self.section, self.reactor, self.clock, self.agent.log, self._put, self._last_seq, self.status
+            )
+            self._listening = self._listen()
+        except BaseException:
+            self.journal.close()
+            raise
+        self.since = self.clock.time()
+        self.outbound.start()
+        self.agent.attach(self.reactor)
+        if self._threaded:
+            threading.Thread(target=self._live, name=f"pyros-{self.agent.name}", daemon=self._daemon).start()
+        else:
+            self._call("turn", 0, self._inline_start)
+
+    def _listen(self) -> IListeningPort:
+        try:
+            port: IListeningPort = self.reactor.listenTCP(
+                self.section.port, self.port, backlog=1024, interface=self.section.ip
+            )
+        except CannotListenError as error:
+            raise AgentError(
+                f"{self.config.path}: [{self.section.name}] port: cannot listen on {self.section.where}:"
+                f" {getattr(error.socketError, 'strerror', None) or error.socketError};"
+                " is this agent running already?"
+            ) from None
+        return port
+
+    def stop(self) -> Deferred[None]:
+        """Let the turn that runs end, run shutdown(), close everything; fires `stopped` when nothing is left."""
+        if not self._stop_wanted.is_set():
+            self._stop_wanted.set()
+            if self._threaded:
+                self._mailbox.put(None)
+                self._call("grace", _STOP_GRACE, self._give_up)
+            else:
+                self._shut_down()
+                self._finish()
+        return self.stopped
+
+    def _give_up(self) -> None:
+        self.agent.log.error("a handler of {name} does not return; it is left behind", name=self.agent.name)
+        self._finish(hung=True)
+
+    def _finish(self, hung: bool = False) -> None:
+        """The agent's thread has ended (or is left behind): close what is open."""
+        if self._finished:
+            return
+        self._finished = True
+        self._stop_wanted.set()
+        for call in self._calls.values():
+            if call.active():
+                call.cancel()
+        self.port.close_all()
+        closing: list[Deferred[Any]] = [
+            maybeDeferred(self._listening.stopListening),
+            maybeDeferred(self.agent.detach),
+            maybeDeferred(self.outbound.stop),
+        ]
+
+        def closed(_: object) -> None:
+            if not hung:
+                self.journal.close()
+            self.stopped.callback(None)
+
+        DeferredList(closing, consumeErrors=True).addCallback(closed)
+
+    def post(self, name: str, json: bytes) -> None:
+        """A message of the agent to itself, which begins a turn like any other (an instrument's answer); any thread."""
+        entry = Entry(0, f"self-{name}", name, self.clock.time(), Raw(json))
+        self._put(Batch([entry], self.agent.name))
+
+    def status(self) -> dict[str, Any]:
+        """How the agent is doing; read in the reactor's thread while the agent works, so figures may lag by a turn."""
+        return {
+            "agent": self.agent.name,
+            "version": __version__,
+            "since": self.since,
+            "taken": self.turns.taken,
+            "failed": self.turns.failed,
+            "refused": self.turns.refused,
+            "waiting": self.port.waiting,
+            "outbox": {agent: count for agent, count in list(self.journal.waiting.items()) if count},
+        }
+
+    def _call(self, what: str, seconds: float, function: Callable[[], None]) -> None:
+        """One delayed call of each kind at a time; a new one replaces the old."""
+        if what in self._calls and self._calls[what].active():
+            self._calls[what].cancel()
+        self._calls[what] = self.reactor.callLater(seconds, function)
+
+    def _put(self, batch: Batch) -> None:
+        self._mailbox.put(batch)
+        if not self._threaded:
+            self._call("turn", 0, self._inline_turn)
+
+    def _last_seq(self, peer: tuple[str, str]) -> int:
+        return self.journal.seen.get(peer, 0)
+
+    def _answered(self, agent: str, seq: int, refusals: list[Refusal]) -> None:
+        """From a link: to be stored with the next turn, or soon."""
+        if self._answers.add(agent, seq, refusals):
+            if self._threaded:
+                self._mailbox.put(_WAKE)
+            else:
+                self._call("answers", _ANSWERS_FLUSH, self._inline_turn)
+
+    def _carry_out(self, outcome: Outcome) -> None:
+        """After the commit: acknowledge, send, command."""
+        for batch, answer in outcome.answers:
+            if batch.origin is not None:
+                batch.origin.committed(batch, answer)
+        if self._finished:
+            return
+        if outcome.outgoing:
+            self.outbound.post(outcome.outgoing)
+        for function, args in outcome.calls:
+            function(*args)
+
+    # The agent's side --------------------------------------------------------------------------------------------
+
+    def _live(self) -> None:
+        """The agent's thread."""
+        try:
+            if self._work():
+                while not self._stop_wanted.is_set() and not self.agent.ending:
+                    self._take_turn(*self._gather())
+                    if self._kept:
+                        self._stop_wanted.wait(_RETRY_STORING)
+                self._shut_down()
+        finally:
+            self.ready.set()
+            self.reactor.callFromThread(self._finish)
+
+    def _inline_start(self) -> None:
+        if self._work():
+            self._inline_turn()
+        else:
+            self._finish()
+
+    def _inline_turn(self) -> None:
+        """One turn of a rehearsal."""
+        if self._finished or not self.ready.is_set():
+            return
+        batches = []
+        while not self._mailbox.empty():
+            batches.append(self._mailbox.get())
+        self._take_turn([batch for batch in batches if batch is not None], idle=True)
+        if self.agent.ending:
+            self._shut_down()
+            self._finish()
+        elif self._kept:
+            self._call("turn", _RETRY_STORING, self._inline_turn)
+        elif (due := self.turns.next_due()) is not None:
+            self._call("timer", max(0.0, due - self.clock.time()), self._inline_turn)
+
+    def _work(self) -> bool:
+        try:
+            self._tell(self.turns.run_hook(self.agent.work))
+        except BaseException as error:
+            self.failure = error
+            self.agent.log.failure("work() of {name} failed: the agent stops", name=self.agent.name)
+            return False
+        finally:
+            self.ready.set()
+        return True
+
+    def _shut_down(self) -> None:
+        try:
+            self._tell(self.turns.run_hook(self.agent.shutdown))
+        except BaseException:
+            self.agent.log.failure("shutdown() of {name} failed", name=self.agent.name)
+
+    def _gather(self) -> tuple[list[Batch], bool]:
+        """Wait for the mailbox or a timer: what is there now, up to the size of a turn; True when nothing came."""
+        batches: list[Batch] = []
+        count = 0
+        try:
+            batch = self._mailbox.get(timeout=self._patience())
+        except Empty:
+            return batches, True
+        while True:
+            if batch is not None and batch.entries:
+                batches.append(batch)
+                count += len(batch.entries)
+            if count >= _TURN_MESSAGES:
+                return batches, False
+            try:
+                batch = self._mailbox.get_nowait()
+            except Empty:
+                return batches, False
+
+    def _patience(self) -> float:
+        if self._kept:
+            return 0.0
+        due = self.turns.next_due()
+        wait = _LONGEST_WAIT if due is None else min(_LONGEST_WAIT, max(0.0, due - self.clock.time()))
+        return min(wait, _ANSWERS_FLUSH) if self._answers else wait
+
+    def _take_turn(self, batches: list[Batch], idle: bool) -> None:
+        """Run a turn if there is anything to do. What the journal could not store is kept for the next one."""
+        batches = self._kept + self.turns.due_timers() + batches
+        self._kept = []
+        if not batches and not (idle and self._answers):
+            if idle:
+                self._prune()
+            return
+        answers = self._answers.take()
+        try:
+            outcome = self.turns.run(batches, answers)
+        except JournalError as error:
+            self.agent.log.error("{error}", error=error)
+            self._answers.put_back(answers)
+            for batch in batches:
+                if batch.timer is None:
+                    self._keep(batch, str(error))
+        else:
+            self._tell(outcome)
+
+    def _keep(self, batch: Batch, reason: str) -> None:
+        if batch.origin is None or batch.peer is not None:
+            self._kept.append(batch)
+        else:
+            self._tell_origin(batch, reason)
+
+    def _prune(self) -> None:
+        try:
+            self.journal.prune(self.clock.time())
+        except JournalError as error:
+            self.agent.log.error("{error}", error=error)
+
+    def _tell(self, outcome: Outcome) -> None:
+        if self._threaded:
+            self.reactor.callFromThread(self._carry_out, outcome)
+        else:
+            self._carry_out(outcome)
+
+    def _tell_origin(self, batch: Batch, reason: str) -> None:
+        assert batch.origin is not None
+        if self._threaded:
+            self.reactor.callFromThread(batch.origin.not_stored, batch, reason)
+        else:
+            batch.origin.not_stored(batch, reason)

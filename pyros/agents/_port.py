@@ -1,0 +1,340 @@
+"""An agent's port: text clients and frames on one listening socket. Runs in the reactor's thread."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any
+
+import msgspec
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pyros import wire
+from pyros.agents._turns import Answer, Batch
+from pyros.clock import Clock
+from pyros.config import AgentConfig
+from pyros.errors import WireError
+
+FIRST_BYTE_TIMEOUT = 60.0
+HALF_FRAME_TIMEOUT = 30.0
+AFTER_ANSWER_TIMEOUT = 10.0
+BLOCKED_TIMEOUT = 30.0
+MAX_ANONYMOUS = 200
+"""Connections that have not said which agent they are; beyond this the one that has been silent longest goes."""
+
+MAX_WAITING = 8192
+MAX_WAITING_BYTES = 32 * 1024 * 1024
+
+
+class AgentPort(Factory):
+    """Makes the connections of one agent and keeps the mailbox bounded."""
+
+    noisy = False
+
+    def __init__(
+        self,
+        section: AgentConfig,
+        reactor: Any,
+        clock: Clock,
+        log: Logger,
+        put: Callable[[Batch], None],
+        last_seq: Callable[[tuple[str, str]], int],
+        status: Callable[[], dict[str, Any]],
+    ) -> None:
+        """``put`` hands a batch to the mailbox; ``last_seq`` and ``status`` answer from any thread."""
+        self.section = section
+        self.reactor = reactor
+        self.clock = clock
+        self.log = log
+        self.last_seq = last_seq
+        self.status = status
+        self.waiting = 0
+        self.waiting_bytes = 0
+        self.connections: dict[AgentConnection, None] = {}
+        self._put = put
+        self._paused: set[AgentConnection] = set()
+        self._text_prefix = uuid.uuid4().hex[:8]
+        self._text_number = 0
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        host = getattr(addr, "host", "")
+        if not self._allowed(host):
+            self.log.warn("connection from {host} is not allowed", host=host)
+            return _NotAllowed(host)
+        return AgentConnection(self)
+
+    def opened(self, connection: AgentConnection) -> None:
+        self.connections[connection] = None
+        anonymous = [other for other in self.connections if other.peer is None]
+        if len(anonymous) > MAX_ANONYMOUS:
+            self.log.warn("more than {count} unknown connections: the oldest is closed", count=MAX_ANONYMOUS)
+            anonymous[0].drop("too many connections")
+
+    def closed(self, connection: AgentConnection) -> None:
+        self.connections.pop(connection, None)
+        self._paused.discard(connection)
+
+    def put(self, connection: AgentConnection, batch: Batch) -> None:
+        """Into the mailbox; when that is full, stop reading from this connection, and TCP pushes back."""
+        self.waiting += len(batch.entries)
+        self.waiting_bytes += _size(batch)
+        self._put(batch)
+        if self._full():
+            self._paused.add(connection)
+            connection.hold()
+
+    def done(self, batch: Batch) -> None:
+        """A batch has left the mailbox."""
+        self.waiting -= len(batch.entries)
+        self.waiting_bytes -= _size(batch)
+        if self._paused and not self._full():
+            paused, self._paused = self._paused, set()
+            for connection in paused:
+                connection.release()
+
+    def close_all(self) -> None:
+        for connection in list(self.connections):
+            connection.close()
+
+    def text_id(self) -> str:
+        self._text_number += 1
+        return f"{self._text_prefix}-{self._text_number}"
+
+    def _full(self) -> bool:
+        return self.waiting > MAX_WAITING or self.waiting_bytes > MAX_WAITING_BYTES
+
+    def _allowed(self, host: str) -> bool:
+        if not host:
+            return True  # an in-memory connection of a rehearsal
+        address = ip_address(host.removeprefix("::ffff:"))
+        return any(address in network for network in self.section.allow)
+
+
+def _size(batch: Batch) -> int:
+    return sum(len(bytes(entry.payload)) for entry in batch.entries)
+
+
+class _NotAllowed(Protocol):
+    def __init__(self, host: str) -> None:
+        self._host = host
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        transport.write(f"ERR connections from {self._host} are not allowed here\n".encode())
+        transport.loseConnection()
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class AgentConnection(Protocol):
+    """One client. ``peer`` is set once it has said hello."""
+
+    def __init__(self, port: AgentPort) -> None:
+        self._port = port
+        self._decoder = wire.Decoder()
+        self.peer: tuple[str, str] | None = None
+        self._under_way = 0
+        self._ended = False
+        self._lost = False
+        self._holds = 0
+        self._timer = port.reactor.callLater(FIRST_BYTE_TIMEOUT, self._timed_out, "nothing was sent")
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        transport.setTcpNoDelay(True)
+        transport.setTcpKeepAlive(True)
+        transport.registerProducer(self, True)
+        self._port.opened(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost = True
+        self._set_timer(None)
+        self._port.closed(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            events = self._decoder.feed(data)
+            for event in events:
+                if isinstance(event, wire.Line):
+                    self._line(event)
+                elif self._lost:
+                    return
+                else:
+                    self._frame(event)
+        except WireError as error:
+            self.drop(str(error))
+            return
+        self._watch()
+
+    def _line(self, line: wire.Line) -> None:
+        if not line.text.strip():
+            return
+        try:
+            name, payload = wire.parse_line(line.text)
+        except WireError as error:
+            self._say(f"ERR {error}")
+            return
+        entry = wire.Entry(0, self._port.text_id(), name, self._port.clock.time(), msgspec.Raw(payload))
+        transport: Any = self.transport
+        self._under_way += 1
+        self._port.put(self, Batch([entry], f"text:{getattr(transport.getPeer(), 'host', 'local')}", None, self))
+
+    def _frame(self, frame: wire.Frame) -> None:
+        if frame.messages is not None:
+            if self.peer is None:
+                raise WireError("say hello first")
+            if frame.messages:
+                self._under_way += 1
+                self._port.put(self, Batch(frame.messages, self.peer[0], self.peer, self))
+        elif frame.hello is not None:
+            self._hello(frame.hello)
+        elif frame.query == "status":
+            self._send(wire.Frame(status=self._port.status()))
+        elif frame.query is not None:
+            raise WireError(f"unknown query {frame.query[:80]!r}; there is: status")
+        else:
+            raise WireError("this frame means nothing here; there are: hello, messages, query")
+
+    def _hello(self, hello: wire.Hello) -> None:
+        if hello.protocol != wire.PROTOCOL:
+            raise WireError(f"protocol {hello.protocol}, this agent speaks {wire.PROTOCOL}")
+        if hello.to != self._port.section.name:
+            raise WireError(f"this is {self._port.section.name}, not {hello.to[:80]}")
+        if self.peer is not None or not (0 < len(hello.sender) <= 200 and 0 < len(hello.epoch) <= 64):
+            raise WireError("a hello comes once, with a name of 200 and an epoch of 64 characters at most")
+        self.peer = (hello.sender, hello.epoch)
+        self._send(wire.Frame(welcome=wire.Welcome(self._port.last_seq(self.peer))))
+
+    # From the mailbox --------------------------------------------------------------------------------------------
+
+    def committed(self, batch: Batch, answer: Answer) -> None:
+        """The turn is on disk: acknowledge."""
+        self._port.done(batch)
+        self._under_way -= 1
+        if self._lost:
+            return
+        if batch.peer is None:
+            refused = answer.refused
+            self._say(f"ERR {refused[0].reason}" if refused else f"OK {answer.ids[0]}")
+        elif answer.missing is not None:
+            self.drop(f"message {answer.missing} is missing before the ones that came")
+            return
+        else:
+            self._send(wire.Frame(ack=answer.last, refused=answer.refused or None))
+        self._watch()
+        self._close_if_done()
+
+    def not_stored(self, batch: Batch, reason: str) -> None:
+        """A text client is told; an agent's messages stay in the mailbox, unacknowledged."""
+        self._port.done(batch)
+        self._under_way -= 1
+        if not self._lost:
+            self._say(f"ERR {reason}")
+            self._close_if_done()
+
+    # The connection ----------------------------------------------------------------------------------------------
+
+    def _say(self, line: str) -> None:
+        self._write(" ".join(line.split("\n")).encode() + b"\n")
+
+    def _send(self, frame: wire.Frame) -> None:
+        self._write(wire.encode_frame(frame))
+
+    def _write(self, data: bytes) -> None:
+        if not self._lost:
+            transport: Any = self.transport
+            transport.write(data)
+
+    def drop(self, reason: str) -> None:
+        """Say why, and close."""
+        if self._lost:
+            return
+        if self._decoder.frames:
+            self._send(wire.Frame(error=reason))
+        elif self._decoder.frames is False:
+            self._say(f"ERR {reason}")
+        self._lost = True
+        self._set_timer(5.0, "the peer does not close")
+        transport: Any = self.transport
+        transport.unregisterProducer()
+        transport.loseConnection()
+        self._port.closed(self)
+
+    def close(self) -> None:
+        """The agent stops."""
+        if not self._lost:
+            transport: Any = self.transport
+            transport.unregisterProducer()
+            transport.loseConnection()
+
+    def readConnectionLost(self) -> None:
+        """The client has closed its sending side: serve what it sent, then close."""
+        self._ended = True
+        try:
+            for event in self._decoder.finish():
+                if isinstance(event, wire.Line):
+                    self._line(event)
+        except WireError as error:
+            self.drop(str(error))
+            return
+        self._close_if_done()
+
+    def writeConnectionLost(self) -> None:
+        """The client will not read: nothing it sends can be answered."""
+        transport: Any = self.transport
+        transport.abortConnection()
+
+    def _close_if_done(self) -> None:
+        if self._ended and not self._under_way and not self._lost:
+            self.close()
+
+    def _watch(self) -> None:
+        """Which silence to bear from here on."""
+        if self._lost or self._under_way or self._holds:
+            self._set_timer(None)
+        elif len(self._decoder):
+            self._set_timer(HALF_FRAME_TIMEOUT, "half a message and then silence")
+        elif self.peer is not None:
+            self._set_timer(None)  # agents may be silent for hours; TCP's keep-alive finds the dead ones
+        else:
+            self._set_timer(AFTER_ANSWER_TIMEOUT, "silence")
+
+    def _set_timer(self, seconds: float | None, reason: str = "") -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None if seconds is None else self._port.reactor.callLater(seconds, self._timed_out, reason)
+
+    def _timed_out(self, reason: str) -> None:
+        transport: Any = self.transport
+        if transport is not None:
+            self._port.log.debug("connection dropped: {reason}", reason=reason)
+            transport.abortConnection()
+
+    def hold(self) -> None:
+        """Stop reading: the mailbox is full, or the client does not read its answers."""
+        self._holds += 1
+        transport: Any = self.transport
+        transport.pauseProducing()
+        self._watch()
+
+    def release(self) -> None:
+        self._holds -= 1
+        if not self._holds and not self._lost and not self._ended:
+            transport: Any = self.transport
+            transport.resumeProducing()
+            self._watch()
+
+    def pauseProducing(self) -> None:
+        """Twisted's word that the client does not read its answers."""
+        self.hold()
+        self._set_timer(BLOCKED_TIMEOUT, "its answers are not read")
+
+    def resumeProducing(self) -> None:
+        self.release()
+
+    def stopProducing(self) -> None:
+        """The transport is closing."""

@@ -1,0 +1,296 @@
+"""Turns: take messages, run their handlers, commit everything at once, and only then tell the world.
+
+`Turns` knows no socket and no thread: a host gives it batches and carries out what it returns. It runs in the agent's
+thread.
+"""
+
+from __future__ import annotations
+
+import heapq
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import msgspec
+
+from pyros.clock import Clock
+from pyros.errors import AgentError, StateError
+from pyros.journal import Effects, Journal, Outgoing, Peer, Received, StoredTimer
+from pyros.messages import Message, encode_payload, valid_name
+from pyros.sender import outbox_of_this_thread
+from pyros.wire import Entry, Refusal
+
+if TYPE_CHECKING:
+    from pyros.agents.base import Agent
+
+_TRACEBACK_LIMIT = 16_000
+
+
+class NotTaken(AgentError):
+    """The agent has no use for this message: it is refused, not kept."""
+
+
+class Origin(Protocol):
+    """Who hears what became of a batch; called in the reactor's thread."""
+
+    def committed(self, batch: Batch, answer: Answer) -> None: ...
+
+    def not_stored(self, batch: Batch, reason: str) -> None:
+        """The journal cannot store now, and the batch will not be tried again (text clients only)."""
+        ...
+
+
+class Batch(NamedTuple):
+    """Messages that came together from one sender. ``peer`` is None for a text client and for the agent itself."""
+
+    entries: list[Entry]
+    sender: str
+    peer: Peer | None = None
+    origin: Origin | None = None
+    timer: int | None = None
+
+
+class Answer(NamedTuple):
+    """What became of a batch: acknowledged up to ``last``; some refused; or a number is missing before it."""
+
+    last: int
+    refused: list[Refusal]
+    ids: list[str]
+    missing: int | None = None
+
+
+class Outcome(NamedTuple):
+    """What a committed turn wants from the reactor's thread."""
+
+    answers: list[tuple[Batch, Answer]]
+    outgoing: list[Outgoing]
+    calls: list[tuple[Callable[..., Any], tuple[Any, ...]]]
+
+
+class Turns:
+    """One agent's turns, its state and its timers."""
+
+    def __init__(self, agent: Agent, journal: Journal, clock: Clock) -> None:
+        """Raises StateError when the stored state does not fit the agent's state type."""
+        self._agent = agent
+        self.journal = journal
+        self._clock = clock
+        self._state_type = agent.state_type()
+        self._state_bytes = journal.state
+        self.taken = 0
+        self.refused = 0
+        self.failed = journal.failed
+        self._timers = {timer.number: timer for timer in journal.timers}
+        self._due = [(timer.due, timer.number) for timer in journal.timers]
+        heapq.heapify(self._due)
+        self._timer_number = journal.timer_number
+        self._message_number = sum(journal.destinations.values())
+        self._effects: Effects | None = None
+        self._out: list[tuple[str, str, bytes, float]] = []
+        self._calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self._put_back_state()
+
+    # What a handler may do ---------------------------------------------------------------------------------------
+
+    def send(self, agent: str, name: str, payload: Any) -> None:
+        self._inside()
+        if not valid_name(name):
+            raise ValueError("a message's name has 1 to 200 printable characters and no blank at its ends")
+        self._agent.config.agent(agent)
+        self._out.append((agent, name, encode_payload(name, payload), self._clock.time()))
+
+    def set_timer(self, seconds: float, name: str, payload: Any) -> int:
+        effects = self._inside()
+        self._timer_number += 1
+        timer = StoredTimer(self._timer_number, self._clock.time() + seconds, name, encode_payload(name, payload))
+        effects.timers_set.append(timer)
+        return timer.number
+
+    def cancel_timer(self, number: int) -> None:
+        self._inside().timers_gone.append(number)
+
+    def after_commit(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._inside()
+        self._calls.append((function, args))
+
+    def retry(self, number: int) -> None:
+        """Handle a failed message again, as part of the turn that runs."""
+        effects = self._inside()
+        kept = self.journal.failed_message(number)
+        if kept is None:
+            raise NotTaken(f"no failed message has number {number}")
+        message = Message(kept.id, kept.name, kept.sender, kept.sent, bytes(kept.payload))
+        _, error = self._attempt(message, effects)
+        effects.retried.append((error, number))
+
+    def _inside(self) -> Effects:
+        if self._effects is None:
+            raise AgentError(
+                "send_to, call_later and commands belong in a handler, work() or shutdown(), in the agent's own"
+                " thread; elsewhere use Sender.send_to"
+            )
+        return self._effects
+
+    # The turn ----------------------------------------------------------------------------------------------------
+
+    def next_due(self) -> float | None:
+        """When the next timer is due (Unix seconds), or None."""
+        while self._due and self._due[0][1] not in self._timers:
+            heapq.heappop(self._due)
+        return self._due[0][0] if self._due else None
+
+    def due_timers(self) -> list[Batch]:
+        """The timers that are due, as messages from the agent to itself."""
+        now = self._clock.time()
+        batches = []
+        while (due := self.next_due()) is not None and due <= now:
+            timer = self._timers[heapq.heappop(self._due)[1]]
+            entry = Entry(0, f"timer-{timer.number}", timer.name, timer.due, msgspec.Raw(timer.payload or b"{}"))
+            batches.append(Batch([entry], self._agent.name, timer=timer.number))
+        return batches
+
+    def run(self, batches: list[Batch], effects: Effects) -> Outcome:
+        """Run the handlers of all messages and commit.
+
+        ``effects`` may bring acknowledgements to store along. Raises JournalError when the commit fails: then nothing
+        has happened, and the same batches may be run again.
+        """
+        self._begin(effects)
+        try:
+            answers = [(batch, self._run_batch(batch, effects)) for batch in batches]
+            return self._commit(effects, answers)
+        except BaseException:
+            self._undo(batches)
+            raise
+        finally:
+            self._end()
+
+    def run_hook(self, hook: Callable[[], object]) -> Outcome:
+        """``work`` or ``shutdown`` as a turn of its own; whatever it raises undoes it and is raised."""
+        effects = Effects()
+        self._begin(effects)
+        try:
+            hook()
+            self._save_state()
+            return self._commit(effects, [])
+        except BaseException:
+            self._undo([])
+            raise
+        finally:
+            self._end()
+
+    def _begin(self, effects: Effects) -> None:
+        self._effects = effects
+        self._out, self._calls = [], []
+        outbox_of_this_thread.send = self.send
+
+    def _end(self) -> None:
+        self._effects = None
+        outbox_of_this_thread.send = None
+
+    def _run_batch(self, batch: Batch, effects: Effects) -> Answer:
+        peer, sender = batch.peer, batch.sender
+        last = effects.seen.get(peer, self.journal.seen.get(peer)) if peer else None
+        refused: list[Refusal] = []
+        ids: list[str] = []
+        taken = self._clock.time()
+        for entry in batch.entries:
+            if peer is not None:
+                if last is not None and entry.seq <= last:
+                    continue  # it came again over a new connection
+                if last is not None and entry.seq > last + 1:
+                    return Answer(last, refused, ids, missing=last + 1)
+                last = entry.seq
+            message = Message(entry.id, entry.name, sender, entry.sent, bytes(entry.payload))
+            reason, error = self._attempt(message, effects)
+            if reason is not None:
+                refused.append(Refusal(entry.seq, reason))
+                continue
+            ids.append(entry.id)
+            effects.received.append(Received(entry.id, entry.name, sender, entry.sent, taken, message.json, error))
+        if peer is not None and last is not None:
+            effects.seen[peer] = last
+        if batch.timer is not None:
+            effects.timers_gone.append(batch.timer)
+        return Answer(last or 0, refused, ids)
+
+    def _attempt(self, message: Message, effects: Effects) -> tuple[str | None, str | None]:
+        """Run one handler; (why it was refused, or None; the traceback if it failed, or None)."""
+        marks = (len(self._out), len(self._calls), len(effects.timers_set), len(effects.timers_gone))
+        retried = len(effects.retried)
+        try:
+            message.check()
+            self._agent.receive(message)
+            self._save_state()
+        except BaseException as error:
+            del self._out[marks[0] :], self._calls[marks[1] :]
+            del effects.timers_set[marks[2] :], effects.timers_gone[marks[3] :], effects.retried[retried:]
+            self._put_back_state()
+            if isinstance(error, NotTaken) or (isinstance(error, ValueError) and message.unreadable):
+                return str(error), None
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            text = traceback.format_exc()
+            self._agent.log.error(
+                "{name} from {sender} failed: {error}; kept as failed",
+                name=message.name, sender=message.sender, error=f"{type(error).__name__}: {error}",
+            )  # fmt: skip
+            return None, text[-_TRACEBACK_LIMIT:]
+        return None, None
+
+    def _commit(self, effects: Effects, answers: list[tuple[Batch, Answer]]) -> Outcome:
+        outgoing = self._number()
+        effects.outgoing = outgoing
+        if self._state_bytes != self.journal.state:
+            effects.state = self._state_bytes
+        if effects:
+            self.journal.commit(effects)
+        for timer in effects.timers_set:
+            self._timers[timer.number] = timer
+            heapq.heappush(self._due, (timer.due, timer.number))
+        for number in effects.timers_gone:
+            self._timers.pop(number, None)
+        self._message_number += len(outgoing)
+        self.taken += len(effects.received)
+        self.failed += sum(message.error is not None for message in effects.received)
+        self.failed -= sum(error is None for error, _ in effects.retried)
+        self.refused += sum(len(answer.refused) for _, answer in answers)
+        return Outcome(answers, outgoing, self._calls)
+
+    def _number(self) -> list[Outgoing]:
+        """Give the outgoing messages their numbers; done last, so that an undone handler leaves no hole."""
+        last = dict(self.journal.destinations)
+        outgoing = []
+        for count, (agent, name, json, sent) in enumerate(self._out, self._message_number + 1):
+            seq = last[agent] = last.get(agent, 0) + 1
+            outgoing.append(Outgoing(agent, seq, f"{self.journal.epoch[:8]}-{count}", name, sent, json))
+        return outgoing
+
+    def _undo(self, batches: list[Batch]) -> None:
+        """The turn did not happen: the state is that of the last commit, and the timers are due again."""
+        self._state_bytes = self.journal.state
+        self._put_back_state()
+        for batch in batches:
+            if batch.timer is not None and (timer := self._timers.get(batch.timer)):
+                heapq.heappush(self._due, (timer.due, timer.number))
+
+    # State -------------------------------------------------------------------------------------------------------
+
+    def _save_state(self) -> None:
+        """Remember the state as bytes after every handler, so that the next one can be undone alone."""
+        if self._state_type is not None:
+            self._state_bytes = msgspec.json.encode(self._agent.state)
+
+    def _put_back_state(self) -> None:
+        if self._state_type is None:
+            return
+        if self._state_bytes is None:
+            self._agent.state = self._state_type()
+            return
+        try:
+            self._agent.state = msgspec.json.decode(self._state_bytes, type=self._state_type)
+        except msgspec.DecodeError as error:
+            raise StateError(
+                f"{self.journal.path}: the stored state does not fit {self._state_type.__name__}: {error};"
+                " give new fields a default, or remove the journal to begin anew"
+            ) from None

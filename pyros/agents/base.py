@@ -1,0 +1,215 @@
+"""Agent: one thread, one mailbox, one port, and a table from message names to handlers.
+
+A handler takes the message, or nothing; it must be short and must not block. What it sends, the timers it sets, the
+commands it gives and the changes it makes to ``self.state`` take effect together when its turn is committed, or not at
+all when it raises.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from pyros.agents._turns import NotTaken
+from pyros.clock import Clock
+from pyros.config import AgentConfig, Config
+from pyros.errors import AgentError
+from pyros.messages import Message, encode_payload, register
+
+if TYPE_CHECKING:
+    from pyros.agents._host import Host
+
+Handler = Callable[..., Any]
+
+
+class RetryFailed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which failed message to handle again."""
+
+    number: int
+
+
+class Agent:
+    """The base of every agent.
+
+    A subclass calls ``super().__init__(name)``, fills ``actions_by_message``, and may annotate ``state`` with a
+    msgspec.Struct (or dataclass) whose fields all have defaults: that is what survives a restart.
+    """
+
+    ALERT_MANAGER: ClassVar = "alert_manager"
+    SCHEDULER: ClassVar = "scheduler"
+    MAJORDOME: ClassVar = "majordome"
+    OBSERVATION_MANAGER: ClassVar = "observation_manager"
+    MONITORING: ClassVar = "monitoring"
+    ANALYZER: ClassVar = "analyzer"
+    TELESCOPE: ClassVar = "telescope"
+    CAMERA: ClassVar = "camera"
+    DOME: ClassVar = "dome"
+    WEATHER: ClassVar = "weather"
+
+    SHUTDOWN: ClassVar = "Shutdown"
+    """Every agent takes this message: it ends after the turn that handles it."""
+
+    RETRY_FAILED: ClassVar = "Retry failed message"
+    """Every agent takes this message: it handles again the failed message whose number it names."""
+
+    state: Any = None
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.log = Logger(name)
+        self.actions_by_message: dict[str, Handler] = {
+            self.SHUTDOWN: self._shutdown_wanted,
+            self.RETRY_FAILED: self._retry_failed,
+        }
+        self.ending = False
+        self._takes_message: dict[Handler, bool] = {}
+        self._host: Host | None = None
+
+    # To be overridden --------------------------------------------------------------------------------------------
+
+    def work(self) -> None:
+        """Runs once, in the agent's thread, before the first message; must return. It is a turn of its own."""
+
+    def shutdown(self) -> None:
+        """Runs in the agent's thread, as the last turn, when the agent ends."""
+
+    def receive(self, message: Message) -> None:
+        """Called in the agent's thread for every message; looks its handler up and calls it."""
+        self.analyze_message(message)
+
+    def analyze_message(self, message: Message) -> None:
+        """Call the handler of this message's name. A name without a handler is refused."""
+        try:
+            handler = self.actions_by_message[message.name]
+        except KeyError:
+            known = ", ".join(sorted(self.actions_by_message))
+            raise NotTaken(f"{self.name} takes no message {message.name!r} (it takes: {known})") from None
+        takes_message = self._takes_message.get(handler)
+        if takes_message is None:
+            takes_message = self._takes_message[handler] = _takes_argument(handler)
+        if takes_message:
+            handler(message)
+        else:
+            handler()
+
+    def attach(self, reactor: Any) -> None:
+        """Runs in the reactor's thread before the agent's thread begins: for an agent that owns a device."""
+
+    def detach(self) -> Deferred[None] | None:
+        """Runs in the reactor's thread after the agent has ended: close what `attach` opened."""
+
+    # For handlers ------------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> Config:
+        """The configuration the agent was started with."""
+        return self._settled.config
+
+    @property
+    def section(self) -> AgentConfig:
+        """The agent's own section of it."""
+        return self._settled.section
+
+    @property
+    def clock(self) -> Clock:
+        """Where the agent gets its time from."""
+        return self._settled.clock
+
+    def send_to(self, agent: str, name: str, payload: Any = None) -> None:
+        """Put a message into the outbox; it leaves when the turn is committed, and arrives exactly once.
+
+        Raises UnknownAgent, or ValueError naming the field of the payload that is wrong.
+        """
+        self._settled.turns.send(agent, name, payload)
+
+    def call_later(self, seconds: float, name: str, payload: Any = None) -> int:
+        """Have a message sent to this agent itself after so many seconds; it survives a restart.
+
+        Returns a number for `cancel_timer`.
+        """
+        return self._settled.turns.set_timer(seconds, name, payload)
+
+    def cancel_timer(self, number: int) -> None:
+        """Forget a timer; one that has fired already is no error."""
+        self._settled.turns.cancel_timer(number)
+
+    def after_commit(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call a function in the reactor's thread once the turn is committed: how a device gets its commands."""
+        self._settled.turns.after_commit(function, args)
+
+    def tell_self(self, name: str, payload: Any = None) -> None:
+        """Post a message to this agent from any thread: how a device's answer becomes a turn.
+
+        Unlike `call_later` it is lost when the process dies before the turn, as the device's connection is.
+        """
+        self._settled.post(name, encode_payload(name, payload))
+
+    # Running -----------------------------------------------------------------------------------------------------
+
+    def start(self, config: Config | str | None = None, *, timeout: float = 5.0) -> None:
+        """Run the agent in a thread of its own; returns when its port is open and ``work`` has returned.
+
+        ``config`` is a loaded configuration or a file's path; by default the file that ``$PYROS_AGENT_CONFIG`` or the
+        working directory gives. ``work`` is waited for at most ``timeout`` seconds. Works in a plain program (the
+        program then lives until the agents have ended) and under twistd.
+
+        Raises ConfigError, UnknownAgent, AgentError (the port is taken ...), JournalError, or what ``work`` raised.
+        """
+        from pyros.agents._program import start  # noqa: PLC0415  the running needs Agent
+
+        start(self, config, timeout)
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """End the agent as `Agent.SHUTDOWN` does, and wait for it. Not for handlers: they send SHUTDOWN to themselves.
+
+        Raises AgentError when it has not ended within ``timeout`` seconds.
+        """
+        from pyros.agents._program import stop  # noqa: PLC0415
+
+        stop(self, timeout)
+
+    @classmethod
+    def state_type(cls) -> Any:
+        """The annotated type of ``state``, or None; raises AgentError when it cannot be made without arguments."""
+        for klass in cls.__mro__:
+            if klass is not Agent and "state" in inspect.get_annotations(klass):
+                type_ = get_type_hints(klass)["state"]
+                try:
+                    msgspec.json.decode(msgspec.json.encode(type_()), type=type_)
+                except (TypeError, msgspec.DecodeError) as error:
+                    raise AgentError(f"{cls.__name__}.state: every field needs a default and a type: {error}") from None
+                return type_
+        return None
+
+    def settle(self, host: Host) -> None:
+        """For the host: the agent lives there now."""
+        self._host = host
+        self.ending = False
+
+    @property
+    def _settled(self) -> Host:
+        if self._host is None:
+            raise AgentError(f"agent {self.name!r} is not running: start() it first")
+        return self._host
+
+    def _shutdown_wanted(self) -> None:
+        self.ending = True
+
+    def _retry_failed(self, message: Message) -> None:
+        self._settled.turns.retry(message.payload.number)
+
+
+register(Agent.RETRY_FAILED, RetryFailed)
+
+
+def _takes_argument(handler: Handler) -> bool:
+    parameters = inspect.signature(handler).parameters.values()
+    return any(
+        parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD, parameter.VAR_POSITIONAL)
+        for parameter in parameters
+    )

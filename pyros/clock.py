@@ -1,0 +1,137 @@
+"""Where every part of PYROS gets its time and its timers from.
+
+Nothing else reads the time or sleeps (a lint rule holds it), so the same classes run in real time, in a demo whose
+night begins now, and in a rehearsal whose hours pass in seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+
+class Timer(Protocol):
+    """What ``call_later`` returns: Twisted's IDelayedCall, as far as PYROS needs it."""
+
+    def cancel(self) -> None: ...
+
+    def active(self) -> bool: ...
+
+
+class Scheduler(Protocol):
+    """What makes timers fire: a Twisted reactor, or its virtual stand-in (Twisted's IReactorTime)."""
+
+    def callLater(self, delay: float, callable: Any, *args: Any, **kw: Any) -> Any: ...
+
+    def seconds(self) -> float: ...
+
+
+class Clock(Protocol):
+    """The time of one observatory.
+
+    ``time``, ``now`` and ``monotonic`` may be called from any thread; ``call_later`` only from the reactor's thread.
+    """
+
+    def time(self) -> float:
+        """Seconds since 1970-01-01 UTC."""
+        ...
+
+    def now(self) -> datetime:
+        """The same as an aware datetime in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards; only differences mean something."""
+        ...
+
+    def call_later(self, seconds: float, function: Any, *args: Any) -> Timer:
+        """Call ``function(*args)`` after so many seconds, in the reactor's thread."""
+        ...
+
+
+class _Clock(ABC):
+    """What all clocks share."""
+
+    @abstractmethod
+    def time(self) -> float: ...
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.time(), UTC)
+
+
+class RealClock(_Clock):
+    """The computer's clock, shifted by a constant where an observatory's night must begin now (a demo)."""
+
+    def __init__(self, scheduler: Scheduler, offset: float = 0.0) -> None:
+        self._scheduler = scheduler
+        self._offset = offset
+
+    def time(self) -> float:
+        return time.time() + self._offset
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def call_later(self, seconds: float, function: Any, *args: Any) -> Timer:
+        timer: Timer = self._scheduler.callLater(max(0.0, seconds), function, *args)
+        return timer
+
+
+class VirtualClock(_Clock):
+    """The time of a rehearsal: it stands still until its scheduler is advanced."""
+
+    def __init__(self, scheduler: Scheduler, start: datetime) -> None:
+        self._scheduler = scheduler
+        self._start = start.timestamp() - scheduler.seconds()
+
+    def time(self) -> float:
+        return self._start + self._scheduler.seconds()
+
+    def monotonic(self) -> float:
+        return self._scheduler.seconds()
+
+    def call_later(self, seconds: float, function: Any, *args: Any) -> Timer:
+        timer: Timer = self._scheduler.callLater(max(0.0, seconds), function, *args)
+        return timer
+
+
+class ScaledClock(_Clock):
+    """A clock whose durations pass ``factor`` times faster, while the date stays that of the clock beneath.
+
+    A simulated mount may slew a hundred times too fast, yet the sky above it must be that of the observatory's time.
+    """
+
+    def __init__(self, clock: Clock, factor: float) -> None:
+        self._clock = clock
+        self._factor = factor
+
+    def time(self) -> float:
+        return self._clock.time()
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic() * self._factor
+
+    def call_later(self, seconds: float, function: Any, *args: Any) -> Timer:
+        return self._clock.call_later(seconds / self._factor, function, *args)
+
+
+class Deadline:
+    """How long a blocking program may still wait; for programs outside the agents, which have no Clock."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds left, never below zero."""
+        return max(0.0, self._end - time.monotonic())
+
+    def pause(self, seconds: float) -> None:
+        """Wait so long, or until the deadline if that is sooner."""
+        time.sleep(min(seconds, self.left()))
+
+
+def system_time() -> float:
+    """The computer's Unix time, for programs that have no Clock of an observatory."""
+    return time.time()

@@ -1,0 +1,121 @@
+"""Every error PYROS raises on purpose.
+
+PyrosError
+├── ConfigError             the configuration is wrong; lists every mistake at once
+├── WireError               a peer broke the protocol of the wire
+├── JournalError            a journal cannot be read or written (disk full, another process holds it ...)
+│   └── StateError          the stored state does not fit the agent's state type
+├── AgentError              an agent could not start, or was asked something it cannot do
+├── DeliveryError           a message could not be delivered; names agent, address and reason
+│   ├── UnknownAgent        no agent of that name is configured
+│   ├── AgentUnreachable    nobody answers at its address
+│   └── MessageRefused      the agent answered, and will not take this message
+├── AlertError              a packet is not an alert, or is one that cannot be understood
+├── PlanningError           a site or a target makes no sense
+├── SimulatorError          a simulator's description is wrong
+└── InstrumentError         a device did not do what it was told
+    ├── DeviceRefused       it said no; nothing happened
+    ├── DeviceFailed        it began and failed
+    ├── ConnectionLost      the connection to it broke; what it did is unknown
+    ├── NoAnswer            it stayed silent too long; what it did is unknown
+    └── CommandAborted      it stopped because it was told to
+
+A class exists only where a caller would react differently. Messages are one line, and say what to do where
+there is something to be done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class PyrosError(Exception):
+    """The root of all errors that PYROS raises on purpose."""
+
+
+class ConfigError(PyrosError):
+    """The configuration is wrong.
+
+    ``problems`` holds every mistake found, each naming file, section and key and what would be right.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class WireError(PyrosError):
+    """A peer sent bytes that break the protocol; raised by the codec, answered with one line, then closed."""
+
+
+class JournalError(PyrosError):
+    """A journal cannot be opened, read or written."""
+
+
+class StateError(JournalError):
+    """The stored state does not fit the agent's state type; raised when the agent starts."""
+
+
+class AgentError(PyrosError):
+    """An agent could not start, or was asked something it cannot do."""
+
+
+class DeliveryError(PyrosError):
+    """A message could not be delivered."""
+
+    def __init__(self, agent: str, address: str, reason: str) -> None:
+        self.agent, self.address, self.reason = agent, address, reason
+        where = f" at {address}" if address else ""
+        super().__init__(f"agent {agent!r}{where}: {reason}")
+
+
+class UnknownAgent(DeliveryError):
+    """No agent of that name is configured; raised before anything is sent."""
+
+
+class AgentUnreachable(DeliveryError):
+    """Nobody answers at the agent's address, or the answer never came; it may be sent again safely."""
+
+
+class MessageRefused(DeliveryError):
+    """The agent answered and refuses the message (unknown name, wrong payload, not allowed)."""
+
+
+class AlertError(PyrosError):
+    """A packet is not an alert, or is one that cannot be understood."""
+
+
+class PlanningError(PyrosError):
+    """A site or a target makes no sense."""
+
+
+class SimulatorError(PyrosError):
+    """A simulator's description is wrong."""
+
+
+class InstrumentError(PyrosError):
+    """A device did not do what it was told."""
+
+
+class DeviceRefused(InstrumentError):
+    """The device said no; nothing happened. ``code`` is the device's own error code."""
+
+    def __init__(self, code: str, text: str) -> None:
+        self.code = code
+        super().__init__(f"{code}: {text}")
+
+
+class DeviceFailed(InstrumentError):
+    """The device began and failed."""
+
+
+class ConnectionLost(InstrumentError):
+    """The connection to the device broke; what it did meanwhile is unknown."""
+
+
+class NoAnswer(InstrumentError):
+    """The device stayed silent too long; what it did is unknown."""
+
+
+class CommandAborted(InstrumentError):
+    """The command ended because it was told to stop."""

@@ -1,0 +1,334 @@
+"""An agent's journal: one SQLite file that holds received messages, outbox, timers and state.
+
+It is the only durable thing an agent has. A turn is written by one call of `Journal.commit`, in one transaction with
+``synchronous=FULL``: after a crash at any instant either nothing of the turn is there or all of it.
+
+One connection writes and checkpoints (SQLite below 3.51.3 can corrupt a WAL file otherwise), and a lock file keeps a
+second process away; everybody else uses `JournalReader`, which is read-only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pyros.errors import JournalError
+from pyros.wire import Entry
+
+Peer = tuple[str, str]
+"""A sender's name and the epoch of its journal."""
+
+PROGRAM = "program:"
+"""How the names of senders begin that are no agents; their rows are forgotten a day after they were last seen."""
+
+_FORMAT = 1
+_HISTORY = 50_000  # received messages kept for people to look at; failed ones are kept for good
+_PRUNE_CHUNK = 5_000
+_PROGRAM_MEMORY = 86_400.0
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE received (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, name TEXT NOT NULL, sender TEXT NOT NULL,
+    sent REAL NOT NULL, taken REAL NOT NULL, payload BLOB NOT NULL, error TEXT);
+CREATE INDEX failed ON received (number) WHERE error IS NOT NULL;
+CREATE TABLE peers (
+    name TEXT NOT NULL, epoch TEXT NOT NULL, last_seq INTEGER NOT NULL, seen REAL NOT NULL,
+    PRIMARY KEY (name, epoch)) WITHOUT ROWID;
+CREATE TABLE destinations (agent TEXT PRIMARY KEY, last_seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE outbox (
+    agent TEXT NOT NULL, seq INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, sent REAL NOT NULL,
+    payload BLOB NOT NULL, refused TEXT, PRIMARY KEY (agent, seq));
+CREATE TABLE timers (number INTEGER PRIMARY KEY AUTOINCREMENT, due REAL NOT NULL, name TEXT NOT NULL, payload BLOB);
+CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), value BLOB NOT NULL);
+"""
+
+
+class Received(NamedTuple):
+    """A message that was taken, as it is kept; ``error`` is the traceback of a handler that failed."""
+
+    id: str
+    name: str
+    sender: str
+    sent: float
+    taken: float
+    payload: bytes
+    error: str | None = None
+
+
+class Outgoing(NamedTuple):
+    """A message for another agent, numbered for it."""
+
+    agent: str
+    seq: int
+    id: str
+    name: str
+    sent: float
+    payload: bytes
+
+    def entry(self) -> Entry:
+        """The same as it goes on the wire."""
+        return Entry(self.seq, self.id, self.name, self.sent, msgspec.Raw(self.payload))
+
+
+class StoredTimer(NamedTuple):
+    """A message the agent will get at ``due`` (Unix seconds)."""
+
+    number: int
+    due: float
+    name: str
+    payload: bytes
+
+
+class Effects:
+    """Everything one turn wants to store, gathered while its handlers run."""
+
+    def __init__(self) -> None:
+        self.received: list[Received] = []
+        self.seen: dict[Peer, int] = {}
+        self.outgoing: list[Outgoing] = []
+        self.acknowledged: dict[str, int] = {}
+        self.refused: list[tuple[str, str, int]] = []
+        """(reason, agent, seq): what another agent would not take."""
+        self.timers_set: list[StoredTimer] = []
+        self.timers_gone: list[int] = []
+        self.retried: list[tuple[str | None, int]] = []
+        """(new error or None, number) of failed messages that were handled again."""
+        self.state: bytes | None = None
+        self.also: list[Callable[[sqlite3.Connection], None]] = []
+        """Further writes in the same transaction."""
+
+    def __bool__(self) -> bool:
+        return any(vars(self).values())
+
+
+class Journal:
+    """The writing side. Opened in the thread that starts the agent, then used by one thread at a time."""
+
+    def __init__(self, path: Path, *, epoch: str = "", durable: bool = True, schema: str = "") -> None:
+        """Open or make the journal at ``path``.
+
+        ``epoch`` names a new journal (a random one otherwise). ``durable=False`` leaves out the syncs, for rehearsals.
+        ``schema`` has further ``CREATE TABLE IF NOT EXISTS`` statements. Raises JournalError naming the file.
+        """
+        self.path = path
+        self._lock_file: int | None = None
+        self._db: sqlite3.Connection | None = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock(path.with_suffix(".lock"))
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
+            self._db.execute("PRAGMA wal_autocheckpoint=4000")
+            self._create(epoch or uuid.uuid4().hex, schema)
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            raise JournalError(f"{path}: cannot open the journal: {error}") from None
+        self._load()
+
+    def _lock(self, path: Path) -> None:
+        self._lock_file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._lock_file, 32, 0).decode(errors="replace").strip() or "?"
+            os.close(self._lock_file)
+            self._lock_file = None
+            raise JournalError(f"{self.path}: the journal is in use by process {holder}; stop that one first") from None
+        os.ftruncate(self._lock_file, 0)
+        os.pwrite(self._lock_file, str(os.getpid()).encode(), 0)
+
+    def _create(self, epoch: str, schema: str) -> None:
+        db = self._open_db
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+            values = f"INSERT INTO meta VALUES ('format', '{_FORMAT}'), ('epoch', '{epoch}');"
+            db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {values} COMMIT;")
+        if schema:
+            db.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")
+
+    def _load(self) -> None:
+        db = self._open_db
+        try:
+            meta = dict(db.execute("SELECT key, value FROM meta"))
+            if meta.get("format") != str(_FORMAT):
+                raise JournalError(f"{self.path}: journal of format {meta.get('format')}, this PYROS reads {_FORMAT}")
+            self.epoch = str(meta["epoch"])
+            self.seen: dict[Peer, int] = {
+                (name, epoch): seq for name, epoch, seq in db.execute("SELECT name, epoch, last_seq FROM peers")
+            }
+            self.destinations: dict[str, int] = dict(db.execute("SELECT agent, last_seq FROM destinations"))
+            self.waiting: dict[str, int] = dict(
+                db.execute("SELECT agent, count(*) FROM outbox WHERE refused IS NULL GROUP BY agent")
+            )
+            """How many messages wait for each agent."""
+            self.timers = [StoredTimer(*row) for row in db.execute("SELECT number, due, name, payload FROM timers")]
+            self.timer_number: int = self._sequence("timers")
+            self.received_number: int = self._sequence("received")
+            self.failed: int = db.execute("SELECT count(*) FROM received WHERE error IS NOT NULL").fetchone()[0]
+            row = db.execute("SELECT value FROM state").fetchone()
+            self.state: bytes | None = row[0] if row else None
+        except sqlite3.Error as error:
+            self.close()
+            raise JournalError(f"{self.path}: cannot read the journal: {error}") from None
+
+    def _sequence(self, table: str) -> int:
+        row = self._open_db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+        return row[0] if row else 0
+
+    @property
+    def _open_db(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise JournalError(f"{self.path}: the journal is closed")
+        return self._db
+
+    def commit(self, effects: Effects) -> None:
+        """Store a turn: all of it or, with a JournalError that says why (disk full ...), nothing."""
+        db = self._open_db
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                self._write(db, effects)
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise JournalError(f"{self.path}: cannot store: {error}") from None
+        self.seen.update(effects.seen)
+        self.received_number += len(effects.received)
+        for outgoing in effects.outgoing:
+            self.destinations[outgoing.agent] = outgoing.seq
+            self.waiting[outgoing.agent] = self.waiting.get(outgoing.agent, 0) + 1
+        for agent, seq in effects.acknowledged.items():
+            self.waiting[agent] = self.destinations.get(agent, seq) - seq
+        if effects.state is not None:
+            self.state = effects.state
+
+    def _write(self, db: sqlite3.Connection, effects: Effects) -> None:
+        if effects.received:
+            db.executemany(
+                "INSERT INTO received (id, name, sender, sent, taken, payload, error) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                effects.received,
+            )
+        if effects.seen:
+            now = effects.received[-1].taken if effects.received else 0.0
+            db.executemany(
+                "INSERT OR REPLACE INTO peers VALUES (?, ?, ?, ?)",
+                [(*peer, seq, now) for peer, seq in effects.seen.items()],
+            )
+        if effects.outgoing:
+            db.executemany(
+                "INSERT INTO outbox (agent, seq, id, name, sent, payload) VALUES (?, ?, ?, ?, ?, ?)", effects.outgoing
+            )
+            last = {outgoing.agent: outgoing.seq for outgoing in effects.outgoing}
+            db.executemany("INSERT OR REPLACE INTO destinations VALUES (?, ?)", last.items())
+        if effects.refused:
+            db.executemany("UPDATE outbox SET refused = ? WHERE agent = ? AND seq = ?", effects.refused)
+        if effects.acknowledged:
+            db.executemany(
+                "DELETE FROM outbox WHERE agent = ? AND seq <= ? AND refused IS NULL", effects.acknowledged.items()
+            )
+        if effects.timers_set:
+            db.executemany("INSERT INTO timers VALUES (?, ?, ?, ?)", effects.timers_set)
+        if effects.timers_gone:
+            db.executemany("DELETE FROM timers WHERE number = ?", [(number,) for number in effects.timers_gone])
+        if effects.retried:
+            db.executemany("UPDATE received SET error = ? WHERE number = ?", effects.retried)
+        if effects.state is not None:
+            db.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (effects.state,))
+        for write in effects.also:
+            write(db)
+
+    def failed_message(self, number: int) -> Received | None:
+        """The failed message of that number, or None."""
+        row = self._open_db.execute(
+            "SELECT id, name, sender, sent, taken, payload, error FROM received WHERE number = ? AND error IS NOT NULL",
+            (number,),
+        ).fetchone()
+        return Received(*row) if row else None
+
+    def prune(self, now: float) -> bool:
+        """Forget a chunk of old history; True when there is more. Never loses a failed message or a living sender."""
+        db = self._open_db
+        try:
+            gone = db.execute(
+                "DELETE FROM received WHERE number IN"
+                " (SELECT number FROM received WHERE number <= ? AND error IS NULL LIMIT ?)",
+                (self.received_number - _HISTORY, _PRUNE_CHUNK),
+            ).rowcount
+            for name, epoch in db.execute(
+                "DELETE FROM peers WHERE substr(name, 1, ?) = ? AND seen < ? RETURNING name, epoch",
+                (len(PROGRAM), PROGRAM, now - _PROGRAM_MEMORY),
+            ).fetchall():
+                self.seen.pop((name, epoch), None)
+        except sqlite3.Error as error:
+            raise JournalError(f"{self.path}: cannot prune: {error}") from None
+        return gone == _PRUNE_CHUNK
+
+    def close(self) -> None:
+        """Close the file and give the lock back; may be called twice."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+
+class JournalReader:
+    """A read-only view of a journal, for other threads and other processes. Raises JournalError naming the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise JournalError(f"{path}: no such journal (the agent has not run here yet)")
+        try:
+            self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise JournalError(f"{path}: cannot open the journal: {error}") from None
+
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        """The rows of a SELECT."""
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise JournalError(f"{self.path}: cannot read the journal: {error}") from None
+
+    def received(self, *, failed: bool = False, after: int = 0, last: int = 50) -> list[tuple[int, Received]]:
+        """The newest ``last`` messages with a number above ``after``, oldest first."""
+        rows = self.rows(
+            "SELECT number, id, name, sender, sent, taken, payload, error FROM received WHERE number > ?"
+            f"{' AND error IS NOT NULL' if failed else ''} ORDER BY number DESC LIMIT ?",
+            after,
+            last,
+        )
+        return [(row[0], Received(*row[1:])) for row in reversed(rows)]
+
+    def outbox(self, agent: str, after: int, limit: int) -> list[Entry]:
+        """Messages that wait for an agent, in order, with numbers above ``after``."""
+        rows = self.rows(
+            "SELECT agent, seq, id, name, sent, payload FROM outbox"
+            " WHERE agent = ? AND seq > ? AND refused IS NULL ORDER BY seq LIMIT ?",
+            agent,
+            after,
+            limit,
+        )
+        return [Outgoing(*row).entry() for row in rows]
+
+    def refused(self) -> list[Any]:
+        """(agent, seq, id, name, sent, payload, reason) of messages that their receivers would not take."""
+        return self.rows(
+            "SELECT agent, seq, id, name, sent, payload, refused FROM outbox WHERE refused IS NOT NULL ORDER BY sent"
+        )
+
+    def close(self) -> None:
+        self._db.close()

@@ -1,0 +1,89 @@
+"""Sender: delivers a message to an agent by name.
+
+``Sender.send_to`` is for plain programs; it returns when the agent has committed the message. In a handler of an
+agent it goes through that agent's outbox, so that it takes effect with the turn or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from pyros import config as _config
+from pyros.errors import AgentError
+from pyros.sender._client import Connection, ask
+
+__all__ = ["Connection", "Sender", "ask", "outbox_of_this_thread"]
+
+
+class _Outbox(threading.local):
+    """Set by an agent while it runs handlers in this thread: where `Sender.send_to` leads then."""
+
+    send: Callable[[str, str, Any], None] | None = None
+
+
+outbox_of_this_thread = _Outbox()
+_connections: dict[tuple[str, str, int], Connection] = {}
+_loaded: dict[tuple[str, int], _config.Config] = {}
+_guard = threading.Lock()
+
+
+class Sender:
+    """Delivers messages to agents by their names."""
+
+    @staticmethod
+    def send_to(
+        agent: str, name: str, payload: Any = None, *, config: _config.Config | None = None, timeout: float = 10.0
+    ) -> str:
+        """Deliver a message and return its id when the agent has committed it (from a plain program; any thread).
+
+        ``payload`` is None, a dict, or the payload type of that name. The agent's address comes from ``config``, or
+        from the file that ``$PYROS_AGENT_CONFIG`` or the working directory gives.
+
+        Raises UnknownAgent, AgentUnreachable (nobody there, or no answer within ``timeout`` seconds) or MessageRefused,
+        each naming agent, address and reason; ConfigError; ValueError for what can't be sent. In an agent's handler it
+        returns at once: the message is in the outbox, and leaves when the turn is committed.
+        """
+        if outbox_of_this_thread.send is not None:
+            outbox_of_this_thread.send(agent, name, payload)
+            return ""
+        connection = Sender._connection(agent, config, timeout)
+        with connection.lock:
+            return connection.send(name, payload)
+
+    @staticmethod
+    def open(agent: str, *, config: _config.Config | None = None, timeout: float = 10.0) -> Connection:
+        """A connection of one's own, to send many messages in a pipeline; use it in a ``with`` statement."""
+        return Connection((config or _current()).agent(agent), timeout)
+
+    @staticmethod
+    def _connection(agent: str, config: _config.Config | None, timeout: float) -> Connection:
+        section = (config or _current()).agent(agent)
+        if _in_reactor_thread():
+            raise AgentError("Sender.send_to would block the reactor: call it in another thread, or use self.send_to")
+        key = (section.name, section.ip, section.port)
+        with _guard:
+            connection = _connections.get(key)
+            if connection is None or connection.pid != os.getpid():
+                connection = _connections[key] = Connection(section, timeout)
+        connection.timeout = timeout
+        return connection
+
+
+def _current() -> _config.Config:
+    """The configuration that the environment names, read again when the file has changed."""
+    path = _config.find()
+    key = (str(path), path.stat().st_mtime_ns)
+    with _guard:
+        if key not in _loaded:
+            _loaded.clear()
+            _loaded[key] = _config.load(path)
+        return _loaded[key]
+
+
+def _in_reactor_thread() -> bool:
+    from twisted.python import threadable  # noqa: PLC0415  a plain program need not load Twisted before it sends
+
+    return bool(threadable.isInIOThread())  # type: ignore[no-untyped-call]

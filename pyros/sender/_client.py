@@ -1,0 +1,254 @@
+"""A plain program's blocking connection to one agent. Agents themselves send through their outbox (outbound.py)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import uuid
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pyros import wire
+from pyros.clock import Deadline, system_time
+from pyros.config import AgentConfig
+from pyros.errors import AgentUnreachable, MessageRefused, WireError
+from pyros.journal import PROGRAM
+from pyros.messages import encode_payload, valid_name
+
+_WINDOW = 8192
+_WINDOW_BYTES = 4 * 1024 * 1024
+_FRAME_MESSAGES = 512
+_FRAME_BYTES = 128 * 1024
+
+
+class Connection:
+    """Sends messages to one agent, in order and each exactly once, from any one thread at a time.
+
+    `post` pipelines; `flush` returns when the agent has committed everything posted. A connection that breaks is made
+    again and goes on after the last message that was committed.
+    """
+
+    def __init__(self, agent: AgentConfig, timeout: float = 10.0) -> None:
+        """``timeout`` (seconds) bounds every wait for the agent. Connects at the first message."""
+        self.agent = agent
+        self.timeout = timeout
+        self.lock = threading.RLock()
+        self.pid = os.getpid()
+        self._epoch = uuid.uuid4().hex
+        program = Path(sys.argv[0] or "python").name[:40]
+        self._name = f"{PROGRAM}{program}-{self.pid}-{self._epoch[:6]}"
+        self._seq = 0
+        self._acknowledged = 0
+        self._pending: list[wire.Entry] = []  # not yet put on the wire
+        self._pending_bytes = 0
+        self._unacknowledged: deque[wire.Entry] = deque()
+        self._flying_bytes = 0
+        self._refused: list[wire.Refusal] = []
+        self._socket: socket.socket | None = None
+        self._decoder = wire.Decoder(frames=True)
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                self.flush()
+        finally:
+            self.close()
+
+    def send(self, name: str, payload: Any = None) -> str:
+        """Send one message and wait until the agent has committed it; returns its id. Raises as `flush` does."""
+        id = self.post(name, payload)
+        self.flush()
+        return id
+
+    def post(self, name: str, payload: Any = None) -> str:
+        """Queue a message, put it on the wire when enough have gathered; returns its id.
+
+        Raises ValueError for a name or payload that cannot be sent, and what `flush` raises when the window is full.
+        """
+        if not valid_name(name):
+            raise ValueError("a message's name has 1 to 200 printable characters and no blank at its ends")
+        json = encode_payload(name, payload)
+        if len(json) > wire.MAX_FRAME - 1024:
+            raise ValueError(f"payload of {len(json)} bytes; a frame holds {wire.MAX_FRAME}")
+        self._seq += 1
+        entry = wire.Entry(self._seq, f"{self._epoch[:8]}-{self._seq}", name, system_time(), msgspec.Raw(json))
+        if self._pending_bytes + len(json) > _FRAME_BYTES:
+            self._transmit()
+        self._pending.append(entry)
+        self._pending_bytes += len(json)
+        if len(self._pending) >= _FRAME_MESSAGES:
+            self._transmit()
+        return entry.id
+
+    def flush(self) -> None:
+        """Return when everything posted is committed.
+
+        Raises AgentUnreachable (nobody there, or no answer in time; it is safe to call again) or MessageRefused (the
+        agent answered and will not take a message; the others were committed).
+        """
+        self._transmit()
+        self._await(0, 0)
+        if self._refused:
+            refused, self._refused = self._refused, []
+            raise MessageRefused(self.agent.name, self.agent.where, refused[0].reason)
+
+    def close(self) -> None:
+        """Close the socket; what was not acknowledged is sent again by the next `flush`."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _transmit(self) -> None:
+        entries, self._pending, self._pending_bytes = self._pending, [], 0
+        if not entries and not self._unacknowledged:
+            return
+        fresh = self._socket is None
+        self._unacknowledged.extend(entries)
+        self._flying_bytes += sum(len(bytes(entry.payload)) for entry in entries)
+        if fresh:
+            self._reconnect(Deadline(self.timeout), first=True)
+        else:
+            self._write(entries)
+        self._await(_WINDOW, _WINDOW_BYTES)
+
+    def _write(self, entries: list[wire.Entry]) -> None:
+        if not entries:
+            return
+        try:
+            assert self._socket is not None
+            self._socket.settimeout(self.timeout)
+            self._socket.sendall(wire.encode_frame(wire.Frame(messages=entries)))
+        except OSError:
+            self._reconnect(Deadline(self.timeout))
+
+    def _await(self, count: int, size: int) -> None:
+        """Read acknowledgements until at most so many messages and bytes are under way."""
+        deadline = Deadline(self.timeout)
+        while len(self._unacknowledged) > count or (self._unacknowledged and self._flying_bytes > size > 0):
+            before = self._acknowledged
+            try:
+                for frame in self._read(deadline):
+                    self._take(frame)
+            except (ConnectionError, WireError):
+                self._reconnect(deadline)
+            if self._acknowledged > before:
+                deadline = Deadline(self.timeout)
+
+    def _read(self, deadline: Deadline) -> list[wire.Frame]:
+        """What the agent says next. Raises AgentUnreachable after the deadline, ConnectionError at the end."""
+        assert self._socket is not None
+        self._socket.settimeout(max(deadline.left(), 0.001))
+        try:
+            data = self._socket.recv(65536)
+        except TimeoutError:
+            self.close()
+            raise self._unreachable(f"no answer within {self.timeout:g} s") from None
+        if not data:
+            raise ConnectionError("closed by the agent")
+        return [event for event in self._decoder.feed(data) if isinstance(event, wire.Frame)]
+
+    def _take(self, frame: wire.Frame) -> None:
+        if frame.error is not None:
+            self.close()
+            raise MessageRefused(self.agent.name, self.agent.where, frame.error)
+        if frame.ack is not None:
+            self._forget(frame.ack)
+            self._refused += frame.refused or []
+
+    def _forget(self, seq: int) -> None:
+        self._acknowledged = max(self._acknowledged, seq)
+        while self._unacknowledged and self._unacknowledged[0].seq <= seq:
+            self._flying_bytes -= len(bytes(self._unacknowledged.popleft().payload))
+
+    def _reconnect(self, deadline: Deadline, first: bool = False) -> None:
+        """Connect, say hello, and send again what was not committed.
+
+        An agent that was there a moment ago may be starting again: then this tries until the deadline.
+        """
+        while True:
+            try:
+                last = self._greet(deadline)
+                break
+            except (OSError, WireError) as error:
+                self.close()
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+                if first or not deadline.left():
+                    raise self._unreachable(f"{reason} (is it running?)") from None
+                deadline.pause(0.05)
+        self._forget(last)
+        entries = list(self._unacknowledged)
+        assert self._socket is not None
+        for begin in range(0, len(entries), _FRAME_MESSAGES):
+            for chunk in _by_size(entries[begin : begin + _FRAME_MESSAGES]):
+                try:
+                    self._socket.sendall(wire.encode_frame(wire.Frame(messages=chunk)))
+                except OSError:
+                    return  # the next read finds the end and comes back here
+
+    def _greet(self, deadline: Deadline) -> int:
+        self.close()
+        self._decoder = wire.Decoder(frames=True)
+        self._socket = socket.create_connection(
+            (reachable(self.agent.ip), self.agent.port), timeout=max(deadline.left(), 0.001)
+        )
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        hello = wire.Hello(protocol=wire.PROTOCOL, sender=self._name, to=self.agent.name, epoch=self._epoch)
+        self._socket.sendall(wire.encode_frame(wire.Frame(hello=hello)))
+        while True:
+            for frame in self._read(deadline):
+                if frame.error is not None:
+                    self.close()
+                    raise MessageRefused(self.agent.name, self.agent.where, frame.error)
+                if frame.welcome is not None:
+                    return frame.welcome.last_seq
+
+    def _unreachable(self, reason: str) -> AgentUnreachable:
+        return AgentUnreachable(self.agent.name, self.agent.where, reason)
+
+
+def ask(agent: AgentConfig, query: str, timeout: float = 2.0) -> dict[str, Any]:
+    """Ask a running agent something that needs no message ("status"); raises AgentUnreachable or MessageRefused."""
+    decoder = wire.Decoder(frames=True)
+    deadline = Deadline(timeout)
+    try:
+        with socket.create_connection((reachable(agent.ip), agent.port), timeout=timeout) as connection:
+            connection.sendall(wire.encode_frame(wire.Frame(query=query)))
+            while True:
+                connection.settimeout(max(deadline.left(), 0.001))
+                data = connection.recv(65536)
+                if not data:
+                    raise AgentUnreachable(agent.name, agent.where, "the connection was closed without an answer")
+                for frame in decoder.feed(data):
+                    if isinstance(frame, wire.Frame) and frame.status is not None:
+                        return frame.status
+                    if isinstance(frame, wire.Frame) and frame.error is not None:
+                        raise MessageRefused(agent.name, agent.where, frame.error)
+    except (OSError, WireError) as error:
+        raise AgentUnreachable(agent.name, agent.where, getattr(error, "strerror", None) or str(error)) from None
+
+
+def reachable(ip: str) -> str:
+    """The address to connect to for an address to listen on."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(ip, ip)
+
+
+def _by_size(entries: list[wire.Entry]) -> list[list[wire.Entry]]:
+    """The same entries in chunks that fit a frame."""
+    chunks: list[list[wire.Entry]] = [[]]
+    size = 0
+    for entry in entries:
+        length = len(bytes(entry.payload)) + 512
+        if chunks[-1] and size + length > _FRAME_BYTES:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(entry)
+        size += length
+    return chunks

@@ -1,0 +1,313 @@
+"""From an outbox to the other agents: one link each, kept connected, sending in a window, resuming after a break.
+
+Everything here runs in the reactor's thread. The journal's writer (an agent, the broker) calls `Outbound.post` after
+its commit, and is told what was acknowledged, to forget it in a later transaction.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.internet import ClientService
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pyros import wire
+from pyros.config import AgentConfig, Config
+from pyros.errors import DeliveryError, WireError
+from pyros.journal import Journal, JournalReader, Outgoing
+from pyros.sender._client import reachable
+
+_WINDOW = 4096
+_WINDOW_BYTES = 8 * 1024 * 1024
+_QUEUE = 8192  # messages kept in memory; the others are read from the journal when their turn comes
+_QUEUE_BYTES = 32 * 1024 * 1024
+_FRAME_MESSAGES = 512
+_FRAME_BYTES = 256 * 1024
+_WELCOME_TIMEOUT = 10.0
+
+OnAnswer = Callable[[str, int, list[wire.Refusal]], None]
+
+
+def _retry(attempt: int) -> float:
+    """Seconds before the next attempt to connect: at most 2, so that an agent that is back is found soon."""
+    return float(min(2.0, 0.1 * 2 ** min(attempt, 8)))
+
+
+class Outbound:
+    """All links of one journal's outbox."""
+
+    def __init__(self, reactor: Any, config: Config, owner: str, journal: Journal, on_answer: OnAnswer) -> None:
+        """``owner`` is the name the other agents see. ``on_answer(agent, seq, refusals)``: up to ``seq`` is committed
+        there; it runs in the reactor's thread."""
+        self._reactor = reactor
+        self._config = config
+        self._owner = owner
+        self._journal = journal
+        self._on_answer = on_answer
+        self._links: dict[str, Link] = {}
+        self._reader: JournalReader | None = None
+
+    def start(self) -> None:
+        """Connect to every agent for which messages wait."""
+        self._reader = JournalReader(self._journal.path)
+        for agent in self._journal.waiting:
+            if agent in self._config.agents:
+                self._link(agent).post([], self._journal.destinations[agent])
+            else:
+                Logger(self._owner).error("messages wait for {agent}, which is not configured any more", agent=agent)
+
+    def post(self, outgoing: list[Outgoing]) -> None:
+        """Send what was just committed."""
+        by_agent: dict[str, list[wire.Entry]] = {}
+        for message in outgoing:
+            by_agent.setdefault(message.agent, []).append(message.entry())
+        for agent, entries in by_agent.items():
+            self._link(agent).post(entries, entries[-1].seq)
+
+    def connected(self) -> dict[str, bool]:
+        """Which links stand."""
+        return {agent: link.connected for agent, link in self._links.items()}
+
+    def stop(self) -> Deferred[None]:
+        """Close every link; what was not acknowledged stays in the outbox."""
+        links, self._links = list(self._links.values()), {}
+
+        def close(_: object) -> None:
+            if self._reader is not None:
+                self._reader.close()
+
+        return DeferredList([link.stop() for link in links]).addCallback(close)
+
+    def _link(self, agent: str) -> Link:
+        link = self._links.get(agent)
+        if link is None:
+            assert self._reader is not None, "Outbound.start comes first"
+            hello = wire.Hello(protocol=wire.PROTOCOL, sender=self._owner, to=agent, epoch=self._journal.epoch)
+            link = Link(self._reactor, self._config.agent(agent), hello, self._reader, self._on_answer)
+            self._links[agent] = link
+        return link
+
+
+class Link:
+    """The way to one agent.
+
+    Three places a message can be in: ``_sent`` (on the wire, not acknowledged), ``_ready`` (in memory), or only in the
+    journal, between ``_tail`` and ``_highest``.
+    """
+
+    def __init__(
+        self, reactor: Any, agent: AgentConfig, hello: wire.Hello, reader: JournalReader, on_answer: OnAnswer
+    ) -> None:
+        self.log = Logger(hello.sender)
+        self.agent = agent
+        self.hello = hello
+        self.reactor = reactor
+        self._reader = reader
+        self._on_answer = on_answer
+        self._sent: deque[wire.Entry] = deque()
+        self._ready: deque[wire.Entry] = deque()
+        self._sent_bytes = 0
+        self._ready_bytes = 0
+        self._tail: int | None = None
+        self._highest = 0
+        self._protocol: _LinkProtocol | None = None
+        self._complained = False
+        ip = reachable(agent.ip)
+        endpoint = (TCP6ClientEndpoint if ":" in ip else TCP4ClientEndpoint)(reactor, ip, agent.port, timeout=10)
+        self._service = ClientService(
+            endpoint, _LinkFactory(self), retryPolicy=self._delay, clock=reactor, prepareConnection=self._prepare
+        )
+        self._service.startService()
+
+    @property
+    def connected(self) -> bool:
+        return self._protocol is not None
+
+    def post(self, entries: list[wire.Entry], highest: int) -> None:
+        """More is in the outbox, up to number ``highest``; ``entries`` are its last ones."""
+        follows = self._tail is not None and entries and entries[0].seq == self._tail + 1 == self._highest + 1
+        self._highest = max(self._highest, highest)
+        if follows and len(self._ready) < _QUEUE and self._ready_bytes < _QUEUE_BYTES:
+            self._enqueue(entries)
+        self.pump()
+
+    def stop(self) -> Deferred[None]:
+        if self._protocol is not None:
+            self._protocol.close()
+        return self._service.stopService() or Deferred()
+
+    def pump(self) -> None:
+        """Put on the wire what the window has room for."""
+        protocol = self._protocol
+        if protocol is None:
+            return
+        while len(self._sent) < _WINDOW and (self._sent_bytes < _WINDOW_BYTES or not self._sent):
+            if not self._ready and not self._refill():
+                return
+            chunk: list[wire.Entry] = []
+            size = 0
+            while self._ready and len(chunk) < _FRAME_MESSAGES and (size < _FRAME_BYTES or not chunk):
+                length = len(bytes(self._ready[0].payload))
+                if chunk and size + length > _FRAME_BYTES:
+                    break
+                chunk.append(self._ready.popleft())
+                size += length
+            self._ready_bytes -= size
+            self._sent_bytes += size
+            self._sent.extend(chunk)
+            protocol.write(wire.Frame(messages=chunk))
+
+    def welcomed(self, protocol: _LinkProtocol, last: int) -> None:
+        """The connection stands, and the agent has committed up to ``last``."""
+        if last > self._highest:
+            self.log.critical(
+                "{agent} has message {last} of ours, our journal knows only {highest}: was an old copy put in its"
+                " place? Remove it to begin a new one.",
+                agent=self.agent.name, last=last, highest=self._highest,
+            )  # fmt: skip
+            protocol.fail(f"journal behind its receiver ({self._highest} < {last})")
+            return
+        if self._complained:
+            self.log.info("{agent} at {where} is back", agent=self.agent.name, where=self.agent.where)
+        self._complained = False
+        self._ready.extendleft(reversed(self._sent))
+        self._ready_bytes += self._sent_bytes
+        self._sent.clear()
+        self._sent_bytes = 0
+        while self._ready and self._ready[0].seq <= last:
+            self._ready_bytes -= len(bytes(self._ready.popleft().payload))
+        if not self._ready:
+            self._tail = max(self._tail or 0, last)
+        self._protocol = protocol
+        if last:
+            self._on_answer(self.agent.name, last, [])
+        self.pump()
+
+    def answered(self, seq: int, refusals: list[wire.Refusal]) -> None:
+        """The agent has committed up to ``seq``, and refused some."""
+        while self._sent and self._sent[0].seq <= seq:
+            self._sent_bytes -= len(bytes(self._sent.popleft().payload))
+        for refusal in refusals:
+            self.log.error(
+                "{agent} refused message {seq}: {reason}", agent=self.agent.name, seq=refusal.seq, reason=refusal.reason
+            )
+        self._on_answer(self.agent.name, seq, refusals)
+        self.pump()
+
+    def lost(self, protocol: _LinkProtocol) -> None:
+        if self._protocol is protocol:
+            self._protocol = None
+
+    def _enqueue(self, entries: list[wire.Entry]) -> None:
+        self._ready.extend(entries)
+        self._ready_bytes += sum(len(bytes(entry.payload)) for entry in entries)
+        self._tail = entries[-1].seq
+
+    def _refill(self) -> bool:
+        """Read from the journal what is not in memory; False when there is nothing."""
+        if self._tail is None or self._tail >= self._highest:
+            return False
+        entries = self._reader.outbox(self.agent.name, self._tail, _FRAME_MESSAGES)
+        if entries:
+            self._enqueue(entries)
+        else:
+            self._tail = self._highest
+        return bool(entries)
+
+    def _delay(self, attempt: int) -> float:
+        if attempt == 2 and not self._complained:
+            self._complained = True
+            self.log.warn(
+                "{agent} at {where} does not answer; its messages wait", agent=self.agent.name, where=self.agent.where
+            )
+        return _retry(attempt)
+
+    def _prepare(self, protocol: Any) -> Deferred[None]:
+        """For ClientService: connected means welcomed, so that a peer that refuses us is asked ever more rarely."""
+        prepared: Deferred[None] = protocol.prepared
+        return prepared
+
+
+class _LinkFactory(Factory):
+    noisy = False
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        return _LinkProtocol(self._link)
+
+
+class _LinkProtocol(Protocol):
+    """Speaks the sender's side of the wire on one connection."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._decoder = wire.Decoder(frames=True)
+        self.prepared: Deferred[None] = Deferred()
+        self._timeout = link.reactor.callLater(_WELCOME_TIMEOUT, self.fail, "no welcome")
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        transport.setTcpNoDelay(True)
+        transport.setTcpKeepAlive(True)
+        self.write(wire.Frame(hello=self._link.hello))
+
+    def write(self, frame: wire.Frame) -> None:
+        transport: Any = self.transport
+        transport.write(wire.encode_frame(frame))
+
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            events = self._decoder.feed(data)
+        except WireError as error:
+            self.fail(str(error))
+            return
+        for frame in events:
+            if not isinstance(frame, wire.Frame):
+                continue
+            if frame.ack is not None:
+                self._link.answered(frame.ack, frame.refused or [])
+            elif frame.welcome is not None:
+                self._settle()
+                self._link.welcomed(self, frame.welcome.last_seq)
+                if not self.prepared.called:
+                    self.prepared.callback(None)
+            elif frame.error is not None:
+                self._link.log.error(
+                    "{agent} at {where} says: {reason}",
+                    agent=self._link.agent.name, where=self._link.agent.where, reason=frame.error,
+                )  # fmt: skip
+                self.fail(frame.error)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._settle()
+        self._link.lost(self)
+        if not self.prepared.called:
+            self.prepared.errback(reason)
+
+    def fail(self, reason: str) -> None:
+        """Give this connection up; the service will make another one."""
+        self._settle()
+        self._link.lost(self)
+        if not self.prepared.called:
+            self.prepared.errback(DeliveryError(self._link.agent.name, self._link.agent.where, reason))
+        transport: Any = self.transport
+        if transport is not None:
+            transport.abortConnection()
+
+    def close(self) -> None:
+        self._settle()
+        transport: Any = self.transport
+        transport.loseConnection()
+
+    def _settle(self) -> None:
+        if self._timeout.active():
+            self._timeout.cancel()

@@ -1,0 +1,195 @@
+"""The codec of the wire between agents: bytes in, events out; it owns no socket and no clock.
+
+One port serves two kinds of client, told apart by the first byte (a frame's length begins with 0 or 1):
+
+* text: ``Observation finished\\n``, or ``name<TAB>{json object}\\n``; answered ``OK <id>\\n`` or ``ERR <reason>\\n``;
+* frames: a 4-byte big-endian length (as in VTP, IVOA Note VOEvent Transport Protocol 2.0), then one JSON object::
+
+    {"hello": {"protocol": 1, "from": "alert_manager", "to": "scheduler", "epoch": "<journal id>"}}
+    {"welcome": {"last_seq": 1041}}
+    {"messages": [{"seq": 1042, "id": "...", "name": "...", "sent": 1.7e9, "payload": {...}}, ...]}
+    {"ack": 1042, "refused": [{"seq": 1042, "reason": "..."}]}     refused: only where something was
+    {"query": "status"}   {"status": {...}}                        needs no hello
+    {"error": "..."}                                               then the connection is closed
+
+Numbers count from 1 for each sender and receiver. The receiver acknowledges the highest number it has committed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from pyros.errors import WireError
+from pyros.messages import valid_name
+
+PROTOCOL = 1
+MAX_FRAME = 16 * 1024 * 1024
+MAX_LINE = 64 * 1024
+_HEADER = 4
+_FIRST_TEXT_BYTE = 0x02  # a length within MAX_FRAME begins with 0x00 or 0x01
+_COMPACT = 256 * 1024
+
+
+class Entry(msgspec.Struct):
+    """One message on the wire; ``payload`` is raw JSON until somebody needs it."""
+
+    seq: int
+    id: str
+    name: str
+    sent: float
+    payload: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class Hello(msgspec.Struct):
+    """Who connects, to whom, and which journal its numbers count."""
+
+    protocol: int
+    sender: str = msgspec.field(name="from")
+    to: str
+    epoch: str
+
+
+class Welcome(msgspec.Struct):
+    """The answer to a Hello: the last number committed from that sender's journal."""
+
+    last_seq: int
+
+
+class Refusal(msgspec.Struct):
+    """A message that was not accepted; it is acknowledged like the others, and the sender keeps it."""
+
+    seq: int
+    reason: str
+
+
+class Frame(msgspec.Struct, omit_defaults=True):
+    """Exactly one of these is set (``refused`` comes with ``ack``)."""
+
+    hello: Hello | None = None
+    welcome: Welcome | None = None
+    messages: list[Entry] | None = None
+    ack: int | None = None
+    refused: list[Refusal] | None = None
+    query: str | None = None
+    status: dict[str, Any] | None = None
+    error: str | None = None
+
+
+class Line(msgspec.Struct):
+    """One line of a text client, without its end."""
+
+    text: bytes
+
+
+_encoder = msgspec.json.Encoder()
+_frame_decoder: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """The bytes of one frame; raises WireError when it would exceed 16 MiB."""
+    buffer = bytearray(_HEADER)
+    _encoder.encode_into(frame, buffer, _HEADER)
+    length = len(buffer) - _HEADER
+    if length > MAX_FRAME:
+        raise WireError(f"frame of {length} bytes; the limit is {MAX_FRAME}")
+    buffer[:_HEADER] = length.to_bytes(_HEADER, "big")
+    return bytes(buffer)
+
+
+def decode_frame(body: bytes) -> Frame:
+    """One frame's JSON; raises WireError naming what is wrong."""
+    try:
+        return _frame_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError(f"bad frame: {error}") from None
+
+
+def parse_line(line: bytes) -> tuple[str, bytes]:
+    """A text client's line as (name, JSON payload); raises WireError saying what is wrong."""
+    head, tab, tail = line.partition(b"\t")
+    try:
+        name = head.decode()
+        tail.decode()
+    except UnicodeDecodeError:
+        raise WireError("the line is not valid UTF-8") from None
+    name = name.strip()
+    if not valid_name(name):
+        raise WireError("a message's name has 1 to 200 printable characters")
+    payload = tail.strip()
+    if not tab or not payload:
+        return name, b"{}"
+    try:
+        msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise WireError(f"after the tab a JSON object is expected: {error}") from None
+    return name, payload
+
+
+class Decoder:
+    """Takes a connection's bytes in any cut and gives Frames and Lines.
+
+    ``frames`` says what the connection carries: None until the first byte has told. The buffer never holds more than
+    one frame (16 MiB) or one line (64 KiB) besides the chunk that was just fed.
+    """
+
+    def __init__(self, frames: bool | None = None) -> None:
+        self.frames = frames
+        self._buffer = bytearray()
+        self._start = 0
+
+    def __len__(self) -> int:
+        """How many bytes of an unfinished frame or line are held."""
+        return len(self._buffer) - self._start
+
+    def feed(self, data: bytes) -> list[Frame | Line]:
+        """Take bytes; return what is complete. Raises WireError, after which the decoder must not be used again.
+
+        Events that were complete before the bad bytes are lost with it: the connection is to be closed, and whatever
+        was not acknowledged is sent again.
+        """
+        if self.frames is None and data:
+            self.frames = data[0] < _FIRST_TEXT_BYTE
+        self._buffer += data
+        events: list[Frame | Line] = []
+        (self._take_frames if self.frames else self._take_lines)(events)
+        if self._start == len(self._buffer):
+            self._buffer.clear()
+            self._start = 0
+        elif self._start > _COMPACT:
+            del self._buffer[: self._start]
+            self._start = 0
+        return events
+
+    def finish(self) -> list[Frame | Line]:
+        """The peer has closed its sending side: a line without its end is a line; half a frame is an error."""
+        rest = bytes(self._buffer[self._start :])
+        self._buffer.clear()
+        self._start = 0
+        if self.frames and rest:
+            raise WireError("the connection ended in the middle of a frame")
+        return [Line(rest.rstrip(b"\r"))] if rest.strip() else []
+
+    def _take_frames(self, events: list[Frame | Line]) -> None:
+        buffer = self._buffer
+        while len(buffer) - self._start >= _HEADER:
+            begin = self._start + _HEADER
+            length = int.from_bytes(buffer[self._start : begin], "big")
+            if length > MAX_FRAME:
+                raise WireError(f"frame of {length} bytes; the limit is {MAX_FRAME}")
+            if len(buffer) < begin + length:
+                return
+            events.append(decode_frame(bytes(memoryview(buffer)[begin : begin + length])))
+            self._start = begin + length
+
+    def _take_lines(self, events: list[Frame | Line]) -> None:
+        buffer = self._buffer
+        while True:
+            end = buffer.find(b"\n", self._start)
+            if end - self._start > MAX_LINE or (end < 0 and len(buffer) - self._start > MAX_LINE):
+                raise WireError(f"line of more than {MAX_LINE} bytes")
+            if end < 0:
+                return
+            events.append(Line(bytes(buffer[self._start : end]).rstrip(b"\r")))
+            self._start = end + 1
