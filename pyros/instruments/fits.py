@@ -1,0 +1,158 @@
+"""Images as FITS files, with the keywords as the field writes them. No Twisted here: any thread may call it.
+
+FITS Standard 4.0: section 4.4.2 (reserved keywords), 5.2.5 (unsigned integers by BZERO), 8 (world coordinates).
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from astropy.io import fits
+
+from pyros.instruments.interfaces import Image
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What the camera itself doesn't know about an image; ``None`` and ``""`` leave their keywords out.
+
+    ``ra`` and ``dec`` are the measured pointing, ICRS degrees: the centre of the image. ``target_ra`` and
+    ``target_dec`` are what was asked for. ``airmass`` is that of the middle of the exposure.
+    """
+
+    object: str
+    ra: float
+    dec: float
+    observation: str
+    number: int = 1
+    of: int = 1
+    alert: str = ""
+    airmass: float | None = None
+    target_ra: float | None = None
+    target_dec: float | None = None
+    image_type: str = "LIGHT"
+    observatory: str = ""
+    telescope: str = ""
+    instrument: str = ""
+    latitude: float | None = None
+    longitude: float | None = None
+    elevation: float | None = None
+
+
+def write_image(path: Path | str, image: Image, facts: ImageFacts) -> Path:
+    """Write one image, on disk when this returns: synced, under its name, complete or not there at all.
+
+    Pixels are 16-bit unsigned (BZERO = 32768) with DATASUM and CHECKSUM. The world coordinates are a TAN projection
+    about the measured pointing, north up and east left, the first row at the bottom.
+
+    A file of that name with the same observation and number (OBSID, EXPNUM) is what a crash left behind between
+    writing and reporting, and is replaced. Any other file is kept: FileExistsError. OSError as the disk gives it.
+    """
+    path = Path(path)
+    if path.exists() and not _is_same(path, facts):
+        raise FileExistsError(f"{path}: holds another image, and is kept")
+    unit = fits.PrimaryHDU(image.pixels)  # uint16: astropy writes BZERO
+    for keyword, value, comment in _cards(image, facts):
+        if value is not None and value != "":
+            unit.header[keyword] = (_printable(value), comment)
+    unit.add_checksum()
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            unit.writeto(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+    _sync_folder(path.parent)
+    return path
+
+
+def _is_same(path: Path, facts: ImageFacts) -> bool:
+    try:
+        header = fits.getheader(path)
+    except OSError:  # not FITS
+        return False
+    return (header.get("OBSID"), header.get("EXPNUM")) == (_printable(facts.observation), facts.number)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)  # or the name may be gone after a power cut, though the content is there
+    finally:
+        os.close(descriptor)
+
+
+def _printable(value: Any) -> Any:
+    """Text as a header takes it: printable ASCII (FITS 4.0, 4.2.1)."""
+    if not isinstance(value, str):
+        return value
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in value)
+
+
+def _instant(seconds: float) -> str:
+    """Seconds since 1970 as FITS writes a UTC instant, to the millisecond (FITS 4.0, 9.1.1)."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
+
+
+def _mjd(seconds: float) -> float:
+    return seconds / 86400 + 40587
+
+
+def _cards(image: Image, facts: ImageFacts) -> list[tuple[str, Any, str]]:
+    height, width = image.pixels.shape
+    scale = image.arcsec_per_pixel / 3600
+    begin, middle, end = (round(image.started + part * image.seconds, 3) for part in (0, 0.5, 1))
+    return [
+        ("OBJECT", facts.object, "what was observed"),
+        ("IMAGETYP", facts.image_type, "kind of image"),
+        ("EXPTIME", image.seconds, "[s] exposure time"),
+        ("DATE-OBS", _instant(begin), "shutter opened"),
+        ("DATE-AVG", _instant(middle), "middle of the exposure"),
+        ("DATE-END", _instant(end), "shutter closed"),
+        # The same as days; without them astropy's WCS computes them at every opening, and warns that it did.
+        ("MJD-OBS", _mjd(begin), "[d] DATE-OBS as a modified Julian date"),
+        ("MJD-AVG", _mjd(middle), "[d] DATE-AVG as a modified Julian date"),
+        ("MJD-END", _mjd(end), "[d] DATE-END as a modified Julian date"),
+        ("TIMESYS", "UTC", "time scale of all DATE keywords"),
+        ("FILTER", image.filter, "filter"),
+        ("RA", facts.ra, "[deg] measured pointing, right ascension"),
+        ("DEC", facts.dec, "[deg] measured pointing, declination"),
+        ("RADESYS", "ICRS", "reference system of all coordinates"),
+        ("OBJCTRA", facts.target_ra, "[deg] demanded right ascension"),
+        ("OBJCTDEC", facts.target_dec, "[deg] demanded declination"),
+        ("AIRMASS", facts.airmass, "airmass at the middle of the exposure"),
+        ("CCD-TEMP", image.temperature, "[Celsius] detector temperature"),
+        ("GAIN", image.gain, "[electron/adu] gain"),
+        ("TELESCOP", facts.telescope, "telescope"),
+        ("INSTRUME", facts.instrument, "camera"),
+        ("OBSERVAT", facts.observatory, "observatory"),
+        ("SITELAT", facts.latitude, "[deg] latitude of the site"),
+        ("SITELONG", facts.longitude, "[deg] longitude of the site, east positive"),
+        ("SITEELEV", facts.elevation, "[m] elevation of the site"),
+        ("ALERT", facts.alert, "alert that asked for it"),
+        ("OBSID", facts.observation, "observation"),
+        ("EXPNUM", facts.number, "number of this exposure in the observation"),
+        ("EXPTOTAL", facts.of, "exposures of the observation"),
+        ("CTYPE1", "RA---TAN", "gnomonic projection"),
+        ("CTYPE2", "DEC--TAN", "gnomonic projection"),
+        ("CUNIT1", "deg", ""),
+        ("CUNIT2", "deg", ""),
+        ("CRVAL1", facts.ra, "[deg] right ascension at the reference pixel"),
+        ("CRVAL2", facts.dec, "[deg] declination at the reference pixel"),
+        ("CRPIX1", (width + 1) / 2, "centre of the image"),
+        ("CRPIX2", (height + 1) / 2, "centre of the image"),
+        ("CD1_1", -scale, "[deg/pixel] east is left"),
+        ("CD1_2", 0.0, "[deg/pixel]"),
+        ("CD2_1", 0.0, "[deg/pixel]"),
+        ("CD2_2", scale, "[deg/pixel] north is up"),
+    ]

@@ -1,0 +1,185 @@
+"""What every driver offers to an instrument's agent, in the words of the field.
+
+Every method that talks to a device returns a Deferred. It ends with what was measured, or with one of
+
+* `DeviceRefused`: the device said no; nothing happened (``code`` says why: LIMIT, STATE, VALUE, BUSY ...)
+* `DeviceFailed`: it began and failed
+* `CommandAborted`: it was told to stop, or a newer command took its place
+* `NoAnswer`: it stayed silent for longer than its own estimate and a margin; what it did is unknown
+* `ConnectionLost`: the connection broke or could not be made; what it did is unknown
+
+and never with anything else. After the last two, ask for the device's ``state`` before commanding it again. Cancelling
+a Deferred stops the waiting, not the device.
+
+All of this runs in the reactor's thread. Angles are ICRS degrees, times seconds since 1970-01-01 UTC of the
+observatory's clock, durations seconds. ``started``, where a command takes it, is called once with the device's own
+estimate of how long it will take, when it has begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from twisted.internet.defer import Deferred
+
+    from pyros.messages import WeatherReading
+
+Kind = Literal["telescope", "camera", "dome", "weather"]
+TelescopeState = Literal["idle", "slewing", "tracking", "parking", "parked"]
+CameraState = Literal["idle", "exposing", "reading", "ready"]
+DomeState = Literal["closed", "opening", "open", "closing", "stopped"]
+
+Started: TypeAlias = Callable[[float], None]
+"""Called with the device's own estimate in seconds."""
+
+OnConnection: TypeAlias = Callable[[bool, str], None]
+"""Called with (True, the device's name and address) and (False, why it is not connected)."""
+
+OnEvent: TypeAlias = Callable[[str], None]
+"""Called with what a device said that no command was waiting for, e.g. ``limit_reached``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a telescope points, ICRS degrees."""
+
+    ra: float
+    dec: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pointing:
+    """The measured end of a slew, ICRS degrees, and its separation from what was demanded, arcseconds."""
+
+    ra: float
+    dec: float
+    error_arcsec: float
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """A camera's detector: pixels, bits a pixel, and the size of a pixel on the sky."""
+
+    width: int
+    height: int
+    bits: int
+    arcsec_per_pixel: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """One exposure.
+
+    ``pixels`` has the shape (height, width), the first row at the bottom as in FITS. ``started`` is when the shutter
+    opened, ``temperature`` the detector's in degrees Celsius, ``gain`` in electrons per ADU.
+    """
+
+    pixels: NDArray[np.uint16]
+    started: float
+    seconds: float
+    filter: str
+    temperature: float
+    gain: float
+    arcsec_per_pixel: float
+
+
+class Instrument(Protocol):
+    """What all instruments share."""
+
+    @property
+    def name(self) -> str:
+        """What the device calls itself; empty until it was first connected."""
+        ...
+
+    @property
+    def connected(self) -> bool: ...
+
+    on_connection: OnConnection | None
+    on_event: OnEvent | None
+
+    def disconnect(self) -> Deferred[None]:
+        """Drop the connection for good; commands under way end with `ConnectionLost`.
+
+        Fires when nothing is left behind.
+        """
+        ...
+
+
+class Telescope(Instrument, Protocol):
+    """A mount and what it carries."""
+
+    def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Deferred[Pointing]:
+        """Point at an ICRS position and track it; ``tag`` names the command in the device's log.
+
+        A parked telescope is unparked, a parking one stopped. A slew that is under way ends with `CommandAborted`.
+        The position is measured afterwards: off by more than the driver's tolerance, the slew is sent again once, and
+        then it is `DeviceFailed`.
+        """
+        ...
+
+    def stop(self) -> Deferred[None]:
+        """Stop moving; a slew or a park under way ends with `CommandAborted`."""
+        ...
+
+    def park(self, started: Started | None = None) -> Deferred[None]:
+        """Move to the park position and stay there."""
+        ...
+
+    def unpark(self) -> Deferred[None]: ...
+
+    def position(self) -> Deferred[Position]:
+        """The true current pointing."""
+        ...
+
+    def state(self) -> Deferred[TelescopeState]: ...
+
+
+class Camera(Instrument, Protocol):
+    """A camera, its shutter and its filter wheel."""
+
+    def expose(self, seconds: float, filter: str, tag: str = "", started: Started | None = None) -> Deferred[Image]:
+        """Choose the filter, expose, read out and fetch the image.
+
+        ``started`` is called when the shutter opens, with the estimate for exposure and readout together. A camera
+        that is exposing or reading refuses (code BUSY) before its filter is touched.
+        """
+        ...
+
+    def abort(self) -> Deferred[None]:
+        """Close the shutter and throw the exposure away; it ends with `CommandAborted`."""
+        ...
+
+    def filters(self) -> Deferred[tuple[str, ...]]: ...
+
+    def geometry(self) -> Deferred[Geometry]: ...
+
+    def state(self) -> Deferred[CameraState]: ...
+
+
+class Dome(Instrument, Protocol):
+    """A dome or a roof."""
+
+    def open(self, started: Started | None = None) -> Deferred[None]:
+        """Open; fires when it is open. ``started`` isn't called when it was open already."""
+        ...
+
+    def close(self, started: Started | None = None) -> Deferred[None]:
+        """Close; fires when it is closed. An opening under way is reversed and ends with `CommandAborted`."""
+        ...
+
+    def stop(self) -> Deferred[None]:
+        """Stop where it is; a movement under way ends with `CommandAborted`."""
+        ...
+
+    def state(self) -> Deferred[DomeState]: ...
+
+
+class WeatherStation(Instrument, Protocol):
+    """Sensors outside."""
+
+    def read(self) -> Deferred[WeatherReading]: ...

@@ -1,0 +1,205 @@
+"""An in-memory network on virtual time, and scripted devices in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from twisted.internet import error
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pyros.clock import VirtualClock
+
+MIDNIGHT = datetime(2026, 3, 20, 23, 30, tzinfo=UTC)
+
+
+def _failure(kind: Callable[[], Exception]) -> Any:
+    make: Any = Failure
+    return make(kind())
+
+
+@implementer(ITCPTransport)
+class End:
+    """One end of a connection; bytes arrive at the other in the reactor's next turn, in pieces of ``cut`` bytes."""
+
+    def __init__(self, world: World, protocol: Any, cut: int) -> None:
+        self.world, self.protocol, self.cut = world, protocol, cut
+        self.other: End
+        self.open = True
+
+    def write(self, data: bytes) -> None:
+        for begin in range(0, len(data), self.cut):
+            self.world.callLater(0, self.other.arrive, data[begin : begin + self.cut])
+
+    def arrive(self, data: bytes) -> None:
+        if self.open:
+            self.protocol.dataReceived(data)
+
+    def loseConnection(self) -> None:
+        self.world.callLater(0, self.end)
+
+    abortConnection = loseConnection
+
+    def end(self) -> None:
+        for each in (self, self.other):
+            if each.open:
+                each.open = False
+                each.protocol.connectionLost(_failure(error.ConnectionDone))
+
+    def __getattr__(self, name: str) -> Any:  # TCP's settings, producers
+        return lambda *_: None
+
+
+class World(MemoryReactorClock):
+    """A reactor whose connections lead to what listens in it; its time goes by only in ``run``."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.listening: dict[int, Any] = {}
+        self.ends: list[End] = []
+        self.cut = 1 << 20
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
+        self.listening[port] = factory
+        return super().listenTCP(port, factory, backlog, interface)  # type: ignore[no-untyped-call]
+
+    def connectTCP(self, host: str, port: int, factory: Any, timeout: float = 30, bindAddress: Any = None) -> Any:
+        connector: Any = super().connectTCP(  # type: ignore[no-untyped-call]
+            host, port, factory, timeout, bindAddress
+        )
+        call = self.callLater(0, self._connect, port, factory, connector)
+
+        def stop() -> None:
+            call.cancel()
+            factory.clientConnectionFailed(connector, _failure(error.UserError))
+
+        connector.stopConnecting = stop
+        return connector
+
+    def _connect(self, port: int, factory: Any, connector: Any) -> None:
+        if port not in self.listening:
+            factory.clientConnectionFailed(connector, _failure(error.ConnectionRefusedError))
+            return
+        near, far = (End(self, each.buildProtocol(None), self.cut) for each in (factory, self.listening[port]))
+        near.other, far.other = far, near
+        self.ends += [near, far]
+        far.protocol.makeConnection(far)
+        near.protocol.makeConnection(near)
+
+    def drop(self) -> None:
+        """Break every connection."""
+        for end in self.ends:
+            end.end()
+
+    def run(self, seconds: float = 0.0) -> None:
+        """Let time pass, from one timer to the next."""
+        end = self.seconds() + seconds
+        while self.calls and self.calls[0].getTime() <= end:
+            self.advance(max(0.0, self.calls[0].getTime() - self.seconds()))
+        self.advance(end - self.seconds())
+
+    def result(self, deferred: Deferred[Any], seconds: float = 0.0) -> Any:
+        """What comes out within so many seconds; raises what it fails with."""
+        out: list[Any] = []
+        deferred.addBoth(out.append)
+        end = self.seconds() + seconds
+        self.run()
+        while not out and self.calls and self.calls[0].getTime() <= end:
+            self.advance(max(0.0, self.calls[0].getTime() - self.seconds()))
+        assert out, "nothing came out"
+        if isinstance(out[0], Failure):
+            out[0].raiseException()
+        return out[0]
+
+    # A thread pool that runs inline.
+
+    def getThreadPool(self) -> Any:
+        return self
+
+    def callInThreadWithCallback(self, on_result: Any, function: Any, *args: Any, **kwargs: Any) -> None:
+        on_result(True, function(*args, **kwargs))
+
+    def callFromThread(self, function: Any, *args: Any, **kwargs: Any) -> None:
+        function(*args, **kwargs)
+
+
+Lines = str | bytes | Sequence[str | bytes]
+
+
+class Script(Factory):
+    """A device that answers as it was told to.
+
+    ``answers`` maps a request, or the first words of it, to the answer and the events after it; ``{tag}`` stands for
+    the request's tag. What is mapped to [] gets no answer.
+    """
+
+    noisy = False
+
+    def __init__(self, world: World, kind: str, port: int = 6010) -> None:
+        self.answers: dict[str, Lines | Callable[[], Lines]] = {"GET id": f'OK "Old {kind}" {kind}'}
+        self.asked: list[str] = []
+        self.lines: list[_ScriptLine] = []
+        world.listenTCP(port, self)
+
+    def buildProtocol(self, addr: object) -> _ScriptLine:
+        self.lines.append(_ScriptLine(self))
+        return self.lines[-1]
+
+    def say(self, *lines: str) -> None:
+        """Say something to the last client."""
+        for line in lines:
+            self.lines[-1].send(line.replace("{tag}", self.tag))
+
+    @property
+    def tag(self) -> str:
+        """The tag of the last command that had one, or nothing."""
+        return ["", *(match[1] for line in self.asked if (match := re.search(r" tag=(\S+)", line)))][-1]
+
+    def count(self, start: str) -> int:
+        return sum(line.startswith(start) for line in self.asked)
+
+
+class _ScriptLine(Protocol):
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.rest = b""
+
+    def send(self, line: str | bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(line if isinstance(line, bytes) else line.encode() + b"\n")
+
+    def dataReceived(self, data: bytes) -> None:
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        for line in lines:
+            number, request = line.decode().split(" ", 1)
+            self.script.asked.append(request)
+            known = [key for key in self.script.answers if request.startswith(key)]
+            answer = self.script.answers[max(known, key=len)] if known else "ERR UNKNOWN no such thing"
+            answer = answer() if callable(answer) else answer
+            for index, each in enumerate([answer] if isinstance(answer, str | bytes) else answer):
+                if isinstance(each, bytes):
+                    self.send(each)
+                else:
+                    text = each.replace("{tag}", self.script.tag) if "{tag}" in each else each
+                    self.send(f"{number} {text}" if index == 0 else text)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """The network; whoever used it must have cancelled every timer."""
+    made = World()
+    yield made
+    assert not made.getDelayedCalls()
+
+
+@pytest.fixture
+def clock(world: World) -> VirtualClock:
+    return VirtualClock(world, MIDNIGHT)

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from pyros.instruments.fits import ImageFacts, write_image
+from pyros.instruments.interfaces import Image
+from pyros.instruments.preview import write_preview
+
+FACTS = ImageFacts(
+    object="GRB 260320A",
+    ra=83.6331,
+    dec=22.0145,
+    observation="o-17",
+    number=2,
+    of=3,
+    alert="ivo://nasa.gsfc.gcn/SWIFT#BAT_1",
+    airmass=1.25,
+    target_ra=83.633,
+    target_dec=22.0144,
+    observatory="Demo",
+    telescope="Demo telescope",
+    instrument="Demo camera",
+    latitude=42.9365,
+    longitude=0.1426,
+    elevation=2877.0,
+)
+SCALE = 1.8
+
+
+def exposure(width: int = 61, height: int = 40, **changed: Any) -> Image:
+    pixels = np.random.default_rng(7).normal(1000, 20, (height, width)).astype(np.uint16)
+    pixels[0, 0], pixels[-1, -1] = 0, 65535
+    image = Image(pixels, 1774049400.25, 30.0, "r", -20.0, 1.5, SCALE)
+    return dataclasses.replace(image, **changed)
+
+
+@pytest.mark.parametrize("size", [(61, 40), (64, 64), (3, 2)])
+def test_a_round_trip_through_astropy(tmp_path: Path, size: tuple[int, int]) -> None:
+    image = exposure(*size)
+    path = write_image(tmp_path / "a.fits", image, FACTS)
+    with fits.open(path, checksum=True) as units:  # a wrong checksum is a warning, and so an error here
+        units.verify("exception")
+        assert units[0].data.dtype == np.uint16
+        assert (units[0].data == image.pixels).all()
+        header = units[0].header
+    assert header["BITPIX"] == 16
+    expected = {
+        "OBJECT": "GRB 260320A",
+        "IMAGETYP": "LIGHT",
+        "EXPTIME": 30.0,
+        "DATE-OBS": "2026-03-20T23:30:00.250",
+        "DATE-AVG": "2026-03-20T23:30:15.250",
+        "DATE-END": "2026-03-20T23:30:30.250",
+        "FILTER": "r",
+        "RA": 83.6331,
+        "DEC": 22.0145,
+        "RADESYS": "ICRS",
+        "AIRMASS": 1.25,
+        "CCD-TEMP": -20.0,
+        "GAIN": 1.5,
+        "TELESCOP": "Demo telescope",
+        "INSTRUME": "Demo camera",
+        "OBSERVAT": "Demo",
+        "SITELAT": 42.9365,
+        "SITELONG": 0.1426,
+        "ALERT": "ivo://nasa.gsfc.gcn/SWIFT#BAT_1",
+        "OBSID": "o-17",
+        "EXPNUM": 2,
+    }
+    assert {key: header[key] for key in expected} == expected
+    assert all(header.comments[key] for key in expected)
+    assert {"CHECKSUM", "DATASUM"} <= set(header)
+    assert [each.name for each in tmp_path.iterdir()] == ["a.fits"]
+
+
+def test_the_world_coordinates_have_north_up_and_east_left(tmp_path: Path) -> None:
+    world = WCS(fits.getheader(write_image(tmp_path / "a.fits", exposure(61, 40), FACTS)))
+    centre = SkyCoord(FACTS.ra, FACTS.dec, unit="deg")
+    assert world.pixel_to_world(30, 19.5).separation(centre).arcsec < 1e-6
+    up, left = world.pixel_to_world(30, 29.5), world.pixel_to_world(20, 19.5)
+    assert centre.separation(up).arcsec == pytest.approx(10 * SCALE, rel=1e-6)
+    assert centre.position_angle(up).deg == pytest.approx(0, abs=1e-6)
+    assert centre.position_angle(left).deg == pytest.approx(90, abs=0.01)
+
+
+def test_what_is_not_known_is_left_out(tmp_path: Path) -> None:
+    header = fits.getheader(write_image(tmp_path / "a.fits", exposure(), ImageFacts("x", 1.0, 2.0, "o")))
+    assert not {"AIRMASS", "ALERT", "SITELAT", "TELESCOP", "OBJCTRA"} & set(header)
+
+
+def test_no_text_breaks_a_header(tmp_path: Path) -> None:
+    facts = dataclasses.replace(FACTS, object="é\n'x' " * 30, alert="ivo://" + "a" * 300, observation="\x00o")
+    header = fits.getheader(write_image(tmp_path / "a.fits", exposure(), facts))
+    assert header["OBJECT"].startswith("??'x' ??'x'")
+    assert header["ALERT"] == facts.alert
+    write_image(tmp_path / "a.fits", exposure(), facts)
+
+
+def test_only_the_same_exposure_is_replaced(tmp_path: Path) -> None:
+    path = write_image(tmp_path / "a.fits", exposure(seconds=1.0), FACTS)
+    write_image(path, exposure(seconds=2.0), FACTS)
+    assert fits.getheader(path)["EXPTIME"] == 2.0
+    for other in (dataclasses.replace(FACTS, number=3), dataclasses.replace(FACTS, observation="o-18")):
+        with pytest.raises(FileExistsError, match=r"a\.fits: holds another image, and is kept"):
+            write_image(path, exposure(), other)
+    (tmp_path / "b.fits").write_text("notes")
+    with pytest.raises(FileExistsError):
+        write_image(tmp_path / "b.fits", exposure(), FACTS)
+    assert (tmp_path / "b.fits").read_text() == "notes"
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_rubbish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_image(tmp_path / "a.fits", exposure(seconds=1.0), FACTS)
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_image(path, exposure(seconds=2.0), FACTS)
+    assert fits.getheader(path)["EXPTIME"] == 1.0
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_file_and_folder_are_synced_in_that_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Any] = []
+    real = os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.append((Path(os.readlink(f"/proc/self/fd/{descriptor}")).name, (tmp_path / "a.fits").exists()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write_image(tmp_path / "a.fits", exposure(), FACTS)
+    assert synced == [(".a.fits.partial", False), (tmp_path.name, True)]
+
+
+# The preview.
+
+
+def star_field(width: int, height: int, star: tuple[int, int]) -> Image:
+    generator = np.random.default_rng(3)
+    pixels = generator.normal(1100, 12, (height, width))
+    rows, columns = np.mgrid[:height, :width]
+    places = [(star, 40000.0)] + [
+        ((int(generator.integers(width)), int(generator.integers(height))), float(300 * generator.pareto(1.0)))
+        for _ in range(150)
+    ]
+    for (x, y), peak in places:
+        pixels += peak * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 4.5)
+    return exposure(pixels=np.clip(pixels, 0, 65535).astype(np.uint16))
+
+
+@pytest.mark.parametrize(("width", "height", "size"), [(300, 200, 600), (400, 400, 200), (200, 300, 300)])
+def test_the_ring_is_around_the_target(tmp_path: Path, width: int, height: int, size: int) -> None:
+    star = (width * 2 // 3, height // 4)
+    path = write_image(tmp_path / "a.fits", star_field(width, height, star), FACTS)
+    target = WCS(fits.getheader(path)).pixel_to_world(*star)
+    from PIL import Image as Picture
+
+    with Picture.open(write_preview(path, tmp_path / "a.png", target.ra.deg, target.dec.deg, size)) as picture:
+        assert max(picture.size) == size
+        assert picture.size[0] * height == pytest.approx(picture.size[1] * width, abs=size)
+        colours = np.asarray(picture.convert("RGB")).astype(int)
+    ring = np.argwhere((colours == (255, 176, 0)).all(axis=2))
+    factor = size / max(width, height)
+    row, column = ring.min(axis=0) / 2 + ring.max(axis=0) / 2
+    assert column == pytest.approx((star[0] + 0.5) * factor, abs=1.5)
+    assert row == pytest.approx((height - star[1] - 0.5) * factor, abs=1.5)
+    assert colours[round(row), round(column)].min() > 180  # and in it is the star
+
+
+@pytest.mark.parametrize("target", [(None, None), (83.0, 22.0), (263.6331, -22.0145)])
+def test_no_ring_for_a_target_that_is_not_in_the_image(tmp_path: Path, target: tuple[Any, Any]) -> None:
+    from PIL import Image as Picture
+
+    path = write_image(tmp_path / "a.fits", star_field(100, 100, (50, 50)), FACTS)
+    with Picture.open(write_preview(path, tmp_path / "a.png", *target, size=200)) as picture:
+        assert not (np.asarray(picture.convert("RGB")) == (255, 176, 0)).all(axis=2).any()
+
+
+@pytest.mark.parametrize("level", [0, 65535])
+def test_a_flat_image_is_drawn_too(tmp_path: Path, level: int) -> None:
+    flat = exposure(pixels=np.full((50, 50), level, dtype=np.uint16))
+    path = write_image(tmp_path / "a.fits", flat, FACTS)
+    assert write_preview(path, tmp_path / "a.png").stat().st_size > 0

@@ -1,0 +1,566 @@
+"""The native driver against scripted devices: what it asks, and every way in which it can end."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+
+from pyros import instruments
+from pyros.clock import VirtualClock
+from pyros.errors import (
+    CommandAborted,
+    ConfigError,
+    ConnectionLost,
+    DeviceFailed,
+    DeviceRefused,
+    InstrumentError,
+    NoAnswer,
+)
+from pyros.instruments import Camera, Dome, Telescope, WeatherStation, native
+from tests.instruments.conftest import MIDNIGHT, Script, World
+
+ADDRESS = "tcp:127.0.0.1:6010"
+
+
+class Rig:
+    """A driver and the scripted device at its other end."""
+
+    def __init__(self, world: World, clock: VirtualClock, kind: Any) -> None:
+        self.world = world
+        self.script = Script(world, kind)
+        self.answers = self.script.answers
+        self.connections: list[tuple[bool, str]] = []
+        self.events: list[str] = []
+        self.started: list[float] = []
+        self.device: Any = instruments.connect(
+            kind,
+            "native",
+            ADDRESS,
+            world,
+            clock,
+            on_connection=lambda up, text: self.connections.append((up, text)),
+            on_event=self.events.append,
+        )
+        world.run()
+
+    def begin(self, deferred: Deferred[Any]) -> Pending:
+        pending = Pending(deferred)
+        self.world.run()
+        return pending
+
+
+class Pending:
+    """A command under way."""
+
+    def __init__(self, deferred: Deferred[Any]) -> None:
+        self.results: list[Any] = []
+        deferred.addCallbacks(self.results.append, lambda failure: self.results.append(failure.value))
+
+    @property
+    def result(self) -> Any:
+        assert len(self.results) == 1, "it has not ended"
+        return self.results[0]
+
+
+@pytest.fixture
+def rigs(world: World, clock: VirtualClock) -> Iterator[list[Rig]]:
+    made: list[Rig] = []
+    yield made
+    for rig in made:
+        closed = rig.device.disconnect()
+        world.run()
+        assert closed.called
+
+
+@pytest.fixture
+def telescope(rigs: list[Rig], world: World, clock: VirtualClock) -> Rig:
+    rigs.append(Rig(world, clock, "telescope"))
+    rigs[0].answers |= {
+        "GET state": "OK idle",
+        "DO slew": "BUSY 12.5",
+        "GET position": "OK 10.001 20.0",
+        "DO stop": "OK",
+        "DO unpark": "OK",
+        "DO park": "BUSY 20",
+    }
+    return rigs[0]
+
+
+@pytest.fixture
+def camera(rigs: list[Rig], world: World, clock: VirtualClock) -> Rig:
+    rigs.append(Rig(world, clock, "camera"))
+    rigs[0].answers |= {
+        "GET state": "OK idle",
+        "GET filters": "OK g r 'i",
+        "GET geometry": "OK 3 2 16 1.8",
+        "GET temperature": "OK -20.5",
+        "GET gain": "OK 1.5",
+        "SET filter": "OK",
+        "DO expose": "BUSY 6",
+        "DO abort": ["OK", "EVT exposure_aborted tag={tag}"],
+        "GET image": ["OK 3 2 16 block=12", struct.pack("<6H", 1, 2, 3, 4, 5, 65535)],
+    }
+    return rigs[0]
+
+
+@pytest.fixture
+def dome(rigs: list[Rig], world: World, clock: VirtualClock) -> Rig:
+    rigs.append(Rig(world, clock, "dome"))
+    rigs[0].answers |= {"GET state": "OK closed", "DO open": "BUSY 20", "DO close": "BUSY 20", "DO stop": "OK"}
+    return rigs[0]
+
+
+@pytest.fixture
+def weather(rigs: list[Rig], world: World, clock: VirtualClock) -> Rig:
+    rigs.append(Rig(world, clock, "weather"))
+    return rigs[0]
+
+
+# The telescope.
+
+
+def test_a_slew_ends_with_the_measured_position(telescope: Rig) -> None:
+    slew = telescope.begin(telescope.device.slew(10.0, 20.0, "grb 1\n", telescope.started.append))
+    assert telescope.started == [12.5]
+    assert not slew.results
+    command = telescope.script.asked[-1]
+    assert command.startswith("DO slew ra=10 dec=20 tag=grb_1_~")
+    telescope.world.run(12.0)
+    telescope.script.say("EVT slew_finished ra=10 dec=20 tag={tag}")
+    telescope.world.run()
+    assert (slew.result.ra, slew.result.dec) == (10.001, 20.0)
+    assert slew.result.error_arcsec == pytest.approx(3.6 * np.cos(np.radians(20)), abs=1e-3)
+
+
+def test_a_slew_that_ends_beside_its_target_is_sent_again_once(telescope: Rig) -> None:
+    telescope.answers["DO slew"] = ["BUSY 1", "EVT slew_finished ra=10 dec=20 tag={tag}"]
+    positions = iter(["OK 10.1 20", "OK 10 20.001"])
+    telescope.answers["GET position"] = lambda: next(positions)
+    slew = telescope.begin(telescope.device.slew(10.0, 20.0, "", telescope.started.append))
+    assert slew.result.error_arcsec == pytest.approx(3.6, abs=1e-3)
+    assert telescope.script.count("DO slew") == 2
+    assert telescope.started == [1.0]
+    telescope.answers["GET position"] = "OK 10 20.01"
+    slew = telescope.begin(telescope.device.slew(10.0, 20.0))
+    assert isinstance(slew.result, DeviceFailed)
+    assert str(slew.result) == "Old telescope: 36 arcsec from the target after two slews (at most 30)"
+
+
+def test_a_refusal_is_told_with_its_code(telescope: Rig) -> None:
+    telescope.answers["DO slew"] = "ERR LIMIT altitude -3 is below the limit of 10"
+    refusal = telescope.begin(telescope.device.slew(10.0, 20.0)).result
+    assert isinstance(refusal, DeviceRefused)
+    assert refusal.code == "LIMIT"
+    assert str(refusal) == "LIMIT: altitude -3 is below the limit of 10"
+    telescope.answers["DO slew"] = "ERR STATE the cover is closed"
+    assert telescope.begin(telescope.device.slew(10.0, 20.0)).result.code == "STATE"
+    assert telescope.script.count("DO unpark") == 0
+
+
+@pytest.mark.parametrize(("state", "code", "cure"), [("parked", "STATE", "unpark"), ("parking", "BUSY", "stop")])
+def test_a_parked_telescope_is_unparked_and_a_parking_one_stopped(
+    telescope: Rig, state: str, code: str, cure: str
+) -> None:
+    answers = iter([f"ERR {code} it is {state}", ["BUSY 1", "EVT slew_finished tag={tag}"]])
+    telescope.answers |= {"GET state": f"OK {state}", "DO slew": lambda: next(answers)}
+    assert telescope.begin(telescope.device.slew(10.0, 20.0)).result.ra == 10.001
+    assert telescope.script.count(f"DO {cure}") == 1
+
+
+def test_a_slew_that_fails_says_why(telescope: Rig) -> None:
+    slew = telescope.begin(telescope.device.slew(10.0, 20.0))
+    telescope.script.say('EVT slew_failed tag={tag} reason="cable wrap"')
+    telescope.world.run()
+    assert isinstance(slew.result, DeviceFailed)
+    assert str(slew.result) == "Old telescope: slew failed: cable wrap"
+
+
+def test_a_new_slew_takes_the_place_of_the_old_one(telescope: Rig) -> None:
+    old = telescope.begin(telescope.device.slew(50.0, 20.0, "same"))
+    tag = telescope.script.tag
+    telescope.answers["DO slew"] = ["BUSY 9", f"EVT slew_aborted tag={tag}"]
+    new = telescope.begin(telescope.device.slew(10.0, 20.0, "same"))
+    assert isinstance(old.result, CommandAborted)
+    assert not new.results
+    telescope.script.say("EVT slew_finished tag={tag}")
+    telescope.world.run()
+    assert new.result.ra == 10.001
+
+
+def test_the_end_of_somebody_elses_slew_is_not_ours(telescope: Rig) -> None:
+    slew = telescope.begin(telescope.device.slew(10.0, 20.0, "x"))
+    telescope.script.say("EVT slew_finished ra=1 dec=1 tag=x", "EVT slew_finished ra=1 dec=1", "EVT limit_reached")
+    telescope.world.run()
+    assert not slew.results
+    assert telescope.events == ["slew_finished", "slew_finished", "limit_reached"]
+    telescope.script.say("EVT slew_aborted tag={tag}")
+    telescope.world.run()
+    assert isinstance(slew.result, CommandAborted)
+
+
+def test_tags_are_never_used_again_also_not_by_the_next_process(telescope: Rig, clock: VirtualClock) -> None:
+    tags = set()
+    for _ in range(2):
+        telescope.begin(telescope.device.slew(10.0, 20.0, "x"))
+        tags.add(telescope.script.tag)
+    telescope.world.run(1)
+    later = instruments.connect("telescope", "native", ADDRESS, telescope.world, clock)
+    telescope.begin(later.slew(10.0, 20.0, "x"))
+    tags.add(telescope.script.tag)
+    later.disconnect()
+    assert len(tags) == 3
+
+
+def test_a_slew_without_end_is_no_answer_after_its_estimate_and_a_margin(telescope: Rig) -> None:
+    slew = telescope.begin(telescope.device.slew(10.0, 20.0))
+    telescope.world.run(22.0)
+    assert not slew.results
+    telescope.world.run(1.0)
+    assert isinstance(slew.result, NoAnswer)
+    assert "Old telescope: slew: no end within 22 s" in str(slew.result)
+
+
+def test_park(telescope: Rig) -> None:
+    parked = telescope.begin(telescope.device.park(telescope.started.append))
+    assert telescope.started == [20.0]
+    telescope.script.say("EVT park_finished")
+    telescope.world.run()
+    assert parked.result is None
+    for ends in (telescope.device.stop, lambda: telescope.device.slew(10.0, 20.0)):
+        parked = telescope.begin(telescope.device.park())
+        telescope.begin(ends())
+        assert isinstance(parked.result, CommandAborted)
+    telescope.answers["DO park"] = "OK"
+    assert telescope.begin(telescope.device.park()).result is None
+
+
+def test_state_and_position(telescope: Rig) -> None:
+    assert telescope.begin(telescope.device.state()).result == "idle"
+    assert telescope.begin(telescope.device.position()).result == instruments.Position(10.001, 20.0)
+    for answer in ("OK", "OK 1", "OK 1 north", "OK nan 3", "BUSY 3"):
+        telescope.answers["GET position"] = answer
+        assert isinstance(telescope.begin(telescope.device.position()).result, DeviceFailed)
+    telescope.answers["GET state"] = "OK dancing"
+    assert "not one of idle, slewing" in str(telescope.begin(telescope.device.state()).result)
+
+
+# The connection.
+
+
+def test_the_connection_is_reported_with_the_devices_name(telescope: Rig) -> None:
+    assert telescope.connections == [(True, f"Old telescope at {ADDRESS}")]
+    assert telescope.device.connected
+    assert telescope.device.name == "Old telescope"
+
+
+def test_a_lost_connection_fails_what_is_pending_and_is_made_again(telescope: Rig) -> None:
+    slew = telescope.begin(telescope.device.slew(10.0, 20.0))
+    telescope.answers["GET state"] = []
+    asking = telescope.begin(telescope.device.state())
+    telescope.world.drop()
+    for pending in (slew, asking):
+        assert isinstance(pending.result, ConnectionLost)
+        assert str(pending.result).startswith(f"telescope at {ADDRESS}: Connection was closed")
+    telescope.answers["GET state"] = "OK slewing"
+    state = telescope.begin(telescope.device.state())
+    assert not state.results
+    telescope.world.run(1.0)
+    assert state.result == "slewing"
+    assert [up for up, _ in telescope.connections] == [True, False, True]
+
+
+def test_without_a_device_a_command_ends_naming_the_address(world: World, clock: VirtualClock) -> None:
+    reports: list[tuple[bool, str]] = []
+    telescope = instruments.connect(
+        "telescope", "native", ADDRESS, world, clock, on_connection=lambda *report: reports.append(report)
+    )
+    with pytest.raises(ConnectionLost, match=r"^telescope at tcp:127.0.0.1:6010: Connection was refused"):
+        world.result(telescope.state(), 6)
+    assert len(reports) == 1
+    assert not reports[0][0]
+    later = telescope.state()
+    world.run(3.0)
+    Script(world, "telescope").answers["GET state"] = "OK idle"
+    assert world.result(later, 2.0) == "idle"
+    world.result(telescope.disconnect())
+
+
+def test_a_silent_device_is_no_answer_and_the_connection_is_made_anew(telescope: Rig) -> None:
+    telescope.answers["GET state"] = []
+    asking = telescope.begin(telescope.device.state())
+    slew = telescope.begin(telescope.device.slew(10.0, 20.0))
+    telescope.world.run(5.1)
+    assert isinstance(asking.result, NoAnswer)
+    assert str(asking.result) == f"telescope at {ADDRESS}: no answer to GET state within 5 s"
+    assert isinstance(slew.result, ConnectionLost)
+    telescope.world.run(1.0)
+    assert telescope.device.connected
+
+
+@pytest.mark.parametrize("garbage", ["hello?", "OK stray", "ERR SYNTAX what?", "EVT a" + " b" * 5000, "\udce9"])
+def test_a_device_that_breaks_the_grammar_is_dropped(telescope: Rig, garbage: str) -> None:
+    slew = telescope.begin(telescope.device.slew(10.0, 20.0))
+    telescope.script.lines[-1].send(garbage.encode(errors="surrogateescape") + b"\n")
+    telescope.world.run()
+    assert isinstance(slew.result, ConnectionLost)
+    assert "it sent" in str(slew.result)
+    telescope.world.run(1)
+    assert telescope.device.connected
+
+
+def test_a_device_of_another_kind_is_never_commanded(world: World, clock: VirtualClock) -> None:
+    script = Script(world, "dome")
+    telescope = instruments.connect("telescope", "native", ADDRESS, world, clock)
+    with pytest.raises(ConnectionLost, match="'Old dome' is a dome, not a telescope"):
+        world.result(telescope.slew(10.0, 20.0), 6)
+    assert set(script.asked) == {"GET id"}
+    assert len(script.asked) < 12
+    world.result(telescope.disconnect())
+
+
+def test_disconnect_while_connecting_or_waiting_leaves_nothing(world: World, clock: VirtualClock) -> None:
+    connecting = instruments.connect("dome", "native", ADDRESS, world, clock)
+    asking = Pending(connecting.state())
+    world.result(connecting.disconnect())
+    assert isinstance(asking.result, ConnectionLost)
+    waiting = instruments.connect("dome", "native", ADDRESS, world, clock)
+    world.run(0.05)
+    world.result(waiting.disconnect())
+    with pytest.raises(ConnectionLost, match="disconnected"):
+        world.result(waiting.open())
+    assert not world.getDelayedCalls()
+
+
+def test_cancelling_stops_the_waiting_and_not_the_device(telescope: Rig) -> None:
+    waiting = telescope.device.slew(50.0, 20.0)
+    slew = telescope.begin(waiting)
+    waiting.cancel()
+    assert isinstance(slew.result, CancelledError)
+    telescope.answers["GET state"] = []
+    asking = telescope.device.state()
+    state = telescope.begin(asking)
+    asking.cancel()
+    telescope.script.say("#3 OK slewing", "EVT slew_finished tag={tag}")
+    telescope.world.run(30)
+    assert isinstance(state.result, CancelledError)
+    assert telescope.device.connected
+    assert telescope.events == ["slew_finished"]
+    assert telescope.script.count("DO stop") == 0
+
+
+def test_a_thousand_requests_need_no_thousand_round_trips(telescope: Rig) -> None:
+    """They are all on the wire before the first answer, and each gets its own."""
+    numbers = iter(range(1000))
+    telescope.answers["GET position"] = lambda: f"OK {next(numbers)} 0"
+    asked = [Pending(telescope.device.position()) for _ in range(1000)]
+    telescope.world.run()
+    assert [pending.result.ra for pending in asked] == list(range(1000))
+
+
+def test_disconnect_ends_what_is_pending(telescope: Rig) -> None:
+    slew = telescope.begin(telescope.device.slew(10.0, 20.0))
+    telescope.begin(telescope.device.disconnect())
+    assert isinstance(slew.result, ConnectionLost)
+    telescope.world.run(60)
+    assert not telescope.device.connected
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:6010", "tcp:127.0.0.1", "tcp::6010", "tcp:h:0", "tcp:h:65536", "tcp:a b:1", "udp:h:1", ""]
+)
+def test_a_wrong_address_is_told(world: World, clock: VirtualClock, address: str) -> None:
+    with pytest.raises(ConfigError, match=r"address = .*: must be tcp:HOST:PORT, such as"):
+        instruments.connect("dome", "native", address, world, clock)
+
+
+def test_a_wrong_driver_or_kind_is_told(world: World, clock: VirtualClock) -> None:
+    with pytest.raises(ConfigError, match="driver = indy: must be one of native"):
+        instruments.connect("dome", "indy", ADDRESS, world, clock)
+    with pytest.raises(ConfigError, match="kind = roof: must be one of telescope, camera, dome, weather"):
+        instruments.connect("roof", "native", ADDRESS, world, clock)  # type: ignore[call-overload]
+
+
+# The camera.
+
+
+def test_an_exposure_ends_with_its_image(camera: Rig) -> None:
+    exposure = camera.begin(camera.device.expose(5.0, "r", "o1", camera.started.append))
+    assert camera.script.asked[-2] == "SET filter r"
+    assert camera.script.asked[-1].startswith("DO expose seconds=5 tag=o1~")
+    assert camera.started == []
+    camera.world.run(0.5)
+    camera.script.say("EVT exposure_started tag={tag}")
+    camera.world.run(5)
+    assert camera.started == [6.0]
+    camera.script.say("EVT exposure_finished tag={tag}", "EVT image_ready tag=another")
+    camera.world.run(1)
+    assert not exposure.results
+    assert camera.events == ["image_ready"]
+    camera.script.say("EVT image_ready tag={tag}")
+    camera.world.run()
+    image = exposure.result
+    assert image.pixels.tolist() == [[1, 2, 3], [4, 5, 65535]]
+    assert image.pixels.dtype == np.uint16
+    assert datetime.fromtimestamp(image.started, UTC) == MIDNIGHT.replace(microsecond=500_000)
+    assert (image.seconds, image.filter, image.temperature, image.gain) == (5.0, "r", -20.5, 1.5)
+    assert image.arcsec_per_pixel == 1.8
+
+
+@pytest.mark.parametrize("state", ["exposing", "reading"])
+def test_the_filter_of_an_exposure_under_way_is_not_touched(camera: Rig, state: str) -> None:
+    camera.answers["GET state"] = f"OK {state}"
+    refusal = camera.begin(camera.device.expose(5.0, "r")).result
+    assert isinstance(refusal, DeviceRefused)
+    assert refusal.code == "BUSY"
+    camera.answers["GET state"] = "OK ready"
+    running = camera.begin(camera.device.expose(5.0, "r"))
+    assert camera.begin(camera.device.expose(5.0, "g")).result.code == "BUSY"
+    assert [line for line in camera.script.asked if line.startswith("SET")] == ["SET filter r"]
+    assert not running.results
+
+
+@pytest.mark.parametrize(
+    ("event", "error"), [("exposure_aborted", CommandAborted), ("exposure_failed reason=dark", DeviceFailed)]
+)
+def test_an_exposure_that_ends_without_an_image(camera: Rig, event: str, error: type[InstrumentError]) -> None:
+    exposure = camera.begin(camera.device.expose(5.0, "r"))
+    camera.script.say(f"EVT {event} tag={{tag}}")
+    camera.world.run()
+    assert isinstance(exposure.result, error)
+
+
+def test_abort(camera: Rig) -> None:
+    exposure = camera.begin(camera.device.expose(5.0, "r"))
+    assert camera.begin(camera.device.abort()).result is None
+    assert isinstance(exposure.result, CommandAborted)
+    again = camera.begin(camera.device.expose(5.0, "r"))
+    assert not again.results
+    assert camera.script.count("DO expose") == 2
+
+
+@pytest.mark.parametrize("filter", ['r"; \\x', "", "é=1"])
+def test_a_filter_is_quoted_and_a_wrong_one_refused(camera: Rig, filter: str) -> None:
+    camera.answers["SET filter"] = "ERR VALUE filter must be one of g, r, i"
+    refusal = camera.begin(camera.device.expose(5.0, filter)).result
+    assert str(refusal) == "VALUE: filter must be one of g, r, i"
+    assert camera.script.count("DO expose") == 0
+
+
+def test_what_no_line_can_carry_is_refused_unsent(camera: Rig) -> None:
+    for filter in ("r\nDO abort", "x" * 5000, "\udc80"):
+        assert isinstance(camera.begin(camera.device.expose(5.0, filter)).result, DeviceRefused)
+    assert camera.script.count("SET filter") == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "OK 3 2 16",
+        ["OK 3 2 8 block=6", b"123456"],
+        ["OK 3 3 16 block=12", b"123456789012"],
+        ["OK block=2", b"12"],
+    ],
+)
+def test_an_image_that_is_none(camera: Rig, answer: Any) -> None:
+    camera.answers["GET image"] = answer
+    camera.answers["DO expose"] = ["BUSY 1", "EVT exposure_started tag={tag}", "EVT image_ready tag={tag}"]
+    assert isinstance(camera.begin(camera.device.expose(5.0, "r")).result, DeviceFailed)
+    assert camera.device.connected
+
+
+def test_a_large_image_may_take_long_but_not_stand_still(camera: Rig) -> None:
+    camera.answers["GET image"] = ["OK 3 2 16 block=12"]
+    camera.answers["DO expose"] = ["BUSY 1", "EVT image_ready tag={tag}"]
+    exposure = camera.begin(camera.device.expose(5.0, "r"))
+    for _ in range(6):
+        camera.world.run(4.0)
+        camera.script.lines[-1].send(b"x")
+    camera.world.run()
+    assert not exposure.results
+    camera.world.run(10.0)
+    assert isinstance(exposure.result, NoAnswer)
+
+
+def test_what_the_camera_is(camera: Rig) -> None:
+    assert camera.begin(camera.device.filters()).result == ("g", "r", "'i")
+    assert camera.begin(camera.device.geometry()).result == instruments.Geometry(3, 2, 16, 1.8)
+    assert camera.begin(camera.device.state()).result == "idle"
+
+
+# The dome and the weather.
+
+
+def test_open_and_close(dome: Rig) -> None:
+    opening = dome.begin(dome.device.open(dome.started.append))
+    assert dome.started == [20.0]
+    dome.script.say("EVT opened")
+    dome.world.run()
+    assert opening.result is None
+    dome.answers["DO open"] = "OK"
+    assert dome.begin(dome.device.open()).result is None
+    closing = dome.begin(dome.device.close())
+    dome.script.say("EVT closed")
+    dome.world.run()
+    assert closing.result is None
+
+
+def test_closing_takes_the_place_of_opening(dome: Rig) -> None:
+    opening = dome.begin(dome.device.open())
+    closing = dome.begin(dome.device.close())
+    assert isinstance(opening.result, CommandAborted)
+    dome.script.say("EVT closed")
+    dome.world.run()
+    assert closing.result is None
+
+
+def test_stop_ends_the_movement(dome: Rig) -> None:
+    closing = dome.begin(dome.device.close())
+    dome.begin(dome.device.stop())
+    assert isinstance(closing.result, CommandAborted)
+
+
+def test_a_dome_that_says_nothing_is_looked_at(dome: Rig) -> None:
+    closing = dome.begin(dome.device.close())
+    dome.answers["GET state"] = "OK stopped"
+    dome.world.run(31)
+    assert isinstance(closing.result, DeviceFailed)
+    assert str(closing.result).endswith("it is stopped")
+    closing = dome.begin(dome.device.close())
+    dome.answers["GET state"] = "OK closed"
+    dome.world.run(31)
+    assert closing.result is None
+
+
+def test_the_weather_is_read(weather: Rig) -> None:
+    weather.answers["GET readings"] = "OK temperature=-3.5 humidity=80 wind=4 rain=1 cloud=0.25 pressure=730"
+    reading = weather.begin(weather.device.read()).result
+    assert (reading.temperature, reading.humidity, reading.wind, reading.cloud) == (-3.5, 80, 4, 0.25)
+    assert reading.rain is True
+
+
+@pytest.mark.parametrize(
+    "answer", ["OK", "OK temperature=warm humidity=80 wind=4 rain=0", "OK temperature=1 humidity=2 wind=nan rain=0"]
+)
+def test_weather_that_cannot_be_read_is_no_good_weather(weather: Rig, answer: str) -> None:
+    weather.answers["GET readings"] = answer
+    assert isinstance(weather.begin(weather.device.read()).result, DeviceFailed)
+
+
+def test_the_drivers_are_what_the_interfaces_say(world: World, clock: VirtualClock) -> None:
+    telescope: Telescope = native.NativeTelescope(ADDRESS, world, clock)
+    camera: Camera = native.NativeCamera(ADDRESS, world, clock)
+    dome: Dome = native.NativeDome(ADDRESS, world, clock)
+    station: WeatherStation = native.NativeWeatherStation(ADDRESS, world, clock)
+    device: Any
+    for device, interface in (
+        (telescope, Telescope), (camera, Camera), (dome, Dome), (station, WeatherStation)
+    ):  # fmt: skip
+        names = {name for base in interface.__mro__ for name in vars(base) if not name.startswith("_")}
+        assert {name for name in names if not hasattr(device, name)} == set()
+        world.result(device.disconnect())
