@@ -1,0 +1,11 @@
+"""Devices that aren't there: a telescope, a camera, a dome and a weather station, each described by a YAML file and
+speaking the native instrument grammar over TCP.
+
+``load`` reads a description, ``Simulator`` runs it. See ``grammar`` for the language and ``sky`` for what a camera
+sees.
+"""
+
+from pyros.simulators.description import Description, load
+from pyros.simulators.server import Simulator
+
+__all__ = ["Description", "Simulator", "load"]

@@ -1,0 +1,311 @@
+"""The YAML file that describes one simulated device, read once into frozen values.
+
+Every mistake in a file is reported at once, each with file, key and what would be right. Units stand with the keys.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from pyros.errors import SimulatorError
+from pyros.simulators.celestial import Site
+from pyros.simulators.endpoints import client_endpoint, server_endpoint
+
+_MAX_FIELD = 5.0  # degrees; a wider field holds more stars than are drawn in a moment
+_MAX_FILE = 1_000_000
+
+Text = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]{1,100}\Z", description="one line of 1 to 100 characters")]
+Word = Annotated[str, Meta(pattern=r'\A[^\s"=]{1,40}\Z', description='a word without whitespace, " and =')]
+Seconds = Annotated[float, Meta(ge=0, le=86400, description="seconds, 0 to 86400")]
+Degrees = Annotated[float, Meta(ge=0, lt=360, description="degrees, 0 to 360 (360 itself excluded)")]
+Altitude = Annotated[float, Meta(ge=-90, le=90, description="degrees, -90 to 90")]
+Positive = Annotated[float, Meta(gt=0, le=1e9, description="a number above 0")]
+NotNegative = Annotated[float, Meta(ge=0, le=1e9, description="a number, 0 or more")]
+Pixels = Annotated[int, Meta(ge=16, le=8192, description="pixels, 16 to 8192")]
+Adu = Annotated[int, Meta(ge=0, le=65535, description="ADU, 0 to 65535")]
+
+Temperature = Annotated[float, Meta(ge=-90, le=60, description="degrees Celsius, -90 to 60")]
+Humidity = Annotated[float, Meta(ge=0, le=100, description="percent, 0 to 100")]
+Wind = Annotated[float, Meta(ge=0, le=100, description="metres per second, 0 to 100")]
+Rain = Annotated[int, Meta(ge=0, le=1, description="0 or 1")]
+Cloud = Annotated[float, Meta(ge=0, le=1, description="fraction of the sky, 0 to 1")]
+
+
+class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Settings(_Strict, frozen=True, kw_only=True):
+    """What every device's file says."""
+
+    kind: ClassVar[str]
+
+    device: str
+    name: Text
+    listen: Annotated[str, Meta(description="a server endpoint such as tcp:6010:interface=127.0.0.1")]
+    speed: Annotated[
+        float, Meta(gt=0, le=10_000, description="how many times faster durations pass, above 0, at most 10000")
+    ] = 1.0
+    seed: Annotated[int, Meta(ge=0, description="a whole number, 0 or more; it decides all randomness")] = 0
+
+
+class TelescopeSettings(Settings, frozen=True, kw_only=True):
+    """A mount with its tube."""
+
+    kind = "telescope"
+
+    site: Annotated[str, Meta(min_length=1, description="the site's YAML file, relative to this one")]
+    slew_rate: Annotated[float, Meta(gt=0, le=360, description="degrees per second, above 0, at most 360")]
+    settle: Seconds = 0.0
+    altitude_limit: Altitude = 10.0
+    park_altitude: Altitude = 90.0
+    park_azimuth: Degrees = 0.0
+    parked: Annotated[bool, Meta(description="true or false: whether it is parked when switched on")] = True
+    pointing_noise: Annotated[
+        float, Meta(ge=0, le=3600, description="arcseconds of one standard deviation on each axis, 0 to 3600")
+    ] = 0.0
+
+
+class CameraSettings(Settings, frozen=True, kw_only=True):
+    """A CCD camera behind a telescope: geometry, electronics, and the sky it sees."""
+
+    kind = "camera"
+
+    width: Pixels
+    height: Pixels
+    arcsec_per_pixel: Annotated[float, Meta(gt=0, le=600, description="arcseconds per pixel, above 0, at most 600")]
+    readout: Seconds
+    filters: Annotated[
+        dict[Word, Annotated[float, Meta(gt=0, le=1)]],
+        Meta(min_length=1, max_length=20, description="each filter's name and its throughput, such as {g: 0.7, r: 1}"),
+    ]
+    telescope: Annotated[str, Meta(description="the telescope's address such as tcp:127.0.0.1:6010")]
+    gain: Annotated[float, Meta(gt=0, le=1000, description="electrons per ADU, above 0, at most 1000")] = 1.0
+    read_noise: Annotated[float, Meta(ge=0, le=10_000, description="electrons, 0 to 10000")] = 8.0
+    bias: Adu = 1000
+    saturation: Adu = 65535
+    dark_current: Annotated[float, Meta(ge=0, le=1e6, description="electrons per second and pixel, 0 or more")] = 0.0
+    sky_background: Annotated[float, Meta(ge=0, le=1e6, description="ADU per second and pixel, 0 or more")] = 2.0
+    seeing: Annotated[
+        float, Meta(gt=0, le=600, description="arcseconds, full width at half maximum, above 0, at most 600")
+    ] = 2.0
+    zero_point: Annotated[
+        float, Meta(ge=0, le=40, description="the magnitude that gives one electron per second, 0 to 40")
+    ] = 22.0
+    temperature: Annotated[float, Meta(ge=-270, le=60, description="degrees Celsius of the chip, -270 to 60")] = -20.0
+
+
+class DomeSettings(Settings, frozen=True, kw_only=True):
+    """A dome's shutter."""
+
+    kind = "dome"
+
+    travel: Annotated[float, Meta(gt=0, le=86400, description="seconds from closed to open, above 0")]
+
+
+class Noise(_Strict, frozen=True, kw_only=True):
+    """How much the weather wavers: one standard deviation, in each reading's own unit."""
+
+    temperature: NotNegative = 0.0
+    humidity: NotNegative = 0.0
+    wind: NotNegative = 0.0
+    cloud: NotNegative = 0.0
+
+
+class Change(_Strict, frozen=True, kw_only=True):
+    """One step of the weather's script: from ``at`` seconds after the start these readings are so."""
+
+    at: NotNegative
+    temperature: Temperature | None = None
+    humidity: Humidity | None = None
+    wind: Wind | None = None
+    rain: Rain | None = None
+    cloud: Cloud | None = None
+
+
+class WeatherSettings(Settings, frozen=True, kw_only=True):
+    """A weather station and its climate."""
+
+    kind = "weather"
+
+    temperature: Temperature = 10.0
+    humidity: Humidity = 50.0
+    wind: Wind = 2.0
+    rain: Rain = 0
+    cloud: Cloud = 0.0
+    noise: Annotated[Noise, Meta(description="such as {temperature: 0.2, humidity: 1, wind: 0.5, cloud: 0.02}")] = (
+        Noise()
+    )
+    climate: Annotated[
+        tuple[Change, ...],
+        Meta(max_length=10_000, description="a list of steps such as [{at: 600, rain: 1}, {at: 900, rain: 0}]"),
+    ] = ()
+
+
+_DEVICES: dict[str, type[Settings]] = {
+    settings.kind: settings for settings in (TelescopeSettings, CameraSettings, DomeSettings, WeatherSettings)
+}
+
+
+class _SiteFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What a telescope needs of the site's file; other keys are other readers' business."""
+
+    name: Text
+    latitude: Annotated[float, Meta(ge=-90, le=90, description="degrees north, -90 to 90")]
+    longitude: Annotated[float, Meta(ge=-180, le=360, description="degrees east, -180 to 360")]
+    elevation: Annotated[float, Meta(ge=-500, le=9000, description="metres, -500 to 9000")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """One simulated device: its file, what the file says, and where it stands (telescopes)."""
+
+    file: Path
+    settings: Settings
+    site: Site | None = None
+
+    @property
+    def device(self) -> str:
+        return self.settings.device
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def listen(self) -> str:
+        return self.settings.listen
+
+    @property
+    def speed(self) -> float:
+        return self.settings.speed
+
+    def changed(self, **settings: Any) -> Description:
+        """A copy with other settings, unchecked: another port, another speed."""
+        return dataclasses.replace(self, settings=msgspec.structs.replace(self.settings, **settings))
+
+
+def load(path: Path) -> Description:
+    """Read a device's YAML file, and the site's that it names.
+
+    Raises SimulatorError: a line for every mistake, with file, key and what would be right.
+    """
+    data = _mapping(path)
+    kinds = ", ".join(_DEVICES)
+    if (kind := data.get("device")) not in _DEVICES:
+        said = f", not {kind!r}" if "device" in data else ""
+        raise SimulatorError(f"{path}: device: must be one of {kinds}{said}")
+    settings, problems = _decode(data, _DEVICES[kind])
+    problems += _endpoint_problems(data, _DEVICES[kind])
+    site = None
+    if settings is not None:
+        problems += _contradictions(settings)
+    if isinstance(where := data.get("site"), str) and where and kind == "telescope":
+        try:
+            site = _load_site(path.parent / where, f"{path}: site")
+        except SimulatorError as problem:
+            problems.append(str(problem))
+    if settings is None or problems:
+        raise SimulatorError("\n".join(p if p.startswith(str(path)) else f"{path}: {p}" for p in problems))
+    return Description(path, settings, site)
+
+
+def _load_site(path: Path, named_by: str) -> Site:
+    if not path.is_file():
+        raise SimulatorError(f"{named_by}: there is no file {path}; name the site's YAML file, relative to this one")
+    site, problems = _decode(_mapping(path), _SiteFile)
+    if site is None:
+        raise SimulatorError("\n".join(f"{named_by}: {path}: {problem}" for problem in problems))
+    return Site(site.latitude, site.longitude)
+
+
+def _mapping(path: Path) -> dict[Any, Any]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_MAX_FILE + 1)
+        if len(text) > _MAX_FILE:
+            raise SimulatorError(f"{path}: longer than {_MAX_FILE} characters: this is no description of a device")
+        data = yaml.safe_load(text)
+    except OSError as problem:
+        raise SimulatorError(f"{path}: cannot be read: {problem.strerror}") from problem
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as problem:
+        raise SimulatorError(f"{path}: is not YAML: {' '.join(str(problem).split())}") from problem
+    if not isinstance(data, dict):
+        raise SimulatorError(f"{path}: must hold keys and values, such as 'device: telescope'")
+    return data
+
+
+_S = TypeVar("_S", bound=msgspec.Struct)
+
+
+def _decode(data: dict[Any, Any], target: type[_S]) -> tuple[_S | None, list[str]]:
+    """The keys and values as a struct, or what is wrong with each of them."""
+    problems = []
+    fields = {field.name: field for field in msgspec.structs.fields(target)}
+    if target.__struct_config__.forbid_unknown_fields:
+        for key in data.keys() - fields.keys():
+            near = difflib.get_close_matches(str(key), fields, 1)
+            hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(fields)}"
+            problems.append(f"{key}: there is no such key; {hint}")
+        problems.sort()
+    for name, field in fields.items():
+        right = next((meta.description for meta in get_args(field.type) if isinstance(meta, Meta)), None)
+        if name not in data:
+            if field.required:
+                problems.append(f"{name}: is missing; it must be {right}")
+            continue
+        try:
+            msgspec.convert(data[name], field.type)
+            finite = not isinstance(data[name], float) or math.isfinite(data[name])
+            reason = "" if finite else "Not a finite number"
+        except msgspec.ValidationError as problem:
+            reason = str(problem)
+        if reason:
+            inside = f" ({reason})" if isinstance(data[name], dict | list) else ""
+            problems.append(f"{name}: must be {right}, not {_short(data[name])}{inside}")
+    if problems:
+        return None, problems
+    known = {key: value for key, value in data.items() if key in fields}
+    return msgspec.convert(known, target), []
+
+
+def _endpoint_problems(data: dict[Any, Any], fields: type[Settings]) -> list[str]:
+    problems = []
+    for key, check, right in (
+        ("listen", server_endpoint, "a server endpoint such as tcp:6010:interface=127.0.0.1"),
+        ("telescope", client_endpoint, "an address such as tcp:127.0.0.1:6010"),
+    ):
+        if key in fields.__struct_fields__ and isinstance(text := data.get(key), str):
+            try:
+                check(None, text)
+            except ValueError:
+                problems.append(f"{key}: must be {right}, not {_short(text)}")
+    return problems
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    """What is wrong although every key by itself has the right type."""
+    problems = []
+    if isinstance(settings, CameraSettings):
+        if max(settings.width, settings.height) * settings.arcsec_per_pixel > _MAX_FIELD * 3600:
+            problems.append(f"arcsec_per_pixel: the field is wider than {_MAX_FIELD:g} degrees; use a smaller scale")
+        if settings.saturation <= settings.bias:
+            problems.append(f"saturation: must be above the bias of {settings.bias} ADU, not {settings.saturation}")
+    if isinstance(settings, WeatherSettings):
+        times = [change.at for change in settings.climate]
+        if times != sorted(times):
+            problems.append("climate: the steps must stand in the order of their times 'at'")
+    return problems
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

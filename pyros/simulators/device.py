@@ -1,0 +1,147 @@
+"""What all simulated devices share: the tables from names to methods, timers, and events."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+from pyros.clock import Clock, ScaledClock, Timer
+from pyros.simulators.description import Settings
+from pyros.simulators.grammar import Answer, Request, error, event, ok, shown
+
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_MAX_TAG = 100
+_Method = TypeVar("_Method")
+
+
+class Refused(Exception):
+    """A request that cannot be done; raised by a device's methods, answered as ERR. It never leaves the device."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def number(name: str, text: str, least: float, most: float) -> float:
+    """A decimal number from least to most, or Refused with what is allowed."""
+    value = float(text) if len(text) <= 100 and _NUMBER.fullmatch(text) else math.nan
+    if not least <= value <= most:
+        raise Refused("VALUE", f"{name} must be a number from {least:.10g} to {most:.10g}, not {shown(text)}")
+    return value
+
+
+class Arguments:
+    """What follows the name of an action; each is taken once, and ``end`` refuses what nobody took."""
+
+    def __init__(self, action: str, arguments: dict[str, str]) -> None:
+        self._action = action
+        self._left = dict(arguments)
+
+    def number(self, name: str, least: float, most: float) -> float:
+        """A number that must be given."""
+        if name not in self._left:
+            raise Refused("VALUE", f"{self._action} takes {name}=<a number from {least:.10g} to {most:.10g}>")
+        return number(name, self._left.pop(name), least, most)
+
+    def tag(self) -> str | None:
+        """The word by which the client will know the events of this action; may be left out."""
+        tag = self._left.pop("tag", None)
+        if tag is not None and len(tag) > _MAX_TAG:
+            raise Refused("VALUE", f"tag must have at most {_MAX_TAG} characters")
+        return tag
+
+    def end(self) -> None:
+        """There must be no others."""
+        if self._left:
+            raise Refused("VALUE", f"{self._action} takes no {next(iter(self._left))}=")
+
+
+class Device:
+    """One simulated device, without its port.
+
+    Subclasses fill the three tables. Everything runs in the reactor's thread. ``clock`` is the observatory's, ``pace``
+    the same with durations that pass ``speed`` times faster; ``emit`` sends an event to every client.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, emit: Callable[[Answer], None]) -> None:
+        self.clock = clock
+        self.pace = ScaledClock(clock, settings.speed)
+        self.state = "ok"
+        self._speed = settings.speed
+        self._emit = emit
+        self._timers: dict[str, Timer] = {}
+        self.properties: dict[str, Callable[[], Answer]] = {
+            "id": lambda: Answer(f"{_quoted_id(settings.name)} {settings.kind}"),
+            "state": lambda: ok(self.state),
+        }
+        self.settable: dict[str, Callable[[tuple[str, ...]], Answer]] = {}
+        self.actions: dict[str, Callable[[Arguments], Answer]] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether something runs whose end will come as an event."""
+        return bool(self._timers)
+
+    def stop(self) -> None:
+        """Cancel all timers; the device is not used any more."""
+        for name in list(self._timers):
+            self.cancel(name)
+
+    def answer(self, request: Request) -> Answer:
+        """Do what is asked; whatever is wrong with it becomes an ERR answer."""
+        try:
+            match request.verb:
+                case "GET":
+                    return _find("property", self.properties, request.name)()
+                case "SET":
+                    return _find("property that can be set", self.settable, request.name)(request.values)
+                case _:
+                    arguments = Arguments(request.name, request.arguments)
+                    return _find("action", self.actions, request.name)(arguments)
+        except Refused as refused:
+            return error(refused.code, str(refused))
+
+    def event(self, name: str, *values: object, **named: object) -> None:
+        """Tell every client what happened."""
+        self._emit(event(name, *values, **named))
+
+    def later(self, name: str, seconds: float, function: Callable[[], None], clock: Clock | None = None) -> None:
+        """Call the function after so many of the device's seconds, in place of an earlier one of that name."""
+        self.cancel(name)
+
+        def fire() -> None:
+            del self._timers[name]
+            function()
+
+        self._timers[name] = (clock or self.pace).call_later(seconds, fire)
+
+    def cancel(self, name: str) -> None:
+        """Forget what ``later`` was to call, if anything."""
+        timer = self._timers.pop(name, None)
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def real(self, seconds: float) -> float:
+        """The client's seconds in which so many of the device's pass: what BUSY announces."""
+        return seconds / self._speed
+
+
+def one_of(name: str, values: tuple[str, ...], allowed: list[str]) -> str:
+    """The single word of a SET, from those allowed, or Refused."""
+    if len(values) != 1 or values[0] not in allowed:
+        raise Refused("VALUE", f"{name} must be one of {', '.join(allowed)}, not {shown(' '.join(values))}")
+    return values[0]
+
+
+def _find(what: str, table: dict[str, _Method], name: str) -> _Method:
+    if name not in table:
+        raise Refused("UNKNOWN", f"there is no {what} {shown(name)}; there is {', '.join(table) or 'none'}")
+    return table[name]
+
+
+def _quoted_id(name: str) -> str:
+    """``GET id`` always quotes the name."""
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'OK "{escaped}"'

@@ -1,0 +1,286 @@
+"""The port of a simulated device: many clients, one device, and clients that behave badly.
+
+A client that asks faster than it reads is not read from until it has read (TCP pushes back), so what waits for it is
+one answer, at most one image, and events. When those events alone pass a limit, or nothing at all is read for
+minutes, it is cut off.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IHalfCloseableProtocol, IListeningPort, IPushProducer, ITCPTransport
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pyros.clock import Clock, Timer
+from pyros.errors import SimulatorError
+from pyros.simulators.camera import Camera
+from pyros.simulators.description import (
+    CameraSettings,
+    Description,
+    DomeSettings,
+    TelescopeSettings,
+    WeatherSettings,
+)
+from pyros.simulators.device import Device
+from pyros.simulators.dome import Dome
+from pyros.simulators.endpoints import server_endpoint
+from pyros.simulators.grammar import Answer, BadRequest, Request, RequestParser, error
+from pyros.simulators.telescope import Telescope
+from pyros.simulators.weather import Weather
+
+_MAX_WAITING = 1 << 20
+"""Bytes of events that may wait for a client, and of requests that may wait for their turn."""
+_STALLED = 120.0
+"""Seconds after which a client that reads nothing at all is cut off, if something waits for it."""
+_FAREWELL = 2.0
+"""Seconds in which a client must take its last answers when the simulator stops, or when it broke the grammar."""
+_REQUESTS_KEPT = 10_000
+
+
+class Simulator:
+    """A simulated device at its port. All methods are for the reactor's thread.
+
+    ``requests`` keeps the last lines that clients sent, each with ``clock.monotonic()`` of when it was read.
+    """
+
+    log = Logger()
+
+    def __init__(self, description: Description, reactor: Any, clock: Clock) -> None:
+        self.description = description
+        self.clock = clock
+        self.requests: deque[tuple[float, str]] = deque(maxlen=_REQUESTS_KEPT)
+        self.device = _device(description, reactor, clock, self._broadcast)
+        self._reactor = reactor
+        self._port: IListeningPort | None = None
+        self._connections: dict[Connection, None] = {}  # in the order they came
+        self._events: list[Answer] | None = None
+
+    @property
+    def port(self) -> int:
+        """The TCP port it listens on, known after ``start``; 0 when it does not listen."""
+        return getattr(self._port.getHost(), "port", 0) if self._port else 0
+
+    def start(self) -> Deferred[None]:
+        """Open the port. Fails with SimulatorError when it cannot be opened."""
+
+        def listening(port: IListeningPort) -> None:
+            self._port = port
+            self.log.info(
+                "{name} ({device}) listens on {address}",
+                name=self.description.name,
+                device=self.description.device,
+                address=port.getHost(),
+            )
+
+        def failed(failure: Failure) -> None:
+            if not isinstance(failure.value, CannotListenError):
+                failure.raiseException()
+            reason = getattr(failure.value, "socketError", failure.value)
+            raise SimulatorError(
+                f"{self.description.file}: listen: {self.description.listen} cannot be opened ({reason}); "
+                "stop the program that has it, or write another port"
+            )
+
+        try:
+            endpoint = server_endpoint(self._reactor, self.description.listen)
+        except ValueError as problem:
+            return fail(SimulatorError(f"{self.description.file}: listen: {self.description.listen}: {problem}"))
+        return endpoint.listen(_Clients(self)).addCallbacks(listening, failed)
+
+    def stop(self) -> Deferred[None]:
+        """Close the port and all connections and forget all timers; fires when nothing is left."""
+        self.device.stop()
+        port, self._port = self._port, None
+        waiting: list[Deferred[Any]] = [connection.closed for connection in self._connections]
+        for connection in list(self._connections):
+            connection.finish(_FAREWELL)
+        if port:
+            waiting.append(maybeDeferred(port.stopListening))
+        return DeferredList(waiting, fireOnOneErrback=True, consumeErrors=True).addCallback(lambda _: None)
+
+    def answer(self, request: Request) -> tuple[Answer, list[Answer]]:
+        """The device's answer, and the events that doing it caused: those follow the answer."""
+        self._events = []
+        try:
+            return self.device.answer(request), self._events
+        finally:
+            self._events = None
+
+    def _broadcast(self, event: Answer) -> None:
+        if self._events is not None:
+            self._events.append(event)
+            return
+        self.broadcast([event])
+
+    def broadcast(self, events: list[Answer]) -> None:
+        """Tell every client; those who only wait for the end of something may then go."""
+        for connection in list(self._connections):
+            for event in events:
+                connection.tell(event)
+            connection.finish_if_done()
+
+    def connected(self, connection: Connection) -> None:
+        self._connections[connection] = None
+
+    def disconnected(self, connection: Connection) -> None:
+        self._connections.pop(connection, None)
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class Connection(Protocol):
+    """One client."""
+
+    transport: Any
+
+    def __init__(self, simulator: Simulator) -> None:
+        self.closed: Deferred[None] = Deferred()
+        self._simulator = simulator
+        self._parser = RequestParser()
+        self._paused = False  # the client does not read as fast as it is told
+        self._told = 0  # bytes of events since then
+        self._ended = False  # the client has closed its sending side
+        self._began = False  # it was answered BUSY, so the end of that is its business
+        self._leaving = False
+        self._guard: Timer | None = None
+
+    def connectionMade(self) -> None:
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+        self.transport.registerProducer(self, True)
+        self._simulator.connected(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._leaving:
+            return
+        self._parser.feed(data)
+        self._answer_requests()
+        if len(self._parser) > _MAX_WAITING:
+            self._cut_off("it sends and never reads")
+
+    def readConnectionLost(self) -> None:
+        """The client has said all (``nc -N``): it gets its answers, and the end of what it set in motion."""
+        self._ended = True
+        self._parser.end()
+        self._answer_requests()
+        self.finish_if_done()
+
+    def writeConnectionLost(self) -> None:
+        self._cut_off("")
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self._leaving = True
+        self._watch(None)
+        self._simulator.disconnected(self)
+        if not self.closed.called:
+            self.closed.callback(None)
+
+    def tell(self, event: Answer) -> None:
+        """Send an event, unless the client has let too many pile up."""
+        if self._leaving:
+            return
+        data = event.encode()
+        self._told += len(data) if self._paused else 0
+        if self._told > _MAX_WAITING:
+            self._cut_off("it does not read its events")
+        else:
+            self.transport.write(data)
+
+    def finish_if_done(self) -> None:
+        """Close when the client has closed its side and nothing more will come for it."""
+        waits = self._began and self._simulator.device.busy
+        if self._ended and not (self._paused or len(self._parser) or waits):
+            self.finish(_STALLED)
+
+    def finish(self, seconds: float) -> None:
+        """Close after what is under way, or after so many seconds without it."""
+        self._watch(seconds)
+        if not self._leaving:
+            self._leaving = True
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+    # The transport calls these when its buffer fills and when it is empty again.
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+        self.transport.pauseProducing()
+        self._watch(_STALLED)
+
+    def resumeProducing(self) -> None:
+        self._paused, self._told = False, 0
+        self._watch(None)
+        self._answer_requests()
+        if not (self._paused or self._leaving or self._ended):
+            self.transport.resumeProducing()
+        self.finish_if_done()
+
+    def stopProducing(self) -> None:
+        self._leaving = True
+
+    def _answer_requests(self) -> None:
+        simulator = self._simulator
+        while not (self._paused or self._leaving) and (request := self._parser.next()) is not None:
+            simulator.requests.append((simulator.clock.monotonic(), request.line))
+            events: list[Answer] = []
+            if isinstance(request, BadRequest):
+                answer = error("SYNTAX", request.reason)
+            else:
+                answer, events = simulator.answer(request)
+                self._began |= answer.line.startswith("BUSY")
+            self.transport.write(answer.encode(request.number))
+            if events:
+                simulator.broadcast(events)
+            if isinstance(request, BadRequest) and request.fatal:
+                self.finish(_FAREWELL)
+
+    def _watch(self, seconds: float | None) -> None:
+        """Cut the client off after so many seconds; None: no more."""
+        if self._guard and self._guard.active():
+            self._guard.cancel()
+        self._guard = None
+        if seconds is not None:
+            self._guard = self._simulator.clock.call_later(seconds, self._cut_off, "it does not read")
+
+    def _cut_off(self, why: str) -> None:
+        self._leaving = True
+        if why:
+            self._simulator.log.warn(
+                "{name}: {client} is cut off: {why}",
+                name=self._simulator.description.name,
+                client=self.transport.getPeer(),
+                why=why,
+            )
+        self.transport.abortConnection()
+
+
+class _Clients(Factory):
+    noisy = False
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+
+    def buildProtocol(self, addr: object) -> Connection:
+        return Connection(self._simulator)
+
+
+def _device(description: Description, reactor: Any, clock: Clock, emit: Callable[[Answer], None]) -> Device:
+    match description.settings:
+        case TelescopeSettings() as settings:
+            if description.site is None:
+                raise SimulatorError(f"{description.file}: site: a telescope needs its site")
+            return Telescope(settings, description.site, clock, emit)
+        case CameraSettings() as settings:
+            return Camera(settings, reactor, clock, emit)
+        case DomeSettings() as settings:
+            return Dome(settings, clock, emit)
+        case WeatherSettings() as settings:
+            return Weather(settings, clock, emit)
+    raise SimulatorError(f"{description.file}: device: no simulator for {description.device!r}")

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from pyros.simulators.celestial import Sky
+from pyros.simulators.sky import Optics, render
+
+Rigs = Callable[..., Any]
+
+
+@pytest.fixture
+def camera(rig: Rigs) -> Any:
+    return rig("camera", speed=10, width=64, height=48, readout=5, seed=7)
+
+
+# Twisted's test doubles carry no types.
+_Transport: Any = StringTransport
+_Failure: Any = Failure
+_Refused: Any = ConnectionRefusedError
+
+
+class Telescope:
+    """The telescope's end of the connection that a camera has just asked for."""
+
+    def __init__(self, camera: Any) -> None:
+        self.host, self.port, self.factory, *_ = camera.reactor.tcpClients.pop()
+        assert not camera.reactor.tcpClients
+
+    def connect(self) -> Any:
+        transport = _Transport()
+        self.protocol = self.factory.buildProtocol(None)
+        self.protocol.makeConnection(transport)
+        return transport
+
+    def say(self, line: str) -> None:
+        self.protocol.dataReceived(line.encode())
+
+    def refuse(self) -> None:
+        self.factory.clientConnectionFailed(None, _Failure(_Refused()))
+
+
+def image(client: Any, *, width: int = 64, height: int = 48) -> NDArray[np.uint16]:
+    """GET image, read as the grammar says."""
+    client.transport.clear()
+    client.send("#3 GET image", "GET state")
+    data = client.transport.value()
+    line, _, rest = data.partition(b"\n")
+    size = width * height * 2
+    assert line.decode() == f"#3 OK {width} {height} 16 block={size}"
+    assert rest[size:].startswith(b"OK ")
+    client.transport.clear()
+    return np.frombuffer(rest[:size], dtype="<u2").reshape(height, width)
+
+
+def expected(camera: Any, pointing: Sky | None, seconds: float, throughput: float, count: int) -> NDArray[np.uint16]:
+    settings = camera.simulator.description.settings
+    optics = Optics(**{name: getattr(settings, name) for name in Optics.__dataclass_fields__})
+    return render(optics, pointing, seconds, throughput, (settings.seed, count))
+
+
+def test_what_it_is(camera: Any) -> None:
+    client = camera.client()
+    assert client.ask("GET id") == 'OK "Demo camera" camera'
+    assert client.ask("GET geometry") == "OK 64 48 16 1.8"
+    assert client.ask("GET filters") == "OK g r i"
+    assert client.ask("GET filter") == "OK g"
+    assert client.ask("GET temperature") == "OK -20"
+    assert client.ask("GET gain") == "OK 1.5"
+    assert client.ask("GET image").startswith("ERR STATE there is no image yet")
+
+
+def test_an_exposure_from_shutter_to_image(camera: Any) -> None:
+    client, other = camera.client(), camera.client()
+    assert client.ask("SET filter r") == "OK"
+    assert client.ask("DO expose seconds=20 tag=e1") == "BUSY 2.500"
+    assert client.read() == ["EVT exposure_started tag=e1"]
+    assert client.ask("GET state") == "OK exposing"
+    assert client.ask("SET filter g").startswith("ERR BUSY")
+    assert client.ask("DO expose seconds=1").startswith("ERR BUSY the camera is exposing")
+
+    telescope = Telescope(camera)
+    assert (telescope.host, telescope.port) == ("127.0.0.1", 6010)
+    transport = telescope.connect()
+    assert transport.value() == b"GET position\n"
+    telescope.say("EVT slew_finished ra=1 dec=2\nOK 150.25")
+    telescope.say("00000 2.5000000\n")
+    assert transport.disconnecting
+
+    camera.advance(2.01)
+    assert client.read() == ["EVT exposure_finished tag=e1"]
+    assert client.ask("GET state") == "OK reading"
+    assert client.ask("DO expose seconds=1").startswith("ERR BUSY")
+    camera.advance(0.5)
+    assert client.read() == ["EVT image_ready tag=e1"]
+    assert other.read() == [f"EVT {what} tag=e1" for what in ("exposure_started", "exposure_finished", "image_ready")]
+    assert client.ask("GET state") == "OK ready"
+    assert np.array_equal(image(client), expected(camera, Sky(150.25, 2.5), 20, 1.0, 1))
+    assert camera.timers() == 0
+
+
+def test_filters_dim_the_sky_and_each_exposure_has_its_own_noise(camera: Any) -> None:
+    client = camera.client()
+    images = []
+    for name in ("g", "r", "r"):
+        client.ask(f"SET filter {name}")
+        client.ask("DO expose seconds=100")
+        telescope = Telescope(camera)
+        telescope.connect()
+        telescope.say("OK 150.25 2.5\n")
+        camera.advance(20)
+        images.append(image(client).astype(float))
+    background = [float(np.median(each)) - 1000 for each in images]
+    assert background[0] / background[1] == pytest.approx(0.7, rel=0.1)
+    assert background[2] == pytest.approx(background[1], rel=0.1)
+    assert not np.array_equal(images[1], images[2])
+
+
+@pytest.mark.parametrize("fault", ["refused", "silent", "closed", "error", "nonsense", "endless", "unreachable"])
+def test_without_the_telescopes_position_the_image_is_dark(camera: Any, fault: str) -> None:
+    client = camera.client()
+    client.ask("DO expose seconds=20")
+    telescope = Telescope(camera)
+    if fault == "refused":
+        telescope.refuse()
+    elif fault != "unreachable":
+        telescope.connect()
+    match fault:
+        case "closed":
+            telescope.protocol.connectionLost(_Failure(ConnectionDone()))
+        case "error":
+            telescope.say("ERR STATE no\n")
+        case "nonsense":
+            telescope.say("OK 400 nan\n")
+        case "endless":
+            telescope.say("x" * 5000)
+    for _ in range(100):
+        camera.advance(0.1)
+    assert client.read()[-1] == "EVT image_ready"
+    assert np.array_equal(image(client), expected(camera, None, 20, 0.7, 1))
+
+
+def test_a_late_position_is_waited_for(camera: Any) -> None:
+    client = camera.client()
+    assert client.ask("DO expose seconds=0 tag=bias") == "BUSY 0.500"
+    telescope = Telescope(camera)
+    camera.advance(1)
+    assert client.ask("GET state") == "OK reading"
+    telescope.connect()
+    telescope.say("OK 10 20\n")
+    assert client.read()[-1] == "EVT image_ready tag=bias"
+
+
+@pytest.mark.parametrize("after", [0.0, 1.0, 2.2])
+def test_an_abort_ends_it_at_once(camera: Any, after: float) -> None:
+    client = camera.client()
+    client.ask("DO expose seconds=20 tag=gone")
+    camera.advance(after)
+    client.read()
+    assert client.ask("DO abort") == "OK"
+    assert client.read() == ["EVT exposure_aborted tag=gone"]
+    assert client.ask("GET state") == "OK idle"
+    assert camera.timers() == 0
+    camera.advance(60)
+    assert client.read() == []
+    assert client.ask("DO abort") == "OK"
+    assert client.read() == []
+    assert client.ask("DO expose seconds=1 tag=next").startswith("BUSY")
+
+
+def test_the_last_image_stays_until_the_next_is_ready(camera: Any) -> None:
+    client = camera.client()
+    for count in (1, 2):
+        client.ask("DO expose seconds=1")
+        Telescope(camera).refuse()
+        if count == 2:
+            assert np.array_equal(image(client), expected(camera, None, 1, 0.7, 1))
+            client.ask("DO abort")
+            assert client.ask("GET state") == "OK ready"
+        camera.advance(1)
+    assert np.array_equal(image(client), expected(camera, None, 1, 0.7, 1))
+
+
+def test_an_image_that_cannot_be_made_is_told(
+    camera: Any, monkeypatch: pytest.MonkeyPatch, logged_failures: list[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    client = camera.client()
+    monkeypatch.setattr(camera.device, "_render", broken)
+    client.ask("DO expose seconds=1 tag=x")
+    Telescope(camera).refuse()
+    camera.advance(1)
+    assert client.read()[-1].startswith("EVT exposure_failed tag=x reason=")
+    assert "MemoryError" in logged_failures.pop()
+    assert client.ask("GET state") == "OK idle"
+
+
+@pytest.mark.parametrize("request_", ["DO expose", "DO expose seconds=-1", "DO expose seconds=inf", "SET filter z"])
+def test_mistakes(camera: Any, request_: str) -> None:
+    client = camera.client()
+    assert client.ask(request_).startswith("ERR VALUE ")
+    assert client.ask("GET state") == "OK idle"

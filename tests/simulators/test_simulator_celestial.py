@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import math
+
+import erfa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyros.simulators.celestial import Ground, Site, Sky, separation
+
+SITE = Site(43.9308, 5.7133)
+TIME = 1_774_049_400.0  # 2026-03-20 23:30 UTC
+
+
+def observed(sky: Sky, time: float) -> Ground:
+    """The same by SOFA's complete transformation, with the diurnal aberration and without refraction."""
+    azimuth, zenith, *_ = erfa.atco13(
+        *(math.radians(sky.ra), math.radians(sky.dec), 0, 0, 0, 0, 2440587.5, time / 86400, 0),
+        *(math.radians(SITE.longitude), math.radians(SITE.latitude), 650, 0, 0, 0, 0, 0, 0.5),
+    )
+    return Ground(90 - math.degrees(zenith), math.degrees(azimuth) % 360)
+
+
+def apart(first: Ground, second: Ground) -> float:
+    """Arcseconds."""
+    return separation(Sky(first.az, first.alt), Sky(second.az, second.alt)) * 3600
+
+
+@pytest.mark.parametrize("sky", [Sky(0, 0), Sky(100, 30), Sky(250, -70), Sky(10, 89.9), Sky(180, 43.9)])
+@pytest.mark.parametrize("later", [0, 3 * 3600, 200 * 86400])
+def test_the_horizon_agrees_with_sofa(sky: Sky, later: float) -> None:
+    assert apart(SITE.ground(sky, TIME + later), observed(sky, TIME + later)) < 2
+
+
+@settings(deadline=None)
+@given(st.floats(0, 359.999), st.floats(-90, 90), st.floats(0, 1e9))
+def test_there_and_back(ra: float, dec: float, later: float) -> None:
+    sky = Sky(ra, dec)
+    ground = SITE.ground(sky, TIME + later)
+    assert -90 <= ground.alt <= 90
+    assert 0 <= ground.az <= 360
+    back = SITE.sky(ground, TIME + later)
+    assert separation(sky, back) * 3600 < 0.001
+
+
+def test_the_pole_stands_at_the_latitude() -> None:
+    assert SITE.ground(Sky(0, 90), TIME).alt == pytest.approx(SITE.latitude, abs=0.2)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pyros.simulators.description import Change, Noise
+
+Rigs = Callable[..., Any]
+
+
+def test_the_dome_opens_and_closes(rig: Rigs) -> None:
+    dome = rig("dome", speed=2, travel=20)
+    client = dome.client()
+    assert client.ask("GET state") == "OK closed"
+    assert client.ask("DO close") == "OK"
+    assert client.ask("DO open") == "BUSY 10.000"
+    dome.advance(5)
+    assert client.ask("GET state") == "OK opening"
+    assert client.ask("GET opening") == "OK 0.500"
+    assert client.ask("DO open") == "BUSY 5.000"
+    dome.advance(4.9)
+    assert client.read() == []
+    dome.advance(0.2)
+    assert client.read() == ["EVT opened"]
+    assert client.ask("GET state") == "OK open"
+    assert client.ask("DO open") == "OK"
+    assert client.ask("DO close") == "BUSY 10.000"
+    dome.advance(10.1)
+    assert client.read() == ["EVT closed"]
+
+
+def test_closing_while_it_opens_turns_it_round(rig: Rigs) -> None:
+    dome = rig("dome", speed=1, travel=20)
+    client = dome.client()
+    client.ask("DO open")
+    dome.advance(5)
+    assert client.ask("DO close") == "BUSY 5.000"
+    assert client.ask("GET state") == "OK closing"
+    dome.advance(5.1)
+    assert client.read() == ["EVT closed"]
+    dome.advance(60)
+    assert client.read() == []
+
+
+def test_the_dome_stops_half_way_and_goes_on(rig: Rigs) -> None:
+    dome = rig("dome", speed=1, travel=20)
+    client, other = dome.client(), dome.client()
+    client.ask("DO open")
+    dome.advance(5)
+    assert client.ask("DO stop") == "OK"
+    assert other.read() == ["EVT stopped"]
+    dome.advance(60)
+    assert client.ask("GET state") == "OK stopped"
+    assert client.ask("GET opening") == "OK 0.250"
+    assert client.ask("DO open") == "BUSY 15.000"
+    dome.advance(15)
+    assert client.ask("GET state") == "OK open"
+
+
+def readings(client: Any) -> dict[str, float]:
+    ok, *words = client.ask("GET readings").split()
+    assert ok == "OK"
+    return {name: float(value) for name, value in (word.split("=") for word in words)}
+
+
+def test_the_weather_reads_as_its_climate(rig: Rigs) -> None:
+    client = rig("weather", noise=Noise()).client()
+    assert client.ask("GET state") == "OK ok"
+    assert client.ask("GET readings") == "OK temperature=11.0 humidity=55.0 wind=3.0 rain=0 cloud=0.05"
+    assert client.ask("GET wind") == "OK 3.0"
+
+
+def test_a_human_may_make_it_rain(rig: Rigs) -> None:
+    client = rig("weather", noise=Noise()).client()
+    assert client.ask("SET rain 1") == "OK"
+    assert client.ask("SET wind 22.5") == "OK"
+    assert client.ask("GET climate") == "OK manual"
+    assert readings(client)["rain"] == 1
+    assert readings(client)["wind"] == 22.5
+    assert client.ask("SET climate auto") == "OK"
+    assert readings(client)["rain"] == 0
+    assert client.ask("GET climate") == "OK auto"
+
+
+@pytest.mark.parametrize(
+    "request_", ["SET rain yes", "SET rain 0.5", "SET humidity 101", "SET wind -1", "SET wind 1 2", "SET climate warm"]
+)
+def test_impossible_weather_is_refused(rig: Rigs, request_: str) -> None:
+    client = rig("weather").client()
+    assert client.ask(request_).startswith("ERR VALUE ")
+    assert client.ask("GET climate") == "OK auto"
+
+
+def test_the_script_of_the_weather(rig: Rigs) -> None:
+    script = (Change(at=100, cloud=0.9, wind=9), Change(at=200, rain=1), Change(at=300, rain=0))
+    weather = rig("weather", speed=10, noise=Noise(), climate=script)
+    client = weather.client()
+    seen = []
+    for _ in range(4):
+        now = readings(client)
+        seen.append((now["cloud"], now["wind"], now["rain"]))
+        weather.advance(10.001)
+    assert seen == [(0.05, 3, 0), (0.9, 9, 0), (0.9, 9, 1), (0.9, 9, 0)]
+
+
+def test_the_wavering_is_seeded_bounded_and_of_the_right_size(rig: Rigs) -> None:
+    noise = Noise(temperature=2.0, cloud=0.5)
+    first, same, other = (rig("weather", noise=noise, seed=seed) for seed in (5, 5, 6))
+    clients = [each.client() for each in (first, same, other)]
+    values: list[list[float]] = [[], [], []]
+    for _ in range(600):
+        for each, client, column in zip((first, same, other), clients, values, strict=True):
+            each.advance(37)
+            now = readings(client)
+            column.append(now["temperature"])
+            assert 0 <= now["cloud"] <= 1
+            assert now["rain"] == 0
+    assert values[0] == values[1] != values[2]
+    assert statistics.mean(values[0]) == pytest.approx(11, abs=0.4)
+    assert statistics.stdev(values[0]) == pytest.approx(2, rel=0.2)
+    assert readings(clients[0]) == readings(clients[0])
