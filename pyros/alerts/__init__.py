@@ -1,0 +1,9 @@
+"""Alerts: packets of any stream understood, and the rules that decide what to observe."""
+
+from __future__ import annotations
+
+from pyros.alerts.alert import Alert, Kind, Role
+from pyros.alerts.parse import parse
+from pyros.alerts.rules import Decision, Rules
+
+__all__ = ["Alert", "Decision", "Kind", "Role", "Rules", "parse"]

@@ -1,0 +1,252 @@
+"""JSON notices to `Alert`: GCN's unified schema, igwn.gwalert, GCN circulars, VOEvents turned into JSON.
+
+GCN's schema: https://gcn.nasa.gov/docs/schema (core fields: all optional). igwn.gwalert: the LIGO/Virgo/KAGRA Public
+Alerts User Guide, section "Alert Contents".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+import msgspec
+
+from pyros.alerts import streams, values
+from pyros.alerts.alert import Alert, Kind, Role
+from pyros.alerts.streams import Stream
+from pyros.alerts.times import parse_iso
+from pyros.alerts.voevent import parse_voevent_json
+from pyros.errors import AlertError
+
+MAX_BYTES = 64 * 1024 * 1024
+"""igwn.gwalert carries sky maps of 1 to 2.3 MB; ten times the largest multi-order map fits."""
+
+_SCHEMA = re.compile(r"https?://gcn\.nasa\.gov/schema/[^/]+/gcn/(notices/([\w/.-]+?)|circulars)\.schema\.json")
+_TOPIC = re.compile(r"gcn\.notices\.([a-z0-9_]+)\..+")
+_SUPEREVENT = re.compile(r"[MT]?S\d{6}[a-z]+")
+_GW_KINDS: dict[str, Kind] = {
+    "EARLYWARNING": "initial",
+    "PRELIMINARY": "initial",
+    "INITIAL": "update",  # vetted by people; it follows a preliminary one
+    "UPDATE": "update",
+    "RETRACTION": "retraction",
+}
+_KINDS: dict[str, Kind] = {
+    "initial": "initial",
+    "subsequent": "initial",  # another burst of the same source, with its own id
+    "update": "update",
+    "retraction": "retraction",
+}
+_ROLES: dict[str, Role] = {
+    "current": "observation",
+    "archival": "observation",
+    "planned": "utility",
+    "commanded": "utility",
+    "injection": "test",
+    "test": "test",
+}
+_CORE = frozenset({"trigger_time", "alert_datetime", "alert_type", "alert_tense", "ra", "ra_dec_error", "mission"})
+"""Without a schema and a topic, a JSON object with at least two of these is taken for a notice."""
+
+
+def parse_json(packet: bytes, topic: str) -> Alert:
+    """A JSON packet to an `Alert`.
+
+    Raises:
+        AlertError: not JSON, or JSON of no kind that is known.
+    """
+    if len(packet) > MAX_BYTES:
+        raise AlertError(f"the JSON has {len(packet)} bytes; at most {MAX_BYTES} are taken")
+    try:
+        notice = msgspec.json.decode(packet.removeprefix(b"\xef\xbb\xbf"))
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        raise AlertError(f"not JSON: {str(error)[:200]}") from None
+    if not isinstance(notice, dict):
+        raise AlertError("the JSON is not an object")
+    if "superevent_id" in notice:
+        return _gravitational_wave(notice)
+    if "ivorn" in notice and "role" in notice:
+        return parse_voevent_json(notice)
+    schema = _SCHEMA.fullmatch(_text(notice.get("$schema")))
+    if schema is None and notice.get("$schema") is not None:
+        raise AlertError(f"JSON of schema {_text(notice['$schema'])[:100]!r}, not a notice of gcn.nasa.gov/schema")
+    if (schema and schema[1] == "circulars") or (schema is None and {"circularId", "subject"} <= notice.keys()):
+        return _circular(notice)
+    if schema:
+        topic = "gcn.notices." + schema[2].replace("/", ".")
+    elif not _TOPIC.fullmatch(topic):
+        if len(_CORE & notice.keys()) < 2:
+            raise AlertError("JSON, but no alert: no $schema of GCN, no superevent_id, no fields of a notice")
+        topic = "gcn.notices." + (_text(notice.get("mission")).lower().replace(" ", "_") or "unknown")
+    return _notice(notice, topic, packet)
+
+
+def _notice(notice: dict[str, Any], topic: str, packet: bytes) -> Alert:
+    """A notice of the unified schema."""
+    name = topic.removeprefix("gcn.notices.")
+    row = streams.of_schema(name.partition(".")[0])
+    target = _target(notice)
+    place = values.position(values.number(target.get("ra")), values.number(target.get("dec")))
+    error = _error(target, place)
+    containment = values.fraction(target.get("containment_probability", 0.9)) if error is not None else None
+    event = _event(notice, target, row, name)
+    word = _text(notice.get("alert_type")).lower()
+    tense = _text(notice.get("alert_tense")).lower()
+    role = _ROLES.get(tense, "observation")
+    if name.endswith(".test") or _is_mock(event):
+        role = "test"
+    record = notice.get("record_number")
+    kind = _KINDS.get(word) or ("update" if isinstance(record, int) and record > 1 else "initial")
+    time = parse_iso(_text(notice.get("trigger_time")))
+    sent = parse_iso(_text(notice.get("alert_datetime")))
+    if not event:
+        event = (
+            f"{row.name}:{time.strftime('%Y-%m-%dT%H:%M:%S.%fZ') if time else hashlib.sha1(packet).hexdigest()[:16]}"
+        )
+    subtype = _text(notice.get("subtype")) or _text(notice.get("pipeline"))
+    notice_type = f"{name}/{subtype}" if subtype else name
+    parts = (topic, event.partition(":")[2], word, record, notice.get("alert_datetime"), subtype)
+    return Alert(
+        stream=row.name,
+        id=":".join(str(part)[:200] for part in parts if part not in (None, "")),
+        role=role,
+        kind=kind,
+        event=event,
+        notice_type=notice_type[:200],
+        time=time,
+        sent=sent,
+        ra=place[0] if place else None,
+        dec=place[1] if place else None,
+        error_radius=error,
+        containment=containment,
+        skymap=_skymap(target),
+        importance=_first_fraction(notice, "importance", "p_astro"),
+        far=values.hertz(notice.get("far"), "Hz"),
+        known_source=bool(notice.get("known_source")) or name in row.known_types,
+        classification=_probabilities(
+            notice.get("classification"), notice.get("properties"), target.get("classification_scores")
+        ),
+    )
+
+
+def _gravitational_wave(notice: dict[str, Any]) -> Alert:
+    """igwn.gwalert."""
+    word, name = _text(notice.get("alert_type")).upper(), _text(notice.get("superevent_id"))
+    kind = _GW_KINDS.get(word)
+    if kind is None:
+        raise AlertError(
+            f"alert_type {word[:40]!r} is none of {', '.join(_GW_KINDS)}: a record of GraceDB, not igwn.gwalert"
+        )
+    if not name or len(name) > 100:
+        raise AlertError(f"superevent_id {name[:100]!r} names no event")
+    content = notice.get("event")
+    event: dict[str, Any] = content if isinstance(content, dict) else {}
+    mock = _is_mock(f"lvc:{name}") or "MDC" in _text(event.get("search"))
+    significant = event.get("significant")
+    return Alert(
+        stream="lvc",
+        id=f"igwn.gwalert:{name}:{word}:{_text(notice.get('time_created'))[:40]}",
+        role="test" if mock else "observation",
+        kind=kind,
+        event=f"lvc:{name}",
+        notice_type=f"LVC_{word}",
+        time=parse_iso(_text(event.get("time"))),
+        sent=parse_iso(_text(notice.get("time_created"))),
+        skymap="embedded" if event.get("skymap") else None,
+        far=values.hertz(event.get("far"), "Hz"),
+        significant=significant if isinstance(significant, bool) else None,
+        classification=_probabilities(event.get("classification"), event.get("properties")),
+    )
+
+
+def _circular(notice: dict[str, Any]) -> Alert:
+    """A GCN circular: prose for people. Kept and found, never acted on."""
+    event, number = _text(notice.get("eventId")), _text(notice.get("circularId"))
+    return Alert(
+        stream="gcn.circulars",
+        id=f"gcn.circulars:{number}",
+        role="utility",
+        event=f"gcn.circulars:{event or number}",
+        notice_type="gcn.circulars",
+    )
+
+
+def _target(notice: dict[str, Any]) -> dict[str, Any]:
+    """Where the localization stands: at the top, or in the only target of ``data`` (BOOM)."""
+    data = notice.get("data")
+    targets = data.get("targets") if isinstance(data, dict) else None
+    if "ra" not in notice and isinstance(targets, list) and len(targets) == 1 and isinstance(targets[0], dict):
+        return targets[0]
+    return notice
+
+
+def _event(notice: dict[str, Any], target: dict[str, Any], row: Stream, name: str) -> str:
+    """The event's key by the first identifier that the notice has; '' where it has none."""
+    for field in row.json_event:
+        for source in (notice, target):
+            identifier = _text(source.get(field))
+            if not identifier:
+                continue
+            if _SUPEREVENT.fullmatch(identifier):
+                return f"lvc:{identifier}"
+            if key := streams.event_key(row, identifier):
+                return key
+    if not row.json_event or name.startswith("core."):
+        return ""
+    reference = _text(notice.get("ref_ID")) or _text(notice.get("ref_id"))
+    return f"lvc:{reference}" if _SUPEREVENT.fullmatch(reference) else ""
+
+
+def _error(target: dict[str, Any], place: tuple[float, float] | None) -> float | None:
+    """Degrees: a number, [a], [a, b] or [a, b, position angle]; or the farthest corner of a box (MAXI)."""
+    if place is None:
+        return None
+    given = target.get("ra_dec_error")
+    sizes = [values.radius(size) for size in (given[:2] if isinstance(given, list) else [given])]
+    known = [size for size in sizes if size is not None]
+    if known:
+        return max(known)
+    corners = target.get("rectangular_error_corners")
+    distances = []
+    for corner in corners[:100] if isinstance(corners, list) else ():
+        if isinstance(corner, list) and len(corner) == 2:
+            ra, dec = values.number(corner[0]), values.number(corner[1])
+            if ra is not None and dec is not None and -90 <= dec <= 90:
+                distances.append(values.separation(*place, ra, dec))
+    return values.radius(max(distances)) if distances else None
+
+
+def _skymap(target: dict[str, Any]) -> str | None:
+    url = _text(target.get("healpix_url"))
+    if url.startswith(("http://", "https://")) and len(url) < 2000:
+        return url
+    return "embedded" if target.get("healpix_file") else None
+
+
+def _probabilities(*tables: object) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for table in tables:
+        if isinstance(table, dict):
+            for name, value in list(table.items())[:100]:
+                if (probability := values.fraction(value)) is not None:
+                    found[str(name)[:100]] = probability
+    return found
+
+
+def _first_fraction(notice: dict[str, Any], *fields: str) -> float | None:
+    return next((value for field in fields if (value := values.fraction(notice.get(field))) is not None), None)
+
+
+def _is_mock(event: str) -> bool:
+    """LVK's mock (``MS``) and test (``TS``) superevents."""
+    return event.startswith(("lvc:MS", "lvc:TS"))
+
+
+def _text(value: object) -> str:
+    """A string, a number's text, or the first of a list of them; '' for everything else."""
+    if isinstance(value, list):
+        value = value[0] if value else None
+    if isinstance(value, str):
+        return value.strip()
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""

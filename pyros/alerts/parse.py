@@ -1,0 +1,37 @@
+"""The one way in: bytes of any packet to an `Alert`."""
+
+from __future__ import annotations
+
+import codecs
+
+from pyros.alerts.alert import Alert
+from pyros.alerts.gcn import parse_json
+from pyros.alerts.voevent import parse_voevent
+from pyros.errors import AlertError
+
+_SPACE = b" \t\r\n\0"
+
+
+def parse(packet: bytes, *, topic: str = "") -> Alert:
+    """Understand one packet. The format is told from the bytes; may be called in any thread.
+
+    Args:
+        packet: the bytes as they were broadcast: VOEvent 1.1, 2.0 or 2.1, GCN JSON of the unified schema,
+            igwn.gwalert JSON, or a GCN circular as JSON.
+        topic: the Kafka topic it came on, where there was one; used only where the packet doesn't name its schema.
+
+    Raises:
+        AlertError: it is no alert, or one that cannot be understood; one line. No other exception, whatever the bytes.
+    """
+    start = packet[:256].removeprefix(codecs.BOM_UTF8)
+    for mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        start = start.removeprefix(mark)
+    first = start.lstrip(_SPACE)[:1]
+    if first == b"<":
+        return parse_voevent(packet)
+    if first == b"{":
+        return parse_json(packet, topic)
+    if not packet.strip(_SPACE):
+        raise AlertError("the packet is empty")
+    shown = start[:24].decode("utf-8", "replace")
+    raise AlertError(f"neither XML nor a JSON object: it begins with {shown!r}")

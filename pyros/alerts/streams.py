@@ -1,0 +1,303 @@
+"""What is particular to each stream: one row a stream, and no stream's name anywhere else.
+
+A row says where that stream keeps what VOEvent and GCN's schema leave open. A stream without a row is read by
+`UNKNOWN`: what the standards say, and the marks of tests and retractions that all GCN streams share.
+
+Params are named ``Name`` (top level of What), ``Group/Name``, or ``*/Name`` (any Group, or the top level).
+Marks are Param names whose value ``true`` or ``1`` anywhere in What means it.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import msgspec
+
+_TEST = ("Test", "Test_Notice", "Test_Submission", "InternalTest", "HardwareInj")
+_RETRACTION = ("Def_NOT_a_GRB", "Definite_NOT_GRB", "Definite_Not_GRB", "Retraction", "RetractFlag", "retraction")
+_CLOCKS = ("Burst", "Event", "Trans", "Trigger", "Outburst", "Source", "Slew", "Start", "Detection", "Pkt")
+_NO_EVENT = frozenset({"", "0", "-1", "None", "null"})
+
+
+class Stream(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the table. Of several names in a tuple the first that the packet has counts."""
+
+    name: str
+    ivorns: tuple[str, ...] = ()
+    """How its ivorns begin, lower case; the longest match in the table wins."""
+    schemas: tuple[str, ...] = ()
+    """Its folders under gcn/notices/ in GCN's schema, which begin its topics too (``einstein_probe``)."""
+    namespace: str = ""
+    """Whose numbers its event identifiers are, where they are another stream's."""
+
+    event: tuple[tuple[str, ...], ...] = ()
+    """Params that name the event; several in one tuple are joined with ``_``."""
+    event_mask: int | None = None
+    """Bits of a numeric identifier that name the event; the rest counts the notices about it."""
+    no_event: frozenset[str] = _NO_EVENT
+    """Identifiers that mean "none"; they must not join what has nothing in common."""
+    event_in_ivorn: str = ""
+    """A regular expression whose first group is the event's identifier, for ivorns (own and cited)."""
+    json_event: tuple[str, ...] = ("id", "event_name")
+    revision: tuple[str, int] | None = None
+    """A Param that counts the notices about an event, and its first value."""
+
+    test: tuple[str, ...] = _TEST
+    test_values: tuple[tuple[str, str], ...] = ()
+    """(Param, regular expression): a value that marks a test."""
+    retraction: tuple[str, ...] = _RETRACTION
+    retraction_values: tuple[tuple[str, str], ...] = (("Alert_Type", "(?i)retract.*"), ("AlertType", "(?i)retract.*"))
+    update_values: tuple[tuple[str, str], ...] = (("Alert_Type", "(?i)update"), ("AlertType", "(?i)update"))
+    """For streams that say it in so many words; LVC's updates always cite as well."""
+    retraction_types: frozenset[str] = frozenset()
+    retraction_probability: bool = False
+    """Whether Why/Inference/@probability 0.0 takes the event back."""
+    pointing_is_source: bool = False
+    """Whether ``pointing_direction`` means the direction to the source here, not where an instrument looked."""
+    known: tuple[str, ...] = ()
+    """Marks of a source that was known before."""
+    known_values: tuple[tuple[str, str], ...] = ()
+    known_types: frozenset[str] = frozenset()
+
+    containment: float | None = None
+    containments: dict[str, float] = {}
+    """By notice type, where they differ."""
+    errors: tuple[tuple[str, float, float], ...] = ()
+    """(Param, its unit in degrees, containment) for where Error2Radius says nothing."""
+    clocks: tuple[tuple[str, str], ...] = tuple((f"{name}_TJD", f"{name}_SOD") for name in _CLOCKS)
+    """(truncated Julian day, seconds of day), for where ISOTime is no date."""
+    far: tuple[str, ...] = ("FAR",)
+    far_unit: str = ""
+    """The true unit of FAR where the packets' label is wrong."""
+    skymap: tuple[str, ...] = ("*/skymap_fits", "*/HealPix_URL", "*/healpix_url", "*/skymap_fits_basic")
+    significant: str = ""
+    classes: tuple[str, ...] = ()
+    """Groups that hold probabilities by class."""
+
+
+_ARCMIN = 1 / 60
+_TRIG_ID = (("TrigID",),)
+_GCN = "ivo://nasa.gsfc.gcn/"
+_4PISKY = ("ivo://voevent.4pisky.org/", "ivo://voevent.phys.soton.ac.uk/", "ivo://voevent.soton.ac.uk/")
+
+UNKNOWN = Stream(name="")
+
+GCN = Stream(
+    name="",
+    ivorns=(_GCN,),
+    event=(*_TRIG_ID, ("Trigger_Number",), ("run_id", "event_id"), ("Event_ID",), ("Trans_Num",)),
+    test_values=(("TrigID", "0*99999"),),
+)
+"""A GCN stream without a row of its own; its name is taken from the ivorn."""
+
+STREAMS = (
+    Stream(
+        name="swift",
+        ivorns=(_GCN + "swift",),
+        schemas=("swift",),
+        event=_TRIG_ID,
+        event_in_ivorn=r"#(?:BAT|XRT|UVOT)_[A-Za-z_]+_([1-9]\d{4,})-\d+$",
+        test_values=(("TrigID", "0*99999"),),
+        retraction=(*_RETRACTION, "StarTrack_Lost_Lock"),
+        known=("Target_in_Flt_Catalog", "Target_in_Gnd_Catalog", "Target_in_Blk_Catalog"),
+        known_types=frozenset({"SWIFT_BAT_KNOWN_SRC", "SWIFT_BAT_MONITOR"}),
+        containment=0.9,
+        clocks=(
+            *UNKNOWN.clocks,
+            ("ExpoStart_TJD", "ExpoStart_SOD"),
+            ("SpecStart_TJD", "SpecStart_SOD"),
+            ("Data_TJD", "Data_SOD"),
+        ),
+    ),
+    Stream(
+        name="fermi",
+        ivorns=(_GCN + "fermi",),
+        schemas=("fermi",),
+        event=(*_TRIG_ID, ("Trans_Num",)),
+        event_in_ivorn=r"#(?:GBM|LAT)_[A-Za-z_]+_?\d{4}-[\d:T.-]+_(\d{6,})[_-]",
+        test_values=(("TrigID", "0*99999"),),
+        known_types=frozenset({"FERMI_LAT_MONITOR"}),
+        containments={
+            "FERMI_GBM_FLT_POS": 0.68,
+            "FERMI_GBM_GND_POS": 0.68,
+            "FERMI_GBM_FIN_POS": 0.68,
+            "FERMI_GBM_FIN_INTERNAL": 0.68,
+            "FERMI_GBM_SUBTHRESH": 0.68,
+        },
+    ),
+    Stream(
+        name="integral",
+        ivorns=(_GCN + "integral",),
+        event=_TRIG_ID,
+        event_mask=0xFFFF,
+        event_in_ivorn=r"#(?:Wakeup_Pos|Refined_Pos|Offline_Pos|Weak_Pos|SPIACS)_0*([1-9]\d*)-",
+        retraction_probability=True,
+        containment=0.9,
+    ),
+    Stream(
+        name="lvc",
+        ivorns=("ivo://gwnet/",),
+        event=(("GraceID",),),
+        event_in_ivorn=r"#([A-Z]{1,2}\d{6}[a-z]*\d*)-\d+-",
+        test_values=(("GraceID", r"[MT]S.*|M\d.*"), ("Search", ".*MDC.*")),
+        retraction_types=frozenset({"LVC_RETRACTION"}),
+        significant="Significant",
+        classes=("Classification", "Properties"),
+    ),
+    Stream(
+        name="svom",
+        ivorns=("ivo://org.svom/",),
+        schemas=("svom",),
+        event=(("Svom_Identifiers/Burst_Id",), ("*/Burst_Id",)),
+        event_in_ivorn=r"#(sb\d+)_",
+        retraction_types=frozenset({"SVOM_RETRACTION"}),
+        known_types=frozenset({"SVOM_ECLAIRS_CATALOG"}),
+        containment=0.9,
+    ),
+    Stream(
+        name="icecube",
+        ivorns=(_GCN + "amon#icecube", _GCN + "amon#test_event"),
+        schemas=("icecube",),
+        event=(("run_id", "event_id"), ("AMON_ID",), ("ID",), *_TRIG_ID),
+        event_in_ivorn=r"_(?:\d\d_)?(\d{6}_0*\d{4,})[_-]\d+$",
+        json_event=("id", "event_name", "ref_ID", "ref_id"),
+        test_values=(("TrigID", "0*99999"), ("event_id", "0*99999")),
+        revision=("Rev", 0),
+        containment=0.9,
+        containments={"AMON_ICECUBE_EHE": 0.5},
+    ),
+    Stream(
+        name="amon",
+        ivorns=(_GCN + "amon#",),
+        event=(("Event_ID",), ("run_id", "event_id")),
+        test_values=(("TrigID", "0*99999"),),
+        containments={"AMON_NU_EM_COINC": 0.5},
+    ),
+    Stream(
+        name="hawc",
+        ivorns=(_GCN + "amon#hawc",),
+        event=(("run_id", "event_id"),),
+        revision=("rev", 0),
+        containment=0.9,
+        errors=(("src_err_90", _ARCMIN, 0.9),),
+    ),
+    Stream(
+        name="gecam",
+        ivorns=(_GCN + "gecam",),
+        event=(("Trigger_Number",),),
+        known_values=(("SRC_CLASS", "KNOWN_SOURCE"),),
+        clocks=(("EVENT_DATE", "EVENT_TIME"),),
+    ),
+    Stream(
+        name="sk_sn",
+        ivorns=(_GCN + "sk_sn",),
+        schemas=("superk",),
+        event=(("Trigger_Number",),),
+        json_event=("trigger_number", "id", "event_name"),
+        pointing_is_source=True,
+        errors=(("Src_Error90", 1.0, 0.9), ("Src_Error68", 1.0, 0.68), ("Src_Error95", 1.0, 0.95)),
+        clocks=(("Discovery_date", "Discovery_time"), ("Pkt_TJD", "Pkt_SOD")),
+    ),
+    Stream(
+        name="maxi",
+        ivorns=(_GCN + "maxi",),
+        schemas=("maxi",),
+        event=_TRIG_ID,
+        known_types=frozenset({"MAXI_KNOWN", "maxi.gsc.known"}),
+    ),
+    Stream(
+        name="snews",
+        ivorns=(_GCN + "snews",),
+        event=_TRIG_ID,
+    ),
+    Stream(
+        name="chime",
+        ivorns=("ivo://ca.chimenet.frb/",),
+        schemas=("chime",),
+        event=(("event parameters/event_no",), ("*/event_no",)),
+        known_values=(("*/known_source_name", r"\S.*"),),
+        containment=0.95,
+    ),
+    Stream(
+        name="km3net",
+        ivorns=("ivo://km3net",),
+        schemas=("km3net",),
+        event=(("Event_Name",),),
+        json_event=("event_name", "id"),
+        test_values=(("Alert_Tense", "test|injection"),),
+        revision=("record_number", 1),
+        containment=0.9,
+        far_unit="Hz",
+    ),
+    Stream(name="einstein_probe", schemas=("einstein_probe",), json_event=("id", "event_name")),
+    Stream(
+        name="gaia",
+        ivorns=("ivo://gaia.cam.uk/", *(author + "gaia" for author in _4PISKY)),
+        event_in_ivorn=r"#(Gaia\w+)",
+        # Param "alerting timestamp" is TCB; ISOTime is TDB, as its coordinate system says: they differ by 20 seconds.
+    ),
+    Stream(
+        name="asassn",
+        ivorns=tuple(author + "asassn" for author in _4PISKY),
+        event_in_ivorn=r"#\d{4}-\d\d-\d\d\.\d+_(.+)",
+    ),
+    Stream(name="crts", ivorns=("ivo://nvo.caltech/voeventnet/",), event=(("*/ID",),), event_in_ivorn=r"#(\d{12,})$"),
+    Stream(name="boom", schemas=("boom",), json_event=("event_name", "id")),
+)
+
+
+@lru_cache(maxsize=256)
+def pattern(expression: str) -> re.Pattern[str]:
+    """A regular expression of the table, compiled once."""
+    return re.compile(expression)
+
+
+_BY_IVORN = sorted(((prefix, row) for row in (GCN, *STREAMS) for prefix in row.ivorns), key=lambda item: -len(item[0]))
+_BY_SCHEMA = {folder: row for row in STREAMS for folder in row.schemas}
+BY_NAME = {row.name: row for row in STREAMS}
+
+
+def of_ivorn(ivorn: str) -> Stream:
+    """The row of the stream that an ivorn belongs to; `GCN` or `UNKNOWN` with the author's name where there is none."""
+    lower = ivorn[:200].lower()
+    for prefix, row in _BY_IVORN:
+        if lower.startswith(prefix):
+            if row.name:
+                return row
+            path = lower.removeprefix(prefix)
+            return msgspec.structs.replace(row, name=path.partition("#")[0] or "gcn")
+    author = lower.removeprefix("ivo:").lstrip("/")
+    author = (author.partition("#")[0] if "#" in author else author.rpartition("/")[0]).strip("/")
+    return msgspec.structs.replace(UNKNOWN, name=author or "unknown")
+
+
+def of_schema(folder: str) -> Stream:
+    """The row of a folder of GCN's schema, or `UNKNOWN` with that name."""
+    return _BY_SCHEMA.get(folder) or msgspec.structs.replace(UNKNOWN, name=folder or "gcn")
+
+
+def event_of_ivorn(ivorn: str) -> str:
+    """The event that an ivorn is about, as far as the ivorn itself tells; else the ivorn stands for it."""
+    row = of_ivorn(ivorn)
+    match = pattern(row.event_in_ivorn).search(ivorn[:500]) if row.event_in_ivorn else None
+    return f"{row.namespace or row.name}:{_canonical(match[1])}" if match else ivorn
+
+
+def event_key(row: Stream, identifier: str) -> str | None:
+    """``namespace:identifier`` for what a packet calls its event; None where it only says that it has none."""
+    identifier = identifier.strip()
+    if row.event_mask is not None:
+        try:
+            identifier = str(int(identifier) & row.event_mask)
+        except ValueError:
+            return None
+    if identifier in row.no_event or len(identifier) > 200:
+        return None
+    return f"{row.namespace or row.name}:{_canonical(identifier)}"
+
+
+def _canonical(identifier: str) -> str:
+    """``128290_006888376`` and ``128290_6888376`` are the same run and event."""
+    run, underscore, number = identifier.partition("_")
+    return f"{run}_{int(number)}" if underscore and run.isdecimal() and number.isdecimal() else identifier

@@ -1,0 +1,93 @@
+"""Times as packets write them, made UTC."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+import erfa
+
+_ISO = re.compile(
+    r"\s*(\d{4})-(\d{1,2})-(\d{1,2})[T ](\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,12}))?)?"
+    r"\s*(Z|UTC|UT|[+-]\d{2}:?\d{2})?\s*",
+    re.ASCII,
+)
+_TJD_ZERO = datetime(1968, 5, 24, tzinfo=UTC)
+"""Truncated Julian Day 0 is MJD 40000."""
+_TT_MINUS_TAI = 32.184
+_TCB_EPOCH = datetime(1977, 1, 1, tzinfo=UTC)
+_TCB_RATE = 1.550519768e-8
+"""L_B of IAU 2006 resolution B3: TCB runs faster than TDB by this fraction since 1977."""
+
+
+def parse_iso(text: str | None, scale: str = "UTC") -> datetime | None:
+    """An ISO 8601 date and time as UTC; None where it isn't one (``2016-01--3T...``, day 0, a date alone).
+
+    Args:
+        text: with or without a zone (``Z``, ``+00:00``, ``+0000``); without one it is in ``scale``.
+        scale: UTC, TAI, TT, TDB, TCB or GPS. TDB is taken as TT (they differ by 2 ms). A barycentric time stays one:
+            it may differ by 8.3 minutes from the arrival on Earth.
+    """
+    match = _ISO.fullmatch(text) if text and len(text) < 64 else None
+    if match is None:
+        return None
+    year, month, day, hour, minute, second, fraction, zone = match.groups()
+    micro = round(float(f"0.{fraction}") * 1_000_000) if fraction else 0
+    try:
+        start = datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=UTC)
+        if int(second or 0) > 60:
+            return None
+        moment = start + timedelta(seconds=int(second or 0), microseconds=micro)
+        if zone and zone[0] in "+-":
+            offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
+            moment = moment - offset if zone[0] == "+" else moment + offset
+        elif not zone and scale in _TO_UTC:
+            moment = _TO_UTC[scale](moment)
+    except (ValueError, OverflowError):
+        return None
+    return moment
+
+
+def from_tjd(tjd: float | None, seconds: float | None) -> datetime | None:
+    """Truncated Julian Day and seconds of that day as UTC, None where they make no sense."""
+    if tjd is None or seconds is None or not 0 <= seconds < 86_401 or not 0 <= tjd < 100_000:
+        return None
+    return _TJD_ZERO + timedelta(days=math.floor(tjd), seconds=seconds)
+
+
+def _from_tai(moment: datetime) -> datetime:
+    return moment - timedelta(seconds=_tai_minus_utc(moment.year, moment.month, moment.day))
+
+
+def _from_tt(moment: datetime) -> datetime:
+    return _from_tai(moment - timedelta(seconds=_TT_MINUS_TAI))
+
+
+def _from_tcb(moment: datetime) -> datetime:
+    return _from_tt(moment - (moment - _TCB_EPOCH) * _TCB_RATE)
+
+
+def _from_gps(moment: datetime) -> datetime:
+    return _from_tai(moment + timedelta(seconds=19))
+
+
+@lru_cache(maxsize=64)
+def _tai_minus_utc(year: int, month: int, day: int) -> float:
+    """Leap seconds, from the table in ERFA; 0 before 1960, where UTC did not exist.
+
+    Beyond the years that ERFA vouches for (a year "dubious" to it) the last known value is used.
+    """
+    result: float = erfa.ufunc.dat(year, month, day, 0.0)[0]
+    return float(result)
+
+
+_TO_UTC: dict[str, Callable[[datetime], datetime]] = {
+    "TAI": _from_tai,
+    "TT": _from_tt,
+    "TDB": _from_tt,
+    "TCB": _from_tcb,
+    "GPS": _from_gps,
+}

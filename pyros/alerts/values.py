@@ -1,0 +1,80 @@
+"""Numbers and positions as packets write them, made plain or None."""
+
+from __future__ import annotations
+
+import math
+
+SECONDS_PER_YEAR = 365.25 * 86_400
+_HERTZ = {
+    "hz": 1.0,
+    "s^-1": 1.0,
+    "1/s": 1.0,
+    "yr^-1": 1 / SECONDS_PER_YEAR,
+    "/yr": 1 / SECONDS_PER_YEAR,
+    "1/yr": 1 / SECONDS_PER_YEAR,
+    "per year": 1 / SECONDS_PER_YEAR,
+    "day^-1": 1 / 86_400,
+    "d^-1": 1 / 86_400,
+}
+WHOLE_SKY = 180.0
+"""A circle of this radius in degrees is the whole sky: it says nothing about where the source is."""
+
+
+def number(value: object) -> float | None:
+    """A finite float from what may be a number or its text; None for everything else, booleans included."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str) and len(value) > 64:
+        return None
+    try:
+        result = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return result if math.isfinite(result) else None
+
+
+def fraction(value: object) -> float | None:
+    """A probability, 0 to 1."""
+    result = number(value)
+    return result if result is not None and 0 <= result <= 1 else None
+
+
+def hertz(value: object, unit: str) -> float | None:
+    """A rate in Hz; None for a negative one and for an unknown unit."""
+    result, factor = number(value), _HERTZ.get(unit.strip().lower())
+    return result * factor if result is not None and factor is not None and result >= 0 else None
+
+
+def position(ra: float | None, dec: float | None) -> tuple[float, float] | None:
+    """RA and Dec in degrees, 0 <= RA < 360, or None where they are none.
+
+    Out of range (-1/-1, -360/91, -999) and exactly 0/0 are what streams write for "no position"; RA 360 is 0.
+    """
+    if ra is None or dec is None or not 0 <= ra <= 360 or not -90 <= dec <= 90 or ra == dec == 0:
+        return None
+    return ra % 360.0, dec
+
+
+def radius(value: object) -> float | None:
+    """An error radius in degrees, or None where it is none: 0, negative, or the whole sky."""
+    result = number(value)
+    return result if result is not None and 0 < result < WHOLE_SKY else None
+
+
+def separation(ra1: float, dec1: float, ra2: float, dec2: float) -> float:
+    """The angle between two positions, all in degrees, by the haversine formula (good for small angles)."""
+    phi1, phi2 = math.radians(dec1), math.radians(dec2)
+    a = math.sin((phi2 - phi1) / 2) ** 2
+    a += math.cos(phi1) * math.cos(phi2) * math.sin(math.radians(ra2 - ra1) / 2) ** 2
+    return math.degrees(2 * math.asin(min(1.0, math.sqrt(a))))
+
+
+def galactic_latitude(ra: float, dec: float) -> float:
+    """Galactic latitude in degrees of an ICRS position in degrees.
+
+    The pole (192.85948, 27.12825) is that of the Hipparcos Catalogue, ESA SP-1200, vol. 1, section 1.5.3.
+    """
+    pole_ra, pole_dec = math.radians(192.85948), math.radians(27.12825)
+    sine = math.sin(math.radians(dec)) * math.sin(pole_dec)
+    sine += math.cos(math.radians(dec)) * math.cos(pole_dec) * math.cos(math.radians(ra) - pole_ra)
+    return math.degrees(math.asin(max(-1.0, min(1.0, sine))))

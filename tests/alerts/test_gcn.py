@@ -1,0 +1,215 @@
+"""JSON notices written for these tests."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyros.alerts import Alert, parse
+from pyros.errors import AlertError
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+def changed(name: str, **fields: Any) -> bytes:
+    """A sample with some fields changed; a field set to ... is left out."""
+    notice = json.loads((SAMPLES / name).read_text(encoding="utf-8")) | fields
+    return json.dumps({key: value for key, value in notice.items() if value is not ...}).encode()
+
+
+def test_a_neutrino_is_understood() -> None:
+    assert parse(changed("neutrino.json")) == Alert(
+        stream="icecube",
+        id="gcn.notices.icecube.single_neutrino_alerts:150001_7654321:update:2:2030-05-06T08:00:00.0Z:Gold Track Alert",
+        kind="update",
+        event="icecube:150001_7654321",
+        notice_type="icecube.single_neutrino_alerts/Gold Track Alert",
+        time=datetime(2030, 5, 6, 7, 30, 0, 250_000, UTC),
+        sent=datetime(2030, 5, 6, 8, tzinfo=UTC),
+        ra=45.5,
+        dec=9.25,
+        error_radius=0.75,
+        containment=0.9,
+        skymap="https://sky.example/150001.fits.gz",
+        importance=0.61,
+        far=3.2e-8,
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "radius"),
+    [
+        (0.5, 0.5),
+        ([0.5], 0.5),
+        ([0.5, 0.8], 0.8),
+        ([0.5, 0.8, 120], 0.8),
+        (0, None),
+        (-1, None),
+        (360, None),
+        ("x", None),
+    ],
+)
+def test_error_as_circle_or_ellipse(error: Any, radius: float | None) -> None:
+    assert parse(changed("neutrino.json", ra_dec_error=error)).error_radius == radius
+
+
+def test_error_as_the_corners_of_a_box() -> None:
+    box = [[45.0, 9.25], [46.0, 9.25], [45.5, 9.75], [45.5, 8.25]]
+    assert parse(
+        changed("neutrino.json", ra_dec_error=..., rectangular_error_corners=box)
+    ).error_radius == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("tense", "role"),
+    [
+        ("current", "observation"),
+        ("archival", "observation"),
+        ("planned", "utility"),
+        ("commanded", "utility"),
+        ("injection", "test"),
+        ("test", "test"),
+        (..., "observation"),
+    ],
+)
+def test_roles(tense: Any, role: str) -> None:
+    assert parse(changed("neutrino.json", alert_tense=tense)).role == role
+
+
+def test_a_retraction_without_anything_else() -> None:
+    alert = parse(
+        changed("neutrino.json", alert_type="retraction", ra=..., dec=..., ra_dec_error=..., trigger_time=...)
+    )
+    assert (alert.kind, alert.event, alert.target) == ("retraction", "icecube:150001_7654321", None)
+    assert not alert.actionable
+
+
+def test_a_sky_map_within() -> None:
+    assert parse(changed("neutrino.json", healpix_url=..., healpix_file="U0lN")).skymap == "embedded"
+
+
+def test_without_schema_the_topic_tells_the_stream() -> None:
+    packet = changed("neutrino.json", **{"$schema": ...})
+    alert = parse(packet, topic="gcn.notices.icecube.gold_bronze_track_alerts")
+    assert alert.notice_type == "icecube.gold_bronze_track_alerts/Gold Track Alert"
+    assert alert.event == parse(packet).event == "icecube:150001_7654321"
+
+
+def test_without_any_identifier_the_event_is_its_time() -> None:
+    packet = changed("neutrino.json", id=..., event_name=...)
+    assert parse(packet).event == "icecube:2030-05-06T07:30:00.250000Z"
+
+
+def test_gravitational_waves() -> None:
+    alert = parse(changed("gravitational_wave.json"))
+    assert alert == Alert(
+        stream="lvc",
+        id="igwn.gwalert:S300506b:PRELIMINARY:2030-05-06T07:10:00Z",
+        event="lvc:S300506b",
+        notice_type="LVC_PRELIMINARY",
+        time=datetime(2030, 5, 6, 7, 5, 0, 500_000, UTC),
+        sent=datetime(2030, 5, 6, 7, 10, tzinfo=UTC),
+        skymap="embedded",
+        far=1.5e-9,
+        significant=True,
+        classification={"BNS": 0.9, "Terrestrial": 0.1, "HasNS": 1.0},
+    )
+
+
+def test_a_gravitational_wave_retracted_with_event_null() -> None:
+    alert = parse(changed("gravitational_wave.json", alert_type="RETRACTION", event=None))
+    assert (alert.kind, alert.event, alert.time, alert.skymap) == ("retraction", "lvc:S300506b", None, None)
+
+
+def test_mock_gravitational_waves_are_tests() -> None:
+    assert parse(changed("gravitational_wave.json", superevent_id="MS300506b")).role == "test"
+    mdc = {"time": "2030-05-06T07:05:00Z", "search": "MDC", "significant": True}
+    assert parse(changed("gravitational_wave.json", event=mdc)).role == "test"
+
+
+def test_a_followup_search_belongs_to_the_gravitational_wave() -> None:
+    search = {
+        "$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/icecube/lvk_nu_track_search.schema.json",
+        "ref_ID": "S300506b",
+        "trigger_time": "2030-05-06T07:05:00Z",
+        "most_probable_direction": {"ra": 1, "dec": 2},
+    }
+    alert = parse(json.dumps(search).encode())
+    assert (alert.stream, alert.event, alert.target) == ("icecube", "lvc:S300506b", None)
+
+
+def test_a_nested_position_counts_only_if_it_is_the_only_one() -> None:
+    target = {"event_name": "ZTF30abc", "ra": 150.0, "dec": 15.0, "classification_scores": {"Type II": 0.9}}
+    notice: dict[str, Any] = {
+        "$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/boom/alert.schema.json",
+        "data": {"targets": [target]},
+    }
+    alert = parse(json.dumps(notice).encode())
+    assert (alert.event, alert.target, alert.classification) == ("boom:ZTF30abc", (150.0, 15.0), {"Type II": 0.9})
+    notice["data"]["targets"] = [target, target | {"ra": 20.0}]
+    assert parse(json.dumps(notice).encode()).target is None
+
+
+def test_a_circular_is_kept_and_never_observed() -> None:
+    alert = parse(b'{"eventId": "GRB 300506A", "circularId": 99999, "subject": "s", "body": "b"}')
+    assert (alert.role, alert.event, alert.actionable) == ("utility", "gcn.circulars:GRB 300506A", False)
+
+
+def test_a_voevent_as_json_is_the_voevent() -> None:
+    document = {
+        "ivorn": "ivo://nasa.gsfc.gcn/SWIFT#BAT_GRB_Pos_9000001-100",
+        "role": "observation",
+        "Who": {"Date": "2030-05-06T07:08:20"},
+        "What": {
+            "Param": [{"name": "Packet_Type", "value": "61"}, {"name": "TrigID", "value": "9000001"}],
+            "Group": {"name": "Solution_Status", "Param": {"name": "StarTrack_Lost_Lock", "value": "false"}},
+        },
+        "WhereWhen": {
+            "ObsDataLocation": {
+                "ObservationLocation": {
+                    "AstroCoords": {
+                        "coord_system_id": "UTC-FK5-GEO",
+                        "Time": {"TimeInstant": {"ISOTime": "2030-05-06T07:08:09.50"}},
+                        "Position2D": {"unit": "deg", "Value2": {"C1": 123.45, "C2": -45.67}, "Error2Radius": 0.05},
+                    }
+                }
+            }
+        },
+        "Why": {"importance": 0.9},
+    }
+    assert parse(json.dumps(document).encode()) == parse((SAMPLES / "burst.xml").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("packet", "says"),
+    [
+        (b"{", "not JSON"),
+        (b"{}", "no alert"),
+        (b'{"foo": "bar", "baz": 5}', "no alert"),
+        (b'{"a":' * 100_000, "not JSON"),
+        (b'{"ra": ' + b"9" * 10_000 + b"}", "not JSON"),
+        (b'{"a": "\xff"}', "not JSON"),
+        (b'{"alert_type": "new", "uid": "S1", "object": {}}', "no alert"),
+        (b'{"superevent_id": "S1", "far": 1e-9}', "record of GraceDB"),
+        (b'{"superevent_id": "", "alert_type": "UPDATE"}', "names no event"),
+        (b'{"$schema": "https://json-schema.org/draft/2020-12/schema", "ra": 1, "mission": "x"}', "not a notice"),
+        (b'{"ivorn": "ivo://a/b#c", "role": "observation", "What": {"Param": {"name": "\\u0000"}}}', "cannot be XML"),
+        (b'{"ivorn": "ivo://a/b#c", "role": "x"}', "role 'x'"),
+        (b'{"ivorn": "ivo://a/b#c", "role": "test", "W": ' + b'{"A":' * 80 + b"1" + b"}" * 81, "nested"),
+    ],
+)
+def test_what_is_refused_says_why_in_one_line(packet: bytes, says: str) -> None:
+    with pytest.raises(AlertError, match=says) as caught:
+        parse(packet)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_sky_map_of_60_megabytes_is_read() -> None:
+    packet = changed("gravitational_wave.json", event={"skymap": "A" * 60_000_000, "significant": True})
+    assert parse(packet).skymap == "embedded"
+    with pytest.raises(AlertError, match="bytes"):
+        parse(packet + b" " * 10_000_000)
