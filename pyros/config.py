@@ -307,14 +307,24 @@ class _Reader:
         return config
 
     def _check_ports(self, config: Config) -> None:
-        taken: dict[tuple[str, int], str] = {}
         places = [(agent.name, "port", agent.ip, agent.port) for agent in config.agents.values()]
         if config.broker:
             places += [
                 ("broker", key, config.broker.ip, getattr(config.broker, key))
                 for key in ("receiver_port", "broadcaster_port")
             ]
+        taken: list[tuple[str, str, int]] = []
         for name, key, ip, port in places:
-            other = taken.setdefault((ip, port), name if key == "port" else f"{name} {key}")
-            if port and other not in (name, f"{name} {key}"):
+            if not (ip and port):
+                continue  # told already
+            who = name if key == "port" else f"{name} {key}"
+            other = next((other for other, at, same in taken if port == same and _overlap(ip, at)), None)
+            if other:
                 self.problems.append(f"{self.file}: [{name}] {key}: {port} on {ip} is already taken by [{other}]")
+            else:
+                taken.append((who, ip, port))
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether a socket that listens on the one address keeps another from listening on the other ('::' takes all)."""
+    return one == other or "::" in (one, other) or ("0.0.0.0" in (one, other) and ":" not in one + other)

@@ -93,6 +93,8 @@ class Effects:
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.seen: dict[Peer, int] = {}
+        self.seen_at = 0.0
+        """When (Unix seconds) the turn took what is in ``seen``."""
         self.outgoing: list[Outgoing] = []
         self.acknowledged: dict[str, int] = {}
         self.refused: list[tuple[str, str, int]] = []
@@ -129,10 +131,13 @@ class Journal:
             self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
             self._db.execute("PRAGMA wal_autocheckpoint=4000")
             self._create(epoch or uuid.uuid4().hex, schema)
+            self._load()
         except (sqlite3.Error, OSError) as error:
             self.close()
             raise JournalError(f"{path}: cannot open the journal: {error}") from None
-        self._load()
+        except JournalError:
+            self.close()
+            raise
 
     def _lock(self, path: Path) -> None:
         self._lock_file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -152,7 +157,7 @@ class Journal:
             values = f"INSERT INTO meta VALUES ('format', '{_FORMAT}'), ('epoch', '{epoch}');"
             db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {values} COMMIT;")
         if schema:
-            db.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")
+            db.executescript(f"BEGIN IMMEDIATE; {schema}; COMMIT;")
 
     def _load(self) -> None:
         db = self._open_db
@@ -176,7 +181,6 @@ class Journal:
             row = db.execute("SELECT value FROM state").fetchone()
             self.state: bytes | None = row[0] if row else None
         except sqlite3.Error as error:
-            self.close()
             raise JournalError(f"{self.path}: cannot read the journal: {error}") from None
 
     def _sequence(self, table: str) -> int:
@@ -220,10 +224,9 @@ class Journal:
                 effects.received,
             )
         if effects.seen:
-            now = effects.received[-1].taken if effects.received else 0.0
             db.executemany(
                 "INSERT OR REPLACE INTO peers VALUES (?, ?, ?, ?)",
-                [(*peer, seq, now) for peer, seq in effects.seen.items()],
+                [(*peer, seq, effects.seen_at) for peer, seq in effects.seen.items()],
             )
         if effects.outgoing:
             db.executemany(

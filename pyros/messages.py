@@ -107,11 +107,15 @@ class Abort(Payload, frozen=True):
 
 
 class ObservationReport(Payload, frozen=True):
-    """observation_manager -> majordome, scheduler: how an observation stands."""
+    """observation_manager -> majordome, scheduler: how an observation stands.
+
+    ``again`` means that a failed one may be observed again later: it was preempted, or the weather stopped it.
+    """
 
     observation: str = ""
     images: tuple[str, ...] = ()
     reason: str = ""
+    again: bool = False
 
 
 class Slew(Payload, frozen=True):
@@ -182,10 +186,12 @@ class ExposureFinished(Payload, frozen=True):
 
 
 class ImageTaken(Payload, frozen=True):
-    """camera -> analyzer."""
+    """camera -> analyzer. ``ra`` and ``dec`` are where the target is."""
 
     observation: str
     path: str
+    ra: float
+    dec: float
     alert: str = ""
 
 
@@ -225,6 +231,7 @@ OBSERVATION_REQUESTED = "Observation requested"
 OBSERVATION_REQUEST_CHANGED = "Observation request changed"
 OBSERVATION_REQUEST_WITHDRAWN = "Observation request withdrawn"
 PLAN_UPDATED = "Plan updated"
+PLAN_AGAIN = "Plan again"
 OBSERVE = "Observe"
 ABORT_OBSERVATION = "Abort observation"
 OBSERVATION_STARTED = "Observation started"
@@ -260,6 +267,7 @@ PAYLOADS: dict[str, type[Payload]] = {
     OBSERVATION_REQUEST_CHANGED: Observation,
     OBSERVATION_REQUEST_WITHDRAWN: Withdrawal,
     PLAN_UPDATED: Plan,
+    PLAN_AGAIN: NoPayload,
     OBSERVE: Observation,
     ABORT_OBSERVATION: Abort,
     SLEW: Slew,

@@ -17,7 +17,7 @@ Numbers count from 1 for each sender and receiver. The receiver acknowledges the
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -27,17 +27,25 @@ from pyros.messages import valid_name
 PROTOCOL = 1
 MAX_FRAME = 16 * 1024 * 1024
 MAX_LINE = 64 * 1024
+MAX_MESSAGES = 4096
+"""In one frame; so that the answer fits a frame even when every one of them is refused."""
+
 _HEADER = 4
 _FIRST_TEXT_BYTE = 0x02  # a length within MAX_FRAME begins with 0x00 or 0x01
 _COMPACT = 256 * 1024
+
+# Bounded where they come in: a number must fit the journal's INTEGER, and what is kept or repeated must be short.
+Seq = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+LastSeq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Short = Annotated[str, msgspec.Meta(max_length=200)]
 
 
 class Entry(msgspec.Struct):
     """One message on the wire; ``payload`` is raw JSON until somebody needs it."""
 
-    seq: int
-    id: str
-    name: str
+    seq: Seq
+    id: Short
+    name: Short
     sent: float
     payload: msgspec.Raw = msgspec.Raw(b"{}")
 
@@ -54,13 +62,13 @@ class Hello(msgspec.Struct):
 class Welcome(msgspec.Struct):
     """The answer to a Hello: the last number committed from that sender's journal."""
 
-    last_seq: int
+    last_seq: LastSeq
 
 
 class Refusal(msgspec.Struct):
     """A message that was not accepted; it is acknowledged like the others, and the sender keeps it."""
 
-    seq: int
+    seq: Seq
     reason: str
 
 
@@ -69,8 +77,8 @@ class Frame(msgspec.Struct, omit_defaults=True):
 
     hello: Hello | None = None
     welcome: Welcome | None = None
-    messages: list[Entry] | None = None
-    ack: int | None = None
+    messages: Annotated[list[Entry], msgspec.Meta(max_length=MAX_MESSAGES)] | None = None
+    ack: LastSeq | None = None
     refused: list[Refusal] | None = None
     query: str | None = None
     status: dict[str, Any] | None = None
@@ -177,11 +185,16 @@ class Decoder:
             begin = self._start + _HEADER
             length = int.from_bytes(buffer[self._start : begin], "big")
             if length > MAX_FRAME:
-                raise WireError(f"frame of {length} bytes; the limit is {MAX_FRAME}")
+                raise WireError(self._in_words() or f"frame of {length} bytes; the limit is {MAX_FRAME}")
             if len(buffer) < begin + length:
                 return
             events.append(decode_frame(bytes(memoryview(buffer)[begin : begin + length])))
             self._start = begin + length
+
+    def _in_words(self) -> str:
+        """A port says in text why it will not even listen; where a frame was expected, that line is the reason."""
+        said = bytes(self._buffer[self._start : self._start + 200]).partition(b"\n")[0]
+        return said.decode(errors="replace") if said.startswith(b"ERR ") else ""
 
     def _take_lines(self, events: list[Frame | Line]) -> None:
         buffer = self._buffer

@@ -129,6 +129,11 @@ class Host:
         else:
             self._call("turn", 0, self._inline_start)
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return hasattr(self, "since") and not self.stopped.called
+
     def _listen(self) -> IListeningPort:
         try:
             port: IListeningPort = self.reactor.listenTCP(

@@ -210,6 +210,7 @@ class Turns:
             effects.received.append(Received(entry.id, entry.name, sender, entry.sent, taken, message.json, error))
         if peer is not None and last is not None:
             effects.seen[peer] = last
+            effects.seen_at = taken
         if batch.timer is not None:
             effects.timers_gone.append(batch.timer)
         return Answer(last or 0, refused, ids)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyros.agents._host import Host
 
 Handler = Callable[..., Any]
+_T = TypeVar("_T")
 
 
 class RetryFailed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,6 +116,18 @@ class Agent:
         """The agent's own section of it."""
         return self._settled.section
 
+    def option(self, key: str, convert: Callable[[str], _T], default: _T) -> _T:
+        """The converted value of ``option_<key>`` in the agent's section; raises AgentError naming file and key."""
+        text = self.section.options.get(key)
+        if text is None:
+            return default
+        try:
+            return convert(text)
+        except ValueError:
+            raise AgentError(
+                f"{self.config.path}: [{self.section.name}] option_{key}: {text!r} is not a {convert.__name__}"
+            ) from None
+
     @property
     def clock(self) -> Clock:
         """Where the agent gets its time from."""
@@ -126,6 +139,11 @@ class Agent:
         Raises UnknownAgent, or ValueError naming the field of the payload that is wrong.
         """
         self._settled.turns.send(agent, name, payload)
+
+    def send_if_there(self, agent: str, name: str, payload: Any = None) -> None:
+        """`send_to` an agent that an observatory may do without; nothing when it has no section."""
+        if agent in self.config.agents:
+            self.send_to(agent, name, payload)
 
     def call_later(self, seconds: float, name: str, payload: Any = None) -> int:
         """Have a message sent to this agent itself after so many seconds; it survives a restart.

@@ -1,0 +1,138 @@
+"""The camera's agent: exposes, and puts the image on disk with all that is known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+
+from pyros import instruments, messages
+from pyros.agents._instrument import Command, InstrumentAgent
+from pyros.agents.base import Agent
+from pyros.instruments.fits import ImageFacts, write_image
+from pyros.messages import Expose, ExposureFinished, ExposureStarted, Failure, ImageTaken, Message
+from pyros.planning import Site
+from pyros.planning.visibility import airmass, altitude_azimuth
+
+
+class CameraAgent(InstrumentAgent):
+    """Takes *Expose* and *Abort*."""
+
+    device: instruments.Camera
+
+    def __init__(self) -> None:
+        super().__init__(Agent.CAMERA)
+        self.actions_by_message |= {messages.EXPOSE: self.expose, messages.ABORT: self.abort}
+
+    def work(self) -> None:
+        self.site = Site.load(self.config.site)
+        super().work()
+
+    def expose(self, message: Message) -> None:
+        """Expose once. While another exposure runs the device refuses."""
+        expose: Expose = message.payload
+
+        def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
+            tag = f"{expose.observation}-{expose.number}"
+            return self.device.expose(expose.seconds, expose.filter, tag, started).addCallback(self._keep, expose)
+
+        self.command(message, run)
+
+    def abort(self, message: Message) -> None:
+        """Throw the exposure of that observation away."""
+        command = self.state.command
+        if command is not None and message.payload.observation in ("", command.payload["observation"]):
+            self.state.command = None
+            self.after_commit(self._abort)
+
+    def resumed(self, command: Command) -> None:
+        """An exposure whose image nobody fetched is lost."""
+        self.after_commit(self._abort)
+        self.failed(command, "the camera's agent was restarted in the middle")
+
+    def started(self, command: Command, seconds: float) -> None:
+        expose = self._expose(command)
+        self.answer(
+            command,
+            messages.EXPOSURE_STARTED,
+            ExposureStarted(
+                observation=expose.observation, number=expose.number, of=expose.of, filter=expose.filter,
+                seconds=seconds,
+            ),
+        )  # fmt: skip
+
+    def done(self, command: Command, result: dict[str, Any]) -> None:
+        expose = self._expose(command)
+        self.answer(
+            command,
+            messages.EXPOSURE_FINISHED,
+            ExposureFinished(
+                observation=expose.observation, number=expose.number, filter=expose.filter, path=result["path"]
+            ),
+        )
+        self.send_if_there(
+            self.ANALYZER,
+            messages.IMAGE_TAKEN,
+            ImageTaken(
+                observation=expose.observation, path=result["path"], ra=expose.ra, dec=expose.dec, alert=expose.alert
+            ),
+        )
+
+    def failed(self, command: Command, reason: str) -> None:
+        failure = Failure(observation=command.payload["observation"], reason=reason)
+        self.answer(command, messages.EXPOSURE_FAILED, failure)
+
+    @staticmethod
+    def _expose(command: Command) -> Expose:
+        return msgspec.convert(command.payload, Expose)
+
+    # In the reactor's thread -------------------------------------------------------------------------------------
+
+    def _keep(self, image: instruments.Image, expose: Expose) -> Deferred[dict[str, Any]]:
+        return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), self._write, image, expose)
+
+    def _abort(self) -> None:
+        self.device.abort().addErrback(
+            lambda failure: self.log.error("abort failed: {reason}", reason=failure.getErrorMessage())
+        )
+
+    def _write(self, image: instruments.Image, expose: Expose) -> dict[str, Any]:
+        """In a thread of the pool: the disk may be slow."""
+        middle = datetime.fromtimestamp(image.started + image.seconds / 2, UTC)
+        altitude, _ = altitude_azimuth(self.site, expose.pointing_ra, expose.pointing_dec, middle)
+        telescope = self.config.agents.get(self.TELESCOPE)
+        facts = ImageFacts(
+            object=expose.target,
+            ra=expose.pointing_ra,
+            dec=expose.pointing_dec,
+            target_ra=expose.ra,
+            target_dec=expose.dec,
+            observation=expose.observation,
+            number=expose.number,
+            of=expose.of,
+            alert=expose.alert,
+            airmass=airmass(altitude) if altitude > 0 else None,
+            observatory=self.config.name,
+            telescope=telescope.name if telescope else "",
+            instrument=self.device.name,
+            latitude=self.site.latitude,
+            longitude=self.site.longitude,
+            elevation=self.site.elevation,
+        )
+        folder = self.config.data / "images" / _night(image.started, self.site)
+        folder.mkdir(parents=True, exist_ok=True)
+        begin = f"{datetime.fromtimestamp(image.started, UTC):%H%M%S}"
+        name = f"{expose.observation}_{begin}_{expose.number:03d}_{expose.filter}.fits"
+        path: Path = write_image(folder / name, image, facts)
+        return {"path": str(path)}
+
+
+def _night(started: float, site: Site) -> str:
+    """The date on which the night began, by the site's mean solar time: a night has one folder."""
+    solar = datetime.fromtimestamp(started, UTC) + timedelta(hours=site.longitude / 15 - 12)
+    return f"{solar:%Y-%m-%d}"

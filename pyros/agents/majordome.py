@@ -1,0 +1,191 @@
+"""The majordome: runs the night. It opens the dome, has the plan's observation run, closes and parks at the end.
+
+It never opens for itself in doubt: without a *Weather safe* it has heard, nothing opens and nothing runs.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from pyros import messages
+from pyros.agents.base import Agent
+from pyros.messages import Abort, KeepOpen, Message, Observation, Order, Plan
+
+RENEW_LEASE = "Renew lease"
+END_SESSION = "End session"
+LEASE = 60.0
+"""Seconds for which the dome may stay open without hearing from the majordome again."""
+
+_CLOSE_AFTER = 60.0
+_DONE = 200
+
+
+class MajordomeState(msgspec.Struct):
+    """The last plan, what runs, the weather as last heard, and whether the dome was asked to open."""
+
+    plan: Plan | None = None
+    running: Observation | None = None
+    done: dict[str, float] = {}
+    weather_safe: bool = False
+    dome_wanted: bool = False
+    end_timer: int | None = None
+    lease_timer: int | None = None
+
+
+class MajordomeAgent(Agent):
+    """Turns *Plan updated* and the weather into *Observe*, *Open*, *Close* and *Park*.
+
+    ``option_close_after`` in its section: seconds without anything to observe before it closes and parks.
+    """
+
+    state: MajordomeState
+
+    def __init__(self) -> None:
+        super().__init__(Agent.MAJORDOME)
+        self.actions_by_message |= {
+            messages.PLAN_UPDATED: self.plan_updated,
+            messages.OBSERVATION_STARTED: self.observation_started,
+            messages.OBSERVATION_FINISHED: self.observation_ended,
+            messages.OBSERVATION_FAILED: self.observation_ended,
+            messages.WEATHER_SAFE: self.weather_safe,
+            messages.WEATHER_UNSAFE: self.weather_unsafe,
+            messages.DOME_OPENED: self.dome_opened,
+            messages.DOME_CLOSED: self.dome_closed,
+            messages.DOME_FAILED: self.dome_failed,
+            messages.PARK_FINISHED: self.parked,
+            messages.PARK_FAILED: self.park_failed,
+            RENEW_LEASE: self.renew_lease,
+            END_SESSION: self.end_session,
+        }
+
+    def work(self) -> None:
+        """Take up the night where it was left: a dome that was wanted open gets its lease again, if it is safe."""
+        self._close_after = self.option("close_after", float, _CLOSE_AFTER)
+
+    def plan_updated(self, message: Message) -> None:
+        plan: Plan = message.payload
+        self.state.plan = plan
+        running = self.state.running
+        if running is not None and running.id in plan.withdrawn:
+            self._done(running.id, running.requested)
+            self._abort("its request was withdrawn")
+        self._decide()
+
+    def observation_started(self, message: Message) -> None:
+        self.log.info("{observation} has started", observation=message.payload.observation)
+
+    def observation_ended(self, message: Message) -> None:
+        report = message.payload
+        self.log.info("{observation}: {name} {reason}", observation=report.observation, name=message.name,
+                      reason=report.reason)  # fmt: skip
+        running = self.state.running
+        if message.name == messages.OBSERVATION_FINISHED:
+            mine = running is not None and running.id == report.observation
+            self._done(report.observation, running.requested if running and mine else message.sent)
+        if running is not None and running.id == report.observation:
+            self.state.running = None
+            self.state.plan = None  # it was made before this end
+        self.send_to(self.SCHEDULER, messages.PLAN_AGAIN)
+        self._decide()
+
+    def weather_safe(self) -> None:
+        if not self.state.weather_safe:
+            self.log.info("the weather is safe")
+            self.state.weather_safe = True
+            self._decide()
+
+    def weather_unsafe(self, message: Message) -> None:
+        """Stop everything, close, park."""
+        if not self.state.weather_safe and not self.state.dome_wanted:
+            return
+        reason = f"weather unsafe: {message.payload.reason}"
+        self.log.warn("{reason}", reason=reason)
+        self.state.weather_safe = False
+        self._abort(reason)
+        self._close_and_park(reason)
+
+    def dome_opened(self) -> None:
+        self.log.info("the dome is open")
+
+    def dome_closed(self, message: Message) -> None:
+        """Closed by itself, because a lease ended, it is asked to open again only with the next observation."""
+        self.log.info("the dome is closed: {reason}", reason=message.payload.reason)
+        if self.state.dome_wanted:
+            self.state.dome_wanted = False
+            self._abort(f"the dome has closed: {message.payload.reason}")
+
+    def dome_failed(self, message: Message) -> None:
+        """It did not open: without light there is nothing to do until somebody plans again."""
+        self.log.error("the dome: {reason}", reason=message.payload.reason)
+        self._abort(f"dome: {message.payload.reason}")
+        self._close_and_park(message.payload.reason)
+
+    def parked(self) -> None:
+        self.log.info("the telescope is parked")
+
+    def park_failed(self, message: Message) -> None:
+        self.log.error("parking failed: {reason}", reason=message.payload.reason)
+
+    def renew_lease(self) -> None:
+        """While the dome shall be open, say so again before the lease ends."""
+        self.state.lease_timer = None
+        if self.state.dome_wanted and self.state.weather_safe:
+            self.send_to(self.DOME, messages.KEEP_OPEN, KeepOpen(seconds=LEASE))
+            self.state.lease_timer = self.call_later(LEASE / 3, RENEW_LEASE)
+
+    def end_session(self) -> None:
+        self.state.end_timer = None
+        if self.state.running is None and self._wanted() is None:
+            self._close_and_park("nothing to observe")
+
+    def _wanted(self) -> Observation | None:
+        plan = self.state.plan
+        if plan is None or not self.state.weather_safe:
+            return None
+        for planned in plan.observations:
+            observation = planned.observation
+            if observation.id == plan.start_now and observation.requested > self.state.done.get(observation.id, -1.0):
+                return observation
+        return None
+
+    def _decide(self) -> None:
+        wanted, running = self._wanted(), self.state.running
+        if wanted is None:
+            if running is None and self.state.dome_wanted and self.state.end_timer is None:
+                self.state.end_timer = self.call_later(self._close_after, END_SESSION)
+            return
+        if self.state.end_timer is not None:
+            self.cancel_timer(self.state.end_timer)
+            self.state.end_timer = None
+        if running is not None and running.id == wanted.id and _same_sky(running, wanted):
+            return
+        self.state.running = wanted
+        self.send_to(self.OBSERVATION_MANAGER, messages.OBSERVE, wanted)
+        if not self.state.dome_wanted:
+            self.state.dome_wanted = True
+            self.send_to(self.DOME, messages.OPEN, Order(reason=f"for {wanted.id}"))
+            self.renew_lease()
+
+    def _done(self, observation: str, requested: float) -> None:
+        """An old plan may still name it; only a newer request for the same is observed again."""
+        self.state.done.pop(observation, None)
+        self.state.done[observation] = requested
+        while len(self.state.done) > _DONE:
+            del self.state.done[next(iter(self.state.done))]
+
+    def _abort(self, reason: str) -> None:
+        """Have the observation that runs stopped, if one does."""
+        if self.state.running is not None:
+            abort = Abort(observation=self.state.running.id, reason=reason)
+            self.send_to(self.OBSERVATION_MANAGER, messages.ABORT_OBSERVATION, abort)
+            self.state.running = None
+
+    def _close_and_park(self, reason: str) -> None:
+        self.state.dome_wanted = False
+        self.send_to(self.DOME, messages.CLOSE, Order(reason=reason))
+        self.send_to(self.TELESCOPE, messages.PARK, Order(reason=reason))
+
+
+def _same_sky(one: Observation, other: Observation) -> bool:
+    """Whether the telescope and the camera would do the same for both."""
+    return (one.ra, one.dec, one.exposures) == (other.ra, other.dec, other.exposures)

@@ -1,0 +1,206 @@
+"""The observation manager: runs one observation at a time. It slews, waits for *Slew finished* and for the dome, and
+exposes N times through each filter."""
+
+from __future__ import annotations
+
+from math import cos, hypot, radians
+from typing import Literal
+
+import msgspec
+
+from pyros import messages
+from pyros.agents.base import Agent
+from pyros.messages import Abort, Expose, Message, Observation, ObservationReport, Payload, Slew
+
+STEP_OVERDUE = "Step overdue"
+_SLEW_LIMIT = 600.0
+_EXPOSURE_MARGIN = 300.0
+_ATTEMPTS = 3
+_ON_TARGET = 0.1  # degrees; a report of a slew to elsewhere is an old one
+
+
+class Step(Payload, frozen=True):
+    """Which step has taken too long."""
+
+    number: int
+
+
+messages.register(STEP_OVERDUE, Step)
+
+
+class ObservationManagerState(msgspec.Struct):
+    """The observation that runs, and how far it is. ``step`` counts commands, so that old answers are known."""
+
+    current: Observation | None = None
+    phase: Literal["idle", "slewing", "ready", "exposing"] = "idle"
+    step: int = 0
+    done: int = 0
+    failures: int = 0
+    images: list[str] = []
+    pointing: tuple[float, float] = (0.0, 0.0)
+    dome_open: bool = False
+    overdue: int | None = None
+
+
+class ObservationManagerAgent(Agent):
+    """Turns *Observe* into commands for telescope and camera, and their answers into reports."""
+
+    state: ObservationManagerState
+
+    def __init__(self) -> None:
+        super().__init__(Agent.OBSERVATION_MANAGER)
+        self.actions_by_message |= {
+            messages.OBSERVE: self.observe,
+            messages.ABORT_OBSERVATION: self.abort_observation,
+            messages.SLEW_STARTED: self.slew_started,
+            messages.SLEW_FINISHED: self.slew_finished,
+            messages.SLEW_FAILED: self.slew_failed,
+            messages.EXPOSURE_STARTED: self.exposure_started,
+            messages.EXPOSURE_FINISHED: self.exposure_finished,
+            messages.EXPOSURE_FAILED: self.exposure_failed,
+            messages.DOME_OPENED: self.dome_opened,
+            messages.DOME_CLOSED: self.dome_closed,
+            STEP_OVERDUE: self.step_overdue,
+        }
+
+    def observe(self, message: Message) -> None:
+        """Begin an observation at once; one that runs gives way."""
+        observation: Observation = message.payload
+        if self.state.current is not None:
+            self._stop(f"gave way to {observation.id}", again=True, halt=False)
+        self.state.current = observation
+        self.state.done = self.state.failures = 0
+        self.state.images = []
+        self.state.phase = "slewing"
+        slew = Slew(observation=observation.id, ra=observation.ra, dec=observation.dec)
+        self.send_to(self.TELESCOPE, messages.SLEW, slew)
+        self._report(messages.OBSERVATION_STARTED, ObservationReport(observation=observation.id))
+        self._expect_within(_SLEW_LIMIT)
+
+    def abort_observation(self, message: Message) -> None:
+        wanted = message.payload.observation
+        if self.state.current is not None and wanted in ("", self.state.current.id):
+            self._stop(message.payload.reason or "aborted", again=True, halt=True)
+
+    def slew_started(self, message: Message) -> None:
+        self.log.info("slewing for {id}: {seconds:.1f} s", id=message.payload.observation,
+                      seconds=message.payload.seconds)  # fmt: skip
+
+    def slew_finished(self, message: Message) -> None:
+        end, current = message.payload, self.state.current
+        if current is None or self.state.phase != "slewing" or end.observation != current.id:
+            return
+        east = ((end.ra - current.ra + 180) % 360 - 180) * cos(radians(current.dec))
+        if hypot(east, end.dec - current.dec) > _ON_TARGET:
+            return
+        self.state.pointing = (end.ra, end.dec)
+        self.state.phase = "ready"
+        self._next()
+
+    def slew_failed(self, message: Message) -> None:
+        if self._is_current(message, "slewing"):
+            self._stop(f"slew failed: {message.payload.reason}", again=False, halt=False)
+
+    def exposure_started(self, message: Message) -> None:
+        self.log.info("exposure {number} of {of} for {id}", number=message.payload.number, of=message.payload.of,
+                      id=message.payload.observation)  # fmt: skip
+
+    def exposure_finished(self, message: Message) -> None:
+        end = message.payload
+        if not self._is_current(message, "exposing") or end.number != self.state.done + 1:
+            return
+        self.state.images.append(end.path)
+        self.state.done += 1
+        self.state.failures = 0
+        self.state.phase = "ready"
+        self._next()
+
+    def exposure_failed(self, message: Message) -> None:
+        """Try the same exposure again, some times."""
+        if not self._is_current(message, "exposing"):
+            return
+        self.state.failures += 1
+        if self.state.failures >= _ATTEMPTS:
+            self._stop(f"exposure failed: {message.payload.reason}", again=False, halt=True)
+        else:
+            self.log.warn("an exposure failed and is tried again: {reason}", reason=message.payload.reason)
+            self.state.phase = "ready"
+            self._next()
+
+    def dome_opened(self) -> None:
+        self.state.dome_open = True
+        self._next()
+
+    def dome_closed(self, message: Message) -> None:
+        """No light comes in any more."""
+        self.state.dome_open = False
+        if self.state.phase == "exposing":
+            self._stop(f"the dome has closed: {message.payload.reason}", again=True, halt=True)
+
+    def step_overdue(self, message: Message) -> None:
+        if message.payload.number == self.state.step and self.state.current is not None:
+            self._stop(f"no end of {self.state.phase} was heard in time", again=False, halt=True)
+
+    def _is_current(self, message: Message, phase: str) -> bool:
+        current = self.state.current
+        return current is not None and self.state.phase == phase and message.payload.observation == current.id
+
+    def _next(self) -> None:
+        """The next exposure, if the telescope is on target and the dome open; after the last one, the report."""
+        current = self.state.current
+        if current is None or self.state.phase != "ready" or not self.state.dome_open:
+            return
+        exposures = [each for each in current.exposures for _ in range(each.count)]
+        if self.state.done >= len(exposures):
+            report = ObservationReport(observation=current.id, images=tuple(self.state.images))
+            self._end()
+            self._report(messages.OBSERVATION_FINISHED, report)
+            return
+        exposure = exposures[self.state.done]
+        self.state.phase = "exposing"
+        expose = Expose(
+            observation=current.id,
+            number=self.state.done + 1,
+            of=len(exposures),
+            filter=exposure.filter,
+            seconds=exposure.seconds,
+            target=current.target,
+            ra=current.ra,
+            dec=current.dec,
+            pointing_ra=self.state.pointing[0],
+            pointing_dec=self.state.pointing[1],
+            alert=current.alert,
+        )
+        self.send_to(self.CAMERA, messages.EXPOSE, expose)
+        self._expect_within(exposure.seconds + _EXPOSURE_MARGIN)
+
+    def _stop(self, reason: str, *, again: bool, halt: bool) -> None:
+        """End the observation that runs as failed. ``halt`` stops the telescope too: no slew follows at once."""
+        current = self.state.current
+        assert current is not None
+        abort = Abort(observation=current.id, reason=reason)
+        if self.state.phase == "exposing":
+            self.send_to(self.CAMERA, messages.ABORT, abort)
+        if halt and self.state.phase == "slewing":
+            self.send_to(self.TELESCOPE, messages.ABORT, abort)
+        report = ObservationReport(observation=current.id, images=tuple(self.state.images), reason=reason, again=again)
+        self._end()
+        self._report(messages.OBSERVATION_FAILED, report)
+
+    def _end(self) -> None:
+        self.state.current = None
+        self.state.phase = "idle"
+        self._expect_within(None)
+
+    def _expect_within(self, seconds: float | None) -> None:
+        """The answer to the command just given must come within so many seconds."""
+        if self.state.overdue is not None:
+            self.cancel_timer(self.state.overdue)
+        self.state.step += 1
+        self.state.overdue = (
+            None if seconds is None else self.call_later(seconds, STEP_OVERDUE, Step(number=self.state.step))
+        )
+
+    def _report(self, name: str, report: ObservationReport) -> None:
+        self.send_to(self.MAJORDOME, name, report)
+        self.send_to(self.SCHEDULER, name, report)

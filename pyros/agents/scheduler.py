@@ -1,0 +1,117 @@
+"""The scheduler: keeps what is wanted, and makes the plan whenever something changes."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pyros import messages
+from pyros.agents.base import Agent
+from pyros.messages import Message, Observation
+from pyros.planning import Site, make_plan
+from pyros.planning.visibility import warm_up
+
+PLAN_IN_TIME = "Time to plan"
+_INTERVAL = 60.0
+_ATTEMPTS = 3
+_MOST = 1000
+
+
+class SchedulerState(msgspec.Struct):
+    """Requests by their ids, in the order they came; how often each has failed; the one that runs."""
+
+    requests: dict[str, Observation] = {}
+    failures: dict[str, int] = {}
+    running: str | None = None
+    timer: int | None = None
+
+
+class SchedulerAgent(Agent):
+    """Turns requests into *Plan updated* for the majordome."""
+
+    MSG_OBS_FINISHED = messages.OBSERVATION_FINISHED
+
+    state: SchedulerState
+
+    def __init__(self) -> None:
+        super().__init__(Agent.SCHEDULER)
+        self.actions_by_message |= {
+            messages.OBSERVATION_REQUESTED: self.observation_requested,
+            messages.OBSERVATION_REQUEST_CHANGED: self.observation_requested,
+            messages.OBSERVATION_REQUEST_WITHDRAWN: self.observation_withdrawn,
+            messages.OBSERVATION_STARTED: self.observation_started,
+            messages.OBSERVATION_FINISHED: self.observation_finished,
+            messages.OBSERVATION_FAILED: self.observation_failed,
+            messages.PLAN_AGAIN: self.plan_again,
+            PLAN_IN_TIME: self.plan_in_time,
+        }
+
+    def work(self) -> None:
+        """Load the tables of the sky, so that the first alert does not wait for them."""
+        self.site = Site.load(self.config.site)
+        warm_up()
+        if self.state.requests:
+            self._plan()
+
+    def observation_requested(self, message: Message) -> None:
+        """A new request, or one whose position has become better."""
+        request: Observation = message.payload
+        if request.id not in self.state.requests and len(self.state.requests) >= _MOST:
+            raise ValueError(f"{_MOST} observations are waiting already; withdraw some before {request.id}")
+        self.state.requests[request.id] = request
+        self._plan()
+
+    def observation_withdrawn(self, message: Message) -> None:
+        """A request is not wanted any more; if it runs, the majordome stops it."""
+        self._forget(message.payload.observation)
+        self._plan(withdrawn=(message.payload.observation,))
+
+    def observation_started(self, message: Message) -> None:
+        self.state.running = message.payload.observation
+
+    def observation_finished(self, message: Message) -> None:
+        self._ended(message.payload.observation)
+        self._forget(message.payload.observation)
+        self._plan()
+
+    def observation_failed(self, message: Message) -> None:
+        """Keep it when it may be observed again, but not for ever when the instruments fail."""
+        observation = message.payload.observation
+        self._ended(observation)
+        failures = self.state.failures[observation] = self.state.failures.get(observation, 0) + (
+            not message.payload.again
+        )
+        if failures >= _ATTEMPTS or observation not in self.state.requests:
+            self.log.warn("{observation} is given up: {reason}", observation=observation, reason=message.payload.reason)
+            self._forget(observation)
+        self._plan()
+
+    def plan_again(self) -> None:
+        """The majordome has become free and wants to know what is next."""
+        self._plan()
+
+    def plan_in_time(self) -> None:
+        """Time has passed: what was below the horizon may be up now."""
+        self.state.timer = None
+        self._plan()
+
+    def _ended(self, observation: str) -> None:
+        if self.state.running == observation:
+            self.state.running = None
+
+    def _forget(self, observation: str) -> None:
+        self.state.requests.pop(observation, None)
+        self.state.failures.pop(observation, None)
+
+    def _plan(self, withdrawn: tuple[str, ...] = ()) -> None:
+        now = self.clock.now()
+        plan = make_plan(self.state.requests.values(), self.site, now, self.state.running)
+        kept = {planned.observation.id for planned in plan.observations}
+        for observation in [each for each in self.state.requests if each not in kept]:
+            self.log.info("{observation} has expired", observation=observation)
+            self._forget(observation)
+        for planned in plan.observations:
+            self.log.info("{id}: {reason}", id=planned.observation.id, reason=planned.reason)
+        plan = msgspec.structs.replace(plan, withdrawn=withdrawn)
+        self.send_to(self.MAJORDOME, messages.PLAN_UPDATED, plan)
+        if self.state.requests and self.state.timer is None:
+            self.state.timer = self.call_later(_INTERVAL, PLAN_IN_TIME)

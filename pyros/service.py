@@ -1,0 +1,307 @@
+"""What twistd starts: an agent, the whole observatory, the broker, a simulator."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+from twisted.python import usage
+from twisted.python.failure import Failure
+
+from pyros import config as configuration
+from pyros import simulators
+from pyros.agents import Agent
+from pyros.agents._host import Host
+from pyros.broker import Broker
+from pyros.clock import Clock, RealClock
+from pyros.config import Config
+from pyros.errors import ConfigError, PyrosError
+from pyros.planning import Site
+from pyros.planning.visibility import is_night, next_night
+
+log = Logger("pyros")
+
+
+def load_agent(config: Config, name: str) -> Agent:
+    """The agent of that section, made but not started.
+
+    ``app`` names a module with one Agent subclass, or ``module:Class``. Raises ConfigError naming file, section and
+    key, and UnknownAgent.
+    """
+    section = config.agent(name)
+    where = f"{config.path}: [{name}] app: {section.app}"
+    module_name, _, class_name = section.app.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError([f"{where} cannot be imported: {error}"]) from None
+    found = [
+        value
+        for key, value in vars(module).items()
+        if inspect.isclass(value)
+        and issubclass(value, Agent)
+        and value.__module__ == module.__name__
+        and class_name in ("", key)
+    ]
+    if len(found) != 1:
+        names = ", ".join(klass.__name__ for klass in found) or "none"
+        raise ConfigError([f"{where} must have one Agent class (there are: {names}); write {module_name}:ClassName"])
+    try:
+        made: Any = found[0]
+        agent: Agent = made()
+    except TypeError as error:
+        raise ConfigError([f"{where}: {found[0].__name__} must be made without arguments: {error}"]) from None
+    if agent.name != name:
+        raise ConfigError(
+            [f"{where}: {found[0].__name__} calls itself {agent.name!r}; the section's name must be that"]
+        )
+    return agent
+
+
+def clock_for(config: Config, reactor: Any) -> RealClock:
+    """The observatory's clock: the computer's, or, with ``clock = night``, shifted so that its site's night is now.
+
+    The shift is noted in the data folder, so that all processes of the observatory share it, and those that start again
+    in the same night too. Raises PlanningError or ConfigError for a bad site, OSError when the note can't be written.
+    """
+    real = RealClock(reactor)
+    if config.clock == "real":
+        return real
+    site, now, note = Site.load(config.site), real.now(), config.data / "clock_shift_seconds"
+    try:
+        shift = timedelta(seconds=float(note.read_text()))
+    except (OSError, ValueError):
+        shift = timedelta(0)
+    if not is_night(site, now + shift):
+        shift = next_night(site, now) - now
+        note.parent.mkdir(parents=True, exist_ok=True)
+        partial = note.with_suffix(f".{os.getpid()}")
+        partial.write_text(f"{shift.total_seconds()}\n")
+        partial.replace(note)
+    return RealClock(reactor, offset=shift.total_seconds())
+
+
+class Observatory:
+    """Simulators, agents and broker in one process. Every method is for the reactor's thread."""
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        clock: Clock,
+        *,
+        agents: Iterable[str] | None = None,
+        with_broker: bool = True,
+        with_simulators: bool = True,
+        threaded: bool = True,
+        durable: bool = True,
+        seed: str = "",
+    ) -> None:
+        """``agents`` are the names of those to run, all of them by default. ``threaded=False``, ``durable=False`` and
+        ``seed`` are for rehearsals: everything inline, no syncs, and journals named from the seed.
+
+        Raises ConfigError listing every mistake that can be found before anything runs.
+        """
+        how = {"threaded": threaded, "durable": durable}
+
+        def epoch(name: str) -> str:
+            return f"{seed}-{name}" if seed else ""
+
+        problems: list[str] = []
+        self.simulators: list[simulators.Simulator] = []
+        for path in config.simulators if with_simulators else ():
+            try:
+                self.simulators.append(simulators.Simulator(simulators.load(path), reactor, clock))
+            except PyrosError as error:
+                problems += str(error).splitlines()
+        self.hosts: dict[str, Host] = {}
+        for name in config.agents if agents is None else agents:
+            try:
+                agent = load_agent(config, name)
+                self.hosts[name] = Host(agent, config, reactor, clock, **how, epoch=epoch(name))
+            except PyrosError as error:
+                problems += str(error).splitlines()
+        self.broker: Broker | None = None
+        if with_broker and config.broker is not None:
+            self.broker = Broker(config, reactor, clock, **how, epoch=epoch("broker"))
+        if problems:
+            raise ConfigError(problems)
+
+    def start(self) -> Deferred[None]:
+        """Simulators first, then the agents, then the broker; what had started is stopped again if one fails."""
+        return Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        try:
+            for simulator in self.simulators:
+                await simulator.start()
+            for host in self.hosts.values():
+                host.start()
+            if self.broker is not None:
+                await self.broker.start()
+        except PyrosError:
+            await self.stop()
+            raise
+
+    def stop(self) -> Deferred[Any]:
+        """The broker first, then the agents, all at once, then the simulators; fires when nothing is left."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self.broker is not None:
+            await self.broker.stop()
+        await DeferredList([host.stop() for host in self.hosts.values() if host.running], consumeErrors=True)
+        for simulator in self.simulators:
+            await simulator.stop()
+
+
+class ObservatoryService(Service):
+    """An Observatory under twistd."""
+
+    def __init__(self, config: Config, **what: Any) -> None:
+        from twisted.internet import reactor  # noqa: PLC0415  under twistd it is installed by now
+
+        self._reactor: Any = reactor
+        self.observatory = Observatory(config, self._reactor, clock_for(config, self._reactor), **what)
+        self._alone = what.get("agents") is not None
+
+    def startService(self) -> None:
+        """Start, or end twistd with one line that says why not."""
+        super().startService()
+        failed: list[Failure] = []
+        started = self.observatory.start()
+        started.addErrback(failed.append)
+        if failed:
+            raise SystemExit(f"pyros: {failed[0].getErrorMessage()}")
+        started.addErrback(self._failed)
+        for host in self.observatory.hosts.values():
+            host.stopped.addCallback(self._ended)
+
+    def stopService(self) -> Deferred[Any]:
+        super().stopService()
+        return self.observatory.stop()
+
+    def _failed(self, failure: Failure) -> None:
+        log.critical("{reason}", reason=failure.getErrorMessage())
+        self._reactor.stop()
+
+    def _ended(self, _: None) -> None:
+        """When the last agent has ended by itself, a process that was only for agents has nothing left to do."""
+        hosts = self.observatory.hosts.values()
+        if self._alone and self.running and hosts and not any(host.running for host in hosts):
+            log.info("the agent has ended")
+            self._reactor.stop()
+
+
+class _Options(usage.Options):
+    optParameters = [  # noqa: RUF012  Twisted's way
+        ["config", "c", None, "The configuration file (else $PYROS_AGENT_CONFIG, else ./pyros_agent_config.ini)."]
+    ]
+
+    def load(self) -> Config:
+        """The configuration; a mistake in it ends twistd with its lines."""
+        try:
+            return configuration.load(self["config"])
+        except PyrosError as error:
+            raise usage.UsageError(str(error)) from None
+
+
+class ObservatoryOptions(_Options):
+    """twistd -n pyros"""
+
+    longdesc = "Run the whole observatory in one process: simulators, agents and broker of the configuration."
+    optFlags = [["no-simulators", None, "Do not run the simulators that the configuration names."]]  # noqa: RUF012
+
+
+class AgentOptions(_Options):
+    """twistd -n pyros-agent"""
+
+    longdesc = "Run one agent of the configuration."
+    optParameters = [["agent", "a", None, "The agent's name: its section in the configuration."]]  # noqa: RUF012
+
+    def postOptions(self) -> None:
+        if not self["agent"]:
+            raise usage.UsageError("name the agent: --agent=scheduler")
+
+
+class BrokerOptions(_Options):
+    """twistd -n pyros-broker"""
+
+    longdesc = "Run the VOEvent broker of the configuration."
+
+
+class SimulatorOptions(_Options):
+    """twistd -n pyros-simulator"""
+
+    synopsis = "[options] FILE.yaml..."
+    longdesc = "Run simulated instruments, each described by a YAML file."
+
+    def parseArgs(self, *files: str) -> None:
+        self["files"] = [Path(file) for file in files]
+        if not files:
+            raise usage.UsageError("name the YAML file of a simulator")
+
+
+def observatory_service(options: ObservatoryOptions) -> Service:
+    """For the plugin ``pyros``."""
+    return _made(options.load(), with_simulators=not options["no-simulators"])
+
+
+def agent_service(options: AgentOptions) -> Service:
+    """For the plugin ``pyros-agent``."""
+    return _made(options.load(), agents=[options["agent"]], with_broker=False, with_simulators=False)
+
+
+def broker_service(options: BrokerOptions) -> Service:
+    """For the plugin ``pyros-broker``."""
+    config = options.load()
+    if config.broker is None:
+        raise usage.UsageError(f"{config.path}: [broker]: the section is missing")
+    return _made(config, agents=[], with_simulators=False)
+
+
+def simulator_service(options: SimulatorOptions) -> Service:
+    """For the plugin ``pyros-simulator``; without a configuration the clock is the computer's."""
+    from twisted.internet import reactor  # noqa: PLC0415  under twistd it is installed by now
+
+    try:
+        clock = clock_for(options.load(), reactor) if options["config"] else RealClock(reactor)  # type: ignore[arg-type]
+        return SimulatorService(
+            [simulators.Simulator(simulators.load(file), reactor, clock) for file in options["files"]]
+        )
+    except PyrosError as error:
+        raise usage.UsageError(str(error)) from None
+
+
+def _made(config: Config, **what: Any) -> Service:
+    try:
+        return ObservatoryService(config, **what)
+    except PyrosError as error:
+        raise usage.UsageError(str(error)) from None
+
+
+class SimulatorService(Service):
+    """Simulators under twistd."""
+
+    def __init__(self, simulated: list[simulators.Simulator]) -> None:
+        self._simulators = simulated
+
+    def startService(self) -> None:
+        super().startService()
+        failed: list[Failure] = []
+        for simulator in self._simulators:
+            simulator.start().addErrback(failed.append)
+        if failed:
+            raise SystemExit(f"pyros-simulator: {failed[0].getErrorMessage()}")
+
+    def stopService(self) -> Deferred[Any]:
+        super().stopService()
+        return DeferredList([simulator.stop() for simulator in self._simulators], consumeErrors=True)

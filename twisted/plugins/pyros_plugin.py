@@ -1,0 +1,27 @@
+"""twistd -n pyros | pyros-agent | pyros-broker | pyros-simulator: each is started by what pyros.service names."""
+
+from twisted.application.service import IServiceMaker
+from twisted.plugin import IPlugin
+from twisted.python.reflect import namedAny
+from zope.interface import implementer
+
+
+@implementer(IPlugin, IServiceMaker)
+class PyrosServiceMaker:
+    """Names only: pyros is imported when its command is used, not when twistd lists its plugins."""
+
+    def __init__(self, tapname: str, description: str, options: str, make: str) -> None:
+        self.tapname, self.description, self._options, self._make = tapname, description, options, make
+
+    @property
+    def options(self):  # type: ignore[no-untyped-def]
+        return namedAny(f"pyros.service.{self._options}")
+
+    def makeService(self, options):  # type: ignore[no-untyped-def]
+        return namedAny(f"pyros.service.{self._make}")(options)
+
+
+observatory = PyrosServiceMaker("pyros", "A whole robotic observatory.", "ObservatoryOptions", "observatory_service")
+agent = PyrosServiceMaker("pyros-agent", "One agent of an observatory.", "AgentOptions", "agent_service")
+broker = PyrosServiceMaker("pyros-broker", "The observatory's VOEvent broker.", "BrokerOptions", "broker_service")
+simulator = PyrosServiceMaker("pyros-simulator", "Simulated instruments.", "SimulatorOptions", "simulator_service")
