@@ -297,7 +297,6 @@ PAYLOADS: dict[str, type[Payload]] = {
     WEATHER_UNSAFE: WeatherState,
 }
 
-NAME_LIMIT = 200
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     name: msgspec.json.Decoder(type_) for name, type_ in PAYLOADS.items()
 }
@@ -342,11 +341,6 @@ def decode_payload(name: str, json: bytes) -> Any:
         return _decoders.get(name, _any_object).decode(json)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ValueError(f"payload of {name!r}: {error}") from None
-
-
-def valid_name(name: str) -> bool:
-    """Whether this can be a message's name: 1 to 200 printable characters, no blank at either end."""
-    return 0 < len(name) <= NAME_LIMIT and name.isprintable() and name.strip() == name
 
 
 class Message:

@@ -115,7 +115,7 @@ class MemoryReactor(TwistedClock):
         try:
             result: Any = function(*args, **kw)
         except Exception:
-            on_result(False, Failure())  # type: ignore[no-untyped-call]
+            on_result(False, Failure())
         else:
             on_result(True, result)
 
@@ -190,7 +190,7 @@ class MemoryConnector:
 
     def _failed(self, error: Exception) -> None:
         self.state = "disconnected"
-        self.factory.clientConnectionFailed(self, Failure(error))  # type: ignore[no-untyped-call]
+        self.factory.clientConnectionFailed(self, Failure(error))
         self.factory.doStop()
 
     def _lost(self, reason: Failure) -> None:
@@ -251,8 +251,8 @@ class MemoryTransport:
         if self.connected:
             self.connected = False
             self._outgoing.clear()
-            self._reactor.callLater(0, self._close, Failure(ConnectionLost("aborted")))  # type: ignore[no-untyped-call]
-            self._reactor.callLater(0, self.peer.lose, Failure(ConnectionLost("aborted")))  # type: ignore[no-untyped-call]
+            self._reactor.callLater(0, self._close, Failure(ConnectionLost("aborted")))
+            self._reactor.callLater(0, self.peer.lose, Failure(ConnectionLost("aborted")))
 
     def _schedule(self) -> None:
         if not self._scheduled and self.connected:
@@ -273,7 +273,7 @@ class MemoryTransport:
             self._schedule()
             return
         if self._end == "connection":
-            done = Failure(ConnectionDone())  # type: ignore[no-untyped-call]
+            done = Failure(ConnectionDone())
             self.lose(done)
             self.peer.lose(done)
         elif self._end == "write" and self.peer.connected:

@@ -22,11 +22,11 @@ from typing import Annotated, Any
 import msgspec
 
 from pyros.errors import WireError
-from pyros.messages import valid_name
 
 PROTOCOL = 1
 MAX_FRAME = 16 * 1024 * 1024
 MAX_LINE = 64 * 1024
+NAME_LIMIT = 200
 MAX_MESSAGES = 4096
 """In one frame; so that the answer fits a frame even when every one of them is refused."""
 
@@ -133,6 +133,11 @@ def parse_line(line: bytes) -> tuple[str, bytes]:
     except (msgspec.DecodeError, RecursionError) as error:
         raise WireError(f"after the tab a JSON object is expected: {error}") from None
     return name, payload
+
+
+def valid_name(name: str) -> bool:
+    """Whether this can be a message's name: 1 to 200 printable characters, no blank at either end."""
+    return 0 < len(name) <= NAME_LIMIT and name.isprintable() and name.strip() == name
 
 
 class Decoder:

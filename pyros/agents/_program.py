@@ -43,7 +43,7 @@ def start(agent: Agent, config: configuration.Config | str | None, timeout: floa
     host.stopped.addCallback(lambda _: _hosts.pop(agent.name, None))
     if mine:
         _watch_signals()
-    if mine or not threadable.isInIOThread():  # type: ignore[no-untyped-call]
+    if mine or not threadable.isInIOThread():
         host.ready.wait(timeout)
         if host.failure is not None:
             raise host.failure
@@ -69,7 +69,7 @@ def stop(agent: Agent, timeout: float) -> None:
 
 def in_reactor(reactor: Any, function: Callable[[], _T]) -> _T:
     """Run a function in the reactor's thread and return what it returns or raise what it raises."""
-    if not reactor.running or threadable.isInIOThread():  # type: ignore[no-untyped-call]
+    if not reactor.running or threadable.isInIOThread():
         return function()
     done = threading.Event()
     result: list[Any] = [None]
@@ -78,7 +78,7 @@ def in_reactor(reactor: Any, function: Callable[[], _T]) -> _T:
         try:
             result[0] = function()
         except BaseException:
-            result[0] = Failure()  # type: ignore[no-untyped-call]
+            result[0] = Failure()
         done.set()
 
     reactor.callFromThread(run)

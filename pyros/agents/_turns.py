@@ -16,9 +16,9 @@ import msgspec
 from pyros.clock import Clock
 from pyros.errors import AgentError, StateError
 from pyros.journal import Effects, Journal, Outgoing, Peer, Received, StoredTimer
-from pyros.messages import Message, encode_payload, valid_name
+from pyros.messages import Message, encode_payload
 from pyros.sender import outbox_of_this_thread
-from pyros.wire import Entry, Refusal
+from pyros.wire import Entry, Refusal, valid_name
 
 if TYPE_CHECKING:
     from pyros.agents.base import Agent

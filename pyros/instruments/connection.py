@@ -40,7 +40,7 @@ def endpoint_of(address: str, reactor: Any) -> IStreamClientEndpoint:
     if match is None or not 0 < int(match[3]) < 65536:
         raise ConfigError([f"address = {address}: must be tcp:HOST:PORT, such as tcp:127.0.0.1:6010"])
     if match[1]:
-        return TCP6ClientEndpoint(reactor, match[1], int(match[3]), CONNECT_SECONDS)  # type: ignore[no-untyped-call]
+        return TCP6ClientEndpoint(reactor, match[1], int(match[3]), CONNECT_SECONDS)
     if re.fullmatch(r"[0-9.]+", match[2]):
         return TCP4ClientEndpoint(reactor, match[2], int(match[3]), CONNECT_SECONDS)
     return HostnameEndpoint(reactor, match[2], int(match[3]), CONNECT_SECONDS)

@@ -86,4 +86,4 @@ def _current() -> _config.Config:
 def _in_reactor_thread() -> bool:
     from twisted.python import threadable  # noqa: PLC0415  a plain program need not load Twisted before it sends
 
-    return bool(threadable.isInIOThread())  # type: ignore[no-untyped-call]
+    return bool(threadable.isInIOThread())

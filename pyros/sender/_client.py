@@ -18,7 +18,7 @@ from pyros.clock import Deadline, system_time
 from pyros.config import AgentConfig
 from pyros.errors import AgentUnreachable, MessageRefused, WireError
 from pyros.journal import PROGRAM
-from pyros.messages import encode_payload, valid_name
+from pyros.messages import encode_payload
 
 _WINDOW = 8192
 _WINDOW_BYTES = 4 * 1024 * 1024
@@ -73,7 +73,7 @@ class Connection:
 
         Raises ValueError for a name or payload that cannot be sent, and what `flush` raises when the window is full.
         """
-        if not valid_name(name):
+        if not wire.valid_name(name):
             raise ValueError("a message's name has 1 to 200 printable characters and no blank at its ends")
         json = encode_payload(name, payload)
         if len(json) > wire.MAX_FRAME - 1024:

@@ -62,19 +62,17 @@ class World(MemoryReactorClock):
     """A reactor whose connections lead to what listens in it; its time goes by only in ``run``."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.listening: dict[int, Any] = {}
         self.ends: list[End] = []
         self.cut = 1 << 20
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
         self.listening[port] = factory
-        return super().listenTCP(port, factory, backlog, interface)  # type: ignore[no-untyped-call]
+        return super().listenTCP(port, factory, backlog, interface)
 
     def connectTCP(self, host: str, port: int, factory: Any, timeout: float = 30, bindAddress: Any = None) -> Any:
-        connector: Any = super().connectTCP(  # type: ignore[no-untyped-call]
-            host, port, factory, timeout, bindAddress
-        )
+        connector: Any = super().connectTCP(host, port, factory, timeout, bindAddress)
         call = self.callLater(0, self._connect, port, factory, connector)
 
         def stop() -> None:
