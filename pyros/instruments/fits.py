@@ -16,6 +16,9 @@ from astropy.io import fits
 
 from pyros.instruments.interfaces import Image
 
+_CARD_TEXT = 80 - len("KEYWORD = '' / ")
+"""Value and comment of one card; a long value (an ivorn) goes without its comment (FITS 4.0, 4.1.1 and 4.2.1.2)."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
@@ -59,7 +62,8 @@ def write_image(path: Path | str, image: Image, facts: ImageFacts) -> Path:
     unit = fits.PrimaryHDU(image.pixels)  # uint16: astropy writes BZERO
     for keyword, value, comment in _cards(image, facts):
         if value is not None and value != "":
-            unit.header[keyword] = (_printable(value), comment)
+            fits_beside = len(str(value)) + len(comment) <= _CARD_TEXT
+            unit.header[keyword] = (_printable(value), comment if fits_beside else "")
     unit.add_checksum()
     partial = path.with_name(f".{path.name}.partial")
     try:

@@ -1,0 +1,284 @@
+"""From the last byte of a VOEvent to the slew command's bytes at the telescope: the whole observatory in one process.
+
+    python bench/alert_to_slew.py            200 alerts one after the other, and 200 that each preempt the one before
+    python bench/alert_to_slew.py --quick    20 of each
+
+The observatory is the demo's (real threads, real sockets, journals with synchronous=FULL); its simulators are sped up
+so that an observation ends within a fraction of a second. The author is a blocking socket in a thread of its own, and
+the clock that is read at its last byte is the one that the telescope simulator reads when the command's line arrives.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from _common import Report, arguments, median, quantile
+from twisted.internet import reactor as _reactor
+
+from pyros import config as configuration
+from pyros import messages
+from pyros.clock import Deadline, RealClock
+from pyros.config import INSTRUMENTS, STANDARD_AGENTS
+from pyros.journal import JournalReader, Received
+from pyros.planning import Site
+from pyros.planning.visibility import place_overhead
+from pyros.service import Observatory, clock_for
+
+reactor: Any = _reactor
+HERE = Path(__file__).resolve().parent.parent
+SPEED = 1000
+WARM_UP = 9999
+
+EVENT = """<?xml version="1.0" encoding="UTF-8"?>
+<voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
+ xsi:schemaLocation="http://www.ivoa.net/xml/VOEvent/v2.0 http://www.ivoa.net/xml/VOEvent/VOEvent-v2.0.xsd"
+ version="2.0" role="observation" ivorn="{ivorn}">
+<Who><AuthorIVORN>ivo://pyros.bench</AuthorIVORN><Date>{time}</Date></Who>
+<What>{params}</What>
+<WhereWhen><ObsDataLocation><ObservatoryLocation id="GEOLUN"/><ObservationLocation>
+<AstroCoordSystem id="UTC-FK5-GEO"/><AstroCoords coord_system_id="UTC-FK5-GEO">
+<Time unit="s"><TimeInstant><ISOTime>{time}</ISOTime></TimeInstant></Time>
+<Position2D unit="deg"><Name1>RA</Name1><Name2>Dec</Name2><Value2><C1>{ra:.5f}</C1><C2>{dec:.5f}</C2></Value2>
+<Error2Radius>0.05</Error2Radius></Position2D></AstroCoords></ObservationLocation></ObsDataLocation></WhereWhen>
+<Why importance="0.9"><Name>burst</Name></Why></voe:VOEvent>
+"""
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody has now."""
+    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports: list[int] = [holder.getsockname()[1] for holder in holders]
+    for holder in holders:
+        holder.close()
+    return ports
+
+
+def write_observatory(folder: Path, alerts: int) -> Path:
+    """The demo observatory with free ports, fast simulators, and a rule for each alert; returns its configuration."""
+    shutil.copytree(HERE / "observatory", folder / "observatory")
+    ports = iter(free_ports(len(STANDARD_AGENTS) + len(INSTRUMENTS) + 2))
+    devices = {name: next(ports) for name in INSTRUMENTS}
+    for name, port in devices.items():
+        path = folder / "observatory" / "simulators" / f"{name}.yaml"
+        lines = []
+        for line in path.read_text().splitlines():
+            key = line.partition(":")[0]
+            replaced = {
+                "listen": f"listen: tcp:{port}:interface=127.0.0.1",
+                "telescope": f"telescope: tcp:127.0.0.1:{devices['telescope']}",
+                "speed": f"speed: {SPEED}",
+                "width": "width: 128",
+                "height": "height: 128",
+            }
+            lines.append(replaced.get(key, line))
+        path.write_text("\n".join(lines))
+    rules = ["rules:"]
+    for kind, seconds in (("calm", 1), ("preempting", 50_000)):
+        for number in [*range(alerts), WARM_UP]:
+            rules += [
+                f"  - {{name: {kind} {number}, when: {{stream: '*bench-{kind}-{number}'}}, priority: {0 if number == WARM_UP else number + 1},"
+                f" observe: [{{filter: r, seconds: {seconds}, count: 1}}], min_altitude: 15, expires_after: 1 h}}"
+            ]
+    (folder / "rules.yaml").write_text("\n".join(rules))
+    ini = [
+        "[observatory]", "name = bench", "site = observatory/site.yaml", "alert_rules = rules.yaml", "clock = night",
+        "simulators = " + " ".join(f"observatory/simulators/{name}.yaml" for name in INSTRUMENTS),
+        "[broker]", f"receiver_port = {next(ports)}", f"broadcaster_port = {next(ports)}",
+    ]  # fmt: skip
+    for name in STANDARD_AGENTS:
+        ini += [f"[{name}]", f"port = {next(ports)}"]
+        if name in devices:
+            ini += ["driver = native", f"address = tcp:127.0.0.1:{devices[name]}"]
+    (folder / "bench.ini").write_text("\n".join(ini))
+    return folder / "bench.ini"
+
+
+class Run:
+    """The observatory under a real reactor, driven from another thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.config = configuration.load(path)
+        self.clock: RealClock = clock_for(self.config, reactor)
+        self.site = Site.load(self.config.site)
+        self.observatory = Observatory(self.config, reactor, self.clock)
+        self.telescope = next(each for each in self.observatory.simulators if each.description.device == "telescope")
+        self.position = place_overhead(self.site, self.clock.now())
+
+    def journal(self, agent: str) -> JournalReader:
+        return JournalReader(self.config.journal(agent))
+
+    def publish(self, kind: str, number: int, size: int = 6000) -> tuple[float, float]:
+        """Send one alert; the monotonic time of its last byte, and the observatory's."""
+        ra, dec = self.position
+        packet = EVENT.format(
+            ivorn=f"ivo://pyros.bench-{kind}-{number}/bench-{kind}-{number}#1",
+            time=datetime.fromtimestamp(self.clock.time(), UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+            params="".join(f'<Param name="p{index}" value="{index}"/>' for index in range(size // 35)),
+            ra=ra,
+            dec=dec - 0.02 * (number % 50),
+        ).encode()
+        assert self.config.broker is not None
+        with socket.create_connection(("127.0.0.1", self.config.broker.receiver_port)) as author:
+            author.sendall(len(packet).to_bytes(4, "big") + packet[:-1])
+            author.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sent = (self.clock.monotonic(), self.clock.time())
+            author.sendall(packet[-1:])
+            answer = author.recv(65536)
+        if b'role="ack"' not in answer:
+            raise SystemExit(f"the broker refused the alert: {answer[4:].decode(errors='replace')}")
+        return sent
+
+    def slew_after(self, seen: int) -> tuple[float, int]:
+        """When the next slew command's line came in (monotonic), and how many there are now."""
+        deadline = Deadline(30)
+        while deadline.left():
+            slews = [when for when, line in list(self.telescope.requests) if "DO slew" in line]
+            if len(slews) > seen:
+                return slews[seen], len(slews)
+            deadline.pause(0.002)
+        raise SystemExit("no slew came within 30 s")
+
+    def wait_until_safe(self) -> None:
+        """Until the weather is known; then one alert, so that the dome is open and everything has run once."""
+        deadline = Deadline(30)
+        while not self.observatory.hosts["majordome"].agent.state.weather_safe:
+            if not deadline.left():
+                raise SystemExit("the weather does not become safe")
+            deadline.pause(0.01)
+        self.measure("calm", 1, first=WARM_UP)
+
+    def wait_until_idle(self) -> None:
+        """Until the observation that runs has ended and everybody knows."""
+        deadline = Deadline(30)
+        agents = {name: host.agent for name, host in self.observatory.hosts.items()}
+        while agents["majordome"].state.running or agents["scheduler"].state.requests:
+            if not deadline.left():
+                raise SystemExit("an observation does not end")
+            deadline.pause(0.002)
+        deadline.pause(0.05)
+
+    def measure(self, kind: str, alerts: int, first: int = 0) -> list[tuple[float, float]]:
+        """(latency in seconds, the observatory's time of the last byte) of each alert."""
+        results = []
+        slews = sum("DO slew" in line for _, line in self.telescope.requests)
+        for number in range(first, first + alerts):
+            monotonic, time = self.publish(kind, number)
+            when, slews = self.slew_after(slews)
+            results.append((when - monotonic, time))
+            if kind == "calm":
+                self.wait_until_idle()
+        return results
+
+    def hops(self, kind: str, results: list[tuple[float, float]]) -> dict[str, list[float]]:
+        """Where the time went: for each hop the seconds from what came before it."""
+        marks = {
+            "broker: stored, in the outbox": self._sent("alert_manager", messages.ALERT_RECEIVED, kind, "sent"),
+            "alert manager: taken": self._sent("alert_manager", messages.ALERT_RECEIVED, kind, "taken"),
+            "alert manager: parsed, decided": self._sent("scheduler", messages.OBSERVATION_REQUESTED, kind, "sent"),
+            "scheduler: taken": self._sent("scheduler", messages.OBSERVATION_REQUESTED, kind, "taken"),
+            "majordome: taken": self._plans(kind),
+            "observation manager: taken": self._sent("observation_manager", messages.OBSERVE, kind, "taken"),
+            "telescope: taken": self._sent("telescope", messages.SLEW, kind, "taken"),
+        }
+        hops: dict[str, list[float]] = {name: [] for name in marks} | {"at the telescope simulator": []}
+        for number, (latency, began) in enumerate(results):
+            before = began
+            for name, times in marks.items():
+                if number not in times:
+                    break
+                hops[name].append(times[number] - before)
+                before = times[number]
+            else:
+                hops["at the telescope simulator"].append(began + latency - before)
+        return hops
+
+    def _messages(self, agent: str, name: str) -> Iterator[tuple[Received, bytes]]:
+        for _, received in self.journal(agent).received(last=1_000_000):
+            if received.name == name:
+                yield received, bytes(received.payload)
+
+    def _sent(self, agent: str, name: str, kind: str, what: str) -> dict[int, float]:
+        """For each alert, when the first message of that name about it was sent or taken."""
+        found: dict[int, float] = {}
+        for received, payload in self._messages(agent, name):
+            value = messages.decode_payload(name, payload)
+            text = value.packet.decode() if name == messages.ALERT_RECEIVED else str(value)
+            marker = f"bench-{kind}-"
+            if marker in text:
+                digits = text.partition(marker)[2]
+                number = int(digits[: next(i for i, c in enumerate(digits) if not c.isdigit())])
+                found.setdefault(number, getattr(received, what))
+        return found
+
+    def _plans(self, kind: str) -> dict[int, float]:
+        found: dict[int, float] = {}
+        for received, payload in self._messages("majordome", messages.PLAN_UPDATED):
+            start = messages.decode_payload(messages.PLAN_UPDATED, payload).start_now or ""
+            if f"bench-{kind}-" in start:
+                number = int(start.partition(f"bench-{kind}-")[2].split("-")[0])
+                found.setdefault(number, received.taken)
+        return found
+
+
+def bench(run: Run, alerts: int, report: Report) -> None:
+    """In a thread of its own: warm up, measure, report."""
+    run.wait_until_safe()
+    columns = ("", "alerts", "p50 ms", "p90 ms", "p99 ms", "max ms")
+    rows, hop_rows = [], []
+    for kind, words in (("calm", "one after the other"), ("preempting", "each preempts the one before")):
+        results = run.measure(kind, alerts)
+        latencies = [latency * 1000 for latency, _ in results]
+        figures = {
+            "p50_ms": median(latencies), "p90_ms": quantile(latencies, 0.9), "p99_ms": quantile(latencies, 0.99),
+            "max_ms": max(latencies),
+        }  # fmt: skip
+        report.figures(f"alert to slew, {words}", alerts=alerts, **figures)
+        rows.append((words, str(alerts), *(f"{value:.1f}" for value in figures.values())))
+        for name, times in run.hops(kind, results).items():
+            if times:
+                p50, p99 = median(times) * 1000, quantile(times, 0.99) * 1000
+                report.figures(f"hop, {words}: {name}", p50_ms=p50, p99_ms=p99)
+                hop_rows.append((f"{words}: {name}", f"{p50:.2f}", f"{p99:.2f}"))
+    report.table("From the last byte of the VOEvent to the slew command at the telescope", columns, rows)
+    report.table("Where the time goes", ("hop", "p50 ms", "p99 ms"), hop_rows)
+    report.ends()
+
+
+def main() -> None:
+    """Run the observatory until the bench's thread is through."""
+    parser = arguments(__doc__.split("\n", 1)[0])
+    parser.add_argument("--alerts", type=int, default=200, help="how many of each kind")
+    options = parser.parse_args()
+    alerts = 20 if options.quick else options.alerts
+    failed: list[BaseException] = []
+    with tempfile.TemporaryDirectory(dir=options.dir, prefix="bench-") as folder:
+        run = Run(write_observatory(Path(folder), alerts))
+
+        def work() -> None:
+            try:
+                bench(run, alerts, Report("alert_to_slew", options.json, ("Comet", "lxml", "astropy", "pyerfa")))
+            except BaseException as error:
+                failed.append(error)
+            reactor.callFromThread(lambda: run.observatory.stop().addBoth(lambda _: reactor.stop()))
+
+        def begin() -> None:
+            started = run.observatory.start()
+            started.addCallback(lambda _: threading.Thread(target=work, daemon=True).start())
+            started.addErrback(lambda failure: (failed.append(failure.value), reactor.stop()))
+
+        reactor.callWhenRunning(begin)
+        reactor.run()
+    if failed:
+        sys.exit(f"alert_to_slew: {failed[0]}")
+
+
+if __name__ == "__main__":
+    main()
