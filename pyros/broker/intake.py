@@ -1,0 +1,84 @@
+"""The one way in: whatever a packet came by, it is checked, stored, and only then handed on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from lxml import etree
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pyros.broker.packet import check_schema, identify, one_line, parse
+from pyros.broker.store import EventStore, Stored
+from pyros.errors import AlertError, JournalError
+
+PREVIOUSLY_SEEN = "Previously seen by this broker"  # Comet's words
+
+log = Logger(namespace="pyros.broker")
+
+
+class Receipt(NamedTuple):
+    """What became of a packet: it is stored (``new``), was stored before, is refused for what it is, or could not be
+    stored (``failed``: it may be sent again). ``ivorn`` is '' where it has none that can be repeated."""
+
+    outcome: Literal["new", "duplicate", "refused", "failed"]
+    ivorn: str = ""
+    reason: str = ""
+
+
+class Intake:
+    """Checks packets, stores them, and gives new ones to ``broadcast``. Runs in the reactor's thread."""
+
+    def __init__(self, store: EventStore, broadcast: Callable[[bytes, etree._Element], None]) -> None:
+        self._store, self._broadcast = store, broadcast
+        self.counts = {"new": 0, "duplicate": 0, "refused": 0, "failed": 0}
+
+    def take(self, packet: bytes, source: str, *, strict: bool) -> Deferred[Receipt]:
+        """Take a packet; the Deferred fires after the commit, and never fails.
+
+        ``strict`` holds it to the schema. Authors are held to it, as by Comet; other brokers are not, because real
+        streams carry events that violate it, and an astronomer wants those too.
+        """
+        ivorn = ""
+        try:
+            root = parse(packet)
+            ivorn = identify(root)
+            if strict:
+                check_schema(root)
+        except AlertError as error:
+            return succeed(self._receipt(Receipt("refused", ivorn, str(error)), source))
+        stored = self._store.store(packet, ivorn, source)
+        return stored.addCallbacks(self._stored, self._not_stored, (packet, root, ivorn, source), {}, (ivorn, source))
+
+    def _stored(self, stored: Stored, packet: bytes, root: etree._Element, ivorn: str, source: str) -> Receipt:
+        if not stored.new:
+            return self._receipt(Receipt("duplicate", ivorn, PREVIOUSLY_SEEN), source)
+        self.counts["new"] += 1
+        log.info("{ivorn} from {source} is stored as event {number}", ivorn=ivorn, source=source, number=stored.number)
+        try:
+            self._broadcast(packet, root)
+        except Exception:  # whatever subscribers are up to, the author's event is safe and is acknowledged
+            log.failure("broadcasting {ivorn}", ivorn=ivorn)
+        return Receipt("new", ivorn)
+
+    def _not_stored(self, failure: Failure, ivorn: str, source: str) -> Receipt:
+        if isinstance(failure.value, AlertError):
+            return self._receipt(Receipt("refused", ivorn, one_line(failure.value)), source)
+        if not isinstance(failure.value, JournalError):
+            log.failure("storing {ivorn}", failure, ivorn=ivorn)
+        reason = f"could not be stored, send it again: {failure.value}"
+        return self._receipt(Receipt("failed", ivorn, one_line(reason)), source)
+
+    def _receipt(self, receipt: Receipt, source: str) -> Receipt:
+        """Count and log a packet that wasn't new."""
+        self.counts[receipt.outcome] += 1
+        tell = log.info if receipt.outcome == "duplicate" else log.warn
+        tell(
+            "{what} from {source} rejected: {reason}",
+            what=receipt.ivorn or "a packet",
+            source=source,
+            reason=receipt.reason,
+        )
+        return receipt

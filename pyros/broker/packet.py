@@ -1,0 +1,95 @@
+"""What the broker checks of a packet before it keeps it: that it is harmless XML, a VOEvent, and says which one.
+
+Sources: VOEvent 2.0 (IVOA Recommendation 2011-07-11), its schema as Comet ships it; IVOA Identifiers 2.0.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from comet.utility.voevent import parse_ivoid
+from lxml import etree
+
+import comet
+from pyros.errors import AlertError
+
+NAMESPACE = "http://www.ivoa.net/xml/VOEvent/v2.0"
+MAX_IVORN = 512  # Comet's expression for ivorns takes seconds on 20 kB; real ones have less than 150 characters
+MAX_DEPTH = 32  # a VOEvent needs 9; whoever reads it further on may recurse
+_MAX_REASON = 300
+
+# Nothing is fetched, nothing is expanded; libxml2's own limits (depth 256, amplification, 10 MB of text) stay on.
+_PARSER = etree.XMLParser(
+    resolve_entities=False,
+    load_dtd=False,
+    dtd_validation=False,
+    attribute_defaults=False,
+    no_network=True,
+    huge_tree=False,
+)
+
+
+def one_line(text: object) -> str:
+    """Somebody else's text made fit for a log line and for an XML element: printable, one line, 300 characters."""
+    line = " ".join(str(text).split())
+    line = "".join(character if character.isprintable() else "?" for character in line)
+    return line if len(line) <= _MAX_REASON else f"{line[: _MAX_REASON - 3]}..."
+
+
+def parse(packet: bytes) -> etree._Element:
+    """The root element of a packet (a VOEvent or a transport message).
+
+    Raises AlertError: it is no XML, has a DOCTYPE (so entities, bombs, external files), or is nested too deeply.
+    """
+    try:
+        root = etree.fromstring(packet, _PARSER)
+    except (etree.XMLSyntaxError, ValueError, LookupError) as error:
+        raise AlertError(f"not XML: {one_line(error)}") from None
+    info = root.getroottree().docinfo
+    if info.internalDTD is not None or info.doctype:
+        raise AlertError("a DOCTYPE is not allowed in a VOEvent")
+    depth = 0
+    for step, _ in etree.iterwalk(root, events=("start", "end")):
+        depth += 1 if step == "start" else -1
+        if depth > MAX_DEPTH:
+            raise AlertError(f"elements are nested more than {MAX_DEPTH} deep")
+    return root
+
+
+def is_voevent(root: etree._Element) -> bool:
+    """Whether this is a VOEvent of any version (and not a transport message, or anything else)."""
+    return etree.QName(root).localname == "VOEvent"
+
+
+def identify(root: etree._Element) -> str:
+    """The event's ivorn; raises AlertError when this is no VOEvent, or its ivorn is missing or malformed."""
+    if not is_voevent(root):
+        raise AlertError(f"not a VOEvent: its root element is {one_line(root.tag)}")
+    ivorn = root.get("ivorn")
+    if not ivorn:
+        raise AlertError("the VOEvent has no ivorn")
+    if len(ivorn) > MAX_IVORN:
+        raise AlertError(f"an ivorn of {len(ivorn)} characters; the limit is {MAX_IVORN}")
+    try:
+        local_id = parse_ivoid(ivorn)[2]
+    except Exception:  # Comet raises nothing narrower
+        raise AlertError(f"Invalid IVOID: {one_line(ivorn)}") from None
+    if not local_id:
+        raise AlertError("No per-event local ID")
+    return ivorn
+
+
+def check_schema(root: etree._Element) -> None:
+    """Raises AlertError naming line and element where a packet doesn't fit the schema of VOEvent 2.0."""
+    if not root.tag.startswith(f"{{{NAMESPACE}}}"):
+        raise AlertError(f"not a VOEvent 2.0: its root element is {one_line(root.tag)}")
+    try:
+        _schema().assertValid(root)
+    except etree.DocumentInvalid as error:
+        raise AlertError(f"does not fit the schema of VOEvent 2.0: {one_line(error)}") from None
+
+
+@cache
+def _schema() -> etree.XMLSchema:
+    return etree.XMLSchema(etree.parse(Path(comet.__path__[0], "schema", "VOEvent-v2.0.xsd")))

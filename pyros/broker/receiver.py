@@ -1,0 +1,134 @@
+"""The port for authors: one connection, one event, one answer; the answer comes after the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from comet.protocol.receiver import VOEventReceiver, VOEventReceiverFactory
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.protocols.basic import Int32StringReceiver
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pyros.broker.intake import Intake, Receipt
+from pyros.broker.vtp import MAX_LENGTH, Connections, allowed, host_of, transport
+from pyros.clock import Clock
+from pyros.config import Network
+
+MAX_AUTHORS = 256
+TIMEOUT = 20.0  # seconds for the whole event, and again for taking the answer away
+LINGER = 2.0  # seconds that what an author still sends is read and thrown away, so that our answer survives
+
+log = Logger(namespace="pyros.broker")
+
+
+@implementer(IHalfCloseableProtocol)
+class AlertReceiver(VOEventReceiver):  # type: ignore[misc]  # Comet has no types
+    """An author's connection.
+
+    Comet's own `stringReceived` runs several validators side by side, stumbles over what isn't a VOEvent, and counts
+    an author's time anew with every byte; of its class remain the framing and the time-out.
+    """
+
+    factory: AlertReceiverFactory
+    transport: Any
+
+    def connectionMade(self) -> None:
+        self.taken = False
+        self.source = f"author {host_of(self.transport.getPeer())}"
+        self.MAX_LENGTH = self.factory.max_length
+        self.setTimeout(TIMEOUT)
+        self.factory.arrived(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.setTimeout(None)
+        self.factory.authors.discard(self)
+        Int32StringReceiver.connectionLost(self, reason)
+
+    def readConnectionLost(self) -> None:
+        """The author closed its sending side; it may still read our answer."""
+        if not self.taken:
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """We never close only ours."""
+
+    def callLater(self, period: float, call: Callable[[], None]) -> Any:
+        """For Twisted's TimeoutMixin: timers of our reactor, not of the process's."""
+        return self.factory.reactor.callLater(period, call)
+
+    def timeoutConnection(self) -> None:
+        if not self.taken:
+            log.warn("{source}: no event within {seconds:.0f} seconds; closed", source=self.source, seconds=TIMEOUT)
+        self.transport.abortConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self.taken:  # one event a connection: whatever follows is not even buffered
+            super().dataReceived(data)
+
+    def stringReceived(self, packet: bytes) -> None:
+        if self.taken:
+            return
+        self.taken = True
+        self.setTimeout(None)
+        self.factory.intake.take(packet, self.source, strict=True).addCallback(self._answer)
+
+    def lengthLimitExceeded(self, length: int) -> None:
+        self.taken = True
+        reason = f"a packet of {length} bytes; the limit is {self.MAX_LENGTH} (the length is big-endian)"
+        log.warn("{source}: {reason}", source=self.source, reason=reason)
+        self._answer(Receipt("refused", reason=reason), linger=True)
+
+    def _answer(self, receipt: Receipt, *, linger: bool = False) -> None:
+        if self not in self.factory.authors:
+            return  # it went away meanwhile; the event is safe, and sent again it is a duplicate
+        local, now = self.factory.local_ivo, self.factory.clock.now()
+        if receipt.outcome == "new":
+            answer = transport("ack", receipt.ivorn, now, response=local)
+        else:
+            result = f"Event rejected: {receipt.reason}"
+            answer = transport("nak", receipt.ivorn or local, now, response=local, result=result)
+        self.sendString(answer)
+        self.setTimeout(LINGER if linger else TIMEOUT)
+        if not linger:
+            self.transport.loseConnection()
+
+
+class AlertReceiverFactory(VOEventReceiverFactory):  # type: ignore[misc]
+    """Makes authors' connections, from allowed networks only, and a bounded number at once."""
+
+    protocol = AlertReceiver
+    noisy = False
+
+    def __init__(
+        self,
+        reactor: Any,
+        clock: Clock,
+        local_ivo: str,
+        intake: Intake,
+        allow: Sequence[Network],
+        *,
+        max_length: int = MAX_LENGTH,
+    ) -> None:
+        super().__init__(local_ivo)
+        self.reactor, self.clock, self.intake, self.allow, self.max_length = reactor, clock, intake, allow, max_length
+        self.authors: Connections[AlertReceiver] = Connections(reactor)
+
+    def buildProtocol(self, addr: Any) -> Protocol | None:
+        if not allowed(addr, self.allow):
+            log.warn("author {host} is in no allowed network; closed", host=host_of(addr))
+            return None
+        protocol: Protocol | None = super().buildProtocol(addr)
+        return protocol
+
+    def arrived(self, author: AlertReceiver) -> None:
+        """Make room: the author that has been silent longest goes; one whose event is being stored stays."""
+        self.authors.add(author)
+        if len(self.authors) > MAX_AUTHORS:
+            silent = next((other for other in self.authors if not other.taken), author)
+            log.warn("more than {limit} authors: {source} is dropped", limit=MAX_AUTHORS, source=silent.source)
+            self.authors.discard(silent)
+            silent.transport.abortConnection()

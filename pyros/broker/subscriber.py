@@ -1,0 +1,148 @@
+"""Our subscription to another broker: its events are stored like an author's, and acknowledged after the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from comet.protocol.subscriber import VOEventSubscriber
+from lxml import etree
+from twisted.application.internet import ClientService
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.protocols.basic import Int32StringReceiver
+from twisted.python.failure import Failure
+
+from pyros.broker.intake import Intake, Receipt
+from pyros.broker.packet import is_voevent, one_line, parse
+from pyros.broker.vtp import MAX_LENGTH, Connections, role_of, transport
+from pyros.clock import Clock
+from pyros.errors import AlertError
+
+SILENCE = 180.0  # seconds; a broker says iamalive every 60
+MAX_PENDING = 64  # events being stored; then reading stops, and TCP tells the other broker
+_RETRY = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds; the last one again and again
+
+log = Logger(namespace="pyros.broker")
+
+
+class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no types
+    """The connection to one remote broker.
+
+    An event that could not be stored must not be acknowledged, and VTP knows no "later" for a subscriber (a nak gets it
+    removed), so the connection is dropped and made anew.
+    """
+
+    factory: RemoteFactory
+    transport: Any
+
+    def connectionMade(self) -> None:
+        self.pending = 0
+        self.lost = False
+        self.MAX_LENGTH = self.factory.max_length
+        self.setTimeout(SILENCE)
+        log.info("subscribed to {source}", source=self.factory.source)
+        self.factory.connections.add(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.lost = True
+        self.setTimeout(None)
+        self.factory.connections.discard(self)
+        log.info("{source} has gone", source=self.factory.source)
+        Int32StringReceiver.connectionLost(self, reason)
+
+    def callLater(self, period: float, call: Callable[[], None]) -> Any:
+        """For Twisted's TimeoutMixin: timers of our reactor, not of the process's."""
+        return self.factory.reactor.callLater(period, call)
+
+    def timeoutConnection(self) -> None:
+        self._drop(f"it was silent for {int(SILENCE)} seconds")
+
+    def lengthLimitExceeded(self, length: int) -> None:
+        self._drop(f"it sent a packet of {length} bytes; the limit is {self.MAX_LENGTH}")
+
+    def stringReceived(self, packet: bytes) -> None:
+        if self.lost:
+            return
+        self.resetTimeout()
+        try:
+            root = parse(packet)
+        except AlertError as error:  # no ivorn to acknowledge it by
+            log.warn("a packet from {source} rejected: {reason}", source=self.factory.source, reason=str(error))
+            return
+        if is_voevent(root):
+            self._take(packet)
+        else:
+            self._converse(root)
+
+    def _converse(self, root: etree._Element) -> None:
+        local, now, origin = self.factory.local_ivo, self.factory.clock.now(), root.findtext("Origin") or ""
+        match role_of(root):
+            case "iamalive" | "authenticate" as role:
+                self.sendString(transport(role, origin, now, response=local))
+            case _:
+                log.warn("{source} sent {tag}", source=self.factory.source, tag=one_line(root.tag))
+
+    def _take(self, packet: bytes) -> None:
+        self.pending += 1
+        if self.pending == MAX_PENDING:
+            self.pauseProducing()
+        self.factory.intake.take(packet, self.factory.source, strict=False).addCallback(self._answer)
+
+    def _answer(self, receipt: Receipt) -> None:
+        if self.lost:
+            return
+        self.pending -= 1
+        if receipt.outcome == "failed":
+            self._drop("its event could not be stored")
+            return
+        if receipt.ivorn:  # an event that is refused for what it is would only come again
+            local, now = self.factory.local_ivo, self.factory.clock.now()
+            self.sendString(transport("ack", receipt.ivorn, now, response=local))
+        if self.paused:
+            self.resumeProducing()
+
+    def _drop(self, reason: str) -> None:
+        log.warn("{source}: the connection is dropped: {reason}", source=self.factory.source, reason=reason)
+        self.lost = True
+        self.transport.abortConnection()
+
+
+class RemoteFactory(Factory):
+    """Makes the connections to one remote broker, one after the other."""
+
+    noisy = False
+
+    def __init__(
+        self, reactor: Any, clock: Clock, local_ivo: str, intake: Intake, source: str, *, max_length: int = MAX_LENGTH
+    ) -> None:
+        self.reactor, self.clock, self.local_ivo, self.intake = reactor, clock, local_ivo, intake
+        self.source, self.max_length = source, max_length
+        self.connections: Connections[RemoteSubscriber] = Connections(reactor)
+
+    def buildProtocol(self, addr: Any) -> RemoteSubscriber:
+        protocol = RemoteSubscriber()
+        protocol.factory = self
+        return protocol
+
+
+class Remote(ClientService):
+    """The subscription to one broker, ``(host, port)``: reconnects for ever, after 1 to 30 seconds."""
+
+    def __init__(self, reactor: Any, clock: Clock, local_ivo: str, intake: Intake, address: tuple[str, int]) -> None:
+        host, port = address[0].strip("[]"), address[1]
+        self.source = f"broker [{host}]:{port}" if ":" in host else f"broker {host}:{port}"
+        self.factory = RemoteFactory(reactor, clock, local_ivo, intake, self.source)
+        endpoint = (TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint)(reactor, host, port)
+        super().__init__(endpoint, self.factory, retryPolicy=self._wait, clock=reactor)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands now."""
+        return bool(self.factory.connections)
+
+    def _wait(self, attempt: int) -> float:
+        seconds = _RETRY[min(attempt, len(_RETRY)) - 1]
+        log.info("{source} is not there; again in {seconds:.0f} s", source=self.source, seconds=seconds)
+        return seconds

@@ -1,0 +1,65 @@
+"""A broker under a real reactor, for the tests: ``python broker_process.py CONFIG``.
+
+Prints its ports as one line of JSON when they are open, then its log. SIGUSR1 makes every write to a file fail from now
+on (as on a full disk), SIGUSR2 lets them work again, SIGTERM stops it cleanly, after which it prints the names of the
+threads that are left and of the delayed calls.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import sys
+import threading
+from typing import Any
+
+import msgspec
+from twisted.internet import reactor as real_reactor
+from twisted.internet.defer import Deferred
+from twisted.logger import globalLogBeginner, textFileLogObserver
+
+from pyros import config as configuration
+from pyros.broker import Broker
+from pyros.clock import RealClock
+from pyros.errors import PyrosError
+
+reactor: Any = real_reactor
+UNLIMITED = resource.RLIM_INFINITY
+
+
+def main() -> None:
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+    config = configuration.load(sys.argv[1])
+    ports = {"receiver_port": 0, "broadcaster_port": 0} if "--any-port" in sys.argv else {}
+    assert config.broker is not None
+    config = msgspec.structs.replace(config, broker=msgspec.structs.replace(config.broker, **ports))
+    broker = Broker(config, reactor, RealClock(reactor))
+
+    async def run() -> None:
+        try:
+            await broker.start()
+        except PyrosError as error:
+            print(json.dumps({"error": str(error)}), flush=True)
+            reactor.stop()
+        else:
+            print(json.dumps(broker.ports()), flush=True)
+
+    async def stop() -> None:
+        print(json.dumps(broker.status()), flush=True)
+        await broker.stop()
+        threads = sorted(thread.name for thread in threading.enumerate() if "journal" in thread.name)
+        print(json.dumps({"threads": threads, "calls": [str(call) for call in reactor.getDelayedCalls()]}), flush=True)
+        reactor.stop()
+
+    def limit(number: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (number, UNLIMITED))
+
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(run()))
+    signal.signal(signal.SIGUSR1, lambda *_: limit(1))
+    signal.signal(signal.SIGUSR2, lambda *_: limit(UNLIMITED))
+    signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(Deferred.fromCoroutine, stop()))
+    reactor.run(installSignalHandlers=False)
+
+
+main()

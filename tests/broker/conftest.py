@@ -1,0 +1,187 @@
+"""Events, configurations and a broker without sockets."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lxml import etree
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
+
+from pyros.broker.store import EventStore
+from pyros.clock import VirtualClock
+from pyros.config import AgentConfig, BrokerConfig, Config
+
+IVORN = "ivo://test.observatory/bursts#burst-1"
+
+_EVENT = """<?xml version="1.0" encoding="UTF-8"?>
+<voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" ivorn="{ivorn}" role="{role}" version="2.0">
+  <Who><AuthorIVORN>ivo://test.observatory/bursts</AuthorIVORN><Date>2026-01-02T03:04:05</Date></Who>
+  <What><Param name="importance" value="{importance}"/><Description>{text}</Description></What>
+  <WhereWhen><ObsDataLocation><ObservatoryLocation id="GEOSURFACE"/><ObservationLocation>
+    <AstroCoordSystem id="UTC-ICRS-GEO"/><AstroCoords coord_system_id="UTC-ICRS-GEO">
+    <Time unit="s"><TimeInstant><ISOTime>2026-01-02T03:04:00</ISOTime></TimeInstant></Time>
+    <Position2D unit="deg"><Name1>RA</Name1><Name2>Dec</Name2>
+    <Value2><C1>83.6</C1><C2>22.0</C2></Value2><Error2Radius>0.05</Error2Radius></Position2D>
+    </AstroCoords></ObservationLocation></ObsDataLocation></WhereWhen>
+</voe:VOEvent>
+"""
+
+
+def make_event(ivorn: str = IVORN, *, role: str = "test", importance: float = 0.5, text: str = "a burst") -> bytes:
+    return _EVENT.format(ivorn=ivorn, role=role, importance=importance, text=text).encode()
+
+
+def read_answers(data: bytes) -> list[etree._Element]:
+    """The documents in what was written to a VTP connection."""
+    found = []
+    while data:
+        length = int.from_bytes(data[:4], "big")
+        found.append(etree.fromstring(data[4 : 4 + length]))
+        data = data[4 + length :]
+    return found
+
+
+def make_config(folder: Path, **broker: Any) -> Config:
+    return Config(
+        path=folder / "pyros_agent_config.ini",
+        name="test",
+        data=folder,
+        site=folder / "site.yaml",
+        alert_rules=folder / "rules.yaml",
+        agents={"alert_manager": AgentConfig("alert_manager", "127.0.0.1", 5001, "pyros.agents.alert_manager")},
+        broker=BrokerConfig(**{"receiver_port": 1, "broadcaster_port": 2, **broker}),
+    )
+
+
+def outcome(deferred: Deferred[Any]) -> Any:
+    """The result of a Deferred that has fired; an exception is returned, not raised. Fails when it has not fired."""
+    results: list[Any] = []
+    deferred.addCallbacks(results.append, lambda failure: results.append(failure.value))
+    assert results, "the Deferred has not fired"
+    return results[0]
+
+
+class ThreadReactor(MemoryReactorClock):
+    """Calls from threads run when the test says so, in the test's thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.from_threads: queue.Queue[Callable[[], Any]] = queue.Queue()
+
+    def callFromThread(self, call: Any, *args: Any, **kw: Any) -> None:
+        self.from_threads.put(lambda: call(*args, **kw))
+
+    def run_until(self, done: Callable[[], bool]) -> None:
+        while not done():
+            self.from_threads.get(timeout=10)()
+
+
+@pytest.fixture
+def event() -> Callable[..., bytes]:
+    return make_event
+
+
+@pytest.fixture
+def answers() -> Callable[[bytes], list[etree._Element]]:
+    return read_answers
+
+
+@pytest.fixture
+def config() -> Callable[..., Config]:
+    return make_config
+
+
+@pytest.fixture
+def result() -> Callable[[Deferred[Any]], Any]:
+    return outcome
+
+
+@pytest.fixture
+def reactor() -> MemoryReactorClock:
+    return MemoryReactorClock()
+
+
+@pytest.fixture
+def clock(reactor: MemoryReactorClock) -> VirtualClock:
+    return VirtualClock(reactor, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+
+
+@pytest.fixture
+def store(reactor: MemoryReactorClock, clock: VirtualClock, tmp_path: Path) -> Iterator[EventStore]:
+    store = EventStore(reactor, clock, tmp_path / "broker.sqlite", threaded=False, durable=False, epoch="epoch-of-test")
+    yield store
+    outcome(store.stop())
+    store.close()
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def wait_until(done: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """Wait for something that another process does."""
+    end = time.monotonic() + seconds
+    while not (result := done()):
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+    return result
+
+
+def comet_sendvo(port: int, packet: bytes) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, Path(sys.executable).with_name("comet-sendvo"), "--host=127.0.0.1", f"--port={port}"],
+        input=packet.decode(), capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that is free."""
+    return free_port()
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], Any]], Any]:
+    return wait_until
+
+
+@pytest.fixture
+def sendvo() -> Callable[[int, bytes], subprocess.CompletedProcess[str]]:
+    return comet_sendvo
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Callable[..., Path]:
+    def write(name: str = "a", **broker: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in ("site.yaml", "rules.yaml"):
+            (folder / file).touch()
+        keys = {"receiver_port": "8098", "broadcaster_port": "8099", "allow": "127.0.0.1/32", **broker}
+        lines = "\n".join(f"{key} = {value}" for key, value in keys.items())
+        file_ = folder / "pyros_agent_config.ini"
+        file_.write_text(
+            "[observatory]\nname = test\nsite = site.yaml\nalert_rules = rules.yaml\n"
+            f"[alert_manager]\nport = {free_port()}\n[broker]\n{lines}\n"
+        )
+        return file_
+
+    return write
+
+
+@pytest.fixture
+def thread_reactor() -> ThreadReactor:
+    return ThreadReactor()

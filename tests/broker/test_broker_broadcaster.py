@@ -1,0 +1,199 @@
+# mypy: disable-error-code="no-untyped-call,union-attr"
+# (Twisted's in-memory transports are not typed.)
+"""The subscribers' port, on in-memory transports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from lxml import etree
+from twisted.internet.address import IPv4Address
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+
+from pyros.broker import broadcaster as broadcaster_module
+from pyros.broker.broadcaster import MAX_BACKLOG, AlertBroadcaster, AlertBroadcasterFactory
+from pyros.broker.packet import parse
+from pyros.broker.vtp import frame, transport
+from pyros.clock import VirtualClock
+
+Event = Callable[..., bytes]
+Answers = Callable[[bytes], list[etree._Element]]
+IVO = "ivo://test.observatory/broker"
+
+
+class Line(StringTransport):
+    """Remembers whether it was cut off."""
+
+    aborting = False
+
+    def abortConnection(self) -> None:
+        self.aborting = True
+
+
+@pytest.fixture
+def factory(reactor: MemoryReactorClock, clock: VirtualClock) -> Any:
+    factory = AlertBroadcasterFactory(reactor, clock, IVO, [ip_network("10.0.0.0/8")])
+    factory.doStart()
+    yield factory
+    factory.doStop()
+    assert not [call for call in reactor.getDelayedCalls() if call.getTime() - reactor.seconds() <= 60]
+
+
+def connect(factory: AlertBroadcasterFactory) -> tuple[AlertBroadcaster, Line]:
+    address = IPv4Address("TCP", "10.0.0.9", 4242)
+    subscriber = factory.buildProtocol(address)
+    assert isinstance(subscriber, AlertBroadcaster)
+    line = Line(peerAddress=address)
+    subscriber.makeConnection(line)
+    return subscriber, line
+
+
+def say(subscriber: AlertBroadcaster, clock: VirtualClock, role: str, *filters: str) -> None:
+    subscriber.dataReceived(frame(transport(role, IVO, clock.now(), response="ivo://other/one", filters=filters)))
+
+
+def send(factory: AlertBroadcasterFactory, packet: bytes) -> None:
+    factory.broadcast(packet, parse(packet))
+
+
+def test_events_go_to_those_whose_filters_they_pass(
+    factory: AlertBroadcasterFactory, clock: VirtualClock, event: Event, answers: Answers
+) -> None:
+    lines = []
+    for filters in [(), ("//Param[@value > 0.4]",), ("//Param[@value > 0.6]",), ("//*[", "//Param[@value > 0.6]")]:
+        subscriber, line = connect(factory)
+        say(subscriber, clock, "authenticate", *filters)
+        (greeting,) = answers(line.value())
+        assert greeting.get("role") == "authenticate"
+        assert greeting.findtext("Origin") == IVO
+        line.clear()
+        lines.append(line)
+    send(factory, event())
+    assert [line.value() == frame(event()) for line in lines] == [True, True, False, False]
+    assert all(frame(event()) == line.value() or not line.value() for line in lines)
+
+
+def test_old_style_filters_and_bad_ones(factory: AlertBroadcasterFactory, event: Event) -> None:
+    subscriber, line = connect(factory)
+    text = '<t:Transport xmlns:t="x" role="authenticate"><Meta>'
+    text += '<filter type="xpath">//Nothing</filter></Meta></t:Transport>'
+    subscriber.dataReceived(frame(text.encode()))
+    line.clear()
+    send(factory, event())
+    assert not line.value()
+    subscriber.dataReceived(frame(text.replace("//Nothing", "//*[//*[//*]]").encode()))
+    assert not subscriber.filters
+    subscriber.dataReceived(
+        frame(text.replace("</Meta>", '<Param name="xpath-filter" value="a"/>' * 17 + "</Meta>").encode())
+    )
+    assert line.aborting
+
+
+def test_one_that_answers_stays_and_one_that_does_not_is_cut_off(
+    factory: AlertBroadcasterFactory, reactor: MemoryReactorClock, clock: VirtualClock, answers: Answers
+) -> None:
+    (good, good_line), (_, bad_line) = connect(factory), connect(factory)
+    for _ in range(10):
+        reactor.advance(60)
+        say(good, clock, "iamalive")
+    assert [answer.get("role") for answer in answers(good_line.value())] == ["authenticate"] + ["iamalive"] * 10
+    assert [answer.get("role") for answer in answers(bad_line.value())] == ["authenticate"] + ["iamalive"] * 3
+    assert not good_line.aborting
+    assert bad_line.aborting
+    assert len(factory.broadcasters) == 1
+
+
+def test_one_that_never_acknowledges_is_cut_off_late(
+    factory: AlertBroadcasterFactory, reactor: MemoryReactorClock, clock: VirtualClock, event: Event
+) -> None:
+    (lazy, lazy_line), (late, late_line) = connect(factory), connect(factory)
+    for number in range(1200):
+        send(factory, event(f"ivo://a.b.c/d#{number}"))
+    for minute in range(5):
+        assert lazy_line.aborting is (minute > 3)
+        reactor.advance(60)
+        say(late, clock, "ack")
+        for subscriber, line in ((lazy, lazy_line), (late, late_line)):
+            if not line.aborting:
+                say(subscriber, clock, "iamalive")
+    assert not late_line.aborting
+
+
+def test_one_that_never_reads_is_cut_off(factory: AlertBroadcasterFactory, event: Event) -> None:
+    (slow, slow_line), (_, line) = connect(factory), connect(factory)
+    assert slow_line.producer is not None
+    slow_line.producer.pauseProducing()  # what a TCP transport does when its buffer is over 64 KiB
+    packet = event(text="x" * 90_000)
+    sent = 0
+    while not slow_line.aborting:
+        send(factory, packet)
+        sent += 1
+        assert sent < 100
+        line.clear()
+    assert MAX_BACKLOG - len(packet) < len(slow_line.value()) <= MAX_BACKLOG + len(packet)
+    assert not line.aborting
+    del slow
+
+
+def test_one_that_catches_up_stays(factory: AlertBroadcasterFactory, event: Event) -> None:
+    _, line = connect(factory)
+    packet = event(text="x" * 90_000)
+    for _ in range(5):
+        assert line.producer is not None
+        line.producer.pauseProducing()
+        for _ in range(40):
+            send(factory, packet)
+        line.producer.resumeProducing()
+        line.clear()
+    assert not line.aborting
+
+
+def test_a_slow_filter_costs_the_connection(
+    factory: AlertBroadcasterFactory, reactor: MemoryReactorClock, event: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, line = connect(factory)
+    send(factory, event())
+    assert not line.aborting
+
+    def slow(*_: object) -> bool:
+        reactor.rightNow += 0.3
+        return True
+
+    monkeypatch.setattr(broadcaster_module, "matches", slow)
+    send(factory, event())
+    assert line.aborting
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame(b"garbage"),
+        frame(b'<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>'),
+        b"\x7f\xff\xff\xff",
+    ],
+)
+def test_garbage_closes_the_connection(factory: AlertBroadcasterFactory, data: bytes) -> None:
+    subscriber, line = connect(factory)
+    subscriber.dataReceived(data)
+    assert line.aborting
+    assert len(factory.broadcasters) == 0
+
+
+def test_a_refusal_removes_a_subscriber_and_nonsense_does_not(
+    factory: AlertBroadcasterFactory, clock: VirtualClock, event: Event
+) -> None:
+    subscriber, line = connect(factory)
+    subscriber.dataReceived(frame(event()))
+    say(subscriber, clock, "whatever")
+    assert not line.aborting
+    say(subscriber, clock, "nak")
+    assert line.aborting
+
+
+def test_networks_and_numbers_are_limited(factory: AlertBroadcasterFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert factory.buildProtocol(IPv4Address("TCP", "192.168.0.1", 1)) is None
+    monkeypatch.setattr(broadcaster_module, "MAX_SUBSCRIBERS", 2)
+    assert [connect(factory)[1].aborting for _ in range(3)] == [False, False, True]

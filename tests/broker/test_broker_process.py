@@ -1,0 +1,340 @@
+"""The broker over real sockets, with Comet's own programs on the other side."""
+
+from __future__ import annotations
+
+import json
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyros import messages, wire
+from pyros.broker import publish
+from pyros.broker.vtp import frame
+from pyros.errors import DeliveryError, MessageRefused
+from pyros.journal import JournalReader
+
+Event = Callable[..., bytes]
+Until = Callable[[Callable[[], Any]], Any]
+Sendvo = Callable[[int, bytes], subprocess.CompletedProcess[str]]
+BIN = Path(sys.executable).parent
+SCRIPT = Path(__file__).with_name("broker_process.py")
+
+
+class BrokerProcess:
+    """A broker in a process of its own."""
+
+    def __init__(self, config: Path) -> None:
+        self.journal = config.parent / "var" / "journals" / "broker.sqlite"
+        self.log = (config.parent / "broker.log").open("a+")
+        self.process = subprocess.Popen(
+            [sys.executable, SCRIPT, config, "--any-port"], stdout=subprocess.PIPE, stderr=self.log, text=True
+        )
+        assert self.process.stdout is not None
+        ports = json.loads(self.process.stdout.readline())
+        self.receiver, self.broadcaster = ports["receiver_port"], ports["broadcaster_port"]
+
+    def publish(self, packet: bytes) -> None:
+        publish("127.0.0.1", self.receiver, packet)
+
+    def outbox(self) -> list[messages.AlertReceived]:
+        reader = JournalReader(self.journal)
+        try:
+            entries = reader.outbox("alert_manager", 0, 100)
+            return [messages.decode_payload(entry.name, bytes(entry.payload)) for entry in entries]
+        finally:
+            reader.close()
+
+    def stop(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """SIGTERM; its status before, and what was left behind after."""
+        self.process.send_signal(signal.SIGTERM)
+        out, _ = self.process.communicate(timeout=10)
+        status, left = map(json.loads, out.splitlines())
+        return status, left
+
+    def kill(self) -> str:
+        """Kill it if it lives; the log."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+        elif self.process.stdout is not None:
+            self.process.stdout.close()
+        if self.log.closed:
+            return ""
+        self.log.seek(0)
+        log = self.log.read()
+        self.log.close()
+        return log
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[Path], BrokerProcess]]:
+    started: list[BrokerProcess] = []
+
+    def start_one(config: Path) -> BrokerProcess:
+        started.append(BrokerProcess(config))
+        return started[-1]
+
+    yield start_one
+    for broker in started:
+        assert "Traceback" not in broker.kill()
+
+
+def test_comet_sends_and_comet_subscribes(
+    start: Callable[[Path], BrokerProcess],
+    configuration: Callable[..., Path],
+    event: Event,
+    tmp_path: Path,
+    until: Until,
+    sendvo: Sendvo,
+) -> None:
+    broker = start(configuration())
+    command = [str(BIN / "twistd"), "-n", "--pidfile=", "comet", "--local-ivo=ivo://test.other/comet", "--save-event"]
+    command += [f"--remote=127.0.0.1:{broker.broadcaster}", "--save-event-directory=saved", "--eventdb=db"]
+    with (tmp_path / "comet.log").open("w") as log, subprocess.Popen(command, cwd=tmp_path, stdout=log) as comet:
+        try:
+            until(lambda: "has connected" in Path(broker.log.name).read_text())
+            sent = sendvo(broker.receiver, event("ivo://test.observatory/bursts#sent-by-comet"))
+            assert sent.returncode == 0, sent.stdout
+            assert "Acknowledgement received" in sent.stdout
+            files = until(lambda: [file for file in (tmp_path / "saved").glob("*") if file.stat().st_size])
+            assert files[0].read_bytes() == event("ivo://test.observatory/bursts#sent-by-comet")
+        finally:
+            comet.terminate()
+    again = sendvo(broker.receiver, event("ivo://test.observatory/bursts#sent-by-comet"))
+    assert again.returncode == 1
+    assert "Previously seen by this broker" in again.stdout
+    (alert,) = broker.outbox()
+    assert alert.packet == event("ivo://test.observatory/bursts#sent-by-comet")
+    status, left = broker.stop()
+    assert (status["received"], status["duplicates"], status["waiting"]) == (1, 1, 1)
+    assert left == {"threads": [], "calls": []}
+    assert broker.process.returncode == 0
+
+
+def test_kill_right_after_the_acknowledgement(
+    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event
+) -> None:
+    config = configuration()
+    for run in range(1, 4):
+        broker = start(config)
+        packet = event(f"ivo://test.observatory/bursts#{run}")
+        broker.publish(packet)
+        broker.process.send_signal(signal.SIGKILL)
+        broker.process.wait()
+        assert [alert.packet for alert in broker.outbox()][-1] == packet
+        assert len(broker.outbox()) == run
+    broker = start(config)
+    with pytest.raises(MessageRefused, match="Previously seen by this broker"):
+        broker.publish(packet)
+    with pytest.raises(MessageRefused, match="conflicts with the event that is stored"):
+        broker.publish(packet.replace(b"a burst", b"another"))
+    assert broker.stop()[0]["events"] == 3
+
+
+def test_a_full_disk(start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event) -> None:
+    broker = start(configuration())
+    broker.publish(event("ivo://test.observatory/bursts#1"))
+    broker.process.send_signal(signal.SIGUSR1)
+    refused = 0
+    for _ in range(3):
+        with pytest.raises(MessageRefused, match="could not be stored, send it again"):
+            broker.publish(event("ivo://test.observatory/bursts#2"))
+        refused += 1
+    assert len(broker.outbox()) == 1
+    broker.process.send_signal(signal.SIGUSR2)
+    broker.publish(event("ivo://test.observatory/bursts#2"))
+    assert len(broker.outbox()) == 2
+    status, _ = broker.stop()
+    assert (status["received"], status["failed"], status["duplicates"]) == (2, refused, 0)
+
+
+def test_a_broker_subscribes_to_a_broker_and_finds_it_again(
+    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event, until: Until, port: int
+) -> None:
+    upstream_config = configuration("upstream")
+    near = start(configuration("near", remotes=f"127.0.0.1:{port}"))
+    with socket.create_server(("127.0.0.1", port)) as listener:  # a relay, so that upstream can be on any port
+        upstream = start(upstream_config)
+        near_side = listener.accept()[0]
+        far_side = socket.create_connection(("127.0.0.1", upstream.broadcaster))
+        threading.Thread(target=pump, args=(near_side, far_side), daemon=True).start()
+        threading.Thread(target=pump, args=(far_side, near_side), daemon=True).start()
+        until(lambda: "subscribed to" in Path(near.log.name).read_text())
+        upstream.publish(event())
+        until(lambda: near.journal.exists() and near.outbox())
+        assert near.outbox()[0].source == f"broker 127.0.0.1:{port}"
+        upstream.kill()
+        until(lambda: "has gone" in Path(near.log.name).read_text())
+        listener.accept()[0].close()
+    for one in (near_side, far_side):
+        one.close()
+    assert near.stop()[1] == {"threads": [], "calls": []}
+
+
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
+def test_bad_clients_do_not_stop_it(
+    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event
+) -> None:
+    broker = start(configuration())
+    address = ("127.0.0.1", broker.receiver)
+    silent = [socket.create_connection(address) for _ in range(300)]
+    bomb = b'<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><a>&b;</a>'
+    external = b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>'
+    reasons = []
+    for packet in (bomb, external, b"<a>" * 200 + b"</a>" * 200, b"GET / HTTP/1.0", b"<html/>", b"\xff" * 1000):
+        with pytest.raises(MessageRefused) as refused:
+            broker.publish(packet)
+        reasons.append(str(refused.value).partition("rejected: ")[2][:20])
+        assert "root:" not in str(refused.value)
+    assert reasons == [
+        "a DOCTYPE is not all", "a DOCTYPE is not all", "elements are nested ", "not XML: Start tag e",
+        "not a VOEvent: its r", "not XML: Start tag e",
+    ]  # fmt: skip
+    with pytest.raises(DeliveryError, match="the limit is 99999"):
+        broker.publish(b"x" * 150_000)
+    for raw in (b"\xff\xff\xff\xff", b"\x7f\xff\xff\xffabc", b"GET / HTTP/1.1\r\n\r\n", b"\x00\x00"):
+        with socket.create_connection(address) as one:
+            one.sendall(raw)
+    with socket.socket() as foreign:
+        foreign.bind(("127.0.0.2", 0))
+        foreign.connect(address)
+        foreign.settimeout(5)
+        assert closed(foreign)
+    broker.publish(event())
+    dropped = [one for one in silent if closed(one)]
+    assert 40 <= len(dropped) < 100, "300 authors and the others, where 256 may be"
+    for one in silent:
+        one.close()
+    status, left = broker.stop()
+    assert status["received"] == 1
+    assert left == {"threads": [], "calls": []}
+    log = broker.kill()
+    assert "author 127.0.0.2 is in no allowed network" in log
+
+
+def closed(connection: socket.socket) -> bool:
+    connection.settimeout(0.001 if connection.gettimeout() is None else 5)
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def test_a_subscriber_that_never_reads_costs_only_itself(
+    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event, until: Until
+) -> None:
+    broker = start(configuration())
+    with socket.socket() as deaf, socket.create_connection(("127.0.0.1", broker.broadcaster)) as good:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", broker.broadcaster))
+        received = bytearray()
+        sent = 0
+        good.setblocking(False)
+        while "reads too slowly" not in Path(broker.log.name).read_text():
+            broker.publish(event(f"ivo://test.observatory/bursts#{sent}", text="x" * 95_000))
+            sent += 1
+            received += drain(good)
+            assert sent < 200
+
+        def all_there() -> bool:
+            received.extend(drain(good))
+            return len(received) > sent * 95_000
+
+        until(all_there)
+    assert broker.stop()[0]["received"] == sent
+
+
+def drain(connection: socket.socket) -> bytes:
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ)
+        return connection.recv(1 << 22) if selector.select(0) else b""
+
+
+def test_a_port_in_use_is_one_line(configuration: Callable[..., Path], port: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        used = taken.getsockname()[1]
+        config = configuration(receiver_port=str(used), broadcaster_port=str(port))
+        ran = subprocess.run(
+            [sys.executable, SCRIPT, config], capture_output=True, text=True, timeout=20, check=False
+        )  # fmt: skip
+    error = json.loads(ran.stdout)["error"]
+    assert error.startswith(f"{config}: [broker] receiver_port: cannot listen on 127.0.0.1:{used}")
+    assert "Traceback" not in ran.stderr
+    assert ran.returncode == 0
+
+
+def alert_manager(listener: socket.socket, taken: list[wire.Entry]) -> None:
+    """A peer that takes the messages of one connection and acknowledges them."""
+    decoder = wire.Decoder()
+    with listener.accept()[0] as connection:
+        while data := connection.recv(65536):
+            for frame_ in decoder.feed(data):
+                assert isinstance(frame_, wire.Frame)
+                if frame_.hello:
+                    connection.sendall(wire.encode_frame(wire.Frame(welcome=wire.Welcome(0))))
+                if frame_.messages:
+                    taken += frame_.messages
+                    connection.sendall(wire.encode_frame(wire.Frame(ack=frame_.messages[-1].seq)))
+
+
+def test_the_alert_manager_gets_it_and_the_outbox_is_emptied(
+    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event, until: Until
+) -> None:
+    config = configuration()
+    port = int(config.read_text().partition("[alert_manager]\nport = ")[2].partition("\n")[0])
+    broker = start(config)
+    broker.publish(event())
+    assert len(broker.outbox()) == 1, "it waits while the alert manager is down"
+    taken: list[wire.Entry] = []
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        server = threading.Thread(target=alert_manager, args=(listener, taken))
+        server.start()
+        until(lambda: not broker.outbox())
+        status, _ = broker.stop()
+        server.join()
+    assert status["waiting"] == 0
+    assert [entry.name for entry in taken] == [messages.ALERT_RECEIVED]
+
+
+def test_an_author_may_close_its_sending_side(
+    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event
+) -> None:
+    broker = start(configuration())
+    with socket.create_connection(("127.0.0.1", broker.receiver), timeout=10) as author:
+        author.sendall(frame(event()))
+        author.shutdown(socket.SHUT_WR)
+        answer = b""
+        while data := author.recv(4096):
+            answer += data
+    assert b'role="ack"' in answer
+    assert broker.stop()[1] == {"threads": [], "calls": []}
+
+
+def test_half_a_packet_is_no_event(
+    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event
+) -> None:
+    broker = start(configuration())
+    with socket.create_connection(("127.0.0.1", broker.receiver)) as author:
+        author.sendall(frame(event())[:-1])
+        author.shutdown(socket.SHUT_WR)
+        assert closed(author)
+    broker.publish(event())
+    assert broker.stop()[0]["received"] == 1

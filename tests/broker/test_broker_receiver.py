@@ -1,0 +1,244 @@
+# mypy: disable-error-code="no-untyped-call,union-attr"
+# (Twisted's in-memory transports are not typed.)
+"""The authors' port, on in-memory transports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from lxml import etree
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+
+from pyros.broker import receiver as receiver_module
+from pyros.broker.intake import Intake
+from pyros.broker.receiver import AlertReceiver, AlertReceiverFactory
+from pyros.broker.store import EventStore
+from pyros.broker.vtp import frame
+from pyros.clock import VirtualClock
+
+Event = Callable[..., bytes]
+Answers = Callable[[bytes], list[etree._Element]]
+Broadcast = list[bytes]
+
+
+class Line(StringTransport):
+    """Remembers whether it was cut off."""
+
+    aborting = False
+
+    def abortConnection(self) -> None:
+        self.aborting = True
+
+
+@pytest.fixture
+def broadcast() -> Broadcast:
+    return []
+
+
+@pytest.fixture
+def factory(
+    reactor: MemoryReactorClock, clock: VirtualClock, store: EventStore, broadcast: Broadcast
+) -> AlertReceiverFactory:
+    store.start(lambda _: None)
+    intake = Intake(store, lambda packet, _: broadcast.append(packet))
+    networks = [ip_network("10.0.0.0/8"), ip_network("::1")]
+    return AlertReceiverFactory(reactor, clock, "ivo://test.observatory/broker", intake, networks)
+
+
+def connect(factory: AlertReceiverFactory) -> tuple[AlertReceiver, Line]:
+    address = IPv4Address("TCP", "10.0.0.7", 4242)
+    author = factory.buildProtocol(address)
+    assert isinstance(author, AlertReceiver)
+    transport = Line(peerAddress=address)
+    author.makeConnection(transport)
+    return author, transport
+
+
+def close(author: AlertReceiver) -> None:
+    from twisted.internet.error import ConnectionDone
+    from twisted.python.failure import Failure
+
+    author.connectionLost(Failure(ConnectionDone()))
+
+
+def only(answers: Answers, transport: Line) -> tuple[str, str, str]:
+    (answer,) = answers(transport.value())
+    return answer.get("role", ""), answer.findtext("Origin") or "", answer.findtext("Meta/Result") or ""
+
+
+def test_the_acknowledgement_waits_for_the_commit(
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event, answers: Answers, broadcast: Broadcast
+) -> None:
+    author, transport = connect(factory)
+    for byte in frame(event("ivo://a.b.c/d#1")):
+        author.dataReceived(bytes([byte]))
+    assert not transport.value()
+    assert not broadcast
+    reactor.advance(0)
+    (answer,) = answers(transport.value())
+    assert [answer.get("role")] + [child.text for child in answer] == [
+        "ack", "ivo://a.b.c/d#1", "ivo://test.observatory/broker", "2026-01-02T03:04:05Z"
+    ]  # fmt: skip
+    assert broadcast == [event("ivo://a.b.c/d#1")]
+    assert transport.disconnecting
+    close(author)
+    assert not reactor.getDelayedCalls()
+    assert len(factory.authors) == 0
+
+
+def test_a_duplicate_is_refused_as_comet_does_and_not_broadcast_again(
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event, answers: Answers, broadcast: Broadcast
+) -> None:
+    outcomes = []
+    for packet in (event(), event(), event(importance=0.9)):
+        author, transport = connect(factory)
+        author.dataReceived(frame(packet))
+        reactor.advance(0)
+        outcomes.append(only(answers, transport))
+    ivorn = "ivo://test.observatory/bursts#burst-1"
+    assert outcomes == [
+        ("ack", ivorn, ""),
+        ("nak", ivorn, "Event rejected: Previously seen by this broker"),
+        ("nak", ivorn, "Event rejected: conflicts with the event that is stored under this ivorn (number 1)"),
+    ]
+    assert broadcast == [event()]
+    assert factory.intake.counts == {"new": 1, "duplicate": 1, "refused": 1, "failed": 0}
+
+
+@pytest.mark.parametrize(
+    ("packet", "reason"),
+    [
+        (b"", "not XML"),
+        (b"garbage", "not XML"),
+        (b"<a/>", "not a VOEvent"),
+        (b"<VOEvent role='test'/>", "no ivorn"),
+        (b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>', "DOCTYPE"),
+        (b"<a>" * 100 + b"</a>" * 100, "nested"),
+        (b"<VOEvent ivorn='ivo://a.b.c/d#1' role='test'/>", "not a VOEvent 2.0"),
+    ],
+)
+def test_bad_input_gets_a_reason(
+    factory: AlertReceiverFactory, answers: Answers, packet: bytes, reason: str, store: EventStore
+) -> None:
+    author, transport = connect(factory)
+    author.dataReceived(frame(packet))
+    role, _, result = only(answers, transport)
+    assert role == "nak"
+    assert reason in result
+    assert transport.disconnecting
+    assert store.events == 0
+
+
+def test_a_failing_store_refuses_and_the_event_is_accepted_later(
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event, answers: Answers, store: EventStore
+) -> None:
+    database = store.journal._open_db
+    pages = database.execute("PRAGMA page_count").fetchone()[0]
+    database.execute(f"PRAGMA max_page_count = {pages}")
+    packet = event(text="long " * 10_000)
+    results = []
+    for _ in range(2):
+        author, transport = connect(factory)
+        author.dataReceived(frame(packet))
+        reactor.advance(0)
+        results.append(only(answers, transport))
+        database.execute("PRAGMA max_page_count = 1000000")
+    assert results[0][0] == "nak"
+    assert "could not be stored, send it again" in results[0][2]
+    assert "full" in results[0][2]
+    assert results[1][0] == "ack"
+
+
+def test_too_long_a_packet_is_told_so_and_not_buffered(
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock, answers: Answers
+) -> None:
+    author, transport = connect(factory)
+    author.dataReceived(b"\x7f\xff\xff\xff")
+    for _ in range(100):
+        author.dataReceived(b"x" * 10_000)
+    role, _, result = only(answers, transport)
+    assert role == "nak"
+    assert "2147483647 bytes; the limit is 99999" in result
+    assert len(author._unprocessed) < 100
+    assert not transport.disconnecting, "the reason must reach the author first"
+    reactor.advance(2)
+    assert transport.aborting
+
+
+def test_only_the_first_event_of_a_connection_counts(
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event, answers: Answers, store: EventStore
+) -> None:
+    author, transport = connect(factory)
+    author.dataReceived(frame(event("ivo://a.b.c/d#1")) + frame(event("ivo://a.b.c/d#2")) + b"\x00")
+    author.dataReceived(frame(event("ivo://a.b.c/d#3")))
+    reactor.advance(0)
+    assert only(answers, transport)[:2] == ("ack", "ivo://a.b.c/d#1")
+    assert store.events == 1
+
+
+@pytest.mark.parametrize("bytes_a_second", [0, 1])
+def test_an_author_has_twenty_seconds_in_all(
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event, bytes_a_second: int
+) -> None:
+    author, transport = connect(factory)
+    data = frame(event())
+    for second in range(19):
+        author.dataReceived(data[second : second + bytes_a_second])
+        reactor.advance(1)
+    assert not transport.aborting
+    reactor.advance(1.1)
+    assert transport.aborting
+
+
+def test_an_author_that_left_before_the_commit(
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event, store: EventStore
+) -> None:
+    author, transport = connect(factory)
+    author.dataReceived(frame(event()))
+    close(author)
+    reactor.advance(0)
+    assert store.events == 1
+    assert not transport.value()
+    assert not reactor.getDelayedCalls()
+
+
+def test_an_answer_that_nobody_reads_is_not_kept_for_ever(
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event
+) -> None:
+    author, transport = connect(factory)
+    author.dataReceived(frame(event()))
+    reactor.advance(0)
+    assert not transport.aborting
+    reactor.advance(20.1)
+    assert transport.aborting
+
+
+def test_the_longest_silent_author_makes_room(
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiver_module, "MAX_AUTHORS", 2)
+    busy = connect(factory)
+    busy[0].dataReceived(frame(event()))
+    silent, third = connect(factory), connect(factory)
+    assert [one[1].aborting for one in (busy, silent, third)] == [False, True, False]
+    reactor.advance(0)
+    assert busy[1].value(), "an event that is being stored is answered"
+
+
+@pytest.mark.parametrize(
+    ("address", "welcome"),
+    [
+        (IPv4Address("TCP", "10.1.2.3", 1), True),
+        (IPv4Address("TCP", "192.168.0.1", 1), False),
+        (IPv6Address("TCP", "::1", 1), True),
+        (IPv6Address("TCP", "::2", 1), False),
+        (IPv6Address("TCP", "::ffff:10.0.0.1", 1), True),
+        (object(), False),
+    ],
+)
+def test_only_allowed_networks(factory: AlertReceiverFactory, address: Any, welcome: bool) -> None:
+    assert (factory.buildProtocol(address) is not None) is welcome

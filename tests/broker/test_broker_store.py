@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.testing import MemoryReactorClock
+
+from pyros import messages
+from pyros.broker import store as store_module
+from pyros.broker.store import EventStore, Stored
+from pyros.clock import VirtualClock
+from pyros.errors import AlertError, JournalError
+from pyros.journal import JournalReader, Outgoing
+from pyros.wire import Refusal
+
+Result = Callable[[Any], Any]
+
+
+def outbox(store: EventStore) -> list[int]:
+    reader = JournalReader(store.journal.path)
+    try:
+        return [entry.seq for entry in reader.outbox("alert_manager", 0, 1000)]
+    finally:
+        reader.close()
+
+
+def test_event_and_message_are_stored_together(store: EventStore, reactor: MemoryReactorClock, result: Result) -> None:
+    posted: list[Outgoing] = []
+    store.start(posted.extend)
+    waiting = store.store(b"<packet/>", "ivo://a/b#1", "author 10.0.0.1")
+    assert not waiting.called
+    reactor.advance(0)
+    assert result(waiting) == Stored(True, 1)
+    (message,) = posted
+    assert message[:4] == ("alert_manager", 1, "epoch-of-1"[:8] + "-1", messages.ALERT_RECEIVED)
+    payload = messages.decode_payload(message.name, message.payload)
+    assert payload == messages.AlertReceived(b"<packet/>", "author 10.0.0.1", 1767323045.0, kept=1)
+    assert outbox(store) == [1]
+    assert store._reader.rows("SELECT ivorn, packet, source, received FROM events") == [
+        ("ivo://a/b#1", b"<packet/>", "author 10.0.0.1", 1767323045.0)
+    ]
+
+
+def test_a_group_with_twins_and_a_conflict(store: EventStore, reactor: MemoryReactorClock, result: Result) -> None:
+    posted: list[Outgoing] = []
+    store.start(posted.extend)
+    waiting = [
+        store.store(packet, ivorn, "x") for packet, ivorn in [(b"1", "a"), (b"1", "a"), (b"2", "b"), (b"3", "a")]
+    ]
+    reactor.advance(0)
+    assert [result(one) for one in waiting[:3]] == [Stored(True, 1), Stored(False, 1), Stored(True, 2)]
+    conflict = result(waiting[3])
+    assert isinstance(conflict, AlertError)
+    assert "conflicts with the event that is stored under this ivorn (number 1)" in str(conflict)
+    assert [message.seq for message in posted] == [1, 2]
+
+
+def test_numbers_and_memory_survive_a_restart(
+    reactor: MemoryReactorClock, clock: VirtualClock, tmp_path: Path, result: Result
+) -> None:
+    path = tmp_path / "b.sqlite"
+    for run in (1, 2):
+        store = EventStore(reactor, clock, path, threaded=False, durable=False)
+        store.start(lambda _: None)
+        old, new = store.store(b"same", "same", "x"), store.store(b"%d" % run, f"event of run {run}", "x")
+        reactor.advance(0)
+        assert result(old) == Stored(run == 1, 1)
+        assert result(new) == Stored(True, run + 1)
+        assert store.waiting == run + 1
+        result(store.stop())
+        store.close()
+
+
+def test_a_full_disk_refuses_and_accepts_again(store: EventStore, reactor: MemoryReactorClock, result: Result) -> None:
+    posted: list[Outgoing] = []
+    store.start(posted.extend)
+    first = store.store(b"1", "a", "x")
+    reactor.advance(0)
+    store.on_answer("alert_manager", 1, [])
+    database = store.journal._open_db
+    pages = database.execute("PRAGMA page_count").fetchone()[0]
+    database.execute(f"PRAGMA max_page_count = {pages}")
+    refused = [store.store(b"2" * 50_000, "b", "x"), store.store(b"1", "a", "x")]
+    reactor.advance(0)
+    for failure in map(result, refused):
+        assert isinstance(failure, JournalError)
+        assert "full" in str(failure)
+    database.execute("PRAGMA max_page_count = 1000000")
+    again = store.store(b"2" * 50_000, "b", "x")
+    reactor.advance(0)
+    assert result(first) == Stored(True, 1)
+    assert result(again) == Stored(True, 2)
+    assert [message.seq for message in posted] == [1, 2]
+    assert outbox(store) == [2], "the acknowledgement of message 1 was kept while the disk was full"
+
+
+def test_a_mistake_of_ours_is_a_refusal_too(
+    store: EventStore, reactor: MemoryReactorClock, result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.start(lambda _: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(messages, "encode_payload", lambda *_: 1 / 0)
+        waiting = store.store(b"1", "a", "x")
+        reactor.advance(0)
+        assert isinstance(result(waiting), JournalError)
+    waiting = store.store(b"1", "a", "x")
+    reactor.advance(0)
+    assert result(waiting) == Stored(True, 1)
+
+
+def test_answers_leave_the_outbox_within_a_moment(
+    store: EventStore, reactor: MemoryReactorClock, result: Result
+) -> None:
+    store.start(lambda _: None)
+    for number in range(5):
+        store.store(b"%d" % number, f"{number}", "x")
+    reactor.advance(0)
+    assert store.waiting == 5
+    store.on_answer("alert_manager", 2, [])
+    store.on_answer("alert_manager", 4, [Refusal(3, "payload of 'Alert received': no")])
+    assert outbox(store) == [1, 2, 3, 4, 5]
+    reactor.advance(0.25)
+    reactor.advance(0)
+    assert outbox(store) == [5]
+    assert store.waiting == 1
+    reader = JournalReader(store.journal.path)
+    assert [(row[1], row[6]) for row in reader.refused()] == [(3, "payload of 'Alert received': no")]
+    reader.close()
+    assert not reactor.getDelayedCalls()
+
+
+def test_answers_are_stored_when_it_stops(
+    reactor: MemoryReactorClock, clock: VirtualClock, tmp_path: Path, result: Result
+) -> None:
+    store = EventStore(reactor, clock, tmp_path / "b.sqlite", threaded=False, durable=False)
+    store.start(lambda _: None)
+    store.store(b"1", "a", "x")
+    reactor.advance(0)
+    store.on_answer("alert_manager", 1, [])
+    last = store.store(b"2", "b", "x")
+    result(store.stop())
+    assert result(last) == Stored(True, 2), "what waits is committed"
+    assert outbox(store) == [2]
+    late = result(store.store(b"3", "c", "x"))
+    assert isinstance(late, JournalError)
+    store.close()
+    assert not reactor.getDelayedCalls()
+
+
+def test_the_queue_is_bounded(
+    store: EventStore, reactor: MemoryReactorClock, result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "MAX_WAITING", 3)
+    store.start(lambda _: None)
+    waiting = [store.store(b"x", f"{number}", "x") for number in range(4)]
+    refused = result(waiting[3])
+    assert isinstance(refused, JournalError)
+    assert "wait to be stored" in str(refused)
+    reactor.advance(0)
+    assert [result(one).number for one in waiting[:3]] == [1, 2, 3]
+
+
+def test_in_a_thread_many_events_share_a_commit(thread_reactor: Any, tmp_path: Path, result: Result) -> None:
+    reactor = thread_reactor
+    start = datetime(2026, 1, 2, tzinfo=UTC)
+    store = EventStore(reactor, VirtualClock(reactor, start), tmp_path / "b.sqlite", durable=False)
+    groups: list[int] = []
+    waiting = [store.store(b"%d" % number, f"{number % 900}", "x") for number in range(1000)]
+    store.start(lambda outgoing: groups.append(len(outgoing)))
+    reactor.run_until(lambda: all(one.called for one in waiting))
+    results = [result(one) for one in waiting]
+    assert [stored.number for stored in results[:900]] == list(range(1, 901))
+    assert all(isinstance(conflict, AlertError) for conflict in results[900:])
+    assert groups == [256, 256, 256, 132]
+    store.on_answer("alert_manager", 700, [])
+    last = store.store(b"last", "last", "x")
+    stopped = store.stop()
+    reactor.run_until(lambda: bool(stopped.called))
+    assert result(last) == Stored(True, 901)
+    assert store._thread is None
+    assert outbox(store) == list(range(701, 902))
+    store.close()

@@ -1,0 +1,144 @@
+# mypy: disable-error-code="no-untyped-call,union-attr"
+# (Twisted's in-memory transports are not typed.)
+"""Our subscription to another broker, on in-memory transports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from lxml import etree
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
+
+from pyros.broker.intake import Intake
+from pyros.broker.store import EventStore
+from pyros.broker.subscriber import MAX_PENDING, Remote, RemoteFactory, RemoteSubscriber
+from pyros.broker.vtp import frame, transport
+from pyros.clock import VirtualClock
+
+Event = Callable[..., bytes]
+Answers = Callable[[bytes], list[etree._Element]]
+IVO = "ivo://test.observatory/broker"
+
+
+class Line(StringTransport):
+    """Remembers whether it was cut off."""
+
+    aborting = False
+
+    def abortConnection(self) -> None:
+        self.aborting = True
+
+
+@pytest.fixture
+def intake(store: EventStore) -> Intake:
+    store.start(lambda _: None)
+    return Intake(store, lambda _packet, _root: None)
+
+
+@pytest.fixture
+def factory(reactor: MemoryReactorClock, clock: VirtualClock, intake: Intake) -> RemoteFactory:
+    return RemoteFactory(reactor, clock, IVO, intake, "broker voevents.org:8099")
+
+
+def connect(factory: RemoteFactory) -> tuple[RemoteSubscriber, Line]:
+    subscriber = factory.buildProtocol(None)
+    line = Line(peerAddress=IPv4Address("TCP", "10.0.0.9", 8099))
+    subscriber.makeConnection(line)
+    return subscriber, line
+
+
+def test_it_answers_the_remote_broker(factory: RemoteFactory, clock: VirtualClock, answers: Answers) -> None:
+    subscriber, line = connect(factory)
+    for role in ("authenticate", "iamalive", "whatever"):
+        subscriber.dataReceived(frame(transport(role, "ivo://remote/broker", clock.now())))
+    found = [(a.get("role"), a.findtext("Origin"), a.findtext("Response")) for a in answers(line.value())]
+    assert found == [(role, "ivo://remote/broker", IVO) for role in ("authenticate", "iamalive")]
+
+
+def test_events_are_stored_then_acknowledged_duplicates_too(
+    factory: RemoteFactory, reactor: MemoryReactorClock, store: EventStore, event: Event, answers: Answers
+) -> None:
+    subscriber, line = connect(factory)
+    off_schema = event("ivo://gecam/alerts#1").replace(b"<Param ", b'<Param datatype="int" ')
+    for packet in (event(), event(), event(importance=0.9), off_schema, b"garbage", b"<VOEvent role='test'/>"):
+        subscriber.dataReceived(frame(packet))
+    assert not line.value()
+    reactor.advance(0)
+    ivorn = "ivo://test.observatory/bursts#burst-1"
+    found = [(answer.get("role"), answer.findtext("Origin")) for answer in answers(line.value())]
+    assert found == [("ack", ivorn), ("ack", ivorn), ("ack", ivorn), ("ack", "ivo://gecam/alerts#1")]
+    assert store.events == 2
+    assert not line.aborting
+    assert store._reader.rows("SELECT DISTINCT source FROM events") == [("broker voevents.org:8099",)]
+
+
+def test_what_is_not_stored_is_not_acknowledged(
+    factory: RemoteFactory, reactor: MemoryReactorClock, store: EventStore, event: Event
+) -> None:
+    pages = store.journal._open_db.execute("PRAGMA page_count").fetchone()[0]
+    store.journal._open_db.execute(f"PRAGMA max_page_count = {pages}")
+    subscriber, line = connect(factory)
+    subscriber.dataReceived(frame(event(text="long " * 10_000)))
+    reactor.advance(0)
+    assert line.aborting
+    assert not line.value()
+    store.journal._open_db.execute("PRAGMA max_page_count = 1000000")
+
+
+def test_a_flood_is_held_back(
+    factory: RemoteFactory, reactor: MemoryReactorClock, event: Event, store: EventStore, answers: Answers
+) -> None:
+    subscriber, line = connect(factory)
+    packets = [event(f"ivo://a.b.c/d#{number}") for number in range(200)]
+    subscriber.dataReceived(b"".join(map(frame, packets)))
+    assert subscriber.pending == MAX_PENDING
+    assert line.producerState == "paused"
+    for _ in range(10):
+        reactor.advance(0)
+    assert line.producerState == "producing"
+    assert store.events == 200
+    assert len(answers(line.value())) == 200
+
+
+def test_silence_and_nonsense_drop_the_connection(factory: RemoteFactory, reactor: MemoryReactorClock) -> None:
+    _, line = connect(factory)
+    reactor.advance(181)
+    assert line.aborting
+    subscriber, line = connect(factory)
+    subscriber.dataReceived(b"\x7f\xff\xff\xff")
+    subscriber.dataReceived(b"x" * 1000)
+    assert line.aborting
+
+
+def test_it_reconnects_for_ever_and_stops(
+    reactor: MemoryReactorClock, clock: VirtualClock, intake: Intake, event: Event, store: EventStore
+) -> None:
+    remote = Remote(reactor, clock, IVO, intake, ("127.0.0.1", 8099))
+    remote.startService()
+    for attempt in range(1, 20):
+        assert len(reactor.tcpClients) == attempt
+        host, port, wrapper = reactor.tcpClients[-1][:3]
+        assert (host, port) == ("127.0.0.1", 8099)
+        connector = reactor.connectors[-1]
+        connector.stopConnecting()
+        wrapper.clientConnectionFailed(connector, Failure(ConnectionDone()))
+        reactor.advance(30)
+    assert not remote.connected
+    wrapper = reactor.tcpClients[-1][2]
+    protocol = wrapper.buildProtocol(IPv4Address("TCP", "127.0.0.1", 8099))
+    line = Line()
+    protocol.makeConnection(line)
+    assert remote.connected
+    protocol.dataReceived(frame(event()))
+    reactor.advance(0)
+    assert store.events == 1
+    stopped = remote.stopService()
+    assert line.disconnecting
+    protocol.connectionLost(Failure(ConnectionDone()))
+    assert stopped is not None
+    assert stopped.called
+    assert not remote.connected
