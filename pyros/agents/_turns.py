@@ -7,6 +7,7 @@ thread.
 from __future__ import annotations
 
 import heapq
+import math
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -18,12 +19,13 @@ from pyros.errors import AgentError, StateError
 from pyros.journal import Effects, Journal, Outgoing, Peer, Received, StoredTimer
 from pyros.messages import Message, encode_payload
 from pyros.sender import outbox_of_this_thread
-from pyros.wire import Entry, Refusal, valid_name
+from pyros.wire import MAX_FRAME, Entry, Refusal, valid_name
 
 if TYPE_CHECKING:
     from pyros.agents.base import Agent
 
 _TRACEBACK_LIMIT = 16_000
+_REASON_LIMIT = 300
 
 
 class NotTaken(AgentError):
@@ -94,15 +96,16 @@ class Turns:
 
     def send(self, agent: str, name: str, payload: Any) -> None:
         self._inside()
-        if not valid_name(name):
-            raise ValueError("a message's name has 1 to 200 printable characters and no blank at its ends")
         self._agent.config.agent(agent)
-        self._out.append((agent, name, encode_payload(name, payload), self._clock.time()))
+        self._out.append((agent, name, _encode(name, payload), self._clock.time()))
 
     def set_timer(self, seconds: float, name: str, payload: Any) -> int:
         effects = self._inside()
+        if not math.isfinite(seconds):
+            raise ValueError(f"a timer of {seconds} seconds never fires")
+        json = _encode(name, payload)
         self._timer_number += 1
-        timer = StoredTimer(self._timer_number, self._clock.time() + seconds, name, encode_payload(name, payload))
+        timer = StoredTimer(self._timer_number, self._clock.time() + seconds, name, json)
         effects.timers_set.append(timer)
         return timer.number
 
@@ -117,10 +120,12 @@ class Turns:
         """Handle a failed message again, as part of the turn that runs."""
         effects = self._inside()
         kept = self.journal.failed_message(number)
-        if kept is None:
+        if kept is None or (None, number) in effects.retried:
             raise NotTaken(f"no failed message has number {number}")
         message = Message(kept.id, kept.name, kept.sender, kept.sent, bytes(kept.payload))
-        _, error = self._attempt(message, effects)
+        reason, error = self._attempt(message, effects)
+        if reason is not None:
+            raise NotTaken(reason)
         effects.retried.append((error, number))
 
     def _inside(self) -> Effects:
@@ -193,13 +198,17 @@ class Turns:
         last = effects.seen.get(peer, self.journal.seen.get(peer)) if peer else None
         refused: list[Refusal] = []
         ids: list[str] = []
+        missing: int | None = None
         taken = self._clock.time()
+        if batch.timer is not None and batch.timer in effects.timers_gone:
+            return Answer(0, refused, ids)  # a handler of this turn has cancelled it
         for entry in batch.entries:
             if peer is not None:
                 if last is not None and entry.seq <= last:
                     continue  # it came again over a new connection
                 if last is not None and entry.seq > last + 1:
-                    return Answer(last, refused, ids, missing=last + 1)
+                    missing = last + 1
+                    break
                 last = entry.seq
             message = Message(entry.id, entry.name, sender, entry.sent, bytes(entry.payload))
             reason, error = self._attempt(message, effects)
@@ -213,7 +222,7 @@ class Turns:
             effects.seen_at = taken
         if batch.timer is not None:
             effects.timers_gone.append(batch.timer)
-        return Answer(last or 0, refused, ids)
+        return Answer(last or 0, refused, ids, missing)
 
     def _attempt(self, message: Message, effects: Effects) -> tuple[str | None, str | None]:
         """Run one handler; (why it was refused, or None; the traceback if it failed, or None)."""
@@ -228,7 +237,7 @@ class Turns:
             del effects.timers_set[marks[2] :], effects.timers_gone[marks[3] :], effects.retried[retried:]
             self._put_back_state()
             if isinstance(error, NotTaken) or (isinstance(error, ValueError) and message.unreadable):
-                return str(error), None
+                return str(error)[:_REASON_LIMIT], None
             if isinstance(error, KeyboardInterrupt):
                 raise
             text = traceback.format_exc()
@@ -295,3 +304,13 @@ class Turns:
                 f"{self.journal.path}: the stored state does not fit {self._state_type.__name__}: {error};"
                 " give new fields a default, or remove the journal to begin anew"
             ) from None
+
+
+def _encode(name: str, payload: Any) -> bytes:
+    """A payload as JSON; raises ValueError for what could never be delivered."""
+    if not valid_name(name):
+        raise ValueError("a message's name has 1 to 200 printable characters and no blank at its ends")
+    json = encode_payload(name, payload)
+    if len(json) > MAX_FRAME - 1024:
+        raise ValueError(f"payload of {len(json)} bytes; a frame holds {MAX_FRAME}")
+    return json

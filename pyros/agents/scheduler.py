@@ -14,6 +14,7 @@ PLAN_IN_TIME = "Time to plan"
 _INTERVAL = 60.0
 _ATTEMPTS = 3
 _MOST = 1000
+_PLAN_LINES = 50  # the one to start, then the others in their order
 
 
 class SchedulerState(msgspec.Struct):
@@ -109,9 +110,11 @@ class SchedulerAgent(Agent):
         for observation in [each for each in self.state.requests if each not in kept]:
             self.log.info("{observation} has expired", observation=observation)
             self._forget(observation)
-        for planned in plan.observations:
-            self.log.info("{id}: {reason}", id=planned.observation.id, reason=planned.reason)
-        plan = msgspec.structs.replace(plan, withdrawn=withdrawn)
+        lines = [each for each in plan.observations if each.observation.id == plan.start_now]
+        if lines and plan.start_now != self.state.running:
+            self.log.info("{id}: {reason}", id=plan.start_now, reason=lines[0].reason)
+        lines += [each for each in plan.observations if each.observation.id != plan.start_now]
+        plan = msgspec.structs.replace(plan, observations=tuple(lines[:_PLAN_LINES]), withdrawn=withdrawn)
         self.send_to(self.MAJORDOME, messages.PLAN_UPDATED, plan)
         if self.state.requests and self.state.timer is None:
             self.state.timer = self.call_later(_INTERVAL, PLAN_IN_TIME)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pyros.messages import Observation, Plan, Planned
 from pyros.planning.site import Site
-from pyros.planning.visibility import NIGHT, airmass, altitude_azimuth, sun_altitude, up_until
+from pyros.planning.visibility import NIGHT, airmass, altitudes, sun_altitude, up_until
 
 
 def make_plan(
@@ -30,31 +30,36 @@ def make_plan(
     """
     sun = sun_altitude(site, when)
     now = when.timestamp()
-    lines: list[Planned] = []
-    ready: list[Observation] = []
-    alive = (each for each in observations if each.id == running or each.expires is None or each.expires > now)
-    for observation in sorted(alive, key=lambda each: (-each.priority, each.requested, each.id)):
-        altitude, _ = altitude_azimuth(site, observation.ra, observation.dec, when)
-        up = altitude >= observation.min_altitude
-        if up and sun < night:
-            ready.append(observation)
-        reason = _in_words(observation, site, when, altitude) if up else _not_up(observation, altitude)
+    alive = [each for each in observations if each.id == running or each.expires is None or each.expires > now]
+    alive.sort(key=lambda each: (-each.priority, each.requested, each.id))
+    heights = altitudes(site, [(each.ra, each.dec) for each in alive], when)
+    up = [each for each, altitude in zip(alive, heights, strict=True) if altitude >= each.min_altitude]
+    first = _first(up, running) if sun < night else None
+    lines = []
+    for observation, altitude in zip(alive, heights, strict=True):
+        reason = f"altitude {altitude:.1f}°, its limit is {observation.min_altitude:g}°"
+        if altitude < observation.min_altitude:
+            reason = f"not up: {reason}"
+        elif observation is first:
+            thickness = f", airmass {airmass(altitude):.2f}" if altitude >= 0 else ""
+            reason = f"{_how_long(observation, site, when)}: {reason}{thickness}"
+        else:
+            reason = f"up: {reason}"
         if sun >= night:
             reason = f"waits for the night: the Sun is at {sun:.1f}°, its limit is {night:g}°; {reason}"
         lines.append(Planned(observation=observation, altitude=round(altitude, 3), reason=reason))
-    first = ready[0] if ready else None
-    current = next((each for each in ready if each.id == running), None)
-    if first is not None and current is not None and first.priority <= current.priority:
-        first = current
     return Plan(observations=tuple(lines), start_now=first.id if first is not None else None)
 
 
-def _in_words(observation: Observation, site: Site, when: datetime, altitude: float) -> str:
+def _first(up: list[Observation], running: str | None) -> Observation | None:
+    """The one to run: the first that is up, but what runs gives way only to a strictly higher priority."""
+    first = up[0] if up else None
+    current = next((each for each in up if each.id == running), None)
+    if first is not None and current is not None and first.priority <= current.priority:
+        return current
+    return first
+
+
+def _how_long(observation: Observation, site: Site, when: datetime) -> str:
     sets = up_until(site, observation.ra, observation.dec, when, observation.min_altitude)
-    until = f"until {sets:%H:%M} UTC" if sets is not None else "all night"
-    thickness = f", airmass {airmass(altitude):.2f}" if altitude > 0 else ""
-    return f"up {until}: altitude {altitude:.1f}°, its limit is {observation.min_altitude:g}°{thickness}"
-
-
-def _not_up(observation: Observation, altitude: float) -> str:
-    return f"not up: altitude {altitude:.1f}°, its limit is {observation.min_altitude:g}°"
+    return f"up until {sets:%H:%M} UTC" if sets is not None else "up all night"

@@ -12,8 +12,10 @@ every date some years ahead. Plain Python, callable from any thread.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any
 
 import astropy_iers_data  # type: ignore[import-untyped]
 import erfa
@@ -64,16 +66,26 @@ def _unix(when: datetime) -> float:
     return when.timestamp()
 
 
-def _observe(site: Site, ra: float, dec: float, when: datetime) -> tuple[float, float, float, float]:
-    """Altitude, azimuth, hour angle and observed declination in degrees."""
-    azimuth, zenith, hour_angle, declination, *_, status = erfa.ufunc.atco13(
-        math.radians(ra), math.radians(dec), 0.0, 0.0, 0.0, 0.0,
+def _zenith(site: Site, ra: Any, dec: Any, when: datetime) -> tuple[Any, Any, Any, Any]:
+    """Azimuth, zenith distance, hour angle and observed declination, all in radians; numbers or arrays.
+
+    SOFA's atco13 in its parts, so that the Earth is computed once for all positions (apco13, atciq, atioq).
+    """
+    astrom, _, status = erfa.ufunc.apco13(
         UNIX_EPOCH, _unix(when) / DAY, ut1_minus_utc(when),
         math.radians(site.longitude), math.radians(site.latitude), site.elevation,
         0.0, 0.0, 0.0, 0.0, 0.0, 0.55,
     )  # fmt: skip
     if status < 0:
         raise PlanningError(f"{when.isoformat()}: a date that cannot be computed")
+    intermediate = erfa.ufunc.atciq(ra, dec, 0.0, 0.0, 0.0, 0.0, astrom)
+    azimuth, zenith, hour_angle, declination, _ = erfa.ufunc.atioq(*intermediate, astrom)
+    return azimuth, zenith, hour_angle, declination
+
+
+def _observe(site: Site, ra: float, dec: float, when: datetime) -> tuple[float, float, float, float]:
+    """Altitude, azimuth, hour angle and observed declination in degrees."""
+    azimuth, zenith, hour_angle, declination = _zenith(site, math.radians(ra), math.radians(dec), when)
     return 90.0 - math.degrees(zenith), math.degrees(azimuth), math.degrees(hour_angle), math.degrees(declination)
 
 
@@ -85,6 +97,14 @@ def altitude_azimuth(site: Site, ra: float, dec: float, when: datetime) -> tuple
     if not (math.isfinite(ra) and -90 <= dec <= 90):
         raise PlanningError(f"ra {ra}, dec {dec}: not a position; dec must be from -90 to 90 degrees")
     return _observe(site, ra, dec, when)[:2]
+
+
+def altitudes(site: Site, positions: Sequence[tuple[float, float]], when: datetime) -> list[float]:
+    """The altitudes in degrees of many ICRS positions (ra, dec) at once, as `altitude_azimuth` gives each."""
+    if not positions:
+        return []
+    ra, dec = np.radians(np.asarray(positions, dtype=np.float64)).T
+    return [float(altitude) for altitude in 90.0 - np.degrees(_zenith(site, ra, dec, when)[1])]
 
 
 def airmass(altitude: float) -> float:
