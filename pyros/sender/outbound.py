@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IAddress
@@ -20,7 +19,7 @@ from twisted.python.failure import Failure
 
 from pyros import wire
 from pyros.config import AgentConfig, Config
-from pyros.errors import DeliveryError, WireError
+from pyros.errors import WireError
 from pyros.journal import Journal, JournalReader, Outgoing
 from pyros.sender._client import reachable
 
@@ -31,6 +30,7 @@ _QUEUE_BYTES = 32 * 1024 * 1024
 _FRAME_MESSAGES = 512
 _FRAME_BYTES = 256 * 1024
 _WELCOME_TIMEOUT = 10.0
+_CLOSE_TIMEOUT = 1.0
 
 OnAnswer = Callable[[str, int, list[wire.Refusal]], None]
 
@@ -120,11 +120,14 @@ class Link:
         self._protocol: _LinkProtocol | None = None
         self._complained = False
         ip = reachable(agent.ip)
-        endpoint = (TCP6ClientEndpoint if ":" in ip else TCP4ClientEndpoint)(reactor, ip, agent.port, timeout=10)
-        self._service = ClientService(
-            endpoint, _LinkFactory(self), retryPolicy=self._delay, clock=reactor, prepareConnection=self._prepare
-        )
-        self._service.startService()
+        self._endpoint = (TCP6ClientEndpoint if ":" in ip else TCP4ClientEndpoint)(reactor, ip, agent.port, timeout=10)
+        self._attempts = 0
+        self._connecting: Deferred[Any] | None = None
+        self._retry_call: Any = None
+        self._stopping = False
+        self._opened = 0
+        self._stopped: Deferred[None] = Deferred()
+        self._connect()
 
     @property
     def connected(self) -> bool:
@@ -139,9 +142,16 @@ class Link:
         self.pump()
 
     def stop(self) -> Deferred[None]:
+        """Close the connection; fires when it is closed."""
+        self._stopping = True
+        if self._retry_call is not None and self._retry_call.active():
+            self._retry_call.cancel()
+        if self._connecting is not None:
+            self._connecting.cancel()
         if self._protocol is not None:
             self._protocol.close()
-        return self._service.stopService() or Deferred()
+        self._ended()
+        return self._stopped
 
     def pump(self) -> None:
         """Put on the wire what the window has room for."""
@@ -177,6 +187,7 @@ class Link:
         if self._complained:
             self.log.info("{agent} at {where} is back", agent=self.agent.name, where=self.agent.where)
         self._complained = False
+        self._attempts = 0
         self._ready.extendleft(reversed(self._sent))
         self._ready_bytes += self._sent_bytes
         self._sent.clear()
@@ -202,8 +213,54 @@ class Link:
         self.pump()
 
     def lost(self, protocol: _LinkProtocol) -> None:
+        """That connection has ended: make another one."""
+        self._opened -= 1
+        self.give_up(protocol)
+        self._again()
+
+    def give_up(self, protocol: _LinkProtocol) -> None:
+        """That connection will end soon: put nothing on it any more."""
         if self._protocol is protocol:
             self._protocol = None
+
+    def complain(self, reason: str) -> None:
+        """Say once, until it is back, why an agent's messages wait."""
+        if not self._complained:
+            self._complained = True
+            self.log.warn(
+                "{agent} at {where}: {reason}; its messages wait",
+                agent=self.agent.name, where=self.agent.where, reason=reason,
+            )  # fmt: skip
+
+    # ClientService cannot be used here: it knows no connection that breaks before it has become useful (Twisted 26.10),
+    # and an agent that refuses us must be asked ever more rarely, though connecting succeeds each time.
+
+    def _connect(self) -> None:
+        self._connecting = self._endpoint.connect(_LinkFactory(self))
+        self._connecting.addCallbacks(self._made, self._not_made)
+
+    def _made(self, _: object) -> None:
+        self._connecting = None
+        self._opened += 1
+        if self._stopping:
+            self._ended()
+
+    def _not_made(self, _: object) -> None:
+        self._connecting = None
+        self._again()
+
+    def _again(self) -> None:
+        if self._stopping:
+            self._ended()
+            return
+        self._attempts += 1
+        if self._attempts == 3:
+            self.complain("no answer")
+        self._retry_call = self.reactor.callLater(_retry(self._attempts), self._connect)
+
+    def _ended(self) -> None:
+        if not self._opened and self._connecting is None and not self._stopped.called:
+            self._stopped.callback(None)
 
     def _enqueue(self, entries: list[wire.Entry]) -> None:
         self._ready.extend(entries)
@@ -220,19 +277,6 @@ class Link:
         else:
             self._tail = self._highest
         return bool(entries)
-
-    def _delay(self, attempt: int) -> float:
-        if attempt == 2 and not self._complained:
-            self._complained = True
-            self.log.warn(
-                "{agent} at {where} does not answer; its messages wait", agent=self.agent.name, where=self.agent.where
-            )
-        return _retry(attempt)
-
-    def _prepare(self, protocol: Any) -> Deferred[None]:
-        """For ClientService: connected means welcomed, so that a peer that refuses us is asked ever more rarely."""
-        prepared: Deferred[None] = protocol.prepared
-        return prepared
 
 
 class _LinkFactory(Factory):
@@ -251,13 +295,13 @@ class _LinkProtocol(Protocol):
     def __init__(self, link: Link) -> None:
         self._link = link
         self._decoder = wire.Decoder(frames=True)
-        self.prepared: Deferred[None] = Deferred()
-        self._timeout = link.reactor.callLater(_WELCOME_TIMEOUT, self.fail, "no welcome")
+        self._timeout: Any = None
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
         transport.setTcpNoDelay(True)
         transport.setTcpKeepAlive(True)
+        self._timeout = self._link.reactor.callLater(_WELCOME_TIMEOUT, self.fail, "no welcome")
         self.write(wire.Frame(hello=self._link.hello))
 
     def write(self, frame: wire.Frame) -> None:
@@ -278,36 +322,29 @@ class _LinkProtocol(Protocol):
             elif frame.welcome is not None:
                 self._settle()
                 self._link.welcomed(self, frame.welcome.last_seq)
-                if not self.prepared.called:
-                    self.prepared.callback(None)
             elif frame.error is not None:
-                self._link.log.error(
-                    "{agent} at {where} says: {reason}",
-                    agent=self._link.agent.name, where=self._link.agent.where, reason=frame.error,
-                )  # fmt: skip
+                self._link.complain(frame.error)
                 self.fail(frame.error)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._settle()
         self._link.lost(self)
-        if not self.prepared.called:
-            self.prepared.errback(reason)
 
     def fail(self, reason: str) -> None:
-        """Give this connection up; the service will make another one."""
+        """Give this connection up; the link will make another one."""
         self._settle()
-        self._link.lost(self)
-        if not self.prepared.called:
-            self.prepared.errback(DeliveryError(self._link.agent.name, self._link.agent.where, reason))
+        self._link.give_up(self)
+        self._link.log.debug("connection to {agent} given up: {reason}", agent=self._link.agent.name, reason=reason)
         transport: Any = self.transport
-        if transport is not None:
-            transport.abortConnection()
+        transport.abortConnection()
 
     def close(self) -> None:
+        """Let what is on its way arrive, but not for long: it is in the outbox too."""
         self._settle()
         transport: Any = self.transport
         transport.loseConnection()
+        self._timeout = self._link.reactor.callLater(_CLOSE_TIMEOUT, transport.abortConnection)
 
     def _settle(self) -> None:
-        if self._timeout.active():
+        if self._timeout is not None and self._timeout.active():
             self._timeout.cancel()
