@@ -28,6 +28,7 @@ from pyros.planning import Site
 from pyros.planning.visibility import is_night, next_night
 
 log = Logger("pyros")
+_NIGHT_LEFT = timedelta(hours=1)
 
 
 def load_agent(config: Config, name: str) -> Agent:
@@ -78,9 +79,10 @@ def clock_for(config: Config, reactor: Any) -> RealClock:
     site, now, note = Site.load(config.site), real.now(), config.data / "clock_shift_seconds"
     try:
         shift = timedelta(seconds=float(note.read_text()))
+        usable = all(is_night(site, now + shift + ahead) for ahead in (timedelta(0), _NIGHT_LEFT))
     except (OSError, ValueError):
-        shift = timedelta(0)
-    if not is_night(site, now + shift):
+        usable = False
+    if not usable:
         shift = next_night(site, now) - now
         note.parent.mkdir(parents=True, exist_ok=True)
         partial = note.with_suffix(f".{os.getpid()}")
@@ -183,7 +185,7 @@ class ObservatoryService(Service):
             raise SystemExit(f"pyros: {failed[0].getErrorMessage()}")
         started.addErrback(self._failed)
         for host in self.observatory.hosts.values():
-            host.stopped.addCallback(self._ended)
+            host.stopped.addCallback(lambda _, host=host: self._ended(host))
 
     def stopService(self) -> Deferred[Any]:
         super().stopService()
@@ -193,10 +195,16 @@ class ObservatoryService(Service):
         log.critical("{reason}", reason=failure.getErrorMessage())
         self._reactor.stop()
 
-    def _ended(self, _: None) -> None:
-        """When the last agent has ended by itself, a process that was only for agents has nothing left to do."""
-        hosts = self.observatory.hosts.values()
-        if self._alone and self.running and hosts and not any(host.running for host in hosts):
+    def _ended(self, ended: Host) -> None:
+        """An agent that could not begin ends the process: an observatory without it is none. So does the last agent of
+        a process that was for agents only."""
+        if not self.running:
+            return
+        others = any(host.running for host in self.observatory.hosts.values())
+        if ended.failure is not None:
+            log.critical("{agent} could not start: {reason}", agent=ended.agent.name, reason=ended.failure)
+            self._reactor.stop()
+        elif self._alone and not others:
             log.info("the agent has ended")
             self._reactor.stop()
 
@@ -273,7 +281,7 @@ def simulator_service(options: SimulatorOptions) -> Service:
     from twisted.internet import reactor  # noqa: PLC0415  under twistd it is installed by now
 
     try:
-        clock = clock_for(options.load(), reactor) if options["config"] else RealClock(reactor)  # type: ignore[arg-type]
+        clock = clock_for(options.load(), reactor) if options["config"] else RealClock(reactor)
         return SimulatorService(
             [simulators.Simulator(simulators.load(file), reactor, clock) for file in options["files"]]
         )
