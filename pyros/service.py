@@ -185,7 +185,7 @@ class ObservatoryService(Service):
             raise SystemExit(f"pyros: {failed[0].getErrorMessage()}")
         started.addErrback(self._failed)
         for host in self.observatory.hosts.values():
-            host.stopped.addCallback(lambda _, host=host: self._ended(host))
+            host.stopped.addCallback(self._ended, host)
 
     def stopService(self) -> Deferred[Any]:
         super().stopService()
@@ -195,7 +195,7 @@ class ObservatoryService(Service):
         log.critical("{reason}", reason=failure.getErrorMessage())
         self._reactor.stop()
 
-    def _ended(self, ended: Host) -> None:
+    def _ended(self, _: None, ended: Host) -> None:
         """An agent that could not begin ends the process: an observatory without it is none. So does the last agent of
         a process that was for agents only."""
         if not self.running:

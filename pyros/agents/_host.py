@@ -21,7 +21,7 @@ from pyros.agents._port import AgentPort
 from pyros.agents._turns import Batch, Outcome, Turns
 from pyros.clock import Clock
 from pyros.config import Config
-from pyros.errors import AgentError, JournalError
+from pyros.errors import AgentError, JournalError, PyrosError
 from pyros.journal import Effects, Journal
 from pyros.sender.outbound import Outbound
 from pyros.wire import Entry, Refusal
@@ -280,7 +280,10 @@ class Host:
             self._tell(self.turns.run_hook(self.agent.work))
         except BaseException as error:
             self.failure = error
-            self.agent.log.failure("work() of {name} failed: the agent stops", name=self.agent.name)
+            if isinstance(error, PyrosError):  # its words are enough
+                self.agent.log.critical("{error}", error=error)
+            else:
+                self.agent.log.failure("work() of {name} failed: the agent stops", name=self.agent.name)
             return False
         finally:
             self.ready.set()
