@@ -20,9 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from _common import Report, arguments, median, quantile
 from twisted.internet import reactor as _reactor
 
+from bench._common import Report, arguments, median, quantile
 from pyros import config as configuration
 from pyros import messages
 from pyros.clock import Deadline, RealClock
@@ -84,7 +84,8 @@ def write_observatory(folder: Path, alerts: int) -> Path:
     for kind, seconds in (("calm", 1), ("preempting", 50_000)):
         for number in [*range(alerts), WARM_UP]:
             rules += [
-                f"  - {{name: {kind} {number}, when: {{stream: '*bench-{kind}-{number}'}}, priority: {0 if number == WARM_UP else number + 1},"
+                f"  - {{name: {kind} {number}, when: {{stream: '*bench-{kind}-{number}'}}, "
+                f" priority: {0 if number == WARM_UP else number + 1},"
                 f" observe: [{{filter: r, seconds: {seconds}, count: 1}}], min_altitude: 15, expires_after: 1 h}}"
             ]
     (folder / "rules.yaml").write_text("\n".join(rules))
@@ -188,7 +189,7 @@ class Run:
             "observation manager: taken": self._sent("observation_manager", messages.OBSERVE, kind, "taken"),
             "telescope: taken": self._sent("telescope", messages.SLEW, kind, "taken"),
         }
-        hops: dict[str, list[float]] = {name: [] for name in marks} | {"at the telescope simulator": []}
+        hops: dict[str, list[float]] = {name: [] for name in [*marks, "at the telescope simulator"]}
         for number, (latency, began) in enumerate(results):
             before = began
             for name, times in marks.items():
@@ -269,10 +270,14 @@ def main() -> None:
                 failed.append(error)
             reactor.callFromThread(lambda: run.observatory.stop().addBoth(lambda _: reactor.stop()))
 
+        def fail(failure: Any) -> None:
+            failed.append(failure.value)
+            reactor.stop()
+
         def begin() -> None:
             started = run.observatory.start()
             started.addCallback(lambda _: threading.Thread(target=work, daemon=True).start())
-            started.addErrback(lambda failure: (failed.append(failure.value), reactor.stop()))
+            started.addErrback(fail)
 
         reactor.callWhenRunning(begin)
         reactor.run()

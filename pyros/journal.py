@@ -36,7 +36,7 @@ _PROGRAM_MEMORY = 86_400.0
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE received (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, name TEXT NOT NULL, sender TEXT NOT NULL,
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL, name TEXT NOT NULL, sender TEXT NOT NULL,
     sent REAL NOT NULL, taken REAL NOT NULL, payload BLOB NOT NULL, error TEXT);
 CREATE INDEX failed ON received (number) WHERE error IS NOT NULL;
 CREATE TABLE peers (
@@ -45,7 +45,7 @@ CREATE TABLE peers (
 CREATE TABLE destinations (agent TEXT PRIMARY KEY, last_seq INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE outbox (
     agent TEXT NOT NULL, seq INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, sent REAL NOT NULL,
-    payload BLOB NOT NULL, refused TEXT, PRIMARY KEY (agent, seq));
+    payload BLOB NOT NULL, refused TEXT, PRIMARY KEY (agent, seq)) WITHOUT ROWID;
 CREATE TABLE timers (number INTEGER PRIMARY KEY AUTOINCREMENT, due REAL NOT NULL, name TEXT NOT NULL, payload BLOB);
 CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), value BLOB NOT NULL);
 """
@@ -175,17 +175,14 @@ class Journal:
             )
             """How many messages wait for each agent."""
             self.timers = [StoredTimer(*row) for row in db.execute("SELECT number, due, name, payload FROM timers")]
-            self.timer_number: int = self._sequence("timers")
-            self.received_number: int = self._sequence("received")
+            row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'timers'").fetchone()
+            self.timer_number: int = row[0] if row else 0
+            self.received_number: int = db.execute("SELECT ifnull(max(number), 0) FROM received").fetchone()[0]
             self.failed: int = db.execute("SELECT count(*) FROM received WHERE error IS NOT NULL").fetchone()[0]
             row = db.execute("SELECT value FROM state").fetchone()
             self.state: bytes | None = row[0] if row else None
         except sqlite3.Error as error:
             raise JournalError(f"{self.path}: cannot read the journal: {error}") from None
-
-    def _sequence(self, table: str) -> int:
-        row = self._open_db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
-        return row[0] if row else 0
 
     @property
     def _open_db(self) -> sqlite3.Connection:
@@ -218,11 +215,16 @@ class Journal:
             self.state = effects.state
 
     def _write(self, db: sqlite3.Connection, effects: Effects) -> None:
+        # Python's sqlite3 binds plain tuples of str, float and bytearray twice as fast as ones with bytes or None
         if effects.received:
             db.executemany(
-                "INSERT INTO received (id, name, sender, sent, taken, payload, error) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                effects.received,
+                "INSERT INTO received (id, name, sender, sent, taken, payload) VALUES (?, ?, ?, ?, ?, ?)",
+                [(*message[:5], bytearray(message.payload)) for message in effects.received],
             )
+            numbered = enumerate(effects.received, self.received_number + 1)
+            failed = [(message.error, number) for number, message in numbered if message.error is not None]
+            if failed:
+                db.executemany("UPDATE received SET error = ? WHERE number = ?", failed)
         if effects.seen:
             db.executemany(
                 "INSERT OR REPLACE INTO peers VALUES (?, ?, ?, ?)",
@@ -230,7 +232,8 @@ class Journal:
             )
         if effects.outgoing:
             db.executemany(
-                "INSERT INTO outbox (agent, seq, id, name, sent, payload) VALUES (?, ?, ?, ?, ?, ?)", effects.outgoing
+                "INSERT INTO outbox (agent, seq, id, name, sent, payload) VALUES (?, ?, ?, ?, ?, ?)",
+                [(*message[:5], bytearray(message.payload)) for message in effects.outgoing],
             )
             last = {outgoing.agent: outgoing.seq for outgoing in effects.outgoing}
             db.executemany("INSERT OR REPLACE INTO destinations VALUES (?, ?)", last.items())

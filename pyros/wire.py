@@ -40,7 +40,7 @@ LastSeq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Short = Annotated[str, msgspec.Meta(max_length=200)]
 
 
-class Entry(msgspec.Struct):
+class Entry(msgspec.Struct, gc=False):
     """One message on the wire; ``payload`` is raw JSON until somebody needs it."""
 
     seq: Seq
@@ -48,6 +48,11 @@ class Entry(msgspec.Struct):
     name: Short
     sent: float
     payload: msgspec.Raw = msgspec.Raw(b"{}")
+
+    @property
+    def size(self) -> int:
+        """Bytes of the payload (without making a copy, as ``bytes(payload)`` does)."""
+        return memoryview(self.payload).nbytes
 
 
 class Hello(msgspec.Struct):

@@ -8,6 +8,7 @@ import sys
 import threading
 import uuid
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,13 +107,23 @@ class Connection:
             self._socket.close()
             self._socket = None
 
+    def abandon(self) -> None:
+        """Forget what was not acknowledged, so that it cannot be delivered later, and begin anew."""
+        self.close()
+        self._epoch = uuid.uuid4().hex
+        self._seq = self._acknowledged = 0
+        self._pending, self._pending_bytes = [], 0
+        self._unacknowledged.clear()
+        self._flying_bytes = 0
+        self._refused = []
+
     def _transmit(self) -> None:
         entries, self._pending, self._pending_bytes = self._pending, [], 0
         if not entries and not self._unacknowledged:
             return
         fresh = self._socket is None
         self._unacknowledged.extend(entries)
-        self._flying_bytes += sum(len(bytes(entry.payload)) for entry in entries)
+        self._flying_bytes += sum(entry.size for entry in entries)
         if fresh:
             self._reconnect(Deadline(self.timeout), first=True)
         else:
@@ -137,7 +148,7 @@ class Connection:
             try:
                 for frame in self._read(deadline):
                     self._take(frame)
-            except (ConnectionError, WireError):
+            except (OSError, WireError):
                 self._reconnect(deadline)
             if self._acknowledged > before:
                 deadline = Deadline(self.timeout)
@@ -166,7 +177,7 @@ class Connection:
     def _forget(self, seq: int) -> None:
         self._acknowledged = max(self._acknowledged, seq)
         while self._unacknowledged and self._unacknowledged[0].seq <= seq:
-            self._flying_bytes -= len(bytes(self._unacknowledged.popleft().payload))
+            self._flying_bytes -= self._unacknowledged.popleft().size
 
     def _reconnect(self, deadline: Deadline, first: bool = False) -> None:
         """Connect, say hello, and send again what was not committed.
@@ -201,7 +212,8 @@ class Connection:
         )
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         hello = wire.Hello(protocol=wire.PROTOCOL, sender=self._name, to=self.agent.name, epoch=self._epoch)
-        self._socket.sendall(wire.encode_frame(wire.Frame(hello=hello)))
+        with suppress(ConnectionError):  # a port that will not have us has said why before it closed: read that
+            self._socket.sendall(wire.encode_frame(wire.Frame(hello=hello)))
         while True:
             for frame in self._read(deadline):
                 if frame.error is not None:
@@ -245,7 +257,7 @@ def _by_size(entries: list[wire.Entry]) -> list[list[wire.Entry]]:
     chunks: list[list[wire.Entry]] = [[]]
     size = 0
     for entry in entries:
-        length = len(bytes(entry.payload)) + 512
+        length = entry.size + 512
         if chunks[-1] and size + length > _FRAME_BYTES:
             chunks.append([])
             size = 0

@@ -164,7 +164,7 @@ class Link:
             chunk: list[wire.Entry] = []
             size = 0
             while self._ready and len(chunk) < _FRAME_MESSAGES and (size < _FRAME_BYTES or not chunk):
-                length = len(bytes(self._ready[0].payload))
+                length = self._ready[0].size
                 if chunk and size + length > _FRAME_BYTES:
                     break
                 chunk.append(self._ready.popleft())
@@ -193,7 +193,7 @@ class Link:
         self._sent.clear()
         self._sent_bytes = 0
         while self._ready and self._ready[0].seq <= last:
-            self._ready_bytes -= len(bytes(self._ready.popleft().payload))
+            self._ready_bytes -= self._ready.popleft().size
         if not self._ready:
             self._tail = max(self._tail or 0, last)
         self._protocol = protocol
@@ -204,7 +204,7 @@ class Link:
     def answered(self, seq: int, refusals: list[wire.Refusal]) -> None:
         """The agent has committed up to ``seq``, and refused some."""
         while self._sent and self._sent[0].seq <= seq:
-            self._sent_bytes -= len(bytes(self._sent.popleft().payload))
+            self._sent_bytes -= self._sent.popleft().size
         for refusal in refusals:
             self.log.error(
                 "{agent} refused message {seq}: {reason}", agent=self.agent.name, seq=refusal.seq, reason=refusal.reason
@@ -264,7 +264,7 @@ class Link:
 
     def _enqueue(self, entries: list[wire.Entry]) -> None:
         self._ready.extend(entries)
-        self._ready_bytes += sum(len(bytes(entry.payload)) for entry in entries)
+        self._ready_bytes += sum(entry.size for entry in entries)
         self._tail = entries[-1].seq
 
     def _refill(self) -> bool:

@@ -1,0 +1,100 @@
+"""What the benches share: their options, the table they print, and the JSON that `--json` prints instead."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sqlite3
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def arguments(description: str) -> argparse.ArgumentParser:
+    """A parser with the options every bench has."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a few seconds: fewer messages, measured once")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of the tables")
+    parser.add_argument("--dir", type=Path, default=Path(), help="where to write; must be on a disk, not in memory")
+    return parser
+
+
+def quantile(values: Iterable[float], q: float) -> float:
+    """The value below which a share ``q`` of the values lies (the nearest one that was measured)."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
+
+
+def median(values: Iterable[float]) -> float:
+    return quantile(values, 0.5)
+
+
+class Report:
+    """Tables for people, or lines of JSON for programs."""
+
+    def __init__(self, bench: str, as_json: bool, packages: Sequence[str] = (), **versions: str) -> None:
+        """``packages`` are distributions whose versions matter; ``versions`` are other programs'."""
+        self.bench = bench
+        self._json = as_json
+        self._console = Console(highlight=False)
+        self._versions = {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version} | versions
+        for package in ("pyros-observatory", "Twisted", "msgspec", *packages):
+            try:
+                self._versions[package] = version(package)
+            except PackageNotFoundError:
+                continue
+
+    def figures(self, measure: str, **figures: Any) -> None:
+        """One measure's figures, for programs."""
+        if self._json:
+            line = {"bench": self.bench, "measure": measure} | figures
+            print(json.dumps(line | {"versions": self._versions, "machine": machine()}), flush=True)
+
+    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """A table for people: the first column is words, the others numbers."""
+        if self._json:
+            return
+        table = Table(title=title, title_justify="left", title_style="bold")
+        for index, column in enumerate(columns):
+            table.add_column(column, justify="right" if index else "left")
+        for row in rows:
+            table.add_row(*row)
+        self._console.print(table)
+
+    def note(self, text: str) -> None:
+        """A line under the tables."""
+        if not self._json:
+            self._console.print(text)
+
+    def ends(self) -> None:
+        """What it ran on."""
+        here = machine()
+        self.note(f"{here['cpu']}, {here['cores']} cores, {here['memory_gib']} GiB, {here['system']}")
+        self.note(", ".join(f"{name} {number}" for name, number in self._versions.items()))
+
+
+def machine() -> dict[str, Any]:
+    """What the bench runs on."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(pages / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or sys.platform
