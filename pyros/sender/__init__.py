@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from pyros import config as _config
-from pyros.errors import AgentError
-from pyros.sender._client import Connection, ask
+from pyros.errors import AgentError, AgentUnreachable
+from pyros.sender._client import Connection, ask, reachable
 
-__all__ = ["Connection", "Sender", "ask", "outbox_of_this_thread"]
+__all__ = ["Connection", "Sender", "ask", "outbox_of_this_thread", "reachable"]
 
 
 class _Outbox(threading.local):
@@ -51,7 +51,11 @@ class Sender:
             return ""
         connection = Sender._connection(agent, config, timeout)
         with connection.lock:
-            return connection.send(name, payload)
+            try:
+                return connection.send(name, payload)
+            except AgentUnreachable:
+                connection.abandon()  # the caller has been told that it failed: it must not arrive with the next one
+                raise
 
     @staticmethod
     def open(agent: str, *, config: _config.Config | None = None, timeout: float = 10.0) -> Connection:

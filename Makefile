@@ -1,0 +1,70 @@
+# Everything here happens inside the clone: the environment is .venv, what a demo writes is in var/.
+#
+#   make demo                    a simulated burst, followed up
+#   make demo ALERT=burst.xml    the same with another VOEvent
+#   make test lint bench         for developers
+#   PYTHON=python3.12 make ...   another Python than python3; 3.11 or newer
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
+SET_UP_BY := pyproject.toml constraints.txt
+ALERT ?=
+TESTS ?=
+
+.PHONY: help demo test lint bench clean distclean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo              see a simulated burst followed up (ALERT=file.xml: another alert)"
+	@echo "make test              run the tests (TESTS=tests/cli: only those)"
+	@echo "make lint              ruff, mypy --strict, the layers of the imports"
+	@echo "make bench             measure the speed, quickly"
+	@echo "make clean             remove caches, builds and what demos have written"
+	@echo "make distclean         remove the environment .venv too"
+	@echo "PYTHON=python3.12 make ...  uses another Python than python3 (3.11 or newer)"
+
+demo: $(VENV)/.pyros
+	@$(BIN)/pyros demo $(if $(ALERT),--alert "$(ALERT)")
+
+test: $(VENV)/.pyros-dev
+	$(BIN)/pytest $(TESTS)
+
+lint: $(VENV)/.pyros-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.pyros-dev
+	$(BIN)/python bench/agents.py --quick
+	$(BIN)/python bench/alert_to_slew.py --quick
+
+# A stamp for each way of installing: make does nothing when neither the environment nor what it is made from changed.
+$(VENV)/.pyros: $(SET_UP_BY) | $(BIN)/python
+	@echo "Installing PYROS in $(VENV) (once)"
+	@$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.pyros-dev: $(SET_UP_BY) | $(BIN)/python
+	@echo "Installing PYROS and its developers' tools in $(VENV) (once)"
+	@$(PIP) install --constraint constraints.txt --editable ".[dev,bench]"
+	@touch $@ $(VENV)/.pyros
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { \
+	    echo "make: no $(PYTHON) here; name a Python 3.11 or newer: PYTHON=python3.12 make ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "make: $(PYTHON) is $$($(PYTHON) -V 2>&1); PYROS needs 3.11 or newer: PYTHON=python3.12 make ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "make: $(PYTHON) cannot make environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+clean:
+	rm -rf build dist var/demo-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	rm -f twisted/plugins/dropin.cache comet/plugins/dropin.cache
+
+distclean: clean
+	rm -rf $(VENV)

@@ -1,0 +1,88 @@
+"""``pyros alert``: publish a VOEvent to the observatory's broker, and see what happens to it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyros import alerts
+from pyros import config as configuration
+from pyros.broker.packet import identify, is_json, known_by, parse
+from pyros.broker.publish import publish
+from pyros.cli.common import ConfigOption, complain, out
+from pyros.cli.follow import Ended, Follower
+from pyros.cli.render import Story
+from pyros.cli.status import of_agent
+from pyros.config import BrokerConfig, Config
+from pyros.errors import AgentUnreachable, AlertError, ConfigError, PyrosError
+from pyros.sender import reachable
+
+
+def alert(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A VOEvent or a JSON notice; - reads it from here.", show_default=False),
+    ],
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Show what happens to it, or don't.")] = True,
+    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to follow it.")] = 3600.0,
+    config: ConfigOption = None,
+) -> None:
+    """Publish an alert to the broker and follow it: decision, slew, images, until its end or Ctrl-C.
+
+    The exit code is 0 when its observation has finished
+    (with --no-follow: when the broker keeps it).
+
+    Examples:
+      pyros alert burst.xml
+      pyros alert burst.xml --no-follow
+      curl https://example.org/notice.json | pyros alert -
+    """
+    loaded = configuration.load(config)
+    broker = broker_of(loaded)
+    packet, ivorn = read_alert(file)
+    follower = Follower(loaded, ivorn, known_by(packet))
+    try:
+        try:
+            publish(reachable(broker.ip), broker.receiver_port, packet)
+        except AgentUnreachable as error:
+            raise PyrosError(f"{error}; start the observatory first: pyros run --config {loaded.path}") from None
+        out.print(f"{ivorn} is kept by the broker")
+        if not follow:
+            return
+        _tell_who_is_missing(loaded)
+        with Story(out) as story:
+            end = story.watch(follower, timeout)
+    finally:
+        follower.close()
+    if end is None:
+        complain(f"no end within {timeout:g} s: the observatory goes on with it; pyros status shows how it is doing")
+    raise typer.Exit(0 if isinstance(end, Ended) and end.how == "finished" else 1)
+
+
+def broker_of(config: Config) -> BrokerConfig:
+    """The broker's section; raises ConfigError when there is none."""
+    if config.broker is None:
+        raise ConfigError([f"{config.path}: [broker]: the section is missing; add it, for alerts come in through it"])
+    return config.broker
+
+
+def read_alert(file: Path) -> tuple[bytes, str]:
+    """An alert's bytes and its ivorn (or what its JSON says that it is); raises PyrosError naming the file."""
+    try:
+        packet = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        if b"$ivorn" in packet:
+            raise PyrosError(f"{file}: is a template without time and position; pyros demo --alert fills them in")
+        return packet, alerts.parse(packet).id if is_json(packet) else identify(parse(packet))
+    except OSError as error:
+        raise PyrosError(f"{file}: cannot be read: {error.strerror}") from None
+    except AlertError as error:
+        raise PyrosError(f"{file}: {error}") from None
+
+
+def _tell_who_is_missing(config: Config) -> None:
+    manager = config.agents.get("alert_manager")
+    if manager is not None and not of_agent(manager, 1.0)["up"]:
+        out.print("alert_manager is not running: the broker hands the event over when it is")

@@ -1,0 +1,156 @@
+"""``pyros check``: is the configuration right? Nothing is started."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from rich.table import Table
+
+from pyros import config as configuration
+from pyros.alerts.rules import Rules
+from pyros.cli.common import ConfigOption, out, short, show
+from pyros.cli.ports import Place, listening
+from pyros.config import Config
+from pyros.errors import ConfigError, PyrosError
+from pyros.instruments import DRIVERS
+from pyros.planning import Site
+from pyros.simulators import Description
+from pyros.simulators import load as load_simulator
+from pyros.simulators.endpoints import client_endpoint
+
+
+def check(config: ConfigOption = None) -> None:
+    """Check the configuration and everything it names, without starting anything.
+
+    Site, alert rules, simulators, drivers and addresses, the agents' code,
+    ports, the data folder: prints what it found, or every mistake at once.
+
+    Examples:
+      pyros check
+      pyros check --config my_observatory.ini
+    """
+    loaded = configuration.load(config)
+    findings = Findings(loaded)
+    if findings.problems:
+        raise ConfigError(findings.problems)
+    findings.show()
+
+
+class Findings:
+    """What a configuration names, read; and every problem with it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.problems: list[str] = []
+        self.site = self._try(Site.load, config.site)
+        self.rules = self._try(Rules.load, config.alert_rules)
+        self.simulators: list[Description] = [
+            found for path in config.simulators if (found := self._try(load_simulator, path))
+        ]
+        self.agents: dict[str, Any] = {name: self._try(_load_agent, config, name) for name in config.agents}
+        self._check_devices()
+        self._check_filters()
+        self._check_ports()
+        self._check_data()
+        if config.broker is not None and "alert_manager" not in config.agents:
+            self._problem("alert_manager", "the section is missing; the broker's events go there")
+        self.problems = list(dict.fromkeys(self.problems))
+
+    def _try(self, load: Any, *args: Any) -> Any:
+        try:
+            return load(*args)
+        except PyrosError as error:
+            self.problems += str(error).splitlines()
+        return None
+
+    def _problem(self, where: str, what: str) -> None:
+        self.problems.append(f"{self.config.path}: [{where}] {what}")
+
+    def _check_devices(self) -> None:
+        for section in self.config.agents.values():
+            if section.driver and section.driver not in DRIVERS:
+                self._problem(section.name, f"driver: {section.driver!r} is not one of: {', '.join(DRIVERS)}")
+            if section.address:
+                try:
+                    client_endpoint(None, section.address)
+                except ValueError as error:
+                    self._problem(
+                        section.name, f"address: {section.address!r} is not like tcp:127.0.0.1:6010 ({error})"
+                    )
+
+    def _check_filters(self) -> None:
+        """A rule that asks a simulated camera for a filter it doesn't have would fail at the first alert."""
+        cameras = [each for each in self.simulators if each.device == "camera"]
+        if not self.rules or len(cameras) != 1:
+            return
+        filters = getattr(cameras[0].settings, "filters", {})
+        for rule in self.rules.rules:
+            for missing in dict.fromkeys(each.filter for each in rule.exposures if each.filter not in filters):
+                self.problems.append(
+                    f"{self.config.alert_rules}: rule {rule.name!r} observe: filter {missing!r} is not in the camera"
+                    f" of {cameras[0].file} (it has: {', '.join(filters)})"
+                )
+
+    def _check_ports(self) -> None:
+        """Agents and broker were compared when the configuration was read; the simulators come on top."""
+        taken: list[Place] = []
+        for place in listening(self.config, self.simulators):
+            other = next((each for each in taken if each.port == place.port and _overlap(each.ip, place.ip)), None)
+            taken.append(place)
+            if place.port and other is not None and place.file != self.config.path:
+                self.problems.append(f"{place.file}: listen: port {place.port} is already taken by {other.who}")
+
+    def _check_data(self) -> None:
+        folder = self.config.data
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            self._problem("observatory", f"data: {self.config.data} cannot be written; name a folder of your own")
+
+    def show(self) -> None:
+        """What was found, as tables."""
+        config, site, broker = self.config, self.site, self.config.broker
+        simulated = {_port_of(each): each for each in self.simulators}
+        facts = Table(box=None, show_header=False, pad_edge=False)
+        facts.add_row("observatory", f"{config.name}, from {config.path}")
+        facts.add_row("site", f"{site.name}: latitude {site.latitude:g}°, longitude {site.longitude:g}°,"
+                              f" {site.elevation:g} m")  # fmt: skip
+        facts.add_row("clock", "its night is now" if config.clock == "night" else "the computer's")
+        facts.add_row("alert rules", f"{len(self.rules.rules)} in {config.alert_rules}")
+        facts.add_row("data", str(config.data))
+        if broker is None:
+            facts.add_row("broker", "none")
+        else:
+            remotes = ", ".join(f"{host}:{port}" for host, port in broker.remotes) or "no other broker"
+            facts.add_row("broker", f"{broker.ivo}: receives on {broker.ip}:{broker.receiver_port},"
+                                    f" broadcasts on {broker.broadcaster_port}, subscribes to {remotes}")  # fmt: skip
+        show(facts)
+        out.print()
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for heading in ("agent", "address", "code", "device"):
+            table.add_column(heading, no_wrap=True)
+        for section in config.agents.values():
+            agent = type(self.agents[section.name])
+            simulator = simulated.get(section.address.rpartition(":")[2])
+            device = f"{section.driver} at {section.address}" if section.address else ""
+            if simulator is not None:
+                faster = f", {simulator.speed:g} times faster" if simulator.speed != 1 else ""
+                device += f" (simulated by {short(simulator.file)}{faster})"
+            table.add_row(section.name, section.where, f"{agent.__module__}:{agent.__name__}", device)
+        show(table)
+        out.print(f"\nNo mistake found. Start it: pyros run --config {config.path}")
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one == other or not {"0.0.0.0", "::"}.isdisjoint((one, other))
+
+
+def _load_agent(config: Config, name: str) -> Any:
+    from pyros.service import load_agent  # noqa: PLC0415  it brings Twisted and astropy
+
+    return load_agent(config, name)
+
+
+def _port_of(simulator: Description) -> str:
+    return next((word for word in simulator.listen.split(":")[1:] if word.isdigit()), "")

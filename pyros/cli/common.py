@@ -1,0 +1,104 @@
+"""What the commands share: how errors are told, the --config option, the two consoles, the programs they start."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer.core import TyperGroup
+
+from pyros.errors import PyrosError
+
+# What PYROS prints is full of [sections] and paths: no markup, no guessing of what to colour, no breaking of lines.
+out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+err = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, stderr=True)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="The observatory's configuration. Without it: $PYROS_AGENT_CONFIG, else pyros_agent_config.ini here.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="For programs: JSON, one object a line.")]
+
+_UsageError: Any = typer.BadParameter.__mro__[1]  # click's, whether typer brings its own click or not
+
+
+class Group(TyperGroup):
+    """Commands whose errors are told in one line each on stderr, with exit code 1 and without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PyrosError as error:
+            complain(str(error))
+            raise typer.Exit(1) from None
+
+    def main(self, *args: Any, **how: Any) -> Any:
+        """Run a command line, and end the program with its exit code: 1 an error, 2 wrong usage, 130 Ctrl-C."""
+        try:
+            code = super().main(*args, **how | {"standalone_mode": False})
+        except typer.Abort:
+            code = 130
+        except _UsageError as error:
+            where = error.ctx.command_path if error.ctx else "pyros"
+            complain(" ".join(error.format_message().split()) + f" (see {where} --help)")
+            code = error.exit_code
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def complain(text: str) -> None:
+    """Tell an error: each line of it is one mistake."""
+    for line in text.splitlines():
+        err.print(f"pyros: {line}", style="red" if err.is_terminal else "")
+
+
+def instant(seconds: float) -> str:
+    """Unix seconds for people: UTC, to the second."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def last_line(text: str) -> str:
+    """The last line of a traceback or a log that says something."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+def show(table: Table) -> None:
+    """Print a table whose rows are never cut: where they are wider than the terminal, it breaks them."""
+    wide = Console(
+        highlight=False, markup=False, emoji=False, width=max(out.width, 400), force_terminal=out.is_terminal
+    )
+    with wide.capture() as captured:
+        wide.print(table)
+    for line in captured.get().splitlines():
+        out.file.write(f"{line.rstrip()}\n")
+
+
+def short(path: Path) -> str:
+    """A path as one would type it here: relative to the working directory if it is in there."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def program(name: str) -> str:
+    """The path of a program that was installed with PYROS (``twistd``, ``comet-sendvo``)."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.is_file() else shutil.which(name)
+    if found is None:
+        raise PyrosError(f"{name} is not installed beside {sys.executable}: install PYROS again in this environment")
+    return found
+
+
+def twistd(config: Path) -> list[str]:
+    """The command that runs a whole observatory in the foreground."""
+    return [sys.executable, program("twistd"), "-n", "--pidfile=", "pyros", "--config", str(config)]

@@ -1,0 +1,319 @@
+"""What happens to one alert, read from the journals while it happens.
+
+The journals are opened read-only and looked at about ten times a second; nothing is asked of the agents. All times are
+the observatory's: compare them with each other, not with the computer's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pyros import messages
+from pyros.broker.packet import known_by
+from pyros.cli.common import last_line
+from pyros.config import Config
+from pyros.errors import AlertError, JournalError
+from pyros.journal import JournalReader, Received
+from pyros.messages import Observation, decode_payload
+
+LOOK_EVERY = 0.1
+"""Seconds between two looks at the journals."""
+
+_AT_ONCE = 10_000
+_BROKER = "broker"
+_BACKWARDS = ("observation_manager", "majordome", "scheduler", "monitoring", "alert_manager")
+"""The journals in the order in which they are read: against the way of the messages. What is seen in one was caused by
+something in a later one, which was committed before, and so is seen in the same look."""
+
+
+How = Literal["finished", "refused", "failed", "withdrawn"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that happened to the alert, ``at`` this Unix time of the observatory's clock."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived(Step):
+    """The broker has it."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decided(Step):
+    """The alert manager has decided by its rules; the position is ICRS degrees."""
+
+    accepted: bool
+    reason: str
+    observation: str
+    ra: float | None
+    dec: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Planned(Step):
+    """It is in the scheduler's plan, to be started now or not."""
+
+    starts: bool
+    reason: str
+    altitude: float
+    observation: Observation
+
+    @property
+    def up(self) -> bool:
+        """Whether its target is above the altitude that it needs, degrees."""
+        return self.altitude >= self.observation.min_altitude
+
+
+@dataclass(frozen=True, slots=True)
+class DomeOpened(Step):
+    """The dome is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlewCommanded(Step):
+    """The mount took the command; ``seconds`` is its own estimate."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class OnTarget(Step):
+    """The measured position, ICRS degrees, and its distance from the demanded one in arcseconds."""
+
+    ra: float
+    dec: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShutterOpened(Step):
+    number: int
+    of: int
+    filter: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOnDisk(Step):
+    number: int
+    filter: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble(Step):
+    """Something did not work; the agents may try again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended(Step):
+    """Nothing more will happen to it."""
+
+    how: How
+    reason: str = ""
+    images: tuple[str, ...] = ()
+
+
+class Follower:
+    """Watches the journals for one alert, from now on."""
+
+    def __init__(self, config: Config, ivorn: str, key: str = "") -> None:
+        """Remembers where each journal ends now: make it before the alert is sent.
+
+        ``key`` is what the broker keeps it under, where that isn't its ivorn.
+        """
+        self._config, self._ivorn, self._key = config, ivorn, key or ivorn
+        others = [agent for agent in config.agents if agent not in _BACKWARDS]
+        self._agents = [*others, *(agent for agent in _BACKWARDS if agent in config.agents)]
+        self._journals: dict[str, JournalReader] = {}
+        self._read = dict.fromkeys(self._agents, 0)
+        self._waiting: list[tuple[str, Received]] = []
+        """What cannot be told yet: which observation is this alert's is known after the decision."""
+        self._arrived = False
+        self._taken: float | None = None
+        self._observation: str | None = None
+        self._planned: bool | None = None
+        self._reason = ""
+        self.ended = False
+        for agent in self._agents:
+            if journal := self._journal(agent):
+                self._read[agent] = journal.rows("SELECT coalesce(max(number), 0) FROM received")[0][0]
+
+    def close(self) -> None:
+        """Close the journals."""
+        for journal in self._journals.values():
+            journal.close()
+
+    def look(self) -> list[Step]:
+        """What has happened since the last look, in the order in which it happened. Raises JournalError."""
+        for agent in self._agents:
+            self._waiting += [(agent, received) for received in self._new(agent)]
+        self._waiting.sort(key=lambda item: item[1].sent)
+        steps = self._look_at_broker()
+        if self._observation is None:
+            told = [item for item in self._waiting if item[1].name in _BEFORE_OBSERVATION]
+            self._waiting = [item for item in self._waiting if item[1].name not in _BEFORE_OBSERVATION]
+            for agent, received in told:
+                steps += self._tell(agent, received)
+        if self._observation is not None:
+            told, self._waiting = self._waiting, []
+            for agent, received in told:
+                steps += self._tell(agent, received)
+        return steps
+
+    def _journal(self, name: str) -> JournalReader | None:
+        """An open journal; None as long as that agent has never run."""
+        if name not in self._journals:
+            try:
+                self._journals[name] = JournalReader(self._config.journal(name))
+            except JournalError:
+                return None
+        return self._journals[name]
+
+    def _new(self, agent: str) -> list[Received]:
+        journal = self._journal(agent)
+        if journal is None:
+            return []
+        rows = journal.received(after=self._read[agent], last=_AT_ONCE)
+        if rows:
+            self._read[agent] = rows[-1][0]
+        return [received for _, received in rows if received.error or (agent, received.name) in _TELLING]
+
+    def _look_at_broker(self) -> list[Step]:
+        """The broker may keep an event long before an alert manager runs."""
+        journal = None if self._arrived else self._journal(_BROKER)
+        if journal is None:
+            return []
+        rows = journal.rows("SELECT received, source FROM events WHERE ivorn = ?", self._key)
+        return self._arrival(*rows[0]) if rows else []
+
+    def _arrival(self, at: float, source: str) -> list[Step]:
+        if self._arrived:
+            return []
+        self._arrived = True
+        return [Arrived(at, source)]
+
+    def _end(self, at: float, how: How, reason: str = "", images: tuple[str, ...] = ()) -> list[Step]:
+        self.ended = True
+        return [Ended(at, how, reason, images)]
+
+    def _tell(self, agent: str, received: Received) -> list[Step]:
+        """The steps that a message means: none, if it is about something else or comes after the end."""
+        if self.ended:
+            return []
+        payload = decode_payload(received.name, received.payload)
+        if received.error is not None:
+            return self._failed(agent, received, payload)
+        steps: list[Step] = []
+        match payload:
+            case messages.AlertReceived():
+                steps = self._alert_received(received, payload)
+            case messages.AlertDecided():
+                steps = self._alert_decided(received.sent, payload)
+            case messages.Plan():
+                steps = self._plan_updated(received.sent, payload)
+            case _ if received.name in _EVERYBODY:
+                steps = self._of_everybody(received, payload)
+            case _ if self._is_mine(payload):
+                steps = self._of_the_observation(received, payload)
+        return steps
+
+    def _is_mine(self, payload: Any) -> bool:
+        """Whether a payload is about this alert's observation."""
+        if isinstance(payload, messages.Plan):
+            return any(self._is_mine(each.observation) for each in payload.observations)
+        field = "id" if isinstance(payload, Observation) else "observation"
+        return bool(self._observation) and getattr(payload, field, None) == self._observation
+
+    def _failed(self, agent: str, received: Received, payload: Any) -> list[Step]:
+        """A handler of an agent failed."""
+        at = received.taken
+        what = f"{agent} failed at {received.name!r}: {last_line(received.error or '')} (pyros messages failed {agent})"
+        if isinstance(payload, messages.AlertReceived) and self._is_this_alert(payload):
+            return [*self._arrival(payload.received, payload.source), *self._end(at, "failed", what)]
+        return [Trouble(at, what)] if self._is_mine(payload) else []
+
+    def _is_this_alert(self, payload: messages.AlertReceived) -> bool:
+        try:
+            return known_by(payload.packet) == self._key
+        except AlertError:
+            return False
+
+    def _alert_received(self, received: Received, payload: messages.AlertReceived) -> list[Step]:
+        if not self._is_this_alert(payload):
+            return []
+        self._taken = received.taken
+        return self._arrival(payload.received, payload.source)
+
+    def _alert_decided(self, at: float, payload: messages.AlertDecided) -> list[Step]:
+        not_understood = not payload.alert and self._taken is not None and at >= self._taken
+        if self._observation is not None or not (payload.alert == self._ivorn or not_understood):
+            return []
+        self._observation = payload.observation if payload.accepted else ""
+        decided = Decided(at, payload.accepted, payload.reason, self._observation, payload.ra, payload.dec)
+        return [decided] if payload.accepted else [decided, *self._end(at, "refused", payload.reason)]
+
+    def _plan_updated(self, at: float, plan: messages.Plan) -> list[Step]:
+        if self._observation in plan.withdrawn:
+            return self._end(at, "withdrawn", "another alert took it back")
+        mine = next((each for each in plan.observations if self._is_mine(each.observation)), None)
+        if mine is None:  # made before it was asked for, or it has been given up
+            given_up = self._planned is not None
+            return self._end(at, "failed", self._reason or "its time is over") if given_up else []
+        starts = plan.start_now == self._observation
+        if starts == self._planned:
+            return []
+        self._planned = starts
+        return [Planned(at, starts, mine.reason, mine.altitude, mine.observation)]
+
+    def _of_everybody(self, received: Received, payload: Any) -> list[Step]:
+        """What concerns every observation, and so this one if it has been planned."""
+        if not self._planned:
+            return []
+        if received.name == messages.DOME_OPENED:
+            return [DomeOpened(received.sent)]
+        return [Trouble(received.sent, f"{received.name.lower()}: {payload.reason}")]
+
+    def _of_the_observation(self, received: Received, payload: Any) -> list[Step]:
+        at, it = received.sent, payload
+        match it:
+            case messages.SlewStarted():
+                return [SlewCommanded(at, it.seconds)]
+            case messages.SlewFinished():
+                return [OnTarget(at, it.ra, it.dec, it.error)]
+            case messages.ExposureStarted():
+                return [ShutterOpened(at, it.number, it.of, it.filter, it.seconds)]
+            case messages.ExposureFinished():
+                return [ImageOnDisk(at, it.number, it.filter, it.path)]
+        if received.name == messages.OBSERVATION_FINISHED:
+            return self._end(at, "finished", it.reason, it.images)
+        if received.name == messages.OBSERVATION_FAILED:  # the next plan tells whether it will be tried again
+            self._reason, self._planned = it.reason, False
+        return [Trouble(at, f"{received.name.lower()}: {it.reason}")]
+
+
+_BEFORE_OBSERVATION = (messages.ALERT_RECEIVED, messages.ALERT_DECIDED)
+_EVERYBODY = (messages.DOME_OPENED, messages.DOME_FAILED, messages.WEATHER_UNSAFE)
+_TELLING = {
+    ("alert_manager", messages.ALERT_RECEIVED),
+    ("monitoring", messages.ALERT_DECIDED),
+    ("majordome", messages.PLAN_UPDATED),
+    *(("majordome", name) for name in _EVERYBODY),
+    ("observation_manager", messages.SLEW_STARTED),
+    ("observation_manager", messages.SLEW_FINISHED),
+    ("observation_manager", messages.SLEW_FAILED),
+    ("observation_manager", messages.EXPOSURE_STARTED),
+    ("observation_manager", messages.EXPOSURE_FINISHED),
+    ("observation_manager", messages.EXPOSURE_FAILED),
+    ("scheduler", messages.OBSERVATION_FINISHED),
+    ("scheduler", messages.OBSERVATION_FAILED),
+}
+"""(receiver, message): what tells how the alert fares. Some messages go to several agents, and count once."""

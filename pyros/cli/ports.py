@@ -1,0 +1,61 @@
+"""Where an observatory listens, and whether those ports are free."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from pyros.config import Config
+from pyros.errors import ConfigError
+from pyros.simulators import Description
+from pyros.simulators.endpoints import server_endpoint
+
+
+class Place(NamedTuple):
+    """Who listens where, and the file and key that say so."""
+
+    who: str
+    ip: str
+    port: int
+    file: Path
+    key: str
+
+
+def listening(config: Config, simulators: Iterable[Description]) -> list[Place]:
+    """Every port that a whole observatory opens. ``simulators`` are those of the configuration, loaded."""
+    places = [
+        Place(f"[{agent.name}]", agent.ip, agent.port, config.path, f"[{agent.name}] port")
+        for agent in config.agents.values()
+    ]
+    if config.broker is not None:
+        places += [
+            Place(f"[broker] {key}", config.broker.ip, getattr(config.broker, key), config.path, f"[broker] {key}")
+            for key in ("receiver_port", "broadcaster_port")
+        ]
+    for simulator in simulators:
+        endpoint = server_endpoint(None, simulator.listen)  # loading has checked it
+        ip, port = getattr(endpoint, "_interface", ""), getattr(endpoint, "_port", 0)
+        places.append(Place(f"simulator {simulator.name!r}", ip or "0.0.0.0", port, simulator.file, "listen"))
+    return places
+
+
+def check_free(places: Iterable[Place]) -> None:
+    """Raises ConfigError naming every port that cannot be opened, and what to do."""
+    problems = []
+    for place in places:
+        family = socket.AF_INET6 if ":" in place.ip else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((place.ip, place.port))
+            except OSError as error:
+                why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be opened ({error.strerror})"
+                problems.append(
+                    f"{place.file}: {place.key}: port {place.port} on {place.ip} {why};"
+                    " stop the program that has it (another observatory?), or choose another port"
+                )
+    if problems:
+        raise ConfigError(problems)

@@ -1,0 +1,115 @@
+"""``pyros status``: which agents are up, and how they are doing."""
+
+from __future__ import annotations
+
+import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from pyros import config as configuration
+from pyros.cli.common import ConfigOption, JsonOption, instant, out, show
+from pyros.config import AgentConfig, BrokerConfig, Config
+from pyros.errors import DeliveryError, JournalError
+from pyros.journal import JournalReader
+from pyros.sender import ask, reachable
+
+_FIGURES = ("taken", "failed", "refused", "waiting")
+
+
+def status(
+    timeout: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for an agent's answer.")
+    ] = 2.0,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Show each agent: up or not, since when, its messages taken, failed, refused, waiting, and for others (outbox).
+
+    The exit code is 0 when all of them and the broker are up.
+    Times are the observatory's.
+
+    Examples:
+      pyros status
+      pyros status --json
+    """
+    loaded = configuration.load(config)
+    found = observatory(loaded, timeout)
+    if as_json:
+        for line in found:
+            out.print(json.dumps(line))
+    else:
+        _show(loaded, found)
+    raise typer.Exit(0 if all(line["up"] for line in found) else 1)
+
+
+def observatory(config: Config, timeout: float = 2.0) -> list[dict[str, Any]]:
+    """How every agent (and the broker, if there is one) is doing; all are asked at the same time."""
+    with ThreadPoolExecutor(max_workers=32) as pool:
+        broker = pool.submit(_broker, config, config.broker, timeout) if config.broker else None
+        found = list(pool.map(lambda section: of_agent(section, timeout), config.agents.values()))
+        if broker is not None:
+            found.insert(0, broker.result())
+    return found
+
+
+def of_agent(section: AgentConfig, timeout: float) -> dict[str, Any]:
+    """What an agent says about itself, with ``up``; or why it doesn't, in ``reason``."""
+    try:
+        return {"agent": section.name, "address": section.where, "up": True, **ask(section, "status", timeout)}
+    except DeliveryError as error:
+        return {"agent": section.name, "address": section.where, "up": False, "reason": error.reason}
+
+
+def _broker(config: Config, section: BrokerConfig, timeout: float) -> dict[str, Any]:
+    """Whether the broker's ports accept connections, and what its journal says."""
+    line: dict[str, Any] = {"agent": "broker", "address": f"{section.ip}:{section.receiver_port}", "up": True}
+    for port in (section.receiver_port, section.broadcaster_port):
+        try:
+            socket.create_connection((reachable(section.ip), port), timeout).close()
+        except OSError as error:
+            line |= {"up": False, "reason": f"port {port}: {error.strerror or error}"}
+    try:
+        journal = JournalReader(config.journal("broker"))
+    except JournalError:  # it has not run here yet, or runs on another machine
+        return line
+    try:
+        line["events"] = journal.rows("SELECT count(*) FROM events")[0][0]
+        waiting = journal.rows("SELECT agent, count(*) FROM outbox WHERE refused IS NULL GROUP BY agent")
+        line["outbox"] = dict(waiting)
+    finally:
+        journal.close()
+    return line
+
+
+def _show(config: Config, found: list[dict[str, Any]]) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("agent", "address", "state", "since (UTC)"):
+        table.add_column(heading, no_wrap=True)
+    for heading in _FIGURES:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("outbox", no_wrap=True)
+    for line in found:
+        state = Text("up", "green") if line["up"] else Text("down", "red")
+        if not line["up"]:
+            table.add_row(line["agent"], line["address"], state, Text(line["reason"], "red"))
+            continue
+        figures = [Text(str(line.get(key, "")), "red" if key == "failed" and line.get(key) else "") for key in _FIGURES]
+        since = instant(line["since"]) if "since" in line else ""
+        if "events" in line:
+            figures[0] = Text(f"{line['events']} events")
+        outbox = ", ".join(f"{count} for {agent}" for agent, count in line.get("outbox", {}).items())
+        table.add_row(line["agent"], line["address"], state, since, *figures, outbox)
+    show(table)
+    down = [line["agent"] for line in found if not line["up"]]
+    if len(down) == len(found):
+        out.print(f"Nothing of {config.name} is running: start it with pyros run --config {config.path}")
+    elif down:
+        out.print(f"Not running: {', '.join(down)}. Their messages wait where they were sent from.")
+    failed = [line["agent"] for line in found if line.get("failed")]
+    if failed:
+        out.print(f"Failed messages: pyros messages failed ({', '.join(failed)})")

@@ -1,0 +1,90 @@
+"""An observatory's files in a folder of the test's own, on free ports; and journals written as its agents would."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyros import config as configuration
+from pyros.config import Config
+from pyros.journal import Effects, Journal, Outgoing, Received
+from pyros.messages import encode_payload
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [int(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@pytest.fixture
+def observatory(tmp_path: Path) -> Path:
+    """The demo observatory's files, with other ports; returns its configuration's path."""
+    folder = tmp_path / "the observatory"  # people have blanks in their folders' names
+    folder.mkdir()
+    shutil.copytree(ROOT / "observatory", folder / "observatory")
+    shutil.copy(ROOT / "pyros_agent_config.ini", folder)
+    files = [folder / "pyros_agent_config.ini", *(folder / "observatory" / "simulators").glob("*.yaml")]
+    known = sorted({port for file in files for port in re.findall(r"\b(?:50|60|80)\d\d\b", file.read_text())})
+    other = dict(zip(known, map(str, free_ports(len(known))), strict=True))
+    for file in files:
+        text = re.sub(r"\b(?:50|60|80)\d\d\b", lambda found: other[found[0]], file.read_text())
+        file.write_text(text.replace("speed: 10 ", "speed: 40 "))  # a test has less patience than a visitor
+    return files[0]
+
+
+@pytest.fixture
+def config(observatory: Path) -> Config:
+    return configuration.load(observatory)
+
+
+Write = Callable[..., None]
+
+
+@pytest.fixture
+def write(config: Config) -> Iterator[Write]:
+    """Writes a message into an agent's journal, as if that agent had taken it."""
+    journals: dict[str, Journal] = {}
+
+    def write(
+        agent: str, name: str, payload: Any = None, *, sent: float, error: str | None = None, sender: str = "x"
+    ) -> None:
+        effects = Effects()
+        json = encode_payload(name, payload)
+        effects.received.append(Received(f"id-{sent}", name, sender, sent, sent + 0.001, json, error))
+        if agent not in journals:
+            journals[agent] = Journal(config.journal(agent), durable=False)
+        journals[agent].commit(effects)
+
+    yield write
+    for journal in journals.values():
+        journal.close()
+
+
+@pytest.fixture
+def write_refused(config: Config) -> Write:
+    """Writes an outgoing message that its receiver refused into an agent's journal."""
+
+    def write(agent: str, receiver: str, name: str, reason: str) -> None:
+        journal = Journal(config.journal(agent), durable=False)
+        effects = Effects()
+        effects.outgoing.append(Outgoing(receiver, 1, "id-1", name, 1.0, b"{}"))
+        journal.commit(effects)
+        effects = Effects()
+        effects.refused.append((reason, receiver, 1))
+        journal.commit(effects)
+        journal.close()
+
+    return write

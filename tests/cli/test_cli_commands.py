@@ -1,0 +1,238 @@
+"""The commands with no observatory running: what they find in files and journals, and what they say when they can't."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pyros.cli.app import app
+from pyros.config import Config
+
+IVORN = "ivo://author.test/stream#one"
+
+
+def run(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["demo"], ["run"], ["check"], ["status"], ["alert"], ["send"], ["messages"], ["messages", "list"],
+     ["messages", "failed"], ["messages", "retry"]],
+)  # fmt: skip
+def test_every_command_has_help_with_an_example(command: list[str]) -> None:
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    if command != ["messages"]:
+        assert f" pyros {' '.join(command)}" in result.stdout.partition("Example")[2]
+        assert "--config" in result.stdout
+
+
+def test_nothing_typed_shows_the_help() -> None:
+    result = run()
+    assert result.exit_code == 2
+    assert "demo" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "No such command 'nonsense'. (see pyros --help)"),
+        (["send", "scheduler"], "Missing argument 'MESSAGE'. (see pyros send --help)"),
+        (["messages"], "Missing command. (see pyros messages --help)"),
+        (["messages", "retry", "scheduler", "x"], "(see pyros messages retry --help)"),
+        (["send", "dome", "Close", "--payload", "{"], "not JSON"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[str], said: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:
+    for command in (["check"], ["run"], ["status"], ["demo"], ["messages", "list"], ["send", "a", "b"]):
+        result = run(*command, "--config", tmp_path / "none.ini")
+        assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+        assert "none.ini: no such file (looked for by --config)" in result.stderr
+
+
+# check ---------------------------------------------------------------------------------------------------------------
+
+
+def test_check_shows_what_it_found(observatory: Path) -> None:
+    result = run("check", "--config", observatory)
+    assert result.exit_code == 0, result.output
+    assert "Haute-Provence: latitude 43.9308°" in result.stdout
+    assert re.search(
+        r"telescope +127\.0\.0\.1:\d+ +pyros\.agents\.telescope:TelescopeAgent +native at tcp:127", result.stdout
+    )
+    assert "telescope.yaml, 40 times faster" in result.stdout
+    assert "No mistake found" in result.stdout
+
+
+def test_check_starts_nothing(observatory: Path) -> None:
+    run("check", "--config", observatory)
+    assert not (observatory.parent / "var").exists()
+
+
+def test_check_tells_all_mistakes_at_once(observatory: Path, config: Config) -> None:
+    folder = observatory.parent / "observatory"
+    edit(folder / "site.yaml", "latitude: 43.9308", "latitude: 143")
+    edit(folder / "alert_rules.yaml", "priority: 100", "priority: high")
+    edit(folder / "simulators" / "dome.yaml", "travel: 20", "travel: -20")
+    edit(observatory, "driver = native", "driver = telepathy")
+    edit(observatory, "address = tcp:127.0.0.1", "address = 127.0.0.1")
+    (observatory.parent / "no_agents_here.py").write_text("")
+    edit(observatory, "[analyzer]", "[mine]\nport = 1\napp = not_to_be_imported\n[analyzer]\napp = json")
+    result = run("check", "--config", observatory)
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    for said in (
+        "site.yaml: latitude: must be a number from -90 to 90",
+        "alert_rules.yaml: rule 1 (demo burst) priority",
+        "dome.yaml",
+        "[telescope] driver: 'telepathy' is not one of: native",
+        "[camera] address: '127.0.0.1:",
+        "[mine] app: not_to_be_imported cannot be imported",
+        "[analyzer] app: json must have one Agent class",
+    ):
+        assert [line for line in lines if said in line], (said, lines)
+    assert "Traceback" not in result.output
+
+
+def test_check_finds_filters_that_the_simulated_camera_lacks(observatory: Path) -> None:
+    edit(observatory.parent / "observatory" / "alert_rules.yaml", "filter: r,", "filter: Halpha,")
+    result = run("check", "--config", observatory)
+    assert result.exit_code == 1
+    assert "rule 'demo burst' observe: filter 'Halpha' is not in the camera" in result.stderr
+
+
+def test_check_finds_a_simulator_on_an_agents_port(observatory: Path, config: Config) -> None:
+    yaml = observatory.parent / "observatory" / "simulators" / "weather.yaml"
+    yaml.write_text(re.sub(r"listen: tcp:\d+", f"listen: tcp:{config.agents['scheduler'].port}", yaml.read_text()))
+    result = run("check", "--config", observatory)
+    assert result.exit_code == 1
+    assert f"port {config.agents['scheduler'].port} is already taken by [scheduler]" in result.stderr
+
+
+def test_check_finds_a_data_folder_that_cannot_be(observatory: Path) -> None:
+    (observatory.parent / "file").write_text("")
+    edit(observatory, "data = var ", "data = file/data ")
+    result = run("check", "--config", observatory)
+    assert result.exit_code == 1
+    assert "[observatory] data:" in result.stderr
+
+
+# status, send, alert -------------------------------------------------------------------------------------------------
+
+
+def test_status_of_what_does_not_run(observatory: Path, config: Config) -> None:
+    result = run("status", "--config", observatory)
+    assert result.exit_code == 1
+    assert len(re.findall(r" down ", result.stdout)) == len(config.agents) + 1
+    assert "start it with pyros run" in result.stdout
+    lines = [json.loads(line) for line in run("status", "--json", "--config", observatory).stdout.splitlines()]
+    assert [line["agent"] for line in lines] == ["broker", *config.agents]
+    assert not any(line["up"] for line in lines)
+    assert lines[1]["reason"] == "Connection refused"
+
+
+def test_send_to_whom_is_not_there(observatory: Path) -> None:
+    result = run("send", "scheduler", "Plan again", "--config", observatory)
+    assert result.exit_code == 1
+    assert "agent 'scheduler' at 127.0.0.1:" in result.stderr
+    assert "is it running?" in result.stderr
+    result = run("send", "gardener", "Mow", "--config", observatory)
+    assert result.exit_code == 1
+    assert "'gardener': no such section" in result.stderr
+
+
+def test_send_refuses_a_payload_that_does_not_fit(observatory: Path) -> None:
+    result = run("send", "dome", "Keep open", "--payload", '{"seconds": -1}', "--config", observatory)
+    assert result.exit_code == 2
+    assert "$.seconds" in result.stderr
+
+
+def test_alert_without_broker_or_packet(observatory: Path, tmp_path: Path) -> None:
+    template = observatory.parent / "observatory" / "demo-alert.xml"
+    packet = tmp_path / "alert.xml"
+    packet.write_text(template.read_text().replace("$ivorn", IVORN))
+    for file, said in (
+        (tmp_path / "none.xml", "none.xml: cannot be read: No such file"),
+        (observatory, "pyros_agent_config.ini: not XML"),
+        (template, "is a template"),
+        (packet, "Connection refused; start the observatory first: pyros run"),
+    ):
+        result = run("alert", file, "--config", observatory)
+        assert (result.exit_code, result.stderr.count("\n")) == (1, 1), result.output
+        assert said in result.stderr
+    text = observatory.read_text()
+    observatory.write_text(text[: text.index("[broker]")] + text[text.index("[alert_manager]") :])
+    result = run("alert", packet, "--config", observatory)
+    assert result.exit_code == 1
+    assert "[broker]: the section is missing" in result.stderr
+
+
+# messages ------------------------------------------------------------------------------------------------------------
+
+
+def test_messages_of_agents_that_never_ran(observatory: Path) -> None:
+    assert run("messages", "list", "--config", observatory).stdout == "no messages\n"
+    assert run("messages", "failed", "--config", observatory).stdout == "no failed messages\n"
+    result = run("messages", "list", "scheduler", "--config", observatory)
+    assert result.exit_code == 1
+    assert "the agent has not run here yet" in result.stderr
+    assert "no such section" in run("messages", "list", "gardener", "--config", observatory).stderr
+
+
+def test_messages_are_listed_in_order_of_time(observatory: Path, write: Any) -> None:
+    write("scheduler", "Second", {"a": 1}, sent=20.0, sender="majordome")
+    write("majordome", "First", sent=10.0)
+    write("majordome", "Third", sent=30.0)
+    table = run("messages", "list", "--config", observatory).stdout
+    assert re.search(r"First.*\n.*Second +majordome +1970-01-01 00:00:20 +\{\"a\":1\}\n.*Third", table)
+    assert "First" not in run("messages", "list", "--last", "1", "--config", observatory).stdout
+    lines = run("messages", "list", "scheduler", "--json", "--config", observatory).stdout.splitlines()
+    assert len(lines) == 1
+    assert json.loads(lines[0]) == {
+        "agent": "scheduler", "number": 1, "direction": "in", "name": "Second", "other": "majordome", "sent": 20.0,
+        "taken": 20.001, "payload": {"a": 1}, "error": None,
+    }  # fmt: skip
+
+
+def test_failed_messages_and_refused_ones(observatory: Path, write: Any, write_refused: Any) -> None:
+    write("scheduler", "Fine", sent=10.0)
+    write("scheduler", "Bad", sent=20.0, error="Traceback (most recent call last):\n  in x\nKeyError: 'x'\n")
+    write_refused("majordome", "dome", "Dance", "dome takes no message 'Dance'")
+    result = run("messages", "failed", "--config", observatory)
+    assert result.exit_code == 0
+    assert "Fine" not in result.stdout
+    assert re.search(r"scheduler +2 +in +Bad +x .*KeyError: 'x'", result.stdout)
+    assert re.search(r"majordome +1 +out +Dance +dome .*takes no message", result.stdout)
+    assert "in x" not in result.stdout
+    assert "\n  in x\n" in run("messages", "failed", "--traceback", "--config", observatory).stdout
+    assert run("messages", "failed", "dome", "--config", observatory).exit_code == 1
+
+
+def test_retry_of_what_cannot_be_retried(observatory: Path, write: Any) -> None:
+    write("scheduler", "Fine", sent=10.0)
+    write("scheduler", "Bad", sent=20.0, error="KeyError: 'x'")
+    result = run("messages", "retry", "scheduler", "1", "--config", observatory)
+    assert result.exit_code == 1
+    assert "has no failed message 1; pyros messages failed scheduler shows them" in result.stderr
+    result = run("messages", "retry", "scheduler", "2", "--config", observatory)
+    assert result.exit_code == 1
+    assert "can only be retried by a running agent: pyros run" in result.stderr

@@ -1,0 +1,155 @@
+"""What the demo prepares before it starts anything, and how it judges the images."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pyros import alerts
+from pyros import config as configuration
+from pyros import messages as m
+from pyros.cli import demo
+from pyros.cli.follow import Ended, Planned
+from pyros.cli.images import off_centre, preview, separation
+from pyros.cli.ports import check_free, listening
+from pyros.config import Config
+from pyros.errors import ConfigError, PyrosError
+from pyros.instruments import Image
+from pyros.instruments.fits import ImageFacts, write_image
+from pyros.planning import Site
+from pyros.planning.visibility import altitude_azimuth, is_night
+from pyros.service import clock_for
+from pyros.simulators import load as load_simulator
+
+
+def test_the_demos_own_configuration_differs_in_its_data_only(config: Config, tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    folder.mkdir()
+    own = demo.own_config(config, folder)
+    assert own.data == folder
+    assert own.site.read_text() == config.site.read_text()
+    assert [load_simulator(path).settings for path in own.simulators] == [
+        load_simulator(path).settings for path in config.simulators
+    ]
+    assert (own.agents, own.broker, own.limits, own.clock) == (
+        config.agents, config.broker, config.limits, config.clock,
+    )  # fmt: skip
+
+
+def test_a_demo_of_files_in_other_places(config: Config, tmp_path: Path) -> None:
+    elsewhere = config.path.parent / "sub"
+    elsewhere.mkdir()
+    text = config.path.read_text()
+    file = elsewhere / "config.ini"
+    file.write_text(text.replace("observatory/", "../observatory/"))
+    (tmp_path / "new").mkdir()
+    with pytest.raises(PyrosError, match="must be beside it or below"):
+        demo.own_config(configuration.load(file), tmp_path / "new")
+    file.write_text(text.replace("site = observatory/", f"site = {config.path.parent}/observatory/"))
+    (elsewhere / "observatory").symlink_to(config.path.parent / "observatory")
+    assert demo.own_config(configuration.load(file), tmp_path / "new").site == config.site
+
+
+def test_the_demos_folder_is_a_new_one(config: Config, tmp_path: Path) -> None:
+    folder = demo.new_folder(config, None)
+    assert folder.parent == config.data
+    assert folder.name.startswith("demo-")
+    (folder / "x").touch()
+    with pytest.raises(PyrosError, match="is not empty"):
+        demo.new_folder(config, folder)
+    with pytest.raises(PyrosError, match="cannot be made"):
+        demo.new_folder(config, folder / "x" / "y")
+
+
+def test_the_template_is_filled_with_what_the_site_sees_now(config: Config) -> None:
+    config.data.mkdir()
+    template = config.path.parent / "observatory" / "demo-alert.xml"
+    packet = demo.fill(template, config, config.data)
+    alert = alerts.parse(packet.file.read_bytes())
+    now, site = clock_for(config, None).now(), Site.load(config.site)
+    assert alert.target is not None
+    assert altitude_azimuth(site, *alert.target, now)[0] == pytest.approx(65, abs=1)
+    assert is_night(site, now)
+    assert alert.time is not None
+    assert abs((alert.time - now).total_seconds()) < 60
+    assert (alert.ivorn, alert.target) == (packet.ivorn, packet.target)
+    assert alerts.Rules.load(config.alert_rules).decide(alert, now).accepted
+    assert demo.fill(template, config, config.data).ivorn != packet.ivorn
+
+
+def test_another_alert_is_sent_as_it_is(config: Config, tmp_path: Path) -> None:
+    mine = Path(__file__).parents[1] / "alerts" / "samples" / "burst.xml"
+    packet = demo.fill(mine, config, tmp_path)
+    assert packet.file.read_bytes() == mine.read_bytes()
+    with pytest.raises(PyrosError, match=r"none\.xml: cannot be read: No such file"):
+        demo.is_template(tmp_path / "none.xml")
+
+
+def test_ports_that_are_taken_are_all_told(config: Config) -> None:
+    places = listening(config, [load_simulator(path) for path in config.simulators])
+    assert len(places) == len(config.agents) + 2 + 4
+    check_free(places)
+    with socket.socket() as one, socket.socket() as other:
+        for taker, place in ((one, places[2]), (other, places[-1])):
+            taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taker.bind((place.ip, place.port))
+            taker.listen()
+        with pytest.raises(ConfigError) as caught:
+            check_free(places)
+    assert len(caught.value.problems) == 2
+    assert f"[majordome] port: port {places[2].port} on 127.0.0.1 is in use; stop" in caught.value.problems[0]
+    assert "weather.yaml: listen: port" in caught.value.problems[1]
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A degree wide, at ra 359.9, dec 80."""
+    pixels = np.random.default_rng(1).integers(900, 1100, (100, 100), dtype=np.uint16)
+    taken = Image(pixels=pixels, seconds=1.0, filter="r", started=1e9, temperature=-20.0, gain=1.0,
+                  arcsec_per_pixel=36.0)  # fmt: skip
+    return write_image(tmp_path / "image.fits", taken, ImageFacts(object="x", ra=359.9, dec=80.0, observation="o"))
+
+
+def test_an_image_shows_a_position_or_does_not(image: Path, tmp_path: Path) -> None:
+    assert off_centre(image, 359.9, 80.0) == pytest.approx(0, abs=0.01)
+    assert off_centre(image, 0.4, 80.0) == pytest.approx(0.5 * np.cos(np.radians(80)) * 3600, rel=1e-3)
+    assert off_centre(image, 359.9, 80.6) is None
+    assert off_centre(image, 179.9, -80.0) is None
+    assert off_centre(tmp_path / "none.fits", 0, 0) is None
+    (tmp_path / "other.fits").write_text("not FITS")
+    assert off_centre(tmp_path / "other.fits", 0, 0) is None
+
+
+def test_the_verdict() -> None:
+    observation = m.Observation(id="o", target="t", ra=1.0, dec=2.0, exposures=(m.Exposures("r", 5.0),))
+    demo.judge(Ended(1.0, "finished"), [False, True], 60)
+    for end, good, why in (
+        (None, [True], "no end within 60 s"),
+        (Planned(1.0, False, "not up: altitude -4°", -4.0, observation), [], "cannot be now: not up: altitude -4°"),
+        (Ended(1.0, "refused", "role test"), [], "^not observed: refused: role test"),
+        (Ended(1.0, "failed", "rain"), [True], "^not completely observed: failed: rain"),
+        (Ended(1.0, "finished"), [False, False], "no image shows the alert's position"),
+        (Ended(1.0, "finished"), [], "no image shows the alert's position"),
+    ):
+        with pytest.raises(PyrosError, match=why):
+            demo.judge(end, good, 60)
+
+
+def test_angles_between_positions() -> None:
+    assert separation((0, 0), (90, 0)) == pytest.approx(90)
+    assert separation((10, 90), (200, 89)) == pytest.approx(1)
+    assert separation((359.5, 0), (0.5, 0)) == pytest.approx(1)
+
+
+def test_the_analyzers_preview_is_taken_and_a_missing_one_drawn(image: Path) -> None:
+    png = image.with_suffix(".png")
+    png.write_bytes(b"half a picture")
+    assert preview(image, 359.9, 80.0, patience=0.2) == png
+    drawn = png.read_bytes()
+    assert drawn.startswith(b"\x89PNG")
+    png.write_bytes(drawn + b"")
+    assert preview(image, 0.0, 0.0, patience=5.0) == png
+    assert png.read_bytes() == drawn

@@ -1,0 +1,234 @@
+"""The command line with a real observatory in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pyros import config as configuration
+from pyros import sender
+from pyros.cli import status
+from pyros.cli.app import app
+from pyros.cli.demo import fill
+from pyros.cli.observatory import ObservatoryProcess
+from pyros.config import Config
+from pyros.errors import AgentError
+
+PYROS = [sys.executable, "-c", "from pyros.cli import main; main()"]
+
+
+def pyros(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PYROS, *map(str, arguments)], capture_output=True, text=True, timeout=90, check=False, cwd=cwd
+    )
+
+
+def here(*arguments: str | Path) -> Any:
+    """The same in this process, which has imported everything already."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def processes_with(text: str) -> list[str]:
+    """The command lines of the processes in which a text occurs."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if text in line and int(folder.name) != os.getpid():
+            found.append(line)
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def by_day(config: Config) -> None:
+    """Put the site where the Sun is at its highest now, so that its night has to be brought here."""
+    now = datetime.now(UTC)
+    noon = (12 - now.hour - now.minute / 60) * 15
+    text = re.sub(r"longitude: \S+", f"longitude: {noon:.3f}", config.site.read_text())
+    config.site.write_text(text)
+
+
+def test_a_demo_from_start_to_end(config: Config, tmp_path: Path) -> None:
+    """By day: an image of the burst, and nothing left running."""
+    by_day(config)
+    done = pyros("demo", "--config", config.path, "--data", tmp_path / "data", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    steps = ["alert received", "accepted", "planned", "slew commanded", "on target", "shutter opened", "image on disk"]
+    at = [done.stdout.index(f" s  {step}") for step in steps]
+    assert at == sorted(at)
+    for row in ("received", "decided", "planned", "slew commanded", "on target", "shutter opened", "image on disk"):
+        assert re.search(rf"^{row} +[\d.]+ s +[\d.]+ s$", done.stdout, re.MULTILINE), row
+    images = re.findall(r"^image \d  (\S+\.fits)", done.stdout, re.MULTILINE)
+    assert f"image {len(images)} of {len(images)}, " in done.stdout
+    assert all((tmp_path / image).is_file() for image in images)
+    (png,) = re.findall(r"^preview  (\S+\.png)$", done.stdout, re.MULTILINE)
+    assert (tmp_path / png).read_bytes().startswith(b"\x89PNG")
+    assert all(character.isprintable() or character == "\n" for character in done.stdout)
+    assert processes_with(str(tmp_path)) == []
+
+
+def test_a_demo_of_an_alert_that_is_not_up(config: Config, tmp_path: Path) -> None:
+    template = config.path.parent / "observatory" / "demo-alert.xml"
+    alert = tmp_path / "south.xml"
+    text = template.read_text().replace("$dec", "-88.0")
+    alert.write_text(text)
+    done = pyros("demo", "--config", config.path, "--data", tmp_path / "data", "--alert", alert)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "waits" in done.stdout
+    assert done.stderr.startswith("pyros: not observed, for it cannot be now: not up: altitude -4")
+    assert processes_with(str(tmp_path)) == []
+
+
+def test_a_demo_of_an_alert_that_the_rules_refuse(config: Config, tmp_path: Path) -> None:
+    template = config.path.parent / "observatory" / "demo-alert.xml"
+    alert = tmp_path / "test.xml"
+    alert.write_text(template.read_text().replace('role="observation"', 'role="test"'))
+    done = pyros("demo", "--config", config.path, "--data", tmp_path / "data", "--alert", alert)
+    assert done.returncode == 1
+    assert done.stderr == "pyros: not observed: refused: role test: never observed\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_nothing_running(config: Config, tmp_path: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [*PYROS, "demo", "--config", str(config.path), "--data", str(tmp_path / "data")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as demo:  # fmt: skip
+        assert demo.stdout is not None
+        said = next((line for line in demo.stdout if "slew commanded" in line), None)
+        running = processes_with("--pidfile= pyros --config " + str(tmp_path))
+        demo.send_signal(number)
+        _, errors = demo.communicate(timeout=30)
+    assert said is not None, errors
+    assert len(running) == 1
+    assert demo.returncode == 130
+    assert errors == ""
+    assert processes_with(str(tmp_path)) == []
+
+
+def test_an_observatory_that_cannot_start_says_why(config: Config, tmp_path: Path) -> None:
+    config.path.write_text(config.path.read_text().replace("[analyzer]", "[analyzer]\napp = json\n"))
+    with ObservatoryProcess(config, tmp_path / "log") as process, pytest.raises(AgentError, match="ended with code 1"):
+        process.wait_until_up(30, lambda up, total: None)
+    log = (tmp_path / "log").read_text()
+    assert "[analyzer] app: json" in log
+
+
+GARDENER = """
+from pathlib import Path
+from pyros.agents import Agent
+
+class GardenerAgent(Agent):
+    def __init__(self):
+        super().__init__("gardener")
+        self.actions_by_message["Mow"] = self.mow
+
+    def mow(self):
+        if not Path(__file__).with_name("fuel").exists():
+            raise RuntimeError("no fuel")
+"""
+
+
+@pytest.fixture
+def running(config: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Config]:
+    """`pyros run`, up, with an agent of one's own that fails."""
+    folder = config.path.parent
+    (folder / "gardener.py").write_text(GARDENER)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    port = free_port()
+    config.path.write_text(config.path.read_text() + f"\n[gardener]\nport = {port}\napp = gardener\n")
+    config = configuration.load(config.path)
+    with subprocess.Popen(
+        [*PYROS, "run", "--config", str(config.path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while not all(line["up"] for line in status.observatory(config)) and time.monotonic() < deadline:
+                assert process.poll() is None, process.stdout and process.stdout.read()
+                time.sleep(0.1)
+            yield config
+            process.send_signal(signal.SIGINT)
+            output = process.communicate(timeout=10)[0].decode()
+            assert "Server Shut Down" in output
+        finally:
+            process.kill()
+            for connection in sender._connections.values():
+                connection.close()
+            sender._connections.clear()
+
+
+def test_the_commands_with_an_observatory_that_runs(running: Config, tmp_path: Path) -> None:
+    config = running
+    how = ("--config", config.path)
+    lines = [json.loads(line) for line in here("status", "--json", *how).stdout.splitlines()]
+    assert all(line["up"] for line in lines)
+    table = here("status", *how)
+    assert (table.exit_code, table.stdout.count(" up ")) == (0, len(config.agents) + 1)
+
+    sent = here("send", "scheduler", "Plan again", *how)
+    assert sent.exit_code == 0
+    assert re.fullmatch(r"OK \S+\n", sent.stdout)
+    assert "Plan again" in here("messages", "list", "scheduler", *how).stdout
+    refused = here("send", "scheduler", "Dance", *how)
+    assert refused.exit_code == 1
+    assert "takes no message 'Dance'" in refused.stderr
+
+    _failed_messages(config, how)
+    _alerts(config, how, tmp_path)
+
+
+def _failed_messages(config: Config, how: Any) -> None:
+    assert here("messages", "failed", *how).stdout == "no failed messages\n"
+    assert here("send", "gardener", "Mow", *how).exit_code == 0  # it is taken, and kept as failed
+    failed = here("messages", "failed", *how).stdout
+    assert re.search(r"gardener +1 +in +Mow +program:\S+ .*RuntimeError: no fuel", failed)
+    again = here("messages", "retry", "gardener", "1", *how)
+    assert again.exit_code == 1
+    assert again.stderr == "pyros: agent 'gardener' failed again at message 1: RuntimeError: no fuel\n"
+    (config.path.parent / "fuel").touch()
+    assert here("messages", "retry", "gardener", "1", *how).stdout == "OK: agent 'gardener' has handled message 1\n"
+    assert here("messages", "failed", *how).stdout == "no failed messages\n"
+
+
+def _alerts(config: Config, how: Any, tmp_path: Path) -> None:
+    template = config.path.parent / "observatory" / "demo-alert.xml"
+    values = {"$ivorn": "ivo://pyros.observatory/demo#t1", "$ra": "10", "$dec": "10",
+              "$time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"}  # fmt: skip
+    text = template.read_text()
+    for key, value in values.items():
+        text = text.replace(key, value)
+    packet = tmp_path / "alert.xml"
+    packet.write_text(text.replace('role="observation"', 'role="test"'))
+    told = here("alert", packet, *how)
+    assert told.exit_code == 1
+    assert "is kept by the broker" in told.stdout
+    assert "refused         role test" in told.stdout
+    again = here("alert", packet, *how)
+    assert again.exit_code == 1
+    burst = fill(template, config, tmp_path)
+    told = here("alert", burst.file, *how)
+    assert told.exit_code == 0, told.stdout + told.stderr
+    assert re.search(r"^ +[\d.]+ s  finished +\d images$", told.stdout, re.MULTILINE)
+    packet.write_text(text.replace("#t1", "#t2").replace('role="observation"', 'role="utility"'))
+    assert here("alert", packet, "--no-follow", *how).exit_code == 0
