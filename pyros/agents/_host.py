@@ -34,6 +34,7 @@ _ANSWERS_FLUSH = 0.2
 _LONGEST_WAIT = 5.0
 _RETRY_STORING = 1.0
 _STOP_GRACE = 4.0
+_CLOSING = 2.0
 _WAKE = Batch([], "")
 
 
@@ -101,6 +102,7 @@ class Host:
         self._mailbox: SimpleQueue[Batch | None] = SimpleQueue()
         self._answers = _Answers()
         self._stop_wanted = threading.Event()
+        self._closed = threading.Event()
         self._finished = False
         self._calls: dict[str, Any] = {}
         self._kept: list[Batch] = []
@@ -122,17 +124,26 @@ class Host:
             self.journal.close()
             raise
         self.since = self.clock.time()
-        self.outbound.start()
-        self.agent.attach(self.reactor)
+        try:
+            self.outbound.start()
+            self.agent.attach(self.reactor)
+        except BaseException:
+            self._finish()
+            raise
         if self._threaded:
             threading.Thread(target=self._live, name=f"pyros-{self.agent.name}", daemon=self._daemon).start()
         else:
             self._call("turn", 0, self._inline_start)
 
     @property
+    def begun(self) -> bool:
+        """Whether it was started: then `stopped` fires one day."""
+        return hasattr(self, "since")
+
+    @property
     def running(self) -> bool:
         """Whether it was started and has not ended."""
-        return hasattr(self, "since") and not self.stopped.called
+        return self.begun and not self.stopped.called
 
     def _listen(self) -> IListeningPort:
         try:
@@ -182,6 +193,7 @@ class Host:
         def closed(_: object) -> None:
             if not hung:
                 self.journal.close()
+            self._closed.set()
             self.stopped.callback(None)
 
         DeferredList(closing, consumeErrors=True).addCallback(closed)
@@ -252,6 +264,8 @@ class Host:
         finally:
             self.ready.set()
             self.reactor.callFromThread(self._finish)
+            if not self._daemon:
+                self._closed.wait(_CLOSING)  # a plain program ends with this thread: first the last answers must leave
 
     def _inline_start(self) -> None:
         if self._work():

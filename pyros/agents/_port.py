@@ -86,7 +86,7 @@ class AgentPort(Factory):
         self._put(batch)
         if self._full():
             self._paused.add(connection)
-            connection.hold()
+            connection.hold("mailbox")
 
     def done(self, batch: Batch) -> None:
         """A batch has left the mailbox."""
@@ -95,7 +95,7 @@ class AgentPort(Factory):
         if self._paused and not self._full():
             paused, self._paused = self._paused, set()
             for connection in paused:
-                connection.release()
+                connection.release("mailbox")
 
     def close_all(self) -> None:
         for connection in list(self.connections):
@@ -116,7 +116,7 @@ class AgentPort(Factory):
 
 
 def _size(batch: Batch) -> int:
-    return sum(len(bytes(entry.payload)) for entry in batch.entries)
+    return sum(entry.size for entry in batch.entries)
 
 
 class _NotAllowed(Protocol):
@@ -140,7 +140,7 @@ class AgentConnection(Protocol):
         self._under_way = 0
         self._ended = False
         self._lost = False
-        self._holds = 0
+        self._holds: set[str] = set()
         self._timer = port.reactor.callLater(FIRST_BYTE_TIMEOUT, self._timed_out, "nothing was sent")
 
     def connectionMade(self) -> None:
@@ -156,6 +156,8 @@ class AgentConnection(Protocol):
         self._port.closed(self)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._lost:
+            return
         try:
             events = self._decoder.feed(data)
             for event in events:
@@ -267,6 +269,7 @@ class AgentConnection(Protocol):
     def close(self) -> None:
         """The agent stops."""
         if not self._lost:
+            self._set_timer(AFTER_ANSWER_TIMEOUT, "its answers are not read")
             transport: Any = self.transport
             transport.unregisterProducer()
             transport.loseConnection()
@@ -294,6 +297,8 @@ class AgentConnection(Protocol):
 
     def _watch(self) -> None:
         """Which silence to bear from here on."""
+        if "answers" in self._holds:
+            return  # the timer that pauseProducing has set goes on
         if self._lost or self._under_way or self._holds:
             self._set_timer(None)
         elif len(self._decoder):
@@ -314,27 +319,31 @@ class AgentConnection(Protocol):
             self._port.log.debug("connection dropped: {reason}", reason=reason)
             transport.abortConnection()
 
-    def hold(self) -> None:
-        """Stop reading: the mailbox is full, or the client does not read its answers."""
-        self._holds += 1
+    def hold(self, why: str) -> None:
+        """Stop reading; the same reason may be given again, and is taken back once."""
+        if self._lost:
+            return
+        self._holds.add(why)
         transport: Any = self.transport
         transport.pauseProducing()
         self._watch()
 
-    def release(self) -> None:
-        self._holds -= 1
+    def release(self, why: str) -> None:
+        """Read again, unless there is another reason not to."""
+        self._holds.discard(why)
         if not self._holds and not self._lost and not self._ended:
             transport: Any = self.transport
             transport.resumeProducing()
-            self._watch()
+        self._watch()
 
     def pauseProducing(self) -> None:
-        """Twisted's word that the client does not read its answers."""
-        self.hold()
-        self._set_timer(BLOCKED_TIMEOUT, "its answers are not read")
+        """Twisted's word that the client does not read its answers; it comes with every further one."""
+        if "answers" not in self._holds:
+            self.hold("answers")
+            self._set_timer(BLOCKED_TIMEOUT, "its answers are not read")
 
     def resumeProducing(self) -> None:
-        self.release()
+        self.release("answers")
 
     def stopProducing(self) -> None:
         """The transport is closing."""

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from pyros import config as configuration
 from pyros.agents._host import Host
-from pyros.clock import RealClock
+from pyros.clock import Deadline, RealClock
 from pyros.errors import AgentError
 
 if TYPE_CHECKING:
@@ -30,25 +30,43 @@ _T = TypeVar("_T")
 _hosts: dict[str, Host] = {}
 _guard = threading.Lock()
 _STOP_TIMEOUT = 4.5
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def start(agent: Agent, config: configuration.Config | str | None, timeout: float) -> None:
     """See `Agent.start`."""
     loaded = config if isinstance(config, configuration.Config) else configuration.load(config)
     reactor, mine = _reactor()
-    host = Host(agent, loaded, reactor, RealClock(reactor), daemon=not mine)
-    in_reactor(reactor, host.start)
-    with _guard:
-        _hosts[agent.name] = host
-    host.stopped.addCallback(lambda _: _hosts.pop(agent.name, None))
     if mine:
-        _watch_signals()
-    if mine or not threadable.isInIOThread():
-        host.ready.wait(timeout)
-        if host.failure is not None:
-            raise host.failure
-        if not host.ready.is_set():
-            agent.log.warn("work() of {name} has not returned yet; messages wait for it", name=agent.name)
+        _watch_signals(reactor)
+    host = Host(agent, loaded, reactor, RealClock(reactor), daemon=not mine)
+    ended = threading.Event()
+
+    def begin() -> None:
+        host.start()
+        _hosts[agent.name] = host
+
+    def end(_: object) -> None:
+        if _hosts.get(agent.name) is host:
+            del _hosts[agent.name]
+        ended.set()
+
+    host.stopped.addCallback(end)
+    elsewhere = mine or not threadable.isInIOThread()
+    try:
+        in_reactor(reactor, begin)
+        if elsewhere:
+            host.ready.wait(timeout)
+            if host.failure is not None:
+                raise host.failure
+            if not host.ready.is_set():
+                agent.log.warn("work() of {name} has not returned yet; messages wait for it", name=agent.name)
+    except BaseException:  # Ctrl-C as well
+        if mine and elsewhere:
+            in_reactor(reactor, lambda: host.stop() if host.running else None)
+            if host.begun:
+                ended.wait(timeout)  # so that nothing of it is left when this raises
+        raise
 
 
 def stop(agent: Agent, timeout: float) -> None:
@@ -122,17 +140,57 @@ def _stop_all_deferred() -> Deferred[Any]:
     return DeferredList([host.stop() for host in list(_hosts.values())], consumeErrors=True)
 
 
-def _stop_all() -> None:
+def _stop_all() -> bool:
+    """End all agents; False when one does not end in time."""
     for host in list(_hosts.values()):
         host.reactor.callFromThread(host.stop)
-    for thread in threading.enumerate():
-        if thread.name.startswith("pyros-") and not thread.daemon:
-            thread.join(_STOP_TIMEOUT)
+    deadline = Deadline(_STOP_TIMEOUT)
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("pyros-") and not thread.daemon]
+    for thread in threads:
+        thread.join(deadline.left())
+    return not any(thread.is_alive() for thread in threads)
 
 
-def _watch_signals() -> None:
+class _SignalPipe:
+    """Stops the agents in the reactor's thread as soon as a signal comes.
+
+    Python runs its handlers in the main thread only, and a signal that comes just before that thread begins to wait for
+    the others' end would be seen when they have ended: never.
+    """
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
+
+    def install(self, reactor: Any) -> None:
+        """Unless the program has one of its own. In the main thread."""
+        other = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        if other == -1:
+            reactor.callFromThread(reactor.addReader, self)
+        else:
+            signal.set_wakeup_fd(other)
+
+    def fileno(self) -> int:
+        return self._read
+
+    def logPrefix(self) -> str:
+        return "signals"
+
+    def doRead(self) -> None:
+        if any(number in _SIGNALS and signal.getsignal(number) is _on_signal for number in os.read(self._read, 64)):
+            for host in list(_hosts.values()):
+                host.stop()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor has ended, and the program with it."""
+
+
+def _watch_signals(reactor: Any) -> None:
     if threading.current_thread() is not threading.main_thread():
         return
+    if signal.getsignal(signal.SIGINT) is not _on_signal and signal.getsignal(signal.SIGTERM) is not _on_signal:
+        _SignalPipe().install(reactor)
     for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
         if signal.getsignal(number) is default:
             signal.signal(number, _on_signal)
@@ -140,10 +198,10 @@ def _watch_signals() -> None:
 
 def _on_signal(number: int, _: FrameType | None) -> None:
     """End the agents, then do what the signal does by default, unless the program had ended but for them."""
-    _stop_all()
-    if number == signal.SIGTERM:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if threading.main_thread().is_alive():
-            os.kill(os.getpid(), signal.SIGTERM)
+    ended = _stop_all()
+    if number == signal.SIGTERM or not ended:  # a handler that hangs would keep the program alive
+        signal.signal(number, signal.SIG_DFL)
+        if threading.main_thread().is_alive() or not ended:
+            os.kill(os.getpid(), number)
     elif threading.main_thread().is_alive():
         raise KeyboardInterrupt

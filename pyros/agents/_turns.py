@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import sqlite3
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pyros.agents.base import Agent
 
 _TRACEBACK_LIMIT = 16_000
+_state_encoder = msgspec.json.Encoder()
 _REASON_LIMIT = 300
 
 
@@ -115,6 +117,9 @@ class Turns:
     def after_commit(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self._inside()
         self._calls.append((function, args))
+
+    def also(self, write: Callable[[sqlite3.Connection], None]) -> None:
+        self._inside().also.append(write)
 
     def retry(self, number: int) -> None:
         """Handle a failed message again, as part of the turn that runs."""
@@ -227,7 +232,7 @@ class Turns:
     def _attempt(self, message: Message, effects: Effects) -> tuple[str | None, str | None]:
         """Run one handler; (why it was refused, or None; the traceback if it failed, or None)."""
         marks = (len(self._out), len(self._calls), len(effects.timers_set), len(effects.timers_gone))
-        retried = len(effects.retried)
+        retried, also = len(effects.retried), len(effects.also)
         try:
             message.check()
             self._agent.receive(message)
@@ -235,6 +240,7 @@ class Turns:
         except BaseException as error:
             del self._out[marks[0] :], self._calls[marks[1] :]
             del effects.timers_set[marks[2] :], effects.timers_gone[marks[3] :], effects.retried[retried:]
+            del effects.also[also:]
             self._put_back_state()
             if isinstance(error, NotTaken) or (isinstance(error, ValueError) and message.unreadable):
                 return str(error)[:_REASON_LIMIT], None
@@ -289,7 +295,7 @@ class Turns:
     def _save_state(self) -> None:
         """Remember the state as bytes after every handler, so that the next one can be undone alone."""
         if self._state_type is not None:
-            self._state_bytes = msgspec.json.encode(self._agent.state)
+            self._state_bytes = _state_encoder.encode(self._agent.state)
 
     def _put_back_state(self) -> None:
         if self._state_type is None:

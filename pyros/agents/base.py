@@ -8,6 +8,7 @@ all when it raises.
 from __future__ import annotations
 
 import inspect
+import sqlite3
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
 
@@ -160,6 +161,13 @@ class Agent:
         """Call a function in the reactor's thread once the turn is committed: how a device gets its commands."""
         self._settled.turns.after_commit(function, args)
 
+    def also_write(self, write: Callable[[sqlite3.Connection], None]) -> None:
+        """Have ``write(connection)`` called inside the turn's transaction: for a table of the agent's own.
+
+        What it raises fails the whole turn. `JournalReader` reads such a table.
+        """
+        self._settled.turns.also(write)
+
     def tell_self(self, name: str, payload: Any = None) -> None:
         """Post a message to this agent from any thread: how a device's answer becomes a turn.
 
@@ -196,10 +204,10 @@ class Agent:
         """The annotated type of ``state``, or None; raises AgentError when it cannot be made without arguments."""
         for klass in cls.__mro__:
             if klass is not Agent and "state" in inspect.get_annotations(klass):
-                type_ = get_type_hints(klass)["state"]
                 try:
+                    type_ = get_type_hints(klass)["state"]
                     msgspec.json.decode(msgspec.json.encode(type_()), type=type_)
-                except (TypeError, msgspec.DecodeError) as error:
+                except (TypeError, NameError, msgspec.DecodeError) as error:
                     raise AgentError(f"{cls.__name__}.state: every field needs a default and a type: {error}") from None
                 return type_
         return None

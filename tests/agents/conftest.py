@@ -1,0 +1,91 @@
+"""Agents that run in the test's own process, in real threads or inline on virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.testing import MemoryReactorClock
+
+from pyros.agents import Agent
+from pyros.agents._host import Host
+from pyros.agents._turns import Batch, Outcome
+from pyros.clock import VirtualClock
+from pyros.config import AgentConfig, Config
+from pyros.journal import Effects
+from pyros.wire import Entry
+
+_Reactor: Any = MemoryReactorClock
+
+
+def make_config(folder: Path, *agents: str) -> Config:
+    """A configuration that is in no file."""
+    return Config(
+        path=folder / "pyros_agent_config.ini", name="test", data=folder, site=folder, alert_rules=folder,
+        agents={name: AgentConfig(name, "127.0.0.1", 5001 + number, "x") for number, name in enumerate(agents)},
+    )  # fmt: skip
+
+
+class Inline:
+    """One agent whose turns run when the test says so, on virtual time and without sockets."""
+
+    def __init__(self, agent: Agent, folder: Path, *others: str) -> None:
+        self.agent = agent
+        self.reactor: Any = _Reactor()
+        self.clock = VirtualClock(self.reactor, datetime(2026, 3, 20, 23, 30, tzinfo=UTC))
+        self.host = Host(agent, make_config(folder, agent.name, *others), self.reactor, self.clock, threaded=False)
+        self.host.start()
+        self.host.outbound.stop()
+        self.reactor.advance(0)  # work()
+
+    @property
+    def turns(self) -> Any:
+        return self.host.turns
+
+    @property
+    def journal(self) -> Any:
+        return self.host.journal
+
+    def turn(self, *messages: tuple[str, bytes] | str, first: int = 1, peer: str = "other") -> Outcome:
+        """One turn of messages that came from another agent, numbered from ``first``."""
+        pairs = [(message, b"{}") if isinstance(message, str) else message for message in messages]
+        entries = [
+            Entry(seq, f"{peer}-{seq}", name, self.clock.time(), Raw(json))
+            for seq, (name, json) in enumerate(pairs, first)
+        ]
+        return self.run(Batch(entries, peer, (peer, "epoch")))
+
+    def run(self, *batches: Batch) -> Outcome:
+        outcome: Outcome = self.turns.run(list(batches), Effects())
+        return outcome
+
+    def rows(self, query: str) -> list[Any]:
+        found: list[Any] = self.journal._db.execute(query).fetchall()
+        return found
+
+    def stop(self) -> None:
+        if not self.host.stopped.called:
+            self.host.stop()
+
+
+def Raw(json: bytes) -> Any:
+    from msgspec import Raw as raw
+
+    return raw(json)
+
+
+@pytest.fixture
+def inline(tmp_path: Path) -> Iterator[Callable[..., Inline]]:
+    """Makes an Inline of an agent and the names of others it may send to."""
+    made: list[Inline] = []
+
+    def make(agent: Agent, *others: str) -> Inline:
+        made.append(Inline(agent, tmp_path, *others))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()

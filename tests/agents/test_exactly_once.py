@@ -1,0 +1,110 @@
+"""Agents are killed again and again while messages flow, and every message takes effect exactly once, in order."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyros.sender import Sender
+
+PROGRAM = Path(__file__).parent / "programs" / "numbers_agents.py"
+SENDERS = ("north", "south")
+EACH = 10_000
+KILLS = 32
+
+
+class Nursery:
+    """The process that forks agents. Speaks to `numbers_agents.py`."""
+
+    def __init__(self, observatory: Any, wait_for: Callable[..., Any]) -> None:
+        self._observatory = observatory
+        self._wait_for = wait_for
+        self._program = observatory.run("-u", PROGRAM)
+        self._started = 0
+        self.pids: dict[str, int] = {}
+
+    def start(self, name: str) -> None:
+        kind = "numbering" if name in SENDERS else "counting"
+        stdin = self._program.process.stdin
+        stdin.write(f"start {name} {kind}\n".encode())
+        stdin.flush()
+        self._started += 1
+        pids = self._wait_for(self._pids, what=f"{name} to be forked; {self._program.errors}")
+        self.pids[name] = pids[-1]
+
+    def kill(self, name: str) -> None:
+        os.kill(self.pids[name], signal.SIGKILL)
+        self._wait_for(lambda: not Path(f"/proc/{self.pids[name]}").exists(), what=f"{name} to be gone")
+
+    def close(self) -> str:
+        """End all agents; returns what they complained of."""
+        self._program.process.stdin.close()
+        self._program.wait()
+        errors: str = self._program.errors
+        return errors
+
+    def _pids(self) -> list[int]:
+        words = self._program.output.split()
+        return [int(word) for word in words] if len(words) == self._started else []
+
+
+@pytest.mark.parametrize("forward", [False, True], ids=["counted", "sent-on"])
+@pytest.mark.parametrize("victim", ["receiver", "north"])
+def test_exactly_once_under_kill_9(
+    observatory: Callable[..., Any], wait_for: Callable[..., Any], victim: str, forward: bool
+) -> None:
+    """The effect is a count in the receiver's state, and in the other runs a message to a third agent besides."""
+    instants = random.Random(f"{victim} {forward}")
+    last = "third" if forward else "receiver"
+    keys = {"receiver": {"option_forward": "third"} if forward else {}}
+    place = observatory("third", *SENDERS, **keys)
+    nursery = Nursery(place, wait_for)
+    for name in {"receiver", last, *SENDERS}:
+        nursery.start(name)
+    for name in nursery.pids:
+        place.up(name)
+    in_the_middle = 0
+
+    def allow(number: int) -> None:
+        for sender in SENDERS:
+            place.up(sender)
+            Sender.send_to(sender, "Up to", {"number": number}, config=place.config)
+
+    for kill in range(KILLS):
+        allow(EACH * kill // KILLS + 1)
+        wait_for(lambda: place.up(victim)["taken"], what=f"{victim} to take messages again")
+        allowed = EACH * (kill + 1) // KILLS
+        allow(allowed)  # they need 0.15 s and more to send so many, and may not have finished with the last ones
+        instant = time.monotonic() + instants.uniform(0.0, 0.13)
+        wait_for(lambda at=instant: time.monotonic() >= at)
+        nursery.kill(victim)
+        in_the_middle += place.rows("receiver", "SELECT count(*) FROM received")[0][0] < 2 * allowed
+        nursery.start(victim)
+    allow(EACH)
+
+    def done() -> bool:
+        state = place.state(last)
+        return bool(state) and state["last"] == dict.fromkeys(SENDERS, EACH)
+
+    wait_for(done, 60, "the last messages")
+    for name in nursery.pids:
+        wait_for(lambda name=name: not place.up(name)["outbox"], what=f"the outbox of {name} to be empty")
+    errors = nursery.close()
+
+    assert "Traceback" not in errors
+    assert in_the_middle >= 30
+    counted = {"handled": dict.fromkeys(SENDERS, EACH), "last": dict.fromkeys(SENDERS, EACH), "out_of_order": []}
+    for name in {"receiver", last}:
+        assert place.state(name) == counted
+        taken = [payload for _, payload, error in place.received(name) if error is None]
+        assert len(taken) == 2 * EACH
+    order = place.rows("receiver", "SELECT sender, json_extract(payload, '$.number') FROM received ORDER BY number")
+    for sender in SENDERS:
+        assert [number for origin, number in order if origin == sender] == list(range(1, EACH + 1))

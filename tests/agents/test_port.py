@@ -1,0 +1,348 @@
+"""An agent's port on virtual time, its network a byte string: silence, garbage, back-pressure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from ipaddress import ip_network
+from typing import Any
+
+import msgspec
+import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import Logger
+
+from pyros import wire
+from pyros.agents import _port
+from pyros.agents._port import AgentPort
+from pyros.agents._turns import Answer, Batch
+from pyros.clock import VirtualClock
+from pyros.config import AgentConfig
+from pyros.wire import Decoder, Entry, Frame, Hello, encode_frame
+
+_Transport: Any = StringTransport
+HELLO = encode_frame(Frame(hello=Hello(protocol=1, sender="dome", to="scheduler", epoch="e")))
+
+
+class Wire(_Transport):  # type: ignore[misc]
+    """A client's end: what the port wrote, whether it reads, and how it was closed."""
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        super().__init__(peerAddress=IPv4Address("TCP", host, 40000))
+        self.aborted = False
+        self.unread = False
+        """The client does not read: like a real transport, every write beyond the buffer says so again."""
+
+    def setTcpNoDelay(self, enabled: bool) -> None: ...
+
+    def setTcpKeepAlive(self, enabled: bool) -> None: ...
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        self.loseConnection()
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if self.unread and self.producer is not None:
+            self.producer.pauseProducing()
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.reactor = Clock()
+        self.mailbox: list[Batch] = []
+        section = AgentConfig("scheduler", "127.0.0.1", 5002, "x", allow=(ip_network("127.0.0.0/8"),))
+        clock = VirtualClock(self.reactor, datetime(2026, 1, 1, tzinfo=UTC))
+        self.port = AgentPort(
+            section, self.reactor, clock, Logger("scheduler"),
+            self.mailbox.append, lambda peer: 7, lambda: {"agent": "scheduler"},
+        )  # fmt: skip
+
+    def connect(self, *data: bytes, host: str = "127.0.0.1") -> tuple[Any, Any]:
+        transport = Wire(host)
+        connection: Any = self.port.buildProtocol(transport.getPeer())
+        connection.makeConnection(transport)
+        for chunk in data:
+            connection.dataReceived(chunk)
+        return connection, transport
+
+    def take(self, count: int = 1_000_000) -> None:
+        """Let the agent handle what is in the mailbox."""
+        batches, self.mailbox[:] = self.mailbox[:count], self.mailbox[count:]
+        for batch in batches:
+            last = batch.entries[-1].seq
+            assert batch.origin is not None
+            batch.origin.committed(batch, Answer(last, [], [entry.id for entry in batch.entries]))
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def messages(first: int, count: int = 1, payload: bytes = b"{}") -> bytes:
+    return encode_frame(
+        Frame(messages=[Entry(seq, "i", "Open", 0.0, msgspec.Raw(payload)) for seq in range(first, first + count)])
+    )
+
+
+def frames(transport: Any) -> list[Any]:
+    return Decoder(frames=True).feed(transport.value())
+
+
+def error(transport: Any) -> str:
+    text: str = frames(transport)[-1].error
+    assert transport.disconnecting
+    assert "Traceback" not in text
+    return text
+
+
+def test_a_hello_is_welcomed_with_the_last_number(rig: Rig) -> None:
+    _, transport = rig.connect(HELLO)
+    assert frames(transport)[0].welcome == wire.Welcome(7)
+
+
+def test_messages_are_acknowledged_only_when_they_are_committed(rig: Rig) -> None:
+    _, transport = rig.connect(HELLO, messages(8, 3))
+    assert len(frames(transport)) == 1
+    rig.take()
+    assert frames(transport)[1].ack == 10
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ([messages(1)], "say hello first"),
+        ([HELLO, HELLO], "a hello comes once"),
+        ([encode_frame(Frame(hello=Hello(protocol=2, sender="d", to="scheduler", epoch="e")))], "protocol 2"),
+        (
+            [encode_frame(Frame(hello=Hello(protocol=1, sender="d", to="dome", epoch="e")))],
+            "this is scheduler, not dome",
+        ),
+        ([encode_frame(Frame(hello=Hello(protocol=1, sender="d" * 201, to="scheduler", epoch="e")))], "200"),
+        ([encode_frame(Frame(query="mood"))], "unknown query 'mood'; there is: status"),
+        ([encode_frame(Frame(ack=3))], "this frame means nothing here"),
+        ([b"\x00\x00\x00\x05hello"], "bad frame"),
+        ([HELLO, (2**31).to_bytes(4, "big") + b"x" * 100], "frame of 2147483648 bytes; the limit is 16777216"),
+        ([HELLO, b'\x00\x00\x00\x0a{"ack": 1.5'], "bad frame"),
+    ],
+)
+def test_a_bad_frame_is_answered_with_its_reason_and_the_end(rig: Rig, data: list[bytes], told: str) -> None:
+    _, transport = rig.connect(*data)
+    assert told in error(transport)
+    assert rig.mailbox == []
+    assert rig.port.connections == {}
+
+
+def test_2_gib_as_the_first_frame_is_taken_for_text_and_refused_after_64_kib(rig: Rig) -> None:
+    connection, transport = rig.connect((2**31).to_bytes(4, "big"))
+    for _ in range(70):
+        if not transport.disconnecting:
+            connection.dataReceived(b"x" * 1024)
+    assert transport.value() == b"ERR line of more than 65536 bytes\n"
+    assert transport.disconnecting
+    assert len(connection._decoder) <= wire.MAX_LINE + 1024
+
+
+def test_the_bytes_after_a_refusal_are_not_looked_at(rig: Rig) -> None:
+    connection, transport = rig.connect(HELLO, messages(1)[:4] + b"x" * 200)
+    said = transport.value()
+    connection.dataReceived(messages(1))
+    assert (transport.value(), rig.mailbox) == (said, [])
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b"caf\xe9\n", "ERR the line is not valid UTF-8"),
+        (b"Open\t[1]\n", "ERR after the tab a JSON object is expected"),
+        (b"Open\t" + b'{"a":[' * 10_000 + b"\n", "ERR after the tab a JSON object is expected"),
+        (b"a\x07\n", "ERR a message's name has 1 to 200 printable characters"),
+    ],
+)
+def test_a_bad_line_is_answered_and_the_next_one_is_served(rig: Rig, line: bytes, told: str) -> None:
+    connection, transport = rig.connect(line)
+    assert transport.value().decode().startswith(told)
+    assert transport.value().count(b"\n") == 1
+    transport.clear()
+    connection.dataReceived(b"Open\n")
+    rig.take()
+    assert transport.value().startswith(b"OK ")
+    assert not transport.disconnecting
+
+
+def test_a_line_without_its_end_is_served_when_the_client_has_closed_its_side(rig: Rig) -> None:
+    connection, transport = rig.connect(b"Open\nClose")
+    connection.readConnectionLost()
+    assert not transport.disconnecting
+    rig.take()
+    assert [line.split()[0] for line in transport.value().splitlines()] == [b"OK", b"OK"]
+    assert transport.disconnecting
+
+
+@pytest.mark.parametrize(
+    ("data", "seconds"),
+    [
+        ([], _port.FIRST_BYTE_TIMEOUT),
+        ([b"Observation fin"], _port.HALF_FRAME_TIMEOUT),
+        ([messages(8)[:2]], _port.HALF_FRAME_TIMEOUT),
+        ([HELLO, messages(8)[:-1]], _port.HALF_FRAME_TIMEOUT),
+        ([encode_frame(Frame(query="status"))], _port.AFTER_ANSWER_TIMEOUT),
+        ([b"\n"], _port.AFTER_ANSWER_TIMEOUT),
+    ],
+)
+def test_silence_is_borne_for_so_long(rig: Rig, data: list[bytes], seconds: float) -> None:
+    _, transport = rig.connect(*data)
+    rig.reactor.advance(seconds - 0.1)
+    assert not transport.disconnecting
+    rig.reactor.advance(0.2)
+    assert transport.aborted
+
+
+def test_an_agent_may_be_silent_for_hours(rig: Rig) -> None:
+    connection, transport = rig.connect(HELLO, messages(8))
+    rig.reactor.advance(3600)  # the handlers take their time
+    rig.take()
+    rig.reactor.advance(100_000)
+    assert not transport.disconnecting
+    connection.connectionLost()
+    assert rig.reactor.getDelayedCalls() == []
+
+
+def test_a_refused_client_that_does_not_close_is_cut_off(rig: Rig) -> None:
+    _, transport = rig.connect(HELLO, HELLO)
+    assert not transport.aborted
+    rig.reactor.advance(6)
+    assert transport.aborted
+
+
+def test_a_client_served_to_its_end_that_does_not_take_its_answers_is_cut_off(rig: Rig) -> None:
+    connection, transport = rig.connect(b"Open")
+    connection.readConnectionLost()
+    rig.take()
+    assert transport.disconnecting
+    rig.reactor.advance(60)
+    assert transport.aborted
+
+
+def test_another_network_is_told_and_closed(rig: Rig) -> None:
+    _, transport = rig.connect(host="10.0.0.1")
+    assert transport.value() == b"ERR connections from 10.0.0.1 are not allowed here\n"
+    assert transport.disconnecting
+    assert rig.port.connections == {}
+    _, transport = rig.connect(host="::ffff:127.0.0.1")
+    assert not transport.disconnecting
+
+
+def test_of_many_unknown_connections_the_oldest_goes(rig: Rig) -> None:
+    _, known = rig.connect(HELLO)
+    transports = [rig.connect()[1] for _ in range(_port.MAX_ANONYMOUS + 100)]
+    closed = [transport.disconnecting for transport in transports]
+    assert closed == [True] * 100 + [False] * _port.MAX_ANONYMOUS
+    assert not known.disconnecting
+    assert len(rig.port.connections) == _port.MAX_ANONYMOUS + 1
+
+
+@pytest.mark.parametrize("frame_messages", [1, 512])
+def test_a_full_mailbox_stops_the_reading_and_an_emptied_one_starts_it_again(rig: Rig, frame_messages: int) -> None:
+    connection, transport = rig.connect(HELLO)
+    seq = 8
+    while transport.producerState == "producing":
+        connection.dataReceived(messages(seq, frame_messages))
+        seq += frame_messages
+        assert seq < _port.MAX_WAITING + 2000
+    for _ in range(5):  # what had been read already when the reading stopped
+        connection.dataReceived(messages(seq, frame_messages))
+        seq += frame_messages
+    rig.take(6)
+    rig.take()
+    assert transport.producerState == "producing"
+    assert rig.port.waiting == 0
+    assert frames(transport)[-1].ack == seq - 1
+
+
+def test_a_mailbox_is_full_of_bytes_too(rig: Rig) -> None:
+    connection, transport = rig.connect(HELLO)
+    large = b'{"a":"' + b"x" * 10_000_000 + b'"}'
+    for seq in range(8, 12):
+        assert transport.producerState == "producing"
+        connection.dataReceived(messages(seq, payload=large))
+    assert transport.producerState == "paused"
+    rig.take()
+    assert transport.producerState == "producing"
+
+
+@pytest.mark.parametrize("start", [[HELLO], []], ids=["frames", "text"])
+def test_a_client_that_does_not_read_its_answers_is_not_read_and_then_cut_off(rig: Rig, start: list[bytes]) -> None:
+    connection, transport = rig.connect(*start)
+    transport.unread = True
+    for seq in range(8, 12):
+        connection.dataReceived(messages(seq) if start else b"Open\n")
+        rig.take(1)
+        rig.reactor.advance(1)
+    assert transport.producerState == "paused"
+    rig.reactor.advance(_port.BLOCKED_TIMEOUT - 6)
+    assert not transport.aborted
+    rig.reactor.advance(6)
+    assert transport.aborted
+
+
+def test_a_client_that_reads_late_is_served_on(rig: Rig) -> None:
+    connection, transport = rig.connect(HELLO)
+    transport.unread = True
+    for seq in range(8, 12):
+        connection.dataReceived(messages(seq))
+        rig.take()
+    assert transport.producerState == "paused"
+    transport.unread = False
+    connection.resumeProducing()  # the transport says it once, however often it said pause
+    assert transport.producerState == "producing"
+    rig.reactor.advance(1000)
+    assert not transport.disconnecting
+    connection.dataReceived(messages(12))
+    rig.take()
+    assert frames(transport)[-1].ack == 12
+
+
+def test_what_is_refused_is_told_in_the_clients_own_words(rig: Rig) -> None:
+    _, text = rig.connect(b"Dance\n")
+    _, framed = rig.connect(HELLO, messages(8, 2))
+    for batch in rig.mailbox:
+        refused = [wire.Refusal(batch.entries[0].seq or 1, "no\nsuch thing")]
+        assert batch.origin is not None
+        batch.origin.committed(batch, Answer(9, refused, ["x"]))
+    assert text.value() == b"ERR no such thing\n"
+    assert frames(framed)[-1] == Frame(ack=9, refused=[wire.Refusal(8, "no\nsuch thing")])
+
+
+def test_a_gap_is_told_and_the_connection_closed(rig: Rig) -> None:
+    _, transport = rig.connect(HELLO, messages(8))
+    (batch,) = rig.mailbox
+    assert batch.origin is not None
+    batch.origin.committed(batch, Answer(3, [], [], missing=4))
+    assert error(transport) == "message 4 is missing before the ones that came"
+
+
+def test_a_text_client_is_told_when_nothing_can_be_stored(rig: Rig) -> None:
+    _, transport = rig.connect(b"Open\n")
+    (batch,) = rig.mailbox
+    assert batch.origin is not None
+    batch.origin.not_stored(batch, "x.sqlite: cannot store: disk full")
+    assert transport.value() == b"ERR x.sqlite: cannot store: disk full\n"
+    assert rig.port.waiting == 0
+
+
+def test_answers_for_a_client_that_has_gone_are_dropped(rig: Rig) -> None:
+    connection, transport = rig.connect(HELLO, messages(8))
+    connection.connectionLost()
+    transport.clear()
+    rig.take()
+    assert transport.value() == b""
+    assert rig.port.waiting == 0
+    assert rig.reactor.getDelayedCalls() == []
+
+
+def test_the_status_needs_no_hello(rig: Rig) -> None:
+    _, transport = rig.connect(encode_frame(Frame(query="status")))
+    assert frames(transport)[0].status == {"agent": "scheduler"}

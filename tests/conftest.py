@@ -1,0 +1,233 @@
+"""What all tests share: configurations on free ports, programs in a process of their own, and nothing left behind."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from pyros.agents import Agent
+from pyros.config import ENVIRONMENT, Config, load
+from pyros.errors import PyrosError
+from pyros.journal import JournalReader
+from pyros.sender import ask
+
+_LASTING = ("pyros-reactor", "PoolThread-", "asyncio_", "ThreadPoolExecutor", "pytest")
+"""Beginnings of names of threads that belong to the process: the reactor, which cannot be started twice, and pools."""
+
+# Below the range from which the kernel takes ports for outgoing connections, so that the port of a killed agent is
+# still free when it is started again; two runs at the same time begin at different places.
+_ports = itertools.cycle(range(10_000, 32_000))
+for _ in range(os.getpid() * 211 % 22_000):
+    next(_ports)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 on which nobody listens."""
+    for port in _ports:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("unreachable")
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 20.0, what: str = "") -> Any:
+    """Poll until the condition is true; return its value, or fail after so many seconds."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            pytest.fail(f"waited {seconds:g} s in vain for {what or condition}")
+        time.sleep(0.003)
+
+
+class Program:
+    """A Python program in a process of its own; what it prints goes to files, so that it never waits for a reader."""
+
+    def __init__(self, arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
+        self._out = folder / f"program-{next(_numbers)}"
+        with self._out.open("wb") as out, self._out.with_suffix(".err").open("wb") as err:
+            self.process = subprocess.Popen(
+                arguments, cwd=folder, env=os.environ | environment, stdin=subprocess.PIPE, stdout=out, stderr=err
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def output(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def errors(self) -> str:
+        return self._out.with_suffix(".err").read_text()
+
+    def wait(self, seconds: float = 20.0) -> int:
+        """The exit code (minus the signal's number)."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"the program has not ended within {seconds:g} s; it said: {self.output} {self.errors}")
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        self.process.send_signal(number)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+
+_numbers = itertools.count(1)
+
+
+class Observatory:
+    """A configuration file of some agents on free ports, and what a test needs to look at them."""
+
+    def __init__(self, folder: Path, agents: dict[str, dict[str, str]]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.path = folder / "pyros_agent_config.ini"
+        for name in ("site.yaml", "rules.yaml"):
+            (folder / name).write_text("{}\n")
+        lines = ["[observatory]", "name = test", "site = site.yaml", "alert_rules = rules.yaml"]
+        for name, keys in agents.items():
+            lines.append(f"[{name}]")
+            for key, value in ({"port": str(free_port()), "app": f"tests.{name}"} | keys).items():
+                lines.append(f"{key} = {value}")
+        self.path.write_text("\n".join(lines) + "\n")
+        self.config: Config = load(self.path)
+        self.programs: list[Program] = []
+
+    def run(self, *arguments: str | Path) -> Program:
+        """Start ``python arguments`` with this configuration."""
+        program = Program([sys.executable, *map(str, arguments)], self.folder, {ENVIRONMENT: str(self.path)})
+        self.programs.append(program)
+        return program
+
+    def status(self, name: str) -> dict[str, Any] | None:
+        """What the agent says of itself; None while it is not up."""
+        try:
+            return ask(self.config.agent(name), "status")
+        except PyrosError:
+            return None
+
+    def up(self, name: str) -> dict[str, Any]:
+        """Wait until the agent answers; returns its status."""
+        status: dict[str, Any] = wait_until(lambda: self.status(name), what=f"{name} to be up")
+        return status
+
+    def connect(self, name: str, source: str = "127.0.0.1") -> socket.socket:
+        """A raw connection to the agent."""
+        section = self.config.agent(name)
+        return socket.create_connection((section.ip, section.port), timeout=10, source_address=(source, 0))
+
+    def say(self, name: str, line: bytes) -> str:
+        """What ``nc`` would show: send the bytes, close the sending side, read to the end."""
+        with self.connect(name) as connection:
+            connection.sendall(line)
+            connection.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+    def rows(self, name: str, query: str, *values: Any) -> list[Any]:
+        """The rows of a SELECT in the agent's journal; none before it has one."""
+        if not self.config.journal(name).is_file():
+            return []
+        reader = JournalReader(self.config.journal(name))
+        try:
+            return reader.rows(query, *values)
+        finally:
+            reader.close()
+
+    def received(self, name: str) -> list[tuple[str, Any, str | None]]:
+        """(name, payload, traceback or None) of what the agent has taken, oldest first."""
+        return [
+            (message, msgspec.json.decode(payload), error)
+            for message, payload, error in self.rows(name, "SELECT name, payload, error FROM received ORDER BY number")
+        ]
+
+    def state(self, name: str) -> Any:
+        """The agent's stored state as plain JSON."""
+        rows = self.rows(name, "SELECT value FROM state")
+        return msgspec.json.decode(rows[0][0]) if rows else None
+
+    def close(self) -> None:
+        for program in self.programs:
+            program.close()
+
+
+@pytest.fixture
+def wait_for() -> Callable[..., Any]:
+    return wait_until
+
+
+@pytest.fixture
+def observatory(tmp_path: Path) -> Iterator[Callable[..., Observatory]]:
+    """Makes an Observatory: ``observatory("a", "b", b={"allow": "127.0.0.1/32"})``; ends its programs afterwards."""
+    made: list[Observatory] = []
+
+    def make(*agents: str, **keys: dict[str, str]) -> Observatory:
+        folder = tmp_path / f"observatory-{len(made) + 1}"
+        made.append(Observatory(folder, {name: keys.get(name, {}) for name in [*agents, *keys]}))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def running(observatory: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """Starts agents in threads of their own: ``running(place, agent)``; ends them afterwards."""
+    started: list[Agent] = []
+
+    def start(place: Any, *agents: Agent) -> None:
+        for agent in agents:
+            agent.start(place.config)
+            started.append(agent)
+
+    yield start
+    for agent in started:
+        agent.stop()
+
+
+def _threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if not thread.name.startswith(_LASTING)}
+
+
+def _processes() -> set[str]:
+    found: set[str] = set()
+    for children in Path("/proc/self/task").glob("*/children"):
+        try:
+            found |= set(children.read_text().split())
+        except OSError:  # the thread has just ended
+            continue
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """No test leaves a thread or a process."""
+    threads, processes = _threads(), _processes()
+    yield
+    wait_until(lambda: _threads() <= threads, 6.0, "threads to end")
+    wait_until(lambda: _processes() <= processes, 6.0, "processes to end")

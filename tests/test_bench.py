@@ -1,0 +1,32 @@
+"""Every bench runs, quickly, and says its figures as JSON: so that they still work on the day somebody wants them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).resolve().parent.parent / "bench"
+BENCHES = sorted(path.name for path in BENCH.glob("*.py") if not path.name.startswith("_"))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", BENCHES)
+def test_bench_runs_quickly_and_gives_json(name: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, BENCH / name, "--quick", "--json", "--dir", tmp_path],
+        cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert lines
+    for line in lines:
+        assert {"bench", "measure", "versions", "machine"} <= line.keys()
+        assert any(isinstance(value, (int, float)) for value in line.values()), line
+    assert not list(tmp_path.iterdir()), "a bench left files behind"
+    if name == "agents.py" and shutil.which("redis-server"):
+        assert any("redis" in line["measure"].lower() for line in lines)

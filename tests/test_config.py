@@ -1,0 +1,216 @@
+"""The configuration file: found, read into values, and every mistake told at once."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from pyros import config
+from pyros.errors import ConfigError, UnknownAgent
+
+OBSERVATORY = "[observatory]\nname = demo\nsite = site.yaml\nalert_rules = rules.yaml\n"
+
+
+def write(folder: Path, text: str, name: str = config.FILE_NAME) -> Path:
+    folder.mkdir(exist_ok=True)
+    for other in ("site.yaml", "rules.yaml", "camera.yaml"):
+        (folder / other).touch()
+    file = folder / name
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    """The mistakes that are reported, without the file's name, which each must begin with."""
+    file = write(folder, text)
+    with pytest.raises(ConfigError) as caught:
+        config.load(file)
+    assert str(caught.value).splitlines() == list(caught.value.problems)
+    assert all(problem.startswith(f"{file}: ") for problem in caught.value.problems)
+    return [problem.removeprefix(f"{file}: ") for problem in caught.value.problems]
+
+
+def test_a_whole_file(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        OBSERVATORY
+        + """data = night ; beside this file
+simulators = camera.yaml
+clock = night
+[scheduler]
+port = 5002
+allow = 127.0.0.1 10.1.0.0/16 ::1
+[telescope]
+ip = 0.0.0.0
+port = 5010
+driver = native
+address = tcp:127.0.0.1:6010
+[mine]
+ip = ::1
+port = 5002
+app = my.agents
+option_gain = 3
+[broker]
+receiver_port = 7098
+ivo = ivo://my.observatory/broker
+remotes = voevent.example.org other.example.org:9099
+[monitoring]
+port = 5006
+max_wind = 12.5
+""",
+    )
+    loaded = config.load(file)
+    assert (loaded.path, loaded.name, loaded.clock) == (file, "demo", "night")
+    assert loaded.data == tmp_path / "night"
+    assert loaded.site == tmp_path / "site.yaml"
+    assert loaded.simulators == (tmp_path / "camera.yaml",)
+    assert loaded.journal("mine") == tmp_path / "night" / "journals" / "mine.sqlite"
+    scheduler = loaded.agent("scheduler")
+    assert (scheduler.ip, scheduler.port, scheduler.app) == ("127.0.0.1", 5002, "pyros.agents.scheduler")
+    assert scheduler.allow == (ip_network("127.0.0.1"), ip_network("10.1.0.0/16"), ip_network("::1"))
+    assert loaded.agent("telescope").address == "tcp:127.0.0.1:6010"
+    assert loaded.agent("mine").options == {"gain": "3"}
+    assert (loaded.agent("mine").where, scheduler.where) == ("[::1]:5002", "127.0.0.1:5002")
+    assert loaded.broker is not None
+    assert loaded.broker.remotes == (("voevent.example.org", 8099), ("other.example.org", 9099))
+    assert (loaded.broker.receiver_port, loaded.broker.broadcaster_port) == (7098, 8099)
+    assert (loaded.limits.max_wind, loaded.limits.max_humidity) == (12.5, 90.0)
+
+
+def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
+    loaded = config.load(write(tmp_path, OBSERVATORY + "[scheduler]\nport = 5002\n"))
+    assert loaded.data == tmp_path / "var"
+    assert loaded.agent("scheduler").allow == (ip_network("127.0.0.0/8"), ip_network("::1"))
+    assert (loaded.broker, loaded.simulators, loaded.clock) == (None, (), "real")
+
+
+def test_every_mistake_is_reported_at_once(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        """[observatory]
+site = nowhere.yaml
+alert_rules = rules.yaml
+clock = fast
+colour = red
+[scheduler]
+ip = localhost
+port = 5002
+allow = 127.0.0.1/8
+prot = 5003
+[majordome]
+[camera]
+port = 70000
+driver = native
+[mine]
+port = five
+[two words]
+port = 5009
+app = x
+[monitoring]
+port = 5006
+max_wind = strong
+max_cloud = 0
+[broker]
+ivo = my broker
+receiver_port = 5006
+remotes = a.example:x
+""",
+    )
+    expected = [
+        "[observatory] name: missing",
+        "[observatory] site: 'nowhere.yaml' names no file (" + str(tmp_path / "nowhere.yaml") + ")",
+        "[observatory] clock: 'fast' is not one of: real, night",
+        "[observatory] colour: unknown key (known here: name, data, site, alert_rules, simulators, clock)",
+        "[scheduler] ip: 'localhost' is not an IP address, like 127.0.0.1",
+        "[scheduler] allow: '127.0.0.1/8' is not a list of networks, like 127.0.0.0/8 ::1"
+        " (127.0.0.1/8 has host bits set)",
+        "[scheduler] prot: unknown key (known here: ip, port, app, allow, driver, address, option_...)",
+        "[majordome] port: missing",
+        "[camera] port: '70000' is not a port; give a whole number from 1 to 65535",
+        "[camera] address: missing",
+        "[mine] port: 'five' is not a port; give a whole number from 1 to 65535",
+        "[two words] section: an agent's name is a letter, then letters, digits and _ (64 at most)",
+        "[monitoring] max_wind: 'strong' is not a positive number",
+        "[monitoring] max_cloud: '0' is not a positive number",
+        "[broker] ivo: 'my broker' is not an IVOA identifier, like ivo://my.observatory/broker",
+        "[broker] remotes: 'a.example:x' is not a port; give a whole number from 1 to 65535",
+        "[broker] receiver_port: 5006 on 127.0.0.1 is already taken by [monitoring]",
+    ]
+    assert [line for line in expected if line not in found] == []
+    assert [line.partition(" missing: name the module")[0] for line in found if line not in expected] == ["[mine] app:"]
+
+
+def test_two_agents_on_one_port(tmp_path: Path) -> None:
+    text = "[scheduler]\nport = 5002\n[majordome]\nport = 5002\n[mine]\nip = ::1\nport = 5002\napp = x\n"
+    assert problems(tmp_path, OBSERVATORY + text) == [
+        "[majordome] port: 5002 on 127.0.0.1 is already taken by [scheduler]"
+    ]
+
+
+@pytest.mark.parametrize(("all_addresses", "one"), [("0.0.0.0", "127.0.0.1"), ("::", "::1")])
+def test_all_addresses_and_one_of_them_clash(tmp_path: Path, all_addresses: str, one: str) -> None:
+    text = f"[scheduler]\nip = {all_addresses}\nport = 5002\n[majordome]\nip = {one}\nport = 5002\n"
+    assert problems(tmp_path, OBSERVATORY + text) == [
+        f"[majordome] port: 5002 on {one} is already taken by [scheduler]"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[scheduler]\nport = 1\n[scheduler]\nport = 2\n", "section 'scheduler' already exists"),
+        ("[scheduler]\nport = 1\nport = 2\n", "option 'port' in section 'scheduler' already exists"),
+        ("[scheduler\n", "[scheduler"),
+        ("[scheduler]\nport\n", "port"),
+    ],
+)
+def test_what_no_ini_file_may_have_is_told_with_its_line(tmp_path: Path, text: str, told: str) -> None:
+    found = problems(tmp_path, OBSERVATORY + text)
+    assert len(found) == 1
+    assert told in found[0]
+    assert "line" in found[0]
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    file = write(tmp_path, "")
+    file.write_bytes(b"[observatory]\nname = \xff\xfe\n")
+    with pytest.raises(ConfigError, match=r"pyros_agent_config.ini: .*utf-8"):
+        config.load(file)
+
+
+def test_sections_that_must_be_there(tmp_path: Path) -> None:
+    assert problems(tmp_path, "[scheduler]\nport = 5002\n") == ["[observatory]: the section is missing"]
+    assert problems(tmp_path, OBSERVATORY) == ["no agent has a section"]
+
+
+def test_an_agent_that_is_not_there(tmp_path: Path) -> None:
+    loaded = config.load(write(tmp_path, OBSERVATORY + "[scheduler]\nport = 5002\n"))
+    with pytest.raises(UnknownAgent, match=rf"agent 'dome': no such section in {loaded.path} \(there are: scheduler\)"):
+        loaded.agent("dome")
+
+
+def test_where_the_file_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, environment, here = (
+        write(tmp_path / name, OBSERVATORY + "[scheduler]\nport = 5002\n") for name in ("given", "environment", "here")
+    )
+    monkeypatch.chdir(here.parent)
+    monkeypatch.delenv(config.ENVIRONMENT, raising=False)
+    assert config.find() == here
+    monkeypatch.setenv(config.ENVIRONMENT, str(environment))
+    assert config.find() == environment
+    assert config.find(given) == given
+    assert config.load(str(given)).path == given
+
+
+def test_a_missing_file_says_who_named_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(config.ENVIRONMENT, raising=False)
+    with pytest.raises(ConfigError, match=r"no such file \(looked for by the working directory\)"):
+        config.load()
+    monkeypatch.setenv(config.ENVIRONMENT, "elsewhere.ini")
+    with pytest.raises(ConfigError, match=r"elsewhere.ini: no such file \(looked for by \$PYROS_AGENT_CONFIG\)"):
+        config.load()
+    with pytest.raises(ConfigError, match=r"x.ini: no such file \(looked for by --config\)"):
+        config.load("x.ini")

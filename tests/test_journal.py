@@ -1,0 +1,333 @@
+"""The journal: all of a turn or nothing, one writer, and nothing lost that counts."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyros import journal as journal_module
+from pyros.errors import JournalError
+from pyros.journal import Effects, Journal, JournalReader, Outgoing, Received, StoredTimer
+
+PEER = ("telescope", "epoch-1")
+
+
+def received(number: int, *, error: str | None = None, taken: float = 100.0) -> Received:
+    return Received(f"id-{number}", "Slew", "telescope", 1.0, taken, b"{}", error)
+
+
+def outgoing(seq: int, agent: str = "dome") -> Outgoing:
+    return Outgoing(agent, seq, f"out-{seq}", "Open", 2.0, b'{"reason": "clear"}')
+
+
+def effects(**values: Any) -> Effects:
+    made = Effects()
+    for key, value in values.items():
+        assert hasattr(made, key)
+        setattr(made, key, value)
+    return made
+
+
+def content(path: Path) -> list[str]:
+    """Everything in the file, as text."""
+    db = sqlite3.connect(path)
+    try:
+        return list(db.iterdump())
+    finally:
+        db.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journals" / "scheduler.sqlite"
+
+
+@pytest.fixture
+def journal(path: Path) -> Iterator[Journal]:
+    journal = Journal(path)
+    yield journal
+    journal.close()
+
+
+def reopened(journal: Journal) -> Journal:
+    journal.close()
+    journal.__init__(journal.path)  # type: ignore[misc]
+    return journal
+
+
+def test_a_turn_is_there_after_it_is_opened_again(journal: Journal) -> None:
+    epoch = journal.epoch
+    journal.commit(
+        effects(
+            received=[received(1), received(2, error="Traceback ...")],
+            seen={PEER: 2},
+            outgoing=[outgoing(1), outgoing(2), outgoing(1, "camera")],
+            timers_set=[StoredTimer(7, 500.0, "Check", b"{}")],
+            state=b'{"open":true}',
+        )
+    )
+    for each in (journal, reopened(journal)):
+        assert each.epoch == epoch
+        assert each.seen == {PEER: 2}
+        assert each.destinations == {"dome": 2, "camera": 1}
+        assert each.waiting == {"dome": 2, "camera": 1}
+        assert each.state == b'{"open":true}'
+        assert each.received_number == 2
+    assert journal.failed == 1
+    assert journal.timers == [StoredTimer(7, 500.0, "Check", b"{}")]
+    assert journal.timer_number == 7
+    reader = JournalReader(journal.path)
+    assert [number for number, _ in reader.received()] == [1, 2]
+    assert reader.received(failed=True) == [(2, received(2, error="Traceback ..."))]
+    assert [entry.seq for entry in reader.outbox("dome", 0, 10)] == [1, 2]
+    reader.close()
+
+
+def test_what_is_acknowledged_leaves_the_outbox_and_what_is_refused_stays(journal: Journal) -> None:
+    journal.commit(effects(outgoing=[outgoing(seq) for seq in (1, 2, 3, 4)]))
+    journal.commit(effects(acknowledged={"dome": 3}, refused=[("it is not a dome", "dome", 2)]))
+    assert journal.waiting == {"dome": 1}
+    reader = JournalReader(journal.path)
+    assert [entry.seq for entry in reader.outbox("dome", 0, 10)] == [4]
+    assert [(row[0], row[1], row[6]) for row in reader.refused()] == [("dome", 2, "it is not a dome")]
+    reader.close()
+    assert reopened(journal).waiting == {"dome": 1}
+    assert journal.destinations == {"dome": 4}
+
+
+def test_timers_go_and_failed_messages_are_retried(journal: Journal) -> None:
+    journal.commit(
+        effects(timers_set=[StoredTimer(1, 5.0, "a", b"{}"), StoredTimer(2, 6.0, "b", b"{}")],
+                received=[received(1, error="E"), received(2, error="E")])
+    )  # fmt: skip
+    assert journal.failed_message(2) == received(2, error="E")
+    journal.commit(effects(timers_gone=[1], retried=[(None, 2)]))
+    assert journal.failed_message(2) is None
+    assert journal.failed_message(1) is not None
+    reopened(journal)
+    assert [timer.number for timer in journal.timers] == [2]
+    assert (journal.timer_number, journal.failed) == (2, 1)
+
+
+def test_a_number_of_a_timer_is_never_given_twice(journal: Journal) -> None:
+    journal.commit(effects(timers_set=[StoredTimer(9, 5.0, "a", b"{}")]))
+    journal.commit(effects(timers_gone=[9]))
+    assert reopened(journal).timer_number == 9
+
+
+@pytest.mark.parametrize("last", ["outgoing", "timers_set", "also"])
+def test_a_commit_that_fails_leaves_nothing(journal: Journal, path: Path, last: str) -> None:
+    journal.commit(effects(outgoing=[outgoing(1)], timers_set=[StoredTimer(1, 5.0, "a", b"{}")], state=b"1"))
+    before, seen, waiting = content(path), dict(journal.seen), dict(journal.waiting)
+    bad: dict[str, Any] = {
+        "outgoing": [outgoing(2), outgoing(1)],
+        "timers_set": [StoredTimer(2, 5.0, "a", b"{}"), StoredTimer(1, 5.0, "a", b"{}")],
+        "also": [lambda db: db.execute("INSERT INTO nowhere VALUES (1)")],
+    }
+    turn = {"received": [received(1)], "seen": {PEER: 1}, "state": b"2", "acknowledged": {"dome": 1}}
+    with pytest.raises(JournalError, match=f"{path}: cannot store: "):
+        journal.commit(effects(**turn, **{last: bad[last]}))
+    assert content(path) == before
+    assert (journal.seen, journal.waiting, journal.state, journal.received_number) == (seen, waiting, b"1", 0)
+    journal.commit(effects(**turn))
+    assert journal.seen == {PEER: 1}
+
+
+def test_an_exception_of_a_further_write_undoes_the_turn_too(journal: Journal, path: Path) -> None:
+    before = content(path)
+
+    def fail(_: sqlite3.Connection) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        journal.commit(effects(received=[received(1)], also=[fail]))
+    assert content(path) == before
+    journal.commit(effects(received=[received(1)]))
+
+
+def test_a_full_disk_is_told_and_nothing_changes(journal: Journal, path: Path) -> None:
+    """SQLite's own limit of pages gives the error that a full disk gives; the agent's test uses a real limit."""
+    journal.commit(effects(received=[received(1)], state=b"1"))
+    db: Any = journal._db
+    pages = db.execute("PRAGMA page_count").fetchone()[0]
+    db.execute(f"PRAGMA max_page_count = {pages}")
+    before = content(path)
+    large = effects(received=[received(number) for number in range(2, 3000)], seen={PEER: 3000}, state=b"2")
+    with pytest.raises(JournalError, match=f"{path}: cannot store: database or disk is full"):
+        journal.commit(large)
+    assert content(path) == before
+    assert (journal.state, journal.seen, journal.received_number) == (b"1", {}, 1)
+    db.execute("PRAGMA max_page_count = 1000000")
+    journal.commit(large)
+    assert (journal.state, journal.received_number) == (b"2", 2999)
+
+
+def test_killed_in_the_middle_of_a_commit_nothing_is_there(path: Path) -> None:
+    program = """if True:
+        import os, signal, sys
+        from pathlib import Path
+        from pyros.journal import Effects, Journal
+        journal = Journal(Path(sys.argv[1]))
+        first, second = Effects(), Effects()
+        first.state, second.state = b"1", b"2"
+        journal.commit(first)
+        second.also = [lambda db: os.kill(os.getpid(), signal.SIGKILL)]
+        journal.commit(second)
+    """
+    done = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+    assert done.returncode == -9
+    journal = Journal(path)  # the lock has gone with its process
+    assert journal.state == b"1"
+    journal.close()
+
+
+def test_a_second_process_is_kept_away_and_told_who_holds_it(journal: Journal, path: Path) -> None:
+    program = "import sys, pathlib; from pyros.journal import Journal; Journal(pathlib.Path(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert f"{path}: the journal is in use by process {os.getpid()}; stop that one first" in done.stderr
+    journal.close()
+    subprocess.run([sys.executable, "-c", program, str(path)], timeout=20, check=True)
+
+
+def test_a_second_writer_in_the_same_process_is_kept_away_too(journal: Journal, path: Path) -> None:
+    with pytest.raises(JournalError, match=f"in use by process {os.getpid()}"):
+        Journal(path)
+    journal.commit(effects(state=b"1"))
+
+
+def test_a_reader_reads_while_the_writer_writes(journal: Journal, path: Path) -> None:
+    reader = JournalReader(path)
+    for number in range(1, 5):
+        journal.commit(effects(received=[received(number)]))
+        assert len(reader.received()) == number
+    assert [number for number, _ in reader.received(after=1, last=2)] == [3, 4]
+    with pytest.raises(JournalError, match="cannot read the journal: attempt to write a readonly database"):
+        reader.rows("DELETE FROM received")
+    reader.close()
+
+
+def test_a_reader_of_a_journal_that_is_not_there(path: Path) -> None:
+    with pytest.raises(JournalError, match=f"{path}: no such journal"):
+        JournalReader(path)
+
+
+def test_each_new_journal_has_an_epoch_of_its_own(journal: Journal, path: Path, tmp_path: Path) -> None:
+    other = Journal(tmp_path / "other.sqlite")
+    named = Journal(tmp_path / "named.sqlite", epoch="of-a-rehearsal")
+    assert len({journal.epoch, other.epoch, named.epoch}) == 3
+    assert named.epoch == "of-a-rehearsal"
+    other.close()
+    named.close()
+    first = journal.epoch
+    assert reopened(journal).epoch == first
+    journal.close()
+    for file in path.parent.iterdir():
+        file.unlink()
+    assert reopened(journal).epoch != first
+
+
+def fill(journal: Journal, path: Path) -> None:
+    path.write_bytes(b"not a database, though it is long enough to be looked at " * 100)
+
+
+def newer(journal: Journal, path: Path) -> None:
+    db = sqlite3.connect(path)
+    db.execute("UPDATE meta SET value = '99' WHERE key = 'format'")
+    db.commit()
+    db.close()
+
+
+def damaged(journal: Journal, path: Path) -> None:
+    db = sqlite3.connect(path)
+    db.execute("DROP TABLE timers")
+    db.commit()
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (fill, "cannot open the journal: file is not a database"),
+        (newer, "journal of format 99, this PYROS reads 1"),
+        (damaged, "cannot read the journal: no such table: timers"),
+    ],
+)
+def test_a_journal_that_cannot_be_used_says_why_and_is_let_go(
+    journal: Journal, path: Path, spoil: Callable[[Journal, Path], None], told: str
+) -> None:
+    journal.close()
+    spoil(journal, path)
+    kept: list[BaseException] = []  # an exception that is kept keeps its frames, and so the journal's lock, if leaked
+    for _ in range(2):
+        with pytest.raises(JournalError, match=f"{path}: {told}") as caught:
+            Journal(path)
+        kept.append(caught.value)
+    path.unlink()
+    reopened(journal)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(JournalError, match=r"cannot open the journal: .*file"):
+        Journal(tmp_path / "file" / "x.sqlite")
+
+
+def test_a_closed_journal_says_so(journal: Journal) -> None:
+    journal.close()
+    journal.close()
+    with pytest.raises(JournalError, match="the journal is closed"):
+        journal.commit(effects(state=b"1"))
+
+
+def test_pruning_keeps_failed_messages_and_living_senders(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "_HISTORY", 100)
+    monkeypatch.setattr(journal_module, "_PRUNE_CHUNK", 150)
+    day = 86_400.0
+    old, new = ("program:nc-1", "a"), ("program:nc-2", "b")
+    journal.commit(effects(received=[received(1)], seen={old: 1, PEER: 1}, seen_at=0.0))
+    journal.commit(
+        effects(
+            received=[received(n, error="E" if n in (5, 350) else None, taken=day) for n in range(2, 401)],
+            seen={new: 399},
+            seen_at=day,
+        )
+    )
+    assert journal.prune(day + 1)
+    assert journal.prune(day + 1) is False
+    reader = JournalReader(journal.path)
+    assert [number for number, _ in reader.received(last=500)] == [5, *range(301, 401)]
+    reader.close()
+    assert journal.seen == {PEER: 1, new: 399}
+    assert reopened(journal).seen == {PEER: 1, new: 399}
+    assert journal.received_number == 400
+    assert journal.failed == 2
+
+
+def test_a_program_whose_messages_were_all_refused_is_remembered_for_its_day_too(journal: Journal) -> None:
+    program = ("program:x", "a")
+    journal.commit(effects(received=[received(1, taken=1e6)], seen={program: 1}, seen_at=1e6))
+    journal.commit(effects(seen={program: 2}, seen_at=1e6))
+    journal.prune(1e6 + 60)
+    assert journal.seen == {program: 2}
+
+
+def test_further_tables_are_made_once(tmp_path: Path) -> None:
+    schema = "CREATE TABLE IF NOT EXISTS events (ivorn TEXT PRIMARY KEY)"
+    for number in range(2):
+        journal = Journal(tmp_path / "broker.sqlite", schema=schema)
+        journal.commit(
+            effects(also=[lambda db, n=number: db.execute("INSERT INTO events VALUES (?)", (f"ivo://{n}",))])
+        )
+        journal.close()
+    reader = JournalReader(tmp_path / "broker.sqlite")
+    assert reader.rows("SELECT ivorn FROM events") == [("ivo://0",), ("ivo://1",)]
+    reader.close()
