@@ -74,7 +74,10 @@ class UnknownAgent(DeliveryError):
 
 
 class AgentUnreachable(DeliveryError):
-    """Nobody answers at the agent's address, or the answer never came; it may be sent again safely."""
+    """Nobody answers at the agent's address, or the answer never came in time.
+
+    In the second case the agent may have taken the message all the same: ask it, or send what may come twice.
+    """
 
 
 class MessageRefused(DeliveryError):

@@ -149,8 +149,11 @@ class Decoder:
     """Takes a connection's bytes in any cut and gives Frames and Lines.
 
     ``frames`` says what the connection carries: None until the first byte has told. The buffer never holds more than
-    one frame (16 MiB) or one line (64 KiB) besides the chunk that was just fed.
+    one frame (``limit`` bytes) or one line (64 KiB) besides the chunk that was just fed.
     """
+
+    limit = MAX_FRAME
+    """Bytes of a frame; a port may set less for what comes before a hello."""
 
     def __init__(self, frames: bool | None = None) -> None:
         self.frames = frames
@@ -194,11 +197,14 @@ class Decoder:
         while len(buffer) - self._start >= _HEADER:
             begin = self._start + _HEADER
             length = int.from_bytes(buffer[self._start : begin], "big")
-            if length > MAX_FRAME:
-                raise WireError(self._in_words() or f"frame of {length} bytes; the limit is {MAX_FRAME}")
+            if length > self.limit:
+                raise WireError(self._in_words() or f"frame of {length} bytes; the limit is {self.limit}")
             if len(buffer) < begin + length:
                 return
-            events.append(decode_frame(bytes(memoryview(buffer)[begin : begin + length])))
+            frame = decode_frame(bytes(memoryview(buffer)[begin : begin + length]))
+            events.append(frame)
+            if frame.hello is not None:
+                self.limit = MAX_FRAME
             self._start = begin + length
 
     def _in_words(self) -> str:

@@ -27,6 +27,9 @@ BLOCKED_TIMEOUT = 30.0
 MAX_ANONYMOUS = 200
 """Connections that have not said which agent they are; beyond this the one that has been silent longest goes."""
 
+MAX_FIRST_FRAME = 64 * 1024
+"""Bytes of a frame from somebody who has not said hello."""
+
 MAX_WAITING = 8192
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 
@@ -136,6 +139,7 @@ class AgentConnection(Protocol):
     def __init__(self, port: AgentPort) -> None:
         self._port = port
         self._decoder = wire.Decoder()
+        self._decoder.limit = MAX_FIRST_FRAME
         self.peer: tuple[str, str] | None = None
         self._under_way = 0
         self._ended = False

@@ -15,6 +15,13 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.logger import (
+    FilteringLogObserver,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogBeginner,
+    textFileLogObserver,
+)
 from twisted.python import threadable
 from twisted.python.failure import Failure
 
@@ -117,6 +124,7 @@ def _reactor() -> tuple[Any, bool]:
             running.addSystemEventTrigger("before", "shutdown", _stop_all_deferred)
             return running, False
         if not running.running:
+            _log_to_stderr()
             started = threading.Event()
             running.callWhenRunning(started.set)
             threading.Thread(
@@ -128,6 +136,15 @@ def _reactor() -> tuple[Any, bool]:
 
 
 _mine: list[Any] = []
+
+
+def _log_to_stderr() -> None:
+    """Warnings and errors of the agents, on a program's stderr, unless it has begun a log of its own."""
+    if getattr(globalLogBeginner, "_temporaryObserver", None) is None:
+        return
+    predicate = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
+    observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [predicate])
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
 
 
 def _under_twistd() -> bool:

@@ -92,7 +92,7 @@ class Connection:
     def flush(self) -> None:
         """Return when everything posted is committed.
 
-        Raises AgentUnreachable (nobody there, or no answer in time; it is safe to call again) or MessageRefused (the
+        Raises AgentUnreachable (nobody there, or no answer in time; `flush` may be called again and sends nothing twice) or MessageRefused (the
         agent answered and will not take a message; the others were committed).
         """
         self._transmit()
