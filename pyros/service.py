@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import inspect
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,9 @@ from pyros.planning import Site
 from pyros.planning.visibility import is_night, next_night
 
 log = Logger("pyros")
+
+_LAST_WORDS = 0.2
+"""Seconds in which the acknowledgement of *Shutdown* leaves: a reactor that stops drops what it has not written yet."""
 _NIGHT_LEFT = timedelta(hours=1)
 
 
@@ -131,6 +136,8 @@ class Observatory:
                 self.hosts[name] = Host(agent, config, reactor, clock, **how, epoch=epoch(name))
             except PyrosError as error:
                 problems += str(error).splitlines()
+        self.failure: PyrosError | None = None
+        """Why `start` failed; known at once, while what had started may still be ending."""
         self.broker: Broker | None = None
         if with_broker and config.broker is not None:
             self.broker = Broker(config, reactor, clock, **how, epoch=epoch("broker"))
@@ -149,7 +156,8 @@ class Observatory:
                 host.start()
             if self.broker is not None:
                 await self.broker.start()
-        except PyrosError:
+        except PyrosError as error:
+            self.failure = error
             await self.stop()
             raise
 
@@ -178,11 +186,10 @@ class ObservatoryService(Service):
     def startService(self) -> None:
         """Start, or end twistd with one line that says why not."""
         super().startService()
-        failed: list[Failure] = []
         started = self.observatory.start()
-        started.addErrback(failed.append)
-        if failed:
-            raise SystemExit(f"pyros: {failed[0].getErrorMessage()}")
+        if self.observatory.failure is not None:
+            started.addErrback(lambda _: None)  # told here
+            raise SystemExit(f"pyros: {self.observatory.failure}")
         started.addErrback(self._failed)
         for host in self.observatory.hosts.values():
             host.stopped.addCallback(self._ended, host)
@@ -193,6 +200,11 @@ class ObservatoryService(Service):
 
     def _failed(self, failure: Failure) -> None:
         log.critical("{reason}", reason=failure.getErrorMessage())
+        self._stop_as_failed()
+
+    def _stop_as_failed(self) -> None:
+        """By itself twistd's exit code is 0; whoever supervises the process shall see that it failed."""
+        self._reactor.addSystemEventTrigger("after", "shutdown", atexit.register, os._exit, 1)
         self._reactor.stop()
 
     def _ended(self, _: None, ended: Host) -> None:
@@ -203,9 +215,13 @@ class ObservatoryService(Service):
         others = any(host.running for host in self.observatory.hosts.values())
         if ended.failure is not None:
             log.critical("{agent} could not start: {reason}", agent=ended.agent.name, reason=ended.failure)
-            self._reactor.stop()
+            self._stop_as_failed()
         elif self._alone and not others:
             log.info("the agent has ended")
+            self._reactor.callLater(_LAST_WORDS, self._stop)
+
+    def _stop(self) -> None:
+        if self.running:  # otherwise a signal came first
             self._reactor.stop()
 
 
@@ -215,11 +231,8 @@ class _Options(usage.Options):
     ]
 
     def load(self) -> Config:
-        """The configuration; a mistake in it ends twistd with its lines."""
-        try:
-            return configuration.load(self["config"])
-        except PyrosError as error:
-            raise usage.UsageError(str(error)) from None
+        """The configuration; raises ConfigError."""
+        return configuration.load(self["config"])
 
 
 class ObservatoryOptions(_Options):
@@ -258,42 +271,47 @@ class SimulatorOptions(_Options):
             raise usage.UsageError("name the YAML file of a simulator")
 
 
+def _told(function: Callable[..., Service]) -> Callable[..., Service]:
+    """What is wrong with the user's files ends twistd with its lines: it shows a traceback for anything else."""
+
+    @wraps(function)
+    def make(options: Any) -> Service:
+        try:
+            return function(options)
+        except PyrosError as error:
+            raise SystemExit("\n".join(f"pyros: {line}" for line in str(error).splitlines())) from None
+
+    return make
+
+
+@_told
 def observatory_service(options: ObservatoryOptions) -> Service:
     """For the plugin ``pyros``."""
-    return _made(options.load(), with_simulators=not options["no-simulators"])
+    return ObservatoryService(options.load(), with_simulators=not options["no-simulators"])
 
 
+@_told
 def agent_service(options: AgentOptions) -> Service:
     """For the plugin ``pyros-agent``."""
-    return _made(options.load(), agents=[options["agent"]], with_broker=False, with_simulators=False)
+    return ObservatoryService(options.load(), agents=[options["agent"]], with_broker=False, with_simulators=False)
 
 
+@_told
 def broker_service(options: BrokerOptions) -> Service:
     """For the plugin ``pyros-broker``."""
     config = options.load()
     if config.broker is None:
-        raise usage.UsageError(f"{config.path}: [broker]: the section is missing")
-    return _made(config, agents=[], with_simulators=False)
+        raise ConfigError([f"{config.path}: [broker]: the section is missing"])
+    return ObservatoryService(config, agents=[], with_simulators=False)
 
 
+@_told
 def simulator_service(options: SimulatorOptions) -> Service:
     """For the plugin ``pyros-simulator``; without a configuration the clock is the computer's."""
     from twisted.internet import reactor  # noqa: PLC0415  under twistd it is installed by now
 
-    try:
-        clock = clock_for(options.load(), reactor) if options["config"] else RealClock(reactor)
-        return SimulatorService(
-            [simulators.Simulator(simulators.load(file), reactor, clock) for file in options["files"]]
-        )
-    except PyrosError as error:
-        raise usage.UsageError(str(error)) from None
-
-
-def _made(config: Config, **what: Any) -> Service:
-    try:
-        return ObservatoryService(config, **what)
-    except PyrosError as error:
-        raise usage.UsageError(str(error)) from None
+    clock = clock_for(options.load(), reactor) if options["config"] else RealClock(reactor)
+    return SimulatorService([simulators.Simulator(simulators.load(file), reactor, clock) for file in options["files"]])
 
 
 class SimulatorService(Service):

@@ -56,7 +56,7 @@ class DomeAgent(InstrumentAgent):
 
     def open(self, message: Message) -> None:
         """Open, if the weather's lease runs."""
-        self.state.open_until = self.clock.time() + _OPEN_LEASE
+        self.state.open_until = self._said(message) + _OPEN_LEASE
         reason = self._why_not()
         if reason:
             self.log.warn("not opened: {reason}", reason=reason)
@@ -67,14 +67,16 @@ class DomeAgent(InstrumentAgent):
         self._check_in_time()
 
     def close(self, message: Message) -> None:
+        if message.sender == self.name and self.state.wanted_open:
+            return  # a second attempt to close, and meanwhile it was told to open
         self._close(message.payload.reason)
 
     def keep_open(self, message: Message) -> None:
-        self.state.open_until = self.clock.time() + message.payload.seconds
+        self.state.open_until = self._said(message) + message.payload.seconds
         self._check_in_time()
 
-    def weather_safe(self) -> None:
-        self.state.weather_until = self.clock.time() + self.config.limits.max_silence
+    def weather_safe(self, message: Message) -> None:
+        self.state.weather_until = self._said(message) + self.config.limits.max_silence
         self.state.weather_reason = ""
         self._check_in_time()
 
@@ -108,6 +110,12 @@ class DomeAgent(InstrumentAgent):
             self.log.critical("THE DOME DOES NOT CLOSE: {reason}", reason=reason)
             self.call_later(_CLOSE_AGAIN, messages.CLOSE, Order(reason="closing failed before"))
 
+    def _said(self, message: Message) -> float:
+        """When a lease begins: when the other agent said so, for its message may have waited for this one. The clocks
+        of people's programs need not be the observatory's."""
+        now = self.clock.time()
+        return min(now, message.sent) if message.sender in self.config.agents else now
+
     def _why_not(self) -> str:
         """Why the dome must not be open now; '' when it may."""
         now = self.clock.time()
@@ -116,6 +124,8 @@ class DomeAgent(InstrumentAgent):
         return "" if self.state.open_until > now else "the majordome is silent"
 
     def _close(self, reason: str) -> None:
+        if self.state.wanted_open:  # from now on the light is not sure to come in
+            self.send_if_there(self.OBSERVATION_MANAGER, messages.DOME_CLOSED, Order(reason=reason))
         self.state.wanted_open = False
         if self.state.check is not None:
             self.cancel_timer(self.state.check)

@@ -1,6 +1,6 @@
 """The majordome: runs the night. It opens the dome, has the plan's observation run, closes and parks at the end.
 
-It never opens for itself in doubt: without a *Weather safe* it has heard, nothing opens and nothing runs.
+It never opens for itself in doubt: without a *Weather safe* that was said not long ago, nothing opens and nothing runs.
 """
 
 from __future__ import annotations
@@ -17,17 +17,26 @@ LEASE = 60.0
 """Seconds for which the dome may stay open without hearing from the majordome again."""
 
 _CLOSE_AFTER = 60.0
+_PAUSE = 30.0
 _DONE = 200
 
 
 class MajordomeState(msgspec.Struct):
-    """The last plan, what runs, the weather as last heard, and whether the dome was asked to open."""
+    """The last plan, what runs, the weather as last heard and until when that counts (Unix seconds), whether the dome
+    was asked to open, and until when it is not asked again, because it did not.
+
+    ``observed`` has the id of every *Observe* whose end was not heard yet, in their order: the observation manager ends
+    each of them exactly once, and the end of an earlier one says nothing about the one that runs.
+    """
 
     plan: Plan | None = None
     running: Observation | None = None
+    observed: list[str] = []
     done: dict[str, float] = {}
     weather_safe: bool = False
+    weather_until: float = 0.0
     dome_wanted: bool = False
+    pause_until: float = 0.0
     end_timer: int | None = None
     lease_timer: int | None = None
 
@@ -69,6 +78,10 @@ class MajordomeAgent(Agent):
         if running is not None and running.id in plan.withdrawn:
             self._done(running.id, running.requested)
             self._abort("its request was withdrawn")
+        elif running is not None and plan.start_now is None:
+            for planned in plan.observations:
+                if planned.observation.id == running.id:  # it has set, or the night is over
+                    self._abort(planned.reason)
         self._decide()
 
     def observation_started(self, message: Message) -> None:
@@ -78,17 +91,21 @@ class MajordomeAgent(Agent):
         report = message.payload
         self.log.info("{observation}: {name} {reason}", observation=report.observation, name=message.name,
                       reason=report.reason)  # fmt: skip
+        if report.observation in self.state.observed:
+            self.state.observed.remove(report.observation)
         running = self.state.running
+        mine = running is not None and running.id == report.observation and running.id not in self.state.observed
         if message.name == messages.OBSERVATION_FINISHED:
-            mine = running is not None and running.id == report.observation
             self._done(report.observation, running.requested if running and mine else message.sent)
-        if running is not None and running.id == report.observation:
+        if mine:
             self.state.running = None
             self.state.plan = None  # it was made before this end
         self.send_to(self.SCHEDULER, messages.PLAN_AGAIN)
         self._decide()
 
-    def weather_safe(self) -> None:
+    def weather_safe(self, message: Message) -> None:
+        """Counts from when it was said: it may have waited for this agent."""
+        self.state.weather_until = min(message.sent, self.clock.time()) + self.config.limits.max_silence
         if not self.state.weather_safe:
             self.log.info("the weather is safe")
             self.state.weather_safe = True
@@ -96,13 +113,8 @@ class MajordomeAgent(Agent):
 
     def weather_unsafe(self, message: Message) -> None:
         """Stop everything, close, park."""
-        if not self.state.weather_safe and not self.state.dome_wanted:
-            return
-        reason = f"weather unsafe: {message.payload.reason}"
-        self.log.warn("{reason}", reason=reason)
-        self.state.weather_safe = False
-        self._abort(reason)
-        self._close_and_park(reason)
+        if self.state.weather_safe or self.state.dome_wanted:
+            self._unsafe(f"weather unsafe: {message.payload.reason}")
 
     def dome_opened(self) -> None:
         self.log.info("the dome is open")
@@ -111,14 +123,19 @@ class MajordomeAgent(Agent):
         """Closed by itself, because a lease ended, it is asked to open again only with the next observation."""
         self.log.info("the dome is closed: {reason}", reason=message.payload.reason)
         if self.state.dome_wanted:
-            self.state.dome_wanted = False
-            self._abort(f"the dome has closed: {message.payload.reason}")
+            reason = f"the dome has closed: {message.payload.reason}"
+            self._pause()
+            self._abort(reason)
+            self._close_and_park(reason)
 
     def dome_failed(self, message: Message) -> None:
-        """It did not open: without light there is nothing to do until somebody plans again."""
+        """It did not open: nothing is tried until a plan that comes some time later. (What did not close is the dome
+        agent's own affair.)"""
         self.log.error("the dome: {reason}", reason=message.payload.reason)
-        self._abort(f"dome: {message.payload.reason}")
-        self._close_and_park(message.payload.reason)
+        if self.state.dome_wanted:
+            self._pause()
+            self._abort(f"dome: {message.payload.reason}")
+            self._close_and_park(message.payload.reason)
 
     def parked(self) -> None:
         self.log.info("the telescope is parked")
@@ -128,7 +145,11 @@ class MajordomeAgent(Agent):
 
     def renew_lease(self) -> None:
         """While the dome shall be open, say so again before the lease ends."""
-        self.state.lease_timer = None
+        if self.state.lease_timer is not None:
+            self.cancel_timer(self.state.lease_timer)
+            self.state.lease_timer = None
+        if self.state.weather_safe and self.state.weather_until <= self.clock.time():
+            self._unsafe("monitoring is silent")
         if self.state.dome_wanted and self.state.weather_safe:
             self.send_to(self.DOME, messages.KEEP_OPEN, KeepOpen(seconds=LEASE))
             self.state.lease_timer = self.call_later(LEASE / 3, RENEW_LEASE)
@@ -139,8 +160,10 @@ class MajordomeAgent(Agent):
             self._close_and_park("nothing to observe")
 
     def _wanted(self) -> Observation | None:
-        plan = self.state.plan
-        if plan is None or not self.state.weather_safe:
+        plan, now = self.state.plan, self.clock.time()
+        if plan is None or not self.state.weather_safe or now >= self.state.weather_until:
+            return None
+        if now < self.state.pause_until:
             return None
         for planned in plan.observations:
             observation = planned.observation
@@ -158,8 +181,10 @@ class MajordomeAgent(Agent):
             self.cancel_timer(self.state.end_timer)
             self.state.end_timer = None
         if running is not None and running.id == wanted.id and _same_sky(running, wanted):
+            self.state.running = wanted
             return
         self.state.running = wanted
+        self.state.observed.append(wanted.id)
         self.send_to(self.OBSERVATION_MANAGER, messages.OBSERVE, wanted)
         if not self.state.dome_wanted:
             self.state.dome_wanted = True
@@ -179,6 +204,16 @@ class MajordomeAgent(Agent):
             abort = Abort(observation=self.state.running.id, reason=reason)
             self.send_to(self.OBSERVATION_MANAGER, messages.ABORT_OBSERVATION, abort)
             self.state.running = None
+
+    def _unsafe(self, reason: str) -> None:
+        self.log.warn("{reason}", reason=reason)
+        self.state.weather_safe = False
+        self._abort(reason)
+        self._close_and_park(reason)
+
+    def _pause(self) -> None:
+        """A dome that has just refused is not asked again at once."""
+        self.state.pause_until = self.clock.time() + _PAUSE
 
     def _close_and_park(self, reason: str) -> None:
         self.state.dome_wanted = False

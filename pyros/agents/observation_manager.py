@@ -13,26 +13,29 @@ from pyros.agents.base import Agent
 from pyros.messages import Abort, Expose, Message, Observation, ObservationReport, Payload, Slew
 
 STEP_OVERDUE = "Step overdue"
+STEP_AGAIN = "Step again"
 _SLEW_LIMIT = 600.0
 _EXPOSURE_MARGIN = 300.0
 _ATTEMPTS = 3
+_PAUSE = 5.0  # seconds before a failed exposure is tried again
 _ON_TARGET = 0.1  # degrees; a report of a slew to elsewhere is an old one
 
 
 class Step(Payload, frozen=True):
-    """Which step has taken too long."""
+    """Which step has taken too long, or is to be tried again."""
 
     number: int
 
 
 messages.register(STEP_OVERDUE, Step)
+messages.register(STEP_AGAIN, Step)
 
 
 class ObservationManagerState(msgspec.Struct):
     """The observation that runs, and how far it is. ``step`` counts commands, so that old answers are known."""
 
     current: Observation | None = None
-    phase: Literal["idle", "slewing", "ready", "exposing"] = "idle"
+    phase: Literal["idle", "slewing", "ready", "exposing", "waiting"] = "idle"
     step: int = 0
     done: int = 0
     failures: int = 0
@@ -61,6 +64,7 @@ class ObservationManagerAgent(Agent):
             messages.DOME_OPENED: self.dome_opened,
             messages.DOME_CLOSED: self.dome_closed,
             STEP_OVERDUE: self.step_overdue,
+            STEP_AGAIN: self.step_again,
         }
 
     def observe(self, message: Message) -> None:
@@ -124,6 +128,12 @@ class ObservationManagerAgent(Agent):
             self._stop(f"exposure failed: {message.payload.reason}", again=False, halt=True)
         else:
             self.log.warn("an exposure failed and is tried again: {reason}", reason=message.payload.reason)
+            self._expect_within(None)
+            self.state.phase = "waiting"
+            self.call_later(_PAUSE, STEP_AGAIN, Step(number=self.state.step))
+
+    def step_again(self, message: Message) -> None:
+        if message.payload.number == self.state.step and self.state.phase == "waiting":
             self.state.phase = "ready"
             self._next()
 
@@ -134,7 +144,7 @@ class ObservationManagerAgent(Agent):
     def dome_closed(self, message: Message) -> None:
         """No light comes in any more."""
         self.state.dome_open = False
-        if self.state.phase == "exposing":
+        if self.state.phase in ("exposing", "waiting"):
             self._stop(f"the dome has closed: {message.payload.reason}", again=True, halt=True)
 
     def step_overdue(self, message: Message) -> None:

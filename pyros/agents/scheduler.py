@@ -13,16 +13,20 @@ from pyros.planning.visibility import warm_up
 PLAN_IN_TIME = "Time to plan"
 _INTERVAL = 60.0
 _ATTEMPTS = 3
+_PAUSE = 60.0  # seconds before the instruments are tried again with what they failed at
 _MOST = 1000
 _PLAN_LINES = 50  # the one to start, then the others in their order
 
 
 class SchedulerState(msgspec.Struct):
-    """Requests by their ids, in the order they came; how often each has failed; the one that runs."""
+    """Requests by their ids, in the order they came; how often each has failed, and until when it is not tried again;
+    the one that runs, and the request for it as it was at the start."""
 
     requests: dict[str, Observation] = {}
     failures: dict[str, int] = {}
+    paused: dict[str, float] = {}
     running: str | None = None
+    started: Observation | None = None
     timer: int | None = None
 
 
@@ -68,19 +72,26 @@ class SchedulerAgent(Agent):
 
     def observation_started(self, message: Message) -> None:
         self.state.running = message.payload.observation
+        self.state.started = self.state.requests.get(message.payload.observation)
 
     def observation_finished(self, message: Message) -> None:
-        self._ended(message.payload.observation)
-        self._forget(message.payload.observation)
+        """It is done with, unless a better position came while its last image was taken."""
+        observation = message.payload.observation
+        self._ended(observation)
+        wanted, started = self.state.requests.get(observation), self.state.started
+        if wanted is None or started is None or started.id != wanted.id or _same_sky(started, wanted):
+            self._forget(observation)
         self._plan()
 
     def observation_failed(self, message: Message) -> None:
         """Keep it when it may be observed again, but not for ever when the instruments fail."""
         observation = message.payload.observation
         self._ended(observation)
-        failures = self.state.failures[observation] = self.state.failures.get(observation, 0) + (
-            not message.payload.again
-        )
+        failures = self.state.failures.get(observation, 0)
+        if not message.payload.again:
+            failures += 1
+            self.state.failures[observation] = failures
+            self.state.paused[observation] = self.clock.time() + _PAUSE
         if failures >= _ATTEMPTS or observation not in self.state.requests:
             self.log.warn("{observation} is given up: {reason}", observation=observation, reason=message.payload.reason)
             self._forget(observation)
@@ -102,12 +113,14 @@ class SchedulerAgent(Agent):
     def _forget(self, observation: str) -> None:
         self.state.requests.pop(observation, None)
         self.state.failures.pop(observation, None)
+        self.state.paused.pop(observation, None)
 
     def _plan(self, withdrawn: tuple[str, ...] = ()) -> None:
         now = self.clock.now()
-        plan = make_plan(self.state.requests.values(), self.site, now, self.state.running)
+        due = [each for each in self.state.requests.values() if self.state.paused.get(each.id, 0.0) <= now.timestamp()]
+        plan = make_plan(due, self.site, now, self.state.running)
         kept = {planned.observation.id for planned in plan.observations}
-        for observation in [each for each in self.state.requests if each not in kept]:
+        for observation in [each.id for each in due if each.id not in kept]:
             self.log.info("{observation} has expired", observation=observation)
             self._forget(observation)
         lines = [each for each in plan.observations if each.observation.id == plan.start_now]
@@ -118,3 +131,8 @@ class SchedulerAgent(Agent):
         self.send_to(self.MAJORDOME, messages.PLAN_UPDATED, plan)
         if self.state.requests and self.state.timer is None:
             self.state.timer = self.call_later(_INTERVAL, PLAN_IN_TIME)
+
+
+def _same_sky(one: Observation, other: Observation) -> bool:
+    """Whether the same images would be taken of the same place for both."""
+    return (one.ra, one.dec, one.exposures) == (other.ra, other.dec, other.exposures)

@@ -1,0 +1,91 @@
+"""Every agent ends in the middle of an observation and begins again on its journal: the night goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyros.config import STANDARD_AGENTS
+from tests.observatory.conftest import EXPOSURE, Rehearsal
+
+
+def finished(night: Rehearsal) -> None:
+    night.until(lambda: night.said("Observation finished", "majordome"))
+    night.until(lambda: night.state("dome") == "closed" and night.state("telescope") == "parked")
+    assert len(night.images()) == 3
+    for name in STANDARD_AGENTS:
+        assert [row for row in night.received(name) if row[-1] is not None] == [], f"no handler of {name} failed"
+
+
+@pytest.mark.parametrize("away", [0.1, 25.0])
+@pytest.mark.parametrize("name", STANDARD_AGENTS)
+def test_an_agent_that_was_away_in_mid_exposure(exposing: Rehearsal, name: str, away: float) -> None:
+    exposing.stop(name)
+    exposing.run(away)
+    exposing.start(name)
+    finished(exposing)
+
+
+@pytest.mark.parametrize("away", [0.1, 25.0])
+@pytest.mark.parametrize("name", STANDARD_AGENTS)
+def test_an_agent_that_was_away_in_mid_slew(ready: Rehearsal, name: str, away: float) -> None:
+    ready.publish(ready.packet())
+    ready.until(lambda: ready.state("telescope") == "slewing")
+    ready.stop(name)
+    ready.run(away)
+    ready.start(name)
+    finished(ready)
+
+
+def test_the_exposure_is_repeated_when_the_cameras_agent_was_restarted(exposing: Rehearsal) -> None:
+    began = exposing.now
+    exposing.restart("camera")
+    finished(exposing)
+    exposures = exposing.requests("camera", "DO expose")
+    assert len(exposures) == 4
+    assert exposing.requests("camera", "DO abort")
+    assert exposures[1][0] - began < 10
+
+
+def test_the_slew_is_finished_when_the_telescopes_agent_was_restarted(ready: Rehearsal) -> None:
+    ready.publish(ready.packet())
+    ready.until(lambda: ready.state("telescope") == "slewing")
+    ready.restart("telescope")
+    assert ready.state("telescope") == "slewing", "the mount itself goes on"
+    finished(ready)
+    (_, first), (_, second) = ready.slews()
+    assert first == second, "the same place again"
+
+
+def test_the_dome_stays_open_when_its_agent_was_restarted_within_its_leases(exposing: Rehearsal) -> None:
+    exposing.restart("dome")
+    exposing.run(EXPOSURE)
+    assert exposing.state("dome") == "open"
+    assert exposing.requests("dome", "DO close", since=1.0) == []
+    finished(exposing)
+
+
+def test_all_agents_at_once(exposing: Rehearsal) -> None:
+    for name in STANDARD_AGENTS:
+        exposing.stop(name)
+    exposing.run(3)
+    for name in STANDARD_AGENTS:
+        exposing.start(name)
+    finished(exposing)
+
+
+def test_all_agents_away_for_an_hour_in_which_it_began_to_rain(exposing: Rehearsal) -> None:
+    for name in STANDARD_AGENTS:
+        exposing.stop(name)
+    exposing.run(1800)
+    exposing.weather(rain=1)
+    exposing.run(1800)
+    assert exposing.state("dome") == "open", "nobody is there to close it"
+    began = exposing.now
+    for name in STANDARD_AGENTS:
+        exposing.start(name)
+    closed = exposing.until(lambda: exposing.state("dome") == "closed")
+    assert closed - began < 5
+    exposing.run(900)
+    assert exposing.state("dome") == "closed"
+    exposing.weather()
+    finished(exposing)

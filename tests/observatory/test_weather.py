@@ -1,0 +1,123 @@
+"""Bad weather, and the silence of those who would tell of it: the dome closes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.observatory.conftest import Rehearsal
+
+SAFE_AFTER = 300.0
+LEASE = 60.0
+READING = 10.0
+TRAVEL = 2.0  # the dome's 20 seconds at a speed of 10
+
+
+def test_rain_in_the_middle_of_an_exposure_stops_everything_and_afterwards_it_is_observed_again(
+    exposing: Rehearsal,
+) -> None:
+    night, began = exposing, exposing.now
+    night.weather(rain=1)
+    closed = night.until(lambda: night.state("dome") == "closed")
+    assert closed - began <= READING + TRAVEL + 0.5
+    assert [line for when, line in night.requests("camera", since=began)] == ["DO abort"]
+    night.until(lambda: night.state("telescope") == "parked", 60)
+    assert night.state("camera") != "exposing"
+
+    night.run(1000)
+    assert night.state("dome") == "closed", "it rains"
+    assert night.images() == []
+    night.weather(rain=0)
+    safe = night.until(lambda: night.said("the weather is safe", since=began))
+    opened = night.until(lambda: night.state("dome") == "open")
+    assert safe - began >= 1000 + SAFE_AFTER - READING
+    assert opened - safe <= 60 + TRAVEL, "at the next plan at the latest"
+    night.until(lambda: night.said("Observation finished", "majordome"))
+    assert len(night.images()) == 3
+    night.until(lambda: night.state("dome") == "closed" and night.state("telescope") == "parked")
+
+
+def test_every_limit_closes_the_dome(exposing: Rehearsal) -> None:
+    night = exposing
+    for readings in ({"wind": 20}, {"humidity": 99}, {"cloud": 1}):
+        night.weather(**readings)
+        night.until(lambda: night.state("dome") == "closed", READING + TRAVEL + 1)
+        night.weather()
+        night.until(lambda: night.state("camera") == "exposing")
+
+
+def test_before_anybody_has_said_that_it_is_safe_nothing_opens(rehearsal: Callable[..., Rehearsal]) -> None:
+    night = rehearsal()
+    night.stop("weather")
+    night.publish(night.packet())
+    night.run(1200)
+    assert night.requests("dome", "DO open") == []
+    assert night.requests("telescope", "DO slew") == []
+    night.start("weather")
+    night.until(night.images)
+
+
+def test_the_dome_closes_by_itself_when_monitoring_is_gone(exposing: Rehearsal) -> None:
+    night, began = exposing, exposing.now
+    night.stop("monitoring")
+    closed = night.until(lambda: night.state("dome") == "closed")
+    assert closed - began <= LEASE + TRAVEL + 0.5
+    night.run(600)
+    assert night.state("dome") == "closed"
+    assert night.state("telescope") == "parked"
+    assert len(night.requests("dome", "DO open", since=began)) <= 3, "the majordome does not insist"
+
+    night.start("monitoring")
+    night.until(lambda: night.said("Observation finished", "majordome"))
+
+
+def test_the_dome_closes_by_itself_when_the_majordome_is_gone(exposing: Rehearsal) -> None:
+    night, began = exposing, exposing.now
+    night.stop("majordome")
+    closed = night.until(lambda: night.state("dome") == "closed")
+    assert closed - began <= LEASE + TRAVEL + 0.5
+    night.run(600)
+    assert night.state("dome") == "closed"
+    night.start("majordome")
+    night.until(lambda: night.said("Observation finished", "majordome"))
+    night.until(lambda: night.state("dome") == "closed" and night.state("telescope") == "parked")
+
+
+@pytest.mark.parametrize("silent", ["the station", "its agent"])
+def test_silent_weather_is_unsafe(exposing: Rehearsal, silent: str) -> None:
+    night, began = exposing, exposing.now
+    if silent == "the station":
+        night.stop_simulator("weather")
+    else:
+        night.stop("weather")
+    closed = night.until(lambda: night.state("dome") == "closed")
+    assert closed - began <= LEASE + TRAVEL + 0.5
+    assert night.said("no reading for 60 s")
+    night.until(lambda: night.state("telescope") == "parked", 60)
+
+
+def test_what_was_said_before_the_dome_agent_was_there_opens_nothing_afterwards(exposing: Rehearsal) -> None:
+    """Orders and good news wait in outboxes; when they arrive they are as old as they are."""
+    night = exposing
+    night.stop("dome")
+    night.run(30)
+    night.stop("monitoring")
+    night.stop("majordome")
+    night.run(3600)
+    began = night.now
+    night.start("dome")
+    night.until(lambda: night.state("dome") == "closed", TRAVEL + 1)
+    night.run(600)
+    assert night.requests("dome", "DO open", since=began) == []
+
+
+def test_nobody_insists_on_a_dome_that_does_not_move(exposing: Rehearsal) -> None:
+    night, began = exposing, exposing.now
+    night.stop_simulator("dome")
+    night.weather(rain=1)
+    night.run(300)
+    failures = night.said("THE DOME DOES NOT CLOSE", since=began)
+    assert 10 <= len(failures) <= 40, "it is told about every 15 seconds, five of which it waits for the connection"
+    night.start_simulator("dome")
+    night.until(lambda: night.state("dome") == "closed", 20)

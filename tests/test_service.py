@@ -1,0 +1,319 @@
+"""twistd -n pyros | pyros-agent | pyros-broker | pyros-simulator: processes on real sockets, with real threads."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import pytest
+from astropy.io import fits
+
+from pyros import config as configuration
+from pyros.config import INSTRUMENTS, STANDARD_AGENTS, Config
+from pyros.planning import Site
+from pyros.planning.visibility import place_overhead
+from pyros.sender import Sender
+from tests.conftest import Program, free_port, wait_until
+
+REPOSITORY = Path(__file__).parents[1]
+SCRIPTS = Path(sys.executable).parent
+STOPS_WITHIN = 5.0
+
+NOTES = """
+from pathlib import Path
+
+from pyros.agents import Agent
+
+
+class NotesAgent(Agent):
+    def __init__(self):
+        super().__init__("NAME")
+        self.actions_by_message["Note"] = self.note
+
+    def note(self, message):
+        with open(self.section.options["notes"], "a") as notes:
+            notes.write(message.payload["text"] + "\\n")
+
+    def shutdown(self):
+        with open(self.section.options["notes"], "a") as notes:
+            notes.write("shutdown\\n")
+"""
+
+
+class Place:
+    """A folder with the demo observatory on free ports, fast simulators, and agents that take notes."""
+
+    def __init__(self, folder: Path, *, file: str = "pyros_agent_config.ini", data: str = "var") -> None:
+        self.folder = folder
+        self.path = folder / file
+        self.programs: list[Program] = []
+        if not (folder / "observatory").exists():
+            shutil.copytree(REPOSITORY / "observatory", folder / "observatory")
+        self.simulators = folder / f"simulators-{data}"
+        shutil.copytree(folder / "observatory" / "simulators", self.simulators)
+        ports = {name: free_port() for name in INSTRUMENTS}
+        for name, port in ports.items():
+            self._write_simulator(name, port, ports["telescope"])
+        lines = [
+            "[observatory]", f"name = {data}", f"data = {data}", "site = observatory/site.yaml", "clock = night",
+            "alert_rules = observatory/alert_rules.yaml",
+            f"simulators = {' '.join(f'{self.simulators.name}/{name}.yaml' for name in INSTRUMENTS)}",
+            "[broker]", f"receiver_port = {free_port()}", f"broadcaster_port = {free_port()}",
+        ]  # fmt: skip
+        for name in STANDARD_AGENTS:
+            lines += [f"[{name}]", f"port = {free_port()}"]
+            if name in ports:
+                lines += ["driver = native", f"address = tcp:127.0.0.1:{ports[name]}"]
+        for name in ("notes", "minutes"):
+            (folder / f"{name}_agent.py").write_text(NOTES.replace("NAME", name))
+            lines += [f"[{name}]", f"port = {free_port()}", f"app = {name}_agent"]
+            lines += [f"option_notes = {folder / f'{name}-{data}.txt'}"]
+        self.path.write_text("\n".join(lines) + "\n")
+        self.config: Config = configuration.load(self.path)
+
+    def _write_simulator(self, name: str, port: int, telescope: int) -> None:
+        path = self.simulators / f"{name}.yaml"
+        replaced = {
+            "listen": f"tcp:{port}:interface=127.0.0.1",
+            "telescope": f"tcp:127.0.0.1:{telescope}",
+            "site": "../observatory/site.yaml",
+            "speed": "1" if name == "weather" else "50",
+            "width": "64",
+            "height": "64",
+        }
+        keep = []
+        for line in path.read_text().splitlines():
+            key = line.partition(":")[0]
+            keep.append(f"{key}: {replaced[key]}" if key in replaced else line)
+        path.write_text("\n".join(keep) + "\n")
+
+    def twistd(self, *arguments: str | Path, folder: Path | None = None) -> Program:
+        """Start ``twistd -n --pidfile= arguments`` in a process of its own."""
+        command = [str(SCRIPTS / "twistd"), "-n", "--pidfile=", *map(str, arguments)]
+        program = Program(command, folder or self.folder, {"PYTHONPATH": str(self.folder)})
+        self.programs.append(program)
+        return program
+
+    def notes(self, name: str = "notes") -> list[str]:
+        path = Path(self.config.agent(name).options["notes"])
+        return path.read_text().splitlines() if path.exists() else []
+
+    def up(self, program: Program, *ports: int) -> None:
+        """Wait until somebody listens on all ports."""
+
+        def listening() -> bool:
+            assert program.process.poll() is None, program.output + program.errors
+            return all(is_open(port) for port in ports)
+
+        wait_until(listening, 30, f"ports {ports}: {program.output}")
+
+    def up_all(self, program: Program) -> None:
+        assert self.config.broker is not None
+        self.up(program, self.config.broker.receiver_port, *(agent.port for agent in self.config.agents.values()))
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def stop(program: Program, number: int) -> None:
+    """It ends with its time, and says nothing bad."""
+    program.kill(number)
+    code = program.wait(STOPS_WITHIN)
+    assert code in (0, -number), program.output
+    assert "Traceback" not in program.output + program.errors
+    assert "Unhandled" not in program.output + program.errors
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
+    made: list[Place] = []
+
+    def make(name: str = "here", **keys: str) -> Place:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        made.append(Place(folder, **keys))
+        return made[-1]
+
+    yield make
+    for each in made:
+        for program in each.programs:
+            program.close()
+
+
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+
+
+@SIGNALS
+def test_the_whole_observatory_stops_with_every_agents_shutdown_run(place: Callable[..., Place], number: int) -> None:
+    here = place()
+    program = here.twistd("pyros", "--config", here.path, folder=here.folder.parent)
+    here.up_all(program)
+    Sender.send_to("notes", "Note", {"text": "hello"}, config=here.config)
+    stop(program, number)
+    assert here.notes("notes") == ["hello", "shutdown"]
+    assert here.notes("minutes") == ["shutdown"]
+
+
+@SIGNALS
+def test_one_agent_stops_with_its_shutdown_run(place: Callable[..., Place], number: int) -> None:
+    here = place()
+    program = here.twistd("pyros-agent", "--agent", "notes", folder=here.folder)  # the file is in its working directory
+    here.up(program, here.config.agent("notes").port)
+    Sender.send_to("notes", "Note", {"text": "alone"}, config=here.config)
+    stop(program, number)
+    assert here.notes() == ["alone", "shutdown"]
+    assert not is_open(here.config.agent("minutes").port)
+
+
+def test_an_agent_process_ends_when_its_agent_is_told_to_shut_down(place: Callable[..., Place]) -> None:
+    here = place()
+    program = here.twistd("pyros-agent", "--config", here.path, "--agent=notes")
+    here.up(program, here.config.agent("notes").port)
+    Sender.send_to("notes", "Shutdown", config=here.config)
+    assert program.wait(STOPS_WITHIN) == 0
+    assert here.notes() == ["shutdown"]
+
+
+@SIGNALS
+def test_the_broker_alone(place: Callable[..., Place], number: int) -> None:
+    here = place()
+    program = here.twistd("pyros-broker", "--config", here.path)
+    assert here.config.broker is not None
+    here.up(program, here.config.broker.receiver_port, here.config.broker.broadcaster_port)
+    stop(program, number)
+
+
+@SIGNALS
+def test_simulators_alone(place: Callable[..., Place], number: int) -> None:
+    here = place()
+    files = [here.simulators / "dome.yaml", here.simulators / "weather.yaml"]
+    program = here.twistd("pyros-simulator", *files)
+    ports = [int(re.findall(r"listen: tcp:(\d+)", file.read_text())[0]) for file in files]
+    here.up(program, *ports)
+    with socket.create_connection(("127.0.0.1", ports[0]), timeout=10) as client:
+        client.sendall(b"GET state\n")
+        assert client.recv(100) == b"OK closed\n"
+    stop(program, number)
+
+
+def fails(program: Program, *words: str) -> None:
+    """It ends by itself, with a code that says so, and one line tells what is wrong; there is no traceback."""
+    assert program.wait(20) > 0, program.output
+    said = program.output + program.errors
+    assert "Traceback" not in said
+    assert len([line for line in said.splitlines() if all(word in line for word in words)]) == 1, said
+
+
+def test_a_configuration_that_is_not_there(place: Callable[..., Place]) -> None:
+    here = place()
+    for command in (["pyros"], ["pyros-agent", "--agent=notes"], ["pyros-broker"]):
+        fails(here.twistd(*command, "--config", "nowhere.ini"), "nowhere.ini: no such file")
+
+
+def test_a_mistake_in_the_configuration_names_section_and_key(place: Callable[..., Place]) -> None:
+    here = place()
+    here.path.write_text(here.path.read_text().replace("[notes]\nport = ", "[notes]\nport = x"))
+    fails(here.twistd("pyros", "--config", here.path), str(here.path), "[notes] port", "1 to 65535")
+
+
+def test_an_agent_that_has_no_section(place: Callable[..., Place]) -> None:
+    here = place()
+    fails(here.twistd("pyros-agent", "--config", here.path, "--agent=nobody"), "nobody", str(here.path), "notes")
+
+
+def test_no_agent_named(place: Callable[..., Place]) -> None:
+    here = place()
+    fails(here.twistd("pyros-agent", "--config", here.path), "name the agent: --agent=")
+
+
+def test_an_app_that_cannot_be_imported(place: Callable[..., Place]) -> None:
+    here = place()
+    (here.folder / "notes_agent.py").unlink()
+    fails(here.twistd("pyros-agent", "--config", here.path, "--agent=notes"), "[notes] app", "notes_agent")
+
+
+def test_a_simulator_that_is_not_there(place: Callable[..., Place]) -> None:
+    here = place()
+    fails(here.twistd("pyros-simulator", "nowhere.yaml"), "nowhere.yaml")
+
+
+@pytest.mark.parametrize("whose", ["agent", "broker", "simulator"])
+def test_a_port_that_is_taken(place: Callable[..., Place], whose: str) -> None:
+    here = place()
+    assert here.config.broker is not None
+    dome = int(here.config.agent("dome").address.rpartition(":")[2])
+    port, words, arguments = {
+        "agent": (here.config.agent("notes").port, ["[notes] port"], ["pyros-agent", "--agent=notes"]),
+        "broker": (here.config.broker.receiver_port, ["[broker] receiver_port"], ["pyros-broker"]),
+        "simulator": (dome, ["dome.yaml", "listen"], ["pyros-simulator", str(here.simulators / "dome.yaml")]),
+    }[whose]
+    with socket.create_server(("127.0.0.1", port)):
+        command = [arguments[0], "--config", str(here.path), *arguments[1:]]
+        fails(here.twistd(*command), *words)
+        fails(here.twistd("pyros", "--config", here.path), *words)
+
+
+def send_burst(here: Place, name: str) -> tuple[float, float]:
+    """The shipped demo alert, 65 degrees up now by the observatory's clock, through comet-sendvo."""
+    shift = float((here.config.data / "clock_shift_seconds").read_text())
+    now = datetime.now(UTC) + timedelta(seconds=shift)
+    ra, dec = place_overhead(Site.load(here.config.site), now)
+    packet = Template((REPOSITORY / "observatory" / "demo-alert.xml").read_text()).substitute(
+        ivorn=f"ivo://pyros.observatory/demo#{name}", time=now.strftime("%Y-%m-%dT%H:%M:%S"), ra=ra, dec=dec
+    )
+    assert here.config.broker is not None
+    sent = subprocess.run(
+        [SCRIPTS / "comet-sendvo", "--host=127.0.0.1", f"--port={here.config.broker.receiver_port}"],
+        input=packet, capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert sent.returncode == 0, sent.stdout + sent.stderr
+    return ra, dec
+
+
+def images(here: Place) -> list[Any]:
+    """The headers of the images, each whole."""
+    return [fits.getheader(path) for path in sorted(here.config.data.rglob("*.fits"))]
+
+
+def test_an_alert_sent_with_comet_sendvo_becomes_an_image(place: Callable[..., Place]) -> None:
+    here = place()
+    program = here.twistd("pyros", "--config", here.path)
+    here.up_all(program)
+    ra, dec = send_burst(here, "one")
+    wait_until(lambda: images(here), 30, "an image")
+    header = images(here)[0]
+    assert header["OBJECT"] == "ivo://pyros.observatory/demo#one"
+    assert (header["RA"], header["DEC"]) == (pytest.approx(ra, abs=0.02), pytest.approx(dec, abs=0.02))
+    stop(program, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("folders", ["the same folder", "two folders"])
+def test_two_observatories_side_by_side(place: Callable[..., Place], folders: str) -> None:
+    one = place("one", file="one.ini", data="one")
+    two = place("one" if folders == "the same folder" else "two", file="two.ini", data="two")
+    programs = [here.twistd("pyros", "--config", here.path) for here in (one, two)]
+    for here, program in zip((one, two), programs, strict=True):
+        here.up_all(program)
+    Sender.send_to("notes", "Note", {"text": "for one"}, config=one.config)
+    Sender.send_to("notes", "Note", {"text": "for two"}, config=two.config)
+    send_burst(two, "of-two")
+    wait_until(lambda: images(two), 30, "an image of the second")
+    assert images(one) == []
+    assert {header["OBJECT"] for header in images(two)} == {"ivo://pyros.observatory/demo#of-two"}
+    stop(programs[0], signal.SIGINT)
+    assert one.notes() == ["for one", "shutdown"]
+    assert two.notes() == ["for two"]
+    Sender.send_to("notes", "Note", {"text": "goes on"}, config=two.config)
+    stop(programs[1], signal.SIGINT)
+    assert two.notes() == ["for two", "goes on", "shutdown"]
