@@ -30,9 +30,6 @@ from pyros.planning import Site
 from pyros.planning.visibility import is_night, next_night
 
 log = Logger("pyros")
-
-_LAST_WORDS = 0.2
-"""Seconds in which the acknowledgement of *Shutdown* leaves: a reactor that stops drops what it has not written yet."""
 _NIGHT_LEFT = timedelta(hours=1)
 
 
@@ -218,10 +215,6 @@ class ObservatoryService(Service):
             self._stop_as_failed()
         elif self._alone and not others:
             log.info("the agent has ended")
-            self._reactor.callLater(_LAST_WORDS, self._stop)
-
-    def _stop(self) -> None:
-        if self.running:  # otherwise a signal came first
             self._reactor.stop()
 
 

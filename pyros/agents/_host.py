@@ -133,7 +133,7 @@ class Host:
         if self._threaded:
             threading.Thread(target=self._live, name=f"pyros-{self.agent.name}", daemon=self._daemon).start()
         else:
-            self._call("turn", 0, self._inline_start)
+            self._call("start", 0, self._inline_start)
 
     @property
     def begun(self) -> bool:
@@ -183,8 +183,8 @@ class Host:
         for call in self._calls.values():
             if call.active():
                 call.cancel()
-        self.port.close_all()
         closing: list[Deferred[Any]] = [
+            self.port.close_all(),
             maybeDeferred(self._listening.stopListening),
             maybeDeferred(self.agent.detach),
             maybeDeferred(self.outbound.stop),

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import msgspec
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
@@ -23,6 +24,7 @@ from pyros.errors import WireError
 FIRST_BYTE_TIMEOUT = 60.0
 HALF_FRAME_TIMEOUT = 30.0
 AFTER_ANSWER_TIMEOUT = 10.0
+CLOSE_TIMEOUT = 2.0
 BLOCKED_TIMEOUT = 30.0
 MAX_ANONYMOUS = 200
 """Connections that have not said which agent they are; beyond this the one that has been silent longest goes."""
@@ -59,6 +61,7 @@ class AgentPort(Factory):
         self.waiting = 0
         self.waiting_bytes = 0
         self.connections: dict[AgentConnection, None] = {}
+        self._closing: Deferred[None] | None = None
         self._put = put
         self._paused: set[AgentConnection] = set()
         self._text_prefix = uuid.uuid4().hex[:8]
@@ -81,6 +84,8 @@ class AgentPort(Factory):
     def closed(self, connection: AgentConnection) -> None:
         self.connections.pop(connection, None)
         self._paused.discard(connection)
+        if self._closing is not None and not self.connections and not self._closing.called:
+            self._closing.callback(None)
 
     def put(self, connection: AgentConnection, batch: Batch) -> None:
         """Into the mailbox; when that is full, stop reading from this connection, and TCP pushes back."""
@@ -100,9 +105,12 @@ class AgentPort(Factory):
             for connection in paused:
                 connection.release("mailbox")
 
-    def close_all(self) -> None:
+    def close_all(self) -> Deferred[None]:
+        """Close every connection after its last answer; fires when all are closed."""
+        self._closing = Deferred() if self.connections else succeed(None)
         for connection in list(self.connections):
             connection.close()
+        return self._closing
 
     def text_id(self) -> str:
         self._text_number += 1
@@ -271,9 +279,9 @@ class AgentConnection(Protocol):
         self._port.closed(self)
 
     def close(self) -> None:
-        """The agent stops."""
+        """The agent stops, or the client has all its answers."""
         if not self._lost:
-            self._set_timer(AFTER_ANSWER_TIMEOUT, "its answers are not read")
+            self._set_timer(CLOSE_TIMEOUT, "its answers are not read")
             transport: Any = self.transport
             transport.unregisterProducer()
             transport.loseConnection()

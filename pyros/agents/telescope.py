@@ -13,6 +13,8 @@ from pyros.agents._instrument import Command, InstrumentAgent
 from pyros.agents.base import Agent
 from pyros.messages import Failure, Message, Slew, SlewFinished, SlewStarted
 
+_STALE = 120.0  # seconds
+
 
 class TelescopeAgent(InstrumentAgent):
     """Takes *Slew*, *Park* and *Abort*."""
@@ -30,6 +32,11 @@ class TelescopeAgent(InstrumentAgent):
     def slew(self, message: Message) -> None:
         """A slew that is under way gives way to the new one."""
         slew: Slew = message.payload
+        age = self.clock.time() - message.sent
+        if age > _STALE:  # it waited while this agent was down; the dome may be closed and the night over
+            failure = Failure(observation=slew.observation, reason=f"the command is {age:.0f} s old")
+            self.send_if_there(message.sender, messages.SLEW_FAILED, failure)
+            return
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
             slewing = self.device.slew(slew.ra, slew.dec, slew.observation, started)

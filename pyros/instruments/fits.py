@@ -64,7 +64,7 @@ def write_image(path: Path | str, image: Image, facts: ImageFacts) -> Path:
         if value is not None and value != "":
             fits_beside = len(str(value)) + len(comment) <= _CARD_TEXT
             unit.header[keyword] = (_printable(value), comment if fits_beside else "")
-    unit.add_checksum()
+    unit.add_checksum(when=_instant(image.started))
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:
