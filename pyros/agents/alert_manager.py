@@ -9,27 +9,29 @@ import msgspec
 
 from pyros import messages
 from pyros.agents.base import Agent
-from pyros.alerts import Alert, parse
+from pyros.alerts import Alert, decisions, identity, parse
+from pyros.alerts.decisions import Outcome, Record
 from pyros.alerts.rules import Decision, Rules
-from pyros.errors import AlertError
+from pyros.errors import AlertError, JournalError
+from pyros.journal import JournalReader
 from pyros.messages import AlertDecided, Message, Observation, Withdrawal
 
 _REMEMBERED = 500
-_REMEMBERED_PACKETS = 50
 
 
-class Event(msgspec.Struct):
-    """What is known of one event: its packets, and the observation that it caused."""
+class Followed(msgspec.Struct):
+    """One event: its packets, and the observation that it has caused."""
 
-    packets: list[str] = []
+    event: identity.Event = identity.Event()
     observation: Observation | None = None
-    withdrawn: bool = False
+    requests: int = 0
+    """How many observations it has caused so far, withdrawn ones included."""
 
 
 class AlertManagerState(msgspec.Struct):
-    """The last events, oldest first, by their identity keys."""
+    """The last events by the names that their first packets gave them, the one heard of last at the end."""
 
-    events: dict[str, Event] = {}
+    events: dict[str, Followed] = {}
 
 
 class AlertManagerAgent(Agent):
@@ -48,72 +50,145 @@ class AlertManagerAgent(Agent):
     def alert_received(self, message: Message) -> None:
         """Understand a packet, decide, and tell the scheduler and whoever watches."""
         try:
-            alert = parse(message.payload.packet)
+            alert = parse(self._packet(message.payload), topic=message.payload.topic)
         except AlertError as error:
             self._tell(AlertDecided(alert="", event="", accepted=False, reason=f"not understood: {error}"))
             return
-        event = self.state.events.pop(alert.event, None) or Event()
-        self.state.events[alert.event] = event
-        while len(self.state.events) > _REMEMBERED:
-            del self.state.events[next(iter(self.state.events))]
-        if alert.id in event.packets:
-            self._decided(alert, Decision(accepted=False, reason="this packet was handled before"))
+        new = identity.sighting(alert)
+        name, followed = self._followed(new)
+        if followed.event.has(new.id):
+            self._decided(alert, name, Decision(accepted=False, reason="this packet was handled before"))
             return
-        event.packets = [*event.packets, alert.id][-_REMEMBERED_PACKETS:]
+        followed.event = identity.add(followed.event, new)
         if alert.kind == "retraction":
-            self._retract(alert, event)
+            self._retract(alert, name, followed)
         else:
-            self._decide(alert, event)
+            self._decide(alert, name, followed)
 
-    def _decide(self, alert: Alert, event: Event) -> None:
+    def _packet(self, received: messages.AlertReceived) -> bytes:
+        """Its bytes; those too large for a message are read from the broker's journal.
+
+        Raises JournalError when that isn't here: then the message is kept as failed, and can be handled again.
+        """
+        if received.packet or received.kept is None:
+            return received.packet
+        reader = JournalReader(self.config.journal("broker"))
+        try:
+            rows = reader.rows("SELECT packet FROM events WHERE number = ?", received.kept)
+        finally:
+            reader.close()
+        if not rows:
+            raise JournalError(f"{reader.path}: has no event {received.kept}, which the broker handed over")
+        packet: bytes = rows[0][0]
+        return packet
+
+    def _followed(self, new: identity.Sighting) -> tuple[str, Followed]:
+        """The event that a packet is about, and its name; the packet may show that several events are one."""
+        events = self.state.events
+        known = [name for name, followed in events.items() if identity.belongs(followed.event, new)]
+        name = known[0] if known else new.key
+        followed = events.pop(name, None) or Followed()
+        for other in (events.pop(each) for each in known[1:]):
+            followed.event = identity.join(followed.event, other.event)
+            followed.requests += other.requests
+            if followed.observation is None:
+                followed.observation = other.observation
+            elif other.observation is not None:
+                self._withdraw(other.observation, f"it is the same event as {followed.observation.event}")
+        events[name] = followed
+        while len(events) > _REMEMBERED:
+            del events[next(iter(events))]
+        return name, followed
+
+    def _decide(self, alert: Alert, name: str, followed: Followed) -> None:
+        """Ask for an observation, or for a change of it, if the rules want it and the packet is the best so far."""
         decision = self.rules.decide(alert, self.clock.now())
-        if decision.accepted and event.withdrawn:
-            decision = Decision(accepted=False, rule=decision.rule, reason="its event was retracted before")
+        known = followed.observation
+        best = identity.believe(followed.event).best
+        refusal = ""
+        if alert.id in identity.retracted_ids(followed.event):
+            refusal = "its event was retracted before"
+        elif known is not None and best is not None and best.id != alert.id:
+            refusal = f"the position of {best.id} is better, or newer; the observation keeps it"
+        if decision.accepted and refusal:
+            decision = Decision(accepted=False, rule=decision.rule, reason=refusal)
         if not decision.accepted:
-            self._decided(alert, decision)
+            self._decided(alert, name, decision)
             return
-        observation = self._observation(alert, decision)
-        known = event.observation
-        event.observation = observation
-        name = messages.OBSERVATION_REQUEST_CHANGED if known else messages.OBSERVATION_REQUESTED
-        self._decided(alert, decision, observation.id)
-        self.send_to(self.SCHEDULER, name, observation)
+        if known is None:
+            followed.requests += 1
+        followed.observation = self._observation(alert, name, decision, followed, best)
+        request = messages.OBSERVATION_REQUEST_CHANGED if known else messages.OBSERVATION_REQUESTED
+        self._decided(alert, name, decision, followed.observation.id, "changed" if known else "requested")
+        self.send_to(self.SCHEDULER, request, followed.observation)
 
-    def _retract(self, alert: Alert, event: Event) -> None:
-        event.withdrawn = True
-        decision = Decision(accepted=False, reason=f"{alert.event} is retracted")
-        observation, event.observation = event.observation, None
-        self._decided(alert, decision, observation.id if observation else "")
-        if observation is not None:
-            withdrawal = Withdrawal(observation=observation.id, reason=decision.reason)
-            self.send_to(self.SCHEDULER, messages.OBSERVATION_REQUEST_WITHDRAWN, withdrawal)
+    def _retract(self, alert: Alert, name: str, followed: Followed) -> None:
+        """Take the observation back if the packet that had caused it is taken back."""
+        known = followed.observation
+        if known is None:
+            self._decided(alert, name, Decision(accepted=False, reason=f"{alert.event} is retracted"))
+        elif known.alert in identity.retracted_ids(followed.event) or identity.believe(followed.event).best is None:
+            followed.observation = None
+            decision = Decision(accepted=False, reason=f"{alert.event} is retracted")
+            self._decided(alert, name, decision, known.id, "withdrawn")
+            self._withdraw(known, decision.reason)
+        else:
+            reason = f"{alert.event} is retracted, but not {known.alert}, for which its observation was asked"
+            self._decided(alert, name, Decision(accepted=False, reason=reason))
 
-    def _observation(self, alert: Alert, decision: Decision) -> Observation:
+    def _withdraw(self, observation: Observation, reason: str) -> None:
+        withdrawal = Withdrawal(observation=observation.id, reason=reason)
+        self.send_to(self.SCHEDULER, messages.OBSERVATION_REQUEST_WITHDRAWN, withdrawal)
+
+    def _observation(
+        self, alert: Alert, name: str, decision: Decision, followed: Followed, best: identity.Sighting | None
+    ) -> Observation:
+        """The request; at the best position that is known, which an earlier packet may have given."""
         assert alert.target is not None, "the rules accept nothing without a position"
+        ra, dec, error = *alert.target, alert.error_radius
+        if best is not None and best.ra is not None and best.dec is not None:
+            ra, dec, error = best.ra, best.dec, best.error_radius
         now = self.clock.now()
         expires = now + timedelta(seconds=decision.expires_after) if decision.expires_after else None
+        id_ = followed.observation.id if followed.observation else _observation_id(name, followed.requests)
         return Observation(
-            id="obs-" + re.sub(r"[^A-Za-z0-9.+-]+", "-", alert.event).strip("-")[:80],
-            target=alert.event,
-            ra=alert.target[0],
-            dec=alert.target[1],
+            id=id_,
+            target=name,
+            ra=ra,
+            dec=dec,
             exposures=decision.exposures,
             priority=decision.priority,
             alert=alert.id,
-            event=alert.event,
-            error_radius=alert.error_radius,
+            event=name,
+            error_radius=error,
             min_altitude=decision.min_altitude,
             expires=expires.timestamp() if expires else None,
             requested=now.timestamp(),
             reason=decision.reason,
         )
 
-    def _decided(self, alert: Alert, decision: Decision, observation: str = "") -> None:
+    def _decided(
+        self, alert: Alert, name: str, decision: Decision, observation: str = "", outcome: Outcome = "nothing"
+    ) -> None:
+        """Keep the decision with the turn, and tell whoever watches."""
         target = alert.target or (None, None)
+        now = self.clock.now()
+        record = Record(
+            alert=alert.id,
+            event=name,
+            decided=now.timestamp(),
+            accepted=decision.accepted,
+            rule=decision.rule,
+            reason=decision.reason,
+            outcome=outcome,
+            observation=observation,
+            looked_at=decisions.looked_at(alert, now),
+        )
+        self.also_write(lambda db: decisions.write(db, record))
         self._tell(
             AlertDecided(
                 alert=alert.id,
-                event=alert.event,
+                event=name,
                 accepted=decision.accepted,
                 reason=decision.reason,
                 rule=decision.rule,
@@ -128,3 +203,9 @@ class AlertManagerAgent(Agent):
         what = "observe" if decided.accepted else "do not observe"
         self.log.info("{event}: {what}: {reason}", event=decided.event or "a packet", what=what, reason=decided.reason)
         self.send_if_there(self.MONITORING, messages.ALERT_DECIDED, decided)
+
+
+def _observation_id(event: str, number: int) -> str:
+    """``obs-swift-1234``; an event that is observed anew after a retraction counts on: ``obs-lvc-S1a-2``."""
+    words = re.sub(r"[^A-Za-z0-9.+-]+", "-", event).strip("-")[:80]
+    return f"obs-{words}" if number == 1 else f"obs-{words}-{number}"

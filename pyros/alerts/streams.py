@@ -53,6 +53,8 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     retraction_types: frozenset[str] = frozenset()
     retraction_probability: bool = False
     """Whether Why/Inference/@probability 0.0 takes the event back."""
+    revives: bool = False
+    """Whether a notice that is written after a retraction makes the event stand again."""
     pointing_is_source: bool = False
     """Whether ``pointing_direction`` means the direction to the source here, not where an instrument looked."""
     known: tuple[str, ...] = ()
@@ -142,6 +144,7 @@ STREAMS = (
         event_in_ivorn=r"#([A-Z]{1,2}\d{6}[a-z]*\d*)-\d+-",
         test_values=(("GraceID", r"[MT]S.*|M\d.*"), ("Search", ".*MDC.*")),
         retraction_types=frozenset({"LVC_RETRACTION"}),
+        revives=True,
         significant="Significant",
         classes=("Classification", "Properties"),
     ),
@@ -275,6 +278,12 @@ def of_ivorn(ivorn: str) -> Stream:
 def of_schema(folder: str) -> Stream:
     """The row of a folder of GCN's schema, or `UNKNOWN` with that name."""
     return _BY_SCHEMA.get(folder) or msgspec.structs.replace(UNKNOWN, name=folder or "gcn")
+
+
+def revives(event: str) -> bool:
+    """Whether the stream whose identity key this is takes retractions back by going on."""
+    row = BY_NAME.get(event.partition(":")[0])
+    return row is not None and row.revives
 
 
 def event_of_ivorn(ivorn: str) -> str:

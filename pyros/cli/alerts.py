@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
+from pyros.cli.alerts_archive import explain, list_, search, show_
+from pyros.cli.alerts_export import export
+from pyros.cli.alerts_import import import_
 from pyros.cli.alerts_parse import parse
 from pyros.cli.common import Group
 
@@ -12,5 +17,14 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Alerts: understand packets, and look into the archive of all that came.",
 )
-for command in (parse,):
-    app.command()(command)
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "parse": parse,
+    "list": list_,
+    "search": search,
+    "show": show_,
+    "explain": explain,
+    "import": import_,
+    "export": export,
+}
+for name, command in _COMMANDS.items():
+    app.command(name)(command)

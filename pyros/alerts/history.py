@@ -1,0 +1,59 @@
+"""What each packet of an event changed, in words, in the order in which their authors wrote them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pyros.alerts.identity import Belief, Event, Sighting, believe, join
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One packet, and what is believed of the event once it is there."""
+
+    sighting: Sighting
+    change: str
+    belief: Belief
+
+
+def history(event: Event) -> tuple[Step, ...]:
+    """The event packet by packet. What was believed at the time may differ: packets come late and in any order."""
+    steps: list[Step] = []
+    so_far, before = Event(), Belief()
+    for new in event.sightings:
+        so_far = join(so_far, Event((new,)))
+        after = believe(so_far)
+        steps.append(Step(new, _change(new, before, after, not steps), after))
+        before = after
+    return tuple(steps)
+
+
+def _change(new: Sighting, before: Belief, after: Belief, first: bool) -> str:
+    if not new.real:
+        return f"role {new.role}: changes nothing"
+    if new.kind == "retraction":
+        if after.retracted:
+            return "retracted again" if before.retracted else "retracted"
+        return "takes a part back" if after != before else "takes nothing back that is known"
+    if before.retracted:
+        return "retracted before" if after.retracted else "stands again"
+    return _placed(new, before, after, first)
+
+
+def _placed(new: Sighting, before: Belief, after: Belief, first: bool) -> str:
+    if after.best is not None and after.best.id == new.id:
+        size = f", {_size(new)}" if new.error_radius else ""
+        return ("first position" if before.best is None else "better position") + size
+    if after.best != before.best:
+        return "replaces an earlier position"
+    if new.ra is None:
+        return "first packet, no position" if first else "no position"
+    return "no better position"
+
+
+def _size(sighting: Sighting) -> str:
+    """An error radius in the unit people would use."""
+    degrees = sighting.error_radius or 0.0
+    for unit, size in (("deg", 1.0), ("arcmin", 1 / 60), ("arcsec", 1 / 3600)):
+        if degrees >= size or unit == "arcsec":
+            return f"{degrees / size:.3g} {unit}"
+    raise AssertionError("unreachable")

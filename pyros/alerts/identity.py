@@ -1,0 +1,215 @@
+"""Which packets are about one event, and what is believed of it once they are put together.
+
+An event is the set of its packets. What is believed (is it retracted? which position is the best?) is computed from
+that set alone, and so it does not matter in which order the packets came, nor how often: a late packet cannot undo a
+better one, and a retraction may come before what it retracts.
+
+Packets are joined by the identity key that each stream's table gives (`Alert.event`), and by their citations in either
+direction: `VOEvent 2.0 section 3.7 <https://www.ivoa.net/documents/VOEvent/>`_ has all three kinds of citation refer to
+the same astrophysical event. So an event may have several keys, one for each mission that numbered it. Plain functions
+on frozen values, for any thread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import msgspec
+
+from pyros.alerts import streams
+from pyros.alerts.alert import Alert, Kind, Role
+
+MAX_SIGHTINGS = 100
+"""Packets that an event remembers; GBM, the most talkative stream, sends a dozen. Test events come for years."""
+_KINDS: dict[Kind, int] = {"initial": 0, "update": 1, "retraction": 2}
+_TAKEN_BACK = frozenset({"retraction", "supersedes"})
+_REFERENCE = 0.9
+"""The containment at which error radii are compared."""
+
+
+class Sighting(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """One packet, as far as its event needs it. Stored as a JSON array: an agent keeps hundreds."""
+
+    id: str
+    key: str
+    """The identity key in its own stream's numbering."""
+    kind: Kind = "initial"
+    role: Role = "observation"
+    notice_type: str = ""
+    sent: float | None = None
+    """When its author wrote it, Unix seconds."""
+    ra: float | None = None
+    """ICRS degrees of the source; None where the packet doesn't say where the source is."""
+    dec: float | None = None
+    error_radius: float | None = None
+    containment: float | None = None
+    cites: tuple[tuple[str, str], ...] = ()
+    links: tuple[str, ...] = ()
+    """What it cites, and the keys that those ivorns tell; worked out when it is made."""
+
+    def __post_init__(self) -> None:
+        if self.cites and not self.links:
+            cited = [ivorn for ivorn, _ in self.cites]
+            links = dict.fromkeys([*cited, *map(streams.event_of_ivorn, cited)])
+            msgspec.structs.force_setattr(self, "links", tuple(links))
+
+    @property
+    def real(self) -> bool:
+        """Whether it says something of the sky: no test, no utility."""
+        return self.role in {"observation", "prediction"}
+
+    @property
+    def author(self) -> str:
+        """Who wrote it: the part of its ivorn before the #, or its topic."""
+        return self.id.partition("#" if self.id.startswith("ivo:") else ":")[0]
+
+    @property
+    def radius(self) -> float:
+        """The error radius in degrees, scaled to 90 % for a Gaussian; infinite where unknown."""
+        if self.error_radius is None:
+            return math.inf
+        if self.containment is None or not 0 < self.containment < 1:
+            return self.error_radius
+        return self.error_radius * math.sqrt(math.log(1 - _REFERENCE) / math.log(1 - self.containment))
+
+    @property
+    def order(self) -> tuple[float, int, float, str]:
+        """Its author's order: by when it was written, then its kind; the more precise one last."""
+        return (-math.inf if self.sent is None else self.sent, _KINDS[self.kind], -self.radius, self.id)
+
+
+class Belief(msgspec.Struct, frozen=True):
+    """What is believed of an event."""
+
+    retracted: bool = False
+    """Something real was said, and all of it is taken back."""
+    best: Sighting | None = None
+    """The packet whose position is the best one known and still stands."""
+
+
+class Event(msgspec.Struct, frozen=True):
+    """The packets about one event, in their authors' order."""
+
+    sightings: tuple[Sighting, ...] = ()
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Its identity keys, one for each numbering."""
+        return frozenset(sighting.key for sighting in self.sightings)
+
+    def has(self, id_: str) -> bool:
+        """Whether that packet is one of them."""
+        return any(sighting.id == id_ for sighting in self.sightings)
+
+
+def sighting(alert: Alert) -> Sighting:
+    """What an event needs of an alert."""
+    ra, dec = alert.target or (None, None)
+    return Sighting(
+        id=alert.id,
+        key=alert.event,
+        kind=alert.kind,
+        role=alert.role,
+        notice_type=alert.notice_type,
+        sent=alert.sent.timestamp() if alert.sent else None,
+        ra=ra,
+        dec=dec,
+        error_radius=alert.error_radius if alert.target else None,
+        containment=alert.containment if alert.target else None,
+        cites=alert.citations,
+    )
+
+
+def join(*events: Event) -> Event:
+    """The event that has all packets of the given ones; the same for every order of them."""
+    by_id: dict[str, Sighting] = {}
+    for event in events:
+        for each in event.sightings:
+            known = by_id.get(each.id)
+            if known is None or each.order < known.order:  # of two texts under one name always the same
+                by_id[each.id] = each
+    ordered = sorted(by_id.values(), key=lambda each: each.order)
+    return Event(_bounded(ordered))
+
+
+def add(event: Event, new: Sighting) -> Event:
+    """The event with one more packet; an equal event when it had that packet."""
+    return join(event, Event((new,)))
+
+
+def belongs(event: Event, new: Sighting) -> bool:
+    """Whether a packet is about that event: the same key, one of them cites the other, or both cite the same."""
+    wanted = {new.id, new.key, *new.links}
+    return any(not wanted.isdisjoint((each.id, each.key, *each.links)) for each in event.sightings)
+
+
+def believe(event: Event) -> Belief:
+    """What the packets of an event say together."""
+    dead = retracted_ids(event)
+    said = [each for each in event.sightings if each.real and each.kind != "retraction"]
+    alive = [each for each in said if each.id not in dead]
+    withdrawn = not alive and any(each.real and each.kind == "retraction" for each in event.sightings)
+    return Belief(retracted=withdrawn, best=_best(alive))
+
+
+def retracted_ids(event: Event) -> frozenset[str]:
+    """The packets that are taken back by others of the event.
+
+    A retraction takes back what has its key, whenever that was written or comes (a stream that goes on automatically
+    after "this was no burst" says nothing new), and what it cites. It counts no more when a packet supersedes it, or,
+    in a stream that revives events, when one was written after it. That of a test takes only tests back.
+    """
+    retractions = [each for each in event.sightings if each.kind == "retraction"]
+    revived = {
+        ivorn
+        for each in event.sightings
+        if each.kind != "retraction" and each.real
+        for ivorn, cite in each.cites
+        if cite == "supersedes"
+    }
+    dead: set[str] = set()
+    for retraction in retractions:
+        if retraction.id in revived:
+            continue
+        cited = {ivorn for ivorn, cite in retraction.cites if cite in _TAKEN_BACK}
+        revives = streams.revives(retraction.key)
+        for each in event.sightings:
+            after = revives and None not in (each.sent, retraction.sent) and each.order > retraction.order
+            about = (each.key == retraction.key and not after) or each.id in cited
+            if about and each.kind != "retraction" and (retraction.real or not each.real):
+                dead.add(each.id)
+    return frozenset(dead)
+
+
+def _best(alive: Iterable[Sighting]) -> Sighting | None:
+    """The most precise position, among the last ones that each author's kinds of notice gave and nothing superseded.
+
+    Within one kind of notice its author's last word counts, even where it is less precise: it is a correction.
+    """
+    placed = {each.id: each for each in alive if each.ra is not None}
+    superseded = {
+        ivorn for each in placed.values() for ivorn, cite in each.cites if cite == "supersedes" and ivorn != each.id
+    }
+    last: dict[tuple[str, str, str], Sighting] = {}
+    for each in sorted(placed.values(), key=lambda each: each.order):
+        if each.id not in superseded:
+            last[each.author, each.key, each.notice_type] = each
+    return min(last.values(), key=lambda each: (each.radius, *(_down(each.order))), default=None)
+
+
+def _down(order: tuple[float, int, float, str]) -> tuple[float, int]:
+    """For equally precise positions: the last one first."""
+    return -order[0], -order[1]
+
+
+def _bounded(ordered: list[Sighting]) -> tuple[Sighting, ...]:
+    """At most `MAX_SIGHTINGS`: retractions and the best position stay, of the others the last."""
+    if len(ordered) <= MAX_SIGHTINGS:
+        return tuple(ordered)
+    best = believe(Event(tuple(ordered))).best
+    needed = [each for each in ordered if each.kind == "retraction" or each is best][-MAX_SIGHTINGS // 2 :]
+    ids = {each.id for each in needed}
+    others = [each for each in ordered if each.id not in ids][len(needed) - MAX_SIGHTINGS :]
+    ids |= {each.id for each in others}
+    return tuple(each for each in ordered if each.id in ids)

@@ -1,0 +1,114 @@
+"""Looking into the archive: by event, time, stream, words and position."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from pyros.alerts import sky, values
+from pyros.alerts.alert import Alert
+from pyros.alerts.archive import engine, names, packets, raw, unusable, words_for
+from pyros.alerts.query import Entry, Query
+from pyros.errors import JournalError
+
+_CHUNK = 1_000
+_ALERT: msgspec.json.Decoder[Alert] = msgspec.json.Decoder(Alert)
+
+
+class ArchiveReader:
+    """A read-only view of an archive, from any process; for one thread at a time. Raises JournalError naming it."""
+
+    def __init__(self, where: Path | str) -> None:
+        self.where = str(where)
+        if "://" not in self.where and not Path(where).is_file():
+            raise JournalError(f"{where}: no such archive (no packet has been archived here yet)")
+        self._engine = engine(where, read_only=True)
+        self._words = words_for(self._engine)
+
+    def find(self, query: Query) -> Iterator[Entry]:
+        """The packets that fit, oldest first."""
+        statement = self.statement(query)
+        found: Iterator[Entry] = (
+            _entry(row) for row in self._rows(statement) if query.cone is None or _within(row, query.cone)
+        )
+        if query.last is None:
+            return found
+        newest: list[Entry] = []
+        for entry in found:  # the statement gives the newest first
+            newest.append(entry)
+            if len(newest) == query.last:
+                break
+        return reversed(newest)
+
+    def statement(self, query: Query) -> sa.Select[Any]:
+        """The SELECT of a query; newest first where only the last ones are wanted."""
+        columns = [packets.c[name] for name in ("number", "identity", "source", "received", "size", "alert", "error")]
+        event = sa.func.coalesce(names.c.event, packets.c.key).label("event")
+        statement = sa.select(*columns, packets.c.ra, packets.c.dec, event).select_from(
+            packets.outerjoin(names, names.c.key == packets.c.key)
+        )
+        if query.number is not None:
+            statement = statement.where(packets.c.number == query.number)
+        if query.event:
+            statement = statement.where(self._about(query.event))
+        for column, wanted in (("stream", query.streams), ("role", query.roles), ("kind", query.kinds)):
+            if wanted:
+                statement = statement.where(packets.c[column].in_(wanted))
+        if query.since is not None:
+            statement = statement.where(packets.c.received >= query.since)
+        if query.until is not None:
+            statement = statement.where(packets.c.received < query.until)
+        if query.words:
+            statement = statement.where(packets.c.number.in_(self._words.numbers(query.words)))
+        if query.cone:
+            statement = statement.where(sa.or_(*(packets.c.cell.between(*cells) for cells in sky.cone(*query.cone))))
+        if query.last is not None and query.cone is None:
+            statement = statement.limit(query.last)
+        order = (packets.c.received, packets.c.number)
+        return statement.order_by(*(order if query.last is None else (column.desc() for column in order)))
+
+    def packet(self, number: int) -> bytes:
+        """A packet's bytes as they came."""
+        for row in self._rows(sa.select(raw.c.packet).where(raw.c.number == number)):
+            try:
+                return zlib.decompress(row.packet)
+            except zlib.error:
+                raise JournalError(f"{self.where}: the bytes of packet {number} are damaged") from None
+        raise JournalError(f"{self.where}: there is no packet {number}")
+
+    def count(self) -> int:
+        """How many packets there are."""
+        (row,) = self._rows(sa.select(sa.func.count()).select_from(packets))
+        return int(row[0])
+
+    def close(self) -> None:
+        """Close the connections; may be called twice."""
+        self._engine.dispose()
+
+    def _about(self, event: str) -> sa.ColumnElement[bool]:
+        """Packets of the event that has this name or this packet."""
+        by_packet = sa.select(packets.c.key).where(packets.c.identity == event)
+        known = sa.select(names.c.event).where((names.c.key == event) | names.c.key.in_(by_packet))
+        joined = sa.select(names.c.key).where(names.c.event.in_(known))
+        return packets.c.key.in_(joined) | (packets.c.identity == event)
+
+    def _rows(self, statement: sa.Select[Any]) -> Iterator[Any]:
+        try:
+            with self._engine.connect() as connection:
+                yield from connection.execution_options(yield_per=_CHUNK).execute(statement)
+        except sa.exc.SQLAlchemyError as error:
+            raise unusable(self.where, error) from None
+
+
+def _within(row: Any, cone: tuple[float, float, float]) -> bool:
+    return row.ra is not None and values.separation(cone[0], cone[1], row.ra, row.dec) <= cone[2]
+
+
+def _entry(row: Any) -> Entry:
+    alert = _ALERT.decode(row.alert) if row.alert is not None else None
+    return Entry(row.number, row.identity, row.event, row.source, row.received, row.size, alert, row.error)

@@ -1,0 +1,149 @@
+"""From the broker's journal into the archive: after the commit, in small groups, never in the way of an author.
+
+The journal is what is true; the archive notes with each group how far it has read, in the same transaction. Whatever is
+killed, and whenever, the next start goes on there: every event that was acknowledged gets into the archive, once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pyros.broker.store import EventStore
+from pyros.errors import JournalError
+from pyros.journal import JournalReader
+
+if TYPE_CHECKING:
+    from pyros.alerts.archive import Archive
+
+FILE_NAME = "archive.sqlite"
+AFTER = 1.0
+"""Seconds that an event waits: first the telescope is told, then it is archived."""
+GROUP = 64
+SHARE = 0.1
+"""How much of the time is spent on archiving while events come in; when none do, it catches up."""
+_PATIENCE = 30.0  # seconds before the archive is tried again when it fails
+
+_TABLES = {
+    "broker": "SELECT number, packet, source, received, topic, '' FROM events",
+    "broker, refused": "SELECT number, packet, source, received, topic, reason FROM rejected",
+}
+"""What is archived, and the name of its cursor."""
+
+log = Logger(namespace="pyros.archive")
+
+
+class _Done(NamedTuple):
+    """What one step has done: how many packets, in how many seconds."""
+
+    packets: int
+    seconds: float
+
+
+class Archiving:
+    """Fills the archive from a broker's store. Every method is for the reactor's thread."""
+
+    def __init__(self, reactor: Any, store: EventStore, path: Path) -> None:
+        """Nothing is opened before the first step, which runs in the reactor's thread pool."""
+        self._reactor, self._store = reactor, store
+        self._filler = _Filler(store.journal.path, store.journal.epoch, path)
+        self._call: Any = None
+        self._running: Deferred[None] | None = None
+        self._poked = False
+        self._stopping = False
+        self._failing = ""
+
+    def poke(self) -> None:
+        """There may be something to archive. Called at the start too: the last process may have left something."""
+        self._poked = True
+        if self._running is None and (self._call is None or not self._call.active()):
+            self._later(AFTER)
+
+    def stop(self) -> Deferred[None]:
+        """Fires when the step that runs has ended and the archive is closed; what is left waits in the journal."""
+        self._stopping = True
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+        waited = self._running or succeed(None)
+        return waited.addCallback(lambda _: self._filler.close())
+
+    def _later(self, seconds: float) -> None:
+        if not self._stopping:
+            self._call = self._reactor.callLater(seconds, self._step)
+
+    def _step(self) -> None:
+        self._poked = False
+        pool, clock = self._reactor.getThreadPool(), self._reactor.seconds
+        self._running = Deferred()  # before the step, which in a rehearsal has ended when this returns
+        deferToThreadPool(self._reactor, pool, self._filler.step, clock).addCallbacks(self._stepped, self._failed)
+
+    def _stepped(self, done: _Done) -> None:
+        self._failing = ""
+        if self._poked:  # events come in: they go first
+            self._later(max(AFTER, done.seconds / SHARE) if done.packets < GROUP else done.seconds / SHARE)
+        elif done.packets:
+            self._later(0)
+        self._ended()
+
+    def _failed(self, failure: Failure) -> None:
+        """The archive is not what alerts depend on: say it once, and try again."""
+        reason = str(failure.value)
+        if not isinstance(failure.value, JournalError):
+            log.failure("archiving", failure)
+        elif reason != self._failing:
+            log.error("not archived for now, nothing is lost: {reason}", reason=reason)
+        self._failing = reason
+        self._later(_PATIENCE)
+        self._ended()
+
+    def _ended(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.callback(None)
+
+
+class _Filler:
+    """The part that blocks; its steps run one after the other, each in any thread."""
+
+    def __init__(self, journal: Path, epoch: str, path: Path) -> None:
+        self._journal, self._epoch, self._path = journal, epoch, path
+        self._archive: Archive | None = None
+        self._reader: JournalReader | None = None
+        self._at: dict[str, int] = {}
+
+    def step(self, seconds: Any) -> _Done:
+        """Archive one group of each table. Raises JournalError; then the same group is taken again."""
+        from pyros.alerts.archive import Archive, Cursor, Packet  # noqa: PLC0415  slow to load: not while starting
+
+        began = seconds()
+        if self._reader is None:
+            self._reader = JournalReader(self._journal)
+        count = 0
+        for origin, select in _TABLES.items():
+            if origin not in self._at:
+                if self._archive is None:
+                    self._archive = Archive(self._path)
+                cursor = self._archive.cursor(origin)
+                self._at[origin] = cursor.number if cursor.epoch == self._epoch else 0
+            rows = self._reader.rows(f"{select} WHERE number > ? ORDER BY number LIMIT {GROUP}", self._at[origin])
+            if rows:
+                assert self._archive is not None
+                group = [
+                    Packet(packet, source, received, topic=topic, refused=reason)
+                    for _, packet, source, received, topic, reason in rows
+                ]
+                self._archive.store(group, Cursor(origin, self._epoch, rows[-1][0]))
+                self._at[origin] = rows[-1][0]
+                count += len(rows)
+        return _Done(count, seconds() - began)
+
+    def close(self) -> None:
+        if self._archive is not None:
+            self._archive.close()
+        if self._reader is not None:
+            self._reader.close()

@@ -1,0 +1,159 @@
+"""``pyros rules try``: what alert rules would have done with the past."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from pyros import config as configuration
+from pyros.alerts.alert import Alert
+from pyros.alerts.query import Query
+from pyros.alerts.rules import Decision, Rules
+from pyros.alerts.trial import RuleTrial, See, Seen, Trial, try_rules
+from pyros.cli.alerts_options import ArchiveOption, SinceOption, UntilOption, reading
+from pyros.cli.common import ConfigOption, Group, JsonOption, err, instant, out, show
+from pyros.cli.histogram import draw
+from pyros.errors import PyrosError
+from pyros.planning import Site
+from pyros.planning.visibility import altitude_azimuth, is_night
+
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Alert rules: try them on the past.")
+_SLOT = 1200  # seconds
+_AHEAD = timedelta(hours=24)
+
+
+@app.callback()
+def rules() -> None:
+    """Without this, typer would take the only command for the group."""
+
+
+@app.command("try")
+def try_(
+    file: Annotated[Path, typer.Argument(metavar="RULES.yaml", help="The rules to try.")],
+    since: SinceOption = None,
+    until: UntilOption = None,
+    site: Annotated[
+        Path | None,
+        typer.Option("--site", metavar="FILE", help="Another site than the observatory's.", show_default=False),
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option("--png", metavar="FILE", help="Draw the events by month there.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+    archive: ArchiveOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Run rules over the archive: how often each would have triggered, and what came of it.
+
+    For each rule: events (each counts for the rule that accepts it first),
+    those observable at once, later that night (until the request expires, 24
+    hours at most) or never, those whose position was improved, and those taken
+    back, with the median time until then.
+
+    Examples:
+      pyros rules try observatory/alert_rules.yaml
+      pyros rules try mine.yaml --since 2025-01-01 --site observatory/site.yaml --png months.png
+    """
+    tried = Rules.load(file)
+    if site is None and archive is None:
+        site = configuration.load(config).site
+    see = _seen_from(Site.load(site)) if site is not None else None
+    reader = reading(archive, config)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"))
+    try:
+        with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+            progress.add_task(f"{file.name} on {reader.where}")
+            trial = try_rules(tried, reader.find(Query(since=since, until=until)), see)
+    finally:
+        reader.close()
+    if png is not None:
+        _draw(png, file, trial)
+    if as_json:
+        for rule in trial.rules.values():
+            out.file.write(json.dumps(_as_dict(rule)) + "\n")
+        return
+    _show(trial, see is not None)
+    if png is not None:
+        out.print(f"events by month: {png}")
+
+
+def _seen_from(site: Site) -> See:
+    night = lru_cache(100_000)(lambda slot: is_night(site, datetime.fromtimestamp(slot * _SLOT, UTC)))
+
+    def see(alert: Alert, now: datetime, decision: Decision) -> Seen:
+        """Looks now and every 20 minutes, by the same instants for all alerts: most ask for nights that are known."""
+        assert alert.target is not None, "the rules accept nothing without a position"
+        ends = now + min(timedelta(seconds=decision.expires_after or _AHEAD.total_seconds()), _AHEAD)
+        if is_night(site, now) and altitude_azimuth(site, *alert.target, now)[0] >= decision.min_altitude:
+            return "at once"
+        for slot in range(int(now.timestamp() // _SLOT) + 1, int(ends.timestamp() // _SLOT) + 1):
+            when = datetime.fromtimestamp(slot * _SLOT, UTC)
+            if night(slot) and altitude_azimuth(site, *alert.target, when)[0] >= decision.min_altitude:
+                return "later"
+        return "never"
+
+    return see
+
+
+def _draw(png: Path, file: Path, trial: Trial) -> None:
+    try:
+        draw(png, f"Events by month, {file.name}", {rule.name: rule.months for rule in trial.rules.values()})
+    except OSError as error:
+        raise PyrosError(f"{png}: cannot be written: {error.strerror or error}") from None
+
+
+def _median(values: list[float]) -> float | None:
+    return sorted(values)[len(values) // 2] if values else None
+
+
+def _as_dict(rule: RuleTrial) -> dict[str, Any]:
+    return {
+        "rule": rule.name,
+        "events": rule.events,
+        "at_once": rule.seen["at once"],
+        "later": rule.seen["later"],
+        "never": rule.seen["never"],
+        "updated": rule.updated,
+        "retracted": len(rule.retracted),
+        "retracted_after": sorted(rule.retracted),
+        "refused": rule.refused,
+        "months": dict(sorted(rule.months.items())),
+    }
+
+
+def _show(trial: Trial, sited: bool) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    headings = ("rule", "events", *(("at once", "later", "never") if sited else ()), "updated", "retracted", "after")
+    for heading in headings:
+        table.add_column(heading, no_wrap=True, justify="left" if heading == "rule" else "right")
+    for rule in trial.rules.values():
+        seen = [str(rule.seen[word]) for word in ("at once", "later", "never")] if sited else []
+        after = _median(rule.retracted)
+        row = [
+            str(rule.events),
+            *seen,
+            str(rule.updated),
+            str(len(rule.retracted)),
+            "" if after is None else _span(after),
+        ]
+        table.add_row(rule.name, *row)
+    show(table)
+    span = ""
+    if trial.first is not None and trial.last is not None:
+        span = f", {instant(trial.first)} to {instant(trial.last)} UTC"
+    out.print(f"{trial.packets} packets, {trial.alerts} different alerts{span}")
+
+
+def _span(seconds: float) -> str:
+    """A duration for people."""
+    for unit, size in (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"

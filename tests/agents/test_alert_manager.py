@@ -1,0 +1,203 @@
+"""The alert manager's decisions: one event is one observation, whatever comes, how often and in which order."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyros import messages
+from pyros.agents.alert_manager import AlertManagerAgent
+from pyros.alerts import decisions
+from pyros.alerts.rules import Rules
+from pyros.journal import JournalReader
+from pyros.messages import AlertReceived, encode_payload
+
+RULES = """
+rules:
+  - {name: known, when: {stream: known}, observe: nothing}
+  - {name: all, when: {max_error_radius: 1}, observe: [{filter: r, seconds: 10, count: 1}], expires_after: 6 h}
+"""
+PACKET = """<?xml version="1.0"?>
+<voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" ivorn="{ivorn}" role="{role}" version="2.0">
+<Who><Date>2026-03-20T23:{minute:02}:00</Date></Who>
+<WhereWhen><ObsDataLocation><ObservationLocation><AstroCoords coord_system_id="UTC-ICRS-GEO">
+<Time><TimeInstant><ISOTime>2026-03-20T23:00:00</ISOTime></TimeInstant></Time>
+<Position2D unit="deg"><Value2><C1>{ra}</C1><C2>20</C2></Value2><Error2Radius>{error}</Error2Radius></Position2D>
+</AstroCoords></ObservationLocation></ObsDataLocation></WhereWhen>{citations}</voe:VOEvent>"""
+REQUESTED = messages.OBSERVATION_REQUESTED
+CHANGED = messages.OBSERVATION_REQUEST_CHANGED
+WITHDRAWN = messages.OBSERVATION_REQUEST_WITHDRAWN
+
+
+def packet(name: str, minute: int = 1, *, ra: float = 10, error: float = 0.1, role: str = "observation",
+           cites: tuple[tuple[str, str], ...] = ()) -> bytes:  # fmt: skip
+    cited = "".join(f'<EventIVORN cite="{cite}">ivo://a/b#{to}</EventIVORN>' for to, cite in cites)
+    citations = f"<Citations>{cited}</Citations>" if cites else ""
+    return PACKET.format(
+        ivorn=f"ivo://a/b#{name}", role=role, minute=minute, ra=ra, error=error, citations=citations
+    ).encode()
+
+
+class Manager(AlertManagerAgent):
+    """With rules of the test's own."""
+
+    rules_file: Path
+
+    def work(self) -> None:
+        self.rules = Rules.load(self.rules_file)
+
+
+class Rig:
+    def __init__(self, inline: Callable[..., Any], folder: Path) -> None:
+        Manager.rules_file = folder / "rules.yaml"
+        Manager.rules_file.write_text(RULES)
+        self.agent = Manager()
+        self.host = inline(self.agent, "scheduler")
+        self._number = itertools.count(1)
+
+    def take(self, *packets: bytes) -> list[tuple[str, Any]]:
+        """One turn of packets; what the scheduler is told."""
+        received = [
+            (messages.ALERT_RECEIVED, encode_payload(messages.ALERT_RECEIVED, AlertReceived(each, "test", 1.0)))
+            for each in packets
+        ]
+        first = next(self._number)
+        for _ in packets[1:]:
+            next(self._number)
+        outcome = self.host.turn(*received, first=first)
+        assert self.host.turns.failed == 0
+        return [
+            (each.name, messages.decode_payload(each.name, each.payload))
+            for each in outcome.outgoing
+            if each.agent == "scheduler"
+        ]
+
+    def decisions(self) -> list[decisions.Record]:
+        reader = JournalReader(self.host.journal.path)
+        try:
+            names = [row[0] for row in reader.rows("SELECT DISTINCT event FROM decisions")]
+            return decisions.read(reader, events=names)
+        finally:
+            reader.close()
+
+
+@pytest.fixture
+def rig(inline: Callable[..., Any], tmp_path: Path) -> Rig:
+    return Rig(inline, tmp_path)
+
+
+INITIAL = packet("initial", 1)
+REFINED = packet("refined", 5, ra=10.05, error=0.01, cites=(("initial", "followup"),))
+RETRACTION = packet("retraction", 9, cites=(("initial", "retraction"),))
+
+
+def test_a_better_position_changes_the_observation(rig: Rig) -> None:
+    ((name, request),) = rig.take(INITIAL)
+    assert (name, request.ra, request.id, request.event) == (
+        REQUESTED,
+        10.0,
+        "obs-ivo-a-b-initial",
+        "ivo://a/b#initial",
+    )
+    ((name, request),) = rig.take(REFINED)
+    assert (name, request.ra, request.id, request.alert) == (CHANGED, 10.05, "obs-ivo-a-b-initial", "ivo://a/b#refined")
+
+
+def test_an_initial_position_that_comes_late_changes_nothing(rig: Rig) -> None:
+    ((name, request),) = rig.take(REFINED)
+    assert (name, request.ra) == (REQUESTED, 10.05)
+    assert rig.take(INITIAL) == []
+    assert "the position of ivo://a/b#refined is better" in rig.decisions()[-1].reason
+
+
+def test_a_packet_twice_is_handled_once(rig: Rig) -> None:
+    assert len(rig.take(INITIAL, INITIAL)) == 1
+    assert rig.take(INITIAL) == []
+    assert [record.reason for record in rig.decisions()[1:]] == 2 * ["this packet was handled before"]
+
+
+def test_a_retraction_withdraws(rig: Rig) -> None:
+    rig.take(INITIAL, REFINED)
+    ((name, withdrawal),) = rig.take(packet("r", 9, cites=(("initial", "retraction"), ("refined", "retraction"))))
+    assert (name, withdrawal.observation) == (WITHDRAWN, "obs-ivo-a-b-initial")
+    assert rig.take(packet("again", 10, error=0.001, cites=(("other", "followup"),)))[0][0] == REQUESTED, (
+        "another event"
+    )
+
+
+def test_a_retraction_that_comes_first(rig: Rig) -> None:
+    assert rig.take(RETRACTION) == []
+    assert rig.take(INITIAL) == []
+    assert rig.decisions()[-1].reason == "its event was retracted before"
+
+
+def test_what_supersedes_the_retraction_is_observed_anew(rig: Rig) -> None:
+    rig.take(INITIAL)
+    assert rig.take(RETRACTION)[0][0] == WITHDRAWN
+    ((name, request),) = rig.take(packet("again", 12, ra=11, cites=(("retraction", "supersedes"),)))
+    assert (name, request.id, request.ra) == (REQUESTED, "obs-ivo-a-b-initial-2", 11.0)
+
+
+def test_a_test_that_retracts_withdraws_nothing(rig: Rig) -> None:
+    rig.take(INITIAL)
+    assert rig.take(packet("t", 3, role="test", cites=(("initial", "retraction"),))) == []
+    assert "is retracted, but not ivo://a/b#initial" in rig.decisions()[-1].reason
+
+
+def test_two_events_that_prove_to_be_one_keep_one_observation(rig: Rig) -> None:
+    assert [name for name, _ in rig.take(packet("one"), packet("two", 2, ra=10.1))] == [REQUESTED, REQUESTED]
+    both = packet("both", 3, error=0.01, cites=(("one", "followup"), ("two", "followup")))
+    withdrawn, changed = rig.take(both)
+    assert (withdrawn[0], withdrawn[1].observation) == (WITHDRAWN, "obs-ivo-a-b-two")
+    assert (changed[0], changed[1].id) == (CHANGED, "obs-ivo-a-b-one")
+
+
+@pytest.mark.parametrize("retracted", [False, True])
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_every_order_ends_at_the_same_position_or_at_none(rig: Rig, order: tuple[int, ...], retracted: bool) -> None:
+    packets = [
+        INITIAL,
+        REFINED,
+        RETRACTION if retracted else packet("coarse", 12, error=0.9, cites=(("initial", "followup"),)),
+    ]
+    wanted: Any = None
+    for number in order:
+        for name, payload in rig.take(packets[number]):
+            wanted = None if name == WITHDRAWN else payload
+    if retracted:
+        assert wanted is None
+    else:
+        assert (wanted.ra, wanted.error_radius) == (10, 0.9), "its author's last word, though it is less precise"
+
+
+def test_every_decision_is_kept_with_rule_values_and_reason(rig: Rig) -> None:
+    rig.take(INITIAL, packet("vague", error=5), RETRACTION)
+    first, vague, withdrawn = rig.decisions()
+    assert (first.alert, first.accepted, first.rule, first.outcome) == ("ivo://a/b#initial", True, "all", "requested")
+    assert first.observation == "obs-ivo-a-b-initial"
+    assert first.looked_at["error_radius"] == 0.1
+    assert first.looked_at["age"] == 1800.0
+    assert first.looked_at["galactic_latitude"] == pytest.approx(-42.79, abs=0.01)
+    assert "far" not in first.looked_at, "it doesn't say"
+    assert (vague.accepted, vague.outcome, vague.rule) == (False, "nothing", "")
+    assert "error radius 5 > 1 deg" in vague.reason
+    assert (withdrawn.outcome, withdrawn.observation) == ("withdrawn", "obs-ivo-a-b-initial")
+
+
+def test_a_turn_that_is_not_committed_keeps_no_decision(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.take(INITIAL)
+
+    def breaks(*_: Any) -> None:
+        raise RuntimeError("the rules are broken")
+
+    monkeypatch.setattr(rig.agent.rules, "decide", breaks)
+    received = encode_payload(messages.ALERT_RECEIVED, AlertReceived(REFINED, "test", 1.0))
+    rig.host.turn((messages.ALERT_RECEIVED, received), first=2)
+    assert rig.host.turns.failed == 1
+    assert len(rig.decisions()) == 1
+    (followed,) = rig.agent.state.events.values()
+    assert not followed.event.has("ivo://a/b#refined"), "it can be handled again"

@@ -1,0 +1,292 @@
+"""The archive: everything is there once, is found in every way, and comes back as it came."""
+
+from __future__ import annotations
+
+import math
+import random
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from pyros.alerts import archive as module
+from pyros.alerts import parse, values
+from pyros.alerts.archive import Archive, Cursor, Packet, Stored
+from pyros.alerts.query import Query
+from pyros.alerts.search import ArchiveReader
+from pyros.alerts.words import WordTable, split, words_of
+from pyros.errors import AlertError, JournalError
+
+SAMPLES = Path(__file__).with_name("samples")
+CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
+
+EVENT = """<?xml version="1.0"?>
+<voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" ivorn="{ivorn}" role="{role}" version="2.0">
+<Who><Date>{date}</Date></Who><What><Description>{text}</Description></What>
+<WhereWhen><ObsDataLocation><ObservationLocation><AstroCoords coord_system_id="UTC-ICRS-GEO">
+<Time><TimeInstant><ISOTime>{date}</ISOTime></TimeInstant></Time>
+<Position2D unit="deg"><Value2><C1>{ra}</C1><C2>{dec}</C2></Value2><Error2Radius>0.1</Error2Radius></Position2D>
+</AstroCoords></ObservationLocation></ObsDataLocation></WhereWhen>{citations}</voe:VOEvent>"""
+
+
+def event(
+    ivorn: str, *, ra: float = 10.0, dec: float = 20.0, role: str = "observation", text: str = "a burst",
+    date: str = "2026-01-02T03:04:05", cites: tuple[str, ...] = (),
+) -> bytes:  # fmt: skip
+    cited = "".join(f'<EventIVORN cite="followup">{ivorn}</EventIVORN>' for ivorn in cites)
+    citations = f"<Citations>{cited}</Citations>" if cites else ""
+    return EVENT.format(
+        ivorn=ivorn, role=role, ra=ra, dec=dec, text=text, date=date, citations=citations
+    ).encode()  # fmt: skip
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    archive = Archive(tmp_path / "archive.sqlite")
+    yield archive
+    archive.close()
+
+
+def ids(archive: Archive, **query: Any) -> list[str]:
+    reader = ArchiveReader(archive.where)
+    try:
+        return [entry.identity for entry in reader.find(Query(**query))]
+    finally:
+        reader.close()
+
+
+def test_a_packet_comes_back_as_it_came(archive: Archive) -> None:
+    packet = (SAMPLES / "burst.xml").read_bytes()
+    assert archive.store([Packet(packet, "author 10.0.0.1", 1000.5)]) == Stored(1, 0, 0)
+    reader = ArchiveReader(archive.where)
+    (entry,) = reader.find(Query())
+    assert reader.packet(entry.number) == packet
+    assert entry.alert == parse(packet)
+    assert (entry.source, entry.received, entry.size, entry.error) == ("author 10.0.0.1", 1000.5, len(packet), None)
+    assert reader.count() == 1
+    with pytest.raises(JournalError, match="there is no packet 2"):
+        reader.packet(2)
+    reader.close()
+
+
+def test_the_same_bytes_are_kept_once_and_other_bytes_of_the_same_name_beside_them(archive: Archive) -> None:
+    one, other = event("ivo://a/b#1"), event("ivo://a/b#1", text="other words")
+    assert archive.store([Packet(one, "x", 1.0), Packet(one, "y", 2.0)]) == Stored(1, 1, 0)
+    assert archive.store([Packet(one, "z", 3.0), Packet(other, "z", 3.0)]) == Stored(1, 1, 0)
+    assert ids(archive) == ["ivo://a/b#1", "ivo://a/b#1"]
+
+
+def test_what_is_not_understood_is_kept_with_the_reason(archive: Archive) -> None:
+    assert archive.store([Packet(b"garbage", "x", 1.0), Packet(b"", "x", 2.0)]) == Stored(2, 0, 2)
+    reader = ArchiveReader(archive.where)
+    found = list(reader.find(Query()))
+    assert [entry.alert for entry in found] == [None, None]
+    assert found[0].error is not None
+    assert "begins with 'garbage'" in found[0].error
+    assert found[1].error == "the packet is empty"
+    assert reader.packet(2) == b""
+    reader.close()
+
+
+def test_what_the_broker_refused_is_kept_and_is_no_part_of_an_event(archive: Archive) -> None:
+    archive.store([Packet(event("ivo://a/b#1"), "x", 1.0, refused="conflicts with event 7")])
+    reader = ArchiveReader(archive.where)
+    (entry,) = reader.find(Query())
+    assert entry.error == "conflicts with event 7"
+    reader.close()
+
+
+def test_found_by_stream_role_kind_and_time(archive: Archive) -> None:
+    packets = [
+        event("ivo://a/b#1"), event("ivo://c/d#2", role="test"), event("ivo://a/b#3", cites=("ivo://a/b#1",)),
+    ]  # fmt: skip
+    archive.store([Packet(packet, "x", 100.0 + number) for number, packet in enumerate(packets)])
+    assert ids(archive, streams=("a/b",)) == ["ivo://a/b#1", "ivo://a/b#3"]
+    assert ids(archive, roles=("test",)) == ["ivo://c/d#2"]
+    assert ids(archive, kinds=("update",)) == ["ivo://a/b#3"]
+    assert ids(archive, since=101.0, until=102.0) == ["ivo://c/d#2"]
+    assert ids(archive, last=2) == ["ivo://c/d#2", "ivo://a/b#3"]
+    assert ids(archive, last=1, streams=("a/b",)) == ["ivo://a/b#3"]
+
+
+def test_an_imported_packet_has_the_time_at_which_it_was_written(archive: Archive) -> None:
+    archive.store([Packet(event("ivo://a/b#1"), "import"), Packet(b"?", "import", otherwise=42.0)])
+    reader = ArchiveReader(archive.where)
+    assert [entry.received for entry in reader.find(Query())] == [42.0, 1767323045.0]
+    reader.close()
+
+
+def test_found_by_words(archive: Archive) -> None:
+    archive.store([
+        Packet(event("ivo://a/b#1", text="A bright GRB 260102A, seen by Swift"), "x", 1.0),
+        Packet(event("ivo://a/b#2", text="nothing Swift to see"), "x", 2.0),
+    ])  # fmt: skip
+    assert ids(archive, words="swift") == ["ivo://a/b#1", "ivo://a/b#2"]
+    assert ids(archive, words="SWIFT bright") == ["ivo://a/b#1"]
+    assert ids(archive, words="GRB 2601*") == ["ivo://a/b#1"]
+    assert ids(archive, words="2601") == []
+    assert ids(archive, words="GRB-260102A") == ["ivo://a/b#1"]
+    assert ids(archive, words='"; DROP TABLE packets; -- swift') == []
+    for nothing in ("", "*", "- ?"):
+        if nothing:
+            with pytest.raises(AlertError, match="no word to search for"):
+                ids(archive, words=nothing)
+
+
+def test_words_leave_out_markup_and_embedded_maps() -> None:
+    found = words_of(b'<VOEvent><Param name="Trig_ID" value="naive"/>A \xc3\xa9toile</VOEvent>', "swift:1")
+    assert found == ["swift", "trig", "id", "naive", "étoile"]
+    notice = b'{"superevent_id": "S1234a", "skymap": "' + b"QUJD" * 10_000 + b'", "group": "CBC"}'
+    assert words_of(notice) == ["superevent", "id", "s1234a", "skymap", "group", "cbc"]
+    assert words_of("<a>UTF Sixteen</a>".encode("utf-16")) == ["utf", "sixteen"]
+    assert split("GRB_Pos 1017711-349 x") == ["grb", "pos", "1017711", "349"]
+
+
+def test_a_cone_search_finds_what_is_there_and_nothing_else(archive: Archive) -> None:
+    chance = random.Random(7)
+    places = [
+        (chance.uniform(0, 360), math.degrees(math.asin(chance.uniform(-1, 1)))) for _ in range(300)
+    ] + [(0.001, 0.0), (359.999, 0.001), (123.0, 89.99), (303.0, 89.99), (0.0, -90.0)]  # fmt: skip
+    archive.store([
+        Packet(event(f"ivo://a/b#{number}", ra=ra, dec=dec), "x", float(number))
+        for number, (ra, dec) in enumerate(places)
+    ])  # fmt: skip
+    for ra, dec, radius in [(0, 0, 0.01), (0, 0, 5), (200, 90, 0.05), (10, -90, 20), (180, 30, 40), (5, 5, 170)]:
+        expected = [
+            f"ivo://a/b#{number}" for number, place in enumerate(places)
+            if values.separation(ra, dec, *place) <= radius
+        ]  # fmt: skip
+        assert expected
+        assert ids(archive, cone=(ra, dec, radius)) == expected
+        assert ids(archive, cone=(ra, dec, radius), last=1) == expected[-1:]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_an_event_has_all_packets_that_cite_each_other(archive: Archive, together: bool) -> None:
+    packets = [
+        event("ivo://a/one#1"), event("ivo://b/two#2", cites=("ivo://a/one#1", "ivo://c/late#3")),
+        event("ivo://c/late#3"), event("ivo://d/alone#4"), event("ivo://e/five#5", cites=("ivo://c/late#3",)),
+    ]  # fmt: skip
+    for order in (packets, packets[::-1]):
+        groups = [order] if together else [[packet] for packet in order]
+        for group in groups:
+            archive.store([Packet(packet, "x", 1.0) for packet in group])
+        for name in ("ivo://a/one#1", "ivo://b/two#2", "ivo://c/late#3", "ivo://e/five#5"):
+            assert sorted(ids(archive, event=name)) == [
+                "ivo://a/one#1", "ivo://b/two#2", "ivo://c/late#3", "ivo://e/five#5",
+            ]  # fmt: skip
+        assert ids(archive, event="ivo://d/alone#4") == ["ivo://d/alone#4"]
+    assert ids(archive, event="nothing") == []
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus of real packets at {CORPUS}")
+def test_the_archive_joins_the_corpus_as_the_alert_manager_does(archive: Archive) -> None:
+    from pyros.alerts.identity import Event, add, belongs, join, sighting
+
+    files = sorted(path for path in (CORPUS / "voevent").rglob("*.xml") if path.is_file())
+    random.Random(3).shuffle(files)
+    packets = [Packet(path.read_bytes(), str(path), 1.0) for path in files]
+    for start in range(0, len(packets), 37):
+        archive.store(packets[start : start + 37])
+    reader = ArchiveReader(archive.where)
+    found: dict[str, set[str]] = {}
+    events: list[Event] = []
+    for entry in reader.find(Query()):
+        assert entry.alert is not None
+        found.setdefault(entry.event, set()).add(entry.identity)
+        new = sighting(entry.alert)
+        mine = [each for each in events if belongs(each, new)]
+        events = [each for each in events if each not in mine] + [add(join(*mine), new)]
+    assert {frozenset(ids) for ids in found.values()} == {
+        frozenset(each.id for each in event.sightings) for event in events
+    }
+    reader.close()
+
+
+def test_a_group_and_its_cursor_are_one(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert archive.cursor("broker") == Cursor("broker", "", 0)
+    archive.store([Packet(event("ivo://a/b#1"), "x", 1.0)], Cursor("broker", "e", 1))
+    assert archive.cursor("broker") == Cursor("broker", "e", 1)
+
+    def fails(*_: Any) -> None:
+        raise sa.exc.OperationalError("", {}, Exception("database or disk is full"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_join", fails)
+        with pytest.raises(JournalError, match=r"archive\.sqlite: the archive cannot be used: .*disk is full"):
+            archive.store([Packet(event("ivo://a/b#2"), "x", 1.0)], Cursor("broker", "e", 2))
+    assert archive.cursor("broker") == Cursor("broker", "e", 1)
+    assert ids(archive) == ["ivo://a/b#1"]
+    archive.store([Packet(event("ivo://a/b#2"), "x", 1.0)], Cursor("broker", "e", 2))
+    assert ids(archive) == ["ivo://a/b#1", "ivo://a/b#2"]
+
+
+def test_two_writers_take_turns(archive: Archive) -> None:
+    other = Archive(archive.where)
+    for number in range(5):
+        archive.store([Packet(event(f"ivo://a/b#{number}"), "x", 1.0)])
+        other.store([Packet(event(f"ivo://c/d#{number}"), "x", 1.0)])
+    other.close()
+    assert len(ids(archive)) == 10
+
+
+def test_what_is_no_archive_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "garbage.sqlite").write_bytes(b"x" * 5000)
+    for make in (Archive, ArchiveReader):
+        with pytest.raises(JournalError, match=r"garbage\.sqlite: the archive cannot be used: file is not a database"):
+            list(ArchiveReader(tmp_path / "garbage.sqlite").find(Query())) if make is ArchiveReader else make(
+                tmp_path / "garbage.sqlite"
+            )
+    with pytest.raises(JournalError, match="no such archive"):
+        ArchiveReader(tmp_path / "none.sqlite")
+    with pytest.raises(JournalError, match="the archive cannot be used"):
+        Archive("nonsense://x")
+    Archive(tmp_path / "new.sqlite").close()
+    with sqlite3.connect(tmp_path / "new.sqlite") as db:
+        db.execute("UPDATE meta SET format = 99")
+    db.close()
+    with pytest.raises(JournalError, match="an archive of format 99, this PYROS has 1"):
+        Archive(tmp_path / "new.sqlite")
+
+
+def test_a_table_of_words_finds_what_full_text_finds(tmp_path: Path) -> None:
+    found = {}
+    for name, words in (("fts", None), ("table", WordTable())):
+        archive = Archive(tmp_path / f"{name}.sqlite", words=words)
+        archive.store([
+            Packet(event("ivo://a/b#1", text="A bright GRB, seen by Swift"), "x", 1.0),
+            Packet(event("ivo://a/b#2", text="Swiftly gone"), "x", 2.0),
+        ])  # fmt: skip
+        reader = ArchiveReader(archive.where)
+        reader._words = words or reader._words
+        wanted = ("swift", "swift*", "grb bright", "grb gone", "sw* go*", "50%*")
+        found[name] = {text: [entry.number for entry in reader.find(Query(words=text))] for text in wanted}
+        reader.close()
+        archive.close()
+    assert found["fts"] == found["table"]
+    assert found["fts"]["swift*"] == [1, 2]
+
+
+def test_postgresql_can_take_its_place(tmp_path: Path) -> None:
+    """All of it but the words of SQLite is SQL that PostgreSQL's dialect can be given."""
+    dialect = postgresql.dialect()
+    for table in (*module._metadata.sorted_tables, WordTable.table):
+        text = str(sa.schema.CreateTable(table).compile(dialect=dialect))
+        assert "BLOB" not in text
+        assert "SERIAL" not in text, "the numbers are ours"
+    archive = Archive(tmp_path / "a.sqlite")
+    reader = ArchiveReader(archive.where)
+    reader._words = WordTable()
+    everything = Query(
+        event="e", streams=("a",), roles=("b",), kinds=("c",), since=1, until=2, words="xx yy*", cone=(1, 2, 3), last=4
+    )
+    statement = reader.statement(everything)
+    text = str(statement.compile(dialect=dialect))
+    assert "MATCH" not in text
+    assert "BETWEEN" in text
+    reader.close()
+    archive.close()
