@@ -12,6 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 SET_UP_BY := pyproject.toml constraints.txt
 ALERT ?=
 TESTS ?=
+JOBS ?= 2
 
 .PHONY: help demo test lint bench clean distclean
 .DEFAULT_GOAL := help
@@ -29,7 +30,7 @@ demo: $(VENV)/.pyros
 	@$(BIN)/pyros demo $(if $(ALERT),--alert "$(ALERT)")
 
 test: $(VENV)/.pyros-dev
-	$(BIN)/pytest $(TESTS)
+	$(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile $(TESTS)
 
 lint: $(VENV)/.pyros-dev
 	$(BIN)/ruff check
@@ -40,6 +41,7 @@ lint: $(VENV)/.pyros-dev
 bench: $(VENV)/.pyros-dev
 	$(BIN)/python bench/agents.py --quick
 	$(BIN)/python bench/alert_to_slew.py --quick
+	$(BIN)/python bench/alerts.py --quick
 
 # A stamp for each way of installing: make does nothing when neither the environment nor what it is made from changed.
 $(VENV)/.pyros: $(SET_UP_BY) | $(BIN)/python

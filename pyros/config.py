@@ -34,6 +34,15 @@ STANDARD_AGENTS = {
     "dome": "pyros.agents.dome",
     "weather": "pyros.agents.weather",
 }
+_KAFKA = re.compile(r"kafka\b")
+_LIBRDKAFKA = "librdkafka."
+_LOGINS = ("oidc", "plain", "scram-sha-256", "scram-sha-512")
+_KAFKA_OURS = {
+    "bootstrap.servers", "metadata.broker.list", "group.id", "enable.auto.commit", "enable.auto.offset.store",
+    "auto.offset.reset", "security.protocol", "sasl.mechanism", "sasl.mechanisms", "sasl.username", "sasl.password",
+    "sasl.oauthbearer.client.id", "sasl.oauthbearer.client.secret", "sasl.oauthbearer.token.endpoint.url",
+    "sasl.oauthbearer.method", "sasl.oauthbearer.scope", "ssl.ca.location", "https.ca.location",
+}  # fmt: skip
 INSTRUMENTS = ("telescope", "camera", "dome", "weather")
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
 
@@ -57,15 +66,52 @@ class AgentConfig(msgspec.Struct, frozen=True):
         return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
 
 
+class KafkaConfig(msgspec.Struct, frozen=True):
+    """A section ``[kafka NAME]``: one Kafka service whose topics the broker takes in."""
+
+    name: str
+    servers: str
+    topics: tuple[str, ...]
+    """Topics' names; ``*`` stands for anything (``gcn.notices.*``)."""
+    group: str = ""
+    """The consumer group, under which the service knows how far we have read; '' for one of this journal's own."""
+    start: str = "latest"
+    """Where a new group begins: ``latest`` (what comes from now on) or ``earliest`` (all that the service has)."""
+    login: str = "none"
+    user: str = ""
+    secret: str = ""
+    """Where the secret is, not what it is: ``env:VARIABLE`` or ``file:PATH``."""
+    token_url: str = ""
+    scope: str = ""
+    tls: bool = False
+    ca: Path | None = None
+    heartbeat: str = ""
+    silence: float = 0.0
+    """Seconds without any message after which the silence is an alarm; 0 for never."""
+    settings: Mapping[str, str] = {}
+    """The ``librdkafka.x`` keys of the section: the client library's own settings, by their names there."""
+
+    @property
+    def section(self) -> str:
+        """The section's name in the file."""
+        return f"kafka {self.name}"
+
+
 class BrokerConfig(msgspec.Struct, frozen=True):
     """The VOEvent broker: where authors and subscribers connect, and which brokers it subscribes to."""
 
     ip: str = "127.0.0.1"
+    port: int | None = None
+    """Where it answers how it is, as agents do; None for nowhere."""
     receiver_port: int = 8098
     broadcaster_port: int = 8099
     ivo: str = "ivo://pyros.observatory/broker"
     remotes: tuple[tuple[str, int], ...] = ()
     allow: tuple[Network, ...] = _LOOPBACK
+    folder: Path | None = None
+    """Files that are put there are alerts."""
+    kafka: tuple[KafkaConfig, ...] = ()
+    """From the sections ``[kafka NAME]``."""
 
 
 class WeatherLimits(msgspec.Struct, frozen=True):
@@ -130,6 +176,10 @@ def load(path: str | os.PathLike[str] | None = None) -> Config:
     return _Reader(file, parser).read()
 
 
+class _Untold(ValueError):
+    """A bad value that must not be repeated."""
+
+
 class _Section:
     """One section while it is read: takes keys away, collects problems."""
 
@@ -149,9 +199,11 @@ class _Section:
             return default
         try:
             return convert(text)
+        except _Untold as error:
+            self.problem(key, str(error))
         except ValueError as error:
             self.problem(key, f"{text!r} {error}")
-            return default  # type: ignore[return-value]
+        return default  # type: ignore[return-value]
 
     def rest(self, known: str) -> None:
         for key in self.values:
@@ -205,6 +257,40 @@ def _remotes(text: str) -> tuple[tuple[str, int], ...]:
     return tuple(remotes)
 
 
+def _servers(text: str) -> str:
+    words = text.replace(",", " ").split()
+    if not words:
+        raise ValueError("names no server; give host:port, several separated by blanks")
+    return ",".join(f"{host}:{_port(port)}" for host, port in (_host(word, 9092) for word in words))
+
+
+def _host(word: str, port: int) -> tuple[str, str]:
+    host, colon, given = word.rpartition(":")
+    return (host, given) if colon else (word, str(port))
+
+
+def _topic(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._*-]{1,249}", text):
+        raise ValueError("is not a topic: letters, digits, dots, - and _ (* stands for anything)")
+    return text
+
+
+def _topics(text: str) -> tuple[str, ...]:
+    topics = []
+    for word in text.split():
+        try:
+            topics.append(_topic(word))
+        except ValueError as error:
+            raise ValueError(f"has {word!r}, which {error}") from None
+    if not topics:
+        raise ValueError("names no topic")
+    return tuple(topics)
+
+
+def _yes(text: str) -> bool:
+    return _choice("yes", "no")(text) == "yes"
+
+
 def _ivo(text: str) -> str:
     if not re.fullmatch(r"ivo://[A-Za-z0-9][\w\-.~*'()]{2,}/[\w\-.~*'()/]+", text, re.ASCII):
         raise ValueError("is not an IVOA identifier, like ivo://my.observatory/broker")
@@ -224,6 +310,9 @@ class _Reader:
         if observatory is None:
             raise ConfigError([f"{self.file}: [observatory]: the section is missing"])
         broker = self.sections.pop("broker", None)
+        kafka = tuple(self._kafka(self.sections.pop(name)) for name in list(self.sections) if _KAFKA.match(name))
+        if kafka and broker is None:
+            self.problems.append(f"{self.file}: [{kafka[0].section}]: needs a [broker] section, which takes the alerts")
         config = Config(
             path=self.file,
             name=observatory.take("name", str),
@@ -233,7 +322,7 @@ class _Reader:
             simulators=observatory.take("simulators", self._files, ()),
             clock=observatory.take("clock", _choice("real", "night"), "real"),
             limits=self._limits(),
-            broker=self._broker(broker) if broker else None,
+            broker=self._broker(broker, kafka) if broker else None,
             agents={name: self._agent(section) for name, section in self.sections.items()},
         )
         observatory.rest("name, data, site, alert_rules, simulators, clock")
@@ -265,18 +354,65 @@ class _Reader:
             **{key: section.take(key, _positive, getattr(default, key)) for key in WeatherLimits.__struct_fields__}
         )
 
-    def _broker(self, section: _Section) -> BrokerConfig:
+    def _broker(self, section: _Section, kafka: tuple[KafkaConfig, ...]) -> BrokerConfig:
         default = BrokerConfig()
         config = BrokerConfig(
             ip=section.take("ip", _ip, default.ip),
+            port=section.take("port", _port) if "port" in section.values else None,
             receiver_port=section.take("receiver_port", _port, default.receiver_port),
             broadcaster_port=section.take("broadcaster_port", _port, default.broadcaster_port),
             ivo=section.take("ivo", _ivo, default.ivo),
             remotes=section.take("remotes", _remotes, default.remotes),
             allow=section.take("allow", _networks, default.allow),
+            folder=section.take("folder", self._path) if "folder" in section.values else None,
+            kafka=kafka,
         )
-        section.rest(", ".join(BrokerConfig.__struct_fields__))
+        section.rest(", ".join(field for field in BrokerConfig.__struct_fields__ if field != "kafka"))
         return config
+
+    def _kafka(self, section: _Section) -> KafkaConfig:
+        name = section.name.partition(" ")[2].strip()
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", name):
+            section.problem("section", "is written [kafka NAME]; a name is a letter, then letters, digits, _ and -")
+        settings = {
+            key.removeprefix(_LIBRDKAFKA): section.values.pop(key)
+            for key in list(section.values)
+            if key.startswith(_LIBRDKAFKA)
+        }
+        for key in settings.keys() & _KAFKA_OURS:
+            section.problem(_LIBRDKAFKA + key, "is set by the broker itself, or by a key of its own in this section")
+        login = section.take("login", _choice("none", *_LOGINS), "none")
+        heartbeat = section.take("heartbeat", _topic, "")
+        config = KafkaConfig(
+            name=name,
+            servers=section.take("servers", _servers),
+            topics=section.take("topics", _topics),
+            group=section.take("group", str, ""),
+            start=section.take("start", _choice("latest", "earliest"), "latest"),
+            login=login,
+            user=section.take("user", str, "" if login == "none" else None),
+            secret=section.take("secret", self._secret, "" if login == "none" else None),
+            token_url=section.take("token_url", str, None if login == "oidc" else ""),
+            scope=section.take("scope", str, ""),
+            tls=section.take("tls", _yes, login != "none"),
+            ca=section.take("ca", self._existing) if "ca" in section.values else None,
+            heartbeat=heartbeat,
+            silence=section.take("silence", _positive, 60.0 if heartbeat else 0.0),
+            settings=settings,
+        )
+        if "*" in heartbeat:
+            section.problem("heartbeat", f"{heartbeat!r} is not one topic")
+        section.rest(", ".join(KafkaConfig.__struct_fields__[1:-1]) + ", librdkafka....")
+        return config
+
+    def _secret(self, text: str) -> str:
+        """Never repeats what was given, for it may be the secret itself."""
+        kind, _, rest = text.partition(":")
+        if kind == "env" and re.fullmatch(r"[A-Za-z_]\w*", rest, re.ASCII):
+            return text
+        if kind == "file" and rest.strip():
+            return f"file:{self._path(rest.strip())}"
+        raise _Untold("says not where the secret is: give env:VARIABLE or file:PATH, not the secret itself")
 
     def _agent(self, section: _Section) -> AgentConfig:
         name = section.name
@@ -311,7 +447,7 @@ class _Reader:
         if config.broker:
             places += [
                 ("broker", key, config.broker.ip, getattr(config.broker, key))
-                for key in ("receiver_port", "broadcaster_port")
+                for key in ("port", "receiver_port", "broadcaster_port")
             ]
         taken: list[tuple[str, str, int]] = []
         for name, key, ip, port in places:

@@ -13,7 +13,7 @@ import fcntl
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ PROGRAM = "program:"
 
 _FORMAT = 1
 _HISTORY = 50_000  # received messages kept for people to look at; failed ones are kept for good
+_ROWS = 32  # in one INSERT; more than 999 values SQLite takes only since 3.32
 _PRUNE_CHUNK = 5_000
 _PROGRAM_MEMORY = 86_400.0
 
@@ -85,6 +86,18 @@ class StoredTimer(NamedTuple):
     due: float
     name: str
     payload: bytes
+
+
+def insert(db: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows, many with one statement.
+
+    Python's sqlite3 gives other threads their turn at every step, and `executemany` makes a step for each row: beside a
+    busy reactor a commit then waits for each row of it until the reactor lets it go on.
+    """
+    for start in range(0, len(rows), _ROWS):
+        some = rows[start : start + _ROWS]
+        marks = ", ".join([f"({', '.join('?' * len(some[0]))})"] * len(some))
+        db.execute(f"{into} VALUES {marks}", [value for row in some for value in row])
 
 
 class Effects:
@@ -231,8 +244,9 @@ class Journal:
                 [(*peer, seq, effects.seen_at) for peer, seq in effects.seen.items()],
             )
         if effects.outgoing:
-            db.executemany(
-                "INSERT INTO outbox (agent, seq, id, name, sent, payload) VALUES (?, ?, ?, ?, ?, ?)",
+            insert(
+                db,
+                "INSERT INTO outbox (agent, seq, id, name, sent, payload)",
                 [(*message[:5], bytearray(message.payload)) for message in effects.outgoing],
             )
             last = {outgoing.agent: outgoing.seq for outgoing in effects.outgoing}
@@ -279,6 +293,18 @@ class Journal:
         except sqlite3.Error as error:
             raise JournalError(f"{self.path}: cannot prune: {error}") from None
         return gone == _PRUNE_CHUNK
+
+    def checkpoint_after(self, pages: int) -> None:
+        """Let the WAL grow to so many pages of 4 KiB before a commit moves them into the file, unless `checkpoint` is
+        called before."""
+        self._open_db.execute(f"PRAGMA wal_autocheckpoint={pages:d}")
+
+    def checkpoint(self) -> None:
+        """Move what is in the WAL into the file; for a moment when nobody waits for a commit."""
+        try:
+            self._open_db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            raise JournalError(f"{self.path}: cannot checkpoint: {error}") from None
 
     def close(self) -> None:
         """Close the file and give the lock back; may be called twice."""

@@ -13,6 +13,9 @@ from typing import Annotated, Any
 
 import msgspec
 
+LARGEST_PACKET = 1024 * 1024
+"""Bytes of a packet that travels in a message; JSON makes them a third longer, and a frame has 16 MiB at most."""
+
 Degrees = Annotated[float, msgspec.Meta(ge=0, lt=360)]
 Latitude = Annotated[float, msgspec.Meta(ge=-90, le=90)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -28,12 +31,17 @@ class NoPayload(Payload, frozen=True):
 
 
 class AlertReceived(Payload, frozen=True):
-    """broker -> alert_manager. ``packet`` are the bytes as they came; ``kept`` is the store's number for them."""
+    """broker -> alert_manager. ``packet`` are the bytes as they came; ``kept`` is the store's number for them.
+
+    A packet too large for a message (`LARGEST_PACKET`) is left out: the broker's journal has it under its number.
+    """
 
     packet: bytes
     source: str
     received: float
     kept: int | None = None
+    topic: str = ""
+    """The Kafka topic it came on, if it did."""
 
 
 class AlertDecided(Payload, frozen=True):

@@ -30,7 +30,7 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=True)
     programs = environment / "bin"
-    install = [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install: list[str | Path] = [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     reachable = subprocess.run(
         [str(word) for word in [*install, "--no-deps", "--dry-run", "idna"]], capture_output=True, check=False
     )

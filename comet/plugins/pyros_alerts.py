@@ -79,7 +79,7 @@ class AlertHandler:
         self._outbound.start()
         store.start(self._outbound.post)
         self._store = store
-        self._intake = Intake(store, lambda _packet, _root: None)
+        self._intake = Intake(store, lambda *_: None)
         reactor.addSystemEventTrigger("before", "shutdown", self._stop)
 
     def __call__(self, event: Any) -> Deferred[Receipt | None]:

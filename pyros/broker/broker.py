@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
@@ -10,7 +10,11 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
+from pyros.broker.answering import AnsweringFactory
+from pyros.broker.archiving import FILE_NAME, Archiving
 from pyros.broker.broadcaster import AlertBroadcasterFactory
+from pyros.broker.folder import Folder
+from pyros.broker.history import History
 from pyros.broker.intake import Intake
 from pyros.broker.receiver import AlertReceiverFactory
 from pyros.broker.store import ALERT_MANAGER, EventStore
@@ -18,7 +22,11 @@ from pyros.broker.subscriber import Remote
 from pyros.clock import Clock
 from pyros.config import Config
 from pyros.errors import AgentError, ConfigError, PyrosError
+from pyros.journal import Outgoing
 from pyros.sender.outbound import Outbound
+
+if TYPE_CHECKING:
+    from pyros.broker.kafka import KafkaIntake
 
 NAME = "broker"
 _BACKLOG = 1024  # Twisted's 50 makes long tails when many connect at once
@@ -55,10 +63,14 @@ class Broker:
         self._reactor, self._clock = reactor, clock
         self._how: dict[str, Any] = {"threaded": threaded, "durable": durable, "epoch": epoch}
         self._since = 0.0
-        self._ports: list[Any] = []
+        self._ports: dict[str, Any] = {}
+        self._answering: AnsweringFactory | None = None
         self._remotes: list[Remote] = []
+        self._kafka: list[KafkaIntake] = []
+        self._folder: Folder | None = None
         self._store: EventStore | None = None
         self._outbound: Outbound | None = None
+        self._archiving: Archiving | None = None
 
     def start(self) -> Deferred[None]:
         """Open journal and ports, subscribe to the remote brokers; fires when authors and subscribers can connect.
@@ -72,12 +84,19 @@ class Broker:
         config, reactor, clock = self._broker, self._reactor, self._clock
         store = self._store = EventStore(reactor, clock, self._config.journal(NAME), **self._how)
         self._outbound = Outbound(reactor, self._config, NAME, store.journal, store.on_answer)
-        self._broadcaster = AlertBroadcasterFactory(reactor, clock, config.ivo, config.allow)
+        self._history = History(store)
+        self._broadcaster = AlertBroadcasterFactory(reactor, clock, config.ivo, config.allow, self._history)
         self._intake = Intake(store, self._broadcaster.broadcast)
         self._receiver = AlertReceiverFactory(reactor, clock, config.ivo, self._intake, config.allow)
         try:
+            self._kafka = self._make_kafka()
             self._outbound.start()
-            store.start(self._outbound.post)
+            self._archiving = Archiving(reactor, store, self._config.data / FILE_NAME)
+            store.start(self._post)
+            self._archiving.poke()
+            if config.port is not None:
+                self._answering = AnsweringFactory(reactor, config.allow, self.status)
+                await self._listen("port", self._answering)
             await self._listen("broadcaster_port", self._broadcaster)
             await self._listen("receiver_port", self._receiver)
         except PyrosError:
@@ -88,18 +107,51 @@ class Broker:
             remote = Remote(reactor, clock, config.ivo, self._intake, address)
             self._remotes.append(remote)
             remote.startService()
+        try:
+            if config.folder is not None:
+                self._folder = Folder(clock, self._intake, config.folder)
+                self._folder.start()
+            for kafka in self._kafka:
+                kafka.start()
+        except PyrosError:
+            await self._stop()
+            raise
+
+    def _make_kafka(self) -> list[KafkaIntake]:
+        """Raises ConfigError where the extra is missing, or a secret is not where it should be."""
+        sections = self._broker.kafka
+        if sections and not self._how["threaded"]:
+            log.info("a rehearsal takes nothing from Kafka")
+            return []
+        if not sections:
+            return []
+        assert self._store is not None
+        group = f"pyros-{self._store.journal.epoch}"
+        try:
+            from pyros.broker.kafka import KafkaIntake  # noqa: PLC0415  # only who uses it needs it
+        except ImportError as error:
+            where = f"{self._config.path}: [{sections[0].section}]"
+            raise ConfigError([f"{where}: needs: pip install 'pyros-observatory[kafka]' ({error})"]) from None
+        how: dict[str, Any] = {"path": self._config.path, "group": group}
+        return [KafkaIntake(self._reactor, self._clock, self._intake, section, **how) for section in sections]
 
     async def _listen(self, key: str, factory: Factory) -> None:
         ip, port = self._broker.ip, getattr(self._broker, key)
         endpoint: Any = (TCP6ServerEndpoint if ":" in ip else TCP4ServerEndpoint)(self._reactor, port, _BACKLOG, ip)
         try:
-            self._ports.append(await endpoint.listen(factory))
+            self._ports[key] = await endpoint.listen(factory)
         except CannotListenError as error:
             raise AgentError(
                 f"{self._config.path}: [{NAME}] {key}: cannot listen on {ip}:{port} ({error.socketError});"
                 " choose another port, or stop the program that has it"
             ) from None
         log.info("{key} {port} is open on {ip}", key=key, port=port, ip=ip)
+
+    def _post(self, outgoing: list[Outgoing]) -> None:
+        """What a commit of the store has brought."""
+        if self._outbound is not None and self._archiving is not None:
+            self._outbound.post(outgoing)
+            self._archiving.poke()
 
     def stop(self) -> Deferred[None]:
         """Close the ports, commit and answer what has arrived, close every connection, end the thread, close the
@@ -110,9 +162,19 @@ class Broker:
         store, self._store = self._store, None
         if store is None or self._outbound is None:
             return
-        for port in self._ports:
+        for port in self._ports.values():
             await _maybe(port.stopListening())
+        if self._folder is not None:
+            self._folder.stop()
+        for kafka in [kafka.stop() for kafka in self._kafka if kafka.started]:
+            await kafka
+        self._broadcaster.save()
         await store.stop()
+        if self._archiving is not None:
+            await self._archiving.stop()
+            self._archiving = None
+        if self._answering is not None:
+            await self._answering.asking.close()
         await self._receiver.authors.close()
         await self._broadcaster.broadcasters.close()
         for remote in self._remotes:
@@ -120,13 +182,13 @@ class Broker:
             await remote.factory.connections.close()
             await _maybe(stopped)
         await self._outbound.stop()
+        self._history.close()
         store.close()
-        self._ports, self._remotes, self._outbound = [], [], None
+        self._ports, self._remotes, self._kafka, self._outbound = {}, [], [], None
 
     def ports(self) -> dict[str, int]:
         """The ports that are open, by the configuration's keys (they may have been given as 0 in a test)."""
-        keys = ("broadcaster_port", "receiver_port")
-        return {key: port.getHost().port for key, port in zip(keys, self._ports, strict=False)}
+        return {key: port.getHost().port for key, port in self._ports.items()}
 
     def status(self) -> dict[str, Any]:
         """For people: since when (Unix seconds); events by what became of them; how many are kept; who is connected;
@@ -142,9 +204,13 @@ class Broker:
             "refused": counts["refused"],
             "failed": counts["failed"],
             "events": self._store.events,
-            "subscribers": len(self._broadcaster.broadcasters),
-            "remotes": {remote.source.removeprefix("broker "): remote.connected for remote in self._remotes},
+            "authors": len(self._receiver.authors),
+            "subscribers": [each.status() for each in self._broadcaster.broadcasters],
+            "remotes": {remote.source.removeprefix("broker "): remote.status() for remote in self._remotes},
+            "conflicts": [conflict._asdict() for conflict in self._history.conflicts()],
             "waiting": self._store.waiting,
+            **({"folder": self._folder.status()} if self._folder else {}),
+            **({"kafka": {kafka.name: kafka.status() for kafka in self._kafka}} if self._kafka else {}),
         }
 
 

@@ -10,8 +10,10 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyros.broker.packet import check_schema, identify, one_line, parse
+from pyros import alerts
+from pyros.broker.packet import check_schema, identify, identify_json, is_json, one_line, parse
 from pyros.broker.store import EventStore, Stored
+from pyros.broker.vtp import MAX_LENGTH
 from pyros.errors import AlertError, JournalError
 
 PREVIOUSLY_SEEN = "Previously seen by this broker"  # Comet's words
@@ -31,34 +33,44 @@ class Receipt(NamedTuple):
 class Intake:
     """Checks packets, stores them, and gives new ones to ``broadcast``. Runs in the reactor's thread."""
 
-    def __init__(self, store: EventStore, broadcast: Callable[[bytes, etree._Element], None]) -> None:
+    def __init__(self, store: EventStore, broadcast: Callable[[bytes, etree._Element, int], None]) -> None:
         self._store, self._broadcast = store, broadcast
         self.counts = {"new": 0, "duplicate": 0, "refused": 0, "failed": 0}
 
-    def take(self, packet: bytes, source: str, *, strict: bool) -> Deferred[Receipt]:
+    def take(self, packet: bytes, source: str, *, strict: bool, topic: str = "") -> Deferred[Receipt]:
         """Take a packet; the Deferred fires after the commit, and never fails.
 
-        ``strict`` holds it to the schema. Authors are held to it, as by Comet; other brokers are not, because real
-        streams carry events that violate it, and an astronomer wants those too.
+        ``strict`` holds a VOEvent to the schema, and JSON to being an alert. Authors are held to it, as by Comet; other
+        brokers are not, because real streams carry events that violate it, and an astronomer wants those too. What they
+        send that is refused is kept for people to look at, because nobody would send it again.
         """
-        ivorn = ""
+        ivorn, root = "", None
         try:
-            root = parse(packet)
-            ivorn = identify(root)
-            if strict:
-                check_schema(root)
+            if is_json(packet):
+                ivorn = identify_json(packet)
+                if strict:
+                    alerts.parse(packet)
+            else:
+                root = parse(packet)
+                ivorn = identify(root)
+                if strict:
+                    check_schema(root)
         except AlertError as error:
-            return succeed(self._receipt(Receipt("refused", ivorn, str(error)), source))
-        stored = self._store.store(packet, ivorn, source)
+            if strict:
+                return succeed(self._receipt(Receipt("refused", ivorn, str(error)), source))
+            stored = self._store.reject(packet, ivorn, source, topic, str(error))
+        else:
+            stored = self._store.store(packet, ivorn, source, topic)
         return stored.addCallbacks(self._stored, self._not_stored, (packet, root, ivorn, source), {}, (ivorn, source))
 
-    def _stored(self, stored: Stored, packet: bytes, root: etree._Element, ivorn: str, source: str) -> Receipt:
+    def _stored(self, stored: Stored, packet: bytes, root: etree._Element | None, ivorn: str, source: str) -> Receipt:
         if not stored.new:
             return self._receipt(Receipt("duplicate", ivorn, PREVIOUSLY_SEEN), source)
         self.counts["new"] += 1
-        log.info("{ivorn} from {source} is stored as event {number}", ivorn=ivorn, source=source, number=stored.number)
+        if root is None or len(packet) > MAX_LENGTH:  # VTP cannot carry it
+            return Receipt("new", ivorn)
         try:
-            self._broadcast(packet, root)
+            self._broadcast(packet, root, stored.number)
         except Exception:  # whatever subscribers are up to, the author's event is safe and is acknowledged
             log.failure("broadcasting {ivorn}", ivorn=ivorn)
         return Receipt("new", ivorn)

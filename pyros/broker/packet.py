@@ -5,7 +5,9 @@ Sources: VOEvent 2.0 (IVOA Recommendation 2011-07-11), its schema as Comet ships
 
 from __future__ import annotations
 
+import codecs
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 from comet.utility.voevent import parse_ivoid
@@ -28,6 +30,7 @@ _PARSER = etree.XMLParser(
     no_network=True,
     huge_tree=False,
 )
+_too_deep = etree.XPath(f"boolean({'/*' * (MAX_DEPTH + 1)})")
 
 
 def one_line(text: object) -> str:
@@ -49,12 +52,28 @@ def parse(packet: bytes) -> etree._Element:
     info = root.getroottree().docinfo
     if info.internalDTD is not None or info.doctype:
         raise AlertError("a DOCTYPE is not allowed in a VOEvent")
-    depth = 0
-    for step, _ in etree.iterwalk(root, events=("start", "end")):
-        depth += 1 if step == "start" else -1
-        if depth > MAX_DEPTH:
-            raise AlertError(f"elements are nested more than {MAX_DEPTH} deep")
+    if _too_deep(root):
+        raise AlertError(f"elements are nested more than {MAX_DEPTH} deep")
     return root
+
+
+def is_json(packet: bytes) -> bool:
+    """Whether a packet can only be JSON (GCN's notices, igwn.gwalert): it begins with a brace."""
+    return packet[:64].removeprefix(codecs.BOM_UTF8).lstrip(b" \t\r\n")[:1] == b"{"
+
+
+def identify_json(packet: bytes) -> str:
+    """What stands for the ivorn of a packet that has none: a name made of its content.
+
+    The same bytes are the same packet, whatever they came by and however often; a Kafka service delivers a packet
+    again when it doesn't know that we have it.
+    """
+    return f"json:{sha256(packet).hexdigest()}"
+
+
+def known_by(packet: bytes) -> str:
+    """What a packet is kept under: its ivorn, or the name made of its content; raises AlertError for other things."""
+    return identify_json(packet) if is_json(packet) else identify(parse(packet))
 
 
 def is_voevent(root: etree._Element) -> bool:

@@ -14,11 +14,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyros.broker.intake import Intake, Receipt
-from pyros.broker.vtp import MAX_LENGTH, Connections, allowed, host_of, transport
+from pyros.broker.vtp import MAX_LENGTH, Connections, allowed, crowd, host_of, transport
 from pyros.clock import Clock
 from pyros.config import Network
 
 MAX_AUTHORS = 256
+MAX_PER_PEER = 64  # of one computer, ours excepted
 TIMEOUT = 20.0  # seconds for the whole event, and again for taking the answer away
 LINGER = 2.0  # seconds that what an author still sends is read and thrown away, so that our answer survives
 
@@ -125,10 +126,17 @@ class AlertReceiverFactory(VOEventReceiverFactory):  # type: ignore[misc]
         return protocol
 
     def arrived(self, author: AlertReceiver) -> None:
-        """Make room: the author that has been silent longest goes; one whose event is being stored stays."""
+        """Make room: the author that has been silent longest goes; one whose event is being stored stays. One
+        computer's authors make room for each other before those of others do."""
         self.authors.add(author)
-        if len(self.authors) > MAX_AUTHORS:
-            silent = next((other for other in self.authors if not other.taken), author)
-            log.warn("more than {limit} authors: {source} is dropped", limit=MAX_AUTHORS, source=silent.source)
-            self.authors.discard(silent)
-            silent.transport.abortConnection()
+        neighbours = crowd(self.authors, author.transport.getPeer())
+        if len(neighbours) > MAX_PER_PEER:
+            self._drop_one_of(neighbours, MAX_PER_PEER)
+        elif len(self.authors) > MAX_AUTHORS:
+            self._drop_one_of(list(self.authors), MAX_AUTHORS)
+
+    def _drop_one_of(self, authors: list[AlertReceiver], limit: int) -> None:
+        silent = next((author for author in authors if not author.taken), authors[-1])
+        log.warn("more than {limit} authors: {source} is dropped", limit=limit, source=silent.source)
+        self.authors.discard(silent)
+        silent.transport.abortConnection()

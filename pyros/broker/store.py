@@ -7,6 +7,7 @@ reactor's, as a call of its own.
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,19 +21,32 @@ from twisted.logger import Logger
 from pyros import messages
 from pyros.clock import Clock, Timer
 from pyros.errors import AlertError, JournalError, PyrosError
-from pyros.journal import Effects, Journal, JournalReader, Outgoing
+from pyros.journal import Effects, Journal, JournalReader, Outgoing, insert
 from pyros.wire import Refusal
 
 ALERT_MANAGER = "alert_manager"
 MAX_WAITING = 4_096  # events; at 99,999 bytes each they hold 400 MB at the very worst
 MAX_GROUP = 256
+MAX_REJECTED = 10_000  # packets kept though they were refused; the oldest go
+MAX_WAL = 65_536  # pages; 256 MiB, which a burst of 10,000 events doesn't fill
+IDLE = 0.2  # seconds without an event, after which the WAL is moved into the file: a commit that does it takes 0.1 s
+SWITCH = 0.0002  # seconds that a commit waits for a busy reactor to let its thread go on; Python's 5 ms halve the rate
 FLUSH_AFTER = 0.2  # seconds that an acknowledgement waits for an event to share its transaction with
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY, ivorn TEXT NOT NULL UNIQUE, sha256 BLOB NOT NULL, packet BLOB NOT NULL,
-    source TEXT NOT NULL, received REAL NOT NULL);
+    source TEXT NOT NULL, received REAL NOT NULL, topic TEXT NOT NULL DEFAULT '');
+CREATE TABLE IF NOT EXISTS rejected (
+    number INTEGER PRIMARY KEY, ivorn TEXT NOT NULL, sha256 BLOB NOT NULL UNIQUE, packet BLOB NOT NULL,
+    source TEXT NOT NULL, received REAL NOT NULL, topic TEXT NOT NULL, reason TEXT NOT NULL, conflict INTEGER);
+CREATE TABLE IF NOT EXISTS subscribers (
+    ivo TEXT PRIMARY KEY, number INTEGER NOT NULL, seen REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS conflicts ON rejected (number) WHERE conflict IS NOT NULL;
 """
+# ``ivorn`` is what a packet is known by: `packet.identify_json` gives one to those that have none. ``conflict`` is the
+# number of the event that is kept under the same ivorn.
+
 
 log = Logger(namespace="pyros.broker")
 
@@ -50,19 +64,27 @@ class _Event(NamedTuple):
     packet: bytes
     ivorn: str
     source: str
+    topic: str
     received: float
     answer: Deferred[Stored]
+    refused: str = ""
+    """Why it is no event; it is kept for people to look at."""
 
 
 class _Answers:
-    """What the alert manager has answered and is not yet in the journal."""
+    """What the alert manager and the subscribers have answered and is not yet in the journal."""
 
     def __init__(self) -> None:
         self.acknowledged: dict[str, int] = {}
         self.refused: list[tuple[str, str, int]] = []
+        self.positions: dict[str, tuple[str, int, float]] = {}
+        """How far subscribers have got: (identifier, number, when) by identifier."""
 
     def __bool__(self) -> bool:
-        return bool(self.acknowledged or self.refused)
+        return bool(self.acknowledged or self.refused or self.positions)
+
+    def write_positions(self, db: sqlite3.Connection) -> None:
+        db.executemany("INSERT OR REPLACE INTO subscribers VALUES (?, ?, ?)", self.positions.values())
 
     def add(self, acknowledged: dict[str, int], refused: Sequence[tuple[str, str, int]]) -> None:
         for agent, seq in acknowledged.items():
@@ -84,6 +106,7 @@ class EventStore:
         self.journal = Journal(path, epoch=epoch, durable=durable, schema=_SCHEMA)
         try:
             self._reader = JournalReader(path)
+            self._bring_up_to_date()
             self.events: int = self._reader.rows("SELECT coalesce(max(number), 0) FROM events")[0][0]
         except JournalError:
             self.journal.close()
@@ -100,10 +123,18 @@ class EventStore:
         self._ended: Deferred[None] = Deferred()
         self._thread: threading.Thread | None = None
 
+    def _bring_up_to_date(self) -> None:
+        if "topic" not in [row[1] for row in self._reader.rows("PRAGMA table_info(events)")]:
+            effects = Effects()
+            effects.also.append(_add_topic)
+            self.journal.commit(effects)
+
     def start(self, post: Callable[[list[Outgoing]], None]) -> None:
         """Begin to commit; ``post`` is called with the messages of each commit, before its events are answered."""
         self._post = post
         if self._threaded:
+            sys.setswitchinterval(min(SWITCH, sys.getswitchinterval()))
+            self.journal.checkpoint_after(MAX_WAL)
             # A daemon, because the journal outlives any death of the process; `stop` waits for its last commit.
             self._thread = threading.Thread(target=self._run, name=f"journal of {self.journal.path.stem}", daemon=True)
             self._thread.start()
@@ -117,14 +148,23 @@ class EventStore:
         """How many messages the alert manager has not answered yet."""
         return self._last_seq - self._answered
 
-    def store(self, packet: bytes, ivorn: str, source: str) -> Deferred[Stored]:
+    def store(self, packet: bytes, ivorn: str, source: str, topic: str = "") -> Deferred[Stored]:
         """Keep an event; the Deferred fires after the commit.
 
-        It fails with AlertError when another event is kept under this ivorn, and with JournalError when it could not
-        be stored: then nothing of it is left, and it may be sent again.
+        It fails with AlertError when another event is kept under this ivorn (then this one is kept beside it, as a
+        conflict), and with JournalError when it could not be stored: then nothing of it is left, and it may be sent
+        again.
         """
-        answer: Deferred[Stored] = Deferred()
-        event = _Event(packet, ivorn, source, self._clock.time(), answer)
+        return self._enqueue(_Event(packet, ivorn, source, topic, self._clock.time(), Deferred()))
+
+    def reject(self, packet: bytes, ivorn: str, source: str, topic: str, reason: str) -> Deferred[Stored]:
+        """Keep what is no event, for people to look at: nobody will send it again. ``ivorn`` may be ''.
+
+        The Deferred fails with AlertError(reason) after the commit, or with JournalError as that of `store`.
+        """
+        return self._enqueue(_Event(packet, ivorn, source, topic, self._clock.time(), Deferred(), reason))
+
+    def _enqueue(self, event: _Event) -> Deferred[Stored]:
         with self._changed:
             if self._stopping:
                 return fail(JournalError("the broker is stopping; send the event again later"))
@@ -132,7 +172,7 @@ class EventStore:
                 return fail(JournalError(f"{MAX_WAITING} events wait to be stored; send the event again later"))
             self._queue.append(event)
             self._wake()
-        return answer
+        return event.answer
 
     def on_answer(self, agent: str, seq: int, refusals: Sequence[Refusal]) -> None:
         """The alert manager has committed the messages up to ``seq``, and refuses some of them."""
@@ -141,6 +181,15 @@ class EventStore:
         self._answered = max(seq, self._answered)
         with self._changed:
             self._answers.add({agent: seq}, [(refusal.reason, agent, refusal.seq) for refusal in refusals])
+        self._flush_soon()
+
+    def remember(self, ivo: str, number: int) -> None:
+        """A subscriber has acknowledged the events up to this number."""
+        with self._changed:
+            self._answers.positions[ivo] = ivo, number, self._clock.time()
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
         if self._timer is None and not self._stopping:
             self._timer = self._reactor.callLater(FLUSH_AFTER, self._flush_answers)
 
@@ -190,13 +239,24 @@ class EventStore:
         return bool(self._queue or (self._flush and self._answers))
 
     def _run(self) -> None:
+        fresh = False
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._has_work() or self._stopping)
+                ready = self._changed.wait_for(lambda: self._has_work() or self._stopping, IDLE if fresh else None)
                 if self._stopping and not self._has_work():
                     break
-            self._commit_group()
+            if ready:
+                self._commit_group()
+            else:
+                self._checkpoint()
+            fresh = ready
         self._reactor.callFromThread(self._ended.callback, None)
+
+    def _checkpoint(self) -> None:
+        try:
+            self.journal.checkpoint()
+        except JournalError as error:  # the disk is full: nothing is lost, and the next commit will say so
+            log.warn("{error}", error=error)
 
     def _run_inline(self) -> None:
         while self._has_work():
@@ -210,8 +270,11 @@ class EventStore:
             self._flush = self._flush and self._stopping
         turn = _Turn(self)
         turn.effects.acknowledged, turn.effects.refused = answers.acknowledged, answers.refused
+        if answers.positions:
+            turn.effects.also.append(answers.write_positions)
         results: list[Stored | PyrosError]
         try:
+            turn.look_up(group)
             results = [turn.place(event) for event in group]
             turn.commit()
         except Exception as error:
@@ -224,20 +287,34 @@ class EventStore:
             with self._changed:
                 if not self._stopping:  # else: at the next start they are asked for again
                     self._answers.add(answers.acknowledged, answers.refused)
+                    self._answers.positions = answers.positions | self._answers.positions
         told = self._reactor.callFromThread if self._threaded else (lambda call, *args: call(*args))
-        told(self._committed, turn.effects.outgoing, [event.answer for event in group], results)
+        told(self._committed, turn.effects.outgoing, group, results)
 
-    def _committed(
-        self, outgoing: list[Outgoing], answers: list[Deferred[Stored]], results: list[Stored | PyrosError]
-    ) -> None:
+    def _committed(self, outgoing: list[Outgoing], group: list[_Event], results: list[Stored | PyrosError]) -> None:
         """In the reactor's thread: the telescope first, then those who wait for an acknowledgement."""
         if outgoing:
             self._post(outgoing)
-        for answer, result in zip(answers, results, strict=True):
+            log.info("stored: {what}", what=_what_is_new(group, results))
+        for event, result in zip(group, results, strict=True):
             if isinstance(result, Stored):
-                answer.callback(result)
+                event.answer.callback(result)
             else:
-                answer.errback(result)
+                event.answer.errback(result)
+
+
+def _what_is_new(group: list[_Event], results: list[Stored | PyrosError]) -> str:
+    """One line for all events of a commit: a line for each would cost a busy broker a tenth of its time."""
+    new = [(event, result.number) for event, result in zip(group, results, strict=True)
+           if isinstance(result, Stored) and result.new]  # fmt: skip
+    event, number = new[0]
+    more = f", and {len(new) - 1} more events, up to number {new[-1][1]}" if len(new) > 1 else ""
+    return f"{event.ivorn} from {event.source} as event {number}{more}"
+
+
+def _add_topic(db: sqlite3.Connection) -> None:
+    """Journals made before there was Kafka lack the column."""
+    db.execute("ALTER TABLE events ADD COLUMN topic TEXT NOT NULL DEFAULT ''")
 
 
 class _Turn:
@@ -245,44 +322,65 @@ class _Turn:
 
     def __init__(self, store: EventStore) -> None:
         self._store = store
-        self._new: dict[str, tuple[int, bytes]] = {}
-        self._rows: list[tuple[int, str, bytes, bytes, str, float]] = []
+        self._known: dict[str, tuple[int, bytes]] = {}
+        """Number and digest of what is kept, or is about to be, by ivorn."""
+        self._rows: list[tuple[int, str, bytes, bytes, str, float, str]] = []
+        self._rejected: list[tuple[str, bytes, bytes, str, float, str, str, int | None]] = []
         self.effects = Effects()
+
+    def look_up(self, group: list[_Event]) -> None:
+        """Find what is kept already, in one question for all; `place` comes after."""
+        marks = ",".join("?" * len(group))
+        select = f"SELECT ivorn, number, sha256 FROM events WHERE ivorn IN ({marks})"
+        for ivorn, number, digest in self._store._reader.rows(select, *(event.ivorn for event in group)):
+            self._known[ivorn] = number, digest
 
     def place(self, event: _Event) -> Stored | AlertError:
         """The event's number; it is written by `commit` when it is new."""
         digest = sha256(event.packet).digest()
-        known = self._new.get(event.ivorn) or self._find(event.ivorn)
+        if event.refused:
+            return self._reject(event, digest, event.refused, None)
+        known = self._known.get(event.ivorn)
         if known is not None:
             number, kept = known
             if kept == digest:
                 return Stored(False, number)
-            return AlertError(f"conflicts with the event that is stored under this ivorn (number {number})")
-        number = self._store.events + len(self._new) + 1
-        self._new[event.ivorn] = number, digest
-        self._rows.append((number, event.ivorn, digest, event.packet, event.source, event.received))
+            reason = f"conflicts with the event that is stored under this ivorn (number {number})"
+            return self._reject(event, digest, reason, number)
+        number = self._store.events + len(self._rows) + 1
+        self._known[event.ivorn] = number, digest
+        self._rows.append((number, event.ivorn, digest, event.packet, event.source, event.received, event.topic))
         self.effects.outgoing.append(self._message(event, number))
         return Stored(True, number)
 
-    def _find(self, ivorn: str) -> tuple[int, bytes] | None:
-        rows = self._store._reader.rows("SELECT number, sha256 FROM events WHERE ivorn = ?", ivorn)
-        return rows[0] if rows else None
+    def _reject(self, event: _Event, digest: bytes, reason: str, conflict: int | None) -> AlertError:
+        row = (event.ivorn, digest, event.packet, event.source, event.received, event.topic, reason, conflict)
+        self._rejected.append(row)
+        return AlertError(reason)
 
     def _message(self, event: _Event, number: int) -> Outgoing:
         journal = self._store.journal
         seq = self._store._last_seq + len(self.effects.outgoing) + 1
-        payload = messages.AlertReceived(event.packet, event.source, event.received, kept=number)
+        packet = event.packet if len(event.packet) <= messages.LARGEST_PACKET else b""
+        payload = messages.AlertReceived(packet, event.source, event.received, kept=number, topic=event.topic)
         json = messages.encode_payload(messages.ALERT_RECEIVED, payload)
         id_ = f"{journal.epoch[:8]}-{seq}"
         return Outgoing(ALERT_MANAGER, seq, id_, messages.ALERT_RECEIVED, event.received, json)
 
     def commit(self) -> None:
         """Raises JournalError, and then nothing is written."""
-        if self._rows:
+        if self._rows or self._rejected:
             self.effects.also.append(self._write)
         if self.effects:
             self._store.journal.commit(self.effects)
         self._store.events += len(self._rows)
 
     def _write(self, db: sqlite3.Connection) -> None:
-        db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", self._rows)
+        columns = "number, ivorn, sha256, packet, source, received, topic"
+        insert(db, f"INSERT INTO events ({columns})", self._rows)
+        if self._rejected:
+            columns = "ivorn, sha256, packet, source, received, topic, reason, conflict"
+            db.executemany(
+                f"INSERT OR IGNORE INTO rejected ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._rejected
+            )
+            db.execute("DELETE FROM rejected WHERE number <= (SELECT max(number) FROM rejected) - ?", (MAX_REJECTED,))

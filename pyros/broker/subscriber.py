@@ -43,10 +43,12 @@ class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no
         self.MAX_LENGTH = self.factory.max_length
         self.setTimeout(SILENCE)
         log.info("subscribed to {source}", source=self.factory.source)
+        self.factory.since = self.factory.clock.time()
         self.factory.connections.add(self)
 
     def connectionLost(self, reason: Failure) -> None:
         self.lost = True
+        self.factory.since = self.factory.clock.time()
         self.setTimeout(None)
         self.factory.connections.discard(self)
         log.info("{source} has gone", source=self.factory.source)
@@ -66,6 +68,7 @@ class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no
         if self.lost:
             return
         self.resetTimeout()
+        self.factory.heard = self.factory.clock.time()
         try:
             root = parse(packet)
         except AlertError as error:  # no ivorn to acknowledge it by
@@ -86,6 +89,7 @@ class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no
 
     def _take(self, packet: bytes) -> None:
         self.pending += 1
+        self.factory.received += 1
         if self.pending == MAX_PENDING:
             self.pauseProducing()
         self.factory.intake.take(packet, self.factory.source, strict=False).addCallback(self._answer)
@@ -120,6 +124,9 @@ class RemoteFactory(Factory):
         self.reactor, self.clock, self.local_ivo, self.intake = reactor, clock, local_ivo, intake
         self.source, self.max_length = source, max_length
         self.connections: Connections[RemoteSubscriber] = Connections(reactor)
+        self.since = clock.time()
+        self.heard: float | None = None
+        self.received = 0
 
     def buildProtocol(self, addr: Any) -> RemoteSubscriber:
         protocol = RemoteSubscriber()
@@ -137,10 +144,16 @@ class Remote(ClientService):
         endpoint = (TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint)(reactor, host, port)
         super().__init__(endpoint, self.factory, retryPolicy=self._wait, clock=reactor)
 
-    @property
-    def connected(self) -> bool:
-        """Whether the connection stands now."""
-        return bool(self.factory.connections)
+    def status(self) -> dict[str, Any]:
+        """For people: whether the connection stands, since when (Unix seconds) it does or doesn't, when the other
+        broker was last heard, how many events came from it."""
+        factory = self.factory
+        return {
+            "connected": bool(factory.connections),
+            "since": factory.since,
+            "heard": factory.heard,
+            "received": factory.received,
+        }
 
     def _wait(self, attempt: int) -> float:
         seconds = _RETRY[min(attempt, len(_RETRY)) - 1]

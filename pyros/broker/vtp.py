@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from ipaddress import IPv6Address, ip_address
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Generic, Protocol, TypeVar
+from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
 from twisted.internet.defer import Deferred
@@ -96,21 +98,26 @@ def transport(
         result: why, in a nak.
         filters: XPath expressions, in a subscriber's authenticate.
     """
-    root = etree.Element(
-        f"{{{_TRANSPORT}}}Transport", {"role": role, "version": "1.0"}, {"trn": _TRANSPORT, "xsi": _XSI}
-    )
-    root.set(f"{{{_XSI}}}schemaLocation", _LOCATION)
-    etree.SubElement(root, "Origin").text = origin  # the order is the schema's
+    # Written as text, in the order of the schema: it is the answer to every event, and lxml takes ten times as long.
+    parts = [
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<trn:Transport xmlns:trn="{_TRANSPORT}" xmlns:xsi="{_XSI}" role={quoteattr(role)} version="1.0"'
+        f' xsi:schemaLocation="{_LOCATION}"><Origin>{_text(origin)}</Origin>'
+    ]
     if response:
-        etree.SubElement(root, "Response").text = response
-    etree.SubElement(root, "TimeStamp").text = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        parts.append(f"<Response>{_text(response)}</Response>")
+    parts.append(f"<TimeStamp>{now:%Y-%m-%dT%H:%M:%SZ}</TimeStamp>")
     if result or filters:
-        meta = etree.SubElement(root, "Meta")
-        for text in filters:
-            etree.SubElement(meta, "Param", {"name": "xpath-filter", "value": text})
-        if result:
-            etree.SubElement(meta, "Result").text = one_line(result)
-    return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
+        params = "".join(f'<Param name="xpath-filter" value={quoteattr(text)}/>' for text in filters)
+        told = f"<Result>{_text(one_line(result))}</Result>" if result else ""
+        parts.append(f"<Meta>{params}{told}</Meta>")
+    parts.append("</trn:Transport>")
+    return "".join(parts).encode()
+
+
+def _text(text: str) -> str:
+    """Text of an element. What came in as XML can go out as XML; anything else XML cannot carry is left out."""
+    return escape(text if text.isprintable() else one_line(text))
 
 
 def frame(packet: bytes) -> bytes:
@@ -128,12 +135,25 @@ def host_of(address: Any) -> str:
     return str(getattr(address, "host", address))
 
 
+def crowd(connections: Connections[_C], address: Any) -> list[_C]:
+    """The connections that come from the same computer as this address, oldest first; none if that is our own."""
+    host = host_of(address)
+    ip = _ip(host)
+    if ip is None or ip.is_loopback:
+        return []
+    return [each for each in connections if host_of(each.transport.getPeer()) == host]
+
+
 def allowed(address: Any, networks: Sequence[Network]) -> bool:
     """Whether a peer's address is in one of the networks; an IPv4 address that came in by IPv6 counts as IPv4."""
+    ip = _ip(host_of(address))
+    return ip is not None and any(ip in network for network in networks)
+
+
+@lru_cache(1024)
+def _ip(host: str) -> IPv4Address | IPv6Address | None:
     try:
-        ip = ip_address(host_of(address))
+        ip = ip_address(host)
     except ValueError:
-        return False
-    if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
-    return any(ip in network for network in networks)
+        return None
+    return ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pyros import __version__
-from pyros.cli import alerts, messages
+from pyros.cli import alerts, broker, messages, rules
 from pyros.cli.alert import alert
 from pyros.cli.check import check
 from pyros.cli.common import Group, out
@@ -26,8 +26,10 @@ app = typer.Typer(
 )
 for command in (demo, run, check, status, alert, send):
     app.command()(command)
+app.add_typer(broker.app, name="broker")
 app.add_typer(messages.app, name="messages")
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(rules.app, name="rules")
 
 
 def _version(wanted: bool) -> None:

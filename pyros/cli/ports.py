@@ -33,7 +33,8 @@ def listening(config: Config, simulators: Iterable[Description]) -> list[Place]:
     if config.broker is not None:
         places += [
             Place(f"[broker] {key}", config.broker.ip, getattr(config.broker, key), config.path, f"[broker] {key}")
-            for key in ("receiver_port", "broadcaster_port")
+            for key in ("port", "receiver_port", "broadcaster_port")
+            if getattr(config.broker, key) is not None
         ]
     for simulator in simulators:
         endpoint = server_endpoint(None, simulator.listen)  # loading has checked it

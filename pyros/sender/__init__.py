@@ -6,6 +6,7 @@ agent it goes through that agent's outbox, so that it takes effect with the turn
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from collections.abc import Callable
@@ -74,6 +75,15 @@ class Sender:
                 connection = _connections[key] = Connection(section, timeout)
         connection.timeout = timeout
         return connection
+
+
+@atexit.register
+def _close_connections() -> None:
+    """What `Sender.send_to` keeps open is closed with the program."""
+    with _guard:
+        for connection in _connections.values():
+            connection.close()
+        _connections.clear()
 
 
 def _current() -> _config.Config:

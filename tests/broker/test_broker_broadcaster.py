@@ -56,7 +56,7 @@ def say(subscriber: AlertBroadcaster, clock: VirtualClock, role: str, *filters: 
 
 
 def send(factory: AlertBroadcasterFactory, packet: bytes) -> None:
-    factory.broadcast(packet, parse(packet))
+    factory.broadcast(packet, parse(packet), 1)
 
 
 def test_events_go_to_those_whose_filters_they_pass(
@@ -152,9 +152,14 @@ def test_one_that_catches_up_stays(factory: AlertBroadcasterFactory, event: Even
 
 
 def test_a_slow_filter_costs_the_connection(
-    factory: AlertBroadcasterFactory, reactor: MemoryReactorClock, event: Event, monkeypatch: pytest.MonkeyPatch
+    factory: AlertBroadcasterFactory,
+    reactor: MemoryReactorClock,
+    clock: VirtualClock,
+    event: Event,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _, line = connect(factory)
+    subscriber, line = connect(factory)
+    say(subscriber, clock, "authenticate", "//Param")
     send(factory, event())
     assert not line.aborting
 

@@ -338,3 +338,31 @@ def test_half_a_packet_is_no_event(
         assert closed(author)
     broker.publish(event())
     assert broker.stop()[0]["received"] == 1
+
+
+def test_standard_input_of_pyros_alert(
+    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event
+) -> None:
+    config = configuration()
+    broker = start(config)
+    config.write_text(config.read_text().replace("= 8098", f"= {broker.receiver}"))
+    notice = b'{"$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/x.schema.json", "id": "1"}'
+    told = []
+    for packet in (event(), notice, b'{"no": "alert"}', b"nothing"):
+        command = [sys.executable, "-c", "import pyros.cli; pyros.cli.main()", "alert", "-", "--no-follow"]
+        ran = subprocess.run(
+            [*command, "--config", config], input=packet, capture_output=True, timeout=20, check=False
+        )  # fmt: skip
+        told.append((ran.returncode, (ran.stdout + ran.stderr).decode().count("\n")))
+    assert told == [(0, 1), (0, 1), (1, 1), (1, 1)]
+    assert [alert.packet for alert in broker.outbox()] == [event(), notice]
+
+
+def test_json_that_is_no_alert_is_refused_to_its_author(
+    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path]
+) -> None:
+    broker = start(configuration())
+    for packet in (b'{"a": ', b'{"a": 1}', b"{}"):
+        with pytest.raises(MessageRefused, match="rejected: "):
+            broker.publish(packet)
+    assert broker.stop()[0]["refused"] == 3

@@ -44,7 +44,7 @@ def factory(
     reactor: MemoryReactorClock, clock: VirtualClock, store: EventStore, broadcast: Broadcast
 ) -> AlertReceiverFactory:
     store.start(lambda _: None)
-    intake = Intake(store, lambda packet, _: broadcast.append(packet))
+    intake = Intake(store, lambda packet, *_: broadcast.append(packet))
     networks = [ip_network("10.0.0.0/8"), ip_network("::1")]
     return AlertReceiverFactory(reactor, clock, "ivo://test.observatory/broker", intake, networks)
 

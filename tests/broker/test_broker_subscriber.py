@@ -36,7 +36,7 @@ class Line(StringTransport):
 @pytest.fixture
 def intake(store: EventStore) -> Intake:
     store.start(lambda _: None)
-    return Intake(store, lambda _packet, _root: None)
+    return Intake(store, lambda *_: None)
 
 
 @pytest.fixture
@@ -127,12 +127,12 @@ def test_it_reconnects_for_ever_and_stops(
         connector.stopConnecting()
         wrapper.clientConnectionFailed(connector, Failure(ConnectionDone()))
         reactor.advance(30)
-    assert not remote.connected
+    assert not remote.status()["connected"]
     wrapper = reactor.tcpClients[-1][2]
     protocol = wrapper.buildProtocol(IPv4Address("TCP", "127.0.0.1", 8099))
     line = Line()
     protocol.makeConnection(line)
-    assert remote.connected
+    assert remote.status()["connected"]
     protocol.dataReceived(frame(event()))
     reactor.advance(0)
     assert store.events == 1
@@ -141,4 +141,4 @@ def test_it_reconnects_for_ever_and_stops(
     protocol.connectionLost(Failure(ConnectionDone()))
     assert stopped is not None
     assert stopped.called
-    assert not remote.connected
+    assert not remote.status()["connected"]

@@ -1,0 +1,187 @@
+"""Authors and subscribers that cost little, so that the broker is what is measured: one loop over epoll for all."""
+
+from __future__ import annotations
+
+import re
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+_EVENT = """<?xml version="1.0" encoding="UTF-8"?>
+<voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" ivorn="{ivorn}" role="test" version="2.0">
+<Who><AuthorIVORN>ivo://pyros.observatory/bench</AuthorIVORN><Date>2026-01-02T03:04:05</Date></Who>
+<What>{params}<Description>{text}</Description></What>
+<WhereWhen><ObsDataLocation><ObservatoryLocation id="GEOSURFACE"/><ObservationLocation>
+<AstroCoordSystem id="UTC-FK5-GEO"/><AstroCoords coord_system_id="UTC-FK5-GEO">
+<Time unit="s"><TimeInstant><ISOTime>2026-01-02T03:04:00</ISOTime></TimeInstant></Time>
+<Position2D unit="deg"><Name1>RA</Name1><Name2>Dec</Name2><Value2><C1>83.6</C1><C2>22.0</C2></Value2>
+<Error2Radius>0.05</Error2Radius></Position2D></AstroCoords></ObservationLocation></ObsDataLocation></WhereWhen>
+</voe:VOEvent>
+"""
+_PARAMS = "".join(
+    f'<Param name="Quantity_{number}" value="{number}.25" unit="s" ucd="meta.number"/>\n' for number in range(45)
+)
+_IVORN = re.compile(rb'<[\w:]*VOEvent [^>]*ivorn="([^"]*)"')
+PATIENCE = 60.0
+
+
+def event(run: str, number: int, size: int = 6_000) -> bytes:
+    """A VOEvent like those of the field: some 45 Params, 6 KB."""
+    plain = _EVENT.format(ivorn=f"ivo://pyros.observatory/bench#{run}-{number:06d}", params=_PARAMS, text="")
+    return plain.replace("<Description>", f"<Description>{'x' * max(0, size - len(plain))}").encode()
+
+
+class Sent(NamedTuple):
+    """What became of a run: seconds for all, seconds for each answer, and how many were no acknowledgement."""
+
+    seconds: float
+    answers: list[float]
+    refused: int
+
+
+def send(port: int, packets: list[bytes], authors: int) -> Sent:
+    """Every packet over a connection of its own, as authors do; so many at a time."""
+    ready = iter([len(packet).to_bytes(4, "big") + packet for packet in packets])
+    answers: list[float] = []
+    refused = 0
+    with selectors.DefaultSelector() as selector:
+        begin = time.perf_counter()
+        for _ in range(authors):
+            _next(selector, port, ready)
+        while selector.get_map():
+            happened = selector.select(PATIENCE)
+            if not happened:
+                raise TimeoutError(f"{len(answers)} of {len(packets)} events were answered")
+            for key, events in happened:
+                author: _Author = key.data
+                if events & selectors.EVENT_WRITE:
+                    author.write(selector)
+                    continue
+                answer = author.read()
+                if answer is None:
+                    continue
+                answers.append(time.perf_counter() - author.began)
+                refused += b'role="ack"' not in answer
+                selector.unregister(author.socket)
+                author.socket.close()
+                _next(selector, port, ready)
+        return Sent(time.perf_counter() - begin, answers, refused)
+
+
+class _Author:
+    def __init__(self, port: int, framed: bytes) -> None:
+        self.began = time.perf_counter()
+        self.framed, self.answer = framed, b""
+        self.socket = socket.socket()
+        self.socket.setblocking(False)
+        self.socket.connect_ex(("127.0.0.1", port))
+
+    def write(self, selector: selectors.BaseSelector) -> None:
+        self.framed = self.framed[self.socket.send(self.framed) :]
+        if not self.framed:
+            selector.modify(self.socket, selectors.EVENT_READ, self)
+
+    def read(self) -> bytes | None:
+        """The answer when it is complete; b'' when the broker hung up."""
+        data = self.socket.recv(65536)
+        self.answer += data
+        if not data:
+            return b""
+        complete = len(self.answer) >= 4 and len(self.answer) >= 4 + int.from_bytes(self.answer[:4], "big")
+        return self.answer if complete else None
+
+
+def _next(selector: selectors.BaseSelector, port: int, ready: Iterator[bytes]) -> None:
+    framed = next(ready, None)
+    if framed is not None:
+        author = _Author(port, framed)
+        selector.register(author.socket, selectors.EVENT_WRITE, author)
+
+
+class Crowd:
+    """Subscribers that count and answer: every event is acknowledged with its own ivorn."""
+
+    def __init__(self, port: int, count: int) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.buffers: dict[socket.socket, bytearray] = {}
+        for _ in range(count):
+            one = socket.create_connection(("127.0.0.1", port))
+            one.setblocking(False)
+            self.buffers[one] = bytearray()
+            self.selector.register(one, selectors.EVENT_READ)
+
+    def deliver(self, port: int, packets: list[bytes], authors: int) -> float:
+        """Send the events, in a thread; seconds until every subscriber has had every one."""
+        sending = threading.Thread(target=send, args=(port, packets, authors))
+        wanted = len(packets) * len(self.buffers)
+        begin = time.perf_counter()
+        sending.start()
+        had = 0
+        while had < wanted:
+            ready = self.selector.select(PATIENCE)
+            if not ready:
+                raise TimeoutError(f"{had} of {wanted} deliveries")
+            for key, _ in ready:
+                one = key.fileobj
+                assert isinstance(one, socket.socket)
+                had += self._read(one)
+        seconds = time.perf_counter() - begin
+        sending.join()
+        return seconds
+
+    def _read(self, one: socket.socket) -> int:
+        buffer = self.buffers[one]
+        data = one.recv(1 << 18)
+        if not data:
+            raise ConnectionError("the broker has cut a subscriber off")
+        buffer += data
+        had = start = 0
+        answers = b""
+        while len(buffer) - start >= 4:
+            end = start + 4 + int.from_bytes(buffer[start : start + 4], "big")
+            if len(buffer) < end:
+                break
+            found = _IVORN.search(buffer, start, min(end, start + 500))
+            if found:
+                had += 1
+                answers += _ack(found[1])
+            start = end
+        del buffer[:start]
+        if answers:
+            one.sendall(answers)
+        return had
+
+    def close(self) -> None:
+        self.selector.close()
+        for one in self.buffers:
+            one.close()
+
+
+def _ack(ivorn: bytes) -> bytes:
+    answer = (
+        b'<?xml version="1.0"?><trn:Transport xmlns:trn="http://www.telescope-networks.org/xml/Transport/v1.1"'
+        b' role="ack" version="1.0"><Origin>' + ivorn + b"</Origin><Response>ivo://bench/subscriber</Response>"
+        b"<TimeStamp>2026-01-01T00:00:00Z</TimeStamp></trn:Transport>"
+    )
+    return len(answer).to_bytes(4, "big") + answer
+
+
+@contextmanager
+def subscribed(port: int, count: int) -> Iterator[Crowd]:
+    """So many subscribers, connected and greeted."""
+    crowd = Crowd(port, count)
+    try:
+        greeted: set[socket.socket] = set()
+        while len(greeted) < count:  # the broker's authenticate
+            for key, _ in crowd.selector.select(PATIENCE):
+                one = key.fileobj
+                assert isinstance(one, socket.socket)
+                crowd._read(one)
+                greeted.add(one)
+        yield crowd
+    finally:
+        crowd.close()

@@ -1,0 +1,100 @@
+"""``pyros broker``: is it receiving, from whom, since when, filtered how."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from pyros import config as configuration
+from pyros.cli.alert import broker_of
+from pyros.cli.common import ConfigOption, Group, JsonOption, instant, out
+from pyros.config import AgentConfig, Config
+from pyros.errors import ConfigError
+from pyros.sender import ask
+
+app = typer.Typer(cls=Group, help="The broker: where alerts come in and go out.", no_args_is_help=True)
+
+
+@app.callback()
+def _broker() -> None:
+    """The broker: where alerts come in and go out."""
+
+
+@app.command()
+def status(
+    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for its answer.")] = 2.0,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Ask the running broker: is it receiving, from whom, since when, filtered how.
+
+    The exit code is 0 when everything that it subscribes to is there.
+    Times are the observatory's.
+
+    Examples:
+      pyros broker status
+      pyros broker status --json
+    """
+    said = of_broker(configuration.load(config), timeout)
+    if as_json:
+        out.print(json.dumps(said))
+    else:
+        for line in _lines(said):
+            out.print(line)
+    raise typer.Exit(0 if receiving(said) else 1)
+
+
+def of_broker(config: Config, timeout: float = 2.0) -> dict[str, Any]:
+    """What the running broker says of itself.
+
+    Raises ConfigError when it has no port for that, AgentUnreachable when it doesn't run.
+    """
+    section = broker_of(config)
+    if section.port is None:
+        raise ConfigError([f"{config.path}: [broker] port: missing; give one, there the broker answers how it is"])
+    return ask(AgentConfig("broker", section.ip, section.port, "", section.allow), "status", timeout)
+
+
+def receiving(said: dict[str, Any]) -> bool:
+    """Whether everything that the broker subscribes to is there."""
+    remotes = all(remote["connected"] for remote in said["remotes"].values())
+    return remotes and all(_fine(kafka) for kafka in said.get("kafka", {}).values())
+
+
+def _fine(kafka: dict[str, Any]) -> bool:
+    return bool(kafka["topics"]) and not kafka["silent"] and not kafka["trouble"]
+
+
+def _lines(said: dict[str, Any]) -> Iterator[str]:
+    yield f"up since {instant(said['since'])} UTC; {said['events']} events are kept"
+    outcomes = ", ".join(f"{said[key]} {key}" for key in ("received", "duplicates", "refused", "failed"))
+    yield f"since then: {outcomes}; {said['waiting']} wait for the alert manager"
+    for address, remote in said["remotes"].items():
+        state = "receiving" if remote["connected"] else "NOT CONNECTED"
+        heard = f"last heard {instant(remote['heard'])}" if remote["heard"] else "never heard"
+        yield f"broker {address}: {state} since {instant(remote['since'])}, {heard}, {remote['received']} events"
+    for name, kafka in said.get("kafka", {}).items():
+        heard = f"last heard {instant(kafka['heard'])}" if kafka["heard"] else "never heard"
+        state = "SILENT" if kafka["silent"] else "receiving" if kafka["topics"] else "NOT RECEIVING"
+        yield f"kafka {name} ({kafka['servers']}): {state}, {heard}, {kafka['taken']} packets"
+        yield f"  asked for: {' '.join(kafka['subscribed'])}; there are {len(kafka['topics'])} such topics"
+        if kafka["trouble"]:
+            yield f"  {kafka['trouble']}"
+    if folder := said.get("folder"):
+        yield f"folder {folder['path']}: {folder['taken']} files taken, {folder['refused']} refused"
+    yield f"{said['authors']} authors are connected"
+    for subscriber in said["subscribers"]:
+        filters = " or ".join(subscriber["filters"]) or "no filter"
+        who = f"{subscriber['ivo'] or '(unnamed)'} at {subscriber['peer']}"
+        yield (
+            f"subscriber {who} since {instant(subscriber['since'])}: {filters};"
+            f" {subscriber['sent']} events sent, {subscriber['unacknowledged']} not acknowledged"
+        )
+    for conflict in said["conflicts"]:
+        yield (
+            f"conflict: {conflict['ivorn']} came again with other content from {conflict['source']}"
+            f" at {instant(conflict['received'])}; kept beside event {conflict['of']}, and not handed on"
+        )

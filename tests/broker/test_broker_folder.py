@@ -1,0 +1,132 @@
+"""A watched folder, with time in the test's hands."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from twisted.internet.testing import MemoryReactorClock
+
+from pyros.broker import folder as folder_module
+from pyros.broker.folder import Folder
+from pyros.broker.intake import Intake
+from pyros.broker.store import EventStore
+from pyros.clock import VirtualClock
+from pyros.errors import AgentError
+
+Event = Callable[..., bytes]
+
+
+@pytest.fixture
+def broadcast() -> list[bytes]:
+    return []
+
+
+@pytest.fixture
+def folder(store: EventStore, clock: VirtualClock, tmp_path: Path, broadcast: list[bytes]) -> Iterator[Folder]:
+    store.start(lambda _: None)
+    folder = Folder(clock, Intake(store, lambda packet, *_: broadcast.append(packet)), tmp_path / "incoming")
+    folder.start()
+    yield folder
+    folder.stop()
+
+
+def names(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir() if entry.is_file())
+
+
+def wait(reactor: MemoryReactorClock, seconds: int = 3) -> None:
+    reactor.pump([1.0, 0.0] * seconds)
+
+
+def test_files_are_taken_and_moved(
+    folder: Folder, reactor: MemoryReactorClock, store: EventStore, tmp_path: Path, event: Event, broadcast: list[bytes]
+) -> None:
+    incoming = tmp_path / "incoming"
+    notice = b'{"$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/x.schema.json", "id": "1"}'
+    (incoming / "a.xml").write_bytes(event())
+    (incoming / "again.xml").write_bytes(event())
+    (incoming / "b.json").write_bytes(notice)
+    (incoming / "bad.xml").write_bytes(b"<html/>")
+    (incoming / "cut.json").write_bytes(b'{"id": ')
+    (incoming / "empty").touch()
+    for other in (".hidden", "c.xml.part", "d~"):
+        (incoming / other).write_bytes(event("ivo://x.y/z#1"))
+    (incoming / "directory").mkdir()
+    (incoming / "link.xml").symlink_to("/etc/passwd")
+    os.mkfifo(incoming / "fifo")
+    wait(reactor)
+    assert names(incoming / "done") == ["a.xml", "again.xml", "b.json"]
+    assert names(incoming / "refused") == [
+        "bad.xml", "bad.xml.reason", "cut.json", "cut.json.reason", "empty", "empty.reason",
+    ]  # fmt: skip
+    assert "VOEvent" in (incoming / "refused" / "bad.xml.reason").read_text()
+    assert (incoming / "refused" / "empty.reason").read_text() == "the packet is empty\n"
+    assert names(incoming) == [".hidden", "c.xml.part", "d~", "link.xml"]
+    assert store.events == 2
+    assert broadcast == [event()], "subscribers get VOEvents"
+    assert folder.counts == {"taken": 3, "refused": 3}
+    (incoming / "a.xml").write_bytes(event())
+    wait(reactor)
+    assert names(incoming / "done") == ["a-2.xml", "a.xml", "again.xml", "b.json"]
+
+
+def test_a_file_is_taken_when_it_is_complete(
+    folder: Folder, reactor: MemoryReactorClock, tmp_path: Path, event: Event
+) -> None:
+    file = tmp_path / "incoming" / "a.xml"
+    packet = event()
+    for end in range(100, 400, 100):
+        file.write_bytes(packet[:end])
+        wait(reactor, 1)
+    file.write_bytes(packet)
+    wait(reactor, 1)
+    assert file.exists()
+    wait(reactor, 1)
+    assert names(tmp_path / "incoming" / "done") == ["a.xml"]
+    assert names(tmp_path / "incoming" / "refused") == []
+
+
+def test_a_full_disk_leaves_the_file(
+    folder: Folder, reactor: MemoryReactorClock, store: EventStore, tmp_path: Path, event: Event
+) -> None:
+    database = store.journal._open_db
+    pages = database.execute("PRAGMA page_count").fetchone()[0]
+    database.execute(f"PRAGMA max_page_count = {pages}")
+    (tmp_path / "incoming" / "a.xml").write_bytes(event(text="x" * 50_000))
+    wait(reactor)
+    assert names(tmp_path / "incoming") == ["a.xml"]
+    database.execute("PRAGMA max_page_count = 1000000")
+    wait(reactor)
+    assert names(tmp_path / "incoming" / "done") == ["a.xml"]
+
+
+def test_a_file_that_cannot_be_moved_is_taken_once(
+    folder: Folder, reactor: MemoryReactorClock, tmp_path: Path, event: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, folder: Path) -> Path:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(folder_module, "_move", full)
+    (tmp_path / "incoming" / "a.xml").write_bytes(event())
+    wait(reactor, 9)
+    assert folder.counts == {"taken": 1, "refused": 0}
+
+
+def test_a_folder_that_cannot_be_made(store: EventStore, clock: VirtualClock, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(AgentError, match="cannot make the watched folder: Not a directory"):
+        Folder(clock, Intake(store, lambda *_: None), tmp_path / "file" / "x").start()
+
+
+def test_a_file_too_large_is_not_read(
+    folder: Folder, reactor: MemoryReactorClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "incoming" / "large").open("wb") as file:
+        file.truncate(folder_module.MAX_SIZE + 1)
+    assert stat.S_ISREG((tmp_path / "incoming" / "large").stat().st_mode)
+    wait(reactor)
+    assert "the limit is" in (tmp_path / "incoming" / "refused" / "large.reason").read_text()

@@ -1,0 +1,359 @@
+"""Kafka as the broker sees it, with librdkafka's mock cluster in another process as the service."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from pyros import messages
+from pyros.journal import JournalReader
+
+if not os.environ.get("CI"):  # there it must be tested
+    pytest.importorskip("confluent_kafka", reason="needs: pip install 'pyros-observatory[kafka]'")
+
+HERE = Path(__file__).parent
+Event = Callable[..., bytes]
+Until = Callable[..., Any]
+FAST = """
+librdkafka.session.timeout.ms = 2000
+librdkafka.heartbeat.interval.ms = 400
+librdkafka.topic.metadata.refresh.interval.ms = 500
+librdkafka.reconnect.backoff.max.ms = 500
+"""
+OFFSET_COMMIT, FETCH, TOPIC_AUTHORIZATION_FAILED, INVALID_COMMIT = 8, 1, 29, 28
+
+
+class Service:
+    """The mock cluster."""
+
+    def __init__(self, *topics: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, HERE / "kafka_process.py"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        self.address = self.process.stdout.readline().strip()
+        for topic in topics:
+            self.tell(f"create {topic} 1")
+
+    def tell(self, line: str) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "ok\n"
+
+    def produce(self, topic: str, *packets: bytes) -> None:
+        for packet in packets:
+            self.tell(f"produce {topic} {base64.b64encode(packet).decode()}")
+        self.tell("flush")
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+class BrokerProcess:
+    """A broker in a process of its own."""
+
+    def __init__(self, config: Path) -> None:
+        self.path = config.parent / "var" / "journals" / "broker.sqlite"
+        self.log = config.parent / "broker.log"
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, HERE / "broker_process.py", config, "--any-port"],
+                stdout=subprocess.PIPE, stderr=log, text=True,
+            )  # fmt: skip
+        assert self.process.stdout is not None
+        self.ports = json.loads(self.process.stdout.readline())
+
+    def rows(self, query: str) -> list[Any]:
+        reader = JournalReader(self.path)
+        try:
+            return reader.rows(query)
+        finally:
+            reader.close()
+
+    def count(self) -> int:
+        number: int = self.rows("SELECT count(*) FROM outbox")[0][0]
+        return number
+
+    def alerts(self) -> list[messages.AlertReceived]:
+        rows = self.rows("SELECT name, payload FROM outbox ORDER BY seq")
+        return [messages.decode_payload(*row) for row in rows]
+
+    def said(self, text: str) -> bool:
+        return text in self.log.read_text()
+
+    def stop(self) -> tuple[dict[str, Any], float]:
+        """SIGTERM; its status before, and how long it took."""
+        begin = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        out, _ = self.process.communicate(timeout=20)
+        status: dict[str, Any] = json.loads(out.splitlines()[0])
+        return status, time.monotonic() - begin
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def service() -> Iterator[Callable[..., Service]]:
+    made: list[Service] = []
+
+    def make(*topics: str) -> Service:
+        made.append(Service(*topics))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[Path], BrokerProcess]]:
+    started: list[BrokerProcess] = []
+
+    def start_one(config: Path) -> BrokerProcess:
+        started.append(BrokerProcess(config))
+        return started[-1]
+
+    yield start_one
+    for broker in started:
+        if broker.process.poll() is None:
+            broker.kill()
+        assert not broker.said("Traceback")
+
+
+@pytest.fixture
+def section(configuration: Callable[..., Path]) -> Callable[..., Path]:
+    """A configuration with one [kafka gcn]."""
+
+    def write(address: str, name: str = "a", **keys: str) -> Path:
+        path = configuration(name)
+        keys = {"servers": address, "topics": "gcn.classic.voevent.* gcn.notices.*", "start": "earliest"} | keys
+        with path.open("a") as file:
+            file.write("[kafka gcn]\n" + FAST + "".join(f"{key} = {value}\n" for key, value in keys.items()))
+        return path
+
+    return write
+
+
+def notice(number: int) -> bytes:
+    return json.dumps({"$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/x.schema.json", "id": number}).encode()
+
+
+VOEVENTS, NOTICES = "gcn.classic.voevent.SWIFT_BAT_GRB_POS_ACK", "gcn.notices.test.alert"
+
+
+def test_voevents_json_and_what_is_neither(service: Any, start: Any, section: Any, event: Event, until: Until) -> None:
+    gcn = service(VOEVENTS, NOTICES)
+    broker = start(section(gcn.address))
+    until(lambda: broker.said("receiving gcn.classic"))
+    first, second = event("ivo://test.observatory/bursts#1"), event("ivo://test.observatory/bursts#2")
+    gcn.produce(VOEVENTS, first, b"Error: no such thing", first, first.replace(b"a burst", b"another"), second)
+    gcn.produce(NOTICES, notice(1), notice(2), notice(1))
+    until(lambda: broker.count() == 4)
+    alerts = {(alert.packet, alert.topic) for alert in broker.alerts()}
+    assert alerts == {(first, VOEVENTS), (second, VOEVENTS), (notice(1), NOTICES), (notice(2), NOTICES)}
+    assert {alert.source for alert in broker.alerts()} == {f"kafka gcn {VOEVENTS}", f"kafka gcn {NOTICES}"}
+    until(lambda: len(broker.rows("SELECT * FROM rejected")) == 2)
+    kept = broker.rows("SELECT packet, reason, conflict FROM rejected ORDER BY conflict")
+    assert kept[0][0] == b"Error: no such thing"
+    assert kept[0][1].startswith("not XML")
+    assert kept[1][1].startswith("conflicts with the event that is stored under this ivorn")
+    gcn.tell(f"create {NOTICES}.new 1")  # a topic that begins to exist while we listen
+    gcn.produce(f"{NOTICES}.new", notice(3))
+    until(lambda: broker.count() == 5)
+    status, seconds = broker.stop()
+    assert seconds < 5
+    assert status["kafka"]["gcn"]["topics"] == [VOEVENTS, NOTICES, f"{NOTICES}.new"]
+    assert status["kafka"]["gcn"]["trouble"] == ""
+
+
+def test_killed_in_mid_stream_every_alert_arrives_once(service: Any, start: Any, section: Any, until: Until) -> None:
+    gcn = service(NOTICES)
+    path = section(gcn.address, start="latest")
+    broker = start(path)
+    until(lambda: broker.said("receiving"))
+    total = 0
+    for run in range(3):
+        gcn.produce(NOTICES, *(notice(number) for number in range(total, total + 300)))
+        total += 300
+        until(lambda: broker.count() > 100 + 300 * run)  # noqa: B023
+        broker.kill()
+        gcn.produce(NOTICES, *(notice(number) for number in range(total, total + 50)))  # while it is away
+        total += 50
+        broker = start(path)
+        until(lambda: broker.count() >= total, 30)  # noqa: B023
+    gcn.produce(NOTICES, notice(total))
+    until(lambda: broker.count() == total + 1)
+    broker.stop()
+    assert [alert.packet for alert in broker.alerts()] == [notice(number) for number in range(total + 1)]
+
+
+def test_after_a_clean_stop_nothing_comes_twice(service: Any, start: Any, section: Any, until: Until) -> None:
+    gcn = service(NOTICES)
+    path = section(gcn.address)
+    for run in (1, 2):
+        gcn.produce(NOTICES, notice(run))
+        broker = start(path)
+        until(lambda: broker.count() == run)  # noqa: B023
+        status, _ = broker.stop()
+        assert (status["received"], status["duplicates"]) == (1, 0)
+
+
+def test_the_service_goes_away_and_comes_back(service: Any, start: Any, section: Any, until: Until) -> None:
+    gcn = service(NOTICES)
+    broker = start(section(gcn.address))
+    gcn.produce(NOTICES, notice(1))
+    until(lambda: broker.count() == 1)
+    gcn.tell("down")
+    until(lambda: broker.said("cannot be reached"))
+    gcn.tell("up")
+    gcn.produce(NOTICES, notice(2))
+    until(lambda: broker.count() == 2)
+    assert broker.said("works again")
+    gcn.tell("down")
+    _, seconds = broker.stop()
+    assert seconds < 5
+
+
+def test_errors_that_arrive_as_messages(service: Any, start: Any, section: Any, until: Until) -> None:
+    gcn = service(NOTICES)
+    gcn.tell(f"fail {FETCH} {TOPIC_AUTHORIZATION_FAILED} 2")
+    broker = start(section(gcn.address))
+    gcn.produce(NOTICES, notice(1))
+    until(lambda: broker.said("refuses us"))
+    until(lambda: broker.count() == 1)
+    assert broker.said("are user and secret right, and not expired?")
+    assert not broker.rows("SELECT * FROM rejected")
+    assert broker.stop()[0]["kafka"]["gcn"]["trouble"], "what comes on a topic says nothing about another"
+
+
+def test_a_commit_that_fails_is_made_again(service: Any, start: Any, section: Any, until: Until) -> None:
+    gcn = service(NOTICES)
+    path = section(gcn.address, topics=NOTICES)
+    broker = start(path)
+    until(lambda: broker.said("receiving"))
+    gcn.tell(f"fail {OFFSET_COMMIT} {INVALID_COMMIT} 1")
+    gcn.produce(NOTICES, notice(1))
+    until(lambda: broker.count() == 1)
+    until(lambda: broker.said("Commit offset data size is not valid"))
+    until(lambda: broker.said("works again"))
+    broker.kill()
+    broker = start(path)
+    gcn.produce(NOTICES, notice(2))
+    until(lambda: broker.count() == 2)
+    status, _ = broker.stop()
+    assert (status["received"], status["duplicates"]) == (1, 0)
+
+
+def test_a_full_disk_holds_the_stream_and_loses_nothing(service: Any, start: Any, section: Any, until: Until) -> None:
+    gcn = service(NOTICES)
+    broker = start(section(gcn.address))
+    until(lambda: broker.said("receiving"))
+    broker.process.send_signal(signal.SIGUSR1)
+    packets = [notice(number) for number in range(400)]
+    gcn.produce(NOTICES, *packets)
+    time.sleep(1)
+    broker.process.send_signal(signal.SIGUSR2)
+    until(lambda: broker.count() == 400, 30)
+    status, _ = broker.stop()
+    assert {alert.packet for alert in broker.alerts()} == set(packets)
+    assert status["duplicates"] == 0
+
+
+def test_a_packet_too_large_for_a_message(service: Any, start: Any, section: Any, until: Until) -> None:
+    gcn = service(NOTICES)
+    broker = start(section(gcn.address))
+    large = msgspec.json.encode({"healpix_file": "x" * 4_000_000})
+    gcn.produce(NOTICES, large)
+    until(lambda: broker.count() == 1)
+    (alert,) = broker.alerts()
+    assert (alert.packet, alert.kept) == (b"", 1)
+    assert broker.rows("SELECT packet FROM events WHERE number = 1") == [(large,)]
+
+
+def test_silence_is_an_alarm(service: Any, start: Any, section: Any, until: Until) -> None:
+    gcn = service(NOTICES, "gcn.heartbeat")
+    gcn.produce("gcn.heartbeat", b"{}")  # an old one
+    broker = start(section(gcn.address, heartbeat="gcn.heartbeat", silence="1.5"))
+    until(lambda: broker.said("receiving"))
+    until(lambda: broker.said("nothing heard on gcn.heartbeat"))
+    gcn.produce("gcn.heartbeat", b"{}")
+    until(lambda: broker.said("is heard again"))
+    status, _ = broker.stop()
+    assert status["events"] == 0
+    assert status["kafka"]["gcn"]["heard"] is not None
+
+
+class Forbidding(http.server.BaseHTTPRequestHandler):
+    """Gives no token."""
+
+    def do_POST(self) -> None:
+        self.send_response(401)
+        self.end_headers()
+        self.wfile.write(b'{"error": "invalid_client"}')
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_expired_credentials_are_said_plainly(
+    service: Any, start: Any, section: Any, until: Until, tmp_path: Path
+) -> None:
+    gcn = service(NOTICES)
+    server = http.server.HTTPServer(("127.0.0.1", 0), Forbidding)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        (tmp_path / "secret").write_text("Top-Secret-17\n")
+        url = f"http://127.0.0.1:{server.server_port}/token"
+        keys = {"login": "oidc", "user": "astronomer", "secret": f"file:{tmp_path}/secret", "token_url": url}
+        broker = start(section(gcn.address, tls="no", **keys))
+        until(lambda: broker.said("refuses us"), 30)
+        status, _ = broker.stop()
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert "are user and secret right" in status["kafka"]["gcn"]["trouble"]
+    assert not broker.said("Top-Secret-17")
+    assert "Top-Secret-17" not in json.dumps(status)
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        (
+            {"login": "plain", "user": "x", "secret": "env:PYROS_NO_SUCH_SECRET"},
+            "secret: the environment has no variable",
+        ),
+        ({"login": "plain", "user": "x", "secret": "file:nothing"}, "secret: cannot read"),
+        ({"librdkafka.no.such": "1"}, 'No such configuration property: "no.such"'),
+    ],
+)
+def test_a_mistake_is_one_line(section: Any, keys: dict[str, str], reason: str) -> None:
+    path = section("127.0.0.1:1", **keys)
+    ran = subprocess.run(
+        [sys.executable, HERE / "broker_process.py", path], capture_output=True, text=True, timeout=20, check=False
+    )
+    error = json.loads(ran.stdout)["error"]
+    assert error.startswith(f"{path}: [kafka gcn]")
+    assert reason in error
+    assert "Traceback" not in ran.stderr

@@ -1,0 +1,73 @@
+"""`pyros broker status`, asked of a running broker."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyros.broker import publish
+from pyros.broker.vtp import frame, transport
+from pyros.clock import VirtualClock
+from pyros.errors import MessageRefused
+
+SCRIPT = Path(__file__).with_name("broker_process.py")
+
+
+@pytest.fixture
+def running(configuration: Callable[..., Path], port: int) -> Iterator[tuple[Path, dict[str, int]]]:
+    config = configuration(port=str(port), remotes="127.0.0.1:1")
+    with subprocess.Popen(
+        [sys.executable, SCRIPT, config, "--any-port"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        yield config, json.loads(process.stdout.readline())
+        process.terminate()
+        process.communicate()
+
+
+def pyros(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "import pyros.cli; pyros.cli.main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+
+
+def test_receiving_from_whom_since_when_filtered_how(
+    running: tuple[Path, dict[str, int]], event: Callable[..., bytes], clock: VirtualClock, until: Callable[..., Any]
+) -> None:
+    config, ports = running
+    publish("127.0.0.1", ports["receiver_port"], event())
+    with pytest.raises(MessageRefused):
+        publish("127.0.0.1", ports["receiver_port"], event(text="something else"))
+    with socket.create_connection(("127.0.0.1", ports["broadcaster_port"])) as subscriber:
+        hello = transport("authenticate", "ivo://x.y/z", clock.now(), response="ivo://x.y/z", filters=["//Param"])
+        subscriber.sendall(frame(hello))
+        until(lambda: "//Param" in pyros("broker", "status", "-c", config).stdout)
+        shown = pyros("broker", "status", "-c", config)
+        said = json.loads(pyros("broker", "status", "--json", "-c", config).stdout)
+    assert shown.returncode == 1, "a remote broker is not there"
+    assert "broker 127.0.0.1:1: NOT CONNECTED since 20" in shown.stdout
+    assert "subscriber ivo://x.y/z at 127.0.0.1 since 20" in shown.stdout
+    assert "came again with other content from author 127.0.0.1" in shown.stdout
+    assert (said["received"], said["refused"], said["subscribers"][0]["filters"]) == (1, 1, ["//Param"])
+
+
+def test_other_questions_are_refused(running: tuple[Path, dict[str, int]]) -> None:
+    for said, answer in ((b"hello\n", b"ERR this is the broker"), (b"\0\0\0\2{}", b"\0\0\0"), (b"\1\0\0\1", b"\0\0\0")):
+        with socket.create_connection(("127.0.0.1", running[1]["port"]), timeout=10) as one:
+            one.sendall(said)
+            assert one.recv(1000).startswith(answer)
+            assert one.recv(1) == b""
+
+
+def test_a_broker_that_is_not_there(configuration: Callable[..., Path], port: int) -> None:
+    shown = pyros("broker", "status", "-c", configuration("a", port=str(port)))
+    assert (shown.returncode, shown.stderr.count("\n")) == (1, 1)
+    assert "Connection refused" in shown.stderr
+    shown = pyros("broker", "status", "-c", configuration("b"))
+    assert "[broker] port: missing; give one" in shown.stderr
