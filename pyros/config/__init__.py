@@ -1,0 +1,66 @@
+"""pyros_agent_config.ini read once into frozen values.
+
+Every mistake is reported at once, each with file, section, key and what would be right; an unknown key is a mistake.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+from pathlib import Path
+
+from pyros.config._reader import Reader
+from pyros.config._values import (
+    INSTRUMENTS,
+    STANDARD_AGENTS,
+    AgentConfig,
+    BrokerConfig,
+    Config,
+    KafkaConfig,
+    Network,
+    WeatherLimits,
+)
+from pyros.errors import ConfigError
+
+__all__ = [
+    "ENVIRONMENT",
+    "FILE_NAME",
+    "INSTRUMENTS",
+    "STANDARD_AGENTS",
+    "AgentConfig",
+    "BrokerConfig",
+    "Config",
+    "KafkaConfig",
+    "Network",
+    "WeatherLimits",
+    "find",
+    "load",
+]
+
+FILE_NAME = "pyros_agent_config.ini"
+ENVIRONMENT = "PYROS_AGENT_CONFIG"
+
+
+def find(path: str | os.PathLike[str] | None = None) -> Path:
+    """The configuration file: the one given, else $PYROS_AGENT_CONFIG, else the one in the working directory.
+
+    Raises ConfigError saying where it was looked for.
+    """
+    given = path or os.environ.get(ENVIRONMENT)
+    found = Path(given or FILE_NAME).absolute()
+    if found.is_file():
+        return found
+    source = "--config" if path else f"${ENVIRONMENT}" if given else "the working directory"
+    raise ConfigError([f"{found}: no such file (looked for by {source}); name it with --config or ${ENVIRONMENT}"])
+
+
+def load(path: str | os.PathLike[str] | None = None) -> Config:
+    """Read the file that `find` finds; raises ConfigError listing every mistake."""
+    file = find(path)
+    parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=(";",), strict=True)
+    try:
+        with file.open(encoding="utf-8") as stream:
+            parser.read_file(stream, source=str(file))
+    except (configparser.Error, UnicodeDecodeError, OSError) as error:
+        raise ConfigError([f"{file}: {' '.join(str(error).split())}"]) from None
+    return Reader(file, parser).read()

@@ -1,0 +1,247 @@
+"""Reads the sections; gathers every mistake before it gives up."""
+
+from __future__ import annotations
+
+import configparser
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pyros.config._values import (
+    INSTRUMENTS,
+    LOOPBACK,
+    STANDARD_AGENTS,
+    AgentConfig,
+    BrokerConfig,
+    Config,
+    KafkaConfig,
+    WeatherLimits,
+)
+from pyros.config._words import (
+    Untold,
+    choice,
+    ip_word,
+    ivo,
+    networks,
+    port_number,
+    positive,
+    remotes,
+    servers,
+    topic,
+    topics,
+    yes,
+)
+from pyros.errors import ConfigError
+
+_T = TypeVar("_T")
+_KAFKA = re.compile(r"kafka\b")
+_LIBRDKAFKA = "librdkafka."
+_LOGINS = ("oidc", "plain", "scram-sha-256", "scram-sha-512")
+_KAFKA_OURS = {
+    "bootstrap.servers", "metadata.broker.list", "group.id", "enable.auto.commit", "enable.auto.offset.store",
+    "auto.offset.reset", "security.protocol", "sasl.mechanism", "sasl.mechanisms", "sasl.username", "sasl.password",
+    "sasl.oauthbearer.client.id", "sasl.oauthbearer.client.secret", "sasl.oauthbearer.token.endpoint.url",
+    "sasl.oauthbearer.method", "sasl.oauthbearer.scope", "ssl.ca.location", "https.ca.location",
+}  # fmt: skip
+
+
+class _Section:
+    """One section while it is read: takes keys away, collects problems."""
+
+    def __init__(self, file: Path, name: str, values: dict[str, str], problems: list[str]) -> None:
+        self.file, self.name, self.values, self.problems = file, name, values, problems
+
+    def problem(self, key: str, text: str) -> None:
+        self.problems.append(f"{self.file}: [{self.name}] {key}: {text}")
+
+    def take(self, key: str, convert: Callable[[str], _T], default: _T | None = None) -> _T:
+        """The converted value; a missing or bad one becomes a problem (and ``default``, or the empty value)."""
+        text = self.values.pop(key, None)
+        if text is None:
+            if default is None:
+                self.problem(key, "missing")
+                return default  # type: ignore[return-value]
+            return default
+        try:
+            return convert(text)
+        except Untold as error:
+            self.problem(key, str(error))
+        except ValueError as error:
+            self.problem(key, f"{text!r} {error}")
+        return default  # type: ignore[return-value]
+
+    def rest(self, known: str) -> None:
+        for key in self.values:
+            self.problem(key, f"unknown key (known here: {known})")
+
+
+class Reader:
+    """One file's sections on their way to a Config."""
+
+    def __init__(self, file: Path, parser: configparser.ConfigParser) -> None:
+        self.file = file
+        self.problems: list[str] = []
+        self.sections = {
+            name: _Section(file, name, dict(parser.items(name)), self.problems) for name in parser.sections()
+        }
+
+    def read(self) -> Config:
+        observatory = self.sections.pop("observatory", None)
+        if observatory is None:
+            raise ConfigError([f"{self.file}: [observatory]: the section is missing"])
+        broker = self.sections.pop("broker", None)
+        kafka = tuple(self._kafka(self.sections.pop(name)) for name in list(self.sections) if _KAFKA.match(name))
+        if kafka and broker is None:
+            self.problems.append(f"{self.file}: [{kafka[0].section}]: needs a [broker] section, which takes the alerts")
+        config = Config(
+            path=self.file,
+            name=observatory.take("name", str),
+            data=observatory.take("data", self._path, self.file.parent / "var"),
+            site=observatory.take("site", self._existing),
+            alert_rules=observatory.take("alert_rules", self._existing),
+            simulators=observatory.take("simulators", self._files, ()),
+            clock=observatory.take("clock", choice("real", "night"), "real"),
+            limits=self._limits(),
+            broker=self._broker(broker, kafka) if broker else None,
+            agents={name: self._agent(section) for name, section in self.sections.items()},
+        )
+        observatory.rest("name, data, site, alert_rules, simulators, clock")
+        self._check_ports(config)
+        if not config.agents:
+            self.problems.append(f"{self.file}: no agent has a section")
+        if self.problems:
+            raise ConfigError(self.problems)
+        return config
+
+    def _path(self, text: str) -> Path:
+        return (self.file.parent / Path(text).expanduser()).absolute()
+
+    def _existing(self, text: str) -> Path:
+        path = self._path(text)
+        if not path.is_file():
+            raise ValueError(f"names no file ({path})")
+        return path
+
+    def _files(self, text: str) -> tuple[Path, ...]:
+        return tuple(self._existing(word) for word in text.split())
+
+    def _limits(self) -> WeatherLimits:
+        section = self.sections.get("monitoring")
+        default = WeatherLimits()
+        if section is None:
+            return default
+        return WeatherLimits(
+            **{key: section.take(key, positive, getattr(default, key)) for key in WeatherLimits.__struct_fields__}
+        )
+
+    def _broker(self, section: _Section, kafka: tuple[KafkaConfig, ...]) -> BrokerConfig:
+        default = BrokerConfig()
+        config = BrokerConfig(
+            ip=section.take("ip", ip_word, default.ip),
+            port=section.take("port", port_number) if "port" in section.values else None,
+            receiver_port=section.take("receiver_port", port_number, default.receiver_port),
+            broadcaster_port=section.take("broadcaster_port", port_number, default.broadcaster_port),
+            ivo=section.take("ivo", ivo, default.ivo),
+            remotes=section.take("remotes", remotes, default.remotes),
+            allow=section.take("allow", networks, default.allow),
+            folder=section.take("folder", self._path) if "folder" in section.values else None,
+            kafka=kafka,
+        )
+        section.rest(", ".join(field for field in BrokerConfig.__struct_fields__ if field != "kafka"))
+        return config
+
+    def _kafka(self, section: _Section) -> KafkaConfig:
+        name = section.name.partition(" ")[2].strip()
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", name):
+            section.problem("section", "is written [kafka NAME]; a name is a letter, then letters, digits, _ and -")
+        settings = {
+            key.removeprefix(_LIBRDKAFKA): section.values.pop(key)
+            for key in list(section.values)
+            if key.startswith(_LIBRDKAFKA)
+        }
+        for key in settings.keys() & _KAFKA_OURS:
+            section.problem(_LIBRDKAFKA + key, "is set by the broker itself, or by a key of its own in this section")
+        login = section.take("login", choice("none", *_LOGINS), "none")
+        heartbeat = section.take("heartbeat", topic, "")
+        config = KafkaConfig(
+            name=name,
+            servers=section.take("servers", servers),
+            topics=section.take("topics", topics),
+            group=section.take("group", str, ""),
+            start=section.take("start", choice("latest", "earliest"), "latest"),
+            login=login,
+            user=section.take("user", str, "" if login == "none" else None),
+            secret=section.take("secret", self._secret, "" if login == "none" else None),
+            token_url=section.take("token_url", str, None if login == "oidc" else ""),
+            scope=section.take("scope", str, ""),
+            tls=section.take("tls", yes, login != "none"),
+            ca=section.take("ca", self._existing) if "ca" in section.values else None,
+            heartbeat=heartbeat,
+            silence=section.take("silence", positive, 60.0 if heartbeat else 0.0),
+            settings=settings,
+        )
+        if "*" in heartbeat:
+            section.problem("heartbeat", f"{heartbeat!r} is not one topic")
+        section.rest(", ".join(KafkaConfig.__struct_fields__[1:-1]) + ", librdkafka....")
+        return config
+
+    def _secret(self, text: str) -> str:
+        """Never repeats what was given, for it may be the secret itself."""
+        kind, _, rest = text.partition(":")
+        if kind == "env" and re.fullmatch(r"[A-Za-z_]\w*", rest, re.ASCII):
+            return text
+        if kind == "file" and rest.strip():
+            return f"file:{self._path(rest.strip())}"
+        raise Untold("says not where the secret is: give env:VARIABLE or file:PATH, not the secret itself")
+
+    def _agent(self, section: _Section) -> AgentConfig:
+        name = section.name
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name):
+            section.problem("section", "an agent's name is a letter, then letters, digits and _ (64 at most)")
+        if "app" not in section.values and name not in STANDARD_AGENTS:
+            section.problem(
+                "app",
+                f"missing: name the module of this agent (standard agents: {', '.join(STANDARD_AGENTS)})",
+            )
+        instrument = name in INSTRUMENTS and "app" not in section.values
+        options = {
+            key.removeprefix("option_"): section.values.pop(key)
+            for key in list(section.values)
+            if key.startswith("option_")
+        }
+        config = AgentConfig(
+            name=name,
+            ip=section.take("ip", ip_word, "127.0.0.1"),
+            port=section.take("port", port_number),
+            app=section.take("app", str, STANDARD_AGENTS.get(name, "-")),
+            allow=section.take("allow", networks, LOOPBACK),
+            driver=section.take("driver", str, None if instrument else ""),
+            address=section.take("address", str, None if instrument else ""),
+            options=options,
+        )
+        section.rest("ip, port, app, allow, driver, address, option_...")
+        return config
+
+    def _check_ports(self, config: Config) -> None:
+        places = [(agent.name, "port", agent.ip, agent.port) for agent in config.agents.values()]
+        if config.broker:
+            places += [
+                ("broker", key, config.broker.ip, getattr(config.broker, key))
+                for key in ("port", "receiver_port", "broadcaster_port")
+            ]
+        taken: list[tuple[str, str, int]] = []
+        for name, key, ip, port in places:
+            if not (ip and port):
+                continue  # told already
+            who = name if key == "port" else f"{name} {key}"
+            other = next((other for other, at, same in taken if port == same and _overlap(ip, at)), None)
+            if other:
+                self.problems.append(f"{self.file}: [{name}] {key}: {port} on {ip} is already taken by [{other}]")
+            else:
+                taken.append((who, ip, port))
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether a socket that listens on the one address keeps another from listening on the other ('::' takes all)."""
+    return one == other or "::" in (one, other) or ("0.0.0.0" in (one, other) and ":" not in one + other)

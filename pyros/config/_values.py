@@ -1,0 +1,132 @@
+"""What the configuration says, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+
+import msgspec
+
+from pyros.errors import UnknownAgent
+
+Network = IPv4Network | IPv6Network
+
+STANDARD_AGENTS = {
+    "alert_manager": "pyros.agents.alert_manager",
+    "scheduler": "pyros.agents.scheduler",
+    "majordome": "pyros.agents.majordome",
+    "observation_manager": "pyros.agents.observation_manager",
+    "monitoring": "pyros.agents.monitoring",
+    "analyzer": "pyros.agents.analyzer",
+    "telescope": "pyros.agents.telescope",
+    "camera": "pyros.agents.camera",
+    "dome": "pyros.agents.dome",
+    "weather": "pyros.agents.weather",
+}
+INSTRUMENTS = ("telescope", "camera", "dome", "weather")
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
+
+
+class AgentConfig(msgspec.Struct, frozen=True):
+    """Where an agent listens, what runs it, who may connect, and the values of its own keys."""
+
+    name: str
+    ip: str
+    port: int
+    app: str
+    allow: tuple[Network, ...] = LOOPBACK
+    driver: str = ""
+    address: str = ""
+    options: Mapping[str, str] = {}
+    """The ``option_...`` keys of the section, without that beginning; for agents of one's own."""
+
+    @property
+    def where(self) -> str:
+        """``ip:port``, for people."""
+        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+
+
+class KafkaConfig(msgspec.Struct, frozen=True):
+    """A section ``[kafka NAME]``: one Kafka service whose topics the broker takes in."""
+
+    name: str
+    servers: str
+    topics: tuple[str, ...]
+    """Topics' names; ``*`` stands for anything (``gcn.notices.*``)."""
+    group: str = ""
+    """The consumer group, under which the service knows how far we have read; '' for one of this journal's own."""
+    start: str = "latest"
+    """Where a new group begins: ``latest`` (what comes from now on) or ``earliest`` (all that the service has)."""
+    login: str = "none"
+    user: str = ""
+    secret: str = ""
+    """Where the secret is, not what it is: ``env:VARIABLE`` or ``file:PATH``."""
+    token_url: str = ""
+    scope: str = ""
+    tls: bool = False
+    ca: Path | None = None
+    heartbeat: str = ""
+    silence: float = 0.0
+    """Seconds without any message after which the silence is an alarm; 0 for never."""
+    settings: Mapping[str, str] = {}
+    """The ``librdkafka.x`` keys of the section: the client library's own settings, by their names there."""
+
+    @property
+    def section(self) -> str:
+        """The section's name in the file."""
+        return f"kafka {self.name}"
+
+
+class BrokerConfig(msgspec.Struct, frozen=True):
+    """The VOEvent broker: where authors and subscribers connect, and which brokers it subscribes to."""
+
+    ip: str = "127.0.0.1"
+    port: int | None = None
+    """Where it answers how it is, as agents do; None for nowhere."""
+    receiver_port: int = 8098
+    broadcaster_port: int = 8099
+    ivo: str = "ivo://pyros.observatory/broker"
+    remotes: tuple[tuple[str, int], ...] = ()
+    allow: tuple[Network, ...] = LOOPBACK
+    folder: Path | None = None
+    """Files that are put there are alerts."""
+    kafka: tuple[KafkaConfig, ...] = ()
+    """From the sections ``[kafka NAME]``."""
+
+
+class WeatherLimits(msgspec.Struct, frozen=True):
+    """Above these the weather is unsafe: wind m/s, humidity percent, cloud 0 to 1; silence in seconds."""
+
+    max_wind: float = 15.0
+    max_humidity: float = 90.0
+    max_cloud: float = 0.8
+    max_silence: float = 60.0
+
+
+class Config(msgspec.Struct, frozen=True):
+    """The whole file. Paths are absolute."""
+
+    path: Path
+    name: str
+    data: Path
+    site: Path
+    alert_rules: Path
+    agents: Mapping[str, AgentConfig]
+    simulators: tuple[Path, ...] = ()
+    clock: str = "real"
+    """``real``, or ``night``: the observatory's clock is shifted so that its site's night is now."""
+    broker: BrokerConfig | None = None
+    limits: WeatherLimits = WeatherLimits()
+
+    def agent(self, name: str) -> AgentConfig:
+        """That agent's section; raises UnknownAgent naming the file and the agents there are."""
+        try:
+            return self.agents[name]
+        except KeyError:
+            known = ", ".join(sorted(self.agents))
+            raise UnknownAgent(name, "", f"no such section in {self.path} (there are: {known})") from None
+
+    def journal(self, name: str) -> Path:
+        """Where that agent's (or the broker's) journal is."""
+        return self.data / "journals" / f"{name}.sqlite"

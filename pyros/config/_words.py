@@ -1,0 +1,100 @@
+"""Words of the file as values: each raises ValueError saying what would be right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
+
+from pyros.config._values import Network
+
+
+class Untold(ValueError):
+    """A bad value that must not be repeated."""
+
+
+def port_number(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise ValueError("is not a port; give a whole number from 1 to 65535")
+    return int(text)
+
+
+def ip_word(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise ValueError("is not an IP address, like 127.0.0.1") from None
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ip_network(word) for word in text.split())
+    except ValueError as error:
+        raise ValueError(f"is not a list of networks, like 127.0.0.0/8 ::1 ({error})") from None
+
+
+def positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise ValueError("is not a positive number")
+    return value
+
+
+def choice(*allowed: str) -> Callable[[str], str]:
+    def convert(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"is not one of: {', '.join(allowed)}")
+        return text
+
+    return convert
+
+
+def remotes(text: str) -> tuple[tuple[str, int], ...]:
+    remotes = []
+    for word in text.split():
+        host, colon, port = word.rpartition(":")
+        remotes.append((host, port_number(port)) if colon else (word, 8099))
+    return tuple(remotes)
+
+
+def servers(text: str) -> str:
+    words = text.replace(",", " ").split()
+    if not words:
+        raise ValueError("names no server; give host:port, several separated by blanks")
+    return ",".join(f"{host}:{port_number(port)}" for host, port in (_host(word, 9092) for word in words))
+
+
+def _host(word: str, port: int) -> tuple[str, str]:
+    host, colon, given = word.rpartition(":")
+    return (host, given) if colon else (word, str(port))
+
+
+def topic(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._*-]{1,249}", text):
+        raise ValueError("is not a topic: letters, digits, dots, - and _ (* stands for anything)")
+    return text
+
+
+def topics(text: str) -> tuple[str, ...]:
+    topics = []
+    for word in text.split():
+        try:
+            topics.append(topic(word))
+        except ValueError as error:
+            raise ValueError(f"has {word!r}, which {error}") from None
+    if not topics:
+        raise ValueError("names no topic")
+    return tuple(topics)
+
+
+def yes(text: str) -> bool:
+    return choice("yes", "no")(text) == "yes"
+
+
+def ivo(text: str) -> str:
+    if not re.fullmatch(r"ivo://[A-Za-z0-9][\w\-.~*'()]{2,}/[\w\-.~*'()/]+", text, re.ASCII):
+        raise ValueError("is not an IVOA identifier, like ivo://my.observatory/broker")
+    return text
