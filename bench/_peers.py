@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import shutil
 import socket
 import struct
@@ -234,16 +235,19 @@ def _consume_redis(port: int, handled: Handled) -> None:
             for _, fields in entries:
                 counter.actions[fields[b"name"].decode()](_decode(fields[b"payload"]))
             client.xack("scheduler", "agent", *[number for number, _ in entries])
+            for reply in [fields[b"reply"] for _, fields in entries if b"reply" in fields]:
+                client.rpush(reply, 1)
             handled.add(len(entries))
 
 
 class RedisClient:
-    """XADD in pipelines of 1,000, or one by one."""
+    """XADD in pipelines of 1,000, or one by one: until it is stored, or until the consumer has XACKed it."""
 
     def __init__(self, port: int) -> None:
         self._client = _redis(port)
         self._pipeline = self._client.pipeline(transaction=False)
         self._count = 0
+        self._reply = f"reply-{os.getpid()}"
 
     def post(self, payload: dict[str, str]) -> None:
         self._pipeline.xadd("scheduler", {"name": NAME, "sent": time.time(), "payload": _encode(payload)})
@@ -257,6 +261,11 @@ class RedisClient:
 
     def send(self, payload: dict[str, str]) -> None:
         self._client.xadd("scheduler", {"name": NAME, "sent": time.time(), "payload": _encode(payload)})
+
+    def send_until_handled(self, payload: dict[str, str]) -> None:
+        fields = {"name": NAME, "sent": time.time(), "payload": _encode(payload), "reply": self._reply}
+        self._client.xadd("scheduler", fields)
+        self._client.blpop([self._reply], timeout=10)
 
     def close(self) -> None:
         self._client.close()

@@ -14,6 +14,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,8 @@ PROGRAM = "program:"
 _FORMAT = 1
 _HISTORY = 50_000  # received messages kept for people to look at; failed ones are kept for good
 _ROWS = 32  # in one INSERT; more than 999 values SQLite takes only since 3.32
+_WAL_PAGES = 2000  # after so many pages a commit moves the WAL into the file
+_PAGE = 4096 + 24  # bytes of a page and its header in the WAL
 _PRUNE_CHUNK = 5_000
 _PROGRAM_MEMORY = 86_400.0
 
@@ -142,9 +145,11 @@ class Journal:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
-            self._db.execute("PRAGMA wal_autocheckpoint=4000")
+            self._db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
             self._create(epoch or uuid.uuid4().hex, schema)
             self._load()
+            if durable:
+                self._grow_wal()
         except (sqlite3.Error, OSError) as error:
             self.close()
             raise JournalError(f"{path}: cannot open the journal: {error}") from None
@@ -163,6 +168,18 @@ class Journal:
             raise JournalError(f"{self.path}: the journal is in use by process {holder}; stop that one first") from None
         os.ftruncate(self._lock_file, 0)
         os.pwrite(self._lock_file, str(os.getpid()).encode(), 0)
+
+    def _grow_wal(self) -> None:
+        """Give the WAL its size beforehand: a sync that need not make the file longer takes two thirds of the time.
+
+        SQLite reads a WAL only as far as its checksums hold, so zeros behind its last frame mean nothing to it.
+        """
+        with suppress(OSError), open(f"{self.path}-wal", "ab") as wal:  # without room for it, it is only slower
+            missing = _WAL_PAGES * _PAGE - wal.tell()
+            if missing > 0:
+                wal.write(bytes(missing))
+                wal.flush()
+                os.fsync(wal.fileno())
 
     def _create(self, epoch: str, schema: str) -> None:
         db = self._open_db
@@ -230,8 +247,9 @@ class Journal:
     def _write(self, db: sqlite3.Connection, effects: Effects) -> None:
         # Python's sqlite3 binds plain tuples of str, float and bytearray twice as fast as ones with bytes or None
         if effects.received:
-            db.executemany(
-                "INSERT INTO received (id, name, sender, sent, taken, payload) VALUES (?, ?, ?, ?, ?, ?)",
+            insert(
+                db,
+                "INSERT INTO received (id, name, sender, sent, taken, payload)",
                 [(*message[:5], bytearray(message.payload)) for message in effects.received],
             )
             numbered = enumerate(effects.received, self.received_number + 1)

@@ -20,6 +20,7 @@ from pyros.agents._turns import Answer, Batch
 from pyros.clock import Clock
 from pyros.config import AgentConfig
 from pyros.errors import WireError
+from pyros.sender.outbound import write_now
 
 FIRST_BYTE_TIMEOUT = 60.0
 HALF_FRAME_TIMEOUT = 30.0
@@ -260,8 +261,7 @@ class AgentConnection(Protocol):
 
     def _write(self, data: bytes) -> None:
         if not self._lost:
-            transport: Any = self.transport
-            transport.write(data)
+            write_now(self.transport, data)
 
     def drop(self, reason: str) -> None:
         """Say why, and close."""
