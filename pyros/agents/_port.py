@@ -20,7 +20,6 @@ from pyros.agents._turns import Answer, Batch
 from pyros.clock import Clock
 from pyros.config import AgentConfig
 from pyros.errors import WireError
-from pyros.sender.outbound import write_now
 
 FIRST_BYTE_TIMEOUT = 60.0
 HALF_FRAME_TIMEOUT = 30.0
@@ -91,7 +90,7 @@ class AgentPort(Factory):
     def put(self, connection: AgentConnection, batch: Batch) -> None:
         """Into the mailbox; when that is full, stop reading from this connection, and TCP pushes back."""
         self.waiting += len(batch.entries)
-        self.waiting_bytes += _size(batch)
+        self.waiting_bytes += batch.size
         self._put(batch)
         if self._full():
             self._paused.add(connection)
@@ -100,7 +99,7 @@ class AgentPort(Factory):
     def done(self, batch: Batch) -> None:
         """A batch has left the mailbox."""
         self.waiting -= len(batch.entries)
-        self.waiting_bytes -= _size(batch)
+        self.waiting_bytes -= batch.size
         if self._paused and not self._full():
             paused, self._paused = self._paused, set()
             for connection in paused:
@@ -125,10 +124,6 @@ class AgentPort(Factory):
             return True  # an in-memory connection of a rehearsal
         address = ip_address(host.removeprefix("::ffff:"))
         return any(address in network for network in self.section.allow)
-
-
-def _size(batch: Batch) -> int:
-    return sum(entry.size for entry in batch.entries)
 
 
 class _NotAllowed(Protocol):
@@ -196,7 +191,9 @@ class AgentConnection(Protocol):
         entry = wire.Entry(0, self._port.text_id(), name, self._port.clock.time(), msgspec.Raw(payload))
         transport: Any = self.transport
         self._under_way += 1
-        self._port.put(self, Batch([entry], f"text:{getattr(transport.getPeer(), 'host', 'local')}", None, self))
+        self._port.put(
+            self, Batch([entry], f"text:{getattr(transport.getPeer(), 'host', 'local')}", None, self, size=entry.size)
+        )
 
     def _frame(self, frame: wire.Frame) -> None:
         if frame.messages is not None:
@@ -204,7 +201,8 @@ class AgentConnection(Protocol):
                 raise WireError("say hello first")
             if frame.messages:
                 self._under_way += 1
-                self._port.put(self, Batch(frame.messages, self.peer[0], self.peer, self))
+                size = sum(entry.size for entry in frame.messages)
+                self._port.put(self, Batch(frame.messages, self.peer[0], self.peer, self, size=size))
         elif frame.hello is not None:
             self._hello(frame.hello)
         elif frame.query == "status":
@@ -261,7 +259,8 @@ class AgentConnection(Protocol):
 
     def _write(self, data: bytes) -> None:
         if not self._lost:
-            write_now(self.transport, data)
+            transport: Any = self.transport
+            transport.write(data)
 
     def drop(self, reason: str) -> None:
         """Say why, and close."""

@@ -52,6 +52,8 @@ class Batch(NamedTuple):
     peer: Peer | None = None
     origin: Origin | None = None
     timer: int | None = None
+    size: int = 0
+    """Bytes of all payloads, for the bound of the mailbox."""
 
 
 class Answer(NamedTuple):

@@ -69,7 +69,7 @@ class Agent:
             self.RETRY_FAILED: self._retry_failed,
         }
         self.ending = False
-        self._takes_message: dict[Handler, bool] = {}
+        self._takes_message: dict[str, tuple[Handler, bool]] = {}
         self._host: Host | None = None
 
     # To be overridden --------------------------------------------------------------------------------------------
@@ -91,9 +91,10 @@ class Agent:
         except KeyError:
             known = ", ".join(sorted(self.actions_by_message))
             raise NotTaken(f"{self.name} takes no message {message.name!r} (it takes: {known})") from None
-        takes_message = self._takes_message.get(handler)
-        if takes_message is None:
-            takes_message = self._takes_message[handler] = _takes_argument(handler)
+        known_handler, takes_message = self._takes_message.get(message.name, (None, False))
+        if known_handler is not handler:
+            takes_message = _takes_argument(handler)
+            self._takes_message[message.name] = (handler, takes_message)
         if takes_message:
             handler(message)
         else:

@@ -48,7 +48,8 @@ class Connection:
         self._acknowledged = 0
         self._pending: list[wire.Entry] = []  # not yet put on the wire
         self._pending_bytes = 0
-        self._unacknowledged: deque[wire.Entry] = deque()
+        self._flying: deque[tuple[list[wire.Entry], int]] = deque()  # what was put on the wire, and its bytes
+        self._flying_count = 0
         self._flying_bytes = 0
         self._refused: list[wire.Refusal] = []
         self._socket: socket.socket | None = None
@@ -115,17 +116,20 @@ class Connection:
         self._epoch = uuid.uuid4().hex
         self._seq = self._acknowledged = 0
         self._pending, self._pending_bytes = [], 0
-        self._unacknowledged.clear()
-        self._flying_bytes = 0
+        self._flying.clear()
+        self._flying_count = self._flying_bytes = 0
         self._refused = []
 
     def _transmit(self) -> None:
-        entries, self._pending, self._pending_bytes = self._pending, [], 0
-        if not entries and not self._unacknowledged:
+        entries, self._pending = self._pending, []
+        size, self._pending_bytes = self._pending_bytes, 0
+        if not entries and not self._flying:
             return
         fresh = self._socket is None
-        self._unacknowledged.extend(entries)
-        self._flying_bytes += sum(entry.size for entry in entries)
+        if entries:
+            self._flying.append((entries, size))
+            self._flying_count += len(entries)
+            self._flying_bytes += size
         if fresh:
             self._reconnect(Deadline(self.timeout), first=True)
         else:
@@ -145,7 +149,7 @@ class Connection:
     def _await(self, count: int, size: int) -> None:
         """Read acknowledgements until at most so many messages and bytes are under way."""
         deadline = Deadline(self.timeout)
-        while len(self._unacknowledged) > count or (self._unacknowledged and self._flying_bytes > size > 0):
+        while self._flying_count > count or (self._flying and self._flying_bytes > size > 0):
             before = self._acknowledged
             try:
                 for frame in self._read(deadline):
@@ -192,8 +196,10 @@ class Connection:
 
     def _forget(self, seq: int) -> None:
         self._acknowledged = max(self._acknowledged, seq)
-        while self._unacknowledged and self._unacknowledged[0].seq <= seq:
-            self._flying_bytes -= self._unacknowledged.popleft().size
+        while self._flying and self._flying[0][0][-1].seq <= seq:
+            entries, size = self._flying.popleft()
+            self._flying_count -= len(entries)
+            self._flying_bytes -= size
 
     def _reconnect(self, deadline: Deadline, first: bool = False) -> None:
         """Connect, say hello, and send again what was not committed.
@@ -211,7 +217,7 @@ class Connection:
                     raise self._unreachable(f"{reason} (is it running?)") from None
                 deadline.pause(0.05)
         self._forget(last)
-        entries = list(self._unacknowledged)
+        entries = [entry for entries, _ in self._flying for entry in entries if entry.seq > last]
         assert self._socket is not None
         for begin in range(0, len(entries), _FRAME_MESSAGES):
             for chunk in _by_size(entries[begin : begin + _FRAME_MESSAGES]):

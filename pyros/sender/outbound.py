@@ -40,17 +40,6 @@ def _retry(attempt: int) -> float:
     return float(min(2.0, 0.1 * 2 ** min(attempt, 8)))
 
 
-def write_now(transport: Any, data: bytes) -> None:
-    """Write, and let a TCP transport send at once what it would send in the reactor's next round; reactor's thread.
-
-    A round costs more than the message itself. Whatever goes wrong here the reactor meets again in that round.
-    """
-    transport.write(data)
-    send = getattr(transport, "doWrite", None)  # Twisted's IWriteDescriptor; a rehearsal's transport has none
-    if send is not None and not transport.disconnecting and len(data) <= _FRAME_BYTES:
-        send()
-
-
 class Outbound:
     """All links of one journal's outbox."""
 
@@ -316,7 +305,8 @@ class _LinkProtocol(Protocol):
         self.write(wire.Frame(hello=self._link.hello))
 
     def write(self, frame: wire.Frame) -> None:
-        write_now(self.transport, wire.encode_frame(frame))
+        transport: Any = self.transport
+        transport.write(wire.encode_frame(frame))
 
     def dataReceived(self, data: bytes) -> None:
         try:
