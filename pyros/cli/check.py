@@ -13,11 +13,10 @@ from pyros.cli.common import ConfigOption, out, short, show
 from pyros.cli.ports import Place, listening
 from pyros.config import Config
 from pyros.errors import ConfigError, PyrosError
-from pyros.instruments import DRIVERS
+from pyros.instruments import KINDS, check_address
 from pyros.planning import Site
 from pyros.simulators import Description
 from pyros.simulators import load as load_simulator
-from pyros.simulators.endpoints import client_endpoint
 
 
 def check(config: ConfigOption = None) -> None:
@@ -69,15 +68,14 @@ class Findings:
 
     def _check_devices(self) -> None:
         for section in self.config.agents.values():
-            if section.driver and section.driver not in DRIVERS:
-                self._problem(section.name, f"driver: {section.driver!r} is not one of: {', '.join(DRIVERS)}")
-            if section.address:
-                try:
-                    client_endpoint(None, section.address)
-                except ValueError as error:
-                    self._problem(
-                        section.name, f"address: {section.address!r} is not like tcp:127.0.0.1:6010 ({error})"
-                    )
+            kind = next((kind for kind in KINDS if kind == section.name), None)
+            if kind is None or not section.driver:
+                continue
+            try:
+                check_address(kind, section.driver, section.address)
+            except ConfigError as error:
+                for problem in error.problems:
+                    self._problem(section.name, problem)
 
     def _check_filters(self) -> None:
         """A rule that asks a simulated camera for a filter it doesn't have would fail at the first alert."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast, overload
+from importlib import import_module
+from typing import Any, get_args
 
 from pyros.clock import Clock
 from pyros.errors import ConfigError
-from pyros.instruments import native
 from pyros.instruments.interfaces import (
     Camera,
+    Channel,
+    Cooling,
     Dome,
+    FilterWheel,
+    Focuser,
+    FocuserLimits,
     Geometry,
     Image,
     Kind,
@@ -17,70 +22,56 @@ from pyros.instruments.interfaces import (
     OnEvent,
     Pointing,
     Position,
+    Safety,
+    SafetyMonitor,
+    Switch,
     Telescope,
     WeatherStation,
 )
 
 __all__ = [
     "DRIVERS",
+    "KINDS",
     "Camera",
+    "Channel",
+    "Cooling",
     "Dome",
+    "FilterWheel",
+    "Focuser",
+    "FocuserLimits",
     "Geometry",
     "Image",
+    "Kind",
     "Pointing",
     "Position",
+    "Safety",
+    "SafetyMonitor",
+    "Switch",
     "Telescope",
     "WeatherStation",
+    "check_address",
     "connect",
 ]
 
-DRIVERS = {"native": native.connect}
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+DRIVERS = {
+    "native": "pyros.instruments.native",
+}
+"""The module of each driver, loaded when it is first wanted; it has a ``connect`` and a ``check_address``."""
 
 
-@overload
-def connect(
-    kind: Literal["telescope"],
-    driver: str,
-    address: str,
-    reactor: Any,
-    clock: Clock,
-    *,
-    on_connection: OnConnection | None = None,
-    on_event: OnEvent | None = None,
-) -> Telescope: ...
-@overload
-def connect(
-    kind: Literal["camera"],
-    driver: str,
-    address: str,
-    reactor: Any,
-    clock: Clock,
-    *,
-    on_connection: OnConnection | None = None,
-    on_event: OnEvent | None = None,
-) -> Camera: ...
-@overload
-def connect(
-    kind: Literal["dome"],
-    driver: str,
-    address: str,
-    reactor: Any,
-    clock: Clock,
-    *,
-    on_connection: OnConnection | None = None,
-    on_event: OnEvent | None = None,
-) -> Dome: ...
-@overload
-def connect(
-    kind: Literal["weather"],
-    driver: str,
-    address: str,
-    reactor: Any,
-    clock: Clock,
-    *,
-    on_connection: OnConnection | None = None,
-    on_event: OnEvent | None = None,
-) -> WeatherStation: ...
+def _driver(name: str) -> Any:
+    if name not in DRIVERS:
+        raise ConfigError([f"driver = {name}: must be one of {', '.join(DRIVERS)}"])
+    return import_module(DRIVERS[name])
+
+
+def check_address(kind: Kind, driver: str, address: str) -> None:
+    """Raise ConfigError for no driver, a kind it does not drive, or not an address of its. Connects to nothing."""
+    _driver(driver).check_address(kind, address)
+
+
 def connect(
     kind: Kind,
     driver: str,
@@ -90,13 +81,11 @@ def connect(
     *,
     on_connection: OnConnection | None = None,
     on_event: OnEvent | None = None,
-) -> Telescope | Camera | Dome | WeatherStation:
-    """Return the instrument at an address, and begin to connect to it.
+) -> Any:
+    """Return the instrument at an address, and begin to connect to it: a `Telescope` for telescope, and so on.
 
     It returns before the connection is made; a command waits a few seconds for it. ``reactor`` offers IReactorTCP and
     IReactorTime. Raises ConfigError for an unknown kind, driver or address. Call it in the reactor's thread.
     """
-    if driver not in DRIVERS:
-        raise ConfigError([f"driver = {driver}: must be one of {', '.join(DRIVERS)}"])
-    device = DRIVERS[driver](kind, address, reactor, clock, on_connection=on_connection, on_event=on_event)
-    return cast("Telescope | Camera | Dome | WeatherStation", device)
+    check_address(kind, driver, address)
+    return _driver(driver).connect(kind, address, reactor, clock, on_connection=on_connection, on_event=on_event)

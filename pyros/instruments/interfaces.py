@@ -2,7 +2,8 @@
 
 Every method that talks to a device returns a Deferred. It ends with what was measured, or with one of
 
-* `DeviceRefused`: the device said no; nothing happened (``code`` says why: LIMIT, STATE, VALUE, BUSY ...)
+* `DeviceRefused`: the device said no; nothing happened. ``code`` says why in one word: LIMIT (out of reach), STATE (not
+  now: parked, closed ...), VALUE (no such value), BUSY, UNSUPPORTED (this device cannot do that), or the device's own
 * `DeviceFailed`: it began and failed
 * `CommandAborted`: it was told to stop, or a newer command took its place
 * `NoAnswer`: it stayed silent for longer than its own estimate and a margin; what it did is unknown
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
 
     from pyros.messages import WeatherReading
 
-Kind = Literal["telescope", "camera", "dome", "weather"]
+Kind = Literal["telescope", "camera", "filter_wheel", "focuser", "dome", "weather", "safety", "switch"]
 TelescopeState = Literal["idle", "slewing", "tracking", "parking", "parked"]
 CameraState = Literal["idle", "exposing", "reading", "ready"]
 DomeState = Literal["closed", "opening", "open", "closing", "stopped"]
+MotorState = Literal["idle", "moving"]
 
 Started: TypeAlias = Callable[[float], None]
 """Called with the device's own estimate in seconds."""
@@ -69,6 +71,43 @@ class Geometry:
     height: int
     bits: int
     arcsec_per_pixel: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cooling:
+    """A detector's temperature and what it is cooled to, degrees Celsius; None where the device doesn't tell."""
+
+    temperature: float | None
+    target: float | None = None
+    power: float | None = None
+    """Percent."""
+
+
+@dataclass(frozen=True, slots=True)
+class FocuserLimits:
+    """The positions a focuser can reach, in its own steps."""
+
+    least: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Safety:
+    """What a safety monitor says; ``reason`` in its own words, if it has any."""
+
+    safe: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One channel of a switch: on/off devices have 0 to 1 in steps of 1."""
+
+    name: str
+    writable: bool = True
+    least: float = 0.0
+    most: float = 1.0
+    step: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,6 +171,14 @@ class Telescope(Instrument, Protocol):
 
     def unpark(self) -> Deferred[None]: ...
 
+    def track(self, on: bool) -> Deferred[None]:
+        """Follow the sky, or stand still. A slew tracks by itself."""
+        ...
+
+    def sync(self, ra: float, dec: float) -> Deferred[None]:
+        """Tell the mount that it points at this ICRS position now."""
+        ...
+
     def position(self) -> Deferred[Position]:
         """The true current pointing."""
         ...
@@ -142,9 +189,13 @@ class Telescope(Instrument, Protocol):
 class Camera(Instrument, Protocol):
     """A camera, its shutter and its filter wheel."""
 
-    def expose(self, seconds: float, filter: str, tag: str = "", started: Started | None = None) -> Deferred[Image]:
+    def expose(
+        self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False
+    ) -> Deferred[Image]:
         """Choose the filter, expose, read out and fetch the image.
 
+        ``filter`` is for a camera with a wheel of its own; '' leaves it as it is, and is all that a camera without one
+        takes (its images say ''). ``dark`` keeps the shutter closed; refused (UNSUPPORTED) where there is none.
         ``started`` is called when the shutter opens, with the estimate for exposure and readout together. A camera
         that is exposing or reading refuses (code BUSY) before its filter is touched.
         """
@@ -154,15 +205,66 @@ class Camera(Instrument, Protocol):
         """Close the shutter and throw the exposure away; it ends with `CommandAborted`."""
         ...
 
-    def filters(self) -> Deferred[tuple[str, ...]]: ...
+    def filters(self) -> Deferred[tuple[str, ...]]:
+        """The names of the filters of the camera's own wheel; none without one."""
+        ...
+
+    def cool(self, celsius: float | None) -> Deferred[None]:
+        """Cool the detector to a temperature, or switch the cooler off. Fires when the device has taken it."""
+        ...
+
+    def cooling(self) -> Deferred[Cooling]: ...
 
     def geometry(self) -> Deferred[Geometry]: ...
 
     def state(self) -> Deferred[CameraState]: ...
 
 
+class FilterWheel(Instrument, Protocol):
+    """A filter wheel of its own, in front of a camera."""
+
+    def filters(self) -> Deferred[tuple[str, ...]]:
+        """The filters' names, in the wheel's order."""
+        ...
+
+    def select(self, filter: str, started: Started | None = None) -> Deferred[str]:
+        """Turn a filter into the beam; fires with the one that the wheel then reports.
+
+        Refused (VALUE) for a name it doesn't have. A turn that is under way ends with `CommandAborted`.
+        """
+        ...
+
+    def filter(self) -> Deferred[str]:
+        """The filter in the beam; '' while it turns."""
+        ...
+
+    def state(self) -> Deferred[MotorState]: ...
+
+
+class Focuser(Instrument, Protocol):
+    """A focuser; positions are its own steps."""
+
+    def move(self, position: int, started: Started | None = None) -> Deferred[int]:
+        """Move to an absolute position; fires with the position measured. Refused (LIMIT) beyond `limits`."""
+        ...
+
+    def stop(self) -> Deferred[None]:
+        """Stop; a move under way ends with `CommandAborted`."""
+        ...
+
+    def position(self) -> Deferred[int]: ...
+
+    def limits(self) -> Deferred[FocuserLimits]: ...
+
+    def temperature(self) -> Deferred[float | None]:
+        """Degrees Celsius at the focuser; None where it has no sensor."""
+        ...
+
+    def state(self) -> Deferred[MotorState]: ...
+
+
 class Dome(Instrument, Protocol):
-    """A dome or a roof."""
+    """A dome, or a roof: a dome whose slit has no azimuth."""
 
     def open(self, started: Started | None = None) -> Deferred[None]:
         """Open; fires when it is open. ``started`` isn't called when it was open already."""
@@ -176,10 +278,43 @@ class Dome(Instrument, Protocol):
         """Stop where it is; a movement under way ends with `CommandAborted`."""
         ...
 
-    def state(self) -> Deferred[DomeState]: ...
+    def state(self) -> Deferred[DomeState]:
+        """That of the shutter."""
+        ...
+
+    def azimuth(self) -> Deferred[float | None]:
+        """Where the slit looks, degrees from north through east; None for a roof."""
+        ...
+
+    def rotate(self, azimuth: float, started: Started | None = None) -> Deferred[float]:
+        """Turn the slit there; fires with the azimuth measured. Refused (UNSUPPORTED) by a roof.
+
+        A turn under way ends with `CommandAborted`. `stop` stops it too.
+        """
+        ...
 
 
 class WeatherStation(Instrument, Protocol):
     """Sensors outside."""
 
     def read(self) -> Deferred[WeatherReading]: ...
+
+
+class SafetyMonitor(Instrument, Protocol):
+    """Something that says whether it is safe to be open: a PLC, a cloud sensor's relay, another observatory's word."""
+
+    def read(self) -> Deferred[Safety]: ...
+
+
+class Switch(Instrument, Protocol):
+    """Power outlets, lamps, relays: numbered channels that are on or off, or have a level."""
+
+    def channels(self) -> Deferred[tuple[Channel, ...]]: ...
+
+    def get(self, channel: int) -> Deferred[float]:
+        """The level of a channel, counted from 0."""
+        ...
+
+    def set(self, channel: int, level: float) -> Deferred[float]:
+        """Set a channel; fires with the level measured then. Refused (VALUE) for a level or channel there isn't."""
+        ...

@@ -93,7 +93,7 @@ def test_check_tells_all_mistakes_at_once(observatory: Path, config: Config) -> 
     edit(folder / "site.yaml", "latitude: 43.9308", "latitude: 143")
     edit(folder / "alert_rules.yaml", "priority: 100", "priority: high")
     edit(folder / "simulators" / "dome.yaml", "travel: 20", "travel: -20")
-    edit(observatory, "driver = native", "driver = telepathy")
+    edit(observatory, "port = 5010\ndriver = native", "port = 5010\ndriver = telepathy")
     edit(observatory, "address = tcp:127.0.0.1", "address = 127.0.0.1")
     (observatory.parent / "no_agents_here.py").write_text("")
     edit(observatory, "[analyzer]", "[mine]\nport = 1\napp = not_to_be_imported\n[analyzer]\napp = json")
@@ -104,8 +104,8 @@ def test_check_tells_all_mistakes_at_once(observatory: Path, config: Config) -> 
         "site.yaml: latitude: must be a number from -90 to 90",
         "alert_rules.yaml: rule 1 (demo burst) priority",
         "dome.yaml",
-        "[telescope] driver: 'telepathy' is not one of: native",
-        "[camera] address: '127.0.0.1:",
+        "[telescope] driver = telepathy: must be one of native",
+        "[camera] address = 127.0.0.1:",
         "[mine] app: not_to_be_imported cannot be imported",
         "[analyzer] app: json must have one Agent class",
     ):

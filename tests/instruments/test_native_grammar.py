@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyros.errors import DeviceRefused, WireError
-from pyros.instruments import grammar
-from pyros.instruments.grammar import Answer, Busy, Decoder, Err, Event, Ok
+from pyros.instruments.native import grammar
+from pyros.instruments.native.grammar import Answer, Busy, Decoder, Err, Event, Ok
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 VALUES = st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=12)

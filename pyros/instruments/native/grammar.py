@@ -30,7 +30,7 @@ def compile_rules(text: str) -> dict[str, re.Pattern[str]]:
     return {name: re.compile(expression) for name, expression in rules.items()}
 
 
-RULES = compile_rules(files("pyros.instruments").joinpath("native.grammar").read_text("utf-8"))
+RULES = compile_rules(files("pyros.instruments.native").joinpath("native.grammar").read_text("utf-8"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ from twisted.python.failure import Failure
 
 from pyros.clock import Clock, Timer
 from pyros.errors import ConfigError, ConnectionLost, DeviceRefused, InstrumentError, NoAnswer, WireError
-from pyros.instruments.grammar import Answer, Busy, Decoder, Err, Event, Ok, Value, request
 from pyros.instruments.interfaces import Kind, OnConnection, OnEvent
+from pyros.instruments.native.grammar import Answer, Busy, Decoder, Err, Event, Ok, Value, request
 
 ANSWER_SECONDS = 5.0
 """How long a device may take to answer a request (not: to carry out a command)."""

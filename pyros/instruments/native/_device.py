@@ -1,0 +1,123 @@
+"""What the drivers of all native instruments share."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar, get_args
+
+import numpy as np
+from twisted.internet.defer import Deferred
+
+from pyros.clock import Clock
+from pyros.errors import CommandAborted, DeviceFailed
+from pyros.instruments.interfaces import Kind, OnConnection, OnEvent, Started
+from pyros.instruments.native.connection import Connection, Watch
+from pyros.instruments.native.grammar import Busy, Event, Ok, Value
+
+S = TypeVar("S", bound=str)
+
+
+def allowed(estimate: float) -> float:
+    """How long to wait for the end of what a device thinks takes ``estimate`` seconds."""
+    return estimate + max(10.0, 0.5 * estimate)
+
+
+def reason(event: Event) -> str:
+    return event.named.get("reason") or "it gave no reason"
+
+
+class NativeDevice:
+    """What the native drivers share. Connects at once and stays connected until `disconnect`."""
+
+    kind: Kind
+
+    def __init__(
+        self,
+        address: str,
+        reactor: Any,
+        clock: Clock,
+        on_connection: OnConnection | None = None,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        self._clock = clock
+        self._connection = Connection(self.kind, address, reactor, clock)
+        self._connection.on_connection = on_connection
+        self._connection.on_event = on_event
+        # A tag is never used twice, also not by the next process: an event left over from a command of this one
+        # must not end a command of that one.
+        self._session = np.base_repr(int(clock.time() * 1000), 36).lower()
+        self._commands = 0
+        self._connection.start()
+
+    @property
+    def name(self) -> str:
+        return self._connection.name
+
+    @property
+    def connected(self) -> bool:
+        return self._connection.connected
+
+    @property
+    def on_connection(self) -> OnConnection | None:
+        return self._connection.on_connection
+
+    @on_connection.setter
+    def on_connection(self, function: OnConnection | None) -> None:
+        self._connection.on_connection = function
+
+    @property
+    def on_event(self) -> OnEvent | None:
+        return self._connection.on_event
+
+    @on_event.setter
+    def on_event(self, function: OnEvent | None) -> None:
+        self._connection.on_event = function
+
+    def disconnect(self) -> Deferred[None]:
+        return self._connection.disconnect()
+
+    # For the drivers below.
+
+    def _tag(self, tag: str) -> str:
+        self._commands += 1
+        return f"{re.sub(r'[^A-Za-z0-9_.:/-]', '_', tag)[:64] or self.kind}~{self._session}~{self._commands}"
+
+    async def _get(self, name: str) -> Ok:
+        answer = await self._connection.ask("GET", name)
+        if not isinstance(answer, Ok):
+            raise DeviceFailed(f"{self.name}: answered BUSY to GET {name}")
+        return answer
+
+    async def _numbers(self, name: str, count: int) -> list[float]:
+        values = (await self._get(name)).values
+        try:
+            numbers = [float(value) for value in values]
+        except ValueError:
+            numbers = []
+        if len(numbers) != count or not all(map(math.isfinite, numbers)):
+            raise DeviceFailed(f"{self.name}: answered {values} to GET {name}, not {count} numbers")
+        return numbers
+
+    async def _read_state(self, states: type[S] | Any) -> Any:
+        values = (await self._get("state")).values
+        if len(values) != 1 or values[0] not in get_args(states):
+            allowed = ", ".join(get_args(states))
+            raise DeviceFailed(f"{self.name}: answered {values} to GET state, not one of {allowed}")
+        return values[0]
+
+    async def _do(self, action: str, started: Started | None = None, **named: Value) -> Busy | None:
+        """Begin an action; None means that it is done already."""
+        answer = await self._connection.ask("DO", action, **named)
+        if isinstance(answer, Ok):
+            return None
+        if started is not None:
+            started(answer.seconds)
+        return answer
+
+    async def _end(self, watch: Watch, busy: Busy, what: str) -> Event:
+        return await watch.next(self._clock, allowed(busy.seconds), f"{self.name}: {what}")
+
+    def _aborted(self, what: str, why: str) -> Callable[[], CommandAborted]:
+        return lambda: CommandAborted(f"{self.name}: {what}: {why}")

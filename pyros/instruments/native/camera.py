@@ -1,0 +1,117 @@
+"""A camera that speaks the native grammar."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from twisted.internet.defer import Deferred
+
+from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
+from pyros.instruments.interfaces import (
+    CameraState,
+    Cooling,
+    Geometry,
+    Image,
+    Kind,
+    Started,
+)
+from pyros.instruments.native._device import NativeDevice, reason
+
+
+class NativeCamera(NativeDevice):
+    """A `Camera` that speaks the native grammar."""
+
+    kind: Kind = "camera"
+    _exposing = False
+
+    def expose(
+        self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False
+    ) -> Deferred[Image]:
+        return Deferred.fromCoroutine(self._expose(seconds, filter, tag, started, dark))
+
+    def abort(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._abort())
+
+    def filters(self) -> Deferred[tuple[str, ...]]:
+        return Deferred.fromCoroutine(self._filters())
+
+    def cool(self, celsius: float | None) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._cool(celsius))
+
+    def cooling(self) -> Deferred[Cooling]:
+        return Deferred.fromCoroutine(self._cooling())
+
+    def geometry(self) -> Deferred[Geometry]:
+        return Deferred.fromCoroutine(self._geometry())
+
+    def state(self) -> Deferred[CameraState]:
+        return Deferred.fromCoroutine(self._read_state(CameraState))
+
+    async def _expose(self, seconds: float, filter: str, tag: str, started: Started | None, dark: bool) -> Image:
+        # Setting the filter would spoil an exposure under way, ours or one from before a restart: ask first.
+        if self._exposing or await self._read_state(CameraState) in ("exposing", "reading"):
+            raise DeviceRefused("BUSY", "an exposure is under way")
+        self._exposing = True
+        try:
+            if filter:
+                await self._connection.ask("SET", "filter", filter)
+            return await self._expose_now(seconds, filter, self._tag(tag), started, dark)
+        finally:
+            self._exposing = False
+
+    async def _expose_now(self, seconds: float, filter: str, tag: str, started: Started | None, dark: bool) -> Image:
+        closed: dict[str, Any] = {"dark": 1} if dark else {}
+        names = ("exposure_started", "exposure_finished", "image_ready", "exposure_aborted", "exposure_failed")
+        with self._connection.watch(*names, tag=tag) as watch:
+            busy = await self._do("expose", seconds=float(seconds), tag=tag, **closed)
+            if busy is None:
+                raise DeviceFailed(f"{self.name}: answered OK to DO expose, not BUSY")
+            opened = self._clock.time()
+            while (event := await self._end(watch, busy, "exposure")).name != "image_ready":
+                if event.name == "exposure_aborted":
+                    raise CommandAborted(f"{self.name}: exposure: aborted")
+                if event.name == "exposure_failed":
+                    raise DeviceFailed(f"{self.name}: exposure failed: {reason(event)}")
+                if event.name == "exposure_started":
+                    opened = self._clock.time()
+                    if started is not None:
+                        started(busy.seconds)
+        pixels, scale = await self._image()
+        (temperature,) = await self._numbers("temperature", 1)
+        (gain,) = await self._numbers("gain", 1)
+        return Image(pixels, opened, float(seconds), filter, temperature, gain, scale)
+
+    async def _image(self) -> tuple[NDArray[np.uint16], float]:
+        geometry = await self._geometry()
+        answer = await self._get("image")
+        if answer.block is None or not re.fullmatch(r"\d{1,6} \d{1,6} 16", " ".join(answer.values)):
+            raise DeviceFailed(f"{self.name}: answered {answer.values} to GET image, not a 16-bit image")
+        width, height = int(answer.values[0]), int(answer.values[1])
+        if len(answer.block) != width * height * 2:
+            raise DeviceFailed(f"{self.name}: an image of {width} x {height} came in {len(answer.block)} bytes")
+        pixels = np.frombuffer(answer.block, "<u2").reshape(height, width).astype(np.uint16, copy=False)
+        return pixels, geometry.arcsec_per_pixel
+
+    async def _abort(self) -> None:
+        await self._do("abort")
+
+    async def _filters(self) -> tuple[str, ...]:
+        return (await self._get("filters")).values
+
+    async def _geometry(self) -> Geometry:
+        width, height, bits, scale = await self._numbers("geometry", 4)
+        return Geometry(int(width), int(height), int(bits), scale)
+
+    async def _cool(self, celsius: float | None) -> None:
+        await self._connection.ask("SET", "cooler", "off" if celsius is None else float(celsius))
+
+    async def _cooling(self) -> Cooling:
+        named = (await self._get("cooling")).named
+        try:
+            return msgspec.convert(named, Cooling, strict=False)
+        except msgspec.ValidationError as error:
+            raise DeviceFailed(f"{self.name}: answered {named} to GET cooling: {error}") from None

@@ -1,0 +1,86 @@
+"""A dome or roof that speaks the native grammar."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from twisted.internet.defer import Deferred
+
+from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, NoAnswer
+from pyros.instruments.interfaces import (
+    DomeState,
+    Kind,
+    Started,
+)
+from pyros.instruments.native._device import NativeDevice, reason
+
+
+class NativeDome(NativeDevice):
+    """A `Dome` that speaks the native grammar."""
+
+    kind: Kind = "dome"
+
+    def open(self, started: Started | None = None) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._move("open", started))
+
+    def close(self, started: Started | None = None) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._move("close", started))
+
+    def stop(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._stop())
+
+    def state(self) -> Deferred[DomeState]:
+        return Deferred.fromCoroutine(self._read_state(DomeState))
+
+    def azimuth(self) -> Deferred[float | None]:
+        return Deferred.fromCoroutine(self._azimuth())
+
+    def rotate(self, azimuth: float, started: Started | None = None) -> Deferred[float]:
+        return Deferred.fromCoroutine(self._rotate(azimuth, started))
+
+    async def _move(self, action: Literal["open", "close"], started: Started | None) -> None:
+        there, opposite = ("opened", "closed") if action == "open" else ("closed", "opened")
+        with self._connection.watch(there) as watch:
+            busy = await self._do(action, started)
+            self._connection.end_watches(opposite, self._aborted("movement", f"{action} took its place"))
+            if busy is None:
+                return
+            try:
+                await self._end(watch, busy, action)
+            except NoAnswer as silence:
+                state: DomeState = await self._read_state(DomeState)
+                if state != ("open" if action == "open" else "closed"):
+                    raise DeviceFailed(f"{silence}; it is {state}") from None
+
+    async def _stop(self) -> None:
+        await self._do("stop")
+        for end in ("opened", "closed"):
+            self._connection.end_watches(end, self._aborted("movement", "stopped"))
+        self._connection.end_watches("rotated", self._aborted("rotation", "stopped"))
+
+    async def _azimuth(self) -> float | None:
+        try:
+            (azimuth,) = await self._numbers("azimuth", 1)
+        except DeviceRefused as refusal:
+            if refusal.code == "UNKNOWN":  # a roof
+                return None
+            raise
+        return azimuth
+
+    async def _rotate(self, azimuth: float, started: Started | None) -> float:
+        tag = self._tag("rotate")
+        with self._connection.watch("rotated", "rotation_aborted", "rotation_failed", tag=tag) as watch:
+            try:
+                busy = await self._do("rotate", started, azimuth=float(azimuth), tag=tag)
+            except DeviceRefused as refusal:
+                if refusal.code == "UNKNOWN":
+                    raise DeviceRefused("UNSUPPORTED", f"{self.name} is a roof: its slit does not turn") from None
+                raise
+            if busy is not None:
+                event = await self._end(watch, busy, "rotation")
+                if event.name == "rotation_aborted":
+                    raise CommandAborted(f"{self.name}: rotation: stopped, or a newer command took its place")
+                if event.name == "rotation_failed":
+                    raise DeviceFailed(f"{self.name}: rotation failed: {reason(event)}")
+        (measured,) = await self._numbers("azimuth", 1)
+        return measured
