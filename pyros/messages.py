@@ -9,7 +9,7 @@ Angles are ICRS degrees, durations seconds, times seconds since 1970-01-01 UTC, 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -191,6 +191,8 @@ class ExposureFinished(Payload, frozen=True):
     number: int
     filter: str
     path: str
+    started: float | None = None
+    seconds: float | None = None
 
 
 class ImageTaken(Payload, frozen=True):
@@ -201,6 +203,54 @@ class ImageTaken(Payload, frozen=True):
     ra: float
     dec: float
     alert: str = ""
+
+
+class TakenImage(Payload, frozen=True):
+    """One image of an observation, as others want to know it."""
+
+    path: str
+    filter: str
+    seconds: float
+    started: float
+
+
+class FollowUp(Payload, frozen=True, kw_only=True):
+    """observation_manager -> alert_manager, where the observatory publishes: an observation has begun or ended."""
+
+    what: Literal["started", "finished", "stopped"]
+    request: Observation
+    time: float
+    images: tuple[TakenImage, ...] = ()
+    reason: str = ""
+
+
+class Publish(Payload, frozen=True):
+    """An agent -> broker: a VOEvent of our own, to be kept and sent to the subscribers, not to be followed up."""
+
+    packet: bytes
+
+
+class SourceFound(Payload, frozen=True, kw_only=True):
+    """analyzer -> alert_manager: a source that may be what the alert is about, as it was measured in an image.
+
+    It is published as a follow-up of the alert where the observatory publishes.
+    """
+
+    observation: str
+    alert: str
+    """The identifier of the packet that is followed up, as in `Observation`."""
+    event: str
+    ra: Degrees
+    dec: Latitude
+    magnitude: float
+    magnitude_error: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    filter: str
+    time: float
+    """The middle of the exposure."""
+    path: str = ""
+    """The image; '' where there is none here."""
+    error_radius: Positive | None = None
+    """Of the position, degrees."""
 
 
 class Order(Payload, frozen=True):
@@ -258,6 +308,9 @@ EXPOSURE_FINISHED = "Exposure finished"
 EXPOSURE_FAILED = "Exposure failed"
 ABORT = "Abort"
 IMAGE_TAKEN = "Image taken"
+SOURCE_FOUND = "Source found"
+FOLLOW_UP = "Follow-up"
+PUBLISH = "Publish"
 OPEN = "Open"
 CLOSE = "Close"
 KEEP_OPEN = "Keep open"
@@ -294,6 +347,9 @@ PAYLOADS: dict[str, type[Payload]] = {
     OBSERVATION_FINISHED: ObservationReport,
     OBSERVATION_FAILED: ObservationReport,
     IMAGE_TAKEN: ImageTaken,
+    SOURCE_FOUND: SourceFound,
+    FOLLOW_UP: FollowUp,
+    PUBLISH: Publish,
     OPEN: Order,
     CLOSE: Order,
     KEEP_OPEN: KeepOpen,
