@@ -16,12 +16,17 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pyros.agents import Agent
 from pyros.config import ENVIRONMENT, Config, load
 from pyros.errors import PyrosError
 from pyros.journal import JournalReader
 from pyros.sender import ask
+
+# Hypothesis's own timed checks fail where the machine is slow: its first text on a new machine takes a second.
+settings.register_profile("pyros", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("pyros")
 
 _LASTING = ("pyros-reactor", "PoolThread-", "asyncio_", "ThreadPoolExecutor", "pytest")
 """Beginnings of names of threads that belong to the process: the reactor, which cannot be started twice, and pools."""

@@ -209,7 +209,7 @@ PACKET = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(PACKET, max_size=10, unique_by=lambda packet: packet.id), st.randoms(use_true_random=False))
 def test_no_order_of_the_packets_makes_a_difference(packets: list[Sighting], shuffler: random.Random) -> None:
     first = partition(grouped(packets))

@@ -30,7 +30,7 @@ def test_the_twelve_cells_of_the_first_level_are_numbered_as_in_the_paper() -> N
     assert [sky.cell(ra, dec) // fine for ra, dec in centres] == [0, 1, 4, 5, 8, 11]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(RA, DEC, RADIUS, st.floats(0, 0.999999), st.floats(0, 360))
 def test_a_position_within_a_cone_is_in_its_ranges(
     ra: float, dec: float, radius: float, share: float, angle: float

@@ -4,7 +4,7 @@ import math
 
 import erfa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pyros.simulators.celestial import Ground, Site, Sky, separation
@@ -33,7 +33,6 @@ def test_the_horizon_agrees_with_sofa(sky: Sky, later: float) -> None:
     assert apart(SITE.ground(sky, TIME + later), observed(sky, TIME + later)) < 2
 
 
-@settings(deadline=None)
 @given(st.floats(0, 359.999), st.floats(-90, 90), st.floats(0, 1e9))
 def test_there_and_back(ra: float, dec: float, later: float) -> None:
     sky = Sky(ra, dec)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pyros.simulators.grammar import MAX_LINE, BadRequest, Request, RequestParser, busy, error, event, ok, parse
@@ -141,7 +141,6 @@ lines = st.lists(
 ).map(b"".join)
 
 
-@settings(deadline=None)
 @given(lines, st.data())
 def test_every_way_to_cut_the_bytes_gives_the_same_requests(data: bytes, draw: st.DataObject) -> None:
     whole = RequestParser()
@@ -159,7 +158,6 @@ def test_every_way_to_cut_the_bytes_gives_the_same_requests(data: bytes, draw: s
     assert found == expected
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_byte_by_byte_is_the_same_too(data: bytes) -> None:
     whole, single, found = RequestParser(), RequestParser(), []
@@ -170,7 +168,6 @@ def test_byte_by_byte_is_the_same_too(data: bytes) -> None:
     assert found == requests(whole)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\n"), max_size=200))
 def test_any_text_is_a_request_or_a_bad_one_whose_answer_is_one_line(line: str) -> None:
     parsed = parse(line)
@@ -181,7 +178,6 @@ def test_any_text_is_a_request_or_a_bad_one_whose_answer_is_one_line(line: str) 
         assert len(answer) <= MAX_LINE
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\n\r"), max_size=30), min_size=1))
 def test_values_survive_the_way_there_and_back(values: list[str]) -> None:
     line = ok(*values).line
