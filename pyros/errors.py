@@ -13,6 +13,8 @@ PyrosError
 ├── AlertError              a packet is not an alert, or is one that cannot be understood
 ├── PlanningError           a site or a target makes no sense
 ├── SimulatorError          a simulator's description is wrong
+├── CatalogueError          the stars that were asked for are not installed, or cannot be read
+├── ImageError              a file is no image that can be shown or measured
 └── InstrumentError         a device did not do what it was told
     ├── DeviceRefused       it said no; nothing happened
     ├── DeviceFailed        it began and failed
@@ -94,6 +96,14 @@ class PlanningError(PyrosError):
 
 class SimulatorError(PyrosError):
     """A simulator's description is wrong."""
+
+
+class CatalogueError(PyrosError):
+    """The stars that were asked for are not installed, or their file cannot be read."""
+
+
+class ImageError(PyrosError):
+    """A file is no image that can be shown or measured; names it and says why."""
 
 
 class InstrumentError(PyrosError):

@@ -1,11 +1,12 @@
-"""A camera that exposes, reads out, and keeps its last image. What it sees depends on where its telescope points
-at the moment the shutter opens; a telescope that moves during the exposure does not trail its stars.
+"""A camera that exposes, reads out, and keeps its last image. What it sees depends on where its telescope points,
+which filter is in the beam, how far the focuser is from focus and whether the dome is open at the moment the shutter
+opens; a telescope that moves during the exposure does not trail its stars.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThreadPool
@@ -13,14 +14,20 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyros.clock import Clock
-from pyros.simulators.celestial import Sky
+from pyros.simulators.celestial import Site, Sky
+from pyros.simulators.cooler import Cooler
 from pyros.simulators.description import CameraSettings
-from pyros.simulators.device import Arguments, Device, Refused, one_of
+from pyros.simulators.device import Arguments, Device, Refused, number, one_of
 from pyros.simulators.grammar import Answer, busy, ok
-from pyros.simulators.pointing import ask_position
+from pyros.simulators.neighbours import ask_defocus, ask_dome, ask_filter, ask_position
+from pyros.simulators.transients import Transient
+
+if TYPE_CHECKING:
+    from pyros.simulators.scene import Moment
 
 _LONGEST = 86400.0
 _BITS = 16
+_MOST_TRANSIENTS = 1000
 
 
 class Camera(Device):
@@ -28,15 +35,15 @@ class Camera(Device):
 
     log = Logger()
 
-    def __init__(self, settings: CameraSettings, reactor: Any, clock: Clock, emit: Callable[[Answer], None]) -> None:
+    def __init__(
+        self, settings: CameraSettings, site: Site | None, reactor: Any, clock: Clock, emit: Callable[[Answer], None]
+    ) -> None:
         super().__init__(settings, clock, emit)
-        from pyros.simulators import sky  # noqa: PLC0415  (numpy, which the other devices do without)
+        from pyros.simulators.scene import Scene  # noqa: PLC0415  (numpy, which the other devices do without)
 
         self.state = "idle"
-        self._render = sky.render
-        self._optics = sky.Optics(
-            **{name: getattr(settings, name) for name in sky.Optics.__dataclass_fields__},
-        )
+        self._scene = Scene(settings, site)
+        self._render = self._scene.image
         self._reactor = reactor
         self._settings = settings
         self._filter = next(iter(settings.filters))
@@ -44,17 +51,26 @@ class Camera(Device):
         self._running: Deferred[None] | None = None
         self._tag: str | None = None
         self._image: bytes | None = None
+        self._cooler = Cooler(self.pace, settings.temperature, settings.ambient, settings.cooling_rate)
+        started = clock.time()
+        self._transients = [
+            Transient(Sky(each.ra, each.dec), each.magnitude, started + each.begin, each.slope, each.after)
+            for each in settings.transients
+        ]
         geometry = (settings.width, settings.height, _BITS, f"{settings.arcsec_per_pixel:g}")
         self.properties |= {
             "geometry": lambda: ok(*geometry),
-            "filters": lambda: ok(*settings.filters),
-            "filter": lambda: ok(self._filter),
-            "temperature": lambda: ok(f"{settings.temperature:g}"),
+            "rotation": lambda: ok(f"{settings.rotation:g}"),
+            "temperature": lambda: ok(f"{round(self._cooler.temperature(), 2):g}"),
+            "cooling": lambda: ok("off" if self._cooler.off else f"{self._cooler.wanted:g}"),
             "gain": lambda: ok(f"{settings.gain:g}"),
             "image": self._get_image,
         }
-        self.settable |= {"filter": self._set_filter}
-        self.actions |= {"expose": self._do_expose, "abort": self._do_abort}
+        self.settable |= {"cooling": self._set_cooling}
+        if not settings.filter_wheel:  # else the wheel is a device of its own
+            self.properties |= {"filters": lambda: ok(*settings.filters), "filter": lambda: ok(self._filter)}
+            self.settable |= {"filter": self._set_filter}
+        self.actions |= {"expose": self._do_expose, "abort": self._do_abort, "transient": self._do_transient}
 
     @property
     def busy(self) -> bool:
@@ -77,14 +93,42 @@ class Camera(Device):
         self._filter = wanted
         return ok()
 
+    def _set_cooling(self, values: tuple[str, ...]) -> Answer:
+        if values == ("off",):
+            self._cooler.switch_off()
+        else:
+            warmest = self._settings.ambient
+            least = warmest - self._settings.cooling_range
+            self._cooler.cool_to(number("cooling", " ".join(values), least, warmest))
+        self.later("cooling", self._cooler.seconds_left(), self._cooled)
+        return ok()
+
+    def _cooled(self) -> None:
+        self.event("cooling_finished", temperature=f"{self._cooler.temperature():g}")
+
+    def _do_transient(self, arguments: Arguments) -> Answer:
+        transient = Transient(
+            Sky(arguments.number("ra", 0, 360) % 360, arguments.number("dec", -90, 90)),
+            arguments.number("magnitude", -5, 30),
+            arguments.number_or("time", self.clock.time(), 0, 1e11),
+            arguments.number_or("slope", 1.0, 0, 10),
+            arguments.number_or("after", 60.0, 1e-3, 1e9),
+        )
+        arguments.end()
+        if len(self._transients) >= _MOST_TRANSIENTS:
+            raise Refused("LIMIT", f"there are {_MOST_TRANSIENTS} transients already")
+        self._transients.append(transient)
+        return ok()
+
     def _do_expose(self, arguments: Arguments) -> Answer:
         seconds = arguments.number("seconds", 0, _LONGEST)
+        dark = arguments.flag("dark")
         tag = arguments.tag()
         arguments.end()
         self._refuse_if_busy()
         self._tag = tag
         self._exposures += 1
-        self._running = Deferred.fromCoroutine(self._expose(seconds, tag, self._exposures))
+        self._running = Deferred.fromCoroutine(self._expose(seconds, dark, tag, self._exposures))
         self._running.addErrback(self._failed, tag)
         return busy(self.real(seconds + self._settings.readout))
 
@@ -96,32 +140,54 @@ class Camera(Device):
             self.event("exposure_aborted", tag=self._tag)
         return ok()
 
-    async def _expose(self, seconds: float, tag: str | None, count: int) -> None:
+    async def _expose(self, seconds: float, dark: bool, tag: str | None, count: int) -> None:
         """One exposure from shutter to image; cancelling its Deferred stops it wherever it is."""
-        throughput = self._settings.filters[self._filter]
-        pointing = ask_position(self._reactor, self.clock, self._settings.telescope)
-        readout: Deferred[None] | None = None
+        waiting: list[Deferred[Any]] = []
+
+        def ask(address: str, question: Callable[[Any, Clock, str], Deferred[Any]]) -> Deferred[Any] | None:
+            if dark or not address:
+                return None
+            waiting.append(question(self._reactor, self.clock, address))
+            return waiting[-1]
+
+        def wait(seconds: float) -> Deferred[None]:
+            waiting.append(self._wait(seconds))
+            return waiting[-1]
+
+        is_ = self._settings
+        opened, temperature = self.clock.time(), self._cooler.temperature()
+        pointing, wheel = ask(is_.telescope, ask_position), ask(is_.filter_wheel, ask_filter)
+        focuser, dome = ask(is_.focuser, ask_defocus), ask(is_.dome, ask_dome)
+        filter = self._filter
         try:
             self.state = "exposing"
             self.event("exposure_started", tag=tag)
-            await self._wait(seconds)
+            await wait(seconds)
             self.state = "reading"
             self.event("exposure_finished", tag=tag)
-            readout = self._wait(self._settings.readout)
-            seed = (self._settings.seed, count)
-            image = await self._in_thread(self._pixels, await pointing, seconds, throughput, seed)
+            readout = wait(is_.readout)
+            moment = self._scene.moment(
+                opened=opened,
+                seconds=seconds,
+                temperature=temperature,
+                pointing=(await pointing) if pointing else None,
+                filter=(await wheel) if wheel else filter,
+                blur=((await focuser) if focuser else None) or 0.0,
+                closed=dome is not None and await dome == "closed",
+                transients=tuple(self._transients),
+            )
+            image = await self._in_thread(self._pixels, moment, (is_.seed, count))
             await readout
         finally:
-            for waiting in (pointing, readout):
-                if waiting is not None:  # cancelling one that is over does nothing
-                    waiting.addErrback(_forget_cancelled)
-                    waiting.cancel()
+            for each in waiting:  # cancelling one that is over does nothing
+                each.addErrback(_forget_cancelled)
+                each.cancel()
         self._image = image
         self._rest()
         self.event("image_ready", tag=tag)
 
-    def _pixels(self, pointing: Sky | None, seconds: float, throughput: float, seed: tuple[int, ...]) -> bytes:
-        return self._render(self._optics, pointing, seconds, throughput, seed).tobytes()
+    def _pixels(self, moment: Moment, seed: tuple[int, ...]) -> bytes:
+        return self._render(moment, seed)
 
     def _failed(self, failure: Failure, tag: str | None) -> None:
         if isinstance(failure.value, CancelledError):

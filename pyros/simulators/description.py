@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import math
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 import msgspec
 import yaml
@@ -21,6 +21,8 @@ from pyros.simulators.endpoints import client_endpoint, server_endpoint
 
 _MAX_FIELD = 5.0  # degrees; a wider field holds more stars than are drawn in a moment
 _MAX_FILE = 1_000_000
+_NEIGHBOURS = ("telescope", "filter_wheel", "focuser", "dome")
+_REQUIRED = ("listen", "telescope")
 
 Text = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]{1,100}\Z", description="one line of 1 to 100 characters")]
 Word = Annotated[str, Meta(pattern=r'\A[^\s"=]{1,40}\Z', description='a word without whitespace, " and =')]
@@ -74,6 +76,21 @@ class TelescopeSettings(Settings, frozen=True, kw_only=True):
     ] = 0.0
 
 
+class TransientSettings(_Strict, frozen=True, kw_only=True):
+    """A source that flares up ``begin`` seconds after the camera is switched on, has ``magnitude`` at ``after`` seconds
+    later, and fades as time^-slope."""
+
+    ra: Degrees
+    dec: Altitude
+    magnitude: Annotated[float, Meta(ge=-5, le=30, description="a magnitude, -5 to 30")]
+    begin: NotNegative = 0.0
+    after: Positive = 60.0
+    slope: Annotated[float, Meta(ge=0, le=10, description="a number, 0 to 10")] = 1.0
+
+
+_Address = Annotated[str, Meta(description="an address such as tcp:127.0.0.1:6014, or nothing")]
+
+
 class CameraSettings(Settings, frozen=True, kw_only=True):
     """A CCD camera behind a telescope: geometry, electronics, and the sky it sees."""
 
@@ -101,6 +118,40 @@ class CameraSettings(Settings, frozen=True, kw_only=True):
         float, Meta(ge=0, le=40, description="the magnitude that gives one electron per second, 0 to 40")
     ] = 22.0
     temperature: Annotated[float, Meta(ge=-270, le=60, description="degrees Celsius of the chip, -270 to 60")] = -20.0
+
+    # The detector's flaws; all are absent unless the file names them.
+    bias_columns: Annotated[float, Meta(ge=0, le=1000, description="ADU of one standard deviation, 0 to 1000")] = 0.0
+    dark_doubling: Annotated[float, Meta(gt=0, le=50, description="degrees Celsius, above 0, at most 50")] = 6.0
+    hot_pixels: Annotated[float, Meta(ge=0, le=0.1, description="the fraction of all pixels, 0 to 0.1")] = 0.0
+    hot_current: Annotated[float, Meta(ge=0, le=1e6, description="electrons per second, 0 or more")] = 50.0
+    vignetting: Annotated[float, Meta(ge=0, le=0.9, description="the fraction lost in the corners, 0 to 0.9")] = 0.0
+    pixel_response: Annotated[float, Meta(ge=0, le=0.2, description="a fraction, one standard deviation, 0 to 0.2")] = (
+        0.0
+    )
+    full_well: Annotated[float, Meta(gt=0, le=1e9, description="electrons, above 0")] | None = None
+    cosmic_rays: Annotated[float, Meta(ge=0, le=100_000, description="per minute on the whole chip, 0 to 100000")] = 0.0
+    ambient: Temperature = 15.0
+    cooling_rate: Annotated[float, Meta(gt=0, le=100, description="degrees per second, above 0, at most 100")] = 0.5
+    cooling_range: Annotated[float, Meta(gt=0, le=300, description="degrees below ambient, above 0")] = 60.0
+
+    # The sky; with a site there is air above the telescope, and a Moon.
+    stars: Annotated[
+        Literal["gaia", "synthetic", "auto"],
+        Meta(description="gaia (real ones, to magnitude 10), synthetic, or auto (gaia where it is installed)"),
+    ] = "auto"
+    rotation: Degrees = 0.0
+    site: Annotated[str, Meta(description="the site's YAML file, relative to this one, or nothing")] = ""
+    dark_sky: Annotated[float, Meta(ge=10, le=25, description="magnitudes per square arcsecond, 10 to 25")] = 21.6
+    extinction: Annotated[float, Meta(ge=0, le=2, description="magnitudes per airmass, 0 to 2")] = 0.15
+    transients: Annotated[
+        tuple[TransientSettings, ...],
+        Meta(max_length=1000, description="a list such as [{ra: 150, dec: 2, magnitude: 14, slope: 1.2}]"),
+    ] = ()
+
+    # Devices in the beam, where they have simulators of their own.
+    filter_wheel: _Address = ""
+    focuser: _Address = ""
+    dome: _Address = ""
 
 
 class DomeSettings(Settings, frozen=True, kw_only=True):
@@ -208,7 +259,7 @@ def load(path: Path) -> Description:
     site = None
     if settings is not None:
         problems += _contradictions(settings)
-    if isinstance(where := data.get("site"), str) and where and kind == "telescope":
+    if isinstance(where := data.get("site"), str) and where and "site" in _DEVICES[kind].__struct_fields__:
         try:
             site = _load_site(path.parent / where, f"{path}: site")
         except SimulatorError as problem:
@@ -281,9 +332,9 @@ def _endpoint_problems(data: dict[Any, Any], fields: type[Settings]) -> list[str
     problems = []
     for key, check, right in (
         ("listen", server_endpoint, "a server endpoint such as tcp:6010:interface=127.0.0.1"),
-        ("telescope", client_endpoint, "an address such as tcp:127.0.0.1:6010"),
+        *((key, client_endpoint, "an address such as tcp:127.0.0.1:6010") for key in _NEIGHBOURS),
     ):
-        if key in fields.__struct_fields__ and isinstance(text := data.get(key), str):
+        if key in fields.__struct_fields__ and isinstance(text := data.get(key), str) and (text or key in _REQUIRED):
             try:
                 check(None, text)
             except ValueError:

@@ -45,6 +45,17 @@ class Arguments:
             raise Refused("VALUE", f"{self._action} takes {name}=<a number from {least:.10g} to {most:.10g}>")
         return number(name, self._left.pop(name), least, most)
 
+    def number_or(self, name: str, default: float, least: float, most: float) -> float:
+        """A number that may be left out."""
+        return self.number(name, least, most) if name in self._left else default
+
+    def flag(self, name: str) -> bool:
+        """0 or 1; 0 when it is left out."""
+        text = self._left.pop(name, "0")
+        if text not in ("0", "1"):
+            raise Refused("VALUE", f"{name} must be 0 or 1, not {shown(text)}")
+        return text == "1"
+
     def tag(self) -> str | None:
         """The word by which the client will know the events of this action; may be left out."""
         tag = self._left.pop("tag", None)

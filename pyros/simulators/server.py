@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyros.clock import Clock, Timer
-from pyros.errors import SimulatorError
+from pyros.errors import CatalogueError, SimulatorError
 from pyros.simulators.camera import Camera
 from pyros.simulators.description import (
     CameraSettings,
@@ -278,7 +278,10 @@ def _device(description: Description, reactor: Any, clock: Clock, emit: Callable
                 raise SimulatorError(f"{description.file}: site: a telescope needs its site")
             return Telescope(settings, description.site, clock, emit)
         case CameraSettings() as settings:
-            return Camera(settings, reactor, clock, emit)
+            try:
+                return Camera(settings, description.site, reactor, clock, emit)
+            except CatalogueError as problem:
+                raise SimulatorError(f"{description.file}: stars: {problem}") from problem
         case DomeSettings() as settings:
             return Dome(settings, clock, emit)
         case WeatherSettings() as settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -83,12 +84,14 @@ class Client:
 
 
 class Rig:
-    """One simulator and its reactor."""
+    """One simulator and its reactor; ``airless`` leaves a camera's site out, and with it the air and the Moon."""
 
-    def __init__(self, device: str, **changed: Any) -> None:
+    def __init__(self, device: str, airless: bool = False, **changed: Any) -> None:
         self.reactor: Any = cast(Any, VirtualReactor)()
         self.clock = VirtualClock(self.reactor, MIDNIGHT)
         description = load(DEMO / f"{device}.yaml").changed(**changed)
+        if airless:
+            description = dataclasses.replace(description, site=None)
         self.simulator = Simulator(description, self.reactor, self.clock)
         self.device: Any = self.simulator.device
 

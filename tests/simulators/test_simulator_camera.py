@@ -11,14 +11,14 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from pyros.simulators.celestial import Sky
-from pyros.simulators.sky import Optics, render
+from pyros.simulators.scene import Moment, Scene
 
 Rigs = Callable[..., Any]
 
 
 @pytest.fixture
 def camera(rig: Rigs) -> Any:
-    return rig("camera", speed=10, width=64, height=48, readout=5, seed=7)
+    return rig("camera", airless=True, speed=10, width=64, height=48, readout=5, seed=7)
 
 
 # Twisted's test doubles carry no types.
@@ -62,8 +62,9 @@ def image(client: Any, *, width: int = 64, height: int = 48) -> NDArray[np.uint1
 
 def expected(camera: Any, pointing: Sky | None, seconds: float, throughput: float, count: int) -> NDArray[np.uint16]:
     settings = camera.simulator.description.settings
-    optics = Optics(**{name: getattr(settings, name) for name in Optics.__dataclass_fields__})
-    return render(optics, pointing, seconds, throughput, (settings.seed, count))
+    moment = Moment(camera.clock.time(), seconds, settings.temperature, pointing, throughput)
+    pixels = Scene(settings).image(moment, (settings.seed, count))
+    return np.frombuffer(pixels, "<u2").reshape(settings.height, settings.width)
 
 
 def test_what_it_is(camera: Any) -> None:
@@ -89,7 +90,9 @@ def test_an_exposure_from_shutter_to_image(camera: Any) -> None:
     telescope = Telescope(camera)
     assert (telescope.host, telescope.port) == ("127.0.0.1", 6010)
     transport = telescope.connect()
-    assert transport.value() == b"GET position\n"
+    assert transport.value() == b"GET true_position\n"
+    telescope.say("ERR UNKNOWN there is no such property\n")
+    assert transport.value().endswith(b"GET position\n")
     telescope.say("EVT slew_finished ra=1 dec=2\nOK 150.25")
     telescope.say("00000 2.5000000\n")
     assert transport.disconnecting
@@ -209,3 +212,104 @@ def test_mistakes(camera: Any, request_: str) -> None:
     client = camera.client()
     assert client.ask(request_).startswith("ERR VALUE ")
     assert client.ask("GET state") == "OK idle"
+
+
+def test_a_dark_frame_asks_nobody(camera: Any) -> None:
+    client = camera.client()
+    assert client.ask("DO expose seconds=20 dark=1").startswith("BUSY")
+    assert camera.reactor.tcpClients == []
+    camera.advance(3)
+    assert np.array_equal(image(client), expected(camera, None, 20, 1, 1))
+    assert client.ask("DO expose seconds=0 dark=2").startswith("ERR VALUE dark must be 0 or 1")
+
+
+def test_the_cooler_takes_its_time(camera: Any) -> None:
+    client = camera.client()
+    assert client.ask("GET cooling") == "OK -20"
+    assert client.ask("SET cooling -30") == "OK"  # half a degree a second, ten times faster
+    camera.advance(1)
+    assert client.numbers("GET temperature") == [-25]
+    client.read()
+    camera.advance(1.01)
+    assert client.read() == ["EVT cooling_finished temperature=-30"]
+    assert client.numbers("GET temperature") == [-30]
+    assert client.ask("SET cooling off") == "OK"
+    assert client.ask("GET cooling") == "OK off"
+    camera.advance(2)
+    assert client.numbers("GET temperature") == [-20]
+    camera.advance(60)
+    assert client.numbers("GET temperature") == [12]
+    assert client.ask("SET cooling -49").startswith("ERR VALUE cooling must be a number from -48 to 12")
+    assert client.ask("SET cooling").startswith("ERR")
+
+
+def test_a_transient_flares_up_where_it_is_told(camera: Any) -> None:
+    client = camera.client()
+    began = camera.clock.time()
+    assert client.ask(f"DO transient ra=150.25 dec=2.5 magnitude=9 time={began - 60:.3f} slope=1") == "OK"
+    assert client.ask("DO transient ra=150.25 dec=2.5").startswith("ERR VALUE transient takes magnitude=")
+    assert client.ask("DO transient ra=150 dec=2 magnitude=9 colour=1").startswith(
+        "ERR VALUE transient takes no colour"
+    )
+    client.ask("DO expose seconds=1")
+    telescope = Telescope(camera)
+    telescope.connect()
+    telescope.say("OK 150.25 2.5\n")
+    camera.advance(1)
+    before = expected(camera, Sky(150.25, 2.5), 1, 0.7, 1).astype(float)
+    light = (image(client).astype(float) - before)[14:34, 22:42]
+    assert light.sum() * 1.5 == pytest.approx(0.7 * 10 ** (0.4 * (22 - 9)), rel=0.05)
+
+
+class Neighbours:
+    """The other ends of all connections that a camera has just asked for, by port."""
+
+    def __init__(self, camera: Any) -> None:
+        self.transports: dict[int, Any] = {}
+        self.protocols: dict[int, Any] = {}
+        for _, port, factory, *_ in camera.reactor.tcpClients:
+            self.protocols[port] = factory.buildProtocol(None)
+            self.transports[port] = _Transport()
+            self.protocols[port].makeConnection(self.transports[port])
+        camera.reactor.tcpClients.clear()
+
+    def say(self, port: int, line: str) -> None:
+        self.protocols[port].dataReceived(line.encode())
+
+
+BEAM = {"filter_wheel": "tcp:127.0.0.1:6014", "focuser": "tcp:127.0.0.1:6015", "dome": "tcp:127.0.0.1:6012"}
+
+
+@pytest.mark.parametrize("dome", ["open", "closed"])
+def test_what_stands_in_the_beam_is_asked(rig: Rigs, dome: str) -> None:
+    camera = rig("camera", airless=True, speed=10, width=64, height=48, readout=5, seed=7, stars="synthetic", **BEAM)
+    client = camera.client()
+    assert client.ask("SET filter r").startswith("ERR UNKNOWN")
+    client.ask("DO expose seconds=20")
+    around = Neighbours(camera)
+    assert {port: each.value() for port, each in around.transports.items()} == {
+        6010: b"GET true_position\n", 6014: b"GET filter\n", 6015: b"GET defocus\n", 6012: b"GET state\n",
+    }  # fmt: skip
+    around.say(6010, "OK 150.25 2.5\n")
+    around.say(6014, "OK i\n")
+    around.say(6015, "OK 3.5\n")
+    around.say(6012, f"OK {dome}\n")
+    camera.advance(3)
+    settings = camera.simulator.description.settings
+    pointing = Sky(150.25, 2.5) if dome == "open" else None
+    moment = Moment(camera.clock.time(), 20, -20, pointing, 0.8, 3.5)
+    pixels = np.frombuffer(Scene(settings).image(moment, (7, 1)), "<u2").reshape(48, 64)
+    assert np.array_equal(image(client), pixels)
+
+
+def test_neighbours_that_say_nothing_are_not_waited_for(rig: Rigs) -> None:
+    camera = rig("camera", airless=True, speed=10, width=64, height=48, readout=5, seed=7, stars="synthetic", **BEAM)
+    client = camera.client()
+    client.ask("DO expose seconds=20")
+    around = Neighbours(camera)
+    around.say(6010, "OK 150.25 2.5\n")
+    around.say(6015, "OK -3\n")
+    around.say(6012, "ERR STATE no\n")
+    camera.advance(6)
+    assert client.read()[-1] == "EVT image_ready"
+    assert np.array_equal(image(client), expected(camera, Sky(150.25, 2.5), 20, 1.0, 1))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyros.simulators.celestial import Ground, Site, Sky, separation
+from pyros.simulators.celestial import Ground, Site, Sky, between, offset, separation
 
 SITE = Site(43.9308, 5.7133)
 TIME = 1_774_049_400.0  # 2026-03-20 23:30 UTC
@@ -45,3 +45,14 @@ def test_there_and_back(ra: float, dec: float, later: float) -> None:
 
 def test_the_pole_stands_at_the_latitude() -> None:
     assert SITE.ground(Sky(0, 90), TIME).alt == pytest.approx(SITE.latitude, abs=0.2)
+
+
+def test_great_circles() -> None:
+    a, b = Sky(359, 60), Sky(5, 62)
+    assert separation(between(a, b, 0.25), a) == pytest.approx(separation(a, b) / 4)
+    assert between(a, a, 0.5) == a
+    assert between(Sky(0, 0), Sky(180, 0), 0.5) == Sky(0, 0)
+    assert between(Sky(0, 0), Sky(180, 0), 1) == Sky(180, 0)
+    for sky in (Sky(10, 20), Sky(0, 90), Sky(77, -90), Sky(0, 0)):
+        moved = offset(sky, 0.003, 0.004)
+        assert separation(sky, moved) == pytest.approx(0.005, rel=1e-5)

@@ -1,0 +1,148 @@
+"""What a CCD makes of light: its flat, its dark current and hot pixels, cosmic rays, noise, gain, bias, saturation.
+
+The patterns that never change (columns of the bias, response of each pixel, hot pixels) come from the seed alone, so
+that masters made in one night serve in the next. The noise of an exposure comes from its own seed.
+
+An image is made in blocks of rows, so that memory stays at one array of float32 and one of uint16.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Electrons = NDArray[np.float32]
+
+_BLOCK = 1 << 18  # pixels worked on at once: they stay in the processor's cache
+_EXACT = 10.0  # electrons; above it a Poisson law of that mean, to which read noise is added, is taken for a normal one
+_LONGEST_TRACK = 40  # pixels
+_MEAN_TRACK, _MEAN_CHARGE = 4.0, 400.0  # pixels, and electrons a pixel, of a cosmic ray: 2 keV in 10 um of silicon
+
+
+@dataclass(frozen=True)
+class Electronics:
+    """What the description says of the detector; see CameraSettings for the units."""
+
+    width: int
+    height: int
+    gain: float
+    read_noise: float
+    bias: int
+    saturation: int
+    dark_current: float
+    temperature: float
+    seed: int = 0
+    bias_columns: float = 0.0
+    dark_doubling: float = 6.0
+    hot_pixels: float = 0.0
+    hot_current: float = 50.0
+    vignetting: float = 0.0
+    pixel_response: float = 0.0
+    full_well: float | None = None
+    cosmic_rays: float = 0.0
+
+
+class Detector:
+    """One detector. The first image takes longer: its patterns are made then. Any one thread at a time."""
+
+    def __init__(self, electronics: Electronics) -> None:
+        self.electronics = electronics
+
+    def warmth(self, temperature: float) -> float:
+        """How many times larger the dark current is than at the temperature for which it is described."""
+        is_ = self.electronics
+        return math.pow(2, (temperature - is_.temperature) / is_.dark_doubling)
+
+    @cached_property
+    def columns(self) -> Electrons:
+        """The bias of each column, ADU."""
+        is_ = self.electronics
+        pattern = np.random.default_rng((is_.seed, 1)).normal(is_.bias, is_.bias_columns, is_.width)
+        return pattern.astype(np.float32)
+
+    @cached_property
+    def flat(self) -> Electrons | None:
+        """The response of each pixel to light, 1 in the centre on average; None where all are alike."""
+        is_ = self.electronics
+        if not (is_.vignetting or is_.pixel_response):
+            return None
+        x = np.linspace(-1, 1, is_.width, dtype=np.float32)
+        y = np.linspace(-1, 1, is_.height, dtype=np.float32)
+        response = 1 - np.float32(is_.vignetting / 2) * (y[:, None] ** 2 + x[None, :] ** 2)
+        if is_.pixel_response:
+            random = np.random.default_rng((is_.seed, 2))
+            own = random.standard_normal(response.shape, dtype=np.float32)
+            response *= np.maximum(0, 1 + np.float32(is_.pixel_response) * own)
+        return response
+
+    @cached_property
+    def hot(self) -> tuple[NDArray[np.int64], Electrons]:
+        """Which pixels are hot (positions in the image row by row), and their electrons a second."""
+        is_ = self.electronics
+        random = np.random.default_rng((is_.seed, 3))
+        count = round(is_.hot_pixels * is_.width * is_.height)
+        where = random.choice(is_.width * is_.height, count, replace=False)
+        return where.astype(np.int64), (is_.hot_current * random.exponential(1, count)).astype(np.float32)
+
+    def read(self, light: Electrons | None, seconds: float, temperature: float, seed: tuple[int, ...]) -> bytes:
+        """One exposure: little-endian unsigned 16-bit pixels, row by row, row 0 at the bottom.
+
+        ``light`` is the mean number of electrons in each pixel behind a perfect detector, and is used up; None for a
+        closed shutter. The same arguments give the same image.
+        """
+        is_ = self.electronics
+        warmth = self.warmth(temperature)
+        charge = np.zeros((is_.height, is_.width), dtype=np.float32) if light is None else light
+        if light is not None and self.flat is not None:
+            charge *= self.flat
+        charge += np.float32(is_.dark_current * warmth * seconds)
+        where, current = self.hot
+        charge.reshape(-1)[where] += current * np.float32(warmth * seconds)
+        noise = np.random.default_rng(seed)
+        self._cosmic_rays(charge, seconds, noise)
+        image = np.empty((is_.height, is_.width), dtype="<u2")
+        rows = max(1, _BLOCK // is_.width)
+        for begin in range(0, is_.height, rows):
+            self._digitise(charge[begin : begin + rows], image[begin : begin + rows], noise)
+        return image.tobytes()
+
+    def _digitise(self, charge: Electrons, image: NDArray[np.uint16], noise: np.random.Generator) -> None:
+        """Photon noise, full well, read noise, gain, bias and rounding; ``charge`` is used up."""
+        is_ = self.electronics
+        few = charge < _EXACT
+        exact = noise.poisson(charge[few]) if few.any() else None
+        spread = charge.copy()
+        spread[few] = 0.0
+        if is_.full_well is not None:
+            np.minimum(charge, np.float32(is_.full_well), out=charge)
+        spread += np.float32(is_.read_noise**2)
+        np.sqrt(spread, out=spread)
+        spread *= noise.standard_normal(charge.shape, dtype=np.float32)
+        if exact is not None:
+            charge[few] = exact
+        charge += spread
+        charge *= np.float32(1 / is_.gain)
+        charge += self.columns
+        np.rint(charge, out=charge)
+        np.clip(charge, 0, is_.saturation, out=charge)
+        image[:] = charge
+
+    def _cosmic_rays(self, charge: Electrons, seconds: float, noise: np.random.Generator) -> None:
+        is_ = self.electronics
+        count = int(noise.poisson(is_.cosmic_rays * seconds / 60)) if is_.cosmic_rays and seconds else 0
+        if not count:
+            return
+        x, y = noise.uniform(0, is_.width, count), noise.uniform(0, is_.height, count)
+        angle = noise.uniform(0, 2 * math.pi, count)
+        length = np.minimum(noise.exponential(_MEAN_TRACK, count), _LONGEST_TRACK)
+        density = noise.exponential(_MEAN_CHARGE, count)
+        step = np.arange(_LONGEST_TRACK + 1)[None, :]
+        column = np.floor(x[:, None] + step * np.cos(angle)[:, None]).astype(np.int64)
+        row = np.floor(y[:, None] + step * np.sin(angle)[:, None]).astype(np.int64)
+        on = (step <= length[:, None]) & (column >= 0) & (column < is_.width) & (row >= 0) & (row < is_.height)
+        each = np.broadcast_to(density[:, None], on.shape)[on]
+        np.add.at(charge, (row[on], column[on]), each.astype(np.float32))

@@ -1,0 +1,11 @@
+"""The stars: where they are, and how bright. What a camera simulator draws and what the analyzer measures against.
+
+This is data, not a codec: both sides know the same stars as both know the same Earth, while projection, image and
+measurement are written once in ``simulators`` and again, with other libraries, in ``analysis`` (decision 0020).
+No Twisted here; any thread may call it.
+"""
+
+from pyros.stars.catalogue import Catalogue, GaiaStars, SyntheticStars, catalogue
+from pyros.stars.field import Stars
+
+__all__ = ["Catalogue", "GaiaStars", "Stars", "SyntheticStars", "catalogue"]

