@@ -1,0 +1,36 @@
+"""What every driver must do, whatever it drives: for each kind of instrument a list of checks, in words.
+
+The tests run them over every driver and every backend; ``pyros instruments test`` runs them on the real device, there
+only the *gentle* ones unless it is told otherwise. A check assumes nothing of the state in which it finds the device,
+and `tidy` leaves the device as a night's end would. Everything here runs in the reactor's thread.
+"""
+
+from __future__ import annotations
+
+from pyros.instruments.conformance import (
+    camera,
+    dome,
+    filter_wheel,
+    focuser,
+    safety,
+    switch,
+    telescope,
+    weather,
+)
+from pyros.instruments.conformance._check import Check, CheckFailed, Context, Outcome, Result, run
+from pyros.instruments.conformance._shared import tidy
+from pyros.instruments.interfaces import Kind
+
+__all__ = ["CHECKS", "Check", "CheckFailed", "Context", "Outcome", "Result", "run", "tidy"]
+
+CHECKS: dict[Kind, tuple[Check, ...]] = {
+    "telescope": telescope.CHECKS,
+    "camera": camera.CHECKS,
+    "filter_wheel": filter_wheel.CHECKS,
+    "focuser": focuser.CHECKS,
+    "dome": dome.CHECKS,
+    "weather": weather.CHECKS,
+    "safety": safety.CHECKS,
+    "switch": switch.CHECKS,
+}
+"""The checks of each kind, in the order in which they are best run on one device: the last one disconnects it."""

@@ -1,0 +1,148 @@
+"""Every check of every kind, over the native driver and the simulators of the demo, on virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred, fail, succeed
+
+from pyros import instruments
+from pyros.clock import VirtualClock
+from pyros.errors import DeviceFailed, DeviceRefused
+from pyros.instruments.conformance import CHECKS, Check, Context, Result, run, tidy
+from pyros.planning import Site
+from pyros.planning.visibility import place_overhead
+from pyros.simulators import Simulator, load
+from tests.instruments.conftest import World
+
+OBSERVATORY = Path(__file__).parents[2] / "observatory"
+PORTS = {"telescope": 6010, "camera": 6011, "dome": 6012, "weather": 6013}
+CHANGED: dict[str, dict[str, Any]] = {"camera": {"width": 48, "height": 32}}
+LACKS: dict[str, set[str]] = {}
+"""What the demo's devices don't have, by the checks' names."""
+NOT_YET = ("track", "sync", "dark", "cool", "slit", "turn", "azimuth")
+"""What the simulators learn next."""
+
+CASES = [pytest.param(kind, check, id=f"{kind}: {check}") for kind in PORTS for check in CHECKS[kind]]  # type: ignore[index]
+
+
+@pytest.fixture
+def context(clock: VirtualClock) -> Context:
+    site = Site.load(OBSERVATORY / "site.yaml")
+
+    def place(altitude: float, azimuth: float) -> tuple[float, float]:
+        return place_overhead(site, clock.now(), altitude, azimuth)
+
+    return Context(clock, place, tracking=600.0)
+
+
+@pytest.fixture
+def connect(world: World, clock: VirtualClock) -> Iterator[Callable[[Any], Any]]:
+    devices: list[Any] = []
+    simulators: list[Simulator] = []
+
+    def make(kind: Any) -> Any:
+        description = load(OBSERVATORY / "simulators" / f"{kind}.yaml").changed(**CHANGED.get(kind, {}))
+        simulators.append(Simulator(description, world, clock))
+        world.result(simulators[-1].start())
+        devices.append(instruments.connect(kind, "native", f"tcp:127.0.0.1:{PORTS[kind]}", world, clock))
+        return devices[-1]
+
+    yield make
+    for device in devices:
+        world.result(device.disconnect())
+    for simulator in simulators:
+        world.result(simulator.stop())
+
+
+@pytest.mark.parametrize(("kind", "check"), CASES)
+def test_the_native_driver_conforms(
+    kind: Any, check: Check, connect: Callable[[Any], Any], world: World, context: Context
+) -> None:
+    result: Result = world.result(Deferred.fromCoroutine(run(check, connect(kind), context)), 3000)
+    if result.outcome != "passed" and any(word in check.name for word in NOT_YET):
+        pytest.xfail("the simulators don't have that yet")
+    wanted = "not supported" if check.name in LACKS.get(kind, ()) else "passed"
+    assert (result.outcome, result.reason if wanted == "passed" else "") == (wanted, "")
+
+
+@pytest.mark.parametrize("kind", PORTS)
+def test_all_checks_in_a_row_and_the_device_is_left_in_order(
+    kind: Any, connect: Callable[[Any], Any], world: World, context: Context
+) -> None:
+    device = connect(kind)
+    for check in CHECKS[kind][:-1]:
+        result = world.result(Deferred.fromCoroutine(run(check, device, context)), 3000)
+        if not any(word in check.name for word in NOT_YET):
+            assert result.outcome in ("passed", "not supported"), result
+    assert world.result(Deferred.fromCoroutine(tidy(kind, device)), 60) == ""
+    if kind in ("telescope", "dome"):
+        assert world.result(device.state()) == {"telescope": "parked", "dome": "closed"}[kind]
+
+
+class Wrong:
+    """A device that answers what a test wants, at once or never."""
+
+    connected = True
+    name = "Wrong"
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(self._answer, name)
+
+    def _answer(self, name: str, *_: Any, **__: Any) -> Deferred[Any]:
+        answer = self.answers[name]
+        if isinstance(answer, Deferred):
+            return answer
+        return fail(answer) if isinstance(answer, Exception) else succeed(answer)
+
+
+@pytest.mark.parametrize(
+    ("read", "outcome", "reason"),
+    [
+        (instruments.Safety(True), "passed", ""),
+        (instruments.Safety("yes"), "failed", "it says 'yes', not True or False"),  # type: ignore[arg-type]
+        (DeviceFailed("broken"), "failed", "DeviceFailed: broken"),
+        (DeviceRefused("UNSUPPORTED", "no"), "not supported", "DeviceRefused: UNSUPPORTED: no"),
+        (DeviceRefused("STATE", "no"), "failed", "DeviceRefused: STATE: no"),
+        (KeyError("x"), "failed", "an error that no driver may end with: KeyError: 'x'"),
+    ],
+)
+def test_a_result_says_what_was_wrong(read: Any, outcome: str, reason: str, world: World, context: Context) -> None:
+    check = CHECKS["safety"][0]
+    result = world.result(Deferred.fromCoroutine(run(check, Wrong(read=read), context)))
+    assert (result.check, result.outcome, result.reason) == (check, outcome, reason)
+
+
+def test_what_never_ends_has_failed(world: World, context: Context) -> None:
+    result = world.result(
+        Deferred.fromCoroutine(run(CHECKS["safety"][0], Wrong(read=Deferred()), context)), context.limit + 1
+    )
+    assert (result.outcome, result.reason) == ("failed", "no end within 900 s")
+    assert result.seconds == pytest.approx(900)
+
+
+def test_a_wheel_that_turns_the_wrong_filter_in_is_found_out(world: World, context: Context) -> None:
+    wheel = Wrong(filters=("g", "r"), select="g", filter="g", state="idle")
+    results = {
+        str(check): world.result(Deferred.fromCoroutine(run(check, wheel, context)))
+        for check in CHECKS["filter_wheel"][1:4]
+    }
+    assert [(each.outcome, each.reason) for each in results.values()] == [
+        ("failed", "told to select 'r', it ended with 'g'"),
+        ("passed", ""),
+        ("not supported", "this device is too quick to be interrupted"),
+    ]
+
+
+def test_names_are_unique_and_the_last_check_disconnects() -> None:
+    for kind, checks in CHECKS.items():
+        assert len({check.name for check in checks}) == len(checks), kind
+        assert "disconnected" in checks[-1].name
+        assert all(check.gentle for check in checks[:1])
