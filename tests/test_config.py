@@ -214,3 +214,28 @@ def test_a_missing_file_says_who_named_it(tmp_path: Path, monkeypatch: pytest.Mo
         config.load()
     with pytest.raises(ConfigError, match=r"x.ini: no such file \(looked for by --config\)"):
         config.load("x.ini")
+
+
+def test_who_publishes_needs_a_port_and_a_name_of_its_own(tmp_path: Path) -> None:
+    told = problems(tmp_path, OBSERVATORY + "[alert_manager]\nport = 1\n[broker]\npublish = yes\n")
+    assert told == [
+        "[broker] port: missing; publish = yes needs it: there the agents reach the broker",
+        "[broker] ivo: 'ivo://pyros.observatory/broker' is no name of your own, which publish = yes needs;"
+        " give one like ivo://my.observatory/telescope",
+    ]
+    simulated = "clock = night\n[alert_manager]\nport = 1\n[broker]\npublish = yes\nport = 2\n"
+    loaded = config.load(write(tmp_path, OBSERVATORY + simulated))
+    assert (loaded.publishes, loaded.simulated) == (True, True), "a demo may use the demo's name"
+    assert loaded.peer("broker").port == 2
+    assert loaded.peer("alert_manager") == loaded.agent("alert_manager")
+    assert problems(tmp_path, OBSERVATORY + "[alert_manager]\nport = 1\n[broker]\npublish = maybe\n") == [
+        "[broker] publish: 'maybe' is not one of: yes, no"
+    ]
+
+
+def test_there_is_no_way_to_a_broker_without_a_port(tmp_path: Path) -> None:
+    loaded = config.load(write(tmp_path, OBSERVATORY + "[alert_manager]\nport = 1\n[broker]\n"))
+    with pytest.raises(UnknownAgent):
+        loaded.peer("broker")
+    assert not loaded.publishes
+    assert not loaded.simulated

@@ -100,7 +100,7 @@ class Turns:
 
     def send(self, agent: str, name: str, payload: Any) -> None:
         self._inside()
-        self._agent.config.agent(agent)
+        self._agent.config.peer(agent)
         self._out.append((agent, name, _encode(name, payload), self._clock.time()))
 
     def set_timer(self, seconds: float, name: str, payload: Any) -> int:

@@ -1,20 +1,27 @@
-"""The alert manager: understands packets, decides by the rules, asks for observations and takes them back."""
+"""The alert manager: understands packets, decides by the rules, asks for observations and takes them back.
+
+Where the observatory publishes, it also writes the VOEvents that tell others what came of an alert.
+"""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import msgspec
 
 from pyros import messages
 from pyros.agents.base import Agent
-from pyros.alerts import Alert, decisions, identity, parse
+from pyros.alerts import Alert, decisions, followup, identity, parse
+from pyros.alerts.alert import Role
 from pyros.alerts.decisions import Outcome, Record
 from pyros.alerts.rules import Decision, Rules
+from pyros.config import BROKER, PYROS_IVO
 from pyros.errors import AlertError, JournalError
 from pyros.journal import JournalReader
-from pyros.messages import AlertDecided, Message, Observation, Withdrawal
+from pyros.messages import AlertDecided, FollowUp, Message, Observation, Publish, SourceFound, Withdrawal
+from pyros.planning import Site
 
 _REMEMBERED = 500
 
@@ -32,20 +39,28 @@ class AlertManagerState(msgspec.Struct):
     """The last events by the names that their first packets gave them, the one heard of last at the end."""
 
     events: dict[str, Followed] = {}
+    published: int = 0
+    """How many VOEvents of our own it has written."""
 
 
 class AlertManagerAgent(Agent):
-    """Turns *Alert received* into *Observation requested*, *changed* or *withdrawn*."""
+    """Turns *Alert received* into *Observation requested*, *changed* or *withdrawn*, and *Follow-up* and *Source found*
+    into VOEvents of our own."""
 
     state: AlertManagerState
 
     def __init__(self) -> None:
         super().__init__(Agent.ALERT_MANAGER)
-        self.actions_by_message[messages.ALERT_RECEIVED] = self.alert_received
+        self.actions_by_message |= {
+            messages.ALERT_RECEIVED: self.alert_received,
+            messages.FOLLOW_UP: self.follow_up,
+            messages.SOURCE_FOUND: self.source_found,
+        }
 
     def work(self) -> None:
         """Read the rules; a mistake in them stops the agent at its start, not at its first alert."""
         self.rules = Rules.load(self.config.alert_rules)
+        self.site = Site.load(self.config.site)
 
     def alert_received(self, message: Message) -> None:
         """Understand a packet, decide, and tell the scheduler and whoever watches."""
@@ -53,6 +68,11 @@ class AlertManagerAgent(Agent):
             alert = parse(self._packet(message.payload), topic=message.payload.topic)
         except AlertError as error:
             self._tell(AlertDecided(alert="", event="", accepted=False, reason=f"not understood: {error}"))
+            return
+        broker = self.config.broker
+        if broker is not None and followup.is_own(alert.id, broker.ivo):
+            decision = Decision(accepted=False, reason="our own follow-up, which is never followed up")
+            self._decided(alert, alert.event, decision)
             return
         new = identity.sighting(alert)
         name, followed = self._followed(new)
@@ -64,6 +84,46 @@ class AlertManagerAgent(Agent):
             self._retract(alert, name, followed)
         else:
             self._decide(alert, name, followed)
+
+    def follow_up(self, message: Message) -> None:
+        """An observation has begun or ended: tell the broker's subscribers."""
+        said: FollowUp = message.payload
+        self._publish(
+            said.request.id, said.what, said.request.alert,
+            lambda author, ivorn, role, now: followup.report(author, ivorn, role, now, said),
+        )  # fmt: skip
+
+    def source_found(self, message: Message) -> None:
+        """Something was found where an alert's source may be: tell the broker's subscribers."""
+        found: SourceFound = message.payload
+        self.log.info(
+            "{event}: a source at ra {ra:.5f}, dec {dec:+.5f}, {filter} = {magnitude:.2f} mag",
+            event=found.event, ra=found.ra, dec=found.dec, filter=found.filter, magnitude=found.magnitude,
+        )  # fmt: skip
+        self._publish(
+            found.observation, "detection", found.alert,
+            lambda author, ivorn, role, now: followup.detection(author, ivorn, role, now, found),
+        )  # fmt: skip
+
+    def _publish(
+        self, observation: str, what: str, alert: str,
+        write: Callable[[followup.Author, str, Role, datetime], bytes],
+    ) -> None:  # fmt: skip
+        """Give a VOEvent of our own to the broker: with the turn, so that it gets there exactly once, or not at all.
+
+        What no telescope has seen is a test: everything of a simulated observatory, and what follows up a demo's alert.
+        """
+        broker = self.config.broker
+        if broker is None or not broker.publish:
+            return
+        self.state.published += 1
+        now = self.clock.now()
+        site = self.site
+        author = followup.Author(broker.ivo, self.config.name, site.latitude, site.longitude, site.elevation)
+        ivorn = followup.new_ivorn(broker.ivo, observation, what, now, self.state.published)
+        test = self.config.simulated or alert.lower().startswith(PYROS_IVO)
+        packet = write(author, ivorn, "test" if test else "observation", now)
+        self.send_to(BROKER, messages.PUBLISH, Publish(packet))
 
     def _packet(self, received: messages.AlertReceived) -> bytes:
         """Its bytes; those too large for a message are read from the broker's journal.

@@ -72,9 +72,10 @@ class CameraAgent(InstrumentAgent):
             command,
             messages.EXPOSURE_FINISHED,
             ExposureFinished(
-                observation=expose.observation, number=expose.number, filter=expose.filter, path=result["path"]
+                observation=expose.observation, number=expose.number, filter=expose.filter, path=result["path"],
+                started=result.get("started"), seconds=result.get("seconds"),
             ),
-        )
+        )  # fmt: skip
         self.send_if_there(
             self.ANALYZER,
             messages.IMAGE_TAKEN,
@@ -129,7 +130,7 @@ class CameraAgent(InstrumentAgent):
         begin = f"{datetime.fromtimestamp(image.started, UTC):%H%M%S}"
         name = f"{expose.observation}_{begin}_{expose.number:03d}_{expose.filter}.fits"
         path: Path = write_image(folder / name, image, facts)
-        return {"path": str(path)}
+        return {"path": str(path), "started": image.started, "seconds": image.seconds}
 
 
 def _night(started: float, site: Site) -> str:

@@ -10,7 +10,18 @@ import msgspec
 
 from pyros import messages
 from pyros.agents.base import Agent
-from pyros.messages import Abort, Expose, Message, Observation, ObservationReport, Payload, Slew
+from pyros.messages import (
+    Abort,
+    Expose,
+    ExposureFinished,
+    FollowUp,
+    Message,
+    Observation,
+    ObservationReport,
+    Payload,
+    Slew,
+    TakenImage,
+)
 
 STEP_OVERDUE = "Step overdue"
 STEP_AGAIN = "Step again"
@@ -40,6 +51,7 @@ class ObservationManagerState(msgspec.Struct):
     done: int = 0
     failures: int = 0
     images: list[str] = []
+    taken: list[TakenImage] = []
     pointing: tuple[float, float] = (0.0, 0.0)
     dome_open: bool = False
     overdue: int | None = None
@@ -74,11 +86,12 @@ class ObservationManagerAgent(Agent):
             self._stop(f"gave way to {observation.id}", again=True, halt=False)
         self.state.current = observation
         self.state.done = self.state.failures = 0
-        self.state.images = []
+        self.state.images, self.state.taken = [], []
         self.state.phase = "slewing"
         slew = Slew(observation=observation.id, ra=observation.ra, dec=observation.dec)
         self.send_to(self.TELESCOPE, messages.SLEW, slew)
         self._report(messages.OBSERVATION_STARTED, ObservationReport(observation=observation.id))
+        self._publish("started", observation)
         self._expect_within(_SLEW_LIMIT)
 
     def abort_observation(self, message: Message) -> None:
@@ -110,10 +123,12 @@ class ObservationManagerAgent(Agent):
                       id=message.payload.observation)  # fmt: skip
 
     def exposure_finished(self, message: Message) -> None:
-        end = message.payload
+        end: ExposureFinished = message.payload
         if not self._is_current(message, "exposing") or end.number != self.state.done + 1:
             return
         self.state.images.append(end.path)
+        if end.started is not None and end.seconds is not None:
+            self.state.taken.append(TakenImage(end.path, end.filter, end.seconds, end.started))
         self.state.done += 1
         self.state.failures = 0
         self.state.phase = "ready"
@@ -165,6 +180,7 @@ class ObservationManagerAgent(Agent):
             report = ObservationReport(observation=current.id, images=tuple(self.state.images))
             self._end()
             self._report(messages.OBSERVATION_FINISHED, report)
+            self._publish("finished", current)
             return
         exposure = exposures[self.state.done]
         self.state.phase = "exposing"
@@ -196,6 +212,7 @@ class ObservationManagerAgent(Agent):
         report = ObservationReport(observation=current.id, images=tuple(self.state.images), reason=reason, again=again)
         self._end()
         self._report(messages.OBSERVATION_FAILED, report)
+        self._publish("stopped", current, reason)
 
     def _end(self) -> None:
         self.state.current = None
@@ -214,3 +231,10 @@ class ObservationManagerAgent(Agent):
     def _report(self, name: str, report: ObservationReport) -> None:
         self.send_to(self.MAJORDOME, name, report)
         self.send_to(self.SCHEDULER, name, report)
+
+    def _publish(self, what: Literal["started", "finished", "stopped"], request: Observation, reason: str = "") -> None:
+        """Others may want to know it too; last, for the telescope comes first."""
+        if self.config.publishes:
+            images = tuple(self.state.taken) if what != "started" else ()
+            follow_up = FollowUp(what=what, request=request, time=self.clock.time(), images=images, reason=reason)
+            self.send_if_there(self.ALERT_MANAGER, messages.FOLLOW_UP, follow_up)

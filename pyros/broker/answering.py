@@ -1,23 +1,33 @@
-"""The port where people ask the broker how it is: the wire's ``{"query": "status"}``, as agents answer it."""
+"""The broker's own port: people ask it how it is, and the observatory's agents hand it what they publish.
+
+Both speak the frames of the agents' wire: ``{"query": "status"}``, or a hello and messages, of which it takes one,
+*Publish*. A message stays in its agent's outbox until it is acknowledged here, which is after the event's commit. The
+broker keeps no numbers: an event that comes again has the same ivorn and the same bytes, and is kept once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyros import wire
+from pyros import messages, wire
 from pyros.broker.vtp import Connections, allowed, host_of
-from pyros.config import Network
+from pyros.config import BROKER, Network
 from pyros.errors import WireError
 
 MAX_ASKING = 64
 TIMEOUT = 10.0  # seconds for question and answer
 
 log = Logger(namespace="pyros.broker")
+
+Publisher = Callable[[bytes, str], Awaitable[str | None]]
+"""(packet, the agent's name) to why it is refused, or None once it is committed; raises WireError when it cannot be
+stored now."""
 
 
 class Answering(Protocol):
@@ -28,27 +38,97 @@ class Answering(Protocol):
     def __init__(self, factory: AnsweringFactory) -> None:
         self._factory = factory
         self._decoder = wire.Decoder()
+        self._timeout: Any = None
+        self._agent = ""
+        self._publishing = False
+        self._waiting: list[wire.Entry] = []
+        self._lost = False
 
     def connectionMade(self) -> None:
         self._timeout = self._factory.reactor.callLater(TIMEOUT, self.transport.abortConnection)
         self._factory.asking.add(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._timeout.active():
-            self._timeout.cancel()
+        self._lost = True
+        self._bear_silence()
         self._factory.asking.discard(self)
 
     def dataReceived(self, data: bytes) -> None:
         try:
-            for question in self._decoder.feed(data):
-                if not isinstance(question, wire.Frame) or question.query != "status":
+            for frame in self._decoder.feed(data):
+                if not isinstance(frame, wire.Frame):
                     raise WireError("this is the broker; it answers one query: status")
-                self.transport.write(wire.encode_frame(wire.Frame(status=self._factory.status())))
+                self._take(frame)
         except WireError as error:
-            text = self._decoder.frames is False
-            answer = f"ERR {error}\n".encode() if text else wire.encode_frame(wire.Frame(error=str(error)))
-            self.transport.write(answer)
-            self.transport.loseConnection()
+            self._refuse(str(error))
+
+    def _take(self, frame: wire.Frame) -> None:
+        if frame.hello is not None:
+            self._hello(frame.hello)
+        elif frame.messages is not None and self._agent:
+            self._waiting += frame.messages
+            if not self._publishing:
+                self._publishing = True
+                self.transport.pauseProducing()  # at most one read's frames wait here
+                Deferred.fromCoroutine(self._publish()).addErrback(self._failed)
+        elif frame.query == "status":
+            self._send(wire.Frame(status=self._factory.status()))
+        else:
+            raise WireError("this is the broker; it answers one query: status")
+
+    def _hello(self, hello: wire.Hello) -> None:
+        if hello.protocol != wire.PROTOCOL:
+            raise WireError(f"protocol {hello.protocol}, this broker speaks {wire.PROTOCOL}")
+        if hello.to != BROKER:
+            raise WireError(f"this is the {BROKER}, not {hello.to[:80]}")
+        if self._agent or not 0 < len(hello.sender) <= 200:
+            raise WireError("a hello comes once, with a name of 200 characters at most")
+        self._agent = hello.sender
+        self._bear_silence()
+        self.transport.setTcpKeepAlive(True)
+        self._send(wire.Frame(welcome=wire.Welcome(0)))
+
+    async def _publish(self) -> None:
+        """One after the other, so that an acknowledged number means all before it."""
+        while self._waiting and not self._lost:
+            entry = self._waiting.pop(0)
+            reason = await self._one(entry)
+            if not self._lost:
+                refused = [wire.Refusal(entry.seq, reason)] if reason is not None else None
+                self._send(wire.Frame(ack=entry.seq, refused=refused))
+        self._publishing = False
+        if not self._lost:
+            self.transport.resumeProducing()
+
+    async def _one(self, entry: wire.Entry) -> str | None:
+        if entry.name != messages.PUBLISH:
+            return f"the broker takes no message {entry.name!r} (it takes: {messages.PUBLISH})"
+        try:
+            published: messages.Publish = messages.decode_payload(entry.name, bytes(entry.payload))
+        except ValueError as error:
+            return str(error)
+        return await self._factory.publish(published.packet, self._agent)
+
+    def _failed(self, failure: Failure) -> None:
+        """It could not be stored: nothing is acknowledged, and the agent sends it again over another connection."""
+        if not failure.check(WireError):
+            log.failure("publishing for {agent}", failure, agent=self._agent)
+        if not self._lost:
+            self._refuse(failure.getErrorMessage())
+
+    def _refuse(self, reason: str) -> None:
+        text = self._decoder.frames is False
+        self.transport.write(
+            f"ERR {reason}\n".encode() if text else wire.encode_frame(wire.Frame(error=reason))
+        )  # fmt: skip
+        self.transport.loseConnection()
+
+    def _send(self, frame: wire.Frame) -> None:
+        self.transport.write(wire.encode_frame(frame))
+
+    def _bear_silence(self) -> None:
+        if self._timeout.active():
+            self._timeout.cancel()
 
 
 class AnsweringFactory(Factory):
@@ -56,8 +136,10 @@ class AnsweringFactory(Factory):
 
     noisy = False
 
-    def __init__(self, reactor: Any, allow: Sequence[Network], status: Callable[[], dict[str, Any]]) -> None:
-        self.reactor, self.allow, self.status = reactor, allow, status
+    def __init__(
+        self, reactor: Any, allow: Sequence[Network], status: Callable[[], dict[str, Any]], publish: Publisher
+    ) -> None:
+        self.reactor, self.allow, self.status, self.publish = reactor, allow, status, publish
         self.asking: Connections[Answering] = Connections(reactor)
 
     def buildProtocol(self, addr: Any) -> Protocol | None:

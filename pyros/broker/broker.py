@@ -21,7 +21,7 @@ from pyros.broker.store import ALERT_MANAGER, EventStore
 from pyros.broker.subscriber import Remote
 from pyros.clock import Clock
 from pyros.config import Config
-from pyros.errors import AgentError, ConfigError, PyrosError
+from pyros.errors import AgentError, ConfigError, PyrosError, WireError
 from pyros.journal import Outgoing
 from pyros.sender.outbound import Outbound
 
@@ -95,7 +95,7 @@ class Broker:
             store.start(self._post)
             self._archiving.poke()
             if config.port is not None:
-                self._answering = AnsweringFactory(reactor, config.allow, self.status)
+                self._answering = AnsweringFactory(reactor, config.allow, self.status, self._publish)
                 await self._listen("port", self._answering)
             await self._listen("broadcaster_port", self._broadcaster)
             await self._listen("receiver_port", self._receiver)
@@ -152,6 +152,15 @@ class Broker:
         if self._outbound is not None and self._archiving is not None:
             self._outbound.post(outgoing)
             self._archiving.poke()
+
+    async def _publish(self, packet: bytes, agent: str) -> str | None:
+        """Take what an agent of ours publishes, as a `Publisher` does."""
+        if not self._broker.publish:
+            return f"{self._config.path}: [{NAME}] publish: this observatory doesn't publish"
+        receipt = await self._intake.take(packet, f"agent {agent}", strict=True, own=True)
+        if receipt.outcome == "failed":
+            raise WireError(receipt.reason)
+        return receipt.reason if receipt.outcome == "refused" else None
 
     def stop(self) -> Deferred[None]:
         """Close the ports, commit and answer what has arrived, close every connection, end the thread, close the

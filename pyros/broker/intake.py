@@ -37,8 +37,10 @@ class Intake:
         self._store, self._broadcast = store, broadcast
         self.counts = {"new": 0, "duplicate": 0, "refused": 0, "failed": 0}
 
-    def take(self, packet: bytes, source: str, *, strict: bool, topic: str = "") -> Deferred[Receipt]:
-        """Take a packet; the Deferred fires after the commit, and never fails.
+    def take(
+        self, packet: bytes, source: str, *, strict: bool, topic: str = "", own: bool = False
+    ) -> Deferred[Receipt]:
+        """Take a packet; the Deferred fires after the commit, and never fails. ``own``: it isn't to be followed up.
 
         ``strict`` holds a VOEvent to the schema, and JSON to being an alert. Authors are held to it, as by Comet; other
         brokers are not, because real streams carry events that violate it, and an astronomer wants those too. What they
@@ -60,7 +62,7 @@ class Intake:
                 return succeed(self._receipt(Receipt("refused", ivorn, str(error)), source))
             stored = self._store.reject(packet, ivorn, source, topic, str(error))
         else:
-            stored = self._store.store(packet, ivorn, source, topic)
+            stored = self._store.store(packet, ivorn, source, topic, own=own)
         return stored.addCallbacks(self._stored, self._not_stored, (packet, root, ivorn, source), {}, (ivorn, source))
 
     def _stored(self, stored: Stored, packet: bytes, root: etree._Element | None, ivorn: str, source: str) -> Receipt:

@@ -69,6 +69,8 @@ class _Event(NamedTuple):
     answer: Deferred[Stored]
     refused: str = ""
     """Why it is no event; it is kept for people to look at."""
+    own: bool = False
+    """Whether it is one of our own follow-ups, which the alert manager wrote itself."""
 
 
 class _Answers:
@@ -148,14 +150,14 @@ class EventStore:
         """How many messages the alert manager has not answered yet."""
         return self._last_seq - self._answered
 
-    def store(self, packet: bytes, ivorn: str, source: str, topic: str = "") -> Deferred[Stored]:
-        """Keep an event; the Deferred fires after the commit.
+    def store(self, packet: bytes, ivorn: str, source: str, topic: str = "", *, own: bool = False) -> Deferred[Stored]:
+        """Keep an event; the Deferred fires after the commit. What is our ``own`` isn't given to the alert manager.
 
         It fails with AlertError when another event is kept under this ivorn (then this one is kept beside it, as a
         conflict), and with JournalError when it could not be stored: then nothing of it is left, and it may be sent
         again.
         """
-        return self._enqueue(_Event(packet, ivorn, source, topic, self._clock.time(), Deferred()))
+        return self._enqueue(_Event(packet, ivorn, source, topic, self._clock.time(), Deferred(), own=own))
 
     def reject(self, packet: bytes, ivorn: str, source: str, topic: str, reason: str) -> Deferred[Stored]:
         """Keep what is no event, for people to look at: nobody will send it again. ``ivorn`` may be ''.
@@ -293,7 +295,7 @@ class EventStore:
 
     def _committed(self, outgoing: list[Outgoing], group: list[_Event], results: list[Stored | PyrosError]) -> None:
         """In the reactor's thread: the telescope first, then those who wait for an acknowledgement."""
-        if outgoing:
+        if any(isinstance(result, Stored) and result.new for result in results):
             self._post(outgoing)
             log.info("stored: {what}", what=_what_is_new(group, results))
         for event, result in zip(group, results, strict=True):
@@ -350,7 +352,8 @@ class _Turn:
         number = self._store.events + len(self._rows) + 1
         self._known[event.ivorn] = number, digest
         self._rows.append((number, event.ivorn, digest, event.packet, event.source, event.received, event.topic))
-        self.effects.outgoing.append(self._message(event, number))
+        if not event.own:
+            self.effects.outgoing.append(self._message(event, number))
         return Stored(True, number)
 
     def _reject(self, event: _Event, digest: bytes, reason: str, conflict: int | None) -> AlertError:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from pyros.config._reader import Reader
 from pyros.config._values import (
+    BROKER,
     INSTRUMENTS,
+    PYROS_IVO,
     STANDARD_AGENTS,
     AgentConfig,
     BrokerConfig,
@@ -23,9 +25,11 @@ from pyros.config._values import (
 from pyros.errors import ConfigError
 
 __all__ = [
+    "BROKER",
     "ENVIRONMENT",
     "FILE_NAME",
     "INSTRUMENTS",
+    "PYROS_IVO",
     "STANDARD_AGENTS",
     "AgentConfig",
     "BrokerConfig",

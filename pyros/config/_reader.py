@@ -11,6 +11,7 @@ from typing import TypeVar
 from pyros.config._values import (
     INSTRUMENTS,
     LOOPBACK,
+    PYROS_IVO,
     STANDARD_AGENTS,
     AgentConfig,
     BrokerConfig,
@@ -108,6 +109,8 @@ class Reader:
         )
         observatory.rest("name, data, site, alert_rules, simulators, clock")
         self._check_ports(config)
+        if config.broker is not None and config.broker.publish:
+            self._check_publishing(config, config.broker)
         if not config.agents:
             self.problems.append(f"{self.file}: no agent has a section")
         if self.problems:
@@ -146,6 +149,7 @@ class Reader:
             remotes=section.take("remotes", remotes, default.remotes),
             allow=section.take("allow", networks, default.allow),
             folder=section.take("folder", self._path) if "folder" in section.values else None,
+            publish=section.take("publish", yes, default.publish),
             kafka=kafka,
         )
         section.rest(", ".join(field for field in BrokerConfig.__struct_fields__ if field != "kafka"))
@@ -222,6 +226,16 @@ class Reader:
         )
         section.rest("ip, port, app, allow, driver, address, option_...")
         return config
+
+    def _check_publishing(self, config: Config, broker: BrokerConfig) -> None:
+        where = f"{self.file}: [broker]"
+        if broker.port is None:
+            self.problems.append(f"{where} port: missing; publish = yes needs it: there the agents reach the broker")
+        if not config.simulated and (broker.ivo or "").lower().startswith(PYROS_IVO):
+            self.problems.append(
+                f"{where} ivo: {broker.ivo!r} is no name of your own, which publish = yes needs;"
+                " give one like ivo://my.observatory/telescope"
+            )
 
     def _check_ports(self, config: Config) -> None:
         places = [(agent.name, "port", agent.ip, agent.port) for agent in config.agents.values()]

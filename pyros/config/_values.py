@@ -24,6 +24,9 @@ STANDARD_AGENTS = {
     "dome": "pyros.agents.dome",
     "weather": "pyros.agents.weather",
 }
+BROKER = "broker"
+PYROS_IVO = "ivo://pyros.observatory/"
+"""How the identifiers begin that belong to PYROS's demos and tests."""
 INSTRUMENTS = ("telescope", "camera", "dome", "weather")
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
 
@@ -91,6 +94,8 @@ class BrokerConfig(msgspec.Struct, frozen=True):
     allow: tuple[Network, ...] = LOOPBACK
     folder: Path | None = None
     """Files that are put there are alerts."""
+    publish: bool = False
+    """Whether our own follow-ups of alerts go to the subscribers."""
     kafka: tuple[KafkaConfig, ...] = ()
     """From the sections ``[kafka NAME]``."""
 
@@ -126,6 +131,22 @@ class Config(msgspec.Struct, frozen=True):
         except KeyError:
             known = ", ".join(sorted(self.agents))
             raise UnknownAgent(name, "", f"no such section in {self.path} (there are: {known})") from None
+
+    def peer(self, name: str) -> AgentConfig:
+        """Where messages for an agent go, or for the broker; raises UnknownAgent as `agent` does."""
+        if name == BROKER and self.broker is not None and self.broker.port is not None:
+            return AgentConfig(BROKER, self.broker.ip, self.broker.port, "", self.broker.allow)
+        return self.agent(name)
+
+    @property
+    def publishes(self) -> bool:
+        """Whether the observatory tells others what it does about alerts."""
+        return self.broker is not None and self.broker.publish
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the time, or what it observes with, isn't real: then nothing that it finds is."""
+        return self.clock != "real" or bool(self.simulators)
 
     def journal(self, name: str) -> Path:
         """Where that agent's (or the broker's) journal is."""

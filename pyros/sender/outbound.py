@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from pyros import wire
 from pyros.config import AgentConfig, Config
-from pyros.errors import WireError
+from pyros.errors import UnknownAgent, WireError
 from pyros.journal import Journal, JournalReader, Outgoing
 from pyros.sender._client import reachable
 
@@ -58,9 +58,9 @@ class Outbound:
         """Connect to every agent for which messages wait."""
         self._reader = JournalReader(self._journal.path)
         for agent in self._journal.waiting:
-            if agent in self._config.agents:
+            try:
                 self._link(agent).post([], self._journal.destinations[agent])
-            else:
+            except UnknownAgent:
                 Logger(self._owner).error("messages wait for {agent}, which is not configured any more", agent=agent)
 
     def post(self, outgoing: list[Outgoing]) -> None:
@@ -90,7 +90,7 @@ class Outbound:
         if link is None:
             assert self._reader is not None, "Outbound.start comes first"
             hello = wire.Hello(protocol=wire.PROTOCOL, sender=self._owner, to=agent, epoch=self._journal.epoch)
-            link = Link(self._reactor, self._config.agent(agent), hello, self._reader, self._on_answer)
+            link = Link(self._reactor, self._config.peer(agent), hello, self._reader, self._on_answer)
             self._links[agent] = link
         return link
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
@@ -32,11 +33,12 @@ def make_config(folder: Path, *agents: str) -> Config:
 class Inline:
     """One agent whose turns run when the test says so, on virtual time and without sockets."""
 
-    def __init__(self, agent: Agent, folder: Path, *others: str) -> None:
+    def __init__(self, agent: Agent, folder: Path, *others: str, **changes: Any) -> None:
         self.agent = agent
         self.reactor: Any = _Reactor()
         self.clock = VirtualClock(self.reactor, datetime(2026, 3, 20, 23, 30, tzinfo=UTC))
-        self.host = Host(agent, make_config(folder, agent.name, *others), self.reactor, self.clock, threaded=False)
+        config = msgspec.structs.replace(make_config(folder, agent.name, *others), **changes)
+        self.host = Host(agent, config, self.reactor, self.clock, threaded=False)
         self.host.start()
         self.host.outbound.stop()
         self.reactor.advance(0)  # work()
@@ -79,11 +81,17 @@ def Raw(json: bytes) -> Any:
 
 @pytest.fixture
 def inline(tmp_path: Path) -> Iterator[Callable[..., Inline]]:
-    """Makes an Inline of an agent and the names of others it may send to."""
+    """Makes an Inline of an agent, the names of others it may send to, and what else its configuration says.
+
+    A second one with the same name lives on the journal of the first, which is stopped.
+    """
     made: list[Inline] = []
 
-    def make(agent: Agent, *others: str) -> Inline:
-        made.append(Inline(agent, tmp_path, *others))
+    def make(agent: Agent, *others: str, **changes: Any) -> Inline:
+        for each in made:
+            if each.agent.name == agent.name:
+                each.stop()
+        made.append(Inline(agent, tmp_path, *others, **changes))
         return made[-1]
 
     yield make

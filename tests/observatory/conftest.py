@@ -323,6 +323,7 @@ def _write_configuration(folder: Path, options: dict[str, dict[str, Any]]) -> Pa
         "alert_rules = observatory/alert_rules.yaml",
         "simulators = " + " ".join(f"observatory/simulators/{name}.yaml" for name in ports),
         "[broker]",
+        *(f"{key} = {value}" for key, value in options.get("broker", {}).items()),
     ]  # fmt: skip
     for number, name in enumerate(STANDARD_AGENTS):
         lines += [f"[{name}]", f"port = {5001 + number}"]
