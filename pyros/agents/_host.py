@@ -238,11 +238,11 @@ class Host:
             else:
                 self._call("answers", _ANSWERS_FLUSH, self._inline_turn)
 
-    def _carry_out(self, outcome: Outcome) -> None:
+    def _carry_out(self, outcome: Outcome, told: list[bool]) -> None:
         """After the commit: acknowledge, send, command."""
-        for batch, answer in outcome.answers:
+        for (batch, answer), was_told in zip(outcome.answers, told, strict=True):
             if batch.origin is not None:
-                batch.origin.committed(batch, answer)
+                batch.origin.committed(batch, answer, was_told)
         if self._finished:
             return
         if outcome.outgoing:
@@ -368,10 +368,13 @@ class Host:
             self.agent.log.error("{error}", error=error)
 
     def _tell(self, outcome: Outcome) -> None:
+        told = [
+            batch.origin is not None and batch.origin.acknowledge(batch, answer) for batch, answer in outcome.answers
+        ]
         if self._threaded:
-            self.reactor.callFromThread(self._carry_out, outcome)
+            self.reactor.callFromThread(self._carry_out, outcome, told)
         else:
-            self._carry_out(outcome)
+            self._carry_out(outcome, told)
 
     def _tell_origin(self, batch: Batch, reason: str) -> None:
         assert batch.origin is not None

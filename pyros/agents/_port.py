@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyros import wire
+from pyros.agents._prompt import Prompt
 from pyros.agents._turns import Answer, Batch
 from pyros.clock import Clock
 from pyros.config import AgentConfig
@@ -126,6 +127,10 @@ class AgentPort(Factory):
         return any(address in network for network in self.section.allow)
 
 
+def _acknowledgement(answer: Answer) -> bytes:
+    return wire.encode_frame(wire.Frame(ack=answer.last, refused=answer.refused or None))
+
+
 class _NotAllowed(Protocol):
     def __init__(self, host: str) -> None:
         self._host = host
@@ -145,6 +150,8 @@ class AgentConnection(Protocol):
         self._decoder = wire.Decoder()
         self._decoder.limit = MAX_FIRST_FRAME
         self.peer: tuple[str, str] | None = None
+        self._prompt: Prompt | None = None
+        self._written = False
         self._under_way = 0
         self._ended = False
         self._lost = False
@@ -160,6 +167,8 @@ class AgentConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
+        if self._prompt is not None:
+            self._prompt.close()
         self._set_timer(None)
         self._port.closed(self)
 
@@ -220,12 +229,21 @@ class AgentConnection(Protocol):
         if self.peer is not None or not (0 < len(hello.sender) <= 200 and 0 < len(hello.epoch) <= 64):
             raise WireError("a hello comes once, with a name of 200 and an epoch of 64 characters at most")
         self.peer = (hello.sender, hello.epoch)
+        if not self._written:
+            self._prompt = Prompt.of(self.transport)
         self._send(wire.Frame(welcome=wire.Welcome(self._port.last_seq(self.peer))))
 
     # From the mailbox --------------------------------------------------------------------------------------------
 
-    def committed(self, batch: Batch, answer: Answer) -> None:
-        """The turn is on disk: acknowledge."""
+    def acknowledge(self, batch: Batch, answer: Answer) -> bool:
+        """The turn is on disk: another agent is told without waiting for the reactor. In the agent's thread."""
+        if self._prompt is None or batch.peer is None or answer.missing is not None:
+            return False
+        self._prompt.send(_acknowledgement(answer))
+        return True
+
+    def committed(self, batch: Batch, answer: Answer, told: bool) -> None:
+        """The turn is on disk: acknowledge, unless that was done."""
         self._port.done(batch)
         self._under_way -= 1
         if self._lost:
@@ -237,7 +255,7 @@ class AgentConnection(Protocol):
             self.drop(f"message {answer.missing} is missing before the ones that came")
             return
         else:
-            self._send(wire.Frame(ack=answer.last, refused=answer.refused or None))
+            self._write(b"" if told else _acknowledgement(answer))
         self._watch()
         self._close_if_done()
 
@@ -258,7 +276,13 @@ class AgentConnection(Protocol):
         self._write(wire.encode_frame(frame))
 
     def _write(self, data: bytes) -> None:
-        if not self._lost:
+        if self._lost:
+            return
+        if self._prompt is not None:
+            self._prompt.send(data)
+            data = self._prompt.rest()
+        if data:
+            self._written = True
             transport: Any = self.transport
             transport.write(data)
 

@@ -35,12 +35,19 @@ class NotTaken(AgentError):
 
 
 class Origin(Protocol):
-    """Who hears what became of a batch; called in the reactor's thread."""
+    """Who hears what became of a batch."""
 
-    def committed(self, batch: Batch, answer: Answer) -> None: ...
+    def acknowledge(self, batch: Batch, answer: Answer) -> bool:
+        """The batch is on disk: tell the sender at once where the agent's thread can do that; whether it did."""
+        ...
+
+    def committed(self, batch: Batch, answer: Answer, told: bool) -> None:
+        """The batch is on disk; ``told`` is what `acknowledge` said. Called in the reactor's thread."""
+        ...
 
     def not_stored(self, batch: Batch, reason: str) -> None:
-        """The journal cannot store now, and the batch will not be tried again (text clients only)."""
+        """The journal cannot store now, and the batch will not be tried again (text clients only). Called in the
+        reactor's thread."""
         ...
 
 

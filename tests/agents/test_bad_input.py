@@ -18,6 +18,7 @@ from pyros.agents._program import _hosts
 from pyros.errors import DeliveryError
 from pyros.sender import Sender
 from pyros.wire import Entry, Frame, Hello, encode_frame
+from tests.conftest import wait_until
 
 
 class EchoAgent(Agent):
@@ -193,7 +194,7 @@ def test_many_senders_that_fill_the_mailbox_are_all_served(place: Any) -> None:
                 for frame_ in decoder.feed(connection.recv(65536)):
                     last = getattr(frame_, "ack", None) or last
     assert place.status("echo")["taken"] == count * senders
-    assert place.status("echo")["waiting"] == 0
+    wait_until(lambda: place.status("echo")["waiting"] == 0, what="the mailbox to be empty")
 
 
 def test_a_connection_from_a_forbidden_network(place: Any) -> None:

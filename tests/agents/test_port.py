@@ -73,7 +73,8 @@ class Rig:
         for batch in batches:
             last = batch.entries[-1].seq
             assert batch.origin is not None
-            batch.origin.committed(batch, Answer(last, [], [entry.id for entry in batch.entries]))
+            answer = Answer(last, [], [entry.id for entry in batch.entries])
+            batch.origin.committed(batch, answer, batch.origin.acknowledge(batch, answer))
 
 
 @pytest.fixture
@@ -311,7 +312,7 @@ def test_what_is_refused_is_told_in_the_clients_own_words(rig: Rig) -> None:
     for batch in rig.mailbox:
         refused = [wire.Refusal(batch.entries[0].seq or 1, "no\nsuch thing")]
         assert batch.origin is not None
-        batch.origin.committed(batch, Answer(9, refused, ["x"]))
+        batch.origin.committed(batch, Answer(9, refused, ["x"]), told=False)
     assert text.value() == b"ERR no such thing\n"
     assert frames(framed)[-1] == Frame(ack=9, refused=[wire.Refusal(8, "no\nsuch thing")])
 
@@ -320,7 +321,7 @@ def test_a_gap_is_told_and_the_connection_closed(rig: Rig) -> None:
     _, transport = rig.connect(HELLO, messages(8))
     (batch,) = rig.mailbox
     assert batch.origin is not None
-    batch.origin.committed(batch, Answer(3, [], [], missing=4))
+    batch.origin.committed(batch, Answer(3, [], [], missing=4), told=False)
     assert error(transport) == "message 4 is missing before the ones that came"
 
 
