@@ -172,6 +172,8 @@ class Expose(Payload, frozen=True, kw_only=True):
     pointing_ra: float
     pointing_dec: float
     alert: str = ""
+    event: str = ""
+    error_radius: float | None = None
 
 
 class ExposureStarted(Payload, frozen=True):
@@ -196,13 +198,15 @@ class ExposureFinished(Payload, frozen=True):
 
 
 class ImageTaken(Payload, frozen=True):
-    """camera -> analyzer. ``ra`` and ``dec`` are where the target is."""
+    """camera -> analyzer. ``ra`` and ``dec`` are where the target is, known to ``error_radius`` degrees."""
 
     observation: str
     path: str
     ra: float
     dec: float
     alert: str = ""
+    event: str = ""
+    error_radius: float | None = None
 
 
 class TakenImage(Payload, frozen=True):

@@ -21,7 +21,11 @@ from pyros.planning.visibility import airmass, altitude_azimuth
 
 
 class CameraAgent(InstrumentAgent):
-    """Takes *Expose* and *Abort*."""
+    """Takes *Expose* and *Abort*.
+
+    ``option_rotation`` is the position angle of the images' upper side, degrees from north through east;
+    ``option_compress = yes`` packs the images' tiles.
+    """
 
     device: instruments.Camera
 
@@ -31,6 +35,8 @@ class CameraAgent(InstrumentAgent):
 
     def work(self) -> None:
         self.site = Site.load(self.config.site)
+        self.rotation = self.option("rotation", float, 0.0)
+        self.compress = self.option("compress", yes_or_no, False)
         super().work()
 
     def expose(self, message: Message) -> None:
@@ -80,7 +86,13 @@ class CameraAgent(InstrumentAgent):
             self.ANALYZER,
             messages.IMAGE_TAKEN,
             ImageTaken(
-                observation=expose.observation, path=result["path"], ra=expose.ra, dec=expose.dec, alert=expose.alert
+                observation=expose.observation,
+                path=result["path"],
+                ra=expose.ra,
+                dec=expose.dec,
+                alert=expose.alert,
+                event=expose.event,
+                error_radius=expose.error_radius,
             ),
         )
 
@@ -117,6 +129,8 @@ class CameraAgent(InstrumentAgent):
             number=expose.number,
             of=expose.of,
             alert=expose.alert,
+            event=expose.event,
+            rotation=self.rotation,
             airmass=airmass(altitude) if altitude > 0 else None,
             observatory=self.config.name,
             telescope=telescope.name if telescope else "",
@@ -129,8 +143,15 @@ class CameraAgent(InstrumentAgent):
         folder.mkdir(parents=True, exist_ok=True)
         begin = f"{datetime.fromtimestamp(image.started, UTC):%H%M%S}"
         name = f"{expose.observation}_{begin}_{expose.number:03d}_{expose.filter}.fits"
-        path: Path = write_image(folder / name, image, facts)
+        path: Path = write_image(folder / name, image, facts, compress=self.compress)
         return {"path": str(path), "started": image.started, "seconds": image.seconds}
+
+
+def yes_or_no(text: str) -> bool:
+    """An option's ``yes`` or ``no``; raises ValueError for anything else."""
+    if text not in ("yes", "no"):
+        raise ValueError
+    return text == "yes"
 
 
 def _night(started: float, site: Site) -> str:

@@ -196,6 +196,8 @@ class ObservationManagerAgent(Agent):
             pointing_ra=self.state.pointing[0],
             pointing_dec=self.state.pointing[1],
             alert=current.alert,
+            event=current.event,
+            error_radius=current.error_radius,
         )
         self.send_to(self.CAMERA, messages.EXPOSE, expose)
         self._expect_within(exposure.seconds + _EXPOSURE_MARGIN)

@@ -1,6 +1,7 @@
 """Images as FITS files, with the keywords as the field writes them. No Twisted here: any thread may call it.
 
-FITS Standard 4.0: section 4.4.2 (reserved keywords), 5.2.5 (unsigned integers by BZERO), 8 (world coordinates).
+FITS Standard 4.0: section 4.4.2 (reserved keywords), 5.2.5 (unsigned integers by BZERO), 8 (world coordinates), 10
+(images in compressed tiles).
 """
 
 from __future__ import annotations
@@ -9,15 +10,24 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import cos, radians, sin
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from astropy.io import fits
+from numpy.typing import NDArray
 
+from pyros.errors import ImageError
 from pyros.instruments.interfaces import Image
+
+LARGEST = 1 << 28
+"""Pixels of an image that is read; a header that promises more is not believed."""
 
 _CARD_TEXT = 80 - len("KEYWORD = '' / ")
 """Value and comment of one card; a long value (an ivorn) goes without its comment (FITS 4.0, 4.1.1 and 4.2.1.2)."""
+
+_LONGEST_TEXT = 68
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +35,8 @@ class ImageFacts:
     """What the camera itself doesn't know about an image; ``None`` and ``""`` leave their keywords out.
 
     ``ra`` and ``dec`` are the measured pointing, ICRS degrees: the centre of the image. ``target_ra`` and
-    ``target_dec`` are what was asked for. ``airmass`` is that of the middle of the exposure.
+    ``target_dec`` are what was asked for. ``airmass`` is that of the middle of the exposure. ``rotation`` is the
+    position angle of the image's upper side, degrees from north through east.
     """
 
     object: str
@@ -35,6 +46,8 @@ class ImageFacts:
     number: int = 1
     of: int = 1
     alert: str = ""
+    event: str = ""
+    rotation: float = 0.0
     airmass: float | None = None
     target_ra: float | None = None
     target_dec: float | None = None
@@ -47,11 +60,50 @@ class ImageFacts:
     elevation: float | None = None
 
 
-def write_image(path: Path | str, image: Image, facts: ImageFacts) -> Path:
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageFile:
+    """What was read: ``pixels`` of shape (height, width), the first row at the bottom, and the image's own header."""
+
+    path: Path
+    pixels: NDArray[np.float32]
+    header: fits.Header
+
+
+def read_image(path: Path | str) -> ImageFile:
+    """Read the first image of a FITS file, ours or another's: plain or in compressed tiles, in any extension.
+
+    Of a cube the first plane is taken. Raises ImageError, one line that names the file and says what is wrong.
+    """
+    path = Path(path)
+    try:
+        with fits.open(path, memmap=False) as units:
+            for unit in units:
+                if _is_image(unit.header):
+                    if unit.header["NAXIS1"] * unit.header["NAXIS2"] > LARGEST:
+                        raise ImageError(f"{path}: its image has more than {LARGEST} pixels")
+                    data = np.asarray(unit.data)
+                    plane = data.reshape(-1, *data.shape[-2:])[0]
+                    return ImageFile(path, np.ascontiguousarray(plane, dtype=np.float32), unit.header.copy())
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror or ' '.join(str(error).split())}") from None
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError, fits.VerifyError) as error:
+        raise ImageError(f"{path}: is no FITS file that can be read: {' '.join(str(error).split())}") from None
+    raise ImageError(f"{path}: has no image in it")
+
+
+def _is_image(header: fits.Header) -> bool:
+    """Whether a unit of a file holds an image of two axes or more; not a table, and not a spectrum."""
+    return header.get("XTENSION", "IMAGE").strip() == "IMAGE" and all(
+        header.get(f"NAXIS{axis}", 0) > 0 for axis in range(1, max(2, header["NAXIS"]) + 1)
+    )
+
+
+def write_image(path: Path | str, image: Image, facts: ImageFacts, *, compress: bool = False) -> Path:
     """Write one image, on disk when this returns: synced, under its name, complete or not there at all.
 
     Pixels are 16-bit unsigned (BZERO = 32768) with DATASUM and CHECKSUM. The world coordinates are a TAN projection
-    about the measured pointing, north up and east left, the first row at the bottom.
+    about the measured pointing, east to the left of north, the first row at the bottom. ``compress`` puts the image
+    into tiles packed by the Rice algorithm, without loss, as the file's first extension.
 
     A file of that name with the same observation and number (OBSID, EXPNUM) is what a crash left behind between
     writing and reporting, and is replaced. Any other file is kept: FileExistsError. OSError as the disk gives it.
@@ -59,16 +111,21 @@ def write_image(path: Path | str, image: Image, facts: ImageFacts) -> Path:
     path = Path(path)
     if path.exists() and not _is_same(path, facts):
         raise FileExistsError(f"{path}: holds another image, and is kept")
-    unit = fits.PrimaryHDU(image.pixels)  # uint16: astropy writes BZERO
-    for keyword, value, comment in _cards(image, facts):
+    # uint16: astropy writes BZERO
+    unit = fits.CompImageHDU(image.pixels, compression_type="RICE_1") if compress else fits.PrimaryHDU(image.pixels)
+    cards = _cards(image, facts)
+    if any(isinstance(value, str) and len(value) > _LONGEST_TEXT for _, value, _ in cards):
+        cards.insert(0, ("LONGSTRN", "OGIP 1.0", "long texts go on in CONTINUE cards"))
+    for keyword, value, comment in cards:
         if value is not None and value != "":
             fits_beside = len(str(value)) + len(comment) <= _CARD_TEXT
             unit.header[keyword] = (_printable(value), comment if fits_beside else "")
-    unit.add_checksum(when=_instant(image.started))
+    if not compress:
+        unit.add_checksum(when=_instant(image.started))
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:
-            unit.writeto(file)
+            unit.writeto(file, checksum=compress)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -82,7 +139,8 @@ def write_image(path: Path | str, image: Image, facts: ImageFacts) -> Path:
 
 def _is_same(path: Path, facts: ImageFacts) -> bool:
     try:
-        header = fits.getheader(path)
+        with fits.open(path) as units:
+            header = units[-1].header
     except OSError:  # not FITS
         return False
     return (header.get("OBSID"), header.get("EXPNUM")) == (_printable(facts.observation), facts.number)
@@ -115,6 +173,7 @@ def _mjd(seconds: float) -> float:
 def _cards(image: Image, facts: ImageFacts) -> list[tuple[str, Any, str]]:
     height, width = image.pixels.shape
     scale = image.arcsec_per_pixel / 3600
+    across, along = scale * cos(radians(facts.rotation)), scale * sin(radians(facts.rotation))
     begin, middle, end = (round(image.started + part * image.seconds, 3) for part in (0, 0.5, 1))
     return [
         ("OBJECT", facts.object, "what was observed"),
@@ -144,6 +203,7 @@ def _cards(image: Image, facts: ImageFacts) -> list[tuple[str, Any, str]]:
         ("SITELONG", facts.longitude, "[deg] longitude of the site, east positive"),
         ("SITEELEV", facts.elevation, "[m] elevation of the site"),
         ("ALERT", facts.alert, "alert that asked for it"),
+        ("EVENT", facts.event, "event that the alert belongs to"),
         ("OBSID", facts.observation, "observation"),
         ("EXPNUM", facts.number, "number of this exposure in the observation"),
         ("EXPTOTAL", facts.of, "exposures of the observation"),
@@ -155,8 +215,9 @@ def _cards(image: Image, facts: ImageFacts) -> list[tuple[str, Any, str]]:
         ("CRVAL2", facts.dec, "[deg] declination at the reference pixel"),
         ("CRPIX1", (width + 1) / 2, "centre of the image"),
         ("CRPIX2", (height + 1) / 2, "centre of the image"),
-        ("CD1_1", -scale, "[deg/pixel] east is left"),
-        ("CD1_2", 0.0, "[deg/pixel]"),
-        ("CD2_1", 0.0, "[deg/pixel]"),
-        ("CD2_2", scale, "[deg/pixel] north is up"),
+        ("CD1_1", -across, "[deg/pixel] east is to the left of north"),
+        ("CD1_2", along, "[deg/pixel]"),
+        ("CD2_1", along, "[deg/pixel]"),
+        ("CD2_2", across, "[deg/pixel]"),
+        ("ROTATION", facts.rotation, "[deg] upper side, from north through east"),
     ]

@@ -6,17 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
 from astropy.visualization import ZScaleInterval
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 from PIL import Image as Picture
 from PIL import ImageDraw, ImageFont
 
+from pyros.instruments.fits import ImageFile, read_image
+
 MARK = (255, 176, 0)
 TEXT = (235, 235, 235)
 SOFTENING = 0.1
 """Where asinh turns from linear to logarithmic, as a fraction of the brightest level shown (Lupton et al. 1999)."""
+_FEW = 100  # pixels; with fewer of them zscale has nothing to fit
+_LABELLED = 100  # pixels of a picture's shorter side, below which words would cover it
+_SQUARES = Picture.Resampling.NEAREST
 
 
 def write_preview(
@@ -25,41 +29,75 @@ def write_preview(
     """Draw an image, north up as its header says, with a ring around an ICRS position in degrees.
 
     ``size`` is the longer side in pixels. Without a position, or with one outside of the image, no ring is drawn.
-    Raises OSError for a file that cannot be read or written.
+    Raises ImageError for a file that is no image, OSError for one that cannot be written.
     """
-    with fits.open(fits_path) as units:
-        header = units[0].header
-        pixels = np.asarray(units[0].data, dtype=np.float32)
+    return draw_preview(read_image(fits_path), png_path, ra, dec, size)
+
+
+def draw_preview(
+    image: ImageFile, png_path: Path | str, ra: float | None = None, dec: float | None = None, size: int = 800
+) -> Path:
+    """`write_preview` of an image that has been read."""
+    pixels, header = image.pixels, image.header
     height, width = pixels.shape
     factor = size / max(height, width)
     picture = Picture.fromarray(stretch(pixels)[::-1])  # a picture's first row is its top
     shape = (max(1, round(width * factor)), max(1, round(height * factor)))
-    how = Picture.Resampling.BOX if factor < 1 else Picture.Resampling.BICUBIC
+    how = Picture.Resampling.BOX if factor < 1 else Picture.Resampling.BICUBIC if factor < 4 else _SQUARES
     picture = picture.resize(shape, how).convert("RGB")
     draw = ImageDraw.Draw(picture)
     if ra is not None and dec is not None:
         found = target_pixel(header, ra, dec)
         if found is not None and -0.5 <= found[0] < width - 0.5 and -0.5 <= found[1] < height - 0.5:
             _mark(draw, (found[0] + 0.5) * factor, (height - found[1] - 0.5) * factor, size)
-    _compass(draw, header, shape)
-    _label(picture, draw, header)
+    if min(shape) >= _LABELLED:
+        _compass(draw, header, shape)
+        _label(picture, draw, header)
     png_path = Path(png_path)
     picture.save(png_path, "PNG")
     return png_path
 
 
 def stretch(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Grey levels: black at the zscale limit of the sky, then an asinh curve up to the brightest stars."""
-    low, high = ZScaleInterval(n_samples=2000).get_limits(pixels)
-    white = max(float(np.percentile(pixels, 99.9)), high, low + 1.0)
-    fraction = np.clip((pixels - low) / (white - low), 0, 1)
-    soft = max(SOFTENING, (high - low) / (white - low) / 2)
+    """Grey levels: black at the zscale limit of the sky, then an asinh curve up to the brightest stars.
+
+    Pixels without a value (NaN, infinities) are black; an image of one level only is grey.
+    """
+    known = np.isfinite(pixels)
+    sample = pixels[known]
+    if sample.size == 0:
+        return np.zeros(pixels.shape, dtype=np.uint8)
+    low, high = float(sample.min()), float(sample.max())
+    if low == high:
+        return np.where(known, 128, 0).astype(np.uint8)
+    if sample.size >= _FEW:
+        low, high = ZScaleInterval(n_samples=2000).get_limits(pixels if known.all() else sample)
+    white = max(float(np.percentile(sample, 99.9)), high)
+    if not white > low:
+        white = float(sample.max())
+    fraction = np.clip((np.where(known, pixels, low) - low) / (white - low), 0, 1)
+    soft = min(1.0, max(SOFTENING, (high - low) / (white - low) / 2))
     return np.asarray(255 * np.arcsinh(fraction / soft) / np.arcsinh(1 / soft), dtype=np.uint8)
+
+
+def world(header: Any) -> WCS | None:
+    """The world coordinates of an image's two axes; None when its header has none that make sense."""
+    try:
+        found = WCS(header, fix=False, naxis=2)
+        return found if found.has_celestial else None
+    except Exception:  # wcslib has a dozen errors of its own, and each means the same here
+        return None
 
 
 def target_pixel(header: Any, ra: float, dec: float) -> tuple[float, float] | None:
     """Where a position is, counted from 0 at the centre of the lower left pixel; None if it has no place there."""
-    x, y = WCS(header, fix=False).all_world2pix([[ra, dec]], 0)[0]
+    coordinates = world(header)
+    if coordinates is None:
+        return None
+    try:
+        x, y = coordinates.all_world2pix([[ra, dec]], 0)[0]
+    except Exception:  # distortions without an inverse there
+        return None
     return (float(x), float(y)) if np.isfinite(x) and np.isfinite(y) else None
 
 
@@ -73,8 +111,13 @@ def _mark(draw: ImageDraw.ImageDraw, x: float, y: float, size: int) -> None:
 
 def _compass(draw: ImageDraw.ImageDraw, header: Any, shape: tuple[int, int]) -> None:
     """North and east, as far as the header's matrix knows them."""
-    east = np.array([header.get("CD1_1", 0.0), header.get("CD1_2", 0.0)])
-    north = np.array([header.get("CD2_1", 0.0), header.get("CD2_2", 0.0)])
+    coordinates = world(header)
+    if coordinates is None:
+        return
+    try:  # pixels that a step to the east and one to the north take
+        east, north = np.linalg.inv(coordinates.pixel_scale_matrix).T
+    except np.linalg.LinAlgError:
+        return
     arm = 0.06 * max(shape)
     corner = np.array([shape[0] - 0.6 * arm, shape[1] - 0.6 * arm])
     font = _font(shape)
@@ -87,18 +130,36 @@ def _compass(draw: ImageDraw.ImageDraw, header: Any, shape: tuple[int, int]) -> 
 
 
 def _label(picture: Picture.Image, draw: ImageDraw.ImageDraw, header: Any) -> None:
-    size = "" if "CD2_2" not in header else f"   {_angle(header['NAXIS1'] * abs(header['CD2_2']))} wide"
-    lines = [
-        str(header.get("OBJECT", "")),
-        f"{header.get('FILTER', '')}   {header.get('EXPTIME', 0):g} s{size}",
-        f"{header.get('DATE-OBS', '')[:19]} UTC",
-    ]
+    lines = [line for line in (_text(header, "OBJECT"), _exposure(header), _date(header)) if line]
+    if not lines:
+        return
     font = _font(picture.size)
     margin = 0.015 * max(picture.size)
     box = draw.multiline_textbbox((margin, margin), "\n".join(lines), font=font)
     shade = Picture.new("RGB", (int(box[2] + margin), int(box[3] + margin)), (0, 0, 0))
     picture.paste(Picture.blend(picture.crop((0, 0, *shade.size)), shade, 0.6), (0, 0))
     draw.multiline_text((margin, margin), "\n".join(lines), fill=TEXT, font=font)
+
+
+def _text(header: Any, keyword: str) -> str:
+    value = header.get(keyword)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _exposure(header: Any) -> str:
+    """Filter, seconds and width, as far as the header tells them."""
+    seconds = header.get("EXPTIME", header.get("EXPOSURE"))
+    coordinates = world(header)
+    wide = ""
+    if coordinates is not None:
+        wide = f"{_angle(header['NAXIS1'] * float(np.hypot(*coordinates.pixel_scale_matrix[:, 0])))} wide"
+    timed = f"{seconds:g} s" if isinstance(seconds, int | float) else ""
+    return "   ".join(part for part in (_text(header, "FILTER"), timed, wide) if part)
+
+
+def _date(header: Any) -> str:
+    date = _text(header, "DATE-OBS")[:19]
+    return f"{date} UTC" if date else ""
 
 
 def _angle(degrees: float) -> str:

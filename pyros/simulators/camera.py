@@ -60,13 +60,12 @@ class Camera(Device):
         geometry = (settings.width, settings.height, _BITS, f"{settings.arcsec_per_pixel:g}")
         self.properties |= {
             "geometry": lambda: ok(*geometry),
-            "rotation": lambda: ok(f"{settings.rotation:g}"),
             "temperature": lambda: ok(f"{round(self._cooler.temperature(), 2):g}"),
-            "cooling": lambda: ok("off" if self._cooler.off else f"{self._cooler.wanted:g}"),
+            "cooling": self._get_cooling,
             "gain": lambda: ok(f"{settings.gain:g}"),
             "image": self._get_image,
         }
-        self.settable |= {"cooling": self._set_cooling}
+        self.settable |= {"cooler": self._set_cooler}
         if not settings.filter_wheel:  # else the wheel is a device of its own
             self.properties |= {"filters": lambda: ok(*settings.filters), "filter": lambda: ok(self._filter)}
             self.settable |= {"filter": self._set_filter}
@@ -93,13 +92,17 @@ class Camera(Device):
         self._filter = wanted
         return ok()
 
-    def _set_cooling(self, values: tuple[str, ...]) -> Answer:
+    def _get_cooling(self) -> Answer:
+        target = None if self._cooler.off else f"{self._cooler.wanted:g}"
+        return ok(temperature=f"{round(self._cooler.temperature(), 2):g}", target=target)
+
+    def _set_cooler(self, values: tuple[str, ...]) -> Answer:
         if values == ("off",):
             self._cooler.switch_off()
         else:
             warmest = self._settings.ambient
             least = warmest - self._settings.cooling_range
-            self._cooler.cool_to(number("cooling", " ".join(values), least, warmest))
+            self._cooler.cool_to(number("cooler", " ".join(values), least, warmest))
         self.later("cooling", self._cooler.seconds_left(), self._cooled)
         return ok()
 

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
+import subprocess
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,8 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from pyros.instruments.fits import ImageFacts, write_image
+from pyros.errors import ImageError
+from pyros.instruments.fits import ImageFacts, read_image, write_image
 from pyros.instruments.interfaces import Image
 from pyros.instruments.preview import write_preview
 
@@ -194,3 +198,105 @@ def test_a_flat_image_is_drawn_too(tmp_path: Path, level: int) -> None:
     flat = exposure(pixels=np.full((50, 50), level, dtype=np.uint16))
     path = write_image(tmp_path / "a.fits", flat, FACTS)
     assert write_preview(path, tmp_path / "a.png").stat().st_size > 0
+
+
+# Compressed tiles, and other people's files.
+
+
+def test_compressed_tiles_lose_nothing(tmp_path: Path) -> None:
+    image = exposure(600, 400)
+    plain = write_image(tmp_path / "plain.fits", image, FACTS)
+    path = write_image(tmp_path / "a.fits", image, FACTS, compress=True)
+    assert path.stat().st_size < 0.6 * plain.stat().st_size
+    with fits.open(path, checksum=True) as units:
+        units.verify("exception")
+        assert units[0].data is None
+        assert units[1].data.dtype == np.uint16
+        assert (units[1].data == image.pixels).all()
+        assert units[1].header["OBJECT"] == "GRB 260320A"
+        assert WCS(units[1].header).has_celestial
+    with fits.open(path, disable_image_compression=True) as units:
+        assert units[1].header["ZCMPTYPE"] == "RICE_1"
+        assert {"CHECKSUM", "DATASUM"} <= set(units[1].header)
+    write_image(path, exposure(600, 400, seconds=2.0), FACTS, compress=True)
+    with pytest.raises(FileExistsError):
+        write_image(path, image, dataclasses.replace(FACTS, number=3), compress=True)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_what_was_written_is_read(tmp_path: Path, compress: bool) -> None:
+    image = exposure()
+    read = read_image(write_image(tmp_path / "a.fits", image, FACTS, compress=compress))
+    assert read.pixels.dtype == np.float32
+    assert (read.pixels == image.pixels).all()
+    assert read.header["OBSID"] == "o-17"
+    assert (read.header["NAXIS1"], read.header["NAXIS2"]) == (61, 40)
+
+
+@pytest.mark.parametrize("rotation", [0.0, 30.0, 200.0])
+def test_the_rotation_is_the_position_angle_of_the_upper_side(tmp_path: Path, rotation: float) -> None:
+    facts = dataclasses.replace(FACTS, rotation=rotation)
+    world = WCS(fits.getheader(write_image(tmp_path / "a.fits", exposure(61, 40), facts)))
+    centre, up, left = (world.pixel_to_world(*at) for at in ((30, 19.5), (30, 29.5), (20, 19.5)))
+    assert centre.position_angle(up).deg == pytest.approx(rotation, abs=0.01) or rotation == 0
+    assert (centre.position_angle(left) - centre.position_angle(up)).wrap_at("360d").deg == pytest.approx(90, abs=0.01)
+    assert centre.separation(up).arcsec == pytest.approx(10 * SCALE, rel=1e-5)
+
+
+@pytest.mark.skipif(not shutil.which("fitsverify") and not os.environ.get("CI"), reason="needs tools/system-packages")
+@pytest.mark.parametrize("compress", [False, True])
+def test_fitsverify_has_nothing_to_say(tmp_path: Path, compress: bool) -> None:
+    facts = dataclasses.replace(FACTS, rotation=12.5, alert="ivo://nasa.gsfc.gcn/" + "x" * 90)
+    path = write_image(tmp_path / "a.fits", exposure(), facts, compress=compress)
+    said = subprocess.run(["fitsverify", path], capture_output=True, text=True, timeout=30, check=False).stdout
+    assert "0 warning(s) and 0 error(s)" in said or "found no warnings or errors" in said.lower(), said
+
+
+def foreign(path: Path, *units: Any) -> Path:
+    fits.HDUList([fits.PrimaryHDU(), *units]).writeto(path)
+    return path
+
+
+def test_the_first_image_of_a_file_is_read_wherever_it_is(tmp_path: Path) -> None:
+    table = fits.BinTableHDU.from_columns([fits.Column("x", "E", array=np.arange(3.0))])
+    spectrum = fits.ImageHDU(np.arange(10.0))
+    cube = fits.ImageHDU(np.arange(24, dtype=">f8").reshape(2, 3, 4), name="SCI")
+    read = read_image(foreign(tmp_path / "a.fits", table, spectrum, cube, fits.ImageHDU(np.zeros((2, 2)))))
+    assert read.pixels.tolist() == np.arange(12.0).reshape(3, 4).tolist()
+    assert read.header["EXTNAME"] == "SCI"
+
+
+def test_files_that_are_no_images(tmp_path: Path) -> None:
+    (tmp_path / "text.fits").write_text("notes")
+    (tmp_path / "empty.fits").write_bytes(b"")
+    whole = write_image(tmp_path / "whole.fits", exposure(), FACTS).read_bytes()
+    (tmp_path / "cut.fits").write_bytes(whole[:5800])
+    table = fits.BinTableHDU.from_columns([fits.Column("x", "E", array=np.arange(3.0))])
+    foreign(tmp_path / "table.fits", table)
+    for name in ("text", "empty", "cut", "table", "absent"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # astropy's about the file that is cut
+            with pytest.raises(ImageError) as error:
+                read_image(tmp_path / f"{name}.fits")
+        assert str(error.value).startswith(str(tmp_path / f"{name}.fits: "))
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.full((40, 50), np.nan, dtype=np.float32),
+        np.where(np.eye(50) > 0, np.nan, 5.0),
+        np.where(np.eye(50) > 0, np.inf, np.arange(50.0)),
+        np.array([[3]]),
+        np.array([[1.0, -1e30]]),
+        np.arange(12).reshape(1, 12),
+        np.full((30, 30), 7, dtype=np.int32),
+    ],
+)
+def test_every_image_can_be_looked_at(tmp_path: Path, pixels: Any) -> None:
+    path = foreign(tmp_path / "a.fits", fits.ImageHDU(pixels))
+    from PIL import Image as Picture
+
+    with Picture.open(write_preview(path, tmp_path / "a.png", 10.0, 10.0)) as picture:
+        assert max(picture.size) == 800

@@ -225,22 +225,22 @@ def test_a_dark_frame_asks_nobody(camera: Any) -> None:
 
 def test_the_cooler_takes_its_time(camera: Any) -> None:
     client = camera.client()
-    assert client.ask("GET cooling") == "OK -20"
-    assert client.ask("SET cooling -30") == "OK"  # half a degree a second, ten times faster
+    assert client.ask("GET cooling") == "OK temperature=-20 target=-20"
+    assert client.ask("SET cooler -30") == "OK"  # half a degree a second, ten times faster
     camera.advance(1)
     assert client.numbers("GET temperature") == [-25]
     client.read()
     camera.advance(1.01)
     assert client.read() == ["EVT cooling_finished temperature=-30"]
     assert client.numbers("GET temperature") == [-30]
-    assert client.ask("SET cooling off") == "OK"
-    assert client.ask("GET cooling") == "OK off"
+    assert client.ask("SET cooler off") == "OK"
+    assert client.ask("GET cooling") == "OK temperature=-30"
     camera.advance(2)
     assert client.numbers("GET temperature") == [-20]
     camera.advance(60)
     assert client.numbers("GET temperature") == [12]
-    assert client.ask("SET cooling -49").startswith("ERR VALUE cooling must be a number from -48 to 12")
-    assert client.ask("SET cooling").startswith("ERR")
+    assert client.ask("SET cooler -49").startswith("ERR VALUE cooler must be a number from -48 to 12")
+    assert client.ask("SET cooler").startswith("ERR")
 
 
 def test_a_transient_flares_up_where_it_is_told(camera: Any) -> None:

@@ -1,0 +1,92 @@
+"""``pyros image``: look at FITS files, ours and others'."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pyros.cli.common import Group, out, short
+from pyros.errors import ImageError
+
+app = typer.Typer(cls=Group, help="Look at images.", no_args_is_help=True)
+
+_SUFFIXES = (".fits", ".fit", ".fts", ".fz", ".gz")
+
+
+@app.callback()
+def image() -> None:
+    """Without this, typer would take the only command for the group."""
+
+
+@app.command()
+def show(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A FITS file, plain or in compressed tiles.")],
+    to: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="PNG", help="Where the picture goes; by default beside it.")
+    ] = None,
+    size: Annotated[int, typer.Option(min=16, max=8192, metavar="PIXELS", help="The picture's longer side.")] = 800,
+    ra: Annotated[float | None, typer.Option(min=0, max=360, metavar="DEGREES", help="Mark this position ...")] = None,
+    dec: Annotated[float | None, typer.Option(min=-90, max=90, metavar="DEGREES", help="... ICRS.")] = None,
+) -> None:
+    """Draw an image as a PNG, with a stretch that shows faint and bright stars, and its target marked.
+
+    The target is what the header says (OBJCTRA, OBJCTDEC) unless a position is
+    given. Nothing is opened: look at the file with what you like.
+
+    Examples:
+      pyros image show var/images/2026-03-20/o-17_233000_001_r.fits
+      pyros image show foreign.fits.fz --out look.png --size 1600 --ra 83.633 --dec 22.0145
+    """
+    from pyros.instruments.fits import read_image  # noqa: PLC0415  astropy takes a moment
+    from pyros.instruments.preview import draw_preview, target_pixel  # noqa: PLC0415
+
+    if (ra is None) != (dec is None):
+        raise typer.BadParameter("--ra and --dec go together")
+    to = to or _beside(file)
+    if to.exists() and to.resolve() == file.resolve():
+        raise ImageError(f"{to}: the picture would take the image's own place; name another with --out")
+    with warnings.catch_warnings():  # astropy has much to say about other people's headers
+        warnings.simplefilter("ignore")
+        read = read_image(file)
+        if ra is None or dec is None:
+            ra, dec = _degrees(read.header, "OBJCTRA", 15.0), _degrees(read.header, "OBJCTDEC", 1.0)
+        try:
+            draw_preview(read, to, ra, dec, size)
+        except (OSError, ValueError) as error:  # pillow knows the format by the name
+            raise ImageError(f"{to}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+        marked = ra is not None and dec is not None and target_pixel(read.header, ra, dec) is not None
+    height, width = read.pixels.shape
+    out.print(f"{short(file)}: {width} x {height} pixels{_facts(read.header)}")
+    if marked:
+        out.print(f"target   {ra:.5f} {dec:+.5f}")
+    out.print(f"picture  {short(to)}")
+
+
+def _beside(file: Path) -> Path:
+    """The picture's name: a file's without what tells that it is FITS."""
+    while file.suffix.lower() in _SUFFIXES:
+        file = file.with_suffix("")
+    return file.with_name(f"{file.name}.png")
+
+
+def _facts(header: Any) -> str:
+    values = [header.get(keyword) for keyword in ("OBJECT", "FILTER", "EXPTIME", "DATE-OBS")]
+    words = [f"{value:g} s" if isinstance(value, float | int) else str(value).strip() for value in values if value]
+    return "".join(f", {word}" for word in words if word)
+
+
+def _degrees(header: Any, keyword: str, unit: float) -> float | None:
+    """A position as degrees (ours) or as ``12 34 56.7`` of hours or degrees (most others'); None for anything else."""
+    value = header.get(keyword)
+    if isinstance(value, int | float):
+        return float(value)
+    try:
+        first, *rest = str(value).replace(":", " ").split()
+        sign = -1 if first.startswith("-") else 1
+        parts = [abs(float(first)), *map(float, rest)]
+    except ValueError:
+        return None
+    return sign * unit * sum(part / 60**power for power, part in enumerate(parts[:3])) if len(parts) > 1 else None
