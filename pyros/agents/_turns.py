@@ -101,6 +101,7 @@ class Turns:
         self._effects: Effects | None = None
         self._out: list[tuple[str, str, bytes, float]] = []
         self._calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self._marks: list[tuple[list[Any], int]] | None = None
         self._put_back_state()
 
     # What a handler may do ---------------------------------------------------------------------------------------
@@ -141,6 +142,7 @@ class Turns:
         if reason is not None:
             raise NotTaken(reason)
         effects.retried.append((error, number))
+        self._marks = None
 
     def _inside(self) -> Effects:
         if self._effects is None:
@@ -148,6 +150,7 @@ class Turns:
                 "send_to, call_later and commands belong in a handler, work() or shutdown(), in the agent's own"
                 " thread; elsewhere use Sender.send_to"
             )
+        self._marks = None  # most handlers only change the state: for those, nothing has to be marked again
         return self._effects
 
     # The turn ----------------------------------------------------------------------------------------------------
@@ -201,6 +204,7 @@ class Turns:
     def _begin(self, effects: Effects) -> None:
         self._effects = effects
         self._out, self._calls = [], []
+        self._marks = None
         outbox_of_this_thread.send = self.send
 
     def _end(self) -> None:
@@ -236,20 +240,20 @@ class Turns:
             effects.seen_at = taken
         if batch.timer is not None:
             effects.timers_gone.append(batch.timer)
+            self._marks = None
         return Answer(last or 0, refused, ids, missing)
 
     def _attempt(self, message: Message, effects: Effects) -> tuple[str | None, str | None]:
         """Run one handler; (why it was refused, or None; the traceback if it failed, or None)."""
-        marks = (len(self._out), len(self._calls), len(effects.timers_set), len(effects.timers_gone))
-        retried, also = len(effects.retried), len(effects.also)
+        marks = self._marks = self._marks or self._mark(effects)
         try:
             message.check()
             self._agent.receive(message)
             self._save_state()
         except BaseException as error:
-            del self._out[marks[0] :], self._calls[marks[1] :]
-            del effects.timers_set[marks[2] :], effects.timers_gone[marks[3] :], effects.retried[retried:]
-            del effects.also[also:]
+            for made, mark in marks:
+                del made[mark:]
+            self._marks = None
             self._put_back_state()
             if isinstance(error, NotTaken) or (isinstance(error, ValueError) and message.unreadable):
                 return str(error)[:_REASON_LIMIT], None
@@ -262,6 +266,11 @@ class Turns:
             )  # fmt: skip
             return None, text[-_TRACEBACK_LIMIT:]
         return None, None
+
+    def _mark(self, effects: Effects) -> list[tuple[list[Any], int]]:
+        """How much each list of effects holds: what is added from here on can be undone."""
+        lists = (self._out, self._calls, effects.timers_set, effects.timers_gone, effects.retried, effects.also)
+        return [(made, len(made)) for made in lists]
 
     def _commit(self, effects: Effects, answers: list[tuple[Batch, Answer]]) -> Outcome:
         outgoing = self._number()

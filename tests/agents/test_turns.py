@@ -105,6 +105,25 @@ def test_a_failed_message_is_retried_and_handled_once(rig: Any, agent: WorkingAg
     assert [(refusal.seq, refusal.reason) for refusal in answer.refused] == [(4, "no failed message has number 1")]
 
 
+def test_a_failing_handler_leaves_what_came_before_it_in_its_turn(rig: Any, agent: WorkingAgent) -> None:
+    """Also what is recorded between two handlers: that a timer has fired, that a failed message was handled again."""
+    agent.works = False
+    rig.turn(("Send", b'{"agent": "other", "name": "x"}'), do("a"), "Fail")
+    agent.works = True
+    for call in rig.reactor.getDelayedCalls():
+        call.cancel()
+    rig.reactor.advance(10)
+    bad = ("Send", b'{"agent": "nobody", "name": "x"}')
+    retried = Batch(
+        [Entry(4, "r", Agent.RETRY_FAILED, 0.0, msgspec.Raw(b'{"number": 3}'))], "other", ("other", "epoch")
+    )
+    failing = [Entry(seq, "f", bad[0], 0.0, msgspec.Raw(bad[1])) for seq in (5, 6)]
+    rig.run(retried, *rig.turns.due_timers(), Batch(failing, "other", ("other", "epoch")))
+    assert agent.state.done == ["a", "failing", "tick a"]
+    assert rig.rows("SELECT number FROM received WHERE error IS NOT NULL") == [(6,), (7,)]
+    assert [msgspec.json.decode(row[0])["what"] for row in rig.rows("SELECT payload FROM timers")] == ["failing"]
+
+
 def test_a_retried_message_that_nobody_takes_any_more_stays_failed(rig: Any, agent: WorkingAgent) -> None:
     agent.works = False
     rig.turn("Fail")
