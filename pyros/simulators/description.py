@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import math
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 import yaml
@@ -17,46 +17,32 @@ from msgspec import Meta
 
 from pyros.errors import SimulatorError
 from pyros.simulators.celestial import Site
+from pyros.simulators.dome import DomeSettings
 from pyros.simulators.endpoints import client_endpoint, server_endpoint
+from pyros.simulators.filter_wheel import FilterWheelSettings
+from pyros.simulators.focuser import FocuserSettings
+from pyros.simulators.safety import SafetySettings
+from pyros.simulators.settings import (
+    Adu,
+    Altitude,
+    Degrees,
+    NotNegative,
+    Pixels,
+    Positive,
+    Seconds,
+    Settings,
+    Strict,
+    Temperature,
+    Text,
+    Word,
+)
+from pyros.simulators.switch import SwitchSettings
+from pyros.simulators.weather import WeatherSettings
 
 _MAX_FIELD = 5.0  # degrees; a wider field holds more stars than are drawn in a moment
 _MAX_FILE = 1_000_000
 _NEIGHBOURS = ("telescope", "filter_wheel", "focuser", "dome")
 _REQUIRED = ("listen", "telescope")
-
-Text = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]{1,100}\Z", description="one line of 1 to 100 characters")]
-Word = Annotated[str, Meta(pattern=r'\A[^\s"=]{1,40}\Z', description='a word without whitespace, " and =')]
-Seconds = Annotated[float, Meta(ge=0, le=86400, description="seconds, 0 to 86400")]
-Degrees = Annotated[float, Meta(ge=0, lt=360, description="degrees, 0 to 360 (360 itself excluded)")]
-Altitude = Annotated[float, Meta(ge=-90, le=90, description="degrees, -90 to 90")]
-Positive = Annotated[float, Meta(gt=0, le=1e9, description="a number above 0")]
-NotNegative = Annotated[float, Meta(ge=0, le=1e9, description="a number, 0 or more")]
-Pixels = Annotated[int, Meta(ge=16, le=8192, description="pixels, 16 to 8192")]
-Adu = Annotated[int, Meta(ge=0, le=65535, description="ADU, 0 to 65535")]
-
-Temperature = Annotated[float, Meta(ge=-90, le=60, description="degrees Celsius, -90 to 60")]
-Humidity = Annotated[float, Meta(ge=0, le=100, description="percent, 0 to 100")]
-Wind = Annotated[float, Meta(ge=0, le=100, description="metres per second, 0 to 100")]
-Rain = Annotated[int, Meta(ge=0, le=1, description="0 or 1")]
-Cloud = Annotated[float, Meta(ge=0, le=1, description="fraction of the sky, 0 to 1")]
-
-
-class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class Settings(_Strict, frozen=True, kw_only=True):
-    """What every device's file says."""
-
-    kind: ClassVar[str]
-
-    device: str
-    name: Text
-    listen: Annotated[str, Meta(description="a server endpoint such as tcp:6010:interface=127.0.0.1")]
-    speed: Annotated[
-        float, Meta(gt=0, le=10_000, description="how many times faster durations pass, above 0, at most 10000")
-    ] = 1.0
-    seed: Annotated[int, Meta(ge=0, description="a whole number, 0 or more; it decides all randomness")] = 0
 
 
 class TelescopeSettings(Settings, frozen=True, kw_only=True):
@@ -76,7 +62,7 @@ class TelescopeSettings(Settings, frozen=True, kw_only=True):
     ] = 0.0
 
 
-class TransientSettings(_Strict, frozen=True, kw_only=True):
+class TransientSettings(Strict, frozen=True, kw_only=True):
     """A source that flares up ``begin`` seconds after the camera is switched on, has ``magnitude`` at ``after`` seconds
     later, and fades as time^-slope."""
 
@@ -154,55 +140,18 @@ class CameraSettings(Settings, frozen=True, kw_only=True):
     dome: _Address = ""
 
 
-class DomeSettings(Settings, frozen=True, kw_only=True):
-    """A dome's shutter."""
-
-    kind = "dome"
-
-    travel: Annotated[float, Meta(gt=0, le=86400, description="seconds from closed to open, above 0")]
-
-
-class Noise(_Strict, frozen=True, kw_only=True):
-    """How much the weather wavers: one standard deviation, in each reading's own unit."""
-
-    temperature: NotNegative = 0.0
-    humidity: NotNegative = 0.0
-    wind: NotNegative = 0.0
-    cloud: NotNegative = 0.0
-
-
-class Change(_Strict, frozen=True, kw_only=True):
-    """One step of the weather's script: from ``at`` seconds after the start these readings are so."""
-
-    at: NotNegative
-    temperature: Temperature | None = None
-    humidity: Humidity | None = None
-    wind: Wind | None = None
-    rain: Rain | None = None
-    cloud: Cloud | None = None
-
-
-class WeatherSettings(Settings, frozen=True, kw_only=True):
-    """A weather station and its climate."""
-
-    kind = "weather"
-
-    temperature: Temperature = 10.0
-    humidity: Humidity = 50.0
-    wind: Wind = 2.0
-    rain: Rain = 0
-    cloud: Cloud = 0.0
-    noise: Annotated[Noise, Meta(description="such as {temperature: 0.2, humidity: 1, wind: 0.5, cloud: 0.02}")] = (
-        Noise()
-    )
-    climate: Annotated[
-        tuple[Change, ...],
-        Meta(max_length=10_000, description="a list of steps such as [{at: 600, rain: 1}, {at: 900, rain: 0}]"),
-    ] = ()
-
-
 _DEVICES: dict[str, type[Settings]] = {
-    settings.kind: settings for settings in (TelescopeSettings, CameraSettings, DomeSettings, WeatherSettings)
+    settings.kind: settings
+    for settings in (
+        TelescopeSettings,
+        CameraSettings,
+        FilterWheelSettings,
+        FocuserSettings,
+        DomeSettings,
+        WeatherSettings,
+        SafetySettings,
+        SwitchSettings,
+    )
 }
 
 
@@ -344,16 +293,12 @@ def _endpoint_problems(data: dict[Any, Any], fields: type[Settings]) -> list[str
 
 def _contradictions(settings: Settings) -> list[str]:
     """What is wrong although every key by itself has the right type."""
-    problems = []
+    problems = settings.contradictions()
     if isinstance(settings, CameraSettings):
         if max(settings.width, settings.height) * settings.arcsec_per_pixel > _MAX_FIELD * 3600:
             problems.append(f"arcsec_per_pixel: the field is wider than {_MAX_FIELD:g} degrees; use a smaller scale")
         if settings.saturation <= settings.bias:
             problems.append(f"saturation: must be above the bias of {settings.bias} ADU, not {settings.saturation}")
-    if isinstance(settings, WeatherSettings):
-        times = [change.at for change in settings.climate]
-        if times != sorted(times):
-            problems.append("climate: the steps must stand in the order of their times 'at'")
     return problems
 
 

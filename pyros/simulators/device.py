@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pyros.clock import Clock, ScaledClock, Timer
-from pyros.simulators.description import Settings
 from pyros.simulators.grammar import Answer, Request, error, event, ok, shown
+from pyros.simulators.settings import Settings
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _MAX_TAG = 100
@@ -55,6 +55,12 @@ class Arguments:
         if text not in ("0", "1"):
             raise Refused("VALUE", f"{name} must be 0 or 1, not {shown(text)}")
         return text == "1"
+
+    def word(self, name: str, allowed: list[str]) -> str:
+        """One of the words that are allowed; it must be given."""
+        if name not in self._left:
+            raise Refused("VALUE", f"{self._action} takes {name}=<one of {', '.join(allowed)}>")
+        return one_of(name, (self._left.pop(name),), allowed)
 
     def tag(self) -> str | None:
         """The word by which the client will know the events of this action; may be left out."""

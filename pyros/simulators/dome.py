@@ -1,26 +1,53 @@
-"""A dome's shutter that opens, closes, and changes its mind on the way."""
+"""A dome: a shutter that opens, closes, and changes its mind on the way, and a slit that turns. A roof has no slit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
+
+from msgspec import Meta
 
 from pyros.clock import Clock
-from pyros.simulators.description import DomeSettings
 from pyros.simulators.device import Arguments, Device
-from pyros.simulators.grammar import Answer, busy, ok
+from pyros.simulators.grammar import Answer, ok
+from pyros.simulators.motion import Motion
+from pyros.simulators.settings import Degrees, Settings
+
+
+class DomeSettings(Settings, frozen=True, kw_only=True):
+    """A dome's shutter, and how fast its slit turns; without a rotation rate it is a roof."""
+
+    kind = "dome"
+
+    travel: Annotated[float, Meta(gt=0, le=86400, description="seconds from closed to open, above 0")]
+    rotation_rate: Annotated[
+        Annotated[float, Meta(gt=0, le=360)] | None,
+        Meta(description="degrees per second, above 0, at most 360, or null for a roof"),
+    ] = None
+    azimuth: Degrees = 0.0
+
+    def contradictions(self) -> list[str]:
+        if self.rotation_rate is None and self.azimuth:
+            return [
+                "azimuth: without a rotation_rate it is a roof, which has no azimuth; add the rate, or leave it out"
+            ]
+        return []
 
 
 class Dome(Device):
-    """States: closed, opening, open, closing, stopped. It is closed when switched on."""
+    """States: closed, opening, open, closing, stopped; those of the shutter. It is closed when switched on."""
 
     def __init__(self, settings: DomeSettings, clock: Clock, emit: Callable[[Answer], None]) -> None:
         super().__init__(settings, clock, emit)
         self.state = "closed"
-        self._travel = settings.travel
-        self._opening = 0.0  # 0 is closed, 1 is open; while it moves: where it began
-        self._began = 0.0
-        self.properties |= {"opening": lambda: ok(f"{self._where():.3f}")}
+        self._shutter = Motion(self, "move", 0.0, 1 / settings.travel)  # 0 is closed, 1 is open
+        self.properties |= {"opening": lambda: ok(f"{self._shutter.position:.3f}")}
         self.actions |= {"open": self._open, "close": self._close, "stop": self._stop}
+        self._slit: Motion | None = None
+        if settings.rotation_rate is not None:
+            self._slit = slit = Motion(self, "rotate", settings.azimuth, settings.rotation_rate, "rotation_aborted")
+            self.properties |= {"azimuth": lambda: ok(_degrees(slit.position))}
+            self.actions |= {"rotate": lambda arguments: self._rotate(slit, arguments)}
 
     def _open(self, arguments: Arguments) -> Answer:
         arguments.end()
@@ -33,31 +60,38 @@ class Dome(Device):
     def _move(self, moving: str, done: str, event: str, end: float) -> Answer:
         if self.state == done:
             return ok()
-        self._opening, self._began = self._where(), self.pace.monotonic()
 
         def arrived() -> None:
-            self.state, self._opening = done, end
+            self.state = done
             self.event(event)
 
-        left = abs(end - self._opening) * self._travel
         self.state = moving
-        self.later("move", left, arrived)
-        return busy(self.real(left))
+        return self._shutter.begin(end, arrived)
+
+    def _rotate(self, slit: Motion, arguments: Arguments) -> Answer:
+        azimuth = arguments.number("azimuth", 0, 360) % 360
+        tag = arguments.tag()
+        arguments.end()
+        here = slit.position
+        if not slit.moving and _degrees(here) == _degrees(azimuth):
+            return ok()
+
+        def arrived() -> None:
+            self.event("rotated", azimuth=_degrees(azimuth), tag=tag)
+
+        shorter = (azimuth - here + 180) % 360 - 180
+        return slit.begin(here + shorter, arrived, tag=tag)
 
     def _stop(self, arguments: Arguments) -> Answer:
         arguments.end()
-        if self.state in ("opening", "closing"):
-            self._opening = self._where()
+        if self._shutter.stop():
             self.state = "stopped"
-            self.cancel("move")
             self.event("stopped")
+        if self._slit is not None:
+            self._slit.stop()
         return ok()
 
-    def _where(self) -> float:
-        moved = (self.pace.monotonic() - self._began) / self._travel
-        match self.state:
-            case "opening":
-                return min(1.0, self._opening + moved)
-            case "closing":
-                return max(0.0, self._opening - moved)
-        return self._opening
+
+def _degrees(azimuth: float) -> str:
+    """As answers give it; never 360."""
+    return f"{round(azimuth, 2) % 360:.2f}"

@@ -22,17 +22,15 @@ from zope.interface import implementer
 from pyros.clock import Clock, Timer
 from pyros.errors import CatalogueError, SimulatorError
 from pyros.simulators.camera import Camera
-from pyros.simulators.description import (
-    CameraSettings,
-    Description,
-    DomeSettings,
-    TelescopeSettings,
-    WeatherSettings,
-)
+from pyros.simulators.description import CameraSettings, Description, TelescopeSettings
 from pyros.simulators.device import Device
 from pyros.simulators.dome import Dome
 from pyros.simulators.endpoints import server_endpoint
+from pyros.simulators.filter_wheel import FilterWheel
+from pyros.simulators.focuser import Focuser
 from pyros.simulators.grammar import Answer, BadRequest, Request, RequestParser, error
+from pyros.simulators.safety import Safety
+from pyros.simulators.switch import Switch
 from pyros.simulators.telescope import Telescope
 from pyros.simulators.weather import Weather
 
@@ -43,6 +41,14 @@ _STALLED = 120.0
 _FAREWELL = 2.0
 """Seconds in which a client must take its last answers when the simulator stops, or when it broke the grammar."""
 _REQUESTS_KEPT = 10_000
+_DEVICES: dict[str, Callable[..., Device]] = {
+    "filter_wheel": FilterWheel,
+    "focuser": Focuser,
+    "dome": Dome,
+    "weather": Weather,
+    "safety": Safety,
+    "switch": Switch,
+}
 
 
 class Simulator:
@@ -282,8 +288,6 @@ def _device(description: Description, reactor: Any, clock: Clock, emit: Callable
                 return Camera(settings, description.site, reactor, clock, emit)
             except CatalogueError as problem:
                 raise SimulatorError(f"{description.file}: stars: {problem}") from problem
-        case DomeSettings() as settings:
-            return Dome(settings, clock, emit)
-        case WeatherSettings() as settings:
-            return Weather(settings, clock, emit)
+        case other if other.kind in _DEVICES:
+            return _DEVICES[other.kind](other, clock, emit)
     raise SimulatorError(f"{description.file}: device: no simulator for {description.device!r}")

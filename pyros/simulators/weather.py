@@ -2,19 +2,72 @@
 
 from __future__ import annotations
 
-import math
-import random
 from collections.abc import Callable
 from functools import partial
+from typing import Annotated
+
+from msgspec import Meta
 
 from pyros.clock import Clock
-from pyros.simulators.description import WeatherSettings
 from pyros.simulators.device import Device, Refused, number, one_of
 from pyros.simulators.grammar import Answer, ok
+from pyros.simulators.settings import (
+    Cloud,
+    Humidity,
+    NotNegative,
+    Rain,
+    Settings,
+    Strict,
+    Temperature,
+    Wind,
+    out_of_order,
+)
+from pyros.simulators.wavering import Wavering
 
 _LIMITS = {"temperature": (-90, 60), "humidity": (0, 100), "wind": (0, 100), "rain": (0, 1), "cloud": (0, 1)}
 _DIGITS = {"temperature": 1, "humidity": 1, "wind": 1, "rain": 0, "cloud": 2}
-_PERIODS = (1800.0, 300.0, 70.0)  # seconds of the waves that the wavering is made of
+
+
+class Noise(Strict, frozen=True, kw_only=True):
+    """How much the weather wavers: one standard deviation, in each reading's own unit."""
+
+    temperature: NotNegative = 0.0
+    humidity: NotNegative = 0.0
+    wind: NotNegative = 0.0
+    cloud: NotNegative = 0.0
+
+
+class Change(Strict, frozen=True, kw_only=True):
+    """One step of the weather's script: from ``at`` seconds after the start these readings are so."""
+
+    at: NotNegative
+    temperature: Temperature | None = None
+    humidity: Humidity | None = None
+    wind: Wind | None = None
+    rain: Rain | None = None
+    cloud: Cloud | None = None
+
+
+class WeatherSettings(Settings, frozen=True, kw_only=True):
+    """A weather station and its climate."""
+
+    kind = "weather"
+
+    temperature: Temperature = 10.0
+    humidity: Humidity = 50.0
+    wind: Wind = 2.0
+    rain: Rain = 0
+    cloud: Cloud = 0.0
+    noise: Annotated[Noise, Meta(description="such as {temperature: 0.2, humidity: 1, wind: 0.5, cloud: 0.02}")] = (
+        Noise()
+    )
+    climate: Annotated[
+        tuple[Change, ...],
+        Meta(max_length=10_000, description="a list of steps such as [{at: 600, rain: 1}, {at: 900, rain: 0}]"),
+    ] = ()
+
+    def contradictions(self) -> list[str]:
+        return out_of_order("climate", self.climate)
 
 
 class Weather(Device):
@@ -25,8 +78,7 @@ class Weather(Device):
         self._settings = settings
         self._start = self.pace.monotonic()
         self._overrides: dict[str, float] = {}
-        generator = random.Random(settings.seed)
-        self._phases = {name: [generator.uniform(0, 2 * math.pi) for _ in _PERIODS] for name in _LIMITS}
+        self._noise = {name: Wavering(settings.seed, name, getattr(settings.noise, name, 0.0)) for name in _LIMITS}
         self.properties |= {"readings": self._readings}
         self.properties |= {name: partial(self._reading, name) for name in _LIMITS}
         self.properties |= {"climate": lambda: ok("manual" if self._overrides else "auto")}
@@ -50,10 +102,7 @@ class Weather(Device):
         for change in self._settings.climate:
             if change.at <= elapsed and (changed := getattr(change, name)) is not None:
                 value = changed
-        # Three waves of equal weight: each has a variance of one half.
-        waves = zip(_PERIODS, self._phases[name], strict=True)
-        wave = sum(math.sin(2 * math.pi * elapsed / period + phase) for period, phase in waves)
-        value += getattr(self._settings.noise, name, 0.0) * wave / math.sqrt(len(_PERIODS) / 2)
+        value += self._noise[name].at(elapsed)
         least, most = _LIMITS[name]
         return float(min(max(value, least), most))
 

@@ -22,7 +22,16 @@ from pyros.simulators import Simulator, load
 from tests.instruments.conftest import World
 
 OBSERVATORY = Path(__file__).parents[2] / "observatory"
-PORTS = {"telescope": 6010, "camera": 6011, "dome": 6012, "weather": 6013}
+PORTS = {
+    "telescope": 6010,
+    "camera": 6011,
+    "dome": 6012,
+    "weather": 6013,
+    "filter_wheel": 6014,
+    "focuser": 6015,
+    "safety": 6016,
+    "switch": 6017,
+}
 
 Connect = Callable[..., Any]
 
@@ -146,6 +155,98 @@ def test_a_dome_opens_reverses_and_closes(connect: Connect, world: World) -> Non
     world.result(dome.open())
     assert world.result(dome.state()) == "open"
     world.result(dome.close(), 3)
+
+
+def test_a_slit_turns_and_a_roof_says_that_it_has_none(connect: Connect, world: World) -> None:
+    dome = connect("dome", rotation_rate=5.0)
+    started: list[float] = []
+    assert world.result(dome.azimuth()) == 0.0
+    assert world.result(dome.rotate(350.0, started.append), 1) == 350.0
+    assert started == [0.2]
+    turning = dome.rotate(180.0).addErrback(lambda failure: failure.value)
+    world.run(1)
+    world.result(dome.stop())
+    assert isinstance(world.result(turning), CommandAborted)
+
+
+def test_a_roof_has_no_azimuth(connect: Connect, world: World) -> None:
+    roof = connect("dome")
+    assert world.result(roof.azimuth()) is None
+    with pytest.raises(DeviceRefused, match="UNSUPPORTED: Demo dome is a roof"):
+        world.result(roof.rotate(20.0))
+
+
+def test_a_filter_wheel_turns(connect: Connect, world: World) -> None:
+    wheel = connect("filter_wheel")
+    started: list[float] = []
+    assert world.result(wheel.filters()) == ("g", "r", "i")
+    assert world.result(wheel.filter()) == "g"
+    assert world.result(wheel.select("r", started.append), 1) == "r"
+    assert started == [0.2]
+    assert world.result(wheel.select("r", started.append)) == "r"
+    assert started == [0.2], "it was there already"
+    old = wheel.select("i").addErrback(lambda failure: failure.value)
+    world.run(0.1)
+    assert world.result(wheel.filter()) == ""
+    assert world.result(wheel.state()) == "moving"
+    assert world.result(wheel.select("g"), 1) == "g"
+    assert isinstance(world.result(old), CommandAborted)
+    with pytest.raises(DeviceRefused, match="VALUE: filter must be one of g, r, i"):
+        world.result(wheel.select("H alpha"))
+    assert world.result(wheel.state()) == "idle"
+
+
+def test_a_focuser_moves(connect: Connect, world: World) -> None:
+    focuser = connect("focuser")
+    started: list[float] = []
+    assert world.result(focuser.limits()) == instruments.FocuserLimits(0, 50000)
+    assert world.result(focuser.move(26000, started.append), 1) == 26000
+    assert started == [0.2]
+    assert world.result(focuser.position()) == 26000
+    assert 10 < world.result(focuser.temperature()) < 12
+    moving = focuser.move(20000).addErrback(lambda failure: failure.value)
+    world.run(0.1)
+    assert world.result(focuser.state()) == "moving"
+    world.result(focuser.stop())
+    assert isinstance(world.result(moving), CommandAborted)
+    assert 25000 < world.result(focuser.position()) < 26000
+    with pytest.raises(DeviceRefused, match="LIMIT: position 50001 is beyond the limits of 0 to 50000"):
+        world.result(focuser.move(50001))
+
+
+def test_a_focuser_without_a_sensor(connect: Connect, world: World) -> None:
+    assert world.result(connect("focuser", temperature=None).temperature()) is None
+
+
+def test_a_safety_monitor_is_read(connect: Connect, world: World) -> None:
+    monitor = connect("safety")
+    assert world.result(monitor.read()) == instruments.Safety(True)
+
+
+def test_an_unsafe_monitor_says_why(connect: Connect, world: World) -> None:
+    monitor = connect("safety", safe=False, reason="smoke in the valley")
+    assert world.result(monitor.read()) == instruments.Safety(False, "smoke in the valley")
+
+
+def test_a_switch_switches(connect: Connect, world: World) -> None:
+    switch = connect("switch")
+    channels = world.result(switch.channels())
+    assert [channel.name for channel in channels] == ["mount_power", "camera_power", "flat_lamp", "mains"]
+    assert channels[0] == instruments.Channel("mount_power")
+    assert channels[2] == instruments.Channel("flat_lamp", most=100.0, step=5.0)
+    assert not channels[3].writable
+    assert world.result(switch.get(0)) == 1.0
+    assert world.result(switch.set(0, 0)) == 0.0
+    assert world.result(switch.set(2, 35)) == 35.0
+    with pytest.raises(DeviceRefused, match="VALUE: flat_lamp must be 0 to 100 in steps of 5, not 36"):
+        world.result(switch.set(2, 36))
+    with pytest.raises(DeviceRefused, match="UNSUPPORTED: mains can only be read"):
+        world.result(switch.set(3, 0))
+    for channel in (-1, 4):
+        with pytest.raises(DeviceRefused, match=f"VALUE: Demo power switch has no channel {channel}"):
+            world.result(switch.get(channel))
+        with pytest.raises(DeviceRefused, match=f"VALUE: Demo power switch has no channel {channel}"):
+            world.result(switch.set(channel, 1))
 
 
 def test_the_weather_is_read(connect: Connect, world: World) -> None:

@@ -9,7 +9,8 @@ import yaml
 from pyros.errors import SimulatorError
 from pyros.simulators import Description, load
 from pyros.simulators.celestial import Site
-from pyros.simulators.description import CameraSettings, TelescopeSettings, WeatherSettings
+from pyros.simulators.description import CameraSettings, TelescopeSettings
+from pyros.simulators.weather import WeatherSettings
 
 DEMO = Path(__file__).parents[2] / "observatory" / "simulators"
 
@@ -58,9 +59,9 @@ def changed(tmp_path: Path, file: str, /, **keys: Any) -> Path:
         (
             "telescope",
             {"device": "telescop"},
-            "device: must be one of telescope, camera, dome, weather, not 'telescop'",
+            "weather, safety, switch, not 'telescop'",
         ),
-        ("telescope", {"device": None}, "device: must be one of telescope, camera, dome, weather"),
+        ("telescope", {"device": None}, "device: must be one of telescope, camera, filter_wheel"),
         ("telescope", {"slewrate": 3}, "slewrate: there is no such key; did you mean slew_rate?"),
         ("telescope", {"zzz": 3}, "zzz: there is no such key; the keys are device, name, listen"),
         ("telescope", {"slew_rate": None}, "slew_rate: is missing; it must be degrees per second, above 0"),
@@ -86,6 +87,24 @@ def changed(tmp_path: Path, file: str, /, **keys: Any) -> Path:
         ("camera", {"arcsec_per_pixel": 60}, "arcsec_per_pixel: the field is wider than 5 degrees"),
         ("camera", {"saturation": 500}, "saturation: must be above the bias of 1000 ADU, not 500"),
         ("dome", {"travel": 0}, "travel: must be seconds from closed to open, above 0, not 0"),
+        ("dome", {"rotation_rate": 0}, "rotation_rate: must be degrees per second, above 0, at most 360, or null for"),
+        ("dome", {"azimuth": 20}, "azimuth: without a rotation_rate it is a roof"),
+        ("filter_wheel", {"filters": ["g", "r", "g"]}, "filters: g stands there twice"),
+        ("filter_wheel", {"filters": []}, "filters: must be the filters' names in their order, such as [g, r, i]"),
+        ("focuser", {"limits": [5, 5]}, "limits: the least position must be below the greatest, not 5 and 5"),
+        ("focuser", {"position": 60000}, "position: must be within the limits of 0 to 50000, not 60000"),
+        ("focuser", {"best_focus": 1.5}, "best_focus: must be steps, a whole number, not 1.5"),
+        ("focuser", {"temperature": "cold"}, "temperature: must be degrees Celsius, -90 to 60, or null for no sensor"),
+        ("safety", {"script": [{"at": 5, "safe": 1}]}, "script: must be a list of steps such as [{at: 600, safe:"),
+        (
+            "safety",
+            {"script": [{"at": 5, "safe": True}, {"at": 3, "safe": False}]},
+            "script: the steps must stand in the order of their times",
+        ),
+        ("switch", {"channels": [{"name": "a b"}]}, "channels: must be a list such as [{name: lamp}"),
+        ("switch", {"channels": [{"name": "a"}, {"name": "a"}]}, "channels: a stands there twice"),
+        ("switch", {"channels": [{"name": "a", "level": 0.5}]}, "channels: a: level must be 0 to 1 in steps of 1"),
+        ("switch", {"channels": [{"name": "a", "most": 0}]}, "channels: a: least must be below most"),
         ("weather", {"rain": 2}, "rain: must be 0 or 1, not 2"),
         ("weather", {"noise": {"snow": 1}}, "noise: must be such as {temperature: 0.2"),
         ("weather", {"climate": [{"rain": 1}]}, "climate: must be a list of steps such as [{at: 600, rain: 1}"),

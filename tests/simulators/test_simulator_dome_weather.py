@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pyros.simulators.description import Change, Noise
+from pyros.simulators.weather import Change, Noise
 
 Rigs = Callable[..., Any]
 

@@ -14,6 +14,10 @@ from pyros.instruments.native._device import NativeDevice
 from pyros.instruments.native.camera import NativeCamera
 from pyros.instruments.native.connection import endpoint_of
 from pyros.instruments.native.dome import NativeDome
+from pyros.instruments.native.filter_wheel import NativeFilterWheel
+from pyros.instruments.native.focuser import NativeFocuser
+from pyros.instruments.native.safety import NativeSafetyMonitor
+from pyros.instruments.native.switch import NativeSwitch
 from pyros.instruments.native.telescope import NativeTelescope
 from pyros.instruments.native.weather import NativeWeatherStation
 
@@ -21,6 +25,10 @@ __all__ = [
     "NativeCamera",
     "NativeDevice",
     "NativeDome",
+    "NativeFilterWheel",
+    "NativeFocuser",
+    "NativeSafetyMonitor",
+    "NativeSwitch",
     "NativeTelescope",
     "NativeWeatherStation",
     "check_address",
@@ -30,8 +38,12 @@ __all__ = [
 DEVICES: dict[Kind, type[NativeDevice]] = {
     "telescope": NativeTelescope,
     "camera": NativeCamera,
+    "filter_wheel": NativeFilterWheel,
+    "focuser": NativeFocuser,
     "dome": NativeDome,
     "weather": NativeWeatherStation,
+    "safety": NativeSafetyMonitor,
+    "switch": NativeSwitch,
 }
 
 

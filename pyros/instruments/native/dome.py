@@ -14,6 +14,9 @@ from pyros.instruments.interfaces import (
 )
 from pyros.instruments.native._device import NativeDevice, reason
 
+TOLERANCE_DEGREES = 5.0
+"""A turn that ends farther from its target has failed: the slit is some degrees wide."""
+
 
 class NativeDome(NativeDevice):
     """A `Dome` that speaks the native grammar."""
@@ -36,6 +39,7 @@ class NativeDome(NativeDevice):
         return Deferred.fromCoroutine(self._azimuth())
 
     def rotate(self, azimuth: float, started: Started | None = None) -> Deferred[float]:
+        """Fails with `DeviceFailed` too when the azimuth measured is off by more than the tolerance."""
         return Deferred.fromCoroutine(self._rotate(azimuth, started))
 
     async def _move(self, action: Literal["open", "close"], started: Started | None) -> None:
@@ -83,4 +87,6 @@ class NativeDome(NativeDevice):
                 if event.name == "rotation_failed":
                     raise DeviceFailed(f"{self.name}: rotation failed: {reason(event)}")
         (measured,) = await self._numbers("azimuth", 1)
+        if abs((measured - azimuth + 180) % 360 - 180) > TOLERANCE_DEGREES:
+            raise DeviceFailed(f"{self.name}: its slit is at {measured:g} after it was told to turn to {azimuth:g}")
         return measured

@@ -1,0 +1,24 @@
+"""A safety monitor that speaks the native grammar."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from pyros.errors import DeviceFailed
+from pyros.instruments.interfaces import Kind, Safety
+from pyros.instruments.native._device import NativeDevice
+
+
+class NativeSafetyMonitor(NativeDevice):
+    """A `SafetyMonitor` that speaks the native grammar."""
+
+    kind: Kind = "safety"
+
+    def read(self) -> Deferred[Safety]:
+        return Deferred.fromCoroutine(self._read())
+
+    async def _read(self) -> Safety:
+        answer = await self._get("safe")
+        if answer.values not in (("0",), ("1",)):
+            raise DeviceFailed(f"{self.name}: answered {answer.values} to GET safe, not 0 or 1")
+        return Safety(answer.values == ("1",), answer.named.get("reason", ""))

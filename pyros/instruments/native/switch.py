@@ -1,0 +1,65 @@
+"""A switch that speaks the native grammar."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from pyros.errors import DeviceFailed, DeviceRefused
+from pyros.instruments.interfaces import Channel, Kind
+from pyros.instruments.native._device import NativeDevice
+
+_MOST_CHANNELS = 1000
+
+
+class NativeSwitch(NativeDevice):
+    """A `Switch` that speaks the native grammar."""
+
+    kind: Kind = "switch"
+
+    def channels(self) -> Deferred[tuple[Channel, ...]]:
+        return Deferred.fromCoroutine(self._channels())
+
+    def get(self, channel: int) -> Deferred[float]:
+        return Deferred.fromCoroutine(self._level(channel))
+
+    def set(self, channel: int, level: float) -> Deferred[float]:
+        return Deferred.fromCoroutine(self._set(channel, level))
+
+    async def _channels(self) -> tuple[Channel, ...]:
+        names = (await self._get("channels")).values
+        if len(names) > _MOST_CHANNELS:
+            raise DeviceFailed(f"{self.name}: it tells {len(names)} channels, more than {_MOST_CHANNELS}")
+        return tuple([await self._channel(index) for index in range(len(names))])
+
+    async def _channel(self, index: int) -> Channel:
+        named = (await self._get(f"channel_{index}")).named
+        try:
+            channel = msgspec.convert(named, Channel, strict=False)
+        except msgspec.ValidationError as error:
+            raise DeviceFailed(f"{self.name}: answered {named} to GET channel_{index}: {error}") from None
+        if not all(map(math.isfinite, (channel.least, channel.most, channel.step))):
+            raise DeviceFailed(f"{self.name}: answered {named} to GET channel_{index}: not all finite")
+        return channel
+
+    async def _level(self, index: int) -> float:
+        try:
+            (level,) = await self._numbers(f"level_{index}", 1)
+        except DeviceRefused as refusal:
+            raise self._no_such_channel(index, refusal) from None
+        return level
+
+    async def _set(self, index: int, level: float) -> float:
+        try:
+            await self._connection.ask("SET", f"level_{index}", float(level))
+        except DeviceRefused as refusal:
+            raise self._no_such_channel(index, refusal) from None
+        return await self._level(index)
+
+    def _no_such_channel(self, index: int, refusal: DeviceRefused) -> DeviceRefused:
+        """A channel is a property in the grammar, and a value for everybody else."""
+        if refusal.code not in ("UNKNOWN", "SYNTAX"):
+            return refusal
+        return DeviceRefused("VALUE", f"{self.name} has no channel {index}")

@@ -1,0 +1,67 @@
+"""A filter wheel that turns the shorter way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from msgspec import Meta
+
+from pyros.clock import Clock
+from pyros.simulators.device import Arguments, Device
+from pyros.simulators.grammar import Answer, ok
+from pyros.simulators.motion import Motion
+from pyros.simulators.settings import Settings, Word
+
+
+class FilterWheelSettings(Settings, frozen=True, kw_only=True):
+    """The filters in the order of the wheel's positions; the first is in the beam when it is switched on."""
+
+    kind = "filter_wheel"
+
+    filters: Annotated[
+        tuple[Word, ...],
+        Meta(min_length=1, max_length=40, description="the filters' names in their order, such as [g, r, i]"),
+    ]
+    seconds_per_position: Annotated[
+        float, Meta(gt=0, le=600, description="seconds from a position to the next, above 0, at most 600")
+    ] = 1.0
+
+    def contradictions(self) -> list[str]:
+        twice = sorted({name for name in self.filters if self.filters.count(name) > 1})
+        return [f"filters: {name} stands there twice; each filter has a name of its own" for name in twice]
+
+
+class FilterWheel(Device):
+    """States: idle, moving. While it turns no filter is in the beam, and ``GET filter`` tells ``\"\"``."""
+
+    def __init__(self, settings: FilterWheelSettings, clock: Clock, emit: Callable[[Answer], None]) -> None:
+        super().__init__(settings, clock, emit)
+        self.state = "idle"
+        self._filters = list(settings.filters)
+        self._wheel = Motion(self, "turn", 0.0, 1 / settings.seconds_per_position, "select_aborted")
+        self.properties |= {
+            "filters": lambda: ok(*self._filters),
+            "filter": lambda: ok("" if self._wheel.moving else self._filters[self._position]),
+        }
+        self.actions |= {"select": self._select}
+
+    @property
+    def _position(self) -> int:
+        return round(self._wheel.position) % len(self._filters)
+
+    def _select(self, arguments: Arguments) -> Answer:
+        name = arguments.word("filter", self._filters)
+        tag = arguments.tag()
+        arguments.end()
+        wanted, count, here = self._filters.index(name), len(self._filters), self._wheel.position
+        if not self._wheel.moving and wanted == self._position:
+            return ok()
+
+        def arrived() -> None:
+            self.state = "idle"
+            self.event("selected", filter=name, tag=tag)
+
+        shorter = (wanted - here + count / 2) % count - count / 2
+        self.state = "moving"
+        return self._wheel.begin(here + shorter, arrived, tag=tag)

@@ -1,0 +1,97 @@
+"""A safety PLC: it says whether it is safe to be open, by a script or by hand, and tells when that changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from msgspec import Meta
+
+from pyros.clock import Clock
+from pyros.simulators.device import Device, Refused, one_of
+from pyros.simulators.grammar import Answer, ok
+from pyros.simulators.settings import NotNegative, Settings, Strict, Text, out_of_order
+
+_BY_HAND = "set by hand"
+_MAX_REASON = 100
+
+
+class SafetyChange(Strict, frozen=True, kw_only=True):
+    """One step of the script: from ``at`` seconds after the start it is safe, or it is not, and why."""
+
+    at: NotNegative
+    safe: bool
+    reason: Text | None = None
+
+
+class SafetySettings(Settings, frozen=True, kw_only=True):
+    """What the PLC says when it is switched on, and what it will say later."""
+
+    kind = "safety"
+
+    safe: Annotated[bool, Meta(description="true or false: what it says at the start")] = True
+    reason: Annotated[str, Meta(max_length=_MAX_REASON, description="why it is not safe, in words")] = ""
+    script: Annotated[
+        tuple[SafetyChange, ...],
+        Meta(
+            max_length=10_000,
+            description="a list of steps such as [{at: 600, safe: false, reason: smoke}, {at: 900, safe: true}]",
+        ),
+    ] = ()
+
+    def contradictions(self) -> list[str]:
+        return out_of_order("script", self.script)
+
+
+class Safety(Device):
+    """State: ok. ``SET safe 0 "why"`` overrules the script until ``SET script auto``."""
+
+    def __init__(self, settings: SafetySettings, clock: Clock, emit: Callable[[Answer], None]) -> None:
+        super().__init__(settings, clock, emit)
+        self._scripted = (settings.safe, settings.reason)
+        self._by_hand: tuple[bool, str] | None = None
+        self._script = list(settings.script)
+        self._start = self.pace.monotonic()
+        self.properties |= {"safe": self._get_safe, "script": lambda: ok("auto" if self._by_hand is None else "manual")}
+        self.settable |= {"safe": self._set_safe, "script": self._auto}
+        self._next_step()
+
+    @property
+    def busy(self) -> bool:
+        return False  # the script's timers are nobody's command
+
+    def _get_safe(self) -> Answer:
+        safe, reason = self._by_hand or self._scripted
+        return ok(int(safe), reason=None if safe else reason or None)
+
+    def _set_safe(self, values: tuple[str, ...]) -> Answer:
+        if len(values) > 2 or (len(values) == 2 and len(values[1]) > _MAX_REASON):
+            raise Refused("VALUE", f"safe takes 0 or 1, and a reason of at most {_MAX_REASON} characters")
+        safe = one_of("safe", values[:1], ["0", "1"]) == "1"
+        self._change(lambda: setattr(self, "_by_hand", (safe, values[1] if len(values) == 2 else _BY_HAND)))
+        return ok()
+
+    def _auto(self, values: tuple[str, ...]) -> Answer:
+        one_of("script", values, ["auto"])
+        self._change(lambda: setattr(self, "_by_hand", None))
+        return ok()
+
+    def _next_step(self) -> None:
+        """Wait for the next step of the script, if there is one."""
+        if not self._script:
+            return
+        step = self._script.pop(0)
+
+        def due() -> None:
+            self._change(lambda: setattr(self, "_scripted", (step.safe, step.reason or "")))
+            self._next_step()
+
+        self.later("script", max(0.0, self._start + step.at - self.pace.monotonic()), due)
+
+    def _change(self, change: Callable[[], None]) -> None:
+        """Tell every client what it says now, if that is something else."""
+        before = self._by_hand or self._scripted
+        change()
+        now = self._by_hand or self._scripted
+        if now[0] != before[0]:
+            self.event("safe" if now[0] else "unsafe", reason=None if now[0] else now[1] or None)

@@ -1,0 +1,64 @@
+"""What the YAML files of all simulated devices say, and the words for saying it: types with their units and limits.
+
+A type's description is what a mistake in a file is answered with: "<key>: must be <description>, not <value>". The
+settings of a kind of device stand in its own file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, ClassVar, Protocol
+
+import msgspec
+from msgspec import Meta
+
+Text = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]{1,100}\Z", description="one line of 1 to 100 characters")]
+Word = Annotated[str, Meta(pattern=r'\A[^\s"=]{1,40}\Z', description='a word without whitespace, " and =')]
+Seconds = Annotated[float, Meta(ge=0, le=86400, description="seconds, 0 to 86400")]
+Degrees = Annotated[float, Meta(ge=0, lt=360, description="degrees, 0 to 360 (360 itself excluded)")]
+Altitude = Annotated[float, Meta(ge=-90, le=90, description="degrees, -90 to 90")]
+Positive = Annotated[float, Meta(gt=0, le=1e9, description="a number above 0")]
+NotNegative = Annotated[float, Meta(ge=0, le=1e9, description="a number, 0 or more")]
+Pixels = Annotated[int, Meta(ge=16, le=8192, description="pixels, 16 to 8192")]
+Adu = Annotated[int, Meta(ge=0, le=65535, description="ADU, 0 to 65535")]
+
+Temperature = Annotated[float, Meta(ge=-90, le=60, description="degrees Celsius, -90 to 60")]
+Humidity = Annotated[float, Meta(ge=0, le=100, description="percent, 0 to 100")]
+Wind = Annotated[float, Meta(ge=0, le=100, description="metres per second, 0 to 100")]
+Rain = Annotated[int, Meta(ge=0, le=1, description="0 or 1")]
+Cloud = Annotated[float, Meta(ge=0, le=1, description="fraction of the sky, 0 to 1")]
+
+
+class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a file: a key that it does not have is a mistake."""
+
+
+class Step(Protocol):
+    """One step of a script: from ``at`` seconds after the start something is so."""
+
+    @property
+    def at(self) -> float: ...
+
+
+def out_of_order(key: str, steps: Iterable[Step]) -> list[str]:
+    """What is wrong with the order of a script's steps, as a list of none or one mistake."""
+    times = [step.at for step in steps]
+    return [] if times == sorted(times) else [f"{key}: the steps must stand in the order of their times 'at'"]
+
+
+class Settings(Strict, frozen=True, kw_only=True):
+    """What every device's file says."""
+
+    kind: ClassVar[str]
+
+    device: str
+    name: Text
+    listen: Annotated[str, Meta(description="a server endpoint such as tcp:6010:interface=127.0.0.1")]
+    speed: Annotated[
+        float, Meta(gt=0, le=10_000, description="how many times faster durations pass, above 0, at most 10000")
+    ] = 1.0
+    seed: Annotated[int, Meta(ge=0, description="a whole number, 0 or more; it decides all randomness")] = 0
+
+    def contradictions(self) -> list[str]:
+        """What is wrong although every key by itself is right, each as "<key>: <what would be right>"."""
+        return []

@@ -1,0 +1,100 @@
+"""The native drivers of what turns and moves, and of sensors, against scripted devices that fail or lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from pyros import instruments
+from pyros.clock import VirtualClock
+from pyros.errors import CommandAborted, DeviceFailed, InstrumentError, NoAnswer
+from tests.instruments.conftest import Script, World
+
+Connect = Callable[[Any], tuple[Script, Any]]
+COMMANDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "filter_wheel": ("select", lambda device: device.select("r")),
+    "focuser": ("move", lambda device: device.move(500)),
+    "dome": ("rotate", lambda device: device.rotate(90.0)),
+}
+NOUNS = {"filter_wheel": "select", "focuser": "move", "dome": "rotation"}
+
+
+@pytest.fixture
+def connect(world: World, clock: VirtualClock) -> Iterator[Connect]:
+    devices: list[Any] = []
+
+    def make(kind: Any) -> tuple[Script, Any]:
+        script = Script(world, kind)
+        devices.append(instruments.connect(kind, "native", "tcp:127.0.0.1:6010", world, clock))
+        world.run()
+        return script, devices[-1]
+
+    yield make
+    for device in devices:
+        world.result(device.disconnect())
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_a_movement_that_fails_is_aborted_or_never_ends(connect: Connect, world: World, kind: str) -> None:
+    script, device = connect(kind)
+    action, command = COMMANDS[kind]
+    ends: dict[str, type[InstrumentError]] = {"failed": DeviceFailed, "aborted": CommandAborted}
+    for end, error in ends.items():
+        script.answers[f"DO {action}"] = ["BUSY 5", f"EVT {NOUNS[kind]}_{end} tag={{tag}} reason=stalled"]
+        with pytest.raises(error) as raised:
+            world.result(command(device))
+        assert ("stalled" in str(raised.value)) == (end == "failed")
+    script.answers[f"DO {action}"] = "BUSY 5"
+    with pytest.raises(NoAnswer, match="no end within 15 s"):
+        world.result(command(device), 20)
+
+
+@pytest.mark.parametrize(
+    ("kind", "finished", "property", "lie", "complaint"),
+    [
+        ("filter_wheel", "selected", "filter", "g", "g is in the beam after it was told r"),
+        ("filter_wheel", "selected", "filter", '""', "no filter is in the beam after it was told r"),
+        ("focuser", "moved", "position", "480", "it is at 480 after it was told to move to 500"),
+        ("dome", "rotated", "azimuth", "80", "its slit is at 80 after it was told to turn to 90"),
+    ],
+)
+def test_who_says_done_and_is_elsewhere_is_found_out(
+    connect: Connect, world: World, kind: str, finished: str, property: str, lie: str, complaint: str
+) -> None:
+    script, device = connect(kind)
+    action, command = COMMANDS[kind]
+    script.answers |= {f"DO {action}": ["BUSY 1", f"EVT {finished} tag={{tag}}"], f"GET {property}": f"OK {lie}"}
+    with pytest.raises(DeviceFailed, match=complaint):
+        world.result(command(device))
+    assert script.count(f"DO {action}") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "request_", "answer", "ask"),
+    [
+        ("safety", "GET safe", "OK maybe", lambda device: device.read()),
+        ("safety", "GET safe", "OK", lambda device: device.read()),
+        ("switch", "GET level_0", "OK high", lambda device: device.get(0)),
+        ("focuser", "GET limits", "OK 0", lambda device: device.limits()),
+        ("focuser", "GET temperature", "OK nan", lambda device: device.temperature()),
+        ("filter_wheel", "GET filter", "OK g r", lambda device: device.filter()),
+        ("filter_wheel", "GET state", "OK asleep", lambda device: device.state()),
+    ],
+)
+def test_answers_that_make_no_sense(
+    connect: Connect, world: World, kind: str, request_: str, answer: str, ask: Callable[[Any], Any]
+) -> None:
+    script, device = connect(kind)
+    script.answers[request_] = answer
+    with pytest.raises(DeviceFailed, match=f"to {request_}"):
+        world.result(ask(device))
+
+
+@pytest.mark.parametrize("channel", ["OK name=a least=low", "OK name=a most=inf", "OK writable=1"])
+def test_a_channel_that_makes_no_sense(connect: Connect, world: World, channel: str) -> None:
+    script, device = connect("switch")
+    script.answers |= {"GET channels": "OK a", "GET channel_0": channel}
+    with pytest.raises(DeviceFailed, match="to GET channel_0"):
+        world.result(device.channels())
