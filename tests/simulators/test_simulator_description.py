@@ -59,7 +59,7 @@ def changed(tmp_path: Path, file: str, /, **keys: Any) -> Path:
         (
             "telescope",
             {"device": "telescop"},
-            "weather, safety, switch, not 'telescop'",
+            "device: must be one of telescope, camera, filter_wheel, focuser, ",
         ),
         ("telescope", {"device": None}, "device: must be one of telescope, camera, filter_wheel"),
         ("telescope", {"slewrate": 3}, "slewrate: there is no such key; did you mean slew_rate?"),
