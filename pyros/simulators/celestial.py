@@ -29,6 +29,20 @@ class Ground(NamedTuple):
     az: float
 
 
+class Hour(NamedTuple):
+    """A direction: apparent hour angle (-180 to 180, west positive) and declination, degrees."""
+
+    angle: float
+    dec: float
+
+
+class OfDate(NamedTuple):
+    """A direction: apparent right ascension and declination of date, from the true equinox, degrees ("JNow")."""
+
+    ra: float
+    dec: float
+
+
 class Site(NamedTuple):
     """A place: geodetic latitude and longitude, degrees, east positive."""
 
@@ -37,25 +51,72 @@ class Site(NamedTuple):
 
     def ground(self, sky: Sky, time: float) -> Ground:
         """Where a direction of the sky stands at a time (seconds since 1970-01-01 UTC)."""
-        import erfa  # noqa: PLC0415  (a quarter of a second, which `pyros check` need not pay)
-
-        ra, dec, _ = erfa.atci13(math.radians(sky.ra), math.radians(sky.dec), 0, 0, 0, 0, _UNIX_EPOCH, _tt(time))
-        az, alt = erfa.hd2ae(self._rotation(time) - ra, dec, math.radians(self.latitude))
-        return Ground(math.degrees(alt), math.degrees(az) % 360)
+        return self.ground_of(self.hour(sky, time))
 
     def sky(self, ground: Ground, time: float) -> Sky:
         """What is seen in a direction of the ground at a time (seconds since 1970-01-01 UTC)."""
+        return self.sky_of(self.hour_of(ground), time)
+
+    def hour(self, sky: Sky, time: float) -> Hour:
+        """The hour angle of a direction of the sky at a time (seconds since 1970-01-01 UTC)."""
+        import erfa  # noqa: PLC0415  (a quarter of a second, which `pyros check` need not pay)
+
+        ra, dec, _ = erfa.atci13(math.radians(sky.ra), math.radians(sky.dec), 0, 0, 0, 0, _UNIX_EPOCH, _tt(time))
+        return Hour(half_turn(math.degrees(self._rotation(time) - ra)), math.degrees(dec))
+
+    def sky_of(self, hour: Hour, time: float) -> Sky:
+        """What is seen at an hour angle at a time (seconds since 1970-01-01 UTC)."""
         import erfa  # noqa: PLC0415
 
-        hour_angle, dec = erfa.ae2hd(math.radians(ground.az), math.radians(ground.alt), math.radians(self.latitude))
-        ra, dec, _ = erfa.atic13(self._rotation(time) - hour_angle, dec, _UNIX_EPOCH, _tt(time))
+        right_ascension = self._rotation(time) - math.radians(hour.angle)
+        ra, dec, _ = erfa.atic13(right_ascension, math.radians(hour.dec), _UNIX_EPOCH, _tt(time))
         return Sky(math.degrees(ra) % 360, math.degrees(dec))
+
+    def ground_of(self, hour: Hour) -> Ground:
+        """Where an hour angle and declination stand above the horizon."""
+        import erfa  # noqa: PLC0415
+
+        az, alt = erfa.hd2ae(math.radians(hour.angle), math.radians(hour.dec), math.radians(self.latitude))
+        return Ground(math.degrees(alt), math.degrees(az) % 360)
+
+    def hour_of(self, ground: Ground) -> Hour:
+        """The hour angle and declination of a direction of the ground."""
+        import erfa  # noqa: PLC0415
+
+        angle, dec = erfa.ae2hd(math.radians(ground.az), math.radians(ground.alt), math.radians(self.latitude))
+        return Hour(half_turn(math.degrees(angle)), math.degrees(dec))
+
+    def sidereal_time(self, time: float) -> float:
+        """Local apparent sidereal time, degrees, at a time (seconds since 1970-01-01 UTC)."""
+        return math.degrees(self._rotation(time) - _equation_of_the_origins(time)) % 360
 
     def _rotation(self, time: float) -> float:
         """Earth rotation angle at the site's meridian, radians, with UTC for UT1."""
         import erfa  # noqa: PLC0415
 
         return float(erfa.era00(_UNIX_EPOCH, time / 86400)) + math.radians(self.longitude)
+
+
+def of_date(sky: Sky, time: float) -> OfDate:
+    """A direction in the coordinates that most mounts think in, at a time (seconds since 1970-01-01 UTC)."""
+    import erfa  # noqa: PLC0415
+
+    ra, dec, _ = erfa.atci13(math.radians(sky.ra), math.radians(sky.dec), 0, 0, 0, 0, _UNIX_EPOCH, _tt(time))
+    return OfDate(math.degrees(ra - _equation_of_the_origins(time)) % 360, math.degrees(dec))
+
+
+def from_date(place: OfDate, time: float) -> Sky:
+    """The inverse of ``of_date``."""
+    import erfa  # noqa: PLC0415
+
+    ra = math.radians(place.ra) + _equation_of_the_origins(time)
+    ra, dec, _ = erfa.atic13(ra, math.radians(place.dec), _UNIX_EPOCH, _tt(time))
+    return Sky(math.degrees(ra) % 360, math.degrees(dec))
+
+
+def half_turn(angle: float) -> float:
+    """The same angle from -180 to 180."""
+    return (angle + 180) % 360 - 180
 
 
 def separation(first: Sky, second: Sky) -> float:
@@ -84,6 +145,13 @@ def offset(sky: Sky, east: float, north: float) -> Sky:
     y += e * math.cos(ra) - n * math.sin(dec) * math.sin(ra)
     z += n * math.cos(dec)
     return _direction(x, y, z)
+
+
+def _equation_of_the_origins(time: float) -> float:
+    """From the celestial intermediate origin to the true equinox, radians (IAU 2006/2000A)."""
+    import erfa  # noqa: PLC0415
+
+    return float(erfa.eo06a(_UNIX_EPOCH, _tt(time)))
 
 
 def _tt(time: float) -> float:

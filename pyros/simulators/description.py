@@ -21,6 +21,7 @@ from pyros.simulators.dome import DomeSettings
 from pyros.simulators.endpoints import client_endpoint, server_endpoint
 from pyros.simulators.filter_wheel import FilterWheelSettings
 from pyros.simulators.focuser import FocuserSettings
+from pyros.simulators.mount_settings import TelescopeSettings
 from pyros.simulators.safety import SafetySettings
 from pyros.simulators.settings import (
     Adu,
@@ -43,23 +44,6 @@ _MAX_FIELD = 5.0  # degrees; a wider field holds more stars than are drawn in a 
 _MAX_FILE = 1_000_000
 _NEIGHBOURS = ("telescope", "filter_wheel", "focuser", "dome")
 _REQUIRED = ("listen", "telescope")
-
-
-class TelescopeSettings(Settings, frozen=True, kw_only=True):
-    """A mount with its tube."""
-
-    kind = "telescope"
-
-    site: Annotated[str, Meta(min_length=1, description="the site's YAML file, relative to this one")]
-    slew_rate: Annotated[float, Meta(gt=0, le=360, description="degrees per second, above 0, at most 360")]
-    settle: Seconds = 0.0
-    altitude_limit: Altitude = 10.0
-    park_altitude: Altitude = 90.0
-    park_azimuth: Degrees = 0.0
-    parked: Annotated[bool, Meta(description="true or false: whether it is parked when switched on")] = True
-    pointing_noise: Annotated[
-        float, Meta(ge=0, le=3600, description="arcseconds of one standard deviation on each axis, 0 to 3600")
-    ] = 0.0
 
 
 class TransientSettings(Strict, frozen=True, kw_only=True):
@@ -264,8 +248,7 @@ def _decode(data: dict[Any, Any], target: type[_S]) -> tuple[_S | None, list[str
             continue
         try:
             msgspec.convert(data[name], field.type)
-            finite = not isinstance(data[name], float) or math.isfinite(data[name])
-            reason = "" if finite else "Not a finite number"
+            reason = "" if _finite(data[name]) else "Not a finite number"
         except msgspec.ValidationError as problem:
             reason = str(problem)
         if reason:
@@ -275,6 +258,14 @@ def _decode(data: dict[Any, Any], target: type[_S]) -> tuple[_S | None, list[str
         return None, problems
     known = {key: value for key, value in data.items() if key in fields}
     return msgspec.convert(known, target), []
+
+
+def _finite(value: object) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _endpoint_problems(data: dict[Any, Any], fields: type[Settings]) -> list[str]:

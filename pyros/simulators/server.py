@@ -22,13 +22,14 @@ from zope.interface import implementer
 from pyros.clock import Clock, Timer
 from pyros.errors import CatalogueError, SimulatorError
 from pyros.simulators.camera import Camera
-from pyros.simulators.description import CameraSettings, Description, TelescopeSettings
+from pyros.simulators.description import CameraSettings, Description
 from pyros.simulators.device import Device
 from pyros.simulators.dome import Dome
 from pyros.simulators.endpoints import server_endpoint
 from pyros.simulators.filter_wheel import FilterWheel
 from pyros.simulators.focuser import Focuser
 from pyros.simulators.grammar import Answer, BadRequest, Request, RequestParser, error
+from pyros.simulators.mount_settings import TelescopeSettings
 from pyros.simulators.safety import Safety
 from pyros.simulators.switch import Switch
 from pyros.simulators.telescope import Telescope

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyros.simulators.celestial import Ground, Site, Sky, between, offset, separation
+from pyros.simulators.celestial import Ground, Site, Sky, between, from_date, of_date, offset, separation
 
 SITE = Site(43.9308, 5.7133)
 TIME = 1_774_049_400.0  # 2026-03-20 23:30 UTC
@@ -56,3 +56,27 @@ def test_great_circles() -> None:
     for sky in (Sky(10, 20), Sky(0, 90), Sky(77, -90), Sky(0, 0)):
         moved = offset(sky, 0.003, 0.004)
         assert separation(sky, moved) == pytest.approx(0.005, rel=1e-5)
+
+
+@given(st.floats(0, 359.999), st.floats(-90, 90), st.floats(0, 1e9))
+def test_of_date_and_back(ra: float, dec: float, later: float) -> None:
+    sky = Sky(ra, dec)
+    assert separation(from_date(of_date(sky, TIME + later), TIME + later), sky) * 3600 < 0.001
+
+
+def test_of_date_is_the_true_equator_and_equinox() -> None:
+    """The same by astropy, whose TETE is it; FK5 of date would be up to 28 arcseconds away (no aberration)."""
+    from astropy.coordinates import TETE, SkyCoord
+    from astropy.time import Time
+
+    date = Time(TIME, format="unix")
+    for ra, dec in ((10, 20), (200, -50), (330, 80)):
+        expected = SkyCoord(ra, dec, unit="deg").transform_to(TETE(obstime=date))
+        place = of_date(Sky(ra, dec), TIME)
+        assert separation(Sky(*place), Sky(expected.ra.deg, expected.dec.deg)) * 3600 < 0.5
+
+
+def test_sidereal_time_and_hour_angle_agree() -> None:
+    sky = Sky(100, 30)
+    angle = SITE.sidereal_time(TIME) - of_date(sky, TIME).ra
+    assert (angle - SITE.hour(sky, TIME).angle + 180) % 360 - 180 == pytest.approx(0, abs=1e-8)

@@ -9,7 +9,8 @@ import yaml
 from pyros.errors import SimulatorError
 from pyros.simulators import Description, load
 from pyros.simulators.celestial import Site
-from pyros.simulators.description import CameraSettings, TelescopeSettings
+from pyros.simulators.description import CameraSettings
+from pyros.simulators.mount_settings import TelescopeSettings, each
 from pyros.simulators.weather import WeatherSettings
 
 DEMO = Path(__file__).parents[2] / "observatory" / "simulators"
@@ -23,11 +24,11 @@ def test_the_demo() -> None:
     assert isinstance(telescope.settings, TelescopeSettings)
     assert isinstance(camera.settings, CameraSettings)
     assert list(camera.settings.filters) == ["g", "r", "i"]
-    assert [each.listen for each in (telescope, camera, dome, weather)] == [
+    assert [device.listen for device in (telescope, camera, dome, weather)] == [
         f"tcp:{port}:interface=127.0.0.1" for port in (6010, 6011, 6012, 6013)
     ]
     assert (dome.device, dome.name, dome.speed) == ("dome", "Demo dome", 10)
-    longest = 180 / telescope.settings.slew_rate + telescope.settings.settle
+    longest = 180 / each(telescope.settings.slew_rate)[0] + telescope.settings.settle
     assert longest / telescope.speed < 4
     assert 0.3 < camera.settings.width * camera.settings.arcsec_per_pixel / 3600 < 0.5
 
@@ -53,6 +54,9 @@ def changed(tmp_path: Path, file: str, /, **keys: Any) -> Path:
     return path
 
 
+_RATE = "slew_rate: must be degrees per second, above 0, at most 360, one number or one for each axis such as [4, 3]"
+
+
 @pytest.mark.parametrize(
     ("device", "keys", "complaint"),
     [
@@ -65,7 +69,23 @@ def changed(tmp_path: Path, file: str, /, **keys: Any) -> Path:
         ("telescope", {"slewrate": 3}, "slewrate: there is no such key; did you mean slew_rate?"),
         ("telescope", {"zzz": 3}, "zzz: there is no such key; the keys are device, name, listen"),
         ("telescope", {"slew_rate": None}, "slew_rate: is missing; it must be degrees per second, above 0"),
-        ("telescope", {"slew_rate": "fast"}, "slew_rate: must be degrees per second, above 0, at most 360, not 'fast'"),
+        ("telescope", {"slew_rate": "fast"}, f"{_RATE}, not 'fast'"),
+        ("telescope", {"slew_rate": [4]}, f"{_RATE}, not [4] (Expected `array` of length >= 2)"),
+        ("telescope", {"slew_rate": [4, 0]}, f"{_RATE}, not [4, 0] (Expected `float` > 0.0 - at `$[1]`)"),
+        (
+            "telescope",
+            {"slew_acceleration": [4, float("inf")]},
+            "slew_acceleration: must be degrees per second squared",
+        ),
+        ("telescope", {"mount": "dobsonian"}, "mount: must be equatorial (a fork), german, or altazimuth"),
+        ("telescope", {"horizon": [[0, 15], [400, 3]]}, "horizon: must be a list of [azimuth, altitude] in degrees"),
+        (
+            "telescope",
+            {"pointing_terms": {"IA": 3}},
+            "pointing_terms: equatorial mounts have IH, ID, CH, NP, MA, ME, TF",
+        ),
+        ("telescope", {"pointing_terms": {"IH": 1e9}}, "pointing_terms: must be pointing terms in arcseconds"),
+        ("telescope", {"tracking_error": {"wobble": 3}}, "tracking_error: must be such as {amplitude: 6, period: 480"),
         ("telescope", {"slew_rate": 0}, "slew_rate: must be degrees per second"),
         ("telescope", {"slew_rate": float("nan")}, "slew_rate: must be degrees per second"),
         ("telescope", {"altitude_limit": 100}, "altitude_limit: must be degrees, -90 to 90, not 100"),

@@ -19,7 +19,7 @@ def mount(rig: Rigs) -> Any:
 
 def high(mount: Any, alt: float = 70, az: float = 180) -> Sky:
     """What stands there now."""
-    sky: Sky = mount.device._site.sky(Ground(alt, az), mount.clock.time())
+    sky: Sky = mount.device.site.sky(Ground(alt, az), mount.clock.time())
     return sky
 
 
@@ -65,7 +65,7 @@ def test_a_slew_takes_its_time_and_then_tracks(mount: Any) -> None:
     mount.advance(600)
     assert separation(where(client), target) < 1e-6
     altitude = client.numbers("GET altitude")[0]
-    assert altitude == pytest.approx(mount.device._site.ground(target, mount.clock.time()).alt, abs=1e-3)
+    assert altitude == pytest.approx(mount.device.site.ground(target, mount.clock.time()).alt, abs=1e-3)
 
 
 def test_durations_pass_faster_and_busy_tells_the_clients_seconds(rig: Rigs) -> None:
@@ -103,7 +103,7 @@ def test_tracking_into_the_limit_stops(mount: Any) -> None:
     client.read()
     for _ in range(100):
         mount.advance(10)
-    assert client.read() == ["EVT limit_reached"]
+    assert client.read() == ["EVT limit_reached limit=altitude"]
     assert client.ask("GET state") == "OK idle"
     assert client.numbers("GET altitude")[0] == pytest.approx(10, abs=0.1)
     assert client.ask("SET tracking on").startswith("ERR LIMIT")
