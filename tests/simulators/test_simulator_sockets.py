@@ -88,7 +88,7 @@ def test_a_follow_up_by_hand(start: Callable[..., Simulator]) -> None:
     assert rest[1179648:] == b"#2 OK ready\n"
     image = np.frombuffer(rest[:1179648], "<u2")
     assert np.median(image) > 1000 + 20  # the sky's light: it knew where it looked
-    assert [line for _, line in telescope.requests][-1] == "GET position"
+    assert [line for _, line in telescope.requests][-1] == "GET true_position"
 
 
 def test_a_port_in_use_is_named(start: Callable[..., Simulator], reactor: Any) -> None:
