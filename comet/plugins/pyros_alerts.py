@@ -75,7 +75,7 @@ class AlertHandler:
             log.error("{error}", error=error)
             reactor.stop()
             return
-        self._outbound = Outbound(reactor, self._config, NAME, store.journal, store.on_answer)
+        self._outbound = Outbound(reactor, self._config, NAME, store.journal, store.on_answer, store.complete)
         self._outbound.start()
         store.start(self._outbound.post)
         self._store = store

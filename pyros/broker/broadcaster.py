@@ -19,7 +19,7 @@ from zope.interface import implementer
 from pyros.broker.filters import MAX_FILTERS, compile_filter, matches
 from pyros.broker.history import MAX_REPLAY, History
 from pyros.broker.packet import one_line, parse
-from pyros.broker.vtp import MAX_LENGTH, Connections, allowed, crowd, frame, host_of, role_of, transport
+from pyros.broker.vtp import MAX_LENGTH, Connections, allowed, frame, host_of, role_of, transport
 from pyros.clock import Clock
 from pyros.config import Network
 from pyros.errors import AlertError
@@ -94,7 +94,7 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         if len(self.factory.broadcasters) > MAX_SUBSCRIBERS:
             self.cut_off(f"there are {MAX_SUBSCRIBERS} subscribers already")
             return
-        if len(crowd(self.factory.broadcasters, self.transport.getPeer())) > MAX_PER_PEER:
+        if len(self.factory.broadcasters.crowd(self)) > MAX_PER_PEER:
             self.cut_off(f"this computer has {MAX_PER_PEER} subscriptions already")
             return
         log.info("{peer} has connected", peer=self.peer)
@@ -331,6 +331,8 @@ class AlertBroadcasterFactory(VOEventBroadcasterFactory):  # type: ignore[misc]
         """Send an event to all who want it. ``root`` is the same, parsed; ``number`` what it is kept under."""
         if self.history is not None:
             self.history.newest = number
+        if not self.broadcasters:
+            return
         ivorn, framed = root.get("ivorn", ""), frame(packet)
         for broadcaster in self.broadcasters:
             broadcaster.send_event(number, ivorn, framed, root)

@@ -83,7 +83,7 @@ class Broker:
     async def _start(self) -> None:
         config, reactor, clock = self._broker, self._reactor, self._clock
         store = self._store = EventStore(reactor, clock, self._config.journal(NAME), **self._how)
-        self._outbound = Outbound(reactor, self._config, NAME, store.journal, store.on_answer)
+        self._outbound = Outbound(reactor, self._config, NAME, store.journal, store.on_answer, store.complete)
         self._history = History(store)
         self._broadcaster = AlertBroadcasterFactory(reactor, clock, config.ivo, config.allow, self._history)
         self._intake = Intake(store, self._broadcaster.broadcast)

@@ -17,6 +17,7 @@ import comet
 from pyros.errors import AlertError
 
 NAMESPACE = "http://www.ivoa.net/xml/VOEvent/v2.0"
+_VOEVENT = f"{{{NAMESPACE}}}VOEvent"
 MAX_IVORN = 512  # Comet's expression for ivorns takes seconds on 20 kB; real ones have less than 150 characters
 MAX_DEPTH = 32  # a VOEvent needs 9; whoever reads it further on may recurse
 _MAX_REASON = 300
@@ -78,7 +79,7 @@ def known_by(packet: bytes) -> str:
 
 def is_voevent(root: etree._Element) -> bool:
     """Whether this is a VOEvent of any version (and not a transport message, or anything else)."""
-    return etree.QName(root).localname == "VOEvent"
+    return root.tag == _VOEVENT or etree.QName(root).localname == "VOEvent"
 
 
 def identify(root: etree._Element) -> str:

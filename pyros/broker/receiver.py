@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyros.broker.intake import Intake, Receipt
-from pyros.broker.vtp import MAX_LENGTH, Connections, allowed, crowd, host_of, transport
+from pyros.broker.vtp import MAX_LENGTH, Connections, allowed, host_of, transport
 from pyros.clock import Clock
 from pyros.config import Network
 
@@ -38,7 +38,7 @@ class AlertReceiver(VOEventReceiver):  # type: ignore[misc]  # Comet has no type
     transport: Any
 
     def connectionMade(self) -> None:
-        self.taken = False
+        self.taken = self.answered = False
         self.source = f"author {host_of(self.transport.getPeer())}"
         self.MAX_LENGTH = self.factory.max_length
         self.setTimeout(TIMEOUT)
@@ -62,6 +62,9 @@ class AlertReceiver(VOEventReceiver):  # type: ignore[misc]  # Comet has no type
         return self.factory.reactor.callLater(period, call)
 
     def timeoutConnection(self) -> None:
+        if self.taken and not self.answered:  # it waits for us
+            self.setTimeout(TIMEOUT)
+            return
         if not self.taken:
             log.warn("{source}: no event within {seconds:.0f} seconds; closed", source=self.source, seconds=TIMEOUT)
         self.transport.abortConnection()
@@ -74,7 +77,6 @@ class AlertReceiver(VOEventReceiver):  # type: ignore[misc]  # Comet has no type
         if self.taken:
             return
         self.taken = True
-        self.setTimeout(None)
         self.factory.intake.take(packet, self.source, strict=True).addCallback(self._answer)
 
     def lengthLimitExceeded(self, length: int) -> None:
@@ -86,6 +88,7 @@ class AlertReceiver(VOEventReceiver):  # type: ignore[misc]  # Comet has no type
     def _answer(self, receipt: Receipt, *, linger: bool = False) -> None:
         if self not in self.factory.authors:
             return  # it went away meanwhile; the event is safe, and sent again it is a duplicate
+        self.answered = True
         local, now = self.factory.local_ivo, self.factory.clock.now()
         if receipt.outcome == "new":
             answer = transport("ack", receipt.ivorn, now, response=local)
@@ -129,7 +132,7 @@ class AlertReceiverFactory(VOEventReceiverFactory):  # type: ignore[misc]
         """Make room: the author that has been silent longest goes; one whose event is being stored stays. One
         computer's authors make room for each other before those of others do."""
         self.authors.add(author)
-        neighbours = crowd(self.authors, author.transport.getPeer())
+        neighbours = self.authors.crowd(author)
         if len(neighbours) > MAX_PER_PEER:
             self._drop_one_of(neighbours, MAX_PER_PEER)
         elif len(self.authors) > MAX_AUTHORS:

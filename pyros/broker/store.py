@@ -15,14 +15,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 
 from pyros import messages
+from pyros.broker.telling import Telling
 from pyros.clock import Clock, Timer
 from pyros.errors import AlertError, JournalError, PyrosError
 from pyros.journal import Effects, Journal, JournalReader, Outgoing, insert
-from pyros.wire import Refusal
+from pyros.wire import Entry, Refusal
 
 ALERT_MANAGER = "alert_manager"
 MAX_WAITING = 4_096  # events; at 99,999 bytes each they hold 400 MB at the very worst
@@ -115,13 +117,18 @@ class EventStore:
             raise
         self._answered = self._last_seq - self.journal.waiting.get(ALERT_MANAGER, 0)
         self._post: Callable[[list[Outgoing]], None] = lambda _: None
+        self._arrived: list[_Event] = []
+        self._waiting = 0
+        self._told = Telling(reactor)
+        self._fresh: dict[int, bytes] = {}
+        """Packets that were just committed, by number, while their messages are posted."""
+        self._timer: Timer | None = None
+        self._woken: Timer | None = None
         self._changed = threading.Condition()  # guards what follows
         self._queue: deque[_Event] = deque()
         self._answers = _Answers()
         self._flush = False
         self._stopping = False
-        self._timer: Timer | None = None
-        self._inline: Timer | None = None
         self._ended: Deferred[None] = Deferred()
         self._thread: threading.Thread | None = None
 
@@ -167,13 +174,13 @@ class EventStore:
         return self._enqueue(_Event(packet, ivorn, source, topic, self._clock.time(), Deferred(), reason))
 
     def _enqueue(self, event: _Event) -> Deferred[Stored]:
-        with self._changed:
-            if self._stopping:
-                return fail(JournalError("the broker is stopping; send the event again later"))
-            if len(self._queue) >= MAX_WAITING:
-                return fail(JournalError(f"{MAX_WAITING} events wait to be stored; send the event again later"))
-            self._queue.append(event)
-            self._wake()
+        if self._stopping:
+            return fail(JournalError("the broker is stopping; send the event again later"))
+        if self._waiting >= MAX_WAITING:
+            return fail(JournalError(f"{MAX_WAITING} events wait to be stored; send the event again later"))
+        self._waiting += 1
+        self._arrived.append(event)
+        self._wake()
         return event.answer
 
     def on_answer(self, agent: str, seq: int, refusals: Sequence[Refusal]) -> None:
@@ -198,44 +205,65 @@ class EventStore:
     def _flush_answers(self) -> None:
         self._timer = None
         with self._changed:
-            if self._answers:
-                self._flush = True
-                self._wake()
+            self._flush = bool(self._answers)
+        self._wake()
 
     def stop(self) -> Deferred[None]:
         """Commit what waits, then end the thread; `close` comes after."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._woken is not None and self._woken.active():
+            self._woken.cancel()
         with self._changed:
             self._stopping = self._flush = True
-            if self._thread is not None:
-                self._wake()
-                return self._ended.addCallback(lambda _: self._joined())
-        if self._inline is not None and self._inline.active():
-            self._inline.cancel()
-        while self._has_work():
-            self._commit_group()
-        return succeed(None)
+        self._hand_over()
+        return self._ended.addCallback(lambda _: self._joined()) if self._thread is not None else succeed(None)
 
     def _joined(self) -> None:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
 
+    def complete(self, entry: Entry) -> Entry:
+        """A message of the outbox as it goes on the wire: with the packet, which is kept once, among the events.
+
+        Raises JournalError.
+        """
+        alert = messages.decode_payload(entry.name, bytes(entry.payload))
+        if alert.packet or alert.kept is None:
+            return entry
+        packet = self._fresh.get(alert.kept)
+        if packet is None:
+            rows = self._reader.rows("SELECT packet FROM events WHERE number = ?", alert.kept)
+            packet = rows[0][0] if rows else b""
+        if not 0 < len(packet) <= messages.LARGEST_PACKET:
+            return entry
+        payload = messages.encode_payload(entry.name, msgspec.structs.replace(alert, packet=packet))
+        return msgspec.structs.replace(entry, payload=msgspec.Raw(payload))
+
     def close(self) -> None:
         """Close the journal. Only after `stop`, or without a `start`."""
+        self._told.stop()
         self._reader.close()
         self.journal.close()
 
-    # The rest runs where commits run: in the store's thread, or inline.
-
     def _wake(self) -> None:
-        """There is work. Called with the condition held."""
-        if self._threaded:
+        """There is work, for when the reactor has read what has arrived: what it reads at once shares a commit, and the
+        two threads don't get in each other's way."""
+        if self._woken is None or not self._woken.active():
+            self._woken = self._reactor.callLater(0, self._hand_over)
+
+    def _hand_over(self) -> None:
+        with self._changed:
+            self._queue.extend(self._arrived)
+            self._arrived.clear()
             self._changed.notify()
-        elif self._inline is None or not self._inline.active():
-            self._inline = self._reactor.callLater(0, self._run_inline)
+        if not self._threaded:
+            while self._has_work():
+                self._commit_group()
+
+    # The rest runs where commits run: in the store's thread, or inline.
 
     def _has_work(self) -> bool:
         return bool(self._queue or (self._flush and self._answers))
@@ -259,10 +287,6 @@ class EventStore:
             self.journal.checkpoint()
         except JournalError as error:  # the disk is full: nothing is lost, and the next commit will say so
             log.warn("{error}", error=error)
-
-    def _run_inline(self) -> None:
-        while self._has_work():
-            self._commit_group()
 
     def _commit_group(self) -> None:
         """Take a group of events and the answers that wait, commit them together, and tell who waits for them."""
@@ -295,23 +319,22 @@ class EventStore:
 
     def _committed(self, outgoing: list[Outgoing], group: list[_Event], results: list[Stored | PyrosError]) -> None:
         """In the reactor's thread: the telescope first, then those who wait for an acknowledgement."""
+        self._waiting -= len(group)
         if any(isinstance(result, Stored) and result.new for result in results):
+            stored = zip(group, results, strict=True)
+            self._fresh = {result.number: event.packet for event, result in stored if isinstance(result, Stored)}
             self._post(outgoing)
-            log.info("stored: {what}", what=_what_is_new(group, results))
+            self._fresh = {}
+            self._told.add(
+                (event.ivorn, event.source, result.number)
+                for event, result in zip(group, results, strict=True)
+                if isinstance(result, Stored) and result.new
+            )
         for event, result in zip(group, results, strict=True):
             if isinstance(result, Stored):
                 event.answer.callback(result)
             else:
                 event.answer.errback(result)
-
-
-def _what_is_new(group: list[_Event], results: list[Stored | PyrosError]) -> str:
-    """One line for all events of a commit: a line for each would cost a busy broker a tenth of its time."""
-    new = [(event, result.number) for event, result in zip(group, results, strict=True)
-           if isinstance(result, Stored) and result.new]  # fmt: skip
-    event, number = new[0]
-    more = f", and {len(new) - 1} more events, up to number {new[-1][1]}" if len(new) > 1 else ""
-    return f"{event.ivorn} from {event.source} as event {number}{more}"
 
 
 def _add_topic(db: sqlite3.Connection) -> None:
@@ -364,8 +387,8 @@ class _Turn:
     def _message(self, event: _Event, number: int) -> Outgoing:
         journal = self._store.journal
         seq = self._store._last_seq + len(self.effects.outgoing) + 1
-        packet = event.packet if len(event.packet) <= messages.LARGEST_PACKET else b""
-        payload = messages.AlertReceived(packet, event.source, event.received, kept=number, topic=event.topic)
+        # The packet is kept once, among the events: `EventStore.complete` puts it in when the message is sent.
+        payload = messages.AlertReceived(b"", event.source, event.received, kept=number, topic=event.topic)
         json = messages.encode_payload(messages.ALERT_RECEIVED, payload)
         id_ = f"{journal.epoch[:8]}-{seq}"
         return Outgoing(ALERT_MANAGER, seq, id_, messages.ALERT_RECEIVED, event.received, json)

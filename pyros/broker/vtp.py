@@ -46,7 +46,8 @@ class Connections(Generic[_C]):
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._open: dict[_C, None] = {}
+        self._open: dict[_C, str] = {}
+        self._by_host: dict[str, dict[_C, None]] = {}
         self._emptied: Deferred[None] | None = None
 
     def __iter__(self) -> Iterator[_C]:
@@ -60,13 +61,24 @@ class Connections(Generic[_C]):
         return connection in self._open
 
     def add(self, connection: _C) -> None:
-        self._open[connection] = None
+        host = self._open[connection] = host_of(connection.transport.getPeer())
+        self._by_host.setdefault(host, {})[connection] = None
 
     def discard(self, connection: _C) -> None:
-        self._open.pop(connection, None)
+        host = self._open.pop(connection, None)
+        if host is not None:
+            neighbours = self._by_host[host]
+            del neighbours[connection]
+            if not neighbours:
+                del self._by_host[host]
         if not self._open and self._emptied is not None:
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
+
+    def crowd(self, connection: _C) -> list[_C]:
+        """The connections that come from the same computer as this one, oldest first; none if that is our own."""
+        ip = _ip(self._open[connection])
+        return [] if ip is None or ip.is_loopback else list(self._by_host[self._open[connection]])
 
     async def close(self) -> None:
         """Close them all after what was written to them; cut off those that don't take it within a second."""
@@ -106,7 +118,7 @@ def transport(
     ]
     if response:
         parts.append(f"<Response>{_text(response)}</Response>")
-    parts.append(f"<TimeStamp>{now:%Y-%m-%dT%H:%M:%SZ}</TimeStamp>")
+    parts.append(f"<TimeStamp>{now.isoformat()[:19]}Z</TimeStamp>")
     if result or filters:
         params = "".join(f'<Param name="xpath-filter" value={quoteattr(text)}/>' for text in filters)
         told = f"<Result>{_text(one_line(result))}</Result>" if result else ""
@@ -133,15 +145,6 @@ def role_of(root: etree._Element) -> str:
 def host_of(address: Any) -> str:
     """The peer's IP address in words."""
     return str(getattr(address, "host", address))
-
-
-def crowd(connections: Connections[_C], address: Any) -> list[_C]:
-    """The connections that come from the same computer as this address, oldest first; none if that is our own."""
-    host = host_of(address)
-    ip = _ip(host)
-    if ip is None or ip.is_loopback:
-        return []
-    return [each for each in connections if host_of(each.transport.getPeer()) == host]
 
 
 def allowed(address: Any, networks: Sequence[Network]) -> bool:

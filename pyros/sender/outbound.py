@@ -33,6 +33,7 @@ _WELCOME_TIMEOUT = 10.0
 _CLOSE_TIMEOUT = 1.0
 
 OnAnswer = Callable[[str, int, list[wire.Refusal]], None]
+Complete = Callable[[wire.Entry], wire.Entry]
 
 
 def _retry(attempt: int) -> float:
@@ -43,14 +44,24 @@ def _retry(attempt: int) -> float:
 class Outbound:
     """All links of one journal's outbox."""
 
-    def __init__(self, reactor: Any, config: Config, owner: str, journal: Journal, on_answer: OnAnswer) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        config: Config,
+        owner: str,
+        journal: Journal,
+        on_answer: OnAnswer,
+        complete: Complete = lambda entry: entry,
+    ) -> None:
         """``owner`` is the name the other agents see. ``on_answer(agent, seq, refusals)``: up to ``seq`` is committed
-        there; it runs in the reactor's thread."""
+        there. ``complete(entry)`` makes of what the outbox keeps of a message what is sent. Both run in the reactor's
+        thread."""
         self._reactor = reactor
         self._config = config
         self._owner = owner
         self._journal = journal
         self._on_answer = on_answer
+        self._complete = complete
         self._links: dict[str, Link] = {}
         self._reader: JournalReader | None = None
 
@@ -90,7 +101,7 @@ class Outbound:
         if link is None:
             assert self._reader is not None, "Outbound.start comes first"
             hello = wire.Hello(protocol=wire.PROTOCOL, sender=self._owner, to=agent, epoch=self._journal.epoch)
-            link = Link(self._reactor, self._config.peer(agent), hello, self._reader, self._on_answer)
+            link = Link(self._reactor, self._config.peer(agent), hello, self._reader, self._on_answer, self._complete)
             self._links[agent] = link
         return link
 
@@ -103,7 +114,13 @@ class Link:
     """
 
     def __init__(
-        self, reactor: Any, agent: AgentConfig, hello: wire.Hello, reader: JournalReader, on_answer: OnAnswer
+        self,
+        reactor: Any,
+        agent: AgentConfig,
+        hello: wire.Hello,
+        reader: JournalReader,
+        on_answer: OnAnswer,
+        complete: Complete,
     ) -> None:
         self.log = Logger(hello.sender)
         self.agent = agent
@@ -111,6 +128,7 @@ class Link:
         self.reactor = reactor
         self._reader = reader
         self._on_answer = on_answer
+        self._complete = complete
         self._sent: deque[wire.Entry] = deque()
         self._ready: deque[wire.Entry] = deque()
         self._sent_bytes = 0
@@ -138,7 +156,7 @@ class Link:
         follows = self._tail is not None and entries and entries[0].seq == self._tail + 1 == self._highest + 1
         self._highest = max(self._highest, highest)
         if follows and len(self._ready) < _QUEUE and self._ready_bytes < _QUEUE_BYTES:
-            self._enqueue(entries)
+            self._enqueue([self._complete(entry) for entry in entries])
         self.pump()
 
     def stop(self) -> Deferred[None]:
@@ -271,7 +289,8 @@ class Link:
         """Read from the journal what is not in memory; False when there is nothing."""
         if self._tail is None or self._tail >= self._highest:
             return False
-        entries = self._reader.outbox(self.agent.name, self._tail, _FRAME_MESSAGES)
+        found = self._reader.outbox(self.agent.name, self._tail, _FRAME_MESSAGES)
+        entries = [self._complete(entry) for entry in found]
         if entries:
             self._enqueue(entries)
         else:

@@ -12,14 +12,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from lxml import etree
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
+from pyros import messages
 from pyros.broker.store import EventStore
 from pyros.clock import VirtualClock
 from pyros.config import AgentConfig, BrokerConfig, Config
+from pyros.journal import JournalReader
 
 IVORN = "ivo://test.observatory/bursts#burst-1"
 
@@ -122,6 +125,26 @@ def store(reactor: MemoryReactorClock, clock: VirtualClock, tmp_path: Path) -> I
     yield store
     outcome(store.stop())
     store.close()
+
+
+def waiting_alerts(journal: Path) -> list[messages.AlertReceived]:
+    """What waits for the alert manager in a broker's journal, as it will be sent."""
+    reader = JournalReader(journal)
+    try:
+        events = dict(reader.rows("SELECT number, packet FROM events"))
+        alerts = [messages.decode_payload(entry.name, bytes(entry.payload))
+                  for entry in reader.outbox("alert_manager", 0, 100_000)]  # fmt: skip
+        assert not any(alert.packet for alert in alerts), "packets are kept once"
+        small = {number for number, packet in events.items() if len(packet) <= messages.LARGEST_PACKET}
+        return [msgspec.structs.replace(alert, packet=events[alert.kept] if alert.kept in small else b"")
+                for alert in alerts]  # fmt: skip
+    finally:
+        reader.close()
+
+
+@pytest.fixture
+def waiting() -> Callable[[Path], list[messages.AlertReceived]]:
+    return waiting_alerts
 
 
 def free_port() -> int:

@@ -35,6 +35,8 @@ librdkafka.reconnect.backoff.max.ms = 500
 """
 OFFSET_COMMIT, FETCH, TOPIC_AUTHORIZATION_FAILED, INVALID_COMMIT = 8, 1, 29, 28
 
+Waiting = Callable[[Path], list[messages.AlertReceived]]
+
 
 class Service:
     """The mock cluster."""
@@ -69,7 +71,8 @@ class Service:
 class BrokerProcess:
     """A broker in a process of its own."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, waiting: Waiting) -> None:
+        self.waiting = waiting
         self.path = config.parent / "var" / "journals" / "broker.sqlite"
         self.log = config.parent / "broker.log"
         with self.log.open("a") as log:
@@ -92,8 +95,7 @@ class BrokerProcess:
         return number
 
     def alerts(self) -> list[messages.AlertReceived]:
-        rows = self.rows("SELECT name, payload FROM outbox ORDER BY seq")
-        return [messages.decode_payload(*row) for row in rows]
+        return self.waiting(self.path)
 
     def said(self, text: str) -> bool:
         return text in self.log.read_text()
@@ -125,11 +127,11 @@ def service() -> Iterator[Callable[..., Service]]:
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[[Path], BrokerProcess]]:
+def start(waiting: Waiting) -> Iterator[Callable[[Path], BrokerProcess]]:
     started: list[BrokerProcess] = []
 
     def start_one(config: Path) -> BrokerProcess:
-        started.append(BrokerProcess(config))
+        started.append(BrokerProcess(config, waiting))
         return started[-1]
 
     yield start_one

@@ -19,7 +19,6 @@ from pyros import messages, wire
 from pyros.broker import publish
 from pyros.broker.vtp import frame
 from pyros.errors import DeliveryError, MessageRefused
-from pyros.journal import JournalReader
 
 Event = Callable[..., bytes]
 Until = Callable[[Callable[[], Any]], Any]
@@ -27,11 +26,14 @@ Sendvo = Callable[[int, bytes], subprocess.CompletedProcess[str]]
 BIN = Path(sys.executable).parent
 SCRIPT = Path(__file__).with_name("broker_process.py")
 
+Waiting = Callable[[Path], list[messages.AlertReceived]]
+
 
 class BrokerProcess:
     """A broker in a process of its own."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, waiting: Waiting) -> None:
+        self.waiting = waiting
         self.journal = config.parent / "var" / "journals" / "broker.sqlite"
         self.log = (config.parent / "broker.log").open("a+")
         self.process = subprocess.Popen(
@@ -45,12 +47,7 @@ class BrokerProcess:
         publish("127.0.0.1", self.receiver, packet)
 
     def outbox(self) -> list[messages.AlertReceived]:
-        reader = JournalReader(self.journal)
-        try:
-            entries = reader.outbox("alert_manager", 0, 100)
-            return [messages.decode_payload(entry.name, bytes(entry.payload)) for entry in entries]
-        finally:
-            reader.close()
+        return self.waiting(self.journal)
 
     def stop(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """SIGTERM; its status before, and what was left behind after."""
@@ -75,11 +72,11 @@ class BrokerProcess:
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[[Path], BrokerProcess]]:
+def start(waiting: Waiting) -> Iterator[Callable[[Path], BrokerProcess]]:
     started: list[BrokerProcess] = []
 
     def start_one(config: Path) -> BrokerProcess:
-        started.append(BrokerProcess(config))
+        started.append(BrokerProcess(config, waiting))
         return started[-1]
 
     yield start_one
@@ -311,7 +308,9 @@ def test_the_alert_manager_gets_it_and_the_outbox_is_emptied(
         status, _ = broker.stop()
         server.join()
     assert status["waiting"] == 0
-    assert [entry.name for entry in taken] == [messages.ALERT_RECEIVED]
+    (entry,) = taken
+    assert entry.name == messages.ALERT_RECEIVED
+    assert messages.decode_payload(entry.name, bytes(entry.payload)).packet == event()
 
 
 def test_an_author_may_close_its_sending_side(

@@ -6,17 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import ip_network
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from lxml import etree
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from pyros.broker import receiver as receiver_module
 from pyros.broker.intake import Intake
 from pyros.broker.receiver import AlertReceiver, AlertReceiverFactory
-from pyros.broker.store import EventStore
+from pyros.broker.store import EventStore, Stored
 from pyros.broker.vtp import frame
 from pyros.clock import VirtualClock
 
@@ -86,6 +88,7 @@ def test_the_acknowledgement_waits_for_the_commit(
     assert broadcast == [event("ivo://a.b.c/d#1")]
     assert transport.disconnecting
     close(author)
+    reactor.advance(1)  # the log is quiet for so long
     assert not reactor.getDelayedCalls()
     assert len(factory.authors) == 0
 
@@ -203,7 +206,24 @@ def test_an_author_that_left_before_the_commit(
     reactor.advance(0)
     assert store.events == 1
     assert not transport.value()
+    reactor.advance(1)
     assert not reactor.getDelayedCalls()
+
+
+def test_an_author_waits_for_the_store_however_long(
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event, store: EventStore, answers: Answers
+) -> None:
+    waiting: Deferred[Stored] = Deferred()
+    author, transport = connect(factory)
+    factory.intake._store = SimpleNamespace(store=lambda *_: waiting)  # type: ignore[assignment]
+    author.dataReceived(frame(event()))
+    for _ in range(5):
+        reactor.advance(15)
+    assert not transport.aborting
+    waiting.callback(Stored(True, 1))
+    assert only(answers, transport)[0] == "ack"
+    reactor.advance(20.1)
+    assert transport.aborting
 
 
 def test_an_answer_that_nobody_reads_is_not_kept_for_ever(

@@ -36,12 +36,31 @@ def test_event_and_message_are_stored_together(store: EventStore, reactor: Memor
     assert result(waiting) == Stored(True, 1)
     (message,) = posted
     assert message[:4] == ("alert_manager", 1, "epoch-of-1"[:8] + "-1", messages.ALERT_RECEIVED)
-    payload = messages.decode_payload(message.name, message.payload)
-    assert payload == messages.AlertReceived(b"<packet/>", "author 10.0.0.1", 1767323045.0, kept=1)
+    kept = messages.AlertReceived(b"", "author 10.0.0.1", 1767323045.0, kept=1)
+    assert messages.decode_payload(message.name, message.payload) == kept
+    sent = messages.decode_payload(message.name, bytes(store.complete(message.entry()).payload))
+    assert sent == messages.AlertReceived(b"<packet/>", "author 10.0.0.1", 1767323045.0, kept=1)
     assert outbox(store) == [1]
     assert store._reader.rows("SELECT ivorn, packet, source, received FROM events") == [
         ("ivo://a/b#1", b"<packet/>", "author 10.0.0.1", 1767323045.0)
     ]
+
+
+def test_a_message_gets_its_packet_when_it_is_sent(
+    store: EventStore, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "LARGEST_PACKET", 10)
+    sent: list[bytes] = []
+    store.start(lambda outgoing: sent.extend(bytes(store.complete(each.entry()).payload) for each in outgoing))
+    for number, packet in enumerate((b"at once", b"x" * 11)):
+        store.store(packet, f"{number}", "x")
+    reactor.advance(0)
+    reader = JournalReader(store.journal.path)
+    kept = reader.outbox("alert_manager", 0, 10)
+    reader.close()
+    assert sent == [bytes(store.complete(entry).payload) for entry in kept], "from memory as from the journal"
+    packets = [messages.decode_payload(messages.ALERT_RECEIVED, payload).packet for payload in sent]
+    assert packets == [b"at once", b""], "one too large for a message is left out"
 
 
 def test_a_group_with_twins_and_a_conflict(store: EventStore, reactor: MemoryReactorClock, result: Result) -> None:
@@ -129,6 +148,7 @@ def test_answers_leave_the_outbox_within_a_moment(
     reader = JournalReader(store.journal.path)
     assert [(row[1], row[6]) for row in reader.refused()] == [(3, "payload of 'Alert received': no")]
     reader.close()
+    reactor.advance(1)
     assert not reactor.getDelayedCalls()
 
 
@@ -170,6 +190,7 @@ def test_in_a_thread_many_events_share_a_commit(thread_reactor: Any, tmp_path: P
     groups: list[int] = []
     waiting = [store.store(b"%d" % number, f"{number % 900}", "x") for number in range(1000)]
     store.start(lambda outgoing: groups.append(len(outgoing)))
+    reactor.advance(0)
     reactor.run_until(lambda: all(one.called for one in waiting))
     results = [result(one) for one in waiting]
     assert [stored.number for stored in results[:900]] == list(range(1, 901))

@@ -50,15 +50,13 @@ def test_an_event_is_in_the_outbox_for_the_alert_manager(
     port: int,
     until: Until,
     sendvo: Callable[[int, bytes], subprocess.CompletedProcess[str]],
+    waiting: Callable[[Path], list[messages.AlertReceived]],
 ) -> None:
     config = configuration()
     journal = config.parent / "var" / "journals" / "comet.sqlite"
 
-    def outbox() -> list[Any]:
-        reader = JournalReader(journal)
-        entries = reader.outbox("alert_manager", 0, 10)
-        reader.close()
-        return [messages.decode_payload(entry.name, bytes(entry.payload)) for entry in entries]
+    def outbox() -> list[messages.AlertReceived]:
+        return waiting(journal)
 
     def one_more(number: int) -> None:
         packet = event(f"ivo://test.observatory/bursts#{number}")
