@@ -82,6 +82,12 @@ class Observation(Payload, frozen=True):
     expires: float | None = None
     requested: float = 0.0
     reason: str = ""
+    repeat: Annotated[tuple[float, ...], msgspec.Meta(max_length=100)] = ()
+    """When the same is to be observed again. The scheduler makes an observation of each."""
+    not_before: float | None = None
+    """When it may begin, where that is later than now: one of the repeats."""
+    repeats: str = ""
+    """The id of the observation that it repeats."""
 
 
 class Withdrawal(Payload, frozen=True):

@@ -21,7 +21,8 @@ from pyros.config import BROKER, PYROS_IVO
 from pyros.errors import AlertError, JournalError
 from pyros.journal import JournalReader
 from pyros.messages import AlertDecided, FollowUp, Message, Observation, Publish, SourceFound, Withdrawal
-from pyros.planning import Site
+from pyros.planning import Site, SiteSky
+from pyros.planning.visibility import warm_up
 
 _REMEMBERED = 500
 
@@ -33,6 +34,8 @@ class Followed(msgspec.Struct):
     observation: Observation | None = None
     requests: int = 0
     """How many observations it has caused so far, withdrawn ones included."""
+    since: float = 0.0
+    """When the last of them was asked for first: its repeats count from there."""
 
 
 class AlertManagerState(msgspec.Struct):
@@ -61,6 +64,9 @@ class AlertManagerAgent(Agent):
         """Read the rules; a mistake in them stops the agent at its start, not at its first alert."""
         self.rules = Rules.load(self.config.alert_rules)
         self.site = Site.load(self.config.site)
+        self.sky = SiteSky(self.site)
+        warm_up()
+        self.also_write(decisions.prepare)
 
     def alert_received(self, message: Message) -> None:
         """Understand a packet, decide, and tell the scheduler and whoever watches."""
@@ -162,7 +168,7 @@ class AlertManagerAgent(Agent):
 
     def _decide(self, alert: Alert, name: str, followed: Followed) -> None:
         """Ask for an observation, or for a change of it, if the rules want it and the packet is the best so far."""
-        decision = self.rules.decide(alert, self.clock.now())
+        decision = self.rules.decide(alert, self.clock.now(), self.sky)
         known = followed.observation
         best = identity.believe(followed.event).best
         refusal = ""
@@ -171,12 +177,14 @@ class AlertManagerAgent(Agent):
         elif known is not None and best is not None and best.id != alert.id:
             refusal = f"the position of {best.id} is better, or newer; the observation keeps it"
         if decision.accepted and refusal:
-            decision = Decision(accepted=False, rule=decision.rule, reason=refusal)
+            asked = decision.considered
+            decision = Decision(accepted=False, rule=decision.rule, reason=refusal, considered=asked)
         if not decision.accepted:
             self._decided(alert, name, decision)
             return
         if known is None:
             followed.requests += 1
+            followed.since = self.clock.time()
         followed.observation = self._observation(alert, name, decision, followed, best)
         request = messages.OBSERVATION_REQUEST_CHANGED if known else messages.OBSERVATION_REQUESTED
         self._decided(alert, name, decision, followed.observation.id, "changed" if known else "requested")
@@ -225,6 +233,7 @@ class AlertManagerAgent(Agent):
             expires=expires.timestamp() if expires else None,
             requested=now.timestamp(),
             reason=decision.reason,
+            repeat=tuple(followed.since + seconds for seconds in decision.repeat),
         )
 
     def _decided(
@@ -242,7 +251,8 @@ class AlertManagerAgent(Agent):
             reason=decision.reason,
             outcome=outcome,
             observation=observation,
-            looked_at=decisions.looked_at(alert, now),
+            looked_at=decisions.looked_at(alert, now, self.sky),
+            considered=decision.considered,
         )
         self.also_write(lambda db: decisions.write(db, record))
         self._tell(

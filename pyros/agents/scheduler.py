@@ -20,7 +20,10 @@ _PLAN_LINES = 50  # the one to start, then the others in their order
 
 class SchedulerState(msgspec.Struct):
     """Requests by their ids, in the order they came; how often each has failed, and until when it is not tried again;
-    the one that runs, and the request for it as it was at the start."""
+    the one that runs, and the request for it as it was at the start; the timer, and when it is due (Unix seconds).
+
+    A request that is to be repeated is several: each of its repeats is an observation of its own.
+    """
 
     requests: dict[str, Observation] = {}
     failures: dict[str, int] = {}
@@ -28,6 +31,7 @@ class SchedulerState(msgspec.Struct):
     running: str | None = None
     started: Observation | None = None
     timer: int | None = None
+    timer_due: float = 0.0
 
 
 class SchedulerAgent(Agent):
@@ -60,15 +64,19 @@ class SchedulerAgent(Agent):
     def observation_requested(self, message: Message) -> None:
         """A new request, or one whose position has become better."""
         request: Observation = message.payload
-        if request.id not in self.state.requests and len(self.state.requests) >= _MOST:
+        if request.id not in self.state.requests and len(self.state.requests) + len(request.repeat) >= _MOST:
             raise ValueError(f"{_MOST} observations are waiting already; withdraw some before {request.id}")
-        self.state.requests[request.id] = request
+        self.state.requests[request.id] = msgspec.structs.replace(request, repeat=())
+        self._plan_repeats(request)
         self._plan()
 
     def observation_withdrawn(self, message: Message) -> None:
         """A request is not wanted any more; if it runs, the majordome stops it."""
-        self._forget(message.payload.observation)
-        self._plan(withdrawn=(message.payload.observation,))
+        wanted = message.payload.observation
+        withdrawn = [wanted, *(each.id for each in self.state.requests.values() if each.repeats == wanted)]
+        for observation in withdrawn:
+            self._forget(observation)
+        self._plan(withdrawn=tuple(withdrawn))
 
     def observation_started(self, message: Message) -> None:
         self.state.running = message.payload.observation
@@ -106,6 +114,25 @@ class SchedulerAgent(Agent):
         self.state.timer = None
         self._plan()
 
+    def _plan_repeats(self, request: Observation) -> None:
+        """Each repeat is an observation of its own, with as long to begin in as the first one has.
+
+        A changed request changes those that are still to be done; one whose time has come and that isn't there any more
+        was done, has expired or was given up, and stays so.
+        """
+        now, requests = self.clock.time(), self.state.requests
+        patience = None if request.expires is None else request.expires - request.requested
+        ids = [f"{request.id}-again{number}" for number in range(1, len(request.repeat) + 1)]
+        for old in [each.id for each in requests.values() if each.repeats == request.id and each.id not in ids]:
+            if old != self.state.running:
+                self._forget(old)
+        for id_, moment in zip(ids, request.repeat, strict=True):
+            if id_ in requests or moment > now:
+                requests[id_] = msgspec.structs.replace(
+                    request, id=id_, repeats=request.id, not_before=moment, repeat=(),
+                    expires=None if patience is None else moment + patience,
+                )  # fmt: skip
+
     def _ended(self, observation: str) -> None:
         if self.state.running == observation:
             self.state.running = None
@@ -129,8 +156,19 @@ class SchedulerAgent(Agent):
         lines += [each for each in plan.observations if each.observation.id != plan.start_now]
         plan = msgspec.structs.replace(plan, observations=tuple(lines[:_PLAN_LINES]), withdrawn=withdrawn)
         self.send_to(self.MAJORDOME, messages.PLAN_UPDATED, plan)
-        if self.state.requests and self.state.timer is None:
-            self.state.timer = self.call_later(_INTERVAL, PLAN_IN_TIME)
+        self._plan_in_time(now.timestamp())
+
+    def _plan_in_time(self, now: float) -> None:
+        """Plan again in a minute, or when the first repeat begins, if that is sooner."""
+        if not self.state.requests:
+            return
+        coming = [each.not_before for each in self.state.requests.values() if each.not_before and each.not_before > now]
+        due = min([now + _INTERVAL, *coming])
+        if self.state.timer is not None and self.state.timer_due <= due:
+            return
+        if self.state.timer is not None:
+            self.cancel_timer(self.state.timer)
+        self.state.timer, self.state.timer_due = self.call_later(due - now, PLAN_IN_TIME), due
 
 
 def _same_sky(one: Observation, other: Observation) -> bool:

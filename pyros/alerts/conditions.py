@@ -1,16 +1,17 @@
 """What a rule can ask of an alert: one row a condition, with how its value is read and how it is judged.
 
-A limit on something that the alert doesn't tell (an unknown error radius, no false-alarm rate) does not hold.
+A limit on something that is not known (no error radius, no false-alarm rate, no site to tell an altitude) does not
+hold, and neither does its opposite: ``not`` of something unknown is unknown.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 import msgspec
 
@@ -21,7 +22,52 @@ _QUANTITY = re.compile(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*(.*?)\s*")
 _FUTURE = -600.0
 """An event this many seconds ahead of the observatory's clock is a wrong date, not a fresh event."""
 
-Check = Callable[[Alert, datetime, Any], tuple[bool, str]]
+_ROLES = ("observation", "prediction")
+_DAY = 86_400.0
+
+
+class Sky(Protocol):
+    """What a site can tell of a position (ICRS degrees) at a moment; the caller of the rules gives it."""
+
+    def altitude(self, ra: float, dec: float, when: datetime) -> float:
+        """Degrees above the horizon."""
+
+    def time_up(self, ra: float, dec: float, when: datetime, min_altitude: float) -> float:
+        """Seconds until it sinks below that altitude in degrees: 0 where it isn't up, a day where it never sinks."""
+
+    def moon_distance(self, ra: float, dec: float, when: datetime) -> float:
+        """Degrees from the Moon, which may be below the horizon."""
+
+    def sun_altitude(self, when: datetime) -> float:
+        """Degrees above the horizon, negative at night."""
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """When and where a rule is asked."""
+
+    now: datetime
+    sky: Sky | None = None
+    min_altitude: float = 0.0
+    """The rule's own, degrees."""
+
+
+class Judged(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A condition and what came of it."""
+
+    condition: str
+    holds: bool | None
+    """None: what it asks for is not known, so it doesn't hold."""
+    value: Any = None
+    """What was looked at, in the unit of ``wanted``."""
+    wanted: Any = None
+    words: str = ""
+    parts: tuple[Judged, ...] = ()
+    """Of ``any`` and ``not``: the conditions in them that were looked at."""
+
+
+Outcome = tuple[bool | None, Any, str]
+"""Whether it holds (None: unknown), the value that was looked at, and both in words."""
+Check = Callable[[Alert, Moment, Any], Outcome]
 Read = Callable[[Any], Any]
 
 
@@ -31,9 +77,10 @@ class Known(msgspec.Struct, frozen=True):
     read: Read
     """From what YAML gave to what ``check`` wants; raises ValueError in words."""
     check: Check
-    """(alert, now, wanted) to (holds, words with the value that was looked at)."""
     selects: bool = False
     """True where it chooses which alerts the rule is about at all: a miss isn't worth telling."""
+    sky: bool = False
+    """Whether it needs to know the site."""
 
 
 def quantity(units: dict[str, float], low: float, high: float) -> Read:
@@ -75,6 +122,7 @@ RATE = quantity(
 )
 FRACTION = quantity({"": 1.0}, 0.0, 1.0)
 ALTITUDE = quantity({"deg": 1.0}, 0.0, 90.0)
+_SUN = quantity({"deg": 1.0}, -90.0, 90.0)
 
 
 def _globs(value: Any) -> tuple[str, ...]:
@@ -84,12 +132,17 @@ def _globs(value: Any) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _kinds(value: Any) -> tuple[str, ...]:
-    allowed = tuple(kind for kind in get_args(Kind) if kind != "retraction")
-    words = _globs(value)
-    if not set(words) <= set(allowed):
-        raise ValueError(f"must be of {', '.join(allowed)} (a retraction is never observed), not {value!r}")
-    return words
+def _one_of(allowed: tuple[str, ...], never: str) -> Read:
+    def read(value: Any) -> tuple[str, ...]:
+        words = value if isinstance(value, list) else [value]
+        if not words or any(word not in allowed for word in words):
+            raise ValueError(f"must be of {', '.join(allowed)} ({never}), not {value!r}")
+        return tuple(words)
+
+    return read
+
+
+_KINDS = tuple(kind for kind in get_args(Kind) if kind != "retraction")
 
 
 def _truth(value: Any) -> bool:
@@ -99,49 +152,67 @@ def _truth(value: Any) -> bool:
 
 
 def _name(label: str, field: str) -> Check:
-    def check(alert: Alert, _now: datetime, wanted: tuple[str, ...]) -> tuple[bool, str]:
+    def check(alert: Alert, _: Moment, wanted: tuple[str, ...]) -> Outcome:
         value = getattr(alert, field)
         fits = any(fnmatchcase(value.lower(), word.lower()) for word in wanted)
-        return fits, f"{label} {value}" if fits else f"{label} {value or 'unknown'} is not {' or '.join(wanted)}"
+        return fits, value, f"{label} {value}" if fits else f"{label} {value or 'unknown'} is not {' or '.join(wanted)}"
 
     return check
 
 
-def _limit(label: str, unit: str, take: Callable[[Alert, datetime], float | None], *, at_most: bool) -> Check:
-    def check(alert: Alert, now: datetime, wanted: float) -> tuple[bool, str]:
-        value = take(alert, now)
+def _limit(label: str, unit: str, take: Callable[[Alert, Moment], float | None], *, at_most: bool) -> Check:
+    def check(alert: Alert, moment: Moment, wanted: float) -> Outcome:
+        value = take(alert, moment)
         if value is None:
-            return False, f"{label} unknown"
+            return None, None, f"{label} unknown"
         fits = value <= wanted if at_most else value >= wanted
         sign = ("<=" if fits else ">") if at_most else (">=" if fits else "<")
-        return fits, f"{label} {value:.4g} {sign} {wanted:.4g} {unit}".rstrip()
+        return fits, value, f"{label} {value:.4g} {sign} {wanted:.4g} {unit}".rstrip()
 
     return check
 
 
 def _truth_of(label: str, field: str) -> Check:
-    def check(alert: Alert, _now: datetime, wanted: bool) -> tuple[bool, str]:
+    def check(alert: Alert, _: Moment, wanted: bool) -> Outcome:
         value = getattr(alert, field)
-        return value is wanted, f"{label}: {'unknown' if value is None else 'yes' if value else 'no'}"
+        words = f"{label}: {'unknown' if value is None else 'yes' if value else 'no'}"
+        return None if value is None else value is wanted, value, words
 
     return check
 
 
-def _age(alert: Alert, now: datetime) -> float | None:
+def age(alert: Alert, now: datetime) -> float | None:
     """Seconds since the event; since the packet was written where the event's time isn't told."""
     moment = alert.time or alert.sent
     return (now - moment).total_seconds() if moment else None
 
 
-def _young(alert: Alert, now: datetime, wanted: float) -> tuple[bool, str]:
-    age = _age(alert, now)
-    if age is not None and age < _FUTURE:
-        return False, f"its time lies {-age:.0f} s in the future"
-    return _limit("age", "s", _age, at_most=True)(alert, now, wanted)
+def _young(alert: Alert, moment: Moment, wanted: float) -> Outcome:
+    seconds = age(alert, moment.now)
+    if seconds is not None and seconds < _FUTURE:
+        return None, seconds, f"its time lies {-seconds:.0f} s in the future"
+    return _limit("age", "s", lambda *_: seconds, at_most=True)(alert, moment, wanted)
 
 
-def _latitude(alert: Alert, _now: datetime) -> float | None:
+def _latitude(alert: Alert, _: Moment) -> float | None:
     return abs(values.galactic_latitude(*alert.target)) if alert.target else None
+
+
+def _of_sky(take: Callable[[Sky, float, float, Moment], float]) -> Callable[[Alert, Moment], float | None]:
+    def value(alert: Alert, moment: Moment) -> float | None:
+        if moment.sky is None or alert.target is None:
+            return None
+        return take(moment.sky, *alert.target, moment)
+
+    return value
+
+
+def _time_up(sky: Sky, ra: float, dec: float, moment: Moment) -> float:
+    return min(_DAY, sky.time_up(ra, dec, moment.now, moment.min_altitude))
+
+
+def _sun_altitude(_: Alert, moment: Moment) -> float | None:
+    return moment.sky.sun_altitude(moment.now) if moment.sky else None
 
 
 def _classified(value: Any) -> dict[str, float]:
@@ -150,18 +221,20 @@ def _classified(value: Any) -> dict[str, float]:
     return {str(name): FRACTION(least) for name, least in value.items()}
 
 
-def _probable(alert: Alert, _now: datetime, wanted: dict[str, float]) -> tuple[bool, str]:
+def _probable(alert: Alert, _: Moment, wanted: dict[str, float]) -> Outcome:
     """One of the classes is at least that probable."""
     found = {name: alert.classification.get(name) for name in wanted}
-    fits = any(value is not None and value >= wanted[name] for name, value in found.items())
+    known = {name: value for name, value in found.items() if value is not None}
+    fits = any(value >= wanted[name] for name, value in known.items())
     said = ", ".join(f"{name} {'unknown' if value is None else format(value, '.2g')}" for name, value in found.items())
-    return fits, f"class {said}"
+    return fits or (False if known else None), known, f"class {said}"
 
 
 CONDITIONS: dict[str, Known] = {
     "stream": Known(_globs, _name("stream", "stream"), selects=True),
     "notice_type": Known(_globs, _name("notice", "notice_type"), selects=True),
-    "kind": Known(_kinds, _name("kind", "kind")),
+    "role": Known(_one_of(_ROLES, "tests and utility notices are never observed"), _name("role", "role")),
+    "kind": Known(_one_of(_KINDS, "a retraction is never observed"), _name("kind", "kind")),
     "known_source": Known(_truth, _truth_of("known source", "known_source")),
     "significant": Known(_truth, _truth_of("significant", "significant")),
     "max_error_radius": Known(ANGLE, _limit("error radius", "deg", lambda alert, _: alert.error_radius, at_most=True)),
@@ -170,5 +243,82 @@ CONDITIONS: dict[str, Known] = {
     "min_probability": Known(_classified, _probable),
     "max_age": Known(DURATION, _young),
     "min_galactic_latitude": Known(ANGLE, _limit("galactic latitude", "deg", _latitude, at_most=False)),
+    "max_sun_altitude": Known(_SUN, _limit("Sun's altitude", "deg", _sun_altitude, at_most=True), sky=True),
+    "min_altitude_now": Known(
+        ALTITUDE,
+        _limit("altitude", "deg", _of_sky(lambda sky, ra, dec, at: sky.altitude(ra, dec, at.now)), at_most=False),
+        sky=True,
+    ),
+    "min_time_up": Known(DURATION, _limit("time up", "s", _of_sky(_time_up), at_most=False), sky=True),
+    "min_moon_distance": Known(
+        ANGLE,
+        _limit("Moon at", "deg", _of_sky(lambda sky, ra, dec, at: sky.moon_distance(ra, dec, at.now)), at_most=False),
+        sky=True,
+    ),
 }
 """In the order in which they are judged; the cheap and telling ones first."""
+
+ANY, NOT = "any", "not"
+"""``any``: at least one of these groups holds; ``not``: none of them does. In a group all must hold."""
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """One line of a rule's ``when``: the value of a known condition, or the groups of ``any`` and ``not``."""
+
+    name: str
+    wanted: Any = None
+    groups: tuple[tuple[Condition, ...], ...] = ()
+
+    @property
+    def selects(self) -> bool:
+        """Whether it only chooses which alerts the rule is about."""
+        return all(CONDITIONS[each.name].selects for each in self.flat())
+
+    def flat(self) -> Iterator[Condition]:
+        """The known conditions in it."""
+        if self.name in CONDITIONS:
+            yield self
+        for group in self.groups:
+            for each in group:
+                yield from each.flat()
+
+
+def judge(condition: Condition, alert: Alert, moment: Moment) -> Judged:
+    """What one condition says of an alert."""
+    if condition.name in CONDITIONS:
+        holds, value, words = CONDITIONS[condition.name].check(alert, moment, condition.wanted)
+        return Judged(condition.name, holds, value, condition.wanted, words)
+    looked: list[Judged] = []
+    outcomes: list[bool | None] = []
+    said: list[str] = []
+    for group in condition.groups:
+        holds, judged = judge_all(group, alert, moment)
+        looked += judged
+        if holds:
+            outcomes, said = [holds], [in_words(judged)]
+            break
+        outcomes.append(holds)
+        said.append(judged[-1].words)
+    found: bool | None = any(outcomes) or (None if None in outcomes else False)
+    if condition.name == ANY:
+        words = said[0] if found else f"none of: {'; '.join(said)}"
+        return Judged(ANY, found, words=words, parts=tuple(looked))
+    words = f"but {said[0]}" if found else f"not: {'; '.join(said)}"
+    return Judged(NOT, None if found is None else not found, words=words, parts=tuple(looked))
+
+
+def judge_all(
+    conditions: tuple[Condition, ...], alert: Alert, moment: Moment
+) -> tuple[bool | None, tuple[Judged, ...]]:
+    """Whether all hold, and those that were looked at: up to the first that doesn't, which is the last one then."""
+    judged: list[Judged] = []
+    for condition in conditions:
+        judged.append(judge(condition, alert, moment))
+        if not judged[-1].holds:
+            return judged[-1].holds, tuple(judged)
+    return True, tuple(judged)
+
+
+def in_words(judged: tuple[Judged, ...]) -> str:
+    """What holds, in words."""
+    return ", ".join(each.words for each in judged)

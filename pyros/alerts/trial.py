@@ -13,8 +13,9 @@ from typing import Literal
 
 import msgspec
 
-from pyros.alerts import identity
+from pyros.alerts import followup, identity
 from pyros.alerts.alert import Alert
+from pyros.alerts.conditions import Sky
 from pyros.alerts.query import Entry
 from pyros.alerts.rules import Decision, Rules
 
@@ -65,19 +66,25 @@ class _Tried(msgspec.Struct):
     retracted: bool = False
 
 
-def try_rules(rules: Rules, entries: Iterable[Entry], see: See | None = None) -> Trial:
+def try_rules(
+    rules: Rules, entries: Iterable[Entry], see: See | None = None, sky: Sky | None = None, ivo: str = ""
+) -> Trial:
     """Run rules over packets.
 
     Args:
         rules: as read from their file.
         entries: packets of the archive, oldest first.
         see: for the columns of what could have been observed; None leaves them out.
+        sky: for rules that ask for altitudes, the Sun or the Moon; without it those are unknown.
+        ivo: the observatory's own identifier: its follow-ups are no alerts to it.
     """
     trial = Trial({rule.name: RuleTrial(rule.name) for rule in rules.rules})
     events: dict[str, _Tried] = {}
     for entry in entries:
         trial.packets += 1
         if entry.alert is None or entry.error is not None:
+            continue
+        if ivo and followup.is_own(entry.identity, ivo):
             continue
         new = identity.sighting(entry.alert)
         tried = events.get(entry.event)
@@ -90,14 +97,16 @@ def try_rules(rules: Rules, entries: Iterable[Entry], see: See | None = None) ->
         trial.alerts += 1
         trial.first = entry.received if trial.first is None else trial.first
         trial.last = entry.received
-        _judge(trial, rules, tried, entry, entry.alert, see)
+        _judge(trial, rules, tried, entry, entry.alert, see, sky)
         if trial.packets % _SWEEP == 0:
             for name in [name for name, each in events.items() if each.heard < entry.received - FORGET_AFTER]:
                 del events[name]
     return trial
 
 
-def _judge(trial: Trial, rules: Rules, tried: _Tried, entry: Entry, alert: Alert, see: See | None) -> None:
+def _judge(
+    trial: Trial, rules: Rules, tried: _Tried, entry: Entry, alert: Alert, see: See | None, sky: Sky | None
+) -> None:
     """What the alert manager would have done with a packet."""
     if alert.kind == "retraction":
         taken_back = tried.rule is not None and not tried.retracted
@@ -106,7 +115,7 @@ def _judge(trial: Trial, rules: Rules, tried: _Tried, entry: Entry, alert: Alert
             tried.rule.retracted.append(entry.received - tried.at)
         return
     now = datetime.fromtimestamp(entry.received, UTC)
-    decision = rules.decide(alert, now)
+    decision = rules.decide(alert, now, sky)
     if not decision.accepted:
         if decision.rule:
             trial.rules[decision.rule].refused += 1

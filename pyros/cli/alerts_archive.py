@@ -12,6 +12,7 @@ from rich.table import Table
 
 from pyros import config as configuration
 from pyros.alerts import decisions, identity
+from pyros.alerts.conditions import Judged
 from pyros.alerts.history import history
 from pyros.alerts.query import Entry, Query
 from pyros.cli.alerts_options import (
@@ -160,7 +161,19 @@ def _explain(record: decisions.Record) -> None:
     out.print(f"{instant(record.decided)}  {record.alert}")
     out.print(f"    {verdict}{f' ({record.observation})' if record.observation else ''}: {record.reason}")
     looked = ", ".join(f"{name} {_short(value)}" for name, value in record.looked_at.items())
-    out.print(f"    it says: {looked}")
+    out.print(f"    looked at: {looked}")
+    for considered in record.considered:
+        out.print(f"    rule {considered.rule!r} {'fits' if considered.applies else 'does not fit'}:")
+        for judged in considered.conditions or (Judged("any alert", True, words="any alert with a position"),):
+            _explain_condition(judged, 6)
+
+
+def _explain_condition(judged: Judged, indent: int) -> None:
+    """One line a condition, and below ``any`` and ``not`` what they looked at."""
+    mark = {True: "yes", False: "no ", None: "?  "}[judged.holds]
+    out.print(f"{' ' * indent}{mark} {judged.condition}: {judged.words}")
+    for part in judged.parts:
+        _explain_condition(part, indent + 4)
 
 
 def _short(value: Any) -> str:

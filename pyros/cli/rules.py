@@ -21,7 +21,7 @@ from pyros.cli.alerts_options import ArchiveOption, SinceOption, UntilOption, re
 from pyros.cli.common import ConfigOption, Group, JsonOption, err, instant, out, show
 from pyros.cli.histogram import draw
 from pyros.errors import PyrosError
-from pyros.planning import Site
+from pyros.planning import Site, SiteSky
 from pyros.planning.visibility import altitude_azimuth, is_night
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="Alert rules: try them on the past.")
@@ -62,15 +62,23 @@ def try_(
       pyros rules try mine.yaml --since 2025-01-01 --site observatory/site.yaml --png months.png
     """
     tried = Rules.load(file)
-    if site is None and archive is None:
-        site = configuration.load(config).site
-    see = _seen_from(Site.load(site)) if site is not None else None
+    ivo = ""
+    if archive is None:
+        loaded = configuration.load(config)
+        site = site or loaded.site
+        ivo = loaded.broker.ivo if loaded.broker else ""
+    place = Site.load(site) if site is not None else None
+    if place is None and tried.asks_of_sky:
+        asked = ", ".join(tried.asks_of_sky)
+        raise PyrosError(f"{file}: asks for {asked}, which depend on where one stands; name a site with --site")
+    see = _seen_from(place) if place is not None else None
+    sky = SiteSky(place) if place is not None else None
     reader = reading(archive, config)
     columns = (SpinnerColumn(), TextColumn("{task.description}"))
     try:
         with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
             progress.add_task(f"{file.name} on {reader.where}")
-            trial = try_rules(tried, reader.find(Query(since=since, until=until)), see)
+            trial = try_rules(tried, reader.find(Query(since=since, until=until)), see, sky, ivo)
     finally:
         reader.close()
     if png is not None:

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from pyros.planning.plan import make_plan
 from pyros.planning.site import Site
+from pyros.planning.sky import SiteSky
 
-__all__ = ["Site", "make_plan"]
+__all__ = ["Site", "SiteSky", "make_plan"]

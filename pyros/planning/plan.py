@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pyros.messages import Observation, Plan, Planned
 from pyros.planning.site import Site
@@ -20,11 +20,11 @@ def make_plan(
 ) -> Plan:
     """Put observations in order of priority (highest first), then of request, and choose the one to run now.
 
-    Those whose time is over are left out. Those which are not up (below their ``min_altitude``), and all of them
-    while the Sun is not below ``night`` degrees, keep their place but are not started. ``start_now`` is the first that
-    can be observed; the ``running`` one, named by its id, gives way only to a strictly higher priority, and to the
-    end of its visibility, not to its ``expires`` (by which it had to begin). Each line's ``reason`` says in words
-    what was found.
+    Those whose time is over are left out. Those which are not up (below their ``min_altitude``), those whose time has
+    not come (``not_before``), and all of them while the Sun is not below ``night`` degrees, keep their place but are
+    not started. ``start_now`` is the first that can be observed; the ``running`` one, named by its id, gives way only
+    to a strictly higher priority, and to the end of its visibility, not to its ``expires`` (by which it had to begin).
+    Each line's ``reason`` says in words what was found.
 
     Raises PlanningError for a ``when`` without a time zone.
     """
@@ -33,7 +33,10 @@ def make_plan(
     alive = [each for each in observations if each.id == running or each.expires is None or each.expires > now]
     alive.sort(key=lambda each: (-each.priority, each.requested, each.id))
     heights = altitudes(site, [(each.ra, each.dec) for each in alive], when)
-    up = [each for each, altitude in zip(alive, heights, strict=True) if altitude >= each.min_altitude]
+    due = {each.id for each in alive if each.not_before is None or each.not_before <= now}
+    up = [
+        each for each, altitude in zip(alive, heights, strict=True) if altitude >= each.min_altitude and each.id in due
+    ]
     first = _first(up, running) if sun < night else None
     lines = []
     for observation, altitude in zip(alive, heights, strict=True):
@@ -45,10 +48,16 @@ def make_plan(
             reason = f"{_how_long(observation, site, when)}: {reason}{thickness}"
         else:
             reason = f"up: {reason}"
-        if sun >= night:
+        if observation.id not in due:
+            reason = f"waits until {_clock(observation.not_before)} UTC: {reason}"
+        elif sun >= night:
             reason = f"waits for the night: the Sun is at {sun:.1f}°, its limit is {night:g}°; {reason}"
         lines.append(Planned(observation=observation, altitude=round(altitude, 3), reason=reason))
     return Plan(observations=tuple(lines), start_now=first.id if first is not None else None)
+
+
+def _clock(moment: float | None) -> str:
+    return f"{datetime.fromtimestamp(moment or 0.0, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _first(up: list[Observation], running: str | None) -> Observation | None:

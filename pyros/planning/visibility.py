@@ -130,6 +130,40 @@ def sun_altitude(site: Site, when: datetime) -> float:
     return altitude_azimuth(site, *_sun(when), when)[0]
 
 
+def moon(site: Site, when: datetime) -> tuple[float, float]:
+    """The Moon's direction from the site, ICRS degrees: right ascension and declination.
+
+    Its geocentric place is SOFA's `moon98` (Meeus, Astronomical Algorithms, 2nd ed. 1998, chapter 47, in GCRS; good to
+    0.004 degrees), less the site's own place: the Moon's parallax is up to a degree. Aberration (0.006 degrees) is left
+    out.
+    """
+    days = (_unix(when) + TT_MINUS_UTC) / DAY
+    geocentric = erfa.ufunc.moon98(UNIX_EPOCH, days)["p"]
+    x, y, z = geocentric - _observer(site, when)
+    return math.degrees(math.atan2(y, x)) % 360, math.degrees(math.atan2(z, math.hypot(x, y)))
+
+
+def _observer(site: Site, when: datetime) -> NDArray[np.float64]:
+    """The site's geocentric place in GCRS, astronomical units: the observer's barycentric place less the Earth's."""
+    astrom, _, status = erfa.ufunc.apco13(
+        UNIX_EPOCH, _unix(when) / DAY, ut1_minus_utc(when),
+        math.radians(site.longitude), math.radians(site.latitude), site.elevation,
+        0.0, 0.0, 0.0, 0.0, 0.0, 0.55,
+    )  # fmt: skip
+    if status < 0:
+        raise PlanningError(f"{when.isoformat()}: a date that cannot be computed")
+    _heliocentric, barycentric, _status = erfa.ufunc.epv00(UNIX_EPOCH, (_unix(when) + TT_MINUS_UTC) / DAY)
+    place: NDArray[np.float64] = np.asarray(astrom["eb"]) - np.asarray(barycentric["p"])
+    return place
+
+
+def moon_separation(site: Site, ra: float, dec: float, when: datetime) -> float:
+    """Degrees between an ICRS position in degrees and the Moon, as seen from the site (SOFA `seps`)."""
+    there = moon(site, when)
+    angle = erfa.ufunc.seps(math.radians(ra), math.radians(dec), math.radians(there[0]), math.radians(there[1]))
+    return math.degrees(float(angle))
+
+
 def is_night(site: Site, when: datetime, limit: float = NIGHT) -> bool:
     """Whether the Sun stands below ``limit`` degrees."""
     return sun_altitude(site, when) < limit

@@ -12,10 +12,12 @@ import pytest
 from pyros import messages
 from pyros.agents.alert_manager import AlertManagerAgent
 from pyros.alerts import decisions
-from pyros.alerts.rules import Rules
 from pyros.journal import JournalReader
 from pyros.messages import AlertReceived, encode_payload
+from pyros.planning import Site
+from pyros.planning.visibility import place_overhead
 
+SITE = Path(__file__).parents[2] / "observatory" / "site.yaml"
 RULES = """
 rules:
   - {name: known, when: {stream: known}, observe: nothing}
@@ -26,37 +28,29 @@ PACKET = """<?xml version="1.0"?>
 <Who><Date>2026-03-20T23:{minute:02}:00</Date></Who>
 <WhereWhen><ObsDataLocation><ObservationLocation><AstroCoords coord_system_id="UTC-ICRS-GEO">
 <Time><TimeInstant><ISOTime>2026-03-20T23:00:00</ISOTime></TimeInstant></Time>
-<Position2D unit="deg"><Value2><C1>{ra}</C1><C2>20</C2></Value2><Error2Radius>{error}</Error2Radius></Position2D>
+<Position2D unit="deg"><Value2><C1>{ra}</C1><C2>{dec}</C2></Value2><Error2Radius>{error}</Error2Radius></Position2D>
 </AstroCoords></ObservationLocation></ObsDataLocation></WhereWhen>{citations}</voe:VOEvent>"""
 REQUESTED = messages.OBSERVATION_REQUESTED
 CHANGED = messages.OBSERVATION_REQUEST_CHANGED
 WITHDRAWN = messages.OBSERVATION_REQUEST_WITHDRAWN
 
 
-def packet(name: str, minute: int = 1, *, ra: float = 10, error: float = 0.1, role: str = "observation",
-           cites: tuple[tuple[str, str], ...] = ()) -> bytes:  # fmt: skip
+def packet(name: str, minute: int = 1, *, ra: float = 10, dec: float = 20, error: float = 0.1,
+           role: str = "observation", cites: tuple[tuple[str, str], ...] = ()) -> bytes:  # fmt: skip
     cited = "".join(f'<EventIVORN cite="{cite}">ivo://a/b#{to}</EventIVORN>' for to, cite in cites)
     citations = f"<Citations>{cited}</Citations>" if cites else ""
     return PACKET.format(
-        ivorn=f"ivo://a/b#{name}", role=role, minute=minute, ra=ra, error=error, citations=citations
+        ivorn=f"ivo://a/b#{name}", role=role, minute=minute, ra=ra, dec=dec, error=error, citations=citations
     ).encode()
 
 
-class Manager(AlertManagerAgent):
-    """With rules of the test's own."""
-
-    rules_file: Path
-
-    def work(self) -> None:
-        self.rules = Rules.load(self.rules_file)
-
-
 class Rig:
-    def __init__(self, inline: Callable[..., Any], folder: Path) -> None:
-        Manager.rules_file = folder / "rules.yaml"
-        Manager.rules_file.write_text(RULES)
-        self.agent = Manager()
-        self.host = inline(self.agent, "scheduler")
+    """An alert manager with rules of the test's own."""
+
+    def __init__(self, inline: Callable[..., Any], folder: Path, rules: str = RULES) -> None:
+        (folder / "rules.yaml").write_text(rules)
+        self.agent = AlertManagerAgent()
+        self.host = inline(self.agent, "scheduler", alert_rules=folder / "rules.yaml", site=SITE)
         self._number = itertools.count(1)
 
     def take(self, *packets: bytes) -> list[tuple[str, Any]]:
@@ -201,3 +195,48 @@ def test_a_turn_that_is_not_committed_keeps_no_decision(rig: Rig, monkeypatch: p
     assert len(rig.decisions()) == 1
     (followed,) = rig.agent.state.events.values()
     assert not followed.event.has("ivo://a/b#refined"), "it can be handled again"
+
+
+def test_a_decision_tells_what_every_rule_found_and_where_the_source_stood(rig: Rig) -> None:
+    rig.take(INITIAL)
+    (record,) = rig.decisions()
+    assert [(each.rule, each.applies) for each in record.considered] == [("known", False), ("all", True)]
+    (judged,) = record.considered[1].conditions
+    assert (judged.condition, judged.value, judged.wanted) == ("max_error_radius", 0.1, 1.0)
+    assert {"altitude", "moon_distance", "sun_altitude"} <= record.looked_at.keys()
+    assert -90 < record.looked_at["sun_altitude"] < -12, "it is night there"
+
+
+ASKING = """
+rules:
+  - {name: up, when: {min_altitude_now: 30, min_time_up: 1 h}, observe: [{filter: r, seconds: 1}], min_altitude: 20,
+     repeat: [1 h, 1 d]}
+"""
+
+
+def test_the_site_is_asked_whether_it_is_up(inline: Callable[..., Any], tmp_path: Path) -> None:
+    rig = Rig(inline, tmp_path, ASKING)
+    when, site = rig.host.clock.now(), Site.load(SITE)
+    up, down = (place_overhead(site, when, altitude) for altitude in (65, 5))
+    assert rig.take(packet("down", ra=down[0], dec=down[1])) == []
+    assert "altitude 5 < 30 deg" in rig.decisions()[-1].reason
+    ((name, request),) = rig.take(packet("up", ra=up[0], dec=up[1]))
+    assert name == REQUESTED
+    assert request.repeat == (when.timestamp() + 3600, when.timestamp() + 86_400)
+    rig.host.reactor.advance(1800)
+    ((name, changed),) = rig.take(packet("better", 5, ra=up[0], dec=up[1], error=0.01, cites=(("up", "followup"),)))
+    assert name == CHANGED
+    assert changed.repeat == request.repeat, "they count from the first request"
+
+
+def test_decisions_of_an_older_journal_are_read_and_more_are_written(
+    inline: Callable[..., Any], tmp_path: Path
+) -> None:
+    rig = Rig(inline, tmp_path)
+    rig.take(INITIAL)
+    rig.host.journal._open_db.execute("ALTER TABLE decisions DROP COLUMN considered")
+    assert [each.considered for each in rig.decisions()] == [()]
+    again = Rig(inline, tmp_path)
+    again._number = itertools.count(2)
+    again.take(REFINED)
+    assert [len(each.considered) for each in again.decisions()] == [0, 2]

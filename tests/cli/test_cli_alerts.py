@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 
 from pyros.alerts import decisions
 from pyros.alerts.archive import Archive, Packet
+from pyros.alerts.conditions import Judged
 from pyros.alerts.decisions import Record
+from pyros.alerts.rules import Considered
 from pyros.broker.archiving import FILE_NAME
 from pyros.cli.app import app
 from pyros.config import Config
@@ -302,6 +304,11 @@ def test_explain_tells_rule_values_and_reason(config: Config, archive: Path) -> 
             alert="ivo://a/b#one", event="ivo://a/b#one", decided=1774047600.0, accepted=True, rule="all",
             reason="rule 'all': error radius 0.1 <= 1 deg", outcome="requested", observation="obs-1",
             looked_at={"error_radius": 0.1, "age": 12.0, "known_source": False, "classification": {"BNS": 0.9}},
+            considered=(
+                Considered("fermi", False, (Judged("stream", False, "a/b", ("fermi",), "stream a/b is not fermi"),)),
+                Considered("all", True, (Judged("not", True, words="not: age 12 > 1 s", parts=(
+                    Judged("max_age", False, 12.0, 1.0, "age 12 > 1 s"),)),)),
+            ),
         ),
         Record(
             alert="ivo://a/b#gone", event="ivo://a/b#one", decided=1774050000.0, accepted=False, rule="",
@@ -310,6 +317,7 @@ def test_explain_tells_rule_values_and_reason(config: Config, archive: Path) -> 
     ]  # fmt: skip
     journal = Journal(config.journal("alert_manager"))
     effects = Effects()
+    effects.also.append(decisions.prepare)
     for record in records:
         effects.also.append(lambda db, record=record: decisions.write(db, record))  # type: ignore[misc]
     journal.commit(effects)
@@ -323,7 +331,10 @@ def test_explain_tells_rule_values_and_reason(config: Config, archive: Path) -> 
         assert found[0]["decided"] == "2026-03-20T23:00:00Z"
         text = run("alerts", "explain", "ivo://a/b#one", *where).stdout
         assert "observation requested (obs-1): rule 'all': error radius 0.1 <= 1 deg" in text
-        assert "it says: error_radius 0.1, age 12, known_source no, classification BNS=0.9" in text
+        assert "looked at: error_radius 0.1, age 12, known_source no, classification BNS=0.9" in text
+        assert "    rule 'fermi' does not fit:\n      no  stream: stream a/b is not fermi\n" in text
+        assert "    rule 'all' fits:\n      yes not: not: age 12 > 1 s\n          no  max_age: age 12 > 1 s\n" in text
+        assert found[0]["considered"][1]["conditions"][0]["parts"][0]["value"] == 12.0
         assert "ivo://a/b#better\n    no decision: the alert manager never had it" in text
         nothing = run("alerts", "explain", "nothing", *where)
         assert nothing.exit_code == 1

@@ -81,3 +81,13 @@ def test_a_running_observation_that_has_set_is_over() -> None:
 def test_the_plan_does_not_depend_on_the_order_of_asking(numbers: list[int]) -> None:
     asked = [observation(f"o{number}", priority=number % 3, requested=float(number // 3)) for number in numbers]
     assert order(*asked) == (["o2", "o5", "o1", "o4", "o0", "o3"], "o2")
+
+
+def test_what_is_repeated_later_waits_for_its_time() -> None:
+    now = NIGHT.timestamp()
+    later, other = observation("later", priority=9, not_before=now + 60), observation("other")
+    plan = make_plan([later, other], PIC, NIGHT)
+    assert plan.start_now == "other"
+    assert plan.observations[0].reason.startswith("waits until 2026-03-01 23:01:00 UTC: up: altitude 65.0°")
+    assert order(observation("due", priority=9, not_before=now), other)[1] == "due"
+    assert order(later)[1] is None

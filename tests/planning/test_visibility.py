@@ -135,3 +135,27 @@ def test_airmass() -> None:
     assert visibility.airmass(0.0) == pytest.approx(38.7, abs=0.2)
     with pytest.raises(PlanningError, match="airmass"):
         visibility.airmass(-1.0)
+
+
+@pytest.mark.usefixtures("astropy_offline")
+@pytest.mark.parametrize("site", [PIC, PARANAL])
+@pytest.mark.parametrize("days", [0, 9, 100.3, 2000.7])
+def test_the_moon_is_astropys(site: Site, days: float) -> None:
+    from astropy import units as u
+    from astropy.coordinates import GCRS, EarthLocation, SkyCoord, get_body
+    from astropy.time import Time
+
+    when = datetime(2019, 3, 1, 2, tzinfo=UTC) + timedelta(days=days)
+    place = EarthLocation.from_geodetic(site.longitude * u.deg, site.latitude * u.deg, site.elevation * u.m)
+    expected = get_body("moon", Time(when), place)
+    ra, dec = visibility.moon(site, when)
+    frame = GCRS(obstime=Time(when), obsgeoloc=expected.obsgeoloc, obsgeovel=expected.obsgeovel)
+    assert expected.separation(SkyCoord(ra * u.deg, dec * u.deg, frame=frame)).arcsec < 15
+    assert visibility.moon_separation(site, ra, dec, when) == pytest.approx(0, abs=1e-6)
+    assert visibility.moon_separation(site, (ra + 180) % 360, -dec, when) == pytest.approx(180, abs=1e-4)
+
+
+def test_the_moon_stands_elsewhere_for_another_site() -> None:
+    here, there = visibility.moon(PIC, NIGHT), visibility.moon(PARANAL, NIGHT)
+    assert 0.2 < visibility.moon_separation(PIC, *there, NIGHT) < 2.0
+    assert here != there
