@@ -37,9 +37,10 @@ def listening(config: Config, simulators: Iterable[Description]) -> list[Place]:
             if getattr(config.broker, key) is not None
         ]
     for simulator in simulators:
-        endpoint = server_endpoint(None, simulator.listen)  # loading has checked it
-        ip, port = getattr(endpoint, "_interface", ""), getattr(endpoint, "_port", 0)
-        places.append(Place(f"simulator {simulator.name!r}", ip or "0.0.0.0", port, simulator.file, "listen"))
+        for key, address in simulator.endpoints.items():
+            endpoint = server_endpoint(None, address)  # loading has checked it
+            ip, port = getattr(endpoint, "_interface", ""), getattr(endpoint, "_port", 0)
+            places.append(Place(f"simulator {simulator.name!r}", ip or "0.0.0.0", port, simulator.file, key))
     return places
 
 

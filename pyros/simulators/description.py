@@ -169,6 +169,12 @@ class Description:
         return self.settings.listen
 
     @property
+    def endpoints(self) -> dict[str, str]:
+        """Everywhere it listens, by the key that says so."""
+        second = getattr(self.settings, "lx200", "")
+        return {"listen": self.listen} | ({"lx200": second} if second else {})
+
+    @property
     def speed(self) -> float:
         return self.settings.speed
 
@@ -272,6 +278,7 @@ def _endpoint_problems(data: dict[Any, Any], fields: type[Settings]) -> list[str
     problems = []
     for key, check, right in (
         ("listen", server_endpoint, "a server endpoint such as tcp:6010:interface=127.0.0.1"),
+        ("lx200", server_endpoint, "a server endpoint such as tcp:6020:interface=127.0.0.1, or nothing"),
         *((key, client_endpoint, "an address such as tcp:127.0.0.1:6010") for key in _NEIGHBOURS),
     ):
         if key in fields.__struct_fields__ and isinstance(text := data.get(key), str) and (text or key in _REQUIRED):

@@ -66,6 +66,7 @@ class TelescopeSettings(Settings, frozen=True, kw_only=True):
     kind = "telescope"
 
     site: Annotated[str, Meta(min_length=1, description="the site's YAML file, relative to this one")]
+    lx200: Annotated[str, Meta(description="a server endpoint such as tcp:6020:interface=127.0.0.1, or nothing")] = ""
     mount: Annotated[MountKind, Meta(description="equatorial (a fork), german, or altazimuth")] = "equatorial"
     slew_rate: Rates
     slew_acceleration: Accelerations = 0.0

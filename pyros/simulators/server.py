@@ -29,6 +29,8 @@ from pyros.simulators.endpoints import server_endpoint
 from pyros.simulators.filter_wheel import FilterWheel
 from pyros.simulators.focuser import Focuser
 from pyros.simulators.grammar import Answer, BadRequest, Request, RequestParser, error
+from pyros.simulators.lx200_mount import Lx200Mount
+from pyros.simulators.lx200_port import Lx200Port
 from pyros.simulators.mount_settings import TelescopeSettings
 from pyros.simulators.safety import Safety
 from pyros.simulators.switch import Switch
@@ -65,6 +67,10 @@ class Simulator:
         self.clock = clock
         self.requests: deque[tuple[float, str]] = deque(maxlen=_REQUESTS_KEPT)
         self.device = _device(description, reactor, clock, self._broadcast)
+        self.lx200: Lx200Port | None = None
+        """The second port of a telescope whose file has one."""
+        if isinstance(self.device, Telescope) and self.device.settings.lx200:
+            self.lx200 = Lx200Port(Lx200Mount(self.device), clock)
         self._reactor = reactor
         self._port: IListeningPort | None = None
         self._connections: dict[Connection, None] = {}  # in the order they came
@@ -76,31 +82,44 @@ class Simulator:
         return getattr(self._port.getHost(), "port", 0) if self._port else 0
 
     def start(self) -> Deferred[None]:
-        """Open the port. Fails with SimulatorError when it cannot be opened."""
+        """Open the ports. Fails with SimulatorError when one cannot be opened."""
 
-        def listening(port: IListeningPort) -> None:
+        def listening(port: IListeningPort) -> Deferred[Any] | None:
             self._port = port
+            if self.lx200 is None:
+                return None
+            address = getattr(self.description.settings, "lx200", "")
+            return self._open("lx200", address, self.lx200).addCallback(self.lx200.opened)
+
+        opening = self._open("listen", self.description.listen, _Clients(self))
+        return opening.addCallback(listening)
+
+    def _open(self, key: str, address: str, factory: Factory) -> Deferred[Any]:
+        """Listen where the file's key says."""
+
+        def listening(port: IListeningPort) -> IListeningPort:
             self.log.info(
                 "{name} ({device}) listens on {address}",
                 name=self.description.name,
-                device=self.description.device,
+                device=self.description.device if key == "listen" else key,
                 address=port.getHost(),
             )
+            return port
 
         def failed(failure: Failure) -> None:
             if not isinstance(failure.value, CannotListenError):
                 failure.raiseException()
             reason = getattr(failure.value, "socketError", failure.value)
             raise SimulatorError(
-                f"{self.description.file}: listen: {self.description.listen} cannot be opened ({reason}); "
+                f"{self.description.file}: {key}: {address} cannot be opened ({reason}); "
                 "stop the program that has it, or write another port"
             )
 
         try:
-            endpoint = server_endpoint(self._reactor, self.description.listen)
+            endpoint = server_endpoint(self._reactor, address)
         except ValueError as problem:
-            return fail(SimulatorError(f"{self.description.file}: listen: {self.description.listen}: {problem}"))
-        return endpoint.listen(_Clients(self)).addCallbacks(listening, failed)
+            return fail(SimulatorError(f"{self.description.file}: {key}: {address}: {problem}"))
+        return endpoint.listen(factory).addCallbacks(listening, failed)
 
     def stop(self) -> Deferred[None]:
         """Close the port and all connections and forget all timers; fires when nothing is left."""
@@ -111,6 +130,8 @@ class Simulator:
             connection.finish(_FAREWELL)
         if port:
             waiting.append(maybeDeferred(port.stopListening))
+        if self.lx200:
+            waiting.append(self.lx200.stop())
         return DeferredList(waiting, fireOnOneErrback=True, consumeErrors=True).addCallback(lambda _: None)
 
     def answer(self, request: Request) -> tuple[Answer, list[Answer]]:

@@ -1,0 +1,292 @@
+"""The telescope's second port: the LX200 language, its codec, and how badly clients may behave."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.testing import StringTransport
+
+from pyros.simulators.celestial import OfDate, Sky, from_date, of_date, separation
+from pyros.simulators.lx200 import ALIGNMENT_QUERY, MAX_COMMAND, CommandParser, degrees, hours, sexagesimal
+from tests.simulators.test_simulator_telescope import high
+
+Rigs = Callable[..., Any]
+_Transport: Any = StringTransport
+
+
+@given(st.lists(st.sampled_from(["GR", "Sr 12:34:56", "MS", "Sd -12*34:56", "U"]), max_size=8), st.randoms())
+def test_commands_come_out_however_they_are_cut(commands: list[str], chance: random.Random) -> None:
+    noise = ["", "#", "\r\n", "junk", "##"]
+    data = "".join(chance.choice(noise) + f":{command}#" for command in commands).encode()
+    parser, found, rest = CommandParser(), [], data
+    while rest:
+        size = chance.randint(1, len(rest))
+        found += parser.feed(rest[:size])
+        rest = rest[size:]
+    assert found == commands
+
+
+@given(st.binary(max_size=2000))
+def test_anything_is_passed_over_and_the_next_command_found(data: bytes) -> None:
+    parser = CommandParser()
+    for command in parser.feed(data):
+        assert len(command) <= MAX_COMMAND
+    assert parser.feed(b"#:GD#")[-1] == "GD"
+
+
+def test_a_command_without_end_is_not_kept() -> None:
+    parser = CommandParser()
+    assert parser.feed(b":S" + b"r" * 100_000) == []
+    assert len(cast(Any, parser)._command) == MAX_COMMAND
+    assert parser.feed(b"#\x06:GR#") == [ALIGNMENT_QUERY, "GR"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("12:34:56", 12 + 34 / 60 + 56 / 3600),
+        (" 12:34.5", 12 + 34.5 / 60),
+        ("-00*30", -0.5),
+        ("+05\xdf30:36", 5.51),
+        ("-12*34'56", -(12 + 34 / 60 + 56 / 3600)),
+        ("10:20:30.25", 10 + 20 / 60 + 30.25 / 3600),
+        ("045", 45),
+        *((bad, None) for bad in ("", "north", "12:60", "12:34:60", "1e3", "12:34:56:78", "-", "--5", "٣")),
+    ],
+)
+def test_angles_are_read_as_clients_write_them(text: str, value: float | None) -> None:
+    assert sexagesimal(text) == (None if value is None else pytest.approx(value))
+
+
+@given(st.floats(-90, 90), st.floats(0, 360), st.booleans())
+def test_angles_are_written_so_that_they_can_be_read(dec: float, ra: float, precise: bool) -> None:
+    back = sexagesimal(degrees(dec, precise))
+    assert back is not None
+    assert abs(back - dec) * 3600 <= (0.51 if precise else 30.1)
+    back = sexagesimal(hours(ra, precise))
+    assert back is not None
+    assert back < 24
+    assert abs((back * 15 - ra + 180) % 360 - 180) * 3600 <= (7.6 if precise else 45.1)
+
+
+class Client:
+    """A planetarium program at the second port."""
+
+    def __init__(self, rig: Any) -> None:
+        self.protocol = rig.simulator.lx200.buildProtocol(None)
+        self.transport = _Transport()
+        self.protocol.makeConnection(self.transport)
+
+    def ask(self, *commands: str) -> str:
+        self.transport.clear()
+        self.protocol.dataReceived("".join(f":{command}#" for command in commands).encode("latin-1"))
+        answer: str = self.transport.value().decode("latin-1")
+        return answer
+
+
+@pytest.fixture
+def mount(rig: Rigs) -> Any:
+    return rig("telescope", speed=1, parked=False, pointing_noise=0, slew_rate=4, settle=1, lx200="tcp:0")
+
+
+@pytest.fixture
+def client(mount: Any) -> Any:
+    made = Client(mount)
+    yield made
+    made.protocol.connectionLost()
+
+
+def of_date_now(mount: Any, sky: Sky) -> OfDate:
+    return of_date(sky, mount.clock.time())
+
+
+def send_to(client: Client, mount: Any, sky: Sky) -> str:
+    place = of_date_now(mount, sky)
+    return client.ask(f"Sr {hours(place.ra, True)}", f"Sd {degrees(place.dec, True).replace(chr(39), ':')}", "MS")
+
+
+def position(client: Client, mount: Any) -> Sky:
+    """In high precision."""
+    ra, dec = (sexagesimal(text) for text in client.ask("GR", "GD").rstrip("#").split("#"))
+    assert ra is not None
+    assert dec is not None
+    return from_date(OfDate(ra * 15, dec), mount.clock.time())
+
+
+def test_who_it_is(mount: Any, client: Client) -> None:
+    assert client.ask("GVP") == "PYROS LX200#"
+    client.transport.clear()
+    client.protocol.dataReceived(b"\x06")
+    assert client.transport.value() == b"P"
+    assert client.ask("GW") == "PN1#"
+    assert client.ask("XY", "FQ", "B+") == ""
+
+
+def test_it_begins_in_low_precision(mount: Any, client: Client) -> None:
+    assert [len(text) for text in client.ask("GR", "GD").split("#")] == [7, 6, 0]
+    assert client.ask("P") == "LOW PRECISION"
+    assert client.ask("U", "P") == "HIGH PRECISION"
+    assert [len(text) for text in client.ask("GR", "GD", "GA", "GZ").split("#")] == [8, 9, 9, 9, 0]
+    assert client.ask("U", "P") == "LOW PRECISION"
+
+
+def test_a_slew_and_what_is_said_meanwhile(mount: Any, client: Client) -> None:
+    client.ask("U")
+    native = mount.client()
+    target = high(mount)
+    assert send_to(client, mount, target) == "110"
+    assert client.ask("D") == "\x7f#"
+    mount.advance(60)
+    assert client.ask("D", "GW") == "#PT1#"
+    assert separation(position(client, mount), target) * 3600 < 8  # a second of right ascension is 15 arcseconds
+    assert [line.split()[1] for line in native.read()] == ["slew_finished"]
+    assert client.ask("Gr", "Gd") == client.ask("GR", "GD")
+
+
+def test_its_coordinates_are_of_date(mount: Any, client: Client) -> None:
+    """A quarter of a degree from ICRS by now."""
+    client.ask("U")
+    here = mount.device.pointing()
+    ra = sexagesimal(client.ask("GR").rstrip("#"))
+    assert ra is not None
+    assert 0.2 < abs(ra * 15 - here.ra) < 0.6
+
+
+def test_what_it_cannot_reach_is_refused_with_a_text(mount: Any, client: Client) -> None:
+    answer = send_to(client, mount, high(mount, alt=5))
+    assert answer.startswith("111the target is at altitude 5.0")
+    assert answer.endswith("#")
+    assert client.ask("hP") == ""
+    assert client.ask("D") == "\x7f#"
+    assert send_to(client, mount, high(mount)) == "115the telescope is parking; wait, or DO stop#"
+    mount.advance(60)
+    assert send_to(client, mount, high(mount)) == "114the telescope is parked; DO unpark first#"
+    assert client.ask("hW") == ""
+    assert send_to(client, mount, high(mount)) == "110"
+
+
+def test_q_stops_and_tracks(mount: Any, client: Client) -> None:
+    client.ask("U")
+    native = mount.client()
+    send_to(client, mount, high(mount, alt=30, az=120))
+    mount.advance(3)
+    assert client.ask("Q") == ""
+    assert client.ask("D", "GW") == "#PT1#"
+    here = position(client, mount)
+    mount.advance(100)
+    assert separation(position(client, mount), here) * 3600 < 16
+    assert [line.split()[1] for line in native.read()] == ["slew_aborted"]
+
+
+def test_a_sync_makes_the_target_its_position(mount: Any, client: Client) -> None:
+    client.ask("U")
+    target = high(mount)
+    send_to(client, mount, target)
+    mount.advance(60)
+    beside = of_date_now(mount, Sky(target.ra + 0.5, target.dec - 0.25))
+    assert client.ask(f"Sr {hours(beside.ra, True)}", f"Sd {degrees(beside.dec, True)}") == "11"
+    assert client.ask("CM") == "Coordinates     matched.        #"
+    assert separation(position(client, mount), Sky(target.ra + 0.5, target.dec - 0.25)) * 3600 < 16
+    client.ask("hP")
+    assert client.ask("CM").startswith("Not matched: the telescope is parking")
+
+
+def test_the_keypad_pushes_it_along(mount: Any, client: Client) -> None:
+    client.ask("U")
+    target = high(mount)
+    send_to(client, mount, target)
+    mount.advance(60)
+    before = position(client, mount)
+    client.ask("RM", "Mn")
+    mount.advance(2)
+    client.ask("Me")
+    mount.advance(2)
+    client.ask("Qn", "Qe")
+    mount.advance(5)
+    after = position(client, mount)
+    degree = 128 * 360 / 86164.0905
+    assert after.dec - before.dec == pytest.approx(4 * degree, abs=0.02)
+    assert after.ra - before.ra == pytest.approx(2 * degree, abs=0.02)
+    client.ask("Mgn1000")
+    mount.advance(3)
+    assert (position(client, mount).dec - after.dec) * 3600 == pytest.approx(7.5, abs=1.5)
+    assert client.ask("D", "GW") == "#PT1#"
+    client.ask("RS", "Ms")
+    mount.advance(60)
+    assert mount.device.state == "idle"  # at the altitude limit
+
+
+def test_time_and_place_are_taken_and_repeated(mount: Any, client: Client) -> None:
+    assert client.ask("GL", "GC", "GG", "Gt", "Gg", "Gc") == "23:30:00#03/20/26#+00.0#+43*56#354*17#24#"
+    assert client.ask("SG-02.0", "SL 01:31:00", "SC 03/21/26") == "111Updating Planetary Data#" + " " * 30 + "#"
+    assert client.ask("GL", "GC", "GG") == "01:31:00#03/21/26#-02.0#"
+    mount.advance(60)
+    assert client.ask("GL", "Ga") == "01:32:00#01:32:00#"
+    assert client.ask("St+44*00", "Sg 005*30", "Gt", "Gg") == "11+44*00#005*30#"
+    assert client.ask("SL 25:00:00", "SC 02/30/26", "SG 99", "St+91*00", "Sr 24:00:00", "Sd+99*00") == "000000"
+    assert mount.device.site.latitude == 43.9308
+
+
+def test_local_sidereal_time(mount: Any, client: Client) -> None:
+    """The almanac's formula for Greenwich mean sidereal time (USNO), and the equation of the equinoxes is a second."""
+    greenwich = 18.697374558 + 24.06570982441908 * (2461120.4791666667 - 2451545)
+    here = sexagesimal(client.ask("GS").rstrip("#"))
+    assert here is not None
+    assert here == pytest.approx((greenwich + mount.device.site.longitude / 15) % 24, abs=2 / 3600)
+
+
+def test_a_client_that_never_reads_is_cut_off(mount: Any, client: Client) -> None:
+    client.protocol.pauseProducing()
+    assert not client.transport.disconnecting
+    mount.advance(121)
+    assert client.transport.disconnected or client.transport.disconnecting
+
+
+def test_clients_are_counted(mount: Any) -> None:
+    clients = [Client(mount) for _ in range(32)]
+    assert mount.simulator.lx200.buildProtocol(None) is None
+    for each in clients:
+        each.protocol.connectionLost()
+
+
+@given(st.binary(max_size=400))
+def test_nothing_that_is_sent_breaks_it(data: bytes) -> None:
+    rig = _RIG
+    client = Client(rig)
+    client.protocol.dataReceived(data + b"#:GVP#")
+    assert client.transport.value().endswith(b"PYROS LX200#")
+    client.protocol.connectionLost()
+
+
+COMMANDS = st.sampled_from(
+    ["MS", "MA", "Q", "hP", "hW", "CM", "Mn", "Me", "Qn", "Qe", "RS", "D", "GR", "AL", "AP", "U", "Mgs0200",
+     "Sr 08:00:00", "Sr 12:00:00", "Sd+40*00", "Sd-20*00", "Sa+50*00", "Sz 120*00"]
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(COMMANDS, st.floats(0, 30)), max_size=30))
+def test_any_order_of_commands_is_survived(steps: list[tuple[str, float]]) -> None:
+    client = Client(_RIG)
+    for command, seconds in steps:
+        client.ask(command)
+        _RIG.advance(seconds)
+    client.ask("Q")
+    client.protocol.connectionLost()
+    sky = _RIG.device.pointing()
+    assert 0 <= sky.ra < 360
+    assert -90 <= sky.dec <= 90
+    assert _RIG.device.state in ("idle", "tracking", "slewing", "parking", "parked")
+
+
+def _make_rig() -> Any:
+    from tests.simulators.conftest import Rig
+
+    return Rig("telescope", speed=1, parked=False, lx200="tcp:0", mount="german", slew_acceleration=2.0)
+
+
+_RIG = _make_rig()
