@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pyros.clock import Clock, ScaledClock
+from pyros.clock import Clock
 from pyros.simulators.celestial import Ground, Site, Sky, half_turn, offset
 from pyros.simulators.flexure import optics, periodic_error, shifted
 from pyros.simulators.mount import AltAzimuth, Axes, Drive, Equatorial, Frame, German, Mount, over_the_pole
@@ -55,7 +55,7 @@ class Nudged:
 class Aim:
     """The mount's mode and what follows from it; no timers, and nothing is ever refused here."""
 
-    def __init__(self, settings: TelescopeSettings, site: Site, clock: Clock, pace: ScaledClock) -> None:
+    def __init__(self, settings: TelescopeSettings, site: Site, clock: Clock, pace: Clock) -> None:
         self._settings = settings
         self._clock, self._pace = clock, pace
         self._equatorial = settings.mount != "altazimuth"

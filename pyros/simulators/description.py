@@ -6,10 +6,8 @@ Every mistake in a file is reported at once, each with file, key and what would 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
@@ -17,6 +15,7 @@ from msgspec import Meta
 
 from pyros.errors import SimulatorError
 from pyros.simulators.celestial import Site
+from pyros.simulators.decoding import decode, short
 from pyros.simulators.dome import DomeSettings
 from pyros.simulators.endpoints import client_endpoint, server_endpoint
 from pyros.simulators.filter_wheel import FilterWheelSettings
@@ -36,6 +35,7 @@ from pyros.simulators.settings import (
     Temperature,
     Text,
     Word,
+    fault_problem,
 )
 from pyros.simulators.switch import SwitchSettings
 from pyros.simulators.weather import WeatherSettings
@@ -65,6 +65,7 @@ class CameraSettings(Settings, frozen=True, kw_only=True):
     """A CCD camera behind a telescope: geometry, electronics, and the sky it sees."""
 
     kind = "camera"
+    can_have = frozenset({"no_image", "frozen"})
 
     width: Pixels
     height: Pixels
@@ -193,7 +194,7 @@ def load(path: Path) -> Description:
     if (kind := data.get("device")) not in _DEVICES:
         said = f", not {kind!r}" if "device" in data else ""
         raise SimulatorError(f"{path}: device: must be one of {kinds}{said}")
-    settings, problems = _decode(data, _DEVICES[kind])
+    settings, problems = decode(data, _DEVICES[kind])
     problems += _endpoint_problems(data, _DEVICES[kind])
     site = None
     if settings is not None:
@@ -211,7 +212,7 @@ def load(path: Path) -> Description:
 def _load_site(path: Path, named_by: str) -> Site:
     if not path.is_file():
         raise SimulatorError(f"{named_by}: there is no file {path}; name the site's YAML file, relative to this one")
-    site, problems = _decode(_mapping(path), _SiteFile)
+    site, problems = decode(_mapping(path), _SiteFile)
     if site is None:
         raise SimulatorError("\n".join(f"{named_by}: {path}: {problem}" for problem in problems))
     return Site(site.latitude, site.longitude)
@@ -233,47 +234,6 @@ def _mapping(path: Path) -> dict[Any, Any]:
     return data
 
 
-_S = TypeVar("_S", bound=msgspec.Struct)
-
-
-def _decode(data: dict[Any, Any], target: type[_S]) -> tuple[_S | None, list[str]]:
-    """The keys and values as a struct, or what is wrong with each of them."""
-    problems = []
-    fields = {field.name: field for field in msgspec.structs.fields(target)}
-    if target.__struct_config__.forbid_unknown_fields:
-        for key in data.keys() - fields.keys():
-            near = difflib.get_close_matches(str(key), fields, 1)
-            hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(fields)}"
-            problems.append(f"{key}: there is no such key; {hint}")
-        problems.sort()
-    for name, field in fields.items():
-        right = next((meta.description for meta in get_args(field.type) if isinstance(meta, Meta)), None)
-        if name not in data:
-            if field.required:
-                problems.append(f"{name}: is missing; it must be {right}")
-            continue
-        try:
-            msgspec.convert(data[name], field.type)
-            reason = "" if _finite(data[name]) else "Not a finite number"
-        except msgspec.ValidationError as problem:
-            reason = str(problem)
-        if reason:
-            inside = f" ({reason})" if isinstance(data[name], dict | list) else ""
-            problems.append(f"{name}: must be {right}, not {_short(data[name])}{inside}")
-    if problems:
-        return None, problems
-    known = {key: value for key, value in data.items() if key in fields}
-    return msgspec.convert(known, target), []
-
-
-def _finite(value: object) -> bool:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        return all(map(_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
-
-
 def _endpoint_problems(data: dict[Any, Any], fields: type[Settings]) -> list[str]:
     problems = []
     for key, check, right in (
@@ -285,21 +245,19 @@ def _endpoint_problems(data: dict[Any, Any], fields: type[Settings]) -> list[str
             try:
                 check(None, text)
             except ValueError:
-                problems.append(f"{key}: must be {right}, not {_short(text)}")
+                problems.append(f"{key}: must be {right}, not {short(text)}")
     return problems
 
 
 def _contradictions(settings: Settings) -> list[str]:
     """What is wrong although every key by itself has the right type."""
     problems = settings.contradictions()
+    for fault in settings.faults:
+        if problem := fault_problem(fault, type(settings)):
+            problems.append(f"faults: {problem}")
     if isinstance(settings, CameraSettings):
         if max(settings.width, settings.height) * settings.arcsec_per_pixel > _MAX_FIELD * 3600:
             problems.append(f"arcsec_per_pixel: the field is wider than {_MAX_FIELD:g} degrees; use a smaller scale")
         if settings.saturation <= settings.bias:
             problems.append(f"saturation: must be above the bias of {settings.bias} ADU, not {settings.saturation}")
     return problems
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
-from pyros.clock import Clock, ScaledClock, Timer
+from pyros.clock import Clock, Timer
+from pyros.simulators.faults import Faults
 from pyros.simulators.grammar import Answer, Request, error, event, ok, shown
+from pyros.simulators.pace import Pace
 from pyros.simulators.settings import Settings
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -79,12 +81,17 @@ class Device:
     """One simulated device, without its port.
 
     Subclasses fill the three tables. Everything runs in the reactor's thread. ``clock`` is the observatory's, ``pace``
-    the same with durations that pass ``speed`` times faster; ``emit`` sends an event to every client.
+    the same with durations that pass ``speed`` times faster, and that stands still while a fault keeps the device from
+    moving on; ``emit`` sends an event to every client.
     """
+
+    positions: ClassVar[frozenset[str]] = frozenset({"position"})
+    """The properties that a ``wrong_position`` concerns."""
 
     def __init__(self, settings: Settings, clock: Clock, emit: Callable[[Answer], None]) -> None:
         self.clock = clock
-        self.pace = ScaledClock(clock, settings.speed)
+        self.pace = Pace(clock, settings.speed)
+        self.faults = Faults(settings, clock, self.pace, self._sensors)
         self.state = "ok"
         self._speed = settings.speed
         self._emit = emit
@@ -92,6 +99,7 @@ class Device:
         self.properties: dict[str, Callable[[], Answer]] = {
             "id": lambda: Answer(f"{_quoted_id(settings.name)} {settings.kind}"),
             "state": lambda: ok(self.state),
+            "faults": lambda: ok(*self.faults.names()),
         }
         self.settable: dict[str, Callable[[tuple[str, ...]], Answer]] = {}
         self.actions: dict[str, Callable[[Arguments], Answer]] = {}
@@ -103,15 +111,20 @@ class Device:
 
     def stop(self) -> None:
         """Cancel all timers; the device is not used any more."""
+        self.faults.clear()
         for name in list(self._timers):
             self.cancel(name)
 
     def answer(self, request: Request) -> Answer:
         """Do what is asked; whatever is wrong with it becomes an ERR answer."""
         try:
+            if request.verb == "FAULT":
+                return self._fault(request)
+            if refusal := self.faults.refusal(request):
+                raise Refused(refusal.code, "a fault makes it refuse")
             match request.verb:
                 case "GET":
-                    return _find("property", self.properties, request.name)()
+                    return self._get(request)
                 case "SET":
                     return _find("property that can be set", self.settable, request.name)(request.values)
                 case _:
@@ -119,6 +132,34 @@ class Device:
                     return _find("action", self.actions, request.name)(arguments)
         except Refused as refused:
             return error(refused.code, str(refused))
+
+    def _get(self, request: Request) -> Answer:
+        read = _find("property", self.properties, request.name)
+        answer = self.faults.frozen(request) or read()
+        off = self.faults.displacement(request) if request.name in self.positions else 0.0
+        return self.displaced(answer, off) if off else answer
+
+    def displaced(self, answer: Answer, off: float) -> Answer:
+        """The answer of a device that is mistaken about its position; the last number is."""
+        *words, last = answer.line.split(" ")
+        decimals = len(last.partition(".")[2])
+        return Answer(" ".join([*words, f"{float(last) + off:.{decimals}f}"]))
+
+    def _sensors(self, without: frozenset[str]) -> dict[str, Answer]:
+        """What everything says now, as far as it can be told."""
+        answers = {}
+        for name in self.properties.keys() - without:
+            try:
+                answers[name] = self.properties[name]()
+            except Refused:
+                continue
+        return answers
+
+    def _fault(self, request: Request) -> Answer:
+        problem = self.faults.command(request.name, request.arguments)
+        if problem:
+            raise Refused("VALUE", problem)
+        return ok()
 
     def event(self, name: str, *values: object, **named: object) -> None:
         """Tell every client what happened."""

@@ -18,6 +18,7 @@ class DomeSettings(Settings, frozen=True, kw_only=True):
     """A dome's shutter, and how fast its slit turns; without a rotation rate it is a roof."""
 
     kind = "dome"
+    can_have = frozenset({"stuck", "wrong_position", "frozen"})
 
     travel: Annotated[float, Meta(gt=0, le=86400, description="seconds from closed to open, above 0")]
     rotation_rate: Annotated[
@@ -36,6 +37,8 @@ class DomeSettings(Settings, frozen=True, kw_only=True):
 
 class Dome(Device):
     """States: closed, opening, open, closing, stopped; those of the shutter. It is closed when switched on."""
+
+    positions = frozenset({"azimuth"})
 
     def __init__(self, settings: DomeSettings, clock: Clock, emit: Callable[[Answer], None]) -> None:
         super().__init__(settings, clock, emit)
@@ -67,6 +70,9 @@ class Dome(Device):
 
         self.state = moving
         return self._shutter.begin(end, arrived)
+
+    def displaced(self, answer: Answer, off: float) -> Answer:
+        return ok(_degrees(float(answer.line.removeprefix("OK ")) + off))
 
     def _rotate(self, slit: Motion, arguments: Arguments) -> Answer:
         azimuth = arguments.number("azimuth", 0, 360) % 360

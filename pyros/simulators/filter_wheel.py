@@ -18,6 +18,7 @@ class FilterWheelSettings(Settings, frozen=True, kw_only=True):
     """The filters in the order of the wheel's positions; the first is in the beam when it is switched on."""
 
     kind = "filter_wheel"
+    can_have = frozenset({"stuck", "wrong_position"})
 
     filters: Annotated[
         tuple[Word, ...],
@@ -33,7 +34,11 @@ class FilterWheelSettings(Settings, frozen=True, kw_only=True):
 
 
 class FilterWheel(Device):
-    """States: idle, moving. While it turns no filter is in the beam, and ``GET filter`` tells ``\"\"``."""
+    """States: idle, moving. While it turns no filter is in the beam, and ``GET filter`` tells ``""``."""
+
+    positions = frozenset({"filter"})
+
+    positions = frozenset({"filter"})
 
     def __init__(self, settings: FilterWheelSettings, clock: Clock, emit: Callable[[Answer], None]) -> None:
         super().__init__(settings, clock, emit)
@@ -49,6 +54,11 @@ class FilterWheel(Device):
     @property
     def _position(self) -> int:
         return round(self._wheel.position) % len(self._filters)
+
+    def displaced(self, answer: Answer, off: float) -> Answer:
+        if self._wheel.moving:
+            return answer
+        return ok(self._filters[(self._position + round(off)) % len(self._filters)])
 
     def _select(self, arguments: Arguments) -> Answer:
         name = arguments.word("filter", self._filters)

@@ -26,6 +26,7 @@ class FocuserSettings(Settings, frozen=True, kw_only=True):
     """
 
     kind = "focuser"
+    can_have = frozenset({"stuck", "wrong_position", "frozen"})
 
     limits: Annotated[
         tuple[_Steps, _Steps], Meta(description="the least and the greatest position, in steps, such as [0, 50000]")

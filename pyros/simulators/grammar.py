@@ -2,11 +2,14 @@
 
 Lines of UTF-8, each ended by a newline (a carriage return before it is ignored), at most 4096 bytes:
 
-    request  = ["#" n " "] ("GET" property | "SET" property value+ | "DO" action (name "=" value)*)
+    request  = ["#" n " "] ("GET" property | "SET" property value+ | "DO" action (name "=" value)*
+                            | "FAULT" kind (name "=" value)*)
     answer   = ["#" n " "] ("OK" (value | name "=" value)* | "BUSY" seconds | "ERR" CODE text)
     event    = "EVT" name (value | name "=" value)*            unasked, to every client
     name     = [a-z][a-z0-9_]*        n = 1 to 9 digits, repeated on the answer
     value    = a bare word without whitespace, double quote and "=", or "quoted" with the escapes \\" and \\\\
+
+FAULT is for simulators alone: something shall go wrong from now on (see ``faults``), or ``FAULT clear``.
 
 ``OK <width> <height> <bits> block=<n>``, the answer to ``GET image``, is followed by n raw bytes. BUSY tells in how
 many seconds an action will be over; its end comes as an event. The instruments' drivers have their own parser: a
@@ -27,6 +30,7 @@ _NUMBER = re.compile(r"#([0-9]{1,9})(?= |\Z)")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _VALUE = re.compile(r'(?:([a-z][a-z0-9_]*)=)?(?:"((?:[^"\\]|\\["\\])*)"|([^\s"=]+))(?= |\Z)')
 _BARE = re.compile(r'[^\s"=]+')
+_NAMED = {"GET": "a property", "SET": "a property", "DO": "an action", "FAULT": "a kind of fault"}
 _ESCAPED = re.compile(r'\\(["\\])')
 
 
@@ -41,7 +45,7 @@ class Request:
     values: tuple[str, ...] = ()
     """Of SET."""
     arguments: dict[str, str] = field(default_factory=dict)
-    """Of DO."""
+    """Of DO and FAULT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +156,15 @@ class _Wrong(Exception):
 def _request(line: str, number: str, text: str) -> Request:
     verb, _, rest = text.partition(" ")
     name, _, rest = rest.lstrip(" ").partition(" ")
-    if verb not in ("GET", "SET", "DO"):
-        raise _Wrong(f"{shown(verb)} is not GET, SET or DO")
+    if verb not in ("GET", "SET", "DO", "FAULT"):
+        raise _Wrong(f"{shown(verb)} is not GET, SET, DO or FAULT")
     if not _NAME.fullmatch(name):
-        raise _Wrong(f"{verb} takes {'an action' if verb == 'DO' else 'a property'} (a-z, 0-9, _), not {shown(name)}")
+        raise _Wrong(f"{verb} takes {_NAMED[verb]} (a-z, 0-9, _), not {shown(name)}")
     words = _words(rest.lstrip(" "))
-    if verb == "DO":
+    if verb in ("DO", "FAULT"):
         arguments = {key: value for key, value in words if key is not None}
         if len(arguments) < len(words):
-            raise _Wrong(f"DO {name} takes name=value, each name once")
+            raise _Wrong(f"{verb} {name} takes name=value, each name once")
         return Request(line, number, verb, name, arguments=arguments)
     values = tuple(value for key, value in words if key is None)
     if len(values) < len(words):

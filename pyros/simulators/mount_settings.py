@@ -64,6 +64,7 @@ class TelescopeSettings(Settings, frozen=True, kw_only=True):
     """A mount with its tube."""
 
     kind = "telescope"
+    can_have = frozenset({"stuck", "wrong_position", "frozen"})
 
     site: Annotated[str, Meta(min_length=1, description="the site's YAML file, relative to this one")]
     lx200: Annotated[str, Meta(description="a server endpoint such as tcp:6020:interface=127.0.0.1, or nothing")] = ""

@@ -28,6 +28,7 @@ class SafetySettings(Settings, frozen=True, kw_only=True):
     """What the PLC says when it is switched on, and what it will say later."""
 
     kind = "safety"
+    can_have = frozenset({"frozen"})
 
     safe: Annotated[bool, Meta(description="true or false: what it says at the start")] = True
     reason: Annotated[str, Meta(max_length=_MAX_REASON, description="why it is not safe, in words")] = ""

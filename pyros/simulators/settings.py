@@ -7,7 +7,7 @@ settings of a kind of device stand in its own file.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol, get_args
 
 import msgspec
 from msgspec import Meta
@@ -46,10 +46,39 @@ def out_of_order(key: str, steps: Iterable[Step]) -> list[str]:
     return [] if times == sorted(times) else [f"{key}: the steps must stand in the order of their times 'at'"]
 
 
+LineFault = Literal["no_answer", "late_answer", "garbage", "half_line", "drop", "refuse"]
+DeviceFault = Literal["stuck", "wrong_position", "frozen", "no_image"]
+FaultKind = Literal[LineFault, DeviceFault]
+
+
+class FaultSettings(Strict, frozen=True, kw_only=True):
+    """Something that goes wrong from ``at`` seconds after the start, ``for`` so many seconds or until ``FAULT clear``.
+
+    These are seconds of the observatory, whatever the device's ``speed``. The kinds are described in ``faults``.
+    """
+
+    kind: FaultKind
+    at: Seconds = 0.0
+    lasts: Seconds | None = msgspec.field(name="for", default=None)
+    probability: Annotated[float, Meta(ge=0, le=1, description="0 to 1")] = 1.0
+    on: Annotated[
+        str,
+        Meta(
+            pattern=r"\A((GET|SET|DO)( [a-z][a-z0-9_]*)?|[a-z][a-z0-9_]*)?\Z",
+            description="the requests concerned, such as GET, DO slew or position",
+        ),
+    ] = ""
+    seconds: Seconds = 10.0
+    by: Annotated[float, Meta(ge=-1e6, le=1e6, description="in the unit of the position")] = 1.0
+    code: Annotated[str, Meta(pattern=r"\A[A-Z][A-Z_]{0,30}\Z", description="the code of an ERR answer")] = "STATE"
+
+
 class Settings(Strict, frozen=True, kw_only=True):
     """What every device's file says."""
 
     kind: ClassVar[str]
+    can_have: ClassVar[frozenset[DeviceFault]] = frozenset()
+    """The faults of the device itself; those of its line are everybody's."""
 
     device: str
     name: Text
@@ -58,7 +87,21 @@ class Settings(Strict, frozen=True, kw_only=True):
         float, Meta(gt=0, le=10_000, description="how many times faster durations pass, above 0, at most 10000")
     ] = 1.0
     seed: Annotated[int, Meta(ge=0, description="a whole number, 0 or more; it decides all randomness")] = 0
+    faults: Annotated[
+        tuple[FaultSettings, ...],
+        Meta(max_length=1000, description="a list such as [{kind: no_answer, at: 600, for: 30, on: DO slew}]"),
+    ] = ()
 
     def contradictions(self) -> list[str]:
         """What is wrong although every key by itself is right, each as "<key>: <what would be right>"."""
         return []
+
+
+def fault_problem(fault: FaultSettings, settings: type[Settings]) -> str:
+    """What is wrong with a fault of such a device, or ''."""
+    allowed = (*get_args(LineFault), *sorted(settings.can_have))
+    if fault.kind not in allowed:
+        return f"a {settings.kind} cannot have {fault.kind}, only {', '.join(allowed)}"
+    if fault.on and fault.kind in ("stuck", "no_image"):
+        return f"{fault.kind} concerns the whole device; leave 'on' out"
+    return ""

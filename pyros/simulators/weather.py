@@ -52,6 +52,7 @@ class WeatherSettings(Settings, frozen=True, kw_only=True):
     """A weather station and its climate."""
 
     kind = "weather"
+    can_have = frozenset({"frozen"})
 
     temperature: Temperature = 10.0
     humidity: Humidity = 50.0

@@ -39,8 +39,8 @@ def test_requests(line: str, expected: tuple[object, ...]) -> None:
 @pytest.mark.parametrize(
     ("line", "number", "reason"),
     [
-        ("", "", "is not GET, SET or DO"),
-        ("get id", "", "is not GET, SET or DO"),
+        ("", "", "is not GET, SET, DO or FAULT"),
+        ("get id", "", "is not GET, SET, DO or FAULT"),
         ("#5", "5", "is not GET"),
         ("#5GET id", "", "is not GET"),
         ("#1234567890 GET id", "", "is not GET"),

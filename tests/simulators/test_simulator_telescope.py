@@ -232,7 +232,7 @@ def test_pointing_errors_are_seeded_and_of_the_right_size(rig: Rigs) -> None:
         ("GET colour", "ERR UNKNOWN there is no property 'colour'; there is id, state"),
         ("SET position 1", "ERR UNKNOWN"),
         ("DO dance", "ERR UNKNOWN there is no action 'dance'; there is slew"),
-        ("hello", "ERR SYNTAX 'hello' is not GET, SET or DO"),
+        ("hello", "ERR SYNTAX 'hello' is not GET, SET, DO or FAULT"),
     ],
 )
 def test_mistakes_are_answered_with_what_would_be_right(mount: Any, request_: str, answer: str) -> None:

@@ -1,0 +1,63 @@
+"""Keys and values that people wrote, as frozen values; or every mistake, with what would be right."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args
+
+import msgspec
+from msgspec import Meta
+
+_S = TypeVar("_S", bound=msgspec.Struct)
+
+
+def decode(data: Mapping[Any, Any], target: type[_S], strict: bool = True) -> tuple[_S | None, list[str]]:
+    """The keys and values as a struct, or what is wrong with each of them; not ``strict``: the values are texts."""
+    problems = []
+    fields = {field.encode_name: field for field in msgspec.structs.fields(target)}
+    if target.__struct_config__.forbid_unknown_fields:
+        for key in data.keys() - fields.keys():
+            near = difflib.get_close_matches(str(key), fields, 1)
+            hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(fields)}"
+            problems.append(f"{key}: there is no such key; {hint}")
+        problems.sort()
+    for name, field in fields.items():
+        right = _right(field.type)
+        if name not in data:
+            if field.required:
+                problems.append(f"{name}: is missing; it must be {right}")
+            continue
+        try:
+            msgspec.convert(data[name], field.type, strict=strict)
+            reason = "" if _finite(data[name]) else "Not a finite number"
+        except msgspec.ValidationError as problem:
+            reason = str(problem)
+        if reason:
+            inside = f" ({reason})" if isinstance(data[name], dict | list) else ""
+            problems.append(f"{name}: must be {right}, not {short(data[name])}{inside}")
+    if problems:
+        return None, problems
+    known = {key: value for key, value in data.items() if key in fields}
+    return msgspec.convert(known, target, strict=strict), []
+
+
+def _finite(value: object) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _right(type_: Any) -> str | None:
+    """The description of a type, or of the first that has one in a union."""
+    metas = [meta for each in (type_, *get_args(type_)) for meta in get_args(each) if isinstance(meta, Meta)]
+    return next((meta.description for meta in metas if meta.description), None)
+
+
+def short(value: object) -> str:
+    """A value as a complaint may repeat it."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

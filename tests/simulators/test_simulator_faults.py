@@ -1,0 +1,239 @@
+"""Faults, by file and by hand, each as a client sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pyros.simulators.settings import FaultSettings
+from pyros.simulators.weather import Noise
+
+Rigs = Callable[..., Any]
+
+
+def fault(kind: Any, *, lasts: float | None = None, **keys: Any) -> FaultSettings:
+    return FaultSettings(kind=kind, lasts=lasts, **keys)
+
+
+def test_no_answer_and_nothing_done(rig: Rigs) -> None:
+    dome = rig("dome")
+    client = dome.client()
+    assert client.ask('FAULT no_answer on="DO open"') == "OK"
+    assert client.ask("#5 DO open") == ""
+    assert client.ask("GET state") == "OK closed"
+    assert client.ask("GET faults") == "OK no_answer"
+    assert client.ask("FAULT clear") == "OK"
+    assert client.ask("GET faults") == "OK"
+    assert client.ask("#6 DO open") == "#6 BUSY 2.000"
+
+
+def test_a_fault_ends_by_itself_and_never_concerns_the_command_that_ends_it(rig: Rigs) -> None:
+    dome = rig("dome")
+    client = dome.client()
+    assert client.ask("FAULT no_answer for=30") == "OK"
+    assert client.ask("GET state") == ""
+    dome.advance(29)
+    assert client.ask("GET state") == ""
+    dome.advance(1.1)
+    assert client.ask("GET state") == "OK closed"
+    client.ask("FAULT garbage")
+    assert client.ask("FAULT clear") == "OK"
+
+
+def test_a_late_answer_holds_up_what_comes_after_it(rig: Rigs) -> None:
+    dome = rig("dome")
+    client, other = dome.client(), dome.client()
+    client.ask('FAULT late_answer seconds=7 on="DO open"')
+    client.send("#1 DO open", "#2 GET state")
+    assert other.ask("GET state") == "OK opening", "it was done at once"
+    dome.advance(6.9)
+    assert client.read() == ["EVT opened"]
+    dome.advance(0.2)
+    assert client.read() == ["#1 BUSY 2.000", "#2 OK open"]
+
+
+def test_a_client_that_leaves_before_its_late_answer_leaves_nothing(rig: Rigs) -> None:
+    dome = rig("dome")
+    client = dome.client()
+    client.ask("FAULT late_answer")
+    client.send("GET state")
+    client.lose()
+    assert dome.timers() == 0
+
+
+def test_who_has_said_all_waits_for_a_late_answer(rig: Rigs) -> None:
+    dome = rig("dome")
+    client = dome.client()
+    client.ask("FAULT late_answer seconds=3")
+    client.send("GET state")
+    client.connection.readConnectionLost()
+    assert not client.transport.disconnecting
+    dome.advance(3.1)
+    assert client.read() == ["OK closed"]
+    assert client.transport.disconnecting
+
+
+def test_garbage_half_a_line_and_a_dropped_connection(rig: Rigs) -> None:
+    dome = rig("dome")
+    client = dome.client()
+    client.ask("FAULT garbage")
+    client.send("GET state")
+    data = client.transport.value()
+    with pytest.raises(UnicodeDecodeError):
+        data.decode()
+    assert data.endswith(b"\n")
+    client.ask("FAULT clear")
+    client.ask("FAULT half_line")
+    client.send("GET state")
+    assert client.transport.value() == b"OK c"
+    client.ask("FAULT clear")
+    client.ask('FAULT drop on="DO open"')
+    client.send("DO open")
+    assert client.transport.value() == b""
+    assert client.transport.disconnecting or client.connection._leaving
+    assert dome.device.state == "opening", "it was done all the same"
+
+
+def test_a_refusal_does_nothing(rig: Rigs) -> None:
+    dome = rig("dome")
+    client = dome.client()
+    client.ask("FAULT refuse on=DO code=HARDWARE")
+    assert client.ask("DO open").startswith("ERR HARDWARE ")
+    assert client.ask("GET state") == "OK closed"
+
+
+@pytest.mark.parametrize(
+    ("device", "begin", "property", "end"),
+    [
+        ("dome", "DO open", "opening", "EVT opened"),
+        ("filter_wheel", "DO select filter=r", "state", "EVT selected filter=r"),
+        ("focuser", "DO move position=25500", "position", "EVT moved position=25500"),
+        ("camera", "DO expose seconds=10", "state", "EVT image_ready"),
+    ],
+)
+def test_what_is_stuck_stands_still_and_then_goes_on(
+    rig: Rigs, device: str, begin: str, property: str, end: str
+) -> None:
+    changed = {"width": 16, "height": 16} if device == "camera" else {}
+    each = rig(device, speed=1, **changed)
+    client = each.client()
+    seconds = float(client.ask(begin).removeprefix("BUSY "))
+    each.advance(seconds / 2)
+    client.read()
+    assert client.ask(f"FAULT {'no_image' if device == 'camera' else 'stuck'}") == "OK"
+    before = client.ask(f"GET {property}")
+    each.advance(1000)
+    assert client.ask(f"GET {property}") == before
+    assert client.read() == []
+    client.ask("FAULT clear")
+    each.advance(seconds / 2 - 0.01)
+    assert end not in client.read()
+    each.advance(seconds)
+    assert end in client.read()
+
+
+def test_a_stuck_telescope_points_where_it_stopped(rig: Rigs) -> None:
+    telescope = rig("telescope", speed=1, parked=False)
+    client = telescope.client()
+    client.ask("DO park")
+    client.ask("FAULT stuck for=60")
+    telescope.advance(59)
+    assert client.ask("GET state") == "OK parking"
+    telescope.advance(120)
+    assert client.ask("GET state") == "OK parked"
+
+
+def test_a_newer_command_replaces_a_stuck_one(rig: Rigs) -> None:
+    wheel = rig("filter_wheel", speed=1)
+    client = wheel.client()
+    client.ask("DO select filter=r tag=a")
+    client.ask("FAULT stuck")
+    client.ask("DO select filter=i tag=b")
+    client.read()
+    client.ask("FAULT clear")
+    wheel.advance(10)
+    assert client.read() == ["EVT selected filter=i tag=b"]
+
+
+def test_positions_that_are_wrong(rig: Rigs) -> None:
+    dome, focuser, wheel = rig("dome", rotation_rate=5.0, azimuth=350.0), rig("focuser"), rig("filter_wheel")
+    for device, command, ask, answer in (
+        (dome, "FAULT wrong_position by=20", "GET azimuth", "OK 10.00"),
+        (focuser, "FAULT wrong_position by=-300", "GET position", "OK 24700"),
+        (wheel, "FAULT wrong_position", "GET filter", "OK r"),
+    ):
+        client = device.client()
+        before = client.ask(ask)
+        assert client.ask(command) == "OK"
+        assert client.ask(ask) == answer
+        client.ask("FAULT clear")
+        assert client.ask(ask) == before
+
+
+def test_a_frozen_sensor_says_what_it_said_when_it_froze(rig: Rigs) -> None:
+    weather = rig("weather", noise=Noise(temperature=3.0, wind=2.0))
+    client = weather.client()
+    before = client.ask("GET readings")
+    client.ask("FAULT frozen")
+    client.ask("SET rain 1")
+    weather.advance(500)
+    assert client.ask("GET readings") == before
+    assert client.ask("GET rain") == "OK 0"
+    assert client.ask("GET climate") == "OK auto"
+    client.ask("FAULT clear")
+    assert client.ask("GET rain") == "OK 1"
+    assert client.ask("GET readings") != before
+
+
+def test_faults_of_the_file_come_and_go(rig: Rigs) -> None:
+    dome = rig("dome", speed=10, faults=(fault("refuse", at=100.0, lasts=50.0), fault("stuck", at=120.0, lasts=10.0)))
+    client = dome.client()
+    seen = []
+    for _ in range(16):
+        dome.advance(10)
+        seen.append(client.ask("GET faults") if not client.ask("GET state").startswith("ERR") else "refused")
+    assert seen[:9] == ["OK"] * 9
+    assert "refused" in seen
+    assert seen[-1] == "OK"
+    assert dome.timers() == 0
+
+
+def test_a_fault_with_a_probability_is_the_same_for_the_same_seed(rig: Rigs) -> None:
+    rows = []
+    for seed in (1, 1, 2):
+        client = rig("dome", seed=seed).client()
+        client.ask('FAULT refuse probability=0.3 on="GET state"')
+        rows.append([client.ask("GET state").startswith("ERR") for _ in range(200)])
+    assert rows[0] == rows[1] != rows[2]
+    assert 30 < sum(rows[0]) < 90
+
+
+@pytest.mark.parametrize(
+    ("device", "command", "complaint"),
+    [
+        ("dome", "FAULT explode", "kind: must be"),
+        ("dome", "FAULT no_image", "a dome cannot have no_image, only no_answer, late_answer"),
+        ("camera", "FAULT stuck", "a camera cannot have stuck"),
+        ("weather", "FAULT wrong_position", "a weather cannot have wrong_position"),
+        ("dome", "FAULT stuck on=open", "stuck concerns the whole device"),
+        ("dome", "FAULT drop probability=2", "probability: must be 0 to 1, not '2'"),
+        ("dome", "FAULT drop for=long", "for: must be seconds, 0 to 86400"),
+        ("dome", "FAULT drop form=3", "form: there is no such key; did you mean for?"),
+        ("dome", 'FAULT drop on="do open"', "on: must be the requests concerned"),
+        ("dome", "FAULT clear all=1", "FAULT clear takes nothing more"),
+    ],
+)
+def test_faults_that_make_no_sense(rig: Rigs, device: str, command: str, complaint: str) -> None:
+    client = rig(device).client()
+    assert client.ask(command).startswith(f"ERR VALUE {complaint}")
+    assert client.ask("GET faults") == "OK"
+
+
+def test_there_is_an_end_to_faults(rig: Rigs) -> None:
+    client = rig("dome").client()
+    for _ in range(1000):
+        assert client.ask("FAULT refuse at=1000 on=open") == "OK"
+    assert client.ask("FAULT drop").startswith("ERR VALUE 1000 faults are there already")
+    assert client.ask("FAULT clear") == "OK"
