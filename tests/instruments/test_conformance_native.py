@@ -36,8 +36,6 @@ CHANGED: dict[str, dict[str, Any]] = {
 }
 LACKS: dict[str, set[str]] = {}
 """What the demo's devices don't have, by the checks' names."""
-NOT_YET = ("track", "sync")
-"""What the simulators learn next."""
 
 CASES = [pytest.param(kind, check, id=f"{kind}: {check}") for kind in PORTS for check in CHECKS[kind]]  # type: ignore[index]
 
@@ -76,8 +74,6 @@ def test_the_native_driver_conforms(
     kind: Any, check: Check, connect: Callable[[Any], Any], world: World, context: Context
 ) -> None:
     result: Result = world.result(Deferred.fromCoroutine(run(check, connect(kind), context)), 3000)
-    if result.outcome != "passed" and any(word in check.name for word in NOT_YET):
-        pytest.xfail("the simulators don't have that yet")
     wanted = "not supported" if check.name in LACKS.get(kind, ()) else "passed"
     assert (result.outcome, result.reason if wanted == "passed" else "") == (wanted, "")
 
@@ -89,8 +85,7 @@ def test_all_checks_in_a_row_and_the_device_is_left_in_order(
     device = connect(kind)
     for check in CHECKS[kind][:-1]:
         result = world.result(Deferred.fromCoroutine(run(check, device, context)), 3000)
-        if not any(word in check.name for word in NOT_YET):
-            assert result.outcome in ("passed", "not supported"), result
+        assert result.outcome in ("passed", "not supported"), result
     assert world.result(Deferred.fromCoroutine(tidy(kind, device)), 60) == ""
     if kind in ("telescope", "dome"):
         assert world.result(device.state()) == {"telescope": "parked", "dome": "closed"}[kind]

@@ -12,7 +12,6 @@ from pyros.errors import ConfigError
 from pyros.instruments.interfaces import Kind
 from pyros.instruments.native._device import NativeDevice
 from pyros.instruments.native.camera import NativeCamera
-from pyros.instruments.native.connection import endpoint_of
 from pyros.instruments.native.dome import NativeDome
 from pyros.instruments.native.filter_wheel import NativeFilterWheel
 from pyros.instruments.native.focuser import NativeFocuser
@@ -20,6 +19,7 @@ from pyros.instruments.native.safety import NativeSafetyMonitor
 from pyros.instruments.native.switch import NativeSwitch
 from pyros.instruments.native.telescope import NativeTelescope
 from pyros.instruments.native.weather import NativeWeatherStation
+from pyros.instruments.reconnecting import endpoint_of
 
 __all__ = [
     "NativeCamera",

@@ -1,49 +1,28 @@
-"""One persistent connection to a device that speaks the native grammar: requests, events, reconnecting.
+"""One persistent connection to a device that speaks the native grammar: requests and events.
 
 Everything here runs in the reactor's thread.
-
-Twisted's ClientService is not used: it keeps the reason of a failed attempt to itself, has no transition for a
-connection that breaks in its ``prepareConnection`` (as of 26.10), where the device would be identified, and ends with a
-``loseConnection`` that waits for ever for a peer that does not read.
 """
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.interfaces import IAddress, IStreamClientEndpoint, ITCPTransport
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from pyros.clock import Clock, Timer
-from pyros.errors import ConfigError, ConnectionLost, DeviceRefused, InstrumentError, NoAnswer, WireError
-from pyros.instruments.interfaces import Kind, OnConnection, OnEvent
+from pyros.errors import ConnectionLost, DeviceRefused, InstrumentError, NoAnswer, WireError
+from pyros.instruments.interfaces import Kind
 from pyros.instruments.native.grammar import Answer, Busy, Decoder, Err, Event, Ok, Value, request
+from pyros.instruments.reconnecting import Reconnecting
 
 ANSWER_SECONDS = 5.0
 """How long a device may take to answer a request (not: to carry out a command)."""
-CONNECT_SECONDS = 5.0
-"""How long one attempt to connect, and a command without a connection, may wait."""
-RETRY_SECONDS = (0.1, 2.0)
-"""The first and the longest pause between two attempts; each is twice the one before."""
-
-
-def endpoint_of(address: str, reactor: Any) -> IStreamClientEndpoint:
-    """The endpoint for ``tcp:HOST:PORT`` (an IPv6 address in brackets). Raises ConfigError."""
-    match = re.fullmatch(r"tcp:(?:\[([0-9a-fA-F:.]+)\]|([^\s:\[\]]+)):([0-9]{1,5})", address)
-    if match is None or not 0 < int(match[3]) < 65536:
-        raise ConfigError([f"address = {address}: must be tcp:HOST:PORT, such as tcp:127.0.0.1:6010"])
-    if match[1]:
-        return TCP6ClientEndpoint(reactor, match[1], int(match[3]), CONNECT_SECONDS)
-    if re.fullmatch(r"[0-9.]+", match[2]):
-        return TCP4ClientEndpoint(reactor, match[2], int(match[3]), CONNECT_SECONDS)
-    return HostnameEndpoint(reactor, match[2], int(match[3]), CONNECT_SECONDS)
 
 
 class Watch:
@@ -109,7 +88,7 @@ class _Link(Protocol):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
-        self._owner._made(self)
+        self._owner.made(self)
 
     def ask(self, verb: str, name: str, *values: Value, **named: Value) -> Deferred[Answer]:
         """Send a request; fires with its answer, or fails with NoAnswer or ConnectionLost."""
@@ -140,7 +119,7 @@ class _Link(Protocol):
         try:
             while not self._reason and (message := self._decoder.next()) is not None:
                 if isinstance(message, Event):
-                    self._owner._event(message)
+                    self._owner.event(message)
                 else:
                     self._answer(message)
         except WireError as error:
@@ -163,66 +142,31 @@ class _Link(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._reason = self._reason or reason.getErrorMessage()
         pending, self._pending = self._pending, {}
-        self._owner._lost(self, self._reason)
+        self._owner.lost(self, self._reason)
         for answered, timer in pending.values():
             timer.cancel()
             answered.errback(ConnectionLost(self._owner.describe(self._reason)))
 
 
-class _LinkFactory(Factory):
-    noisy = False
-
-    def __init__(self, owner: Connection) -> None:
-        self._owner = owner
-
-    def buildProtocol(self, addr: IAddress | None) -> _Link:
-        return _Link(self._owner)
-
-
-class Connection:
-    """Keeps a connection to the device of this kind at this address, for as long as it is not disconnected.
+class Connection(Reconnecting[_Link]):
+    """Requests and events of one device.
 
     A connection counts only once the device has said that it is of the right kind (``GET id``), so that a telescope's
     agent never commands a dome.
     """
 
     def __init__(self, kind: Kind, address: str, reactor: Any, clock: Clock) -> None:
-        self.kind = kind
-        self.address = address
-        self.clock = clock
-        self.name = ""
-        self.on_connection: OnConnection | None = None
-        self.on_event: OnEvent | None = None
-        self._endpoint = endpoint_of(address, reactor)
-        self._link: _Link | None = None  # identified, ready for requests
-        self._opening: _Link | None = None  # open, being identified
-        self._attempt: Deferred[Any] | None = None
-        self._retry: Timer | None = None
-        self._failures = 0
-        self._problem = "not connected yet"
-        self._told: tuple[bool, str] | None = None
-        self._closed = False
-        self._closing: list[Deferred[None]] = []
-        self._waiting: list[Deferred[_Link]] = []
+        super().__init__(kind, address, reactor, clock)
         self._watches: list[Watch] = []
 
     # What drivers use.
-
-    @property
-    def connected(self) -> bool:
-        return self._link is not None
-
-    def describe(self, problem: str) -> str:
-        """The problem with the device's kind and address in front."""
-        return f"{self.kind} at {self.address}: {problem}"
 
     async def ask(self, verb: str, name: str, *values: Value, **named: Value) -> Ok | Busy:
         """Send a request, waiting for a connection if there is none, and return the answer.
 
         Raises DeviceRefused, NoAnswer or ConnectionLost.
         """
-        link = self._link or await self._connection()
-        answer = await link.ask(verb, name, *values, **named)
+        answer = await (await self.link()).ask(verb, name, *values, **named)
         if isinstance(answer, Err):
             raise DeviceRefused(answer.code, answer.text)
         return answer
@@ -242,116 +186,28 @@ class Connection:
         for watch in [watch for watch in self._watches if name in watch.names]:
             watch.fail(error())
 
-    # Its life.
+    # What becomes of the connection.
 
-    def start(self) -> None:
-        """Begin to connect."""
-        self._retry = None
-        self._attempt = self._endpoint.connect(_LinkFactory(self))
-        self._attempt.addCallbacks(self._connect_succeeded, self._connect_failed)
+    def make_link(self) -> _Link:
+        return _Link(self)
 
-    def disconnect(self) -> Deferred[None]:
-        """Drop the connection for good; fires when nothing is left behind."""
-        self._closed = True
-        self._problem = "disconnected"
-        self._refuse_waiting()
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        link = self._link or self._opening
-        if link is None and self._attempt is None:
-            return succeed(None)
-        closing: Deferred[None] = Deferred()
-        self._closing.append(closing)
-        if link is not None:
-            link.abort("disconnected")
-        elif self._attempt is not None:
-            self._attempt.cancel()
-        return closing
-
-    def _connection(self) -> Deferred[_Link]:
-        waiting: Deferred[_Link] = Deferred()
-        self._waiting.append(waiting)
-        if self._closed:
-            self._refuse_waiting()
-            return waiting
-        timer = self.clock.call_later(CONNECT_SECONDS, self._waited, waiting)
-
-        def done(result: Any) -> Any:
-            if timer.active():
-                timer.cancel()
-            if waiting in self._waiting:  # cancelled
-                self._waiting.remove(waiting)
-            return result
-
-        return waiting.addBoth(done)
-
-    def _waited(self, waiting: Deferred[_Link]) -> None:
-        self._waiting.remove(waiting)
-        waiting.errback(ConnectionLost(self.describe(self._problem)))
-
-    def _refuse_waiting(self) -> None:
-        refused, self._waiting = self._waiting, []
-        for waiting in refused:
-            waiting.errback(ConnectionLost(self.describe(self._problem)))
-
-    def _connect_succeeded(self, _link: object) -> None:
-        self._attempt = None
-
-    def _connect_failed(self, failure: Failure) -> None:
-        self._attempt = None
-        if not self._closed:
-            self._problem = failure.getErrorMessage()
-        self._down()
-
-    def _made(self, link: _Link) -> None:
-        self._opening = link
-        Deferred.fromCoroutine(self._identify(link))
-
-    async def _identify(self, link: _Link) -> None:
-        try:
-            answer = await link.ask("GET", "id")
-        except InstrumentError:
-            return  # the link is ending, and _lost does what is to be done
+    async def identify(self, link: _Link) -> str:
+        answer = await link.ask("GET", "id")
         if not (isinstance(answer, Ok) and len(answer.values) == 2):
-            link.abort("it does not tell its name and kind (GET id)")
-            return
-        name, kind = answer.values
-        if kind != self.kind:
-            link.abort(f"{name!r} is a {kind}, not a {self.kind}")
-            return
-        self._opening, self._link, self.name, self._failures = None, link, name, 0
-        self._tell(True, f"{name} at {self.address}")
-        ready, self._waiting = self._waiting, []
-        for waiting in ready:
-            waiting.callback(link)
+            problem = "it does not tell its name and kind (GET id)"
+        elif answer.values[1] != self.kind:
+            problem = f"{answer.values[0]!r} is a {answer.values[1]}, not a {self.kind}"
+        else:
+            return answer.values[0]
+        link.abort(problem)
+        raise ConnectionLost(self.describe(problem))
 
-    def _lost(self, link: _Link, reason: str) -> None:
-        if link not in (self._link, self._opening):
-            return
-        self._link = self._opening = None
-        self._problem = reason
+    def broken(self, error: ConnectionLost) -> None:
         for watch in list(self._watches):
-            watch.fail(ConnectionLost(self.describe(reason)))
-        self._down()
+            watch.fail(error)
 
-    def _down(self) -> None:
-        self._tell(False, self.describe(self._problem))
-        if self._closed:
-            closing, self._closing = self._closing, []
-            for done in closing:
-                done.callback(None)
-            return
-        first, longest = RETRY_SECONDS
-        self._retry = self.clock.call_later(min(longest, first * 2 ** min(self._failures, 10)), self.start)
-        self._failures += 1
-
-    def _tell(self, up: bool, text: str) -> None:
-        if self.on_connection is not None and self._told != (up, text):
-            self._told = up, text
-            self.on_connection(up, text)
-
-    def _event(self, event: Event) -> None:
+    def event(self, event: Event) -> None:
+        """The device said something of its own."""
         taken = [watch.offer(event) for watch in list(self._watches)]
         if not any(taken) and self.on_event is not None:
             self.on_event(event.name)
