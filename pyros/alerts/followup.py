@@ -55,10 +55,15 @@ def is_own(identifier: str, ivo: str) -> bool:
     return identifier.lower().startswith((ivo + STREAM).lower())
 
 
+def beginning(ivo: str, observation: str) -> str:
+    """How the ivorns begin of what is published about an observation."""
+    words = re.sub(r"[^A-Za-z0-9.+-]+", "-", observation).strip("-")[:100]
+    return f"{ivo}{STREAM}{words}/"
+
+
 def new_ivorn(ivo: str, observation: str, what: str, now: datetime, count: int) -> str:
     """An ivorn that was never used before: it has the moment, and a number that its author's journal counts."""
-    words = re.sub(r"[^A-Za-z0-9.+-]+", "-", observation).strip("-")[:100]
-    return f"{ivo}{STREAM}{words}/{what}-{now:%Y%m%dT%H%M%S}-{count}"
+    return f"{beginning(ivo, observation)}{what}-{now:%Y%m%dT%H%M%S}-{count}"
 
 
 def report(author: Author, ivorn: str, role: Role, now: datetime, said: FollowUp) -> bytes:

@@ -20,6 +20,9 @@ from pyros.config import BrokerConfig, Config
 from pyros.errors import AgentUnreachable, AlertError, ConfigError, PyrosError
 from pyros.sender import reachable
 
+LINGER = 3.0
+"""Seconds after an alert's end in which its last VOEvent may still come."""
+
 
 def alert(
     file: Annotated[
@@ -31,6 +34,8 @@ def alert(
     config: ConfigOption = None,
 ) -> None:
     """Publish an alert to the broker and follow it: decision, slew, images, until its end or Ctrl-C.
+
+    Where the observatory publishes, also what it tells others about it.
 
     The exit code is 0 when its observation has finished
     (with --no-follow: when the broker keeps it).
@@ -55,6 +60,8 @@ def alert(
         _tell_who_is_missing(loaded)
         with Story(out) as story:
             end = story.watch(follower, timeout)
+            if loaded.publishes and isinstance(end, Ended) and end.how in ("finished", "withdrawn"):
+                story.linger(follower, LINGER)
     finally:
         follower.close()
     if end is None:

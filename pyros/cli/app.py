@@ -12,6 +12,7 @@ from pyros.cli.alert import alert
 from pyros.cli.check import check
 from pyros.cli.common import Group, out
 from pyros.cli.demo import demo
+from pyros.cli.publish import publish
 from pyros.cli.run import run
 from pyros.cli.send import send
 from pyros.cli.status import status
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, run, check, status, alert, send):
+for command in (demo, run, check, status, alert, publish, send):
     app.command()(command)
 app.add_typer(broker.app, name="broker")
 app.add_typer(messages.app, name="messages")

@@ -21,7 +21,7 @@ import typer
 import pyros
 from pyros import alerts, messages
 from pyros import config as configuration
-from pyros.cli.alert import broker_of, read_alert
+from pyros.cli.alert import LINGER, broker_of, read_alert
 from pyros.cli.common import ConfigOption, last_line, out, program, short, show
 from pyros.cli.follow import LOOK_EVERY, Ended, Follower, ImageOnDisk, Planned
 from pyros.cli.observatory import ObservatoryProcess
@@ -218,6 +218,8 @@ def _follow(process: ObservatoryProcess, packet: Packet, timeout: float) -> None
         with Story(out) as story:
             _sendvo(config, packet.file)
             end = story.watch(follower, timeout, patient=False)
+            if config.publishes and isinstance(end, Ended) and end.how == "finished":
+                story.linger(follower, LINGER)
         process.check()
     finally:
         follower.close()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pyros import messages
+from pyros.alerts import followup
 from pyros.broker.packet import known_by
 from pyros.cli.common import last_line
 from pyros.config import Config
@@ -107,6 +108,15 @@ class ImageOnDisk(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class Published(Step):
+    """The broker keeps a VOEvent of our own about it, and sends it to the subscribers."""
+
+    what: str
+    """started, finished, stopped or detection."""
+    ivorn: str
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble(Step):
     """Something did not work; the agents may try again."""
 
@@ -142,6 +152,7 @@ class Follower:
         self._observation: str | None = None
         self._planned: bool | None = None
         self._reason = ""
+        self._published = 0
         self.ended = False
         for agent in self._agents:
             if journal := self._journal(agent):
@@ -167,6 +178,9 @@ class Follower:
             told, self._waiting = self._waiting, []
             for agent, received in told:
                 steps += self._tell(agent, received)
+            published = self._look_at_publications()
+            if published:
+                steps = sorted(steps + published, key=lambda step: step.at)
         return steps
 
     def _journal(self, name: str) -> JournalReader | None:
@@ -194,6 +208,21 @@ class Follower:
             return []
         rows = journal.rows("SELECT received, source FROM events WHERE ivorn = ?", self._key)
         return self._arrival(*rows[0]) if rows else []
+
+    def _look_at_publications(self) -> list[Step]:
+        """What the broker has got of us about this observation; it goes on after the end."""
+        broker = self._config.broker
+        journal = self._journal(_BROKER) if broker is not None and broker.publish and self._observation else None
+        if broker is None or journal is None or not self._observation:
+            return []
+        begin = followup.beginning(broker.ivo, self._observation)
+        rows = journal.rows(
+            "SELECT number, received, ivorn FROM events WHERE ivorn >= ? AND ivorn < ? AND number > ? ORDER BY number",
+            begin, begin + "\uffff", self._published,
+        )  # fmt: skip
+        if rows:
+            self._published = rows[-1][0]
+        return [Published(at, ivorn.removeprefix(begin).partition("-")[0], ivorn) for _, at, ivorn in rows]
 
     def _arrival(self, at: float, source: str) -> list[Step]:
         if self._arrived:

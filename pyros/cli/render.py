@@ -23,6 +23,7 @@ from pyros.cli.follow import (
     ImageOnDisk,
     OnTarget,
     Planned,
+    Published,
     ShutterOpened,
     SlewCommanded,
     Step,
@@ -30,6 +31,7 @@ from pyros.cli.follow import (
 )
 from pyros.clock import Deadline
 
+_LAST = ("finished", "stopped")
 _STYLES = {Decided: "bold", ImageOnDisk: "green", Trouble: "yellow", Ended: "bold"}
 
 
@@ -62,13 +64,24 @@ class Story:
         """
         deadline = Deadline(seconds)
         while True:
+            end: Ended | Planned | None = None
             for step in follower.look():
                 self.show(step)
                 if isinstance(step, Ended) or (isinstance(step, Planned) and not (patient or step.starts)):
-                    return step
+                    end = end or step
+            if end is not None:
+                return end
             if not deadline.left():
                 return None
             self._advance()
+            deadline.pause(LOOK_EVERY)
+
+    def linger(self, follower: Follower, seconds: float) -> None:
+        """After the alert's end, and for so many seconds: the VOEvent that tells others of the end comes after it."""
+        deadline = Deadline(seconds)
+        while not any(isinstance(step, Published) and step.what in _LAST for step in self.steps) and deadline.left():
+            for step in follower.look():
+                self.show(step)
             deadline.pause(LOOK_EVERY)
 
     def show(self, step: Step) -> None:
@@ -164,6 +177,8 @@ def in_words(step: Step) -> tuple[str, str]:
             )
         case ImageOnDisk():
             words = "image on disk", Path(step.path).name
+        case Published():
+            words = "published", f"{step.what}: {step.ivorn}"
         case Trouble():
             words = "trouble", step.reason
         case Ended():

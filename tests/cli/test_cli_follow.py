@@ -3,8 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.task import Clock
 
 from pyros import messages as m
+from pyros.broker.store import EventStore
 from pyros.cli.follow import (
     Arrived,
     Decided,
@@ -14,11 +16,13 @@ from pyros.cli.follow import (
     ImageOnDisk,
     OnTarget,
     Planned,
+    Published,
     ShutterOpened,
     SlewCommanded,
     Step,
     Trouble,
 )
+from pyros.clock import RealClock
 from pyros.config import Config
 from pyros.journal import Journal
 
@@ -223,3 +227,29 @@ def test_the_broker_tells_of_an_arrival_while_no_alert_manager_runs(follower: Fo
     assert follower.look() == [Arrived(5.5, "me")]
     assert follower.look() == []
     journal.close()
+
+
+def test_what_we_publish_about_it_is_told_also_after_its_end(follower: Follower, write: Any, config: Config) -> None:
+    accept(write)
+    follower.look()
+    store = EventStore(None, RealClock(Clock()), config.journal("broker"), threaded=False, durable=False)
+    try:
+
+        def keep(number: int, ivorn: str) -> None:
+            row = (number, ivorn, bytes([number]), b"<a/>", "agent alert_manager", 100.0 + number)
+            store.journal._open_db.execute(
+                "INSERT INTO events (number, ivorn, sha256, packet, source, received) VALUES (?, ?, ?, ?, ?, ?)", row
+            )
+
+        own = "ivo://pyros.observatory/demo/followup#"
+        keep(1, f"{own}obs-1/started-20260320T233000-1")
+        keep(2, f"{own}obs-2/started-20260320T233000-2")
+        keep(3, "ivo://other/stream#1")
+        assert follower.look() == [Published(101.0, "started", f"{own}obs-1/started-20260320T233000-1")]
+        write("scheduler", m.OBSERVATION_FINISHED, m.ObservationReport("obs-1"), sent=107.6)
+        assert kinds(follower.look()) == [Ended]
+        keep(4, f"{own}obs-1/finished-20260320T233100-3")
+        assert follower.look() == [Published(104.0, "finished", f"{own}obs-1/finished-20260320T233100-3")]
+        assert follower.look() == []
+    finally:
+        store.close()

@@ -82,6 +82,8 @@ def test_a_demo_from_start_to_end(config: Config, tmp_path: Path) -> None:
     images = re.findall(r"^image \d  (\S+\.fits)", done.stdout, re.MULTILINE)
     assert f"image {len(images)} of {len(images)}, " in done.stdout
     assert all((tmp_path / image).is_file() for image in images)
+    told = re.findall(r"published +(\w+): ivo://pyros.observatory/demo/followup#obs-\S+/\1-\S+\n", done.stdout)
+    assert told == ["started", "finished"]
     (png,) = re.findall(r"^preview  (\S+\.png)$", done.stdout, re.MULTILINE)
     assert (tmp_path / png).read_bytes().startswith(b"\x89PNG")
     assert all(character.isprintable() or character == "\n" for character in done.stdout)
@@ -211,6 +213,18 @@ def _failed_messages(config: Config, how: Any) -> None:
     assert here("messages", "failed", *how).stdout == "no failed messages\n"
 
 
+def _publish(ivorn: str, how: Any) -> None:
+    words = ("--position", "10.5 -20", "--magnitude", "17.25", "--filter", "r")
+    published = here("publish", ivorn, *words, *how)
+    assert published.exit_code == 0, published.stderr
+    name = re.fullmatch(r"(ivo://pyros\.observatory/demo/followup#by-hand/detection-\S+) is kept by the broker\n",
+                        published.stdout)  # fmt: skip
+    assert name is not None, published.stdout
+    for bad in ("10.5", "400 0", "a b", "1 2 3"):
+        assert here("publish", ivorn, "--position", bad, *words[2:], *how).exit_code == 2
+    assert here("publish", ivorn, *words, "--time", "yesterday", *how).exit_code == 2
+
+
 def _alerts(config: Config, how: Any, tmp_path: Path) -> None:
     template = config.path.parent / "observatory" / "demo-alert.xml"
     values = {"$ivorn": "ivo://pyros.observatory/demo#t1", "$ra": "10", "$dec": "10",
@@ -230,5 +244,7 @@ def _alerts(config: Config, how: Any, tmp_path: Path) -> None:
     told = here("alert", burst.file, *how)
     assert told.exit_code == 0, told.stdout + told.stderr
     assert re.search(r"^ +[\d.]+ s  finished +\d images$", told.stdout, re.MULTILINE)
+    assert re.search(r"published +finished: ivo://pyros.observatory/demo/followup#obs-", told.stdout)
+    _publish(burst.ivorn, how)
     packet.write_text(text.replace("#t1", "#t2").replace('role="observation"', 'role="utility"'))
     assert here("alert", packet, "--no-follow", *how).exit_code == 0
