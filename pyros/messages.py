@@ -263,6 +263,93 @@ class SourceFound(Payload, frozen=True, kw_only=True):
     """Of the position, degrees."""
 
 
+class SelectFilter(Payload, frozen=True, kw_only=True):
+    """observation_manager -> filter_wheel."""
+
+    observation: str = ""
+    filter: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+
+
+class FilterSelected(Payload, frozen=True, kw_only=True):
+    """filter_wheel -> observation_manager: the filter that the wheel itself reports."""
+
+    observation: str = ""
+    filter: str
+
+
+class MoveFocus(Payload, frozen=True, kw_only=True):
+    """observation_manager -> focuser: to an absolute position in its steps, or, without one, to that of the filter.
+
+    With a position, that position is the filter's from then on, and the other filters' move along.
+    """
+
+    observation: str = ""
+    position: int | None = None
+    filter: str = ""
+
+
+class FocusMoved(Payload, frozen=True, kw_only=True):
+    """focuser -> observation_manager: the measured position."""
+
+    observation: str = ""
+    position: int
+    filter: str = ""
+
+
+class Cool(Payload, frozen=True):
+    """-> camera: cool the detector to so many degrees Celsius; None switches the cooler off. Also the answer."""
+
+    celsius: float | None = None
+
+
+class SetSwitch(Payload, frozen=True):
+    """-> switch: a channel, by its number from 0 or its name, and its level. Also the answer, with the measured one."""
+
+    channel: Annotated[int, msgspec.Meta(ge=0)] | Annotated[str, msgspec.Meta(max_length=100)]
+    level: float
+
+
+class Follow(Payload, frozen=True, kw_only=True):
+    """observation_manager -> dome: turn the slit to this position, ICRS degrees, and follow it until it closes."""
+
+    observation: str = ""
+    ra: Degrees
+    dec: Latitude
+
+
+class SlitInPlace(Payload, frozen=True, kw_only=True):
+    """dome -> observation_manager: the slit looks there; the measured azimuth in degrees, None for a roof."""
+
+    observation: str = ""
+    azimuth: float | None = None
+
+
+class SafetyReading(Payload, frozen=True):
+    """safety -> monitoring: what the safety monitor says."""
+
+    safe: bool
+    reason: str = ""
+
+
+class InstrumentConnection(Payload, frozen=True):
+    """An instrument's agent -> monitoring, and whoever waits for it: the device is there, or not, and why."""
+
+    instrument: str
+    text: str
+
+
+class Telemetry(Payload, frozen=True):
+    """An instrument's agent -> monitoring: what the device says of itself, at a steady pace.
+
+    ``values`` have the units of `pyros.instruments.interfaces`; None for what the device doesn't tell.
+    """
+
+    instrument: str
+    state: str
+    time: float
+    values: dict[str, float | str | None] = {}
+
+
 class Order(Payload, frozen=True):
     """majordome -> dome, telescope: open, close, park; ``reason`` is for whoever reads the journal."""
 
@@ -327,6 +414,25 @@ KEEP_OPEN = "Keep open"
 DOME_OPENED = "Dome opened"
 DOME_CLOSED = "Dome closed"
 DOME_FAILED = "Dome failed"
+SELECT_FILTER = "Select filter"
+FILTER_SELECTED = "Filter selected"
+FILTER_FAILED = "Filter failed"
+MOVE_FOCUS = "Move focus"
+FOCUS_MOVED = "Focus moved"
+FOCUS_FAILED = "Focus failed"
+COOL = "Cool"
+COOLING_SET = "Cooling set"
+COOLING_FAILED = "Cooling failed"
+SET_SWITCH = "Set switch"
+SWITCH_SET = "Switch set"
+SWITCH_FAILED = "Switch failed"
+FOLLOW = "Follow"
+SLIT_IN_PLACE = "Slit in place"
+SLIT_FAILED = "Slit failed"
+SAFETY_READING = "Safety reading"
+INSTRUMENT_CONNECTED = "Instrument connected"
+INSTRUMENT_DISCONNECTED = "Instrument disconnected"
+TELEMETRY = "Telemetry"
 WEATHER_READING = "Weather reading"
 WEATHER_SAFE = "Weather safe"
 WEATHER_UNSAFE = "Weather unsafe"
@@ -366,6 +472,25 @@ PAYLOADS: dict[str, type[Payload]] = {
     DOME_OPENED: Order,
     DOME_CLOSED: Order,
     DOME_FAILED: Failure,
+    SELECT_FILTER: SelectFilter,
+    FILTER_SELECTED: FilterSelected,
+    FILTER_FAILED: Failure,
+    MOVE_FOCUS: MoveFocus,
+    FOCUS_MOVED: FocusMoved,
+    FOCUS_FAILED: Failure,
+    COOL: Cool,
+    COOLING_SET: Cool,
+    COOLING_FAILED: Failure,
+    SET_SWITCH: SetSwitch,
+    SWITCH_SET: SetSwitch,
+    SWITCH_FAILED: Failure,
+    FOLLOW: Follow,
+    SLIT_IN_PLACE: SlitInPlace,
+    SLIT_FAILED: Failure,
+    SAFETY_READING: SafetyReading,
+    INSTRUMENT_CONNECTED: InstrumentConnection,
+    INSTRUMENT_DISCONNECTED: InstrumentConnection,
+    TELEMETRY: Telemetry,
     WEATHER_READING: WeatherReading,
     WEATHER_SAFE: WeatherState,
     WEATHER_UNSAFE: WeatherState,

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from pyros.agents import Agent
-from pyros.config import ENVIRONMENT, Config, load
+from pyros.config import ENVIRONMENT, FILE_NAME, INSTRUMENTS, STANDARD_AGENTS, Config, load
 from pyros.errors import PyrosError
 from pyros.journal import JournalReader
 from pyros.sender import ask
@@ -27,6 +27,11 @@ from pyros.sender import ask
 # Hypothesis's own timed checks fail where the machine is slow: its first text on a new machine takes a second.
 settings.register_profile("pyros", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("pyros")
+
+DEMO = load(Path(__file__).parents[1] / FILE_NAME)
+"""The configuration of the demo observatory."""
+DEMO_AGENTS = tuple(name for name in STANDARD_AGENTS if name in DEMO.agents)
+DEMO_INSTRUMENTS = tuple(name for name in INSTRUMENTS if name in DEMO.agents)
 
 _LASTING = ("pyros-reactor", "PoolThread-", "asyncio_", "ThreadPoolExecutor", "pytest")
 """Beginnings of names of threads that belong to the process: the reactor, which cannot be started twice, and pools."""

@@ -18,11 +18,11 @@ import pytest
 from astropy.io import fits
 
 from pyros import config as configuration
-from pyros.config import INSTRUMENTS, STANDARD_AGENTS, Config
+from pyros.config import Config
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from pyros.sender import Sender
-from tests.conftest import Program, free_port, wait_until
+from tests.conftest import DEMO_AGENTS, DEMO_INSTRUMENTS, Program, free_port, wait_until
 
 REPOSITORY = Path(__file__).parents[1]
 SCRIPTS = Path(sys.executable).parent
@@ -60,16 +60,16 @@ class Place:
             shutil.copytree(REPOSITORY / "observatory", folder / "observatory")
         self.simulators = folder / f"simulators-{data}"
         shutil.copytree(folder / "observatory" / "simulators", self.simulators)
-        ports = {name: free_port() for name in INSTRUMENTS}
+        ports = {name: free_port() for name in DEMO_INSTRUMENTS}
         for name, port in ports.items():
             self._write_simulator(name, port, ports["telescope"])
         lines = [
             "[observatory]", f"name = {data}", f"data = {data}", "site = observatory/site.yaml", "clock = night",
             "alert_rules = observatory/alert_rules.yaml",
-            f"simulators = {' '.join(f'{self.simulators.name}/{name}.yaml' for name in INSTRUMENTS)}",
+            f"simulators = {' '.join(f'{self.simulators.name}/{name}.yaml' for name in DEMO_INSTRUMENTS)}",
             "[broker]", f"receiver_port = {free_port()}", f"broadcaster_port = {free_port()}",
         ]  # fmt: skip
-        for name in STANDARD_AGENTS:
+        for name in DEMO_AGENTS:
             lines += [f"[{name}]", f"port = {free_port()}"]
             if name in ports:
                 lines += ["driver = native", f"address = tcp:127.0.0.1:{ports[name]}"]

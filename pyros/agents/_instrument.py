@@ -2,31 +2,42 @@
 back as a message to the agent itself.
 
 A command is numbered, and its number is in the state: an end with another number is that of an older command, and
-means nothing any more. After a restart the number goes on, and `resumed` decides what to do about a command that was
-under way.
+means nothing any more. Most commands take the place of the one before; those given ``aside`` stand beside it (the
+cooler of a camera that exposes).
+
+What a device does is not rolled back with a turn, and goes on while its agent is away: so after a start, and whenever
+the device is connected again, the agent first asks it what it is doing, and `reconcile` makes that and the state agree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from pyros import messages
 from pyros.agents.base import Agent
-from pyros.errors import InstrumentError
+from pyros.clock import Timer
+from pyros.errors import AgentError, InstrumentError
 from pyros.instruments import connect
-from pyros.messages import Message, Payload
+from pyros.messages import InstrumentConnection, Message, Payload, Telemetry
 
 STARTED = "Command started"
 DONE = "Command done"
 FAILED = "Command failed"
 CONNECTED = "Device connected"
 DISCONNECTED = "Device disconnected"
-_T = TypeVar("_T")
+LOOKED = "Device looked at"
+MEASURED = "Device measured"
+_STALE = 120.0  # seconds
+_TELEMETRY = 10.0
+_MOST_ASIDE = 100
+
+Run = Callable[[Callable[[float], None]], Deferred[dict[str, Any]]]
+"""Gives the device a command: called with ``started``, in the reactor's thread; returns what will be measured."""
 
 
 class Started(Payload, frozen=True):
@@ -50,13 +61,22 @@ class Connection(Payload, frozen=True):
     text: str
 
 
-for _name, _type in ((STARTED, Started), (DONE, Ended), (FAILED, Ended), (CONNECTED, Connection)):
+class Looked(Payload, frozen=True):
+    """What the device is doing; None when it could not be asked. ``number`` is that of the last command before."""
+
+    number: int
+    state: str | None = None
+
+
+for _name, _type in (
+    (STARTED, Started), (DONE, Ended), (FAILED, Ended), (CONNECTED, Connection), (DISCONNECTED, Connection),
+    (LOOKED, Looked), (MEASURED, Telemetry),
+):  # fmt: skip
     messages.register(_name, _type)
-messages.register(DISCONNECTED, Connection)
 
 
 class Command(msgspec.Struct):
-    """The command that is under way: what was asked, and who wants to hear of its end."""
+    """A command that is under way: what was asked, and who wants to hear of its end."""
 
     number: int
     name: str
@@ -65,14 +85,22 @@ class Command(msgspec.Struct):
 
 
 class InstrumentState(msgspec.Struct):
-    """What every instrument's agent remembers."""
+    """What every instrument's agent remembers.
+
+    ``given`` is the number of the last command that was not given aside. ``interrupted`` was under way when the agent
+    stopped, and the device was not asked yet what became of it.
+    """
 
     number: int = 0
+    given: int = 0
     command: Command | None = None
+    aside: list[Command] = []
+    interrupted: Command | None = None
+    connected: bool | None = None
 
 
 class InstrumentAgent(Agent):
-    """An agent with a device behind a driver."""
+    """An agent with a device behind a driver. ``option_telemetry`` in its section: seconds between two measurements."""
 
     state: InstrumentState
     device: Any
@@ -85,30 +113,67 @@ class InstrumentAgent(Agent):
             FAILED: self._failed,
             CONNECTED: self._connected,
             DISCONNECTED: self._disconnected,
+            LOOKED: self._looked,
+            MEASURED: self._measured,
         }
+        self._timer: Timer | None = None
+        self._measuring: Deferred[None] | None = None
+        self._trouble = ""
 
     def attach(self, reactor: Any) -> None:
         self.reactor = reactor
         kind: Any = self.name
+        self._pace = self.option("telemetry", float, _TELEMETRY)
+        if not 0 < self._pace < float("inf"):
+            raise AgentError(
+                f"{self.config.path}: [{self.section.name}] option_telemetry: must be a positive number of seconds"
+            )
         self.device = connect(
             kind, self.section.driver, self.section.address, reactor, self.clock, on_connection=self._on_connection
         )
+        self._timer = self.clock.call_later(self._pace, self._measure)
 
     def detach(self) -> Deferred[None] | None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        if self._measuring is not None:
+            self._measuring.cancel()
         gone: Deferred[None] = self.device.disconnect()
         return gone
 
     def work(self) -> None:
-        """After a restart: decide about the command that was under way."""
-        command, self.state.command = self.state.command, None
-        if command is not None:
-            self.log.warn("{name} was under way when this agent stopped", name=command.name)
-            self.resumed(command)
+        """After a restart: ask the device what became of the command that was under way."""
+        interrupted, self.state.command = self.state.command, None
+        if interrupted is not None:
+            self.log.warn("{name} was under way when this agent stopped", name=interrupted.name)
+            self.state.interrupted = interrupted
+        if self.state.interrupted is not None:
+            self.after_commit(self._look, self.state.given)
+        self.state.connected = None
+        aside, self.state.aside = self.state.aside, []
+        for command in aside:
+            self.again(command)
 
     # For the instruments -----------------------------------------------------------------------------------------
 
-    def resumed(self, command: Command) -> None:
-        """The agent was restarted while the device was doing this."""
+    def look(self) -> Deferred[str] | None:
+        """Ask the device what it is doing (in the reactor's thread); None for a kind that has no such state."""
+        asked: Deferred[str] = self.device.state()
+        return asked
+
+    def reconcile(self, state: str | None, interrupted: Command | None) -> None:
+        """The device does this, and no command was given since the agent started, or since it was connected again.
+
+        ``interrupted`` is the command that was under way when the agent stopped. ``state`` is None when the device did
+        not answer: then only what was interrupted needs an end.
+        """
+
+    async def measure(self) -> tuple[str, dict[str, float | str | None]] | None:
+        """State and telemetry, in the reactor's thread; None for a kind whose readings are its telemetry."""
+        return None
+
+    def noticed(self, state: str) -> None:
+        """The telemetry says that the device is doing this, and no command is under way."""
 
     def started(self, command: Command, seconds: float) -> None:
         """The device took the command."""
@@ -119,25 +184,44 @@ class InstrumentAgent(Agent):
     def failed(self, command: Command, reason: str) -> None:
         """It did not, and says why."""
 
-    def command(self, message: Message, run: Callable[[Callable[[float], None]], Deferred[dict[str, Any]]]) -> None:
+    def command(self, message: Message, run: Run, *, aside: bool = False) -> None:
         """Give the device a command after the commit.
 
-        ``run(started)`` is called in the reactor's thread and returns a Deferred of what was measured. A command that
-        is under way is forgotten: its end will not be told.
+        A command that is under way is forgotten: its end will not be told. ``aside`` is for one that stands beside it;
+        after a restart such a command is given again.
         """
         self.state.number += 1
-        self.state.command = Command(
-            self.state.number, message.name, msgspec.to_builtins(message.payload), message.sender
-        )
+        command = Command(self.state.number, message.name, msgspec.to_builtins(message.payload), message.sender)
+        if aside:
+            if len(self.state.aside) >= _MOST_ASIDE:
+                raise ValueError(f"{_MOST_ASIDE} commands are under way already")
+            self.state.aside.append(command)
+        else:
+            self.state.command, self.state.interrupted, self.state.given = command, None, command.number
         self.after_commit(self._run, self.state.number, run)
+
+    def again(self, command: Command) -> None:
+        """Handle the message of a command once more."""
+        payload = msgspec.json.encode(command.payload)
+        self.analyze_message(Message("again", command.name, command.sender, self.clock.time(), payload))
 
     def answer(self, command: Command, name: str, payload: Any = None) -> None:
         """Tell whoever gave the command, if it is an agent."""
-        self.send_if_there(command.sender, name, payload)
+        if command.sender != self.name:
+            self.send_if_there(command.sender, name, payload)
+
+    def too_old(self, message: Message) -> str:
+        """Why a command must not be carried out any more, for it waited while this agent was down; '' if it may."""
+        age = self.clock.time() - message.sent
+        return f"the command is {age:.0f} s old" if age > _STALE else ""
+
+    def aborting(self, stop: Callable[[], Deferred[None]]) -> None:
+        """Stop the device after the commit."""
+        self.after_commit(self._abort, stop)
 
     # In the reactor's thread -------------------------------------------------------------------------------------
 
-    def _run(self, number: int, run: Callable[[Callable[[float], None]], Deferred[dict[str, Any]]]) -> None:
+    def _run(self, number: int, run: Run) -> None:
         def started(seconds: float) -> None:
             self.tell_self(STARTED, Started(number=number, seconds=seconds))
 
@@ -151,35 +235,106 @@ class InstrumentAgent(Agent):
 
         maybeDeferred(run, started).addCallback(done).addErrback(failed)
 
+    def _abort(self, stop: Callable[[], Deferred[None]]) -> None:
+        stop().addErrback(lambda failure: self.log.error("stop failed: {reason}", reason=failure.getErrorMessage()))
+
+    def _look(self, number: int) -> None:
+        looking = self.look()
+        if looking is None:
+            self.tell_self(LOOKED, Looked(number=number))
+            return
+
+        def failed(failure: Failure) -> None:
+            self.log.warn("it could not be asked what it is doing: {reason}", reason=_in_words(failure))
+            self.tell_self(LOOKED, Looked(number=number))
+
+        looking.addCallback(lambda state: self.tell_self(LOOKED, Looked(number=number, state=state)))
+        looking.addErrback(failed)
+
+    def _measure(self) -> None:
+        self._timer = self.clock.call_later(self._pace, self._measure)
+        if self._measuring is None and self.device.connected:
+            measuring = self._measuring = Deferred.fromCoroutine(self._measure_once())
+            measuring.addErrback(self._not_measured)
+            measuring.addBoth(self._measured_once)
+
+    async def _measure_once(self) -> None:
+        measured = await self.measure()
+        if measured is not None:
+            state, values = measured
+            self.tell_self(MEASURED, Telemetry(self.name, state, self.clock.time(), values))
+        self._trouble = ""
+
+    def _not_measured(self, failure: Failure) -> None:
+        """Told once, not every ten seconds."""
+        if failure.check(CancelledError) is None and self._trouble != (reason := _in_words(failure)):
+            self._trouble = reason
+            self.log.warn("no telemetry: {reason}", reason=reason)
+
+    def _measured_once(self, _: object) -> None:
+        self._measuring = None
+
     def _on_connection(self, connected: bool, text: str) -> None:
         self.tell_self(CONNECTED if connected else DISCONNECTED, Connection(text=text))
 
     # Messages from the device ------------------------------------------------------------------------------------
 
     def _started(self, message: Message) -> None:
-        if (command := self._current(message)) is not None:
+        if (command := self._current(message.payload.number)) is not None:
             self.started(command, message.payload.seconds)
 
     def _done(self, message: Message) -> None:
-        if (command := self._current(message)) is not None:
-            self.state.command = None
+        if (command := self._ended(message.payload.number)) is not None:
             self.done(command, message.payload.result)
 
     def _failed(self, message: Message) -> None:
-        if (command := self._current(message)) is not None:
-            self.state.command = None
+        if (command := self._ended(message.payload.number)) is not None:
             self.log.error("{name} failed: {reason}", name=command.name, reason=message.payload.reason)
             self.failed(command, message.payload.reason)
 
-    def _current(self, message: Message) -> Command | None:
-        command = self.state.command
-        return command if command is not None and command.number == message.payload.number else None
+    def _current(self, number: int) -> Command | None:
+        under_way = [*self.state.aside, *([self.state.command] if self.state.command is not None else [])]
+        return next((command for command in under_way if command.number == number), None)
+
+    def _ended(self, number: int) -> Command | None:
+        """The command that has ended, which is no longer under way."""
+        command = self._current(number)
+        if command is not None and command is self.state.command:
+            self.state.command = None
+        elif command is not None:
+            self.state.aside.remove(command)
+        return command
 
     def _connected(self, message: Message) -> None:
         self.log.info("connected to {text}", text=message.payload.text)
+        if self.state.connected is not True:
+            self.state.connected = True
+            self._tell_connection(messages.INSTRUMENT_CONNECTED, message.payload.text)
+        self.after_commit(self._look, self.state.given)
 
     def _disconnected(self, message: Message) -> None:
         self.log.warn("{text}", text=message.payload.text)
+        if self.state.connected is not False:
+            self.state.connected = False
+            self._tell_connection(messages.INSTRUMENT_DISCONNECTED, message.payload.text)
+
+    def _tell_connection(self, name: str, text: str) -> None:
+        told = [self.MONITORING]
+        if self.state.command is not None and self.state.command.sender == self.OBSERVATION_MANAGER:
+            told.append(self.OBSERVATION_MANAGER)
+        for agent in told:
+            self.send_if_there(agent, name, InstrumentConnection(self.name, text[:1000]))
+
+    def _looked(self, message: Message) -> None:
+        if self.state.command is None and message.payload.number == self.state.given:
+            interrupted, self.state.interrupted = self.state.interrupted, None
+            if interrupted is not None or message.payload.state is not None:
+                self.reconcile(message.payload.state, interrupted)
+
+    def _measured(self, message: Message) -> None:
+        self.send_if_there(self.MONITORING, messages.TELEMETRY, message.payload)
+        if self.state.command is None:
+            self.noticed(message.payload.state)
 
 
 def _in_words(failure: Failure) -> str:

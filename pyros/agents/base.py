@@ -52,6 +52,10 @@ class Agent:
     CAMERA: ClassVar = "camera"
     DOME: ClassVar = "dome"
     WEATHER: ClassVar = "weather"
+    FILTER_WHEEL: ClassVar = "filter_wheel"
+    FOCUSER: ClassVar = "focuser"
+    SAFETY: ClassVar = "safety"
+    SWITCH: ClassVar = "switch"
 
     SHUTDOWN: ClassVar = "Shutdown"
     """Every agent takes this message: it ends after the turn that handles it."""
@@ -125,10 +129,9 @@ class Agent:
             return default
         try:
             return convert(text)
-        except ValueError:
-            raise AgentError(
-                f"{self.config.path}: [{self.section.name}] option_{key}: {text!r} is not a {convert.__name__}"
-            ) from None
+        except ValueError as error:
+            problem = f"is not a {convert.__name__}" if isinstance(convert, type) else f"cannot be used: {error}"
+            raise AgentError(f"{self.config.path}: [{self.section.name}] option_{key}: {text!r} {problem}") from None
 
     @property
     def clock(self) -> Clock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,23 +16,28 @@ from pyros import instruments, messages
 from pyros.agents._instrument import Command, InstrumentAgent
 from pyros.agents.base import Agent
 from pyros.instruments.fits import ImageFacts, write_image
-from pyros.messages import Expose, ExposureFinished, ExposureStarted, Failure, ImageTaken, Message
+from pyros.messages import Cool, Expose, ExposureFinished, ExposureStarted, Failure, ImageTaken, Message
 from pyros.planning import Site
 from pyros.planning.visibility import airmass, altitude_azimuth
 
 
 class CameraAgent(InstrumentAgent):
-    """Takes *Expose* and *Abort*.
+    """Takes *Expose*, *Abort* and *Cool*.
 
-    ``option_rotation`` is the position angle of the images' upper side, degrees from north through east;
-    ``option_compress = yes`` packs the images' tiles.
+    With a filter wheel of its own in the observatory, its agent has put the filter into the beam before *Expose* comes,
+    and the camera itself is asked for none. ``option_rotation`` is the position angle of the images' upper side,
+    degrees from north through east; ``option_compress = yes`` packs the images' tiles.
     """
 
     device: instruments.Camera
 
     def __init__(self) -> None:
         super().__init__(Agent.CAMERA)
-        self.actions_by_message |= {messages.EXPOSE: self.expose, messages.ABORT: self.abort}
+        self.actions_by_message |= {
+            messages.EXPOSE: self.expose,
+            messages.ABORT: self.abort,
+            messages.COOL: self.cool,
+        }
 
     def work(self) -> None:
         self.site = Site.load(self.config.site)
@@ -42,26 +48,46 @@ class CameraAgent(InstrumentAgent):
     def expose(self, message: Message) -> None:
         """Expose once. While another exposure runs the device refuses."""
         expose: Expose = message.payload
+        filter = "" if self.FILTER_WHEEL in self.config.agents else expose.filter
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
             tag = f"{expose.observation}-{expose.number}"
-            return self.device.expose(expose.seconds, expose.filter, tag, started).addCallback(self._keep, expose)
+            return self.device.expose(expose.seconds, filter, tag, started).addCallback(self._keep, expose)
 
         self.command(message, run)
+
+    def cool(self, message: Message) -> None:
+        """Cool the detector, whatever the camera is doing."""
+        celsius: float | None = message.payload.celsius
+
+        def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
+            return self.device.cool(celsius).addCallback(lambda _: {})
+
+        self.command(message, run, aside=True)
 
     def abort(self, message: Message) -> None:
         """Throw the exposure of that observation away."""
         command = self.state.command
         if command is not None and message.payload.observation in ("", command.payload["observation"]):
             self.state.command = None
-            self.after_commit(self._abort)
+            self.aborting(self.device.abort)
 
-    def resumed(self, command: Command) -> None:
-        """An exposure whose image nobody fetched is lost."""
-        self.after_commit(self._abort)
-        self.failed(command, "the camera's agent was restarted in the middle")
+    def reconcile(self, state: str | None, interrupted: Command | None) -> None:
+        """An exposure whose image nobody fetches is lost: it must not keep the camera from the next one."""
+        if state in ("exposing", "reading"):
+            self.log.warn("the camera is {state} for nobody: that is aborted", state=state)
+            self.aborting(self.device.abort)
+        if interrupted is not None:
+            self.failed(interrupted, "the camera's agent was restarted in the middle")
+
+    async def measure(self) -> tuple[str, dict[str, float | str | None]]:
+        state = await self.device.state()
+        cooling = await self.device.cooling()
+        return state, {"temperature": cooling.temperature, "target": cooling.target, "power": cooling.power}
 
     def started(self, command: Command, seconds: float) -> None:
+        if command.name != messages.EXPOSE:
+            return
         expose = self._expose(command)
         self.answer(
             command,
@@ -73,6 +99,9 @@ class CameraAgent(InstrumentAgent):
         )  # fmt: skip
 
     def done(self, command: Command, result: dict[str, Any]) -> None:
+        if command.name == messages.COOL:
+            self.answer(command, messages.COOLING_SET, Cool(**command.payload))
+            return
         expose = self._expose(command)
         self.answer(
             command,
@@ -97,6 +126,9 @@ class CameraAgent(InstrumentAgent):
         )
 
     def failed(self, command: Command, reason: str) -> None:
+        if command.name == messages.COOL:
+            self.answer(command, messages.COOLING_FAILED, Failure(reason=reason))
+            return
         failure = Failure(observation=command.payload["observation"], reason=reason)
         self.answer(command, messages.EXPOSURE_FAILED, failure)
 
@@ -109,13 +141,10 @@ class CameraAgent(InstrumentAgent):
     def _keep(self, image: instruments.Image, expose: Expose) -> Deferred[dict[str, Any]]:
         return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), self._write, image, expose)
 
-    def _abort(self) -> None:
-        self.device.abort().addErrback(
-            lambda failure: self.log.error("abort failed: {reason}", reason=failure.getErrorMessage())
-        )
-
     def _write(self, image: instruments.Image, expose: Expose) -> dict[str, Any]:
         """In a thread of the pool: the disk may be slow."""
+        if not image.filter:  # the camera doesn't know what turns in front of it
+            image = replace(image, filter=expose.filter)
         middle = datetime.fromtimestamp(image.started + image.seconds / 2, UTC)
         altitude, _ = altitude_azimuth(self.site, expose.pointing_ra, expose.pointing_dec, middle)
         telescope = self.config.agents.get(self.TELESCOPE)

@@ -1,5 +1,10 @@
 """The dome's agent. The dome may be open only while two leases run: the weather's, renewed by every *Weather safe* of
-monitoring, and the majordome's, renewed by *Keep open*. When either ends, for whatever reason, it closes by itself."""
+monitoring, and the majordome's, renewed by *Keep open*. When either ends, for whatever reason, it closes by itself. So
+it does when it is found open though it should not be.
+
+The slit of a dome follows the telescope: it is turned to the target's azimuth, as seen from the centre of the dome, and
+turned again when the sky has moved on. A roof has none, and says so at once.
+"""
 
 from __future__ import annotations
 
@@ -11,25 +16,34 @@ from twisted.internet.defer import Deferred
 from pyros import instruments, messages
 from pyros.agents._instrument import Command, InstrumentAgent, InstrumentState
 from pyros.agents.base import Agent
-from pyros.messages import Failure, Message, Order
+from pyros.messages import Failure, Follow, Message, Order, SlitInPlace
+from pyros.planning import Site
+from pyros.planning.visibility import altitude_azimuth
 
 CHECK_LEASES = "Check leases"
+FOLLOW_ON = "Follow on"
+_FOLLOW_EVERY = 30.0
+_SLIT = 3.0  # degrees by which the slit may look beside the target
 _OPEN_LEASE = 60.0
-_CLOSE_AGAIN = 10.0
+_AGAIN = 10.0
 
 
 class DomeState(InstrumentState):
-    """Until when each lease runs (Unix seconds), why the weather is unsafe, and whether the dome shall be open."""
+    """Until when each lease runs (Unix seconds), why the weather is unsafe, whether the dome shall be open, what the
+    slit follows, and who waits to hear that it has got there."""
 
     weather_until: float = 0.0
     weather_reason: str = "no word from monitoring yet"
     open_until: float = 0.0
     wanted_open: bool = False
     check: int | None = None
+    follows: Follow | None = None
+    follow_sender: str = ""
+    follow_timer: int | None = None
 
 
 class DomeAgent(InstrumentAgent):
-    """Takes *Open*, *Close*, *Keep open*, *Weather safe* and *Weather unsafe*."""
+    """Takes *Open*, *Close*, *Keep open*, *Follow*, *Weather safe* and *Weather unsafe*."""
 
     state: DomeState
     device: instruments.Dome
@@ -40,6 +54,8 @@ class DomeAgent(InstrumentAgent):
             messages.OPEN: self.open,
             messages.CLOSE: self.close,
             messages.KEEP_OPEN: self.keep_open,
+            messages.FOLLOW: self.follow,
+            FOLLOW_ON: self.follow_on,
             messages.WEATHER_SAFE: self.weather_safe,
             messages.WEATHER_UNSAFE: self.weather_unsafe,
             CHECK_LEASES: self.check_leases,
@@ -47,7 +63,9 @@ class DomeAgent(InstrumentAgent):
 
     def work(self) -> None:
         """A dome that this agent does not know to be allowed open is closed, whatever it was doing before."""
-        self.state.command = None
+        self.site = Site.load(self.config.site)
+        self.state.command = self.state.interrupted = None
+        super().work()
         if self.state.wanted_open and self._why_not() == "":
             self._move(messages.OPEN, "this agent was restarted, and both leases run")
             self._check_in_time()
@@ -94,21 +112,61 @@ class DomeAgent(InstrumentAgent):
         else:
             self._check_in_time()
 
+    def follow(self, message: Message) -> None:
+        """Turn the slit to a target and follow it; when it first looks there is told."""
+        self.state.follows, self.state.follow_sender = message.payload, message.sender
+        self._turn(message)
+
+    def follow_on(self) -> None:
+        self.state.follow_timer = None
+        follows = self.state.follows
+        if follows is not None and self.state.wanted_open:
+            self._turn(self._message(messages.FOLLOW, follows))
+
+    def reconcile(self, state: str | None, interrupted: Command | None) -> None:
+        """The device is connected again, and no command is under way."""
+        if state is not None:
+            self.noticed(state)
+
+    def noticed(self, state: str) -> None:
+        """The dome is not as it should be: somebody, or a fault, has moved it."""
+        if self.state.wanted_open and state in ("closed", "closing", "stopped"):
+            self._close(f"the dome was found {state}")
+        elif not self.state.wanted_open and state in ("open", "opening", "stopped"):
+            self.log.warn("the dome was found {state}, and is closed", state=state)
+            self._close(f"the dome was found {state}")
+
+    async def measure(self) -> tuple[str, dict[str, float | str | None]]:
+        return await self.device.state(), {"azimuth": await self.device.azimuth()}
+
     def started(self, command: Command, seconds: float) -> None:
         self.log.info("{name}: {seconds:.1f} s", name=command.name, seconds=seconds)
 
     def done(self, command: Command, result: dict[str, Any]) -> None:
+        if command.name == messages.FOLLOW:
+            azimuth: float | None = result["azimuth"]
+            observation = command.payload.get("observation", "")
+            self._tell_follower(messages.SLIT_IN_PLACE, SlitInPlace(observation=observation, azimuth=azimuth))
+            self.state.follow_sender = ""
+            if azimuth is not None:
+                self._follow_later(_FOLLOW_EVERY)
+            return
         name = messages.DOME_OPENED if command.name == messages.OPEN else messages.DOME_CLOSED
         self._tell(name, Order(reason=command.payload.get("reason", "")))
 
     def failed(self, command: Command, reason: str) -> None:
         """What failed to open is closed; what failed to close is closed again and again, until it is."""
+        if command.name == messages.FOLLOW:
+            failure = Failure(observation=command.payload.get("observation", ""), reason=reason)
+            self._tell_follower(messages.SLIT_FAILED, failure)
+            self._follow_later(_AGAIN)
+            return
         self._tell(messages.DOME_FAILED, Failure(reason=f"{command.name}: {reason}"))
         if command.name == messages.OPEN:
             self._close(f"opening failed: {reason}")
         else:
             self.log.critical("THE DOME DOES NOT CLOSE: {reason}", reason=reason)
-            self.call_later(_CLOSE_AGAIN, messages.CLOSE, Order(reason="closing failed before"))
+            self.call_later(_AGAIN, messages.CLOSE, Order(reason="closing failed before"))
 
     def _said(self, message: Message) -> float:
         """When a lease begins: when the other agent said so, for its message may have waited for this one. The clocks
@@ -137,10 +195,38 @@ class DomeAgent(InstrumentAgent):
             move = self.device.open if name == messages.OPEN else self.device.close
             return move(started).addCallback(lambda _: {})
 
-        order = Message(
-            "order", name, self.name, self.clock.time(), messages.encode_payload(name, Order(reason=reason))
-        )
-        self.command(order, run)
+        self.command(self._message(name, Order(reason=reason)), run)
+
+    def _message(self, name: str, payload: Any) -> Message:
+        """A message of this agent to itself, that isn't sent."""
+        return Message("order", name, self.name, self.clock.time(), messages.encode_payload(name, payload))
+
+    def _turn(self, message: Message) -> None:
+        """Turn the slit beside whatever the shutter is doing. A turn under way gives way."""
+        follow: Follow = message.payload
+        _, wanted = altitude_azimuth(self.site, follow.ra, follow.dec, self.clock.now())
+
+        def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
+            return Deferred.fromCoroutine(self._turn_to(wanted))
+
+        self.state.aside = [command for command in self.state.aside if command.name != messages.FOLLOW]
+        self.command(message, run, aside=True)
+
+    async def _turn_to(self, wanted: float) -> dict[str, Any]:
+        """In the reactor's thread."""
+        azimuth = await self.device.azimuth()
+        if azimuth is not None and abs((azimuth - wanted + 180) % 360 - 180) > _SLIT:
+            azimuth = await self.device.rotate(wanted % 360)
+        return {"azimuth": azimuth}
+
+    def _tell_follower(self, name: str, payload: Any) -> None:
+        if self.state.follow_sender:
+            self.send_if_there(self.state.follow_sender, name, payload)
+
+    def _follow_later(self, seconds: float) -> None:
+        if self.state.follow_timer is not None:
+            self.cancel_timer(self.state.follow_timer)
+        self.state.follow_timer = self.call_later(seconds, FOLLOW_ON)
 
     def _check_in_time(self) -> None:
         if self.state.check is not None or not self.state.wanted_open:

@@ -1,4 +1,8 @@
-"""Monitoring: judges the weather, and says so at every reading; its silence is as good as bad weather."""
+"""Monitoring: judges the weather, and says so at every reading; its silence is as good as bad weather.
+
+Where there is a safety monitor, its word counts as well: nothing is safe while it says unsafe, or is silent. It also
+keeps what the instruments last told of themselves, for people.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +11,51 @@ import msgspec
 from pyros import messages
 from pyros.agents.base import Agent
 from pyros.config import WeatherLimits
-from pyros.messages import Message, WeatherReading, WeatherState
+from pyros.messages import InstrumentConnection, Message, SafetyReading, Telemetry, WeatherReading, WeatherState
 
 WEATHER_SILENT = "Weather silent"
 _SAFE_AFTER = 300.0
+_FROZEN_AFTER = 1800.0
+_INSTRUMENTS = 100
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """What the safety monitor said, and when (Unix seconds)."""
+
+    reading: SafetyReading
+    time: float
+
+
+class Link(msgspec.Struct, frozen=True):
+    """Whether an instrument is connected, its name and address or why not, and since when (Unix seconds)."""
+
+    connected: bool
+    text: str
+    since: float
 
 
 class MonitoringState(msgspec.Struct):
-    """``safe`` is None until the first reading; ``good_since`` is when the readings became good again."""
+    """``safe`` is None until the first reading; ``good_since`` is when the readings became good again.
+
+    ``last`` is the weather station's last reading, and ``same_since`` when it first said exactly that.
+    """
 
     safe: bool | None = None
     good_since: float | None = None
     silence_timer: int | None = None
+    last: WeatherReading | None = None
+    same_since: float = 0.0
+    safety: Heard | None = None
+    links: dict[str, Link] = {}
+    telemetry: dict[str, Telemetry] = {}
 
 
 class MonitoringAgent(Agent):
-    """Turns *Weather reading* into *Weather safe* and *Weather unsafe* for majordome and dome.
+    """Turns *Weather reading* and *Safety reading* into *Weather safe* and *Weather unsafe* for majordome and dome.
 
-    ``option_safe_after`` in its section: seconds for which the readings must have been good before unsafe weather
-    counts as safe again.
+    Options in its section, in seconds: for how long the readings must have been good before unsafe weather counts as
+    safe again (``option_safe_after``), and after how long a station that says exactly the same at every reading counts
+    as frozen, and so as unsafe (``option_frozen_after``).
     """
 
     state: MonitoringState
@@ -34,6 +64,10 @@ class MonitoringAgent(Agent):
         super().__init__(Agent.MONITORING)
         self.actions_by_message |= {
             messages.WEATHER_READING: self.weather_reading,
+            messages.SAFETY_READING: self.safety_reading,
+            messages.TELEMETRY: self.telemetry,
+            messages.INSTRUMENT_CONNECTED: self.instrument_connected,
+            messages.INSTRUMENT_DISCONNECTED: self.instrument_disconnected,
             messages.ALERT_DECIDED: self.alert_decided,
             WEATHER_SILENT: self.weather_silent,
         }
@@ -41,17 +75,41 @@ class MonitoringAgent(Agent):
     def work(self) -> None:
         """Until a reading has come, nothing is safe."""
         self._safe_after = self.option("safe_after", float, _SAFE_AFTER)
+        self._frozen_after = self.option("frozen_after", float, _FROZEN_AFTER)
         self._expect_reading()
 
     def weather_reading(self, message: Message) -> None:
-        reading: WeatherReading = message.payload
+        now = self.clock.time()
+        if message.payload != self.state.last:
+            self.state.last, self.state.same_since = message.payload, now
+        self._keep(Telemetry(self.WEATHER, "ok", now, _values(message.payload)))
         self._expect_reading()
-        bad = _too_much(reading, self.config.limits)
+        self._judge()
+
+    def safety_reading(self, message: Message) -> None:
+        """Unsafe counts at once, safe with the next reading of the weather; where there is no weather station, at
+        once."""
+        reading: SafetyReading = message.payload
+        now = self.clock.time()
+        self.state.safety = Heard(reading, min(now, message.sent))
+        state = "safe" if reading.safe else "unsafe"
+        self._keep(Telemetry(self.SAFETY, state, now, {"reason": reading.reason}))
+        if self.WEATHER not in self.config.agents:
+            self._expect_reading()
+            self._judge()
+        elif not reading.safe:
+            self._judge()
+
+    def _judge(self) -> None:
+        """Say whether it is safe, by what was heard last."""
+        now, reading = self.clock.time(), self.state.last
+        bad = self._unsafe_by_safety()
+        if self.WEATHER in self.config.agents:
+            bad = bad or ("no reading of the weather yet" if reading is None else self._unsafe_by_weather(reading))
         if bad:
             self.state.good_since = None
             self._say(False, bad, reading)
             return
-        now = self.clock.time()
         if self.state.good_since is None:
             self.state.good_since = now
         wait = self._safe_after - (now - self.state.good_since)
@@ -59,6 +117,24 @@ class MonitoringAgent(Agent):
             self._say(False, f"good again, safe in {wait:.0f} s", reading)
         else:
             self._say(True, "all readings are within their limits", reading)
+
+    def _unsafe_by_weather(self, reading: WeatherReading) -> str:
+        same = self.clock.time() - self.state.same_since
+        if same >= self._frozen_after:
+            return f"the weather station has said exactly the same for {same:.0f} s"
+        return _too_much(reading, self.config.limits)
+
+    def _unsafe_by_safety(self) -> str:
+        """Why the safety monitor keeps it unsafe; '' when it doesn't, or there is none."""
+        if self.SAFETY not in self.config.agents:
+            return ""
+        heard = self.state.safety
+        if heard is None:
+            return "no word from the safety monitor yet"
+        if not heard.reading.safe:
+            return f"the safety monitor says unsafe: {heard.reading.reason or 'it gives no reason'}"
+        silent = self.clock.time() - heard.time
+        return f"no word from the safety monitor for {silent:.0f} s" if silent > self.config.limits.max_silence else ""
 
     def weather_silent(self) -> None:
         """The station says nothing."""
@@ -69,6 +145,25 @@ class MonitoringAgent(Agent):
 
     def alert_decided(self, message: Message) -> None:
         """Kept in the journal, for `pyros alert` and for people."""
+
+    def telemetry(self, message: Message) -> None:
+        self._keep(message.payload)
+
+    def instrument_connected(self, message: Message) -> None:
+        self._link(message, True)
+
+    def instrument_disconnected(self, message: Message) -> None:
+        self._link(message, False)
+        self.log.warn("{text}", text=message.payload.text)
+
+    def _link(self, message: Message, connected: bool) -> None:
+        connection: InstrumentConnection = message.payload
+        if connection.instrument in self.state.links or len(self.state.links) < _INSTRUMENTS:
+            self.state.links[connection.instrument] = Link(connected, connection.text, message.sent)
+
+    def _keep(self, telemetry: Telemetry) -> None:
+        if telemetry.instrument in self.state.telemetry or len(self.state.telemetry) < _INSTRUMENTS:
+            self.state.telemetry[telemetry.instrument] = telemetry
 
     def _expect_reading(self) -> None:
         if self.state.silence_timer is not None:
@@ -84,6 +179,10 @@ class MonitoringAgent(Agent):
         if safe != self.state.safe:
             self.log.info("{name}: {reason}", name=name, reason=reason)
         self.state.safe = safe
+
+
+def _values(reading: WeatherReading) -> dict[str, float | str | None]:
+    return {**msgspec.structs.asdict(reading), "rain": float(reading.rain)}
 
 
 def _too_much(reading: WeatherReading, limits: WeatherLimits) -> str:

@@ -1,5 +1,9 @@
 """The observation manager: runs one observation at a time. It slews, waits for *Slew finished* and for the dome, and
-exposes N times through each filter."""
+exposes N times through each filter.
+
+What else stands in the light's way is made ready while the telescope slews: the dome's slit, and the first filter where
+a filter wheel or a focuser is there. Each of them is asked again before an exposure through another filter.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,14 @@ from pyros.messages import (
     Abort,
     Expose,
     ExposureFinished,
+    Follow,
     FollowUp,
     Message,
+    MoveFocus,
     Observation,
     ObservationReport,
     Payload,
+    SelectFilter,
     Slew,
     TakenImage,
 )
@@ -27,6 +34,7 @@ STEP_OVERDUE = "Step overdue"
 STEP_AGAIN = "Step again"
 _SLEW_LIMIT = 600.0
 _EXPOSURE_MARGIN = 300.0
+_FILTER_LIMIT = 300.0
 _ATTEMPTS = 3
 _PAUSE = 5.0  # seconds before a failed exposure is tried again
 _ON_TARGET = 0.1  # degrees; a report of a slew to elsewhere is an old one
@@ -43,7 +51,11 @@ messages.register(STEP_AGAIN, Step)
 
 
 class ObservationManagerState(msgspec.Struct):
-    """The observation that runs, and how far it is. ``step`` counts commands, so that old answers are known."""
+    """The observation that runs, and how far it is. ``step`` counts commands, so that old answers are known.
+
+    ``filter`` is the one that the wheel and the focuser (``focus``) were asked for, and whether they have answered;
+    ``slit`` whether the dome's slit looks at the target.
+    """
 
     current: Observation | None = None
     phase: Literal["idle", "slewing", "ready", "exposing", "waiting"] = "idle"
@@ -54,6 +66,10 @@ class ObservationManagerState(msgspec.Struct):
     taken: list[TakenImage] = []
     pointing: tuple[float, float] = (0.0, 0.0)
     dome_open: bool = False
+    slit: bool = True
+    filter: str = ""
+    filter_ready: bool = True
+    focus_ready: bool = True
     overdue: int | None = None
 
 
@@ -73,6 +89,14 @@ class ObservationManagerAgent(Agent):
             messages.EXPOSURE_STARTED: self.exposure_started,
             messages.EXPOSURE_FINISHED: self.exposure_finished,
             messages.EXPOSURE_FAILED: self.exposure_failed,
+            messages.FILTER_SELECTED: self.filter_selected,
+            messages.FILTER_FAILED: self.filter_failed,
+            messages.FOCUS_MOVED: self.focus_moved,
+            messages.FOCUS_FAILED: self.focus_failed,
+            messages.SLIT_IN_PLACE: self.slit_in_place,
+            messages.SLIT_FAILED: self.slit_failed,
+            messages.INSTRUMENT_CONNECTED: self.instrument_connection,
+            messages.INSTRUMENT_DISCONNECTED: self.instrument_connection,
             messages.DOME_OPENED: self.dome_opened,
             messages.DOME_CLOSED: self.dome_closed,
             STEP_OVERDUE: self.step_overdue,
@@ -90,6 +114,11 @@ class ObservationManagerAgent(Agent):
         self.state.phase = "slewing"
         slew = Slew(observation=observation.id, ra=observation.ra, dec=observation.dec)
         self.send_to(self.TELESCOPE, messages.SLEW, slew)
+        self.state.slit = self.DOME not in self.config.agents
+        if not self.state.slit:
+            follow = Follow(observation=observation.id, ra=observation.ra, dec=observation.dec)
+            self.send_to(self.DOME, messages.FOLLOW, follow)
+        self._prepare(observation, observation.exposures[0].filter)
         self._report(messages.OBSERVATION_STARTED, ObservationReport(observation=observation.id))
         self._publish("started", observation)
         self._expect_within(_SLEW_LIMIT)
@@ -136,16 +165,45 @@ class ObservationManagerAgent(Agent):
 
     def exposure_failed(self, message: Message) -> None:
         """Try the same exposure again, some times."""
-        if not self._is_current(message, "exposing"):
+        if self._is_current(message, "exposing"):
+            self._try_again(f"exposure failed: {message.payload.reason}")
+
+    def filter_selected(self, message: Message) -> None:
+        if self._is_of_current(message) and message.payload.filter == self.state.filter:
+            self.state.filter_ready = True
+            self._next()
+
+    def filter_failed(self, message: Message) -> None:
+        if self._is_of_current(message) and not self.state.filter_ready:
+            self._not_prepared(f"filter {self.state.filter}: {message.payload.reason}")
+
+    def focus_moved(self, message: Message) -> None:
+        if self._is_of_current(message) and message.payload.filter == self.state.filter:
+            self.state.focus_ready = True
+            self._next()
+
+    def focus_failed(self, message: Message) -> None:
+        if self._is_of_current(message) and not self.state.focus_ready:
+            self._not_prepared(f"focus for filter {self.state.filter}: {message.payload.reason}")
+
+    def slit_in_place(self, message: Message) -> None:
+        if self._is_of_current(message):
+            self.state.slit = True
+            self._next()
+
+    def slit_failed(self, message: Message) -> None:
+        """The dome tries again by itself; while it is closed there is no hurry."""
+        if not self._is_of_current(message) or self.state.slit:
             return
-        self.state.failures += 1
-        if self.state.failures >= _ATTEMPTS:
-            self._stop(f"exposure failed: {message.payload.reason}", again=False, halt=True)
-        else:
-            self.log.warn("an exposure failed and is tried again: {reason}", reason=message.payload.reason)
-            self._expect_within(None)
-            self.state.phase = "waiting"
-            self.call_later(_PAUSE, STEP_AGAIN, Step(number=self.state.step))
+        self.log.warn("the dome's slit: {reason}", reason=message.payload.reason)
+        if self.state.dome_open:
+            self.state.failures += 1
+            if self.state.failures >= _ATTEMPTS:
+                self._stop(f"the dome's slit: {message.payload.reason}", again=False, halt=True)
+
+    def instrument_connection(self, message: Message) -> None:
+        """What it does meanwhile is unknown; the end of the command that is under way will tell."""
+        self.log.info("{name}: {text}", name=message.name, text=message.payload.text)
 
     def step_again(self, message: Message) -> None:
         if message.payload.number == self.state.step and self.state.phase == "waiting":
@@ -167,8 +225,40 @@ class ObservationManagerAgent(Agent):
             self._stop(f"no end of {self.state.phase} was heard in time", again=False, halt=True)
 
     def _is_current(self, message: Message, phase: str) -> bool:
+        return self.state.phase == phase and self._is_of_current(message)
+
+    def _is_of_current(self, message: Message) -> bool:
         current = self.state.current
-        return current is not None and self.state.phase == phase and message.payload.observation == current.id
+        return current is not None and message.payload.observation == current.id
+
+    def _try_again(self, reason: str) -> None:
+        """Once more after a pause, if it has not failed too often."""
+        self.state.failures += 1
+        if self.state.failures >= _ATTEMPTS:
+            self._stop(reason, again=False, halt=True)
+            return
+        self.log.warn("{reason}; it is tried again", reason=reason)
+        self._expect_within(None)
+        self.state.phase = "waiting"
+        self.call_later(_PAUSE, STEP_AGAIN, Step(number=self.state.step))
+
+    def _prepare(self, current: Observation, filter: str) -> None:
+        """Have the filter turned into the beam, and its focus found, where there are devices for that."""
+        self.state.filter = filter
+        self.state.filter_ready = self.FILTER_WHEEL not in self.config.agents
+        self.state.focus_ready = self.FOCUSER not in self.config.agents
+        if not self.state.filter_ready:
+            self.send_to(self.FILTER_WHEEL, messages.SELECT_FILTER, SelectFilter(observation=current.id, filter=filter))
+        if not self.state.focus_ready:
+            self.send_to(self.FOCUSER, messages.MOVE_FOCUS, MoveFocus(observation=current.id, filter=filter))
+
+    def _not_prepared(self, reason: str) -> None:
+        """What the wheel or the focuser could not do is asked of them again, by the next exposure, if one is left."""
+        self.state.filter = ""
+        if self.state.phase == "ready":
+            self._try_again(reason)
+        else:
+            self.log.warn("{reason}", reason=reason)
 
     def _next(self) -> None:
         """The next exposure, if the telescope is on target and the dome open; after the last one, the report."""
@@ -183,6 +273,11 @@ class ObservationManagerAgent(Agent):
             self._publish("finished", current)
             return
         exposure = exposures[self.state.done]
+        if exposure.filter != self.state.filter:
+            self._prepare(current, exposure.filter)
+            self._expect_within(_FILTER_LIMIT)
+        if not (self.state.filter_ready and self.state.focus_ready and self.state.slit):
+            return
         self.state.phase = "exposing"
         expose = Expose(
             observation=current.id,

@@ -13,6 +13,7 @@ from pyros.config._reader import Reader
 from pyros.config._values import (
     BROKER,
     INSTRUMENTS,
+    OPTIONAL_AGENTS,
     PYROS_IVO,
     STANDARD_AGENTS,
     AgentConfig,
@@ -29,6 +30,7 @@ __all__ = [
     "ENVIRONMENT",
     "FILE_NAME",
     "INSTRUMENTS",
+    "OPTIONAL_AGENTS",
     "PYROS_IVO",
     "STANDARD_AGENTS",
     "AgentConfig",

@@ -23,11 +23,17 @@ STANDARD_AGENTS = {
     "camera": "pyros.agents.camera",
     "dome": "pyros.agents.dome",
     "weather": "pyros.agents.weather",
+    "filter_wheel": "pyros.agents.filter_wheel",
+    "focuser": "pyros.agents.focuser",
+    "safety": "pyros.agents.safety",
+    "switch": "pyros.agents.switch",
 }
 BROKER = "broker"
 PYROS_IVO = "ivo://pyros.observatory/"
 """How the identifiers begin that belong to PYROS's demos and tests."""
-INSTRUMENTS = ("telescope", "camera", "dome", "weather")
+INSTRUMENTS = ("telescope", "camera", "dome", "weather", "filter_wheel", "focuser", "safety", "switch")
+OPTIONAL_AGENTS = ("filter_wheel", "focuser", "safety", "switch")
+"""Those that an observatory may well do without."""
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from pyros.planning.visibility import next_night, place_overhead
 from pyros.rehearsal import MemoryReactor
 from pyros.service import Observatory, load_agent
 from pyros.simulators import Simulator
+from tests.conftest import DEMO_INSTRUMENTS
 
 REPOSITORY = Path(__file__).parents[2]
 DATE = datetime(2026, 3, 20, 12, tzinfo=UTC)
@@ -100,7 +102,7 @@ class Rehearsal:
     """The observatory of the repository's ``observatory`` folder, in a folder of its own, in its site's night.
 
     ``devices`` replaces keys of the simulators' descriptions, ``options`` adds lines to agents' sections, ``rules``
-    replaces the alert rules (None: the repository's).
+    replaces the alert rules (None: the repository's), ``optional`` are instruments that the demo does without.
     """
 
     def __init__(
@@ -112,14 +114,16 @@ class Rehearsal:
         rules: str | None = RULES,
         hours_after_midnight: float = 0.0,
         seed: str = "rehearsal",
+        optional: tuple[str, ...] = (),
     ) -> None:
         self.folder = folder
+        self.instruments = tuple(name for name in INSTRUMENTS if name in DEMO_INSTRUMENTS + optional)
         shutil.copytree(REPOSITORY / "observatory", folder / "observatory")
         if rules is not None:
             (folder / "observatory" / "alert_rules.yaml").write_text(rules)
-        for name in INSTRUMENTS:
+        for name in self.instruments:
             _replace(folder / "observatory" / "simulators" / f"{name}.yaml", (devices or {}).get(name, {}))
-        self.config = configuration.load(_write_configuration(folder, options or {}))
+        self.config = configuration.load(_write_configuration(folder, self.instruments, options or {}))
         self.site = Site.load(self.config.site)
         self.reactor = MemoryReactor()
         night = next_night(self.site, DATE)
@@ -316,8 +320,13 @@ def _replace(path: Path, keys: dict[str, Any]) -> None:
     path.write_text("\n".join([*lines, *(f"{key}: {value}" for key, value in keys.items())]) + "\n")
 
 
-def _write_configuration(folder: Path, options: dict[str, dict[str, Any]]) -> Path:
-    ports = {name: 6010 + number for number, name in enumerate(("telescope", "camera", "dome", "weather"))}
+def _port(description: Path) -> int:
+    (port,) = re.findall(r"^listen: tcp:(\d+)", description.read_text(), re.MULTILINE)
+    return int(port)
+
+
+def _write_configuration(folder: Path, instruments: tuple[str, ...], options: dict[str, dict[str, Any]]) -> Path:
+    ports = {name: _port(folder / "observatory" / "simulators" / f"{name}.yaml") for name in instruments}
     lines = [
         "[observatory]", "name = rehearsal", "site = observatory/site.yaml",
         "alert_rules = observatory/alert_rules.yaml",
@@ -325,7 +334,8 @@ def _write_configuration(folder: Path, options: dict[str, dict[str, Any]]) -> Pa
         "[broker]",
         *(f"{key} = {value}" for key, value in options.get("broker", {}).items()),
     ]  # fmt: skip
-    for number, name in enumerate(STANDARD_AGENTS):
+    agents = [name for name in STANDARD_AGENTS if name in instruments or name not in INSTRUMENTS]
+    for number, name in enumerate(agents):
         lines += [f"[{name}]", f"port = {5001 + number}"]
         if name in ports:
             lines += ["driver = native", f"address = tcp:127.0.0.1:{ports[name]}"]

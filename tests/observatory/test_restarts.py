@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyros.config import STANDARD_AGENTS
+from tests.conftest import DEMO_AGENTS
 from tests.observatory.conftest import EXPOSURE, Rehearsal
 
 
@@ -12,12 +12,12 @@ def finished(night: Rehearsal) -> None:
     night.until(lambda: night.said("Observation finished", "majordome"))
     night.until(lambda: night.state("dome") == "closed" and night.state("telescope") == "parked")
     assert len(night.images()) == 3
-    for name in STANDARD_AGENTS:
+    for name in DEMO_AGENTS:
         assert [row for row in night.received(name) if row[-1] is not None] == [], f"no handler of {name} failed"
 
 
 @pytest.mark.parametrize("away", [0.1, 25.0])
-@pytest.mark.parametrize("name", STANDARD_AGENTS)
+@pytest.mark.parametrize("name", DEMO_AGENTS)
 def test_an_agent_that_was_away_in_mid_exposure(exposing: Rehearsal, name: str, away: float) -> None:
     exposing.stop(name)
     exposing.run(away)
@@ -26,7 +26,7 @@ def test_an_agent_that_was_away_in_mid_exposure(exposing: Rehearsal, name: str, 
 
 
 @pytest.mark.parametrize("away", [0.1, 25.0])
-@pytest.mark.parametrize("name", STANDARD_AGENTS)
+@pytest.mark.parametrize("name", DEMO_AGENTS)
 def test_an_agent_that_was_away_in_mid_slew(ready: Rehearsal, name: str, away: float) -> None:
     ready.publish(ready.packet())
     ready.until(lambda: ready.state("telescope") == "slewing")
@@ -65,23 +65,23 @@ def test_the_dome_stays_open_when_its_agent_was_restarted_within_its_leases(expo
 
 
 def test_all_agents_at_once(exposing: Rehearsal) -> None:
-    for name in STANDARD_AGENTS:
+    for name in DEMO_AGENTS:
         exposing.stop(name)
     exposing.run(3)
-    for name in STANDARD_AGENTS:
+    for name in DEMO_AGENTS:
         exposing.start(name)
     finished(exposing)
 
 
 def test_all_agents_away_for_an_hour_in_which_it_began_to_rain(exposing: Rehearsal) -> None:
-    for name in STANDARD_AGENTS:
+    for name in DEMO_AGENTS:
         exposing.stop(name)
     exposing.run(1800)
     exposing.weather(rain=1)
     exposing.run(1800)
     assert exposing.state("dome") == "open", "nobody is there to close it"
     began = exposing.now
-    for name in STANDARD_AGENTS:
+    for name in DEMO_AGENTS:
         exposing.start(name)
     closed = exposing.until(lambda: exposing.state("dome") == "closed")
     assert closed - began < 5

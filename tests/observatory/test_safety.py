@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from pyros.config import STANDARD_AGENTS
+from tests.conftest import DEMO_AGENTS
 from tests.observatory.conftest import Rehearsal
 
 READING, LEASE, TRAVEL = 10.0, 60.0, 20.0
@@ -77,7 +77,7 @@ def live(night: Rehearsal, guard: Guard, chance: random.Random) -> bool:
                 night.weather(**readings)
             guard.bad = bool(readings)
         case "agent":
-            name = chance.choice(tuple(STANDARD_AGENTS))
+            name = chance.choice(tuple(DEMO_AGENTS))
             if name in guard.gone:
                 night.start(name)
                 guard.gone.remove(name)
@@ -115,19 +115,38 @@ def test_a_random_night(rehearsal: Callable[..., Rehearsal], seed: int) -> None:
     assert night.agent("scheduler").state.requests == {}
     night.run(600)
     assert night.requests("dome", since=quiet + 1) == []
-    for name in STANDARD_AGENTS:
+    for name in DEMO_AGENTS:
         assert [row for row in night.received(name) if row[-1] is not None] == [], f"no handler of {name} failed"
         waiting = night.observatory.hosts[name].journal.waiting
         night.until(partial(_sent, waiting), 20)
 
 
 def test_the_guard_would_see_an_open_dome(exposing: Rehearsal) -> None:
-    """The invariant above can fail: somebody opens the dome by hand in the rain."""
+    """The invariant above can fail: somebody opens the dome by hand in the rain, and its agent is away."""
     guard = Guard(exposing)
     exposing.weather(rain=1)
     guard.bad = True
     exposing.until(lambda: exposing.state("dome") == "closed")
+    exposing.stop("dome")
     exposing.connect(exposing.simulators["dome"].port, b"DO open\n")
     with pytest.raises(pytest.fail.Exception, match=r"after .* s of bad weather"):
         exposing.run(120)
     exposing.watchers.clear()
+
+
+def test_a_dome_that_somebody_opens_is_closed_again(exposing: Rehearsal) -> None:
+    exposing.weather(rain=1)
+    exposing.until(lambda: exposing.state("dome") == "closed")
+    exposing.run(30)
+    exposing.connect(exposing.simulators["dome"].port, b"DO open\n")
+    exposing.until(lambda: exposing.state("dome") == "opening", 5)
+    exposing.until(lambda: exposing.state("dome") == "closed", 15)
+    exposing.run(60)
+    assert exposing.said("the dome was found open", "dome")
+
+
+def test_a_dome_that_somebody_closes_ends_the_observation_and_is_opened_for_the_next_try(exposing: Rehearsal) -> None:
+    exposing.connect(exposing.simulators["dome"].port, b"DO close\n")
+    exposing.until(lambda: exposing.said("the dome has closed: the dome was found clos", "majordome"), 15)
+    exposing.until(lambda: exposing.said("Observation finished", "majordome"))
+    assert len(exposing.images()) == 3

@@ -12,7 +12,7 @@ import yaml
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 
-from pyros.config import STANDARD_AGENTS
+from tests.conftest import DEMO_AGENTS
 from tests.observatory.conftest import REPOSITORY, Rehearsal
 
 TEN_MINUTES = 600.0
@@ -36,7 +36,7 @@ def follow_up(folder: Path) -> tuple[Rehearsal, dict[str, Any]]:
         "log": night.log,
         "messages": {
             name: [tuple(_plain(value, folder) for value in row) for row in night.received(name)]
-            for name in STANDARD_AGENTS
+            for name in DEMO_AGENTS
         },
         "requests": {name: list(simulator.requests) for name, simulator in night.simulators.items()},
         "images": [_image(path) for path in night.images()],

@@ -1,0 +1,54 @@
+"""An agent whose device is only read, at a steady pace: a weather station, a safety monitor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from pyros.agents._instrument import InstrumentAgent, InstrumentState
+from pyros.messages import Message
+
+READ = "Read device"
+_INTERVAL = 10.0
+
+
+class PollingState(InstrumentState):
+    """The timer of the next reading."""
+
+    timer: int | None = None
+
+
+class PollingAgent(InstrumentAgent):
+    """Reads its device. ``option_interval`` in its section: seconds between readings, which are its telemetry too."""
+
+    state: PollingState
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.actions_by_message[READ] = self.read
+
+    def work(self) -> None:
+        self._interval = self.option("interval", float, _INTERVAL)
+        self.state.command = None
+        super().work()
+        if self.state.timer is not None:
+            self.cancel_timer(self.state.timer)
+        self.state.timer = self.call_later(0, READ)
+
+    def look(self) -> None:
+        """It does nothing but tell."""
+
+    def read(self, message: Message) -> None:
+        def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
+            return self.ask().addCallback(msgspec.to_builtins)
+
+        self.state.timer = self.call_later(self._interval, READ)
+        self.command(message, run)
+
+    def ask(self) -> Deferred[Any]:
+        """Read the device, in the reactor's thread."""
+        asked: Deferred[Any] = self.device.read()
+        return asked

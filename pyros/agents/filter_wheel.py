@@ -1,0 +1,52 @@
+"""The filter wheel's agent: turns a filter into the beam, and says which one the wheel then reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from pyros import instruments, messages
+from pyros.agents._instrument import Command, InstrumentAgent
+from pyros.agents.base import Agent
+from pyros.messages import Failure, FilterSelected, Message, SelectFilter
+
+
+class FilterWheelAgent(InstrumentAgent):
+    """Takes *Select filter*."""
+
+    device: instruments.FilterWheel
+
+    def __init__(self) -> None:
+        super().__init__(Agent.FILTER_WHEEL)
+        self.actions_by_message |= {messages.SELECT_FILTER: self.select_filter}
+
+    def select_filter(self, message: Message) -> None:
+        """A turn that is under way gives way to the new one."""
+        select: SelectFilter = message.payload
+
+        def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
+            return self.device.select(select.filter, started).addCallback(lambda filter: {"filter": filter})
+
+        self.command(message, run)
+
+    def reconcile(self, state: str | None, interrupted: Command | None) -> None:
+        """To select the same filter again is safe, and ends at once when it is in the beam."""
+        if interrupted is not None:
+            self.again(interrupted)
+
+    async def measure(self) -> tuple[str, dict[str, float | str | None]]:
+        return await self.device.state(), {"filter": await self.device.filter()}
+
+    def done(self, command: Command, result: dict[str, Any]) -> None:
+        observation, wanted = command.payload.get("observation", ""), command.payload["filter"]
+        if result["filter"] == wanted:
+            selected = FilterSelected(observation=observation, filter=wanted)
+            self.answer(command, messages.FILTER_SELECTED, selected)
+        else:
+            self.failed(command, f"the wheel was told to select {wanted} and reports {result['filter']}")
+
+    def failed(self, command: Command, reason: str) -> None:
+        failure = Failure(observation=command.payload.get("observation", ""), reason=reason)
+        self.answer(command, messages.FILTER_FAILED, failure)
