@@ -26,7 +26,6 @@ from bench._common import Report, arguments, median, quantile
 from pyros import config as configuration
 from pyros import messages
 from pyros.clock import Deadline, RealClock
-from pyros.config import INSTRUMENTS, STANDARD_AGENTS
 from pyros.journal import JournalReader, Received
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
@@ -64,8 +63,10 @@ def free_ports(count: int) -> list[int]:
 def write_observatory(folder: Path, alerts: int) -> Path:
     """The demo observatory with free ports, fast simulators, and a rule for each alert; returns its configuration."""
     shutil.copytree(HERE / "observatory", folder / "observatory")
-    ports = iter(free_ports(len(STANDARD_AGENTS) + len(INSTRUMENTS) + 2))
-    devices = {name: next(ports) for name in INSTRUMENTS}
+    demo = configuration.load(HERE / configuration.FILE_NAME)
+    instruments = [name for name in configuration.INSTRUMENTS if name in demo.agents]
+    ports = iter(free_ports(len(demo.agents) + len(instruments) + 2))
+    devices = {name: next(ports) for name in instruments}
     for name, port in devices.items():
         path = folder / "observatory" / "simulators" / f"{name}.yaml"
         lines = []
@@ -91,10 +92,10 @@ def write_observatory(folder: Path, alerts: int) -> Path:
     (folder / "rules.yaml").write_text("\n".join(rules))
     ini = [
         "[observatory]", "name = bench", "site = observatory/site.yaml", "alert_rules = rules.yaml", "clock = night",
-        "simulators = " + " ".join(f"observatory/simulators/{name}.yaml" for name in INSTRUMENTS),
+        "simulators = " + " ".join(f"observatory/simulators/{name}.yaml" for name in instruments),
         "[broker]", f"receiver_port = {next(ports)}", f"broadcaster_port = {next(ports)}",
     ]  # fmt: skip
-    for name in STANDARD_AGENTS:
+    for name in demo.agents:
         ini += [f"[{name}]", f"port = {next(ports)}"]
         if name in devices:
             ini += ["driver = native", f"address = tcp:127.0.0.1:{devices[name]}"]
