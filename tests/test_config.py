@@ -74,9 +74,81 @@ max_wind = 12.5
     assert loaded.agent("mine").options == {"gain": "3"}
     assert (loaded.agent("mine").where, scheduler.where) == ("[::1]:5002", "127.0.0.1:5002")
     assert loaded.broker is not None
-    assert loaded.broker.remotes == (("voevent.example.org", 8099), ("other.example.org", 9099))
+    assert loaded.broker.remotes == (
+        config.RemoteConfig("voevent.example.org", 8099), config.RemoteConfig("other.example.org", 9099)
+    )  # fmt: skip
     assert (loaded.broker.receiver_port, loaded.broker.broadcaster_port) == (7098, 8099)
     assert (loaded.limits.max_wind, loaded.limits.max_humidity) == (12.5, 90.0)
+
+
+def test_tls_and_named_remotes(tmp_path: Path) -> None:
+    text = """[broker]
+ip = 127.0.0.1
+remotes = plain.example.org [::1]:9099
+[broker tls]
+ip = 0.0.0.0
+receiver_port = 8198
+allow = 10.0.0.0/8
+certificate = site.yaml
+key = rules.yaml
+client_ca = camera.yaml
+[remote chime]
+address = voevents.example.org:8099
+tls = yes
+ca = site.yaml
+filters =
+    //Param[@name="importance"]
+    /*[@role="test"]
+[scheduler]
+port = 5002
+"""
+    broker = config.load(write(tmp_path, OBSERVATORY + text)).broker
+    assert broker is not None
+    assert broker.tls == config.TlsConfig(
+        certificate=tmp_path / "site.yaml", key=tmp_path / "rules.yaml", client_ca=tmp_path / "camera.yaml",
+        ip="0.0.0.0", receiver_port=8198, allow=(ip_network("10.0.0.0/8"),),
+    )  # fmt: skip
+    plain, local, chime = broker.remotes
+    assert (plain.where, local.where, local.section) == ("plain.example.org:8099", "[::1]:9099", "broker")
+    assert chime == config.RemoteConfig(
+        "voevents.example.org", 8099, "chime", ('//Param[@name="importance"]', '/*[@role="test"]'), True,
+        ca=tmp_path / "site.yaml",
+    )  # fmt: skip
+
+
+def test_mistakes_in_tls_and_remotes(tmp_path: Path) -> None:
+    text = """[broker]
+remotes = a.example.org a.example.org:8099 b.example.org/x
+[broker tls]
+certificate = nowhere.pem
+colour = blue
+[remote 1]
+tls = perhaps
+ca = site.yaml
+certificate = site.yaml
+[scheduler]
+port = 5002
+"""
+    known = "certificate, key, ip, receiver_port, broadcaster_port, allow, client_ca"
+    assert problems(tmp_path, OBSERVATORY + text) == [
+        "[remote 1] section: is written [remote NAME]; a name is a letter, then letters, digits, _ and -",
+        "[remote 1] address: missing",
+        "[remote 1] tls: 'perhaps' is not one of: yes, no",
+        "[remote 1] ca: means something only with tls = yes",
+        "[remote 1] certificate: means something only with tls = yes",
+        "[remote 1] key: missing; certificate needs it",
+        "[broker] remotes: 'a.example.org a.example.org:8099 b.example.org/x' is not like host:port, or"
+        " [IPv6 address]:port",
+        "[broker tls] receiver_port: missing; give that one, broadcaster_port, or both",
+        f"[broker tls] certificate: 'nowhere.pem' names no file ({tmp_path / 'nowhere.pem'})",
+        "[broker tls] key: missing",
+        f"[broker tls] colour: unknown key (known here: {known})",
+    ]
+
+
+def test_the_same_remote_twice(tmp_path: Path) -> None:
+    text = "[broker]\nremotes = a.example.org\n[remote a]\naddress = a.example.org:8099\n[scheduler]\nport = 5002\n"
+    assert problems(tmp_path, OBSERVATORY + text) == ["[broker] remotes: a.example.org:8099 is there twice"]
 
 
 def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:

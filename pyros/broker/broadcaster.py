@@ -317,7 +317,11 @@ class AlertBroadcasterFactory(VOEventBroadcasterFactory):  # type: ignore[misc]
             self.alive_loop.stop()
 
     def buildProtocol(self, addr: Any) -> Protocol | None:
-        if not allowed(addr, self.allow):
+        return self.build(addr, self.allow)
+
+    def build(self, addr: Any, allow: Sequence[Network]) -> Protocol | None:
+        """A connection from one of these networks; None for any other."""
+        if not allowed(addr, allow):
             log.warn("subscriber {host} is in no allowed network; closed", host=host_of(addr))
             return None
         protocol: Protocol | None = super().buildProtocol(addr)

@@ -19,8 +19,9 @@ from pyros.broker.intake import Intake
 from pyros.broker.receiver import AlertReceiverFactory
 from pyros.broker.store import ALERT_MANAGER, EventStore
 from pyros.broker.subscriber import Remote
+from pyros.broker.tls import SECTION, Tls
 from pyros.clock import Clock
-from pyros.config import Config
+from pyros.config import Config, TlsConfig
 from pyros.errors import AgentError, ConfigError, PyrosError, WireError
 from pyros.journal import Outgoing
 from pyros.sender.outbound import Outbound
@@ -82,6 +83,9 @@ class Broker:
 
     async def _start(self) -> None:
         config, reactor, clock = self._broker, self._reactor, self._clock
+        self._tls = Tls(self._config)
+        for warning in self._tls.expiring(clock.now()):
+            log.warn("{warning}", warning=warning)
         store = self._store = EventStore(reactor, clock, self._config.journal(NAME), **self._how)
         self._outbound = Outbound(reactor, self._config, NAME, store.journal, store.on_answer, store.complete)
         self._history = History(store)
@@ -99,12 +103,15 @@ class Broker:
                 await self._listen("port", self._answering)
             await self._listen("broadcaster_port", self._broadcaster)
             await self._listen("receiver_port", self._receiver)
+            if config.tls is not None:
+                await self._listen_tls(config.tls)
         except PyrosError:
             await self._stop()
             raise
         self._since = clock.time()
-        for address in config.remotes:
-            remote = Remote(reactor, clock, config.ivo, self._intake, address)
+        for section in config.remotes:
+            creator = self._tls.client_creator(section) if section.tls else None
+            remote = Remote(reactor, clock, config.ivo, self._intake, section, creator)
             self._remotes.append(remote)
             remote.startService()
         try:
@@ -135,17 +142,23 @@ class Broker:
         how: dict[str, Any] = {"path": self._config.path, "group": group}
         return [KafkaIntake(self._reactor, self._clock, self._intake, section, **how) for section in sections]
 
-    async def _listen(self, key: str, factory: Factory) -> None:
-        ip, port = self._broker.ip, getattr(self._broker, key)
+    async def _listen_tls(self, config: TlsConfig) -> None:
+        for key, factory in (("broadcaster_port", self._broadcaster), ("receiver_port", self._receiver)):
+            if getattr(config, key) is not None:
+                await self._listen(key, self._tls.server_factory(factory, config), config)
+
+    async def _listen(self, key: str, factory: Factory, tls: TlsConfig | None = None) -> None:
+        ip, port = (tls or self._broker).ip, getattr(tls or self._broker, key)
         endpoint: Any = (TCP6ServerEndpoint if ":" in ip else TCP4ServerEndpoint)(self._reactor, port, _BACKLOG, ip)
         try:
-            self._ports[key] = await endpoint.listen(factory)
+            self._ports[f"tls {key}" if tls else key] = await endpoint.listen(factory)
         except CannotListenError as error:
+            section = SECTION if tls else NAME
             raise AgentError(
-                f"{self._config.path}: [{NAME}] {key}: cannot listen on {ip}:{port} ({error.socketError});"
+                f"{self._config.path}: [{section}] {key}: cannot listen on {ip}:{port} ({error.socketError});"
                 " choose another port, or stop the program that has it"
             ) from None
-        log.info("{key} {port} is open on {ip}", key=key, port=port, ip=ip)
+        log.info("{key} {port} is open on {ip}{tls}", key=key, port=port, ip=ip, tls=", with TLS" if tls else "")
 
     def _post(self, outgoing: list[Outgoing]) -> None:
         """What a commit of the store has brought."""

@@ -42,6 +42,14 @@ def compile_filter(text: str) -> etree.XPath:
         raise ValueError(f"not an XPath ({one_line(error)}): {one_line(text)}") from None
 
 
+def check_syntax(text: str) -> None:
+    """Raises ValueError when this is no XPath; what it costs is the concern of the broker that is asked."""
+    try:
+        etree.XPath(text, regexp=False)
+    except etree.XPathError as error:
+        raise ValueError(f"not an XPath ({one_line(error)}): {one_line(text)}") from None
+
+
 def matches(filters: list[etree.XPath], root: etree._Element) -> bool:
     """Whether the event passes: there are no filters, or one says something true (one that fails doesn't)."""
     return not filters or any(_true(filter_, root) for filter_ in filters)

@@ -122,7 +122,11 @@ class AlertReceiverFactory(VOEventReceiverFactory):  # type: ignore[misc]
         self.authors: Connections[AlertReceiver] = Connections(reactor)
 
     def buildProtocol(self, addr: Any) -> Protocol | None:
-        if not allowed(addr, self.allow):
+        return self.build(addr, self.allow)
+
+    def build(self, addr: Any, allow: Sequence[Network]) -> Protocol | None:
+        """A connection from one of these networks; None for any other."""
+        if not allowed(addr, allow):
             log.warn("author {host} is in no allowed network; closed", host=host_of(addr))
             return None
         protocol: Protocol | None = super().buildProtocol(addr)

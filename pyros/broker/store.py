@@ -109,7 +109,8 @@ class EventStore:
         self._reactor, self._clock, self._threaded = reactor, clock, threaded
         self.journal = Journal(path, epoch=epoch, durable=durable, schema=_SCHEMA)
         try:
-            self._reader = JournalReader(path)
+            self._reader = JournalReader(path)  # for where commits run
+            self._reactors_reader = JournalReader(path)
             self._bring_up_to_date()
             self.events: int = self._reader.rows("SELECT coalesce(max(number), 0) FROM events")[0][0]
         except JournalError:
@@ -235,7 +236,7 @@ class EventStore:
             return entry
         packet = self._fresh.get(alert.kept)
         if packet is None:
-            rows = self._reader.rows("SELECT packet FROM events WHERE number = ?", alert.kept)
+            rows = self._reactors_reader.rows("SELECT packet FROM events WHERE number = ?", alert.kept)
             packet = rows[0][0] if rows else b""
         if not 0 < len(packet) <= messages.LARGEST_PACKET:
             return entry
@@ -246,6 +247,7 @@ class EventStore:
         """Close the journal. Only after `stop`, or without a `start`."""
         self._told.stop()
         self._reader.close()
+        self._reactors_reader.close()
         self.journal.close()
 
     def _wake(self) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from comet.protocol.subscriber import VOEventSubscriber
 from lxml import etree
 from twisted.application.internet import ClientService
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.protocols.basic import Int32StringReceiver
@@ -18,9 +20,11 @@ from pyros.broker.intake import Intake, Receipt
 from pyros.broker.packet import is_voevent, one_line, parse
 from pyros.broker.vtp import MAX_LENGTH, Connections, role_of, transport
 from pyros.clock import Clock
+from pyros.config import RemoteConfig
 from pyros.errors import AlertError
 
 SILENCE = 180.0  # seconds; a broker says iamalive every 60
+MAX_GARBAGE = 10  # packets that are no XML, in one connection
 MAX_PENDING = 64  # events being stored; then reading stops, and TCP tells the other broker
 _RETRY = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds; the last one again and again
 
@@ -38,7 +42,7 @@ class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no
     transport: Any
 
     def connectionMade(self) -> None:
-        self.pending = 0
+        self.pending = self.garbage = 0
         self.lost = False
         self.MAX_LENGTH = self.factory.max_length
         self.setTimeout(SILENCE)
@@ -47,6 +51,9 @@ class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no
         self.factory.connections.add(self)
 
     def connectionLost(self, reason: Failure) -> None:
+        if not self.lost and not reason.check(ConnectionDone, ConnectionLost):
+            log.warn("{source}: {reason}", source=self.factory.source, reason=one_line(reason.getErrorMessage()))
+            self.factory.trouble = one_line(reason.getErrorMessage())
         self.lost = True
         self.factory.since = self.factory.clock.time()
         self.setTimeout(None)
@@ -72,8 +79,13 @@ class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no
         try:
             root = parse(packet)
         except AlertError as error:  # no ivorn to acknowledge it by
+            self.garbage += 1
             log.warn("a packet from {source} rejected: {reason}", source=self.factory.source, reason=str(error))
+            if self.garbage == MAX_GARBAGE:
+                self._drop(f"{MAX_GARBAGE} packets of it were no XML")
             return
+        if not self.garbage:
+            self.factory.useful, self.factory.trouble = True, ""
         if is_voevent(root):
             self._take(packet)
         else:
@@ -82,8 +94,11 @@ class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no
     def _converse(self, root: etree._Element) -> None:
         local, now, origin = self.factory.local_ivo, self.factory.clock.now(), root.findtext("Origin") or ""
         match role_of(root):
-            case "iamalive" | "authenticate" as role:
-                self.sendString(transport(role, origin, now, response=local))
+            case "iamalive":
+                self.sendString(transport("iamalive", origin, now, response=local))
+            case "authenticate":
+                filters = self.factory.filters
+                self.sendString(transport("authenticate", origin, now, response=local, filters=filters))
             case _:
                 log.warn("{source} sent {tag}", source=self.factory.source, tag=one_line(root.tag))
 
@@ -109,6 +124,7 @@ class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no
 
     def _drop(self, reason: str) -> None:
         log.warn("{source}: the connection is dropped: {reason}", source=self.factory.source, reason=reason)
+        self.factory.trouble = reason
         self.lost = True
         self.transport.abortConnection()
 
@@ -119,8 +135,21 @@ class RemoteFactory(Factory):
     noisy = False
 
     def __init__(
-        self, reactor: Any, clock: Clock, local_ivo: str, intake: Intake, source: str, *, max_length: int = MAX_LENGTH
+        self,
+        reactor: Any,
+        clock: Clock,
+        local_ivo: str,
+        intake: Intake,
+        source: str,
+        filters: Sequence[str] = (),
+        *,
+        max_length: int = MAX_LENGTH,
     ) -> None:
+        self.filters = filters
+        self.useful = False
+        """Whether the last connection brought something that a broker says, and only such things."""
+        self.trouble = ""
+        """Why the last connection was given up, until there is a useful one."""
         self.reactor, self.clock, self.local_ivo, self.intake = reactor, clock, local_ivo, intake
         self.source, self.max_length = source, max_length
         self.connections: Connections[RemoteSubscriber] = Connections(reactor)
@@ -135,27 +164,45 @@ class RemoteFactory(Factory):
 
 
 class Remote(ClientService):
-    """The subscription to one broker, ``(host, port)``: reconnects for ever, after 1 to 30 seconds."""
+    """The subscription to one broker: reconnects for ever, after 1 to 30 seconds."""
 
-    def __init__(self, reactor: Any, clock: Clock, local_ivo: str, intake: Intake, address: tuple[str, int]) -> None:
-        host, port = address[0].strip("[]"), address[1]
-        self.source = f"broker [{host}]:{port}" if ":" in host else f"broker {host}:{port}"
-        self.factory = RemoteFactory(reactor, clock, local_ivo, intake, self.source)
-        endpoint = (TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint)(reactor, host, port)
+    def __init__(
+        self, reactor: Any, clock: Clock, local_ivo: str, intake: Intake, config: RemoteConfig, creator: Any = None
+    ) -> None:
+        """``creator`` is what Twisted's ``wrapClientTLS`` takes, for a broker with TLS."""
+        host = config.host
+        self._config = config
+        self._failures = 0
+        self.source = f"broker {config.where}"
+        self.factory = RemoteFactory(reactor, clock, local_ivo, intake, self.source, config.filters)
+        # By name, where there is one: whatever addresses it has, tried side by side.
+        endpoint: Any = HostnameEndpoint(reactor, host, config.port)
+        if isIPAddress(host) or isIPv6Address(host):
+            endpoint = (TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint)(reactor, host, config.port)
+        if config.tls:
+            endpoint = wrapClientTLS(creator, endpoint)
         super().__init__(endpoint, self.factory, retryPolicy=self._wait, clock=reactor)
 
     def status(self) -> dict[str, Any]:
         """For people: whether the connection stands, since when (Unix seconds) it does or doesn't, when the other
-        broker was last heard, how many events came from it."""
+        broker was last heard, how many events came from it, filtered how, and what was wrong with it."""
         factory = self.factory
         return {
             "connected": bool(factory.connections),
             "since": factory.since,
             "heard": factory.heard,
             "received": factory.received,
+            "filters": list(self._config.filters),
+            "tls": self._config.tls,
+            "trouble": factory.trouble,
         }
 
-    def _wait(self, attempt: int) -> float:
-        seconds = _RETRY[min(attempt, len(_RETRY)) - 1]
+    def _wait(self, _attempt: int) -> float:
+        """Counts by itself: a broker that takes the connection and then is none must be asked ever more rarely."""
+        if self.factory.useful:
+            self._failures = 0
+        self.factory.useful = False
+        seconds = _RETRY[min(self._failures, len(_RETRY) - 1)]
+        self._failures += 1
         log.info("{source} is not there; again in {seconds:.0f} s", source=self.source, seconds=seconds)
         return seconds

@@ -75,7 +75,11 @@ def _lines(said: dict[str, Any]) -> Iterator[str]:
     for address, remote in said["remotes"].items():
         state = "receiving" if remote["connected"] else "NOT CONNECTED"
         heard = f"last heard {instant(remote['heard'])}" if remote["heard"] else "never heard"
-        yield f"broker {address}: {state} since {instant(remote['since'])}, {heard}, {remote['received']} events"
+        how = ", with TLS" if remote["tls"] else ""
+        yield f"broker {address}: {state} since {instant(remote['since'])}{how}, {heard}, {remote['received']} events"
+        yield f"  asked for: {' or '.join(remote['filters']) or 'everything'}"
+        if remote["trouble"]:
+            yield f"  {remote['trouble']}"
     for name, kafka in said.get("kafka", {}).items():
         heard = f"last heard {instant(kafka['heard'])}" if kafka["heard"] else "never heard"
         state = "SILENT" if kafka["silent"] else "receiving" if kafka["topics"] else "NOT RECEIVING"

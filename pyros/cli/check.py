@@ -6,11 +6,15 @@ import os
 from typing import Any
 
 from rich.table import Table
+from twisted.internet.task import Clock
 
 from pyros import config as configuration
 from pyros.alerts.rules import Rules
-from pyros.cli.common import ConfigOption, out, short, show
+from pyros.broker.filters import check_syntax
+from pyros.broker.tls import Tls, ended
+from pyros.cli.common import ConfigOption, complain, out, short, show
 from pyros.cli.ports import Place, listening
+from pyros.clock import RealClock
 from pyros.config import Config
 from pyros.errors import ConfigError, PyrosError
 from pyros.instruments import KINDS, check_address
@@ -34,6 +38,8 @@ def check(config: ConfigOption = None) -> None:
     if findings.problems:
         raise ConfigError(findings.problems)
     findings.show()
+    for warning in findings.warnings:
+        complain(warning)
 
 
 class Findings:
@@ -42,6 +48,7 @@ class Findings:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.problems: list[str] = []
+        self.warnings: list[str] = []
         self.site = self._try(Site.load, config.site)
         self.rules = self._try(Rules.load, config.alert_rules)
         self.simulators: list[Description] = [
@@ -52,6 +59,7 @@ class Findings:
         self._check_filters()
         self._check_ports()
         self._check_data()
+        self._check_broker()
         if config.broker is not None and "alert_manager" not in config.agents:
             self._problem("alert_manager", "the section is missing; the broker's events go there")
         self.problems = list(dict.fromkeys(self.problems))
@@ -106,6 +114,19 @@ class Findings:
         if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
             self._problem("observatory", f"data: {self.config.data} cannot be written; name a folder of your own")
 
+    def _check_broker(self) -> None:
+        """The files of its TLS, and what it asks of other brokers."""
+        tls, now = self._try(Tls, self.config), RealClock(Clock()).now()  # certificates end by the computer's time
+        if tls is not None:
+            self.problems += ended(tls.certificates, now)
+            self.warnings += [each for each in tls.expiring(now) if not self.problems]
+        for remote in self.config.broker.remotes if self.config.broker else ():
+            for text in remote.filters:
+                try:
+                    check_syntax(text)
+                except ValueError as error:
+                    self._problem(remote.section, f"filters: {error}")
+
     def show(self) -> None:
         """What was found, as tables."""
         config, site, broker = self.config, self.site, self.config.broker
@@ -120,9 +141,13 @@ class Findings:
         if broker is None:
             facts.add_row("broker", "none")
         else:
-            remotes = ", ".join(f"{host}:{port}" for host, port in broker.remotes) or "no other broker"
+            remotes = ", ".join(remote.where for remote in broker.remotes) or "no other broker"
             facts.add_row("broker", f"{broker.ivo}: receives on {broker.ip}:{broker.receiver_port},"
                                     f" broadcasts on {broker.broadcaster_port}, subscribes to {remotes}")  # fmt: skip
+            if broker.tls is not None:
+                ports = ", ".join(str(port) for port in (broker.tls.receiver_port, broker.tls.broadcaster_port) if port)
+                who = f"whom {broker.tls.client_ca} knows" if broker.tls.client_ca else "anybody in its networks"
+                facts.add_row("with TLS", f"{broker.tls.ip}, ports {ports}, for {who}")
         show(facts)
         out.print()
         table = Table(box=None, header_style="bold", pad_edge=False)

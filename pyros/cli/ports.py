@@ -36,6 +36,12 @@ def listening(config: Config, simulators: Iterable[Description]) -> list[Place]:
             for key in ("port", "receiver_port", "broadcaster_port")
             if getattr(config.broker, key) is not None
         ]
+        if (tls := config.broker.tls) is not None:
+            places += [
+                Place(f"[broker tls] {key}", tls.ip, getattr(tls, key), config.path, f"[broker tls] {key}")
+                for key in ("receiver_port", "broadcaster_port")
+                if getattr(tls, key) is not None
+            ]
     for simulator in simulators:
         for key, address in simulator.endpoints.items():
             endpoint = server_endpoint(None, address)  # loading has checked it

@@ -21,6 +21,8 @@ from pyros.config._values import (
     Config,
     KafkaConfig,
     Network,
+    RemoteConfig,
+    TlsConfig,
     WeatherLimits,
 )
 from pyros.errors import ConfigError
@@ -38,6 +40,8 @@ __all__ = [
     "Config",
     "KafkaConfig",
     "Network",
+    "RemoteConfig",
+    "TlsConfig",
     "WeatherLimits",
     "find",
     "load",

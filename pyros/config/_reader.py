@@ -17,6 +17,9 @@ from pyros.config._values import (
     BrokerConfig,
     Config,
     KafkaConfig,
+    Network,
+    RemoteConfig,
+    TlsConfig,
     WeatherLimits,
 )
 from pyros.config._words import (
@@ -24,9 +27,11 @@ from pyros.config._words import (
     choice,
     ip_word,
     ivo,
+    lines,
     networks,
     port_number,
     positive,
+    remote,
     remotes,
     servers,
     topic,
@@ -37,6 +42,8 @@ from pyros.errors import ConfigError
 
 _T = TypeVar("_T")
 _KAFKA = re.compile(r"kafka\b")
+_REMOTE = re.compile(r"remote\s")
+_TLS = "broker tls"
 _LIBRDKAFKA = "librdkafka."
 _LOGINS = ("oidc", "plain", "scram-sha-256", "scram-sha-512")
 _KAFKA_OURS = {
@@ -95,6 +102,11 @@ class Reader:
         kafka = tuple(self._kafka(self.sections.pop(name)) for name in list(self.sections) if _KAFKA.match(name))
         if kafka and broker is None:
             self.problems.append(f"{self.file}: [{kafka[0].section}]: needs a [broker] section, which takes the alerts")
+        tls = self.sections.pop(_TLS, None)
+        named = tuple(self._remote(self.sections.pop(name)) for name in list(self.sections) if _REMOTE.match(name))
+        if broker is None and (tls or named):
+            section = _TLS if tls else named[0].section
+            self.problems.append(f"{self.file}: [{section}]: needs a [broker] section")
         config = Config(
             path=self.file,
             name=observatory.take("name", str),
@@ -104,7 +116,7 @@ class Reader:
             simulators=observatory.take("simulators", self._files, ()),
             clock=observatory.take("clock", choice("real", "night"), "real"),
             limits=self._limits(),
-            broker=self._broker(broker, kafka) if broker else None,
+            broker=self._broker(broker, tls, named, kafka) if broker else None,
             agents={name: self._agent(section) for name, section in self.sections.items()},
         )
         observatory.rest("name, data, site, alert_rules, simulators, clock")
@@ -138,22 +150,70 @@ class Reader:
             **{key: section.take(key, positive, getattr(default, key)) for key in WeatherLimits.__struct_fields__}
         )
 
-    def _broker(self, section: _Section, kafka: tuple[KafkaConfig, ...]) -> BrokerConfig:
+    def _broker(
+        self,
+        section: _Section,
+        tls: _Section | None,
+        named: tuple[RemoteConfig, ...],
+        kafka: tuple[KafkaConfig, ...],
+    ) -> BrokerConfig:
         default = BrokerConfig()
+        ip, allow = section.take("ip", ip_word, default.ip), section.take("allow", networks, default.allow)
         config = BrokerConfig(
-            ip=section.take("ip", ip_word, default.ip),
+            ip=ip,
             port=section.take("port", port_number) if "port" in section.values else None,
             receiver_port=section.take("receiver_port", port_number, default.receiver_port),
             broadcaster_port=section.take("broadcaster_port", port_number, default.broadcaster_port),
             ivo=section.take("ivo", ivo, default.ivo),
-            remotes=section.take("remotes", remotes, default.remotes),
-            allow=section.take("allow", networks, default.allow),
+            remotes=(*section.take("remotes", remotes, default.remotes), *named),
+            allow=allow,
             folder=section.take("folder", self._path) if "folder" in section.values else None,
             publish=section.take("publish", yes, default.publish),
             kafka=kafka,
+            tls=self._tls(tls, ip, allow) if tls else None,
         )
-        section.rest(", ".join(field for field in BrokerConfig.__struct_fields__ if field != "kafka"))
+        section.rest(", ".join(field for field in BrokerConfig.__struct_fields__ if field not in ("kafka", "tls")))
+        twins = [each.where for each in config.remotes]
+        for where in sorted({each for each in twins if twins.count(each) > 1}):
+            section.problem("remotes", f"{where} is there twice")
         return config
+
+    def _tls(self, section: _Section, ip: str, allow: tuple[Network, ...]) -> TlsConfig:
+        ports = {key: section.take(key, port_number) if key in section.values else None
+                 for key in ("receiver_port", "broadcaster_port")}  # fmt: skip
+        if not any(ports.values()):
+            section.problem("receiver_port", "missing; give that one, broadcaster_port, or both")
+        config = TlsConfig(
+            certificate=section.take("certificate", self._existing),
+            key=section.take("key", self._existing),
+            ip=section.take("ip", ip_word, ip),
+            allow=section.take("allow", networks, allow),
+            client_ca=section.take("client_ca", self._existing) if "client_ca" in section.values else None,
+            **ports,
+        )
+        section.rest(", ".join(TlsConfig.__struct_fields__))
+        return config
+
+    def _remote(self, section: _Section) -> RemoteConfig:
+        name = section.name.partition(" ")[2].strip()
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", name):
+            section.problem("section", "is written [remote NAME]; a name is a letter, then letters, digits, _ and -")
+        host, port = section.take("address", remote) or ("", 0)
+        files = {key: section.take(key, self._existing) if key in section.values else None
+                 for key in ("ca", "certificate", "key")}  # fmt: skip
+        tls = section.take("tls", yes, False)
+        server_name = section.take("server_name", str, "")
+        for key in [key for key, file in files.items() if file] + ["server_name"] * bool(server_name):
+            if not tls:
+                section.problem(key, "means something only with tls = yes")
+        for key, other in (("certificate", "key"), ("key", "certificate")):
+            if files[key] and not files[other]:
+                section.problem(other, f"missing; {key} needs it")
+        filters: tuple[str, ...] = ()
+        if "filters" in section.values:
+            filters = section.take("filters", lines) or ()
+        section.rest("address, filters, tls, server_name, ca, certificate, key")
+        return RemoteConfig(host, port, name, filters, tls, server_name, **files)
 
     def _kafka(self, section: _Section) -> KafkaConfig:
         name = section.name.partition(" ")[2].strip()
@@ -244,6 +304,8 @@ class Reader:
                 ("broker", key, config.broker.ip, getattr(config.broker, key))
                 for key in ("port", "receiver_port", "broadcaster_port")
             ]
+            if (tls := config.broker.tls) is not None:
+                places += [(_TLS, key, tls.ip, getattr(tls, key)) for key in ("receiver_port", "broadcaster_port")]
         taken: list[tuple[str, str, int]] = []
         for name, key, ip, port in places:
             if not (ip and port):

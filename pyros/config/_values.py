@@ -87,6 +87,50 @@ class KafkaConfig(msgspec.Struct, frozen=True):
         return f"kafka {self.name}"
 
 
+class TlsConfig(msgspec.Struct, frozen=True):
+    """The section ``[broker tls]``: ports for authors and subscribers that come over networks that aren't ours. All
+    files are PEM."""
+
+    certificate: Path
+    """Ours, with those of the authorities between it and a root after it."""
+    key: Path
+    ip: str = "127.0.0.1"
+    receiver_port: int | None = None
+    broadcaster_port: int | None = None
+    allow: tuple[Network, ...] = LOOPBACK
+    client_ca: Path | None = None
+    """Who connects must show a certificate that one of these authorities has signed; None: nobody needs one."""
+
+
+class RemoteConfig(msgspec.Struct, frozen=True):
+    """A broker that we subscribe to: a word of ``remotes``, or a section ``[remote NAME]``."""
+
+    host: str
+    port: int = 8099
+    name: str = ""
+    """The section's; '' for one that has none."""
+    filters: tuple[str, ...] = ()
+    """XPath expressions that we ask it to choose events by: those for which one of them holds."""
+    tls: bool = False
+    server_name: str = ""
+    """Whose certificate we expect there; '' for the host's."""
+    ca: Path | None = None
+    """The authorities that may have signed it; None: those that this computer trusts."""
+    certificate: Path | None = None
+    """What we show, where it wants to know who we are; with its ``key``."""
+    key: Path | None = None
+
+    @property
+    def section(self) -> str:
+        """The section's name in the file."""
+        return f"remote {self.name}" if self.name else BROKER
+
+    @property
+    def where(self) -> str:
+        """``host:port``, for people."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
 class BrokerConfig(msgspec.Struct, frozen=True):
     """The VOEvent broker: where authors and subscribers connect, and which brokers it subscribes to."""
 
@@ -96,7 +140,7 @@ class BrokerConfig(msgspec.Struct, frozen=True):
     receiver_port: int = 8098
     broadcaster_port: int = 8099
     ivo: str = "ivo://pyros.observatory/broker"
-    remotes: tuple[tuple[str, int], ...] = ()
+    remotes: tuple[RemoteConfig, ...] = ()
     allow: tuple[Network, ...] = LOOPBACK
     folder: Path | None = None
     """Files that are put there are alerts."""
@@ -104,6 +148,8 @@ class BrokerConfig(msgspec.Struct, frozen=True):
     """Whether our own follow-ups of alerts go to the subscribers."""
     kafka: tuple[KafkaConfig, ...] = ()
     """From the sections ``[kafka NAME]``."""
+    tls: TlsConfig | None = None
+    """From the section ``[broker tls]``."""
 
 
 class WeatherLimits(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 
-from pyros.config._values import Network
+from pyros.config._values import Network, RemoteConfig
 
 
 class Untold(ValueError):
@@ -52,12 +52,21 @@ def choice(*allowed: str) -> Callable[[str], str]:
     return convert
 
 
-def remotes(text: str) -> tuple[tuple[str, int], ...]:
-    remotes = []
-    for word in text.split():
-        host, colon, port = word.rpartition(":")
-        remotes.append((host, port_number(port)) if colon else (word, 8099))
-    return tuple(remotes)
+def remote(text: str) -> tuple[str, int]:
+    """``host:port``, or only the host; an IPv6 address is in brackets."""
+    host, colon, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
+    host, number = (host, port_number(port)) if colon else (text, 8099)
+    if not re.fullmatch(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]", host):
+        raise ValueError("is not like host:port, or [IPv6 address]:port")
+    return host.strip("[]"), number
+
+
+def remotes(text: str) -> tuple[RemoteConfig, ...]:
+    return tuple(RemoteConfig(*remote(word)) for word in text.split())
+
+
+def lines(text: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
 def servers(text: str) -> str:

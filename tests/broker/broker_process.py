@@ -33,7 +33,10 @@ def main() -> None:
     config = configuration.load(sys.argv[1])
     ports = {"receiver_port": 0, "broadcaster_port": 0} if "--any-port" in sys.argv else {}
     assert config.broker is not None
-    config = msgspec.structs.replace(config, broker=msgspec.structs.replace(config.broker, **ports))
+    tls = config.broker.tls
+    if tls is not None and ports:
+        tls = msgspec.structs.replace(tls, **ports)
+    config = msgspec.structs.replace(config, broker=msgspec.structs.replace(config.broker, tls=tls, **ports))
     broker = Broker(config, reactor, RealClock(reactor))
 
     async def run() -> None:

@@ -215,7 +215,7 @@ def test_an_author_waits_for_the_store_however_long(
 ) -> None:
     waiting: Deferred[Stored] = Deferred()
     author, transport = connect(factory)
-    factory.intake._store = SimpleNamespace(store=lambda *_: waiting)  # type: ignore[assignment]
+    factory.intake._store = SimpleNamespace(store=lambda *_, **__: waiting)  # type: ignore[assignment]
     author.dataReceived(frame(event()))
     for _ in range(5):
         reactor.advance(15)

@@ -15,9 +15,10 @@ from twisted.python.failure import Failure
 
 from pyros.broker.intake import Intake
 from pyros.broker.store import EventStore
-from pyros.broker.subscriber import MAX_PENDING, Remote, RemoteFactory, RemoteSubscriber
+from pyros.broker.subscriber import MAX_GARBAGE, MAX_PENDING, Remote, RemoteFactory, RemoteSubscriber
 from pyros.broker.vtp import frame, transport
 from pyros.clock import VirtualClock
+from pyros.config import RemoteConfig
 
 Event = Callable[..., bytes]
 Answers = Callable[[bytes], list[etree._Element]]
@@ -114,10 +115,55 @@ def test_silence_and_nonsense_drop_the_connection(factory: RemoteFactory, reacto
     assert line.aborting
 
 
+def test_it_asks_for_what_it_wants(
+    reactor: MemoryReactorClock, clock: VirtualClock, intake: Intake, answers: Answers
+) -> None:
+    filters = ('//Param[@name="a & b"]', "/*[@role='test']")
+    subscriber, line = connect(RemoteFactory(reactor, clock, IVO, intake, "broker a:8099", filters))
+    subscriber.dataReceived(frame(transport("authenticate", "ivo://remote/broker", clock.now())))
+    (answer,) = answers(line.value())
+    assert [param.get("value") for param in answer.iterfind("Meta/Param[@name='xpath-filter']")] == list(filters)
+
+
+def test_garbage_for_ever_is_asked_for_ever_more_rarely(
+    reactor: MemoryReactorClock, clock: VirtualClock, intake: Intake
+) -> None:
+    remote = Remote(reactor, clock, IVO, intake, RemoteConfig("127.0.0.1"))
+    remote.startService()
+    waited = []
+
+    def one_connection(*said: bytes) -> None:
+        count = len(reactor.tcpClients)
+        protocol = reactor.tcpClients[-1][2].buildProtocol(IPv4Address("TCP", "127.0.0.1", 8099))
+        line = Line()
+        protocol.makeConnection(line)
+        sent = 0
+        while not line.aborting and sent < 100:
+            for packet in said:
+                protocol.dataReceived(frame(packet))
+            sent += 1
+        assert sent == (MAX_GARBAGE if b"garbage" in said else 100)
+        protocol.connectionLost(Failure(ConnectionDone()))
+        seconds = 0
+        while len(reactor.tcpClients) == count:
+            reactor.advance(1)
+            seconds += 1
+        waited.append(seconds)
+
+    for _ in range(7):
+        one_connection(b"garbage")
+    alive = transport("iamalive", "ivo://remote/broker", clock.now())
+    one_connection(b"garbage", alive)
+    assert remote.status()["trouble"] == f"{MAX_GARBAGE} packets of it were no XML"
+    one_connection(alive)
+    assert waited == [1, 2, 4, 8, 15, 30, 30, 30, 1]
+    assert remote.status()["trouble"] == ""
+
+
 def test_it_reconnects_for_ever_and_stops(
     reactor: MemoryReactorClock, clock: VirtualClock, intake: Intake, event: Event, store: EventStore
 ) -> None:
-    remote = Remote(reactor, clock, IVO, intake, ("127.0.0.1", 8099))
+    remote = Remote(reactor, clock, IVO, intake, RemoteConfig("127.0.0.1"))
     remote.startService()
     for attempt in range(1, 20):
         assert len(reactor.tcpClients) == attempt

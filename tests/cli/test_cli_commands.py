@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from typer.testing import CliRunner
 
 from pyros.cli.app import app
@@ -237,3 +239,25 @@ def test_retry_of_what_cannot_be_retried(observatory: Path, write: Any) -> None:
     result = run("messages", "retry", "scheduler", "2", "--config", observatory)
     assert result.exit_code == 1
     assert "can only be retried by a running agent: pyros run" in result.stderr
+
+
+def test_check_reads_certificates_and_filters(observatory: Path, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1", not_after=datetime.now(UTC) + timedelta(days=5))
+    certificate, key = tmp_path / "broker.pem", tmp_path / "broker.key"
+    issued.cert_chain_pems[0].write_to_path(str(certificate))
+    issued.private_key_pem.write_to_path(str(key))
+    plain = observatory.read_text()
+    tls = f"[broker tls]\nreceiver_port = 8198\ncertificate = {certificate}\nkey = {key}\n"
+    observatory.write_text(plain + tls)
+    result = run("check", "--config", observatory)
+    assert result.exit_code == 0, result.stderr
+    assert "with TLS" in result.stdout
+    assert "get a new one" in result.stderr.replace("\n", " ")
+    key.write_text(certificate.read_text())
+    observatory.write_text(f"{plain}{tls}[remote a]\naddress = a.example.org\nfilters = //Param[\n")
+    result = run("check", "--config", observatory)
+    assert result.exit_code == 1
+    said = " ".join(result.stderr.split())
+    assert f"[broker tls] key: {key} holds no private key without a passphrase" in said
+    assert "[remote a] filters: not an XPath (Invalid expression): //Param[" in said

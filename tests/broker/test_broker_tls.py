@@ -1,0 +1,269 @@
+"""TLS: authors, subscribers and our own subscriptions, with certificates that the test's own authority has signed."""
+
+from __future__ import annotations
+
+import json
+import selectors
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from pyros import config as config_module
+from pyros import messages
+from pyros.broker import tls as tls_module
+from pyros.broker.publish import publish
+from pyros.broker.tls import Tls, ended
+from pyros.broker.vtp import frame
+from pyros.errors import ConfigError
+
+HERE = Path(__file__).parent
+NOW = datetime.now(UTC)
+Event = Callable[..., bytes]
+Until = Callable[[Callable[[], Any]], Any]
+Waiting = Callable[[Path], list[messages.AlertReceived]]
+
+
+class Files:
+    """An authority's certificates, as files in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder, self.authority = folder, trustme.CA()
+        self.ca = folder / "ca.pem"
+        self.authority.cert_pem.write_to_path(str(self.ca))
+
+    def issue(self, name: str, ends: datetime = NOW + timedelta(days=365)) -> tuple[Path, Path]:
+        """A certificate and its key."""
+        issued = self.authority.issue_cert("127.0.0.1", f"{name}.example.org", not_after=ends)
+        certificate, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
+        issued.private_key_pem.write_to_path(str(key))
+        certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+        return certificate, key
+
+    def client(self, name: str = "") -> ssl.SSLContext:
+        """What a program on the other side uses; with a certificate when it has a name."""
+        context = ssl.create_default_context(cafile=str(self.ca))
+        if name:
+            context.load_cert_chain(*self.issue(name))
+        return context
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path / "tls")
+
+
+class Broker:
+    """One in a process of its own."""
+
+    def __init__(self, config: Path) -> None:
+        self.config, self.log = config, config.parent / "broker.log"
+        self.journal = config.parent / "var" / "journals" / "broker.sqlite"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, HERE / "broker_process.py", config, "--any-port"],
+                stdout=subprocess.PIPE, stderr=log, text=True,
+            )  # fmt: skip
+        assert self.process.stdout is not None
+        self.ports = json.loads(self.process.stdout.readline())
+
+    def stop(self) -> dict[str, Any]:
+        """Its status before it stopped; nothing may be left of it."""
+        self.process.send_signal(signal.SIGTERM)
+        out, _ = self.process.communicate(timeout=20)
+        status, left = map(json.loads, out.splitlines())
+        assert left == {"threads": [], "calls": []}
+        said: dict[str, Any] = status
+        return said
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[Path], Broker]]:
+    started: list[Broker] = []
+
+    def start_one(config: Path) -> Broker:
+        started.append(Broker(config))
+        return started[-1]
+
+    yield start_one
+    for broker in started:
+        if broker.process.poll() is None:
+            broker.process.kill()
+            broker.process.communicate()
+        assert "Traceback" not in broker.log.read_text()
+
+
+def add(config: Path, section: str, **keys: object) -> Path:
+    lines = "".join(f"{key} = {value}\n" for key, value in keys.items())
+    config.write_text(f"{config.read_text()}[{section}]\n{lines}")
+    return config
+
+
+@pytest.fixture
+def config(configuration: Callable[..., Path], files: Files) -> Path:
+    """A broker whose ports with TLS are for those who have a certificate."""
+    certificate, key = files.issue("broker")
+    return add(
+        configuration("upstream"), "broker tls", certificate=certificate, key=key, client_ca=files.ca,
+        receiver_port=8198, broadcaster_port=8199,
+    )  # fmt: skip
+
+
+def send(port: int, packet: bytes, context: ssl.SSLContext) -> bytes:
+    """As an author does; the answer."""
+    with (
+        socket.create_connection(("127.0.0.1", port), 10) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as author,
+    ):
+        author.sendall(frame(packet))
+        return read(author)
+
+
+def read(connection: ssl.SSLSocket) -> bytes:
+    """One packet; what there is when the connection ends before."""
+    data = b""
+    while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4], "big"):
+        more = connection.recv(65536)
+        if not more:
+            break
+        data += more
+    return data[4:]
+
+
+def test_authors_and_subscribers_with_a_certificate(
+    start: Callable[[Path], Broker], config: Path, files: Files, event: Event
+) -> None:
+    broker = start(config)
+    with (
+        socket.create_connection(("127.0.0.1", broker.ports["tls broadcaster_port"]), 10) as plain,
+        files.client("subscriber").wrap_socket(plain, server_hostname="127.0.0.1") as subscriber,
+    ):
+        assert b'role="authenticate"' in read(subscriber)
+        answer = send(broker.ports["tls receiver_port"], event(), files.client("author"))
+        assert b'role="ack"' in answer
+        assert read(subscriber) == event()
+    publish("127.0.0.1", broker.ports["receiver_port"], event("ivo://test.observatory/bursts#2"))  # as ever
+    assert broker.stop()["received"] == 2
+
+
+def test_nobody_else(start: Callable[[Path], Broker], config: Path, files: Files, event: Event, tmp_path: Path) -> None:
+    broker = start(config)
+    port = broker.ports["tls receiver_port"]
+    stranger = Files(tmp_path / "another authority")
+    forged = files.client()
+    forged.load_cert_chain(*stranger.issue("author"))
+    for context in (files.client(), forged):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            assert b"ack" in send(port, event(), context)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        send(port, event(), stranger.client("author"))  # and who doesn't trust the broker says nothing to it
+    with socket.create_connection(("127.0.0.1", port), 10) as plain:
+        plain.sendall(frame(event()))
+        with selectors.DefaultSelector() as selector:
+            selector.register(plain, selectors.EVENT_READ)
+            assert selector.select(10)
+        assert b"ack" not in plain.recv(65536)
+    status = broker.stop()
+    assert (status["received"], status["refused"], status["failed"]) == (0, 0, 0)
+
+
+def test_a_subscription_with_tls_and_filters(
+    start: Callable[[Path], Broker], config: Path, configuration: Callable[..., Path], files: Files, event: Event,
+    until: Until, waiting: Waiting,
+) -> None:  # fmt: skip
+    upstream = start(config)
+    certificate, key = files.issue("near")
+    address = f"127.0.0.1:{upstream.ports['tls broadcaster_port']}"
+    wanted = '//Param[@name="importance" and @value > 0.7]\n  /*[@role="utility"]'
+    near = start(add(
+        configuration("near"), "remote upstream", address=address, tls="yes", ca=files.ca, certificate=certificate,
+        key=key, filters=wanted,
+    ))  # fmt: skip
+    until(lambda: "filters by /*[@role" in upstream.log.read_text())
+    author = upstream.ports["receiver_port"]
+    for number, importance in enumerate((0.1, 0.9, 0.2, 0.8)):
+        publish("127.0.0.1", author, event(f"ivo://test.observatory/bursts#{number}", importance=importance))
+    until(lambda: len(waiting(near.journal)) == 2)
+    assert [alert.packet.count(b"#1") + alert.packet.count(b"#3") for alert in waiting(near.journal)] == [1, 1]
+    remote = near.stop()["remotes"][address]
+    assert (remote["connected"], remote["tls"], remote["received"], remote["trouble"]) == (True, True, 2, "")
+    assert remote["filters"] == ['//Param[@name="importance" and @value > 0.7]', '/*[@role="utility"]']
+    assert remote["heard"] > 0
+    upstream.stop()
+
+
+def test_a_remote_that_is_somebody_else(
+    start: Callable[[Path], Broker], config: Path, configuration: Callable[..., Path], files: Files, until: Until,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    upstream = start(config)
+    address = f"127.0.0.1:{upstream.ports['tls broadcaster_port']}"
+    stranger = Files(tmp_path / "another authority")
+    near = start(add(configuration("near"), "remote upstream", address=address, tls="yes", ca=stranger.ca))
+    until(lambda: "again in 2 s" in near.log.read_text())
+    remote = near.stop()["remotes"][address]
+    assert "certificate verify failed" in remote["trouble"]
+    assert remote["received"] == 0
+
+
+# The files ------------------------------------------------------------------------------------------------------------
+
+
+def problems(config: Path) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        Tls(config_module.load(config))
+    return [problem.removeprefix(f"{config}: ") for problem in caught.value.problems]
+
+
+def test_every_mistake_in_the_files_is_told(configuration: Callable[..., Path], files: Files) -> None:
+    certificate, _ = files.issue("one")
+    _, key = files.issue("other")
+    text = files.folder / "text"
+    text.write_text("-----BEGIN CERTIFICATE-----\nnothing\n")
+    path = add(configuration(), "broker tls", certificate=certificate, key=key, client_ca=text, receiver_port=8198)
+    add(path, "remote a", address="a.example.org", tls="yes", certificate=text, key=certificate)
+    assert problems(path) == [
+        f"[broker tls] key: {key} is not the key of {certificate}",
+        f"[broker tls] client_ca: {text} holds no certificate in PEM",
+        f"[remote a] certificate: {text} holds no certificate in PEM",
+        f"[remote a] key: {certificate} holds no private key without a passphrase",
+    ]
+
+
+def test_what_ends_soon_is_told(configuration: Callable[..., Path], files: Files) -> None:
+    certificate, key = files.issue("broker", NOW + timedelta(days=10))
+    path = add(configuration(), "broker tls", certificate=certificate, key=key, receiver_port=8198)
+    found = Tls(load(path))
+    assert found.expiring(NOW - timedelta(days=100)) == []
+    (warning,) = found.expiring(NOW)
+    assert warning.startswith(f"{path}: [broker tls] certificate: {certificate}: the certificate of ")
+    assert warning.endswith(f"ends on {NOW + timedelta(days=10):%Y-%m-%d}; get a new one")
+    assert list(ended(found.certificates, NOW)) == []
+    (problem,) = ended(found.certificates, NOW + timedelta(days=11))
+    assert "has ended on" in problem
+
+
+def test_without_the_extra(configuration: Callable[..., Path], files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = files.issue("broker")
+    path = add(configuration(), "broker tls", certificate=certificate, key=key, receiver_port=8198)
+    monkeypatch.setattr(tls_module, "MISSING", "No module named 'OpenSSL'")
+    (problem,) = problems(path)
+    assert problem == "[broker tls]: needs: pip install 'pyros-observatory[tls]' (No module named 'OpenSSL')"
+
+
+def test_without_tls_nothing_is_needed(configuration: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls_module, "MISSING", "No module named 'OpenSSL'")
+    assert Tls(load(configuration())).certificates == []
+
+
+def load(path: Path) -> config_module.Config:
+    return config_module.load(path)
