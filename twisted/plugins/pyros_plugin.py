@@ -1,5 +1,7 @@
 """twistd -n pyros | pyros-agent | pyros-broker | pyros-simulator: each is started by what pyros.service names."""
 
+import signal
+
 from twisted.application.service import IServiceMaker
 from twisted.plugin import IPlugin
 from twisted.python.reflect import namedAny
@@ -18,6 +20,10 @@ class PyrosServiceMaker:
         return namedAny(f"pyros.service.{self._options}")
 
     def makeService(self, options):  # type: ignore[no-untyped-def]
+        from twisted.internet import reactor  # noqa: PLC0415  here twistd has chosen it
+
+        # From the opening of the first port until the reactor takes Ctrl-C itself, it would be a traceback.
+        signal.signal(signal.SIGINT, reactor.sigInt)  # type: ignore[attr-defined]
         return namedAny(f"pyros.service.{self._make}")(options)
 
 
