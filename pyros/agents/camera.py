@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure as TwistedFailure
 
 from pyros import instruments, messages
 from pyros.agents._instrument import Command, InstrumentAgent
 from pyros.agents.base import Agent
+from pyros.errors import ConnectionLost, NoAnswer
 from pyros.instruments.fits import ImageFacts, write_image
 from pyros.messages import Cool, Expose, ExposureFinished, ExposureStarted, Failure, ImageTaken, Message
 from pyros.planning import Site
@@ -52,7 +54,8 @@ class CameraAgent(InstrumentAgent):
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
             tag = f"{expose.observation}-{expose.number}"
-            return self.device.expose(expose.seconds, filter, tag, started).addCallback(self._keep, expose)
+            exposing = self.device.expose(expose.seconds, filter, tag, started)
+            return exposing.addErrback(self._give_up).addCallback(self._keep, expose)
 
         self.command(message, run)
 
@@ -137,6 +140,14 @@ class CameraAgent(InstrumentAgent):
         return msgspec.convert(command.payload, Expose)
 
     # In the reactor's thread -------------------------------------------------------------------------------------
+
+    def _give_up(self, failure: TwistedFailure) -> TwistedFailure:
+        """Whoever exposes for nobody would refuse the next exposure."""
+        if failure.check(NoAnswer, ConnectionLost):
+            self.device.abort().addErrback(
+                lambda why: self.log.warn("the exposure may go on: {reason}", reason=why.getErrorMessage())
+            )
+        return failure
 
     def _keep(self, image: instruments.Image, expose: Expose) -> Deferred[dict[str, Any]]:
         return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), self._write, image, expose)

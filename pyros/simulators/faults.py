@@ -1,6 +1,6 @@
 """What goes wrong with a simulated device: by its YAML file, or live by the command FAULT.
 
-On the line, for the requests that ``on`` names (all, if it names none; never FAULT itself):
+On the line, for the requests that ``request`` names (all, if it names none; never FAULT itself):
 
 * ``no_answer``: the request is neither carried out nor answered
 * ``late_answer``: carried out, and answered ``seconds`` (10) later; what comes after it on the line waits
@@ -53,9 +53,9 @@ class Fault:
         return self.settings.kind
 
     def concerns(self, request: Request) -> bool:
-        """Whether ``on`` names this request."""
-        on = self.settings.on
-        return on in ("", request.verb, request.name, f"{request.verb} {request.name}")
+        """Whether ``request`` names this request."""
+        named = self.settings.request
+        return named in ("", request.verb, request.name, f"{request.verb} {request.name}")
 
 
 class Faults:
@@ -148,7 +148,7 @@ class Faults:
             del self._faults[fault]
             return
         if settings.kind == "frozen":
-            fault.frozen = self._sensors(_NOT_SENSORS - {settings.on.removeprefix("GET ")})
+            fault.frozen = self._sensors(_NOT_SENSORS - {settings.request.removeprefix("GET ")})
         fault.began = True
         if settings.lasts is not None:
             fault.timer = self._clock.call_later(settings.lasts, self._end, fault)

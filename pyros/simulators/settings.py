@@ -61,7 +61,7 @@ class FaultSettings(Strict, frozen=True, kw_only=True):
     at: Seconds = 0.0
     lasts: Seconds | None = msgspec.field(name="for", default=None)
     probability: Annotated[float, Meta(ge=0, le=1, description="0 to 1")] = 1.0
-    on: Annotated[
+    request: Annotated[
         str,
         Meta(
             pattern=r"\A((GET|SET|DO)( [a-z][a-z0-9_]*)?|[a-z][a-z0-9_]*)?\Z",
@@ -89,7 +89,7 @@ class Settings(Strict, frozen=True, kw_only=True):
     seed: Annotated[int, Meta(ge=0, description="a whole number, 0 or more; it decides all randomness")] = 0
     faults: Annotated[
         tuple[FaultSettings, ...],
-        Meta(max_length=1000, description="a list such as [{kind: no_answer, at: 600, for: 30, on: DO slew}]"),
+        Meta(max_length=1000, description="a list such as [{kind: no_answer, at: 600, for: 30, request: DO slew}]"),
     ] = ()
 
     def contradictions(self) -> list[str]:
@@ -102,6 +102,6 @@ def fault_problem(fault: FaultSettings, settings: type[Settings]) -> str:
     allowed = (*get_args(LineFault), *sorted(settings.can_have))
     if fault.kind not in allowed:
         return f"a {settings.kind} cannot have {fault.kind}, only {', '.join(allowed)}"
-    if fault.on and fault.kind in ("stuck", "no_image"):
-        return f"{fault.kind} concerns the whole device; leave 'on' out"
+    if fault.request and fault.kind in ("stuck", "no_image"):
+        return f"{fault.kind} concerns the whole device; leave 'request' out"
     return ""

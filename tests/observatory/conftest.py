@@ -215,6 +215,11 @@ class Rehearsal:
         station = self.connect(self.simulators["weather"].port, "".join(lines).encode())
         self.until(lambda: station.answer == b"OK\n" * len(lines), 10)
 
+    def fault(self, device: str, fault: str) -> None:
+        """Let something go wrong with a device from now on: a kind and its arguments, or ``clear``."""
+        hand = self.connect(self.simulators[device].port, f"FAULT {fault}\n".encode())
+        self.until(lambda: hand.answer == b"OK\n", 10)
+
     # Who lives and who doesn't ------------------------------------------------------------------------------------
 
     def stop(self, name: str) -> None:

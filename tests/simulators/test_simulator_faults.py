@@ -20,7 +20,7 @@ def fault(kind: Any, *, lasts: float | None = None, **keys: Any) -> FaultSetting
 def test_no_answer_and_nothing_done(rig: Rigs) -> None:
     dome = rig("dome")
     client = dome.client()
-    assert client.ask('FAULT no_answer on="DO open"') == "OK"
+    assert client.ask('FAULT no_answer request="DO open"') == "OK"
     assert client.ask("#5 DO open") == ""
     assert client.ask("GET state") == "OK closed"
     assert client.ask("GET faults") == "OK no_answer"
@@ -45,7 +45,7 @@ def test_a_fault_ends_by_itself_and_never_concerns_the_command_that_ends_it(rig:
 def test_a_late_answer_holds_up_what_comes_after_it(rig: Rigs) -> None:
     dome = rig("dome")
     client, other = dome.client(), dome.client()
-    client.ask('FAULT late_answer seconds=7 on="DO open"')
+    client.ask('FAULT late_answer seconds=7 request="DO open"')
     client.send("#1 DO open", "#2 GET state")
     assert other.ask("GET state") == "OK opening", "it was done at once"
     dome.advance(6.9)
@@ -89,7 +89,7 @@ def test_garbage_half_a_line_and_a_dropped_connection(rig: Rigs) -> None:
     client.send("GET state")
     assert client.transport.value() == b"OK c"
     client.ask("FAULT clear")
-    client.ask('FAULT drop on="DO open"')
+    client.ask('FAULT drop request="DO open"')
     client.send("DO open")
     assert client.transport.value() == b""
     assert client.transport.disconnecting or client.connection._leaving
@@ -99,7 +99,7 @@ def test_garbage_half_a_line_and_a_dropped_connection(rig: Rigs) -> None:
 def test_a_refusal_does_nothing(rig: Rigs) -> None:
     dome = rig("dome")
     client = dome.client()
-    client.ask("FAULT refuse on=DO code=HARDWARE")
+    client.ask("FAULT refuse request=DO code=HARDWARE")
     assert client.ask("DO open").startswith("ERR HARDWARE ")
     assert client.ask("GET state") == "OK closed"
 
@@ -204,7 +204,7 @@ def test_a_fault_with_a_probability_is_the_same_for_the_same_seed(rig: Rigs) -> 
     rows = []
     for seed in (1, 1, 2):
         client = rig("dome", seed=seed).client()
-        client.ask('FAULT refuse probability=0.3 on="GET state"')
+        client.ask('FAULT refuse probability=0.3 request="GET state"')
         rows.append([client.ask("GET state").startswith("ERR") for _ in range(200)])
     assert rows[0] == rows[1] != rows[2]
     assert 30 < sum(rows[0]) < 90
@@ -217,11 +217,11 @@ def test_a_fault_with_a_probability_is_the_same_for_the_same_seed(rig: Rigs) -> 
         ("dome", "FAULT no_image", "a dome cannot have no_image, only no_answer, late_answer"),
         ("camera", "FAULT stuck", "a camera cannot have stuck"),
         ("weather", "FAULT wrong_position", "a weather cannot have wrong_position"),
-        ("dome", "FAULT stuck on=open", "stuck concerns the whole device"),
+        ("dome", "FAULT stuck request=open", "stuck concerns the whole device"),
         ("dome", "FAULT drop probability=2", "probability: must be 0 to 1, not '2'"),
         ("dome", "FAULT drop for=long", "for: must be seconds, 0 to 86400"),
         ("dome", "FAULT drop form=3", "form: there is no such key; did you mean for?"),
-        ("dome", 'FAULT drop on="do open"', "on: must be the requests concerned"),
+        ("dome", 'FAULT drop request="do open"', "request: must be the requests concerned"),
         ("dome", "FAULT clear all=1", "FAULT clear takes nothing more"),
     ],
 )
@@ -234,6 +234,6 @@ def test_faults_that_make_no_sense(rig: Rigs, device: str, command: str, complai
 def test_there_is_an_end_to_faults(rig: Rigs) -> None:
     client = rig("dome").client()
     for _ in range(1000):
-        assert client.ask("FAULT refuse at=1000 on=open") == "OK"
+        assert client.ask("FAULT refuse at=1000 request=open") == "OK"
     assert client.ask("FAULT drop").startswith("ERR VALUE 1000 faults are there already")
     assert client.ask("FAULT clear") == "OK"
