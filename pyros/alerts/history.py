@@ -28,7 +28,7 @@ def history(event: Event) -> tuple[Step, ...]:
 
 
 def _change(new: Sighting, before: Belief, after: Belief, first: bool) -> str:
-    if not new.real:
+    if not (new.real or new.takes_back):
         return f"role {new.role}: changes nothing"
     if new.kind == "retraction":
         if after.retracted:

@@ -60,6 +60,11 @@ class Sighting(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True)
         return self.role in {"observation", "prediction"}
 
     @property
+    def takes_back(self) -> bool:
+        """Whether it is a retraction that counts: CHIME sends them with role utility, but that of a test is a test."""
+        return self.kind == "retraction" and self.role != "test"
+
+    @property
     def author(self) -> str:
         """Who wrote it: the part of its ivorn before the #, or its topic."""
         return self.id.partition("#" if self.id.startswith("ivo:") else ":")[0]
@@ -149,7 +154,7 @@ def believe(event: Event) -> Belief:
     dead = retracted_ids(event)
     said = [each for each in event.sightings if each.real and each.kind != "retraction"]
     alive = [each for each in said if each.id not in dead]
-    withdrawn = not alive and any(each.real and each.kind == "retraction" for each in event.sightings)
+    withdrawn = not alive and any(each.takes_back for each in event.sightings)
     return Belief(retracted=withdrawn, best=_best(alive))
 
 
@@ -158,7 +163,8 @@ def retracted_ids(event: Event) -> frozenset[str]:
 
     A retraction takes back what has its key, whenever that was written or comes (a stream that goes on automatically
     after "this was no burst" says nothing new), and what it cites. It counts no more when a packet supersedes it, or,
-    in a stream that revives events, when one was written after it. That of a test takes only tests back.
+    in a stream that revives events, when one was written after it. That of a test takes only tests back; one that is
+    sent as a utility notice counts.
     """
     retractions = [each for each in event.sightings if each.kind == "retraction"]
     revived = {
@@ -177,7 +183,7 @@ def retracted_ids(event: Event) -> frozenset[str]:
         for each in event.sightings:
             after = revives and None not in (each.sent, retraction.sent) and each.order > retraction.order
             about = (each.key == retraction.key and not after) or each.id in cited
-            if about and each.kind != "retraction" and (retraction.real or not each.real):
+            if about and each.kind != "retraction" and (retraction.takes_back or not each.real):
                 dead.add(each.id)
     return frozenset(dead)
 
