@@ -56,6 +56,7 @@ __all__ = [
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 DRIVERS = {
+    "alpaca": "pyros.instruments.alpaca",
     "native": "pyros.instruments.native",
 }
 """The module of each driver, loaded when it is first wanted; it has a ``connect`` and a ``check_address``."""

@@ -115,15 +115,16 @@ class Image:
     """One exposure.
 
     ``pixels`` has the shape (height, width), the first row at the bottom as in FITS. ``started`` is when the shutter
-    opened, ``temperature`` the detector's in degrees Celsius, ``gain`` in electrons per ADU.
+    opened, ``temperature`` the detector's in degrees Celsius, ``gain`` in electrons per ADU; None where the device
+    doesn't tell.
     """
 
     pixels: NDArray[np.uint16]
     started: float
     seconds: float
     filter: str
-    temperature: float
-    gain: float
+    temperature: float | None
+    gain: float | None
     arcsec_per_pixel: float
 
 

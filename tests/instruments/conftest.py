@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,6 +39,9 @@ class End:
         for begin in range(0, len(data), self.cut):
             self.world.callLater(0, self.other.arrive, data[begin : begin + self.cut])
 
+    def writeSequence(self, pieces: Iterable[bytes]) -> None:
+        self.write(b"".join(pieces))
+
     def arrive(self, data: bytes) -> None:
         if self.open:
             self.protocol.dataReceived(data)
@@ -46,7 +49,7 @@ class End:
     def loseConnection(self) -> None:
         self.world.callLater(0, self.end)
 
-    abortConnection = loseConnection
+    abortConnection = stopProducing = loseConnection
 
     def end(self) -> None:
         for each in (self, self.other):

@@ -1,0 +1,178 @@
+"""What the drivers of all Alpaca devices share: commands that are polled to their end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+
+from pyros.clock import Clock
+from pyros.errors import CommandAborted, DeviceFailed, InstrumentError
+from pyros.instruments.alpaca.address import Address, parse_address
+from pyros.instruments.alpaca.link import Link
+from pyros.instruments.interfaces import Kind, OnConnection, OnEvent, Started
+
+T = TypeVar("T")
+
+POLL_SECONDS = (0.1, 0.5)
+"""The shortest and the longest pause between two looks at a command under way."""
+GRACE_SECONDS = 5.0
+"""How long a device may show what was before a command, as if it hadn't begun."""
+
+
+class Running:
+    """A command under way, which somebody else may end."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self._error: InstrumentError | None = None
+        self._held = False
+        self._waiting: Deferred[None] | None = None
+
+    def hold(self) -> None:
+        """Something is being done about it: whatever the device shows now doesn't count."""
+        self._held = True
+
+    def release(self) -> None:
+        """It goes on."""
+        self._held = False
+        self._wake()
+
+    def end(self, error: InstrumentError) -> None:
+        """Whoever waits for its end gets this error, at once."""
+        self._error = self._error or error
+        self.release()
+
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            waiting.callback(None)
+
+    async def check(self) -> None:
+        """Raise the error with which it was ended, if it was."""
+        while self._held:
+            self._waiting = waiting = Deferred[None]()
+            await waiting
+        if self._error is not None:
+            raise self._error
+
+    async def pause(self, clock: Clock, seconds: float) -> None:
+        """Wait so long, or until it is ended, which raises."""
+        await self.check()
+        self._waiting = waiting = Deferred[None]()
+        timer = clock.call_later(seconds, self._wake)
+        try:
+            await waiting
+        finally:
+            self._waiting = None
+            if timer.active():
+                timer.cancel()
+        await self.check()
+
+
+class AlpacaDevice:
+    """What the Alpaca drivers share. Looks for the device at once, and until `disconnect`."""
+
+    kind: Kind
+
+    def __init__(
+        self,
+        address: str,
+        reactor: Any,
+        clock: Clock,
+        on_connection: OnConnection | None = None,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        self._clock = clock
+        self._address: Address = parse_address(self.kind, address)
+        self._link = Link(self.kind, address, self._address, reactor, clock)
+        self._link.on_connection = on_connection
+        self._link.on_lost = self._lost
+        self.on_event = on_event
+        """Never called: Alpaca devices say nothing unasked."""
+        self._running: list[Running] = []
+        self._link.start()
+
+    @property
+    def name(self) -> str:
+        return self._link.name
+
+    @property
+    def connected(self) -> bool:
+        return self._link.connected
+
+    @property
+    def on_connection(self) -> OnConnection | None:
+        return self._link.on_connection
+
+    @on_connection.setter
+    def on_connection(self, function: OnConnection | None) -> None:
+        self._link.on_connection = function
+
+    def disconnect(self) -> Deferred[None]:
+        return self._link.disconnect()
+
+    # For the drivers below.
+
+    @contextmanager
+    def _command(self, what: str) -> Iterator[Running]:
+        """A command of this name (slew, exposure ...) is under way while the block runs."""
+        running = Running(what)
+        self._running.append(running)
+        try:
+            yield running
+        finally:
+            self._running.remove(running)
+
+    def _is_running(self, *what: str, but: Running | None = None) -> bool:
+        return any(running.what in what and running is not but for running in self._running)
+
+    async def _ending(self, command: Awaitable[None], why: str, *what: str, but: Running | None = None) -> None:
+        """Give the device a command that ends those of these names, with CommandAborted; refused, it ends none."""
+        ended = [running for running in self._running if running.what in what and running is not but]
+        for running in ended:
+            running.hold()
+        try:
+            await command
+        except BaseException:
+            for running in ended:
+                running.release()
+            raise
+        for running in ended:
+            running.end(CommandAborted(f"{self.name}: {running.what}: {why}"))
+
+    def _lost(self, error: InstrumentError) -> None:
+        for running in list(self._running):
+            running.end(error)
+
+    async def _until(
+        self,
+        running: Running,
+        look: Callable[[], Awaitable[T | None]],
+        estimate: float,
+        most: float,
+        started: Started | None = None,
+    ) -> T:
+        """Look again and again until there is a result, more often when the end is near by estimate.
+
+        ``started`` is called with the estimate, unless the first look shows the end. Raises DeviceFailed when there is
+        none after ``most`` seconds, and what ends the command.
+        """
+        begin = self._clock.monotonic()
+        shortest, longest = POLL_SECONDS
+        while True:
+            result = await look()
+            await running.check()
+            if result is not None:
+                return result
+            if started is not None:
+                started(estimate)
+                started = None
+            passed = self._clock.monotonic() - begin
+            if passed > most:
+                raise DeviceFailed(f"{self.name}: {running.what}: no end after {passed:.0f} s")
+            late = 0.1 * max(0.0, passed - estimate)  # less and less often when the estimate was wrong
+            pause = max(shortest, min(longest, (estimate - passed) / 4 if passed < estimate else late))
+            await running.pause(self._clock, pause)

@@ -1,0 +1,132 @@
+"""Addresses of Alpaca devices: ``http://HOST:PORT/telescope/0``, with options after a question mark.
+
+    http://192.168.1.20:11111/camera/0?arcsec_per_pixel=0.62&bin=2
+
+The word after the port is Alpaca's name of the device type; the path may also be the whole one of its API,
+``/api/v1/telescope/0``. An IPv6 address stands in brackets. ``https`` needs ``pip install 'pyros-observatory[tls]'``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from pyros.errors import ConfigError
+from pyros.instruments.interfaces import Kind
+
+TYPES: dict[Kind, str] = {
+    "telescope": "telescope",
+    "camera": "camera",
+    "filter_wheel": "filterwheel",
+    "focuser": "focuser",
+    "dome": "dome",
+    "weather": "observingconditions",
+    "safety": "safetymonitor",
+    "switch": "switch",
+}
+"""Alpaca's names of the kinds of instruments (Alpaca API reference, "device_type")."""
+
+SENSORS = ("rain", "temperature", "humidity", "wind")
+"""What a weather station may be said to be without."""
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError
+    return number
+
+
+def _binning(text: str) -> int:
+    if not 1 <= int(text) <= 16:
+        raise ValueError
+    return int(text)
+
+
+def _sensors(text: str) -> tuple[str, ...]:
+    sensors = tuple(filter(None, text.split(",")))
+    if not sensors or not set(sensors) <= set(SENSORS):
+        raise ValueError
+    return sensors
+
+
+OPTIONS: dict[Kind, dict[str, tuple[Callable[[str], Any], str]]] = {
+    "camera": {
+        "arcsec_per_pixel": (_positive, "the size of an unbinned pixel on the sky in arcseconds, such as 0.62"),
+        "focal_length": (_positive, "the telescope's focal length in millimetres, such as 2540"),
+        "bin": (_binning, "1 to 16 pixels a side"),
+    },
+    "weather": {"without": (_sensors, f"sensors that it has not, of {', '.join(SENSORS)}, separated by commas")},
+}
+"""The options of each kind: how they are read, and what they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a device is: ``path`` is that of its methods, ``options`` what else its address says."""
+
+    scheme: str
+    host: str
+    port: int
+    type: str
+    number: int
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def server(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def path(self) -> str:
+        return f"/api/v1/{self.type}/{self.number}"
+
+
+def parse_address(kind: Kind, address: str) -> Address:
+    """Read an address. Raises ConfigError that says what would be right."""
+    if kind not in TYPES:
+        raise ConfigError([f"kind = {kind}: must be one of {', '.join(TYPES)}"])
+    wanted = f"http://HOST:PORT/{TYPES[kind]}/0"
+    wrong = f"address = {address}: must be {wanted}, such as {wanted.replace('HOST:PORT', '127.0.0.1:11111')}"
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:  # a port that is none, a bracket that stays open
+        raise ConfigError([wrong]) from None
+    path = re.fullmatch(r"(?:/api/v1)?/([a-z]+)/([0-9]{1,9})/?", parts.path)
+    host = parts.hostname or ""
+    if (
+        re.search(r"\s", address)
+        or parts.scheme not in ("http", "https")
+        or path is None
+        or not port
+        or not re.fullmatch(r"[0-9A-Za-z_.-]+|[0-9a-fA-F:.]+", host)
+        or parts.username is not None
+        or parts.fragment
+    ):
+        raise ConfigError([wrong])
+    if path[1] != TYPES[kind]:
+        raise ConfigError([f"address = {address}: is that of a {path[1]}; a {kind}'s is {wanted}"])
+    if parts.scheme == "https" and (find_spec("OpenSSL") is None or find_spec("service_identity") is None):
+        raise ConfigError([f"address = {address}: https needs pip install 'pyros-observatory[tls]'"])
+    return Address(parts.scheme, host, port, path[1], int(path[2]), _options(kind, address, parts.query))
+
+
+def _options(kind: Kind, address: str, query: str) -> dict[str, Any]:
+    known = OPTIONS.get(kind, {})
+    options: dict[str, Any] = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        if name not in known:
+            there = f"has {', '.join(known)}" if known else "has none"
+            raise ConfigError([f"address = {address}: no option {name!r}; a {kind} {there}"])
+        read, what = known[name]
+        try:
+            options[name] = read(text)
+        except ValueError:
+            raise ConfigError([f"address = {address}: {name} must be {what}"]) from None
+    return options

@@ -1,0 +1,247 @@
+"""A camera that speaks Alpaca."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from twisted.internet.defer import Deferred
+
+from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
+from pyros.instruments.alpaca._device import AlpacaDevice, Running
+from pyros.instruments.alpaca.image import BYTES_AN_ELEMENT, COLOUR, image_bytes, json_image
+from pyros.instruments.interfaces import CameraState, Cooling, Geometry, Image, Kind, Started
+
+_IDLE, _WAITING, _EXPOSING, _READING, _DOWNLOAD, _ERROR = range(6)
+"""ASCOM's CameraStates."""
+_STATES: dict[int, CameraState] = {_WAITING: "exposing", _EXPOSING: "exposing", _READING: "reading",
+                                   _DOWNLOAD: "reading"}  # fmt: skip
+_TWO_DIMENSIONS = (0, 2, 3, 4, 5)
+"""ASCOM's SensorTypes whose images have two dimensions; 1 is a colour camera's."""
+_READOUT_SECONDS = 2.0
+_MOST_READOUT_SECONDS = 120.0
+_FETCH_SECONDS = 120.0
+_LATE_SECONDS = 3.0
+"""How long after its end an exposure that was thrown away may still leave its image."""
+_MOST_PIXELS = 1 << 28
+_RADIAN = math.degrees(1) * 3600
+_ACCEPT = "application/imagebytes, application/json;q=0.5"
+
+
+class AlpacaCamera(AlpacaDevice):
+    """A `Camera` that speaks Alpaca: always its whole detector, binned as its address says.
+
+    The size of a pixel on the sky is that of its address (``arcsec_per_pixel``, or ``focal_length``), or else it comes
+    from the focal length of the telescope of that number at the same server.
+    """
+
+    kind: Kind = "camera"
+    _exposing = False
+    _fetched = False  # the image that is ready was fetched already
+    _readout_seconds = _READOUT_SECONDS
+    _thrown_away = -math.inf  # when the exposure that was aborted last would have ended
+
+    def expose(
+        self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False
+    ) -> Deferred[Image]:
+        return Deferred.fromCoroutine(self._expose(float(seconds), filter, started, dark))
+
+    def abort(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._abort())
+
+    def filters(self) -> Deferred[tuple[str, ...]]:
+        return Deferred.fromCoroutine(self._filters())
+
+    def cool(self, celsius: float | None) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._cool(celsius))
+
+    def cooling(self) -> Deferred[Cooling]:
+        return Deferred.fromCoroutine(self._cooling())
+
+    def geometry(self) -> Deferred[Geometry]:
+        return Deferred.fromCoroutine(self._geometry())
+
+    def state(self) -> Deferred[CameraState]:
+        return Deferred.fromCoroutine(self._state())
+
+    async def _expose(self, seconds: float, filter: str, started: Started | None, dark: bool) -> Image:
+        if self._exposing:
+            raise DeviceRefused("BUSY", f"{self.name}: an exposure is under way")
+        self._exposing = True
+        try:
+            with self._command("exposure") as running:
+                await self._check_that_it_can(filter, dark)
+                return await self._expose_now(running, seconds, started, dark)
+        finally:
+            self._exposing = False
+
+    async def _check_that_it_can(self, filter: str, dark: bool) -> None:
+        if await self._link.get("camerastate", int) in _STATES:  # an exposure that somebody else began
+            raise DeviceRefused("BUSY", f"{self.name}: an exposure is under way")
+        if filter:
+            raise DeviceRefused("UNSUPPORTED", f"{self.name} has no filter wheel of its own: no filter {filter!r}")
+        if dark and not await self._link.fact("hasshutter", bool, False):
+            raise DeviceRefused("UNSUPPORTED", f"{self.name} has no shutter for a dark")
+        if await self._link.fact("sensortype", int, 0) not in _TWO_DIMENSIONS:
+            raise DeviceRefused("UNSUPPORTED", f"{self.name}: {COLOUR}")
+
+    async def _expose_now(self, running: Running, seconds: float, started: Started | None, dark: bool) -> Image:
+        geometry = await self._geometry()
+        await self._whole_frame()
+        if await self._link.get("camerastate", int) == _ERROR:  # of an exposure before; this ends it
+            await self._link.put("abortexposure")
+        await self._avoid_the_image_thrown_away(running, seconds)
+        await running.check()
+        await self._link.put("startexposure", Duration=seconds, Light=not dark)
+        opened, end = self._clock.time(), self._clock.monotonic() + seconds
+        self._fetched = False
+        try:
+            await self._not_aborted_meanwhile(running)
+            if started is not None:
+                started(seconds + self._readout_seconds)
+            while (left := end - self._clock.monotonic()) > 0:
+                await running.pause(self._clock, min(left, 1.0))
+                await self._check_on_the_way(end - self._clock.monotonic(), geometry)
+            await self._until(running, self._image_ready, self._readout_seconds, _MOST_READOUT_SECONDS)
+            pixels = await self._image(geometry)
+        except CommandAborted:
+            self._thrown_away = end
+            raise
+        await running.check()
+        self._readout_seconds = self._clock.monotonic() - end
+        return Image(
+            pixels=pixels,
+            started=opened,
+            seconds=seconds,
+            filter="",
+            temperature=await self._link.get_or("ccdtemperature", float),
+            gain=await self._link.get_or("electronsperadu", float),
+            arcsec_per_pixel=geometry.arcsec_per_pixel,
+        )
+
+    async def _not_aborted_meanwhile(self, running: Running) -> None:
+        try:
+            await running.check()
+        except CommandAborted:  # the command to expose may have overtaken the one to abort
+            await self._link.put("abortexposure")
+            raise
+
+    async def _avoid_the_image_thrown_away(self, running: Running, seconds: float) -> None:
+        """Some cameras leave the image of an exposure that was aborted, when it would have ended. It must not be taken
+        for that of one that ends at the same time: then the new one begins a little later."""
+        end = self._clock.monotonic() + seconds
+        if self._thrown_away - 1.0 < end < self._thrown_away + _LATE_SECONDS:
+            await running.pause(self._clock, self._thrown_away + _LATE_SECONDS - end)
+
+    async def _check_on_the_way(self, left: float, geometry: Geometry) -> None:
+        if left < 0.5:
+            return
+        state = await self._link.get("camerastate", int)
+        if state == _ERROR:
+            raise DeviceFailed(f"{self.name}: exposure: the camera reports an error")
+        if await self._link.get("imageready", bool):  # that of an exposure before, which is in the way
+            await self._image(geometry)
+
+    async def _image_ready(self) -> bool | None:
+        state = await self._link.get("camerastate", int)
+        if state == _ERROR:
+            raise DeviceFailed(f"{self.name}: exposure: the camera reports an error")
+        if state in (_WAITING, _EXPOSING, _READING):
+            return None
+        return True if await self._link.get("imageready", bool) else None
+
+    async def _image(self, geometry: Geometry) -> NDArray[np.uint16]:
+        width, height = geometry.width, geometry.height
+        what = self._link.describe("GET imagearray")
+        path = f"{self._address.path}/imagearray"
+        content, body = await self._link.reach(
+            self._link.client.request(
+                "GET", path, what, seconds=_FETCH_SECONDS, accept=_ACCEPT,
+                limit=width * height * BYTES_AN_ELEMENT + (1 << 20),
+            )
+        )  # fmt: skip
+        self._fetched = True
+        if content == "application/imagebytes":
+            return image_bytes(body, width, height, what)
+        return json_image(body, width, height, what)
+
+    async def _whole_frame(self) -> None:
+        binning = self._address.options.get("bin", 1)
+        width, height = await self._size()
+        wanted = {"BinX": binning, "BinY": binning, "StartX": 0, "StartY": 0, "NumX": width, "NumY": height}
+        for name, value in wanted.items():
+            if await self._link.get_or(name.lower(), int, value) != value:
+                await self._link.put(name.lower(), **{name: value})
+
+    async def _size(self) -> tuple[int, int]:
+        binning = self._address.options.get("bin", 1)
+        width, height = [await self._link.fact(name, int, 0) // binning for name in ("cameraxsize", "cameraysize")]
+        if not (width > 0 and height > 0 and width * height <= _MOST_PIXELS):
+            raise DeviceFailed(f"{self.name}: says it has {width} x {height} pixels")
+        return width, height
+
+    async def _abort(self) -> None:
+        await self._ending(self._end_exposure(), "aborted", "exposure")
+        end = self._clock.monotonic() + _LATE_SECONDS
+        while self._exposing and self._clock.monotonic() < end:  # until whoever waited for its image has let it go
+            pause: Deferred[None] = Deferred()
+            self._clock.call_later(0.05, pause.callback, None)
+            await pause
+
+    async def _end_exposure(self) -> None:
+        if await self._link.fact("canabortexposure", bool, False):
+            await self._link.put("abortexposure")
+        elif await self._link.get("camerastate", int) in _STATES:
+            await self._link.put("stopexposure")  # and nobody fetches its image
+
+    async def _filters(self) -> tuple[str, ...]:
+        return ()
+
+    async def _cool(self, celsius: float | None) -> None:
+        if not await self._link.fact("cansetccdtemperature", bool, False):
+            raise DeviceRefused("UNSUPPORTED", f"{self.name} cannot be cooled to a temperature")
+        if celsius is not None:
+            await self._link.put("setccdtemperature", SetCCDTemperature=float(celsius))
+        await self._link.put("cooleron", CoolerOn=celsius is not None)
+
+    async def _cooling(self) -> Cooling:
+        on = await self._link.get_or("cooleron", bool, False)
+        return Cooling(
+            temperature=await self._link.get_or("ccdtemperature", float),
+            target=await self._link.get_or("setccdtemperature", float) if on else None,
+            power=await self._link.get_or("coolerpower", float) if on else None,
+        )
+
+    async def _geometry(self) -> Geometry:
+        width, height = await self._size()
+        levels = await self._link.fact("maxadu", int, 65535)
+        bits = max(1, min(16, levels.bit_length()))
+        return Geometry(width, height, bits, await self._arcsec_per_pixel() * self._address.options.get("bin", 1))
+
+    async def _arcsec_per_pixel(self) -> float:
+        """Of an unbinned pixel."""
+        options = self._address.options
+        if "arcsec_per_pixel" in options:
+            known: float = options["arcsec_per_pixel"]
+            return known
+        pixel = await self._link.fact("pixelsizex", float, 0.0) * 1e-6  # micrometres
+        focal_length = options["focal_length"] / 1000 if "focal_length" in options else await self._focal_length()
+        if not (pixel > 0 and focal_length > 0):
+            raise DeviceFailed(
+                f"{self.name}: neither it nor a telescope at its server tells how large a pixel is on the sky; "
+                "say so in its address: ?arcsec_per_pixel=0.62"
+            )
+        return _RADIAN * pixel / focal_length
+
+    async def _focal_length(self) -> float:
+        """That of the telescope of the same number at the same server in metres, or 0."""
+        return await self._link.fact("focallength", float, 0.0, of=f"/api/v1/telescope/{self._address.number}")
+
+    async def _state(self) -> CameraState:
+        state = await self._link.get("camerastate", int)
+        if state in _STATES:
+            return _STATES[state]
+        if state == _ERROR:
+            raise DeviceFailed(f"{self.name}: the camera reports an error")
+        return "ready" if await self._link.get("imageready", bool) and not self._fetched else "idle"

@@ -1,0 +1,73 @@
+"""A filter wheel that speaks Alpaca."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from pyros.errors import DeviceFailed, DeviceRefused
+from pyros.instruments.alpaca._device import GRACE_SECONDS, AlpacaDevice
+from pyros.instruments.alpaca.client import LONG_SECONDS
+from pyros.instruments.interfaces import Kind, MotorState, Started
+
+_SECONDS_A_FILTER = 1.0
+_MOST_SECONDS = 60.0
+_MOVING = -1
+
+
+class AlpacaFilterWheel(AlpacaDevice):
+    """A `FilterWheel` that speaks Alpaca."""
+
+    kind: Kind = "filter_wheel"
+
+    def filters(self) -> Deferred[tuple[str, ...]]:
+        return Deferred.fromCoroutine(self._filters())
+
+    def select(self, filter: str, started: Started | None = None) -> Deferred[str]:
+        return Deferred.fromCoroutine(self._select(filter, started))
+
+    def filter(self) -> Deferred[str]:
+        return Deferred.fromCoroutine(self._filter())
+
+    def state(self) -> Deferred[MotorState]:
+        return Deferred.fromCoroutine(self._state())
+
+    async def _filters(self) -> tuple[str, ...]:
+        return await self._link.fact("names", tuple[str, ...], ())
+
+    async def _select(self, filter: str, started: Started | None) -> str:
+        filters = await self._filters()
+        if filter not in filters:
+            raise DeviceRefused("VALUE", f"{self.name}: no filter {filter!r}; there are {', '.join(filters)}")
+        wanted = filters.index(filter)
+        with self._command("turn") as running:
+            before = await self._position()
+            turn = self._link.put("position", LONG_SECONDS, Position=wanted)
+            await self._ending(turn, "a newer command took its place", "turn", but=running)
+            await running.check()
+            steps = abs(wanted - before) if before != _MOVING else len(filters) // 2
+            estimate = _SECONDS_A_FILTER * min(steps, len(filters) - steps)
+            begin = self._clock.monotonic()
+
+            async def look() -> int | None:
+                position = await self._position()
+                late = self._clock.monotonic() - begin > GRACE_SECONDS
+                return position if position == wanted or (late and position != _MOVING) else None
+
+            position = await self._until(running, look, estimate, _MOST_SECONDS, started)
+        if position != wanted:
+            raise DeviceFailed(f"{self.name}: filter {position} instead of {wanted}, {filter!r}, is in the beam")
+        return filter
+
+    async def _filter(self) -> str:
+        position, filters = await self._position(), await self._filters()
+        if position == _MOVING:
+            return ""
+        if not 0 <= position < len(filters):
+            raise DeviceFailed(f"{self.name}: filter {position} of {len(filters)} is in the beam")
+        return filters[position]
+
+    async def _state(self) -> MotorState:
+        return "moving" if await self._position() == _MOVING else "idle"
+
+    async def _position(self) -> int:
+        return await self._link.get("position", int)

@@ -1,0 +1,681 @@
+"""What the drivers make of devices that are slow, stuck, wrong or old, on virtual time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pyros.clock import VirtualClock
+from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused
+from pyros.instruments.alpaca.image import HEADER
+from pyros.instruments.apparent import apparent_of_icrs
+from tests.instruments.alpaca.conftest import Http, Server, Wrong
+from tests.instruments.conftest import World
+
+Device = Callable[..., Any]
+
+
+class Mount:
+    """A mount that slews for some seconds, and ends ``off`` degrees from where it was sent."""
+
+    def __init__(self, server: Server, world: World, seconds: float = 20.0, **values: Any) -> None:
+        self.world, self.seconds, self.off = world, seconds, [0.0]
+        self.hours, self.degrees, self.until = 0.0, 0.0, 0.0
+        self.parked, self.tracking = False, False
+        server.answers |= {
+            "GET slewing": lambda _: self.moving,
+            "GET atpark": lambda _: self.parked and not self.moving,
+            "GET tracking": lambda _: self.tracking,
+            "GET rightascension": lambda _: self.hours,
+            "GET declination": lambda _: self.degrees,
+            "PUT tracking": lambda p: setattr(self, "tracking", p["Tracking"] == "True"),
+            "PUT unpark": lambda _: setattr(self, "parked", False),
+            "PUT park": self.park,
+            "PUT abortslew": self.abort,
+            "PUT slewtocoordinatesasync": self.slew,
+            "PUT synctocoordinates": self.sync,
+        }
+        can = dict.fromkeys(("canslewasync", "cansettracking", "canpark", "cansync"), True)
+        server.set(**({"equatorialsystem": 2} | can | values))
+
+    @property
+    def moving(self) -> bool:
+        return self.world.seconds() < self.until
+
+    def slew(self, where: dict[str, str]) -> Any:
+        if self.parked or not self.tracking or self.moving:
+            return Wrong(0x40B, "parked, not tracking, or slewing")
+        self.until = self.world.seconds() + self.seconds
+        self.sync(where, self.off.pop(0) if len(self.off) > 1 else self.off[0])
+        return None
+
+    def sync(self, where: dict[str, str], off: float = 0.0) -> None:
+        self.hours, self.degrees = float(where["RightAscension"]), float(where["Declination"]) + off
+
+    def park(self, _: Any) -> None:
+        self.until, self.parked = self.world.seconds() + self.seconds, True
+
+    def abort(self, _: Any) -> Any:
+        if self.parked and not self.moving:
+            return Wrong(0x408, "parked")
+        self.until, self.parked = 0.0, False
+        return None
+
+
+def test_a_slew_is_measured(server: Server, device: Device, world: World) -> None:
+    mount, telescope = Mount(server, world), device("telescope")
+    mount.parked, mount.off = True, [0.001]
+    started: list[float] = []
+    end = world.result(telescope.slew(359.9999999999999, -30.0, "x", started.append), 40)
+    assert end.error_arcsec == pytest.approx(3.6)
+    assert started == [pytest.approx(1 + 30 / 3)]
+    assert world.result(telescope.state()) == "tracking"
+    assert server.count("PUT slewtocoordinatesasync") == 1
+    assert 0 <= float(server.last("PUT slewtocoordinatesasync")["RightAscension"]) < 24
+
+
+def test_a_slew_that_says_ok_elsewhere_is_sent_again_once(server: Server, device: Device, world: World) -> None:
+    mount, telescope = Mount(server, world), device("telescope")
+    mount.off = [170 / 3600, 0.0]
+    assert world.result(telescope.slew(10.0, 20.0), 60).error_arcsec < 1
+    mount.off = [170 / 3600]
+    with pytest.raises(DeviceFailed, match="170 arcsec from the target after two slews"):
+        world.result(telescope.slew(10.0, 25.0), 60)
+    assert server.count("PUT slewtocoordinatesasync") == 4
+
+
+def test_a_stuck_mount_fails(server: Server, device: Device, world: World) -> None:
+    Mount(server, world, seconds=1e6)
+    telescope = device("telescope")
+    with pytest.raises(DeviceFailed, match=r"slew: no end after 30. s"):
+        world.result(telescope.slew(10.0, 20.0), 310)
+
+
+def test_it_is_looked_at_often_only_near_the_end(server: Server, device: Device, world: World) -> None:
+    Mount(server, world, seconds=60.0)
+    telescope = device("telescope")
+    world.result(telescope.slew(179.0, 0.0), 100)
+    assert 100 < server.count("GET slewing") < 200
+    assert telescope._speed == pytest.approx(179 / 59, rel=0.02)
+
+
+def test_a_newer_slew_stop_and_park_end_a_slew(server: Server, device: Device, world: World) -> None:
+    Mount(server, world)
+    telescope = device("telescope")
+    for index, end in enumerate((lambda: telescope.slew(50.0, 5.0), telescope.stop, telescope.park)):
+        slew = telescope.slew(10.0 + index, 20.0)
+        world.run(3)
+        ending = end()
+        with pytest.raises(CommandAborted):
+            world.result(slew, 3)
+        world.result(ending, 60)
+    assert world.result(telescope.state()) == "parked"
+    world.result(telescope.stop())  # nothing to stop, though the mount refuses it
+    world.result(telescope.park())
+    assert server.count("PUT park") == 1
+
+
+def test_a_park_gives_way(server: Server, device: Device, world: World) -> None:
+    Mount(server, world)
+    telescope = device("telescope")
+    for end in (telescope.stop, lambda: telescope.slew(1.0, 1.0)):
+        park = telescope.park()
+        world.run(2)
+        assert world.result(telescope.state()) == "parking"
+        ending = end()
+        with pytest.raises(CommandAborted):
+            world.result(park, 5)
+        world.result(ending, 60)
+
+
+def test_stop_overtakes_nothing(server: Server, device: Device, world: World) -> None:
+    """A stop while a slew is about to begin stops it all the same."""
+    mount, telescope = Mount(server, world), device("telescope")
+    world.run(1)
+    slew, stop = telescope.slew(10.0, 20.0), telescope.stop()
+    with pytest.raises(CommandAborted):
+        world.result(slew, 5)
+    world.result(stop, 5)
+    world.run(1)
+    assert not mount.moving
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(0x401, "LIMIT"), (0x40B, "STATE"), (0x409, "STATE"), (0x400, "UNSUPPORTED")]
+)
+def test_refused_slews(number: int, code: str, server: Server, device: Device, world: World) -> None:
+    Mount(server, world)
+    server.answers["PUT slewtocoordinatesasync"] = Wrong(number, "below the horizon")
+    with pytest.raises(DeviceRefused, match="below the horizon") as caught:
+        world.result(device("telescope").slew(10.0, 20.0), 5)
+    assert caught.value.code == code
+
+
+def test_a_driver_error_fails_with_the_devices_words(server: Server, device: Device, world: World) -> None:
+    Mount(server, world)
+    server.answers["PUT slewtocoordinatesasync"] = Wrong(0x5A1, "motor controller overheated")
+    with pytest.raises(DeviceFailed, match=r"motor controller overheated \(error 0x5A1\)"):
+        world.result(device("telescope").slew(10.0, 20.0), 5)
+
+
+@pytest.mark.parametrize(
+    ("missing", "command"),
+    [("canslewasync", "slew"), ("cansync", "sync"), ("canpark", "park")],
+)
+def test_what_a_mount_cannot(missing: str, command: str, server: Server, device: Device, world: World) -> None:
+    Mount(server, world, **{missing: False})
+    telescope = device("telescope")
+    with pytest.raises(DeviceRefused, match="UNSUPPORTED"):
+        world.result(telescope.park() if command == "park" else getattr(telescope, command)(1.0, 1.0), 5)
+
+
+def test_a_mount_of_date(server: Server, device: Device, world: World, clock: VirtualClock) -> None:
+    """Its coordinates are apparent places; ours are ICRS."""
+    mount, telescope = Mount(server, world, equatorialsystem=1), device("telescope")
+    end = world.result(telescope.slew(83.6, 22.0), 40)
+    ra, dec = apparent_of_icrs(83.6, 22.0, clock.time() - 20)
+    assert mount.hours * 15 == pytest.approx(ra, abs=1e-5)
+    assert mount.degrees == pytest.approx(dec, abs=1e-5)
+    assert abs(ra - 83.6) > 0.3
+    assert end.error_arcsec < 0.01
+    assert (end.ra, end.dec) == (pytest.approx(83.6), pytest.approx(22.0))
+    world.result(telescope.sync(83.7, 22.1))
+    here = world.result(telescope.position())
+    assert (here.ra, here.dec) == (pytest.approx(83.7), pytest.approx(22.1))
+
+
+@pytest.mark.parametrize("system", [3, 4, 9])
+def test_other_equinoxes_are_refused(system: int, server: Server, device: Device, world: World) -> None:
+    Mount(server, world, equatorialsystem=system)
+    with pytest.raises(DeviceRefused, match="UNSUPPORTED: Old device has coordinates of J2050 or B1950"):
+        world.result(device("telescope").slew(1.0, 1.0), 5)
+
+
+@pytest.mark.parametrize(("hours", "degrees"), [(25.0, 0.0), (-1.0, 0.0), (1.0, 91.0)])
+def test_a_position_that_cannot_be(hours: float, degrees: float, server: Server, device: Device, world: World) -> None:
+    Mount(server, world)
+    server.set(rightascension=hours, declination=degrees)
+    with pytest.raises(DeviceFailed, match="it says it is at"):
+        world.result(device("telescope").position(), 5)
+
+
+def test_a_mount_that_ignores_track_and_sync(server: Server, device: Device, world: World) -> None:
+    mount, telescope = Mount(server, world), device("telescope")
+    server.answers["PUT tracking"] = server.answers["PUT synctocoordinates"] = ""
+    with pytest.raises(DeviceFailed, match="told to track, and doesn't"):
+        world.result(telescope.track(True), 5)
+    with pytest.raises(DeviceFailed, match="arcsec from where it was told that it is"):
+        world.result(telescope.sync(1.0, 1.0), 5)
+    assert not mount.tracking
+
+
+def test_a_server_gone_in_mid_slew(server: Server, device: Device, world: World) -> None:
+    Mount(server, world)
+    telescope = device("telescope")
+    slew = telescope.slew(10.0, 20.0)
+    world.run(5)
+    server.away()
+    with pytest.raises(ConnectionLost):
+        world.result(slew, 3)
+    server.back()
+    assert world.result(telescope.slew(10.0, 20.0), 60).error_arcsec < 1
+
+
+class Cam:
+    """A camera of 3 x 2 pixels; what it shows is the number of the exposure."""
+
+    def __init__(self, server: Server, world: World, **values: Any) -> None:
+        self.world, self.number, self.end, self.ready = world, 0, 0.0, False
+        self.camera_state = lambda: 2 if world.seconds() < self.end else 0
+        self.image: Any = lambda: Http(200, self.pixels(), "application/imagebytes")
+        server.answers |= {
+            "GET camerastate": lambda _: self.camera_state(),
+            "GET imageready": lambda _: self.ready or bool(self.number and self.camera_state() == 0 and self.end),
+            "GET imagearray": lambda _: self.image(),
+            "PUT startexposure": self.start,
+            "PUT abortexposure": lambda _: setattr(self, "end", 0.0),
+        }
+        server.set(**{"cameraxsize": 3, "cameraysize": 2, "pixelsizex": 9.0, "maxadu": 4095, "canabortexposure": True,
+                      "hasshutter": True, "focallength": 1.0, "ccdtemperature": -10.5, "electronsperadu": 1.3,
+                      **values})  # fmt: skip
+
+    def start(self, parameters: dict[str, str]) -> None:
+        self.number += 1
+        self.end = self.world.seconds() + float(parameters["Duration"]) + 0.7
+
+    def pixels(self) -> bytes:
+        return HEADER.pack(1, 0, 1, 2, 44, 2, 8, 2, 3, 2, 0) + np.full((3, 2), self.number, "<u2").tobytes()
+
+
+def test_an_exposure(server: Server, device: Device, world: World, clock: VirtualClock) -> None:
+    Cam(server, world)
+    camera, begin = device("camera"), clock.time()
+    started: list[float] = []
+    image = world.result(camera.expose(10.0, "", "x", started.append), 20)
+    assert image.pixels.tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert image.started == pytest.approx(begin, abs=0.1)
+    assert (image.seconds, image.filter, image.temperature, image.gain) == (10.0, "", -10.5, 1.3)
+    assert image.arcsec_per_pixel == pytest.approx(206265 * 9e-6, rel=1e-5)
+    assert started == [12.0]
+    assert server.last("PUT startexposure") == {"Duration": "10.0", "Light": "True"}
+    assert world.result(camera.state()) == "idle"  # though the camera still shows the image, it was fetched
+    geometry = world.result(camera.geometry())
+    assert (geometry.width, geometry.height, geometry.bits) == (3, 2, 12)
+    world.result(camera.expose(1.0, dark=True), 20)
+    assert server.last("PUT startexposure")["Light"] == "False"
+
+
+def test_an_image_as_json(server: Server, device: Device, world: World) -> None:
+    cam = Cam(server, world)
+    cam.image = lambda: Http(
+        200, json.dumps({"Rank": 2, "Value": [[4, 1], [5, 2], [6, 3]]}).encode(), "application/json"
+    )
+    assert world.result(device("camera").expose(1.0), 20).pixels.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "words"),
+    [
+        (lambda: Http(200, b"short", "application/imagebytes"), DeviceFailed, "has no header"),
+        (lambda: Http(200, b"x" * 3_000_000, "application/imagebytes"), DeviceFailed, "an answer of more than 1048720"),
+        (lambda: Http(500, b"out of memory"), DeviceFailed, "HTTP 500: out of memory"),
+        (lambda: Wrong(0x40B, "no image"), DeviceRefused, "STATE"),
+        (lambda: Http(200, HEADER.pack(1, 0, 1, 2, 44, 2, 8, 3, 3, 2, 3) + b"x" * 36, "application/imagebytes"),
+         DeviceRefused, "a colour image"),
+    ],
+)  # fmt: skip
+def test_wrong_images(
+    image: Any, error: type[Exception], words: str, server: Server, device: Device, world: World
+) -> None:
+    cam = Cam(server, world)
+    cam.image = image
+    with pytest.raises(error, match=words):
+        world.result(device("camera").expose(1.0), 20)
+
+
+@pytest.mark.parametrize(
+    ("options", "scale"),
+    [("", 206265 * 9e-6 / 1.0), ("?arcsec_per_pixel=0.5", 0.5), ("?focal_length=2000", 206265 * 9e-6 / 2.0)],
+)
+def test_the_size_of_a_pixel(options: str, scale: float, server: Server, device: Device, world: World) -> None:
+    Cam(server, world)
+    assert world.result(device("camera", options).geometry()).arcsec_per_pixel == pytest.approx(scale, rel=1e-5)
+
+
+def test_binning(server: Server, device: Device, world: World) -> None:
+    cam = Cam(server, world, cameraxsize=6, cameraysize=5, binx=1, biny=1, numx=6, numy=5, startx=1, starty=0)
+    camera = device("camera", "?bin=2")
+    geometry = world.result(camera.geometry())
+    assert (geometry.width, geometry.height) == (3, 2)
+    assert geometry.arcsec_per_pixel == pytest.approx(2 * 206265 * 9e-6, rel=1e-5)
+    world.result(camera.expose(1.0), 20)
+    for name, value in {"BinX": 2, "BinY": 2, "NumX": 3, "NumY": 2, "StartX": 0}.items():
+        assert server.last(f"PUT {name.lower()}") == {name: str(value)}
+    assert server.count("PUT starty") == 0
+    assert cam.number == 1
+
+
+def test_nobody_knows_the_size_of_a_pixel(server: Server, device: Device, world: World) -> None:
+    """It fails before the exposure, not after."""
+    Cam(server, world, focallength=Wrong(0x400))
+    with pytest.raises(DeviceFailed, match=r"say so in its address: \?arcsec_per_pixel=0.62"):
+        world.result(device("camera").expose(1.0), 5)
+    assert server.count("PUT startexposure") == 0
+
+
+def test_an_abort(server: Server, device: Device, world: World) -> None:
+    cam, camera = Cam(server, world), device("camera")
+    exposure = camera.expose(100.0)
+    world.run(5)
+    assert world.result(camera.state()) == "exposing"
+    with pytest.raises(DeviceRefused, match="BUSY"):
+        world.result(camera.expose(1.0))
+    world.result(camera.abort())
+    with pytest.raises(CommandAborted):
+        world.result(exposure)
+    assert world.result(camera.expose(1.0), 20).pixels[0, 0] == cam.number == 2
+
+
+def test_an_abort_of_an_exposure_about_to_begin(server: Server, device: Device, world: World) -> None:
+    cam, camera = Cam(server, world), device("camera")
+    world.run(1)
+    exposure, abort = camera.expose(100.0), camera.abort()
+    with pytest.raises(CommandAborted):
+        world.result(exposure, 5)
+    world.result(abort, 5)
+    assert cam.end == 0.0
+
+
+def test_an_exposure_from_before_a_restart_is_not_disturbed(server: Server, device: Device, world: World) -> None:
+    cam, camera = Cam(server, world), device("camera")
+    cam.start({"Duration": "50"})
+    with pytest.raises(DeviceRefused, match="BUSY"):
+        world.result(camera.expose(1.0), 5)
+    world.run(60)
+    assert world.result(camera.state()) == "ready"
+
+
+def test_an_image_left_by_an_aborted_exposure(server: Server, device: Device, world: World) -> None:
+    """When it comes in the middle of another exposure it is thrown away."""
+    cam, camera = Cam(server, world), device("camera")
+    exposure = camera.expose(20.0)
+    world.run(5)
+    cam.ready = True  # of an exposure before
+
+    def fetch() -> Http:
+        cam.ready = False
+        return Http(200, cam.pixels(), "application/imagebytes")
+
+    cam.image = fetch
+    world.result(exposure, 20)
+    assert server.count("GET imagearray") == 2
+
+
+def test_a_camera_in_error(server: Server, device: Device, world: World) -> None:
+    cam, camera = Cam(server, world), device("camera")
+    exposure, state = camera.expose(10.0), cam.camera_state
+    world.run(3)
+    cam.camera_state = lambda: 5
+    with pytest.raises(DeviceFailed, match="the camera reports an error"):
+        world.result(exposure, 5)
+    with pytest.raises(DeviceFailed, match="the camera reports an error"):
+        world.result(camera.state())
+    server.answers["PUT abortexposure"] = lambda _: setattr(cam, "camera_state", state)
+    cam.end = 0.0
+    assert world.result(camera.expose(1.0), 20).pixels[0, 0] == 2
+
+
+def test_an_image_that_never_comes(server: Server, device: Device, world: World) -> None:
+    Cam(server, world)
+    server.set(imageready=False)
+    with pytest.raises(DeviceFailed, match=r"exposure: no end after 12. s"):
+        world.result(device("camera").expose(1.0), 130)
+
+
+def test_what_a_camera_lacks(server: Server, device: Device, world: World) -> None:
+    Cam(server, world, hasshutter=False, ccdtemperature=Wrong(0x400), electronsperadu=Wrong(0x400))
+    camera = device("camera")
+    with pytest.raises(DeviceRefused, match="UNSUPPORTED: Old device has no filter wheel of its own"):
+        world.result(camera.expose(1.0, "r"), 5)
+    with pytest.raises(DeviceRefused, match="UNSUPPORTED: Old device has no shutter"):
+        world.result(camera.expose(1.0, dark=True), 5)
+    with pytest.raises(DeviceRefused, match="UNSUPPORTED: Old device cannot be cooled"):
+        world.result(camera.cool(-10.0), 5)
+    cooling = world.result(camera.cooling(), 5)
+    assert (cooling.temperature, cooling.target, cooling.power) == (None, None, None)
+    image = world.result(camera.expose(1.0), 20)
+    assert (image.temperature, image.gain) == (None, None)
+
+
+def test_a_colour_camera_is_refused(server: Server, device: Device, world: World) -> None:
+    Cam(server, world, sensortype=1)
+    with pytest.raises(DeviceRefused, match="a colour image"):
+        world.result(device("camera").expose(1.0), 5)
+
+
+def test_cooling(server: Server, device: Device, world: World) -> None:
+    Cam(server, world, cansetccdtemperature=True, cooleron=True, setccdtemperature=-30.0, coolerpower=45.0)
+    camera = device("camera")
+    world.result(camera.cool(-30.0), 5)
+    assert server.last("PUT setccdtemperature") == {"SetCCDTemperature": "-30.0"}
+    assert server.last("PUT cooleron") == {"CoolerOn": "True"}
+    cooling = world.result(camera.cooling())
+    assert (cooling.temperature, cooling.target, cooling.power) == (-10.5, -30.0, 45.0)
+    world.result(camera.cool(None))
+    assert server.last("PUT cooleron") == {"CoolerOn": "False"}
+
+
+class Wheel:
+    """A wheel that turns for two seconds, and stops at ``off`` filters from where it was sent."""
+
+    def __init__(self, server: Server, world: World, off: int = 0, late: float = 0.0) -> None:
+        def turn(parameters: dict[str, str]) -> None:
+            world.callLater(late, setattr, self, "position", -1)
+            world.callLater(late + 2, setattr, self, "position", int(parameters["Position"]) + off)
+
+        self.position = 0
+        server.answers |= {"GET position": lambda _: self.position, "PUT position": turn}
+        server.set(names=["g", "r", "i"])
+
+
+@pytest.mark.parametrize("late", [0.0, 1.0])
+def test_a_wheel(late: float, server: Server, device: Device, world: World) -> None:
+    """Also one that shows the filter from before for a while."""
+    Wheel(server, world, late=late)
+    wheel = device("filter_wheel")
+    started: list[float] = []
+    turn = wheel.select("r", started.append)
+    world.run(1.5)
+    assert world.result(wheel.state()) == "moving"
+    assert world.result(wheel.filter()) == ""
+    assert world.result(turn, 5) == "r"
+    assert started == [1.0]
+    assert world.result(wheel.filter()) == "r"
+
+
+def test_a_wheel_turned_again(server: Server, device: Device, world: World) -> None:
+    Wheel(server, world)
+    wheel = device("filter_wheel")
+    first = wheel.select("i")
+    world.run(1)
+    second = wheel.select("r")
+    with pytest.raises(CommandAborted):
+        world.result(first)
+    world.result(second, 5)
+
+
+def test_a_wheel_that_stops_elsewhere_or_never(server: Server, device: Device, world: World) -> None:
+    Wheel(server, world, off=1)
+    wheel = device("filter_wheel")
+    with pytest.raises(DeviceFailed, match="filter 2 instead of 1, 'r', is in the beam"):
+        world.result(wheel.select("r"), 10)
+    server.set(position=-1)
+    with pytest.raises(DeviceFailed, match="turn: no end after 60 s"):
+        world.result(wheel.select("r"), 70)
+    server.set(position=7)
+    with pytest.raises(DeviceFailed, match="filter 7 of 3"):
+        world.result(wheel.filter())
+
+
+class Motor:
+    """A focuser of 100 steps a second."""
+
+    def __init__(self, server: Server, world: World, **values: Any) -> None:
+        self.world, self.there, self.until = world, 0, 0.0
+        server.answers |= {
+            "GET position": lambda _: self.there,
+            "GET ismoving": lambda _: world.seconds() < self.until,
+            "PUT move": self.move,
+            "PUT halt": lambda _: setattr(self, "until", 0.0),
+        }
+        server.set(**({"absolute": True, "maxstep": 5000, "maxincrement": 1000} | values))
+
+    def move(self, parameters: dict[str, str]) -> None:
+        target = int(parameters["Position"])
+        self.until = self.world.seconds() + abs(target - self.there) / 100
+        self.there = target
+
+
+def test_a_long_move_goes_by_increments(server: Server, device: Device, world: World) -> None:
+    Motor(server, world)
+    focuser = device("focuser")
+    started: list[float] = []
+    assert world.result(focuser.move(2500, started.append), 60) == 2500
+    assert [p["Position"] for asked, p in server.asked if asked == "PUT move"] == ["1000", "2000", "2500"]
+    assert len(started) == 1
+    assert world.result(focuser.temperature()) is None
+
+
+def test_a_move_is_stopped(server: Server, device: Device, world: World) -> None:
+    Motor(server, world)
+    focuser = device("focuser")
+    move = focuser.move(2500)
+    world.run(12)
+    assert world.result(focuser.state()) == "moving"
+    world.result(focuser.stop())
+    with pytest.raises(CommandAborted):
+        world.result(move)
+    world.run(60)
+    assert server.count("PUT move") == 2
+
+
+def test_focusers_that_fail(server: Server, device: Device, world: World) -> None:
+    motor, focuser = Motor(server, world), device("focuser")
+    server.set(position=500)
+    with pytest.raises(DeviceFailed, match="at 500 instead of 700"):
+        world.result(focuser.move(700), 30)
+    server.set(absolute=False)
+    motor.until = 0.0
+    other = device("focuser")
+    with pytest.raises(DeviceRefused, match="UNSUPPORTED: Old device knows no positions"):
+        world.result(other.move(10), 5)
+
+
+class Shutter:
+    """A dome whose shutter takes 20 seconds."""
+
+    def __init__(self, server: Server, world: World, **values: Any) -> None:
+        self.world, self.now = world, 1
+        self.call: Any = None
+        server.answers |= {
+            "GET shutterstatus": lambda _: self.now,
+            "PUT openshutter": lambda _: self.go(2, 0),
+            "PUT closeshutter": lambda _: self.go(3, 1),
+            "PUT abortslew": lambda _: self.go(4, 4),
+        }
+        server.set(**({"cansetshutter": True, "cansetazimuth": True, "azimuth": 0.0, "slewing": False} | values))
+
+    def go(self, meanwhile: int, end: int) -> None:
+        if self.call is not None and self.call.active():
+            self.call.cancel()
+        if self.now != end:
+            self.now = meanwhile
+            self.call = self.world.callLater(20, setattr, self, "now", end)
+
+
+def test_a_shutter(server: Server, device: Device, world: World) -> None:
+    Shutter(server, world)
+    dome = device("dome")
+    started: list[float] = []
+    world.result(dome.open(started.append), 30)
+    assert world.result(dome.state()) == "open"
+    assert started == [30.0]
+    world.result(dome.open(started.append), 1)
+    assert len(started) == 1
+    world.result(dome.close(started.append), 30)
+    assert started[1] == pytest.approx(20, abs=1)  # what it took before
+
+
+def test_a_shutter_is_reversed_and_stopped(server: Server, device: Device, world: World) -> None:
+    shutter, dome = Shutter(server, world), device("dome")
+    for end, state in ((dome.close, "closed"), (dome.stop, "stopped")):
+        opening = dome.open()
+        world.run(5)
+        assert world.result(dome.state()) == "opening"
+        ending = end()
+        with pytest.raises(CommandAborted):
+            world.result(opening)
+        world.result(ending, 30)
+        assert world.result(dome.state()) == state
+    shutter.call.cancel()
+
+
+def test_shutters_that_fail(server: Server, device: Device, world: World) -> None:
+    shutter, dome = Shutter(server, world), device("dome")
+    opening = dome.open()
+    world.run(5)
+    shutter.go(4, 4)
+    shutter.call.cancel()
+    with pytest.raises(DeviceFailed, match="open: its shutter is stopped"):
+        world.result(opening, 5)
+    server.set(shutterstatus=3)
+    with pytest.raises(DeviceFailed, match="close: no end after 300 s"):
+        world.result(dome.close(), 310)
+    server.set(shutterstatus=9)
+    with pytest.raises(DeviceFailed, match="answered 9 to GET shutterstatus"):
+        world.result(dome.state())
+
+
+def test_a_roof(server: Server, device: Device, world: World) -> None:
+    Shutter(server, world, cansetazimuth=False, azimuth=Wrong(0x400))
+    dome = device("dome")
+    assert world.result(dome.azimuth()) is None
+    with pytest.raises(DeviceRefused, match="UNSUPPORTED"):
+        world.result(dome.rotate(10.0))
+
+
+def test_a_dome_without_a_shutter_and_a_slaved_one(server: Server, device: Device, world: World) -> None:
+    Shutter(server, world, cansetshutter=False)
+    server.answers["PUT slewtoazimuth"] = Wrong(0x409, "slaved to the telescope")
+    dome = device("dome")
+    with pytest.raises(DeviceRefused, match="UNSUPPORTED"):
+        world.result(dome.open())
+    with pytest.raises(DeviceRefused, match=r"STATE: .*slaved"):
+        world.result(dome.rotate(10.0))
+
+
+def test_a_dome_that_turns_elsewhere(server: Server, device: Device, world: World) -> None:
+    Shutter(server, world, azimuth=30.0)
+    dome = device("dome")
+    with pytest.raises(DeviceFailed, match=r"azimuth 30.0 instead of 40"):
+        world.result(dome.rotate(400.0 - 360.0), 5)
+    assert world.result(dome.rotate(-328.0), 5) == 30.0
+    assert server.last("PUT slewtoazimuth") == {"Azimuth": "32.0"}
+
+
+WEATHER = {"temperature": 5.5, "humidity": 60.0, "windspeed": 3.0, "rainrate": 0.2, "cloudcover": 40.0}
+
+
+def test_weather(server: Server, device: Device, world: World) -> None:
+    server.set(**WEATHER, timesincelastupdate=20.0)
+    reading = world.result(device("weather").read())
+    assert (reading.temperature, reading.humidity, reading.wind, reading.rain, reading.cloud) == (5.5, 60, 3, True, 0.4)
+
+
+def test_a_station_without_sensors(server: Server, device: Device, world: World) -> None:
+    """What it has not is not made up, unless its address says that the observatory does without."""
+    server.set(**{name: value for name, value in WEATHER.items() if name not in ("rainrate", "cloudcover")})
+    with pytest.raises(
+        DeviceRefused, match=r"UNSUPPORTED: .*no sensor for rain, say so in its address: \?without=rain"
+    ):
+        world.result(device("weather").read())
+    reading = world.result(device("weather", "?without=rain").read())
+    assert (reading.rain, reading.cloud) == (False, 0.0)
+
+
+def test_a_frozen_station(server: Server, device: Device, world: World) -> None:
+    server.set(**WEATHER, timesincelastupdate=3600.0)
+    with pytest.raises(DeviceFailed, match="its newest reading is 3600 s old"):
+        world.result(device("weather").read())
+
+
+def test_safety(server: Server, device: Device, world: World) -> None:
+    server.set(issafe=False)
+    safety = world.result(device("safety").read())
+    assert (safety.safe, safety.reason) == (False, "Old device says so")
+
+
+def test_switches(server: Server, device: Device, world: World) -> None:
+    server.set(maxswitch=2, getswitchname=lambda p: ["lamp", "door"][int(p["Id"])], getswitchvalue=0.0,
+               canwrite=lambda p: p["Id"] == "0", maxswitchvalue=10.0)  # fmt: skip
+    switch = device("switch")
+    channels = world.result(switch.channels())
+    assert [(each.name, each.writable, each.least, each.most, each.step) for each in channels] == [
+        ("lamp", True, 0.0, 10.0, 1.0),
+        ("door", False, 0.0, 10.0, 1.0),
+    ]
+    with pytest.raises(DeviceFailed, match="'lamp' is at 0 instead of 5"):
+        world.result(switch.set(0, 5.0))
+    with pytest.raises(DeviceRefused, match="UNSUPPORTED: Old device: 'door' can only be read"):
+        world.result(switch.set(1, 5.0))
+
+
+@pytest.mark.parametrize("count", [-1, 257, 2**31 - 1])
+def test_a_number_of_channels_that_cannot_be(count: int, server: Server, device: Device, world: World) -> None:
+    server.set(maxswitch=count)
+    with pytest.raises(DeviceFailed, match="at most 256"):
+        world.result(device("switch").channels())

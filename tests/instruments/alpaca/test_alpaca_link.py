@@ -1,0 +1,210 @@
+"""Whether a device is there, and every way in which a server may misbehave: typed, in bounded time and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError
+
+from pyros.errors import ConnectionLost, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
+from pyros.instruments.alpaca.client import ANSWER_BYTES
+from tests.instruments.alpaca.conftest import PORT, Http, Raw, Server, Wrong
+from tests.instruments.conftest import World
+
+Device = Callable[..., Any]
+WHERE = f"http://127.0.0.1:{PORT}/safetymonitor/0"
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+def test_it_is_connected_and_named(server: Server, device: Device, world: World, told: list[tuple[bool, str]]) -> None:
+    safety = device("safety")
+    assert not safety.connected
+    server.set(issafe=True)
+    assert world.result(safety.read()).safe
+    assert safety.connected
+    assert safety.name == "Old device"
+    assert told == [(True, f"Old device at {WHERE}")]
+    assert server.count("PUT connected") == 1
+    assert server.last("PUT connected") == {"Connected": "True"}
+
+
+def test_platform_7_connects_without_blocking(server: Server, device: Device, world: World) -> None:
+    left = iter([True, True, False])
+
+    def connect(_: object) -> None:
+        server.is_connected = True
+
+    server.answers |= {"PUT connect": connect, "GET connecting": lambda _: next(left), "GET issafe": True}
+    safety = device("safety")
+    assert world.result(safety.read(), 5).safe
+    assert server.count("GET connecting") == 3
+    assert server.count("PUT connected") == 0
+
+
+def test_it_is_asked_over_kept_connections_with_numbers(server: Server, device: Device, world: World) -> None:
+    server.set(issafe=True)
+    safety = device("safety")
+    for _ in range(20):
+        world.result(safety.read())
+        world.run(2)
+    assert len(server.lines) == 1
+    numbers = [int(parameters["ClientTransactionID"]) for _, parameters in server.asked]
+    assert numbers == sorted(set(numbers))
+    assert len({parameters["ClientID"] for _, parameters in server.asked}) == 1
+
+
+def test_nobody_there(device: Device, world: World, told: list[tuple[bool, str]]) -> None:
+    safety = device("safety")
+    with pytest.raises(ConnectionLost, match="refused"):
+        world.result(safety.read(), 10)
+    assert [up for up, _ in told] == [False]
+
+
+def test_a_server_that_comes_and_goes(
+    server: Server, device: Device, world: World, told: list[tuple[bool, str]]
+) -> None:
+    server.set(issafe=True)
+    safety = device("safety")
+    world.result(safety.read())
+    server.away()
+    world.run(4)
+    assert not safety.connected
+    server.back()
+    assert world.result(safety.read(), 5).safe
+    assert server.count("PUT connected") == 2
+    assert [up for up, _ in told] == [True, False, True]
+
+
+def test_a_server_started_again_between_two_looks(
+    server: Server, device: Device, world: World, told: list[tuple[bool, str]]
+) -> None:
+    """A command that was under way is not under way any more, though nobody saw the server away."""
+    server.set(cansetazimuth=True, azimuth=0.0, slewing=True)
+    dome = device("dome")
+    turn = dome.rotate(90.0)
+    world.run(1)
+    server.is_connected = False
+    with pytest.raises(ConnectionLost, match="its server was started again, or disconnected it"):
+        world.result(turn, 3)
+    world.run(1)
+    assert dome.connected
+    assert [up for up, _ in told] == [True, False, True]
+
+
+def test_silence(server: Server, device: Device, world: World, told: list[tuple[bool, str]]) -> None:
+    server.set(issafe=None)
+    safety = device("safety")
+    with pytest.raises(NoAnswer, match=r"GET issafe: no answer within 5 s"):
+        world.result(safety.read(), 6)
+    assert told[-1][0] is False
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (Http(400, b"Unknown device"), DeviceRefused, "VALUE: .* HTTP 400: Unknown device"),
+        (Http(404, b'{"detail":"Not Found"}'), DeviceRefused, "UNSUPPORTED: .* HTTP 404"),
+        (Http(500, b"Traceback\n  File x"), DeviceFailed, "HTTP 500: Traceback File x"),
+        (Http(302, b"", more="Location: http://elsewhere/\r\n"), DeviceFailed, "HTTP 302"),
+        (Http(200, b"<html>hello</html>"), DeviceFailed, "answered '<html>hello</html>'"),
+        (Http(200, b""), DeviceFailed, "answered ''"),
+        (Http(200, b'{"Value": "maybe"}'), DeviceFailed, "Expected `bool`"),
+        (Http(200, b"x" * (ANSWER_BYTES + 1)), DeviceFailed, "an answer of more than 1048576 bytes"),
+        (Wrong(0x500, "stuck"), DeviceFailed, r"stuck \(error 0x500\)"),
+        (Wrong(0x407, "not connected"), DeviceRefused, "STATE"),
+        (Raw(b"\x00\x01garbage\r\n\r\n"), DeviceFailed, "an answer that is no HTTP"),
+        (Raw(b"SSH-2.0-OpenSSH\r\n"), DeviceFailed, "an answer that is no HTTP"),
+        (Raw(OK + b"Content-Length: x\r\n\r\n"), DeviceFailed, "an answer that is no HTTP"),
+        (Raw(OK + b"Content-Length: -5\r\n\r\n"), InstrumentError, ":"),
+        (Raw(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"), InstrumentError, ":"),
+        (Raw(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000), InstrumentError, ":"),
+        (Raw(OK + b"Content-Length: 10\r\n\r\n{"), NoAnswer, "no answer within 5 s"),
+        (Raw(b"HTTP/1.1 2"), NoAnswer, "no answer within 5 s"),
+    ],
+)  # fmt: skip
+def test_every_wrong_answer(
+    answer: Any, error: type[Exception], words: str, server: Server, device: Device, world: World
+) -> None:
+    server.set(issafe=answer)
+    safety = device("safety")
+    with pytest.raises(error, match=words) as caught:
+        world.result(safety.read(), 8)
+    assert len(str(caught.value)) < 1000
+    server.set(issafe=False)
+    world.run(3)
+    assert not world.result(safety.read(), 8).safe
+
+
+def test_a_body_without_end(server: Server, device: Device, world: World) -> None:
+    server.set(issafe=Raw(OK + b"\r\n" + b"x" * (1 << 19)))
+    safety = device("safety")
+    reading = safety.read()
+    for _ in range(4):
+        world.run(0.1)
+        server.lines[-1].transport.write(b"x" * (1 << 19))  # type: ignore[union-attr]
+    with pytest.raises(DeviceFailed, match="an answer of more than 1048576 bytes"):
+        world.result(reading, 1)
+
+
+def test_an_answer_that_ends_with_the_connection(server: Server, device: Device, world: World) -> None:
+    """As small devices' servers do, which have no kept connections and tell no length."""
+
+    def closing(_: object) -> Any:
+        world.callLater(0.5, world.drop)
+        return Raw(b'HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{"Value": true, "ErrorNumber": 0}')
+
+    server.set(issafe=closing)
+    assert world.result(device("safety").read(), 3).safe
+
+
+def test_a_connection_that_breaks_in_an_answer(server: Server, device: Device, world: World) -> None:
+    def breaking(_: object) -> Any:
+        world.callLater(0.5, world.drop)
+        return Raw(OK + b"Content-Length: 100\r\n\r\n{")
+
+    server.set(issafe=breaking)
+    safety = device("safety")
+    with pytest.raises(ConnectionLost):
+        world.result(safety.read(), 3)
+
+
+def test_disconnecting_ends_what_is_asked(server: Server, device: Device, world: World) -> None:
+    server.set(issafe=None)
+    safety = device("safety")
+    reading = safety.read()
+    world.run(1)
+    world.result(safety.disconnect())
+    for asked in (reading, safety.read()):
+        with pytest.raises(ConnectionLost, match="disconnected"):
+            world.result(asked)
+
+
+def test_cancelling_stops_the_waiting(server: Server, device: Device, world: World) -> None:
+    server.set(issafe=None)
+    safety = device("safety")
+    reading = safety.read()
+    world.run(1)
+    reading.cancel()
+    with pytest.raises(CancelledError):
+        world.result(reading)
+    server.set(issafe=True)
+    assert world.result(safety.read(), 3).safe
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(st.binary(max_size=60), st.booleans(), st.integers(1, 50))
+def test_any_bytes_at_all(server: Server, device: Device, world: World, body: bytes, head: bool, cut: int) -> None:
+    world.cut = cut
+    server.set(issafe=True)
+    safety = device("safety")
+    world.result(safety.read(), 20)
+    server.set(issafe=Http(200, body) if head else Raw(body))
+    with suppress(InstrumentError):
+        world.result(safety.read(), 20)
+    world.cut = 1 << 20
+    world.result(safety.disconnect(), 10)
