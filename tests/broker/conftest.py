@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import queue
+import shutil
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +24,10 @@ from pyros import messages
 from pyros.broker.store import EventStore
 from pyros.clock import VirtualClock
 from pyros.config import AgentConfig, BrokerConfig, Config
+from pyros.errors import JournalError
 from pyros.journal import JournalReader
 
+ROOT = Path(__file__).parents[2]
 IVORN = "ivo://test.observatory/bursts#burst-1"
 
 _EVENT = """<?xml version="1.0" encoding="UTF-8"?>
@@ -208,3 +212,70 @@ def configuration(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def thread_reactor() -> ThreadReactor:
     return ThreadReactor()
+
+
+class AlertManager:
+    """A real one, in a process of its own, for a broker's configuration; it counts what it was given."""
+
+    def __init__(self, config: Path) -> None:
+        for name, real in (("site.yaml", "site.yaml"), ("rules.yaml", "alert_rules.yaml")):
+            shutil.copy(ROOT / "observatory" / real, config.parent / name)
+        self.journal = config.parent / "var" / "journals" / "alert_manager.sqlite"
+        self.log = config.parent / "alert_manager.log"
+        command: list[str | Path] = [
+            Path(sys.executable).with_name("twistd"),
+            "--nodaemon",
+            "--pidfile=",
+            "pyros-agent",
+        ]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*command, "--config", config, "--agent", "alert_manager"], stdout=log, stderr=log, cwd=config.parent
+            )
+
+    def received(self) -> Counter[bytes]:
+        """The packets that it was given, and how often."""
+        reader = JournalReader(self.journal)
+        try:
+            rows = reader.rows("SELECT payload FROM received WHERE name = ?", messages.ALERT_RECEIVED)
+        finally:
+            reader.close()
+        return Counter(messages.decode_payload(messages.ALERT_RECEIVED, row[0]).packet for row in rows)
+
+    def count(self) -> int:
+        """How many messages it has been given so far."""
+        try:
+            reader = JournalReader(self.journal)
+        except JournalError:  # not there yet
+            return 0
+        try:
+            return int(reader.rows("SELECT ifnull(max(number), 0) FROM received")[0][0])
+        except JournalError:  # being made
+            return 0
+        finally:
+            reader.close()
+
+    def decided(self) -> Counter[str]:
+        """The alerts that it has decided about, and how often."""
+        reader = JournalReader(self.journal)
+        try:
+            return Counter(row[0] for row in reader.rows("SELECT alert FROM decisions"))
+        finally:
+            reader.close()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def alert_manager() -> Iterator[Callable[[Path], AlertManager]]:
+    started: list[AlertManager] = []
+
+    def start(config: Path) -> AlertManager:
+        started.append(AlertManager(config))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()

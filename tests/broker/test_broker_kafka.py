@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,25 @@ def test_the_service_goes_away_and_comes_back(service: Any, start: Any, section:
     gcn.tell("down")
     _, seconds = broker.stop()
     assert seconds < 5
+
+
+def test_the_service_goes_away_in_mid_stream_and_the_alert_manager_gets_each_alert_once(
+    service: Any, start: Any, section: Any, alert_manager: Any, until: Until
+) -> None:
+    gcn = service(NOTICES)
+    config = section(gcn.address)
+    broker, manager = start(config), alert_manager(config)
+    packets = [notice(number) for number in range(600)]
+    gcn.produce(NOTICES, *packets[:500])
+    until(lambda: broker.count() + manager.count() > 0)
+    gcn.tell("down")  # with most of them not fetched yet
+    for packet in packets[500:]:
+        gcn.tell(f"produce {NOTICES} {base64.b64encode(packet).decode()}")  # the producer keeps them until it is back
+    gcn.tell("up")
+    gcn.tell("flush")
+    until(lambda: manager.count() >= 600)
+    assert manager.received() == Counter(packets)
+    assert broker.stop()[0]["waiting"] == 0
 
 
 def test_errors_that_arrive_as_messages(service: Any, start: Any, section: Any, until: Until) -> None:

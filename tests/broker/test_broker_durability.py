@@ -1,0 +1,257 @@
+"""Durable before acknowledged, counted: whatever dies or fills up, what was acknowledged is in the archive, and has
+reached a real alert manager exactly once."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyros.alerts.query import Query
+from pyros.alerts.search import ArchiveReader
+from pyros.broker.vtp import frame
+from tests.broker.conftest import AlertManager, free_port, make_event, wait_until
+
+HERE = Path(__file__).parent
+EVENTS, KILLS, AT_ONCE = 5_000, 30, 16
+Configuration = Callable[..., Path]
+Managers = Callable[[Path], AlertManager]
+
+
+def ivorn(number: int) -> str:
+    return f"ivo://test.observatory/bursts#{number}"
+
+
+class Broker:
+    """One in a process of its own, on ports that stay the same when it starts again."""
+
+    def __init__(self, config: Path) -> None:
+        self.config, self.log = config, config.parent / "broker.log"
+        self.port = int(config.read_text().partition("\nreceiver_port = ")[2].partition("\n")[0])
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, HERE / "broker_process.py", self.config], stdout=subprocess.PIPE, stderr=log, text=True
+            )
+        assert self.process.stdout is not None
+        assert "receiver_port" in json.loads(self.process.stdout.readline())
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def kill_and_start(self) -> None:
+        self.kill()
+        self.start()
+
+    def stop(self) -> dict[str, Any]:
+        """Its status before it stopped."""
+        self.process.send_signal(signal.SIGTERM)
+        status: dict[str, Any] = json.loads(self.process.communicate(timeout=20)[0].splitlines()[0])
+        return status
+
+
+@pytest.fixture
+def broker(configuration: Configuration) -> Iterator[Broker]:
+    keys = {key: str(free_port()) for key in ("receiver_port", "broadcaster_port")}
+    made = Broker(configuration(**keys))
+    yield made
+    made.kill()
+    assert "Traceback" not in made.log.read_text()
+
+
+class Author:
+    """Sends events, many at a time, each over a connection of its own; again, until it knows that one is kept."""
+
+    def __init__(self, port: int, numbers: range, text: str = "") -> None:
+        self._port, self._text = port, text
+        self._waiting = list(reversed(numbers))
+        self._selector = selectors.DefaultSelector()
+        self.acknowledged: set[int] = set()
+        """Those that were told to be kept."""
+        self.known: set[int] = set()
+        """Those that were told to be kept already: their acknowledgement was lost with the broker."""
+        self.refused = 0
+
+    def run(self, until: Callable[[], bool]) -> None:
+        """Go on until that is so, or everything is known to be kept."""
+        while not until() and (self._waiting or self._selector.get_map()):
+            while self._waiting and len(self._selector.get_map()) < AT_ONCE:
+                self._connect(self._waiting.pop())
+            for key, _ in self._selector.select(20):
+                self._answered(key.fileobj, *key.data)
+
+    def _connect(self, number: int) -> None:
+        one = socket.socket()
+        try:
+            one.connect(("127.0.0.1", self._port))
+            one.sendall(frame(make_event(ivorn(number), text=self._text)))
+        except OSError:
+            one.close()
+            self._waiting.append(number)
+        else:
+            self._selector.register(one, selectors.EVENT_READ, (number, bytearray()))
+
+    def _answered(self, one: Any, number: int, answer: bytearray) -> None:
+        try:
+            data = one.recv(65536)
+        except OSError:
+            data = b""
+        answer += data
+        if data and (len(answer) < 4 or len(answer) < 4 + int.from_bytes(answer[:4], "big")):
+            return
+        self._selector.unregister(one)
+        one.close()
+        if b'role="ack"' in answer:
+            assert number not in self.acknowledged, "acknowledged as new, twice"
+            self.acknowledged.add(number)
+        elif b"Previously seen" in answer:
+            self.known.add(number)
+        else:
+            self.refused += b"send it again" in answer
+            self._waiting.insert(0, number)
+
+    def close(self) -> None:
+        for key in list(self._selector.get_map().values()):
+            one: Any = key.fileobj
+            one.close()
+        self._selector.close()
+
+
+@pytest.fixture
+def author(broker: Broker) -> Iterator[Callable[[int], Author]]:
+    made: list[Author] = []
+
+    def make(count: int) -> Author:
+        made.append(Author(broker.port, range(count)))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def never() -> bool:
+    return False
+
+
+def check(broker: Broker, manager: AlertManager, count: int, text: str = "") -> None:
+    """Every one of so many events is in the archive once, and was handed to the alert manager once."""
+    wait_until(lambda: manager.count() >= count, 60)
+    once = Counter(make_event(ivorn(number), text=text) for number in range(count))
+    assert manager.received() == once
+    assert manager.decided() == Counter(ivorn(number) for number in range(count))
+    archive = broker.config.parent / "var" / "archive.sqlite"
+
+    def archived() -> list[str]:
+        if not archive.is_file():
+            return []
+        reader = ArchiveReader(archive)
+        try:
+            if reader.count() < count:
+                return []
+            return [entry.identity for entry in reader.find(Query())]
+        finally:
+            reader.close()
+
+    assert Counter(wait_until(archived, 60)) == Counter(ivorn(number) for number in range(count))
+    assert broker.stop()["waiting"] == 0
+
+
+@pytest.mark.timeout(300)
+def test_killed_thirty_times_while_an_author_sends_5000_events(
+    broker: Broker, author: Callable[[int], Author], alert_manager: Managers
+) -> None:
+    manager, sending, chance = alert_manager(broker.config), author(EVENTS), random.Random(20_260_102)
+    instants = sorted(chance.sample(range(EVENTS - 100), KILLS))
+    for instant in instants:  # after so many acknowledgements, with up to 16 events on their way
+        sending.run(lambda instant=instant: len(sending.acknowledged) + len(sending.known) >= instant)  # type: ignore[misc]
+        broker.kill_and_start()
+    sending.run(never)
+    assert len(sending.acknowledged | sending.known) == EVENTS
+    assert len(sending.known) <= KILLS * AT_ONCE
+    check(broker, manager, EVENTS)
+
+
+def test_an_alert_manager_that_is_away_for_the_whole_run(
+    broker: Broker, author: Callable[[int], Author], alert_manager: Managers
+) -> None:
+    sending = author(600)
+    sending.run(lambda: len(sending.acknowledged) >= 300)
+    broker.kill_and_start()
+    sending.run(never)
+    assert len(sending.acknowledged | sending.known) == 600
+    check(broker, alert_manager(broker.config), 600)
+
+
+def test_a_disk_that_is_full_for_a_while(
+    broker: Broker, author: Callable[[int], Author], alert_manager: Managers
+) -> None:
+    manager, sending = alert_manager(broker.config), author(600)
+    sending.run(lambda: len(sending.acknowledged) >= 200)
+    broker.process.send_signal(signal.SIGUSR1)
+    sending.run(lambda: sending.refused >= 100)
+    kept = len(sending.acknowledged)
+    sending.run(lambda: sending.refused >= 200)
+    assert len(sending.acknowledged) == kept, "nothing is acknowledged that could not be stored"
+    broker.process.send_signal(signal.SIGUSR2)
+    sending.run(never)
+    assert sending.acknowledged == set(range(600))
+    check(broker, manager, 600)
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[Callable[[int], None]]:
+    """A file system of its own size; the value makes it larger."""
+    mount = shutil.which("mount")
+    if os.getuid() != 0 or mount is None:
+        pytest.skip("only root can mount a small file system")
+    folder.mkdir()
+    command: list[str | Path] = [mount, "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", folder]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+
+    def grow(size: int) -> None:
+        subprocess.run([mount, "-o", f"remount,size={size}m", folder], check=True)
+
+    try:
+        yield grow
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_file_system_without_room(
+    configuration: Configuration, author: Any, alert_manager: Managers, tmp_path: Path
+) -> None:
+    keys = {key: str(free_port()) for key in ("receiver_port", "broadcaster_port")}
+    config = configuration("small", **keys)
+    count, text = 500, "x" * 20_000
+    with small_disk(config.parent / "var", 12) as grow:  # 8 MB of it for the WAL
+        broker, manager = Broker(config), alert_manager(config)
+        sending = Author(broker.port, range(count), text)
+        try:
+            sending.run(lambda: sending.refused >= 50)
+            assert 0 < len(sending.acknowledged) < count
+            grow(200)
+            sending.run(never)
+            assert sending.acknowledged == set(range(count))
+            check(broker, manager, count, text)
+        finally:
+            sending.close()
+            broker.kill()
+            manager.close()
