@@ -58,6 +58,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 DRIVERS = {
     "alpaca": "pyros.instruments.alpaca",
     "native": "pyros.instruments.native",
+    "lx200": "pyros.instruments.lx200",
 }
 """The module of each driver, loaded when it is first wanted; it has a ``connect`` and a ``check_address``."""
 

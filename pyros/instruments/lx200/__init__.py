@@ -1,0 +1,29 @@
+"""The LX200 driver: mounts that speak Meade's language over TCP, as many serial ones do behind a port server.
+
+Everything here runs in the reactor's thread; what the methods mean and raise stands in `pyros.instruments.interfaces`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyros.clock import Clock
+from pyros.errors import ConfigError
+from pyros.instruments.interfaces import Kind
+from pyros.instruments.lx200.telescope import Lx200Telescope
+from pyros.instruments.reconnecting import endpoint_of
+
+__all__ = ["Lx200Telescope", "check_address", "connect"]
+
+
+def check_address(kind: Kind, address: str) -> None:
+    """Raise ConfigError for anything but a telescope, or an address that isn't like tcp:192.168.1.20:4030."""
+    if kind != "telescope":
+        raise ConfigError([f"kind = {kind}: must be telescope; lx200 is a language of mounts only"])
+    endpoint_of(address, None)
+
+
+def connect(kind: Kind, address: str, reactor: Any, clock: Clock, **hooks: Any) -> Lx200Telescope:
+    """The LX200 driver. Raises ConfigError for an unknown kind or address."""
+    check_address(kind, address)
+    return Lx200Telescope(address, reactor, clock, **hooks)

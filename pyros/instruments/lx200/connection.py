@@ -1,0 +1,212 @@
+"""One persistent connection to a mount that speaks LX200: one command at a time. In the reactor's thread."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from pyros.clock import Clock, Timer
+from pyros.errors import ConnectionLost, DeviceFailed, NoAnswer, WireError
+from pyros.instruments.interfaces import Kind
+from pyros.instruments.lx200.codec import Answer, Reader, angle
+from pyros.instruments.reconnecting import Reconnecting
+
+ANSWER_SECONDS = 5.0
+"""How long a mount may take to answer (not: to carry out a command)."""
+PROBE_SECONDS = 1.0
+"""How long it may take to answer what not all mounts know."""
+REFUSAL_SECONDS = 0.5
+"""How long the text of a refusal may take after its digit."""
+_MOST_WAITING = 200
+_STATUS = re.compile(r"[APLG][TN].?")
+
+
+@dataclass
+class _Command:
+    text: str
+    answer: Answer
+    seconds: float
+    needed: bool
+    """Whether silence ends the connection: the next answer could be this one's."""
+    answered: Deferred[str]
+
+
+class Link(Protocol):
+    """One TCP connection, from its beginning to its end."""
+
+    transport: ITCPTransport
+
+    def __init__(self, owner: Connection) -> None:
+        self._owner = owner
+        self._waiting: deque[_Command] = deque()
+        self._current: tuple[_Command, Reader] | None = None
+        self._timer: Timer | None = None
+        self._reason = ""
+
+    def connectionMade(self) -> None:
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+            self.transport.setTcpKeepAlive(True)
+        self._owner.made(self)
+
+    def ask(self, text: str, answer: Answer, seconds: float = ANSWER_SECONDS, needed: bool = True) -> Deferred[str]:
+        """Send a command when it is its turn; fires with the answer, or fails with NoAnswer or ConnectionLost."""
+        command = _Command(text, answer, seconds, needed, Deferred())
+        if self._reason or len(self._waiting) >= _MOST_WAITING:
+            problem = self._reason or f"{_MOST_WAITING} commands are waiting for it already"
+            command.answered.errback(ConnectionLost(self._owner.describe(problem)))
+            return command.answered
+        self._waiting.append(command)
+        self._next()
+        return command.answered
+
+    def _next(self) -> None:
+        while self._current is None and self._waiting:
+            command = self._waiting.popleft()
+            self.transport.write(f":{command.text}#".encode("ascii"))
+            if command.answer is Answer.NOTHING:
+                command.answered.callback("")
+                continue
+            self._current = command, Reader(command.answer)
+            self._timer = self._owner.clock.call_later(command.seconds, self._silent)
+
+    def _silent(self) -> None:
+        assert self._current is not None
+        command, reader = self._current
+        if reader.refused:  # the text of the refusal may stay out
+            self._done(reader.partial)
+            return
+        problem = f"no answer to :{command.text}# within {command.seconds:g} s"
+        if command.needed:
+            self._current = None
+            self.abort(problem)
+        else:
+            self._current = None
+            self._owner.clock.call_later(0, self._next)
+        command.answered.errback(NoAnswer(self._owner.describe(problem)))
+
+    def dataReceived(self, data: bytes) -> None:
+        while data and self._current is not None and not self._reason:
+            command, reader = self._current
+            refused = reader.refused
+            try:
+                result = reader.feed(data)
+            except WireError as error:
+                self.abort(f"it answered :{command.text}# with {error}")
+                return
+            if result is None:
+                if reader.refused and not refused:
+                    self._stop_timer()
+                    self._timer = self._owner.clock.call_later(REFUSAL_SECONDS, self._silent)
+                return
+            answer, data = result
+            self._done(answer)
+        # What nobody waits for is the late answer to something that was given up.
+
+    def _done(self, answer: str) -> None:
+        assert self._current is not None
+        command, _ = self._current
+        self._stop_timer()
+        self._current = None
+        command.answered.callback(answer)
+        self._next()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+    def abort(self, reason: str) -> None:
+        """Drop the connection at once."""
+        self._reason = self._reason or reason
+        self._stop_timer()
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._reason = self._reason or reason.getErrorMessage()
+        self._stop_timer()
+        pending = ([self._current[0]] if self._current else []) + list(self._waiting)
+        self._current = None
+        self._waiting.clear()
+        self._owner.lost(self, self._reason)
+        for command in pending:
+            command.answered.errback(ConnectionLost(self._owner.describe(self._reason)))
+
+
+class Connection(Reconnecting[Link]):
+    """A connection counts once the mount has told where it points; what else it knows is found out with it."""
+
+    def __init__(self, kind: Kind, address: str, reactor: Any, clock: Clock) -> None:
+        super().__init__(kind, address, reactor, clock)
+        self.precise = True
+        self.tells_distance = True
+        """Whether it answers ``:D#``."""
+        self.tells_status = True
+        """Whether it answers ``:GW#``."""
+        self._known: dict[str, bool] = {}  # what it has answered, so that nobody waits for it after each reconnection
+        self.on_broken: Any = None
+
+    async def ask(self, text: str, answer: Answer) -> str:
+        """Send a command, waiting for a connection if there is none. Raises NoAnswer or ConnectionLost."""
+        return await (await self.link()).ask(text, answer)
+
+    async def angle(self, text: str) -> tuple[float, float]:
+        """An angle that is asked for, and its step. Raises what `ask` does, and DeviceFailed."""
+        answer = await self.ask(text, Answer.TEXT)
+        value = angle(answer)
+        if value is None:
+            raise DeviceFailed(f"{self.name}: answered {answer[:40]!r} to :{text}#, not an angle")
+        return value
+
+    async def status(self) -> str:
+        """Mount, tracking, alignment as ``:GW#`` tells it; '' where it doesn't."""
+        if not self.tells_status:
+            return ""
+        answer = (await self.ask("GW", Answer.TEXT)).strip()
+        return answer if _STATUS.fullmatch(answer) else ""
+
+    def make_link(self) -> Link:
+        return Link(self)
+
+    async def identify(self, link: Link) -> str:
+        answer = await link.ask("GR", Answer.TEXT)
+        if angle(answer) is None:
+            problem = f"it answered {answer[:40]!r} to :GR#: that is no mount that speaks LX200"
+            link.abort(problem)
+            raise ConnectionLost(self.describe(problem))
+        self.precise = _seconds_are_told(answer)
+        if not self.precise:  # as many are when they are switched on
+            await link.ask("U", Answer.NOTHING)
+            self.precise = _seconds_are_told(await link.ask("GR", Answer.TEXT))
+        name = await self._probe(link, "GVP") or "LX200 mount"
+        self.tells_distance = await self._probe(link, "D") is not None
+        status = await self._probe(link, "GW")
+        self.tells_status = status is not None and _STATUS.fullmatch(status.strip()) is not None
+        return name
+
+    async def _probe(self, link: Link, text: str) -> str | None:
+        """The answer to what not all mounts know."""
+        if not self._known.get(text, True):
+            return None
+        try:
+            answer = await link.ask(text, Answer.TEXT, PROBE_SECONDS, needed=False)
+        except NoAnswer:
+            self._known[text] = False
+            return None
+        return answer
+
+    def broken(self, error: ConnectionLost) -> None:
+        if self.on_broken is not None:
+            self.on_broken(error)
+
+
+def _seconds_are_told(answer: str) -> bool:
+    value = angle(answer)
+    return value is not None and value[1] <= 1 / 3600

@@ -1,0 +1,313 @@
+"""A telescope that speaks LX200.
+
+The language has no events, and most of its mounts don't tell what they are doing. So the end of a movement is seen in
+the mount's distance bars (``:D#``) where it has them, and in its position, which stands still; tracking in its status
+(``:GW#``), or in its right ascension, which grows by a second each second when nothing follows the sky. Its
+coordinates are those of date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredLock
+
+from pyros.clock import Clock
+from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused, NoAnswer
+from pyros.instruments.apparent import apparent_of_icrs, icrs_of_apparent
+from pyros.instruments.interfaces import (
+    Kind,
+    OnConnection,
+    OnEvent,
+    Pointing,
+    Position,
+    Started,
+    TelescopeState,
+)
+from pyros.instruments.lx200.codec import Answer, dec_command, ra_command
+from pyros.instruments.lx200.connection import Connection
+from pyros.instruments.lx200.motion import Motion
+from pyros.instruments.pointing import TOLERANCE_ARCSEC, checked_slew, separation_arcsec
+
+POLL_SECONDS = 0.5
+"""How often a mount that moves is asked."""
+MOST_SECONDS = 300.0
+"""How long a movement may take: the language has no estimates."""
+_GRACE_SECONDS = 3.0
+"""A mount that stands still somewhere else so long after the command is not going to move."""
+_DEGREES_A_SECOND, _SETTLE_SECONDS = 3.0, 2.0
+_STILL = 20.0
+"""Arcseconds a second: the sky's 15, and something."""
+_REFUSALS = {
+    "1": ("LIMIT", "the target is below its horizon"),
+    "2": ("LIMIT", "the target is beyond its limits"),
+    # Beyond Meade's two, as OnStep and others answer.
+    "3": ("STATE", "it is asleep"),
+    "4": ("STATE", "it is parked"),
+    "5": ("BUSY", "it is moving"),
+    "6": ("LIMIT", "the target is beyond its limits"),
+    "8": ("BUSY", "it is moving"),
+}
+
+
+class Lx200Telescope:
+    """A `Telescope` that speaks LX200. Connects at once and stays connected until `disconnect`."""
+
+    kind: Kind = "telescope"
+
+    def __init__(
+        self,
+        address: str,
+        reactor: Any,
+        clock: Clock,
+        on_connection: OnConnection | None = None,
+        on_event: OnEvent | None = None,
+        tolerance_arcsec: float = TOLERANCE_ARCSEC,
+    ) -> None:
+        self.on_event = on_event
+        """Never called: such a mount says nothing unasked."""
+        self.tolerance_arcsec = tolerance_arcsec
+        self._clock = clock
+        self._connection = Connection(self.kind, address, reactor, clock)
+        self._connection.on_connection = on_connection
+        self._connection.on_broken = self._broken
+        self._turns = DeferredLock()  # target and command belong together, and no other comes between
+        self._motion: Motion | None = None
+        self._parked = False  # by this driver; the language has no question for it
+        self._connection.start()
+
+    @property
+    def name(self) -> str:
+        return self._connection.name
+
+    @property
+    def connected(self) -> bool:
+        return self._connection.connected
+
+    @property
+    def on_connection(self) -> OnConnection | None:
+        return self._connection.on_connection
+
+    @on_connection.setter
+    def on_connection(self, function: OnConnection | None) -> None:
+        self._connection.on_connection = function
+
+    def disconnect(self) -> Deferred[None]:
+        return self._connection.disconnect()
+
+    def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Deferred[Pointing]:
+        return Deferred.fromCoroutine(self._slew(ra, dec, started))
+
+    def stop(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._stop())
+
+    def park(self, started: Started | None = None) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._park(started))
+
+    def unpark(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._unpark())
+
+    def track(self, on: bool) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._track(on))
+
+    def sync(self, ra: float, dec: float) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._sync(ra, dec))
+
+    def position(self) -> Deferred[Position]:
+        return Deferred.fromCoroutine(self._position())
+
+    def state(self) -> Deferred[TelescopeState]:
+        return Deferred.fromCoroutine(self._state())
+
+    # Movements.
+
+    @asynccontextmanager
+    async def _moving(self, what: str) -> AsyncIterator[tuple[Motion, bool]]:
+        """A movement takes the place of the one under way; whether there was one."""
+        before, motion = self._motion, Motion(what)
+        self._motion = motion
+        if before is not None:
+            before.end(CommandAborted(f"{self.name}: {before.what}: a {what} took its place"))
+        try:
+            yield motion, before is not None
+        finally:
+            if self._motion is motion:
+                self._motion = None
+
+    async def _slew(self, ra: float, dec: float, started: Started | None) -> Pointing:
+        async with self._moving("slew") as (motion, interrupting):
+
+            async def slew_once(attempt: int) -> None:
+                first = attempt == 1
+                await self._slew_once(motion, ra, dec, started if first else None, interrupting and first)
+
+            tolerance = self.tolerance_arcsec + (0 if self._connection.precise else self._rounding)
+            return await checked_slew(slew_once, self._position, ra, dec, self.name, tolerance)
+
+    async def _slew_once(
+        self, motion: Motion, ra: float, dec: float, started: Started | None, interrupting: bool
+    ) -> None:
+        await self._turns.acquire()
+        try:
+            motion.check()
+            if interrupting:
+                await self._connection.ask("Q", Answer.NOTHING)
+            if self._parked:
+                await self._unpark()
+            here = await self._position()
+            try:
+                await self._go(motion, ra, dec)
+            except DeviceRefused as refusal:
+                if refusal.code not in ("STATE", "BUSY"):
+                    raise
+                await self._connection.ask("hW" if refusal.code == "STATE" else "Q", Answer.NOTHING)
+                await self._go(motion, ra, dec)
+            motion.check()
+        finally:
+            self._turns.release()
+        if started is not None:
+            started(_estimate(here, ra, dec))
+        await self._until_still(motion, Position(ra, dec))
+
+    async def _go(self, motion: Motion, ra: float, dec: float) -> None:
+        await self._set_target(ra, dec)
+        motion.check()
+        answer = await self._connection.ask("MS", Answer.SLEW)
+        if answer != "0":
+            code, text = _REFUSALS.get(answer[0], ("STATE", f"it answered {answer[0]}"))
+            raise DeviceRefused(code, " ".join(answer[1:].split()) or text)
+
+    async def _set_target(self, ra: float, dec: float) -> None:
+        of_date = apparent_of_icrs(ra, dec, self._clock.time())
+        precise = self._connection.precise
+        for command in (ra_command(of_date[0], precise), dec_command(of_date[1], precise)):
+            if await self._connection.ask(command, Answer.BYTE) != "1":
+                raise DeviceRefused("VALUE", f"it does not take :{command}#")
+
+    async def _until_still(self, motion: Motion, target: Position | None = None) -> None:
+        """Wait for the end of a movement. Raises NoAnswer when there is none, and what ends the motion."""
+        began = self._clock.monotonic()
+        before, when, quiet = await self._position(), began, 0
+        while (elapsed := self._clock.monotonic() - began) < MOST_SECONDS:
+            await motion.pause(self._clock, POLL_SECONDS)
+            moving = await self._distance_left()
+            here, now = await self._position(), self._clock.monotonic()
+            step = separation_arcsec(before.ra, before.dec, here.ra, here.dec)
+            still = not moving and step <= _STILL * (now - when) + 2 * self._rounding
+            quiet = quiet + 1 if still else 0
+            before, when = here, now
+            arrived = target is not None and (
+                separation_arcsec(target.ra, target.dec, here.ra, here.dec) <= self.tolerance_arcsec + self._rounding
+            )
+            enough = 1 if self._connection.tells_distance else 2
+            if quiet >= enough and (arrived or elapsed > _GRACE_SECONDS):
+                motion.check()
+                return
+        raise NoAnswer(f"{self.name}: {motion.what}: no end within {MOST_SECONDS:.0f} s")
+
+    async def _distance_left(self) -> bool:
+        """Whether the distance bars say that it moves."""
+        return self._connection.tells_distance and bool((await self._connection.ask("D", Answer.TEXT)).strip())
+
+    async def _stop(self) -> None:
+        motion, self._motion = self._motion, None
+        if motion is not None:
+            motion.end(CommandAborted(f"{self.name}: {motion.what}: stopped"))
+        await self._connection.ask("Q", Answer.NOTHING)
+
+    async def _park(self, started: Started | None) -> None:
+        async with self._moving("park") as (motion, interrupting):
+            await self._turns.acquire()
+            try:
+                motion.check()
+                if interrupting:
+                    await self._connection.ask("Q", Answer.NOTHING)
+                if self._parked:
+                    return
+                await self._connection.ask("hP", Answer.NOTHING)
+            finally:
+                self._turns.release()
+            if started is not None:
+                started(_SETTLE_SECONDS + 90 / _DEGREES_A_SECOND)
+            await self._until_still(motion)
+            if await self._tracks(motion):
+                raise DeviceFailed(f"{self.name}: park: it stands still and tracks; it does not know :hP#")
+            self._parked = True
+
+    async def _unpark(self) -> None:
+        await self._connection.ask("hW", Answer.NOTHING)
+        self._parked = False
+
+    # Tracking and position.
+
+    async def _track(self, on: bool) -> None:
+        status = await self._connection.status()
+        if not status:
+            raise DeviceRefused("UNSUPPORTED", f"{self.name} doesn't tell whether it tracks (:GW#)")
+        if self._motion is not None:
+            raise DeviceRefused("BUSY", f"{self.name} is moving")
+        if self._parked:
+            raise DeviceRefused("STATE", f"{self.name} is parked")
+        follow = "AA" if status[0] == "A" else "AP"
+        await self._connection.ask(follow if on else "AL", Answer.NOTHING)
+        if ((await self._connection.status())[1:2] == "T") is not on:
+            raise DeviceFailed(f"{self.name}: told to {'track' if on else 'stand still'}, and doesn't")
+
+    async def _sync(self, ra: float, dec: float) -> None:
+        await self._turns.acquire()
+        try:
+            await self._set_target(ra, dec)
+            answer = await self._connection.ask("CM", Answer.TEXT)
+        finally:
+            self._turns.release()
+        here = await self._position()
+        error = separation_arcsec(ra, dec, here.ra, here.dec)
+        if error > self.tolerance_arcsec + self._rounding:
+            said = " ".join(answer.split())
+            raise DeviceFailed(f"{self.name}: sync: it said {said!r} and is {error:.0f} arcsec from there")
+
+    async def _position(self) -> Position:
+        hours, _ = await self._connection.angle("GR")
+        dec, _ = await self._connection.angle("GD")
+        if not (0 <= hours <= 24 and -90 <= dec <= 90):
+            raise DeviceFailed(f"{self.name}: it says it is at {hours:g} h, {dec:g} degrees")
+        return Position(*icrs_of_apparent(hours * 15, dec, self._clock.time()))
+
+    async def _state(self) -> TelescopeState:
+        await self._connection.link()
+        if self._motion is not None:
+            return "parking" if self._motion.what == "park" else "slewing"
+        if await self._distance_left():
+            return "slewing"
+        if await self._tracks(Motion("state")):
+            self._parked = False  # somebody else has unparked it
+            return "tracking"
+        return "parked" if self._parked else "idle"
+
+    async def _tracks(self, motion: Motion) -> bool:
+        """Whether it follows the sky: its status says so, or its right ascension stays."""
+        if status := await self._connection.status():
+            return status[1] == "T"
+        before, _ = await self._connection.angle("GR")
+        seconds = 3.0 if self._connection.precise else 15.0
+        await motion.pause(self._clock, seconds)
+        after, _ = await self._connection.angle("GR")
+        moved = (after - before + 12) % 24 - 12  # hours
+        return abs(moved) * 3600 < 0.6 * seconds
+
+    @property
+    def _rounding(self) -> float:
+        """Arcseconds between two right ascensions that the mount can tell."""
+        return 15.0 if self._connection.precise else 90.0
+
+    def _broken(self, error: ConnectionLost) -> None:
+        if self._motion is not None:
+            self._motion.end(error)
+
+
+def _estimate(here: Position, ra: float, dec: float) -> float:
+    """Seconds, by the axis that has farther to go."""
+    farther = max(abs((here.ra - ra + 180) % 360 - 180), abs(here.dec - dec))
+    return _SETTLE_SECONDS + farther / _DEGREES_A_SECOND

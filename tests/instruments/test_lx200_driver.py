@@ -1,0 +1,537 @@
+"""The LX200 driver against scripted mounts: simple ones, and every way in which one can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import Factory, Protocol
+
+from pyros import instruments
+from pyros.clock import VirtualClock
+from pyros.errors import (
+    CommandAborted,
+    ConfigError,
+    ConnectionLost,
+    DeviceFailed,
+    DeviceRefused,
+    NoAnswer,
+    WireError,
+)
+from pyros.instruments.apparent import apparent_of_icrs, icrs_of_apparent
+from pyros.instruments.lx200.codec import MAX_ANSWER, Answer, Reader, angle, dec_command, ra_command
+from tests.instruments.conftest import MIDNIGHT, World
+
+ADDRESS = "tcp:127.0.0.1:4030"
+RA, DEC = 150.0, 20.0
+
+
+# The codec.
+
+
+@pytest.mark.parametrize(
+    ("answer", "data", "result", "rest"),
+    [
+        (Answer.BYTE, b"1", "1", b""),
+        (Answer.BYTE, b"0:", "0", b":"),
+        (Answer.TEXT, b"12:34:56#", "12:34:56", b""),
+        (Answer.TEXT, b"#+1", "", b"+1"),
+        (Answer.TEXT, b"+12\xdf34#", "+12\xdf34", b""),
+        (Answer.SLEW, b"0", "0", b""),
+        (Answer.SLEW, b"1Below horizon#0", "1Below horizon", b"0"),
+    ],
+)
+def test_answers_are_read_however_they_are_cut(answer: Answer, data: bytes, result: str, rest: bytes) -> None:
+    assert Reader(answer).feed(data) == (result, rest)
+    body = data[: len(data) - len(rest)]
+    for cut in range(1, len(body)):
+        reader = Reader(answer)
+        assert reader.feed(body[:cut]) is None
+        assert reader.feed(body[cut:]) == (result, b"")
+    reader = Reader(answer)
+    pieces = [reader.feed(bytes([byte])) for byte in body]
+    assert pieces == [None] * (len(body) - 1) + [(result, b"")]
+
+
+@given(st.sampled_from([Answer.BYTE, Answer.TEXT, Answer.SLEW]), st.lists(st.binary(max_size=80), max_size=20))
+def test_any_bytes_are_an_answer_or_an_error_and_little_is_kept(answer: Answer, pieces: list[bytes]) -> None:
+    reader = Reader(answer)
+    for piece in pieces:
+        try:
+            result = reader.feed(piece)
+        except WireError:
+            return
+        assert len(reader.partial) <= MAX_ANSWER + 1
+        if result is not None:
+            text, rest = result
+            assert "#" not in text
+            assert piece.endswith(rest)
+            return
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "step"),
+    [
+        ("12:34:56", 12 + 34 / 60 + 56 / 3600, 1 / 3600),
+        ("12:34.5", 12.575, 1 / 600),
+        ("+12*34'56", 12 + 34 / 60 + 56 / 3600, 1 / 3600),
+        ("-00*30", -0.5, 1 / 60),
+        ("-00\xdf30'36", -0.51, 1 / 3600),
+        ("05:30:36.4", 5.5101111, 1 / 3600),
+    ],
+)
+def test_angles_are_read_as_mounts_write_them(text: str, value: float, step: float) -> None:
+    assert angle(text) == pytest.approx((value, step))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "12", "12:34:60", "12:60:00", "nan", "12:34.5:10", "1e3:2:3", "12:34:56:1", "٣:1:1"]
+)
+def test_what_is_no_angle_is_none(text: str) -> None:
+    assert angle(text) is None
+
+
+@given(st.floats(0, 359.9999), st.floats(-90, 90), st.booleans())
+def test_targets_are_written_to_half_a_step(ra: float, dec: float, precise: bool) -> None:
+    hours, degrees = angle(ra_command(ra, precise)[2:]), angle(dec_command(dec, precise)[2:])
+    assert hours is not None
+    assert degrees is not None
+    assert hours[0] < 24
+    assert abs((hours[0] * 15 - ra + 180) % 360 - 180) * 3600 <= (7.6 if precise else 45.1)
+    assert abs(degrees[0] - dec) * 3600 <= (0.51 if precise else 30.1)
+
+
+# Scripted mounts.
+
+Reply = str | Callable[[str], str | None] | None
+
+
+class Mount(Factory):
+    """A mount that answers as it was told to; None is silence. Longer beginnings of commands go first.
+
+    By itself it is a simple one: no distance bars, no status, always where it was sent, tracking.
+    """
+
+    noisy = False
+
+    def __init__(self, world: World, port: int = 4030) -> None:
+        self.world = world
+        self.asked: list[str] = []
+        self.lines: list[_MountLine] = []
+        self.place = list(apparent_of_icrs(RA, DEC, MIDNIGHT.timestamp()))
+        self.target = [0.0, 0.0]
+        self.answers: dict[str, Reply] = {
+            "GR": lambda _: ra_command(self.place[0], True)[2:] + "#",
+            "GD": lambda _: dec_command(self.place[1], True)[2:] + "#",
+            "GVP": "Old mount#",
+            "D": None,
+            "GW": None,
+            "Sr": self._set_ra,
+            "Sd": self._set_dec,
+            "MS": self._go,
+            "CM": self._sync,
+            "Q": None,
+            "hP": None,
+            "hW": None,
+            "A": None,
+            "U": None,
+        }
+        world.listenTCP(port, self)
+
+    def buildProtocol(self, addr: object) -> _MountLine:
+        self.lines.append(_MountLine(self))
+        return self.lines[-1]
+
+    def _set_ra(self, command: str) -> str:
+        value = angle(command[2:])
+        assert value is not None
+        self.target[0] = value[0] * 15
+        return "1"
+
+    def _set_dec(self, command: str) -> str:
+        value = angle(command[2:])
+        assert value is not None
+        self.target[1] = value[0]
+        return "1"
+
+    def _go(self, _: str) -> str:
+        self.place = list(self.target)
+        return "0"
+
+    def _sync(self, _: str) -> str:
+        self.place = list(self.target)
+        return "Coordinates matched.#"
+
+
+class _MountLine(Protocol):
+    def __init__(self, mount: Mount) -> None:
+        self.mount = mount
+        self.rest = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        *commands, self.rest = (self.rest + data).split(b"#")
+        for each in commands:
+            command = each.decode().removeprefix(":")
+            self.mount.asked.append(command)
+            known = [key for key in self.mount.answers if command.startswith(key)]
+            answer = self.mount.answers[max(known, key=len)] if known else None
+            text = answer(command) if callable(answer) else answer
+            if text:
+                self.say(text)
+
+    def say(self, text: str) -> None:
+        assert self.transport is not None
+        self.transport.write(text.encode("latin-1"))
+
+
+class Pending:
+    """A command under way."""
+
+    def __init__(self, deferred: Deferred[Any]) -> None:
+        self.results: list[Any] = []
+        deferred.addCallbacks(self.results.append, lambda failure: self.results.append(failure.value))
+
+    @property
+    def result(self) -> Any:
+        assert len(self.results) == 1, "it has not ended"
+        return self.results[0]
+
+
+class Rig:
+    def __init__(self, world: World, clock: VirtualClock) -> None:
+        self.world = world
+        self.mount = Mount(world)
+        self.answers = self.mount.answers
+        self.connections: list[tuple[bool, str]] = []
+        self.started: list[float] = []
+        self.device: Any = instruments.connect(
+            "telescope", "lx200", ADDRESS, world, clock,
+            on_connection=lambda up, text: self.connections.append((up, text)),
+        )  # fmt: skip
+
+    def begin(self, deferred: Deferred[Any]) -> Pending:
+        pending = Pending(deferred)
+        self.world.run()
+        return pending
+
+    def count(self, start: str) -> int:
+        return sum(command.startswith(start) for command in self.mount.asked)
+
+
+@pytest.fixture
+def rig(world: World, clock: VirtualClock) -> Iterator[Rig]:
+    made = Rig(world, clock)
+    yield made
+    closed = made.device.disconnect()
+    world.run()
+    assert closed.called
+
+
+@pytest.fixture
+def up(rig: Rig) -> Rig:
+    """Connected to a mount of which it was found out that it is a simple one."""
+    rig.world.run(2.1)
+    assert rig.device.connected
+    return rig
+
+
+def test_a_simple_mount_is_known_after_two_seconds_of_silence(rig: Rig) -> None:
+    rig.world.run(1.9)
+    assert not rig.device.connected
+    rig.world.run(0.2)
+    assert rig.connections == [(True, f"Old mount at {ADDRESS}")]
+    assert rig.mount.asked == ["GR", "GVP", "D", "GW"]
+    rig.world.drop()
+    rig.world.run(0.2)  # what it doesn't know isn't asked again
+    assert rig.device.connected
+    assert rig.mount.asked[4:] == ["GR", "GVP"]
+
+
+def test_a_mount_in_low_precision_is_switched(rig: Rig) -> None:
+    answers = iter(["10:03.1#", "10:03:06#"])
+    rig.answers["GR"] = lambda _: next(answers)
+    rig.world.run(2.1)
+    assert rig.mount.asked[:3] == ["GR", "U", "GR"]
+    assert rig.device.connected
+
+
+def test_a_mount_that_stays_in_low_precision_can_be_used(rig: Rig) -> None:
+    mount = rig.mount
+    rig.answers |= {
+        "GR": lambda _: ra_command(mount.place[0], False)[2:] + "#",
+        "GD": lambda _: dec_command(mount.place[1], False)[2:] + "#",
+    }
+    rig.world.run(2.1)
+    slew = rig.begin(rig.device.slew(RA + 10, DEC, "", rig.started.append))
+    rig.world.run(10)
+    assert slew.result.error_arcsec < 120
+    assert "." in next(command for command in mount.asked if command.startswith("Sr"))
+
+
+def test_a_slew_ends_when_the_mount_stands_still_at_its_target(up: Rig) -> None:
+    up.answers["MS"] = "0"
+    slew = up.begin(up.device.slew(RA + 9, DEC, "", up.started.append))
+    assert up.started == [pytest.approx(5, abs=0.01)]
+    place = up.mount.place
+    for _ in range(8):  # it is on its way
+        up.world.run(1)
+        place[0] += 1
+        assert not slew.results
+    place[:] = up.mount.target
+    up.world.run(3)
+    assert slew.result.error_arcsec < 16
+    assert up.count("MS") == 1
+    assert up.begin(up.device.position()).result.ra == pytest.approx(RA + 9, abs=0.005)
+
+
+def test_the_targets_are_of_date(up: Rig) -> None:
+    up.begin(up.device.slew(RA, DEC))
+    up.world.run(5)
+    ra, dec = up.mount.target
+    here = icrs_of_apparent(ra, dec, MIDNIGHT.timestamp())
+    assert here == pytest.approx((RA, DEC), abs=0.003)
+    assert abs(ra - RA) > 0.2
+
+
+def test_a_slew_that_ends_beside_its_target_is_sent_again_once(up: Rig) -> None:
+    misses = iter([0.1, 0.0])
+
+    def go(_: str) -> str:
+        up.mount.place = [up.mount.target[0] + next(misses), up.mount.target[1]]
+        return "0"
+
+    up.answers["MS"] = go
+    slew = up.begin(up.device.slew(RA, DEC))
+    up.world.run(15)
+    assert slew.result.error_arcsec < 16
+    assert up.count("MS") == 2
+    misses = iter([0.1, 0.1])
+    slew = up.begin(up.device.slew(RA, DEC))
+    up.world.run(15)
+    assert isinstance(slew.result, DeviceFailed)
+    assert "arcsec from the target after two slews" in str(slew.result)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "text"),
+    [
+        ("1Object Below Horizon#", "LIMIT", "LIMIT: Object Below Horizon"),
+        ("2  Object Below\tHigher #", "LIMIT", "LIMIT: Object Below Higher"),
+        ("1", "LIMIT", "LIMIT: the target is below its horizon"),
+        ("4", "STATE", "STATE: it is parked"),
+        ("9", "STATE", "STATE: it answered 9"),
+    ],
+)
+def test_refusals_are_told_with_the_mounts_text_or_without(up: Rig, answer: str, code: str, text: str) -> None:
+    up.answers["MS"] = answer
+    slew = up.begin(up.device.slew(RA, DEC))
+    up.world.run(2)
+    assert isinstance(slew.result, DeviceRefused)
+    assert (slew.result.code, str(slew.result)) == (code, text)
+    assert up.device.connected
+    assert up.count("hW") == (1 if code == "STATE" else 0)
+
+
+def test_a_target_that_is_not_taken_is_refused(up: Rig) -> None:
+    up.answers["Sd"] = "0"
+    slew = up.begin(up.device.slew(RA, DEC))
+    assert isinstance(slew.result, DeviceRefused)
+    assert str(slew.result).startswith("VALUE: it does not take :Sd+")
+    assert up.count("MS") == 0
+
+
+def test_a_new_slew_takes_the_place_of_the_old_one_and_stops_it_first(up: Rig) -> None:
+    up.answers["MS"] = "0"
+    old = up.begin(up.device.slew(RA + 50, DEC))
+    up.answers["MS"] = up.mount._go
+    new = up.begin(up.device.slew(RA, DEC))
+    assert isinstance(old.result, CommandAborted)
+    assert str(old.result) == "Old mount: slew: a slew took its place"
+    up.world.run(5)
+    assert new.result.error_arcsec < 16
+    assert up.count("Q") == 1
+
+
+def test_stop_ends_a_slew_before_its_last_command_is_out(up: Rig) -> None:
+    silent = up.answers["Sr"]
+    up.answers["Sr"] = None
+    slew = up.begin(up.device.slew(RA + 50, DEC))
+    stop = up.begin(up.device.stop())
+    assert not slew.results
+    up.mount.lines[-1].say("1")
+    up.world.run(1)
+    assert stop.result is None
+    assert isinstance(slew.result, CommandAborted)
+    assert up.count("MS") == 0
+    assert up.count("Q") == 1
+    up.answers["Sr"] = silent
+
+
+def test_a_slew_without_end_is_no_answer(up: Rig) -> None:
+    def wander(_: str) -> str:
+        up.mount.place[0] = (up.mount.place[0] + 1) % 360
+        return ra_command(up.mount.place[0], True)[2:] + "#"
+
+    up.answers["GR"] = wander
+    slew = up.begin(up.device.slew(RA, DEC))
+    up.world.run(299)
+    assert not slew.results
+    up.world.run(3)
+    assert isinstance(slew.result, NoAnswer)
+    assert str(slew.result) == "Old mount: slew: no end within 300 s"
+
+
+def test_parking_is_believed_when_the_sky_drifts_past(up: Rig) -> None:
+    sidereal = 360 / 86164.0905
+    start, began = list(up.mount.place), up.world.seconds()
+    up.answers["GR"] = lambda _: ra_command(start[0] + sidereal * (up.world.seconds() - began), True)[2:] + "#"
+    park = up.begin(up.device.park(up.started.append))
+    up.world.run(10)
+    assert park.result is None
+    assert len(up.started) == 1
+    state = up.begin(up.device.state())
+    up.world.run(4)
+    assert state.result == "parked"
+    assert up.begin(up.device.unpark()).result is None
+    state = up.begin(up.device.state())
+    up.world.run(4)
+    assert state.result == "idle"
+
+
+def test_a_mount_that_does_not_know_parking_is_found_out(up: Rig) -> None:
+    park = up.begin(up.device.park())
+    up.world.run(10)
+    assert isinstance(park.result, DeviceFailed)
+    assert str(park.result) == "Old mount: park: it stands still and tracks; it does not know :hP#"
+    state = up.begin(up.device.state())
+    up.world.run(4)
+    assert state.result == "tracking"
+
+
+def test_tracking_cannot_be_switched_where_it_is_not_told(up: Rig) -> None:
+    refusal = up.begin(up.device.track(False)).result
+    assert isinstance(refusal, DeviceRefused)
+    assert refusal.code == "UNSUPPORTED"
+
+
+def test_a_sync_that_has_no_effect_is_found_out(up: Rig) -> None:
+    assert up.begin(up.device.sync(RA + 1, DEC)).result is None
+    assert up.begin(up.device.position()).result.ra == pytest.approx(RA + 1, abs=0.005)
+    up.answers["CM"] = "Not now#"
+    failure = up.begin(up.device.sync(RA + 2, DEC)).result
+    assert isinstance(failure, DeviceFailed)
+    assert "it said 'Not now' and is 33" in str(failure)
+
+
+# The connection.
+
+
+def test_silence_is_no_answer_and_the_connection_is_made_anew(up: Rig) -> None:
+    up.answers["GD"] = None
+    asking = up.begin(up.device.position())
+    waiting = up.begin(up.device.position())
+    up.world.run(5.1)
+    assert isinstance(asking.result, NoAnswer)
+    assert str(asking.result) == f"telescope at {ADDRESS}: no answer to :GD# within 5 s"
+    assert isinstance(waiting.result, ConnectionLost)
+    up.world.run(0.5)
+    assert up.device.connected
+    assert [each for each, _ in up.connections] == [True, False, True]
+
+
+@pytest.mark.parametrize("garbage", ["x" * 300, "\x00\xff" * 100])
+def test_an_answer_without_end_is_dropped(up: Rig, garbage: str) -> None:
+    up.answers["GR"] = garbage
+    asking = up.begin(up.device.position())
+    assert isinstance(asking.result, ConnectionLost)
+    assert "it answered :GR# with more than 128 bytes without #" in str(asking.result)
+
+
+def test_an_answer_of_the_wrong_kind_is_dropped(up: Rig) -> None:
+    up.answers["Sr"] = "OK#"
+    slew = up.begin(up.device.slew(RA, DEC))
+    assert isinstance(slew.result, ConnectionLost)
+    assert "it answered :Sr" in str(slew.result)
+    assert "with b'O' where one of 01 was due" in str(slew.result)
+
+
+@pytest.mark.parametrize("answer", ["nonsense#", "99:99:99#", "#", "25:00:00#"])
+def test_a_position_that_is_none_is_told(up: Rig, answer: str) -> None:
+    up.answers["GR"] = answer
+    assert isinstance(up.begin(up.device.position()).result, DeviceFailed)
+    assert up.device.connected
+
+
+def test_half_an_answer_is_no_answer(up: Rig) -> None:
+    up.answers["GR"] = "12:34"
+    asking = up.begin(up.device.position())
+    up.world.run(4.9)
+    assert not asking.results
+    up.world.run(0.2)
+    assert isinstance(asking.result, NoAnswer)
+
+
+def test_what_nobody_asked_for_is_passed_over(up: Rig) -> None:
+    up.mount.lines[-1].say("12:00:00#garbage\xff")
+    up.world.run(0.1)
+    assert up.begin(up.device.position()).result.ra == pytest.approx(RA, abs=0.005)
+
+
+def test_a_lost_connection_ends_the_slew_and_the_mount_goes_on(up: Rig) -> None:
+    up.answers["MS"] = "0"
+    slew = up.begin(up.device.slew(RA + 50, DEC))
+    up.world.run(0.3)
+    up.world.drop()
+    assert isinstance(slew.result, ConnectionLost)
+    up.world.run(1)
+    assert up.device.connected
+    assert up.count("Q") == 0
+
+
+def test_something_else_at_that_address_is_no_mount(world: World, clock: VirtualClock) -> None:
+    mount = Mount(world)
+    mount.answers["GR"] = "HTTP/1.1 400#"
+    telescope = instruments.connect("telescope", "lx200", ADDRESS, world, clock)
+    with pytest.raises(ConnectionLost, match=r"it answered 'HTTP/1.1 400' to :GR#: that is no mount that speaks LX200"):
+        world.result(telescope.position(), 6)
+    world.result(telescope.disconnect())
+
+
+def test_cancelling_stops_the_waiting_and_not_the_mount(up: Rig) -> None:
+    up.answers["GR"] = None
+    waiting = up.device.position()
+    position = up.begin(waiting)
+    waiting.cancel()
+    assert isinstance(position.result, CancelledError)
+    up.mount.lines[-1].say("10:00:00#")
+    up.answers["GR"] = "11:00:00#"
+    assert up.begin(up.device.position()).result.ra == pytest.approx(165, abs=0.6)
+    up.answers["MS"] = "0"
+    slewing = up.device.slew(RA, DEC)
+    slew = up.begin(slewing)
+    slewing.cancel()
+    assert isinstance(slew.result, CancelledError)
+    assert up.count("Q") == 0
+
+
+def test_disconnect_ends_what_is_pending(up: Rig) -> None:
+    up.answers["MS"] = "0"
+    slew = up.begin(up.device.slew(RA + 50, DEC))
+    assert up.begin(up.device.disconnect()).result is None
+    assert isinstance(slew.result, ConnectionLost)
+    assert isinstance(up.begin(up.device.position()).result, ConnectionLost)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:4030", "tcp:h:0", "serial:/dev/ttyS0", ""])
+def test_addresses_that_are_none(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"must be tcp:HOST:PORT"):
+        instruments.check_address("telescope", "lx200", address)
+
+
+def test_only_telescopes_speak_it() -> None:
+    with pytest.raises(ConfigError, match=r"kind = camera: must be telescope; lx200 is a language of mounts only"):
+        instruments.check_address("camera", "lx200", ADDRESS)
