@@ -40,16 +40,22 @@ class Link(Protocol):
 L = TypeVar("L", bound=Link)
 
 
-def endpoint_of(address: str, reactor: Any) -> IStreamClientEndpoint:
-    """The endpoint for ``tcp:HOST:PORT`` (an IPv6 address in brackets). Raises ConfigError."""
+def host_and_port(address: str) -> tuple[str, int]:
+    """Host and port of ``tcp:HOST:PORT`` (an IPv6 address in brackets). Raises ConfigError."""
     match = re.fullmatch(r"tcp:(?:\[([0-9a-fA-F:.]+)\]|([^\s:\[\]]+)):([0-9]{1,5})", address)
     if match is None or not 0 < int(match[3]) < 65536:
         raise ConfigError([f"address = {address}: must be tcp:HOST:PORT, such as tcp:127.0.0.1:6010"])
-    if match[1]:
-        return TCP6ClientEndpoint(reactor, match[1], int(match[3]), CONNECT_SECONDS)
-    if re.fullmatch(r"[0-9.]+", match[2]):
-        return TCP4ClientEndpoint(reactor, match[2], int(match[3]), CONNECT_SECONDS)
-    return HostnameEndpoint(reactor, match[2], int(match[3]), CONNECT_SECONDS)
+    return match[1] or match[2], int(match[3])
+
+
+def endpoint_of(address: str, reactor: Any) -> IStreamClientEndpoint:
+    """The endpoint for ``tcp:HOST:PORT``. Raises ConfigError."""
+    host, port = host_and_port(address)
+    if ":" in host:
+        return TCP6ClientEndpoint(reactor, host, port, CONNECT_SECONDS)
+    if re.fullmatch(r"[0-9.]+", host):
+        return TCP4ClientEndpoint(reactor, host, port, CONNECT_SECONDS)
+    return HostnameEndpoint(reactor, host, port, CONNECT_SECONDS)
 
 
 class _LinkFactory(Factory):

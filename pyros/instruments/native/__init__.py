@@ -19,7 +19,7 @@ from pyros.instruments.native.safety import NativeSafetyMonitor
 from pyros.instruments.native.switch import NativeSwitch
 from pyros.instruments.native.telescope import NativeTelescope
 from pyros.instruments.native.weather import NativeWeatherStation
-from pyros.instruments.reconnecting import endpoint_of
+from pyros.instruments.reconnecting import host_and_port
 
 __all__ = [
     "NativeCamera",
@@ -51,7 +51,7 @@ def check_address(kind: Kind, address: str) -> None:
     """Raise ConfigError for a kind this driver doesn't know, or an address that isn't like tcp:127.0.0.1:6010."""
     if kind not in DEVICES:
         raise ConfigError([f"kind = {kind}: must be one of {', '.join(DEVICES)}"])
-    endpoint_of(address, None)
+    host_and_port(address)
 
 
 def connect(kind: Kind, address: str, reactor: Any, clock: Clock, **hooks: Any) -> NativeDevice:
