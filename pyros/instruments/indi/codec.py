@@ -1,0 +1,340 @@
+"""The INDI protocol 1.7 in bytes: what a server sends becomes values, and commands become bytes. Sans-IO.
+
+INDI is an endless series of XML elements, without a declaration and without a root (J. Downey, INDI: Instrument-Neutral
+Distributed Interface, protocol version 1.7, https://www.clearskyinstitute.com/INDI/INDI.pdf). A device has *vectors*
+(numbers, switches, texts, lights, BLOBs) that it defines (``def``), changes (``set``) and takes back (``delProperty``);
+a client asks for a change (``new``). expat does the parsing, inside a root of our own; everything has a limit.
+"""
+
+from __future__ import annotations
+
+import binascii
+import codecs
+import math
+import re
+import zlib
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+from xml.parsers import expat
+from xml.sax.saxutils import escape, quoteattr
+
+from pyros.errors import WireError
+
+State = Literal["Idle", "Ok", "Busy", "Alert"]
+VectorType = Literal["Number", "Switch", "Text", "Light", "BLOB"]
+
+TEXT_LIMIT = 1 << 16
+"""Characters of one member's value, or of a message."""
+MARKUP_LIMIT = 1 << 18
+"""Characters between two things that mean something: a tag or a comment without end is not kept for ever."""
+MEMBER_LIMIT = 1024
+"""Members of one vector."""
+ATTRIBUTE_LIMIT = 4096
+"""Characters of one attribute."""
+BLOB_LIMIT = 256 << 20
+"""Bytes of one image, as it is sent and unpacked."""
+_PIECE = 1 << 16
+_VECTOR = re.compile(r"(def|set)(Number|Switch|Text|Light|BLOB)Vector")
+_NUMPY = re.compile(r"(?:np|numpy)\.\w+\((.*)\)")
+_SEXAGESIMAL = re.compile(r"([+-]?)(\d+(?:\.\d*)?)[:; ]+(\d+(?:\.\d*)?)(?:[:; ]+(\d+(?:\.\d*)?))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Binary data: ``format`` is like ``.fits``."""
+
+    data: bytes
+    format: str
+
+
+Value: TypeAlias = float | bool | str | Blob
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member of a vector. A number may be NaN; ``least`` and ``most`` are equal where it has no limits."""
+
+    name: str
+    value: Value
+    label: str = ""
+    least: float = 0.0
+    most: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """A vector that a device defined (``new`` is True) or changed. ``timeout``: seconds that a change may take."""
+
+    new: bool
+    type: VectorType
+    device: str
+    name: str
+    state: State | None
+    members: tuple[Member, ...]
+    writable: bool = True
+    label: str = ""
+    timeout: float = 0.0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A device took back one of its vectors, or with '' all of them: it is gone."""
+
+    device: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a device, or with '' the server, says to people."""
+
+    device: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """The server wants to hear this back (libindi 2)."""
+
+    uid: str
+
+
+Event: TypeAlias = Vector | Deleted | Note | Ping
+
+
+def number(text: str) -> float:
+    """A number as INDI writes it, plain or sexagesimal; NaN for what is none.
+
+    Drivers in Python send what str() and repr() make of numpy's numbers, ``np.float64(1.5)``, and are understood.
+    """
+    text = text.strip()
+    if (numpy := _NUMPY.fullmatch(text)) is not None:
+        text = numpy[1]
+    if (parts := _SEXAGESIMAL.fullmatch(text)) is not None:
+        size = float(parts[2]) + float(parts[3]) / 60 + float(parts[4] or 0) / 3600
+        return -size if parts[1] == "-" else size
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+class Decoder:
+    """Bytes in, events out, however the bytes are cut. A WireError is for good: the connection is of no use then."""
+
+    def __init__(self, blob_limit: int = BLOB_LIMIT) -> None:
+        self._blob_limit = blob_limit
+        # Drivers send what people typed, in whatever encoding: a wrong letter in a label is no reason to give up.
+        self._text = codecs.getincrementaldecoder("utf-8")("replace")
+        self._events: deque[Event] = deque()
+        self._depth = 0
+        self._silence = 0  # characters since expat last saw something that means something
+        self._error: WireError | None = None
+        self._tag = ""
+        self._attributes: dict[str, str] = {}
+        self._members: list[Member] = []
+        self._member: dict[str, str] = {}
+        self._pieces: list[str] = []
+        self._size = 0
+        self._room = 0
+        parser = expat.ParserCreate()
+        parser.buffer_text = True
+        parser.buffer_size = _PIECE
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._characters
+        parser.StartDoctypeDeclHandler = self._forbidden
+        parser.EntityDeclHandler = self._forbidden
+        self._parser = parser
+        parser.Parse("<indi>", False)
+
+    @property
+    def in_blob(self) -> bool:
+        """Whether a BLOB has begun and not ended: a large image is on its way."""
+        return self._depth == 3 and self._room > TEXT_LIMIT
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes. Raises WireError for what is not INDI, or too large."""
+        if self._error is not None:
+            raise self._error
+        try:
+            for begin in range(0, len(data), _PIECE):
+                text = self._text.decode(data[begin : begin + _PIECE])
+                self._silence += len(text)
+                self._parser.Parse(text, False)
+                if self._silence > MARKUP_LIMIT:
+                    raise WireError(f"markup of more than {MARKUP_LIMIT} characters")
+        except expat.ExpatError as error:
+            self._error = WireError(f"bad XML: {expat.errors.messages[error.code]}")
+        except WireError as error:
+            self._error = error
+        if self._error is not None:
+            raise self._error from None
+
+    def next(self) -> Event | None:
+        """The next event, or None when more bytes are needed."""
+        return self._events.popleft() if self._events else None
+
+    # What expat calls.
+
+    def _forbidden(self, *_: object) -> None:
+        raise WireError("a document type or an entity")
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        self._silence = 0
+        self._depth += 1
+        if any(len(value) > ATTRIBUTE_LIMIT for value in attributes.values()):
+            raise WireError(f"an attribute of more than {ATTRIBUTE_LIMIT} characters")
+        self._pieces, self._size, self._room = [], 0, TEXT_LIMIT
+        if self._depth == 2:
+            self._tag, self._attributes, self._members = tag, attributes, []
+        elif self._depth == 3:
+            if len(self._members) >= MEMBER_LIMIT:
+                raise WireError(f"more than {MEMBER_LIMIT} members in one vector")
+            self._member = attributes
+            if tag == "oneBLOB":
+                self._room = self._blob_limit * 4 // 3 + self._blob_limit // 32 + 4  # base64 in lines
+        elif self._depth > 3:
+            raise WireError("elements deeper than INDI has them")
+
+    def _characters(self, text: str) -> None:
+        self._silence = 0
+        if self._depth < 2:
+            return
+        self._size += len(text)
+        if self._size > self._room:
+            raise WireError(f"a value of more than {self._room} characters")
+        self._pieces.append(text)
+
+    def _end(self, tag: str) -> None:
+        self._silence = 0
+        if self._depth == 3:
+            self._end_member(tag)
+        elif self._depth == 2:
+            self._end_element(tag)
+        else:
+            raise WireError("an end tag without its beginning")
+        self._depth -= 1
+        self._pieces, self._size, self._room = [], 0, TEXT_LIMIT
+
+    def _end_member(self, tag: str) -> None:
+        match = _VECTOR.fullmatch(self._tag)
+        name = self._member.get("name", "")
+        if match is None or not name or tag not in (f"def{match[2]}", f"one{match[2]}"):
+            return  # of an element that we don't know: later versions may have more of them
+        if match[2] == "BLOB":
+            value: Value = self._blob() if match[1] == "set" else Blob(b"", "")
+        else:
+            value = _value(match[2], "".join(self._pieces).strip())
+        least, most = number(self._member.get("min", "0")), number(self._member.get("max", "0"))
+        self._members.append(Member(name, value, self._member.get("label", ""), least, most))
+
+    def _blob(self) -> Blob:
+        try:
+            data = binascii.a2b_base64("".join(self._pieces))
+        except (binascii.Error, ValueError) as error:
+            raise WireError(f"a BLOB that is not base64: {error}") from None
+        form = self._member.get("format", "")
+        if form.endswith(".z"):
+            data, form = self._unpacked(data), form.removesuffix(".z")
+        if len(data) > self._blob_limit:
+            raise WireError(f"a BLOB of more than {self._blob_limit} bytes")
+        return Blob(data, form)
+
+    def _unpacked(self, data: bytes) -> bytes:
+        unpacking = zlib.decompressobj()
+        try:
+            unpacked = unpacking.decompress(data, self._blob_limit)
+        except zlib.error as error:
+            raise WireError(f"a BLOB that cannot be unpacked: {error}") from None
+        if not unpacking.eof:
+            raise WireError(f"a BLOB that has no end within {self._blob_limit} bytes")
+        return unpacked
+
+    def _end_element(self, tag: str) -> None:
+        named = self._attributes.get
+        device, name = named("device", ""), named("name", "")
+        match = _VECTOR.fullmatch(tag)
+        if match is not None and device and name:
+            kind: VectorType = match[2]  # type: ignore[assignment]
+            self._events.append(
+                Vector(
+                    new=match[1] == "def",
+                    type=kind,
+                    device=device,
+                    name=name,
+                    state=_state(named("state")),
+                    members=tuple(self._members),
+                    writable="w" in named("perm", "rw") and kind != "Light",
+                    label=named("label", ""),
+                    timeout=_seconds(named("timeout", "")),
+                    message=named("message", ""),
+                )
+            )
+        elif tag == "delProperty" and device:
+            self._events.append(Deleted(device, name))
+        elif tag == "message" and named("message"):
+            self._events.append(Note(device, named("message", "")))
+        elif tag == "pingRequest" and named("uid"):
+            self._events.append(Ping(named("uid", "")))
+        self._members = []
+
+
+def _state(text: str | None) -> State | None:
+    return text if text in ("Idle", "Ok", "Busy", "Alert") else None  # type: ignore[return-value]
+
+
+def _seconds(text: str) -> float:
+    seconds = number(text)
+    return seconds if 0 <= seconds < 86400 else 0.0
+
+
+def _value(kind: str, text: str) -> Value:
+    if kind == "Number":
+        return number(text)
+    return text == "On" if kind == "Switch" else text
+
+
+# What a client says ------------------------------------------------------------------------------------------------
+
+
+def get_properties(device: str = "", name: str = "") -> bytes:
+    """Ask for the definitions of all vectors, of a device's, or of one."""
+    which = f" device={quoteattr(device)}" * bool(device) + f" name={quoteattr(name)}" * bool(name)
+    return f'<getProperties version="1.7"{which}/>\n'.encode()
+
+
+def enable_blob(device: str, name: str) -> bytes:
+    """Ask for the BLOBs of a vector: without this, none is ever sent."""
+    return f"<enableBLOB device={quoteattr(device)} name={quoteattr(name)}>Also</enableBLOB>\n".encode()
+
+
+def ping_reply(uid: str) -> bytes:
+    """The answer to a Ping."""
+    return f"<pingReply uid={quoteattr(uid)}/>\n".encode()
+
+
+def new_vector(kind: VectorType, device: str, name: str, values: Mapping[str, float | bool | str]) -> bytes:
+    """Ask a device to change a vector.
+
+    Raises ValueError for a number that is none: drivers take NaN for whatever they like.
+    """
+    members = "".join(
+        f"<one{kind} name={quoteattr(member)}>{_written(kind, value)}</one{kind}>" for member, value in values.items()
+    )
+    return f"<new{kind}Vector device={quoteattr(device)} name={quoteattr(name)}>{members}</new{kind}Vector>\n".encode()
+
+
+def _written(kind: VectorType, value: float | bool | str) -> str:
+    if kind == "Number":
+        plain = float(value)  # a numpy number's repr is no number
+        if not math.isfinite(plain):
+            raise ValueError(f"{plain} is not a number that a device could take")
+        return repr(plain)
+    if kind == "Switch":
+        return "On" if value else "Off"
+    # What XML 1.0 cannot hold would end the driver's parser.
+    return escape("".join(letter if letter.isprintable() else "?" for letter in str(value)))

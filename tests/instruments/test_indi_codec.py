@@ -1,0 +1,209 @@
+"""The codec of INDI: what servers really send, however it is cut, and what none should send."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import math
+import zlib
+from contextlib import suppress
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyros.errors import WireError
+from pyros.instruments.indi import codec
+from pyros.instruments.indi.codec import Blob, Decoder, Deleted, Event, Member, Note, Ping, Vector
+
+PIXELS = bytes(range(256)) * 3
+STREAM = f"""
+<defNumberVector device="Telescope Simulator" name="EQUATORIAL_EOD_COORD" label="Eq. Coordinates"
+  group="Main Control" state="Idle" perm="rw" timeout="60" timestamp="2026-11-24T22:04:18">
+    <defNumber name="RA" label="RA (hh:mm:ss)" format="%010.6m" min="0" max="24" step="0">
+12:30:00
+    </defNumber>
+    <defNumber name="DEC" label="DEC &lt;dd:mm:ss&gt;" format="%010.6m" min="-90" max="90" step="0">-0:30:36</defNumber>
+</defNumberVector>
+<!-- a comment --><unknownThing device="x"><inner>text</inner></unknownThing>
+<setSwitchVector device="Dome" name="CONNECTION" state="Ok" timeout="60">
+    <oneSwitch name="CONNECT">On</oneSwitch><oneSwitch name="DISCONNECT">Off</oneSwitch>
+</setSwitchVector>
+<defLightVector device="W" name="WEATHER_STATUS" state="Alert"><defLight name="WIND">Alert</defLight></defLightVector>
+<message device="Dome" timestamp="2026-11-24T22:04:18" message="[ERROR] caf\u00e9 &amp; more"/>
+<setBLOBVector device="CCD" name="CCD1" state="Ok"><oneBLOB name="CCD1" size="768" format=".fits" len="768">
+{base64.encodebytes(PIXELS).decode()}</oneBLOB></setBLOBVector>
+<delProperty device="CCD" name="CCD_GAIN"/><delProperty device="CCD"/>
+<pingRequest uid="7"/>
+<defTextVector device="F" name="FILTER_NAME" perm="ro"><defText name="FILTER_SLOT_NAME_1"> r </defText></defTextVector>
+""".encode()
+EVENTS: list[Event] = [
+    Vector(
+        True, "Number", "Telescope Simulator", "EQUATORIAL_EOD_COORD", "Idle",
+        (Member("RA", 12.5, "RA (hh:mm:ss)", 0, 24), Member("DEC", -0.51, "DEC <dd:mm:ss>", -90, 90)),
+        label="Eq. Coordinates", timeout=60,
+    ),
+    Vector(False, "Switch", "Dome", "CONNECTION", "Ok", (Member("CONNECT", True), Member("DISCONNECT", False)),
+           timeout=60),
+    Vector(True, "Light", "W", "WEATHER_STATUS", "Alert", (Member("WIND", "Alert"),), writable=False),
+    Note("Dome", "[ERROR] caf\u00e9 & more"),
+    Vector(False, "BLOB", "CCD", "CCD1", "Ok", (Member("CCD1", Blob(PIXELS, ".fits")),)),
+    Deleted("CCD", "CCD_GAIN"),
+    Deleted("CCD", ""),
+    Ping("7"),
+    Vector(True, "Text", "F", "FILTER_NAME", None, (Member("FILTER_SLOT_NAME_1", "r"),), writable=False),
+]  # fmt: skip
+
+
+def events(*pieces: bytes, decoder: Decoder | None = None) -> list[Event]:
+    decoder = decoder or Decoder()
+    found = []
+    for piece in pieces:
+        decoder.feed(piece)
+        while (event := decoder.next()) is not None:
+            found.append(event)
+    return found
+
+
+def test_what_a_server_sends_becomes_events() -> None:
+    assert events(STREAM) == EVENTS
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1000])
+def test_pieces_of_one_size(size: int) -> None:
+    assert events(*(STREAM[begin : begin + size] for begin in range(0, len(STREAM), size))) == EVENTS
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=12))
+def test_however_the_bytes_are_cut(cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), len(STREAM)]
+    assert events(*(STREAM[begin:end] for begin, end in itertools.pairwise(edges))) == EVENTS
+
+
+def test_every_cut_in_two() -> None:
+    short = STREAM[: STREAM.index(b"<setBLOBVector")]
+    for cut in range(len(short)):
+        assert events(short[:cut], short[cut:]) == EVENTS[:4]
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_give_events_or_an_error(data: bytes) -> None:
+    decoder = Decoder()
+    try:
+        found = events(STREAM[:700] + data, decoder=decoder)
+    except WireError:
+        with pytest.raises(WireError):  # it stays one
+            decoder.feed(b"<x/>")
+    else:
+        assert found[:1] == EVENTS[:1]
+
+
+@given(st.integers(0, len(STREAM) - 1), st.integers(0, 255))
+def test_one_wrong_byte_gives_events_or_an_error(place: int, byte: int) -> None:
+    with suppress(WireError):
+        events(STREAM[:place] + bytes([byte]) + STREAM[place + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"<a><b></a>", "bad XML: mismatched tag"),
+        (b"</indi>", "an end tag without its beginning"),
+        (b"<?xml version='1.0'?><message/>", "bad XML"),
+        (b'<!DOCTYPE x [<!ENTITY a "aaaa">]><message message="&a;"/>', "bad XML"),
+        (b'<message message="&a;"/>', "bad XML: undefined entity"),
+        (b"<a><b><c><d/></c></b></a>", "elements deeper than INDI has them"),
+        (b"<message " + b"x" * 300_000, "markup of more than 262144 characters"),
+        (b"<!--" + b"x" * 400_000, "markup of more than 262144 characters"),
+        (b'<message message="' + b"x" * 5000 + b'"/>', "an attribute of more than 4096 characters"),
+        (b"<setTextVector><oneText>" + b"x " * 40_000, "a value of more than 65536 characters"),
+        (b"<defNumberVector>" + b"<defNumber name='a'>1</defNumber>" * 1025, "more than 1024 members"),
+        (b"<setBLOBVector><oneBLOB name='a'>A</oneBLOB>", "a BLOB that is not base64"),
+        (b"<setBLOBVector><oneBLOB name='a' format='.fits.z'>AAAA</oneBLOB>", "a BLOB that cannot be unpacked"),
+        (b"<message message='\x00'/>", "bad XML"),
+    ],
+)  # fmt: skip
+def test_what_is_not_indi(data: bytes, problem: str) -> None:
+    with pytest.raises(WireError, match=problem):
+        events(data)
+
+
+def test_a_blob_has_a_limit_packed_or_not() -> None:
+    begin = b"<setBLOBVector device='c' name='d'><oneBLOB name='a' format='.fits%s'>"
+    end = b"</oneBLOB></setBLOBVector>"
+    packed = base64.encodebytes(zlib.compress(bytes(1000)))
+    (vector,) = events(begin % b".z" + packed + end, decoder=Decoder(1000))
+    assert isinstance(vector, Vector)
+    assert vector.members[0].value == Blob(bytes(1000), ".fits")
+    for data in (begin % b".z" + packed, begin % b"" + base64.b64encode(bytes(1000))):
+        with pytest.raises(WireError, match="BLOB"):
+            events(data + end, decoder=Decoder(999))
+    with pytest.raises(WireError, match="more than 13"):
+        events(begin % b"" + b"A" * 1400, decoder=Decoder(999))
+
+
+def test_a_blob_on_its_way_is_known() -> None:
+    decoder = Decoder()
+    decoder.feed(b"<setBLOBVector device='c' name='d'><oneBLOB name='a'>AAAA")
+    assert decoder.in_blob
+    decoder.feed(b"</oneBLOB>")
+    assert not decoder.in_blob
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1.5", 1.5),
+        (" -2e3\n", -2000.0),
+        ("np.float64(12.25)", 12.25),
+        ("numpy.float32(-3)", -3.0),
+        ("12:30", 12.5),
+        ("-0:30:36", -0.51),
+        ("+12 30 36.0", 12.51),
+        ("12;30", 12.5),
+    ],
+)
+def test_numbers(text: str, value: float) -> None:
+    assert codec.number(text) == pytest.approx(value, abs=1e-12)
+
+
+@pytest.mark.parametrize("text", ["", "north", "1:2:3:4", "nan", "np.float64()"])
+def test_what_is_no_number(text: str) -> None:
+    assert math.isnan(codec.number(text))
+
+
+def test_letters_in_another_encoding_are_no_reason_to_give_up() -> None:
+    assert events('<message message="caf\u00e9"/>'.encode("latin-1")) == [Note("", "caf\ufffd")]
+
+
+@given(
+    st.text(min_size=1, max_size=20).map(lambda text: "".join(c for c in text if c.isprintable()) or "x"),
+    st.floats(allow_nan=False, allow_infinity=False),
+)
+def test_what_a_client_says_is_xml(text: str, value: float) -> None:
+    text = text.strip() or "x"
+    sent = codec.new_vector("Number", text, "A", {"B": value})
+    element = ElementTree.fromstring(sent.decode())
+    assert element.attrib == {"device": text, "name": "A"}
+    assert float(element[0].text or "") == value
+    (member,) = ElementTree.fromstring(codec.new_vector("Text", "d", "n", {"t": text}).decode())
+    assert member.text == text
+
+
+def test_a_numpy_number_is_written_as_a_number() -> None:
+    sent = codec.new_vector("Number", "d", "n", {"RA": np.float64(1.5)})  # type: ignore[dict-item,unused-ignore]
+    assert b">1.5<" in sent
+    with pytest.raises(ValueError, match="not a number that a device could take"):
+        codec.new_vector("Number", "d", "n", {"RA": math.nan})
+
+
+def test_the_other_things_a_client_says() -> None:
+    assert codec.get_properties() == b'<getProperties version="1.7"/>\n'
+    assert codec.get_properties("A & B", "X") == b'<getProperties version="1.7" device="A &amp; B" name="X"/>\n'
+    assert codec.enable_blob("d", "CCD1") == b'<enableBLOB device="d" name="CCD1">Also</enableBLOB>\n'
+    assert codec.ping_reply("7") == b'<pingReply uid="7"/>\n'
+    switched = codec.new_vector("Switch", "d", "n", {"ON": True, "OFF": False})
+    assert b'<oneSwitch name="ON">On</oneSwitch><oneSwitch name="OFF">Off</oneSwitch>' in switched
+    assert b">a?b &amp;<" in codec.new_vector("Text", "d", "n", {"t": "a\x00b &"})
