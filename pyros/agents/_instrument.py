@@ -22,7 +22,7 @@ from pyros import messages
 from pyros.agents.base import Agent
 from pyros.clock import Timer
 from pyros.errors import AgentError, InstrumentError
-from pyros.instruments import connect
+from pyros.instruments import Place, connect
 from pyros.messages import InstrumentConnection, Message, Payload, Telemetry
 
 STARTED = "Command started"
@@ -129,7 +129,13 @@ class InstrumentAgent(Agent):
                 f"{self.config.path}: [{self.section.name}] option_telemetry: must be a positive number of seconds"
             )
         self.device = connect(
-            kind, self.section.driver, self.section.address, reactor, self.clock, on_connection=self._on_connection
+            kind,
+            self.section.driver,
+            self.section.address,
+            reactor,
+            self.clock,
+            on_connection=self._on_connection,
+            site=self.place(),
         )
         self._timer = self.clock.call_later(self._pace, self._measure)
 
@@ -153,6 +159,10 @@ class InstrumentAgent(Agent):
         aside, self.state.aside = self.state.aside, []
         for command in aside:
             self.again(command)
+
+    def place(self) -> Place | None:
+        """Where the observatory stands, for a device that must be told; called in the reactor's thread."""
+        return None
 
     # For the instruments -----------------------------------------------------------------------------------------
 

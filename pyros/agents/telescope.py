@@ -11,6 +11,7 @@ from pyros import instruments, messages
 from pyros.agents._instrument import Command, InstrumentAgent, InstrumentState
 from pyros.agents.base import Agent
 from pyros.messages import Failure, Message, Order, Slew, SlewFinished, SlewStarted
+from pyros.planning import Site
 
 _PARK_AGAIN = 30.0  # seconds
 
@@ -35,6 +36,9 @@ class TelescopeAgent(InstrumentAgent):
             messages.PARK: self.park,
             messages.ABORT: self.abort,
         }
+
+    def place(self) -> instruments.Place:
+        return Site.load(self.config.site)
 
     def slew(self, message: Message) -> None:
         """A slew that is under way gives way to the new one."""

@@ -20,6 +20,7 @@ from pyros.instruments.interfaces import (
     Kind,
     OnConnection,
     OnEvent,
+    Place,
     Pointing,
     Position,
     Safety,
@@ -42,6 +43,7 @@ __all__ = [
     "Geometry",
     "Image",
     "Kind",
+    "Place",
     "Pointing",
     "Position",
     "Safety",
@@ -59,6 +61,7 @@ DRIVERS = {
     "alpaca": "pyros.instruments.alpaca",
     "native": "pyros.instruments.native",
     "lx200": "pyros.instruments.lx200",
+    "indi": "pyros.instruments.indi",
 }
 """The module of each driver, loaded when it is first wanted; it has a ``connect`` and a ``check_address``."""
 
@@ -83,11 +86,15 @@ def connect(
     *,
     on_connection: OnConnection | None = None,
     on_event: OnEvent | None = None,
+    site: Place | None = None,
 ) -> Any:
     """Return the instrument at an address, and begin to connect to it: a `Telescope` for telescope, and so on.
 
     It returns before the connection is made; a command waits a few seconds for it. ``reactor`` offers IReactorTCP and
-    IReactorTime. Raises ConfigError for an unknown kind, driver or address. Call it in the reactor's thread.
+    IReactorTime; ``site`` is where the observatory stands, for mounts that must be told. Raises ConfigError for an
+    unknown kind, driver or address. Call it in the reactor's thread.
     """
     check_address(kind, driver, address)
-    return _driver(driver).connect(kind, address, reactor, clock, on_connection=on_connection, on_event=on_event)
+    module = _driver(driver)
+    where = {"site": site} if getattr(module, "WANTS_SITE", False) else {}
+    return module.connect(kind, address, reactor, clock, on_connection=on_connection, on_event=on_event, **where)

@@ -128,6 +128,19 @@ class Image:
     arcsec_per_pixel: float
 
 
+class Place(Protocol):
+    """Where on Earth a device stands: degrees, east positive, and metres. Only what needs it asks for it."""
+
+    @property
+    def latitude(self) -> float: ...
+
+    @property
+    def longitude(self) -> float: ...
+
+    @property
+    def elevation(self) -> float: ...
+
+
 class Instrument(Protocol):
     """What all instruments share."""
 

@@ -1,0 +1,113 @@
+"""What the drivers of all INDI instruments share."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+from twisted.internet.defer import Deferred
+
+from pyros.clock import Clock
+from pyros.errors import CommandAborted
+from pyros.instruments.indi.command import Command
+from pyros.instruments.indi.connection import Connection
+from pyros.instruments.indi.properties import Properties, Property
+from pyros.instruments.interfaces import Kind, OnConnection, OnEvent, Started
+
+ESTIMATE_SECONDS = 60.0
+"""What a movement is thought to take where the device doesn't tell (libindi's own default for a vector's timeout)."""
+MOTION_SECONDS = 300.0
+"""How long any movement may take."""
+
+
+class IndiDevice:
+    """What the INDI drivers share. Connects at once and stays connected until `disconnect`."""
+
+    kind: Kind
+    interface: int
+    """Its bit of DRIVER_INTERFACE (libindi, basedevice.h)."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """The vectors without which the device cannot be used."""
+
+    def __init__(
+        self,
+        address: str,
+        reactor: Any,
+        clock: Clock,
+        on_connection: OnConnection | None = None,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        self._clock = clock
+        self._reactor = reactor
+        self._connection = Connection(
+            self.kind, self.interface, address, reactor, clock, missing=self._missing, prepare=self._prepare
+        )
+        self._connection.on_connection = on_connection
+        self._connection.on_event = on_event
+        self._connection.start()
+
+    @property
+    def name(self) -> str:
+        return self._connection.name
+
+    @property
+    def connected(self) -> bool:
+        return self._connection.connected
+
+    @property
+    def on_connection(self) -> OnConnection | None:
+        return self._connection.on_connection
+
+    @on_connection.setter
+    def on_connection(self, function: OnConnection | None) -> None:
+        self._connection.on_connection = function
+
+    @property
+    def on_event(self) -> OnEvent | None:
+        return self._connection.on_event
+
+    @on_event.setter
+    def on_event(self, function: OnEvent | None) -> None:
+        self._connection.on_event = function
+
+    def disconnect(self) -> Deferred[None]:
+        return self._connection.disconnect()
+
+    # For the drivers below.
+
+    @property
+    def _properties(self) -> Properties:
+        return self._connection.properties
+
+    def _missing(self, properties: Properties) -> str:
+        """A vector that must be there and isn't; '' when all are."""
+        return next((name for name in self.needs if name not in properties), "")
+
+    def _prepare(self) -> None:
+        """The device has become ready."""
+
+    async def _ask(self, name: str) -> Property:
+        with self._connection.command(f"the question for {name}") as command:
+            return await command.ask(name)
+
+    async def _switch(self, name: str, member: str, what: str) -> None:
+        """Switch something that is done at once."""
+        with self._connection.command(what) as command:
+            await command.change(name, {member: True})
+
+    def _stopping(self, *groups: str, why: str = "stopped") -> AbstractContextManager[None]:
+        """While the block stops the device, the commands of these groups end with CommandAborted, however they end."""
+        return self._connection.stopping(lambda command: CommandAborted(command.describe(why)), *groups)
+
+    def _end(self, group: str, why: str, but: Command | None = None) -> None:
+        self._connection.end(group, lambda command: CommandAborted(command.describe(why)), but)
+
+
+def estimate(vector: Property) -> float:
+    """The device's own estimate of how long a change of that vector takes."""
+    return vector.timeout or ESTIMATE_SECONDS
+
+
+def begun(started: Started | None, vector: Property) -> None:
+    if started is not None:
+        started(estimate(vector))

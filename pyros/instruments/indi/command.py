@@ -1,0 +1,211 @@
+"""A command to an INDI device: what is sent, and how its answer and its end are told from everything else.
+
+INDI answers a ``new`` vector with a ``set`` of the same vector, whose state says what became of it: Busy (begun), Ok
+(done), Alert (refused, or failed), Idle (no verdict). Some refusals are only a message to people, and some mistakes get
+no answer at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+from twisted.internet.defer import Deferred
+
+from pyros.clock import Timer
+from pyros.errors import DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
+from pyros.instruments.indi import codec
+from pyros.instruments.indi.properties import Property
+
+if TYPE_CHECKING:
+    from pyros.instruments.indi.connection import Connection
+
+T = TypeVar("T")
+
+ANSWER_SECONDS = 10.0
+"""How long a device may take to answer (not: to carry out a command). Many drivers answer nothing meanwhile."""
+GRACE_SECONDS = 2.0
+"""A device that complains and says nothing else for so long has refused."""
+
+_CODES = (
+    ("UNSUPPORTED", r"not support|unsupported|not implement"),
+    ("STATE", r"park|not connected|locked"),
+    ("LIMIT", r"horizon|altitude|limit|elevation|out of bound"),
+    ("VALUE", r"range|bounds|invalid|illegal"),
+    ("BUSY", r"busy|in progress|already|still"),
+)
+
+
+def code_of(text: str) -> str:
+    """Our word for a refusal that the device gives only in people's words; ALERT for none of them."""
+    for code, words in _CODES:
+        if re.search(words, text, re.IGNORECASE):
+            return code
+    return "ALERT"
+
+
+class Command:
+    """One command, from its beginning to its end; `Connection.command` makes it."""
+
+    def __init__(self, connection: Connection, what: str, group: str) -> None:
+        self.what, self.group = what, group
+        self._connection = connection
+        self.excuse: InstrumentError | None = None
+        """While the device is being stopped: what every end of this command counts as."""
+        self._error: InstrumentError | None = None
+        self._look: Callable[[], bool] | None = None
+        self._waiting: Deferred[None] | None = None
+
+    def describe(self, problem: str) -> str:
+        """The problem with the device's name and the command in front."""
+        return f"{self._connection.device}: {self.what}: {problem}"
+
+    def fail(self, error: InstrumentError) -> None:
+        """End it with this, whatever the device does."""
+        self._error = self._error or error
+        self._wake()
+
+    def look(self) -> None:
+        """Something was heard of the device."""
+        if self._look is not None and self._look():
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            waiting.callback(None)
+
+    async def until(self, condition: Callable[[], T | None], seconds: float, problem: str) -> T:
+        """Wait until the condition gives something: it is tried whenever something is heard of the device.
+
+        Raises what `fail` was given, and NoAnswer with that problem when nothing comes in so many seconds; while a
+        large image is on its way it waits longer.
+        """
+        found: list[T] = []
+
+        def look() -> bool:
+            value = condition()
+            if value is not None:
+                found.append(value)
+            return value is not None
+
+        if self._error is None and not look():
+            await self._wait(look, seconds, problem)
+        if found and self.excuse is None:
+            return found[0]
+        error = self._error or self.excuse
+        assert error is not None
+        raise error
+
+    async def _wait(self, look: Callable[[], bool], seconds: float, problem: str) -> None:
+        connection = self._connection
+        waiting: Deferred[None] = Deferred()
+        ended: list[NoAnswer] = []
+        timers: list[Timer] = []
+
+        def begin() -> None:
+            timers[:] = [connection.clock.call_later(seconds, silent, connection.progress)]
+
+        def silent(progress: int) -> None:
+            if connection.progress > progress:
+                begin()
+            else:
+                ended.append(NoAnswer(self.describe(problem)))
+                self._wake()
+
+        self._look, self._waiting = look, waiting
+        begin()
+        try:
+            await waiting
+        finally:
+            self._look = self._waiting = None
+            if timers[0].active():
+                timers[0].cancel()
+        if ended:
+            raise ended[0]
+
+    def property(self, name: str) -> Property:
+        """The device's vector of that name. Raises DeviceRefused (UNSUPPORTED) where it has none."""
+        found = self._connection.properties.get(name)
+        if found is None:
+            raise DeviceRefused("UNSUPPORTED", self.describe(f"the device has no {name}"))
+        return found
+
+    def refused(self, since: int, otherwise: str) -> DeviceRefused:
+        """The refusal, in the words that the device has found since then."""
+        words = self._connection.properties.complaint(since, any_level=True) or otherwise
+        return DeviceRefused(code_of(words), self.describe(words))
+
+    def failed(self, since: int, otherwise: str) -> DeviceFailed:
+        words = self._connection.properties.complaint(since, any_level=True) or otherwise
+        return DeviceFailed(self.describe(words))
+
+    async def ask(self, name: str) -> Property:
+        """The vector as the device tells it now. Raises DeviceRefused (UNSUPPORTED), NoAnswer or ConnectionLost."""
+        await self._connection.until_ready()
+        self.property(name)
+        since = self._connection.properties.serial
+        self._connection.write(codec.get_properties(self._connection.device, name))
+
+        def told() -> Property | None:
+            found = self._connection.properties.get(name)
+            return found if found is not None and found.serial > since else None
+
+        return await self._answer(told, since, ANSWER_SECONDS)
+
+    async def change(
+        self,
+        name: str,
+        values: Mapping[str, float | bool | str],
+        accept: Callable[[Property], bool] | None = None,
+        patience: float = ANSWER_SECONDS,
+    ) -> tuple[Property, int]:
+        """Ask the device to change a vector; returns the vector as the device answers, and when it was sent.
+
+        ``accept`` tells the answer from what the device says by itself all the time; without it the first that is heard
+        of the vector is the answer. ``patience`` is for drivers that answer only when a movement is over. Raises
+        DeviceRefused, NoAnswer or ConnectionLost.
+        """
+        await self._connection.until_ready()
+        if self._error is not None:
+            raise self._error
+        known = self.property(name)
+        for member in values:
+            if member not in known.members:
+                raise DeviceRefused("UNSUPPORTED", self.describe(f"the device has no {name}.{member}"))
+        since = self._connection.properties.serial
+        self._connection.write(codec.new_vector(known.type, self._connection.device, name, values))
+
+        def answered() -> Property | None:
+            found = self._connection.properties.get(name)
+            if found is None or found.changed <= since:
+                return None
+            accepted = accept is None or found.state == "Alert" or accept(found)
+            silent = found.state == "Idle" and self._connection.properties.complaint(since)
+            return found if accepted or silent else None
+
+        answer = await self._answer(answered, since, patience, complaints=True)
+        if answer.state == "Alert" or (answer.state == "Idle" and self._connection.properties.complaint(since)):
+            raise self.refused(since, f"{name} is Alert")
+        return answer, since
+
+    async def _answer(
+        self, told: Callable[[], Property | None], since: int, patience: float, *, complaints: bool = False
+    ) -> Property:
+        """Wait for an answer. A complaint may come before it, or be all that comes."""
+
+        def first() -> Property | str | None:
+            return told() or (self._connection.properties.complaint(since) or None if complaints else None)
+
+        try:
+            answer: Property | str = await self.until(first, patience, f"no answer within {patience:.0f} s")
+            if isinstance(answer, Property):
+                return answer
+        except NoAnswer:
+            self._connection.drop(f"no answer to {self.what} within {patience:.0f} s", self)
+            raise
+        try:
+            return await self.until(told, GRACE_SECONDS, answer)
+        except NoAnswer:
+            raise self.refused(since, answer) from None

@@ -1,0 +1,337 @@
+"""One persistent connection to one INDI device, through the server that runs its driver.
+
+A device is there (*ready*) when the server is connected, the device defined, it is connected to its hardware (INDI's
+CONNECTION switch; it is told to, if it isn't), and the vectors that this kind of instrument needs are defined. INDI has
+no mark for the end of the definitions: they count as complete when no other has come for a moment. A driver that dies
+is only a ``delProperty``; the server may start it again at any time, so the device is asked for as long as it is away.
+
+Everything here runs in the reactor's thread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from pyros.clock import Clock, Timer
+from pyros.errors import ConfigError, ConnectionLost, InstrumentError, WireError
+from pyros.instruments.indi import codec
+from pyros.instruments.indi.codec import Decoder, Event, Ping, Vector
+from pyros.instruments.indi.command import Command
+from pyros.instruments.indi.properties import Properties
+from pyros.instruments.interfaces import Kind
+from pyros.instruments.reconnecting import Reconnecting, host_and_port
+
+NUDGE_SECONDS = 2.0
+"""How often a device that is not ready is asked for, or told to connect."""
+SETTLE_SECONDS = 0.3
+"""The definitions are complete when no other has come for so long."""
+WORD_SECONDS = 3.0
+"""When a device is not ready by then, its agent is told why."""
+
+_DEVICE = re.compile(r"[^<>\"\x00-\x1f]{1,128}")
+
+
+def parse_address(address: str) -> tuple[str, str]:
+    """The server's address and the device's name of ``tcp:HOST:PORT/DEVICE``, '' without one. Raises ConfigError."""
+    server, slash, device = address.partition("/")
+    try:
+        host_and_port(server)
+        if not slash or _DEVICE.fullmatch(device):
+            return server, device
+    except ConfigError:
+        pass
+    raise ConfigError([f"address = {address}: must be tcp:HOST:PORT/DEVICE, such as tcp:127.0.0.1:7624/My Mount"])
+
+
+class _Link(Protocol):
+    """One TCP connection, from its beginning to its end."""
+
+    transport: ITCPTransport
+
+    def __init__(self, owner: Connection) -> None:
+        self._owner = owner
+        self.decoder = Decoder()
+        self.received = 0
+        self._reason = ""
+
+    def connectionMade(self) -> None:
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+            self.transport.setTcpKeepAlive(True)
+        self._owner.made(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += len(data)
+        try:
+            self.decoder.feed(data)
+            while not self._reason and (event := self.decoder.next()) is not None:
+                self._owner.heard(self, event)
+        except WireError as error:
+            self.abort(f"it sent {error}")
+
+    def abort(self, reason: str) -> None:
+        """Drop the connection at once."""
+        self._reason = self._reason or reason
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._owner.lost(self, self._reason or reason.getErrorMessage())
+
+
+class Connection(Reconnecting[_Link]):
+    """Keeps the device of that name at that server ready, for as long as it is not disconnected.
+
+    ``interface`` is the bit of DRIVER_INTERFACE that a driver for this kind of instrument has; a device without it is
+    not used. ``missing`` tells which vector the device still has to define before it can be used, '' for none;
+    ``prepare`` is called each time that it has become ready, before anybody is told.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        interface: int,
+        address: str,
+        reactor: Any,
+        clock: Clock,
+        *,
+        missing: Callable[[Properties], str],
+        prepare: Callable[[], None],
+    ) -> None:
+        server, self._wanted = parse_address(address)
+        super().__init__(kind, server, reactor, clock)
+        self.address = address
+        self.interface = interface
+        self.properties = Properties(self._wanted)
+        self.snooped = Properties("")
+        """The vector of another device that `snoop` asks for."""
+        self._missing, self._prepare = missing, prepare
+        self._settled: Deferred[None] | None = None  # fires when the device is ready
+        self._timers: dict[str, Timer] = {}
+        self._asked_at = 0  # when the device was last told to connect, by its properties' serial number; 0 for never
+        self._commands: list[Command] = []
+
+    # What drivers use.
+
+    @property
+    def device(self) -> str:
+        return self.properties.device
+
+    @contextmanager
+    def command(self, what: str, group: str = "") -> Iterator[Command]:
+        """A command that begins now; `end` ends those of a group."""
+        command = Command(self, what, group)
+        self._commands.append(command)
+        try:
+            yield command
+        finally:
+            self._commands.remove(command)
+
+    def end(self, group: str, error: Callable[[Command], InstrumentError], but: Command | None = None) -> None:
+        """Fail every command of a group, but for one."""
+        for command in [each for each in self._commands if each.group == group and each is not but]:
+            command.fail(error(command))
+
+    @contextmanager
+    def stopping(self, error: Callable[[Command], InstrumentError], *groups: str) -> Iterator[None]:
+        """While the block stops the device, every end of the commands of these groups counts as that error.
+
+        When the block is over they are ended with it; when it failed, they go on.
+        """
+        stopped = [each for each in self._commands if each.group in groups]
+        for command in stopped:
+            command.excuse = error(command)
+        try:
+            yield
+        except BaseException:
+            for command in stopped:
+                command.excuse = None
+            raise
+        for command in stopped:
+            command.fail(error(command))
+
+    def write(self, data: bytes) -> None:
+        """Send it, if the server is connected; that it was not is heard by whoever waits for the answer."""
+        link = self._link or self._opening
+        if link is not None:
+            link.transport.write(data)
+
+    def snoop(self, device: str, name: str) -> None:
+        """Learn a vector of another device of the same server, and what becomes of it."""
+        self.snooped = Properties(device)
+        self.write(codec.get_properties(device, name))
+
+    @property
+    def progress(self) -> int:
+        """Grows while a large image is on its way; 0 otherwise."""
+        return self._link.received if self._link is not None and self._link.decoder.in_blob else 0
+
+    def drop(self, reason: str, command: Command) -> None:
+        """Give the connection up, and make another: the device does not answer on this one.
+
+        Not while another command is under way than the one that got no answer: the driver may only be busy with that.
+        """
+        if self._link is not None and self._commands == [command]:
+            self._link.abort(reason)
+
+    async def until_ready(self) -> None:
+        """Wait until there is a device. Raises ConnectionLost when there is none within some seconds."""
+        await self.link()
+
+    # Its life.
+
+    def make_link(self) -> _Link:
+        return _Link(self)
+
+    def made(self, link: _Link) -> None:
+        super().made(link)
+        self.properties = Properties(self._wanted)
+        self._asked_at = 0
+        self._problem = f"the server knows no device {self._wanted!r}"
+        if not self._wanted:
+            self._problem = f"the server knows no {self.kind}"
+        self._nudge()
+        self._later("word", WORD_SECONDS, self._tell_problem)
+
+    async def identify(self, link: _Link) -> str:
+        self._settled = Deferred()
+        await self._settled
+        self._cancel_timers()
+        self._prepare()
+        return self.device
+
+    def broken(self, error: ConnectionLost) -> None:
+        self._cancel_timers()
+        for command in list(self._commands):
+            command.fail(error)
+        settled, self._settled = self._settled, None
+        if settled is not None and not settled.called:
+            settled.errback(error)
+
+    def disconnect(self) -> Deferred[None]:
+        """Drop the connection for good; fires when nothing is left behind. The device itself is not disconnected."""
+        self._cancel_timers()
+        return super().disconnect()
+
+    def _away(self) -> None:
+        """The server is there, and the device is not any more."""
+        link, self._link = self._link, None
+        assert link is not None
+        for command in list(self._commands):
+            command.fail(ConnectionLost(self.describe(self._problem)))
+        self._tell_problem()
+        self._later("nudge", NUDGE_SECONDS, self._nudge)  # somebody may have disconnected it: no haste
+        super().made(link)
+
+    def _tell_problem(self) -> None:
+        self._tell(False, self.describe(self._problem))
+
+    def _later(self, name: str, seconds: float, function: Callable[[], None]) -> None:
+        """Call it later, instead of what was to be called under that name."""
+        self._cancel(name)
+        self._timers[name] = self.clock.call_later(seconds, function)
+
+    def _cancel(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def _cancel_timers(self) -> None:
+        for name in list(self._timers):
+            self._cancel(name)
+
+    # The device behind the server.
+
+    def heard(self, link: _Link, event: Event) -> None:
+        """Something was heard of the server."""
+        if link not in (self._link, self._opening):
+            return
+        if isinstance(event, Ping):
+            self.write(codec.ping_reply(event.uid))
+            return
+        if not self.device:
+            self._choose(event)
+            return
+        before = self.properties.remarks[-1] if self.properties.remarks else None
+        self.snooped.apply(event)
+        if not self.properties.apply(event, self.clock.monotonic()):
+            return
+        self._look(isinstance(event, Vector) and event.new)
+        for command in list(self._commands):
+            command.look()
+        said = self.properties.remarks[-1] if self.properties.remarks else None
+        if said is not None and said is not before and said.complains and not self._commands:
+            self._say(said.words)
+
+    def _say(self, text: str) -> None:
+        if self.on_event is not None:
+            self.on_event(text)
+
+    def _choose(self, event: Event) -> None:
+        """Without a name: the first device whose driver is for this kind of instrument."""
+        if isinstance(event, Vector) and event.name == "DRIVER_INFO":
+            for member in event.members:
+                if member.name == "DRIVER_INTERFACE" and _bits(str(member.value)) & self.interface:
+                    self.properties = Properties(event.device)
+                    self._nudge()
+
+    def _look(self, defined: bool) -> None:
+        """Something was heard of the device: is it ready?"""
+        info = self.properties.get("DRIVER_INFO")
+        bits = _bits(info.text("DRIVER_INTERFACE")) if info is not None else self.interface
+        link = self._link or self._opening
+        if not bits & self.interface and link is not None:
+            link.abort(f"{self.device!r} is no {self.kind}: its DRIVER_INTERFACE is {bits}")
+            return
+        problem = self._why_not()
+        if problem:
+            self._cancel("settle")
+            self._problem = problem
+            if self.connected:
+                self._away()
+        elif not self.connected and (defined or "settle" not in self._timers):
+            self._later("settle", SETTLE_SECONDS, self._settle)
+
+    def _why_not(self) -> str:
+        """Why the device cannot be used now; '' when it can."""
+        connection = self.properties.get("CONNECTION")
+        if connection is None:
+            self._asked_at = 0
+            return f"the server knows no device {self.device!r}"
+        if not connection.is_on("CONNECT") or connection.state in ("Busy", "Alert"):
+            if not self._asked_at and "DRIVER_INFO" in self.properties:  # by then it is known to be of the right kind
+                self._connect_device()
+            complaint = self.properties.complaint(self._asked_at)
+            return f"{self.device!r} is not connected to its hardware" + (f": {complaint}" if complaint else "")
+        missing = self._missing(self.properties)
+        return f"{self.device!r} has no {missing}" if missing else ""
+
+    def _connect_device(self) -> None:
+        self._asked_at = self.properties.serial
+        self.write(codec.new_vector("Switch", self.device, "CONNECTION", {"CONNECT": True}))
+
+    def _nudge(self) -> None:
+        """Ask for the device's definitions, or tell it to connect; and again after a while, until it is ready."""
+        connection = self.properties.get("CONNECTION")
+        if connection is not None and not connection.is_on("CONNECT") and connection.state != "Busy":
+            self._connect_device()
+        else:
+            self.write(codec.get_properties(self.device))
+        self._later("nudge", NUDGE_SECONDS, self._nudge)
+
+    def _settle(self) -> None:
+        settled, self._settled = self._settled, None
+        if settled is not None:
+            settled.callback(None)
+
+
+def _bits(text: str) -> int:
+    value = codec.number(text)
+    return int(value) if 0 <= value < 2**32 else 0

@@ -1,0 +1,148 @@
+"""A dome or a roof behind INDI. A roll-off roof has no shutter there: its *parked* is closed, its *unparked* open."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from twisted.internet.defer import Deferred
+
+from pyros.errors import DeviceFailed, DeviceRefused
+from pyros.instruments.indi._device import MOTION_SECONDS, IndiDevice, begun
+from pyros.instruments.indi.command import Command
+from pyros.instruments.indi.properties import Properties, Property
+from pyros.instruments.interfaces import DomeState, Kind, Started
+
+_SHUTTER, _PARK = "DOME_SHUTTER", "DOME_PARK"
+_MEMBERS = {_SHUTTER: {"open": "SHUTTER_OPEN", "close": "SHUTTER_CLOSE"}, _PARK: {"open": "UNPARK", "close": "PARK"}}
+_SLIT, _AZIMUTH = "ABS_DOME_POSITION", "DOME_ABSOLUTE_POSITION"
+_OFF = 3.0
+"""Degrees by which a slit may end beside where it was told to look."""
+
+
+class IndiDome(IndiDevice):
+    """A `Dome` behind INDI."""
+
+    kind: Kind = "dome"
+    interface = 32
+
+    def open(self, started: Started | None = None) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._move("open", started))
+
+    def close(self, started: Started | None = None) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._move("close", started))
+
+    def stop(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._stop())
+
+    def state(self) -> Deferred[DomeState]:
+        return Deferred.fromCoroutine(self._state())
+
+    def azimuth(self) -> Deferred[float | None]:
+        return Deferred.fromCoroutine(self._look())
+
+    def rotate(self, azimuth: float, started: Started | None = None) -> Deferred[float]:
+        return Deferred.fromCoroutine(self._rotate(azimuth, started))
+
+    def _missing(self, properties: Properties) -> str:
+        return "" if _SHUTTER in properties or _PARK in properties else _SHUTTER
+
+    @property
+    def _door(self) -> str:
+        return _SHUTTER if _SHUTTER in self._properties else _PARK
+
+    def _state_of(self, vector: Property) -> DomeState:
+        members = _MEMBERS[vector.name]
+        opening, closing = vector.is_on(members["open"]), vector.is_on(members["close"])
+        if opening == closing or vector.state == "Alert":
+            return "stopped"
+        if vector.state == "Busy":
+            return "opening" if opening else "closing"
+        return "open" if opening else "closed"
+
+    async def _state(self) -> DomeState:
+        await self._connection.until_ready()
+        return self._state_of(await self._ask(self._door))
+
+    async def _move(self, action: Literal["open", "close"], started: Started | None) -> None:
+        with self._connection.command(action, "shutter") as command:
+            await self._connection.until_ready()
+            door = self._door
+            there: DomeState = "open" if action == "open" else "closed"
+            if self._state_of(await command.ask(door)) == there:
+                return
+            self._end("shutter", f"{action} took its place", command)
+            vector, since = await command.change(door, {_MEMBERS[door][action]: True})
+            if vector.state == "Busy":
+                begun(started, vector)
+
+            def ended() -> Property | None:
+                now = self._properties.get(door)
+                return now if now is not None and now.state != "Busy" else None
+
+            vector = await command.until(ended, MOTION_SECONDS, f"no end within {MOTION_SECONDS:.0f} s")
+            if (state := self._state_of(vector)) != there:
+                raise command.failed(since, f"it is {state}")
+
+    async def _stop(self) -> None:
+        with self._connection.command("stop") as command, self._stopping("shutter", "slit"):
+            await self._connection.until_ready()
+            await self._abort_motion(command)
+
+    async def _abort_motion(self, command: Command) -> None:
+        try:
+            await command.change("DOME_ABORT_MOTION", {"ABORT": True})
+        except DeviceRefused as refusal:  # libindi's drivers say Alert when the shutter did stop
+            if refusal.code == "UNSUPPORTED":
+                raise
+        await command.until(self._still, 10.0, "told to stop, it still moves")
+
+    def _still(self) -> bool | None:
+        moving = [self._properties.get(name) for name in (self._door, _SLIT)]
+        return None if any(vector is not None and vector.state == "Busy" for vector in moving) else True
+
+    async def _look(self) -> float | None:
+        await self._connection.until_ready()
+        return self._degrees(await self._ask(_SLIT)) if _SLIT in self._properties else None
+
+    def _degrees(self, vector: Property) -> float:
+        if (degrees := vector.number(_AZIMUTH)) is None:
+            raise DeviceFailed(f"{self.name}: its azimuth is no number")
+        return degrees % 360
+
+    async def _rotate(self, azimuth: float, started: Started | None) -> float:
+        with self._connection.command(f"turn to {azimuth:g}", "slit") as command:
+            await self._connection.until_ready()
+            if _SLIT not in self._properties:
+                raise DeviceRefused("UNSUPPORTED", command.describe("a roof, whose slit does not turn"))
+            if not 0 <= azimuth <= 360:
+                raise DeviceRefused("VALUE", command.describe("an azimuth is from 0 to 360 degrees"))
+            self._end("slit", "a newer one took its place", command)
+            await self._make_ready(command)
+
+            def there(vector: Property) -> bool:
+                return abs((self._degrees(vector) - azimuth + 180) % 360 - 180) <= _OFF
+
+            vector, since = await command.change(
+                _SLIT, {_AZIMUTH: azimuth}, lambda now: now.state == "Busy" or there(now)
+            )
+            if vector.state == "Busy":
+                begun(started, vector)
+
+            def ended() -> Property | None:
+                now = self._properties.get(_SLIT)
+                return now if now is not None and now.state != "Busy" else None
+
+            vector = await command.until(ended, MOTION_SECONDS, f"no end within {MOTION_SECONDS:.0f} s")
+            if vector.state == "Alert" or not there(vector):
+                raise command.failed(since, f"it looks to {self._degrees(vector):.1f} degrees")
+            return self._degrees(vector)
+
+    async def _make_ready(self, command: Command) -> None:
+        """A moving or parked dome refuses to turn; where there is a shutter vector, unparking opens nothing."""
+        if (await command.ask(_SLIT)).state == "Busy":
+            if command.property(self._door).state == "Busy":  # there is one stop for both
+                raise DeviceRefused("BUSY", command.describe("the slit turns, and the shutter moves"))
+            await self._abort_motion(command)
+        park = self._properties.get(_PARK)
+        if park is not None and park.is_on("PARK") and self._door == _SHUTTER:
+            await command.change(_PARK, {"UNPARK": True})

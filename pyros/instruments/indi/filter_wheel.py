@@ -1,0 +1,102 @@
+"""Filter wheels behind INDI: one of its own, or a camera's."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from pyros.errors import DeviceFailed, DeviceRefused
+from pyros.instruments.indi._device import IndiDevice, begun
+from pyros.instruments.indi.command import Command
+from pyros.instruments.indi.properties import Properties, Property
+from pyros.instruments.interfaces import Kind, MotorState, Started
+
+SLOT, NAMES = "FILTER_SLOT", "FILTER_NAME"
+_VALUE = "FILTER_SLOT_VALUE"
+TURN_SECONDS = 120.0
+
+
+def filters(properties: Properties) -> dict[str, int]:
+    """Slots by the filters' names, in the wheel's order; empty without a wheel."""
+    slot, names = properties.get(SLOT), properties.get(NAMES)
+    if slot is None or _VALUE not in slot.members:
+        return {}
+    least, most = round(slot.members[_VALUE].least), round(slot.members[_VALUE].most)
+    if names is None or not names.members:
+        return {str(number): number for number in range(least, min(most, least + 99) + 1)}
+    # Wheels may have more names than slots.
+    return {str(member.value): least + index for index, member in enumerate(names.members.values())
+            if member.value and least + index <= most}  # fmt: skip
+
+
+def selected(properties: Properties) -> str:
+    """The filter in the beam; '' while the wheel turns."""
+    slot = properties.get(SLOT)
+    number = None if slot is None or slot.state == "Busy" else slot.number(_VALUE)
+    return next((name for name, each in filters(properties).items() if each == number), "")
+
+
+def slot_of(command: Command, properties: Properties, filter: str) -> int:
+    """The slot of a filter. Raises DeviceRefused (VALUE)."""
+    known = filters(properties)
+    if filter not in known:
+        there = f"must be one of {', '.join(known)}" if known else "the device has no filter wheel"
+        raise DeviceRefused("VALUE", command.describe(f"filter {filter!r}: {there}"))
+    return known[filter]
+
+
+async def turn(command: Command, properties: Properties, slot: int, started: Started | None = None) -> None:
+    """Turn the wheel, and check where it is."""
+    vector, since = await command.change(
+        SLOT, {_VALUE: float(slot)}, lambda now: now.state == "Busy" or now.number(_VALUE) == slot
+    )
+    if vector.state == "Busy":
+        begun(started, vector)
+
+    def ended() -> Property | None:
+        now = properties.get(SLOT)
+        return now if now is not None and now.state != "Busy" else None
+
+    vector = await command.until(ended, TURN_SECONDS, f"no end within {TURN_SECONDS:.0f} s")
+    if vector.state == "Alert" or vector.number(_VALUE) != slot:
+        raise command.failed(since, f"the wheel is at slot {vector.number(_VALUE)}, not {slot}")
+
+
+class IndiFilterWheel(IndiDevice):
+    """A `FilterWheel` behind INDI."""
+
+    kind: Kind = "filter_wheel"
+    interface = 16
+    needs = (SLOT,)
+
+    def filters(self) -> Deferred[tuple[str, ...]]:
+        return Deferred.fromCoroutine(self._filters())
+
+    def select(self, filter: str, started: Started | None = None) -> Deferred[str]:
+        return Deferred.fromCoroutine(self._select(filter, started))
+
+    def filter(self) -> Deferred[str]:
+        return Deferred.fromCoroutine(self._filter())
+
+    def state(self) -> Deferred[MotorState]:
+        return Deferred.fromCoroutine(self._state())
+
+    async def _filters(self) -> tuple[str, ...]:
+        await self._connection.until_ready()
+        return tuple(filters(self._properties))
+
+    async def _filter(self) -> str:
+        await self._ask(SLOT)
+        return selected(self._properties)
+
+    async def _state(self) -> MotorState:
+        return "moving" if (await self._ask(SLOT)).state == "Busy" else "idle"
+
+    async def _select(self, filter: str, started: Started | None) -> str:
+        with self._connection.command(f"filter {filter}", "turn") as command:
+            await self._connection.until_ready()
+            slot = slot_of(command, self._properties, filter)
+            self._end("turn", "a newer one took its place", command)
+            await turn(command, self._properties, slot, started)
+        if (there := selected(self._properties)) != filter:
+            raise DeviceFailed(f"{self.name}: told to select {filter!r}, it is at {there!r}")
+        return there

@@ -1,0 +1,96 @@
+"""A focuser behind INDI; it must count its steps from an end (ABS_FOCUS_POSITION)."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from pyros.errors import DeviceFailed, DeviceRefused
+from pyros.instruments.indi._device import MOTION_SECONDS, IndiDevice, begun
+from pyros.instruments.indi.properties import Property
+from pyros.instruments.interfaces import FocuserLimits, Kind, MotorState, Started
+
+_PLACE, _STEPS = "ABS_FOCUS_POSITION", "FOCUS_ABSOLUTE_POSITION"
+_OFF = 2
+"""By how many steps a move may end beside its target: some motors count half ones."""
+
+
+class IndiFocuser(IndiDevice):
+    """A `Focuser` behind INDI."""
+
+    kind: Kind = "focuser"
+    interface = 8
+    needs = (_PLACE,)
+
+    def move(self, position: int, started: Started | None = None) -> Deferred[int]:
+        return Deferred.fromCoroutine(self._move(position, started))
+
+    def stop(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._stop())
+
+    def position(self) -> Deferred[int]:
+        return Deferred.fromCoroutine(self._position())
+
+    def limits(self) -> Deferred[FocuserLimits]:
+        return Deferred.fromCoroutine(self._limits())
+
+    def temperature(self) -> Deferred[float | None]:
+        return Deferred.fromCoroutine(self._temperature())
+
+    def state(self) -> Deferred[MotorState]:
+        return Deferred.fromCoroutine(self._state())
+
+    async def _move(self, position: int, started: Started | None) -> int:
+        with self._connection.command(f"move to {position}", "move") as command:
+            limits = await self._limits()
+            if not limits.least <= position <= limits.most:
+                text = f"{position} is beyond its limits, {limits.least} to {limits.most}"
+                raise DeviceRefused("LIMIT", command.describe(text))
+            self._end("move", "a newer one took its place", command)
+            vector, since = await command.change(
+                _PLACE,
+                {_STEPS: float(position)},
+                lambda now: now.state == "Busy" or abs((now.number(_STEPS) or 0.0) - position) <= _OFF,
+                MOTION_SECONDS,
+            )
+            if vector.state == "Busy":
+                begun(started, vector)
+            vector = await command.until(self._still, MOTION_SECONDS, f"no end within {MOTION_SECONDS:.0f} s")
+            reached = self._steps(vector)
+            if vector.state == "Alert" or abs(reached - position) > _OFF:
+                raise command.failed(since, f"told to move to {position}, it is at {reached}")
+            return reached
+
+    def _still(self) -> Property | None:
+        vector = self._properties.get(_PLACE)
+        return vector if vector is not None and vector.state != "Busy" else None
+
+    def _steps(self, vector: Property) -> int:
+        if (steps := vector.number(_STEPS)) is None:
+            raise DeviceFailed(f"{self.name}: its position is no number")
+        return round(steps)
+
+    async def _stop(self) -> None:
+        vector = await self._ask(_PLACE)
+        if vector.state == "Busy" or "FOCUS_ABORT_MOTION" in self._properties:
+            with self._connection.command("stop") as command, self._stopping("move"):
+                await command.change("FOCUS_ABORT_MOTION", {"ABORT": True})
+                await command.until(self._still, 10.0, "told to stop, it still moves")
+
+    async def _position(self) -> int:
+        return self._steps(await self._ask(_PLACE))
+
+    async def _limits(self) -> FocuserLimits:
+        await self._connection.until_ready()
+        vector = self._properties.get(_PLACE)
+        member = vector.members.get(_STEPS) if vector is not None else None
+        if member is None or not member.least < member.most:
+            raise DeviceFailed(f"{self.name}: it does not tell its limits")
+        most = self._properties.number("FOCUS_MAX", "FOCUS_MAX_VALUE")
+        return FocuserLimits(round(member.least), round(min(member.most, most if most is not None else member.most)))
+
+    async def _temperature(self) -> float | None:
+        await self._connection.until_ready()
+        return self._properties.number("FOCUS_TEMPERATURE", "TEMPERATURE")
+
+    async def _state(self) -> MotorState:
+        return "moving" if (await self._ask(_PLACE)).state == "Busy" else "idle"

@@ -1,0 +1,155 @@
+"""What a client knows of one INDI device: its vectors as they were last heard, and what it has said. Sans-IO."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, replace
+
+from pyros.errors import WireError
+from pyros.instruments.indi.codec import Blob, Deleted, Event, Member, Note, State, Vector, VectorType
+
+VECTOR_LIMIT = 2048
+"""Vectors of one device."""
+NOTES = 64
+"""How many of the device's last remarks are kept."""
+
+
+@dataclass(slots=True)
+class Property:
+    """A vector of the device. ``serial`` grows with everything that is heard, and tells when this was last heard."""
+
+    name: str
+    type: VectorType
+    state: State
+    members: dict[str, Member]
+    writable: bool
+    label: str
+    timeout: float
+    serial: int
+    changed: int
+    """The serial number of the last ``set`` of it, 0 for none yet: a definition repeats what was known."""
+    heard: float
+    """When that was, by the clock that doesn't run backwards."""
+
+    def number(self, member: str) -> float | None:
+        """The member's value; None where there is no such number, or it is NaN or infinite."""
+        value = self.members[member].value if member in self.members else None
+        if isinstance(value, bool) or not isinstance(value, float) or not math.isfinite(value):
+            return None
+        return value
+
+    def is_on(self, member: str) -> bool:
+        return member in self.members and self.members[member].value is True
+
+    def text(self, member: str) -> str:
+        value = self.members[member].value if member in self.members else ""
+        return value if isinstance(value, str) else ""
+
+    def blob(self, member: str) -> Blob | None:
+        value = self.members[member].value if member in self.members else None
+        return value if isinstance(value, Blob) and value.data else None
+
+    def forget(self) -> None:
+        """Let go of images that were fetched."""
+        for name, member in self.members.items():
+            if isinstance(member.value, Blob):
+                self.members[name] = replace(member, value=Blob(b"", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What the device said to people, and when; libindi's drivers put ``[ERROR]`` or ``[WARNING]`` in front."""
+
+    serial: int
+    text: str
+
+    @property
+    def complains(self) -> bool:
+        return self.text.startswith(("[ERROR]", "[WARNING]"))
+
+    @property
+    def words(self) -> str:
+        """Without the level in front."""
+        text = self.text.partition("]")[2] if self.text.startswith("[") else self.text
+        return " ".join(text.split())
+
+
+class Properties:
+    """The vectors of one device."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.serial = 0
+        self.remarks: deque[Remark] = deque(maxlen=NOTES)
+        self._vectors: dict[str, Property] = {}
+
+    def get(self, name: str) -> Property | None:
+        return self._vectors.get(name)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._vectors
+
+    def number(self, name: str, member: str) -> float | None:
+        vector = self._vectors.get(name)
+        return None if vector is None else vector.number(member)
+
+    def is_on(self, name: str, member: str) -> bool:
+        vector = self._vectors.get(name)
+        return vector is not None and vector.is_on(member)
+
+    def text(self, name: str, member: str) -> str:
+        vector = self._vectors.get(name)
+        return "" if vector is None else vector.text(member)
+
+    def complaint(self, since: int, *, any_level: bool = False) -> str:
+        """What the device last complained of after that serial number; '' if nothing.
+
+        With ``any_level`` what it last said, if it complained of nothing.
+        """
+        said = [remark for remark in reversed(self.remarks) if remark.serial > since]
+        worth = [remark for remark in said if remark.complains] or (said if any_level else [])
+        return worth[0].words if worth else ""
+
+    def apply(self, event: Event, now: float = 0.0) -> bool:
+        """Take in what was heard now; whether it was about this device. Raises WireError for too many vectors."""
+        if not isinstance(event, Vector | Deleted | Note) or event.device != self.device:
+            return False
+        self.serial += 1
+        if isinstance(event, Note):
+            self.remarks.append(Remark(self.serial, event.text))
+        elif isinstance(event, Deleted):
+            if event.name:
+                self._vectors.pop(event.name, None)
+            else:
+                self._vectors.clear()
+        else:
+            if event.message:
+                self.remarks.append(Remark(self.serial, event.message))
+            self._define(event) if event.new else self._set(event, now)
+        return True
+
+    def _define(self, vector: Vector) -> None:
+        if len(self._vectors) >= VECTOR_LIMIT and vector.name not in self._vectors:
+            raise WireError(f"more than {VECTOR_LIMIT} vectors of one device")
+        before = self._vectors.get(vector.name)
+        members = {member.name: member for member in vector.members}
+        if vector.type == "BLOB" and before is not None:
+            members |= before.members  # a definition brings no image
+        self._vectors[vector.name] = Property(
+            vector.name, vector.type, vector.state or "Idle", members, vector.writable, vector.label, vector.timeout,
+            self.serial, before.changed if before is not None else 0, before.heard if before is not None else 0.0,
+        )  # fmt: skip
+
+    def _set(self, vector: Vector, now: float) -> None:
+        known = self._vectors.get(vector.name)
+        if known is None or known.type != vector.type:
+            return
+        for member in vector.members:
+            if (old := known.members.get(member.name)) is not None:
+                limits = (member.least, member.most) if member.least < member.most else (old.least, old.most)
+                known.members[member.name] = replace(old, value=member.value, least=limits[0], most=limits[1])
+        known.state = vector.state or known.state
+        known.timeout = vector.timeout or known.timeout
+        known.serial = known.changed = self.serial
+        known.heard = now

@@ -1,0 +1,509 @@
+"""The INDI driver against a scripted server, on virtual time: what servers and drivers do that simulators don't."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from pyros import instruments
+from pyros.clock import VirtualClock
+from pyros.errors import (
+    CommandAborted,
+    ConfigError,
+    ConnectionLost,
+    DeviceFailed,
+    DeviceRefused,
+    InstrumentError,
+    NoAnswer,
+)
+from pyros.instruments.apparent import apparent_of_icrs
+from pyros.instruments.indi.horizon import altitude
+from pyros.planning import Site
+from pyros.planning.visibility import altitude_azimuth
+from tests.instruments.conftest import World
+from tests.instruments.indi_script import ADDRESS, Members, Rig, vector
+
+Make = Callable[..., Rig]
+
+
+@pytest.fixture
+def rig(world: World, clock: VirtualClock) -> Iterator[Make]:
+    made: list[Rig] = []
+
+    def make(kind: str, vectors: dict[str, Any], **named: Any) -> Rig:
+        made.append(Rig(world, clock, kind, vectors, **named))
+        return made[-1]
+
+    yield make
+    for each in made:
+        closed = each.device.disconnect()
+        world.run()
+        assert closed.called
+
+
+MOUNT = {
+    "EQUATORIAL_EOD_COORD": ("Number", {"RA": 1.0, "DEC": 2.0}, "Idle"),
+    "ON_COORD_SET": ("Switch", {"TRACK": True, "SLEW": False, "SYNC": False}, "Idle"),
+    "TELESCOPE_ABORT_MOTION": ("Switch", {"ABORT": False}, "Idle"),
+    "TELESCOPE_TRACK_STATE": ("Switch", {"TRACK_ON": False, "TRACK_OFF": True}, "Idle"),
+    "TELESCOPE_PARK": ("Switch", {"PARK": False, "UNPARK": True}, "Ok"),
+    "TIME_UTC": ("Text", {"UTC": "", "OFFSET": ""}, "Idle"),
+    "GEOGRAPHIC_COORD": ("Number", {"LAT": 0.0, "LONG": 0.0, "ELEV": 0.0}, "Idle"),
+}
+COORD = "EQUATORIAL_EOD_COORD"
+
+
+def jnow(rig: Rig, ra: float, dec: float) -> Members:
+    apparent = apparent_of_icrs(ra, dec, rig.clock.time())
+    return {"RA": apparent[0] / 15, "DEC": apparent[1]}
+
+
+# Coordinates -------------------------------------------------------------------------------------------------------
+
+
+def test_altitudes_are_those_of_the_planning() -> None:
+    site, when = Site("x", 43.9, 5.7, 650.0), 1_790_000_000.0
+    expected, _ = altitude_azimuth(site, 120.0, 30.0, datetime.fromtimestamp(when, UTC))
+    found = altitude(*apparent_of_icrs(120.0, 30.0, when), site.latitude, site.longitude, when)
+    assert found == pytest.approx(expected, abs=0.02)
+
+
+# The connection ----------------------------------------------------------------------------------------------------
+
+
+def test_a_device_is_connected_and_told_the_time_and_the_place(rig: Make, clock: VirtualClock) -> None:
+    made = rig("telescope", MOUNT, site=Site("x", 43.9, -5.7, 650.0))
+    assert made.told == [(True, "Dev at tcp:127.0.0.1:7624/Dev")]
+    assert made.device.connected
+    assert made.server.changes("CONNECTION") == [{"CONNECT": "On"}]
+    assert made.server.changes("TIME_UTC") == [{"UTC": "2026-03-20T23:30:00", "OFFSET": "0"}]
+    (place,) = made.server.changes("GEOGRAPHIC_COORD")
+    assert {key: float(value) for key, value in place.items()} == {"LAT": 43.9, "LONG": 354.3, "ELEV": 650.0}
+
+
+def test_a_mount_that_knows_its_place_is_not_told_again(rig: Make) -> None:
+    knows = MOUNT | {"GEOGRAPHIC_COORD": ("Number", {"LAT": 43.9, "LONG": 354.3, "ELEV": 600.0}, "Ok")}
+    assert rig("telescope", knows, site=Site("x", 43.9, -5.7, 650.0)).server.changes("GEOGRAPHIC_COORD") == []
+
+
+def test_a_device_that_cannot_reach_its_hardware_says_why(rig: Make, world: World) -> None:
+    made = rig("telescope", MOUNT)
+    server = made.server
+    server.answers["CONNECTION"] = lambda _: (
+        '<message device="Dev" message="[ERROR] no such port /dev/ttyUSB0"/>'
+        + server.set("CONNECTION", "Alert", CONNECT=False, DISCONNECT=True)
+    )
+    server.say(server.set("CONNECTION", "Ok", CONNECT=False, DISCONNECT=True))  # somebody pulled the plug
+    assert made.told[-1][0] is False
+    world.run(4)
+    problem = "'Dev' is not connected to its hardware: no such port /dev/ttyUSB0"
+    with pytest.raises(ConnectionLost, match=problem):
+        world.result(made.device.state(), 6)
+    del server.answers["CONNECTION"]
+    world.run(3)
+    assert made.told[-1][0] is True
+
+
+def test_a_driver_that_dies_and_returns(rig: Make, world: World) -> None:
+    made = rig("telescope", MOUNT)
+    server = made.server
+    server.answers[COORD] = lambda told: server.set(COORD, "Busy")
+    slew = made.begin(made.device.slew(30.0, 40.0))
+    server.there = False
+    server.vectors["CONNECTION"] = ("Switch", {"CONNECT": False, "DISCONNECT": True}, "Idle")
+    server.vectors[COORD] = ("Number", {"RA": 1.0, "DEC": 2.0}, "Idle")
+    server.say('<delProperty device="Dev"/>')
+    assert isinstance(slew[0], ConnectionLost)
+    assert made.told[-1] == (False, "telescope at tcp:127.0.0.1:7624/Dev: the server knows no device 'Dev'")
+    world.run(60)
+    assert not made.device.connected
+    server.there = True
+    world.run(3)
+    assert made.told[-1][0] is True
+    assert world.result(made.device.state()) == "idle"
+
+
+def test_garbage_ends_the_connection_and_it_is_made_again(rig: Make, world: World) -> None:
+    made = rig("telescope", MOUNT)
+    made.server.say("</nonsense>")
+    assert [up for up, _ in made.told] == [True, False]
+    assert "an end tag without its beginning" in made.told[-1][1] or "bad XML" in made.told[-1][1]
+    world.run(2)
+    assert made.device.connected
+
+
+def test_a_ping_is_answered_and_complaints_are_events(rig: Make) -> None:
+    made = rig("telescope", MOUNT)
+    made.server.say('<pingRequest uid="42"/>', '<message device="Dev" message="[WARNING] meridian is near"/>')
+    assert made.server.asked[-1].tag == "pingReply"
+    assert made.events == ["meridian is near"]
+
+
+@pytest.mark.parametrize(
+    "address", ["", "tcp:127.0.0.1", "tcp:127.0.0.1:7624/", "tcp::7624/X", "tcp:h:0/X", "serial:h:1", "tcp:h:1/a<b"]
+)
+def test_addresses_that_are_none(address: str) -> None:
+    with pytest.raises(ConfigError, match="must be tcp:HOST:PORT/DEVICE"):
+        instruments.check_address("telescope", "indi", address)
+
+
+def test_kinds_that_indi_has_no_standard_for() -> None:
+    instruments.check_address("safety", "indi", "tcp:[::1]:7624/A Device & more")
+    with pytest.raises(ConfigError, match="kind = switch: driver indi has none of it"):
+        instruments.check_address("switch", "indi", ADDRESS)
+
+
+# The telescope -----------------------------------------------------------------------------------------------------
+
+
+def test_a_mount_that_says_ok_far_off_is_sent_there_again(rig: Make, world: World) -> None:
+    made = rig("telescope", MOUNT)
+    server = made.server
+    off = iter([170.0, 5.0, 1.0])
+
+    def slew(told: Members) -> str:
+        server.set(COORD, "Busy")
+        world.callLater(
+            3, server.say, server.set(COORD, "Ok", RA=told["RA"], DEC=float(told["DEC"]) + next(off) / 3600)
+        )
+        return vector("set", "Number", COORD, {"RA": 1.0, "DEC": 2.0}, "Busy")
+
+    server.answers[COORD] = slew
+    end = world.result(made.device.slew(30.0, 40.0, "grb", made.started.append), 60)
+    assert end.error_arcsec == pytest.approx(1.0, abs=0.05)
+    assert len(server.changes(COORD)) == 3
+    assert made.started == [60.0]
+
+
+def test_a_mount_that_never_gets_there_has_failed(rig: Make, world: World) -> None:
+    made = rig("telescope", MOUNT)
+    made.server.answers[COORD] = lambda told: made.server.set(COORD, "Ok", RA=told["RA"], DEC=float(told["DEC"]) + 0.1)
+    world.callLater(0, lambda: None)
+    outcome = made.begin(made.device.slew(30.0, 40.0))
+    for _ in range(200):
+        if outcome:
+            break
+        made.server.say(vector("set", "Number", COORD, made.server.vectors[COORD][1], "Ok"))
+        world.run(1)
+    assert isinstance(outcome[0], DeviceFailed)
+    assert "360 arcsec from the target after two slews" in str(outcome[0])
+
+
+def test_a_refusal_that_is_only_a_message(rig: Make, world: World) -> None:
+    made = rig("telescope", MOUNT)
+    made.server.answers[COORD] = '<message device="Dev" message="[ERROR] target is below the altitude limit"/>'
+    with pytest.raises(DeviceRefused, match="LIMIT: Dev: slew grb: target is below the altitude limit"):
+        world.result(made.device.slew(30.0, 40.0, "grb"), 5)
+    assert made.device.connected
+
+
+def test_a_mount_that_answers_nothing(rig: Make, world: World) -> None:
+    made = rig("telescope", MOUNT)
+    made.server.answers[COORD] = ""
+    with pytest.raises(NoAnswer, match="Dev: slew grb: no answer within 10 s"):
+        world.result(made.device.slew(30.0, 40.0, "grb"), 11)
+    assert [up for up, _ in made.told] == [True, False]  # the connection is made anew
+    world.run(2)
+    assert made.device.connected
+
+
+def test_numbers_in_numpys_words_are_understood(rig: Make, world: World) -> None:
+    made = rig("telescope", MOUNT | {COORD: ("Number", {"RA": "np.float64(2.0)", "DEC": "np.float64(40.0)"}, "Ok")})
+    position = world.result(made.device.position())
+    assert jnow(made, position.ra, position.dec) == pytest.approx({"RA": 2.0, "DEC": 40.0})
+    made.server.vectors[COORD] = ("Number", {"RA": "nowhere", "DEC": "1"}, "Ok")
+    with pytest.raises(DeviceFailed, match="its position is no position: RA None, DEC 1"):
+        world.result(made.device.position())
+
+
+def test_a_mount_of_j2000_is_told_icrs(rig: Make, world: World) -> None:
+    vectors = {key: value for key, value in MOUNT.items() if key != COORD}
+    made = rig("telescope", vectors | {"EQUATORIAL_COORD": ("Number", {"RA": 1.0, "DEC": 2.0}, "Idle")})
+    end = world.result(made.device.slew(30.0, 40.0), 5)
+    assert (end.ra, end.dec, end.error_arcsec) == (pytest.approx(30.0), pytest.approx(40.0), pytest.approx(0.0))
+    assert [float(value) for value in made.server.changes("EQUATORIAL_COORD")[0].values()] == [2.0, 40.0]
+
+
+def test_below_the_horizon_is_refused_before_the_mount_is_asked(rig: Make, world: World) -> None:
+    made = rig("telescope", MOUNT, site=Site("x", 80.0, 0.0, 0.0))
+    with pytest.raises(DeviceRefused, match="LIMIT: Dev: slew: the target is at altitude -"):
+        world.result(made.device.slew(30.0, -40.0))
+    assert made.server.changes(COORD) == []
+
+
+def test_a_slew_that_somebody_else_stops(rig: Make, world: World) -> None:
+    made = rig("telescope", MOUNT)
+    made.server.answers[COORD] = lambda told: made.server.set(COORD, "Busy")
+    slew = made.begin(made.device.slew(30.0, 40.0))
+    made.server.say(made.server.set(COORD, "Idle"))
+    assert isinstance(slew[0], CommandAborted)
+
+
+def test_a_stop_that_is_refused_leaves_the_slew(rig: Make, world: World) -> None:
+    made = rig("telescope", MOUNT)
+    server = made.server
+    server.answers[COORD] = lambda told: server.set(COORD, "Busy")
+    server.answers["TELESCOPE_ABORT_MOTION"] = lambda _: server.set("TELESCOPE_ABORT_MOTION", "Alert")
+    slew = made.begin(made.device.slew(30.0, 40.0))
+    with pytest.raises(DeviceRefused, match="stop: TELESCOPE_ABORT_MOTION is Alert"):
+        world.result(made.device.stop())
+    assert slew == []
+    del server.answers[COORD]
+    server.say(server.set(COORD, "Ok", **jnow(made, 30.0, 40.0)))
+    assert slew[0].error_arcsec < 1
+
+
+def test_a_sync_that_the_mount_does_not_take(rig: Make, world: World) -> None:
+    made = rig("telescope", MOUNT)
+    made.server.answers[COORD] = lambda told: made.server.set(COORD, "Ok")
+    with pytest.raises(DeviceFailed, match="arcsec from there"):
+        world.result(made.device.sync(30.0, 40.0))
+    assert made.server.changes("ON_COORD_SET")[-1] == {"TRACK": "On"}
+
+
+# The camera --------------------------------------------------------------------------------------------------------
+
+CAMERA = {
+    "CCD_EXPOSURE": ("Number", {"CCD_EXPOSURE_VALUE": (0.0, 0.01, 3600)}, "Idle"),
+    "CCD1": ("BLOB", {"CCD1": ""}, "Idle"),
+    "CCD_INFO": ("Number", {"CCD_MAX_X": 3, "CCD_MAX_Y": 2, "CCD_PIXEL_SIZE": 5.0, "CCD_BITSPERPIXEL": 16}, "Idle"),
+    "SCOPE_INFO": ("Number", {"FOCAL_LENGTH": 1000.0}, "Idle"),
+    "FITS_HEADER": ("Text", {"FITS_OBJECT": ""}, "Idle"),
+    "CCD_ABORT_EXPOSURE": ("Switch", {"ABORT": False}, "Idle"),
+    "UPLOAD_MODE": ("Switch", {"UPLOAD_CLIENT": False, "UPLOAD_LOCAL": True}, "Idle"),
+}
+
+
+def image_of(pixels: Any, form: str = ".fits", **header: Any) -> str:
+    unit = fits.PrimaryHDU(np.asarray(pixels))
+    for key, value in header.items():
+        unit.header[key.replace("_", "-")] = value
+    file = io.BytesIO()
+    unit.writeto(file)
+    data = zlib.compress(file.getvalue()) if form.endswith(".z") else file.getvalue()
+    text = base64.encodebytes(data).decode()
+    return vector("set", "BLOB", "CCD1", {"CCD1": text}, more=f'format="{form}" size="{len(file.getvalue())}"')
+
+
+PIXELS = np.array([[1, 2, 3], [4, 5, 65535]], dtype=np.uint16)
+
+
+@pytest.fixture
+def camera(rig: Make) -> Rig:
+    made = rig("camera", CAMERA)
+    made.server.answers["CCD_EXPOSURE"] = lambda told: made.server.set(
+        "CCD_EXPOSURE", "Busy", CCD_EXPOSURE_VALUE=told["CCD_EXPOSURE_VALUE"]
+    )
+    return made
+
+
+def tag_of(rig: Rig) -> str:
+    return str(rig.server.vectors["FITS_HEADER"][1]["FITS_OBJECT"])
+
+
+def test_an_image_is_unpacked_and_turned_right_side_up(camera: Rig, world: World) -> None:
+    outcome = camera.begin(camera.device.expose(10.0, "", "grb 1", camera.started.append), 9.9)
+    assert [element.attrib["name"] for element in camera.server.asked if element.tag == "enableBLOB"] == ["CCD1"]
+    assert camera.server.changes("UPLOAD_MODE") == [{"UPLOAD_CLIENT": "On"}]
+    assert camera.started == [15.0]
+    header = {"OBJECT": tag_of(camera), "EXPTIME": 10.0, "CCD_TEMP": -20.5, "EGAIN": 1.25, "ROWORDER": "TOP-DOWN"}
+    camera.server.say(
+        image_of(PIXELS, ".fits.z", **header), camera.server.set("CCD_EXPOSURE", "Ok", CCD_EXPOSURE_VALUE=0)
+    )
+    (image,) = outcome
+    assert image.pixels.tolist() == PIXELS[::-1].tolist()
+    assert (image.seconds, image.temperature, image.gain) == (10.0, -20.5, 1.25)
+    assert image.arcsec_per_pixel == pytest.approx(1.0313, abs=1e-3)
+    assert world.result(camera.device.state()) == "idle"
+
+
+def test_the_image_of_an_aborted_exposure_that_comes_late_is_not_that_of_the_next(camera: Rig, world: World) -> None:
+    first = camera.begin(camera.device.expose(10.0, "", "a"), 9.0)
+    old = tag_of(camera)
+    camera.server.answers["CCD_ABORT_EXPOSURE"] = lambda _: (
+        camera.server.set("CCD_ABORT_EXPOSURE") + camera.server.set("CCD_EXPOSURE", "Idle", CCD_EXPOSURE_VALUE=0)
+    )
+    world.result(camera.device.abort())
+    assert isinstance(first[0], CommandAborted)
+    second = camera.begin(camera.device.expose(10.0, "", "b"), 1.0)
+    assert tag_of(camera) != old
+    camera.server.say(image_of(PIXELS * 0, OBJECT=tag_of(camera), EXPTIME=10.0))  # too early to be of this one
+    world.run(9)
+    assert second == []
+    camera.server.say(image_of(PIXELS * 0, OBJECT=old, EXPTIME=10.0))
+    camera.server.say(image_of(PIXELS * 0, OBJECT=tag_of(camera), EXPTIME=9.0))
+    assert second == []
+    camera.server.say(image_of(PIXELS, OBJECT=tag_of(camera), EXPTIME=10.0))
+    assert second[0].pixels.tolist() == PIXELS.tolist()
+
+
+def test_an_image_that_never_comes(camera: Rig, world: World) -> None:
+    outcome = camera.begin(camera.device.expose(10.0), 11.0)
+    camera.server.say(camera.server.set("CCD_EXPOSURE", "Ok", CCD_EXPOSURE_VALUE=0))
+    assert world.result(camera.device.state()) == "reading"
+    world.run(80)
+    assert isinstance(outcome[0], NoAnswer)
+    assert "no image within 75 s" in str(outcome[0])
+    assert world.result(camera.device.state()) == "idle"
+
+
+@pytest.mark.parametrize(
+    ("blob", "problem"),
+    [
+        (image_of(np.zeros((3, 2, 3), np.uint16)), "it is no single plane of pixels"),
+        (image_of(np.zeros((2, 3), np.float32)), "its pixels are >f4, not 16-bit unsigned"),
+        (image_of(PIXELS, ".jpg"), "sent an image as '.jpg', not as .fits"),
+        (vector("set", "BLOB", "CCD1", {"CCD1": "AAAA"}, more='format=".fits"'), "its image cannot be read"),
+    ],
+)
+def test_images_that_are_of_no_use(camera: Rig, blob: str, problem: str) -> None:
+    outcome = camera.begin(camera.device.expose(1.0), 1.0)
+    camera.server.say(blob)
+    assert isinstance(outcome[0], DeviceFailed)
+    assert problem in str(outcome[0])
+
+
+def test_what_a_camera_cannot_do_is_refused_before_the_shutter_opens(camera: Rig, world: World) -> None:
+    for command, code in (
+        (camera.device.expose(1.0, dark=True), "UNSUPPORTED"),
+        (camera.device.expose(1.0, "r"), "VALUE"),
+        (camera.device.expose(-1.0), "VALUE"),
+        (camera.device.cool(-10.0), "UNSUPPORTED"),
+        (camera.device.cool(None), "UNSUPPORTED"),
+    ):
+        with pytest.raises(DeviceRefused, match=code):
+            world.result(command)
+    camera.server.say(camera.server.set("SCOPE_INFO", FOCAL_LENGTH=0))
+    with pytest.raises(DeviceRefused, match="STATE: Dev: exposure: no focal length is set: SCOPE_INFO of the camera"):
+        world.result(camera.device.expose(1.0))
+    assert camera.server.changes("CCD_EXPOSURE") == []
+
+
+def test_the_focal_length_may_be_the_mounts_to_tell(rig: Make, world: World) -> None:
+    vectors = CAMERA | {"ACTIVE_DEVICES": ("Text", {"ACTIVE_TELESCOPE": "Mount"}, "Ok")}
+    del vectors["SCOPE_INFO"]
+    made = rig("camera", vectors)
+    made.server.say(vector("def", "Number", "TELESCOPE_INFO", {"TELESCOPE_FOCAL_LENGTH": 2000.0}, device="Mount"))
+    assert world.result(made.device.geometry()).arcsec_per_pixel == pytest.approx(0.5157, abs=1e-3)
+
+
+def test_an_exposure_from_before_is_not_disturbed(camera: Rig, world: World) -> None:
+    camera.server.say(camera.server.set("CCD_EXPOSURE", "Busy", CCD_EXPOSURE_VALUE=5.0))
+    assert world.result(camera.device.state()) == "exposing"
+    with pytest.raises(DeviceRefused, match="BUSY"):
+        world.result(camera.device.expose(1.0))
+
+
+# The others --------------------------------------------------------------------------------------------------------
+
+
+def test_a_roll_off_roof_is_parked_and_unparked(rig: Make, world: World) -> None:
+    roof = rig("dome", {"DOME_PARK": ("Switch", {"PARK": True, "UNPARK": False}, "Ok")})
+    server = roof.server
+    server.answers["DOME_PARK"] = lambda told: server.set(
+        "DOME_PARK", "Busy", PARK=told.get("PARK") == "On", UNPARK=told.get("UNPARK") == "On"
+    )
+    assert world.result(roof.device.state()) == "closed"
+    assert world.result(roof.device.azimuth()) is None
+    opening = roof.begin(roof.device.open(roof.started.append))
+    assert world.result(roof.device.state()) == "opening"
+    server.say(server.set("DOME_PARK", "Ok"))
+    assert (opening, roof.started) == ([None], [60.0])
+    closing = roof.begin(roof.device.close())
+    server.say('<message device="Dev" message="[ERROR] the limit switch is stuck"/>', server.set("DOME_PARK", "Alert"))
+    assert isinstance(closing[0], DeviceFailed)
+    assert "the limit switch is stuck" in str(closing[0])
+    assert world.result(roof.device.state()) == "stopped"
+    with pytest.raises(DeviceRefused, match="UNSUPPORTED"):
+        world.result(roof.device.rotate(10.0))
+
+
+def test_a_wheel_that_stops_at_the_wrong_filter(rig: Make, world: World) -> None:
+    wheel = rig(
+        "filter_wheel",
+        {
+            "FILTER_SLOT": ("Number", {"FILTER_SLOT_VALUE": (1, 1, 2)}, "Ok"),
+            "FILTER_NAME": ("Text", {"FILTER_SLOT_NAME_1": "g", "FILTER_SLOT_NAME_2": "r", "N3": "beyond"}, "Ok"),
+        },
+    )
+    assert world.result(wheel.device.filters()) == ("g", "r")
+    wheel.server.answers["FILTER_SLOT"] = lambda _: wheel.server.set("FILTER_SLOT", "Busy")
+    outcome = wheel.begin(wheel.device.select("r"))
+    assert world.result(wheel.device.filter()) == ""
+    wheel.server.say(wheel.server.set("FILTER_SLOT", "Ok"))
+    assert isinstance(outcome[0], DeviceFailed)
+
+
+def test_a_focuser_without_a_stop(rig: Make, world: World) -> None:
+    focuser = rig("focuser", {"ABS_FOCUS_POSITION": ("Number", {"FOCUS_ABSOLUTE_POSITION": (5, 0, 100)}, "Ok")})
+    focuser.server.answers["ABS_FOCUS_POSITION"] = lambda _: focuser.server.set("ABS_FOCUS_POSITION", "Busy")
+    world.result(focuser.device.stop())
+    move = focuser.begin(focuser.device.move(50))
+    with pytest.raises(DeviceRefused, match="UNSUPPORTED"):
+        world.result(focuser.device.stop())
+    focuser.server.say(focuser.server.set("ABS_FOCUS_POSITION", "Ok", FOCUS_ABSOLUTE_POSITION=50))
+    assert move == [50]
+    assert world.result(focuser.device.temperature()) is None
+
+
+STATION = {
+    "WEATHER_PARAMETERS": ("Number", {"WEATHER_TEMPERATURE": 5, "WEATHER_HUMIDITY": 60, "WEATHER_WIND_GUST": 36,
+                                      "WEATHER_WIND_SPEED": 18, "WEATHER_RAIN_HOUR": 0.5, "WEATHER_CLOUDS": 40}, "Ok"),
+    "WEATHER_STATUS": ("Light", {"WEATHER_RAIN_HOUR": "Alert", "WEATHER_WIND_SPEED": "Busy"}, "Alert"),
+    "WEATHER_UPDATE": ("Number", {"PERIOD": 60}, "Ok"),
+}  # fmt: skip
+
+
+def test_readings_are_in_our_units_and_old_ones_are_none(rig: Make, world: World) -> None:
+    station = rig("weather", STATION)
+    with pytest.raises(DeviceFailed, match="no new readings"):  # only a definition: from whenever
+        world.result(station.device.read())
+    station.server.say(station.server.set("WEATHER_PARAMETERS"))
+    reading = world.result(station.device.read())
+    assert (reading.temperature, reading.humidity, reading.wind) == (5.0, 60.0, pytest.approx(10.0))
+    assert (reading.rain, reading.cloud) == (True, pytest.approx(0.4))
+    world.run(170)
+    world.result(station.device.read())
+    world.run(11)
+    with pytest.raises(DeviceFailed, match="no new readings for 18"):
+        world.result(station.device.read())
+
+
+@pytest.mark.parametrize(("state", "value"), [("Alert", 5), ("Ok", "nan"), ("Ok", "broken")])
+def test_readings_that_are_of_no_use(rig: Make, world: World, state: str, value: Any) -> None:
+    station = rig("weather", STATION)
+    station.server.say(station.server.set("WEATHER_PARAMETERS", state, WEATHER_TEMPERATURE=value))
+    with pytest.raises(DeviceFailed):
+        world.result(station.device.read())
+
+
+@pytest.mark.parametrize(
+    ("state", "safe", "reason"),
+    [
+        ("Ok", True, ""),
+        ("Busy", True, "WEATHER_WIND_SPEED: warning"),
+        ("Idle", False, "it gives no verdict"),
+        ("Alert", False, "WEATHER_WIND_SPEED: danger"),
+    ],
+)
+def test_the_verdict_of_a_weather_device(rig: Make, world: World, state: str, safe: bool, reason: str) -> None:
+    monitor = rig("safety", STATION | {"WEATHER_STATUS": ("Light", {"WEATHER_WIND_SPEED": state}, state)})
+    monitor.server.say(monitor.server.set("WEATHER_PARAMETERS"))
+    assert world.result(monitor.device.read()) == instruments.Safety(safe, reason)
+
+
+def test_every_failure_has_one_line(rig: Make, world: World) -> None:
+    made = rig("telescope", MOUNT)
+    made.server.answers["TELESCOPE_PARK"] = '<message device="Dev" message="[ERROR] two\nlines"/>'
+    with pytest.raises(InstrumentError) as failed:
+        world.result(made.device.park(), 5)
+    assert re.fullmatch(r"[^\n]+two lines", str(failed.value))
