@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,11 +21,10 @@ from pyros.cli.common import ConfigOption, Group, JsonOption, err, instant, out,
 from pyros.cli.histogram import draw
 from pyros.errors import PyrosError
 from pyros.planning import Site, SiteSky
-from pyros.planning.visibility import altitude_azimuth, is_night
+from pyros.planning.visibility import observable_after
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="Alert rules: try them on the past.")
-_SLOT = 1200  # seconds
-_AHEAD = timedelta(hours=24)
+_AHEAD = 86_400.0  # seconds
 
 
 @app.callback()
@@ -93,19 +91,12 @@ def try_(
 
 
 def _seen_from(site: Site) -> See:
-    night = lru_cache(100_000)(lambda slot: is_night(site, datetime.fromtimestamp(slot * _SLOT, UTC)))
-
     def see(alert: Alert, now: datetime, decision: Decision) -> Seen:
-        """Looks now and every 20 minutes, by the same instants for all alerts: most ask for nights that are known."""
+        """Whether it could be observed before its request expires, 24 hours at most."""
         assert alert.target is not None, "the rules accept nothing without a position"
-        ends = now + min(timedelta(seconds=decision.expires_after or _AHEAD.total_seconds()), _AHEAD)
-        if is_night(site, now) and altitude_azimuth(site, *alert.target, now)[0] >= decision.min_altitude:
-            return "at once"
-        for slot in range(int(now.timestamp() // _SLOT) + 1, int(ends.timestamp() // _SLOT) + 1):
-            when = datetime.fromtimestamp(slot * _SLOT, UTC)
-            if night(slot) and altitude_azimuth(site, *alert.target, when)[0] >= decision.min_altitude:
-                return "later"
-        return "never"
+        patience = decision.expires_after or _AHEAD
+        seconds = observable_after(site, *alert.target, now, decision.min_altitude, patience)
+        return "never" if seconds is None else "later" if seconds else "at once"
 
     return see
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import astropy_iers_data  # type: ignore[import-untyped]
@@ -66,11 +66,9 @@ def _unix(when: datetime) -> float:
     return when.timestamp()
 
 
-def _zenith(site: Site, ra: Any, dec: Any, when: datetime) -> tuple[Any, Any, Any, Any]:
-    """Azimuth, zenith distance, hour angle and observed declination, all in radians; numbers or arrays.
-
-    SOFA's atco13 in its parts, so that the Earth is computed once for all positions (apco13, atciq, atioq).
-    """
+@lru_cache(maxsize=16)
+def _earth(site: Site, when: datetime) -> Any:
+    """How the site moves and turns at a moment (SOFA apco13): what takes longest, and is the same for all positions."""
     astrom, _, status = erfa.ufunc.apco13(
         UNIX_EPOCH, _unix(when) / DAY, ut1_minus_utc(when),
         math.radians(site.longitude), math.radians(site.latitude), site.elevation,
@@ -78,6 +76,15 @@ def _zenith(site: Site, ra: Any, dec: Any, when: datetime) -> tuple[Any, Any, An
     )  # fmt: skip
     if status < 0:
         raise PlanningError(f"{when.isoformat()}: a date that cannot be computed")
+    return astrom
+
+
+def _zenith(site: Site, ra: Any, dec: Any, when: datetime) -> tuple[Any, Any, Any, Any]:
+    """Azimuth, zenith distance, hour angle and observed declination, all in radians; numbers or arrays.
+
+    SOFA's atco13 in its parts (apco13, atciq, atioq), so that the Earth is computed once for all positions.
+    """
+    astrom = _earth(site, when)
     intermediate = erfa.ufunc.atciq(ra, dec, 0.0, 0.0, 0.0, 0.0, astrom)
     azimuth, zenith, hour_angle, declination, _ = erfa.ufunc.atioq(*intermediate, astrom)
     return azimuth, zenith, hour_angle, declination
@@ -145,15 +152,8 @@ def moon(site: Site, when: datetime) -> tuple[float, float]:
 
 def _observer(site: Site, when: datetime) -> NDArray[np.float64]:
     """The site's geocentric place in GCRS, astronomical units: the observer's barycentric place less the Earth's."""
-    astrom, _, status = erfa.ufunc.apco13(
-        UNIX_EPOCH, _unix(when) / DAY, ut1_minus_utc(when),
-        math.radians(site.longitude), math.radians(site.latitude), site.elevation,
-        0.0, 0.0, 0.0, 0.0, 0.0, 0.55,
-    )  # fmt: skip
-    if status < 0:
-        raise PlanningError(f"{when.isoformat()}: a date that cannot be computed")
     _heliocentric, barycentric, _status = erfa.ufunc.epv00(UNIX_EPOCH, (_unix(when) + TT_MINUS_UTC) / DAY)
-    place: NDArray[np.float64] = np.asarray(astrom["eb"]) - np.asarray(barycentric["p"])
+    place: NDArray[np.float64] = np.asarray(_earth(site, when)["eb"]) - np.asarray(barycentric["p"])
     return place
 
 
@@ -198,6 +198,33 @@ def up_until(site: Site, ra: float, dec: float, when: datetime, min_altitude: fl
         return None
     setting = math.degrees(math.acos(min(1.0, cosine)))
     return when + timedelta(days=max(0.0, setting - hour_angle) / DEGREES_PER_DAY)
+
+
+def observable_after(
+    site: Site, ra: float, dec: float, when: datetime, min_altitude: float, within: float, night: float = NIGHT
+) -> float | None:
+    """How many seconds until a position can be observed: 0 at once; None if not ``within`` so many (a day at most).
+
+    It must stand at ``min_altitude`` degrees and the Sun below ``night``. What is to come is looked at every ten
+    minutes, by the hour angles of now: the Sun's declination, which moves by 0.4 degrees in a day, is taken as it is.
+    """
+    altitude, _, hour_angle, declination = _observe(site, ra, dec, when)
+    sun, _, sun_hour_angle, sun_declination = _observe(site, *_sun(when), when)
+    if altitude >= min_altitude and sun < night:
+        return 0.0
+    seconds = np.arange(600.0, min(within, DAY) + 1, 600.0)
+    turned = seconds / DAY
+    heights = _heights(site, hour_angle + turned * DEGREES_PER_DAY, declination)
+    suns = _heights(site, sun_hour_angle + turned * 360.0, sun_declination)
+    good = np.flatnonzero((heights >= min_altitude) & (suns < night))
+    return float(seconds[good[0]]) if good.size else None
+
+
+def _heights(site: Site, hour_angle: NDArray[np.float64], declination: float) -> NDArray[np.float64]:
+    """Altitudes in degrees at hour angles in degrees."""
+    phi, delta = math.radians(site.latitude), math.radians(declination)
+    sines = math.sin(phi) * math.sin(delta) + math.cos(phi) * math.cos(delta) * np.cos(np.radians(hour_angle))
+    return np.degrees(np.arcsin(np.clip(sines, -1.0, 1.0)))
 
 
 def place_overhead(site: Site, when: datetime, altitude: float = 65.0, azimuth: float = 90.0) -> tuple[float, float]:

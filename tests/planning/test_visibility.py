@@ -159,3 +159,18 @@ def test_the_moon_stands_elsewhere_for_another_site() -> None:
     here, there = visibility.moon(PIC, NIGHT), visibility.moon(PARANAL, NIGHT)
     assert 0.2 < visibility.moon_separation(PIC, *there, NIGHT) < 2.0
     assert here != there
+
+
+@given(st.floats(0, 359.9), st.floats(-89, 89), instants, st.sampled_from([PIC, PARANAL]))
+def test_when_it_can_be_observed(ra: float, dec: float, when: datetime, site: Site) -> None:
+    def good(at: datetime, tolerance: float) -> bool:
+        altitude = visibility.altitude_azimuth(site, ra, dec, at)[0]
+        return altitude >= 30 - tolerance and visibility.sun_altitude(site, at) < visibility.NIGHT + tolerance
+
+    found = visibility.observable_after(site, ra, dec, when, 30, 86_400)
+    step = timedelta(minutes=20)
+    before = [when + number * step for number in range(1, 72 if found is None else int(found // 1200))]
+    assert not any(good(at, -0.5) for at in before), "not before"
+    if found is not None:
+        assert good(when + timedelta(seconds=found), 0.0 if found == 0 else 0.5)
+        assert visibility.observable_after(site, ra, dec, when, 30, found - 1) is None or found == 0
