@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -29,6 +29,9 @@ def decode(data: Mapping[Any, Any], target: type[_S], strict: bool = True) -> tu
             if field.required:
                 problems.append(f"{name}: is missing; it must be {right}")
             continue
+        if parts := _inside(data[name], field.type, strict):
+            problems += [f"{name}: {problem}" for problem in parts]
+            continue
         try:
             msgspec.convert(data[name], field.type, strict=strict)
             reason = "" if _finite(data[name]) else "Not a finite number"
@@ -41,6 +44,18 @@ def decode(data: Mapping[Any, Any], target: type[_S], strict: bool = True) -> tu
         return None, problems
     known = {key: value for key, value in data.items() if key in fields}
     return msgspec.convert(known, target, strict=strict), []
+
+
+def _inside(value: object, type_: Any, strict: bool) -> list[str]:
+    """What is wrong with each of named parts, such as {lamp: {value: 0}}."""
+    inner = get_args(type_)[0] if get_origin(type_) is Annotated else type_
+    if get_origin(inner) is not dict or not isinstance(value, dict):
+        return []
+    target = get_args(inner)[1]
+    if not (isinstance(target, type) and issubclass(target, msgspec.Struct)):
+        return []
+    parts = {key: part for key, part in value.items() if isinstance(part, dict)}
+    return [f"{key}: {problem}" for key, part in parts.items() for problem in decode(part, target, strict)[1]]
 
 
 def _finite(value: object) -> bool:

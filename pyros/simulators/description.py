@@ -20,6 +20,7 @@ from pyros.simulators.dome import DomeSettings
 from pyros.simulators.endpoints import client_endpoint, server_endpoint
 from pyros.simulators.filter_wheel import FilterWheelSettings
 from pyros.simulators.focuser import FocuserSettings
+from pyros.simulators.generic_settings import GenericSettings
 from pyros.simulators.mount_settings import TelescopeSettings
 from pyros.simulators.safety import SafetySettings
 from pyros.simulators.settings import (
@@ -136,6 +137,7 @@ _DEVICES: dict[str, type[Settings]] = {
         WeatherSettings,
         SafetySettings,
         SwitchSettings,
+        GenericSettings,
     )
 }
 

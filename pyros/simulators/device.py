@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from pyros.clock import Clock, Timer
 from pyros.simulators.faults import Faults
@@ -85,7 +85,7 @@ class Device:
     moving on; ``emit`` sends an event to every client.
     """
 
-    positions: ClassVar[frozenset[str]] = frozenset({"position"})
+    positions: frozenset[str] = frozenset({"position"})
     """The properties that a ``wrong_position`` concerns."""
 
     def __init__(self, settings: Settings, clock: Clock, emit: Callable[[Answer], None]) -> None:

@@ -40,11 +40,12 @@ class Motion:
         """The device's seconds until the movement ends."""
         return abs(self._end - self.position) / self._rate if self.moving else 0.0
 
-    def begin(self, end: float, arrived: Callable[[], None], **told: Any) -> Answer:
-        """Move to ``end``, in place of an earlier movement, and call ``arrived``; ``told`` goes with the event of an
-        abort."""
+    def begin(self, end: float, arrived: Callable[[], None], rate: float | None = None, **told: Any) -> Answer:
+        """Move to ``end``, in place of an earlier movement, and call ``arrived``; at another rate, if one is given.
+        ``told`` goes with the event of an abort."""
         here = self.position
         self.stop()
+        self._rate = rate or self._rate
         self._start, self._end, self._told = here, end, told
         self._began = self._device.pace.monotonic()
         self.moving = True

@@ -28,6 +28,7 @@ from pyros.simulators.dome import Dome
 from pyros.simulators.endpoints import server_endpoint
 from pyros.simulators.filter_wheel import FilterWheel
 from pyros.simulators.focuser import Focuser
+from pyros.simulators.generic import Generic
 from pyros.simulators.grammar import Answer, BadRequest, Request, RequestParser, error
 from pyros.simulators.lx200_mount import Lx200Mount
 from pyros.simulators.lx200_port import Lx200Port
@@ -52,6 +53,7 @@ _DEVICES: dict[str, Callable[..., Device]] = {
     "weather": Weather,
     "safety": Safety,
     "switch": Switch,
+    "generic": Generic,
 }
 
 
