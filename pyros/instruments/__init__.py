@@ -58,12 +58,13 @@ __all__ = [
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 DRIVERS = {
-    "alpaca": "pyros.instruments.alpaca",
     "native": "pyros.instruments.native",
-    "lx200": "pyros.instruments.lx200",
     "indi": "pyros.instruments.indi",
+    "alpaca": "pyros.instruments.alpaca",
+    "lx200": "pyros.instruments.lx200",
 }
-"""The module of each driver, loaded when it is first wanted; it has a ``connect`` and a ``check_address``."""
+"""The module of each driver, loaded when it is first wanted; it has a ``connect`` and a ``check_address``. One with
+``WANTS_SITE = True`` is given the place of the observatory, too."""
 
 
 def _driver(name: str) -> Any:
