@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web._newclient import ParseError
-from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseDone, _HTTP11ClientFactory
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
@@ -94,14 +94,24 @@ class _Body(Protocol):
             self.done.callback(result)
 
 
+class _Factory(_HTTP11ClientFactory):
+    """Of protocols whose beginning and end are no news."""
+
+    noisy = False
+
+
+class _Pool(HTTPConnectionPool):
+    _factory = _Factory
+    cachedConnectionTimeout = _IDLE_SECONDS  # noqa: N815  twisted.web's name
+
+
 class Client:
     """Requests to one server. ``close`` when it is no longer wanted."""
 
     def __init__(self, server: str, reactor: Any, clock: Clock) -> None:
         self.server = server
         self._clock = clock
-        self._pool = HTTPConnectionPool(reactor, persistent=True)
-        self._pool.cachedConnectionTimeout = _IDLE_SECONDS
+        self._pool = _Pool(reactor, persistent=True)
         self._agent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor), self._pool)
         # Alpaca wants a number for each client and each request, for people who read a server's log.
         self._id = int(clock.time() * 1000) % 65535 + 1
