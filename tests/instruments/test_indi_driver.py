@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -240,6 +241,14 @@ def test_below_the_horizon_is_refused_before_the_mount_is_asked(rig: Make, world
     assert made.server.changes(COORD) == []
 
 
+def test_what_is_no_position_is_not_sent(rig: Make, world: World) -> None:
+    made = rig("telescope", MOUNT)
+    for command in (made.device.slew(math.nan, 0.0), made.device.sync(10.0, 91.0)):
+        with pytest.raises(DeviceRefused, match=r"VALUE: .* is no position"):
+            world.result(command)
+    assert made.server.changes(COORD) == []
+
+
 def test_a_slew_that_somebody_else_stops(rig: Make, world: World) -> None:
     made = rig("telescope", MOUNT)
     made.server.answers[COORD] = lambda told: made.server.set(COORD, "Busy")
@@ -377,6 +386,7 @@ def test_what_a_camera_cannot_do_is_refused_before_the_shutter_opens(camera: Rig
         (camera.device.expose(1.0, dark=True), "UNSUPPORTED"),
         (camera.device.expose(1.0, "r"), "VALUE"),
         (camera.device.expose(-1.0), "VALUE"),
+        (camera.device.expose(math.inf), "VALUE"),
         (camera.device.cool(-10.0), "UNSUPPORTED"),
         (camera.device.cool(None), "UNSUPPORTED"),
     ):

@@ -105,7 +105,7 @@ class IndiCamera(IndiDevice):
         self, command: Command, seconds: float, filter: str, tag: str, started: Started | None, dark: bool
     ) -> Image:
         scale = self._shape(command).arcsec_per_pixel
-        if not seconds >= 0:
+        if not 0 <= seconds < math.inf:
             raise DeviceRefused("VALUE", command.describe(f"{seconds} is no exposure time"))
         if filter:
             slot = slot_of(command, self._properties, filter)
@@ -222,8 +222,8 @@ class IndiCamera(IndiDevice):
         known = self._properties
         width = known.number("CCD_FRAME", "WIDTH") or known.number(_INFO, "CCD_MAX_X") or 0.0
         height = known.number("CCD_FRAME", "HEIGHT") or known.number(_INFO, "CCD_MAX_Y") or 0.0
-        binning = known.number("CCD_BINNING", "HOR_BIN") or 1.0
-        rows = known.number("CCD_BINNING", "VER_BIN") or 1.0
+        binning = max(1.0, known.number("CCD_BINNING", "HOR_BIN") or 1.0)
+        rows = max(1.0, known.number("CCD_BINNING", "VER_BIN") or 1.0)
         bits = known.number(_INFO, "CCD_BITSPERPIXEL") or 16.0
         pixel = known.number(_INFO, "CCD_PIXEL_SIZE_X") or known.number(_INFO, "CCD_PIXEL_SIZE") or 0.0
         focal = known.number("SCOPE_INFO", "FOCAL_LENGTH") or self._connection.snooped.number(

@@ -229,7 +229,7 @@ class Decoder:
             value: Value = self._blob() if match[1] == "set" else Blob(b"", "")
         else:
             value = _value(match[2], "".join(self._pieces).strip())
-        least, most = number(self._member.get("min", "0")), number(self._member.get("max", "0"))
+        least, most = _limit(self._member.get("min", "0")), _limit(self._member.get("max", "0"))
         self._members.append(Member(name, value, self._member.get("label", ""), least, most))
 
     def _blob(self) -> Blob:
@@ -285,6 +285,11 @@ class Decoder:
 
 def _state(text: str | None) -> State | None:
     return text if text in ("Idle", "Ok", "Busy", "Alert") else None  # type: ignore[return-value]
+
+
+def _limit(text: str) -> float:
+    limit = number(text)
+    return limit if abs(limit) < 1e15 else 0.0
 
 
 def _seconds(text: str) -> float:

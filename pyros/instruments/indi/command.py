@@ -175,7 +175,11 @@ class Command:
             if member not in known.members:
                 raise DeviceRefused("UNSUPPORTED", self.describe(f"the device has no {name}.{member}"))
         since = self._connection.properties.serial
-        self._connection.write(codec.new_vector(known.type, self._connection.device, name, values))
+        try:
+            request = codec.new_vector(known.type, self._connection.device, name, values)
+        except ValueError as error:
+            raise DeviceRefused("VALUE", self.describe(str(error))) from None
+        self._connection.write(request)
 
         def answered() -> Property | None:
             found = self._connection.properties.get(name)

@@ -143,6 +143,7 @@ class IndiTelescope(IndiDevice):
 
     async def _slew_once(self, command: Command, ra: float, dec: float, started: Started | None) -> None:
         await self._connection.until_ready()
+        _check(command, ra, dec)
         self._check_horizon(command, ra, dec)
         self._end(_MOTION, "a newer slew took its place", command)
         await self._make_ready(command)
@@ -250,6 +251,7 @@ class IndiTelescope(IndiDevice):
     async def _sync(self, ra: float, dec: float) -> None:
         with self._connection.command("sync") as command:
             await self._connection.until_ready()
+            _check(command, ra, dec)
             await command.change("ON_COORD_SET", {"SYNC": True})
             try:
                 _, since = await command.change(self._frame, self._to_mount(ra, dec))
@@ -259,3 +261,8 @@ class IndiTelescope(IndiDevice):
                     raise command.failed(since, f"the mount now says that it is {off:.0f} arcsec from there")
             finally:  # or the next position that anybody sends would be a sync
                 await command.change("ON_COORD_SET", {"TRACK": True})
+
+
+def _check(command: Command, ra: float, dec: float) -> None:
+    if not (math.isfinite(ra) and -90 <= dec <= 90):
+        raise DeviceRefused("VALUE", command.describe(f"ra {ra}, dec {dec} is no position"))
