@@ -363,7 +363,10 @@ class KeepOpen(Payload, frozen=True):
 
 
 class WeatherReading(Payload, frozen=True):
-    """weather -> monitoring. Degrees Celsius, percent, metres per second, rain as the sensor's yes or no."""
+    """weather -> monitoring. Degrees Celsius, percent, metres per second, rain as the sensor's yes or no.
+
+    None stands for what the station does not tell.
+    """
 
     temperature: float
     humidity: float
@@ -371,6 +374,12 @@ class WeatherReading(Payload, frozen=True):
     rain: bool
     cloud: float = 0.0
     """Fraction of the sky covered, 0 to 1."""
+    pressure: float | None = None
+    """Hectopascal, at the station's height."""
+    dew_point: float | None = None
+    """Degrees Celsius."""
+    sky_brightness: float | None = None
+    """Magnitudes per square arcsecond: the greater, the darker."""
 
 
 class WeatherState(Payload, frozen=True):

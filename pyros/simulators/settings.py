@@ -26,6 +26,8 @@ Temperature = Annotated[float, Meta(ge=-90, le=60, description="degrees Celsius,
 Humidity = Annotated[float, Meta(ge=0, le=100, description="percent, 0 to 100")]
 Wind = Annotated[float, Meta(ge=0, le=100, description="metres per second, 0 to 100")]
 Rain = Annotated[int, Meta(ge=0, le=1, description="0 or 1")]
+Pressure = Annotated[float, Meta(ge=300, le=1100, description="hectopascal at the station, 300 to 1100")]
+Brightness = Annotated[float, Meta(ge=0, le=25, description="magnitudes per square arcsecond, 0 to 25")]
 Cloud = Annotated[float, Meta(ge=0, le=1, description="fraction of the sky, 0 to 1")]
 
 

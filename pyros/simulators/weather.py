@@ -1,7 +1,9 @@
-"""A weather station: a climate with its wavering, a script of changes, and a human who may overrule both."""
+"""A weather station: a climate with its day and night, its wavering, a script of changes, and a human who may overrule
+all that. The dew point follows from temperature and humidity."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated
@@ -12,9 +14,11 @@ from pyros.clock import Clock
 from pyros.simulators.device import Device, Refused, number, one_of
 from pyros.simulators.grammar import Answer, ok
 from pyros.simulators.settings import (
+    Brightness,
     Cloud,
     Humidity,
     NotNegative,
+    Pressure,
     Rain,
     Settings,
     Strict,
@@ -24,8 +28,17 @@ from pyros.simulators.settings import (
 )
 from pyros.simulators.wavering import Wavering
 
-_LIMITS = {"temperature": (-90, 60), "humidity": (0, 100), "wind": (0, 100), "rain": (0, 1), "cloud": (0, 1)}
-_DIGITS = {"temperature": 1, "humidity": 1, "wind": 1, "rain": 0, "cloud": 2}
+_LIMITS = {
+    "temperature": (-90, 60),
+    "humidity": (0, 100),
+    "wind": (0, 100),
+    "rain": (0, 1),
+    "cloud": (0, 1),
+    "pressure": (300, 1100),
+    "sky_brightness": (0, 25),
+}
+_DIGITS = {"temperature": 1, "humidity": 1, "wind": 1, "rain": 0, "cloud": 2, "pressure": 1, "sky_brightness": 2}
+_MAGNUS = (17.62, 243.12)
 
 
 class Noise(Strict, frozen=True, kw_only=True):
@@ -35,17 +48,32 @@ class Noise(Strict, frozen=True, kw_only=True):
     humidity: NotNegative = 0.0
     wind: NotNegative = 0.0
     cloud: NotNegative = 0.0
+    pressure: NotNegative = 0.0
+    sky_brightness: NotNegative = 0.0
+
+
+class Day(Strict, frozen=True, kw_only=True):
+    """By how much it is warmer and drier at the warmest hour (UTC) of the day than on average, and colder and damper
+    twelve hours later."""
+
+    warmest: Annotated[float, Meta(ge=0, lt=24)] = 14.0
+    temperature: Annotated[float, Meta(ge=0, le=50)] = 0.0
+    humidity: Annotated[float, Meta(ge=0, le=100)] = 0.0
 
 
 class Change(Strict, frozen=True, kw_only=True):
-    """One step of the weather's script: from ``at`` seconds after the start these readings are so."""
+    """One step of the weather's script: from ``at`` seconds after the start these readings become so, ``over`` so many
+    seconds; at once, if that is not said."""
 
     at: NotNegative
+    over: NotNegative = 0.0
     temperature: Temperature | None = None
     humidity: Humidity | None = None
     wind: Wind | None = None
     rain: Rain | None = None
     cloud: Cloud | None = None
+    pressure: Pressure | None = None
+    sky_brightness: Brightness | None = None
 
 
 class WeatherSettings(Settings, frozen=True, kw_only=True):
@@ -59,6 +87,9 @@ class WeatherSettings(Settings, frozen=True, kw_only=True):
     wind: Wind = 2.0
     rain: Rain = 0
     cloud: Cloud = 0.0
+    pressure: Pressure = 1013.0
+    sky_brightness: Brightness = 21.5
+    day: Annotated[Day, Meta(description="such as {warmest: 14, temperature: 5, humidity: 15}; an hour UTC")] = Day()
     noise: Annotated[Noise, Meta(description="such as {temperature: 0.2, humidity: 1, wind: 0.5, cloud: 0.02}")] = (
         Noise()
     )
@@ -82,18 +113,26 @@ class Weather(Device):
         self._noise = {name: Wavering(settings.seed, name, getattr(settings.noise, name, 0.0)) for name in _LIMITS}
         self.properties |= {"readings": self._readings}
         self.properties |= {name: partial(self._reading, name) for name in _LIMITS}
+        self.properties |= {"dew_point": lambda: ok(self._dew_point())}
         self.properties |= {"climate": lambda: ok("manual" if self._overrides else "auto")}
         self.settable |= {name: partial(self._override, name) for name in _LIMITS}
         self.settable |= {"climate": self._auto}
 
     def _readings(self) -> Answer:
-        return ok(**{name: self._text(name) for name in _LIMITS})
+        return ok(**{name: self._text(name) for name in _LIMITS}, dew_point=self._dew_point())
 
     def _reading(self, name: str) -> Answer:
         return ok(self._text(name))
 
     def _text(self, name: str) -> str:
         return f"{self._value(name):.{_DIGITS[name]}f}"
+
+    def _dew_point(self) -> str:
+        """By the Magnus formula over water (WMO Guide to Instruments, CIMO 8, annex 4.B), degrees Celsius."""
+        a, b = _MAGNUS
+        temperature, humidity = self._value("temperature"), max(self._value("humidity"), 1.0)
+        gamma = math.log(humidity / 100) + a * temperature / (b + temperature)
+        return f"{b * gamma / (a - gamma):.1f}"
 
     def _value(self, name: str) -> float:
         if name in self._overrides:
@@ -102,10 +141,19 @@ class Weather(Device):
         value = getattr(self._settings, name)
         for change in self._settings.climate:
             if change.at <= elapsed and (changed := getattr(change, name)) is not None:
-                value = changed
-        value += self._noise[name].at(elapsed)
+                done = min(1.0, (elapsed - change.at) / change.over) if change.over else 1.0
+                value = value + (changed - value) * (int(done) if name == "rain" else done)
+        value += self._swing(name) + self._noise[name].at(elapsed)
         least, most = _LIMITS[name]
         return float(min(max(value, least), most))
+
+    def _swing(self, name: str) -> float:
+        """What the hour of the day adds."""
+        day = self._settings.day
+        most = {"temperature": day.temperature, "humidity": -day.humidity}.get(name, 0.0)
+        if not most:
+            return 0.0
+        return most * math.cos(2 * math.pi * (self.clock.time() / 3600 - day.warmest) / 24)
 
     def _override(self, name: str, values: tuple[str, ...]) -> Answer:
         if len(values) != 1:

@@ -254,6 +254,9 @@ def test_the_weather_is_read(connect: Connect, world: World) -> None:
     assert -10 < reading.temperature < 30
     assert 0 <= reading.cloud <= 1
     assert reading.rain is False
+    assert reading.pressure == pytest.approx(940, abs=5)
+    assert reading.dew_point < reading.temperature
+    assert reading.sky_brightness == pytest.approx(21.5, abs=0.5)
 
 
 def test_the_headers_say_where_the_stars_are(

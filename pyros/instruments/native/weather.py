@@ -31,6 +31,6 @@ class NativeWeatherStation(NativeDevice):
         except msgspec.ValidationError as error:
             raise DeviceFailed(f"{self.name}: answered {named} to GET readings: {error}") from None
         # A NaN is smaller than no limit and greater than none: it would pass every test for bad weather.
-        if not all(math.isfinite(number) for number in msgspec.structs.astuple(reading)):
+        if not all(number is None or math.isfinite(number) for number in msgspec.structs.astuple(reading)):
             raise DeviceFailed(f"{self.name}: answered {named} to GET readings: not all finite")
         return reading
