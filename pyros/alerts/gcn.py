@@ -22,7 +22,8 @@ from pyros.errors import AlertError
 MAX_BYTES = 64 * 1024 * 1024
 """igwn.gwalert carries sky maps of 1 to 2.3 MB; ten times the largest multi-order map fits."""
 
-_SCHEMA = re.compile(r"https?://gcn\.nasa\.gov/schema/[^/]+/gcn/(notices/([\w/.-]+?)|circulars)\.schema\.json")
+_SCHEMA = re.compile(r"(?:[^?#]{0,200}/)?gcn/(notices/([\w/.-]+?)|circulars)\.schema\.json#?")
+"""Wherever the schema is fetched from: https://gcn.nasa.gov/schema/v4.3.0/gcn/notices/..., or its repository."""
 _TOPIC = re.compile(r"gcn\.notices\.([a-z0-9_]+)\..+")
 _SUPEREVENT = re.compile(r"[MT]?S\d{6}[a-z]+")
 _GW_KINDS: dict[str, Kind] = {
@@ -48,6 +49,7 @@ _ROLES: dict[str, Role] = {
 }
 _CORE = frozenset({"trigger_time", "alert_datetime", "alert_type", "alert_tense", "ra", "ra_dec_error", "mission"})
 """Without a schema and a topic, a JSON object with at least two of these is taken for a notice."""
+_ENOUGH = 2
 
 
 def parse_json(packet: bytes, topic: str) -> Alert:
@@ -69,14 +71,16 @@ def parse_json(packet: bytes, topic: str) -> Alert:
     if "ivorn" in notice and "role" in notice:
         return parse_voevent_json(notice)
     schema = _SCHEMA.fullmatch(_text(notice.get("$schema")))
-    if schema is None and notice.get("$schema") is not None:
+    known = len(_CORE & notice.keys())
+    foreign = _text(notice.get("$schema")) if schema is None and notice.get("$schema") is not None else None
+    if foreign is not None and (known < _ENOUGH or "json-schema.org" in foreign):
         raise AlertError(f"JSON of schema {_text(notice['$schema'])[:100]!r}, not a notice of gcn.nasa.gov/schema")
     if (schema and schema[1] == "circulars") or (schema is None and {"circularId", "subject"} <= notice.keys()):
         return _circular(notice)
     if schema:
         topic = "gcn.notices." + schema[2].replace("/", ".")
     elif not _TOPIC.fullmatch(topic):
-        if len(_CORE & notice.keys()) < 2:
+        if known < _ENOUGH:
             raise AlertError("JSON, but no alert: no $schema of GCN, no superevent_id, no fields of a notice")
         topic = "gcn.notices." + (_text(notice.get("mission")).lower().replace(" ", "_") or "unknown")
     return _notice(notice, topic, packet)

@@ -119,7 +119,7 @@ STREAMS = (
         event=(*_TRIG_ID, ("Trans_Num",)),
         event_in_ivorn=r"#(?:GBM|LAT)_[A-Za-z_]+_?\d{4}-[\d:T.-]+_(\d{6,})[_-]",
         test_values=(("TrigID", "0*99999"),),
-        known_types=frozenset({"FERMI_LAT_MONITOR"}),
+        known_types=frozenset({"FERMI_LAT_MONITOR", "fermi.lat.flare"}),
         containments={
             "FERMI_GBM_FLT_POS": 0.68,
             "FERMI_GBM_GND_POS": 0.68,

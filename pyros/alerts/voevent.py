@@ -17,7 +17,8 @@ from pyros.alerts.alert import Alert, Kind, Role
 from pyros.alerts.notices import NOTICES, TRANSPORT
 from pyros.alerts.streams import Stream
 from pyros.alerts.times import from_tjd, parse_iso
-from pyros.alerts.xml import child, descendant, element_from_json, local_name, read_xml, text
+from pyros.alerts.wherewhen import source_coords
+from pyros.alerts.xml import child, element_from_json, local_name, read_xml, text
 from pyros.errors import AlertError
 
 NAMESPACES = tuple(f"http://www.ivoa.net/xml/VOEvent/v{version}" for version in ("2.0", "1.1", "2.1"))
@@ -103,10 +104,7 @@ def read(root: Any) -> VOEvent:
     if role not in _ROLES:
         raise AlertError(f"role {role[:40]!r} is none of {', '.join(sorted(_ROLES))}: no event")
     sections = {local_name(section): section for section in reversed(root)}
-    coords = _source_coords(sections.get("WhereWhen"))
-    value = child(coords.position, "Value2") if coords.position is not None else None
-    if value is None and coords.position is not None:
-        value = child(coords.position, "Value3")
+    coords = source_coords(sections.get("WhereWhen"))
     return VOEvent(
         ivorn=ivorn,
         role=role,  # type: ignore[arg-type]
@@ -114,9 +112,9 @@ def read(root: Any) -> VOEvent:
         params=_params(sections.get("What")),
         system=coords.system,
         isotime=coords.isotime,
-        ra=values.number(text(child(value, "C1"))),
-        dec=values.number(text(child(value, "C2"))),
-        error=values.number(text(child(coords.position, "Error2Radius"))),
+        ra=coords.ra,
+        dec=coords.dec,
+        error=coords.error,
         where=text(child(sections.get("WhereWhen"), "Description")),
         importance=_attribute(sections.get("Why"), "importance"),
         probability=_attribute(child(sections.get("Why"), "Inference"), "probability"),
@@ -189,42 +187,6 @@ class _Params:
             if param and streams.pattern(expression).fullmatch(param.value[:200]):
                 return True
         return False
-
-
-class _Coords(msgspec.Struct, frozen=True):
-    system: str = ""
-    isotime: str = ""
-    position: Any = None
-
-
-def _source_coords(where: Any | None) -> _Coords:
-    """The AstroCoords of the source. Those of the observatory may stand first (UTMOST), and are no sky position."""
-    if where is None:
-        return _Coords()
-    found = _Coords()
-    for element in where.iter("{*}AstroCoords"):
-        if any(local_name(above) == "ObservatoryLocation" for above in element.iterancestors()):
-            continue
-        system = (element.get("coord_system_id") or "").upper()
-        position = child(element, "Position2D")
-        if position is None:
-            position = child(element, "Position3D")
-        isotime = text(descendant(child(element, "Time"), "ISOTime"))
-        if not _on_the_sky(system, position):
-            position = None
-        if position is not None:
-            return _Coords(system, isotime or found.isotime, position)
-        if isotime and not found.isotime:
-            found = _Coords(system, isotime)
-    return found
-
-
-def _on_the_sky(system: str, position: Any | None) -> bool:
-    """Whether a position is RA, Dec in degrees: what FK5 and ICRS mean, and what is meant where nothing is said."""
-    if position is None:
-        return False
-    unit = (position.get("unit") or "deg").lower()
-    return unit.startswith("deg") and (not system or "FK5" in system or "ICRS" in system)
 
 
 def _params(what: Any | None) -> tuple[Param, ...]:

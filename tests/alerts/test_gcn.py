@@ -213,3 +213,44 @@ def test_a_sky_map_of_60_megabytes_is_read() -> None:
     assert parse(packet).skymap == "embedded"
     with pytest.raises(AlertError, match="bytes"):
         parse(packet + b" " * 10_000_000)
+
+
+@pytest.mark.parametrize(
+    ("schema", "topic"),
+    [
+        ("https://gcn.nasa.gov/schema/v9.0.0/gcn/notices/newmission/burst.schema.json", "newmission.burst"),
+        ("https://raw.githubusercontent.com/nasa-gcn/gcn-schema/main/gcn/notices/newmission/burst.schema.json",
+         "newmission.burst"),
+        ("gcn/notices/newmission/burst.schema.json#", "newmission.burst"),
+        ("https://example.org/another.schema.json", "new_mission"),
+    ],
+)  # fmt: skip
+def test_a_notice_is_known_by_its_schema_wherever_that_is_fetched_from(schema: str, topic: str) -> None:
+    notice = {"$schema": schema, "mission": "New Mission", "ra": 10.5, "dec": -3, "ra_dec_error": 0.1, "id": ["7"]}
+    alert = parse(json.dumps(notice).encode())
+    assert (alert.notice_type, alert.stream) == (topic, topic.partition(".")[0])
+    assert alert.target == (10.5, -3.0)
+
+
+@pytest.mark.parametrize(
+    ("topic", "notice", "expected"),
+    [
+        ("km3net.alert", {"event_name": "KM3-260101A", "id": "1"}, ("km3net", "km3net:KM3-260101A", False)),
+        ("fermi.gbm.trigger", {"id": ["745000000"], "record_number": 2}, ("fermi", "fermi:745000000", False)),
+        ("fermi.lat.flare", {"event_name": "4FGL J0509.4+0541"}, ("fermi", "fermi:4FGL J0509.4+0541", True)),
+        ("dsa110.frb", {"event_name": "260101aaaa"}, ("dsa110", "dsa110:260101aaaa", False)),
+        ("dsa110.frb", {"event_name": "260101aaaa", "known_source": "FRB 20220912A"},
+         ("dsa110", "dsa110:260101aaaa", True)),
+        ("superk.sn_alert", {"trigger_number": 123, "id": "x"}, ("sk_sn", "sk_sn:123", False)),
+        ("chime.frb", {"id": "427325191"}, ("chime", "chime:427325191", False)),
+        ("burstcube.alert", {"id": 12}, ("burstcube", "burstcube:12", False)),
+    ],
+)  # fmt: skip
+def test_topics_that_are_announced(topic: str, notice: dict[str, Any], expected: tuple[str, str, bool]) -> None:
+    whole = {"mission": "x", "alert_type": "initial", "ra": 10.5, "dec": -3, "ra_dec_error": [0.2, 0.1, 30], **notice}
+    alert = parse(json.dumps(whole).encode(), topic=f"gcn.notices.{topic}")
+    assert (alert.stream, alert.event, alert.known_source) == expected
+    assert (alert.target, alert.error_radius, alert.notice_type) == ((10.5, -3.0), 0.2, topic)
+    gone = {**{key: whole[key] for key in ("mission", *notice)}, "alert_type": "retraction"}
+    retraction = parse(json.dumps(gone).encode(), topic=f"gcn.notices.{topic}")
+    assert (retraction.kind, retraction.event) == ("retraction", alert.event)

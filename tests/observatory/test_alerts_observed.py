@@ -177,3 +177,12 @@ def test_a_dome_that_is_gone_when_it_should_open_is_asked_again_later(ready: Reh
     ready.start_simulator("dome")
     ready.until(lambda: ready.said("Observation finished", "majordome"))
     assert len(ready.images()) == 3
+
+
+def test_an_ivorn_that_tries_to_leave_its_folder(ready: Rehearsal) -> None:
+    """What is written because of it stays where the observatory's data are."""
+    before = {path for path in ready.folder.parent.rglob("*") if not path.is_relative_to(ready.config.data)}
+    ready.publish(ready.packet("pyros.test/first#../../../../../escaped/..%2f"))
+    ready.until(lambda: len(ready.images()) == 3)
+    assert {path for path in ready.folder.parent.rglob("*") if not path.is_relative_to(ready.config.data)} == before
+    assert all(path.parent.parent == ready.config.data / "images" for path in ready.images())

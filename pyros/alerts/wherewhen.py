@@ -1,0 +1,89 @@
+"""WhereWhen of a VOEvent: which of its coordinates are the source's, and what they say in degrees.
+
+VOEvent 2.0 (IVOA Recommendation 2011-07-11), section 3.4, writes RA and Dec in degrees under FK5 or ICRS, with an
+``Error2Radius``; VOEvent 1.1 leaves STC's other ways open: a unit, coordinates in another order under their names, both
+in one text, an ``Error2`` of two sizes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from pyros.alerts import values
+from pyros.alerts.xml import child, descendant, local_name, text
+
+_UNITS = {"deg": 1.0, "rad": math.degrees(1.0)}
+"""How a unit begins, and its size in degrees; those of two axes are written ``deg-deg``."""
+
+
+_SIZES = {"deg": 1.0, "arcmin": 1 / 60, "arcsec": 1 / 3600}
+
+
+class Coords(msgspec.Struct, frozen=True):
+    """What is said of the source. RA, Dec and error in degrees, as they are written: nothing is checked."""
+
+    system: str = ""
+    isotime: str = ""
+    ra: float | None = None
+    dec: float | None = None
+    error: float | None = None
+
+
+def source_coords(where: Any | None) -> Coords:
+    """The AstroCoords of the source. Those of the observatory may stand first (UTMOST), and are no sky position."""
+    found = Coords()
+    if where is None:
+        return found
+    for element in where.iter("{*}AstroCoords"):
+        if any(local_name(above) == "ObservatoryLocation" for above in element.iterancestors()):
+            continue
+        system = (element.get("coord_system_id") or "").upper()
+        isotime = text(descendant(child(element, "Time"), "ISOTime"))
+        position = child(element, "Position2D")
+        if position is None:
+            position = child(element, "Position3D")
+        unit = _unit(system, position)
+        if unit is not None:
+            ra, dec = (_times(size, unit) for size in _pair(position))
+            return Coords(system, isotime or found.isotime, ra, dec, _error(position, unit))
+        if isotime and not found.isotime:
+            found = Coords(system, isotime)
+    return found
+
+
+def _unit(system: str, position: Any | None) -> float | None:
+    """The unit in degrees of a position that is RA and Dec: what FK5 and ICRS mean, and where nothing is said."""
+    if position is None or (system and "FK5" not in system and "ICRS" not in system):
+        return None
+    word = (position.get("unit") or "deg").strip().lower()
+    return next((size for begin, size in _UNITS.items() if word.startswith(begin)), None)
+
+
+def _pair(position: Any) -> tuple[float | None, float | None]:
+    """RA and Dec, by their names where those say that Dec stands first."""
+    value = child(position, "Value2")
+    if value is None:
+        value = child(position, "Value3")
+    first, second = (values.number(text(child(value, name))) for name in ("C1", "C2"))
+    words = text(value).replace(",", " ").split()
+    if first is None and second is None and len(words) == 2:
+        first, second = values.number(words[0]), values.number(words[1])
+    names = tuple(text(child(position, name)).lower() for name in ("Name1", "Name2"))
+    return (second, first) if names[0].startswith("dec") and names[1].startswith("ra") else (first, second)
+
+
+def _error(position: Any, unit: float) -> float | None:
+    """The radius, in its own unit where it has one; else the larger of two sizes."""
+    element = child(position, "Error2Radius")
+    radius = values.number(text(element))
+    if element is not None and radius is not None:
+        return radius * _SIZES.get((element.get("unit") or "").strip().lower(), unit)
+    sizes = [values.number(text(child(child(position, "Error2"), name))) for name in ("C1", "C2")]
+    return _times(max((size for size in sizes if size is not None), default=None), unit)
+
+
+def _times(size: float | None, unit: float) -> float | None:
+    return None if size is None else size * unit

@@ -1,0 +1,61 @@
+"""Positions of streams that nobody has seen yet, in the ways that the standard leaves open."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from pyros.alerts import parse
+
+PACKET = """<?xml version="1.0"?>
+<voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" version="2.0" role="observation"
+ ivorn="ivo://new.survey/stream#1"><WhereWhen><ObsDataLocation>
+<ObservatoryLocation><AstroCoords coord_system_id="UTC-GEOD-TOPO"><Position3D unit="deg-deg-m"><Value3><C1>1</C1>
+<C2>2</C2><C3>3</C3></Value3></Position3D></AstroCoords></ObservatoryLocation>
+<ObservationLocation><AstroCoords coord_system_id="{system}">{position}</AstroCoords></ObservationLocation>
+</ObsDataLocation></WhereWhen></voe:VOEvent>"""
+PAIR = "<Value2><C1>{}</C1><C2>{}</C2></Value2>"
+RADIUS = "<Error2Radius>0.1</Error2Radius>"
+
+
+@pytest.mark.parametrize(
+    ("position", "expected"),
+    [
+        (f'<Position2D unit="deg">{PAIR.format(10.5, -3)}{RADIUS}</Position2D>', (10.5, -3.0, 0.1)),
+        (f'<Position2D unit="degrees">{PAIR.format(10.5, -3)}</Position2D>', (10.5, -3.0, None)),
+        (f"<Position2D>{PAIR.format(10.5, -3)}{RADIUS}</Position2D>", (10.5, -3.0, 0.1)),
+        (
+            f"<Position2D><Name1>Dec</Name1><Name2>RA</Name2>{PAIR.format(-3, 10.5)}{RADIUS}</Position2D>",
+            (10.5, -3.0, 0.1),
+        ),
+        (
+            f"<Position2D><Name1>RA</Name1><Name2>Dec</Name2>{PAIR.format(10.5, -3)}{RADIUS}</Position2D>",
+            (10.5, -3.0, 0.1),
+        ),
+        (
+            f'<Position2D unit="rad">{PAIR.format(0.5, -0.25)}<Error2Radius>0.001</Error2Radius></Position2D>',
+            (math.degrees(0.5), math.degrees(-0.25), math.degrees(0.001)),
+        ),
+        ("<Position2D><Value2>10.5 -3</Value2><Error2Radius unit='arcmin'>6</Error2Radius></Position2D>",
+         (10.5, -3.0, 0.1)),
+        (f"<Position2D>{PAIR.format(10.5, -3)}<Error2><C1>0.1</C1><C2>0.2</C2></Error2></Position2D>",
+         (10.5, -3.0, 0.2)),
+        ("<Position3D unit='deg-deg-Mpc'><Value3><C1>10.5</C1><C2>-3</C2><C3>40</C3></Value3></Position3D>",
+         (10.5, -3.0, None)),
+        (f'<Position2D unit="hour">{PAIR.format(10.5, -3)}{RADIUS}</Position2D>', (None, None, None)),
+        (f"<Position2D>{PAIR.format('00:42:00', '-03:00:00')}{RADIUS}</Position2D>", (None, None, None)),
+        ("<Position2D><Value2><C1>10.5</C1></Value2></Position2D>", (None, None, None)),
+        ("<Position2D><Value2>10.5 -3 7</Value2></Position2D>", (None, None, None)),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("system", ["UTC-ICRS-GEO", "UTC-FK5-TOPO", ""])
+def test_positions(system: str, position: str, expected: tuple[float | None, ...]) -> None:
+    alert = parse(PACKET.format(system=system, position=position).encode())
+    assert (alert.ra, alert.dec, alert.error_radius) == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("system", ["UTC-GAL-GEO", "UTC-FK4-GEO", "UTC-ECLIPTIC-GEO"])
+def test_other_systems_are_not_taken_for_right_ascension(system: str) -> None:
+    position = f'<Position2D unit="deg">{PAIR.format(10.5, -3)}{RADIUS}</Position2D>'
+    assert parse(PACKET.format(system=system, position=position).encode()).target is None
