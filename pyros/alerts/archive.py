@@ -24,7 +24,6 @@ from pyros.alerts.parse import parse
 from pyros.alerts.words import FullText, Words, WordTable, words_of
 from pyros.errors import AlertError, JournalError
 
-FILE_NAME = "archive.sqlite"
 _FORMAT = 1
 _MOST = 500  # values in one IN (...)
 _COMPRESSION = 3
@@ -126,7 +125,7 @@ class Archive:
         Raises:
             JournalError: it cannot be opened or made, or is of another format.
         """
-        self.where = str(where)
+        self.where = shown(where)
         self._engine = engine(where)
         self._words = words or words_for(self._engine)
         self._exclusive = _Exclusive(self._engine)
@@ -357,10 +356,18 @@ def engine(where: Path | str, *, read_only: bool = False) -> sa.Engine:
         else:
             made = sa.create_engine(sa.URL.create("sqlite", database=str(Path(where).absolute())))
     except (sa.exc.SQLAlchemyError, ImportError) as error:
-        raise unusable(str(where), error) from None
+        raise unusable(shown(where), error) from None
     if made.dialect.name == "sqlite" and not read_only:
         sa.event.listen(made, "connect", _prepare)
     return made
+
+
+def shown(where: Path | str) -> str:
+    """An archive's place for people: the URL of a database without its password."""
+    try:
+        return sa.make_url(str(where)).render_as_string() if "://" in str(where) else str(where)
+    except sa.exc.SQLAlchemyError:
+        return str(where).partition("://")[0] + "://..."
 
 
 def words_for(engine_: sa.Engine) -> Words:

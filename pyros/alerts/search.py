@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from pyros.alerts import sky, values
 from pyros.alerts.alert import Alert
-from pyros.alerts.archive import engine, names, packets, raw, unusable, words_for
+from pyros.alerts.archive import engine, names, packets, raw, shown, unusable, words_for
 from pyros.alerts.query import Entry, Query
 from pyros.errors import JournalError
 
@@ -24,8 +24,8 @@ class ArchiveReader:
     """A read-only view of an archive, from any process; for one thread at a time. Raises JournalError naming it."""
 
     def __init__(self, where: Path | str) -> None:
-        self.where = str(where)
-        if "://" not in self.where and not Path(where).is_file():
+        self.where = shown(where)
+        if "://" not in str(where) and not Path(where).is_file():
             raise JournalError(f"{where}: no such archive (no packet has been archived here yet)")
         self._engine = engine(where, read_only=True)
         self._words = words_for(self._engine)
@@ -99,8 +99,11 @@ class ArchiveReader:
 
     def _rows(self, statement: sa.Select[Any]) -> Iterator[Any]:
         try:
-            with self._engine.connect() as connection:
-                yield from connection.execution_options(yield_per=_CHUNK).execute(statement)
+            with (
+                self._engine.connect() as connection,
+                connection.execution_options(yield_per=_CHUNK).execute(statement) as result,
+            ):
+                yield from result
         except sa.exc.SQLAlchemyError as error:
             raise unusable(self.where, error) from None
 

@@ -21,7 +21,6 @@ from pyros.journal import JournalReader
 if TYPE_CHECKING:
     from pyros.alerts.archive import Archive
 
-FILE_NAME = "archive.sqlite"
 AFTER = 1.0
 """Seconds that an event waits: first the telescope is told, then it is archived."""
 GROUP = 64
@@ -48,10 +47,10 @@ class _Done(NamedTuple):
 class Archiving:
     """Fills the archive from a broker's store. Every method is for the reactor's thread."""
 
-    def __init__(self, reactor: Any, store: EventStore, path: Path) -> None:
+    def __init__(self, reactor: Any, store: EventStore, archive: Path | str) -> None:
         """Nothing is opened before the first step, which runs in the reactor's thread pool."""
         self._reactor, self._store = reactor, store
-        self._filler = _Filler(store.journal.path, store.journal.epoch, path)
+        self._filler = _Filler(store.journal.path, store.journal.epoch, archive)
         self._call: Any = None
         self._running: Deferred[None] | None = None
         self._poked = False
@@ -110,8 +109,8 @@ class Archiving:
 class _Filler:
     """The part that blocks; its steps run one after the other, each in any thread."""
 
-    def __init__(self, journal: Path, epoch: str, path: Path) -> None:
-        self._journal, self._epoch, self._path = journal, epoch, path
+    def __init__(self, journal: Path, epoch: str, where: Path | str) -> None:
+        self._journal, self._epoch, self._where = journal, epoch, where
         self._archive: Archive | None = None
         self._reader: JournalReader | None = None
         self._at: dict[str, int] = {}
@@ -127,7 +126,7 @@ class _Filler:
         for origin, select in _TABLES.items():
             if origin not in self._at:
                 if self._archive is None:
-                    self._archive = Archive(self._path)
+                    self._archive = Archive(self._where)
                 cursor = self._archive.cursor(origin)
                 self._at[origin] = cursor.number if cursor.epoch == self._epoch else 0
             rows = self._reader.rows(f"{select} WHERE number > ? ORDER BY number LIMIT {GROUP}", self._at[origin])

@@ -11,7 +11,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from pyros.broker.answering import AnsweringFactory
-from pyros.broker.archiving import FILE_NAME, Archiving
+from pyros.broker.archiving import Archiving
 from pyros.broker.broadcaster import AlertBroadcasterFactory
 from pyros.broker.folder import Folder
 from pyros.broker.history import History
@@ -95,7 +95,7 @@ class Broker:
         try:
             self._kafka = self._make_kafka()
             self._outbound.start()
-            self._archiving = Archiving(reactor, store, self._config.data / FILE_NAME)
+            self._archiving = Archiving(reactor, store, self._config.alert_archive)
             store.start(self._post)
             self._archiving.poke()
             if config.port is not None:

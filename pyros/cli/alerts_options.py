@@ -13,7 +13,6 @@ from pyros import config as configuration
 from pyros.alerts.alert import Kind, Role
 from pyros.alerts.conditions import ANGLE
 from pyros.alerts.query import Entry, Query
-from pyros.broker.archiving import FILE_NAME
 from pyros.cli.alerts_parse import facts, iso
 from pyros.cli.common import instant, show
 from pyros.errors import PyrosError
@@ -49,7 +48,7 @@ def cone(text: str) -> tuple[float, float, float]:
 
 ArchiveOption = Annotated[
     str | None,
-    typer.Option("--archive", metavar="FILE", help="Another archive than the observatory's.", show_default=False),
+    typer.Option("--archive", metavar="FILE|URL", help="Another archive than the observatory's.", show_default=False),
 ]
 StreamOption = Annotated[
     list[str] | None, typer.Option("--stream", metavar="NAME", help="Only these streams.", show_default=False)
@@ -81,7 +80,7 @@ def where(archive: str | None, config: Path | None) -> Path | str:
     """The archive that is meant: the one named, or that of the configured observatory."""
     if archive is not None:
         return archive if "://" in archive else Path(archive)
-    return configuration.load(config).data / FILE_NAME
+    return configuration.load(config).alert_archive
 
 
 def query(

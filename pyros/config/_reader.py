@@ -116,10 +116,11 @@ class Reader:
             simulators=observatory.take("simulators", self._files, ()),
             clock=observatory.take("clock", choice("real", "night"), "real"),
             limits=self._limits(),
+            archive=observatory.take("archive", self._archive) if "archive" in observatory.values else "",
             broker=self._broker(broker, tls, named, kafka) if broker else None,
             agents={name: self._agent(section) for name, section in self.sections.items()},
         )
-        observatory.rest("name, data, site, alert_rules, simulators, clock")
+        observatory.rest("name, data, site, alert_rules, simulators, clock, archive")
         self._check_ports(config)
         if config.broker is not None and config.broker.publish:
             self._check_publishing(config, config.broker)
@@ -131,6 +132,14 @@ class Reader:
 
     def _path(self, text: str) -> Path:
         return (self.file.parent / Path(text).expanduser()).absolute()
+
+    def _archive(self, text: str) -> Path | str:
+        """Never repeats what was given, for it may hold a password."""
+        if "://" not in text:
+            return self._path(text)
+        if not re.match(r"(postgresql|sqlite)\b[^:]*://", text):
+            raise Untold("is neither a file nor like postgresql+psycopg://USER@HOST/DATABASE")
+        return text
 
     def _existing(self, text: str) -> Path:
         path = self._path(text)

@@ -175,6 +175,8 @@ class Config(msgspec.Struct, frozen=True):
     """``real``, or ``night``: the observatory's clock is shifted so that its site's night is now."""
     broker: BrokerConfig | None = None
     limits: WeatherLimits = WeatherLimits()
+    archive: Path | str = ""
+    """Another place of the archive of alerts: a file, or a database's URL. '' for the file in the data folder."""
 
     def agent(self, name: str) -> AgentConfig:
         """That agent's section; raises UnknownAgent naming the file and the agents there are."""
@@ -199,6 +201,11 @@ class Config(msgspec.Struct, frozen=True):
     def simulated(self) -> bool:
         """Whether the time, or what it observes with, isn't real: then nothing that it finds is."""
         return self.clock != "real" or bool(self.simulators)
+
+    @property
+    def alert_archive(self) -> Path | str:
+        """Where alerts are archived: a file, or a database's URL."""
+        return self.archive or self.data / "archive.sqlite"
 
     def journal(self, name: str) -> Path:
         """Where that agent's (or the broker's) journal is."""

@@ -20,6 +20,7 @@ from pyros.alerts.query import Query
 from pyros.alerts.search import ArchiveReader
 from pyros.alerts.words import WordTable, split, words_of
 from pyros.errors import AlertError, JournalError
+from tests.alerts.conftest import new_database
 
 SAMPLES = Path(__file__).with_name("samples")
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
@@ -44,9 +45,22 @@ def event(
     ).encode()  # fmt: skip
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def server_or_none(request: pytest.FixtureRequest) -> str:
+    """Of a whole module, so that the server starts before a test's own processes are counted."""
+    found: str = request.getfixturevalue("server") if request.param == "postgresql" else ""
+    return found
+
+
 @pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
-    archive = Archive(tmp_path / "archive.sqlite")
+def place(server_or_none: str, tmp_path: Path) -> Path | str:
+    """Where an archive can be made, of each kind."""
+    return new_database(server_or_none) if server_or_none else tmp_path / "archive.sqlite"
+
+
+@pytest.fixture
+def archive(place: Path | str) -> Iterator[Archive]:
+    archive = Archive(place)
     yield archive
     archive.close()
 
@@ -217,7 +231,7 @@ def test_a_group_and_its_cursor_are_one(archive: Archive, monkeypatch: pytest.Mo
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "_join", fails)
-        with pytest.raises(JournalError, match=r"archive\.sqlite: the archive cannot be used: .*disk is full"):
+        with pytest.raises(JournalError, match=r"archive[^ ]*: the archive cannot be used: .*disk is full"):
             archive.store([Packet(event("ivo://a/b#2"), "x", 1.0)], Cursor("broker", "e", 2))
     assert archive.cursor("broker") == Cursor("broker", "e", 1)
     assert ids(archive) == ["ivo://a/b#1"]

@@ -19,7 +19,6 @@ from pyros.alerts.archive import Archive, Packet
 from pyros.alerts.conditions import Judged
 from pyros.alerts.decisions import Record
 from pyros.alerts.rules import Considered
-from pyros.broker.archiving import FILE_NAME
 from pyros.cli.app import app
 from pyros.config import Config
 from pyros.journal import Effects, Journal
@@ -182,9 +181,7 @@ def test_mistakes_are_told_in_one_line(archive: Path, arguments: list[str], told
 def test_without_an_archive_it_says_so(config: Config) -> None:
     result = run("alerts", "list", "--config", config.path)
     assert result.exit_code == 1
-    assert (
-        result.stderr == f"pyros: {config.data / FILE_NAME}: no such archive (no packet has been archived here yet)\n"
-    )
+    assert result.stderr == f"pyros: {config.alert_archive}: no such archive (no packet has been archived here yet)\n"
 
 
 def test_show_tells_what_each_packet_changed(archive: Path) -> None:
