@@ -142,3 +142,48 @@ def test_a_night_of_random_faults_is_the_same_for_the_same_seed(rehearsal: Calla
         logs.append([(line.time, line.agent, line.text) for line in night.log])
         assert any("failed" in text for _, _, text in logs[-1])
     assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("filter_wheel", "stuck for=60", "observation_manager", "Filter failed",
+             "Demo filter wheel: turn: no end within"),
+        Case("filter_wheel", "wrong_position for=30", "observation_manager", "Filter failed",
+             "Demo filter wheel: i is in the beam after it was told r"),
+        Case("filter_wheel", 'drop request="DO select" for=30', "observation_manager", "Filter failed",
+             "filter_wheel at tcp:127.0.0.1:6014: Connection to the other side was lost"),
+        Case("focuser", "stuck for=60", "observation_manager", "Focus failed", "Demo focuser: move: no end within"),
+        Case("focuser", "wrong_position by=300 for=30", "observation_manager", "Focus failed",
+             "Demo focuser: it is at 25900 after it was told to move to 25600"),
+        Case("focuser", "late_answer seconds=8 for=30", "observation_manager", "Focus failed",
+             "focuser at tcp:127.0.0.1:6015: no answer to "),
+    ],
+    ids=lambda case: f"{case.device}: {case.fault.split()[0]}",
+)  # fmt: skip
+def test_a_filter_or_a_focus_that_fails_is_told_and_tried_again(
+    rehearsal: Callable[..., Rehearsal], case: Case
+) -> None:
+    night = rehearsal(optional=("filter_wheel", "focuser"), options={"focuser": {"option_offsets": "r:300"}})
+    night.until(lambda: night.said("the weather is safe"))
+    night.fault(case.device, case.fault)
+    night.publish(night.packet())
+    night.until(lambda: night.received(case.to, case.message), 200)
+    assert case.reason in night.received(case.to, case.message)[0][3].decode()
+    night.until(lambda: night.said("Observation finished", "majordome"), 900)
+    assert len(night.images()) == 3
+    assert night.agent(case.device).device.connected
+
+
+def test_a_safety_monitor_that_says_nothing_closes_the_dome(rehearsal: Callable[..., Rehearsal]) -> None:
+    night = rehearsal(optional=("safety",))
+    night.until(lambda: night.said("the weather is safe"))
+    night.publish(night.packet())
+    night.until(lambda: night.state("camera") == "exposing")
+    began = night.now
+    night.fault("safety", "no_answer for=200")
+    night.until(lambda: night.state("dome") == "closed", 100)
+    assert b"safety" in night.received("majordome", "Weather unsafe")[0][3]
+    night.until(lambda: night.said("Observation finished", "majordome"), 1200)
+    assert night.now > began + 200 + 300
+    assert len(night.images()) >= 3
