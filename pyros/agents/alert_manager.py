@@ -118,9 +118,10 @@ class AlertManagerAgent(Agent):
         """Give a VOEvent of our own to the broker: with the turn, so that it gets there exactly once, or not at all.
 
         What no telescope has seen is a test: everything of a simulated observatory, and what follows up a demo's alert.
+        What follows up no alert (somebody asked for it) is nobody else's business.
         """
         broker = self.config.broker
-        if broker is None or not broker.publish:
+        if broker is None or not broker.publish or not alert:
             return
         self.state.published += 1
         now = self.clock.now()

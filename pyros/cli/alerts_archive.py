@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from pyros import config as configuration
-from pyros.alerts import decisions, identity
+from pyros.alerts import decisions, followup, identity
 from pyros.alerts.conditions import Judged
 from pyros.alerts.history import history
 from pyros.alerts.query import Entry, Query
@@ -141,7 +141,9 @@ def explain(event: EventArgument, as_json: JsonOption = False, archive: ArchiveO
     decided_ids = {record.alert for record in found}
     for entry in entries:
         if entry.identity not in decided_ids:
-            out.print(f"{instant(entry.received)}  {entry.identity}\n    no decision: the alert manager never had it")
+            own = loaded.broker is not None and followup.is_own(entry.identity, loaded.broker.ivo)
+            why = "our own follow-up, published" if own else "no decision: the alert manager never had it"
+            out.print(f"{instant(entry.received)}  {entry.identity}\n    {why}")
 
 
 def _decisions(config: Config, ids: list[str], names: list[str]) -> list[decisions.Record]:
@@ -160,7 +162,7 @@ def _explain(record: decisions.Record) -> None:
                "withdrawn": "observation withdrawn", "nothing": "no change"}[record.outcome]  # fmt: skip
     out.print(f"{instant(record.decided)}  {record.alert}")
     out.print(f"    {verdict}{f' ({record.observation})' if record.observation else ''}: {record.reason}")
-    looked = ", ".join(f"{name} {_short(value)}" for name, value in record.looked_at.items())
+    looked = ", ".join(f"{name} {_short(value)}" for name, value in record.looked_at.items() if value != "")
     out.print(f"    looked at: {looked}")
     for considered in record.considered:
         out.print(f"    rule {considered.rule!r} {'fits' if considered.applies else 'does not fit'}:")

@@ -89,6 +89,11 @@ def test_nothing_is_published_unless_it_is_wanted(manager: Callable[..., Any], b
     assert published(manager(broker), (messages.FOLLOW_UP, STARTED), (messages.SOURCE_FOUND, FOUND)) == []
 
 
+def test_what_follows_up_no_alert_is_not_published(manager: Callable[..., Any]) -> None:
+    by_hand = FollowUp(what="started", request=Observation("o", "m", 1.0, 2.0, (Exposures("r", 1),)), time=1.7e9)
+    assert published(manager(), (messages.FOLLOW_UP, by_hand)) == []
+
+
 def test_our_own_follow_up_is_never_followed_up_whatever_way_it_comes(manager: Callable[..., Any]) -> None:
     host = manager()
     (own,) = published(host, (messages.SOURCE_FOUND, FOUND))

@@ -403,3 +403,26 @@ def test_the_table_of_a_trial(archive: Path, tmp_path: Path, config: Config) -> 
     assert text[0].split() == ["rule", "events", "at", "once", "later", "never", "updated", "retracted", "after"]
     assert text[2].split()[-2:] == ["2.0", "h"]
     assert text[-1].startswith("5 packets, 5 different alerts, 2026-03-20 23:00:00 to 2026-04-03")
+
+
+ASKING = """
+rules:
+  - {name: up, when: {min_altitude_now: 10, min_time_up: 1 min}, observe: [{filter: r, seconds: 10}], min_altitude: 10}
+"""
+
+
+def test_rules_that_ask_for_the_sky_are_tried_from_a_site(archive: Path, tmp_path: Path) -> None:
+    """On 20 March at 23 h RA 10 is below the horizon in the west; it is high in the sky of the other side."""
+    (tmp_path / "rules.yaml").write_text(ASKING)
+    told = run("rules", "try", tmp_path / "rules.yaml", "--archive", archive)
+    assert (told.exit_code, told.stderr.count("\n")) == (1, 1)
+    assert "asks for min_altitude_now, min_time_up, which depend on where one stands; name a site" in told.stderr
+    events = {}
+    for longitude in (0, 180):
+        (tmp_path / "site.yaml").write_text(f"{{name: x, latitude: 40, longitude: {longitude}, elevation: 0}}")
+        result = run(
+            "rules", "try", tmp_path / "rules.yaml", "--archive", archive, "--site", tmp_path / "site.yaml", "--json",
+            "--until", "2026-03-20T23:30:00",
+        )  # fmt: skip
+        events[longitude] = lines(result)[0]["events"]
+    assert events == {0: 0, 180: 1}
