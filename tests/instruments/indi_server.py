@@ -21,6 +21,12 @@ DRIVERS = {
     "Focuser Simulator": "indi_simulator_focus",
     "Filter Simulator": "indi_simulator_wheel",
 }
+OTHERS = {
+    "LX200 Basic": "indi_lx200basic",
+    "LX200 Classic": "indi_lx200classic",
+    "SkySafari": "indi_skysafari",
+}
+"""What is only run when it is asked for."""
 needs_indi = pytest.mark.skipif(
     not shutil.which("indiserver") and not os.environ.get("CI"), reason="needs indi-bin: tools/system-packages"
 )
@@ -46,7 +52,7 @@ class IndiServer:
         command = ["indiserver", "-p", str(self.port), "-u", f"/tmp/indi-test-{self.port}", "-f", str(self._fifo)]
         with (self.folder / "indiserver.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, *(DRIVERS[device] for device in self.devices)],
+                [*command, *((DRIVERS | OTHERS)[device] for device in self.devices)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment, start_new_session=True,
             )  # fmt: skip
         self._tool("indi_getprop", "-t", "10", "-1", f"{self.devices[0]}.CONNECTION.CONNECT")
