@@ -341,10 +341,9 @@ def _write_configuration(folder: Path, instruments: tuple[str, ...], options: di
     ]  # fmt: skip
     agents = [name for name in STANDARD_AGENTS if name in instruments or name not in INSTRUMENTS]
     for number, name in enumerate(agents):
-        lines += [f"[{name}]", f"port = {5001 + number}"]
-        if name in ports:
-            lines += ["driver = native", f"address = tcp:127.0.0.1:{ports[name]}"]
-        lines += [f"{key} = {value}" for key, value in options.get(name, {}).items()]
+        native = {"driver": "native", "address": f"tcp:127.0.0.1:{ports[name]}"} if name in ports else {}
+        keys = {"port": 5001 + number} | native | options.get(name, {})
+        lines += [f"[{name}]", *(f"{key} = {value}" for key, value in keys.items())]
     path = folder / "pyros_agent_config.ini"
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -1,0 +1,48 @@
+"""The demo's follow-up on a mount that speaks LX200: only its driver and address lines are changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pyros.simulators.celestial import Sky, separation
+from tests.observatory.conftest import Rehearsal
+
+
+@pytest.fixture
+def night(rehearsal: Callable[..., Rehearsal]) -> Rehearsal:
+    return rehearsal(
+        devices={"telescope": {"lx200": "tcp:6020:interface=127.0.0.1", "mount": "german", "flip": "always"}},
+        options={"telescope": {"driver": "lx200", "address": "tcp:127.0.0.1:6020"}},
+    )
+
+
+def test_a_burst_is_followed_up_through_lx200(night: Rehearsal) -> None:
+    night.run(5)
+    burst = night.place(65, 100)
+    night.publish(night.packet("pyros.test/first#1", burst))
+    night.until(lambda: len(night.images()) == 1)
+    telescope = night.simulators["telescope"]
+    device: Any = telescope.device
+    assert device.state == "tracking"
+    assert separation(device.pointing(), Sky(*burst)) * 3600 < 45  # 4 of noise on each axis, and the steps
+    night.until(lambda: night.state("dome") == "closed")
+    assert night.objects() == 3 * ["ivo://pyros.test/first#1"]
+    assert telescope.lx200 is not None
+    assert "MS" in telescope.lx200.commands
+    assert not any(line.startswith("DO") for _, line in telescope.requests), "nobody spoke its other language to it"
+    night.until(lambda: telescope.device.state == "parked")
+
+
+def test_a_mount_whose_cable_is_pulled_in_mid_slew_is_sent_again(night: Rehearsal) -> None:
+    night.run(5)
+    night.publish(night.packet("pyros.test/first#1", night.place(65, 100)))
+    telescope = night.simulators["telescope"]
+    assert telescope.lx200 is not None
+    night.until(lambda: telescope.device.state == "slewing")
+    for client in list(telescope.lx200.clients):
+        client.transport.abortConnection()
+    night.until(lambda: len(night.images()) == 3)
+    night.until(lambda: night.state("dome") == "closed")
