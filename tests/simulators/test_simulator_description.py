@@ -43,6 +43,14 @@ def test_the_script_in_the_demos_comment_is_right(tmp_path: Path) -> None:
     assert [change.at for change in settings.climate] == [600, 700, 1500]
 
 
+def test_the_faults_in_the_demos_comment_are_right(tmp_path: Path) -> None:
+    text = (DEMO / "dome.yaml").read_text()
+    start = text.index("# faults:")
+    path = tmp_path / "dome.yaml"
+    path.write_text(text[:start] + text[start : text.index("# Or live")].replace("# ", "", 1).replace("\n#  ", "\n "))
+    assert [fault.kind for fault in load(path).settings.faults] == ["stuck", "no_answer", "drop"]
+
+
 def changed(tmp_path: Path, file: str, /, **keys: Any) -> Path:
     """A demo file with some keys set, or (None) left out."""
     data = yaml.safe_load((DEMO / f"{file}.yaml").read_text())
