@@ -29,7 +29,7 @@ Peer = tuple[str, str]
 PROGRAM = "program:"
 """How the names of senders begin that are no agents; their rows are forgotten a day after they were last seen."""
 
-_FORMAT = 1
+_FORMAT = 2
 _HISTORY = 50_000  # received messages kept for people to look at; failed ones are kept for good
 _ROWS = 32  # in one INSERT; more than 999 values SQLite takes only since 3.32
 _WAL_PAGES = 2000  # after so many pages a commit moves the WAL into the file
@@ -39,10 +39,16 @@ _PROGRAM_MEMORY = 86_400.0
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE received (
+CREATE TABLE turns (last INTEGER PRIMARY KEY, first INTEGER NOT NULL, messages TEXT NOT NULL);
+CREATE TABLE failed (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL, name TEXT NOT NULL, sender TEXT NOT NULL,
     sent REAL NOT NULL, taken REAL NOT NULL, payload BLOB NOT NULL, error TEXT);
-CREATE INDEX failed ON received (number) WHERE error IS NOT NULL;
+CREATE VIEW received AS
+    SELECT turns.first + one.key AS number, one.value ->> 0 AS id, one.value ->> 1 AS name, one.value ->> 2 AS sender,
+        one.value ->> 3 AS sent, one.value ->> 4 AS taken, CAST(one.value ->> 5 AS BLOB) AS payload, NULL AS error,
+        turns.last AS turn
+    FROM turns, json_each(turns.messages) AS one WHERE one.type = 'array'
+    UNION ALL SELECT number, id, name, sender, sent, taken, payload, error, number FROM failed;
 CREATE TABLE peers (
     name TEXT NOT NULL, epoch TEXT NOT NULL, last_seq INTEGER NOT NULL, seen REAL NOT NULL,
     PRIMARY KEY (name, epoch)) WITHOUT ROWID;
@@ -53,6 +59,12 @@ CREATE TABLE outbox (
 CREATE TABLE timers (number INTEGER PRIMARY KEY AUTOINCREMENT, due REAL NOT NULL, name TEXT NOT NULL, payload BLOB);
 CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), value BLOB NOT NULL);
 """
+
+
+# The messages of a turn are one row, a JSON array: a row for each took half of the time of a pipeline. The ones that
+# failed stand in a table of their own, and leave a null in the array; the view has all of them, one by one.
+_NEWEST = "SELECT max(ifnull((SELECT max(last) FROM turns), 0), ifnull((SELECT max(number) FROM failed), 0))"
+_encode = msgspec.json.Encoder().encode
 
 
 class Received(NamedTuple):
@@ -207,8 +219,8 @@ class Journal:
             self.timers = [StoredTimer(*row) for row in db.execute("SELECT number, due, name, payload FROM timers")]
             row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'timers'").fetchone()
             self.timer_number: int = row[0] if row else 0
-            self.received_number: int = db.execute("SELECT ifnull(max(number), 0) FROM received").fetchone()[0]
-            self.failed: int = db.execute("SELECT count(*) FROM received WHERE error IS NOT NULL").fetchone()[0]
+            self.received_number: int = db.execute(_NEWEST).fetchone()[0]
+            self.failed: int = db.execute("SELECT count(*) FROM failed WHERE error IS NOT NULL").fetchone()[0]
             row = db.execute("SELECT value FROM state").fetchone()
             self.state: bytes | None = row[0] if row else None
         except sqlite3.Error as error:
@@ -245,30 +257,31 @@ class Journal:
             self.state = effects.state
 
     def _write(self, db: sqlite3.Connection, effects: Effects) -> None:
-        # Python's sqlite3 binds plain tuples of str, float and bytearray twice as fast as ones with bytes or None
         if effects.received:
-            insert(
-                db,
-                "INSERT INTO received (id, name, sender, sent, taken, payload)",
-                [(*message[:5], bytearray(message.payload)) for message in effects.received],
-            )
-            numbered = enumerate(effects.received, self.received_number + 1)
-            failed = [(message.error, number) for number, message in numbered if message.error is not None]
-            if failed:
-                db.executemany("UPDATE received SET error = ? WHERE number = ?", failed)
+            last = self.received_number + len(effects.received)
+            kept = [
+                (*message[:5], str(message.payload, "utf-8", "replace")) if message.error is None else None
+                for message in effects.received
+            ]
+            db.execute("INSERT INTO turns VALUES (?, ?, ?)", (last, self.received_number + 1, _encode(kept).decode()))
+            if None in kept:
+                numbered = enumerate(effects.received, self.received_number + 1)
+                failed = [(number, *message) for number, message in numbered if message.error is not None]
+                db.executemany("INSERT INTO failed VALUES (?, ?, ?, ?, ?, ?, ?, ?)", failed)
         if effects.seen:
             db.executemany(
                 "INSERT OR REPLACE INTO peers VALUES (?, ?, ?, ?)",
                 [(*peer, seq, effects.seen_at) for peer, seq in effects.seen.items()],
             )
         if effects.outgoing:
+            # Python's sqlite3 binds plain tuples of str, float and bytearray twice as fast as ones with bytes or None
             insert(
                 db,
                 "INSERT INTO outbox (agent, seq, id, name, sent, payload)",
                 [(*message[:5], bytearray(message.payload)) for message in effects.outgoing],
             )
-            last = {outgoing.agent: outgoing.seq for outgoing in effects.outgoing}
-            db.executemany("INSERT OR REPLACE INTO destinations VALUES (?, ?)", last.items())
+            numbers = {outgoing.agent: outgoing.seq for outgoing in effects.outgoing}
+            db.executemany("INSERT OR REPLACE INTO destinations VALUES (?, ?)", numbers.items())
         if effects.refused:
             db.executemany("UPDATE outbox SET refused = ? WHERE agent = ? AND seq = ?", effects.refused)
         if effects.acknowledged:
@@ -280,7 +293,7 @@ class Journal:
         if effects.timers_gone:
             db.executemany("DELETE FROM timers WHERE number = ?", [(number,) for number in effects.timers_gone])
         if effects.retried:
-            db.executemany("UPDATE received SET error = ? WHERE number = ?", effects.retried)
+            db.executemany("UPDATE failed SET error = ? WHERE number = ?", effects.retried)
         if effects.state is not None:
             db.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (effects.state,))
         for write in effects.also:
@@ -289,20 +302,22 @@ class Journal:
     def failed_message(self, number: int) -> Received | None:
         """The failed message of that number, or None."""
         row = self._open_db.execute(
-            "SELECT id, name, sender, sent, taken, payload, error FROM received WHERE number = ? AND error IS NOT NULL",
+            "SELECT id, name, sender, sent, taken, payload, error FROM failed WHERE number = ? AND error IS NOT NULL",
             (number,),
         ).fetchone()
         return Received(*row) if row else None
 
     def prune(self, now: float) -> bool:
         """Forget a chunk of old history; True when there is more. Never loses a failed message or a living sender."""
-        db = self._open_db
+        db, before = self._open_db, self.received_number - _HISTORY
         try:
-            gone = db.execute(
-                "DELETE FROM received WHERE number IN"
-                " (SELECT number FROM received WHERE number <= ? AND error IS NULL LIMIT ?)",
-                (self.received_number - _HISTORY, _PRUNE_CHUNK),
-            ).rowcount
+            old = db.execute(
+                "SELECT first, last FROM turns WHERE last <= ? ORDER BY last LIMIT ?", (before, _PRUNE_CHUNK)
+            ).fetchall()
+            some = [last for first, last in old if first < old[0][0] + _PRUNE_CHUNK]
+            if some:
+                db.execute("DELETE FROM turns WHERE last <= ?", (some[-1],))
+            db.execute("DELETE FROM failed WHERE number <= ? AND error IS NULL", (before,))
             for name, epoch in db.execute(
                 "DELETE FROM peers WHERE substr(name, 1, ?) = ? AND seen < ? RETURNING name, epoch",
                 (len(PROGRAM), PROGRAM, now - _PROGRAM_MEMORY),
@@ -310,7 +325,7 @@ class Journal:
                 self.seen.pop((name, epoch), None)
         except sqlite3.Error as error:
             raise JournalError(f"{self.path}: cannot prune: {error}") from None
-        return gone == _PRUNE_CHUNK
+        return len(old) == _PRUNE_CHUNK or len(some) < len(old)
 
     def checkpoint_after(self, pages: int) -> None:
         """Let the WAL grow to so many pages of 4 KiB before a commit moves them into the file, unless `checkpoint` is
@@ -356,12 +371,17 @@ class JournalReader:
     def received(self, *, failed: bool = False, after: int = 0, last: int = 50) -> list[tuple[int, Received]]:
         """The newest ``last`` messages with a number above ``after``, oldest first."""
         rows = self.rows(
-            "SELECT number, id, name, sender, sent, taken, payload, error FROM received WHERE number > ?"
-            f"{' AND error IS NOT NULL' if failed else ''} ORDER BY number DESC LIMIT ?",
-            after,
+            f"SELECT number, id, name, sender, sent, taken, payload, error FROM {'failed' if failed else 'received'}"
+            f" WHERE number > ? AND {'error IS NOT NULL' if failed else 'turn > ?'} ORDER BY number DESC LIMIT ?",
+            *((after,) if failed else (after, after)),
             last,
         )
         return [(row[0], Received(*row[1:])) for row in reversed(rows)]
+
+    def newest(self) -> int:
+        """The number of the message that was taken last; 0 before the first."""
+        number: int = self.rows(_NEWEST)[0][0]
+        return number
 
     def outbox(self, agent: str, after: int, limit: int) -> list[Entry]:
         """Messages that wait for an agent, in order, with numbers above ``after``."""

@@ -211,7 +211,7 @@ def test_a_reader_reads_while_the_writer_writes(journal: Journal, path: Path) ->
         assert len(reader.received()) == number
     assert [number for number, _ in reader.received(after=1, last=2)] == [3, 4]
     with pytest.raises(JournalError, match="cannot read the journal: attempt to write a readonly database"):
-        reader.rows("DELETE FROM received")
+        reader.rows("DELETE FROM turns")
     reader.close()
 
 
@@ -257,7 +257,7 @@ def damaged(journal: Journal, path: Path) -> None:
     ("spoil", "told"),
     [
         (fill, "cannot open the journal: file is not a database"),
-        (newer, "journal of format 99, this PYROS reads 1"),
+        (newer, "journal of format 99, this PYROS reads 2"),
         (damaged, "cannot read the journal: no such table: timers"),
     ],
 )
@@ -288,28 +288,47 @@ def test_a_closed_journal_says_so(journal: Journal) -> None:
         journal.commit(effects(state=b"1"))
 
 
+def test_messages_are_read_as_they_came(journal: Journal) -> None:
+    payloads = [
+        b'{"text": "a \\"quoted\\" \\\\ \\u0000 \xc3\xa9\xe2\x82\xac", "number": 0.1000, "empty": {}}',
+        b'{"deep": ' + b"[" * 3000 + b"]" * 3000 + b"}",
+        b"{}",
+    ]
+    sent = [Received("a", "Slew", "x", 1.7e9 + 1 / 3, 1.7e9 + 2 / 3, payload) for payload in payloads]
+    failed = Received("f", "Park", 'a "sender"', 0.0, 1e-9, b"\xff not JSON", "Traceback ...")
+    journal.commit(effects(received=[sent[0], failed, *sent[1:]]))
+    reader = JournalReader(journal.path)
+    assert reader.received() == [(1, sent[0]), (2, failed), (3, sent[1]), (4, sent[2])]
+    assert reader.received(after=1, last=2) == [(3, sent[1]), (4, sent[2])]
+    assert reader.received(failed=True) == [(2, failed)]
+    assert reader.rows("SELECT number, name, payload FROM received WHERE number = 1") == [(1, "Slew", payloads[0])]
+    reader.close()
+
+
 def test_pruning_keeps_failed_messages_and_living_senders(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_module, "_HISTORY", 100)
     monkeypatch.setattr(journal_module, "_PRUNE_CHUNK", 150)
     day = 86_400.0
     old, new = ("program:nc-1", "a"), ("program:nc-2", "b")
-    journal.commit(effects(received=[received(1)], seen={old: 1, PEER: 1}, seen_at=0.0))
-    journal.commit(
-        effects(
-            received=[received(n, error="E" if n in (5, 350) else None, taken=day) for n in range(2, 401)],
-            seen={new: 399},
-            seen_at=day,
-        )
-    )
+    journal.commit(effects(seen={old: 1, PEER: 1}, seen_at=0.0))
+    for first in range(1, 401, 40):
+        turn = [received(n, error="E" if n in (5, 350) else None) for n in range(first, first + 40)]
+        journal.commit(effects(received=turn, seen={new: 399}, seen_at=day))
+    journal.commit(effects(retried=[("again", 5)]))
     assert journal.prune(day + 1)
-    assert journal.prune(day + 1) is False
     reader = JournalReader(journal.path)
-    assert [number for number, _ in reader.received(last=500)] == [5, *range(301, 401)]
+    assert [number for number, _ in reader.received(last=500)] == [5, *range(161, 401)]
+    assert journal.prune(day + 1) is False
+    assert [number for number, _ in reader.received(last=500)] == [5, *range(281, 401)]
+    journal.commit(effects(retried=[(None, 5)]))
+    journal.prune(day + 1)
+    assert [number for number, _ in reader.received(last=500)] == [*range(281, 401)]
+    assert reader.newest() == 400
     reader.close()
     assert journal.seen == {PEER: 1, new: 399}
     assert reopened(journal).seen == {PEER: 1, new: 399}
     assert journal.received_number == 400
-    assert journal.failed == 2
+    assert journal.failed == 1
 
 
 def test_a_program_whose_messages_were_all_refused_is_remembered_for_its_day_too(journal: Journal) -> None:

@@ -156,7 +156,7 @@ class Follower:
         self.ended = False
         for agent in self._agents:
             if journal := self._journal(agent):
-                self._read[agent] = journal.rows("SELECT coalesce(max(number), 0) FROM received")[0][0]
+                self._read[agent] = journal.newest()
 
     def close(self) -> None:
         """Close the journals."""

@@ -142,7 +142,7 @@ def _error_of(config: Config, agent: str, number: int) -> str | None:
     except JournalError:
         return None
     try:
-        rows = journal.rows("SELECT error FROM received WHERE number = ? AND error IS NOT NULL", number)
+        rows = journal.rows("SELECT error FROM failed WHERE number = ? AND error IS NOT NULL", number)
     finally:
         journal.close()
     return rows[0][0] if rows else None
