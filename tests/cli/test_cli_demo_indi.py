@@ -5,18 +5,30 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from astropy.io import fits
+from typer.testing import CliRunner
 
 from pyros import config as configuration
+from pyros.cli.app import app
+from pyros.cli.demo import fill
+from pyros.cli.observatory import ObservatoryProcess
 from pyros.config import Config
 from pyros.instruments.pointing import separation_arcsec
+from pyros.journal import JournalReader
+from pyros.planning import Site
+from pyros.planning.visibility import place_overhead
+from tests.cli.conftest import free_ports
 from tests.instruments.indi_server import IndiServer, needs_indi
 
+pytestmark = needs_indi
+PYROS = [sys.executable, "-c", "from pyros.cli import main; main()"]
 DEVICES = {
     "telescope": "Telescope Simulator",
     "camera": "CCD Simulator",
@@ -29,61 +41,127 @@ DEVICES = {
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[IndiServer]:
-    """The simulators, set up once as people set up their instruments: the filters have their names."""
     folder = tmp_path / "indi"
     folder.mkdir()
     server = IndiServer(folder)
-    try:
-        for device in ("CCD Simulator", "Filter Simulator"):
-            server.connect(device)
-            slots = ";".join(f"FILTER_SLOT_NAME_{number}" for number in (1, 2, 3))
-            server.set(f"{device}.FILTER_NAME.{slots}", "g", "r", "i")
-        yield server
-    finally:
-        server.kill()
+    yield server
+    server.kill()
 
 
-def with_indi(config: Config, port: int) -> tuple[Config, int]:
-    """The same configuration with INDI's devices, and in how many lines it differs."""
-    lines, section = config.path.read_text().splitlines(), ""
-    before = list(lines)
-    for number, line in enumerate(lines):
-        section = line[1 : line.index("]")] if line.startswith("[") else section
-        if section in DEVICES and line.startswith("driver ="):
-            lines[number] = "driver = indi"
-        elif section in DEVICES and line.startswith("address ="):
-            lines[number] = f"address = tcp:127.0.0.1:{port}/{DEVICES[section]}"
-    config.path.write_text("\n".join(lines) + "\n")
-    return configuration.load(config.path), sum(old != new for old, new in zip(before, lines, strict=True))
+@pytest.fixture
+def indi(config: Config, server: IndiServer) -> Config:
+    """The demo's configuration with INDI's devices, among them the two that the demo may lack.
 
-
-def at_midnight(config: Config) -> None:
-    """Put the site where it is midnight now, so that the mount's night, which cannot be shifted, is the observatory's;
-    and expose for a second: INDI's camera cannot be made faster."""
+    The site is where it is midnight now, so that the mount's night, which cannot be shifted, is the observatory's; and
+    an exposure takes a second: INDI's camera cannot be made faster.
+    """
+    text = config.path.read_text()
+    for kind, device in DEVICES.items():
+        lines = f"driver = indi\naddress = tcp:127.0.0.1:{server.port}/{device}\n"
+        section = rf"(?ms)^(\[{kind}\][^\[]*?)driver = native\naddress = \S+\n"
+        if re.search(section, text):
+            text = re.sub(section, rf"\g<1>{lines}", text)
+        else:
+            text += f"\n[{kind}]\nport = {free_ports(1)[0]}\n{lines}"
+    config.path.write_text(text)
     now = datetime.now(UTC)
     longitude = (-15 * (now.hour + now.minute / 60) + 180) % 360 - 180
     config.site.write_text(re.sub(r"longitude: \S+", f"longitude: {longitude:.3f}", config.site.read_text()))
-    rules = config.alert_rules
-    rules.write_text(rules.read_text().replace("seconds: 20", "seconds: 1"))
+    config.alert_rules.write_text(config.alert_rules.read_text().replace("seconds: 20,", "seconds: 1,"))
+    set_up(server)
+    return configuration.load(config.path)
 
 
-@needs_indi
-def test_the_demo_follows_up_with_indis_simulators(config: Config, server: IndiServer, tmp_path: Path) -> None:
-    at_midnight(config)
-    config, differing = with_indi(config, server.port)
-    assert differing == 2 * sum(name in DEVICES for name in config.agents)
-    command = [sys.executable, "-c", "from pyros.cli import main; main()", "demo"]
+def set_up(server: IndiServer) -> None:
+    """As people set up their instruments once: the filters have their names."""
+    server.connect("Filter Simulator")
+    slots = ";".join(f"FILTER_SLOT_NAME_{number}" for number in (1, 2, 3))
+    server.set(f"Filter Simulator.FILTER_NAME.{slots}", "g", "r", "i")
+
+
+def point_nearby(server: IndiServer, site: Site) -> None:
+    """A mount that needs some seconds to the burst; at 6 degrees a second it is far from the pole, where it starts."""
+    mount = "Telescope Simulator"
+    server.connect(mount)
+    place = map(str, (site.latitude, site.longitude % 360, site.elevation))
+    server.set(f"{mount}.GEOGRAPHIC_COORD.LAT;LONG;ELEV", *place)
+    ra, dec = place_overhead(site, datetime.now(UTC), 45.0)
+    server.set(f"{mount}.ON_COORD_SET.SYNC", "On")
+    server.set(f"{mount}.EQUATORIAL_EOD_COORD.RA;DEC", f"{ra / 15:.4f}", f"{dec:.4f}")
+
+
+def heard(config: Config, agent: str, name: str) -> list[dict[str, Any]]:
+    """The payloads of the messages of that name which an agent has taken."""
+    reader = JournalReader(config.journal(agent))
+    try:
+        rows = reader.rows("SELECT payload FROM received WHERE name = ? ORDER BY number", name)
+    finally:
+        reader.close()
+    return [msgspec.json.decode(payload) for (payload,) in rows]
+
+
+def test_the_follow_up(indi: Config, server: IndiServer, tmp_path: Path) -> None:
+    point_nearby(server, Site.load(indi.site))
+    data = tmp_path / "data"
     done = subprocess.run(
-        [*command, "--config", config.path, "--data", tmp_path / "data"],
+        [*PYROS, "demo", "--config", indi.path, "--data", data],
         capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr + (tmp_path / "data" / "observatory.log").read_text()
+    assert done.returncode == 0, done.stdout + done.stderr + (data / "observatory.log").read_text()
     assert done.stderr == ""
-    images = sorted((tmp_path / "data" / "images").rglob("*.fits"))
+    own = configuration.load(data / "pyros_agent_config.ini")
+    assert [each["filter"] for each in heard(own, "observation_manager", "Filter selected")] == ["r", "i"]
+    assert heard(own, "majordome", "Dome opened")
+    (slew,) = heard(own, "observation_manager", "Slew finished")
+    assert slew["error"] < 2
+    images = sorted(data.glob("images/*/*.fits"))
     assert len(images) == 4
-    headers = [fits.getheader(image) for image in images]
-    assert [header["FILTER"] for header in headers] == ["r", "r", "i", "i"]
-    for header in headers:
+    for path in images:
+        with fits.open(path, checksum=True) as units:
+            header, pixels = units[0].header, units[0].data
+        assert pixels.shape == (1024, 1280)
         assert separation_arcsec(header["RA"], header["DEC"], header["OBJCTRA"], header["OBJCTDEC"]) < 2
-        assert (header["NAXIS1"], header["NAXIS2"], header["INSTRUME"]) == (1280, 1024, "CCD Simulator")
-    assert server.get("Dome Simulator.DOME_SHUTTER.SHUTTER_OPEN") == "On"
+        assert (header["INSTRUME"], header["EXPTIME"]) == ("CCD Simulator", 1)
+        assert header["CD2_2"] * 3600 == pytest.approx(206.265 * 5.2 / 900, rel=1e-4)
+    assert sorted(fits.getval(path, "FILTER") for path in images) == ["i", "i", "r", "r"]
+
+
+def test_a_night_with_trouble(indi: Config, server: IndiServer, tmp_path: Path, wait_for: Callable[..., Any]) -> None:
+    """The mount's driver dies in mid-slew and comes back; then it rains in mid-exposure. The night goes on."""
+    indi.path.write_text(indi.path.read_text().replace("[weather]\n", "[weather]\noption_interval = 0.5\n"))
+    indi.alert_rules.write_text(indi.alert_rules.read_text().replace("seconds: 1,", "seconds: 60,"))
+    config = configuration.load(indi.path)
+    template = indi.path.parent / "observatory" / "demo-alert.xml"
+
+    def burst() -> None:
+        packet = fill(template, config, tmp_path)
+        told = CliRunner().invoke(app, ["alert", str(packet.file), "--no-follow", "--config", str(config.path)])
+        assert told.exit_code == 0, told.output
+
+    def state(name: str) -> str:
+        return server.get(f"{name}._STATE")
+
+    with ObservatoryProcess(config, tmp_path / "log") as process:
+        process.wait_until_up(30, lambda up, total: None)
+        wait_for(lambda: heard(config, "majordome", "Weather safe"), 20, "weather")
+        burst()
+        wait_for(lambda: state("Telescope Simulator.EQUATORIAL_EOD_COORD") == "Busy", 20, "the slew")
+        server.stop_driver("Telescope Simulator")
+        (failed,) = wait_for(lambda: heard(config, "observation_manager", "Slew failed"), 10, "its failure")
+        assert "the server knows no device 'Telescope Simulator'" in failed["reason"]
+        server.start_driver("Telescope Simulator")
+        point_nearby(server, Site.load(config.site))
+        burst()
+        wait_for(lambda: state("CCD Simulator.CCD_EXPOSURE") == "Busy", 30, "an exposure")
+        assert server.get("Dome Simulator.DOME_SHUTTER.SHUTTER_OPEN") == "On"
+        (slew,) = heard(config, "observation_manager", "Slew finished")
+        assert slew["error"] < 2
+        server.set("Weather Simulator.WEATHER_CONTROL.Precip", "5")
+        wait_for(lambda: state("CCD Simulator.CCD_EXPOSURE") == "Idle", 20, "the exposure to be aborted")
+        wait_for(lambda: heard(config, "majordome", "Dome closed")[1:], 20, "the dome to close")
+        assert server.get("Dome Simulator.DOME_SHUTTER.SHUTTER_CLOSE") == "On"
+        process.check()
+    log = (tmp_path / "log").read_text()
+    assert "Server Shut Down" in log
+    assert "Traceback" not in log
+    assert not list(config.data.glob("images/*/*.fits"))

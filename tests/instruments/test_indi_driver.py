@@ -437,6 +437,23 @@ def test_a_roll_off_roof_is_parked_and_unparked(rig: Make, world: World) -> None
         world.result(roof.device.rotate(10.0))
 
 
+def test_a_turn_while_slit_and_shutter_move_waits_for_the_slit(rig: Make, world: World) -> None:
+    """There is one stop for both, and the shutter must not be stopped."""
+    dome = rig(
+        "dome",
+        {
+            "DOME_SHUTTER": ("Switch", {"SHUTTER_OPEN": True, "SHUTTER_CLOSE": False}, "Busy"),
+            "ABS_DOME_POSITION": ("Number", {"DOME_ABSOLUTE_POSITION": 0.0}, "Busy"),
+            "DOME_ABORT_MOTION": ("Switch", {"ABORT": False}, "Idle"),
+        },
+    )
+    turn = dome.begin(dome.device.rotate(90.0), 5)
+    assert dome.server.changes("ABS_DOME_POSITION") == []
+    dome.server.say(dome.server.set("ABS_DOME_POSITION", "Ok", DOME_ABSOLUTE_POSITION=50.0))
+    assert turn == [90.0]
+    assert dome.server.changes("DOME_ABORT_MOTION") == []
+
+
 def test_a_wheel_that_stops_at_the_wrong_filter(rig: Make, world: World) -> None:
     wheel = rig(
         "filter_wheel",

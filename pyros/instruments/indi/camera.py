@@ -17,7 +17,7 @@ from pyros.instruments.indi import codec
 from pyros.instruments.indi._device import IndiDevice
 from pyros.instruments.indi.codec import Blob
 from pyros.instruments.indi.command import Command
-from pyros.instruments.indi.filter_wheel import SLOT, filters, selected, slot_of, turn
+from pyros.instruments.indi.filter_wheel import SLOT, filters, slot_of, turn
 from pyros.instruments.indi.properties import Property
 from pyros.instruments.interfaces import CameraState, Cooling, Geometry, Image, Kind, Started
 
@@ -128,8 +128,7 @@ class IndiCamera(IndiDevice):
         temperature = frame.temperature
         if temperature is None:
             temperature = self._properties.number(_TEMPERATURE, _CELSIUS)
-        through = filter or selected(self._properties)
-        return Image(frame.pixels, opened, seconds, through, temperature, frame.gain, scale)
+        return Image(frame.pixels, opened, seconds, filter, temperature, frame.gain, scale)
 
     async def _set_up(self, command: Command, tag: str, dark: bool) -> str:
         """What must be so before the shutter opens; returns what the image's header will have as its OBJECT, if any."""

@@ -128,20 +128,21 @@ class IndiDome(IndiDevice):
             if vector.state == "Busy":
                 begun(started, vector)
 
-            def ended() -> Property | None:
-                now = self._properties.get(_SLIT)
-                return now if now is not None and now.state != "Busy" else None
-
-            vector = await command.until(ended, MOTION_SECONDS, f"no end within {MOTION_SECONDS:.0f} s")
+            vector = await command.until(self._turned, MOTION_SECONDS, f"no end within {MOTION_SECONDS:.0f} s")
             if vector.state == "Alert" or not there(vector):
                 raise command.failed(since, f"it looks to {self._degrees(vector):.1f} degrees")
             return self._degrees(vector)
 
+    def _turned(self) -> Property | None:
+        now = self._properties.get(_SLIT)
+        return now if now is not None and now.state != "Busy" else None
+
     async def _make_ready(self, command: Command) -> None:
         """A moving or parked dome refuses to turn; where there is a shutter vector, unparking opens nothing."""
         if (await command.ask(_SLIT)).state == "Busy":
-            if command.property(self._door).state == "Busy":  # there is one stop for both
-                raise DeviceRefused("BUSY", command.describe("the slit turns, and the shutter moves"))
+            if command.property(self._door).state == "Busy":  # there is one stop for both: let the slit end its turn
+                await command.until(self._turned, MOTION_SECONDS, "the turn before it does not end")
+                return
             await self._abort_motion(command)
         park = self._properties.get(_PARK)
         if park is not None and park.is_on("PARK") and self._door == _SHUTTER:
