@@ -167,29 +167,59 @@ def _listens(port: int) -> bool:
 SERVERS = {"pyros": pyros, "bare": bare, "comet": comet}
 
 
-def measure_authors(report: Report, folder: Path, authors: int, count: int, comet_count: int, stored: int) -> None:
-    """Events a second accepted, and how long an author waits."""
-    rows, rates = [], {}
-    for what, start in SERVERS.items():
-        number = comet_count if what == "comet" else count
-        with _folder(folder) as place, start(place, stored) as server:
-            send(server.receiver, [event("warm", each) for each in range(50)], authors)
-            time.sleep(SETTLE if what == "pyros" else 0)
-            packets = [event("run", each) for each in range(number)]
-            sent = send(server.receiver, packets, authors)
-            rate, memory = number / sent.seconds, server.memory
-        rates[what] = rate
+class Run(NamedTuple):
+    """What one server did in one round."""
+
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    memory_mib: float
+    refused: int
+
+
+def _run_authors(what: str, folder: Path, authors: int, number: int, stored: int) -> tuple[str, Run]:
+    with _folder(folder) as place, SERVERS[what](place, stored) as server:
+        send(server.receiver, [event("warm", each) for each in range(50)], authors)
+        time.sleep(SETTLE if what == "pyros" else 0)
+        sent = send(server.receiver, [event("run", each) for each in range(number)], authors)
         p50, p99 = median(sent.answers) * 1e3, quantile(sent.answers, 0.99) * 1e3
-        figures = {"server": server.name, "authors": authors, "events": number, "stored": stored, "per_second": rate}
-        report.figures("authors", **figures, p50_ms=p50, p99_ms=p99, memory_mib=memory, refused=sent.refused)
-        rows.append([server.name, f"{number:,}", f"{rate:,.0f}", f"{p50:.1f}", f"{p99:.1f}", f"{memory:.0f}"])
+        return server.name, Run(number / sent.seconds, p50, p99, server.memory, sent.refused)
+
+
+def measure_authors(
+    report: Report, folder: Path, authors: int, count: int, comet_count: int, stored: int, rounds: int
+) -> None:
+    """Events a second accepted, and how long an author waits: each server once a round, medians over the rounds."""
+    rows: list[list[str]] = []
+    titles: dict[str, str] = {}
+    runs: dict[str, list[Run]] = {what: [] for what in SERVERS}
+    for _ in range(rounds):
+        for what in SERVERS:
+            number = comet_count if what == "comet" else count
+            titles[what], run = _run_authors(what, folder, authors, number, stored)
+            runs[what].append(run)
+    for what, title in titles.items():
+        number = comet_count if what == "comet" else count
+        middle = Run(*(median(values) for values in zip(*runs[what], strict=True)))  # type: ignore[arg-type]
+        figures = {"server": title, "authors": authors, "events": number, "stored": stored, "rounds": rounds}
+        report.figures("authors", **figures, **middle._asdict())
+        rates = [
+            f"{middle.per_second:,.0f}",
+            f"{middle.p50_ms:.1f}",
+            f"{middle.p99_ms:.1f}",
+            f"{middle.memory_mib:.0f}",
+        ]
+        rows.append([title, f"{number:,}", *rates])
     report.table(
         f"{authors} author{'s' * (authors > 1)} at a time, {stored:,} events stored before",
         ["", "events", "a second", "p50 ms", "p99 ms", "MiB"], rows,
     )  # fmt: skip
-    to_comet, to_bare = rates["pyros"] / rates["comet"], rates["pyros"] / rates["bare"]
-    report.figures("ratios", authors=authors, stored=stored, to_comet=to_comet, to_bare=to_bare)
-    report.note(f"PYROS: {to_comet:.1f} times Comet, {to_bare:.2f} of the bare receiver\n")
+    ratios = {}
+    for other in ("comet", "bare"):
+        pairs = zip(runs["pyros"], runs[other], strict=True)
+        ratios[f"to_{other}"] = median(ours.per_second / theirs.per_second for ours, theirs in pairs)
+    report.figures("ratios", authors=authors, events=count, stored=stored, **ratios)
+    report.note(f"PYROS: {ratios['to_comet']:.1f} times Comet, {ratios['to_bare']:.2f} of the bare receiver\n")
 
 
 def measure_subscribers(report: Report, folder: Path, subscribers: int, count: int) -> None:
@@ -248,18 +278,25 @@ def _folder(parent: Path) -> Iterator[Path]:
 def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, help="a folder of packets to parse, instead of made ones")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each server is measured, one after the other")
+    parser.add_argument("--authors", type=int, nargs="*", default=[1, 32], help="at a time")
+    parser.add_argument(
+        "--events", type=int, nargs="*", default=[2_000, 10_000], help="in a run (Comet: 2,000 at most)"
+    )
+    parser.add_argument("--stored", type=int, nargs="*", default=[0, 50_000], help="before the run")
+    parser.add_argument("--subscribers", type=int, nargs="*", default=[1, 50, 200], help="at once")
     options = parser.parse_args()
     report = Report("alerts", options.json, ["Comet", "lxml"])
     if options.quick:
-        measure_authors(report, options.dir, 1, 200, 60, 0)
-        measure_authors(report, options.dir, 32, 2_000, 800, 0)
+        measure_authors(report, options.dir, 1, 200, 60, 0, 1)
+        measure_authors(report, options.dir, 32, 2_000, 800, 0, 1)
         measure_subscribers(report, options.dir, 50, 300)
     else:
-        for stored in (0, 50_000):
-            for authors in (1, 32):
-                for count in (2_000, 10_000):
-                    measure_authors(report, options.dir, authors, count, min(count, 2_000), stored)
-        for subscribers in (1, 50, 200):
+        for stored in options.stored:
+            for authors in options.authors:
+                for count in options.events:
+                    measure_authors(report, options.dir, authors, count, min(count, 2_000), stored, options.rounds)
+        for subscribers in options.subscribers:
             measure_subscribers(report, options.dir, subscribers, 1_000 if subscribers < 200 else 300)
     measure_parsing(report, options.corpus, 1 if options.quick else 5)
     report.ends()

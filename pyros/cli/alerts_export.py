@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import tarfile
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from pyros.cli.alerts_options import (
     query,
     reading,
 )
-from pyros.cli.common import ConfigOption, out
+from pyros.cli.common import ConfigOption, JsonOption, out
 from pyros.errors import PyrosError
 
 _MODES = {".tar": "w:", ".gz": "w:gz", ".tgz": "w:gz", ".bz2": "w:bz2", ".xz": "w:xz"}
@@ -39,7 +40,8 @@ def export(
     event: Annotated[str, typer.Option("--event", metavar="NAME", help="Only this event.")] = "",
     words: Annotated[str, typer.Option("--words", metavar="TEXT", help="Only packets with these words.")] = "",
     cone: ConeOption = None, stream: StreamOption = None, role: RoleOption = None, kind: KindOption = None,
-    since: SinceOption = None, until: UntilOption = None, archive: ArchiveOption = None, config: ConfigOption = None,
+    since: SinceOption = None, until: UntilOption = None, archive: ArchiveOption = None, as_json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:  # fmt: skip
     """Write packets of the archive, each as it came, into a folder or a tar file.
 
@@ -62,7 +64,10 @@ def export(
         raise PyrosError(f"{to}: cannot be written: {error.strerror or error}") from None
     finally:
         reader.close()
-    out.print(f"{count} packet{'' if count == 1 else 's'} in {to}")
+    if as_json:
+        out.print(json.dumps({"to": str(to), "packets": count}))
+    else:
+        out.print(f"{count} packet{'' if count == 1 else 's'} in {to}")
 
 
 @contextmanager

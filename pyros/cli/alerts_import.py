@@ -5,6 +5,7 @@ Nothing is ever unpacked to the disk: members are read into memory one after the
 
 from __future__ import annotations
 
+import json
 import lzma
 import os
 import tarfile
@@ -18,7 +19,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from pyros.alerts.gcn import MAX_BYTES
 from pyros.cli.alerts_options import ArchiveOption, where
-from pyros.cli.common import ConfigOption, complain, err, out
+from pyros.cli.common import ConfigOption, JsonOption, complain, err, out
 from pyros.clock import system_time
 from pyros.errors import PyrosError
 
@@ -48,6 +49,7 @@ def import_(
         list[Path], typer.Argument(metavar="PATH...", help="Tar files (also .gz, .bz2, .xz), folders, packets.")
     ],
     archive: ArchiveOption = None,
+    as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Take alerts of other archives into this one; those that are there already are left out.
@@ -69,14 +71,14 @@ def import_(
     failed = False
     try:
         for path in paths:
-            failed |= not _import(target, path)
+            failed |= not _import(target, path, as_json)
     finally:
         target.close()
     if failed:
         raise typer.Exit(1)
 
 
-def _import(archive: Archive, path: Path) -> bool:
+def _import(archive: Archive, path: Path, as_json: bool) -> bool:
     """Import one of the paths, with a progress bar where somebody sees it; False when it could not all be read."""
     from pyros.alerts.archive import Packet  # noqa: PLC0415
 
@@ -110,7 +112,11 @@ def _import(archive: Archive, path: Path) -> bool:
         except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
             problem = f"{path}: cannot be read to its end: {' '.join(str(error).split()) or type(error).__name__}"
         store(done)
-    out.print(f"{path}: {new} new, {known} known already, {skipped} skipped (no alerts)")
+    if as_json:
+        counts = {"new": new, "known": known, "skipped": skipped}
+        out.print(json.dumps({"path": str(path), **counts, "problem": problem or None}))
+    else:
+        out.print(f"{path}: {new} new, {known} known already, {skipped} skipped (no alerts)")
     if problem:
         complain(problem)
     return not problem

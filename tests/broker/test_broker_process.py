@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 
 from pyros import messages, wire
 from pyros.broker import publish
-from pyros.broker.vtp import frame
+from pyros.broker.vtp import frame, transport
 from pyros.errors import DeliveryError, MessageRefused
 
 Event = Callable[..., bytes]
@@ -265,6 +266,33 @@ def drain(connection: socket.socket) -> bytes:
     with selectors.DefaultSelector() as selector:
         selector.register(connection, selectors.EVENT_READ)
         return connection.recv(1 << 22) if selector.select(0) else b""
+
+
+def test_filters_that_are_bombs_do_not_stall_the_authors(
+    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event, until: Until
+) -> None:
+    """On an event of 97 kB each of these takes minutes; and sixteen of the costliest that are taken, on top."""
+    broker = start(configuration())
+    nested = "//*" + "[//*" * 10 + "]" * 10
+    bombs = [nested, "//*/following::*/following::*", "count(//*[count(.//*[count(.//*) > 0]) > 0]) < 0"]
+    allowed = [f"count(//*//*[. = '{number}']) > 9999" for number in range(16)]
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    with (
+        socket.create_connection(("127.0.0.1", broker.broadcaster)) as bomber,
+        socket.create_connection(("127.0.0.1", broker.broadcaster)) as costly,
+    ):
+        for one, filters in ((bomber, bombs), (costly, allowed)):
+            answer = transport("authenticate", "ivo://a.b.c/d", now, response="ivo://x.y.z/s", filters=filters)
+            one.sendall(frame(answer))
+        until(lambda: Path(broker.log.name).read_text().count("filters by") >= len(allowed))
+        log = Path(broker.log.name).read_text()
+        assert log.count("is not allowed in a predicate") + log.count("searches after or") + log.count("the axis") == 3
+        for number in range(20):
+            params = "".join(f'<Param name="p{each}" value="1"/>' for each in range(2_000))
+            packet = event(f"ivo://test.observatory/bursts#{number}").replace(b"<What>", f"<What>{params}".encode())
+            broker.publish(packet)
+    status, _ = broker.stop()
+    assert status["received"] == 20
 
 
 def test_a_port_in_use_is_one_line(configuration: Callable[..., Path], port: int) -> None:

@@ -287,6 +287,11 @@ def test_what_is_exported_can_be_imported(archive: Path, tmp_path: Path, name: s
     assert run("alerts", "export", to, "--archive", archive).stdout == f"5 packets in {to}\n"
     assert "is there already" in run("alerts", "export", to, "--archive", archive).stderr
     assert "5 new" in run("alerts", "import", to, "--archive", tmp_path / "again.sqlite").stdout
+    said = json.loads(run("alerts", "import", to, "--archive", tmp_path / "again.sqlite", "--json").stdout)
+    assert said == {"path": str(to), "new": 0, "known": 5, "skipped": 0, "problem": None}
+    other = tmp_path / "other"
+    said = json.loads(run("alerts", "export", other, "--archive", archive, "--json").stdout)
+    assert said == {"to": str(other), "packets": 5}
     one = run("alerts", "export", tmp_path / "event", "--event", "ivo://a/b#gone", "--archive", archive)
     assert one.stdout.startswith("3 packets")
     assert {path.read_bytes() for path in (tmp_path / "event").rglob("*.xml")} == set(FILLED[:3])
