@@ -68,8 +68,9 @@ class IndiServer:
         """As if the driver had died."""
         self._fifo.write_text(f"stop {DRIVERS[device]}\n")
 
-    def start_driver(self, device: str) -> None:
-        self._fifo.write_text(f"start {DRIVERS[device]}\n")
+    def start_driver(self, device: str, name: str = "") -> None:
+        """Start its driver, under another name if one is given."""
+        self._fifo.write_text(f"start {DRIVERS[device]}" + f' -n "{name}"' * bool(name) + "\n")
 
     def connect(self, device: str) -> None:
         """Connect a device to its hardware by another client's hand."""
