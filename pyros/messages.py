@@ -78,6 +78,8 @@ class Observation(Payload, frozen=True):
     alert: str = ""
     event: str = ""
     error_radius: float | None = None
+    event_time: float | None = None
+    """When it happened in the sky."""
     min_altitude: float = 10.0
     expires: float | None = None
     requested: float = 0.0
@@ -165,13 +167,17 @@ class Failure(Payload, frozen=True, kw_only=True):
 
 
 class Expose(Payload, frozen=True, kw_only=True):
-    """observation_manager -> camera. ``number`` counts the exposures of the observation from 1."""
+    """observation_manager -> camera. ``number`` counts the exposures of the observation from 1.
+
+    Of a BIAS and a DARK the shutter stays closed; for those and a FLAT, ``pyros send camera Expose`` will do.
+    """
 
     observation: str
     number: int
     of: int
     filter: str
-    seconds: Positive
+    seconds: Annotated[float, msgspec.Meta(ge=0)]
+    image_type: Literal["LIGHT", "BIAS", "DARK", "FLAT"] = "LIGHT"
     target: str = ""
     ra: Degrees
     dec: Latitude
@@ -180,6 +186,7 @@ class Expose(Payload, frozen=True, kw_only=True):
     alert: str = ""
     event: str = ""
     error_radius: float | None = None
+    event_time: float | None = None
 
 
 class ExposureStarted(Payload, frozen=True):
@@ -213,6 +220,41 @@ class ImageTaken(Payload, frozen=True):
     alert: str = ""
     event: str = ""
     error_radius: float | None = None
+    event_time: float | None = None
+
+
+class ImageAnalysed(Payload, frozen=True):
+    """analyzer -> monitoring: what an image showed; ``problem`` says why something is missing.
+
+    ``ra`` and ``dec`` are its true centre, ``east`` and ``north`` how far (arcseconds) that is from where its header
+    says; ``fwhm`` of the stars in arcseconds; ``zero_point`` the magnitude of 1 ADU per second; ``new`` counts the
+    sources near the alert's position that the catalogue doesn't know.
+    """
+
+    observation: str
+    path: str
+    sources: int = 0
+    matched: int = 0
+    fwhm: float | None = None
+    zero_point: float | None = None
+    zero_point_error: float | None = None
+    ra: float | None = None
+    dec: float | None = None
+    east: float | None = None
+    north: float | None = None
+    new: int = 0
+    calibrated: tuple[str, ...] = ()
+    """Of bias, dark, flat those that there was a master for."""
+    problem: str = ""
+
+
+class PointingMeasured(Payload, frozen=True):
+    """analyzer -> telescope: an image of this observation shows the sky so many arcseconds to the east and north of
+    where the telescope had said that it points."""
+
+    observation: str
+    east: float
+    north: float
 
 
 class TakenImage(Payload, frozen=True):
@@ -414,6 +456,8 @@ EXPOSURE_FINISHED = "Exposure finished"
 EXPOSURE_FAILED = "Exposure failed"
 ABORT = "Abort"
 IMAGE_TAKEN = "Image taken"
+IMAGE_ANALYSED = "Image analysed"
+POINTING_MEASURED = "Pointing measured"
 SOURCE_FOUND = "Source found"
 FOLLOW_UP = "Follow-up"
 PUBLISH = "Publish"
@@ -472,6 +516,8 @@ PAYLOADS: dict[str, type[Payload]] = {
     OBSERVATION_FINISHED: ObservationReport,
     OBSERVATION_FAILED: ObservationReport,
     IMAGE_TAKEN: ImageTaken,
+    IMAGE_ANALYSED: ImageAnalysed,
+    POINTING_MEASURED: PointingMeasured,
     SOURCE_FOUND: SourceFound,
     FOLLOW_UP: FollowUp,
     PUBLISH: Publish,

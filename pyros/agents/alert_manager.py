@@ -230,6 +230,7 @@ class AlertManagerAgent(Agent):
             alert=alert.id,
             event=name,
             error_radius=error,
+            event_time=alert.time.timestamp() if alert.time else None,
             min_altitude=decision.min_altitude,
             expires=expires.timestamp() if expires else None,
             requested=now.timestamp(),

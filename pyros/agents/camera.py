@@ -54,7 +54,8 @@ class CameraAgent(InstrumentAgent):
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
             tag = f"{expose.observation}-{expose.number}"
-            exposing = self.device.expose(expose.seconds, filter, tag, started)
+            dark = expose.image_type in ("BIAS", "DARK")
+            exposing = self.device.expose(expose.seconds, "" if dark else filter, tag, started, dark=dark)
             return exposing.addErrback(self._give_up).addCallback(self._keep, expose)
 
         self.command(message, run)
@@ -114,6 +115,8 @@ class CameraAgent(InstrumentAgent):
                 started=result.get("started"), seconds=result.get("seconds"),
             ),
         )  # fmt: skip
+        if expose.image_type != "LIGHT":
+            return
         self.send_if_there(
             self.ANALYZER,
             messages.IMAGE_TAKEN,
@@ -125,6 +128,7 @@ class CameraAgent(InstrumentAgent):
                 alert=expose.alert,
                 event=expose.event,
                 error_radius=expose.error_radius,
+                event_time=expose.event_time,
             ),
         )
 
@@ -160,7 +164,7 @@ class CameraAgent(InstrumentAgent):
         altitude, _ = altitude_azimuth(self.site, expose.pointing_ra, expose.pointing_dec, middle)
         telescope = self.config.agents.get(self.TELESCOPE)
         facts = ImageFacts(
-            object=expose.target,
+            object=expose.target or expose.image_type.lower(),
             ra=expose.pointing_ra,
             dec=expose.pointing_dec,
             target_ra=expose.ra,
@@ -168,6 +172,7 @@ class CameraAgent(InstrumentAgent):
             observation=expose.observation,
             number=expose.number,
             of=expose.of,
+            image_type=expose.image_type,
             alert=expose.alert,
             event=expose.event,
             rotation=self.rotation,
@@ -182,7 +187,7 @@ class CameraAgent(InstrumentAgent):
         folder = self.config.data / "images" / _night(image.started, self.site)
         folder.mkdir(parents=True, exist_ok=True)
         begin = f"{datetime.fromtimestamp(image.started, UTC):%H%M%S}"
-        name = f"{expose.observation}_{begin}_{expose.number:03d}_{expose.filter}.fits"
+        name = f"{expose.observation}_{begin}_{expose.number:03d}_{expose.filter or expose.image_type}.fits"
         path: Path = write_image(folder / name, image, facts, compress=self.compress)
         return {"path": str(path), "started": image.started, "seconds": image.seconds}
 

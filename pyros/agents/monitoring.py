@@ -11,7 +11,15 @@ import msgspec
 from pyros import messages
 from pyros.agents.base import Agent
 from pyros.config import WeatherLimits
-from pyros.messages import InstrumentConnection, Message, SafetyReading, Telemetry, WeatherReading, WeatherState
+from pyros.messages import (
+    ImageAnalysed,
+    InstrumentConnection,
+    Message,
+    SafetyReading,
+    Telemetry,
+    WeatherReading,
+    WeatherState,
+)
 
 WEATHER_SILENT = "Weather silent"
 _SAFE_AFTER = 300.0
@@ -48,6 +56,7 @@ class MonitoringState(msgspec.Struct):
     safety: Heard | None = None
     links: dict[str, Link] = {}
     telemetry: dict[str, Telemetry] = {}
+    last_image: ImageAnalysed | None = None
 
 
 class MonitoringAgent(Agent):
@@ -69,6 +78,7 @@ class MonitoringAgent(Agent):
             messages.INSTRUMENT_CONNECTED: self.instrument_connected,
             messages.INSTRUMENT_DISCONNECTED: self.instrument_disconnected,
             messages.ALERT_DECIDED: self.alert_decided,
+            messages.IMAGE_ANALYSED: self.image_analysed,
             WEATHER_SILENT: self.weather_silent,
         }
 
@@ -164,6 +174,18 @@ class MonitoringAgent(Agent):
     def _keep(self, telemetry: Telemetry) -> None:
         if telemetry.instrument in self.state.telemetry or len(self.state.telemetry) < _INSTRUMENTS:
             self.state.telemetry[telemetry.instrument] = telemetry
+
+    def image_analysed(self, message: Message) -> None:
+        """How good the images are is worth knowing when something goes wrong with them."""
+        report: ImageAnalysed = message.payload
+        self.state.last_image = report
+        if report.problem:
+            self.log.warn("an image of {id}: {problem}", id=report.observation, problem=report.problem)
+        else:
+            self.log.info(
+                "an image of {id}: {sources} sources, stars of {fwhm:.1f} arcseconds, {new} new",
+                id=report.observation, sources=report.sources, fwhm=report.fwhm or 0.0, new=report.new,
+            )  # fmt: skip
 
     def _expect_reading(self) -> None:
         if self.state.silence_timer is not None:

@@ -293,6 +293,7 @@ class ObservationManagerAgent(Agent):
             alert=current.alert,
             event=current.event,
             error_radius=current.error_radius,
+            event_time=current.event_time,
         )
         self.send_to(self.CAMERA, messages.EXPOSE, expose)
         self._expect_within(exposure.seconds + _EXPOSURE_MARGIN)

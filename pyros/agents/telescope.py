@@ -1,8 +1,13 @@
-"""The telescope's agent: slews, stops, parks, and says what was measured."""
+"""The telescope's agent: slews, stops, parks, and says what was measured.
+
+What images show of the mount's error is kept as an offset: the mount is told to point beside by that from then on, and
+the position at a slew's end is corrected by it, too. Telemetry is the mount's own word.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import cos, hypot, radians
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -10,21 +15,32 @@ from twisted.internet.defer import Deferred
 from pyros import instruments, messages
 from pyros.agents._instrument import Command, InstrumentAgent, InstrumentState
 from pyros.agents.base import Agent
-from pyros.messages import Failure, Message, Order, Slew, SlewFinished, SlewStarted
+from pyros.messages import Failure, Message, Order, PointingMeasured, Slew, SlewFinished, SlewStarted
 from pyros.planning import Site
 
 _PARK_AGAIN = 30.0  # seconds
+_MAX_OFFSET = 1800.0  # arcseconds
+_SHARE = 0.5  # of a measured error that is corrected: the rest may be chance, which the next slew has another of
+_LEAST_COS = 0.01  # of the declination; nearer to a pole, right ascension is no direction
 
 
 class TelescopeState(InstrumentState):
-    """Whether the telescope shall be parked, and when that is tried again."""
+    """Whether the telescope shall be parked, and when that is tried again; the offset, arcseconds, and the observation
+    whose first image may still change it."""
 
     park_wanted: bool = False
     park_timer: int | None = None
+    east: float = 0.0
+    north: float = 0.0
+    unmeasured: str = ""
 
 
 class TelescopeAgent(InstrumentAgent):
-    """Takes *Slew*, *Park* and *Abort*."""
+    """Takes *Slew*, *Park*, *Abort* and *Pointing measured*.
+
+    ``option_max_offset`` is how far (arcseconds) the mount may be corrected in all, 0 for not at all;
+    ``option_offset_share`` the share of a measured error that is.
+    """
 
     state: TelescopeState
     device: instruments.Telescope
@@ -35,10 +51,18 @@ class TelescopeAgent(InstrumentAgent):
             messages.SLEW: self.slew,
             messages.PARK: self.park,
             messages.ABORT: self.abort,
+            messages.POINTING_MEASURED: self.pointing_measured,
         }
 
     def place(self) -> instruments.Place:
         return Site.load(self.config.site)
+
+    def work(self) -> None:
+        self._max_offset = self.option("max_offset", float, _MAX_OFFSET)
+        self._share = self.option("offset_share", float, _SHARE)
+        if hypot(self.state.east, self.state.north) > self._max_offset:
+            self.state.east = self.state.north = 0.0
+        super().work()
 
     def slew(self, message: Message) -> None:
         """A slew that is under way gives way to the new one."""
@@ -49,11 +73,37 @@ class TelescopeAgent(InstrumentAgent):
             return
         self.state.park_wanted = False
 
-        def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
-            slewing = self.device.slew(slew.ra, slew.dec, slew.observation, started)
-            return slewing.addCallback(lambda end: {"ra": end.ra, "dec": end.dec, "error": end.error_arcsec})
+        east, north = self.state.east, self.state.north
 
+        def measured(end: instruments.Pointing) -> dict[str, Any]:
+            ra, dec = _beside(end.ra, end.dec, east, north)
+            return {"ra": ra, "dec": dec, "error": end.error_arcsec}
+
+        def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
+            ra, dec = _beside(slew.ra, slew.dec, -east, -north)
+            return self.device.slew(ra, dec, slew.observation, started).addCallback(measured)
+
+        self.state.unmeasured = ""
         self.command(message, run)
+
+    def pointing_measured(self, message: Message) -> None:
+        """Correct the offset by the first image after a slew: the others show the same error again."""
+        error: PointingMeasured = message.payload
+        if not self._max_offset or not error.observation or error.observation != self.state.unmeasured:
+            return
+        self.state.unmeasured = ""
+        east = self.state.east + self._share * error.east
+        north = self.state.north + self._share * error.north
+        if hypot(east, north) > self._max_offset:
+            self.log.error(
+                "an image shows the mount {error:.0f} arcseconds off: more than is corrected, so it isn't",
+                error=hypot(error.east, error.north),
+            )  # fmt: skip
+            return
+        self.state.east, self.state.north = east, north
+        self.log.info(
+            "the mount is corrected by {east:+.1f} arcseconds east, {north:+.1f} north", east=-east, north=-north
+        )
 
     def park(self, message: Message) -> None:
         """Park; where that fails it is tried again, until the telescope is parked or something else is wanted."""
@@ -104,6 +154,7 @@ class TelescopeAgent(InstrumentAgent):
         if command.name == messages.PARK:
             self.answer(command, messages.PARK_FINISHED)
         else:
+            self.state.unmeasured = command.payload["observation"]
             self.answer(command, messages.SLEW_FINISHED,
                         SlewFinished(observation=command.payload["observation"], **result))  # fmt: skip
 
@@ -119,3 +170,9 @@ class TelescopeAgent(InstrumentAgent):
         if self.state.park_timer is not None:
             self.cancel_timer(self.state.park_timer)
         self.state.park_timer = self.call_later(0, messages.PARK, Order(reason=reason))
+
+
+def _beside(ra: float, dec: float, east: float, north: float) -> tuple[float, float]:
+    """The position so many arcseconds beside one, for small angles."""
+    there = max(-90.0, min(90.0, dec + north / 3600))
+    return (ra + east / 3600 / max(cos(radians(there)), _LEAST_COS)) % 360, there

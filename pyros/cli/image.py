@@ -1,4 +1,4 @@
-"""``pyros image``: look at FITS files, ours and others'."""
+"""``pyros image``: look at FITS files, ours and others', and make master frames."""
 
 from __future__ import annotations
 
@@ -11,14 +11,9 @@ import typer
 from pyros.cli.common import Group, out, short
 from pyros.errors import ImageError
 
-app = typer.Typer(cls=Group, help="Look at images.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Look at images; make masters.", no_args_is_help=True)
 
 _SUFFIXES = (".fits", ".fit", ".fts", ".fz", ".gz")
-
-
-@app.callback()
-def image() -> None:
-    """Without this, typer would take the only command for the group."""
 
 
 @app.command()
@@ -63,6 +58,29 @@ def show(
     if marked:
         out.print(f"target   {ra:.5f} {dec:+.5f}")
     out.print(f"picture  {short(to)}")
+
+
+@app.command()
+def masters(
+    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Bias, dark and flat frames (IMAGETYP).")],
+    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="The folder that the analyzer is told of.")],
+) -> None:
+    """Make master frames: medians of bias, dark and flat frames, one for each shape, exposure time and filter.
+
+    Masters that the folder has already serve where the files have none.
+
+    Examples:
+      pyros send camera Expose --payload '{"observation": "darks", "number": 1, "of": 1, "filter": "", "seconds": 60,
+        "image_type": "DARK", "ra": 0, "dec": 0, "pointing_ra": 0, "pointing_dec": 0}'
+      pyros image masters var/images/2026-03-20/darks_*.fits --to var/masters
+    """
+    from pyros.analysis.masters import make_masters  # noqa: PLC0415  astropy takes a moment
+
+    try:
+        for written in make_masters(files, to):
+            out.print(f"master   {short(written)}")
+    except OSError as error:
+        raise ImageError(f"{error.filename or to}: cannot be written: {error.strerror}") from None
 
 
 def _beside(file: Path) -> Path:

