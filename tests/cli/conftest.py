@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,13 @@ from pyros import config as configuration
 from pyros.config import Config
 from pyros.journal import Effects, Journal, Outgoing, Received
 from pyros.messages import encode_payload
+from tests.conftest import free_port
 
 ROOT = Path(__file__).parents[2]
 
 
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    return [free_port() for _ in range(count)]
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def simulators(tmp_path: Path) -> Iterator[Simulators]:
 
 @pytest.fixture
 def alpaca(config: Config, simulators: Simulators) -> Config:
-    """The demo's configuration with Alpaca's addresses, and exposures of a second."""
+    """The demo's configuration with Alpaca's addresses, and short exposures."""
     text = config.path.read_text()
     for kind in DEVICES:
         lines = f"driver = alpaca\naddress = {simulators.url}/{TYPES[kind]}/0\n"
@@ -50,7 +50,7 @@ def alpaca(config: Config, simulators: Simulators) -> Config:
         else:
             text += f"\n[{kind}]\nport = {free_ports(1)[0]}\n{lines}"
     config.path.write_text(text)
-    config.alert_rules.write_text(config.alert_rules.read_text().replace("seconds: 20,", "seconds: 1,"))
+    config.alert_rules.write_text(config.alert_rules.read_text().replace("seconds: 20,", "seconds: 0.3,"))
     return configuration.load(config.path)
 
 
@@ -87,7 +87,7 @@ def test_the_follow_up(alpaca: Config, simulators: Simulators, tmp_path: Path) -
         assert separation_arcsec(header["RA"], header["DEC"], header["OBJCTRA"], header["OBJCTDEC"]) < 2
         assert header["INSTRUME"] == "Simulator Camera"
         assert header["CD2_2"] * 3600 == pytest.approx(206265 * 10e-6 / 1.5, rel=1e-4)
-        assert (header["EXPTIME"], header["GAIN"], header["CCD-TEMP"]) == (1, 1, -20)
+        assert (header["EXPTIME"], header["GAIN"], header["CCD-TEMP"]) == (0.3, 1, -20)
     assert sorted(fits.getval(path, "FILTER") for path in images) == ["i", "i", "r", "r"]
 
 
@@ -109,7 +109,7 @@ def test_a_night_with_trouble(
     text = alpaca.path.read_text().replace("[weather]\n", "[weather]\noption_interval = 0.5\n")
     alpaca.path.write_text(text)
     rules = alpaca.alert_rules
-    rules.write_text(rules.read_text().replace("seconds: 1,", "seconds: 25,"))
+    rules.write_text(rules.read_text().replace("seconds: 0.3,", "seconds: 25,"))
     simulators.settings["devices"]["telescope"][0]["slew_rate"] = 2.0
     simulators.start()
     config = configuration.load(alpaca.path)

@@ -58,7 +58,7 @@ class Lan:
 
     def found(self, port: int, **targets: Any) -> list[Found]:
         found: list[Found] = self.real.result(
-            discover(self.real.reactor, 0.2, port=port, **({"ipv4": ["127.0.0.1"], "ipv6": []} | targets))
+            discover(self.real.reactor, 0.06, port=port, **({"ipv4": ["127.0.0.1"], "ipv6": []} | targets))
         )
         return found
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
@@ -208,3 +213,22 @@ def test_any_bytes_at_all(server: Server, device: Device, world: World, body: by
         world.result(safety.read(), 20)
     world.cut = 1 << 20
     world.result(safety.disconnect(), 10)
+
+
+def test_https(tmp_path: Path) -> None:
+    """As any other where the computer trusts the authority of its certificate, and else not at all."""
+    authorities = {"trusted": trustme.CA(), "unknown": trustme.CA()}
+    for name, authority in authorities.items():
+        certificate = authority.issue_cert("localhost")
+        certificate.private_key_pem.write_to_path(str(tmp_path / f"{name}.key"))
+        certificate.cert_chain_pems[0].write_to_path(str(tmp_path / f"{name}.certificate"))
+    authorities["trusted"].cert_pem.write_to_path(str(tmp_path / "authorities"))
+    trust = {"SSL_CERT_FILE": str(tmp_path / "authorities"), "SSL_CERT_DIR": str(tmp_path / "none")}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.instruments.alpaca.https_reader", *(tmp_path / name for name in authorities)],
+        capture_output=True, text=True, timeout=60, check=False, cwd=Path(__file__).parents[3], env=os.environ | trust,
+    )  # fmt: skip
+    trusted, unknown = done.stdout.splitlines()
+    assert trusted.startswith("True Old device at https://localhost"), done.stderr
+    assert unknown.startswith("False safety at https://localhost"), done.stderr
+    assert "certificate verify failed" in unknown
