@@ -206,3 +206,4 @@ def test_killed_and_started_again_in_mid_slew(simulators: Simulators, device: Ca
     end = real.result(telescope.slew(*TARGET))
     assert separation_arcsec(*TARGET, end.ra, end.dec) < 2
     assert (told[0], told[-1], sum(told)) == (False, True, 1)
+    simulators.kill()
