@@ -133,6 +133,16 @@ def test_a_driver_that_dies_and_returns(rig: Make, world: World) -> None:
     assert world.result(made.device.state()) == "idle"
 
 
+def test_a_device_that_others_ask_all_the_time_becomes_ready(rig: Make, world: World) -> None:
+    made = rig("telescope", MOUNT)
+    made.server.say("</nonsense>")
+    for _ in range(20):  # whatever one client asks for, the driver tells all
+        world.run(0.1)
+        if made.server.line.transport.open:
+            made.server.say(vector("def", "Number", COORD, {"RA": 1.0, "DEC": 2.0}))
+    assert made.device.connected
+
+
 def test_garbage_ends_the_connection_and_it_is_made_again(rig: Make, world: World) -> None:
     made = rig("telescope", MOUNT)
     made.server.say("</nonsense>")

@@ -260,10 +260,12 @@ class Connection(Reconnecting[_Link]):
             self._choose(event)
             return
         before = self.properties.remarks[-1] if self.properties.remarks else None
+        # Not what is only defined once more: other clients may ask for that all the time.
+        defined = isinstance(event, Vector) and event.new and event.name not in self.properties
         self.snooped.apply(event)
         if not self.properties.apply(event, self.clock.monotonic()):
             return
-        self._look(isinstance(event, Vector) and event.new)
+        self._look(defined)
         for command in list(self._commands):
             command.look()
         said = self.properties.remarks[-1] if self.properties.remarks else None
