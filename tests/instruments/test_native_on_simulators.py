@@ -278,3 +278,30 @@ def test_the_headers_say_where_the_stars_are(
     assert abs(x - column - 80) > 20
     assert abs(y - row - 80) > 20
     assert skies[1][y - 1 : y + 2, x - 1 : x + 2].max() > 0.8 * inner.max()
+
+
+def _fwhm(pixels: np.ndarray[Any, Any]) -> float:
+    """Full width at half maximum of the brightest star, in pixels, from the area above half of its maximum."""
+    sky = pixels.astype(float) - np.median(pixels)
+    row, column = np.unravel_index(np.argmax(sky[20:-20, 20:-20]), (sky.shape[0] - 40, sky.shape[1] - 40))
+    star = sky[row + 5 : row + 36, column + 5 : column + 36]
+    return float(2 * np.sqrt(np.count_nonzero(star > star.max() / 2) / np.pi))
+
+
+def test_the_focus_and_the_filter_are_seen_in_the_image(
+    connect: Connect, world: World, target: tuple[float, float]
+) -> None:
+    """The best focus moves by 60 steps for a degree, and 100 steps beside it blur by an arcsecond."""
+    beam = {"focuser": "tcp:127.0.0.1:6015", "filter_wheel": "tcp:127.0.0.1:6014"}
+    still = {"backlash": 0, "temperature_noise": 0.0, "temperature_drift": 0.0}
+    telescope, wheel = connect("telescope"), connect("filter_wheel")
+    focuser = connect("focuser", **still, temperature=21)
+    camera = connect("camera", width=256, height=256, stars="synthetic", seeing=4.0, **beam)
+    world.result(telescope.slew(*target), 20)
+    world.result(wheel.select("r"), 5)
+    widths = {}
+    for position in (24400, 25200):
+        world.result(focuser.move(position), 5)
+        widths[position] = _fwhm(world.result(camera.expose(2.0, ""), 20).pixels) * 1.8
+    assert widths[24400] == pytest.approx(4.0, rel=0.15), "ten degrees warmer, the best focus is 600 steps inwards"
+    assert widths[25200] == pytest.approx(np.hypot(4.0, 8.0), rel=0.15)
