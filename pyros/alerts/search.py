@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,14 @@ from pyros.alerts import sky, values
 from pyros.alerts.alert import Alert
 from pyros.alerts.archive import engine, names, packets, raw, shown, unusable, words_for
 from pyros.alerts.query import Entry, Query
+from pyros.alerts.words import wanted_words
 from pyros.errors import JournalError
 
 _CHUNK = 1_000
+_MANY = 20_000
+"""Packets with the words asked for, from which on it is quicker to look at the newest packets for them."""
+_WIDE = 1e-3
+"""The share of the sky, about, from which on the newest packets are asked whether they are there."""
 _ALERT: msgspec.json.Decoder[Alert] = msgspec.json.Decoder(Alert)
 
 
@@ -32,9 +38,11 @@ class ArchiveReader:
 
     def find(self, query: Query) -> Iterator[Entry]:
         """The packets that fit, oldest first."""
-        statement = self.statement(query)
+        common = query.last is not None and bool(query.words) and self._many(query.words)
+        statement = self.statement(query, common=common)
+        chunk = _CHUNK if query.last is None else max(1, min(query.last, _CHUNK))
         found: Iterator[Entry] = (
-            _entry(row) for row in self._rows(statement) if query.cone is None or _within(row, query.cone)
+            _entry(row) for row in self._rows(statement, chunk) if query.cone is None or _within(row, query.cone)
         )
         if query.last is None:
             return found
@@ -45,8 +53,21 @@ class ArchiveReader:
                 break
         return reversed(newest)
 
-    def statement(self, query: Query) -> sa.Select[Any]:
-        """The SELECT of a query; newest first where only the last ones are wanted."""
+    def _many(self, words: str) -> bool:
+        """Whether more packets have these words than it is quick to sort, and one packet is quickly asked for them."""
+        if any(beginning for _, beginning in wanted_words(words)):
+            return False
+        numbers = self._words.numbers(words).limit(_MANY).subquery()
+        (row,) = self._rows(sa.select(sa.func.count()).select_from(numbers))
+        return int(row[0]) == _MANY
+
+    def statement(self, query: Query, *, common: bool = False) -> sa.Select[Any]:
+        """The SELECT of a query; newest first where only the last ones are wanted. ``common`` words are looked for in
+        one packet after the other.
+
+        Databases like to go through all packets in the order that is asked for, when a small part of them would have to
+        be sorted; so where few fit, the order is by an expression, which no index has.
+        """
         columns = [packets.c[name] for name in ("number", "identity", "source", "received", "size", "alert", "error")]
         event = sa.func.coalesce(names.c.event, packets.c.key).label("event")
         statement = sa.select(*columns, packets.c.ra, packets.c.dec, event).select_from(
@@ -64,12 +85,15 @@ class ArchiveReader:
         if query.until is not None:
             statement = statement.where(packets.c.received < query.until)
         if query.words:
-            statement = statement.where(packets.c.number.in_(self._words.numbers(query.words)))
+            has, numbers = self._words.has(packets.c.number, query.words), self._words.numbers(query.words)
+            statement = statement.where(has if common else packets.c.number.in_(numbers))
         if query.cone:
             statement = statement.where(sa.or_(*(packets.c.cell.between(*cells) for cells in sky.cone(*query.cone))))
         if query.last is not None and query.cone is None:
             statement = statement.limit(query.last)
-        order = (packets.c.received, packets.c.number)
+        wide = query.cone is None or (query.last is not None and _share(query.cone[2]) > _WIDE)
+        few = not wide or (bool(query.words) and not common)
+        order = (packets.c.received + 0.0 if few else packets.c.received, packets.c.number)
         return statement.order_by(*(order if query.last is None else (column.desc() for column in order)))
 
     def packet(self, number: int) -> bytes:
@@ -97,15 +121,20 @@ class ArchiveReader:
         joined = sa.select(names.c.key).where(names.c.event.in_(known))
         return packets.c.key.in_(joined) | (packets.c.identity == event)
 
-    def _rows(self, statement: sa.Select[Any]) -> Iterator[Any]:
+    def _rows(self, statement: sa.Select[Any], chunk: int = _CHUNK) -> Iterator[Any]:
         try:
             with (
                 self._engine.connect() as connection,
-                connection.execution_options(yield_per=_CHUNK).execute(statement) as result,
+                connection.execution_options(yield_per=chunk).execute(statement) as result,
             ):
                 yield from result
         except sa.exc.SQLAlchemyError as error:
             raise unusable(self.where, error) from None
+
+
+def _share(radius: float) -> float:
+    """Of the sky, within so many degrees of a position."""
+    return (1 - math.cos(math.radians(min(radius, 180.0)))) / 2
 
 
 def _within(row: Any, cone: tuple[float, float, float]) -> bool:

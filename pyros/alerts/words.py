@@ -48,6 +48,9 @@ class Words(Protocol):
     def numbers(self, wanted: str) -> sa.Select[Any]:
         """A SELECT of the numbers of the packets that have all words of a text; ``burst*`` wants a beginning."""
 
+    def has(self, number: sa.ColumnElement[int], wanted: str) -> sa.ColumnElement[bool]:
+        """Whether the packet of that number does; for asking one packet after the other."""
+
 
 def wanted_words(text: str) -> list[tuple[str, bool]]:
     """(word, whether it is only a beginning); raises AlertError when there is none."""
@@ -74,9 +77,17 @@ class FullText:
             connection.execute(sa.text("INSERT INTO words (rowid, text) VALUES (:number, :text)"), rows)
 
     def numbers(self, wanted: str) -> sa.Select[Any]:
+        return sa.select(self._words.c.rowid).where(self._matches(wanted))
+
+    def has(self, number: sa.ColumnElement[int], wanted: str) -> sa.ColumnElement[bool]:
+        words = self._words
+        return sa.exists(sa.select(words.c.rowid).where(words.c.rowid == number, self._matches(wanted)))
+
+    _words = sa.table("words", sa.column("rowid"), sa.column("words"))
+
+    def _matches(self, wanted: str) -> sa.ColumnElement[bool]:
         query = " ".join(f'"{word}"{"*" if beginning else ""}' for word, beginning in wanted_words(wanted))
-        words = sa.table("words", sa.column("rowid"), sa.column("words"))
-        return sa.select(words.c.rowid).where(words.c.words.op("MATCH")(query))
+        return self._words.c.words.op("MATCH")(query)
 
 
 class WordTable:
@@ -97,10 +108,16 @@ class WordTable:
         if rows:
             connection.execute(self.table.insert(), rows)
 
-    def numbers(self, wanted: str) -> sa.Select[Any]:
+    def has(self, number: sa.ColumnElement[int], wanted: str) -> sa.ColumnElement[bool]:
+        return sa.and_(*(sa.exists(one.where(self.table.c.packet == number)) for one in self._each(wanted)))
+
+    def _each(self, wanted: str) -> list[sa.Select[Any]]:
         column = self.table.c.word
-        each = [
+        return [
             sa.select(self.table.c.packet).where(column.startswith(word, autoescape=True) if start else column == word)
             for word, start in wanted_words(wanted)
         ]
+
+    def numbers(self, wanted: str) -> sa.Select[Any]:
+        each = self._each(wanted)
         return sa.select(self.table.c.packet).where(*(self.table.c.packet.in_(one) for one in each)).distinct()

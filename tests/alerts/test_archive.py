@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql
 
 from pyros.alerts import archive as module
 from pyros.alerts import parse, values
+from pyros.alerts import search as search_module
 from pyros.alerts.archive import Archive, Cursor, Packet, Stored
 from pyros.alerts.query import Query
 from pyros.alerts.search import ArchiveReader
@@ -149,6 +150,52 @@ def test_found_by_words(archive: Archive) -> None:
         if nothing:
             with pytest.raises(AlertError, match="no word to search for"):
                 ids(archive, words=nothing)
+
+
+def test_the_last_of_many_are_the_same_by_every_way(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(3)
+    numbers = list(range(60))
+    chance.shuffle(numbers)  # packets that are imported don't come in the order of their times
+    archive.store([
+        Packet(event(f"ivo://a/b#{number}", ra=10 + number / 20, text="common rare" if number % 7 == 0 else "common"),
+               "x", float(number))
+        for number in numbers
+    ])  # fmt: skip
+    for many in (20_000, 3):
+        monkeypatch.setattr(search_module, "_MANY", many)
+        for wide in (1e-3, 0.0):
+            monkeypatch.setattr(search_module, "_WIDE", wide)
+            assert ids(archive, words="common", last=3) == [f"ivo://a/b#{number}" for number in (57, 58, 59)]
+            assert ids(archive, words="common rare", last=2) == ["ivo://a/b#49", "ivo://a/b#56"]
+            assert ids(archive, words="comm*", last=1) == ["ivo://a/b#59"]
+            assert ids(archive, cone=(10.0, 20.0, 0.29), last=2) == ["ivo://a/b#5", "ivo://a/b#6"]
+            assert ids(archive, cone=(10.0, 20.0, 0.29)) == [f"ivo://a/b#{number}" for number in range(7)]
+            assert ids(archive, cone=(10.0, 20.0, 5.0), words="rare", last=1) == ["ivo://a/b#56"]
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (Query(last=20), "ix_packets_received"),
+        (Query(since=1.0, until=2.0), "ix_packets_received"),
+        (Query(streams=("a/b",), last=20), "packets_stream"),
+        (Query(event="ivo://a/b#1"), "ix_packets_"),
+        (Query(cone=(10.0, 20.0, 1.0)), "ix_packets_cell"),
+        (Query(words="burst"), "PRIMARY KEY"),
+    ],
+    ids=repr,
+)
+def test_nothing_goes_through_the_whole_table(tmp_path: Path, query: Query, index: str) -> None:
+    archive = Archive(tmp_path / "archive.sqlite")
+    reader = ArchiveReader(archive.where)
+    statement = reader.statement(query).compile(reader._engine, compile_kwargs={"literal_binds": True})
+    with reader._engine.connect() as connection:
+        steps = [str(row[3]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}")]
+    about = [step for step in steps if " packets" in step]
+    assert any(index in step for step in about), steps
+    assert not any(step.startswith("SCAN packets") and "INDEX" not in step for step in about), steps
+    reader.close()
+    archive.close()
 
 
 def test_words_leave_out_markup_and_embedded_maps() -> None:
