@@ -185,9 +185,9 @@ class Telescope(Device):
         return ok()
 
     def _do_track(self, arguments: Arguments) -> Answer:
-        on = arguments.number("on", 0, 1)
+        on = arguments.word("on", ["0", "1"])
         arguments.end()
-        self.track(on >= 0.5)
+        self.track(on == "1")
         return ok()
 
     def _do_sync(self, arguments: Arguments) -> Answer:

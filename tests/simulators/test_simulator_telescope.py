@@ -201,8 +201,13 @@ def test_tracking_can_be_switched(mount: Any) -> None:
     assert client.ask("SET tracking off") == "OK"
     assert client.ask("GET state") == "OK idle"
     assert client.ask("SET tracking off") == "OK"
+    assert client.ask("DO track on=1") == "OK"
+    assert client.ask("GET tracking") == "OK on"
+    assert client.ask("DO track on=0") == "OK"
+    assert client.ask("GET tracking") == "OK off"
     slew(client, high(mount))
     assert client.ask("SET tracking off").startswith("ERR BUSY")
+    assert client.ask("DO track on=1").startswith("ERR BUSY")
 
 
 def test_pointing_errors_are_seeded_and_of_the_right_size(rig: Rigs) -> None:
@@ -228,6 +233,10 @@ def test_pointing_errors_are_seeded_and_of_the_right_size(rig: Rigs) -> None:
         ("DO slew ra=1 dec=2 speed=3", "ERR VALUE slew takes no speed="),
         (f"DO slew ra=1 dec=2 tag={'x' * 101}", "ERR VALUE tag must have at most 100 characters"),
         ("DO stop now=1", "ERR VALUE stop takes no now="),
+        ("DO track", "ERR VALUE track takes on=<one of 0, 1>"),
+        ("DO track on=0.5", "ERR VALUE on must be one of 0, 1, not '0.5'"),
+        ("DO sync ra=1", "ERR VALUE sync takes dec=<a number from -90 to 90>"),
+        ("DO move first=1", "ERR VALUE move takes second=<a number from -360 to 360>"),
         ("SET tracking maybe", "ERR VALUE tracking must be one of on, off, not 'maybe'"),
         ("GET colour", "ERR UNKNOWN there is no property 'colour'; there is id, state"),
         ("SET position 1", "ERR UNKNOWN"),
