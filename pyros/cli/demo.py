@@ -5,12 +5,13 @@ from __future__ import annotations
 import configparser
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from string import Template
 from types import FrameType
@@ -23,7 +24,7 @@ from pyros import alerts, messages
 from pyros import config as configuration
 from pyros.cli.alert import LINGER, broker_of, read_alert
 from pyros.cli.common import ConfigOption, last_line, out, program, short, show
-from pyros.cli.follow import LOOK_EVERY, Ended, Follower, ImageOnDisk, Planned
+from pyros.cli.follow import LOOK_EVERY, Ended, Follower, ImageOnDisk, Planned, SourceFound
 from pyros.cli.observatory import ObservatoryProcess
 from pyros.cli.ports import check_free, listening
 from pyros.cli.render import Story
@@ -38,6 +39,13 @@ _START_PATIENCE = 30.0
 _WEATHER_PATIENCE = 10.0
 _SEND_PATIENCE = 20.0
 _PREVIEW_PATIENCE = 5.0
+_ANALYSIS_PATIENCE = 10.0
+_FLARE_PATIENCE = 5.0
+_BURST = {"magnitude": 14.0, "after": 60.0, "slope": 1.2}
+"""What the demo's burst looks like: its magnitude so many seconds after it, and the index of its power law."""
+_ON_ITS_WAY = timedelta(seconds=60)
+"""How long the demo's alert took to get here: a burst that is younger than an exposure is long has no time to name."""
+_BESIDE = 15.0  # arcseconds from the alert's position, which is known to 108
 
 
 def demo(
@@ -73,7 +81,9 @@ def demo(
         observatory = own_config(source, folder)
         with ObservatoryProcess(observatory, folder / "observatory.log") as process:
             _start(process)
-            _follow(process, fill(template, observatory, folder), timeout)
+            packet = fill(template, observatory, folder)
+            burst = is_template(template) and flare(observatory, packet)
+            _follow(process, packet, timeout, burst)
 
 
 # What the demo runs ------------------------------------------------------------------------------------------------
@@ -163,7 +173,7 @@ def fill(template: Path, config: Config, folder: Path) -> Packet:
         name = f"burst-{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
         values = {
             "ivorn": f"ivo://pyros.observatory/demo#{name}",
-            "time": f"{now:%Y-%m-%dT%H:%M:%S}",
+            "time": f"{now - _ON_ITS_WAY:%Y-%m-%dT%H:%M:%S}",
             "ra": f"{ra:.5f}",
             "dec": f"{dec:.5f}",
         }
@@ -210,7 +220,35 @@ def _wait_for_weather(process: ObservatoryProcess) -> None:
         journal.close()
 
 
-def _follow(process: ObservatoryProcess, packet: Packet, timeout: float) -> None:
+def flare(config: Config, packet: Packet) -> bool:
+    """Tell the simulated camera of the burst, so that there is something to be found; False without such a camera.
+
+    Raises PyrosError when it doesn't answer.
+    """
+    cameras = [each for each in map(load_simulator, config.simulators) if each.device == "camera"]
+    camera = config.agents.get("camera")
+    if not cameras or packet.target is None or camera is None or camera.driver != "native":
+        return False
+    host, port = camera.address.removeprefix("tcp:").rsplit(":", 1)
+    ra, dec = packet.target
+    time = alerts.parse(packet.file.read_bytes()).time
+    values = {"ra": f"{ra:.6f}", "dec": f"{dec + _BESIDE / 3600:.6f}", **_BURST}
+    if time is not None:
+        values["time"] = f"{time.timestamp():.3f}"
+    line = " ".join(["DO transient", *(f"{name}={value}" for name, value in values.items())])
+    try:
+        with socket.create_connection((host, int(port)), _FLARE_PATIENCE) as connection:
+            connection.sendall(f"{line}\n".encode())
+            with connection.makefile("r", encoding="utf-8") as answers:
+                answer = next((each for each in answers if not each.startswith("EVT")), "")
+    except OSError as error:
+        raise PyrosError(f"the simulated camera at {camera.address} doesn't answer: {error}") from None
+    if not answer.startswith("OK"):
+        raise PyrosError(f"the simulated camera at {camera.address} answered {answer.strip()!r} to {line!r}")
+    return True
+
+
+def _follow(process: ObservatoryProcess, packet: Packet, timeout: float, burst: bool) -> None:
     """Send the alert and show what happens; raises PyrosError when it is no success, saying why."""
     config = process.config
     follower = Follower(config, packet.ivorn)
@@ -220,6 +258,8 @@ def _follow(process: ObservatoryProcess, packet: Packet, timeout: float) -> None
             end = story.watch(follower, timeout, patient=False)
             if config.publishes and isinstance(end, Ended) and end.how == "finished":
                 story.linger(follower, LINGER)
+            if burst and "analyzer" in config.agents and isinstance(end, Ended) and end.how == "finished":
+                story.linger_for_sources(follower, _ANALYSIS_PATIENCE)
         process.check()
     finally:
         follower.close()
@@ -229,7 +269,12 @@ def _follow(process: ObservatoryProcess, packet: Packet, timeout: float) -> None
         show(story.times())
         out.print()
     good = [_shown(number, path, packet.target) for number, path in enumerate(images, 1)]
+    found = [step for step in story.steps if isinstance(step, SourceFound)]
+    for curve in sorted(config.data.glob("lightcurves/*.png")):
+        out.print(f"light curve  {short(curve)}")
     judge(end, good, timeout)
+    if burst and found:
+        out.print(f"The burst was found in {len(found)} images, and kept as it fades.")
     out.print("An image was taken of the alert's position.", style="green" if out.is_terminal else "")
 
 

@@ -108,6 +108,18 @@ class ImageOnDisk(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class SourceFound(Step):
+    """The analyzer has found a source in an image that the catalogue doesn't know: ICRS degrees, magnitudes."""
+
+    ra: float
+    dec: float
+    filter: str
+    magnitude: float
+    error: float | None
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Published(Step):
     """The broker keeps a VOEvent of our own about it, and sends it to the subscribers."""
 
@@ -236,7 +248,7 @@ class Follower:
 
     def _tell(self, agent: str, received: Received) -> list[Step]:
         """The steps that a message means: none, if it is about something else or comes after the end."""
-        if self.ended:
+        if self.ended and received.name != messages.SOURCE_FOUND:  # the last images are measured after the end
             return []
         payload = decode_payload(received.name, received.payload)
         if received.error is not None:
@@ -249,6 +261,8 @@ class Follower:
                 steps = self._alert_decided(received.sent, payload)
             case messages.Plan():
                 steps = self._plan_updated(received.sent, payload)
+            case messages.SourceFound():
+                steps = [_found(received.sent, payload)] if self._is_mine(payload) else []
             case _ if received.name in _EVERYBODY:
                 steps = self._of_everybody(received, payload)
             case _ if self._is_mine(payload):
@@ -329,10 +343,15 @@ class Follower:
         return [Trouble(at, f"{received.name.lower()}: {it.reason}")]
 
 
+def _found(at: float, it: messages.SourceFound) -> SourceFound:
+    return SourceFound(at, it.ra, it.dec, it.filter, it.magnitude, it.magnitude_error, it.path)
+
+
 _BEFORE_OBSERVATION = (messages.ALERT_RECEIVED, messages.ALERT_DECIDED)
 _EVERYBODY = (messages.DOME_OPENED, messages.DOME_FAILED, messages.WEATHER_UNSAFE)
 _TELLING = {
     ("alert_manager", messages.ALERT_RECEIVED),
+    ("alert_manager", messages.SOURCE_FOUND),
     ("monitoring", messages.ALERT_DECIDED),
     ("majordome", messages.PLAN_UPDATED),
     *(("majordome", name) for name in _EVERYBODY),

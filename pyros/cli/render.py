@@ -5,6 +5,7 @@ Where the output is no terminal there are lines only, without any control charac
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -26,13 +27,14 @@ from pyros.cli.follow import (
     Published,
     ShutterOpened,
     SlewCommanded,
+    SourceFound,
     Step,
     Trouble,
 )
 from pyros.clock import Deadline
 
 _LAST = ("finished", "stopped")
-_STYLES = {Decided: "bold", ImageOnDisk: "green", Trouble: "yellow", Ended: "bold"}
+_STYLES = {Decided: "bold", ImageOnDisk: "green", SourceFound: "green", Trouble: "yellow", Ended: "bold"}
 
 
 class Story:
@@ -78,8 +80,19 @@ class Story:
 
     def linger(self, follower: Follower, seconds: float) -> None:
         """After the alert's end, and for so many seconds: the VOEvent that tells others of the end comes after it."""
+        self._go_on(follower, seconds, lambda: any(isinstance(s, Published) and s.what in _LAST for s in self.steps))
+
+    def linger_for_sources(self, follower: Follower, seconds: float) -> None:
+        """After the alert's end, and for so many seconds: until something was found in as many images as there are."""
+
+        def count(kind: type[Step]) -> int:
+            return sum(isinstance(step, kind) for step in self.steps)
+
+        self._go_on(follower, seconds, lambda: count(SourceFound) >= count(ImageOnDisk))
+
+    def _go_on(self, follower: Follower, seconds: float, done: Callable[[], bool]) -> None:
         deadline = Deadline(seconds)
-        while not any(isinstance(step, Published) and step.what in _LAST for step in self.steps) and deadline.left():
+        while not done() and deadline.left():
             for step in follower.look():
                 self.show(step)
             deadline.pause(LOOK_EVERY)
@@ -127,6 +140,7 @@ class Story:
             ("on target", OnTarget),
             ("shutter opened", ShutterOpened),
             ("image on disk", ImageOnDisk),
+            ("source found", SourceFound),
         )
         found = {}
         for name, kind in wanted:
@@ -177,8 +191,8 @@ def in_words(step: Step) -> tuple[str, str]:
             )
         case ImageOnDisk():
             words = "image on disk", Path(step.path).name
-        case Published():
-            words = "published", f"{step.what}: {step.ivorn}"
+        case SourceFound() | Published():
+            words = _what_came_of_it(step)
         case Trouble():
             words = "trouble", step.reason
         case Ended():
@@ -186,6 +200,14 @@ def in_words(step: Step) -> tuple[str, str]:
         case _:
             words = type(step).__name__, ""
     return words
+
+
+def _what_came_of_it(step: SourceFound | Published) -> tuple[str, str]:
+    if isinstance(step, Published):
+        return "published", f"{step.what}: {step.ivorn}"
+    error = "" if step.error is None else f" ± {step.error:.2f}"
+    where = f"ra {step.ra:.4f}°, dec {step.dec:+.4f}°"
+    return "source found", f"{step.filter} = {step.magnitude:.2f}{error} mag at {where}"
 
 
 def _seconds(seconds: float) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from twisted.internet.task import Clock
 
@@ -19,6 +20,7 @@ from pyros.cli.follow import (
     Published,
     ShutterOpened,
     SlewCommanded,
+    SourceFound,
     Step,
     Trouble,
 )
@@ -91,6 +93,22 @@ def test_a_follow_up_from_arrival_to_end(follower: Follower, write: Any) -> None
     ]
     assert follower.ended
     assert follower.look() == []
+
+
+def test_what_is_found_in_the_images_is_told_also_after_the_end(follower: Follower, write: Any) -> None:
+    accept(write)
+    follower.look()
+    found = m.SourceFound(observation="obs-1", alert="x", event="x", ra=10.0, dec=20.0, magnitude=14.5,
+                          magnitude_error=0.02, filter="r", time=100.0, path="/d/1.fits")  # fmt: skip
+    other = msgspec.structs.replace(found, observation="obs-2")
+    write("alert_manager", m.SOURCE_FOUND, other, sent=105.0)
+    write("alert_manager", m.SOURCE_FOUND, found, sent=106.0)
+    assert follower.look() == [SourceFound(106.0, 10.0, 20.0, "r", 14.5, 0.02, "/d/1.fits")]
+    write("scheduler", m.OBSERVATION_FINISHED, m.ObservationReport("obs-1"), sent=107.6)
+    assert kinds(follower.look()) == [Ended]
+    write("alert_manager", m.SOURCE_FOUND, found, sent=108.0)
+    write("observation_manager", m.SLEW_STARTED, m.SlewStarted("obs-1", 2.5), sent=108.5)
+    assert kinds(follower.look()) == [SourceFound]
 
 
 def test_what_came_before_the_decision_was_read_is_told_after_it(follower: Follower, write: Any) -> None:
