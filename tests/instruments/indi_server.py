@@ -49,7 +49,9 @@ class IndiServer:
     def start(self) -> None:
         """Start it, and wait until it listens."""
         # The local socket's name is abstract: no file of it is left, and two servers must not share it.
-        command = ["indiserver", "-p", str(self.port), "-u", f"/tmp/indi-test-{self.port}", "-f", str(self._fifo)]
+        # When the tests themselves are killed, it is too.
+        command = ["setpriv", "--pdeathsig", "KILL", "indiserver"]
+        command += ["-p", str(self.port), "-u", f"/tmp/indi-test-{self.port}", "-f", str(self._fifo)]
         with (self.folder / "indiserver.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, *((DRIVERS | OTHERS)[device] for device in self.devices)],
