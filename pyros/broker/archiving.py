@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 AFTER = 1.0
 """Seconds that an event waits: first the telescope is told, then it is archived."""
 GROUP = 64
-SHARE = 0.1
+SHARE = 0.05
 """How much of the time is spent on archiving while events come in; when none do, it catches up."""
 _PATIENCE = 30.0  # seconds before the archive is tried again when it fails
 
