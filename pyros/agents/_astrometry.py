@@ -86,9 +86,10 @@ def _prepare(folder: Path, program: str, detected: Detected, scale: float, secon
         "--dir": folder, "--temp-dir": folder, "--new-fits": "none", "--rdls": "none", "--match": "none",
         "--corr": "none", "--index-xyls": "none", "--solved": "none",
     }  # fmt: skip
-    setsid = shutil.which("setsid")  # a group of its own, so that what it starts can be killed with it
+    # A group of its own, so that what it starts can be killed with it; and the night goes first.
+    before = [[path, *words] for name, *words in (["setsid"], ["nice", "-n", "10"]) if (path := shutil.which(name))]
     return [
-        *([setsid] if setsid else []), program, "--no-plots", "--overwrite", "--crpix-center",
+        *(word for words in before for word in words), program, "--no-plots", "--overwrite", "--crpix-center",
         *(str(word) for pair in options.items() for word in pair), str(table),
     ]  # fmt: skip
 
