@@ -75,6 +75,7 @@ def write_observatory(folder: Path, alerts: int) -> Path:
             replaced = {
                 "listen": f"listen: tcp:{port}:interface=127.0.0.1",
                 "telescope": f"telescope: tcp:127.0.0.1:{devices['telescope']}",
+                "filter_wheel": f"filter_wheel: tcp:127.0.0.1:{devices['filter_wheel']}",
                 "speed": f"speed: {SPEED}",
                 "width": "width: 128",
                 "height": "height: 128",

@@ -62,7 +62,7 @@ class Place:
         shutil.copytree(folder / "observatory" / "simulators", self.simulators)
         ports = {name: free_port() for name in DEMO_INSTRUMENTS}
         for name, port in ports.items():
-            self._write_simulator(name, port, ports["telescope"])
+            self._write_simulator(name, port, ports)
         lines = [
             "[observatory]", f"name = {data}", f"data = {data}", "site = observatory/site.yaml", "clock = night",
             "alert_rules = observatory/alert_rules.yaml",
@@ -80,11 +80,12 @@ class Place:
         self.path.write_text("\n".join(lines) + "\n")
         self.config: Config = configuration.load(self.path)
 
-    def _write_simulator(self, name: str, port: int, telescope: int) -> None:
+    def _write_simulator(self, name: str, port: int, ports: dict[str, int]) -> None:
         path = self.simulators / f"{name}.yaml"
         replaced = {
             "listen": f"tcp:{port}:interface=127.0.0.1",
-            "telescope": f"tcp:127.0.0.1:{telescope}",
+            "telescope": f"tcp:127.0.0.1:{ports['telescope']}",
+            "filter_wheel": f"tcp:127.0.0.1:{ports['filter_wheel']}",
             "site": "../observatory/site.yaml",
             "speed": "1" if name == "weather" else "50",
             "width": "64",

@@ -86,6 +86,9 @@ class MonitoringAgent(Agent):
         """Until a reading has come, nothing is safe."""
         self._safe_after = self.option("safe_after", float, _SAFE_AFTER)
         self._frozen_after = self.option("frozen_after", float, _FROZEN_AFTER)
+        heard = self.state.safety
+        if heard is not None and self.clock.time() - heard.time > self.config.limits.max_silence:
+            self.state.safety = None  # this agent was away: that nothing was heard says nothing
         self._expect_reading()
 
     def weather_reading(self, message: Message) -> None:
@@ -113,9 +116,12 @@ class MonitoringAgent(Agent):
     def _judge(self) -> None:
         """Say whether it is safe, by what was heard last."""
         now, reading = self.clock.time(), self.state.last
+        if not_heard := self._not_heard_yet():
+            self._tell(False, not_heard, reading)  # not bad, only not known to be good: nobody has to wait after that
+            return
         bad = self._unsafe_by_safety()
-        if self.WEATHER in self.config.agents:
-            bad = bad or ("no reading of the weather yet" if reading is None else self._unsafe_by_weather(reading))
+        if reading is not None and self.WEATHER in self.config.agents:
+            bad = bad or self._unsafe_by_weather(reading)
         if bad:
             self.state.good_since = None
             self._say(False, bad, reading)
@@ -128,6 +134,14 @@ class MonitoringAgent(Agent):
         else:
             self._say(True, "all readings are within their limits", reading)
 
+    def _not_heard_yet(self) -> str:
+        """Who has said nothing since this agent's first day."""
+        if self.WEATHER in self.config.agents and self.state.last is None:
+            return "no reading of the weather yet"
+        if self.SAFETY in self.config.agents and self.state.safety is None:
+            return "no word from the safety monitor yet"
+        return ""
+
     def _unsafe_by_weather(self, reading: WeatherReading) -> str:
         same = self.clock.time() - self.state.same_since
         if same >= self._frozen_after:
@@ -136,11 +150,9 @@ class MonitoringAgent(Agent):
 
     def _unsafe_by_safety(self) -> str:
         """Why the safety monitor keeps it unsafe; '' when it doesn't, or there is none."""
-        if self.SAFETY not in self.config.agents:
-            return ""
         heard = self.state.safety
-        if heard is None:
-            return "no word from the safety monitor yet"
+        if heard is None or self.SAFETY not in self.config.agents:
+            return ""
         if not heard.reading.safe:
             return f"the safety monitor says unsafe: {heard.reading.reason or 'it gives no reason'}"
         silent = self.clock.time() - heard.time
@@ -194,13 +206,18 @@ class MonitoringAgent(Agent):
 
     def _say(self, safe: bool, reason: str, reading: WeatherReading | None) -> None:
         """Every time: the dome's leave to be open ends with the silence."""
+        self._tell(safe, reason, reading)
+        if safe != self.state.safe:
+            self.log.info(
+                "{what}: {reason}", what=messages.WEATHER_SAFE if safe else messages.WEATHER_UNSAFE, reason=reason
+            )
+        self.state.safe = safe
+
+    def _tell(self, safe: bool, reason: str, reading: WeatherReading | None) -> None:
         name = messages.WEATHER_SAFE if safe else messages.WEATHER_UNSAFE
         state = WeatherState(reason=reason, reading=reading)
         self.send_if_there(self.DOME, name, state)
         self.send_if_there(self.MAJORDOME, name, state)
-        if safe != self.state.safe:
-            self.log.info("{name}: {reason}", name=name, reason=reason)
-        self.state.safe = safe
 
 
 def _values(reading: WeatherReading) -> dict[str, float | str | None]:

@@ -90,7 +90,7 @@ def test_another_alert_is_sent_as_it_is(config: Config, tmp_path: Path) -> None:
 
 def test_ports_that_are_taken_are_all_told(config: Config) -> None:
     places = listening(config, [load_simulator(path) for path in config.simulators])
-    assert len(places) == len(config.agents) + 3 + 4
+    assert len(places) == len(config.agents) + 3 + len(config.simulators)
     check_free(places)
     with socket.socket() as one, socket.socket() as other:
         for taker, place in ((one, places[2]), (other, places[-1])):
@@ -101,7 +101,7 @@ def test_ports_that_are_taken_are_all_told(config: Config) -> None:
             check_free(places)
     assert len(caught.value.problems) == 2
     assert f"[majordome] port: port {places[2].port} on 127.0.0.1 is in use; stop" in caught.value.problems[0]
-    assert "weather.yaml: listen: port" in caught.value.problems[1]
+    assert "safety.yaml: listen: port" in caught.value.problems[1]
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ PORTS = {
     "switch": 6017,
 }
 CHANGED: dict[str, dict[str, Any]] = {
-    "camera": {"width": 48, "height": 32},
+    "camera": {"width": 48, "height": 32, "filter_wheel": ""},
     "dome": {"rotation_rate": 6.0},
 }
 LACKS: dict[str, set[str]] = {}

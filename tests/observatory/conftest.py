@@ -220,6 +220,13 @@ class Rehearsal:
         hand = self.connect(self.simulators[device].port, f"FAULT {fault}\n".encode())
         self.until(lambda: hand.answer == b"OK\n", 10)
 
+    def safety(self, safe: bool, reason: str = "smoke") -> None:
+        """Have the safety monitor say so from now on."""
+        plc = self.connect(
+            self.simulators["safety"].port, b"SET safe 1\n" if safe else b"SET safe 0 %s\n" % reason.encode()
+        )
+        self.until(lambda: plc.answer.startswith(b"OK"), 10)  # and events
+
     # Who lives and who doesn't ------------------------------------------------------------------------------------
 
     def stop(self, name: str) -> None:

@@ -150,11 +150,12 @@ def test_a_telescope_that_refuses_is_not_asked_for_ever(ready: Rehearsal) -> Non
     ready.until(lambda: len(ready.images()) == 3, 300)
 
 
-def test_a_camera_that_refuses_is_not_asked_for_ever(ready: Rehearsal) -> None:
+def test_a_filter_wheel_that_refuses_is_not_asked_for_ever(ready: Rehearsal) -> None:
     ready.publish(ready.packet("pyros.test/blue#1"))
     ready.run(1800)
-    assert 1 <= len(ready.requests("camera", "SET filter")) <= 9
-    assert ready.said("exposure failed", "majordome")
+    assert 1 <= len(ready.requests("filter_wheel", "DO select filter=u")) <= 12
+    assert ready.requests("camera", "DO expose") == []
+    assert ready.said("filter u: VALUE", "majordome")
     assert ready.said("given up", "scheduler")
     assert ready.state("dome") == "closed"
     assert ready.state("telescope") == "parked"

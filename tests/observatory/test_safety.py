@@ -25,7 +25,8 @@ class Guard:
     def __init__(self, night: Rehearsal) -> None:
         self.night = night
         self.gone: set[str] = set()
-        self.bad = False
+        self.rain = False
+        self.unsafe = False
         self._bad_since: float | None = None
         self._unwatched_since: float | None = None
         self._dome_agent_since = 0.0
@@ -35,9 +36,10 @@ class Guard:
 
     def look(self) -> None:
         now = self.night.now
-        unwatched = bool(self.gone & {"weather", "monitoring", "majordome"})
-        self._bad_since = (self._bad_since if self._bad_since is not None else now) if self.bad else None
-        nobody = self.bad or unwatched
+        unwatched = bool(self.gone & {"weather", "safety", "monitoring", "majordome"})
+        bad = self.rain or self.unsafe
+        self._bad_since = (self._bad_since if self._bad_since is not None else now) if bad else None
+        nobody = bad or unwatched
         self._unwatched_since = (
             (self._unwatched_since if self._unwatched_since is not None else now) if nobody else None
         )
@@ -69,13 +71,16 @@ def _sent(waiting: dict[str, int]) -> bool:
 
 def live(night: Rehearsal, guard: Guard, chance: random.Random) -> bool:
     """One thing that happens; True when it is an alert's turn."""
-    match chance.choice(("weather", "weather", "agent", "agent", "agent", "alert", "alert", "quiet")):
+    match chance.choice(("weather", "weather", "plc", "agent", "agent", "agent", "alert", "alert", "quiet")):
         case "weather":
             readings = chance.choice(WEATHER)
             night.weather()
             if readings:
                 night.weather(**readings)
-            guard.bad = bool(readings)
+            guard.rain = bool(readings)
+        case "plc":
+            guard.unsafe = chance.random() < 0.5
+            night.safety(not guard.unsafe)
         case "agent":
             name = chance.choice(tuple(DEMO_AGENTS))
             if name in guard.gone:
@@ -108,7 +113,8 @@ def test_a_random_night(rehearsal: Callable[..., Rehearsal], seed: int) -> None:
         night.start(name)
     guard.gone.clear()
     night.weather()
-    guard.bad = False
+    night.safety(True)
+    guard.rain = guard.unsafe = False
     night.run(300 + 100 * len(targets))
     quiet = night.until(lambda: night.state("dome") == "closed" and night.state("telescope") == "parked", HOUR)
     assert set(night.objects()) == set(targets), "every target was observed"
@@ -125,7 +131,7 @@ def test_the_guard_would_see_an_open_dome(exposing: Rehearsal) -> None:
     """The invariant above can fail: somebody opens the dome by hand in the rain, and its agent is away."""
     guard = Guard(exposing)
     exposing.weather(rain=1)
-    guard.bad = True
+    guard.rain = True
     exposing.until(lambda: exposing.state("dome") == "closed")
     exposing.stop("dome")
     exposing.connect(exposing.simulators["dome"].port, b"DO open\n")

@@ -83,13 +83,17 @@ class Client:
         self.connection.connectionLost(_Failure(ConnectionDone()))
 
 
+ALONE: dict[str, dict[str, Any]] = {"camera": {"filter_wheel": ""}}
+"""What makes a device of the demo one that needs no other."""
+
+
 class Rig:
     """One simulator and its reactor; ``airless`` leaves a camera's site out, and with it the air and the Moon."""
 
     def __init__(self, device: str, airless: bool = False, **changed: Any) -> None:
         self.reactor: Any = cast(Any, VirtualReactor)()
         self.clock = VirtualClock(self.reactor, MIDNIGHT)
-        description = load(DEMO / f"{device}.yaml").changed(**changed)
+        description = load(DEMO / f"{device}.yaml").changed(**ALONE.get(device, {}) | changed)
         if airless:
             description = dataclasses.replace(description, site=None)
         self.simulator = Simulator(description, self.reactor, self.clock)

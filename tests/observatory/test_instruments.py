@@ -1,0 +1,162 @@
+"""The instruments that not every observatory has, telemetry, and what the agents do about connections."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from astropy.io import fits
+
+from pyros import messages
+from pyros.planning.visibility import altitude_azimuth
+from tests.observatory.conftest import EXPOSURE, Rehearsal
+
+TWO_FILTERS = """rules:
+  - name: two
+    when: {stream: "*two*"}
+    priority: 10
+    min_altitude: 15
+    observe: [{filter: r, seconds: 20, count: 2}, {filter: i, seconds: 20, count: 1}]
+"""
+
+
+def burst(night: Rehearsal) -> None:
+    night.until(lambda: night.said("the weather is safe"))
+    night.publish(night.packet("pyros.test/two#1"))
+    night.until(lambda: night.said("Observation finished", "majordome"))
+
+
+def tell(night: Rehearsal, agent: str, name: str, payload: dict[str, Any]) -> None:
+    client = night.connect(night.config.agent(agent).port, f"{name}\t{json.dumps(payload)}\n".encode())
+    night.until(lambda: client.answer.startswith(b"OK"), 10)
+
+
+def test_the_filter_is_in_the_beam_before_the_exposure_and_in_the_header(rehearsal: Callable[..., Rehearsal]) -> None:
+    night = rehearsal(rules=TWO_FILTERS, devices={"telescope": {"speed": 1}})
+    burst(night)
+    selects = night.requests("filter_wheel", "DO select")
+    assert [line.split()[2] for _, line in selects] == ["filter=r", "filter=i"], "none is asked for twice"
+    (slewed, _), *_ = night.slews()
+    exposures = [when for when, _ in night.requests("camera", "DO expose")]
+    assert selects[0][0] - slewed < 0.1, "while the telescope slews"
+    assert exposures[1] < selects[1][0] < exposures[2]
+    headers = [fits.getheader(path) for path in night.images()]
+    assert [header["FILTER"] for header in sorted(headers, key=lambda each: each["EXPNUM"])] == ["r", "r", "i"]
+    assert night.requests("camera", "SET filter") == []
+
+
+def test_each_filter_has_its_focus(rehearsal: Callable[..., Rehearsal]) -> None:
+    options = {"focuser": {"option_offsets": "r:0 i:40"}}
+    night = rehearsal(rules=TWO_FILTERS, optional=("focuser",), options=options)
+    burst(night)
+    moves = [line.split()[2] for _, line in night.requests("focuser", "DO move")]
+    assert moves == ["position=25040"], "the focuser stood where r is in focus"
+    tell(night, "focuser", messages.MOVE_FOCUS, {"position": 26000, "filter": "i"})
+    night.until(lambda: night.agent("focuser").state.base == 25960, 60)
+
+
+def test_a_focuser_that_is_gone_fails_the_observation_and_comes_back(rehearsal: Callable[..., Rehearsal]) -> None:
+    night = rehearsal(rules=TWO_FILTERS, optional=("focuser",))
+    night.until(lambda: night.said("the weather is safe"))
+    night.stop_simulator("focuser")
+    night.publish(night.packet("pyros.test/two#1"))
+    night.until(lambda: night.said("focus for filter r: focuser at", "majordome"))
+    night.start_simulator("focuser")
+    night.until(lambda: night.said("Observation finished", "majordome"))
+    assert len(night.images()) == 3
+
+
+def test_a_switch_is_set_by_name_or_number(rehearsal: Callable[..., Rehearsal]) -> None:
+    night = rehearsal(optional=("switch",))
+    night.run(1)
+    tell(night, "switch", messages.SET_SWITCH, {"channel": "flat_lamp", "level": 50})
+    tell(night, "switch", messages.SET_SWITCH, {"channel": 1, "level": 0})
+    tell(night, "switch", messages.SET_SWITCH, {"channel": "no such", "level": 0})
+    night.run(12)
+    assert night.said("there is no channel 'no such'", "switch")
+    assert night.agent("switch").state.aside == []
+    levels = night.agent("monitoring").state.telemetry["switch"].values
+    assert (levels["flat_lamp"], levels["camera_power"], levels["mains"]) == (50, 0, 230)
+
+
+def test_the_slit_follows_the_telescope(rehearsal: Callable[..., Rehearsal]) -> None:
+    night = rehearsal(devices={"dome": {"rotation_rate": 6.0}})
+    night.until(lambda: night.said("the weather is safe"))
+    night.publish(night.packet("pyros.test/long#1"))
+    night.until(lambda: night.state("camera") == "exposing")
+    ((_, ra_dec),) = night.slews()
+    _, azimuth = altitude_azimuth(night.site, *ra_dec, night.clock.now())
+    assert night.agent("dome").state.follows is not None
+    night.run(15)
+    first = night.agent("monitoring").state.telemetry["dome"].values["azimuth"]
+    assert first == pytest.approx(azimuth, abs=3.5)
+    night.run(1800)
+    _, azimuth = altitude_azimuth(night.site, *ra_dec, night.clock.now())
+    assert len(night.requests("dome", "DO rotate")) > 1
+    assert night.agent("monitoring").state.telemetry["dome"].values["azimuth"] == pytest.approx(azimuth, abs=3.5)
+
+
+def test_the_safety_monitor_says_unsafe(exposing: Rehearsal) -> None:
+    exposing.safety(False)
+    exposing.until(lambda: exposing.state("dome") == "closed", 15)
+    assert exposing.said("the safety monitor says unsafe: smoke", "majordome")
+    exposing.run(600)
+    assert exposing.state("dome") == "closed"
+    exposing.safety(True)
+    exposing.until(lambda: exposing.said("Observation finished", "majordome"))
+
+
+def test_the_safety_monitor_is_silent(exposing: Rehearsal) -> None:
+    exposing.stop_simulator("safety")
+    exposing.until(lambda: exposing.state("dome") == "closed", 90)
+    assert exposing.said("no word from the safety monitor for", "monitoring")
+    exposing.start_simulator("safety")
+    exposing.until(lambda: exposing.said("Observation finished", "majordome"))
+
+
+def test_a_station_that_says_the_same_for_long_is_frozen(rehearsal: Callable[..., Rehearsal]) -> None:
+    night = rehearsal(devices={"weather": {"noise": "{}"}}, options={"monitoring": {"option_frozen_after": 600}})
+    night.until(lambda: night.said("the weather is safe"))
+    night.run(550)
+    assert not night.said("exactly the same")
+    night.until(lambda: night.said("the weather station has said exactly the same for", "monitoring"), 100)
+
+
+def test_monitoring_keeps_what_the_instruments_tell(exposing: Rehearsal) -> None:
+    state = exposing.agent("monitoring").state
+    for name in exposing.instruments:
+        assert exposing.agent("monitoring").state.links[name].connected, name
+    exposing.run(10)
+    telemetry = exposing.agent("monitoring").state.telemetry
+    assert set(telemetry) == set(exposing.instruments)
+    assert telemetry["telescope"].state == "tracking"
+    assert telemetry["telescope"].values["ra"] == pytest.approx(exposing.slews()[0][1][0], abs=0.1)
+    assert telemetry["filter_wheel"].values == {"filter": "r"}
+    assert telemetry["camera"].values["temperature"] == pytest.approx(-20, abs=1)
+    exposing.stop_simulator("filter_wheel")
+    exposing.run(1)
+    assert not exposing.agent("monitoring").state.links["filter_wheel"].connected
+    assert state is not None
+
+
+def test_an_exposure_for_nobody_is_aborted_when_the_camera_is_connected_again(exposing: Rehearsal) -> None:
+    (connection,) = list(exposing.simulators["camera"]._connections)
+    connection.transport.abortConnection()
+    began = exposing.now
+    exposing.until(lambda: bool(exposing.requests("camera", "DO abort", began)), 5)
+    exposing.until(lambda: exposing.state("camera") == "exposing", 20)
+    assert exposing.now - began < EXPOSURE
+    exposing.until(lambda: exposing.said("Observation finished", "majordome"))
+    assert len(exposing.images()) == 3
+
+
+def test_a_telescope_that_could_not_be_parked_is_parked_when_it_is_back(exposing: Rehearsal) -> None:
+    exposing.stop_simulator("telescope")
+    exposing.weather(rain=1)
+    exposing.until(lambda: exposing.said("parking failed", "majordome"), 60)
+    exposing.start_simulator("telescope")
+    exposing.connect(exposing.simulators["telescope"].port, b"DO unpark\n")
+    exposing.until(lambda: exposing.state("telescope") == "idle", 5)
+    exposing.until(lambda: exposing.state("telescope") == "parked", 60)
