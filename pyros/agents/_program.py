@@ -114,6 +114,11 @@ def in_reactor(reactor: Any, function: Callable[[], _T]) -> _T:
     return value
 
 
+def background_reactor() -> Any:
+    """The reactor, running in a thread of its own: for a plain program that talks to devices itself."""
+    return _reactor()[0]
+
+
 def _reactor() -> tuple[Any, bool]:
     """The reactor, and whether this module runs it: it does in a plain program."""
     from twisted.internet import reactor  # noqa: PLC0415  importing it installs it: not before somebody starts an agent

@@ -158,7 +158,7 @@ class CameraAgent(InstrumentAgent):
 
     def _write(self, image: instruments.Image, expose: Expose) -> dict[str, Any]:
         """In a thread of the pool: the disk may be slow."""
-        if not image.filter:  # the camera doesn't know what turns in front of it
+        if self.FILTER_WHEEL in self.config.agents:  # the camera doesn't know what turns in front of it
             image = replace(image, filter=expose.filter)
         middle = datetime.fromtimestamp(image.started + image.seconds / 2, UTC)
         altitude, _ = altitude_azimuth(self.site, expose.pointing_ra, expose.pointing_dec, middle)

@@ -86,8 +86,9 @@ class MonitoringAgent(Agent):
         """Until a reading has come, nothing is safe."""
         self._safe_after = self.option("safe_after", float, _SAFE_AFTER)
         self._frozen_after = self.option("frozen_after", float, _FROZEN_AFTER)
+        self._began = self.clock.time()
         heard = self.state.safety
-        if heard is not None and self.clock.time() - heard.time > self.config.limits.max_silence:
+        if heard is not None and self._began - heard.time > self.config.limits.max_silence:
             self.state.safety = None  # this agent was away: that nothing was heard says nothing
         self._expect_reading()
 
@@ -117,7 +118,9 @@ class MonitoringAgent(Agent):
         """Say whether it is safe, by what was heard last."""
         now, reading = self.clock.time(), self.state.last
         if not_heard := self._not_heard_yet():
-            self._tell(False, not_heard, reading)  # not bad, only not known to be good: nobody has to wait after that
+            # Not bad, only not known to be good: nobody has to wait long after that.
+            if now - self._began > self.config.limits.max_silence:
+                self._tell(False, not_heard, reading)
             return
         bad = self._unsafe_by_safety()
         if reading is not None and self.WEATHER in self.config.agents:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pyros import __version__
-from pyros.cli import alerts, broker, image, messages, rules
+from pyros.cli import alerts, broker, image, instruments, messages, rules
 from pyros.cli.alert import alert
 from pyros.cli.check import check
 from pyros.cli.common import Group, out
@@ -32,6 +32,7 @@ app.add_typer(messages.app, name="messages")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(rules.app, name="rules")
 app.add_typer(image.app, name="image")
+app.add_typer(instruments.app, name="instruments")
 
 
 def _version(wanted: bool) -> None:

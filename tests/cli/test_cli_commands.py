@@ -31,7 +31,8 @@ def edit(file: Path, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     "command",
     [["demo"], ["run"], ["check"], ["status"], ["alert"], ["send"], ["messages"], ["messages", "list"],
-     ["messages", "failed"], ["messages", "retry"]],
+     ["messages", "failed"], ["messages", "retry"], ["instruments", "list"], ["instruments", "test"],
+     ["instruments", "shell"]],
 )  # fmt: skip
 def test_every_command_has_help_with_an_example(command: list[str]) -> None:
     result = run(*command, "--help")

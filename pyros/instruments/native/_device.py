@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
@@ -11,10 +12,10 @@ import numpy as np
 from twisted.internet.defer import Deferred
 
 from pyros.clock import Clock
-from pyros.errors import CommandAborted, DeviceFailed
+from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
 from pyros.instruments.interfaces import Kind, OnConnection, OnEvent, Started
 from pyros.instruments.native.connection import Connection, Watch
-from pyros.instruments.native.grammar import Busy, Event, Ok, Value
+from pyros.instruments.native.grammar import Busy, Event, Ok, Value, quote
 
 S = TypeVar("S", bound=str)
 
@@ -77,6 +78,28 @@ class NativeDevice:
 
     def disconnect(self) -> Deferred[None]:
         return self._connection.disconnect()
+
+    def raw(self, line: str) -> Deferred[str]:
+        """Send a request as it stands, without its number (``GET state``); fires with the answer as the grammar has it.
+
+        A block that comes with it is left out. Raises what commands raise; DeviceRefused for what is no request.
+        """
+        return Deferred.fromCoroutine(self._raw(line))
+
+    async def _raw(self, line: str) -> str:
+        verb, _, rest = line.strip().partition(" ")
+        try:
+            name, *words = shlex.split(rest)
+        except ValueError:
+            raise DeviceRefused("SYNTAX", f"{line[:100]!r} is not a request of the native grammar") from None
+        positional = [word for word in words if "=" not in word or verb == "SET"]
+        named: dict[str, Any] = dict(word.split("=", 1) for word in words if word not in positional)
+        answer = await self._connection.ask(verb, name, *positional, **named)
+        if isinstance(answer, Busy):
+            return f"BUSY {answer.seconds:g}"
+        words = [quote(value) for value in answer.values]
+        words += [f"{key}={quote(value)}" for key, value in answer.named.items()]
+        return " ".join(["OK", *words])
 
     # For the drivers below.
 

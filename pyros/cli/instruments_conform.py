@@ -1,0 +1,85 @@
+"""``pyros instruments test``: the conformance suite on the real device."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import nullcontext
+from functools import partial
+from typing import Annotated
+
+import typer
+from rich.text import Text
+from twisted.internet.defer import Deferred
+
+from pyros import config as configuration
+from pyros.cli._device import AnywayOption, Hand, NameArgument, hand_on
+from pyros.cli.common import ConfigOption, out
+from pyros.errors import PyrosError
+
+_COLOURS = {"passed": "green", "failed": "red", "not supported": "yellow"}
+
+
+def conform(
+    name: NameArgument,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the checks that may do harm: opening the dome, going beyond limits ...")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before --all.")] = False,
+    anyway: AnywayOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Test a device, through its driver, against what its kind of instrument promises.
+
+    Gently: what could do harm if the device did not behave is left out, unless
+    you say --all. The telescope does move, and the camera exposes. At the end
+    the device is left as after a night: parked, closed, exposing nothing.
+    The exit code is 0 when no check has failed.
+
+    Examples:
+      pyros instruments test telescope
+      pyros instruments test dome --all
+    """
+    loaded = configuration.load(config)
+    if everything and not yes:
+        typer.confirm(f"This may open, move or switch what {name} controls to its limits. Go on?", abort=True)
+    with hand_on(loaded, name, anyway) as hand:
+        failed = _test(hand, everything)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _test(hand: Hand, everything: bool) -> int:
+    from pyros.instruments.conformance import CHECKS, Check, Context, Result, run, tidy  # noqa: PLC0415  numpy takes a moment
+    from pyros.planning.visibility import place_overhead  # noqa: PLC0415
+
+    def place(altitude: float, azimuth: float) -> tuple[float, float]:
+        return place_overhead(hand.site, hand.clock.now(), altitude, azimuth)
+
+    context = Context(hand.clock, place)
+
+    def try_(check: Check) -> Deferred[Result]:
+        return Deferred.fromCoroutine(run(check, hand.device, context))
+
+    outcomes: Counter[str] = Counter()
+    *checks, last = CHECKS[hand.kind]
+    try:
+        for check in checks:
+            if not check.gentle and not everything:
+                outcomes["left out"] += 1
+                out.print(Text("left out       ").append(f"{check.name} (--all)"))
+                continue
+            with out.status(check.name) if out.is_terminal else nullcontext():
+                result = hand.wait(partial(try_, check))
+            outcomes[result.outcome] += 1
+            line = Text(f"{result.outcome:<14} ", _COLOURS[result.outcome]).append(check.name, "default")
+            out.print(line.append(f": {result.reason}" if result.reason else f" ({result.seconds:.1f} s)", "default"))
+            if not hand.device.connected and result.outcome == "failed" and outcomes["passed"] == 0:
+                raise PyrosError(f"{hand.kind}: cannot be tested: {result.reason}")
+    finally:
+        problem = hand.wait(lambda: Deferred.fromCoroutine(tidy(hand.kind, hand.device)))
+        if problem:
+            out.print(Text(f"It could not be left in order: {problem}", "red"))
+    result = hand.wait(partial(try_, last))
+    outcomes[result.outcome] += 1
+    out.print(Text(f"{result.outcome:<14} ", _COLOURS[result.outcome]).append(last.name, "default"))
+    out.print(f"\n{hand.device.name}: " + ", ".join(f"{count} {what}" for what, count in outcomes.items()))
+    return outcomes["failed"]

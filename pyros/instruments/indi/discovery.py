@@ -1,0 +1,85 @@
+"""Which devices an INDI server has: it is asked for all properties, and each driver's DRIVER_INFO says what it is for.
+
+In the reactor's thread. Source: INDI protocol 1.7, ``getProperties``; libindi, ``indidevapi`` (DRIVER_INTERFACE).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
+
+from pyros.errors import ConnectionLost, WireError
+from pyros.instruments.indi.codec import Decoder, Vector, number
+from pyros.instruments.interfaces import Kind
+from pyros.instruments.reconnecting import endpoint_of
+
+PORT = 7624
+_BITS: dict[int, Kind] = {1: "telescope", 2: "camera", 8: "focuser", 16: "filter_wheel", 32: "dome", 128: "weather"}
+_MOST_DEVICES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A device that a server has: a kind that it is for, its own name, and the address for the configuration."""
+
+    kind: Kind
+    name: str
+    address: str
+
+
+class _Listener(Protocol):
+    def __init__(self) -> None:
+        self.decoder = Decoder()
+        self.bits: dict[str, int] = {}
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(b"<getProperties version='1.7'/>\n")
+
+    def dataReceived(self, data: bytes) -> None:
+        self.decoder.feed(data)
+        try:
+            while (event := self.decoder.next()) is not None:
+                if isinstance(event, Vector) and event.name == "DRIVER_INFO" and len(self.bits) < _MOST_DEVICES:
+                    texts = {member.name: str(member.value) for member in event.members}
+                    bits = number(texts.get("DRIVER_INTERFACE", "0"))
+                    self.bits[event.device] = int(bits) if 0 <= bits < 2**32 else 0
+        except WireError:
+            self.transport.abortConnection()  # type: ignore[union-attr]
+
+
+def discover(reactor: Any, server: str, seconds: float) -> Deferred[list[Found]]:
+    """Ask the server at ``tcp:HOST:PORT`` and listen for so many seconds: a server does not say when it has told all.
+
+    Fires with a line for each kind that each device is for, sorted. Fails with ConnectionLost when nobody is there, and
+    ConfigError where that is no address.
+    """
+    return Deferred.fromCoroutine(_discover(reactor, server, seconds))
+
+
+async def _discover(reactor: Any, server: str, seconds: float) -> list[Found]:
+    endpoint = endpoint_of(server, reactor)
+    try:
+        listener: Any = await endpoint.connect(Factory.forProtocol(_Listener))
+    except Exception as error:  # an endpoint fails in many ways
+        raise ConnectionLost(f"INDI server at {server}: {error}") from None
+    heard: Deferred[None] = Deferred()
+    timer = reactor.callLater(seconds, heard.callback, None)
+    try:
+        await heard
+    finally:
+        if timer.active():
+            timer.cancel()
+        listener.transport.abortConnection()
+    return sorted(
+        (
+            Found(kind, device, f"{server}/{device}")
+            for device, bits in listener.bits.items()
+            for bit, kind in _BITS.items()
+            if bits & bit
+        ),
+        key=lambda found: (found.kind, found.name),
+    )
