@@ -116,14 +116,6 @@ def test_the_safety_monitor_is_silent(exposing: Rehearsal) -> None:
     exposing.until(lambda: exposing.said("Observation finished", "majordome"))
 
 
-def test_a_station_that_says_the_same_for_long_is_frozen(rehearsal: Callable[..., Rehearsal]) -> None:
-    night = rehearsal(devices={"weather": {"noise": "{}"}}, options={"monitoring": {"option_frozen_after": 600}})
-    night.until(lambda: night.said("the weather is safe"))
-    night.run(550)
-    assert not night.said("exactly the same")
-    night.until(lambda: night.said("the weather station has said exactly the same for", "monitoring"), 100)
-
-
 def test_monitoring_keeps_what_the_instruments_tell(exposing: Rehearsal) -> None:
     state = exposing.agent("monitoring").state
     for name in exposing.instruments:
