@@ -71,7 +71,10 @@ class FileStars:
                 head = file.readline().replace(" ", "").strip().lower()
                 if head != "ra,dec,magnitude":
                     raise CatalogueError(f"{path}: its first line must be ra,dec,magnitude")
-                table = np.loadtxt(file, delimiter=",", ndmin=2, comments=None)
+                lines = file.readlines()
+            if not any(line.strip() for line in lines):
+                raise CatalogueError(f"{path}: has no stars")
+            table = np.loadtxt(lines, delimiter=",", ndmin=2, comments=None)
         except OSError as error:
             raise CatalogueError(f"{path}: cannot be read: {error.strerror}") from None
         except ValueError as error:

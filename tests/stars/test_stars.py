@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pyros.errors import CatalogueError
-from pyros.stars import GaiaStars, Stars, SyntheticStars, catalogue, gaia
+from pyros.stars import FileStars, GaiaStars, Stars, SyntheticStars, catalogue, gaia
 from pyros.stars.field import separations
 
 POINTINGS = [(150.0, 2.0), (0.01, 40.0), (359.99, -35.0), (200.0, 89.95), (77.0, -90.0), (10.0, 90.0), (45.0, -89.5)]
@@ -97,3 +97,34 @@ def test_a_broken_file_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
     with pytest.raises(CatalogueError, match=why):
         catalogue("gaia")
     gaia._everything.cache_clear()
+
+
+def test_stars_of_ones_own_file(tmp_path: Path) -> None:
+    file = tmp_path / "field.csv"
+    file.write_text("RA, Dec, Magnitude\n150.1,2.0,14.5\n150.2,2.1,15.5\n0.01,-30,12\n359.99,-30,13\n")
+    stars = FileStars(file)
+    assert stars.name == "field.csv"
+    assert rows(stars.near(150.1, 2.0, 0.05)) == [(150.1, 2.0, 14.5)]
+    assert sorted(rows(stars.near(0.0, -30, 0.1))) == [(0.01, -30.0, 12.0), (359.99, -30.0, 13.0)]
+    assert stars.faintest == pytest.approx(15.2)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "No such file"),
+        ("", "its first line must be ra,dec,magnitude"),
+        ("ra,dec,magnitude\n1,2\n", "three numbers"),
+        ("ra,dec,magnitude\n1,2,nan\n", "three numbers"),
+        ("ra,dec,magnitude\n1,2,bright\n", "bright"),
+        ("ra,dec,magnitude\n", "has no stars"),
+    ],
+)
+def test_a_file_with_mistakes_is_told(tmp_path: Path, content: str | None, why: str) -> None:
+    file = tmp_path / "field.csv"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(CatalogueError, match=why) as error:
+        FileStars(file)
+    assert str(error.value).startswith(f"{file}: ")
+    assert "\n" not in str(error.value)

@@ -1,0 +1,53 @@
+"""The analyzer's options: a mistake in them stops it at its start, in one line that names file, section and key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from twisted.logger import formatEvent, globalLogPublisher
+
+from pyros.agents.analyzer import AnalyzerAgent
+from pyros.stars import FileStars, SyntheticStars
+from tests.agents.conftest import Inline, make_config
+
+Makes = Callable[..., Inline]
+
+
+def agent_with(inline: Makes, folder: Path, **options: str) -> Any:
+    agents = make_config(folder, "analyzer").agents
+    section = msgspec.structs.replace(agents["analyzer"], options=options)
+    return inline(AnalyzerAgent(), agents={"analyzer": section})
+
+
+def test_the_catalogue_is_the_one_that_is_named(inline: Makes, tmp_path: Path) -> None:
+    (tmp_path / "field.csv").write_text("ra,dec,magnitude\n150,2,14\n")
+    assert isinstance(agent_with(inline, tmp_path, catalogue="synthetic").agent._catalogue, SyntheticStars)
+    assert isinstance(agent_with(inline, tmp_path, catalogue="field.csv").agent._catalogue, FileStars)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """What Twisted's log is told."""
+    lines: list[str] = []
+
+    def watch(event: Any) -> None:
+        lines.append(formatEvent(event) or "")
+
+    publisher: Any = globalLogPublisher
+    publisher.addObserver(watch)
+    yield lines
+    publisher.removeObserver(watch)
+
+
+@pytest.mark.parametrize("options", [{"catalogue": "absent.csv"}, {"saturation": "much"}, {"solver_seconds": "long"}])
+def test_a_mistake_is_told_at_the_start(
+    inline: Makes, tmp_path: Path, options: dict[str, str], logged: list[str]
+) -> None:
+    made = agent_with(inline, tmp_path, **options)
+    assert made.host.stopped.called
+    (key,) = options
+    assert any(f"pyros_agent_config.ini: [analyzer] option_{key}: " in line for line in logged)
