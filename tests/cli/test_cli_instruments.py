@@ -15,6 +15,7 @@ import pytest
 
 from pyros.cli.common import program
 from pyros.config import Config
+from tests.instruments.indi_server import IndiServer, needs_indi
 
 DEVICES = ("telescope", "camera", "filter_wheel", "dome", "safety", "weather")
 
@@ -136,3 +137,15 @@ def test_nothing_to_discover(config: Config) -> None:
     assert done.stderr.startswith("pyros: INDI server at tcp:127.0.0.1:1: Connection was refused")
     done = pyros(config, "discover", "--indi", "host:port")
     assert done.returncode == 2
+
+
+@needs_indi
+def test_an_indi_server_is_asked_for_its_devices(config: Config, tmp_path: Path) -> None:
+    server = IndiServer(tmp_path, "Telescope Simulator", "Dome Simulator")
+    try:
+        done = pyros(config, "discover", "--no-alpaca", "--indi", f"127.0.0.1:{server.port}")
+    finally:
+        server.kill()
+    assert done.returncode == 0, done.stderr
+    assert f"[dome]\nport = 5020\ndriver = indi\naddress = tcp:127.0.0.1:{server.port}/Dome Simulator\n" in done.stdout
+    assert f"address = tcp:127.0.0.1:{server.port}/Telescope Simulator\n" in done.stdout
