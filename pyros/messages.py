@@ -160,10 +160,14 @@ class SlewFinished(Payload, frozen=True):
 
 
 class Failure(Payload, frozen=True, kw_only=True):
-    """An instrument's agent -> who asked: it did not work, and why."""
+    """An instrument's agent -> who asked: it did not work, and why.
+
+    ``lost`` means that the device wasn't there or stayed silent: what it did is unknown, and it may be back soon.
+    """
 
     observation: str = ""
     reason: str
+    lost: bool = False
 
 
 class Expose(Payload, frozen=True, kw_only=True):

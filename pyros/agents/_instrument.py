@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from pyros import messages
 from pyros.agents.base import Agent
 from pyros.clock import Timer
-from pyros.errors import AgentError, InstrumentError
+from pyros.errors import AgentError, ConnectionLost, InstrumentError, NoAnswer
 from pyros.instruments import Place, connect
 from pyros.messages import InstrumentConnection, Message, Payload, Telemetry
 
@@ -48,11 +48,12 @@ class Started(Payload, frozen=True):
 
 
 class Ended(Payload, frozen=True):
-    """The device is done: what it measured, or why it failed."""
+    """The device is done: what it measured, or why it failed, and whether it was lost meanwhile."""
 
     number: int
     result: dict[str, Any] = {}  # noqa: RUF012  msgspec copies it
     reason: str = ""
+    lost: bool = False
 
 
 class Connection(Payload, frozen=True):
@@ -191,8 +192,8 @@ class InstrumentAgent(Agent):
     def done(self, command: Command, result: dict[str, Any]) -> None:
         """The device did what it was told."""
 
-    def failed(self, command: Command, reason: str) -> None:
-        """It did not, and says why."""
+    def failed(self, command: Command, failure: messages.Failure) -> None:
+        """It did not, and says why; the failure names the observation that the command was for, if any."""
 
     def command(self, message: Message, run: Run, *, aside: bool = False) -> None:
         """Give the device a command after the commit.
@@ -239,7 +240,8 @@ class InstrumentAgent(Agent):
             self.tell_self(DONE, Ended(number=number, result=result))
 
         def failed(failure: Failure) -> None:
-            self.tell_self(FAILED, Ended(number=number, reason=_in_words(failure)))
+            lost = failure.check(ConnectionLost, NoAnswer) is not None
+            self.tell_self(FAILED, Ended(number=number, reason=_in_words(failure), lost=lost))
             if not isinstance(failure.value, (InstrumentError, OSError)):
                 self.log.failure("a command failed in an unexpected way", failure)
 
@@ -299,8 +301,10 @@ class InstrumentAgent(Agent):
 
     def _failed(self, message: Message) -> None:
         if (command := self._ended(message.payload.number)) is not None:
-            self.log.error("{name} failed: {reason}", name=command.name, reason=message.payload.reason)
-            self.failed(command, message.payload.reason)
+            end: Ended = message.payload
+            self.log.error("{name} failed: {reason}", name=command.name, reason=end.reason)
+            observation = command.payload.get("observation", "")
+            self.failed(command, messages.Failure(observation=observation, reason=end.reason, lost=end.lost))
 
     def _current(self, number: int) -> Command | None:
         under_way = [*self.state.aside, *([self.state.command] if self.state.command is not None else [])]

@@ -82,7 +82,8 @@ class CameraAgent(InstrumentAgent):
             self.log.warn("the camera is {state} for nobody: that is aborted", state=state)
             self.aborting(self.device.abort)
         if interrupted is not None:
-            self.failed(interrupted, "the camera's agent was restarted in the middle")
+            reason = "the camera's agent was restarted in the middle"
+            self.failed(interrupted, Failure(observation=interrupted.payload["observation"], reason=reason))
 
     async def measure(self) -> tuple[str, dict[str, float | str | None]]:
         state = await self.device.state()
@@ -132,12 +133,9 @@ class CameraAgent(InstrumentAgent):
             ),
         )
 
-    def failed(self, command: Command, reason: str) -> None:
-        if command.name == messages.COOL:
-            self.answer(command, messages.COOLING_FAILED, Failure(reason=reason))
-            return
-        failure = Failure(observation=command.payload["observation"], reason=reason)
-        self.answer(command, messages.EXPOSURE_FAILED, failure)
+    def failed(self, command: Command, failure: Failure) -> None:
+        name = messages.COOLING_FAILED if command.name == messages.COOL else messages.EXPOSURE_FAILED
+        self.answer(command, name, failure)
 
     @staticmethod
     def _expose(command: Command) -> Expose:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 
 from pyros import instruments, messages
@@ -154,14 +155,14 @@ class DomeAgent(InstrumentAgent):
         name = messages.DOME_OPENED if command.name == messages.OPEN else messages.DOME_CLOSED
         self._tell(name, Order(reason=command.payload.get("reason", "")))
 
-    def failed(self, command: Command, reason: str) -> None:
+    def failed(self, command: Command, failure: Failure) -> None:
         """What failed to open is closed; what failed to close is closed again and again, until it is."""
         if command.name == messages.FOLLOW:
-            failure = Failure(observation=command.payload.get("observation", ""), reason=reason)
             self._tell_follower(messages.SLIT_FAILED, failure)
             self._follow_later(_AGAIN)
             return
-        self._tell(messages.DOME_FAILED, Failure(reason=f"{command.name}: {reason}"))
+        reason = failure.reason
+        self._tell(messages.DOME_FAILED, msgspec.structs.replace(failure, reason=f"{command.name}: {reason}"))
         if command.name == messages.OPEN:
             self._close(f"opening failed: {reason}")
         else:

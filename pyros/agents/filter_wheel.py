@@ -45,8 +45,8 @@ class FilterWheelAgent(InstrumentAgent):
             selected = FilterSelected(observation=observation, filter=wanted)
             self.answer(command, messages.FILTER_SELECTED, selected)
         else:
-            self.failed(command, f"the wheel was told to select {wanted} and reports {result['filter']}")
+            reason = f"the wheel was told to select {wanted} and reports {result['filter']}"
+            self.failed(command, Failure(observation=observation, reason=reason))
 
-    def failed(self, command: Command, reason: str) -> None:
-        failure = Failure(observation=command.payload.get("observation", ""), reason=reason)
+    def failed(self, command: Command, failure: Failure) -> None:
         self.answer(command, messages.FILTER_FAILED, failure)

@@ -80,8 +80,7 @@ class FocuserAgent(InstrumentAgent):
         )
         self.answer(command, messages.FOCUS_MOVED, moved)
 
-    def failed(self, command: Command, reason: str) -> None:
-        failure = Failure(observation=command.payload.get("observation", ""), reason=reason)
+    def failed(self, command: Command, failure: Failure) -> None:
         self.answer(command, messages.FOCUS_FAILED, failure)
 
     async def _move(self, base: int | None, offset: int, started: Callable[[float], None]) -> dict[str, Any]:

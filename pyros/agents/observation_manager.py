@@ -18,6 +18,7 @@ from pyros.messages import (
     Abort,
     Expose,
     ExposureFinished,
+    Failure,
     Follow,
     FollowUp,
     Message,
@@ -37,6 +38,7 @@ _EXPOSURE_MARGIN = 300.0
 _FILTER_LIMIT = 300.0
 _ATTEMPTS = 3
 _PAUSE = 5.0  # seconds before a failed exposure is tried again
+_SLEW_PAUSES = (5.0, 10.0, 20.0)  # the same for a slew whose mount was lost meanwhile; after them it is a failure
 _ON_TARGET = 0.1  # degrees; a report of a slew to elsewhere is an old one
 
 
@@ -51,10 +53,12 @@ messages.register(STEP_AGAIN, Step)
 
 
 class ObservationManagerState(msgspec.Struct):
-    """The observation that runs, and how far it is. ``step`` counts commands, so that old answers are known.
+    """The observation that runs, and how far it is.
 
-    ``filter`` is the one that the wheel and the focuser (``focus``) were asked for, and whether they have answered;
-    ``slit`` whether the dome's slit looks at the target.
+    ``step`` counts commands, so that old answers are known; ``lost`` the slews in which the mount was lost;
+    ``pointing`` is where the telescope has arrived, None while it has not. ``filter`` is the one that the wheel and the
+    focuser (``focus``) were asked for, and whether they have answered; ``slit`` whether the dome's slit looks at the
+    target.
     """
 
     current: Observation | None = None
@@ -62,9 +66,10 @@ class ObservationManagerState(msgspec.Struct):
     step: int = 0
     done: int = 0
     failures: int = 0
+    lost: int = 0
     images: list[str] = []
     taken: list[TakenImage] = []
-    pointing: tuple[float, float] = (0.0, 0.0)
+    pointing: tuple[float, float] | None = None
     dome_open: bool = False
     slit: bool = True
     filter: str = ""
@@ -109,11 +114,9 @@ class ObservationManagerAgent(Agent):
         if self.state.current is not None:
             self._stop(f"gave way to {observation.id}", again=True, halt=False)
         self.state.current = observation
-        self.state.done = self.state.failures = 0
+        self.state.done = self.state.failures = self.state.lost = 0
         self.state.images, self.state.taken = [], []
-        self.state.phase = "slewing"
-        slew = Slew(observation=observation.id, ra=observation.ra, dec=observation.dec)
-        self.send_to(self.TELESCOPE, messages.SLEW, slew)
+        self._slew(observation)
         self.state.slit = self.DOME not in self.config.agents
         if not self.state.slit:
             follow = Follow(observation=observation.id, ra=observation.ra, dec=observation.dec)
@@ -121,7 +124,6 @@ class ObservationManagerAgent(Agent):
         self._prepare(observation, observation.exposures[0].filter)
         self._report(messages.OBSERVATION_STARTED, ObservationReport(observation=observation.id))
         self._publish("started", observation)
-        self._expect_within(_SLEW_LIMIT)
 
     def abort_observation(self, message: Message) -> None:
         wanted = message.payload.observation
@@ -144,8 +146,16 @@ class ObservationManagerAgent(Agent):
         self._next()
 
     def slew_failed(self, message: Message) -> None:
-        if self._is_current(message, "slewing"):
-            self._stop(f"slew failed: {message.payload.reason}", again=False, halt=False)
+        """A mount that was lost may be back soon, and the burst is fading: it is sent there again, some times."""
+        if not self._is_current(message, "slewing"):
+            return
+        failure: Failure = message.payload
+        reason = f"slew failed: {failure.reason}"
+        if failure.lost and self.state.lost < len(_SLEW_PAUSES):
+            self._pause(reason, _SLEW_PAUSES[self.state.lost])
+            self.state.lost += 1
+        else:
+            self._stop(reason, again=False, halt=False)
 
     def exposure_started(self, message: Message) -> None:
         self.log.info("exposure {number} of {of} for {id}", number=message.payload.number, of=message.payload.of,
@@ -206,7 +216,12 @@ class ObservationManagerAgent(Agent):
         self.log.info("{name}: {text}", name=message.name, text=message.payload.text)
 
     def step_again(self, message: Message) -> None:
-        if message.payload.number == self.state.step and self.state.phase == "waiting":
+        if message.payload.number != self.state.step or self.state.phase != "waiting":
+            return
+        if self.state.pointing is None:
+            assert self.state.current is not None
+            self._slew(self.state.current)
+        else:
             self.state.phase = "ready"
             self._next()
 
@@ -217,7 +232,7 @@ class ObservationManagerAgent(Agent):
     def dome_closed(self, message: Message) -> None:
         """No light comes in any more."""
         self.state.dome_open = False
-        if self.state.phase in ("exposing", "waiting"):
+        if self.state.phase in ("exposing", "waiting") and self.state.pointing is not None:
             self._stop(f"the dome has closed: {message.payload.reason}", again=True, halt=True)
 
     def step_overdue(self, message: Message) -> None:
@@ -237,10 +252,18 @@ class ObservationManagerAgent(Agent):
         if self.state.failures >= _ATTEMPTS:
             self._stop(reason, again=False, halt=True)
             return
+        self._pause(reason, _PAUSE)
+
+    def _pause(self, reason: str, seconds: float) -> None:
         self.log.warn("{reason}; it is tried again", reason=reason)
         self._expect_within(None)
         self.state.phase = "waiting"
-        self.call_later(_PAUSE, STEP_AGAIN, Step(number=self.state.step))
+        self.call_later(seconds, STEP_AGAIN, Step(number=self.state.step))
+
+    def _slew(self, current: Observation) -> None:
+        self.state.phase, self.state.pointing = "slewing", None
+        self.send_to(self.TELESCOPE, messages.SLEW, Slew(observation=current.id, ra=current.ra, dec=current.dec))
+        self._expect_within(_SLEW_LIMIT)
 
     def _prepare(self, current: Observation, filter: str) -> None:
         """Have the filter turned into the beam, and its focus found, where there are devices for that."""
@@ -278,6 +301,7 @@ class ObservationManagerAgent(Agent):
             self._expect_within(_FILTER_LIMIT)
         if not (self.state.filter_ready and self.state.focus_ready and self.state.slit):
             return
+        assert self.state.pointing is not None
         self.state.phase = "exposing"
         expose = Expose(
             observation=current.id,

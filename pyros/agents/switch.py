@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 
 from pyros import instruments, messages
@@ -47,8 +48,9 @@ class SwitchAgent(InstrumentAgent):
     def done(self, command: Command, result: dict[str, Any]) -> None:
         self.answer(command, messages.SWITCH_SET, SetSwitch(command.payload["channel"], result["level"]))
 
-    def failed(self, command: Command, reason: str) -> None:
-        self.answer(command, messages.SWITCH_FAILED, Failure(reason=f"{command.payload['channel']}: {reason}"))
+    def failed(self, command: Command, failure: Failure) -> None:
+        reason = f"{command.payload['channel']}: {failure.reason}"
+        self.answer(command, messages.SWITCH_FAILED, msgspec.structs.replace(failure, reason=reason))
 
     async def _set(self, wanted: SetSwitch) -> dict[str, Any]:
         """In the reactor's thread."""

@@ -158,12 +158,11 @@ class TelescopeAgent(InstrumentAgent):
             self.answer(command, messages.SLEW_FINISHED,
                         SlewFinished(observation=command.payload["observation"], **result))  # fmt: skip
 
-    def failed(self, command: Command, reason: str) -> None:
+    def failed(self, command: Command, failure: Failure) -> None:
         if command.name == messages.PARK:
-            self.answer(command, messages.PARK_FAILED, Failure(reason=reason))
+            self.answer(command, messages.PARK_FAILED, failure)
             self.state.park_timer = self.call_later(_PARK_AGAIN, messages.PARK, Order(reason="parking failed before"))
         else:
-            failure = Failure(observation=command.payload["observation"], reason=reason)
             self.answer(command, messages.SLEW_FAILED, failure)
 
     def _park_again(self, reason: str) -> None:

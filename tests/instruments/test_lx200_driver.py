@@ -532,6 +532,10 @@ def test_addresses_that_are_none(address: str) -> None:
         instruments.check_address("telescope", "lx200", address)
 
 
+def test_an_address_may_be_a_name() -> None:
+    instruments.check_address("telescope", "lx200", "tcp:mount.example.org:4030")
+
+
 def test_only_telescopes_speak_it() -> None:
     with pytest.raises(ConfigError, match=r"kind = camera: must be telescope; lx200 is a language of mounts only"):
         instruments.check_address("camera", "lx200", ADDRESS)

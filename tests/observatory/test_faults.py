@@ -61,6 +61,53 @@ def test_a_fault_is_told_and_when_it_has_gone_the_observation_is_done(ready: Reh
         assert [row for row in night.received(name) if row[-1] is not None] == [], f"no handler of {name} failed"
 
 
+@pytest.mark.parametrize("fault", ['drop request="DO slew"', 'no_answer request="DO slew"', "garbage", "half_line"])
+def test_a_mount_that_comes_back_is_sent_there_again_and_the_same_observation_goes_on(
+    ready: Rehearsal, fault: str
+) -> None:
+    night = ready
+    night.fault("telescope", f"{fault} for=12")
+    night.publish(night.packet())
+    night.until(lambda: night.state("camera") == "exposing", 60)
+    assert night.received("observation_manager", "Slew failed")
+    night.until(lambda: night.said("Observation finished", "majordome"))
+    assert len(night.received("scheduler", "Observation started")) == 1
+    assert not night.received("scheduler", "Observation failed")
+    assert len(night.images()) == 3
+
+
+def test_a_mount_whose_power_is_cut_in_mid_slew_goes_on_when_it_is_back(ready: Rehearsal) -> None:
+    night = ready
+    night.publish(night.packet())
+    night.until(lambda: night.state("telescope") == "slewing", 60)
+    night.stop_simulator("telescope")
+    night.run(10)
+    night.start_simulator("telescope")
+    night.until(lambda: night.said("Observation finished", "majordome"))
+    assert len(night.received("scheduler", "Observation started")) == 1
+    assert len(night.images()) == 3
+
+
+def test_a_mount_that_stays_away_is_not_waited_for_without_end(ready: Rehearsal) -> None:
+    night = ready
+    night.fault("telescope", 'no_answer request="DO slew"')
+    night.publish(night.packet())
+    night.until(lambda: night.received("scheduler", "Observation failed"), 120)
+    assert len(night.received("observation_manager", "Slew failed")) == 4
+    assert b"slew failed: " in night.received("scheduler", "Observation failed")[0][3]
+    night.fault("telescope", "clear")
+    night.until(lambda: night.said("Observation finished", "majordome"))
+    assert len(night.images()) == 3
+
+
+def test_a_mount_that_refuses_is_not_asked_again_at_once(ready: Rehearsal) -> None:
+    night = ready
+    night.fault("telescope", 'refuse request="DO slew" code=LIMIT')
+    night.publish(night.packet())
+    night.until(lambda: night.received("scheduler", "Observation failed"), 60)
+    assert len(night.received("observation_manager", "Slew failed")) == 1
+
+
 @pytest.mark.parametrize("fault", ["no_answer", "garbage", "drop", "half_line"])
 def test_a_weather_station_that_makes_no_sense_is_bad_weather_until_it_does_again(
     exposing: Rehearsal, fault: str

@@ -11,7 +11,7 @@ from pyros.clock import Clock
 from pyros.errors import ConfigError
 from pyros.instruments.interfaces import Kind
 from pyros.instruments.lx200.telescope import Lx200Telescope
-from pyros.instruments.reconnecting import endpoint_of
+from pyros.instruments.reconnecting import host_and_port
 
 __all__ = ["Lx200Telescope", "check_address", "connect"]
 
@@ -20,7 +20,7 @@ def check_address(kind: Kind, address: str) -> None:
     """Raise ConfigError for anything but a telescope, or an address that isn't like tcp:192.168.1.20:4030."""
     if kind != "telescope":
         raise ConfigError([f"kind = {kind}: must be telescope; lx200 is a language of mounts only"])
-    endpoint_of(address, None)
+    host_and_port(address)
 
 
 def connect(kind: Kind, address: str, reactor: Any, clock: Clock, **hooks: Any) -> Lx200Telescope:
