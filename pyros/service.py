@@ -7,6 +7,7 @@ import importlib
 import inspect
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import timedelta
 from functools import wraps
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
@@ -196,13 +198,15 @@ class ObservatoryService(Service):
         return self.observatory.stop()
 
     def _failed(self, failure: Failure) -> None:
-        log.critical("{reason}", reason=failure.getErrorMessage())
-        self._stop_as_failed()
+        if self.running:
+            log.critical("{reason}", reason=failure.getErrorMessage())
+            self._stop_as_failed()
 
     def _stop_as_failed(self) -> None:
         """By itself twistd's exit code is 0; whoever supervises the process shall see that it failed."""
-        self._reactor.addSystemEventTrigger("after", "shutdown", atexit.register, os._exit, 1)
-        self._reactor.stop()
+        with suppress(ReactorNotRunning):  # somebody has stopped it a moment ago
+            self._reactor.stop()
+            self._reactor.addSystemEventTrigger("after", "shutdown", atexit.register, os._exit, 1)
 
     def _ended(self, _: None, ended: Host) -> None:
         """An agent that could not begin ends the process: an observatory without it is none. So does the last agent of
