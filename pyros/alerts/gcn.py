@@ -25,6 +25,8 @@ MAX_BYTES = 64 * 1024 * 1024
 _SCHEMA = re.compile(r"(?:[^?#]{0,200}/)?gcn/(notices/([\w/.-]+?)|circulars)\.schema\.json#?")
 """Wherever the schema is fetched from: https://gcn.nasa.gov/schema/v4.3.0/gcn/notices/..., or its repository."""
 _TOPIC = re.compile(r"gcn\.notices\.([a-z0-9_]+)\..+")
+_PLACES = ("localization", "location", "position", "event", "alert", "source", "target")
+"""Where schemas of a mission's own nest what the unified one has at the top."""
 _SUPEREVENT = re.compile(r"[MT]?S\d{6}[a-z]+")
 _GW_KINDS: dict[str, Kind] = {
     "EARLYWARNING": "initial",
@@ -88,26 +90,32 @@ def parse_json(packet: bytes, topic: str) -> Alert:
 
 def _notice(notice: dict[str, Any], topic: str, packet: bytes) -> Alert:
     """A notice of the unified schema."""
-    name = topic.removeprefix("gcn.notices.")
-    row = streams.of_schema(name.partition(".")[0])
+    name = topic.removeprefix("gcn.notices.").removeprefix("classic.")  # notices of other missions, translated by GCN
+    row = streams.of_schema(name.partition(".")[0].lower())
     target = _target(notice)
     place = values.position(values.number(target.get("ra")), values.number(target.get("dec")))
     error = _error(target, place)
-    containment = values.fraction(target.get("containment_probability", 0.9)) if error is not None else None
+    containment = values.fraction(_percent(target.get("containment_probability", 0.9))) if error is not None else None
     event = _event(notice, target, row, name)
     word = _text(notice.get("alert_type")).lower()
     tense = _text(notice.get("alert_tense")).lower()
     role = _ROLES.get(tense, "observation")
-    if name.endswith(".test") or _is_mock(event):
+    if "test" in name.lower().split(".") or _is_mock(event):
         role = "test"
     record = notice.get("record_number")
-    kind = _KINDS.get(word) or ("update" if isinstance(record, int) and record > 1 else "initial")
-    time = parse_iso(_text(notice.get("trigger_time")))
+    kind = _kind(notice, row, word)
+    time = parse_iso(_text(_field(notice, "trigger_time")))
     sent = parse_iso(_text(notice.get("alert_datetime")))
     if not event:
         event = (
             f"{row.name}:{time.strftime('%Y-%m-%dT%H:%M:%S.%fZ') if time else hashlib.sha1(packet).hexdigest()[:16]}"
         )
+    classes = _probabilities(
+        notice.get("classification"),
+        notice.get("properties"),
+        target.get("classification_scores"),
+        target.get("classifications"),
+    )
     subtype = _text(notice.get("subtype")) or _text(notice.get("pipeline"))
     notice_type = f"{name}/{subtype}" if subtype else name
     parts = (topic, event.partition(":")[2], word, record, notice.get("alert_datetime"), subtype)
@@ -127,11 +135,16 @@ def _notice(notice: dict[str, Any], topic: str, packet: bytes) -> Alert:
         skymap=_skymap(target),
         importance=_first_fraction(notice, "importance", "p_astro"),
         far=values.hertz(notice.get("far"), "Hz"),
-        known_source=bool(notice.get("known_source")) or name in row.known_types,
-        classification=_probabilities(
-            notice.get("classification"), notice.get("properties"), target.get("classification_scores")
-        ),
+        known_source=bool(notice.get("known_source")) or name in row.known_types or classes.get("unknown") == 0,
+        classification=classes,
     )
+
+
+def _kind(notice: dict[str, Any], row: Stream, word: str) -> Kind:
+    if word.startswith("retract") or any(notice.get(field) is value for field, value in row.json_retraction):
+        return "retraction"
+    record = notice.get("record_number")
+    return _KINDS.get(word) or ("update" if isinstance(record, int) and record > 1 else "initial")
 
 
 def _gravitational_wave(notice: dict[str, Any]) -> Alert:
@@ -177,19 +190,33 @@ def _circular(notice: dict[str, Any]) -> Alert:
 
 
 def _target(notice: dict[str, Any]) -> dict[str, Any]:
-    """Where the localization stands: at the top, or in the only target of ``data`` (BOOM)."""
+    """Where the localization stands: at the top, in the only target of ``data`` (BOOM), or one level below."""
+    if "ra" in notice:
+        return notice
     data = notice.get("data")
     targets = data.get("targets") if isinstance(data, dict) else None
-    if "ra" not in notice and isinstance(targets, list) and len(targets) == 1 and isinstance(targets[0], dict):
+    if isinstance(targets, list) and len(targets) == 1 and isinstance(targets[0], dict):
         return targets[0]
-    return notice
+    nested = [place for name in _PLACES if isinstance(place := notice.get(name), dict) and "ra" in place]
+    return nested[0] if len(nested) == 1 else notice
+
+
+def _field(notice: dict[str, Any], name: str) -> Any:
+    """A field at the top, or in ``event`` or ``alert``."""
+    for source in (notice, notice.get("event"), notice.get("alert")):
+        if isinstance(source, dict) and source.get(name) is not None:
+            return source[name]
+    return None
 
 
 def _event(notice: dict[str, Any], target: dict[str, Any], row: Stream, name: str) -> str:
     """The event's key by the first identifier that the notice has; '' where it has none."""
     for field in row.json_event:
-        for source in (notice, target):
-            identifier = _text(source.get(field))
+        for source in (notice, target, notice.get("event"), notice.get("alert")):
+            if not isinstance(source, dict):
+                continue
+            value = source.get(field)
+            identifier = _joined(value) if row.json_id_parts and field == "id" else _text(value)
             if not identifier:
                 continue
             if _SUPEREVENT.fullmatch(identifier):
@@ -207,6 +234,8 @@ def _error(target: dict[str, Any], place: tuple[float, float] | None) -> float |
     if place is None:
         return None
     given = target.get("ra_dec_error")
+    if given is None and isinstance(target.get("error"), dict):  # early schemas
+        given = target["error"].get("radius")
     sizes = [values.radius(size) for size in (given[:2] if isinstance(given, list) else [given])]
     known = [size for size in sizes if size is not None]
     if known:
@@ -231,15 +260,32 @@ def _skymap(target: dict[str, Any]) -> str | None:
 def _probabilities(*tables: object) -> dict[str, float]:
     found: dict[str, float] = {}
     for table in tables:
-        if isinstance(table, dict):
-            for name, value in list(table.items())[:100]:
-                if (probability := values.fraction(value)) is not None:
-                    found[str(name)[:100]] = probability
+        pairs: list[tuple[object, object]] = list(table.items()) if isinstance(table, dict) else []
+        if isinstance(table, list):  # BOOM's
+            classes = (item for item in table if isinstance(item, dict))
+            pairs = [(_text(item.get("classification")), item.get("probability")) for item in classes]
+        for name, value in pairs[:100]:
+            if name and (probability := values.fraction(value)) is not None:
+                found[str(name)[:100]] = probability
     return found
 
 
 def _first_fraction(notice: dict[str, Any], *fields: str) -> float | None:
     return next((value for field in fields if (value := values.fraction(notice.get(field))) is not None), None)
+
+
+def _percent(value: object) -> float | None:
+    """A probability, also where it is written in percent (68.0)."""
+    size = values.number(value)
+    return size / 100 if size is not None and 1 < size <= 100 else size
+
+
+def _joined(value: object) -> str:
+    """The parts of an identifier, ``["137840", "57034692"]``, as one; else as `_text`."""
+    parts = [_text(part) for part in value] if isinstance(value, list) else []
+    if len(parts) > 1 and all(part.isdecimal() for part in parts):
+        return "_".join(parts)
+    return _text(value)
 
 
 def _is_mock(event: str) -> bool:

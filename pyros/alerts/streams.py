@@ -4,7 +4,7 @@ A row says where that stream keeps what VOEvent and GCN's schema leave open. A s
 `UNKNOWN`: what the standards say, and the marks of tests and retractions that all GCN streams share.
 
 Params are named ``Name`` (top level of What), ``Group/Name``, or ``*/Name`` (any Group, or the top level).
-Marks are Param names whose value ``true`` or ``1`` anywhere in What means it.
+Marks are Param names, in lower case, whose value ``true`` or ``1`` anywhere in What means it, however they are written.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from functools import lru_cache
 
 import msgspec
 
-_TEST = ("Test", "Test_Notice", "Test_Submission", "InternalTest", "HardwareInj")
-_RETRACTION = ("Def_NOT_a_GRB", "Definite_NOT_GRB", "Definite_Not_GRB", "Retraction", "RetractFlag", "retraction")
+_TEST = ("test", "is_test", "istest", "test_notice", "test_submission", "internaltest", "hardwareinj")
+_RETRACTION = ("def_not_a_grb", "definite_not_grb", "retraction", "retracted", "is_retraction", "retractflag")
+_JSON_RETRACTION = (("retraction", True), ("retracted", True), ("is_retraction", True))
 _CLOCKS = ("Burst", "Event", "Trans", "Trigger", "Outburst", "Source", "Slew", "Start", "Detection", "Pkt")
+_EVENT_PARAMS = ("TrigID", "Trigger_ID", "TriggerID", "Trigger_Number", "GraceID", "Event_Name", "Event_ID", "event_no")
 _NO_EVENT = frozenset({"", "0", "-1", "None", "null"})
 
 
@@ -33,6 +35,8 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
 
     event: tuple[tuple[str, ...], ...] = ()
     """Params that name the event; several in one tuple are joined with ``_``."""
+    event_shortest: int = 1
+    """How many characters such an identifier has at least."""
     event_mask: int | None = None
     """Bits of a numeric identifier that name the event; the rest counts the notices about it."""
     no_event: frozenset[str] = _NO_EVENT
@@ -40,6 +44,8 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     event_in_ivorn: str = ""
     """A regular expression whose first group is the event's identifier, for ivorns (own and cited)."""
     json_event: tuple[str, ...] = ("id", "event_name")
+    json_id_parts: bool = False
+    """Whether a list of numbers under ``id`` is one identifier in parts, not several names of the event."""
     revision: tuple[str, int] | None = None
     """A Param that counts the notices about an event, and its first value."""
 
@@ -50,6 +56,8 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     retraction_values: tuple[tuple[str, str], ...] = (("Alert_Type", "(?i)retract.*"), ("AlertType", "(?i)retract.*"))
     update_values: tuple[tuple[str, str], ...] = (("Alert_Type", "(?i)update"), ("AlertType", "(?i)update"))
     """For streams that say it in so many words; LVC's updates always cite as well."""
+    json_retraction: tuple[tuple[str, bool], ...] = _JSON_RETRACTION
+    """(field, its value)."""
     retraction_types: frozenset[str] = frozenset()
     retraction_probability: bool = False
     """Whether Why/Inference/@probability 0.0 takes the event back."""
@@ -83,7 +91,11 @@ _TRIG_ID = (("TrigID",),)
 _GCN = "ivo://nasa.gsfc.gcn/"
 _4PISKY = ("ivo://voevent.4pisky.org/", "ivo://voevent.phys.soton.ac.uk/", "ivo://voevent.soton.ac.uk/")
 
-UNKNOWN = Stream(name="")
+UNKNOWN = Stream(
+    name="",
+    event=tuple((f"*/{name}",) for name in _EVENT_PARAMS),
+    event_shortest=4,  # nobody's table says that they are the event's: what counts 1, 2, 3 joins what is not one event
+)
 
 GCN = Stream(
     name="",
@@ -101,8 +113,9 @@ STREAMS = (
         event=_TRIG_ID,
         event_in_ivorn=r"#(?:BAT|XRT|UVOT)_[A-Za-z_]+_([1-9]\d{4,})-\d+$",
         test_values=(("TrigID", "0*99999"),),
-        retraction=(*_RETRACTION, "StarTrack_Lost_Lock"),
-        known=("Target_in_Flt_Catalog", "Target_in_Gnd_Catalog", "Target_in_Blk_Catalog"),
+        retraction=(*_RETRACTION, "startrack_lost_lock"),
+        json_retraction=(*_JSON_RETRACTION, ("star_tracker_locked", False)),
+        known=("target_in_flt_catalog", "target_in_gnd_catalog", "target_in_blk_catalog"),
         known_types=frozenset({"SWIFT_BAT_KNOWN_SRC", "SWIFT_BAT_MONITOR"}),
         containment=0.9,
         clocks=(
@@ -119,7 +132,7 @@ STREAMS = (
         event=(*_TRIG_ID, ("Trans_Num",)),
         event_in_ivorn=r"#(?:GBM|LAT)_[A-Za-z_]+_?\d{4}-[\d:T.-]+_(\d{6,})[_-]",
         test_values=(("TrigID", "0*99999"),),
-        known_types=frozenset({"FERMI_LAT_MONITOR", "fermi.lat.flare"}),
+        known_types=frozenset({"FERMI_LAT_MONITOR", "fermi.lat.flare", "fermi.lat.flare.flare"}),
         containments={
             "FERMI_GBM_FLT_POS": 0.68,
             "FERMI_GBM_GND_POS": 0.68,
@@ -165,6 +178,7 @@ STREAMS = (
         event=(("run_id", "event_id"), ("AMON_ID",), ("ID",), *_TRIG_ID),
         event_in_ivorn=r"_(?:\d\d_)?(\d{6}_0*\d{4,})[_-]\d+$",
         json_event=("id", "event_name", "ref_ID", "ref_id"),
+        json_id_parts=True,
         test_values=(("TrigID", "0*99999"), ("event_id", "0*99999")),
         revision=("Rev", 0),
         containment=0.9,
@@ -233,7 +247,7 @@ STREAMS = (
         containment=0.9,
         far_unit="Hz",
     ),
-    Stream(name="einstein_probe", schemas=("einstein_probe",), json_event=("id", "event_name")),
+    Stream(name="einstein_probe", schemas=("einstein_probe", "ep"), json_event=("id", "event_name")),
     Stream(
         name="gaia",
         ivorns=("ivo://gaia.cam.uk/", *(author + "gaia" for author in _4PISKY)),
@@ -246,7 +260,8 @@ STREAMS = (
         event_in_ivorn=r"#\d{4}-\d\d-\d\d\.\d+_(.+)",
     ),
     Stream(name="crts", ivorns=("ivo://nvo.caltech/voeventnet/",), event=(("*/ID",),), event_in_ivorn=r"#(\d{12,})$"),
-    Stream(name="boom", schemas=("boom",), json_event=("event_name", "id")),
+    Stream(name="heasarc", schemas=("heasarc",), json_event=("id", "event_name", "obs_id")),
+    Stream(name="boom", schemas=("boom",), json_event=("event_name", "name", "id")),
 )
 
 
@@ -276,8 +291,9 @@ def of_ivorn(ivorn: str) -> Stream:
 
 
 def of_schema(folder: str) -> Stream:
-    """The row of a folder of GCN's schema, or `UNKNOWN` with that name."""
-    return _BY_SCHEMA.get(folder) or msgspec.structs.replace(UNKNOWN, name=folder or "gcn")
+    """The row of a folder of GCN's schema, or that of the same stream's VOEvents, or `UNKNOWN` with that name."""
+    row = _BY_SCHEMA.get(folder) or BY_NAME.get(folder)
+    return row or msgspec.structs.replace(UNKNOWN, name=folder or "gcn")
 
 
 def revives(event: str) -> bool:

@@ -11,8 +11,8 @@ from functools import lru_cache
 import erfa
 
 _ISO = re.compile(
-    r"\s*(\d{4})-(\d{1,2})-(\d{1,2})[T ](\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,12}))?)?"
-    r"\s*(Z|UTC|UT|[+-]\d{2}:?\d{2})?\s*",
+    r"\s*(\d{4}|\d{2})([-/])(\d{1,2})\2(\d{1,2})[T ](\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,12}))?)?"
+    r"\s*(Z|UTC|UT|[+-]\d{2}(?::?\d{2})?)?\s*",
     re.ASCII,
 )
 _TJD_ZERO = datetime(1968, 5, 24, tzinfo=UTC)
@@ -34,7 +34,9 @@ def parse_iso(text: str | None, scale: str = "UTC") -> datetime | None:
     match = _ISO.fullmatch(text) if text and len(text) < 64 else None
     if match is None:
         return None
-    year, month, day, hour, minute, second, fraction, zone = match.groups()
+    year, _, month, day, hour, minute, second, fraction, zone = match.groups()
+    if len(year) == 2:  # GCN's oldest notation
+        year = f"20{year}" if year < "70" else f"19{year}"
     micro = round(float(f"0.{fraction}") * 1_000_000) if fraction else 0
     try:
         start = datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=UTC)
@@ -42,7 +44,7 @@ def parse_iso(text: str | None, scale: str = "UTC") -> datetime | None:
             return None
         moment = start + timedelta(seconds=int(second or 0), microseconds=micro)
         if zone and zone[0] in "+-":
-            offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
+            offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:].removeprefix(":") or 0))
             moment = moment - offset if zone[0] == "+" else moment + offset
         elif not zone and scale in _TO_UTC:
             moment = _TO_UTC[scale](moment)

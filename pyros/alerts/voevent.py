@@ -170,7 +170,7 @@ class _Params:
             self._by_name.setdefault(f"{param.group}/{param.name}" if param.group else param.name, param)
             self._by_name.setdefault(f"*/{param.name}", param)
             if param.value.lower() in _TRUE:
-                self._true.add(param.name)
+                self._true.add(param.name.lower())
 
     def get(self, name: str) -> Param | None:
         return self._by_name.get(name)
@@ -274,8 +274,9 @@ def _event(event: VOEvent, row: Stream, params: _Params) -> str:
     """The stream's own identifier; else what the ivorn names; else what is cited; else this is an event by itself."""
     for names in row.event:
         found = [param for name in names if (param := params.get(name))]
-        if len(found) == len(names):
-            key = streams.event_key(row, "_".join(param.value for param in found))
+        identifier = "_".join(param.value for param in found)
+        if len(found) == len(names) and len(identifier) >= row.event_shortest:
+            key = streams.event_key(row, identifier)
             if key:
                 return key
     own = streams.event_of_ivorn(event.ivorn)

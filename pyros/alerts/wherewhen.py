@@ -72,7 +72,7 @@ def _pair(position: Any) -> tuple[float | None, float | None]:
     if first is None and second is None and len(words) == 2:
         first, second = values.number(words[0]), values.number(words[1])
     names = tuple(text(child(position, name)).lower() for name in ("Name1", "Name2"))
-    return (second, first) if names[0].startswith("dec") and names[1].startswith("ra") else (first, second)
+    return (second, first) if names[0].startswith("de") and names[1].startswith("ra") else (first, second)
 
 
 def _error(position: Any, unit: float) -> float | None:

@@ -154,6 +154,78 @@ def test_a_nested_position_counts_only_if_it_is_the_only_one() -> None:
     assert parse(json.dumps(notice).encode()).target is None
 
 
+@pytest.mark.parametrize(
+    ("schema", "fields", "event"),
+    [
+        ("classic/gecam/alert", {"id": [401]}, "gecam:401"),
+        ("classic/integral/alert", {"id": [73750]}, "integral:8214"),
+        ("classic/NewMission/alert", {"id": "x1"}, "newmission:x1"),
+        ("ep/wxt/alert", {"id": "0170"}, "einstein_probe:0170"),
+        ("icecube/gold_bronze_track_alerts", {"id": ["150001", "7654321"]}, "icecube:150001_7654321"),
+        ("icecube/gold_bronze_track_alerts", {"id": ["150001_7654321", "x"]}, "icecube:150001_7654321"),
+        ("fermi/gbm/trigger", {"id": ["745121685", "240812094"]}, "fermi:745121685"),
+        ("heasarc/archive_alert", {"obs_id": "01001099"}, "heasarc:01001099"),
+        ("newmission/alert", {"event": {"id": "E1"}}, "newmission:E1"),
+    ],
+)
+def test_the_event_is_where_its_schema_keeps_it(schema: str, fields: dict[str, Any], event: str) -> None:
+    notice = {"$schema": f"https://gcn.nasa.gov/schema/main/gcn/notices/{schema}.schema.json", **fields}
+    alert = parse(json.dumps(notice).encode())
+    assert (alert.event, alert.stream) == (event, event.partition(":")[0])
+
+
+@pytest.mark.parametrize(
+    "fields", [{"alert_type": "Retraction"}, {"alert_type": "retracted"}, {"retraction": True}, {"retracted": True}]
+)
+def test_retractions_in_other_words(fields: dict[str, Any]) -> None:
+    assert parse(changed("neutrino.json", **fields)).kind == "retraction"
+
+
+def test_a_lost_star_tracker_takes_back_in_json_too() -> None:
+    schema = {"$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/swift/bat/position.schema.json"}
+    assert parse(changed("neutrino.json", **schema, star_tracker_locked=False)).kind == "retraction"
+    assert parse(changed("neutrino.json", **schema, star_tracker_locked=True)).kind == "update"
+    assert parse(changed("neutrino.json", star_tracker_locked=False)).kind == "update", "of another mission"
+
+
+def test_what_is_certainly_not_unknown_is_a_known_source() -> None:
+    assert parse(changed("neutrino.json", classification={"EXO 0748-676": 1.0, "unknown": 0.0})).known_source
+    assert not parse(changed("neutrino.json", classification={"known": 0.0, "unknown": 1.0})).known_source
+
+
+def test_topics_for_tests_carry_tests() -> None:
+    schema = "https://gcn.nasa.gov/schema/main/gcn/notices/icecube/test/gold_bronze_track_alerts.schema.json"
+    assert parse(changed("neutrino.json", **{"$schema": schema})).role == "test"
+
+
+def test_a_containment_in_percent() -> None:
+    assert parse(changed("neutrino.json", containment_probability=68.0)).containment == pytest.approx(0.68)
+    assert parse(changed("neutrino.json", containment_probability=680)).containment is None
+
+
+def test_the_radius_of_early_schemas() -> None:
+    alert = parse(changed("neutrino.json", ra_dec_error=..., error={"radius": 0.4}))
+    assert (alert.error_radius, alert.containment) == (0.4, 0.9)
+
+
+def test_position_and_time_one_level_below() -> None:
+    moment, place = "2030-05-06T07:05:00Z", {"ra": 10, "dec": 20, "ra_dec_error": 0.1, "containment_probability": 0.5}
+    nested = {"ra": ..., "dec": ..., "trigger_time": ..., "event": {"trigger_time": moment}, "localization": place}
+    alert = parse(changed("neutrino.json", **nested))
+    assert (alert.target, alert.error_radius, alert.containment) == ((10.0, 20.0), 0.1, 0.5)
+    assert alert.time == datetime(2030, 5, 6, 7, 5, tzinfo=UTC)
+    two = parse(changed("neutrino.json", **nested, source={"ra": 1, "dec": 2}))
+    assert two.target is None, "nobody says which of two"
+
+
+def test_classes_in_a_list() -> None:
+    classes = [{"classification": "Type II", "probability": 0.9}, {"probability": 1}, "x"]
+    target = {"name": "ZTF30abc", "ra": 150.0, "dec": 15.0, "classifications": classes}
+    schema = "https://gcn.nasa.gov/schema/main/gcn/notices/boom/alert.schema.json"
+    alert = parse(json.dumps({"$schema": schema, "data": {"targets": [target]}}).encode())
+    assert (alert.event, alert.classification) == ("boom:ZTF30abc", {"Type II": 0.9})
+
+
 def test_a_circular_is_kept_and_never_observed() -> None:
     alert = parse(b'{"eventId": "GRB 300506A", "circularId": 99999, "subject": "s", "body": "b"}')
     assert (alert.role, alert.event, alert.actionable) == ("utility", "gcn.circulars:GRB 300506A", False)

@@ -157,6 +157,8 @@ def test_a_system_that_is_not_the_sky_gives_no_position() -> None:
         (GCN + "IPN#Raw_2030-01-31T08:20:44.57_-00001-772", params(TrigID=-1), None),
         (GCN + "NEWMISSION#Alert_1", params(Packet_Type=999, TrigID=123456), "newmission:123456"),
         ("ivo://new.example/survey#2030abc", params(TrigID=5), None),
+        ("ivo://new.example/survey#2030abc", params(TrigID=54321), "new.example/survey:54321"),
+        ("ivo://new.example/frb#1", group("event parameters", event_no=5432198), "new.example/frb:5432198"),
     ],
 )
 def test_the_event_is_where_its_stream_keeps_it(ivorn: str, what: str, event: str | None) -> None:
@@ -206,6 +208,7 @@ def test_what_cites_a_known_stream_belongs_to_its_event() -> None:
         (GCN + "SWIFT#BAT_1", group("Solution_Status", Test_Submission="true")),
         (GCN + "CALET#GBM_1", group("Trigger_ID", InternalTest="true")),
         ("ivo://gwnet/LVC#MS300506b-1-Initial", params(GraceID="MS300506b")),
+        ("ivo://new.example/survey#1", params(is_test="True")),
         ("ivo://gwnet/LVC#S300506b-1-Initial", params(GraceID="S300506b", HardwareInj=1)),
     ],
 )

@@ -26,7 +26,7 @@ RADIUS = "<Error2Radius>0.1</Error2Radius>"
         (f'<Position2D unit="degrees">{PAIR.format(10.5, -3)}</Position2D>', (10.5, -3.0, None)),
         (f"<Position2D>{PAIR.format(10.5, -3)}{RADIUS}</Position2D>", (10.5, -3.0, 0.1)),
         (
-            f"<Position2D><Name1>Dec</Name1><Name2>RA</Name2>{PAIR.format(-3, 10.5)}{RADIUS}</Position2D>",
+            f"<Position2D><Name1>DE</Name1><Name2>RA</Name2>{PAIR.format(-3, 10.5)}{RADIUS}</Position2D>",
             (10.5, -3.0, 0.1),
         ),
         (
