@@ -30,7 +30,7 @@ demo: $(VENV)/.pyros
 	@$(BIN)/pyros demo $(if $(ALERT),--alert "$(ALERT)")
 
 test: $(VENV)/.pyros-dev
-	$(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile $(TESTS)
+	$(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(VENV)/.pyros-dev
 	$(BIN)/ruff check

@@ -11,12 +11,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
+from twisted.internet.selectreactor import SelectReactor
+from twisted.python import threadable
 
 from pyros.agents import Agent
 from pyros.config import ENVIRONMENT, FILE_NAME, INSTRUMENTS, STANDARD_AGENTS, Config, load
@@ -41,6 +44,20 @@ _LASTING = ("pyros-reactor", "PoolThread-", "asyncio_", "ThreadPoolExecutor", "p
 _ports = itertools.cycle(range(10_000, 32_000))
 for _ in range(os.getpid() * 211 % 22_000):
     next(_ports)
+
+
+_LONGEST = (
+    "test_bench.py", "test_cli_observatory.py", "test_exactly_once.py", "test_broker_kafka.py", "test_repeats.py",
+    "test_service.py", "test_broker_durability.py", "test_alpaca_on_simulators.py", "test_restarts.py",
+    "test_cli_demo_indi.py", "test_wheel.py", "test_program.py", "test_broker_archiving.py", "test_cli_instruments.py",
+    "test_safety.py", "test_outbound.py", "test_cli_demo_alpaca.py", "test_indi_on_simulators.py", "test_lx200_indi.py",
+    "test_analysis.py", "test_faults.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first: several workers share them out, and none is left with a long one."""
+    items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))
 
 
 def free_port() -> int:
@@ -190,6 +207,24 @@ def wait_for() -> Callable[..., Any]:
     return wait_until
 
 
+@contextmanager
+def reactor_in_a_thread() -> Iterator[Any]:
+    """A reactor of one's own, in a thread of its own; it is not the one of the process."""
+    running: Any = SelectReactor()
+    running._registerAsIOThread = False
+    thread = threading.Thread(target=running.run, kwargs={"installSignalHandlers": False})
+    ready = threading.Event()
+    running.callWhenRunning(ready.set)
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield running
+    finally:
+        running.callFromThread(running.stop)
+        thread.join(10)
+    assert not thread.is_alive()
+
+
 @pytest.fixture
 def observatory(tmp_path: Path) -> Iterator[Callable[..., Observatory]]:
     """Makes an Observatory: ``observatory("a", "b", b={"allow": "127.0.0.1/32"})``; ends its programs afterwards."""
@@ -236,8 +271,9 @@ def _processes() -> set[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
-    """No test leaves a thread or a process."""
+    """No test leaves a thread or a process, nor a reactor that calls the tests' thread its own."""
     threads, processes = _threads(), _processes()
     yield
+    assert not threadable.isInIOThread(), "nobody could use Sender.send_to here any more"
     wait_until(lambda: _threads() <= threads, 6.0, "threads to end")
     wait_until(lambda: _processes() <= processes, 6.0, "processes to end")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +28,7 @@ from pyros.simulators.celestial import Sky, separation
 from pyros.simulators.description import CameraSettings
 from pyros.simulators.scene import Moment, Scene
 from pyros.stars import gaia
+from tests.conftest import reactor_in_a_thread
 
 blockingCallFromThread: Any = threads.blockingCallFromThread  # its types know only Deferreds of Never
 DEMO = Path(__file__).parents[2] / "observatory" / "simulators"
@@ -38,17 +38,9 @@ WHERE = Sky(150.2, 40.1)
 @pytest.fixture(scope="module")
 def reactor() -> Iterator[Any]:
     """A reactor of this file's own, in a thread of its own, where no signal tells of a child's end."""
-    running: Any = SelectReactor()
-    thread = threading.Thread(target=running.run, kwargs={"installSignalHandlers": False})
-    ready = threading.Event()
-    running.callWhenRunning(ready.set)
-    thread.start()
-    assert ready.wait(10)
-    yield running
-    assert blockingCallFromThread(running, running.getDelayedCalls) == []
-    running.callFromThread(running.stop)
-    thread.join(10)
-    assert not thread.is_alive()
+    with reactor_in_a_thread() as running:
+        yield running
+        assert blockingCallFromThread(running, running.getDelayedCalls) == []
 
 
 def taken(folder: Path, stars: Any, rotation: float, said: Sky, said_rotation: float) -> Detected:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 from twisted.internet import threads
 from twisted.internet.defer import Deferred, DeferredList, succeed
-from twisted.internet.selectreactor import SelectReactor
 
 from pyros import instruments
 from pyros.clock import RealClock
@@ -20,7 +18,7 @@ from pyros.instruments.conformance import CHECKS, Check, Context, Result, run
 from pyros.instruments.fits import ImageFacts, write_image
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
-from tests.conftest import wait_until
+from tests.conftest import reactor_in_a_thread, wait_until
 from tests.instruments.indi_server import IndiServer, needs_indi
 
 pytestmark = needs_indi
@@ -44,16 +42,8 @@ CASES = [pytest.param(kind, check, id=f"{kind}: {check}") for kind in DEVICES fo
 @pytest.fixture(scope="module")
 def reactor() -> Iterator[Any]:
     """A reactor of this file's own, in a thread of its own."""
-    running: Any = SelectReactor()
-    thread = threading.Thread(target=running.run, kwargs={"installSignalHandlers": False})
-    ready = threading.Event()
-    running.callWhenRunning(ready.set)
-    thread.start()
-    assert ready.wait(10)
-    yield running
-    running.callFromThread(running.stop)
-    thread.join(10)
-    assert not thread.is_alive()
+    with reactor_in_a_thread() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ servers listen everywhere: it has no option against that), in INDI's own time.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -15,14 +14,13 @@ from typing import Any
 
 import pytest
 from twisted.internet import threads
-from twisted.internet.selectreactor import SelectReactor
 
 from pyros import instruments
 from pyros.clock import RealClock
 from pyros.errors import CommandAborted
 from pyros.simulators import Simulator, load
 from pyros.simulators.celestial import Ground, OfDate, Sky, from_date, of_date, separation
-from tests.conftest import free_port, wait_until
+from tests.conftest import free_port, reactor_in_a_thread, wait_until
 from tests.instruments.indi_by_hand import Client
 from tests.instruments.indi_server import IndiServer, needs_indi
 
@@ -39,16 +37,8 @@ STEP = 16.0
 @pytest.fixture(scope="module")
 def reactor() -> Iterator[Any]:
     """A reactor of this file's own, in a thread of its own."""
-    running: Any = SelectReactor()
-    thread = threading.Thread(target=running.run, kwargs={"installSignalHandlers": False})
-    ready = threading.Event()
-    running.callWhenRunning(ready.set)
-    thread.start()
-    assert ready.wait(10)
-    yield running
-    running.callFromThread(running.stop)
-    thread.join(10)
-    assert not thread.is_alive()
+    with reactor_in_a_thread() as running:
+        yield running
 
 
 @pytest.fixture

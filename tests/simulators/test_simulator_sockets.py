@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from twisted.internet import threads
-from twisted.internet.selectreactor import SelectReactor
 
 from pyros.clock import RealClock
 from pyros.errors import SimulatorError
 from pyros.simulators import Simulator, load
+from tests.conftest import reactor_in_a_thread
 
 blockingCallFromThread: Any = threads.blockingCallFromThread  # its types know only Deferreds of Never
 
@@ -27,16 +26,8 @@ LOCAL = "tcp:0:interface=127.0.0.1:backlog=1024"
 @pytest.fixture(scope="module")
 def reactor() -> Iterator[Any]:
     """A reactor of this file's own, in a thread of its own."""
-    running: Any = SelectReactor()
-    thread = threading.Thread(target=running.run, kwargs={"installSignalHandlers": False})
-    ready = threading.Event()
-    running.callWhenRunning(ready.set)
-    thread.start()
-    assert ready.wait(10)
-    yield running
-    running.callFromThread(running.stop)
-    thread.join(10)
-    assert not thread.is_alive()
+    with reactor_in_a_thread() as running:
+        yield running
 
 
 @pytest.fixture

@@ -171,6 +171,7 @@ class Real:
 
     def __init__(self) -> None:
         self.reactor: Any = EPollReactor()
+        self.reactor._registerAsIOThread = False  # it is not the reactor of the process
         self.reactor.startRunning(installSignalHandlers=False)
         self.clock = RealClock(self.reactor)
 
