@@ -25,7 +25,7 @@ from pyros import config as configuration
 from pyros.cli.alert import LINGER, broker_of, read_alert
 from pyros.cli.common import ConfigOption, last_line, out, program, short, show
 from pyros.cli.follow import LOOK_EVERY, Ended, Follower, ImageOnDisk, Planned, SourceFound
-from pyros.cli.observatory import ObservatoryProcess
+from pyros.cli.observatory import INTERRUPTS, ObservatoryProcess
 from pyros.cli.ports import check_free, listening
 from pyros.cli.render import Story
 from pyros.clock import Deadline, system_time
@@ -70,7 +70,7 @@ def demo(
       pyros demo
       pyros demo --alert my_burst.xml
     """
-    with _signals_as_ctrl_c():
+    with signals_as_ctrl_c():
         source = demo_config(config)
         broker_of(source)
         check_free(listening(source, [load_simulator(path) for path in source.simulators]))
@@ -330,15 +330,24 @@ def _what_it_said(log: str) -> str:
 
 
 @contextmanager
-def _signals_as_ctrl_c() -> Iterator[None]:
-    """SIGTERM, and a terminal that is closed, end the demo as Ctrl-C does: nothing is left running."""
+def signals_as_ctrl_c() -> Iterator[None]:
+    """SIGTERM, and a terminal that is closed, end the demo as Ctrl-C does: nothing is left running.
+
+    Only the first signal counts: ``make`` passes on what the whole group was sent, and a second one in the middle of
+    ending the observatory would leave that running. What whoever started us wants ignored stays ignored.
+    """
+    before = {number: signal.getsignal(number) for number in INTERRUPTS}
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
 
     def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        for number in heard:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number in heard:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in heard:
+            signal.signal(number, before[number])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -18,7 +18,7 @@ from pyros.config import Config
 from pyros.errors import AgentError
 
 _LOOK_EVERY = 0.1
-_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STOP_PATIENCE = ((signal.SIGTERM, 7.0), (signal.SIGKILL, 2.0))
 """An observatory ends within five seconds of SIGTERM (SIGINT is ignored by what a script runs in the background)."""
 
@@ -34,11 +34,15 @@ class ObservatoryProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> ObservatoryProcess:
-        with self.log.open("wb") as log:
-            # A session of its own: Ctrl-C on the terminal is for us, and we end the observatory in good order.
-            self._process = subprocess.Popen(
-                twistd(self.config.path), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+        try:
+            with self.log.open("wb") as log, _interrupts_wait():
+                # A session of its own: Ctrl-C on the terminal is for us, and we end the observatory in good order.
+                self._process = subprocess.Popen(
+                    twistd(self.config.path), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                )
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -77,7 +81,7 @@ class ObservatoryProcess:
         if process is None:
             return
         # A second Ctrl-C must not leave it running.
-        before = {number: signal.signal(number, signal.SIG_IGN) for number in _INTERRUPTS}
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in INTERRUPTS}
         try:
             for number, patience in _STOP_PATIENCE:
                 with suppress(ProcessLookupError):
@@ -91,3 +95,20 @@ class ObservatoryProcess:
             self._process = None
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Signals that come while a process starts take effect afterwards, when it is known what has to be ended."""
+    waiting: list[int] = []
+    before = {number: signal.getsignal(number) for number in INTERRUPTS}
+    heard = [number for number, handler in before.items() if callable(handler)]
+    for number in heard:
+        signal.signal(number, lambda number, _frame: waiting.append(number))
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
+        if waiting:
+            signal.raise_signal(waiting[0])

@@ -13,6 +13,9 @@ from pyros.errors import ConfigError
 from pyros.simulators import Description
 from pyros.simulators.endpoints import server_endpoint
 
+_SOME = 5
+"""So many ports that are taken may each have a story of its own; more are another observatory's."""
+
 
 class Place(NamedTuple):
     """Who listens where, and the file and key that say so."""
@@ -50,9 +53,10 @@ def listening(config: Config, simulators: Iterable[Description]) -> list[Place]:
     return places
 
 
-def check_free(places: Iterable[Place]) -> None:
+def check_free(places: list[Place]) -> None:
     """Raises ConfigError naming every port that cannot be opened, and what to do."""
     problems = []
+    used = []
     for place in places:
         family = socket.AF_INET6 if ":" in place.ip else socket.AF_INET
         with socket.socket(family) as probe:
@@ -60,10 +64,19 @@ def check_free(places: Iterable[Place]) -> None:
             try:
                 probe.bind((place.ip, place.port))
             except OSError as error:
-                why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be opened ({error.strerror})"
+                if error.errno == errno.EADDRINUSE:
+                    used.append(str(place.port))
+                    why = "is in use"
+                else:
+                    why = f"cannot be opened ({error.strerror})"
                 problems.append(
                     f"{place.file}: {place.key}: port {place.port} on {place.ip} {why};"
                     " stop the program that has it (another observatory?), or choose another port"
                 )
+    if len(used) > _SOME and len(used) == len(problems):
+        problems = [
+            f"{places[0].file}: {len(used)} of its {len(places)} ports are in use ({', '.join(used)});"
+            " stop the other observatory (or demo) that has them, or choose other ports in a copy of this file"
+        ]
     if problems:
         raise ConfigError(problems)

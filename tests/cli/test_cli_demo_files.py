@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +15,7 @@ import pytest
 from pyros import alerts
 from pyros import config as configuration
 from pyros import messages as m
-from pyros.cli import demo
+from pyros.cli import demo, observatory
 from pyros.cli.follow import Ended, Planned
 from pyros.cli.images import off_centre, preview, separation
 from pyros.cli.ports import check_free, listening
@@ -102,6 +106,79 @@ def test_ports_that_are_taken_are_all_told(config: Config) -> None:
     assert len(caught.value.problems) == 2
     assert f"[majordome] port: port {places[2].port} on 127.0.0.1 is in use; stop" in caught.value.problems[0]
     assert "safety.yaml: listen: port" in caught.value.problems[1]
+
+
+def test_where_a_whole_observatory_runs_already_one_line_says_so(config: Config) -> None:
+    places = listening(config, [load_simulator(path) for path in config.simulators])
+    with ExitStack() as takers:
+        for place in places:
+            taker = takers.enter_context(socket.socket())
+            taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taker.bind((place.ip, place.port))
+            taker.listen()
+        with pytest.raises(ConfigError) as caught:
+            check_free(places)
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"{config.path}: {len(places)} of its {len(places)} ports are in use (")
+    assert f"{places[0].port}, " in problem
+    assert "stop the other observatory" in problem
+
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_second_signal_does_not_interrupt_the_end(number: signal.Signals) -> None:
+    """make passes on the SIGTERM that the demo has heard by itself, a moment later."""
+    before = [signal.getsignal(each) for each in SIGNALS]
+    ended = []
+
+    def interrupted() -> None:
+        try:
+            signal.raise_signal(number)
+        finally:
+            for each in SIGNALS:
+                signal.raise_signal(each)
+            ended.append(number)
+
+    with pytest.raises(KeyboardInterrupt), demo.signals_as_ctrl_c():
+        interrupted()
+    assert ended == [number]
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with demo.signals_as_ctrl_c():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        assert signal.signal(signal.SIGHUP, before) is signal.SIG_IGN
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_while_the_observatory_is_started_leaves_nothing(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Started(subprocess.Popen[bytes]):
+        """The signal comes when the process is there, and nobody has it yet."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            started.append(self)
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(subprocess, "Popen", Started)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        demo.signals_as_ctrl_c(),
+        observatory.ObservatoryProcess(config, tmp_path / "log"),
+    ):
+        pytest.fail("the signal was not heard")
+    (process,) = started
+    assert process.returncode is not None
 
 
 @pytest.fixture
