@@ -58,7 +58,7 @@ class ObservationManagerState(msgspec.Struct):
     ``step`` counts commands, so that old answers are known; ``lost`` the slews in which the mount was lost;
     ``pointing`` is where the telescope has arrived, None while it has not. ``filter`` is the one that the wheel and the
     focuser (``focus``) were asked for, and whether they have answered; ``slit`` whether the dome's slit looks at the
-    target.
+    target. ``announced`` says whether others were told that it has begun.
     """
 
     current: Observation | None = None
@@ -76,6 +76,7 @@ class ObservationManagerState(msgspec.Struct):
     filter_ready: bool = True
     focus_ready: bool = True
     overdue: int | None = None
+    announced: bool = False
 
 
 class ObservationManagerAgent(Agent):
@@ -123,7 +124,7 @@ class ObservationManagerAgent(Agent):
             self.send_to(self.DOME, messages.FOLLOW, follow)
         self._prepare(observation, observation.exposures[0].filter)
         self._report(messages.OBSERVATION_STARTED, ObservationReport(observation=observation.id))
-        self._publish("started", observation)
+        self.state.announced = False  # others are told when the telescope is on its way: no commit is in the slew's way
 
     def abort_observation(self, message: Message) -> None:
         wanted = message.payload.observation
@@ -133,6 +134,8 @@ class ObservationManagerAgent(Agent):
     def slew_started(self, message: Message) -> None:
         self.log.info("slewing for {id}: {seconds:.1f} s", id=message.payload.observation,
                       seconds=message.payload.seconds)  # fmt: skip
+        if self._is_current(message, "slewing"):
+            self._announce()
 
     def slew_finished(self, message: Message) -> None:
         end, current = message.payload, self.state.current
@@ -143,6 +146,7 @@ class ObservationManagerAgent(Agent):
             return
         self.state.pointing = (end.ra, end.dec)
         self.state.phase = "ready"
+        self._announce()
         self._next()
 
     def slew_failed(self, message: Message) -> None:
@@ -334,7 +338,8 @@ class ObservationManagerAgent(Agent):
         report = ObservationReport(observation=current.id, images=tuple(self.state.images), reason=reason, again=again)
         self._end()
         self._report(messages.OBSERVATION_FAILED, report)
-        self._publish("stopped", current, reason)
+        if self.state.announced:
+            self._publish("stopped", current, reason)
 
     def _end(self) -> None:
         self.state.current = None
@@ -354,8 +359,14 @@ class ObservationManagerAgent(Agent):
         self.send_to(self.MAJORDOME, name, report)
         self.send_to(self.SCHEDULER, name, report)
 
+    def _announce(self) -> None:
+        """Once for each observation."""
+        if self.state.current is not None and not self.state.announced:
+            self.state.announced = True
+            self._publish("started", self.state.current)
+
     def _publish(self, what: Literal["started", "finished", "stopped"], request: Observation, reason: str = "") -> None:
-        """Others may want to know it too; last, for the telescope comes first."""
+        """Others may want to know it too; the telescope comes first."""
         if self.config.publishes:
             images = tuple(self.state.taken) if what != "started" else ()
             follow_up = FollowUp(what=what, request=request, time=self.clock.time(), images=images, reason=reason)

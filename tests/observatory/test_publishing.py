@@ -88,6 +88,24 @@ def test_begun_ended_and_found(night: Rehearsal) -> None:
     assert len(night.slews()) == 1
 
 
+def test_the_telescope_is_on_its_way_before_anything_is_written(night: Rehearsal) -> None:
+    night.publish(night.packet())
+    night.until(lambda: bool(night.slews()))
+    assert night.received("observation_manager", "Slew started") == []
+    assert night.received("alert_manager", "Follow-up") == []
+    night.until(lambda: bool(night.received("alert_manager", "Follow-up")))
+    assert night.received("observation_manager", "Slew started")
+
+
+def test_what_never_began_is_not_said_to_have_stopped(night: Rehearsal) -> None:
+    subscriber = Subscriber(night)
+    night.fault("telescope", 'refuse request="DO slew" code=HARDWARE for=3600')
+    night.publish(night.packet())
+    night.until(lambda: bool(night.received("majordome", "Observation failed")))
+    night.run(60)
+    assert subscriber.status() == []
+
+
 def test_one_that_was_withdrawn_is_said_to_have_stopped(night: Rehearsal) -> None:
     subscriber = Subscriber(night)
     night.publish(night.packet())
