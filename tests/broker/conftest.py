@@ -197,7 +197,8 @@ def configuration(tmp_path: Path) -> Callable[..., Path]:
         folder.mkdir()
         for file in ("site.yaml", "rules.yaml"):
             (folder / file).touch()
-        keys = {"receiver_port": "8098", "broadcaster_port": "8099", "allow": "127.0.0.1/32", **broker}
+        ports = {key: str(free_port()) for key in ("receiver_port", "broadcaster_port")}
+        keys = {**ports, "allow": "127.0.0.1/32", **broker}
         lines = "\n".join(f"{key} = {value}" for key, value in keys.items())
         file_ = folder / "pyros_agent_config.ini"
         file_.write_text(
