@@ -82,8 +82,16 @@ cursors = sa.Table(
 meta = sa.Table("meta", _metadata, sa.Column("format", sa.Integer, primary_key=True, autoincrement=False))
 
 
+_COPIED = 86_400.0
+"""Seconds after the event from which a file's time is believed to be that of a copy."""
+
+
 class Packet(msgspec.Struct, frozen=True):
-    """A packet to be archived. ``received`` is Unix seconds; None: when its author wrote it, else ``otherwise``."""
+    """A packet to be archived. ``received`` is Unix seconds; None: when its author wrote it, else ``otherwise``.
+
+    ``otherwise`` is the time of a file, which says little once the file was copied: where it is over a day after the
+    event, the event's time stands for it, or no rule for young events could be tried on such packets.
+    """
 
     packet: bytes
     source: str
@@ -231,7 +239,7 @@ class _Row:
         alert, packet = self.alert, self.packet
         received = packet.received
         if received is None:
-            received = alert.sent.timestamp() if alert and alert.sent else packet.otherwise
+            received = _written(alert, packet.otherwise)
         target = alert.target if alert else None
         return {
             "number": self.number,
@@ -385,3 +393,12 @@ def _prepare(connection: Any, _record: Any) -> None:
     # Not FULL: after a power cut the last groups may be gone together with their cursor, and are read again.
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _written(alert: Alert | None, otherwise: float) -> float:
+    """When a packet came of which that is not known."""
+    if alert is not None and alert.sent is not None:
+        return alert.sent.timestamp()
+    if alert is not None and alert.time is not None and otherwise > alert.time.timestamp() + _COPIED:
+        return alert.time.timestamp()
+    return otherwise

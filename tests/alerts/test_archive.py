@@ -135,6 +135,18 @@ def test_an_imported_packet_has_the_time_at_which_it_was_written(archive: Archiv
     reader.close()
 
 
+def test_an_imported_packet_that_tells_only_when_it_happened(archive: Archive) -> None:
+    packet = event("ivo://a/b#1").replace(b"<Who><Date>2026-01-02T03:04:05</Date></Who>", b"")
+    happened = 1767323045.0
+    archive.store([
+        Packet(packet, "saved as it came", otherwise=happened + 60),
+        Packet(packet.replace(b"#1", b"#2"), "copied years later", otherwise=happened + 1e8),
+    ])  # fmt: skip
+    reader = ArchiveReader(archive.where)
+    assert [entry.received - happened for entry in reader.find(Query())] == [0.0, 60.0]
+    reader.close()
+
+
 def test_found_by_words(archive: Archive) -> None:
     archive.store([
         Packet(event("ivo://a/b#1", text="A bright GRB 260102A, seen by Swift"), "x", 1.0),
