@@ -416,6 +416,24 @@ def test_the_focal_length_may_be_the_mounts_to_tell(rig: Make, world: World) -> 
     assert world.result(made.device.geometry()).arcsec_per_pixel == pytest.approx(0.5157, abs=1e-3)
 
 
+def test_the_mount_may_tell_its_focal_length_a_moment_later(rig: Make, world: World) -> None:
+    vectors = CAMERA | {"ACTIVE_DEVICES": ("Text", {"ACTIVE_TELESCOPE": "Mount"}, "Ok")}
+    del vectors["SCOPE_INFO"]
+    made = rig("camera", vectors)
+    outcome = made.begin(made.device.geometry(), 3.0)
+    assert outcome == []
+    made.server.say(vector("def", "Number", "TELESCOPE_INFO", {"TELESCOPE_FOCAL_LENGTH": 2000.0}, device="Mount"))
+    assert outcome[0].arcsec_per_pixel == pytest.approx(0.5157, abs=1e-3)
+
+
+def test_a_mount_that_never_tells_its_focal_length_is_not_waited_for_without_end(rig: Make, world: World) -> None:
+    vectors = CAMERA | {"ACTIVE_DEVICES": ("Text", {"ACTIVE_TELESCOPE": "Mount"}, "Ok")}
+    del vectors["SCOPE_INFO"]
+    made = rig("camera", vectors)
+    with pytest.raises(DeviceRefused, match="STATE: Dev: exposure: no focal length is set"):
+        world.result(made.device.expose(1.0), 15.0)
+
+
 def test_an_exposure_from_before_is_not_disturbed(camera: Rig, world: World) -> None:
     camera.server.say(camera.server.set("CCD_EXPOSURE", "Busy", CCD_EXPOSURE_VALUE=5.0))
     assert world.result(camera.device.state()) == "exposing"

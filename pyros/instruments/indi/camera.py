@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,11 @@ from numpy.typing import NDArray
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
-from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
+from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, NoAnswer
 from pyros.instruments.indi import codec
 from pyros.instruments.indi._device import IndiDevice
 from pyros.instruments.indi.codec import Blob
-from pyros.instruments.indi.command import Command
+from pyros.instruments.indi.command import ANSWER_SECONDS, Command
 from pyros.instruments.indi.filter_wheel import SLOT, filters, slot_of, turn
 from pyros.instruments.indi.properties import Property
 from pyros.instruments.interfaces import CameraState, Cooling, Geometry, Image, Kind, Started
@@ -104,7 +105,7 @@ class IndiCamera(IndiDevice):
     async def _expose_now(
         self, command: Command, seconds: float, filter: str, tag: str, started: Started | None, dark: bool
     ) -> Image:
-        scale = self._shape(command).arcsec_per_pixel
+        scale = (await self._shape(command)).arcsec_per_pixel
         if not 0 <= seconds < math.inf:
             raise DeviceRefused("VALUE", command.describe(f"{seconds} is no exposure time"))
         if filter:
@@ -214,10 +215,15 @@ class IndiCamera(IndiDevice):
     async def _geometry(self) -> Geometry:
         with self._connection.command("geometry") as command:
             await self._connection.until_ready()
-            return self._shape(command)
+            return await self._shape(command)
 
-    def _shape(self, command: Command) -> Geometry:
+    async def _shape(self, command: Command) -> Geometry:
         """From the part of the detector that is read, its binning, and the focal length of what stands before it."""
+        focal = self._focal_length()
+        if focal is None and (mount := self._connection.snooped.device):
+            self._connection.write(codec.get_properties(mount, "TELESCOPE_INFO"))  # it may have come after the camera
+            with suppress(NoAnswer):
+                focal = await command.until(self._focal_length, ANSWER_SECONDS, f"{mount} tells no focal length")
         known = self._properties
         width = known.number("CCD_FRAME", "WIDTH") or known.number(_INFO, "CCD_MAX_X") or 0.0
         height = known.number("CCD_FRAME", "HEIGHT") or known.number(_INFO, "CCD_MAX_Y") or 0.0
@@ -225,15 +231,18 @@ class IndiCamera(IndiDevice):
         rows = max(1.0, known.number("CCD_BINNING", "VER_BIN") or 1.0)
         bits = known.number(_INFO, "CCD_BITSPERPIXEL") or 16.0
         pixel = known.number(_INFO, "CCD_PIXEL_SIZE_X") or known.number(_INFO, "CCD_PIXEL_SIZE") or 0.0
-        focal = known.number("SCOPE_INFO", "FOCAL_LENGTH") or self._connection.snooped.number(
-            "TELESCOPE_INFO", "TELESCOPE_FOCAL_LENGTH"
-        )
         if width < 1 or height < 1 or pixel <= 0:
             raise DeviceFailed(command.describe("the camera does not tell its size (CCD_INFO)"))
-        if not focal or focal <= 0:
+        if focal is None:
             where = "SCOPE_INFO of the camera, or TELESCOPE_INFO of the mount in its ACTIVE_DEVICES"
             raise DeviceRefused("STATE", command.describe(f"no focal length is set: {where}"))
         return Geometry(int(width // binning), int(height // rows), int(bits), _ARCSEC * pixel * binning / focal)
+
+    def _focal_length(self) -> float | None:
+        """Millimetres; None while neither the camera nor its mount has told one."""
+        own = self._properties.number("SCOPE_INFO", "FOCAL_LENGTH")
+        focal = own or self._connection.snooped.number("TELESCOPE_INFO", "TELESCOPE_FOCAL_LENGTH")
+        return focal if focal and focal > 0 else None
 
     async def _cool(self, celsius: float | None) -> None:
         with self._connection.command("cooling") as command:

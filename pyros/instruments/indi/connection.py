@@ -262,7 +262,9 @@ class Connection(Reconnecting[_Link]):
         before = self.properties.remarks[-1] if self.properties.remarks else None
         # Not what is only defined once more: other clients may ask for that all the time.
         defined = isinstance(event, Vector) and event.new and event.name not in self.properties
-        self.snooped.apply(event)
+        if self.snooped.apply(event):
+            for command in list(self._commands):
+                command.look()
         if not self.properties.apply(event, self.clock.monotonic()):
             return
         self._look(defined)
