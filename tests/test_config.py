@@ -288,6 +288,16 @@ def test_a_missing_file_says_who_named_it(tmp_path: Path, monkeypatch: pytest.Mo
         config.load("x.ini")
 
 
+def test_what_is_no_configuration_says_where_and_what_is_right(tmp_path: Path) -> None:
+    assert problems(tmp_path, "garbage\n[observatory]\n") == [
+        "line 1: 'garbage' stands before the first section, such as [observatory]"
+    ]
+    told = "line 2: 'port 5002' is neither 'key = value' nor a [section]"
+    assert problems(tmp_path, "[scheduler]\nport 5002\n") == [told]
+    with pytest.raises(ConfigError, match="is a folder; name the file in it with --config"):
+        config.load(tmp_path)
+
+
 def test_who_publishes_needs_a_port_and_a_name_of_its_own(tmp_path: Path) -> None:
     told = problems(tmp_path, OBSERVATORY + "[alert_manager]\nport = 1\n[broker]\npublish = yes\n")
     assert told == [

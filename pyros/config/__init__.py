@@ -5,6 +5,7 @@ Every mistake is reported at once, each with file, section, key and what would b
 
 from __future__ import annotations
 
+import ast
 import configparser
 import os
 from pathlib import Path
@@ -60,6 +61,8 @@ def find(path: str | os.PathLike[str] | None = None) -> Path:
     found = Path(given or FILE_NAME).absolute()
     if found.is_file():
         return found
+    if found.is_dir():
+        raise ConfigError([f"{found}: is a folder; name the file in it with --config or ${ENVIRONMENT}"])
     source = "--config" if path else f"${ENVIRONMENT}" if given else "the working directory"
     raise ConfigError([f"{found}: no such file (looked for by {source}); name it with --config or ${ENVIRONMENT}"])
 
@@ -71,6 +74,16 @@ def load(path: str | os.PathLike[str] | None = None) -> Config:
     try:
         with file.open(encoding="utf-8") as stream:
             parser.read_file(stream, source=str(file))
+    except configparser.MissingSectionHeaderError as error:
+        told = (
+            f"line {error.lineno}: {error.line.strip()[:60]!r} stands before the first section, such as [observatory]"
+        )
+        raise ConfigError([f"{file}: {told}"]) from None
+    except configparser.ParsingError as error:
+        lines = [(number, ast.literal_eval(line).strip()[:60]) for number, line in error.errors]
+        raise ConfigError(
+            [f"{file}: line {number}: {line!r} is neither 'key = value' nor a [section]" for number, line in lines]
+        ) from None
     except (configparser.Error, UnicodeDecodeError, OSError) as error:
         raise ConfigError([f"{file}: {' '.join(str(error).split())}"]) from None
     return Reader(file, parser).read()
