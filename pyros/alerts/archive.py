@@ -82,15 +82,10 @@ cursors = sa.Table(
 meta = sa.Table("meta", _metadata, sa.Column("format", sa.Integer, primary_key=True, autoincrement=False))
 
 
-_COPIED = 86_400.0
-"""Seconds after the event from which a file's time is believed to be that of a copy."""
-
-
 class Packet(msgspec.Struct, frozen=True):
     """A packet to be archived. ``received`` is Unix seconds; None: when its author wrote it, else ``otherwise``.
 
-    ``otherwise`` is the time of a file, which says little once the file was copied: where it is over a day after the
-    event, the event's time stands for it, or no rule for young events could be tried on such packets.
+    Where ``otherwise``, a file's time, is over a day after the event, it is that of a copy: the event's stands for it.
     """
 
     packet: bytes
@@ -399,6 +394,6 @@ def _written(alert: Alert | None, otherwise: float) -> float:
     """When a packet came of which that is not known."""
     if alert is not None and alert.sent is not None:
         return alert.sent.timestamp()
-    if alert is not None and alert.time is not None and otherwise > alert.time.timestamp() + _COPIED:
+    if alert is not None and alert.time is not None and otherwise > alert.time.timestamp() + 86_400:
         return alert.time.timestamp()
     return otherwise

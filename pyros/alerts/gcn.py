@@ -6,6 +6,7 @@ Alerts User Guide, section "Alert Contents".
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
 from typing import Any
@@ -63,7 +64,7 @@ def parse_json(packet: bytes, topic: str) -> Alert:
     if len(packet) > MAX_BYTES:
         raise AlertError(f"the JSON has {len(packet)} bytes; at most {MAX_BYTES} are taken")
     try:
-        notice = msgspec.json.decode(packet.removeprefix(b"\xef\xbb\xbf"))
+        notice = msgspec.json.decode(_utf8(packet))
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise AlertError(f"not JSON: {str(error)[:200]}") from None
     if not isinstance(notice, dict):
@@ -86,6 +87,13 @@ def parse_json(packet: bytes, topic: str) -> Alert:
             raise AlertError("JSON, but no alert: no $schema of GCN, no superevent_id, no fields of a notice")
         topic = "gcn.notices." + (_text(notice.get("mission")).lower().replace(" ", "_") or "unknown")
     return _notice(notice, topic, packet)
+
+
+def _utf8(packet: bytes) -> bytes:
+    """JSON is UTF-8; some write a byte order mark before it, or UTF-16, or end it as a C string."""
+    if packet.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        packet = packet.decode("utf-16").encode()
+    return packet.removeprefix(codecs.BOM_UTF8).rstrip(b" \t\r\n\0")
 
 
 def _notice(notice: dict[str, Any], topic: str, packet: bytes) -> Alert:

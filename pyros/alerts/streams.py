@@ -17,6 +17,7 @@ import msgspec
 _TEST = ("test", "is_test", "istest", "test_notice", "test_submission", "internaltest", "hardwareinj")
 _RETRACTION = ("def_not_a_grb", "definite_not_grb", "retraction", "retracted", "is_retraction", "retractflag")
 _JSON_RETRACTION = (("retraction", True), ("retracted", True), ("is_retraction", True))
+_TENSES, _TYPES = ("Alert_Tense", "alert_tense"), ("Alert_Type", "AlertType", "alert_type")
 _CLOCKS = ("Burst", "Event", "Trans", "Trigger", "Outburst", "Source", "Slew", "Start", "Detection", "Pkt")
 _EVENT_PARAMS = ("TrigID", "Trigger_ID", "TriggerID", "Trigger_Number", "GraceID", "Event_Name", "Event_ID", "event_no")
 _NO_EVENT = frozenset({"", "0", "-1", "None", "null"})
@@ -50,11 +51,11 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     """A Param that counts the notices about an event, and its first value."""
 
     test: tuple[str, ...] = _TEST
-    test_values: tuple[tuple[str, str], ...] = ()
+    test_values: tuple[tuple[str, str], ...] = tuple((name, "(?i)test|injection") for name in _TENSES)
     """(Param, regular expression): a value that marks a test."""
     retraction: tuple[str, ...] = _RETRACTION
-    retraction_values: tuple[tuple[str, str], ...] = (("Alert_Type", "(?i)retract.*"), ("AlertType", "(?i)retract.*"))
-    update_values: tuple[tuple[str, str], ...] = (("Alert_Type", "(?i)update"), ("AlertType", "(?i)update"))
+    retraction_values: tuple[tuple[str, str], ...] = tuple((name, "(?i)retract.*") for name in _TYPES)
+    update_values: tuple[tuple[str, str], ...] = tuple((name, "(?i)update") for name in _TYPES)
     """For streams that say it in so many words; LVC's updates always cite as well."""
     json_retraction: tuple[tuple[str, bool], ...] = _JSON_RETRACTION
     """(field, its value)."""
@@ -77,7 +78,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     """(Param, its unit in degrees, containment) for where Error2Radius says nothing."""
     clocks: tuple[tuple[str, str], ...] = tuple((f"{name}_TJD", f"{name}_SOD") for name in _CLOCKS)
     """(truncated Julian day, seconds of day), for where ISOTime is no date."""
-    far: tuple[str, ...] = ("FAR",)
+    far: tuple[str, ...] = ("FAR", "far")
     far_unit: str = ""
     """The true unit of FAR where the packets' label is wrong."""
     skymap: tuple[str, ...] = ("*/skymap_fits", "*/HealPix_URL", "*/healpix_url", "*/skymap_fits_basic")

@@ -15,6 +15,10 @@ _ISO = re.compile(
     r"\s*(Z|UTC|UT|[+-]\d{2}(?::?\d{2})?)?\s*",
     re.ASCII,
 )
+_JULIAN = re.compile(r"\s*(\d{5}|\d{7})(?:\.\d{1,12})?\s*", re.ASCII)
+_MJD_ZERO, _JD_MINUS_MJD = datetime(1858, 11, 17, tzinfo=UTC), 2_400_000.5
+_MJD_BELIEVED = (40_000.0, 90_000.0)
+"""1968 to 2105: other numbers are no days of anything that sends alerts."""
 _TJD_ZERO = datetime(1968, 5, 24, tzinfo=UTC)
 """Truncated Julian Day 0 is MJD 40000."""
 _TT_MINUS_TAI = 32.184
@@ -24,7 +28,9 @@ _TCB_RATE = 1.550519768e-8
 
 
 def parse_iso(text: str | None, scale: str = "UTC") -> datetime | None:
-    """An ISO 8601 date and time as UTC; None where it isn't one (``2016-01--3T...``, day 0, a date alone).
+    """An ISO 8601 date and time, or a (modified) Julian day, as UTC; None where it is neither (``2016-01--3T...``).
+
+    Neither is day 0, nor a date alone: it tells no time.
 
     Args:
         text: with or without a zone (``Z``, ``+00:00``, ``+0000``); without one it is in ``scale``.
@@ -33,7 +39,7 @@ def parse_iso(text: str | None, scale: str = "UTC") -> datetime | None:
     """
     match = _ISO.fullmatch(text) if text and len(text) < 64 else None
     if match is None:
-        return None
+        return _from_julian(text, scale) if text and len(text) < 64 else None
     year, _, month, day, hour, minute, second, fraction, zone = match.groups()
     if len(year) == 2:  # GCN's oldest notation
         year = f"20{year}" if year < "70" else f"19{year}"
@@ -51,6 +57,17 @@ def parse_iso(text: str | None, scale: str = "UTC") -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return moment
+
+
+def _from_julian(text: str, scale: str) -> datetime | None:
+    if not _JULIAN.fullmatch(text):
+        return None
+    day = float(text)
+    day -= _JD_MINUS_MJD if day > _JD_MINUS_MJD else 0
+    if not _MJD_BELIEVED[0] <= day <= _MJD_BELIEVED[1]:
+        return None
+    moment = _MJD_ZERO + timedelta(days=day)
+    return _TO_UTC[scale](moment) if scale in _TO_UTC else moment
 
 
 def from_tjd(tjd: float | None, seconds: float | None) -> datetime | None:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 
 SECONDS_PER_YEAR = 365.25 * 86_400
-_HERTZ = {
-    "hz": 1.0,
-    "s^-1": 1.0,
-    "1/s": 1.0,
-    "yr^-1": 1 / SECONDS_PER_YEAR,
-    "/yr": 1 / SECONDS_PER_YEAR,
-    "1/yr": 1 / SECONDS_PER_YEAR,
-    "per year": 1 / SECONDS_PER_YEAR,
-    "day^-1": 1 / 86_400,
-    "d^-1": 1 / 86_400,
+_SECONDS = {
+    **dict.fromkeys(("s", "sec", "second"), 1.0),
+    **dict.fromkeys(("h", "hr", "hour"), 3_600.0),
+    **dict.fromkeys(("d", "day"), 86_400.0),
+    "month": SECONDS_PER_YEAR / 12,
+    **dict.fromkeys(("yr", "y", "year", "a"), SECONDS_PER_YEAR),
 }
+_RATE = re.compile(r"(?:(?:1|events?)?\s*(?:/|per)\s*([a-z]+))|(?:([a-z]+)\s*(?:\^|\*\*)?\s*\(?-1\)?)")
+"""``1/yr``, ``per year``, ``events/day``; ``yr^-1``, ``s-1``."""
 WHOLE_SKY = 180.0
 """A circle of this radius in degrees is the whole sky: it says nothing about where the source is."""
 
@@ -41,8 +40,11 @@ def fraction(value: object) -> float | None:
 
 def hertz(value: object, unit: str) -> float | None:
     """A rate in Hz; None for a negative one and for an unknown unit."""
-    result, factor = number(value), _HERTZ.get(unit.strip().lower())
-    return result * factor if result is not None and factor is not None and result >= 0 else None
+    unit = unit.strip().lower()
+    match = _RATE.fullmatch(unit) if len(unit) < 32 else None
+    seconds = 1.0 if unit == "hz" else _SECONDS.get(match[1] or match[2]) if match else None
+    result = number(value)
+    return result / seconds if result is not None and seconds is not None and result >= 0 else None
 
 
 def position(ra: float | None, dec: float | None) -> tuple[float, float] | None:

@@ -100,7 +100,7 @@ def read(root: Any) -> VOEvent:
         raise AlertError("the VOEvent has no ivorn")
     if len(ivorn) > _MAX_IVORN or not ivorn.lower().startswith("ivo:") or not ivorn.isprintable():
         raise AlertError(f"ivorn {ivorn[:100]!r} is no identifier ivo://authority/stream#event")
-    role = (root.get("role") or "observation").strip()
+    role = (root.get("role") or "observation").strip().lower()
     if role not in _ROLES:
         raise AlertError(f"role {role[:40]!r} is none of {', '.join(sorted(_ROLES))}: no event")
     sections = {local_name(section): section for section in reversed(root)}
@@ -199,7 +199,7 @@ def _params(what: Any | None) -> tuple[Param, ...]:
             params.append(_param("", element))
         elif name == "Group":
             group = (element.get("name") or element.get("type") or "").strip()
-            params.extend(_param(group, member) for member in element if local_name(member) == "Param")
+            params.extend(_param(group, member) for member in element.iter("{*}Param"))  # groups in groups occur
         if len(params) > _MAX_PARAMS:
             raise AlertError(f"the VOEvent has over {_MAX_PARAMS} Params")
     return tuple(params)

@@ -226,6 +226,14 @@ def test_classes_in_a_list() -> None:
     assert (alert.event, alert.classification) == ("boom:ZTF30abc", {"Type II": 0.9})
 
 
+def test_encodings_that_json_should_not_have() -> None:
+    packet = changed("neutrino.json")
+    for other in (packet.decode().encode("utf-16"), b"\xef\xbb\xbf" + packet, b"\r\n" + packet + b"\r\n\0"):
+        assert parse(other) == parse(packet)
+    with pytest.raises(AlertError, match="not JSON"):
+        parse(packet.decode().encode("utf-16") + b"x")
+
+
 def test_a_circular_is_kept_and_never_observed() -> None:
     alert = parse(b'{"eventId": "GRB 300506A", "circularId": 99999, "subject": "s", "body": "b"}')
     assert (alert.role, alert.event, alert.actionable) == ("utility", "gcn.circulars:GRB 300506A", False)

@@ -195,6 +195,15 @@ def test_kinds_by_citation(cite: str, kind: str, role: str) -> None:
     assert alert.citations == (("ivo://a.example/b#first", cite),)
 
 
+@pytest.mark.parametrize(("word", "kind"), [("Retraction", "retraction"), ("update", "update"), ("initial", "initial")])
+def test_kinds_by_the_unified_schemas_words(word: str, kind: str) -> None:
+    assert parse(voevent("ivo://new.example/survey#1", params(alert_type=word))).kind == kind
+
+
+def test_a_role_with_a_capital() -> None:
+    assert parse(BURST.replace('role="observation"', 'role="Test"').encode()).role == "test"
+
+
 def test_what_cites_a_known_stream_belongs_to_its_event() -> None:
     citing = f'<Citations><EventIVORN cite="followup">{GCN}SWIFT#BAT_GRB_Pos_703176-401</EventIVORN></Citations>'
     assert parse(voevent("ivo://my.example/requests#1", rest=citing)).event == "swift:703176"
@@ -209,6 +218,8 @@ def test_what_cites_a_known_stream_belongs_to_its_event() -> None:
         (GCN + "CALET#GBM_1", group("Trigger_ID", InternalTest="true")),
         ("ivo://gwnet/LVC#MS300506b-1-Initial", params(GraceID="MS300506b")),
         ("ivo://new.example/survey#1", params(is_test="True")),
+        ("ivo://new.example/survey#1", f'<Group name="a">{group("b", is_test="true")}</Group>'),
+        ("ivo://new.example/survey#1", params(Alert_Tense="test")),
         ("ivo://gwnet/LVC#S300506b-1-Initial", params(GraceID="S300506b", HardwareInj=1)),
     ],
 )
@@ -224,6 +235,10 @@ def test_tests_sent_as_observations_are_tests(ivorn: str, what: str) -> None:
         ('<Param name="FAR" value="1e-9" unit="Hz"/>', "ivo://gwnet/LVC#S300506b-1", 1e-9),
         ('<Param name="FAR" value="2" unit="yr^-1"/>', GCN + "AMON#ICECUBE_BRONZE_1", 2 / 31_557_600),
         ('<Param name="FAR" value="8e-8" unit="yr^-1"/>', "ivo://KM3NeT_Neutrino#KM3-1", 8e-8),
+        ('<Param name="far" value="2" unit="1/day"/>', "ivo://new.example/a#1", 2 / 86_400),
+        ('<Param name="FAR" value="2" unit="events per year"/>', "ivo://new.example/a#1", 2 / 31_557_600),
+        ('<Param name="FAR" value="2" unit="s-1"/>', "ivo://new.example/a#1", 2),
+        ('<Param name="FAR" value="2" unit="s"/>', "ivo://new.example/a#1", None),
         ('<Param name="FAR" value="2" unit="fortnight^-1"/>', GCN + "AMON#ICECUBE_BRONZE_1", None),
     ],
 )
