@@ -86,6 +86,7 @@ def test_the_example_runs_as_it_stands(example: Example, start: Callable[[Exampl
     Sender.send_to("notifier", "Observation finished", {"observation": "obs-1", "images": ["a"]}, config=example.config)
     with pytest.raises(ValueError, match=r"\$\.images"):
         Sender.send_to("notifier", "Observation finished", {"images": 3}, config=example.config)
+    wait_until(example.observed)  # it writes a moment after the commit, which is all that its sender waits for
     first.close()  # killed; what it knows is in its journal
 
     second = start(example)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from pyros.alerts import sky, values
 from pyros.alerts.alert import Alert
-from pyros.alerts.archive import engine, names, packets, raw, shown, unusable, words_for
+from pyros.alerts.archive import engine, meta, names, packets, raw, shown, unusable, words_for
 from pyros.alerts.query import Entry, Query
 from pyros.alerts.words import wanted_words
 from pyros.errors import JournalError
@@ -32,9 +32,24 @@ class ArchiveReader:
     def __init__(self, where: Path | str) -> None:
         self.where = shown(where)
         if "://" not in str(where) and not Path(where).is_file():
-            raise JournalError(f"{where}: no such archive (no packet has been archived here yet)")
+            raise self._nothing()
         self._engine = engine(where, read_only=True)
+        if not self._made():
+            self._engine.dispose()
+            raise self._nothing()
         self._words = words_for(self._engine)
+
+    def _made(self) -> bool:
+        """Whether the writer has made its tables, the format's line last."""
+        try:
+            with self._engine.connect() as connection:
+                there = sa.inspect(connection).has_table(meta.name)
+                return there and connection.execute(sa.select(meta.c.format)).scalar() is not None
+        except sa.exc.SQLAlchemyError as error:
+            raise unusable(self.where, error) from None
+
+    def _nothing(self) -> JournalError:
+        return JournalError(f"{self.where}: no such archive (no packet has been archived here yet)")
 
     def find(self, query: Query) -> Iterator[Entry]:
         """The packets that fit, oldest first."""
