@@ -85,7 +85,9 @@ def read_image(path: Path | str) -> ImageFile:
                     plane = data.reshape(-1, *data.shape[-2:])[0]
                     return ImageFile(path, np.ascontiguousarray(plane, dtype=np.float32), unit.header.copy())
     except OSError as error:
-        raise ImageError(f"{path}: cannot be read: {error.strerror or ' '.join(str(error).split())}") from None
+        # What astropy says itself goes on with advice for programmers.
+        reason = error.strerror or " ".join(str(error).split()).partition(". ")[0]
+        raise ImageError(f"{path}: cannot be read: {reason}") from None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError, fits.VerifyError) as error:
         raise ImageError(f"{path}: is no FITS file that can be read: {' '.join(str(error).split())}") from None
     raise ImageError(f"{path}: has no image in it")

@@ -80,6 +80,7 @@ def test_what_is_no_image(tmp_path: Path, content: bytes | None) -> None:
     done = run("image", "show", file)
     assert done.exit_code == 1
     assert done.output.startswith(f"pyros: {file}: ")
+    assert "ignore_missing" not in done.output, "astropy's advice is for programmers"
     assert len(done.output.splitlines()) == 1
 
 
