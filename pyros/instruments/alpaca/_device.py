@@ -12,7 +12,8 @@ from pyros.clock import Clock
 from pyros.errors import CommandAborted, DeviceFailed, InstrumentError
 from pyros.instruments.alpaca.address import Address, parse_address
 from pyros.instruments.alpaca.link import Link
-from pyros.instruments.interfaces import Kind, OnConnection, OnEvent, Started
+from pyros.instruments.device import Device
+from pyros.instruments.interfaces import OnConnection, OnEvent, Started
 
 T = TypeVar("T")
 
@@ -72,10 +73,10 @@ class Running:
         await self.check()
 
 
-class AlpacaDevice:
+class AlpacaDevice(Device):
     """What the Alpaca drivers share. Looks for the device at once, and until `disconnect`."""
 
-    kind: Kind
+    _connection: Link
 
     def __init__(
         self,
@@ -87,32 +88,12 @@ class AlpacaDevice:
     ) -> None:
         self._clock = clock
         self._address: Address = parse_address(self.kind, address)
-        self._link = Link(self.kind, address, self._address, reactor, clock)
+        self._connection = self._link = Link(self.kind, address, self._address, reactor, clock)
         self._link.on_connection = on_connection
+        self._link.on_event = on_event  # never called: Alpaca devices say nothing unasked
         self._link.on_lost = self._lost
-        self.on_event = on_event
-        """Never called: Alpaca devices say nothing unasked."""
         self._running: list[Running] = []
         self._link.start()
-
-    @property
-    def name(self) -> str:
-        return self._link.name
-
-    @property
-    def connected(self) -> bool:
-        return self._link.connected
-
-    @property
-    def on_connection(self) -> OnConnection | None:
-        return self._link.on_connection
-
-    @on_connection.setter
-    def on_connection(self, function: OnConnection | None) -> None:
-        self._link.on_connection = function
-
-    def disconnect(self) -> Deferred[None]:
-        return self._link.disconnect()
 
     # For the drivers below.
 

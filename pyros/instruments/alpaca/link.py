@@ -18,7 +18,7 @@ from pyros.errors import ConnectionLost, DeviceRefused, InstrumentError, NoAnswe
 from pyros.instruments.alpaca.address import Address
 from pyros.instruments.alpaca.client import ANSWER_SECONDS, CONNECT_SECONDS, LONG_SECONDS, Client
 from pyros.instruments.alpaca.replies import in_words, typed, value_of
-from pyros.instruments.interfaces import Kind, OnConnection
+from pyros.instruments.interfaces import Kind, OnConnection, OnEvent
 
 T = TypeVar("T")
 
@@ -40,6 +40,7 @@ class Link:
         self.client = Client(address.server, reactor, clock)
         self.name = ""
         self.on_connection: OnConnection | None = None
+        self.on_event: OnEvent | None = None
         self.on_lost: Callable[[InstrumentError], None] = lambda _: None
         self.facts: dict[str, Any] = {}
         """What doesn't change while it is connected, such as what it can do."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
-from twisted.internet.defer import Deferred
-
 from pyros.clock import Clock
 from pyros.errors import CommandAborted
+from pyros.instruments.device import Device
 from pyros.instruments.indi.command import Command
 from pyros.instruments.indi.connection import Connection
 from pyros.instruments.indi.properties import Properties, Property
-from pyros.instruments.interfaces import Kind, OnConnection, OnEvent, Started
+from pyros.instruments.interfaces import OnConnection, OnEvent, Started
 
 ESTIMATE_SECONDS = 60.0
 """What a movement is thought to take where the device doesn't tell (libindi's own default for a vector's timeout)."""
@@ -20,10 +19,10 @@ MOTION_SECONDS = 300.0
 """How long any movement may take."""
 
 
-class IndiDevice:
+class IndiDevice(Device):
     """What the INDI drivers share. Connects at once and stays connected until `disconnect`."""
 
-    kind: Kind
+    _connection: Connection
     interface: int
     """Its bit of DRIVER_INTERFACE (libindi, basedevice.h)."""
     needs: ClassVar[tuple[str, ...]] = ()
@@ -45,33 +44,6 @@ class IndiDevice:
         self._connection.on_connection = on_connection
         self._connection.on_event = on_event
         self._connection.start()
-
-    @property
-    def name(self) -> str:
-        return self._connection.name
-
-    @property
-    def connected(self) -> bool:
-        return self._connection.connected
-
-    @property
-    def on_connection(self) -> OnConnection | None:
-        return self._connection.on_connection
-
-    @on_connection.setter
-    def on_connection(self, function: OnConnection | None) -> None:
-        self._connection.on_connection = function
-
-    @property
-    def on_event(self) -> OnEvent | None:
-        return self._connection.on_event
-
-    @on_event.setter
-    def on_event(self, function: OnEvent | None) -> None:
-        self._connection.on_event = function
-
-    def disconnect(self) -> Deferred[None]:
-        return self._connection.disconnect()
 
     # For the drivers below.
 

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from pyros.clock import Clock
 from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused, NoAnswer
 from pyros.instruments.apparent import apparent_of_icrs, icrs_of_apparent
+from pyros.instruments.device import Device
 from pyros.instruments.interfaces import (
     Kind,
     OnConnection,
@@ -52,10 +53,11 @@ _REFUSALS = {
 }
 
 
-class Lx200Telescope:
+class Lx200Telescope(Device):
     """A `Telescope` that speaks LX200. Connects at once and stays connected until `disconnect`."""
 
     kind: Kind = "telescope"
+    _connection: Connection
 
     def __init__(
         self,
@@ -66,36 +68,16 @@ class Lx200Telescope:
         on_event: OnEvent | None = None,
         tolerance_arcsec: float = TOLERANCE_ARCSEC,
     ) -> None:
-        self.on_event = on_event
-        """Never called: such a mount says nothing unasked."""
         self.tolerance_arcsec = tolerance_arcsec
         self._clock = clock
         self._connection = Connection(self.kind, address, reactor, clock)
         self._connection.on_connection = on_connection
+        self._connection.on_event = on_event  # never called: such a mount says nothing unasked
         self._connection.on_broken = self._broken
         self._turns = DeferredLock()  # target and command belong together, and no other comes between
         self._motion: Motion | None = None
         self._parked = False  # by this driver; the language has no question for it
         self._connection.start()
-
-    @property
-    def name(self) -> str:
-        return self._connection.name
-
-    @property
-    def connected(self) -> bool:
-        return self._connection.connected
-
-    @property
-    def on_connection(self) -> OnConnection | None:
-        return self._connection.on_connection
-
-    @on_connection.setter
-    def on_connection(self, function: OnConnection | None) -> None:
-        self._connection.on_connection = function
-
-    def disconnect(self) -> Deferred[None]:
-        return self._connection.disconnect()
 
     def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Deferred[Pointing]:
         return Deferred.fromCoroutine(self._slew(ra, dec, started))

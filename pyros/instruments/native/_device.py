@@ -13,7 +13,8 @@ from twisted.internet.defer import Deferred
 
 from pyros.clock import Clock
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
-from pyros.instruments.interfaces import Kind, OnConnection, OnEvent, Started
+from pyros.instruments.device import Device
+from pyros.instruments.interfaces import OnConnection, OnEvent, Started
 from pyros.instruments.native.connection import Connection, Watch
 from pyros.instruments.native.grammar import Busy, Event, Ok, Value, quote
 
@@ -29,10 +30,10 @@ def reason(event: Event) -> str:
     return event.named.get("reason") or "it gave no reason"
 
 
-class NativeDevice:
+class NativeDevice(Device):
     """What the native drivers share. Connects at once and stays connected until `disconnect`."""
 
-    kind: Kind
+    _connection: Connection
 
     def __init__(
         self,
@@ -51,33 +52,6 @@ class NativeDevice:
         self._session = np.base_repr(int(clock.time() * 1000), 36).lower()
         self._commands = 0
         self._connection.start()
-
-    @property
-    def name(self) -> str:
-        return self._connection.name
-
-    @property
-    def connected(self) -> bool:
-        return self._connection.connected
-
-    @property
-    def on_connection(self) -> OnConnection | None:
-        return self._connection.on_connection
-
-    @on_connection.setter
-    def on_connection(self, function: OnConnection | None) -> None:
-        self._connection.on_connection = function
-
-    @property
-    def on_event(self) -> OnEvent | None:
-        return self._connection.on_event
-
-    @on_event.setter
-    def on_event(self, function: OnEvent | None) -> None:
-        self._connection.on_event = function
-
-    def disconnect(self) -> Deferred[None]:
-        return self._connection.disconnect()
 
     def raw(self, line: str) -> Deferred[str]:
         """Send a request as it stands, without its number (``GET state``); fires with the answer as the grammar has it.
