@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -67,9 +67,18 @@ def _finite(value: object) -> bool:
 
 
 def _right(type_: Any) -> str | None:
-    """The description of a type, or of the first that has one in a union."""
+    """The description of a type, or of the first that has one in a union; of words, which they may be."""
     metas = [meta for each in (type_, *get_args(type_)) for meta in get_args(each) if isinstance(meta, Meta)]
-    return next((meta.description for meta in metas if meta.description), None)
+    described = next((meta.description for meta in metas if meta.description), None)
+    if described is None and (words := _words(type_)):
+        return f"one of {', '.join(words)}"
+    return described
+
+
+def _words(type_: Any) -> list[str]:
+    if get_origin(type_) is Literal:
+        return [str(word) for word in get_args(type_)]
+    return [word for each in get_args(type_) for word in _words(each)]
 
 
 def short(value: object) -> str:
