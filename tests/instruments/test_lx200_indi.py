@@ -14,10 +14,14 @@ from typing import Any
 
 import pytest
 from twisted.internet import threads
+from twisted.internet.defer import Deferred
 
 from pyros import instruments
 from pyros.clock import RealClock
 from pyros.errors import CommandAborted
+from pyros.instruments.conformance import CHECKS, Context, Result, run
+from pyros.planning import Site
+from pyros.planning.visibility import place_overhead
 from pyros.simulators import Simulator, load
 from pyros.simulators.celestial import Ground, OfDate, Sky, from_date, of_date, separation
 from tests.conftest import free_port, reactor_in_a_thread, wait_until
@@ -255,6 +259,39 @@ def test_our_driver_drives_indis_bridge(bridged: tuple[Any, Callable[[], OfDate]
     wait_until(lambda: slewing.results)
     assert isinstance(slewing.results[0], CommandAborted)
     assert not indi_is_at(ra + 40, dec - 30, 5 * 3600)
+
+
+CONFORMING = (
+    "a slew ends on its target, and the position is measured",
+    "a newer slew takes the place of the older, which ends with CommandAborted",
+    "stop ends a slew with CommandAborted",
+    "a sync to where it points changes nothing",
+    "a sync beside where it points moves its position there",
+)
+"""The bridge knows neither parking nor standing still."""
+
+
+def test_our_driver_conforms_at_indis_bridge(
+    bridged: tuple[Any, Callable[[], OfDate], RealClock], reactor: Any
+) -> None:
+    telescope, _, clock = bridged
+    site = Site("INDI's", 43.93, 5.71, 650.0)
+
+    def place(altitude: float, azimuth: float) -> tuple[float, float]:
+        return place_overhead(site, clock.now(), altitude, azimuth)
+
+    def told_where_it_is() -> Deferred[None]:
+        synced: Deferred[None] = telescope.sync(*place(70, 95))  # not half a minute for the first slew
+        return synced
+
+    context = Context(clock, place, tolerance_arcsec=30.0, limit=60.0)
+    blockingCallFromThread(reactor, told_where_it_is)
+    checks = [check for check in CHECKS["telescope"] if check.name in CONFORMING]
+    assert len(checks) == len(CONFORMING)
+    for check in checks:
+        trial = run(check, telescope, context)
+        result: Result = blockingCallFromThread(reactor, Deferred.fromCoroutine, trial)
+        assert (result.outcome, result.reason) == ("passed", ""), check.name
 
 
 class Pending:
