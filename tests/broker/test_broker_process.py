@@ -372,7 +372,7 @@ def test_half_a_packet_is_no_event(
 def test_standard_input_of_pyros_alert(
     start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event
 ) -> None:
-    config = configuration()
+    config = configuration(receiver_port="8098")
     broker = start(config)
     config.write_text(config.read_text().replace("= 8098", f"= {broker.receiver}"))
     notice = b'{"$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/x.schema.json", "id": "1"}'
