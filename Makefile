@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 SET_UP_BY := pyproject.toml constraints.txt
 ALERT ?=
 TESTS ?=
-JOBS ?= 2
+JOBS ?= 3
 
 .PHONY: help demo test lint bench clean distclean
 .DEFAULT_GOAL := help

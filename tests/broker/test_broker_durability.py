@@ -242,7 +242,7 @@ def test_a_file_system_without_room(
 ) -> None:
     keys = {key: str(free_port()) for key in ("receiver_port", "broadcaster_port")}
     config = configuration("small", **keys)
-    count, text = 500, "x" * 20_000
+    count, text = 800, "x" * 20_000  # 16 MB, which 12 can never hold
     with small_disk(config.parent / "var", 12) as grow:  # 8 MB of it for the WAL
         broker, manager = Broker(config), alert_manager(config)
         sending = Author(broker.port, range(count), text)
