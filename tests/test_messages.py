@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from typing import Any
 
 import msgspec
 import pytest
 
 from pyros import messages
-from pyros.messages import Message, Slew, WeatherReading, decode_payload, encode_payload, register
+from pyros.messages import Message, Payload, Slew, WeatherReading, _codec, decode_payload, encode_payload, register
 from pyros.wire import valid_name
 
 
@@ -103,14 +105,14 @@ def test_what_is_no_name(name: str) -> None:
 
 
 def test_a_type_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messages, "PAYLOADS", dict(messages.PAYLOADS))
-    monkeypatch.setattr(messages, "_decoders", dict(messages._decoders))
+    monkeypatch.setattr(_codec, "PAYLOADS", dict(messages.PAYLOADS))
+    monkeypatch.setattr(_codec, "_decoders", dict(_codec._decoders))
 
     class Count(msgspec.Struct, forbid_unknown_fields=True):
         count: int
 
-    register("Counted", Count)
-    register("Counted", Count)
+    assert register("Counted", Count) == "Counted"
+    assert register("Counted", Count) == "Counted"
     assert decode_payload("Counted", b'{"count": 3}') == Count(3)
     with pytest.raises(ValueError, match=r"\$.count"):
         encode_payload("Counted", {"count": "three"})
@@ -118,7 +120,17 @@ def test_a_type_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
         register(messages.SLEW, Count)
 
 
-def test_every_constant_has_its_payload_type() -> None:
+def test_the_catalogue_has_every_name_and_payload_of_its_modules() -> None:
     """Agents that were imported have registered names of their own; those have their constants there."""
-    constants = {value for key, value in vars(messages).items() if key.isupper() and isinstance(value, str)}
-    assert constants <= messages.PAYLOADS.keys()
+    names, payloads = {}, set()
+    for found in pkgutil.iter_modules(messages.__path__):
+        if not found.name.startswith("_"):
+            for key, value in vars(importlib.import_module(f"pyros.messages.{found.name}")).items():
+                if key.isupper() and isinstance(value, str):
+                    names[key] = value
+                elif isinstance(value, type) and issubclass(value, Payload):
+                    payloads.add(key)
+    assert len(set(names.values())) == len(names)
+    assert set(names.values()) <= messages.PAYLOADS.keys()
+    others = {"LARGEST_PACKET", "PAYLOADS", "Message", "decode_payload", "encode_payload", "register"}
+    assert sorted(messages.__all__) == sorted(names.keys() | payloads | others)

@@ -1,0 +1,57 @@
+"""The named messages that agents exchange, and what each carries.
+
+Every name and every payload type of the standard agents stands in a module of its subject, and all of them here. A
+payload that does not fit its name is refused where it arrives, with an error that names the field. An agent of one's
+own may add its types with `register`; a name nobody registered carries any JSON object.
+
+Angles are ICRS degrees, durations seconds, times seconds since 1970-01-01 UTC, unless a field says otherwise.
+"""
+
+from __future__ import annotations
+
+from pyros.messages._codec import PAYLOADS, Message, decode_payload, encode_payload, register
+from pyros.messages._payload import NoPayload, Payload
+from pyros.messages.accessories import *
+from pyros.messages.alerts import *
+from pyros.messages.camera import *
+from pyros.messages.dome import *
+from pyros.messages.images import *
+from pyros.messages.instruments import *
+from pyros.messages.observations import *
+from pyros.messages.telescope import *
+from pyros.messages.weather import *
+
+# fmt: off
+__all__ = [
+    "Message", "NoPayload", "PAYLOADS", "Payload", "decode_payload", "encode_payload", "register",
+    # alerts
+    "AlertReceived", "AlertDecided", "TakenImage", "FollowUp", "Publish",
+    "LARGEST_PACKET", "ALERT_RECEIVED", "ALERT_DECIDED", "FOLLOW_UP", "PUBLISH",
+    # observations
+    "Exposures", "Observation", "Withdrawal", "Planned", "Plan", "Abort", "ObservationReport",
+    "OBSERVATION_REQUESTED", "OBSERVATION_REQUEST_CHANGED", "OBSERVATION_REQUEST_WITHDRAWN", "PLAN_UPDATED",
+    "PLAN_AGAIN", "OBSERVE", "ABORT_OBSERVATION", "OBSERVATION_STARTED", "OBSERVATION_FINISHED", "OBSERVATION_FAILED",
+    # instruments
+    "Failure", "Order", "InstrumentConnection", "Telemetry",
+    "ABORT", "INSTRUMENT_CONNECTED", "INSTRUMENT_DISCONNECTED", "TELEMETRY",
+    # telescope
+    "Slew", "SlewStarted", "SlewFinished", "PointingMeasured",
+    "SLEW", "SLEW_STARTED", "SLEW_FINISHED", "SLEW_FAILED", "PARK", "PARK_FINISHED", "PARK_FAILED", "POINTING_MEASURED",
+    # camera
+    "Expose", "ExposureStarted", "ExposureFinished", "Cool",
+    "EXPOSE", "EXPOSURE_STARTED", "EXPOSURE_FINISHED", "EXPOSURE_FAILED", "COOL", "COOLING_SET", "COOLING_FAILED",
+    # dome
+    "KeepOpen", "Follow", "SlitInPlace",
+    "OPEN", "CLOSE", "KEEP_OPEN", "DOME_OPENED", "DOME_CLOSED", "DOME_FAILED", "FOLLOW", "SLIT_IN_PLACE", "SLIT_FAILED",
+    # accessories
+    "SelectFilter", "FilterSelected", "MoveFocus", "FocusMoved", "SetSwitch",
+    "SELECT_FILTER", "FILTER_SELECTED", "FILTER_FAILED", "MOVE_FOCUS", "FOCUS_MOVED", "FOCUS_FAILED", "SET_SWITCH",
+    "SWITCH_SET", "SWITCH_FAILED",
+    # weather
+    "WeatherReading", "WeatherState", "SafetyReading",
+    "WEATHER_READING", "WEATHER_SAFE", "WEATHER_UNSAFE", "SAFETY_READING",
+    # images
+    "ImageTaken", "ImageAnalysed", "SourceFound",
+    "IMAGE_TAKEN", "IMAGE_ANALYSED", "SOURCE_FOUND",
+]
+# fmt: on

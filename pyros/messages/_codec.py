@@ -1,0 +1,100 @@
+"""Names and their payload types; payloads as JSON; a message as a handler sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+PAYLOADS: dict[str, type[msgspec.Struct]] = {}
+"""What the messages of each registered name carry."""
+
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {}
+_any_object: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
+_encoder = msgspec.json.Encoder()
+
+
+def register(name: str, payload: type[msgspec.Struct]) -> str:
+    """Give the messages of that name a payload type, so that a wrong payload is refused where it arrives.
+
+    Returns the name, for the constant it gets; raises ValueError when the name has another type already.
+    """
+    if PAYLOADS.get(name, payload) is not payload:
+        raise ValueError(f"message {name!r} already carries {PAYLOADS[name].__name__}")
+    PAYLOADS[name] = payload
+    _decoders[name] = msgspec.json.Decoder(payload)
+    return name
+
+
+def encode_payload(name: str, payload: Any = None) -> bytes:
+    """The JSON object for a payload: None, a dict, or the name's own type.
+
+    Raises ValueError when it does not fit the name, naming the field.
+    """
+    if payload is None:
+        json = b"{}"
+    elif isinstance(payload, (dict, msgspec.Struct)):
+        try:
+            json = _encoder.encode(payload)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"payload of {name!r} cannot be written as JSON: {error}") from None
+    else:
+        raise ValueError(f"payload of {name!r} must be a JSON object, not {type(payload).__name__}")
+    type_ = PAYLOADS.get(name)
+    if type_ is not None and not (isinstance(payload, type_) and type(payload) is type_):
+        decode_payload(name, json)
+    return json
+
+
+def decode_payload(name: str, json: bytes) -> Any:
+    """The typed payload (a dict for a name nobody registered); raises ValueError naming the field that is wrong."""
+    try:
+        return _decoders.get(name, _any_object).decode(json)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise ValueError(f"payload of {name!r}: {error}") from None
+
+
+class Message:
+    """A named message as a handler sees it.
+
+    ``id`` is unique, ``sender`` the agent or program it came from, ``sent`` when (Unix seconds). ``payload`` is decoded
+    when it is first read.
+    """
+
+    __slots__ = ("_payload", "id", "json", "name", "sender", "sent", "unreadable")
+
+    def __init__(self, id: str, name: str, sender: str, sent: float, json: bytes = b"{}") -> None:
+        self.id = id
+        self.name = name
+        self.sender = sender
+        self.sent = sent
+        self.json = json
+        self.unreadable = False
+        self._payload: Any = None
+
+    @property
+    def payload(self) -> Any:
+        """The typed payload, or a dict for a name that has no type."""
+        if self._payload is None:
+            self._payload = decode_payload(self.name, self.json)
+        return self._payload
+
+    def check(self) -> None:
+        """Decode a typed payload now.
+
+        Raises ValueError naming the field that is wrong, and sets ``unreadable``: such a message is refused.
+        """
+        self.unreadable = True
+        if self.name in PAYLOADS:
+            self._payload = decode_payload(self.name, self.json)
+        elif not self.json.startswith(b"{"):
+            raise ValueError(f"payload of {self.name!r} must be a JSON object")
+        else:
+            try:
+                str(self.json, "utf-8")
+            except UnicodeDecodeError:
+                raise ValueError(f"payload of {self.name!r} is not valid UTF-8") from None
+        self.unreadable = False
+
+    def __repr__(self) -> str:
+        return f"<Message {self.name!r} {self.id} from {self.sender}>"

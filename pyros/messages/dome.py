@@ -1,0 +1,39 @@
+"""The dome: open, for as long as somebody says so, and turned to where the telescope looks."""
+
+from __future__ import annotations
+
+from pyros.messages._codec import register
+from pyros.messages._payload import Degrees, Latitude, Payload, Positive
+from pyros.messages.instruments import Failure, Order
+
+
+class KeepOpen(Payload, frozen=True):
+    """majordome -> dome: a lease. A dome that hears no new one within ``seconds`` closes by itself."""
+
+    seconds: Positive
+
+
+class Follow(Payload, frozen=True, kw_only=True):
+    """observation_manager -> dome: turn the slit to this position, ICRS degrees, and follow it until it closes."""
+
+    observation: str = ""
+    ra: Degrees
+    dec: Latitude
+
+
+class SlitInPlace(Payload, frozen=True, kw_only=True):
+    """dome -> observation_manager: the slit looks there; the measured azimuth in degrees, None for a roof."""
+
+    observation: str = ""
+    azimuth: float | None = None
+
+
+OPEN = register("Open", Order)
+CLOSE = register("Close", Order)
+KEEP_OPEN = register("Keep open", KeepOpen)
+DOME_OPENED = register("Dome opened", Order)
+DOME_CLOSED = register("Dome closed", Order)
+DOME_FAILED = register("Dome failed", Failure)
+FOLLOW = register("Follow", Follow)
+SLIT_IN_PLACE = register("Slit in place", SlitInPlace)
+SLIT_FAILED = register("Slit failed", Failure)

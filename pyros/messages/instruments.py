@@ -1,0 +1,51 @@
+"""What the agents of all instruments say."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pyros.messages._codec import register
+from pyros.messages._payload import Payload
+from pyros.messages.observations import Abort
+
+
+class Failure(Payload, frozen=True, kw_only=True):
+    """An instrument's agent -> who asked: it did not work, and why.
+
+    ``lost`` means that the device wasn't there or stayed silent: what it did is unknown, and it may be back soon.
+    """
+
+    observation: str = ""
+    reason: str
+    lost: bool = False
+
+
+class Order(Payload, frozen=True):
+    """majordome -> dome, telescope: open, close, park; ``reason`` is for whoever reads the journal."""
+
+    reason: str = ""
+
+
+class InstrumentConnection(Payload, frozen=True):
+    """An instrument's agent -> monitoring, and whoever waits for it: the device is there, or not, and why."""
+
+    instrument: str
+    text: str
+
+
+class Telemetry(Payload, frozen=True):
+    """An instrument's agent -> monitoring: what the device says of itself, at a steady pace.
+
+    ``values`` have the units of `pyros.instruments.interfaces`; None for what the device doesn't tell.
+    """
+
+    instrument: str
+    state: str
+    time: float
+    values: dict[str, float | str | None] = msgspec.field(default_factory=dict)
+
+
+ABORT = register("Abort", Abort)
+INSTRUMENT_CONNECTED = register("Instrument connected", InstrumentConnection)
+INSTRUMENT_DISCONNECTED = register("Instrument disconnected", InstrumentConnection)
+TELEMETRY = register("Telemetry", Telemetry)

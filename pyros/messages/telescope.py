@@ -1,0 +1,51 @@
+"""The telescope: where it points."""
+
+from __future__ import annotations
+
+from pyros.messages._codec import register
+from pyros.messages._payload import Degrees, Latitude, NoPayload, Payload
+from pyros.messages.instruments import Failure, Order
+
+
+class Slew(Payload, frozen=True):
+    """observation_manager -> telescope."""
+
+    observation: str
+    ra: Degrees
+    dec: Latitude
+
+
+class SlewStarted(Payload, frozen=True):
+    """telescope -> observation_manager: the mount took the command; ``seconds`` is its own estimate."""
+
+    observation: str
+    seconds: float
+
+
+class SlewFinished(Payload, frozen=True):
+    """telescope -> observation_manager: the measured position, not the demanded one."""
+
+    observation: str
+    ra: float
+    dec: float
+    error: float
+    """Separation of measured and demanded position, arcseconds."""
+
+
+class PointingMeasured(Payload, frozen=True):
+    """analyzer -> telescope: an image of this observation shows the sky so many arcseconds to the east and north of
+    where the telescope had said that it points."""
+
+    observation: str
+    east: float
+    north: float
+
+
+SLEW = register("Slew", Slew)
+SLEW_STARTED = register("Slew started", SlewStarted)
+SLEW_FINISHED = register("Slew finished", SlewFinished)
+SLEW_FAILED = register("Slew failed", Failure)
+PARK = register("Park", Order)
+PARK_FINISHED = register("Park finished", NoPayload)
+PARK_FAILED = register("Park failed", Failure)
+POINTING_MEASURED = register("Pointing measured", PointingMeasured)

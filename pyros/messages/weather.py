@@ -1,0 +1,46 @@
+"""Whether the dome may be open: the weather station, the safety monitor, and what monitoring makes of them."""
+
+from __future__ import annotations
+
+from pyros.messages._codec import register
+from pyros.messages._payload import Payload
+
+
+class WeatherReading(Payload, frozen=True):
+    """weather -> monitoring. Degrees Celsius, percent, metres per second, rain as the sensor's yes or no.
+
+    None stands for what the station does not tell.
+    """
+
+    temperature: float
+    humidity: float
+    wind: float
+    rain: bool
+    cloud: float = 0.0
+    """Fraction of the sky covered, 0 to 1."""
+    pressure: float | None = None
+    """Hectopascal, at the station's height."""
+    dew_point: float | None = None
+    """Degrees Celsius."""
+    sky_brightness: float | None = None
+    """Magnitudes per square arcsecond: the greater, the darker."""
+
+
+class WeatherState(Payload, frozen=True):
+    """monitoring -> majordome, dome: safe or unsafe (the message's name tells), and why."""
+
+    reason: str
+    reading: WeatherReading | None = None
+
+
+class SafetyReading(Payload, frozen=True):
+    """safety -> monitoring: what the safety monitor says."""
+
+    safe: bool
+    reason: str = ""
+
+
+WEATHER_READING = register("Weather reading", WeatherReading)
+WEATHER_SAFE = register("Weather safe", WeatherState)
+WEATHER_UNSAFE = register("Weather unsafe", WeatherState)
+SAFETY_READING = register("Safety reading", SafetyReading)
