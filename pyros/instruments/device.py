@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from pyros.clock import Clock
 from pyros.instruments.interfaces import Kind, OnConnection, OnEvent
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def deferred(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Deferred[T]]:
+    """A coroutine function as what the interfaces have: called, it begins at once, and returns a Deferred."""
+
+    @wraps(method)
+    def begin(*arguments: P.args, **named: P.kwargs) -> Deferred[T]:
+        return Deferred.fromCoroutine(method(*arguments, **named))
+
+    return begin
 
 
 class KeptConnection(Protocol):
@@ -21,14 +37,38 @@ class KeptConnection(Protocol):
     on_connection: OnConnection | None
     on_event: OnEvent | None
 
+    def start(self) -> None: ...
+
     def disconnect(self) -> Deferred[None]: ...
 
 
 class Device:
-    """The part of `interfaces.Instrument` that is the same for all."""
+    """The part of `interfaces.Instrument` that is the same for all.
+
+    Connects at once and stays connected until `disconnect`.
+    """
 
     kind: Kind
     _connection: KeptConnection
+
+    def __init__(
+        self,
+        address: str,
+        reactor: Any,
+        clock: Clock,
+        on_connection: OnConnection | None = None,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        self._clock = clock
+        self._reactor = reactor
+        self._connection = self._connection_to(address)
+        self._connection.on_connection = on_connection
+        self._connection.on_event = on_event
+        self._connection.start()
+
+    def _connection_to(self, address: str) -> KeptConnection:
+        """For each driver to say."""
+        raise NotImplementedError
 
     @property
     def name(self) -> str:

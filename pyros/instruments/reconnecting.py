@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import IAddress, IStreamClientEndpoint, ITCPTransport
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from pyros.clock import Clock, Timer
@@ -30,11 +30,29 @@ RETRY_SECONDS = (0.1, 2.0)
 
 
 class Link(Protocol):
-    """One TCP connection, a Twisted protocol; it calls ``made`` and ``lost`` of its `Reconnecting`."""
+    """One TCP connection, from its beginning to its end; its owner is a `Reconnecting`."""
+
+    transport: ITCPTransport
+    _owner: Any
+
+    def __init__(self) -> None:
+        self._reason = ""
+        """Why it is of no use any more; '' while it is."""
+
+    def connectionMade(self) -> None:
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+            self.transport.setTcpKeepAlive(True)
+        self._owner.made(self)
 
     def abort(self, reason: str) -> None:
         """Drop the connection at once."""
-        ...
+        self._reason = self._reason or reason
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._reason = self._reason or reason.getErrorMessage()
+        self._owner.lost(self, self._reason)
 
 
 L = TypeVar("L", bound=Link)

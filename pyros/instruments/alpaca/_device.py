@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from twisted.internet.defer import Deferred
-
-from pyros.clock import Clock
 from pyros.errors import CommandAborted, DeviceFailed, InstrumentError
 from pyros.instruments.alpaca.address import Address, parse_address
 from pyros.instruments.alpaca.link import Link
 from pyros.instruments.device import Device
-from pyros.instruments.interfaces import OnConnection, OnEvent, Started
+from pyros.instruments.interfaces import Started
+from pyros.instruments.running import Running
 
 T = TypeVar("T")
 
@@ -23,77 +21,18 @@ GRACE_SECONDS = 5.0
 """How long a device may show what was before a command, as if it hadn't begun."""
 
 
-class Running:
-    """A command under way, which somebody else may end."""
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-        self._error: InstrumentError | None = None
-        self._held = False
-        self._waiting: Deferred[None] | None = None
-
-    def hold(self) -> None:
-        """Something is being done about it: whatever the device shows now doesn't count."""
-        self._held = True
-
-    def release(self) -> None:
-        """It goes on."""
-        self._held = False
-        self._wake()
-
-    def end(self, error: InstrumentError) -> None:
-        """Whoever waits for its end gets this error, at once."""
-        self._error = self._error or error
-        self.release()
-
-    def _wake(self) -> None:
-        if self._waiting is not None:
-            waiting, self._waiting = self._waiting, None
-            waiting.callback(None)
-
-    async def check(self) -> None:
-        """Raise the error with which it was ended, if it was."""
-        while self._held:
-            self._waiting = waiting = Deferred[None]()
-            await waiting
-        if self._error is not None:
-            raise self._error
-
-    async def pause(self, clock: Clock, seconds: float) -> None:
-        """Wait so long, or until it is ended, which raises."""
-        await self.check()
-        self._waiting = waiting = Deferred[None]()
-        timer = clock.call_later(seconds, self._wake)
-        try:
-            await waiting
-        finally:
-            self._waiting = None
-            if timer.active():
-                timer.cancel()
-        await self.check()
-
-
 class AlpacaDevice(Device):
-    """What the Alpaca drivers share. Looks for the device at once, and until `disconnect`."""
+    """What the Alpaca drivers share."""
 
     _connection: Link
 
-    def __init__(
-        self,
-        address: str,
-        reactor: Any,
-        clock: Clock,
-        on_connection: OnConnection | None = None,
-        on_event: OnEvent | None = None,
-    ) -> None:
-        self._clock = clock
-        self._address: Address = parse_address(self.kind, address)
-        self._connection = self._link = Link(self.kind, address, self._address, reactor, clock)
-        self._link.on_connection = on_connection
-        self._link.on_event = on_event  # never called: Alpaca devices say nothing unasked
-        self._link.on_lost = self._lost
+    def _connection_to(self, address: str) -> Link:
+        """Its ``on_event`` is never called: Alpaca devices say nothing unasked."""
         self._running: list[Running] = []
-        self._link.start()
+        self._address: Address = parse_address(self.kind, address)
+        self._link = Link(self.kind, address, self._address, self._reactor, self._clock)
+        self._link.on_lost = self._lost
+        return self._link
 
     # For the drivers below.
 

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from twisted.internet.defer import Deferred
 
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
-from pyros.instruments.alpaca._device import AlpacaDevice, Running
+from pyros.instruments.alpaca._device import AlpacaDevice
 from pyros.instruments.alpaca.image import BYTES_AN_ELEMENT, COLOUR, image_bytes, json_image
+from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import CameraState, Cooling, Geometry, Image, Kind, Started
+from pyros.instruments.running import Running
 
 _IDLE, _WAITING, _EXPOSING, _READING, _DOWNLOAD, _ERROR = range(6)
 """ASCOM's CameraStates."""
@@ -42,37 +44,17 @@ class AlpacaCamera(AlpacaDevice):
     _readout_seconds = _READOUT_SECONDS
     _thrown_away = -math.inf  # when the exposure that was aborted last would have ended
 
-    def expose(
+    @deferred
+    async def expose(
         self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False
-    ) -> Deferred[Image]:
-        return Deferred.fromCoroutine(self._expose(float(seconds), filter, started, dark))
-
-    def abort(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._abort())
-
-    def filters(self) -> Deferred[tuple[str, ...]]:
-        return Deferred.fromCoroutine(self._filters())
-
-    def cool(self, celsius: float | None) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._cool(celsius))
-
-    def cooling(self) -> Deferred[Cooling]:
-        return Deferred.fromCoroutine(self._cooling())
-
-    def geometry(self) -> Deferred[Geometry]:
-        return Deferred.fromCoroutine(self._geometry())
-
-    def state(self) -> Deferred[CameraState]:
-        return Deferred.fromCoroutine(self._state())
-
-    async def _expose(self, seconds: float, filter: str, started: Started | None, dark: bool) -> Image:
+    ) -> Image:
         if self._exposing:
             raise DeviceRefused("BUSY", f"{self.name}: an exposure is under way")
         self._exposing = True
         try:
             with self._command("exposure") as running:
                 await self._check_that_it_can(filter, dark)
-                return await self._expose_now(running, seconds, started, dark)
+                return await self._expose_now(running, float(seconds), started, dark)
         finally:
             self._exposing = False
 
@@ -87,7 +69,7 @@ class AlpacaCamera(AlpacaDevice):
             raise DeviceRefused("UNSUPPORTED", f"{self.name}: {COLOUR}")
 
     async def _expose_now(self, running: Running, seconds: float, started: Started | None, dark: bool) -> Image:
-        geometry = await self._geometry()
+        geometry = await self.geometry()
         await self._whole_frame()
         if await self._link.get("camerastate", int) == _ERROR:  # of an exposure before; this ends it
             await self._link.put("abortexposure")
@@ -181,7 +163,8 @@ class AlpacaCamera(AlpacaDevice):
             raise DeviceFailed(f"{self.name}: says it has {width} x {height} pixels")
         return width, height
 
-    async def _abort(self) -> None:
+    @deferred
+    async def abort(self) -> None:
         await self._ending(self._end_exposure(), "aborted", "exposure")
         end = self._clock.monotonic() + _LATE_SECONDS
         while self._exposing and self._clock.monotonic() < end:  # until whoever waited for its image has let it go
@@ -195,17 +178,20 @@ class AlpacaCamera(AlpacaDevice):
         elif await self._link.get("camerastate", int) in _STATES:
             await self._link.put("stopexposure")  # and nobody fetches its image
 
-    async def _filters(self) -> tuple[str, ...]:
+    @deferred
+    async def filters(self) -> tuple[str, ...]:
         return ()
 
-    async def _cool(self, celsius: float | None) -> None:
+    @deferred
+    async def cool(self, celsius: float | None) -> None:
         if not await self._link.fact("cansetccdtemperature", bool, False):
             raise DeviceRefused("UNSUPPORTED", f"{self.name} cannot be cooled to a temperature")
         if celsius is not None:
             await self._link.put("setccdtemperature", SetCCDTemperature=float(celsius))
         await self._link.put("cooleron", CoolerOn=celsius is not None)
 
-    async def _cooling(self) -> Cooling:
+    @deferred
+    async def cooling(self) -> Cooling:
         on = await self._link.get_or("cooleron", bool, False)
         return Cooling(
             temperature=await self._link.get_or("ccdtemperature", float),
@@ -213,7 +199,8 @@ class AlpacaCamera(AlpacaDevice):
             power=await self._link.get_or("coolerpower", float) if on else None,
         )
 
-    async def _geometry(self) -> Geometry:
+    @deferred
+    async def geometry(self) -> Geometry:
         width, height = await self._size()
         levels = await self._link.fact("maxadu", int, 65535)
         bits = max(1, min(16, levels.bit_length()))
@@ -238,7 +225,8 @@ class AlpacaCamera(AlpacaDevice):
         """That of the telescope of the same number at the same server in metres, or 0."""
         return await self._link.fact("focallength", float, 0.0, of=f"/api/v1/telescope/{self._address.number}")
 
-    async def _state(self) -> CameraState:
+    @deferred
+    async def state(self) -> CameraState:
         state = await self._link.get("camerastate", int)
         if state in _STATES:
             return _STATES[state]

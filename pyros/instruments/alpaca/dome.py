@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import GRACE_SECONDS, AlpacaDevice
 from pyros.instruments.alpaca.client import LONG_SECONDS
+from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import DomeState, Kind, Started
 
 _SHUTTER: tuple[DomeState, ...] = ("open", "closed", "opening", "closing", "stopped")
@@ -27,39 +28,28 @@ class AlpacaDome(AlpacaDevice):
     _shutter_seconds = _SHUTTER_SECONDS
 
     def open(self, started: Started | None = None) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._move("open", started))
+        return self._move("open", started)
 
     def close(self, started: Started | None = None) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._move("close", started))
+        return self._move("close", started)
 
-    def stop(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._stop())
-
-    def state(self) -> Deferred[DomeState]:
-        return Deferred.fromCoroutine(self._state())
-
-    def azimuth(self) -> Deferred[float | None]:
-        return Deferred.fromCoroutine(self._azimuth())
-
-    def rotate(self, azimuth: float, started: Started | None = None) -> Deferred[float]:
-        return Deferred.fromCoroutine(self._rotate(azimuth, started))
-
+    @deferred
     async def _move(self, action: Literal["open", "close"], started: Started | None) -> None:
         there = "open" if action == "open" else "closed"
         with self._command(action) as running:
             if not await self._link.fact("cansetshutter", bool, True):
                 raise DeviceRefused("UNSUPPORTED", f"{self.name}: its shutter is not moved by its driver")
-            was = await self._state()
+            was = await self.state()
             await running.check()
             move = self._link.put(f"{action}shutter", LONG_SECONDS)  # also when it says that it is there
             await self._ending(move, f"{action} took its place", "open", "close", but=running)
             await running.check()
-            if was == there and await self._state() == there:
+            if was == there and await self.state() == there:
                 return
             begin = self._clock.monotonic()
 
             async def look() -> DomeState | None:
-                state = await self._state()
+                state = await self.state()
                 late = self._clock.monotonic() - begin > GRACE_SECONDS
                 return state if state == there or (late and state not in ("opening", "closing")) else None
 
@@ -68,31 +58,35 @@ class AlpacaDome(AlpacaDevice):
                 raise DeviceFailed(f"{self.name}: {action}: its shutter is {state}")
             self._shutter_seconds = self._clock.monotonic() - begin  # the next time takes as long
 
-    async def _stop(self) -> None:
+    @deferred
+    async def stop(self) -> None:
         await self._ending(self._link.put("abortslew"), "stopped", "open", "close", "rotation")
 
-    async def _state(self) -> DomeState:
+    @deferred
+    async def state(self) -> DomeState:
         status = await self._link.get("shutterstatus", int)
         if not 0 <= status < len(_SHUTTER):
             raise DeviceFailed(f"{self.name}: answered {status} to GET shutterstatus, not 0 to 4")
         return _SHUTTER[status]
 
-    async def _azimuth(self) -> float | None:
+    @deferred
+    async def azimuth(self) -> float | None:
         azimuth: float | None = await self._link.get_or("azimuth", float)
         return None if azimuth is None else azimuth % 360.0
 
-    async def _rotate(self, azimuth: float, started: Started | None) -> float:
+    @deferred
+    async def rotate(self, azimuth: float, started: Started | None = None) -> float:
         with self._command("rotation") as running:
             if not await self._link.fact("cansetazimuth", bool, False):
                 raise DeviceRefused("UNSUPPORTED", f"{self.name}: its slit does not turn")
-            before = await self._azimuth() or 0.0
+            before = await self.azimuth() or 0.0
             await running.check()
             turn = self._link.put("slewtoazimuth", Azimuth=azimuth % 360.0)
             await self._ending(turn, "a newer command took its place", "rotation", but=running)
             await running.check()
             estimate = _apart(before, azimuth) / _DEGREES_A_SECOND
             await self._until(running, self._still, estimate, _MOST_SECONDS, started)
-            measured = await self._azimuth()
+            measured = await self.azimuth()
         if measured is None or _apart(measured, azimuth) > _TOLERANCE:
             raise DeviceFailed(f"{self.name}: azimuth {measured} instead of {azimuth:g}")
         return measured

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
-
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import GRACE_SECONDS, AlpacaDevice
 from pyros.instruments.alpaca.client import LONG_SECONDS
+from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import Kind, MotorState, Started
 
 _SECONDS_A_FILTER = 1.0
@@ -19,23 +18,13 @@ class AlpacaFilterWheel(AlpacaDevice):
 
     kind: Kind = "filter_wheel"
 
-    def filters(self) -> Deferred[tuple[str, ...]]:
-        return Deferred.fromCoroutine(self._filters())
-
-    def select(self, filter: str, started: Started | None = None) -> Deferred[str]:
-        return Deferred.fromCoroutine(self._select(filter, started))
-
-    def filter(self) -> Deferred[str]:
-        return Deferred.fromCoroutine(self._filter())
-
-    def state(self) -> Deferred[MotorState]:
-        return Deferred.fromCoroutine(self._state())
-
-    async def _filters(self) -> tuple[str, ...]:
+    @deferred
+    async def filters(self) -> tuple[str, ...]:
         return await self._link.fact("names", tuple[str, ...], ())
 
-    async def _select(self, filter: str, started: Started | None) -> str:
-        filters = await self._filters()
+    @deferred
+    async def select(self, filter: str, started: Started | None = None) -> str:
+        filters = await self.filters()
         if filter not in filters:
             raise DeviceRefused("VALUE", f"{self.name}: no filter {filter!r}; there are {', '.join(filters)}")
         wanted = filters.index(filter)
@@ -58,15 +47,17 @@ class AlpacaFilterWheel(AlpacaDevice):
             raise DeviceFailed(f"{self.name}: filter {position} instead of {wanted}, {filter!r}, is in the beam")
         return filter
 
-    async def _filter(self) -> str:
-        position, filters = await self._position(), await self._filters()
+    @deferred
+    async def filter(self) -> str:
+        position, filters = await self._position(), await self.filters()
         if position == _MOVING:
             return ""
         if not 0 <= position < len(filters):
             raise DeviceFailed(f"{self.name}: filter {position} of {len(filters)} is in the beam")
         return filters[position]
 
-    async def _state(self) -> MotorState:
+    @deferred
+    async def state(self) -> MotorState:
         return "moving" if await self._position() == _MOVING else "idle"
 
     async def _position(self) -> int:

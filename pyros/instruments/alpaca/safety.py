@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
-
 from pyros.instruments.alpaca._device import AlpacaDevice
+from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import Kind, Safety
 
 
@@ -13,9 +12,7 @@ class AlpacaSafetyMonitor(AlpacaDevice):
 
     kind: Kind = "safety"
 
-    def read(self) -> Deferred[Safety]:
-        return Deferred.fromCoroutine(self._read())
-
-    async def _read(self) -> Safety:
+    @deferred
+    async def read(self) -> Safety:
         safe = await self._link.get("issafe", bool)
         return Safety(safe, "" if safe else f"{self.name} says so")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-from twisted.internet.defer import Deferred
-
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
+from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import Channel, Kind
 
 _MOST_CHANNELS = 256
@@ -18,16 +17,8 @@ class AlpacaSwitch(AlpacaDevice):
 
     kind: Kind = "switch"
 
-    def channels(self) -> Deferred[tuple[Channel, ...]]:
-        return Deferred.fromCoroutine(self._channels())
-
-    def get(self, channel: int) -> Deferred[float]:
-        return Deferred.fromCoroutine(self._get(channel))
-
-    def set(self, channel: int, level: float) -> Deferred[float]:
-        return Deferred.fromCoroutine(self._set(channel, level))
-
-    async def _channels(self) -> tuple[Channel, ...]:
+    @deferred
+    async def channels(self) -> tuple[Channel, ...]:
         await self._link.ready()
         if "channels" not in self._link.facts:
             count = await self._count()
@@ -51,16 +42,18 @@ class AlpacaSwitch(AlpacaDevice):
         )
 
     async def _there_is(self, channel: int) -> Channel:
-        channels = await self._channels()
+        channels = await self.channels()
         if not 0 <= channel < len(channels):
             raise DeviceRefused("VALUE", f"{self.name}: no channel {channel}; there are {len(channels)}, from 0")
         return channels[channel]
 
-    async def _get(self, channel: int) -> float:
+    @deferred
+    async def get(self, channel: int) -> float:
         await self._there_is(channel)
         return await self._link.get("getswitchvalue", float, Id=channel)
 
-    async def _set(self, channel: int, level: float) -> float:
+    @deferred
+    async def set(self, channel: int, level: float) -> float:
         there = await self._there_is(channel)
         if not there.writable:
             raise DeviceRefused("UNSUPPORTED", f"{self.name}: {there.name!r} can only be read")
@@ -68,7 +61,7 @@ class AlpacaSwitch(AlpacaDevice):
             between = f"{there.least:g} and {there.most:g}"
             raise DeviceRefused("VALUE", f"{self.name}: {there.name!r} has levels between {between}, not {level:g}")
         await self._link.put("setswitchvalue", Id=channel, Value=float(level))
-        measured = await self._get(channel)
+        measured = await self.get(channel)
         if not math.isclose(measured, level, abs_tol=max(abs(there.step), 1e-9)):
             raise DeviceFailed(f"{self.name}: {there.name!r} is at {measured:g} instead of {level:g}")
         return measured

@@ -8,11 +8,13 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredLock
 
 from pyros.errors import DeviceFailed, DeviceRefused
-from pyros.instruments.alpaca._device import GRACE_SECONDS, AlpacaDevice, Running
+from pyros.instruments.alpaca._device import GRACE_SECONDS, AlpacaDevice
 from pyros.instruments.alpaca.client import LONG_SECONDS
 from pyros.instruments.apparent import apparent_of_icrs, icrs_of_apparent
+from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import Kind, Pointing, Position, Started, TelescopeState
 from pyros.instruments.pointing import TOLERANCE_ARCSEC, checked_slew, separation_arcsec
+from pyros.instruments.running import Running
 
 _DEGREES_A_SECOND = 3.0
 """The speed of a mount that was not seen slewing yet."""
@@ -35,31 +37,8 @@ class AlpacaTelescope(AlpacaDevice):
         self._turns = DeferredLock()  # commands reach the mount in the order in which they were given
         super().__init__(*args, **named)
 
-    def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Deferred[Pointing]:
-        return Deferred.fromCoroutine(self._slew(ra, dec, started))
-
-    def stop(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._stop())
-
-    def park(self, started: Started | None = None) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._park(started))
-
-    def unpark(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._unpark())
-
-    def track(self, on: bool) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._track(on))
-
-    def sync(self, ra: float, dec: float) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._sync(ra, dec))
-
-    def position(self) -> Deferred[Position]:
-        return Deferred.fromCoroutine(self._position())
-
-    def state(self) -> Deferred[TelescopeState]:
-        return Deferred.fromCoroutine(self._state())
-
-    async def _slew(self, ra: float, dec: float, started: Started | None) -> Pointing:
+    @deferred
+    async def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Pointing:
         with self._command("slew") as running:
             if not await self._link.fact("canslewasync", bool, False):
                 raise DeviceRefused("UNSUPPORTED", f"{self.name} cannot slew while others may ask it (CanSlewAsync)")
@@ -67,17 +46,17 @@ class AlpacaTelescope(AlpacaDevice):
             async def slew_once(attempt: int) -> None:
                 await self._slew_once(running, ra, dec, started if attempt == 1 else None)
 
-            return await checked_slew(slew_once, self._position, ra, dec, self.name, self.tolerance_arcsec)
+            return await checked_slew(slew_once, self.position, ra, dec, self.name, self.tolerance_arcsec)
 
     async def _slew_once(self, running: Running, ra: float, dec: float, started: Started | None) -> None:
         await self._turns.acquire()
         try:
             await self._take_over(running, "a slew took its place")
             if await self._link.get("atpark", bool):
-                await self._unpark()
+                await self.unpark()
             if not await self._link.get("tracking", bool) and await self._link.fact("cansettracking", bool, False):
                 await self._link.put("tracking", Tracking=True)  # without it a slew is refused
-            before = await self._position()
+            before = await self.position()
             hours, degrees = await self._coordinates(ra, dec)
             await running.check()
             try:
@@ -104,7 +83,8 @@ class AlpacaTelescope(AlpacaDevice):
     async def _still(self) -> bool | None:
         return None if await self._link.get("slewing", bool) else True
 
-    async def _stop(self) -> None:
+    @deferred
+    async def stop(self) -> None:
         await self._ending(self._abort_slew(), "stopped", "slew", "park")
         if self._turns.locked:  # one was about to begin; its command may have overtaken this one
             await self._turns.run(lambda: Deferred.fromCoroutine(self._abort_slew()))
@@ -116,7 +96,8 @@ class AlpacaTelescope(AlpacaDevice):
             if not await self._link.get("atpark", bool):  # a parked one has nothing to stop, and says so
                 raise
 
-    async def _park(self, started: Started | None) -> None:
+    @deferred
+    async def park(self, started: Started | None = None) -> None:
         with self._command("park") as running:
             if not await self._link.fact("canpark", bool, False):
                 raise DeviceRefused("UNSUPPORTED", f"{self.name} has no park position")
@@ -142,25 +123,29 @@ class AlpacaTelescope(AlpacaDevice):
         if not parked:
             raise DeviceFailed(f"{self.name}: park: it stands still and is not parked")
 
-    async def _unpark(self) -> None:
+    @deferred
+    async def unpark(self) -> None:
         await self._link.put("unpark", LONG_SECONDS)
 
-    async def _track(self, on: bool) -> None:
+    @deferred
+    async def track(self, on: bool) -> None:
         await self._link.put("tracking", Tracking=on)
         if await self._link.get("tracking", bool) is not on:
             raise DeviceFailed(f"{self.name}: told to {'track' if on else 'stand still'}, and doesn't")
 
-    async def _sync(self, ra: float, dec: float) -> None:
+    @deferred
+    async def sync(self, ra: float, dec: float) -> None:
         if not await self._link.fact("cansync", bool, False):
             raise DeviceRefused("UNSUPPORTED", f"{self.name} cannot be told where it is")
         hours, degrees = await self._coordinates(ra, dec)
         await self._link.put("synctocoordinates", RightAscension=hours, Declination=degrees)
-        here = await self._position()
+        here = await self.position()
         error = separation_arcsec(ra, dec, here.ra, here.dec)
         if error > self.tolerance_arcsec:
             raise DeviceFailed(f"{self.name}: {error:.0f} arcsec from where it was told that it is")
 
-    async def _position(self) -> Position:
+    @deferred
+    async def position(self) -> Position:
         hours = await self._link.get("rightascension", float)
         dec = await self._link.get("declination", float)
         if not (0 <= hours <= 24 and -90 <= dec <= 90):
@@ -181,7 +166,8 @@ class AlpacaTelescope(AlpacaDevice):
             raise DeviceRefused("UNSUPPORTED", f"{self.name} has coordinates of J2050 or B1950; set it to J2000")
         return _SYSTEMS[number]
 
-    async def _state(self) -> TelescopeState:
+    @deferred
+    async def state(self) -> TelescopeState:
         if await self._link.get("atpark", bool):
             return "parked"
         if await self._link.get("slewing", bool):

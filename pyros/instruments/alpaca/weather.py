@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
+from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import Kind
 from pyros.messages import WeatherReading
 
@@ -26,10 +25,8 @@ class AlpacaWeatherStation(AlpacaDevice):
 
     kind: Kind = "weather"
 
-    def read(self) -> Deferred[WeatherReading]:
-        return Deferred.fromCoroutine(self._read())
-
-    async def _read(self) -> WeatherReading:
+    @deferred
+    async def read(self) -> WeatherReading:
         age = await self._link.get_or("timesincelastupdate", float, 0.0, SensorName="")
         if age > OLDEST_SECONDS:
             raise DeviceFailed(f"{self.name}: its newest reading is {age:.0f} s old")

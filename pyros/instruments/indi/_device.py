@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from pyros.clock import Clock
 from pyros.errors import CommandAborted
 from pyros.instruments.device import Device
 from pyros.instruments.indi.command import Command
 from pyros.instruments.indi.connection import Connection
 from pyros.instruments.indi.properties import Properties, Property
-from pyros.instruments.interfaces import OnConnection, OnEvent, Started
+from pyros.instruments.interfaces import Started
 
 ESTIMATE_SECONDS = 60.0
 """What a movement is thought to take where the device doesn't tell (libindi's own default for a vector's timeout)."""
@@ -20,7 +19,7 @@ MOTION_SECONDS = 300.0
 
 
 class IndiDevice(Device):
-    """What the INDI drivers share. Connects at once and stays connected until `disconnect`."""
+    """What the INDI drivers share."""
 
     _connection: Connection
     interface: int
@@ -28,22 +27,10 @@ class IndiDevice(Device):
     needs: ClassVar[tuple[str, ...]] = ()
     """The vectors without which the device cannot be used."""
 
-    def __init__(
-        self,
-        address: str,
-        reactor: Any,
-        clock: Clock,
-        on_connection: OnConnection | None = None,
-        on_event: OnEvent | None = None,
-    ) -> None:
-        self._clock = clock
-        self._reactor = reactor
-        self._connection = Connection(
-            self.kind, self.interface, address, reactor, clock, missing=self._missing, prepare=self._prepare
+    def _connection_to(self, address: str) -> Connection:
+        return Connection(
+            self.kind, self.interface, address, self._reactor, self._clock, missing=self._missing, prepare=self._prepare
         )
-        self._connection.on_connection = on_connection
-        self._connection.on_event = on_event
-        self._connection.start()
 
     # For the drivers below.
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, NoAnswer
+from pyros.instruments.device import deferred
 from pyros.instruments.indi import codec
 from pyros.instruments.indi._device import IndiDevice
 from pyros.instruments.indi.codec import Blob
@@ -59,29 +59,6 @@ class IndiCamera(IndiDevice):
         self._commands = 0
         super().__init__(*args, **named)
 
-    def expose(
-        self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False
-    ) -> Deferred[Image]:
-        return Deferred.fromCoroutine(self._expose(seconds, filter, tag, started, dark))
-
-    def abort(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._abort())
-
-    def filters(self) -> Deferred[tuple[str, ...]]:
-        return Deferred.fromCoroutine(self._filters())
-
-    def cool(self, celsius: float | None) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._cool(celsius))
-
-    def cooling(self) -> Deferred[Cooling]:
-        return Deferred.fromCoroutine(self._cooling())
-
-    def geometry(self) -> Deferred[Geometry]:
-        return Deferred.fromCoroutine(self._geometry())
-
-    def state(self) -> Deferred[CameraState]:
-        return Deferred.fromCoroutine(self._state())
-
     def _prepare(self) -> None:
         """Without enableBLOB no image is ever sent; and the focal length is the mount's to tell."""
         self._connection.write(codec.enable_blob(self._connection.device, _IMAGE))
@@ -91,7 +68,10 @@ class IndiCamera(IndiDevice):
 
     # Exposures.
 
-    async def _expose(self, seconds: float, filter: str, tag: str, started: Started | None, dark: bool) -> Image:
+    @deferred
+    async def expose(
+        self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False
+    ) -> Image:
         with self._connection.command(f"exposure {tag}".strip(), "exposure") as command:
             # Setting the filter would spoil an exposure under way, ours or one from before a restart: ask first.
             if self._exposing or (await command.ask(_EXPOSURE)).state == "Busy":
@@ -188,7 +168,8 @@ class IndiCamera(IndiDevice):
             raise DeviceFailed(f"{self.name}: its image cannot be read: {error}") from None
         return frame
 
-    async def _abort(self) -> None:
+    @deferred
+    async def abort(self) -> None:
         with self._connection.command("abort") as command:
             await self._connection.until_ready()
             with self._stopping("exposure", why="aborted"):
@@ -202,17 +183,20 @@ class IndiCamera(IndiDevice):
 
     # The rest.
 
-    async def _state(self) -> CameraState:
+    @deferred
+    async def state(self) -> CameraState:
         vector = await self._ask(_EXPOSURE)
         if vector.state == "Busy":
             return "exposing" if vector.number(_SECONDS) else "reading"
         return "reading" if self._reading else "idle"
 
-    async def _filters(self) -> tuple[str, ...]:
+    @deferred
+    async def filters(self) -> tuple[str, ...]:
         await self._connection.until_ready()
         return tuple(filters(self._properties))
 
-    async def _geometry(self) -> Geometry:
+    @deferred
+    async def geometry(self) -> Geometry:
         with self._connection.command("geometry") as command:
             await self._connection.until_ready()
             return await self._shape(command)
@@ -244,7 +228,8 @@ class IndiCamera(IndiDevice):
         focal = own or self._connection.snooped.number("TELESCOPE_INFO", "TELESCOPE_FOCAL_LENGTH")
         return focal if focal and focal > 0 else None
 
-    async def _cool(self, celsius: float | None) -> None:
+    @deferred
+    async def cool(self, celsius: float | None) -> None:
         with self._connection.command("cooling") as command:
             await self._connection.until_ready()
             if celsius is None:
@@ -260,7 +245,8 @@ class IndiCamera(IndiDevice):
                 await command.change(_TEMPERATURE, {_CELSIUS: float(celsius)})
             self._target = None if celsius is None else float(celsius)
 
-    async def _cooling(self) -> Cooling:
+    @deferred
+    async def cooling(self) -> Cooling:
         if _TEMPERATURE not in self._properties:
             await self._connection.until_ready()
         if _TEMPERATURE not in self._properties:

@@ -16,9 +16,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import ITCPTransport
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.python.failure import Failure
 
 from pyros.clock import Clock, Timer
 from pyros.errors import ConfigError, ConnectionLost, InstrumentError, WireError
@@ -27,7 +24,7 @@ from pyros.instruments.indi.codec import Decoder, Event, Ping, Vector
 from pyros.instruments.indi.command import Command
 from pyros.instruments.indi.properties import Properties
 from pyros.instruments.interfaces import Kind
-from pyros.instruments.reconnecting import Reconnecting, host_and_port
+from pyros.instruments.reconnecting import Link, Reconnecting, host_and_port
 
 NUDGE_SECONDS = 2.0
 """How often a device that is not ready is asked for, or told to connect."""
@@ -51,22 +48,12 @@ def parse_address(address: str) -> tuple[str, str]:
     raise ConfigError([f"address = {address}: must be tcp:HOST:PORT/DEVICE, such as tcp:127.0.0.1:7624/My Mount"])
 
 
-class _Link(Protocol):
-    """One TCP connection, from its beginning to its end."""
-
-    transport: ITCPTransport
-
+class _Link(Link):
     def __init__(self, owner: Connection) -> None:
-        self._owner = owner
+        super().__init__()
+        self._owner: Connection = owner
         self.decoder = Decoder()
         self.received = 0
-        self._reason = ""
-
-    def connectionMade(self) -> None:
-        if ITCPTransport.providedBy(self.transport):
-            self.transport.setTcpNoDelay(True)
-            self.transport.setTcpKeepAlive(True)
-        self._owner.made(self)
 
     def dataReceived(self, data: bytes) -> None:
         self.received += len(data)
@@ -76,14 +63,6 @@ class _Link(Protocol):
                 self._owner.heard(self, event)
         except WireError as error:
             self.abort(f"it sent {error}")
-
-    def abort(self, reason: str) -> None:
-        """Drop the connection at once."""
-        self._reason = self._reason or reason
-        self.transport.abortConnection()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._owner.lost(self, self._reason or reason.getErrorMessage())
 
 
 class Connection(Reconnecting[_Link]):

@@ -7,6 +7,7 @@ from typing import Literal
 from twisted.internet.defer import Deferred
 
 from pyros.errors import DeviceFailed, DeviceRefused
+from pyros.instruments.device import deferred
 from pyros.instruments.indi._device import MOTION_SECONDS, IndiDevice, begun
 from pyros.instruments.indi.command import Command
 from pyros.instruments.indi.properties import Properties, Property
@@ -26,22 +27,10 @@ class IndiDome(IndiDevice):
     interface = 32
 
     def open(self, started: Started | None = None) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._move("open", started))
+        return self._move("open", started)
 
     def close(self, started: Started | None = None) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._move("close", started))
-
-    def stop(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._stop())
-
-    def state(self) -> Deferred[DomeState]:
-        return Deferred.fromCoroutine(self._state())
-
-    def azimuth(self) -> Deferred[float | None]:
-        return Deferred.fromCoroutine(self._look())
-
-    def rotate(self, azimuth: float, started: Started | None = None) -> Deferred[float]:
-        return Deferred.fromCoroutine(self._rotate(azimuth, started))
+        return self._move("close", started)
 
     def _missing(self, properties: Properties) -> str:
         return "" if _SHUTTER in properties or _PARK in properties else _SHUTTER
@@ -59,10 +48,12 @@ class IndiDome(IndiDevice):
             return "opening" if opening else "closing"
         return "open" if opening else "closed"
 
-    async def _state(self) -> DomeState:
+    @deferred
+    async def state(self) -> DomeState:
         await self._connection.until_ready()
         return self._state_of(await self._ask(self._door))
 
+    @deferred
     async def _move(self, action: Literal["open", "close"], started: Started | None) -> None:
         with self._connection.command(action, "shutter") as command:
             await self._connection.until_ready()
@@ -83,7 +74,8 @@ class IndiDome(IndiDevice):
             if (state := self._state_of(vector)) != there:
                 raise command.failed(since, f"it is {state}")
 
-    async def _stop(self) -> None:
+    @deferred
+    async def stop(self) -> None:
         with self._connection.command("stop") as command, self._stopping("shutter", "slit"):
             await self._connection.until_ready()
             await self._abort_motion(command)
@@ -100,7 +92,8 @@ class IndiDome(IndiDevice):
         moving = [self._properties.get(name) for name in (self._door, _SLIT)]
         return None if any(vector is not None and vector.state == "Busy" for vector in moving) else True
 
-    async def _look(self) -> float | None:
+    @deferred
+    async def azimuth(self) -> float | None:
         await self._connection.until_ready()
         return self._degrees(await self._ask(_SLIT)) if _SLIT in self._properties else None
 
@@ -109,7 +102,8 @@ class IndiDome(IndiDevice):
             raise DeviceFailed(f"{self.name}: its azimuth is no number")
         return degrees % 360
 
-    async def _rotate(self, azimuth: float, started: Started | None) -> float:
+    @deferred
+    async def rotate(self, azimuth: float, started: Started | None = None) -> float:
         with self._connection.command(f"turn to {azimuth:g}", "slit") as command:
             await self._connection.until_ready()
             if _SLIT not in self._properties:

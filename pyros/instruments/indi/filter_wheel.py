@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
-
 from pyros.errors import DeviceFailed, DeviceRefused
+from pyros.instruments.device import deferred
 from pyros.instruments.indi._device import IndiDevice, begun
 from pyros.instruments.indi.command import Command
 from pyros.instruments.indi.properties import Properties, Property
@@ -68,30 +67,22 @@ class IndiFilterWheel(IndiDevice):
     interface = 16
     needs = (SLOT,)
 
-    def filters(self) -> Deferred[tuple[str, ...]]:
-        return Deferred.fromCoroutine(self._filters())
-
-    def select(self, filter: str, started: Started | None = None) -> Deferred[str]:
-        return Deferred.fromCoroutine(self._select(filter, started))
-
-    def filter(self) -> Deferred[str]:
-        return Deferred.fromCoroutine(self._filter())
-
-    def state(self) -> Deferred[MotorState]:
-        return Deferred.fromCoroutine(self._state())
-
-    async def _filters(self) -> tuple[str, ...]:
+    @deferred
+    async def filters(self) -> tuple[str, ...]:
         await self._connection.until_ready()
         return tuple(filters(self._properties))
 
-    async def _filter(self) -> str:
+    @deferred
+    async def filter(self) -> str:
         await self._ask(SLOT)
         return selected(self._properties)
 
-    async def _state(self) -> MotorState:
+    @deferred
+    async def state(self) -> MotorState:
         return "moving" if (await self._ask(SLOT)).state == "Busy" else "idle"
 
-    async def _select(self, filter: str, started: Started | None) -> str:
+    @deferred
+    async def select(self, filter: str, started: Started | None = None) -> str:
         with self._connection.command(f"filter {filter}", "turn") as command:
             await self._connection.until_ready()
             slot = slot_of(command, self._properties, filter)

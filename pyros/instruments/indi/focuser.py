@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
-
 from pyros.errors import DeviceFailed, DeviceRefused
+from pyros.instruments.device import deferred
 from pyros.instruments.indi._device import MOTION_SECONDS, IndiDevice, begun
 from pyros.instruments.indi.properties import Property
 from pyros.instruments.interfaces import FocuserLimits, Kind, MotorState, Started
@@ -21,27 +20,10 @@ class IndiFocuser(IndiDevice):
     interface = 8
     needs = (_PLACE,)
 
-    def move(self, position: int, started: Started | None = None) -> Deferred[int]:
-        return Deferred.fromCoroutine(self._move(position, started))
-
-    def stop(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._stop())
-
-    def position(self) -> Deferred[int]:
-        return Deferred.fromCoroutine(self._position())
-
-    def limits(self) -> Deferred[FocuserLimits]:
-        return Deferred.fromCoroutine(self._limits())
-
-    def temperature(self) -> Deferred[float | None]:
-        return Deferred.fromCoroutine(self._temperature())
-
-    def state(self) -> Deferred[MotorState]:
-        return Deferred.fromCoroutine(self._state())
-
-    async def _move(self, position: int, started: Started | None) -> int:
+    @deferred
+    async def move(self, position: int, started: Started | None = None) -> int:
         with self._connection.command(f"move to {position}", "move") as command:
-            limits = await self._limits()
+            limits = await self.limits()
             if not limits.least <= position <= limits.most:
                 text = f"{position} is beyond its limits, {limits.least} to {limits.most}"
                 raise DeviceRefused("LIMIT", command.describe(text))
@@ -69,17 +51,20 @@ class IndiFocuser(IndiDevice):
             raise DeviceFailed(f"{self.name}: its position is no number")
         return round(steps)
 
-    async def _stop(self) -> None:
+    @deferred
+    async def stop(self) -> None:
         vector = await self._ask(_PLACE)
         if vector.state == "Busy" or "FOCUS_ABORT_MOTION" in self._properties:
             with self._connection.command("stop") as command, self._stopping("move"):
                 await command.change("FOCUS_ABORT_MOTION", {"ABORT": True})
                 await command.until(self._still, 10.0, "told to stop, it still moves")
 
-    async def _position(self) -> int:
+    @deferred
+    async def position(self) -> int:
         return self._steps(await self._ask(_PLACE))
 
-    async def _limits(self) -> FocuserLimits:
+    @deferred
+    async def limits(self) -> FocuserLimits:
         await self._connection.until_ready()
         vector = self._properties.get(_PLACE)
         member = vector.members.get(_STEPS) if vector is not None else None
@@ -88,9 +73,11 @@ class IndiFocuser(IndiDevice):
         most = self._properties.number("FOCUS_MAX", "FOCUS_MAX_VALUE")
         return FocuserLimits(round(member.least), round(min(member.most, most if most is not None else member.most)))
 
-    async def _temperature(self) -> float | None:
+    @deferred
+    async def temperature(self) -> float | None:
         await self._connection.until_ready()
         return self._properties.number("FOCUS_TEMPERATURE", "TEMPERATURE")
 
-    async def _state(self) -> MotorState:
+    @deferred
+    async def state(self) -> MotorState:
         return "moving" if (await self._ask(_PLACE)).state == "Busy" else "idle"

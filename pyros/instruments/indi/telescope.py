@@ -7,10 +7,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
 from pyros.instruments.apparent import apparent_of_icrs, icrs_of_apparent
+from pyros.instruments.device import deferred
 from pyros.instruments.indi import codec
 from pyros.instruments.indi._device import MOTION_SECONDS, IndiDevice, begun
 from pyros.instruments.indi.command import Command
@@ -40,30 +39,6 @@ class IndiTelescope(IndiDevice):
         self.tolerance_arcsec = tolerance_arcsec
         self._site = site
         super().__init__(*args, **named)
-
-    def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Deferred[Pointing]:
-        return Deferred.fromCoroutine(self._slew(ra, dec, tag, started))
-
-    def stop(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._stop())
-
-    def park(self, started: Started | None = None) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._park(started))
-
-    def unpark(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._unpark())
-
-    def track(self, on: bool) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._track(on))
-
-    def sync(self, ra: float, dec: float) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._sync(ra, dec))
-
-    def position(self) -> Deferred[Position]:
-        return Deferred.fromCoroutine(self._position())
-
-    def state(self) -> Deferred[TelescopeState]:
-        return Deferred.fromCoroutine(self._state())
 
     # When it has become ready.
 
@@ -107,11 +82,13 @@ class IndiTelescope(IndiDevice):
             return Position(hours * 15 % 360, dec)
         return Position(*icrs_of_apparent(hours * 15, dec, self._clock.time()))
 
-    async def _position(self) -> Position:
+    @deferred
+    async def position(self) -> Position:
         await self._connection.until_ready()
         return self._where(await self._ask(self._frame))
 
-    async def _state(self) -> TelescopeState:
+    @deferred
+    async def state(self) -> TelescopeState:
         await self._connection.until_ready()
         moving = (await self._ask(self._frame)).state == "Busy"
         known = self._properties
@@ -125,7 +102,8 @@ class IndiTelescope(IndiDevice):
 
     # Slews.
 
-    async def _slew(self, ra: float, dec: float, tag: str, started: Started | None) -> Pointing:
+    @deferred
+    async def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Pointing:
         with self._connection.command(f"slew {tag}".strip(), _MOTION) as command:
 
             async def slew(attempt: int) -> None:
@@ -207,7 +185,8 @@ class IndiTelescope(IndiDevice):
 
     # The rest.
 
-    async def _stop(self) -> None:
+    @deferred
+    async def stop(self) -> None:
         with self._connection.command("stop") as command, self._stopping(_MOTION):
             await self._connection.until_ready()
             await self._abort_motion(command)
@@ -219,7 +198,8 @@ class IndiTelescope(IndiDevice):
         if "TELESCOPE_PARK" in self._properties:
             await command.until(self._not_busy("TELESCOPE_PARK"), 10.0, "told to stop, it still parks")
 
-    async def _park(self, started: Started | None) -> None:
+    @deferred
+    async def park(self, started: Started | None = None) -> None:
         with self._connection.command("park", _MOTION) as command:
             await self._connection.until_ready()
             park = command.property("TELESCOPE_PARK")
@@ -235,7 +215,8 @@ class IndiTelescope(IndiDevice):
             if vector.state == "Alert" or not vector.is_on("PARK"):
                 raise command.failed(since, "the mount says that it is not parked")
 
-    async def _unpark(self) -> None:
+    @deferred
+    async def unpark(self) -> None:
         with self._connection.command("unpark") as command:
             await self._connection.until_ready()
             park = command.property("TELESCOPE_PARK")
@@ -244,11 +225,13 @@ class IndiTelescope(IndiDevice):
             self._end(_MOTION, "unparking took its place")
             await self._make_ready(command)
 
-    async def _track(self, on: bool) -> None:
+    @deferred
+    async def track(self, on: bool) -> None:
         await self._connection.until_ready()
         await self._switch("TELESCOPE_TRACK_STATE", "TRACK_ON" if on else "TRACK_OFF", f"track {'on' if on else 'off'}")
 
-    async def _sync(self, ra: float, dec: float) -> None:
+    @deferred
+    async def sync(self, ra: float, dec: float) -> None:
         with self._connection.command("sync") as command:
             await self._connection.until_ready()
             _check(command, ra, dec)

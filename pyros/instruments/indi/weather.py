@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from pyros.errors import DeviceFailed
+from pyros.instruments.device import deferred
 from pyros.instruments.indi._device import IndiDevice
 from pyros.instruments.indi.command import Command
 from pyros.instruments.indi.properties import Property
@@ -73,10 +73,8 @@ class IndiWeatherStation(_Station):
     kind: Kind = "weather"
     needs = (_READINGS,)
 
-    def read(self) -> Deferred[WeatherReading]:
-        return Deferred.fromCoroutine(self._read())
-
-    async def _read(self) -> WeatherReading:
+    @deferred
+    async def read(self) -> WeatherReading:
         with self._connection.command("reading") as command:
             readings = await self._fresh(command)
             if readings.state == "Alert":
@@ -125,10 +123,8 @@ class IndiSafetyMonitor(_Station):
     kind: Kind = "safety"
     needs = (_VERDICT,)
 
-    def read(self) -> Deferred[Safety]:
-        return Deferred.fromCoroutine(self._read())
-
-    async def _read(self) -> Safety:
+    @deferred
+    async def read(self) -> Safety:
         with self._connection.command("verdict") as command:
             await self._connection.until_ready()
             if _READINGS in self._properties and (await self._fresh(command)).state == "Alert":

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import ITCPTransport
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from pyros.clock import Clock, Timer
 from pyros.errors import ConnectionLost, DeviceFailed, NoAnswer, WireError
+from pyros.instruments import reconnecting
 from pyros.instruments.interfaces import Kind
 from pyros.instruments.lx200.codec import Answer, Reader, angle
 from pyros.instruments.reconnecting import Reconnecting
@@ -38,23 +38,13 @@ class _Command:
     answered: Deferred[str]
 
 
-class Link(Protocol):
-    """One TCP connection, from its beginning to its end."""
-
-    transport: ITCPTransport
-
+class Link(reconnecting.Link):
     def __init__(self, owner: Connection) -> None:
-        self._owner = owner
+        super().__init__()
+        self._owner: Connection = owner
         self._waiting: deque[_Command] = deque()
         self._current: tuple[_Command, Reader] | None = None
         self._timer: Timer | None = None
-        self._reason = ""
-
-    def connectionMade(self) -> None:
-        if ITCPTransport.providedBy(self.transport):
-            self.transport.setTcpNoDelay(True)
-            self.transport.setTcpKeepAlive(True)
-        self._owner.made(self)
 
     def ask(self, text: str, answer: Answer, seconds: float = ANSWER_SECONDS, needed: bool = True) -> Deferred[str]:
         """Send a command when it is its turn; fires with the answer, or fails with NoAnswer or ConnectionLost."""
@@ -124,18 +114,15 @@ class Link(Protocol):
         self._timer = None
 
     def abort(self, reason: str) -> None:
-        """Drop the connection at once."""
-        self._reason = self._reason or reason
         self._stop_timer()
-        self.transport.abortConnection()
+        super().abort(reason)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._reason = self._reason or reason.getErrorMessage()
         self._stop_timer()
         pending = ([self._current[0]] if self._current else []) + list(self._waiting)
         self._current = None
         self._waiting.clear()
-        self._owner.lost(self, self._reason)
+        super().connectionLost(reason)
         for command in pending:
             command.answered.errback(ConnectionLost(self._owner.describe(self._reason)))
 

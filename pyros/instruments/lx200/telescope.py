@@ -12,16 +12,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import DeferredLock
 
-from pyros.clock import Clock
 from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused, NoAnswer
 from pyros.instruments.apparent import apparent_of_icrs, icrs_of_apparent
-from pyros.instruments.device import Device
+from pyros.instruments.device import Device, deferred
 from pyros.instruments.interfaces import (
     Kind,
-    OnConnection,
-    OnEvent,
     Pointing,
     Position,
     Started,
@@ -29,8 +26,8 @@ from pyros.instruments.interfaces import (
 )
 from pyros.instruments.lx200.codec import Answer, dec_command, ra_command
 from pyros.instruments.lx200.connection import Connection
-from pyros.instruments.lx200.motion import Motion
 from pyros.instruments.pointing import TOLERANCE_ARCSEC, checked_slew, separation_arcsec
+from pyros.instruments.running import Running
 
 POLL_SECONDS = 0.5
 """How often a mount that moves is asked."""
@@ -54,61 +51,30 @@ _REFUSALS = {
 
 
 class Lx200Telescope(Device):
-    """A `Telescope` that speaks LX200. Connects at once and stays connected until `disconnect`."""
+    """A `Telescope` that speaks LX200."""
 
     kind: Kind = "telescope"
     _connection: Connection
 
-    def __init__(
-        self,
-        address: str,
-        reactor: Any,
-        clock: Clock,
-        on_connection: OnConnection | None = None,
-        on_event: OnEvent | None = None,
-        tolerance_arcsec: float = TOLERANCE_ARCSEC,
-    ) -> None:
+    def __init__(self, *args: Any, tolerance_arcsec: float = TOLERANCE_ARCSEC, **named: Any) -> None:
         self.tolerance_arcsec = tolerance_arcsec
-        self._clock = clock
-        self._connection = Connection(self.kind, address, reactor, clock)
-        self._connection.on_connection = on_connection
-        self._connection.on_event = on_event  # never called: such a mount says nothing unasked
-        self._connection.on_broken = self._broken
         self._turns = DeferredLock()  # target and command belong together, and no other comes between
-        self._motion: Motion | None = None
+        self._motion: Running | None = None
         self._parked = False  # by this driver; the language has no question for it
-        self._connection.start()
+        super().__init__(*args, **named)
 
-    def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Deferred[Pointing]:
-        return Deferred.fromCoroutine(self._slew(ra, dec, started))
-
-    def stop(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._stop())
-
-    def park(self, started: Started | None = None) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._park(started))
-
-    def unpark(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._unpark())
-
-    def track(self, on: bool) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._track(on))
-
-    def sync(self, ra: float, dec: float) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._sync(ra, dec))
-
-    def position(self) -> Deferred[Position]:
-        return Deferred.fromCoroutine(self._position())
-
-    def state(self) -> Deferred[TelescopeState]:
-        return Deferred.fromCoroutine(self._state())
+    def _connection_to(self, address: str) -> Connection:
+        """Its ``on_event`` is never called: such a mount says nothing unasked."""
+        connection = Connection(self.kind, address, self._reactor, self._clock)
+        connection.on_broken = self._broken
+        return connection
 
     # Movements.
 
     @asynccontextmanager
-    async def _moving(self, what: str) -> AsyncIterator[tuple[Motion, bool]]:
+    async def _moving(self, what: str) -> AsyncIterator[tuple[Running, bool]]:
         """A movement takes the place of the one under way; whether there was one."""
-        before, motion = self._motion, Motion(what)
+        before, motion = self._motion, Running(what)
         self._motion = motion
         if before is not None:
             before.end(CommandAborted(f"{self.name}: {before.what}: a {what} took its place"))
@@ -118,7 +84,8 @@ class Lx200Telescope(Device):
             if self._motion is motion:
                 self._motion = None
 
-    async def _slew(self, ra: float, dec: float, started: Started | None) -> Pointing:
+    @deferred
+    async def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Pointing:
         async with self._moving("slew") as (motion, interrupting):
 
             async def slew_once(attempt: int) -> None:
@@ -126,19 +93,19 @@ class Lx200Telescope(Device):
                 await self._slew_once(motion, ra, dec, started if first else None, interrupting and first)
 
             tolerance = self.tolerance_arcsec + (0 if self._connection.precise else self._rounding)
-            return await checked_slew(slew_once, self._position, ra, dec, self.name, tolerance)
+            return await checked_slew(slew_once, self.position, ra, dec, self.name, tolerance)
 
     async def _slew_once(
-        self, motion: Motion, ra: float, dec: float, started: Started | None, interrupting: bool
+        self, motion: Running, ra: float, dec: float, started: Started | None, interrupting: bool
     ) -> None:
         await self._turns.acquire()
         try:
-            motion.check()
+            await motion.check()
             if interrupting:
                 await self._connection.ask("Q", Answer.NOTHING)
             if self._parked:
-                await self._unpark()
-            here = await self._position()
+                await self.unpark()
+            here = await self.position()
             try:
                 await self._go(motion, ra, dec)
             except DeviceRefused as refusal:
@@ -146,16 +113,16 @@ class Lx200Telescope(Device):
                     raise
                 await self._connection.ask("hW" if refusal.code == "STATE" else "Q", Answer.NOTHING)
                 await self._go(motion, ra, dec)
-            motion.check()
+            await motion.check()
         finally:
             self._turns.release()
         if started is not None:
             started(_estimate(here, ra, dec))
         await self._until_still(motion, Position(ra, dec))
 
-    async def _go(self, motion: Motion, ra: float, dec: float) -> None:
+    async def _go(self, motion: Running, ra: float, dec: float) -> None:
         await self._set_target(ra, dec)
-        motion.check()
+        await motion.check()
         answer = await self._connection.ask("MS", Answer.SLEW)
         if answer != "0":
             code, text = _REFUSALS.get(answer[0], ("STATE", f"it answered {answer[0]}"))
@@ -168,14 +135,14 @@ class Lx200Telescope(Device):
             if await self._connection.ask(command, Answer.BYTE) != "1":
                 raise DeviceRefused("VALUE", f"it does not take :{command}#")
 
-    async def _until_still(self, motion: Motion, target: Position | None = None) -> None:
+    async def _until_still(self, motion: Running, target: Position | None = None) -> None:
         """Wait for the end of a movement. Raises NoAnswer when there is none, and what ends the motion."""
         began = self._clock.monotonic()
-        before, when, quiet = await self._position(), began, 0
+        before, when, quiet = await self.position(), began, 0
         while (elapsed := self._clock.monotonic() - began) < MOST_SECONDS:
             await motion.pause(self._clock, POLL_SECONDS)
             moving = await self._distance_left()
-            here, now = await self._position(), self._clock.monotonic()
+            here, now = await self.position(), self._clock.monotonic()
             step = separation_arcsec(before.ra, before.dec, here.ra, here.dec)
             still = not moving and step <= _STILL * (now - when) + 2 * self._rounding
             quiet = quiet + 1 if still else 0
@@ -185,7 +152,7 @@ class Lx200Telescope(Device):
             )
             enough = 1 if self._connection.tells_distance else 2
             if quiet >= enough and (arrived or elapsed > _GRACE_SECONDS):
-                motion.check()
+                await motion.check()
                 return
         raise NoAnswer(f"{self.name}: {motion.what}: no end within {MOST_SECONDS:.0f} s")
 
@@ -193,17 +160,19 @@ class Lx200Telescope(Device):
         """Whether the distance bars say that it moves."""
         return self._connection.tells_distance and bool((await self._connection.ask("D", Answer.TEXT)).strip())
 
-    async def _stop(self) -> None:
+    @deferred
+    async def stop(self) -> None:
         motion, self._motion = self._motion, None
         if motion is not None:
             motion.end(CommandAborted(f"{self.name}: {motion.what}: stopped"))
         await self._connection.ask("Q", Answer.NOTHING)
 
-    async def _park(self, started: Started | None) -> None:
+    @deferred
+    async def park(self, started: Started | None = None) -> None:
         async with self._moving("park") as (motion, interrupting):
             await self._turns.acquire()
             try:
-                motion.check()
+                await motion.check()
                 if interrupting:
                     await self._connection.ask("Q", Answer.NOTHING)
                 if self._parked:
@@ -218,13 +187,15 @@ class Lx200Telescope(Device):
                 raise DeviceFailed(f"{self.name}: park: it stands still and tracks; it does not know :hP#")
             self._parked = True
 
-    async def _unpark(self) -> None:
+    @deferred
+    async def unpark(self) -> None:
         await self._connection.ask("hW", Answer.NOTHING)
         self._parked = False
 
     # Tracking and position.
 
-    async def _track(self, on: bool) -> None:
+    @deferred
+    async def track(self, on: bool) -> None:
         status = await self._connection.status()
         if not status:
             raise DeviceRefused("UNSUPPORTED", f"{self.name} doesn't tell whether it tracks (:GW#)")
@@ -237,38 +208,41 @@ class Lx200Telescope(Device):
         if ((await self._connection.status())[1:2] == "T") is not on:
             raise DeviceFailed(f"{self.name}: told to {'track' if on else 'stand still'}, and doesn't")
 
-    async def _sync(self, ra: float, dec: float) -> None:
+    @deferred
+    async def sync(self, ra: float, dec: float) -> None:
         await self._turns.acquire()
         try:
             await self._set_target(ra, dec)
             answer = await self._connection.ask("CM", Answer.TEXT)
         finally:
             self._turns.release()
-        here = await self._position()
+        here = await self.position()
         error = separation_arcsec(ra, dec, here.ra, here.dec)
         if error > self.tolerance_arcsec + self._rounding:
             said = " ".join(answer.split())
             raise DeviceFailed(f"{self.name}: sync: it said {said!r} and is {error:.0f} arcsec from there")
 
-    async def _position(self) -> Position:
+    @deferred
+    async def position(self) -> Position:
         hours, _ = await self._connection.angle("GR")
         dec, _ = await self._connection.angle("GD")
         if not (0 <= hours <= 24 and -90 <= dec <= 90):
             raise DeviceFailed(f"{self.name}: it says it is at {hours:g} h, {dec:g} degrees")
         return Position(*icrs_of_apparent(hours * 15, dec, self._clock.time()))
 
-    async def _state(self) -> TelescopeState:
+    @deferred
+    async def state(self) -> TelescopeState:
         await self._connection.link()
         if self._motion is not None:
             return "parking" if self._motion.what == "park" else "slewing"
         if await self._distance_left():
             return "slewing"
-        if await self._tracks(Motion("state")):
+        if await self._tracks(Running("state")):
             self._parked = False  # somebody else has unparked it
             return "tracking"
         return "parked" if self._parked else "idle"
 
-    async def _tracks(self, motion: Motion) -> bool:
+    async def _tracks(self, motion: Running) -> bool:
         """Whether it follows the sky: its status says so, or its right ascension stays."""
         if status := await self._connection.status():
             return status[1] == "T"

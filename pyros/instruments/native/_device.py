@@ -9,12 +9,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
 import numpy as np
-from twisted.internet.defer import Deferred
 
-from pyros.clock import Clock
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
-from pyros.instruments.device import Device
-from pyros.instruments.interfaces import OnConnection, OnEvent, Started
+from pyros.instruments.device import Device, deferred
+from pyros.instruments.interfaces import Started
 from pyros.instruments.native.connection import Connection, Watch
 from pyros.instruments.native.grammar import Busy, Event, Ok, Value, quote
 
@@ -31,36 +29,23 @@ def reason(event: Event) -> str:
 
 
 class NativeDevice(Device):
-    """What the native drivers share. Connects at once and stays connected until `disconnect`."""
+    """What the native drivers share."""
 
     _connection: Connection
 
-    def __init__(
-        self,
-        address: str,
-        reactor: Any,
-        clock: Clock,
-        on_connection: OnConnection | None = None,
-        on_event: OnEvent | None = None,
-    ) -> None:
-        self._clock = clock
-        self._connection = Connection(self.kind, address, reactor, clock)
-        self._connection.on_connection = on_connection
-        self._connection.on_event = on_event
+    def _connection_to(self, address: str) -> Connection:
         # A tag is never used twice, also not by the next process: an event left over from a command of this one
         # must not end a command of that one.
-        self._session = np.base_repr(int(clock.time() * 1000), 36).lower()
+        self._session = np.base_repr(int(self._clock.time() * 1000), 36).lower()
         self._commands = 0
-        self._connection.start()
+        return Connection(self.kind, address, self._reactor, self._clock)
 
-    def raw(self, line: str) -> Deferred[str]:
+    @deferred
+    async def raw(self, line: str) -> str:
         """Send a request as it stands, without its number (``GET state``); fires with the answer as the grammar has it.
 
         A block that comes with it is left out. Raises what commands raise; DeviceRefused for what is no request.
         """
-        return Deferred.fromCoroutine(self._raw(line))
-
-    async def _raw(self, line: str) -> str:
         verb, _, rest = line.strip().partition(" ")
         try:
             name, *words = shlex.split(rest)
@@ -97,6 +82,7 @@ class NativeDevice(Device):
             raise DeviceFailed(f"{self.name}: answered {values} to GET {name}, not {count} numbers")
         return numbers
 
+    @deferred
     async def _read_state(self, states: type[S] | Any) -> Any:
         values = (await self._get("state")).values
         if len(values) != 1 or values[0] not in get_args(states):
@@ -115,6 +101,24 @@ class NativeDevice(Device):
 
     async def _end(self, watch: Watch, busy: Busy, what: str) -> Event:
         return await watch.next(self._clock, allowed(busy.seconds), f"{self.name}: {what}")
+
+    async def _to_its_end(
+        self, action: str, events: tuple[str, str, str], what: str, started: Started | None, **named: Value
+    ) -> None:
+        """Carry out an action that ends with one of these events: done, ``..._aborted``, ``..._failed``."""
+        tag = self._tag(action)
+        with self._connection.watch(*events, tag=tag) as watch:
+            busy = await self._do(action, started, tag=tag, **named)
+            if busy is None:
+                return
+            event = await self._end(watch, busy, what)
+        self._raise_unless_finished(event, what)
+
+    def _raise_unless_finished(self, event: Event, what: str) -> None:
+        if event.name.endswith("_aborted"):
+            raise CommandAborted(f"{self.name}: {what}: stopped, or a newer command took its place")
+        if event.name.endswith("_failed"):
+            raise DeviceFailed(f"{self.name}: {what} failed: {reason(event)}")
 
     def _aborted(self, what: str, why: str) -> Callable[[], CommandAborted]:
         return lambda: CommandAborted(f"{self.name}: {what}: {why}")

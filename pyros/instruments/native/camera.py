@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from twisted.internet.defer import Deferred
 
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
+from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import (
     CameraState,
     Cooling,
@@ -28,30 +29,13 @@ class NativeCamera(NativeDevice):
     kind: Kind = "camera"
     _exposing = False
 
-    def expose(
-        self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False
-    ) -> Deferred[Image]:
-        return Deferred.fromCoroutine(self._expose(seconds, filter, tag, started, dark))
-
-    def abort(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._abort())
-
-    def filters(self) -> Deferred[tuple[str, ...]]:
-        return Deferred.fromCoroutine(self._filters())
-
-    def cool(self, celsius: float | None) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._cool(celsius))
-
-    def cooling(self) -> Deferred[Cooling]:
-        return Deferred.fromCoroutine(self._cooling())
-
-    def geometry(self) -> Deferred[Geometry]:
-        return Deferred.fromCoroutine(self._geometry())
-
     def state(self) -> Deferred[CameraState]:
-        return Deferred.fromCoroutine(self._read_state(CameraState))
+        return self._read_state(CameraState)
 
-    async def _expose(self, seconds: float, filter: str, tag: str, started: Started | None, dark: bool) -> Image:
+    @deferred
+    async def expose(
+        self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False
+    ) -> Image:
         # Setting the filter would spoil an exposure under way, ours or one from before a restart: ask first.
         if self._exposing or await self._read_state(CameraState) in ("exposing", "reading"):
             raise DeviceRefused("BUSY", "an exposure is under way")
@@ -86,7 +70,7 @@ class NativeCamera(NativeDevice):
         return Image(pixels, opened, float(seconds), filter, temperature, gain, scale)
 
     async def _image(self) -> tuple[NDArray[np.uint16], float]:
-        geometry = await self._geometry()
+        geometry = await self.geometry()
         answer = await self._get("image")
         if answer.block is None or not re.fullmatch(r"\d{1,6} \d{1,6} 16", " ".join(answer.values)):
             raise DeviceFailed(f"{self.name}: answered {answer.values} to GET image, not a 16-bit image")
@@ -96,20 +80,25 @@ class NativeCamera(NativeDevice):
         pixels = np.frombuffer(answer.block, "<u2").reshape(height, width).astype(np.uint16, copy=False)
         return pixels, geometry.arcsec_per_pixel
 
-    async def _abort(self) -> None:
+    @deferred
+    async def abort(self) -> None:
         await self._do("abort")
 
-    async def _filters(self) -> tuple[str, ...]:
+    @deferred
+    async def filters(self) -> tuple[str, ...]:
         return (await self._get("filters")).values
 
-    async def _geometry(self) -> Geometry:
+    @deferred
+    async def geometry(self) -> Geometry:
         width, height, bits, scale = await self._numbers("geometry", 4)
         return Geometry(int(width), int(height), int(bits), scale)
 
-    async def _cool(self, celsius: float | None) -> None:
+    @deferred
+    async def cool(self, celsius: float | None) -> None:
         await self._connection.ask("SET", "cooler", "off" if celsius is None else float(celsius))
 
-    async def _cooling(self) -> Cooling:
+    @deferred
+    async def cooling(self) -> Cooling:
         named = (await self._get("cooling")).named
         try:
             return msgspec.convert(named, Cooling, strict=False)

@@ -11,15 +11,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import ITCPTransport
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from pyros.clock import Clock, Timer
 from pyros.errors import ConnectionLost, DeviceRefused, InstrumentError, NoAnswer, WireError
 from pyros.instruments.interfaces import Kind
 from pyros.instruments.native.grammar import Answer, Busy, Decoder, Err, Event, Ok, Value, request
-from pyros.instruments.reconnecting import Reconnecting
+from pyros.instruments.reconnecting import Link, Reconnecting
 
 ANSWER_SECONDS = 5.0
 """How long a device may take to answer a request (not: to carry out a command)."""
@@ -71,24 +70,14 @@ class Watch:
         raise self._error
 
 
-class _Link(Protocol):
-    """One TCP connection, from its beginning to its end."""
-
-    transport: ITCPTransport
-
+class _Link(Link):
     def __init__(self, owner: Connection) -> None:
-        self._owner = owner
+        super().__init__()
+        self._owner: Connection = owner
         self._decoder = Decoder()
         self._pending: dict[int, tuple[Deferred[Answer], Timer]] = {}
         self._number = 0
         self._received = 0
-        self._reason = ""
-
-    def connectionMade(self) -> None:
-        if ITCPTransport.providedBy(self.transport):
-            self.transport.setTcpNoDelay(True)
-            self.transport.setTcpKeepAlive(True)
-        self._owner.made(self)
 
     def ask(self, verb: str, name: str, *values: Value, **named: Value) -> Deferred[Answer]:
         """Send a request; fires with its answer, or fails with NoAnswer or ConnectionLost."""
@@ -134,15 +123,9 @@ class _Link(Protocol):
             timer.cancel()
             answered.callback(answer)
 
-    def abort(self, reason: str) -> None:
-        """Drop the connection at once."""
-        self._reason = self._reason or reason
-        self.transport.abortConnection()
-
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._reason = self._reason or reason.getErrorMessage()
         pending, self._pending = self._pending, {}
-        self._owner.lost(self, self._reason)
+        super().connectionLost(reason)
         for answered, timer in pending.values():
             timer.cancel()
             answered.errback(ConnectionLost(self._owner.describe(self._reason)))

@@ -6,16 +6,19 @@ from typing import Literal
 
 from twisted.internet.defer import Deferred
 
-from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, NoAnswer
+from pyros.errors import DeviceFailed, DeviceRefused, NoAnswer
+from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import (
     DomeState,
     Kind,
     Started,
 )
-from pyros.instruments.native._device import NativeDevice, reason
+from pyros.instruments.native._device import NativeDevice
 
 TOLERANCE_DEGREES = 5.0
 """A turn that ends farther from its target has failed: the slit is some degrees wide."""
+
+_TURN = ("rotated", "rotation_aborted", "rotation_failed")
 
 
 class NativeDome(NativeDevice):
@@ -24,24 +27,15 @@ class NativeDome(NativeDevice):
     kind: Kind = "dome"
 
     def open(self, started: Started | None = None) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._move("open", started))
+        return self._move("open", started)
 
     def close(self, started: Started | None = None) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._move("close", started))
-
-    def stop(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._stop())
+        return self._move("close", started)
 
     def state(self) -> Deferred[DomeState]:
-        return Deferred.fromCoroutine(self._read_state(DomeState))
+        return self._read_state(DomeState)
 
-    def azimuth(self) -> Deferred[float | None]:
-        return Deferred.fromCoroutine(self._azimuth())
-
-    def rotate(self, azimuth: float, started: Started | None = None) -> Deferred[float]:
-        """Fails with `DeviceFailed` too when the azimuth measured is off by more than the tolerance."""
-        return Deferred.fromCoroutine(self._rotate(azimuth, started))
-
+    @deferred
     async def _move(self, action: Literal["open", "close"], started: Started | None) -> None:
         there, opposite = ("opened", "closed") if action == "open" else ("closed", "opened")
         with self._connection.watch(there) as watch:
@@ -56,13 +50,15 @@ class NativeDome(NativeDevice):
                 if state != ("open" if action == "open" else "closed"):
                     raise DeviceFailed(f"{silence}; it is {state}") from None
 
-    async def _stop(self) -> None:
+    @deferred
+    async def stop(self) -> None:
         await self._do("stop")
         for end in ("opened", "closed"):
             self._connection.end_watches(end, self._aborted("movement", "stopped"))
         self._connection.end_watches("rotated", self._aborted("rotation", "stopped"))
 
-    async def _azimuth(self) -> float | None:
+    @deferred
+    async def azimuth(self) -> float | None:
         try:
             (azimuth,) = await self._numbers("azimuth", 1)
         except DeviceRefused as refusal:
@@ -71,21 +67,15 @@ class NativeDome(NativeDevice):
             raise
         return azimuth
 
-    async def _rotate(self, azimuth: float, started: Started | None) -> float:
-        tag = self._tag("rotate")
-        with self._connection.watch("rotated", "rotation_aborted", "rotation_failed", tag=tag) as watch:
-            try:
-                busy = await self._do("rotate", started, azimuth=float(azimuth), tag=tag)
-            except DeviceRefused as refusal:
-                if refusal.code == "UNKNOWN":
-                    raise DeviceRefused("UNSUPPORTED", f"{self.name} is a roof: its slit does not turn") from None
-                raise
-            if busy is not None:
-                event = await self._end(watch, busy, "rotation")
-                if event.name == "rotation_aborted":
-                    raise CommandAborted(f"{self.name}: rotation: stopped, or a newer command took its place")
-                if event.name == "rotation_failed":
-                    raise DeviceFailed(f"{self.name}: rotation failed: {reason(event)}")
+    @deferred
+    async def rotate(self, azimuth: float, started: Started | None = None) -> float:
+        """Fails with `DeviceFailed` too when the azimuth measured is off by more than the tolerance."""
+        try:
+            await self._to_its_end("rotate", _TURN, "rotation", started, azimuth=float(azimuth))
+        except DeviceRefused as refusal:
+            if refusal.code == "UNKNOWN":
+                raise DeviceRefused("UNSUPPORTED", f"{self.name} is a roof: its slit does not turn") from None
+            raise
         (measured,) = await self._numbers("azimuth", 1)
         if abs((measured - azimuth + 180) % 360 - 180) > TOLERANCE_DEGREES:
             raise DeviceFailed(f"{self.name}: its slit is at {measured:g} after it was told to turn to {azimuth:g}")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
-
 from pyros.errors import DeviceFailed
+from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import Kind, Safety
 from pyros.instruments.native._device import NativeDevice
 
@@ -14,10 +13,8 @@ class NativeSafetyMonitor(NativeDevice):
 
     kind: Kind = "safety"
 
-    def read(self) -> Deferred[Safety]:
-        return Deferred.fromCoroutine(self._read())
-
-    async def _read(self) -> Safety:
+    @deferred
+    async def read(self) -> Safety:
         answer = await self._get("safe")
         if answer.values not in (("0",), ("1",)):
             raise DeviceFailed(f"{self.name}: answered {answer.values} to GET safe, not 0 or 1")

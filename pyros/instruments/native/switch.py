@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import msgspec
-from twisted.internet.defer import Deferred
 
 from pyros.errors import DeviceFailed, DeviceRefused
+from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import Channel, Kind
 from pyros.instruments.native._device import NativeDevice
 
@@ -19,16 +19,8 @@ class NativeSwitch(NativeDevice):
 
     kind: Kind = "switch"
 
-    def channels(self) -> Deferred[tuple[Channel, ...]]:
-        return Deferred.fromCoroutine(self._channels())
-
-    def get(self, channel: int) -> Deferred[float]:
-        return Deferred.fromCoroutine(self._level(channel))
-
-    def set(self, channel: int, level: float) -> Deferred[float]:
-        return Deferred.fromCoroutine(self._set(channel, level))
-
-    async def _channels(self) -> tuple[Channel, ...]:
+    @deferred
+    async def channels(self) -> tuple[Channel, ...]:
         names = (await self._get("channels")).values
         if len(names) > _MOST_CHANNELS:
             raise DeviceFailed(f"{self.name}: it tells {len(names)} channels, more than {_MOST_CHANNELS}")
@@ -44,19 +36,21 @@ class NativeSwitch(NativeDevice):
             raise DeviceFailed(f"{self.name}: answered {named} to GET channel_{index}: not all finite")
         return channel
 
-    async def _level(self, index: int) -> float:
+    @deferred
+    async def get(self, channel: int) -> float:
         try:
-            (level,) = await self._numbers(f"level_{index}", 1)
+            (level,) = await self._numbers(f"level_{channel}", 1)
         except DeviceRefused as refusal:
-            raise self._no_such_channel(index, refusal) from None
+            raise self._no_such_channel(channel, refusal) from None
         return level
 
-    async def _set(self, index: int, level: float) -> float:
+    @deferred
+    async def set(self, channel: int, level: float) -> float:
         try:
-            await self._connection.ask("SET", f"level_{index}", float(level))
+            await self._connection.ask("SET", f"level_{channel}", float(level))
         except DeviceRefused as refusal:
-            raise self._no_such_channel(index, refusal) from None
-        return await self._level(index)
+            raise self._no_such_channel(channel, refusal) from None
+        return await self.get(channel)
 
     def _no_such_channel(self, index: int, refusal: DeviceRefused) -> DeviceRefused:
         """A channel is a property in the grammar, and a value for everybody else."""

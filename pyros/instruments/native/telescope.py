@@ -8,7 +8,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
+from pyros.errors import DeviceRefused
+from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import (
     Kind,
     Pointing,
@@ -16,7 +17,7 @@ from pyros.instruments.interfaces import (
     Started,
     TelescopeState,
 )
-from pyros.instruments.native._device import NativeDevice, reason
+from pyros.instruments.native._device import NativeDevice
 from pyros.instruments.pointing import TOLERANCE_ARCSEC, checked_slew
 
 
@@ -29,35 +30,15 @@ class NativeTelescope(NativeDevice):
         super().__init__(*args, **named)
         self.tolerance_arcsec = tolerance_arcsec
 
-    def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Deferred[Pointing]:
-        return Deferred.fromCoroutine(self._slew(ra, dec, tag, started))
-
-    def stop(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._stop())
-
-    def park(self, started: Started | None = None) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._park(started))
-
-    def unpark(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._unpark())
-
-    def track(self, on: bool) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._track(on))
-
-    def sync(self, ra: float, dec: float) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._sync(ra, dec))
-
-    def position(self) -> Deferred[Position]:
-        return Deferred.fromCoroutine(self._position())
-
     def state(self) -> Deferred[TelescopeState]:
-        return Deferred.fromCoroutine(self._read_state(TelescopeState))
+        return self._read_state(TelescopeState)
 
-    async def _slew(self, ra: float, dec: float, tag: str, started: Started | None) -> Pointing:
+    @deferred
+    async def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Pointing:
         def slew_once(attempt: int) -> Awaitable[None]:
             return self._slew_once(ra, dec, tag, started if attempt == 1 else None)
 
-        return await checked_slew(slew_once, self._position, ra, dec, self.name, self.tolerance_arcsec)
+        return await checked_slew(slew_once, self.position, ra, dec, self.name, self.tolerance_arcsec)
 
     async def _slew_once(self, ra: float, dec: float, tag: str, started: Started | None) -> None:
         tag = self._tag(tag)
@@ -73,41 +54,44 @@ class NativeTelescope(NativeDevice):
             if busy is None:
                 return
             event = await self._end(watch, busy, "slew")
-        if event.name == "slew_failed":
-            raise DeviceFailed(f"{self.name}: slew failed: {reason(event)}")
-        if event.name == "slew_aborted":
-            raise CommandAborted(f"{self.name}: slew: stopped, or a newer command took its place")
+        self._raise_unless_finished(event, "slew")
 
     async def _make_ready(self) -> bool:
         """Unpark a parked telescope, stop a parking one; whether it was either."""
         state: TelescopeState = await self._read_state(TelescopeState)
         if state == "parked":
-            await self._unpark()
+            await self.unpark()
         elif state == "parking":
-            await self._stop()
+            await self.stop()
         return state in ("parked", "parking")
 
-    async def _stop(self) -> None:
+    @deferred
+    async def stop(self) -> None:
         await self._do("stop")
         self._end_park("stopped")
 
     def _end_park(self, why: str) -> None:
         self._connection.end_watches("park_finished", self._aborted("park", why))
 
-    async def _park(self, started: Started | None) -> None:
+    @deferred
+    async def park(self, started: Started | None = None) -> None:
         with self._connection.watch("park_finished", "park_aborted") as watch:
             busy = await self._do("park", started)
-            if busy is not None and (await self._end(watch, busy, "park")).name == "park_aborted":
-                raise CommandAborted(f"{self.name}: park: stopped, or a newer command took its place")
+            if busy is not None:
+                self._raise_unless_finished(await self._end(watch, busy, "park"), "park")
 
-    async def _unpark(self) -> None:
+    @deferred
+    async def unpark(self) -> None:
         await self._do("unpark")
 
-    async def _position(self) -> Position:
+    @deferred
+    async def position(self) -> Position:
         return Position(*await self._numbers("position", 2))
 
-    async def _track(self, on: bool) -> None:
+    @deferred
+    async def track(self, on: bool) -> None:
         await self._do("track", on=int(on))
 
-    async def _sync(self, ra: float, dec: float) -> None:
+    @deferred
+    async def sync(self, ra: float, dec: float) -> None:
         await self._do("sync", ra=float(ra), dec=float(dec))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import msgspec
-from twisted.internet.defer import Deferred
 
 from pyros.errors import DeviceFailed
+from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import (
     Kind,
 )
@@ -20,10 +20,8 @@ class NativeWeatherStation(NativeDevice):
 
     kind: Kind = "weather"
 
-    def read(self) -> Deferred[WeatherReading]:
-        return Deferred.fromCoroutine(self._read())
-
-    async def _read(self) -> WeatherReading:
+    @deferred
+    async def read(self) -> WeatherReading:
         named = (await self._get("readings")).named
         known = {key: text for key, text in named.items() if key in WeatherReading.__struct_fields__}
         try:
