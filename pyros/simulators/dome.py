@@ -10,12 +10,15 @@ from msgspec import Meta
 from pyros.clock import Clock
 from pyros.simulators.device import Arguments, Device
 from pyros.simulators.grammar import Answer, ok
-from pyros.simulators.motion import Motion
-from pyros.simulators.settings import Degrees, Settings
+from pyros.simulators.motion import Motion, MotorWatch
+from pyros.simulators.settings import Degrees, Settings, Stall
 
 
 class DomeSettings(Settings, frozen=True, kw_only=True):
-    """A dome's shutter, and how fast its slit turns; without a rotation rate it is a roof."""
+    """A dome's shutter, and how fast its slit turns; without a rotation rate it is a roof.
+
+    ``stall`` concerns the slit: the grammar has no word for a shutter that fails.
+    """
 
     kind = "dome"
     can_have = frozenset({"stuck", "wrong_position", "frozen"})
@@ -26,6 +29,7 @@ class DomeSettings(Settings, frozen=True, kw_only=True):
         Meta(description="degrees per second, above 0, at most 360, or null for a roof"),
     ] = None
     azimuth: Degrees = 0.0
+    stall: Stall = 5.0
 
     def contradictions(self) -> list[str]:
         if self.rotation_rate is None and self.azimuth:
@@ -48,7 +52,10 @@ class Dome(Device):
         self.actions |= {"open": self._open, "close": self._close, "stop": self._stop}
         self._slit: Motion | None = None
         if settings.rotation_rate is not None:
-            self._slit = slit = Motion(self, "rotate", settings.azimuth, settings.rotation_rate, "rotation_aborted")
+            watch = MotorWatch(settings.stall, "rotation_failed", lambda: None)
+            self._slit = slit = Motion(
+                self, "rotate", settings.azimuth, settings.rotation_rate, "rotation_aborted", watch
+            )
             self.properties |= {"azimuth": lambda: ok(_degrees(slit.position))}
             self.actions |= {"rotate": lambda arguments: self._rotate(slit, arguments)}
 

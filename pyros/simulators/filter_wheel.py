@@ -10,8 +10,11 @@ from msgspec import Meta
 from pyros.clock import Clock
 from pyros.simulators.device import Arguments, Device
 from pyros.simulators.grammar import Answer, ok
-from pyros.simulators.motion import Motion
-from pyros.simulators.settings import Settings, Word
+from pyros.simulators.motion import Motion, MotorWatch
+from pyros.simulators.settings import Settings, Stall, Word
+
+_PLAY = 0.01
+"""Of the way to the next position: a filter that is no farther from the beam is in it."""
 
 
 class FilterWheelSettings(Settings, frozen=True, kw_only=True):
@@ -27,6 +30,7 @@ class FilterWheelSettings(Settings, frozen=True, kw_only=True):
     seconds_per_position: Annotated[
         float, Meta(gt=0, le=600, description="seconds from a position to the next, above 0, at most 600")
     ] = 1.0
+    stall: Stall = 5.0
 
     def contradictions(self) -> list[str]:
         twice = sorted({name for name in self.filters if self.filters.count(name) > 1})
@@ -34,9 +38,8 @@ class FilterWheelSettings(Settings, frozen=True, kw_only=True):
 
 
 class FilterWheel(Device):
-    """States: idle, moving. While it turns no filter is in the beam, and ``GET filter`` tells ``""``."""
-
-    positions = frozenset({"filter"})
+    """States: idle, moving. While it turns, or where it was stuck, no filter is in the beam, and ``GET filter`` tells
+    ``""``."""
 
     positions = frozenset({"filter"})
 
@@ -44,32 +47,39 @@ class FilterWheel(Device):
         super().__init__(settings, clock, emit)
         self.state = "idle"
         self._filters = list(settings.filters)
-        self._wheel = Motion(self, "turn", 0.0, 1 / settings.seconds_per_position, "select_aborted")
+        watch = MotorWatch(settings.stall, "select_failed", self._rest)
+        self._wheel = Motion(self, "turn", 0.0, 1 / settings.seconds_per_position, "select_aborted", watch)
         self.properties |= {
             "filters": lambda: ok(*self._filters),
-            "filter": lambda: ok("" if self._wheel.moving else self._filters[self._position]),
+            "filter": lambda: ok("" if self._position is None else self._filters[self._position]),
         }
         self.actions |= {"select": self._select}
 
     @property
-    def _position(self) -> int:
-        return round(self._wheel.position) % len(self._filters)
+    def _position(self) -> int | None:
+        """Of the filter in the beam, if one is."""
+        nearest = round(self._wheel.position)
+        between = abs(self._wheel.position - nearest) > _PLAY
+        return None if self._wheel.moving or between else nearest % len(self._filters)
 
     def displaced(self, answer: Answer, off: float) -> Answer:
-        if self._wheel.moving:
+        if self._position is None:
             return answer
         return ok(self._filters[(self._position + round(off)) % len(self._filters)])
+
+    def _rest(self) -> None:
+        self.state = "idle"
 
     def _select(self, arguments: Arguments) -> Answer:
         name = arguments.word("filter", self._filters)
         tag = arguments.tag()
         arguments.end()
         wanted, count, here = self._filters.index(name), len(self._filters), self._wheel.position
-        if not self._wheel.moving and wanted == self._position:
+        if wanted == self._position:
             return ok()
 
         def arrived() -> None:
-            self.state = "idle"
+            self._rest()
             self.event("selected", filter=name, tag=tag)
 
         shorter = (wanted - here + count / 2) % count - count / 2

@@ -10,8 +10,8 @@ from msgspec import Meta
 from pyros.clock import Clock
 from pyros.simulators.device import Arguments, Device, Refused
 from pyros.simulators.grammar import Answer, ok
-from pyros.simulators.motion import Motion
-from pyros.simulators.settings import NotNegative, Settings, Temperature
+from pyros.simulators.motion import Motion, MotorWatch
+from pyros.simulators.settings import NotNegative, Settings, Stall, Temperature
 from pyros.simulators.wavering import Wavering
 
 _Steps = Annotated[int, Meta(ge=-10_000_000, le=10_000_000, description="steps, a whole number")]
@@ -34,6 +34,7 @@ class FocuserSettings(Settings, frozen=True, kw_only=True):
     position: _Steps
     steps_per_second: Annotated[float, Meta(gt=0, le=1e7, description="steps per second, above 0")]
     backlash: Annotated[int, Meta(ge=0, le=1_000_000, description="steps lost when it turns round, 0 or more")] = 0
+    stall: Stall = 5.0
     best_focus: _Steps
     reference_temperature: Temperature = 10.0
     steps_per_degree: Annotated[
@@ -72,7 +73,8 @@ class Focuser(Device):
         self._settings = settings
         self._start = self.pace.monotonic()
         self._noise = Wavering(settings.seed, "temperature", settings.temperature_noise)
-        self._screw = Motion(self, "move", settings.position, settings.steps_per_second, "move_aborted")
+        watch = MotorWatch(settings.stall, "move_failed", self._rest)
+        self._screw = Motion(self, "move", settings.position, settings.steps_per_second, "move_aborted", watch)
         self._tube = float(settings.position)
         self.properties |= {
             "position": lambda: ok(self._position),
@@ -122,8 +124,7 @@ class Focuser(Device):
             return ok()
 
         def arrived() -> None:
-            self._follow()
-            self.state = "idle"
+            self._rest()
             self.event("moved", position=self._position, tag=tag)
 
         self.state = "moving"
@@ -131,7 +132,10 @@ class Focuser(Device):
 
     def _stop(self, arguments: Arguments) -> Answer:
         arguments.end()
-        self._follow()
         if self._screw.stop():
-            self.state = "idle"
+            self._rest()
         return ok()
+
+    def _rest(self) -> None:
+        self._follow()
+        self.state = "idle"

@@ -15,7 +15,7 @@ from pyros.clock import Clock
 from pyros.simulators.device import Arguments, Device, Refused, number, one_of
 from pyros.simulators.generic_settings import CommandSettings, EventSettings, GenericSettings, PropertySettings, Value
 from pyros.simulators.grammar import Answer, busy, ok
-from pyros.simulators.motion import Motion
+from pyros.simulators.motion import STUCK, Motion, MotorWatch
 from pyros.simulators.wavering import Wavering
 
 
@@ -32,8 +32,9 @@ class Generic(Device):
         self._motions: dict[str, Motion] = {}
         self._running: tuple[str, str | None, str] | None = None  # the command, its tag, the state before it
         self.positions = frozenset(settings.moved)
+        watch = MotorWatch(settings.stall, None, self._gave_up)
         for name in settings.moved:
-            self._motions[name] = Motion(self, "command", float(settings.properties[name].value), 1.0)
+            self._motions[name] = Motion(self, "command", float(settings.properties[name].value), 1.0, watch=watch)
         units = {name: each.unit or "" for name, each in settings.properties.items()}
         self.properties |= {"properties": lambda: ok(**units)}
         for name, each in settings.properties.items():
@@ -104,6 +105,12 @@ class Generic(Device):
             else {}
         )
         self.event(each.event or f"{name}_finished", **told, tag=tag)
+
+    def _gave_up(self) -> None:
+        """What it moves is stuck: the device is in the state in which it was before."""
+        if self._running is not None:
+            (name, tag, self.state), self._running = self._running, None
+            self.event(f"{name}_failed", reason=STUCK, tag=tag)
 
     def _stop(self) -> str:
         """End what runs; the state in which the device was before that, or is."""

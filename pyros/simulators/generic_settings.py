@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pyros.simulators.settings import NotNegative, Positive, Seconds, Settings, Strict, Text
+from pyros.simulators.settings import NotNegative, Positive, Seconds, Settings, Stall, Strict, Text
 
 _RESERVED = ("id", "state", "faults", "properties", "tag")
 
@@ -78,6 +78,7 @@ class GenericSettings(Settings, frozen=True, kw_only=True):
     can_have = frozenset({"stuck", "wrong_position", "frozen"})
 
     state: State = "idle"
+    stall: Stall = 5.0
     properties: Annotated[
         dict[Name, PropertySettings],
         Meta(max_length=100, description="names and what they are, such as {lamp: {value: 0, limits: [0, 100]}}"),

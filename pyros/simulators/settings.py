@@ -19,6 +19,10 @@ Degrees = Annotated[float, Meta(ge=0, lt=360, description="degrees, 0 to 360 (36
 Altitude = Annotated[float, Meta(ge=-90, le=90, description="degrees, -90 to 90")]
 Positive = Annotated[float, Meta(gt=0, le=1e9, description="a number above 0")]
 NotNegative = Annotated[float, Meta(ge=0, le=1e9, description="a number, 0 or more")]
+Stall = Annotated[
+    Seconds | None,
+    Meta(description="seconds after its time when a motor is given up, 0 to 86400, or null: never"),
+]
 Pixels = Annotated[int, Meta(ge=16, le=8192, description="pixels, 16 to 8192")]
 Adu = Annotated[int, Meta(ge=0, le=65535, description="ADU, 0 to 65535")]
 

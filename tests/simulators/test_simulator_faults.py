@@ -108,6 +108,7 @@ def test_a_refusal_does_nothing(rig: Rigs) -> None:
     ("device", "begin", "property", "end"),
     [
         ("dome", "DO open", "opening", "EVT opened"),
+        ("cover", "DO open", "angle", "EVT opened angle=270.0"),
         ("filter_wheel", "DO select filter=r", "state", "EVT selected filter=r"),
         ("focuser", "DO move position=25500", "position", "EVT moved position=25500"),
         ("camera", "DO expose seconds=10", "state", "EVT image_ready"),
@@ -116,7 +117,7 @@ def test_a_refusal_does_nothing(rig: Rigs) -> None:
 def test_what_is_stuck_stands_still_and_then_goes_on(
     rig: Rigs, device: str, begin: str, property: str, end: str
 ) -> None:
-    changed = {"width": 16, "height": 16} if device == "camera" else {}
+    changed = {"dome": {}, "camera": {"width": 16, "height": 16}}.get(device, {"stall": None})
     each = rig(device, speed=1, **changed)
     client = each.client()
     seconds = float(client.ask(begin).removeprefix("BUSY "))
@@ -132,6 +133,71 @@ def test_what_is_stuck_stands_still_and_then_goes_on(
     assert end not in client.read()
     each.advance(seconds)
     assert end in client.read()
+
+
+@pytest.mark.parametrize(
+    ("device", "begin", "property", "failed", "end"),
+    [
+        ("filter_wheel", "DO select filter=r tag=a", "filter", "select_failed", "EVT selected filter=r tag=a"),
+        ("focuser", "DO move position=30000 tag=a", "position", "move_failed", "EVT moved position=30000 tag=a"),
+        ("dome", "DO rotate azimuth=90 tag=a", "azimuth", "rotation_failed", "EVT rotated azimuth=90.00 tag=a"),
+        ("cover", "DO open tag=a", "angle", "open_failed", "EVT opened angle=270.0 tag=a"),
+    ],
+)
+def test_a_motor_that_is_stuck_is_given_up_where_it_stands(
+    rig: Rigs, device: str, begin: str, property: str, failed: str, end: str
+) -> None:
+    changed: dict[str, dict[str, Any]] = {"dome": {"rotation_rate": 6.0}, "cover": {"events": ()}}
+    each = rig(device, speed=2, **changed.get(device, {}))
+    client = each.client()
+    before = client.ask("GET state")
+    seconds = float(client.ask(begin).removeprefix("BUSY "))
+    each.advance(seconds / 2)
+    client.ask("FAULT stuck")
+    there = client.ask(f"GET {property}")
+    each.advance(seconds / 2 + 2.4)
+    assert client.read() == []
+    each.advance(0.2)
+    assert client.read() == [f'EVT {failed} reason="the motor does not move" tag=a']
+    assert client.ask("GET state") == before
+    client.ask("FAULT clear")
+    each.advance(1000)
+    assert client.read() == []
+    assert client.ask(f"GET {property}") == there
+    left = float(client.ask(begin).removeprefix("BUSY "))
+    assert left == pytest.approx(seconds / 2, abs=0.01)
+    each.advance(left + 3)
+    assert client.read() == [end]
+
+
+def test_a_motor_that_is_stuck_for_a_moment_only_is_late(rig: Rigs) -> None:
+    wheel = rig("filter_wheel", speed=1)
+    client = wheel.client()
+    seconds = float(client.ask("DO select filter=r").removeprefix("BUSY "))
+    client.ask("FAULT stuck for=4")
+    wheel.advance(seconds + 3.9)
+    assert client.read() == []
+    wheel.advance(0.2)
+    assert client.read() == ["EVT selected filter=r"]
+    wheel.advance(60)
+    assert client.read() == []
+
+
+def test_a_wheel_that_stands_between_two_filters_has_none_in_the_beam(rig: Rigs) -> None:
+    wheel = rig("filter_wheel", speed=1)
+    client = wheel.client()
+    client.ask("DO select filter=r")
+    wheel.advance(1)
+    client.ask("FAULT stuck")
+    wheel.advance(60)
+    client.ask("FAULT clear")
+    assert client.ask("GET filter") == 'OK ""'
+    client.ask("FAULT wrong_position")
+    assert client.ask("GET filter") == 'OK ""'
+    assert client.ask("DO select filter=g") == "BUSY 1.000"
+    wheel.advance(1.1)
+    client.ask("FAULT clear")
+    assert client.ask("GET filter") == "OK g"
 
 
 def test_a_stuck_telescope_points_where_it_stopped(rig: Rigs) -> None:
