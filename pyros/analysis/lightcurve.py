@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from pyros.errors import ImageError
+from pyros.files import whole
 
 _SAME = 3.0  # arcseconds within which two measurements are of one source
 _MOST = 100_000
@@ -74,19 +73,10 @@ def add(path: Path, image: str, new: Sequence[Point]) -> list[Point]:
     if len(points) > _MOST:
         raise ImageError(f"{path}: has more than {_MOST} points; begin another one")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(_row(point) for point in points)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink()
-        raise
+    with whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(_row(point) for point in points)
     return points
 
 

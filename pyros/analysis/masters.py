@@ -7,7 +7,6 @@ is read from headers: the shape always, for a dark the temperature and the neare
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from pyros.errors import ImageError
+from pyros.files import whole
 from pyros.instruments.fits import ImageFile, read_image
 
 Pixels = NDArray[np.float32]
@@ -197,12 +197,8 @@ def _write(path: Path, master: Master, frames: int) -> Path:
     if master.kind == "FLAT":
         unit.header["FILTER"] = (master.filter, "filter")
     unit.add_checksum()
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
+    with whole(path) as partial, partial.open("wb") as file:
         unit.writeto(file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
     return path
 
 

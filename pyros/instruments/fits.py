@@ -6,8 +6,6 @@ FITS Standard 4.0: section 4.4.2 (reserved keywords), 5.2.5 (unsigned integers b
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import cos, radians, sin
@@ -19,6 +17,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from pyros.errors import ImageError
+from pyros.files import whole
 from pyros.instruments.interfaces import Image
 
 LARGEST = 1 << 28
@@ -124,18 +123,8 @@ def write_image(path: Path | str, image: Image, facts: ImageFacts, *, compress: 
             unit.header[keyword] = (_printable(value), comment if fits_beside else "")
     if not compress:
         unit.add_checksum(when=_instant(image.started))
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            unit.writeto(file, checksum=compress)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink()
-        raise
-    _sync_folder(path.parent)
+    with whole(path) as partial, partial.open("wb") as file:
+        unit.writeto(file, checksum=compress)
     return path
 
 
@@ -146,14 +135,6 @@ def _is_same(path: Path, facts: ImageFacts) -> bool:
     except OSError:  # not FITS
         return False
     return (header.get("OBSID"), header.get("EXPNUM")) == (_printable(facts.observation), facts.number)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)  # or the name may be gone after a power cut, though the content is there
-    finally:
-        os.close(descriptor)
 
 
 def _printable(value: Any) -> Any:
