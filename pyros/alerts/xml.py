@@ -19,18 +19,26 @@ _ENCODING = re.compile(rb"""<\?xml[^>]{0,100}?encoding\s{0,9}=\s{0,9}["']([A-Za-
 _ENCODINGS = re.compile(r"utf-?8|utf-?16(le|be)?|us-ascii|ascii|iso-8859-\d\d?|latin-?1|windows-125\d")
 """In others (UTF-7, UTF-32, EBCDIC) a DOCTYPE could hide from `_has_doctype`; no stream uses them."""
 
-# libxml2 itself refuses more than 256 levels and texts over 10 MB while huge_tree is off. A parser is used by one
-# thread at a time: lxml locks it.
-_PARSER = etree.XMLParser(
-    resolve_entities=False,
-    load_dtd=False,
-    dtd_validation=False,
-    no_network=True,
-    huge_tree=False,
-    remove_comments=True,
-    remove_pis=True,
-    recover=False,
-)
+
+def careful_parser(*, elements_only: bool = False) -> etree.XMLParser:
+    """A parser that fetches nothing and expands nothing; libxml2's own limits (depth 256, texts of 10 MB) stay on.
+
+    ``elements_only`` leaves comments and processing instructions out. One thread uses it at a time: lxml locks it.
+    """
+    return etree.XMLParser(
+        resolve_entities=False,
+        load_dtd=False,
+        dtd_validation=False,
+        attribute_defaults=False,
+        no_network=True,
+        huge_tree=False,
+        recover=False,
+        remove_comments=elements_only,
+        remove_pis=elements_only,
+    )
+
+
+_PARSER = careful_parser(elements_only=True)
 
 
 def read_xml(packet: bytes) -> Any:

@@ -14,6 +14,7 @@ from comet.utility.voevent import parse_ivoid
 from lxml import etree
 
 import comet
+from pyros.alerts.xml import careful_parser
 from pyros.errors import AlertError
 
 NAMESPACE = "http://www.ivoa.net/xml/VOEvent/v2.0"
@@ -22,15 +23,7 @@ MAX_IVORN = 512  # Comet's expression for ivorns takes seconds on 20 kB; real on
 MAX_DEPTH = 32  # a VOEvent needs 9; whoever reads it further on may recurse
 _MAX_REASON = 300
 
-# Nothing is fetched, nothing is expanded; libxml2's own limits (depth 256, amplification, 10 MB of text) stay on.
-_PARSER = etree.XMLParser(
-    resolve_entities=False,
-    load_dtd=False,
-    dtd_validation=False,
-    attribute_defaults=False,
-    no_network=True,
-    huge_tree=False,
-)
+_PARSER = careful_parser()
 _too_deep = etree.XPath(f"boolean({'/*' * (MAX_DEPTH + 1)})")
 
 
