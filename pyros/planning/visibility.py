@@ -66,14 +66,22 @@ def _unix(when: datetime) -> float:
     return when.timestamp()
 
 
-@lru_cache(maxsize=16)
-def _earth(site: Site, when: datetime) -> Any:
-    """How the site moves and turns at a moment (SOFA apco13): what takes longest, and is the same for all positions."""
-    astrom, _, status = erfa.ufunc.apco13(
+def _place_and_time(site: Site, when: datetime) -> tuple[Any, ...]:
+    """What SOFA's apco13 and atoc13 ask about the observer: Julian date (UTC), UT1-UTC, place, polar motion, weather.
+
+    Without pressure there is no refraction.
+    """
+    return (
         UNIX_EPOCH, _unix(when) / DAY, ut1_minus_utc(when),
         math.radians(site.longitude), math.radians(site.latitude), site.elevation,
         0.0, 0.0, 0.0, 0.0, 0.0, 0.55,
     )  # fmt: skip
+
+
+@lru_cache(maxsize=16)
+def _earth(site: Site, when: datetime) -> Any:
+    """How the site moves and turns at a moment (SOFA apco13): what takes longest, and is the same for all positions."""
+    astrom, _, status = erfa.ufunc.apco13(*_place_and_time(site, when))
     if status < 0:
         raise PlanningError(f"{when.isoformat()}: a date that cannot be computed")
     return astrom
@@ -234,11 +242,8 @@ def place_overhead(site: Site, when: datetime, altitude: float = 65.0, azimuth: 
     latitude an observatory has.
     """
     ra, dec, status = erfa.ufunc.atoc13(
-        b"A", math.radians(azimuth), math.radians(90.0 - altitude),
-        UNIX_EPOCH, _unix(when) / DAY, ut1_minus_utc(when),
-        math.radians(site.longitude), math.radians(site.latitude), site.elevation,
-        0.0, 0.0, 0.0, 0.0, 0.0, 0.55,
-    )  # fmt: skip
+        b"A", math.radians(azimuth), math.radians(90.0 - altitude), *_place_and_time(site, when)
+    )
     if status < 0:
         raise PlanningError(f"{when.isoformat()}: a date that cannot be computed")
     return float(np.degrees(ra)) % 360, float(np.degrees(dec))
