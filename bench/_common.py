@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import socket
 import sqlite3
 import sys
 from collections.abc import Iterable, Sequence
@@ -34,6 +35,15 @@ def quantile(values: Iterable[float], q: float) -> float:
 
 def median(values: Iterable[float]) -> float:
     return quantile(values, 0.5)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on which nobody listens now."""
+    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports: list[int] = [holder.getsockname()[1] for holder in holders]
+    for holder in holders:
+        holder.close()
+    return ports
 
 
 class Report:

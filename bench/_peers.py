@@ -21,6 +21,8 @@ from typing import Any
 
 import msgspec
 
+from bench._common import free_ports
+
 NAME = "Frame measured"
 PIPELINE = 1_000
 Context = multiprocessing.get_context("spawn")
@@ -63,12 +65,6 @@ class Counter:
         self.count += len(payload) > 0
 
 
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 # Plain blocking sockets, frames of JSON with their length before them, nothing stored ------------------------------
 
 
@@ -79,7 +75,7 @@ class SocketsServer:
 
     def __init__(self) -> None:
         self.handled = Handled()
-        self.address = free_port()
+        (self.address,) = free_ports(1)
         self._process = Context.Process(target=_serve_sockets, args=(self.address, self.handled), daemon=True)
         self._process.start()
 
@@ -173,7 +169,7 @@ class RedisServer:
 
     def __init__(self, directory: Path) -> None:
         self.handled = Handled()
-        self.address = free_port()
+        (self.address,) = free_ports(1)
         directory.mkdir(parents=True)
         options = {
             "port": self.address, "bind": "127.0.0.1", "dir": directory, "appendonly": "yes", "appendfsync": "always",

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from bench._common import Report, arguments, median, quantile
+from bench._common import Report, arguments, free_ports, median, quantile
 from bench._peers import (
     NAME,
     Context,
@@ -37,7 +37,6 @@ from bench._peers import (
     RedisServer,
     SocketsClient,
     SocketsServer,
-    free_port,
 )
 from pyros import config as configuration
 from pyros import wire
@@ -119,7 +118,8 @@ class PyrosServer:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True)
         path = directory / "pyros_agent_config.ini"
-        agents = "".join(f"[{name}]\nport = {free_port()}\n" for name in (Agent.SCHEDULER, Agent.MAJORDOME))
+        ports = zip((Agent.SCHEDULER, Agent.MAJORDOME), free_ports(2), strict=True)
+        agents = "".join(f"[{name}]\nport = {port}\n" for name, port in ports)
         path.write_text(f"[observatory]\nname = bench\nsite = {path.name}\nalert_rules = {path.name}\n{agents}")
         self.address = str(path)
         self.config = configuration.load(path)

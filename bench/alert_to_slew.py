@@ -22,7 +22,7 @@ from typing import Any
 
 from twisted.internet import reactor as _reactor
 
-from bench._common import Report, arguments, median, quantile
+from bench._common import Report, arguments, free_ports, median, quantile
 from pyros import config as configuration
 from pyros import messages
 from pyros.clock import Deadline, RealClock
@@ -49,15 +49,6 @@ EVENT = """<?xml version="1.0" encoding="UTF-8"?>
 <Error2Radius>0.05</Error2Radius></Position2D></AstroCoords></ObservationLocation></ObsDataLocation></WhereWhen>
 <Why importance="0.9"><Name>burst</Name></Why></voe:VOEvent>
 """
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has now."""
-    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [holder.getsockname()[1] for holder in holders]
-    for holder in holders:
-        holder.close()
-    return ports
 
 
 def write_observatory(folder: Path, alerts: int) -> Path:

@@ -26,7 +26,7 @@ import numpy as np
 from astropy.io import fits
 from twisted.python.failure import Failure
 
-from bench._common import Report, arguments, median, quantile
+from bench._common import Report, arguments, free_ports, median, quantile
 from pyros import config as configuration
 from pyros.agents._program import background_reactor, in_reactor
 from pyros.cli.common import program, twistd
@@ -38,15 +38,6 @@ from pyros.instruments.fits import ImageFacts, write_image
 HERE = Path(__file__).resolve().parent.parent
 PATIENCE = 60.0
 WINDOW = 64
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has now."""
-    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [holder.getsockname()[1] for holder in holders]
-    for holder in holders:
-        holder.close()
-    return ports
 
 
 def copy_demo(folder: Path) -> Path:
