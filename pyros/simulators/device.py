@@ -120,11 +120,10 @@ class Device:
         try:
             if request.verb == "FAULT":
                 return self._fault(request)
-            if refusal := self.faults.refusal(request):
-                raise Refused(refusal.code, "a fault makes it refuse")
+            self.refuse_by_fault(request)
             match request.verb:
                 case "GET":
-                    return self._get(request)
+                    return self.get(request)
                 case "SET":
                     return _find("property that can be set", self.settable, request.name)(request.values)
                 case _:
@@ -133,7 +132,13 @@ class Device:
         except Refused as refused:
             return error(refused.code, str(refused))
 
-    def _get(self, request: Request) -> Answer:
+    def refuse_by_fault(self, request: Request) -> None:
+        """Raises Refused where a fault wants it."""
+        if refusal := self.faults.refusal(request):
+            raise Refused(refusal.code, "a fault makes it refuse")
+
+    def get(self, request: Request) -> Answer:
+        """What a property says, or what a fault makes it say; raises Refused."""
         read = _find("property", self.properties, request.name)
         answer = self.faults.frozen(request) or read()
         off = self.faults.displacement(request) if request.name in self.positions else 0.0

@@ -1,13 +1,16 @@
 """What goes wrong with a simulated device: by its YAML file, or live by the command FAULT.
 
-On the line, for the requests that ``request`` names (all, if it names none; never FAULT itself):
+On the line, for the requests that ``request`` names (all, if it names none; never FAULT itself). On a telescope's
+second port they are LX200's commands that mean the same: ``GET position`` is ``:GR#`` and ``:GD#`` there, and what a
+command that has no answer cannot show is not shown:
 
 * ``no_answer``: the request is neither carried out nor answered
 * ``late_answer``: carried out, and answered ``seconds`` (10) later; what comes after it on the line waits
 * ``garbage``: carried out, and answered with bytes that are no line of the grammar
 * ``half_line``: carried out; half of the answer is sent, and not the rest
 * ``drop``: carried out, and the connection is dropped in place of an answer
-* ``refuse``: not carried out, and answered ``ERR <code>`` (STATE)
+* ``refuse``: not carried out, and answered ``ERR <code>`` (STATE), or as LX200 refuses it, which has no way to refuse a
+  question
 
 In the device:
 
@@ -162,6 +165,6 @@ class Faults:
         if not any(each.began and each.kind in _STILL for each in self._faults):
             self._pace.go_on()
 
-    def garbage(self) -> bytes:
-        """Bytes that are no line of the grammar: never UTF-8."""
-        return b"\xff" + self._random.randbytes(20).replace(b"\n", b"?") + b"\n"
+    def garbage(self, end: bytes) -> bytes:
+        """A line of bytes that are none of a language whose lines end so: never UTF-8, never a digit at its start."""
+        return b"\xff" + self._random.randbytes(20).replace(end, b"?") + end

@@ -13,13 +13,28 @@ from functools import partial
 
 from pyros.simulators.celestial import Ground, OfDate, Sky, from_date, of_date
 from pyros.simulators.device import Refused
+from pyros.simulators.faults import Faults
 from pyros.simulators.flexure import SIDEREAL_RATE
+from pyros.simulators.grammar import Request
 from pyros.simulators.lx200 import ALIGNMENT_QUERY, degrees, hours, sexagesimal
 from pyros.simulators.telescope import Telescope
 
 _RATES = {"G": 1.0, "C": 16.0, "M": 128.0}  # of the sky's motion; S is as fast as it can
 _REFUSALS = {"LIMIT": "1", "STATE": "4", "BUSY": "5"}
 _SLEWING = "\x7f"
+_MEANINGS = {
+    **dict.fromkeys(("GR", "GD"), ("GET", "position")),
+    **dict.fromkeys(("GA", "GZ"), ("GET", "altitude")),
+    **dict.fromkeys(("Gr", "Gd"), ("GET", "target")),
+    **dict.fromkeys(("D", "GW"), ("GET", "state")),
+    **dict.fromkeys(("MS", "MA"), ("DO", "slew")),
+    **dict.fromkeys(("Q", "Qn", "Qs", "Qe", "Qw"), ("DO", "stop")),
+    **dict.fromkeys(("AL", "AP", "AA"), ("DO", "track")),
+    "CM": ("DO", "sync"),
+    "hP": ("DO", "park"),
+    "hW": ("DO", "unpark"),
+}
+"""The requests of the grammar that mean the same: faults name those."""
 
 
 class Lx200Mount:
@@ -40,8 +55,42 @@ class Lx200Mount:
         self._actions: dict[str, Callable[[], str]] = self._all_actions()
         self._settings: dict[str, Callable[[str], bool]] = self._all_settings()
 
+    @property
+    def faults(self) -> Faults:
+        """Those of the telescope."""
+        return self._telescope.faults
+
+    def meaning(self, command: str) -> Request:
+        """The request of the grammar that means the same; one without a name where the grammar has none."""
+        if command in _MEANINGS:
+            verb, name = _MEANINGS[command]
+        elif command[:2] in ("Sr", "Sd", "Sa", "Sz"):
+            verb, name = "SET", "target"
+        elif command[:1] == "M":
+            verb, name = "DO", "move"
+        else:
+            verb, name = ("GET" if command in self._queries or command in ("P", ALIGNMENT_QUERY) else "SET"), ""
+        return Request(command, "", verb, name)
+
     def answer(self, command: str) -> str:
         """What the mount answers; nothing to most commands that move it, and to those that it doesn't know."""
+        request = self.meaning(command)
+        try:
+            if request.verb != "GET":
+                self._telescope.refuse_by_fault(request)
+        except Refused as refused:
+            return self._refusal(request, refused)
+        return self._answer(command)
+
+    def _refusal(self, request: Request, refused: Refused) -> str:
+        match request:
+            case Request(name="slew"):
+                return f"{_REFUSALS.get(refused.code, '2')}{refused}#"
+            case Request(name="sync"):
+                return f"Not matched: {refused}#"
+        return "0" if request.line[:1] == "S" else ""
+
+    def _answer(self, command: str) -> str:
         if command in self._queries:
             return self._queries[command]() + "#"
         if command in self._actions:
@@ -60,8 +109,8 @@ class Lx200Mount:
             "GD": lambda: degrees(self._place().dec, self._precise),
             "Gr": lambda: hours(self._target.ra, self._precise),
             "Gd": lambda: degrees(self._target.dec, self._precise),
-            "GA": lambda: degrees(self._telescope.aim.ground().alt, self._precise),
-            "GZ": lambda: degrees(self._telescope.aim.ground().az % 360, self._precise, 3, signed=False),
+            "GA": lambda: degrees(self._told("altitude")[0], self._precise),
+            "GZ": lambda: degrees(self._told("altitude")[1], self._precise, 3, signed=False),
             "GS": lambda: hours(self._telescope.site.sidereal_time(self._clock.time()), precise=True),
             "GL": lambda: f"{self._local():%H:%M:%S}",
             "Ga": lambda: f"{self._local():%I:%M:%S}",
@@ -125,7 +174,13 @@ class Lx200Mount:
     # Where it is.
 
     def _place(self) -> OfDate:
-        return of_date(self._telescope.pointing(), self._clock.time())
+        ra, dec = self._told("position")
+        return of_date(Sky(ra, dec), self._clock.time())
+
+    def _told(self, name: str) -> tuple[float, float]:
+        """Two numbers as the mount's own grammar says them, with what faults make of them."""
+        first, second = self._telescope.get(Request(f"GET {name}", "", "GET", name)).line.split()[1:]
+        return float(first), float(second)
 
     def _alignment(self) -> str:
         kinds = {"equatorial": "P", "german": "G", "altazimuth": "A"}
@@ -142,7 +197,7 @@ class Lx200Mount:
         try:
             self._telescope.slew(target)
         except Refused as refused:
-            return f"{_REFUSALS.get(refused.code, '2')}{refused}#"
+            return self._refusal(self.meaning("MS"), refused)
         return "0"
 
     def _sync(self) -> str:

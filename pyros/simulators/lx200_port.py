@@ -11,6 +11,7 @@ from twisted.internet.protocol import Factory, Protocol
 from zope.interface import implementer
 
 from pyros.clock import Clock, Timer
+from pyros.simulators.line import Line
 from pyros.simulators.lx200 import CommandParser
 from pyros.simulators.lx200_mount import Lx200Mount
 
@@ -19,6 +20,8 @@ _STALLED = 120.0
 _FAREWELL = 2.0
 _MOST_CLIENTS = 32
 _COMMANDS_KEPT = 10_000
+_MOST_WAITING = 10_000
+"""Commands that may wait behind an answer that a fault holds back."""
 
 
 class Lx200Port(Factory):
@@ -69,6 +72,9 @@ class _Client(Protocol):
         self.closed: Deferred[None] = Deferred()
         self._port = port
         self._parser = CommandParser()
+        self._waiting: deque[str] = deque()
+        self._ended = self._leaving = False
+        self._line = Line(port.mount.faults, port.clock, self._write, self._cut_off, self._go_on, end=b"#")
         self._guard: Timer | None = None
 
     def connectionMade(self) -> None:
@@ -79,18 +85,41 @@ class _Client(Protocol):
         self._port.clients[self] = None
 
     def dataReceived(self, data: bytes) -> None:
-        for command in self._parser.feed(data):
-            self._port.commands.append(command)
-            if answer := self._port.mount.answer(command):
-                self.transport.write(answer.encode("latin-1"))
+        self._waiting.extend(self._parser.feed(data))
+        self._go_on()
+        if len(self._waiting) > _MOST_WAITING:
+            self._cut_off()
 
     def readConnectionLost(self) -> None:
-        self.finish()
+        self._ended = True
+        self._go_on()
 
-    def writeConnectionLost(self) -> None:
+    def _go_on(self) -> None:
+        """Answer what waits, as far as a fault lets it."""
+        port = self._port
+        while self._waiting and not (self._line.held or self._leaving):
+            command = self._waiting.popleft()
+            port.commands.append(command)
+            fault = port.mount.faults.on_the_line(port.mount.meaning(command))
+            if fault is None or fault.kind != "no_answer":
+                self._line.reply(port.mount.answer(command).encode("latin-1"), fault)
+        if self._ended and not (self._line.held or self._leaving):
+            self.finish()
+
+    def _write(self, data: bytes) -> None:
+        if not self._leaving:
+            self.transport.write(data)
+
+    def _cut_off(self) -> None:
+        self._leaving = True
         self.transport.abortConnection()
 
+    def writeConnectionLost(self) -> None:
+        self._cut_off()
+
     def connectionLost(self, reason: Any = None) -> None:
+        self._leaving = True
+        self._line.close()
         self._watch(None)
         self._port.clients.pop(self, None)
         if not self.closed.called:
@@ -98,6 +127,7 @@ class _Client(Protocol):
 
     def finish(self) -> None:
         """Close when the answers are out, or soon without that."""
+        self._leaving = True
         self._watch(_FAREWELL)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
@@ -121,4 +151,4 @@ class _Client(Protocol):
             self._guard.cancel()
         self._guard = None
         if seconds is not None:
-            self._guard = self._port.clock.call_later(seconds, self.transport.abortConnection)
+            self._guard = self._port.clock.call_later(seconds, self._cut_off)

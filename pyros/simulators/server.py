@@ -30,11 +30,11 @@ from pyros.simulators.filter_wheel import FilterWheel
 from pyros.simulators.focuser import Focuser
 from pyros.simulators.generic import Generic
 from pyros.simulators.grammar import Answer, BadRequest, Request, RequestParser, error
+from pyros.simulators.line import Line
 from pyros.simulators.lx200_mount import Lx200Mount
 from pyros.simulators.lx200_port import Lx200Port
 from pyros.simulators.mount_settings import TelescopeSettings
 from pyros.simulators.safety import Safety
-from pyros.simulators.settings import FaultSettings
 from pyros.simulators.switch import Switch
 from pyros.simulators.telescope import Telescope
 from pyros.simulators.weather import Weather
@@ -181,7 +181,8 @@ class Connection(Protocol):
         self._began = False  # it was answered BUSY, so the end of that is its business
         self._leaving = False
         self._guard: Timer | None = None
-        self._late: Timer | None = None  # an answer that a fault holds back, and all after it
+        faults = simulator.device.faults
+        self._line = Line(faults, simulator.clock, self._write, lambda: self._cut_off(""), self._go_on)
 
     def connectionMade(self) -> None:
         if ITCPTransport.providedBy(self.transport):
@@ -210,9 +211,7 @@ class Connection(Protocol):
     def connectionLost(self, reason: Any = None) -> None:
         self._leaving = True
         self._watch(None)
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+        self._line.close()
         self._simulator.disconnected(self)
         if not self.closed.called:
             self.closed.callback(None)
@@ -231,7 +230,7 @@ class Connection(Protocol):
     def finish_if_done(self) -> None:
         """Close when the client has closed its side and nothing more will come for it."""
         waits = self._began and self._simulator.device.busy
-        if self._ended and not (self._paused or self._late or len(self._parser) or waits):
+        if self._ended and not (self._paused or self._line.held or len(self._parser) or waits):
             self.finish(_STALLED)
 
     def finish(self, seconds: float) -> None:
@@ -262,7 +261,7 @@ class Connection(Protocol):
 
     def _answer_requests(self) -> None:
         simulator = self._simulator
-        while not (self._paused or self._leaving or self._late) and (request := self._parser.next()) is not None:
+        while not (self._paused or self._leaving or self._line.held) and (request := self._parser.next()) is not None:
             simulator.requests.append((simulator.clock.monotonic(), request.line))
             events: list[Answer] = []
             fault = None if isinstance(request, BadRequest) else simulator.device.faults.on_the_line(request)
@@ -273,32 +272,20 @@ class Connection(Protocol):
             else:
                 answer, events = simulator.answer(request)
                 self._began |= answer.line.startswith("BUSY")
-            self._reply(answer, request.number, fault)
+            data = answer.encode(request.number)
+            self._line.reply(data, fault, len(data) - len(answer.block))
             if events:
                 simulator.broadcast(events)
             if isinstance(request, BadRequest) and request.fatal:
                 self.finish(_FAREWELL)
 
-    def _reply(self, answer: Answer, number: str, fault: FaultSettings | None) -> None:
-        """Send an answer, or what a fault makes of it."""
-        data = answer.encode(number)
-        match fault.kind if fault else "":
-            case "late_answer":
-                assert fault is not None
-                self._late = self._simulator.clock.call_later(fault.seconds, self._reply_late, data)
-            case "garbage":
-                self.transport.write(self._simulator.device.faults.garbage())
-            case "half_line":
-                self.transport.write(data[: len(answer.line) // 2])
-            case "drop":
-                self._cut_off("")
-            case _:
-                self.transport.write(data)
-
-    def _reply_late(self, data: bytes) -> None:
-        self._late = None
+    def _write(self, data: bytes) -> None:
         if not self._leaving:
             self.transport.write(data)
+
+    def _go_on(self) -> None:
+        """An answer that was late is out."""
+        if not self._leaving:
             self._answer_requests()
             self.finish_if_done()
 

@@ -290,3 +290,105 @@ def _make_rig() -> Any:
 
 
 _RIG = _make_rig()
+
+
+# What goes wrong, which is ordered in the other language.
+
+
+def test_a_fault_names_what_a_command_means(mount: Any, client: Client) -> None:
+    hand = mount.client()
+    hand.ask('FAULT no_answer request="DO slew"')
+    assert send_to(client, mount, high(mount)) == "11"
+    assert mount.device.state == "idle", "and nothing was done"
+    assert client.ask("GVP", "D") == "PYROS LX200##"
+    hand.ask("FAULT clear")
+    hand.ask("FAULT no_answer request=position")
+    assert client.ask("GR", "GD", "D") == "#"
+    hand.ask("FAULT clear")
+    hand.ask("FAULT no_answer")
+    assert client.ask("GR", "GVP", "Sr 01:00:00", "D") == ""
+    hand.ask("FAULT clear")
+    assert send_to(client, mount, high(mount)) == "110"
+
+
+def test_a_late_answer_holds_up_those_after_it_also_of_a_client_that_has_said_all(mount: Any, client: Client) -> None:
+    mount.client().ask("FAULT late_answer seconds=7 request=position for=5")
+    assert client.ask("GR", "GVP") == ""
+    client.protocol.readConnectionLost()
+    mount.advance(6.9)
+    assert client.transport.value() == b""
+    assert not client.transport.disconnecting
+    mount.advance(0.2)
+    assert client.transport.value().endswith(b"#PYROS LX200#")
+    assert client.transport.disconnecting
+
+
+def test_who_leaves_before_a_late_answer_leaves_nothing(mount: Any, client: Client) -> None:
+    mount.client().ask("FAULT late_answer")
+    client.ask("GR")
+    client.protocol.connectionLost()
+    assert mount.timers() == 0
+
+
+def test_commands_without_end_behind_a_late_answer_are_not_kept(mount: Any, client: Client) -> None:
+    mount.client().ask("FAULT late_answer")
+    client.ask(*["GR"] * 10_002)
+    assert client.transport.disconnecting or client.protocol._leaving
+
+
+def test_garbage_half_an_answer_and_a_dropped_connection(mount: Any, client: Client) -> None:
+    hand = mount.client()
+    hand.ask("FAULT garbage")
+    answer = client.ask("GR").encode("latin-1")
+    assert answer.startswith(b"\xff")
+    assert answer.endswith(b"#")
+    assert client.ask("Q") == "", "nothing where there is no answer"
+    hand.ask("FAULT clear")
+    whole = client.ask("GVP")
+    hand.ask("FAULT half_line")
+    assert client.ask("GVP") == whole[: len(whole) // 2]
+    assert client.ask("Sr 01:00:00") == "", "half of one byte"
+    hand.ask("FAULT clear")
+    hand.ask("FAULT drop")
+    assert client.ask("Q", "GVP") == ""
+    assert client.transport.disconnecting or client.protocol._leaving
+
+
+def test_a_refusal_in_the_mounts_own_words(mount: Any, client: Client) -> None:
+    hand = mount.client()
+    hand.ask("FAULT refuse code=LIMIT")
+    assert client.ask("Sr 01:00:00") == "0"
+    assert client.ask("MS") == "1a fault makes it refuse#"
+    assert client.ask("CM") == "Not matched: a fault makes it refuse#"
+    assert client.ask("Mn", "hP") == ""
+    assert mount.device.state == "idle"
+    assert client.ask("GVP") == "PYROS LX200#", "no question is refused"
+
+
+def test_the_position_is_wrong_or_frozen_in_both_languages(mount: Any, client: Client) -> None:
+    client.ask("U")
+    hand = mount.client()
+    before, altitude = position(client, mount), client.ask("GA", "GZ")
+    hand.ask("FAULT wrong_position by=-1.5")
+    off = position(client, mount)
+    assert separation(off, before) == pytest.approx(1.5, abs=0.01)
+    assert separation(off, Sky(*hand.numbers("GET position"))) < 0.01
+    hand.ask("FAULT clear")
+    hand.ask("FAULT frozen")
+    send_to(client, mount, high(mount))
+    mount.advance(60)
+    assert separation(position(client, mount), before) < 0.01
+    assert client.ask("GA", "GZ") == altitude
+    hand.ask("FAULT clear")
+    assert separation(position(client, mount), before) > 5
+
+
+def test_a_stuck_mount_goes_on_saying_that_it_slews(mount: Any, client: Client) -> None:
+    hand = mount.client()
+    hand.ask("FAULT stuck")
+    assert send_to(client, mount, high(mount)) == "110"
+    mount.advance(600)
+    assert client.ask("D") == "\x7f#"
+    hand.ask("FAULT clear")
+    mount.advance(60)
+    assert client.ask("D") == "#"
