@@ -19,7 +19,7 @@ from zope.interface import implementer
 from pyros.broker.filters import MAX_FILTERS, compile_filter, matches
 from pyros.broker.history import MAX_REPLAY, History
 from pyros.broker.packet import one_line, parse
-from pyros.broker.vtp import MAX_LENGTH, Connections, allowed, frame, host_of, role_of, transport
+from pyros.broker.vtp import MAX_CHATTER, MAX_LENGTH, Chatter, Connections, allowed, frame, host_of, role_of, transport
 from pyros.clock import Clock
 from pyros.config import Network
 from pyros.errors import AlertError
@@ -32,7 +32,7 @@ MAX_UNANSWERED = 1_000  # events
 ANSWER_WITHIN = 180.0  # seconds
 REPLAY_CHUNK = 10  # events of the past at a time
 REPLAY_WINDOW = 100  # unacknowledged events; then the past waits
-SAVE_EVERY = 5.0  # seconds
+SAVE_EVERY = 1.0  # seconds; what a killed broker sends again
 SLOW_FILTER = 0.25  # seconds for all filters of one subscriber on one event
 
 _ACK = re.compile(
@@ -84,7 +84,9 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         self.replay_call: Any = None
         self.MAX_LENGTH = self.factory.max_length
         self.filters: list[etree.XPath] = []
+        self.refused_filters: list[str] = []
         self.unanswered_alive = 0
+        self.chatter = Chatter(self.factory.reactor)
         self.unanswered: dict[str, int] = {}
         """Ivorns of events that are not acknowledged, with their numbers."""
         self.heard = self.factory.reactor.seconds()
@@ -129,12 +131,14 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         self.transport.write(framed)
 
     def status(self) -> dict[str, Any]:
-        """For people: who it is, since when (Unix seconds), filtered how, and what it was sent."""
+        """For people: who it is, since when (Unix seconds), filtered how, which filters were not taken and why, and
+        what it was sent."""
         return {
             "peer": host_of(self.transport.getPeer()),
             "ivo": self.ivo,
             "since": self.since,
             "filters": [str(each) for each in self.filters],
+            "refused_filters": list(self.refused_filters),
             "sent": self.sent,
             "unacknowledged": len(self.unanswered),
         }
@@ -173,7 +177,11 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         except AlertError as error:
             self.cut_off(str(error))
             return
-        match role_of(root):
+        role = role_of(root)
+        if role != "ack" and self.chatter.too_much():
+            self.cut_off(f"it said more than {MAX_CHATTER} things in a minute that are no acknowledgements")
+            return
+        match role:
             case "iamalive":
                 self.unanswered_alive = 0
             case "ack":
@@ -187,18 +195,20 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
                 log.warn("{peer} sent what a subscriber doesn't send: {tag}", peer=self.peer, tag=one_line(root.tag))
 
     def _install_filters(self, root: etree._Element) -> None:
-        """Both spellings, as in Comet; a filter that isn't taken is logged, and the others hold."""
+        """Both spellings, as in Comet; a filter that isn't taken is logged and shown, and the others hold. Without any
+        it gets everything, for VTP has no words to tell it, and too much is better than an alert missed."""
         texts = [element.get("value") or "" for element in root.findall("Meta/Param[@name='xpath-filter']")]
         texts += [element.text or "" for element in root.findall("Meta/filter[@type='xpath']")]
         if len(texts) > MAX_FILTERS:
             self.cut_off(f"{len(texts)} filters; the limit is {MAX_FILTERS}")
             return
-        self.filters = []
+        self.filters, self.refused_filters = [], []
         for text in texts:
             try:
                 self.filters.append(compile_filter(text))
                 log.info("{peer} filters by {filter}", peer=self.peer, filter=one_line(text))
             except ValueError as error:
+                self.refused_filters.append(str(error))
                 log.warn("{peer}: {error}", peer=self.peer, error=error)
 
     def _acknowledged(self, ivorn: str) -> None:
@@ -254,12 +264,15 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         """Send the event, as the author sent it, if it passes the filters. ``root`` is needed where there are any."""
         if self.filters and root is not None:
             start = self.factory.reactor.seconds()
-            wanted = matches(self.filters, root)
-            spent = self.factory.reactor.seconds() - start
-            if spent > SLOW_FILTER:
-                self.cut_off(f"its filters took {spent:.2f} s for one event; the limit is {SLOW_FILTER} s")
-                return
-            if not wanted:
+            for filter_ in self.filters:
+                wanted = matches([filter_], root)
+                spent = self.factory.reactor.seconds() - start
+                if spent > SLOW_FILTER:
+                    self.cut_off(f"its filters took {spent:.2f} s for one event; the limit is {SLOW_FILTER} s")
+                    return
+                if wanted:
+                    break
+            else:
                 return
         if not self.unanswered:
             self.heard = self.factory.reactor.seconds()

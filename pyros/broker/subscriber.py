@@ -11,24 +11,43 @@ from twisted.application.internet import ClientService
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from pyros.broker.intake import Intake, Receipt
 from pyros.broker.packet import is_voevent, one_line, parse
-from pyros.broker.vtp import MAX_LENGTH, Connections, role_of, transport
+from pyros.broker.vtp import MAX_CHATTER, MAX_LENGTH, Chatter, Connections, role_of, transport
 from pyros.clock import Clock
 from pyros.config import RemoteConfig
 from pyros.errors import AlertError
 
 SILENCE = 180.0  # seconds; a broker says iamalive every 60
-MAX_GARBAGE = 10  # packets that are no XML, in one connection
+MAX_GARBAGE = 10  # packets that are nothing a broker says, in one connection
 MAX_PENDING = 64  # events being stored; then reading stops, and TCP tells the other broker
 _RETRY = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds; the last one again and again
 
 log = Logger(namespace="pyros.broker")
+
+
+@implementer(IPushProducer)
+class _Answers:
+    """Stops reading from a broker that doesn't read our answers: they would fill our memory."""
+
+    def __init__(self, subscriber: RemoteSubscriber) -> None:
+        self._subscriber = subscriber
+
+    def pauseProducing(self) -> None:
+        self._subscriber.hold("answers")
+
+    def resumeProducing(self) -> None:
+        self._subscriber.go_on("answers")
+
+    def stopProducing(self) -> None:
+        """The connection has gone."""
 
 
 class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no types
@@ -44,8 +63,11 @@ class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no
     def connectionMade(self) -> None:
         self.pending = self.garbage = 0
         self.lost = False
+        self.held: set[str] = set()
+        self.chatter = Chatter(self.factory.reactor)
         self.MAX_LENGTH = self.factory.max_length
         self.setTimeout(SILENCE)
+        self.transport.registerProducer(_Answers(self), True)
         log.info("subscribed to {source}", source=self.factory.source)
         self.factory.since = self.factory.clock.time()
         self.factory.connections.add(self)
@@ -79,34 +101,55 @@ class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no
         try:
             root = parse(packet)
         except AlertError as error:  # no ivorn to acknowledge it by
-            self.garbage += 1
-            log.warn("a packet from {source} rejected: {reason}", source=self.factory.source, reason=str(error))
-            if self.garbage == MAX_GARBAGE:
-                self._drop(f"{MAX_GARBAGE} packets of it were no XML")
+            self._garbage(str(error))
             return
-        if not self.garbage:
-            self.factory.useful, self.factory.trouble = True, ""
         if is_voevent(root):
+            self._useful()
             self._take(packet)
+        elif self.chatter.too_much():
+            self._drop(f"it said more than {MAX_CHATTER} things in a minute that are no events")
         else:
             self._converse(root)
 
+    def _useful(self) -> None:
+        if not self.garbage:
+            self.factory.useful, self.factory.trouble = True, ""
+
+    def _garbage(self, reason: str) -> None:
+        self.garbage += 1
+        log.warn("a packet from {source} rejected: {reason}", source=self.factory.source, reason=reason)
+        if self.garbage == MAX_GARBAGE:
+            self._drop(f"{MAX_GARBAGE} packets of it were nothing that a broker says")
+
+    def hold(self, why: str) -> None:
+        """Read no more of it, until there is no reason left for that."""
+        self.held.add(why)
+        self.pauseProducing()
+
+    def go_on(self, why: str) -> None:
+        self.held.discard(why)
+        if self.paused and not self.held and not self.lost:
+            self.resumeProducing()
+
     def _converse(self, root: etree._Element) -> None:
         local, now, origin = self.factory.local_ivo, self.factory.clock.now(), root.findtext("Origin") or ""
-        match role_of(root):
+        role = role_of(root)
+        if role in ("iamalive", "authenticate"):
+            self._useful()
+        match role:
             case "iamalive":
                 self.sendString(transport("iamalive", origin, now, response=local))
             case "authenticate":
                 filters = self.factory.filters
                 self.sendString(transport("authenticate", origin, now, response=local, filters=filters))
             case _:
-                log.warn("{source} sent {tag}", source=self.factory.source, tag=one_line(root.tag))
+                self._garbage(f"not from a broker: {one_line(root.tag)} {one_line(role)}".rstrip())
 
     def _take(self, packet: bytes) -> None:
         self.pending += 1
         self.factory.received += 1
         if self.pending == MAX_PENDING:
-            self.pauseProducing()
+            self.hold("events")
         self.factory.intake.take(packet, self.factory.source, strict=False).addCallback(self._answer)
 
     def _answer(self, receipt: Receipt) -> None:
@@ -119,8 +162,12 @@ class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no
         if receipt.ivorn:  # an event that is refused for what it is would only come again
             local, now = self.factory.local_ivo, self.factory.clock.now()
             self.sendString(transport("ack", receipt.ivorn, now, response=local))
-        if self.paused:
-            self.resumeProducing()
+        elif receipt.outcome == "refused":  # kept all the same; the log has the reason
+            self.garbage += 1
+            if self.garbage == MAX_GARBAGE:
+                self._drop(f"{MAX_GARBAGE} packets of it were nothing that a broker says")
+                return
+        self.go_on("events")
 
     def _drop(self, reason: str) -> None:
         log.warn("{source}: the connection is dropped: {reason}", source=self.factory.source, reason=reason)

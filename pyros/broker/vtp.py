@@ -23,7 +23,11 @@ from pyros.config import Network
 MAX_LENGTH = 99_999
 """The longest packet, in bytes. VTP names none; Comet takes this much, so that every author and subscriber can."""
 
+MAX_CHATTER = 200
+"""Transport messages of one connection in a minute, acknowledgements aside; a peer that lives has one to say."""
+
 _GRACE = 1.0
+_MINUTE = 60.0
 _TRANSPORT = "http://www.telescope-networks.org/xml/Transport/v1.1"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _LOCATION = (
@@ -95,6 +99,22 @@ class Connections(Generic[_C]):
     def _abort(self) -> None:
         for connection in self:
             connection.transport.abortConnection()
+
+
+class Chatter:
+    """Counts what a peer says besides events and acknowledgements: for ever, it would keep a broker busy."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._since, self._count = reactor.seconds(), 0
+
+    def too_much(self) -> bool:
+        """One more message: whether there are more than `MAX_CHATTER` within a minute."""
+        now = self._reactor.seconds()
+        if now - self._since > _MINUTE:
+            self._since, self._count = now, 0
+        self._count += 1
+        return self._count > MAX_CHATTER
 
 
 def transport(

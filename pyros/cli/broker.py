@@ -60,8 +60,13 @@ def of_broker(config: Config, timeout: float = 2.0) -> dict[str, Any]:
 
 def receiving(said: dict[str, Any]) -> bool:
     """Whether everything that the broker subscribes to is there."""
-    remotes = all(remote["connected"] for remote in said["remotes"].values())
+    remotes = all(remote["connected"] and _spoken(remote) for remote in said["remotes"].values())
     return remotes and all(_fine(kafka) for kafka in said.get("kafka", {}).values())
+
+
+def _spoken(remote: dict[str, Any]) -> bool:
+    """Whether it has said anything since it was connected to: what takes a connection need not be a broker."""
+    return remote["heard"] is not None and remote["heard"] >= remote["since"]
 
 
 def _fine(kafka: dict[str, Any]) -> bool:
@@ -73,7 +78,7 @@ def _lines(said: dict[str, Any]) -> Iterator[str]:
     outcomes = ", ".join(f"{said[key]} {key}" for key in ("received", "duplicates", "refused", "failed"))
     yield f"since then: {outcomes}; {said['waiting']} wait for the alert manager"
     for address, remote in said["remotes"].items():
-        state = "receiving" if remote["connected"] else "NOT CONNECTED"
+        state = "NOT CONNECTED" if not remote["connected"] else "receiving" if _spoken(remote) else "SAYS NOTHING"
         heard = f"last heard {instant(remote['heard'])}" if remote["heard"] else "never heard"
         how = ", with TLS" if remote["tls"] else ""
         yield f"broker {address}: {state} since {instant(remote['since'])}{how}, {heard}, {remote['received']} events"
@@ -97,6 +102,8 @@ def _lines(said: dict[str, Any]) -> Iterator[str]:
             f"subscriber {who} since {instant(subscriber['since'])}: {filters};"
             f" {subscriber['sent']} events sent, {subscriber['unacknowledged']} not acknowledged"
         )
+        for reason in subscriber["refused_filters"]:
+            yield f"  a filter of it is not taken: {reason}"
     for conflict in said["conflicts"]:
         yield (
             f"conflict: {conflict['ivorn']} came again with other content from {conflict['source']}"

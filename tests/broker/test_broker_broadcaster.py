@@ -15,8 +15,9 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from pyros.broker import broadcaster as broadcaster_module
 from pyros.broker.broadcaster import MAX_BACKLOG, AlertBroadcaster, AlertBroadcasterFactory
+from pyros.broker.filters import MAX_FILTERS
 from pyros.broker.packet import parse
-from pyros.broker.vtp import frame, transport
+from pyros.broker.vtp import MAX_CHATTER, frame, transport
 from pyros.clock import VirtualClock
 
 Event = Callable[..., bytes]
@@ -170,6 +171,52 @@ def test_a_slow_filter_costs_the_connection(
     monkeypatch.setattr(broadcaster_module, "matches", slow)
     send(factory, event())
     assert line.aborting
+
+
+def test_of_many_slow_filters_one_is_tried(
+    factory: AlertBroadcasterFactory,
+    reactor: MemoryReactorClock,
+    clock: VirtualClock,
+    event: Event,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    subscriber, line = connect(factory)
+    say(subscriber, clock, "authenticate", *["//Nothing"] * MAX_FILTERS)
+    start = reactor.seconds()
+
+    def slow(*_: object) -> bool:
+        reactor.rightNow += 0.3
+        return False
+
+    monkeypatch.setattr(broadcaster_module, "matches", slow)
+    send(factory, event())
+    assert line.aborting
+    assert reactor.seconds() - start == pytest.approx(0.3)
+
+
+def test_chatter_for_ever_costs_the_connection_and_acknowledgements_do_not(
+    factory: AlertBroadcasterFactory, clock: VirtualClock
+) -> None:
+    subscriber, line = connect(factory)
+    odd = b"<t:Transport xmlns:t='x' role='ack'><Meta/><Origin>ivo://a/b#1</Origin></t:Transport>"
+    subscriber.dataReceived(frame(odd) * (2 * MAX_CHATTER))
+    for role in ("ack", *["iamalive", "whatever"] * (MAX_CHATTER // 2)):
+        say(subscriber, clock, role)
+    assert not line.aborting
+    say(subscriber, clock, "authenticate")
+    assert line.aborting
+
+
+def test_a_filter_that_is_not_taken_is_shown_with_its_reason(
+    factory: AlertBroadcasterFactory, clock: VirtualClock
+) -> None:
+    subscriber, _ = connect(factory)
+    say(subscriber, clock, "authenticate", "//*[", "//Who")
+    status = subscriber.status()
+    assert status["filters"] == ["//Who"]
+    (reason,) = status["refused_filters"]
+    assert reason.startswith("not an XPath (")
+    assert reason.endswith(": //*[")
 
 
 @pytest.mark.parametrize(

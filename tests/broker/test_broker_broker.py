@@ -59,7 +59,8 @@ def test_an_event_goes_through_without_a_thread(
         "up": True, "since": clock.time(), "received": 1, "duplicates": 0, "refused": 0, "failed": 0, "events": 1,
         "authors": 1, "remotes": {}, "conflicts": [], "waiting": 1,
         "subscribers": [
-            {"peer": "127.0.0.1", "ivo": "", "since": clock.time(), "filters": [], "sent": 1, "unacknowledged": 1}
+            {"peer": "127.0.0.1", "ivo": "", "since": clock.time(), "filters": [],
+                 "refused_filters": [], "sent": 1, "unacknowledged": 1}
         ],
     }  # fmt: skip
     assert [client[:2] for client in reactor.tcpClients] == [("127.0.0.1", 5001)], "it tells the alert manager"

@@ -44,6 +44,13 @@ def test_an_event_passes_if_one_filter_says_so(event: Callable[..., bytes], text
         ("//*//*//*", "more than 2 searches"),
         ("(//*//*)//*", "more than 2 searches"),
         ("//*[.//*[.//*]]", "more than 2 searches"),
+        ("contains(., substring(., 2))", r"contains\(...\) must look for a text in quotes"),
+        ("contains(., concat(substring(., 1, 48000), 'b'))", "must look for a text in quotes"),
+        ("translate(., ., '') = 'b'", r"translate\(...\) must look for a text in quotes"),
+        (f"//*[contains(., '{'a' * 200}')]", "searched for too long a text"),
+        ("//*[.//*[contains(., 'some words')]]", "searched for too long a text"),
+        ("//*[* < *] or //*[* > *]", "more than 1 comparison of two paths"),
+        ("//a = //b and //c != //d", "more than 1 comparison of two paths"),
     ],
 )
 def test_what_could_stop_the_broker_is_not_taken(text: str, reason: str) -> None:
@@ -62,6 +69,9 @@ def test_what_could_stop_the_broker_is_not_taken(text: str, reason: str) -> None
         "/*[@role='observation' and .//Param[@name='a']]",
         "//*[local-name()='VOEvent' and starts-with(@ivorn, 'ivo://nasa.gsfc.gcn/')]",
         "not(//Param[@name='a']) and count(//Param) > 3",
+        "//Param[contains(translate(@name, 'abcdefghijklmnopqrstuvwxyz', 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'), 'GRB')]",
+        "contains(//Description, 'gamma-ray burst') or starts-with(/*/@ivorn, 'ivo://nasa')",
+        "//Param[@name='a']/@value > //Param[@name='b']/@value and //c = 'x' and 3 < //d and //e[number(@f) >= -1]",
     ],
 )
 def test_what_people_write_is_taken(text: str) -> None:

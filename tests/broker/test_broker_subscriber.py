@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from pyros.broker.intake import Intake
 from pyros.broker.store import EventStore
 from pyros.broker.subscriber import MAX_GARBAGE, MAX_PENDING, Remote, RemoteFactory, RemoteSubscriber
-from pyros.broker.vtp import frame, transport
+from pyros.broker.vtp import MAX_CHATTER, frame, transport
 from pyros.clock import VirtualClock
 from pyros.config import RemoteConfig
 
@@ -125,6 +125,46 @@ def test_it_asks_for_what_it_wants(
     assert [param.get("value") for param in answer.iterfind("Meta/Param[@name='xpath-filter']")] == list(filters)
 
 
+def test_nonsense_in_xml_and_chatter_for_ever_are_garbage(
+    factory: RemoteFactory, reactor: MemoryReactorClock, clock: VirtualClock, answers: Answers
+) -> None:
+    for nonsense in (b"<html/>", transport("whatever", "x", clock.now()), b"<VOEvent role='test'/>"):
+        subscriber, line = connect(factory)
+        for number in range(MAX_GARBAGE):
+            assert not line.aborting, number
+            subscriber.dataReceived(frame(nonsense))
+            reactor.advance(0)
+        assert line.aborting
+        assert "nothing that a broker says" in factory.trouble
+    subscriber, line = connect(factory)
+    alive = frame(transport("iamalive", "ivo://remote/broker", clock.now()))
+    for _ in range(5):
+        subscriber.dataReceived(alive * MAX_CHATTER)
+        assert not line.aborting
+        reactor.advance(61)
+    subscriber.dataReceived(alive * (MAX_CHATTER + 1))
+    assert line.aborting
+    assert len(answers(line.value())) == 6 * MAX_CHATTER
+
+
+def test_a_broker_that_reads_no_answers_is_not_read_either(
+    factory: RemoteFactory, reactor: MemoryReactorClock, event: Event, store: EventStore
+) -> None:
+    subscriber, line = connect(factory)
+    line.producer.pauseProducing()  # what a transport does when its buffer is full
+    subscriber.dataReceived(frame(event()) + frame(event("ivo://x.y/z#1")))
+    assert line.producerState == "paused"
+    subscriber.hold("events")
+    subscriber.go_on("events")
+    assert line.producerState == "paused"
+    reactor.advance(0)
+    assert store.events == 0
+    line.producer.resumeProducing()
+    assert line.producerState == "producing"
+    reactor.advance(0)
+    assert store.events == 2
+
+
 def test_garbage_for_ever_is_asked_for_ever_more_rarely(
     reactor: MemoryReactorClock, clock: VirtualClock, intake: Intake
 ) -> None:
@@ -154,7 +194,7 @@ def test_garbage_for_ever_is_asked_for_ever_more_rarely(
         one_connection(b"garbage")
     alive = transport("iamalive", "ivo://remote/broker", clock.now())
     one_connection(b"garbage", alive)
-    assert remote.status()["trouble"] == f"{MAX_GARBAGE} packets of it were no XML"
+    assert remote.status()["trouble"] == f"{MAX_GARBAGE} packets of it were nothing that a broker says"
     one_connection(alive)
     assert waited == [1, 2, 4, 8, 15, 30, 30, 30, 1]
     assert remote.status()["trouble"] == ""
