@@ -103,7 +103,7 @@ class Folder:
             size = self._seen[name][0]
             if size > MAX_SIZE:
                 raise AlertError(f"a file of {size} bytes; the limit is {MAX_SIZE}")
-            packet = path.read_bytes()
+            packet = _read(path)
             alerts.parse(packet)  # nobody would look for the reason elsewhere
         except FileNotFoundError:
             return
@@ -112,7 +112,7 @@ class Folder:
             self._taken(Receipt("refused", reason=reason), name)
             return
         self._busy.add(name)
-        self._intake.take(packet, f"folder {name}", strict=False).addCallback(self._taken, name)
+        self._intake.take(packet, f"folder {one_line(name)}", strict=False).addCallback(self._taken, name)
 
     def _taken(self, receipt: Receipt, name: str) -> None:
         self._busy.discard(name)
@@ -130,6 +130,14 @@ class Folder:
             log.error("{name} cannot be moved away: {error}", name=one_line(name), error=error.strerror)
         if refused:
             log.warn("{name} is refused: {reason}", name=one_line(name), reason=receipt.reason)
+
+
+def _read(path: Path) -> bytes:
+    """A file's bytes. It may have become a FIFO or a link since it was looked at: never wait, never follow."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise AlertError("no file")
+        return file.read(MAX_SIZE + 1)
 
 
 def _move(path: Path, folder: Path) -> Path:

@@ -42,7 +42,7 @@ class History:
         self._store = store
         self._reader = JournalReader(store.journal.path)
         rows = self._reader.rows("SELECT ivo, number FROM subscribers ORDER BY seen DESC LIMIT ?", MAX_KNOWN)
-        self._positions: dict[str, int] = dict(rows)
+        self._positions: dict[str, int] = dict(reversed(rows))  # heard last at the end
         self.newest: int = store.events
         """The number of the last event that was broadcast."""
 
@@ -54,10 +54,13 @@ class History:
         """It has everything up to this number; written to the journal within a moment."""
         if not ivo or len(ivo) > MAX_IVORN or ivo != one_line(ivo):
             return
-        if self._positions.get(ivo) != number:
-            if ivo not in self._positions and len(self._positions) >= MAX_KNOWN:
-                del self._positions[next(iter(self._positions))]
-            self._positions[ivo] = number
+        known = self._positions.pop(ivo, None)
+        if known is None and len(self._positions) >= MAX_KNOWN:
+            forgotten = next(iter(self._positions))
+            del self._positions[forgotten]
+            self._store.forget(forgotten)
+        self._positions[ivo] = number
+        if known != number:
             self._store.remember(ivo, number)
 
     def between(self, after: int, last: int, limit: int) -> list[Kept]:

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from pyros import alerts
 from pyros.broker.packet import check_schema, identify, identify_json, is_json, one_line, parse
 from pyros.broker.store import EventStore, Stored
+from pyros.broker.telling import Sparing
 from pyros.broker.vtp import MAX_LENGTH
 from pyros.errors import AlertError, JournalError
 
@@ -35,6 +36,7 @@ class Intake:
 
     def __init__(self, store: EventStore, broadcast: Callable[[bytes, etree._Element, int], None]) -> None:
         self._store, self._broadcast = store, broadcast
+        self._lines = Sparing(store.clock)
         self.counts = {"new": 0, "duplicate": 0, "refused": 0, "failed": 0}
 
     def take(
@@ -88,11 +90,14 @@ class Intake:
     def _receipt(self, receipt: Receipt, source: str) -> Receipt:
         """Count and log a packet that wasn't new."""
         self.counts[receipt.outcome] += 1
-        tell = log.info if receipt.outcome == "duplicate" else log.warn
-        tell(
-            "{what} from {source} rejected: {reason}",
-            what=receipt.ivorn or "a packet",
-            source=source,
-            reason=receipt.reason,
-        )
+        more = self._lines.more()
+        if more is not None:
+            tell = log.info if receipt.outcome == "duplicate" else log.warn
+            tell(
+                "{what} from {source} rejected: {reason}{more}",
+                what=receipt.ivorn or "a packet",
+                source=source,
+                reason=receipt.reason,
+                more=more,
+            )
         return receipt

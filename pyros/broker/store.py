@@ -81,14 +81,17 @@ class _Answers:
     def __init__(self) -> None:
         self.acknowledged: dict[str, int] = {}
         self.refused: list[tuple[str, str, int]] = []
-        self.positions: dict[str, tuple[str, int, float]] = {}
-        """How far subscribers have got: (identifier, number, when) by identifier."""
+        self.positions: dict[str, tuple[str, int, float] | None] = {}
+        """How far subscribers have got: (identifier, number, when) by identifier; None of whom is to be forgotten."""
 
     def __bool__(self) -> bool:
         return bool(self.acknowledged or self.refused or self.positions)
 
     def write_positions(self, db: sqlite3.Connection) -> None:
-        db.executemany("INSERT OR REPLACE INTO subscribers VALUES (?, ?, ?)", self.positions.values())
+        known = [each for each in self.positions.values() if each is not None]
+        forgotten = [(ivo,) for ivo, each in self.positions.items() if each is None]
+        db.executemany("INSERT OR REPLACE INTO subscribers VALUES (?, ?, ?)", known)
+        db.executemany("DELETE FROM subscribers WHERE ivo = ?", forgotten)
 
     def add(self, acknowledged: dict[str, int], refused: Sequence[tuple[str, str, int]]) -> None:
         for agent, seq in acknowledged.items():
@@ -106,7 +109,7 @@ class EventStore:
 
         ``threaded=False`` commits in the reactor's thread, ``durable=False`` without syncs, both for rehearsals.
         """
-        self._reactor, self._clock, self._threaded = reactor, clock, threaded
+        self._reactor, self.clock, self._threaded = reactor, clock, threaded
         self.journal = Journal(path, epoch=epoch, durable=durable, schema=_SCHEMA)
         try:
             self._reader = JournalReader(path)  # for where commits run
@@ -165,14 +168,14 @@ class EventStore:
         conflict), and with JournalError when it could not be stored: then nothing of it is left, and it may be sent
         again.
         """
-        return self._enqueue(_Event(packet, ivorn, source, topic, self._clock.time(), Deferred(), own=own))
+        return self._enqueue(_Event(packet, ivorn, source, topic, self.clock.time(), Deferred(), own=own))
 
     def reject(self, packet: bytes, ivorn: str, source: str, topic: str, reason: str) -> Deferred[Stored]:
         """Keep what is no event, for people to look at: nobody will send it again. ``ivorn`` may be ''.
 
         The Deferred fails with AlertError(reason) after the commit, or with JournalError as that of `store`.
         """
-        return self._enqueue(_Event(packet, ivorn, source, topic, self._clock.time(), Deferred(), reason))
+        return self._enqueue(_Event(packet, ivorn, source, topic, self.clock.time(), Deferred(), reason))
 
     def _enqueue(self, event: _Event) -> Deferred[Stored]:
         if self._stopping:
@@ -196,7 +199,13 @@ class EventStore:
     def remember(self, ivo: str, number: int) -> None:
         """A subscriber has acknowledged the events up to this number."""
         with self._changed:
-            self._answers.positions[ivo] = ivo, number, self._clock.time()
+            self._answers.positions[ivo] = ivo, number, self.clock.time()
+        self._flush_soon()
+
+    def forget(self, ivo: str) -> None:
+        """A subscriber that has not been here for longer than all the others."""
+        with self._changed:
+            self._answers.positions[ivo] = None
         self._flush_soon()
 
     def _flush_soon(self) -> None:
@@ -303,7 +312,7 @@ class EventStore:
         results: list[Stored | PyrosError]
         try:
             turn.look_up(group)
-            results = [turn.place(event) for event in group]
+            results = [self._place(turn, event) for event in group]
             turn.commit()
         except Exception as error:
             if not isinstance(error, JournalError):  # a mistake of ours: the authors are told, the thread goes on
@@ -318,6 +327,14 @@ class EventStore:
                     self._answers.positions = answers.positions | self._answers.positions
         told = self._reactor.callFromThread if self._threaded else (lambda call, *args: call(*args))
         told(self._committed, turn.effects.outgoing, group, results)
+
+    def _place(self, turn: _Turn, event: _Event) -> Stored | PyrosError:
+        """An event that we stumble over must not keep those beside it from being stored."""
+        try:
+            return turn.place(event)
+        except Exception as error:
+            log.failure("storing {ivorn} from {source}", ivorn=event.ivorn, source=event.source)
+            return JournalError(f"{self.journal.path}: cannot store: {error}")
 
     def _committed(self, outgoing: list[Outgoing], group: list[_Event], results: list[Stored | PyrosError]) -> None:
         """In the reactor's thread: the telescope first, then those who wait for an acknowledgement."""
@@ -363,7 +380,7 @@ class _Turn:
             self._known[ivorn] = number, digest
 
     def place(self, event: _Event) -> Stored | AlertError:
-        """The event's number; it is written by `commit` when it is new."""
+        """The event's number; it is written by `commit` when it is new. What is raised leaves nothing of the event."""
         digest = sha256(event.packet).digest()
         if event.refused:
             return self._reject(event, digest, event.refused, None)
@@ -375,10 +392,10 @@ class _Turn:
             reason = f"conflicts with the event that is stored under this ivorn (number {number})"
             return self._reject(event, digest, reason, number)
         number = self._store.events + len(self._rows) + 1
+        outgoing = [] if event.own else [self._message(event, number)]
         self._known[event.ivorn] = number, digest
         self._rows.append((number, event.ivorn, digest, event.packet, event.source, event.received, event.topic))
-        if not event.own:
-            self.effects.outgoing.append(self._message(event, number))
+        self.effects.outgoing += outgoing
         return Stored(True, number)
 
     def _reject(self, event: _Event, digest: bytes, reason: str, conflict: int | None) -> AlertError:

@@ -1,6 +1,7 @@
-"""What the log says of events that were stored: one line a second at most, the first one at once.
+"""What the log says of events: of those that were stored one line a second at most, the first one at once; of those
+that were not, each has its line, until there are too many of them.
 
-A line for each event would cost a busy broker a tenth of its time.
+A line for each event would cost a busy broker a tenth of its time, and a hostile peer would fill the disk with lines.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from pyros.clock import Timer
+from pyros.clock import Clock, Timer
 
 EVERY = 1.0  # seconds between lines
+MAX_LINES = 60  # of events that were not stored, in a minute
+_MINUTE = 60.0
 
 log = Logger(namespace="pyros.broker")
 
@@ -54,3 +57,25 @@ class Telling:
         self._first, self._count = None, 0
         if not last:
             self._quiet = self._reactor.callLater(EVERY, self._tell)
+
+
+class Sparing:
+    """Lets a bounded number of lines through. For one thread."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since, self._count = clock.monotonic(), 0
+
+    def more(self) -> str | None:
+        """Whether one more line may be written: what to add to it, or None if it may not."""
+        now = self._clock.monotonic()
+        left_out = 0
+        if now - self._since > _MINUTE:
+            left_out = max(0, self._count - MAX_LINES)
+            self._since, self._count = now, 0
+        self._count += 1
+        if self._count > MAX_LINES:
+            return None
+        if self._count == MAX_LINES:
+            return " (more such lines are left out for a minute)"
+        return f" (and {left_out} before, of which there is no line)" if left_out else ""

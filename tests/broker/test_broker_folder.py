@@ -130,3 +130,26 @@ def test_a_file_too_large_is_not_read(
     assert stat.S_ISREG((tmp_path / "incoming" / "large").stat().st_mode)
     wait(reactor)
     assert "the limit is" in (tmp_path / "incoming" / "refused" / "large.reason").read_text()
+
+
+def test_a_name_that_is_no_text_holds_nobody_up(
+    folder: Folder, reactor: MemoryReactorClock, tmp_path: Path, event: Event, store: EventStore
+) -> None:
+    (tmp_path / "incoming" / os.fsdecode(b"a\xff\xfe.xml")).write_bytes(event())
+    (tmp_path / "incoming" / "b.xml").write_bytes(event("ivo://x.y/z#1"))
+    wait(reactor)
+    assert len(names(tmp_path / "incoming" / "done")) == 2
+    assert store._reader.rows("SELECT source FROM events") == [("folder a??.xml",), ("folder b.xml",)]
+
+
+def test_what_becomes_a_fifo_or_a_link_is_neither_waited_for_nor_followed(
+    folder: Folder, reactor: MemoryReactorClock, tmp_path: Path, event: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incoming = tmp_path / "incoming"
+    (tmp_path / "secret").write_bytes(event())
+    (incoming / "link").symlink_to(tmp_path / "secret")
+    os.mkfifo(incoming / "fifo")
+    monkeypatch.setattr(folder, "_list", lambda: {"fifo": (1, 1), "link": (1, 1)})
+    wait(reactor)
+    assert (incoming / "refused" / "fifo.reason").read_text() == "no file\n"
+    assert (incoming / "refused" / "link.reason").read_text().startswith("cannot be read")

@@ -144,6 +144,27 @@ def test_it_is_bounded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(place.history._positions) == 3
 
 
+def test_who_was_here_last_is_not_forgotten_for_a_crowd(
+    place: Place, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_module, "MAX_KNOWN", 4)
+    for number in range(3):
+        place.connect(ivo=f"ivo://x.y/{number}").leave()
+        reactor.advance(2)
+    place.connect().leave()
+    reactor.advance(2)
+    place.end()
+    place.begin()
+    for number in range(3, 6):
+        place.connect(ivo=f"ivo://x.y/{number}").leave()
+        reactor.advance(2)
+    place.publish(1)
+    assert place.connect().got() == [1]
+    reactor.advance(2)
+    rows = place.store._reader.rows("SELECT ivo FROM subscribers ORDER BY ivo")
+    assert [row[0] for row in rows] == [US, *(f"ivo://x.y/{number}" for number in range(3, 6))]
+
+
 def test_who_does_not_acknowledge_gets_the_past_slowly_and_the_present_at_once(place: Place) -> None:
     place.connect().leave()
     place.publish(*range(1, 200))

@@ -130,6 +130,18 @@ def test_a_mistake_of_ours_is_a_refusal_too(
     assert result(waiting) == Stored(True, 1)
 
 
+def test_an_event_that_we_stumble_over_holds_no_other_up(
+    store: EventStore, reactor: MemoryReactorClock, result: Result
+) -> None:
+    store.start(lambda _: None)
+    waiting = [store.store(b"%d" % number, str(number), "x" if number != 1 else "\udcff") for number in range(3)]
+    reactor.advance(0)
+    first, second, third = map(result, waiting)
+    assert isinstance(second, JournalError)
+    assert (first, third) == (Stored(True, 1), Stored(True, 2))
+    assert outbox(store) == [1, 2]
+
+
 def test_answers_leave_the_outbox_within_a_moment(
     store: EventStore, reactor: MemoryReactorClock, result: Result
 ) -> None:

@@ -6,7 +6,8 @@ import pytest
 from twisted.internet.testing import MemoryReactorClock
 
 from pyros.broker import telling
-from pyros.broker.telling import Telling
+from pyros.broker.telling import MAX_LINES, Sparing, Telling
+from pyros.clock import VirtualClock
 
 
 def test_a_line_at_once_and_then_one_a_second(reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,3 +34,13 @@ def test_silence_needs_no_timer(reactor: MemoryReactorClock) -> None:
     reactor.advance(1)
     assert not reactor.getDelayedCalls()
     told.stop()
+
+
+def test_lines_are_bounded_and_those_left_out_are_told(reactor: MemoryReactorClock, clock: VirtualClock) -> None:
+    lines = Sparing(clock)
+    assert [lines.more() for _ in range(MAX_LINES - 1)] == [""] * (MAX_LINES - 1)
+    assert lines.more() == " (more such lines are left out for a minute)"
+    assert [lines.more() for _ in range(500)] == [None] * 500
+    reactor.advance(61)
+    assert lines.more() == " (and 500 before, of which there is no line)"
+    assert lines.more() == ""
