@@ -226,6 +226,14 @@ def test_a_slew_without_end_is_no_answer_after_its_estimate_and_a_margin(telesco
     assert "Old telescope: slew: no end within 22 s" in str(slew.result)
 
 
+def test_parking_right_after_a_slew_was_asked_for(telescope: Rig) -> None:
+    telescope.device.slew(10, 20).addErrback(lambda _: None)
+    parking = telescope.begin(telescope.device.park())
+    telescope.script.say("EVT park_finished")
+    telescope.world.run()
+    assert parking.result is None
+
+
 def test_park(telescope: Rig) -> None:
     parked = telescope.begin(telescope.device.park(telescope.started.append))
     assert telescope.started == [20.0]
@@ -517,6 +525,24 @@ def test_closing_takes_the_place_of_opening(dome: Rig) -> None:
     dome.script.say("EVT closed")
     dome.world.run()
     assert closing.result is None
+
+
+def test_the_newer_of_two_commands_given_at_once_is_carried_out(dome: Rig) -> None:
+    closing, opening = dome.device.close(), dome.begin(dome.device.open())
+    with pytest.raises(CommandAborted, match="open took its place"):
+        dome.world.result(closing)
+    dome.script.say("EVT opened")
+    dome.world.run()
+    assert opening.result is None
+
+
+def test_it_can_be_closed_as_soon_as_it_begins_to_open(dome: Rig) -> None:
+    closing: list[Any] = []
+    opening = dome.begin(dome.device.open(lambda seconds: closing.append(dome.device.close())))
+    dome.world.run()
+    assert isinstance(opening.result, CommandAborted)
+    dome.script.say("EVT closed")
+    assert dome.world.result(closing[0]) is None
 
 
 def test_stop_ends_the_movement(dome: Rig) -> None:

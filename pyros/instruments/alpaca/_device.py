@@ -46,12 +46,20 @@ class AlpacaDevice(Device):
         finally:
             self._running.remove(running)
 
-    def _is_running(self, *what: str, but: Running | None = None) -> bool:
-        return any(running.what in what and running is not but for running in self._running)
+    def _before(self, newer: Running | None, *what: str) -> list[Running]:
+        """The commands of these names that are under way, in their order, up to that one."""
+        older = self._running if newer is None else self._running[: self._running.index(newer)]
+        return [running for running in older if running.what in what]
 
-    async def _ending(self, command: Awaitable[None], why: str, *what: str, but: Running | None = None) -> None:
-        """Give the device a command that ends those of these names, with CommandAborted; refused, it ends none."""
-        ended = [running for running in self._running if running.what in what and running is not but]
+    def _is_running(self, *what: str, before: Running | None = None) -> bool:
+        return bool(self._before(before, *what))
+
+    async def _ending(self, command: Awaitable[None], why: str, *what: str, before: Running | None = None) -> None:
+        """Give the device a command that ends those of these names, with CommandAborted; refused, it ends none.
+
+        ``before`` is the command that takes their place; it ends none that was given after it.
+        """
+        ended = self._before(before, *what)
         for running in ended:
             running.hold()
         try:

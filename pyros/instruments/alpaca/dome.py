@@ -42,7 +42,7 @@ class AlpacaDome(AlpacaDevice):
             was = await self.state()
             await running.check()
             move = self._link.put(f"{action}shutter", LONG_SECONDS)  # also when it says that it is there
-            await self._ending(move, f"{action} took its place", "open", "close", but=running)
+            await self._ending(move, f"{action} took its place", "open", "close", before=running)
             await running.check()
             if was == there and await self.state() == there:
                 return
@@ -82,7 +82,7 @@ class AlpacaDome(AlpacaDevice):
             before = await self.azimuth() or 0.0
             await running.check()
             turn = self._link.put("slewtoazimuth", Azimuth=azimuth % 360.0)
-            await self._ending(turn, "a newer command took its place", "rotation", but=running)
+            await self._ending(turn, "a newer command took its place", "rotation", before=running)
             await running.check()
             estimate = _apart(before, azimuth) / _DEGREES_A_SECOND
             await self._until(running, self._still, estimate, _MOST_SECONDS, started)

@@ -31,7 +31,7 @@ class AlpacaFilterWheel(AlpacaDevice):
         with self._command("turn") as running:
             before = await self._position()
             turn = self._link.put("position", LONG_SECONDS, Position=wanted)
-            await self._ending(turn, "a newer command took its place", "turn", but=running)
+            await self._ending(turn, "a newer command took its place", "turn", before=running)
             await running.check()
             steps = abs(wanted - before) if before != _MOVING else len(filters) // 2
             estimate = _SECONDS_A_FILTER * min(steps, len(filters) - steps)

@@ -30,7 +30,7 @@ class AlpacaFocuser(AlpacaDevice):
                 target = here + max(-most, min(most, position - here))
                 await running.check()
                 move = self._link.put("move", Position=target)
-                await self._ending(move, "a newer command took its place", "move", but=running)
+                await self._ending(move, "a newer command took its place", "move", before=running)
                 await running.check()
                 seconds = abs(position - here) / _STEPS_A_SECOND
                 await self._until(running, self._still, seconds, _MOST_SECONDS, started)

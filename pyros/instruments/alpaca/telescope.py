@@ -76,8 +76,8 @@ class AlpacaTelescope(AlpacaDevice):
     async def _take_over(self, running: Running, why: str) -> None:
         """End what is under way, whoever began it: a mount that moves takes no other command."""
         await running.check()
-        if self._is_running("slew", "park", but=running) or await self._link.get("slewing", bool):
-            await self._ending(self._abort_slew(), why, "slew", "park", but=running)
+        if self._is_running("slew", "park", before=running) or await self._link.get("slewing", bool):
+            await self._ending(self._abort_slew(), why, "slew", "park", before=running)
             await self._until(running, self._still, 0.5, _STOP_SECONDS)
 
     async def _still(self) -> bool | None:

@@ -51,6 +51,15 @@ async def _reverses(dome: Dome, context: Context) -> None:
     expect(await dome.state() == "closed", f"it was closed, and says {await dome.state()}")
 
 
+async def _closes_at_once(dome: Dome, context: Context) -> None:
+    """Whoever says close right after open must not have to say it twice."""
+    await dome.close()
+    opening, closing = UnderWay(context, dome.open), UnderWay(context, dome.close)
+    await opening.aborted("the opening")
+    await closing.end()
+    expect(await dome.state() == "closed", f"it was closed, and says {await dome.state()}")
+
+
 async def _stops(dome: Dome, context: Context) -> None:
     await dome.close()
     opening = UnderWay(context, dome.open)
@@ -117,6 +126,7 @@ CHECKS = (
     Check("closes, and a closed one is closed at once", _closes),
     Check("opens and closes, and an open one is open at once", _opens, gentle=False),
     Check("closing reverses an opening, which ends with CommandAborted", _reverses, gentle=False),
+    Check("told to close in the moment in which it was told to open, it closes", _closes_at_once, gentle=False),
     Check("stop ends an opening with CommandAborted", _stops, gentle=False),
     Check("turns its slit and back, and measures it", _rotates),
     Check("a newer turn takes the place of the older, which ends with CommandAborted", _newer_turn),

@@ -58,8 +58,8 @@ class IndiDevice(Device):
         """While the block stops the device, the commands of these groups end with CommandAborted, however they end."""
         return self._connection.stopping(lambda command: CommandAborted(command.describe(why)), *groups)
 
-    def _end(self, group: str, why: str, but: Command | None = None) -> None:
-        self._connection.end(group, lambda command: CommandAborted(command.describe(why)), but)
+    def _end(self, group: str, why: str, before: Command | None = None) -> None:
+        self._connection.end(group, lambda command: CommandAborted(command.describe(why)), before)
 
 
 def estimate(vector: Property) -> float:

@@ -113,9 +113,10 @@ class Connection(Reconnecting[_Link]):
         finally:
             self._commands.remove(command)
 
-    def end(self, group: str, error: Callable[[Command], InstrumentError], but: Command | None = None) -> None:
-        """Fail every command of a group, but for one."""
-        for command in [each for each in self._commands if each.group == group and each is not but]:
+    def end(self, group: str, error: Callable[[Command], InstrumentError], before: Command | None = None) -> None:
+        """Fail every command of a group, or only those that were given before one."""
+        older = self._commands if before is None else self._commands[: self._commands.index(before)]
+        for command in [each for each in older if each.group == group]:
             command.fail(error(command))
 
     @contextmanager

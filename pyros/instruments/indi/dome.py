@@ -59,9 +59,9 @@ class IndiDome(IndiDevice):
             await self._connection.until_ready()
             door = self._door
             there: DomeState = "open" if action == "open" else "closed"
+            self._end("shutter", f"{action} took its place", command)  # what has not begun yet never does
             if self._state_of(await command.ask(door)) == there:
                 return
-            self._end("shutter", f"{action} took its place", command)
             vector, since = await command.change(door, {_MEMBERS[door][action]: True})
             if vector.state == "Busy":
                 begun(started, vector)

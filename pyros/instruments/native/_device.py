@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
 import numpy as np
@@ -108,7 +107,7 @@ class NativeDevice(Device):
         """Carry out an action that ends with one of these events: done, ``..._aborted``, ``..._failed``."""
         tag = self._tag(action)
         with self._connection.watch(*events, tag=tag) as watch:
-            busy = await self._do(action, started, tag=tag, **named)
+            busy = await self._do(action, started, **named, tag=tag)
             if busy is None:
                 return
             event = await self._end(watch, busy, what)
@@ -120,5 +119,7 @@ class NativeDevice(Device):
         if event.name.endswith("_failed"):
             raise DeviceFailed(f"{self.name}: {what} failed: {reason(event)}")
 
-    def _aborted(self, what: str, why: str) -> Callable[[], CommandAborted]:
-        return lambda: CommandAborted(f"{self.name}: {what}: {why}")
+    def _end_watches(self, watches: list[Watch], what: str, why: str) -> None:
+        """Fail those who wait for the end of what was aborted."""
+        for watch in watches:
+            watch.fail(CommandAborted(f"{self.name}: {what}: {why}"))

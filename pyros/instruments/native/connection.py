@@ -6,7 +6,7 @@ Everything here runs in the reactor's thread.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -164,10 +164,9 @@ class Connection(Reconnecting[_Link]):
         finally:
             self._watches.remove(watch)
 
-    def end_watches(self, name: str, error: Callable[[], InstrumentError]) -> None:
-        """Fail everyone who waits for events of this name."""
-        for watch in [watch for watch in self._watches if name in watch.names]:
-            watch.fail(error())
+    def watches(self, *names: str) -> list[Watch]:
+        """Those who wait now for events of one of these names: for the ends of what was asked until now."""
+        return [watch for watch in self._watches if not watch.names.isdisjoint(names)]
 
     # What becomes of the connection.
 

@@ -38,9 +38,10 @@ class NativeDome(NativeDevice):
     @deferred
     async def _move(self, action: Literal["open", "close"], started: Started | None) -> None:
         there, opposite = ("opened", "closed") if action == "open" else ("closed", "opened")
+        before = self._connection.watches(opposite)
         with self._connection.watch(there) as watch:
             busy = await self._do(action, started)
-            self._connection.end_watches(opposite, self._aborted("movement", f"{action} took its place"))
+            self._end_watches(before, "movement", f"{action} took its place")
             if busy is None:
                 return
             try:
@@ -52,10 +53,10 @@ class NativeDome(NativeDevice):
 
     @deferred
     async def stop(self) -> None:
+        moves, turns = self._connection.watches("opened", "closed"), self._connection.watches("rotated")
         await self._do("stop")
-        for end in ("opened", "closed"):
-            self._connection.end_watches(end, self._aborted("movement", "stopped"))
-        self._connection.end_watches("rotated", self._aborted("rotation", "stopped"))
+        self._end_watches(moves, "movement", "stopped")
+        self._end_watches(turns, "rotation", "stopped")
 
     @deferred
     async def azimuth(self) -> float | None:

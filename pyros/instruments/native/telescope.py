@@ -43,6 +43,7 @@ class NativeTelescope(NativeDevice):
     async def _slew_once(self, ra: float, dec: float, tag: str, started: Started | None) -> None:
         tag = self._tag(tag)
         begin = partial(self._do, "slew", started, ra=float(ra), dec=float(dec), tag=tag)
+        parking = self._connection.watches("park_finished")
         with self._connection.watch("slew_finished", "slew_failed", "slew_aborted", tag=tag) as watch:
             try:
                 busy = await begin()
@@ -50,7 +51,7 @@ class NativeTelescope(NativeDevice):
                 if refusal.code not in ("STATE", "BUSY") or not await self._make_ready():
                     raise
                 busy = await begin()
-            self._end_park("a slew took its place")
+            self._end_watches(parking, "park", "a slew took its place")
             if busy is None:
                 return
             event = await self._end(watch, busy, "slew")
@@ -67,11 +68,9 @@ class NativeTelescope(NativeDevice):
 
     @deferred
     async def stop(self) -> None:
+        parking = self._connection.watches("park_finished")
         await self._do("stop")
-        self._end_park("stopped")
-
-    def _end_park(self, why: str) -> None:
-        self._connection.end_watches("park_finished", self._aborted("park", why))
+        self._end_watches(parking, "park", "stopped")
 
     @deferred
     async def park(self, started: Started | None = None) -> None:
