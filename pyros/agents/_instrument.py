@@ -333,10 +333,8 @@ class InstrumentAgent(Agent):
             self._tell_connection(messages.INSTRUMENT_DISCONNECTED, message.payload.text)
 
     def _tell_connection(self, name: str, text: str) -> None:
-        told = [self.MONITORING]
-        if self.state.command is not None and self.state.command.sender == self.OBSERVATION_MANAGER:
-            told.append(self.OBSERVATION_MANAGER)
-        for agent in told:
+        """Those who keep an eye on it, and who may be waiting for it."""
+        for agent in (self.MONITORING, self.OBSERVATION_MANAGER):
             self.send_if_there(agent, name, InstrumentConnection(self.name, text[:1000]))
 
     def _looked(self, message: Message) -> None:

@@ -2,6 +2,9 @@
 monitoring, and the majordome's, renewed by *Keep open*. When either ends, for whatever reason, it closes by itself. So
 it does when it is found open though it should not be.
 
+A dome whose connection is lost while it may be open is opened again as soon as it is back, if both leases still run and
+it did not stay open by itself; else it is closed.
+
 The slit of a dome follows the telescope: it is turned to the target's azimuth, as seen from the centre of the dome, and
 turned again when the sky has moved on. A roof has none, and says so at once.
 """
@@ -23,15 +26,18 @@ from pyros.planning.visibility import altitude_azimuth
 
 CHECK_LEASES = "Check leases"
 FOLLOW_ON = "Follow on"
+OPEN_AGAIN = "Open again"
 _FOLLOW_EVERY = 30.0
 _SLIT = 3.0  # degrees by which the slit may look beside the target
 _OPEN_LEASE = 60.0
 _AGAIN = 10.0
+_OPEN_PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0)  # before it is opened again, each time that it was lost meanwhile
 
 
 class DomeState(InstrumentState):
     """Until when each lease runs (Unix seconds), why the weather is unsafe, whether the dome shall be open, what the
-    slit follows, and who waits to hear that it has got there."""
+    slit follows, and who waits to hear that it has got there; how often it was lost while it opened, and the timer of
+    the next attempt."""
 
     weather_until: float = 0.0
     weather_reason: str = "no word from monitoring yet"
@@ -41,6 +47,8 @@ class DomeState(InstrumentState):
     follows: Follow | None = None
     follow_sender: str = ""
     follow_timer: int | None = None
+    lost: int = 0
+    open_timer: int | None = None
 
 
 class DomeAgent(InstrumentAgent):
@@ -60,6 +68,7 @@ class DomeAgent(InstrumentAgent):
             messages.WEATHER_SAFE: self.weather_safe,
             messages.WEATHER_UNSAFE: self.weather_unsafe,
             CHECK_LEASES: self.check_leases,
+            OPEN_AGAIN: self.open_again,
         }
 
     def work(self) -> None:
@@ -68,7 +77,7 @@ class DomeAgent(InstrumentAgent):
         self.state.command = self.state.interrupted = None
         super().work()
         if self.state.wanted_open and self._why_not() == "":
-            self._move(messages.OPEN, "this agent was restarted, and both leases run")
+            self._open("this agent was restarted, and both leases run")
             self._check_in_time()
         else:
             self._close("this agent was started")
@@ -81,9 +90,15 @@ class DomeAgent(InstrumentAgent):
             self.log.warn("not opened: {reason}", reason=reason)
             self.send_if_there(message.sender, messages.DOME_FAILED, Failure(reason=f"not opened: {reason}"))
             return
-        self.state.wanted_open = True
-        self._move(messages.OPEN, message.payload.reason)
+        self.state.wanted_open, self.state.lost = True, 0
+        self._open(message.payload.reason)
         self._check_in_time()
+
+    def open_again(self) -> None:
+        """It was lost while it opened. One that is still away is opened when it is connected again."""
+        self.state.open_timer = None
+        if self.state.wanted_open and self.state.connected:
+            self._open_if_it_may("it was lost while it opened")
 
     def close(self, message: Message) -> None:
         if message.sender == self.name and self.state.wanted_open:
@@ -125,12 +140,23 @@ class DomeAgent(InstrumentAgent):
             self._turn(self._message(messages.FOLLOW, follows))
 
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:
-        """The device is connected again, and no command is under way."""
-        if state is not None:
+        """The device is connected again, and no command is under way: what it was wanted to be it shall be."""
+        if state is None:
+            return
+        if not self.state.wanted_open:
             self.noticed(state)
+        elif self.state.open_timer is None and (self.state.lost or state != "open"):
+            if state != "open":  # no light comes in
+                self.log.warn("the dome was lost, and is {state}", state=state)
+                self._tell_dark(f"the dome was lost, and is {state}")
+            self._open_if_it_may("it is connected again, and both leases run")
+        if self.state.wanted_open and self.state.follows is not None:
+            self._turn(self._message(messages.FOLLOW, self.state.follows))
 
     def noticed(self, state: str) -> None:
         """The dome is not as it should be: somebody, or a fault, has moved it."""
+        if self.state.wanted_open and self.state.open_timer is not None:
+            return  # it was lost, and is about to be opened again
         if self.state.wanted_open and state in ("closed", "closing", "stopped"):
             self._close(f"the dome was found {state}")
         elif not self.state.wanted_open and state in ("open", "opening", "stopped"):
@@ -152,18 +178,25 @@ class DomeAgent(InstrumentAgent):
             if azimuth is not None:
                 self._follow_later(_FOLLOW_EVERY)
             return
+        self.state.lost = 0
         name = messages.DOME_OPENED if command.name == messages.OPEN else messages.DOME_CLOSED
         self._tell(name, Order(reason=command.payload.get("reason", "")))
 
     def failed(self, command: Command, failure: Failure) -> None:
-        """What failed to open is closed; what failed to close is closed again and again, until it is."""
+        """What failed to open is closed; what failed to close is closed again and again, until it is. What was lost
+        while it opened is tried again, for it could not be closed either."""
         if command.name == messages.FOLLOW:
             self._tell_follower(messages.SLIT_FAILED, failure)
             self._follow_later(_AGAIN)
             return
         reason = failure.reason
-        self._tell(messages.DOME_FAILED, msgspec.structs.replace(failure, reason=f"{command.name}: {reason}"))
-        if command.name == messages.OPEN:
+        again = command.name == messages.OPEN and failure.lost and self.state.lost < len(_OPEN_PAUSES)
+        told = msgspec.structs.replace(failure, reason=f"{command.name}: {reason}", lost=again)
+        self._tell(messages.DOME_FAILED, told)
+        if again:
+            self.state.open_timer = self.call_later(_OPEN_PAUSES[self.state.lost], OPEN_AGAIN)
+            self.state.lost += 1
+        elif command.name == messages.OPEN:
             self._close(f"opening failed: {reason}")
         else:
             self.log.critical("THE DOME DOES NOT CLOSE: {reason}", reason=reason)
@@ -184,12 +217,33 @@ class DomeAgent(InstrumentAgent):
 
     def _close(self, reason: str) -> None:
         if self.state.wanted_open:  # from now on the light is not sure to come in
-            self.send_if_there(self.OBSERVATION_MANAGER, messages.DOME_CLOSED, Order(reason=reason))
+            self._tell_dark(reason)
         self.state.wanted_open = False
+        self._forget_opening()
         if self.state.check is not None:
             self.cancel_timer(self.state.check)
             self.state.check = None
         self._move(messages.CLOSE, reason)
+
+    def _open(self, reason: str) -> None:
+        self._forget_opening()
+        self._move(messages.OPEN, reason)
+
+    def _open_if_it_may(self, reason: str) -> None:
+        """Open, or close what may not be open."""
+        if why_not := self._why_not():
+            self._close(why_not)
+        else:
+            self._open(reason)
+
+    def _forget_opening(self) -> None:
+        if self.state.open_timer is not None:
+            self.cancel_timer(self.state.open_timer)
+            self.state.open_timer = None
+
+    def _tell_dark(self, reason: str) -> None:
+        """Tell whoever exposes that it is dark."""
+        self.send_if_there(self.OBSERVATION_MANAGER, messages.DOME_CLOSED, Order(reason=reason))
 
     def _move(self, name: str, reason: str) -> None:
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:

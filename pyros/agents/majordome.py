@@ -13,6 +13,7 @@ from pyros.messages import Abort, KeepOpen, Message, Observation, Order, Plan
 
 RENEW_LEASE = "Renew lease"
 END_SESSION = "End session"
+PAUSE_OVER = "Pause over"
 LEASE = 60.0
 """Seconds for which the dome may stay open without hearing from the majordome again."""
 
@@ -65,6 +66,7 @@ class MajordomeAgent(Agent):
             messages.PARK_FAILED: self.park_failed,
             RENEW_LEASE: self.renew_lease,
             END_SESSION: self.end_session,
+            PAUSE_OVER: self.pause_over,
         }
 
     def work(self) -> None:
@@ -129,10 +131,10 @@ class MajordomeAgent(Agent):
             self._close_and_park(reason)
 
     def dome_failed(self, message: Message) -> None:
-        """It did not open: nothing is tried until a plan that comes some time later. (What did not close is the dome
-        agent's own affair.)"""
+        """It did not open: nothing is tried for some time. (What did not close is the dome agent's own affair, and so
+        is what was lost while it opened: that is opened as soon as it is back, while the leases run.)"""
         self.log.error("the dome: {reason}", reason=message.payload.reason)
-        if self.state.dome_wanted:
+        if self.state.dome_wanted and not message.payload.lost:
             self._pause()
             self._abort(f"dome: {message.payload.reason}")
             self._close_and_park(message.payload.reason)
@@ -153,6 +155,10 @@ class MajordomeAgent(Agent):
         if self.state.dome_wanted and self.state.weather_safe:
             self.send_to(self.DOME, messages.KEEP_OPEN, KeepOpen(seconds=LEASE))
             self.state.lease_timer = self.call_later(LEASE / 3, RENEW_LEASE)
+
+    def pause_over(self) -> None:
+        """Go on with the plan; it may have come meanwhile."""
+        self._decide()
 
     def end_session(self) -> None:
         self.state.end_timer = None
@@ -214,6 +220,7 @@ class MajordomeAgent(Agent):
     def _pause(self) -> None:
         """A dome that has just refused is not asked again at once."""
         self.state.pause_until = self.clock.time() + _PAUSE
+        self.call_later(_PAUSE, PAUSE_OVER)
 
     def _close_and_park(self, reason: str) -> None:
         self.state.dome_wanted = False

@@ -10,9 +10,8 @@ from __future__ import annotations
 from math import cos, hypot, radians
 from typing import Literal
 
-import msgspec
-
 from pyros import messages
+from pyros.agents._observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, Step
 from pyros.agents.base import Agent
 from pyros.messages import (
     Abort,
@@ -25,58 +24,19 @@ from pyros.messages import (
     MoveFocus,
     Observation,
     ObservationReport,
-    Payload,
     SelectFilter,
     Slew,
     TakenImage,
 )
 
-STEP_OVERDUE = "Step overdue"
-STEP_AGAIN = "Step again"
 _SLEW_LIMIT = 600.0
 _EXPOSURE_MARGIN = 300.0
 _FILTER_LIMIT = 300.0
 _ATTEMPTS = 3
 _PAUSE = 5.0  # seconds before a failed exposure is tried again
-_SLEW_PAUSES = (5.0, 10.0, 20.0)  # the same for a slew whose mount was lost meanwhile; after them it is a failure
+_LOST_PAUSES = (1.0, 5.0, 10.0, 20.0)  # the same where the device was lost meanwhile; after them it is a failure
+_RETURN_LIMIT = 600.0  # seconds for which a device that is away, or a dome that does not open, is waited for
 _ON_TARGET = 0.1  # degrees; a report of a slew to elsewhere is an old one
-
-
-class Step(Payload, frozen=True):
-    """Which step has taken too long, or is to be tried again."""
-
-    number: int
-
-
-messages.register(STEP_OVERDUE, Step)
-messages.register(STEP_AGAIN, Step)
-
-
-class ObservationManagerState(msgspec.Struct):
-    """The observation that runs, and how far it is.
-
-    ``step`` counts commands, so that old answers are known; ``lost`` the slews in which the mount was lost;
-    ``pointing`` is where the telescope has arrived, None while it has not. ``filter`` is the one that the wheel and the
-    focuser (``focus``) were asked for, and whether they have answered; ``slit`` whether the dome's slit looks at the
-    target. ``announced`` says whether others were told that it has begun.
-    """
-
-    current: Observation | None = None
-    phase: Literal["idle", "slewing", "ready", "exposing", "waiting"] = "idle"
-    step: int = 0
-    done: int = 0
-    failures: int = 0
-    lost: int = 0
-    images: list[str] = []
-    taken: list[TakenImage] = []
-    pointing: tuple[float, float] | None = None
-    dome_open: bool = False
-    slit: bool = True
-    filter: str = ""
-    filter_ready: bool = True
-    focus_ready: bool = True
-    overdue: int | None = None
-    announced: bool = False
 
 
 class ObservationManagerAgent(Agent):
@@ -101,8 +61,8 @@ class ObservationManagerAgent(Agent):
             messages.FOCUS_FAILED: self.focus_failed,
             messages.SLIT_IN_PLACE: self.slit_in_place,
             messages.SLIT_FAILED: self.slit_failed,
-            messages.INSTRUMENT_CONNECTED: self.instrument_connection,
-            messages.INSTRUMENT_DISCONNECTED: self.instrument_connection,
+            messages.INSTRUMENT_CONNECTED: self.instrument_connected,
+            messages.INSTRUMENT_DISCONNECTED: self.instrument_disconnected,
             messages.DOME_OPENED: self.dome_opened,
             messages.DOME_CLOSED: self.dome_closed,
             STEP_OVERDUE: self.step_overdue,
@@ -146,6 +106,7 @@ class ObservationManagerAgent(Agent):
             return
         self.state.pointing = (end.ra, end.dec)
         self.state.phase = "ready"
+        self._expect_within(_RETURN_LIMIT)
         self._announce()
         self._next()
 
@@ -155,9 +116,8 @@ class ObservationManagerAgent(Agent):
             return
         failure: Failure = message.payload
         reason = f"slew failed: {failure.reason}"
-        if failure.lost and self.state.lost < len(_SLEW_PAUSES):
-            self._pause(reason, _SLEW_PAUSES[self.state.lost])
-            self.state.lost += 1
+        if failure.lost:
+            self._lost(self.TELESCOPE, reason)
         else:
             self._stop(reason, again=False, halt=False)
 
@@ -173,14 +133,14 @@ class ObservationManagerAgent(Agent):
         if end.started is not None and end.seconds is not None:
             self.state.taken.append(TakenImage(end.path, end.filter, end.seconds, end.started))
         self.state.done += 1
-        self.state.failures = 0
+        self.state.failures = self.state.lost = 0
         self.state.phase = "ready"
         self._next()
 
     def exposure_failed(self, message: Message) -> None:
         """Try the same exposure again, some times."""
         if self._is_current(message, "exposing"):
-            self._try_again(f"exposure failed: {message.payload.reason}")
+            self._try_again(self.CAMERA, message.payload, "exposure failed")
 
     def filter_selected(self, message: Message) -> None:
         if self._is_of_current(message) and message.payload.filter == self.state.filter:
@@ -189,7 +149,7 @@ class ObservationManagerAgent(Agent):
 
     def filter_failed(self, message: Message) -> None:
         if self._is_of_current(message) and not self.state.filter_ready:
-            self._not_prepared(f"filter {self.state.filter}: {message.payload.reason}")
+            self._not_prepared(self.FILTER_WHEEL, message.payload, f"filter {self.state.filter}")
 
     def focus_moved(self, message: Message) -> None:
         if self._is_of_current(message) and message.payload.filter == self.state.filter:
@@ -198,7 +158,7 @@ class ObservationManagerAgent(Agent):
 
     def focus_failed(self, message: Message) -> None:
         if self._is_of_current(message) and not self.state.focus_ready:
-            self._not_prepared(f"focus for filter {self.state.filter}: {message.payload.reason}")
+            self._not_prepared(self.FOCUSER, message.payload, f"focus for filter {self.state.filter}")
 
     def slit_in_place(self, message: Message) -> None:
         if self._is_of_current(message):
@@ -210,23 +170,47 @@ class ObservationManagerAgent(Agent):
         if not self._is_of_current(message) or self.state.slit:
             return
         self.log.warn("the dome's slit: {reason}", reason=message.payload.reason)
-        if self.state.dome_open:
+        if self.state.dome_open and not message.payload.lost:
             self.state.failures += 1
             if self.state.failures >= _ATTEMPTS:
                 self._stop(f"the dome's slit: {message.payload.reason}", again=False, halt=True)
 
-    def instrument_connection(self, message: Message) -> None:
-        """What it does meanwhile is unknown; the end of the command that is under way will tell."""
+    def instrument_connected(self, message: Message) -> None:
+        """What waited for it goes on at once. A telescope that was away may have been moved, or have stood still."""
+        name = message.payload.instrument
         self.log.info("{name}: {text}", name=message.name, text=message.payload.text)
+        if name in self.state.away:
+            self.state.away.remove(name)
+            if name == self.TELESCOPE and self.state.pointing is not None:
+                self.state.astray = True
+        if name == self.state.awaited and self.state.phase == "waiting":
+            self._go_on()
+
+    def instrument_disconnected(self, message: Message) -> None:
+        """What it does meanwhile is unknown; the end of the command that is under way will tell."""
+        name = message.payload.instrument
+        self.log.warn("{name}: {text}", name=message.name, text=message.payload.text)
+        if name not in self.state.away:
+            self.state.away.append(name)
 
     def step_again(self, message: Message) -> None:
+        """The pause is over; a device that is still away is waited for."""
         if message.payload.number != self.state.step or self.state.phase != "waiting":
             return
+        if message.payload.device in self.state.away:
+            self.state.awaited = message.payload.device
+            self._expect_within(_RETURN_LIMIT)
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        assert self.state.current is not None
+        self.state.awaited = ""
         if self.state.pointing is None:
-            assert self.state.current is not None
             self._slew(self.state.current)
         else:
             self.state.phase = "ready"
+            self._expect_within(_RETURN_LIMIT)
             self._next()
 
     def dome_opened(self) -> None:
@@ -240,7 +224,14 @@ class ObservationManagerAgent(Agent):
             self._stop(f"the dome has closed: {message.payload.reason}", again=True, halt=True)
 
     def step_overdue(self, message: Message) -> None:
-        if message.payload.number == self.state.step and self.state.current is not None:
+        """A device that stays away, and a dome that stays closed, say nothing against the target."""
+        if message.payload.number != self.state.step or self.state.current is None:
+            return
+        if self.state.awaited:
+            self._stop(f"the {self.state.awaited} does not come back", again=True, halt=True)
+        elif self.state.phase == "ready" and not self.state.dome_open:
+            self._stop("the dome does not open", again=True, halt=True)
+        else:
             self._stop(f"no end of {self.state.phase} was heard in time", again=False, halt=True)
 
     def _is_current(self, message: Message, phase: str) -> bool:
@@ -250,22 +241,34 @@ class ObservationManagerAgent(Agent):
         current = self.state.current
         return current is not None and message.payload.observation == current.id
 
-    def _try_again(self, reason: str) -> None:
+    def _try_again(self, device: str, failure: Failure, what: str) -> None:
         """Once more after a pause, if it has not failed too often."""
+        reason = f"{what}: {failure.reason}"
+        if failure.lost:
+            self._lost(device, reason)
+            return
         self.state.failures += 1
         if self.state.failures >= _ATTEMPTS:
             self._stop(reason, again=False, halt=True)
-            return
-        self._pause(reason, _PAUSE)
+        else:
+            self._pause(reason, _PAUSE)
 
-    def _pause(self, reason: str, seconds: float) -> None:
+    def _lost(self, device: str, reason: str) -> None:
+        """Once more when the device is back; one that is lost at every command has failed."""
+        if self.state.lost >= len(_LOST_PAUSES):
+            self._stop(reason, again=False, halt=self.state.phase != "slewing")
+            return
+        self._pause(reason, _LOST_PAUSES[self.state.lost], device)
+        self.state.lost += 1
+
+    def _pause(self, reason: str, seconds: float, device: str = "") -> None:
         self.log.warn("{reason}; it is tried again", reason=reason)
         self._expect_within(None)
         self.state.phase = "waiting"
-        self.call_later(seconds, STEP_AGAIN, Step(number=self.state.step))
+        self.call_later(seconds, STEP_AGAIN, Step(number=self.state.step, device=device))
 
     def _slew(self, current: Observation) -> None:
-        self.state.phase, self.state.pointing = "slewing", None
+        self.state.phase, self.state.pointing, self.state.astray = "slewing", None, False
         self.send_to(self.TELESCOPE, messages.SLEW, Slew(observation=current.id, ra=current.ra, dec=current.dec))
         self._expect_within(_SLEW_LIMIT)
 
@@ -279,13 +282,13 @@ class ObservationManagerAgent(Agent):
         if not self.state.focus_ready:
             self.send_to(self.FOCUSER, messages.MOVE_FOCUS, MoveFocus(observation=current.id, filter=filter))
 
-    def _not_prepared(self, reason: str) -> None:
+    def _not_prepared(self, device: str, failure: Failure, what: str) -> None:
         """What the wheel or the focuser could not do is asked of them again, by the next exposure, if one is left."""
         self.state.filter = ""
         if self.state.phase == "ready":
-            self._try_again(reason)
+            self._try_again(device, failure, what)
         else:
-            self.log.warn("{reason}", reason=reason)
+            self.log.warn("{what}: {reason}", what=what, reason=failure.reason)
 
     def _next(self) -> None:
         """The next exposure, if the telescope is on target and the dome open; after the last one, the report."""
@@ -298,6 +301,10 @@ class ObservationManagerAgent(Agent):
             self._end()
             self._report(messages.OBSERVATION_FINISHED, report)
             self._publish("finished", current)
+            return
+        if self.state.astray:
+            self.log.warn("the telescope was away for a moment: it is sent there again")
+            self._slew(current)
             return
         exposure = exposures[self.state.done]
         if exposure.filter != self.state.filter:
@@ -343,7 +350,7 @@ class ObservationManagerAgent(Agent):
 
     def _end(self) -> None:
         self.state.current = None
-        self.state.phase = "idle"
+        self.state.phase, self.state.awaited = "idle", ""
         self._expect_within(None)
 
     def _expect_within(self, seconds: float | None) -> None:

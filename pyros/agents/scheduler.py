@@ -159,11 +159,11 @@ class SchedulerAgent(Agent):
         self._plan_in_time(now.timestamp())
 
     def _plan_in_time(self, now: float) -> None:
-        """Plan again in a minute, or when the first repeat begins, if that is sooner."""
+        """Plan again in a minute, or when the first repeat begins or a pause ends, if that is sooner."""
         if not self.state.requests:
             return
-        coming = [each.not_before for each in self.state.requests.values() if each.not_before and each.not_before > now]
-        due = min([now + _INTERVAL, *coming])
+        moments = [each.not_before or 0.0 for each in self.state.requests.values()] + [*self.state.paused.values()]
+        due = min([now + _INTERVAL, *(moment for moment in moments if moment > now)])
         if self.state.timer is not None and self.state.timer_due <= due:
             return
         if self.state.timer is not None:

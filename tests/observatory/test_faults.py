@@ -93,7 +93,7 @@ def test_a_mount_that_stays_away_is_not_waited_for_without_end(ready: Rehearsal)
     night.fault("telescope", 'no_answer request="DO slew"')
     night.publish(night.packet())
     night.until(lambda: night.received("scheduler", "Observation failed"), 120)
-    assert len(night.received("observation_manager", "Slew failed")) == 4
+    assert len(night.received("observation_manager", "Slew failed")) == 5
     assert b"slew failed: " in night.received("scheduler", "Observation failed")[0][3]
     night.fault("telescope", "clear")
     night.until(lambda: night.said("Observation finished", "majordome"))

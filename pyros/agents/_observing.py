@@ -1,0 +1,56 @@
+"""What the observation manager remembers of the observation that runs, and tells itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from pyros import messages
+from pyros.messages import Observation, Payload, TakenImage
+
+STEP_OVERDUE = "Step overdue"
+STEP_AGAIN = "Step again"
+
+
+class Step(Payload, frozen=True):
+    """Which step has taken too long, or is to be tried again; and with which device, if it was lost."""
+
+    number: int
+    device: str = ""
+
+
+messages.register(STEP_OVERDUE, Step)
+messages.register(STEP_AGAIN, Step)
+
+
+class ObservationManagerState(msgspec.Struct):
+    """The observation that runs, and how far it is.
+
+    ``step`` counts commands, so that old answers are known; ``lost`` the times that a device was lost in the middle of
+    its command since the last image; ``away`` are the devices that are not connected, and ``awaited`` the one that the
+    next step waits for. ``pointing`` is where the telescope has arrived, None while it has not; ``astray`` whether it
+    was away since, and may be elsewhere. ``filter`` is the one that the wheel and the focuser (``focus``) were asked
+    for, and whether they have answered; ``slit`` whether the dome's slit looks at the target. ``announced`` says
+    whether others were told that it has begun.
+    """
+
+    current: Observation | None = None
+    phase: Literal["idle", "slewing", "ready", "exposing", "waiting"] = "idle"
+    step: int = 0
+    done: int = 0
+    failures: int = 0
+    lost: int = 0
+    away: list[str] = []
+    awaited: str = ""
+    images: list[str] = []
+    taken: list[TakenImage] = []
+    pointing: tuple[float, float] | None = None
+    astray: bool = False
+    dome_open: bool = False
+    slit: bool = True
+    filter: str = ""
+    filter_ready: bool = True
+    focus_ready: bool = True
+    overdue: int | None = None
+    announced: bool = False
