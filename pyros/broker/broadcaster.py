@@ -19,6 +19,7 @@ from zope.interface import implementer
 from pyros.broker.filters import MAX_FILTERS, compile_filter, matches
 from pyros.broker.history import MAX_REPLAY, History
 from pyros.broker.packet import one_line, parse
+from pyros.broker.tls_words import of_failure
 from pyros.broker.vtp import MAX_CHATTER, MAX_LENGTH, Chatter, Connections, allowed, frame, host_of, role_of, transport
 from pyros.clock import Clock
 from pyros.config import Network
@@ -103,7 +104,9 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         self.write(frame(transport("authenticate", self.factory.local_ivo, self.factory.clock.now())))
 
     def connectionLost(self, reason: Failure) -> None:
-        if self in self.factory.broadcasters:
+        if why := of_failure(reason):
+            log.warn("{peer} is not let in: {why}", peer=self.peer, why=why)
+        elif self in self.factory.broadcasters:
             log.info("{peer} has gone", peer=self.peer)
         self._leave()
         Int32StringReceiver.connectionLost(self, reason)

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyros.broker.intake import Intake, Receipt
+from pyros.broker.tls_words import of_failure
 from pyros.broker.vtp import MAX_LENGTH, Connections, allowed, host_of, transport
 from pyros.clock import Clock
 from pyros.config import Network
@@ -47,6 +48,8 @@ class AlertReceiver(VOEventReceiver):  # type: ignore[misc]  # Comet has no type
     def connectionLost(self, reason: Failure) -> None:
         self.setTimeout(None)
         self.factory.authors.discard(self)
+        if why := of_failure(reason):
+            log.warn("{source} is not let in: {why}", source=self.source, why=why)
         Int32StringReceiver.connectionLost(self, reason)
 
     def readConnectionLost(self) -> None:

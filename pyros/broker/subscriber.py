@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from pyros.broker.intake import Intake, Receipt
 from pyros.broker.packet import is_voevent, one_line, parse
+from pyros.broker.tls_words import of_failure
 from pyros.broker.vtp import MAX_CHATTER, MAX_LENGTH, Chatter, Connections, role_of, transport
 from pyros.clock import Clock
 from pyros.config import RemoteConfig
@@ -74,8 +75,8 @@ class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no
 
     def connectionLost(self, reason: Failure) -> None:
         if not self.lost and not reason.check(ConnectionDone, ConnectionLost):
-            log.warn("{source}: {reason}", source=self.factory.source, reason=one_line(reason.getErrorMessage()))
-            self.factory.trouble = one_line(reason.getErrorMessage())
+            self.factory.trouble = self.factory.explain(reason)
+            log.warn("{source}: {reason}", source=self.factory.source, reason=self.factory.trouble)
         self.lost = True
         self.factory.since = self.factory.clock.time()
         self.setTimeout(None)
@@ -191,8 +192,10 @@ class RemoteFactory(Factory):
         filters: Sequence[str] = (),
         *,
         max_length: int = MAX_LENGTH,
+        tls: Any = None,
     ) -> None:
-        self.filters = filters
+        """``tls`` is the `ClientTls` of the connections, where they have one."""
+        self.filters, self._tls = filters, tls
         self.useful = False
         """Whether the last connection brought something that a broker says, and only such things."""
         self.trouble = ""
@@ -209,6 +212,11 @@ class RemoteFactory(Factory):
         protocol.factory = self
         return protocol
 
+    def explain(self, reason: Failure) -> str:
+        """Why a connection has ended, in words."""
+        certificate = self._tls.trouble if self._tls is not None else ""
+        return certificate or of_failure(reason) or one_line(reason.getErrorMessage())
+
 
 class Remote(ClientService):
     """The subscription to one broker: reconnects for ever, after 1 to 30 seconds."""
@@ -216,12 +224,12 @@ class Remote(ClientService):
     def __init__(
         self, reactor: Any, clock: Clock, local_ivo: str, intake: Intake, config: RemoteConfig, creator: Any = None
     ) -> None:
-        """``creator`` is what Twisted's ``wrapClientTLS`` takes, for a broker with TLS."""
+        """``creator`` is the `ClientTls` for a broker with TLS."""
         host = config.host
         self._config = config
         self._failures = 0
         self.source = f"broker {config.where}"
-        self.factory = RemoteFactory(reactor, clock, local_ivo, intake, self.source, config.filters)
+        self.factory = RemoteFactory(reactor, clock, local_ivo, intake, self.source, config.filters, tls=creator)
         # By name, where there is one: whatever addresses it has, tried side by side.
         endpoint: Any = HostnameEndpoint(reactor, host, config.port)
         if isIPAddress(host) or isIPv6Address(host):

@@ -10,17 +10,23 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Factory
+from zope.interface import implementer
 
 from pyros.broker.packet import one_line
+from pyros.broker.tls_words import of_certificate
 from pyros.config import BROKER, BrokerConfig, Config, Network, RemoteConfig, TlsConfig
 from pyros.errors import ConfigError
 
 try:
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    from OpenSSL import crypto
+    from OpenSSL import SSL, crypto
+    from service_identity import CertificateError, VerificationError
+    from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
     from twisted.internet import ssl
+    from twisted.internet.abstract import isIPAddress, isIPv6Address
     from twisted.protocols.tls import TLSMemoryBIOFactory
 except ImportError as missing:  # the extra [tls]
     MISSING = str(missing)
@@ -44,7 +50,8 @@ class Certificate(NamedTuple):
         """What to say of its end; '' while that is far."""
         if self.ends - now > SOON:
             return ""
-        return f"{self.where}: the certificate of {self.subject} ends on {self.ends:%Y-%m-%d}; get a new one"
+        ends = "has ended" if self.ends <= now else "ends"
+        return f"{self.where}: the certificate of {self.subject} {ends} on {self.ends:%Y-%m-%d}; get a new one"
 
 
 class Tls:
@@ -95,17 +102,18 @@ class Tls:
     def _client_options(self, remote: RemoteConfig) -> Any:
         section = remote.section
         trust = self._trust(section, "ca", remote.ca)
-        shown = None
-        if remote.certificate and remote.key:
-            own = self._own(section, remote.certificate, remote.key)
-            shown = ssl.PrivateCertificate.fromCertificateAndKeyPair(
-                ssl.Certificate(own.chain[0]), ssl.KeyPair(own.key)
-            ) if own else None  # fmt: skip
+        own = self._own(section, remote.certificate, remote.key) if remote.certificate and remote.key else None
+        shown = {"privateKey": own.key, "certificate": own.chain[0], "extraCertChain": own.chain[1:]} if own else {}
+        host = remote.server_name or remote.host
         try:
-            return ssl.optionsForClientTLS(remote.server_name or remote.host, trustRoot=trust, clientCertificate=shown)
-        except ValueError as error:
-            self._problem(section, "server_name", f"{remote.server_name!r} is no name of a host ({error})")
-        return None
+            host.encode("ascii" if isIPv6Address(host) else "idna")
+        except UnicodeError as error:
+            self._problem(section, "server_name", f"{host!r} is no name of a host ({error})")
+            return None
+        options = ssl.CertificateOptions(
+            trustRoot=trust or ssl.platformTrust(), raiseMinimumTo=ssl.TLSVersion.TLSv1_2, **shown
+        )
+        return ClientTls(host, options.getContext())
 
     def _own(self, section: str, certificate: Path, key: Path) -> _Own | None:
         """A certificate with its key, which must fit each other."""
@@ -142,6 +150,41 @@ class Tls:
 
     def _problem(self, section: str, key: str, text: str) -> None:
         self._problems.append(f"{self._path}: [{section}] {key}: {text}")
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class ClientTls:
+    """Our side of the connections to one remote broker. It knows why a certificate isn't taken."""
+
+    def __init__(self, host: str, context: Any) -> None:
+        self._host, self._context = host, context
+        self._is_ip = isIPAddress(host) or isIPv6Address(host)
+        self.trouble = ""
+        """What was wrong with the other's certificate in the last connection."""
+
+    def clientConnectionForTLS(self, _protocol: Any) -> Any:  # noqa: N802  Twisted's name
+        """As Twisted asks for it."""
+        self.trouble = ""
+        connection = SSL.Connection(self._context, None)
+        if not self._is_ip:
+            connection.set_tlsext_host_name(self._host.encode("idna"))
+        connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._verified)
+        return connection
+
+    def _verified(self, _connection: Any, certificate: Any, error: int, depth: int, ok: int) -> bool:
+        """Called by OpenSSL for each certificate of the chain, the host's own (depth 0) last. Must not raise: OpenSSL
+        could not tell anybody."""
+        try:
+            found = certificate.to_cryptography()
+            if not ok:
+                self.trouble = of_certificate(found.subject.rfc4514_string(), error)
+            elif depth == 0:
+                (verify_certificate_ip_address if self._is_ip else verify_certificate_hostname)(found, self._host)
+        except (VerificationError, CertificateError):
+            self.trouble = f"its certificate is not one of {self._host}: server_name"
+        except Exception as unknown:
+            self.trouble = f"its certificate cannot be understood: {one_line(unknown)}"
+        return not self.trouble
 
 
 class Guardable(Protocol):
@@ -188,4 +231,4 @@ def ended(certificates: list[Certificate], now: datetime) -> Iterator[str]:
     """A line for each certificate whose time is over."""
     for each in certificates:
         if each.ends <= now:
-            yield f"{each.where}: the certificate of {each.subject} has ended on {each.ends:%Y-%m-%d}; get a new one"
+            yield each.warning(now)

@@ -16,12 +16,16 @@ from typing import Any
 
 import pytest
 import trustme
+from OpenSSL import SSL
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
 
 from pyros import config as config_module
 from pyros import messages
 from pyros.broker import tls as tls_module
 from pyros.broker.publish import publish
 from pyros.broker.tls import Tls, ended
+from pyros.broker.tls_words import of_certificate, of_failure
 from pyros.broker.vtp import frame
 from pyros.errors import ConfigError
 
@@ -201,18 +205,49 @@ def test_a_subscription_with_tls_and_filters(
     upstream.stop()
 
 
-def test_a_remote_that_is_somebody_else(
+@pytest.mark.parametrize(
+    ("keys", "said", "upstream_said"),
+    [
+        ({"ca": "stranger"}, "is signed by none of those whom we trust: ca", "does not know who has signed"),
+        (
+            {"server_name": "elsewhere.example.org"},
+            "not one of elsewhere.example.org: server_name",
+            "does not take our",
+        ),
+        ({"certificate": None}, "it wants a certificate", "it showed no certificate"),
+        ({"certificate": "stranger"}, "does not know who has signed our", "is signed by none of those whom we trust"),
+        ({"certificate": "old"}, "says that our certificate has expired", "its certificate has expired, or"),
+    ],
+)
+def test_a_remote_that_is_somebody_else_or_takes_us_for_that(
     start: Callable[[Path], Broker], config: Path, configuration: Callable[..., Path], files: Files, until: Until,
-    tmp_path: Path,
+    tmp_path: Path, keys: dict[str, str | None], said: str, upstream_said: str,
 ) -> None:  # fmt: skip
-    upstream = start(config)
+    upstream, stranger = start(config), Files(tmp_path / "another authority")
     address = f"127.0.0.1:{upstream.ports['tls broadcaster_port']}"
-    stranger = Files(tmp_path / "another authority")
-    near = start(add(configuration("near"), "remote upstream", address=address, tls="yes", ca=stranger.ca))
-    until(lambda: "again in 2 s" in near.log.read_text())
+    shown = {"near": files.issue("near"), "stranger": stranger.issue("near"), None: None,
+             "old": files.issue("old", NOW - timedelta(days=1))}[keys.get("certificate", "near")]  # fmt: skip
+    section: dict[str, object] = {"ca": stranger.ca if "ca" in keys else files.ca}
+    section |= {"certificate": shown[0], "key": shown[1]} if shown else {}
+    section |= {"server_name": keys["server_name"]} if "server_name" in keys else {}
+    near = start(add(configuration("near"), "remote upstream", address=address, tls="yes", **section))
+    until(lambda: said in near.log.read_text())
+    until(lambda: upstream_said in upstream.log.read_text())
     remote = near.stop()["remotes"][address]
-    assert "certificate verify failed" in remote["trouble"]
-    assert remote["received"] == 0
+    assert said in remote["trouble"]
+    assert (remote["received"], remote["heard"]) == (0, None)
+
+
+def test_what_openssl_says_in_words() -> None:
+    assert of_certificate("CN=a", 10) == "its certificate (CN=a) has expired"
+    assert of_certificate("CN=a", 77) == "its certificate (CN=a) is not valid (error 77 of OpenSSL)"
+    said = {
+        "wrong version number": "it does not speak TLS",
+        "something new": "[('SSL routines', '', 'something new')]",
+    }
+    for text, words in said.items():
+        assert of_failure(Failure(SSL.Error([("SSL routines", "", text)]))) == words
+    assert of_failure(Failure(ConnectionLost())) == ""
 
 
 # The files ------------------------------------------------------------------------------------------------------------
