@@ -171,7 +171,7 @@ class Telescope(Instrument, Protocol):
 
         A parked telescope is unparked, a parking one stopped. A slew that is under way ends with `CommandAborted`.
         The position is measured afterwards: off by more than the driver's tolerance, the slew is sent again once, and
-        then it is `DeviceFailed`.
+        then it is `DeviceFailed`. Refused (LIMIT) below the horizon of the observatory.
         """
         ...
 

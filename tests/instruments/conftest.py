@@ -1,10 +1,11 @@
-"""An in-memory network on virtual time, and scripted devices in it."""
+"""An in-memory network on virtual time, and scripted devices in it; and a real reactor, and INDI's servers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyros.clock import VirtualClock
+from pyros.instruments.conformance import Context
+from pyros.planning import Site
+from pyros.planning.visibility import place_overhead
+from tests.conftest import reactor_in_a_thread
+from tests.instruments.indi_by_hand import Client
+from tests.instruments.indi_server import IndiServer
 
+OBSERVATORY = Path(__file__).parents[2] / "observatory"
 MIDNIGHT = datetime(2026, 3, 20, 23, 30, tzinfo=UTC)
 
 
@@ -204,3 +212,39 @@ def world() -> Iterator[World]:
 @pytest.fixture
 def clock(world: World) -> VirtualClock:
     return VirtualClock(world, MIDNIGHT)
+
+
+@pytest.fixture
+def context(clock: VirtualClock) -> Context:
+    """What the checks of the conformance suite are given."""
+    site = Site.load(OBSERVATORY / "site.yaml")
+
+    def place(altitude: float, azimuth: float) -> tuple[float, float]:
+        return place_overhead(site, clock.now(), altitude, azimuth)
+
+    return Context(clock, place, tracking=600.0)
+
+
+@pytest.fixture(scope="module")
+def reactor() -> Iterator[Any]:
+    """A reactor of this file's own, in a thread of its own."""
+    with reactor_in_a_thread() as running:
+        yield running
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., tuple[IndiServer, Client]]]:
+    """Runs INDI drivers, with a client of them; afterwards nothing is left of either."""
+    servers: list[IndiServer] = []
+    clients: list[Client] = []
+
+    def start(*devices: str) -> tuple[IndiServer, Client]:
+        servers.append(IndiServer(tmp_path, *devices))
+        clients.append(Client(servers[-1].port))
+        return servers[-1], clients[-1]
+
+    yield start
+    for client in clients:
+        client.close()
+    for server in servers:
+        server.kill()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +13,9 @@ from pyros import instruments
 from pyros.clock import VirtualClock
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.conformance import CHECKS, Check, Context, Result, run, tidy
-from pyros.planning import Site
-from pyros.planning.visibility import place_overhead
 from pyros.simulators import Simulator, load
-from tests.instruments.conftest import World
+from tests.instruments.conftest import OBSERVATORY, World
 
-OBSERVATORY = Path(__file__).parents[2] / "observatory"
 PORTS = {
     "telescope": 6010,
     "camera": 6011,
@@ -38,16 +34,6 @@ LACKS: dict[str, set[str]] = {}
 """What the demo's devices don't have, by the checks' names."""
 
 CASES = [pytest.param(kind, check, id=f"{kind}: {check}") for kind in PORTS for check in CHECKS[kind]]  # type: ignore[index]
-
-
-@pytest.fixture
-def context(clock: VirtualClock) -> Context:
-    site = Site.load(OBSERVATORY / "site.yaml")
-
-    def place(altitude: float, azimuth: float) -> tuple[float, float]:
-        return place_overhead(site, clock.now(), altitude, azimuth)
-
-    return Context(clock, place, tracking=600.0)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from pyros.errors import (
     NoAnswer,
 )
 from pyros.instruments.apparent import apparent_of_icrs
-from pyros.instruments.indi.horizon import altitude
+from pyros.instruments.horizon import altitude
 from pyros.planning import Site
 from pyros.planning.visibility import altitude_azimuth
 from tests.instruments.conftest import World

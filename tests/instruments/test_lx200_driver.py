@@ -24,6 +24,8 @@ from pyros.errors import (
 )
 from pyros.instruments.apparent import apparent_of_icrs, icrs_of_apparent
 from pyros.instruments.lx200.codec import MAX_ANSWER, Answer, Reader, angle, dec_command, ra_command
+from pyros.planning import Site
+from pyros.planning.visibility import place_overhead
 from tests.instruments.conftest import MIDNIGHT, World
 
 ADDRESS = "tcp:127.0.0.1:4030"
@@ -405,11 +407,40 @@ def test_parking_is_believed_when_the_sky_drifts_past(up: Rig) -> None:
 def test_a_mount_that_does_not_know_parking_is_found_out(up: Rig) -> None:
     park = up.begin(up.device.park())
     up.world.run(10)
-    assert isinstance(park.result, DeviceFailed)
-    assert str(park.result) == "Old mount: park: it stands still and tracks; it does not know :hP#"
+    text = "UNSUPPORTED: Old mount passes over the command to park (:hP#): it neither moves nor stops tracking"
+    assert isinstance(park.result, DeviceRefused)
+    assert str(park.result) == text
     state = up.begin(up.device.state())
     up.world.run(4)
     assert state.result == "tracking"
+    slew = up.begin(up.device.slew(RA, DEC))
+    assert str(up.begin(up.device.park()).result) == text  # at once, and it does not stop the slew
+    assert up.count("hP") == 1
+    up.world.run(10)
+    assert slew.result.error_arcsec < 30
+
+
+def test_a_mount_that_moves_to_its_park_position_and_tracks_there_has_failed(up: Rig) -> None:
+    def park(_: str) -> str:
+        up.mount.place[1] -= 20
+        return ""
+
+    up.answers["hP"] = park
+    failure = up.begin(up.device.park())
+    up.world.run(10)
+    assert isinstance(failure.result, DeviceFailed)
+    assert str(failure.result) == "Old mount: park: it has moved, and tracks; a parked mount stands still"
+
+
+def test_below_the_horizon_is_refused_before_the_mount_is_asked(world: World, clock: VirtualClock) -> None:
+    mount, site = Mount(world), Site("x", 43.9, 5.7, 650.0)
+    device = instruments.connect("telescope", "lx200", ADDRESS, world, clock, site=site)
+    world.run(2.1)
+    below = place_overhead(site, clock.now(), -20.0, 90.0)
+    with pytest.raises(DeviceRefused, match=r"^LIMIT: Old mount: the target is at altitude -20\.0 degrees"):
+        world.result(device.slew(*below), 5)
+    assert not any(command.startswith("S") for command in mount.asked)
+    world.result(device.disconnect())
 
 
 def test_tracking_cannot_be_switched_where_it_is_not_told(up: Rig) -> None:

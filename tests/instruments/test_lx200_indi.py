@@ -1,8 +1,7 @@
-"""LX200 with people who were not asked: INDI's own drivers drive our telescope, our driver drives INDI's bridge.
+"""LX200 with people who were not asked: INDI's own drivers drive our telescope.
 
-INDI's ``indi_lx200basic`` and ``indi_lx200classic`` connect to the simulator's second port; ``indi_skysafari`` speaks
-LX200 to clients and passes on to INDI's telescope simulator what they say. All by real sockets on 127.0.0.1 (INDI's
-servers listen everywhere: it has no option against that), in INDI's own time.
+INDI's ``indi_lx200basic`` and ``indi_lx200classic`` connect to the simulator's second port. All by real sockets on
+127.0.0.1 (INDI's servers listen everywhere: it has no option against that), in INDI's own time.
 """
 
 from __future__ import annotations
@@ -14,19 +13,16 @@ from typing import Any
 
 import pytest
 from twisted.internet import threads
-from twisted.internet.defer import Deferred
 
 from pyros import instruments
 from pyros.clock import RealClock
-from pyros.errors import CommandAborted
-from pyros.instruments.conformance import CHECKS, Context, Result, run
 from pyros.planning import Site
-from pyros.planning.visibility import place_overhead
 from pyros.simulators import Simulator, load
 from pyros.simulators.celestial import Ground, OfDate, Sky, from_date, of_date, separation
-from tests.conftest import free_port, reactor_in_a_thread, wait_until
+from tests.conftest import wait_until
 from tests.instruments.indi_by_hand import Client
-from tests.instruments.indi_server import IndiServer, needs_indi
+from tests.instruments.indi_server import needs_indi
+from tests.instruments.whole_suite import exceptions
 
 blockingCallFromThread: Any = threads.blockingCallFromThread  # its types know only Deferreds of Never
 
@@ -34,40 +30,17 @@ TELESCOPE = Path(__file__).parents[2] / "observatory" / "simulators" / "telescop
 LOCAL = "tcp:0:interface=127.0.0.1"
 pytestmark = needs_indi
 DRIVERS = ("LX200 Basic", "LX200 Classic")
+SITE = Site("INDI's", 43.93, 5.71, 650.0)
 STEP = 16.0
 """Arcseconds: a second of right ascension, in which the language counts, and a bit."""
-
-
-@pytest.fixture(scope="module")
-def reactor() -> Iterator[Any]:
-    """A reactor of this file's own, in a thread of its own."""
-    with reactor_in_a_thread() as running:
-        yield running
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., tuple[IndiServer, Client]]]:
-    """Runs INDI drivers, with a client of them; afterwards nothing is left of either."""
-    servers: list[IndiServer] = []
-    clients: list[Client] = []
-
-    def start(*devices: str) -> tuple[IndiServer, Client]:
-        servers.append(IndiServer(tmp_path, *devices))
-        clients.append(Client(servers[-1].port))
-        return servers[-1], clients[-1]
-
-    yield start
-    for client in clients:
-        client.close()
-    for server in servers:
-        server.kill()
 
 
 class Driven:
     """Our simulated telescope, and INDI's driver that is connected to it."""
 
-    def __init__(self, reactor: Any, client: Client, device: str, simulator: Simulator) -> None:
-        self.reactor, self.client, self.device, self.simulator = reactor, client, device, simulator
+    def __init__(self, reactor: Any, port: int, client: Client, device: str, simulator: Simulator) -> None:
+        self.reactor, self.port, self.client = reactor, port, client
+        self.device, self.simulator = device, simulator
         self.telescope: Any = simulator.device
 
     def vector(self, name: str) -> str:
@@ -117,7 +90,7 @@ def driven(request: pytest.FixtureRequest, reactor: Any, serve: Callable[..., An
         listen=LOCAL, lx200=LOCAL, parked=False, pointing_noise=0.0, slew_rate=6.0, settle=0.2, speed=4.0
     )
     simulator = Simulator(description, reactor, RealClock(reactor))
-    _, client = serve(device)
+    server, client = serve(device)
     blockingCallFromThread(reactor, simulator.start)
     try:
         assert simulator.lx200 is not None
@@ -130,7 +103,7 @@ def driven(request: pytest.FixtureRequest, reactor: Any, serve: Callable[..., An
         client.wait(f"{device}.CONNECTION", "Ok")
         client.wait(f"{device}.EQUATORIAL_EOD_COORD")
         client.set("Number", f"{device}.POLLING_PERIOD", PERIOD_MS=100)
-        yield Driven(reactor, client, device, simulator)
+        yield Driven(reactor, server.port, client, device, simulator)
     finally:
         blockingCallFromThread(reactor, simulator.stop)
 
@@ -198,105 +171,26 @@ def test_indi_reads_our_telescopes_time_and_place(driven: Driven) -> None:
     assert abs((driven.telescope.clock.now() - then).total_seconds()) < 60
 
 
-# The other way round.
+NO_TRACKING = {"stands still when it is told not to track, and tracks again": "TELESCOPE_TRACK_STATE"}
+NO_PARKING = {
+    "parks, unparks, and slews from the park position": "TELESCOPE_PARK",
+    "a slew takes the place of a park under way": "TELESCOPE_PARK",
+}
+LACKS = {"LX200 Basic": NO_PARKING | NO_TRACKING, "LX200 Classic": NO_TRACKING}
+"""What INDI's drivers have no vector for, and say so."""
 
 
-@pytest.fixture
-def bridged(reactor: Any, serve: Callable[..., Any]) -> Iterator[tuple[Any, Callable[[], OfDate], RealClock]]:
-    """Our LX200 driver at INDI's bridge to INDI's telescope simulator, and where INDI says that points."""
-    mount, bridge = "Telescope Simulator", "SkySafari"
-    server, client = serve(mount, bridge)
-    client.wait(f"{mount}.CONNECTION")
-    client.switch(f"{mount}.CONNECTION", "CONNECT")
-    client.wait(f"{mount}.CONNECTION", "Ok")
-    client.wait(f"{mount}.GEOGRAPHIC_COORD")
-    client.set("Number", f"{mount}.GEOGRAPHIC_COORD", LAT=43.93, LONG=5.71, ELEV=650)
-    client.wait(f"{mount}.GEOGRAPHIC_COORD", "Ok")
-    client.wait(f"{bridge}.SKYSAFARI_SETTINGS")
-    port = free_port()
-    settings = {"INDISERVER_HOST": "127.0.0.1", "INDISERVER_PORT": server.port, "SKYSAFARI_PORT": port}
-    client.set("Text", f"{bridge}.SKYSAFARI_SETTINGS", **settings)
-    client.wait(f"{bridge}.SKYSAFARI_SETTINGS", "Ok")
-    client.set("Text", f"{bridge}.ACTIVE_DEVICES", ACTIVE_TELESCOPE=mount)
-    client.wait(f"{bridge}.ACTIVE_DEVICES", "Ok")
-    client.switch(f"{bridge}.CONNECTION", "CONNECT")  # starts the server of this version
-    client.wait(f"{bridge}.CONNECTION", "Ok")
-    clock = RealClock(reactor)
+def test_our_indi_driver_conforms_at_indis_lx200_drivers(driven: Driven, reactor: Any) -> None:
+    """From our INDI driver through INDI's LX200 driver to our telescope: each link by somebody else than the next."""
+    site = Site("x", driven.telescope.site.latitude, driven.telescope.site.longitude, 650.0)
+    address = f"tcp:127.0.0.1:{driven.port}/{driven.device}"
 
-    def indi_says() -> OfDate:
-        client.read_all()
-        ra, dec = (client.number(f"{mount}.EQUATORIAL_EOD_COORD.{name}") for name in ("RA", "DEC"))
-        return OfDate(ra * 15, dec)
+    def connect() -> Any:
+        return instruments.connect("telescope", "indi", address, reactor, RealClock(reactor), site=site)
 
-    address = f"tcp:127.0.0.1:{port}"
-    telescope = blockingCallFromThread(reactor, instruments.connect, "telescope", "lx200", address, reactor, clock)
-    yield telescope, indi_says, clock
-    blockingCallFromThread(reactor, telescope.disconnect)
-
-
-def test_our_driver_drives_indis_bridge(bridged: tuple[Any, Callable[[], OfDate], RealClock], reactor: Any) -> None:
-    telescope, indi_says, clock = bridged
-
-    def do(method: str, *arguments: Any) -> Any:
-        return blockingCallFromThread(reactor, getattr(telescope, method), *arguments)
-
-    def indi_is_at(ra: float, dec: float, within: float = 30.0) -> bool:
-        return separation(from_date(indi_says(), clock.time()), Sky(ra, dec)) * 3600 < within
-
-    start = do("position")
-    assert indi_is_at(start.ra, start.dec, STEP)
-    assert do("state") == "idle"
-
-    # It begins at the pole of date, and so only its declination axis has far to go.
-    ra, dec = from_date(OfDate(indi_says().ra, 87.0), clock.time())
-    assert do("slew", ra, dec).error_arcsec < 30
-    wait_until(lambda: indi_is_at(ra, dec))
-    assert do("state") == "tracking"
-
-    slewing = blockingCallFromThread(reactor, lambda: Pending(telescope.slew(ra + 40, dec - 30)))
-    wait_until(lambda: not indi_is_at(ra, dec, 1800))
-    do("stop")
-    wait_until(lambda: slewing.results)
-    assert isinstance(slewing.results[0], CommandAborted)
-    assert not indi_is_at(ra + 40, dec - 30, 5 * 3600)
-
-
-CONFORMING = (
-    "a slew ends on its target, and the position is measured",
-    "a newer slew takes the place of the older, which ends with CommandAborted",
-    "stop ends a slew with CommandAborted",
-    "a sync to where it points changes nothing",
-    "a sync beside where it points moves its position there",
-)
-"""The bridge knows neither parking nor standing still."""
-
-
-def test_our_driver_conforms_at_indis_bridge(
-    bridged: tuple[Any, Callable[[], OfDate], RealClock], reactor: Any
-) -> None:
-    telescope, _, clock = bridged
-    site = Site("INDI's", 43.93, 5.71, 650.0)
-
-    def place(altitude: float, azimuth: float) -> tuple[float, float]:
-        return place_overhead(site, clock.now(), altitude, azimuth)
-
-    def told_where_it_is() -> Deferred[None]:
-        synced: Deferred[None] = telescope.sync(*place(70, 95))  # not half a minute for the first slew
-        return synced
-
-    context = Context(clock, place, tolerance_arcsec=30.0, limit=60.0)
-    blockingCallFromThread(reactor, told_where_it_is)
-    checks = [check for check in CHECKS["telescope"] if check.name in CONFORMING]
-    assert len(checks) == len(CONFORMING)
-    for check in checks:
-        trial = run(check, telescope, context)
-        result: Result = blockingCallFromThread(reactor, Deferred.fromCoroutine, trial)
-        assert (result.outcome, result.reason) == ("passed", ""), check.name
-
-
-class Pending:
-    """A command under way."""
-
-    def __init__(self, deferred: Any) -> None:
-        self.results: list[Any] = []
-        deferred.addCallbacks(self.results.append, lambda failure: self.results.append(failure.value))
+    telescope = blockingCallFromThread(reactor, connect)
+    lacks = LACKS[driven.device]
+    found = exceptions(telescope, site, reactor)
+    assert {name: outcome for name, (outcome, _) in found.items()} == dict.fromkeys(lacks, "not supported")
+    for name, vector in lacks.items():
+        assert found[name][1].endswith(f"the device has no {vector}")

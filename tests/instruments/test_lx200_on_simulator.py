@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,24 +12,11 @@ from pyros import instruments
 from pyros.clock import VirtualClock
 from pyros.errors import CommandAborted, DeviceRefused
 from pyros.instruments.conformance import CHECKS, Check, Context, Result, run, tidy
-from pyros.planning import Site
-from pyros.planning.visibility import place_overhead
 from pyros.simulators import Simulator, load
-from tests.instruments.conftest import World
+from tests.instruments.conftest import OBSERVATORY, World
 
-OBSERVATORY = Path(__file__).parents[2] / "observatory"
 ADDRESS = "tcp:127.0.0.1:6020"
 Connect = Callable[..., Any]
-
-
-@pytest.fixture
-def context(clock: VirtualClock) -> Context:
-    site = Site.load(OBSERVATORY / "site.yaml")
-
-    def place(altitude: float, azimuth: float) -> tuple[float, float]:
-        return place_overhead(site, clock.now(), altitude, azimuth)
-
-    return Context(clock, place, tracking=600.0)
 
 
 @pytest.fixture(params=[1 << 20, 3], ids=["whole", "in pieces of 3 bytes"])

@@ -20,9 +20,10 @@ from pyros.instruments.alpaca.safety import AlpacaSafetyMonitor
 from pyros.instruments.alpaca.switch import AlpacaSwitch
 from pyros.instruments.alpaca.telescope import AlpacaTelescope
 from pyros.instruments.alpaca.weather import AlpacaWeatherStation
-from pyros.instruments.interfaces import Kind
+from pyros.instruments.interfaces import Kind, Place
 
 __all__ = [
+    "WANTS_SITE",
     "AlpacaCamera",
     "AlpacaDevice",
     "AlpacaDome",
@@ -49,13 +50,23 @@ DEVICES: dict[Kind, type[AlpacaDevice]] = {
     "switch": AlpacaSwitch,
 }
 
+WANTS_SITE = True
+"""Its ``connect`` takes the place of the observatory."""
+
 
 def check_address(kind: Kind, address: str) -> None:
     """Raise ConfigError for a kind this driver doesn't know, or an address that isn't like the one above."""
     parse_address(kind, address)
 
 
-def connect(kind: Kind, address: str, reactor: Any, clock: Clock, **hooks: Any) -> AlpacaDevice:
-    """The Alpaca driver for a kind of instrument. Raises ConfigError for an unknown kind or address."""
+def connect(
+    kind: Kind, address: str, reactor: Any, clock: Clock, *, site: Place | None = None, **hooks: Any
+) -> AlpacaDevice:
+    """The Alpaca driver for a kind of instrument. Raises ConfigError for an unknown kind or address.
+
+    ``site`` is for mounts, which are not sent below its horizon.
+    """
     check_address(kind, address)
+    if kind == "telescope":
+        return AlpacaTelescope(address, reactor, clock, site=site, **hooks)
     return DEVICES[kind](address, reactor, clock, **hooks)

@@ -12,7 +12,8 @@ from pyros.instruments.alpaca._device import GRACE_SECONDS, AlpacaDevice
 from pyros.instruments.alpaca.client import LONG_SECONDS
 from pyros.instruments.apparent import apparent_of_icrs, icrs_of_apparent
 from pyros.instruments.device import deferred
-from pyros.instruments.interfaces import Kind, Pointing, Position, Started, TelescopeState
+from pyros.instruments.horizon import refuse_below
+from pyros.instruments.interfaces import Kind, Place, Pointing, Position, Started, TelescopeState
 from pyros.instruments.pointing import TOLERANCE_ARCSEC, checked_slew, separation_arcsec
 from pyros.instruments.running import Running
 
@@ -31,14 +32,20 @@ class AlpacaTelescope(AlpacaDevice):
 
     kind: Kind = "telescope"
 
-    def __init__(self, *args: Any, tolerance_arcsec: float = TOLERANCE_ARCSEC, **named: Any) -> None:
+    def __init__(
+        self, *args: Any, tolerance_arcsec: float = TOLERANCE_ARCSEC, site: Place | None = None, **named: Any
+    ) -> None:
         self.tolerance_arcsec = tolerance_arcsec
+        self._site = site
         self._speed = _DEGREES_A_SECOND
         self._turns = DeferredLock()  # commands reach the mount in the order in which they were given
         super().__init__(*args, **named)
 
     @deferred
     async def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Pointing:
+        await self._link.ready()
+        if self._site is not None:
+            refuse_below(ra, dec, self._site.latitude, self._site.longitude, self._clock.time(), self.name)
         with self._command("slew") as running:
             if not await self._link.fact("canslewasync", bool, False):
                 raise DeviceRefused("UNSUPPORTED", f"{self.name} cannot slew while others may ask it (CanSlewAsync)")

@@ -97,10 +97,12 @@ class UnderWay:
         return waiting
 
     async def begun(self) -> None:
-        """Return when the device has begun. Raises CheckFailed when it ended before one could look at it."""
+        """Return when the device has begun. Raises its refusal, CheckFailed when it failed at once."""
         while not self.estimates and not self.outcome:
             await self._change()
         if self.outcome:
+            if isinstance(self.outcome[0], Failure) and self.outcome[0].check(DeviceRefused):
+                self.outcome[0].raiseException()
             expect(not isinstance(self.outcome[0], Failure), f"it ended at once: {_reason(self.outcome[0])}")
             raise NotSupported("this device is too quick to be interrupted")
 

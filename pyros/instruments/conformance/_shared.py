@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pyros.errors import ConnectionLost, InstrumentError
-from pyros.instruments.conformance._check import Check, CheckFailed, Context, expect
-from pyros.instruments.interfaces import Instrument, Kind
+from pyros.errors import ConnectionLost, DeviceRefused, InstrumentError
+from pyros.instruments.conformance._check import UNSUPPORTED, Check, CheckFailed, Context, expect
+from pyros.instruments.interfaces import Instrument, Kind, Telescope
 
 
 async def named(device: Instrument, context: Context, ask: Callable[[], Awaitable[Any]]) -> None:
@@ -35,11 +35,21 @@ def disconnecting(ask: Callable[[Any], Awaitable[Any]]) -> Check:
     return Check("once disconnected, whatever is asked ends with ConnectionLost", check)
 
 
+async def _park(telescope: Telescope) -> None:
+    """A mount without a park position at least stands still."""
+    try:
+        await telescope.park()
+    except DeviceRefused as refusal:
+        if refusal.code not in UNSUPPORTED:
+            raise
+        await telescope.track(False)
+
+
 async def tidy(kind: Kind, device: Any) -> str:
     """Leave a device as the end of a night would: parked, closed, exposing nothing. Returns what went wrong, or ''."""
     try:
         if kind == "telescope":
-            await device.park()
+            await _park(device)
         elif kind == "dome":
             await device.close()
         elif kind == "camera":

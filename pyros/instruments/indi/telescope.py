@@ -10,10 +10,10 @@ from typing import Any
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
 from pyros.instruments.apparent import apparent_of_icrs, icrs_of_apparent
 from pyros.instruments.device import deferred
+from pyros.instruments.horizon import refuse_below
 from pyros.instruments.indi import codec
 from pyros.instruments.indi._device import MOTION_SECONDS, IndiDevice, begun
 from pyros.instruments.indi.command import Command
-from pyros.instruments.indi.horizon import altitude
 from pyros.instruments.indi.properties import Properties, Property
 from pyros.instruments.interfaces import Kind, Place, Pointing, Position, Started, TelescopeState
 from pyros.instruments.pointing import TOLERANCE_ARCSEC, checked_slew, separation_arcsec
@@ -176,12 +176,7 @@ class IndiTelescope(IndiDevice):
         longitude = self._properties.number("GEOGRAPHIC_COORD", "LONG")
         if self._site is not None:
             latitude, longitude = self._site.latitude, self._site.longitude
-        if not latitude or longitude is None:  # a mount that knows no place says 0
-            return
-        now = self._clock.time()
-        height = altitude(*apparent_of_icrs(ra, dec, now), latitude, longitude, now)
-        if height < 0:
-            raise DeviceRefused("LIMIT", command.describe(f"the target is at altitude {height:.1f} degrees"))
+        refuse_below(ra, dec, latitude, longitude, self._clock.time(), f"{self.name}: {command.what}")
 
     # The rest.
 

@@ -13,7 +13,10 @@ from pyros.instruments.interfaces import Kind
 from pyros.instruments.lx200.telescope import Lx200Telescope
 from pyros.instruments.reconnecting import host_and_port
 
-__all__ = ["Lx200Telescope", "check_address", "connect"]
+__all__ = ["WANTS_SITE", "Lx200Telescope", "check_address", "connect"]
+
+WANTS_SITE = True
+"""Its ``connect`` takes the place of the observatory."""
 
 
 def check_address(kind: Kind, address: str) -> None:
@@ -24,6 +27,9 @@ def check_address(kind: Kind, address: str) -> None:
 
 
 def connect(kind: Kind, address: str, reactor: Any, clock: Clock, **hooks: Any) -> Lx200Telescope:
-    """The LX200 driver. Raises ConfigError for an unknown kind or address."""
+    """The LX200 driver. Raises ConfigError for an unknown kind or address.
+
+    ``site`` is where the mount stands: it is not sent below that horizon.
+    """
     check_address(kind, address)
     return Lx200Telescope(address, reactor, clock, **hooks)

@@ -137,6 +137,8 @@ class Connection(Reconnecting[Link]):
         """Whether it answers ``:D#``."""
         self.tells_status = True
         """Whether it answers ``:GW#``."""
+        self.parks = True
+        """Whether it may know ``:hP#``, which nothing but its behaviour tells."""
         self._known: dict[str, bool] = {}  # what it has answered, so that nobody waits for it after each reconnection
         self.on_broken: Any = None
 
@@ -168,6 +170,7 @@ class Connection(Reconnecting[Link]):
             problem = f"it answered {answer[:40]!r} to :GR#: that is no mount that speaks LX200"
             link.abort(problem)
             raise ConnectionLost(self.describe(problem))
+        self.parks = True
         self.precise = _seconds_are_told(answer)
         if not self.precise:  # as many are when they are switched on
             await link.ask("U", Answer.NOTHING)

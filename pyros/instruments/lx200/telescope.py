@@ -17,8 +17,10 @@ from twisted.internet.defer import DeferredLock
 from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused, NoAnswer
 from pyros.instruments.apparent import apparent_of_icrs, icrs_of_apparent
 from pyros.instruments.device import Device, deferred
+from pyros.instruments.horizon import refuse_below
 from pyros.instruments.interfaces import (
     Kind,
+    Place,
     Pointing,
     Position,
     Started,
@@ -56,8 +58,11 @@ class Lx200Telescope(Device):
     kind: Kind = "telescope"
     _connection: Connection
 
-    def __init__(self, *args: Any, tolerance_arcsec: float = TOLERANCE_ARCSEC, **named: Any) -> None:
+    def __init__(
+        self, *args: Any, tolerance_arcsec: float = TOLERANCE_ARCSEC, site: Place | None = None, **named: Any
+    ) -> None:
         self.tolerance_arcsec = tolerance_arcsec
+        self._site = site
         self._turns = DeferredLock()  # target and command belong together, and no other comes between
         self._motion: Running | None = None
         self._parked = False  # by this driver; the language has no question for it
@@ -86,6 +91,9 @@ class Lx200Telescope(Device):
 
     @deferred
     async def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Pointing:
+        await self._connection.link()
+        if self._site is not None:
+            refuse_below(ra, dec, self._site.latitude, self._site.longitude, self._clock.time(), self.name)
         async with self._moving("slew") as (motion, interrupting):
 
             async def slew_once(attempt: int) -> None:
@@ -169,6 +177,10 @@ class Lx200Telescope(Device):
 
     @deferred
     async def park(self, started: Started | None = None) -> None:
+        """Refused (UNSUPPORTED) by a mount that passes over the command: it neither moves nor stops tracking."""
+        await self._connection.link()
+        if not self._connection.parks:
+            raise self._no_parking()
         async with self._moving("park") as (motion, interrupting):
             await self._turns.acquire()
             try:
@@ -177,6 +189,7 @@ class Lx200Telescope(Device):
                     await self._connection.ask("Q", Answer.NOTHING)
                 if self._parked:
                     return
+                before = await self.position()
                 await self._connection.ask("hP", Answer.NOTHING)
             finally:
                 self._turns.release()
@@ -184,8 +197,17 @@ class Lx200Telescope(Device):
                 started(_SETTLE_SECONDS + 90 / _DEGREES_A_SECOND)
             await self._until_still(motion)
             if await self._tracks(motion):
-                raise DeviceFailed(f"{self.name}: park: it stands still and tracks; it does not know :hP#")
+                here = await self.position()
+                moved = separation_arcsec(before.ra, before.dec, here.ra, here.dec)
+                if moved <= self.tolerance_arcsec + self._rounding:
+                    self._connection.parks = False
+                    raise self._no_parking()
+                raise DeviceFailed(f"{self.name}: park: it has moved, and tracks; a parked mount stands still")
             self._parked = True
+
+    def _no_parking(self) -> DeviceRefused:
+        text = f"{self.name} passes over the command to park (:hP#): it neither moves nor stops tracking"
+        return DeviceRefused("UNSUPPORTED", text)
 
     @deferred
     async def unpark(self) -> None:

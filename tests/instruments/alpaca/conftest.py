@@ -152,11 +152,11 @@ def device(world: World, clock: VirtualClock, told: list[tuple[bool, str]]) -> I
     """Connects to a device in memory: ``device("telescope")``."""
     made: list[Any] = []
 
-    def make(kind: Any, options: str = "") -> Any:
+    def make(kind: Any, options: str = "", **named: Any) -> Any:
         names = {"filter_wheel": "filterwheel", "weather": "observingconditions", "safety": "safetymonitor"}
         address = f"http://127.0.0.1:{PORT}/{names.get(kind, kind)}/0{options}"
         made.append(
-            connect(kind, "alpaca", address, world, clock, on_connection=lambda up, text: told.append((up, text)))
+            connect(kind, "alpaca", address, world, clock, on_connection=lambda *each: told.append(each), **named)
         )
         return made[-1]
 
@@ -222,6 +222,7 @@ class Simulators:
         catalogue.close()
         template = Path(alpaca_simulators.__file__).parent / "config" / "template.yaml"
         settings = yaml.safe_load(template.read_text())
+        settings["devices"]["camera"][0]["offset"] = "none"  # which is no number, and no server's program expects it
         settings["tap_source"] = str(folder / "stars.db")
         devices = settings["devices"]
         devices["camera"][0] |= {"cameraxsize": 320, "cameraysize": 200, "numx": 320, "numy": 200}

@@ -13,6 +13,8 @@ from pyros.clock import VirtualClock
 from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca.image import HEADER
 from pyros.instruments.apparent import apparent_of_icrs
+from pyros.planning import Site
+from pyros.planning.visibility import place_overhead
 from tests.instruments.alpaca.conftest import Http, Server, Wrong
 from tests.instruments.conftest import World
 
@@ -145,8 +147,12 @@ def test_stop_overtakes_nothing(server: Server, device: Device, world: World) ->
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(0x401, "LIMIT"), (0x40B, "STATE"), (0x409, "STATE"), (0x400, "UNSUPPORTED")]
-)
+    ("number", "code"),
+    [
+        (0x400, "UNSUPPORTED"), (0x401, "LIMIT"), (0x402, "LIMIT"), (0x407, "STATE"), (0x408, "STATE"),
+        (0x409, "STATE"), (0x40B, "STATE"), (0x40C, "UNSUPPORTED"), (0x40D, "STATE"),
+    ],
+)  # fmt: skip
 def test_refused_slews(number: int, code: str, server: Server, device: Device, world: World) -> None:
     Mount(server, world)
     server.answers["PUT slewtocoordinatesasync"] = Wrong(number, "below the horizon")
@@ -155,11 +161,57 @@ def test_refused_slews(number: int, code: str, server: Server, device: Device, w
     assert caught.value.code == code
 
 
-def test_a_driver_error_fails_with_the_devices_words(server: Server, device: Device, world: World) -> None:
+@pytest.mark.parametrize("number", [0x500, 0x5A1, 0xFFF])
+def test_a_driver_error_fails_with_the_devices_words(number: int, server: Server, device: Device, world: World) -> None:
     Mount(server, world)
-    server.answers["PUT slewtocoordinatesasync"] = Wrong(0x5A1, "motor controller overheated")
-    with pytest.raises(DeviceFailed, match=r"motor controller overheated \(error 0x5A1\)"):
+    server.answers["PUT slewtocoordinatesasync"] = Wrong(number, "motor controller overheated")
+    with pytest.raises(DeviceFailed, match=rf"motor controller overheated \(error 0x{number:X}\)"):
         world.result(device("telescope").slew(10.0, 20.0), 5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (Http(400, b"RightAscension is missing"), DeviceRefused, "HTTP 400: RightAscension is missing"),
+        (Http(500, b"Traceback"), DeviceFailed, "HTTP 500: Traceback"),
+        (Wrong(0x40E, "cancelled by the hand box"), CommandAborted, "cancelled by the hand box"),
+    ],
+)
+def test_other_ends_of_a_slew(
+    answer: Any, error: type[Exception], words: str, server: Server, device: Device, world: World
+) -> None:
+    Mount(server, world)
+    server.answers["PUT slewtocoordinatesasync"] = answer
+    with pytest.raises(error, match=words):
+        world.result(device("telescope").slew(10.0, 20.0), 5)
+
+
+def test_a_mount_that_was_disconnected_by_somebody_else_is_connected_again(
+    server: Server, device: Device, world: World, told: list[tuple[bool, str]]
+) -> None:
+    Mount(server, world)
+    telescope = device("telescope")
+    world.result(telescope.slew(10.0, 20.0), 60)
+    server.is_connected = False
+    slewing, server.answers["GET slewing"] = server.answers["GET slewing"], Wrong(0x407, "not connected")
+    with pytest.raises(DeviceRefused, match=r"STATE: .*not connected \(error 0x407\)"):
+        world.result(telescope.slew(11.0, 20.0), 1)
+    server.answers["GET slewing"] = slewing
+    world.run(3)
+    assert server.is_connected
+    assert [up for up, _ in told] == [True, False, True]
+    assert world.result(telescope.slew(12.0, 20.0), 60).error_arcsec < 1
+
+
+def test_below_the_horizon_is_refused_before_the_mount_is_asked(
+    server: Server, device: Device, world: World, clock: VirtualClock
+) -> None:
+    Mount(server, world)
+    site = Site("x", 43.9, 5.7, 650.0)
+    telescope = device("telescope", site=site)
+    with pytest.raises(DeviceRefused, match=r"^LIMIT: Old device: the target is at altitude -20\.0 degrees"):
+        world.result(telescope.slew(*place_overhead(site, clock.now(), -20.0, 90.0)), 5)
+    assert not server.count("PUT slewtocoordinatesasync")
 
 
 @pytest.mark.parametrize(
