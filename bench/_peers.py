@@ -25,7 +25,9 @@ from bench._common import free_ports
 
 NAME = "Frame measured"
 PIPELINE = 1_000
-Context = multiprocessing.get_context("spawn")
+Context = multiprocessing.get_context("forkserver")
+# Or every process takes a second to begin.
+Context.set_forkserver_preload(["bench._peers", "pyros.agents", "pyros.sender"])
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode

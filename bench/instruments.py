@@ -158,8 +158,8 @@ def cpu_of(pid: int) -> float:
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def idle(folder: Path, seconds: float, clock: RealClock) -> float:
-    """The share of one core that the demo's observatory needs while nothing happens."""
+def idle(folder: Path, settle: float, seconds: float, clock: RealClock) -> float:
+    """The share of one core that the demo's observatory needs while nothing happens, ``settle`` after its start."""
     config = configuration.load(copy_demo(folder))
     with process(twistd(config.path), folder / "observatory.log") as pid:
         deadline = Deadline(PATIENCE)
@@ -167,7 +167,7 @@ def idle(folder: Path, seconds: float, clock: RealClock) -> float:
             if not deadline.left():
                 raise SystemExit(f"the observatory does not start; see {folder / 'observatory.log'}")
             deadline.pause(0.2)
-        Deadline(15).pause(15)  # the first readings
+        Deadline(settle).pause(settle)  # the first readings
         began, used = clock.monotonic(), cpu_of(pid)
         Deadline(seconds).pause(seconds)
         return (cpu_of(pid) - used) / (clock.monotonic() - began)
@@ -176,7 +176,8 @@ def idle(folder: Path, seconds: float, clock: RealClock) -> float:
 def main() -> None:
     parser = arguments(__doc__ or "")
     options = parser.parse_args()
-    commands, side, times, seconds = (2000, 1024, 2, 5.0) if options.quick else (20_000, 4096, 5, 60.0)
+    commands, side, times = (2000, 1024, 2) if options.quick else (20_000, 4096, 5)
+    settle, seconds = (2.0, 2.0) if options.quick else (15.0, 60.0)
     report = Report("instruments", options.json, ("numpy", "astropy"))
     clock = RealClock(background_reactor())
     with tempfile.TemporaryDirectory(dir=options.dir) as name:
@@ -188,7 +189,7 @@ def main() -> None:
         report.figures("grammar", commands=commands, **told)
         image = large_image(folder / "devices", side, times, clock)
         report.figures("image", side=side, **image)
-        share = idle(folder / "idle", seconds, clock)
+        share = idle(folder / "idle", settle, seconds, clock)
         report.figures("idle", seconds=seconds, share_of_a_core=share)
     report.table(
         f"the grammar: {commands} GET position to a simulated telescope",
