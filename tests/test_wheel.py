@@ -28,20 +28,26 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT, cwd=tmp_path)
     wheel = next(tmp_path.glob("*.whl"))
     environment = tmp_path / "environment"
-    venv.create(environment, with_pip=True)
+    venv.create(environment)
     programs = environment / "bin"
-    install: list[str | Path] = [programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    reachable = subprocess.run(
-        [str(word) for word in [*install, "--no-deps", "--dry-run", "idna"]], capture_output=True, check=False
-    )
-    if reachable.returncode and not os.environ.get("CI"):
-        pytest.skip("no package index can be reached from here")
-    run(*install, "--constraint", ROOT / "constraints.txt", wheel, cwd=tmp_path)
+    pip: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        programs / "python",
+        "--disable-pip-version-check",
+    ]
+    install = [*pip, "install", "--quiet"]
+    if not os.environ.get("CI"):
+        reachable = [str(word) for word in [*install, "--no-deps", "--dry-run", "idna"]]
+        if subprocess.run(reachable, capture_output=True, check=False).returncode:
+            pytest.skip("no package index can be reached from here")
+    run(*install, "--no-compile", "--constraint", ROOT / "constraints.txt", wheel, cwd=tmp_path)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    assert "twistd [options] pyros" in run(programs / "twistd", "-n", "pyros", "--help", cwd=elsewhere)
-    for plugin in ("pyros-agent", "pyros-broker", "pyros-simulator"):
-        assert plugin in run(programs / "twistd", "--help", cwd=elsewhere)
+    commands = run(programs / "twistd", "--help", cwd=elsewhere).split()
+    assert {"pyros", "pyros-agent", "pyros-broker", "pyros-simulator"} <= set(commands)
     assert "pyros-alerts" in run(programs / "twistd", "-n", "comet", "--help", cwd=elsewhere)
     checked = run(programs / "pyros", "check", "--config", ROOT / "pyros_agent_config.ini", cwd=elsewhere)
     assert "telescope" in checked

@@ -23,10 +23,9 @@ def free_ports(count: int) -> list[int]:
     return [free_port() for _ in range(count)]
 
 
-@pytest.fixture
-def observatory(tmp_path: Path) -> Path:
+def copy_demo(parent: Path) -> Path:
     """The demo observatory's files, with other ports; returns its configuration's path."""
-    folder = tmp_path / "the observatory"  # people have blanks in their folders' names
+    folder = parent / "the observatory"  # people have blanks in their folders' names
     folder.mkdir()
     shutil.copytree(ROOT / "observatory", folder / "observatory")
     shutil.copy(ROOT / "pyros_agent_config.ini", folder)
@@ -37,6 +36,11 @@ def observatory(tmp_path: Path) -> Path:
         text = re.sub(r"\b(?:50|60|80)\d\d\b", lambda found: other[found[0]], file.read_text())
         file.write_text(text.replace("speed: 10 ", "speed: 40 "))  # a test has less patience than a visitor
     return files[0]
+
+
+@pytest.fixture
+def observatory(tmp_path: Path) -> Path:
+    return copy_demo(tmp_path)
 
 
 def with_driver(text: str, driver: str, address: Callable[[Any], str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -12,25 +13,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from pyros import config as configuration
+from pyros.cli.app import app
 from pyros.cli.common import program
 from pyros.config import Config
+from tests.cli.conftest import copy_demo
 from tests.instruments.indi_server import IndiServer, needs_indi
 
 DEVICES = ("telescope", "camera", "filter_wheel", "dome", "safety", "weather")
 
 
-def pyros(config: Config, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, program("pyros"), "instruments", *arguments]
-    if arguments[0] != "discover":
-        command += ["--config", str(config.path)]
-    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=110, check=False)
+def pyros(config: Config, *arguments: str, text: str = "") -> Any:
+    """The command, in this process, which has imported everything already."""
+    where = [] if arguments[0] == "discover" else ["--config", str(config.path)]
+    return CliRunner().invoke(app, ["instruments", *arguments, *where], input=text)
 
 
-@pytest.fixture
-def simulated(observatory: Path, config: Config) -> Iterator[Config]:
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
     """The demo's simulators; the clock of the configuration is shifted into its night."""
-    files = [observatory.parent / "observatory" / "simulators" / f"{name}.yaml" for name in DEVICES]
+    config = configuration.load(copy_demo(tmp_path_factory.mktemp("simulated")))
+    files = [config.path.parent / "observatory" / "simulators" / f"{name}.yaml" for name in DEVICES]
     process = subprocess.Popen(
         [sys.executable, program("twistd"), "-n", "--pidfile=", "pyros-simulator", "--config", config.path, *files],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -47,32 +52,36 @@ def simulated(observatory: Path, config: Config) -> Iterator[Config]:
 
 
 def test_the_suite_on_a_telescope(simulated: Config) -> None:
-    done = pyros(simulated, "test", "telescope", "--all", "--yes")
+    """As people call it, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, program("pyros"), "instruments", "test", "telescope", "--all", "--yes"],
+        env=os.environ | {configuration.ENVIRONMENT: str(simulated.path)},
+        capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert lines[1].startswith("passed         a slew ends on its target, and the position is measured")
     assert re.fullmatch(r"Demo telescope: \d+ passed", lines[-1])
-    done = pyros(simulated, "shell", "telescope", text="state\n")
-    assert done.stdout == "parked\n"
+    assert pyros(simulated, "shell", "telescope", text="state\n").stdout == "parked\n"
 
 
 def test_what_may_do_harm_is_left_out(simulated: Config) -> None:
     done = pyros(simulated, "test", "dome")
-    assert done.returncode == 0
+    assert done.exit_code == 0
     assert "left out       opens and closes, and an open one is open at once (--all)" in done.stdout
     assert "it is a roof: its slit does not turn" in done.stdout
 
 
 def test_a_device_that_is_not_there(config: Config) -> None:
     done = pyros(config, "test", "camera")
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert (done.exit_code, len(done.stderr.splitlines())) == (1, 1)
     assert "camera: cannot be tested: ConnectionLost: camera at tcp:127.0.0.1:" in done.stderr
 
 
 def test_a_line_to_a_device(simulated: Config) -> None:
     lines = ["state", "help expose", "expose 2 dark=on", "cool -25", "cooling", "GET geometry", "", "# nothing", "quit"]
     done = pyros(simulated, "shell", "camera", text="\n".join(lines))
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert done.stderr == ""
     found = done.stdout.splitlines()
     assert found[0] == "idle"
@@ -85,7 +94,7 @@ def test_a_line_to_a_device(simulated: Config) -> None:
 def test_what_is_wrong_on_a_line_is_told_and_the_shell_goes_on(simulated: Config) -> None:
     lines = ["slew 10", "slew x 2", "slew 1 2 3 4", "dance", "GET nonsense", "slew 'a", "state"]
     done = pyros(simulated, "shell", "telescope", text="\n".join(lines))
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert done.stdout == "parked\n"
     told = done.stderr.splitlines()
     assert len(told) == 6
@@ -98,7 +107,7 @@ def test_what_is_wrong_on_a_line_is_told_and_the_shell_goes_on(simulated: Config
 def test_no_such_instrument(config: Config) -> None:
     for command in ("test", "shell"):
         done = pyros(config, command, "spectrograph")
-        assert done.returncode == 1
+        assert done.exit_code == 1
         assert "no instrument 'spectrograph' (there are: telescope, camera," in done.stderr
 
 
@@ -109,7 +118,7 @@ def test_a_device_whose_agent_runs_is_left_alone(config: Config) -> None:
     agent.start(config)
     try:
         done = pyros(config, "test", "safety")
-        assert done.returncode == 1
+        assert done.exit_code == 1
         assert "agent 'safety' is running and commands this device; end it first" in done.stderr
         done = pyros(config, "list", "--json")
         (line,) = [json.loads(line) for line in done.stdout.splitlines() if '"safety"' in line]
@@ -130,13 +139,13 @@ def test_the_list_without_anything_running(config: Config) -> None:
 
 def test_nothing_to_discover(config: Config) -> None:
     done = pyros(config, "discover", "--no-alpaca", "--seconds", "0.1")
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "no device answered" in done.stderr
     done = pyros(config, "discover", "--no-alpaca", "--indi", "127.0.0.1:1")
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert done.stderr.startswith("pyros: INDI server at tcp:127.0.0.1:1: Connection was refused")
     done = pyros(config, "discover", "--indi", "host:port")
-    assert done.returncode == 2
+    assert done.exit_code == 2
 
 
 @needs_indi
@@ -146,6 +155,6 @@ def test_an_indi_server_is_asked_for_its_devices(config: Config, tmp_path: Path)
         done = pyros(config, "discover", "--no-alpaca", "--indi", f"127.0.0.1:{server.port}")
     finally:
         server.kill()
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert f"[dome]\nport = 5020\ndriver = indi\naddress = tcp:127.0.0.1:{server.port}/Dome Simulator\n" in done.stdout
     assert f"address = tcp:127.0.0.1:{server.port}/Telescope Simulator\n" in done.stdout
