@@ -161,7 +161,7 @@ def test_mistakes_are_named(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
         rules(tmp_path, f"rules:\n  - {{name: one, {text}, {OBSERVE}}}\n")
     assert any(problem in each for each in caught.value.problems), caught.value.problems
-    assert all(each.startswith(f"{tmp_path / 'rules.yaml'}: rule 1 (") for each in caught.value.problems)
+    assert all(each.startswith(f"{tmp_path / 'rules.yaml'}: line 2: rule 1 (") for each in caught.value.problems)
 
 
 def test_groups_that_contain_themselves_are_a_mistake(tmp_path: Path) -> None:
