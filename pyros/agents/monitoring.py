@@ -12,6 +12,7 @@ from pyros import messages
 from pyros.agents.base import Agent
 from pyros.config import WeatherLimits
 from pyros.messages import (
+    AlertSource,
     ImageAnalysed,
     InstrumentConnection,
     Message,
@@ -35,7 +36,8 @@ class Heard(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """Whether an instrument is connected, its name and address or why not, and since when (Unix seconds)."""
+    """Whether an instrument is connected (a source of alerts is heard), its name and address or why not, and since when
+    (Unix seconds)."""
 
     connected: bool
     text: str
@@ -55,6 +57,7 @@ class MonitoringState(msgspec.Struct):
     same_since: float = 0.0
     safety: Heard | None = None
     links: dict[str, Link] = {}
+    alert_sources: dict[str, Link] = {}
     telemetry: dict[str, Telemetry] = {}
     last_image: ImageAnalysed | None = None
 
@@ -78,6 +81,8 @@ class MonitoringAgent(Agent):
             messages.INSTRUMENT_CONNECTED: self.instrument_connected,
             messages.INSTRUMENT_DISCONNECTED: self.instrument_disconnected,
             messages.ALERT_DECIDED: self.alert_decided,
+            messages.ALERTS_SILENT: self.alerts_silent,
+            messages.ALERTS_HEARD: self.alerts_heard,
             messages.IMAGE_ANALYSED: self.image_analysed,
             WEATHER_SILENT: self.weather_silent,
         }
@@ -170,6 +175,20 @@ class MonitoringAgent(Agent):
 
     def alert_decided(self, message: Message) -> None:
         """Kept in the journal, for `pyros alert` and for people."""
+
+    def alerts_silent(self, message: Message) -> None:
+        """Nobody else would notice that no alert can come."""
+        said: AlertSource = message.payload
+        self._source(message, False)
+        self.log.critical("{source}: {text}", source=said.source, text=said.text)
+
+    def alerts_heard(self, message: Message) -> None:
+        self._source(message, True)
+
+    def _source(self, message: Message, heard: bool) -> None:
+        said: AlertSource = message.payload
+        if said.source in self.state.alert_sources or len(self.state.alert_sources) < _INSTRUMENTS:
+            self.state.alert_sources[said.source] = Link(heard, said.text, message.sent)
 
     def telemetry(self, message: Message) -> None:
         self._keep(message.payload)

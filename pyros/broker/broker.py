@@ -24,12 +24,14 @@ from pyros.clock import Clock
 from pyros.config import Config, TlsConfig
 from pyros.errors import AgentError, ConfigError, PyrosError, WireError
 from pyros.journal import Outgoing
+from pyros.messages import AlertSource
 from pyros.sender.outbound import Outbound
 
 if TYPE_CHECKING:
     from pyros.broker.kafka import KafkaIntake
 
 NAME = "broker"
+MONITORING = "monitoring"
 _BACKLOG = 1024  # Twisted's 50 makes long tails when many connect at once
 
 log = Logger(namespace="pyros.broker")
@@ -139,8 +141,13 @@ class Broker:
         except ImportError as error:
             where = f"{self._config.path}: [{sections[0].section}]"
             raise ConfigError([f"{where}: needs: pip install 'pyros-observatory[kafka]' ({error})"]) from None
-        how: dict[str, Any] = {"path": self._config.path, "group": group}
+        how: dict[str, Any] = {"path": self._config.path, "group": group, "alarm": self._alarm}
         return [KafkaIntake(self._reactor, self._clock, self._intake, section, **how) for section in sections]
+
+    def _alarm(self, name: str, said: AlertSource) -> None:
+        """A message for monitoring, where there is one."""
+        if self._store is not None and MONITORING in self._config.agents:
+            self._store.tell(MONITORING, name, said)
 
     async def _listen_tls(self, config: TlsConfig) -> None:
         for key, factory in (("broadcaster_port", self._broadcaster), ("receiver_port", self._receiver)):

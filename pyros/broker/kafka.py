@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ import confluent_kafka as ck
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from pyros import messages
 from pyros.broker.intake import Intake, Receipt
-from pyros.broker.kafka_consumer import Consumer, Handlers, Packet
+from pyros.broker.kafka_consumer import Consumer, Handlers, Packet, matching
 from pyros.broker.packet import one_line
 from pyros.clock import Clock
 from pyros.config import KafkaConfig
 from pyros.errors import ConfigError
+from pyros.messages import AlertSource
 
 STOP_WITHIN = 4.0  # seconds; a service that hangs may hold its thread longer, the observatory doesn't wait for it
 REPEAT = 300.0  # seconds after which the same trouble is told again
@@ -47,15 +50,24 @@ class KafkaIntake:
     """The subscription to one Kafka service. All methods are for the reactor's thread."""
 
     def __init__(
-        self, reactor: Any, clock: Clock, intake: Intake, config: KafkaConfig, *, path: Path, group: str
+        self,
+        reactor: Any,
+        clock: Clock,
+        intake: Intake,
+        config: KafkaConfig,
+        *,
+        path: Path,
+        group: str,
+        alarm: Callable[[str, AlertSource], None] = lambda *_: None,
     ) -> None:
         """``path`` is the configuration file, for errors; ``group`` the consumer group where none is configured.
+        ``alarm`` is given messages for the observatory's monitoring.
 
         Raises ConfigError when the secret is not where the configuration says.
         """
         self._reactor, self._clock, self._intake, self._config = reactor, clock, intake, config
         self._where = f"{path}: [{config.section}]"
-        self._group = config.group or group
+        self._group, self._alarm = config.group or group, alarm
         self._secret = self._read_secret()
         handlers = Handlers(
             packets=lambda packets: self._in_reactor(self._take, packets),
@@ -67,13 +79,15 @@ class KafkaIntake:
         self._consumer = Consumer(clock, config, self._settings(), handlers)
         self.source = f"kafka {config.name}"
         self._topics: list[str] = []
+        self._missing = list(config.topics)
         self._taken = 0
         self._in_trouble = ""
         self._trouble_code: int | None = None
         self._told = self._trouble_at = 0.0
         self._heard = clock.monotonic()
         self._heard_at: float | None = None
-        self._silent = False
+        self._silent: bool | None = None
+        """None before it was heard, or missed, for the first time."""
         self._watch: Any = None
         self._retries: set[Any] = set()
         self._ended: Deferred[None] = Deferred()
@@ -122,15 +136,18 @@ class KafkaIntake:
         return self._ended.addCallback(ended)
 
     def status(self) -> dict[str, Any]:
-        """For people: topics that are ours now, packets taken, when (Unix seconds) the service was last heard."""
+        """For people: topics that are ours now, subscriptions for which there is none, packets taken and packets that
+        wait there for us, when (Unix seconds) the service was last heard."""
         return {
             "servers": self._config.servers,
             "group": self._group,
             "subscribed": list(self._config.topics),
             "topics": self._topics,
+            "missing": self._missing,
             "taken": self._taken,
+            "lag": self._consumer.lag,
             "heard": self._heard_at,
-            "silent": self._silent,
+            "silent": bool(self._silent),
             "trouble": self._in_trouble,
         }
 
@@ -157,8 +174,12 @@ class KafkaIntake:
 
     def _assigned(self, topics: list[str]) -> None:
         self._topics = topics
+        self._missing = [topic for topic in self._config.topics if not matching(topic, topics)]
+        if self._missing:
+            what = ", ".join(self._missing)
+            log.warn("{source}: no topic (or none that we may read) fits {what}", source=self.source, what=what)
         log.info("{source}: receiving {topics}", source=self.source, topics=", ".join(topics) or "no topic")
-        self._works()
+        self._recovered()
 
     def _take(self, packets: list[Packet]) -> None:
         for packet in packets:
@@ -220,14 +241,16 @@ class KafkaIntake:
         self._watch = self._reactor.callLater(max(1.0, limit / 4), self._listen)
         seconds = self._clock.monotonic() - self._heard
         silent = 0 < limit < seconds
+        what = self._config.heartbeat or "any of its topics"
         if silent and not self._silent:
-            what = self._config.heartbeat or "any of its topics"
-            log.critical(
-                "{source}: nothing heard on {what} for {seconds:.0f} s: alerts may be missing",
-                source=self.source, what=what, seconds=seconds,
-            )  # fmt: skip
-        elif self._silent and not silent:
-            log.info("{source}: is heard again", source=self.source)
+            text = f"nothing heard on {what} for {seconds:.0f} s: alerts may be missing"
+            log.critical("{source}: {text}", source=self.source, text=text)
+            self._alarm(messages.ALERTS_SILENT, AlertSource(self.source, text))
+        elif not silent and self._heard_at is not None and self._silent is not False:
+            log.info("{source}: is heard{again}", source=self.source, again=" again" if self._silent else "")
+            self._alarm(messages.ALERTS_HEARD, AlertSource(self.source, f"heard on {what}"))
+        else:
+            return
         self._silent = silent
 
     def _safe(self, text: str) -> str:

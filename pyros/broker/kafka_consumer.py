@@ -8,8 +8,9 @@ the same: begin again from the committed offsets. What is then delivered twice i
 from __future__ import annotations
 
 import logging
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ POLL = 0.1  # seconds; how late a commit or the order to stop may be noticed
 ASK = 5.0  # seconds for a question to the service
 RESTART = 10.0  # seconds before a new consumer after a failure that librdkafka cannot mend
 COMMIT_AGAIN = 1.0  # seconds
+LOOK = 2.0  # seconds between looks at how much waits for us
 GRACE = 2.0  # seconds for what is being stored to become durable when we stop
 
 log = Logger(namespace="pyros.broker")
@@ -53,7 +55,7 @@ class Handlers(NamedTuple):
     works: Callable[[], None]
     """It takes our commits again."""
     assigned: Callable[[list[str]], None]
-    """These topics are ours now."""
+    """These topics are ours now, besides the heartbeat's."""
 
 
 class Consumer:
@@ -63,6 +65,8 @@ class Consumer:
         self._clock, self._config, self._settings, self._handlers = clock, config, settings, handlers
         self._stopping = threading.Event()
         self._finished: SimpleQueue[Packet] = SimpleQueue()
+        self.lag: int | None = None
+        """How many packets the service had for us, when last looked at, that we had not taken; None while unknown."""
         self._begin()
         self._new_group = config.start == "latest"
         self._thread: threading.Thread | None = None
@@ -74,6 +78,8 @@ class Consumer:
         self._paused = False
         self._committing = False
         self._commit_at = 0.0
+        self._look_at = 0.0
+        self.lag = None
 
     def start(self, ended: Callable[[], None]) -> None:
         """Make the first consumer and start the thread; ``ended`` is called from it at its end.
@@ -142,6 +148,21 @@ class Consumer:
             self._handlers.packets(packets)
         self._settle(consumer)
         self._pause_or_resume(consumer)
+        self._look(consumer)
+
+    def _look(self, consumer: ck.Consumer) -> None:
+        """By what librdkafka knows already: nobody is asked."""
+        now = self._clock.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK
+        partitions = [each for each in consumer.assignment() if each.topic != self._config.heartbeat]
+        waiting = []
+        for each in consumer.position(partitions) if partitions else []:
+            end = consumer.get_watermark_offsets(each, cached=True)
+            if each.offset >= 0 and end is not None and end[1] >= 0:
+                waiting.append(max(0, end[1] - each.offset))
+        self.lag = sum(waiting) if waiting else None
 
     def _read(self, message: ck.Message) -> Packet | None:
         """The packet in a message; None for what is none: an error, a heartbeat, a deletion mark."""
@@ -228,7 +249,7 @@ class Consumer:
         for beat in beats:
             beat.offset = ck.OFFSET_END
         consumer.assign([*alerts, *beats])
-        self._handlers.assigned(sorted({each.topic for each in partitions}))
+        self._handlers.assigned(sorted({each.topic for each in alerts}))
 
     def _begin_at_end(self, consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
         """At once committed: otherwise what comes while we are away before our first commit would be skipped, too."""
@@ -273,6 +294,12 @@ def _close(consumer: ck.Consumer | None) -> None:
             consumer.close()
         except Exception as error:
             log.debug("closing a Kafka consumer: {error}", error=error)
+
+
+def matching(topic: str, names: Iterable[str]) -> list[str]:
+    """Which of these topics a subscription is to, where ``topic`` may have a ``*``."""
+    pattern = _pattern(topic)
+    return [name for name in names if (re.match(pattern, name) if pattern.startswith("^") else name == topic)]
 
 
 def _pattern(topic: str) -> str:

@@ -29,6 +29,7 @@ from pyros.wire import Entry, Refusal
 ALERT_MANAGER = "alert_manager"
 MAX_WAITING = 4_096  # events; at 99,999 bytes each they hold 400 MB at the very worst
 MAX_GROUP = 256
+MAX_NOTICES = 100  # messages to other agents that wait for a commit
 MAX_REJECTED = 10_000  # packets kept though they were refused; the oldest go
 MAX_WAL = 65_536  # pages; 256 MiB, which a burst of 10,000 events doesn't fill
 IDLE = 0.2  # seconds without an event, after which the WAL is moved into the file: a commit that does it takes 0.1 s
@@ -83,9 +84,11 @@ class _Answers:
         self.refused: list[tuple[str, str, int]] = []
         self.positions: dict[str, tuple[str, int, float] | None] = {}
         """How far subscribers have got: (identifier, number, when) by identifier; None of whom is to be forgotten."""
+        self.notices: list[tuple[str, str, float, bytes]] = []
+        """Messages to other agents than the alert manager: (agent, name, when, payload)."""
 
     def __bool__(self) -> bool:
-        return bool(self.acknowledged or self.refused or self.positions)
+        return bool(self.acknowledged or self.refused or self.positions or self.notices)
 
     def write_positions(self, db: sqlite3.Connection) -> None:
         known = [each for each in self.positions.values() if each is not None]
@@ -191,9 +194,18 @@ class EventStore:
         """The alert manager has committed the messages up to ``seq``, and refuses some of them."""
         for refusal in refusals:
             log.warn("{agent} refuses message {seq}: {reason}", agent=agent, seq=refusal.seq, reason=refusal.reason)
-        self._answered = max(seq, self._answered)
+        if agent == ALERT_MANAGER:
+            self._answered = max(seq, self._answered)
         with self._changed:
             self._answers.add({agent: seq}, [(refusal.reason, agent, refusal.seq) for refusal in refusals])
+        self._flush_soon()
+
+    def tell(self, agent: str, name: str, payload: messages.Payload) -> None:
+        """A message to another agent than the alert manager, with the next commit."""
+        notice = agent, name, self.clock.time(), messages.encode_payload(name, payload)
+        with self._changed:
+            if len(self._answers.notices) < MAX_NOTICES:
+                self._answers.notices.append(notice)
         self._flush_soon()
 
     def remember(self, ivo: str, number: int) -> None:
@@ -240,6 +252,8 @@ class EventStore:
 
         Raises JournalError.
         """
+        if entry.name != messages.ALERT_RECEIVED:
+            return entry
         alert = messages.decode_payload(entry.name, bytes(entry.payload))
         if alert.packet or alert.kept is None:
             return entry
@@ -313,6 +327,7 @@ class EventStore:
         try:
             turn.look_up(group)
             results = [self._place(turn, event) for event in group]
+            turn.notify(answers.notices)
             turn.commit()
         except Exception as error:
             if not isinstance(error, JournalError):  # a mistake of ours: the authors are told, the thread goes on
@@ -325,6 +340,7 @@ class EventStore:
                 if not self._stopping:  # else: at the next start they are asked for again
                     self._answers.add(answers.acknowledged, answers.refused)
                     self._answers.positions = answers.positions | self._answers.positions
+                    self._answers.notices = answers.notices + self._answers.notices
         told = self._reactor.callFromThread if self._threaded else (lambda call, *args: call(*args))
         told(self._committed, turn.effects.outgoing, group, results)
 
@@ -339,7 +355,7 @@ class EventStore:
     def _committed(self, outgoing: list[Outgoing], group: list[_Event], results: list[Stored | PyrosError]) -> None:
         """In the reactor's thread: the telescope first, then those who wait for an acknowledgement."""
         self._waiting -= len(group)
-        if any(isinstance(result, Stored) and result.new for result in results):
+        if outgoing or any(isinstance(result, Stored) and result.new for result in results):
             stored = zip(group, results, strict=True)
             self._fresh = {result.number: event.packet for event, result in stored if isinstance(result, Stored)}
             self._post(outgoing)
@@ -411,6 +427,14 @@ class _Turn:
         json = messages.encode_payload(messages.ALERT_RECEIVED, payload)
         id_ = f"{journal.epoch[:8]}-{seq}"
         return Outgoing(ALERT_MANAGER, seq, id_, messages.ALERT_RECEIVED, event.received, json)
+
+    def notify(self, notices: list[tuple[str, str, float, bytes]]) -> None:
+        """Messages to other agents; after the events have their places."""
+        journal, last = self._store.journal, dict(self._store.journal.destinations)
+        for agent, name, when, payload in notices:
+            last[agent] = last.get(agent, 0) + 1
+            id_ = f"{journal.epoch[:8]}-{agent}-{last[agent]}"
+            self.effects.outgoing.append(Outgoing(agent, last[agent], id_, name, when, payload))
 
     def commit(self) -> None:
         """Raises JournalError, and then nothing is written."""

@@ -70,7 +70,7 @@ def _spoken(remote: dict[str, Any]) -> bool:
 
 
 def _fine(kafka: dict[str, Any]) -> bool:
-    return bool(kafka["topics"]) and not kafka["silent"] and not kafka["trouble"]
+    return bool(kafka["topics"]) and not (kafka["missing"] or kafka["silent"] or kafka["trouble"])
 
 
 def _lines(said: dict[str, Any]) -> Iterator[str]:
@@ -88,8 +88,11 @@ def _lines(said: dict[str, Any]) -> Iterator[str]:
     for name, kafka in said.get("kafka", {}).items():
         heard = f"last heard {instant(kafka['heard'])}" if kafka["heard"] else "never heard"
         state = "SILENT" if kafka["silent"] else "receiving" if kafka["topics"] else "NOT RECEIVING"
-        yield f"kafka {name} ({kafka['servers']}): {state}, {heard}, {kafka['taken']} packets"
+        lag = "" if kafka["lag"] is None else f", {kafka['lag']} wait there"
+        yield f"kafka {name} ({kafka['servers']}): {state}, {heard}, {kafka['taken']} packets{lag}"
         yield f"  asked for: {' '.join(kafka['subscribed'])}; there are {len(kafka['topics'])} such topics"
+        if kafka["missing"]:
+            yield f"  there is no topic (or none that we may read) for: {' '.join(kafka['missing'])}"
         if kafka["trouble"]:
             yield f"  {kafka['trouble']}"
     if folder := said.get("folder"):

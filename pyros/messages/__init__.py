@@ -25,8 +25,8 @@ from pyros.messages.weather import *
 __all__ = [
     "Message", "NoPayload", "PAYLOADS", "Payload", "decode_payload", "encode_payload", "register",
     # alerts
-    "AlertReceived", "AlertDecided", "TakenImage", "FollowUp", "Publish",
-    "LARGEST_PACKET", "ALERT_RECEIVED", "ALERT_DECIDED", "FOLLOW_UP", "PUBLISH",
+    "AlertReceived", "AlertDecided", "TakenImage", "FollowUp", "Publish", "AlertSource",
+    "LARGEST_PACKET", "ALERT_RECEIVED", "ALERT_DECIDED", "FOLLOW_UP", "PUBLISH", "ALERTS_SILENT", "ALERTS_HEARD",
     # observations
     "Exposures", "Observation", "Withdrawal", "Planned", "Plan", "Abort", "ObservationReport",
     "OBSERVATION_REQUESTED", "OBSERVATION_REQUEST_CHANGED", "OBSERVATION_REQUEST_WITHDRAWN", "PLAN_UPDATED",

@@ -65,7 +65,16 @@ class Publish(Payload, frozen=True):
     packet: bytes
 
 
+class AlertSource(Payload, frozen=True):
+    """broker -> monitoring: a service that alerts come from is silent, or is heard (again)."""
+
+    source: str
+    text: str
+
+
 ALERT_RECEIVED = register("Alert received", AlertReceived)
 ALERT_DECIDED = register("Alert decided", AlertDecided)
 FOLLOW_UP = register("Follow-up", FollowUp)
 PUBLISH = register("Publish", Publish)
+ALERTS_SILENT = register("Alerts silent", AlertSource)
+ALERTS_HEARD = register("Alerts heard", AlertSource)

@@ -314,14 +314,41 @@ def test_a_packet_too_large_for_a_message(service: Any, start: Any, section: Any
 def test_silence_is_an_alarm(service: Any, start: Any, section: Any, until: Until) -> None:
     gcn = service(NOTICES, "gcn.heartbeat")
     gcn.produce("gcn.heartbeat", b"{}")  # an old one
-    broker = start(section(gcn.address, heartbeat="gcn.heartbeat", silence="1.5"))
+    config = section(gcn.address, heartbeat="gcn.heartbeat", silence="1.5")
+    with config.open("a") as file:
+        file.write("[monitoring]\nport = 1\n")
+    broker = start(config)
+
+    def told() -> list[tuple[str, str]]:
+        rows = broker.rows("SELECT name, payload FROM outbox WHERE agent = 'monitoring' ORDER BY seq")
+        return [(name, messages.decode_payload(name, bytes(payload)).source) for name, payload in rows]
+
     until(lambda: broker.said("receiving"))
     until(lambda: broker.said("nothing heard on gcn.heartbeat"))
     gcn.produce("gcn.heartbeat", b"{}")
     until(lambda: broker.said("is heard again"))
+    silent, heard = (messages.ALERTS_SILENT, "kafka gcn"), (messages.ALERTS_HEARD, "kafka gcn")
+    until(lambda: told()[:2] == [silent, heard])
     status, _ = broker.stop()
     assert status["events"] == 0
     assert status["kafka"]["gcn"]["heard"] is not None
+
+
+def test_a_topic_that_is_not_there_is_told_and_the_others_are_taken(
+    service: Any, start: Any, section: Any, until: Until
+) -> None:
+    gcn = service(NOTICES, "gcn.heartbeat")
+    broker = start(section(gcn.address, topics="gcn.notices.* no.such.topic gcn.other.*", heartbeat="gcn.heartbeat"))
+    until(lambda: broker.said("(or none that we may read) fits no.such.topic, gcn.other.*"))
+    gcn.produce(NOTICES, notice(1), notice(2))
+    until(lambda: broker.count() == 2)
+    status, _ = broker.stop()
+    kafka = status["kafka"]["gcn"]
+    assert kafka["topics"] == [NOTICES]
+    assert kafka["missing"] == ["no.such.topic", "gcn.other.*"]
+    assert "Unknown topic" in kafka["trouble"]
+    assert kafka["lag"] in (None, 0)
+    assert not broker.said("works again")
 
 
 class Forbidding(http.server.BaseHTTPRequestHandler):

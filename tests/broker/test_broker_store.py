@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
@@ -14,7 +15,7 @@ from pyros.broker.store import EventStore, Stored
 from pyros.clock import VirtualClock
 from pyros.errors import AlertError, JournalError
 from pyros.journal import JournalReader, Outgoing
-from pyros.wire import Refusal
+from pyros.wire import Entry, Refusal
 
 Result = Callable[[Any], Any]
 
@@ -140,6 +141,39 @@ def test_an_event_that_we_stumble_over_holds_no_other_up(
     assert isinstance(second, JournalError)
     assert (first, third) == (Stored(True, 1), Stored(True, 2))
     assert outbox(store) == [1, 2]
+
+
+def test_messages_to_others_have_numbers_of_their_own_and_outlive_a_full_disk(
+    store: EventStore, reactor: MemoryReactorClock, result: Result
+) -> None:
+    posted: list[Outgoing] = []
+    store.start(posted.extend)
+    said = [messages.AlertSource("kafka gcn", str(number)) for number in range(3)]
+    store.tell("monitoring", messages.ALERTS_SILENT, said[0])
+    stored = store.store(b"1", "1", "x")
+    reactor.advance(0.3)
+    assert result(stored) == Stored(True, 1)
+    database = store.journal._open_db
+    database.execute("PRAGMA query_only = 1")
+    store.tell("monitoring", messages.ALERTS_HEARD, said[1])
+    reactor.advance(0.3)
+    database.execute("PRAGMA query_only = 0")
+    store.tell("monitoring", messages.ALERTS_SILENT, said[2])
+    reactor.advance(0.3)
+    found = [(each.agent, each.seq, each.name) for each in posted if each.agent == "monitoring"]
+    assert found == [
+        ("monitoring", 1, messages.ALERTS_SILENT),
+        ("monitoring", 2, messages.ALERTS_HEARD),
+        ("monitoring", 3, messages.ALERTS_SILENT),
+    ]
+    assert (outbox(store), store.waiting) == ([1], 1)
+    store.on_answer("monitoring", 3, [])
+    assert store.waiting == 1
+    entry = Entry(1, "id", messages.ALERTS_SILENT, 0.0, msgspec.Raw(posted[0].payload))
+    assert store.complete(entry) == entry
+    for _ in range(store_module.MAX_NOTICES + 10):
+        store.tell("monitoring", messages.ALERTS_SILENT, said[0])
+    assert len(store._answers.notices) == store_module.MAX_NOTICES
 
 
 def test_answers_leave_the_outbox_within_a_moment(
