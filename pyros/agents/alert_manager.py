@@ -153,7 +153,7 @@ class AlertManagerAgent(Agent):
         """The event that a packet is about, and its name; the packet may show that several events are one."""
         events = self.state.events
         known = [name for name, followed in events.items() if identity.belongs(followed.event, new)]
-        name = known[0] if known else new.key
+        name = known[0] if known else self._new_name(new)
         followed = events.pop(name, None) or Followed()
         for other in (events.pop(each) for each in known[1:]):
             followed.event = identity.join(followed.event, other.event)
@@ -166,6 +166,16 @@ class AlertManagerAgent(Agent):
         while len(events) > _REMEMBERED:
             del events[next(iter(events))]
         return name, followed
+
+    def _new_name(self, new: identity.Sighting) -> str:
+        """A name for an event heard of first; tests and what is real may have one key, and are never one event."""
+        events, for_tests = self.state.events, f"{new.key} (test)"
+        if new.key not in events:
+            return new.key
+        if new.role == "test":
+            return for_tests
+        events[for_tests] = events.pop(new.key)
+        return new.key
 
     def _decide(self, alert: Alert, name: str, followed: Followed) -> None:
         """Ask for an observation, or for a change of it, if the rules want it and the packet is the best so far."""

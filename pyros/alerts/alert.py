@@ -58,6 +58,10 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """The author's probabilities by class (``BNS``, ``Terrestrial``, ``HasNS`` ...)."""
     citations: tuple[tuple[str, str], ...] = ()
     """(ivorn, ``followup`` | ``supersedes`` | ``retraction``) in the packet's order."""
+    names: tuple[str, ...] = ()
+    """Other identity keys of the event: its author numbers it more than once (trigger number, burst's name ...)."""
+    related: tuple[str, ...] = ()
+    """Identity keys, or ivorns, of other missions that the packet says are the same event."""
 
     @property
     def target(self) -> tuple[float, float] | None:

@@ -18,8 +18,9 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from pyros.alerts import sky, streams
+from pyros.alerts import numbering, sky
 from pyros.alerts.alert import Alert
+from pyros.alerts.identity import links
 from pyros.alerts.parse import parse
 from pyros.alerts.words import FullText, Words, WordTable, words_of
 from pyros.errors import AlertError, JournalError
@@ -228,7 +229,10 @@ class _Row:
         alert = self.alert
         self.identity = alert.id if alert else f"sha256:{self.sha256.hex()}"
         self.key = alert.event if alert else self.identity
-        self.cited = list(dict.fromkeys(ivorn for ivorn, _ in alert.citations)) if alert else []
+        found = links(alert.event, alert.role, alert.citations, alert.names, alert.related) if alert else ()
+        named = {numbering.packet_of_ivorn(ivorn) for ivorn, _ in alert.citations} if alert else set()
+        self.cited = [link for link in found if link in named]
+        self.keys = {self.key, *map(numbering.event_of_ivorn, self.cited), *(set(found) - named)}
 
     def columns(self) -> dict[str, Any]:
         alert, packet = self.alert, self.packet
@@ -266,15 +270,13 @@ def _join(connection: sa.Connection, new: list[_Row]) -> None:
     """Give the packets' keys their events, and make one event of those that citations connect, in either direction."""
     ids = {row.identity for row in new}
     cited = {ivorn for row in new for ivorn in row.cited}
-    keys_of: dict[str, set[str]] = {}
-    for row in new:
-        keys_of.setdefault(row.identity, set()).add(row.key)
+    keys_of = {row.identity: {row.key} for row in new}
     for identity, key in _among(connection, packets.c.identity, cited, packets.c.identity, packets.c.key):
         keys_of.setdefault(identity, set()).add(key)
-    related = {row.number: {row.key} for row in new}
+    related = {row.number: set(row.keys) for row in new}
     for row in new:
         for ivorn in row.cited:
-            related[row.number] |= {streams.event_of_ivorn(ivorn), *keys_of.get(ivorn, ())}
+            related[row.number] |= keys_of.get(ivorn, set())
     citing: dict[str, set[str]] = {}
     both = citations.join(packets, packets.c.number == citations.c.packet)
     for ivorn, key in _among(connection, citations.c.cited, ids, citations.c.cited, packets.c.key, source=both):

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from pyros.alerts import streams, values
+from pyros.alerts import numbering, streams, values
 from pyros.alerts.alert import Alert, Kind, Role
 from pyros.alerts.streams import Stream
 from pyros.alerts.times import parse_iso
@@ -28,7 +28,6 @@ _SCHEMA = re.compile(r"(?:[^?#]{0,200}/)?gcn/(notices/([\w/.-]+?)|circulars)\.sc
 _TOPIC = re.compile(r"gcn\.notices\.([a-z0-9_]+)\..+")
 _PLACES = ("localization", "location", "position", "event", "alert", "source", "target")
 """Where schemas of a mission's own nest what the unified one has at the top."""
-_SUPEREVENT = re.compile(r"[MT]?S\d{6}[a-z]+")
 _GW_KINDS: dict[str, Kind] = {
     "EARLYWARNING": "initial",
     "PRELIMINARY": "initial",
@@ -104,7 +103,8 @@ def _notice(notice: dict[str, Any], topic: str, packet: bytes) -> Alert:
     place = values.position(values.number(target.get("ra")), values.number(target.get("dec")))
     error = _error(target, place)
     containment = values.fraction(_percent(target.get("containment_probability", 0.9))) if error is not None else None
-    event = _event(notice, target, row, name)
+    named = _named(notice, target, row)
+    event = _event(notice, row, named, name)
     word = _text(notice.get("alert_type")).lower()
     tense = _text(notice.get("alert_tense")).lower()
     role = _ROLES.get(tense, "observation")
@@ -145,6 +145,8 @@ def _notice(notice: dict[str, Any], topic: str, packet: bytes) -> Alert:
         far=values.hertz(notice.get("far"), "Hz"),
         known_source=bool(notice.get("known_source")) or name in row.known_types or classes.get("unknown") == 0,
         classification=classes,
+        names=numbering.further_names(row, event, named) if named else (),
+        related=_related(notice, named),
     )
 
 
@@ -182,7 +184,15 @@ def _gravitational_wave(notice: dict[str, Any]) -> Alert:
         far=values.hertz(event.get("far"), "Hz"),
         significant=significant if isinstance(significant, bool) else None,
         classification=_probabilities(event.get("classification"), event.get("properties")),
+        related=_coincidence(notice.get("external_coinc")),
     )
+
+
+def _coincidence(found: object) -> tuple[str, ...]:
+    """The key of the burst that LVK found together with a gravitational wave."""
+    if not isinstance(found, dict):
+        return ()
+    return numbering.reference(_text(found.get("observatory")), _text(found.get("gcn_notice_id")))
 
 
 def _circular(notice: dict[str, Any]) -> Alert:
@@ -217,34 +227,53 @@ def _field(notice: dict[str, Any], name: str) -> Any:
     return None
 
 
-def _event(notice: dict[str, Any], target: dict[str, Any], row: Stream, name: str) -> str:
-    """The event's key by the first identifier that the notice has; '' where it has none."""
+def _named(notice: dict[str, Any], target: dict[str, Any], row: Stream) -> list[tuple[str, list[str]]]:
+    """What names the event, field by field in the row's order; the first value of all is the one it goes by."""
+    found: list[tuple[str, list[str]]] = []
     for field in row.json_event:
         for source in (notice, target, notice.get("event"), notice.get("alert")):
             if not isinstance(source, dict):
                 continue
             value = source.get(field)
-            identifier = _joined(value) if row.json_id_parts and field == "id" else _text(value)
-            if not identifier:
-                continue
-            if _SUPEREVENT.fullmatch(identifier):
-                return f"lvc:{identifier}"
-            if key := streams.event_key(row, identifier):
+            names = [_joined(value)] if row.json_id_parts and field == "id" else _texts(value)
+            if any(names):
+                found.append((field, [name for name in names if name]))
+                break
+    return found
+
+
+def _event(notice: dict[str, Any], row: Stream, named: list[tuple[str, list[str]]], name: str) -> str:
+    """The event's key by the first identifier that the notice has; '' where it has none."""
+    for _, identifiers in named:
+        for identifier in identifiers:
+            if key := numbering.event_key(row, identifier):
                 return key
     if not row.json_event or name.startswith("core."):
         return ""
     reference = _text(notice.get("ref_ID")) or _text(notice.get("ref_id"))
-    return f"lvc:{reference}" if _SUPEREVENT.fullmatch(reference) else ""
+    key = numbering.event_key(row, reference) if reference else None
+    return key if key and key.startswith("lvc:") else ""
+
+
+def _related(notice: dict[str, Any], named: list[tuple[str, list[str]]]) -> tuple[str, ...]:
+    """Other missions' keys of the same event: what launched the search for it, and a burst's own name."""
+    found = [key for field, names in named if field == "event_name" for key in numbering.burst_name(names)]
+    identifier = _text(notice.get("ref_ID")) or _text(notice.get("ref_id"))
+    found += numbering.reference(_text(notice.get("ref_instrument")), identifier)
+    found += numbering.external(_text(notice.get("follow_up_event")))
+    return tuple(dict.fromkeys(found))
 
 
 def _error(target: dict[str, Any], place: tuple[float, float] | None) -> float | None:
     """Degrees: a number, [a], [a, b] or [a, b, position angle]; or the farthest corner of a box (MAXI)."""
     if place is None:
         return None
-    given = target.get("ra_dec_error")
-    if given is None and isinstance(target.get("error"), dict):  # early schemas
-        given = target["error"].get("radius")
-    sizes = [values.radius(size) for size in (given[:2] if isinstance(given, list) else [given])]
+    given = [target.get("ra_dec_error")]
+    if given == [None]:  # early schemas
+        error = target.get("error")
+        given = [target.get("ra_uncertainty"), target.get("dec_uncertainty")]
+        given += [error.get("radius")] if isinstance(error, dict) else []
+    sizes = [values.radius(size) for each in given for size in (each[:2] if isinstance(each, list) else [each])]
     known = [size for size in sizes if size is not None]
     if known:
         return max(known)
@@ -286,6 +315,11 @@ def _percent(value: object) -> float | None:
     """A probability, also where it is written in percent (68.0)."""
     size = values.number(value)
     return size / 100 if size is not None and 1 < size <= 100 else size
+
+
+def _texts(value: object) -> list[str]:
+    """The strings and numbers of a list, or the only one."""
+    return [_text(each) for each in (value[:100] if isinstance(value, list) else [value])]
 
 
 def _joined(value: object) -> str:

@@ -4,10 +4,12 @@ An event is the set of its packets. What is believed (is it retracted? which pos
 that set alone, and so it does not matter in which order the packets came, nor how often: a late packet cannot undo a
 better one, and a retraction may come before what it retracts.
 
-Packets are joined by the identity key that each stream's table gives (`Alert.event`), and by their citations in either
-direction: `VOEvent 2.0 section 3.7 <https://www.ivoa.net/documents/VOEvent/>`_ has all three kinds of citation refer to
-the same astrophysical event. So an event may have several keys, one for each mission that numbered it. Plain functions
-on frozen values, for any thread.
+Packets are joined by the identity keys that each stream's table gives (`Alert.event`, `Alert.names`), by those of other
+missions that they tell (`Alert.related`), and by their citations in either direction: `VOEvent 2.0 section 3.7
+<https://www.ivoa.net/documents/VOEvent/>`_ has all three kinds of citation refer to the same astrophysical event. So an
+event may have several keys, some for each mission that numbered it. What no citation joins: two events that one mission
+numbers differently, what merely follows up a gravitational wave (many candidates do), and tests with what is real.
+Plain functions on frozen values, for any thread.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from pyros.alerts import streams
+from pyros.alerts import numbering, streams
 from pyros.alerts.alert import Alert, Kind, Role
 
 MAX_SIGHTINGS = 100
@@ -46,13 +48,18 @@ class Sighting(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True)
     containment: float | None = None
     cites: tuple[tuple[str, str], ...] = ()
     links: tuple[str, ...] = ()
-    """What it cites, and the keys that those ivorns tell; worked out when it is made."""
+    """What else joins it with others, see `links`; worked out when it is made."""
+    names: tuple[str, ...] = ()
+    """Its author's other keys of the event."""
 
     def __post_init__(self) -> None:
-        if self.cites and not self.links:
-            cited = [ivorn for ivorn, _ in self.cites]
-            links = dict.fromkeys([*cited, *map(streams.event_of_ivorn, cited)])
-            msgspec.structs.force_setattr(self, "links", tuple(links))
+        if (self.cites or self.names) and not self.links:
+            msgspec.structs.force_setattr(self, "links", links(self.key, self.role, self.cites, self.names))
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """All keys that its author gives the event."""
+        return self.key, *self.names
 
     @property
     def real(self) -> bool:
@@ -108,6 +115,34 @@ class Event(msgspec.Struct, frozen=True):
         return any(sighting.id == id_ for sighting in self.sightings)
 
 
+def links(
+    key: str, role: Role, cites: Iterable[tuple[str, str]], names: Iterable[str] = (), related: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """What joins a packet with others beside its identifier and its key: other keys, and identifiers of packets.
+
+    Args:
+        key: its own, as `Alert.event`.
+        role: a test's citations and its words on other missions join nothing: mocks cite real packets.
+        cites: `Alert.citations`.
+        names: `Alert.names`.
+        related: `Alert.related`.
+    """
+    found = list(names)
+    if role != "test":
+        found += related
+        for ivorn, cite in cites:
+            about = numbering.event_of_ivorn(ivorn)
+            if about == key or cite != "followup" or not _another(key, about):
+                found += (numbering.packet_of_ivorn(ivorn), about)
+    return tuple(dict.fromkeys(found))
+
+
+def _another(key: str, about: str) -> bool:
+    """Whether what is followed up is another event than the one that follows it up."""
+    mission = about.partition(":")[0]
+    return streams.wide(about) or (mission != "ivo" and mission == key.partition(":")[0])
+
+
 def sighting(alert: Alert) -> Sighting:
     """What an event needs of an alert."""
     ra, dec = alert.target or (None, None)
@@ -123,6 +158,8 @@ def sighting(alert: Alert) -> Sighting:
         error_radius=alert.error_radius if alert.target else None,
         containment=alert.containment if alert.target else None,
         cites=alert.citations,
+        links=links(alert.event, alert.role, alert.citations, alert.names, alert.related),
+        names=alert.names,
     )
 
 
@@ -144,9 +181,15 @@ def add(event: Event, new: Sighting) -> Event:
 
 
 def belongs(event: Event, new: Sighting) -> bool:
-    """Whether a packet is about that event: the same key, one of them cites the other, or both cite the same."""
+    """Whether a packet is about that event: the same key, one of them cites the other, or both cite the same.
+
+    An event of tests and one that is real are never one, whatever they have in common.
+    """
     wanted = {new.id, new.key, *new.links}
-    return any(not wanted.isdisjoint((each.id, each.key, *each.links)) for each in event.sightings)
+    return any(
+        (each.role == "test") == (new.role == "test") and not wanted.isdisjoint((each.id, each.key, *each.links))
+        for each in event.sightings
+    )
 
 
 def believe(event: Event) -> Belief:
@@ -178,11 +221,12 @@ def retracted_ids(event: Event) -> frozenset[str]:
     for retraction in retractions:
         if retraction.id in revived:
             continue
+        own = set(retraction.own)
         cited = {ivorn for ivorn, cite in retraction.cites if cite in _TAKEN_BACK}
         revives = streams.revives(retraction.key)
         for each in event.sightings:
             after = revives and None not in (each.sent, retraction.sent) and each.order > retraction.order
-            about = (each.key == retraction.key and not after) or each.id in cited
+            about = (not own.isdisjoint(each.own) and not after) or each.id in cited
             if about and each.kind != "retraction" and (retraction.takes_back or not each.real):
                 dead.add(each.id)
     return frozenset(dead)

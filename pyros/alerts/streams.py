@@ -44,7 +44,12 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     """Identifiers that mean "none"; they must not join what has nothing in common."""
     event_in_ivorn: str = ""
     """A regular expression whose first group is the event's identifier, for ivorns (own and cited)."""
+    related: tuple[tuple[str, str], ...] = ()
+    """(Param, Param): another mission, and its identifier of the same event."""
+    wide: bool = False
+    """Whether many candidates are looked for in each of its events: what only follows one up is another event."""
     json_event: tuple[str, ...] = ("id", "event_name")
+    """Fields that name the event, the first that there is before the others, which are its further names."""
     json_id_parts: bool = False
     """Whether a list of numbers under ``id`` is one identifier in parts, not several names of the event."""
     revision: tuple[str, int] | None = None
@@ -82,6 +87,8 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     far_unit: str = ""
     """The true unit of FAR where the packets' label is wrong."""
     skymap: tuple[str, ...] = ("*/skymap_fits", "*/HealPix_URL", "*/healpix_url", "*/skymap_fits_basic")
+    maps: tuple[str, ...] = ()
+    """Params with the URL of a sky map, where it ends as a FITS file does, or of a plot."""
     significant: str = ""
     classes: tuple[str, ...] = ()
     """Groups that hold probabilities by class."""
@@ -133,6 +140,7 @@ STREAMS = (
         event=(*_TRIG_ID, ("Trans_Num",)),
         event_in_ivorn=r"#(?:GBM|LAT)_[A-Za-z_]+_?\d{4}-[\d:T.-]+_(\d{6,})[_-]",
         test_values=(("TrigID", "0*99999"),),
+        maps=("LocationMap_URL",),
         known_types=frozenset({"FERMI_LAT_MONITOR", "fermi.lat.flare", "fermi.lat.flare.flare"}),
         containments={
             "FERMI_GBM_FLT_POS": 0.68,
@@ -159,6 +167,8 @@ STREAMS = (
         test_values=(("GraceID", r"[MT]S.*|M\d.*"), ("Search", ".*MDC.*")),
         retraction_types=frozenset({"LVC_RETRACTION"}),
         revives=True,
+        wide=True,
+        related=(("*/External_Observatory", "*/External_GCN_Notice_Id"),),
         significant="Significant",
         classes=("Classification", "Properties"),
     ),
@@ -178,7 +188,6 @@ STREAMS = (
         schemas=("icecube",),
         event=(("run_id", "event_id"), ("AMON_ID",), ("ID",), *_TRIG_ID),
         event_in_ivorn=r"_(?:\d\d_)?(\d{6}_0*\d{4,})[_-]\d+$",
-        json_event=("id", "event_name", "ref_ID", "ref_id"),
         json_id_parts=True,
         test_values=(("TrigID", "0*99999"), ("event_id", "0*99999")),
         revision=("Rev", 0),
@@ -188,8 +197,9 @@ STREAMS = (
     Stream(
         name="amon",
         ivorns=(_GCN + "amon#",),
-        event=(("Event_ID",), ("run_id", "event_id")),
+        event=(("Event_ID",), ("run_id", "event_id"), *_TRIG_ID),
         test_values=(("TrigID", "0*99999"),),
+        revision=("Rev", 0),
         containments={"AMON_NU_EM_COINC": 0.5},
     ),
     Stream(
@@ -212,7 +222,7 @@ STREAMS = (
         ivorns=(_GCN + "sk_sn",),
         schemas=("superk",),
         event=(("Trigger_Number",),),
-        json_event=("trigger_number", "id", "event_name"),
+        json_event=("id", "trigger_number", "event_name"),
         pointing_is_source=True,
         errors=(("Src_Error90", 1.0, 0.9), ("Src_Error68", 1.0, 0.68), ("Src_Error95", 1.0, 0.95)),
         clocks=(("Discovery_date", "Discovery_time"), ("Pkt_TJD", "Pkt_SOD")),
@@ -223,6 +233,12 @@ STREAMS = (
         schemas=("maxi",),
         event=_TRIG_ID,
         known_types=frozenset({"MAXI_KNOWN", "maxi.gsc.known"}),
+    ),
+    Stream(
+        name="antares",
+        ivorns=(_GCN + "antares_alert",),
+        event=_TRIG_ID,
+        test_values=(("isRealAlert", "(?i)false|0"),),
     ),
     Stream(
         name="snews",
@@ -303,27 +319,7 @@ def revives(event: str) -> bool:
     return row is not None and row.revives
 
 
-def event_of_ivorn(ivorn: str) -> str:
-    """The event that an ivorn is about, as far as the ivorn itself tells; else the ivorn stands for it."""
-    row = of_ivorn(ivorn)
-    match = pattern(row.event_in_ivorn).search(ivorn[:500]) if row.event_in_ivorn else None
-    return f"{row.namespace or row.name}:{_canonical(match[1])}" if match else ivorn
-
-
-def event_key(row: Stream, identifier: str) -> str | None:
-    """``namespace:identifier`` for what a packet calls its event; None where it only says that it has none."""
-    identifier = identifier.strip()
-    if row.event_mask is not None:
-        try:
-            identifier = str(int(identifier) & row.event_mask)
-        except ValueError:
-            return None
-    if identifier in row.no_event or len(identifier) > 200:
-        return None
-    return f"{row.namespace or row.name}:{_canonical(identifier)}"
-
-
-def _canonical(identifier: str) -> str:
-    """``128290_006888376`` and ``128290_6888376`` are the same run and event."""
-    run, underscore, number = identifier.partition("_")
-    return f"{run}_{int(number)}" if underscore and run.isdecimal() and number.isdecimal() else identifier
+def wide(event: str) -> bool:
+    """Whether many candidates are looked for in an event of the stream whose identity key this is."""
+    row = BY_NAME.get(event.partition(":")[0])
+    return row is not None and row.wide

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import msgspec
 from lxml import etree
 
-from pyros.alerts import streams, values
+from pyros.alerts import numbering, streams, values
 from pyros.alerts.alert import Alert, Kind, Role
 from pyros.alerts.notices import NOTICES, TRANSPORT
 from pyros.alerts.streams import Stream
@@ -29,6 +29,7 @@ _MAX_IVORN = 1000
 _MAX_PARAMS = 10_000
 _TJD_TOLERANCE = timedelta(days=90)
 """How far the TJD of a notice may lie from its Who/Date to be believed; garbled ones are years away."""
+_FITS = re.compile(r"\.fits?(?:\.gz|\.fz)?(?:,\d+)?$", re.IGNORECASE)
 _COORDS_TYPE = re.compile(r"coordinates are of the type:?\s*(\w+)", re.IGNORECASE)
 
 
@@ -150,13 +151,14 @@ def interpret(event: VOEvent) -> Alert:
         pointing=pointing and position is not None,
         error_radius=error if position else None,
         containment=containment if position and error is not None else None,
-        skymap=_skymap(params.first(row.skymap)),
+        skymap=_skymap(params, row),
         importance=event.importance,
         far=values.hertz(far.value, row.far_unit or far.unit) if far else None,
         significant=_flag(params.get(row.significant)) if row.significant else None,
         known_source=notice in row.known_types or params.marked(row.known) or params.matches(row.known_values),
         classification=_classification(event.params, row),
         citations=event.citations,
+        related=_related(row, params),
     )
 
 
@@ -276,13 +278,22 @@ def _event(event: VOEvent, row: Stream, params: _Params) -> str:
         found = [param for name in names if (param := params.get(name))]
         identifier = "_".join(param.value for param in found)
         if len(found) == len(names) and len(identifier) >= row.event_shortest:
-            key = streams.event_key(row, identifier)
+            key = numbering.event_key(row, identifier)
             if key:
                 return key
-    own = streams.event_of_ivorn(event.ivorn)
+    own = numbering.event_of_ivorn(event.ivorn)
     if own != event.ivorn or not event.citations:
         return own
-    return streams.event_of_ivorn(event.citations[0][0])
+    return numbering.event_of_ivorn(event.citations[0][0])
+
+
+def _related(row: Stream, params: _Params) -> tuple[str, ...]:
+    found: tuple[str, ...] = ()
+    for mission, identifier in row.related:
+        whose, number = params.get(mission), params.get(identifier)
+        if whose and number:
+            found += numbering.reference(whose.value, number.value)
+    return found
 
 
 def _position(event: VOEvent, row: Stream, params: _Params) -> tuple[tuple[float, float] | None, bool]:
@@ -323,8 +334,9 @@ def _time(event: VOEvent, row: Stream, params: _Params) -> datetime | None:
     return None
 
 
-def _skymap(param: Param | None) -> str | None:
-    url = param.value if param else ""
+def _skymap(params: _Params, row: Stream) -> str | None:
+    named, found = params.first(row.skymap), params.first(row.maps)
+    url = named.value if named else found.value if found and _FITS.search(found.value) else ""
     return url if url.startswith(("http://", "https://")) and len(url) < 2000 else None
 
 

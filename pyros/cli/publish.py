@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pyros import config as configuration
-from pyros.alerts import followup, streams
+from pyros.alerts import followup, numbering
 from pyros.alerts.times import parse_iso
 from pyros.cli.common import ConfigOption, out
 from pyros.cli.follow import LOOK_EVERY
@@ -75,7 +75,7 @@ def publish(
     before = set(_kept(loaded, begin))
     when = time or clock_for(loaded, None).now()
     found = SourceFound(
-        observation=OBSERVATION, alert=alert, event=streams.event_of_ivorn(alert), ra=at[0], dec=at[1],
+        observation=OBSERVATION, alert=alert, event=numbering.event_of_ivorn(alert), ra=at[0], dec=at[1],
         magnitude=magnitude, magnitude_error=magnitude_error, filter=filter_, time=when.timestamp(),
         error_radius=error_radius,
     )  # fmt: skip

@@ -139,7 +139,15 @@ def test_what_supersedes_the_retraction_is_observed_anew(rig: Rig) -> None:
 def test_a_test_that_retracts_withdraws_nothing(rig: Rig) -> None:
     rig.take(INITIAL)
     assert rig.take(packet("t", 3, role="test", cites=(("initial", "retraction"),))) == []
-    assert "is retracted, but not ivo://a/b#initial" in rig.decisions()[-1].reason
+    assert rig.decisions()[-1].event == "ivo://a/b#initial (test)", "tests are never one event with what is real"
+
+
+def test_a_real_event_keeps_its_name_where_a_test_had_taken_it(rig: Rig) -> None:
+    assert rig.take(packet("t", 1, role="test", cites=(("initial", "followup"),))) == []
+    ((name, request),) = rig.take(INITIAL)
+    assert (name, request.id) == (REQUESTED, "obs-ivo-a-b-initial")
+    assert rig.take(packet("t2", 2, role="test", cites=(("initial", "retraction"),))) == []
+    assert set(rig.agent.state.events) == {"ivo://a/b#initial", "ivo://a/b#initial (test)"}
 
 
 def test_two_events_that_prove_to_be_one_keep_one_observation(rig: Rig) -> None:

@@ -36,6 +36,7 @@ def test_a_neutrino_is_understood() -> None:
         containment=0.9,
         skymap="https://sky.example/150001.fits.gz",
         importance=0.61,
+        names=("icecube:IceCube-300506A",),
         far=3.2e-8,
     )
 
@@ -198,6 +199,40 @@ def test_topics_for_tests_carry_tests() -> None:
     assert parse(changed("neutrino.json", **{"$schema": schema})).role == "test"
 
 
+@pytest.mark.parametrize(
+    ("schema", "fields", "names", "related"),
+    [
+        ("fermi/gbm/trigger", {"id": ["745121685", "bn240812094"]}, ("fermi:240812094",), ()),
+        ("glowbug/Alert", {"id": ["BUG230423.789", "432"]}, (), ()),
+        ("superk/sn_alert", {"id": "SN.095001.000001", "trigger_number": 10070}, ("sk_sn:10070",), ()),
+        ("maxi/gsc.unknown", {"id": "9995289617", "event_name": "GRB 230220A"}, ("maxi:GRB 230220A",),
+         ("grb:230220A",)),
+        ("maxi/gsc.known", {"id": "0858800020", "event_name": "Swift J1858.6-0814"}, (), ()),
+        ("km3net/alert", {"id": "1", "event_name": "KM3-240901A"}, (), ()),
+        ("newmission/alert", {"id": "xyz123", "event_name": ["FRB 20220912A", "FRB 20220912B"]}, (), ()),
+        ("swift/bat/Guano", {"id": ["694215995"], "follow_up_event": "Fermi 694215970"}, (), ("fermi:694215970",)),
+        ("swift/bat/Guano", {"id": ["694215995"], "follow_up_event": "S230914ak"}, (), ()),
+        ("swift/bat/Guano", {"id": ["694215995"], "follow_up_event": "2022-12-31T21:46:05"}, (), ()),
+        ("newmission/alert", {"id": "xyz123", "ref_instrument": "Fermi-GBM", "ref_ID": "bn240812094"}, (),
+         ("fermi:240812094",)),
+        ("newmission/alert", {"id": "xyz123", "ref_instrument": "LVK", "ref_ID": "S230914ak"}, (), ()),
+        ("newmission/alert", {"id": "xyz123", "ref_instrument": "Unheard-of", "ref_ID": "1234567"}, (), ()),
+    ],
+)  # fmt: skip
+def test_all_names_of_the_event_but_no_counters_and_no_names_of_sources(
+    schema: str, fields: dict[str, Any], names: tuple[str, ...], related: tuple[str, ...]
+) -> None:
+    notice = {"$schema": f"https://gcn.nasa.gov/schema/main/gcn/notices/{schema}.schema.json", **fields}
+    alert = parse(json.dumps(notice).encode())
+    assert (alert.names, alert.related) == (names, related)
+
+
+def test_a_gravitational_wave_found_together_with_a_burst() -> None:
+    found = {"gcn_notice_id": 754189311, "observatory": "Fermi", "ivorn": "ivo://lvk.internal/fermi#grb"}
+    assert parse(changed("gravitational_wave.json", external_coinc=found)).related == ("fermi:754189311",)
+    assert parse(changed("gravitational_wave.json", external_coinc=None)).related == ()
+
+
 def test_a_containment_in_percent() -> None:
     assert parse(changed("neutrino.json", containment_probability=68.0)).containment == pytest.approx(0.68)
     assert parse(changed("neutrino.json", containment_probability=680)).containment is None
@@ -206,6 +241,12 @@ def test_a_containment_in_percent() -> None:
 def test_the_radius_of_early_schemas() -> None:
     alert = parse(changed("neutrino.json", ra_dec_error=..., error={"radius": 0.4}))
     assert (alert.error_radius, alert.containment) == (0.4, 0.9)
+
+
+def test_the_radius_of_schemas_that_gave_one_for_each_coordinate() -> None:
+    alert = parse(changed("neutrino.json", ra_dec_error=..., ra_uncertainty=[0.3], dec_uncertainty=0.4))
+    assert alert.error_radius == 0.4
+    assert parse(changed("neutrino.json", ra_uncertainty=[7.0])).error_radius == 0.75, "ra_dec_error counts"
 
 
 def test_position_and_time_one_level_below() -> None:
@@ -321,7 +362,7 @@ def test_a_notice_is_known_by_its_schema_wherever_that_is_fetched_from(schema: s
         ("dsa110.frb", {"event_name": "260101aaaa"}, ("dsa110", "dsa110:260101aaaa", False)),
         ("dsa110.frb", {"event_name": "260101aaaa", "known_source": "FRB 20220912A"},
          ("dsa110", "dsa110:260101aaaa", True)),
-        ("superk.sn_alert", {"trigger_number": 123, "id": "x"}, ("sk_sn", "sk_sn:123", False)),
+        ("superk.sn_alert", {"trigger_number": 10123, "id": "SN.1"}, ("sk_sn", "sk_sn:SN.1", False)),
         ("chime.frb", {"id": "427325191"}, ("chime", "chime:427325191", False)),
         ("burstcube.alert", {"id": 12}, ("burstcube", "burstcube:12", False)),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -158,6 +160,59 @@ def test_a_citation_of_a_packet_that_never_came_joins_by_the_number_in_its_ivorn
     assert len(grouped([follower, other])) == len(grouped([other, follower])) == 1
 
 
+def test_all_names_of_an_event_join_whichever_stands_first() -> None:
+    one = seen("one", key="fermi:745121685", names=("fermi:240812094",), links=("fermi:240812094",))
+    other = seen("other", key="fermi:240812094")
+    retraction = seen("retraction", 9, key="fermi:240812094", kind="retraction")
+    for order in itertools.permutations((one, other, retraction)):
+        (event,) = grouped(order)
+        assert believe(event).retracted
+        assert retracted_ids(event) == {"one", "other"}
+
+
+def test_what_launched_a_search_is_the_same_event_and_stands_when_the_search_is_taken_back() -> None:
+    search = seen("search", 2, key="swift:694215995", links=("fermi:694215970",), at=(1, 1, 0.05))
+    trigger = seen("trigger", 1, key="fermi:694215970", at=(1, 2, 5))
+    retraction = seen("retraction", 9, key="swift:694215995", links=("fermi:694215970",), kind="retraction")
+    for order in itertools.permutations((search, trigger, retraction)):
+        (event,) = grouped(order)
+        assert believe(event).best == trigger
+        assert retracted_ids(event) == {"search"}
+
+
+def test_candidates_for_one_gravitational_wave_are_events_of_their_own() -> None:
+    wave = seen("ivo://gwnet/LVC#S300506b-1-Preliminary", key="lvc:S300506b")
+    cites = ((wave.id, "followup"),)
+    candidates = [seen(f"c{number}", key=f"swift:{number}", cites=cites) for number in (1, 2)]
+    assert len(grouped([wave, *candidates])) == len(grouped([*candidates, wave])) == 3
+    unnumbered = seen("request", key="lvc:S300506b", cites=cites)
+    assert len(grouped([wave, unnumbered])) == 1, "what has no number of its own belongs to what it cites"
+    superseding = seen("x", key="swift:3", cites=((wave.id, "supersedes"),))
+    assert len(grouped([wave, superseding])) == 1
+
+
+def test_two_numbers_of_one_mission_are_two_events_whatever_cites_what() -> None:
+    first = seen("ivo://nasa.gsfc.gcn/SWIFT#BAT_GRB_Pos_1017711-600", key="swift:1017711")
+    second = seen("second", key="swift:1017712", cites=((first.id, "followup"),))
+    assert len(grouped([first, second])) == len(grouped([second, first])) == 2
+
+
+@pytest.mark.parametrize("cites", [(), (("real", "followup"),)])
+def test_tests_are_never_joined_with_what_is_real(cites: Any) -> None:
+    real = seen("real")
+    mock = seen("mock", role="test", cites=cites)
+    assert len(grouped([real, mock])) == len(grouped([mock, real])) == 2
+
+
+def test_a_mock_that_names_a_real_burst_joins_nothing() -> None:
+    alert = Alert(stream="lvc", id="m", event="lvc:MS300506b", role="test", related=("fermi:524666471",),
+                  citations=(("ivo://nasa.gsfc.gcn/SWIFT#BAT_GRB_Pos_1017711-600", "followup"),))  # fmt: skip
+    assert sighting(alert).links == ()
+    assert sighting(msgspec.structs.replace(alert, role="observation")).links == (
+        "fermi:524666471", "ivo://nasa.gsfc.gcn/SWIFT#BAT_GRB_Pos_1017711-600", "swift:1017711",
+    )  # fmt: skip
+
+
 def test_a_packet_twice_is_one_packet() -> None:
     once = event_of(INITIAL, REFINED)
     assert once.has("initial")
@@ -175,8 +230,6 @@ def test_an_event_of_very_many_packets_keeps_what_matters() -> None:
 
 
 def test_what_is_stored_comes_back() -> None:
-    import msgspec
-
     event = event_of(INITIAL, REFINED, COARSE, RETRACTION)
     assert msgspec.json.decode(msgspec.json.encode(event), type=Event) == event
 
@@ -207,6 +260,7 @@ PACKET = st.builds(
         st.tuples(st.integers(0, 12).map("p{}".format), st.sampled_from(["followup", "supersedes", "retraction"])),
         max_size=2,
     ).map(tuple),
+    names=st.lists(st.sampled_from(["swift:A", "fermi:B"]), max_size=1).map(tuple),
 )
 
 

@@ -146,6 +146,9 @@ def test_a_system_that_is_not_the_sky_gives_no_position() -> None:
         (GCN + "AMON#ICECUBE_GOLD_Event1", params(run_id=150001, event_id=7654321), "icecube:150001_7654321"),
         (GCN + "AMON#HAWC_BURST_MONITOR_Event1", params(run_id=1010460, event_id=557), "hawc:1010460_557"),
         (GCN + "AMON#NU_EM_Event1", params(Event_ID=105322, Run_ID=0), "amon:105322"),
+        (GCN + "AMON#Event2030-05-29T02:17:28.00_000071-697", params(Packet_Type=157, TrigID=71), "amon:71"),
+        (GCN + "Antares_Alert#1438351269", params(TrigID=1438351269), "antares:1438351269"),
+        (GCN + "COUNTERPART#Position_1", params(Packet_Type=154, TrigID="S300506b"), "lvc:S300506b"),
         (GCN + "GECAM#FLT_1", params(Trigger_Number=260), "gecam:260"),
         (GCN + "Fermi#GBM_SubThresh_1", params(Trans_Num=595000303), "fermi:595000303"),
         ("ivo://gwnet/LVC#S300506b-1-Preliminary", params(GraceID="S300506b"), "lvc:S300506b"),
@@ -176,6 +179,8 @@ def test_the_event_is_where_its_stream_keeps_it(ivorn: str, what: str, event: st
         (GCN + "SWIFT#BAT_GRB_Pos_1-1", group("Solution_Status", StarTrack_Lost_Lock="true"), "", "retraction"),
         (GCN + "AMON#ICECUBE_GOLD_1", params(Rev=2), "", "update"),
         (GCN + "AMON#ICECUBE_GOLD_1", params(Rev=0), "", "initial"),
+        (GCN + "AMON#NU_EM_Event1", params(Rev=1), "", "update"),
+        (GCN + "Antares_Alert#1", "", '<Citations><EventIVORN cite="followup"/></Citations>', "initial"),
         ("ivo://km3net_neutrino#KM3-1", params(Alert_Type="retraction", Event_Name="KM3-1"), "", "retraction"),
     ],
 )
@@ -218,6 +223,7 @@ def test_what_cites_a_known_stream_belongs_to_its_event() -> None:
         (GCN + "CALET#GBM_1", group("Trigger_ID", InternalTest="true")),
         ("ivo://gwnet/LVC#MS300506b-1-Initial", params(GraceID="MS300506b")),
         ("ivo://new.example/survey#1", params(is_test="True")),
+        (GCN + "Antares_Alert#1", params(isRealAlert="false")),
         ("ivo://new.example/survey#1", f'<Group name="a">{group("b", is_test="true")}</Group>'),
         ("ivo://new.example/survey#1", params(Alert_Tense="test")),
         ("ivo://gwnet/LVC#S300506b-1-Initial", params(GraceID="S300506b", HardwareInj=1)),
@@ -301,6 +307,27 @@ def test_gravitational_wave_params() -> None:
     assert alert.classification == {"BNS": 0.9, "Terrestrial": 0.1}
     assert alert.skymap == "https://gw.example/s.fits"
     assert alert.target is None
+
+
+def test_a_coincidence_with_a_burst_is_told_by_both_numbers() -> None:
+    external = group("External", External_GCN_Notice_Id=524666471, External_Observatory="Fermi")
+    what = params(GraceID="S300506b") + external
+    alert = parse(voevent("ivo://gwnet/LVC#S300506b-2-Update", what))
+    assert (alert.event, alert.related) == ("lvc:S300506b", ("fermi:524666471",))
+    assert parse(voevent("ivo://gwnet/LVC#S300506b-3-Update", params(GraceID="S300506b"))).related == ()
+
+
+@pytest.mark.parametrize(
+    ("url", "skymap"),
+    [
+        ("http://gcn.example/gbm_gnd_loc_map_799197847.fits", True),
+        ("https://heasarc.example/glg_healpix_all_bn260429975.fit", True),
+        ("http://heasarc.example/glg_locplot_all_bn260429975.png", False),
+    ],
+)
+def test_a_location_map_is_a_sky_map_and_no_plot(url: str, skymap: bool) -> None:
+    alert = parse(voevent(GCN + "Fermi#GBM_Gnd_Pos_1", params(TrigID=799197847, LocationMap_URL=url)))
+    assert alert.skymap == (url if skymap else None)
 
 
 @pytest.mark.parametrize(
