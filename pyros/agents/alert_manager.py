@@ -106,10 +106,18 @@ class AlertManagerAgent(Agent):
             "{event}: a source at ra {ra:.5f}, dec {dec:+.5f}, {filter} = {magnitude:.2f} mag",
             event=found.event, ra=found.ra, dec=found.dec, filter=found.filter, magnitude=found.magnitude,
         )  # fmt: skip
+        if found.observation != followup.BY_HAND and self._is_retracted(found.alert):
+            self.log.info("{event} is retracted: what was found is not published", event=found.event)
+            return
         self._publish(
             found.observation, "detection", found.alert,
             lambda author, ivorn, role, now: followup.detection(author, ivorn, role, now, found),
         )  # fmt: skip
+
+    def _is_retracted(self, alert: str) -> bool:
+        """Whether the event of a packet is known, and taken back: an image of it may come to be measured later."""
+        events = (each.event for each in self.state.events.values())
+        return any(identity.believe(event).retracted for event in events if event.has(alert))
 
     def _publish(
         self, observation: str, what: str, alert: str,

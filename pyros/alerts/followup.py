@@ -16,10 +16,13 @@ import msgspec
 from lxml import etree
 
 from pyros.alerts.alert import Role
+from pyros.alerts.numbering import received_ivorn
 from pyros.messages import FollowUp, SourceFound, TakenImage
 
 STREAM = "/followup#"
 """What follows the observatory's identifier in the ivorns of its own follow-ups: so they are known again."""
+BY_HAND = "by-hand"
+"""The observation of a detection that somebody publishes: an event's retraction doesn't hold it back."""
 MAX_IMAGES = 200
 """Images that are listed one by one; VTP carries 99,999 bytes."""
 
@@ -86,7 +89,7 @@ def report(author: Author, ivorn: str, role: Role, now: datetime, said: FollowUp
         _images(what, said.images)
     etree.SubElement(what, "Description").text = _CONCEPTS[said.what]
     _where(root, author, said.time, request.ra, request.dec, 0.0)
-    _end(root, request.event, request.alert)
+    _end(root, author, request.event, request.alert)
     return _bytes(root)
 
 
@@ -106,7 +109,7 @@ def detection(author: Author, ivorn: str, role: Role, now: datetime, found: Sour
         _param(what, "Image", found.path.rpartition("/")[2], ucd="meta.file")
     etree.SubElement(what, "Description").text = "A source was found that may be the one of the alert."
     _where(root, author, found.time, found.ra, found.dec, found.error_radius or 0.0)
-    _end(root, found.event, found.alert)
+    _end(root, author, found.event, found.alert)
     return _bytes(root)
 
 
@@ -187,12 +190,18 @@ def _where(root: etree._Element, author: Author, when: float, ra: float, dec: fl
     etree.SubElement(position, "Error2Radius").text = _number(error)
 
 
-def _end(root: etree._Element, event: str, alert: str) -> None:
-    """Why, and what is cited: a JSON notice has no ivorn, and is named by the Params only."""
+def _end(root: etree._Element, author: Author, event: str, alert: str) -> None:
+    """Why, and what is cited: a JSON notice, which has no ivorn, by one that we give it (decision 0031)."""
     etree.SubElement(etree.SubElement(root, "Why"), "Name").text = _clean(event)
+    if not alert:
+        return
+    citations = etree.SubElement(root, "Citations")
     if alert.lower().startswith("ivo:"):
-        citations = etree.SubElement(root, "Citations")
         etree.SubElement(citations, "EventIVORN", cite="followup").text = _clean(alert)
+        return
+    etree.SubElement(citations, "EventIVORN", cite="followup").text = received_ivorn(author.ivo, alert)
+    text = f"The packet cited has no ivorn of its own; the author received it as {alert[:500]}"
+    etree.SubElement(citations, "Description").text = _clean(text)
 
 
 def _param(parent: etree._Element, name: str, value: str | float, *, ucd: str = "", unit: str = "") -> None:

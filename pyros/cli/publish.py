@@ -20,8 +20,6 @@ from pyros.messages import SOURCE_FOUND, SourceFound
 from pyros.sender import Sender
 from pyros.service import clock_for
 
-OBSERVATION = "by-hand"
-
 
 def position(text: str) -> tuple[float, float]:
     """``RA DEC`` in ICRS degrees."""
@@ -71,11 +69,11 @@ def publish(
     """
     loaded = configuration.load(config)
     broker = _publishing(loaded)
-    begin = followup.beginning(broker.ivo, OBSERVATION)
+    begin = followup.beginning(broker.ivo, followup.BY_HAND)
     before = set(_kept(loaded, begin))
     when = time or clock_for(loaded, None).now()
     found = SourceFound(
-        observation=OBSERVATION, alert=alert, event=numbering.event_of_ivorn(alert), ra=at[0], dec=at[1],
+        observation=followup.BY_HAND, alert=alert, event=numbering.event_of_ivorn(alert), ra=at[0], dec=at[1],
         magnitude=magnitude, magnitude_error=magnitude_error, filter=filter_, time=when.timestamp(),
         error_radius=error_radius,
     )  # fmt: skip

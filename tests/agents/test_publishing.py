@@ -84,6 +84,24 @@ def test_what_is_not_of_the_sky_is_a_test(
     assert parse(one).role == role
 
 
+@pytest.mark.parametrize(("observation", "count"), [("obs-1", 0), ("by-hand", 1)])
+def test_what_is_found_after_its_event_was_retracted_is_not_published(
+    manager: Callable[..., Any], observation: str, count: int
+) -> None:
+    host = manager()
+    alerts = [packet("1"), packet("2", 2), packet("r", 3, cites=(("1", "retraction"),))]
+    host.turn(*[(messages.ALERT_RECEIVED, encode_payload(messages.ALERT_RECEIVED, AlertReceived(each, "t", 1.0)))
+                for each in alerts], first=1)  # fmt: skip
+    found = SourceFound(
+        **{name: getattr(FOUND, name) for name in FOUND.__struct_fields__} | {"observation": observation}
+    )
+    assert len(published(host, (messages.SOURCE_FOUND, found), first=4)) == count
+    standing = SourceFound(
+        **{name: getattr(FOUND, name) for name in FOUND.__struct_fields__} | {"alert": "ivo://a/b#2"}
+    )
+    assert len(published(host, (messages.SOURCE_FOUND, standing), first=5)) == 1
+
+
 @pytest.mark.parametrize("broker", [None, BrokerConfig(port=5011)])
 def test_nothing_is_published_unless_it_is_wanted(manager: Callable[..., Any], broker: BrokerConfig | None) -> None:
     assert published(manager(broker), (messages.FOLLOW_UP, STARTED), (messages.SOURCE_FOUND, FOUND)) == []

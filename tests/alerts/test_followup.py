@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from pyros.alerts import parse
+from pyros.alerts import identity, numbering, parse
 from pyros.alerts.alert import Role
 from pyros.alerts.followup import MAX_IMAGES, Author, detection, is_own, new_ivorn, report
 from pyros.broker.packet import check_schema, identify
@@ -18,6 +20,7 @@ from pyros.broker.packet import parse as parse_xml
 from pyros.broker.vtp import MAX_LENGTH
 from pyros.messages import Exposures, FollowUp, Observation, SourceFound, TakenImage
 
+SAMPLES = Path(__file__).parent / "samples"
 IVO = "ivo://my.observatory/telescope"
 AUTHOR = Author(IVO, "My Observatory", 42.9, 0.14, 2877.0)
 NOW = datetime(2026, 3, 20, 23, 30, tzinfo=UTC)
@@ -106,10 +109,32 @@ def test_a_detection_is_a_position() -> None:
     assert (alert.error_radius, alert.event, alert.time) == (0.0003, "swift:1017711", NOW.replace(hour=22))
 
 
-def test_a_json_notice_has_no_ivorn_to_cite() -> None:
-    packet = written("started", request=Observation(**{**_fields(REQUEST), "alert": "gcn.notices.svom:sb1"}))
-    assert valid(packet).find("Citations") is None
-    assert params(valid(packet))["Followed_Alert"] == "gcn.notices.svom:sb1"
+@pytest.mark.parametrize(
+    ("notice", "topic"), [("neutrino.json", "gcn.notices.icecube"), ("gravitational_wave.json", "igwn.gwalert:S")]
+)
+def test_a_json_notice_is_cited_by_an_ivorn_of_ours_and_joined(notice: str, topic: str) -> None:
+    followed = parse((SAMPLES / notice).read_bytes())
+    packet = written("started", request=Observation(**{**_fields(REQUEST), "alert": followed.id}))
+    root = valid(packet)
+    assert params(root)["Followed_Alert"] == followed.id
+    alert = parse(packet)
+    ((ivorn, cite),) = alert.citations
+    assert (cite, alert.kind) == ("followup", "update")
+    assert ivorn.startswith(f"{IVO}/received#{topic}")
+    assert re.fullmatch(r"ivo://[A-Za-z0-9.:/#%+_~-]+", ivorn), "a URI, whatever the notice is called"
+    assert numbering.packet_of_ivorn(ivorn) == followed.id
+    event = identity.Event((identity.sighting(followed),))
+    assert identity.belongs(event, identity.sighting(alert))
+    assert not identity.belongs(event, identity.sighting(parse(written("started"))))
+
+
+@given(st.text(max_size=60))
+def test_whatever_a_packet_is_called_its_ivorn_of_ours_is_valid_and_tells_it(name: str) -> None:
+    ivorn = numbering.received_ivorn(IVO, name)
+    assert re.fullmatch(r"ivo://[A-Za-z0-9.:/#%+_~-]+", ivorn)
+    if name and name.isprintable():
+        assert numbering.packet_of_ivorn(ivorn) == name
+    valid(written("started", request=Observation(**{**_fields(REQUEST), "alert": name})))
 
 
 def _fields(request: Observation) -> dict[str, Any]:
