@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import socket
 import sqlite3
 import sys
@@ -19,7 +20,9 @@ from rich.table import Table
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
-    """A parser with the options every bench has."""
+    """A parser with the options every bench has. From now on a bench that is told to end takes its files with it."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # so that every ``finally`` is run
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few seconds: fewer messages, measured once")
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of the tables")
@@ -77,6 +80,10 @@ class Report:
         for row in rows:
             table.add_row(*row)
         self._console.print(table)
+
+    def doing(self, what: str) -> None:
+        """What is measured now, for whoever waits."""
+        print(f"{self.bench}: {what}", file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
         """A line under the tables."""

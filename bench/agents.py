@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -305,7 +304,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="only measures whose title has this in it")
     options = parser.parse_args(argv)
     on_disk(options.dir)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers are stopped then, too
     redis = RedisServer.version()
     report = Report("agents", options.json, ("redis", "hiredis"), **{"redis-server": redis} if redis else {})
     with tempfile.TemporaryDirectory(prefix="bench-agents-", dir=options.dir) as name:

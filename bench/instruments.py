@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -38,6 +38,7 @@ from pyros.instruments.fits import ImageFacts, write_image
 HERE = Path(__file__).resolve().parent.parent
 PATIENCE = 60.0
 WINDOW = 64
+EXPOSURE, SPEED = 20.0, 10_000
 
 
 def copy_demo(folder: Path) -> Path:
@@ -121,11 +122,14 @@ def wait(reactor: Any, give: Any) -> Any:
     return result
 
 
-def large_image(folder: Path, side: int, times: int, clock: RealClock) -> dict[str, float]:
-    """From the command *expose* to a synced file, where exposure and readout take no time; and the bare array."""
+def large_image(
+    folder: Path, side: int, times: int, clock: RealClock, doing: Callable[[str], None]
+) -> dict[str, float]:
+    """From the command *expose* to a synced file of a sky with stars, where exposure and readout take next to no time;
+    and the bare array."""
     mount, mount_port = simulator(folder, "telescope")
     changed = {"width": side, "height": side, "readout": 0, "telescope": f"tcp:127.0.0.1:{mount_port}"}
-    changed["filter_wheel"] = '""'
+    changed |= {"filter_wheel": '""', "speed": SPEED}
     command, port = simulator(folder, "camera", **changed)
     reactor = background_reactor()
     whole, fetched, bare = [], [], []
@@ -133,15 +137,18 @@ def large_image(folder: Path, side: int, times: int, clock: RealClock) -> dict[s
         dial(mount_port).close()
         dial(port).close()
         camera = in_reactor(reactor, lambda: connect("camera", "native", f"tcp:127.0.0.1:{port}", reactor, clock))
+        wait(reactor, lambda: camera.expose(EXPOSURE, "r"))  # what is made only once
         for number in range(times):
+            doing(f"an image of {side} x {side}, {number + 1} of {times}")
             began = clock.monotonic()
-            image: Image = wait(reactor, lambda: camera.expose(0.0, "r"))
+            image: Image = wait(reactor, lambda: camera.expose(EXPOSURE, "r"))
             fetched.append(clock.monotonic() - began)
             write_image(folder / f"{number}.fits", image, ImageFacts("bench", 10.0, 20.0, "bench", number))
             whole.append(clock.monotonic() - began)
         wait(reactor, camera.disconnect)
     chance = np.random.default_rng(1)
     for number in range(times):
+        doing(f"the bare array, {number + 1} of {times}")
         began = clock.monotonic()
         pixels = chance.normal(1000, 8, (side, side)).astype(np.uint16)
         with (folder / f"bare-{number}.fits").open("wb") as file:
@@ -176,19 +183,21 @@ def idle(folder: Path, settle: float, seconds: float, clock: RealClock) -> float
 def main() -> None:
     parser = arguments(__doc__ or "")
     options = parser.parse_args()
-    commands, side, times = (2000, 1024, 2) if options.quick else (20_000, 4096, 5)
-    settle, seconds = (2.0, 2.0) if options.quick else (15.0, 60.0)
+    commands, side, times = (2000, 1024, 2) if options.quick else (10_000, 4096, 5)
+    settle, seconds = (2.0, 2.0) if options.quick else (10.0, 30.0)
     report = Report("instruments", options.json, ("numpy", "astropy"))
     clock = RealClock(background_reactor())
-    with tempfile.TemporaryDirectory(dir=options.dir) as name:
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=options.dir) as name:
         folder = Path(name)
         for part in ("devices", "idle"):
             (folder / part).mkdir()
         shutil.copytree(HERE / "observatory", folder / "devices" / "observatory")
+        report.doing(f"{commands} commands of the grammar, one at a time and {WINDOW} at a time")
         told = grammar(folder / "devices", commands, clock)
         report.figures("grammar", commands=commands, **told)
-        image = large_image(folder / "devices", side, times, clock)
+        image = large_image(folder / "devices", side, times, clock, report.doing)
         report.figures("image", side=side, **image)
+        report.doing(f"an observatory with nothing to do, for {settle + seconds:.0f} s")
         share = idle(folder / "idle", settle, seconds, clock)
         report.figures("idle", seconds=seconds, share_of_a_core=share)
     report.table(

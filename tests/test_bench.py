@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,3 +31,15 @@ def test_bench_runs_quickly_and_gives_json(name: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()), "a bench left files behind"
     if name == "agents.py" and shutil.which("redis-server"):
         assert any("redis" in str(line.get("system", "")).lower() for line in lines)
+
+
+@pytest.mark.timeout(60)
+def test_a_bench_that_is_told_to_end_takes_its_files_with_it(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCH / "instruments.py"), "--quick", "--json", "--dir", str(tmp_path)]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as bench:
+        assert bench.stderr is not None
+        assert "commands of the grammar" in bench.stderr.readline()
+        assert list(tmp_path.glob("bench-*"))
+        bench.terminate()
+        assert bench.wait(40) == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())

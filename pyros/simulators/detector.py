@@ -3,12 +3,15 @@
 The patterns that never change (columns of the bias, response of each pixel, hot pixels) come from the seed alone, so
 that masters made in one night serve in the next. The noise of an exposure comes from its own seed.
 
-An image is made in blocks of rows, so that memory stays at one array of float32 and one of uint16.
+An image is made in blocks of rows, by as many threads as there are processors (four at most), so that memory stays at
+one array of float32 and one of uint16.
 """
 
 from __future__ import annotations
 
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 Electrons = NDArray[np.float32]
 
 _BLOCK = 1 << 18  # pixels worked on at once: they stay in the processor's cache
+_MOST_THREADS = 4
 _EXACT = 10.0  # electrons; above it a Poisson law of that mean, to which read noise is added, is taken for a normal one
 _LONGEST_TRACK = 40  # pixels
 _MEAN_TRACK, _MEAN_CHARGE = 4.0, 400.0  # pixels, and electrons a pixel, of a cosmic ray: 2 keV in 10 um of silicon
@@ -95,47 +99,68 @@ class Detector:
         closed shutter. The same arguments give the same image.
         """
         is_ = self.electronics
-        warmth = self.warmth(temperature)
-        charge = np.zeros((is_.height, is_.width), dtype=np.float32) if light is None else light
-        if light is not None and self.flat is not None:
-            charge *= self.flat
-        charge += np.float32(is_.dark_current * warmth * seconds)
-        where, current = self.hot
-        charge.reshape(-1)[where] += current * np.float32(warmth * seconds)
         noise = np.random.default_rng(seed)
-        self._cosmic_rays(charge, seconds, noise)
+        hot, current = self.hot
+        rays, charges = self._cosmic_rays(seconds, noise)
+        warmth = self.warmth(temperature)
+        spots = np.concatenate([hot, rays])
+        extra = np.concatenate([current * np.float32(warmth * seconds), charges])
         image = np.empty((is_.height, is_.width), dtype="<u2")
         rows = max(1, _BLOCK // is_.width)
-        for begin in range(0, is_.height, rows):
-            self._digitise(charge[begin : begin + rows], image[begin : begin + rows], noise)
+
+        def expose(begin: int, noise: np.random.Generator) -> None:
+            block = slice(begin, begin + rows)
+            if light is None:
+                charge = np.zeros(image[block].shape, dtype=np.float32)
+            else:
+                charge = light[block]
+                if self.flat is not None:
+                    charge *= self.flat[block]
+            if is_.dark_current:
+                charge += np.float32(is_.dark_current * warmth * seconds)
+            here = (spots >= begin * is_.width) & (spots < (begin + rows) * is_.width)
+            np.add.at(charge.reshape(-1), spots[here] - begin * is_.width, extra[here])
+            self._digitise(charge, image[block], noise)
+
+        begins = range(0, is_.height, rows)
+        # A generator for each block, so that the image is the same whichever thread makes which block.
+        with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+            list(pool.map(expose, begins, noise.spawn(len(begins))))
         return image.tobytes()
 
     def _digitise(self, charge: Electrons, image: NDArray[np.uint16], noise: np.random.Generator) -> None:
         """Photon noise, full well, read noise, gain, bias and rounding; ``charge`` is used up."""
         is_ = self.electronics
-        few = charge < _EXACT
-        exact = noise.poisson(charge[few]) if few.any() else None
-        spread = charge.copy()
-        spread[few] = 0.0
+        dark = not charge.any()
+        few = None if dark or charge.min() >= _EXACT else charge < _EXACT
+        exact = None if few is None else noise.poisson(charge[few])
+        normal = noise.standard_normal(charge.shape, dtype=np.float32)
+        if dark:
+            normal *= np.float32(is_.read_noise)
+        else:
+            spread = charge.copy()
+            if few is not None:
+                spread[few] = 0.0
+            spread += np.float32(is_.read_noise**2)
+            np.sqrt(spread, out=spread)
+            normal *= spread
         if is_.full_well is not None:
             np.minimum(charge, np.float32(is_.full_well), out=charge)
-        spread += np.float32(is_.read_noise**2)
-        np.sqrt(spread, out=spread)
-        spread *= noise.standard_normal(charge.shape, dtype=np.float32)
-        if exact is not None:
+        if few is not None:
             charge[few] = exact
-        charge += spread
+        charge += normal
         charge *= np.float32(1 / is_.gain)
         charge += self.columns
         np.rint(charge, out=charge)
         np.clip(charge, 0, is_.saturation, out=charge)
         image[:] = charge
 
-    def _cosmic_rays(self, charge: Electrons, seconds: float, noise: np.random.Generator) -> None:
+    def _cosmic_rays(self, seconds: float, noise: np.random.Generator) -> tuple[NDArray[np.int64], Electrons]:
+        """The pixels on their tracks (positions row by row), and the electrons in each."""
         is_ = self.electronics
         count = int(noise.poisson(is_.cosmic_rays * seconds / 60)) if is_.cosmic_rays and seconds else 0
         if not count:
-            return
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         x, y = noise.uniform(0, is_.width, count), noise.uniform(0, is_.height, count)
         angle = noise.uniform(0, 2 * math.pi, count)
         length = np.minimum(noise.exponential(_MEAN_TRACK, count), _LONGEST_TRACK)
@@ -145,4 +170,4 @@ class Detector:
         row = np.floor(y[:, None] + step * np.sin(angle)[:, None]).astype(np.int64)
         on = (step <= length[:, None]) & (column >= 0) & (column < is_.width) & (row >= 0) & (row < is_.height)
         each = np.broadcast_to(density[:, None], on.shape)[on]
-        np.add.at(charge, (row[on], column[on]), each.astype(np.float32))
+        return row[on] * is_.width + column[on], each.astype(np.float32)
