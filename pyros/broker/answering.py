@@ -11,9 +11,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from pyros import messages, wire
 from pyros.broker.vtp import Connections, allowed, host_of
@@ -30,8 +32,9 @@ Publisher = Callable[[bytes, str], Awaitable[str | None]]
 stored now."""
 
 
+@implementer(IPushProducer)
 class Answering(Protocol):
-    """One connection: questions in frames, answers in frames."""
+    """One connection: one question, or a hello and messages. Whoever doesn't read the answers isn't read either."""
 
     transport: Any
 
@@ -40,13 +43,29 @@ class Answering(Protocol):
         self._decoder = wire.Decoder()
         self._timeout: Any = None
         self._agent = ""
-        self._publishing = False
+        self._publishing = self._full = self._done = False
         self._waiting: list[wire.Entry] = []
         self._lost = False
 
     def connectionMade(self) -> None:
         self._timeout = self._factory.reactor.callLater(TIMEOUT, self.transport.abortConnection)
         self._factory.asking.add(self)
+        self.transport.registerProducer(self, True)
+
+    def pauseProducing(self) -> None:
+        self._full = True
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._full = False
+        self._read_on()
+
+    def stopProducing(self) -> None:
+        """The connection has gone."""
+
+    def _read_on(self) -> None:
+        if not (self._full or self._publishing or self._lost):
+            self.transport.resumeProducing()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
@@ -56,6 +75,8 @@ class Answering(Protocol):
     def dataReceived(self, data: bytes) -> None:
         try:
             for frame in self._decoder.feed(data):
+                if self._done:
+                    return
                 if not isinstance(frame, wire.Frame):
                     raise WireError("this is the broker; it answers one query: status")
                 self._take(frame)
@@ -71,8 +92,8 @@ class Answering(Protocol):
                 self._publishing = True
                 self.transport.pauseProducing()  # at most one read's frames wait here
                 Deferred.fromCoroutine(self._publish()).addErrback(self._failed)
-        elif frame.query == "status":
-            self._send(wire.Frame(status=self._factory.status()))
+        elif frame.query == "status" and not self._agent:
+            self._end(wire.encode_frame(wire.Frame(status=self._factory.status())))
         else:
             raise WireError("this is the broker; it answers one query: status")
 
@@ -97,8 +118,7 @@ class Answering(Protocol):
                 refused = [wire.Refusal(entry.seq, reason)] if reason is not None else None
                 self._send(wire.Frame(ack=entry.seq, refused=refused))
         self._publishing = False
-        if not self._lost:
-            self.transport.resumeProducing()
+        self._read_on()
 
     async def _one(self, entry: wire.Entry) -> str | None:
         if entry.name != messages.PUBLISH:
@@ -118,9 +138,13 @@ class Answering(Protocol):
 
     def _refuse(self, reason: str) -> None:
         text = self._decoder.frames is False
-        self.transport.write(
-            f"ERR {reason}\n".encode() if text else wire.encode_frame(wire.Frame(error=reason))
-        )  # fmt: skip
+        self._end(f"ERR {reason}\n".encode() if text else wire.encode_frame(wire.Frame(error=reason)))
+
+    def _end(self, answer: bytes) -> None:
+        """The last answer; what still comes is not looked at."""
+        self._done = True
+        self.transport.write(answer)
+        self.transport.unregisterProducer()
         self.transport.loseConnection()
 
     def _send(self, frame: wire.Frame) -> None:

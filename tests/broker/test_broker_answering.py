@@ -1,0 +1,95 @@
+# mypy: disable-error-code="no-untyped-call,union-attr"
+# (Twisted's in-memory transports are not typed.)
+"""The broker's own port, on in-memory transports: what is asked or published for ever, and never read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_network
+from typing import Any
+
+import msgspec
+import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+
+from pyros import messages, wire
+from pyros.broker.answering import Answering, AnsweringFactory
+from pyros.messages import Publish, encode_payload
+
+HELLO = wire.encode_frame(wire.Frame(hello=wire.Hello(wire.PROTOCOL, "alert_manager", "broker", "epoch")))
+QUERY = wire.encode_frame(wire.Frame(query="status"))
+
+
+class Line(StringTransport):
+    """Has what the port asks of a real one."""
+
+    def setTcpKeepAlive(self, _: bool) -> None:
+        pass
+
+    def abortConnection(self) -> None:
+        self.disconnecting = True
+
+
+class Asked:
+    """A port whose status is counted and whose publishing always succeeds at once."""
+
+    def __init__(self, reactor: MemoryReactorClock) -> None:
+        self.statuses, self.published = 0, list[bytes]()
+        self.factory = AnsweringFactory(reactor, [ip_network("10.0.0.0/8")], self.status, self.publish)
+        self.protocols: list[Any] = []
+
+    def status(self) -> dict[str, Any]:
+        self.statuses += 1
+        return {"up": True}
+
+    async def publish(self, packet: bytes, _: str) -> str | None:
+        self.published.append(packet)
+        return None
+
+    def connect(self) -> tuple[Answering, Line]:
+        address = IPv4Address("TCP", "10.0.0.9", 4242)
+        protocol = self.factory.buildProtocol(address)
+        assert isinstance(protocol, Answering)
+        line = Line(peerAddress=address)
+        protocol.makeConnection(line)
+        self.protocols.append(protocol)
+        return protocol, line
+
+
+@pytest.fixture
+def asked(reactor: MemoryReactorClock) -> Iterator[Asked]:
+    made = Asked(reactor)
+    yield made
+    for protocol in made.protocols:
+        protocol.connectionLost()
+    assert not reactor.getDelayedCalls()
+
+
+def publish(seq: int) -> bytes:
+    payload = msgspec.Raw(encode_payload(messages.PUBLISH, Publish(b"%d" % seq)))
+    return wire.encode_frame(wire.Frame(messages=[wire.Entry(seq, f"id-{seq}", messages.PUBLISH, 0.0, payload)]))
+
+
+def test_one_question_a_connection(asked: Asked) -> None:
+    protocol, line = asked.connect()
+    protocol.dataReceived(QUERY * 100)
+    protocol.dataReceived(QUERY)
+    assert asked.statuses == 1
+    assert line.disconnecting
+    assert line.producer is None, "or it would wait for the producer"
+    protocol, line = asked.connect()
+    protocol.dataReceived(HELLO + QUERY)
+    assert asked.statuses == 1
+    assert b"answers one query" in line.value()
+
+
+def test_an_agent_that_reads_no_answers_is_not_read_either(asked: Asked) -> None:
+    protocol, line = asked.connect()
+    protocol.dataReceived(HELLO + publish(1))
+    assert (asked.published, line.producerState) == ([b"1"], "producing")
+    line.producer.pauseProducing()  # what a transport does when its buffer is full
+    protocol.dataReceived(publish(2))
+    assert line.producerState == "paused"
+    line.producer.resumeProducing()
+    assert (asked.published, line.producerState) == ([b"1", b"2"], "producing")
