@@ -49,7 +49,7 @@ class Answering(Protocol):
 
     def connectionMade(self) -> None:
         self._timeout = self._factory.reactor.callLater(TIMEOUT, self.transport.abortConnection)
-        self._factory.asking.add(self)
+        self._factory.asking.add(self, host_of(self.transport.getPeer()))
         self.transport.registerProducer(self, True)
 
     def pauseProducing(self) -> None:

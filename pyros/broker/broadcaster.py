@@ -77,7 +77,8 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
     transport: Any
 
     def connectionMade(self) -> None:
-        self.peer = f"subscriber {host_of(self.transport.getPeer())}"
+        host = host_of(self.transport.getPeer())
+        self.peer = f"subscriber {host}"
         self.since = self.factory.clock.time()
         self.ivo = ""
         self.sent = 0
@@ -93,7 +94,7 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         self.heard = self.factory.reactor.seconds()
         self.backlog = _Backlog(self._replay_soon)
         self.transport.registerProducer(self.backlog, True)
-        self.factory.broadcasters.add(self)
+        self.factory.broadcasters.add(self, host)
         if len(self.factory.broadcasters) > MAX_SUBSCRIBERS:
             self.cut_off(f"there are {MAX_SUBSCRIBERS} subscribers already")
             return

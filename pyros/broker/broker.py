@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.error import CannotListenError
+from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from pyros.broker.answering import AnsweringFactory
 from pyros.broker.archiving import Archiving
 from pyros.broker.broadcaster import AlertBroadcasterFactory
+from pyros.broker.eager import EagerPort
 from pyros.broker.folder import Folder
 from pyros.broker.history import History
 from pyros.broker.intake import Intake
@@ -158,7 +160,11 @@ class Broker:
         ip, port = (tls or self._broker).ip, getattr(tls or self._broker, key)
         endpoint: Any = (TCP6ServerEndpoint if ":" in ip else TCP4ServerEndpoint)(self._reactor, port, _BACKLOG, ip)
         try:
-            self._ports[f"tls {key}" if tls else key] = await endpoint.listen(factory)
+            if factory is self._receiver and isinstance(self._reactor, PosixReactorBase):  # sockets, not a rehearsal
+                self._ports[key] = listening = EagerPort(port, factory, _BACKLOG, ip, self._reactor)
+                listening.startListening()
+            else:
+                self._ports[f"tls {key}" if tls else key] = await endpoint.listen(factory)
         except CannotListenError as error:
             section = SECTION if tls else NAME
             raise AgentError(

@@ -13,9 +13,10 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from pyros.broker.eager import EagerServer
 from pyros.broker.intake import Intake, Receipt
 from pyros.broker.tls_words import of_failure
-from pyros.broker.vtp import MAX_LENGTH, Connections, allowed, host_of, transport
+from pyros.broker.vtp import MAX_LENGTH, Connections, allowed, frame, host_of, transport
 from pyros.clock import Clock
 from pyros.config import Network
 
@@ -40,10 +41,11 @@ class AlertReceiver(VOEventReceiver):  # type: ignore[misc]  # Comet has no type
 
     def connectionMade(self) -> None:
         self.taken = self.answered = False
-        self.source = f"author {host_of(self.transport.getPeer())}"
+        host = host_of(self.transport.getPeer())
+        self.source = f"author {host}"
         self.MAX_LENGTH = self.factory.max_length
         self.setTimeout(TIMEOUT)
-        self.factory.arrived(self)
+        self.factory.arrived(self, host)
 
     def connectionLost(self, reason: Failure) -> None:
         self.setTimeout(None)
@@ -98,9 +100,14 @@ class AlertReceiver(VOEventReceiver):  # type: ignore[misc]  # Comet has no type
         else:
             result = f"Event rejected: {receipt.reason}"
             answer = transport("nak", receipt.ivorn or local, now, response=local, result=result)
-        self.sendString(answer)
-        self.setTimeout(LINGER if linger else TIMEOUT)
-        if not linger:
+        if linger:
+            self.setTimeout(LINGER)
+            self.sendString(answer)
+        elif isinstance(self.transport, EagerServer):
+            self.transport.finish(frame(answer))
+        else:
+            self.setTimeout(TIMEOUT)
+            self.sendString(answer)
             self.transport.loseConnection()
 
 
@@ -135,10 +142,10 @@ class AlertReceiverFactory(VOEventReceiverFactory):  # type: ignore[misc]
         protocol: Protocol | None = super().buildProtocol(addr)
         return protocol
 
-    def arrived(self, author: AlertReceiver) -> None:
+    def arrived(self, author: AlertReceiver, host: str) -> None:
         """Make room: the author that has been silent longest goes; one whose event is being stored stays. One
         computer's authors make room for each other before those of others do."""
-        self.authors.add(author)
+        self.authors.add(author, host)
         neighbours = self.authors.crowd(author)
         if len(neighbours) > MAX_PER_PEER:
             self._drop_one_of(neighbours, MAX_PER_PEER)

@@ -21,7 +21,7 @@ from zope.interface import implementer
 from pyros.broker.intake import Intake, Receipt
 from pyros.broker.packet import is_voevent, one_line, parse
 from pyros.broker.tls_words import of_failure
-from pyros.broker.vtp import MAX_CHATTER, MAX_LENGTH, Chatter, Connections, role_of, transport
+from pyros.broker.vtp import MAX_CHATTER, MAX_LENGTH, Chatter, Connections, host_of, role_of, transport
 from pyros.clock import Clock
 from pyros.config import RemoteConfig
 from pyros.errors import AlertError
@@ -71,7 +71,7 @@ class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no
         self.transport.registerProducer(_Answers(self), True)
         log.info("subscribed to {source}", source=self.factory.source)
         self.factory.since = self.factory.clock.time()
-        self.factory.connections.add(self)
+        self.factory.connections.add(self, host_of(self.transport.getPeer()))
 
     def connectionLost(self, reason: Failure) -> None:
         if not self.lost and not reason.check(ConnectionDone, ConnectionLost):

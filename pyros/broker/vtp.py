@@ -64,8 +64,9 @@ class Connections(Generic[_C]):
     def __contains__(self, connection: object) -> bool:
         return connection in self._open
 
-    def add(self, connection: _C) -> None:
-        host = self._open[connection] = host_of(connection.transport.getPeer())
+    def add(self, connection: _C, host: str) -> None:
+        """``host`` is the peer's IP address."""
+        self._open[connection] = host
         self._by_host.setdefault(host, {})[connection] = None
 
     def discard(self, connection: _C) -> None:
