@@ -16,9 +16,12 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.main import CONNECTION_DONE
 from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from pyros import config as configuration
 from pyros import simulators
@@ -172,19 +175,52 @@ class Observatory:
             await simulator.stop()
 
 
-class ObservatoryService(Service):
-    """An Observatory under twistd."""
+@implementer(IReadDescriptor)
+class _StandardInput:
+    """Stops the reactor when standard input ends.
 
-    def __init__(self, config: Config, **what: Any) -> None:
+    Whoever starts a process with a pipe there, and keeps the other end, needn't end it in good order: when they are
+    gone, however they went, their end is closed.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        reactor.addReader(self)
+
+    def fileno(self) -> int:
+        return 0
+
+    def logPrefix(self) -> str:
+        return "standard input"
+
+    def doRead(self) -> None:
+        """What is said there means nothing."""
+        if not os.read(0, 65536):
+            self.connectionLost(Failure(CONNECTION_DONE))
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._reactor.removeReader(self)
+        log.info("standard input has ended, and so does the observatory")
+        with suppress(ReactorNotRunning):
+            self._reactor.stop()
+
+
+class ObservatoryService(Service):
+    """An Observatory under twistd, until standard input ends where that is wanted."""
+
+    def __init__(self, config: Config, *, until_stdin_ends: bool = False, **what: Any) -> None:
         from twisted.internet import reactor  # noqa: PLC0415  under twistd it is installed by now
 
         self._reactor: Any = reactor
         self.observatory = Observatory(config, self._reactor, clock_for(config, self._reactor), **what)
         self._alone = what.get("agents") is not None
+        self._until_stdin_ends = until_stdin_ends
 
     def startService(self) -> None:
         """Start, or end twistd with one line that says why not."""
         super().startService()
+        if self._until_stdin_ends:
+            self._reactor.callWhenRunning(_StandardInput, self._reactor)
         started = self.observatory.start()
         if self.observatory.failure is not None:
             started.addErrback(lambda _: None)  # told here
@@ -236,7 +272,10 @@ class ObservatoryOptions(_Options):
     """twistd -n pyros"""
 
     longdesc = "Run the whole observatory in one process: simulators, agents and broker of the configuration."
-    optFlags = [["no-simulators", None, "Do not run the simulators that the configuration names."]]  # noqa: RUF012
+    optFlags = [  # noqa: RUF012
+        ["no-simulators", None, "Do not run the simulators that the configuration names."],
+        ["until-stdin-ends", None, "End when standard input does: when the program that keeps it open is gone."],
+    ]
 
 
 class AgentOptions(_Options):
@@ -284,7 +323,11 @@ def _told(function: Callable[..., Service]) -> Callable[..., Service]:
 @_told
 def observatory_service(options: ObservatoryOptions) -> Service:
     """For the plugin ``pyros``."""
-    return ObservatoryService(options.load(), with_simulators=not options["no-simulators"])
+    return ObservatoryService(
+        options.load(),
+        with_simulators=not options["no-simulators"],
+        until_stdin_ends=bool(options["until-stdin-ends"]),
+    )
 
 
 @_told

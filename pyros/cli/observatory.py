@@ -26,7 +26,8 @@ _STOP_PATIENCE = ((signal.SIGTERM, 7.0), (signal.SIGKILL, 2.0))
 class ObservatoryProcess:
     """``twistd -n --pidfile= pyros --config FILE`` in a session of its own, with its output in a log file.
 
-    At the end of the ``with`` statement, however it comes, nothing of it is left running.
+    At the end of the ``with`` statement, however it comes, nothing of it is left running. Its standard input is a pipe
+    that we keep open: when this process is killed, it ends by itself, in good order.
     """
 
     def __init__(self, config: Config, log: Path) -> None:
@@ -38,8 +39,9 @@ class ObservatoryProcess:
             with self.log.open("wb") as log, _interrupts_wait():
                 # A session of its own: Ctrl-C on the terminal is for us, and we end the observatory in good order.
                 self._process = subprocess.Popen(
-                    twistd(self.config.path), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-                )
+                    [*twistd(self.config.path), "--until-stdin-ends"],
+                    stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
+                )  # fmt: skip
         except BaseException:
             self.stop()
             raise
@@ -92,6 +94,8 @@ class ObservatoryProcess:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # whatever it may have left in its group
         finally:
+            if process.stdin is not None:
+                process.stdin.close()
             self._process = None
             for number, handler in before.items():
                 signal.signal(number, handler)

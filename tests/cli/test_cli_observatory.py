@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,22 @@ def test_ctrl_c_leaves_nothing_running(config: Config, tmp_path: Path, number: s
     assert demo.returncode == 130
     assert errors == ""
     assert processes_with(str(tmp_path)) == []
+
+
+def test_a_demo_that_is_killed_leaves_nothing_running(
+    config: Config, tmp_path: Path, wait_for: Callable[..., Any]
+) -> None:
+    data = tmp_path / "data"
+    with subprocess.Popen([*PYROS, "demo", "--config", config.path, "--data", data], stdout=subprocess.PIPE) as demo:
+        log = data / "observatory.log"
+        wait_for(lambda: log.is_file() and "connected to" in log.read_text(), 40, "the observatory")
+        assert processes_with(str(data / "pyros_agent_config.ini"))
+        demo.kill()
+        assert demo.stdout is not None
+        demo.stdout.read()
+    wait_for(lambda: not processes_with(str(data / "pyros_agent_config.ini")), 20, "the observatory to end")
+    assert "Server Shut Down" in log.read_text()
+    assert "Traceback" not in log.read_text()
 
 
 def test_an_observatory_that_cannot_start_says_why(config: Config, tmp_path: Path) -> None:
