@@ -43,22 +43,6 @@ def observatory(tmp_path: Path) -> Path:
     return copy_demo(tmp_path)
 
 
-def with_driver(text: str, driver: str, address: Callable[[Any], str]) -> str:
-    """The demo's configuration with other ``driver`` and ``address`` lines in the section of every instrument, and
-    nothing else changed; among them is the focuser, whose section the demo has in comments."""
-    start = text.index("; [focuser]")
-    end = text.index(";\n", start)
-    text = text[:start] + re.sub("(?m)^; ", "", text[start:end]) + text[end:]
-    lines, section = [], ""
-    for line in text.splitlines():
-        section = found[1] if (found := re.match(r"\[(.+?)\]", line)) else section
-        changed = re.sub("^driver = native", f"driver = {driver}", line)
-        lines.append(f"address = {address(section)}" if line.startswith("address = ") else changed)
-    for before, after in zip(text.splitlines(), lines, strict=True):
-        assert before == after or before.startswith(("driver = native", "address = tcp:127.0.0.1:"))
-    return "\n".join(lines) + "\n"
-
-
 @pytest.fixture
 def config(observatory: Path) -> Config:
     return configuration.load(observatory)

@@ -1,0 +1,150 @@
+"""The demo's follow-up with instruments that others wrote: the same for INDI and Alpaca.
+
+The configuration is the demo's; only its lines of driver and address are others, those of ``docs/other-simulators.md``.
+"""
+
+from __future__ import annotations
+
+import configparser
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from astropy.io import fits
+from typer.testing import CliRunner
+
+from pyros import config as configuration
+from pyros.cli.app import app
+from pyros.cli.demo import Packet, fill
+from pyros.cli.observatory import ObservatoryProcess
+from pyros.config import Config
+from pyros.instruments.pointing import separation_arcsec
+from pyros.journal import JournalReader
+from tests.conftest import wait_until
+
+ROOT = Path(__file__).parents[2]
+PYROS = [sys.executable, "-c", "from pyros.cli import main; main()"]
+RETRACTION = """<voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" version="2.0" role="observation"
+ ivorn="{ivorn}-retracted"><Who><AuthorIVORN>ivo://pyros.observatory/demo</AuthorIVORN></Who>
+<Citations><EventIVORN cite="retraction">{ivorn}</EventIVORN></Citations></voe:VOEvent>"""
+
+
+def as_documented(config: Config, driver: str, server: str) -> Config:
+    """The demo's configuration with the documentation's lines for that driver, whose server's address is another."""
+    documentation = (ROOT / "docs" / "other-simulators.md").read_text()
+    (block,) = [each for each in re.findall(r"(?s)```ini\n(.*?)```", documentation) if f"driver = {driver}" in each]
+    wanted = configparser.ConfigParser(interpolation=None)
+    wanted.read_string(re.sub(r"127\.0\.0\.1:\d+", server, block))
+    before = config.path.read_text().splitlines()
+    lines, section = [], ""
+    for line in before:
+        section = found[1] if (found := re.match(r"\[(.+?)\]", line)) else section
+        key = line.partition(" = ")[0]
+        changes = key in ("driver", "address") and section in wanted
+        lines.append(f"{key} = {wanted[section][key]}" if changes else line)
+    config.path.write_text("\n".join(lines) + "\n")
+    changed = {line.partition(" = ")[0] for line, other in zip(lines, before, strict=True) if line != other}
+    assert changed == {"driver", "address"}
+    changed_config = configuration.load(config.path)
+    assert {each.driver for each in changed_config.agents.values() if each.driver} == {driver}
+    return changed_config
+
+
+def heard(config: Config, agent: str, name: str) -> list[dict[str, Any]]:
+    """The payloads of the messages of that name which an agent has taken."""
+    if not config.journal(agent).is_file():
+        return []
+    reader = JournalReader(config.journal(agent))
+    try:
+        rows = reader.rows("SELECT payload FROM received WHERE name = ? ORDER BY number", name)
+    finally:
+        reader.close()
+    return [msgspec.json.decode(payload) for (payload,) in rows]
+
+
+def follow_up(config: Config, data: Path) -> list[tuple[fits.Header, Any]]:
+    """Run the demo, see that it did all it should, and return its images' headers and pixels."""
+    done = subprocess.run(
+        [*PYROS, "demo", "--config", config.path, "--data", data],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr + (data / "observatory.log").read_text()
+    assert done.stderr == ""
+    own = configuration.load(data / "pyros_agent_config.ini")
+    assert [each["filter"] for each in heard(own, "observation_manager", "Filter selected")] == ["r", "i"]
+    assert heard(own, "majordome", "Dome opened")
+    (slew,) = heard(own, "observation_manager", "Slew finished")
+    assert slew["error"] < 2
+    images = []
+    for path in sorted(data.glob("images/*/*.fits")):
+        with fits.open(path, checksum=True) as units:
+            images.append((units[0].header, units[0].data))
+    for header, _ in images:
+        assert separation_arcsec(header["RA"], header["DEC"], header["OBJCTRA"], header["OBJCTDEC"]) < 2
+        assert header["EXPTIME"] == 3
+    assert [header["FILTER"] for header, _ in images] == ["r", "r", "i", "i"]
+    return images
+
+
+class Trouble:
+    """An observatory that runs while its devices have trouble."""
+
+    def __init__(self, config: Config, process: ObservatoryProcess, packet: Packet) -> None:
+        self.config, self.process, self.packet = config, process, packet
+
+    def heard(self, agent: str, name: str) -> list[dict[str, Any]]:
+        return heard(self.config, agent, name)
+
+    def lost_in_mid_slew(self) -> None:
+        """The server has just been killed: every device is lost, and the slew has failed for that."""
+        failed = wait_until(lambda: self.heard("observation_manager", "Slew failed"), 20, "the slew's failure")
+        assert failed[0]["lost"]
+        wait_until(lambda: len(self.heard("monitoring", "Instrument disconnected")) >= 6, 20, "all to be lost")
+
+    def goes_on(self, exposing: Callable[[], Any]) -> None:
+        """The server is back: the same observation comes to its first exposure."""
+        wait_until(exposing, 60, "an exposure")
+        assert len(self.heard("scheduler", "Observation started")) == 1
+        (slew,) = self.heard("observation_manager", "Slew finished")
+        assert slew["error"] < 2
+
+    def retracted(self, exposing: Callable[[], Any]) -> None:
+        """In mid-exposure nobody wants it any more."""
+        assert not self.heard("observation_manager", "Exposure finished")
+        file = self.packet.file.with_name("retraction.xml")
+        file.write_text(RETRACTION.format(ivorn=self.packet.ivorn))
+        send(self.config, file)
+        wait_until(lambda: not exposing(), 20, "the exposure to be aborted")
+        (failed,) = wait_until(lambda: self.heard("majordome", "Observation failed"), 20, "the observation's end")
+        assert "withdrawn" in failed["reason"]
+
+    def closes(self, is_closed: Callable[[], Any]) -> None:
+        """It rains now."""
+        wait_until(is_closed, 40, "the dome to close")
+        wait_until(lambda: self.heard("majordome", "Weather unsafe"), 5, "the reason")
+        self.process.check()
+
+
+def send(config: Config, file: Path) -> None:
+    told = CliRunner().invoke(app, ["alert", str(file), "--no-follow", "--config", str(config.path)])
+    assert told.exit_code == 0, told.output
+
+
+@contextmanager
+def trouble(config: Config, folder: Path) -> Iterator[Trouble]:
+    """The observatory, up and told of the demo's burst; nothing crashes, and no image is left of what was aborted."""
+    with ObservatoryProcess(config, folder / "log") as process:
+        process.wait_until_up(60, lambda up, total: None)
+        wait_until(lambda: heard(config, "majordome", "Weather safe"), 30, "weather")
+        packet = fill(config.path.parent / "observatory" / "demo-alert.xml", config, folder)
+        send(config, packet.file)
+        yield Trouble(config, process, packet)
+    log = (folder / "log").read_text()
+    assert "Server Shut Down" in log
+    assert "Traceback" not in log
+    assert not list(config.data.glob("images/*/*.fits"))
