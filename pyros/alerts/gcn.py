@@ -1,4 +1,4 @@
-"""JSON notices to `Alert`: GCN's unified schema, igwn.gwalert, GCN circulars, VOEvents turned into JSON.
+"""JSON notices to `Alert`: GCN's unified schema, igwn.gwalert, GCN circulars, VOEvents turned into JSON, SNEWS 2.0.
 
 GCN's schema: https://gcn.nasa.gov/docs/schema (core fields: all optional). igwn.gwalert: the LIGO/Virgo/KAGRA Public
 Alerts User Guide, section "Alert Contents".
@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from pyros.alerts import numbering, streams, values
+from pyros.alerts import numbering, snews, streams, values
 from pyros.alerts.alert import Alert, Kind, Role
 from pyros.alerts.streams import Stream
 from pyros.alerts.times import parse_iso
@@ -25,6 +25,8 @@ MAX_BYTES = 64 * 1024 * 1024
 
 _SCHEMA = re.compile(r"(?:[^?#]{0,200}/)?gcn/(notices/([\w/.-]+?)|circulars)\.schema\.json#?")
 """Wherever the schema is fetched from: https://gcn.nasa.gov/schema/v4.3.0/gcn/notices/..., or its repository."""
+_WRAPPED = frozenset({"format", "content"})
+"""What SCiMMA's hop client writes around a message."""
 _TOPIC = re.compile(r"gcn\.notices\.([a-z0-9_]+)\..+")
 _PLACES = ("localization", "location", "position", "event", "alert", "source", "target")
 """Where schemas of a mission's own nest what the unified one has at the top."""
@@ -47,6 +49,7 @@ _ROLES: dict[str, Role] = {
     "planned": "utility",
     "commanded": "utility",
     "injection": "test",
+    "injections": "test",
     "test": "test",
 }
 _CORE = frozenset({"trigger_time", "alert_datetime", "alert_type", "alert_tense", "ra", "ra_dec_error", "mission"})
@@ -68,8 +71,12 @@ def parse_json(packet: bytes, topic: str) -> Alert:
         raise AlertError(f"not JSON: {str(error)[:200]}") from None
     if not isinstance(notice, dict):
         raise AlertError("the JSON is not an object")
+    if notice.keys() == _WRAPPED and isinstance(notice["content"], dict):
+        notice = notice["content"]
     if "superevent_id" in notice:
         return _gravitational_wave(notice)
+    if notice.keys() >= snews.FIELDS:
+        return snews.parse_coincidence(notice)
     if "ivorn" in notice and "role" in notice:
         return parse_voevent_json(notice)
     schema = _SCHEMA.fullmatch(_text(notice.get("$schema")))

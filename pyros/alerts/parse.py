@@ -17,7 +17,7 @@ def parse(packet: bytes, *, topic: str = "") -> Alert:
 
     Args:
         packet: the bytes as they were broadcast: VOEvent 1.1, 2.0 or 2.1, GCN JSON of the unified schema,
-            igwn.gwalert JSON, or a GCN circular as JSON.
+            igwn.gwalert JSON, a coincidence of SNEWS 2.0, or a GCN circular as JSON.
         topic: the Kafka topic it came on, where there was one; used only where the packet doesn't name its schema.
 
     Raises:
@@ -31,6 +31,8 @@ def parse(packet: bytes, *, topic: str = "") -> Alert:
         return parse_voevent(packet)
     if first == b"{":
         return parse_json(packet, topic)
+    if first == b"[":
+        raise AlertError("a JSON list: a packet is one notice, and has an object to itself")
     if not packet.strip(_SPACE):
         raise AlertError("the packet is empty")
     shown = start[:24].decode("utf-8", "replace")

@@ -19,7 +19,10 @@ _RETRACTION = ("def_not_a_grb", "definite_not_grb", "retraction", "retracted", "
 _JSON_RETRACTION = (("retraction", True), ("retracted", True), ("is_retraction", True))
 _TENSES, _TYPES = ("Alert_Tense", "alert_tense"), ("Alert_Type", "AlertType", "alert_type")
 _CLOCKS = ("Burst", "Event", "Trans", "Trigger", "Outburst", "Source", "Slew", "Start", "Detection", "Pkt")
-_EVENT_PARAMS = ("TrigID", "Trigger_ID", "TriggerID", "Trigger_Number", "GraceID", "Event_Name", "Event_ID", "event_no")
+_EVENT_PARAMS = (
+    *("TrigID", "Trigger_ID", "TriggerID", "Trigger_Number"),
+    *("GraceID", "Burst_Id", "Event_Name", "Event_ID", "event_no"),
+)
 _NO_EVENT = frozenset({"", "0", "-1", "None", "null"})
 
 
@@ -46,6 +49,8 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     """A regular expression whose first group is the event's identifier, for ivorns (own and cited)."""
     related: tuple[tuple[str, str], ...] = ()
     """(Param, Param): another mission, and its identifier of the same event."""
+    others: tuple[tuple[str, str], ...] = ()
+    """(Param, the mission whose identifier of the same event it has)."""
     wide: bool = False
     """Whether many candidates are looked for in each of its events: what only follows one up is another event."""
     json_event: tuple[str, ...] = ("id", "event_name")
@@ -162,6 +167,7 @@ STREAMS = (
     Stream(
         name="lvc",
         ivorns=("ivo://gwnet/",),
+        schemas=("lvc", "lvk"),
         event=(("GraceID",),),
         event_in_ivorn=r"#([A-Z]{1,2}\d{6}[a-z]*\d*)-\d+-",
         test_values=(("GraceID", r"[MT]S.*|M\d.*"), ("Search", ".*MDC.*")),
@@ -174,8 +180,9 @@ STREAMS = (
     ),
     Stream(
         name="svom",
-        ivorns=("ivo://org.svom/",),
+        ivorns=("ivo://org.svom/", "ivo://lvk.internal/svom"),
         schemas=("svom",),
+        others=(("*/Swift_Trig_Id", "swift"),),
         event=(("Svom_Identifiers/Burst_Id",), ("*/Burst_Id",)),
         event_in_ivorn=r"#(sb\d+)_",
         retraction_types=frozenset({"SVOM_RETRACTION"}),
@@ -214,6 +221,7 @@ STREAMS = (
         name="gecam",
         ivorns=(_GCN + "gecam",),
         event=(("Trigger_Number",),),
+        containment=0.68,
         known_values=(("SRC_CLASS", "KNOWN_SOURCE"),),
         clocks=(("EVENT_DATE", "EVENT_TIME"),),
     ),
@@ -264,7 +272,12 @@ STREAMS = (
         containment=0.9,
         far_unit="Hz",
     ),
-    Stream(name="einstein_probe", schemas=("einstein_probe", "ep"), json_event=("id", "event_name")),
+    Stream(
+        name="einstein_probe",
+        ivorns=("ivo://lvk.internal/einsteinprobe",),
+        schemas=("einstein_probe", "ep"),
+        event=_TRIG_ID,
+    ),
     Stream(
         name="gaia",
         ivorns=("ivo://gaia.cam.uk/", *(author + "gaia" for author in _4PISKY)),

@@ -289,10 +289,13 @@ def _event(event: VOEvent, row: Stream, params: _Params) -> str:
 
 def _related(row: Stream, params: _Params) -> tuple[str, ...]:
     found: tuple[str, ...] = ()
-    for mission, identifier in row.related:
-        whose, number = params.get(mission), params.get(identifier)
-        if whose and number:
-            found += numbering.reference(whose.value, number.value)
+    for whose, identifier in row.related:
+        mission, number = params.get(whose), params.get(identifier)
+        if mission and number:
+            found += numbering.reference(mission.value, number.value)
+    for identifier, mission_name in row.others:
+        if number := params.get(identifier):
+            found += numbering.reference(mission_name, number.value)
     return found
 
 

@@ -73,6 +73,7 @@ def test_error_as_the_corners_of_a_box() -> None:
         ("planned", "utility"),
         ("commanded", "utility"),
         ("injection", "test"),
+        ("injections", "test"),
         ("test", "test"),
         (..., "observation"),
     ],
@@ -280,6 +281,36 @@ def test_a_circular_is_kept_and_never_observed() -> None:
     assert (alert.role, alert.event, alert.actionable) == ("utility", "gcn.circulars:GRB 300506A", False)
 
 
+def test_what_hop_wraps_is_what_it_holds() -> None:
+    notice = json.loads(changed("neutrino.json"))
+    assert parse(json.dumps({"format": "json", "content": notice}).encode()) == parse(changed("neutrino.json"))
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "more", "role", "kind"),
+    [
+        ("SNEWS_Coincidence_ALERT 2030-05-06T07:31:00", "COINC_MSG", {}, "observation", "initial"),
+        ("SNEWS_Coincidence_ALERT-UPDATE 2030-05-06T07:31:00", None, {}, "observation", "update"),
+        ("SNEWS_Coincidence_ALERT-RETRACTION 2030", "RETRACTION", {}, "observation", "retraction"),
+        ("SNEWS_Coincidence_ALERT 2030-05-06T07:31:00", "TEST COINC_MSG", {}, "test", "initial"),
+        ("SNEWS_Coincidence_ALERT 2030-05-06T07:31:00", "COINC_MSG", {"is_test": True}, "test", "initial"),
+    ],
+)
+def test_a_coincidence_of_neutrino_detectors(name: str, word: str, more: Any, role: str, kind: str) -> None:
+    notice = {
+        "_id": name, "alert_type": word, "detector_names": ["KamLAND", "XENONnT"], "sent_time": "2030-05-06T07:31:00",
+        "neutrino_times": ["2030-05-06T07:30:08.891011000", "2030-05-06T07:30:07.465011000"], "p_values": [0.9, 0.9],
+        "False Alarm Prob": "N/A", "server_tag": "x", "sub list number": 0, **more,
+    }  # fmt: skip
+    alert = parse(json.dumps(notice).encode())
+    assert (alert.stream, alert.event, alert.role, alert.kind) == ("snews", "snews:2030-05-06", role, kind)
+    assert alert.time == datetime(2030, 5, 6, 7, 30, 7, 465_011, UTC)
+    assert alert.id == f"snews.alert:{name}"
+    assert alert.target is None
+    empty = parse(json.dumps({"neutrino_times": None, "detector_names": 5, "_id": "x"}).encode())
+    assert (empty.event, empty.time) == ("snews:x", None)
+
+
 def test_a_voevent_as_json_is_the_voevent() -> None:
     document = {
         "ivorn": "ivo://nasa.gsfc.gcn/SWIFT#BAT_GRB_Pos_9000001-100",
@@ -310,6 +341,7 @@ def test_a_voevent_as_json_is_the_voevent() -> None:
     [
         (b"{", "not JSON"),
         (b"{}", "no alert"),
+        (b'[{"mission": "x"}, {"mission": "x"}]', "a packet is one notice"),
         (b'{"foo": "bar", "baz": 5}', "no alert"),
         (b'{"a":' * 100_000, "not JSON"),
         (b'{"ra": ' + b"9" * 10_000 + b"}", "not JSON"),

@@ -152,6 +152,11 @@ def test_a_system_that_is_not_the_sky_gives_no_position() -> None:
         (GCN + "GECAM#FLT_1", params(Trigger_Number=260), "gecam:260"),
         (GCN + "Fermi#GBM_SubThresh_1", params(Trans_Num=595000303), "fermi:595000303"),
         ("ivo://gwnet/LVC#S300506b-1-Preliminary", params(GraceID="S300506b"), "lvc:S300506b"),
+        (
+            "ivo://new.example/wakeup#1",
+            group("Svom_Identifiers", Burst_Id="sb30050601"),
+            "new.example/wakeup:sb30050601",
+        ),
         ("ivo://org.svom/fsc#sb30050601_x", group("Svom_Identifiers", Burst_Id="sb30050601"), "svom:sb30050601"),
         ("ivo://ca.chimenet.frb/FRB-DETECTION-#2030", group("event parameters", event_no=77), "chime:77"),
         ("ivo://gaia.cam.uk/alerts#Gaia30abc", "", "gaia:Gaia30abc"),
@@ -307,6 +312,12 @@ def test_gravitational_wave_params() -> None:
     assert alert.classification == {"BNS": 0.9, "Terrestrial": 0.1}
     assert alert.skymap == "https://gw.example/s.fits"
     assert alert.target is None
+
+
+def test_another_missions_trigger_number_is_told() -> None:
+    what = group("Svom_Identifiers", Burst_Id="sb30022203") + params(Swift_Trig_Id=1213880)
+    alert = parse(voevent("ivo://org.svom/fsc#sb30022203_eclairs-wakeup", what))
+    assert (alert.event, alert.related) == ("svom:sb30022203", ("swift:1213880",))
 
 
 def test_a_coincidence_with_a_burst_is_told_by_both_numbers() -> None:
