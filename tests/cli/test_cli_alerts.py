@@ -399,7 +399,7 @@ def test_a_mistake_in_the_rules_is_told(archive: Path, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text("rules: [{name: x, when: {colour: blue}, observe: nothing}]")
     result = run("rules", "try", tmp_path / "rules.yaml", "--archive", archive)
     assert result.exit_code == 1
-    assert "rules.yaml: rule 1 (x) when colour: is not known here" in result.stderr
+    assert "rules.yaml: line 1: rule 1 (x) when colour: is not known here" in result.stderr
 
 
 def test_the_table_of_a_trial(archive: Path, tmp_path: Path, config: Config) -> None:

@@ -106,7 +106,7 @@ def test_check_tells_all_mistakes_at_once(observatory: Path, config: Config) -> 
     lines = result.stderr.splitlines()
     for said in (
         "site.yaml: latitude: must be a number from -90 to 90",
-        "alert_rules.yaml: rule 1 (demo burst) priority",
+        ": rule 1 (demo burst) priority: must be a whole number",
         "dome.yaml",
         "[telescope] driver = telepathy: must be one of native",
         "[camera] address = 127.0.0.1:",
