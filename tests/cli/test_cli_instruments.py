@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -18,6 +22,7 @@ from typer.testing import CliRunner
 from pyros import config as configuration
 from pyros.cli.app import app
 from pyros.cli.common import program
+from pyros.clock import Deadline
 from pyros.config import Config
 from tests.cli.conftest import copy_demo
 from tests.instruments.indi_server import IndiServer, needs_indi
@@ -66,14 +71,33 @@ def test_the_suite_on_a_telescope(simulated: Config) -> None:
 
 
 def test_what_may_do_harm_is_left_out(simulated: Config) -> None:
-    done = pyros(simulated, "test", "dome")
+    done = pyros(simulated, "test", "dome", "--yes")
     assert done.exit_code == 0
     assert "left out       opens and closes, and an open one is open at once (--all)" in done.stdout
-    assert "it is a roof: its slit does not turn" in done.stdout
+    assert (
+        "not supported  turns its slit and back, and measures it: it is a roof: its slit does not turn" in done.stdout
+    )
+    assert done.stdout.splitlines()[-1] == "Demo dome: 3 passed, 4 left out, 4 not supported"
+
+
+def test_nothing_moves_unasked(config: Config) -> None:
+    for options in ([], ["--all"]):
+        done = pyros(config, "test", "telescope", *options)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert done.stderr.endswith("; say --yes if it may\n")
+
+
+def test_the_filter_is_as_it_was(simulated: Config) -> None:
+    done = pyros(simulated, "shell", "filter_wheel", text="filters\nfilter\nselect i\n")
+    filters = done.stdout.splitlines()
+    assert filters[-1] == "i", filters
+    done = pyros(simulated, "test", "filter_wheel", "--yes")
+    assert done.stdout.splitlines()[-1].endswith(": 6 passed"), done.stdout
+    assert pyros(simulated, "shell", "filter_wheel", text="filter\n").stdout == "i\n"
 
 
 def test_a_device_that_is_not_there(config: Config) -> None:
-    done = pyros(config, "test", "camera")
+    done = pyros(config, "test", "camera", "--yes")
     assert (done.exit_code, len(done.stderr.splitlines())) == (1, 1)
     assert "camera: cannot be tested: ConnectionLost: camera at tcp:127.0.0.1:" in done.stderr
 
@@ -117,7 +141,7 @@ def test_a_device_whose_agent_runs_is_left_alone(config: Config) -> None:
     agent = SafetyAgent()
     agent.start(config)
     try:
-        done = pyros(config, "test", "safety")
+        done = pyros(config, "test", "safety")  # only reads, and so it need not ask
         assert done.exit_code == 1
         assert "agent 'safety' is running and commands this device; end it first" in done.stderr
         done = pyros(config, "list", "--json")
@@ -158,3 +182,140 @@ def test_an_indi_server_is_asked_for_its_devices(config: Config, tmp_path: Path)
     assert done.exit_code == 0, done.stderr
     assert f"[dome]\nport = 5020\ndriver = indi\naddress = tcp:127.0.0.1:{server.port}/Dome Simulator\n" in done.stdout
     assert f"address = tcp:127.0.0.1:{server.port}/Telescope Simulator\n" in done.stdout
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Alpaca's management API of a server with one dome, and one device that PYROS does not drive."""
+
+    def do_GET(self) -> None:
+        assert self.path.startswith("/management/v1/configureddevices?")
+        devices = [
+            {"DeviceName": "Old dome", "DeviceType": "Dome", "DeviceNumber": 3, "UniqueID": "a"},
+            {"DeviceName": "Old rotator", "DeviceType": "Rotator", "DeviceNumber": 0, "UniqueID": "b"},
+        ]
+        body = json.dumps({"Value": devices, "ErrorNumber": 0, "ErrorMessage": ""}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def announced() -> Iterator[tuple[int, int]]:
+    """The UDP port where somebody answers Alpaca's question, and the HTTP port that the answer tells."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    answering = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    answering.bind(("127.0.0.1", 0))
+
+    def answer() -> None:
+        while True:
+            question, who = answering.recvfrom(1024)
+            if question == b"the end":
+                return
+            assert question == b"alpacadiscovery1"
+            answering.sendto(json.dumps({"AlpacaPort": server.server_port}).encode(), who)
+
+    threads = [Thread(target=answer), Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})]
+    for thread in threads:
+        thread.start()
+    yield answering.getsockname()[1], server.server_port
+    answering.sendto(b"the end", answering.getsockname())
+    server.shutdown()
+    for thread in threads:
+        thread.join()
+    answering.close()
+    server.server_close()
+
+
+def test_alpaca_devices_are_found(config: Config, announced: tuple[int, int]) -> None:
+    udp, http = announced
+    done = pyros(config, "discover", "--alpaca-port", str(udp), "--seconds", "0.5")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout == (
+        f"; Old dome\n[dome]\nport = 5020\ndriver = alpaca\naddress = http://127.0.0.1:{http}/dome/3\n\n"
+    )
+
+
+class Terminal:
+    """A person at ``pyros instruments shell`` in a terminal of their own."""
+
+    def __init__(self, config: Config, device: str) -> None:
+        self.master, slave = os.openpty()
+        command = [sys.executable, program("pyros"), "instruments", "shell", device, "--config", str(config.path)]
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", *command], stdin=slave, stdout=slave, stderr=slave, env=os.environ | {"TERM": "dumb"}
+        )
+        os.close(slave)
+        self.shown = ""
+
+    def type(self, keys: str) -> None:
+        os.write(self.master, keys.encode())
+
+    def until(self, text: str) -> str:
+        """What is shown until then, without what was shown before."""
+        deadline = Deadline(60)
+        while text not in self.shown:
+            ready, _, _ = select.select([self.master], [], [], max(0.0, deadline.left()))
+            assert ready, f"{text!r} is not in {self.shown!r}"
+            self.shown += os.read(self.master, 4096).decode()
+        before, _, self.shown = self.shown.partition(text)
+        return before
+
+    def end(self) -> int:
+        """Ctrl-D; the exit code."""
+        self.type("\x04")
+        code = self.process.wait(30)
+        os.close(self.master)
+        return code
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+            os.close(self.master)
+
+
+@pytest.fixture
+def terminal(simulated: Config) -> Iterator[Callable[[str], Terminal]]:
+    made: list[Terminal] = []
+
+    def open_(device: str) -> Terminal:
+        made.append(Terminal(simulated, device))
+        made[-1].until(f"{device}> ")
+        return made[-1]
+
+    yield open_
+    for each in made:
+        each.kill()
+
+
+UP = "\x1b[A"
+CTRL_C = "\x03"
+
+
+def test_a_person_at_the_shell(terminal: Callable[[str], Terminal], simulated: Config) -> None:
+    person = terminal("camera")
+    person.type("cooling\n")
+    assert "temperature=" in person.until("camera> ")
+    person.type("nonsense" + CTRL_C)  # the line is given up, and the shell isn't
+    person.until("camera> ")
+    person.type("expose 600\n")
+    person.until("begun; it thinks that takes")
+    person.type(CTRL_C)
+    assert "CommandAborted" in person.until("camera> ")
+    person.type("geometry\n")
+    assert "width=768" in person.until("camera> ")
+    person.type(UP + UP + UP + "\n")  # geometry, expose, cooling: what was given up is no line
+    person.until("temperature=")
+    person.until("camera> ")
+    assert person.end() == 0
+    assert (simulated.data / "instrument_history").read_text().split("\n")[-3:] == ["geometry", "cooling", ""]
+
+    another = terminal("camera")  # remembers
+    another.type(UP + UP + "\n")
+    another.until("width=768")
+    another.until("camera> ")
+    assert another.end() == 0

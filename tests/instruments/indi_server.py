@@ -25,6 +25,7 @@ OTHERS = {
     "LX200 Basic": "indi_lx200basic",
     "LX200 Classic": "indi_lx200classic",
     "SkySafari": "indi_skysafari",
+    "Roof": "indi_rolloff_dome",
 }
 """What is only run when it is asked for."""
 needs_indi = pytest.mark.skipif(
@@ -72,7 +73,7 @@ class IndiServer:
 
     def start_driver(self, device: str, name: str = "") -> None:
         """Start its driver, under another name if one is given."""
-        self._fifo.write_text(f"start {DRIVERS[device]}" + f' -n "{name}"' * bool(name) + "\n")
+        self._fifo.write_text(f"start {(DRIVERS | OTHERS)[device]}" + f' -n "{name}"' * bool(name) + "\n")
 
     def connect(self, device: str) -> None:
         """Connect a device to its hardware by another client's hand."""

@@ -18,10 +18,10 @@ from pyros.instruments.conformance import (
     weather,
 )
 from pyros.instruments.conformance._check import Check, CheckFailed, Context, Outcome, Result, run
-from pyros.instruments.conformance._shared import tidy
+from pyros.instruments.conformance._shared import remember, tidy
 from pyros.instruments.interfaces import Kind
 
-__all__ = ["CHECKS", "Check", "CheckFailed", "Context", "Outcome", "Result", "run", "tidy"]
+__all__ = ["CHECKS", "Check", "CheckFailed", "Context", "Outcome", "Result", "remember", "run", "tidy"]
 
 CHECKS: dict[Kind, tuple[Check, ...]] = {
     "telescope": telescope.CHECKS,

@@ -45,8 +45,23 @@ async def _park(telescope: Telescope) -> None:
         await telescope.track(False)
 
 
-async def tidy(kind: Kind, device: Any) -> str:
-    """Leave a device as the end of a night would: parked, closed, exposing nothing. Returns what went wrong, or ''."""
+async def remember(kind: Kind, device: Any) -> Any:
+    """What `tidy` is to restore: the filter in the beam, the focuser's position; None where there is nothing."""
+    try:
+        if kind == "filter_wheel":
+            return await device.filter()
+        if kind == "focuser":
+            return await device.position()
+    except InstrumentError:  # the checks will tell
+        pass
+    return None
+
+
+async def tidy(kind: Kind, device: Any, before: Any = None) -> str:
+    """Leave a device as the end of a night would: parked, closed, exposing nothing. Returns what went wrong, or ''.
+
+    ``before`` is what `remember` has found: filter and focus are again as they were.
+    """
     try:
         if kind == "telescope":
             await _park(device)
@@ -56,6 +71,10 @@ async def tidy(kind: Kind, device: Any) -> str:
             await device.abort()
         elif kind == "focuser":
             await device.stop()
+            if before is not None:
+                await device.move(before)
+        elif kind == "filter_wheel" and before:
+            await device.select(before)
     except InstrumentError as error:
         return f"{type(error).__name__}: {error}"
     return ""
