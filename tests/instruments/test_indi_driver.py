@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pyros import instruments
 from pyros.clock import VirtualClock
@@ -28,6 +30,7 @@ from pyros.errors import (
 )
 from pyros.instruments.apparent import apparent_of_icrs
 from pyros.instruments.horizon import altitude
+from pyros.instruments.indi.camera import _decode
 from pyros.planning import Site
 from pyros.planning.visibility import altitude_azimuth
 from tests.instruments.conftest import World
@@ -302,15 +305,22 @@ CAMERA = {
 }
 
 
-def image_of(pixels: Any, form: str = ".fits", **header: Any) -> str:
+def fits_of(pixels: Any, **header: Any) -> bytes:
     unit = fits.PrimaryHDU(np.asarray(pixels))
     for key, value in header.items():
         unit.header[key.replace("_", "-")] = value
     file = io.BytesIO()
     unit.writeto(file)
-    data = zlib.compress(file.getvalue()) if form.endswith(".z") else file.getvalue()
-    text = base64.encodebytes(data).decode()
-    return vector("set", "BLOB", "CCD1", {"CCD1": text}, more=f'format="{form}" size="{len(file.getvalue())}"')
+    return file.getvalue()
+
+
+def blob_of(data: bytes, form: str = ".fits", size: str = "") -> str:
+    text = base64.encodebytes(zlib.compress(data) if form.endswith(".z") else data).decode()
+    return vector("set", "BLOB", "CCD1", {"CCD1": text}, more=f'format="{form}" size="{size or len(data)}"')
+
+
+def image_of(pixels: Any, form: str = ".fits", **header: Any) -> str:
+    return blob_of(fits_of(pixels, **header), form)
 
 
 PIXELS = np.array([[1, 2, 3], [4, 5, 65535]], dtype=np.uint16)
@@ -382,13 +392,62 @@ def test_an_image_that_never_comes(camera: Rig, world: World) -> None:
         (image_of(np.zeros((2, 3), np.float32)), "its pixels are >f4, not 16-bit unsigned"),
         (image_of(PIXELS, ".jpg"), "sent an image as '.jpg', not as .fits"),
         (vector("set", "BLOB", "CCD1", {"CCD1": "AAAA"}, more='format=".fits"'), "its image cannot be read"),
+        (blob_of(fits_of(PIXELS)[:2890]), "its image cannot be read"),  # cut off in the pixels
+        (blob_of(fits_of(PIXELS).replace(b"        3 ", b"999999999 ")), "its image cannot be read"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*truncated")
 def test_images_that_are_of_no_use(camera: Rig, blob: str, problem: str) -> None:
     outcome = camera.begin(camera.device.expose(1.0), 1.0)
     camera.server.say(blob)
     assert isinstance(outcome[0], DeviceFailed)
     assert problem in str(outcome[0])
+
+
+@pytest.mark.parametrize("size", ["0", "1", "-5", "99999999999999999999", "large"])
+def test_what_a_blob_says_of_its_size_is_not_believed(camera: Rig, size: str) -> None:
+    outcome = camera.begin(camera.device.expose(1.0), 1.0)
+    camera.server.say(blob_of(fits_of(PIXELS), size=size))
+    assert outcome[0].pixels.tolist() == PIXELS.tolist()
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(st.lists(st.tuples(st.integers(0, 2891), st.integers(0, 255)), max_size=30), st.integers(0, 5760))
+def test_any_wrong_bytes_in_an_image(changes: list[tuple[int, int]], length: int) -> None:
+    data = bytearray(fits_of(PIXELS))
+    for place, byte in changes:
+        data[place] = byte
+    try:
+        frame = _decode(bytes(data[:length]))
+    except ValueError:
+        return
+    assert frame.pixels.dtype == np.uint16
+    assert frame.pixels.ndim == 2
+
+
+def test_a_stream_that_ends_anywhere_in_an_image(camera: Rig, world: World) -> None:
+    blob = image_of(PIXELS)
+    for cut in (1, 20, 60, blob.index(">") + 1, len(blob) // 2, len(blob) - 30, len(blob) - 1):
+        outcome = camera.begin(camera.device.expose(1.0), 1.0)
+        camera.server.say(blob[:cut])
+        assert outcome == []
+        camera.server.set("CCD_EXPOSURE", "Idle", CCD_EXPOSURE_VALUE=0)  # it is heard of with the next connection
+        world.drop()
+        world.run(3)
+        assert isinstance(outcome[0], ConnectionLost)
+        assert camera.device.connected
+    outcome = camera.begin(camera.device.expose(1.0), 1.0)
+    camera.server.say(blob)
+    assert outcome[0].pixels.tolist() == PIXELS.tolist()
+
+
+def test_an_element_without_end_costs_the_connection_and_little_else(camera: Rig, world: World) -> None:
+    outcome = camera.begin(camera.device.expose(1.0), 1.0)
+    camera.server.say('<setTextVector device="Dev" name="A"><oneText name="B">' + "x" * 100_000)
+    world.run(3)
+    assert isinstance(outcome[0], ConnectionLost)
+    assert "it sent a value of more than 65536 characters" in str(outcome[0])
+    assert camera.device.connected
 
 
 def test_what_a_camera_cannot_do_is_refused_before_the_shutter_opens(camera: Rig, world: World) -> None:

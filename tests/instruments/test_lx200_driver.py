@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
@@ -19,6 +20,7 @@ from pyros.errors import (
     ConnectionLost,
     DeviceFailed,
     DeviceRefused,
+    InstrumentError,
     NoAnswer,
     WireError,
 )
@@ -495,6 +497,38 @@ def test_a_position_that_is_none_is_told(up: Rig, answer: str) -> None:
     up.answers["GR"] = answer
     assert isinstance(up.begin(up.device.position()).result, DeviceFailed)
     assert up.device.connected
+
+
+def test_a_mount_that_somebody_switches_to_low_precision_is_told_targets_in_it(up: Rig) -> None:
+    up.answers["GR"] = lambda _: ra_command(up.mount.place[0], False)[2:] + "#"
+    up.answers["GD"] = lambda _: dec_command(up.mount.place[1], False)[2:] + "#"
+    slew = up.begin(up.device.slew(RA, DEC))
+    up.world.run(10)
+    assert slew.result.error_arcsec < 90
+    target = next(command for command in up.mount.asked if command.startswith("Sr"))
+    assert "." in target, target
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(["GR", "GD", "Sr", "Sd", "MS", "CM", "D", "GW"]), st.binary(max_size=200))
+def test_whatever_a_mount_answers_every_command_has_a_typed_end(command: str, data: bytes) -> None:
+    world = World()
+    clock = VirtualClock(world, MIDNIGHT)
+    mount = Mount(world)
+    device = instruments.connect("telescope", "lx200", ADDRESS, world, clock)
+    world.run(2.1)
+    mount.answers[command] = data.decode("latin-1")
+    for begin in (
+        device.position, partial(device.slew, RA, DEC), partial(device.sync, RA, DEC),
+        device.park, device.state, device.unpark, device.stop,
+    ):  # fmt: skip
+        pending = Pending(begin())
+        end = world.seconds() + 700
+        while not pending.results and world.seconds() < end:
+            world.run(1)
+        assert not isinstance(pending.result, Exception) or isinstance(pending.result, InstrumentError)
+    world.result(device.disconnect())
+    assert not world.getDelayedCalls()
 
 
 def test_half_an_answer_is_no_answer(up: Rig) -> None:

@@ -164,7 +164,7 @@ class IndiCamera(IndiDevice):
             raise DeviceFailed(f"{self.name}: sent an image as {blob.format!r}, not as .fits")
         try:
             frame: _Frame = await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), _decode, blob.data)
-        except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
+        except ValueError as error:
             raise DeviceFailed(f"{self.name}: its image cannot be read: {error}") from None
         return frame
 
@@ -257,6 +257,14 @@ class IndiCamera(IndiDevice):
 
 
 def _decode(data: bytes) -> _Frame:
+    """Raises ValueError for what is no image of ours: astropy meets a broken file with errors of any kind."""
+    try:
+        return _frame_of(data)
+    except Exception as error:
+        raise ValueError(str(error) or type(error).__name__) from None
+
+
+def _frame_of(data: bytes) -> _Frame:
     from astropy.io import fits  # noqa: PLC0415  half a second that only cameras spend
 
     with fits.open(io.BytesIO(data), memmap=False) as units:

@@ -152,6 +152,8 @@ class Connection(Reconnecting[Link]):
         value = angle(answer)
         if value is None:
             raise DeviceFailed(f"{self.name}: answered {answer[:40]!r} to :{text}#, not an angle")
+        if text == "GR":  # somebody at the hand box, or another client, may have switched it
+            self.precise = value[1] <= 1 / 3600
         return value
 
     async def status(self) -> str:
