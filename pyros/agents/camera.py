@@ -28,7 +28,8 @@ class CameraAgent(InstrumentAgent):
 
     With a filter wheel of its own in the observatory, its agent has put the filter into the beam before *Expose* comes,
     and the camera itself is asked for none. ``option_rotation`` is the position angle of the images' upper side,
-    degrees from north through east; ``option_compress = yes`` packs the images' tiles.
+    degrees from north through east; ``option_compress = yes`` packs the images' tiles. ``option_name`` here and in the
+    telescope's section are what the images call the two (INSTRUME, TELESCOP).
     """
 
     device: instruments.Camera
@@ -44,6 +45,9 @@ class CameraAgent(InstrumentAgent):
     def work(self) -> None:
         self.site = Site.load(self.config.site)
         self.rotation = self.option("rotation", float, 0.0)
+        telescope = self.config.agents.get(self.TELESCOPE)
+        self.telescope = telescope.options.get("name", f"{self.config.name} telescope") if telescope else ""
+        self.instrument = self.option("name", str, "")
         self.compress = self.option("compress", yes_or_no, False)
         super().work()
 
@@ -160,7 +164,6 @@ class CameraAgent(InstrumentAgent):
             image = replace(image, filter=expose.filter)
         middle = datetime.fromtimestamp(image.started + image.seconds / 2, UTC)
         altitude, _ = altitude_azimuth(self.site, expose.pointing_ra, expose.pointing_dec, middle)
-        telescope = self.config.agents.get(self.TELESCOPE)
         facts = ImageFacts(
             object=expose.target or expose.image_type.lower(),
             ra=expose.pointing_ra,
@@ -176,8 +179,8 @@ class CameraAgent(InstrumentAgent):
             rotation=self.rotation,
             airmass=airmass(altitude) if altitude > 0 else None,
             observatory=self.config.name,
-            telescope=telescope.name if telescope else "",
-            instrument=self.device.name,
+            telescope=self.telescope,
+            instrument=self.instrument or self.device.name,
             latitude=self.site.latitude,
             longitude=self.site.longitude,
             elevation=self.site.elevation,

@@ -28,14 +28,17 @@ _CARD_TEXT = 80 - len("KEYWORD = '' / ")
 
 _LONGEST_TEXT = 68
 
+_OF_NO_SKY = ("BIAS", "DARK", "FLAT")
+"""Kinds of images that show no sky: they have no coordinates."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
     """What the camera itself doesn't know about an image; ``None`` and ``""`` leave their keywords out.
 
     ``ra`` and ``dec`` are the measured pointing, ICRS degrees: the centre of the image. ``target_ra`` and
-    ``target_dec`` are what was asked for. ``airmass`` is that of the middle of the exposure. ``rotation`` is the
-    position angle of the image's upper side, degrees from north through east.
+    ``target_dec`` are what was asked for; a bias, dark or flat has neither. ``airmass`` is that of the middle of the
+    exposure. ``rotation`` is the position angle of the image's upper side, degrees from north through east.
     """
 
     object: str
@@ -154,9 +157,7 @@ def _mjd(seconds: float) -> float:
 
 
 def _cards(image: Image, facts: ImageFacts) -> list[tuple[str, Any, str]]:
-    height, width = image.pixels.shape
-    scale = image.arcsec_per_pixel / 3600
-    across, along = scale * cos(radians(facts.rotation)), scale * sin(radians(facts.rotation))
+    sky = facts.image_type not in _OF_NO_SKY
     begin, middle, end = (round(image.started + part * image.seconds, 3) for part in (0, 0.5, 1))
     return [
         ("OBJECT", facts.object, "what was observed"),
@@ -171,12 +172,7 @@ def _cards(image: Image, facts: ImageFacts) -> list[tuple[str, Any, str]]:
         ("MJD-END", _mjd(end), "[d] DATE-END as a modified Julian date"),
         ("TIMESYS", "UTC", "time scale of all DATE keywords"),
         ("FILTER", image.filter, "filter"),
-        ("RA", facts.ra, "[deg] measured pointing, right ascension"),
-        ("DEC", facts.dec, "[deg] measured pointing, declination"),
-        ("RADESYS", "ICRS", "reference system of all coordinates"),
-        ("OBJCTRA", facts.target_ra, "[deg] demanded right ascension"),
-        ("OBJCTDEC", facts.target_dec, "[deg] demanded declination"),
-        ("AIRMASS", facts.airmass, "airmass at the middle of the exposure"),
+        *(_place(facts) if sky else []),
         ("CCD-TEMP", image.temperature, "[Celsius] detector temperature"),
         ("GAIN", image.gain, "[electron/adu] gain"),
         ("TELESCOP", facts.telescope, "telescope"),
@@ -190,6 +186,27 @@ def _cards(image: Image, facts: ImageFacts) -> list[tuple[str, Any, str]]:
         ("OBSID", facts.observation, "observation"),
         ("EXPNUM", facts.number, "number of this exposure in the observation"),
         ("EXPTOTAL", facts.of, "exposures of the observation"),
+        *(_world(image, facts) if sky else []),
+    ]
+
+
+def _place(facts: ImageFacts) -> list[tuple[str, Any, str]]:
+    """Where it looked. ICRS has no equinox, and so no EQUINOX (FITS 4.0, 8.3)."""
+    return [
+        ("RA", facts.ra, "[deg] measured pointing, right ascension"),
+        ("DEC", facts.dec, "[deg] measured pointing, declination"),
+        ("RADESYS", "ICRS", "reference system of all coordinates"),
+        ("OBJCTRA", facts.target_ra, "[deg] demanded right ascension"),
+        ("OBJCTDEC", facts.target_dec, "[deg] demanded declination"),
+        ("AIRMASS", facts.airmass, "airmass at the middle of the exposure"),
+    ]
+
+
+def _world(image: Image, facts: ImageFacts) -> list[tuple[str, Any, str]]:
+    height, width = image.pixels.shape
+    scale = image.arcsec_per_pixel / 3600
+    across, along = scale * cos(radians(facts.rotation)), scale * sin(radians(facts.rotation))
+    return [
         ("CTYPE1", "RA---TAN", "gnomonic projection"),
         ("CTYPE2", "DEC--TAN", "gnomonic projection"),
         ("CUNIT1", "deg", ""),

@@ -170,5 +170,6 @@ def test_a_dark_is_taken_by_hand_and_not_analysed(rehearsal: Rehearsals) -> None
     night.run(5)
     header = fits.getheader(night.images()[0])
     assert (header["IMAGETYP"], header["EXPTIME"], header["OBJECT"]) == ("DARK", 30, "dark")
+    assert not {"RA", "DEC", "CRVAL1", "AIRMASS", "RADESYS"} & set(header), "it shows no sky"
     assert "dark=1" in night.requests("camera", "DO expose")[0][1]
     assert night.received("analyzer", "Image taken") == []

@@ -47,6 +47,22 @@ def test_the_filter_is_in_the_beam_before_the_exposure_and_in_the_header(rehears
     assert night.requests("camera", "SET filter") == []
 
 
+@pytest.mark.parametrize(
+    ("options", "telescope", "camera"),
+    [
+        ({}, "rehearsal telescope", "Demo camera"),
+        ({"telescope": {"option_name": "60 cm"}, "camera": {"option_name": "CCD 1"}}, "60 cm", "CCD 1"),
+    ],
+)
+def test_images_name_telescope_and_camera_as_the_configuration_does(
+    rehearsal: Callable[..., Rehearsal], options: dict[str, Any], telescope: str, camera: str
+) -> None:
+    night = rehearsal(rules=TWO_FILTERS, options=options)
+    burst(night)
+    headers = [fits.getheader(path) for path in night.images()]
+    assert {(header["TELESCOP"], header["INSTRUME"]) for header in headers} == {(telescope, camera)}
+
+
 def test_each_filter_has_its_focus(rehearsal: Callable[..., Rehearsal]) -> None:
     options = {"focuser": {"option_offsets": "r:0 i:40"}}
     night = rehearsal(rules=TWO_FILTERS, optional=("focuser",), options=options)
