@@ -24,6 +24,9 @@ _FUTURE = -600.0
 
 _ROLES = ("observation", "prediction")
 _DAY = 86_400.0
+_SPANS = (("d", 2 * _DAY), ("h", 7_200.0), ("min", 120.0), ("s", 0.0))
+"""Units, and from how many seconds on they are used."""
+_SECONDS = {"d": _DAY, "h": 3_600.0, "min": 60.0, "s": 1.0}
 
 
 class Sky(Protocol):
@@ -160,14 +163,46 @@ def _name(label: str, field: str) -> Check:
     return check
 
 
-def _limit(label: str, unit: str, take: Callable[[Alert, Moment], float | None], *, at_most: bool) -> Check:
+def _plain(value: float, wanted: float) -> tuple[str, str]:
+    return f"{value:.4g}", f"{wanted:.4g}"
+
+
+def _angles(value: float, wanted: float) -> tuple[str, str]:
+    return f"{value:.4g}", f"{wanted:.4g} deg"
+
+
+def _spans(value: float, wanted: float) -> tuple[str, str]:
+    """Durations, both in seconds; in words each in a unit that suits it."""
+    return _span(value), _span(wanted)
+
+
+def _span(seconds: float) -> str:
+    unit = next((unit for unit, least in _SPANS if seconds >= least), "s")
+    return f"{seconds / _SECONDS[unit]:.4g} {unit}"
+
+
+def _rates(value: float, wanted: float) -> tuple[str, str]:
+    """False-alarm rates, both in Hz; in words how rare the alert is."""
+    years = 1 / (value * values.SECONDS_PER_YEAR) if value else math.inf
+    often = f"once in {years:.3g} years" if years >= 1 else f"{1 / years:.3g} a year"
+    return f"{value:.4g} ({often})", f"{wanted:.4g} Hz"
+
+
+def _limit(
+    label: str,
+    words: Callable[[float, float], tuple[str, str]],
+    take: Callable[[Alert, Moment], float | None],
+    *,
+    at_most: bool,
+) -> Check:
     def check(alert: Alert, moment: Moment, wanted: float) -> Outcome:
         value = take(alert, moment)
         if value is None:
             return None, None, f"{label} unknown"
         fits = value <= wanted if at_most else value >= wanted
         sign = ("<=" if fits else ">") if at_most else (">=" if fits else "<")
-        return fits, value, f"{label} {value:.4g} {sign} {wanted:.4g} {unit}".rstrip()
+        found, limit = words(value, wanted)
+        return fits, value, f"{label} {found} {sign} {limit}"
 
     return check
 
@@ -191,7 +226,7 @@ def _young(alert: Alert, moment: Moment, wanted: float) -> Outcome:
     seconds = age(alert, moment.now)
     if seconds is not None and seconds < _FUTURE:
         return None, seconds, f"its time lies {-seconds:.0f} s in the future"
-    return _limit("age", "s", lambda *_: seconds, at_most=True)(alert, moment, wanted)
+    return _limit("age", _spans, lambda *_: seconds, at_most=True)(alert, moment, wanted)
 
 
 def _latitude(alert: Alert, _: Moment) -> float | None:
@@ -237,22 +272,24 @@ CONDITIONS: dict[str, Known] = {
     "kind": Known(_one_of(_KINDS, "a retraction is never observed"), _name("kind", "kind")),
     "known_source": Known(_truth, _truth_of("known source", "known_source")),
     "significant": Known(_truth, _truth_of("significant", "significant")),
-    "max_error_radius": Known(ANGLE, _limit("error radius", "deg", lambda alert, _: alert.error_radius, at_most=True)),
-    "min_importance": Known(FRACTION, _limit("importance", "", lambda alert, _: alert.importance, at_most=False)),
-    "max_far": Known(RATE, _limit("false-alarm rate", "Hz", lambda alert, _: alert.far, at_most=True)),
+    "max_error_radius": Known(
+        ANGLE, _limit("error radius", _angles, lambda alert, _: alert.error_radius, at_most=True)
+    ),
+    "min_importance": Known(FRACTION, _limit("importance", _plain, lambda alert, _: alert.importance, at_most=False)),
+    "max_far": Known(RATE, _limit("false-alarm rate", _rates, lambda alert, _: alert.far, at_most=True)),
     "min_probability": Known(_classified, _probable),
     "max_age": Known(DURATION, _young),
-    "min_galactic_latitude": Known(ANGLE, _limit("galactic latitude", "deg", _latitude, at_most=False)),
-    "max_sun_altitude": Known(_SUN, _limit("Sun's altitude", "deg", _sun_altitude, at_most=True), sky=True),
+    "min_galactic_latitude": Known(ANGLE, _limit("galactic latitude", _angles, _latitude, at_most=False)),
+    "max_sun_altitude": Known(_SUN, _limit("Sun's altitude", _angles, _sun_altitude, at_most=True), sky=True),
     "min_altitude_now": Known(
         ALTITUDE,
-        _limit("altitude", "deg", _of_sky(lambda sky, ra, dec, at: sky.altitude(ra, dec, at.now)), at_most=False),
+        _limit("altitude", _angles, _of_sky(lambda sky, ra, dec, at: sky.altitude(ra, dec, at.now)), at_most=False),
         sky=True,
     ),
-    "min_time_up": Known(DURATION, _limit("time up", "s", _of_sky(_time_up), at_most=False), sky=True),
+    "min_time_up": Known(DURATION, _limit("time up", _spans, _of_sky(_time_up), at_most=False), sky=True),
     "min_moon_distance": Known(
         ANGLE,
-        _limit("Moon at", "deg", _of_sky(lambda sky, ra, dec, at: sky.moon_distance(ra, dec, at.now)), at_most=False),
+        _limit("Moon at", _angles, _of_sky(lambda sky, ra, dec, at: sky.moon_distance(ra, dec, at.now)), at_most=False),
         sky=True,
     ),
 }

@@ -10,7 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 """Bright scheme of Paul Tol's technical note SRON/EPS/TN/09-002: told apart by colour-blind people too."""
 _LEFT, _RIGHT, _TOP, _BOTTOM, _HEIGHT, _LINE = 60, 20, 50, 50, 300, 18
-_BAR, _GAP, _MOST = 22, 6, 240
+_BAR, _MOST, _LABEL = 28, 240, 48
+_WIDE = 1600
+"""Pixels of all bars together; with more months they become thinner."""
 
 
 def draw(path: Path, title: str, counts: Mapping[str, Mapping[str, int]]) -> None:
@@ -26,7 +28,9 @@ def draw(path: Path, title: str, counts: Mapping[str, Mapping[str, int]]) -> Non
     totals = [sum(counts[name].get(month, 0) for name in names) for month in months]
     step = _nice(max([*totals, 1]))
     top = -(-max([*totals, 1]) // step) * step
-    width = max(420, _LEFT + len(months) * (_BAR + _GAP) + _RIGHT)
+    place = min(_BAR, max(6, _WIDE // max(1, len(months))))  # of a bar and the gap after it
+    bar = place * 4 // 5
+    width = max(420, _LEFT + len(months) * place + _RIGHT)
     image = Image.new("RGB", (width, _TOP + _HEIGHT + _BOTTOM + _LINE * (len(names) + 1)), "white")
     pen, font = ImageDraw.Draw(image), ImageFont.load_default(12)
     pen.text((_LEFT, 14), title, "black", ImageFont.load_default(15))
@@ -36,13 +40,13 @@ def draw(path: Path, title: str, counts: Mapping[str, Mapping[str, int]]) -> Non
         pen.text((_LEFT - 8, y), str(value), "black", font, anchor="rm")
     every = max(1, -(-len(months) * 60 // (width - _LEFT)))
     for number, month in enumerate(months):
-        x, y = _LEFT + _GAP / 2 + number * (_BAR + _GAP), float(_TOP + _HEIGHT)
+        x, y = _LEFT + (place - bar) / 2 + number * place, float(_TOP + _HEIGHT)
         for colour, name in enumerate(names):
             size = counts[name].get(month, 0) * _HEIGHT / top
             if size:
-                pen.rectangle((x, y - size, x + _BAR, y), _COLOURS[colour % len(_COLOURS)])
+                pen.rectangle((x, y - size, x + bar, y), _COLOURS[colour % len(_COLOURS)])
             y -= size
-        if number % every == 0:
+        if number % every == 0 and x + _LABEL <= width:
             pen.text((x, _TOP + _HEIGHT + 6), month, "black", font)
     for number, name in enumerate(names):
         y = _TOP + _HEIGHT + _BOTTOM + number * _LINE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import typer
@@ -108,10 +109,6 @@ def _draw(png: Path, file: Path, trial: Trial) -> None:
         raise PyrosError(f"{png}: cannot be written: {error.strerror or error}") from None
 
 
-def _median(values: list[float]) -> float | None:
-    return sorted(values)[len(values) // 2] if values else None
-
-
 def _as_dict(rule: RuleTrial) -> dict[str, Any]:
     return {
         "rule": rule.name,
@@ -134,7 +131,7 @@ def _show(trial: Trial, sited: bool) -> None:
         table.add_column(heading, no_wrap=True, justify="left" if heading == "rule" else "right")
     for rule in trial.rules.values():
         seen = [str(rule.seen[word]) for word in ("at once", "later", "never")] if sited else []
-        after = _median(rule.retracted)
+        after = median(rule.retracted) if rule.retracted else None
         row = [
             str(rule.events),
             *seen,

@@ -64,7 +64,8 @@ def test_what_fits_is_observed_and_the_reason_has_the_values(tmp_path: Path) -> 
     assert decision.min_altitude == 20
     assert decision.expires_after == 7200
     assert decision.reason == (
-        "rule 'nearby burst': stream swift, notice SWIFT_BAT_GRB_POS_ACK, error radius 0.05 <= 0.1 deg, age 60 <= 600 s"
+        "rule 'nearby burst': stream swift, notice SWIFT_BAT_GRB_POS_ACK, error radius 0.05 <= 0.1 deg,"
+        " age 60 s <= 10 min"
     )
 
 
@@ -73,7 +74,7 @@ def test_what_fits_is_observed_and_the_reason_has_the_values(tmp_path: Path) -> 
     [
         ({"error_radius": 0.2}, "error radius 0.2 > 0.1 deg"),
         ({"error_radius": None}, "error radius unknown"),
-        ({"time": NOW - timedelta(hours=1)}, "age 3600 > 600 s"),
+        ({"time": NOW - timedelta(hours=1)}, "age 60 min > 10 min"),
         ({"time": NOW + timedelta(days=1)}, "86400 s in the future"),
         ({"time": None, "sent": None}, "age unknown"),
         ({"notice_type": "SWIFT_XRT_LC"}, "no rule fits swift SWIFT_XRT_LC"),
@@ -151,6 +152,23 @@ rules:
 def test_conditions(tmp_path: Path, condition: str, fields: dict[str, Any], holds: bool) -> None:
     text = f"rules:\n  - name: one\n    when: {{{condition}}}\n    observe: [{{filter: R, seconds: 1}}]\n"
     assert rules(tmp_path, text).decide(alert(**fields), NOW).accepted is holds
+
+
+@pytest.mark.parametrize(
+    ("condition", "fields", "words"),
+    [
+        ("max_far: 1 per year", {"far": 1e-9}, "false-alarm rate 1e-09 (once in 31.7 years) <= 3.169e-08 Hz"),
+        ("max_far: 1 per year", {"far": 1e-7}, "false-alarm rate 1e-07 (3.16 a year) > 3.169e-08 Hz"),
+        ("max_far: 1 per year", {"far": 0.0}, "false-alarm rate 0 (once in inf years) <= 3.169e-08 Hz"),
+        ("max_age: 3 d", {"time": NOW - timedelta(hours=47)}, "age 47 h <= 3 d"),
+        ("max_age: 3 d", {"time": NOW + timedelta(seconds=5)}, "age -5 s <= 3 d"),
+    ],
+)
+def test_values_are_told_in_units_for_people(
+    tmp_path: Path, condition: str, fields: dict[str, Any], words: str
+) -> None:
+    text = f"rules:\n  - name: one\n    when: {{{condition}}}\n    observe: [{{filter: R, seconds: 1}}]\n"
+    assert words in rules(tmp_path, text).decide(alert(**fields), NOW).reason
 
 
 def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:

@@ -370,6 +370,7 @@ def test_rules_are_tried_on_the_past(archive: Path, tmp_path: Path) -> None:
     assert every["retracted_after"] == [7200.0]
     assert every["months"] == {"2026-03": 1, "2026-04": 1}
     with Image.open(png) as image:
+        assert image.width < 600
         colours = {colour for _, colour in image.getcolors(100_000) or []}
         assert (0x44, 0x77, 0xAA) in colours
     april = lines(run("rules", "try", tmp_path / "rules.yaml", "--archive", archive, "--since", "2026-04-01", "--json"))
