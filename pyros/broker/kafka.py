@@ -86,6 +86,7 @@ class KafkaIntake:
         self._told = self._trouble_at = 0.0
         self._heard = clock.monotonic()
         self._heard_at: float | None = None
+        self._since = clock.time()
         self._silent: bool | None = None
         """None before it was heard, or missed, for the first time."""
         self._watch: Any = None
@@ -136,13 +137,14 @@ class KafkaIntake:
         return self._ended.addCallback(ended)
 
     def status(self) -> dict[str, Any]:
-        """For people: topics that are ours now, subscriptions for which there is none, packets taken and packets that
-        wait there for us, when (Unix seconds) the service was last heard."""
+        """For people: topics that are ours now, and since when (Unix seconds) they are, or it is silent; subscriptions
+        for which there is no topic; packets taken and packets that wait there for us; when it was last heard."""
         return {
             "servers": self._config.servers,
             "group": self._group,
             "subscribed": list(self._config.topics),
             "topics": self._topics,
+            "since": self._since,
             "missing": self._missing,
             "taken": self._taken,
             "lag": self._consumer.lag,
@@ -173,7 +175,7 @@ class KafkaIntake:
         self._end()
 
     def _assigned(self, topics: list[str]) -> None:
-        self._topics = topics
+        self._topics, self._since = topics, self._clock.time()
         self._missing = [topic for topic in self._config.topics if not matching(topic, topics)]
         if self._missing:
             what = ", ".join(self._missing)
@@ -251,6 +253,8 @@ class KafkaIntake:
             self._alarm(messages.ALERTS_HEARD, AlertSource(self.source, f"heard on {what}"))
         else:
             return
+        if silent or self._silent:
+            self._since = self._clock.time()
         self._silent = silent
 
     def _safe(self, text: str) -> str:

@@ -12,6 +12,7 @@ from pyros import alerts
 from pyros import config as configuration
 from pyros.broker.packet import identify, is_json, known_by, parse
 from pyros.broker.publish import publish
+from pyros.broker.vtp import MAX_LENGTH
 from pyros.cli.common import ConfigOption, complain, out
 from pyros.cli.follow import Ended, Follower
 from pyros.cli.render import Story
@@ -48,6 +49,9 @@ def alert(
     loaded = configuration.load(config)
     broker = broker_of(loaded)
     packet, ivorn = read_alert(file)
+    if len(packet) > MAX_LENGTH:
+        folder = f"put it into {broker.folder}" if broker.folder else f"{loaded.path}: [broker] folder names one for it"
+        raise PyrosError(f"{file}: {len(packet)} bytes, and VTP carries {MAX_LENGTH}; files may be larger: {folder}")
     follower = Follower(loaded, ivorn, known_by(packet))
     try:
         try:

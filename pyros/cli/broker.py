@@ -42,7 +42,7 @@ def status(
     if as_json:
         out.print(json.dumps(said))
     else:
-        for line in _lines(said):
+        for line in lines(said):
             out.print(line)
     raise typer.Exit(0 if receiving(said) else 1)
 
@@ -73,7 +73,8 @@ def _fine(kafka: dict[str, Any]) -> bool:
     return bool(kafka["topics"]) and not (kafka["missing"] or kafka["silent"] or kafka["trouble"])
 
 
-def _lines(said: dict[str, Any]) -> Iterator[str]:
+def lines(said: dict[str, Any]) -> Iterator[str]:
+    """The same for people."""
     yield f"up since {instant(said['since'])} UTC; {said['events']} events are kept"
     outcomes = ", ".join(f"{said[key]} {key}" for key in ("received", "duplicates", "refused", "failed"))
     yield f"since then: {outcomes}; {said['waiting']} wait for the alert manager"
@@ -89,6 +90,7 @@ def _lines(said: dict[str, Any]) -> Iterator[str]:
         heard = f"last heard {instant(kafka['heard'])}" if kafka["heard"] else "never heard"
         state = "SILENT" if kafka["silent"] else "receiving" if kafka["topics"] else "NOT RECEIVING"
         lag = "" if kafka["lag"] is None else f", {kafka['lag']} wait there"
+        state += f" since {instant(kafka['since'])}"
         yield f"kafka {name} ({kafka['servers']}): {state}, {heard}, {kafka['taken']} packets{lag}"
         yield f"  asked for: {' '.join(kafka['subscribed'])}; there are {len(kafka['topics'])} such topics"
         if kafka["missing"]:

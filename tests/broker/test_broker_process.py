@@ -378,13 +378,14 @@ def test_standard_input_of_pyros_alert(
     config.write_text(config.read_text().replace("= 8098", f"= {broker.receiver}"))
     notice = b'{"$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/x.schema.json", "id": "1"}'
     told = []
-    for packet in (event(), notice, b'{"no": "alert"}', b"nothing"):
+    for packet in (event(), notice, b'{"no": "alert"}', b"nothing", notice + b" " * 100_000):
         command = [sys.executable, "-c", "import pyros.cli; pyros.cli.main()", "alert", "-", "--no-follow"]
         ran = subprocess.run(
             [*command, "--config", config], input=packet, capture_output=True, timeout=20, check=False
         )  # fmt: skip
         told.append((ran.returncode, (ran.stdout + ran.stderr).decode().count("\n")))
-    assert told == [(0, 1), (0, 1), (1, 1), (1, 1)]
+    assert told == [(0, 1), (0, 1), (1, 1), (1, 1), (1, 1)]
+    assert b"VTP carries 99999; files may be larger: " in ran.stderr
     assert [alert.packet for alert in broker.outbox()] == [event(), notice]
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from pyros.broker import publish
 from pyros.broker.vtp import frame, transport
+from pyros.cli.broker import lines, receiving
 from pyros.clock import VirtualClock
 from pyros.errors import MessageRefused
 
@@ -55,6 +56,38 @@ def test_receiving_from_whom_since_when_filtered_how(
     assert "subscriber ivo://x.y/z at 127.0.0.1 since 20" in shown.stdout
     assert "came again with other content from author 127.0.0.1" in shown.stdout
     assert (said["received"], said["refused"], said["subscribers"][0]["filters"]) == (1, 1, ["//Param"])
+
+
+def test_who_says_nothing_is_not_called_receiving() -> None:
+    remote = {"connected": True, "since": 100.0, "heard": 50.0, "received": 3, "filters": ["//a"], "tls": True,
+              "trouble": "it was silent for 180 seconds"}  # fmt: skip
+    kafka = {"servers": "k:9092", "group": "g", "subscribed": ["a.*", "b"], "topics": ["a.x"], "missing": ["b"],
+             "since": 0.0, "taken": 7, "lag": 12, "heard": None, "silent": False, "trouble": ""}  # fmt: skip
+    subscriber = {"peer": "10.0.0.1", "ivo": "", "since": 0.0, "filters": [], "refused_filters": ["not an XPath: //["],
+                  "sent": 1, "unacknowledged": 1}  # fmt: skip
+    said: dict[str, Any] = {
+        "since": 0.0, "events": 1, "received": 1, "duplicates": 0, "refused": 0, "failed": 0, "waiting": 0,
+        "authors": 0, "remotes": {"a:8099": remote}, "kafka": {"gcn": kafka}, "subscribers": [subscriber],
+        "conflicts": [],
+    }  # fmt: skip
+    assert list(lines(said))[2:] == [
+        "broker a:8099: SAYS NOTHING since 1970-01-01 00:01:40, with TLS, last heard 1970-01-01 00:00:50, 3 events",
+        "  asked for: //a",
+        "  it was silent for 180 seconds",
+        "kafka gcn (k:9092): receiving since 1970-01-01 00:00:00, never heard, 7 packets, 12 wait there",
+        "  asked for: a.* b; there are 1 such topics",
+        "  there is no topic (or none that we may read) for: b",
+        "0 authors are connected",
+        "subscriber (unnamed) at 10.0.0.1 since 1970-01-01 00:00:00: no filter; 1 events sent, 1 not acknowledged",
+        "  a filter of it is not taken: not an XPath: //[",
+    ]
+    assert not receiving(said)
+    remote["heard"] = 100.0
+    assert not receiving(said), "a topic is missing"
+    kafka["missing"] = []
+    assert receiving(said)
+    kafka["silent"] = True
+    assert not receiving(said)
 
 
 def test_other_questions_are_refused(running: tuple[Path, dict[str, int]]) -> None:
