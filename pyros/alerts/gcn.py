@@ -52,6 +52,8 @@ _ROLES: dict[str, Role] = {
     "injections": "test",
     "test": "test",
 }
+_SIZES = ("ra_uncertainty", "dec_uncertainty", "circle_error_radius", "elliptical_error_radii")
+"""Error radii in degrees as earlier schemas called them."""
 _CORE = frozenset({"trigger_time", "alert_datetime", "alert_type", "alert_tense", "ra", "ra_dec_error", "mission"})
 """Without a schema and a topic, a JSON object with at least two of these is taken for a notice."""
 _ENOUGH = 2
@@ -278,9 +280,9 @@ def _error(target: dict[str, Any], place: tuple[float, float] | None) -> float |
     given = [target.get("ra_dec_error")]
     if given == [None]:  # early schemas
         error = target.get("error")
-        given = [target.get("ra_uncertainty"), target.get("dec_uncertainty")]
+        given = [target.get(name) for name in _SIZES]
         given += [error.get("radius")] if isinstance(error, dict) else []
-    sizes = [values.radius(size) for each in given for size in (each[:2] if isinstance(each, list) else [each])]
+    sizes = [values.radius(size) for each in given for size in (_sides(each) if isinstance(each, list) else [each])]
     known = [size for size in sizes if size is not None]
     if known:
         return max(known)
@@ -292,6 +294,11 @@ def _error(target: dict[str, Any], place: tuple[float, float] | None) -> float |
             if ra is not None and dec is not None and -90 <= dec <= 90:
                 distances.append(values.separation(*place, ra, dec))
     return values.radius(max(distances)) if distances else None
+
+
+def _sides(sizes: list[Any]) -> list[Any]:
+    """Of [a], [a, b], [a, b, position angle], or [below, above] (-1.5, 1.4)."""
+    return [abs(size) if len(sizes) > 1 and isinstance(size, int | float) else size for size in sizes[:2]]
 
 
 def _skymap(target: dict[str, Any]) -> str | None:

@@ -12,8 +12,11 @@ from pyros.alerts.streams import Stream
 RECEIVED = "/received#"
 """What follows an observatory's identifier in the ivorns that PYROS gives to packets which have none."""
 _LONGEST = 200
-_SUPEREVENT = re.compile(r"[MT]?S\d{6}[a-z]+")
-"""What LVK calls an event, in whoever's packet: https://emfollow.docs.ligo.org/userguide, section "Alert Contents"."""
+_SUPEREVENT = re.compile(r"([MT]?S\d{6}[a-z]+)(?:-.*)?")
+"""What LVK calls an event, or a notice about it (``S230914ak-2-Preliminary``), in whoever's packet:
+https://emfollow.docs.ligo.org/userguide, section "Alert Contents"."""
+_TRIGGER = re.compile(r"bn ?(\d{9})")
+"""GBM's name of a trigger: the day and the thousandths of it."""
 _BURST = re.compile(r"GRB[ _]?(\d{6}[A-Z])")
 """The name that all missions share; without its letter it is only a date."""
 _DATED = re.compile(r"(?:.*\D)?\d{6}(?:[A-Za-z]|\.\d).*")
@@ -26,8 +29,8 @@ _EXTERNAL = re.compile(r"([A-Za-z]+)[ _#:/-]+(\w[\w.]*)")
 def event_key(row: Stream, identifier: str) -> str | None:
     """The key for what a packet calls its event; None where it only says that it has none."""
     identifier = identifier.strip()
-    if _SUPEREVENT.fullmatch(identifier):
-        return f"lvc:{identifier}"
+    if wave := _SUPEREVENT.fullmatch(identifier[:_LONGEST]):
+        return f"lvc:{wave[1]}"
     if row.event_mask is not None:
         try:
             identifier = str(int(identifier) & row.event_mask)
@@ -57,17 +60,15 @@ def further_names(row: Stream, key: str, fields: Iterable[tuple[str, list[str]]]
         key: the key that was taken.
         fields: those that name the event, with their values.
     """
-    found: list[str] = []
+    found: list[str | None] = []
     for field, identifiers in fields:
         for identifier in identifiers:
             if field == "event_name" and not _DATED.fullmatch(identifier[:_LONGEST]):
                 continue
             if field == "id" and len(identifier) < _SHORTEST:
                 continue
-            other = event_key(row, identifier)
-            if other is not None and other != key:
-                found.append(other)
-    return tuple(dict.fromkeys(found))
+            found += [event_key(row, name) for name in (identifier, _TRIGGER.sub(r"\1", identifier))]
+    return tuple(dict.fromkeys(other for other in found if other and other != key))
 
 
 def burst_name(names: Iterable[str]) -> tuple[str, ...]:
@@ -88,10 +89,11 @@ def reference(mission: str, identifier: str) -> tuple[str, ...]:
     """
     words = re.split(r"[^a-z0-9]+", mission.strip().lower()[:_LONGEST])
     row = streams.of_schema(words[0])
-    if row is None or row.name not in streams.BY_NAME or row.wide or _SUPEREVENT.fullmatch(identifier.strip()):
+    identifier = _TRIGGER.sub(r"\1", identifier.strip()[:_LONGEST])
+    if row.name not in streams.BY_NAME or row.wide or _SUPEREVENT.fullmatch(identifier):
         return ()
     key = event_key(row, identifier)
-    return (key,) if key and len(identifier.strip()) >= _SHORTEST else ()
+    return (key,) if key and len(identifier) >= _SHORTEST else ()
 
 
 def external(text: str) -> tuple[str, ...]:
@@ -118,9 +120,6 @@ def packet_of_ivorn(ivorn: str) -> str:
 
 
 def _canonical(identifier: str) -> str:
-    """``128290_006888376`` is ``128290_6888376``, the same run and event; ``bn240812094`` is ``240812094``."""
+    """``128290_006888376`` and ``128290_6888376`` are the same run and event."""
     run, underscore, number = identifier.partition("_")
-    if underscore and run.isdecimal() and number.isdecimal():
-        return f"{run}_{int(number)}"
-    burst = identifier.removeprefix("bn")
-    return burst if len(burst) == 9 and burst.isdecimal() else identifier
+    return f"{run}_{int(number)}" if underscore and run.isdecimal() and number.isdecimal() else identifier

@@ -144,6 +144,12 @@ def test_a_followup_search_belongs_to_the_gravitational_wave() -> None:
     assert (alert.stream, alert.event, alert.target) == ("icecube", "lvc:S300506b", None)
 
 
+@pytest.mark.parametrize("name", ["S300506b-2-Preliminary", "S300506b-preliminary-20300506T071000Z"])
+def test_a_search_may_name_the_notice_that_it_follows_up(name: str) -> None:
+    schema = "https://gcn.nasa.gov/schema/main/gcn/notices/icecube/lvk_nu_search.schema.json"
+    assert parse(json.dumps({"$schema": schema, "ref_ID": name}).encode()).event == "lvc:S300506b"
+
+
 def test_a_nested_position_counts_only_if_it_is_the_only_one() -> None:
     target = {"event_name": "ZTF30abc", "ra": 150.0, "dec": 15.0, "classification_scores": {"Type II": 0.9}}
     notice: dict[str, Any] = {
@@ -203,7 +209,9 @@ def test_topics_for_tests_carry_tests() -> None:
 @pytest.mark.parametrize(
     ("schema", "fields", "names", "related"),
     [
-        ("fermi/gbm/trigger", {"id": ["745121685", "bn240812094"]}, ("fermi:240812094",), ()),
+        ("fermi/gbm/trigger", {"id": ["745121685", "bn240812094"]}, ("fermi:bn240812094", "fermi:240812094"), ()),
+        ("fermi/gbm/Trigger", {"id": ["bn 221009553"], "event_name": ["GRB 221009A", "Swift J1913.1+1946"]},
+         ("fermi:221009553", "fermi:GRB 221009A"), ("grb:221009A",)),
         ("glowbug/Alert", {"id": ["BUG230423.789", "432"]}, (), ()),
         ("superk/sn_alert", {"id": "SN.095001.000001", "trigger_number": 10070}, ("sk_sn:10070",), ()),
         ("maxi/gsc.unknown", {"id": "9995289617", "event_name": "GRB 230220A"}, ("maxi:GRB 230220A",),
@@ -248,6 +256,11 @@ def test_the_radius_of_schemas_that_gave_one_for_each_coordinate() -> None:
     alert = parse(changed("neutrino.json", ra_dec_error=..., ra_uncertainty=[0.3], dec_uncertainty=0.4))
     assert alert.error_radius == 0.4
     assert parse(changed("neutrino.json", ra_uncertainty=[7.0])).error_radius == 0.75, "ra_dec_error counts"
+    sides = {"ra_uncertainty": [-1.5, 1.4], "dec_uncertainty": [-1.2, 1.3]}
+    assert parse(changed("neutrino.json", ra_dec_error=..., **sides)).error_radius == 1.5
+    ellipse = {"circle_error_radius": 0.1, "elliptical_error_radii": [0.22, 0.19]}
+    assert parse(changed("neutrino.json", ra_dec_error=..., **ellipse)).error_radius == 0.22
+    assert parse(changed("neutrino.json", ra_dec_error=[-1])).error_radius is None
 
 
 def test_position_and_time_one_level_below() -> None:
