@@ -85,6 +85,8 @@ class AlertReceiver(VOEventReceiver):  # type: ignore[misc]  # Comet has no type
         self.factory.intake.take(packet, self.source, strict=True).addCallback(self._answer)
 
     def lengthLimitExceeded(self, length: int) -> None:
+        if self.taken:
+            return  # what follows an event is no packet of ours
         self.taken = True
         reason = f"a packet of {length} bytes; the limit is {self.MAX_LENGTH} (the length is big-endian)"
         log.warn("{source}: {reason}", source=self.source, reason=reason)

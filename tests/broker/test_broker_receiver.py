@@ -21,6 +21,7 @@ from pyros.broker.receiver import AlertReceiver, AlertReceiverFactory
 from pyros.broker.store import EventStore, Stored
 from pyros.broker.vtp import frame
 from pyros.clock import VirtualClock
+from tests.broker.conftest import make_event
 
 Event = Callable[..., bytes]
 Answers = Callable[[bytes], list[etree._Element]]
@@ -172,11 +173,17 @@ def test_too_long_a_packet_is_told_so_and_not_buffered(
     assert transport.aborting
 
 
+@pytest.mark.parametrize("after", [frame(make_event("ivo://a.b.c/d#2")) + b"\x00", b"x" * 1000])
 def test_only_the_first_event_of_a_connection_counts(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event, answers: Answers, store: EventStore
+    factory: AlertReceiverFactory,
+    reactor: MemoryReactorClock,
+    event: Event,
+    answers: Answers,
+    store: EventStore,
+    after: bytes,
 ) -> None:
     author, transport = connect(factory)
-    author.dataReceived(frame(event("ivo://a.b.c/d#1")) + frame(event("ivo://a.b.c/d#2")) + b"\x00")
+    author.dataReceived(frame(event("ivo://a.b.c/d#1")) + after)
     author.dataReceived(frame(event("ivo://a.b.c/d#3")))
     reactor.advance(0)
     assert only(answers, transport)[:2] == ("ack", "ivo://a.b.c/d#1")
