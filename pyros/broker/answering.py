@@ -20,7 +20,7 @@ from zope.interface import implementer
 from pyros import messages, wire
 from pyros.broker.vtp import Connections, allowed, host_of
 from pyros.config import BROKER, Network
-from pyros.errors import WireError
+from pyros.errors import PyrosError, WireError
 
 MAX_ASKING = 64
 TIMEOUT = 10.0  # seconds for question and answer
@@ -80,7 +80,7 @@ class Answering(Protocol):
                 if not isinstance(frame, wire.Frame):
                     raise WireError("this is the broker; it answers one query: status")
                 self._take(frame)
-        except WireError as error:
+        except PyrosError as error:  # of the wire, or the journal cannot be read
             self._refuse(str(error))
 
     def _take(self, frame: wire.Frame) -> None:

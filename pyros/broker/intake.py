@@ -59,10 +59,14 @@ class Intake:
                 ivorn = identify(root)
                 if strict:
                     check_schema(root)
-        except AlertError as error:
+        except Exception as error:
+            reason = str(error)
+            if not isinstance(error, AlertError):  # a mistake of ours must not hold up what comes after this packet
+                log.failure("understanding a packet from {source}", source=source)
+                reason = f"cannot be understood: {one_line(repr(error))}"
             if strict:
-                return succeed(self._receipt(Receipt("refused", ivorn, str(error)), source))
-            stored = self._store.reject(packet, ivorn, source, topic, str(error))
+                return succeed(self._receipt(Receipt("refused", ivorn, reason), source))
+            stored = self._store.reject(packet, ivorn, source, topic, reason)
         else:
             stored = self._store.store(packet, ivorn, source, topic, own=own)
         return stored.addCallbacks(self._stored, self._not_stored, (packet, root, ivorn, source), {}, (ivorn, source))

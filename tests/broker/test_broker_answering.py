@@ -15,6 +15,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from pyros import messages, wire
 from pyros.broker.answering import Answering, AnsweringFactory
+from pyros.errors import JournalError
 from pyros.messages import Publish, encode_payload
 
 HELLO = wire.encode_frame(wire.Frame(hello=wire.Hello(wire.PROTOCOL, "alert_manager", "broker", "epoch")))
@@ -38,9 +39,12 @@ class Asked:
         self.statuses, self.published = 0, list[bytes]()
         self.factory = AnsweringFactory(reactor, [ip_network("10.0.0.0/8")], self.status, self.publish)
         self.protocols: list[Any] = []
+        self.broken = False
 
     def status(self) -> dict[str, Any]:
         self.statuses += 1
+        if self.broken:
+            raise JournalError("broker.sqlite: cannot be read")
         return {"up": True}
 
     async def publish(self, packet: bytes, _: str) -> str | None:
@@ -82,6 +86,16 @@ def test_one_question_a_connection(asked: Asked) -> None:
     protocol.dataReceived(HELLO + QUERY)
     assert asked.statuses == 1
     assert b"answers one query" in line.value()
+
+
+def test_a_journal_that_cannot_be_read_is_told(asked: Asked) -> None:
+    asked.broken = True
+    protocol, line = asked.connect()
+    protocol.dataReceived(QUERY)
+    (said,) = wire.Decoder(frames=True).feed(line.value())
+    assert isinstance(said, wire.Frame)
+    assert said.error == "broker.sqlite: cannot be read"
+    assert line.disconnecting
 
 
 def test_an_agent_that_reads_no_answers_is_not_read_either(asked: Asked) -> None:
