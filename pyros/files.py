@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, synced, then renamed into it."""
+"""Files: written so that they are whole or not there, and the YAML that people write."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import yaml
+
+LARGEST_YAML = 1_000_000
+"""Bytes; what people write has a few thousand."""
 
 
 @contextmanager
@@ -33,3 +39,37 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+class UniqueKeys(yaml.SafeLoader):
+    """YAML lets the second of two equal keys win silently; here it is a mistake."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path, loader: type[UniqueKeys] = UniqueKeys) -> Any:
+    """What a YAML file holds; None for an empty one.
+
+    Raises ValueError: one line that says what is wrong, and where in the file, but not in which.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_YAML + 1)
+        if len(content) <= LARGEST_YAML:
+            return yaml.load(content.decode("utf-8"), loader)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise ValueError(f"line {line}: is not YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"is not YAML: {' '.join(str(error).split())}") from None
+    raise ValueError(f"is larger than {LARGEST_YAML} bytes")

@@ -1,13 +1,14 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and YAML."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from pyros.files import whole
+from pyros.files import LARGEST_YAML, read_yaml, whole
 
 
 def test_it_is_there_when_all_is_written(tmp_path: Path) -> None:
@@ -46,3 +47,38 @@ def test_what_was_there_stays_when_the_writing_fails(tmp_path: Path) -> None:
 def test_no_room(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"), whole(tmp_path / "nowhere" / "a.txt") as partial:
         partial.write_text("new")
+
+
+def test_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("a: [1, é]\n", encoding="utf-8")
+    assert read_yaml(path) == {"a": [1, "é"]}
+    path.write_text("")
+    assert read_yaml(path) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"a: 1\nb: [2\n", "line 3: is not YAML: expected ',' or ']', but got '<stream end>'"),
+        (b"a: 1\na: 2\n", "line 2: is not YAML: key 'a' twice"),
+        (b"a: !!python/object:os.system x\n", "line 1: is not YAML: could not determine a constructor"),
+        (b"a: \xff\n", "is not UTF-8"),
+        (b"[" * 1100, "is not YAML"),
+        (b"a: 2026-99-99\n", "is not YAML: month must be in 1..12"),
+        (b"#" * (LARGEST_YAML + 1), f"is larger than {LARGEST_YAML} bytes"),
+    ],
+)
+def test_what_is_no_yaml_is_told_in_one_line(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="^" + re.escape(told)) as raised:
+        read_yaml(path)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_yaml_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^cannot be read: No such file or directory$"):
+        read_yaml(tmp_path / "nowhere.yaml")
+    with pytest.raises(ValueError, match=r"^cannot be read: Is a directory$"):
+        read_yaml(tmp_path)

@@ -13,9 +13,9 @@ import yaml
 from pyros.alerts.conditions import ALTITUDE, ANY, CONDITIONS, DURATION, NOT, Condition
 from pyros.alerts.rules import Rule
 from pyros.errors import ConfigError
+from pyros.files import UniqueKeys, read_yaml
 from pyros.messages import Exposures
 
-MAX_BYTES = 1_000_000
 MAX_REPEATS = 20
 _MAX_DEPTH = 8
 
@@ -36,8 +36,8 @@ class _Mapping(dict[Any, Any]):
     line: int
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML lets the second of two equal keys win silently; here it is a mistake. Mappings know their lines."""
+class _LinedMappings(UniqueKeys):
+    """Its mappings know their lines."""
 
     def construct_lined(self, node: yaml.MappingNode) -> Iterator[_Mapping]:
         found = _Mapping()
@@ -46,16 +46,8 @@ class _UniqueKeys(yaml.SafeLoader):
         yield found
         found.update(self.construct_mapping(node))
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
 
-
-_UniqueKeys.add_constructor("tag:yaml.org,2002:map", _UniqueKeys.construct_lined)
+_LinedMappings.add_constructor("tag:yaml.org,2002:map", _LinedMappings.construct_lined)
 
 
 class _Reader:
@@ -99,20 +91,10 @@ class _Reader:
 
     def _document(self) -> Any:
         try:
-            if self.path.stat().st_size > MAX_BYTES:
-                self._problem("", f"is larger than {MAX_BYTES} bytes")
-                return None
-            return yaml.load(self.path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
-        except OSError as error:
-            self._problem("", f"cannot be read: {error.strerror}")
-        except UnicodeDecodeError:
-            self._problem("", "is not UTF-8")
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else "?"
-            self._problem(f"line {line}", f"is not YAML: {error.problem}")
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            self._problem("", f"is not YAML: {' '.join(str(error).split())}")
-        return None
+            return read_yaml(self.path, _LinedMappings)
+        except ValueError as error:
+            self._problem("", str(error))
+            return None
 
     def _rule(self, content: Any, where: str) -> Rule | None:
         self._look(content, "name")

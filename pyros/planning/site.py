@@ -6,9 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pyros.errors import ConfigError
+from pyros.files import read_yaml
 
 LIMITS = {"latitude": (-90.0, 90.0), "longitude": (-180.0, 360.0), "elevation": (-500.0, 9000.0)}
 
@@ -34,12 +33,9 @@ class Site:
         """
         path = Path(path)
         try:
-            content = yaml.safe_load(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise ConfigError([f"{path}: cannot be read: {reason}"]) from None
-        except yaml.YAMLError as error:
-            raise ConfigError([f"{path}: not YAML: {' '.join(str(error).split())}"]) from None
+            content = read_yaml(path)
+        except ValueError as error:
+            raise ConfigError([f"{path}: {error}"]) from None
         keys = [field.name for field in fields(cls)]
         if not isinstance(content, dict):
             raise ConfigError([f"{path}: must hold the keys {', '.join(keys)}"])

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-import yaml
 from msgspec import Meta
 
 from pyros.errors import SimulatorError
+from pyros.files import read_yaml
 from pyros.simulators.celestial import Site
 from pyros.simulators.decoding import decode, short
 from pyros.simulators.dome import DomeSettings
@@ -42,7 +42,6 @@ from pyros.simulators.switch import SwitchSettings
 from pyros.simulators.weather import WeatherSettings
 
 _MAX_FIELD = 5.0  # degrees; a wider field holds more stars than are drawn in a moment
-_MAX_FILE = 1_000_000
 _NEIGHBOURS = ("telescope", "filter_wheel", "focuser", "dome")
 _REQUIRED = ("listen", "telescope")
 
@@ -222,15 +221,9 @@ def _load_site(path: Path, named_by: str) -> Site:
 
 def _mapping(path: Path) -> dict[Any, Any]:
     try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(_MAX_FILE + 1)
-        if len(text) > _MAX_FILE:
-            raise SimulatorError(f"{path}: longer than {_MAX_FILE} characters: this is no description of a device")
-        data = yaml.safe_load(text)
-    except OSError as problem:
-        raise SimulatorError(f"{path}: cannot be read: {problem.strerror}") from problem
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as problem:
-        raise SimulatorError(f"{path}: is not YAML: {' '.join(str(problem).split())}") from problem
+        data = read_yaml(path)
+    except ValueError as problem:
+        raise SimulatorError(f"{path}: {problem}") from None
     if not isinstance(data, dict):
         raise SimulatorError(f"{path}: must hold keys and values, such as 'device: telescope'")
     return data

@@ -184,13 +184,13 @@ def test_mistakes_in_the_sites_file_name_both_files(tmp_path: Path) -> None:
     [
         (b"", "must hold keys and values"),
         (b"- a\n- b\n", "must hold keys and values"),
-        (b"a: [\n", "is not YAML"),
-        (b"a: \xff\n", "is not YAML"),
-        (b"a: !!python/object:os.system x\n", "is not YAML"),
+        (b"a: [\n", "line 2: is not YAML"),
+        (b"a: \xff\n", "is not UTF-8"),
+        (b"a: !!python/object:os.system x\n", "line 1: is not YAML"),
         (b"[" * 1100, "is not YAML"),
         (b"a: 2026-99-99\n", "is not YAML"),
-        (b"? [a]\n: b\n", "is not YAML"),
-        (b"a: " + b"x" * 1_100_000, "longer than 1000000 characters"),
+        (b"? [a]\n: b\n", "line 1: is not YAML"),
+        (b"a: " + b"x" * 1_100_000, "is larger than 1000000 bytes"),
     ],
 )
 def test_what_is_no_description_at_all(tmp_path: Path, content: bytes, complaint: str) -> None:
