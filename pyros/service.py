@@ -78,7 +78,7 @@ def clock_for(config: Config, reactor: Any) -> RealClock:
     """The observatory's clock: the computer's, or, with ``clock = night``, shifted so that its site's night is now.
 
     The shift is noted in the data folder, so that all processes of the observatory share it, and those that start again
-    in the same night too. Raises PlanningError or ConfigError for a bad site, OSError when the note can't be written.
+    in the same night too. Raises PlanningError or ConfigError: a bad site, or the note can't be written.
     """
     real = RealClock(reactor)
     if config.clock == "real":
@@ -91,10 +91,14 @@ def clock_for(config: Config, reactor: Any) -> RealClock:
         usable = False
     if not usable:
         shift = next_night(site, now) - now
-        note.parent.mkdir(parents=True, exist_ok=True)
-        partial = note.with_suffix(f".{os.getpid()}")
-        partial.write_text(f"{shift.total_seconds()}\n")
-        partial.replace(note)
+        try:
+            note.parent.mkdir(parents=True, exist_ok=True)
+            partial = note.with_suffix(f".{os.getpid()}")
+            partial.write_text(f"{shift.total_seconds()}\n")
+            partial.replace(note)
+        except OSError as error:
+            problem = f"{config.path}: [observatory] data: {config.data} cannot be written: {error.strerror}"
+            raise ConfigError([f"{problem}; name a folder of your own"]) from None
     return RealClock(reactor, offset=shift.total_seconds())
 
 

@@ -228,6 +228,14 @@ def test_a_mistake_in_the_configuration_names_section_and_key(place: Callable[..
     fails(here.twistd("pyros", "--config", here.path), str(here.path), "[notes] port", "1 to 65535")
 
 
+def test_a_data_folder_that_is_a_file(place: Callable[..., Place]) -> None:
+    here = place()
+    (here.folder / "file").touch()
+    here.path.write_text(re.sub("(?m)^data = .*", "data = file", here.path.read_text()))
+    for command in (["pyros"], ["pyros-agent", "--agent=notes"], ["pyros-broker"]):
+        fails(here.twistd(*command, "--config", here.path), str(here.path), "[observatory] data", "cannot be written")
+
+
 def test_an_agent_that_has_no_section(place: Callable[..., Place]) -> None:
     here = place()
     fails(here.twistd("pyros-agent", "--config", here.path, "--agent=nobody"), "nobody", str(here.path), "notes")

@@ -42,7 +42,7 @@ def parse(packet: bytes) -> etree._Element:
     try:
         root = etree.fromstring(packet, _PARSER)
     except (etree.XMLSyntaxError, ValueError, LookupError) as error:
-        raise AlertError(f"not XML: {one_line(error)}") from None
+        raise AlertError(f"not XML: {one_line(getattr(error, 'msg', error))}") from None
     info = root.getroottree().docinfo
     if info.internalDTD is not None or info.doctype:
         raise AlertError("a DOCTYPE is not allowed in a VOEvent")

@@ -15,7 +15,7 @@ from pyros.config import AgentConfig, Config
 from pyros.errors import ConfigError
 from pyros.sender import ask
 
-app = typer.Typer(cls=Group, help="The broker: where alerts come in and go out.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="The broker: where alerts come in and go out.")
 
 
 @app.callback()

@@ -11,7 +11,7 @@ import typer
 from pyros.cli.common import Group, out, short
 from pyros.errors import ImageError
 
-app = typer.Typer(cls=Group, help="Look at images; make masters.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Look at images; make masters.")
 
 _SUFFIXES = (".fits", ".fit", ".fts", ".fz", ".gz")
 

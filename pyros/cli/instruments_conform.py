@@ -96,7 +96,9 @@ def _test(hand: Hand, everything: bool) -> int:
             if not hand.device.connected and result.outcome == "failed" and outcomes["passed"] == 0:
                 raise PyrosError(f"{hand.kind}: cannot be tested: {result.reason}")
     finally:
-        problem = hand.wait(lambda: Deferred.fromCoroutine(tidy(hand.kind, hand.device, before)))
+        never_there = not hand.device.connected and not outcomes["passed"]
+        order = partial(tidy, hand.kind, hand.device, before)
+        problem = "" if never_there else hand.wait(lambda: Deferred.fromCoroutine(order()))
         if problem:
             out.print(Text(f"It could not be left in order: {problem}", "red"))
     result = hand.wait(partial(try_, last))

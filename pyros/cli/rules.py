@@ -24,7 +24,7 @@ from pyros.errors import PyrosError
 from pyros.planning import Site, SiteSky
 from pyros.planning.visibility import observable_after
 
-app = typer.Typer(cls=Group, no_args_is_help=True, help="Alert rules: try them on the past.")
+app = typer.Typer(cls=Group, help="Alert rules: try them on the past.")
 _AHEAD = 86_400.0  # seconds
 
 
