@@ -14,7 +14,8 @@ from pyros.clock import VirtualClock
 from tests.instruments.conftest import World
 
 ADDRESS = "tcp:127.0.0.1:7624/Dev"
-INTERFACE = {"telescope": 1, "camera": 2, "focuser": 8, "filter_wheel": 16, "dome": 32, "weather": 128, "safety": 128}
+INTERFACE = {"telescope": 1, "camera": 2, "focuser": 8, "filter_wheel": 16, "dome": 32, "weather": 128, "safety": 128,
+             "switch": 1024}  # fmt: skip
 Members = dict[str, Any]
 
 
@@ -30,7 +31,10 @@ def vector(
         text = ("On" if value else "Off") if isinstance(value, bool) else value
         lines.append(f'<{tag} name="{member}" {among} {more}>{text}</{tag}>')
     whole = f"{word}{kind}Vector"
-    return f'<{whole} device="{device}" name="{name}" state="{state}" perm="rw">{"".join(lines)}</{whole}>'
+    rule = "OneOfMany" if len(members) == 2 else "AnyOfMany"
+    return (
+        f'<{whole} device="{device}" name="{name}" state="{state}" perm="rw" rule="{rule}">{"".join(lines)}</{whole}>'
+    )
 
 
 class Server(Factory):
@@ -120,6 +124,7 @@ class Rig:
         clock: VirtualClock,
         kind: Any,
         vectors: dict[str, Any],
+        address: str = ADDRESS,
         **named: Any,
     ) -> None:
         self.world, self.clock = world, clock
@@ -129,7 +134,7 @@ class Rig:
         self.events: list[str] = []
         self.started: list[float] = []
         self.device: Any = instruments.connect(
-            kind, "indi", ADDRESS, world, clock,
+            kind, "indi", address, world, clock,
             on_connection=lambda up, text: self.told.append((up, text)), on_event=self.events.append, **named,
         )  # fmt: skip
         world.run(1)

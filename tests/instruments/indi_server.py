@@ -26,6 +26,7 @@ OTHERS = {
     "LX200 Classic": "indi_lx200classic",
     "SkySafari": "indi_skysafari",
     "Roof": "indi_rolloff_dome",
+    "Light Panel Simulator": "indi_simulator_lightpanel",
 }
 """What is only run when it is asked for."""
 needs_indi = pytest.mark.skipif(

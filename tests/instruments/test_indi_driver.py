@@ -170,10 +170,12 @@ def test_addresses_that_are_none(address: str) -> None:
         instruments.check_address("telescope", "indi", address)
 
 
-def test_kinds_that_indi_has_no_standard_for() -> None:
+def test_a_switch_names_its_vectors() -> None:
     instruments.check_address("safety", "indi", "tcp:[::1]:7624/A Device & more")
-    with pytest.raises(ConfigError, match="kind = switch: driver indi has none of it"):
-        instruments.check_address("switch", "indi", ADDRESS)
+    instruments.check_address("switch", "indi", "tcp:[::1]:7624/A Box?A,B_1")
+    for address in (ADDRESS, ADDRESS + "?", ADDRESS + "?A B", "tcp:[::1]:7624?A", "tcp:[::1]:7624/?A"):
+        with pytest.raises(ConfigError, match="must be tcp:HOST:PORT"):
+            instruments.check_address("switch", "indi", address)
 
 
 # The telescope -----------------------------------------------------------------------------------------------------
@@ -621,3 +623,46 @@ def test_every_failure_has_one_line(rig: Make, world: World) -> None:
     with pytest.raises(InstrumentError) as failed:
         world.result(made.device.park(), 5)
     assert re.fullmatch(r"[^\n]+two lines", str(failed.value))
+
+
+# Switches ----------------------------------------------------------------------------------------------------------
+
+BOX = {
+    "POWER": ("Switch", {"POWER_ON": False, "POWER_OFF": True}, "Ok"),
+    "PORTS": ("Switch", {"PORT_1": True, "PORT_2": False, "PORT_3": False}, "Ok"),
+    "DEW": ("Number", {"DEW_A": (20.0, 0, 100)}, "Ok"),
+}
+
+
+def test_a_power_box_is_the_vectors_of_its_address(rig: Make, world: World) -> None:
+    box = rig("switch", BOX, address=f"{ADDRESS}?POWER,PORTS,DEW")
+    channels = world.result(box.device.channels())
+    assert [each.name for each in channels] == ["POWER_ON", "PORT_1", "PORT_2", "PORT_3", "DEW_A"]
+    assert (channels[4].least, channels[4].most) == (0, 100)
+    assert [world.result(box.device.get(number)) for number in range(5)] == [0, 1, 0, 0, 20]
+    assert [world.result(box.device.set(*each)) for each in ((0, 1), (2, 1), (4, 75.0))] == [1, 1, 75]
+    assert world.result(box.device.set(0, 0)) == 0
+    assert box.server.changes("POWER") == [{"POWER_ON": "On"}, {"POWER_OFF": "On"}]
+    assert box.server.changes("PORTS") == [{"PORT_2": "On"}]
+    for channel, level in ((5, 1), (-1, 1), (4, 101), (0, 2)):
+        with pytest.raises(DeviceRefused, match=r"^VALUE: Dev: channel"):
+            world.result(box.device.set(channel, level))
+
+
+def test_a_channel_that_does_not_switch(rig: Make, world: World) -> None:
+    box = rig("switch", BOX, address=f"{ADDRESS}?POWER")
+    box.server.answers["POWER"] = lambda _: box.server.set("POWER")
+    with pytest.raises(DeviceFailed, match="Dev: channel 0 to 1: 'POWER_ON' is at 0"):
+        world.result(box.device.set(0, 1))
+    box.server.answers["POWER"] = lambda _: box.server.set("POWER", "Alert")
+    with pytest.raises(DeviceRefused):
+        world.result(box.device.set(0, 1))
+    box.server.answers["POWER"] = lambda _: box.server.set("POWER", "Busy")
+    with pytest.raises(NoAnswer, match="not set within 10 s"):
+        world.result(box.device.set(0, 1), 11)
+
+
+def test_a_box_without_such_a_vector(rig: Make, world: World) -> None:
+    box = rig("switch", BOX, address=f"{ADDRESS}?POWER,FANS")
+    world.run(5)
+    assert box.told[-1] == (False, f"switch at {ADDRESS}: 'Dev' has no FANS")

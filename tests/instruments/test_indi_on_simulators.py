@@ -32,12 +32,14 @@ DEVICES: dict[Any, str] = {
     "focuser": "Focuser Simulator",
     "dome": "Dome Simulator",
     "roof": "Roof",
+    "switch": "Light Panel Simulator?FLAT_LIGHT_CONTROL,FLAT_LIGHT_INTENSITY",
     "weather": "Weather Simulator",
     "safety": "Weather Simulator",
 }
 ROOF = "it is a roof: its slit does not turn"
 LACKS = {
     "focuser": {"stop ends a move with CommandAborted": "this device is too quick to be interrupted"},
+    "switch": {"a channel that only tells refuses to be set": "all of its channels can be set"},
     "roof": {
         "turns its slit and back, and measures it": ROOF,
         "a newer turn takes the place of the older, which ends with CommandAborted": ROOF,
@@ -126,6 +128,7 @@ def results(reactor: Any, server: IndiServer, connect: Connect, ask: Ask) -> dic
         for check in checks:
             found[kind, check.name] = await run(check, device, context)
 
+    server.start_driver("Light Panel Simulator")
     tries = [(kind, connect(kind), CHECKS[kind]) for kind in DEVICES if kind not in ("dome", "roof")]
     server.start_driver("Dome Simulator", "Other Dome")  # a shutter takes five seconds: the checks share two domes
     tries += [

@@ -4,6 +4,8 @@ An address is ``tcp:HOST:PORT/DEVICE`` with the device's INDI name, such as ``tc
 without a name it is the first device whose driver is for that kind of instrument. Each instrument has a connection of
 its own. A device that is not connected to its hardware is told to connect.
 
+A switch's address also names the vectors that are its channels (see ``indi.switch``).
+
 Everything here runs in the reactor's thread; what the methods mean and raise stands in `pyros.instruments.interfaces`.
 """
 
@@ -19,6 +21,7 @@ from pyros.instruments.indi.connection import parse_address
 from pyros.instruments.indi.dome import IndiDome
 from pyros.instruments.indi.filter_wheel import IndiFilterWheel
 from pyros.instruments.indi.focuser import IndiFocuser
+from pyros.instruments.indi.switch import IndiSwitch, parse_switch_address
 from pyros.instruments.indi.telescope import IndiTelescope
 from pyros.instruments.indi.weather import IndiSafetyMonitor, IndiWeatherStation
 from pyros.instruments.interfaces import Kind, Place
@@ -31,6 +34,7 @@ __all__ = [
     "IndiFilterWheel",
     "IndiFocuser",
     "IndiSafetyMonitor",
+    "IndiSwitch",
     "IndiTelescope",
     "IndiWeatherStation",
     "check_address",
@@ -45,6 +49,7 @@ DEVICES: dict[Kind, type[IndiDevice]] = {
     "dome": IndiDome,
     "weather": IndiWeatherStation,
     "safety": IndiSafetyMonitor,
+    "switch": IndiSwitch,
 }
 
 WANTS_SITE = True
@@ -54,9 +59,11 @@ WANTS_SITE = True
 def check_address(kind: Kind, address: str) -> None:
     """Raise ConfigError for a kind this driver doesn't know, or an address that isn't like the one above."""
     if kind not in DEVICES:
-        # Power boxes have vectors of their own each: libindi 1.9 has no standard that one could drive.
         raise ConfigError([f"kind = {kind}: driver indi has none of it, only {', '.join(DEVICES)}"])
-    parse_address(address)
+    if kind == "switch":
+        parse_switch_address(address)
+    else:
+        parse_address(address)
 
 
 def connect(

@@ -61,6 +61,7 @@ class Member:
     label: str = ""
     least: float = 0.0
     most: float = 0.0
+    step: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ class Vector:
     label: str = ""
     timeout: float = 0.0
     message: str = ""
+    rule: str = ""
+    """How many of a switch vector's members may be on: OneOfMany, AtMostOne, AnyOfMany."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +233,8 @@ class Decoder:
         else:
             value = _value(match[2], "".join(self._pieces).strip())
         least, most = _limit(self._member.get("min", "0")), _limit(self._member.get("max", "0"))
-        self._members.append(Member(name, value, self._member.get("label", ""), least, most))
+        step = _limit(self._member.get("step", "0"))
+        self._members.append(Member(name, value, self._member.get("label", ""), least, most, step))
 
     def _blob(self) -> Blob:
         try:
@@ -272,6 +276,7 @@ class Decoder:
                     label=named("label", ""),
                     timeout=_seconds(named("timeout", "")),
                     message=named("message", ""),
+                    rule=named("rule", ""),
                 )
             )
         elif tag == "delProperty" and device:

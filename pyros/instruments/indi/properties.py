@@ -31,6 +31,7 @@ class Property:
     """The serial number of the last ``set`` of it, 0 for none yet: a definition repeats what was known."""
     heard: float
     """When that was, by the clock that doesn't run backwards."""
+    rule: str
 
     def number(self, member: str) -> float | None:
         """The member's value; None where there is no such number, or it is NaN or infinite."""
@@ -139,6 +140,7 @@ class Properties:
         self._vectors[vector.name] = Property(
             vector.name, vector.type, vector.state or "Idle", members, vector.writable, vector.label, vector.timeout,
             self.serial, before.changed if before is not None else 0, before.heard if before is not None else 0.0,
+            vector.rule,
         )  # fmt: skip
 
     def _set(self, vector: Vector, now: float) -> None:
