@@ -7,13 +7,16 @@ the database says it has must not go through whole tables. ``--url`` measures an
 
 from __future__ import annotations
 
+import math
 import random
+import re
 import shutil
 import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,56 +27,137 @@ import sqlalchemy as sa
 from bench._authors import event
 from bench._common import Report, arguments, median, quantile
 from pyros.alerts import parse, sky
-from pyros.alerts.archive import Archive, names, packets, raw
+from pyros.alerts.archive import Archive
 from pyros.alerts.query import Query
 from pyros.alerts.search import ArchiveReader
+from pyros.alerts.tables import names, packets, raw
+from pyros.alerts.words import index
 
 STREAMS = 100
 PER_EVENT = 5
 CHUNK = 20_000
 FIRST = 1.7e9  # Unix seconds of the first packet; one a minute comes after it
 MINUTE = 60.0
-_PACKET = zlib.compress(b"made for the bench", 3)
+POOL = 5_000
 
 
-def fill(archive: Archive, count: int, told: Callable[[int], None]) -> None:
-    """As if so many packets had been archived."""
-    chance = np.random.default_rng(1)
+def fill(archive: Archive, count: int, told: Callable[[int], None], until: float = math.inf) -> bool:
+    """As if so many packets had been archived; False where the time (of `time.monotonic`) came before the end.
+
+    SQLite gets its rows without SQLAlchemy's parameters, and its indexes when all rows are there. An archive that fills
+    up by and by has them all the time: `pyros alerts import` tells how fast that is.
+    """
     with archive.writing() as connection:
         start = connection.execute(sa.select(sa.func.max(packets.c.number))).scalar() or 0
+        in_file = connection.dialect.name == "sqlite"
+        if in_file:
+            connection.exec_driver_sql("PRAGMA cache_size=-400000")
+            for index_ in packets.indexes if start < count else ():
+                index_.drop(connection, checkfirst=True)
+    made = _Made(start + 1)
     for begin in range(start + 1, count + 1, CHUNK):
-        rows = list(_rows(begin, min(begin + CHUNK, count + 1), chance))
+        if time.monotonic() > until:
+            return False
+        rows, said, keys = made.rows(begin, min(begin + CHUNK, count + 1))
         with archive.writing() as connection:
-            connection.execute(packets.insert(), [columns for columns, _ in rows])
-            connection.execute(raw.insert(), [{"number": columns["number"], "packet": _PACKET} for columns, _ in rows])
-            keys = [columns["key"] for columns, _ in rows if columns["kind"] == "initial"]
-            connection.execute(names.insert(), [{"key": key, "event": key} for key in keys])
-            archive._words.add(connection, ((columns["number"], words) for columns, words in rows))
+            _insert(connection, packets, rows)
+            _insert(connection, raw, [(row[0], made.packet(row[0])) for row in rows])
+            _insert(connection, names, [(key, key) for key in keys])
+            index(connection, archive._words, said)
         told(begin)
+    for index_ in sorted(packets.indexes, key=lambda each: str(each.name)):
+        if time.monotonic() > until:
+            return False
+        with archive.writing() as connection:
+            index_.create(connection, checkfirst=True)
+    if not in_file:
+        with archive.writing() as connection:
+            connection.exec_driver_sql("ANALYZE")
+    return True
 
 
-def _rows(begin: int, end: int, chance: np.random.Generator) -> Iterator[tuple[dict[str, Any], list[str]]]:
-    size = end - begin
-    ra = chance.uniform(0, 360, size)
-    dec = np.degrees(np.arcsin(chance.uniform(-1, 1, size)))
-    core, degrees = sky._library()
-    cells = core.lonlat_to_healpix(ra * degrees, dec * degrees, 2**sky.LEVEL, order="nested")
-    words = chance.integers(0, 10_000, (size, 2))
-    alert = parse(event("made", 0))
-    for index in range(size):
-        number = begin + index
-        stream, key = f"observatory{number % STREAMS}/stream", f"event-{number // PER_EVENT}"
-        sent = FIRST + MINUTE * number
-        identity, position = f"ivo://{stream}#{number}", (float(ra[index]), float(dec[index]))
-        said = msgspec.structs.replace(alert, id=identity, stream=stream, event=key, ra=position[0], dec=position[1])
-        yield {
-            "number": number, "identity": identity, "sha256": number.to_bytes(32, "little"), "source": "bench",
-            "topic": "", "received": sent + 1, "size": 6_000, "stream": stream,
-            "role": "test" if number % 10 == 0 else "observation",
-            "kind": "update" if number % PER_EVENT and number > 1 else "initial", "key": key, "time": sent,
-            "ra": position[0], "dec": position[1], "cell": int(cells[index]), "alert": msgspec.json.encode(said),
-            "error": None,
-        }, ["burst", "common", f"trigger{number // PER_EVENT}", *(f"word{each}" for each in words[index])]  # fmt: skip
+def _insert(connection: sa.Connection, table: sa.Table, rows: list[tuple[Any, ...]]) -> None:
+    columns = [column.name for column in table.columns]
+    if connection.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(columns))
+        connection.exec_driver_sql(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})", rows)
+    else:
+        connection.execute(table.insert(), [dict(zip(columns, row, strict=True)) for row in rows])
+
+
+class _Made:
+    """Packets as real ones are, as far as the archive can see: those of the corpus have 170 words, 65 of them being in
+    nearly every one, and 1.6 KB when they are compressed."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = np.random.default_rng(seed)
+        fixed = np.random.default_rng(1)
+        alert = parse(event("made", 0))
+        said = msgspec.structs.replace(alert, id="@0", ivorn="@0", stream="@1", event="@2", ra=1.25, dec=2.5)
+        text = msgspec.json.encode(said).decode().replace("%", "%%")
+        marks = {
+            "@0": "id",
+            "@1": "stream",
+            "@2": "event",
+            "2026-01-02T03:04:00Z": "time",
+            "2026-01-02T03:04:05Z": "time",
+        }
+        for mark, name in marks.items():
+            text = text.replace(mark, f"%({name})s")
+        for mark, name in (('"role":"test"', "role"), ('"kind":"initial"', "kind")):
+            assert mark in text
+            text = text.replace(mark, f'"{name}":"%({name})s"')
+        self._alert = text.replace(":1.25", ":%(ra).6f", 1).replace(":2.5", ":%(dec).6f", 1)
+        self._common = " ".join(["burst", *(f"common{number}" for number in range(64))])
+        vocabulary = fixed.zipf(1.3, (POOL, 60)) % 6_000
+        self._prose = [" ".join({f"prose{word}" for word in words}) for words in vocabulary.tolist()]
+        figures = fixed.integers(0, 100_000, (POOL, 20))
+        self._figures = [" ".join({f"{word:05d}" for word in words}) for words in figures.tolist()]
+        self._raw = [zlib.compress(_with_figures(number, fixed), 3) for number in range(64)]
+
+    def packet(self, number: int) -> bytes:
+        return self._raw[number % len(self._raw)]
+
+    def rows(self, begin: int, end: int) -> tuple[list[tuple[Any, ...]], list[tuple[int, float, list[str]]], list[str]]:
+        """The rows of `packets`, what their words are, and the events that are new."""
+        size = end - begin
+        chance = self._chance
+        ra = chance.uniform(0, 360, size)
+        dec = np.degrees(np.arcsin(chance.uniform(-1, 1, size)))
+        core, degrees = sky._library()
+        cells = core.lonlat_to_healpix(ra * degrees, dec * degrees, 2**sky.LEVEL, order="nested").tolist()
+        own = chance.integers(0, 10_000, (size, 2)).tolist()
+        pools = chance.integers(0, POOL, (size, 2)).tolist()
+        once = chance.integers(10**7, 10**8, (size, 8)).tolist()
+        found, said, keys = [], [], []
+        for number, here_ra, here_dec, cell, (one, other), (prose, figures), values in zip(
+            range(begin, end), ra.tolist(), dec.tolist(), cells, own, pools, once, strict=True
+        ):
+            stream, key = f"observatory{number % STREAMS}/stream", f"event-{number // PER_EVENT}"
+            sent, identity = FIRST + MINUTE * number, f"ivo://{stream}#{number}"
+            first = not number % PER_EVENT or number == 1
+            if first:
+                keys.append(key)
+            kind = "initial" if first else "retraction" if number % 1_000 == 4 else "update"
+            role = "test" if number % 10 == 0 else "utility" if number % 10_000 == 1 else "observation"
+            alert = self._alert % {
+                "id": identity, "stream": stream, "event": key, "role": role, "kind": kind,
+                "ra": here_ra, "dec": here_dec, "time": f"{datetime.fromtimestamp(sent, UTC):%Y-%m-%dT%H:%M:%SZ}",
+            }  # fmt: skip
+            found.append((
+                number, identity, number.to_bytes(32, "little"), "bench", "", sent + 1, 6_000, stream, role, kind, key,
+                sent, here_ra, here_dec, cell, alert.encode(), None,
+            ))  # fmt: skip
+            text = f"trigger{number // PER_EVENT} word{one} word{other} {self._common} {self._prose[prose]} "
+            text += f"{self._figures[figures]} {' '.join(map(str, values))}"
+            said.append((number, sent + 1, text.split()))
+        return found, said, keys
+
+
+def _with_figures(number: int, chance: np.random.Generator) -> bytes:
+    """A VOEvent whose Params have values that compress as badly as real ones."""
+    figures = iter(chance.uniform(0, 1, 200).tolist())
+    return re.sub(rb'value="[^"]*"', lambda _: f'value="{next(figures):.12f}"'.encode(), event("made", number))
 
 
 def questions(count: int) -> dict[str, Callable[[random.Random], Query]]:
@@ -98,12 +182,26 @@ def questions(count: int) -> dict[str, Callable[[random.Random], Query]]:
         "the last 20 of a stream": lambda chance: Query(streams=stream(chance), last=20),
         "a day of a stream": lambda chance: Query(streams=stream(chance), **day(chance)),
         "the last 20 updates": lambda _: Query(kinds=("update",), last=20),
+        "the last 20 of a role that is rare": lambda _: Query(roles=("utility",), last=20),
+        "the last 20 retractions": lambda _: Query(kinds=("retraction",), last=20),
         "an event": lambda chance: Query(event=f"event-{number(chance) // PER_EVENT}"),
         "the event of a packet": lambda chance: Query(event=_identity(number(chance))),
         "a rare word": lambda chance: Query(words=f"trigger{number(chance) // PER_EVENT}"),
-        "two words": lambda chance: Query(words=f"word{chance.randrange(10_000)} burst"),
+        "all with two words": lambda chance: Query(words=f"word{chance.randrange(10_000)} burst"),
+        "two words, the last 20": lambda chance: Query(words=f"word{chance.randrange(10_000)} burst", last=20),
+        "two words of every packet, the last 20": lambda _: Query(words="burst common7", last=20),
+        "two words in a fifth of all, the last 20": lambda _: Query(words="prose12 prose14", last=20),
         "a word of every packet, the last 20": lambda _: Query(words="burst", last=20),
         "a beginning of words, the last 20": lambda chance: Query(words=f"word{chance.randrange(10, 100)}*", last=20),
+        "one of 60 words a packet, the last 20": lambda _: Query(words="comm*", last=20),
+        "one of a word a packet, the last 20": lambda _: Query(words="trigger*", last=20),
+        "a rare one, the last 20": lambda chance: Query(words=f"trigger{number(chance) // PER_EVENT // 10}*", last=20),
+        "one of two digits, the last 20": lambda chance: Query(words=f"{chance.randrange(10, 100)}*", last=20),
+        "a beginning and a rare word": lambda chance: Query(
+            words=f"comm* trigger{number(chance) // PER_EVENT}", last=20
+        ),
+        "a word of a stream, the last 20": lambda chance: Query(words="burst", streams=stream(chance), last=20),
+        "a word on a day": lambda chance: Query(words="burst", **day(chance)),
         "5 arcminutes": lambda chance: Query(cone=cone(chance, 5 / 60)),
         "1 degree": lambda chance: Query(cone=cone(chance, 1.0)),
         "10 degrees, the last 20": lambda chance: Query(cone=cone(chance, 10.0), last=20),
@@ -119,7 +217,9 @@ def _identity(number: int) -> str:
 def plan(reader: ArchiveReader, query: Query) -> list[str]:
     """The steps of a plan that go through a whole table (SQLite) or all that PostgreSQL says."""
     with reader._engine.connect() as connection:
-        compiled = reader.statement(query).compile(reader._engine, compile_kwargs={"literal_binds": True})
+        compiled = reader.statement(query, limited=not query.words).compile(
+            reader._engine, compile_kwargs={"literal_binds": True}
+        )
         if reader._engine.dialect.name == "sqlite":
             steps = [str(row[3]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")]
             return [step for step in steps if step.startswith("SCAN packets") and "INDEX" not in step]
@@ -153,6 +253,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20, help="how often each question is asked")
     parser.add_argument("--url", help="measure this database, such as postgresql+psycopg://...")
     parser.add_argument("--keep", type=Path, help="an archive to fill up and measure, and to leave there")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="fill for so long only; again to go on")
     options = parser.parse_args()
     count = options.count or (20_000 if options.quick else 1_000_000)
     report = Report("archive", options.json, ["SQLAlchemy"])
@@ -160,8 +261,11 @@ def main() -> None:
     try:
         where = options.url or options.keep or folder / "archive.sqlite"
         archive, begin = Archive(where), time.perf_counter()
-        fill(archive, count, lambda number: print(f"\r{number:,}", end="", file=sys.stderr, flush=True))
+        end = time.monotonic() + 60 * options.minutes
+        filled = fill(archive, count, lambda number: print(f"\r{number:,}", end="", file=sys.stderr, flush=True), end)
         archive.close()
+        if not filled:
+            raise SystemExit(3)
         seconds = time.perf_counter() - begin
         size = Path(where).stat().st_size / 2**30 if not options.url else 0.0
         report.figures("fill", packets=count, seconds=seconds, gib=size)

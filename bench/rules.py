@@ -24,7 +24,8 @@ import msgspec
 
 from bench._common import Report, arguments
 from pyros.alerts import Alert, sky
-from pyros.alerts.archive import Archive, names, packets
+from pyros.alerts.archive import Archive
+from pyros.alerts.tables import names, packets
 
 OBSERVATORY = Path(__file__).parents[1] / "observatory"
 BEGIN = datetime(2016, 1, 1, tzinfo=UTC)

@@ -22,65 +22,13 @@ from pyros.alerts import numbering, sky
 from pyros.alerts.alert import Alert
 from pyros.alerts.identity import links
 from pyros.alerts.parse import parse
-from pyros.alerts.words import FullText, Words, WordTable, words_of
+from pyros.alerts.tables import FORMAT, citations, cursors, meta, metadata, names, packets, raw, volumes
+from pyros.alerts.words import FullText, Vectors, Words, index, words_of
 from pyros.errors import AlertError, JournalError
 
-_FORMAT = 1
 _MOST = 500  # values in one IN (...)
 _COMPRESSION = 3
-
-_metadata = sa.MetaData()
-_Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-
-packets = sa.Table(
-    "packets",
-    _metadata,
-    sa.Column("number", _Number, primary_key=True, autoincrement=False),
-    sa.Column("identity", sa.Text, nullable=False, index=True),
-    sa.Column("sha256", sa.LargeBinary(32), nullable=False, unique=True),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("topic", sa.Text, nullable=False),
-    sa.Column("received", sa.Double, nullable=False, index=True),  # for an imported packet: when it was written
-    sa.Column("size", sa.Integer, nullable=False),
-    sa.Column("stream", sa.Text, nullable=False),
-    sa.Column("role", sa.Text, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("key", sa.Text, nullable=False, index=True),  # the event in its stream's own numbering
-    sa.Column("time", sa.Double, index=True),
-    sa.Column("ra", sa.Double),
-    sa.Column("dec", sa.Double),
-    sa.Column("cell", sa.BigInteger, index=True),  # nested HEALPix, see sky.py
-    sa.Column("alert", sa.LargeBinary),  # the Alert as JSON; NULL where it could not be understood
-    sa.Column("error", sa.Text),  # why it could not be, or why it was refused when it came
-    sa.Index("packets_stream", "stream", "received"),
-)
-raw = sa.Table(
-    "raw",
-    _metadata,
-    sa.Column("number", _Number, primary_key=True, autoincrement=False),
-    sa.Column("packet", sa.LargeBinary, nullable=False),  # zlib
-)
-citations = sa.Table(
-    "citations",
-    _metadata,
-    sa.Column("packet", _Number, primary_key=True, autoincrement=False),
-    sa.Column("cited", sa.Text, primary_key=True),
-    sa.Index("citations_cited", "cited"),
-)
-names = sa.Table(  # which event a key belongs to: packets that cite each other join what several missions numbered
-    "names",
-    _metadata,
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("event", sa.Text, nullable=False, index=True),
-)
-cursors = sa.Table(
-    "cursors",
-    _metadata,
-    sa.Column("origin", sa.Text, primary_key=True),
-    sa.Column("epoch", sa.Text, nullable=False),
-    sa.Column("number", sa.BigInteger, nullable=False),
-)
-meta = sa.Table("meta", _metadata, sa.Column("format", sa.Integer, primary_key=True, autoincrement=False))
+_MIGRATED = 10_000  # packets at a time that are taken from an older format
 
 
 class Packet(msgspec.Struct, frozen=True):
@@ -119,19 +67,18 @@ class Stored(msgspec.Struct, frozen=True):
 class Archive:
     """The writing side of an archive. For one thread at a time; several processes may write to one archive in turn."""
 
-    def __init__(self, where: Path | str, *, words: Words | None = None) -> None:
-        """Open or make an archive.
+    def __init__(self, where: Path | str) -> None:
+        """Open or make an archive; one of an older format is brought up to date.
 
         Args:
             where: an SQLite file, or a database URL as SQLAlchemy takes it (``postgresql+psycopg://...``).
-            words: how words are indexed; by default what suits the database.
 
         Raises:
             JournalError: it cannot be opened or made, or is of another format.
         """
         self.where = shown(where)
         self._engine = engine(where)
-        self._words = words or words_for(self._engine)
+        self._words = words_for(self._engine)
         self._exclusive = _Exclusive(self._engine)
         try:
             self._make()
@@ -141,13 +88,14 @@ class Archive:
 
     def _make(self) -> None:
         with self.writing() as connection:
-            _metadata.create_all(connection)
-            self._words.create(connection)
+            metadata.create_all(connection)
             found = connection.execute(sa.select(meta.c.format)).scalar()
             if found is None:
-                connection.execute(meta.insert().values(format=_FORMAT))
-            elif found != _FORMAT:
-                raise JournalError(f"{self.where}: an archive of format {found}, this PYROS has {_FORMAT}")
+                connection.execute(meta.insert().values(format=FORMAT))
+            elif found == 1:
+                _from_format_1(connection, self._words)
+            elif found != FORMAT:
+                raise JournalError(f"{self.where}: an archive of format {found}, this PYROS has {FORMAT}")
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
@@ -203,7 +151,7 @@ class Archive:
         cited = [{"packet": row.number, "cited": ivorn} for row in new for ivorn in row.cited]
         if cited:
             connection.execute(citations.insert(), cited)
-        self._words.add(connection, ((row.number, row.words()) for row in new))
+        index(connection, self._words, [(row.number, row.received, row.words()) for row in new])
         _join(connection, [row for row in new if row.alert is not None and not row.packet.refused])
 
     def close(self) -> None:
@@ -233,12 +181,10 @@ class _Row:
         named = {numbering.packet_of_ivorn(ivorn) for ivorn, _ in alert.citations} if alert else set()
         self.cited = [link for link in found if link in named]
         self.keys = {self.key, *map(numbering.event_of_ivorn, self.cited), *(set(found) - named)}
+        self.received = _written(alert, packet.otherwise) if packet.received is None else packet.received
 
     def columns(self) -> dict[str, Any]:
         alert, packet = self.alert, self.packet
-        received = packet.received
-        if received is None:
-            received = _written(alert, packet.otherwise)
         target = alert.target if alert else None
         return {
             "number": self.number,
@@ -246,7 +192,7 @@ class _Row:
             "sha256": self.sha256,
             "source": packet.source,
             "topic": packet.topic,
-            "received": received,
+            "received": self.received,
             "size": len(packet.packet),
             "stream": alert.stream if alert else "",
             "role": alert.role if alert else "",
@@ -264,6 +210,29 @@ class _Row:
         alert = self.alert
         more = (alert.stream, alert.event, alert.notice_type, alert.id) if alert else ()
         return words_of(self.packet.packet, *more)
+
+
+def _from_format_1(connection: sa.Connection, words: Words) -> None:
+    """Format 1 had all words in one table: it becomes a volume as it is (SQLite), or is taken into volumes."""
+    connection.execute(meta.update().values(format=FORMAT))  # first: it begins SQLite's transaction
+    for each in packets.indexes:
+        each.create(connection, checkfirst=True)
+    number, received = packets.c.number, packets.c.received
+    first, last, oldest, newest = connection.execute(
+        sa.select(sa.func.min(number), sa.func.max(number), sa.func.min(received), sa.func.max(received))
+    ).one()
+    if isinstance(words, FullText):
+        connection.exec_driver_sql("ALTER TABLE words RENAME TO words_1")
+        span = {"first": first or 1, "oldest": oldest or 0.0, "newest": newest or 0.0}
+        connection.execute(volumes.insert().values(volume=1, **span))
+        return
+    old = sa.table("word_table", sa.column("packet"), sa.column("word"))
+    said = sa.select(number, received, sa.func.array_agg(old.c.word)).join_from(packets, old, old.c.packet == number)
+    said = said.group_by(number).order_by(number)
+    for begin in range(first or 0, (last or -1) + 1, _MIGRATED):
+        part = connection.execute(said.where(number.between(begin, begin + _MIGRATED - 1))).all()
+        index(connection, words, [(row[0], row[1], row[2]) for row in part])
+    connection.exec_driver_sql("DROP TABLE word_table")
 
 
 def _join(connection: sa.Connection, new: list[_Row]) -> None:
@@ -376,8 +345,14 @@ def shown(where: Path | str) -> str:
 
 
 def words_for(engine_: sa.Engine) -> Words:
-    """How words are indexed in that database."""
-    return FullText() if engine_.dialect.name == "sqlite" else WordTable()
+    """How words are indexed in that database; raises JournalError for one that is neither of the two."""
+    match engine_.dialect.name:
+        case "sqlite":
+            return FullText()
+        case "postgresql":
+            return Vectors()
+        case other:
+            raise JournalError(f"the archive can be in SQLite or PostgreSQL, not in {other}")
 
 
 def unusable(where: str, error: Exception) -> JournalError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,13 @@ import sqlalchemy as sa
 
 from pyros.alerts import sky, values
 from pyros.alerts.alert import Alert
-from pyros.alerts.archive import engine, meta, names, packets, raw, shown, unusable, words_for
+from pyros.alerts.archive import engine, shown, unusable, words_for
 from pyros.alerts.query import Entry, Query
-from pyros.alerts.words import wanted_words
+from pyros.alerts.tables import FORMAT, meta, names, packets, raw
+from pyros.alerts.volumes import VolumeSearch
 from pyros.errors import JournalError
 
 _CHUNK = 1_000
-_MANY = 20_000
-"""Packets with the words asked for, from which on it is quicker to look at the newest packets for them."""
 _WIDE = 1e-3
 """The share of the sky, about, from which on the newest packets are asked whether they are there."""
 _ALERT: msgspec.json.Decoder[Alert] = msgspec.json.Decoder(Alert)
@@ -34,17 +34,26 @@ class ArchiveReader:
         if "://" not in str(where) and not Path(where).is_file():
             raise self._nothing()
         self._engine = engine(where, read_only=True)
-        if not self._made():
+        try:
+            self._words = words_for(self._engine)
+            found = self._format()
+            if found is None:
+                raise self._nothing()
+            if found != FORMAT:
+                older = "the broker, when it starts, or pyros alerts import brings it up to date"
+                what = older if found < FORMAT else "take a newer PYROS"
+                raise JournalError(f"{self.where}: an archive of format {found}, this PYROS has {FORMAT}; {what}")
+        except JournalError:
             self._engine.dispose()
-            raise self._nothing()
-        self._words = words_for(self._engine)
+            raise
 
-    def _made(self) -> bool:
-        """Whether the writer has made its tables, the format's line last."""
+    def _format(self) -> int | None:
+        """None until the writer has made its tables, the format's line last."""
         try:
             with self._engine.connect() as connection:
-                there = sa.inspect(connection).has_table(meta.name)
-                return there and connection.execute(sa.select(meta.c.format)).scalar() is not None
+                if not sa.inspect(connection).has_table(meta.name):
+                    return None
+                return connection.execute(sa.select(meta.c.format)).scalar()
         except sa.exc.SQLAlchemyError as error:
             raise unusable(self.where, error) from None
 
@@ -52,36 +61,44 @@ class ArchiveReader:
         return JournalError(f"{self.where}: no such archive (no packet has been archived here yet)")
 
     def find(self, query: Query) -> Iterator[Entry]:
-        """The packets that fit, oldest first."""
-        common = query.last is not None and bool(query.words) and self._many(query.words)
-        statement = self.statement(query, common=common)
-        chunk = _CHUNK if query.last is None else max(1, min(query.last, _CHUNK))
-        found: Iterator[Entry] = (
-            _entry(row) for row in self._rows(statement, chunk) if query.cone is None or _within(row, query.cone)
-        )
+        """The packets that fit, oldest first; one after the other as they are found, unless ``last`` is asked for."""
+        found = self._found(query)
         if query.last is None:
             return found
-        newest: list[Entry] = []
-        for entry in found:  # the statement gives the newest first
-            newest.append(entry)
-            if len(newest) == query.last:
-                break
+        newest = list(islice(found, query.last))
+        found.close()
         return reversed(newest)
 
-    def _many(self, words: str) -> bool:
-        """Whether more packets have these words than it is quick to sort, and one packet is quickly asked for them."""
-        if any(beginning for _, beginning in wanted_words(words)):
-            return False
-        numbers = self._words.numbers(words).limit(_MANY).subquery()
-        (row,) = self._rows(sa.select(sa.func.count()).select_from(numbers))
-        return int(row[0]) == _MANY
+    def _found(self, query: Query) -> Generator[Entry]:
+        """The packets that fit in the order in which they are looked for."""
+        try:
+            with self._engine.connect() as connection:
+                look = VolumeSearch(connection, self._words, query) if query.words else None
+                if look is None or _narrow(query):
+                    rows = _in_cone(
+                        _rows(connection, self.statement(query, limited=look is None), _chunk(query)), query
+                    )
+                    rows = look.of(rows) if look is not None else rows
+                else:
+                    rows = _in_cone(look.rows(self.statement, _rows), query)
+                for row in rows:
+                    yield _entry(row)
+        except sa.exc.SQLAlchemyError as error:
+            raise unusable(self.where, error) from None
 
-    def statement(self, query: Query, *, common: bool = False) -> sa.Select[Any]:
-        """The SELECT of a query; newest first where only the last ones are wanted. ``common`` words are looked for in
-        one packet after the other.
+    def statement(
+        self, query: Query, has: sa.ColumnElement[bool] | None = None, *, limited: bool = True, few: bool = False
+    ) -> sa.Select[Any]:
+        """The SELECT of a query but for its words; newest first where only the last ones are wanted.
 
         Databases like to go through all packets in the order that is asked for, when a small part of them would have to
         be sorted; so where few fit, the order is by an expression, which no index has.
+
+        Args:
+            query: what is looked for.
+            has: what must hold besides.
+            limited: only so many rows as are wanted, if nothing else is asked of them.
+            few: ``has`` is true for few packets.
         """
         columns = [packets.c[name] for name in ("number", "identity", "source", "received", "size", "alert", "error")]
         event = sa.func.coalesce(names.c.event, packets.c.key).label("event")
@@ -99,21 +116,19 @@ class ArchiveReader:
             statement = statement.where(packets.c.received >= query.since)
         if query.until is not None:
             statement = statement.where(packets.c.received < query.until)
-        if query.words:
-            has, numbers = self._words.has(packets.c.number, query.words), self._words.numbers(query.words)
-            statement = statement.where(has if common else packets.c.number.in_(numbers))
+        if has is not None:
+            statement = statement.where(has)
         if query.cone:
             statement = statement.where(sa.or_(*(packets.c.cell.between(*cells) for cells in sky.cone(*query.cone))))
-        if query.last is not None and query.cone is None:
+        if query.last is not None and query.cone is None and limited:
             statement = statement.limit(query.last)
         wide = query.cone is None or (query.last is not None and _share(query.cone[2]) > _WIDE)
-        few = not wide or (bool(query.words) and not common)
-        order = (packets.c.received + 0.0 if few else packets.c.received, packets.c.number)
+        order = (packets.c.received + 0.0 if few or not wide else packets.c.received, packets.c.number)
         return statement.order_by(*(order if query.last is None else (column.desc() for column in order)))
 
     def packet(self, number: int) -> bytes:
         """A packet's bytes as they came."""
-        for row in self._rows(sa.select(raw.c.packet).where(raw.c.number == number)):
+        for row in self._all(sa.select(raw.c.packet).where(raw.c.number == number)):
             try:
                 return zlib.decompress(row.packet)
             except zlib.error:
@@ -122,7 +137,7 @@ class ArchiveReader:
 
     def count(self) -> int:
         """How many packets there are."""
-        (row,) = self._rows(sa.select(sa.func.count()).select_from(packets))
+        (row,) = self._all(sa.select(sa.func.count()).select_from(packets))
         return int(row[0])
 
     def close(self) -> None:
@@ -136,15 +151,31 @@ class ArchiveReader:
         joined = sa.select(names.c.key).where(names.c.event.in_(known))
         return packets.c.key.in_(joined) | (packets.c.identity == event)
 
-    def _rows(self, statement: sa.Select[Any], chunk: int = _CHUNK) -> Iterator[Any]:
+    def _all(self, statement: sa.Select[Any]) -> Sequence[Any]:
         try:
-            with (
-                self._engine.connect() as connection,
-                connection.execution_options(yield_per=chunk).execute(statement) as result,
-            ):
-                yield from result
+            with self._engine.connect() as connection:
+                return connection.execute(statement).all()
         except sa.exc.SQLAlchemyError as error:
             raise unusable(self.where, error) from None
+
+
+def _rows(connection: sa.Connection, statement: sa.Select[Any], chunk: int) -> Iterator[Any]:
+    with connection.execution_options(yield_per=chunk).execute(statement) as result:
+        yield from result
+
+
+def _chunk(query: Query) -> int:
+    return _CHUNK if query.last is None else max(1, min(query.last, _CHUNK))
+
+
+def _narrow(query: Query) -> bool:
+    """Whether so few packets fit that they are looked up first, and then asked for their words."""
+    return bool(query.number is not None or query.event or (query.cone and _share(query.cone[2]) <= _WIDE))
+
+
+def _in_cone(rows: Iterator[Any], query: Query) -> Iterator[Any]:
+    cone = query.cone
+    return rows if cone is None else (row for row in rows if _within(row, cone))
 
 
 def _share(radius: float) -> float:

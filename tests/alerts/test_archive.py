@@ -16,10 +16,13 @@ from sqlalchemy.dialects import postgresql
 from pyros.alerts import archive as module
 from pyros.alerts import parse, values
 from pyros.alerts import search as search_module
+from pyros.alerts import volumes as volumes_module
+from pyros.alerts import words as words_module
 from pyros.alerts.archive import Archive, Cursor, Packet, Stored
 from pyros.alerts.query import Query
 from pyros.alerts.search import ArchiveReader
-from pyros.alerts.words import WordTable, split, words_of
+from pyros.alerts.tables import metadata, packets
+from pyros.alerts.words import Vectors, split, wanted_words, words_of
 from pyros.errors import AlertError, JournalError
 from tests.alerts.conftest import new_database
 
@@ -164,25 +167,118 @@ def test_found_by_words(archive: Archive) -> None:
                 ids(archive, words=nothing)
 
 
-def test_the_last_of_many_are_the_same_by_every_way(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("volume", "many", "together", "wide"),
+    [(131_072, 2_000, 500, 1e-3), (7, 2, 3, 1e-3), (10, 0, 1, 0.0), (10, 9, 4, 0.0)],
+)
+def test_every_way_of_searching_finds_the_same(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, volume: int, many: int, together: int, wide: float
+) -> None:
+    monkeypatch.setattr(words_module, "VOLUME", volume)
+    monkeypatch.setattr(volumes_module, "_MANY", many)
+    monkeypatch.setattr(volumes_module, "_TOGETHER", together)
+    monkeypatch.setattr(volumes_module, "_FIRST", together)
+    monkeypatch.setattr(words_module, "_SPREAD", together)
+    monkeypatch.setattr(search_module, "_WIDE", wide)
     chance = random.Random(3)
     numbers = list(range(60))
     chance.shuffle(numbers)  # packets that are imported don't come in the order of their times
-    archive.store([
-        Packet(event(f"ivo://a/b#{number}", ra=10 + number / 20, text="common rare" if number % 7 == 0 else "common"),
-               "x", float(number))
+
+    def said(number: int) -> str:
+        return f"common item{number}" + (" rare" if number % 7 == 0 else "")
+
+    def fits(word: str, words: list[str]) -> bool:
+        return any(each.startswith(word[:-1]) for each in words) if word.endswith("*") else word in words
+
+    group = [
+        Packet(event(f"ivo://a/b#{number}", ra=10 + number / 20, text=said(number)), "x", float(number // 2))
         for number in numbers
+    ]  # fmt: skip
+    for begin in range(0, 60, 6):
+        archive.store(group[begin : begin + 6])
+    reader = ArchiveReader(archive.where)
+    placed = sorted(range(60), key=lambda number: (number // 2, numbers.index(number)))
+    for words, cone, since, until in [
+        ("common", None, None, None), ("common rare", None, None, None), ("comm*", None, None, None),
+        ("item1*", None, None, None), ("rare item4* comm*", None, None, None), ("none", None, None, None),
+        ("rare", (10.0, 20.0, 0.29), None, None), ("comm*", (10.0, 20.0, 0.29), None, None),
+        ("item2*", (10.0, 20.0, 5.0), None, None), ("common", (10.0, 20.0, 5.0), None, None),
+        ("common", None, 5.0, 21.0), ("item*", None, 12.0, None), ("rare", None, None, 12.0),
+    ]:  # fmt: skip
+        expected = [
+            f"ivo://a/b#{number}" for number in placed
+            if all(fits(word, said(number).split()) for word in words.split())
+            and (cone is None or values.separation(cone[0], cone[1], 10 + number / 20, 20.0) <= cone[2])
+            and (since is None or number // 2 >= since) and (until is None or number // 2 < until)
+        ]  # fmt: skip
+        assert bool(expected) == (words != "none")
+        query: dict[str, Any] = {"words": words, "cone": cone, "since": since, "until": until}
+        assert [entry.identity for entry in reader.find(Query(**query))] == expected
+        for last in (1, 3, 20):
+            found = [entry.identity for entry in reader.find(Query(last=last, **query))]
+            assert found == expected[-last:], (query, last)
+    reader.close()
+
+
+def test_a_search_for_the_newest_ends_when_it_has_them(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words_module, "VOLUME", 5)
+    for number in range(20):
+        archive.store([Packet(event(f"ivo://a/b#{number}", text=f"common item{number}"), "x", float(number))])
+    looked: list[int] = []
+    some = words_module.FullText.some, words_module.Vectors.some
+
+    def counted(self: Any, connection: Any, volume: int, *args: Any) -> list[int]:
+        looked.append(volume)
+        return some[isinstance(self, Vectors)](self, connection, volume, *args)
+
+    for kind in (words_module.FullText, words_module.Vectors):
+        monkeypatch.setattr(kind, "some", counted)
+    assert ids(archive, words="comm*", last=2) == ["ivo://a/b#18", "ivo://a/b#19"]
+    assert looked == [4]
+    looked.clear()
+    assert ids(archive, words="common", until=8.0, last=2) == ["ivo://a/b#6", "ivo://a/b#7"]
+    assert looked == [2]
+
+
+def test_an_archive_of_format_1_is_brought_up_to_date(archive: Archive, place: Path | str) -> None:
+    archive.store([
+        Packet(event(f"ivo://a/b#{number}", text=f"common item{number}"), "x", float(number)) for number in range(3)
     ])  # fmt: skip
-    for many in (20_000, 3):
-        monkeypatch.setattr(search_module, "_MANY", many)
-        for wide in (1e-3, 0.0):
-            monkeypatch.setattr(search_module, "_WIDE", wide)
-            assert ids(archive, words="common", last=3) == [f"ivo://a/b#{number}" for number in (57, 58, 59)]
-            assert ids(archive, words="common rare", last=2) == ["ivo://a/b#49", "ivo://a/b#56"]
-            assert ids(archive, words="comm*", last=1) == ["ivo://a/b#59"]
-            assert ids(archive, cone=(10.0, 20.0, 0.29), last=2) == ["ivo://a/b#5", "ivo://a/b#6"]
-            assert ids(archive, cone=(10.0, 20.0, 0.29)) == [f"ivo://a/b#{number}" for number in range(7)]
-            assert ids(archive, cone=(10.0, 20.0, 5.0), words="rare", last=1) == ["ivo://a/b#56"]
+    with archive.writing() as connection:  # as format 1 was
+        connection.execute(sa.text("UPDATE meta SET format = 1"))
+        if connection.dialect.name == "sqlite":
+            connection.execute(sa.text("ALTER TABLE words_1 RENAME TO words"))
+        else:
+            connection.execute(sa.text("CREATE TABLE word_table (word VARCHAR(40), packet BIGINT)"))
+            connection.execute(sa.text(
+                "INSERT INTO word_table SELECT unnest(tsvector_to_array(words)), packet FROM words_1"
+            ))  # fmt: skip
+            connection.execute(sa.text("DROP TABLE words_1"))
+        for dropped in ("TABLE volumes", "INDEX packets_role", "INDEX packets_kind"):
+            connection.execute(sa.text(f"DROP {dropped}"))
+    with pytest.raises(JournalError, match="an archive of format 1, this PYROS has 2; the broker, when it starts, or"):
+        ArchiveReader(place)
+    newer = Archive(place)
+    newer.store([Packet(event("ivo://a/b#3", text="common item3"), "x", 3.0)])
+    assert ids(newer, words="common") == [f"ivo://a/b#{number}" for number in range(4)]
+    assert ids(newer, words="item*", last=2) == ["ivo://a/b#2", "ivo://a/b#3"]
+    assert {"packets_role", "packets_kind"} <= {
+        each["name"] for each in sa.inspect(newer._engine).get_indexes("packets")
+    }
+    newer.close()
+    Archive(place).close()
+
+
+def test_an_empty_archive_of_format_1_too(tmp_path: Path) -> None:
+    Archive(tmp_path / "archive.sqlite").close()
+    with sqlite3.connect(tmp_path / "archive.sqlite") as db:
+        db.execute("UPDATE meta SET format = 1")
+        db.execute("CREATE VIRTUAL TABLE words USING fts5(text, content='', columnsize=0, detail=none)")
+    db.close()
+    archive = Archive(tmp_path / "archive.sqlite")
+    archive.store([Packet(event("ivo://a/b#3", text="common item3"), "x", 3.0)])
+    assert ids(archive, words="common") == ["ivo://a/b#3"]
+    archive.close()
 
 
 @pytest.mark.parametrize(
@@ -193,7 +289,8 @@ def test_the_last_of_many_are_the_same_by_every_way(archive: Archive, monkeypatc
         (Query(streams=("a/b",), last=20), "packets_stream"),
         (Query(event="ivo://a/b#1"), "ix_packets_"),
         (Query(cone=(10.0, 20.0, 1.0)), "ix_packets_cell"),
-        (Query(words="burst"), "PRIMARY KEY"),
+        (Query(roles=("utility",), last=20), "packets_role"),
+        (Query(kinds=("retraction",), last=20), "packets_kind"),
     ],
     ids=repr,
 )
@@ -324,42 +421,24 @@ def test_what_is_no_archive_is_said_in_one_line(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "new.sqlite") as db:
         db.execute("UPDATE meta SET format = 99")
     db.close()
-    with pytest.raises(JournalError, match="an archive of format 99, this PYROS has 1"):
+    with pytest.raises(JournalError, match="an archive of format 99, this PYROS has 2"):
         Archive(tmp_path / "new.sqlite")
-
-
-def test_a_table_of_words_finds_what_full_text_finds(tmp_path: Path) -> None:
-    found = {}
-    for name, words in (("fts", None), ("table", WordTable())):
-        archive = Archive(tmp_path / f"{name}.sqlite", words=words)
-        archive.store([
-            Packet(event("ivo://a/b#1", text="A bright GRB, seen by Swift"), "x", 1.0),
-            Packet(event("ivo://a/b#2", text="Swiftly gone"), "x", 2.0),
-        ])  # fmt: skip
-        reader = ArchiveReader(archive.where)
-        reader._words = words or reader._words
-        wanted = ("swift", "swift*", "grb bright", "grb gone", "sw* go*", "50%*")
-        found[name] = {text: [entry.number for entry in reader.find(Query(words=text))] for text in wanted}
-        reader.close()
-        archive.close()
-    assert found["fts"] == found["table"]
-    assert found["fts"]["swift*"] == [1, 2]
+    with pytest.raises(JournalError, match="format 99, this PYROS has 2; take a newer PYROS"):
+        ArchiveReader(tmp_path / "new.sqlite")
 
 
 def test_postgresql_can_take_its_place(tmp_path: Path) -> None:
     """All of it but the words of SQLite is SQL that PostgreSQL's dialect can be given."""
     dialect = postgresql.dialect()
-    for table in (*module._metadata.sorted_tables, WordTable.table):
+    for table in metadata.sorted_tables:
         text = str(sa.schema.CreateTable(table).compile(dialect=dialect))
         assert "BLOB" not in text
         assert "SERIAL" not in text, "the numbers are ours"
     archive = Archive(tmp_path / "a.sqlite")
     reader = ArchiveReader(archive.where)
-    reader._words = WordTable()
-    everything = Query(
-        event="e", streams=("a",), roles=("b",), kinds=("c",), since=1, until=2, words="xx yy*", cone=(1, 2, 3), last=4
-    )
-    statement = reader.statement(everything)
+    everything = Query(event="e", streams=("a",), roles=("b",), kinds=("c",), since=1, until=2, cone=(1, 2, 3), last=4)
+    has = Vectors().has(1, packets.c.number, wanted_words("xx yy*"))
+    statement = reader.statement(everything, has)
     text = str(statement.compile(dialect=dialect))
     assert "MATCH" not in text
     assert "BETWEEN" in text
