@@ -122,13 +122,16 @@ class Archive:
         Bytes that are there already are left out; with ``only_alerts`` also what cannot be understood. Raises
         JournalError, and then nothing has happened.
         """
-        read = [_Row(packet) for packet in group]
+        with_digests = [(packet, sha256(packet.packet).digest()) for packet in group]
+        there = self._known([digest for _, digest in with_digests])  # not to be understood once more
+        read = [_Row(packet, digest) for packet, digest in with_digests if digest not in there]
+        before = len(group) - len(read)
         bad = sum(row.alert is None for row in read) if only_alerts else 0
         if bad:
             read = [row for row in read if row.alert is not None]
         with self.writing() as connection:
             digests = [row.sha256 for row in read]
-            known = set(_among(connection, packets.c.sha256, digests, packets.c.sha256))
+            known = set(_among(connection, packets.c.sha256, digests, packets.c.sha256))  # another may have written
             new: list[_Row] = []
             number = connection.execute(sa.select(sa.func.max(packets.c.number))).scalar() or 0
             for row in read:
@@ -142,7 +145,14 @@ class Archive:
             if cursor is not None:
                 connection.execute(cursors.delete().where(cursors.c.origin == cursor.origin))
                 connection.execute(cursors.insert().values(**msgspec.structs.asdict(cursor)))
-        return Stored(len(new), len(read) - len(new), bad or sum(row.alert is None for row in new))
+        return Stored(len(new), before + len(read) - len(new), bad or sum(row.alert is None for row in new))
+
+    def _known(self, digests: list[bytes]) -> set[bytes]:
+        try:
+            with self._engine.connect() as connection:
+                return set(_among(connection, packets.c.sha256, digests, packets.c.sha256))
+        except sa.exc.SQLAlchemyError as error:
+            raise unusable(self.where, error) from None
 
     def _insert(self, connection: sa.Connection, new: list[_Row]) -> None:
         connection.execute(packets.insert(), [row.columns() for row in new])
@@ -163,10 +173,10 @@ class Archive:
 class _Row:
     """A packet, understood as far as it can be."""
 
-    def __init__(self, packet: Packet) -> None:
+    def __init__(self, packet: Packet, digest: bytes) -> None:
         self.packet = packet
         self.number = 0
-        self.sha256 = sha256(packet.packet).digest()
+        self.sha256 = digest
         self.alert: Alert | None = None
         self.error: str | None = None
         try:

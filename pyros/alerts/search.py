@@ -23,6 +23,8 @@ from pyros.errors import JournalError
 _CHUNK = 1_000
 _WIDE = 1e-3
 """The share of the sky, about, from which on the newest packets are asked whether they are there."""
+_VERY_WIDE = 0.2
+"""The same, where all of them are wanted."""
 _ALERT: msgspec.json.Decoder[Alert] = msgspec.json.Decoder(Alert)
 
 
@@ -122,7 +124,8 @@ class ArchiveReader:
             statement = statement.where(sa.or_(*(packets.c.cell.between(*cells) for cells in sky.cone(*query.cone))))
         if query.last is not None and query.cone is None and limited:
             statement = statement.limit(query.last)
-        wide = query.cone is None or (query.last is not None and _share(query.cone[2]) > _WIDE)
+        share = 1.0 if query.cone is None else _share(query.cone[2])
+        wide = share > (_WIDE if query.last is not None else _VERY_WIDE)
         order = (packets.c.received + 0.0 if few or not wide else packets.c.received, packets.c.number)
         return statement.order_by(*(order if query.last is None else (column.desc() for column in order)))
 
@@ -135,9 +138,14 @@ class ArchiveReader:
                 raise JournalError(f"{self.where}: the bytes of packet {number} are damaged") from None
         raise JournalError(f"{self.where}: there is no packet {number}")
 
-    def count(self) -> int:
-        """How many packets there are."""
-        (row,) = self._all(sa.select(sa.func.count()).select_from(packets))
+    def count(self, since: float | None = None, until: float | None = None) -> int:
+        """How many packets there are, received in a span of Unix seconds."""
+        statement = sa.select(sa.func.count()).select_from(packets)
+        if since is not None:
+            statement = statement.where(packets.c.received >= since)
+        if until is not None:
+            statement = statement.where(packets.c.received < until)
+        (row,) = self._all(statement)
         return int(row[0])
 
     def close(self) -> None:

@@ -93,6 +93,7 @@ def _write_member(tar: tarfile.TarFile, name: str, packet: bytes, received: floa
     member = tarfile.TarInfo(name)
     member.size, member.mtime = len(packet), int(received)
     tar.addfile(member, io.BytesIO(packet))
+    tar.members.clear()  # type: ignore[attr-defined]  # it would remember every member
 
 
 def _name(entry: Entry, packet: bytes) -> str:

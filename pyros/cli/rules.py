@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from pyros import config as configuration
 from pyros.alerts.alert import Alert
-from pyros.alerts.query import Query
+from pyros.alerts.query import Entry, Query
 from pyros.alerts.rules import Decision, Rules
 from pyros.alerts.trial import RuleTrial, See, Seen, Trial, try_rules
 from pyros.cli.alerts_options import ArchiveOption, SinceOption, UntilOption, reading
@@ -26,6 +27,8 @@ from pyros.planning.visibility import observable_after
 
 app = typer.Typer(cls=Group, help="Alert rules: try them on the past.")
 _AHEAD = 86_400.0  # seconds
+_TOLD = 1_000
+"""Packets after which the bar moves on."""
 
 
 @app.callback()
@@ -73,11 +76,13 @@ def try_(
     see = _seen_from(place) if place is not None else None
     sky = SiteSky(place) if place is not None else None
     reader = reading(archive, config)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"))
+    columns = (TextColumn("{task.description}"), BarColumn(40), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-            progress.add_task(f"{file.name} on {reader.where}")
-            trial = try_rules(tried, reader.find(Query(since=since, until=until)), see, sky, ivo)
+            total = None if progress.disable else reader.count(since, until)
+            task = progress.add_task(file.name, total=total)
+            entries = _told(reader.find(Query(since=since, until=until)), progress, task)
+            trial = try_rules(tried, entries, see, sky, ivo)
     finally:
         reader.close()
     if png is not None:
@@ -89,6 +94,14 @@ def try_(
     _show(trial, see is not None)
     if png is not None:
         out.print(f"events by month: {png}")
+
+
+def _told(entries: Iterator[Entry], progress: Progress, task: TaskID) -> Iterator[Entry]:
+    """The same packets, with the bar that moves on."""
+    for count, entry in enumerate(entries, 1):
+        yield entry
+        if count % _TOLD == 0:
+            progress.update(task, completed=count)
 
 
 def _seen_from(site: Site) -> See:

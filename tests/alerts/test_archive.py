@@ -98,6 +98,28 @@ def test_the_same_bytes_are_kept_once_and_other_bytes_of_the_same_name_beside_th
     assert ids(archive) == ["ivo://a/b#1", "ivo://a/b#1"]
 
 
+def test_what_is_there_already_is_not_understood_once_more(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An import that was interrupted is repeated, and comes quickly to where it was."""
+    packets = [Packet(event(f"ivo://a/b#{number}"), "x", 1.0) for number in range(3)]
+    archive.store(packets[:2])
+    understood: list[bytes] = []
+
+    def counted(packet: bytes, **more: Any) -> Any:
+        understood.append(packet)
+        return parse(packet, **more)
+
+    monkeypatch.setattr(module, "parse", counted)
+    assert archive.store(packets, only_alerts=True) == Stored(1, 2, 0)
+    assert understood == [packets[2].packet]
+
+
+def test_packets_of_a_span_are_counted(archive: Archive) -> None:
+    archive.store([Packet(event(f"ivo://a/b#{number}"), "x", float(number)) for number in range(5)])
+    reader = ArchiveReader(archive.where)
+    assert [reader.count(), reader.count(since=1.0), reader.count(1.0, 3.0), reader.count(until=3.0)] == [5, 4, 2, 3]
+    reader.close()
+
+
 def test_what_is_not_understood_is_kept_with_the_reason(archive: Archive) -> None:
     assert archive.store([Packet(b"garbage", "x", 1.0), Packet(b"", "x", 2.0)]) == Stored(2, 0, 2)
     reader = ArchiveReader(archive.where)

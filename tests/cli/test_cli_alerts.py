@@ -19,6 +19,7 @@ from pyros.alerts.archive import Archive, Packet
 from pyros.alerts.conditions import Judged
 from pyros.alerts.decisions import Record
 from pyros.alerts.rules import Considered
+from pyros.cli import alerts_export
 from pyros.cli.app import app
 from pyros.config import Config
 from pyros.journal import Effects, Journal
@@ -279,6 +280,24 @@ def test_import_of_folders_follows_no_link_and_opens_no_pipe(tmp_path: Path) -> 
     ]
     missing = run("alerts", "import", tmp_path / "none", "--archive", tmp_path / "a.sqlite")
     assert missing.stderr == f"pyros: {tmp_path / 'none'}: there is no such file or folder\n"
+
+
+def test_an_export_remembers_nothing_of_what_it_has_written(tmp_path: Path) -> None:
+    written: list[tarfile.TarFile] = []
+    addfile = tarfile.TarFile.addfile
+
+    def noted(tar: tarfile.TarFile, *args: Any) -> None:
+        written.append(tar)
+        addfile(tar, *args)
+
+    with alerts_export._into(tmp_path / "out.tar") as write, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tarfile.TarFile, "addfile", noted)
+        for number in range(3):
+            write(f"{number}.xml", b"<a/>", 1.0)
+    assert len(written) == 3
+    assert written[0].members == []  # type: ignore[attr-defined]
+    with tarfile.open(tmp_path / "out.tar") as tar:
+        assert tar.getnames() == ["0.xml", "1.xml", "2.xml"]
 
 
 @pytest.mark.parametrize("name", ["out.tar", "out.tar.gz", "out.tar.bz2", "out.tar.xz", "out"])
