@@ -2,37 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
 from pyros import __version__
-from pyros.cli import alerts, broker, image, instruments, messages, rules
-from pyros.cli.alert import alert
-from pyros.cli.check import check
 from pyros.cli.common import Group, out
-from pyros.cli.demo import demo
-from pyros.cli.publish import publish
-from pyros.cli.run import run
-from pyros.cli.send import send
-from pyros.cli.status import status
+
+_COMMANDS = {
+    "demo": "pyros.cli.demo:demo",
+    "run": "pyros.cli.run:run",
+    "check": "pyros.cli.check:check",
+    "status": "pyros.cli.status:status",
+    "alert": "pyros.cli.alert:alert",
+    "publish": "pyros.cli.publish:publish",
+    "send": "pyros.cli.send:send",
+    "broker": "pyros.cli.broker:app",
+    "messages": "pyros.cli.messages:app",
+    "alerts": "pyros.cli.alerts:app",
+    "rules": "pyros.cli.rules:app",
+    "image": "pyros.cli.image:app",
+    "instruments": "pyros.cli.instruments:app",
+}
+
+
+class Commands(Group):
+    """The commands, each loaded when it is asked for: all together they take longer than a question to the archive."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        found = getattr(import_module(module), name)
+        if not isinstance(found, typer.Typer):
+            alone = typer.Typer(cls=Group, rich_markup_mode="rich", pretty_exceptions_enable=False)
+            alone.command(cmd_name)(found)
+            alone.callback()(_nothing)
+            return typer.main.get_group(alone).commands[cmd_name]
+        command = typer.main.get_group(found)
+        command.name = cmd_name
+        return command
+
+
+def _nothing() -> None:
+    """Makes typer keep a command's name where there is only one."""
+
 
 app = typer.Typer(
     name="pyros",
-    cls=Group,
+    cls=Commands,
     help="Runs a robotic observatory: alerts of cosmic transients become observations.",
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, run, check, status, alert, publish, send):
-    app.command()(command)
-app.add_typer(broker.app, name="broker")
-app.add_typer(messages.app, name="messages")
-app.add_typer(alerts.app, name="alerts")
-app.add_typer(rules.app, name="rules")
-app.add_typer(image.app, name="image")
-app.add_typer(instruments.app, name="instruments")
 
 
 def _version(wanted: bool) -> None:

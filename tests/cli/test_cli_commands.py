@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 import trustme
 from typer.testing import CliRunner
 
+from pyros.cli import app as app_module
 from pyros.cli.app import app
 from pyros.config import Config
 
@@ -40,6 +43,18 @@ def test_every_command_has_help_with_an_example(command: list[str]) -> None:
     if command != ["messages"]:
         assert f" pyros {' '.join(command)}" in result.stdout.partition("Example")[2]
         assert "--config" in result.stdout
+
+
+def test_every_command_is_listed_and_only_the_one_that_is_asked_for_is_loaded() -> None:
+    result = run("--help")
+    for command in app_module._COMMANDS:
+        assert f" {command} " in result.stdout, command
+    asked = "from pyros.cli.app import app; import sys; app(['alerts', 'list', '--help'], prog_name='pyros')"
+    told = f"import atexit, sys; atexit.register(lambda: print([*sys.modules], file=sys.stderr)); {asked}"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert "pyros alerts list" in done.stdout
+    assert "'pyros.cli.alerts'" in done.stderr
+    assert "'twisted.internet" not in done.stderr
 
 
 def test_nothing_typed_shows_the_help() -> None:
