@@ -13,18 +13,31 @@ import msgspec
 
 from pyros import messages
 from pyros.agents.base import Agent
-from pyros.alerts import Alert, decisions, followup, identity, parse
+from pyros.alerts import Alert, decisions, detections, followup, identity, parse
 from pyros.alerts.alert import Role
 from pyros.alerts.decisions import Outcome, Record
+from pyros.alerts.detections import Detections
 from pyros.alerts.rules import Decision, Rules
 from pyros.config import BROKER, PYROS_IVO
 from pyros.errors import AlertError, JournalError
 from pyros.journal import JournalReader
-from pyros.messages import AlertDecided, FollowUp, Message, Observation, Publish, SourceFound, Withdrawal
+from pyros.messages import AlertDecided, FollowUp, Message, Observation, Payload, Publish, SourceFound, Withdrawal
 from pyros.planning import Site, SiteSky
 from pyros.planning.visibility import warm_up
 
+LIGHT_CURVE_DUE = "Light curve due"
 _REMEMBERED = 500
+_FOUND = 50  # events of which it is remembered what was found; the state is written with every turn
+_LIGHT_CURVE_AFTER = 120.0  # seconds after an observation has ended: its last images are measured by then
+
+
+class LightCurveDue(Payload, frozen=True):
+    """The alert manager to itself: an observation of that event has ended a while ago."""
+
+    event: str
+
+
+messages.register(LIGHT_CURVE_DUE, LightCurveDue)
 
 
 class Followed(msgspec.Struct):
@@ -44,11 +57,17 @@ class AlertManagerState(msgspec.Struct):
     events: dict[str, Followed] = {}
     published: int = 0
     """How many VOEvents of our own it has written."""
+    found: dict[str, Detections] = {}
+    """What was found of the last events, by their names."""
 
 
 class AlertManagerAgent(Agent):
     """Turns *Alert received* into *Observation requested*, *changed* or *withdrawn*, and *Follow-up* and *Source found*
-    into VOEvents of our own."""
+    into VOEvents of our own.
+
+    ``option_change``: magnitudes by which a source must have changed to be published again before its light curve is,
+    after the observation; 0 for every measurement.
+    """
 
     state: AlertManagerState
 
@@ -58,10 +77,12 @@ class AlertManagerAgent(Agent):
             messages.ALERT_RECEIVED: self.alert_received,
             messages.FOLLOW_UP: self.follow_up,
             messages.SOURCE_FOUND: self.source_found,
+            LIGHT_CURVE_DUE: self.light_curve_due,
         }
 
     def work(self) -> None:
         """Read the rules; a mistake in them stops the agent at its start, not at its first alert."""
+        self._change = self.option("change", float, detections.CHANGE)
         self.rules = Rules.load(self.config.alert_rules)
         self.site = Site.load(self.config.site)
         self.sky = SiteSky(self.site)
@@ -98,6 +119,8 @@ class AlertManagerAgent(Agent):
             said.request.id, said.what, said.request.alert,
             lambda author, ivorn, role, now: followup.report(author, ivorn, role, now, said),
         )  # fmt: skip
+        if said.what != "started":
+            self.call_later(_LIGHT_CURVE_AFTER, LIGHT_CURVE_DUE, LightCurveDue(said.request.event))
 
     def source_found(self, message: Message) -> None:
         """Something was found where an alert's source may be: tell the broker's subscribers."""
@@ -109,10 +132,29 @@ class AlertManagerAgent(Agent):
         if found.observation != followup.BY_HAND and self._is_retracted(found.alert):
             self.log.info("{event} is retracted: what was found is not published", event=found.event)
             return
+        if not self.config.publishes or (found.observation != followup.BY_HAND and not self._is_news(found)):
+            return
         self._publish(
             found.observation, "detection", found.alert,
             lambda author, ivorn, role, now: followup.detection(author, ivorn, role, now, found),
         )  # fmt: skip
+
+    def _is_news(self, found: SourceFound) -> bool:
+        kept = self.state.found.pop(found.event, None) or Detections()
+        self.state.found[found.event] = kept
+        while len(self.state.found) > _FOUND:
+            del self.state.found[next(iter(self.state.found))]
+        return detections.add(kept, found, self._change)
+
+    def light_curve_due(self, message: Message) -> None:
+        """What was measured in all images, where that was not published one by one."""
+        kept = self.state.found.get(message.payload.event)
+        found = detections.take(kept) if kept is not None else []
+        if found and not self._is_retracted(found[-1].alert):
+            self._publish(
+                found[-1].observation, "photometry", found[-1].alert,
+                lambda author, ivorn, role, now: followup.light_curve(author, ivorn, role, now, found),
+            )  # fmt: skip
 
     def _is_retracted(self, alert: str) -> bool:
         """Whether the event of a packet is known, and taken back: an image of it may come to be measured later."""

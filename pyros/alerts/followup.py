@@ -9,7 +9,7 @@ a source's. Plain functions, for any thread.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -110,6 +110,29 @@ def detection(author: Author, ivorn: str, role: Role, now: datetime, found: Sour
     etree.SubElement(what, "Description").text = "A source was found that may be the one of the alert."
     _where(root, author, found.time, found.ra, found.dec, found.error_radius or 0.0)
     _end(root, author, found.event, found.alert)
+    return _bytes(root)
+
+
+def light_curve(author: Author, ivorn: str, role: Role, now: datetime, found: Sequence[SourceFound]) -> bytes:
+    """All that was measured of a source, in the order of time; its position is the last one's. At least one."""
+    last = found[-1]
+    root, what = _begin(author, ivorn, role, now, Cited(last.alert, last.event))
+    _param(what, "Observation_Status", "photometry", ucd="meta.code.status")
+    _param(what, "Observation", last.observation, ucd="meta.id")
+    _param(what, "Coords_String", "source_object")
+    table = etree.SubElement(what, "Table", name="Photometry")
+    etree.SubElement(table, "Description").text = "The source in each image; the time is the middle of the exposure."
+    _field(table, "Time", "time.epoch")
+    _field(table, "Filter", "instr.filter")
+    _field(table, "Magnitude", "phot.mag;em.opt", unit="mag", type_="float")
+    _field(table, "Magnitude_Error", "stat.error;phot.mag", unit="mag", type_="float")
+    data = etree.SubElement(table, "Data")
+    for each in found:
+        error = "" if each.magnitude_error is None else _number(each.magnitude_error)
+        _row(data, (_iso(each.time), each.filter, _number(each.magnitude), error))
+    etree.SubElement(what, "Description").text = "The light curve of a source that may be the one of the alert."
+    _where(root, author, last.time, last.ra, last.dec, last.error_radius or 0.0)
+    _end(root, author, last.event, last.alert)
     return _bytes(root)
 
 

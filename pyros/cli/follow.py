@@ -124,7 +124,7 @@ class Published(Step):
     """The broker keeps a VOEvent of our own about it, and sends it to the subscribers."""
 
     what: str
-    """started, finished, stopped or detection."""
+    """started, finished, stopped, detection or photometry."""
     ivorn: str
 
 

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
+from msgspec.structs import replace
 
 from pyros.alerts import identity, numbering, parse
 from pyros.alerts.alert import Role
-from pyros.alerts.followup import MAX_IMAGES, Author, detection, is_own, new_ivorn, report
+from pyros.alerts.detections import MAX_MEASURED
+from pyros.alerts.followup import MAX_IMAGES, Author, detection, is_own, light_curve, new_ivorn, report
 from pyros.broker.packet import check_schema, identify
 from pyros.broker.packet import parse as parse_xml
 from pyros.broker.vtp import MAX_LENGTH
@@ -139,6 +141,16 @@ def test_whatever_a_packet_is_called_its_ivorn_of_ours_is_valid_and_tells_it(nam
 
 def _fields(request: Observation) -> dict[str, Any]:
     return {name: getattr(request, name) for name in request.__struct_fields__}
+
+
+def test_a_light_curve_is_a_table_that_fits_the_transport() -> None:
+    found = [replace(FOUND, time=1.7e9 + number) for number in range(MAX_MEASURED)]
+    packet = light_curve(AUTHOR, new_ivorn(IVO, FOUND.observation, "photometry", NOW, 9), "observation", NOW, found)
+    root = valid(packet)
+    assert parse(packet).target == (83.63, -22.01)
+    rows = [[cell.text for cell in row] for row in root.iter("TR")]
+    assert len(rows) == MAX_MEASURED
+    assert rows[0][1:3] == [FOUND.filter, f"{FOUND.magnitude:.10g}"]
 
 
 def test_many_images_still_fit_the_transport() -> None:

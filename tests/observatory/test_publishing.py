@@ -88,6 +88,32 @@ def test_begun_ended_and_found(night: Rehearsal) -> None:
     assert len(night.slews()) == 1
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_source_is_told_once_and_its_light_curve_in_the_end(night: Rehearsal, restarted: bool) -> None:
+    subscriber = Subscriber(night)
+    ra, dec = night.place()
+    night.publish(night.packet(place=(ra, dec)))
+    night.until(lambda: subscriber.status() == ["started"])
+    for number in range(5):
+        found = SourceFound(
+            observation="obs-ivo-pyros.test-first-1", alert=FIRST, event="ivo://pyros.test/first#1", ra=ra, dec=dec,
+            magnitude=17.5 + 0.1 * number, magnitude_error=0.05, filter="r", time=night.clock.time(),
+        )  # fmt: skip
+        payload = encode_payload(SOURCE_FOUND, found)
+        night.connect(night.config.agent("alert_manager").port, SOURCE_FOUND.encode() + b"\t" + payload + b"\n")
+        night.run(5)
+    assert subscriber.status() == ["started", "detection", "detection"], "it has faded by 0.4 magnitudes"
+    night.until(lambda: "finished" in subscriber.status())
+    if restarted:
+        night.restart("alert_manager")
+    night.run(150)
+    assert subscriber.status() == ["started", "detection", "detection", "finished", "photometry"]
+    alert = understood(subscriber.own()[-1])
+    assert alert.target == pytest.approx((ra, dec), abs=1e-6)
+    rows = [[cell.text for cell in row] for row in subscriber.own()[-1].iter("TR")]
+    assert [float(str(magnitude)) for _, _, magnitude, _ in rows] == pytest.approx([17.5, 17.6, 17.7, 17.8, 17.9])
+
+
 def test_the_telescope_is_on_its_way_before_anything_is_written(night: Rehearsal) -> None:
     night.publish(night.packet())
     night.until(lambda: bool(night.slews()))
