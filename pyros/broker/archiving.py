@@ -117,7 +117,8 @@ class _Filler:
 
     def step(self, seconds: Any) -> _Done:
         """Archive one group of each table. Raises JournalError; then the same group is taken again."""
-        from pyros.alerts.archive import Archive, Cursor, Packet  # noqa: PLC0415  slow to load: not while starting
+        from pyros.alerts import sky  # noqa: PLC0415  slow to load: not while starting
+        from pyros.alerts.archive import Archive, Cursor, Packet  # noqa: PLC0415
 
         began = seconds()
         if self._reader is None:
@@ -127,6 +128,7 @@ class _Filler:
             if origin not in self._at:
                 if self._archive is None:
                     self._archive = Archive(self._where)
+                    sky.cell(0.0, 0.0)  # loads what takes a second to load: now, not beside the first alert
                 cursor = self._archive.cursor(origin)
                 self._at[origin] = cursor.number if cursor.epoch == self._epoch else 0
             rows = self._reader.rows(f"{select} WHERE number > ? ORDER BY number LIMIT {GROUP}", self._at[origin])
