@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from pyros.alerts import numbering, snews, streams, values
+from pyros.alerts import numbering, snews, streams, surveys, values
 from pyros.alerts.alert import Alert, Kind, Role
 from pyros.alerts.streams import Stream
 from pyros.alerts.times import parse_iso
@@ -75,12 +75,8 @@ def parse_json(packet: bytes, topic: str) -> Alert:
         raise AlertError("the JSON is not an object")
     if notice.keys() == _WRAPPED and isinstance(notice["content"], dict):
         notice = notice["content"]
-    if "superevent_id" in notice:
-        return _gravitational_wave(notice)
-    if notice.keys() >= snews.FIELDS:
-        return snews.parse_coincidence(notice)
-    if "ivorn" in notice and "role" in notice:
-        return parse_voevent_json(notice)
+    if (other := _of_another_shape(notice)) is not None:
+        return other
     schema = _SCHEMA.fullmatch(_text(notice.get("$schema")))
     known = len(_CORE & notice.keys())
     foreign = _text(notice.get("$schema")) if schema is None and notice.get("$schema") is not None else None
@@ -95,6 +91,18 @@ def parse_json(packet: bytes, topic: str) -> Alert:
             raise AlertError("JSON, but no alert: no $schema of GCN, no superevent_id, no fields of a notice")
         topic = "gcn.notices." + (_text(notice.get("mission")).lower().replace(" ", "_") or "unknown")
     return _notice(notice, topic, packet)
+
+
+def _of_another_shape(notice: dict[str, Any]) -> Alert | None:
+    """The alert, where it is none of GCN's schema."""
+    if "superevent_id" in notice:
+        return _gravitational_wave(notice)
+    if notice.keys() >= snews.FIELDS:
+        return snews.parse_coincidence(notice)
+    if "ivorn" in notice and "role" in notice:
+        return parse_voevent_json(notice)
+    survey = surveys.of_notice(notice)
+    return surveys.parse_detection(notice, survey) if survey else None
 
 
 def _utf8(packet: bytes) -> bytes:

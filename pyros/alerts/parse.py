@@ -17,7 +17,7 @@ def parse(packet: bytes, *, topic: str = "") -> Alert:
 
     Args:
         packet: the bytes as they were broadcast: VOEvent 1.1, 2.0 or 2.1, GCN JSON of the unified schema,
-            igwn.gwalert JSON, a coincidence of SNEWS 2.0, or a GCN circular as JSON.
+            igwn.gwalert JSON, an optical survey's alert in JSON, a coincidence of SNEWS 2.0, or a GCN circular as JSON.
         topic: the Kafka topic it came on, where there was one; used only where the packet doesn't name its schema.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -322,6 +322,30 @@ def test_a_coincidence_of_neutrino_detectors(name: str, word: str, more: Any, ro
     assert alert.target is None
     empty = parse(json.dumps({"neutrino_times": None, "detector_names": 5, "_id": "x"}).encode())
     assert (empty.event, empty.time) == ("snews:x", None)
+
+
+@pytest.mark.parametrize(
+    ("notice", "stream", "event", "second"),
+    [
+        ({"candid": 16929843, "objectId": "16929843", "jd": 2460924.75, "ra": 10.5, "dec": -43.5, "survey": "LSST",
+          "classifications": []}, "lsst", "lsst:16929843", 0),
+        ({"publisher": "ZTF", "objectId": "ZTF25acffkdr", "candid": 29, "candidate":
+          {"jd": 2460924.75, "ra": 10.5, "dec": -43.5}}, "ztf", "ztf:ZTF25acffkdr", 0),
+        ({"diaSourceId": 29, "diaSource": {"midpointMjdTai": 60924.25, "ra": 10.5, "dec": -43.5},
+          "diaObject": {"diaObjectId": 7}}, "lsst", "lsst:7", -37),
+        ({"diaSourceId": 29, "diaSource": {"midpointMjdTai": 60924.25, "ra": 10.5, "dec": -43.5, "diaObjectId": 0,
+          "ssObjectId": 8}, "diaObject": None}, "lsst", "lsst:8", -37),
+    ],
+)  # fmt: skip
+def test_a_detection_of_an_optical_survey(notice: dict[str, Any], stream: str, event: str, second: int) -> None:
+    alert = parse(json.dumps(notice).encode())
+    assert (alert.stream, alert.event, alert.kind, alert.role) == (stream, event, "initial", "observation")
+    assert (alert.target, alert.error_radius) == ((10.5, -43.5), None)
+    assert alert.time == datetime(2025, 9, 6, 6, 0, tzinfo=UTC) + timedelta(seconds=second)
+    later = parse(json.dumps({**notice, "candid": 30, "diaSourceId": 30}).encode())
+    assert (later.event, later.id != alert.id) == (event, True)
+    bare = parse(json.dumps(dict.fromkeys(notice)).encode())
+    assert (bare.target, bare.time) == (None, None)
 
 
 def test_a_voevent_as_json_is_the_voevent() -> None:
