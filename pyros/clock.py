@@ -97,26 +97,6 @@ class VirtualClock(_Clock):
         return timer
 
 
-class ScaledClock(_Clock):
-    """A clock whose durations pass ``factor`` times faster, while the date stays that of the clock beneath.
-
-    A simulated mount may slew a hundred times too fast, yet the sky above it must be that of the observatory's time.
-    """
-
-    def __init__(self, clock: Clock, factor: float) -> None:
-        self._clock = clock
-        self._factor = factor
-
-    def time(self) -> float:
-        return self._clock.time()
-
-    def monotonic(self) -> float:
-        return self._clock.monotonic() * self._factor
-
-    def call_later(self, seconds: float, function: Any, *args: Any) -> Timer:
-        return self._clock.call_later(seconds / self._factor, function, *args)
-
-
 class Deadline:
     """How long a blocking program may still wait; for programs outside the agents, which have no Clock."""
 

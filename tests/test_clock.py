@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from twisted.internet.task import Clock as Scheduler
 
-from pyros.clock import Deadline, RealClock, ScaledClock, VirtualClock, system_time
+from pyros.clock import Deadline, RealClock, VirtualClock, system_time
 
 NIGHT = datetime(2026, 3, 20, 23, 30, tzinfo=UTC)
 
@@ -37,20 +37,6 @@ def test_timers_fire_in_their_order_and_can_be_cancelled() -> None:
     assert not never.active()
     scheduler.pump([0, 1, 1])
     assert fired == ["at once", "first", "second"]
-
-
-def test_a_scaled_clock_has_faster_timers_and_the_same_date() -> None:
-    scheduler = Scheduler()
-    clock = ScaledClock(VirtualClock(scheduler, NIGHT), 10)
-    fired: list[str] = []
-    clock.call_later(20, fired.append, "slewed")
-    before = clock.monotonic()
-    scheduler.advance(1.9)
-    assert fired == []
-    scheduler.advance(0.1)
-    assert fired == ["slewed"]
-    assert clock.monotonic() - before == pytest.approx(20)
-    assert (clock.now() - NIGHT).total_seconds() == pytest.approx(2)
 
 
 def test_the_real_clock_is_the_computers_shifted() -> None:
