@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from pyros import journal as journal_module
 from pyros.errors import JournalError
-from pyros.journal import Effects, Journal, JournalReader, Outgoing, Received, StoredTimer
+from pyros.journal import Effects, Journal, JournalReader, Outgoing, Received, StoredTimer, _writer
 
 PEER = ("telescope", "epoch-1")
 
@@ -306,8 +305,8 @@ def test_messages_are_read_as_they_came(journal: Journal) -> None:
 
 
 def test_pruning_keeps_failed_messages_and_living_senders(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_module, "_HISTORY", 100)
-    monkeypatch.setattr(journal_module, "_PRUNE_CHUNK", 150)
+    monkeypatch.setattr(_writer, "_HISTORY", 100)
+    monkeypatch.setattr(_writer, "_PRUNE_CHUNK", 150)
     day = 86_400.0
     old, new = ("program:nc-1", "a"), ("program:nc-2", "b")
     journal.commit(effects(seen={old: 1, PEER: 1}, seen_at=0.0))

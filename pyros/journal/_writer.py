@@ -1,11 +1,4 @@
-"""An agent's journal: one SQLite file that holds received messages, outbox, timers and state.
-
-It is the only durable thing an agent has. A turn is written by one call of `Journal.commit`, in one transaction with
-``synchronous=FULL``: after a crash at any instant either nothing of the turn is there or all of it.
-
-One connection writes and checkpoints (SQLite below 3.51.3 can corrupt a WAL file otherwise), and a lock file keeps a
-second process away; everybody else uses `JournalReader`, which is read-only.
-"""
+"""The writing side: one connection, which commits turns, prunes and checkpoints."""
 
 from __future__ import annotations
 
@@ -13,23 +6,16 @@ import fcntl
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from pyros.errors import JournalError
-from pyros.wire import Entry
+from pyros.journal._rows import FORMAT, NEWEST, PROGRAM, SCHEMA, Effects, Peer, Received, StoredTimer
 
-Peer = tuple[str, str]
-"""A sender's name and the epoch of its journal."""
-
-PROGRAM = "program:"
-"""How the names of senders begin that are no agents; their rows are forgotten a day after they were last seen."""
-
-_FORMAT = 2
 _HISTORY = 50_000  # received messages kept for people to look at; failed ones are kept for good
 _ROWS = 32  # in one INSERT; more than 999 values SQLite takes only since 3.32
 _WAL_PAGES = 2000  # after so many pages a commit moves the WAL into the file
@@ -37,70 +23,7 @@ _PAGE = 4096 + 24  # bytes of a page and its header in the WAL
 _PRUNE_CHUNK = 5_000
 _PROGRAM_MEMORY = 86_400.0
 
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE turns (last INTEGER PRIMARY KEY, first INTEGER NOT NULL, messages TEXT NOT NULL);
-CREATE TABLE failed (
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL, name TEXT NOT NULL, sender TEXT NOT NULL,
-    sent REAL NOT NULL, taken REAL NOT NULL, payload BLOB NOT NULL, error TEXT);
-CREATE VIEW received AS
-    SELECT turns.first + one.key AS number, one.value ->> 0 AS id, one.value ->> 1 AS name, one.value ->> 2 AS sender,
-        one.value ->> 3 AS sent, one.value ->> 4 AS taken, CAST(one.value ->> 5 AS BLOB) AS payload, NULL AS error,
-        turns.last AS turn
-    FROM turns, json_each(turns.messages) AS one WHERE one.type = 'array'
-    UNION ALL SELECT number, id, name, sender, sent, taken, payload, error, number FROM failed;
-CREATE TABLE peers (
-    name TEXT NOT NULL, epoch TEXT NOT NULL, last_seq INTEGER NOT NULL, seen REAL NOT NULL,
-    PRIMARY KEY (name, epoch)) WITHOUT ROWID;
-CREATE TABLE destinations (agent TEXT PRIMARY KEY, last_seq INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE outbox (
-    agent TEXT NOT NULL, seq INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, sent REAL NOT NULL,
-    payload BLOB NOT NULL, refused TEXT, PRIMARY KEY (agent, seq)) WITHOUT ROWID;
-CREATE TABLE timers (number INTEGER PRIMARY KEY AUTOINCREMENT, due REAL NOT NULL, name TEXT NOT NULL, payload BLOB);
-CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), value BLOB NOT NULL);
-"""
-
-
-# The messages of a turn are one row, a JSON array: a row for each took half of the time of a pipeline. The ones that
-# failed stand in a table of their own, and leave a null in the array; the view has all of them, one by one.
-_NEWEST = "SELECT max(ifnull((SELECT max(last) FROM turns), 0), ifnull((SELECT max(number) FROM failed), 0))"
 _encode = msgspec.json.Encoder().encode
-
-
-class Received(NamedTuple):
-    """A message that was taken, as it is kept; ``error`` is the traceback of a handler that failed."""
-
-    id: str
-    name: str
-    sender: str
-    sent: float
-    taken: float
-    payload: bytes
-    error: str | None = None
-
-
-class Outgoing(NamedTuple):
-    """A message for another agent, numbered for it."""
-
-    agent: str
-    seq: int
-    id: str
-    name: str
-    sent: float
-    payload: bytes
-
-    def entry(self) -> Entry:
-        """The same as it goes on the wire."""
-        return Entry(self.seq, self.id, self.name, self.sent, msgspec.Raw(self.payload))
-
-
-class StoredTimer(NamedTuple):
-    """A message the agent will get at ``due`` (Unix seconds)."""
-
-    number: int
-    due: float
-    name: str
-    payload: bytes
 
 
 def insert(db: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -113,30 +36,6 @@ def insert(db: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -
         some = rows[start : start + _ROWS]
         marks = ", ".join([f"({', '.join('?' * len(some[0]))})"] * len(some))
         db.execute(f"{into} VALUES {marks}", [value for row in some for value in row])
-
-
-class Effects:
-    """Everything one turn wants to store, gathered while its handlers run."""
-
-    def __init__(self) -> None:
-        self.received: list[Received] = []
-        self.seen: dict[Peer, int] = {}
-        self.seen_at = 0.0
-        """When (Unix seconds) the turn took what is in ``seen``."""
-        self.outgoing: list[Outgoing] = []
-        self.acknowledged: dict[str, int] = {}
-        self.refused: list[tuple[str, str, int]] = []
-        """(reason, agent, seq): what another agent would not take."""
-        self.timers_set: list[StoredTimer] = []
-        self.timers_gone: list[int] = []
-        self.retried: list[tuple[str | None, int]] = []
-        """(new error or None, number) of failed messages that were handled again."""
-        self.state: bytes | None = None
-        self.also: list[Callable[[sqlite3.Connection], None]] = []
-        """Further writes in the same transaction."""
-
-    def __bool__(self) -> bool:
-        return any(vars(self).values())
 
 
 class Journal:
@@ -196,8 +95,8 @@ class Journal:
     def _create(self, epoch: str, schema: str) -> None:
         db = self._open_db
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-            values = f"INSERT INTO meta VALUES ('format', '{_FORMAT}'), ('epoch', '{epoch}');"
-            db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {values} COMMIT;")
+            values = f"INSERT INTO meta VALUES ('format', '{FORMAT}'), ('epoch', '{epoch}');"
+            db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {values} COMMIT;")
         if schema:
             db.executescript(f"BEGIN IMMEDIATE; {schema}; COMMIT;")
 
@@ -205,8 +104,8 @@ class Journal:
         db = self._open_db
         try:
             meta = dict(db.execute("SELECT key, value FROM meta"))
-            if meta.get("format") != str(_FORMAT):
-                raise JournalError(f"{self.path}: journal of format {meta.get('format')}, this PYROS reads {_FORMAT}")
+            if meta.get("format") != str(FORMAT):
+                raise JournalError(f"{self.path}: journal of format {meta.get('format')}, this PYROS reads {FORMAT}")
             self.epoch = str(meta["epoch"])
             self.seen: dict[Peer, int] = {
                 (name, epoch): seq for name, epoch, seq in db.execute("SELECT name, epoch, last_seq FROM peers")
@@ -219,7 +118,7 @@ class Journal:
             self.timers = [StoredTimer(*row) for row in db.execute("SELECT number, due, name, payload FROM timers")]
             row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'timers'").fetchone()
             self.timer_number: int = row[0] if row else 0
-            self.received_number: int = db.execute(_NEWEST).fetchone()[0]
+            self.received_number: int = db.execute(NEWEST).fetchone()[0]
             self.failed: int = db.execute("SELECT count(*) FROM failed WHERE error IS NOT NULL").fetchone()[0]
             row = db.execute("SELECT value FROM state").fetchone()
             self.state: bytes | None = row[0] if row else None
@@ -347,58 +246,3 @@ class Journal:
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None
-
-
-class JournalReader:
-    """A read-only view of a journal, for other threads and other processes. Raises JournalError naming the file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        if not path.is_file():
-            raise JournalError(f"{path}: no such journal (the agent has not run here yet)")
-        try:
-            self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
-        except sqlite3.Error as error:
-            raise JournalError(f"{path}: cannot open the journal: {error}") from None
-
-    def rows(self, query: str, *values: Any) -> list[Any]:
-        """The rows of a SELECT."""
-        try:
-            return self._db.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            raise JournalError(f"{self.path}: cannot read the journal: {error}") from None
-
-    def received(self, *, failed: bool = False, after: int = 0, last: int = 50) -> list[tuple[int, Received]]:
-        """The newest ``last`` messages with a number above ``after``, oldest first."""
-        rows = self.rows(
-            f"SELECT number, id, name, sender, sent, taken, payload, error FROM {'failed' if failed else 'received'}"
-            f" WHERE number > ? AND {'error IS NOT NULL' if failed else 'turn > ?'} ORDER BY number DESC LIMIT ?",
-            *((after,) if failed else (after, after)),
-            last,
-        )
-        return [(row[0], Received(*row[1:])) for row in reversed(rows)]
-
-    def newest(self) -> int:
-        """The number of the message that was taken last; 0 before the first."""
-        number: int = self.rows(_NEWEST)[0][0]
-        return number
-
-    def outbox(self, agent: str, after: int, limit: int) -> list[Entry]:
-        """Messages that wait for an agent, in order, with numbers above ``after``."""
-        rows = self.rows(
-            "SELECT agent, seq, id, name, sent, payload FROM outbox"
-            " WHERE agent = ? AND seq > ? AND refused IS NULL ORDER BY seq LIMIT ?",
-            agent,
-            after,
-            limit,
-        )
-        return [Outgoing(*row).entry() for row in rows]
-
-    def refused(self) -> list[Any]:
-        """(agent, seq, id, name, sent, payload, reason) of messages that their receivers would not take."""
-        return self.rows(
-            "SELECT agent, seq, id, name, sent, payload, refused FROM outbox WHERE refused IS NOT NULL ORDER BY sent"
-        )
-
-    def close(self) -> None:
-        self._db.close()

@@ -1,0 +1,107 @@
+"""What stands in a journal: its tables, their rows, and what one turn adds to them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from pyros.wire import Entry
+
+Peer = tuple[str, str]
+"""A sender's name and the epoch of its journal."""
+
+PROGRAM = "program:"
+"""How the names of senders begin that are no agents; their rows are forgotten a day after they were last seen."""
+
+FORMAT = 2
+
+# The messages of a turn are one row, a JSON array: a row for each took half of the time of a pipeline. The ones that
+# failed stand in a table of their own, and leave a null in the array; the view has all of them, one by one.
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE turns (last INTEGER PRIMARY KEY, first INTEGER NOT NULL, messages TEXT NOT NULL);
+CREATE TABLE failed (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL, name TEXT NOT NULL, sender TEXT NOT NULL,
+    sent REAL NOT NULL, taken REAL NOT NULL, payload BLOB NOT NULL, error TEXT);
+CREATE VIEW received AS
+    SELECT turns.first + one.key AS number, one.value ->> 0 AS id, one.value ->> 1 AS name, one.value ->> 2 AS sender,
+        one.value ->> 3 AS sent, one.value ->> 4 AS taken, CAST(one.value ->> 5 AS BLOB) AS payload, NULL AS error,
+        turns.last AS turn
+    FROM turns, json_each(turns.messages) AS one WHERE one.type = 'array'
+    UNION ALL SELECT number, id, name, sender, sent, taken, payload, error, number FROM failed;
+CREATE TABLE peers (
+    name TEXT NOT NULL, epoch TEXT NOT NULL, last_seq INTEGER NOT NULL, seen REAL NOT NULL,
+    PRIMARY KEY (name, epoch)) WITHOUT ROWID;
+CREATE TABLE destinations (agent TEXT PRIMARY KEY, last_seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE outbox (
+    agent TEXT NOT NULL, seq INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, sent REAL NOT NULL,
+    payload BLOB NOT NULL, refused TEXT, PRIMARY KEY (agent, seq)) WITHOUT ROWID;
+CREATE TABLE timers (number INTEGER PRIMARY KEY AUTOINCREMENT, due REAL NOT NULL, name TEXT NOT NULL, payload BLOB);
+CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), value BLOB NOT NULL);
+"""
+
+NEWEST = "SELECT max(ifnull((SELECT max(last) FROM turns), 0), ifnull((SELECT max(number) FROM failed), 0))"
+"""The number of the message that was taken last."""
+
+
+class Received(NamedTuple):
+    """A message that was taken, as it is kept; ``error`` is the traceback of a handler that failed."""
+
+    id: str
+    name: str
+    sender: str
+    sent: float
+    taken: float
+    payload: bytes
+    error: str | None = None
+
+
+class Outgoing(NamedTuple):
+    """A message for another agent, numbered for it."""
+
+    agent: str
+    seq: int
+    id: str
+    name: str
+    sent: float
+    payload: bytes
+
+    def entry(self) -> Entry:
+        """The same as it goes on the wire."""
+        return Entry(self.seq, self.id, self.name, self.sent, msgspec.Raw(self.payload))
+
+
+class StoredTimer(NamedTuple):
+    """A message the agent will get at ``due`` (Unix seconds)."""
+
+    number: int
+    due: float
+    name: str
+    payload: bytes
+
+
+class Effects:
+    """Everything one turn wants to store, gathered while its handlers run."""
+
+    def __init__(self) -> None:
+        self.received: list[Received] = []
+        self.seen: dict[Peer, int] = {}
+        self.seen_at = 0.0
+        """When (Unix seconds) the turn took what is in ``seen``."""
+        self.outgoing: list[Outgoing] = []
+        self.acknowledged: dict[str, int] = {}
+        self.refused: list[tuple[str, str, int]] = []
+        """(reason, agent, seq): what another agent would not take."""
+        self.timers_set: list[StoredTimer] = []
+        self.timers_gone: list[int] = []
+        self.retried: list[tuple[str | None, int]] = []
+        """(new error or None, number) of failed messages that were handled again."""
+        self.state: bytes | None = None
+        self.also: list[Callable[[sqlite3.Connection], None]] = []
+        """Further writes in the same transaction."""
+
+    def __bool__(self) -> bool:
+        return any(vars(self).values())
