@@ -49,6 +49,8 @@ class Followed(msgspec.Struct):
     """How many observations it has caused so far, withdrawn ones included."""
     since: float = 0.0
     """When the last of them was asked for first: its repeats count from there."""
+    accepted: list[str] = []
+    """The packets that the rules wanted observed, the position of another one being better or not."""
 
 
 class AlertManagerState(msgspec.Struct):
@@ -208,6 +210,7 @@ class AlertManagerAgent(Agent):
         for other in (events.pop(each) for each in known[1:]):
             followed.event = identity.join(followed.event, other.event)
             followed.requests += other.requests
+            followed.accepted += other.accepted
             if followed.observation is None:
                 followed.observation = other.observation
             elif other.observation is not None:
@@ -230,6 +233,8 @@ class AlertManagerAgent(Agent):
     def _decide(self, alert: Alert, name: str, followed: Followed) -> None:
         """Ask for an observation, or for a change of it, if the rules want it and the packet is the best so far."""
         decision = self.rules.decide(alert, self.clock.now(), self.sky)
+        if decision.accepted:
+            followed.accepted = [*followed.accepted, alert.id][-identity.MAX_SIGHTINGS :]
         known = followed.observation
         best = identity.believe(followed.event).best
         refusal = ""
@@ -252,18 +257,29 @@ class AlertManagerAgent(Agent):
         self.send_to(self.SCHEDULER, request, followed.observation)
 
     def _retract(self, alert: Alert, name: str, followed: Followed) -> None:
-        """Take the observation back if the packet that had caused it is taken back."""
+        """Take the observation back if the packet that had caused it is taken back.
+
+        Where another mission's packet stands, and the rules had wanted that one too, the observation goes on there.
+        """
         known = followed.observation
+        best = identity.believe(followed.event).best
         if known is None:
             self._decided(alert, name, Decision(accepted=False, reason=f"{alert.event} is retracted"))
-        elif known.alert in identity.retracted_ids(followed.event) or identity.believe(followed.event).best is None:
+        elif known.alert not in identity.retracted_ids(followed.event) and best is not None:
+            reason = f"{alert.event} is retracted, but not {known.alert}, for which its observation was asked"
+            self._decided(alert, name, Decision(accepted=False, reason=reason))
+        elif best is not None and best.ra is not None and best.dec is not None and best.id in followed.accepted:
+            reason = f"{alert.event} is retracted, but {best.id} stands: the observation goes on there"
+            followed.observation = msgspec.structs.replace(
+                known, ra=best.ra, dec=best.dec, error_radius=best.error_radius, alert=best.id, reason=reason
+            )
+            self._decided(alert, name, Decision(accepted=False, reason=reason), known.id, "changed")
+            self.send_to(self.SCHEDULER, messages.OBSERVATION_REQUEST_CHANGED, followed.observation)
+        else:
             followed.observation = None
             decision = Decision(accepted=False, reason=f"{alert.event} is retracted")
             self._decided(alert, name, decision, known.id, "withdrawn")
             self._withdraw(known, decision.reason)
-        else:
-            reason = f"{alert.event} is retracted, but not {known.alert}, for which its observation was asked"
-            self._decided(alert, name, Decision(accepted=False, reason=reason))
 
     def _withdraw(self, observation: Observation, reason: str) -> None:
         withdrawal = Withdrawal(observation=observation.id, reason=reason)

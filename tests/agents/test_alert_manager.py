@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,39 @@ def test_two_events_that_prove_to_be_one_keep_one_observation(rig: Rig) -> None:
     withdrawn, changed = rig.take(both)
     assert (withdrawn[0], withdrawn[1].observation) == (WITHDRAWN, "obs-ivo-a-b-two")
     assert (changed[0], changed[1].id) == (CHANGED, "obs-ivo-a-b-one")
+
+
+def _burst_of_two_missions() -> dict[str, bytes]:
+    """A trigger, a finer position that was searched for because of it, and that taken back again."""
+    trigger = packet("x", 1, ra=12, error=0.9).replace(b"ivo://a/b#x", b"ivo://nasa.gsfc.gcn/Fermi#GBM_x")
+    trigger = trigger.replace(b"<WhereWhen>", b'<What><Param name="TrigID" value="694215970"/></What><WhereWhen>')
+    search = {
+        "$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/swift/bat/guano.schema.json", "id": ["694215995"],
+        "follow_up_event": "Fermi 694215970", "alert_datetime": "2026-03-20T23:02:00Z", "alert_type": "initial",
+        "trigger_time": "2026-03-20T23:00:00Z", "ra": 10.0, "dec": 20.0, "ra_dec_error": 0.05,
+    }  # fmt: skip
+    gone = {**search, "alert_type": "retraction", "alert_datetime": "2026-03-20T23:09:00Z"}
+    return {"trigger": trigger, "search": json.dumps(search).encode(), "retraction": json.dumps(gone).encode()}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(("trigger", "search", "retraction"))))
+def test_what_another_mission_saw_is_observed_when_the_finer_position_is_taken_back(
+    rig: Rig, order: tuple[str, ...]
+) -> None:
+    packets = _burst_of_two_missions()
+    for name in (*order, *order[::-1]):  # each comes twice
+        rig.take(packets[name])
+    (followed,) = rig.agent.state.events.values()
+    assert followed.observation is not None
+    observed = followed.observation
+    assert (observed.ra, observed.dec, observed.alert) == (12.0, 20.0, "ivo://nasa.gsfc.gcn/Fermi#GBM_x")
+
+
+def test_what_the_rules_had_not_wanted_is_not_observed_instead(rig: Rig) -> None:
+    packets = _burst_of_two_missions()
+    coarse = packets["trigger"].replace(b">0.9<", b">9<")
+    said = [name for each in (coarse, packets["search"], packets["retraction"]) for name, _ in rig.take(each)]
+    assert said == [REQUESTED, WITHDRAWN]
 
 
 @pytest.mark.parametrize("retracted", [False, True])
