@@ -24,6 +24,7 @@ MAX_AUTHORS = 256
 MAX_PER_PEER = 64  # of one computer, ours excepted
 TIMEOUT = 20.0  # seconds for the whole event, and again for taking the answer away
 LINGER = 2.0  # seconds that what an author still sends is read and thrown away, so that our answer survives
+_STRANGE = 2**24  # bytes; so long a packet is none: somebody doesn't speak VTP
 
 log = Logger(namespace="pyros.broker")
 
@@ -88,7 +89,10 @@ class AlertReceiver(VOEventReceiver):  # type: ignore[misc]  # Comet has no type
         if self.taken:
             return  # what follows an event is no packet of ours
         self.taken = True
-        reason = f"a packet of {length} bytes; the limit is {self.MAX_LENGTH} (the length is big-endian)"
+        self.factory.intake.counts["refused"] += 1
+        reason = f"a packet of {length} bytes; the limit is {self.MAX_LENGTH}"
+        if length >= _STRANGE:
+            reason += " (its length comes first, in four bytes, big-endian)"
         log.warn("{source}: {reason}", source=self.source, reason=reason)
         self._answer(Receipt("refused", reason=reason), linger=True)
 

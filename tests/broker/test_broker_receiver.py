@@ -166,7 +166,8 @@ def test_too_long_a_packet_is_told_so_and_not_buffered(
         author.dataReceived(b"x" * 10_000)
     role, _, result = only(answers, transport)
     assert role == "nak"
-    assert "2147483647 bytes; the limit is 99999" in result
+    assert "2147483647 bytes; the limit is 99999 (its length comes first" in result
+    assert factory.intake.counts["refused"] == 1
     assert len(author._unprocessed) < 100
     assert not transport.disconnecting, "the reason must reach the author first"
     reactor.advance(2)
