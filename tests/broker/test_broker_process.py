@@ -362,7 +362,7 @@ def test_half_a_packet_is_no_event(
     start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event
 ) -> None:
     broker = start(configuration())
-    with socket.create_connection(("127.0.0.1", broker.receiver)) as author:
+    with socket.create_connection(("127.0.0.1", broker.receiver), 10) as author:
         author.sendall(frame(event())[:-1])
         author.shutdown(socket.SHUT_WR)
         assert closed(author)
