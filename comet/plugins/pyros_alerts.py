@@ -23,7 +23,8 @@ from zope.interface import implementer
 
 from pyros import config
 from pyros.broker.intake import Intake, Receipt
-from pyros.broker.store import ALERT_MANAGER, EventStore
+from pyros.broker.store import EventStore
+from pyros.broker.transaction import ALERT_MANAGER
 from pyros.clock import RealClock
 from pyros.errors import JournalError, PyrosError
 from pyros.sender.outbound import Outbound

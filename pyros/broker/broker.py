@@ -19,9 +19,10 @@ from pyros.broker.folder import Folder
 from pyros.broker.history import History
 from pyros.broker.intake import Intake
 from pyros.broker.receiver import AlertReceiverFactory
-from pyros.broker.store import ALERT_MANAGER, EventStore
+from pyros.broker.store import EventStore
 from pyros.broker.subscriber import Remote
 from pyros.broker.tls import SECTION, Tls
+from pyros.broker.transaction import ALERT_MANAGER
 from pyros.clock import Clock
 from pyros.config import Config, TlsConfig
 from pyros.errors import AgentError, ConfigError, PyrosError, WireError

@@ -12,8 +12,9 @@ from twisted.python.failure import Failure
 
 from pyros import alerts
 from pyros.broker.packet import check_schema, identify, identify_json, is_json, one_line, parse
-from pyros.broker.store import EventStore, Stored
+from pyros.broker.store import EventStore
 from pyros.broker.telling import Sparing
+from pyros.broker.transaction import Stored
 from pyros.broker.vtp import MAX_LENGTH
 from pyros.errors import AlertError, JournalError
 

@@ -6,14 +6,12 @@ reactor's, as a call of its own.
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred, fail, succeed
@@ -21,85 +19,21 @@ from twisted.logger import Logger
 
 from pyros import messages
 from pyros.broker.telling import Telling
+from pyros.broker.transaction import ALERT_MANAGER, SCHEMA, Answers, Event, Stored, Transaction, add_topic
 from pyros.clock import Clock, Timer
-from pyros.errors import AlertError, JournalError, PyrosError
-from pyros.journal import Effects, Journal, JournalReader, Outgoing, insert
+from pyros.errors import JournalError, PyrosError
+from pyros.journal import Effects, Journal, JournalReader, Outgoing
 from pyros.wire import Entry, Refusal
 
-ALERT_MANAGER = "alert_manager"
 MAX_WAITING = 4_096  # events; at 99,999 bytes each they hold 400 MB at the very worst
 MAX_GROUP = 256
 MAX_NOTICES = 100  # messages to other agents that wait for a commit
-MAX_REJECTED = 10_000  # packets kept though they were refused; the oldest go
 MAX_WAL = 65_536  # pages; 256 MiB, which a burst of 10,000 events doesn't fill
 IDLE = 0.2  # seconds without an event, after which the WAL is moved into the file: a commit that does it takes 0.1 s
 SWITCH = 0.0002  # seconds that a commit waits for a busy reactor to let its thread go on; Python's 5 ms halve the rate
 FLUSH_AFTER = 0.2  # seconds that an acknowledgement waits for an event to share its transaction with
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS events (
-    number INTEGER PRIMARY KEY, ivorn TEXT NOT NULL UNIQUE, sha256 BLOB NOT NULL, packet BLOB NOT NULL,
-    source TEXT NOT NULL, received REAL NOT NULL, topic TEXT NOT NULL DEFAULT '');
-CREATE TABLE IF NOT EXISTS rejected (
-    number INTEGER PRIMARY KEY, ivorn TEXT NOT NULL, sha256 BLOB NOT NULL UNIQUE, packet BLOB NOT NULL,
-    source TEXT NOT NULL, received REAL NOT NULL, topic TEXT NOT NULL, reason TEXT NOT NULL, conflict INTEGER);
-CREATE TABLE IF NOT EXISTS subscribers (
-    ivo TEXT PRIMARY KEY, number INTEGER NOT NULL, seen REAL NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS conflicts ON rejected (number) WHERE conflict IS NOT NULL;
-"""
-# ``ivorn`` is what a packet is known by: `packet.identify_json` gives one to those that have none. ``conflict`` is the
-# number of the event that is kept under the same ivorn.
-
-
 log = Logger(namespace="pyros.broker")
-
-
-class Stored(NamedTuple):
-    """An event is safe: whether it is ``new``, and the number it is kept under."""
-
-    new: bool
-    number: int
-
-
-class _Event(NamedTuple):
-    """An event that waits for its commit."""
-
-    packet: bytes
-    ivorn: str
-    source: str
-    topic: str
-    received: float
-    answer: Deferred[Stored]
-    refused: str = ""
-    """Why it is no event; it is kept for people to look at."""
-    own: bool = False
-    """Whether it is one of our own follow-ups, which the alert manager wrote itself."""
-
-
-class _Answers:
-    """What the alert manager and the subscribers have answered and is not yet in the journal."""
-
-    def __init__(self) -> None:
-        self.acknowledged: dict[str, int] = {}
-        self.refused: list[tuple[str, str, int]] = []
-        self.positions: dict[str, tuple[str, int, float] | None] = {}
-        """How far subscribers have got: (identifier, number, when) by identifier; None of whom is to be forgotten."""
-        self.notices: list[tuple[str, str, float, bytes]] = []
-        """Messages to other agents than the alert manager: (agent, name, when, payload)."""
-
-    def __bool__(self) -> bool:
-        return bool(self.acknowledged or self.refused or self.positions or self.notices)
-
-    def write_positions(self, db: sqlite3.Connection) -> None:
-        known = [each for each in self.positions.values() if each is not None]
-        forgotten = [(ivo,) for ivo, each in self.positions.items() if each is None]
-        db.executemany("INSERT OR REPLACE INTO subscribers VALUES (?, ?, ?)", known)
-        db.executemany("DELETE FROM subscribers WHERE ivo = ?", forgotten)
-
-    def add(self, acknowledged: dict[str, int], refused: Sequence[tuple[str, str, int]]) -> None:
-        for agent, seq in acknowledged.items():
-            self.acknowledged[agent] = max(seq, self.acknowledged.get(agent, 0))
-        self.refused += refused
 
 
 class EventStore:
@@ -113,7 +47,7 @@ class EventStore:
         ``threaded=False`` commits in the reactor's thread, ``durable=False`` without syncs, both for rehearsals.
         """
         self._reactor, self.clock, self._threaded = reactor, clock, threaded
-        self.journal = Journal(path, epoch=epoch, durable=durable, schema=_SCHEMA)
+        self.journal = Journal(path, epoch=epoch, durable=durable, schema=SCHEMA)
         try:
             self._reader = JournalReader(path)  # for where commits run
             self._reactors_reader = JournalReader(path)
@@ -124,7 +58,7 @@ class EventStore:
             raise
         self._answered = self._last_seq - self.journal.waiting.get(ALERT_MANAGER, 0)
         self._post: Callable[[list[Outgoing]], None] = lambda _: None
-        self._arrived: list[_Event] = []
+        self._arrived: list[Event] = []
         self._waiting = 0
         self._told = Telling(reactor)
         self._fresh: dict[int, bytes] = {}
@@ -132,8 +66,8 @@ class EventStore:
         self._timer: Timer | None = None
         self._woken: Timer | None = None
         self._changed = threading.Condition()  # guards what follows
-        self._queue: deque[_Event] = deque()
-        self._answers = _Answers()
+        self._queue: deque[Event] = deque()
+        self._answers = Answers()
         self._flush = False
         self._stopping = False
         self._ended: Deferred[None] = Deferred()
@@ -142,7 +76,7 @@ class EventStore:
     def _bring_up_to_date(self) -> None:
         if "topic" not in [row[1] for row in self._reader.rows("PRAGMA table_info(events)")]:
             effects = Effects()
-            effects.also.append(_add_topic)
+            effects.also.append(add_topic)
             self.journal.commit(effects)
 
     def start(self, post: Callable[[list[Outgoing]], None]) -> None:
@@ -171,16 +105,16 @@ class EventStore:
         conflict), and with JournalError when it could not be stored: then nothing of it is left, and it may be sent
         again.
         """
-        return self._enqueue(_Event(packet, ivorn, source, topic, self.clock.time(), Deferred(), own=own))
+        return self._enqueue(Event(packet, ivorn, source, topic, self.clock.time(), Deferred(), own=own))
 
     def reject(self, packet: bytes, ivorn: str, source: str, topic: str, reason: str) -> Deferred[Stored]:
         """Keep what is no event, for people to look at: nobody will send it again. ``ivorn`` may be ''.
 
         The Deferred fails with AlertError(reason) after the commit, or with JournalError as that of `store`.
         """
-        return self._enqueue(_Event(packet, ivorn, source, topic, self.clock.time(), Deferred(), reason))
+        return self._enqueue(Event(packet, ivorn, source, topic, self.clock.time(), Deferred(), reason))
 
-    def _enqueue(self, event: _Event) -> Deferred[Stored]:
+    def _enqueue(self, event: Event) -> Deferred[Stored]:
         if self._stopping:
             return fail(JournalError("the broker is stopping; send the event again later"))
         if self._waiting >= MAX_WAITING:
@@ -317,9 +251,9 @@ class EventStore:
         """Take a group of events and the answers that wait, commit them together, and tell who waits for them."""
         with self._changed:
             group = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_GROUP))]
-            answers, self._answers = self._answers, _Answers()
+            answers, self._answers = self._answers, Answers()
             self._flush = self._flush and self._stopping
-        turn = _Turn(self)
+        turn = Transaction(self.journal, self._reader, self.events)
         turn.effects.acknowledged, turn.effects.refused = answers.acknowledged, answers.refused
         if answers.positions:
             turn.effects.also.append(answers.write_positions)
@@ -329,6 +263,7 @@ class EventStore:
             results = [self._place(turn, event) for event in group]
             turn.notify(answers.notices)
             turn.commit()
+            self.events = turn.last
         except Exception as error:
             if not isinstance(error, JournalError):  # a mistake of ours: the authors are told, the thread goes on
                 log.failure("storing {count} events", count=len(group))
@@ -344,7 +279,7 @@ class EventStore:
         told = self._reactor.callFromThread if self._threaded else (lambda call, *args: call(*args))
         told(self._committed, turn.effects.outgoing, group, results)
 
-    def _place(self, turn: _Turn, event: _Event) -> Stored | PyrosError:
+    def _place(self, turn: Transaction, event: Event) -> Stored | PyrosError:
         """An event that we stumble over must not keep those beside it from being stored."""
         try:
             return turn.place(event)
@@ -352,7 +287,7 @@ class EventStore:
             log.failure("storing {ivorn} from {source}", ivorn=event.ivorn, source=event.source)
             return JournalError(f"{self.journal.path}: cannot store: {error}")
 
-    def _committed(self, outgoing: list[Outgoing], group: list[_Event], results: list[Stored | PyrosError]) -> None:
+    def _committed(self, outgoing: list[Outgoing], group: list[Event], results: list[Stored | PyrosError]) -> None:
         """In the reactor's thread: the telescope first, then those who wait for an acknowledgement."""
         self._waiting -= len(group)
         if outgoing or any(isinstance(result, Stored) and result.new for result in results):
@@ -370,86 +305,3 @@ class EventStore:
                 event.answer.callback(result)
             else:
                 event.answer.errback(result)
-
-
-def _add_topic(db: sqlite3.Connection) -> None:
-    """Journals made before there was Kafka lack the column."""
-    db.execute("ALTER TABLE events ADD COLUMN topic TEXT NOT NULL DEFAULT ''")
-
-
-class _Turn:
-    """One transaction: finds out which events of a group are new, and gathers what to write."""
-
-    def __init__(self, store: EventStore) -> None:
-        self._store = store
-        self._known: dict[str, tuple[int, bytes]] = {}
-        """Number and digest of what is kept, or is about to be, by ivorn."""
-        self._rows: list[tuple[int, str, bytes, bytes, str, float, str]] = []
-        self._rejected: list[tuple[str, bytes, bytes, str, float, str, str, int | None]] = []
-        self.effects = Effects()
-
-    def look_up(self, group: list[_Event]) -> None:
-        """Find what is kept already, in one question for all; `place` comes after."""
-        marks = ",".join("?" * len(group))
-        select = f"SELECT ivorn, number, sha256 FROM events WHERE ivorn IN ({marks})"
-        for ivorn, number, digest in self._store._reader.rows(select, *(event.ivorn for event in group)):
-            self._known[ivorn] = number, digest
-
-    def place(self, event: _Event) -> Stored | AlertError:
-        """The event's number; it is written by `commit` when it is new. What is raised leaves nothing of the event."""
-        digest = sha256(event.packet).digest()
-        if event.refused:
-            return self._reject(event, digest, event.refused, None)
-        known = self._known.get(event.ivorn)
-        if known is not None:
-            number, kept = known
-            if kept == digest:
-                return Stored(False, number)
-            reason = f"conflicts with the event that is stored under this ivorn (number {number})"
-            return self._reject(event, digest, reason, number)
-        number = self._store.events + len(self._rows) + 1
-        outgoing = [] if event.own else [self._message(event, number)]
-        self._known[event.ivorn] = number, digest
-        self._rows.append((number, event.ivorn, digest, event.packet, event.source, event.received, event.topic))
-        self.effects.outgoing += outgoing
-        return Stored(True, number)
-
-    def _reject(self, event: _Event, digest: bytes, reason: str, conflict: int | None) -> AlertError:
-        row = (event.ivorn, digest, event.packet, event.source, event.received, event.topic, reason, conflict)
-        self._rejected.append(row)
-        return AlertError(reason)
-
-    def _message(self, event: _Event, number: int) -> Outgoing:
-        journal = self._store.journal
-        seq = self._store._last_seq + len(self.effects.outgoing) + 1
-        # The packet is kept once, among the events: `EventStore.complete` puts it in when the message is sent.
-        payload = messages.AlertReceived(b"", event.source, event.received, kept=number, topic=event.topic)
-        json = messages.encode_payload(messages.ALERT_RECEIVED, payload)
-        id_ = f"{journal.epoch[:8]}-{seq}"
-        return Outgoing(ALERT_MANAGER, seq, id_, messages.ALERT_RECEIVED, event.received, json)
-
-    def notify(self, notices: list[tuple[str, str, float, bytes]]) -> None:
-        """Messages to other agents; after the events have their places."""
-        journal, last = self._store.journal, dict(self._store.journal.destinations)
-        for agent, name, when, payload in notices:
-            last[agent] = last.get(agent, 0) + 1
-            id_ = f"{journal.epoch[:8]}-{agent}-{last[agent]}"
-            self.effects.outgoing.append(Outgoing(agent, last[agent], id_, name, when, payload))
-
-    def commit(self) -> None:
-        """Raises JournalError, and then nothing is written."""
-        if self._rows or self._rejected:
-            self.effects.also.append(self._write)
-        if self.effects:
-            self._store.journal.commit(self.effects)
-        self._store.events += len(self._rows)
-
-    def _write(self, db: sqlite3.Connection) -> None:
-        columns = "number, ivorn, sha256, packet, source, received, topic"
-        insert(db, f"INSERT INTO events ({columns})", self._rows)
-        if self._rejected:
-            columns = "ivorn, sha256, packet, source, received, topic, reason, conflict"
-            db.executemany(
-                f"INSERT OR IGNORE INTO rejected ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._rejected
-            )
-            db.execute("DELETE FROM rejected WHERE number <= (SELECT max(number) FROM rejected) - ?", (MAX_REJECTED,))

@@ -18,7 +18,8 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from pyros.broker import receiver as receiver_module
 from pyros.broker.intake import Intake
 from pyros.broker.receiver import AlertReceiver, AlertReceiverFactory
-from pyros.broker.store import EventStore, Stored
+from pyros.broker.store import EventStore
+from pyros.broker.transaction import Stored
 from pyros.broker.vtp import frame
 from pyros.clock import VirtualClock
 from tests.broker.conftest import make_event

@@ -11,7 +11,8 @@ from twisted.internet.testing import MemoryReactorClock
 
 from pyros import messages
 from pyros.broker import store as store_module
-from pyros.broker.store import EventStore, Stored
+from pyros.broker.store import EventStore
+from pyros.broker.transaction import Stored
 from pyros.clock import VirtualClock
 from pyros.errors import AlertError, JournalError
 from pyros.journal import JournalReader, Outgoing
