@@ -126,7 +126,8 @@ class ArchiveReader:
             statement = statement.limit(query.last)
         share = 1.0 if query.cone is None else _share(query.cone[2])
         wide = share > (_WIDE if query.last is not None else _VERY_WIDE)
-        order = (packets.c.received + 0.0 if few or not wide else packets.c.received, packets.c.number)
+        few = few or not wide or query.event != "" or query.number is not None
+        order = (packets.c.received + 0.0 if few else packets.c.received, packets.c.number)
         return statement.order_by(*(order if query.last is None else (column.desc() for column in order)))
 
     def packet(self, number: int) -> bytes:
@@ -154,10 +155,12 @@ class ArchiveReader:
 
     def _about(self, event: str) -> sa.ColumnElement[bool]:
         """Packets of the event that has this name or this packet."""
-        by_packet = sa.select(packets.c.key).where(packets.c.identity == event)
-        known = sa.select(names.c.event).where((names.c.key == event) | names.c.key.in_(by_packet))
+        one = packets.alias()
+        keys = sa.union(sa.select(sa.literal(event)), sa.select(one.c.key).where(one.c.identity == event))
+        known = sa.select(names.c.event).where(names.c.key.in_(keys))
         joined = sa.select(names.c.key).where(names.c.event.in_(known))
-        return packets.c.key.in_(joined) | (packets.c.identity == event)
+        of_event = sa.select(one.c.number).where(one.c.key.in_(joined))  # with an OR PostgreSQL goes through the table
+        return packets.c.number.in_(sa.union(of_event, sa.select(one.c.number).where(one.c.identity == event)))
 
     def _all(self, statement: sa.Select[Any]) -> Sequence[Any]:
         try:

@@ -147,8 +147,16 @@ class Vectors:
         connection.exec_driver_sql(f"ANALYZE words_{volume}")
 
     def some(self, connection: sa.Connection, volume: int, wanted: Wanted, most: int) -> list[int]:
-        select = f"SELECT packet FROM words_{volume} WHERE words @@ %s::tsquery ORDER BY packet DESC LIMIT %s"
-        return list(connection.exec_driver_sql(select, (_query(wanted), most)).scalars().all())
+        def found(table: str, words: Wanted, *values: str) -> list[int]:
+            select = f"SELECT packet FROM {table} WHERE words @@ %s::tsquery ORDER BY packet DESC LIMIT %s"
+            return list(connection.exec_driver_sql(select, (*values, _query(words), most)).scalars().all())
+
+        table = f"words_{volume}"
+        whole = tuple(each for each in wanted if not each[1])
+        if whole and whole != wanted and len(found(table, whole)) < most:  # GIN would collect all that has a beginning
+            few = f"(SELECT * FROM {table} WHERE words @@ %s::tsquery OFFSET 0) AS few"
+            return found(few, wanted, _query(whole))
+        return found(table, wanted)
 
     def those(self, connection: sa.Connection, volume: int, wanted: Wanted, numbers: list[int]) -> set[int]:
         select = f"SELECT packet FROM words_{volume} WHERE packet = ANY(%s) AND words @@ %s::tsquery"
