@@ -94,7 +94,8 @@ class ArchiveReader:
         """The SELECT of a query but for its words; newest first where only the last ones are wanted.
 
         Databases like to go through all packets in the order that is asked for, when a small part of them would have to
-        be sorted; so where few fit, the order is by an expression, which no index has.
+        be sorted; or the other way round. So where few fit, the order is by an expression, which no index has; where
+        many do, the cells are.
 
         Args:
             query: what is looked for.
@@ -102,6 +103,9 @@ class ArchiveReader:
             limited: only so many rows as are wanted, if nothing else is asked of them.
             few: ``has`` is true for few packets.
         """
+        share = 1.0 if query.cone is None else _share(query.cone[2])
+        wide = share > (_WIDE if query.last is not None else _VERY_WIDE)
+        few = few or not wide or query.event != "" or query.number is not None
         columns = [packets.c[name] for name in ("number", "identity", "source", "received", "size", "alert", "error")]
         event = sa.func.coalesce(names.c.event, packets.c.key).label("event")
         statement = sa.select(*columns, packets.c.ra, packets.c.dec, event).select_from(
@@ -121,12 +125,10 @@ class ArchiveReader:
         if has is not None:
             statement = statement.where(has)
         if query.cone:
-            statement = statement.where(sa.or_(*(packets.c.cell.between(*cells) for cells in sky.cone(*query.cone))))
+            cell = packets.c.cell if few else packets.c.cell + 0
+            statement = statement.where(sa.or_(*(cell.between(*cells) for cells in sky.cone(*query.cone))))
         if query.last is not None and query.cone is None and limited:
             statement = statement.limit(query.last)
-        share = 1.0 if query.cone is None else _share(query.cone[2])
-        wide = share > (_WIDE if query.last is not None else _VERY_WIDE)
-        few = few or not wide or query.event != "" or query.number is not None
         order = (packets.c.received + 0.0 if few else packets.c.received, packets.c.number)
         return statement.order_by(*(order if query.last is None else (column.desc() for column in order)))
 

@@ -101,10 +101,11 @@ class VolumeSearch:
         here = packets.c.received.between(volume.oldest, volume.newest) & (number + 0).between(
             volume.first, volume.last
         )
-        if not self._backwards:
+        if not self._backwards and any(beginning for _, beginning in self._wanted):
             here &= self._words.has(volume.number, number, self._wanted)
             return rows(self._connection, select(self._query, here), _TOGETHER)
-        return self._newest(found, rows(self._connection, select(self._query, here, limited=False), _TOGETHER))
+        all_rows = rows(self._connection, select(self._query, here, limited=False), _TOGETHER)
+        return self._newest(found, all_rows) if self._backwards else self.of(all_rows)
 
     def _newest(self, found: list[int], rows: Iterator[Any]) -> Iterator[Any]:
         """Those that have the words; the newest are hardly ever others than the highest numbers, ``found``."""
