@@ -106,17 +106,19 @@ class MonitoringAgent(Agent):
         self._judge()
 
     def safety_reading(self, message: Message) -> None:
-        """Unsafe counts at once, safe with the next reading of the weather; where there is no weather station, at
-        once."""
+        """Unsafe counts at once, safe with the next reading of the weather. At once, too, where there is no weather
+        station, and where its reading was waiting for the safety monitor's first word."""
         reading: SafetyReading = message.payload
         now = self.clock.time()
+        weather = self.state.telemetry.get(self.WEATHER)
+        awaited = self.state.safety is None and weather is not None and weather.time >= self._began
         self.state.safety = Heard(reading, min(now, message.sent))
         state = "safe" if reading.safe else "unsafe"
         self._keep(Telemetry(self.SAFETY, state, now, {"reason": reading.reason}))
         if self.WEATHER not in self.config.agents:
             self._expect_reading()
             self._judge()
-        elif not reading.safe:
+        elif awaited or not reading.safe:
             self._judge()
 
     def _judge(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pyros import messages
 from pyros.agents.monitoring import MonitoringAgent
-from pyros.messages import AlertSource, encode_payload
+from pyros.messages import AlertSource, SafetyReading, WeatherReading, encode_payload
 
 
 def test_it_keeps_which_sources_of_alerts_are_silent(inline: Callable[..., Any]) -> None:
@@ -27,3 +27,25 @@ def test_it_keeps_which_sources_of_alerts_are_silent(inline: Callable[..., Any])
         say(4 + number, messages.ALERTS_SILENT, f"kafka {number}", "x")
     assert len(agent.state.alert_sources) == 100
     assert host.turns.failed == 0
+
+
+WEATHER = encode_payload(messages.WEATHER_READING, WeatherReading(8.0, 60.0, 2.0, False))
+SAFE = encode_payload(messages.SAFETY_READING, SafetyReading(True))
+
+
+def test_the_safety_monitors_first_word_counts_at_once_when_the_weather_is_known(inline: Callable[..., Any]) -> None:
+    host = inline(MonitoringAgent(), "weather", "safety", "majordome", "dome")
+    assert host.turn((messages.WEATHER_READING, WEATHER)).outgoing == []
+    told = host.turn((messages.SAFETY_READING, SAFE), first=2).outgoing
+    assert {(each.agent, each.name) for each in told} == {(who, messages.WEATHER_SAFE) for who in ("majordome", "dome")}
+
+
+def test_after_a_restart_it_waits_for_the_weather_of_now(inline: Callable[..., Any]) -> None:
+    others = ("weather", "safety", "majordome", "dome")
+    inline(MonitoringAgent(), *others).turn((messages.WEATHER_READING, WEATHER), (messages.SAFETY_READING, SAFE))
+    agent = MonitoringAgent()
+    host = inline(agent, *others)
+    agent.state.safety = None
+    agent._began += 1  # what it knows of the weather is from before
+    assert host.turn((messages.SAFETY_READING, SAFE), first=3).outgoing == []
+    assert host.turn((messages.WEATHER_READING, WEATHER), first=4).outgoing
