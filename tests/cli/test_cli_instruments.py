@@ -25,6 +25,7 @@ from pyros.cli.common import program
 from pyros.clock import Deadline
 from pyros.config import Config
 from tests.cli.conftest import copy_demo
+from tests.conftest import wait_until
 from tests.instruments.indi_server import IndiServer, needs_indi
 
 DEVICES = ("telescope", "camera", "filter_wheel", "dome", "safety", "weather")
@@ -240,11 +241,11 @@ def test_alpaca_devices_are_found(config: Config, announced: tuple[int, int]) ->
 
 
 class Terminal:
-    """A person at ``pyros instruments shell`` in a terminal of their own."""
+    """A person at ``pyros instruments`` in a terminal of their own."""
 
-    def __init__(self, config: Config, device: str) -> None:
+    def __init__(self, config: Config, what: str, device: str) -> None:
         self.master, slave = os.openpty()
-        command = [sys.executable, program("pyros"), "instruments", "shell", device, "--config", str(config.path)]
+        command = [sys.executable, program("pyros"), "instruments", what, device, "--config", str(config.path)]
         self.process = subprocess.Popen(
             ["setsid", "--ctty", *command], stdin=slave, stdout=slave, stderr=slave, env=os.environ | {"TERM": "dumb"}
         )
@@ -253,6 +254,12 @@ class Terminal:
 
     def type(self, keys: str) -> None:
         os.write(self.master, keys.encode())
+
+    def interrupt(self) -> None:
+        """Ctrl-C, once it waits for somebody: a signal just before that is seen with the next key only."""
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S", what="the command to wait")
+        self.type("\x03")
 
     def until(self, text: str) -> str:
         """What is shown until then, without what was shown before."""
@@ -279,12 +286,11 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(simulated: Config) -> Iterator[Callable[[str], Terminal]]:
+def terminal(simulated: Config) -> Iterator[Callable[[str, str], Terminal]]:
     made: list[Terminal] = []
 
-    def open_(device: str) -> Terminal:
-        made.append(Terminal(simulated, device))
-        made[-1].until(f"{device}> ")
+    def open_(command: str, device: str) -> Terminal:
+        made.append(Terminal(simulated, command, device))
         return made[-1]
 
     yield open_
@@ -293,18 +299,37 @@ def terminal(simulated: Config) -> Iterator[Callable[[str], Terminal]]:
 
 
 UP = "\x1b[A"
-CTRL_C = "\x03"
 
 
-def test_a_person_at_the_shell(terminal: Callable[[str], Terminal], simulated: Config) -> None:
-    person = terminal("camera")
+def test_a_test_is_agreed_to_and_stopped(terminal: Callable[[str, str], Terminal], simulated: Config) -> None:
+    person = terminal("test", "telescope")
+    person.until("This slews the telescope to places high in the east, and parks it. Go on? [y/N]: ")
+    person.type("n\n")
+    assert person.process.wait(30) == 130
+    os.close(person.master)
+
+    person = terminal("test", "telescope")
+    person.until("Go on? [y/N]: ")
+    person.type("y\n")
+    person.until("passed         tells its name, its state and where it points")
+    person.interrupt()
+    assert person.process.wait(60) == 130
+    os.close(person.master)
+    assert pyros(simulated, "shell", "telescope", text="state\n").stdout == "parked\n"
+
+
+def test_a_person_at_the_shell(terminal: Callable[[str, str], Terminal], simulated: Config) -> None:
+    person = terminal("shell", "camera")
+    person.until("camera> ")
     person.type("cooling\n")
     assert "temperature=" in person.until("camera> ")
-    person.type("nonsense" + CTRL_C)  # the line is given up, and the shell isn't
+    person.type("nonsense")
+    person.until("nonsense")
+    person.interrupt()  # the line is given up, and the shell isn't
     person.until("camera> ")
     person.type("expose 600\n")
     person.until("begun; it thinks that takes")
-    person.type(CTRL_C)
+    person.interrupt()
     assert "CommandAborted" in person.until("camera> ")
     person.type("geometry\n")
     assert "width=768" in person.until("camera> ")
@@ -314,7 +339,8 @@ def test_a_person_at_the_shell(terminal: Callable[[str], Terminal], simulated: C
     assert person.end() == 0
     assert (simulated.data / "instrument_history").read_text().split("\n")[-3:] == ["geometry", "cooling", ""]
 
-    another = terminal("camera")  # remembers
+    another = terminal("shell", "camera")  # remembers
+    another.until("camera> ")
     another.type(UP + UP + "\n")
     another.until("width=768")
     another.until("camera> ")
