@@ -75,18 +75,25 @@ class ArchiveReader:
         """The packets that fit in the order in which they are looked for."""
         try:
             with self._engine.connect() as connection:
-                look = VolumeSearch(connection, self._words, query) if query.words else None
-                if look is None or _narrow(query):
-                    rows = _in_cone(
-                        _rows(connection, self.statement(query, limited=look is None), _chunk(query)), query
-                    )
-                    rows = look.of(rows) if look is not None else rows
+                if not query.words:
+                    rows = _rows(connection, self.statement(query), _chunk(query))
+                elif _narrow(query):
+                    rows = self._narrowed(connection, query)
                 else:
-                    rows = _in_cone(look.rows(self.statement, _rows), query)
+                    rows = VolumeSearch(connection, self._words, query).rows(self.statement, _rows)
+                rows = _in_cone(rows, query)
                 for row in rows:
                     yield _entry(row)
         except sa.exc.SQLAlchemyError as error:
             raise unusable(self.where, error) from None
+
+    def _narrowed(self, connection: sa.Connection, query: Query) -> Iterator[Any]:
+        """What fits where few packets can: their numbers come from an index, and are asked for the words."""
+        only = Query(number=query.number, event=query.event, cone=query.cone)
+        numbers = sa.select(packets.c.number).where(*self._where(only, by_cell=True))
+        look = VolumeSearch(connection, self._words, query)
+        having = sorted(look.those(list(connection.execute(numbers).scalars().all())))
+        return _rows(connection, self.statement(query, packets.c.number.in_(having), few=True), _chunk(query))
 
     def statement(
         self, query: Query, has: sa.ColumnElement[bool] | None = None, *, limited: bool = True, few: bool = False
@@ -111,26 +118,30 @@ class ArchiveReader:
         statement = sa.select(*columns, packets.c.ra, packets.c.dec, event).select_from(
             packets.outerjoin(names, names.c.key == packets.c.key)
         )
-        if query.number is not None:
-            statement = statement.where(packets.c.number == query.number)
-        if query.event:
-            statement = statement.where(self._about(query.event))
-        for column, wanted in (("stream", query.streams), ("role", query.roles), ("kind", query.kinds)):
-            if wanted:
-                statement = statement.where(packets.c[column].in_(wanted))
-        if query.since is not None:
-            statement = statement.where(packets.c.received >= query.since)
-        if query.until is not None:
-            statement = statement.where(packets.c.received < query.until)
+        statement = statement.where(*self._where(query, by_cell=few and has is None))
         if has is not None:
             statement = statement.where(has)
-        if query.cone:
-            cell = packets.c.cell if few else packets.c.cell + 0
-            statement = statement.where(sa.or_(*(cell.between(*cells) for cells in sky.cone(*query.cone))))
         if query.last is not None and query.cone is None and limited:
             statement = statement.limit(query.last)
         order = (packets.c.received + 0.0 if few else packets.c.received, packets.c.number)
         return statement.order_by(*(order if query.last is None else (column.desc() for column in order)))
+
+    def _where(self, query: Query, *, by_cell: bool) -> Iterator[sa.ColumnElement[bool]]:
+        """What is asked for, but for its words; its cone by the index of cells, or by any other."""
+        if query.number is not None:
+            yield packets.c.number == query.number
+        if query.event:
+            yield self._about(query.event)
+        for column, wanted in (("stream", query.streams), ("role", query.roles), ("kind", query.kinds)):
+            if wanted:
+                yield packets.c[column].in_(wanted)
+        if query.since is not None:
+            yield packets.c.received >= query.since
+        if query.until is not None:
+            yield packets.c.received < query.until
+        if query.cone:
+            cell = packets.c.cell if by_cell else packets.c.cell + 0
+            yield sa.or_(*(cell.between(*cells) for cells in sky.cone(*query.cone)))
 
     def packet(self, number: int) -> bytes:
         """A packet's bytes as they came."""

@@ -57,13 +57,18 @@ class VolumeSearch:
         """Those of the rows that have the words."""
         size = _FIRST
         while group := list(islice(rows, size)):
-            having: set[int] = set()
-            placed = sorted((self._volume_of(row.number), row.number) for row in group)
-            for volume, numbers in groupby(placed, key=lambda pair: pair[0]):
-                these = [number for _, number in numbers]
-                having |= self._words.those(self._connection, volume, self._wanted, these)
+            having = self.those([row.number for row in group])
             yield from (row for row in group if row.number in having)
             size = min(4 * size, _TOGETHER)
+
+    def those(self, numbers: list[int]) -> set[int]:
+        """Those of the packets that have the words."""
+        having: set[int] = set()
+        placed = sorted((self._volume_of(number), number) for number in numbers)
+        for volume, pairs in groupby(placed, key=lambda pair: pair[0]):
+            these = [number for _, number in pairs]
+            having |= self._words.those(self._connection, volume, self._wanted, these)
+        return having
 
     def _volume_of(self, number: int) -> int:
         return next(volume.number for volume in reversed(self._volumes) if number >= volume.first)
