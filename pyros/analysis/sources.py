@@ -82,7 +82,7 @@ def find(pixels: Pixels, gain: float = 1.0, saturation: float = 60_000.0) -> Fou
         background = sep.Background(data, mask=unknown, bw=64, bh=64)
         data -= background.back(dtype=np.float32)
         noise = max(float(background.globalrms), 1e-6)
-        objects = sep.extract(data, THRESHOLD, err=noise, mask=unknown, minarea=4)
+        objects, segments = sep.extract(data, THRESHOLD, err=noise, mask=unknown, minarea=4, segmentation_map=True)
         objects = objects[np.argsort(-objects["flux"])[:_MOST]]
         x, y = objects["x"], objects["y"]
         # By the moments first, which lost wings make too small; then by the radius with half the light.
@@ -91,9 +91,13 @@ def find(pixels: Pixels, gain: float = 1.0, saturation: float = 60_000.0) -> Fou
         half, _ = sep.flux_radius(data, x, y, reach, 0.5, normflux=None, mask=unknown)
         fwhm = _typical(2 * half, objects["flag"] == 0)
         radius = max(_APERTURE * fwhm, _LEAST_RADIUS)
-        flux, error, flag = sep.sum_circle(
-            data, x, y, radius, err=noise, gain=gain, mask=unknown, bkgann=tuple(r * max(fwhm, 2.0) for r in _SKY)
-        )
+        flux, error, flag = sep.sum_circle(data, x, y, radius, err=noise, gain=gain, mask=unknown)
+        inner, outer = (r * max(fwhm, 2.0) for r in _SKY)
+        # Other stars in the ring are no sky: one of them would make a faint source fainter by half a magnitude.
+        ring, _, _ = sep.sum_circann(data, x, y, inner, outer, mask=unknown | (segments > 0))
+        share = radius**2 / (outer**2 - inner**2)
+        flux = flux - np.where(np.isfinite(ring), ring, 0.0) * share
+        error = np.hypot(error, noise * np.sqrt(np.pi * radius**2 * share))
     except Exception as problem:  # sep raises bare Exceptions for its limits
         raise ImageError(f"no sources can be told apart: {problem}") from None
     rows, columns = (
@@ -101,10 +105,10 @@ def find(pixels: Pixels, gain: float = 1.0, saturation: float = 60_000.0) -> Fou
     )
     peak = np.maximum(objects["peak"] + background.globalback, pixels[rows, columns])
     clean = (objects["flag"] == 0) & (flag == 0) & (peak < SATURATED * saturation) & (flux > 0)
-    share = objects["peak"] / np.where(flux > 0, flux, np.inf)
+    peak_share = objects["peak"] / np.where(flux > 0, flux, np.inf)
     elongation = objects["a"] / np.maximum(objects["b"], 1e-3)
-    sources = Sources(x, y, flux, error, 2 * half, share, elongation, clean)
-    usual = [_typical(each, clean) if clean.any() else 1.0 for each in (share, elongation)]
+    sources = Sources(x, y, flux, error, 2 * half, peak_share, elongation, clean)
+    usual = [_typical(each, clean) if clean.any() else 1.0 for each in (peak_share, elongation)]
     return Found(sources.chosen(np.argsort(-flux)), fwhm, float(background.globalback), noise, usual[0], usual[1])
 
 

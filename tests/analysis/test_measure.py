@@ -96,6 +96,36 @@ def test_a_burst_is_found_and_fades_as_it_does(camera: Cameras) -> None:
     assert fitted[0] == pytest.approx(1.2, rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("seed", "where", "slope"),
+    [(1, Sky(339.5, 26.246), 1.58), (2, Sky(94.18, 2.834), 1.45), (3, Sky(289.8, 58.873), 0.85)],
+)
+def test_wherever_it_is_its_slope_comes_back(camera: Cameras, seed: int, where: Sky, slope: float) -> None:
+    shoot = camera(seed=seed)
+    shoot.transients.append(Transient(Sky(where.ra + 0.02, where.dec - 0.03), 14.0, TIME, slope))
+    points = []
+    for after in (40, 90, 160, 300):
+        result = measured(shoot(at=TIME + after, pointing=where), Target(where.ra + 0.02, where.dec - 0.03, 0.01))
+        new = result.new[0]
+        time = (result.detected.middle - 40587) * 86400 - TIME
+        points.append(Point("A", "", result.detected.middle, time, "r", 20, new.magnitude, new.error, new.ra, new.dec,
+                            "o", str(after)))  # fmt: skip
+        assert errors(result, 50).std() < 0.05
+    fitted = lightcurve.slope(points)
+    assert fitted is not None
+    assert fitted[0] == pytest.approx(slope, rel=0.05)
+
+
+def test_a_bright_star_beside_a_faint_one_is_not_taken_for_sky(camera: Cameras) -> None:
+    """It stands in the ring where the sky is measured; were it sky, the faint one would be fainter by far."""
+    shoot = camera()
+    faint, bright = Sky(150.23, 40.12), Sky(150.23, 40.12 + 21 / 3600)
+    shoot.transients += [Transient(faint, 16.0, TIME - 60, 0), Transient(bright, 12.5, TIME - 60, 0)]
+    found = measured(shoot(), Target(faint.ra, faint.dec, 0.01)).new
+    (new,) = [each for each in found if separation(Sky(each.ra, each.dec), faint) * 3600 < 2]
+    assert new.magnitude == pytest.approx(16.0, abs=0.1)
+
+
 def test_nothing_is_new_in_a_field_where_nothing_happened(camera: Cameras) -> None:
     """Although there are hot pixels and cosmic rays in plenty."""
     shoot = camera(hot_pixels=0.0003, hot_current=300.0, cosmic_rays=150.0)
