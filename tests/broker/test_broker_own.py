@@ -46,7 +46,7 @@ class Place:
         self.path = folder / "pyros_agent_config.ini"
         self.path.write_text(
             "[observatory]\nname = test\nsite = site.yaml\nalert_rules = alert_rules.yaml\n"
-            f"[alert_manager]\nport = {manager}\n"
+            f"[alert_manager]\nport = {manager}\noption_change = 0\n"  # every measurement is published
             f"[broker]\nport = {self.port}\nreceiver_port = {self.receiver}\nbroadcaster_port = {self.broadcaster}\n"
             "ivo = ivo://my.observatory/telescope\npublish = yes\n"
         )
