@@ -141,6 +141,8 @@ class Detector:
             spread = charge.copy()
             if few is not None:
                 spread[few] = 0.0
+            if is_.full_well is not None:
+                spread[charge >= is_.full_well] = 0.0  # a full pixel is full: no photon noise any more
             spread += np.float32(is_.read_noise**2)
             np.sqrt(spread, out=spread)
             normal *= spread

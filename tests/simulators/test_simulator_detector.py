@@ -93,3 +93,4 @@ def test_saturation_by_the_converter_and_by_the_well() -> None:
     assert (read(1e6, saturation=20_000) == 20_000).all()
     well = read(1e6, full_well=50_000)
     assert well.mean() == pytest.approx(1000 + 50_000 / 1.5, rel=0.01)
+    assert well.std() == pytest.approx(math.hypot(8 / 1.5, 0.29), rel=0.05), "a full pixel has no photon noise"
