@@ -120,15 +120,18 @@ class Crowd:
         wanted = len(packets) * len(self.buffers)
         begin = time.perf_counter()
         sending.start()
-        had = 0
+        had, newest = 0, begin
         while had < wanted:
             ready = self.selector.select(PATIENCE)
-            if not ready:
-                raise TimeoutError(f"{had} of {wanted} deliveries")
+            before = had
             for key, _ in ready:
                 one = key.fileobj
                 assert isinstance(one, socket.socket)
                 had += self._read(one)
+            if had > before:
+                newest = time.perf_counter()
+            elif time.perf_counter() - newest > PATIENCE:  # the broker's iamalives are no deliveries
+                raise TimeoutError(f"{had} of {wanted} deliveries")
         seconds = time.perf_counter() - begin
         sending.join()
         return seconds
