@@ -94,6 +94,8 @@ class OnTarget(Step):
 
 @dataclass(frozen=True, slots=True)
 class ShutterOpened(Step):
+    """The camera exposes image ``number`` of ``of`` for so many seconds."""
+
     number: int
     of: int
     filter: str
@@ -102,6 +104,8 @@ class ShutterOpened(Step):
 
 @dataclass(frozen=True, slots=True)
 class ImageOnDisk(Step):
+    """Synced: it would survive a power cut."""
+
     number: int
     filter: str
     path: str
