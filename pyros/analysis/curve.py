@@ -111,7 +111,7 @@ class _Axes:
 
 
 def _draw_slopes(draw: ImageDraw.ImageDraw, axes: _Axes, points: Sequence[Point]) -> None:
-    """For each source with three points or more the power law, and its index at the upper right."""
+    """For each source whose points tell one the power law, and its index at the upper right."""
     y = 22.0
     for source in sorted({point.source for point in points})[:2]:
         of = [point for point in points if point.source == source]

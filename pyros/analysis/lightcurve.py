@@ -19,6 +19,7 @@ from pyros.files import whole
 _SAME = 3.0  # arcseconds within which two measurements are of one source
 _MOST = 100_000
 _LEAST_SPREAD = 1e-6
+_LARGEST_ERROR = 0.5  # of a slope: a few seconds of a burst tell none, whatever fits them
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ def file_name(event: str) -> str:
 
 
 def slope(points: Sequence[Point]) -> tuple[float, float] | None:
-    """The power law's index a of F ~ t^-a and its error, by weighted least squares; None with fewer than three points.
+    """The power law's index a of F ~ t^-a and its error, by weighted least squares; None with fewer than three points,
+    and where the error is more than 0.5.
 
     Points of several filters each get a level of their own.
     """
@@ -106,7 +108,10 @@ def slope(points: Sequence[Point]) -> tuple[float, float] | None:
         sxx += sum(weights[i] * (x[i] - mx) ** 2 for i in of)
         sxy += sum(weights[i] * (x[i] - mx) * (y[i] - my) for i in of)
     spread = sxx / sum(weights)  # of the logarithms of time, squared
-    return (sxy / sxx, 1 / (2.5 * math.sqrt(sxx))) if spread > _LEAST_SPREAD else None
+    if spread <= _LEAST_SPREAD:
+        return None
+    error = 1 / (2.5 * math.sqrt(sxx))
+    return (sxy / sxx, error) if error <= _LARGEST_ERROR else None
 
 
 def _source(points: Sequence[Point], new: Point, image: str) -> str:

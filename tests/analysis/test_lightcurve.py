@@ -92,6 +92,7 @@ def test_the_slope_of_several_filters() -> None:
     assert slope(points[:2]) is None
     assert slope([point(60), point(60), point(60)]) is None
     assert slope([dataclasses.replace(point(), after=None)] * 5) is None
+    assert slope([dataclasses.replace(point(60 + i), error=0.05) for i in range(4)]) is None  # seconds of it
 
 
 @pytest.mark.parametrize(
