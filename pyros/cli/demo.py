@@ -23,7 +23,7 @@ import pyros
 from pyros import alerts, messages
 from pyros import config as configuration
 from pyros.cli.alert import LINGER, broker_of, read_alert
-from pyros.cli.common import ConfigOption, last_line, out, program, short, show
+from pyros.cli.common import last_line, out, program, short, show
 from pyros.cli.follow import LOOK_EVERY, Ended, Follower, ImageOnDisk, Planned, SourceFound
 from pyros.cli.observatory import INTERRUPTS, ObservatoryProcess
 from pyros.cli.ports import check_free, listening
@@ -58,7 +58,10 @@ def demo(
         typer.Option("--data", metavar="FOLDER", help="Where to put everything; by default a new var/demo-..."),
     ] = None,
     timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="How long to follow the alert.")] = 180.0,
-    config: ConfigOption = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", metavar="FILE", help="The observatory to use instead of the demo's."),
+    ] = None,
 ) -> None:
     """See a simulated burst followed up: starts a whole observatory, sends it an alert, shows what happens, stops it.
 
