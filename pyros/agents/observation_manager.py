@@ -70,14 +70,19 @@ class ObservationManagerAgent(Agent):
         }
 
     def observe(self, message: Message) -> None:
-        """Begin an observation at once; one that runs gives way."""
+        """Begin an observation at once; one that runs gives way.
+
+        The telescope is told first: whoever is told after it has something to do, and takes the processor from it.
+        """
         observation: Observation = message.payload
+        slew = Slew(observation=observation.id, ra=observation.ra, dec=observation.dec)
+        self.send_to(self.TELESCOPE, messages.SLEW, slew)
         if self.state.current is not None:
             self._stop(f"gave way to {observation.id}", again=True, halt=False)
         self.state.current = observation
         self.state.done = self.state.failures = self.state.lost = 0
         self.state.images, self.state.taken = [], []
-        self._slew(observation)
+        self._slews()
         self.state.slit = self.DOME not in self.config.agents
         if not self.state.slit:
             follow = Follow(observation=observation.id, ra=observation.ra, dec=observation.dec)
@@ -268,8 +273,11 @@ class ObservationManagerAgent(Agent):
         self.call_later(seconds, STEP_AGAIN, Step(number=self.state.step, device=device))
 
     def _slew(self, current: Observation) -> None:
-        self.state.phase, self.state.pointing, self.state.astray = "slewing", None, False
         self.send_to(self.TELESCOPE, messages.SLEW, Slew(observation=current.id, ra=current.ra, dec=current.dec))
+        self._slews()
+
+    def _slews(self) -> None:
+        self.state.phase, self.state.pointing, self.state.astray = "slewing", None, False
         self._expect_within(_SLEW_LIMIT)
 
     def _prepare(self, current: Observation, filter: str) -> None:

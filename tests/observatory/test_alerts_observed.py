@@ -20,7 +20,8 @@ def test_a_higher_priority_goes_first_at_once_and_the_other_is_observed_afterwar
     ((when, where),) = night.slews(began)
     assert when == began, "it does not wait for the exposure"
     assert where == pytest.approx(elsewhere, abs=1e-3)
-    assert [line for _, line in night.requests("camera", since=began)][:1] == ["DO abort"]
+    night.until(lambda: night.requests("camera", since=began), 0.1)
+    assert night.requests("camera", since=began)[0] == (began, "DO abort")
 
     night.until(lambda: night.state("dome") == "closed")
     assert night.objects() == ["ivo://pyros.test/urgent#1"] + 3 * ["ivo://pyros.test/first#1"]
