@@ -29,7 +29,7 @@ class Example:
 
     def __init__(self, checkout: Path) -> None:
         self.folder = checkout / "docs" / "example"
-        shutil.copytree(REPOSITORY / "docs" / "example", self.folder)
+        shutil.copytree(REPOSITORY / "docs" / "example", self.folder, ignore=shutil.ignore_patterns("var"))
         shutil.copytree(REPOSITORY / "observatory", checkout / "observatory")
         path = self.folder / "pyros_agent_config.ini"
         path.write_text(re.sub(r"(?m)^port = \d+", f"port = {free_port()}", path.read_text()))
