@@ -294,6 +294,19 @@ def test_a_sync_that_the_mount_does_not_take(rig: Make, world: World) -> None:
     assert made.server.changes("ON_COORD_SET")[-1] == {"TRACK": "On"}
 
 
+def test_a_sync_that_a_settling_mount_passes_over_is_sent_again(rig: Make, world: World) -> None:
+    made = rig("telescope", MOUNT)
+
+    def answer(told: Any) -> str:
+        taken = jnow(made, 30.0, 40.0) if len(made.server.changes(COORD)) > 1 else {}
+        return made.server.set(COORD, "Ok", **taken)
+
+    made.server.answers[COORD] = answer
+    world.result(made.device.sync(30.0, 40.0))
+    assert len(made.server.changes(COORD)) == 2
+    assert made.server.changes("ON_COORD_SET")[-1] == {"TRACK": "On"}
+
+
 # The camera --------------------------------------------------------------------------------------------------------
 
 CAMERA = {

@@ -17,6 +17,7 @@ from pyros.instruments.indi.command import Command
 from pyros.instruments.indi.properties import Properties, Property
 from pyros.instruments.interfaces import Kind, Place, Pointing, Position, Started, TelescopeState
 from pyros.instruments.pointing import TOLERANCE_ARCSEC, checked_slew, separation_arcsec
+from pyros.instruments.running import Running
 
 _OF_DATE, _J2000 = "EQUATORIAL_EOD_COORD", "EQUATORIAL_COORD"
 _FINE_ARCSEC = 2.0
@@ -24,6 +25,9 @@ _FINE_ARCSEC = 2.0
 _FINE_SLEWS = 3
 _BEGIN_SECONDS = 5.0
 """A slew that the mount has not begun by then is over, or was never one; the position tells."""
+_SYNCS = 5
+"""A mount that has said that it is there and still settles may pass over a sync without a word: it is sent again."""
+_LONGEST_POLL_MS = 5000.0
 _MOTION = "motion"
 
 
@@ -232,13 +236,22 @@ class IndiTelescope(IndiDevice):
             _check(command, ra, dec)
             await command.change("ON_COORD_SET", {"SYNC": True})
             try:
-                _, since = await command.change(self._frame, self._to_mount(ra, dec))
-                here = self._where(await command.ask(self._frame))
-                off = separation_arcsec(ra, dec, here.ra, here.dec)
-                if not math.isfinite(off) or off > self.tolerance_arcsec:
-                    raise command.failed(since, f"the mount now says that it is {off:.0f} arcsec from there")
+                for _ in range(_SYNCS):
+                    _, since = await command.change(self._frame, self._to_mount(ra, dec))
+                    await self._polled(command)
+                    here = self._where(await command.ask(self._frame))
+                    off = separation_arcsec(ra, dec, here.ra, here.dec)
+                    if off <= self.tolerance_arcsec:
+                        return
+                raise command.failed(since, f"the mount now says that it is {off:.0f} arcsec from there")
             finally:  # or the next position that anybody sends would be a sync
                 await command.change("ON_COORD_SET", {"TRACK": True})
+
+    async def _polled(self, command: Command) -> None:
+        """Until INDI's driver has asked the mount itself again: before, it may only repeat what it was told."""
+        period = self._properties.number("POLLING_PERIOD", "PERIOD_MS") or 0.0
+        if 0.0 < period <= _LONGEST_POLL_MS:
+            await Running(command.what).pause(self._clock, 2 * period / 1000)
 
 
 def _check(command: Command, ra: float, dec: float) -> None:
