@@ -55,6 +55,13 @@ _LONGEST = (
 )  # fmt: skip
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _signals_are_heard() -> None:
+    """By the programs that tests start, although whoever runs the tests ignores one, as nohup and `&` do."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take longest come first: several workers share them out, and none is left with a long one."""
     items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))

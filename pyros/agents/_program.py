@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.logger import (
@@ -143,12 +143,22 @@ def _reactor() -> tuple[Any, bool]:
 _mine: list[Any] = []
 
 
+class _Stderr:
+    """The program's stderr of the moment: the reactor outlives what a caller put there for a while."""
+
+    def write(self, text: str) -> None:
+        sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 def _log_to_stderr() -> None:
     """Warnings and errors of the agents, on a program's stderr, unless it has begun a log of its own."""
     if getattr(globalLogBeginner, "_temporaryObserver", None) is None:
         return
     predicate = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
-    observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [predicate])
+    observer = FilteringLogObserver(textFileLogObserver(cast(TextIO, _Stderr())), [predicate])
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -128,18 +127,6 @@ def test_where_a_whole_observatory_runs_already_one_line_says_so(config: Config)
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
-@pytest.fixture
-def all_heard() -> Iterator[None]:
-    """No signal is ignored, although whoever runs the tests may ignore one, as nohup does."""
-    before = {each: signal.getsignal(each) for each in SIGNALS}
-    for each in SIGNALS:
-        signal.signal(each, signal.default_int_handler if each is signal.SIGINT else signal.SIG_DFL)
-    yield
-    for each, handler in before.items():
-        signal.signal(each, handler)
-
-
-@pytest.mark.usefixtures("all_heard")
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_second_signal_does_not_interrupt_the_end(number: signal.Signals) -> None:
     """make passes on the SIGTERM that the demo has heard by itself, a moment later."""
@@ -169,7 +156,6 @@ def test_what_nohup_ignores_stays_ignored() -> None:
         assert signal.signal(signal.SIGHUP, before) is signal.SIG_IGN
 
 
-@pytest.mark.usefixtures("all_heard")
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_while_the_observatory_is_started_leaves_nothing(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
