@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 AFTER = 1.0
 """Seconds that an event waits: first the telescope is told, then it is archived."""
 GROUP = 64
+FEW = 8
+"""The same while events come in: what understands packets holds up who takes them, so it does so for 20 ms at most."""
 SHARE = 0.05
 """How much of the time is spent on archiving while events come in; when none do, it catches up."""
 _PATIENCE = 30.0  # seconds before the archive is tried again when it fails
@@ -54,6 +56,7 @@ class Archiving:
         self._call: Any = None
         self._running: Deferred[None] | None = None
         self._poked = False
+        self._limit = GROUP
         self._stopping = False
         self._failing = ""
 
@@ -76,15 +79,18 @@ class Archiving:
             self._call = self._reactor.callLater(seconds, self._step)
 
     def _step(self) -> None:
+        self._limit = FEW if self._poked else GROUP
         self._poked = False
         pool, clock = self._reactor.getThreadPool(), self._reactor.seconds
         self._running = Deferred()  # before the step, which in a rehearsal has ended when this returns
-        deferToThreadPool(self._reactor, pool, self._filler.step, clock).addCallbacks(self._stepped, self._failed)
+        deferToThreadPool(self._reactor, pool, self._filler.step, clock, self._limit).addCallbacks(
+            self._stepped, self._failed
+        )
 
     def _stepped(self, done: _Done) -> None:
         self._failing = ""
         if self._poked:  # events come in: they go first
-            self._later(max(AFTER, done.seconds / SHARE) if done.packets < GROUP else done.seconds / SHARE)
+            self._later(max(AFTER, done.seconds / SHARE) if done.packets < self._limit else done.seconds / SHARE)
         elif done.packets:
             self._later(0)
         self._ended()
@@ -115,25 +121,23 @@ class _Filler:
         self._reader: JournalReader | None = None
         self._at: dict[str, int] = {}
 
-    def step(self, seconds: Any) -> _Done:
-        """Archive one group of each table. Raises JournalError; then the same group is taken again."""
+    def step(self, seconds: Any, limit: int) -> _Done:
+        """Archive so many packets of each table. Raises JournalError; then the same group is taken again."""
         from pyros.alerts import sky  # noqa: PLC0415  slow to load: not while starting
         from pyros.alerts.archive import Archive, Cursor, Packet  # noqa: PLC0415
 
-        began = seconds()
         if self._reader is None:
             self._reader = JournalReader(self._journal)
-        count = 0
+        if self._archive is None:
+            self._archive = Archive(self._where)
+            sky.cell(0.0, 0.0)  # loads what takes a second to load: now, not beside the first alert
+        began, count = seconds(), 0
         for origin, select in _TABLES.items():
             if origin not in self._at:
-                if self._archive is None:
-                    self._archive = Archive(self._where)
-                    sky.cell(0.0, 0.0)  # loads what takes a second to load: now, not beside the first alert
                 cursor = self._archive.cursor(origin)
                 self._at[origin] = cursor.number if cursor.epoch == self._epoch else 0
-            rows = self._reader.rows(f"{select} WHERE number > ? ORDER BY number LIMIT {GROUP}", self._at[origin])
+            rows = self._reader.rows(f"{select} WHERE number > ? ORDER BY number LIMIT {limit}", self._at[origin])
             if rows:
-                assert self._archive is not None
                 group = [
                     Packet(packet, source, received, topic=topic, refused=reason)
                     for _, packet, source, received, topic, reason in rows

@@ -18,4 +18,4 @@ reader = JournalReader(journal)
 epoch = reader.rows("SELECT value FROM meta WHERE key = 'epoch'")[0][0]
 filler = archiving._Filler(journal, epoch, Path(sys.argv[2]))
 while True:
-    print(filler.step(time.monotonic).packets, flush=True)
+    print(filler.step(time.monotonic, archiving.GROUP).packets, flush=True)
