@@ -289,7 +289,7 @@ def main() -> None:
     report = Report("alerts", options.json, ["Comet", "lxml"])
     if options.quick:
         measure_authors(report, options.dir, 1, 200, 60, 0, 1)
-        measure_authors(report, options.dir, 32, 2_000, 800, 0, 1)
+        measure_authors(report, options.dir, 32, 2_000, 2_000, 0, 1)
         measure_subscribers(report, options.dir, 50, 300)
     else:
         for stored in options.stored:
