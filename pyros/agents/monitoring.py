@@ -124,17 +124,17 @@ class MonitoringAgent(Agent):
     def _judge(self) -> None:
         """Say whether it is safe, by what was heard last."""
         now, reading = self.clock.time(), self.state.last
-        if not_heard := self._not_heard_yet():
-            # Not bad, only not known to be good: nobody has to wait long after that.
-            if now - self._began > self.config.limits.max_silence:
-                self._tell(False, not_heard, reading)
-            return
         bad = self._unsafe_by_safety()
         if reading is not None and self.WEATHER in self.config.agents:
             bad = bad or self._unsafe_by_weather(reading)
         if bad:
             self.state.good_since = None
             self._say(False, bad, reading)
+            return
+        if not_heard := self._not_heard_yet():
+            # Not bad, only not known to be good: nobody has to wait long after that.
+            if now - self._began > self.config.limits.max_silence:
+                self._tell(False, not_heard, reading)
             return
         if self.state.good_since is None:
             self.state.good_since = now

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from pyros import messages
 from pyros.agents.monitoring import MonitoringAgent
 from pyros.messages import AlertSource, SafetyReading, WeatherReading, encode_payload
@@ -49,3 +51,17 @@ def test_after_a_restart_it_waits_for_the_weather_of_now(inline: Callable[..., A
     agent._began += 1  # what it knows of the weather is from before
     assert host.turn((messages.SAFETY_READING, SAFE), first=3).outgoing == []
     assert host.turn((messages.WEATHER_READING, WEATHER), first=4).outgoing
+
+
+RAIN = encode_payload(messages.WEATHER_READING, WeatherReading(8.0, 60.0, 2.0, True))
+UNSAFE = encode_payload(messages.SAFETY_READING, SafetyReading(False, "smoke"))
+
+
+@pytest.mark.parametrize("first", [(messages.WEATHER_READING, RAIN), (messages.SAFETY_READING, UNSAFE)])
+def test_what_is_bad_is_said_at_once_though_the_other_has_said_nothing(
+    inline: Callable[..., Any], first: tuple[str, bytes]
+) -> None:
+    told = inline(MonitoringAgent(), "weather", "safety", "majordome", "dome").turn(first).outgoing
+    assert {(each.agent, each.name) for each in told} == {
+        (who, messages.WEATHER_UNSAFE) for who in ("majordome", "dome")
+    }
