@@ -2,8 +2,9 @@
 answer leaves at once.
 
 Twisted has the kernel watch a connection, waits until it may read, has it watched for writing, waits again, and takes
-it off the list: for one that lives a few milliseconds, that is much of what it costs. Here the kernel is asked only
-where something is missing. Everything is for the reactor's thread.
+it off the list: for one that lives a few milliseconds, that is much of what it costs. Here the kernel watches a
+connection only while its peer has something to say or waits for its answer, and doesn't have to tell that it may be
+written as long as it takes what is written. Everything is for the reactor's thread.
 """
 
 from __future__ import annotations
