@@ -6,11 +6,11 @@ import sys
 from collections import Counter
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 
 from pyros import config as configuration
 from pyros.cli._device import AnywayOption, Hand, NameArgument, hand_on
@@ -77,8 +77,18 @@ def _test(hand: Hand, everything: bool) -> int:
 
     context = Context(hand.clock, place)
 
+    under_way: list[Deferred[Result]] = []
+
     def try_(check: Check) -> Deferred[Result]:
-        return Deferred.fromCoroutine(run(check, hand.device, context))
+        under_way[:] = [Deferred.fromCoroutine(run(check, hand.device, context))]
+        return under_way[0]
+
+    def stop() -> Deferred[Any]:
+        """End the check that Ctrl-C has left behind, which must not command the device while that is left in order."""
+        ends = DeferredList(under_way)
+        for check in under_way:
+            check.cancel()
+        return ends
 
     before = hand.wait(lambda: Deferred.fromCoroutine(remember(hand.kind, hand.device)))
     outcomes: Counter[str] = Counter()
@@ -96,6 +106,7 @@ def _test(hand: Hand, everything: bool) -> int:
             if not hand.device.connected and result.outcome == "failed" and outcomes["passed"] == 0:
                 raise PyrosError(f"{hand.kind}: cannot be tested: {result.reason}")
     finally:
+        hand.wait(stop)
         never_there = not hand.device.connected and not outcomes["passed"]
         order = partial(tidy, hand.kind, hand.device, before)
         problem = "" if never_there else hand.wait(lambda: Deferred.fromCoroutine(order()))

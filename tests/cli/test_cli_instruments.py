@@ -11,19 +11,29 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.task import Clock
 from typer.testing import CliRunner
 
 from pyros import config as configuration
+from pyros.cli import instruments_conform
+from pyros.cli._device import Hand
 from pyros.cli.app import app
 from pyros.cli.common import program
-from pyros.clock import Deadline
+from pyros.clock import Deadline, VirtualClock
 from pyros.config import Config
+from pyros.errors import CommandAborted
+from pyros.instruments import conformance
+from pyros.instruments.conformance import Check, Context
+from pyros.planning import Site
 from tests.cli.conftest import copy_demo
 from tests.conftest import wait_until
 from tests.instruments.indi_server import IndiServer, needs_indi
@@ -298,6 +308,7 @@ def terminal(simulated: Config) -> Iterator[Callable[[str, str], Terminal]]:
         each.kill()
 
 
+NIGHT = datetime(2026, 6, 1, tzinfo=UTC)
 UP = "\x1b[A"
 
 
@@ -316,6 +327,42 @@ def test_a_test_is_agreed_to_and_stopped(terminal: Callable[[str, str], Terminal
     assert person.process.wait(60) == 130
     os.close(person.master)
     assert pyros(simulated, "shell", "telescope", text="state\n").stdout == "parked\n"
+
+
+def test_a_check_that_is_interrupted_commands_nothing_after_the_park(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parking ends the slew that the check waits for; whatever it would have done next, it doesn't."""
+    slew: Deferred[None] = Deferred()
+    commands: list[str] = []
+
+    async def check(device: Any, context: Context) -> None:
+        with suppress(CommandAborted):
+            await slew
+        commands.append("another slew")
+
+    class Mount:
+        name, connected = "Mount", True
+
+        def park(self) -> Deferred[None]:
+            commands.append("park")
+            if not slew.called:
+                slew.errback(CommandAborted("a park took its place"))
+            return succeed(None)
+
+    class InterruptedHand(Hand):
+        """In this thread; Ctrl-C whenever there is something to wait for."""
+
+        def wait(self, give: Callable[[], Any], interrupted: Callable[[], Any] | None = None) -> Any:
+            results: list[Any] = []
+            maybeDeferred(give).addCallback(results.append)
+            if not results:
+                raise KeyboardInterrupt
+            return results[0]
+
+    monkeypatch.setitem(conformance.CHECKS, "telescope", (Check("slews", check), Check("disconnects", check)))
+    hand = InterruptedHand("telescope", Mount(), None, VirtualClock(Clock(), NIGHT), Site("", 0, 0, 0))
+    with pytest.raises(KeyboardInterrupt):
+        instruments_conform._test(hand, everything=False)
+    assert commands == ["park"]
 
 
 def test_a_person_at_the_shell(terminal: Callable[[str, str], Terminal], simulated: Config) -> None:

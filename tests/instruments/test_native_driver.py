@@ -173,6 +173,42 @@ def test_a_parked_telescope_is_unparked_and_a_parking_one_stopped(
     assert telescope.script.count(f"DO {cure}") == 1
 
 
+@pytest.mark.parametrize("newer", ["park", "stop", "slew"])
+@pytest.mark.parametrize("moment", ["GET state", "DO unpark"])
+def test_a_slew_that_is_making_ready_gives_way_to_what_was_asked_after_it(
+    telescope: Rig, newer: str, moment: str
+) -> None:
+    telescope.answers |= {"GET state": "OK parked", "DO slew": "ERR STATE it is parked", "DO park": "OK"}
+    usual = telescope.answers[moment]
+
+    def in_the_middle() -> Any:
+        telescope.answers |= {moment: usual, "DO slew": ["BUSY 1", "EVT slew_finished tag={tag}"]}
+        arguments = (50.0, 20.0) if newer == "slew" else ()
+        getattr(telescope.device, newer)(*arguments).addErrback(lambda _: None)
+        telescope.script.asked.append("here")
+        return usual
+
+    telescope.answers[moment] = in_the_middle
+    older = telescope.begin(telescope.device.slew(10.0, 20.0))
+    assert isinstance(older.result, CommandAborted)
+    later = telescope.script.asked[telescope.script.asked.index("here") :]
+    assert [line for line in later if line.startswith(f"DO {newer}")]
+    assert not [line for line in later if "ra=10" in line or line.startswith("DO unpark")]
+
+
+def test_a_slew_is_not_sent_again_after_a_park(telescope: Rig) -> None:
+    telescope.answers |= {"DO slew": ["BUSY 1", "EVT slew_finished tag={tag}"], "DO park": "OK"}
+
+    def in_the_middle() -> str:
+        telescope.device.park()
+        return "OK 10.1 20"
+
+    telescope.answers["GET position"] = in_the_middle
+    slew = telescope.begin(telescope.device.slew(10.0, 20.0))
+    assert isinstance(slew.result, CommandAborted)
+    assert telescope.script.count("DO slew") == 1
+
+
 def test_a_slew_that_fails_says_why(telescope: Rig) -> None:
     slew = telescope.begin(telescope.device.slew(10.0, 20.0))
     telescope.script.say('EVT slew_failed tag={tag} reason="cable wrap"')

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from pyros.errors import DeviceRefused
+from pyros.errors import CommandAborted, DeviceRefused
 from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import (
     Kind,
@@ -29,18 +29,31 @@ class NativeTelescope(NativeDevice):
     def __init__(self, *args: Any, tolerance_arcsec: float = TOLERANCE_ARCSEC, **named: Any) -> None:
         super().__init__(*args, **named)
         self.tolerance_arcsec = tolerance_arcsec
+        self._orders = 0
+        """Slews, parks and stops until now: an older one asks the device for nothing more once there is a newer."""
 
     def state(self) -> Deferred[TelescopeState]:
         return self._read_state(TelescopeState)
 
     @deferred
     async def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Pointing:
+        order = self._order()
+
         def slew_once(attempt: int) -> Awaitable[None]:
-            return self._slew_once(ra, dec, tag, started if attempt == 1 else None)
+            return self._slew_once(order, ra, dec, tag, started if attempt == 1 else None)
 
         return await checked_slew(slew_once, self.position, ra, dec, self.name, self.tolerance_arcsec)
 
-    async def _slew_once(self, ra: float, dec: float, tag: str, started: Started | None) -> None:
+    def _order(self) -> int:
+        self._orders += 1
+        return self._orders
+
+    def _check_newest(self, order: int) -> None:
+        if order != self._orders:
+            raise CommandAborted(f"{self.name}: slew: stopped, or a newer command took its place")
+
+    async def _slew_once(self, order: int, ra: float, dec: float, tag: str, started: Started | None) -> None:
+        self._check_newest(order)
         tag = self._tag(tag)
         begin = partial(self._do, "slew", started, ra=float(ra), dec=float(dec), tag=tag)
         parking = self._connection.watches("park_finished")
@@ -48,8 +61,9 @@ class NativeTelescope(NativeDevice):
             try:
                 busy = await begin()
             except DeviceRefused as refusal:
-                if refusal.code not in ("STATE", "BUSY") or not await self._make_ready():
+                if refusal.code not in ("STATE", "BUSY") or not await self._make_ready(order):
                     raise
+                self._check_newest(order)
                 busy = await begin()
             self._end_watches(parking, "park", "a slew took its place")
             if busy is None:
@@ -57,23 +71,29 @@ class NativeTelescope(NativeDevice):
             event = await self._end(watch, busy, "slew")
         self._raise_unless_finished(event, "slew")
 
-    async def _make_ready(self) -> bool:
+    async def _make_ready(self, order: int) -> bool:
         """Unpark a parked telescope, stop a parking one; whether it was either."""
         state: TelescopeState = await self._read_state(TelescopeState)
+        self._check_newest(order)
         if state == "parked":
             await self.unpark()
         elif state == "parking":
-            await self.stop()
+            await self._stop()
         return state in ("parked", "parking")
 
+    def stop(self) -> Deferred[None]:
+        self._order()
+        return self._stop()
+
     @deferred
-    async def stop(self) -> None:
+    async def _stop(self) -> None:
         parking = self._connection.watches("park_finished")
         await self._do("stop")
         self._end_watches(parking, "park", "stopped")
 
     @deferred
     async def park(self, started: Started | None = None) -> None:
+        self._order()
         with self._connection.watch("park_finished", "park_aborted") as watch:
             busy = await self._do("park", started)
             if busy is not None:
