@@ -53,6 +53,7 @@ class End:
     def arrive(self, data: bytes) -> None:
         if self.open:
             self.protocol.dataReceived(data)
+            self.world.arrived()
 
     def loseConnection(self) -> None:
         self.world.callLater(0, self.end)
@@ -77,6 +78,8 @@ class World(MemoryReactorClock):
         self.listening: dict[int, Any] = {}
         self.ends: list[End] = []
         self.cut = 1 << 20
+        self.arrived: Callable[[], None] = lambda: None
+        """Called after whatever arrives at either end of a connection."""
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
         self.listening[port] = factory

@@ -21,13 +21,21 @@ from pyros.instruments.interfaces import (
     Started,
 )
 from pyros.instruments.native._device import NativeDevice, reason
+from pyros.instruments.running import Running
+
+
+class _Exposure(Running):
+    """One exposure, and whether the device was told to begin it."""
+
+    begun = False
 
 
 class NativeCamera(NativeDevice):
     """A `Camera` that speaks the native grammar."""
 
     kind: Kind = "camera"
-    _exposing = False
+    _exposure: _Exposure | None = None
+    """The one under way; None once it is to be aborted, for then the device decides whether it takes another."""
 
     def state(self) -> Deferred[CameraState]:
         return self._read_state(CameraState)
@@ -36,16 +44,25 @@ class NativeCamera(NativeDevice):
     async def expose(
         self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False
     ) -> Image:
-        # Setting the filter would spoil an exposure under way, ours or one from before a restart: ask first.
-        if self._exposing or await self._read_state(CameraState) in ("exposing", "reading"):
+        if self._exposure is not None:
             raise DeviceRefused("BUSY", "an exposure is under way")
-        self._exposing = True
+        self._exposure = exposure = _Exposure("exposure")
         try:
+            # Setting the filter would spoil an exposure from before a restart: ask first.
+            if await self._read_state(CameraState) in ("exposing", "reading"):
+                raise DeviceRefused("BUSY", "an exposure is under way")
+            await exposure.check()
             if filter:
                 await self._connection.ask("SET", "filter", filter)
-            return await self._expose_now(seconds, filter, self._tag(tag), started, dark)
+                await exposure.check()
+            exposure.begun = True
+            try:
+                return await self._expose_now(seconds, filter, self._tag(tag), started, dark)
+            finally:
+                await exposure.check()  # an image that was thrown away is none, and cannot be fetched
         finally:
-            self._exposing = False
+            if self._exposure is exposure:
+                self._exposure = None
 
     async def _expose_now(self, seconds: float, filter: str, tag: str, started: Started | None, dark: bool) -> Image:
         closed: dict[str, Any] = {"dark": 1} if dark else {}
@@ -82,7 +99,15 @@ class NativeCamera(NativeDevice):
 
     @deferred
     async def abort(self) -> None:
+        exposure, self._exposure = self._exposure, None
+        under_way = self._connection.watches("image_ready")
+        error = CommandAborted(f"{self.name}: exposure: aborted")
+        if exposure is not None and not exposure.begun:  # whatever the device says to it, it never does
+            exposure.end(error)
         await self._do("abort")
+        if exposure is not None:
+            exposure.end(error)
+        self._end_watches(under_way, "exposure", "aborted")
 
     @deferred
     async def filters(self) -> tuple[str, ...]:

@@ -42,6 +42,10 @@ class Watch:
         self._wake()
         return True
 
+    def forget(self) -> None:
+        """The device has only now begun: what it said before was the end of an older command."""
+        self._events.clear()
+
     def fail(self, error: InstrumentError) -> None:
         """No more events will come."""
         self._error = error

@@ -44,6 +44,7 @@ class NativeDome(NativeDevice):
             self._end_watches(before, "movement", f"{action} took its place")
             if busy is None:
                 return
+            watch.forget()  # its events have no tags
             try:
                 await self._end(watch, busy, action)
             except NoAnswer as silence:

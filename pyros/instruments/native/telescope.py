@@ -97,6 +97,7 @@ class NativeTelescope(NativeDevice):
         with self._connection.watch("park_finished", "park_aborted") as watch:
             busy = await self._do("park", started)
             if busy is not None:
+                watch.forget()  # its events have no tags
                 self._raise_unless_finished(await self._end(watch, busy, "park"), "park")
 
     @deferred

@@ -1,0 +1,147 @@
+"""A second command in the middle of a first one: after every exchange of the first, for every pair of commands.
+
+What must hold whatever the moment: each command ends, once and with an error of the drivers' own; the newer one does
+what it says; and the older does nothing any more once the newer has been given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from pyros.errors import CommandAborted, ConnectionLost, DeviceRefused, InstrumentError, NoAnswer
+from tests.instruments.conftest import World
+
+How = Literal["newer", "cancel", "drop", "away"]
+HOWS: tuple[How, ...] = ("newer", "cancel", "drop", "away")
+"""What happens to the first command: only a newer one comes; whoever gave it no longer waits for it; the connection
+breaks; there is no connection yet when it is given. The second command comes then, at once."""
+
+
+@dataclass
+class Backend:
+    """A driver, the device at its other end, and what can be done with them."""
+
+    world: World
+    device: Any
+    commands: dict[str, Callable[[], Deferred[Any]]]
+    wanted: dict[str, Callable[[], str]]
+    """What is wrong with the device when that command has ended, and ever after; '' if nothing is."""
+    close: Callable[[], None]
+    before: str = ""
+    """A command that is given and ends before the first of the two."""
+    settle: float = 60.0
+    """After so many seconds everything has ended, and nothing may happen any more."""
+    may_be_refused: frozenset[tuple[str, str]] = frozenset()
+    """Pairs of which the second may be refused because the first goes on."""
+
+
+@dataclass
+class Outcome:
+    """How a command ended, and how often, and what was wrong with the device then."""
+
+    ends: list[Any] = field(default_factory=list)
+    wrong: str = ""
+
+    @staticmethod
+    def of(command: Deferred[Any], wanted: Callable[[], str] = lambda: "") -> Outcome:
+        outcome = Outcome()
+
+        def ended(result: Any) -> None:
+            outcome.ends.append(result.value if isinstance(result, Failure) else result)
+            outcome.wrong = wanted()
+
+        command.addBoth(ended)
+        return outcome
+
+    def problem(self, *allowed: type[BaseException]) -> str:
+        if len(self.ends) != 1:
+            return f"ended {len(self.ends)} times"
+        end = self.ends[0]
+        if isinstance(end, BaseException) and not isinstance(end, allowed):
+            return f"ended with {type(end).__name__}: {end}"
+        return ""
+
+
+def interrupt(make: Callable[[], Backend], first: str, second: str, how: How, moment: int) -> tuple[bool, str]:
+    """Give the second command after so many arrivals since the first was given, 0 for at once.
+
+    Returns whether the first was still under way then, and what went wrong.
+    """
+    backend = make()
+    world, outcomes, there = backend.world, [], []
+    try:
+        if backend.before:
+            world.result(backend.commands[backend.before](), backend.settle)
+        if how == "away":
+            world.drop()
+        older = backend.commands[first]()
+        outcomes.append(Outcome.of(older))
+        left = [moment]
+
+        def interfere() -> None:
+            world.arrived = lambda: None
+            there.append(not outcomes[0].ends)
+            if how == "cancel":
+                older.cancel()
+            elif how == "drop":
+                world.drop()
+            outcomes.append(Outcome.of(backend.commands[second](), backend.wanted[second]))
+
+        def arrived() -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                interfere()
+
+        world.arrived = arrived
+        if moment == 0:
+            interfere()
+        world.run(backend.settle)
+        if not there:
+            return False, ""
+        return there[0], _problem(backend, outcomes, first, second, how)
+    finally:
+        world.arrived = lambda: None
+        backend.close()
+
+
+def _problem(backend: Backend, outcomes: list[Outcome], first: str, second: str, how: How) -> str:
+    allowed: tuple[type[InstrumentError] | type[CancelledError], ...] = (CommandAborted, DeviceRefused)
+    if how == "cancel":
+        allowed += (CancelledError,)
+    elif how == "drop":
+        allowed += (ConnectionLost, NoAnswer)
+    if problem := outcomes[0].problem(*allowed):
+        return f"the older {problem}"
+    refused = (first, second) in backend.may_be_refused
+    if problem := outcomes[1].problem(*(DeviceRefused,) if refused else ()):
+        return f"the newer {problem}"
+    if refused and isinstance(outcomes[1].ends[0], DeviceRefused):
+        return ""
+    if outcomes[1].wrong:
+        return f"at its end {outcomes[1].wrong}"
+    if problem := backend.wanted[second]():
+        return f"afterwards {problem}"
+    return ""
+
+
+def problems(
+    make: Callable[[], Backend], pairs: Iterable[tuple[str, str]], how: How, most: int = 400
+) -> tuple[list[str], int]:
+    """What went wrong with these pairs at any moment, and how many moments there were."""
+    found, tried = [], 0
+    for first, second in pairs:
+        for moment in range(most):
+            under_way, problem = interrupt(make, first, second, how, moment)
+            tried += 1
+            if problem:
+                found.append(f"{first}, {second} after {moment}: {problem}")
+            if not under_way:
+                break
+        else:
+            found.append(f"{first}, {second}: {first} doesn't end within {most} arrivals")
+    return found, tried
