@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from pyros.alerts import numbering, snews, streams, surveys, values
+from pyros.alerts import localization, numbering, snews, streams, surveys, values
 from pyros.alerts.alert import Alert, Kind, Role
 from pyros.alerts.streams import Stream
 from pyros.alerts.times import parse_iso
@@ -28,8 +28,8 @@ _SCHEMA = re.compile(r"(?:[^?#]{0,200}/)?gcn/(notices/([\w/.-]+?)|circulars)\.sc
 _WRAPPED = frozenset({"format", "content"})
 """What SCiMMA's hop client writes around a message."""
 _TOPIC = re.compile(r"gcn\.notices\.([a-z0-9_]+)\..+")
-_PLACES = ("localization", "location", "position", "event", "alert", "source", "target")
-"""Where schemas of a mission's own nest what the unified one has at the top."""
+_PLACES = ("event", "alert", "datetime", "discovery_datetime")
+"""Where early schemas nest what the unified one has at the top."""
 _GW_KINDS: dict[str, Kind] = {
     "EARLYWARNING": "initial",
     "PRELIMINARY": "initial",
@@ -48,12 +48,9 @@ _ROLES: dict[str, Role] = {
     "archival": "observation",
     "planned": "utility",
     "commanded": "utility",
-    "injection": "test",
-    "injections": "test",
-    "test": "test",
+    **dict.fromkeys(("test", "mock", "injection", "injections", "injected"), "test"),
 }
-_SIZES = ("ra_uncertainty", "dec_uncertainty", "circle_error_radius", "elliptical_error_radii")
-"""Error radii in degrees as earlier schemas called them."""
+"""By ``alert_tense``; early schemas have some of the words under ``alert_type``."""
 _CORE = frozenset({"trigger_time", "alert_datetime", "alert_type", "alert_tense", "ra", "ra_dec_error", "mission"})
 """Without a schema and a topic, a JSON object with at least two of these is taken for a notice."""
 _ENOUGH = 2
@@ -71,6 +68,10 @@ def parse_json(packet: bytes, topic: str) -> Alert:
         notice = msgspec.json.decode(_utf8(packet))
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise AlertError(f"not JSON: {str(error)[:200]}") from None
+    if isinstance(notice, list) and len(notice) == 1:
+        notice = notice[0]
+    if isinstance(notice, list):
+        raise AlertError(f"a JSON list of {len(notice)}: a packet is one notice, and has an object to itself")
     if not isinstance(notice, dict):
         raise AlertError("the JSON is not an object")
     if notice.keys() == _WRAPPED and isinstance(notice["content"], dict):
@@ -115,20 +116,16 @@ def _utf8(packet: bytes) -> bytes:
 def _notice(notice: dict[str, Any], topic: str, packet: bytes) -> Alert:
     """A notice of the unified schema."""
     name = topic.removeprefix("gcn.notices.").removeprefix("classic.")  # notices of other missions, translated by GCN
-    row = streams.of_schema(name.partition(".")[0].lower())
-    target = _target(notice)
-    place = values.position(values.number(target.get("ra")), values.number(target.get("dec")))
-    error = _error(target, place)
+    row = _row(notice, streams.of_schema(name.partition(".")[0].lower()))
+    target = localization.find_target(notice)
+    place, error, pointing = localization.find_position(target, row)
     containment = values.fraction(_percent(target.get("containment_probability", 0.9))) if error is not None else None
     named = _named(notice, target, row)
     event = _event(notice, row, named, name)
-    word = _text(notice.get("alert_type")).lower()
-    tense = _text(notice.get("alert_tense")).lower()
-    role = _ROLES.get(tense, "observation")
-    if "test" in name.lower().split(".") or _is_mock(event):
-        role = "test"
+    word, own_type = _text(notice.get("alert_type")).lower(), _text(notice.get("notice_type"))
+    role = _role(notice, row, name, event)
     record = notice.get("record_number")
-    kind = _kind(notice, row, word)
+    kind = _kind(notice, row, word, own_type.lower())
     time = parse_iso(_text(_field(notice, "trigger_time")))
     sent = parse_iso(_text(notice.get("alert_datetime")))
     if not event:
@@ -141,9 +138,13 @@ def _notice(notice: dict[str, Any], topic: str, packet: bytes) -> Alert:
         target.get("classification_scores"),
         target.get("classifications"),
     )
-    subtype = _text(notice.get("subtype")) or _text(notice.get("pipeline"))
+    subtype = _text(notice.get("subtype")) or own_type or _text(notice.get("pipeline"))
     notice_type = f"{name}/{subtype}" if subtype else name
-    parts = (topic, event.partition(":")[2], word, record, notice.get("alert_datetime"), subtype)
+    counted = record not in (None, "") or notice.get("alert_datetime") is not None
+    parts = (
+        *(topic, event.partition(":")[2], word, record, notice.get("alert_datetime"), subtype),
+        *(role if role == "test" else None, None if counted else _digest(notice)),
+    )
     return Alert(
         stream=row.name,
         id=":".join(str(part)[:200] for part in parts if part not in (None, "")),
@@ -155,23 +156,56 @@ def _notice(notice: dict[str, Any], topic: str, packet: bytes) -> Alert:
         sent=sent,
         ra=place[0] if place else None,
         dec=place[1] if place else None,
+        pointing=pointing,
         error_radius=error,
         containment=containment,
-        skymap=_skymap(target),
+        skymap=localization.find_skymap(target),
         importance=_first_fraction(notice, "importance", "p_astro"),
         far=values.hertz(notice.get("far"), "Hz"),
-        known_source=bool(notice.get("known_source")) or name in row.known_types or classes.get("unknown") == 0,
+        significant=_flag(notice.get("significant")),
+        known_source=_is_known(notice, row, name) or classes.get("unknown") == 0,
         classification=classes,
         names=numbering.further_names(row, event, named) if named else (),
         related=_related(notice, named),
     )
 
 
-def _kind(notice: dict[str, Any], row: Stream, word: str) -> Kind:
-    if word.startswith("retract") or any(notice.get(field) is value for field, value in row.json_retraction):
+def _row(notice: dict[str, Any], row: Stream) -> Stream:
+    """The row that the notice itself asks for, where one schema serves several streams."""
+    for field, expression, name in row.json_rows:
+        if streams.pattern(expression).fullmatch(_text(notice.get(field))[:200]):
+            return streams.BY_NAME[name]
+    return row
+
+
+def _role(notice: dict[str, Any], row: Stream, name: str, event: str) -> Role:
+    """``test`` where anything says so, ``utility`` where nothing was seen yet."""
+    words = [_text(notice.get(field)).lower() for field in ("alert_tense", "alert_type", "role")]
+    said = {_ROLES.get(word, "observation") for word in words}
+    marked = any(value is True and field.lower() in row.test for field, value in notice.items())
+    if "test" in said or marked or "test" in name.lower().split(".") or _is_mock(event):
+        return "test"
+    return "utility" if "utility" in said else "observation"
+
+
+def _kind(notice: dict[str, Any], row: Stream, word: str, own_type: str) -> Kind:
+    """By the schema's word; else by the stream's own type of notice, and by what counts the notices."""
+    if "retract" in {word[:7], own_type[:7]} or any(notice.get(name) is value for name, value in row.json_retraction):
         return "retraction"
     record = notice.get("record_number")
     return _KINDS.get(word) or ("update" if isinstance(record, int) and record > 1 else "initial")
+
+
+def _is_known(notice: dict[str, Any], row: Stream, name: str) -> bool:
+    """Whether its author knows the source from before."""
+    marks = ((_text(notice.get(field))[:200], expression) for field, expression in row.known_values)
+    marked = any(text and streams.pattern(expression).fullmatch(text) for text, expression in marks)
+    return bool(notice.get("known_source")) or name in row.known_types or marked
+
+
+def _digest(notice: dict[str, Any]) -> str:
+    """What tells a notice from others about its event where it neither counts nor dates itself (DSA-110, CHIME)."""
+    return hashlib.sha1(msgspec.json.encode(notice, order="sorted")).hexdigest()[:8]
 
 
 def _gravitational_wave(notice: dict[str, Any]) -> Alert:
@@ -187,7 +221,6 @@ def _gravitational_wave(notice: dict[str, Any]) -> Alert:
     content = notice.get("event")
     event: dict[str, Any] = content if isinstance(content, dict) else {}
     mock = _is_mock(f"lvc:{name}") or "MDC" in _text(event.get("search"))
-    significant = event.get("significant")
     return Alert(
         stream="lvc",
         id=f"igwn.gwalert:{name}:{word}:{_text(notice.get('time_created'))[:40]}",
@@ -199,7 +232,7 @@ def _gravitational_wave(notice: dict[str, Any]) -> Alert:
         sent=parse_iso(_text(notice.get("time_created"))),
         skymap="embedded" if event.get("skymap") else None,
         far=values.hertz(event.get("far"), "Hz"),
-        significant=significant if isinstance(significant, bool) else None,
+        significant=_flag(event.get("significant")),
         classification=_probabilities(event.get("classification"), event.get("properties")),
         related=_coincidence(notice.get("external_coinc")),
     )
@@ -224,21 +257,9 @@ def _circular(notice: dict[str, Any]) -> Alert:
     )
 
 
-def _target(notice: dict[str, Any]) -> dict[str, Any]:
-    """Where the localization stands: at the top, in the only target of ``data`` (BOOM), or one level below."""
-    if "ra" in notice:
-        return notice
-    data = notice.get("data")
-    targets = data.get("targets") if isinstance(data, dict) else None
-    if isinstance(targets, list) and len(targets) == 1 and isinstance(targets[0], dict):
-        return targets[0]
-    nested = [place for name in _PLACES if isinstance(place := notice.get(name), dict) and "ra" in place]
-    return nested[0] if len(nested) == 1 else notice
-
-
 def _field(notice: dict[str, Any], name: str) -> Any:
-    """A field at the top, or in ``event`` or ``alert``."""
-    for source in (notice, notice.get("event"), notice.get("alert")):
+    """A field at the top, or one level below."""
+    for source in (notice, *(notice.get(place) for place in _PLACES)):
         if isinstance(source, dict) and source.get(name) is not None:
             return source[name]
     return None
@@ -278,42 +299,8 @@ def _related(notice: dict[str, Any], named: list[tuple[str, list[str]]]) -> tupl
     identifier = _text(notice.get("ref_ID")) or _text(notice.get("ref_id"))
     found += numbering.reference(_text(notice.get("ref_instrument")), identifier)
     found += numbering.external(_text(notice.get("follow_up_event")))
+    found += _coincidence(notice.get("external_coincidence"))
     return tuple(dict.fromkeys(found))
-
-
-def _error(target: dict[str, Any], place: tuple[float, float] | None) -> float | None:
-    """Degrees: a number, [a], [a, b] or [a, b, position angle]; or the farthest corner of a box (MAXI)."""
-    if place is None:
-        return None
-    given = [target.get("ra_dec_error")]
-    if given == [None]:  # early schemas
-        error = target.get("error")
-        given = [target.get(name) for name in _SIZES]
-        given += [error.get("radius")] if isinstance(error, dict) else []
-    sizes = [values.radius(size) for each in given for size in (_sides(each) if isinstance(each, list) else [each])]
-    known = [size for size in sizes if size is not None]
-    if known:
-        return max(known)
-    corners = target.get("rectangular_error_corners")
-    distances = []
-    for corner in corners[:100] if isinstance(corners, list) else ():
-        if isinstance(corner, list) and len(corner) == 2:
-            ra, dec = values.number(corner[0]), values.number(corner[1])
-            if ra is not None and dec is not None and -90 <= dec <= 90:
-                distances.append(values.separation(*place, ra, dec))
-    return values.radius(max(distances)) if distances else None
-
-
-def _sides(sizes: list[Any]) -> list[Any]:
-    """Of [a], [a, b], [a, b, position angle], or [below, above] (-1.5, 1.4)."""
-    return [abs(size) if len(sizes) > 1 and isinstance(size, int | float) else size for size in sizes[:2]]
-
-
-def _skymap(target: dict[str, Any]) -> str | None:
-    url = _text(target.get("healpix_url"))
-    if url.startswith(("http://", "https://")) and len(url) < 2000:
-        return url
-    return "embedded" if target.get("healpix_file") else None
 
 
 def _probabilities(*tables: object) -> dict[str, float]:
@@ -321,8 +308,10 @@ def _probabilities(*tables: object) -> dict[str, float]:
     for table in tables:
         pairs: list[tuple[object, object]] = list(table.items()) if isinstance(table, dict) else []
         if isinstance(table, list):  # BOOM's
-            classes = (item for item in table if isinstance(item, dict))
+            classes = [item for item in table[:100] if isinstance(item, dict)]
             pairs = [(_text(item.get("classification")), item.get("probability")) for item in classes]
+            alone = (item for item in classes if len(item) == 1)  # {"BNS": 0.9}
+            pairs += [pair for item in alone for pair in item.items() if pair[0] != "probability"]
         for name, value in pairs[:100]:
             if name and (probability := values.fraction(value)) is not None:
                 found[str(name)[:100]] = probability
@@ -337,6 +326,10 @@ def _percent(value: object) -> float | None:
     """A probability, also where it is written in percent (68.0)."""
     size = values.number(value)
     return size / 100 if size is not None and 1 < size <= 100 else size
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def _texts(value: object) -> list[str]:

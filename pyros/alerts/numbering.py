@@ -67,8 +67,16 @@ def further_names(row: Stream, key: str, fields: Iterable[tuple[str, list[str]]]
                 continue
             if field == "id" and len(identifier) < _SHORTEST:
                 continue
-            found += [event_key(row, name) for name in (identifier, _TRIGGER.sub(r"\1", identifier))]
+            found += [
+                event_key(row, name) for name in (identifier, _TRIGGER.sub(r"\1", identifier), _also(row, identifier))
+            ]
     return tuple(dict.fromkeys(other for other in found if other and other != key))
+
+
+def _also(row: Stream, identifier: str) -> str:
+    """As the same event's VOEvents write an identifier of a JSON notice."""
+    match = streams.pattern(row.json_id_also).fullmatch(identifier[:_LONGEST]) if row.json_id_also else None
+    return match[1] if match else identifier
 
 
 def burst_name(names: Iterable[str]) -> tuple[str, ...]:

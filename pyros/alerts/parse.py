@@ -29,10 +29,10 @@ def parse(packet: bytes, *, topic: str = "") -> Alert:
     first = start.lstrip(_SPACE)[:1]
     if first == b"<":
         return parse_voevent(packet)
-    if first == b"{":
+    if first in {b"{", b"["}:
         return parse_json(packet, topic)
-    if first == b"[":
-        raise AlertError("a JSON list: a packet is one notice, and has an object to itself")
+    if start.startswith(b"\x1f\x8b"):
+        raise AlertError("compressed by gzip: packets are taken as they were broadcast")
     if not packet.strip(_SPACE):
         raise AlertError("the packet is empty")
     shown = start[:24].decode("utf-8", "replace")

@@ -57,6 +57,14 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     """Fields that name the event, the first that there is before the others, which are its further names."""
     json_id_parts: bool = False
     """Whether a list of numbers under ``id`` is one identifier in parts, not several names of the event."""
+    json_id_also: str = ""
+    """A regular expression for such an identifier, whose first group is how the same event's VOEvents write it."""
+    json_rows: tuple[tuple[str, str, str], ...] = ()
+    """(field, regular expression, row): notices of other streams that go out under this one's schema."""
+    json_places: tuple[tuple[str, str, str], ...] = ()
+    """(RA, Dec, error radius): fields in degrees that have the source's position before ``ra`` and ``dec`` do."""
+    json_pointing: bool = False
+    """Whether ``ra`` and ``dec`` of its JSON notices are where an instrument looked, not where the source is."""
     revision: tuple[str, int] | None = None
     """A Param that counts the notices about an event, and its first value."""
 
@@ -191,11 +199,12 @@ STREAMS = (
     ),
     Stream(
         name="icecube",
-        ivorns=(_GCN + "amon#icecube", _GCN + "amon#test_event"),
+        ivorns=(_GCN + "amon#icecube", _GCN + "amon#test_event", "ivo://amon/icecube"),
         schemas=("icecube",),
         event=(("run_id", "event_id"), ("AMON_ID",), ("ID",), *_TRIG_ID),
         event_in_ivorn=r"_(?:\d\d_)?(\d{6}_0*\d{4,})[_-]\d+$",
         json_id_parts=True,
+        json_id_also=r"(\d{6}_\d+)_\d+",  # of run, event and part of the event the VOEvents have the first two
         test_values=(("TrigID", "0*99999"), ("event_id", "0*99999")),
         revision=("Rev", 0),
         containment=0.9,
@@ -205,6 +214,11 @@ STREAMS = (
         name="amon",
         ivorns=(_GCN + "amon#",),
         event=(("Event_ID",), ("run_id", "event_id"), *_TRIG_ID),
+        json_id_also=r"0+_(\d+)",
+        json_rows=(
+            ("notice_type", "Astrotrack.*|Cascade|EHE|HESE", "icecube"),
+            ("notice_type", "Burst", "hawc"),
+        ),
         test_values=(("TrigID", "0*99999"),),
         revision=("Rev", 0),
         containments={"AMON_NU_EM_COINC": 0.5},
@@ -241,6 +255,23 @@ STREAMS = (
         schemas=("maxi",),
         event=_TRIG_ID,
         known_types=frozenset({"MAXI_KNOWN", "maxi.gsc.known"}),
+        known_values=(("notice_type", "Known"),),
+    ),
+    Stream(
+        name="calet",
+        ivorns=(_GCN + "calet",),
+        schemas=("calet_gbm",),
+        event=GCN.event,
+        test_values=GCN.test_values,
+        json_pointing=True,
+    ),
+    Stream(
+        name="hete",
+        ivorns=(_GCN + "hete",),
+        event=GCN.event,
+        test_values=GCN.test_values,
+        json_places=(("sxc_ra", "sxc_dec", "sxc_ra_dec_error"), ("wxm_ra", "wxm_dec", "wxm_ra_dec_error")),
+        json_pointing=True,  # away from the Sun
     ),
     Stream(
         name="antares",

@@ -378,7 +378,10 @@ def test_a_voevent_as_json_is_the_voevent() -> None:
     [
         (b"{", "not JSON"),
         (b"{}", "no alert"),
-        (b'[{"mission": "x"}, {"mission": "x"}]', "a packet is one notice"),
+        (b'[{"mission": "x"}, {"mission": "x"}]', "list of 2: a packet is one notice"),
+        (b"[]", "list of 0"),
+        (b"[[{}]]", "list of 1"),
+        (b"[5]", "not an object"),
         (b'{"foo": "bar", "baz": 5}', "no alert"),
         (b'{"a":' * 100_000, "not JSON"),
         (b'{"ra": ' + b"9" * 10_000 + b"}", "not JSON"),
