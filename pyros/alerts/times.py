@@ -15,6 +15,7 @@ _ISO = re.compile(
     r"\s*(Z|UTC|UT|[+-]\d{2}(?::?\d{2})?)?\s*",
     re.ASCII,
 )
+_FARTHEST_ZONE = timedelta(hours=14)
 _JULIAN = re.compile(r"\s*(\d{5}|\d{7})(?:\.\d{1,12})?\s*", re.ASCII)
 _MJD_ZERO, _JD_MINUS_MJD = datetime(1858, 11, 17, tzinfo=UTC), 2_400_000.5
 _MJD_BELIEVED = (40_000.0, 90_000.0)
@@ -51,6 +52,8 @@ def parse_iso(text: str | None, scale: str = "UTC") -> datetime | None:
         moment = start + timedelta(seconds=int(second or 0), microseconds=micro)
         if zone and zone[0] in "+-":
             offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:].removeprefix(":") or 0))
+            if offset > _FARTHEST_ZONE:
+                return None
             moment = moment - offset if zone[0] == "+" else moment + offset
         elif not zone and scale in _TO_UTC:
             moment = _TO_UTC[scale](moment)

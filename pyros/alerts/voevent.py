@@ -22,8 +22,11 @@ from pyros.alerts.xml import child, element_from_json, local_name, read_xml, tex
 from pyros.errors import AlertError
 
 NAMESPACES = tuple(f"http://www.ivoa.net/xml/VOEvent/v{version}" for version in ("2.0", "1.1", "2.1"))
+_SECURE = tuple(namespace.replace("http:", "https:") for namespace in NAMESPACES)
+"""A namespace is no address, but ANTARES takes it for one."""
 _ROLES = frozenset(get_args(Role))
-_CITES = frozenset({"followup", "supersedes", "retraction"})
+_CITES = {"followup": "followup", "supersedes": "supersedes", "supercedes": "supersedes", "retraction": "retraction"}
+"""What is cited, with the spelling of the VOEvents before 1.1."""
 _TRUE = frozenset({"true", "1", "yes"})
 _MAX_IVORN = 1000
 _MAX_PARAMS = 10_000
@@ -73,7 +76,7 @@ def parse_voevent(packet: bytes) -> Alert:
     if not isinstance(root.tag, str) or local_name(root) != "VOEvent":
         raise AlertError(f"the root element is {str(root.tag)[:100]}, not a VOEvent")
     namespace = etree.QName(root).namespace
-    if namespace not in NAMESPACES:
+    if namespace not in NAMESPACES and namespace not in _SECURE:
         raise AlertError(f"VOEvent in namespace {str(namespace)[:100]}; known are {', '.join(NAMESPACES)}")
     return interpret(read(root))
 
@@ -229,7 +232,7 @@ def _citations(section: Any | None) -> tuple[tuple[str, str], ...]:
         ivorn = text(element)
         if local_name(element) == "EventIVORN" and ivorn:
             cite = (element.get("cite") or "followup").strip().lower()
-            found.append((ivorn[:_MAX_IVORN], cite if cite in _CITES else "followup"))
+            found.append((ivorn[:_MAX_IVORN], _CITES.get(cite, "followup")))
     return tuple(found[:1000])
 
 

@@ -8,6 +8,7 @@ in one text, an ``Error2`` of two sizes.
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import msgspec
@@ -15,11 +16,15 @@ import msgspec
 from pyros.alerts import values
 from pyros.alerts.xml import child, descendant, local_name, text
 
-_UNITS = {"deg": 1.0, "rad": math.degrees(1.0)}
-"""How a unit begins, and its size in degrees; those of two axes are written ``deg-deg``."""
-
-
-_SIZES = {"deg": 1.0, "arcmin": 1 / 60, "arcsec": 1 / 3600}
+_UNITS = {"deg": 1.0, "degree": 1.0, "rad": math.degrees(1.0), "radian": math.degrees(1.0)}
+"""Units of a position in degrees; those of its axes are written ``deg-deg``. One in hours is not understood."""
+_SIZES = {
+    **_UNITS,
+    **dict.fromkeys(("arcmin", "arcminute", "amin"), 1 / 60),
+    **dict.fromkeys(("arcsec", "arcsecond", "asec"), 1 / 3600),
+}
+"""Units of an error radius in degrees; a radius in another one says nothing."""
+_CLOCKS = ("ISOTime", "MJDTime", "JDTime")
 
 
 class Coords(msgspec.Struct, frozen=True):
@@ -41,7 +46,8 @@ def source_coords(where: Any | None) -> Coords:
         if any(local_name(above) == "ObservatoryLocation" for above in element.iterancestors()):
             continue
         system = (element.get("coord_system_id") or "").upper()
-        isotime = text(descendant(child(element, "Time"), "ISOTime"))
+        time = child(element, "Time")
+        isotime = next((moment for name in _CLOCKS if (moment := text(descendant(time, name)))), "")
         position = child(element, "Position2D")
         if position is None:
             position = child(element, "Position3D")
@@ -58,15 +64,25 @@ def _unit(system: str, position: Any | None) -> float | None:
     """The unit in degrees of a position that is RA and Dec: what FK5 and ICRS mean, and where nothing is said."""
     if position is None or (system and "FK5" not in system and "ICRS" not in system):
         return None
-    word = (position.get("unit") or "deg").strip().lower()
-    return next((size for begin, size in _UNITS.items() if word.startswith(begin)), None)
+    words = re.split(r"[-\s,]+", _said_unit(child(_value(position), "C1"), _value(position), position) or "deg")[:2]
+    sizes = {_UNITS.get(word.removesuffix("s")) for word in words}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def _said_unit(*elements: Any) -> str:
+    """What the first of them says that says something."""
+    words = ((element.get("unit") or element.get("pos_unit") or "") for element in elements if element is not None)
+    return next((word for each in words if (word := each.strip().lower()[:40])), "")
+
+
+def _value(position: Any) -> Any | None:
+    value = child(position, "Value2")
+    return child(position, "Value3") if value is None else value
 
 
 def _pair(position: Any) -> tuple[float | None, float | None]:
     """RA and Dec, by their names where those say that Dec stands first."""
-    value = child(position, "Value2")
-    if value is None:
-        value = child(position, "Value3")
+    value = _value(position)
     first, second = (values.number(text(child(value, name))) for name in ("C1", "C2"))
     words = text(value).replace(",", " ").split()
     if first is None and second is None and len(words) == 2:
@@ -80,10 +96,11 @@ def _error(position: Any, unit: float) -> float | None:
     element = child(position, "Error2Radius")
     radius = values.number(text(element))
     if element is not None and radius is not None:
-        return radius * _SIZES.get((element.get("unit") or "").strip().lower(), unit)
+        word = _said_unit(element)
+        return _times(radius, _SIZES.get(word.removesuffix("s"))) if word else radius * unit
     sizes = [values.number(text(child(child(position, "Error2"), name))) for name in ("C1", "C2")]
     return _times(max((size for size in sizes if size is not None), default=None), unit)
 
 
-def _times(size: float | None, unit: float) -> float | None:
-    return None if size is None else size * unit
+def _times(size: float | None, unit: float | None) -> float | None:
+    return None if size is None or unit is None else size * unit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -144,6 +145,7 @@ def test_a_system_that_is_not_the_sky_gives_no_position() -> None:
         (GCN + "SWIFT#BAT_Known_Pos_-1855464825-063", params(TrigID=-1855464825), "swift:-1855464825"),
         (GCN + "INTEGRAL#Refined_Pos_008214-1-748", params(TrigID=73750), "integral:8214"),
         (GCN + "AMON#ICECUBE_GOLD_Event1", params(run_id=150001, event_id=7654321), "icecube:150001_7654321"),
+        ("ivo://amon/icecube_hese#1_150001_7654321_0", params(stream=1), "icecube:150001_7654321"),
         (GCN + "AMON#HAWC_BURST_MONITOR_Event1", params(run_id=1010460, event_id=557), "hawc:1010460_557"),
         (GCN + "AMON#NU_EM_Event1", params(Event_ID=105322, Run_ID=0), "amon:105322"),
         (GCN + "AMON#Event2030-05-29T02:17:28.00_000071-697", params(Packet_Type=157, TrigID=71), "amon:71"),
@@ -212,6 +214,22 @@ def test_kinds_by_the_unified_schemas_words(word: str, kind: str) -> None:
 
 def test_a_role_with_a_capital() -> None:
     assert parse(BURST.replace('role="observation"', 'role="Test"').encode()).role == "test"
+
+
+@pytest.mark.parametrize("cite", ["Supersedes", "supercedes"])
+def test_citations_in_other_spellings(cite: str) -> None:
+    citing = f'<Citations><EventIVORN cite="{cite}">ivo://a.example/b#first</EventIVORN></Citations>'
+    assert parse(voevent("ivo://a.example/b#second", rest=citing)).citations == (
+        ("ivo://a.example/b#first", "supersedes"),
+    )
+
+
+def test_a_namespace_with_https() -> None:
+    packet = voevent(GCN + "Antares_Alert#1438351269", params(TrigID=1438351269, isRealAlert="true"))
+    alert = parse(packet.replace(b"http://www.ivoa", b"https://www.ivoa"))
+    assert (alert.event, alert.role) == ("antares:1438351269", "observation")
+    with pytest.raises(AlertError, match="namespace"):
+        parse(packet.replace(b"http://www.ivoa", b"https://www.voevent"))
 
 
 def test_what_cites_a_known_stream_belongs_to_its_event() -> None:
@@ -357,6 +375,7 @@ BOMB = '<!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>'
         (b"", "empty"),
         (b" \n\t", "empty"),
         (b"hello", "neither XML nor a JSON object"),
+        (gzip.compress(b"<a/>"), "gzip"),
         (b"<a/>", "not a VOEvent"),
         (BURST.replace("\n", f"\n{BOMB}", 1).encode(), "DOCTYPE"),
         (BURST.replace("\n", f"\n<!-- c --><?x y?>\n{BOMB}", 1).encode(), "DOCTYPE"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 
 import pytest
 
@@ -39,6 +40,24 @@ RADIUS = "<Error2Radius>0.1</Error2Radius>"
         ),
         ("<Position2D><Value2>10.5 -3</Value2><Error2Radius unit='arcmin'>6</Error2Radius></Position2D>",
          (10.5, -3.0, 0.1)),
+        ("<Position2D><Value2>10.5 -3</Value2><Error2Radius unit='arcseconds'>360</Error2Radius></Position2D>",
+         (10.5, -3.0, 0.1)),
+        ("<Position2D unit='rad'><Value2>0.5 -0.25</Value2><Error2Radius unit='deg'>0.1</Error2Radius></Position2D>",
+         (math.degrees(0.5), math.degrees(-0.25), 0.1)),
+        ("<Position2D><Value2>10.5 -3</Value2><Error2Radius unit='deg^2'>0.1</Error2Radius></Position2D>",
+         (10.5, -3.0, None)),
+        (f"<Position2D unit='deg deg'>{PAIR.format(10.5, -3)}</Position2D>", (10.5, -3.0, None)),
+        (f"<Position2D unit='arcsec'>{PAIR.format(10.5, -3)}</Position2D>", (None, None, None)),
+        (f"<Position2D unit='deg^2'>{PAIR.format(10.5, -3)}</Position2D>", (None, None, None)),
+        (f"<Position2D unit='h-deg'>{PAIR.format(10.5, -3)}</Position2D>", (None, None, None)),
+        ("<Position2D><Value2><C1 pos_unit='h'>10.5</C1><C2 pos_unit='deg'>-3</C2></Value2></Position2D>",
+         (None, None, None)),
+        ("<Position2D><Value2 unit='rad'><C1>0.5</C1><C2>-0.25</C2></Value2></Position2D>",
+         (math.degrees(0.5), math.degrees(-0.25), None)),
+        (f"<Position2D>{PAIR.format(10.5, -3)}<Error2Radius>nan</Error2Radius></Position2D>", (10.5, -3.0, None)),
+        (f"<Position2D>{PAIR.format(10.5, -3)}<Error2Radius>1e9</Error2Radius></Position2D>", (None, None, None)),
+        (f"<Position2D>{PAIR.format(-10.5, -3)}{RADIUS}</Position2D>", (None, None, None)),
+        (f"<Position2D>{PAIR.format(360, -3)}{RADIUS}</Position2D>", (0.0, -3.0, 0.1)),
         (f"<Position2D>{PAIR.format(10.5, -3)}<Error2><C1>0.1</C1><C2>0.2</C2></Error2></Position2D>",
          (10.5, -3.0, 0.2)),
         ("<Position3D unit='deg-deg-Mpc'><Value3><C1>10.5</C1><C2>-3</C2><C3>40</C3></Value3></Position3D>",
@@ -59,3 +78,21 @@ def test_positions(system: str, position: str, expected: tuple[float | None, ...
 def test_other_systems_are_not_taken_for_right_ascension(system: str) -> None:
     position = f'<Position2D unit="deg">{PAIR.format(10.5, -3)}{RADIUS}</Position2D>'
     assert parse(PACKET.format(system=system, position=position).encode()).target is None
+
+
+@pytest.mark.parametrize(
+    ("time", "second"),
+    [
+        ("<ISOTime>2026-03-01T06:00:00</ISOTime>", 0),
+        ("<MJDTime>61100.25</MJDTime>", 0),
+        ("<JDTime>2461100.75</JDTime>", 0),
+        ("<ISOTime></ISOTime><JDTime>2461100.75</JDTime>", 0),
+        ("<ISOTime>2026-03-01T05:59:60</ISOTime>", 0),
+        ("<ISOTime>2026-03-01T07:00:00+01:00</ISOTime>", 0),
+        ("<MJDTime>-1</MJDTime>", None),
+    ],
+)
+def test_times(time: str, second: int | None) -> None:
+    position = f"<Time><TimeInstant>{time}</TimeInstant></Time>"
+    alert = parse(PACKET.format(system="UTC-ICRS-GEO", position=position).encode())
+    assert alert.time == (datetime(2026, 3, 1, 6, 0, second, tzinfo=UTC) if second is not None else None)
