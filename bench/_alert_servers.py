@@ -21,6 +21,7 @@ from twisted.internet import reactor as real_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import globalLogBeginner, textFileLogObserver
+from twisted.python.failure import Failure
 
 import comet
 from pyros import config as configuration
@@ -40,9 +41,11 @@ def run_pyros(folder: Path) -> None:
         await broker.start()
         print(json.dumps(broker.ports()), flush=True)
 
-    reactor.callWhenRunning(
-        lambda: Deferred.fromCoroutine(start()).addErrback(lambda failure: failure.printTraceback())
-    )
+    def failed(failure: Failure) -> None:
+        print(failure.getErrorMessage(), file=sys.stderr)
+        reactor.stop()  # whoever waits for the ports sees the end of the output
+
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(start()).addErrback(failed))
     reactor.addSystemEventTrigger("before", "shutdown", broker.stop)
 
 

@@ -41,12 +41,25 @@ def median(values: Iterable[float]) -> float:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on which nobody listens now."""
-    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [holder.getsockname()[1] for holder in holders]
-    for holder in holders:
-        holder.close()
-    return ports
+    """Ports on which nobody listens, of those that the kernel gives to no outgoing connection.
+
+    They stay this process's until it ends: another bench, which would take them before they are opened, finds that an
+    abstract socket of their name is bound.
+    """
+    ports: list[int] = []
+    for port in range(30_000, 32_700):
+        mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            mark.bind(f"\0pyros-bench-port-{port}")
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            mark.close()
+            continue
+        mark.detach()  # it stays bound
+        ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise SystemExit("every port is in use")
 
 
 class Report:

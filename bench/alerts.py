@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 from lxml import etree
 from twisted.internet.task import Clock
 
-from bench._authors import event, send, subscribed
-from bench._common import Report, arguments, median, quantile
+from bench._authors import PATIENCE, event, send, subscribed
+from bench._common import Report, arguments, free_ports, median, quantile
 from pyros import alerts
 from pyros.broker.store import EventStore
 from pyros.clock import RealClock
@@ -56,11 +56,12 @@ class Server(NamedTuple):
 @contextmanager
 def pyros(folder: Path, stored: int) -> Iterator[Server]:
     """PYROS's broker, as twistd runs it; its alert manager is away, so every event also waits in the outbox."""
+    receiver, broadcaster = free_ports(2)
     for name in ("site.yaml", "rules.yaml"):
         (folder / name).touch()
     (folder / "pyros_agent_config.ini").write_text(
         "[observatory]\nname = bench\nsite = site.yaml\nalert_rules = rules.yaml\ndata = .\n"
-        "[alert_manager]\nport = 9\n[broker]\nreceiver_port = 18098\nbroadcaster_port = 18099\n"
+        f"[alert_manager]\nport = 9\n[broker]\nreceiver_port = {receiver}\nbroadcaster_port = {broadcaster}\n"
     )
     if stored:
         store = EventStore(
@@ -94,6 +95,7 @@ def bare(folder: Path, stored: int) -> Iterator[Server]:
 def comet(folder: Path, stored: int) -> Iterator[Server]:
     """Plain Comet as its users run it, on a Python that has ndbm where there is one."""
     python, environment, dbm = python_for_comet()
+    receiver, broadcaster = free_ports(2)
     if stored:
         (folder / "db").mkdir()
         fill_comet = (
@@ -106,12 +108,12 @@ def comet(folder: Path, stored: int) -> Iterator[Server]:
             [python, "-c", fill_comet, folder / "db" / _COMETS_FILE, str(stored)], env=environment, check=True
         )
     command = [python, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "-l", folder / "log"]
-    command += ["comet", "--local-ivo=ivo://pyros.observatory/comet", "--receive", "--receive-port=18198"]
-    command += ["--broadcast", "--broadcast-port=18199", "--broadcast-test-interval=0", f"--eventdb={folder / 'db'}"]
-    command += ["--save-event", f"--save-event-directory={folder / 'saved'}"]
+    command += ["comet", "--local-ivo=ivo://pyros.observatory/comet", "--receive", f"--receive-port={receiver}"]
+    command += ["--broadcast", f"--broadcast-port={broadcaster}", "--broadcast-test-interval=0"]
+    command += [f"--eventdb={folder / 'db'}", "--save-event", f"--save-event-directory={folder / 'saved'}"]
     (folder / "saved").mkdir()
-    with _run(command, folder, environment, ready=lambda: _listens(18198)) as (process, _):
-        yield Server(f"{COMET} ({dbm})", 18198, 18199, process.pid)
+    with _run(command, folder, environment, ready=lambda: _listens(receiver) and _listens(broadcaster)) as (process, _):
+        yield Server(f"{COMET} ({dbm})", receiver, broadcaster, process.pid)
 
 
 def python_for_comet() -> tuple[str, dict[str, str], str]:
@@ -149,9 +151,9 @@ def _run(
                     raise SystemExit(f"{command}: {(folder / 'err').read_text()}")
                 ports = json.loads(line)
             else:
-                end = time.monotonic() + 20
+                end = time.monotonic() + PATIENCE
                 while not ready():
-                    if time.monotonic() > end:
+                    if time.monotonic() > end or process.poll() is not None:
                         raise SystemExit(f"{command}: {(folder / 'err').read_text()}")
                     time.sleep(0.05)
             yield process, ports
@@ -232,8 +234,8 @@ def measure_subscribers(report: Report, folder: Path, subscribers: int, count: i
             time.sleep(SETTLE if what == "pyros" else 0)
             packets = [event("run", each) for each in range(number)]
             with subscribed(server.broadcaster, subscribers) as crowd:
-                seconds = crowd.deliver(server.receiver, packets, authors=8)
-            rate = subscribers * number / seconds
+                deliveries, seconds = crowd.deliver(server.receiver, packets, authors=8)
+            rate = deliveries / seconds
         report.figures("subscribers", server=server.name, subscribers=subscribers, events=number, per_second=rate)
         rows.append([server.name, f"{number:,}", f"{rate:,.0f}"])
     report.table(f"{subscribers} subscribers", ["", "events", "deliveries a second"], rows)

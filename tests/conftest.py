@@ -39,11 +39,34 @@ DEMO_INSTRUMENTS = tuple(name for name in INSTRUMENTS if name in DEMO.agents)
 _LASTING = ("pyros-reactor", "PoolThread-", "asyncio_", "ThreadPoolExecutor", "pytest")
 """Beginnings of names of threads that belong to the process: the reactor, which cannot be started twice, and pools."""
 
-# Below the range from which the kernel takes ports for outgoing connections, so that the port of a killed agent is
-# still free when it is started again; two runs at the same time begin at different places.
-_ports = itertools.cycle(range(10_000, 32_000))
-for _ in range(os.getpid() * 211 % 22_000):
-    next(_ports)
+PATIENCE = 90.0
+"""Seconds after which what a test waits for will not come any more. It is no measure of speed: on a machine that others
+use too, a program of a second may take half a minute; and whoever waits for what happens doesn't wait longer for it."""
+
+_BLOCK = 100
+
+
+def _blocks() -> Iterator[int]:
+    """Ports below the range from which the kernel takes those of outgoing connections, so that the port of a killed
+    agent is still free when it is started again.
+
+    They come in blocks. Whose block it is tells an abstract socket of its name, which the kernel takes away with the
+    process: a port that one worker has found free, and not opened yet, is never given to another worker or run.
+    """
+    blocks = range(10_000, 30_000, _BLOCK)
+    first = os.getpid() * 7 % len(blocks)
+    for block in (*blocks[first:], *blocks[:first]):
+        mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            mark.bind(f"\0pyros-tests-ports-{block}")
+        except OSError:
+            mark.close()
+            continue
+        mark.detach()  # it stays open as long as the process lives
+        yield from range(block, block + _BLOCK)
+
+
+_ports = _blocks()
 
 
 _LONGEST = (
@@ -76,19 +99,22 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
-    raise AssertionError("unreachable")
+    raise AssertionError("every port has been used")
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 20.0, what: str = "") -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE, what: str = "") -> Any:
     """Poll until the condition is true; return its value, or fail after so many seconds."""
     end = time.monotonic() + seconds
+    pause = 0.003
     while True:
+        late = time.monotonic() > end  # before it is asked for the last time: we may have been kept from asking
         value = condition()
         if value:
             return value
-        if time.monotonic() > end:
+        if late:
             pytest.fail(f"waited {seconds:g} s in vain for {what or condition}")
-        time.sleep(0.003)
+        time.sleep(pause)
+        pause = min(0.05, pause * 1.1)  # whoever looks all the time keeps from working what it looks at
 
 
 class Program:
@@ -113,7 +139,7 @@ class Program:
     def errors(self) -> str:
         return self._out.with_suffix(".err").read_text()
 
-    def wait(self, seconds: float = 20.0) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         """The exit code (minus the signal's number)."""
         try:
             return self.process.wait(seconds)
@@ -161,7 +187,7 @@ class Observatory:
     def status(self, name: str) -> dict[str, Any] | None:
         """What the agent says of itself; None while it is not up."""
         try:
-            return ask(self.config.agent(name), "status")
+            return ask(self.config.agent(name), "status", PATIENCE)
         except PyrosError:
             return None
 
@@ -173,7 +199,7 @@ class Observatory:
     def connect(self, name: str, source: str = "127.0.0.1") -> socket.socket:
         """A raw connection to the agent."""
         section = self.config.agent(name)
-        return socket.create_connection((section.ip, section.port), timeout=10, source_address=(source, 0))
+        return socket.create_connection((section.ip, section.port), timeout=PATIENCE, source_address=(source, 0))
 
     def say(self, name: str, line: bytes) -> str:
         """What ``nc`` would show: send the bytes, close the sending side, read to the end."""
@@ -223,12 +249,12 @@ def reactor_in_a_thread() -> Iterator[Any]:
     ready = threading.Event()
     running.callWhenRunning(ready.set)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(PATIENCE)
     try:
         yield running
     finally:
         running.callFromThread(running.stop)
-        thread.join(10)
+        thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
@@ -259,7 +285,7 @@ def running(observatory: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
 
     yield start
     for agent in started:
-        agent.stop()
+        agent.stop(PATIENCE)
 
 
 def _threads() -> set[threading.Thread]:
@@ -282,5 +308,5 @@ def nothing_left_behind() -> Iterator[None]:
     threads, processes = _threads(), _processes()
     yield
     assert not threadable.isInIOThread(), "nobody could use Sender.send_to here any more"
-    wait_until(lambda: _threads() <= threads, 6.0, "threads to end")
-    wait_until(lambda: _processes() <= processes, 6.0, "processes to end")
+    wait_until(lambda: _threads() <= threads, 30, "threads to end")
+    wait_until(lambda: _processes() <= processes, 30, "processes to end")

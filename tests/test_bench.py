@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import PATIENCE, free_port
 
 BENCH = Path(__file__).resolve().parent.parent / "bench"
 BENCHES = sorted(path.name for path in BENCH.glob("*.py") if not path.name.startswith("_"))
@@ -33,7 +36,24 @@ def test_bench_runs_quickly_and_gives_json(name: str, tmp_path: Path) -> None:
         assert any("redis" in str(line.get("system", "")).lower() for line in lines)
 
 
-@pytest.mark.timeout(60)
+def test_a_broker_under_measure_that_cannot_listen_ends(tmp_path: Path) -> None:
+    """Else the bench would wait for its ports for ever."""
+    for name in ("site.yaml", "rules.yaml"):
+        (tmp_path / name).touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "pyros_agent_config.ini").write_text(
+            "[observatory]\nname = bench\nsite = site.yaml\nalert_rules = rules.yaml\ndata = .\n"
+            f"[alert_manager]\nport = 9\n[broker]\nreceiver_port = {port}\nbroadcaster_port = {free_port()}\n"
+        )
+        done = subprocess.run(
+            [sys.executable, BENCH / "_alert_servers.py", "pyros", tmp_path],
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+    assert done.stdout == ""
+    assert f"[broker] receiver_port: cannot listen on 127.0.0.1:{port}" in done.stderr
+
+
 def test_a_bench_that_is_told_to_end_takes_its_files_with_it(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCH / "instruments.py"), "--quick", "--json", "--dir", str(tmp_path)]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as bench:
@@ -41,5 +61,5 @@ def test_a_bench_that_is_told_to_end_takes_its_files_with_it(tmp_path: Path) -> 
         assert "commands of the grammar" in bench.stderr.readline()
         assert list(tmp_path.glob("bench-*"))
         bench.terminate()
-        assert bench.wait(40) == 128 + signal.SIGTERM
+        assert bench.wait(PATIENCE) == 128 + signal.SIGTERM
     assert not list(tmp_path.iterdir())
