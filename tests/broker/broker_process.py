@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from twisted.internet import reactor as real_reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
 from pyros import config as configuration
@@ -49,6 +50,8 @@ def main() -> None:
             print(json.dumps(broker.ports()), flush=True)
 
     async def stop() -> None:
+        while broker._store is not None and broker._store._waiting:  # what is on disk is not counted yet
+            await deferLater(reactor, 0.01)
         print(json.dumps(broker.status()), flush=True)
         await broker.stop()
         threads = sorted(thread.name for thread in threading.enumerate() if "journal" in thread.name)

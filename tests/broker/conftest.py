@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import queue
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -26,6 +24,7 @@ from pyros.clock import VirtualClock
 from pyros.config import AgentConfig, BrokerConfig, Config
 from pyros.errors import JournalError
 from pyros.journal import JournalReader
+from tests.conftest import PATIENCE, free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
 IVORN = "ivo://test.observatory/bursts#burst-1"
@@ -90,7 +89,7 @@ class ThreadReactor(MemoryReactorClock):
 
     def run_until(self, done: Callable[[], bool]) -> None:
         while not done():
-            self.from_threads.get(timeout=10)()
+            self.from_threads.get(timeout=PATIENCE)()
 
 
 @pytest.fixture
@@ -151,26 +150,10 @@ def waiting() -> Callable[[Path], list[messages.AlertReceived]]:
     return waiting_alerts
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
-def wait_until(done: Callable[[], Any], seconds: float = 15.0) -> Any:
-    """Wait for something that another process does."""
-    end = time.monotonic() + seconds
-    while not (result := done()):
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
-    return result
-
-
 def comet_sendvo(port: int, packet: bytes) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, Path(sys.executable).with_name("comet-sendvo"), "--host=127.0.0.1", f"--port={port}"],
-        input=packet.decode(), capture_output=True, text=True, timeout=20, check=False,
+        input=packet.decode(), capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
 
 

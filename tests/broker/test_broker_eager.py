@@ -16,6 +16,7 @@ from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
 from pyros.broker.eager import EagerPort, EagerServer
+from tests.conftest import PATIENCE
 
 Connect = Callable[[bytes], socket.socket]
 
@@ -71,7 +72,7 @@ def connect(port: EagerPort) -> Iterator[Connect]:
     opened = []
 
     def connected(data: bytes) -> socket.socket:
-        opened.append(socket.create_connection(("127.0.0.1", port.getHost().port), timeout=10))
+        opened.append(socket.create_connection(("127.0.0.1", port.getHost().port), timeout=PATIENCE))
         opened[-1].sendall(data)
         return opened[-1]
 
@@ -139,7 +140,7 @@ def test_what_the_kernel_does_not_take_at_once_is_sent_later(
         except BlockingIOError:
             continue
     connection.connectionLost(Failure(why))
-    author.settimeout(10)
+    author.settimeout(PATIENCE)
     assert answer + read(author) == long
 
 

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ import pytest
 
 from pyros import messages
 from pyros.journal import JournalReader
+from tests.conftest import PATIENCE
 
 if not os.environ.get("CI"):  # there it must be tested
     pytest.importorskip("confluent_kafka", reason="needs: pip install 'pyros-observatory[kafka]'")
@@ -101,13 +101,12 @@ class BrokerProcess:
     def said(self, text: str) -> bool:
         return text in self.log.read_text()
 
-    def stop(self) -> tuple[dict[str, Any], float]:
-        """SIGTERM; its status before, and how long it took."""
-        begin = time.monotonic()
+    def stop(self) -> dict[str, Any]:
+        """SIGTERM; its status before."""
         self.process.send_signal(signal.SIGTERM)
-        out, _ = self.process.communicate(timeout=20)
+        out, _ = self.process.communicate(timeout=PATIENCE)
         status: dict[str, Any] = json.loads(out.splitlines()[0])
-        return status, time.monotonic() - begin
+        return status
 
     def kill(self) -> None:
         self.process.kill()
@@ -182,8 +181,7 @@ def test_voevents_json_and_what_is_neither(service: Any, start: Any, section: An
     gcn.tell(f"create {NOTICES}.new 1")  # a topic that begins to exist while we listen
     gcn.produce(f"{NOTICES}.new", notice(3))
     until(lambda: broker.count() == 5)
-    status, seconds = broker.stop()
-    assert seconds < 5
+    status = broker.stop()
     assert status["kafka"]["gcn"]["topics"] == [VOEVENTS, NOTICES, f"{NOTICES}.new"]
     assert status["kafka"]["gcn"]["trouble"] == ""
 
@@ -202,7 +200,7 @@ def test_killed_in_mid_stream_every_alert_arrives_once(service: Any, start: Any,
         gcn.produce(NOTICES, *(notice(number) for number in range(total, total + 50)))  # while it is away
         total += 50
         broker = start(path)
-        until(lambda: broker.count() >= total, 30)  # noqa: B023
+        until(lambda: broker.count() >= total)  # noqa: B023
     gcn.produce(NOTICES, notice(total))
     until(lambda: broker.count() == total + 1)
     broker.stop()
@@ -216,7 +214,7 @@ def test_after_a_clean_stop_nothing_comes_twice(service: Any, start: Any, sectio
         gcn.produce(NOTICES, notice(run))
         broker = start(path)
         until(lambda: broker.count() == run)  # noqa: B023
-        status, _ = broker.stop()
+        status = broker.stop()
         assert (status["received"], status["duplicates"]) == (1, 0)
 
 
@@ -232,8 +230,7 @@ def test_the_service_goes_away_and_comes_back(service: Any, start: Any, section:
     until(lambda: broker.count() == 2)
     assert broker.said("works again")
     gcn.tell("down")
-    _, seconds = broker.stop()
-    assert seconds < 5
+    assert broker.stop()["received"] == 2, "it ends all the same"
 
 
 def test_the_service_goes_away_in_mid_stream_and_the_alert_manager_gets_each_alert_once(
@@ -252,7 +249,8 @@ def test_the_service_goes_away_in_mid_stream_and_the_alert_manager_gets_each_ale
     gcn.tell("flush")
     until(lambda: manager.count() >= 600)
     assert manager.received() == Counter(packets)
-    assert broker.stop()[0]["waiting"] == 0
+    until(lambda: not broker.count())
+    assert broker.stop()["waiting"] == 0
 
 
 def test_errors_that_arrive_as_messages(service: Any, start: Any, section: Any, until: Until) -> None:
@@ -264,7 +262,7 @@ def test_errors_that_arrive_as_messages(service: Any, start: Any, section: Any, 
     until(lambda: broker.count() == 1)
     assert broker.said("are user and secret right, and not expired?")
     assert not broker.rows("SELECT * FROM rejected")
-    assert broker.stop()[0]["kafka"]["gcn"]["trouble"], "what comes on a topic says nothing about another"
+    assert broker.stop()["kafka"]["gcn"]["trouble"], "what comes on a topic says nothing about another"
 
 
 def test_a_commit_that_fails_is_made_again(service: Any, start: Any, section: Any, until: Until) -> None:
@@ -281,7 +279,7 @@ def test_a_commit_that_fails_is_made_again(service: Any, start: Any, section: An
     broker = start(path)
     gcn.produce(NOTICES, notice(2))
     until(lambda: broker.count() == 2)
-    status, _ = broker.stop()
+    status = broker.stop()
     assert (status["received"], status["duplicates"]) == (1, 0)
 
 
@@ -292,10 +290,10 @@ def test_a_full_disk_holds_the_stream_and_loses_nothing(service: Any, start: Any
     broker.process.send_signal(signal.SIGUSR1)
     packets = [notice(number) for number in range(400)]
     gcn.produce(NOTICES, *packets)
-    time.sleep(1)
+    until(lambda: broker.said("events refused"))
     broker.process.send_signal(signal.SIGUSR2)
-    until(lambda: broker.count() == 400, 30)
-    status, _ = broker.stop()
+    until(lambda: broker.count() == 400)
+    status = broker.stop()
     assert {alert.packet for alert in broker.alerts()} == set(packets)
     assert status["duplicates"] == 0
 
@@ -325,11 +323,15 @@ def test_silence_is_an_alarm(service: Any, start: Any, section: Any, until: Unti
 
     until(lambda: broker.said("receiving"))
     until(lambda: broker.said("nothing heard on gcn.heartbeat"))
-    gcn.produce("gcn.heartbeat", b"{}")
-    until(lambda: broker.said("is heard again"))
+
+    def beats() -> bool:
+        gcn.produce("gcn.heartbeat", b"{}")  # again and again, as they come; the first may be before where we begin
+        return bool(broker.said("is heard again"))
+
+    until(beats)
     silent, heard = (messages.ALERTS_SILENT, "kafka gcn"), (messages.ALERTS_HEARD, "kafka gcn")
     until(lambda: told()[:2] == [silent, heard])
-    status, _ = broker.stop()
+    status = broker.stop()
     assert status["events"] == 0
     assert status["kafka"]["gcn"]["heard"] is not None
 
@@ -342,7 +344,7 @@ def test_a_topic_that_is_not_there_is_told_and_the_others_are_taken(
     until(lambda: broker.said("(or none that we may read) fits no.such.topic, gcn.other.*"))
     gcn.produce(NOTICES, notice(1), notice(2))
     until(lambda: broker.count() == 2)
-    status, _ = broker.stop()
+    status = broker.stop()
     kafka = status["kafka"]["gcn"]
     assert kafka["topics"] == [NOTICES]
     assert kafka["missing"] == ["no.such.topic", "gcn.other.*"]
@@ -375,8 +377,8 @@ def test_expired_credentials_are_said_plainly(
         url = f"http://127.0.0.1:{server.server_port}/token"
         keys = {"login": "oidc", "user": "astronomer", "secret": f"file:{tmp_path}/secret", "token_url": url}
         broker = start(section(gcn.address, tls="no", **keys))
-        until(lambda: broker.said("refuses us"), 30)
-        status, _ = broker.stop()
+        until(lambda: broker.said("refuses us"))
+        status = broker.stop()
     finally:
         server.shutdown()
         thread.join()
@@ -400,8 +402,9 @@ def test_expired_credentials_are_said_plainly(
 def test_a_mistake_is_one_line(section: Any, keys: dict[str, str], reason: str) -> None:
     path = section("127.0.0.1:1", **keys)
     ran = subprocess.run(
-        [sys.executable, HERE / "broker_process.py", path], capture_output=True, text=True, timeout=20, check=False
-    )
+        [sys.executable, HERE / "broker_process.py", path],
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
     error = json.loads(ran.stdout)["error"]
     assert error.startswith(f"{path}: [kafka gcn]")
     assert reason in error

@@ -20,6 +20,7 @@ from pyros.alerts import parse
 from pyros.errors import PyrosError
 from pyros.messages import Publish, SourceFound, encode_payload
 from pyros.sender import Sender, ask
+from tests.conftest import PATIENCE, free_port
 
 BIN = Path(sys.executable).parent
 SCRIPT = Path(__file__).with_name("broker_process.py")
@@ -27,20 +28,12 @@ REPOSITORY = Path(__file__).parents[2]
 Until = Callable[..., Any]
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 class Place:
     """A configuration with a broker and an alert manager, and the processes that run them."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
-        manager, self.port, self.receiver, self.broadcaster = free_ports(4)
+        manager, self.port, self.receiver, self.broadcaster = (free_port() for _ in range(4))
         for name in ("site.yaml", "alert_rules.yaml"):
             shutil.copy(REPOSITORY / "observatory" / name, folder)
         self.path = folder / "pyros_agent_config.ini"
@@ -129,6 +122,7 @@ def magnitudes(packets: list[bytes]) -> list[str]:
 def test_plain_comet_gets_each_once_though_the_broker_is_killed(place: Place, until: Until) -> None:
     broker, _ = place.start_broker(), place.start_manager(until)
     saved = place.start_comet(until)
+    until(lambda: place.rows("SELECT 1 FROM subscribers"), what="the broker to know it, after a kill as well")
 
     def send(*numbers: int) -> None:
         for number in numbers:
@@ -173,7 +167,7 @@ def test_what_is_no_event_of_ours_is_refused_with_a_reason(place: Place, event: 
         (messages.SLEW, b"{}"),
     ]
     entries = [wire.Entry(seq, str(seq), name, 1.0, _raw(json)) for seq, (name, json) in enumerate(said, 1)]
-    with socket.create_connection(("127.0.0.1", place.port), timeout=10) as agent:
+    with socket.create_connection(("127.0.0.1", place.port), timeout=PATIENCE) as agent:
         hello = wire.Hello(protocol=1, sender="somebody", to="broker", epoch="e")
         agent.sendall(wire.encode_frame(wire.Frame(hello=hello)) + wire.encode_frame(wire.Frame(messages=entries)))
         while len(answers) < 7:
@@ -205,7 +199,7 @@ def _raw(json: bytes) -> Any:
 )
 def test_who_speaks_otherwise_is_told(place: Place, frame: wire.Frame, error: str) -> None:
     place.start_broker()
-    with socket.create_connection(("127.0.0.1", place.port), timeout=10) as agent:
+    with socket.create_connection(("127.0.0.1", place.port), timeout=PATIENCE) as agent:
         agent.sendall(wire.encode_frame(frame))
         answer = b"".join(iter(lambda: agent.recv(65536), b""))
     (said,) = wire.Decoder(frames=True).feed(answer)

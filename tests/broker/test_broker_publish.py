@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from pyros.broker import publish, publish_async
 from pyros.broker.vtp import frame, transport
 from pyros.errors import AgentUnreachable, MessageRefused
+from tests.conftest import PATIENCE
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ACK = frame(transport("ack", "ivo://a.b.c/d#1", NOW, response="ivo://test.observatory/broker"))
@@ -47,7 +48,7 @@ def peer(answer: bytes | None) -> Iterator[int]:
             length = int.from_bytes(connection.recv(4, socket.MSG_WAITALL), "big")
             connection.recv(length, socket.MSG_WAITALL)
             if answer is None:
-                done.wait(10)
+                done.wait(PATIENCE)
             else:
                 connection.sendall(answer)
 

@@ -28,6 +28,7 @@ from pyros.broker.tls import Tls, ended
 from pyros.broker.tls_words import of_certificate, of_failure
 from pyros.broker.vtp import frame
 from pyros.errors import ConfigError
+from tests.conftest import PATIENCE
 
 HERE = Path(__file__).parent
 NOW = datetime.now(UTC)
@@ -83,7 +84,7 @@ class Broker:
     def stop(self) -> dict[str, Any]:
         """Its status before it stopped; nothing may be left of it."""
         self.process.send_signal(signal.SIGTERM)
-        out, _ = self.process.communicate(timeout=20)
+        out, _ = self.process.communicate(timeout=PATIENCE)
         status, left = map(json.loads, out.splitlines())
         assert left == {"threads": [], "calls": []}
         said: dict[str, Any] = status
@@ -125,7 +126,7 @@ def config(configuration: Callable[..., Path], files: Files) -> Path:
 def send(port: int, packet: bytes, context: ssl.SSLContext) -> bytes:
     """As an author does; the answer."""
     with (
-        socket.create_connection(("127.0.0.1", port), 10) as plain,
+        socket.create_connection(("127.0.0.1", port), PATIENCE) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as author,
     ):
         author.sendall(frame(packet))
@@ -148,7 +149,7 @@ def test_authors_and_subscribers_with_a_certificate(
 ) -> None:
     broker = start(config)
     with (
-        socket.create_connection(("127.0.0.1", broker.ports["tls broadcaster_port"]), 10) as plain,
+        socket.create_connection(("127.0.0.1", broker.ports["tls broadcaster_port"]), PATIENCE) as plain,
         files.client("subscriber").wrap_socket(plain, server_hostname="127.0.0.1") as subscriber,
     ):
         assert b'role="authenticate"' in read(subscriber)
@@ -170,11 +171,11 @@ def test_nobody_else(start: Callable[[Path], Broker], config: Path, files: Files
             assert b"ack" in send(port, event(), context)
     with pytest.raises(ssl.SSLCertVerificationError):
         send(port, event(), stranger.client("author"))  # and who doesn't trust the broker says nothing to it
-    with socket.create_connection(("127.0.0.1", port), 10) as plain:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as plain:
         plain.sendall(frame(event()))
         with selectors.DefaultSelector() as selector:
             selector.register(plain, selectors.EVENT_READ)
-            assert selector.select(10)
+            assert selector.select(PATIENCE)
         assert b"ack" not in plain.recv(65536)
     status = broker.stop()
     assert (status["received"], status["refused"], status["failed"]) == (0, 0, 0)

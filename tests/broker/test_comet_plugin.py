@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from pyros import messages
 from pyros.config import Config
 from pyros.journal import JournalReader
+from tests.conftest import PATIENCE
 
 TWISTD = str(Path(sys.executable).with_name("twistd"))
 Until = Callable[[Callable[[], Any]], Any]
@@ -34,7 +35,7 @@ def comet(folder: Path, config: Path, port: int) -> Iterator[Path]:
             yield log
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(PATIENCE)
 
 
 def test_comet_lists_the_handler(tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_a_bad_configuration_is_told_before_comet_starts(tmp_path: Path, text: s
         config.write_text(text)
     command = [TWISTD, "-n", "--pidfile=", "comet", "--receive", "--local-ivo=ivo://test.other/comet", "--pyros-alerts"]
     command += [f"--pyros-alerts-config={config}"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False)
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ran.returncode != 0
     assert f"{config}: " in ran.stdout + ran.stderr
     assert reason in ran.stdout + ran.stderr
@@ -109,7 +110,7 @@ def test_what_cannot_be_stored_is_tried_again(
     database.execute("PRAGMA max_page_count = 1000000")
     thread_reactor.advance(plugin.RETRY)
     while not handled.called:
-        thread_reactor.from_threads.get(timeout=10)()
+        thread_reactor.from_threads.get(timeout=PATIENCE)()
         if not handled.called:
             thread_reactor.advance(plugin.RETRY)
     assert handler._store.events == 1
@@ -117,7 +118,7 @@ def test_what_cannot_be_stored_is_tried_again(
     assert len(reader.outbox("alert_manager", 0, 10)) == 1
     reader.close()
     stopped = handler._stop()
-    thread_reactor.from_threads.get(timeout=10)()
+    thread_reactor.from_threads.get(timeout=PATIENCE)()
     for connector, client in zip(thread_reactor.connectors, thread_reactor.tcpClients, strict=True):
         client[2].clientConnectionFailed(connector, Failure(ConnectionDone()))
     assert stopped.called
