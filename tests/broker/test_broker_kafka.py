@@ -19,7 +19,9 @@ import msgspec
 import pytest
 
 from pyros import messages
+from pyros.config import AgentConfig
 from pyros.journal import JournalReader
+from pyros.sender import ask
 from tests.conftest import PATIENCE
 
 if not os.environ.get("CI"):  # there it must be tested
@@ -283,14 +285,18 @@ def test_a_commit_that_fails_is_made_again(service: Any, start: Any, section: An
     assert (status["received"], status["duplicates"]) == (1, 0)
 
 
-def test_a_full_disk_holds_the_stream_and_loses_nothing(service: Any, start: Any, section: Any, until: Until) -> None:
+def test_a_full_disk_holds_the_stream_and_loses_nothing(
+    service: Any, start: Any, section: Any, until: Until, port: int
+) -> None:
     gcn = service(NOTICES)
-    broker = start(section(gcn.address))
+    config = section(gcn.address)
+    config.write_text(config.read_text().replace("[broker]", f"[broker]\nport = {port}"))
+    broker = start(config)
     until(lambda: broker.said("receiving"))
     broker.process.send_signal(signal.SIGUSR1)
     packets = [notice(number) for number in range(400)]
     gcn.produce(NOTICES, *packets)
-    until(lambda: broker.said("events refused"))
+    until(lambda: ask(AgentConfig("broker", "127.0.0.1", port, ""), "status", PATIENCE)["failed"])
     broker.process.send_signal(signal.SIGUSR2)
     until(lambda: broker.count() == 400)
     status = broker.stop()
