@@ -14,6 +14,7 @@ import pytest
 
 from pyros.errors import JournalError
 from pyros.journal import Effects, Journal, JournalReader, Outgoing, Received, StoredTimer, _writer
+from tests.conftest import PATIENCE
 
 PEER = ("telescope", "epoch-1")
 
@@ -190,11 +191,11 @@ def test_killed_in_the_middle_of_a_commit_nothing_is_there(path: Path) -> None:
 def test_a_second_process_is_kept_away_and_told_who_holds_it(journal: Journal, path: Path) -> None:
     program = "import sys, pathlib; from pyros.journal import Journal; Journal(pathlib.Path(sys.argv[1]))"
     done = subprocess.run(
-        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=20, check=False
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert f"{path}: the journal is in use by process {os.getpid()}; stop that one first" in done.stderr
     journal.close()
-    subprocess.run([sys.executable, "-c", program, str(path)], timeout=20, check=True)
+    subprocess.run([sys.executable, "-c", program, str(path)], timeout=PATIENCE, check=True)
 
 
 def test_a_second_writer_in_the_same_process_is_kept_away_too(journal: Journal, path: Path) -> None:

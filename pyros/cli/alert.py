@@ -21,8 +21,9 @@ from pyros.config import BrokerConfig, Config
 from pyros.errors import AgentUnreachable, AlertError, ConfigError, PyrosError
 from pyros.sender import reachable
 
-LINGER = 3.0
-"""Seconds after an alert's end in which its last VOEvent may still come."""
+LINGER = {"finished": 20.0, "withdrawn": 3.0}
+"""Seconds, by how an alert ended, in which its last VOEvent may still come: of one withdrawn before it began none
+does."""
 
 
 def alert(
@@ -64,8 +65,8 @@ def alert(
         _tell_who_is_missing(loaded)
         with Story(out) as story:
             end = story.watch(follower, timeout)
-            if loaded.publishes and isinstance(end, Ended) and end.how in ("finished", "withdrawn"):
-                story.linger(follower, LINGER)
+            if loaded.publishes and isinstance(end, Ended) and end.how in LINGER:
+                story.linger(follower, LINGER[end.how])
     finally:
         follower.close()
     if end is None:

@@ -35,12 +35,12 @@ from pyros.journal import JournalReader
 from pyros.sender import reachable
 from pyros.simulators import load as load_simulator
 
-_START_PATIENCE = 30.0
-_WEATHER_PATIENCE = 10.0
-_SEND_PATIENCE = 20.0
+_START_PATIENCE = 90.0
+_WEATHER_PATIENCE = 30.0
+_SEND_PATIENCE = 60.0
 _PREVIEW_PATIENCE = 5.0
-_ANALYSIS_PATIENCE = 10.0
-_FLARE_PATIENCE = 5.0
+_ANALYSIS_PATIENCE = 30.0
+_FLARE_PATIENCE = 20.0
 _BURST = {"magnitude": 14.0, "after": 60.0, "slope": 1.2}
 """What the demo's burst looks like: its magnitude so many seconds after it, and the index of its power law."""
 _ON_ITS_WAY = timedelta(seconds=60)
@@ -260,7 +260,7 @@ def _follow(process: ObservatoryProcess, packet: Packet, timeout: float, burst: 
             _sendvo(config, packet.file)
             end = story.watch(follower, timeout, patient=False)
             if config.publishes and isinstance(end, Ended) and end.how == "finished":
-                story.linger(follower, LINGER)
+                story.linger(follower, LINGER[end.how])
             if burst and "analyzer" in config.agents and isinstance(end, Ended) and end.how == "finished":
                 story.linger_for_sources(follower, _ANALYSIS_PATIENCE)
         process.check()

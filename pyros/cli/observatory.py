@@ -19,8 +19,9 @@ from pyros.errors import AgentError
 
 _LOOK_EVERY = 0.1
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_STOP_PATIENCE = ((signal.SIGTERM, 7.0), (signal.SIGKILL, 2.0))
-"""An observatory ends within five seconds of SIGTERM (SIGINT is ignored by what a script runs in the background)."""
+_STOP_PATIENCE = ((signal.SIGTERM, 20.0), (signal.SIGKILL, 5.0))
+"""An observatory ends within five seconds of SIGTERM (SIGINT is ignored by what a script runs in the background), on a
+computer that has time for it; who kills it earlier than needed leaves its devices as they are."""
 
 
 class ObservatoryProcess:

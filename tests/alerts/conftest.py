@@ -64,13 +64,13 @@ def server() -> Iterator[str]:
                 yield url
             finally:
                 running.send_signal(signal.SIGINT)  # without waiting for clients
-                running.wait(20)
+                running.wait(90)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _wait_for(url: str, running: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     while True:
         engine = sa.create_engine(url)
         try:

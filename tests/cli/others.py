@@ -25,7 +25,7 @@ from pyros.cli.observatory import ObservatoryProcess
 from pyros.config import Config
 from pyros.instruments.pointing import separation_arcsec
 from pyros.journal import JournalReader
-from tests.conftest import wait_until
+from tests.conftest import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
 PYROS = [sys.executable, "-c", "from pyros.cli import main; main()"]
@@ -71,7 +71,7 @@ def follow_up(config: Config, data: Path) -> list[tuple[fits.Header, Any]]:
     """Run the demo, see that it did all it should, and return its images' headers and pixels."""
     done = subprocess.run(
         [*PYROS, "demo", "--config", config.path, "--data", data],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=250, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr + (data / "observatory.log").read_text()
     assert done.stderr == ""
@@ -100,15 +100,19 @@ class Trouble:
     def heard(self, agent: str, name: str) -> list[dict[str, Any]]:
         return heard(self.config, agent, name)
 
+    def slewing(self) -> None:
+        """The mount has taken the command, and moves."""
+        wait_until(lambda: self.heard("observation_manager", "Slew started"), what="the slew")
+
     def lost_in_mid_slew(self) -> None:
         """The server has just been killed: every device is lost, and the slew has failed for that."""
-        failed = wait_until(lambda: self.heard("observation_manager", "Slew failed"), 20, "the slew's failure")
+        failed = wait_until(lambda: self.heard("observation_manager", "Slew failed"), what="the slew's failure")
         assert failed[0]["lost"]
-        wait_until(lambda: len(self.heard("monitoring", "Instrument disconnected")) >= 6, 20, "all to be lost")
+        wait_until(lambda: len(self.heard("monitoring", "Instrument disconnected")) >= 6, what="all to be lost")
 
     def goes_on(self, exposing: Callable[[], Any]) -> None:
         """The server is back: the same observation comes to its first exposure."""
-        wait_until(exposing, 60, "an exposure")
+        wait_until(exposing, what="an exposure")
         assert len(self.heard("scheduler", "Observation started")) == 1
         (slew,) = self.heard("observation_manager", "Slew finished")
         assert slew["error"] < 2
@@ -119,14 +123,14 @@ class Trouble:
         file = self.packet.file.with_name("retraction.xml")
         file.write_text(RETRACTION.format(ivorn=self.packet.ivorn))
         send(self.config, file)
-        wait_until(lambda: not exposing(), 20, "the exposure to be aborted")
-        (failed,) = wait_until(lambda: self.heard("majordome", "Observation failed"), 20, "the observation's end")
+        wait_until(lambda: not exposing(), what="the exposure to be aborted")
+        (failed,) = wait_until(lambda: self.heard("majordome", "Observation failed"), what="the observation's end")
         assert "withdrawn" in failed["reason"]
 
     def closes(self, is_closed: Callable[[], Any]) -> None:
         """It rains now."""
-        wait_until(is_closed, 40, "the dome to close")
-        wait_until(lambda: self.heard("majordome", "Weather unsafe"), 5, "the reason")
+        wait_until(is_closed, what="the dome to close")
+        wait_until(lambda: self.heard("majordome", "Weather unsafe"), what="the reason")
         self.process.check()
 
 
@@ -137,10 +141,16 @@ def send(config: Config, file: Path) -> None:
 
 @contextmanager
 def trouble(config: Config, folder: Path) -> Iterator[Trouble]:
-    """The observatory, up and told of the demo's burst; nothing crashes, and no image is left of what was aborted."""
+    """The observatory, up and told of the demo's burst; nothing crashes, and no image is left of what was aborted.
+
+    Its exposures end long after the test: nobody has to be quick to interrupt one.
+    """
+    rules = config.alert_rules.read_text()
+    config.alert_rules.write_text(rules.replace("seconds: 3,", "seconds: 600,"))
+    assert "seconds: 600," in config.alert_rules.read_text()
     with ObservatoryProcess(config, folder / "log") as process:
-        process.wait_until_up(60, lambda up, total: None)
-        wait_until(lambda: heard(config, "majordome", "Weather safe"), 30, "weather")
+        process.wait_until_up(PATIENCE, lambda up, total: None)
+        wait_until(lambda: heard(config, "majordome", "Weather safe"), what="weather")
         packet = fill(config.path.parent / "observatory" / "demo-alert.xml", config, folder)
         send(config, packet.file)
         yield Trouble(config, process, packet)

@@ -13,7 +13,6 @@ import pytest
 
 from pyros.config import Config
 from tests.cli.others import as_documented, follow_up, trouble
-from tests.conftest import wait_until
 from tests.instruments.alpaca.conftest import Simulators
 
 EXPOSING = 2  # ASCOM's CameraState
@@ -50,7 +49,7 @@ def test_a_night_with_trouble(alpaca: Config, simulators: Simulators, tmp_path: 
         data = urlencode(change).encode() if change else None
         url = f"{simulators.url}/api/v1/{member}"
         try:
-            with urlopen(Request(url, data, method="PUT" if change else "GET"), timeout=5) as answer:
+            with urlopen(Request(url, data, method="PUT" if change else "GET"), timeout=30) as answer:
                 return msgspec.json.decode(answer.read()).get("Value")
         except OSError:
             return None
@@ -58,12 +57,13 @@ def test_a_night_with_trouble(alpaca: Config, simulators: Simulators, tmp_path: 
     def exposing() -> bool:
         return bool(asked("camera/0/camerastate") == EXPOSING)
 
-    simulators.settings["devices"]["telescope"][0]["slew_rate"] = 8.0
+    simulators.settings["devices"]["telescope"][0]["slew_rate"] = 1.0
     simulators.start()
     with trouble(alpaca, tmp_path) as night:
-        wait_until(lambda: asked("telescope/0/slewing"), 20, "the slew")
+        night.slewing()
         simulators.kill()
         night.lost_in_mid_slew()
+        simulators.settings["devices"]["telescope"][0]["slew_rate"] = 60.0
         simulators.start()
         night.goes_on(exposing)
         assert asked("dome/0/shutterstatus") == 0  # open

@@ -9,7 +9,6 @@ import pytest
 
 from pyros.config import Config
 from tests.cli.others import as_documented, follow_up, trouble
-from tests.conftest import wait_until
 from tests.instruments.indi_server import IndiServer, needs_indi
 
 pytestmark = needs_indi
@@ -53,7 +52,7 @@ def test_a_night_with_trouble(indi: Config, server: IndiServer, tmp_path: Path) 
         return state("CCD Simulator.CCD_EXPOSURE") == "Busy"
 
     with trouble(indi, tmp_path) as night:
-        wait_until(lambda: state("Telescope Simulator.EQUATORIAL_EOD_COORD") == "Busy", 20, "the slew")
+        night.slewing()
         server.kill()
         night.lost_in_mid_slew()
         server.start()

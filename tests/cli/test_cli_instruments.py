@@ -35,7 +35,7 @@ from pyros.instruments import conformance
 from pyros.instruments.conformance import Check, Context
 from pyros.planning import Site
 from tests.cli.conftest import copy_demo
-from tests.conftest import wait_until
+from tests.conftest import PATIENCE, wait_until
 from tests.instruments.indi_server import IndiServer, needs_indi
 
 DEVICES = ("telescope", "camera", "filter_wheel", "dome", "safety", "weather")
@@ -64,7 +64,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
         up += " is a simulated " in line or "listens" in line
     yield config
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE)
 
 
 def test_the_suite_on_a_telescope(simulated: Config) -> None:
@@ -72,7 +72,7 @@ def test_the_suite_on_a_telescope(simulated: Config) -> None:
     done = subprocess.run(
         [sys.executable, program("pyros"), "instruments", "test", "telescope", "--all", "--yes"],
         env=os.environ | {configuration.ENVIRONMENT: str(simulated.path)},
-        capture_output=True, text=True, timeout=110, check=False,
+        capture_output=True, text=True, timeout=250, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()

@@ -6,10 +6,8 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,13 +24,14 @@ from pyros.cli.demo import fill
 from pyros.cli.observatory import ObservatoryProcess
 from pyros.config import Config
 from pyros.errors import AgentError
+from tests.conftest import PATIENCE, free_port, wait_until
 
 PYROS = [sys.executable, "-c", "from pyros.cli import main; main()"]
 
 
 def pyros(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*PYROS, *map(str, arguments)], capture_output=True, text=True, timeout=90, check=False, cwd=cwd
+        [*PYROS, *map(str, arguments)], capture_output=True, text=True, timeout=250, check=False, cwd=cwd
     )
 
 
@@ -52,12 +51,6 @@ def processes_with(text: str) -> list[str]:
         if text in line and int(folder.name) != os.getpid():
             found.append(line)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def by_day(config: Config) -> None:
@@ -129,7 +122,7 @@ def test_ctrl_c_leaves_nothing_running(config: Config, tmp_path: Path, number: s
         said = next((line for line in demo.stdout if "slew commanded" in line), None)
         running = processes_with("--pidfile= pyros --config " + str(tmp_path))
         demo.send_signal(number)
-        _, errors = demo.communicate(timeout=30)
+        _, errors = demo.communicate(timeout=PATIENCE)
     assert said is not None, errors
     assert len(running) == 1
     assert demo.returncode == 130
@@ -143,12 +136,12 @@ def test_a_demo_that_is_killed_leaves_nothing_running(
     data = tmp_path / "data"
     with subprocess.Popen([*PYROS, "demo", "--config", config.path, "--data", data], stdout=subprocess.PIPE) as demo:
         log = data / "observatory.log"
-        wait_for(lambda: log.is_file() and "connected to" in log.read_text(), 40, "the observatory")
+        wait_for(lambda: log.is_file() and "connected to" in log.read_text(), what="the observatory")
         assert processes_with(str(data / "pyros_agent_config.ini"))
         demo.kill()
         assert demo.stdout is not None
         demo.stdout.read()
-    wait_for(lambda: not processes_with(str(data / "pyros_agent_config.ini")), 20, "the observatory to end")
+    wait_for(lambda: not processes_with(str(data / "pyros_agent_config.ini")), what="the observatory to end")
     assert "Server Shut Down" in log.read_text()
     assert "Traceback" not in log.read_text()
 
@@ -156,7 +149,7 @@ def test_a_demo_that_is_killed_leaves_nothing_running(
 def test_an_observatory_that_cannot_start_says_why(config: Config, tmp_path: Path) -> None:
     config.path.write_text(config.path.read_text().replace("[analyzer]", "[analyzer]\napp = json\n"))
     with ObservatoryProcess(config, tmp_path / "log") as process, pytest.raises(AgentError, match="ended with code 1"):
-        process.wait_until_up(30, lambda up, total: None)
+        process.wait_until_up(PATIENCE, lambda up, total: None)
     log = (tmp_path / "log").read_text()
     assert "[analyzer] app: json" in log
 
@@ -189,13 +182,15 @@ def running(config: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Config]
         [*PYROS, "run", "--config", str(config.path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         try:
-            deadline = time.monotonic() + 30
-            while not all(line["up"] for line in status.observatory(config)) and time.monotonic() < deadline:
+
+            def up() -> bool:
                 assert process.poll() is None, process.stdout and process.stdout.read()
-                time.sleep(0.1)
+                return all(line["up"] for line in status.observatory(config))
+
+            wait_until(up, what="the observatory")
             yield config
             process.send_signal(signal.SIGINT)
-            output = process.communicate(timeout=10)[0].decode()
+            output = process.communicate(timeout=PATIENCE)[0].decode()
             assert "Server Shut Down" in output
         finally:
             process.kill()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port, wait_until
+from tests.conftest import PATIENCE, free_port, wait_until
 
 DRIVERS = {
     "Telescope Simulator": "indi_simulator_telescope",
@@ -93,7 +93,7 @@ class IndiServer:
         def attempt() -> subprocess.CompletedProcess[str] | None:
             done = subprocess.run(
                 [program, "-p", str(self.port), *arguments],
-                capture_output=True, text=True, check=False, env=self._environment, timeout=30,
+                capture_output=True, text=True, check=False, env=self._environment, timeout=PATIENCE,
             )  # fmt: skip
             return done if done.returncode == 0 else None
 

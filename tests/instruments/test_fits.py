@@ -248,7 +248,7 @@ def test_the_rotation_is_the_position_angle_of_the_upper_side(tmp_path: Path, ro
 def test_fitsverify_has_nothing_to_say(tmp_path: Path, compress: bool) -> None:
     facts = dataclasses.replace(FACTS, rotation=12.5, alert="ivo://nasa.gsfc.gcn/" + "x" * 90)
     path = write_image(tmp_path / "a.fits", exposure(), facts, compress=compress)
-    said = subprocess.run(["fitsverify", path], capture_output=True, text=True, timeout=30, check=False).stdout
+    said = subprocess.run(["fitsverify", path], capture_output=True, text=True, timeout=90, check=False).stdout
     assert "0 warning(s) and 0 error(s)" in said or "found no warnings or errors" in said.lower(), said
 
 

@@ -53,7 +53,7 @@ def start(reactor: Any) -> Iterator[Callable[..., Simulator]]:
 
 def netcat(simulator: Simulator, *lines: str) -> bytes:
     """``printf ... | nc -N``: send, close the sending side, read to the end."""
-    with socket.create_connection(("127.0.0.1", simulator.port), 20) as client:
+    with socket.create_connection(("127.0.0.1", simulator.port), 90) as client:
         client.sendall("\n".join(lines).encode())
         client.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: client.recv(1 << 16), b""))
@@ -97,7 +97,7 @@ def test_a_port_in_use_is_named(start: Callable[..., Simulator], reactor: Any) -
 def test_a_client_that_asks_for_images_and_never_reads_is_not_fed(start: Callable[..., Simulator]) -> None:
     camera = start("camera", speed=10_000)
     netcat(camera, "DO expose seconds=1")
-    with socket.create_connection(("127.0.0.1", camera.port), 20) as client:
+    with socket.create_connection(("127.0.0.1", camera.port), 90) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         client.sendall(b"GET image\n" * 500)
         assert netcat(camera, "GET state") == b"OK ready\n"
@@ -110,5 +110,5 @@ def test_many_idle_clients_are_no_trouble(start: Callable[..., Simulator]) -> No
     dome = start("dome")
     with contextlib.ExitStack() as stack:
         for _ in range(200):
-            stack.enter_context(socket.create_connection(("127.0.0.1", dome.port), 20))
+            stack.enter_context(socket.create_connection(("127.0.0.1", dome.port), 90))
         assert netcat(dome, "GET state") == b"OK closed\n"
