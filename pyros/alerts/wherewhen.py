@@ -24,6 +24,8 @@ _SIZES = {
     **dict.fromkeys(("arcsec", "arcsecond", "asec"), 1 / 3600),
 }
 """Units of an error radius in degrees; a radius in another one says nothing."""
+_RIGHT_ASCENSION, _DECLINATION = ("ra", "r.a", "right", "alpha"), ("de", "delta")
+"""How the names of the axes begin, lower case."""
 _CLOCKS = ("ISOTime", "MJDTime", "JDTime")
 
 
@@ -45,7 +47,7 @@ def source_coords(where: Any | None) -> Coords:
     for element in where.iter("{*}AstroCoords"):
         if any(local_name(above) == "ObservatoryLocation" for above in element.iterancestors()):
             continue
-        system = (element.get("coord_system_id") or "").upper()
+        system = _system(element)
         time = child(element, "Time")
         isotime = next((moment for name in _CLOCKS if (moment := text(descendant(time, name)))), "")
         position = child(element, "Position2D")
@@ -58,6 +60,13 @@ def source_coords(where: Any | None) -> Coords:
         if isotime and not found.isotime:
             found = Coords(system, isotime)
     return found
+
+
+def _system(coords: Any) -> str:
+    """Its own, or that of the AstroCoordSystem beside it; upper case."""
+    beside = child(coords.getparent(), "AstroCoordSystem")
+    named = coords.get("coord_system_id") or (beside.get("id") if beside is not None else None)
+    return (named or "").strip().upper()
 
 
 def _unit(system: str, position: Any | None) -> float | None:
@@ -81,14 +90,17 @@ def _value(position: Any) -> Any | None:
 
 
 def _pair(position: Any) -> tuple[float | None, float | None]:
-    """RA and Dec, by their names where those say that Dec stands first."""
+    """RA and Dec, by their names where those say that Dec stands first; none where they are other coordinates."""
     value = _value(position)
     first, second = (values.number(text(child(value, name))) for name in ("C1", "C2"))
     words = text(value).replace(",", " ").split()
     if first is None and second is None and len(words) == 2:
         first, second = values.number(words[0]), values.number(words[1])
     names = tuple(text(child(position, name)).lower() for name in ("Name1", "Name2"))
-    return (second, first) if names[0].startswith("de") and names[1].startswith("ra") else (first, second)
+    if names[0].startswith(_DECLINATION) and names[1].startswith(_RIGHT_ASCENSION):
+        return second, first
+    named = (names[0] or "ra").startswith(_RIGHT_ASCENSION) and (names[1] or "dec").startswith(_DECLINATION)
+    return (first, second) if named else (None, None)
 
 
 def _error(position: Any, unit: float) -> float | None:

@@ -74,6 +74,22 @@ def test_positions(system: str, position: str, expected: tuple[float | None, ...
     assert (alert.ra, alert.dec, alert.error_radius) == pytest.approx(expected, nan_ok=True)
 
 
+@pytest.mark.parametrize("names", [("GLON", "GLAT"), ("Long", "Lat"), ("Az", "Alt"), ("RA", "RA"), ("Dec", "Dec")])
+def test_other_axes_are_not_taken_for_right_ascension(names: tuple[str, str]) -> None:
+    named = f"<Position2D><Name1>{names[0]}</Name1><Name2>{names[1]}</Name2>{PAIR.format(10.5, -3)}</Position2D>"
+    assert parse(PACKET.format(system="UTC-ICRS-GEO", position=named).encode()).target is None
+
+
+@pytest.mark.parametrize(("beside", "target"), [("UTC-ICRS-GEO", (10.5, -3.0)), ("UTC-HPC-TOPO", None)])
+def test_a_system_that_stands_beside_the_coordinates(beside: str, target: tuple[float, float] | None) -> None:
+    position = f'<Position2D unit="deg">{PAIR.format(10.5, -3)}{RADIUS}</Position2D>'
+    packet = PACKET.format(system="", position=position)
+    coords = '<AstroCoords coord_system_id="">'
+    assert coords in packet
+    other = packet.replace(coords, f'<AstroCoordSystem id="{beside}"/><AstroCoords>')
+    assert parse(other.encode()).target == target
+
+
 @pytest.mark.parametrize("system", ["UTC-GAL-GEO", "UTC-FK4-GEO", "UTC-ECLIPTIC-GEO"])
 def test_other_systems_are_not_taken_for_right_ascension(system: str) -> None:
     position = f'<Position2D unit="deg">{PAIR.format(10.5, -3)}{RADIUS}</Position2D>'
