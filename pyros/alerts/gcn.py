@@ -90,7 +90,7 @@ def parse_json(packet: bytes, topic: str) -> Alert:
     elif not _TOPIC.fullmatch(topic):
         if known < _ENOUGH:
             raise AlertError("JSON, but no alert: no $schema of GCN, no superevent_id, no fields of a notice")
-        topic = "gcn.notices." + (_text(notice.get("mission")).lower().replace(" ", "_") or "unknown")
+        topic = f"gcn.notices.{_mission(notice) or 'unknown'}"
     return _notice(notice, topic, packet)
 
 
@@ -170,6 +170,11 @@ def _notice(notice: dict[str, Any], topic: str, packet: bytes) -> Alert:
     )
 
 
+def _mission(notice: dict[str, Any]) -> str:
+    """The mission's name as topics have it: ``super_kamiokande``."""
+    return re.sub(r"[^a-z0-9]+", "_", _text(notice.get("mission")).lower()[:200]).strip("_")
+
+
 def _row(notice: dict[str, Any], row: Stream) -> Stream:
     """The row that the notice itself asks for, where one schema serves several streams."""
     for field, expression, name in row.json_rows:
@@ -183,7 +188,8 @@ def _role(notice: dict[str, Any], row: Stream, name: str, event: str) -> Role:
     words = [_text(notice.get(field)).lower() for field in ("alert_tense", "alert_type", "role")]
     said = {_ROLES.get(word, "observation") for word in words}
     marked = any(value is True and field.lower() in row.test for field, value in notice.items())
-    if "test" in said or marked or "test" in name.lower().split(".") or _is_mock(event):
+    named = "test" in re.split(r"[^a-z0-9]+", f"{name} {_text(notice.get('notice_type'))[:200]}".lower())
+    if "test" in said or marked or named or _is_mock(event):
         return "test"
     return "utility" if "utility" in said else "observation"
 
@@ -210,7 +216,7 @@ def _digest(notice: dict[str, Any]) -> str:
 
 def _gravitational_wave(notice: dict[str, Any]) -> Alert:
     """igwn.gwalert."""
-    word, name = _text(notice.get("alert_type")).upper(), _text(notice.get("superevent_id"))
+    word, name = _text(notice.get("alert_type")).upper().replace("_", ""), _text(notice.get("superevent_id"))
     kind = _GW_KINDS.get(word)
     if kind is None:
         raise AlertError(
@@ -247,10 +253,10 @@ def _coincidence(found: object) -> tuple[str, ...]:
 
 def _circular(notice: dict[str, Any]) -> Alert:
     """A GCN circular: prose for people. Kept and found, never acted on."""
-    event, number = _text(notice.get("eventId")), _text(notice.get("circularId"))
+    event, number, version = (_text(notice.get(name)) for name in ("eventId", "circularId", "version"))
     return Alert(
         stream="gcn.circulars",
-        id=f"gcn.circulars:{number}",
+        id=f"gcn.circulars:{number}:{version}" if version else f"gcn.circulars:{number}",
         role="utility",
         event=f"gcn.circulars:{event or number}",
         notice_type="gcn.circulars",

@@ -95,8 +95,7 @@ def reference(mission: str, identifier: str) -> tuple[str, ...]:
         mission: as a packet names it: ``Fermi``, ``Swift-BAT``.
         identifier: the trigger's number or name there.
     """
-    words = re.split(r"[^a-z0-9]+", mission.strip().lower()[:_LONGEST])
-    row = streams.of_schema(words[0])
+    row = streams.of_mission(mission)
     identifier = _TRIGGER.sub(r"\1", identifier.strip()[:_LONGEST])
     if row.name not in streams.BY_NAME or row.wide or _SUPEREVENT.fullmatch(identifier):
         return ()

@@ -174,7 +174,7 @@ STREAMS = (
     ),
     Stream(
         name="lvc",
-        ivorns=("ivo://gwnet/",),
+        ivorns=("ivo://gwnet/", _GCN + "lvc"),
         schemas=("lvc", "lvk"),
         event=(("GraceID",),),
         event_in_ivorn=r"#([A-Z]{1,2}\d{6}[a-z]*\d*)-\d+-",
@@ -242,7 +242,7 @@ STREAMS = (
     Stream(
         name="sk_sn",
         ivorns=(_GCN + "sk_sn",),
-        schemas=("superk",),
+        schemas=("superk", "super_kamiokande"),
         event=(("Trigger_Number",),),
         json_event=("id", "trigger_number", "event_name"),
         pointing_is_source=True,
@@ -355,6 +355,13 @@ def of_schema(folder: str) -> Stream:
     """The row of a folder of GCN's schema, or that of the same stream's VOEvents, or `UNKNOWN` with that name."""
     row = _BY_SCHEMA.get(folder) or BY_NAME.get(folder)
     return row or msgspec.structs.replace(UNKNOWN, name=folder or "gcn")
+
+
+def of_mission(mission: str) -> Stream:
+    """The row of a mission by the name that a packet gives it: ``Fermi-GBM``, ``Einstein Probe``."""
+    words = re.sub(r"[^a-z0-9]+", "_", mission.strip().lower()[:200]).strip("_")
+    row = of_schema(words)
+    return row if row.name in BY_NAME else of_schema(words.partition("_")[0])
 
 
 def revives(event: str) -> bool:

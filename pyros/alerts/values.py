@@ -23,8 +23,8 @@ def number(value: object) -> float | None:
     """A finite float from what may be a number or its text; None for everything else, booleans included."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    if isinstance(value, str) and len(value) > 64:
-        return None
+    if isinstance(value, str) and (len(value) > 64 or not value.isascii() or "_" in value):
+        return None  # Python would take 1_2 for 12, and any script's digits
     try:
         result = float(value)
     except (ValueError, OverflowError):

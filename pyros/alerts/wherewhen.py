@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -64,8 +65,10 @@ def source_coords(where: Any | None) -> Coords:
 
 def _system(coords: Any) -> str:
     """Its own, or that of the AstroCoordSystem beside it; upper case."""
-    beside = child(coords.getparent(), "AstroCoordSystem")
-    named = coords.get("coord_system_id") or (beside.get("id") if beside is not None else None)
+    named = coords.get("coord_system_id")
+    if not named:
+        beside = child(coords.getparent(), "AstroCoordSystem")
+        named = beside.get("id") if beside is not None else None
     return (named or "").strip().upper()
 
 
@@ -73,15 +76,23 @@ def _unit(system: str, position: Any | None) -> float | None:
     """The unit in degrees of a position that is RA and Dec: what FK5 and ICRS mean, and where nothing is said."""
     if position is None or (system and "FK5" not in system and "ICRS" not in system):
         return None
-    words = re.split(r"[-\s,]+", _said_unit(child(_value(position), "C1"), _value(position), position) or "deg")[:2]
-    sizes = {_UNITS.get(word.removesuffix("s")) for word in words}
+    value = _value(position)
+    return _degrees(_said_unit(child(value, "C1"), value, position) or "deg")
+
+
+@lru_cache(maxsize=64)
+def _degrees(unit: str) -> float | None:
+    """The size of a unit of both axes (``deg``, ``deg-deg``, ``deg deg Mpc``), where that is one."""
+    sizes = {_UNITS.get(word.removesuffix("s")) for word in re.split(r"[-\s,]+", unit)[:2]}
     return sizes.pop() if len(sizes) == 1 else None
 
 
 def _said_unit(*elements: Any) -> str:
     """What the first of them says that says something."""
-    words = ((element.get("unit") or element.get("pos_unit") or "") for element in elements if element is not None)
-    return next((word for each in words if (word := each.strip().lower()[:40])), "")
+    for element in elements:
+        if element is not None and (word := element.get("unit") or element.get("pos_unit")):
+            return str(word).strip().lower()[:40]
+    return ""
 
 
 def _value(position: Any) -> Any | None:

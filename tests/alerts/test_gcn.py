@@ -127,6 +127,12 @@ def test_a_gravitational_wave_retracted_with_event_null() -> None:
     assert (alert.kind, alert.event, alert.time, alert.skymap) == ("retraction", "lvc:S300506b", None, None)
 
 
+@pytest.mark.parametrize("word", ["EARLYWARNING", "EARLY_WARNING", "EarlyWarning"])
+def test_an_early_warning_in_the_words_of_all_versions(word: str) -> None:
+    alert = parse(changed("gravitational_wave.json", alert_type=word))
+    assert (alert.kind, alert.notice_type) == ("initial", "LVC_EARLYWARNING")
+
+
 def test_mock_gravitational_waves_are_tests() -> None:
     assert parse(changed("gravitational_wave.json", superevent_id="MS300506b")).role == "test"
     mdc = {"time": "2030-05-06T07:05:00Z", "search": "MDC", "significant": True}
@@ -292,6 +298,8 @@ def test_encodings_that_json_should_not_have() -> None:
 def test_a_circular_is_kept_and_never_observed() -> None:
     alert = parse(b'{"eventId": "GRB 300506A", "circularId": 99999, "subject": "s", "body": "b"}')
     assert (alert.role, alert.event, alert.actionable) == ("utility", "gcn.circulars:GRB 300506A", False)
+    corrected = parse(b'{"eventId": "GRB 300506A", "circularId": 99999, "subject": "s", "body": "b", "version": 2}')
+    assert (corrected.event, corrected.id) == (alert.event, alert.id + ":2")
 
 
 def test_what_hop_wraps_is_what_it_holds() -> None:

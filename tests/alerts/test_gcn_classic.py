@@ -36,6 +36,8 @@ def voevent(ivorn: str, **params: object) -> Alert:
         ("is_test", True, "test"),
         ("is_test", False, "observation"),
         ("alert_type", "initial", "observation"),
+        ("notice_type", "Test Position", "test"),
+        ("notice_type", "Latest", "observation"),
     ],
 )
 def test_what_marks_a_test(field: str, word: Any, role: str) -> None:
@@ -120,6 +122,25 @@ def test_a_notice_in_json_and_its_voevent_are_one_event(
     new, old = sighting(notice(schema, **fields)), sighting(voevent(ivorn, **params))
     assert belongs(add(Event(), old), new)
     assert belongs(add(Event(), new), old)
+
+
+@pytest.mark.parametrize(
+    ("mission", "stream"),
+    [
+        ("Super-Kamiokande", "sk_sn"),
+        ("Einstein Probe", "einstein_probe"),
+        ("LVK", "lvc"),
+        ("New Mission", "new_mission"),
+    ],
+)
+def test_a_mission_is_known_by_its_name_where_there_is_no_schema(mission: str, stream: str) -> None:
+    fields: dict[str, Any] = {"$schema": ..., "mission": mission, "ra": 10.5, "dec": -3}
+    assert notice(**fields).stream == stream
+
+
+def test_a_mission_is_known_in_references_however_it_is_written() -> None:
+    for mission, key in (("Einstein Probe", "einstein_probe"), ("Fermi-GBM", "fermi"), ("Swift/BAT", "swift")):
+        assert notice(ref_instrument=mission, ref_ID="7654321").related == (f"{key}:7654321",)
 
 
 def test_a_list_of_one_notice_is_that_notice() -> None:

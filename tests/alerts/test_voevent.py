@@ -154,6 +154,7 @@ def test_a_system_that_is_not_the_sky_gives_no_position() -> None:
         (GCN + "GECAM#FLT_1", params(Trigger_Number=260), "gecam:260"),
         (GCN + "Fermi#GBM_SubThresh_1", params(Trans_Num=595000303), "fermi:595000303"),
         ("ivo://gwnet/LVC#S300506b-1-Preliminary", params(GraceID="S300506b"), "lvc:S300506b"),
+        (GCN + "LVC#S300506b-1-Initial", params(GraceID="S300506b"), "lvc:S300506b"),
         (
             "ivo://new.example/wakeup#1",
             group("Svom_Identifiers", Burst_Id="sb30050601"),
