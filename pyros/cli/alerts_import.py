@@ -6,18 +6,17 @@ Nothing is ever unpacked to the disk: members are read into memory one after the
 from __future__ import annotations
 
 import json
-import lzma
 import os
-import tarfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from pyros.alerts.gcn import MAX_BYTES
+from pyros.cli._tar import DAMAGED, Member, is_packed, is_tar, members
 from pyros.cli.alerts_options import ArchiveOption, where
 from pyros.cli.common import ConfigOption, JsonOption, complain, err, out
 from pyros.clock import system_time
@@ -28,20 +27,6 @@ if TYPE_CHECKING:
 
 GROUP = 200
 _GROUP_BYTES = 32 * 1024 * 1024
-_MOST_NAME = 1_000_000
-"""Bytes of a tar header that holds a long name or other attributes; no honest one has more."""
-_LONG_HEADERS = frozenset(
-    {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
-)
-
-
-class Found(NamedTuple):
-    """A file or member; ``packet`` is None where it is too large for any alert. ``done`` are bytes of what is read."""
-
-    name: str
-    packet: bytes | None
-    changed: float
-    done: int
 
 
 def import_(
@@ -82,43 +67,50 @@ def _import(archive: Archive, path: Path, as_json: bool) -> bool:
     """Import one of the paths, with a progress bar where somebody sees it; False when it could not all be read."""
     from pyros.alerts.archive import Packet  # noqa: PLC0415
 
-    new = known = skipped = 0
+    counts: Counter[str] = Counter()
     problem = ""
+    interrupted = False
     columns = (TextColumn("{task.description}"), BarColumn(40), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(_printable(path.name), total=_total(path))
         group: list[Packet] = []
 
         def store(done: int) -> None:
-            nonlocal new, known, skipped
             stored = archive.store(group, only_alerts=True)
             group.clear()
-            new, known, skipped = new + stored.new, known + stored.known, skipped + stored.not_understood
+            counts.update(new=stored.new, known=stored.known, skipped=stored.not_understood)
             progress.update(task, completed=done)
 
         done = size = 0
         try:
-            for found in _found(path):
-                done = found.done
-                if found.packet is None:
-                    skipped += 1
-                    continue
-                source = f"import {_printable(path.name)}: {_printable(found.name)}"
-                group.append(Packet(found.packet, source, otherwise=found.changed or system_time()))
-                size += len(found.packet)
-                if len(group) >= GROUP or size >= _GROUP_BYTES:
-                    store(done)
-                    size = 0
-        except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
-            problem = f"{path}: cannot be read to its end: {' '.join(str(error).split()) or type(error).__name__}"
-        store(done)
+            try:
+                for found in _found(path):
+                    done = found.done
+                    if found.content is None or is_packed(found.content):
+                        counts.update(skipped=1, packed=found.content is not None)
+                        continue
+                    source = f"import {_printable(path.name)}: {_printable(found.name)}"
+                    group.append(Packet(found.content, source, otherwise=found.changed or system_time()))
+                    size += len(found.content)
+                    if len(group) >= GROUP or size >= _GROUP_BYTES:
+                        store(done)
+                        size = 0
+            except DAMAGED as error:
+                problem = f"{path}: cannot be read to its end: {' '.join(str(error).split()) or type(error).__name__}"
+            store(done)
+        except KeyboardInterrupt:
+            problem, interrupted = f"{path}: interrupted; the same command goes on with the rest", True
+    new, known, skipped, packed = (counts[each] for each in ("new", "known", "skipped", "packed"))
     if as_json:
-        counts = {"new": new, "known": known, "skipped": skipped}
-        out.print(json.dumps({"path": str(path), **counts, "problem": problem or None}))
+        told = {"new": new, "known": known, "skipped": skipped, "packed": packed}
+        out.print(json.dumps({"path": str(path), **told, "problem": problem or None}))
     else:
-        out.print(f"{path}: {new} new, {known} known already, {skipped} skipped (no alerts)")
+        inside = f"; {packed} of them are packed: unpack these first" if packed else ""
+        out.print(f"{path}: {new} new, {known} known already, {skipped} skipped (no alerts{inside})")
     if problem:
         complain(problem)
+    if interrupted:
+        raise typer.Abort
     return not problem
 
 
@@ -128,14 +120,14 @@ def _total(path: Path) -> int:
     return path.stat().st_size
 
 
-def _found(path: Path) -> Iterator[Found]:
+def _found(path: Path) -> Iterator[Member]:
     if path.is_dir():
         for count, file in enumerate(_files(path), 1):
-            yield Found(str(file.relative_to(path)), _read(file), file.stat().st_mtime, count)
-    elif _is_tar(path):
-        yield from _members(path)
+            yield Member(str(file.relative_to(path)), _read(file), file.stat().st_mtime, count)
+    elif is_tar(path):
+        yield from members(path, MAX_BYTES)
     else:
-        yield Found(path.name, _read(path), path.stat().st_mtime, path.stat().st_size)
+        yield Member(path.name, _read(path), path.stat().st_mtime, path.stat().st_size)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -148,42 +140,10 @@ def _files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _is_tar(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(512)
-    packed = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
-    return start.startswith(packed) or start[257:262] == b"ustar" or path.suffix.lower() == ".tar"
-
-
 def _read(path: Path) -> bytes | None:
     if path.stat().st_size > MAX_BYTES:
         return None
     return path.read_bytes()
-
-
-class _Member(tarfile.TarInfo):
-    """A member whose headers may not be of any size: tarfile reads them into memory."""
-
-    @classmethod
-    def frombuf(cls, buf: Any, encoding: Any, errors: Any) -> _Member:
-        member = super().frombuf(buf, encoding, errors)
-        if member.type in _LONG_HEADERS and member.size > _MOST_NAME:
-            raise tarfile.ReadError(f"a header of {member.size} bytes")
-        return member
-
-
-def _members(path: Path) -> Iterator[Found]:
-    with path.open("rb") as file, tarfile.open(fileobj=file, mode="r|*", tarinfo=_Member) as tar:
-        position: Callable[[], int] = file.tell
-        for member in tar:
-            tar.members.clear()  # type: ignore[attr-defined]  # it would remember every member
-            if not member.isreg():
-                continue
-            if member.size > MAX_BYTES:
-                yield Found(member.name, None, 0.0, position())
-                continue
-            content = tar.extractfile(member)
-            yield Found(member.name, content.read() if content else b"", float(member.mtime), position())
 
 
 def _printable(name: str) -> str:

@@ -19,7 +19,7 @@ from pyros.alerts.archive import Archive, Packet
 from pyros.alerts.conditions import Judged
 from pyros.alerts.decisions import Record
 from pyros.alerts.rules import Considered
-from pyros.cli import alerts_export
+from pyros.cli import _tar, alerts_export, alerts_import
 from pyros.cli.app import app
 from pyros.config import Config
 from pyros.journal import Effects, Journal
@@ -264,6 +264,94 @@ def test_a_header_without_end_is_refused(tmp_path: Path) -> None:
     assert "a header of 1099511627776 bytes" in result.stderr
 
 
+def damaged(whole: bytes) -> dict[str, tuple[bytes, str]]:
+    """Ways to lose the second half of a tar file, and what is told of each."""
+    middle = whole.index(b"3.xml")
+    header = tarfile.TarInfo("x" * 300).tobuf(tarfile.GNU_FORMAT)[:1024]
+    settings = tarfile.TarInfo.create_pax_global_header
+    globals_ = b"".join(
+        settings({f"k{number}": "v" * 600_000}) + tarfile.TarInfo(f"{number}").tobuf() for number in range(2)
+    )
+    return {
+        "a header that is not one": (whole[:middle] + b"4" + whole[middle + 1 :], "bad checksum"),
+        "cut in a header": (whole[: middle + 100], "truncated header"),
+        "cut between members": (whole[:middle], "it ends without the mark of its end"),
+        "cut while packed": (gzip.compress(whole)[:-500], "end-of-stream marker"),
+        "headers upon headers": (whole[:middle] + 2000 * header, "hundreds of headers"),
+        "headers at once": (2000 * header, "hundreds of headers"),
+        "settings for all": (whole[:middle] + globals_, "headers of megabytes"),
+    }
+
+
+@pytest.mark.parametrize("how", damaged(b"3.xml"))
+def test_what_is_missing_of_a_tar_file_is_told(tmp_path: Path, how: str) -> None:
+    members = [(tarfile.TarInfo(f"{number}.xml"), each) for number, each in enumerate(FILLED)]
+    content, told = damaged(tar(tmp_path / "whole.tar", members).read_bytes())[how]
+    (tmp_path / "old.tar").write_bytes(content)
+    result = run("alerts", "import", tmp_path / "old.tar", "--archive", tmp_path / "a.sqlite")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"pyros: {tmp_path / 'old.tar'}: cannot be read to its end: ")
+    assert told in result.stderr
+    assert result.stderr.count("\n") == 1
+    if how not in {"headers at once", "cut while packed"}:
+        assert "3 new" in result.stdout, "all before the damage"
+
+
+def test_a_gzip_file_of_several_parts_is_read_to_its_end(tmp_path: Path) -> None:
+    members = [(tarfile.TarInfo(f"{number}.xml"), each) for number, each in enumerate(FILLED)]
+    whole = tar(tmp_path / "whole.tar", members).read_bytes()
+    (tmp_path / "parts.tar.gz").write_bytes(
+        b"".join(gzip.compress(whole[at : at + 700]) for at in range(0, 99_999, 700))
+    )
+    result = run("alerts", "import", tmp_path / "parts.tar.gz", "--archive", tmp_path / "a.sqlite")
+    assert (result.exit_code, result.stdout.split(":")[1][:6]) == (0, " 5 new")
+
+
+def test_what_packs_well_is_unpacked_in_pieces(tmp_path: Path) -> None:
+    """One read of a packed file may give a thousand times as much: what is left of it is not copied for each block."""
+    (tmp_path / "zeros.gz").write_bytes(gzip.compress(bytes(20_000_000)))
+    with (tmp_path / "zeros.gz").open("rb") as file, _tar._unpacked(file) as stream:
+        assert 0 < len(stream.read(10_240)) <= 10_240
+        assert file.tell() < 20_000
+
+
+def test_members_that_are_packed_themselves_are_told(tmp_path: Path) -> None:
+    inner = tar(tmp_path / "inner.tar", [(tarfile.TarInfo("0.xml"), FILLED[0])]).read_bytes()
+    members = [
+        (tarfile.TarInfo("month.tar"), inner), (tarfile.TarInfo("month.tar.gz"), gzip.compress(inner)),
+        (tarfile.TarInfo("one.xml"), FILLED[1]), (tarfile.TarInfo("README"), b"hello"),
+    ]  # fmt: skip
+    file = tar(tmp_path / "year.tar", members)
+    told = run("alerts", "import", file, "--archive", tmp_path / "a.sqlite").stdout
+    assert told == (
+        f"{file}: 1 new, 0 known already, 3 skipped (no alerts; 2 of them are packed: unpack these first)\n"
+    )
+
+
+def test_an_import_that_is_interrupted_goes_on_when_it_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = [(tarfile.TarInfo(f"{number}.xml"), each) for number, each in enumerate(FILLED)]
+    file, archive = tar(tmp_path / "old.tar", members), tmp_path / "a.sqlite"
+    monkeypatch.setattr(alerts_import, "GROUP", 2)
+    found = alerts_import._found
+
+    def with_ctrl_c(path: Path) -> Any:
+        for number, member in enumerate(found(path)):
+            if number == 3:
+                raise KeyboardInterrupt
+            yield member
+
+    with monkeypatch.context() as patch:
+        patch.setattr(alerts_import, "_found", with_ctrl_c)
+        result = run("alerts", "import", file, "--archive", archive)
+    assert result.exit_code == 130
+    assert result.stdout == f"{file}: 2 new, 0 known already, 0 skipped (no alerts)\n"
+    assert result.stderr == f"pyros: {file}: interrupted; the same command goes on with the rest\n"
+    again = run("alerts", "import", file, "--archive", archive)
+    assert again.stdout == f"{file}: 3 new, 2 known already, 0 skipped (no alerts)\n"
+
+
 def test_import_of_folders_follows_no_link_and_opens_no_pipe(tmp_path: Path) -> None:
     folder = tmp_path / "packets"
     (folder / "deep").mkdir(parents=True)
@@ -307,7 +395,7 @@ def test_what_is_exported_can_be_imported(archive: Path, tmp_path: Path, name: s
     assert "is there already" in run("alerts", "export", to, "--archive", archive).stderr
     assert "5 new" in run("alerts", "import", to, "--archive", tmp_path / "again.sqlite").stdout
     said = json.loads(run("alerts", "import", to, "--archive", tmp_path / "again.sqlite", "--json").stdout)
-    assert said == {"path": str(to), "new": 0, "known": 5, "skipped": 0, "problem": None}
+    assert said == {"path": str(to), "new": 0, "known": 5, "skipped": 0, "packed": 0, "problem": None}
     other = tmp_path / "other"
     said = json.loads(run("alerts", "export", other, "--archive", archive, "--json").stdout)
     assert said == {"to": str(other), "packets": 5}
