@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache, partial
 from itertools import product
 from typing import Any
@@ -16,7 +15,7 @@ from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from pyros.simulators import Simulator, load
 from tests.instruments.conftest import MIDNIGHT, OBSERVATORY, World
-from tests.instruments.interleaving import HOWS, Backend, How, problems
+from tests.instruments.interleaving import HOWS, Backend, How, at_once, problems
 
 PORTS = {"telescope": 6010, "camera": 6011, "dome": 6012, "filter_wheel": 6014, "focuser": 6015, "switch": 6017}
 
@@ -42,12 +41,6 @@ def backend(kind: Any, before: str = "", **changed: Any) -> Backend:
     made = Backend(world, device, {}, {}, close, before)
     globals()[f"_{kind}"](made, simulator.device, clock)
     return made
-
-
-def at_once(first: Callable[[], Deferred[Any]], second: Callable[[], Deferred[Any]]) -> Deferred[Any]:
-    """Two commands, one after the other without waiting; the end of the second."""
-    first().addErrback(lambda _: None)
-    return second()
 
 
 def state_is(device: Any, *states: str) -> str:

@@ -12,7 +12,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from pyros.clock import Clock, Timer
-from pyros.errors import ConnectionLost, DeviceFailed, NoAnswer, WireError
+from pyros.errors import ConnectionLost, DeviceFailed, InstrumentError, NoAnswer, WireError
 from pyros.instruments import reconnecting
 from pyros.instruments.interfaces import Kind
 from pyros.instruments.lx200.codec import Answer, Reader, angle
@@ -37,6 +37,15 @@ class _Command:
     """Whether silence ends the connection: the next answer could be this one's."""
     answered: Deferred[str]
 
+    def end(self, result: str | InstrumentError) -> None:
+        """Tell whoever waits, if somebody still does."""
+        if self.answered.called:
+            return
+        if isinstance(result, str):
+            self.answered.callback(result)
+        else:
+            self.answered.errback(result)
+
 
 class Link(reconnecting.Link):
     def __init__(self, owner: Connection) -> None:
@@ -48,21 +57,26 @@ class Link(reconnecting.Link):
 
     def ask(self, text: str, answer: Answer, seconds: float = ANSWER_SECONDS, needed: bool = True) -> Deferred[str]:
         """Send a command when it is its turn; fires with the answer, or fails with NoAnswer or ConnectionLost."""
-        command = _Command(text, answer, seconds, needed, Deferred())
+        command = _Command(text, answer, seconds, needed, Deferred(lambda _: self._forget(command)))
         if self._reason or len(self._waiting) >= _MOST_WAITING:
             problem = self._reason or f"{_MOST_WAITING} commands are waiting for it already"
-            command.answered.errback(ConnectionLost(self._owner.describe(problem)))
+            command.end(ConnectionLost(self._owner.describe(problem)))
             return command.answered
         self._waiting.append(command)
         self._next()
         return command.answered
+
+    def _forget(self, command: _Command) -> None:
+        """Nobody wants its answer any more: a command that waits is not sent."""
+        if command in self._waiting:
+            self._waiting.remove(command)
 
     def _next(self) -> None:
         while self._current is None and self._waiting:
             command = self._waiting.popleft()
             self.transport.write(f":{command.text}#".encode("ascii"))
             if command.answer is Answer.NOTHING:
-                command.answered.callback("")
+                command.end("")
                 continue
             self._current = command, Reader(command.answer)
             self._timer = self._owner.clock.call_later(command.seconds, self._silent)
@@ -80,7 +94,7 @@ class Link(reconnecting.Link):
         else:
             self._current = None
             self._owner.clock.call_later(0, self._next)
-        command.answered.errback(NoAnswer(self._owner.describe(problem)))
+        command.end(NoAnswer(self._owner.describe(problem)))
 
     def dataReceived(self, data: bytes) -> None:
         while data and self._current is not None and not self._reason:
@@ -105,7 +119,7 @@ class Link(reconnecting.Link):
         command, _ = self._current
         self._stop_timer()
         self._current = None
-        command.answered.callback(answer)
+        command.end(answer)
         self._next()
 
     def _stop_timer(self) -> None:
@@ -124,7 +138,7 @@ class Link(reconnecting.Link):
         self._waiting.clear()
         super().connectionLost(reason)
         for command in pending:
-            command.answered.errback(ConnectionLost(self._owner.describe(self._reason)))
+            command.end(ConnectionLost(self._owner.describe(self._reason)))
 
 
 class Connection(Reconnecting[Link]):

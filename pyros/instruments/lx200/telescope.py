@@ -111,6 +111,7 @@ class Lx200Telescope(Device):
             await motion.check()
             if interrupting:
                 await self._connection.ask("Q", Answer.NOTHING)
+            await motion.check()
             if self._parked:
                 await self.unpark()
             here = await self.position()
@@ -119,6 +120,7 @@ class Lx200Telescope(Device):
             except DeviceRefused as refusal:
                 if refusal.code not in ("STATE", "BUSY"):
                     raise
+                await motion.check()
                 await self._connection.ask("hW" if refusal.code == "STATE" else "Q", Answer.NOTHING)
                 await self._go(motion, ra, dec)
             await motion.check()
@@ -170,10 +172,12 @@ class Lx200Telescope(Device):
 
     @deferred
     async def stop(self) -> None:
+        await self._connection.link()  # a slew that waits for it too comes first, and is stopped then
         motion, self._motion = self._motion, None
         if motion is not None:
             motion.end(CommandAborted(f"{self.name}: {motion.what}: stopped"))
         await self._connection.ask("Q", Answer.NOTHING)
+        await self._connection.angle("GR")  # whose answer says that the mount has heard that
 
     @deferred
     async def park(self, started: Started | None = None) -> None:
@@ -190,6 +194,7 @@ class Lx200Telescope(Device):
                 if self._parked:
                     return
                 before = await self.position()
+                await motion.check()
                 await self._connection.ask("hP", Answer.NOTHING)
             finally:
                 self._turns.release()
@@ -203,6 +208,7 @@ class Lx200Telescope(Device):
                     self._connection.parks = False
                     raise self._no_parking()
                 raise DeviceFailed(f"{self.name}: park: it has moved, and tracks; a parked mount stands still")
+            await motion.check()
             self._parked = True
 
     def _no_parking(self) -> DeviceRefused:

@@ -1,0 +1,78 @@
+"""The LX200 driver and the simulated telescope's second port: a second command after every exchange of the first."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from itertools import product
+from typing import Any
+
+import pytest
+
+from pyros import instruments
+from pyros.clock import VirtualClock
+from pyros.planning import Site
+from pyros.planning.visibility import place_overhead
+from pyros.simulators import Simulator, load
+from tests.instruments.conftest import MIDNIGHT, OBSERVATORY, World
+from tests.instruments.interleaving import Backend, How, at_once, problems
+
+described = cache(load)
+
+
+def backend(before: str) -> Backend:
+    """The demo's telescope and the LX200 driver, ready for commands."""
+    world = World()
+    clock = VirtualClock(world, MIDNIGHT)
+    description = described(OBSERVATORY / "simulators" / "telescope.yaml")
+    simulator = Simulator(description.changed(lx200="tcp:6020:interface=127.0.0.1", speed=100.0), world, clock)
+    world.result(simulator.start())
+    telescope: Any = instruments.connect("telescope", "lx200", "tcp:127.0.0.1:6020", world, clock)
+    world.run(5)
+    simulated: Any = simulator.device
+    site = Site.load(OBSERVATORY / "site.yaml")
+    targets = {name: place_overhead(site, clock.now(), altitude, azimuth)
+               for name, altitude, azimuth in (("slew", 60, 120), ("slew elsewhere", 50, 250))}  # fmt: skip
+
+    def state_is(*states: str) -> str:
+        return "" if simulated.state in states else f"it is {simulated.state}"
+
+    def points_at(name: str) -> str:
+        here, (ra, dec) = simulated.pointing(), targets[name]
+        off = max(abs(here.ra - ra), abs(here.dec - dec)) * 3600
+        return state_is("tracking") or ("" if off < 60 else f"it is {off:.0f} arcseconds off")
+
+    def close() -> None:
+        world.result(telescope.disconnect())
+        world.result(simulator.stop())
+        assert not world.getDelayedCalls()
+
+    made = Backend(world, telescope, {}, {}, close, before, settle=20.0)
+    made.commands |= {
+        "stop": telescope.stop,
+        "park": telescope.park,
+        "unpark": telescope.unpark,
+        "sync": lambda: telescope.sync(*targets["slew"]),
+        "stop and park": lambda: at_once(telescope.stop, telescope.park),
+        "park and slew": lambda: at_once(telescope.park, partial(telescope.slew, *targets["slew elsewhere"])),
+    }
+    for name, target in targets.items():
+        made.commands[name] = partial(telescope.slew, *target)
+        made.wanted[name] = partial(points_at, name)
+    made.wanted |= {
+        "stop": lambda: state_is("idle", "parked", "tracking"),
+        "park": lambda: state_is("parked"),
+        "stop and park": lambda: state_is("parked"),
+        "park and slew": lambda: points_at("slew elsewhere"),
+    }
+    return made
+
+
+@pytest.mark.parametrize(("before", "how"), [("", "newer"), ("", "away"), ("", "cancel"), ("slew", "drop")])
+def test_the_newest_command_counts(before: str, how: How) -> None:
+    firsts = ["slew", "park", "stop", "unpark", *(["sync"] if before else [])]  # a parked mount takes no sync
+    seconds = ["slew elsewhere", "park", "stop", "stop and park"]
+    # When it moves, one look at it is like the next.
+    found, moments = problems(partial(backend, before), product(firsts, seconds), how, enough=32)
+    print(moments, *found, sep="\n")
+    assert found == []
+    assert moments > 2 * len(firsts) * len(seconds)
