@@ -27,7 +27,6 @@ _SIZES = {
 """Units of an error radius in degrees; a radius in another one says nothing."""
 _RIGHT_ASCENSION, _DECLINATION = ("ra", "r.a", "right", "alpha"), ("de", "delta")
 """How the names of the axes begin, lower case."""
-_CLOCKS = ("ISOTime", "MJDTime", "JDTime")
 
 
 class Coords(msgspec.Struct, frozen=True):
@@ -50,14 +49,13 @@ def source_coords(where: Any | None) -> Coords:
             continue
         system = _system(element)
         time = child(element, "Time")
-        isotime = next((moment for name in _CLOCKS if (moment := text(descendant(time, name)))), "")
+        isotime = text(descendant(time, "ISOTime")) or _julian(time)
         position = child(element, "Position2D")
         if position is None:
             position = child(element, "Position3D")
-        unit = _unit(system, position)
-        if unit is not None:
-            ra, dec = (_times(size, unit) for size in _pair(position))
-            return Coords(system, isotime or found.isotime, ra, dec, _error(position, unit))
+        if position is not None and (not system or "FK5" in system or "ICRS" in system):  # what else is RA and Dec
+            ra, dec, error = _read(position)
+            return Coords(system, isotime or found.isotime, ra, dec, error)
         if isotime and not found.isotime:
             found = Coords(system, isotime)
     return found
@@ -72,12 +70,33 @@ def _system(coords: Any) -> str:
     return (named or "").strip().upper()
 
 
-def _unit(system: str, position: Any | None) -> float | None:
-    """The unit in degrees of a position that is RA and Dec: what FK5 and ICRS mean, and where nothing is said."""
-    if position is None or (system and "FK5" not in system and "ICRS" not in system):
-        return None
-    value = _value(position)
-    return _degrees(_said_unit(child(value, "C1"), value, position) or "deg")
+def _julian(time: Any | None) -> str:
+    return next((day for name in ("MJDTime", "JDTime") if (day := text(descendant(time, name)))), "")
+
+
+def _read(position: Any) -> tuple[float | None, float | None, float | None]:
+    """RA, Dec and error radius in degrees; none where they are in a unit that is no angle's, or other coordinates."""
+    parts = _parts(position)
+    value = parts.get("Value2", parts.get("Value3"))
+    pair = _parts(value) if value is not None else {}
+    unit = _degrees(_said_unit(pair.get("C1"), value, position) or "deg")
+    if unit is None:
+        return None, None, None
+    first, second = (values.number(text(pair.get(name))) for name in ("C1", "C2"))
+    words = text(value).replace(",", " ").split()
+    if first is None and second is None and len(words) == 2:
+        first, second = values.number(words[0]), values.number(words[1])
+    names = [text(parts.get(name)).lower() for name in ("Name1", "Name2")]
+    if names[0].startswith(_DECLINATION) and names[1].startswith(_RIGHT_ASCENSION):
+        first, second = second, first
+    elif not ((names[0] or "ra").startswith(_RIGHT_ASCENSION) and (names[1] or "dec").startswith(_DECLINATION)):
+        return None, None, None
+    return _times(first, unit), _times(second, unit), _error(parts, unit)
+
+
+def _parts(element: Any) -> dict[str, Any]:
+    """Its children by their names, of several with one name the first."""
+    return {local_name(each): each for each in reversed(element)}
 
 
 @lru_cache(maxsize=64)
@@ -95,33 +114,14 @@ def _said_unit(*elements: Any) -> str:
     return ""
 
 
-def _value(position: Any) -> Any | None:
-    value = child(position, "Value2")
-    return child(position, "Value3") if value is None else value
-
-
-def _pair(position: Any) -> tuple[float | None, float | None]:
-    """RA and Dec, by their names where those say that Dec stands first; none where they are other coordinates."""
-    value = _value(position)
-    first, second = (values.number(text(child(value, name))) for name in ("C1", "C2"))
-    words = text(value).replace(",", " ").split()
-    if first is None and second is None and len(words) == 2:
-        first, second = values.number(words[0]), values.number(words[1])
-    names = tuple(text(child(position, name)).lower() for name in ("Name1", "Name2"))
-    if names[0].startswith(_DECLINATION) and names[1].startswith(_RIGHT_ASCENSION):
-        return second, first
-    named = (names[0] or "ra").startswith(_RIGHT_ASCENSION) and (names[1] or "dec").startswith(_DECLINATION)
-    return (first, second) if named else (None, None)
-
-
-def _error(position: Any, unit: float) -> float | None:
+def _error(parts: dict[str, Any], unit: float) -> float | None:
     """The radius, in its own unit where it has one; else the larger of two sizes."""
-    element = child(position, "Error2Radius")
+    element = parts.get("Error2Radius")
     radius = values.number(text(element))
     if element is not None and radius is not None:
         word = _said_unit(element)
         return _times(radius, _SIZES.get(word.removesuffix("s"))) if word else radius * unit
-    sizes = [values.number(text(child(child(position, "Error2"), name))) for name in ("C1", "C2")]
+    sizes = [values.number(text(child(parts.get("Error2"), name))) for name in ("C1", "C2")]
     return _times(max((size for size in sizes if size is not None), default=None), unit)
 
 
