@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import json
 import re
 from typing import Any
 
@@ -25,6 +26,7 @@ MAX_BYTES = 64 * 1024 * 1024
 
 _SCHEMA = re.compile(r"(?:[^?#]{0,200}/)?gcn/(notices/([\w/.-]+?)|circulars)\.schema\.json#?")
 """Wherever the schema is fetched from: https://gcn.nasa.gov/schema/v4.3.0/gcn/notices/..., or its repository."""
+_NO_NUMBER = re.compile(rb"[:,\[]\s*-?(?:NaN|Infinity)\b")
 _WRAPPED = frozenset({"format", "content"})
 """What SCiMMA's hop client writes around a message."""
 _TOPIC = re.compile(r"gcn\.notices\.([a-z0-9_]+)\..+")
@@ -65,8 +67,8 @@ def parse_json(packet: bytes, topic: str) -> Alert:
     if len(packet) > MAX_BYTES:
         raise AlertError(f"the JSON has {len(packet)} bytes; at most {MAX_BYTES} are taken")
     try:
-        notice = msgspec.json.decode(_utf8(packet))
-    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        notice = _decode(_utf8(packet))
+    except (msgspec.DecodeError, RecursionError, ValueError, OverflowError) as error:
         raise AlertError(f"not JSON: {str(error)[:200]}") from None
     if isinstance(notice, list) and len(notice) == 1:
         notice = notice[0]
@@ -91,7 +93,17 @@ def parse_json(packet: bytes, topic: str) -> Alert:
         if known < _ENOUGH:
             raise AlertError("JSON, but no alert: no $schema of GCN, no superevent_id, no fields of a notice")
         topic = f"gcn.notices.{_mission(notice) or 'unknown'}"
-    return _notice(notice, topic, packet)
+    return _notice(notice, topic)
+
+
+def _decode(packet: bytes) -> Any:
+    """JSON, also where a number is ``NaN`` or ``Infinity`` (which is none), as Python and others write it."""
+    try:
+        return msgspec.json.decode(packet)
+    except msgspec.DecodeError:
+        if not _NO_NUMBER.search(packet):
+            raise
+        return msgspec.json.decode(msgspec.json.encode(json.loads(packet, parse_constant=lambda _: None)))
 
 
 def _of_another_shape(notice: dict[str, Any]) -> Alert | None:
@@ -113,7 +125,7 @@ def _utf8(packet: bytes) -> bytes:
     return packet.removeprefix(codecs.BOM_UTF8).rstrip(b" \t\r\n\0")
 
 
-def _notice(notice: dict[str, Any], topic: str, packet: bytes) -> Alert:
+def _notice(notice: dict[str, Any], topic: str) -> Alert:
     """A notice of the unified schema."""
     name = topic.removeprefix("gcn.notices.").removeprefix("classic.")  # notices of other missions, translated by GCN
     row = _row(notice, streams.of_schema(name.partition(".")[0].lower()))
@@ -129,9 +141,7 @@ def _notice(notice: dict[str, Any], topic: str, packet: bytes) -> Alert:
     time = parse_iso(_text(_field(notice, "trigger_time")))
     sent = parse_iso(_text(notice.get("alert_datetime")))
     if not event:
-        event = (
-            f"{row.name}:{time.strftime('%Y-%m-%dT%H:%M:%S.%fZ') if time else hashlib.sha1(packet).hexdigest()[:16]}"
-        )
+        event = f"{row.name}:{time.strftime('%Y-%m-%dT%H:%M:%S.%fZ') if time else _digest(notice)[:16]}"
     classes = _probabilities(
         notice.get("classification"),
         notice.get("properties"),
@@ -143,7 +153,7 @@ def _notice(notice: dict[str, Any], topic: str, packet: bytes) -> Alert:
     counted = record not in (None, "") or notice.get("alert_datetime") is not None
     parts = (
         *(topic, event.partition(":")[2], word, record, notice.get("alert_datetime"), subtype),
-        *(role if role == "test" else None, None if counted else _digest(notice)),
+        *(role if role == "test" else None, None if counted else _digest(notice)[:8]),
     )
     return Alert(
         stream=row.name,
@@ -211,7 +221,7 @@ def _is_known(notice: dict[str, Any], row: Stream, name: str) -> bool:
 
 def _digest(notice: dict[str, Any]) -> str:
     """What tells a notice from others about its event where it neither counts nor dates itself (DSA-110, CHIME)."""
-    return hashlib.sha1(msgspec.json.encode(notice, order="sorted")).hexdigest()[:8]
+    return hashlib.sha1(msgspec.json.encode(notice, order="sorted")).hexdigest()
 
 
 def _gravitational_wave(notice: dict[str, Any]) -> Alert:

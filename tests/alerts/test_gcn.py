@@ -295,6 +295,17 @@ def test_encodings_that_json_should_not_have() -> None:
         parse(packet.decode().encode("utf-16") + b"x")
 
 
+def test_numbers_that_are_none_are_not_the_whole_packets_fault() -> None:
+    packet = changed("neutrino.json", ra_dec_error=float("nan"), far=float("inf"), energy=[1.5, float("-inf")])
+    assert b"NaN" in packet
+    alert = parse(packet)
+    assert (alert.target, alert.error_radius, alert.far) == ((45.5, 9.25), None, None)
+    more = (b'"b": }', b'"b": "\\ud800"}', b'"b": ' + b"9" * 9000 + b"}", b"[" * 10**5)
+    for bad in (packet[:-1], packet + b"}", *(b'{"a": NaN, ' + each for each in more)):
+        with pytest.raises(AlertError, match="not JSON"):
+            parse(bad)
+
+
 def test_a_circular_is_kept_and_never_observed() -> None:
     alert = parse(b'{"eventId": "GRB 300506A", "circularId": 99999, "subject": "s", "body": "b"}')
     assert (alert.role, alert.event, alert.actionable) == ("utility", "gcn.circulars:GRB 300506A", False)
