@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -80,15 +79,6 @@ def test_a_far_date_gives_no_warning_and_a_senseless_one_an_error() -> None:
             visibility.altitude_azimuth(PIC, ra, dec, NIGHT)
     with pytest.raises(PlanningError, match="without a time zone"):
         visibility.sun_altitude(PIC, datetime(2026, 1, 1))  # noqa: DTZ001
-
-
-def test_it_is_fast() -> None:
-    visibility.warm_up()
-    rounds = 200
-    begin = time.process_time()
-    for number in range(rounds):
-        visibility.altitude_azimuth(PIC, number, 10.0, NIGHT)
-    assert (time.process_time() - begin) / rounds < 0.001
 
 
 @given(latitudes, instants)
