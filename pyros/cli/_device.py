@@ -11,6 +11,7 @@ import typer
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
+from pyros.cli.common import interrupts_wait
 from pyros.clock import Clock
 from pyros.config import INSTRUMENTS, Config
 from pyros.errors import AgentError, ConfigError, PyrosError
@@ -39,11 +40,13 @@ class Hand:
         Ctrl-C calls ``interrupted`` there, which ends the command, and waits on; without it, or a second time, it is
         raised as KeyboardInterrupt.
         """
-        done = _given(self.reactor, give)
+        done: SimpleQueue[Any] | None = None
         try:
+            with interrupts_wait():  # else a command may be under way whose end we couldn't wait for
+                done = _given(self.reactor, give)
             result = done.get()
         except KeyboardInterrupt:
-            if interrupted is None:
+            if interrupted is None or done is None:
                 raise
             stopped = _given(self.reactor, interrupted)
             result = done.get()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +34,8 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs: JSON, one object a line.")]
 
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 _UsageError: Any = typer.BadParameter.__mro__[1]  # click's, whether typer brings its own click or not
 
 
@@ -55,6 +60,23 @@ class Group(TyperGroup):
             complain(" ".join(error.format_message().split()) + f" (see {where} --help)")
             code = error.exit_code
         sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Signals that come meanwhile take effect afterwards, when it is known what has to be ended. In the main thread."""
+    waiting: list[int] = []
+    before = {number: signal.getsignal(number) for number in INTERRUPTS}
+    heard = [number for number, handler in before.items() if callable(handler)]
+    for number in heard:
+        signal.signal(number, lambda number, _frame: waiting.append(number))
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
+        if waiting:
+            signal.raise_signal(waiting[0])
 
 
 def complain(text: str) -> None:

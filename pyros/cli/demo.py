@@ -23,9 +23,9 @@ import pyros
 from pyros import alerts, messages
 from pyros import config as configuration
 from pyros.cli.alert import LINGER, broker_of, read_alert
-from pyros.cli.common import last_line, out, program, short, show
+from pyros.cli.common import INTERRUPTS, last_line, out, program, short, show
 from pyros.cli.follow import LOOK_EVERY, Ended, Follower, ImageOnDisk, Planned, SourceFound
-from pyros.cli.observatory import INTERRUPTS, ObservatoryProcess
+from pyros.cli.observatory import ObservatoryProcess
 from pyros.cli.ports import check_free, listening
 from pyros.cli.render import Story
 from pyros.clock import Deadline, system_time

@@ -63,6 +63,10 @@ def shell(name: NameArgument, anyway: AnywayOption = False, config: ConfigOption
             except (PyrosError, ValueError) as error:
                 failures += 1
                 complain(f"{type(error).__name__}: {error}" if isinstance(error, PyrosError) else str(error))
+            except KeyboardInterrupt:  # between two commands, or a second one
+                if not sys.stdin.isatty():
+                    raise
+                out.print()
     raise typer.Exit(1 if failures and not sys.stdin.isatty() else 0)
 
 

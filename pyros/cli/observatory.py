@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from pyros.cli.common import last_line, twistd
+from pyros.cli.common import INTERRUPTS, interrupts_wait, last_line, twistd
 from pyros.cli.status import of_agent
 from pyros.clock import Deadline
 from pyros.config import Config
 from pyros.errors import AgentError
 
 _LOOK_EVERY = 0.1
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _STOP_PATIENCE = ((signal.SIGTERM, 20.0), (signal.SIGKILL, 5.0))
 """An observatory ends within five seconds of SIGTERM (SIGINT is ignored by what a script runs in the background), on a
 computer that has time for it; who kills it earlier than needed leaves its devices as they are."""
@@ -37,7 +36,7 @@ class ObservatoryProcess:
 
     def __enter__(self) -> ObservatoryProcess:
         try:
-            with self.log.open("wb") as log, _interrupts_wait():
+            with self.log.open("wb") as log, interrupts_wait():
                 # A session of its own: Ctrl-C on the terminal is for us, and we end the observatory in good order.
                 self._process = subprocess.Popen(
                     [*twistd(self.config.path), "--until-stdin-ends"],
@@ -100,20 +99,3 @@ class ObservatoryProcess:
             self._process = None
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-@contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Signals that come while a process starts take effect afterwards, when it is known what has to be ended."""
-    waiting: list[int] = []
-    before = {number: signal.getsignal(number) for number in INTERRUPTS}
-    heard = [number for number, handler in before.items() if callable(handler)]
-    for number in heard:
-        signal.signal(number, lambda number, _frame: waiting.append(number))
-    try:
-        yield
-    finally:
-        for number in heard:
-            signal.signal(number, before[number])
-        if waiting:
-            signal.raise_signal(waiting[0])

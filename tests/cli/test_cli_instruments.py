@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -243,7 +244,7 @@ def announced() -> Iterator[tuple[int, int]]:
 
 def test_alpaca_devices_are_found(config: Config, announced: tuple[int, int]) -> None:
     udp, http = announced
-    done = pyros(config, "discover", "--alpaca-port", str(udp), "--seconds", "0.5")
+    done = pyros(config, "discover", "--alpaca-port", str(udp), "--seconds", "3")
     assert done.exit_code == 0, done.stderr
     assert done.stdout == (
         f"; Old dome\n[dome]\nport = 5020\ndriver = alpaca\naddress = http://127.0.0.1:{http}/dome/3\n\n"
@@ -261,6 +262,7 @@ class Terminal:
         )
         os.close(slave)
         self.shown = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def type(self, keys: str) -> None:
         os.write(self.master, keys.encode())
@@ -273,18 +275,18 @@ class Terminal:
 
     def until(self, text: str) -> str:
         """What is shown until then, without what was shown before."""
-        deadline = Deadline(60)
+        deadline = Deadline(PATIENCE)
         while text not in self.shown:
             ready, _, _ = select.select([self.master], [], [], max(0.0, deadline.left()))
             assert ready, f"{text!r} is not in {self.shown!r}"
-            self.shown += os.read(self.master, 4096).decode()
+            self.shown += self._decoder.decode(os.read(self.master, 4096))
         before, _, self.shown = self.shown.partition(text)
         return before
 
     def end(self) -> int:
         """Ctrl-D; the exit code."""
         self.type("\x04")
-        code = self.process.wait(30)
+        code = self.process.wait(PATIENCE)
         os.close(self.master)
         return code
 
@@ -316,7 +318,7 @@ def test_a_test_is_agreed_to_and_stopped(terminal: Callable[[str, str], Terminal
     person = terminal("test", "telescope")
     person.until("This slews the telescope to places high in the east, and parks it. Go on? [y/N]: ")
     person.type("n\n")
-    assert person.process.wait(30) == 130
+    assert person.process.wait(PATIENCE) == 130
     os.close(person.master)
 
     person = terminal("test", "telescope")
@@ -324,7 +326,7 @@ def test_a_test_is_agreed_to_and_stopped(terminal: Callable[[str, str], Terminal
     person.type("y\n")
     person.until("passed         tells its name, its state and where it points")
     person.interrupt()
-    assert person.process.wait(60) == 130
+    assert person.process.wait(PATIENCE) == 130
     os.close(person.master)
     assert pyros(simulated, "shell", "telescope", text="state\n").stdout == "parked\n"
 

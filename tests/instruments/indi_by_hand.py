@@ -13,7 +13,7 @@ from xml.sax.saxutils import quoteattr
 import pytest
 
 from pyros.clock import Deadline
-from tests.conftest import wait_until
+from tests.conftest import PATIENCE, wait_until
 
 
 class Client:
@@ -24,6 +24,9 @@ class Client:
         """By ``device.vector``."""
         self.values: dict[str, str] = {}
         """By ``device.vector.element``."""
+        self._said: dict[str, list[str]] = {}
+        """The states and values that came since the last command, and that nobody has waited for yet. What comes at
+        once is read at once, and one that was there for a moment only must not be missed."""
         self.messages: list[str] = []
         self._vector = self._element = ""
         self._parser = expat.ParserCreate()
@@ -37,13 +40,16 @@ class Client:
     def close(self) -> None:
         self._socket.close()
 
-    def wait(self, what: str, is_so: Any = None, seconds: float = 20.0) -> str:
-        """Read until the vector or element is there, or its state or value is one of those wanted; return it."""
+    def wait(self, what: str, is_so: Any = None, seconds: float = PATIENCE) -> str:
+        """Read until the vector or element is there, or its state or value is or was one of those wanted; return it."""
         deadline = Deadline(seconds)
         while True:
             value = self.values.get(what, self.states.get(what))
-            if value is not None and (is_so is None or (is_so(value) if callable(is_so) else value == is_so)):
-                return value
+            said = self._said.get(what, [])
+            for number, each in enumerate([*said, *([] if value is None else [value])], 1):
+                if is_so is None or (is_so(each) if callable(is_so) else each == is_so):
+                    del said[:number]
+                    return each
             if not deadline.left():
                 pytest.fail(f"{what} is {value} after {seconds:g} s; the devices said {self.messages[-10:]}")
             self._read(min(0.5, deadline.left()))
@@ -56,6 +62,7 @@ class Client:
         device, name = vector.split(".")
         ones = "".join(f"<one{kind} name={quoteattr(key)}>{value}</one{kind}>" for key, value in elements.items())
         self.states.pop(vector, None)
+        self._said.clear()
         self._socket.sendall(
             f"<new{kind}Vector device={quoteattr(device)} name={quoteattr(name)}>{ones}</new{kind}Vector>".encode()
         )
@@ -84,6 +91,7 @@ class Client:
         if tag.endswith("Vector"):
             self._vector = f"{attributes['device']}.{attributes['name']}"
             self.states[self._vector] = attributes.get("state", "Idle")
+            self._said.setdefault(self._vector, []).append(self.states[self._vector])
         elif tag.startswith(("def", "one")):
             self._element = f"{self._vector}.{attributes['name']}"
             self.values[self._element] = ""
@@ -91,6 +99,7 @@ class Client:
     def _end(self, tag: str) -> None:
         if self._element:
             self.values[self._element] = self.values[self._element].strip()
+            self._said.setdefault(self._element, []).append(self.values[self._element])
             self._element = ""
 
     def _text(self, text: str) -> None:

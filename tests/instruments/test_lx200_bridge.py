@@ -1,5 +1,5 @@
 """Our LX200 driver at INDI's bridge: ``indi_skysafari`` speaks LX200 to clients and passes on what they say to INDI's
-telescope simulator. It looks for a command once a second, and so this takes a while."""
+telescope simulator. It doesn't tell whether it tracks, and so each question for the state takes seconds."""
 
 from __future__ import annotations
 

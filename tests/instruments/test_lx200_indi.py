@@ -77,7 +77,7 @@ class Driven:
     def slewed_to(self, sky: Sky) -> None:
         self.send_to(sky)
         self.client.wait(self.vector("EQUATORIAL_EOD_COORD"), "Busy")
-        self.client.wait(self.vector("EQUATORIAL_EOD_COORD"), lambda state: state in ("Ok", "Idle"), 40)
+        self.client.wait(self.vector("EQUATORIAL_EOD_COORD"), lambda state: state in ("Ok", "Idle"))
         # lx200basic knows nothing of distance bars: for it a slew is over when 3 arcminutes are left.
         wait_until(lambda: self.state() == "tracking")
 

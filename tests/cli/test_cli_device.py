@@ -1,0 +1,82 @@
+"""Ctrl-C at any moment of a command to a device."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import typer
+from twisted.internet.defer import Deferred
+
+from pyros.cli import instruments_shell
+from pyros.cli._device import Hand
+from pyros.config import Config
+from pyros.errors import CommandAborted
+
+
+class Reactor:
+    """Does at once what it is given; the first time, Ctrl-C is pressed before the caller goes on."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+
+    def callFromThread(self, call: Callable[[], Any]) -> None:
+        call()
+        if not self.pressed:
+            self.pressed = True
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def hand() -> Hand:
+    nothing: Any = None
+    return Hand("camera", nothing, Reactor(), nothing, nothing)
+
+
+def test_ctrl_c_just_after_a_command_was_given_ends_the_command(hand: Hand) -> None:
+    command: Deferred[str] = Deferred()
+    with pytest.raises(CommandAborted, match="as asked"):
+        hand.wait(lambda: command, lambda: command.errback(CommandAborted("as asked")))
+
+
+def test_ctrl_c_on_what_cannot_be_stopped_is_raised_when_it_is_under_way(hand: Hand) -> None:
+    given: list[Deferred[str]] = []
+
+    def give() -> Deferred[str]:
+        given.append(Deferred())
+        return given[-1]
+
+    with pytest.raises(KeyboardInterrupt):
+        hand.wait(give)
+    assert given
+
+
+@pytest.mark.parametrize("somebody", [True, False])
+def test_ctrl_c_between_two_commands_ends_a_script_and_not_a_person_s_shell(
+    config: Config, monkeypatch: pytest.MonkeyPatch, somebody: bool
+) -> None:
+    heard = []
+
+    class Line:
+        def __init__(self, _: object) -> None: ...
+
+        def obey(self, text: str) -> bool:
+            heard.append(text)
+            if text == "first":
+                raise KeyboardInterrupt
+            return True
+
+    class Stdin:
+        def isatty(self) -> bool:
+            return somebody
+
+    monkeypatch.setattr(instruments_shell, "Line", Line)
+    monkeypatch.setattr(instruments_shell, "hand_on", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(instruments_shell, "_lines", lambda *_: iter(["first", "second"]))
+    monkeypatch.setattr("sys.stdin", Stdin())
+    with pytest.raises(typer.Exit if somebody else KeyboardInterrupt):
+        instruments_shell.shell("camera", config=config.path)
+    assert heard == (["first", "second"] if somebody else ["first"])
