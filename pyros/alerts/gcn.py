@@ -112,6 +112,9 @@ def _of_another_shape(notice: dict[str, Any]) -> Alert | None:
         return _gravitational_wave(notice)
     if notice.keys() >= snews.FIELDS:
         return snews.parse_coincidence(notice)
+    inner = next(iter(notice.values())) if len(notice) == 1 else None
+    if isinstance(inner, dict) and next(iter(notice)).rpartition(":")[2] == "VOEvent":
+        return parse_voevent_json(inner)
     if "ivorn" in notice and "role" in notice:
         return parse_voevent_json(notice)
     survey = surveys.of_notice(notice)

@@ -98,8 +98,8 @@ def text(element: Any | None) -> str:
 def element_from_json(name: str, content: object, depth: int = 0) -> Any:
     """An lxml element from JSON, as brokers turn VOEvents into it.
 
-    Names that begin with a capital are elements (VOEvent's all do where it matters), others attributes, and ``#text``
-    is an element's text.
+    Names that begin with a capital are elements (VOEvent's all do where it matters), others attributes, as are those
+    with ``@`` (xmltodict); ``#text`` is an element's text. Namespaces are left out.
 
     Raises:
         AlertError: it holds what XML cannot, or is nested too deep.
@@ -112,13 +112,14 @@ def element_from_json(name: str, content: object, depth: int = 0) -> Any:
             element.text = "" if content is None else str(content)
             return element
         for key, value in content.items():
+            local = key.rpartition(":")[2]
             if key == "#text":
                 element.text = str(value)
-            elif key[:1].isupper():
+            elif key[:1] != "@" and local[:1].isupper():
                 for item in value if isinstance(value, list) else [value]:
-                    element.append(element_from_json(key, item, depth + 1))
-            elif value is not None and not isinstance(value, dict | list) and ":" not in key and "@" not in key:
-                element.set(key, str(value))
+                    element.append(element_from_json(local, item, depth + 1))
+            elif value is not None and not isinstance(value, dict | list) and ":" not in key:
+                element.set(key.removeprefix("@"), str(value))
     except ValueError as error:
         raise AlertError(f"the VOEvent in JSON cannot be XML: {' '.join(str(error).split())[:100]}") from None
     return element

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lxml import etree
 
 from pyros.alerts import Alert, parse
 from pyros.errors import AlertError
@@ -390,6 +391,21 @@ def test_a_voevent_as_json_is_the_voevent() -> None:
         "Why": {"importance": 0.9},
     }
     assert parse(json.dumps(document).encode()) == parse((SAMPLES / "burst.xml").read_bytes())
+
+
+def test_a_voevent_as_xmltodict_writes_it_is_the_voevent() -> None:
+    def written(element: Any) -> Any:
+        here: dict[str, Any] = {f"@{name}": value for name, value in element.attrib.items() if "}" not in name}
+        for child in element:
+            here.setdefault(etree.QName(child).localname, []).append(written(child))
+        text = (element.text or "").strip()
+        return ({**here, "#text": text} if text else here) if here else text or None
+
+    root = etree.parse(SAMPLES / "burst.xml", etree.XMLParser(remove_comments=True)).getroot()
+    document = {"voe:VOEvent": {"@xmlns:voe": "http://www.ivoa.net/xml/VOEvent/v2.0", **written(root)}}
+    assert parse(json.dumps(document).encode()) == parse((SAMPLES / "burst.xml").read_bytes())
+    with pytest.raises(AlertError, match="no ivorn"):
+        parse(b'{"VOEvent": {}}')
 
 
 @pytest.mark.parametrize(
