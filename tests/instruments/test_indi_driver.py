@@ -467,15 +467,15 @@ def test_an_element_without_end_costs_the_connection_and_little_else(camera: Rig
 
 def test_what_a_camera_cannot_do_is_refused_before_the_shutter_opens(camera: Rig, world: World) -> None:
     for command, code in (
-        (camera.device.expose(1.0, dark=True), "UNSUPPORTED"),
-        (camera.device.expose(1.0, "r"), "VALUE"),
-        (camera.device.expose(-1.0), "VALUE"),
-        (camera.device.expose(math.inf), "VALUE"),
-        (camera.device.cool(-10.0), "UNSUPPORTED"),
-        (camera.device.cool(None), "UNSUPPORTED"),
+        (lambda: camera.device.expose(1.0, dark=True), "UNSUPPORTED"),
+        (lambda: camera.device.expose(1.0, "r"), "VALUE"),
+        (lambda: camera.device.expose(-1.0), "VALUE"),
+        (lambda: camera.device.expose(math.inf), "VALUE"),
+        (lambda: camera.device.cool(-10.0), "UNSUPPORTED"),
+        (lambda: camera.device.cool(None), "UNSUPPORTED"),
     ):
         with pytest.raises(DeviceRefused, match=code):
-            world.result(command)
+            world.result(command())
     camera.server.say(camera.server.set("SCOPE_INFO", FOCAL_LENGTH=0))
     with pytest.raises(DeviceRefused, match="STATE: Dev: exposure: no focal length is set: SCOPE_INFO of the camera"):
         world.result(camera.device.expose(1.0))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from twisted.internet.defer import DeferredLock, succeed
 from twisted.internet.threads import deferToThreadPool
 
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, NoAnswer
@@ -54,7 +55,10 @@ class IndiCamera(IndiDevice):
 
     def __init__(self, *args: Any, **named: Any) -> None:
         self._target: float | None = None
-        self._exposing = False
+        self._exposing: Command | None = None
+        """The exposure under way; None once it is to be aborted."""
+        self._begun = False  # and the camera was told to begin it
+        self._aborts = DeferredLock()
         self._reading = False
         self._commands = 0
         super().__init__(*args, **named)
@@ -73,14 +77,19 @@ class IndiCamera(IndiDevice):
         self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False
     ) -> Image:
         with self._connection.command(f"exposure {tag}".strip(), "exposure") as command:
-            # Setting the filter would spoil an exposure under way, ours or one from before a restart: ask first.
-            if self._exposing or (await command.ask(_EXPOSURE)).state == "Busy":
+            if self._exposing is not None:
                 raise DeviceRefused("BUSY", command.describe("an exposure is under way"))
-            self._exposing = True
+            self._exposing = command
             try:
+                await self._aborts.run(succeed, None)  # what is being aborted is over then
+                # Setting the filter would spoil an exposure from before a restart: ask first.
+                if (await command.ask(_EXPOSURE)).state == "Busy":
+                    raise DeviceRefused("BUSY", command.describe("an exposure is under way"))
                 return await self._expose_now(command, float(seconds), filter, tag, started, dark)
             finally:
-                self._exposing = self._reading = False
+                if self._exposing is command:
+                    self._exposing = None
+                    self._reading = self._begun = False
 
     async def _expose_now(
         self, command: Command, seconds: float, filter: str, tag: str, started: Started | None, dark: bool
@@ -93,7 +102,9 @@ class IndiCamera(IndiDevice):
             if (await command.ask(SLOT)).number("FILTER_SLOT_VALUE") != slot:
                 await turn(command, self._properties, slot)
         label = await self._set_up(command, tag, dark)
+        await command.settled(_EXPOSURE)
         mark = self._properties.serial
+        self._begun = True
         _, since = await command.change(_EXPOSURE, {_SECONDS: seconds}, lambda now: now.state in ("Busy", "Ok"))
         opened, begin = self._clock.time(), self._clock.monotonic()
         if started is not None:
@@ -170,12 +181,17 @@ class IndiCamera(IndiDevice):
 
     @deferred
     async def abort(self) -> None:
-        with self._connection.command("abort") as command:
-            await self._connection.until_ready()
-            with self._stopping("exposure", why="aborted"):
-                if (await command.ask(_EXPOSURE)).state == "Busy":
+        with self._connection.command("abort") as command, self._stopping("exposure", why="aborted"):
+            begun, self._exposing = self._begun, None  # from now on another may be asked for
+            self._begun = self._reading = False
+            await self._aborts.acquire()
+            try:
+                await self._connection.until_ready()
+                if begun or (await command.ask(_EXPOSURE)).state == "Busy":
                     await command.change("CCD_ABORT_EXPOSURE", {"ABORT": True})
                 await command.until(self._stopped, 10.0, "told to abort, it still exposes")
+            finally:
+                self._aborts.release()
 
     def _stopped(self) -> bool | None:
         exposure = self._properties.get(_EXPOSURE)

@@ -53,6 +53,8 @@ class Command:
         self._connection = connection
         self.excuse: InstrumentError | None = None
         """While the device is being stopped: what every end of this command counts as."""
+        self.unanswered = False
+        """The device was told something, and has not answered yet."""
         self._error: InstrumentError | None = None
         self._look: Callable[[], bool] | None = None
         self._waiting: Deferred[None] | None = None
@@ -154,6 +156,27 @@ class Command:
 
         return await self._answer(told, since, ANSWER_SECONDS)
 
+    async def settled(self, name: str) -> Property:
+        """The vector, when the device has dealt with whatever it was told: the answers to older commands are no answers
+        to this one, and a command that was given up in the middle may have been carried out.
+
+        Costs a question only where there is such a command. Raises what `ask` does.
+        """
+        await self._connection.until_ready()
+        known = self.property(name)
+        if not self._connection.in_doubt(self):
+            return known
+        since = self._connection.properties.serial
+        self._connection.write(codec.get_properties(self._connection.device, name))
+
+        def defined() -> Property | None:
+            found = self._connection.properties.get(name)
+            return found if found is not None and found.serial > max(since, found.changed) else None
+
+        found = await self._answer(defined, since, ANSWER_SECONDS)
+        self._connection.given_up = False
+        return found
+
     async def change(
         self,
         name: str,
@@ -168,8 +191,8 @@ class Command:
         DeviceRefused, NoAnswer or ConnectionLost.
         """
         await self._connection.until_ready()
-        if self._error is not None:
-            raise self._error
+        if (error := self._error or self.excuse) is not None:
+            raise error
         known = self.property(name)
         for member in values:
             if member not in known.members:
@@ -189,7 +212,16 @@ class Command:
             silent = found.state == "Idle" and self._connection.properties.complaint(since)
             return found if accepted or silent else None
 
-        answer = await self._answer(answered, since, patience, complaints=True)
+        self.unanswered = True
+        try:
+            answer = await self._answer(answered, since, patience, complaints=True)
+        except DeviceRefused:
+            raise
+        except BaseException:
+            self._connection.given_up = True
+            raise
+        finally:
+            self.unanswered = False
         if answer.state == "Alert" or (answer.state == "Idle" and self._connection.properties.complaint(since)):
             raise self.refused(since, f"{name} is Alert")
         return answer, since

@@ -96,6 +96,8 @@ class Connection(Reconnecting[_Link]):
         self._timers: dict[str, Timer] = {}
         self._asked_at = 0  # when the device was last told to connect, by its properties' serial number; 0 for never
         self._commands: list[Command] = []
+        self.given_up = False
+        """Somebody no longer waits for the answer to a command that was sent."""
 
     # What drivers use.
 
@@ -113,9 +115,24 @@ class Connection(Reconnecting[_Link]):
         finally:
             self._commands.remove(command)
 
+    def in_doubt(self, command: Command) -> bool:
+        """Whether the device has not answered yet to what it was told before this command."""
+        return self.given_up or any(each.unanswered for each in self._older(command))
+
+    def is_under_way(self, group: str, but: Command | None = None) -> bool:
+        return any(each.group == group and each is not but for each in self._commands)
+
+    def is_newest(self, command: Command, *groups: str) -> bool:
+        """Whether no command of these groups was given after this one."""
+        newer = self._commands[self._commands.index(command) + 1 :]
+        return not any(each.group in groups for each in newer)
+
+    def _older(self, command: Command) -> list[Command]:
+        return self._commands[: self._commands.index(command)]
+
     def end(self, group: str, error: Callable[[Command], InstrumentError], before: Command | None = None) -> None:
         """Fail every command of a group, or only those that were given before one."""
-        older = self._commands if before is None else self._commands[: self._commands.index(before)]
+        older = self._commands if before is None else self._older(before)
         for command in [each for each in older if each.group == group]:
             command.fail(error(command))
 
@@ -174,6 +191,7 @@ class Connection(Reconnecting[_Link]):
         super().made(link)
         self.properties = Properties(self._wanted)
         self._asked_at = 0
+        self.given_up = False
         self._problem = f"the server knows no device {self._wanted!r}"
         if not self._wanted:
             self._problem = f"the server knows no {self.kind}"

@@ -60,9 +60,11 @@ class IndiDome(IndiDevice):
             door = self._door
             there: DomeState = "open" if action == "open" else "closed"
             self._end("shutter", f"{action} took its place", command)  # what has not begun yet never does
-            if self._state_of(await command.ask(door)) == there:
+            doubtful = self._connection.in_doubt(command)
+            if self._state_of(await command.ask(door)) == there and not doubtful:
                 return
-            vector, since = await command.change(door, {_MEMBERS[door][action]: True})
+            member = _MEMBERS[door][action]
+            vector, since = await command.change(door, {member: True}, lambda now: now.is_on(member) or not doubtful)
             if vector.state == "Busy":
                 begun(started, vector)
 
@@ -86,11 +88,13 @@ class IndiDome(IndiDevice):
         except DeviceRefused as refusal:  # libindi's drivers say Alert when the shutter did stop
             if refusal.code == "UNSUPPORTED":
                 raise
-        await command.until(self._still, 10.0, "told to stop, it still moves")
 
-    def _still(self) -> bool | None:
-        moving = [self._properties.get(name) for name in (self._door, _SLIT)]
-        return None if any(vector is not None and vector.state == "Busy" for vector in moving) else True
+        def still() -> bool | None:
+            moving = [self._properties.get(name) for name in (self._door, _SLIT)]
+            stands = not any(vector is not None and vector.state == "Busy" for vector in moving)
+            return True if stands or not self._connection.is_newest(command, "shutter", "slit") else None
+
+        await command.until(still, 10.0, "told to stop, it still moves")
 
     @deferred
     async def azimuth(self) -> float | None:
@@ -134,7 +138,8 @@ class IndiDome(IndiDevice):
     async def _make_ready(self, command: Command) -> None:
         """A moving or parked dome refuses to turn; where there is a shutter vector, unparking opens nothing."""
         if (await command.ask(_SLIT)).state == "Busy":
-            if command.property(self._door).state == "Busy":  # there is one stop for both: let the slit end its turn
+            # There is one stop for both: let the slit end its turn.
+            if command.property(self._door).state == "Busy" or self._connection.is_under_way("shutter"):
                 await command.until(self._turned, MOTION_SECONDS, "the turn before it does not end")
                 return
             await self._abort_motion(command)

@@ -28,6 +28,7 @@ class IndiFocuser(IndiDevice):
                 text = f"{position} is beyond its limits, {limits.least} to {limits.most}"
                 raise DeviceRefused("LIMIT", command.describe(text))
             self._end("move", "a newer one took its place", command)
+            await command.settled(_PLACE)
             vector, since = await command.change(
                 _PLACE,
                 {_STEPS: float(position)},
@@ -53,11 +54,17 @@ class IndiFocuser(IndiDevice):
 
     @deferred
     async def stop(self) -> None:
-        vector = await self._ask(_PLACE)
-        if vector.state == "Busy" or "FOCUS_ABORT_MOTION" in self._properties:
-            with self._connection.command("stop") as command, self._stopping("move"):
-                await command.change("FOCUS_ABORT_MOTION", {"ABORT": True})
-                await command.until(self._still, 10.0, "told to stop, it still moves")
+        """Does nothing to one that cannot be stopped and stands still."""
+        with self._connection.command("stop") as command, self._stopping("move"):
+            await self._connection.until_ready()
+            if "FOCUS_ABORT_MOTION" not in self._properties and (await command.ask(_PLACE)).state != "Busy":
+                return
+            await command.change("FOCUS_ABORT_MOTION", {"ABORT": True})
+
+            def still() -> bool | None:
+                return True if self._still() or not self._connection.is_newest(command, "move") else None
+
+            await command.until(still, 10.0, "told to stop, it still moves")
 
     @deferred
     async def position(self) -> int:

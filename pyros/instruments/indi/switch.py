@@ -16,6 +16,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from twisted.internet.defer import DeferredLock
+
 from pyros.errors import ConfigError, DeviceFailed, DeviceRefused
 from pyros.instruments.device import deferred
 from pyros.instruments.indi._device import IndiDevice
@@ -56,6 +58,7 @@ class IndiSwitch(IndiDevice):
 
     def _connection_to(self, address: str) -> Connection:
         device, self._names = parse_switch_address(address)
+        self._turns = DeferredLock()
         return super()._connection_to(device)
 
     def _missing(self, properties: Properties) -> str:
@@ -74,6 +77,13 @@ class IndiSwitch(IndiDevice):
 
     @deferred
     async def set(self, channel: int, level: float) -> float:
+        await self._turns.acquire()  # the answer tells the whole vector, and may be that to another channel's command
+        try:
+            return await self._set(channel, level)
+        finally:
+            self._turns.release()
+
+    async def _set(self, channel: int, level: float) -> float:
         with self._connection.command(f"channel {channel} to {level:g}") as command:
             place, there = await self._there_is(command, channel)
             if not there.writable:
@@ -81,6 +91,7 @@ class IndiSwitch(IndiDevice):
             if not there.least <= level <= there.most:
                 between = f"{there.least:g} and {there.most:g}"
                 raise DeviceRefused("VALUE", command.describe(f"{there.name!r} has levels between {between}"))
+            await command.settled(place.vector)
             vector, since = await command.change(place.vector, self._wanted(place, level))
 
             def arrived() -> Property | None:

@@ -28,7 +28,7 @@ _BEGIN_SECONDS = 5.0
 _SYNCS = 5
 """A mount that has said that it is there and still settles may pass over a sync without a word: it is sent again."""
 _LONGEST_POLL_MS = 5000.0
-_MOTION = "motion"
+_MOTION, _SYNC = "motion", "sync"
 
 
 class IndiTelescope(IndiDevice):
@@ -128,6 +128,8 @@ class IndiTelescope(IndiDevice):
         _check(command, ra, dec)
         self._check_horizon(command, ra, dec)
         self._end(_MOTION, "a newer slew took its place", command)
+        self._end(_SYNC, "a slew took its place", command)
+        await command.settled(self._frame)
         await self._make_ready(command)
         await command.change("ON_COORD_SET", {"TRACK": True})
         target = self._to_mount(ra, dec)
@@ -201,10 +203,12 @@ class IndiTelescope(IndiDevice):
     async def park(self, started: Started | None = None) -> None:
         with self._connection.command("park", _MOTION) as command:
             await self._connection.until_ready()
-            park = command.property("TELESCOPE_PARK")
+            command.property("TELESCOPE_PARK")
+            self._end(_MOTION, "parking took its place", command)
+            self._end(_SYNC, "parking took its place", command)
+            park = await command.settled("TELESCOPE_PARK")
             if park.is_on("PARK") and park.state != "Busy":
                 return
-            self._end(_MOTION, "parking took its place", command)
             vector, since = await command.change("TELESCOPE_PARK", {"PARK": True})
             if vector.state == "Busy":
                 begun(started, vector)
@@ -216,12 +220,15 @@ class IndiTelescope(IndiDevice):
 
     @deferred
     async def unpark(self) -> None:
-        with self._connection.command("unpark") as command:
+        with self._connection.command("unpark", _MOTION) as command:
             await self._connection.until_ready()
-            park = command.property("TELESCOPE_PARK")
+            command.property("TELESCOPE_PARK")
+            self._end(_MOTION, "unparking took its place", command)
+            park = await command.settled("TELESCOPE_PARK")
             if park.is_on("UNPARK") and park.state != "Busy":
+                if (await command.ask(self._frame)).state == "Busy":  # a slew whose command has ended just now
+                    await self._abort_motion(command)
                 return
-            self._end(_MOTION, "unparking took its place")
             await self._make_ready(command)
 
     @deferred
@@ -231,11 +238,16 @@ class IndiTelescope(IndiDevice):
 
     @deferred
     async def sync(self, ra: float, dec: float) -> None:
-        with self._connection.command("sync") as command:
+        """Refused (BUSY) while it moves: what it is sent then would be taken for the target."""
+        with self._connection.command("sync", _SYNC) as command:
             await self._connection.until_ready()
             _check(command, ra, dec)
-            await command.change("ON_COORD_SET", {"SYNC": True})
+            if self._connection.is_under_way(_MOTION):
+                raise DeviceRefused("BUSY", command.describe("the mount is moving"))
+            self._end(_SYNC, "a newer one took its place", command)
+            await command.settled(self._frame)
             try:
+                await command.change("ON_COORD_SET", {"SYNC": True})
                 for _ in range(_SYNCS):
                     _, since = await command.change(self._frame, self._to_mount(ra, dec))
                     await self._polled(command)
@@ -245,7 +257,8 @@ class IndiTelescope(IndiDevice):
                         return
                 raise command.failed(since, f"the mount now says that it is {off:.0f} arcsec from there")
             finally:  # or the next position that anybody sends would be a sync
-                await command.change("ON_COORD_SET", {"TRACK": True})
+                with self._connection.command("the end of a sync") as afterwards:
+                    await afterwards.change("ON_COORD_SET", {"TRACK": True})
 
     async def _polled(self, command: Command) -> None:
         """Until INDI's driver has asked the mount itself again: before, it may only repeat what it was told."""
