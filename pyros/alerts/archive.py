@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -18,17 +18,16 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from pyros.alerts import numbering, sky
+from pyros.alerts import formats, numbering, sky
 from pyros.alerts.alert import Alert
 from pyros.alerts.identity import links
 from pyros.alerts.parse import parse
-from pyros.alerts.tables import FORMAT, citations, cursors, meta, metadata, names, packets, raw, volumes
+from pyros.alerts.tables import FORMAT, citations, cursors, meta, metadata, names, packets, raw
 from pyros.alerts.words import FullText, Vectors, Words, index, words_of
 from pyros.errors import AlertError, JournalError
 
 _MOST = 500  # values in one IN (...)
 _COMPRESSION = 3
-_MIGRATED = 10_000  # packets at a time that are taken from an older format
 
 
 class Packet(msgspec.Struct, frozen=True):
@@ -67,16 +66,19 @@ class Stored(msgspec.Struct, frozen=True):
 class Archive:
     """The writing side of an archive. For one thread at a time; several processes may write to one archive in turn."""
 
-    def __init__(self, where: Path | str) -> None:
-        """Open or make an archive; one of an older format is brought up to date.
+    def __init__(self, where: Path | str, older: Callable[[int, int], None] = lambda _done, _of: None) -> None:
+        """Open or make an archive; one of an older format is brought up to date, in one transaction.
 
         Args:
             where: an SQLite file, or a database URL as SQLAlchemy takes it (``postgresql+psycopg://...``).
+            older: while it is brought up to date, told of how many packets of how many that is done; what it raises
+                ends it, and then nothing has happened.
 
         Raises:
             JournalError: it cannot be opened or made, or is of another format.
         """
         self.where = shown(where)
+        self._older = older
         self._engine = engine(where)
         self._words = words_for(self._engine)
         self._exclusive = _Exclusive(self._engine)
@@ -93,7 +95,7 @@ class Archive:
             if found is None:
                 connection.execute(meta.insert().values(format=FORMAT))
             elif found == 1:
-                _from_format_1(connection, self._words)
+                formats.from_format_1(connection, self._words, self._older)
             elif found != FORMAT:
                 raise JournalError(f"{self.where}: an archive of format {found}, this PYROS has {FORMAT}")
 
@@ -220,29 +222,6 @@ class _Row:
         alert = self.alert
         more = (alert.stream, alert.event, alert.notice_type, alert.id) if alert else ()
         return words_of(self.packet.packet, *more)
-
-
-def _from_format_1(connection: sa.Connection, words: Words) -> None:
-    """Format 1 had all words in one table: it becomes a volume as it is (SQLite), or is taken into volumes."""
-    connection.execute(meta.update().values(format=FORMAT))  # first: it begins SQLite's transaction
-    for each in packets.indexes:
-        each.create(connection, checkfirst=True)
-    number, received = packets.c.number, packets.c.received
-    first, last, oldest, newest = connection.execute(
-        sa.select(sa.func.min(number), sa.func.max(number), sa.func.min(received), sa.func.max(received))
-    ).one()
-    if isinstance(words, FullText):
-        connection.exec_driver_sql("ALTER TABLE words RENAME TO words_1")
-        span = {"first": first or 1, "oldest": oldest or 0.0, "newest": newest or 0.0}
-        connection.execute(volumes.insert().values(volume=1, **span))
-        return
-    old = sa.table("word_table", sa.column("packet"), sa.column("word"))
-    said = sa.select(number, received, sa.func.array_agg(old.c.word)).join_from(packets, old, old.c.packet == number)
-    said = said.group_by(number).order_by(number)
-    for begin in range(first or 0, (last or -1) + 1, _MIGRATED):
-        part = connection.execute(said.where(number.between(begin, begin + _MIGRATED - 1))).all()
-        index(connection, words, [(row[0], row[1], row[2]) for row in part])
-    connection.exec_driver_sql("DROP TABLE word_table")
 
 
 def _join(connection: sa.Connection, new: list[_Row]) -> None:

@@ -69,6 +69,7 @@ class Archiving:
     def stop(self) -> Deferred[None]:
         """Fires when the step that runs has ended and the archive is closed; what is left waits in the journal."""
         self._stopping = True
+        self._filler.hurry()
         if self._call is not None and self._call.active():
             self._call.cancel()
         waited = self._running or succeed(None)
@@ -100,7 +101,7 @@ class Archiving:
         reason = str(failure.value)
         if not isinstance(failure.value, JournalError):
             log.failure("archiving", failure)
-        elif reason != self._failing:
+        elif reason != self._failing and not self._stopping:
             log.error("not archived for now, nothing is lost: {reason}", reason=reason)
         self._failing = reason
         self._later(_PATIENCE)
@@ -120,6 +121,7 @@ class _Filler:
         self._archive: Archive | None = None
         self._reader: JournalReader | None = None
         self._at: dict[str, int] = {}
+        self._hurrying = False
 
     def step(self, seconds: Any, limit: int) -> _Done:
         """Archive so many packets of each table. Raises JournalError; then the same group is taken again."""
@@ -129,7 +131,7 @@ class _Filler:
         if self._reader is None:
             self._reader = JournalReader(self._journal)
         if self._archive is None:
-            self._archive = Archive(self._where)
+            self._archive = Archive(self._where, self._older)
             sky.cell(0.0, 0.0)  # loads what takes a second to load: now, not beside the first alert
         began, count = seconds(), 0
         for origin, select in _TABLES.items():
@@ -146,6 +148,15 @@ class _Filler:
                 self._at[origin] = rows[-1][0]
                 count += len(rows)
         return _Done(count, seconds() - began)
+
+    def hurry(self) -> None:
+        """The broker stops: it doesn't wait for an archive of millions of packets to be brought up to date."""
+        self._hurrying = True
+
+    def _older(self, done: int, of: int) -> None:
+        if self._hurrying:
+            raise JournalError("the broker stops; the archive is brought up to date at its next start")
+        log.info("bringing the archive up to date: {done} of {of} packets are done", done=done, of=of)
 
     def close(self) -> None:
         if self._archive is not None:

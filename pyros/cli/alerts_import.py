@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from pyros.alerts.gcn import MAX_BYTES
 from pyros.cli._tar import DAMAGED, Member, is_packed, is_tar, members
@@ -47,12 +47,10 @@ def import_(
       pyros alerts import voevents-2025.tar.xz
       pyros alerts import old-events/ more.tar.gz
     """
-    from pyros.alerts.archive import Archive  # noqa: PLC0415  SQLAlchemy is slow to load
-
     for path in paths:
         if not path.exists():
             raise PyrosError(f"{path}: there is no such file or folder")
-    target = Archive(where(archive, config))
+    target = _opened(where(archive, config))
     failed = False
     try:
         for path in paths:
@@ -63,6 +61,21 @@ def import_(
         raise typer.Exit(1)
 
 
+def _opened(place: Path | str) -> Archive:
+    from pyros.alerts.archive import Archive  # noqa: PLC0415  SQLAlchemy is slow to load
+
+    with _progress() as progress:
+        tasks: list[TaskID] = []
+
+        def older(done: int, of: int) -> None:
+            if not tasks:
+                err.print(f"The archive is of an older format: its {of} packets are brought up to date first, once.")
+                tasks.append(progress.add_task("up to date", total=of))
+            progress.update(tasks[0], completed=done)
+
+        return Archive(place, older)
+
+
 def _import(archive: Archive, path: Path, as_json: bool) -> bool:
     """Import one of the paths, with a progress bar where somebody sees it; False when it could not all be read."""
     from pyros.alerts.archive import Packet  # noqa: PLC0415
@@ -70,8 +83,7 @@ def _import(archive: Archive, path: Path, as_json: bool) -> bool:
     counts: Counter[str] = Counter()
     problem = ""
     interrupted = False
-    columns = (TextColumn("{task.description}"), BarColumn(40), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+    with _progress() as progress:
         task = progress.add_task(_printable(path.name), total=_total(path))
         group: list[Packet] = []
 
@@ -112,6 +124,12 @@ def _import(archive: Archive, path: Path, as_json: bool) -> bool:
     if interrupted:
         raise typer.Abort
     return not problem
+
+
+def _progress() -> Progress:
+    """A bar, where somebody sees it."""
+    columns = (TextColumn("{task.description}"), BarColumn(40), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
 def _total(path: Path) -> int:

@@ -280,7 +280,16 @@ def test_an_archive_of_format_1_is_brought_up_to_date(archive: Archive, place: P
             connection.execute(sa.text(f"DROP {dropped}"))
     with pytest.raises(JournalError, match="an archive of format 1, this PYROS has 2; the broker, when it starts, or"):
         ArchiveReader(place)
-    newer = Archive(place)
+    told: list[tuple[int, int]] = []
+
+    def given_up(done: int, of: int) -> None:
+        raise JournalError(f"{done} of {of}")
+
+    with pytest.raises(JournalError, match="0 of 3"):
+        Archive(place, given_up)
+    newer = Archive(place, lambda *progress: told.append(progress))
+    assert told[0] == (0, 3)
+    assert isinstance(place, Path) or told[-1] == (3, 3)
     newer.store([Packet(event("ivo://a/b#3", text="common item3"), "x", 3.0)])
     assert ids(newer, words="common") == [f"ivo://a/b#{number}" for number in range(4)]
     assert ids(newer, words="item*", last=2) == ["ivo://a/b#2", "ivo://a/b#3"]
@@ -288,7 +297,7 @@ def test_an_archive_of_format_1_is_brought_up_to_date(archive: Archive, place: P
         each["name"] for each in sa.inspect(newer._engine).get_indexes("packets")
     }
     newer.close()
-    Archive(place).close()
+    Archive(place, given_up).close()
 
 
 def test_an_empty_archive_of_format_1_too(tmp_path: Path) -> None:

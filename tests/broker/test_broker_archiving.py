@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,11 +16,11 @@ from twisted.internet.testing import MemoryReactorClock
 
 from pyros.alerts.query import Query
 from pyros.alerts.search import ArchiveReader
-from pyros.broker.archiving import AFTER, Archiving
+from pyros.broker.archiving import AFTER, Archiving, _Filler
 from pyros.broker.publish import publish
 from pyros.broker.store import EventStore
 from pyros.clock import VirtualClock
-from pyros.errors import PyrosError
+from pyros.errors import JournalError, PyrosError
 from pyros.journal import JournalReader
 
 Event = Callable[..., bytes]
@@ -205,3 +206,28 @@ def test_every_event_that_a_killed_broker_acknowledged_gets_into_the_archive(
     assert len(acknowledged) >= 150
     assert set(acknowledged) <= set(stored)
     assert sorted(archived(path)) == sorted(stored)
+
+
+def test_a_broker_that_stops_does_not_wait_for_an_older_archive(
+    reactor: Reactor, store: EventStore, archiving: Archiving, event: Event, tmp_path: Path
+) -> None:
+    path = tmp_path / "archive.sqlite"
+    store.store(event("ivo://test/a#1"), "ivo://test/a#1", "author 127.0.0.1")
+    reactor.advance(0)
+    reactor.advance(AFTER)
+    archiving.stop()
+    with sqlite3.connect(path) as db:  # as format 1 was
+        for statement in ("UPDATE meta SET format = 1", "ALTER TABLE words_1 RENAME TO words", "DROP TABLE volumes"):
+            db.execute(statement)
+    db.close()
+    journal = store.journal
+    stopping, starting = (_Filler(journal.path, journal.epoch, path) for _ in range(2))
+    stopping.hurry()
+    with pytest.raises(JournalError, match="the broker stops"):
+        stopping.step(reactor.seconds, 10)
+    stopping.close()
+    with pytest.raises(JournalError, match="an archive of format 1"):
+        ArchiveReader(path)
+    starting.step(reactor.seconds, 10)
+    starting.close()
+    assert archived(path) == ["ivo://test/a#1"]

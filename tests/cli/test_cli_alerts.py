@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import sqlite3
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -350,6 +351,24 @@ def test_an_import_that_is_interrupted_goes_on_when_it_is_repeated(
     assert result.stderr == f"pyros: {file}: interrupted; the same command goes on with the rest\n"
     again = run("alerts", "import", file, "--archive", archive)
     assert again.stdout == f"{file}: 3 new, 2 known already, 0 skipped (no alerts)\n"
+
+
+def test_an_archive_of_an_older_format_is_brought_up_to_date_before_an_import(archive: Path, tmp_path: Path) -> None:
+    with sqlite3.connect(archive) as db:
+        for statement in (
+            "UPDATE meta SET format = 1", "ALTER TABLE words_1 RENAME TO words", "DROP TABLE volumes",
+            "DROP INDEX packets_role", "DROP INDEX packets_kind",
+        ):  # fmt: skip
+            db.execute(statement)
+    db.close()
+    asked = run("alerts", "search", "faint", "--archive", archive)
+    assert "pyros alerts import brings it up to date" in asked.stderr
+    (tmp_path / "new.xml").write_bytes(packet("new", text="a faint one, too"))
+    result = run("alerts", "import", tmp_path / "new.xml", "--archive", archive)
+    assert result.stderr == "The archive is of an older format: its 5 packets are brought up to date first, once.\n"
+    assert run("alerts", "import", tmp_path / "new.xml", "--archive", archive).stderr == ""
+    found = lines(run("alerts", "search", "faint", "--archive", archive, "--json"))
+    assert sorted(each["number"] for each in found) == [4, 6]
 
 
 def test_import_of_folders_follows_no_link_and_opens_no_pipe(tmp_path: Path) -> None:
