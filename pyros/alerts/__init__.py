@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyros.alerts.alert import Alert, Kind, Role
-from pyros.alerts.parse import parse
+from pyros.alerts.parse import is_json, parse
 from pyros.alerts.rules import Decision, Rules
 
-__all__ = ["Alert", "Decision", "Kind", "Role", "Rules", "parse"]
+__all__ = ["Alert", "Decision", "Kind", "Role", "Rules", "is_json", "parse"]

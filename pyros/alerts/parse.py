@@ -23,17 +23,25 @@ def parse(packet: bytes, *, topic: str = "") -> Alert:
     Raises:
         AlertError: it is no alert, or one that cannot be understood; one line. No other exception, whatever the bytes.
     """
-    start = packet[:256].removeprefix(codecs.BOM_UTF8)
-    for mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        start = start.removeprefix(mark)
-    first = start.lstrip(_SPACE)[:1]
-    if first == b"<":
-        return parse_voevent(packet)
-    if first in {b"{", b"["}:
+    if is_json(packet):
         return parse_json(packet, topic)
+    start = _start(packet)
+    if start.lstrip(_SPACE)[:1] == b"<":
+        return parse_voevent(packet)
     if start.startswith(b"\x1f\x8b"):
         raise AlertError("compressed by gzip: packets are taken as they were broadcast")
     if not packet.strip(_SPACE):
         raise AlertError("the packet is empty")
     shown = start[:24].decode("utf-8", "replace")
     raise AlertError(f"neither XML nor a JSON object: it begins with {shown!r}")
+
+
+def is_json(packet: bytes) -> bool:
+    """Whether a packet can only be JSON: it begins with a brace or a bracket, after a byte order mark perhaps."""
+    return _start(packet).lstrip(_SPACE)[:1] in {b"{", b"["}
+
+
+def _start(packet: bytes) -> bytes:
+    """How it begins, without a byte order mark."""
+    start = packet[:256].removeprefix(codecs.BOM_UTF8)
+    return start.removeprefix(codecs.BOM_UTF16_LE).removeprefix(codecs.BOM_UTF16_BE)

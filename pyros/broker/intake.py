@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyros import alerts
-from pyros.broker.packet import check_schema, identify, identify_json, is_json, one_line, parse
+from pyros.broker.packet import check_schema, identify, identify_json, one_line, parse
 from pyros.broker.store import EventStore
 from pyros.broker.telling import Sparing
 from pyros.broker.transaction import Stored
@@ -51,7 +51,7 @@ class Intake:
         """
         ivorn, root = "", None
         try:
-            if is_json(packet):
+            if alerts.is_json(packet):
                 ivorn = identify_json(packet)
                 if strict:
                     alerts.parse(packet)

@@ -5,7 +5,6 @@ Sources: VOEvent 2.0 (IVOA Recommendation 2011-07-11), its schema as Comet ships
 
 from __future__ import annotations
 
-import codecs
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +13,7 @@ from comet.utility.voevent import parse_ivoid
 from lxml import etree
 
 import comet
+from pyros.alerts import is_json
 from pyros.alerts.xml import careful_parser
 from pyros.errors import AlertError
 
@@ -49,11 +49,6 @@ def parse(packet: bytes) -> etree._Element:
     if _too_deep(root):
         raise AlertError(f"elements are nested more than {MAX_DEPTH} deep")
     return root
-
-
-def is_json(packet: bytes) -> bool:
-    """Whether a packet can only be JSON (GCN's notices, igwn.gwalert): it begins with a brace."""
-    return packet[:64].removeprefix(codecs.BOM_UTF8).lstrip(b" \t\r\n")[:1] == b"{"
 
 
 def identify_json(packet: bytes) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from pyros import alerts
 from pyros import config as configuration
-from pyros.broker.packet import identify, is_json, known_by, parse
+from pyros.broker.packet import identify, known_by, parse
 from pyros.broker.publish import publish
 from pyros.broker.vtp import MAX_LENGTH
 from pyros.cli.common import ConfigOption, complain, out
@@ -87,7 +87,7 @@ def read_alert(file: Path) -> tuple[bytes, str]:
         packet = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
         if b"$ivorn" in packet:
             raise PyrosError(f"{file}: is a template without time and position; pyros demo --alert fills them in")
-        return packet, alerts.parse(packet).id if is_json(packet) else identify(parse(packet))
+        return packet, alerts.parse(packet).id if alerts.is_json(packet) else identify(parse(packet))
     except OSError as error:
         raise PyrosError(f"{file}: cannot be read: {error.strerror}") from None
     except AlertError as error:

@@ -74,6 +74,20 @@ def test_files_are_taken_and_moved(
     assert names(incoming / "done") == ["a-2.xml", "a.xml", "again.xml", "b.json"]
 
 
+def test_json_is_json_in_every_encoding_and_a_list_of_one_notice_is_one(
+    folder: Folder, reactor: MemoryReactorClock, store: EventStore, tmp_path: Path
+) -> None:
+    incoming = tmp_path / "incoming"
+    notice = '{"$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/x.schema.json", "id": "1"}'
+    (incoming / "utf16.json").write_bytes(notice.encode("utf-16"))
+    (incoming / "one.json").write_text(f"[{notice}]")
+    (incoming / "two.json").write_text(f"[{notice}, {notice}]")
+    wait(reactor)
+    assert names(incoming / "done") == ["one.json", "utf16.json"]
+    assert (incoming / "refused" / "two.json.reason").read_text().startswith("a JSON list of 2")
+    assert store.events == 2
+
+
 def test_a_file_is_taken_when_it_is_complete(
     folder: Folder, reactor: MemoryReactorClock, tmp_path: Path, event: Event
 ) -> None:
