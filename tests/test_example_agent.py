@@ -48,7 +48,7 @@ class Example:
             except PyrosError:
                 return None
 
-        wait_until(answers, 20, "the notifier to be up")
+        wait_until(answers, what="the notifier to be up")
 
     def observed(self) -> list[str]:
         path = self.config.data / "observed.txt"
@@ -100,7 +100,7 @@ def test_the_example_runs_as_it_stands(example: Example, start: Callable[[Exampl
 
 def test_the_sender_names_agent_address_and_reason_when_nobody_is_there(example: Example) -> None:
     sender = example.run(sys.executable, "send_to_notifier.py")
-    assert sender.wait(30) != 0
+    assert sender.wait() != 0
     last = sender.errors.strip().splitlines()[-1]
     assert "notifier" in last
     assert example.config.agent("notifier").where in last

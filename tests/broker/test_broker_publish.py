@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from pyros.broker import publish, publish_async
 from pyros.broker.vtp import frame, transport
 from pyros.errors import AgentUnreachable, MessageRefused
-from tests.conftest import PATIENCE
+from tests.conftest import PATIENCE, free_port
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ACK = frame(transport("ack", "ivo://a.b.c/d#1", NOW, response="ivo://test.observatory/broker"))
@@ -74,8 +74,7 @@ def test_anything_else_is_an_error_with_address_and_reason(answer: bytes, error:
 
 
 def test_nobody_there_and_nobody_answering() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     with pytest.raises(AgentUnreachable, match=f"127.0.0.1:{port}: Connection refused"):
         publish("127.0.0.1", port, b"<event/>")
     with peer(None) as port, pytest.raises(AgentUnreachable, match=r"no answer within 0\.1 s"):

@@ -15,12 +15,16 @@ from twisted.internet import threads
 from pyros.clock import RealClock
 from pyros.errors import SimulatorError
 from pyros.simulators import Simulator, load
-from tests.conftest import reactor_in_a_thread
+from tests.conftest import PATIENCE, free_port, reactor_in_a_thread
 
 blockingCallFromThread: Any = threads.blockingCallFromThread  # its types know only Deferreds of Never
 
 DEMO = Path(__file__).parents[2] / "observatory" / "simulators"
-LOCAL = "tcp:0:interface=127.0.0.1:backlog=1024"
+
+
+def local() -> str:
+    """A port to which nothing can be connected after it was closed, not even a connection to itself."""
+    return f"tcp:{free_port()}:interface=127.0.0.1:backlog=1024"
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +39,7 @@ def start(reactor: Any) -> Iterator[Callable[..., Simulator]]:
     started = []
 
     def begin(device: str, **changed: Any) -> Simulator:
-        description = load(DEMO / f"{device}.yaml").changed(listen=LOCAL, **changed)
+        description = load(DEMO / f"{device}.yaml").changed(listen=local(), **changed)
         simulator = Simulator(description, reactor, RealClock(reactor))
         blockingCallFromThread(reactor, simulator.start)
         started.append(simulator)
@@ -46,14 +50,14 @@ def start(reactor: Any) -> Iterator[Callable[..., Simulator]]:
         port = simulator.port
         blockingCallFromThread(reactor, simulator.stop)
         with pytest.raises(OSError, match="refused"):
-            socket.create_connection(("127.0.0.1", port), 5)
+            socket.create_connection(("127.0.0.1", port), PATIENCE)
     timers = blockingCallFromThread(reactor, reactor.getDelayedCalls)
     assert timers == []
 
 
 def netcat(simulator: Simulator, *lines: str) -> bytes:
     """``printf ... | nc -N``: send, close the sending side, read to the end."""
-    with socket.create_connection(("127.0.0.1", simulator.port), 90) as client:
+    with socket.create_connection(("127.0.0.1", simulator.port), PATIENCE) as client:
         client.sendall("\n".join(lines).encode())
         client.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: client.recv(1 << 16), b""))
@@ -97,7 +101,7 @@ def test_a_port_in_use_is_named(start: Callable[..., Simulator], reactor: Any) -
 def test_a_client_that_asks_for_images_and_never_reads_is_not_fed(start: Callable[..., Simulator]) -> None:
     camera = start("camera", speed=10_000)
     netcat(camera, "DO expose seconds=1")
-    with socket.create_connection(("127.0.0.1", camera.port), 90) as client:
+    with socket.create_connection(("127.0.0.1", camera.port), PATIENCE) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         client.sendall(b"GET image\n" * 500)
         assert netcat(camera, "GET state") == b"OK ready\n"
@@ -110,5 +114,5 @@ def test_many_idle_clients_are_no_trouble(start: Callable[..., Simulator]) -> No
     dome = start("dome")
     with contextlib.ExitStack() as stack:
         for _ in range(200):
-            stack.enter_context(socket.create_connection(("127.0.0.1", dome.port), 90))
+            stack.enter_context(socket.create_connection(("127.0.0.1", dome.port), PATIENCE))
         assert netcat(dome, "GET state") == b"OK closed\n"

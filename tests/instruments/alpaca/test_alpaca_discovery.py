@@ -22,6 +22,9 @@ DEVICES = [
 ]
 
 
+LONG = 600.0
+
+
 class Responder(DatagramProtocol):
     """Answers the question, and nothing else."""
 
@@ -42,6 +45,7 @@ class Lan:
     def __init__(self, real: Real) -> None:
         self.real = real
         self.ports: list[Any] = []
+        self.responders: list[Responder] = []
 
     def listenTCP(self, _: int, factory: Any) -> None:
         self.ports.append(self.real.reactor.listenTCP(0, factory, interface="127.0.0.1"))
@@ -53,13 +57,31 @@ class Lan:
 
     def udp(self, *answers: bytes, interface: str = "127.0.0.1") -> tuple[int, Responder]:
         responder = Responder(*answers)
+        self.responders.append(responder)
         self.ports.append(self.real.reactor.listenUDP(0, responder, interface=interface))
         return int(self.ports[-1].getHost().port), responder
 
     def found(self, port: int, **targets: Any) -> list[Found]:
-        found: list[Found] = self.real.result(
-            discover(self.real.reactor, 0.06, port=port, **({"ipv4": ["127.0.0.1"], "ipv6": []} | targets))
-        )
+        """What is found when answers are waited for until they are here, however long that takes."""
+        reactor = self.real.reactor
+        call_later = reactor.callLater
+        waits: list[Any] = []
+
+        def noted(seconds: float, *call: Any) -> Any:
+            waits.append((seconds, call_later(seconds, *call)))
+            return waits[-1][1]
+
+        reactor.callLater = noted
+        try:
+            finding = discover(reactor, LONG, port=port, **({"ipv4": ["127.0.0.1"], "ipv6": []} | targets))
+        finally:
+            del reactor.callLater
+        self.real.until(lambda: all(responder.asked for responder in self.responders))
+        for _ in range(5):  # what they have sent is there: it comes over loopback
+            reactor.iterate(0)
+        ((_, wait),) = [each for each in waits if each[0] == LONG]
+        wait.reset(0)
+        found: list[Found] = self.real.result(finding)
         return found
 
 
