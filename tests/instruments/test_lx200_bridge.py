@@ -80,7 +80,7 @@ def test_our_driver_drives_indis_bridge(bridged: tuple[Any, Callable[[], OfDate]
     wait_until(lambda: indi_is_at(ra, dec))
     assert do("state") == "tracking"
 
-    slewing = blockingCallFromThread(reactor, lambda: Pending(telescope.slew(ra + 40, dec - 30)))
+    slewing = blockingCallFromThread(reactor, lambda: Pending(telescope.slew((ra + 40) % 360, dec - 30)))
     wait_until(lambda: not indi_is_at(ra, dec, 1800))
     do("stop")
     wait_until(lambda: slewing.results)

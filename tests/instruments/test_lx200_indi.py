@@ -120,7 +120,7 @@ def test_indi_slews_our_telescope_and_knows_where_it_is(driven: Driven) -> None:
 def test_indi_synchronises_our_telescope(driven: Driven) -> None:
     target = driven.high(60, 120)
     driven.slewed_to(target)
-    beside = Sky(target.ra + 0.4, target.dec - 0.3)
+    beside = Sky((target.ra + 0.4) % 360, target.dec - 0.3)
     driven.send_to(beside, "SYNC")
     driven.until_indi_says(beside)
     assert separation(driven.ours(driven.telescope.pointing), beside) * 3600 < STEP

@@ -226,7 +226,7 @@ def test_https(tmp_path: Path) -> None:
     trust = {"SSL_CERT_FILE": str(tmp_path / "authorities"), "SSL_CERT_DIR": str(tmp_path / "none")}
     done = subprocess.run(
         [sys.executable, "-m", "tests.instruments.alpaca.https_reader", *(tmp_path / name for name in authorities)],
-        capture_output=True, text=True, timeout=60, check=False, cwd=Path(__file__).parents[3], env=os.environ | trust,
+        capture_output=True, text=True, timeout=90, check=False, cwd=Path(__file__).parents[3], env=os.environ | trust,
     )  # fmt: skip
     trusted, unknown = done.stdout.splitlines()
     assert trusted.startswith("True Old device at https://localhost"), done.stderr
