@@ -317,7 +317,8 @@ def _related(notice: dict[str, Any], named: list[tuple[str, list[str]]]) -> tupl
     found = [key for field, names in named if field == "event_name" for key in numbering.burst_name(names)]
     identifier = _text(notice.get("ref_ID")) or _text(notice.get("ref_id"))
     found += numbering.reference(_text(notice.get("ref_instrument")), identifier)
-    found += numbering.external(_text(notice.get("follow_up_event")))
+    followed = _text(notice.get("follow_up_event"))
+    found += (*numbering.external(followed), *numbering.burst_name((identifier, followed)))
     found += _coincidence(notice.get("external_coincidence"))
     return tuple(dict.fromkeys(found))
 

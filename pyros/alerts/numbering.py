@@ -104,9 +104,12 @@ def reference(mission: str, identifier: str) -> tuple[str, ...]:
 
 
 def external(text: str) -> tuple[str, ...]:
-    """`reference` for a text such as ``Fermi 694215970``."""
+    """`reference` for a text such as ``Fermi 694215970``, or for a name with the mission in it: ``IceCube-300506A``."""
     match = _EXTERNAL.fullmatch(text.strip()[:_LONGEST])
-    return reference(match[1], match[2]) if match else ()
+    if match is None:
+        return ()
+    numbered = match[2].isdecimal() or _TRIGGER.fullmatch(match[2])
+    return reference(match[1], match[2] if numbered else text)
 
 
 def received_ivorn(ivo: str, identifier: str) -> str:
