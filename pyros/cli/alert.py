@@ -13,12 +13,13 @@ from pyros import config as configuration
 from pyros.broker.packet import identify, known_by, parse
 from pyros.broker.publish import publish
 from pyros.broker.vtp import MAX_LENGTH
+from pyros.cli.broker import broker_of
 from pyros.cli.common import ConfigOption, complain, out
 from pyros.cli.follow import Ended, Follower
 from pyros.cli.render import Story
 from pyros.cli.status import of_agent
-from pyros.config import BrokerConfig, Config
-from pyros.errors import AgentUnreachable, AlertError, ConfigError, PyrosError
+from pyros.config import Config
+from pyros.errors import AgentUnreachable, AlertError, PyrosError
 from pyros.sender import reachable
 
 LINGER = {"finished": 20.0, "withdrawn": 3.0}
@@ -72,13 +73,6 @@ def alert(
     if end is None:
         complain(f"no end within {timeout:g} s: the observatory goes on with it; pyros status shows how it is doing")
     raise typer.Exit(0 if isinstance(end, Ended) and end.how == "finished" else 1)
-
-
-def broker_of(config: Config) -> BrokerConfig:
-    """The broker's section; raises ConfigError when there is none."""
-    if config.broker is None:
-        raise ConfigError([f"{config.path}: [broker]: the section is missing; add it, for alerts come in through it"])
-    return config.broker
 
 
 def read_alert(file: Path) -> tuple[bytes, str]:

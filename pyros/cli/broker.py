@@ -9,9 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from pyros import config as configuration
-from pyros.cli.alert import broker_of
 from pyros.cli.common import ConfigOption, Group, JsonOption, instant, out
-from pyros.config import AgentConfig, Config
+from pyros.config import AgentConfig, BrokerConfig, Config
 from pyros.errors import ConfigError
 from pyros.sender import ask
 
@@ -47,6 +46,13 @@ def status(
     raise typer.Exit(0 if receiving(said) else 1)
 
 
+def broker_of(config: Config) -> BrokerConfig:
+    """The broker's section; raises ConfigError when there is none."""
+    if config.broker is None:
+        raise ConfigError([f"{config.path}: [broker]: the section is missing; add it, for alerts come in through it"])
+    return config.broker
+
+
 def of_broker(config: Config, timeout: float = 2.0) -> dict[str, Any]:
     """What the running broker says of itself.
 
@@ -60,8 +66,21 @@ def of_broker(config: Config, timeout: float = 2.0) -> dict[str, Any]:
 
 def receiving(said: dict[str, Any]) -> bool:
     """Whether everything that the broker subscribes to is there."""
-    remotes = all(remote["connected"] and _spoken(remote) for remote in said["remotes"].values())
-    return remotes and all(_fine(kafka) for kafka in said.get("kafka", {}).values())
+    return not any(missing(said))
+
+
+def missing(said: dict[str, Any]) -> Iterator[str]:
+    """What the broker subscribes to and doesn't get, and since when; in a few words each."""
+    for address, remote in said["remotes"].items():
+        if not (remote["connected"] and _spoken(remote)):
+            yield f"broker {address} {_remote_state(remote)}"
+    for name, kafka in said.get("kafka", {}).items():
+        if kafka["silent"] or not kafka["topics"]:
+            yield f"kafka {name} {_kafka_state(kafka)}"
+        elif kafka["missing"]:
+            yield f"kafka {name} has no topic for {' '.join(kafka['missing'])}"
+        elif kafka["trouble"]:
+            yield f"kafka {name}: {kafka['trouble']}"
 
 
 def _spoken(remote: dict[str, Any]) -> bool:
@@ -69,8 +88,14 @@ def _spoken(remote: dict[str, Any]) -> bool:
     return remote["heard"] is not None and remote["heard"] >= remote["since"]
 
 
-def _fine(kafka: dict[str, Any]) -> bool:
-    return bool(kafka["topics"]) and not (kafka["missing"] or kafka["silent"] or kafka["trouble"])
+def _remote_state(remote: dict[str, Any]) -> str:
+    state = "NOT CONNECTED" if not remote["connected"] else "receiving" if _spoken(remote) else "SAYS NOTHING"
+    return f"{state} since {instant(remote['since'])}"
+
+
+def _kafka_state(kafka: dict[str, Any]) -> str:
+    state = "SILENT" if kafka["silent"] else "receiving" if kafka["topics"] else "NOT RECEIVING"
+    return f"{state} since {instant(kafka['since'])}"
 
 
 def lines(said: dict[str, Any]) -> Iterator[str]:
@@ -79,19 +104,16 @@ def lines(said: dict[str, Any]) -> Iterator[str]:
     outcomes = ", ".join(f"{said[key]} {key}" for key in ("received", "duplicates", "refused", "failed"))
     yield f"since then: {outcomes}; {said['waiting']} wait for the alert manager"
     for address, remote in said["remotes"].items():
-        state = "NOT CONNECTED" if not remote["connected"] else "receiving" if _spoken(remote) else "SAYS NOTHING"
         heard = f"last heard {instant(remote['heard'])}" if remote["heard"] else "never heard"
         how = ", with TLS" if remote["tls"] else ""
-        yield f"broker {address}: {state} since {instant(remote['since'])}{how}, {heard}, {remote['received']} events"
+        yield f"broker {address}: {_remote_state(remote)}{how}, {heard}, {remote['received']} events"
         yield f"  asked for: {' or '.join(remote['filters']) or 'everything'}"
         if remote["trouble"]:
             yield f"  {remote['trouble']}"
     for name, kafka in said.get("kafka", {}).items():
         heard = f"last heard {instant(kafka['heard'])}" if kafka["heard"] else "never heard"
-        state = "SILENT" if kafka["silent"] else "receiving" if kafka["topics"] else "NOT RECEIVING"
         lag = "" if kafka["lag"] is None else f", {kafka['lag']} wait there"
-        state += f" since {instant(kafka['since'])}"
-        yield f"kafka {name} ({kafka['servers']}): {state}, {heard}, {kafka['taken']} packets{lag}"
+        yield f"kafka {name} ({kafka['servers']}): {_kafka_state(kafka)}, {heard}, {kafka['taken']} packets{lag}"
         yield f"  asked for: {' '.join(kafka['subscribed'])}; there are {len(kafka['topics'])} such topics"
         if kafka["missing"]:
             yield f"  there is no topic (or none that we may read) for: {' '.join(kafka['missing'])}"

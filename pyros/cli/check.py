@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from typing import Any
 
 from rich.table import Table
@@ -108,11 +108,15 @@ class Findings:
                 self.problems.append(f"{place.file}: listen: port {place.port} is already taken by {other.who}")
 
     def _check_data(self) -> None:
+        """What nobody could know without trying: to root everything seems writable, also where nothing can be made."""
         folder = self.config.data
-        while not folder.exists():
-            folder = folder.parent
-        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-            self._problem("observatory", f"data: {self.config.data} cannot be written; name a folder of your own")
+        try:
+            while not folder.exists():
+                folder = folder.parent
+            tempfile.TemporaryDirectory(prefix=".pyros-check-", dir=folder).cleanup()
+        except OSError as error:
+            reason = f"cannot be written ({folder}: {error.strerror or error}); name a folder of your own"
+            self._problem("observatory", f"data: {self.config.data} {reason}")
 
     def _check_broker(self) -> None:
         """The files of its TLS, and what it asks of other brokers."""

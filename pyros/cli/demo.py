@@ -22,7 +22,8 @@ import typer
 import pyros
 from pyros import alerts, messages
 from pyros import config as configuration
-from pyros.cli.alert import LINGER, broker_of, read_alert
+from pyros.cli.alert import LINGER, read_alert
+from pyros.cli.broker import broker_of
 from pyros.cli.common import INTERRUPTS, last_line, out, program, short, show
 from pyros.cli.follow import LOOK_EVERY, Ended, Follower, ImageOnDisk, Planned, SourceFound
 from pyros.cli.observatory import ObservatoryProcess

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pyros import config as configuration
+from pyros.cli.broker import missing, of_broker
 from pyros.cli.common import ConfigOption, JsonOption, instant, out, show
 from pyros.config import AgentConfig, BrokerConfig, Config
 from pyros.errors import DeliveryError, JournalError
@@ -30,7 +32,8 @@ def status(
 ) -> None:
     """Show each agent: up or not, since when, its messages taken, failed, refused, waiting, and for others (outbox).
 
-    The exit code is 0 when all of them and the broker are up.
+    Below them: from where alerts should come and do not. The exit code is 0
+    when all agents and the broker are up.
     Times are the observatory's.
 
     Examples:
@@ -66,13 +69,17 @@ def of_agent(section: AgentConfig, timeout: float) -> dict[str, Any]:
 
 
 def _broker(config: Config, section: BrokerConfig, timeout: float) -> dict[str, Any]:
-    """Whether the broker's ports accept connections, and what its journal says."""
+    """Whether the broker's ports accept connections, what it says of where alerts come from, and its journal."""
     line: dict[str, Any] = {"agent": "broker", "address": f"{section.ip}:{section.receiver_port}", "up": True}
     for port in (section.receiver_port, section.broadcaster_port):
         try:
             socket.create_connection((reachable(section.ip), port), timeout).close()
         except OSError as error:
             line |= {"up": False, "reason": f"port {port}: {error.strerror or error}"}
+    if section.port is not None and line["up"]:
+        with suppress(DeliveryError):
+            said = of_broker(config, timeout)
+            line |= {"since": said["since"], "missing": list(missing(said))}
     try:
         journal = JournalReader(config.journal("broker"))
     except JournalError:  # it has not run here yet, or runs on another machine
@@ -110,6 +117,9 @@ def _show(config: Config, found: list[dict[str, Any]]) -> None:
         out.print(f"Nothing of {config.name} is running: start it with pyros run --config {config.path}")
     elif down:
         out.print(f"Not running: {', '.join(down)}. Their messages wait where they were sent from.")
+    missed = [each for line in found for each in line.get("missing", ())]
+    if missed:
+        out.print(f"No alerts from: {'; '.join(missed)} (pyros broker status)")
     failed = [line["agent"] for line in found if line.get("failed")]
     if failed:
         out.print(f"Failed messages: pyros messages failed ({', '.join(failed)})")

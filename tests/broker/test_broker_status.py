@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from pyros.broker import publish
 from pyros.broker.vtp import frame, transport
-from pyros.cli.broker import lines, receiving
+from pyros.cli.broker import lines, missing, receiving
 from pyros.clock import VirtualClock
 from pyros.errors import MessageRefused
 from tests.conftest import PATIENCE
@@ -83,12 +84,32 @@ def test_who_says_nothing_is_not_called_receiving() -> None:
         "  a filter of it is not taken: not an XPath: //[",
     ]
     assert not receiving(said)
+    assert list(missing(said)) == [
+        "broker a:8099 SAYS NOTHING since 1970-01-01 00:01:40", "kafka gcn has no topic for b"
+    ]  # fmt: skip
     remote["heard"] = 100.0
     assert not receiving(said), "a topic is missing"
     kafka["missing"] = []
     assert receiving(said)
+    kafka["trouble"] = "its credentials are not taken"
+    assert list(missing(said)) == ["kafka gcn: its credentials are not taken"]
     kafka["silent"] = True
+    assert list(missing(said)) == ["kafka gcn SILENT since 1970-01-01 00:00:00"]
     assert not receiving(said)
+
+
+def test_the_status_of_all_tells_from_where_no_alerts_come(running: tuple[Path, dict[str, int]]) -> None:
+    config, ports = running
+    text = config.read_text()
+    for key in ("receiver_port", "broadcaster_port"):  # as they are: the process took others than the file says
+        text = re.sub(rf"^{key} = .*$", f"{key} = {ports[key]}", text, flags=re.MULTILINE)
+    config.write_text(text)
+    shown = pyros("status", "-c", config).stdout
+    assert re.search(r"^broker +127\.0\.0\.1:\d+ +up +20\d\d-", shown, re.MULTILINE), "since when is told, too"
+    assert re.search(r"^No alerts from: broker 127\.0\.0\.1:1 NOT CONNECTED since 20.* \(pyros broker status\)$", shown,
+                     re.MULTILINE)  # fmt: skip
+    said = json.loads(pyros("status", "--json", "-c", config).stdout.splitlines()[0])
+    assert [each.partition(" since ")[0] for each in said["missing"]] == ["broker 127.0.0.1:1 NOT CONNECTED"]
 
 
 def test_other_questions_are_refused(running: tuple[Path, dict[str, int]]) -> None:

@@ -159,12 +159,24 @@ def test_check_finds_mistakes_in_devices_without_python_and_in_faults(observator
     assert "dome.yaml: faults: a dome cannot have no_image, only no_answer, late_answer" in said
 
 
-def test_check_finds_a_data_folder_that_cannot_be(observatory: Path) -> None:
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [("file/data", "the observatory/file: Not a directory"), ("/proc/nope/data", "/proc: .+")],
+)
+def test_check_finds_a_data_folder_that_cannot_be(observatory: Path, data: str, reason: str) -> None:
     (observatory.parent / "file").write_text("")
-    edit(observatory, "data = var ", "data = file/data ")
+    edit(observatory, "data = var ", f"data = {data} ")
     result = run("check", "--config", observatory)
     assert result.exit_code == 1
-    assert "[observatory] data:" in result.stderr
+    assert re.search(rf"\[observatory\] data: .*{data} cannot be written \(.*{reason}\); name a", result.stderr)
+
+
+def test_check_leaves_nothing_where_data_will_be(observatory: Path) -> None:
+    before = sorted(observatory.parent.rglob("*"))
+    assert run("check", "--config", observatory).exit_code == 0
+    (observatory.parent / "var").mkdir()
+    assert run("check", "--config", observatory).exit_code == 0
+    assert sorted(observatory.parent.rglob("*")) == sorted([*before, observatory.parent / "var"])
 
 
 # status, send, alert -------------------------------------------------------------------------------------------------
