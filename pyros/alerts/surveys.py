@@ -23,10 +23,12 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     """Fields by which it is known."""
     name: str = ""
     """Its stream; without one, what the packet calls the survey, or the letters with which an object's name begins."""
-    detection: str
+    detection: tuple[str, ...]
+    """What tells a detection from others of its object; the first that there is."""
     objects: tuple[str, ...]
     places: tuple[str, ...]
-    """Where ra and dec may stand; the first that there is."""
+    """Where RA and Dec may stand; the first that there is."""
+    axes: tuple[str, str] = ("ra", "dec")
     time: str
     """A (modified) Julian day, in the place."""
     scale: str = "UTC"
@@ -36,15 +38,33 @@ SURVEYS = (
     Survey(
         marks=frozenset({"diaSourceId", "diaSource"}),
         name="lsst",
-        detection="diaSourceId",
+        detection=("diaSourceId",),
         objects=("diaObject.diaObjectId", "diaSource.diaObjectId", "ssObject.ssObjectId", "diaSource.ssObjectId"),
         places=("diaSource",),
         time="midpointMjdTai",
         scale="TAI",
     ),
+    Survey(  # what a filter of Lasair selected (https://lasair.readthedocs.io): the object, at its mean position
+        marks=frozenset({"diaObjectId", "ra", "decl"}),
+        name="lsst",
+        detection=("diaSourceId", "lastDiaSourceMjdTai", "UTC"),
+        objects=("diaObjectId",),
+        places=("",),
+        axes=("ra", "decl"),
+        time="lastDiaSourceMjdTai",
+        scale="TAI",
+    ),
+    Survey(
+        marks=frozenset({"objectId", "ramean", "decmean"}),
+        detection=("candid", "jdmax", "UTC"),
+        objects=("objectId",),
+        places=("",),
+        axes=("ramean", "decmean"),
+        time="jdmax",
+    ),
     Survey(
         marks=frozenset({"objectId", "candid"}),
-        detection="candid",
+        detection=("candid",),
         objects=("objectId",),
         places=("candidate", ""),
         time="jd",
@@ -60,12 +80,13 @@ def of_notice(notice: dict[str, Any]) -> Survey | None:
 def parse_detection(notice: dict[str, Any], survey: Survey) -> Alert:
     """One detection of an object."""
     found = next((text for path in survey.objects if (text := _text(_at(notice, path)))), "")
-    detection = _text(_at(notice, survey.detection))
+    detection = next((text for path in survey.detection if (text := _text(_at(notice, path)))), "")
     letters = found.rstrip("0123456789abcdefghijklmnopqrstuvwxyz")
     stream = survey.name or _text(notice.get("survey")).lower() or letters.lower() or "survey"
     places = (notice if path == "" else _at(notice, path) for path in survey.places)
     place = next((each for each in places if isinstance(each, dict)), {})
-    target = values.position(values.number(place.get("ra")), values.number(place.get("dec")))
+    ra, dec = (values.number(place.get(axis)) for axis in survey.axes)
+    target = values.position(ra, dec)
     return Alert(
         stream=stream,
         id=f"{stream}.alert:{found}:{detection}",

@@ -360,6 +360,10 @@ def test_a_coincidence_of_neutrino_detectors(name: str, word: str, more: Any, ro
           "diaObject": {"diaObjectId": 7}}, "lsst", "lsst:7", -37),
         ({"diaSourceId": 29, "diaSource": {"midpointMjdTai": 60924.25, "ra": 10.5, "dec": -43.5, "diaObjectId": 0,
           "ssObjectId": 8}, "diaObject": None}, "lsst", "lsst:8", -37),
+        ({"diaObjectId": 9, "ra": 10.5, "decl": -43.5, "lastDiaSourceMjdTai": 60924.25, "diaSourceId": 29},
+         "lsst", "lsst:9", -37),
+        ({"objectId": "ZTF25acffkdr", "ramean": 10.5, "decmean": -43.5, "jdmax": 2460924.75, "candid": 29},
+         "ztf", "ztf:ZTF25acffkdr", 0),
     ],
 )  # fmt: skip
 def test_a_detection_of_an_optical_survey(notice: dict[str, Any], stream: str, event: str, second: int) -> None:
