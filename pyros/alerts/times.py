@@ -11,9 +11,9 @@ from functools import lru_cache
 import erfa
 
 _ISO = re.compile(
-    r"\s*(\d{4}|\d{2})([-/])(\d{1,2})\2(\d{1,2})[T ](\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,12}))?)?"
-    r"\s*(Z|UTC|UT|[+-]\d{2}(?::?\d{2})?)?\s*",
-    re.ASCII,
+    r"\s*(\d{4}|\d{2})([-/])(\d{1,2})\2(\d{1,2})[T ](\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,30}))?)?"
+    r"\s*(?:(?:UTC|UT|GMT)?\s*([+-]\d{2}(?::?\d{2})?)|(Z|UTC|UT|GMT|TAI|TT|TDB|TCB|GPS))?\s*",
+    re.ASCII | re.IGNORECASE,
 )
 _FARTHEST_ZONE = timedelta(hours=14)
 _JULIAN = re.compile(r"\s*(\d{5}|\d{7})(?:\.\d{1,12})?\s*", re.ASCII)
@@ -34,14 +34,15 @@ def parse_iso(text: str | None, scale: str = "UTC") -> datetime | None:
     Neither is day 0, nor a date alone: it tells no time.
 
     Args:
-        text: with or without a zone (``Z``, ``+00:00``, ``+0000``); without one it is in ``scale``.
+        text: with or without a zone (``Z``, ``+00:00``, ``UTC+0000``) or a scale of its own (``TDB``); without either
+            it is in ``scale``.
         scale: UTC, TAI, TT, TDB, TCB or GPS. TDB is taken as TT (they differ by 2 ms). A barycentric time stays one:
             it may differ by 8.3 minutes from the arrival on Earth.
     """
     match = _ISO.fullmatch(text) if text and len(text) < 64 else None
     if match is None:
         return _from_julian(text, scale) if text and len(text) < 64 else None
-    year, _, month, day, hour, minute, second, fraction, zone = match.groups()
+    year, _, month, day, hour, minute, second, fraction, offset, word = match.groups()
     if len(year) == 2:  # GCN's oldest notation
         year = f"20{year}" if year < "70" else f"19{year}"
     micro = round(float(f"0.{fraction}") * 1_000_000) if fraction else 0
@@ -50,12 +51,13 @@ def parse_iso(text: str | None, scale: str = "UTC") -> datetime | None:
         if int(second or 0) > 60:
             return None
         moment = start + timedelta(seconds=int(second or 0), microseconds=micro)
-        if zone and zone[0] in "+-":
-            offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:].removeprefix(":") or 0))
-            if offset > _FARTHEST_ZONE:
+        scale = word.upper() if word else scale
+        if offset:
+            ahead = timedelta(hours=int(offset[1:3]), minutes=int(offset[3:].removeprefix(":") or 0))
+            if ahead > _FARTHEST_ZONE:
                 return None
-            moment = moment - offset if zone[0] == "+" else moment + offset
-        elif not zone and scale in _TO_UTC:
+            moment = moment - ahead if offset[0] == "+" else moment + ahead
+        elif scale in _TO_UTC:
             moment = _TO_UTC[scale](moment)
     except (ValueError, OverflowError):
         return None
