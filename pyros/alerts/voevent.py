@@ -30,6 +30,8 @@ _CITES = {"followup": "followup", "supersedes": "supersedes", "supercedes": "sup
 _TRUE = frozenset({"true", "1", "yes"})
 _MAX_IVORN = 1000
 _MAX_PARAMS = 10_000
+_LONGEST_OFFSET = 1e9
+"""Seconds; 32 years."""
 _TJD_TOLERANCE = timedelta(days=90)
 """How far the TJD of a notice may lie from its Who/Date to be believed; garbled ones are years away."""
 _FITS = re.compile(r"\.fits?(?:\.gz|\.fz)?(?:,\d+)?$", re.IGNORECASE)
@@ -55,6 +57,7 @@ class VOEvent(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     """The coordinate system's id, upper case (``UTC-FK5-GEO``)."""
     isotime: str
+    offset: float
     ra: float | None
     dec: float | None
     error: float | None
@@ -116,6 +119,7 @@ def read(root: Any) -> VOEvent:
         params=_params(sections.get("What")),
         system=coords.system,
         isotime=coords.isotime,
+        offset=coords.offset,
         ra=coords.ra,
         dec=coords.dec,
         error=coords.error,
@@ -329,6 +333,8 @@ def _time(event: VOEvent, row: Stream, params: _Params) -> datetime | None:
     """ISOTime in its system's time scale; where that is no date, the truncated Julian day if it is near Who/Date."""
     scale = next((word for word in event.system.split("-") if word in {"TDB", "TT", "TCB", "TAI", "GPS"}), "UTC")
     moment = parse_iso(event.isotime, scale)
+    if moment is not None and event.offset:
+        return moment + timedelta(seconds=event.offset) if abs(event.offset) < _LONGEST_OFFSET else None
     if moment is not None or not event.isotime or event.date is None:
         return moment
     for day, seconds in row.clocks:

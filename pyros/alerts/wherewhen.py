@@ -2,7 +2,8 @@
 
 VOEvent 2.0 (IVOA Recommendation 2011-07-11), section 3.4, writes RA and Dec in degrees under FK5 or ICRS, with an
 ``Error2Radius``; VOEvent 1.1 leaves STC's other ways open: a unit, coordinates in another order under their names, both
-in one text, an ``Error2`` of two sizes.
+in one text, an ``Error2`` of two sizes. VOEvent 2.1 (Proposed Recommendation 2026-02-25) has units for each number,
+time scales, intervals and offsets, and coordinate systems that are described instead of named.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _SIZES = {
     **dict.fromkeys(("arcsec", "arcsecond", "asec"), 1 / 3600),
 }
 """Units of an error radius in degrees; a radius in another one says nothing."""
+_SECONDS = {"s": 1.0, "sec": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
 _RIGHT_ASCENSION, _DECLINATION = ("ra", "r.a", "right", "alpha"), ("de", "delta")
 """How the names of the axes begin, lower case."""
 
@@ -34,6 +36,9 @@ class Coords(msgspec.Struct, frozen=True):
 
     system: str = ""
     isotime: str = ""
+    """As it is written; a Julian day perhaps. Of an interval its beginning."""
+    offset: float = 0.0
+    """Seconds after it."""
     ra: float | None = None
     dec: float | None = None
     error: float | None = None
@@ -47,31 +52,45 @@ def source_coords(where: Any | None) -> Coords:
     for element in where.iter("{*}AstroCoords"):
         if any(local_name(above) == "ObservatoryLocation" for above in element.iterancestors()):
             continue
-        system = _system(element)
         time = child(element, "Time")
-        isotime = text(descendant(time, "ISOTime")) or _julian(time)
+        system = _system(element)
+        if scale := text(descendant(time, "TimeScale")):
+            system = f"{scale.upper()}-{system}"
+        isotime = text(descendant(time, "ISOTime")) or _other_time(time)
         position = child(element, "Position2D")
         if position is None:
             position = child(element, "Position3D")
         if position is not None and (not system or "FK5" in system or "ICRS" in system):  # what else is RA and Dec
             ra, dec, error = _read(position)
-            return Coords(system, isotime or found.isotime, ra, dec, error)
+            return Coords(system, isotime or found.isotime, _offset(time), ra, dec, error)
         if isotime and not found.isotime:
-            found = Coords(system, isotime)
+            found = Coords(system, isotime, _offset(time))
     return found
 
 
 def _system(coords: Any) -> str:
-    """Its own, or that of the AstroCoordSystem beside it; upper case."""
-    named = coords.get("coord_system_id")
-    if not named:
-        beside = child(coords.getparent(), "AstroCoordSystem")
-        named = beside.get("id") if beside is not None else None
-    return (named or "").strip().upper()
+    """``UTC-ICRS-GEO``: what the coordinates name, or what the AstroCoordSystem beside them says; upper case."""
+    named = (coords.get("coord_system_id") or "").strip().upper()
+    if "ICRS" in named or "FK5" in named:
+        return str(named)
+    beside = child(coords.getparent(), "AstroCoordSystem")
+    if beside is None:
+        return str(named)
+    described = [text(descendant(beside, name)) for name in ("TimeScale", "SpaceRefFrame")]
+    return "-".join(filter(None, described)).upper() or str(named or (beside.get("id") or "").strip().upper())
 
 
-def _julian(time: Any | None) -> str:
-    return next((day for name in ("MJDTime", "JDTime") if (day := text(descendant(time, name)))), "")
+def _other_time(time: Any | None) -> str:
+    """A Julian day (STC), or when an interval begins (VOEvent 2.1)."""
+    names = ("MJDTime", "JDTime", "ISOTimeStart")
+    return next((moment for name in names if (moment := text(descendant(time, name)))), "")
+
+
+def _offset(time: Any | None) -> float:
+    """Seconds that a TimeInstant lies after its ISOTime (VOEvent 2.1)."""
+    element = descendant(time, "TimeOffset")
+    size = values.number(text(element)) if element is not None else None
+    return size * _SECONDS.get((time.get("unit") or "s").strip().lower(), 0.0) if size and time is not None else 0.0
 
 
 def _read(position: Any) -> tuple[float | None, float | None, float | None]:
@@ -121,8 +140,16 @@ def _error(parts: dict[str, Any], unit: float) -> float | None:
     if element is not None and radius is not None:
         word = _said_unit(element)
         return _times(radius, _SIZES.get(word.removesuffix("s"))) if word else radius * unit
-    sizes = [values.number(text(child(parts.get("Error2"), name))) for name in ("C1", "C2")]
-    return _times(max((size for size in sizes if size is not None), default=None), unit)
+    error = parts.get("Error2", parts.get("Error3"))
+    sizes = (
+        [_size(axis, error, unit) for name, axis in _parts(error).items() if name != "C3"] if error is not None else []
+    )
+    return max((size for size in sizes if size is not None), default=None)
+
+
+def _size(axis: Any, error: Any, unit: float) -> float | None:
+    word = _said_unit(axis, error)
+    return _times(values.number(text(axis)), _SIZES.get(word.removesuffix("s")) if word else unit)
 
 
 def _times(size: float | None, unit: float | None) -> float | None:

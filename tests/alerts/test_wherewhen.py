@@ -90,6 +90,41 @@ def test_a_system_that_stands_beside_the_coordinates(beside: str, target: tuple[
     assert parse(other.encode()).target == target
 
 
+DESCRIBED = """<AstroCoordSystem id="here"><TimeFrame><TimeScale>{scale}</TimeScale></TimeFrame><SpaceFrame>
+<SpaceRefFrame>{frame}</SpaceRefFrame></SpaceFrame></AstroCoordSystem><AstroCoords coord_system_id="here">"""
+
+
+@pytest.mark.parametrize("frame", ["ICRS", "FK5", "GALACTIC"])
+def test_a_system_that_is_described_instead_of_named(frame: str) -> None:
+    """VOEvent 2.1."""
+    begin = "<Time><TimeInterval><ISOTimeStart>2026-03-01T06:00:37</ISOTimeStart></TimeInterval></Time>"
+    position = f"<Position2D>{PAIR.format(10.5, -3)}</Position2D>"
+    packet = PACKET.format(system="", position=begin + position).replace("v2.0", "v2.1")
+    named = '<AstroCoords coord_system_id="">'
+    assert named in packet
+    alert = parse(packet.replace(named, DESCRIBED.format(scale="TAI", frame=frame)).encode())
+    assert alert.target == (None if frame == "GALACTIC" else (10.5, -3.0))
+    assert alert.time == datetime(2026, 3, 1, 6, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        "<Position2D><Value2><C1 pos_unit='deg'>10.5</C1><C2 pos_unit='deg'>-3</C2></Value2>"
+        "<Error2><C1 pos_unit='arcmin'>6</C1><C2 pos_unit='arcsec'>36</C2></Error2></Position2D>",
+        "<Position2D><Value2><C1>10.5</C1><C2>-3</C2></Value2>"
+        "<Error2Radius pos_unit='arcmin'>6</Error2Radius></Position2D>",
+        "<Position3D><Value3><C1>10.5</C1><C2>-3</C2><C3 pos_unit='Mpc'>40</C3></Value3>"
+        "<Error3><C1>0.1</C1><C2>0.01</C2><C3 pos_unit='Mpc'>9</C3></Error3></Position3D>",
+    ],
+)
+def test_units_of_each_number(position: str) -> None:
+    """VOEvent 2.1."""
+    alert = parse(PACKET.format(system="UTC-ICRS-GEO", position=position).encode())
+    assert alert.target == (10.5, -3.0)
+    assert alert.error_radius == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize("system", ["UTC-GAL-GEO", "UTC-FK4-GEO", "UTC-ECLIPTIC-GEO"])
 def test_other_systems_are_not_taken_for_right_ascension(system: str) -> None:
     position = f'<Position2D unit="deg">{PAIR.format(10.5, -3)}{RADIUS}</Position2D>'
@@ -106,6 +141,9 @@ def test_other_systems_are_not_taken_for_right_ascension(system: str) -> None:
         ("<ISOTime>2026-03-01T05:59:60</ISOTime>", 0),
         ("<ISOTime>2026-03-01T07:00:00+01:00</ISOTime>", 0),
         ("<MJDTime>-1</MJDTime>", None),
+        ("<ISOTime>2026-03-01T05:59:00</ISOTime><TimeOffset>60</TimeOffset>", 0),
+        ("<ISOTime>2026-03-01T06:00:37</ISOTime><TimeScale>TAI</TimeScale>", 0),
+        ("<ISOTime>2026-03-01T06:00:00</ISOTime><TimeOffset>1e30</TimeOffset>", None),
     ],
 )
 def test_times(time: str, second: int | None) -> None:
