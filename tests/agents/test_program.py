@@ -109,11 +109,12 @@ def test_timers_and_state_survive_a_kill(observatory: Callable[..., Any], wait_f
     program = place.run(REMEMBERING)
     place.up("remembering")
     send(place, "Remember", {"what": "first"})
-    send(place, "Remind", {"what": "soon", "seconds": 0.05})
+    send(place, "Remind", {"what": "soon", "seconds": 1.0})
     send(place, "Remind", {"what": "much later", "seconds": 3600})
     program.kill()
     assert program.wait() == -signal.SIGKILL
     again = place.run(REMEMBERING)
+    place.up("remembering")  # before that a signal just kills it
     wait_for(lambda: place.state("remembering")["heard"] == ["first", "soon"], what="the timer")
     assert len(place.rows("remembering", "SELECT * FROM timers")) == 1
     again.kill(signal.SIGTERM)
