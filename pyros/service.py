@@ -259,7 +259,8 @@ class ObservatoryService(Service):
             self._stop_as_failed()
         elif self._alone and not others:
             log.info("the agent has ended")
-            self._reactor.stop()
+            with suppress(ReactorNotRunning):  # a signal has stopped it a moment ago
+                self._reactor.stop()
 
 
 class _Options(usage.Options):

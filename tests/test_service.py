@@ -12,16 +12,19 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from string import Template
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from astropy.io import fits
+from twisted.internet.error import ReactorNotRunning
 
 from pyros import config as configuration
 from pyros.config import Config
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from pyros.sender import Sender
+from pyros.service import ObservatoryService
 from tests.conftest import DEMO_AGENTS, DEMO_INSTRUMENTS, PATIENCE, Program, free_port, wait_until
 
 REPOSITORY = Path(__file__).parents[1]
@@ -174,6 +177,24 @@ def test_one_agent_stops_with_its_shutdown_run(place: Callable[..., Place], numb
     stop(program, number)
     assert here.notes() == ["alone", "shutdown"]
     assert not is_open(here.config.agent("minutes").port)
+
+
+def test_an_agent_ends_and_a_signal_comes_at_the_same_time() -> None:
+    """The reactor has been stopped, and the services have not heard of it yet."""
+
+    class Stopped:
+        asked = 0
+
+        def stop(self) -> None:
+            self.asked += 1
+            raise ReactorNotRunning
+
+    service, stopped = ObservatoryService.__new__(ObservatoryService), Stopped()
+    told: Any = SimpleNamespace(hosts={"notes": SimpleNamespace(running=False)})
+    service.observatory, service._alone, service._reactor, service.running = told, True, stopped, True
+    ended: Any = SimpleNamespace(failure=None)
+    service._ended(None, ended)
+    assert stopped.asked == 1
 
 
 def test_an_agent_process_ends_when_its_agent_is_told_to_shut_down(place: Callable[..., Place]) -> None:
