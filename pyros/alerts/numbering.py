@@ -19,8 +19,9 @@ _TRIGGER = re.compile(r"bn ?(\d{9})")
 """GBM's name of a trigger: the day and the thousandths of it."""
 _BURST = re.compile(r"GRB[ _]?(\d{6}[A-Z])")
 """The name that all missions share; without its letter it is only a date."""
-_DATED = re.compile(r"(?:.*\D)?\d{6}(?:[A-Za-z]|\.\d).*")
-"""A name of one event, not of a source that may flare again: it has a day, and a letter or a fraction of the day."""
+_DATED = re.compile(r"(?:.*[^\dJ])?\d{6}(?:[A-Za-z]|\.\d).*")
+"""A name of one event, not of a source that may flare again: it has a day, and a letter or a fraction of the day. What
+stands after a J is no day but a right ascension (``Swift J174540.7-290015``)."""
 _SHORTEST = 6
 """Fewer characters under ``id`` count something, beside the identifier that stands first."""
 _EXTERNAL = re.compile(r"([A-Za-z]+)[ _#:/-]+(\w[\w.]*)")

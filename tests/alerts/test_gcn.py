@@ -224,6 +224,7 @@ def test_topics_for_tests_carry_tests() -> None:
         ("maxi/gsc.unknown", {"id": "9995289617", "event_name": "GRB 230220A"}, ("maxi:GRB 230220A",),
          ("grb:230220A",)),
         ("maxi/gsc.known", {"id": "0858800020", "event_name": "Swift J1858.6-0814"}, (), ()),
+        ("maxi/gsc.known", {"id": "0858800020", "event_name": "Swift J174540.7-290015"}, (), ()),
         ("km3net/alert", {"id": "1", "event_name": "KM3-240901A"}, (), ()),
         ("newmission/alert", {"id": "xyz123", "event_name": ["FRB 20220912A", "FRB 20220912B"]}, (), ()),
         ("swift/bat/Guano", {"id": ["694215995"], "follow_up_event": "Fermi 694215970"}, (), ("fermi:694215970",)),
