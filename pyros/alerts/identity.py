@@ -235,16 +235,18 @@ def retracted_ids(event: Event) -> frozenset[str]:
 def _best(alive: Iterable[Sighting]) -> Sighting | None:
     """The most precise position, among the last ones that each author's kinds of notice gave and nothing superseded.
 
-    Within one kind of notice its author's last word counts, even where it is less precise: it is a correction.
+    Within one kind of notice its author's last word counts, even where it is less precise: it is a correction. Where a
+    mission revises what it said (IceCube), its last word counts by whatever way and in whatever kind of notice it came.
     """
     placed = {each.id: each for each in alive if each.ra is not None}
     superseded = {
         ivorn for each in placed.values() for ivorn, cite in each.cites if cite == "supersedes" and ivorn != each.id
     }
-    last: dict[tuple[str, str, str], Sighting] = {}
+    last: dict[tuple[str, ...], Sighting] = {}
     for each in sorted(placed.values(), key=lambda each: each.order):
         if each.id not in superseded:
-            last[each.author, each.key, each.notice_type] = each
+            said = (each.author, each.key, each.notice_type)
+            last[(each.key.partition(":")[0],) if streams.revises(each.key) else said] = each
     return min(last.values(), key=lambda each: (each.radius, *(_down(each.order))), default=None)
 
 

@@ -370,6 +370,12 @@ def revives(event: str) -> bool:
     return row is not None and row.revives
 
 
+def revises(event: str) -> bool:
+    """Whether the stream whose identity key this is counts its notices about an event: each replaces the one before."""
+    row = BY_NAME.get(event.partition(":")[0])
+    return row is not None and row.revision is not None
+
+
 def wide(event: str) -> bool:
     """Whether many candidates are looked for in an event of the stream whose identity key this is."""
     row = BY_NAME.get(event.partition(":")[0])

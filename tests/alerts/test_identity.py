@@ -81,6 +81,17 @@ def test_within_one_kind_of_notice_the_last_word_counts_even_when_it_is_less_pre
     assert best(corrected, refined, another) == "s:corrected", "nobody corrects another author"
 
 
+def test_a_revision_counts_over_another_way_too_even_when_it_is_less_precise() -> None:
+    way, other = "ivo://nasa.gsfc.gcn/AMON#", "gcn.notices.icecube.track:"
+    initial = seen(f"{other}1", 1, key="icecube:150001_7654321_0", notice_type="track", at=(10, 20, 0.5))
+    revised = seen(f"{way}2", 60, key="icecube:150001_7654321", notice_type="GOLD", kind="update", at=(10.3, 20, 0.9))
+    last = seen(f"{other}2", 61, key="icecube:150001_7654321_0", notice_type="track", kind="update", at=(10.4, 20, 1.2))
+    assert best(initial, revised) == best(revised, initial) == revised.id
+    assert best(last, initial, revised) == last.id
+    finer = seen("ivo://x.y/optical#1", 9, key="ivo://x.y/optical#1", notice_type="O", at=(10.2, 20, 0.001))
+    assert best(initial, finer, revised) == finer.id, "another mission's finer one is the best all the same"
+
+
 def test_what_is_superseded_is_not_the_best_however_precise() -> None:
     wider = seen("wider", 7, notice_type="OTHER", cites=(("refined", "supersedes"),), at=(10, 20, 0.01))
     assert best(INITIAL, wider, REFINED) == "wider"
