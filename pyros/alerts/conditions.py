@@ -26,7 +26,6 @@ _ROLES = ("observation", "prediction")
 _DAY = 86_400.0
 _SPANS = (("d", 2 * _DAY), ("h", 7_200.0), ("min", 120.0), ("s", 0.0))
 """Units, and from how many seconds on they are used."""
-_SECONDS = {"d": _DAY, "h": 3_600.0, "min": 60.0, "s": 1.0}
 
 
 class Sky(Protocol):
@@ -111,8 +110,11 @@ def quantity(units: dict[str, float], low: float, high: float) -> Read:
     return read
 
 
-ANGLE = quantity({"deg": 1.0, "arcmin": 1 / 60, "arcsec": 1 / 3600}, 0.0, 180.0)
-DURATION = quantity({"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}, 0.0, 3650 * 86_400.0)
+_DEGREES = {"deg": 1.0, "arcmin": 1 / 60, "arcsec": 1 / 3600}
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3_600.0, "d": _DAY}
+ANGLE = quantity(_DEGREES, 0.0, 180.0)
+DURATION = quantity(_SECONDS, 0.0, 3650 * _DAY)
+PATIENCE = quantity(_SECONDS, 1.0, 3650 * _DAY)
 RATE = quantity(
     {
         "Hz": 1.0,
@@ -125,6 +127,7 @@ RATE = quantity(
 )
 FRACTION = quantity({"": 1.0}, 0.0, 1.0)
 ALTITUDE = quantity({"deg": 1.0}, 0.0, 90.0)
+_LATITUDE = quantity(_DEGREES, 0.0, 90.0)
 _SUN = quantity({"deg": 1.0}, -90.0, 90.0)
 
 
@@ -279,7 +282,7 @@ CONDITIONS: dict[str, Known] = {
     "max_far": Known(RATE, _limit("false-alarm rate", _rates, lambda alert, _: alert.far, at_most=True)),
     "min_probability": Known(_classified, _probable),
     "max_age": Known(DURATION, _young),
-    "min_galactic_latitude": Known(ANGLE, _limit("galactic latitude", _angles, _latitude, at_most=False)),
+    "min_galactic_latitude": Known(_LATITUDE, _limit("galactic latitude", _angles, _latitude, at_most=False)),
     "max_sun_altitude": Known(_SUN, _limit("Sun's altitude", _angles, _sun_altitude, at_most=True), sky=True),
     "min_altitude_now": Known(
         ALTITUDE,

@@ -106,6 +106,13 @@ class Rules:
         misses = f" ({'; '.join(near_misses[:5])})" if near_misses else ""
         return Decision(accepted=False, reason=f"no rule fits {what}{misses}", considered=tuple(considered))
 
+    def fitting(self, alert: Alert, now: datetime, sky: Sky | None = None) -> str:
+        """The first rule whose conditions hold, whether such an alert is ever observed or not; '' for none."""
+        for rule in self.rules:
+            if judge_all(rule.when, alert, Moment(now, sky, rule.min_altitude))[0]:
+                return rule.name
+        return ""
+
 
 def _safeguard(alert: Alert) -> str:
     """Why this alert may never move a telescope; '' if it may."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import msgspec
 import yaml
 
-from pyros.alerts.conditions import ALTITUDE, ANY, CONDITIONS, DURATION, NOT, Condition
+from pyros.alerts.conditions import ALTITUDE, ANY, CONDITIONS, DURATION, NOT, PATIENCE, Condition
 from pyros.alerts.rules import Rule
 from pyros.errors import ConfigError
 from pyros.files import UniqueKeys, read_yaml
@@ -118,7 +118,7 @@ class _Reader:
             priority=priority,
             exposures=self._exposures(content, where),
             min_altitude=self._value(content, "min_altitude", 10, ALTITUDE, where),
-            expires_after=self._value(content, "expires_after", "12 h", DURATION, where),
+            expires_after=self._value(content, "expires_after", "12 h", PATIENCE, where),
             repeat=self._repeat(content, where),
         )
 

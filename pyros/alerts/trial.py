@@ -26,6 +26,7 @@ See = Callable[[Alert, datetime, Decision], Seen]
 FORGET_AFTER = 60 * 86_400.0
 """Seconds after its last packet that an event is dropped from memory; retractions took up to 40 days."""
 _SWEEP = 10_000
+_MOST_NAMES = 10_000
 
 
 class RuleTrial(msgspec.Struct):
@@ -43,6 +44,8 @@ class RuleTrial(msgspec.Struct):
     """Events by month, ``2026-03``."""
     refused: int = 0
     """Packets that it said not to observe."""
+    unplaced: int = 0
+    """Packets that fitted, but are not observed, for they don't tell where the source is."""
 
 
 class Trial(msgspec.Struct):
@@ -54,6 +57,16 @@ class Trial(msgspec.Struct):
     """Packets that were understood and new."""
     first: float | None = None
     last: float | None = None
+    names: dict[str, set[str]] = {}
+    """What there was, by the conditions that ask for it: of ``stream``, ``notice_type`` and ``min_probability``."""
+
+    def has_names(self, alert: Alert) -> None:
+        """Note what an alert calls its stream, itself and its classes."""
+        found = ("stream", (alert.stream,)), ("notice_type", (alert.notice_type,))
+        for condition, names in (*found, ("min_probability", alert.classification)):
+            there = self.names.setdefault(condition, set())
+            if len(there) < _MOST_NAMES:
+                there.update(names)
 
 
 class _Tried(msgspec.Struct):
@@ -95,6 +108,7 @@ def try_rules(
         else:
             tried.event, tried.heard = identity.add(tried.event, new), entry.received
         trial.alerts += 1
+        trial.has_names(entry.alert)
         trial.first = entry.received if trial.first is None else trial.first
         trial.last = entry.received
         _judge(trial, rules, tried, entry, entry.alert, see, sky)
@@ -119,6 +133,8 @@ def _judge(
     if not decision.accepted:
         if decision.rule:
             trial.rules[decision.rule].refused += 1
+        elif alert.actionable and not decision.considered and (fits := rules.fitting(alert, now, sky)):
+            trial.rules[fits].unplaced += 1
         return
     if alert.id in identity.retracted_ids(tried.event):
         return

@@ -9,6 +9,7 @@ from rich.table import Table
 from twisted.internet.task import Clock
 
 from pyros import config as configuration
+from pyros.alerts.doubts import misspelt
 from pyros.alerts.rules import Rules
 from pyros.broker.filters import check_syntax
 from pyros.broker.tls import Tls, ended
@@ -62,6 +63,8 @@ class Findings:
         self._check_broker()
         if config.broker is not None and "alert_manager" not in config.agents:
             self._problem("alert_manager", "the section is missing; the broker's events go there")
+        if self.rules:
+            self.warnings += [f"{config.alert_rules}: {each}" for each in misspelt(self.rules)]
         self.problems = list(dict.fromkeys(self.problems))
 
     def _try(self, load: Any, *args: Any) -> Any:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from pyros import config as configuration
 from pyros.alerts.alert import Alert
+from pyros.alerts.doubts import unheard
 from pyros.alerts.query import Entry, Query
 from pyros.alerts.rules import Decision, Rules
 from pyros.alerts.trial import RuleTrial, See, Seen, Trial, try_rules
@@ -90,10 +91,12 @@ def try_(
     if as_json:
         for rule in trial.rules.values():
             out.file.write(json.dumps(_as_dict(rule)) + "\n")
-        return
-    _show(trial, see is not None)
-    if png is not None:
-        out.print(f"events by month: {png}")
+    else:
+        _show(trial, see is not None)
+        if png is not None:
+            out.print(f"events by month: {png}")
+    for doubt in unheard(tried, trial):
+        err.print(doubt)
 
 
 def _told(entries: Iterator[Entry], progress: Progress, task: TaskID) -> Iterator[Entry]:
@@ -133,6 +136,7 @@ def _as_dict(rule: RuleTrial) -> dict[str, Any]:
         "retracted": len(rule.retracted),
         "retracted_after": sorted(rule.retracted),
         "refused": rule.refused,
+        "without_position": rule.unplaced,
         "months": dict(sorted(rule.months.items())),
     }
 

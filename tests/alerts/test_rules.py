@@ -55,6 +55,22 @@ def rules(tmp_path: Path, text: str = ONE_RULE) -> Rules:
     return Rules.load(path)
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("expires_after: 0", "line 13: rule 1 (nearby burst) expires_after: must be a number of s, or one with a unit"),
+        ("when: {min_galactic_latitude: 100}", "(deg, arcmin, arcsec), from 0 to 90; not 100"),
+    ],
+)  # fmt: skip
+def test_values_that_cannot_be_meant(tmp_path: Path, line: str, told: str) -> None:
+    text = ONE_RULE.replace("expires_after: 2 h", line)
+    if line.startswith("when"):
+        text = f"rules: [{{name: a, {line}, observe: nothing}}]"
+    with pytest.raises(ConfigError) as caught:
+        rules(tmp_path, text)
+    assert told in str(caught.value)
+
+
 def test_what_fits_is_observed_and_the_reason_has_the_values(tmp_path: Path) -> None:
     decision = rules(tmp_path).decide(alert(), NOW)
     assert decision.accepted

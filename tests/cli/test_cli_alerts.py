@@ -522,6 +522,16 @@ def test_rules_tried_from_a_site(archive: Path, tmp_path: Path, site: str, seen:
     assert {word: found[word] for word in seen} == seen
 
 
+def test_what_fits_nothing_is_doubted(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(
+        "rules:\n- {name: one, when: {stream: swfit}, observe: [{filter: r, seconds: 1}]}\n"
+    )
+    result = run("rules", "try", tmp_path / "rules.yaml", "--archive", archive)
+    assert (result.exit_code, result.stderr) == (
+        0, "rule 'one' fits nothing here: no packet has the stream 'swfit' (did you mean swift?)\n"
+    )  # fmt: skip
+
+
 def test_a_mistake_in_the_rules_is_told(archive: Path, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text("rules: [{name: x, when: {colour: blue}, observe: nothing}]")
     result = run("rules", "try", tmp_path / "rules.yaml", "--archive", archive)

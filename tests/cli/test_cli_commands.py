@@ -139,6 +139,13 @@ def test_check_finds_filters_that_the_simulated_camera_lacks(observatory: Path) 
     assert "rule 'demo burst' observe: filter 'Halpha' is not in the camera" in result.stderr
 
 
+def test_check_warns_of_a_stream_that_is_nearly_a_known_one(observatory: Path) -> None:
+    edit(observatory.parent / "observatory" / "alert_rules.yaml", "stream: swift\n", "stream: swfit\n")
+    result = run("check", "--config", observatory)
+    assert result.exit_code == 0
+    assert "rule 'Swift BAT burst' when.stream: PYROS knows no stream 'swfit' (did you mean swift?)" in result.stderr
+
+
 def test_check_finds_a_simulator_on_an_agents_port(observatory: Path, config: Config) -> None:
     yaml = observatory.parent / "observatory" / "simulators" / "weather.yaml"
     yaml.write_text(re.sub(r"listen: tcp:\d+", f"listen: tcp:{config.agents['scheduler'].port}", yaml.read_text()))
