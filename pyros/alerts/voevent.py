@@ -35,6 +35,8 @@ _LONGEST_OFFSET = 1e9
 _TJD_TOLERANCE = timedelta(days=90)
 """How far the TJD of a notice may lie from its Who/Date to be believed; garbled ones are years away."""
 _FITS = re.compile(r"\.fits?(?:\.gz|\.fz)?(?:,\d+)?$", re.IGNORECASE)
+_COORDS_TYPES = {"0": "unavailable", "2": "pointing_direction"}
+"""What the Param Coords_Type means where no words do; 1 is the source."""
 _COORDS_TYPE = re.compile(r"coordinates are of the type:?\s*(\w+)", re.IGNORECASE)
 
 
@@ -310,7 +312,10 @@ def _position(event: VOEvent, row: Stream, params: _Params) -> tuple[tuple[float
     """The position, and whether it is only where something pointed."""
     word = params.get("Coords_String")
     match = _COORDS_TYPE.search(event.where[:1000]) if word is None else None
-    kind = (word.value if word else match[1] if match else "").lower()
+    number = params.get("Coords_Type") if word is None and match is None else None
+    kind = (
+        word.value if word else match[1] if match else _COORDS_TYPES.get(number.value, "") if number else ""
+    ).lower()
     if kind.startswith(("unavailable", "inappropriate")) or (event.error or 0) >= values.WHOLE_SKY:
         return None, False
     return values.position(event.ra, event.dec), kind.startswith("pointing") and not row.pointing_is_source

@@ -135,6 +135,16 @@ def test_where_a_spacecraft_points_is_no_target() -> None:
     assert (alert.ra, alert.dec, alert.pointing, alert.target) == (123.45, -45.67, True, None)
 
 
+@pytest.mark.parametrize(
+    ("number", "target", "pointing"), [(0, None, False), (1, (123.45, -45.67), False), (2, None, True)]
+)
+def test_the_type_of_the_coordinates_where_only_a_number_tells_it(
+    number: int, target: tuple[float, float] | None, pointing: bool
+) -> None:
+    alert = parse(burst(('<Param name="Coords_String" value="source_object"/>', params(Coords_Type=number))))
+    assert (alert.target, alert.pointing) == (target, pointing)
+
+
 def test_a_system_that_is_not_the_sky_gives_no_position() -> None:
     assert parse(voevent("ivo://a.example/b#1", where=where("10", "20", "1", system="UTC-GEOD-TOPO"))).target is None
 
