@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +37,18 @@ def _failure(kind: Callable[[], Exception]) -> Any:
 
 @implementer(ITCPTransport)
 class End:
-    """One end of a connection; bytes arrive at the other in the reactor's next turn, in pieces of ``cut`` bytes."""
+    """One end of a connection; bytes arrive at the other in the reactor's next turn, or ``delay`` seconds later, in
+    pieces of ``cut`` bytes."""
 
     def __init__(self, world: World, protocol: Any, cut: int) -> None:
         self.world, self.protocol, self.cut = world, protocol, cut
         self.other: End
         self.open = True
+        self.delay = 0.0
 
     def write(self, data: bytes) -> None:
         for begin in range(0, len(data), self.cut):
-            self.world.callLater(0, self.other.arrive, data[begin : begin + self.cut])
+            self.world.callLater(self.delay, self.other.arrive, data[begin : begin + self.cut])
 
     def writeSequence(self, pieces: Iterable[bytes]) -> None:
         self.write(b"".join(pieces))
@@ -80,6 +83,8 @@ class World(MemoryReactorClock):
         self.cut = 1 << 20
         self.arrived: Callable[[], None] = lambda: None
         """Called after whatever arrives at either end of a connection."""
+        self.delays: Iterator[float] = repeat(0.0)
+        """Of the connections that are made, one after the other: with unequal ones, requests overtake each other."""
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
         self.listening[port] = factory
@@ -102,6 +107,7 @@ class World(MemoryReactorClock):
             return
         near, far = (End(self, each.buildProtocol(None), self.cut) for each in (factory, self.listening[port]))
         near.other, far.other = far, near
+        near.delay = far.delay = next(self.delays)
         self.ends += [near, far]
         far.protocol.makeConnection(far)
         near.protocol.makeConnection(near)

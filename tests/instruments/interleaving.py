@@ -32,10 +32,14 @@ class Backend:
     wanted: dict[str, Callable[[], str]]
     """What is wrong with the device when that command has ended, and ever after; '' if nothing is."""
     close: Callable[[], None]
+    be_away: Callable[[], None] | None = None
+    """Makes that there is no connection, where it isn't enough that those that there are break."""
     before: str = ""
     """A command that is given and ends before the first of the two."""
     settle: float = 60.0
-    """After so many seconds everything has ended, and nothing may happen any more."""
+    """After so many seconds everything has ended."""
+    afterwards: float = 10.0
+    """For so many seconds more nothing may happen."""
     may_be_refused: frozenset[tuple[str, str]] = frozenset()
     """Pairs of which the second may be refused because the first goes on."""
 
@@ -84,7 +88,7 @@ def interrupt(make: Callable[[], Backend], first: str, second: str, how: How, mo
         if backend.before:
             world.result(backend.commands[backend.before](), backend.settle)
         if how == "away":
-            world.drop()
+            (backend.be_away or world.drop)()
         older = backend.commands[first]()
         outcomes.append(Outcome.of(older))
         left = [moment]
@@ -106,7 +110,11 @@ def interrupt(make: Callable[[], Backend], first: str, second: str, how: How, mo
         world.arrived = arrived
         if moment == 0:
             interfere()
-        world.run(backend.settle)
+        for _ in range(round(backend.settle)):
+            world.run(1.0)
+            if len(outcomes) == 2 and all(each.ends for each in outcomes):
+                break
+        world.run(backend.afterwards)
         if not there:
             return False, ""
         return there[0], _problem(backend, outcomes, first, second, how)

@@ -279,7 +279,7 @@ def backend(kind: Any, before: str = "", **changed: Any) -> Backend:
         assert not world.getDelayedCalls()
 
     # A connection that was lost is made again, with its definitions, within some seconds.
-    ready = Backend(world, rig.device, {}, {}, close, before, settle=60.0)
+    ready = Backend(world, rig.device, {}, {}, close, before=before, settle=60.0)
     globals()[f"_{kind}"](ready, simulated)
     return ready
 

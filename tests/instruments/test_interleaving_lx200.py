@@ -46,7 +46,7 @@ def backend(before: str) -> Backend:
         world.result(simulator.stop())
         assert not world.getDelayedCalls()
 
-    made = Backend(world, telescope, {}, {}, close, before, settle=20.0)
+    made = Backend(world, telescope, {}, {}, close, before=before, settle=20.0)
     made.commands |= {
         "stop": telescope.stop,
         "park": telescope.park,

@@ -38,7 +38,7 @@ def backend(kind: Any, before: str = "", **changed: Any) -> Backend:
         world.result(simulator.stop())
         assert not world.getDelayedCalls()
 
-    made = Backend(world, device, {}, {}, close, before)
+    made = Backend(world, device, {}, {}, close, before=before)
     globals()[f"_{kind}"](made, simulator.device, clock)
     return made
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TypeVar
 
-from pyros.errors import CommandAborted, DeviceFailed, InstrumentError
+from twisted.internet.defer import DeferredLock
+
+from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, InstrumentError
 from pyros.instruments.alpaca.address import Address, parse_address
 from pyros.instruments.alpaca.link import Link
 from pyros.instruments.device import Device
@@ -22,13 +24,20 @@ GRACE_SECONDS = 5.0
 
 
 class AlpacaDevice(Device):
-    """What the Alpaca drivers share."""
+    """What the Alpaca drivers share.
+
+    Requests have connections of their own, so that a newer one may overtake an older. Therefore commands take turns;
+    what cannot wait for its turn is sent at once, and again when it is its turn.
+    """
 
     _connection: Link
 
     def _connection_to(self, address: str) -> Link:
         """Its ``on_event`` is never called: Alpaca devices say nothing unasked."""
         self._running: list[Running] = []
+        self._turns = DeferredLock()
+        self._stops: list[DeferredLock] = []
+        """Each is locked until that stop is over."""
         self._address: Address = parse_address(self.kind, address)
         self._link = Link(self.kind, address, self._address, self._reactor, self._clock)
         self._link.on_lost = self._lost
@@ -70,6 +79,45 @@ class AlpacaDevice(Device):
             raise
         for running in ended:
             running.end(CommandAborted(f"{self.name}: {running.what}: {why}"))
+
+    @asynccontextmanager
+    async def _turn(self, running: Running) -> AsyncIterator[None]:
+        """While the block runs, no other command is given to the device. Raises what has ended this one."""
+        for stop in list(self._stops):
+            await stop.acquire()
+            stop.release()
+        await self._turns.acquire()
+        try:
+            await running.check()
+            yield
+            await running.check()
+        finally:
+            self._turns.release()
+
+    async def _at_once(self, running: Running, command: Callable[[], Awaitable[None]]) -> None:
+        """Give a command that cannot wait until the device has taken older ones; and again then."""
+        if self._turns.locked or self._stops:
+            with suppress(DeviceRefused):
+                await command()
+        async with self._turn(running):
+            await command()
+
+    async def _stop(self, command: Callable[[], Awaitable[None]], why: str, *what: str) -> None:
+        """Give a command that ends those of these names, at once; again, if one of them was about to begin."""
+        stop = DeferredLock()
+        await stop.acquire()
+        self._stops.append(stop)
+        try:
+            await self._ending(command(), why, *what)
+            if self._turns.locked:
+                await self._turns.acquire()
+                try:
+                    await command()
+                finally:
+                    self._turns.release()
+        finally:
+            self._stops.remove(stop)
+            stop.release()
 
     def _lost(self, error: InstrumentError) -> None:
         for running in list(self._running):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import DeferredLock
 
-from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
+from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
 from pyros.instruments.alpaca.image import BYTES_AN_ELEMENT, COLOUR, image_bytes, json_image
 from pyros.instruments.device import deferred
@@ -39,24 +40,31 @@ class AlpacaCamera(AlpacaDevice):
     """
 
     kind: Kind = "camera"
-    _exposing = False
+    _exposing: Running | None = None  # None once it is to be aborted
     _fetched = False  # the image that is ready was fetched already
     _readout_seconds = _READOUT_SECONDS
-    _thrown_away = -math.inf  # when the exposure that was aborted last would have ended
+    _due = -math.inf  # when the last exposure ends
+    _thrown_away = -math.inf  # when the one that was aborted last would have ended
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        self._coolings = DeferredLock()
+        super().__init__(*args, **named)
 
     @deferred
     async def expose(
         self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False
     ) -> Image:
-        if self._exposing:
+        if self._exposing is not None:
             raise DeviceRefused("BUSY", f"{self.name}: an exposure is under way")
-        self._exposing = True
-        try:
-            with self._command("exposure") as running:
-                await self._check_that_it_can(filter, dark)
+        with self._command("exposure") as running:
+            self._exposing = running
+            try:
+                async with self._turn(running):  # what is being aborted is over then
+                    await self._check_that_it_can(filter, dark)
                 return await self._expose_now(running, float(seconds), started, dark)
-        finally:
-            self._exposing = False
+            finally:
+                if self._exposing is running:
+                    self._exposing = None
 
     async def _check_that_it_can(self, filter: str, dark: bool) -> None:
         if await self._link.get("camerastate", int) in _STATES:  # an exposure that somebody else began
@@ -74,12 +82,12 @@ class AlpacaCamera(AlpacaDevice):
         if await self._link.get("camerastate", int) == _ERROR:  # of an exposure before; this ends it
             await self._link.put("abortexposure")
         await self._avoid_the_image_thrown_away(running, seconds)
-        await running.check()
-        await self._link.put("startexposure", Duration=seconds, Light=not dark)
         opened, end = self._clock.time(), self._clock.monotonic() + seconds
-        self._fetched = False
         try:
-            await self._not_aborted_meanwhile(running)
+            async with self._turn(running):
+                await self._link.put("startexposure", Duration=seconds, Light=not dark)
+                opened, end = self._clock.time(), self._clock.monotonic() + seconds
+                self._due, self._fetched = end, False
             if started is not None:
                 started(seconds + self._readout_seconds)
             while (left := end - self._clock.monotonic()) > 0:
@@ -87,7 +95,7 @@ class AlpacaCamera(AlpacaDevice):
                 await self._check_on_the_way(end - self._clock.monotonic(), geometry)
             await self._until(running, self._image_ready, self._readout_seconds, _MOST_READOUT_SECONDS)
             pixels = await self._image(geometry)
-        except CommandAborted:
+        except BaseException:  # whatever it is, nobody will fetch its image
             self._thrown_away = end
             raise
         await running.check()
@@ -101,13 +109,6 @@ class AlpacaCamera(AlpacaDevice):
             gain=await self._link.get_or("electronsperadu", float),
             arcsec_per_pixel=geometry.arcsec_per_pixel,
         )
-
-    async def _not_aborted_meanwhile(self, running: Running) -> None:
-        try:
-            await running.check()
-        except CommandAborted:  # the command to expose may have overtaken the one to abort
-            await self._link.put("abortexposure")
-            raise
 
     async def _avoid_the_image_thrown_away(self, running: Running, seconds: float) -> None:
         """Some cameras leave the image of an exposure that was aborted, when it would have ended. It must not be taken
@@ -165,12 +166,9 @@ class AlpacaCamera(AlpacaDevice):
 
     @deferred
     async def abort(self) -> None:
-        await self._ending(self._end_exposure(), "aborted", "exposure")
-        end = self._clock.monotonic() + _LATE_SECONDS
-        while self._exposing and self._clock.monotonic() < end:  # until whoever waited for its image has let it go
-            pause: Deferred[None] = Deferred()
-            self._clock.call_later(0.05, pause.callback, None)
-            await pause
+        if self._exposing is not None:
+            self._thrown_away, self._exposing = self._due, None  # from now on another may be asked for
+        await self._stop(self._end_exposure, "aborted", "exposure")
 
     async def _end_exposure(self) -> None:
         if await self._link.fact("canabortexposure", bool, False):
@@ -184,6 +182,13 @@ class AlpacaCamera(AlpacaDevice):
 
     @deferred
     async def cool(self, celsius: float | None) -> None:
+        await self._coolings.acquire()
+        try:
+            await self._cool(celsius)
+        finally:
+            self._coolings.release()
+
+    async def _cool(self, celsius: float | None) -> None:
         if not await self._link.fact("cansetccdtemperature", bool, False):
             raise DeviceRefused("UNSUPPORTED", f"{self.name} cannot be cooled to a temperature")
         if celsius is not None:

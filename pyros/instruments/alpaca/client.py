@@ -213,7 +213,7 @@ def _as_text(parameters: Mapping[str, str | float | bool]) -> dict[str, str]:
 def _in_our_words(problem: Exception, what: str) -> Exception:
     """What twisted.web raises for what went wrong, and for what is no HTTP."""
     reasons = [reason.value for reason in getattr(problem, "reasons", ())] or [problem]
-    if any(isinstance(reason, CancelledError) for reason in reasons):
+    if any(isinstance(reason, CancelledError | error.ConnectingCancelledError) for reason in reasons):
         return CancelledError()  # by whoever waits for this
     if any(isinstance(reason, error.TimeoutError) for reason in reasons):
         return NoAnswer(f"{what}: no connection within {CONNECT_SECONDS:.0f} s")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from twisted.internet.defer import Deferred
 
-from pyros.errors import DeviceFailed, DeviceRefused
+from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import GRACE_SECONDS, AlpacaDevice
 from pyros.instruments.alpaca.client import LONG_SECONDS
 from pyros.instruments.device import deferred
@@ -41,9 +41,12 @@ class AlpacaDome(AlpacaDevice):
                 raise DeviceRefused("UNSUPPORTED", f"{self.name}: its shutter is not moved by its driver")
             was = await self.state()
             await running.check()
-            move = self._link.put(f"{action}shutter", LONG_SECONDS)  # also when it says that it is there
-            await self._ending(move, f"{action} took its place", "open", "close", before=running)
-            await running.check()
+            # Whatever becomes of this command, what has not begun yet never does.
+            for older in self._before(running, "open", "close"):
+                older.end(CommandAborted(f"{self.name}: {older.what}: {action} took its place"))
+            await self._at_once(
+                running, lambda: self._link.put(f"{action}shutter", LONG_SECONDS)
+            )  # also if it is there
             if was == there and await self.state() == there:
                 return
             begin = self._clock.monotonic()
@@ -60,7 +63,7 @@ class AlpacaDome(AlpacaDevice):
 
     @deferred
     async def stop(self) -> None:
-        await self._ending(self._link.put("abortslew"), "stopped", "open", "close", "rotation")
+        await self._stop(lambda: self._link.put("abortslew"), "stopped", "open", "close", "rotation")
 
     @deferred
     async def state(self) -> DomeState:
@@ -80,10 +83,9 @@ class AlpacaDome(AlpacaDevice):
             if not await self._link.fact("cansetazimuth", bool, False):
                 raise DeviceRefused("UNSUPPORTED", f"{self.name}: its slit does not turn")
             before = await self.azimuth() or 0.0
-            await running.check()
-            turn = self._link.put("slewtoazimuth", Azimuth=azimuth % 360.0)
-            await self._ending(turn, "a newer command took its place", "rotation", before=running)
-            await running.check()
+            async with self._turn(running):
+                turn = self._link.put("slewtoazimuth", Azimuth=azimuth % 360.0)
+                await self._ending(turn, "a newer command took its place", "rotation", before=running)
             estimate = _apart(before, azimuth) / _DEGREES_A_SECOND
             await self._until(running, self._still, estimate, _MOST_SECONDS, started)
             measured = await self.azimuth()

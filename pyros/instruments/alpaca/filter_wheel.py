@@ -24,15 +24,15 @@ class AlpacaFilterWheel(AlpacaDevice):
 
     @deferred
     async def select(self, filter: str, started: Started | None = None) -> str:
-        filters = await self.filters()
-        if filter not in filters:
-            raise DeviceRefused("VALUE", f"{self.name}: no filter {filter!r}; there are {', '.join(filters)}")
-        wanted = filters.index(filter)
         with self._command("turn") as running:
+            filters = await self.filters()
+            if filter not in filters:
+                raise DeviceRefused("VALUE", f"{self.name}: no filter {filter!r}; there are {', '.join(filters)}")
+            wanted = filters.index(filter)
             before = await self._position()
-            turn = self._link.put("position", LONG_SECONDS, Position=wanted)
-            await self._ending(turn, "a newer command took its place", "turn", before=running)
-            await running.check()
+            async with self._turn(running):
+                turn = self._link.put("position", LONG_SECONDS, Position=wanted)
+                await self._ending(turn, "a newer command took its place", "turn", before=running)
             steps = abs(wanted - before) if before != _MOVING else len(filters) // 2
             estimate = _SECONDS_A_FILTER * min(steps, len(filters) - steps)
             begin = self._clock.monotonic()

@@ -28,10 +28,9 @@ class AlpacaFocuser(AlpacaDevice):
             here, target = await self.position(), None
             while target != position:  # a move may be limited to so many steps
                 target = here + max(-most, min(most, position - here))
-                await running.check()
-                move = self._link.put("move", Position=target)
-                await self._ending(move, "a newer command took its place", "move", before=running)
-                await running.check()
+                async with self._turn(running):
+                    move = self._link.put("move", Position=target)
+                    await self._ending(move, "a newer command took its place", "move", before=running)
                 seconds = abs(position - here) / _STEPS_A_SECOND
                 await self._until(running, self._still, seconds, _MOST_SECONDS, started)
                 here, started = await self.position(), None
@@ -44,7 +43,7 @@ class AlpacaFocuser(AlpacaDevice):
 
     @deferred
     async def stop(self) -> None:
-        await self._ending(self._link.put("halt"), "stopped", "move")
+        await self._stop(lambda: self._link.put("halt"), "stopped", "move")
 
     @deferred
     async def position(self) -> int:

@@ -54,6 +54,11 @@ class AlpacaSwitch(AlpacaDevice):
 
     @deferred
     async def set(self, channel: int, level: float) -> float:
+        with self._command(f"channel {channel}") as running:
+            async with self._turn(running):
+                return await self._set(channel, level)
+
+    async def _set(self, channel: int, level: float) -> float:
         there = await self._there_is(channel)
         if not there.writable:
             raise DeviceRefused("UNSUPPORTED", f"{self.name}: {there.name!r} can only be read")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredLock
-
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import GRACE_SECONDS, AlpacaDevice
 from pyros.instruments.alpaca.client import LONG_SECONDS
@@ -38,15 +36,14 @@ class AlpacaTelescope(AlpacaDevice):
         self.tolerance_arcsec = tolerance_arcsec
         self._site = site
         self._speed = _DEGREES_A_SECOND
-        self._turns = DeferredLock()  # commands reach the mount in the order in which they were given
         super().__init__(*args, **named)
 
     @deferred
     async def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Pointing:
-        await self._link.ready()
-        if self._site is not None:
-            refuse_below(ra, dec, self._site.latitude, self._site.longitude, self._clock.time(), self.name)
         with self._command("slew") as running:
+            await self._link.ready()
+            if self._site is not None:
+                refuse_below(ra, dec, self._site.latitude, self._site.longitude, self._clock.time(), self.name)
             if not await self._link.fact("canslewasync", bool, False):
                 raise DeviceRefused("UNSUPPORTED", f"{self.name} cannot slew while others may ask it (CanSlewAsync)")
 
@@ -56,10 +53,10 @@ class AlpacaTelescope(AlpacaDevice):
             return await checked_slew(slew_once, self.position, ra, dec, self.name, self.tolerance_arcsec)
 
     async def _slew_once(self, running: Running, ra: float, dec: float, started: Started | None) -> None:
-        await self._turns.acquire()
-        try:
+        async with self._turn(running):
             await self._take_over(running, "a slew took its place")
             if await self._link.get("atpark", bool):
+                await running.check()
                 await self.unpark()
             if not await self._link.get("tracking", bool) and await self._link.fact("cansettracking", bool, False):
                 await self._link.put("tracking", Tracking=True)  # without it a slew is refused
@@ -72,9 +69,6 @@ class AlpacaTelescope(AlpacaDevice):
                 if refusal.code == "VALUE":  # the numbers are right, so it is the place
                     raise DeviceRefused("LIMIT", str(refusal).removeprefix("VALUE: ")) from None
                 raise
-            await running.check()
-        finally:
-            self._turns.release()
         degrees, begin = _apart(before, ra, dec), self._clock.monotonic()
         await self._until(running, self._still, _SETTLE_SECONDS + degrees / self._speed, _MOST_SECONDS, started)
         if degrees > 10:  # the next one is as fast
@@ -92,15 +86,13 @@ class AlpacaTelescope(AlpacaDevice):
 
     @deferred
     async def stop(self) -> None:
-        await self._ending(self._abort_slew(), "stopped", "slew", "park")
-        if self._turns.locked:  # one was about to begin; its command may have overtaken this one
-            await self._turns.run(lambda: Deferred.fromCoroutine(self._abort_slew()))
+        await self._stop(self._abort_slew, "stopped", "slew", "park")
 
     async def _abort_slew(self) -> None:
         try:
             await self._link.put("abortslew")
         except DeviceRefused:
-            if not await self._link.get("atpark", bool):  # a parked one has nothing to stop, and says so
+            if await self._link.get("slewing", bool):  # a parked one has nothing to stop, and says so
                 raise
 
     @deferred
@@ -108,16 +100,12 @@ class AlpacaTelescope(AlpacaDevice):
         with self._command("park") as running:
             if not await self._link.fact("canpark", bool, False):
                 raise DeviceRefused("UNSUPPORTED", f"{self.name} has no park position")
-            await self._turns.acquire()
-            try:
+            async with self._turn(running):
                 await self._take_over(running, "a park took its place")
                 if await self._link.get("atpark", bool):
                     return
                 await running.check()
                 await self._link.put("park", LONG_SECONDS)
-                await running.check()
-            finally:
-                self._turns.release()
             begin = self._clock.monotonic()
 
             async def look() -> bool | None:
