@@ -54,6 +54,7 @@ def main() -> None:
             await deferLater(reactor, 0.01)
         print(json.dumps(broker.status()), flush=True)
         await broker.stop()
+        await deferLater(reactor, 0)  # Twisted's begin of a connection that was given up is still called, for nothing
         threads = sorted(thread.name for thread in threading.enumerate() if "journal" in thread.name)
         print(json.dumps({"threads": threads, "calls": [str(call) for call in reactor.getDelayedCalls()]}), flush=True)
         reactor.stop()

@@ -118,7 +118,7 @@ def results(reactor: Any, server: IndiServer, connect: Connect, ask: Ask) -> dic
     clock = RealClock(reactor)
     context = Context(
         clock, lambda altitude, azimuth: overhead(reactor, altitude, azimuth),
-        tolerance_arcsec=2.0, tracking=2.0, exposure=0.2, limit=60.0,
+        tolerance_arcsec=2.0, tracking=2.0, exposure=0.2, limit=200.0,
     )  # fmt: skip
     found: dict[tuple[str, str], Result] = {}
 

@@ -26,6 +26,6 @@ def exceptions(telescope: Any, site: Any, reactor: Any) -> dict[str, tuple[str, 
         results = [await run(check, telescope, context) for check in CHECKS["telescope"]]
         return {str(each.check): (each.outcome, each.reason) for each in results if each.outcome != "passed"}
 
-    context = Context(clock, place, tracking=2.0, limit=60.0)
+    context = Context(clock, place, tracking=2.0, limit=200.0)
     found: dict[str, tuple[str, str]] = blockingCallFromThread(reactor, lambda: Deferred.fromCoroutine(try_all()))
     return found

@@ -175,7 +175,7 @@ class Real:
         self.reactor.startRunning(installSignalHandlers=False)
         self.clock = RealClock(self.reactor)
 
-    def result(self, deferred: Deferred[Any], seconds: float = 60.0) -> Any:
+    def result(self, deferred: Deferred[Any], seconds: float = 200.0) -> Any:
         out: list[Any] = []
         deferred.addBoth(out.append)
         self.until(lambda: out, seconds)
@@ -183,7 +183,7 @@ class Real:
             out[0].raiseException()
         return out[0]
 
-    def until(self, condition: Callable[[], Any], seconds: float = 60.0) -> None:
+    def until(self, condition: Callable[[], Any], seconds: float = 200.0) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, f"nothing within {seconds:g} s"
