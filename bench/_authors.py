@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from bench._common import PATIENCE
+
 _EVENT = """<?xml version="1.0" encoding="UTF-8"?>
 <voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" ivorn="{ivorn}" role="test" version="2.0">
 <Who><AuthorIVORN>ivo://pyros.observatory/bench</AuthorIVORN><Date>2026-01-02T03:04:05</Date></Who>
@@ -26,7 +28,6 @@ _PARAMS = "".join(
     f'<Param name="Quantity_{number}" value="{number}.25" unit="s" ucd="meta.number"/>\n' for number in range(45)
 )
 _IVORN = re.compile(rb'<[\w:]*VOEvent [^>]*ivorn="([^"]*)"')
-PATIENCE = 60.0
 
 
 def event(run: str, number: int, size: int = 6_000) -> bytes:
@@ -181,7 +182,10 @@ def subscribed(port: int, count: int) -> Iterator[Crowd]:
     try:
         greeted: set[socket.socket] = set()
         while len(greeted) < count:  # the broker's authenticate
-            for key, _ in crowd.selector.select(PATIENCE):
+            ready = crowd.selector.select(PATIENCE)
+            if not ready:
+                raise TimeoutError(f"{len(greeted)} of {count} subscribers were greeted")
+            for key, _ in ready:
                 one = key.fileobj
                 assert isinstance(one, socket.socket)
                 crowd._read(one)

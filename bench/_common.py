@@ -30,6 +30,10 @@ def arguments(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+PATIENCE = 120.0
+"""Seconds after which what a bench waits for will not come any more, however busy the computer is."""
+
+
 def quantile(values: Iterable[float], q: float) -> float:
     """The value below which a share ``q`` of the values lies (the nearest one that was measured)."""
     ordered = sorted(values)

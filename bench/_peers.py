@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from bench._common import free_ports
+from bench._common import PATIENCE, free_ports
 
 NAME = "Frame measured"
 PIPELINE = 1_000
@@ -124,7 +124,7 @@ class SocketsClient:
     """Gathers frames for one write, as a pipeline does."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._seq = 0
         self._acknowledged = 0
@@ -211,7 +211,8 @@ class RedisServer:
     def _wait_for_server(self) -> None:
         import redis
 
-        for _ in range(500):
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
             with contextlib.suppress(redis.ConnectionError):
                 self._client.ping()
                 return
@@ -263,7 +264,7 @@ class RedisClient:
     def send_until_handled(self, payload: dict[str, str]) -> None:
         fields = {"name": NAME, "sent": time.time(), "payload": _encode(payload), "reply": self._reply}
         self._client.xadd("scheduler", fields)
-        self._client.blpop([self._reply], timeout=10)
+        self._client.blpop([self._reply], timeout=int(PATIENCE))
 
     def close(self) -> None:
         self._client.close()

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from bench._common import Report, arguments, free_ports, median, quantile
+from bench._common import PATIENCE, Report, arguments, free_ports, median, quantile
 from bench._peers import (
     NAME,
     Context,
@@ -146,7 +146,7 @@ class PyrosServer:
         with Sender.open(Agent.MAJORDOME, config=self.config) as majordome:
             for number in range(chunks):
                 majordome.post(SEND_MANY, {"payload": payload, "last": number == chunks - 1})
-        end = self.handled.wait(self._rounds, 120)
+        end = self.handled.wait(self._rounds, PATIENCE)
         if (taken := self.taken() - before) != chunks * CHUNK:
             raise SystemExit(f"the scheduler took {taken} messages of {chunks * CHUNK}")
         return Round(chunks * CHUNK / (end - begin), [])
@@ -159,7 +159,8 @@ class PyrosServer:
 
 
 def _until_up(config: configuration.Config, name: str) -> None:
-    for _ in range(500):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
         try:
             ask(config.agent(name), "status")
             return
@@ -172,7 +173,7 @@ class PyrosClient:
     """The public way: Sender.open."""
 
     def __init__(self, path: str) -> None:
-        self._connection = Sender.open(Agent.SCHEDULER, config=configuration.load(path), timeout=60)
+        self._connection = Sender.open(Agent.SCHEDULER, config=configuration.load(path), timeout=PATIENCE)
 
     def post(self, payload: dict[str, str]) -> None:
         self._connection.post(NAME, payload)
@@ -252,7 +253,7 @@ def run(server: Any, measure: Measure) -> Round:
         if server.taken() - taken != total:
             raise SystemExit(f"the agent took {server.taken() - taken} messages of {total}")
     else:
-        handled = server.handled.wait(taken + total, 120)
+        handled = server.handled.wait(taken + total, PATIENCE)
         end = max(end, handled) if measure.task == "pipelined" else end
     if isinstance(server, RedisServer):
         server.clear()

@@ -22,7 +22,7 @@ from typing import Any
 
 from twisted.internet import reactor as _reactor
 
-from bench._common import Report, arguments, free_ports, median, quantile
+from bench._common import PATIENCE, Report, arguments, free_ports, median, quantile
 from pyros import config as configuration
 from pyros import messages
 from pyros.clock import Deadline, RealClock
@@ -132,17 +132,17 @@ class Run:
 
     def slew_after(self, seen: int) -> tuple[float, int]:
         """When the next slew command's line came in (monotonic), and how many there are now."""
-        deadline = Deadline(30)
+        deadline = Deadline(PATIENCE)
         while deadline.left():
             slews = [when for when, line in list(self.telescope.requests) if "DO slew" in line]
             if len(slews) > seen:
                 return slews[seen], len(slews)
             deadline.pause(0.002)
-        raise SystemExit("no slew came within 30 s")
+        raise SystemExit(f"no slew came within {PATIENCE:g} s")
 
     def wait_until_safe(self) -> None:
         """Until the weather is known; then one alert, so that the dome is open and everything has run once."""
-        deadline = Deadline(30)
+        deadline = Deadline(PATIENCE)
         while not self.observatory.hosts["majordome"].agent.state.weather_safe:
             if not deadline.left():
                 raise SystemExit("the weather does not become safe")
@@ -151,7 +151,7 @@ class Run:
 
     def wait_until_idle(self) -> None:
         """Until the observation that runs has ended and everybody knows."""
-        deadline = Deadline(30)
+        deadline = Deadline(PATIENCE)
         agents = {name: host.agent for name, host in self.observatory.hosts.items()}
         while agents["majordome"].state.running or agents["scheduler"].state.requests:
             if not deadline.left():

@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 from lxml import etree
 from twisted.internet.task import Clock
 
-from bench._authors import PATIENCE, event, send, subscribed
-from bench._common import Report, arguments, free_ports, median, quantile
+from bench._authors import event, send, subscribed
+from bench._common import PATIENCE, Report, arguments, free_ports, median, quantile
 from pyros import alerts
 from pyros.broker.store import EventStore
 from pyros.clock import RealClock

@@ -26,7 +26,7 @@ import numpy as np
 from astropy.io import fits
 from twisted.python.failure import Failure
 
-from bench._common import Report, arguments, free_ports, median, quantile
+from bench._common import PATIENCE, Report, arguments, free_ports, median, quantile
 from pyros import config as configuration
 from pyros.agents._program import background_reactor, in_reactor
 from pyros.cli.common import program, twistd
@@ -36,7 +36,6 @@ from pyros.instruments import Image, connect
 from pyros.instruments.fits import ImageFacts, write_image
 
 HERE = Path(__file__).resolve().parent.parent
-PATIENCE = 60.0
 WINDOW = 64
 EXPOSURE, SPEED = 20.0, 10_000
 
@@ -62,7 +61,7 @@ def process(command: list[str], log: Path) -> Iterator[int]:
         yield running.pid
     finally:
         running.terminate()
-        running.wait(20)
+        running.wait(PATIENCE)
 
 
 def simulator(folder: Path, name: str, **changed: Any) -> tuple[list[str], int]:
