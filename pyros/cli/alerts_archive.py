@@ -15,6 +15,7 @@ from pyros.alerts import decisions, followup, identity
 from pyros.alerts.conditions import Judged
 from pyros.alerts.history import history
 from pyros.alerts.query import Entry, Query
+from pyros.cli._fate import fates
 from pyros.cli.alerts_options import (
     ArchiveOption,
     ConeOption,
@@ -111,6 +112,8 @@ def explain(event: EventArgument, as_json: JsonOption = False, archive: ArchiveO
             config: ConfigOption = None) -> None:  # fmt: skip
     """Explain what was decided about each packet of an event, by which rule, and why.
 
+    Below it: what has become of the observation.
+
     Examples:
       pyros alerts explain swift:1017711
       pyros alerts explain swift:1017711 --json
@@ -136,14 +139,19 @@ def explain(event: EventArgument, as_json: JsonOption = False, archive: ArchiveO
             decided = iso(datetime.fromtimestamp(record.decided, UTC))
             out.file.write(json.dumps({**msgspec.to_builtins(record), "decided": decided}) + "\n")
         return
-    for record in found:
-        _explain(record)
     decided_ids = {record.alert for record in found}
-    for entry in entries:
-        if entry.identity not in decided_ids:
-            own = loaded.broker is not None and followup.is_own(entry.identity, loaded.broker.ivo)
+    told: list[tuple[float, decisions.Record | Entry]] = [(record.decided, record) for record in found]
+    told += [(entry.received, entry) for entry in entries if entry.identity not in decided_ids]
+    for _, each in sorted(told, key=lambda pair: pair[0]):
+        if isinstance(each, decisions.Record):
+            _explain(each)
+        else:
+            own = loaded.broker is not None and followup.is_own(each.identity, loaded.broker.ivo)
             why = "our own follow-up, published" if own else "no decision: the alert manager never had it"
-            out.print(f"{instant(entry.received)}  {entry.identity}\n    {why}")
+            out.print(f"{instant(each.received)}  {each.identity}\n    {why}")
+    wanted = {record.observation: record.outcome for record in found if record.observation}
+    for line in fates(loaded, [each for each, outcome in wanted.items() if outcome != "withdrawn"]):
+        out.print(f"now: {line}")
 
 
 def _decisions(config: Config, ids: list[str], names: list[str]) -> list[decisions.Record]:
