@@ -63,9 +63,10 @@ def archiving(reactor: Reactor, store: EventStore, tmp_path: Path) -> Iterator[A
 
 
 def archived(path: Path) -> list[str]:
-    if not path.is_file():
+    try:
+        reader = ArchiveReader(path)
+    except JournalError:  # it is not there, or is being made
         return []
-    reader = ArchiveReader(path)
     try:
         return [entry.identity for entry in reader.find(Query())]
     finally:
