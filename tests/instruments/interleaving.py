@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -75,6 +76,58 @@ def at_once(first: Callable[[], Deferred[Any]], second: Callable[[], Deferred[An
     """Two commands, one after the other without waiting; the end of the second."""
     first().addErrback(lambda _: None)
     return second()
+
+
+def state_is(device: Any, *states: str) -> str:
+    return "" if device.state in states else f"it is {device.state}"
+
+
+def telescope_commands(
+    made: Backend, mount: Any, targets: dict[str, Any], points_at: Callable[[str], str], stopped: tuple[str, ...]
+) -> None:
+    """What every mount can do; ``points_at`` tells what is wrong when it should stand on a target, ``stopped`` the
+    states in which a stop may leave it."""
+    telescope = made.device
+    made.commands |= {
+        "stop": telescope.stop,
+        "park": telescope.park,
+        "unpark": telescope.unpark,
+        "stop and park": lambda: at_once(telescope.stop, telescope.park),
+        "park and slew": lambda: at_once(telescope.park, partial(telescope.slew, *targets["slew elsewhere"])),
+    }
+    for name, target in targets.items():
+        made.commands[name] = partial(telescope.slew, *target)
+        made.wanted[name] = partial(points_at, name)
+    made.wanted |= {
+        "stop": lambda: state_is(mount, *stopped),
+        "park": lambda: state_is(mount, "parked"),
+        "stop and park": lambda: state_is(mount, "parked"),
+        "park and slew": lambda: points_at("slew elsewhere"),
+    }
+
+
+def dome_commands(made: Backend, simulated: Any, slit_at: Callable[[float], str]) -> None:
+    """What every dome can do; ``slit_at`` tells what is wrong when its slit should be there, in degrees."""
+    dome = made.device
+    made.commands |= {
+        "open": dome.open,
+        "close": dome.close,
+        "stop": dome.stop,
+        "rotate": lambda: dome.rotate(90.0),
+        "rotate back": lambda: dome.rotate(300.0),
+        "open and close": lambda: at_once(dome.open, dome.close),
+        "close and open": lambda: at_once(dome.close, dome.open),
+        "stop and close": lambda: at_once(dome.stop, dome.close),
+    }
+    made.wanted |= {
+        "open": lambda: state_is(simulated, "open"),
+        "close": lambda: state_is(simulated, "closed"),
+        "stop": lambda: state_is(simulated, "open", "closed", "stopped"),
+        "rotate back": lambda: slit_at(300.0),
+        "open and close": lambda: state_is(simulated, "closed"),
+        "close and open": lambda: state_is(simulated, "open"),
+        "stop and close": lambda: state_is(simulated, "closed"),
+    }
 
 
 def interrupt(make: Callable[[], Backend], first: str, second: str, how: How, moment: int) -> tuple[bool, str]:

@@ -2,264 +2,29 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Callable
 from functools import partial
 from itertools import product
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
 import pytest
-from astropy.io import fits
+from twisted.internet.defer import Deferred
 
 from pyros.clock import VirtualClock
 from tests.instruments.conftest import MIDNIGHT, World
-from tests.instruments.indi_script import ADDRESS, Members, Rig, vector
-from tests.instruments.interleaving import HOWS, Backend, How, at_once, problems
+from tests.instruments.indi_in_memory import KINDS
+from tests.instruments.indi_script import ADDRESS, Rig
+from tests.instruments.interleaving import (
+    HOWS,
+    Backend,
+    How,
+    at_once,
+    dome_commands,
+    problems,
+    state_is,
+    telescope_commands,
+)
 
-SECONDS = 3.0
-"""How long a movement takes."""
 TARGETS = {"slew": (30.0, 40.0), "slew elsewhere": (80.0, -10.0)}
-
-
-class Device:
-    """What all of them share: movements, and what is told of them."""
-
-    def __init__(self, rig: Rig) -> None:
-        self.rig, self.server, self.world = rig, rig.server, rig.world
-        self.timers: dict[str, Any] = {}
-
-    def later(self, name: str, function: Callable[[], str], seconds: float = SECONDS) -> None:
-        """Do something when a movement is over, in the place of the one under way, and tell it."""
-        self.cancel(name)
-
-        def end() -> None:
-            del self.timers[name]
-            told = function()
-            if self.server.line.transport.open:
-                self.server.line.transport.write(told.encode())
-
-        self.timers[name] = self.world.callLater(seconds, end)
-
-    def cancel(self, name: str) -> bool:
-        timer = self.timers.pop(name, None)
-        if timer is not None:
-            timer.cancel()
-        return timer is not None
-
-    def is_on(self, name: str, member: str) -> bool:
-        return self.server.vectors[name][1][member] is True
-
-    def close(self) -> None:
-        for name in list(self.timers):
-            self.cancel(name)
-
-
-class Mount(Device):
-    """One with a park position, which refuses to move when it is parked."""
-
-    VECTORS: ClassVar[dict[str, Any]] = {
-        "EQUATORIAL_COORD": ("Number", {"RA": 1.0, "DEC": 2.0}, "Idle"),
-        "ON_COORD_SET": ("Switch", {"TRACK": True, "SLEW": False, "SYNC": False}, "Idle"),
-        "TELESCOPE_ABORT_MOTION": ("Switch", {"ABORT": False}, "Idle"),
-        "TELESCOPE_PARK": ("Switch", {"PARK": True, "UNPARK": False}, "Ok"),
-    }
-
-    def __init__(self, rig: Rig) -> None:
-        super().__init__(rig)
-        self.server.answers |= {
-            "EQUATORIAL_COORD": self.go, "TELESCOPE_ABORT_MOTION": self.abort, "TELESCOPE_PARK": self.park,
-        }  # fmt: skip
-
-    @property
-    def state(self) -> str:
-        if self.timers:
-            return "parking" if "park" in self.timers else "slewing"
-        return "parked" if self.is_on("TELESCOPE_PARK", "PARK") else "tracking"
-
-    def go(self, told: Members) -> str:
-        there = {"RA": float(told["RA"]), "DEC": float(told["DEC"])}
-        if self.is_on("ON_COORD_SET", "SYNC"):
-            return self.server.set("EQUATORIAL_COORD", "Ok", **there)
-        if self.is_on("TELESCOPE_PARK", "PARK"):
-            return '<message device="Dev" message="[ERROR] Please unpark the mount first"/>'
-        self.later("slew", lambda: self.server.set("EQUATORIAL_COORD", "Ok", **there))
-        return self.server.set("EQUATORIAL_COORD", "Busy")
-
-    def abort(self, _: Members) -> str:
-        told = self.server.set("EQUATORIAL_COORD", "Idle") if self.cancel("slew") else ""
-        if self.cancel("park"):
-            told += self.server.set("TELESCOPE_PARK", "Alert", PARK=False, UNPARK=True)
-        return self.server.set("TELESCOPE_ABORT_MOTION", ABORT=False) + told
-
-    def park(self, told: Members) -> str:
-        self.cancel("park")
-        if told.get("UNPARK") == "On":
-            return self.server.set("TELESCOPE_PARK", "Ok", PARK=False, UNPARK=True)
-        stopped = self.server.set("EQUATORIAL_COORD", "Idle") if self.cancel("slew") else ""
-        self.later("park", lambda: self.server.set("TELESCOPE_PARK", "Ok"))
-        return stopped + self.server.set("TELESCOPE_PARK", "Busy", PARK=True, UNPARK=False)
-
-
-class Shutter(Device):
-    """A dome with a shutter and a slit, and one stop for both."""
-
-    VECTORS: ClassVar[dict[str, Any]] = {
-        "DOME_SHUTTER": ("Switch", {"SHUTTER_OPEN": False, "SHUTTER_CLOSE": True}, "Ok"),
-        "ABS_DOME_POSITION": ("Number", {"DOME_ABSOLUTE_POSITION": 0.0}, "Ok"),
-        "DOME_ABORT_MOTION": ("Switch", {"ABORT": False}, "Idle"),
-        "DOME_PARK": ("Switch", {"PARK": True, "UNPARK": False}, "Ok"),
-    }
-    slow = True
-
-    def __init__(self, rig: Rig) -> None:
-        super().__init__(rig)
-        self.server.answers |= {
-            "DOME_SHUTTER": self.move, "ABS_DOME_POSITION": self.turn, "DOME_ABORT_MOTION": self.abort,
-        }  # fmt: skip
-
-    @property
-    def state(self) -> str:
-        if "move" in self.timers:
-            return "moving"
-        if self.server.vectors["DOME_SHUTTER"][2] == "Alert":
-            return "stopped"
-        return "open" if self.is_on("DOME_SHUTTER", "SHUTTER_OPEN") else "closed"
-
-    @property
-    def azimuth(self) -> Any:
-        return None if "turn" in self.timers else self.server.vectors["ABS_DOME_POSITION"][1]["DOME_ABSOLUTE_POSITION"]
-
-    def move(self, told: Members) -> str:
-        members = {name: told.get(name) == "On" for name in ("SHUTTER_OPEN", "SHUTTER_CLOSE")}
-        if not self.slow:
-            return self.server.set("DOME_SHUTTER", "Ok", **members)
-        self.later("move", lambda: self.server.set("DOME_SHUTTER", "Ok"))
-        return self.server.set("DOME_SHUTTER", "Busy", **members)
-
-    def turn(self, told: Members) -> str:
-        if self.is_on("DOME_PARK", "PARK"):
-            return '<message device="Dev" message="[ERROR] Please unpark the dome first"/>'
-        self.later("turn", lambda: self.server.set("ABS_DOME_POSITION", "Ok", **told))
-        return self.server.set("ABS_DOME_POSITION", "Busy")
-
-    def abort(self, _: Members) -> str:
-        told = self.server.set("DOME_SHUTTER", "Alert") if self.cancel("move") else ""
-        if self.cancel("turn"):
-            told += self.server.set("ABS_DOME_POSITION", "Idle")
-        return self.server.set("DOME_ABORT_MOTION", ABORT=False) + told
-
-
-class Motor(Device):
-    """A focuser."""
-
-    VECTORS: ClassVar[dict[str, Any]] = {
-        "ABS_FOCUS_POSITION": ("Number", {"FOCUS_ABSOLUTE_POSITION": (100.0, 0, 1000)}, "Ok"),
-        "FOCUS_ABORT_MOTION": ("Switch", {"ABORT": False}, "Idle"),
-    }
-
-    def __init__(self, rig: Rig) -> None:
-        super().__init__(rig)
-        self.server.answers |= {"ABS_FOCUS_POSITION": self.move, "FOCUS_ABORT_MOTION": self.abort}
-
-    @property
-    def at(self) -> float | None:
-        there = self.server.vectors["ABS_FOCUS_POSITION"][1]["FOCUS_ABSOLUTE_POSITION"]
-        return None if self.timers else float(there[0] if isinstance(there, tuple) else there)
-
-    def move(self, told: Members) -> str:
-        there = {name: (float(value), 0, 1000) for name, value in told.items()}
-        self.later("move", lambda: self.server.set("ABS_FOCUS_POSITION", "Ok", **there))
-        return self.server.set("ABS_FOCUS_POSITION", "Busy")
-
-    def abort(self, _: Members) -> str:
-        told = self.server.set("ABS_FOCUS_POSITION", "Idle") if self.cancel("move") else ""
-        return self.server.set("FOCUS_ABORT_MOTION", ABORT=False) + told
-
-
-class Wheel(Device):
-    """A filter wheel of three."""
-
-    VECTORS: ClassVar[dict[str, Any]] = {
-        "FILTER_SLOT": ("Number", {"FILTER_SLOT_VALUE": (1.0, 1, 3)}, "Ok"),
-        "FILTER_NAME": ("Text", {"FILTER_1": "g", "FILTER_2": "r", "FILTER_3": "i"}, "Ok"),
-    }
-
-    def __init__(self, rig: Rig) -> None:
-        super().__init__(rig)
-        self.server.answers["FILTER_SLOT"] = self.turn
-
-    @property
-    def filter(self) -> str | None:
-        slot = self.server.vectors["FILTER_SLOT"][1]["FILTER_SLOT_VALUE"]
-        return None if self.timers else "gri"[int(slot[0]) - 1]
-
-    def turn(self, told: Members) -> str:
-        there = {name: (float(value), 1, 3) for name, value in told.items()}
-        self.later("turn", lambda: self.server.set("FILTER_SLOT", "Ok", **there))
-        return self.server.set("FILTER_SLOT", "Busy")
-
-
-class Camera(Device):
-    """One that can abort."""
-
-    VECTORS: ClassVar[dict[str, Any]] = {
-        "CCD_EXPOSURE": ("Number", {"CCD_EXPOSURE_VALUE": (0.0, 0.01, 3600)}, "Idle"),
-        "CCD1": ("BLOB", {"CCD1": ""}, "Idle"),
-        "CCD_INFO": ("Number", {"CCD_MAX_X": 3, "CCD_MAX_Y": 2, "CCD_PIXEL_SIZE": 5.0, "CCD_BITSPERPIXEL": 16}, "Idle"),
-        "SCOPE_INFO": ("Number", {"FOCAL_LENGTH": 1000.0}, "Idle"),
-        "FITS_HEADER": ("Text", {"FITS_OBJECT": ""}, "Idle"),
-        "CCD_ABORT_EXPOSURE": ("Switch", {"ABORT": False}, "Idle"),
-        "UPLOAD_MODE": ("Switch", {"UPLOAD_CLIENT": False, "UPLOAD_LOCAL": True}, "Idle"),
-    }
-
-    def __init__(self, rig: Rig) -> None:
-        super().__init__(rig)
-        self.server.answers |= {"CCD_EXPOSURE": self.expose, "CCD_ABORT_EXPOSURE": self.abort}
-
-    @property
-    def state(self) -> str:
-        return "exposing" if self.timers else "idle"
-
-    def expose(self, told: Members) -> str:
-        seconds = float(told["CCD_EXPOSURE_VALUE"])
-        self.later("expose", partial(self.image, seconds), seconds)
-        return self.server.set("CCD_EXPOSURE", "Busy", CCD_EXPOSURE_VALUE=seconds)
-
-    def image(self, seconds: float) -> str:
-        unit = fits.PrimaryHDU(np.ones((2, 3), np.uint16))
-        unit.header["OBJECT"] = self.server.vectors["FITS_HEADER"][1]["FITS_OBJECT"]
-        unit.header["EXPTIME"] = seconds
-        file = io.BytesIO()
-        unit.writeto(file)
-        text = base64.encodebytes(file.getvalue()).decode()
-        told = self.server.set("CCD_EXPOSURE", "Ok", CCD_EXPOSURE_VALUE=0.0)
-        return told + vector("set", "BLOB", "CCD1", {"CCD1": text}, more='format=".fits"')
-
-    def abort(self, _: Members) -> str:
-        told = self.server.set("CCD_EXPOSURE", "Idle", CCD_EXPOSURE_VALUE=0.0) if self.cancel("expose") else ""
-        return self.server.set("CCD_ABORT_EXPOSURE", ABORT=False) + told
-
-
-class Box(Device):
-    """A power box with two outlets in one vector."""
-
-    VECTORS: ClassVar[dict[str, Any]] = {"POWER": ("Switch", {"ONE": False, "TWO": False, "THREE": False}, "Ok")}
-
-    def __init__(self, rig: Rig) -> None:
-        super().__init__(rig)
-        self.server.answers["POWER"] = lambda told: self.server.set(
-            "POWER", **{name: value == "On" for name, value in told.items()}
-        )
-
-    def on(self, name: str) -> str:
-        return "" if self.is_on("POWER", name) else f"{name} is off"
-
-
-KINDS: dict[str, type[Device]] = {
-    "telescope": Mount, "dome": Shutter, "focuser": Motor, "filter_wheel": Wheel, "camera": Camera, "switch": Box,
-}  # fmt: skip
 
 
 def backend(kind: Any, before: str = "", **changed: Any) -> Backend:
@@ -284,10 +49,6 @@ def backend(kind: Any, before: str = "", **changed: Any) -> Backend:
     return ready
 
 
-def state_is(device: Any, *states: str) -> str:
-    return "" if device.state in states else f"it is {device.state}"
-
-
 def _telescope(made: Backend, mount: Any) -> None:
     telescope = made.device
 
@@ -296,25 +57,18 @@ def _telescope(made: Backend, mount: Any) -> None:
         off = max(abs(there["RA"] * 15 - ra), abs(there["DEC"] - dec)) * 3600
         return state_is(mount, "tracking") or ("" if off < 60 else f"it is {off:.0f} arcseconds off")
 
+    def sync() -> Deferred[None]:
+        done: Deferred[None] = telescope.sync(10.0, 10.0)
+        return done
+
+    telescope_commands(made, mount, TARGETS, points_at, ("tracking", "parked"))
     made.commands |= {
-        "stop": telescope.stop,
-        "park": telescope.park,
-        "unpark": telescope.unpark,
-        "sync": lambda: telescope.sync(10.0, 10.0),
-        "stop and park": lambda: at_once(telescope.stop, telescope.park),
+        "sync": sync,
         "unpark and park": lambda: at_once(telescope.unpark, telescope.park),
         "park and unpark": lambda: at_once(telescope.park, telescope.unpark),
-        "sync and slew": lambda: at_once(
-            lambda: telescope.sync(10.0, 10.0), partial(telescope.slew, *TARGETS["slew elsewhere"])
-        ),
+        "sync and slew": lambda: at_once(sync, partial(telescope.slew, *TARGETS["slew elsewhere"])),
     }
-    for name, target in TARGETS.items():
-        made.commands[name] = partial(telescope.slew, *target)
-        made.wanted[name] = partial(points_at, name)
     made.wanted |= {
-        "stop": lambda: state_is(mount, "tracking", "parked"),
-        "park": lambda: state_is(mount, "parked"),
-        "stop and park": lambda: state_is(mount, "parked"),
         "unpark and park": lambda: state_is(mount, "parked"),
         "park and unpark": lambda: state_is(mount, "tracking"),
         "sync and slew": lambda: points_at("slew elsewhere"),
@@ -322,26 +76,12 @@ def _telescope(made: Backend, mount: Any) -> None:
 
 
 def _dome(made: Backend, simulated: Any) -> None:
-    dome = made.device
-    made.commands |= {
-        "open": dome.open,
-        "close": dome.close,
-        "stop": dome.stop,
-        "rotate": lambda: dome.rotate(90.0),
-        "rotate back": lambda: dome.rotate(300.0),
-        "close and open": lambda: at_once(dome.close, dome.open),
-        "open and close": lambda: at_once(dome.open, dome.close),
-        "close and rotate": lambda: at_once(lambda: dome.rotate(200.0), dome.close),
-    }
-    made.wanted |= {
-        "open": lambda: state_is(simulated, "open"),
-        "close": lambda: state_is(simulated, "closed"),
-        "stop": lambda: state_is(simulated, "open", "closed", "stopped"),
-        "rotate back": lambda: "" if simulated.azimuth == "300.0" else f"the slit is at {simulated.azimuth}",
-        "close and open": lambda: state_is(simulated, "open"),
-        "open and close": lambda: state_is(simulated, "closed"),
-        "close and rotate": lambda: state_is(simulated, "closed"),
-    }
+    def slit_at(degrees: float) -> str:
+        return "" if simulated.azimuth == str(degrees) else f"the slit is at {simulated.azimuth}"
+
+    dome_commands(made, simulated, slit_at)
+    made.commands["close and rotate"] = lambda: at_once(lambda: made.device.rotate(200.0), made.device.close)
+    made.wanted["close and rotate"] = lambda: state_is(simulated, "closed")
 
 
 def _focuser(made: Backend, motor: Any) -> None:

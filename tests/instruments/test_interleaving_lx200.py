@@ -14,7 +14,7 @@ from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from pyros.simulators import Simulator, load
 from tests.instruments.conftest import MIDNIGHT, OBSERVATORY, World
-from tests.instruments.interleaving import Backend, How, at_once, problems
+from tests.instruments.interleaving import Backend, How, problems, state_is, telescope_commands
 
 described = cache(load)
 
@@ -33,13 +33,10 @@ def backend(before: str) -> Backend:
     targets = {name: place_overhead(site, clock.now(), altitude, azimuth)
                for name, altitude, azimuth in (("slew", 60, 120), ("slew elsewhere", 50, 250))}  # fmt: skip
 
-    def state_is(*states: str) -> str:
-        return "" if simulated.state in states else f"it is {simulated.state}"
-
     def points_at(name: str) -> str:
         here, (ra, dec) = simulated.pointing(), targets[name]
         off = max(abs(here.ra - ra), abs(here.dec - dec)) * 3600
-        return state_is("tracking") or ("" if off < 60 else f"it is {off:.0f} arcseconds off")
+        return state_is(simulated, "tracking") or ("" if off < 60 else f"it is {off:.0f} arcseconds off")
 
     def close() -> None:
         world.result(telescope.disconnect())
@@ -47,23 +44,8 @@ def backend(before: str) -> Backend:
         assert not world.getDelayedCalls()
 
     made = Backend(world, telescope, {}, {}, close, before=before, settle=20.0)
-    made.commands |= {
-        "stop": telescope.stop,
-        "park": telescope.park,
-        "unpark": telescope.unpark,
-        "sync": lambda: telescope.sync(*targets["slew"]),
-        "stop and park": lambda: at_once(telescope.stop, telescope.park),
-        "park and slew": lambda: at_once(telescope.park, partial(telescope.slew, *targets["slew elsewhere"])),
-    }
-    for name, target in targets.items():
-        made.commands[name] = partial(telescope.slew, *target)
-        made.wanted[name] = partial(points_at, name)
-    made.wanted |= {
-        "stop": lambda: state_is("idle", "parked", "tracking"),
-        "park": lambda: state_is("parked"),
-        "stop and park": lambda: state_is("parked"),
-        "park and slew": lambda: points_at("slew elsewhere"),
-    }
+    telescope_commands(made, simulated, targets, points_at, ("idle", "parked", "tracking"))
+    made.commands["sync"] = lambda: telescope.sync(*targets["slew"])
     return made
 
 

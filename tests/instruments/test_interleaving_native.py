@@ -15,7 +15,16 @@ from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from pyros.simulators import Simulator, load
 from tests.instruments.conftest import MIDNIGHT, OBSERVATORY, World
-from tests.instruments.interleaving import HOWS, Backend, How, at_once, problems
+from tests.instruments.interleaving import (
+    HOWS,
+    Backend,
+    How,
+    at_once,
+    dome_commands,
+    problems,
+    state_is,
+    telescope_commands,
+)
 
 PORTS = {"telescope": 6010, "camera": 6011, "dome": 6012, "filter_wheel": 6014, "focuser": 6015, "switch": 6017}
 
@@ -43,12 +52,8 @@ def backend(kind: Any, before: str = "", **changed: Any) -> Backend:
     return made
 
 
-def state_is(device: Any, *states: str) -> str:
-    return "" if device.state in states else f"it is {device.state}"
-
-
 def _telescope(made: Backend, simulated: Any, clock: VirtualClock) -> None:
-    telescope, site = made.device, Site.load(OBSERVATORY / "site.yaml")
+    site = Site.load(OBSERVATORY / "site.yaml")
     targets = {name: place_overhead(site, clock.now(), altitude, azimuth)
                for name, altitude, azimuth in (("slew", 60, 120), ("slew elsewhere", 50, 250))}  # fmt: skip
 
@@ -57,22 +62,7 @@ def _telescope(made: Backend, simulated: Any, clock: VirtualClock) -> None:
         off = max(abs(here.ra - ra), abs(here.dec - dec)) * 3600
         return state_is(simulated, "tracking") or ("" if off < 60 else f"it is {off:.0f} arcseconds off")
 
-    made.commands |= {
-        "stop": telescope.stop,
-        "park": telescope.park,
-        "unpark": telescope.unpark,
-        "stop and park": lambda: at_once(telescope.stop, telescope.park),
-        "park and slew": lambda: at_once(telescope.park, partial(telescope.slew, *targets["slew elsewhere"])),
-    }
-    for name, target in targets.items():
-        made.commands[name] = partial(telescope.slew, *target)
-        made.wanted[name] = partial(points_at, name)
-    made.wanted |= {
-        "stop": lambda: state_is(simulated, "idle", "parked"),
-        "park": lambda: state_is(simulated, "parked"),
-        "stop and park": lambda: state_is(simulated, "parked"),
-        "park and slew": lambda: points_at("slew elsewhere"),
-    }
+    telescope_commands(made, simulated, targets, points_at, ("idle", "parked"))
 
 
 def _camera(made: Backend, simulated: Any, clock: VirtualClock) -> None:
@@ -103,29 +93,11 @@ def _camera(made: Backend, simulated: Any, clock: VirtualClock) -> None:
 
 
 def _dome(made: Backend, simulated: Any, clock: VirtualClock) -> None:
-    dome = made.device
-    made.commands |= {
-        "open": dome.open,
-        "close": dome.close,
-        "stop": dome.stop,
-        "rotate": lambda: dome.rotate(90.0),
-        "rotate back": lambda: dome.rotate(300.0),
-        "close and open": lambda: at_once(dome.close, dome.open),
-        "open and close": lambda: at_once(dome.open, dome.close),
-    }
-
     def slit_at(degrees: float) -> str:
         there = simulated.properties["azimuth"]().line
         return "" if abs(float(there.split()[1]) - degrees) < 1 else there
 
-    made.wanted |= {
-        "open": lambda: state_is(simulated, "open"),
-        "close": lambda: state_is(simulated, "closed"),
-        "stop": lambda: state_is(simulated, "open", "closed", "stopped"),
-        "rotate back": lambda: slit_at(300.0),
-        "close and open": lambda: state_is(simulated, "open"),
-        "open and close": lambda: state_is(simulated, "closed"),
-    }
+    dome_commands(made, simulated, slit_at)
 
 
 def _filter_wheel(made: Backend, simulated: Any, clock: VirtualClock) -> None:

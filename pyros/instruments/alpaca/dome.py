@@ -37,29 +37,30 @@ class AlpacaDome(AlpacaDevice):
     async def _move(self, action: Literal["open", "close"], started: Started | None) -> None:
         there = "open" if action == "open" else "closed"
         with self._command(action) as running:
-            if not await self._link.fact("cansetshutter", bool, True):
-                raise DeviceRefused("UNSUPPORTED", f"{self.name}: its shutter is not moved by its driver")
-            was = await self.state()
-            await running.check()
             # Whatever becomes of this command, what has not begun yet never does.
             for older in self._before(running, "open", "close"):
                 older.end(CommandAborted(f"{self.name}: {older.what}: {action} took its place"))
-            await self._at_once(
-                running, lambda: self._link.put(f"{action}shutter", LONG_SECONDS)
-            )  # also if it is there
-            if was == there and await self.state() == there:
-                return
-            begin = self._clock.monotonic()
+            if not await self._link.fact("cansetshutter", bool, True):
+                raise DeviceRefused("UNSUPPORTED", f"{self.name}: its shutter is not moved by its driver")
+            if action == "open":
+                await self.state()  # one that doesn't tell is not opened; it is closed nevertheless
+            await running.check()
+            # Also when it says that it is there.
+            await self._at_once(running, lambda: self._link.put(f"{action}shutter", LONG_SECONDS))
+            begin, moved = self._clock.monotonic(), False
 
             async def look() -> DomeState | None:
+                nonlocal moved
                 state = await self.state()
+                moved = moved or state != there
                 late = self._clock.monotonic() - begin > GRACE_SECONDS
                 return state if state == there or (late and state not in ("opening", "closing")) else None
 
             state = await self._until(running, look, self._shutter_seconds, _MOST_SECONDS, started)
             if state != there:
                 raise DeviceFailed(f"{self.name}: {action}: its shutter is {state}")
-            self._shutter_seconds = self._clock.monotonic() - begin  # the next time takes as long
+            if moved:
+                self._shutter_seconds = self._clock.monotonic() - begin  # the next time takes as long
 
     @deferred
     async def stop(self) -> None:

@@ -6,284 +6,37 @@ connection as fast as the others, and with every second one slower.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from itertools import cycle, product
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
 from pyros import instruments
 from pyros.clock import VirtualClock
-from tests.instruments.alpaca.conftest import PORT, Server, Wrong
+from pyros.errors import CommandAborted, DeviceFailed
+from tests.instruments.alpaca.conftest import PORT, Wrong
+from tests.instruments.alpaca.in_memory import KINDS
 from tests.instruments.conftest import MIDNIGHT, World
-from tests.instruments.interleaving import HOWS, Backend, How, at_once, problems
+from tests.instruments.interleaving import (
+    HOWS,
+    Backend,
+    How,
+    Outcome,
+    at_once,
+    dome_commands,
+    problems,
+    state_is,
+    telescope_commands,
+)
 
-SECONDS = 3.0
-"""How long a movement takes."""
 SLOW = (0.3, 0.0)
 TARGETS = {"slew": (30.0, 40.0), "slew elsewhere": (80.0, -10.0)}
-Parameters = dict[str, str]
 
 
-class Device:
-    """What all of them share: a movement, which ends by itself."""
-
-    NAME: ClassVar[str]
-    VALUES: ClassVar[dict[str, Any]] = {}
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.server = Server(world, **self.VALUES)
-        self.until = 0.0
-
-    def begin(self) -> None:
-        self.until = self.world.seconds() + SECONDS
-
-    @property
-    def moving(self) -> bool:
-        return self.world.seconds() < self.until
-
-    def away(self) -> None:
-        """Its server is off, and will be on again a second after that was noticed."""
-        self.server.away()
-        self.world.run(3.0)
-        self.world.callLater(1.0, self.server.back)
-
-
-class Mount(Device):
-    """One that refuses to slew while it is parked, slews, or doesn't track."""
-
-    NAME = "telescope"
-    VALUES: ClassVar[dict[str, Any]] = {
-        "equatorialsystem": 2, "canslewasync": True, "cansettracking": True, "canpark": True, "cansync": True,
-    }  # fmt: skip
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
-        self.parking, self.at_park, self.tracking = False, True, False
-        self.here = self.target = (0.0, 0.0)
-        self.server.answers |= {
-            "GET slewing": lambda _: self.moving,
-            "GET atpark": lambda _: self.parked,
-            "GET tracking": lambda _: self.tracking,
-            "GET rightascension": lambda _: self.where[0],
-            "GET declination": lambda _: self.where[1],
-            "PUT tracking": lambda p: setattr(self, "tracking", p["Tracking"] == "True"),
-            "PUT unpark": lambda _: setattr(self, "at_park", False),
-            "PUT park": self.park,
-            "PUT abortslew": self.abort,
-            "PUT slewtocoordinatesasync": self.slew,
-        }
-
-    def _arrive(self) -> None:
-        if not self.moving:
-            self.here = self.target
-            if self.parking:
-                self.at_park, self.parking, self.tracking = True, False, False
-
-    @property
-    def where(self) -> tuple[float, float]:
-        self._arrive()
-        return self.here
-
-    @property
-    def parked(self) -> bool:
-        self._arrive()
-        return self.at_park
-
-    @property
-    def state(self) -> str:
-        if self.moving:
-            return "moving"
-        return "parked" if self.parked else "standing"
-
-    def slew(self, where: Parameters) -> Any:
-        if self.parked or not self.tracking or self.moving:
-            return Wrong(0x40B, "parked, not tracking, or slewing")
-        self.target = float(where["RightAscension"]), float(where["Declination"])
-        self.begin()
-        return None
-
-    def park(self, _: Parameters) -> Any:
-        if not self.parked:
-            self.parking = True
-            self.begin()
-        return None
-
-    def abort(self, _: Parameters) -> Any:
-        if self.parked:
-            return Wrong(0x408, "parked")
-        if self.moving:
-            self.until, self.parking, self.target = 0.0, False, self.here
-        return None
-
-
-class Shutter(Device):
-    """A dome with a shutter and a slit."""
-
-    NAME = "dome"
-    VALUES: ClassVar[dict[str, Any]] = {"cansetshutter": True, "cansetazimuth": True}
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
-        self.wanted, self.stopped = "closed", False
-        self.turning, self.slit, self.to = 0.0, 0.0, 0.0
-        self.server.answers |= {
-            "GET shutterstatus": lambda _: ("open", "closed", "opening", "closing", "stopped").index(self.state),
-            "GET azimuth": lambda _: self.azimuth,
-            "GET slewing": lambda _: self.moving or self.world.seconds() < self.turning,
-            "PUT openshutter": lambda _: self.move("open"),
-            "PUT closeshutter": lambda _: self.move("closed"),
-            "PUT slewtoazimuth": self.turn,
-            "PUT abortslew": self.abort,
-        }
-
-    @property
-    def state(self) -> str:
-        if self.moving:
-            return "opening" if self.wanted == "open" else "closing"
-        return "stopped" if self.stopped else self.wanted
-
-    @property
-    def azimuth(self) -> float:
-        if self.world.seconds() >= self.turning:
-            self.slit = self.to
-        return self.slit
-
-    def move(self, wanted: str) -> None:
-        if self.state != wanted:
-            self.wanted, self.stopped = wanted, False
-            self.begin()
-
-    def turn(self, where: Parameters) -> None:
-        self.to, self.turning = float(where["Azimuth"]), self.world.seconds() + SECONDS
-
-    def abort(self, _: Parameters) -> None:
-        if self.moving:
-            self.until, self.stopped = 0.0, True
-        if self.world.seconds() < self.turning:
-            self.turning, self.to = 0.0, self.slit
-
-
-class Motor(Device):
-    """A focuser that moves at most 500 steps at once."""
-
-    NAME = "focuser"
-    VALUES: ClassVar[dict[str, Any]] = {"absolute": True, "maxstep": 5000, "maxincrement": 500}
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
-        self.here = self.target = 2000
-        self.server.answers |= {
-            "GET position": lambda _: self.at,
-            "GET ismoving": lambda _: self.moving,
-            "PUT move": self.move,
-            "PUT halt": self.halt,
-        }
-
-    @property
-    def at(self) -> int:
-        if not self.moving:
-            self.here = self.target
-        return self.here
-
-    def move(self, where: Parameters) -> None:
-        self.here, self.target = self.at, int(where["Position"])
-        self.begin()
-
-    def halt(self, _: Parameters) -> None:
-        if self.moving:
-            self.until, self.target = 0.0, self.here
-
-
-class Wheel(Device):
-    """A filter wheel of three."""
-
-    NAME = "filterwheel"
-    VALUES: ClassVar[dict[str, Any]] = {"names": ["g", "r", "i"]}
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
-        self.slot = 0
-        self.server.answers |= {"GET position": lambda _: -1 if self.moving else self.slot, "PUT position": self.turn}
-
-    @property
-    def filter(self) -> str:
-        return "" if self.moving else "gri"[self.slot]
-
-    def turn(self, where: Parameters) -> None:
-        self.slot = int(where["Position"])
-        self.begin()
-
-
-class Camera(Device):
-    """One that can abort, and cool."""
-
-    NAME = "camera"
-    VALUES: ClassVar[dict[str, Any]] = {
-        "cameraxsize": 3, "cameraysize": 2, "sensortype": 0, "canabortexposure": True, "maxadu": 65535,
-        "cansetccdtemperature": True, "binx": 1, "biny": 1, "startx": 0, "starty": 0, "numx": 3, "numy": 2,
-        "hasshutter": True,
-    }  # fmt: skip
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
-        self.image, self.exposing = False, False
-        self.cooler, self.celsius = False, 0.0
-        self.server.answers |= {
-            "GET camerastate": lambda _: 2 if self.state == "exposing" else 0,
-            "GET imageready": lambda _: self.state == "idle" and self.image,
-            "GET imagearray": self.fetch,
-            "PUT startexposure": self.expose,
-            "PUT abortexposure": self.abort,
-            "PUT setccdtemperature": lambda p: setattr(self, "celsius", float(p["SetCCDTemperature"])),
-            "PUT cooleron": lambda p: setattr(self, "cooler", p["CoolerOn"] == "True"),
-        }
-
-    @property
-    def state(self) -> str:
-        if self.exposing and not self.moving:
-            self.exposing, self.image = False, True
-        return "exposing" if self.exposing else "idle"
-
-    def fetch(self, _: Parameters) -> Any:
-        return [[1, 2], [3, 4], [5, 6]] if self.image else Wrong(0x40B, "no image")
-
-    def expose(self, wanted: Parameters) -> Any:
-        if self.state == "exposing":
-            return Wrong(0x40B, "exposing")
-        self.exposing, self.image, self.until = True, False, self.world.seconds() + float(wanted["Duration"])
-        return None
-
-    def abort(self, _: Parameters) -> None:
-        self.exposing, self.until = False, 0.0
-
-
-class Outlets(Device):
-    """Two outlets."""
-
-    NAME = "switch"
-    VALUES: ClassVar[dict[str, Any]] = {"maxswitch": 2, "canwrite": True, "getswitchname": "outlet"}
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
-        self.levels = [0.0, 0.0]
-        self.server.answers |= {
-            "GET getswitchvalue": lambda p: self.levels[int(p["Id"])],
-            "PUT setswitchvalue": self.switch,
-        }
-
-    def switch(self, wanted: Parameters) -> None:
-        self.levels[int(wanted["Id"])] = float(wanted["Value"])
-
-
-KINDS: dict[str, type[Device]] = {
-    "telescope": Mount, "dome": Shutter, "focuser": Motor, "filter_wheel": Wheel, "camera": Camera, "switch": Outlets,
-}  # fmt: skip
-
-
-def backend(kind: Any, before: str, delays: tuple[float, ...]) -> Backend:
-    """A device in memory and the Alpaca driver, ready for commands."""
+def connected(kind: Any, delays: tuple[float, ...]) -> tuple[World, Any, Any, Callable[[], None]]:
+    """The world, a device in memory, the Alpaca driver at it, and what ends both."""
     world = World()
     world.delays = cycle(delays)
     simulated: Any = KINDS[kind](world)
@@ -298,60 +51,31 @@ def backend(kind: Any, before: str, delays: tuple[float, ...]) -> Backend:
         world.run(10)
         assert not world.getDelayedCalls()
 
+    return world, simulated, device, close
+
+
+def backend(kind: str, before: str, delays: tuple[float, ...]) -> Backend:
+    """What is connected, ready for commands."""
+    world, simulated, device, close = connected(kind, delays)
     made = Backend(world, device, {}, {}, close, simulated.away, before, settle=30.0, afterwards=6.0)
     globals()[f"_{kind}"](made, simulated)
     return made
 
 
-def state_is(device: Any, *states: str) -> str:
-    return "" if device.state in states else f"it is {device.state}"
-
-
 def _telescope(made: Backend, mount: Any) -> None:
-    telescope = made.device
-
     def points_at(name: str) -> str:
         (hours, dec), (ra, wanted) = mount.where, TARGETS[name]
         off = max(abs(hours * 15 - ra), abs(dec - wanted)) * 3600
         return state_is(mount, "standing") or ("" if off < 60 else f"it is {off:.0f} arcseconds off")
 
-    made.commands |= {
-        "stop": telescope.stop,
-        "park": telescope.park,
-        "unpark": telescope.unpark,
-        "stop and park": lambda: at_once(telescope.stop, telescope.park),
-        "park and slew": lambda: at_once(telescope.park, partial(telescope.slew, *TARGETS["slew elsewhere"])),
-    }
-    for name, target in TARGETS.items():
-        made.commands[name] = partial(telescope.slew, *target)
-        made.wanted[name] = partial(points_at, name)
-    made.wanted |= {
-        "stop": lambda: state_is(mount, "standing", "parked"),
-        "park": lambda: state_is(mount, "parked"),
-        "stop and park": lambda: state_is(mount, "parked"),
-        "park and slew": lambda: points_at("slew elsewhere"),
-    }
+    telescope_commands(made, mount, TARGETS, points_at, ("standing", "parked"))
 
 
 def _dome(made: Backend, simulated: Any) -> None:
-    dome = made.device
-    made.commands |= {
-        "open": dome.open,
-        "close": dome.close,
-        "stop": dome.stop,
-        "rotate": lambda: dome.rotate(90.0),
-        "rotate back": lambda: dome.rotate(300.0),
-        "open and close": lambda: at_once(dome.open, dome.close),
-        "stop and close": lambda: at_once(dome.stop, dome.close),
-    }
-    made.wanted |= {
-        "open": lambda: state_is(simulated, "open"),
-        "close": lambda: state_is(simulated, "closed"),
-        "stop": lambda: state_is(simulated, "open", "closed", "stopped"),
-        "rotate back": lambda: "" if simulated.azimuth == 300 else f"the slit is at {simulated.azimuth}",
-        "open and close": lambda: state_is(simulated, "closed"),
-        "stop and close": lambda: state_is(simulated, "closed"),
-    }
+    def slit_at(degrees: float) -> str:
+        return "" if simulated.azimuth == degrees else f"the slit is at {simulated.azimuth}"
+
+    dome_commands(made, simulated, slit_at)
 
 
 def _focuser(made: Backend, motor: Any) -> None:
@@ -428,3 +152,40 @@ def test_the_newest_command_counts(
     found, moments = problems(lambda: backend(kind, before, delays), product(firsts, seconds), how, enough=24)
     assert found == []
     assert moments > 2 * len(firsts) * len(seconds)
+
+
+@pytest.mark.parametrize("delays", [(0.0,), SLOW])
+def test_a_close_ends_the_opening_before_it_though_the_dome_tells_no_state(delays: tuple[float, ...]) -> None:
+    world, simulated, dome, close = connected("dome", delays)
+    answers = simulated.server.answers
+    closing: list[Outcome] = []
+
+    def asked(_: Any) -> Any:
+        if not closing:  # the opening has not begun
+            closing.append(Outcome.of(dome.close()))
+            return 1
+        return Wrong(0x4FF, "it does not know")
+
+    answers["GET shutterstatus"] = asked
+    opening = Outcome.of(dome.open())
+    world.run(20.0)
+    close()
+    assert simulated.state == "closed"
+    assert isinstance(closing[0].ends[0], DeviceFailed)
+    assert isinstance(opening.ends[0], CommandAborted)
+
+
+def test_a_dome_that_tells_no_state_is_closed_and_never_opened() -> None:
+    world, simulated, dome, close = connected("dome", (0.0,))
+    world.result(dome.open(), 20.0)
+    assert simulated.state == "open"
+    simulated.server.answers["GET shutterstatus"] = lambda _: Wrong(0x4FF, "it does not know")
+    with pytest.raises(DeviceFailed, match="it does not know"):
+        world.result(dome.close(), 20.0)
+    world.run(10.0)
+    assert simulated.state == "closed"
+    with pytest.raises(DeviceFailed, match="it does not know"):
+        world.result(dome.open(), 20.0)
+    world.run(10.0)
+    assert simulated.state == "closed"
+    close()
