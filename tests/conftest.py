@@ -106,6 +106,12 @@ def free_port() -> int:
     raise AssertionError("every port has been used")
 
 
+def is_open(port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE, what: str = "") -> Any:
     """Poll until the condition is true; return its value, or fail after so many seconds."""
     end = time.monotonic() + seconds

@@ -25,7 +25,7 @@ from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from pyros.sender import Sender
 from pyros.service import ObservatoryService
-from tests.conftest import DEMO_AGENTS, DEMO_INSTRUMENTS, PATIENCE, Program, free_port, wait_until
+from tests.conftest import DEMO_AGENTS, DEMO_INSTRUMENTS, PATIENCE, Program, free_port, is_open, wait_until
 
 REPOSITORY = Path(__file__).parents[1]
 SCRIPTS = Path(sys.executable).parent
@@ -122,11 +122,6 @@ class Place:
     def up_all(self, program: Program) -> None:
         assert self.config.broker is not None
         self.up(program, self.config.broker.receiver_port, *(agent.port for agent in self.config.agents.values()))
-
-
-def is_open(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def stop(program: Program, number: int) -> None:

@@ -21,6 +21,7 @@ from pyros.instruments.pointing import separation_arcsec
 from pyros.instruments.preview import target_pixel
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
+from tests.conftest import is_open, wait_until
 from tests.instruments.alpaca.conftest import Real, Simulators
 
 SITE = Site.load(Path(__file__).parents[3] / "observatory" / "site.yaml")
@@ -51,6 +52,7 @@ CASES = [pytest.param(kind, check, id=f"{kind}: {check}") for kind in KINDS for 
 def simulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulators]:
     made = Simulators(tmp_path_factory.mktemp("alpaca"), [STAR, *FAINT])
     made.start()
+    wait_until(lambda: is_open(made.port), what="the simulators")
     yield made
     made.kill()
 
