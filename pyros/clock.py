@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 
@@ -43,7 +45,7 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never run backwards; only differences mean something."""
+        """Seconds that never step and go on while the computer sleeps; the same in all processes of one computer."""
         ...
 
     def call_later(self, seconds: float, function: Any, *args: Any) -> Timer:
@@ -62,17 +64,22 @@ class _Clock(ABC):
 
 
 class RealClock(_Clock):
-    """The computer's clock, shifted by a constant where an observatory's night must begin now (a demo)."""
+    """The computer's clock, shifted by a constant where an observatory's night must begin now (a demo).
+
+    A Twisted reactor given to it counts by `steady_seconds` from then on, so that no timer waits for a wall clock that
+    was set back.
+    """
 
     def __init__(self, scheduler: Scheduler, offset: float = 0.0) -> None:
         self._scheduler = scheduler
         self._offset = offset
+        _count_steadily(scheduler)
 
     def time(self) -> float:
         return time.time() + self._offset
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return steady_seconds()
 
     def call_later(self, seconds: float, function: Any, *args: Any) -> Timer:
         timer: Timer = self._scheduler.callLater(max(0.0, seconds), function, *args)
@@ -88,6 +95,10 @@ class VirtualClock(_Clock):
 
     def time(self) -> float:
         return self._start + self._scheduler.seconds()
+
+    def step(self, seconds: float) -> None:
+        """Set the wall clock forwards or backwards, as a bad time server does; `monotonic` and timers don't notice."""
+        self._start += seconds
 
     def monotonic(self) -> float:
         return self._scheduler.seconds()
@@ -115,3 +126,35 @@ class Deadline:
 def system_time() -> float:
     """The computer's Unix time, for programs that have no Clock of an observatory."""
     return time.time()
+
+
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # Linux: it counts while the computer is suspended, too
+
+
+def steady_seconds() -> float:
+    """The computer's monotonic seconds, as `RealClock.monotonic`: for programs that have no Clock of an observatory."""
+    return time.clock_gettime(_STEADY)
+
+
+@cache
+def boot_id() -> str:
+    """The name of the computer's present start, from which `steady_seconds` count; '' where the system has none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _count_steadily(scheduler: Scheduler) -> None:
+    """Have a Twisted reactor count its timers by `steady_seconds`; it counts by the wall clock (Twisted 26.10).
+
+    What it was to call later already, is moved along.
+    """
+    if scheduler.seconds is not time.time:
+        return  # a stand-in, or it does already
+    reactor: Any = scheduler
+    shift = steady_seconds() - scheduler.seconds()
+    for call in reactor.getDelayedCalls():
+        call.time += shift
+        call.seconds = steady_seconds
+    reactor.seconds = steady_seconds

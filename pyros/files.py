@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,13 +16,15 @@ LARGEST_YAML = 1_000_000
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """Write to the path this gives; it becomes ``path``, in place of what is there, when the ``with`` statement ends.
 
     Then it is on disk: content and name are synced. When the block raises, nothing of it is left, and a file that
-    ``path`` was stays as it is. Raises OSError as the disk gives it. Runs in whichever thread calls it.
+    ``path`` was stays as it is. ``shared``: several processes or threads may write it at the same time, and one of them
+    is the last. Raises OSError as the disk gives it. Runs in whichever thread calls it.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    mine = f".{os.getpid()}-{threading.get_ident()}" if shared else ""
+    partial = path.with_name(f".{path.name}{mine}.partial")
     try:
         yield partial
         _sync(partial)

@@ -47,7 +47,10 @@ class Entry(msgspec.Struct, gc=False):
     id: Short
     name: Short
     sent: float
+    """When it was said, Unix seconds of the sender's wall clock: for people."""
     payload: msgspec.Raw = msgspec.Raw(b"{}")
+    said: float | None = None
+    """The same, monotonic seconds of the sender's computer; None when it waited through a restart of its sender."""
 
     @property
     def size(self) -> int:

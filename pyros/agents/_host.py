@@ -22,7 +22,9 @@ from pyros.agents._turns import Batch, Outcome, Turns
 from pyros.clock import Clock
 from pyros.config import Config
 from pyros.errors import AgentError, JournalError, PyrosError
+from pyros.hold import Holds
 from pyros.journal import Effects, Journal
+from pyros.messages import Message
 from pyros.sender.outbound import Outbound
 from pyros.wire import Entry, Refusal
 
@@ -95,6 +97,7 @@ class Host:
         self.failure: BaseException | None = None
         self.stopped: Deferred[None] = Deferred()
         """Fires in the reactor's thread when the agent has ended and everything is closed."""
+        self.holds = Holds(config.data, clock)
         self._threaded = threaded
         self._daemon = daemon
         self._durable = durable
@@ -104,6 +107,7 @@ class Host:
         self._stop_wanted = threading.Event()
         self._closed = threading.Event()
         self._finished = False
+        self._ending = False
         self._calls: dict[str, Any] = {}
         self._kept: list[Batch] = []
 
@@ -111,13 +115,17 @@ class Host:
 
     def start(self) -> None:
         """Open the journal and the port, then let the agent work. Raises JournalError, StateError or AgentError."""
-        self.journal = Journal(self.config.journal(self.agent.name), epoch=self._epoch, durable=self._durable)
+        self.agent.settle(self)
         try:
-            self.agent.settle(self)
+            self.journal = Journal(self.config.journal(self.agent.name), epoch=self._epoch, durable=self._durable)
+        except JournalError as error:
+            self._make_safe_without_journal(str(error))
+            raise
+        try:
             self.turns = Turns(self.agent, self.journal, self.clock)
             self.outbound = Outbound(self.reactor, self.config, self.agent.name, self.journal, self._answered)
             self.port = AgentPort(
-                self.section, self.reactor, self.clock, self.agent.log, self._put, self._last_seq, self.status
+                self.section, self.reactor, self.clock, self.agent.log, self._arrived, self._last_seq, self.status
             )
             self._listening = self._listen()
         except BaseException:
@@ -159,8 +167,54 @@ class Host:
         return port
 
     def stop(self) -> Deferred[None]:
-        """Let the turn that runs end, run shutdown(), close everything; fires `stopped` when nothing is left."""
-        if not self._stop_wanted.is_set():
+        """Make safe what the agent moves, let the turn that runs end, run shutdown(), close everything.
+
+        Fires `stopped` when nothing is left.
+        """
+        if not self._ending:
+            self._ending = True
+            safe = self._make_safe("the agent ends")
+            if safe is None:
+                self._end()
+            else:
+                self._call("safe", self.agent.SAFE_SECONDS, self._not_safe_in_time)
+                safe.addBoth(lambda _: self._end())
+        return self.stopped
+
+    def _make_safe(self, reason: str) -> Deferred[None] | None:
+        """Have the agent make safe what it moves; None when there is nothing to wait for."""
+        try:
+            safe = self.agent.make_safe(reason)
+        except Exception:
+            self.agent.log.failure("what {name} moves could not be made safe", name=self.agent.name)
+            return None
+        if safe is not None:
+            safe.addErrback(lambda failure: self.agent.log.critical(
+                "what {name} moves could not be made safe: {reason}",
+                name=self.agent.name, reason=failure.getErrorMessage(),
+            ))  # fmt: skip
+        return None if safe is None or safe.called else safe
+
+    def _make_safe_without_journal(self, reason: str) -> None:
+        """The agent cannot begin: its device is closed, stopped or parked all the same, before the process ends."""
+        try:
+            self.agent.attach(self.reactor)
+        except Exception:
+            self.agent.log.failure("{name} could not reach its device", name=self.agent.name)
+            return
+        safe = maybeDeferred(self.agent.make_safe, reason).addErrback(lambda _: None)
+        safe.addCallback(lambda _: self.agent.detach())
+
+    def _not_safe_in_time(self) -> None:
+        self.agent.log.critical(
+            "{name} ends, though what it moves was not made safe within {seconds:.0f} s",
+            name=self.agent.name, seconds=self.agent.SAFE_SECONDS,
+        )  # fmt: skip
+        self._end()
+
+    def _end(self) -> None:
+        """Nothing that the agent moves is left open: end its thread, and then everything else."""
+        if not self._stop_wanted.is_set() and not self._finished:
             self._stop_wanted.set()
             if self._threaded:
                 self._mailbox.put(None)
@@ -168,7 +222,6 @@ class Host:
             else:
                 self._shut_down()
                 self._finish()
-        return self.stopped
 
     def _give_up(self) -> None:
         self.agent.log.error("a handler of {name} does not return; it is left behind", name=self.agent.name)
@@ -200,8 +253,15 @@ class Host:
 
     def post(self, name: str, json: bytes) -> None:
         """A message of the agent to itself, which begins a turn like any other (an instrument's answer); any thread."""
-        entry = Entry(0, f"self-{name}", name, self.clock.time(), Raw(json))
-        self._put(Batch([entry], self.agent.name))
+        entry = Entry(0, f"self-{name}", name, self.clock.time(), Raw(json), self.clock.monotonic())
+        self._put(Batch([entry], self.agent.name, proved=True))
+
+    def at_once(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Call a function in the reactor's thread without waiting for a commit; any thread."""
+        if self._threaded:
+            self.reactor.callFromThread(function, *args)
+        else:
+            self.reactor.callLater(0, function, *args)
 
     def status(self) -> dict[str, Any]:
         """How the agent is doing; read in the reactor's thread while the agent works, so figures may lag by a turn."""
@@ -221,6 +281,27 @@ class Host:
         if what in self._calls and self._calls[what].active():
             self._calls[what].cancel()
         self._calls[what] = self.reactor.callLater(seconds, function)
+
+    def _arrived(self, batch: Batch) -> None:
+        """From the port: first the reflexes, then the mailbox."""
+        if self.agent.reflexes:
+            last = self._last_seq(batch.peer) if batch.peer else 0
+            for entry in batch.entries:
+                reflex = self.agent.reflexes.get(entry.name)
+                if reflex is not None and not (batch.peer and entry.seq <= last):
+                    self._reflex(reflex, batch, entry)
+        self._put(batch)
+
+    def _reflex(self, reflex: Callable[[Message], None], batch: Batch, entry: Entry) -> None:
+        message = batch.message(entry, self.clock.monotonic())
+        try:
+            message.check()
+        except ValueError:
+            return  # its turn will refuse it
+        try:
+            reflex(message)
+        except Exception:
+            self.agent.log.failure("the reflex to {name} failed", name=entry.name)
 
     def _put(self, batch: Batch) -> None:
         self._mailbox.put(batch)
@@ -287,7 +368,7 @@ class Host:
         elif self._kept:
             self._call("turn", _RETRY_STORING, self._inline_turn)
         elif (due := self.turns.next_due()) is not None:
-            self._call("timer", max(0.0, due - self.clock.time()), self._inline_turn)
+            self._call("timer", max(0.0, due - self.clock.monotonic()), self._inline_turn)
 
     def _work(self) -> bool:
         try:
@@ -332,7 +413,7 @@ class Host:
         if self._kept:
             return 0.0
         due = self.turns.next_due()
-        wait = _LONGEST_WAIT if due is None else min(_LONGEST_WAIT, max(0.0, due - self.clock.time()))
+        wait = _LONGEST_WAIT if due is None else min(_LONGEST_WAIT, max(0.0, due - self.clock.monotonic()))
         return min(wait, _ANSWERS_FLUSH) if self._answers else wait
 
     def _take_turn(self, batches: list[Batch], idle: bool) -> None:

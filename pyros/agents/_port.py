@@ -197,7 +197,8 @@ class AgentConnection(Protocol):
         except WireError as error:
             self._say(f"ERR {error}")
             return
-        entry = wire.Entry(0, self._port.text_id(), name, self._port.clock.time(), msgspec.Raw(payload))
+        clock = self._port.clock
+        entry = wire.Entry(0, self._port.text_id(), name, clock.time(), msgspec.Raw(payload), clock.monotonic())
         transport: Any = self.transport
         self._under_way += 1
         self._port.put(

@@ -61,6 +61,16 @@ class Batch(NamedTuple):
     timer: int | None = None
     size: int = 0
     """Bytes of all payloads, for the bound of the mailbox."""
+    ahead: float | None = 0.0
+    """How far (seconds) the agent's monotonic clock is ahead of the sender's; None when that is unknown."""
+    proved: bool = False
+    """The sender has proved the observatory's key."""
+
+    def message(self, entry: Entry, now: float) -> Message:
+        """One of its messages as a handler sees it; ``now`` is the agent's monotonic clock."""
+        unknown = entry.said is None or self.ahead is None
+        said = -math.inf if unknown else min(entry.said + self.ahead, now)  # type: ignore[operator]
+        return Message(entry.id, entry.name, self.sender, entry.sent, bytes(entry.payload), said, self.proved)
 
 
 class Answer(NamedTuple):
@@ -93,13 +103,15 @@ class Turns:
         self.taken = 0
         self.refused = 0
         self.failed = journal.failed
-        self._timers = {timer.number: timer for timer in journal.timers}
-        self._due = [(timer.due, timer.number) for timer in journal.timers]
+        # The wall clock has bridged the restart; from here on the monotonic one counts.
+        begun = clock.monotonic() - clock.time()
+        self._timers = {timer.number: timer._replace(steady=timer.due + begun) for timer in journal.timers}
+        self._due = [(timer.steady, timer.number) for timer in self._timers.values()]
         heapq.heapify(self._due)
         self._timer_number = journal.timer_number
         self._message_number = sum(journal.destinations.values())
         self._effects: Effects | None = None
-        self._out: list[tuple[str, str, bytes, float]] = []
+        self._out: list[tuple[str, str, bytes, float, float]] = []
         self._calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self._marks: list[tuple[list[Any], int]] | None = None
         self._put_back_state()
@@ -109,7 +121,7 @@ class Turns:
     def send(self, agent: str, name: str, payload: Any) -> None:
         self._inside()
         self._agent.config.peer(agent)
-        self._out.append((agent, name, _encode(name, payload), self._clock.time()))
+        self._out.append((agent, name, _encode(name, payload), self._clock.time(), self._clock.monotonic()))
 
     def set_timer(self, seconds: float, name: str, payload: Any) -> int:
         effects = self._inside()
@@ -117,7 +129,8 @@ class Turns:
             raise ValueError(f"a timer of {seconds} seconds never fires")
         json = _encode(name, payload)
         self._timer_number += 1
-        timer = StoredTimer(self._timer_number, self._clock.time() + seconds, name, json)
+        due, steady = self._clock.time() + seconds, self._clock.monotonic() + seconds
+        timer = StoredTimer(self._timer_number, due, name, json, steady)
         effects.timers_set.append(timer)
         return timer.number
 
@@ -156,19 +169,20 @@ class Turns:
     # The turn ----------------------------------------------------------------------------------------------------
 
     def next_due(self) -> float | None:
-        """When the next timer is due (Unix seconds), or None."""
+        """When the next timer is due (monotonic seconds), or None."""
         while self._due and self._due[0][1] not in self._timers:
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else None
 
     def due_timers(self) -> list[Batch]:
         """The timers that are due, as messages from the agent to itself."""
-        now = self._clock.time()
+        now = self._clock.monotonic()
         batches = []
         while (due := self.next_due()) is not None and due <= now:
             timer = self._timers[heapq.heappop(self._due)[1]]
-            entry = Entry(0, f"timer-{timer.number}", timer.name, timer.due, msgspec.Raw(timer.payload or b"{}"))
-            batches.append(Batch([entry], self._agent.name, timer=timer.number))
+            raw = msgspec.Raw(timer.payload or b"{}")
+            entry = Entry(0, f"timer-{timer.number}", timer.name, timer.due, raw, due)
+            batches.append(Batch([entry], self._agent.name, timer=timer.number, proved=True))
         return batches
 
     def run(self, batches: list[Batch], effects: Effects) -> Outcome:
@@ -228,7 +242,7 @@ class Turns:
                     missing = last + 1
                     break
                 last = entry.seq
-            message = Message(entry.id, entry.name, sender, entry.sent, bytes(entry.payload))
+            message = batch.message(entry, self._clock.monotonic())
             reason, error = self._attempt(message, effects)
             if reason is not None:
                 refused.append(Refusal(entry.seq, reason))
@@ -281,7 +295,7 @@ class Turns:
             self.journal.commit(effects)
         for timer in effects.timers_set:
             self._timers[timer.number] = timer
-            heapq.heappush(self._due, (timer.due, timer.number))
+            heapq.heappush(self._due, (timer.steady, timer.number))
         for number in effects.timers_gone:
             self._timers.pop(number, None)
         self._message_number += len(outgoing)
@@ -295,9 +309,9 @@ class Turns:
         """Give the outgoing messages their numbers; done last, so that an undone handler leaves no hole."""
         last = dict(self.journal.destinations)
         outgoing = []
-        for count, (agent, name, json, sent) in enumerate(self._out, self._message_number + 1):
+        for count, (agent, name, json, sent, said) in enumerate(self._out, self._message_number + 1):
             seq = last[agent] = last.get(agent, 0) + 1
-            outgoing.append(Outgoing(agent, seq, f"{self.journal.epoch[:8]}-{count}", name, sent, json))
+            outgoing.append(Outgoing(agent, seq, f"{self.journal.epoch[:8]}-{count}", name, sent, json, said))
         return outgoing
 
     def _undo(self, batches: list[Batch]) -> None:
@@ -306,7 +320,7 @@ class Turns:
         self._put_back_state()
         for batch in batches:
             if batch.timer is not None and (timer := self._timers.get(batch.timer)):
-                heapq.heappush(self._due, (timer.due, timer.number))
+                heapq.heappush(self._due, (timer.steady, timer.number))
 
     # State -------------------------------------------------------------------------------------------------------
 

@@ -20,12 +20,14 @@ from pyros.agents._turns import NotTaken
 from pyros.clock import Clock
 from pyros.config import AgentConfig, Config
 from pyros.errors import AgentError
+from pyros.hold import Holds
 from pyros.messages import Message, encode_payload, register
 
 if TYPE_CHECKING:
     from pyros.agents._host import Host
 
 Handler = Callable[..., Any]
+Reflex = Callable[[Message], None]
 _T = TypeVar("_T")
 
 
@@ -57,6 +59,9 @@ class Agent:
     SAFETY: ClassVar = "safety"
     SWITCH: ClassVar = "switch"
 
+    SAFE_SECONDS: ClassVar = 180.0
+    """How long `make_safe` may take at the agent's end."""
+
     SHUTDOWN: ClassVar = "Shutdown"
     """Every agent takes this message: it ends after the turn that handles it."""
 
@@ -72,6 +77,9 @@ class Agent:
             self.SHUTDOWN: self._shutdown_wanted,
             self.RETRY_FAILED: self._retry_failed,
         }
+        self.reflexes: dict[str, Reflex] = {}
+        """What is done at once when such a message arrives: in the reactor's thread, before its turn and whatever
+        becomes of that. Only for what makes safe and may be repeated (close, abort, stop, park); see decision 0040."""
         self.ending = False
         self._takes_message: dict[str, tuple[Handler, bool]] = {}
         self._host: Host | None = None
@@ -103,6 +111,12 @@ class Agent:
             handler(message)
         else:
             handler()
+
+    def make_safe(self, reason: str) -> Deferred[None] | None:
+        """Runs in the reactor's thread when the agent is about to end, or cannot begin: close, park, stop what moves.
+
+        The host waits until the Deferred fires, `SAFE_SECONDS` at most; meanwhile the agent goes on taking messages.
+        """
 
     def attach(self, reactor: Any) -> None:
         """Runs in the reactor's thread before the agent's thread begins: for an agent that owns a device."""
@@ -164,6 +178,22 @@ class Agent:
     def after_commit(self, function: Callable[..., Any], *args: Any) -> None:
         """Call a function in the reactor's thread once the turn is committed: how a device gets its commands."""
         self._settled.turns.after_commit(function, args)
+
+    def at_once(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call a function in the reactor's thread now: neither after the commit, nor undone with the turn.
+
+        Only for what makes safe and may be repeated (close, abort, stop, park): everything else is for `after_commit`.
+        """
+        self._settled.at_once(function, args)
+
+    def age(self, message: Message) -> float:
+        """How long ago (seconds) a message was said, through every queue; infinite when that cannot be known."""
+        return self.clock.monotonic() - message.said
+
+    @property
+    def holds(self) -> Holds:
+        """The observatory's hold and service by hand; any thread."""
+        return self._settled.holds
 
     def also_write(self, write: Callable[[sqlite3.Connection], None]) -> None:
         """Have ``write(connection)`` called inside the turn's transaction: for a table of the agent's own.
@@ -228,7 +258,7 @@ class Agent:
         return self._host
 
     def _shutdown_wanted(self) -> None:
-        self.ending = True
+        self.at_once(self._settled.stop)
 
     def _retry_failed(self, message: Message) -> None:
         self._settled.turns.retry(message.payload.number)

@@ -68,19 +68,23 @@ class Outgoing(NamedTuple):
     name: str
     sent: float
     payload: bytes
+    said: float | None = None
+    """Monotonic seconds of this computer; never stored, for after a restart nothing counts as fresh."""
 
     def entry(self) -> Entry:
         """The same as it goes on the wire."""
-        return Entry(self.seq, self.id, self.name, self.sent, msgspec.Raw(self.payload))
+        return Entry(self.seq, self.id, self.name, self.sent, msgspec.Raw(self.payload), self.said)
 
 
 class StoredTimer(NamedTuple):
-    """A message the agent will get at ``due`` (Unix seconds)."""
+    """A message the agent will get at ``due`` (Unix seconds), which only bridges restarts."""
 
     number: int
     due: float
     name: str
     payload: bytes
+    steady: float = 0.0
+    """The same in the agent's monotonic seconds, by which a running process goes; not stored."""
 
 
 class Effects:

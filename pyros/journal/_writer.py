@@ -188,7 +188,7 @@ class Journal:
                 "DELETE FROM outbox WHERE agent = ? AND seq <= ? AND refused IS NULL", effects.acknowledged.items()
             )
         if effects.timers_set:
-            db.executemany("INSERT INTO timers VALUES (?, ?, ?, ?)", effects.timers_set)
+            db.executemany("INSERT INTO timers VALUES (?, ?, ?, ?)", [timer[:4] for timer in effects.timers_set])
         if effects.timers_gone:
             db.executemany("DELETE FROM timers WHERE number = ?", [(number,) for number in effects.timers_gone])
         if effects.retried:

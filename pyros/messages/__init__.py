@@ -9,7 +9,7 @@ Angles are ICRS degrees, durations seconds, times seconds since 1970-01-01 UTC, 
 
 from __future__ import annotations
 
-from pyros.messages._codec import PAYLOADS, Message, decode_payload, encode_payload, register
+from pyros.messages._codec import GUARDED, PAYLOADS, Message, decode_payload, encode_payload, register
 from pyros.messages._payload import NoPayload, Payload
 from pyros.messages.accessories import *
 from pyros.messages.alerts import *
@@ -18,12 +18,13 @@ from pyros.messages.dome import *
 from pyros.messages.images import *
 from pyros.messages.instruments import *
 from pyros.messages.observations import *
+from pyros.messages.safety import *
 from pyros.messages.telescope import *
 from pyros.messages.weather import *
 
 # fmt: off
 __all__ = [
-    "Message", "NoPayload", "PAYLOADS", "Payload", "decode_payload", "encode_payload", "register",
+    "GUARDED", "Message", "NoPayload", "PAYLOADS", "Payload", "decode_payload", "encode_payload", "register",
     # alerts
     "AlertReceived", "AlertDecided", "TakenImage", "FollowUp", "Publish", "AlertSource",
     "LARGEST_PACKET", "ALERT_RECEIVED", "ALERT_DECIDED", "FOLLOW_UP", "PUBLISH", "ALERTS_SILENT", "ALERTS_HEARD",
@@ -50,6 +51,9 @@ __all__ = [
     # weather
     "WeatherReading", "WeatherState", "SafetyReading",
     "WEATHER_READING", "WEATHER_SAFE", "WEATHER_UNSAFE", "SAFETY_READING",
+    # safety
+    "HoldOrder", "ReleaseOrder", "ServiceOrder", "AlarmRaised", "AlarmEnded", "DomeReport",
+    "HOLD", "RELEASE", "STOP", "SERVICE", "ALARM", "ALARM_OVER", "KEPT_OPEN",
     # images
     "ImageTaken", "ImageAnalysed", "SourceFound",
     "IMAGE_TAKEN", "IMAGE_ANALYSED", "SOURCE_FOUND",

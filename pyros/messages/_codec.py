@@ -9,16 +9,22 @@ import msgspec
 PAYLOADS: dict[str, type[msgspec.Struct]] = {}
 """What the messages of each registered name carry."""
 
+GUARDED: set[str] = set()
+"""The names that move a device or say that it is safe: taken only from who has proved the observatory's key."""
+
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {}
 _any_object: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 _encoder = msgspec.json.Encoder()
 
 
-def register(name: str, payload: type[msgspec.Struct]) -> str:
+def register(name: str, payload: type[msgspec.Struct], *, guarded: bool = False) -> str:
     """Give the messages of that name a payload type, so that a wrong payload is refused where it arrives.
 
-    Returns the name, for the constant it gets; raises ValueError when the name has another type already.
+    ``guarded``: it moves a device or says that it is safe (see `GUARDED`). Returns the name, for the constant it gets;
+    raises ValueError when the name has another type already.
     """
+    if guarded:
+        GUARDED.add(name)
     if PAYLOADS.get(name, payload) is not payload:
         raise ValueError(f"message {name!r} already carries {PAYLOADS[name].__name__}")
     PAYLOADS[name] = payload
@@ -57,13 +63,26 @@ def decode_payload(name: str, json: bytes) -> Any:
 class Message:
     """A named message as a handler sees it.
 
-    ``id`` is unique, ``sender`` the agent or program it came from, ``sent`` when (Unix seconds). ``payload`` is decoded
-    when it is first read.
+    ``id`` is unique, ``sender`` the agent or program it came from, ``sent`` when (Unix seconds of its sender's clock,
+    for people). ``said`` is the same instant on this agent's monotonic clock, from which leases and ages count; -inf
+    when it cannot be known. ``proved``: the sender knows the observatory's key. ``payload`` is decoded when it is first
+    read.
     """
 
-    __slots__ = ("_payload", "id", "json", "name", "sender", "sent", "unreadable")
+    __slots__ = ("_payload", "id", "json", "name", "proved", "said", "sender", "sent", "unreadable")
 
-    def __init__(self, id: str, name: str, sender: str, sent: float, json: bytes = b"{}") -> None:
+    def __init__(
+        self,
+        id: str,
+        name: str,
+        sender: str,
+        sent: float,
+        json: bytes = b"{}",
+        said: float = float("-inf"),
+        proved: bool = False,
+    ) -> None:
+        self.said = said
+        self.proved = proved
         self.id = id
         self.name = name
         self.sender = sender

@@ -51,12 +51,12 @@ class SetSwitch(Payload, frozen=True):
     level: float
 
 
-SELECT_FILTER = register("Select filter", SelectFilter)
-FILTER_SELECTED = register("Filter selected", FilterSelected)
+SELECT_FILTER = register("Select filter", SelectFilter, guarded=True)
+FILTER_SELECTED = register("Filter selected", FilterSelected, guarded=True)
 FILTER_FAILED = register("Filter failed", Failure)
-MOVE_FOCUS = register("Move focus", MoveFocus)
-FOCUS_MOVED = register("Focus moved", FocusMoved)
+MOVE_FOCUS = register("Move focus", MoveFocus, guarded=True)
+FOCUS_MOVED = register("Focus moved", FocusMoved, guarded=True)
 FOCUS_FAILED = register("Focus failed", Failure)
-SET_SWITCH = register("Set switch", SetSwitch)
+SET_SWITCH = register("Set switch", SetSwitch, guarded=True)
 SWITCH_SET = register("Switch set", SetSwitch)
 SWITCH_FAILED = register("Switch failed", Failure)

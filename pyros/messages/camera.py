@@ -61,10 +61,10 @@ class Cool(Payload, frozen=True):
     celsius: float | None = None
 
 
-EXPOSE = register("Expose", Expose)
+EXPOSE = register("Expose", Expose, guarded=True)
 EXPOSURE_STARTED = register("Exposure started", ExposureStarted)
-EXPOSURE_FINISHED = register("Exposure finished", ExposureFinished)
+EXPOSURE_FINISHED = register("Exposure finished", ExposureFinished, guarded=True)
 EXPOSURE_FAILED = register("Exposure failed", Failure)
-COOL = register("Cool", Cool)
+COOL = register("Cool", Cool, guarded=True)
 COOLING_SET = register("Cooling set", Cool)
 COOLING_FAILED = register("Cooling failed", Failure)

@@ -28,12 +28,12 @@ class SlitInPlace(Payload, frozen=True, kw_only=True):
     azimuth: float | None = None
 
 
-OPEN = register("Open", Order)
-CLOSE = register("Close", Order)
-KEEP_OPEN = register("Keep open", KeepOpen)
-DOME_OPENED = register("Dome opened", Order)
+OPEN = register("Open", Order, guarded=True)
+CLOSE = register("Close", Order, guarded=True)
+KEEP_OPEN = register("Keep open", KeepOpen, guarded=True)
+DOME_OPENED = register("Dome opened", Order, guarded=True)
 DOME_CLOSED = register("Dome closed", Order)
 DOME_FAILED = register("Dome failed", Failure)
-FOLLOW = register("Follow", Follow)
-SLIT_IN_PLACE = register("Slit in place", SlitInPlace)
+FOLLOW = register("Follow", Follow, guarded=True)
+SLIT_IN_PLACE = register("Slit in place", SlitInPlace, guarded=True)
 SLIT_FAILED = register("Slit failed", Failure)

@@ -45,7 +45,7 @@ class Telemetry(Payload, frozen=True):
     values: dict[str, float | str | None] = msgspec.field(default_factory=dict)
 
 
-ABORT = register("Abort", Abort)
+ABORT = register("Abort", Abort, guarded=True)
 INSTRUMENT_CONNECTED = register("Instrument connected", InstrumentConnection)
 INSTRUMENT_DISCONNECTED = register("Instrument disconnected", InstrumentConnection)
-TELEMETRY = register("Telemetry", Telemetry)
+TELEMETRY = register("Telemetry", Telemetry, guarded=True)

@@ -41,11 +41,11 @@ class PointingMeasured(Payload, frozen=True):
     north: float
 
 
-SLEW = register("Slew", Slew)
-SLEW_STARTED = register("Slew started", SlewStarted)
-SLEW_FINISHED = register("Slew finished", SlewFinished)
+SLEW = register("Slew", Slew, guarded=True)
+SLEW_STARTED = register("Slew started", SlewStarted, guarded=True)
+SLEW_FINISHED = register("Slew finished", SlewFinished, guarded=True)
 SLEW_FAILED = register("Slew failed", Failure)
-PARK = register("Park", Order)
-PARK_FINISHED = register("Park finished", NoPayload)
+PARK = register("Park", Order, guarded=True)
+PARK_FINISHED = register("Park finished", NoPayload, guarded=True)
 PARK_FAILED = register("Park failed", Failure)
-POINTING_MEASURED = register("Pointing measured", PointingMeasured)
+POINTING_MEASURED = register("Pointing measured", PointingMeasured, guarded=True)

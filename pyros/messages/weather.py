@@ -40,7 +40,7 @@ class SafetyReading(Payload, frozen=True):
     reason: str = ""
 
 
-WEATHER_READING = register("Weather reading", WeatherReading)
-WEATHER_SAFE = register("Weather safe", WeatherState)
+WEATHER_READING = register("Weather reading", WeatherReading, guarded=True)
+WEATHER_SAFE = register("Weather safe", WeatherState, guarded=True)
 WEATHER_UNSAFE = register("Weather unsafe", WeatherState)
-SAFETY_READING = register("Safety reading", SafetyReading)
+SAFETY_READING = register("Safety reading", SafetyReading, guarded=True)

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from pyros import wire
-from pyros.clock import Deadline, system_time
+from pyros.clock import Deadline, steady_seconds, system_time
 from pyros.config import AgentConfig
 from pyros.errors import AgentUnreachable, MessageRefused, WireError
 from pyros.journal import PROGRAM
@@ -83,7 +83,8 @@ class Connection:
         if len(json) > wire.MAX_FRAME - 1024:
             raise ValueError(f"payload of {len(json)} bytes; a frame holds {wire.MAX_FRAME}")
         self._seq += 1
-        entry = wire.Entry(self._seq, f"{self._epoch[:8]}-{self._seq}", name, system_time(), msgspec.Raw(json))
+        id, sent, said = f"{self._epoch[:8]}-{self._seq}", system_time(), steady_seconds()
+        entry = wire.Entry(self._seq, id, name, sent, msgspec.Raw(json), said)
         if self._pending_bytes + len(json) > _FRAME_BYTES:
             self._transmit()
         self._pending.append(entry)

@@ -1,0 +1,124 @@
+"""The hold: a person's word that nothing opens, slews or exposes for the automation, until a person releases it.
+
+It is one small file in the data folder, which every process of the observatory looks at before it moves anything, so
+that it survives the restart of any of them in any order and needs no journal. A file that is there and cannot be read
+holds, too. *Service by hand* is a hold under which persons may move the devices; it ends by itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from pyros.clock import Clock, boot_id
+from pyros.files import whole
+
+FILE = "hold.json"
+_SAME_SECONDS = 10.0  # two orders of service that end so close to each other are one
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """Who holds the observatory, why, and since when (Unix seconds)."""
+
+    who: str
+    why: str
+    when: float
+
+    def __str__(self) -> str:
+        return f"held by {self.who}: {self.why}"
+
+
+class Service(msgspec.Struct, frozen=True):
+    """Who works on the devices by hand, why, since when (Unix seconds), and until when (monotonic seconds)."""
+
+    who: str
+    why: str
+    when: float
+    until: float
+    boot: str = ""
+    """The computer's start that ``until`` counts from: the next one ends the service."""
+
+    def __str__(self) -> str:
+        return f"service by {self.who}: {self.why}"
+
+
+class _Content(msgspec.Struct):
+    hold: Hold | None = None
+    service: Service | None = None
+
+
+class Holds:
+    """The hold and the service of one data folder. Any thread may ask; every look costs one ``stat``."""
+
+    def __init__(self, data: Path, clock: Clock) -> None:
+        self.path = data / FILE
+        self._clock = clock
+        self._seen: tuple[int, int, int] | None = None
+        self._content = _Content()
+        self._unsaved = _Content()
+        """What could not be written (the disk is full); it counts all the same while this process lives."""
+
+    @property
+    def hold(self) -> Hold | None:
+        """The hold that the automation obeys; a service is one, too."""
+        hold = self._unsaved.hold or self._read().hold
+        service = self.service
+        return hold or (Hold(service.who, f"service: {service.why}", service.when) if service else None)
+
+    @property
+    def service(self) -> Service | None:
+        """The service by hand, while it lasts."""
+        service = self._unsaved.service or self._read().service
+        lasts = service is not None and service.boot == boot_id() and self._clock.monotonic() < service.until
+        return service if lasts else None
+
+    def set(self, who: str, why: str) -> Hold:
+        """Hold the observatory. Returns the hold that counts: the one that was there, if it says the same.
+
+        Raises OSError when it cannot be written; it counts in this process all the same.
+        """
+        held = self._unsaved.hold or self._read().hold
+        if held is not None and (held.who, held.why) == (who, why):
+            return held
+        hold = Hold(who, why, self._clock.time())
+        self._write(_Content(hold, self.service))
+        return hold
+
+    def serve(self, who: str, why: str, until: float) -> Service:
+        """Begin a service by hand until then (monotonic seconds). Returns the one that counts.
+
+        Raises OSError as `set` does.
+        """
+        there = self.service
+        if there is not None and (there.who, there.why) == (who, why) and abs(there.until - until) < _SAME_SECONDS:
+            return there
+        service = Service(who, why, self._clock.time(), until, boot_id())
+        self._write(_Content(self._unsaved.hold or self._read().hold, service))
+        return service
+
+    def release(self) -> None:
+        """End hold and service. Raises OSError when the file cannot be removed: then they go on."""
+        self.path.unlink(missing_ok=True)
+        self._unsaved = _Content()
+
+    def _write(self, content: _Content) -> None:
+        self._unsaved = content
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with whole(self.path, shared=True) as partial:
+            partial.write_bytes(msgspec.json.encode(content))
+        self._unsaved = _Content()
+
+    def _read(self) -> _Content:
+        try:
+            there = self.path.stat()
+            key = (there.st_mtime_ns, there.st_ino, there.st_size)
+            if key != self._seen:
+                self._content = msgspec.json.decode(self.path.read_bytes(), type=_Content)
+                self._seen = key
+        except FileNotFoundError:
+            self._content, self._seen = _Content(), None
+        except (OSError, ValueError) as error:  # somebody wanted to hold it
+            self._content = _Content(Hold("somebody", f"{self.path} cannot be read: {error}", self._clock.time()))
+            self._seen = None
+        return self._content

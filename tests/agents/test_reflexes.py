@@ -1,0 +1,137 @@
+"""What is done before a turn and without it; ages that count from when something was said; clocks that step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from pyros.agents import Agent, Message
+from pyros.agents._turns import Batch
+from pyros.errors import JournalError
+from pyros.journal import Journal, JournalReader
+from pyros.wire import Entry
+from tests.agents.conftest import Raw
+
+
+class Shutter(Agent):
+    """Closes by reflex; its turns may fail."""
+
+    def __init__(self) -> None:
+        super().__init__("dome")
+        self.said: list[str] = []
+        self.ages: list[float] = []
+        self.safe: Deferred[None] = Deferred()
+        self.actions_by_message |= {"Close": self.close, "Open": self.open, "Tick": lambda: self.said.append("tick")}
+        self.reflexes["Close"] = self.close_now
+
+    def close_now(self, message: Message) -> None:
+        self.said.append("reflex")
+
+    def close(self, message: Message) -> None:
+        self.ages.append(self.age(message))
+        self.at_once(self.said.append, "at once")
+        raise RuntimeError("the turn fails")
+
+    def open(self) -> None:
+        self.call_later(12, "Tick")
+
+    def make_safe(self, reason: str) -> Deferred[None]:
+        self.said.append("safe")
+        return self.safe
+
+
+def batch(name: str, said: float | None, *, ahead: float | None = 0.0, seq: int = 1) -> Batch:
+    return Batch([Entry(seq, f"x-{seq}", name, 0.0, Raw(b"{}"), said)], "other", ("other", "epoch"), ahead=ahead)
+
+
+def test_a_reflex_comes_before_its_turn_and_whatever_becomes_of_it(inline: Callable[..., Any]) -> None:
+    rig = inline(Shutter(), "other")
+    rig.host._arrived(batch("Close", 0.0))
+    assert rig.agent.said == ["reflex"]
+    rig.reactor.advance(0)
+    rig.reactor.advance(0)
+    assert rig.agent.said == ["reflex", "at once"]
+    assert rig.turns.failed == 1
+
+
+def test_a_message_that_comes_again_has_its_reflex_once(inline: Callable[..., Any]) -> None:
+    rig = inline(Shutter(), "other")
+    for _ in range(2):
+        rig.host._arrived(batch("Close", 0.0))
+        rig.reactor.pump([0, 0])
+    assert rig.agent.said == ["reflex", "at once"]
+
+
+@pytest.mark.parametrize(
+    ("said", "ahead", "age"), [(70.0, 0.0, 30.0), (70.0, -20.0, 50.0), (500.0, 0.0, 0.0), (None, 0.0, float("inf"))]
+)
+def test_a_message_is_as_old_as_its_being_said(
+    said: float | None, ahead: float, age: float, inline: Callable[..., Any]
+) -> None:
+    rig = inline(Shutter(), "other")
+    rig.reactor.advance(100 - rig.reactor.seconds())
+    rig.run(batch("Close", said, ahead=ahead))
+    assert rig.agent.ages == [age]
+
+
+def test_what_waited_through_a_restart_is_of_unknown_age(tmp_path: Path, inline: Callable[..., Any]) -> None:
+    class Sender(Agent):
+        def __init__(self) -> None:
+            super().__init__("sender")
+            self.actions_by_message["Go"] = lambda: self.send_to("other", "Close")
+
+    rig = inline(Sender(), "other")
+    outcome = rig.turn("Go")
+    assert outcome.outgoing[0].entry().said == rig.clock.monotonic()
+    rig.stop()
+    reader = JournalReader(tmp_path / "journals" / "sender.sqlite")
+    assert [entry.said for entry in reader.outbox("other", 0, 10)] == [None]
+    reader.close()
+
+
+@pytest.mark.parametrize("step", [-3e7, -3600.0, -1.0, 1.0, 3600.0, 3e7])
+def test_a_timer_fires_when_it_is_due_whatever_the_wall_clock_does(step: float, inline: Callable[..., Any]) -> None:
+    rig = inline(Shutter(), "other")
+    rig.host._arrived(batch("Open", 0.0))
+    rig.reactor.advance(0)
+    rig.clock.step(step)
+    rig.reactor.pump([0] * 3 + [11.5])
+    assert rig.agent.said == []
+    rig.reactor.pump([0.5, 0, 0])
+    assert rig.agent.said == ["tick"]
+
+
+def test_an_agent_ends_when_what_it_moves_is_safe(inline: Callable[..., Any]) -> None:
+    rig = inline(Shutter(), "other")
+    rig.host.stop()
+    rig.reactor.pump([0, 10])
+    assert rig.agent.said == ["safe"]
+    assert rig.host.running
+    rig.agent.safe.callback(None)
+    rig.reactor.pump([0, 0])
+    assert not rig.host.running
+
+
+def test_an_agent_whose_device_never_gets_safe_ends_late(inline: Callable[..., Any]) -> None:
+    rig = inline(Shutter(), "other")
+    rig.host.stop()
+    rig.reactor.pump([Agent.SAFE_SECONDS - 1])
+    assert rig.host.running
+    rig.reactor.pump([2, 0])
+    assert not rig.host.running
+
+
+def test_an_agent_without_its_journal_makes_safe_what_it_moves(tmp_path: Path, inline: Callable[..., Any]) -> None:
+    agent = Shutter()
+    agent.safe.callback(None)
+    held = Journal(tmp_path / "journals" / "dome.sqlite")
+    try:
+        with pytest.raises(JournalError, match="in use"):
+            inline(agent, "other")
+    finally:
+        held.close()
+    assert agent.said == ["safe"]
