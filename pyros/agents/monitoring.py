@@ -99,8 +99,10 @@ class MonitoringAgent(Agent):
 
     def weather_reading(self, message: Message) -> None:
         now = self.clock.time()
-        if message.payload != self.state.last:
-            self.state.last, self.state.same_since = message.payload, now
+        reading: WeatherReading = message.payload
+        last, self.state.last = self.state.last, reading
+        if last is None or msgspec.structs.replace(reading, age=last.age) != last:  # a frozen sensor only gets older
+            self.state.same_since = now
         self._keep(Telemetry(self.WEATHER, "ok", now, _values(message.payload)))
         self._expect_reading()
         self._judge()
@@ -245,18 +247,22 @@ class MonitoringAgent(Agent):
 
 
 def _values(reading: WeatherReading) -> dict[str, float | str | None]:
-    return {**msgspec.structs.asdict(reading), "rain": float(reading.rain)}
+    return {**msgspec.structs.asdict(reading), "rain": None if reading.rain is None else float(reading.rain)}
 
 
 def _too_much(reading: WeatherReading, limits: WeatherLimits) -> str:
-    """What is above its limit, in words; '' when nothing is."""
+    """What is above its limit, in words; '' when nothing is. What is not measured has no say."""
     found = []
+    if reading.age > limits.max_silence:
+        found.append(f"a reading is {reading.age:.0f} s old, the limit is {limits.max_silence:g}")
     if reading.rain:
         found.append("rain")
-    if reading.wind > limits.max_wind:
+    if reading.wind is not None and reading.wind > limits.max_wind:
         found.append(f"wind {reading.wind:.1f} m/s, the limit is {limits.max_wind:g}")
-    if reading.humidity > limits.max_humidity:
+    elif reading.gust is not None and reading.gust > limits.max_wind:
+        found.append(f"gusts of {reading.gust:.1f} m/s, the limit is {limits.max_wind:g}")
+    if reading.humidity is not None and reading.humidity > limits.max_humidity:
         found.append(f"humidity {reading.humidity:.0f} %, the limit is {limits.max_humidity:g}")
-    if reading.cloud > limits.max_cloud:
+    if reading.cloud is not None and reading.cloud > limits.max_cloud:
         found.append(f"cloud {reading.cloud:.2f}, the limit is {limits.max_cloud:g}")
     return ", ".join(found)

@@ -61,14 +61,21 @@ class Device:
     ) -> None:
         self._clock = clock
         self._reactor = reactor
+        self._options: dict[str, Any] = {}
+        """What the address says after its question mark (see `pyros.instruments.options`)."""
         self._connection = self._connection_to(address)
         self._connection.on_connection = on_connection
         self._connection.on_event = on_event
         self._connection.start()
 
     def _connection_to(self, address: str) -> KeptConnection:
-        """For each driver to say."""
+        """The connection to that address, whose options become ``_options``; for each driver to say."""
         raise NotImplementedError
+
+    def _option(self, name: str, default: T) -> T:
+        """What the address says about an option, or else the default."""
+        value: T = self._options.get(name, default)
+        return value
 
     @property
     def name(self) -> str:

@@ -9,14 +9,15 @@ from pyros.messages._payload import Payload
 class WeatherReading(Payload, frozen=True):
     """weather -> monitoring. Degrees Celsius, percent, metres per second, rain as the sensor's yes or no.
 
-    None stands for what the station does not tell.
+    None stands for what the station does not measure: it is unknown, and never as good as 0.
     """
 
-    temperature: float
-    humidity: float
-    wind: float
-    rain: bool
-    cloud: float = 0.0
+    temperature: float | None
+    humidity: float | None
+    wind: float | None
+    """The mean of some minutes, where the station has one."""
+    rain: bool | None
+    cloud: float | None = None
     """Fraction of the sky covered, 0 to 1."""
     pressure: float | None = None
     """Hectopascal, at the station's height."""
@@ -24,6 +25,10 @@ class WeatherReading(Payload, frozen=True):
     """Degrees Celsius."""
     sky_brightness: float | None = None
     """Magnitudes per square arcsecond: the greater, the darker."""
+    gust: float | None = None
+    """The strongest wind of the last minutes, metres per second."""
+    age: float = 0.0
+    """Seconds between the measurement of the oldest of these and their reading; 0 where the device doesn't tell."""
 
 
 class WeatherState(Payload, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from pyros import messages
@@ -65,3 +66,42 @@ def test_what_is_bad_is_said_at_once_though_the_other_has_said_nothing(
     assert {(each.agent, each.name) for each in told} == {
         (who, messages.WEATHER_UNSAFE) for who in ("majordome", "dome")
     }
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"gust": 16.0}, "gusts of 16.0 m/s, the limit is 15"),
+        ({"wind": None, "gust": 16.0}, "gusts of 16.0 m/s"),
+        ({"age": 61.0}, "a reading is 61 s old, the limit is 60"),
+    ],
+)
+def test_gusts_and_ages_count(inline: Callable[..., Any], changed: dict[str, Any], words: str) -> None:
+    reading = msgspec.structs.replace(WeatherReading(8.0, 60.0, 2.0, False, 0.1), **changed)
+    told = inline(MonitoringAgent(), "weather", "majordome", "dome").turn(
+        (messages.WEATHER_READING, encode_payload(messages.WEATHER_READING, reading))
+    )
+    assert {each.name for each in told.outgoing} == {messages.WEATHER_UNSAFE}
+    assert all(words in each.payload.decode() for each in told.outgoing)
+
+
+def test_what_is_not_measured_is_unknown(inline: Callable[..., Any]) -> None:
+    agent, reading = MonitoringAgent(), WeatherReading(None, None, None, None)
+    told = inline(agent, "weather", "majordome", "dome").turn(
+        (messages.WEATHER_READING, encode_payload(messages.WEATHER_READING, reading))
+    )
+    assert {each.name for each in told.outgoing} == {messages.WEATHER_SAFE}
+    assert agent.state.telemetry["weather"].values["rain"] is None
+
+
+def test_a_frozen_station_that_only_gets_older_is_frozen(inline: Callable[..., Any]) -> None:
+    agent = MonitoringAgent()
+    host = inline(agent, "weather", "majordome", "dome")
+    for number in range(4):
+        reading = WeatherReading(8.0, 60.0, 2.0, False, 0.1, age=float(number))
+        told = host.turn(
+            (messages.WEATHER_READING, encode_payload(messages.WEATHER_READING, reading)), first=number + 1
+        )
+        host.reactor.advance(700)
+    assert {each.name for each in told.outgoing} == {messages.WEATHER_UNSAFE}
+    assert "exactly the same" in told.outgoing[0].payload.decode()

@@ -31,7 +31,7 @@ ADDRESS = "tcp:127.0.0.1:6010"
 class Rig:
     """A driver and the scripted device at its other end."""
 
-    def __init__(self, world: World, clock: VirtualClock, kind: Any) -> None:
+    def __init__(self, world: World, clock: VirtualClock, kind: Any, options: str = "") -> None:
         self.world = world
         self.script = Script(world, kind)
         self.answers = self.script.answers
@@ -41,7 +41,7 @@ class Rig:
         self.device: Any = instruments.connect(
             kind,
             "native",
-            ADDRESS,
+            ADDRESS + options,
             world,
             clock,
             on_connection=lambda up, text: self.connections.append((up, text)),
@@ -600,18 +600,45 @@ def test_a_dome_that_says_nothing_is_looked_at(dome: Rig) -> None:
 
 
 def test_the_weather_is_read(weather: Rig) -> None:
-    weather.answers["GET readings"] = "OK temperature=-3.5 humidity=80 wind=4 rain=1 cloud=0.25 pressure=730"
+    weather.answers["GET readings"] = (
+        "OK temperature=-3.5 humidity=102 wind=4 rain=1 cloud=0.25 pressure=730 gust=9 age=2.5"
+    )
     reading = weather.begin(weather.device.read()).result
-    assert (reading.temperature, reading.humidity, reading.wind, reading.cloud) == (-3.5, 80, 4, 0.25)
-    assert reading.rain is True
+    assert (reading.temperature, reading.humidity, reading.wind, reading.cloud) == (-3.5, 100, 4, 0.25)
+    assert (reading.rain, reading.gust, reading.age, reading.dew_point) == (True, 9, 2.5, None)
 
 
 @pytest.mark.parametrize(
-    "answer", ["OK", "OK temperature=warm humidity=80 wind=4 rain=0", "OK temperature=1 humidity=2 wind=nan rain=0"]
+    ("answer", "words"),
+    [
+        ("OK", "it tells no rain; if it has no sensor for rain, say so in its address: .without=rain"),
+        ("OK temperature=1 humidity=80 wind=4 rain=0", r"it tells no cloud; .* \?without=cloud"),
+        ("OK temperature=warm humidity=80 wind=4 rain=0 cloud=0", "to GET readings"),
+        ("OK temperature=1 humidity=2 wind=nan rain=0 cloud=0", "wind of nan m/s"),
+        ("OK temperature=1 humidity=2 wind=-1 rain=0 cloud=0", "wind of -1 m/s: it can only be 0 to 100"),
+        ("OK temperature=-127 humidity=2 wind=1 rain=0 cloud=0", "temperature of -127 degrees Celsius"),
+        ("OK temperature=1 humidity=140 wind=1 rain=0 cloud=0", "humidity of 140 percent"),
+        ("OK temperature=1 humidity=2 wind=1 rain=0 cloud=-1", "cloud of -1 of the sky"),
+        ("OK temperature=1 humidity=2 wind=1 rain=0 cloud=0 gust=-999", "gust of -999 m/s"),
+        ("OK temperature=1 humidity=2 wind=1 rain=0 cloud=0 age=301", "its readings are 301 s old, more than 300 s"),
+        ("OK temperature=1 humidity=2 wind=1 rain=0 cloud=0 age=-1", "that is no age"),
+    ],
 )
-def test_weather_that_cannot_be_read_is_no_good_weather(weather: Rig, answer: str) -> None:
+def test_weather_that_cannot_be_read_is_no_good_weather(weather: Rig, answer: str, words: str) -> None:
     weather.answers["GET readings"] = answer
-    assert isinstance(weather.begin(weather.device.read()).result, DeviceFailed)
+    with pytest.raises(DeviceFailed, match=words):
+        raise weather.begin(weather.device.read()).result
+
+
+def test_what_the_address_names_as_absent_is_unknown(rigs: list[Rig], world: World, clock: VirtualClock) -> None:
+    rigs.append(Rig(world, clock, "weather", "?without=rain,cloud&oldest_seconds=5"))
+    weather = rigs[-1]
+    weather.answers["GET readings"] = "OK temperature=1 humidity=2 wind=1 cloud=-999 age=4"
+    reading = weather.begin(weather.device.read()).result
+    assert (reading.rain, reading.cloud) == (None, None)
+    weather.answers["GET readings"] = "OK temperature=1 humidity=2 wind=1 age=6"
+    with pytest.raises(DeviceFailed, match="its readings are 6 s old, more than 5 s"):
+        raise weather.begin(weather.device.read()).result
 
 
 def test_the_drivers_are_what_the_interfaces_say(world: World, clock: VirtualClock) -> None:

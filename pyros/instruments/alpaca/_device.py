@@ -39,6 +39,7 @@ class AlpacaDevice(Device):
         self._stops: list[DeferredLock] = []
         """Each is locked until that stop is over."""
         self._address: Address = parse_address(self.kind, address)
+        self._options = self._address.options
         self._link = Link(self.kind, address, self._address, self._reactor, self._clock)
         self._link.on_lost = self._lost
         return self._link

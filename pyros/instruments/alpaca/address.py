@@ -8,16 +8,15 @@ The word after the port is Alpaca's name of the device type; the path may also b
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from pyros.errors import ConfigError
 from pyros.instruments.interfaces import Kind
+from pyros.instruments.options import Option, positive, read_options
 
 TYPES: dict[Kind, str] = {
     "telescope": "telescope",
@@ -31,16 +30,6 @@ TYPES: dict[Kind, str] = {
 }
 """Alpaca's names of the kinds of instruments (Alpaca API reference, "device_type")."""
 
-SENSORS = ("rain", "temperature", "humidity", "wind")
-"""What a weather station may be said to be without."""
-
-
-def _positive(text: str) -> float:
-    number = float(text)
-    if not (math.isfinite(number) and number > 0):
-        raise ValueError
-    return number
-
 
 def _binning(text: str) -> int:
     if not 1 <= int(text) <= 16:
@@ -48,22 +37,14 @@ def _binning(text: str) -> int:
     return int(text)
 
 
-def _sensors(text: str) -> tuple[str, ...]:
-    sensors = tuple(filter(None, text.split(",")))
-    if not sensors or not set(sensors) <= set(SENSORS):
-        raise ValueError
-    return sensors
-
-
-OPTIONS: dict[Kind, dict[str, tuple[Callable[[str], Any], str]]] = {
+OPTIONS: dict[Kind, dict[str, Option]] = {
     "camera": {
-        "arcsec_per_pixel": (_positive, "the size of an unbinned pixel on the sky in arcseconds, such as 0.62"),
-        "focal_length": (_positive, "the telescope's focal length in millimetres, such as 2540"),
-        "bin": (_binning, "1 to 16 pixels a side"),
+        "arcsec_per_pixel": Option(positive, "the size of an unbinned pixel on the sky in arcseconds, such as 0.62"),
+        "focal_length": Option(positive, "the telescope's focal length in millimetres, such as 2540"),
+        "bin": Option(_binning, "1 to 16 pixels a side"),
     },
-    "weather": {"without": (_sensors, f"sensors that it has not, of {', '.join(SENSORS)}, separated by commas")},
 }
-"""The options of each kind: how they are read, and what they are."""
+"""The options that only this driver has; those of all are in `pyros.instruments.options`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +95,6 @@ def parse_address(kind: Kind, address: str) -> Address:
         raise ConfigError([f"address = {address}: is that of a {path[1]}; a {kind}'s is {wanted}"])
     if parts.scheme == "https" and (find_spec("OpenSSL") is None or find_spec("service_identity") is None):
         raise ConfigError([f"address = {address}: https needs pip install 'pyros-observatory[tls]'"])
-    return Address(parts.scheme, host, port, path[1], int(path[2]), _options(kind, address, parts.query))
-
-
-def _options(kind: Kind, address: str, query: str) -> dict[str, Any]:
-    known = OPTIONS.get(kind, {})
-    options: dict[str, Any] = {}
-    for name, text in parse_qsl(query, keep_blank_values=True):
-        if name not in known:
-            there = f"has {', '.join(known)}" if known else "has none"
-            raise ConfigError([f"address = {address}: no option {name!r}; a {kind} {there}"])
-        read, what = known[name]
-        try:
-            options[name] = read(text)
-        except ValueError:
-            raise ConfigError([f"address = {address}: {name} must be {what}"]) from None
-    return options
+    return Address(
+        parts.scheme, host, port, path[1], int(path[2]), read_options(kind, address, parts.query, OPTIONS.get(kind))
+    )

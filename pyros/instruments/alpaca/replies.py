@@ -14,11 +14,12 @@ from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, Instrument
 
 T = TypeVar("T")
 
+NOT_IMPLEMENTED = 0x400
 NOT_CONNECTED = 0x407
 """The server is there and its device isn't, or nobody has told it to connect."""
 
 _REFUSALS = {
-    0x400: "UNSUPPORTED",  # not implemented
+    NOT_IMPLEMENTED: "UNSUPPORTED",
     0x401: "VALUE",  # invalid value
     0x402: "VALUE",  # a value that must be set first
     NOT_CONNECTED: "STATE",
@@ -31,6 +32,10 @@ _REFUSALS = {
 _CANCELLED = 0x40E
 _TEXT = 300
 """Letters of a device's words that are kept."""
+
+
+class PropertyAbsent(DeviceRefused):
+    """The device has no such property or method (0x400), which is not the same as a sensor that is out of order."""
 
 
 class Reply(msgspec.Struct):
@@ -74,6 +79,8 @@ def typed(value: Any, type_: type[T], what: str) -> T:
 def error_of(number: int, text: str, what: str) -> InstrumentError:
     """The error for an error number. Driver errors (0x500 to 0xFFF) and unknown ones are failures of the device."""
     text = in_words(text) or "it gave no reason"
+    if number == NOT_IMPLEMENTED:
+        return PropertyAbsent("UNSUPPORTED", f"{what}: {text} (error 0x{number:X})")
     if number in _REFUSALS:
         return DeviceRefused(_REFUSALS[number], f"{what}: {text} (error 0x{number:X})")
     if number == _CANCELLED:

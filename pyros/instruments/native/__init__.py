@@ -1,5 +1,7 @@
 """The native driver: instruments that speak the native grammar over TCP (see ``native.grammar``).
 
+An address is ``tcp:HOST:PORT``, with options after a question mark (see `pyros.instruments.options`).
+
 Everything here runs in the reactor's thread; what the methods mean and raise stands in `pyros.instruments.interfaces`.
 """
 
@@ -19,6 +21,7 @@ from pyros.instruments.native.safety import NativeSafetyMonitor
 from pyros.instruments.native.switch import NativeSwitch
 from pyros.instruments.native.telescope import NativeTelescope
 from pyros.instruments.native.weather import NativeWeatherStation
+from pyros.instruments.options import read_options, split_address
 from pyros.instruments.reconnecting import host_and_port
 
 __all__ = [
@@ -51,7 +54,9 @@ def check_address(kind: Kind, address: str) -> None:
     """Raise ConfigError for a kind this driver doesn't know, or an address that isn't like tcp:127.0.0.1:6010."""
     if kind not in DEVICES:
         raise ConfigError([f"kind = {kind}: must be one of {', '.join(DEVICES)}"])
-    host_and_port(address)
+    where, query = split_address(address)
+    host_and_port(where)
+    read_options(kind, address, query)
 
 
 def connect(kind: Kind, address: str, reactor: Any, clock: Clock, **hooks: Any) -> NativeDevice:

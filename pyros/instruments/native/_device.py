@@ -14,6 +14,7 @@ from pyros.instruments.device import Device, deferred
 from pyros.instruments.interfaces import Started
 from pyros.instruments.native.connection import Connection, Watch
 from pyros.instruments.native.grammar import Busy, Event, Ok, Value, quote
+from pyros.instruments.options import read_options, split_address
 
 S = TypeVar("S", bound=str)
 
@@ -37,7 +38,9 @@ class NativeDevice(Device):
         # must not end a command of that one.
         self._session = np.base_repr(int(self._clock.time() * 1000), 36).lower()
         self._commands = 0
-        return Connection(self.kind, address, self._reactor, self._clock)
+        where, query = split_address(address)
+        self._options = read_options(self.kind, address, query)
+        return Connection(self.kind, where, self._reactor, self._clock)
 
     @deferred
     async def raw(self, line: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 
 from pyros.errors import DeviceFailed
@@ -12,23 +10,36 @@ from pyros.instruments.interfaces import (
     Kind,
 )
 from pyros.instruments.native._device import NativeDevice
+from pyros.instruments.plausible import checked
 from pyros.messages import WeatherReading
+
+OLDEST_SECONDS = 300.0
+"""A station that says that its readings are older doesn't know the weather."""
+
+_REQUIRED = ("temperature", "humidity", "wind", "rain")
 
 
 class NativeWeatherStation(NativeDevice):
-    """A `WeatherStation` that speaks the native grammar."""
+    """A `WeatherStation` that speaks the native grammar.
+
+    A sensor that it has not is named in the address, ``?without=cloud``. The station may tell the ``age`` of its oldest
+    reading in seconds.
+    """
 
     kind: Kind = "weather"
 
     @deferred
     async def read(self) -> WeatherReading:
         named = (await self._get("readings")).named
-        known = {key: text for key, text in named.items() if key in WeatherReading.__struct_fields__}
+        without = self._option("without", ())
+        known = {
+            key: text for key, text in named.items() if key in WeatherReading.__struct_fields__ and key not in without
+        }
+        told = dict.fromkeys(_REQUIRED) | known
         try:
-            reading = msgspec.convert(known, WeatherReading, strict=False)
+            reading = msgspec.convert(told, WeatherReading, strict=False)
         except msgspec.ValidationError as error:
             raise DeviceFailed(f"{self.name}: answered {named} to GET readings: {error}") from None
-        # A NaN is smaller than no limit and greater than none: it would pass every test for bad weather.
-        if not all(number is None or math.isfinite(number) for number in msgspec.structs.astuple(reading)):
-            raise DeviceFailed(f"{self.name}: answered {named} to GET readings: not all finite")
-        return reading
+        if reading.age > (oldest := self._option("oldest_seconds", OLDEST_SECONDS)):
+            raise DeviceFailed(f"{self.name}: its readings are {reading.age:.0f} s old, more than {oldest:g} s")
+        return checked(reading, self.name, without)

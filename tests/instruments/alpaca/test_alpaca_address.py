@@ -59,7 +59,7 @@ def test_what_is_no_address(address: str) -> None:
     ("kind", "address", "wrong"),
     [
         ("dome", "http://h:1/telescope/0", "is that of a telescope; a dome's is http://HOST:PORT/dome/0"),
-        ("dome", "http://h:1/dome/0?x=1", "no option 'x'; a dome has none"),
+        ("dome", "http://h:1/dome/0?x=1", "no option 'x'; a dome has shutter_seconds"),
         (
             "camera",
             "http://h:1/camera/0?scale=1",
@@ -69,7 +69,11 @@ def test_what_is_no_address(address: str) -> None:
         ("camera", "http://h:1/camera/0?bin=x", "bin must be 1 to 16 pixels a side"),
         ("camera", "http://h:1/camera/0?focal_length=nan", "focal_length must be the telescope's focal length in mill"),
         ("camera", "http://h:1/camera/0?arcsec_per_pixel=", "arcsec_per_pixel must be the size of an unbinned pixel"),
-        ("weather", "http://h:1/observingconditions/0?without=sun", "without must be sensors that it has not, of rain"),
+        (
+            "weather",
+            "http://h:1/observingconditions/0?without=sun",
+            "without must be sensors that do not count, of rain",
+        ),
         ("rotator", "http://h:1/rotator/0", "kind = rotator: must be one of telescope, camera"),
     ],
 )

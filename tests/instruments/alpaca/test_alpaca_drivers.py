@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pyros.clock import VirtualClock
-from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused
+from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused, NoAnswer
 from pyros.instruments.alpaca.image import HEADER
 from pyros.instruments.apparent import apparent_of_icrs
 from pyros.planning import Site
@@ -683,26 +683,76 @@ WEATHER = {"temperature": 5.5, "humidity": 60.0, "windspeed": 3.0, "rainrate": 0
 
 
 def test_weather(server: Server, device: Device, world: World) -> None:
-    server.set(**WEATHER, timesincelastupdate=20.0)
+    server.set(**WEATHER, windgust=7.0, pressure=930.0, timesincelastupdate=20.0)
     reading = world.result(device("weather").read())
     assert (reading.temperature, reading.humidity, reading.wind, reading.rain, reading.cloud) == (5.5, 60, 3, True, 0.4)
+    assert (reading.gust, reading.pressure, reading.dew_point) == (7.0, 930.0, None)
+    assert 20.0 <= reading.age < 21.0
 
 
-def test_a_station_without_sensors(server: Server, device: Device, world: World) -> None:
-    """What it has not is not made up, unless its address says that the observatory does without."""
-    server.set(**{name: value for name, value in WEATHER.items() if name not in ("rainrate", "cloudcover")})
-    with pytest.raises(
-        DeviceRefused, match=r"UNSUPPORTED: .*no sensor for rain, say so in its address: \?without=rain"
-    ):
+@pytest.mark.parametrize(
+    ("absent", "name"),
+    [("rainrate", "rain"), ("cloudcover", "cloud"), ("windspeed", "wind"), ("humidity", "humidity")],
+)
+def test_an_absent_sensor_is_named_in_the_address(
+    absent: str, name: str, server: Server, device: Device, world: World
+) -> None:
+    """What it has not is not made up: it is unknown."""
+    server.set(**WEATHER | {absent: Wrong(0x400)})
+    with pytest.raises(DeviceRefused, match=rf"no sensor for {name}, say so in its address: \?without={name}"):
         world.result(device("weather").read())
-    reading = world.result(device("weather", "?without=rain").read())
-    assert (reading.rain, reading.cloud) == (False, 0.0)
+    assert getattr(world.result(device("weather", f"?without={name}").read()), name) is None
 
 
-def test_a_frozen_station(server: Server, device: Device, world: World) -> None:
-    server.set(**WEATHER, timesincelastupdate=3600.0)
-    with pytest.raises(DeviceFailed, match="its newest reading is 3600 s old"):
+@pytest.mark.parametrize("member", ["cloudcover", "rainrate", "windgust"])
+@pytest.mark.parametrize(
+    "answer",
+    [*map(Wrong, (0x401, 0x402, 0x407, 0x40B, 0x40C, 0x40D, 0x500)), Http(404, b"no"), Http(400, b"no"), "wet", None],
+)
+def test_a_sensor_out_of_order_is_no_good_weather(
+    member: str, answer: Any, server: Server, device: Device, world: World
+) -> None:
+    server.set(**WEATHER, **{} if member in WEATHER else {member: 1.0})
+    station = device("weather")
+    world.result(station.read())
+    server.set(**{member: answer})
+    with pytest.raises((DeviceFailed, NoAnswer)):
+        world.result(station.read(), 20)
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "words"),
+    [
+        ("rainrate", -1.0, "rain_rate of -1 mm/h"), ("windspeed", -9999.0, "wind of -9999 m/s"),
+        ("windspeed", 101.0, "wind of 101 m/s"), ("humidity", -100.0, "humidity of -100 percent"),
+        ("humidity", 140.0, "humidity of 140 percent"), ("cloudcover", -1.0, "cloud of -0.01 of the sky"),
+        ("cloudcover", 101.0, "cloud of 1.01 of the sky"), ("temperature", -127.0, "temperature of -127"),
+        ("windgust", -1.0, "gust of -1 m/s"), ("pressure", 0.0, "pressure of 0 hPa"),
+    ],
+)  # fmt: skip
+def test_a_reading_that_cannot_be_fails(
+    member: str, value: float, words: str, server: Server, device: Device, world: World
+) -> None:
+    server.set(**WEATHER | {member: value})
+    with pytest.raises(DeviceFailed, match=words):
         world.result(device("weather").read())
+
+
+@pytest.mark.parametrize("member", ["RainRate", "CloudCover", "WindSpeed", "Humidity", "Temperature"])
+def test_each_sensor_has_an_age_of_its_own(member: str, server: Server, device: Device, world: World) -> None:
+    ages = {member: 200.0}
+    server.set(**WEATHER, timesincelastupdate=lambda p: ages.get(p["SensorName"], 1.0))
+    station = device("weather")
+    assert world.result(station.read()).age == pytest.approx(200.0, abs=1.0)
+    ages[member] = 7200.0
+    with pytest.raises(DeviceFailed, match="is 7200 s old, more than 300 s"):
+        world.result(station.read())
+    ages[member] = -1.0
+    with pytest.raises(DeviceFailed, match="has not been read yet"):
+        world.result(station.read())
+    ages[member] = 10.0
+    with pytest.raises(DeviceFailed, match="is 10 s old, more than 5 s"):
+        world.result(device("weather", "?oldest_seconds=5").read())
 
 
 def test_safety(server: Server, device: Device, world: World) -> None:
