@@ -15,11 +15,17 @@ from twisted.internet.defer import Deferred
 from pyros import instruments, messages
 from pyros.agents._instrument import Command, InstrumentAgent, InstrumentState
 from pyros.agents.base import Agent
+from pyros.errors import DeviceRefused
 from pyros.messages import Failure, Message, Order, PointingMeasured, Slew, SlewFinished, SlewStarted
 from pyros.planning import Site
+from pyros.planning.pointing import reason_refused
+from pyros.planning.visibility import is_night
 
+LIMIT_REACHED = "Limit reached"
+messages.register(LIMIT_REACHED, Order, guarded=True)
 _PARK_AGAIN = 30.0  # seconds
 _MAX_OFFSET = 1800.0  # arcseconds
+_MARGIN = 0.25  # degrees beside horizon and Sun's cone where tracking stops: the sky turns by 0.04 between two looks
 _SHARE = 0.5  # of a measured error that is corrected: the rest may be chance, which the next slew has another of
 _LEAST_COS = 0.01  # of the declination; nearer to a pole, right ascension is no direction
 
@@ -52,10 +58,12 @@ class TelescopeAgent(InstrumentAgent):
             messages.PARK: self.park,
             messages.ABORT: self.abort,
             messages.POINTING_MEASURED: self.pointing_measured,
+            LIMIT_REACHED: self.limit_reached,
         }
 
     def place(self) -> instruments.Place:
-        return Site.load(self.config.site)
+        self.site = Site.load(self.config.site)
+        return self.site
 
     def work(self) -> None:
         self._max_offset = self.option("max_offset", float, _MAX_OFFSET)
@@ -74,14 +82,20 @@ class TelescopeAgent(InstrumentAgent):
         self.state.park_wanted = False
 
         east, north = self.state.east, self.state.north
+        by_hand = self.holds.service is not None and message.sender not in self.config.agents
 
         def measured(end: instruments.Pointing) -> dict[str, Any]:
             ra, dec = _beside(end.ra, end.dec, east, north)
             return {"ra": ra, "dec": dec, "error": end.error_arcsec}
 
-        def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
+        async def slew_if_allowed(started: Callable[[float], None]) -> dict[str, Any]:
+            """In the reactor's thread."""
+            await self._refuse_what_is_not_allowed(slew, by_hand=by_hand)
             ra, dec = _beside(slew.ra, slew.dec, -east, -north)
-            return self.device.slew(ra, dec, slew.observation, started).addCallback(measured)
+            return measured(await self.device.slew(ra, dec, slew.observation, started))
+
+        def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
+            return Deferred.fromCoroutine(slew_if_allowed(started))
 
         self.state.unmeasured = ""
         self.command(message, run)
@@ -128,6 +142,12 @@ class TelescopeAgent(InstrumentAgent):
             self.state.command = None
             self.aborting(self.device.stop)
 
+    def limit_reached(self, message: Message) -> None:
+        """What the telescope tracked is about to set, or near the Sun: tracking has stopped, and it parks."""
+        if not self.state.park_wanted:
+            self.state.park_wanted = True
+            self._park_again(message.payload.reason)
+
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:
         """Going to the same place again is safe, and ends at once if the telescope is there. What moves for nobody is
         stopped, and what should be parked is parked."""
@@ -140,10 +160,35 @@ class TelescopeAgent(InstrumentAgent):
             self.log.warn("the telescope is slewing for nobody: it is stopped")
             self.aborting(self.device.stop)
 
+    async def _refuse_what_is_not_allowed(self, slew: Slew, *, by_hand: bool) -> None:
+        """Raise DeviceRefused for a slew below the horizon, or into or through the Sun's cone, from whoever orders it.
+
+        By hand, during a service, the horizon is left to the person; the Sun never is.
+        """
+        now = self.clock.now()
+        origin = None
+        if not is_night(self.site, now):
+            here = await self.device.position()
+            origin = here.ra, here.dec
+        reason = reason_refused(self.site, slew.ra, slew.dec, now, origin=origin, horizon=not by_hand)
+        if reason:
+            raise DeviceRefused("LIMIT", f"not pointed at: {reason}")
+
     async def measure(self) -> tuple[str, dict[str, float | str | None]]:
         state = await self.device.state()
         here = await self.device.position()
+        if state == "tracking":
+            await self._stop_before_limit(here)
         return state, {"ra": here.ra, "dec": here.dec}
+
+    async def _stop_before_limit(self, here: instruments.Position) -> None:
+        """Stop tracking what is about to set, or the Sun to come too near to, and park."""
+        horizon = self.holds.service is None
+        reason = reason_refused(self.site, here.ra, here.dec, self.clock.now(), margin=_MARGIN, horizon=horizon)
+        if reason:
+            self.log.warn("the telescope stops tracking and parks: {reason}", reason=reason)
+            self.tell_self(LIMIT_REACHED, Order(reason=reason))
+            await self.device.track(False)
 
     def started(self, command: Command, seconds: float) -> None:
         if command.name == messages.SLEW:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from pyros.messages import Observation, Plan, Planned
 from pyros.planning.site import Site
-from pyros.planning.visibility import NIGHT, airmass, altitudes, sun_altitude, up_until
+from pyros.planning.visibility import airmass, altitudes_azimuths, sun_altitude, up_until
 
 
 def make_plan(
@@ -15,14 +15,12 @@ def make_plan(
     site: Site,
     when: datetime,
     running: str | None = None,
-    *,
-    night: float = NIGHT,
 ) -> Plan:
     """Put observations in order of priority (highest first), then of request, and choose the one to run now.
 
-    Those whose time is over are left out. Those which are not up (below their ``min_altitude``), those whose time has
-    not come (``not_before``), and all of them while the Sun is not below ``night`` degrees, keep their place but are
-    not started. ``start_now`` is the first that can be observed; the ``running`` one, named by its id, gives way only
+    Those whose time is over are left out. Those which are not up (below their ``min_altitude`` or the site's horizon),
+    those whose time has not come (``not_before``), and all of them while it isn't night, keep their place but are not
+    started. ``start_now`` is the first that can be observed; the ``running`` one, named by its id, gives way only
     to a strictly higher priority, and to the end of its visibility, not to its ``expires`` (by which it had to begin).
     Each line's ``reason`` says in words what was found.
 
@@ -32,16 +30,21 @@ def make_plan(
     now = when.timestamp()
     alive = [each for each in observations if each.id == running or each.expires is None or each.expires > now]
     alive.sort(key=lambda each: (-each.priority, each.requested, each.id))
-    heights = altitudes(site, [(each.ra, each.dec) for each in alive], when)
+    places = altitudes_azimuths(site, [(each.ra, each.dec) for each in alive], when)
     due = {each.id for each in alive if each.not_before is None or each.not_before <= now}
     up = [
-        each for each, altitude in zip(alive, heights, strict=True) if altitude >= each.min_altitude and each.id in due
+        each
+        for each, (altitude, azimuth) in zip(alive, places, strict=True)
+        if altitude >= max(each.min_altitude, site.horizon_at(azimuth)) and each.id in due
     ]
-    first = _first(up, running) if sun < night else None
+    first = _first(up, running) if sun < site.twilight else None
     lines = []
-    for observation, altitude in zip(alive, heights, strict=True):
+    for observation, (altitude, azimuth) in zip(alive, places, strict=True):
+        horizon = site.horizon_at(azimuth)
         reason = f"altitude {altitude:.1f}°, its limit is {observation.min_altitude:g}°"
-        if altitude < observation.min_altitude:
+        if altitude >= observation.min_altitude and altitude < horizon:
+            reason = f"not up: altitude {altitude:.1f}°, the horizon there is at {horizon:.1f}°"
+        elif altitude < observation.min_altitude:
             reason = f"not up: {reason}"
         elif observation is first:
             thickness = f", airmass {airmass(altitude):.2f}" if altitude >= 0 else ""
@@ -50,8 +53,8 @@ def make_plan(
             reason = f"up: {reason}"
         if observation.id not in due:
             reason = f"waits until {_clock(observation.not_before)} UTC: {reason}"
-        elif sun >= night:
-            reason = f"waits for the night: the Sun is at {sun:.1f}°, its limit is {night:g}°; {reason}"
+        elif sun >= site.twilight:
+            reason = f"waits for the night: the Sun is at {sun:.1f}°, its limit is {site.twilight:g}°; {reason}"
         lines.append(Planned(observation=observation, altitude=round(altitude, 3), reason=reason))
     return Plan(observations=tuple(lines), start_now=first.id if first is not None else None)
 

@@ -32,8 +32,6 @@ TT_MINUS_UTC = 69.184
 """Seconds since 2017; only the Sun's position uses it, and moves by 0.04 arcseconds in a second."""
 DEGREES_PER_DAY = 360 * 1.00273781191135448
 """How far the Earth turns under the stars in a day of UT1 (IERS Conventions 2010, equation 5.15)."""
-NIGHT = -12.0
-"""The Sun's altitude in degrees below which it is night: the end of nautical twilight."""
 
 
 @cache
@@ -114,12 +112,15 @@ def altitude_azimuth(site: Site, ra: float, dec: float, when: datetime) -> tuple
     return _observe(site, ra, dec, when)[:2]
 
 
-def altitudes(site: Site, positions: Sequence[tuple[float, float]], when: datetime) -> list[float]:
-    """The altitudes in degrees of many ICRS positions (ra, dec) at once, as `altitude_azimuth` gives each."""
+def altitudes_azimuths(
+    site: Site, positions: Sequence[tuple[float, float]], when: datetime
+) -> list[tuple[float, float]]:
+    """Altitude and azimuth in degrees of many ICRS positions (ra, dec) at once, as `altitude_azimuth` gives each."""
     if not positions:
         return []
     ra, dec = np.radians(np.asarray(positions, dtype=np.float64)).T
-    return [float(altitude) for altitude in 90.0 - np.degrees(_zenith(site, ra, dec, when)[1])]
+    azimuth, zenith, _, _ = _zenith(site, ra, dec, when)
+    return list(zip((90.0 - np.degrees(zenith)).tolist(), np.degrees(azimuth).tolist(), strict=True))
 
 
 def airmass(altitude: float) -> float:
@@ -132,7 +133,7 @@ def airmass(altitude: float) -> float:
     return float(1 / math.sin(math.radians(altitude + 244 / (165 + 47 * altitude**1.1))))
 
 
-def _sun(when: datetime) -> tuple[float, float]:
+def sun(when: datetime) -> tuple[float, float]:
     """The Sun's geometric ICRS direction in degrees: opposite to the Earth's heliocentric place (SOFA epv00)."""
     days = (_unix(when) + TT_MINUS_UTC) / DAY
     heliocentric, _barycentric, _status = erfa.ufunc.epv00(UNIX_EPOCH, days)
@@ -142,7 +143,7 @@ def _sun(when: datetime) -> tuple[float, float]:
 
 def sun_altitude(site: Site, when: datetime) -> float:
     """The Sun's altitude in degrees (its centre, without refraction and parallax)."""
-    return altitude_azimuth(site, *_sun(when), when)[0]
+    return altitude_azimuth(site, *sun(when), when)[0]
 
 
 def moon(site: Site, when: datetime) -> tuple[float, float]:
@@ -172,9 +173,9 @@ def moon_separation(site: Site, ra: float, dec: float, when: datetime) -> float:
     return math.degrees(float(angle))
 
 
-def is_night(site: Site, when: datetime, limit: float = NIGHT) -> bool:
-    """Whether the Sun stands below ``limit`` degrees."""
-    return sun_altitude(site, when) < limit
+def is_night(site: Site, when: datetime) -> bool:
+    """Whether the Sun stands below the site's twilight."""
+    return sun_altitude(site, when) < site.twilight
 
 
 def next_night(site: Site, when: datetime) -> datetime:
@@ -184,7 +185,7 @@ def next_night(site: Site, when: datetime) -> datetime:
     """
     midnight = when
     for _ in range(3):  # the Sun itself moves a degree a day
-        hour_angle = _observe(site, *_sun(midnight), midnight)[2]
+        hour_angle = _observe(site, *sun(midnight), midnight)[2]
         ahead = (180.0 - hour_angle) % 360.0 if midnight is when else (180.0 - hour_angle + 180.0) % 360.0 - 180.0
         midnight += timedelta(days=ahead / 360.0)
     return midnight
@@ -209,22 +210,23 @@ def up_until(site: Site, ra: float, dec: float, when: datetime, min_altitude: fl
 
 
 def observable_after(
-    site: Site, ra: float, dec: float, when: datetime, min_altitude: float, within: float, night: float = NIGHT
+    site: Site, ra: float, dec: float, when: datetime, min_altitude: float, within: float
 ) -> float | None:
     """How many seconds until a position can be observed: 0 at once; None if not ``within`` so many (a day at most).
 
-    It must stand at ``min_altitude`` degrees and the Sun below ``night``. What is to come is looked at every ten
-    minutes, by the hour angles of now: the Sun's declination, which moves by 0.4 degrees in a day, is taken as it is.
+    It must stand at ``min_altitude`` degrees and the Sun below the site's twilight. What is to come is looked at
+    every ten minutes, by the hour angles of now: the Sun's declination, which moves by 0.4 degrees in a day, is taken
+    as it is.
     """
     altitude, _, hour_angle, declination = _observe(site, ra, dec, when)
-    sun, _, sun_hour_angle, sun_declination = _observe(site, *_sun(when), when)
-    if altitude >= min_altitude and sun < night:
+    sun_height, _, sun_hour_angle, sun_declination = _observe(site, *sun(when), when)
+    if altitude >= min_altitude and sun_height < site.twilight:
         return 0.0
     seconds = np.arange(600.0, min(within, DAY) + 1, 600.0)
     turned = seconds / DAY
     heights = _heights(site, hour_angle + turned * DEGREES_PER_DAY, declination)
     suns = _heights(site, sun_hour_angle + turned * 360.0, sun_declination)
-    good = np.flatnonzero((heights >= min_altitude) & (suns < night))
+    good = np.flatnonzero((heights >= min_altitude) & (suns < site.twilight))
     return float(seconds[good[0]]) if good.size else None
 
 

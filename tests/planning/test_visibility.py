@@ -155,7 +155,7 @@ def test_the_moon_stands_elsewhere_for_another_site() -> None:
 def test_when_it_can_be_observed(ra: float, dec: float, when: datetime, site: Site) -> None:
     def good(at: datetime, tolerance: float) -> bool:
         altitude = visibility.altitude_azimuth(site, ra, dec, at)[0]
-        return altitude >= 30 - tolerance and visibility.sun_altitude(site, at) < visibility.NIGHT + tolerance
+        return altitude >= 30 - tolerance and visibility.sun_altitude(site, at) < site.twilight + tolerance
 
     found = visibility.observable_after(site, ra, dec, when, 30, 86_400)
     step = timedelta(minutes=20)
