@@ -73,6 +73,11 @@ class Holds:
         lasts = service is not None and service.boot == boot_id() and self._clock.monotonic() < service.until
         return service if lasts else None
 
+    def service_left(self) -> float:
+        """Seconds until the service ends by itself; 0 when there is none."""
+        service = self.service
+        return 0.0 if service is None else max(0.0, service.until - self._clock.monotonic())
+
     def set(self, who: str, why: str) -> Hold:
         """Hold the observatory. Returns the hold that counts: the one that was there, if it says the same.
 

@@ -39,6 +39,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
         + """data = night ; beside this file
 simulators = camera.yaml
 clock = night
+on_alarm = bin/call --who 'the observer'
 [scheduler]
 port = 5002
 allow = 127.0.0.1 10.1.0.0/16 ::1
@@ -64,6 +65,7 @@ max_wind = 12.5
     loaded = config.load(file)
     assert (loaded.path, loaded.name, loaded.clock) == (file, "demo", "night")
     assert loaded.data == tmp_path / "night"
+    assert loaded.on_alarm == (str(tmp_path / "bin/call"), "--who", "the observer")
     assert loaded.site == tmp_path / "site.yaml"
     assert loaded.simulators == (tmp_path / "camera.yaml",)
     assert loaded.journal("mine") == tmp_path / "night" / "journals" / "mine.sqlite"
@@ -194,7 +196,8 @@ remotes = a.example:x
         "[observatory] name: missing",
         "[observatory] site: 'nowhere.yaml' names no file (" + str(tmp_path / "nowhere.yaml") + ")",
         "[observatory] clock: 'fast' is not one of: real, night",
-        "[observatory] colour: unknown key (known here: name, data, site, alert_rules, simulators, clock, archive)",
+        "[observatory] colour: unknown key"
+        " (known here: name, data, site, alert_rules, simulators, clock, on_alarm, archive)",
         "[scheduler] ip: 'localhost' is not an IP address, like 127.0.0.1",
         "[scheduler] allow: '127.0.0.1/8' is not a list of networks, like 127.0.0.0/8 ::1"
         " (127.0.0.1/8 has host bits set)",
@@ -321,3 +324,10 @@ def test_there_is_no_way_to_a_broker_without_a_port(tmp_path: Path) -> None:
         loaded.peer("broker")
     assert not loaded.publishes
     assert not loaded.simulated
+
+
+@pytest.mark.parametrize(("command", "told"), [("call 'who", "No closing quotation"), ('""', "names no program")])
+def test_a_command_for_alarms_that_is_none(command: str, told: str, tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, f"{OBSERVATORY}on_alarm = {command}\n[scheduler]\nport = 5002\n")
+    assert found.startswith("[observatory] on_alarm: ")
+    assert told in found

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import Raw
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
@@ -19,12 +20,13 @@ from twisted.internet.interfaces import IListeningPort
 from pyros import __version__
 from pyros.agents._port import AgentPort
 from pyros.agents._turns import Batch, Outcome, Turns
+from pyros.alarms import Alarms
 from pyros.clock import Clock
 from pyros.config import Config
 from pyros.errors import AgentError, JournalError, PyrosError
 from pyros.hold import Holds
 from pyros.journal import Effects, Journal
-from pyros.messages import Message
+from pyros.messages import ALARM, Message, Payload, encode_payload
 from pyros.sender.outbound import Outbound
 from pyros.wire import Entry, Refusal
 
@@ -98,6 +100,8 @@ class Host:
         self.stopped: Deferred[None] = Deferred()
         """Fires in the reactor's thread when the agent has ended and everything is closed."""
         self.holds = Holds(config.data, clock)
+        self.alarms = Alarms(agent.name, config.on_alarm, clock, agent.log, self._tell_alarm)
+        self._alarms_wanted: set[str] = set()  # what the agent has last said, before the reactor's thread knows
         self._threaded = threaded
         self._daemon = daemon
         self._durable = durable
@@ -233,6 +237,7 @@ class Host:
             return
         self._finished = True
         self._stop_wanted.set()
+        self.alarms.close()
         for call in self._calls.values():
             if call.active():
                 call.cancel()
@@ -263,8 +268,27 @@ class Host:
         else:
             self.reactor.callLater(0, function, *args)
 
+    def raise_alarm(self, key: str, text: str) -> None:
+        """Raise an alarm unless it is raised already; any thread."""
+        if key not in self._alarms_wanted:
+            self._alarms_wanted.add(key)
+            self.at_once(self.alarms.raise_alarm, (key, text))
+
+    def end_alarm(self, key: str) -> None:
+        """End an alarm if it is raised; any thread."""
+        if key in self._alarms_wanted:
+            self._alarms_wanted.discard(key)
+            self.at_once(self.alarms.end_alarm, (key,))
+
+    def _tell_alarm(self, name: str, payload: Payload) -> None:
+        """To monitoring, through a turn of this agent."""
+        if not self._finished:
+            name = self.agent.TELL_ALARM if name == ALARM else self.agent.TELL_ALARM_OVER
+            self.post(name, encode_payload(name, payload))
+
     def status(self) -> dict[str, Any]:
         """How the agent is doing; read in the reactor's thread while the agent works, so figures may lag by a turn."""
+        hold = self.holds.hold
         return {
             "agent": self.agent.name,
             "version": __version__,
@@ -273,6 +297,8 @@ class Host:
             "failed": self.turns.failed,
             "refused": self.turns.refused,
             "waiting": self.port.waiting,
+            "hold": None if hold is None else msgspec.structs.asdict(hold),
+            "alarms": [alarm._asdict() for alarm in list(self.alarms.raised.values())],
             "outbox": {agent: count for agent, count in list(self.journal.waiting.items()) if count},
         }
 
@@ -372,7 +398,7 @@ class Host:
 
     def _work(self) -> bool:
         try:
-            self._tell(self.turns.run_hook(self.agent.work))
+            self._tell(self.turns.run_hook(self.agent.begin))
         except BaseException as error:
             self.failure = error
             if isinstance(error, PyrosError):  # its words are enough

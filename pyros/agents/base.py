@@ -21,7 +21,7 @@ from pyros.clock import Clock
 from pyros.config import AgentConfig, Config
 from pyros.errors import AgentError
 from pyros.hold import Holds
-from pyros.messages import Message, encode_payload, register
+from pyros.messages import ALARM, ALARM_OVER, AlarmEnded, AlarmRaised, Message, encode_payload, register
 
 if TYPE_CHECKING:
     from pyros.agents._host import Host
@@ -68,6 +68,10 @@ class Agent:
     RETRY_FAILED: ClassVar = "Retry failed message"
     """Every agent takes this message: it handles again the failed message whose number it names."""
 
+    TELL_ALARM: ClassVar = "Tell alarm"
+    TELL_ALARM_OVER: ClassVar = "Tell alarm over"
+    """What every agent says to itself, so that monitoring hears of its alarms."""
+
     state: Any = None
 
     def __init__(self, name: str) -> None:
@@ -76,6 +80,8 @@ class Agent:
         self.actions_by_message: dict[str, Handler] = {
             self.SHUTDOWN: self._shutdown_wanted,
             self.RETRY_FAILED: self._retry_failed,
+            self.TELL_ALARM: self._tell_alarm,
+            self.TELL_ALARM_OVER: self._tell_alarm,
         }
         self.reflexes: dict[str, Reflex] = {}
         """What is done at once when such a message arrives: in the reactor's thread, before its turn and whatever
@@ -195,6 +201,18 @@ class Agent:
         """The observatory's hold and service by hand; any thread."""
         return self._settled.holds
 
+    def alarm(self, key: str, text: str) -> None:
+        """Tell that a person is needed, once until `alarm_over`: by a critical log line, to monitoring, and by the
+        site's own command. Any thread, and not undone with the turn.
+
+        ``key`` says in a few words that never change what it is about; ``text`` is a sentence for a person at 3 a.m.
+        """
+        self._settled.raise_alarm(key, text)
+
+    def alarm_over(self, key: str) -> None:
+        """Tell that an alarm is over; nothing when it isn't raised. Any thread."""
+        self._settled.end_alarm(key)
+
     def also_write(self, write: Callable[[sqlite3.Connection], None]) -> None:
         """Have ``write(connection)`` called inside the turn's transaction: for a table of the agent's own.
 
@@ -246,6 +264,12 @@ class Agent:
                 return type_
         return None
 
+    def begin(self) -> None:
+        """For the host: the first turn. Alarms of an earlier life are over, unless they are raised again."""
+        if self.name != self.MONITORING:
+            self.send_if_there(self.MONITORING, ALARM_OVER, AlarmEnded(source=self.name))
+        self.work()
+
     def settle(self, host: Host) -> None:
         """For the host: the agent lives there now."""
         self._host = host
@@ -260,11 +284,22 @@ class Agent:
     def _shutdown_wanted(self) -> None:
         self.at_once(self._settled.stop)
 
+    def _tell_alarm(self, message: Message) -> None:
+        if message.sender != self.name:
+            raise NotTaken(f"{message.name} is what {self.name} says to itself")
+        name = ALARM if message.name == self.TELL_ALARM else ALARM_OVER
+        if self.name == self.MONITORING:
+            self.analyze_message(Message(message.id, name, self.name, message.sent, message.json, message.said, True))
+        else:
+            self.send_if_there(self.MONITORING, name, message.payload)
+
     def _retry_failed(self, message: Message) -> None:
         self._settled.turns.retry(message.payload.number)
 
 
 register(Agent.RETRY_FAILED, RetryFailed)
+register(Agent.TELL_ALARM, AlarmRaised)
+register(Agent.TELL_ALARM_OVER, AlarmEnded)
 
 
 def _takes_argument(handler: Handler) -> bool:

@@ -12,6 +12,8 @@ from pyros import messages
 from pyros.agents.base import Agent
 from pyros.config import WeatherLimits
 from pyros.messages import (
+    AlarmEnded,
+    AlarmRaised,
     AlertSource,
     ImageAnalysed,
     InstrumentConnection,
@@ -26,6 +28,7 @@ WEATHER_SILENT = "Weather silent"
 _SAFE_AFTER = 300.0
 _FROZEN_AFTER = 1800.0
 _INSTRUMENTS = 100
+_ALARMS = 200
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -40,6 +43,15 @@ class Link(msgspec.Struct, frozen=True):
     (Unix seconds)."""
 
     connected: bool
+    text: str
+    since: float
+
+
+class StandingAlarm(msgspec.Struct, frozen=True):
+    """An alarm that isn't over: who raised it, what it is about, what it says, and since when (Unix seconds)."""
+
+    source: str
+    key: str
     text: str
     since: float
 
@@ -60,6 +72,8 @@ class MonitoringState(msgspec.Struct):
     alert_sources: dict[str, Link] = {}
     telemetry: dict[str, Telemetry] = {}
     last_image: ImageAnalysed | None = None
+    alarms: list[StandingAlarm] = []
+    """Those that aren't over, the oldest first."""
 
 
 class MonitoringAgent(Agent):
@@ -85,6 +99,8 @@ class MonitoringAgent(Agent):
             messages.ALERTS_HEARD: self.alerts_heard,
             messages.IMAGE_ANALYSED: self.image_analysed,
             WEATHER_SILENT: self.weather_silent,
+            messages.ALARM: self.alarm_raised,
+            messages.ALARM_OVER: self.alarm_ended,
         }
 
     def work(self) -> None:
@@ -95,6 +111,7 @@ class MonitoringAgent(Agent):
         heard = self.state.safety
         if heard is not None and self._began - heard.time > self.config.limits.max_silence:
             self.state.safety = None  # this agent was away: that nothing was heard says nothing
+        self.state.alarms = [alarm for alarm in self.state.alarms if alarm.source != self.name]
         self._expect_reading()
 
     def weather_reading(self, message: Message) -> None:
@@ -193,6 +210,22 @@ class MonitoringAgent(Agent):
         said: AlertSource = message.payload
         if said.source in self.state.alert_sources or len(self.state.alert_sources) < _INSTRUMENTS:
             self.state.alert_sources[said.source] = Link(heard, said.text, message.sent)
+
+    def alarm_raised(self, message: Message) -> None:
+        """Keep it for `pyros status`, until it is over."""
+        alarm: AlarmRaised = message.payload
+        kept = [each for each in self.state.alarms if (each.source, each.key) != (alarm.source, alarm.key)]
+        since = next((each.since for each in self.state.alarms if each not in kept), message.sent)
+        kept.append(StandingAlarm(alarm.source, alarm.key, alarm.text, since))
+        self.state.alarms = sorted(kept, key=lambda each: each.since)[-_ALARMS:]
+        self.log.critical("alarm of {source}: {text}", source=alarm.source, text=alarm.text)
+
+    def alarm_ended(self, message: Message) -> None:
+        """One alarm, or every alarm of a source that has begun anew."""
+        over: AlarmEnded = message.payload
+        self.state.alarms = [
+            each for each in self.state.alarms if each.source != over.source or over.key not in ("", each.key)
+        ]
 
     def telemetry(self, message: Message) -> None:
         self._keep(message.payload)

@@ -8,15 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from rich.table import Table
 from rich.text import Text
+from twisted.internet.task import Clock
 
 from pyros import config as configuration
+from pyros.agents.monitoring import StandingAlarm
 from pyros.cli.broker import missing, of_broker
 from pyros.cli.common import ConfigOption, JsonOption, instant, out, show
+from pyros.clock import RealClock
 from pyros.config import AgentConfig, BrokerConfig, Config
 from pyros.errors import DeliveryError, JournalError
+from pyros.hold import Holds
 from pyros.journal import JournalReader
 from pyros.sender import ask, reachable
 
@@ -32,7 +37,8 @@ def status(
 ) -> None:
     """Show each agent: up or not, since when, its messages taken, failed, refused, waiting, and for others (outbox).
 
-    Below them: from where alerts should come and do not. The exit code is 0
+    Above them: who holds the observatory and why, and the alarms that aren't
+    over. Below them: from where alerts should come and do not. The exit code is 0
     when all agents and the broker are up.
     Times are the observatory's.
 
@@ -42,10 +48,12 @@ def status(
     """
     loaded = configuration.load(config)
     found = observatory(loaded, timeout)
+    first = standing(loaded, found)
     if as_json:
-        for line in found:
+        for line in (first, *found):
             out.print(json.dumps(line))
     else:
+        _show_standing(first)
         _show(loaded, found)
     raise typer.Exit(0 if all(line["up"] for line in found) else 1)
 
@@ -58,6 +66,67 @@ def observatory(config: Config, timeout: float = 2.0) -> list[dict[str, Any]]:
         if broker is not None:
             found.insert(0, broker.result())
     return found
+
+
+def standing(config: Config, found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Who holds the observatory, and its alarms, the oldest first: by its files, and by what each agent has said.
+
+    A hold that could not be written, and alarms while monitoring is dead, are known to the agents alone.
+    """
+    holds = Holds(config.data, RealClock(Clock()))
+    hold, service = holds.hold, holds.service
+    held = msgspec.structs.asdict(hold) if hold is not None else None
+    alarms = {(alarm["source"], alarm["key"]): alarm for alarm in _kept_alarms(config)}
+    for line in found:
+        held = held or line.get("hold")
+        if line["up"] and "alarms" in line:
+            alarms = {which: alarm for which, alarm in alarms.items() if which[0] != line["agent"]}
+            alarms |= {(line["agent"], alarm["key"]): {"source": line["agent"], **alarm} for alarm in line["alarms"]}
+    return {
+        "observatory": config.name,
+        "hold": held,
+        "service": None if service is None else msgspec.structs.asdict(service) | {"left": holds.service_left()},
+        "alarms": sorted(alarms.values(), key=lambda alarm: alarm["since"]),
+    }
+
+
+def _kept_alarms(config: Config) -> list[dict[str, Any]]:
+    """The alarms in monitoring's state; none when it has no journal here."""
+    try:
+        journal = JournalReader(config.journal("monitoring"))
+    except JournalError:
+        return []
+    try:
+        state = msgspec.json.decode(journal.state() or b"{}", type=_Alarms)
+    except (JournalError, msgspec.DecodeError):
+        return []
+    finally:
+        journal.close()
+    return [msgspec.structs.asdict(alarm) for alarm in state.alarms]
+
+
+class _Alarms(msgspec.Struct):
+    """What is read of monitoring's state."""
+
+    alarms: list[StandingAlarm] = []
+
+
+def _show_standing(first: dict[str, Any]) -> None:
+    hold, service = first["hold"], first["service"]
+    if service is not None:
+        out.print(
+            f"SERVICE by {service['who']} since {instant(service['when'])}, {service['left'] / 60:.0f} minutes more:"
+            f" {service['why']} (pyros release ends it)", style="bold red",
+        )  # fmt: skip
+    elif hold is not None:
+        out.print(
+            f"HELD by {hold['who']} since {instant(hold['when'])}: {hold['why']} (pyros release ends it)",
+            style="bold red",
+        )
+    for alarm in first["alarms"]:
+        out.print(f"ALARM of {alarm['source']} since {instant(alarm['since'])}: {alarm['text']}", style="red")
+    if hold is not None or first["alarms"]:
+        out.print()
 
 
 def of_agent(section: AgentConfig, timeout: float) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from pyros.config._values import (
 from pyros.config._words import (
     Untold,
     choice,
+    command,
     ip_word,
     ivo,
     lines,
@@ -116,11 +117,12 @@ class Reader:
             simulators=observatory.take("simulators", self._files, ()),
             clock=observatory.take("clock", choice("real", "night"), "real"),
             limits=self._limits(),
+            on_alarm=observatory.take("on_alarm", self._command, ()),
             archive=observatory.take("archive", self._archive) if "archive" in observatory.values else "",
             broker=self._broker(broker, tls, named, kafka) if broker else None,
             agents={name: self._agent(section) for name, section in self.sections.items()},
         )
-        observatory.rest("name, data, site, alert_rules, simulators, clock, archive")
+        observatory.rest("name, data, site, alert_rules, simulators, clock, on_alarm, archive")
         self._check_ports(config)
         if config.broker is not None and config.broker.publish:
             self._check_publishing(config, config.broker)
@@ -132,6 +134,11 @@ class Reader:
 
     def _path(self, text: str) -> Path:
         return (self.file.parent / Path(text).expanduser()).absolute()
+
+    def _command(self, text: str) -> tuple[str, ...]:
+        """A program that is named with a / is relative to the file, as all paths are."""
+        program, *arguments = command(text)
+        return (str(self._path(program)) if "/" in program else program, *arguments)
 
     def _archive(self, text: str) -> Path | str:
         """Never repeats what was given, for it may hold a password."""

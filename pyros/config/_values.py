@@ -175,6 +175,8 @@ class Config(msgspec.Struct, frozen=True):
     """``real``, or ``night``: the observatory's clock is shifted so that its site's night is now."""
     broker: BrokerConfig | None = None
     limits: WeatherLimits = WeatherLimits()
+    on_alarm: tuple[str, ...] = ()
+    """The site's own command for alarms, its words; () for none."""
     archive: Path | str = ""
     """Another place of the archive of alerts: a file, or a database's URL. '' for the file in the data folder."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 
@@ -97,6 +98,17 @@ def topics(text: str) -> tuple[str, ...]:
     if not topics:
         raise ValueError("names no topic")
     return tuple(topics)
+
+
+def command(text: str) -> tuple[str, ...]:
+    """A program and its arguments, as a shell would take them apart."""
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise ValueError(f"is not a command ({error})") from None
+    if not words or not words[0]:
+        raise ValueError("names no program")
+    return words
 
 
 def yes(text: str) -> bool:

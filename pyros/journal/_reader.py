@@ -30,6 +30,11 @@ class JournalReader:
         except sqlite3.Error as error:
             raise JournalError(f"{self.path}: cannot read the journal: {error}") from None
 
+    def state(self) -> bytes | None:
+        """The agent's state as it was last committed, JSON; None when it has none."""
+        rows = self.rows("SELECT value FROM state")
+        return rows[0][0] if rows else None
+
     def received(self, *, failed: bool = False, after: int = 0, last: int = 50) -> list[tuple[int, Received]]:
         """The newest ``last`` messages with a number above ``after``, oldest first."""
         rows = self.rows(

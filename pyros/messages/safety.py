@@ -43,7 +43,8 @@ class AlarmEnded(Payload, frozen=True, kw_only=True):
     """The one who raised it -> monitoring: that alarm is over."""
 
     source: str
-    key: str
+    key: str = ""
+    """'' for every alarm of that source: it has begun anew, and raises again what still is."""
 
 
 class DomeReport(Payload, frozen=True, kw_only=True):

@@ -10,13 +10,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trustme
 from typer.testing import CliRunner
 
+from pyros.agents.monitoring import MonitoringState, StandingAlarm
 from pyros.cli import app as app_module
 from pyros.cli.app import app
 from pyros.config import Config
+from pyros.journal import Effects, Journal
 
 IVORN = "ivo://author.test/stream#one"
 
@@ -195,9 +198,23 @@ def test_status_of_what_does_not_run(observatory: Path, config: Config) -> None:
     assert len(re.findall(r" down ", result.stdout)) == len(config.agents) + 1
     assert "start it with pyros run" in result.stdout
     lines = [json.loads(line) for line in run("status", "--json", "--config", observatory).stdout.splitlines()]
-    assert [line["agent"] for line in lines] == ["broker", *config.agents]
-    assert not any(line["up"] for line in lines)
-    assert lines[1]["reason"] == "Connection refused"
+    assert lines[0] == {"observatory": "demo", "hold": None, "service": None, "alarms": []}
+    assert [line["agent"] for line in lines[1:]] == ["broker", *config.agents]
+    assert not any(line["up"] for line in lines[1:])
+    assert lines[2]["reason"] == "Connection refused"
+
+
+def test_status_shows_the_alarms_that_monitoring_has_kept(observatory: Path, config: Config) -> None:
+    journal = Journal(config.journal("monitoring"), durable=False)
+    alarm = StandingAlarm("dome", "does not close", "THE DOME DOES NOT CLOSE: press the red button", 1774051200.0)
+    effects = Effects()
+    effects.state = msgspec.json.encode(MonitoringState(alarms=[alarm]))
+    journal.commit(effects)
+    journal.close()
+    result = run("status", "--config", observatory)
+    assert result.stdout.startswith("ALARM of dome since 2026-03-21 00:00:00: THE DOME DOES NOT CLOSE: press the red")
+    first = json.loads(run("status", "--json", "--config", observatory).stdout.splitlines()[0])
+    assert [alarm["key"] for alarm in first["alarms"]] == ["does not close"]
 
 
 def test_send_to_whom_is_not_there(observatory: Path) -> None:

@@ -203,7 +203,8 @@ def test_the_commands_with_an_observatory_that_runs(running: Config, tmp_path: P
     config = running
     how = ("--config", config.path)
     lines = [json.loads(line) for line in here("status", "--json", *how).stdout.splitlines()]
-    assert all(line["up"] for line in lines)
+    assert lines[0]["alarms"] == []
+    assert all(line["up"] for line in lines[1:])
     table = here("status", *how)
     assert (table.exit_code, table.stdout.count(" up ")) == (0, len(config.agents) + 1)
 
