@@ -11,6 +11,28 @@ from pyros.clock import Clock
 from pyros.errors import InstrumentError
 
 
+class Stillness:
+    """How long a device has stood still elsewhere than where it was sent.
+
+    For the first seconds it may not have begun, and at the end not know yet that it has arrived; a device that stands
+    still for longer has failed.
+    """
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._since = clock.monotonic()
+
+    def moves(self) -> None:
+        """Note that the device was seen moving now."""
+        self._since = self._clock.monotonic()
+
+    @property
+    def too_long(self) -> bool:
+        """Whether it has stood still for so long that nothing more is to be expected of it."""
+        return self._clock.monotonic() - self._since > self._seconds
+
+
 class Running:
     """A command under way, which somebody else may end."""
 

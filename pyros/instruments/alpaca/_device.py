@@ -8,19 +8,19 @@ from typing import TypeVar
 
 from twisted.internet.defer import DeferredLock
 
-from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, InstrumentError
+from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
 from pyros.instruments.alpaca.address import Address, parse_address
 from pyros.instruments.alpaca.link import Link
 from pyros.instruments.device import Device
 from pyros.instruments.interfaces import Started
-from pyros.instruments.running import Running
+from pyros.instruments.running import Running, Stillness
 
 T = TypeVar("T")
 
 POLL_SECONDS = (0.1, 0.5)
 """The shortest and the longest pause between two looks at a command under way."""
-GRACE_SECONDS = 5.0
-"""How long a device may show what was before a command, as if it hadn't begun."""
+BEGIN_SECONDS = 5.0
+"""How long a device may stand still elsewhere than where it was sent: it hasn't begun, or hasn't noticed its end."""
 
 
 class AlpacaDevice(Device):
@@ -119,6 +119,26 @@ class AlpacaDevice(Device):
         finally:
             self._stops.remove(stop)
             stop.release()
+
+    @asynccontextmanager
+    async def _stopping_if_given_up(
+        self, running: Running, stop: Callable[[], Awaitable[None]], *what: str
+    ) -> AsyncIterator[None]:
+        """Stop the device if the block fails: it may go on moving, and nobody waits for its end any more.
+
+        What a newer command of these names has ended is stopped by that one.
+        """
+        try:
+            yield
+        except (DeviceFailed, DeviceRefused, NoAnswer):
+            newer = self._running[self._running.index(running) + 1 :]
+            if not any(other.what in what for other in newer):
+                with suppress(InstrumentError):
+                    await stop()
+            raise
+
+    def _stillness(self) -> Stillness:
+        return Stillness(self._clock, self._option("begin_seconds", BEGIN_SECONDS))
 
     def _lost(self, error: InstrumentError) -> None:
         for running in list(self._running):

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from twisted.internet.defer import DeferredLock
+from twisted.logger import Logger
 
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
-from pyros.instruments.alpaca.image import BYTES_AN_ELEMENT, COLOUR, image_bytes, json_image
+from pyros.instruments.alpaca.image import BYTES_AN_ELEMENT, COLOUR, image_of
 from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import CameraState, Cooling, Geometry, Image, Kind, Started
 from pyros.instruments.running import Running
@@ -30,6 +31,8 @@ _LATE_SECONDS = 3.0
 _MOST_PIXELS = 1 << 28
 _RADIAN = math.degrees(1) * 3600
 _ACCEPT = "application/imagebytes, application/json;q=0.5"
+
+log = Logger()
 
 
 class AlpacaCamera(AlpacaDevice):
@@ -78,6 +81,7 @@ class AlpacaCamera(AlpacaDevice):
 
     async def _expose_now(self, running: Running, seconds: float, started: Started | None, dark: bool) -> Image:
         geometry = await self.geometry()
+        seconds = max(seconds, await self._link.fact("exposuremin", float, 0.0))  # a bias is as short as can be
         await self._whole_frame()
         if await self._link.get("camerastate", int) == _ERROR:  # of an exposure before; this ends it
             await self._link.put("abortexposure")
@@ -92,22 +96,43 @@ class AlpacaCamera(AlpacaDevice):
                 started(seconds + self._readout_seconds)
             while (left := end - self._clock.monotonic()) > 0:
                 await running.pause(self._clock, min(left, 1.0))
-                await self._check_on_the_way(end - self._clock.monotonic(), geometry)
-            await self._until(running, self._image_ready, self._readout_seconds, _MOST_READOUT_SECONDS)
-            pixels = await self._image(geometry)
+                await self._check_on_the_way(end - self._clock.monotonic())
+            most = self._option("readout_seconds", _MOST_READOUT_SECONDS)
+            await self._until(running, self._image_ready, self._readout_seconds, most)
+            ready = self._clock.monotonic()
+            pixels = await self._image()
         except BaseException:  # whatever it is, nobody will fetch its image
             self._thrown_away = end
             raise
         await running.check()
         self._readout_seconds = self._clock.monotonic() - end
+        return await self._described(pixels, geometry, opened, seconds, ready - end + seconds)
+
+    async def _described(
+        self, pixels: NDArray[np.uint16], geometry: Geometry, opened: float, seconds: float, elapsed: float
+    ) -> Image:
+        """The image with what the camera tells about it. It is there: nothing that isn't told takes it away again."""
+        exposed = await self._link.get_if_told("lastexposureduration", float)
+        temperature = await self._link.get_if_told("ccdtemperature", float)
+        gain = await self._link.get_if_told("electronsperadu", float)
+        scale = geometry.arcsec_per_pixel
+        height, width = pixels.shape
+        if (width, height) != (geometry.width, geometry.height):
+            log.warn(
+                "{name}: an image of {width} x {height} pixels, and not of the {wanted} that were set",
+                name=self.name, width=width, height=height, wanted=f"{geometry.width} x {geometry.height}",
+            )  # fmt: skip
+            across, along = geometry.width / width, geometry.height / height
+            if abs(across - along) < 0.1 * along:  # the whole detector, in larger or smaller pixels
+                scale *= (across + along) / 2
         return Image(
             pixels=pixels,
             started=opened,
-            seconds=seconds,
+            seconds=exposed if exposed is not None and 0 <= exposed <= elapsed + _LATE_SECONDS else seconds,
             filter="",
-            temperature=await self._link.get_or("ccdtemperature", float),
-            gain=await self._link.get_or("electronsperadu", float),
-            arcsec_per_pixel=geometry.arcsec_per_pixel,
+            temperature=temperature if temperature is not None and -273.15 <= temperature <= 100 else None,
+            gain=gain if gain is not None and gain > 0 else None,
+            arcsec_per_pixel=scale,
         )
 
     async def _avoid_the_image_thrown_away(self, running: Running, seconds: float) -> None:
@@ -117,14 +142,14 @@ class AlpacaCamera(AlpacaDevice):
         if self._thrown_away - 1.0 < end < self._thrown_away + _LATE_SECONDS:
             await running.pause(self._clock, self._thrown_away + _LATE_SECONDS - end)
 
-    async def _check_on_the_way(self, left: float, geometry: Geometry) -> None:
+    async def _check_on_the_way(self, left: float) -> None:
         if left < 0.5:
             return
         state = await self._link.get("camerastate", int)
         if state == _ERROR:
             raise DeviceFailed(f"{self.name}: exposure: the camera reports an error")
         if await self._link.get("imageready", bool):  # that of an exposure before, which is in the way
-            await self._image(geometry)
+            await self._image()
 
     async def _image_ready(self) -> bool | None:
         state = await self._link.get("camerastate", int)
@@ -134,23 +159,23 @@ class AlpacaCamera(AlpacaDevice):
             return None
         return True if await self._link.get("imageready", bool) else None
 
-    async def _image(self, geometry: Geometry) -> NDArray[np.uint16]:
-        width, height = geometry.width, geometry.height
+    async def _image(self) -> NDArray[np.uint16]:
+        across, along = await self._whole_size()
+        most = across * along
         what = self._link.describe("GET imagearray")
         path = f"{self._address.path}/imagearray"
-        content, body = await self._link.reach(
+        _, body = await self._link.reach(
             self._link.client.request(
-                "GET", path, what, seconds=_FETCH_SECONDS, accept=_ACCEPT,
-                limit=width * height * BYTES_AN_ELEMENT + (1 << 20),
+                "GET", path, what, seconds=self._option("download_seconds", _FETCH_SECONDS), accept=_ACCEPT,
+                limit=most * BYTES_AN_ELEMENT + (1 << 20),
             )
         )  # fmt: skip
         self._fetched = True
-        if content == "application/imagebytes":
-            return image_bytes(body, width, height, what)
-        return json_image(body, width, height, what)
+        return image_of(body, most, what)
 
     async def _whole_frame(self) -> None:
-        binning = self._address.options.get("bin", 1)
+        """Undo the subframe and binning that somebody else has left; first the binning, by which the rest counts."""
+        binning = self._option("bin", 1)
         width, height = await self._size()
         wanted = {"BinX": binning, "BinY": binning, "StartX": 0, "StartY": 0, "NumX": width, "NumY": height}
         for name, value in wanted.items():
@@ -158,9 +183,14 @@ class AlpacaCamera(AlpacaDevice):
                 await self._link.put(name.lower(), **{name: value})
 
     async def _size(self) -> tuple[int, int]:
-        binning = self._address.options.get("bin", 1)
-        width, height = [await self._link.fact(name, int, 0) // binning for name in ("cameraxsize", "cameraysize")]
-        if not (width > 0 and height > 0 and width * height <= _MOST_PIXELS):
+        binning = self._option("bin", 1)
+        width, height = await self._whole_size()
+        return width // binning, height // binning
+
+    async def _whole_size(self) -> tuple[int, int]:
+        """Of the unbinned detector."""
+        width, height = [await self._link.fact(name, int, 0) for name in ("cameraxsize", "cameraysize")]
+        if not (width >= self._option("bin", 1) <= height and width * height <= _MOST_PIXELS):
             raise DeviceFailed(f"{self.name}: says it has {width} x {height} pixels")
         return width, height
 
@@ -197,11 +227,14 @@ class AlpacaCamera(AlpacaDevice):
 
     @deferred
     async def cooling(self) -> Cooling:
-        on = await self._link.get_or("cooleron", bool, False)
+        await self._link.ready()
+        temperature = await self._link.get_if_told("ccdtemperature", float)
+        if not await self._link.get_if_told("cooleron", bool):
+            return Cooling(temperature)
         return Cooling(
-            temperature=await self._link.get_or("ccdtemperature", float),
-            target=await self._link.get_or("setccdtemperature", float) if on else None,
-            power=await self._link.get_or("coolerpower", float) if on else None,
+            temperature=temperature,
+            target=await self._link.get_if_told("setccdtemperature", float),
+            power=await self._link.get_if_told("coolerpower", float),
         )
 
     @deferred
@@ -209,11 +242,11 @@ class AlpacaCamera(AlpacaDevice):
         width, height = await self._size()
         levels = await self._link.fact("maxadu", int, 65535)
         bits = max(1, min(16, levels.bit_length()))
-        return Geometry(width, height, bits, await self._arcsec_per_pixel() * self._address.options.get("bin", 1))
+        return Geometry(width, height, bits, await self._arcsec_per_pixel() * self._option("bin", 1))
 
     async def _arcsec_per_pixel(self) -> float:
         """Of an unbinned pixel."""
-        options = self._address.options
+        options = self._options
         if "arcsec_per_pixel" in options:
             known: float = options["arcsec_per_pixel"]
             return known

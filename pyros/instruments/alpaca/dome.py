@@ -7,7 +7,7 @@ from typing import Literal
 from twisted.internet.defer import Deferred
 
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
-from pyros.instruments.alpaca._device import GRACE_SECONDS, AlpacaDevice
+from pyros.instruments.alpaca._device import AlpacaDevice
 from pyros.instruments.alpaca.client import LONG_SECONDS
 from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import DomeState, Kind, Started
@@ -40,23 +40,24 @@ class AlpacaDome(AlpacaDevice):
             # Whatever becomes of this command, what has not begun yet never does.
             for older in self._before(running, "open", "close"):
                 older.end(CommandAborted(f"{self.name}: {older.what}: {action} took its place"))
-            if not await self._link.fact("cansetshutter", bool, True):
-                raise DeviceRefused("UNSUPPORTED", f"{self.name}: its shutter is not moved by its driver")
-            if action == "open":
-                await self.state()  # one that doesn't tell is not opened; it is closed nevertheless
+            if action == "open":  # no question comes before a closing: whatever it says of itself, it is told
+                if not await self._link.fact("cansetshutter", bool, True):
+                    raise DeviceRefused("UNSUPPORTED", f"{self.name}: its shutter is not moved by its driver")
+                await self.state()  # one that doesn't tell is not opened
             await running.check()
             # Also when it says that it is there.
             await self._at_once(running, lambda: self._link.put(f"{action}shutter", LONG_SECONDS))
-            begin, moved = self._clock.monotonic(), False
+            begin, moved, stillness = self._clock.monotonic(), False, self._stillness()
 
             async def look() -> DomeState | None:
                 nonlocal moved
                 state = await self.state()
                 moved = moved or state != there
-                late = self._clock.monotonic() - begin > GRACE_SECONDS
-                return state if state == there or (late and state not in ("opening", "closing")) else None
+                failed = stillness.too_long and state not in ("opening", "closing")
+                return state if state == there or failed else None
 
-            state = await self._until(running, look, self._shutter_seconds, _MOST_SECONDS, started)
+            most = self._option("shutter_seconds", _MOST_SECONDS)
+            state = await self._until(running, look, self._shutter_seconds, most, started)
             if state != there:
                 raise DeviceFailed(f"{self.name}: {action}: its shutter is {state}")
             if moved:
@@ -88,14 +89,22 @@ class AlpacaDome(AlpacaDevice):
                 turn = self._link.put("slewtoazimuth", Azimuth=azimuth % 360.0)
                 await self._ending(turn, "a newer command took its place", "rotation", before=running)
             estimate = _apart(before, azimuth) / _DEGREES_A_SECOND
-            await self._until(running, self._still, estimate, _MOST_SECONDS, started)
-            measured = await self.azimuth()
-        if measured is None or _apart(measured, azimuth) > _TOLERANCE:
+            stillness, tolerance = self._stillness(), self._option("tolerance_degrees", _TOLERANCE)
+
+            async def look() -> float | None:
+                slewing, here = await self._link.get("slewing", bool), await self.azimuth()
+                if slewing:
+                    stillness.moves()
+                    return None
+                if here is None:
+                    raise DeviceFailed(f"{self.name}: it doesn't tell its azimuth")
+                return here if _apart(here, azimuth) <= tolerance or stillness.too_long else None
+
+            most = self._option("turn_seconds", _MOST_SECONDS)
+            measured = await self._until(running, look, estimate, most, started)
+        if _apart(measured, azimuth) > tolerance:
             raise DeviceFailed(f"{self.name}: azimuth {measured} instead of {azimuth:g}")
         return measured
-
-    async def _still(self) -> bool | None:
-        return None if await self._link.get("slewing", bool) else True
 
 
 def _apart(one: float, other: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyros.errors import DeviceFailed, DeviceRefused
-from pyros.instruments.alpaca._device import GRACE_SECONDS, AlpacaDevice
+from pyros.instruments.alpaca._device import AlpacaDevice
 from pyros.instruments.alpaca.client import LONG_SECONDS
 from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import Kind, MotorState, Started
@@ -35,14 +35,16 @@ class AlpacaFilterWheel(AlpacaDevice):
                 await self._ending(turn, "a newer command took its place", "turn", before=running)
             steps = abs(wanted - before) if before != _MOVING else len(filters) // 2
             estimate = _SECONDS_A_FILTER * min(steps, len(filters) - steps)
-            begin = self._clock.monotonic()
+            stillness = self._stillness()
 
             async def look() -> int | None:
                 position = await self._position()
-                late = self._clock.monotonic() - begin > GRACE_SECONDS
-                return position if position == wanted or (late and position != _MOVING) else None
+                if position == _MOVING:
+                    stillness.moves()
+                return position if position == wanted or stillness.too_long else None
 
-            position = await self._until(running, look, estimate, _MOST_SECONDS, started)
+            most = self._option("turn_seconds", _MOST_SECONDS)
+            position = await self._until(running, look, estimate, most, started)
         if position != wanted:
             raise DeviceFailed(f"{self.name}: filter {position} instead of {wanted}, {filter!r}, is in the beam")
         return filter

@@ -6,10 +6,11 @@ from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
 from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import FocuserLimits, Kind, MotorState, Started
+from pyros.instruments.running import Running
 
 _STEPS_A_SECOND = 1000.0
 _MOST_SECONDS = 300.0
-_TOLERANCE = 10
+_TOLERANCE = 10.0
 """Steps; a focuser that ends farther from where it was sent has failed."""
 
 
@@ -32,14 +33,30 @@ class AlpacaFocuser(AlpacaDevice):
                     move = self._link.put("move", Position=target)
                     await self._ending(move, "a newer command took its place", "move", before=running)
                 seconds = abs(position - here) / _STEPS_A_SECOND
-                await self._until(running, self._still, seconds, _MOST_SECONDS, started)
-                here, started = await self.position(), None
-                if abs(here - target) > min(_TOLERANCE, most // 2):
-                    raise DeviceFailed(f"{self.name}: at {here} instead of {target}")
+                tolerance = min(self._option("tolerance_steps", _TOLERANCE), most // 2)
+                async with self._stopping_if_given_up(running, lambda: self._link.put("halt"), "move"):
+                    here = await self._until_there(running, target, tolerance, seconds, started)
+                started = None
             return here
 
-    async def _still(self) -> bool | None:
-        return None if await self._link.get("ismoving", bool) else True
+    async def _until_there(
+        self, running: Running, target: int, tolerance: float, estimate: float, started: Started | None
+    ) -> int:
+        stillness = self._stillness()
+
+        async def look() -> int | None:
+            moving, here = await self._link.get("ismoving", bool), await self.position()
+            if moving:
+                stillness.moves()
+            if abs(here - target) <= tolerance:
+                return None if moving else here
+            return here if stillness.too_long else None
+
+        most = self._option("move_seconds", _MOST_SECONDS)
+        here = await self._until(running, look, estimate, most, started)
+        if abs(here - target) > tolerance:
+            raise DeviceFailed(f"{self.name}: at {here} instead of {target}")
+        return here
 
     @deferred
     async def stop(self) -> None:

@@ -7,6 +7,7 @@ the first at the bottom.
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca.replies import error_of, in_words
+from pyros.instruments.pixels import to_uint16
 
 HEADER = struct.Struct("<iiIIiiiiiii")
 """Version, error number, the two transactions, data start, element type, element type sent, rank, three dimensions."""
@@ -29,12 +31,17 @@ BYTES_AN_ELEMENT = 24
 COLOUR = "a colour image; only monochrome ones can be taken"
 
 
-def image_bytes(body: bytes, width: int, height: int, what: str) -> NDArray[np.uint16]:
-    """The pixels of an ImageBytes answer.
+def image_of(body: bytes, most: int, what: str) -> NDArray[np.uint16]:
+    """The pixels of an answer, whichever of the two forms it has; ``most`` are those of the whole detector.
 
     Raises what the error number in it means; DeviceRefused (UNSUPPORTED) for a colour image; DeviceFailed for anything
-    else that is not an image of this width and height.
+    else that is not an image of one plane, or larger.
     """
+    return json_image(body, most, what) if body.lstrip()[:1] == b"{" else image_bytes(body, most, what)
+
+
+def image_bytes(body: bytes, most: int, what: str) -> NDArray[np.uint16]:
+    """The pixels of an ImageBytes answer; raises like `image_of`."""
     if len(body) < HEADER.size:
         raise DeviceFailed(f"{what}: an image of {len(body)} bytes has no header")
     version, error, _, _, start, _, element, rank, first, second, third = HEADER.unpack_from(body)
@@ -44,20 +51,18 @@ def image_bytes(body: bytes, width: int, height: int, what: str) -> NDArray[np.u
         raise DeviceFailed(f"{what}: an image of {len(body)} bytes that begins at byte {start}")
     if error:
         raise error_of(error, in_words(body[start:]), what)
-    _check_shape(rank, (first, second, *((third,) if rank == 3 else ())), width, height, what)
+    shape = (first, second, third) if rank == 3 else (first, second)
+    count = _checked_count(rank, shape, most, what)
     if element not in ELEMENTS:
         raise DeviceFailed(f"{what}: elements of unknown type {element}")
     kind = np.dtype(ELEMENTS[element])
-    if len(body) - start != width * height * kind.itemsize:
-        raise DeviceFailed(
-            f"{what}: {len(body) - start} bytes of pixels, not {width} x {height} of {kind.itemsize} each"
-        )
-    return _rows(np.frombuffer(body, kind, width * height, start).reshape(width, height), what)
+    if len(body) - start < count * kind.itemsize:
+        raise DeviceFailed(f"{what}: {len(body) - start} bytes of pixels, not {count} of {kind.itemsize} each")
+    return _rows(np.frombuffer(body, kind, count, start).reshape(shape), what)
 
 
 class _JsonImage(msgspec.Struct):
     Value: Any = None
-    Rank: int = 2
     ErrorNumber: int = 0
     ErrorMessage: str | None = None
 
@@ -65,8 +70,8 @@ class _JsonImage(msgspec.Struct):
 _json = msgspec.json.Decoder(_JsonImage)
 
 
-def json_image(body: bytes, width: int, height: int, what: str) -> NDArray[np.uint16]:
-    """The pixels of an image that came as a JSON array; raises like `image_bytes`."""
+def json_image(body: bytes, most: int, what: str) -> NDArray[np.uint16]:
+    """The pixels of an image that came as a JSON array; raises like `image_of`."""
     try:
         image = _json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -77,27 +82,31 @@ def json_image(body: bytes, width: int, height: int, what: str) -> NDArray[np.ui
         pixels = np.array(image.Value)
     except ValueError:  # rows of unequal lengths
         raise DeviceFailed(f"{what}: an array that is no image") from None
-    _check_shape(image.Rank, pixels.shape, width, height, what)
-    if pixels.dtype.kind not in "iuf":
-        raise DeviceFailed(f"{what}: pixels that are no numbers")
+    _checked_count(pixels.ndim, pixels.shape, most, what)
+    if pixels.dtype.kind == "O":  # integers of more than 64 bits among them
+        if not all(type(pixel) in (int, float) for pixel in pixels.flat):
+            raise DeviceFailed(f"{what}: pixels that are no numbers")
+        pixels = pixels.astype(np.float64)
     return _rows(pixels, what)
 
 
-def _check_shape(rank: int, shape: tuple[int, ...], width: int, height: int, what: str) -> None:
-    if rank == 3:
+def _checked_count(rank: int, shape: tuple[int, ...], most: int, what: str) -> int:
+    """How many pixels that are. Raises DeviceRefused for a colour image, DeviceFailed for any other that is not ours.
+
+    The image need not have the size that was set: it was taken, and is not thrown away for that.
+    """
+    count = math.prod(shape)
+    if rank == 3 and min(shape) > 0 and shape[2] > 1:
         raise DeviceRefused("UNSUPPORTED", f"{what}: {COLOUR}")
-    if rank != 2 or shape != (width, height):
+    if rank not in (2, 3) or min(shape) <= 0 or count > most:
         size = " x ".join(map(str, shape))
-        raise DeviceFailed(f"{what}: an image of rank {rank} and {size or 'no'} pixels, not {width} x {height}")
+        raise DeviceFailed(f"{what}: an image of rank {rank} and {size or 'no'} pixels; the detector has {most}")
+    return count
 
 
 def _rows(columns: NDArray[Any], what: str) -> NDArray[np.uint16]:
-    """From [x][y] with y downwards to rows upwards, of 16 bits; what is outside of them is saturated."""
-    rows = columns.T[::-1]
-    if rows.dtype.kind == "f":
-        if not np.isfinite(rows).all():
-            raise DeviceFailed(f"{what}: pixels that are not finite")
-        rows = np.rint(rows)
-    if rows.dtype not in (np.uint16, np.uint8):
-        rows = np.clip(rows, 0, 65535)
-    return np.ascontiguousarray(rows, dtype=np.uint16)
+    """From [x][y] with y downwards to rows upwards, of 16 bits."""
+    try:
+        return to_uint16(columns.reshape(columns.shape[:2]).T[::-1])
+    except ValueError as error:
+        raise DeviceFailed(f"{what}: {error}") from None

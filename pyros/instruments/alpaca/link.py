@@ -81,11 +81,23 @@ class Link:
         return value
 
     async def get_or(self, member: str, type_: type[T], default: Any = None, **parameters: Any) -> Any:
-        """A property's value, or the default where the device has none."""
+        """A property's value, or the default where the device has none.
+
+        Raises DeviceRefused (STATE) where it has one that cannot be told now: that says nothing for later.
+        """
         try:
             return await self.get(member, type_, **parameters)
-        except DeviceRefused:
+        except DeviceRefused as refusal:
+            if refusal.code == "STATE":
+                raise
             return default
+
+    async def get_if_told(self, member: str, type_: type[T]) -> T | None:
+        """A property that nothing depends on: None where it cannot be had, for whatever reason."""
+        try:
+            return await self.get(member, type_)
+        except InstrumentError:
+            return None
 
     async def put(self, member: str, seconds: float = ANSWER_SECONDS, **parameters: Any) -> None:
         """Give a command; returns when the device has taken it."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 from pyros.errors import DeviceFailed, DeviceRefused
-from pyros.instruments.alpaca._device import GRACE_SECONDS, AlpacaDevice
+from pyros.instruments.alpaca._device import BEGIN_SECONDS, AlpacaDevice
 from pyros.instruments.alpaca.client import LONG_SECONDS
 from pyros.instruments.apparent import apparent_of_icrs, icrs_of_apparent
 from pyros.instruments.device import deferred
@@ -17,9 +18,17 @@ from pyros.instruments.running import Running
 
 _DEGREES_A_SECOND = 3.0
 """The speed of a mount that was not seen slewing yet."""
-_SETTLE_SECONDS = 1.0
+_BRAKING_SECONDS = 1.0
 _MOST_SECONDS = 300.0
 _STOP_SECONDS = 15.0
+_SETTLE_SECONDS = 10.0
+"""How long a mount may say on its target that it slews, besides the time that it asks for itself to settle."""
+_TRACK_SECONDS = 3.0
+"""How long a mount may take to begin to track."""
+_NEAR = 1.0
+"""Degrees; a mount that was so near may have been there when it was first asked."""
+_DRIFT = 30.0
+"""Arcseconds a second: a mount that is faster is moved by its motors, not left behind by the sky (15)."""
 _SYSTEMS = {0: "icrs", 1: "apparent", 2: "icrs"}
 """ASCOM's EquatorialCoordinateType: other, topocentric of date, J2000. Those that answer other mean J2000, which is
 ICRS to 0.02 arcseconds."""
@@ -33,10 +42,11 @@ class AlpacaTelescope(AlpacaDevice):
     def __init__(
         self, *args: Any, tolerance_arcsec: float = TOLERANCE_ARCSEC, site: Place | None = None, **named: Any
     ) -> None:
-        self.tolerance_arcsec = tolerance_arcsec
         self._site = site
         self._speed = _DEGREES_A_SECOND
+        self._slewing_is_stuck = False  # it said that it slews though it stood on its target and was stopped there
         super().__init__(*args, **named)
+        self.tolerance_arcsec: float = self._option("tolerance_arcsec", tolerance_arcsec)
 
     @deferred
     async def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Pointing:
@@ -50,39 +60,124 @@ class AlpacaTelescope(AlpacaDevice):
             async def slew_once(attempt: int) -> None:
                 await self._slew_once(running, ra, dec, started if attempt == 1 else None)
 
-            return await checked_slew(slew_once, self.position, ra, dec, self.name, self.tolerance_arcsec)
+            async with self._stopping_if_given_up(running, self._abort_slew, "slew", "park"):
+                return await checked_slew(slew_once, self.position, ra, dec, self.name, self.tolerance_arcsec)
 
     async def _slew_once(self, running: Running, ra: float, dec: float, started: Started | None) -> None:
         async with self._turn(running):
             await self._take_over(running, "a slew took its place")
-            if await self._link.get("atpark", bool):
-                await running.check()
-                await self.unpark()
-            if not await self._link.get("tracking", bool) and await self._link.fact("cansettracking", bool, False):
-                await self._link.put("tracking", Tracking=True)  # without it a slew is refused
+            await self._make_ready(running)
             before = await self.position()
             hours, degrees = await self._coordinates(ra, dec)
             await running.check()
             try:
-                await self._link.put("slewtocoordinatesasync", RightAscension=hours, Declination=degrees)
+                await self._begin_slew(hours, degrees)
             except DeviceRefused as refusal:
-                if refusal.code == "VALUE":  # the numbers are right, so it is the place
-                    raise DeviceRefused("LIMIT", str(refusal).removeprefix("VALUE: ")) from None
-                raise
+                if refusal.code != "STATE":
+                    raise
+                # It moves, and hadn't said so.
+                await running.check()
+                with suppress(DeviceRefused):
+                    await self._abort_slew()
+                await self._until_still(running)
+                await self._make_ready(running)
+                await running.check()
+                await self._begin_slew(hours, degrees)
         degrees, begin = _apart(before, ra, dec), self._clock.monotonic()
-        await self._until(running, self._still, _SETTLE_SECONDS + degrees / self._speed, _MOST_SECONDS, started)
+        await self._until_there(running, ra, dec, degrees, started)
         if degrees > 10:  # the next one is as fast
-            self._speed = degrees / max(1.0, self._clock.monotonic() - begin - _SETTLE_SECONDS)
+            self._speed = degrees / max(1.0, self._clock.monotonic() - begin - _BRAKING_SECONDS)
+        await self._until_it_tracks(running)
+
+    async def _make_ready(self, running: Running) -> None:
+        """Unpark it and let it track: else a slew is refused."""
+        if await self._link.get("atpark", bool):
+            await running.check()
+            await self.unpark()
+        if not await self._link.get("tracking", bool) and await self._link.fact("cansettracking", bool, False):
+            await self._link.put("tracking", Tracking=True)
+
+    async def _begin_slew(self, hours: float, degrees: float) -> None:
+        try:
+            await self._link.put("slewtocoordinatesasync", RightAscension=hours, Declination=degrees)
+        except DeviceRefused as refusal:
+            if refusal.code == "VALUE":  # the numbers are right, so it is the place
+                raise DeviceRefused("LIMIT", str(refusal).removeprefix("VALUE: ")) from None
+            raise
+
+    async def _until_there(self, running: Running, ra: float, dec: float, way: float, started: Started | None) -> None:
+        """Wait until it stands on the target, or somewhere else for good; ``way`` are the degrees to go.
+
+        Neither the device's word alone ends a slew: Slewing may be false while the slew hasn't begun, and true for ever
+        on the target, where the mount is stopped then.
+        """
+        stillness, estimate = self._stillness(), _BRAKING_SECONDS + way / self._speed
+        before, when = await self.position(), self._clock.monotonic()
+        on_target: float | None = None
+        # One that is far away and at its target at once only echoes it.
+        travels = left = way < _NEAR
+        soonest = when + min(estimate, self._option("begin_seconds", BEGIN_SECONDS))
+        settle = self._option("settle_seconds", _SETTLE_SECONDS)
+        settle += max(0.0, await self._link.get_if_told("slewsettletime", float) or 0.0)
+
+        async def look() -> bool | None:
+            """True for the end, False for a mount that doesn't know its end."""
+            nonlocal before, when, on_target, travels, left
+            slewing = await self._link.get("slewing", bool)
+            here, now = await self.position(), self._clock.monotonic()
+            moved = separation_arcsec(before.ra, before.dec, here.ra, here.dec)
+            travels = travels or slewing
+            if slewing or moved > _DRIFT * (now - when) + 1.0:
+                stillness.moves()
+            before, when = here, now
+            if separation_arcsec(ra, dec, here.ra, here.dec) > self.tolerance_arcsec:
+                on_target, travels, left = None, True, True
+                return True if stillness.too_long else None
+            if not slewing:
+                self._slewing_is_stuck = False
+                return True if travels or now >= soonest else None
+            on_target = now if on_target is None else on_target
+            return False if left and now - on_target >= settle else None
+
+        if not await self._until(running, look, estimate, self._most_seconds, started):
+            await self._abort_slew()
+            try:
+                await self._until_still(running)
+            except DeviceFailed:
+                self._slewing_is_stuck = True
+
+    async def _until_it_tracks(self, running: Running) -> None:
+        """A target that isn't followed is lost: let it track again, or fail."""
+        end = self._clock.monotonic() + _TRACK_SECONDS
+        while not await self._link.get("tracking", bool):
+            await running.check()
+            if self._clock.monotonic() > end or not await self._link.fact("cansettracking", bool, False):
+                raise DeviceFailed(f"{self.name}: slew: it is on its target and doesn't track")
+            await self._link.put("tracking", Tracking=True)
+            await running.pause(self._clock, 0.2)
+
+    @property
+    def _most_seconds(self) -> float:
+        return self._option("slew_seconds", _MOST_SECONDS)
 
     async def _take_over(self, running: Running, why: str) -> None:
         """End what is under way, whoever began it: a mount that moves takes no other command."""
         await running.check()
-        if self._is_running("slew", "park", before=running) or await self._link.get("slewing", bool):
+        if self._is_running("slew", "park", before=running) or await self._slews():
             await self._ending(self._abort_slew(), why, "slew", "park", before=running)
-            await self._until(running, self._still, 0.5, _STOP_SECONDS)
+            await self._until_still(running)
+
+    async def _until_still(self, running: Running) -> None:
+        await self._until(running, self._still, 0.5, self._option("stop_seconds", _STOP_SECONDS))
 
     async def _still(self) -> bool | None:
-        return None if await self._link.get("slewing", bool) else True
+        return None if await self._slews() else True
+
+    async def _slews(self) -> bool:
+        """Whether it says so and can be believed."""
+        slewing = await self._link.get("slewing", bool)
+        self._slewing_is_stuck = self._slewing_is_stuck and slewing
+        return slewing and not self._slewing_is_stuck
 
     @deferred
     async def stop(self) -> None:
@@ -106,15 +201,18 @@ class AlpacaTelescope(AlpacaDevice):
                     return
                 await running.check()
                 await self._link.put("park", LONG_SECONDS)
-            begin = self._clock.monotonic()
+            stillness = self._stillness()
 
             async def look() -> bool | None:
                 if await self._link.get("atpark", bool):
                     return True
-                late = self._clock.monotonic() - begin > GRACE_SECONDS
-                return False if late and not await self._link.get("slewing", bool) else None
+                if await self._slews():
+                    stillness.moves()
+                return False if stillness.too_long else None
 
-            parked = await self._until(running, look, _SETTLE_SECONDS + 90 / self._speed, _MOST_SECONDS, started)
+            estimate = _BRAKING_SECONDS + 90 / self._speed
+            async with self._stopping_if_given_up(running, self._abort_slew, "slew", "park"):
+                parked = await self._until(running, look, estimate, self._most_seconds, started)
         if not parked:
             raise DeviceFailed(f"{self.name}: park: it stands still and is not parked")
 
@@ -165,7 +263,7 @@ class AlpacaTelescope(AlpacaDevice):
     async def state(self) -> TelescopeState:
         if await self._link.get("atpark", bool):
             return "parked"
-        if await self._link.get("slewing", bool):
+        if await self._slews():
             return "parking" if self._is_running("park") else "slewing"
         return "tracking" if await self._link.get("tracking", bool) else "idle"
 

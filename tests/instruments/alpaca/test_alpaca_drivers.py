@@ -15,7 +15,7 @@ from pyros.instruments.alpaca.image import HEADER
 from pyros.instruments.apparent import apparent_of_icrs
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
-from tests.instruments.alpaca.conftest import Http, Server, Wrong
+from tests.instruments.alpaca.conftest import Http, Raw, Server, Wrong
 from tests.instruments.conftest import World
 
 Device = Callable[..., Any]
@@ -277,6 +277,152 @@ def test_a_server_gone_in_mid_slew(server: Server, device: Device, world: World)
     assert world.result(telescope.slew(10.0, 20.0), 60).error_arcsec < 1
 
 
+class Traveller:
+    """A mount that goes at 5 degrees a second, and whose Slewing is true from ``late`` seconds on, ``stuck`` for ever.
+
+    ``forgets`` is how often it doesn't track at the end of a slew; ``refuses`` whether it takes no slew while it moves,
+    though it doesn't say that it does.
+    """
+
+    def __init__(self, server: Server, world: World, late: float = 0.0, stuck: bool = False, forgets: int = 0,
+                 refuses: bool = False, tracks: bool = True) -> None:  # fmt: skip
+        self.world, self.late, self.stuck, self.forgets, self.refuses = world, late, stuck, forgets, refuses
+        self.from_, self.to = (0.0, 10.0), (0.0, 10.0)  # degrees
+        self.begin = self.end = -1e9
+        self.sent = False
+        self.tracking, self.can_track = True, tracks
+        self.jammed = False
+        server.answers |= {
+            "GET slewing": lambda _: (self.stuck and self.sent) or (
+                self.begin + self.late <= world.seconds() and (self.jammed or world.seconds() < self.end)),
+            "GET tracking": lambda _: self.track(),
+            "GET rightascension": lambda _: self.where[0] / 15,
+            "GET declination": lambda _: self.where[1],
+            "PUT tracking": lambda p: setattr(self, "tracking", self.can_track and p["Tracking"] == "True"),
+            "PUT slewtocoordinatesasync": self.slew,
+            "PUT abortslew": self.abort,
+            "PUT park": lambda _: self.go((0.0, 90.0)),
+        }  # fmt: skip
+        server.set(atpark=False, equatorialsystem=2, canslewasync=True, cansettracking=True, canpark=True)
+
+    @property
+    def moving(self) -> bool:
+        return self.jammed or self.world.seconds() < self.end
+
+    @property
+    def where(self) -> tuple[float, float]:
+        if self.jammed or self.end <= self.begin:
+            return self.from_
+        done = min(1.0, (self.world.seconds() - self.begin) / (self.end - self.begin))
+        return (
+            self.from_[0] + (self.to[0] - self.from_[0]) * done,
+            self.from_[1] + (self.to[1] - self.from_[1]) * done,
+        )
+
+    def track(self) -> bool:
+        if self.forgets and self.sent and not self.moving:
+            self.forgets -= 1
+            self.tracking = False
+        return self.tracking
+
+    def go(self, to: tuple[float, float]) -> None:
+        self.from_, self.to, self.begin, self.sent = self.where, to, self.world.seconds(), True
+        self.end = self.begin + max(abs(a - b) for a, b in zip(self.from_, to, strict=True)) / 5
+
+    def slew(self, where: dict[str, str]) -> Any:
+        if not self.tracking or (self.refuses and self.moving):
+            return Wrong(0x40B, "not while it moves, nor without tracking")
+        self.go((float(where["RightAscension"]) * 15, float(where["Declination"])))
+        return None
+
+    def abort(self, _: Any) -> None:
+        self.from_ = self.to = self.where
+        self.end, self.jammed = self.begin, False
+
+
+@pytest.mark.parametrize("late", [0.0, 0.5, 2.0, 1e6])
+def test_a_slew_has_not_ended_because_it_has_not_begun(
+    late: float, server: Server, device: Device, world: World
+) -> None:
+    mount = Traveller(server, world, late=late)
+    assert world.result(device("telescope").slew(50.0, 20.0), 30).error_arcsec < 1
+    assert not mount.moving
+    assert server.count("PUT slewtocoordinatesasync") == 1
+
+
+def test_a_mount_that_only_echoes_its_target_is_not_there(server: Server, device: Device, world: World) -> None:
+    mount, telescope = Mount(server, world, seconds=4.0), device("telescope")
+    server.answers["GET slewing"] = lambda _: 0.0 < mount.until - world.seconds() < 3.0
+    slew = telescope.slew(50.0, 20.0)
+    world.run(2.5)
+    assert not slew.called
+    assert world.result(slew, 10).error_arcsec < 1
+
+
+def test_a_mount_on_its_target_that_says_for_ever_that_it_slews(server: Server, device: Device, world: World) -> None:
+    mount, telescope = Traveller(server, world, stuck=True), device("telescope")
+    began = world.seconds()
+    for ra in (50.0, 60.0):
+        assert world.result(telescope.slew(ra, 20.0), 60).error_arcsec < 1
+        assert world.result(telescope.state()) == "tracking"
+    assert world.seconds() - began < 100
+    assert server.count("PUT slewtocoordinatesasync") == 2
+    assert server.count("PUT abortslew") == 2
+    mount.stuck = False
+    assert world.result(telescope.state()) == "tracking"
+    mount.go((0.0, 0.0))
+    world.run(3)
+    assert world.result(telescope.state()) == "slewing"
+
+
+def test_a_mount_that_settles_is_left_alone(server: Server, device: Device, world: World) -> None:
+    mount = Traveller(server, world)
+    server.set(slewsettletime=20.0)
+    server.answers["GET slewing"] = lambda _: world.seconds() < mount.end + 20.0
+    assert world.result(device("telescope").slew(50.0, 20.0), 60).error_arcsec < 1
+    assert server.count("PUT abortslew") == 0
+
+
+def test_a_mount_on_its_target_tracks_again(server: Server, device: Device, world: World) -> None:
+    Traveller(server, world, forgets=2)
+    telescope = device("telescope")
+    world.result(telescope.slew(50.0, 20.0), 30)
+    assert world.result(telescope.state()) == "tracking"
+    assert server.count("PUT tracking") == 2
+
+
+@pytest.mark.parametrize("settable", [True, False])
+def test_a_target_that_is_not_tracked_is_not_reached(
+    settable: bool, server: Server, device: Device, world: World
+) -> None:
+    Traveller(server, world, forgets=1, tracks=False)
+    server.set(cansettracking=settable)
+    with pytest.raises(DeviceFailed, match="on its target and doesn't track"):
+        world.result(device("telescope").slew(50.0, 20.0), 30)
+    assert server.count("PUT abortslew") == 1
+
+
+def test_a_slew_refused_by_a_mount_that_moves_is_sent_after_an_abort(
+    server: Server, device: Device, world: World
+) -> None:
+    mount, telescope = Traveller(server, world, late=1e6, refuses=True), device("telescope")
+    mount.go((0.0, 80.0))  # by somebody else
+    assert world.result(telescope.slew(50.0, 20.0), 30).error_arcsec < 1
+    assert server.count("PUT abortslew") == 1
+
+
+@pytest.mark.parametrize("command", ["slew", "park"])
+def test_a_mount_given_up_is_stopped(command: str, server: Server, device: Device, world: World) -> None:
+    mount, telescope = Traveller(server, world), device("telescope", "?slew_seconds=20")
+    mount.jammed = True
+    moving = telescope.slew(50.0, 20.0) if command == "slew" else telescope.park()
+    world.run(1)
+    mount.jammed = True
+    with pytest.raises(DeviceFailed, match="no end after 20 s"):
+        world.result(moving, 25)
+    assert not mount.moving
+
+
 class Cam:
     """A camera of 3 x 2 pixels; what it shows is the number of the exposure."""
 
@@ -448,6 +594,65 @@ def test_an_image_that_never_comes(server: Server, device: Device, world: World)
         world.result(device("camera").expose(1.0), 130)
 
 
+BROKEN = [Wrong(0x500, "USB"), Wrong(0x407), Wrong(0x40B), Wrong(-2147467259), Http(500, b"x"), Raw(b"no HTTP"), None,
+          Http(200, b'{"Value":NaN}', "application/json"), "cold", -300.0]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", BROKEN)
+def test_an_image_is_kept_whatever_the_thermometer_says(
+    answer: Any, server: Server, device: Device, world: World
+) -> None:
+    cam, camera = Cam(server, world, cooleron=True), device("camera")
+    world.result(camera.geometry())
+    server.set(ccdtemperature=answer, electronsperadu=answer, lastexposureduration=answer, setccdtemperature=answer)
+    image = world.result(camera.expose(1.0), 60)
+    assert (image.pixels[0, 0], image.temperature, image.gain, image.seconds) == (cam.number, None, None, 1.0)
+    world.run(5)
+    cooling = world.result(camera.cooling(), 60)
+    assert cooling.temperature in (None, -300.0)
+
+
+@pytest.mark.parametrize(("exposed", "seconds"), [(9.97, 9.97), (0.0, 0.0), (-1.0, 10.0), (1e6, 10.0)])
+def test_the_exposure_time_is_the_cameras_own(
+    exposed: float, seconds: float, server: Server, device: Device, world: World
+) -> None:
+    Cam(server, world, lastexposureduration=exposed)
+    assert world.result(device("camera").expose(10.0), 30).seconds == seconds
+
+
+def test_a_bias_is_as_short_as_can_be(server: Server, device: Device, world: World) -> None:
+    Cam(server, world, exposuremin=0.001)
+    image = world.result(device("camera").expose(0.0, dark=True), 30)
+    assert server.last("PUT startexposure") == {"Duration": "0.001", "Light": "False"}
+    assert image.seconds == 0.001
+
+
+def test_a_subframe_of_somebody_else_is_undone_before_each_exposure(
+    server: Server, device: Device, world: World
+) -> None:
+    frame = {"binx": 1, "biny": 1, "startx": 0, "starty": 0, "numx": 3, "numy": 2}
+    camera = device("camera")
+    Cam(server, world, **frame)
+
+    def put(name: str) -> Callable[[dict[str, str]], None]:
+        return lambda given: server.set(**{name: int(next(t for key, t in given.items() if key.lower() == name))})
+
+    server.answers |= {f"PUT {name}": put(name) for name in frame}
+    for left in ({"binx": 2, "biny": 2}, {"startx": 1, "numx": 1}, {"numy": 1}):
+        server.set(**left)
+        world.result(camera.expose(1.0), 30)
+        assert {name: server.answers[f"GET {name}"] for name in frame} == frame
+
+
+def test_an_image_of_half_the_size_is_one_of_larger_pixels(server: Server, device: Device, world: World) -> None:
+    cam = Cam(server, world, cameraxsize=6, cameraysize=4)
+    camera = device("camera", "?arcsec_per_pixel=1")
+    image = world.result(camera.expose(1.0), 20)
+    assert image.pixels.shape == (2, 3)
+    assert image.arcsec_per_pixel == 2.0
+    assert cam.number == 1
+
+
 def test_what_a_camera_lacks(server: Server, device: Device, world: World) -> None:
     Cam(server, world, hasshutter=False, ccdtemperature=Wrong(0x400), electronsperadu=Wrong(0x400))
     camera = device("camera")
@@ -575,6 +780,28 @@ def test_a_move_is_stopped(server: Server, device: Device, world: World) -> None
     assert server.count("PUT move") == 2
 
 
+@pytest.mark.parametrize("late", [0.5, 3.0])
+def test_a_focuser_whose_position_follows_late(late: float, server: Server, device: Device, world: World) -> None:
+    motor, shown = Motor(server, world), [0]
+    server.answers["GET position"] = lambda _: shown[0]
+    server.answers["GET ismoving"] = False
+
+    def move(parameters: dict[str, str]) -> None:
+        world.callLater(late, shown.__setitem__, 0, int(parameters["Position"]))
+
+    server.answers["PUT move"] = move
+    assert world.result(device("focuser").move(500), 20) == 500
+    assert motor.there == 0
+
+
+def test_a_focuser_given_up_is_stopped(server: Server, device: Device, world: World) -> None:
+    Motor(server, world)
+    server.set(ismoving=True)
+    with pytest.raises(DeviceFailed, match="no end after 7 s"):
+        world.result(device("focuser", "?move_seconds=7").move(500), 20)
+    assert server.count("PUT halt") == 1
+
+
 def test_focusers_that_fail(server: Server, device: Device, world: World) -> None:
     motor, focuser = Motor(server, world), device("focuser")
     server.set(position=500)
@@ -666,6 +893,10 @@ def test_a_dome_without_a_shutter_and_a_slaved_one(server: Server, device: Devic
     dome = device("dome")
     with pytest.raises(DeviceRefused, match="UNSUPPORTED"):
         world.result(dome.open())
+    closing = dome.close()  # whatever it says of itself, it is told to close
+    closing.addErrback(lambda _: None)
+    world.run(1)
+    assert server.count("PUT closeshutter") == 1
     with pytest.raises(DeviceRefused, match=r"STATE: .*slaved"):
         world.result(dome.rotate(10.0))
 
@@ -674,7 +905,7 @@ def test_a_dome_that_turns_elsewhere(server: Server, device: Device, world: Worl
     Shutter(server, world, azimuth=30.0)
     dome = device("dome")
     with pytest.raises(DeviceFailed, match=r"azimuth 30.0 instead of 40"):
-        world.result(dome.rotate(400.0 - 360.0), 5)
+        world.result(dome.rotate(400.0 - 360.0), 10)
     assert world.result(dome.rotate(-328.0), 5) == 30.0
     assert server.last("PUT slewtoazimuth") == {"Azimuth": "32.0"}
 
