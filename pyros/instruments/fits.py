@@ -80,7 +80,7 @@ def read_image(path: Path | str) -> ImageFile:
     try:
         with fits.open(path, memmap=False) as units:
             for unit in units:
-                if _is_image(unit.header):
+                if is_image(unit.header):
                     if unit.header["NAXIS1"] * unit.header["NAXIS2"] > LARGEST:
                         raise ImageError(f"{path}: its image has more than {LARGEST} pixels")
                     data = np.asarray(unit.data)
@@ -95,7 +95,7 @@ def read_image(path: Path | str) -> ImageFile:
     raise ImageError(f"{path}: has no image in it")
 
 
-def _is_image(header: fits.Header) -> bool:
+def is_image(header: fits.Header) -> bool:
     """Whether a unit of a file holds an image of two axes or more; not a table, and not a spectrum."""
     return header.get("XTENSION", "IMAGE").strip() == "IMAGE" and all(
         header.get(f"NAXIS{axis}", 0) > 0 for axis in range(1, max(2, header["NAXIS"]) + 1)
@@ -175,6 +175,7 @@ def _cards(image: Image, facts: ImageFacts) -> list[tuple[str, Any, str]]:
         *(_place(facts) if sky else []),
         ("CCD-TEMP", image.temperature, "[Celsius] detector temperature"),
         ("GAIN", image.gain, "[electron/adu] gain"),
+        ("BAYERPAT", image.bayer, "colours of the pixels from the first row on"),
         ("TELESCOP", facts.telescope, "telescope"),
         ("INSTRUME", facts.instrument, "camera"),
         ("OBSERVAT", facts.observatory, "observatory"),

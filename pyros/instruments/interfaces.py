@@ -116,7 +116,7 @@ class Image:
 
     ``pixels`` has the shape (height, width), the first row at the bottom as in FITS. ``started`` is when the shutter
     opened, ``temperature`` the detector's in degrees Celsius, ``gain`` in electrons per ADU; None where the device
-    doesn't tell.
+    doesn't tell. ``bayer`` is the pattern of a Bayer mosaic from the first row on, such as RGGB; '' without one.
     """
 
     pixels: NDArray[np.uint16]
@@ -126,6 +126,7 @@ class Image:
     temperature: float | None
     gain: float | None
     arcsec_per_pixel: float
+    bayer: str = ""
 
 
 class Place(Protocol):

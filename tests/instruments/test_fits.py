@@ -300,3 +300,10 @@ def test_every_image_can_be_looked_at(tmp_path: Path, pixels: Any) -> None:
 
     with Picture.open(write_preview(path, tmp_path / "a.png", 10.0, 10.0)) as picture:
         assert max(picture.size) == 800
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_the_pattern_of_a_bayer_mosaic_is_kept(tmp_path: Path, compress: bool) -> None:
+    path = write_image(tmp_path / "a.fits", exposure(bayer="GRBG"), FACTS, compress=compress)
+    assert read_image(path).header["BAYERPAT"] == "GRBG"
+    assert "BAYERPAT" not in read_image(write_image(tmp_path / "b.fits", exposure(), FACTS)).header

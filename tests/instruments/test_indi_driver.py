@@ -30,7 +30,7 @@ from pyros.errors import (
 )
 from pyros.instruments.apparent import apparent_of_icrs
 from pyros.instruments.horizon import altitude
-from pyros.instruments.indi.camera import _decode
+from pyros.instruments.indi.image import decode
 from pyros.planning import Site
 from pyros.planning.visibility import altitude_azimuth
 from tests.instruments.conftest import World
@@ -341,12 +341,17 @@ def image_of(pixels: Any, form: str = ".fits", **header: Any) -> str:
 PIXELS = np.array([[1, 2, 3], [4, 5, 65535]], dtype=np.uint16)
 
 
+def busy(made: Rig) -> None:
+    """Let a camera begin its exposures, and end none."""
+    made.server.answers["CCD_EXPOSURE"] = lambda told: made.server.set(
+        "CCD_EXPOSURE", "Busy", CCD_EXPOSURE_VALUE=(told["CCD_EXPOSURE_VALUE"], 0.01, 3600)
+    )
+
+
 @pytest.fixture
 def camera(rig: Make) -> Rig:
     made = rig("camera", CAMERA)
-    made.server.answers["CCD_EXPOSURE"] = lambda told: made.server.set(
-        "CCD_EXPOSURE", "Busy", CCD_EXPOSURE_VALUE=told["CCD_EXPOSURE_VALUE"]
-    )
+    busy(made)
     return made
 
 
@@ -370,24 +375,160 @@ def test_an_image_is_unpacked_and_turned_right_side_up(camera: Rig, world: World
     assert world.result(camera.device.state()) == "idle"
 
 
-def test_the_image_of_an_aborted_exposure_that_comes_late_is_not_that_of_the_next(camera: Rig, world: World) -> None:
-    first = camera.begin(camera.device.expose(10.0, "", "a"), 9.0)
-    old = tag_of(camera)
+def aborted(camera: Rig, world: World, seconds: float, after: float) -> None:
+    """An exposure that is aborted so long after its beginning."""
+    first = camera.begin(camera.device.expose(seconds, "", "a"), after)
     camera.server.answers["CCD_ABORT_EXPOSURE"] = lambda _: (
         camera.server.set("CCD_ABORT_EXPOSURE") + camera.server.set("CCD_EXPOSURE", "Idle", CCD_EXPOSURE_VALUE=0)
     )
     world.result(camera.device.abort())
     assert isinstance(first[0], CommandAborted)
+
+
+def test_a_late_image_of_an_aborted_exposure_is_passed_over(camera: Rig, world: World) -> None:
+    aborted(camera, world, 10.0, 9.0)
+    old = tag_of(camera)
     second = camera.begin(camera.device.expose(10.0, "", "b"), 1.0)
     assert tag_of(camera) != old
-    camera.server.say(image_of(PIXELS * 0, OBJECT=tag_of(camera), EXPTIME=10.0))  # too early to be of this one
+    camera.server.say(image_of(PIXELS * 0, EXPTIME=10.0))  # without a tag, and too early to be of this one
     world.run(9)
-    assert second == []
     camera.server.say(image_of(PIXELS * 0, OBJECT=old, EXPTIME=10.0))
-    camera.server.say(image_of(PIXELS * 0, OBJECT=tag_of(camera), EXPTIME=9.0))
     assert second == []
     camera.server.say(image_of(PIXELS, OBJECT=tag_of(camera), EXPTIME=10.0))
     assert second[0].pixels.tolist() == PIXELS.tolist()
+
+
+def test_without_a_tag_the_length_tells_a_late_image(rig: Make, world: World) -> None:
+    camera = rig("camera", {name: each for name, each in CAMERA.items() if name != "FITS_HEADER"})
+    busy(camera)
+    aborted(camera, world, 2.0, 1.5)
+    second = camera.begin(camera.device.expose(10.0), 2.0)
+    camera.server.say(image_of(PIXELS * 0, EXPTIME=2.0))
+    assert second == []
+    world.run(8)
+    camera.server.say(image_of(PIXELS, EXPTIME=10.0))
+    assert second[0].pixels.tolist() == PIXELS.tolist()
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [({"EXPTIME": 0.3333}, 0.3333), ({"EXPTIME": 25.0}, 25.0), ({"EXPTIME": "0.5"}, 0.5), ({}, 30.0),
+     ({"EXPOSURE": 29.0}, 29.0), ({"EXPTIME": -1.0}, 30.0), ({"EXPTIME": 31.0, "OBJECT": "M 31"}, 31.0)],
+)  # fmt: skip
+def test_the_header_tells_how_long_was_exposed(camera: Rig, header: dict[str, Any], seconds: float) -> None:
+    outcome = camera.begin(camera.device.expose(30.0), 30.0)
+    camera.server.say(image_of(PIXELS, **header))
+    assert outcome[0].seconds == seconds
+
+
+def test_a_bias_takes_the_shortest_time_of_the_camera(rig: Make) -> None:
+    types = ("Switch", {"FRAME_LIGHT": True, "FRAME_DARK": False, "FRAME_BIAS": False}, "Ok")
+    camera = rig("camera", CAMERA | {"CCD_FRAME_TYPE": types})
+    busy(camera)
+    outcome = camera.begin(camera.device.expose(0.0, dark=True), 1.0)
+    camera.server.say(image_of(PIXELS, EXPTIME=0.01))
+    assert outcome[0].seconds == 0.01
+    assert camera.server.changes("CCD_EXPOSURE") == [{"CCD_EXPOSURE_VALUE": "0.01"}]
+    assert camera.server.changes("CCD_FRAME_TYPE") == [{"FRAME_BIAS": "On"}]
+
+
+def test_a_dark_is_no_bias(rig: Make) -> None:
+    types = ("Switch", {"FRAME_LIGHT": True, "FRAME_DARK": False, "FRAME_BIAS": False}, "Ok")
+    camera = rig("camera", CAMERA | {"CCD_FRAME_TYPE": types})
+    busy(camera)
+    camera.begin(camera.device.expose(0.01, dark=True))
+    assert camera.server.changes("CCD_FRAME_TYPE") == [{"FRAME_DARK": "On"}]
+
+
+def test_a_time_shorter_than_the_shortest_is_refused(camera: Rig, world: World) -> None:
+    with pytest.raises(DeviceRefused, match=r"VALUE: Dev: exposure: 0.001 s: the shortest exposure is 0.01 s"):
+        world.result(camera.device.expose(0.001))
+
+
+WHOLE = {"X": 0, "Y": 0, "WIDTH": 3, "HEIGHT": 2}
+
+
+@pytest.mark.parametrize(
+    ("part", "bins", "address", "told"),
+    [
+        (WHOLE, 1, "", ([], [])),
+        (WHOLE | {"X": 1, "WIDTH": 1}, 1, "", ([WHOLE], [])),
+        (WHOLE, 2, "", ([], [{"HOR_BIN": 1, "VER_BIN": 1}])),
+        (WHOLE, 2, "?bin=2", ([], [])),
+        (WHOLE, 1, "?bin=2", ([], [{"HOR_BIN": 2, "VER_BIN": 2}])),
+    ],
+)  # fmt: skip
+def test_what_somebody_left_of_the_detector_is_undone(
+    rig: Make, part: Members, bins: int, address: str, told: tuple[list[Members], list[Members]]
+) -> None:
+    vectors = {"CCD_FRAME": ("Number", part, "Ok"), "CCD_BINNING": ("Number", {"HOR_BIN": bins, "VER_BIN": bins}, "Ok")}
+    camera = rig("camera", CAMERA | vectors, address=ADDRESS + address)
+    busy(camera)
+    outcome = camera.begin(camera.device.expose(1.0), 1.0)
+    camera.server.say(image_of(PIXELS))
+    assert outcome[0].arcsec_per_pixel == pytest.approx(1.0313 * (2 if address else 1), abs=1e-3)
+    changes = [[{name: float(value) for name, value in each.items()} for each in camera.server.changes(vector)]
+               for vector in ("CCD_FRAME", "CCD_BINNING")]  # fmt: skip
+    assert tuple(changes) == told
+
+
+def test_a_camera_that_trims_its_frame_is_told_once(rig: Make, world: World) -> None:
+    big = {"CCD_INFO": ("Number", {"CCD_MAX_X": 60, "CCD_MAX_Y": 40, "CCD_PIXEL_SIZE": 5.0}, "Ok")}
+    trimmed = {"X": 0, "Y": 0, "WIDTH": 56, "HEIGHT": 40}
+    camera = rig("camera", CAMERA | big | {"CCD_FRAME": ("Number", trimmed, "Ok")})
+    busy(camera)
+    camera.server.answers["CCD_FRAME"] = lambda _: camera.server.set("CCD_FRAME")
+    for _ in range(2):
+        outcome = camera.begin(camera.device.expose(1.0), 1.0)
+        camera.server.say(image_of(PIXELS), camera.server.set("CCD_EXPOSURE", CCD_EXPOSURE_VALUE=0))
+        assert len(outcome) == 1
+    assert len(camera.server.changes("CCD_FRAME")) == 1
+    assert world.result(camera.device.geometry()).width == 56
+
+
+def test_a_subframe_that_stays_is_refused(rig: Make, world: World) -> None:
+    camera = rig("camera", CAMERA | {"CCD_FRAME": ("Number", WHOLE | {"WIDTH": 1}, "Ok")})
+    camera.server.answers["CCD_FRAME"] = lambda _: camera.server.set("CCD_FRAME", "Alert")
+    with pytest.raises(DeviceRefused, match="CCD_FRAME is Alert"):
+        world.result(camera.device.expose(1.0))
+    assert camera.server.changes("CCD_EXPOSURE") == []
+
+
+def test_colour_is_refused_before_the_shutter_opens(rig: Make, world: World) -> None:
+    formats = ("Switch", {"INDI_RAW": False, "INDI_RGB": True}, "Ok")
+    camera = rig("camera", CAMERA | {"CCD_CAPTURE_FORMAT": formats})
+    words = r"UNSUPPORTED: .*colour images, .*\(CCD_CAPTURE_FORMAT\); it also has INDI_RAW"
+    with pytest.raises(DeviceRefused, match=words):
+        world.result(camera.device.expose(1.0))
+    assert camera.server.changes("CCD_EXPOSURE") == []
+
+
+def test_a_tag_can_be_a_card_of_the_header(rig: Make) -> None:
+    card = {"KEYWORD_NAME": "", "KEYWORD_VALUE": "", "KEYWORD_COMMENT": ""}
+    camera = rig("camera", CAMERA | {"FITS_HEADER": ("Text", card, "Ok")})
+    busy(camera)
+    outcome = camera.begin(camera.device.expose(1.0, "", "a/b"), 1.0)
+    (told,) = camera.server.changes("FITS_HEADER")
+    assert told == {"KEYWORD_NAME": "OBJECT", "KEYWORD_VALUE": "a_b~1", "KEYWORD_COMMENT": "tag of the exposure"}
+    camera.server.say(image_of(PIXELS * 0, OBJECT="a_b~0"))
+    assert outcome == []
+    camera.server.say(image_of(PIXELS, OBJECT="A_B~1"))
+    assert outcome[0].pixels.tolist() == PIXELS.tolist()
+
+
+def test_an_exposure_that_says_idle_before_its_image_is_not_aborted(camera: Rig) -> None:
+    outcome = camera.begin(camera.device.expose(1.0), 1.0)
+    camera.server.say(camera.server.set("CCD_EXPOSURE", "Idle", CCD_EXPOSURE_VALUE=0))
+    assert outcome == []
+    camera.server.say(image_of(PIXELS))
+    assert outcome[0].pixels.tolist() == PIXELS.tolist()
+
+
+def test_a_camera_without_an_image_is_told_to_stop(camera: Rig, world: World) -> None:
+    outcome = camera.begin(camera.device.expose(10.0), 76.0)
+    assert isinstance(outcome[0], NoAnswer)
+    world.run()
+    assert camera.server.changes("CCD_ABORT_EXPOSURE") == [{"ABORT": "On"}]
 
 
 def test_an_image_that_never_comes(camera: Rig, world: World) -> None:
@@ -403,10 +544,11 @@ def test_an_image_that_never_comes(camera: Rig, world: World) -> None:
 @pytest.mark.parametrize(
     ("blob", "problem"),
     [
-        (image_of(np.zeros((3, 2, 3), np.uint16)), "it is no single plane of pixels"),
-        (image_of(np.zeros((2, 3), np.float32)), "its pixels are >f4, not 16-bit unsigned"),
-        (image_of(PIXELS, ".jpg"), "sent an image as '.jpg', not as .fits"),
+        (image_of(np.zeros((3, 2, 3), np.uint16)), "a colour image of 3 planes; only one plane can be taken"),
+        (image_of(np.zeros((5, 2, 3), np.uint16)), "5 x 2 x 3 pixels are not an image of one plane"),
+        (blob_of(b"\xff\xd8\xff\xe0", ".jpg"), r"its image cannot be read (format '.jpg'): it is JPEG, not FITS"),
         (vector("set", "BLOB", "CCD1", {"CCD1": "AAAA"}, more='format=".fits"'), "its image cannot be read"),
+        (vector("set", "BLOB", "CCD1", {"CCD1": "AAAA"}, more='format=".fits.z"'), "its image cannot be read"),
         (blob_of(fits_of(PIXELS)[:2890]), "its image cannot be read"),  # cut off in the pixels
         (blob_of(fits_of(PIXELS).replace(b"        3 ", b"999999999 ")), "its image cannot be read"),
     ],
@@ -417,6 +559,7 @@ def test_images_that_are_of_no_use(camera: Rig, blob: str, problem: str) -> None
     camera.server.say(blob)
     assert isinstance(outcome[0], DeviceFailed)
     assert problem in str(outcome[0])
+    assert camera.device.connected
 
 
 @pytest.mark.parametrize("size", ["0", "1", "-5", "99999999999999999999", "large"])
@@ -433,7 +576,7 @@ def test_any_wrong_bytes_in_an_image(changes: list[tuple[int, int]], length: int
     for place, byte in changes:
         data[place] = byte
     try:
-        frame = _decode(bytes(data[:length]))
+        frame = decode(bytes(data[:length]))
     except ValueError:
         return
     assert frame.pixels.dtype == np.uint16
@@ -568,8 +711,134 @@ def test_a_wheel_that_stops_at_the_wrong_filter(rig: Make, world: World) -> None
     wheel.server.answers["FILTER_SLOT"] = lambda _: wheel.server.set("FILTER_SLOT", "Busy")
     outcome = wheel.begin(wheel.device.select("r"))
     assert world.result(wheel.device.filter()) == ""
-    wheel.server.say(wheel.server.set("FILTER_SLOT", "Ok"))
+    wheel.server.say('<message device="Dev" message="[INFO] turning"/>', wheel.server.set("FILTER_SLOT", "Ok"))
+    assert outcome == []  # its position may follow
+    world.run(6)
     assert isinstance(outcome[0], DeviceFailed)
+    assert str(outcome[0]) == "Dev: filter r: the wheel is at slot 1, not 2"
+
+
+def test_a_wheel_whose_position_follows_its_ok(rig: Make, world: World) -> None:
+    wheel = rig("filter_wheel", {"FILTER_SLOT": ("Number", {"FILTER_SLOT_VALUE": (1, 1, 3)}, "Ok")})
+    wheel.server.answers["FILTER_SLOT"] = lambda _: wheel.server.set("FILTER_SLOT")  # Ok, before it has begun
+    outcome = wheel.begin(wheel.device.select("3"), 2)
+    wheel.server.say(wheel.server.set("FILTER_SLOT", "Busy"))
+    world.run(60)
+    assert outcome == []
+    wheel.server.say(wheel.server.set("FILTER_SLOT", "Ok"))
+    world.run(2)
+    wheel.server.say(wheel.server.set("FILTER_SLOT", "Ok", FILTER_SLOT_VALUE=(3, 1, 3)))
+    assert outcome == ["3"]
+
+
+def test_the_address_tells_how_long_a_wheel_may_turn(rig: Make, world: World) -> None:
+    vectors = {"FILTER_SLOT": ("Number", {"FILTER_SLOT_VALUE": (1, 1, 3)}, "Ok")}
+    wheel = rig("filter_wheel", vectors, address=f"{ADDRESS}?turn_seconds=7")
+    wheel.server.answers["FILTER_SLOT"] = lambda _: wheel.server.set("FILTER_SLOT", "Busy")
+    with pytest.raises(NoAnswer, match="no end within 7 s"):
+        world.result(wheel.device.select("3"), 8)
+
+
+@pytest.mark.parametrize(
+    ("ends", "outcome"),
+    [
+        ([("Ok", 100), ("Ok", 500)], "500"),
+        ([("Ok", 502)], "502"),
+        ([("Ok", 510)], "Dev: move to 500: told to move to 500, it is at 510"),
+        ([("Alert", 300)], "Dev: move to 500: told to move to 500, it is at 300"),
+    ],
+)
+def test_a_focuser_has_time_to_be_where_it_says(
+    rig: Make, world: World, ends: list[tuple[str, float]], outcome: str
+) -> None:
+    def place(steps: float) -> Members:
+        return {"FOCUS_ABSOLUTE_POSITION": (steps, 0, 1000)}
+
+    focuser = rig("focuser", {"ABS_FOCUS_POSITION": ("Number", place(100), "Ok")})
+    focuser.server.answers["ABS_FOCUS_POSITION"] = lambda _: (
+        focuser.server.set("ABS_FOCUS_POSITION", "Busy") + '<message device="Dev" message="[INFO] moving to 500"/>'
+    )
+    moving = focuser.begin(focuser.device.move(500))
+    for state, steps in ends:
+        assert moving == []
+        world.run(2)
+        focuser.server.say(focuser.server.set("ABS_FOCUS_POSITION", state, **place(steps)))
+    world.run(6)
+    assert [str(each) for each in moving] == [outcome]
+
+
+def test_the_address_tells_how_exact_a_focuser_is(rig: Make, world: World) -> None:
+    vectors = {"ABS_FOCUS_POSITION": ("Number", {"FOCUS_ABSOLUTE_POSITION": (100, 0, 1000)}, "Ok")}
+    focuser = rig("focuser", vectors, address=f"{ADDRESS}?tolerance_steps=10&move_seconds=600")
+    focuser.server.answers["ABS_FOCUS_POSITION"] = lambda _: focuser.server.set("ABS_FOCUS_POSITION", "Busy")
+    moving = focuser.begin(focuser.device.move(500), 500)
+    focuser.server.say(focuser.server.set("ABS_FOCUS_POSITION", "Ok", FOCUS_ABSOLUTE_POSITION=(509, 0, 1000)))
+    assert moving == [509]
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ('<setSwitchVector device="Dev" name="DOME_PARK" state="Ok"/>', "None"),
+        ("", "None"),
+        ('<message device="Dev" message="[INFO] Dome already parked."/>'
+         '<setSwitchVector device="Dev" name="DOME_PARK" state="Alert"/>', "None"),
+        ('<message device="Dev" message="[ERROR] the motor has no power"/>'
+         '<setSwitchVector device="Dev" name="DOME_PARK" state="Alert"/>', "Dev: close: the motor has no power"),
+    ],
+)  # fmt: skip
+def test_a_closed_roof_is_told_to_close_all_the_same(rig: Make, world: World, answer: str, outcome: str) -> None:
+    roof = rig("dome", {"DOME_PARK": ("Switch", {"PARK": True, "UNPARK": False}, "Ok")})
+    roof.server.answers["DOME_PARK"] = answer
+    closing = roof.begin(roof.device.close(), 3)
+    assert roof.server.changes("DOME_PARK") == [{"PARK": "On"}]
+    assert [str(each) for each in closing] == [outcome]
+
+
+def test_a_closing_roof_is_told_again_and_waited_for(rig: Make, world: World) -> None:
+    roof = rig("dome", {"DOME_PARK": ("Switch", {"PARK": True, "UNPARK": False}, "Busy")})
+    roof.server.answers["DOME_PARK"] = ""  # libindi's Dome says nothing while it parks
+    closing = roof.begin(roof.device.close(), 30)
+    assert (closing, roof.server.changes("DOME_PARK")) == ([], [{"PARK": "On"}])
+    roof.server.say(roof.server.set("DOME_PARK", "Ok"))
+    assert closing == [None]
+
+
+def test_closing_waits_for_no_question(rig: Make, world: World) -> None:
+    roof = rig("dome", {"DOME_PARK": ("Switch", {"PARK": False, "UNPARK": True}, "Ok")})
+    asked = len(roof.server.asked)
+    roof.begin(roof.device.close())
+    assert roof.server.asked[asked].tag == "newSwitchVector"
+
+
+def test_the_address_tells_the_limits_of_a_dome(rig: Make, world: World) -> None:
+    vectors = {
+        "DOME_SHUTTER": ("Switch", {"SHUTTER_OPEN": False, "SHUTTER_CLOSE": True}, "Ok"),
+        "ABS_DOME_POSITION": ("Number", {"DOME_ABSOLUTE_POSITION": 0.0}, "Ok"),
+    }
+    dome = rig("dome", vectors, address=f"{ADDRESS}?shutter_seconds=7&turn_seconds=8&tolerance_degrees=6")
+    server = dome.server
+    server.answers["DOME_SHUTTER"] = lambda _: server.set(
+        "DOME_SHUTTER", "Busy", SHUTTER_OPEN=True, SHUTTER_CLOSE=False
+    )
+    server.answers["ABS_DOME_POSITION"] = lambda _: server.set("ABS_DOME_POSITION", "Busy")
+    with pytest.raises(NoAnswer, match="no end within 7 s"):
+        world.result(dome.device.open(), 8)
+    with pytest.raises(NoAnswer, match="no end within 8 s"):
+        world.result(dome.device.rotate(90.0), 9)
+    server.say(server.set("ABS_DOME_POSITION"))
+    turning = dome.begin(dome.device.rotate(90.0))
+    server.say(server.set("ABS_DOME_POSITION", DOME_ABSOLUTE_POSITION=85.0))
+    assert turning == [85.0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "query"),
+    [("dome", "slew_seconds=5"), ("telescope", "slew_seconds=0"), ("camera", "bin=0"), ("safety", "a=1")],
+)
+def test_options_that_there_are_not(kind: Any, query: str) -> None:
+    with pytest.raises(ConfigError, match=query.partition("=")[0]):
+        instruments.check_address(kind, "indi", f"{ADDRESS}?{query}")
 
 
 def test_a_focuser_without_a_stop(rig: Make, world: World) -> None:

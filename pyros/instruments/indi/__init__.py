@@ -4,7 +4,8 @@ An address is ``tcp:HOST:PORT/DEVICE`` with the device's INDI name, such as ``tc
 without a name it is the first device whose driver is for that kind of instrument. Each instrument has a connection of
 its own. A device that is not connected to its hardware is told to connect.
 
-A switch's address also names the vectors that are its channels (see ``indi.switch``).
+Options follow after a question mark, such as ``?slew_seconds=120`` (see `pyros.instruments.options` and
+``indi.options``). A switch's address names there the vectors that are its channels (see ``indi.switch``).
 
 Everything here runs in the reactor's thread; what the methods mean and raise stands in `pyros.instruments.interfaces`.
 """
@@ -21,10 +22,12 @@ from pyros.instruments.indi.connection import parse_address
 from pyros.instruments.indi.dome import IndiDome
 from pyros.instruments.indi.filter_wheel import IndiFilterWheel
 from pyros.instruments.indi.focuser import IndiFocuser
+from pyros.instruments.indi.options import OPTIONS
 from pyros.instruments.indi.switch import IndiSwitch, parse_switch_address
 from pyros.instruments.indi.telescope import IndiTelescope
 from pyros.instruments.indi.weather import IndiSafetyMonitor, IndiWeatherStation
 from pyros.instruments.interfaces import Kind, Place
+from pyros.instruments.options import read_options, split_address
 
 __all__ = [
     "WANTS_SITE",
@@ -63,7 +66,9 @@ def check_address(kind: Kind, address: str) -> None:
     if kind == "switch":
         parse_switch_address(address)
     else:
-        parse_address(address)
+        where, query = split_address(address)
+        parse_address(where)
+        read_options(kind, address, query, OPTIONS.get(kind))
 
 
 def connect(

@@ -9,13 +9,17 @@ from pyros.errors import CommandAborted
 from pyros.instruments.device import Device
 from pyros.instruments.indi.command import Command
 from pyros.instruments.indi.connection import Connection
+from pyros.instruments.indi.options import OPTIONS
 from pyros.instruments.indi.properties import Properties, Property
 from pyros.instruments.interfaces import Started
+from pyros.instruments.options import read_options, split_address
 
 ESTIMATE_SECONDS = 60.0
 """What a movement is thought to take where the device doesn't tell (libindi's own default for a vector's timeout)."""
 MOTION_SECONDS = 300.0
-"""How long any movement may take."""
+"""How long a movement may take where the address doesn't say."""
+BEGIN_SECONDS = 5.0
+"""How long a device may stand still elsewhere, where the address doesn't say, before its command counts as failed."""
 
 
 class IndiDevice(Device):
@@ -28,11 +32,21 @@ class IndiDevice(Device):
     """The vectors without which the device cannot be used."""
 
     def _connection_to(self, address: str) -> Connection:
+        where, query = split_address(address)
+        self._options = read_options(self.kind, address, query, OPTIONS.get(self.kind))
+        return self._connection_of(where)
+
+    def _connection_of(self, device: str) -> Connection:
+        """The connection to a device at that address, which has no options any more."""
         return Connection(
-            self.kind, self.interface, address, self._reactor, self._clock, missing=self._missing, prepare=self._prepare
+            self.kind, self.interface, device, self._reactor, self._clock, missing=self._missing, prepare=self._prepare
         )
 
     # For the drivers below.
+
+    @property
+    def _begin_seconds(self) -> float:
+        return self._option("begin_seconds", BEGIN_SECONDS)
 
     @property
     def _properties(self) -> Properties:

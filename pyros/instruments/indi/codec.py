@@ -12,7 +12,6 @@ import binascii
 import codecs
 import math
 import re
-import zlib
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ MEMBER_LIMIT = 1024
 ATTRIBUTE_LIMIT = 4096
 """Characters of one attribute."""
 BLOB_LIMIT = 256 << 20
-"""Bytes of one image, as it is sent and unpacked."""
+"""Bytes of one image, as it is sent and, later, unpacked."""
 _PIECE = 1 << 16
 _VECTOR = re.compile(r"(def|set)(Number|Switch|Text|Light|BLOB)Vector")
 _NUMPY = re.compile(r"(?:np|numpy)\.\w+\((.*)\)")
@@ -43,7 +42,7 @@ _SEXAGESIMAL = re.compile(r"([+-]?)(\d+(?:\.\d*)?)[:; ]+(\d+(?:\.\d*)?)(?:[:; ]+
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Binary data: ``format`` is like ``.fits``."""
+    """Binary data as they were sent, perhaps packed: ``format`` is like ``.fits`` or ``.fits.z``, or anything else."""
 
     data: bytes
     format: str
@@ -241,22 +240,9 @@ class Decoder:
             data = binascii.a2b_base64("".join(self._pieces))
         except (binascii.Error, ValueError) as error:
             raise WireError(f"a BLOB that is not base64: {error}") from None
-        form = self._member.get("format", "")
-        if form.endswith(".z"):
-            data, form = self._unpacked(data), form.removesuffix(".z")
         if len(data) > self._blob_limit:
             raise WireError(f"a BLOB of more than {self._blob_limit} bytes")
-        return Blob(data, form)
-
-    def _unpacked(self, data: bytes) -> bytes:
-        unpacking = zlib.decompressobj()
-        try:
-            unpacked = unpacking.decompress(data, self._blob_limit)
-        except zlib.error as error:
-            raise WireError(f"a BLOB that cannot be unpacked: {error}") from None
-        if not unpacking.eof:
-            raise WireError(f"a BLOB that has no end within {self._blob_limit} bytes")
-        return unpacked
+        return Blob(data, self._member.get("format", ""))
 
     def _end_element(self, tag: str) -> None:
         named = self._attributes.get

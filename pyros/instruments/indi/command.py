@@ -127,6 +127,37 @@ class Command:
         if ended:
             raise ended[0]
 
+    async def arrived(
+        self, name: str, there: Callable[[Property], bool], seconds: float, begin_seconds: float
+    ) -> Property:
+        """Wait for the end of a movement; returns the vector as it is then, which may be Alert, or not there.
+
+        Drivers say Ok a moment before their position follows, and some before the movement has begun: one that is not
+        there has ``begin_seconds`` to get there or to say that it moves. Raises NoAnswer after ``seconds``.
+        """
+        properties, clock = self._connection.properties, self._connection.clock
+        end = clock.monotonic() + seconds
+
+        def still() -> Property | None:
+            vector = properties.get(name)
+            return vector if vector is not None and vector.state != "Busy" else None
+
+        def other() -> Property | None:
+            vector = properties.get(name)
+            return vector if vector is not None and (vector.state in ("Busy", "Alert") or there(vector)) else None
+
+        while True:
+            left = max(0.0, end - clock.monotonic())
+            vector = await self.until(still, left, f"no end within {seconds:.0f} s")
+            if vector.state == "Alert" or there(vector):
+                return vector
+            try:
+                await self.until(other, begin_seconds, "it is not there")
+            except NoAnswer:
+                vector = await self.ask(name)  # some tell their position only when they are asked
+                if vector.state != "Busy":
+                    return vector
+
     def property(self, name: str) -> Property:
         """The device's vector of that name. Raises DeviceRefused (UNSUPPORTED) where it has none."""
         found = self._connection.properties.get(name)
@@ -139,9 +170,16 @@ class Command:
         words = self._connection.properties.complaint(since, any_level=True) or otherwise
         return DeviceRefused(code_of(words), self.describe(words))
 
-    def failed(self, since: int, otherwise: str) -> DeviceFailed:
-        words = self._connection.properties.complaint(since, any_level=True) or otherwise
-        return DeviceFailed(self.describe(words))
+    def failed(self, since: int, otherwise: str, end: Property | None = None) -> DeviceFailed:
+        """The failure, in the words with which the device has complained since then.
+
+        ``end`` is the vector that said Alert: then what the device told people at that moment is the reason too.
+        """
+        properties = self._connection.properties
+        words = properties.complaint(since)
+        if not words and end is not None and end.state == "Alert":
+            words = properties.said_with(end)
+        return DeviceFailed(self.describe(words or otherwise))
 
     async def ask(self, name: str) -> Property:
         """The vector as the device tells it now. Raises DeviceRefused (UNSUPPORTED), NoAnswer or ConnectionLost."""

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from twisted.internet.defer import Deferred
 
-from pyros.errors import DeviceFailed, DeviceRefused
+from pyros.errors import DeviceFailed, DeviceRefused, NoAnswer
 from pyros.instruments.device import deferred
+from pyros.instruments.indi import codec
 from pyros.instruments.indi._device import MOTION_SECONDS, IndiDevice, begun
-from pyros.instruments.indi.command import Command
+from pyros.instruments.indi.command import GRACE_SECONDS, Command
 from pyros.instruments.indi.properties import Properties, Property
 from pyros.instruments.interfaces import DomeState, Kind, Started
 
 _SHUTTER, _PARK = "DOME_SHUTTER", "DOME_PARK"
 _MEMBERS = {_SHUTTER: {"open": "SHUTTER_OPEN", "close": "SHUTTER_CLOSE"}, _PARK: {"open": "UNPARK", "close": "PARK"}}
+_ENDS: dict[str, tuple[DomeState, DomeState]] = {"open": ("open", "opening"), "close": ("closed", "closing")}
+"""What the shutter is after each action, and meanwhile."""
 _SLIT, _AZIMUTH = "ABS_DOME_POSITION", "DOME_ABSOLUTE_POSITION"
 _OFF = 3.0
-"""Degrees by which a slit may end beside where it was told to look."""
+"""Degrees, where the address doesn't say, by which a slit may end beside where it was told to look."""
 
 
 class IndiDome(IndiDevice):
@@ -58,23 +62,60 @@ class IndiDome(IndiDevice):
         with self._connection.command(action, "shutter") as command:
             await self._connection.until_ready()
             door = self._door
-            there: DomeState = "open" if action == "open" else "closed"
+            there, moving = _ENDS[action]
             self._end("shutter", f"{action} took its place", command)  # what has not begun yet never does
             doubtful = self._connection.in_doubt(command)
-            if self._state_of(await command.ask(door)) == there and not doubtful:
+            if action == "open" and self._state_of(await command.ask(door)) == there and not doubtful:
                 return
-            member = _MEMBERS[door][action]
-            vector, since = await command.change(door, {member: True}, lambda now: now.is_on(member) or not doubtful)
-            if vector.state == "Busy":
-                begun(started, vector)
+            # Closing waits for no question: what it is then is what was last heard.
+            before = self._state_of(command.property(door))
+            if before in (there, moving) and not doubtful:
+                # One that closes once more, closed, hasn't begun anything.
+                if (
+                    since := await self._tell_again(command, door, action, started if before == moving else None)
+                ) is None:
+                    return
+            else:
+                member = _MEMBERS[door][action]
+                vector, since = await command.change(
+                    door, {member: True}, lambda now: now.is_on(member) or not doubtful
+                )
+                if vector.state == "Busy":
+                    begun(started, vector)
 
-            def ended() -> Property | None:
-                now = self._properties.get(door)
-                return now if now is not None and now.state != "Busy" else None
+            def arrived(vector: Property) -> bool:
+                return self._state_of(vector) == there
 
-            vector = await command.until(ended, MOTION_SECONDS, f"no end within {MOTION_SECONDS:.0f} s")
+            seconds = self._option("shutter_seconds", MOTION_SECONDS)
+            vector = await command.arrived(door, arrived, seconds, self._begin_seconds)
             if (state := self._state_of(vector)) != there:
-                raise command.failed(since, f"it is {state}")
+                raise command.failed(since, f"it is {state}", vector)
+
+    async def _tell_again(self, command: Command, door: str, action: str, started: Started | None) -> int | None:
+        """Tell a dome what it believes to be doing or to have done already: its driver may be wrong.
+
+        Some drivers answer nothing to that, and some refuse. Returns when it was told, None when it says that there is
+        nothing to do.
+        """
+        since = self._properties.serial
+        member = {_MEMBERS[door][action]: True}
+        self._connection.write(codec.new_vector("Switch", self._connection.device, door, member))
+
+        def answered() -> Property | None:
+            now = self._properties.get(door)
+            return now if now is not None and now.changed > since else None
+
+        try:
+            vector = await command.until(answered, GRACE_SECONDS, "no answer")
+        except NoAnswer:
+            vector = await command.ask(door)
+        if vector.state == "Alert" and re.search(
+            r"\balready\b", self._properties.complaint(since, any_level=True), re.IGNORECASE
+        ):
+            return None
+        if vector.state == "Busy":
+            begun(started, vector)
+        return since
 
     @deferred
     async def stop(self) -> None:
@@ -117,18 +158,26 @@ class IndiDome(IndiDevice):
             self._end("slit", "a newer one took its place", command)
             await self._make_ready(command)
 
+            seconds, off = self._option("turn_seconds", MOTION_SECONDS), self._option("tolerance_degrees", _OFF)
+
             def there(vector: Property) -> bool:
-                return abs((self._degrees(vector) - azimuth + 180) % 360 - 180) <= _OFF
+                degrees = vector.number(_AZIMUTH)
+                return degrees is not None and abs((degrees - azimuth + 180) % 360 - 180) <= off
+
+            clock, begin = self._clock, self._clock.monotonic()
 
             vector, since = await command.change(
-                _SLIT, {_AZIMUTH: azimuth}, lambda now: now.state == "Busy" or there(now)
+                _SLIT,
+                {_AZIMUTH: azimuth},
+                # What it tells by itself may be from before the command.
+                lambda now: now.state == "Busy" or there(now) or clock.monotonic() - begin > self._begin_seconds,
             )
             if vector.state == "Busy":
                 begun(started, vector)
 
-            vector = await command.until(self._turned, MOTION_SECONDS, f"no end within {MOTION_SECONDS:.0f} s")
+            vector = await command.arrived(_SLIT, there, seconds, self._begin_seconds)
             if vector.state == "Alert" or not there(vector):
-                raise command.failed(since, f"it looks to {self._degrees(vector):.1f} degrees")
+                raise command.failed(since, f"it looks to {self._degrees(vector):.1f} degrees", vector)
             return self._degrees(vector)
 
     def _turned(self) -> Property | None:
@@ -140,7 +189,8 @@ class IndiDome(IndiDevice):
         if (await command.ask(_SLIT)).state == "Busy":
             # There is one stop for both: let the slit end its turn.
             if command.property(self._door).state == "Busy" or self._connection.is_under_way("shutter"):
-                await command.until(self._turned, MOTION_SECONDS, "the turn before it does not end")
+                seconds = self._option("turn_seconds", MOTION_SECONDS)
+                await command.until(self._turned, seconds, "the turn before it does not end")
                 return
             await self._abort_motion(command)
         park = self._properties.get(_PARK)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.device import deferred
-from pyros.instruments.indi._device import IndiDevice, begun
+from pyros.instruments.indi._device import BEGIN_SECONDS, IndiDevice, begun
 from pyros.instruments.indi.command import Command
 from pyros.instruments.indi.properties import Properties, Property
 from pyros.instruments.interfaces import Kind, MotorState, Started
@@ -43,21 +43,28 @@ def slot_of(command: Command, properties: Properties, filter: str) -> int:
     return known[filter]
 
 
-async def turn(command: Command, properties: Properties, slot: int, started: Started | None = None) -> None:
+async def turn(
+    command: Command,
+    properties: Properties,
+    slot: int,
+    started: Started | None = None,
+    *,
+    seconds: float = TURN_SECONDS,
+    begin_seconds: float = BEGIN_SECONDS,
+) -> None:
     """Turn the wheel, and check where it is."""
-    vector, since = await command.change(
-        SLOT, {_VALUE: float(slot)}, lambda now: now.state == "Busy" or now.number(_VALUE) == slot
-    )
+
+    def there(vector: Property) -> bool:
+        return vector.number(_VALUE) == slot
+
+    vector, since = await command.change(SLOT, {_VALUE: float(slot)})
     if vector.state == "Busy":
         begun(started, vector)
-
-    def ended() -> Property | None:
-        now = properties.get(SLOT)
-        return now if now is not None and now.state != "Busy" else None
-
-    vector = await command.until(ended, TURN_SECONDS, f"no end within {TURN_SECONDS:.0f} s")
-    if vector.state == "Alert" or vector.number(_VALUE) != slot:
-        raise command.failed(since, f"the wheel is at slot {vector.number(_VALUE)}, not {slot}")
+    vector = await command.arrived(SLOT, there, seconds, begin_seconds)
+    if vector.state == "Alert" or not there(vector):
+        at = vector.number(_VALUE)
+        place = "no slot" if at is None else f"slot {at:g}"
+        raise command.failed(since, f"the wheel is at {place}, not {slot}", vector)
 
 
 class IndiFilterWheel(IndiDevice):
@@ -87,7 +94,10 @@ class IndiFilterWheel(IndiDevice):
             await self._connection.until_ready()
             slot = slot_of(command, self._properties, filter)
             self._end("turn", "a newer one took its place", command)
-            await turn(command, self._properties, slot, started)
+            await turn(
+                command, self._properties, slot, started,
+                seconds=self._option("turn_seconds", TURN_SECONDS), begin_seconds=self._begin_seconds,
+            )  # fmt: skip
         if (there := selected(self._properties)) != filter:
             raise DeviceFailed(f"{self.name}: told to select {filter!r}, it is at {there!r}")
         return there

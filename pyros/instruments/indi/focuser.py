@@ -9,7 +9,7 @@ from pyros.instruments.indi.properties import Property
 from pyros.instruments.interfaces import FocuserLimits, Kind, MotorState, Started
 
 _PLACE, _STEPS = "ABS_FOCUS_POSITION", "FOCUS_ABSOLUTE_POSITION"
-_OFF = 2
+_OFF = 2.0
 """By how many steps a move may end beside its target: some motors count half ones."""
 
 
@@ -29,18 +29,26 @@ class IndiFocuser(IndiDevice):
                 raise DeviceRefused("LIMIT", command.describe(text))
             self._end("move", "a newer one took its place", command)
             await command.settled(_PLACE)
+            seconds, off = self._option("move_seconds", MOTION_SECONDS), self._option("tolerance_steps", _OFF)
+            clock, begin = self._clock, self._clock.monotonic()
+
+            def there(now: Property) -> bool:
+                steps = now.number(_STEPS)
+                return steps is not None and abs(steps - position) <= off
+
             vector, since = await command.change(
                 _PLACE,
                 {_STEPS: float(position)},
-                lambda now: now.state == "Busy" or abs((now.number(_STEPS) or 0.0) - position) <= _OFF,
-                MOTION_SECONDS,
+                # What it tells by itself may be from before the command.
+                lambda now: now.state == "Busy" or there(now) or clock.monotonic() - begin > self._begin_seconds,
+                seconds,
             )
             if vector.state == "Busy":
                 begun(started, vector)
-            vector = await command.until(self._still, MOTION_SECONDS, f"no end within {MOTION_SECONDS:.0f} s")
+            vector = await command.arrived(_PLACE, there, seconds, self._begin_seconds)
             reached = self._steps(vector)
-            if vector.state == "Alert" or abs(reached - position) > _OFF:
-                raise command.failed(since, f"told to move to {position}, it is at {reached}")
+            if vector.state == "Alert" or not there(vector):
+                raise command.failed(since, f"told to move to {position}, it is at {reached}", vector)
             return reached
 
     def _still(self) -> Property | None:

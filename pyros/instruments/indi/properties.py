@@ -13,6 +13,7 @@ VECTOR_LIMIT = 2048
 """Vectors of one device."""
 NOTES = 64
 """How many of the device's last remarks are kept."""
+_SAME_MOMENT = 1.0  # seconds
 
 
 @dataclass(slots=True)
@@ -64,6 +65,8 @@ class Remark:
 
     serial: int
     text: str
+    heard: float = 0.0
+    """When that was, by the clock that doesn't run backwards."""
 
     @property
     def complains(self) -> bool:
@@ -112,13 +115,18 @@ class Properties:
         worth = [remark for remark in said if remark.complains] or (said if any_level else [])
         return worth[0].words if worth else ""
 
+    def said_with(self, vector: Property) -> str:
+        """What the device last said to people when it last changed a vector; '' if nothing."""
+        said = [remark for remark in self.remarks if abs(remark.heard - vector.heard) <= _SAME_MOMENT]
+        return said[-1].words if said else ""
+
     def apply(self, event: Event, now: float = 0.0) -> bool:
         """Take in what was heard now; whether it was about this device. Raises WireError for too many vectors."""
         if not isinstance(event, Vector | Deleted | Note) or event.device != self.device:
             return False
         self.serial += 1
         if isinstance(event, Note):
-            self.remarks.append(Remark(self.serial, event.text))
+            self.remarks.append(Remark(self.serial, event.text, now))
         elif isinstance(event, Deleted):
             if event.name:
                 self._vectors.pop(event.name, None)
@@ -126,7 +134,7 @@ class Properties:
                 self._vectors.clear()
         else:
             if event.message:
-                self.remarks.append(Remark(self.serial, event.message))
+                self.remarks.append(Remark(self.serial, event.message, now))
             self._define(event) if event.new else self._set(event, now)
         return True
 

@@ -59,7 +59,7 @@ class IndiSwitch(IndiDevice):
     def _connection_to(self, address: str) -> Connection:
         device, self._names = parse_switch_address(address)
         self._turns = DeferredLock()
-        return super()._connection_to(device)
+        return self._connection_of(device)
 
     def _missing(self, properties: Properties) -> str:
         return next((name for name in self._names if name not in properties), "")
