@@ -150,8 +150,8 @@ def _count_steadily(scheduler: Scheduler) -> None:
 
     What it was to call later already, is moved along.
     """
-    if scheduler.seconds is not time.time:
-        return  # a stand-in, or it does already
+    if getattr(scheduler, "seconds", None) is not time.time:
+        return  # none (only the time is wanted), a stand-in, or it does already
     reactor: Any = scheduler
     shift = steady_seconds() - scheduler.seconds()
     for call in reactor.getDelayedCalls():

@@ -1,4 +1,4 @@
-"""What twistd starts: an agent, the whole observatory, the broker, a simulator."""
+"""What twistd starts: an agent, the whole observatory, the broker, the guardian, a simulator."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
@@ -28,9 +29,10 @@ from pyros import simulators
 from pyros.agents import Agent
 from pyros.agents._host import Host
 from pyros.broker import Broker
-from pyros.clock import Clock, RealClock
+from pyros.clock import Clock, RealClock, Timer
 from pyros.config import Config
 from pyros.errors import ConfigError, PyrosError
+from pyros.guardian import Guardian
 from pyros.planning import Site
 from pyros.planning.visibility import is_night, next_night
 
@@ -263,6 +265,62 @@ class ObservatoryService(Service):
                 self._reactor.stop()
 
 
+class GuardianService(Service):
+    """The guardian under twistd.
+
+    It ends as it is told, but not before the dome is closed while it is what keeps it closed. One that an observatory
+    has started ends by itself when that is gone and the dome is closed.
+    """
+
+    def __init__(self, config: Config, *, parent: int | None = None, simulated: bool = False) -> None:
+        """``parent`` is the process that started it; ``simulated``: the devices live in that one, too.
+
+        Raises ConfigError.
+        """
+        from twisted.internet import reactor  # noqa: PLC0415  under twistd it is installed by now
+
+        self._reactor: Any = reactor
+        self._parent, self._simulated = parent, simulated
+        self.guardian = Guardian(config, self._reactor, RealClock(self._reactor))
+        self._timer: Timer | None = None
+
+    def startService(self) -> None:
+        """Start, or end twistd with one line that says why not."""
+        super().startService()
+        try:
+            self.guardian.start()
+        except PyrosError as error:
+            raise SystemExit(f"pyros: {error}") from None
+        if self._parent is not None:
+            self._watch_parent()
+
+    def _watch_parent(self) -> None:
+        self._timer = self.guardian.clock.call_later(self.guardian.section.poll, self._watch_parent)
+        if os.getppid() != self._parent and self._is_done():
+            log.info("the observatory that started the guardian is gone, and the dome is {state}: it ends",
+                     state=self.guardian.state)  # fmt: skip
+            with suppress(ReactorNotRunning):
+                self._reactor.stop()
+
+    def _is_done(self) -> bool:
+        """Whether nothing is left to be closed: the dome is closed, or went with the process that simulated it."""
+        gone = self._simulated and os.getppid() != self._parent
+        return self.guardian.state == "closed" or (gone and self.guardian.state == "unknown")
+
+    def stopService(self) -> Deferred[Any]:
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await self.guardian.look()
+        beats = self.guardian.beats
+        while self.guardian.beats == beats and not self._is_done():  # else the dome's agent will close it
+            await deferLater(self._reactor, self.guardian.section.poll)
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        await self.guardian.stop()
+
+
 class _Options(usage.Options):
     optParameters = [  # noqa: RUF012  Twisted's way
         ["config", "c", None, "The configuration file (else $PYROS_AGENT_CONFIG, else ./pyros_agent_config.ini)."]
@@ -298,6 +356,16 @@ class BrokerOptions(_Options):
     """twistd -n pyros-broker"""
 
     longdesc = "Run the VOEvent broker of the configuration."
+
+
+class GuardianOptions(_Options):
+    """twistd -n pyros-guardian"""
+
+    longdesc = "Run the guardian of the configuration, which closes the dome when the dome's agent is silent."
+    optParameters: list[list[Any]] = [  # noqa: RUF012
+        ["parent", None, None, "The process that started it: without that it ends when the dome is closed.", int]
+    ]
+    optFlags = [["simulated", None, "The devices are simulated by that process."]]  # noqa: RUF012
 
 
 class SimulatorOptions(_Options):
@@ -348,6 +416,12 @@ def broker_service(options: BrokerOptions) -> Service:
     if config.broker is None:
         raise ConfigError([f"{config.path}: [broker]: the section is missing"])
     return ObservatoryService(config, agents=[], with_simulators=False)
+
+
+@_told
+def guardian_service(options: GuardianOptions) -> Service:
+    """For the plugin ``pyros-guardian``."""
+    return GuardianService(options.load(), parent=options["parent"], simulated=bool(options["simulated"]))
 
 
 @_told

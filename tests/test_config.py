@@ -331,3 +331,27 @@ def test_a_command_for_alarms_that_is_none(command: str, told: str, tmp_path: Pa
     (found,) = problems(tmp_path, f"{OBSERVATORY}on_alarm = {command}\n[scheduler]\nport = 5002\n")
     assert found.startswith("[observatory] on_alarm: ")
     assert told in found
+
+
+DOME = "[dome]\nport = 5008\ndriver = native\naddress = tcp:127.0.0.1:6012\n"
+
+
+def test_the_guardian_has_a_section_of_its_own(tmp_path: Path) -> None:
+    loaded = config.load(write(tmp_path, f"{OBSERVATORY}[guardian]\nport = 5016\nbeat = 8\n{DOME}roof = yes\n"))
+    assert loaded.guardian == config.GuardianConfig(port=5016, beat=8.0)
+    assert loaded.guardian.where == "127.0.0.1:5016"
+    assert list(loaded.agents) == ["dome"]
+    assert loaded.agent("dome").roof
+    assert config.load(write(tmp_path, OBSERVATORY + DOME)).guardian is None
+
+
+def test_mistakes_in_the_guardians_section(tmp_path: Path) -> None:
+    assert problems(tmp_path, f"{OBSERVATORY}[guardian]\nport = 5008\nbeat = 0\nopen = yes\n{DOME}") == [
+        "[guardian] beat: '0' is not a positive number",
+        "[guardian] open: unknown key (known here: port, ip, beat, poll, allow)",
+        "[guardian] port: 5008 on 127.0.0.1 is already taken by [dome]",
+    ]
+    assert problems(tmp_path, f"{OBSERVATORY}[guardian]\nport = 5016\n[scheduler]\nport = 5002\nroof = yes\n") == [
+        "[scheduler] roof: unknown key (known here: ip, port, app, allow, driver, address, option_...)",
+        "[guardian]: needs a [dome] section, which names the device",
+    ]

@@ -69,6 +69,7 @@ class Place:
             "[observatory]", f"name = {data}", f"data = {data}", "site = observatory/site.yaml", "clock = night",
             "alert_rules = observatory/alert_rules.yaml",
             f"simulators = {' '.join(f'{self.simulators.name}/{name}.yaml' for name in DEMO_INSTRUMENTS)}",
+            "[guardian]", f"port = {free_port()}", "beat = 2", "poll = 0.2",
             "[broker]", f"receiver_port = {free_port()}", f"broadcaster_port = {free_port()}",
         ]  # fmt: skip
         for name in DEMO_AGENTS:
@@ -149,6 +150,14 @@ def place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
             program.close()
 
 
+def device(here: Place, name: str, line: str) -> str:
+    """What a simulated device answers to somebody else."""
+    port = int(here.config.agent(name).address.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client, client.makefile() as answers:
+        client.sendall(f"{line}\n".encode())
+        return next(answer.strip() for answer in answers if not answer.startswith("EVT"))
+
+
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 
 
@@ -221,6 +230,24 @@ def test_simulators_alone(place: Callable[..., Place], number: int) -> None:
         client.sendall(b"GET state\n")
         assert client.recv(100) == b"OK closed\n"
     stop(program, number)
+
+
+@SIGNALS
+def test_the_guardian_alone_ends_when_the_dome_is_closed(place: Callable[..., Place], number: int) -> None:
+    here = place()
+    dome = here.simulators / "dome.yaml"
+    dome.write_text(dome.read_text().replace("speed: 50", "speed: 10"))
+    port = int(here.config.agent("dome").address.rpartition(":")[2])
+    devices = here.twistd("pyros-simulator", dome)
+    assert here.config.guardian is not None
+    guardian = here.twistd("pyros-guardian", "--config", here.path)
+    here.up(devices, port)
+    here.up(guardian, here.config.guardian.port)
+    assert device(here, "dome", "DO open").startswith("BUSY")
+    guardian.kill(number)
+    assert guardian.wait() in (0, -number), guardian.output
+    assert device(here, "dome", "GET state") == "OK closed"
+    stop(devices, number)
 
 
 def fails(program: Program, *words: str) -> None:

@@ -33,6 +33,8 @@ def listening(config: Config, simulators: Iterable[Description]) -> list[Place]:
         Place(f"[{agent.name}]", agent.ip, agent.port, config.path, f"[{agent.name}] port")
         for agent in config.agents.values()
     ]
+    if (guardian := config.guardian) is not None:
+        places.append(Place("[guardian]", guardian.ip, guardian.port, config.path, "[guardian] port"))
     if config.broker is not None:
         places += [
             Place(f"[broker] {key}", config.broker.ip, getattr(config.broker, key), config.path, f"[broker] {key}")

@@ -16,6 +16,7 @@ from pyros.config._values import (
     AgentConfig,
     BrokerConfig,
     Config,
+    GuardianConfig,
     KafkaConfig,
     Network,
     RemoteConfig,
@@ -103,6 +104,7 @@ class Reader:
         kafka = tuple(self._kafka(self.sections.pop(name)) for name in list(self.sections) if _KAFKA.match(name))
         if kafka and broker is None:
             self.problems.append(f"{self.file}: [{kafka[0].section}]: needs a [broker] section, which takes the alerts")
+        guardian = self.sections.pop("guardian", None)
         tls = self.sections.pop(_TLS, None)
         named = tuple(self._remote(self.sections.pop(name)) for name in list(self.sections) if _REMOTE.match(name))
         if broker is None and (tls or named):
@@ -120,9 +122,12 @@ class Reader:
             on_alarm=observatory.take("on_alarm", self._command, ()),
             archive=observatory.take("archive", self._archive) if "archive" in observatory.values else "",
             broker=self._broker(broker, tls, named, kafka) if broker else None,
+            guardian=self._guardian(guardian) if guardian else None,
             agents={name: self._agent(section) for name, section in self.sections.items()},
         )
         observatory.rest("name, data, site, alert_rules, simulators, clock, on_alarm, archive")
+        if guardian is not None and "dome" not in config.agents:
+            self.problems.append(f"{self.file}: [guardian]: needs a [dome] section, which names the device")
         self._check_ports(config)
         if config.broker is not None and config.broker.publish:
             self._check_publishing(config, config.broker)
@@ -165,6 +170,17 @@ class Reader:
         return WeatherLimits(
             **{key: section.take(key, positive, getattr(default, key)) for key in WeatherLimits.__struct_fields__}
         )
+
+    def _guardian(self, section: _Section) -> GuardianConfig:
+        config = GuardianConfig(
+            port=section.take("port", port_number),
+            ip=section.take("ip", ip_word, "127.0.0.1"),
+            beat=section.take("beat", positive, 5.0),
+            poll=section.take("poll", positive, 1.0),
+            allow=section.take("allow", networks, LOOPBACK),
+        )
+        section.rest(", ".join(GuardianConfig.__struct_fields__))
+        return config
 
     def _broker(
         self,
@@ -298,9 +314,10 @@ class Reader:
             allow=section.take("allow", networks, LOOPBACK),
             driver=section.take("driver", str, None if instrument else ""),
             address=section.take("address", str, None if instrument else ""),
+            roof=section.take("roof", yes, False) if name == "dome" else False,
             options=options,
         )
-        section.rest("ip, port, app, allow, driver, address, option_...")
+        section.rest(f"ip, port, app, allow, driver, address{', roof' * (name == 'dome')}, option_...")
         return config
 
     def _check_publishing(self, config: Config, broker: BrokerConfig) -> None:
@@ -315,6 +332,8 @@ class Reader:
 
     def _check_ports(self, config: Config) -> None:
         places = [(agent.name, "port", agent.ip, agent.port) for agent in config.agents.values()]
+        if config.guardian:
+            places.append(("guardian", "port", config.guardian.ip, config.guardian.port))
         if config.broker:
             places += [
                 ("broker", key, config.broker.ip, getattr(config.broker, key))

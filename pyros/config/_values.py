@@ -47,6 +47,8 @@ class AgentConfig(msgspec.Struct, frozen=True):
     allow: tuple[Network, ...] = LOOPBACK
     driver: str = ""
     address: str = ""
+    roof: bool = False
+    """A dome's: a roof that would hit the telescope, so that the mount must be parked before it closes."""
     options: Mapping[str, str] = {}
     """The ``option_...`` keys of the section, without that beginning; for agents of one's own."""
 
@@ -152,6 +154,23 @@ class BrokerConfig(msgspec.Struct, frozen=True):
     """From the section ``[broker tls]``."""
 
 
+class GuardianConfig(msgspec.Struct, frozen=True):
+    """The section ``[guardian]``: the process that closes the dome when the dome's agent is silent."""
+
+    port: int
+    ip: str = "127.0.0.1"
+    beat: float = 5.0
+    """Seconds without a beat of the dome's agent after which it closes a dome that isn't closed."""
+    poll: float = 1.0
+    """Seconds between two looks at the device."""
+    allow: tuple[Network, ...] = LOOPBACK
+
+    @property
+    def where(self) -> str:
+        """``ip:port``, for people."""
+        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+
+
 class WeatherLimits(msgspec.Struct, frozen=True):
     """Above these the weather is unsafe: wind m/s, humidity percent, cloud 0 to 1; silence in seconds."""
 
@@ -174,6 +193,8 @@ class Config(msgspec.Struct, frozen=True):
     clock: str = "real"
     """``real``, or ``night``: the observatory's clock is shifted so that its site's night is now."""
     broker: BrokerConfig | None = None
+    guardian: GuardianConfig | None = None
+    """None: nobody closes the dome when the dome's agent cannot."""
     limits: WeatherLimits = WeatherLimits()
     on_alarm: tuple[str, ...] = ()
     """The site's own command for alarms, its words; () for none."""

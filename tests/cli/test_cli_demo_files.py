@@ -94,7 +94,7 @@ def test_another_alert_is_sent_as_it_is(config: Config, tmp_path: Path) -> None:
 
 def test_ports_that_are_taken_are_all_told(config: Config) -> None:
     places = listening(config, [load_simulator(path) for path in config.simulators])
-    assert len(places) == len(config.agents) + 3 + len(config.simulators)
+    assert len(places) == len(config.agents) + 4 + len(config.simulators)  # the broker has three, the guardian one
     check_free(places)
     with socket.socket() as one, socket.socket() as other:
         for taker, place in ((one, places[2]), (other, places[-1])):

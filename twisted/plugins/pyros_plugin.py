@@ -1,4 +1,7 @@
-"""twistd -n pyros | pyros-agent | pyros-broker | pyros-simulator: each is started by what pyros.service names."""
+"""twistd -n pyros | pyros-agent | pyros-broker | pyros-guardian | pyros-simulator.
+
+Each is started by what pyros.service names.
+"""
 
 import signal
 
@@ -30,4 +33,7 @@ class PyrosServiceMaker:
 observatory = PyrosServiceMaker("pyros", "A whole robotic observatory.", "ObservatoryOptions", "observatory_service")
 agent = PyrosServiceMaker("pyros-agent", "One agent of an observatory.", "AgentOptions", "agent_service")
 broker = PyrosServiceMaker("pyros-broker", "The observatory's VOEvent broker.", "BrokerOptions", "broker_service")
+guardian = PyrosServiceMaker(
+    "pyros-guardian", "What closes an observatory's dome.", "GuardianOptions", "guardian_service"
+)
 simulator = PyrosServiceMaker("pyros-simulator", "Simulated instruments.", "SimulatorOptions", "simulator_service")

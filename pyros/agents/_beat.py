@@ -1,0 +1,196 @@
+"""The beat of the dome's agent towards the guardian, which closes the dome when it stops (`pyros.guardian`).
+
+A beat is sent only while the agent's own turns go on, and only when the one before was answered: what waits in a socket
+is at most one. Everything here runs in the reactor's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import Logger
+from twisted.protocols.basic import LineOnlyReceiver
+from twisted.python.failure import Failure
+
+from pyros import keys
+from pyros.clock import Clock, Timer
+from pyros.config import Config, GuardianConfig
+from pyros.errors import ConfigError
+from pyros.sender import reachable
+
+ANSWER_SECONDS = 3.0
+"""After so long without an answer the guardian counts as gone."""
+_AGAIN_SECONDS = 1.0  # from a lost connection to the next attempt
+
+
+class BeatSender:
+    """Beats while ``alive()``, and tells ``on_presence`` when the guardian comes or goes.
+
+    ``on_presence(False, reason)`` is called when the guardian doesn't answer, or cannot reach the dome's device: then
+    nobody closes the dome when this agent cannot. It is called for changes, and once at the beginning.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        clock: Clock,
+        config: Config,
+        log: Logger,
+        alive: Callable[[], bool],
+        on_presence: Callable[[bool, str], None],
+    ) -> None:
+        if config.guardian is None:
+            raise ConfigError([f"{config.path}: [guardian]: the section is missing"])
+        self.section: GuardianConfig = config.guardian
+        self.present = False
+        """Whether the guardian is there, and can close the dome."""
+        self.reason = "the guardian has not answered yet"
+        """Why not; '' when it is there."""
+        self.key = keys.make_key(config.data / keys.FILE)
+        self.clock = clock
+        self._log, self._alive, self._on_presence = log, alive, on_presence
+        host, port = reachable(self.section.ip), self.section.port
+        endpoint = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
+        self._endpoint = endpoint(reactor, host, port, ANSWER_SECONDS)
+        self._told: tuple[bool, str] | None = None
+        self._connection: _Beats | None = None
+        self._attempt: Deferred[Any] | None = None
+        self._timer: Timer | None = None
+        self._stopped = False
+
+    @property
+    def pause(self) -> float:
+        """Seconds between two beats: several of them fit into the silence that the guardian bears."""
+        return min(5.0, self.section.beat / 5)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._timer = None
+        self._attempt = self._endpoint.connect(_BeatsFactory(self))
+        self._attempt.addCallbacks(self._connected, self._failed)
+
+    def stop(self) -> None:
+        """Beat no more: the agent ends. Nothing is told."""
+        self._stopped = True
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        if self._attempt is not None:
+            self._attempt.cancel()
+        if self._connection is not None:
+            self._connection.transport.abortConnection()
+
+    # What the connection calls.
+
+    def alive(self) -> bool:
+        """Whether the agent's turns go on; an agent that cannot say so is not alive."""
+        try:
+            return self._alive()
+        except Exception:
+            self._log.failure("the agent cannot say whether it is alive: no beat")
+            return False
+
+    def answered(self, state: str) -> None:
+        """The guardian took a beat; ``state`` is what it sees of the dome."""
+        if state == "unknown":
+            self._tell(False, "the guardian cannot reach the dome")
+        elif state != "starting":
+            self._tell(True, "")
+
+    def lost(self, reason: str) -> None:
+        """The connection to the guardian is gone."""
+        self._connection = None
+        self._retry(f"the guardian at {self.section.where} is gone: {reason}")
+
+    # Its life.
+
+    def _connected(self, connection: _Beats) -> None:
+        self._attempt, self._connection = None, connection
+
+    def _failed(self, failure: Failure) -> None:
+        self._attempt = None
+        if failure.check(CancelledError) is None:
+            self._retry(f"there is no guardian at {self.section.where}: {failure.getErrorMessage()}")
+
+    def _retry(self, reason: str) -> None:
+        if not self._stopped:
+            self._timer = self.clock.call_later(_AGAIN_SECONDS, self.start)
+            self._tell(False, reason)
+
+    def _tell(self, present: bool, reason: str) -> None:
+        if self._stopped or self._told == (present, reason):
+            return
+        self._told = self.present, self.reason = present, reason
+        self._on_presence(present, reason)
+
+
+class _Beats(LineOnlyReceiver):
+    """One connection to the guardian."""
+
+    transport: ITCPTransport
+    delimiter = b"\n"
+    MAX_LENGTH = 256
+
+    def __init__(self, sender: BeatSender) -> None:
+        self._sender = sender
+        self._nonce = ""
+        self._number = 0
+        self._reason = ""
+        self._timer: Timer | None = None
+
+    def connectionMade(self) -> None:
+        self._wait_for_answer()
+
+    def lineReceived(self, line: bytes) -> None:
+        match line.decode("ascii", "replace").split():
+            case ["GUARDIAN", "1", nonce] if not self._nonce:
+                self._nonce = nonce
+                self._beat()
+            case ["OK", state] if self._nonce:
+                self._later(self._sender.pause, self._beat)
+                self._sender.answered(state)
+            case _:
+                self._abort(f"it says {line[:100].decode('ascii', 'replace')!r}")
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._abort("it says more than a guardian does")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._sender.lost(self._reason or reason.getErrorMessage())
+
+    def _beat(self) -> None:
+        if not self._sender.alive():
+            self._later(self._sender.pause, self._beat)
+            return
+        self._number += 1
+        signature = keys.sign(self._sender.key, "beat", self._nonce, self._number)
+        self.sendLine(f"BEAT {self._number} {signature}".encode())
+        self._wait_for_answer()
+
+    def _wait_for_answer(self) -> None:
+        self._later(ANSWER_SECONDS, self._abort, f"it has said nothing for {ANSWER_SECONDS:g} s")
+
+    def _later(self, seconds: float, function: Callable[..., None], *args: Any) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = self._sender.clock.call_later(seconds, function, *args)
+
+    def _abort(self, reason: str) -> None:
+        self._reason = reason
+        self.transport.abortConnection()
+
+
+class _BeatsFactory(Factory):
+    noisy = False
+
+    def __init__(self, sender: BeatSender) -> None:
+        self._sender = sender
+
+    def buildProtocol(self, addr: Any) -> _Beats:
+        return _Beats(self._sender)

@@ -1,0 +1,279 @@
+"""The guardian: closes the dome when the dome's agent is silent.
+
+It is a process of its own, with its own link to the dome's device; it keeps no journal, imports no agent, and opens
+nothing. The dome's agent connects to it and beats. Without a beat for a few seconds, while the device isn't closed, the
+guardian closes the device itself, again and again until it says that it is closed, and raises an alarm. Where a roof
+needs the mount parked it parks that first, for a minute at most. All times are monotonic.
+
+What is said, in lines of ASCII; numbers grow on each connection, and the key is the observatory's (`pyros.keys`):
+
+    guardian, first              GUARDIAN 1 <nonce>
+    the dome's agent             BEAT <number> <signature of "beat", the nonce and the number>
+    guardian, to each beat       OK <what the dome does; unknown: it cannot be asked; starting: it was not yet>
+    anybody, once, and answer    STATUS, one line of JSON
+    guardian, to the rest        ERR <reason>, and the connection ends
+
+A beat that was said before, or that a stranger says, counts for nothing. Everything runs in the reactor's thread.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from functools import partial
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.protocols.basic import LineOnlyReceiver
+from twisted.python.failure import Failure
+
+from pyros import keys
+from pyros.alarms import Alarms
+from pyros.clock import Clock, Timer
+from pyros.config import Config, GuardianConfig
+from pyros.errors import AgentError, ConfigError
+from pyros.instruments import connect
+from pyros.planning import Site
+from pyros.sender import Sender
+
+NAME = "guardian"
+SILENT = "the dome's agent is silent"
+"""The key of the alarm while it closes the dome, or keeps it closed, instead of the agent."""
+NOT_CLOSED = "the guardian cannot close the dome"
+
+_STATE_SECONDS = 3.0  # for the device to say what it does
+_PARK_SECONDS = 60.0  # for the mount, before the roof closes anyway
+_CLOSE_SECONDS = 120.0  # for one attempt to close
+_AGAIN_SECONDS = 2.0  # from a failed attempt to the next
+_ALARM_SECONDS = 10.0  # from an alarm that nobody took to the next attempt
+_IDLE_SECONDS = 30.0  # without a line, after which a connection ends
+_MAX_CONNECTIONS = 16
+
+
+class Guardian:
+    """Watches one dome. ``send`` delivers a message to monitoring and may block; it runs in a thread."""
+
+    def __init__(
+        self, config: Config, reactor: Any, clock: Clock, *, send: Callable[[str, Any], object] | None = None
+    ) -> None:
+        if config.guardian is None:
+            raise ConfigError([f"{config.path}: [guardian]: the section is missing"])
+        self.section: GuardianConfig = config.guardian
+        self.config, self.reactor, self.clock = config, reactor, clock
+        self.log = Logger(NAME)
+        self.state = "starting"
+        """What the device last said it does; ``unknown`` while it cannot be asked, ``starting`` before it was."""
+        self.beats = 0
+        self.connections: list[_Connection] = []
+        self._send = send or partial(Sender.send_to, "monitoring", config=config, timeout=2.0)
+        self._alarms = Alarms(NAME, config.on_alarm, clock, self.log, self._tell)
+        self._looking = False
+        self.closing = False
+        self._task: Deferred[None] = succeed(None)
+        self._timers: dict[str, Timer] = {}
+        self._ended = False
+
+    def start(self) -> None:
+        """Open the port and begin to look at the device. Raises AgentError or ConfigError."""
+        self.key = keys.make_key(self.config.data / keys.FILE)
+        dome = self.config.agent("dome")
+        self._dome = connect("dome", dome.driver, dome.address, self.reactor, self.clock)
+        try:
+            self._port = self.reactor.listenTCP(self.section.port, _Connections(self), interface=self.section.ip)
+        except CannotListenError as error:
+            self._dome.disconnect()
+            where = f"{self.config.path}: [guardian] port: cannot listen on {self.section.where}"
+            raise AgentError(f"{where}: {error.socketError}; is the guardian running already?") from None
+        self.since, self._last_beat = self.clock.time(), self.clock.monotonic()
+        self._look()
+
+    def stop(self) -> Deferred[Any]:
+        """Forget everything; what the device does goes on."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._ended = True
+        for timer in self._timers.values():
+            if timer.active():
+                timer.cancel()
+        self._alarms.close()
+        self._task.cancel()
+        await self._port.stopListening()
+        for connection in list(self.connections):
+            connection.transport.abortConnection()
+        await self._dome.disconnect()
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the last beat, or since the start."""
+        return self.clock.monotonic() - self._last_beat
+
+    @property
+    def silent(self) -> bool:
+        """Whether nobody else closes the dome."""
+        return self.silence > self.section.beat
+
+    def beat(self) -> None:
+        """Take a beat of the dome's agent."""
+        self.beats += 1
+        self._last_beat = self.clock.monotonic()
+        self._alarms.end_alarm(SILENT)
+
+    def status(self) -> dict[str, Any]:
+        """How it is doing, for people and programs; ``beat`` is the seconds since the last one."""
+        return {
+            "guardian": self.config.name, "data": str(self.config.data), "pid": os.getpid(), "since": self.since,
+            "dome": self.state, "beats": self.beats, "beat": round(self.silence, 1),
+            "closing": self.closing, "alarms": [alarm.text for alarm in self._alarms.raised.values()],
+        }  # fmt: skip
+
+    def _look(self) -> None:
+        """Ask the device what it does, every `poll` seconds."""
+        self._later("look", self.section.poll, self._look)
+        for connection in list(self.connections):
+            if self.clock.monotonic() - connection.heard > _IDLE_SECONDS:
+                connection.transport.abortConnection()
+        if not self._looking:
+            self._looking = True
+            Deferred.fromCoroutine(self.look())
+
+    async def look(self) -> None:
+        """Ask the device once, and close it if it must be closed. Raises nothing."""
+        try:
+            self.state = await self._dome.state().addTimeout(_STATE_SECONDS, self.reactor)
+        except Exception:  # of whatever kind: it isn't known to be closed
+            self.state = "unknown"
+        self._looking = False
+        if self.state == "closed":
+            self._alarms.end_alarm(NOT_CLOSED)
+        elif self.silent and not self.closing and not self._ended:
+            self.closing = True
+            self._task = Deferred.fromCoroutine(self._close()).addBoth(self._closed)
+
+    async def _close(self) -> None:
+        """Close the dome, again and again until it says that it is closed, or its agent is back."""
+        text = (
+            f"the dome is {self.state}, and its agent has been silent for {self.silence:.0f} s: the guardian closes it"
+        )
+        self.log.warn("{text}", text=text)
+        self._alarms.raise_alarm(SILENT, f"{text}; look why, and start the agent again")
+        if self.config.agent("dome").roof and "telescope" in self.config.agents:
+            await self._park()
+        began, trouble = self.clock.monotonic(), ""
+        while self.silent and self.state != "closed":
+            try:
+                await self._dome.close().addTimeout(_CLOSE_SECONDS, self.reactor)
+            except CancelledError:
+                return
+            except Exception as error:  # of whatever kind: it is tried again
+                if trouble != (trouble := str(error)):
+                    self.log.error("the dome does not close, and is told again: {why}", why=trouble)
+                self._alarms.raise_alarm(NOT_CLOSED, f"the guardian cannot close the dome, and goes on trying: {error}")
+                await deferLater(self.reactor, _AGAIN_SECONDS)
+            await self.look()
+        self.log.info("{state} after {seconds:.1f} s", state=self.state, seconds=self.clock.monotonic() - began)
+
+    async def _park(self) -> None:
+        """Park the mount, so that the roof cannot hit it, within `_PARK_SECONDS`."""
+        section, mount = self.config.agent("telescope"), None
+        try:
+            site = Site.load(self.config.site)
+            mount = connect("telescope", section.driver, section.address, self.reactor, self.clock, site=site)
+            await mount.park().addTimeout(_PARK_SECONDS, self.reactor)
+        except Exception as error:
+            self.log.critical("the mount isn't parked, and the roof closes all the same: {why}", why=error)
+        finally:
+            if mount is not None:
+                mount.disconnect()
+
+    def _closed(self, result: Failure | None) -> None:
+        self.closing = False  # the next look begins again
+        if isinstance(result, Failure) and not self._ended:
+            self.log.failure("closing the dome has failed", result)
+
+    def _tell(self, name: str, payload: Any) -> None:
+        """Tell monitoring, until it has taken it or there is something newer to tell of the same alarm."""
+        if "monitoring" in self.config.agents and not self._ended:
+            self._later(payload.key, _ALARM_SECONDS, self._tell, name, payload)
+            told = deferToThreadPool(self.reactor, self.reactor.getThreadPool(), self._send, name, payload)
+            told.addCallbacks(
+                lambda _, timer=self._timers[payload.key]: timer.active() and timer.cancel(), lambda _: None
+            )
+
+    def _later(self, what: str, seconds: float, function: Callable[..., object], *args: Any) -> None:
+        if what in self._timers and self._timers[what].active():
+            self._timers[what].cancel()
+        self._timers[what] = self.clock.call_later(seconds, function, *args)
+
+
+class _Connection(LineOnlyReceiver):
+    """Somebody who beats, or asks how it is."""
+
+    transport: ITCPTransport
+    delimiter = b"\n"
+    MAX_LENGTH = 256
+
+    def __init__(self, guardian: Guardian) -> None:
+        self._guardian, self._nonce = guardian, keys.nonce()
+        self.heard = guardian.clock.monotonic()
+        self.number = 0
+        """That of its last beat; 0: it has not proved the key."""
+
+    def connectionMade(self) -> None:
+        self._guardian.connections.append(self)
+        self.sendLine(f"GUARDIAN 1 {self._nonce}".encode())
+
+    def lineReceived(self, line: bytes) -> None:
+        self.heard = self._guardian.clock.monotonic()
+        word, *rest = line.decode("ascii", "replace").split() or [""]
+        if word == "BEAT" and self._is_new(*rest[:2]):
+            self._guardian.beat()
+            self.sendLine(f"OK {self._guardian.state}".encode())
+            return
+        if word == "STATUS":
+            self.sendLine(json.dumps(self._guardian.status()).encode())
+        else:
+            self.sendLine(b"ERR say STATUS, or BEAT, a number, and its signature by the key; none comes twice")
+        self.transport.loseConnection()
+
+    def _is_new(self, number: str = "", signature: str = "") -> bool:
+        if not re.fullmatch("[0-9]{1,15}", number) or int(number) <= self.number:
+            return False
+        proved = keys.is_signed(signature, self._guardian.key, "beat", self._nonce, int(number))
+        self.number = int(number) if proved else self.number
+        return proved
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._guardian.connections.remove(self)
+
+
+class _Connections(Factory):
+    """Takes connections from allowed networks; of too many, the oldest that hasn't proved the key goes."""
+
+    noisy = False
+
+    def __init__(self, guardian: Guardian) -> None:
+        self._guardian = guardian
+
+    def buildProtocol(self, addr: Any) -> _Connection | None:
+        ip = ip_address(addr.host.partition("%")[0])
+        ip = getattr(ip, "ipv4_mapped", None) or ip
+        if not any(ip in network for network in self._guardian.section.allow):
+            return None
+        connections = self._guardian.connections
+        if len(connections) >= _MAX_CONNECTIONS:
+            strangers = [each for each in connections if not each.number]
+            (strangers or connections)[0].transport.abortConnection()
+        return _Connection(self._guardian)
