@@ -43,10 +43,16 @@ class PollingAgent(InstrumentAgent):
 
     def read(self, message: Message) -> None:
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
-            return self.ask().addCallback(msgspec.to_builtins)
+            asked = self.clock.monotonic()
+            return self.ask().addCallback(lambda reading: {"reading": msgspec.to_builtins(reading), "asked": asked})
 
         self.state.timer = self.call_later(self._interval, READ)
         self.command(message, run)
+
+    def reading(self, result: dict[str, Any]) -> dict[str, Any]:
+        """What was read, with its ``age`` as of now: it may have waited for this agent."""
+        reading: dict[str, Any] = result["reading"]
+        return reading | {"age": reading.get("age", 0.0) + self.clock.monotonic() - result["asked"]}
 
     def ask(self) -> Deferred[Any]:
         """Read the device, in the reactor's thread."""

@@ -1,7 +1,8 @@
 """Monitoring: judges the weather, and says so at every reading; its silence is as good as bad weather.
 
-Where there is a safety monitor, its word counts as well: nothing is safe while it says unsafe, or is silent. It also
-keeps what the instruments last told of themselves, for people.
+Where there is a safety monitor, its word counts as well: nothing is safe while it says unsafe, or is silent. A reading
+is as old as its measurement, whatever it has waited for since, and one that is too old is none; after a start nothing
+counts that was heard before. Monitoring also keeps what the instruments last told of themselves, for people.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import msgspec
 from pyros import messages
 from pyros.agents.base import Agent
 from pyros.config import WeatherLimits
+from pyros.errors import AgentError
+from pyros.instruments.plausible import impossible
 from pyros.messages import (
     AlarmEnded,
     AlarmRaised,
@@ -29,13 +32,22 @@ _SAFE_AFTER = 300.0
 _FROZEN_AFTER = 1800.0
 _INSTRUMENTS = 100
 _ALARMS = 200
+_WAVERING = {"temperature": (), "humidity": (100.0,), "wind": (0.0,), "gust": (0.0,)}
+"""The quantities that are never the same for long, and the values at which a sensor may well stay: calm, fog."""
 
 
-class Heard(msgspec.Struct, frozen=True):
-    """What the safety monitor said, and when (Unix seconds)."""
+class SafetyWord(msgspec.Struct, frozen=True):
+    """What the safety monitor said, and when it was asked (monotonic seconds)."""
 
     reading: SafetyReading
-    time: float
+    measured: float = 0.0
+
+
+class Unchanged(msgspec.Struct, frozen=True):
+    """The value that a sensor says, and since when it has said exactly that (monotonic seconds)."""
+
+    value: float | bool
+    since: float
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -57,17 +69,22 @@ class StandingAlarm(msgspec.Struct, frozen=True):
 
 
 class MonitoringState(msgspec.Struct):
-    """``safe`` is None until the first reading; ``good_since`` is when the readings became good again.
-
-    ``last`` is the weather station's last reading, and ``same_since`` when it first said exactly that.
-    """
+    """What monitoring has heard and said."""
 
     safe: bool | None = None
+    """What was said last; None until the first reading."""
+    said: float = 0.0
+    """When that was, Unix seconds: only to tell a short absence from a long one."""
     good_since: float | None = None
+    """Since when the readings have been good, monotonic seconds."""
     silence_timer: int | None = None
     last: WeatherReading | None = None
-    same_since: float = 0.0
-    safety: Heard | None = None
+    """The weather station's last reading, for people."""
+    measured: float | None = None
+    """When that was measured, monotonic seconds; None until one has come since the start."""
+    unchanged: dict[str, Unchanged] = {}
+    """By quantity: what each sensor says, and since when."""
+    safety: SafetyWord | None = None
     links: dict[str, Link] = {}
     alert_sources: dict[str, Link] = {}
     telemetry: dict[str, Telemetry] = {}
@@ -79,9 +96,9 @@ class MonitoringState(msgspec.Struct):
 class MonitoringAgent(Agent):
     """Turns *Weather reading* and *Safety reading* into *Weather safe* and *Weather unsafe* for majordome and dome.
 
-    Options in its section, in seconds: for how long the readings must have been good before unsafe weather counts as
-    safe again (``option_safe_after``), and after how long a station that says exactly the same at every reading counts
-    as frozen, and so as unsafe (``option_frozen_after``).
+    Options in its section: for how many seconds the readings must have been good before unsafe weather counts as safe
+    again (``option_safe_after``); after how many seconds a sensor that always says the same counts as frozen, and so as
+    unsafe (``option_frozen_after``); and which sensors are too coarse for that (``option_coarse = temperature``).
     """
 
     state: MonitoringState
@@ -102,49 +119,81 @@ class MonitoringAgent(Agent):
             messages.ALARM: self.alarm_raised,
             messages.ALARM_OVER: self.alarm_ended,
         }
+        self._began = 0.0
+        self._safe_after = _SAFE_AFTER
+        self._frozen_after = _FROZEN_AFTER
+        self._wavering = _WAVERING
 
     def work(self) -> None:
-        """Until a reading has come, nothing is safe."""
+        """Until a reading has come, nothing is safe; and what was heard before this start counts no more."""
         self._safe_after = self.option("safe_after", float, _SAFE_AFTER)
         self._frozen_after = self.option("frozen_after", float, _FROZEN_AFTER)
-        self._began = self.clock.time()
-        heard = self.state.safety
-        if heard is not None and self._began - heard.time > self.config.limits.max_silence:
-            self.state.safety = None  # this agent was away: that nothing was heard says nothing
+        coarse = self.option("coarse", str, "").split()
+        if unknown := [word for word in coarse if word not in _WAVERING]:
+            where = f"{self.config.path}: [{self.section.name}] option_coarse"
+            raise AgentError(f"{where}: {unknown[0]!r} is none of {', '.join(_WAVERING)}")
+        self._wavering = {quantity: still for quantity, still in _WAVERING.items() if quantity not in coarse}
+        self._began = self.clock.monotonic()
+        self.state.measured = self.state.good_since = self.state.safety = None
+        self.state.unchanged = {}
         self.state.alarms = [alarm for alarm in self.state.alarms if alarm.source != self.name]
-        self._expect_reading()
+        away = self.clock.time() - self.state.said
+        if self.state.safe and not 0 <= away <= self.config.limits.max_silence:
+            self.state.safe = False  # what the weather did meanwhile nobody knows: the quiet time counts from now
+        self._expect_reading(self._began)
 
     def weather_reading(self, message: Message) -> None:
-        now = self.clock.time()
         reading: WeatherReading = message.payload
-        last, self.state.last = self.state.last, reading
-        if last is None or msgspec.structs.replace(reading, age=last.age) != last:  # a frozen sensor only gets older
-            self.state.same_since = now
-        self._keep(Telemetry(self.WEATHER, "ok", now, _values(message.payload)))
-        self._expect_reading()
+        measured = message.said - reading.age
+        if self._too_old(measured, "a reading of the weather"):
+            return
+        if self.state.measured is not None and measured < self.state.measured:
+            return  # a newer one was faster
+        self.state.last, self.state.measured = reading, measured
+        self._note_unchanged(reading, measured)
+        self._keep(Telemetry(self.WEATHER, "ok", self.clock.time(), _values(reading)))
+        self._expect_reading(measured)
         self._judge()
 
     def safety_reading(self, message: Message) -> None:
         """Unsafe counts at once, safe with the next reading of the weather. At once, too, where there is no weather
         station, and where its reading was waiting for the safety monitor's first word."""
         reading: SafetyReading = message.payload
-        now = self.clock.time()
-        weather = self.state.telemetry.get(self.WEATHER)
-        awaited = self.state.safety is None and weather is not None and weather.time >= self._began
-        self.state.safety = Heard(reading, min(now, message.sent))
+        measured = message.said - reading.age
+        if reading.safe and self._too_old(measured, "the safety monitor's word"):
+            return
+        awaited = self.state.safety is None and self.state.measured is not None
+        self.state.safety = SafetyWord(reading, max(measured, self._began))
         state = "safe" if reading.safe else "unsafe"
-        self._keep(Telemetry(self.SAFETY, state, now, {"reason": reading.reason}))
+        self._keep(Telemetry(self.SAFETY, state, self.clock.time(), {"reason": reading.reason}))
         if self.WEATHER not in self.config.agents:
-            self._expect_reading()
+            self._expect_reading(self.state.safety.measured)
             self._judge()
         elif awaited or not reading.safe:
             self._judge()
 
+    def _too_old(self, measured: float, what: str) -> bool:
+        age = self.clock.monotonic() - measured
+        if age > self.config.limits.max_silence:
+            self.log.warn("{what} is {age:.0f} s old, and doesn't count", what=what, age=age)
+            return True
+        return False
+
+    def _note_unchanged(self, reading: WeatherReading, measured: float) -> None:
+        """Remember since when each sensor has said what it says now."""
+        values = {key: value for key, value in msgspec.structs.asdict(reading).items() if key != "age"}
+        for quantity, value in values.items():
+            before = self.state.unchanged.get(quantity)
+            if value is None:
+                self.state.unchanged.pop(quantity, None)
+            elif before is None or before.value != value:
+                self.state.unchanged[quantity] = Unchanged(value, measured)
+
     def _judge(self) -> None:
         """Say whether it is safe, by what was heard last."""
-        now, reading = self.clock.time(), self.state.last
+        now, reading = self.clock.monotonic(), self.state.last
         bad = self._unsafe_by_safety()
-        if reading is not None and self.WEATHER in self.config.agents:
+        if reading is not None and self.state.measured is not None and self.WEATHER in self.config.agents:
             bad = bad or self._unsafe_by_weather(reading)
         if bad:
             self.state.good_since = None
@@ -164,27 +213,44 @@ class MonitoringAgent(Agent):
             self._say(True, "all readings are within their limits", reading)
 
     def _not_heard_yet(self) -> str:
-        """Who has said nothing since this agent's first day."""
-        if self.WEATHER in self.config.agents and self.state.last is None:
+        """Who has said nothing since this agent's start."""
+        if self.WEATHER in self.config.agents and self.state.measured is None:
             return "no reading of the weather yet"
         if self.SAFETY in self.config.agents and self.state.safety is None:
             return "no word from the safety monitor yet"
         return ""
 
     def _unsafe_by_weather(self, reading: WeatherReading) -> str:
-        same = self.clock.time() - self.state.same_since
-        if same >= self._frozen_after:
-            return f"the weather station has said exactly the same for {same:.0f} s"
-        return _too_much(reading, self.config.limits)
+        """Why the weather is not safe, in words; '' when it is. What isn't measured says nothing."""
+        silent = self.clock.monotonic() - (self.state.measured or 0.0)
+        if silent > self.config.limits.max_silence:
+            return f"no reading of the weather for {silent:.0f} s"
+        if problem := impossible(reading):
+            return f"the weather station is out of order: {problem}"
+        if reading.rain is reading.wind is reading.humidity is reading.cloud is None:
+            return "the weather station measures neither rain nor wind, humidity or cloud"
+        return _too_much(reading, self.config.limits) or self._frozen()
+
+    def _frozen(self) -> str:
+        """Which sensor says the same for ever, in words; '' when none does."""
+        now, unchanged = self.clock.monotonic(), self.state.unchanged
+        same = {quantity: now - each.since for quantity, each in unchanged.items()}
+        if same and min(same.values()) >= self._frozen_after:
+            return f"the weather station has said exactly the same for {min(same.values()):.0f} s"
+        for quantity, still in self._wavering.items():
+            seconds = same.get(quantity, 0.0)
+            if seconds >= self._frozen_after and unchanged[quantity].value not in still:
+                return f"the sensor for {quantity} has said {unchanged[quantity].value:g} for {seconds:.0f} s"
+        return ""
 
     def _unsafe_by_safety(self) -> str:
         """Why the safety monitor keeps it unsafe; '' when it doesn't, or there is none."""
-        heard = self.state.safety
-        if heard is None or self.SAFETY not in self.config.agents:
+        word = self.state.safety
+        if word is None or self.SAFETY not in self.config.agents:
             return ""
-        if not heard.reading.safe:
-            return f"the safety monitor says unsafe: {heard.reading.reason or 'it gives no reason'}"
-        silent = self.clock.time() - heard.time
+        if not word.reading.safe:
+            return f"the safety monitor says unsafe: {word.reading.reason or 'it gives no reason'}"
+        silent = self.clock.monotonic() - word.measured
         return f"no word from the safety monitor for {silent:.0f} s" if silent > self.config.limits.max_silence else ""
 
     def weather_silent(self) -> None:
@@ -192,7 +258,7 @@ class MonitoringAgent(Agent):
         self.state.silence_timer = None
         self.state.good_since = None
         self._say(False, f"no reading for {self.config.limits.max_silence:g} s", None)
-        self._expect_reading()
+        self._expect_reading(self.clock.monotonic())
 
     def alert_decided(self, message: Message) -> None:
         """Kept in the journal, for `pyros alert` and for people."""
@@ -258,10 +324,12 @@ class MonitoringAgent(Agent):
                 id=report.observation, sources=report.sources, fwhm=report.fwhm or 0.0, new=report.new,
             )  # fmt: skip
 
-    def _expect_reading(self) -> None:
+    def _expect_reading(self, measured: float) -> None:
+        """Hear of it when no newer reading has come in time; ``measured`` is the last one's instant."""
         if self.state.silence_timer is not None:
             self.cancel_timer(self.state.silence_timer)
-        self.state.silence_timer = self.call_later(self.config.limits.max_silence, WEATHER_SILENT)
+        left = self.config.limits.max_silence - (self.clock.monotonic() - measured)
+        self.state.silence_timer = self.call_later(max(0.0, left), WEATHER_SILENT)
 
     def _say(self, safe: bool, reason: str, reading: WeatherReading | None) -> None:
         """Every time: the dome's leave to be open ends with the silence."""
@@ -270,13 +338,28 @@ class MonitoringAgent(Agent):
             self.log.info(
                 "{what}: {reason}", what=messages.WEATHER_SAFE if safe else messages.WEATHER_UNSAFE, reason=reason
             )
-        self.state.safe = safe
+        self.state.safe, self.state.said = safe, self.clock.time()
 
     def _tell(self, safe: bool, reason: str, reading: WeatherReading | None) -> None:
         name = messages.WEATHER_SAFE if safe else messages.WEATHER_UNSAFE
-        state = WeatherState(reason=reason, reading=reading)
+        state = WeatherState(reason=reason, reading=reading, age=self._age(), wet=not safe and self._wet(reading))
         self.send_if_there(self.DOME, name, state)
         self.send_if_there(self.MAJORDOME, name, state)
+
+    def _age(self) -> float:
+        """Seconds since the oldest measurement that the word rests on."""
+        word = self.state.safety if self.SAFETY in self.config.agents else None
+        instants = [self.state.measured, word.measured if word is not None else None]
+        now = self.clock.monotonic()
+        return max((now - instant for instant in instants if instant is not None), default=0.0)
+
+    def _wet(self, reading: WeatherReading | None) -> bool:
+        """Whether it rains, as far as anybody can tell: without a word of rain, the safety monitor's counts."""
+        if reading is None:
+            return True
+        if reading.rain is None:
+            return self.state.safety is None or not self.state.safety.reading.safe
+        return reading.rain or bool(impossible(reading))
 
 
 def _values(reading: WeatherReading) -> dict[str, float | str | None]:
@@ -286,14 +369,12 @@ def _values(reading: WeatherReading) -> dict[str, float | str | None]:
 def _too_much(reading: WeatherReading, limits: WeatherLimits) -> str:
     """What is above its limit, in words; '' when nothing is. What is not measured has no say."""
     found = []
-    if reading.age > limits.max_silence:
-        found.append(f"a reading is {reading.age:.0f} s old, the limit is {limits.max_silence:g}")
     if reading.rain:
         found.append("rain")
     if reading.wind is not None and reading.wind > limits.max_wind:
         found.append(f"wind {reading.wind:.1f} m/s, the limit is {limits.max_wind:g}")
-    elif reading.gust is not None and reading.gust > limits.max_wind:
-        found.append(f"gusts of {reading.gust:.1f} m/s, the limit is {limits.max_wind:g}")
+    if reading.gust is not None and reading.gust > limits.max_gust:
+        found.append(f"gusts of {reading.gust:.1f} m/s, the limit is {limits.max_gust:g}")
     if reading.humidity is not None and reading.humidity > limits.max_humidity:
         found.append(f"humidity {reading.humidity:.0f} %, the limit is {limits.max_humidity:g}")
     if reading.cloud is not None and reading.cloud > limits.max_cloud:

@@ -18,5 +18,6 @@ class SafetyAgent(PollingAgent):
         super().__init__(Agent.SAFETY)
 
     def done(self, command: Command, result: dict[str, Any]) -> None:
-        reading = SafetyReading(result["safe"], str(result["reason"])[:1000])
+        word = self.reading(result)
+        reading = SafetyReading(word["safe"], str(word["reason"])[:1000], word["age"])
         self.send_if_there(self.MONITORING, messages.SAFETY_READING, reading)

@@ -20,4 +20,5 @@ class WeatherAgent(PollingAgent):
         super().__init__(Agent.WEATHER)
 
     def done(self, command: Command, result: dict[str, Any]) -> None:
-        self.send_if_there(self.MONITORING, messages.WEATHER_READING, msgspec.convert(result, WeatherReading))
+        reading = msgspec.convert(self.reading(result), WeatherReading)
+        self.send_if_there(self.MONITORING, messages.WEATHER_READING, reading)

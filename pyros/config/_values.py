@@ -172,9 +172,10 @@ class GuardianConfig(msgspec.Struct, frozen=True):
 
 
 class WeatherLimits(msgspec.Struct, frozen=True):
-    """Above these the weather is unsafe: wind m/s, humidity percent, cloud 0 to 1; silence in seconds."""
+    """Above these the weather is unsafe: wind and gust m/s, humidity percent, cloud 0 to 1; silence in seconds."""
 
     max_wind: float = 15.0
+    max_gust: float = 20.0
     max_humidity: float = 90.0
     max_cloud: float = 0.8
     max_silence: float = 60.0

@@ -45,6 +45,14 @@ def implausible(quantity: str, value: float) -> str:
     return f"{quantity} of {value:g} {unit}".rstrip() + f": it can only be {least:g} to {most:g}"
 
 
+def impossible(reading: WeatherReading) -> str:
+    """Why a reading has a value that cannot be, in words; '' when it has none."""
+    values = msgspec.structs.asdict(reading)
+    problems = (implausible(quantity, values[quantity]) for quantity in RANGES.keys() & values.keys()
+                if values[quantity] is not None)  # fmt: skip
+    return next(filter(None, problems), "")
+
+
 def absent(quantity: str) -> str:
     """What to write where a station has no sensor for an essential quantity."""
     return f"if it has no sensor for {quantity}, say so in its address: ?without={quantity}"

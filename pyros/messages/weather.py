@@ -36,6 +36,11 @@ class WeatherState(Payload, frozen=True):
 
     reason: str
     reading: WeatherReading | None = None
+    age: float = 0.0
+    """Seconds between the measurement of the oldest reading that this rests on and its being said: the lease that
+    *Weather safe* gives began then."""
+    wet: bool = False
+    """It rains, or nobody can tell that it doesn't: the dome closes during a service by hand, too."""
 
 
 class SafetyReading(Payload, frozen=True):
@@ -43,6 +48,8 @@ class SafetyReading(Payload, frozen=True):
 
     safe: bool
     reason: str = ""
+    age: float = 0.0
+    """Seconds since the device was asked."""
 
 
 WEATHER_READING = register("Weather reading", WeatherReading, guarded=True)

@@ -55,7 +55,7 @@ class Inline:
         """One turn of messages that came from another agent, numbered from ``first``."""
         pairs = [(message, b"{}") if isinstance(message, str) else message for message in messages]
         entries = [
-            Entry(seq, f"{peer}-{seq}", name, self.clock.time(), Raw(json))
+            Entry(seq, f"{peer}-{seq}", name, self.clock.time(), Raw(json), self.clock.monotonic())
             for seq, (name, json) in enumerate(pairs, first)
         ]
         return self.run(Batch(entries, peer, (peer, "epoch")))

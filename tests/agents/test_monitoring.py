@@ -9,8 +9,11 @@ import msgspec
 import pytest
 
 from pyros import messages
+from pyros.agents._turns import Batch
 from pyros.agents.monitoring import MonitoringAgent
-from pyros.messages import AlertSource, SafetyReading, WeatherReading, encode_payload
+from pyros.config import AgentConfig
+from pyros.messages import AlertSource, SafetyReading, WeatherReading, WeatherState, decode_payload, encode_payload
+from pyros.wire import Entry
 
 
 def test_it_keeps_which_sources_of_alerts_are_silent(inline: Callable[..., Any]) -> None:
@@ -46,10 +49,7 @@ def test_the_safety_monitors_first_word_counts_at_once_when_the_weather_is_known
 def test_after_a_restart_it_waits_for_the_weather_of_now(inline: Callable[..., Any]) -> None:
     others = ("weather", "safety", "majordome", "dome")
     inline(MonitoringAgent(), *others).turn((messages.WEATHER_READING, WEATHER), (messages.SAFETY_READING, SAFE))
-    agent = MonitoringAgent()
-    host = inline(agent, *others)
-    agent.state.safety = None
-    agent._began += 1  # what it knows of the weather is from before
+    host = inline(MonitoringAgent(), *others)
     assert host.turn((messages.SAFETY_READING, SAFE), first=3).outgoing == []
     assert host.turn((messages.WEATHER_READING, WEATHER), first=4).outgoing
 
@@ -68,40 +68,126 @@ def test_what_is_bad_is_said_at_once_though_the_other_has_said_nothing(
     }
 
 
+def read(host: Any, seq: int, *, waited: float = 0.0, **changed: Any) -> list[tuple[str, WeatherState]]:
+    """One reading that waited so long on its way; what monitoring says to the dome."""
+    reading = msgspec.structs.replace(WeatherReading(8.0, 60.0, 2.0, False, 0.1), **changed)
+    json, said = encode_payload(messages.WEATHER_READING, reading), host.clock.monotonic() - waited
+    entry = Entry(seq, f"weather-{seq}", messages.WEATHER_READING, 0.0, msgspec.Raw(json), said)
+    told = host.run(Batch([entry], "weather", ("weather", "epoch"))).outgoing
+    return [(each.name, decode_payload(each.name, each.payload)) for each in told if each.agent == "dome"]
+
+
+@pytest.fixture
+def host(inline: Callable[..., Any]) -> Any:
+    return inline(MonitoringAgent(), "weather", "majordome", "dome")
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"gust": 16.0}, "gusts of 16.0 m/s, the limit is 15"),
-        ({"wind": None, "gust": 16.0}, "gusts of 16.0 m/s"),
-        ({"age": 61.0}, "a reading is 61 s old, the limit is 60"),
+        ({"gust": 21.0}, "gusts of 21.0 m/s, the limit is 20"),
+        ({"wind": None, "gust": 21.0}, "gusts of 21.0 m/s"),
+        ({"rain": True}, "rain"),
+        ({"wind": -999.0}, "out of order: wind of -999"),
+        ({"humidity": 140.0}, "out of order: humidity of 140"),
+        ({"temperature": -127.0}, "out of order: temperature of -127"),
+        ({"rain": None, "wind": None, "humidity": None, "cloud": None}, "measures neither rain nor wind"),
     ],
 )
-def test_gusts_and_ages_count(inline: Callable[..., Any], changed: dict[str, Any], words: str) -> None:
-    reading = msgspec.structs.replace(WeatherReading(8.0, 60.0, 2.0, False, 0.1), **changed)
-    told = inline(MonitoringAgent(), "weather", "majordome", "dome").turn(
-        (messages.WEATHER_READING, encode_payload(messages.WEATHER_READING, reading))
-    )
-    assert {each.name for each in told.outgoing} == {messages.WEATHER_UNSAFE}
-    assert all(words in each.payload.decode() for each in told.outgoing)
+def test_what_is_too_much_or_cannot_be_is_unsafe(host: Any, changed: dict[str, Any], words: str) -> None:
+    ((name, state),) = read(host, 1, **changed)
+    assert name == messages.WEATHER_UNSAFE
+    assert words in state.reason
+    assert state.wet == (words == "rain" or "out of order" in words or "neither" in words)
 
 
-def test_what_is_not_measured_is_unknown(inline: Callable[..., Any]) -> None:
-    agent, reading = MonitoringAgent(), WeatherReading(None, None, None, None)
-    told = inline(agent, "weather", "majordome", "dome").turn(
-        (messages.WEATHER_READING, encode_payload(messages.WEATHER_READING, reading))
-    )
-    assert {each.name for each in told.outgoing} == {messages.WEATHER_SAFE}
-    assert agent.state.telemetry["weather"].values["rain"] is None
+def test_what_is_not_measured_is_unknown(host: Any) -> None:
+    ((name, _),) = read(host, 1, temperature=None, rain=None, cloud=None)
+    assert name == messages.WEATHER_SAFE
+    values = host.agent.state.telemetry["weather"].values
+    assert (values["rain"], values["cloud"], values["temperature"]) == (None, None, None)
 
 
-def test_a_frozen_station_that_only_gets_older_is_frozen(inline: Callable[..., Any]) -> None:
-    agent = MonitoringAgent()
-    host = inline(agent, "weather", "majordome", "dome")
-    for number in range(4):
-        reading = WeatherReading(8.0, 60.0, 2.0, False, 0.1, age=float(number))
-        told = host.turn(
-            (messages.WEATHER_READING, encode_payload(messages.WEATHER_READING, reading)), first=number + 1
-        )
-        host.reactor.advance(700)
-    assert {each.name for each in told.outgoing} == {messages.WEATHER_UNSAFE}
-    assert "exactly the same" in told.outgoing[0].payload.decode()
+@pytest.mark.parametrize(("waited", "age"), [(61.0, 0.0), (0.0, 61.0), (40.0, 30.0), (float("inf"), 0.0)])
+def test_a_reading_is_as_old_as_its_measurement(host: Any, waited: float, age: float) -> None:
+    assert read(host, 1, waited=waited, age=age) == []
+    assert host.agent.state.measured is None
+
+
+def test_a_word_tells_how_old_its_readings_are(host: Any) -> None:
+    ((name, state),) = read(host, 1, waited=20.0, age=15.0)
+    assert name == messages.WEATHER_SAFE
+    assert state.age == pytest.approx(35.0)
+    assert read(host, 2, waited=50.0) == [], "an older one that was slower"
+
+
+def test_old_readings_do_not_break_the_silence(host: Any) -> None:
+    read(host, 1)
+    for seconds in range(10, 80, 10):
+        host.reactor.advance(10)
+        read(host, 1 + seconds, waited=seconds + 0.0)
+    told = host.rows("SELECT name FROM outbox WHERE agent = 'dome' ORDER BY seq")
+    assert told[-1] == (messages.WEATHER_UNSAFE,)
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0, -3e7, 3e7])
+def test_a_clock_that_steps_makes_no_old_reading_fresh(host: Any, step: float) -> None:
+    read(host, 1)
+    host.clock.step(step)
+    host.reactor.advance(30)
+    assert read(host, 2, waited=61.0) == []
+    assert [name for name, _ in read(host, 3)] == [messages.WEATHER_SAFE]
+
+
+def _values(number: int, **still: float) -> dict[str, float]:
+    moving = {
+        "temperature": 8 + 0.1 * number,
+        "humidity": 60 + 0.1 * number,
+        "wind": 1 + 0.2 * number,
+        "gust": 5 + 0.3 * number,
+    }
+    return moving | still
+
+
+@pytest.mark.parametrize(
+    ("still", "named"),
+    [
+        ({}, ""), ({"temperature": 3.5}, "temperature has said 3.5"), ({"humidity": 55.0}, "humidity has said 55"),
+        ({"wind": 2.5}, "wind has said 2.5"), ({"gust": 9.0}, "gust has said 9"), ({"wind": 0.0, "gust": 0.0}, ""),
+    ],
+)  # fmt: skip
+def test_a_sensor_that_is_frozen_while_others_move_is_unsafe(host: Any, still: dict[str, float], named: str) -> None:
+    for number in range(38):
+        ((name, state),) = read(host, number + 1, **_values(number, **still))
+        host.reactor.advance(50)
+    assert name == (messages.WEATHER_UNSAFE if named else messages.WEATHER_SAFE), state.reason
+    assert named in state.reason
+
+
+def test_a_coarse_sensor_may_stay_the_same(inline: Callable[..., Any]) -> None:
+    section = AgentConfig("monitoring", "127.0.0.1", 5001, "x", options={"coarse": "temperature wind"})
+    agents = {
+        name: AgentConfig(name, "127.0.0.1", 5002 + number, "x") for number, name in enumerate(("weather", "dome"))
+    }
+    host = inline(MonitoringAgent(), agents={"monitoring": section, **agents})
+    for number in range(38):
+        ((name, _),) = read(host, number + 1, **_values(number, temperature=3.0, wind=2.0))
+        host.reactor.advance(50)
+    assert name == messages.WEATHER_SAFE
+
+
+def test_a_frozen_station_that_only_gets_older_is_frozen(host: Any) -> None:
+    for number in range(38):
+        ((name, state),) = read(host, number + 1, age=float(number % 4))
+        host.reactor.advance(50)
+    assert name == messages.WEATHER_UNSAFE
+    assert "exactly the same" in state.reason
+
+
+@pytest.mark.parametrize(("away", "name"), [(20.0, messages.WEATHER_SAFE), (3600.0, messages.WEATHER_UNSAFE)])
+def test_after_a_long_absence_the_quiet_time_counts(inline: Callable[..., Any], away: float, name: str) -> None:
+    before = inline(MonitoringAgent(), "weather", "majordome", "dome")
+    before.clock.step(-away)
+    read(before, 1)
+    after = inline(MonitoringAgent(), "weather", "majordome", "dome")
+    assert [said for said, _ in read(after, 2)] == [name]
