@@ -16,7 +16,8 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pyros.broker.filters import MAX_FILTERS, compile_filter, matches
+from pyros.broker.filtering import Evaluator, InlineFiltering, Job
+from pyros.broker.filters import MAX_FILTERS, Filter, compile_filter
 from pyros.broker.history import MAX_REPLAY, History
 from pyros.broker.packet import one_line, parse
 from pyros.broker.tls_words import of_failure
@@ -34,7 +35,6 @@ ANSWER_WITHIN = 180.0  # seconds
 REPLAY_CHUNK = 10  # events of the past at a time
 REPLAY_WINDOW = 100  # unacknowledged events; then the past waits
 SAVE_EVERY = 1.0  # seconds; what a killed broker sends again
-SLOW_FILTER = 0.25  # seconds for all filters of one subscriber on one event
 
 _ACK = re.compile(
     rb"""\A(?:<\?xml[^<>]{0,99}\?>\s{0,9})?<\w{1,32}:Transport\s[^<>]{0,999}?\brole=["']ack["'][^<>]{0,999}>"""
@@ -85,12 +85,15 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         self.live_from = self.replayed = self.factory.history.newest if self.factory.history else 0
         self.replay_call: Any = None
         self.MAX_LENGTH = self.factory.max_length
-        self.filters: list[etree.XPath] = []
+        self.filters: list[Filter] = []
         self.refused_filters: list[str] = []
         self.unanswered_alive = 0
         self.chatter = Chatter(self.factory.reactor)
         self.unanswered: dict[str, int] = {}
         """Ivorns of events that are not acknowledged, with their numbers."""
+        self.unjudged: dict[int, int] = {}
+        """Numbers of events that its filters have not judged yet, with their bytes."""
+        self.unjudged_bytes = 0
         self.heard = self.factory.reactor.seconds()
         self.backlog = _Backlog(self._replay_soon)
         self.transport.registerProducer(self.backlog, True)
@@ -151,7 +154,7 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
     def position(self) -> int:
         """The number up to which it has acknowledged everything."""
         newest = self.factory.history.newest if self.factory.history else 0
-        first = min(self.unanswered.values(), default=newest + 1)
+        first = min((*self.unanswered.values(), *self.unjudged), default=newest + 1)
         return min(first, self.replayed + 1 if self.replayed < self.live_from else first) - 1
 
     def sendIAmAlive(self) -> None:
@@ -209,6 +212,8 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         self.filters, self.refused_filters = [], []
         for text in texts:
             try:
+                if condemned := self.factory.filtering.condemned(text):
+                    raise ValueError(condemned)
                 self.filters.append(compile_filter(text))
                 log.info("{peer} filters by {filter}", peer=self.peer, filter=one_line(text))
             except ValueError as error:
@@ -253,31 +258,43 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
     def _replay(self) -> None:
         """A few events of the past, between those of the present; the next ones when it has taken these."""
         history = self.factory.history
-        if history is None or self.backlog.full or len(self.unanswered) >= REPLAY_WINDOW:
+        if history is None or self.backlog.full or len(self.unanswered) + len(self.unjudged) >= REPLAY_WINDOW:
             return
         events = history.between(self.replayed, self.live_from, REPLAY_CHUNK)
         for event in events:
             self.replayed = event.number
-            root = parse(event.packet) if self.filters else None
-            self.send_event(event.number, event.ivorn, frame(event.packet), root)
+            self.send_event(event.number, event.ivorn, frame(event.packet), None)
         if len(events) < REPLAY_CHUNK:
             self.replayed = self.live_from
         self._replay_soon()
 
     def send_event(self, number: int, ivorn: str, framed: bytes, root: etree._Element | None) -> None:
-        """Send the event, as the author sent it, if it passes the filters. ``root`` is needed where there are any."""
-        if self.filters and root is not None:
-            start = self.factory.reactor.seconds()
-            for filter_ in self.filters:
-                wanted = matches([filter_], root)
-                spent = self.factory.reactor.seconds() - start
-                if spent > SLOW_FILTER:
-                    self.cut_off(f"its filters took {spent:.2f} s for one event; the limit is {SLOW_FILTER} s")
-                    return
-                if wanted:
-                    break
-            else:
-                return
+        """Send the event, as the author sent it, if it passes the filters; ``root`` is the same, parsed, if it is."""
+        if not self.filters and not self.unjudged:
+            self._send(number, ivorn, framed)
+            return
+        self.unjudged[number] = len(framed)
+        self.unjudged_bytes += len(framed)
+        if self.unjudged_bytes > MAX_BACKLOG:
+            self.cut_off(f"its filters are too slow, {MAX_BACKLOG} bytes wait for them")
+            return
+
+        def answered(passes: bool) -> None:
+            self.unjudged_bytes -= self.unjudged.pop(number)
+            if passes:
+                self._send(number, ivorn, framed)
+            if self.replayed < self.live_from:
+                self._replay_soon()
+
+        alive = self.factory.broadcasters.__contains__
+        job = Job(self.peer, self.filters, number, framed, lambda: alive(self), answered, self._filter_refused)
+        self.factory.filtering.ask(job, root)
+
+    def _filter_refused(self, _: Filter, reason: str) -> None:
+        self.refused_filters.append(reason)
+        log.warn("{peer}: a filter is no longer taken, it {reason}", peer=self.peer, reason=one_line(reason))
+
+    def _send(self, number: int, ivorn: str, framed: bytes) -> None:
         if not self.unanswered:
             self.heard = self.factory.reactor.seconds()
         self.unanswered[ivorn] = number
@@ -299,11 +316,13 @@ class AlertBroadcasterFactory(VOEventBroadcasterFactory):  # type: ignore[misc]
         allow: Sequence[Network],
         history: History | None = None,
         *,
+        filtering: Evaluator | None = None,
         max_length: int = MAX_LENGTH,
     ) -> None:
-        """Without a ``history``, who was away gets nothing."""
+        """Without a ``history``, who was away gets nothing; without ``filtering``, filters are evaluated at once."""
         super().__init__(local_ivo, test_interval=0)
         self.history = history
+        self.filtering = filtering or InlineFiltering()
         self._save_call: Any = None
         self.reactor, self.clock, self.allow, self.max_length = reactor, clock, allow, max_length
         self.alive_loop.clock = reactor

@@ -15,6 +15,7 @@ from pyros.broker.answering import AnsweringFactory
 from pyros.broker.archiving import Archiving
 from pyros.broker.broadcaster import AlertBroadcasterFactory
 from pyros.broker.eager import EagerPort
+from pyros.broker.filtering import Evaluator, InlineFiltering, ProcessFiltering
 from pyros.broker.folder import Folder
 from pyros.broker.history import History
 from pyros.broker.intake import Intake
@@ -77,6 +78,7 @@ class Broker:
         self._store: EventStore | None = None
         self._outbound: Outbound | None = None
         self._archiving: Archiving | None = None
+        self._filtering: Evaluator = InlineFiltering()
 
     def start(self) -> Deferred[None]:
         """Open journal and ports, subscribe to the remote brokers; fires when authors and subscribers can connect.
@@ -94,7 +96,10 @@ class Broker:
         store = self._store = EventStore(reactor, clock, self._config.journal(NAME), **self._how)
         self._outbound = Outbound(reactor, self._config, NAME, store.journal, store.on_answer, store.complete)
         self._history = History(store)
-        self._broadcaster = AlertBroadcasterFactory(reactor, clock, config.ivo, config.allow, self._history)
+        self._filtering = ProcessFiltering(reactor) if self._how["threaded"] else InlineFiltering()
+        self._broadcaster = AlertBroadcasterFactory(
+            reactor, clock, config.ivo, config.allow, self._history, filtering=self._filtering
+        )
         self._intake = Intake(store, self._broadcaster.broadcast)
         self._receiver = AlertReceiverFactory(reactor, clock, config.ivo, self._intake, config.allow)
         try:
@@ -213,6 +218,7 @@ class Broker:
             await self._answering.asking.close()
         await self._receiver.authors.close()
         await self._broadcaster.broadcasters.close()
+        await self._filtering.close()
         for remote in self._remotes:
             stopped = remote.stopService()
             await remote.factory.connections.close()

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from pyros import config as configuration
 from pyros.alerts.doubts import misspelt
 from pyros.alerts.rules import Rules
-from pyros.broker.filters import check_syntax
+from pyros.broker.filters import check_syntax, compile_filter
 from pyros.broker.tls import Tls, ended
 from pyros.cli.common import ConfigOption, complain, out, short, show
 from pyros.cli.ports import Place, listening
@@ -133,6 +133,12 @@ class Findings:
                     check_syntax(text)
                 except ValueError as error:
                     self._problem(remote.section, f"filters: {error}")
+                    continue
+                try:
+                    compile_filter(text)
+                except ValueError as error:
+                    where = f"{self.config.path}: [{remote.section}] filters"
+                    self.warnings.append(f"{where}: a broker like this one would not take it and send all: {error}")
 
     def show(self) -> None:
         """What was found, as tables."""

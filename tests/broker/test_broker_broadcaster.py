@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from lxml import etree
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from pyros.broker import broadcaster as broadcaster_module
 from pyros.broker.broadcaster import MAX_BACKLOG, AlertBroadcaster, AlertBroadcasterFactory
-from pyros.broker.filters import MAX_FILTERS
+from pyros.broker.filtering import Job
 from pyros.broker.packet import parse
 from pyros.broker.vtp import MAX_CHATTER, frame, transport
 from pyros.clock import VirtualClock
@@ -152,46 +153,67 @@ def test_one_that_catches_up_stays(factory: AlertBroadcasterFactory, event: Even
     assert not line.aborting
 
 
-def test_a_slow_filter_costs_the_connection(
-    factory: AlertBroadcasterFactory,
-    reactor: MemoryReactorClock,
-    clock: VirtualClock,
-    event: Event,
-    monkeypatch: pytest.MonkeyPatch,
+class Waiting:
+    """Answers jobs when a test says so."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    def ask(self, job: Job, _: object) -> None:
+        self.jobs.append(job)
+
+    def condemned(self, text: str) -> str:
+        return "took more than 0.25 s for one event: //Costly" if text == "//Costly" else ""
+
+    def close(self) -> Deferred[None]:
+        raise AssertionError
+
+
+def test_who_filters_waits_and_nobody_else_does(
+    factory: AlertBroadcasterFactory, clock: VirtualClock, event: Event
 ) -> None:
+    factory.filtering = waiting = Waiting()
+    (filtered, filtered_line), (_, line) = connect(factory), connect(factory)
+    say(filtered, clock, "authenticate", "//Param")
+    before = len(filtered_line.value())
+    for number in (1, 2):
+        factory.broadcast(event(), parse(event()), number)
+    assert line.value().endswith(frame(event()) * 2)
+    assert len(filtered_line.value()) == before
+    assert filtered.position == 0, "after a crash it gets them again"
+    for job in waiting.jobs:
+        job.answered(job.number == 2)
+    assert filtered_line.value()[before:] == frame(event())
+    assert filtered.status()["unacknowledged"] == 1
+
+
+def test_a_filter_that_became_too_costly_is_told(
+    factory: AlertBroadcasterFactory, clock: VirtualClock, event: Event
+) -> None:
+    factory.filtering = waiting = Waiting()
     subscriber, line = connect(factory)
-    say(subscriber, clock, "authenticate", "//Param")
+    say(subscriber, clock, "authenticate", "//Param", "//Costly")
     send(factory, event())
+    (job,) = waiting.jobs
+    (filter_,) = job.filters
+    job.refused(filter_, "took more than 0.25 s for one event: //Param")
+    told = subscriber.status()["refused_filters"]
+    assert told == [f"took more than 0.25 s for one event: //{name}" for name in ("Costly", "Param")]
     assert not line.aborting
 
-    def slow(*_: object) -> bool:
-        reactor.rightNow += 0.3
-        return True
 
-    monkeypatch.setattr(broadcaster_module, "matches", slow)
-    send(factory, event())
-    assert line.aborting
-
-
-def test_of_many_slow_filters_one_is_tried(
-    factory: AlertBroadcasterFactory,
-    reactor: MemoryReactorClock,
-    clock: VirtualClock,
-    event: Event,
-    monkeypatch: pytest.MonkeyPatch,
+def test_events_that_wait_for_slow_filters_are_bounded(
+    factory: AlertBroadcasterFactory, clock: VirtualClock, event: Event
 ) -> None:
+    factory.filtering = Waiting()
     subscriber, line = connect(factory)
-    say(subscriber, clock, "authenticate", *["//Nothing"] * MAX_FILTERS)
-    start = reactor.seconds()
-
-    def slow(*_: object) -> bool:
-        reactor.rightNow += 0.3
-        return False
-
-    monkeypatch.setattr(broadcaster_module, "matches", slow)
-    send(factory, event())
+    say(subscriber, clock, "authenticate", "//Param")
+    packet = event(text="x" * 90_000)
+    for number in range(MAX_BACKLOG // len(packet)):
+        factory.broadcast(packet, parse(packet), number)
+    assert not line.aborting
+    factory.broadcast(packet, parse(packet), 1000)
     assert line.aborting
-    assert reactor.seconds() - start == pytest.approx(0.3)
 
 
 def test_chatter_for_ever_costs_the_connection_and_acknowledgements_do_not(

@@ -279,7 +279,7 @@ def test_filters_that_are_bombs_do_not_stall_the_authors(
     broker = start(configuration())
     nested = "//*" + "[//*" * 10 + "]" * 10
     bombs = [nested, "//*/following::*/following::*", "count(//*[count(.//*[count(.//*) > 0]) > 0]) < 0"]
-    allowed = [f"count(//*//*[. = '{number}']) > 9999" for number in range(16)]
+    allowed = [f"//Group[.//Param[@name='{number}']]" for number in range(16)]
     now = datetime(2026, 1, 2, tzinfo=UTC)
     with (
         socket.create_connection(("127.0.0.1", broker.broadcaster)) as bomber,
@@ -290,7 +290,7 @@ def test_filters_that_are_bombs_do_not_stall_the_authors(
             one.sendall(frame(answer))
 
         def refused(log: str) -> int:
-            return sum(map(log.count, ("is not allowed in a predicate", "searches after or", "the axis")))
+            return sum(map(log.count, ("is not allowed in", "could take more", "the axis")))
 
         def heard() -> str:
             log = Path(broker.log.name).read_text()
