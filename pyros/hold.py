@@ -7,6 +7,7 @@ holds, too. *Service by hand* is a hold under which persons may move the devices
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import msgspec
@@ -24,6 +25,13 @@ class Hold(msgspec.Struct, frozen=True):
     who: str
     why: str
     when: float
+    said: float = -math.inf
+    """The same as monotonic seconds of the computer's start ``boot``: no release that was said before ends it."""
+    boot: str = ""
+
+    def is_newer(self, said: float) -> bool:
+        """Whether it began after that instant (monotonic seconds); True when that cannot be known."""
+        return said == -math.inf or (self.boot == boot_id() and self.said > said)
 
     def __str__(self) -> str:
         return f"held by {self.who}: {self.why}"
@@ -86,7 +94,7 @@ class Holds:
         held = self._unsaved.hold or self._read().hold
         if held is not None and (held.who, held.why) == (who, why):
             return held
-        hold = Hold(who, why, self._clock.time())
+        hold = Hold(who, why, self._clock.time(), self._clock.monotonic(), boot_id())
         self._write(_Content(hold, self.service))
         return hold
 
@@ -102,10 +110,17 @@ class Holds:
         self._write(_Content(self._unsaved.hold or self._read().hold, service))
         return service
 
-    def release(self) -> None:
-        """End hold and service. Raises OSError when the file cannot be removed: then they go on."""
+    def release(self, said: float = math.inf) -> bool:
+        """End hold and service, unless the hold began after ``said`` (monotonic seconds); whether they have ended.
+
+        Raises OSError when the file cannot be removed: then they go on.
+        """
+        hold = self._unsaved.hold or self._read().hold
+        if hold is not None and said != math.inf and hold.is_newer(said):
+            return False
         self.path.unlink(missing_ok=True)
         self._unsaved = _Content()
+        return True
 
     def _write(self, content: _Content) -> None:
         self._unsaved = content

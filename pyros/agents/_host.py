@@ -24,7 +24,7 @@ from pyros.alarms import Alarms
 from pyros.clock import Clock
 from pyros.config import Config
 from pyros.errors import AgentError, JournalError, PyrosError
-from pyros.hold import Holds
+from pyros.hold import Hold, Holds
 from pyros.journal import Effects, Journal
 from pyros.messages import ALARM, Message, Payload, encode_payload
 from pyros.sender.outbound import Outbound
@@ -38,6 +38,7 @@ _ANSWERS_FLUSH = 0.2
 _LONGEST_WAIT = 5.0
 _RETRY_STORING = 1.0
 _STOP_GRACE = 4.0
+_HOLD_LOOK_SECONDS = 10.0
 _CLOSING = 2.0
 _WAKE = Batch([], "")
 
@@ -102,6 +103,8 @@ class Host:
         self.holds = Holds(config.data, clock)
         self.alarms = Alarms(agent.name, config.on_alarm, clock, agent.log, self._tell_alarm)
         self._alarms_wanted: set[str] = set()  # what the agent has last said, before the reactor's thread knows
+        self.hold_seen: Hold | None = None
+        """The hold that the agent was told of last."""
         self._threaded = threaded
         self._daemon = daemon
         self._durable = durable
@@ -142,6 +145,7 @@ class Host:
         except BaseException:
             self._finish()
             raise
+        self._look_at_hold()
         if self._threaded:
             threading.Thread(target=self._live, name=f"pyros-{self.agent.name}", daemon=self._daemon).start()
         else:
@@ -267,6 +271,22 @@ class Host:
             self.reactor.callFromThread(function, *args)
         else:
             self.reactor.callLater(0, function, *args)
+
+    def _look_at_hold(self) -> None:
+        """A hold may begin or end without a message: by another process, while this agent was away, by itself."""
+        hold = self.holds.hold
+        if (hold and (hold.who, hold.why)) != (self.hold_seen and (self.hold_seen.who, self.hold_seen.why)):
+            self.hold_seen = hold
+            if hold is not None and self.ready.is_set():
+                self._obey(hold)
+            self.post(self.agent.HOLD_CHANGED, b"{}")
+        self._call("hold", _HOLD_LOOK_SECONDS, self._look_at_hold)
+
+    def _obey(self, hold: Hold) -> None:
+        try:
+            self.agent.obey_hold(hold, False)
+        except Exception:
+            self.agent.log.failure("{name} could not obey the hold at once", name=self.agent.name)
 
     def raise_alarm(self, key: str, text: str) -> None:
         """Raise an alarm unless it is raised already; any thread."""

@@ -226,6 +226,21 @@ class InstrumentAgent(Agent):
         age = self.clock.time() - message.sent
         return f"the command is {age:.0f} s old" if age > _STALE else ""
 
+    def reason_held(self, message: Message) -> str:
+        """Why this command of the automation must not be carried out now; '' when it may, or a person gives it."""
+        hold = self.holds.hold if message.sender in self.config.agents else None
+        return "" if hold is None else str(hold)
+
+    def for_automation(self, *names: str) -> Command | None:
+        """The command that is under way for another agent, if it is one of these; in any thread."""
+        command = self.state.command
+        mine = command is not None and command.name in names and command.sender in self.config.agents
+        return command if mine else None
+
+    def stop_at_once(self, stop: Callable[[], Deferred[None]]) -> None:
+        """Stop the device now; in the reactor's thread."""
+        self._abort(stop)
+
     def aborting(self, stop: Callable[[], Deferred[None]]) -> None:
         """Stop the device after the commit."""
         self.after_commit(self._abort, stop)

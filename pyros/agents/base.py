@@ -20,14 +20,30 @@ from pyros.agents._turns import NotTaken
 from pyros.clock import Clock
 from pyros.config import AgentConfig, Config
 from pyros.errors import AgentError
-from pyros.hold import Holds
-from pyros.messages import ALARM, ALARM_OVER, AlarmEnded, AlarmRaised, Message, encode_payload, register
+from pyros.hold import Hold, Holds
+from pyros.messages import (
+    ALARM,
+    ALARM_OVER,
+    HOLD,
+    RELEASE,
+    SERVICE,
+    STOP,
+    AlarmEnded,
+    AlarmRaised,
+    HoldOrder,
+    Message,
+    NoPayload,
+    ServiceOrder,
+    encode_payload,
+    register,
+)
 
 if TYPE_CHECKING:
     from pyros.agents._host import Host
 
 Handler = Callable[..., Any]
 Reflex = Callable[[Message], None]
+_SERVICE_SECONDS = 60.0  # an order of service that is older begins none
 _T = TypeVar("_T")
 
 
@@ -68,6 +84,9 @@ class Agent:
     RETRY_FAILED: ClassVar = "Retry failed message"
     """Every agent takes this message: it handles again the failed message whose number it names."""
 
+    HOLD_CHANGED: ClassVar = "Hold changed"
+    """What every agent says to itself when a hold has begun or ended without a message."""
+
     TELL_ALARM: ClassVar = "Tell alarm"
     TELL_ALARM_OVER: ClassVar = "Tell alarm over"
     """What every agent says to itself, so that monitoring hears of its alarms."""
@@ -82,8 +101,14 @@ class Agent:
             self.RETRY_FAILED: self._retry_failed,
             self.TELL_ALARM: self._tell_alarm,
             self.TELL_ALARM_OVER: self._tell_alarm,
+            HOLD: self._hold_ordered,
+            STOP: self._hold_ordered,
+            RELEASE: self._release_ordered,
+            SERVICE: self._service_ordered,
+            self.HOLD_CHANGED: self._hold_changed,
         }
-        self.reflexes: dict[str, Reflex] = {}
+        self._to_every_agent = frozenset(self.actions_by_message)
+        self.reflexes: dict[str, Reflex] = {HOLD: self._hold_at_once, STOP: self._hold_at_once}
         """What is done at once when such a message arrives: in the reactor's thread, before its turn and whatever
         becomes of that. Only for what makes safe and may be repeated (close, abort, stop, park); see decision 0040."""
         self.ending = False
@@ -107,7 +132,7 @@ class Agent:
         try:
             handler = self.actions_by_message[message.name]
         except KeyError:
-            known = ", ".join(sorted(self.actions_by_message))
+            known = ", ".join([*sorted(self.actions_by_message.keys() - self._to_every_agent), *_OF_EVERY_AGENT])
             raise NotTaken(f"{self.name} takes no message {message.name!r} (it takes: {known})") from None
         known_handler, takes_message = self._takes_message.get(message.name, (None, False))
         if known_handler is not handler:
@@ -117,6 +142,19 @@ class Agent:
             handler(message)
         else:
             handler()
+
+    def obey_hold(self, hold: Hold, stop: bool) -> None:
+        """Runs in the reactor's thread when a hold begins, before its turn and whatever becomes of that.
+
+        Stop what the device does for the automation; with ``stop`` (the message *Stop*) whatever it does, and make it
+        safe. It may come again: the limits of a reflex hold (decision 0040).
+        """
+
+    def on_hold(self, hold: Hold, stop: bool) -> None:
+        """A handler: the observatory is held, since this moment or an earlier one. Nothing may begin to move."""
+
+    def on_release(self) -> None:
+        """A handler: the hold, or the service, is over."""
 
     def make_safe(self, reason: str) -> Deferred[None] | None:
         """Runs in the reactor's thread when the agent is about to end, or cannot begin: close, park, stop what moves.
@@ -293,11 +331,60 @@ class Agent:
         else:
             self.send_if_there(self.MONITORING, name, message.payload)
 
+    # Holds --------------------------------------------------------------------------------------------------------
+
+    def _hold_at_once(self, message: Message) -> None:
+        """In the reactor's thread: the hold counts, on disk or not, before anything else is done."""
+        order: HoldOrder = message.payload
+        holds = self.holds
+        try:
+            holds.set(order.who or message.sender, order.why)
+        except OSError as error:
+            self.log.critical("the hold is in memory only, for it cannot be written: {error}", error=error)
+        hold = holds.hold
+        self._settled.hold_seen = hold
+        if hold is not None:
+            self.obey_hold(hold, message.name == STOP)
+
+    def _hold_ordered(self, message: Message) -> None:
+        """Its reflex has set the hold. A release that was said later has ended it: then there is nothing to do."""
+        hold = self.holds.hold
+        if hold is not None:
+            self.log.warn("{name}: {hold}", name=message.name, hold=str(hold))
+            self.on_hold(hold, message.name == STOP)
+
+    def _release_ordered(self, message: Message) -> None:
+        if not self.holds.release(message.said):
+            raise NotTaken(f"{self.holds.hold}: that began after this release was said; release it again")
+        self._settled.hold_seen = None
+        self.log.warn("released by {who}", who=message.payload.who or message.sender)
+        self.on_release()
+
+    def _service_ordered(self, message: Message) -> None:
+        order: ServiceOrder = message.payload
+        if self.age(message) > _SERVICE_SECONDS:
+            raise NotTaken("this service was ordered long ago; order it again")
+        self.holds.serve(order.who or message.sender, order.why, message.said + 60 * order.minutes)
+        self._hold_changed()
+
+    def _hold_changed(self) -> None:
+        hold = self._settled.hold_seen = self.holds.hold
+        if hold is not None:
+            self.log.warn("{hold}", hold=str(hold))
+            self.on_hold(hold, False)
+        else:
+            self.log.warn("nobody holds the observatory any more")
+            self.on_release()
+
     def _retry_failed(self, message: Message) -> None:
         self._settled.turns.retry(message.payload.number)
 
 
+_OF_EVERY_AGENT = (Agent.SHUTDOWN, Agent.RETRY_FAILED, HOLD, RELEASE, SERVICE, STOP)
+"""What every agent takes from others."""
+
 register(Agent.RETRY_FAILED, RetryFailed)
+register(Agent.HOLD_CHANGED, NoPayload)
 register(Agent.TELL_ALARM, AlarmRaised)
 register(Agent.TELL_ALARM_OVER, AlarmEnded)
 

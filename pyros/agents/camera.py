@@ -17,6 +17,7 @@ from pyros import instruments, messages
 from pyros.agents._instrument import Command, InstrumentAgent
 from pyros.agents.base import Agent
 from pyros.errors import ConnectionLost, NoAnswer
+from pyros.hold import Hold
 from pyros.instruments.fits import ImageFacts, write_image
 from pyros.messages import Cool, Expose, ExposureFinished, ExposureStarted, Failure, ImageTaken, Message
 from pyros.planning import Site
@@ -54,6 +55,10 @@ class CameraAgent(InstrumentAgent):
     def expose(self, message: Message) -> None:
         """Expose once. While another exposure runs the device refuses."""
         expose: Expose = message.payload
+        if reason := self.reason_held(message):
+            failure = Failure(observation=expose.observation, reason=f"not exposed: {reason}")
+            self.send_if_there(message.sender, messages.EXPOSURE_FAILED, failure)
+            return
         filter = "" if self.FILTER_WHEEL in self.config.agents else expose.filter
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
@@ -78,6 +83,16 @@ class CameraAgent(InstrumentAgent):
         command = self.state.command
         if command is not None and message.payload.observation in ("", command.payload["observation"]):
             self.state.command = None
+            self.aborting(self.device.abort)
+
+    def obey_hold(self, hold: Hold, stop: bool) -> None:
+        """Abort an exposure of the automation; with ``stop`` any."""
+        if stop or self.for_automation(messages.EXPOSE) is not None:
+            self.stop_at_once(self.device.abort)
+
+    def on_hold(self, hold: Hold, stop: bool) -> None:
+        if stop or self.for_automation(messages.EXPOSE) is not None:
+            self.state.command = self.state.interrupted = None
             self.aborting(self.device.abort)
 
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:

@@ -25,6 +25,10 @@ class FilterWheelAgent(InstrumentAgent):
     def select_filter(self, message: Message) -> None:
         """A turn that is under way gives way to the new one."""
         select: SelectFilter = message.payload
+        if reason := self.reason_held(message):
+            failure = Failure(observation=select.observation, reason=f"not turned: {reason}")
+            self.send_if_there(message.sender, messages.FILTER_FAILED, failure)
+            return
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
             return self.device.select(select.filter, started).addCallback(lambda filter: {"filter": filter})

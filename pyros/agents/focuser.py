@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from pyros import instruments, messages
 from pyros.agents._instrument import Command, InstrumentAgent, InstrumentState
 from pyros.agents.base import Agent
+from pyros.hold import Hold
 from pyros.messages import Failure, FocusMoved, Message, MoveFocus
 
 
@@ -42,6 +43,10 @@ class FocuserAgent(InstrumentAgent):
     def move_focus(self, message: Message) -> None:
         """A move that is under way gives way to the new one."""
         move: MoveFocus = message.payload
+        if reason := self.reason_held(message):
+            failure = Failure(observation=move.observation, reason=f"not moved: {reason}")
+            self.send_if_there(message.sender, messages.FOCUS_FAILED, failure)
+            return
         base, offset = self.state.base, self._offsets.get(move.filter, 0)
         if move.position is not None:
             base = move.position - offset
@@ -56,6 +61,15 @@ class FocuserAgent(InstrumentAgent):
         command = self.state.command
         wanted = message.payload.observation
         if command is not None and wanted in ("", command.payload.get("observation", "")):
+            self.aborting(self.device.stop)
+
+    def obey_hold(self, hold: Hold, stop: bool) -> None:
+        if stop or self.for_automation(messages.MOVE_FOCUS) is not None:
+            self.stop_at_once(self.device.stop)
+
+    def on_hold(self, hold: Hold, stop: bool) -> None:
+        if stop or self.for_automation(messages.MOVE_FOCUS) is not None:
+            self.state.command = self.state.interrupted = None
             self.aborting(self.device.stop)
 
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from pyros import messages
 from pyros.agents.base import Agent
+from pyros.hold import Hold
 from pyros.messages import Abort, KeepOpen, Message, Observation, Order, Plan
 
 RENEW_LEASE = "Renew lease"
@@ -139,6 +140,17 @@ class MajordomeAgent(Agent):
             self._abort(f"dome: {message.payload.reason}")
             self._close_and_park(message.payload.reason)
 
+    def on_hold(self, hold: Hold, stop: bool) -> None:
+        """Stop what runs. What a person has moved meanwhile stays as it is."""
+        self._abort(str(hold))
+        if self.state.dome_wanted:
+            self._close_and_park(str(hold))
+
+    def on_release(self) -> None:
+        """The plan is as old as the hold."""
+        self.state.plan = None
+        self.send_to(self.SCHEDULER, messages.PLAN_AGAIN)
+
     def parked(self) -> None:
         self.log.info("the telescope is parked")
 
@@ -167,7 +179,12 @@ class MajordomeAgent(Agent):
 
     def _wanted(self) -> Observation | None:
         plan, now = self.state.plan, self.clock.time()
-        if plan is None or not self.state.weather_safe or now >= self.state.weather_until:
+        if (
+            plan is None
+            or self.holds.hold is not None
+            or not self.state.weather_safe
+            or now >= self.state.weather_until
+        ):
             return None
         if now < self.state.pause_until:
             return None
@@ -223,6 +240,8 @@ class MajordomeAgent(Agent):
         self.call_later(_PAUSE, PAUSE_OVER)
 
     def _close_and_park(self, reason: str) -> None:
+        if self.holds.service is not None and not self.state.dome_wanted:
+            return  # a person moves the devices
         self.state.dome_wanted = False
         self.send_to(self.DOME, messages.CLOSE, Order(reason=reason))
         self.send_to(self.TELESCOPE, messages.PARK, Order(reason=reason))

@@ -13,6 +13,7 @@ from typing import Literal
 from pyros import messages
 from pyros.agents._observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, Step
 from pyros.agents.base import Agent
+from pyros.hold import Hold
 from pyros.messages import (
     Abort,
     Expose,
@@ -75,6 +76,10 @@ class ObservationManagerAgent(Agent):
         The telescope is told first: whoever is told after it has something to do, and takes the processor from it.
         """
         observation: Observation = message.payload
+        if (hold := self.holds.hold) is not None:
+            report = ObservationReport(observation=observation.id, reason=str(hold), again=True)
+            self._report(messages.OBSERVATION_FAILED, report)
+            return
         slew = Slew(observation=observation.id, ra=observation.ra, dec=observation.dec)
         self.send_to(self.TELESCOPE, messages.SLEW, slew)
         if self.state.current is not None:
@@ -95,6 +100,10 @@ class ObservationManagerAgent(Agent):
         wanted = message.payload.observation
         if self.state.current is not None and wanted in ("", self.state.current.id):
             self._stop(message.payload.reason or "aborted", again=True, halt=True)
+
+    def on_hold(self, hold: Hold, stop: bool) -> None:
+        if self.state.current is not None:
+            self._stop(str(hold), again=True, halt=True)
 
     def slew_started(self, message: Message) -> None:
         self.log.info("slewing for {id}: {seconds:.1f} s", id=message.payload.observation,

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from math import cos, hypot, radians
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure as TwistedFailure
 
 from pyros import instruments, messages
 from pyros.agents._instrument import Command, InstrumentAgent, InstrumentState
 from pyros.agents.base import Agent
 from pyros.errors import DeviceRefused
+from pyros.hold import Hold
 from pyros.messages import Failure, Message, Order, PointingMeasured, Slew, SlewFinished, SlewStarted
 from pyros.planning import Site
 from pyros.planning.pointing import reason_refused
@@ -60,6 +62,8 @@ class TelescopeAgent(InstrumentAgent):
             messages.POINTING_MEASURED: self.pointing_measured,
             LIMIT_REACHED: self.limit_reached,
         }
+        self._parking: list[Deferred[None]] | None = None
+        """Who waits for the end of the parking that is under way; in the reactor's thread."""
 
     def place(self) -> instruments.Place:
         self.site = Site.load(self.config.site)
@@ -79,6 +83,10 @@ class TelescopeAgent(InstrumentAgent):
             failure = Failure(observation=slew.observation, reason=reason)
             self.send_if_there(message.sender, messages.SLEW_FAILED, failure)
             return
+        if reason := self.reason_held(message):
+            failure = Failure(observation=slew.observation, reason=f"not slewed: {reason}")
+            self.send_if_there(message.sender, messages.SLEW_FAILED, failure)
+            return
         self.state.park_wanted = False
 
         east, north = self.state.east, self.state.north
@@ -90,6 +98,7 @@ class TelescopeAgent(InstrumentAgent):
 
         async def slew_if_allowed(started: Callable[[float], None]) -> dict[str, Any]:
             """In the reactor's thread."""
+            self._parking = None  # it gives way
             await self._refuse_what_is_not_allowed(slew, by_hand=by_hand)
             ra, dec = _beside(slew.ra, slew.dec, -east, -north)
             return measured(await self.device.slew(ra, dec, slew.observation, started))
@@ -129,7 +138,7 @@ class TelescopeAgent(InstrumentAgent):
             self.state.park_timer = None
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
-            return self.device.park(started).addCallback(lambda _: {})
+            return self._park(started).addCallback(lambda _: {})
 
         self.command(message, run)
 
@@ -147,6 +156,49 @@ class TelescopeAgent(InstrumentAgent):
         if not self.state.park_wanted:
             self.state.park_wanted = True
             self._park_again(message.payload.reason)
+
+    def obey_hold(self, hold: Hold, stop: bool) -> None:
+        """Stop a slew of the automation; with ``stop`` any, and park."""
+        if stop:
+            self._parking = None  # it ends with the stop
+            self.device.stop().addErrback(self._not_stopped).addCallback(lambda _: self._park_now())
+        elif self.for_automation(messages.SLEW) is not None:
+            self.stop_at_once(self.device.stop)
+
+    def _not_stopped(self, failure: TwistedFailure) -> None:
+        self.log.error("stop failed: {reason}", reason=failure.getErrorMessage())
+
+    def _park_now(self) -> None:
+        """In the reactor's thread, before the turn and without it. The turn parks, too, and again where that fails."""
+        self._park(lambda _: None).addErrback(
+            lambda failure: self.log.error("park failed: {reason}", reason=failure.getErrorMessage())
+        )
+
+    def _park(self, started: Callable[[float], None]) -> Deferred[None]:
+        """Park, in the reactor's thread; who asks while the telescope parks hears of the same end."""
+        end: Deferred[None] = Deferred()
+        if self._parking is not None:
+            self._parking.append(end)
+            return end
+        ends = self._parking = [end]
+
+        def ended(result: Any) -> None:
+            if self._parking is ends:
+                self._parking = None
+            for each in ends:
+                each.callback(result)
+
+        maybeDeferred(self.device.park, started).addBoth(ended)
+        return end
+
+    def on_hold(self, hold: Hold, stop: bool) -> None:
+        if stop:
+            self.state.command, self.state.interrupted = None, None
+            self.state.park_wanted = True
+            self._park_again(str(hold))
+        elif self.for_automation(messages.SLEW) is not None:
+            self.state.command = None
+            self.aborting(self.device.stop)
 
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:
         """Going to the same place again is safe, and ends at once if the telescope is there. What moves for nobody is

@@ -12,13 +12,12 @@ import msgspec
 import typer
 from rich.table import Table
 from rich.text import Text
-from twisted.internet.task import Clock
 
 from pyros import config as configuration
 from pyros.agents.monitoring import StandingAlarm
+from pyros.cli._clock import observatory_clock
 from pyros.cli.broker import missing, of_broker
 from pyros.cli.common import ConfigOption, JsonOption, instant, out, show
-from pyros.clock import RealClock
 from pyros.config import AgentConfig, BrokerConfig, Config
 from pyros.errors import DeliveryError, JournalError
 from pyros.hold import Holds
@@ -73,7 +72,7 @@ def standing(config: Config, found: list[dict[str, Any]]) -> dict[str, Any]:
 
     A hold that could not be written, and alarms while monitoring is dead, are known to the agents alone.
     """
-    holds = Holds(config.data, RealClock(Clock()))
+    holds = Holds(config.data, observatory_clock(config))
     hold, service = holds.hold, holds.service
     held = msgspec.structs.asdict(hold) if hold is not None else None
     alarms = {(alarm["source"], alarm["key"]): alarm for alarm in _kept_alarms(config)}

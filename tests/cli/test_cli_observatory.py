@@ -218,6 +218,22 @@ def test_the_commands_with_an_observatory_that_runs(running: Config, tmp_path: P
 
     _failed_messages(config, how)
     _alerts(config, how, tmp_path)
+    _holds(config, how)
+
+
+def _holds(config: Config, how: Any) -> None:
+    stopped = here("stop", "hail", *how)
+    assert (stopped.exit_code, len(re.findall(r" OK$", stopped.stdout, re.MULTILINE))) == (0, len(config.agents))
+    shown = here("status", "--json", *how).stdout.splitlines()
+    assert json.loads(shown[0])["hold"]["why"] == "hail"
+    assert {json.loads(line)["hold"]["why"] for line in shown[2:]} == {"hail"}
+    assert here("service", "new filter", "--minutes", "5", *how).exit_code == 0
+    assert "SERVICE by" in here("status", *how).stdout
+    released = here("release", *how)
+    assert (released.exit_code, released.stdout.count(" OK")) == (0, len(config.agents))
+    shown = here("status", "--json", *how).stdout.splitlines()
+    assert json.loads(shown[0])["hold"] is None
+    assert {json.loads(line)["hold"] for line in shown[2:]} == {None}
 
 
 def _failed_messages(config: Config, how: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 from astropy.io import fits
+from msgspec import Raw
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
@@ -19,13 +20,16 @@ from twisted.logger import formatEvent, globalLogPublisher
 
 from pyros import config as configuration
 from pyros.agents._host import Host
+from pyros.agents._turns import Batch
 from pyros.clock import VirtualClock
 from pyros.config import INSTRUMENTS, STANDARD_AGENTS
+from pyros.messages import encode_payload
 from pyros.planning import Site
 from pyros.planning.visibility import next_night, place_overhead
 from pyros.rehearsal import MemoryReactor
 from pyros.service import Observatory, load_agent
 from pyros.simulators import Simulator
+from pyros.wire import Entry
 from tests.conftest import DEMO_INSTRUMENTS
 
 REPOSITORY = Path(__file__).parents[2]
@@ -266,6 +270,24 @@ class Rehearsal:
         self.run(1)
         globalLogPublisher.removeObserver(self._observer)
         return [*self.reactor.getDelayedCalls(), *self.reactor.listening]
+
+    def kill(self, name: str) -> None:
+        """End an agent as SIGKILL does: it makes nothing safe and tells nobody."""
+        host = self.observatory.hosts[name]
+        host._finish()
+        self.until(lambda: host.stopped.called, 10)
+
+    def person(self, agent: str, name: str, **payload: Any) -> None:
+        """Send a message as a person does who has proved the observatory's key."""
+        json = Raw(encode_payload(name, payload))
+        entry = Entry(0, f"person-{self.now}", name, self.clock.time(), json, self.clock.monotonic())
+        self.observatory.hosts[agent]._arrived(Batch([entry], "program:person", proved=True))
+
+    def everybody(self, name: str, **payload: Any) -> None:
+        """The same to every agent that lives, as `pyros stop` does."""
+        for agent, host in self.observatory.hosts.items():
+            if host.running:
+                self.person(agent, name, **payload)
 
     # What can be seen ---------------------------------------------------------------------------------------------
 

@@ -1,0 +1,19 @@
+"""The observatory's clock, for commands that look at its files."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from twisted.internet.task import Clock
+
+from pyros.clock import RealClock
+from pyros.config import Config
+
+
+def observatory_clock(config: Config) -> RealClock:
+    """The clock as the observatory's agents have set it: shifted where its site's night is now."""
+    offset = 0.0
+    if config.clock == "night":
+        with suppress(OSError, ValueError):
+            offset = float((config.data / "clock_shift_seconds").read_text())
+    return RealClock(Clock(), offset)

@@ -1,0 +1,175 @@
+"""``pyros stop``, ``hold``, ``release`` and ``service``: a person's word, to every agent at once.
+
+The hold is written first, into the data folder, so that it counts with every agent down; then all agents are told at
+the same time, and each one's answer is a line.
+"""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Annotated, Any
+
+import typer
+
+from pyros import config as configuration
+from pyros import messages
+from pyros.cli._clock import observatory_clock
+from pyros.cli.common import ConfigOption, complain, out
+from pyros.config import AgentConfig, Config
+from pyros.errors import DeliveryError
+from pyros.hold import Hold, Holds
+from pyros.messages import HoldOrder, Payload, ReleaseOrder, ServiceOrder
+from pyros.sender import Sender, ask
+
+_HELD_TIMEOUT = 2.0
+
+TimeoutOption = Annotated[
+    float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for each agent's answer.")
+]
+
+
+def stop(
+    why: Annotated[str, typer.Argument(metavar="[WHY]", help="For those who read pyros status.")] = "stopped",
+    timeout: TimeoutOption = 5.0,
+    config: ConfigOption = None,
+) -> None:
+    """Stop everything: abort the exposure, close the dome, park the telescope, and hold the observatory.
+
+    Every agent is told at the same time, and prints a line. Until pyros release
+    nothing opens, slews or exposes, whoever is restarted. The exit code is 0
+    when every agent has answered, 1 when the hold is written but not every
+    agent has.
+
+    Examples:
+      pyros stop
+      pyros stop "a visitor stands in the dome"
+    """
+    _hold(configuration.load(config), messages.STOP, why, timeout)
+
+
+def hold(
+    why: Annotated[str, typer.Argument(metavar="WHY", help="For those who read pyros status.")],
+    timeout: TimeoutOption = 5.0,
+    config: ConfigOption = None,
+) -> None:
+    """Hold the observatory: nothing opens, slews or exposes for the automation until pyros release.
+
+    What runs is stopped, and an open dome closes. The hold survives the restart
+    of any process. Exit codes as of pyros stop.
+
+    Examples:
+      pyros hold "lightning in the west"
+    """
+    _hold(configuration.load(config), messages.HOLD, why, timeout)
+
+
+def release(timeout: TimeoutOption = 5.0, config: ConfigOption = None) -> None:
+    """End the hold or the service by hand: the observatory goes on by itself.
+
+    The exit code is 0 when nothing is held any more, 1 when some agent has not
+    answered: then it sees by itself that the hold is gone, within seconds.
+
+    Examples:
+      pyros release
+    """
+    loaded = configuration.load(config)
+    holds = _holds(loaded)
+    held = holds.hold
+    try:
+        holds.release()
+    except OSError as error:
+        complain(f"{holds.path} cannot be removed: {error.strerror}: it is held on")
+        raise typer.Exit(1) from None
+    out.print(f"released: {held}" if held else "nobody held it here")
+    _tell(loaded, messages.RELEASE, ReleaseOrder(who=_who()), timeout)
+
+
+def service(
+    why: Annotated[str, typer.Argument(metavar="WHY", help="For those who read pyros status.")],
+    minutes: Annotated[float, typer.Option(min=0.1, max=1440, metavar="N", help="How long; then it ends by itself.")],
+    timeout: TimeoutOption = 5.0,
+    config: ConfigOption = None,
+) -> None:
+    """Begin a service by hand: persons move the devices, the dome by day too; the automation doesn't.
+
+    Rain still closes the dome. It ends after so many minutes, or with pyros
+    release. Exit codes as of pyros stop.
+
+    Examples:
+      pyros service --minutes 90 "new filter wheel"
+      pyros send dome Open
+    """
+    loaded = configuration.load(config)
+    holds, who = _holds(loaded), _who()
+    try:
+        holds.serve(who, why, observatory_clock(loaded).monotonic() + 60 * minutes)
+    except OSError as error:
+        complain(f"{holds.path} cannot be written: {error.strerror}; there is no service")
+        raise typer.Exit(1) from None
+    out.print(f"service by {who} for {minutes:g} minutes: {why}")
+    _tell(loaded, messages.SERVICE, ServiceOrder(who=who, why=why, minutes=minutes), timeout)
+
+
+def _hold(loaded: Config, name: str, why: str, timeout: float) -> None:
+    holds, who = _holds(loaded), _who()
+    held = None
+    try:
+        held = holds.set(who, why)
+        out.print(f"{held}")
+    except OSError as error:
+        complain(f"{holds.path} cannot be written: {error.strerror}; only the agents that answer are held")
+    _tell(loaded, name, HoldOrder(who=who, why=why), timeout, held)
+
+
+def _tell(loaded: Config, name: str, payload: Payload, timeout: float, hold: Hold | None = None) -> None:
+    """Tell every agent at once, print each answer as it comes, and end the program with 1 if one is missing."""
+    bad = 0
+    for agent, problem in _answers(loaded, name, payload, timeout):
+        bad += bool(problem)
+        out.print(f"{agent:20} {problem or 'OK'}", style="red" if problem else "")
+    if bad:
+        complain(f"{bad} of {len(loaded.agents)} agents did not answer"
+                 + (" (those that start later, or look, obey the hold all the same)" if hold else ""))  # fmt: skip
+        raise typer.Exit(1)
+
+
+def _answers(loaded: Config, name: str, payload: Payload, timeout: float) -> Iterator[tuple[str, str]]:
+    """Each agent's name as it answers, and what is wrong; '' for OK."""
+    with ThreadPoolExecutor(max_workers=max(1, len(loaded.agents))) as pool:
+        asked = {pool.submit(_send, loaded, section, name, payload, timeout) for section in loaded.agents.values()}
+        for answered in as_completed(asked):
+            yield answered.result()
+
+
+def _send(loaded: Config, section: AgentConfig, name: str, payload: Any, timeout: float) -> tuple[str, str]:
+    try:
+        with Sender.open(section.name, config=loaded, timeout=timeout) as connection:
+            connection.send(name, payload)
+    except DeliveryError as error:
+        return section.name, _in_spite_of(section, name, error.reason)
+    return section.name, ""
+
+
+def _in_spite_of(section: AgentConfig, name: str, reason: str) -> str:
+    """What is wrong. Where a turn cannot be committed, or hangs, the hold counts all the same."""
+    try:
+        holds = name in (messages.HOLD, messages.STOP) and ask(section, "status", _HELD_TIMEOUT).get("hold")
+    except DeliveryError:
+        holds = None
+    return f"it obeys the hold, but {reason}" if holds else reason
+
+
+def _holds(loaded: Config) -> Holds:
+    return Holds(loaded.data, observatory_clock(loaded))
+
+
+def _who() -> str:
+    """The person at this terminal."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"
