@@ -307,6 +307,170 @@ def test_a_sync_that_a_settling_mount_passes_over_is_sent_again(rig: Make, world
     assert made.server.changes("ON_COORD_SET")[-1] == {"TRACK": "On"}
 
 
+CANNOT = '<message device="Dev" message="[ERROR] Cannot slew while moving. Please stop moving first"/>'
+
+
+def moving_mount(rig: Make, refuses: bool = True, **named: Any) -> Rig:
+    """A mount that slews without an end, takes no other slew meanwhile, and stands still when it is aborted."""
+    made = rig("telescope", MOUNT, **named)
+    server = made.server
+
+    def slew(told: Members) -> str:
+        if refuses and server.vectors[COORD][2] == "Busy":
+            return CANNOT + server.set(COORD, "Alert")
+        return server.set(COORD, "Busy")
+
+    server.answers[COORD] = slew
+    server.answers["TELESCOPE_ABORT_MOTION"] = lambda _: (
+        server.set("TELESCOPE_ABORT_MOTION", ABORT=False) + server.set(COORD, "Ok")
+    )
+    return made
+
+
+def test_a_slew_refused_because_it_moves_is_sent_again_after_a_stop(rig: Make, world: World) -> None:
+    made = moving_mount(rig)
+    first = made.begin(made.device.slew(100.0, 45.0), 2)
+    second = made.begin(made.device.slew(30.0, 40.0), 2)
+    assert isinstance(first[0], CommandAborted)
+    assert made.server.changes("TELESCOPE_ABORT_MOTION") == [{"ABORT": "On"}]
+    assert len(made.server.changes(COORD)) == 3
+    made.server.say(made.server.set(COORD, "Ok", **jnow(made, 30.0, 40.0)))
+    assert second[0].error_arcsec < 1
+
+
+def test_a_refusal_is_seen_among_the_positions_of_an_older_slew(rig: Make, world: World) -> None:
+    made = moving_mount(rig, refuses=False)
+    made.begin(made.device.slew(100.0, 45.0), 2)
+    made.server.answers[COORD] = lambda _: (
+        CANNOT * (made.server.vectors[COORD][2] == "Busy") + made.server.set(COORD, "Busy")
+    )
+    second = made.begin(made.device.slew(30.0, 40.0), 2)
+    assert made.server.changes("TELESCOPE_ABORT_MOTION") == [{"ABORT": "On"}]
+    made.server.say(made.server.set(COORD, "Ok", **jnow(made, 30.0, 40.0)))
+    assert second[0].error_arcsec < 1
+
+
+def test_a_mount_that_takes_no_slew_is_left_standing(rig: Make, world: World) -> None:
+    made = moving_mount(rig)
+    made.begin(made.device.slew(100.0, 45.0), 2)
+    made.server.answers[COORD] = lambda _: CANNOT + made.server.set(COORD, "Alert")
+    second = made.begin(made.device.slew(30.0, 40.0), 20)
+    assert isinstance(second[0], DeviceRefused)
+    assert second[0].code == "BUSY"
+    assert made.server.vectors[COORD][2] != "Busy"
+    assert len(made.server.changes("TELESCOPE_ABORT_MOTION")) == 3
+    assert world.result(made.device.state()) == "idle"
+
+
+def test_a_slew_that_is_given_up_is_stopped(rig: Make, world: World) -> None:
+    made = moving_mount(rig, address=f"{ADDRESS}?slew_seconds=20")
+    with pytest.raises(NoAnswer, match="no end within 20 s"):
+        world.result(made.device.slew(30.0, 40.0), 25)
+    assert made.server.changes("TELESCOPE_ABORT_MOTION") == [{"ABORT": "On"}]
+    assert world.result(made.device.state()) == "idle"
+
+
+def test_a_slew_without_an_answer_is_stopped_on_the_next_connection(rig: Make, world: World) -> None:
+    made = rig("telescope", MOUNT)
+    made.server.answers[COORD] = ""
+    slew = made.begin(made.device.slew(30.0, 40.0), 30)
+    assert isinstance(slew[0], NoAnswer)
+    assert made.device.connected
+    assert made.server.changes("TELESCOPE_ABORT_MOTION") == [{"ABORT": "On"}]
+
+
+def test_a_refused_slew_leaves_a_mount_that_stands(rig: Make, world: World) -> None:
+    made = rig("telescope", MOUNT)
+    made.server.answers[COORD] = '<message device="Dev" message="[ERROR] target is below the altitude limit"/>'
+    with pytest.raises(DeviceRefused):
+        world.result(made.device.slew(30.0, 40.0, "grb"), 5)
+    assert made.server.changes("TELESCOPE_ABORT_MOTION") == []
+
+
+def test_a_mount_on_its_target_that_says_it_slews_is_stopped_there(rig: Make, world: World) -> None:
+    made = moving_mount(rig)
+    slew = made.begin(made.device.slew(30.0, 40.0))
+    for second in range(12):
+        made.server.say(made.server.set(COORD, "Busy", **jnow(made, 30.0, 40.0)))
+        assert bool(slew) == (second >= 10)
+        if slew:
+            break
+        world.run(1)
+    assert slew[0].error_arcsec < 1
+    assert made.server.changes("TELESCOPE_ABORT_MOTION") == [{"ABORT": "On"}]
+    assert made.server.changes("TELESCOPE_TRACK_STATE") == [{"TRACK_ON": "On"}]
+    assert world.result(made.device.state()) == "tracking"
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ("Alert", "TELESCOPE_TRACK_STATE is Alert: it is on its target, and does not track"),
+        ("Ok", "it is on its target, and does not track, though it was told to"),
+    ],
+)
+def test_a_mount_on_its_target_that_does_not_track_has_failed(
+    rig: Make, world: World, answer: str, problem: str
+) -> None:
+    made = rig("telescope", MOUNT)
+    server = made.server
+    server.answers[COORD] = lambda told: server.set(COORD, "Ok", **told)
+    server.answers["TELESCOPE_TRACK_STATE"] = lambda _: server.set("TELESCOPE_TRACK_STATE", answer)
+    with pytest.raises(DeviceFailed, match=problem):
+        world.result(made.device.slew(30.0, 40.0), 10)
+
+
+@pytest.mark.parametrize(
+    ("tracking", "coordinates", "state"),
+    [
+        (("Busy", True), "Ok", "tracking"),
+        (("Busy", True), "Idle", "tracking"),
+        (("Idle", False), "Ok", "idle"),
+        (("Alert", True), "Ok", "idle"),
+        (("Busy", True), "Alert", "idle"),
+        (("Busy", True), "Busy", "slewing"),
+    ],
+)
+def test_a_mount_tracks_while_all_of_it_says_so(
+    rig: Make, world: World, tracking: tuple[str, bool], coordinates: str, state: str
+) -> None:
+    made = rig("telescope", MOUNT)
+    on = tracking[1]
+    made.server.say(
+        made.server.set("TELESCOPE_TRACK_STATE", tracking[0], TRACK_ON=on, TRACK_OFF=not on),
+        made.server.set(COORD, coordinates),
+    )
+    assert world.result(made.device.state()) == state
+
+
+@pytest.mark.parametrize(("arcsec_a_second", "state"), [(15.04, "idle"), (0.5, "tracking")])
+def test_a_mount_that_goes_on_against_the_sky_does_not_track(
+    rig: Make, world: World, arcsec_a_second: float, state: str
+) -> None:
+    made = rig("telescope", MOUNT)
+    made.server.say(made.server.set("TELESCOPE_TRACK_STATE", "Busy", TRACK_ON=True, TRACK_OFF=False))
+    for seconds in range(15):
+        there = {"RA": 6.0 + seconds * arcsec_a_second / 3600 / 15, "DEC": 40.0}
+        made.server.say(made.server.set(COORD, "Ok", **there))
+        told = world.result(made.device.state())
+        world.run(1)
+    assert told == state
+    world.run(30)
+    world.result(made.device.state())
+    world.run(11)
+    assert world.result(made.device.state()) == "tracking"  # it stands on the sky again
+
+
+def test_the_address_tells_how_exact_a_slew_is(rig: Make, world: World) -> None:
+    made = rig("telescope", MOUNT, address=f"{ADDRESS}?tolerance_arcsec=600")
+    server = made.server
+    server.answers[COORD] = lambda told: server.set(COORD, "Busy")
+    slew = made.begin(made.device.slew(30.0, 40.0))
+    for _ in range(3):  # it is sent there again as long as it is farther off than the finest slew
+        server.say(server.set(COORD, "Ok", **jnow(made, 30.0, 40.1)))
+    assert slew[0].error_arcsec == pytest.approx(360.0, abs=1)
+
+
 # The camera --------------------------------------------------------------------------------------------------------
 
 CAMERA = {

@@ -33,7 +33,7 @@ _CODES = (
     ("STATE", r"park|not connected|locked"),
     ("LIMIT", r"horizon|altitude|limit|elevation|out of bound"),
     ("VALUE", r"range|bounds|invalid|illegal"),
-    ("BUSY", r"busy|in progress|already|still"),
+    ("BUSY", r"busy|in progress|already|still|while (?:moving|slewing)|is (?:moving|slewing)"),
 )
 
 

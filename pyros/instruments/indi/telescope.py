@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
+from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
 from pyros.instruments.apparent import apparent_of_icrs, icrs_of_apparent
 from pyros.instruments.device import deferred
 from pyros.instruments.horizon import refuse_below
 from pyros.instruments.indi import codec
 from pyros.instruments.indi._device import MOTION_SECONDS, IndiDevice, begun
-from pyros.instruments.indi.command import Command
+from pyros.instruments.indi.command import Command, code_of
 from pyros.instruments.indi.properties import Properties, Property
 from pyros.instruments.interfaces import Kind, Place, Pointing, Position, Started, TelescopeState
 from pyros.instruments.pointing import TOLERANCE_ARCSEC, checked_slew, separation_arcsec
@@ -23,12 +25,29 @@ _OF_DATE, _J2000 = "EQUATORIAL_EOD_COORD", "EQUATORIAL_COORD"
 _FINE_ARCSEC = 2.0
 """A mount that says Ok farther off is sent there again: its second, short slew ends closer."""
 _FINE_SLEWS = 3
-_BEGIN_SECONDS = 5.0
-"""A slew that the mount has not begun by then is over, or was never one; the position tells."""
 _SYNCS = 5
 """A mount that has said that it is there and still settles may pass over a sync without a word: it is sent again."""
 _LONGEST_POLL_MS = 5000.0
 _MOTION, _SYNC = "motion", "sync"
+_TRACKING = "TELESCOPE_TRACK_STATE"
+_STOP_SECONDS = 10.0
+_SETTLE_SECONDS = 10.0
+"""How long a mount may stand on its target and say that it slews, before it is stopped there."""
+_ATTEMPTS = 3
+"""How often a mount that refuses a slew because it moves is stopped and told again."""
+_DRIFT_SECONDS = 10.0
+_DRIFT_ARCSEC = 7.5
+"""A mount that says that it tracks and goes on against the sky for so long, and this fast a second at the equator, does
+not: one that stands still drifts by 15."""
+_COARSE_ARCSEC = 60.0
+"""Mounts tell their positions no more coarsely."""
+
+
+@dataclass
+class _Motion:
+    """Whether a slew may have left the mount moving."""
+
+    unknown: bool = False
 
 
 class IndiTelescope(IndiDevice):
@@ -40,9 +59,16 @@ class IndiTelescope(IndiDevice):
     def __init__(
         self, *args: Any, tolerance_arcsec: float = TOLERANCE_ARCSEC, site: Place | None = None, **named: Any
     ) -> None:
-        self.tolerance_arcsec = tolerance_arcsec
         self._site = site
+        self._unattended = False
+        """A slew was given up while the mount could not be told to stop."""
+        self._seen: tuple[float, Position] | None = None
+        """Where the mount was seen tracking, and when."""
+        self._drifts = False
         super().__init__(*args, **named)
+        self.tolerance_arcsec = self._option("tolerance_arcsec", tolerance_arcsec)
+        self._slew_seconds = self._option("slew_seconds", MOTION_SECONDS)
+        self._stop_seconds = self._option("stop_seconds", _STOP_SECONDS)
 
     # When it has become ready.
 
@@ -52,6 +78,10 @@ class IndiTelescope(IndiDevice):
     def _prepare(self) -> None:
         """Tell the time and the place to a mount that can be told: it finds the horizon, and the hour, by them."""
         device, known = self._connection.device, self._properties
+        self._forget_drift()
+        if self._unattended and "TELESCOPE_ABORT_MOTION" in known:
+            self._connection.write(codec.new_vector("Switch", device, "TELESCOPE_ABORT_MOTION", {"ABORT": True}))
+        self._unattended = False
         if (clock := known.get("TIME_UTC")) is not None and clock.writable:
             now = datetime.fromtimestamp(self._clock.time(), UTC).strftime("%Y-%m-%dT%H:%M:%S")
             self._connection.write(codec.new_vector("Text", device, "TIME_UTC", {"UTC": now, "OFFSET": "0"}))
@@ -93,27 +123,52 @@ class IndiTelescope(IndiDevice):
 
     @deferred
     async def state(self) -> TelescopeState:
+        """Tracking only while the mount says so and keeps to the sky."""
         await self._connection.until_ready()
-        moving = (await self._ask(self._frame)).state == "Busy"
+        vector = await self._ask(self._frame)
         known = self._properties
         if (park := known.get("TELESCOPE_PARK")) is not None and park.is_on("PARK"):
             return "parking" if park.state == "Busy" else "parked"
-        if moving:
+        if vector.state == "Busy":
+            self._forget_drift()
             return "slewing"
-        if (tracking := known.get("TELESCOPE_TRACK_STATE")) is not None:
-            return "tracking" if tracking.is_on("TRACK_ON") else "idle"
-        return "tracking" if (vector := known.get(self._frame)) is not None and vector.state == "Ok" else "idle"
+        if (tracking := known.get(_TRACKING)) is not None:
+            tracks = tracking.is_on("TRACK_ON") and tracking.state != "Alert" and vector.state != "Alert"
+        else:
+            tracks = vector.state == "Ok"
+        return "tracking" if tracks and not self._is_drifting(vector) else "idle"
+
+    def _is_drifting(self, vector: Property) -> bool:
+        """Whether a mount that says that it tracks goes on against the sky, or tells no position."""
+        now = self._clock.monotonic()
+        try:
+            here = self._where(vector)
+        except DeviceFailed:
+            return True
+        if self._seen is None:
+            self._seen = now, here
+        since, there = self._seen
+        if now - since >= _DRIFT_SECONDS:
+            off = separation_arcsec(there.ra, there.dec, here.ra, here.dec)
+            rate = _DRIFT_ARCSEC * math.cos(math.radians(here.dec))
+            self._drifts = off > max(_COARSE_ARCSEC, rate * (now - since))
+            self._seen = now, here
+        return self._drifts
+
+    def _forget_drift(self) -> None:
+        self._seen, self._drifts = None, False
 
     # Slews.
 
     @deferred
     async def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Pointing:
         with self._connection.command(f"slew {tag}".strip(), _MOTION) as command:
+            motion = _Motion()
 
             async def slew(attempt: int) -> None:
                 for fine in range(_FINE_SLEWS):
                     begin = started if attempt == 1 and fine == 0 else None
-                    await self._slew_once(command, ra, dec, begin)
+                    await self._slew_once(command, ra, dec, begin, motion)
                     here = self._where(await command.ask(self._frame))
                     if separation_arcsec(ra, dec, here.ra, here.dec) <= _FINE_ARCSEC:
                         return
@@ -121,20 +176,108 @@ class IndiTelescope(IndiDevice):
             async def measure() -> Position:
                 return self._where(await command.ask(self._frame))
 
-            return await checked_slew(slew, measure, ra, dec, self.name, self.tolerance_arcsec)
+            try:
+                pointing = await checked_slew(slew, measure, ra, dec, self.name, self.tolerance_arcsec)
+                await self._track_now(command)
+            except (DeviceRefused, DeviceFailed, NoAnswer):
+                if motion.unknown:
+                    await self._stop_unattended(command)
+                raise
+            self._forget_drift()
+            return pointing
 
-    async def _slew_once(self, command: Command, ra: float, dec: float, started: Started | None) -> None:
+    async def _track_now(self, command: Command) -> None:
+        """Make sure that a mount on its target follows the sky. Raises DeviceFailed for one that does not."""
+        tracking = self._properties.get(_TRACKING)
+        if tracking is None or (tracking.is_on("TRACK_ON") and tracking.state != "Alert"):
+            return
+        since = self._properties.serial
+        if tracking.writable:
+            try:
+                await command.change(_TRACKING, {"TRACK_ON": True})
+            except DeviceRefused as refusal:
+                raise DeviceFailed(f"{refusal}: it is on its target, and does not track") from None
+
+        def on() -> Property | None:
+            now = self._properties.get(_TRACKING)
+            return now if now is not None and now.is_on("TRACK_ON") and now.state != "Alert" else None
+
+        await command.ask(_TRACKING)  # some say yes, and then that they don't
+        with suppress(NoAnswer):
+            await command.until(on, self._begin_seconds, "it does not track")
+            return
+        raise command.failed(since, "it is on its target, and does not track, though it was told to")
+
+    async def _stop_unattended(self, command: Command) -> None:
+        """Stop a mount that may go on for nobody; at once, or when there is a connection again."""
+        if self._connection.is_under_way(_MOTION, command):
+            return
+        if not self._connection.connected:
+            self._unattended = True
+            return
+        try:
+            await self._abort_motion(command)
+        except (ConnectionLost, NoAnswer):
+            self._unattended = True
+        except InstrumentError:
+            pass  # it cannot be stopped, or was ended by a newer command
+
+    async def _slew_once(
+        self, command: Command, ra: float, dec: float, started: Started | None, motion: _Motion
+    ) -> None:
         await self._connection.until_ready()
         _check(command, ra, dec)
         self._check_horizon(command, ra, dec)
         self._end(_MOTION, "a newer slew took its place", command)
         self._end(_SYNC, "a slew took its place", command)
         await command.settled(self._frame)
+        motion.unknown = command.property(self._frame).state == "Busy"  # on its way for a command that was ended
         await self._make_ready(command)
         await command.change("ON_COORD_SET", {"TRACK": True})
-        target = self._to_mount(ra, dec)
-        frame = self._frame
+        vector, since = await self._begin_slew(command, ra, dec, motion)
+        if vector.state != "Busy":
+            return
+        motion.unknown = True
+        begun(started, vector)
+        end = await self._end_of_slew(command, ra, dec)
+        if end.state == "Alert":
+            raise command.failed(since, "the mount says Alert", end)
+        if end.state == "Busy":  # it stands there
+            await self._abort_motion(command)
+            motion.unknown = False
+            return
+        motion.unknown = False
+        if end.state == "Idle":
+            raise CommandAborted(command.describe("stopped by somebody else, or by the mount itself"))
 
+    async def _begin_slew(self, command: Command, ra: float, dec: float, motion: _Motion) -> tuple[Property, int]:
+        """Send the mount there; one that refuses because it moves is stopped first, and told again."""
+        for attempt in range(_ATTEMPTS):
+            was_moving = motion.unknown
+            try:
+                vector, since = await self._send(command, ra, dec)
+                # What it tells of its older movement is no answer, when it has complained of that.
+                if not (was_moving and code_of(self._properties.complaint(since)) == "BUSY"):
+                    return vector, since
+                raise command.refused(since, "it moves")
+            except DeviceRefused as refusal:
+                if not (was_moving or refusal.code == "BUSY") or attempt == _ATTEMPTS - 1:
+                    raise
+                reason = refusal
+            except NoAnswer:
+                motion.unknown = True
+                raise
+            motion.unknown = True
+            if attempt:
+                with suppress(NoAnswer):  # it takes a moment to stand still
+                    await command.until(lambda: None, 1.0, "")
+            try:
+                await self._abort_motion(command)
+            except DeviceRefused:
+                raise reason from None
+        raise AssertionError("the last attempt raises or returns")
+
+    async def _send(self, command: Command, ra: float, dec: float) -> tuple[Property, int]:
         def arrived(vector: Property) -> bool:
             """Whether the mount says that it is done, and is there: a short slew may be over before it was Busy."""
             if vector.state != "Ok":
@@ -143,20 +286,35 @@ class IndiTelescope(IndiDevice):
             return separation_arcsec(ra, dec, here.ra, here.dec) <= _FINE_ARCSEC
 
         clock, begin = self._clock, self._clock.monotonic()
-        vector, since = await command.change(
-            frame,
-            target,
+        return await command.change(
+            self._frame,
+            self._to_mount(ra, dec),
             # The mount tells its position all the time: what is neither Busy nor there may be from before the command.
-            lambda now: now.state == "Busy" or arrived(now) or clock.monotonic() - begin > _BEGIN_SECONDS,
+            lambda now: now.state == "Busy" or arrived(now) or clock.monotonic() - begin > self._begin_seconds,
         )
-        if vector.state != "Busy":
-            return
-        begun(started, vector)
-        end = await command.until(self._not_busy(frame), MOTION_SECONDS, f"no end within {MOTION_SECONDS:.0f} s")
-        if end.state == "Alert":
-            raise command.failed(since, "the mount says Alert")
-        if end.state == "Idle":
-            raise CommandAborted(command.describe("stopped by somebody else, or by the mount itself"))
+
+    async def _end_of_slew(self, command: Command, ra: float, dec: float) -> Property:
+        """The mount's position when it has ended its slew, or has stood on the target for long and still says Busy."""
+        clock, seconds = self._clock, self._slew_seconds
+        settle = self._option("settle_seconds", _SETTLE_SECONDS)
+        there: list[float] = []
+
+        def ended() -> Property | None:
+            vector = self._properties.get(self._frame)
+            if vector is None or vector.state != "Busy":
+                return vector
+            try:
+                here = self._where(vector)
+            except DeviceFailed:
+                return None
+            if separation_arcsec(ra, dec, here.ra, here.dec) > self.tolerance_arcsec:
+                there.clear()
+                return None
+            there.append(clock.monotonic())
+            del there[1:]
+            return vector if clock.monotonic() - there[0] >= settle else None
+
+        return await command.until(ended, seconds, f"no end within {seconds:.0f} s")
 
     def _not_busy(self, name: str) -> Callable[[], Property | None]:
         def ended() -> Property | None:
@@ -174,7 +332,7 @@ class IndiTelescope(IndiDevice):
             await self._abort_motion(command)
         if not command.property("TELESCOPE_PARK").is_on("UNPARK"):
             await command.change("TELESCOPE_PARK", {"UNPARK": True})
-            await command.until(self._not_busy("TELESCOPE_PARK"), MOTION_SECONDS, "it does not unpark")
+            await command.until(self._not_busy("TELESCOPE_PARK"), self._slew_seconds, "it does not unpark")
 
     def _check_horizon(self, command: Command, ra: float, dec: float) -> None:
         """Refuse what is below the horizon of the place that the mount knows: not every mount does it."""
@@ -195,9 +353,9 @@ class IndiTelescope(IndiDevice):
     async def _abort_motion(self, command: Command) -> None:
         await command.change("TELESCOPE_ABORT_MOTION", {"ABORT": True})
         frame = self._frame
-        await command.until(self._not_busy(frame), 10.0, "told to stop, it still moves")
+        await command.until(self._not_busy(frame), self._stop_seconds, "told to stop, it still moves")
         if "TELESCOPE_PARK" in self._properties:
-            await command.until(self._not_busy("TELESCOPE_PARK"), 10.0, "told to stop, it still parks")
+            await command.until(self._not_busy("TELESCOPE_PARK"), self._stop_seconds, "told to stop, it still parks")
 
     @deferred
     async def park(self, started: Started | None = None) -> None:
@@ -213,10 +371,10 @@ class IndiTelescope(IndiDevice):
             if vector.state == "Busy":
                 begun(started, vector)
                 vector = await command.until(
-                    self._not_busy("TELESCOPE_PARK"), MOTION_SECONDS, f"no end within {MOTION_SECONDS:.0f} s"
+                    self._not_busy("TELESCOPE_PARK"), self._slew_seconds, f"no end within {self._slew_seconds:.0f} s"
                 )
             if vector.state == "Alert" or not vector.is_on("PARK"):
-                raise command.failed(since, "the mount says that it is not parked")
+                raise command.failed(since, "the mount says that it is not parked", vector)
 
     @deferred
     async def unpark(self) -> None:
@@ -234,7 +392,8 @@ class IndiTelescope(IndiDevice):
     @deferred
     async def track(self, on: bool) -> None:
         await self._connection.until_ready()
-        await self._switch("TELESCOPE_TRACK_STATE", "TRACK_ON" if on else "TRACK_OFF", f"track {'on' if on else 'off'}")
+        self._forget_drift()
+        await self._switch(_TRACKING, "TRACK_ON" if on else "TRACK_OFF", f"track {'on' if on else 'off'}")
 
     @deferred
     async def sync(self, ra: float, dec: float) -> None:
@@ -254,6 +413,7 @@ class IndiTelescope(IndiDevice):
                     here = self._where(await command.ask(self._frame))
                     off = separation_arcsec(ra, dec, here.ra, here.dec)
                     if off <= self.tolerance_arcsec:
+                        self._forget_drift()
                         return
                 raise command.failed(since, f"the mount now says that it is {off:.0f} arcsec from there")
             finally:  # or the next position that anybody sends would be a sync
