@@ -77,6 +77,15 @@ class Device:
         value: T = self._options.get(name, default)
         return value
 
+    async def _pause(self, seconds: float) -> None:
+        over: Deferred[None] = Deferred()
+        timer = self._clock.call_later(seconds, over.callback, None)
+        try:
+            await over
+        finally:
+            if timer.active():
+                timer.cancel()
+
     @property
     def name(self) -> str:
         return self._connection.name

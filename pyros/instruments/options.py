@@ -6,7 +6,7 @@ They have the same names for all drivers; each driver has defaults of its own.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -83,9 +83,14 @@ def split_address(address: str) -> tuple[str, str]:
     return where, query
 
 
-def read_options(kind: Kind, address: str, query: str, more: Mapping[str, Option] | None = None) -> dict[str, Any]:
-    """The options in an address; a driver's own are ``more``. Raises ConfigError that says what would be right."""
-    known = {**(more or {}), **OPTIONS.get(kind, {})}
+def read_options(
+    kind: Kind, address: str, query: str, more: Mapping[str, Option] | None = None, lacks: Collection[str] = ()
+) -> dict[str, Any]:
+    """The options in an address. Raises ConfigError that says what would be right.
+
+    ``more`` are those that only this driver has, ``lacks`` those of `OPTIONS` that mean nothing to it.
+    """
+    known = {**(more or {}), **{name: option for name, option in OPTIONS.get(kind, {}).items() if name not in lacks}}
     options: dict[str, Any] = {}
     for name, text in parse_qsl(query, keep_blank_values=True):
         if name not in known:

@@ -206,14 +206,14 @@ class Pending:
 
 
 class Rig:
-    def __init__(self, world: World, clock: VirtualClock) -> None:
+    def __init__(self, world: World, clock: VirtualClock, options: str = "") -> None:
         self.world = world
         self.mount = Mount(world)
         self.answers = self.mount.answers
         self.connections: list[tuple[bool, str]] = []
         self.started: list[float] = []
         self.device: Any = instruments.connect(
-            "telescope", "lx200", ADDRESS, world, clock,
+            "telescope", "lx200", ADDRESS + options, world, clock,
             on_connection=lambda up, text: self.connections.append((up, text)),
         )  # fmt: skip
 
@@ -286,7 +286,7 @@ def test_a_slew_ends_when_the_mount_stands_still_at_its_target(up: Rig) -> None:
         place[0] += 1
         assert not slew.results
     place[:] = up.mount.target
-    up.world.run(3)
+    up.world.run(7)  # three seconds show that it tracks
     assert slew.result.error_arcsec < 16
     assert up.count("MS") == 1
     assert up.begin(up.device.position()).result.ra == pytest.approx(RA + 9, abs=0.005)
@@ -315,7 +315,7 @@ def test_a_slew_that_ends_beside_its_target_is_sent_again_once(up: Rig) -> None:
     assert up.count("MS") == 2
     misses = iter([0.1, 0.1])
     slew = up.begin(up.device.slew(RA, DEC))
-    up.world.run(15)
+    up.world.run(20)
     assert isinstance(slew.result, DeviceFailed)
     assert "arcsec from the target after two slews" in str(slew.result)
 
@@ -387,6 +387,59 @@ def test_a_slew_without_end_is_no_answer(up: Rig) -> None:
     up.world.run(3)
     assert isinstance(slew.result, NoAnswer)
     assert str(slew.result) == "Old mount: slew: no end within 300 s"
+    assert up.count("Q") == 1  # it is stopped: nobody waits for its end any more
+
+
+def test_a_mount_whose_bars_never_empty_is_believed_on_its_target(world: World, clock: VirtualClock) -> None:
+    rig = Rig(world, clock, "?settle_seconds=4")
+    rig.answers["D"] = "\x7f\x7f#"
+    world.run(2.1)
+    slew = rig.begin(rig.device.slew(RA, DEC))
+    world.run(3.5)
+    assert not slew.results
+    world.run(6)
+    assert slew.result.error_arcsec < 16
+    assert (rig.count("MS"), rig.count("Q")) == (1, 1)
+    world.result(rig.device.disconnect())
+
+
+def test_a_mount_on_its_target_that_does_not_track_has_failed(up: Rig) -> None:
+    sidereal, began = 360 / 86164.0905, up.world.seconds()
+    up.answers["GR"] = lambda _: ra_command(up.mount.place[0] + sidereal * (up.world.seconds() - began), True)[2:] + "#"
+    slew = up.begin(up.device.slew(RA, DEC))
+    up.world.run(12)
+    assert isinstance(slew.result, DeviceFailed)
+    assert str(slew.result) == "Old mount: slew: it is on its target and doesn't track"
+    assert up.count("Q") == 1
+
+
+@pytest.mark.parametrize("tracks", [True, False])
+def test_a_mount_that_tells_its_status_tracks_again_or_has_failed(
+    tracks: bool, world: World, clock: VirtualClock
+) -> None:
+    rig = Rig(world, clock)
+    rig.answers["GW"] = "PN1#"
+    if tracks:
+        rig.answers["A"] = lambda _: rig.answers.__setitem__("GW", "PT1#")
+    world.run(2.1)
+    slew = rig.begin(rig.device.slew(RA, DEC))
+    world.run(8)
+    assert rig.count("AP") >= 1
+    assert isinstance(slew.result, instruments.Pointing if tracks else DeviceFailed)
+    world.result(rig.device.disconnect())
+
+
+def test_its_limits_stand_in_the_address(world: World, clock: VirtualClock) -> None:
+    rig = Rig(world, clock, "?slew_seconds=20&begin_seconds=1&tolerance_arcsec=60")
+    world.run(2.1)
+    rig.answers["MS"] = "0"
+    rig.answers["GR"] = lambda _: ra_command((world.seconds() * 3) % 360, True)[2:] + "#"
+    slew = rig.begin(rig.device.slew(RA, DEC))
+    world.run(23)
+    assert str(slew.result) == "Old mount: slew: no end within 20 s"
+    with pytest.raises(ConfigError, match="no option 'stop_seconds'"):
+        instruments.check_address("telescope", "lx200", f"{ADDRESS}?stop_seconds=1")
+    world.result(rig.device.disconnect())
 
 
 def test_parking_is_believed_when_the_sky_drifts_past(up: Rig) -> None:

@@ -82,7 +82,7 @@ def rigs(world: World, clock: VirtualClock) -> Iterator[list[Rig]]:
 def telescope(rigs: list[Rig], world: World, clock: VirtualClock) -> Rig:
     rigs.append(Rig(world, clock, "telescope"))
     rigs[0].answers |= {
-        "GET state": "OK idle",
+        "GET state": "OK tracking",
         "DO slew": "BUSY 12.5",
         "GET position": "OK 10.001 20.0",
         "DO stop": "OK",
@@ -163,12 +163,15 @@ def test_a_refusal_is_told_with_its_code(telescope: Rig) -> None:
     assert telescope.script.count("DO unpark") == 0
 
 
-@pytest.mark.parametrize(("state", "code", "cure"), [("parked", "STATE", "unpark"), ("parking", "BUSY", "stop")])
-def test_a_parked_telescope_is_unparked_and_a_parking_one_stopped(
+@pytest.mark.parametrize(
+    ("state", "code", "cure"), [("parked", "STATE", "unpark"), ("parking", "BUSY", "stop"), ("slewing", "BUSY", "stop")]
+)
+def test_a_parked_telescope_is_unparked_and_a_moving_one_stopped(
     telescope: Rig, state: str, code: str, cure: str
 ) -> None:
     answers = iter([f"ERR {code} it is {state}", ["BUSY 1", "EVT slew_finished tag={tag}"]])
-    telescope.answers |= {"GET state": f"OK {state}", "DO slew": lambda: next(answers)}
+    states = iter([f"OK {state}", "OK tracking"])
+    telescope.answers |= {"GET state": lambda: next(states), "DO slew": lambda: next(answers)}
     assert telescope.begin(telescope.device.slew(10.0, 20.0)).result.ra == 10.001
     assert telescope.script.count(f"DO {cure}") == 1
 
@@ -262,6 +265,55 @@ def test_a_slew_without_end_is_no_answer_after_its_estimate_and_a_margin(telesco
     assert "Old telescope: slew: no end within 22 s" in str(slew.result)
 
 
+def test_a_slew_given_up_is_stopped(telescope: Rig) -> None:
+    for ends in (telescope.device.slew, telescope.device.park):
+        given_up = telescope.begin(ends(10.0, 20.0) if ends == telescope.device.slew else ends())
+        telescope.world.run(41)
+        assert isinstance(given_up.result, NoAnswer)
+    assert telescope.script.count("DO stop") == 2
+
+
+def test_a_limit_stands_in_the_address(rigs: list[Rig], world: World, clock: VirtualClock) -> None:
+    rigs.append(Rig(world, clock, "telescope", "?slew_seconds=50&tolerance_arcsec=2"))
+    rigs[0].answers |= {"DO slew": "BUSY 1", "GET position": "OK 10.001 20", "GET state": "OK tracking"}
+    slew = rigs[0].begin(rigs[0].device.slew(10.0, 20.0))
+    world.run(49)
+    assert not slew.results
+    world.run(2)
+    assert "no end within 50 s" in str(slew.result)
+    rigs[0].answers["DO slew"] = "OK"
+    assert "(at most 2)" in str(rigs[0].begin(rigs[0].device.slew(10.0, 20.0)).result)
+
+
+def test_a_mount_on_its_target_tracks_again_or_has_failed(telescope: Rig) -> None:
+    telescope.answers |= {"DO slew": "OK", "GET state": "OK idle"}
+
+    def track() -> str:
+        telescope.answers["GET state"] = "OK tracking"
+        return "OK"
+
+    telescope.answers["DO track"] = track
+    assert telescope.begin(telescope.device.slew(10.0, 20.0)).result.ra == 10.001
+    assert telescope.script.asked.count("DO track on=1") == 1
+    for answer in ("OK", "ERR LIMIT it has passed its meridian limit"):
+        telescope.answers |= {"DO track": answer, "GET state": "OK idle"}
+        failure = telescope.begin(telescope.device.slew(10.0, 20.0)).result
+        assert isinstance(failure, DeviceFailed)
+        assert "it is idle on its target, and doesn't track" in str(failure)
+    assert telescope.script.count("DO stop") == 2
+
+
+def test_a_slew_has_not_ended_while_the_mount_says_that_it_slews(telescope: Rig) -> None:
+    telescope.answers |= {"DO slew": "OK", "GET state": "OK slewing", "GET position": "OK 50 20"}
+    slew = telescope.begin(telescope.device.slew(10.0, 20.0))
+    telescope.world.run(3)
+    assert not slew.results
+    telescope.answers |= {"GET state": "OK tracking", "GET position": "OK 10 20"}
+    telescope.world.run(1)
+    assert slew.result.error_arcsec == 0
+    assert telescope.script.count("DO slew") == 1
+
+
 def test_parking_right_after_a_slew_was_asked_for(telescope: Rig) -> None:
     telescope.device.slew(10, 20).addErrback(lambda _: None)
     parking = telescope.begin(telescope.device.park())
@@ -285,7 +337,7 @@ def test_park(telescope: Rig) -> None:
 
 
 def test_state_and_position(telescope: Rig) -> None:
-    assert telescope.begin(telescope.device.state()).result == "idle"
+    assert telescope.begin(telescope.device.state()).result == "tracking"
     assert telescope.begin(telescope.device.position()).result == instruments.Position(10.001, 20.0)
     for answer in ("OK", "OK 1", "OK 1 north", "OK nan 3", "BUSY 3"):
         telescope.answers["GET position"] = answer
@@ -506,7 +558,7 @@ def test_what_no_line_can_carry_is_refused_unsent(camera: Rig) -> None:
     "answer",
     [
         "OK 3 2 16",
-        ["OK 3 2 8 block=6", b"123456"],
+        ["OK 3 2 12 block=6", b"123456"],
         ["OK 3 3 16 block=12", b"123456789012"],
         ["OK block=2", b"12"],
     ],
@@ -516,6 +568,38 @@ def test_an_image_that_is_none(camera: Rig, answer: Any) -> None:
     camera.answers["DO expose"] = ["BUSY 1", "EVT exposure_started tag={tag}", "EVT image_ready tag={tag}"]
     assert isinstance(camera.begin(camera.device.expose(5.0, "r")).result, DeviceFailed)
     assert camera.device.connected
+
+
+@pytest.mark.parametrize(
+    ("bits", "kind", "kept"),
+    [
+        ("8", "u1", [0, 1, 255]), ("16", "<u2", [0, 1, 65535]), ("32", "<u4", [0, 1, 65535]),
+        ("-32", "<f4", [0, 1, 65535]), ("-64", "<f8", [0, 1, 65535]),
+    ],
+)  # fmt: skip
+def test_an_image_is_taken_by_what_is_in_it(camera: Rig, bits: str, kind: str, kept: list[int]) -> None:
+    values = np.array([[0, 1, 255 if bits == "8" else 65535 if bits == "16" else 70000]], kind)
+    camera.answers["GET image"] = [f"OK 3 1 {bits} seconds=4.98 block={values.nbytes}", values.tobytes()]
+    camera.answers["DO expose"] = ["BUSY 1", "EVT exposure_started tag={tag}", "EVT image_ready tag={tag}"]
+    image = camera.begin(camera.device.expose(5.0, "r")).result
+    assert image.pixels.tolist() == [kept]
+    assert image.seconds == 4.98
+
+
+@pytest.mark.parametrize("answer", ["ERR STATE no sensor", "OK", "OK cold", "OK nan", "BUSY 3", "OK -300", "OK 1 2"])
+def test_an_image_is_kept_whatever_the_thermometer_says(camera: Rig, answer: str) -> None:
+    camera.answers |= {"GET temperature": answer, "GET gain": answer}
+    camera.answers["DO expose"] = ["BUSY 1", "EVT exposure_started tag={tag}", "EVT image_ready tag={tag}"]
+    image = camera.begin(camera.device.expose(5.0, "r")).result
+    assert (image.temperature, image.gain, image.pixels[0, 0]) == (None, None, 1)
+
+
+def test_an_image_is_kept_though_the_thermometer_is_silent(camera: Rig) -> None:
+    camera.answers |= {"GET temperature": [], "GET gain": []}
+    camera.answers["DO expose"] = ["BUSY 1", "EVT exposure_started tag={tag}", "EVT image_ready tag={tag}"]
+    exposure = camera.begin(camera.device.expose(5.0, "r"))
+    camera.world.run(20)
+    assert (exposure.result.temperature, exposure.result.gain) == (None, None)
 
 
 def test_a_large_image_may_take_long_but_not_stand_still(camera: Rig) -> None:

@@ -67,8 +67,27 @@ def test_who_says_done_and_is_elsewhere_is_found_out(
     action, command = COMMANDS[kind]
     script.answers |= {f"DO {action}": ["BUSY 1", f"EVT {finished} tag={{tag}}"], f"GET {property}": f"OK {lie}"}
     with pytest.raises(DeviceFailed, match=complaint):
-        world.result(command(device))
+        world.result(command(device), 6)
     assert script.count(f"DO {action}") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "finished", "property", "before", "there"),
+    [
+        ("filter_wheel", "selected", "filter", "g", "r"),
+        ("focuser", "moved", "position", "480", "500"),
+        ("dome", "rotated", "azimuth", "80", "90"),
+    ],
+)
+def test_who_says_done_a_little_early_is_given_time(
+    connect: Connect, world: World, kind: str, finished: str, property: str, before: str, there: str
+) -> None:
+    script, device = connect(kind)
+    action, command = COMMANDS[kind]
+    script.answers |= {f"DO {action}": ["BUSY 1", f"EVT {finished} tag={{tag}}"], f"GET {property}": f"OK {before}"}
+    moving = command(device)
+    world.callLater(2.0, script.answers.__setitem__, f"GET {property}", f"OK {there}")
+    assert str(world.result(moving, 4)) in (there, f"{there}.0")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,12 @@ def test_limits_stand_in_the_address(kind: Any, driver: str, address: str) -> No
     for wrong in ("&slew=1", "&begin_seconds=0", "&begin_seconds=nan", "&tolerance_steps=x", "&without=snow"):
         with pytest.raises(ConfigError, match=r"no option|must be"):
             check_address(kind, driver, address + wrong)
+
+
+def test_the_configuration_describes_every_option() -> None:
+    described = (Path(__file__).parents[2] / "pyros_agent_config.ini").read_text()
+    for options in OPTIONS.values():
+        assert {name for name in options if f"{name}=" not in described} == set()
 
 
 def test_an_option_is_read_by_its_kind() -> None:

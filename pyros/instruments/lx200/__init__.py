@@ -1,5 +1,7 @@
 """The LX200 driver: mounts that speak Meade's language over TCP, as many serial ones do behind a port server.
 
+An address is ``tcp:HOST:PORT``, with options after a question mark (see `pyros.instruments.options`).
+
 Everything here runs in the reactor's thread; what the methods mean and raise stands in `pyros.instruments.interfaces`.
 """
 
@@ -10,7 +12,8 @@ from typing import Any
 from pyros.clock import Clock
 from pyros.errors import ConfigError
 from pyros.instruments.interfaces import Kind
-from pyros.instruments.lx200.telescope import Lx200Telescope
+from pyros.instruments.lx200.telescope import LACKS, Lx200Telescope
+from pyros.instruments.options import read_options, split_address
 from pyros.instruments.reconnecting import host_and_port
 
 __all__ = ["WANTS_SITE", "Lx200Telescope", "check_address", "connect"]
@@ -23,7 +26,9 @@ def check_address(kind: Kind, address: str) -> None:
     """Raise ConfigError for anything but a telescope, or an address that isn't like tcp:192.168.1.20:4030."""
     if kind != "telescope":
         raise ConfigError([f"kind = {kind}: must be telescope; lx200 is a language of mounts only"])
-    host_and_port(address)
+    where, query = split_address(address)
+    host_and_port(where)
+    read_options(kind, address, query, lacks=LACKS)
 
 
 def connect(kind: Kind, address: str, reactor: Any, clock: Clock, **hooks: Any) -> Lx200Telescope:

@@ -9,12 +9,12 @@ coordinates are those of date.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from twisted.internet.defer import DeferredLock
 
-from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused, NoAnswer
+from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
 from pyros.instruments.apparent import apparent_of_icrs, icrs_of_apparent
 from pyros.instruments.device import Device, deferred
 from pyros.instruments.horizon import refuse_below
@@ -28,6 +28,7 @@ from pyros.instruments.interfaces import (
 )
 from pyros.instruments.lx200.codec import Answer, dec_command, ra_command
 from pyros.instruments.lx200.connection import Connection
+from pyros.instruments.options import read_options, split_address
 from pyros.instruments.pointing import TOLERANCE_ARCSEC, checked_slew, separation_arcsec
 from pyros.instruments.running import Running
 
@@ -35,8 +36,14 @@ POLL_SECONDS = 0.5
 """How often a mount that moves is asked."""
 MOST_SECONDS = 300.0
 """How long a movement may take: the language has no estimates."""
-_GRACE_SECONDS = 3.0
+LACKS = ("stop_seconds",)
+"""Options that mean nothing to such mounts."""
+_BEGIN_SECONDS = 5.0
 """A mount that stands still somewhere else so long after the command is not going to move."""
+_STUCK_SECONDS = 10.0
+"""How long its distance bars may show a way to go on its target, where it stands."""
+_TRACK_SECONDS = 3.0
+"""How long a mount may take to begin to track."""
 _DEGREES_A_SECOND, _SETTLE_SECONDS = 3.0, 2.0
 _STILL = 20.0
 """Arcseconds a second: the sky's 15, and something."""
@@ -61,16 +68,18 @@ class Lx200Telescope(Device):
     def __init__(
         self, *args: Any, tolerance_arcsec: float = TOLERANCE_ARCSEC, site: Place | None = None, **named: Any
     ) -> None:
-        self.tolerance_arcsec = tolerance_arcsec
         self._site = site
         self._turns = DeferredLock()  # target and command belong together, and no other comes between
         self._motion: Running | None = None
         self._parked = False  # by this driver; the language has no question for it
         super().__init__(*args, **named)
+        self.tolerance_arcsec: float = self._option("tolerance_arcsec", tolerance_arcsec)
 
     def _connection_to(self, address: str) -> Connection:
         """Its ``on_event`` is never called: such a mount says nothing unasked."""
-        connection = Connection(self.kind, address, self._reactor, self._clock)
+        where, query = split_address(address)
+        self._options = read_options(self.kind, address, query, lacks=LACKS)
+        connection = Connection(self.kind, where, self._reactor, self._clock)
         connection.on_broken = self._broken
         return connection
 
@@ -85,6 +94,11 @@ class Lx200Telescope(Device):
             before.end(CommandAborted(f"{self.name}: {before.what}: a {what} took its place"))
         try:
             yield motion, before is not None
+        except (DeviceFailed, NoAnswer):  # it may go on moving, and nobody waits for its end any more
+            if self._motion is motion:
+                with suppress(InstrumentError):
+                    await self._connection.ask("Q", Answer.NOTHING)
+            raise
         finally:
             if self._motion is motion:
                 self._motion = None
@@ -129,6 +143,24 @@ class Lx200Telescope(Device):
         if started is not None:
             started(_estimate(here, ra, dec))
         await self._until_still(motion, Position(ra, dec))
+        here = await self.position()
+        if separation_arcsec(ra, dec, here.ra, here.dec) <= self.tolerance_arcsec + self._rounding:
+            await self._until_it_tracks(motion)
+
+    async def _until_it_tracks(self, motion: Running) -> None:
+        """A target that isn't followed is lost: let it track again, or fail.
+
+        A mount that tells right ascension to six seconds only shows it too late; who watches it afterwards sees it.
+        """
+        if not self._connection.tells_status and not self._connection.precise:
+            return
+        end = self._clock.monotonic() + _TRACK_SECONDS
+        while not await self._tracks(motion):
+            status = await self._connection.status()
+            if not status or self._clock.monotonic() > end:
+                raise DeviceFailed(f"{self.name}: slew: it is on its target and doesn't track")
+            await self._connection.ask("AA" if status[0] == "A" else "AP", Answer.NOTHING)
+            await motion.pause(self._clock, POLL_SECONDS)
 
     async def _go(self, motion: Running, ra: float, dec: float) -> None:
         await self._set_target(ra, dec)
@@ -149,22 +181,29 @@ class Lx200Telescope(Device):
         """Wait for the end of a movement. Raises NoAnswer when there is none, and what ends the motion."""
         began = self._clock.monotonic()
         before, when, quiet = await self.position(), began, 0
-        while (elapsed := self._clock.monotonic() - began) < MOST_SECONDS:
+        on_target: float | None = None
+        most = self._option("slew_seconds", MOST_SECONDS)
+        while (elapsed := self._clock.monotonic() - began) < most:
             await motion.pause(self._clock, POLL_SECONDS)
             moving = await self._distance_left()
             here, now = await self.position(), self._clock.monotonic()
             step = separation_arcsec(before.ra, before.dec, here.ra, here.dec)
-            still = not moving and step <= _STILL * (now - when) + 2 * self._rounding
-            quiet = quiet + 1 if still else 0
+            stands = step <= _STILL * (now - when) + 2 * self._rounding
+            quiet = quiet + 1 if stands and not moving else 0
             before, when = here, now
             arrived = target is not None and (
                 separation_arcsec(target.ra, target.dec, here.ra, here.dec) <= self.tolerance_arcsec + self._rounding
             )
             enough = 1 if self._connection.tells_distance else 2
-            if quiet >= enough and (arrived or elapsed > _GRACE_SECONDS):
+            if quiet >= enough and (arrived or elapsed > self._option("begin_seconds", _BEGIN_SECONDS)):
                 await motion.check()
                 return
-        raise NoAnswer(f"{self.name}: {motion.what}: no end within {MOST_SECONDS:.0f} s")
+            on_target = (now if on_target is None else on_target) if arrived and stands else None
+            if on_target is not None and now - on_target >= self._option("settle_seconds", _STUCK_SECONDS):
+                await motion.check()
+                await self._connection.ask("Q", Answer.NOTHING)  # its bars don't know the end
+                return
+        raise NoAnswer(f"{self.name}: {motion.what}: no end within {most:.0f} s")
 
     async def _distance_left(self) -> bool:
         """Whether the distance bars say that it moves."""

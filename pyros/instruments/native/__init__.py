@@ -12,7 +12,7 @@ from typing import Any
 from pyros.clock import Clock
 from pyros.errors import ConfigError
 from pyros.instruments.interfaces import Kind
-from pyros.instruments.native._device import NativeDevice
+from pyros.instruments.native._device import LACKS, NativeDevice
 from pyros.instruments.native.camera import NativeCamera
 from pyros.instruments.native.dome import NativeDome
 from pyros.instruments.native.filter_wheel import NativeFilterWheel
@@ -56,7 +56,7 @@ def check_address(kind: Kind, address: str) -> None:
         raise ConfigError([f"kind = {kind}: must be one of {', '.join(DEVICES)}"])
     where, query = split_address(address)
     host_and_port(where)
-    read_options(kind, address, query)
+    read_options(kind, address, query, lacks=LACKS)
 
 
 def connect(kind: Kind, address: str, reactor: Any, clock: Clock, **hooks: Any) -> NativeDevice:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 import shlex
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar, get_args
 
 import numpy as np
 
-from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
+from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
 from pyros.instruments.device import Device, deferred
 from pyros.instruments.interfaces import Started
 from pyros.instruments.native.connection import Connection, Watch
@@ -17,6 +19,14 @@ from pyros.instruments.native.grammar import Busy, Event, Ok, Value, quote
 from pyros.instruments.options import read_options, split_address
 
 S = TypeVar("S", bound=str)
+T = TypeVar("T")
+
+
+BEGIN_SECONDS = 5.0
+"""How long a device that says that it is done may take until it is where it was sent."""
+POLL_SECONDS = 0.5
+LACKS = ("stop_seconds", "settle_seconds", "download_seconds")
+"""Options that a device which tells its ends itself doesn't need."""
 
 
 def allowed(estimate: float) -> float:
@@ -38,8 +48,10 @@ class NativeDevice(Device):
         # must not end a command of that one.
         self._session = np.base_repr(int(self._clock.time() * 1000), 36).lower()
         self._commands = 0
+        self._orders = 0
+        """Movements and stops until now: an older one asks the device for nothing more once there is a newer."""
         where, query = split_address(address)
-        self._options = read_options(self.kind, address, query)
+        self._options = read_options(self.kind, address, query, lacks=LACKS)
         return Connection(self.kind, where, self._reactor, self._clock)
 
     @deferred
@@ -63,6 +75,43 @@ class NativeDevice(Device):
         return " ".join(["OK", *words])
 
     # For the drivers below.
+
+    def _order(self) -> int:
+        self._orders += 1
+        return self._orders
+
+    def _check_newest(self, order: int, what: str) -> None:
+        if order != self._orders:
+            raise CommandAborted(f"{self.name}: {what}: stopped, or a newer command took its place")
+
+    async def _until_there(
+        self, order: int, what: str, measure: Callable[[], Awaitable[T]], there: Callable[[T], bool]
+    ) -> T:
+        """What is measured once it is as it should be, or still isn't some seconds after the device said that it is.
+
+        Raises CommandAborted for what a newer order has ended.
+        """
+        end = self._clock.monotonic() + self._option("begin_seconds", BEGIN_SECONDS)
+        while True:
+            measured = await measure()
+            if there(measured):
+                return measured
+            self._check_newest(order, what)
+            if self._clock.monotonic() >= end:
+                return measured
+            await self._pause(POLL_SECONDS)
+            self._check_newest(order, what)
+
+    @asynccontextmanager
+    async def _stopping_if_given_up(self, order: int) -> AsyncIterator[None]:
+        """Stop the device if the block fails: it may go on moving, and nobody waits for its end any more."""
+        try:
+            yield
+        except (DeviceFailed, NoAnswer):
+            if order == self._orders:
+                with suppress(InstrumentError):
+                    await self._do("stop")
+            raise
 
     def _tag(self, tag: str) -> str:
         self._commands += 1
@@ -101,11 +150,18 @@ class NativeDevice(Device):
             started(answer.seconds)
         return answer
 
-    async def _end(self, watch: Watch, busy: Busy, what: str) -> Event:
-        return await watch.next(self._clock, allowed(busy.seconds), f"{self.name}: {what}")
+    async def _end(self, watch: Watch, busy: Busy, what: str, limit: str = "") -> Event:
+        """The end of what has begun; ``limit`` is the option that may say how long it may take."""
+        return await watch.next(self._clock, self._option(limit, allowed(busy.seconds)), f"{self.name}: {what}")
 
     async def _to_its_end(
-        self, action: str, events: tuple[str, str, str], what: str, started: Started | None, **named: Value
+        self,
+        action: str,
+        events: tuple[str, str, str],
+        what: str,
+        limit: str,
+        started: Started | None,
+        **named: Value,
     ) -> None:
         """Carry out an action that ends with one of these events: done, ``..._aborted``, ``..._failed``."""
         tag = self._tag(action)
@@ -113,7 +169,7 @@ class NativeDevice(Device):
             busy = await self._do(action, started, **named, tag=tag)
             if busy is None:
                 return
-            event = await self._end(watch, busy, what)
+            event = await self._end(watch, busy, what, limit)
         self._raise_unless_finished(event, what)
 
     def _raise_unless_finished(self, event: Event, what: str) -> None:

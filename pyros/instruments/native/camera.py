@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from twisted.internet.defer import Deferred
 
-from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
+from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, InstrumentError
 from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import (
     CameraState,
@@ -20,8 +21,12 @@ from pyros.instruments.interfaces import (
     Kind,
     Started,
 )
-from pyros.instruments.native._device import NativeDevice, reason
+from pyros.instruments.native._device import NativeDevice, allowed, reason
+from pyros.instruments.pixels import to_uint16
 from pyros.instruments.running import Running
+
+_PIXELS = {"8": "u1", "16": "<u2", "32": "<u4", "-32": "<f4", "-64": "<f8"}
+"""numpy's names of the kinds of pixels by their bits, floating ones with a minus as in FITS."""
 
 
 class _Exposure(Running):
@@ -72,7 +77,10 @@ class NativeCamera(NativeDevice):
             if busy is None:
                 raise DeviceFailed(f"{self.name}: answered OK to DO expose, not BUSY")
             opened = self._clock.time()
-            while (event := await self._end(watch, busy, "exposure")).name != "image_ready":
+            most = allowed(busy.seconds)
+            if "readout_seconds" in self._options:
+                most = seconds + self._option("readout_seconds", 0.0)
+            while (event := await watch.next(self._clock, most, f"{self.name}: exposure")).name != "image_ready":
                 if event.name == "exposure_aborted":
                     raise CommandAborted(f"{self.name}: exposure: aborted")
                 if event.name == "exposure_failed":
@@ -81,21 +89,43 @@ class NativeCamera(NativeDevice):
                     opened = self._clock.time()
                     if started is not None:
                         started(busy.seconds)
-        pixels, scale = await self._image()
-        (temperature,) = await self._numbers("temperature", 1)
-        (gain,) = await self._numbers("gain", 1)
-        return Image(pixels, opened, float(seconds), filter, temperature, gain, scale)
+        pixels, exposed, scale = await self._image()
+        temperature, gain = await self._number_if_told("temperature"), await self._number_if_told("gain")
+        return Image(
+            pixels=pixels,
+            started=opened,
+            seconds=float(seconds) if exposed is None else exposed,
+            filter=filter,
+            temperature=temperature if temperature is not None and -273.15 <= temperature <= 100 else None,
+            gain=gain if gain is not None and gain > 0 else None,
+            arcsec_per_pixel=scale,
+        )
 
-    async def _image(self) -> tuple[NDArray[np.uint16], float]:
+    async def _number_if_told(self, name: str) -> float | None:
+        """A property that nothing depends on: None where it cannot be had, for whatever reason."""
+        try:
+            (number,) = await self._numbers(name, 1)
+        except InstrumentError:
+            return None
+        return number
+
+    async def _image(self) -> tuple[NDArray[np.uint16], float | None, float]:
+        """The pixels, the exposure time that came with them, if any, and the size of a pixel on the sky."""
         geometry = await self.geometry()
         answer = await self._get("image")
-        if answer.block is None or not re.fullmatch(r"\d{1,6} \d{1,6} 16", " ".join(answer.values)):
-            raise DeviceFailed(f"{self.name}: answered {answer.values} to GET image, not a 16-bit image")
-        width, height = int(answer.values[0]), int(answer.values[1])
-        if len(answer.block) != width * height * 2:
+        said = re.fullmatch(r"(\d{1,6}) (\d{1,6}) (-?\d{1,2})", " ".join(answer.values))
+        kind = _PIXELS.get(said[3]) if said is not None else None
+        if answer.block is None or said is None or kind is None:
+            raise DeviceFailed(f"{self.name}: answered {answer.values} to GET image, not an image")
+        width, height = int(said[1]), int(said[2])
+        if len(answer.block) != width * height * np.dtype(kind).itemsize:
             raise DeviceFailed(f"{self.name}: an image of {width} x {height} came in {len(answer.block)} bytes")
-        pixels = np.frombuffer(answer.block, "<u2").reshape(height, width).astype(np.uint16, copy=False)
-        return pixels, geometry.arcsec_per_pixel
+        pixels = to_uint16(np.frombuffer(answer.block, kind).reshape(height, width))
+        try:
+            exposed = float(answer.named["seconds"])
+        except (KeyError, ValueError):
+            exposed = math.nan
+        return pixels, exposed if 0 <= exposed < math.inf else None, geometry.arcsec_per_pixel
 
     @deferred
     async def abort(self) -> None:

@@ -46,7 +46,7 @@ class NativeDome(NativeDevice):
                 return
             watch.forget()  # its events have no tags
             try:
-                await self._end(watch, busy, action)
+                await self._end(watch, busy, action, "shutter_seconds")
             except NoAnswer as silence:
                 state: DomeState = await self._read_state(DomeState)
                 if state != ("open" if action == "open" else "closed"):
@@ -54,6 +54,7 @@ class NativeDome(NativeDevice):
 
     @deferred
     async def stop(self) -> None:
+        self._order()
         moves, turns = self._connection.watches("opened", "closed"), self._connection.watches("rotated")
         await self._do("stop")
         self._end_watches(moves, "movement", "stopped")
@@ -72,13 +73,18 @@ class NativeDome(NativeDevice):
     @deferred
     async def rotate(self, azimuth: float, started: Started | None = None) -> float:
         """Fails with `DeviceFailed` too when the azimuth measured is off by more than the tolerance."""
+        order, tolerance = self._order(), self._option("tolerance_degrees", TOLERANCE_DEGREES)
         try:
-            await self._to_its_end("rotate", _TURN, "rotation", started, azimuth=float(azimuth))
+            await self._to_its_end("rotate", _TURN, "rotation", "turn_seconds", started, azimuth=float(azimuth))
         except DeviceRefused as refusal:
             if refusal.code == "UNKNOWN":
                 raise DeviceRefused("UNSUPPORTED", f"{self.name} is a roof: its slit does not turn") from None
             raise
-        (measured,) = await self._numbers("azimuth", 1)
-        if abs((measured - azimuth + 180) % 360 - 180) > TOLERANCE_DEGREES:
+
+        def there(measured: list[float]) -> bool:
+            return abs((measured[0] - azimuth + 180) % 360 - 180) <= tolerance
+
+        (measured,) = found = await self._until_there(order, "rotation", lambda: self._numbers("azimuth", 1), there)
+        if not there(found):
             raise DeviceFailed(f"{self.name}: its slit is at {measured:g} after it was told to turn to {azimuth:g}")
         return measured

@@ -22,9 +22,9 @@ class NativeFocuser(NativeDevice):
 
     kind: Kind = "focuser"
 
-    def __init__(self, *args: Any, tolerance_steps: int = TOLERANCE_STEPS, **named: Any) -> None:
+    def __init__(self, *args: Any, tolerance_steps: float = TOLERANCE_STEPS, **named: Any) -> None:
         super().__init__(*args, **named)
-        self.tolerance_steps = tolerance_steps
+        self.tolerance_steps: float = self._option("tolerance_steps", tolerance_steps)
 
     def state(self) -> Deferred[MotorState]:
         return self._read_state(MotorState)
@@ -32,14 +32,21 @@ class NativeFocuser(NativeDevice):
     @deferred
     async def move(self, position: int, started: Started | None = None) -> int:
         """Fails with `DeviceFailed` too when the position measured is off by more than the tolerance."""
-        await self._to_its_end("move", _EVENTS, "move", started, position=int(position))
-        measured = await self.position()
-        if abs(measured - position) > self.tolerance_steps:
+        order = self._order()
+
+        def there(here: int) -> bool:
+            return abs(here - position) <= self.tolerance_steps
+
+        async with self._stopping_if_given_up(order):
+            await self._to_its_end("move", _EVENTS, "move", "move_seconds", started, position=int(position))
+            measured = await self._until_there(order, "move", self.position, there)
+        if not there(measured):
             raise DeviceFailed(f"{self.name}: it is at {measured} after it was told to move to {position}")
         return measured
 
     @deferred
     async def stop(self) -> None:
+        self._order()
         await self._do("stop")
 
     @deferred

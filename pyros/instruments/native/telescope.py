@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from pyros.errors import CommandAborted, DeviceRefused
+from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.device import deferred
 from pyros.instruments.interfaces import (
     Kind,
@@ -28,9 +29,7 @@ class NativeTelescope(NativeDevice):
 
     def __init__(self, *args: Any, tolerance_arcsec: float = TOLERANCE_ARCSEC, **named: Any) -> None:
         super().__init__(*args, **named)
-        self.tolerance_arcsec = tolerance_arcsec
-        self._orders = 0
-        """Slews, parks and stops until now: an older one asks the device for nothing more once there is a newer."""
+        self.tolerance_arcsec: float = self._option("tolerance_arcsec", tolerance_arcsec)
 
     def state(self) -> Deferred[TelescopeState]:
         return self._read_state(TelescopeState)
@@ -42,18 +41,11 @@ class NativeTelescope(NativeDevice):
         def slew_once(attempt: int) -> Awaitable[None]:
             return self._slew_once(order, ra, dec, tag, started if attempt == 1 else None)
 
-        return await checked_slew(slew_once, self.position, ra, dec, self.name, self.tolerance_arcsec)
-
-    def _order(self) -> int:
-        self._orders += 1
-        return self._orders
-
-    def _check_newest(self, order: int) -> None:
-        if order != self._orders:
-            raise CommandAborted(f"{self.name}: slew: stopped, or a newer command took its place")
+        async with self._stopping_if_given_up(order):
+            return await checked_slew(slew_once, self.position, ra, dec, self.name, self.tolerance_arcsec)
 
     async def _slew_once(self, order: int, ra: float, dec: float, tag: str, started: Started | None) -> None:
-        self._check_newest(order)
+        self._check_newest(order, "slew")
         tag = self._tag(tag)
         begin = partial(self._do, "slew", started, ra=float(ra), dec=float(dec), tag=tag)
         parking = self._connection.watches("park_finished")
@@ -63,23 +55,34 @@ class NativeTelescope(NativeDevice):
             except DeviceRefused as refusal:
                 if refusal.code not in ("STATE", "BUSY") or not await self._make_ready(order):
                     raise
-                self._check_newest(order)
+                self._check_newest(order, "slew")
                 busy = await begin()
             self._end_watches(parking, "park", "a slew took its place")
-            if busy is None:
-                return
-            event = await self._end(watch, busy, "slew")
-        self._raise_unless_finished(event, "slew")
+            if busy is not None:
+                self._raise_unless_finished(await self._end(watch, busy, "slew", "slew_seconds"), "slew")
+        await self._until_it_tracks(order)
+
+    async def _until_it_tracks(self, order: int) -> None:
+        """A target that isn't followed is lost: let it track again, or fail."""
+        state = await self._until_there(order, "slew", self.state, lambda state: state != "slewing")
+        if state != "tracking":
+            self._check_newest(order, "slew")
+            with suppress(DeviceRefused):
+                await self.track(True)
+            state = await self.state()
+        if state != "tracking":
+            self._check_newest(order, "slew")
+            raise DeviceFailed(f"{self.name}: slew: it is {state} on its target, and doesn't track")
 
     async def _make_ready(self, order: int) -> bool:
-        """Unpark a parked telescope, stop a parking one; whether it was either."""
+        """Unpark a parked telescope, stop one that moves; whether it was either."""
         state: TelescopeState = await self._read_state(TelescopeState)
-        self._check_newest(order)
+        self._check_newest(order, "slew")
         if state == "parked":
             await self.unpark()
-        elif state == "parking":
+        elif state in ("parking", "slewing"):
             await self._stop()
-        return state in ("parked", "parking")
+        return state in ("parked", "parking", "slewing")
 
     def stop(self) -> Deferred[None]:
         self._order()
@@ -93,12 +96,12 @@ class NativeTelescope(NativeDevice):
 
     @deferred
     async def park(self, started: Started | None = None) -> None:
-        self._order()
-        with self._connection.watch("park_finished", "park_aborted") as watch:
-            busy = await self._do("park", started)
-            if busy is not None:
-                watch.forget()  # its events have no tags
-                self._raise_unless_finished(await self._end(watch, busy, "park"), "park")
+        async with self._stopping_if_given_up(self._order()):
+            with self._connection.watch("park_finished", "park_aborted") as watch:
+                busy = await self._do("park", started)
+                if busy is not None:
+                    watch.forget()  # its events have no tags
+                    self._raise_unless_finished(await self._end(watch, busy, "park", "slew_seconds"), "park")
 
     @deferred
     async def unpark(self) -> None:
