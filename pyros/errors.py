@@ -15,6 +15,7 @@ PyrosError
 ├── SimulatorError          a simulator's description is wrong
 ├── CatalogueError          the stars that were asked for are not installed, or cannot be read
 ├── ImageError              a file is no image that can be shown or measured
+├── WorkerError             a worker process died, hung, or failed in a way that nobody expects
 └── InstrumentError         a device did not do what it was told
     ├── DeviceRefused       it said no; nothing happened
     ├── DeviceFailed        it began and failed
@@ -104,6 +105,13 @@ class CatalogueError(PyrosError):
 
 class ImageError(PyrosError):
     """A file is no image that can be shown or measured; names it and says why."""
+
+
+class WorkerError(PyrosError):
+    """A job was lost because its worker process died or hung, or it raised what nobody expects.
+
+    The job itself may be sound: the next one gets a new process.
+    """
 
 
 class InstrumentError(PyrosError):

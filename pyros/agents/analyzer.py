@@ -1,37 +1,41 @@
 """The analyzer: what every image shows. A preview, sources, the true pointing, magnitudes, and what is new.
 
 An image waits in the state until its analysis is kept: after a restart it is analysed again, and its lines in the light
-curve are replaced. One image after the other, in a thread of the pool; a plate solver is a process of its own.
+curve are replaced. One image after the other, in a worker process, so that no alert waits for it; a worker that dies or
+hangs costs the image that it had, whose report says so.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections import deque
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from pyros import messages
-from pyros.agents._astrometry import can_solve, solve
 from pyros.agents.base import Agent
-from pyros.analysis import lightcurve
-from pyros.analysis.curve import draw_curve
-from pyros.analysis.lightcurve import Point
-from pyros.analysis.masters import Masters
-from pyros.analysis.pipeline import Detected, Measured, Target, detect, measure, scale_of
+from pyros.analysis import images
+from pyros.analysis.images import (
+    Analysis,
+    AnalysisJob,
+    AnalysisSettings,
+    analyse_image,
+    check_catalogue,
+    read_catalogue,
+)
 from pyros.errors import AgentError, CatalogueError, PyrosError
-from pyros.instruments.preview import write_preview
 from pyros.messages import ImageAnalysed, ImageTaken, Message, PointingMeasured, SourceFound
-from pyros.stars import Catalogue, FileStars, RealStars, SyntheticStars, catalogue, gaia
+from pyros.stars import gaia
+from pyros.workers import Worker
 
 ANALYSIS_ENDED = "Analysis ended"
 _MOST_WAITING = 1000
 _SATURATION = 60_000.0
+_SECONDS = 300.0
 _SOLVER_SECONDS = 60.0
 
 
@@ -56,7 +60,8 @@ class AnalyzerAgent(Agent):
     """Takes *Image taken*; says *Image analysed*, *Pointing measured* and *Source found*.
 
     Its options: ``catalogue`` (auto, gaia, simulated, synthetic, or a CSV file), ``masters`` (their folder),
-    ``saturation`` (ADU), ``solver`` (a program that speaks as solve-field does, or none) and ``solver_seconds``.
+    ``saturation`` (ADU), ``solver`` (a program that speaks as solve-field does, or none), ``solver_seconds``, and
+    ``seconds``, within which an image must be analysed, the solver's time not counted.
     """
 
     state: AnalyzerState
@@ -69,25 +74,37 @@ class AnalyzerAgent(Agent):
         }
         self._queue: deque[ImageTaken] = deque()
         self._running: Deferred[None] | None = None
-        self._masters: tuple[object, Masters] = (None, Masters())
 
     def attach(self, reactor: Any) -> None:
-        self._reactor = reactor
+        self._detached = False
+        self._worker = Worker(reactor, self.clock, self.log, "analyzer's", [images.__name__])
 
-    def detach(self) -> None:
+    def detach(self) -> Deferred[None]:
+        """What is under way is analysed again after the next start."""
+        self._detached = True
         self._queue.clear()
+        stopped = self._worker.stop()
         if self._running is not None:
             self._running.cancel()
+        return stopped
 
     def work(self) -> None:
         """Read the options; what waited when this agent stopped is analysed now."""
         folder = self.config.path.parent
-        self._catalogue = self._chosen(self.option("catalogue", str, "auto"), folder)
-        given = self.option("masters", str, "")
-        self._masters_folder = folder / given if given else self.config.data / "masters"
-        self._saturation = self.option("saturation", float, _SATURATION)
-        self._solver = can_solve(self._reactor, self.option("solver", str, "solve-field"))
-        self._solver_seconds = self.option("solver_seconds", float, _SOLVER_SECONDS)
+        masters = self.option("masters", str, "")
+        solver = self.option("solver", str, "solve-field")
+        solver_seconds = self.option("solver_seconds", float, _SOLVER_SECONDS)
+        self._seconds = self.option("seconds", float, _SECONDS) + 2 * solver_seconds
+        self._settings = AnalysisSettings(
+            catalogue=self._catalogue(self.option("catalogue", str, "auto"), folder),
+            masters=str(folder / masters if masters else self.config.data / "masters"),
+            lightcurves=str(self.config.data / "lightcurves"),
+            saturation=self.option("saturation", float, _SATURATION),
+            solver="" if self._worker.inline else shutil.which(solver) or "",
+            solver_seconds=solver_seconds,
+        )
+        if self._settings.catalogue not in ("", "simulated", "synthetic"):
+            self.after_commit(self._read_catalogue)
         for image in self.state.waiting:
             self.after_commit(self._take, image)
 
@@ -117,27 +134,35 @@ class AnalyzerAgent(Agent):
         if ended.found is not None:
             self.send_if_there(self.ALERT_MANAGER, messages.SOURCE_FOUND, ended.found)
 
-    def _chosen(self, name: str, folder: Path) -> Catalogue | None:
-        """The catalogue of that name; ``auto`` is the simulators' sky where there are simulators, else real stars."""
+    def _catalogue(self, name: str, folder: Path) -> str:
+        """The catalogue's full name: ``auto`` is the simulators' sky where there are simulators, else real stars.
+
+        Raises AgentError for one that isn't there.
+        """
+        if name == "auto":
+            name = "simulated" if self.config.simulators else "gaia" if gaia.installed() else ""
+        elif name not in ("gaia", "simulated", "synthetic"):
+            name = str(folder / name)
         try:
-            match name:
-                case "auto":
-                    if self.config.simulators:
-                        return catalogue("auto")
-                    return RealStars() if gaia.installed() else None
-                case "gaia":
-                    stars = RealStars()
-                    stars.near(0.0, 0.0, 0.01)
-                    return stars
-                case "simulated":
-                    return catalogue("auto")
-                case "synthetic":
-                    return SyntheticStars()
-            return FileStars(folder / name)
+            check_catalogue(name)
         except CatalogueError as error:
             raise AgentError(f"{self.config.path}: [{self.section.name}] option_catalogue: {error}") from None
+        return name
 
     # In the reactor's thread -------------------------------------------------------------------------------------
+
+    def _read_catalogue(self) -> None:
+        """A mistake in the file of stars is told now, not with every image of the night."""
+        reading = self._worker.run(read_catalogue, self._settings.catalogue, seconds=self._seconds)
+
+        def failed(failure: Failure) -> None:
+            if not self._detached:
+                self.log.error(
+                    "no stars to compare images with: {reason}; mend option_catalogue and start the analyzer again",
+                    reason=failure.getErrorMessage(),
+                )
+
+        reading.addErrback(failed)
 
     def _take(self, image: ImageTaken) -> None:
         self._queue.append(image)
@@ -149,12 +174,18 @@ class AnalyzerAgent(Agent):
         while self._queue:
             image = self._queue.popleft()
             try:
-                ended = await self._analyse(image)
+                analysis = await self._worker.run(
+                    analyse_image, AnalysisJob(image, self._settings), seconds=self._seconds
+                )
             except (PyrosError, OSError) as error:
-                ended = AnalysisEnded(ImageAnalysed(image.observation, image.path, problem=str(error)))
-            if ended.report.problem:
-                self.log.warn("{path}: {problem}", path=image.path, problem=ended.report.problem)
-            self.tell_self(ANALYSIS_ENDED, ended)
+                if self._detached:
+                    return  # it waits in the state
+                analysis = Analysis(ImageAnalysed(image.observation, image.path, problem=str(error)))
+            for warning in analysis.warnings:
+                self.log.warn("{warning}", warning=warning)
+            if analysis.report.problem:
+                self.log.warn("{path}: {problem}", path=image.path, problem=analysis.report.problem)
+            self.tell_self(ANALYSIS_ENDED, AnalysisEnded(analysis.report, analysis.found))
         self._running = None
 
     def _stopped(self, failure: Failure) -> None:
@@ -163,103 +194,3 @@ class AnalyzerAgent(Agent):
             self.log.failure("an analysis failed in an unexpected way", failure)
             if self._queue:
                 self._take(self._queue.popleft())
-
-    async def _analyse(self, image: ImageTaken) -> AnalysisEnded:
-        path = Path(image.path)
-        try:
-            await self._in_thread(write_preview, path, path.with_suffix(".png"), image.ra, image.dec)
-        except OSError as error:
-            self.log.error("no preview of {path}: {error}", path=path, error=error)
-        detected: Detected = await self._in_thread(self._detect, path)
-        target = Target(image.ra, image.dec, image.error_radius) if image.alert else None
-        measured: Measured = await self._in_thread(measure, detected, self._catalogue, target, None)
-        if measured.matched is None and self._solver is not None:
-            found = await solve(self._reactor, self.clock, self._solver, detected, self._solver_seconds)
-            if found is not None:
-                measured = await self._in_thread(measure, detected, self._catalogue, target, found)
-        if measured.new:
-            await self._in_thread(self._keep, image, measured)
-        return AnalysisEnded(_report(image, measured), _source(image, measured))
-
-    async def _in_thread(self, function: Any, *arguments: Any) -> Any:
-        return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)
-
-    # In a thread of the pool -------------------------------------------------------------------------------------
-
-    def _detect(self, path: Path) -> Detected:
-        """The masters are read again only when their folder has changed."""
-        files = sorted(self._masters_folder.glob("*.fits")) if self._masters_folder.is_dir() else []
-        stamp = [(file, file.stat().st_mtime_ns) for file in files]
-        if stamp != self._masters[0]:
-            self._masters = (stamp, Masters.load(self._masters_folder))
-        return detect(path, self._masters[1], self._saturation)
-
-    def _keep(self, image: ImageTaken, measured: Measured) -> None:
-        """Into the light curve of the event, and its picture."""
-        detected = measured.detected
-        event = image.event or image.observation
-        file = self.config.data / "lightcurves" / f"{lightcurve.file_name(event)}.csv"
-        time = _unix(detected.middle)
-        points = [
-            Point(
-                source="",
-                utc=f"{datetime.fromtimestamp(time, UTC):%Y-%m-%dT%H:%M:%S}",
-                mjd=detected.middle,
-                after=None if image.event_time is None else time - image.event_time,
-                filter=str(detected.header.get("FILTER", "")),
-                seconds=detected.seconds,
-                magnitude=new.magnitude,
-                error=new.error,
-                ra=new.ra,
-                dec=new.dec,
-                observation=image.observation,
-                image=Path(image.path).name,
-            )
-            for new in measured.new
-        ]
-        draw_curve(file.with_suffix(".png"), event, lightcurve.add(file, Path(image.path).name, points))
-
-
-def _report(image: ImageTaken, measured: Measured) -> ImageAnalysed:
-    detected, zero, pointing = measured.detected, measured.zero, measured.pointing
-    scale = scale_of(detected)
-    return ImageAnalysed(
-        observation=image.observation,
-        path=image.path,
-        sources=len(detected.found.sources),
-        matched=0 if measured.matched is None else len(measured.matched.sources),
-        fwhm=None if scale is None else detected.found.fwhm * scale,
-        zero_point=zero.magnitude if zero else None,
-        zero_point_error=zero.error if zero else None,
-        ra=pointing.ra if pointing else None,
-        dec=pointing.dec if pointing else None,
-        east=pointing.east if pointing else None,
-        north=pointing.north if pointing else None,
-        new=len(measured.new),
-        calibrated=detected.calibrated,
-        problem=measured.problem,
-    )
-
-
-def _source(image: ImageTaken, measured: Measured) -> SourceFound | None:
-    """The brightest new source, as the one that the alert is about."""
-    if not measured.new or measured.matched is None:
-        return None
-    new = measured.new[0]
-    return SourceFound(
-        observation=image.observation,
-        alert=image.alert,
-        event=image.event,
-        ra=new.ra,
-        dec=new.dec,
-        magnitude=new.magnitude,
-        magnitude_error=new.error,
-        filter=str(measured.detected.header.get("FILTER", "")),
-        time=_unix(measured.detected.middle),
-        path=image.path,
-        error_radius=max(measured.matched.rms, 0.5) / 3600,
-    )
-
-
-def _unix(mjd: float) -> float:
-    return (mjd - 40587) * 86400

@@ -5,11 +5,10 @@ opens; a telescope that moves during the exposure does not trail its stars.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -21,13 +20,12 @@ from pyros.simulators.device import Arguments, Device, Refused, number, one_of
 from pyros.simulators.grammar import Answer, busy, ok
 from pyros.simulators.neighbours import ask_defocus, ask_dome, ask_filter, ask_position
 from pyros.simulators.transients import Transient
-
-if TYPE_CHECKING:
-    from pyros.simulators.scene import Moment
+from pyros.workers import Worker
 
 _LONGEST = 86400.0
 _BITS = 16
 _MOST_TRANSIENTS = 1000
+_DRAW_SECONDS = 600.0
 
 
 class Camera(Device):
@@ -39,11 +37,14 @@ class Camera(Device):
         self, settings: CameraSettings, site: Site | None, reactor: Any, clock: Clock, emit: Callable[[Answer], None]
     ) -> None:
         super().__init__(settings, clock, emit)
-        from pyros.simulators.scene import Scene  # noqa: PLC0415  (numpy, which the other devices do without)
+        from pyros.simulators import scene  # noqa: PLC0415  (numpy, which the other devices do without)
 
         self.state = "idle"
-        self._scene = Scene(settings, site)
-        self._render = self._scene.image
+        self._scene = scene.Scene(settings, site)
+        self._draw = scene.draw
+        self._drawing = scene.Drawing
+        self._site = site
+        self._worker = Worker(reactor, clock, self.log, "camera simulator's", [scene.__name__])
         self._reactor = reactor
         self._settings = settings
         self._filter = next(iter(settings.filters))
@@ -75,10 +76,11 @@ class Camera(Device):
     def busy(self) -> bool:
         return self.state in ("exposing", "reading")
 
-    def stop(self) -> None:
+    def stop(self) -> Deferred[None]:
         if self._running:
             self._running.cancel()
         super().stop()
+        return self._worker.stop()
 
     def _get_image(self) -> Answer:
         if self._image is None:
@@ -131,6 +133,7 @@ class Camera(Device):
         self._refuse_if_busy()
         self._tag = tag
         self._exposures += 1
+        self._worker.warm_up()
         self._running = Deferred.fromCoroutine(self._expose(seconds, dark, tag, self._exposures))
         self._running.addErrback(self._failed, tag)
         return busy(self.real(seconds + self._settings.readout))
@@ -179,7 +182,8 @@ class Camera(Device):
                 closed=dome is not None and await dome == "closed",
                 transients=tuple(self._transients),
             )
-            image = await self._in_thread(self._pixels, moment, (is_.seed, count))
+            drawing = self._drawing(is_, self._site, moment, (is_.seed, count))
+            image = await self._worker.run(self._draw, drawing, seconds=_DRAW_SECONDS)
             await readout
         finally:
             for each in waiting:  # cancelling one that is over does nothing
@@ -188,9 +192,6 @@ class Camera(Device):
         self._image = image
         self._rest()
         self.event("image_ready", tag=tag)
-
-    def _pixels(self, moment: Moment, seed: tuple[int, ...]) -> bytes:
-        return self._render(moment, seed)
 
     def _failed(self, failure: Failure, tag: str | None) -> None:
         if isinstance(failure.value, CancelledError):
@@ -211,11 +212,6 @@ class Camera(Device):
         timer = self.pace.call_later(seconds, lambda: waiting.callback(None))
         waiting: Deferred[None] = Deferred(lambda _: timer.cancel())
         return waiting
-
-    def _in_thread(self, function: Callable[..., bytes], *arguments: Any) -> Coroutine[Any, Any, bytes]:
-        """The result of a call in the reactor's thread pool, so that the reactor goes on answering."""
-        waiting = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)
-        return cast("Coroutine[Any, Any, bytes]", waiting)
 
 
 def _forget_cancelled(failure: Failure) -> Failure | None:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
+from twisted.internet.defer import Deferred
+
 from pyros.clock import Clock, Timer
 from pyros.simulators.faults import Faults
 from pyros.simulators.grammar import Answer, Request, error, event, ok, shown
@@ -109,11 +111,12 @@ class Device:
         """Whether something runs whose end will come as an event."""
         return bool(self._timers)
 
-    def stop(self) -> None:
-        """Cancel all timers; the device is not used any more."""
+    def stop(self) -> Deferred[None] | None:
+        """Cancel all timers; the device is not used any more. What it returns fires when nothing is left of it."""
         self.faults.clear()
         for name in list(self._timers):
             self.cancel(name)
+        return None
 
     def answer(self, request: Request) -> Answer:
         """Do what is asked; whatever is wrong with it becomes an ERR answer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from twisted.logger import Logger
 
@@ -77,6 +78,31 @@ class Scene:
             dimming = moonlight.dimming(self._site.ground(pointing, middle), is_.extinction)
         stars = joined([stars, _flaring(moment)])
         return View(pointing, stars, background, moment.throughput, dimming, moment.blur)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One exposure, as a worker is told of it: the camera, its site, the moment, and the seed of its noise."""
+
+    settings: CameraSettings
+    site: Site | None
+    moment: Moment
+    seed: tuple[int, ...]
+
+
+_scenes: dict[bytes, Scene] = {}
+"""The cameras whose images were drawn last: a detector's patterns take longer than an image."""
+_MAX_SCENES = 4
+
+
+def draw(drawing: Drawing) -> bytes:
+    """Draw an exposure, as `Scene.image` does; a job for a worker. Any one thread at a time."""
+    key = msgspec.msgpack.encode((drawing.settings, drawing.site))
+    scene = _scenes.pop(key, None) or Scene(drawing.settings, drawing.site)
+    _scenes[key] = scene
+    if len(_scenes) > _MAX_SCENES:
+        del _scenes[next(iter(_scenes))]
+    return scene.image(drawing.moment, drawing.seed)
 
 
 def _flaring(moment: Moment) -> Stars:

@@ -126,9 +126,9 @@ class Simulator:
 
     def stop(self) -> Deferred[None]:
         """Close the port and all connections and forget all timers; fires when nothing is left."""
-        self.device.stop()
+        stopped = maybeDeferred(self.device.stop)
         port, self._port = self._port, None
-        waiting: list[Deferred[Any]] = [connection.closed for connection in self._connections]
+        waiting: list[Deferred[Any]] = [stopped, *(connection.closed for connection in self._connections)]
         for connection in list(self._connections):
             connection.finish(_FAREWELL)
         if port:

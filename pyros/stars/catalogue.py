@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TextIO
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from pyros.stars import gaia, synthetic
 from pyros.stars.field import Stars, joined
 
 Choice = Literal["gaia", "synthetic", "auto"]
+_LONGEST_HEAD = 1000
 CHOICES: tuple[Choice, ...] = ("gaia", "synthetic", "auto")
 
 
@@ -68,9 +69,7 @@ class FileStars:
         self.name = path.name
         try:
             with path.open(encoding="utf-8") as file:
-                head = file.readline().replace(" ", "").strip().lower()
-                if head != "ra,dec,magnitude":
-                    raise CatalogueError(f"{path}: its first line must be ra,dec,magnitude")
+                self._check_head(path, file)
                 lines = file.readlines()
             if not any(line.strip() for line in lines):
                 raise CatalogueError(f"{path}: has no stars")
@@ -84,6 +83,23 @@ class FileStars:
         table = table[np.argsort(table[:, 1], kind="stable")]
         self._stars = Stars(*np.ascontiguousarray(table.T))
         self.faintest = float(np.percentile(self._stars.magnitude, 90))
+
+    @classmethod
+    def check(cls, path: Path) -> None:
+        """Raise CatalogueError where there is no such file, or it doesn't begin as it must; its stars are not read."""
+        try:
+            with path.open(encoding="utf-8") as file:
+                cls._check_head(path, file)
+        except OSError as error:
+            raise CatalogueError(f"{path}: cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise CatalogueError(f"{path}: {' '.join(str(error).split())}") from None
+
+    @staticmethod
+    def _check_head(path: Path, file: TextIO) -> None:
+        head = file.readline(_LONGEST_HEAD).replace(" ", "").strip().lower()
+        if head != "ra,dec,magnitude":
+            raise CatalogueError(f"{path}: its first line must be ra,dec,magnitude")
 
     def near(self, ra: float, dec: float, radius: float) -> Stars:
         begin, end = np.searchsorted(self._stars.dec, (dec - radius, dec + radius))

