@@ -9,19 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure as TwistedFailure
 
 from pyros import instruments, messages
 from pyros.agents._instrument import Command, InstrumentAgent
 from pyros.agents.base import Agent
-from pyros.errors import ConnectionLost, NoAnswer
+from pyros.errors import ConnectionLost, NoAnswer, WorkerError
 from pyros.hold import Hold
-from pyros.instruments.fits import ImageFacts, write_image
+from pyros.instruments import writing
+from pyros.instruments.fits import ImageFacts
+from pyros.instruments.writing import write_job, write_pixels
 from pyros.messages import Cool, Expose, ExposureFinished, ExposureStarted, Failure, ImageTaken, Message
 from pyros.planning import Site
 from pyros.planning.visibility import airmass, altitude_azimuth
+from pyros.workers import Worker
+
+_WRITE_SECONDS = 120.0
+_WRITE_ATTEMPTS = 2
+_LAST_WRITE_SECONDS = 2.0
+"""How long the agent's end waits for an image that is being written."""
 
 
 class CameraAgent(InstrumentAgent):
@@ -42,6 +50,14 @@ class CameraAgent(InstrumentAgent):
             messages.ABORT: self.abort,
             messages.COOL: self.cool,
         }
+
+    def attach(self, reactor: Any) -> None:
+        self._worker = Worker(reactor, self.clock, self.log, "camera's", [writing.__name__])
+        super().attach(reactor)
+
+    def detach(self) -> Deferred[None]:
+        ends: list[Deferred[Any]] = [self._worker.stop(_LAST_WRITE_SECONDS), maybeDeferred(super().detach)]
+        return DeferredList(ends, fireOnOneErrback=True, consumeErrors=True).addCallback(lambda _: None)
 
     def work(self) -> None:
         self.site = Site.load(self.config.site)
@@ -64,6 +80,7 @@ class CameraAgent(InstrumentAgent):
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
             tag = f"{expose.observation}-{expose.number}"
             dark = expose.image_type in ("BIAS", "DARK")
+            self._worker.warm_up()
             exposing = self.device.expose(expose.seconds, "" if dark else filter, tag, started, dark=dark)
             return exposing.addErrback(self._give_up).addCallback(self._keep, expose)
 
@@ -171,12 +188,30 @@ class CameraAgent(InstrumentAgent):
         return failure
 
     def _keep(self, image: instruments.Image, expose: Expose) -> Deferred[dict[str, Any]]:
-        return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), self._write, image, expose)
+        return Deferred.fromCoroutine(self._write(image, expose))
 
-    def _write(self, image: instruments.Image, expose: Expose) -> dict[str, Any]:
-        """In a thread of the pool: the disk may be slow."""
-        if self.FILTER_WHEEL in self.config.agents:  # the camera doesn't know what turns in front of it
-            image = replace(image, filter=expose.filter)
+    async def _write(self, image: instruments.Image, expose: Expose) -> dict[str, Any]:
+        """Have a worker put the image on disk. It is not thrown away for a worker that dies, twice even."""
+        path, facts = self._describe(image, expose)
+        job, pixels = write_job(path, replace(image, filter=self._filter(image, expose)), facts, compress=self.compress)
+        written = ""
+        for _ in range(_WRITE_ATTEMPTS):
+            try:
+                written = await self._worker.run(write_pixels, job, pixels, seconds=_WRITE_SECONDS)
+                break
+            except WorkerError as error:
+                self.log.warn("{path} is written once more: {reason}", path=path, reason=error)
+        if not written:
+            pool = self.reactor.getThreadPool()
+            written = await deferToThreadPool(self.reactor, pool, write_pixels, job, pixels)  # type: ignore[func-returns-value,unused-ignore]
+        return {"path": written, "started": image.started, "seconds": image.seconds}
+
+    def _filter(self, image: instruments.Image, expose: Expose) -> str:
+        """The camera doesn't know what turns in front of it."""
+        return expose.filter if self.FILTER_WHEEL in self.config.agents else image.filter
+
+    def _describe(self, image: instruments.Image, expose: Expose) -> tuple[Path, ImageFacts]:
+        """Where the image goes, and what its header tells beside what the camera knows."""
         middle = datetime.fromtimestamp(image.started + image.seconds / 2, UTC)
         altitude, _ = altitude_azimuth(self.site, expose.pointing_ra, expose.pointing_dec, middle)
         facts = ImageFacts(
@@ -201,11 +236,9 @@ class CameraAgent(InstrumentAgent):
             elevation=self.site.elevation,
         )
         folder = self.config.data / "images" / _night(image.started, self.site)
-        folder.mkdir(parents=True, exist_ok=True)
         begin = f"{datetime.fromtimestamp(image.started, UTC):%H%M%S}"
         name = f"{expose.observation}_{begin}_{expose.number:03d}_{expose.filter or expose.image_type}.fits"
-        path: Path = write_image(folder / name, image, facts, compress=self.compress)
-        return {"path": str(path), "started": image.started, "seconds": image.seconds}
+        return folder / name, facts
 
 
 def yes_or_no(text: str) -> bool:

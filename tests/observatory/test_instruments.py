@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 from astropy.io import fits
+from twisted.internet.defer import fail
 
 from pyros import messages
+from pyros.errors import WorkerError
 from pyros.planning.visibility import altitude_azimuth
+from pyros.workers import Worker
 from tests.observatory.conftest import EXPOSURE, Rehearsal
 
 TWO_FILTERS = """rules:
@@ -168,3 +171,24 @@ def test_a_telescope_that_could_not_be_parked_is_parked_when_it_is_back(exposing
     exposing.connect(exposing.simulators["telescope"].port, b"DO unpark\n")
     exposing.until(lambda: exposing.state("telescope") == "idle", 5)
     exposing.until(lambda: exposing.state("telescope") == "parked", 60)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_image_outlives_the_worker_that_was_to_write_it(
+    rehearsal: Callable[..., Rehearsal], monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    run, left = Worker.run, [times]
+
+    def die(self: Any, function: Any, *arguments: Any, **limits: Any) -> Any:
+        if function.__name__ == "write_pixels" and left[0]:
+            left[0] -= 1
+            return fail(WorkerError("the camera's worker: it was killed by signal 9"))
+        return run(self, function, *arguments, **limits)
+
+    monkeypatch.setattr(Worker, "run", die)
+    night = rehearsal()
+    night.publish(night.packet())
+    night.until(night.images)
+    assert left == [0]
+    assert fits.getheader(night.images()[0])["OBSID"]
+    assert len(night.said("is written once more: the camera's worker")) == times
