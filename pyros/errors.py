@@ -4,7 +4,8 @@ PyrosError
 ├── ConfigError             the configuration is wrong; lists every mistake at once
 ├── WireError               a peer broke the protocol of the wire
 ├── JournalError            a journal cannot be read or written (disk full, another process holds it ...)
-│   └── StateError          the stored state does not fit the agent's state type
+│   ├── StateError          the stored state does not fit the agent's state type
+│   └── WriteFailed         a further write of a turn raised; says which one
 ├── AgentError              an agent could not start, or was asked something it cannot do
 ├── DeliveryError           a message could not be delivered; names agent, address and reason
 │   ├── UnknownAgent        no agent of that name is configured
@@ -57,6 +58,17 @@ class JournalError(PyrosError):
 
 class StateError(JournalError):
     """The stored state does not fit the agent's state type; raised when the agent starts."""
+
+
+class WriteFailed(JournalError):
+    """A further write of a turn raised something that is no trouble with the disk; nothing was stored.
+
+    ``place`` is its place among the further writes; the cause is what it raised.
+    """
+
+    def __init__(self, path: object, place: int, error: BaseException) -> None:
+        self.place = place
+        super().__init__(f"{path}: cannot store: a further write failed: {type(error).__name__}: {error}")
 
 
 class AgentError(PyrosError):

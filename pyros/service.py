@@ -251,13 +251,14 @@ class ObservatoryService(Service):
             self._reactor.addSystemEventTrigger("after", "shutdown", atexit.register, os._exit, 1)
 
     def _ended(self, _: None, ended: Host) -> None:
-        """An agent that could not begin ends the process: an observatory without it is none. So does the last agent of
-        a process that was for agents only."""
+        """End the process when an agent could not begin or go on, for an observatory without it is not one, and when
+        the last agent of a process that was for agents only has ended."""
         if not self.running:
             return
         others = any(host.running for host in self.observatory.hosts.values())
         if ended.failure is not None:
-            log.critical("{agent} could not start: {reason}", agent=ended.agent.name, reason=ended.failure)
+            what = "cannot go on" if ended.worked else "could not start"
+            log.critical("{agent} {what}: {reason}", agent=ended.agent.name, what=what, reason=ended.failure)
             self._stop_as_failed()
         elif self._alone and not others:
             log.info("the agent has ended")

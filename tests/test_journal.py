@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pyros.errors import JournalError
+from pyros.errors import JournalError, WriteFailed
 from pyros.journal import Effects, Journal, JournalReader, Outgoing, Received, StoredTimer, _writer
 from tests.conftest import PATIENCE
 
@@ -146,8 +146,10 @@ def test_an_exception_of_a_further_write_undoes_the_turn_too(journal: Journal, p
     def fail(_: sqlite3.Connection) -> None:
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        journal.commit(effects(received=[received(1)], also=[fail]))
+    with pytest.raises(WriteFailed, match="ZeroDivisionError") as raised:
+        journal.commit(effects(received=[received(1)], also=[lambda _: None, fail]))
+    assert raised.value.place == 1
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
     assert content(path) == before
     journal.commit(effects(received=[received(1)]))
 

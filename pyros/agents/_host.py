@@ -16,6 +16,7 @@ from msgspec import Raw
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
+from twisted.python.failure import Failure
 
 from pyros import __version__
 from pyros.agents._port import AgentPort
@@ -98,6 +99,8 @@ class Host:
         self.ready = threading.Event()
         """Set when work() has returned, or has failed: then `failure` is what it raised."""
         self.failure: BaseException | None = None
+        """Why the agent could not begin or, when it has `worked`, could not go on."""
+        self.worked = False
         self.stopped: Deferred[None] = Deferred()
         """Fires in the reactor's thread when the agent has ended and everything is closed."""
         self.holds = Holds(config.data, clock)
@@ -317,6 +320,7 @@ class Host:
             "failed": self.turns.failed,
             "refused": self.turns.refused,
             "waiting": self.port.waiting,
+            "handling": self.turns.handling(),
             "hold": None if hold is None else msgspec.structs.asdict(hold),
             "alarms": [alarm._asdict() for alarm in list(self.alarms.raised.values())],
             "outbox": {agent: count for agent, count in list(self.journal.waiting.items()) if count},
@@ -375,7 +379,10 @@ class Host:
         if outcome.outgoing:
             self.outbound.post(outcome.outgoing)
         for function, args in outcome.calls:
-            function(*args)
+            try:
+                function(*args)
+            except Exception:  # the turn is committed; the next call may be the one that closes
+                self.agent.log.failure("{name} could not do what a handler wanted", name=self.agent.name)
 
     # The agent's side --------------------------------------------------------------------------------------------
 
@@ -388,11 +395,27 @@ class Host:
                     if self._kept:
                         self._stop_wanted.wait(_RETRY_STORING)
                 self._shut_down()
+        except BaseException as error:
+            self._cannot_go_on(error)
         finally:
             self.ready.set()
-            self.reactor.callFromThread(self._finish)
+            self.reactor.callFromThread(self._finish if self.failure is None else self._finish_failed)
             if not self._daemon:
                 self._closed.wait(_CLOSING)  # a plain program ends with this thread: first the last answers must leave
+
+    def _finish_failed(self) -> None:
+        """The agent's thread is gone: first what it moves is made safe. In the reactor's thread."""
+        safe = self._make_safe("the agent cannot go on") if self.worked and not self._ending else None
+        if safe is None:
+            self._finish()
+        else:
+            self._call("safe", self.agent.SAFE_SECONDS, self._finish)
+            safe.addBoth(lambda _: self._finish())
+
+    def _cannot_go_on(self, error: BaseException) -> None:
+        """Something happened that is no message's fault; the process ends with a code that says so."""
+        self.failure = error
+        self.agent.log.failure("{name} cannot go on: the agent stops", Failure(error), name=self.agent.name)
 
     def _inline_start(self) -> None:
         if self._work():
@@ -428,6 +451,7 @@ class Host:
             return False
         finally:
             self.ready.set()
+        self.worked = True
         return True
 
     def _shut_down(self) -> None:

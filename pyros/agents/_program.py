@@ -6,6 +6,7 @@ SIGTERM ends them with their shutdown() run, unless the program has handlers of 
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -56,6 +57,8 @@ def start(agent: Agent, config: configuration.Config | str | None, timeout: floa
     def end(_: object) -> None:
         if _hosts.get(agent.name) is host:
             del _hosts[agent.name]
+        if mine and host.worked and host.failure is not None:
+            atexit.register(_exit_as_failed)
         ended.set()
 
     host.stopped.addCallback(end)
@@ -74,6 +77,13 @@ def start(agent: Agent, config: configuration.Config | str | None, timeout: floa
             if host.begun:
                 ended.wait(timeout)  # so that nothing of it is left when this raises
         raise
+
+
+def _exit_as_failed() -> None:
+    """The program has done all that it had to, but an agent of it could not go on."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def stop(agent: Agent, timeout: float) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 import sqlite3
+import threading
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import msgspec
 
 from pyros.clock import Clock
-from pyros.errors import AgentError, StateError
+from pyros.errors import AgentError, JournalError, StateError, WriteFailed
 from pyros.journal import Effects, Journal, Outgoing, Peer, Received, StoredTimer
 from pyros.messages import Message, encode_payload
+from pyros.printable import printable
 from pyros.sender import outbox_of_this_thread
 from pyros.wire import MAX_FRAME, Entry, Refusal, valid_name
 
@@ -32,6 +34,10 @@ _REASON_LIMIT = 300
 
 class NotTaken(AgentError):
     """The agent has no use for this message: it is refused, not kept."""
+
+
+class _Blamed(Exception):
+    """The message was found to blame for a commit that failed."""
 
 
 class Origin(Protocol):
@@ -114,7 +120,19 @@ class Turns:
         self._out: list[tuple[str, str, bytes, float, float]] = []
         self._calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self._marks: list[tuple[list[Any], int]] | None = None
+        self._handling: tuple[str, float] | None = None
+        self._entry = 0  # the identity of the message that is being handled; 0 for work() and shutdown()
+        self._writers: list[int] = []  # by whom the further writes are wanted
+        self._blamed: dict[int, str] = {}  # messages that must not be handled, and why
+        self._careful = False
         self._put_back_state()
+
+    def handling(self) -> dict[str, Any] | None:
+        """What the agent's thread is doing: the message and for how many seconds; None between turns. Any thread."""
+        handling = self._handling
+        if handling is None:
+            return None
+        return {"message": handling[0], "seconds": max(0.0, self._clock.monotonic() - handling[1])}
 
     # What a handler may do ---------------------------------------------------------------------------------------
 
@@ -143,6 +161,7 @@ class Turns:
 
     def also(self, write: Callable[[sqlite3.Connection], None]) -> None:
         self._inside().also.append(write)
+        self._writers.append(self._entry)
 
     def retry(self, number: int) -> None:
         """Handle a failed message again, as part of the turn that runs."""
@@ -188,9 +207,35 @@ class Turns:
     def run(self, batches: list[Batch], effects: Effects) -> Outcome:
         """Run the handlers of all messages and commit.
 
-        ``effects`` may bring acknowledgements to store along. Raises JournalError when the commit fails: then nothing
-        has happened, and the same batches may be run again.
+        ``effects`` may bring acknowledgements to store along. Raises JournalError when the disk refuses the commit:
+        then nothing has happened, and the same batches may be run again. When a message is to blame, by a further write
+        that raises or a state that cannot be read back, everything is run again without that message, which is kept
+        as failed.
         """
+        blamed: dict[int, str] = {}
+        self._blamed, self._careful = blamed, False
+        while True:
+            tried = Effects()
+            tried.acknowledged, tried.refused = dict(effects.acknowledged), list(effects.refused)
+            try:
+                return self._run(batches, tried)
+            except WriteFailed as error:
+                owner = self._writers[error.place]
+                if owner in blamed:
+                    raise
+                blamed[owner] = _traceback(error.__cause__ or error)
+            except JournalError:
+                raise
+            except Exception as error:
+                if not self._careful:  # whose state is it that cannot be read back?
+                    self._careful = True
+                elif len(blamed) < sum(len(batch.entries) for batch in batches):
+                    text = _traceback(error)
+                    blamed.update({id(entry): text for batch in batches for entry in batch.entries})
+                else:
+                    raise
+
+    def _run(self, batches: list[Batch], effects: Effects) -> Outcome:
         self._begin(effects)
         try:
             answers = [(batch, self._run_batch(batch, effects)) for batch in batches]
@@ -206,6 +251,7 @@ class Turns:
         effects = Effects()
         self._begin(effects)
         try:
+            self._handling = (f"{hook.__name__}()", self._clock.monotonic())
             hook()
             self._save_state()
             return self._commit(effects, [])
@@ -217,12 +263,12 @@ class Turns:
 
     def _begin(self, effects: Effects) -> None:
         self._effects = effects
-        self._out, self._calls = [], []
-        self._marks = None
+        self._out, self._calls, self._writers = [], [], []
+        self._marks, self._entry = None, 0
         outbox_of_this_thread.send = self.send
 
     def _end(self) -> None:
-        self._effects = None
+        self._effects = self._handling = None
         outbox_of_this_thread.send = None
 
     def _run_batch(self, batch: Batch, effects: Effects) -> Answer:
@@ -242,7 +288,10 @@ class Turns:
                     missing = last + 1
                     break
                 last = entry.seq
-            message = batch.message(entry, self._clock.monotonic())
+            now = self._clock.monotonic()
+            message = batch.message(entry, now)
+            self._handling = (entry.name, now)
+            self._entry = id(entry)
             reason, error = self._attempt(message, effects)
             if reason is not None:
                 refused.append(Refusal(entry.seq, reason))
@@ -262,6 +311,8 @@ class Turns:
         marks = self._marks = self._marks or self._mark(effects)
         try:
             message.check()
+            if self._entry in self._blamed:
+                raise _Blamed
             self._agent.receive(message)
             self._save_state()
         except BaseException as error:
@@ -270,20 +321,28 @@ class Turns:
             self._marks = None
             self._put_back_state()
             if isinstance(error, NotTaken) or (isinstance(error, ValueError) and message.unreadable):
-                return str(error)[:_REASON_LIMIT], None
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            text = traceback.format_exc()
+                return printable(str(error))[:_REASON_LIMIT], None
+            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise  # a rehearsal is interrupted
+            text = self._blamed[self._entry] if isinstance(error, _Blamed) else _traceback(error)
             self._agent.log.error(
                 "{name} from {sender} failed: {error}; kept as failed",
-                name=message.name, sender=message.sender, error=f"{type(error).__name__}: {error}",
+                name=message.name, sender=message.sender, error=text.rstrip().rpartition("\n")[2],
             )  # fmt: skip
-            return None, text[-_TRACEBACK_LIMIT:]
+            return None, text
         return None, None
 
     def _mark(self, effects: Effects) -> list[tuple[list[Any], int]]:
         """How much each list of effects holds: what is added from here on can be undone."""
-        lists = (self._out, self._calls, effects.timers_set, effects.timers_gone, effects.retried, effects.also)
+        lists = (
+            self._out,
+            self._calls,
+            effects.timers_set,
+            effects.timers_gone,
+            effects.retried,
+            effects.also,
+            self._writers,
+        )
         return [(made, len(made)) for made in lists]
 
     def _commit(self, effects: Effects, answers: list[tuple[Batch, Answer]]) -> Outcome:
@@ -291,7 +350,9 @@ class Turns:
         effects.outgoing = outgoing
         if self._state_bytes != self.journal.state:
             effects.state = self._state_bytes
+            self._check_state(self._state_bytes)
         if effects:
+            self._handling = ("the commit", self._clock.monotonic())
             self.journal.commit(effects)
         for timer in effects.timers_set:
             self._timers[timer.number] = timer
@@ -327,7 +388,17 @@ class Turns:
     def _save_state(self) -> None:
         """Remember the state as bytes after every handler, so that the next one can be undone alone."""
         if self._state_type is not None:
-            self._state_bytes = _state_encoder.encode(self._agent.state)
+            made = _state_encoder.encode(self._agent.state)
+            if self._careful:
+                self._check_state(made)
+            self._state_bytes = made
+
+    def _check_state(self, made: bytes | None) -> None:
+        """Raise AgentError where the state could not be read back at the next start: NaN has no JSON, for example."""
+        try:
+            msgspec.json.decode(made or b"", type=self._state_type)
+        except Exception as error:
+            raise AgentError(f"{self._state_type.__name__} could not be read back: {error}") from None
 
     def _put_back_state(self) -> None:
         if self._state_type is None:
@@ -337,11 +408,20 @@ class Turns:
             return
         try:
             self._agent.state = msgspec.json.decode(self._state_bytes, type=self._state_type)
-        except msgspec.DecodeError as error:
-            raise StateError(
-                f"{self.journal.path}: the stored state does not fit {self._state_type.__name__}: {error};"
-                " give new fields a default, or remove the journal to begin anew"
-            ) from None
+        except Exception as error:
+            reason = f"{self.journal.path}: the stored state does not fit {self._state_type.__name__}: {error}"
+            if self._effects is not None:  # what a message of this turn has left there; it is found by being careful
+                raise AgentError(reason) from None
+            raise StateError(f"{reason}; give new fields a default, or remove the journal to begin anew") from None
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback of an error, or less of it where even that cannot be had."""
+    try:
+        text = "".join(traceback.format_exception(error))
+    except BaseException:  # no memory, or an error whose words raise one
+        text = f"{type(error).__name__}, without a traceback\n"
+    return text[-_TRACEBACK_LIMIT:].encode("utf-8", "replace").decode()
 
 
 def _encode(name: str, payload: Any) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from pyros.errors import JournalError
+from pyros.errors import JournalError, WriteFailed
 from pyros.journal._rows import FORMAT, NEWEST, PROGRAM, SCHEMA, Effects, Peer, Received, StoredTimer
 
 _HISTORY = 50_000  # received messages kept for people to look at; failed ones are kept for good
@@ -22,6 +22,12 @@ _WAL_PAGES = 2000  # after so many pages a commit moves the WAL into the file
 _PAGE = 4096 + 24  # bytes of a page and its header in the WAL
 _PRUNE_CHUNK = 5_000
 _PROGRAM_MEMORY = 86_400.0
+
+_DISK_TROUBLES = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_NOTADB,
+}  # fmt: skip
 
 _encode = msgspec.json.Encoder().encode
 
@@ -36,6 +42,11 @@ def insert(db: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -
         some = rows[start : start + _ROWS]
         marks = ", ".join([f"({', '.join('?' * len(some[0]))})"] * len(some))
         db.execute(f"{into} VALUES {marks}", [value for row in some for value in row])
+
+
+def _is_trouble_with_the_disk(error: sqlite3.Error) -> bool:
+    """Whether the same statement may well succeed later; otherwise it is wrong, and will be each time."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DISK_TROUBLES
 
 
 class Journal:
@@ -132,12 +143,16 @@ class Journal:
         return self._db
 
     def commit(self, effects: Effects) -> None:
-        """Store a turn: all of it or, with a JournalError that says why (disk full ...), nothing."""
+        """Store a turn: all of it or, with a JournalError that says why (disk full ...), nothing.
+
+        Raises WriteFailed when a further write of the turn is to blame, not the disk.
+        """
         db = self._open_db
         try:
             db.execute("BEGIN IMMEDIATE")
             try:
                 self._write(db, effects)
+                self._write_further(db, effects)
                 db.execute("COMMIT")
             except BaseException:
                 if db.in_transaction:
@@ -195,8 +210,15 @@ class Journal:
             db.executemany("UPDATE failed SET error = ? WHERE number = ?", effects.retried)
         if effects.state is not None:
             db.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (effects.state,))
-        for write in effects.also:
-            write(db)
+
+    def _write_further(self, db: sqlite3.Connection, effects: Effects) -> None:
+        for place, write in enumerate(effects.also):
+            try:
+                write(db)
+            except BaseException as error:
+                if isinstance(error, sqlite3.Error) and _is_trouble_with_the_disk(error):
+                    raise
+                raise WriteFailed(self.path, place, error) from error
 
     def failed_message(self, number: int) -> Received | None:
         """The failed message of that number, or None."""

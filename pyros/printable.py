@@ -1,0 +1,19 @@
+"""Text of others made fit for a terminal, a log and a line: nothing in it moves a cursor or begins a line."""
+
+from __future__ import annotations
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""The text in one line of printable characters: blanks of every kind are one blank, others become ``\x1b``.
+
+    That goes for control characters, for those that turn the direction of writing, and for halves of surrogate pairs.
+    ``lines`` leaves the ends of lines as they are.
+    """
+    if lines:
+        return "\n".join(printable(line) for line in text.split("\n"))
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else " " if each.isspace() else each.encode("unicode_escape").decode()
+        for each in text
+    )
