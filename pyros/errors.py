@@ -32,6 +32,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pyros.printable import printable
+
 
 class PyrosError(Exception):
     """The root of all errors that PYROS raises on purpose."""
@@ -79,6 +81,7 @@ class DeliveryError(PyrosError):
     """A message could not be delivered."""
 
     def __init__(self, agent: str, address: str, reason: str) -> None:
+        reason = printable(reason)  # which another program may have given
         self.agent, self.address, self.reason = agent, address, reason
         where = f" at {address}" if address else ""
         super().__init__(f"agent {agent!r}{where}: {reason}")

@@ -33,6 +33,7 @@ from pyros.clock import Clock, RealClock, Timer
 from pyros.config import Config
 from pyros.errors import ConfigError, PyrosError
 from pyros.guardian import Guardian
+from pyros.logs import keep_printable
 from pyros.planning import Site
 from pyros.planning.visibility import is_night, next_night
 
@@ -386,6 +387,7 @@ def _told(function: Callable[..., Service]) -> Callable[..., Service]:
 
     @wraps(function)
     def make(options: Any) -> Service:
+        keep_printable()  # twistd adds the observers that write when it has got the service
         try:
             return function(options)
         except PyrosError as error:

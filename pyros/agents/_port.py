@@ -21,6 +21,7 @@ from pyros.agents._turns import Answer, Batch
 from pyros.clock import Clock
 from pyros.config import AgentConfig
 from pyros.errors import WireError
+from pyros.printable import printable
 
 FIRST_BYTE_TIMEOUT = 60.0
 HALF_FRAME_TIMEOUT = 30.0
@@ -229,6 +230,8 @@ class AgentConnection(Protocol):
             raise WireError(f"this is {self._port.section.name}, not {hello.to[:80]}")
         if self.peer is not None or not (0 < len(hello.sender) <= 200 and 0 < len(hello.epoch) <= 64):
             raise WireError("a hello comes once, with a name of 200 and an epoch of 64 characters at most")
+        if not (hello.sender.isprintable() and hello.epoch.isprintable()):
+            raise WireError("a hello's name and epoch are printable")
         self.peer = (hello.sender, hello.epoch)
         if not self._written:
             self._prompt = Prompt.of(self.transport)
@@ -271,7 +274,7 @@ class AgentConnection(Protocol):
     # The connection ----------------------------------------------------------------------------------------------
 
     def _say(self, line: str) -> None:
-        self._write(" ".join(line.split("\n")).encode() + b"\n")
+        self._write(printable(line).encode() + b"\n")
 
     def _send(self, frame: wire.Frame) -> None:
         self._write(wire.encode_frame(frame))

@@ -30,6 +30,7 @@ from pyros import config as configuration
 from pyros.agents._host import Host
 from pyros.clock import Deadline, RealClock
 from pyros.errors import AgentError
+from pyros.logs import keep_printable
 
 if TYPE_CHECKING:
     from pyros.agents.base import Agent
@@ -165,6 +166,7 @@ class _Stderr:
 
 def _log_to_stderr() -> None:
     """Warnings and errors of the agents, on a program's stderr, unless it has begun a log of its own."""
+    keep_printable()
     if getattr(globalLogBeginner, "_temporaryObserver", None) is None:
         return
     predicate = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)

@@ -13,14 +13,28 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.segment import Segment
 from rich.table import Table
 from typer.core import TyperGroup
 
 from pyros.errors import PyrosError
+from pyros.printable import printable
+
+
+class PrintableConsole(Console):
+    """Writes what is printable, ends of lines, and its own colours: nothing that others have put into a text."""
+
+    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(printable(segment.text, lines=True), segment.style)
+
 
 # What PYROS prints is full of [sections] and paths: no markup, no guessing of what to colour, no breaking of lines.
-out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-err = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, stderr=True)
+out = PrintableConsole(highlight=False, markup=False, emoji=False, soft_wrap=True)
+err = PrintableConsole(highlight=False, markup=False, emoji=False, soft_wrap=True, stderr=True)
 
 ConfigOption = Annotated[
     Path | None,
@@ -86,8 +100,12 @@ def complain(text: str) -> None:
 
 
 def instant(seconds: float) -> str:
-    """Unix seconds for people: UTC, to the second."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
+    """Unix seconds for people: UTC, to the second; of a time that has no date, its number."""
+    try:
+        when = datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, OSError, ValueError):
+        return f"{seconds:g}"
+    return f"{when:%Y-%m-%d %H:%M:%S}"
 
 
 def last_line(text: str) -> str:
@@ -97,7 +115,7 @@ def last_line(text: str) -> str:
 
 def show(table: Table) -> None:
     """Print a table whose rows are never cut: where they are wider than the terminal, it breaks them."""
-    wide = Console(
+    wide = PrintableConsole(
         highlight=False, markup=False, emoji=False, width=max(out.width, 400), force_terminal=out.is_terminal
     )
     with wide.capture() as captured:

@@ -20,10 +20,13 @@ from pyros.cli.broker import missing, of_broker
 from pyros.cli.common import ConfigOption, JsonOption, instant, out, show
 from pyros.config import AgentConfig, BrokerConfig, Config
 from pyros.errors import DeliveryError, JournalError
-from pyros.hold import Holds
+from pyros.hold import Hold, Holds
 from pyros.journal import JournalReader
+from pyros.printable import printable
 from pyros.sender import ask, reachable
 
+_LONG_SECONDS = 3.0
+"""A handler that takes longer hangs: it should take milliseconds."""
 _FIGURES = ("taken", "failed", "refused", "waiting")
 
 
@@ -104,6 +107,36 @@ def _kept_alarms(config: Config) -> list[dict[str, Any]]:
     return [msgspec.structs.asdict(alarm) for alarm in state.alarms]
 
 
+class _Handling(msgspec.Struct):
+    """What an agent's thread is doing."""
+
+    message: str
+    seconds: float
+
+
+class _SaidAlarm(msgspec.Struct):
+    """An alarm as the agent that has raised it says it."""
+
+    key: str
+    text: str
+    since: float
+
+
+class _Said(msgspec.Struct):
+    """What an agent must say about itself, where it says it, so that it can be shown."""
+
+    agent: str
+    since: Annotated[float, msgspec.Meta(ge=0, lt=1e11)]
+    taken: int = 0
+    failed: int = 0
+    refused: int = 0
+    waiting: int = 0
+    hold: Hold | None = None
+    alarms: list[_SaidAlarm] = []
+    outbox: dict[str, int] = {}
+    handling: _Handling | None = None
+
+
 class _Alarms(msgspec.Struct):
     """What is read of monitoring's state."""
 
@@ -130,10 +163,15 @@ def _show_standing(first: dict[str, Any]) -> None:
 
 def of_agent(section: AgentConfig, timeout: float) -> dict[str, Any]:
     """What an agent says about itself, with ``up``; or why it doesn't, in ``reason``."""
+    line: dict[str, Any] = {"agent": section.name, "address": section.where}
     try:
-        return {"agent": section.name, "address": section.where, "up": True, **ask(section, "status", timeout)}
+        said = ask(section, "status", timeout)
+        msgspec.convert(said, _Said)
     except DeliveryError as error:
-        return {"agent": section.name, "address": section.where, "up": False, "reason": error.reason}
+        return line | {"up": False, "reason": error.reason}
+    except msgspec.ValidationError as error:
+        return line | {"up": False, "reason": f"what answers there is not an agent: {printable(str(error))}"}
+    return line | {"up": True} | said | line
 
 
 def _broker(config: Config, section: BrokerConfig, timeout: float) -> dict[str, Any]:
@@ -188,6 +226,11 @@ def _show(config: Config, found: list[dict[str, Any]]) -> None:
     missed = [each for line in found for each in line.get("missing", ())]
     if missed:
         out.print(f"No alerts from: {'; '.join(missed)} (pyros broker status)")
+    for line in found:
+        handling = line.get("handling")
+        if handling is not None and handling["seconds"] >= _LONG_SECONDS:
+            what = f"{handling['message']!r} for {handling['seconds']:.0f} s"
+            out.print(f"{line['agent']} hangs: it has been handling {what}", style="red")
     failed = [line["agent"] for line in found if line.get("failed")]
     if failed:
         out.print(f"Failed messages: pyros messages failed ({', '.join(failed)})")

@@ -21,6 +21,7 @@ from pyros.config import AgentConfig
 from pyros.errors import AgentUnreachable, MessageRefused, WireError
 from pyros.journal import PROGRAM
 from pyros.messages import encode_payload
+from pyros.printable import printable
 
 _WINDOW = 8192
 _WINDOW_BYTES = 4 * 1024 * 1024
@@ -264,11 +265,21 @@ def ask(agent: AgentConfig, query: str, timeout: float = 2.0) -> dict[str, Any]:
                     raise AgentUnreachable(agent.name, agent.where, "the connection was closed without an answer")
                 for frame in decoder.feed(data):
                     if isinstance(frame, wire.Frame) and frame.status is not None:
-                        return frame.status
+                        status: dict[str, Any] = _printable(frame.status)
+                        return status
                     if isinstance(frame, wire.Frame) and frame.error is not None:
                         raise MessageRefused(agent.name, agent.where, frame.error)
     except (OSError, WireError) as error:
         raise AgentUnreachable(agent.name, agent.where, getattr(error, "strerror", None) or str(error)) from None
+
+
+def _printable(said: Any) -> Any:
+    """What another program has said, with texts that may be shown."""
+    if isinstance(said, str):
+        return printable(said)
+    if isinstance(said, dict):
+        return {_printable(key): _printable(value) for key, value in said.items()}
+    return [_printable(each) for each in said] if isinstance(said, list) else said
 
 
 def reachable(ip: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from twisted.python.failure import Failure
 from pyros.agents import Agent, Message
 from pyros.agents._turns import Batch
 from pyros.errors import AgentError, JournalError
+from pyros.sender import ask
 from pyros.wire import Entry
 
 
@@ -210,3 +212,26 @@ def test_an_agent_that_cannot_go_on_says_why_after_it_has_made_safe(
     assert host.worked
     assert safe == ["the agent cannot go on"]
     assert not isinstance(host.stopped.result, Failure)
+
+
+def test_a_handler_that_hangs_is_seen_in_the_status(running: Any, observatory: Any, wait_for: Any) -> None:
+    release = threading.Event()
+
+    def hang() -> None:
+        release.wait()
+
+    agent = FragileAgent()
+    agent.fault = hang
+    place = observatory("fragile", "other")
+    running(place, agent)
+    agent.tell_self("Bad")
+    try:
+        handling = wait_for(lambda: ask(place.config.agent("fragile"), "status")["handling"])
+        assert handling["message"] == "Bad"
+        longer = wait_for(
+            lambda: ask(place.config.agent("fragile"), "status")["handling"]["seconds"] > handling["seconds"]
+        )
+        assert longer
+    finally:
+        release.set()
+    wait_for(lambda: ask(place.config.agent("fragile"), "status")["handling"] is None)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from pyros.cli import app as app_module
 from pyros.cli.app import app
 from pyros.config import Config
 from pyros.journal import Effects, Journal
+from pyros.wire import Frame, encode_frame
 
 IVORN = "ivo://author.test/stream#one"
 
@@ -202,6 +205,34 @@ def test_status_of_what_does_not_run(observatory: Path, config: Config) -> None:
     assert [line["agent"] for line in lines[1:]] == ["broker", *config.agents]
     assert not any(line["up"] for line in lines[1:])
     assert lines[2]["reason"] == "Connection refused"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ({"agent": "dome", "since": 1e300}, "what answers there is not an agent: Expected `float` < 100000000000.0"),
+        ({"agent": "dome", "since": 0, "taken": "\x1b[31m"}, "what answers there is not an agent: Expected `int`"),
+        ({"agent": "dome", "since": 0, "outbox": {"\x1b[2J\nx": 1}}, r"1 for \x1b[2J x"),
+        (
+            {"agent": "dome", "since": 0, "handling": {"message": "Slew", "seconds": 61.2}},
+            "dome hangs: it has been handling 'Slew' for 61 s",
+        ),
+    ],
+)
+def test_status_of_what_answers_oddly(observatory: Path, said: dict[str, Any], shown: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as dome:
+        threading.Thread(target=answer_once, args=(dome, encode_frame(Frame(status=said)))).start()
+        text = observatory.read_text()
+        observatory.write_text(re.sub(r"(\[dome\][^\[]*?port = )\d+", rf"\g<1>{dome.getsockname()[1]}", text))
+        result = run("status", "--config", observatory)
+    assert shown in result.stdout
+    assert result.stdout.replace("\n", "").isprintable()
+
+
+def answer_once(server: socket.socket, answer: bytes) -> None:
+    with server.accept()[0] as connection:
+        connection.recv(4096)
+        connection.sendall(answer)
 
 
 def test_status_shows_the_alarms_that_monitoring_has_kept(observatory: Path, config: Config) -> None:
