@@ -20,7 +20,15 @@ Members = dict[str, Any]
 
 
 def vector(
-    word: str, kind: str, name: str, members: Members, state: str = "Ok", device: str = "Dev", more: str = ""
+    word: str,
+    kind: str,
+    name: str,
+    members: Members,
+    state: str = "Ok",
+    device: str = "Dev",
+    more: str = "",
+    labels: Members | None = None,
+    stamp: str = "",
 ) -> str:
     """A ``def`` or ``set`` vector; a member's value may be (value, least, most)."""
     tag = ("def" if word == "def" else "one") + kind
@@ -29,12 +37,13 @@ def vector(
         value, *limits = told if isinstance(told, tuple) else (told,)
         among = 'min="{}" max="{}"'.format(*limits) if limits else ""
         text = ("On" if value else "Off") if isinstance(value, bool) else value
-        lines.append(f'<{tag} name="{member}" {among} {more}>{text}</{tag}>')
+        label = f'label="{labels[member]}"' if labels and member in labels else ""
+        lines.append(f'<{tag} name="{member}" {label} {among} {more}>{text}</{tag}>')
     whole = f"{word}{kind}Vector"
     rule = "OneOfMany" if len(members) == 2 else "AnyOfMany"
-    return (
-        f'<{whole} device="{device}" name="{name}" state="{state}" perm="rw" rule="{rule}">{"".join(lines)}</{whole}>'
-    )
+    when = f'timestamp="{stamp}"' if stamp else ""
+    head = f'device="{device}" name="{name}" state="{state}" perm="rw" rule="{rule}" {when}'
+    return f"<{whole} {head}>{''.join(lines)}</{whole}>"
 
 
 class Server(Factory):
@@ -53,6 +62,8 @@ class Server(Factory):
             "DRIVER_INFO": ("Text", {"DRIVER_INTERFACE": str(INTERFACE[kind])}, "Idle"),
         }
         self.answers: dict[str, str | Callable[[Members], str]] = {}
+        self.labels: dict[str, str] = {}
+        self.stamp = ""
         self.there = True
         self.asked: list[ElementTree.Element] = []
         self.line: Any = None
@@ -71,11 +82,12 @@ class Server(Factory):
         """Change a vector, and the XML that tells it."""
         kind, known, _ = self.vectors[name]
         self.vectors[name] = kind, known | members, state
-        return vector("set", kind, name, known | members, state)
+        return vector("set", kind, name, known | members, state, stamp=self.stamp)
 
     def define(self) -> str:
         return "".join(
-            vector("def", kind, name, members, state) for name, (kind, members, state) in self.vectors.items()
+            vector("def", kind, name, members, state, labels=self.labels)
+            for name, (kind, members, state) in self.vectors.items()
         )
 
     def changes(self, name: str) -> list[Members]:
@@ -88,7 +100,10 @@ class Server(Factory):
         if element.tag == "getProperties":
             if not self.there or element.attrib.get("device", "Dev") != "Dev":
                 return ""
-            return vector("def", self.vectors[name][0], name, *self.vectors[name][1:]) if name else self.define()
+            if not name:
+                return self.define()
+            kind, members, state = self.vectors[name]
+            return vector("def", kind, name, members, state, labels=self.labels)
         return self.changed(name, element) if element.tag.startswith("new") else ""
 
     def changed(self, name: str, element: ElementTree.Element) -> str:
@@ -125,11 +140,13 @@ class Rig:
         kind: Any,
         vectors: dict[str, Any],
         address: str = ADDRESS,
+        labels: dict[str, str] | None = None,
         **named: Any,
     ) -> None:
         self.world, self.clock = world, clock
         self.server = Server(world, kind)
         self.server.vectors |= vectors
+        self.server.labels |= labels or {}
         self.told: list[tuple[bool, str]] = []
         self.events: list[str] = []
         self.started: list[float] = []

@@ -205,3 +205,21 @@ def test_the_other_things_a_client_says() -> None:
     switched = codec.new_vector("Switch", "d", "n", {"ON": True, "OFF": False})
     assert b'<oneSwitch name="ON">On</oneSwitch><oneSwitch name="OFF">Off</oneSwitch>' in switched
     assert b">a?b &amp;<" in codec.new_vector("Text", "d", "n", {"t": "a\x00b &"})
+
+
+@pytest.mark.parametrize(
+    ("text", "stamp"),
+    [
+        ("2026-03-20T20:00:00", 1774036800.0),
+        ("2026-03-20T20:00:00.5", 1774036800.5),
+        ("2026-03-20T20:00:00Z", 1774036800.0),
+        ("2026-03-20T21:00:00+01:00", 1774036800.0),
+        ("", None),
+        ("yesterday", None),
+        ("2026-13-20T20:00:00", None),
+    ],
+)
+def test_a_timestamp_is_utc_where_it_names_no_zone(text: str, stamp: float | None) -> None:
+    (vector,) = events(b"<setTextVector device='c' name='d' timestamp='%s'></setTextVector>" % text.encode())
+    assert isinstance(vector, Vector)
+    assert vector.stamp == stamp

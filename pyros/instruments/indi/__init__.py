@@ -22,12 +22,12 @@ from pyros.instruments.indi.connection import parse_address
 from pyros.instruments.indi.dome import IndiDome
 from pyros.instruments.indi.filter_wheel import IndiFilterWheel
 from pyros.instruments.indi.focuser import IndiFocuser
-from pyros.instruments.indi.options import OPTIONS
+from pyros.instruments.indi.options import options_of
 from pyros.instruments.indi.switch import IndiSwitch, parse_switch_address
 from pyros.instruments.indi.telescope import IndiTelescope
 from pyros.instruments.indi.weather import IndiSafetyMonitor, IndiWeatherStation
 from pyros.instruments.interfaces import Kind, Place
-from pyros.instruments.options import read_options, split_address
+from pyros.instruments.options import split_address
 
 __all__ = [
     "WANTS_SITE",
@@ -68,7 +68,7 @@ def check_address(kind: Kind, address: str) -> None:
     else:
         where, query = split_address(address)
         parse_address(where)
-        read_options(kind, address, query, OPTIONS.get(kind))
+        options_of(kind, address, query)
 
 
 def connect(

@@ -9,10 +9,10 @@ from pyros.errors import CommandAborted
 from pyros.instruments.device import Device
 from pyros.instruments.indi.command import Command
 from pyros.instruments.indi.connection import Connection
-from pyros.instruments.indi.options import OPTIONS
+from pyros.instruments.indi.options import options_of
 from pyros.instruments.indi.properties import Properties, Property
 from pyros.instruments.interfaces import Started
-from pyros.instruments.options import read_options, split_address
+from pyros.instruments.options import split_address
 
 ESTIMATE_SECONDS = 60.0
 """What a movement is thought to take where the device doesn't tell (libindi's own default for a vector's timeout)."""
@@ -33,7 +33,7 @@ class IndiDevice(Device):
 
     def _connection_to(self, address: str) -> Connection:
         where, query = split_address(address)
-        self._options = read_options(self.kind, address, query, OPTIONS.get(self.kind))
+        self._options = dict(options_of(self.kind, address, query))
         return self._connection_of(where)
 
     def _connection_of(self, device: str) -> Connection:

@@ -15,6 +15,7 @@ import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
@@ -77,6 +78,8 @@ class Vector:
     label: str = ""
     timeout: float = 0.0
     message: str = ""
+    stamp: float | None = None
+    """When the server says that it was so, seconds since 1970; None where it doesn't."""
     rule: str = ""
     """How many of a switch vector's members may be on: OneOfMany, AtMostOne, AnyOfMany."""
 
@@ -263,6 +266,7 @@ class Decoder:
                     timeout=_seconds(named("timeout", "")),
                     message=named("message", ""),
                     rule=named("rule", ""),
+                    stamp=_instant(named("timestamp", "")),
                 )
             )
         elif tag == "delProperty" and device:
@@ -286,6 +290,15 @@ def _limit(text: str) -> float:
 def _seconds(text: str) -> float:
     seconds = number(text)
     return seconds if 0 <= seconds < 86400 else 0.0
+
+
+def _instant(text: str) -> float | None:
+    """Seconds since 1970 of an instant as INDI writes it: ISO 8601, UTC where no zone is told."""
+    try:
+        instant = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _value(kind: str, text: str) -> Value:

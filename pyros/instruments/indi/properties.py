@@ -13,6 +13,8 @@ VECTOR_LIMIT = 2048
 """Vectors of one device."""
 NOTES = 64
 """How many of the device's last remarks are kept."""
+STAMPS = 64
+"""How many timestamps are kept."""
 _SAME_MOMENT = 1.0  # seconds
 
 
@@ -33,6 +35,10 @@ class Property:
     heard: float
     """When that was, by the clock that doesn't run backwards."""
     rule: str
+    measured: float = -math.inf
+    """When values of it came last, by that clock; not when it only became Busy. -inf for never."""
+    late: float = 0.0
+    """Seconds for which those values had been so already, by the server's timestamps; 0 where it has none."""
 
     def number(self, member: str) -> float | None:
         """The member's value; None where there is no such number, or it is NaN or infinite."""
@@ -87,6 +93,12 @@ class Properties:
         self.serial = 0
         self.remarks: deque[Remark] = deque(maxlen=NOTES)
         self._vectors: dict[str, Property] = {}
+        self._ahead: deque[float] = deque(maxlen=STAMPS)
+        """By how much the server's last timestamps are ahead of the clock that doesn't run backwards.
+
+        The greatest is how its clock stands: an older timestamp is of something older. So neither our clock nor the
+        server's need be right, and after a step of either it is known again after a while.
+        """
 
     def get(self, name: str) -> Property | None:
         return self._vectors.get(name)
@@ -135,6 +147,8 @@ class Properties:
         else:
             if event.message:
                 self.remarks.append(Remark(self.serial, event.message, now))
+            if event.stamp is not None:
+                self._ahead.append(event.stamp - now)
             self._define(event) if event.new else self._set(event, now)
         return True
 
@@ -148,7 +162,8 @@ class Properties:
         self._vectors[vector.name] = Property(
             vector.name, vector.type, vector.state or "Idle", members, vector.writable, vector.label, vector.timeout,
             self.serial, before.changed if before is not None else 0, before.heard if before is not None else 0.0,
-            vector.rule,
+            vector.rule, before.measured if before is not None else -math.inf,
+            before.late if before is not None else 0.0,
         )  # fmt: skip
 
     def _set(self, vector: Vector, now: float) -> None:
@@ -163,3 +178,6 @@ class Properties:
         known.timeout = vector.timeout or known.timeout
         known.serial = known.changed = self.serial
         known.heard = now
+        if known.state != "Busy":  # libindi says so, with the old values, while it fetches new ones
+            known.measured = now
+            known.late = 0.0 if vector.stamp is None else max(self._ahead) - (vector.stamp - now)
