@@ -43,7 +43,7 @@ EVENTS: list[Event] = [
     Vector(
         True, "Number", "Telescope Simulator", "EQUATORIAL_EOD_COORD", "Idle",
         (Member("RA", 12.5, "RA (hh:mm:ss)", 0, 24), Member("DEC", -0.51, "DEC <dd:mm:ss>", -90, 90)),
-        label="Eq. Coordinates", timeout=60,
+        label="Eq. Coordinates", timeout=60, stamp=1795557858.0,
     ),
     Vector(False, "Switch", "Dome", "CONNECTION", "Ok", (Member("CONNECT", True), Member("DISCONNECT", False)),
            timeout=60),
