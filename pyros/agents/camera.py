@@ -80,8 +80,9 @@ class CameraAgent(InstrumentAgent):
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
             tag = f"{expose.observation}-{expose.number}"
             dark = expose.image_type in ("BIAS", "DARK")
+            seconds = 0.0 if expose.image_type == "BIAS" else expose.seconds  # 0: the shortest that the camera can
             self._worker.warm_up()
-            exposing = self.device.expose(expose.seconds, "" if dark else filter, tag, started, dark=dark)
+            exposing = self.device.expose(seconds, "" if dark else filter, tag, started, dark=dark)
             return exposing.addErrback(self._give_up).addCallback(self._keep, expose)
 
         self.command(message, run)

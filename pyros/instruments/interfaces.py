@@ -170,6 +170,8 @@ class Telescope(Instrument, Protocol):
     def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Deferred[Pointing]:
         """Point at an ICRS position and track it; ``tag`` names the command in the device's log.
 
+        It has ended when the mount stands on the target and tracks; one that doesn't, and is given up, is stopped.
+
         A parked telescope is unparked, a parking one stopped. A slew that is under way ends with `CommandAborted`.
         The position is measured afterwards: off by more than the driver's tolerance, the slew is sent again once, and
         then it is `DeviceFailed`. Refused (LIMIT) below the horizon of the observatory.
@@ -210,7 +212,8 @@ class Camera(Instrument, Protocol):
         """Choose the filter, expose, read out and fetch the image.
 
         ``filter`` is for a camera with a wheel of its own; '' leaves it as it is, and is all that a camera without one
-        takes (its images say ''). ``dark`` keeps the shutter closed; refused (UNSUPPORTED) where there is none.
+        takes (its images say ''). ``dark`` keeps the shutter closed; refused (UNSUPPORTED) where there is none. 0
+        seconds are a bias: the shortest exposure that there is.
         ``started`` is called when the shutter opens, with the estimate for exposure and readout together. A camera
         that is exposing or reading refuses (code BUSY) before its filter is touched.
         """
@@ -312,7 +315,13 @@ class Dome(Instrument, Protocol):
 class WeatherStation(Instrument, Protocol):
     """Sensors outside."""
 
-    def read(self) -> Deferred[WeatherReading]: ...
+    def read(self) -> Deferred[WeatherReading]:
+        """The readings of now, with their age; None for what the station doesn't measure.
+
+        Fails (DeviceFailed) for a sensor that is out of order, too old, or says what cannot be, and for one that
+        decides whether the dome may be open, isn't there, and isn't named as absent in the address (`plausible`).
+        """
+        ...
 
 
 class SafetyMonitor(Instrument, Protocol):

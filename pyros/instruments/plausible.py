@@ -48,9 +48,8 @@ def implausible(quantity: str, value: float) -> str:
 def impossible(reading: WeatherReading) -> str:
     """Why a reading has a value that cannot be, in words; '' when it has none."""
     values = msgspec.structs.asdict(reading)
-    problems = (implausible(quantity, values[quantity]) for quantity in RANGES.keys() & values.keys()
-                if values[quantity] is not None)  # fmt: skip
-    return next(filter(None, problems), "")
+    known = ((quantity, values[quantity]) for quantity in RANGES if values.get(quantity) is not None)
+    return next(filter(None, (implausible(quantity, value) for quantity, value in known)), "")
 
 
 def absent(quantity: str) -> str:
@@ -68,16 +67,14 @@ def checked(reading: WeatherReading, name: str, without: Iterable[str] = ()) -> 
     values = msgspec.structs.asdict(reading) | dict.fromkeys(without)
     if "wind" in without:
         values["gust"] = None
-    for quantity, value in values.items():
-        if quantity in ("rain", "age") or value is None:
-            continue
-        if problem := implausible(quantity, value):
-            raise DeviceFailed(f"{name}: {problem}")
+    counts = WeatherReading(**values)
+    if problem := impossible(counts):
+        raise DeviceFailed(f"{name}: {problem}")
     if not 0 <= reading.age < float("inf"):
         raise DeviceFailed(f"{name}: its readings are {reading.age:g} s old: that is no age")
     for quantity in ESSENTIAL:
         if values[quantity] is None and quantity not in without:
             raise DeviceFailed(f"{name}: it tells no {quantity}; {absent(quantity)}")
-    if values["humidity"] is not None:
-        values["humidity"] = min(100.0, values["humidity"])
-    return WeatherReading(**values)
+    if counts.humidity is None:
+        return counts
+    return msgspec.structs.replace(counts, humidity=min(100.0, counts.humidity))

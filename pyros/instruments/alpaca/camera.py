@@ -63,25 +63,26 @@ class AlpacaCamera(AlpacaDevice):
             self._exposing = running
             try:
                 async with self._turn(running):  # what is being aborted is over then
-                    await self._check_that_it_can(filter, dark)
+                    await self._check_that_it_can(filter, float(seconds), dark)
                 return await self._expose_now(running, float(seconds), started, dark)
             finally:
                 if self._exposing is running:
                     self._exposing = None
 
-    async def _check_that_it_can(self, filter: str, dark: bool) -> None:
+    async def _check_that_it_can(self, filter: str, seconds: float, dark: bool) -> None:
         if await self._link.get("camerastate", int) in _STATES:  # an exposure that somebody else began
             raise DeviceRefused("BUSY", f"{self.name}: an exposure is under way")
         if filter:
             raise DeviceRefused("UNSUPPORTED", f"{self.name} has no filter wheel of its own: no filter {filter!r}")
-        if dark and not await self._link.fact("hasshutter", bool, False):
+        if dark and seconds > 0 and not await self._link.fact("hasshutter", bool, False):
             raise DeviceRefused("UNSUPPORTED", f"{self.name} has no shutter for a dark")
         if await self._link.fact("sensortype", int, 0) not in _TWO_DIMENSIONS:
             raise DeviceRefused("UNSUPPORTED", f"{self.name}: {COLOUR}")
 
     async def _expose_now(self, running: Running, seconds: float, started: Started | None, dark: bool) -> Image:
         geometry = await self.geometry()
-        seconds = max(seconds, await self._link.fact("exposuremin", float, 0.0))  # a bias is as short as can be
+        if seconds == 0:  # a bias: as short as can be
+            seconds = max(0.0, await self._link.fact("exposuremin", float, 0.0))
         await self._whole_frame()
         if await self._link.get("camerastate", int) == _ERROR:  # of an exposure before; this ends it
             await self._link.put("abortexposure")

@@ -13,17 +13,17 @@ from pyros.messages import WeatherReading
 OLDEST_SECONDS = 300.0
 """A sensor whose last value is older doesn't know the weather."""
 
-_PROPERTIES = {
+_SENSORS = {
+    "rain": "RainRate",
     "temperature": "Temperature",
     "humidity": "Humidity",
     "wind": "WindSpeed",
     "gust": "WindGust",
-    "rain": "RainRate",
     "cloud": "CloudCover",
-    "pressure": "Pressure",
-    "dew_point": "DewPoint",
-    "sky_brightness": "SkyQuality",
 }
+"""What the safety of the dome depends on."""
+_INFORMATION = {"pressure": "pressure", "dew_point": "dewpoint", "sky_brightness": "skyquality"}
+"""What nothing depends on: what cannot be had of it is unknown."""
 
 
 class AlpacaWeatherStation(AlpacaDevice):
@@ -40,24 +40,36 @@ class AlpacaWeatherStation(AlpacaDevice):
     async def read(self) -> WeatherReading:
         without = self._option("without", ())
         values: dict[str, float] = {}
-        oldest = 0.0
-        for quantity, member in _PROPERTIES.items():
+        ages: list[float | None] = []
+        began = self._clock.monotonic()
+        for quantity, sensor in _SENSORS.items():
             if quantity in without or (quantity == "gust" and "wind" in without):
                 continue
             try:
-                # The age comes first, so that the value is not older than it.
-                asked, age = self._clock.monotonic(), await self._age(quantity, member)
-                value = await self._link.get(member.lower(), float)
+                values[quantity], age = await self._measured(sensor)
             except PropertyAbsent as refusal:
                 if quantity in ESSENTIAL:
                     raise DeviceRefused("UNSUPPORTED", f"{_said(refusal)}; {absent(quantity)}") from None
                 continue
             except DeviceRefused as refusal:  # by whatever code: it is there, and doesn't work
                 raise DeviceFailed(f"{_said(refusal)}: the sensor for {quantity} is out of order") from None
-            if age is not None:
-                oldest = max(oldest, age + self._clock.monotonic() - asked)
-            values[quantity] = value
-        return self._reading(values, oldest)
+            ages.append(self._checked_age(age, f"its sensor for {quantity}"))
+        if set(ages) <= {None}:  # it tells the age of its newest value, at most
+            ages.append(self._checked_age(await self._age(""), "it"))
+        for quantity, member in _INFORMATION.items():
+            if (value := await self._link.get_if_told(member, float)) is not None:
+                values[quantity] = value
+        oldest = max(age or 0.0 for age in ages)
+        return self._reading(values, oldest + self._clock.monotonic() - began if oldest else 0.0)
+
+    async def _measured(self, sensor: str) -> tuple[float, float | None]:
+        """The sensor's value, and how old it is at most."""
+        asked = self._clock.monotonic()
+        value = await self._link.get(sensor.lower(), float)
+        age = await self._age(sensor)
+        if age is not None and 0 <= age < self._clock.monotonic() - asked:  # it was measured anew meanwhile
+            value = await self._link.get(sensor.lower(), float)
+        return value, age
 
     def _reading(self, values: dict[str, float], age: float) -> WeatherReading:
         if "rain" in values and (problem := implausible("rain_rate", values["rain"])):
@@ -76,16 +88,19 @@ class AlpacaWeatherStation(AlpacaDevice):
         )
         return checked(reading, self.name, self._option("without", ()))
 
-    async def _age(self, quantity: str, member: str) -> float | None:
-        """Seconds since the sensor was read; None where the station doesn't tell."""
+    async def _age(self, sensor: str) -> float | None:
+        """Seconds since the sensor was read, '' for any of them; None where the station doesn't tell."""
         try:
-            age = await self._link.get("timesincelastupdate", float, SensorName=member)
+            return await self._link.get("timesincelastupdate", float, SensorName=sensor)
         except PropertyAbsent:
             return None
-        if age < 0:
-            raise DeviceFailed(f"{self.name}: its sensor for {quantity} has not been read yet")
-        if age > (oldest := self._option("oldest_seconds", OLDEST_SECONDS)):
-            raise DeviceFailed(f"{self.name}: its reading of {quantity} is {age:.0f} s old, more than {oldest:g} s")
+
+    def _checked_age(self, age: float | None, what: str) -> float | None:
+        """Raise DeviceFailed for a value that there never was, or that is too old."""
+        if age is not None and age < 0:
+            raise DeviceFailed(f"{self.name}: {what} has not been read yet")
+        if age is not None and age > (oldest := self._option("oldest_seconds", OLDEST_SECONDS)):
+            raise DeviceFailed(f"{self.name}: {what} was read {age:.0f} s ago, more than {oldest:g} s")
         return age
 
 

@@ -976,14 +976,55 @@ def test_each_sensor_has_an_age_of_its_own(member: str, server: Server, device: 
     station = device("weather")
     assert world.result(station.read()).age == pytest.approx(200.0, abs=1.0)
     ages[member] = 7200.0
-    with pytest.raises(DeviceFailed, match="is 7200 s old, more than 300 s"):
+    with pytest.raises(DeviceFailed, match="was read 7200 s ago, more than 300 s"):
         world.result(station.read())
     ages[member] = -1.0
     with pytest.raises(DeviceFailed, match="has not been read yet"):
         world.result(station.read())
     ages[member] = 10.0
-    with pytest.raises(DeviceFailed, match="is 10 s old, more than 5 s"):
+    with pytest.raises(DeviceFailed, match="was read 10 s ago, more than 5 s"):
         world.result(device("weather", "?oldest_seconds=5").read())
+
+
+@pytest.mark.parametrize(("age", "words"), [(7200.0, "it was read 7200 s ago"), (-1.0, "it has not been read yet")])
+def test_a_station_that_tells_only_its_newest_age(
+    age: float, words: str, server: Server, device: Device, world: World
+) -> None:
+    server.set(**WEATHER, timesincelastupdate=lambda p: Wrong(0x400) if p.get("SensorName") else age)
+    station = device("weather")
+    with pytest.raises(DeviceFailed, match=words):
+        world.result(station.read())
+    age = 30.0
+    assert world.result(station.read()).age == pytest.approx(30.0, abs=1.0)
+
+
+def test_the_age_of_a_sensor_that_is_not_there_is_not_asked(server: Server, device: Device, world: World) -> None:
+    server.set(**WEATHER, timesincelastupdate=lambda p: -1.0 if p["SensorName"] == "WindGust" else 1.0)
+    reading = world.result(device("weather").read())
+    assert (reading.gust, reading.wind) == (None, 3.0)
+
+
+def test_a_value_measured_anew_while_it_is_asked_for_is_read_again(
+    server: Server, device: Device, world: World
+) -> None:
+    rain = iter([0.0, 2.0])
+    server.set(**WEATHER | {"rainrate": lambda _: next(rain)}, timesincelastupdate=0.0)
+    station = device("weather")
+    asked = server.answers["GET rainrate"]
+
+    def slow(parameters: dict[str, str]) -> Any:
+        world.advance(0.5)
+        return asked(parameters)
+
+    server.answers["GET rainrate"] = slow
+    assert world.result(station.read(), 5).rain
+
+
+@pytest.mark.parametrize("member", ["pressure", "dewpoint", "skyquality"])
+def test_what_nothing_depends_on_may_be_unknown(member: str, server: Server, device: Device, world: World) -> None:
+    server.set(**WEATHER, **{member: Wrong(0x40B, "too bright")})
+    reading = world.result(device("weather").read())
+    assert (reading.pressure, reading.dew_point, reading.sky_brightness) == (None, None, None)
 
 
 def test_safety(server: Server, device: Device, world: World) -> None:
