@@ -6,11 +6,13 @@ import atexit
 import importlib
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import timedelta
 from functools import wraps
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from twisted.application.service import Service
@@ -105,6 +107,24 @@ def clock_for(config: Config, reactor: Any) -> RealClock:
     return RealClock(reactor, offset=shift.total_seconds())
 
 
+class NotStarted(Exception):
+    """A service cannot start, for what the user can mend; raised where twistd starts it.
+
+    Not SystemExit: twistd as a daemon would leave its parent, and the shell, waiting for ever.
+    """
+
+
+NotStarted.__module__ = "builtins"  # the shell is shown the first 100 characters of the error with its class
+
+
+def _end_with_a_line(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Tell `NotStarted` by its words alone, on standard error or, of a daemon, in the log that twistd makes of it."""
+    if isinstance(error, NotStarted):
+        print(error, file=sys.stderr)  # noqa: T201
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
 class Observatory:
     """Simulators, agents and broker in one process. Every method is for the reactor's thread."""
 
@@ -164,7 +184,9 @@ class Observatory:
             for host in self.hosts.values():
                 host.start()
             if self.broker is not None:
-                await self.broker.start()
+                started = self.broker.start()
+                self.failure = self.broker.failure
+                await started
         except PyrosError as error:
             self.failure = error
             await self.stop()
@@ -231,7 +253,7 @@ class ObservatoryService(Service):
         started = self.observatory.start()
         if self.observatory.failure is not None:
             started.addErrback(lambda _: None)  # told here
-            raise SystemExit(f"pyros: {self.observatory.failure}")
+            raise NotStarted(f"pyros: {self.observatory.failure}")
         started.addErrback(self._failed)
         for host in self.observatory.hosts.values():
             host.stopped.addCallback(self._ended, host)
@@ -292,7 +314,7 @@ class GuardianService(Service):
         try:
             self.guardian.start()
         except PyrosError as error:
-            raise SystemExit(f"pyros: {error}") from None
+            raise NotStarted(f"pyros: {error}") from None
         if self._parent is not None:
             self._watch_parent()
 
@@ -387,6 +409,8 @@ def _told(function: Callable[..., Service]) -> Callable[..., Service]:
 
     @wraps(function)
     def make(options: Any) -> Service:
+        if sys.excepthook is not _end_with_a_line:
+            sys.excepthook = _end_with_a_line
         keep_printable()  # twistd adds the observers that write when it has got the service
         try:
             return function(options)
@@ -448,7 +472,7 @@ class SimulatorService(Service):
         for simulator in self._simulators:
             simulator.start().addErrback(failed.append)
         if failed:
-            raise SystemExit(f"pyros-simulator: {failed[0].getErrorMessage()}")
+            raise NotStarted(f"pyros-simulator: {failed[0].getErrorMessage()}")
 
     def stopService(self) -> Deferred[Any]:
         super().stopService()

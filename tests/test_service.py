@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -313,6 +314,32 @@ def test_a_port_that_is_taken(place: Callable[..., Place], whose: str) -> None:
         command = [arguments[0], "--config", str(here.path), *arguments[1:]]
         fails(here.twistd(*command), *words)
         fails(here.twistd("pyros", "--config", here.path), *words)
+
+
+@pytest.mark.parametrize("whose", ["agent", "broker", "simulator", "observatory"])
+def test_a_daemon_that_cannot_start_ends_with_a_code(place: Callable[..., Place], whose: str) -> None:
+    here = place()
+    assert here.config.broker is not None
+    dome = int(here.config.agent("dome").address.rpartition(":")[2])
+    port, word, arguments = {
+        "agent": (here.config.agent("notes").port, "[notes] port", ["pyros-agent", "--agent=notes"]),
+        "broker": (here.config.broker.receiver_port, "[broker] receiver_port", ["pyros-broker"]),
+        "simulator": (dome, "dome.yaml", ["pyros-simulator", str(here.simulators / "dome.yaml")]),
+        "observatory": (here.config.agent("notes").port, "[notes] port", ["pyros"]),
+    }[whose]
+    log = here.folder / "twistd.log"
+    command: list[str | Path] = [SCRIPTS / "twistd", f"--pidfile={here.folder / 'pid'}", f"--logfile={log}",
+               arguments[0], "--config", here.path, *arguments[1:]]  # fmt: skip
+    with socket.create_server(("127.0.0.1", port)):
+        ended = subprocess.run(
+            command, cwd=here.folder, capture_output=True, text=True, timeout=PATIENCE, check=False,
+            stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(here.folder)},
+        )  # fmt: skip
+    assert ended.returncode == 1
+    assert "NotStarted: " in ended.stderr
+    wait_until(lambda: word in log.read_text(), what="the reason in the log")
+    assert "Traceback" not in log.read_text() + ended.stdout + ended.stderr
+    assert not (here.folder / "pid").exists()
 
 
 def send_burst(here: Place, name: str) -> tuple[float, float]:

@@ -69,6 +69,8 @@ class Broker:
         self._config, self._broker = config, config.broker
         self._reactor, self._clock = reactor, clock
         self._how: dict[str, Any] = {"threaded": threaded, "durable": durable, "epoch": epoch}
+        self.failure: PyrosError | None = None
+        """Why `start` failed; known at once, while what had started may still be ending."""
         self._since = 0.0
         self._ports: dict[str, Any] = {}
         self._answering: AnsweringFactory | None = None
@@ -115,7 +117,8 @@ class Broker:
             await self._listen("receiver_port", self._receiver)
             if config.tls is not None:
                 await self._listen_tls(config.tls)
-        except PyrosError:
+        except PyrosError as error:
+            self.failure = error
             await self._stop()
             raise
         self._since = clock.time()
@@ -130,7 +133,8 @@ class Broker:
                 self._folder.start()
             for kafka in self._kafka:
                 kafka.start()
-        except PyrosError:
+        except PyrosError as error:
+            self.failure = error
             await self._stop()
             raise
 
