@@ -108,6 +108,7 @@ class Host:
         self._alarms_wanted: set[str] = set()  # what the agent has last said, before the reactor's thread knows
         self.hold_seen: Hold | None = None
         """The hold that the agent was told of last."""
+        self._heard = clock.monotonic()
         self._threaded = threaded
         self._daemon = daemon
         self._durable = durable
@@ -275,6 +276,16 @@ class Host:
         else:
             self.reactor.callLater(0, function, *args)
 
+    def heard_of_thread(self) -> float:
+        """When the agent's thread last passed between two turns (monotonic seconds): it doesn't hang since then.
+
+        Asks it to pass again. A beat that is to stop with the agent's turns depends on it.
+        """
+        if not self._threaded:
+            return self.clock.monotonic()
+        self._mailbox.put(_WAKE)
+        return self._heard
+
     def _look_at_hold(self) -> None:
         """A hold may begin or end without a message: by another process, while this agent was away, by itself."""
         hold = self.holds.hold
@@ -391,6 +402,7 @@ class Host:
         try:
             if self._work():
                 while not self._stop_wanted.is_set() and not self.agent.ending:
+                    self._heard = self.clock.monotonic()
                     self._take_turn(*self._gather())
                     if self._kept:
                         self._stop_wanted.wait(_RETRY_STORING)

@@ -186,6 +186,9 @@ class InstrumentAgent(Agent):
     def noticed(self, state: str) -> None:
         """The telemetry says that the device is doing this, and no command is under way."""
 
+    def on_connection(self, connected: bool) -> None:
+        """Called in the reactor's thread when the device is connected, or is no longer, before a turn hears of it."""
+
     def started(self, command: Command, seconds: float) -> None:
         """The device took the command."""
 
@@ -302,6 +305,7 @@ class InstrumentAgent(Agent):
         self._measuring = None
 
     def _on_connection(self, connected: bool, text: str) -> None:
+        self.on_connection(connected)
         self.tell_self(CONNECTED if connected else DISCONNECTED, Connection(text=text))
 
     # Messages from the device ------------------------------------------------------------------------------------

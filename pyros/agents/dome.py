@@ -1,9 +1,13 @@
 """The dome's agent. The dome may be open only while two leases run: the weather's, renewed by every *Weather safe* of
-monitoring, and the majordome's, renewed by *Keep open*. When either ends, for whatever reason, it closes by itself. So
-it does when it is found open though it should not be.
+monitoring, and the majordome's, renewed by *Keep open*; by night; and while nobody holds the observatory. When one of
+these ends, for whatever reason, it closes by itself. So it does when it is found open though it should not be.
 
-A dome whose connection is lost while it may be open is opened again as soon as it is back, if both leases still run and
-it did not stay open by itself; else it is closed.
+What decides that is in memory only (`ShutterGuard`): an agent that begins has heard nothing, and closes its dome. What
+closes is in the reactor's thread (`ShutterControl`): words that make safe are heard before their turn, and no turn is
+in a closing's way. It opens only after a turn's commit, and only if at that instant it still may.
+
+A dome whose connection is lost while it may be open is opened again as soon as it is back, if it still may be open and
+did not stay open by itself; else it is closed.
 
 The slit of a dome follows the telescope: it is turned to the target's azimuth, as seen from the centre of the dome, and
 turned again when the sky has moved on. A roof has none, and says so at once.
@@ -12,50 +16,64 @@ turned again when the sky has moved on. A roof has none, and says so at once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
+from functools import partial
 from typing import Any
 
-import msgspec
 from twisted.internet.defer import Deferred
 
 from pyros import instruments, messages
+from pyros.agents._beat import BeatSender
 from pyros.agents._instrument import Command, InstrumentAgent, InstrumentState
+from pyros.agents._shutter import ShutterGuard
+from pyros.agents._shutter_control import OPEN_LEASE_SECONDS, ShutterControl, ShutterReport
+from pyros.agents._turns import NotTaken
 from pyros.agents.base import Agent
-from pyros.messages import Failure, Follow, Message, Order, SlitInPlace
+from pyros.errors import PlanningError, PyrosError
+from pyros.hold import Hold
+from pyros.messages import DomeReport, Failure, Follow, Message, Order, SlitInPlace
 from pyros.planning import Site
-from pyros.planning.visibility import altitude_azimuth
+from pyros.planning.visibility import altitude_azimuth, sun_altitude
 
-CHECK_LEASES = "Check leases"
+SHUTTER = messages.register("Shutter", ShutterReport, guarded=True)
 FOLLOW_ON = "Follow on"
 OPEN_AGAIN = "Open again"
+_ALIVE_SECONDS = 3.0
+_NO_GUARDIAN = "no guardian"
+_NOT_CLOSED = "the dome does not close"
 _FOLLOW_EVERY = 30.0
 _SLIT = 3.0  # degrees by which the slit may look beside the target
-_OPEN_LEASE = 60.0
 _AGAIN = 10.0
 _OPEN_PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0)  # before it is opened again, each time that it was lost meanwhile
 
 
 class DomeState(InstrumentState):
-    """Until when each lease runs (Unix seconds), why the weather is unsafe, whether the dome shall be open, what the
-    slit follows, and who waits to hear that it has got there; how often it was lost while it opened, and the timer of
-    the next attempt."""
+    """What the dome's agent remembers; none of it says that the dome may be open."""
 
-    weather_until: float = 0.0
-    weather_reason: str = "no word from monitoring yet"
-    open_until: float = 0.0
-    wanted_open: bool = False
-    check: int | None = None
     follows: Follow | None = None
+    """What the slit follows."""
     follow_sender: str = ""
+    """The agent that waits to hear that the slit is there."""
     follow_timer: int | None = None
     lost: int = 0
+    """How often the device was lost while it opened."""
     open_timer: int | None = None
+    """The next attempt to open what was lost."""
+    open_sender: str = ""
+    """The agent that has told it to open last."""
+    shutter: str = ""
+    """What became of the shutter last, and why; for people."""
 
 
 class DomeAgent(InstrumentAgent):
-    """Takes *Open*, *Close*, *Keep open*, *Follow*, *Weather safe* and *Weather unsafe*."""
+    """Takes *Open*, *Close*, *Keep open*, *Follow*, *Weather safe* and *Weather unsafe*.
+
+    *Close* from a person is a hold of the observatory, until it is released.
+    """
 
     state: DomeState
     device: instruments.Dome
+    control: ShutterControl
 
     def __init__(self) -> None:
         super().__init__(Agent.DOME)
@@ -65,68 +83,166 @@ class DomeAgent(InstrumentAgent):
             messages.KEEP_OPEN: self.keep_open,
             messages.FOLLOW: self.follow,
             FOLLOW_ON: self.follow_on,
-            messages.WEATHER_SAFE: self.weather_safe,
-            messages.WEATHER_UNSAFE: self.weather_unsafe,
-            CHECK_LEASES: self.check_leases,
+            messages.WEATHER_SAFE: self.weather,
+            messages.WEATHER_UNSAFE: self.weather,
+            SHUTTER: self.shutter,
             OPEN_AGAIN: self.open_again,
         }
+        self.reflexes |= {
+            messages.CLOSE: self.close_at_once,
+            messages.KEEP_OPEN: self.hear_keep_open,
+            messages.WEATHER_SAFE: self.hear_weather_safe,
+            messages.WEATHER_UNSAFE: self.hear_weather_unsafe,
+        }
+        self._site_problem: PyrosError | None = None
+        self._may_open = ""
+        self._beats: BeatSender | None = None
+
+    # The reactor's thread: what is done before and without any turn -------------------------------------------------
+
+    def attach(self, reactor: Any) -> None:
+        """Close whatever is open: nothing is known yet that would allow it."""
+        super().attach(reactor)
+        sun_limit = 0.0
+        try:
+            self.site = Site.load(self.config.site)
+            sun_limit = self.site.dome_sun_limit
+        except PyrosError as error:  # it closes without, and work() fails
+            self._site_problem = error
+        self.guard = ShutterGuard(
+            self.clock,
+            self.holds,
+            self._sun_altitude,
+            max_silence=self.config.limits.max_silence,
+            sun_limit=sun_limit,
+            guardian=self.config.guardian is not None,
+        )
+        self.control = ShutterControl(
+            self.device, self.clock, self.guard, self.log, self._report, self._tell_not_closed
+        )
+        self.control.close("this agent was started")
+        if self.config.guardian is not None:
+            self._beats = BeatSender(reactor, self.clock, self.config, self.log, self._turns_go_on, self._guardian_seen)
+            self._beats.start()
+
+    def detach(self) -> Deferred[None] | None:
+        self.control.stop()
+        if self._beats is not None:
+            self._beats.stop()
+        return super().detach()
+
+    def make_safe(self, reason: str) -> Deferred[None]:
+        """Close the dome. Fires when the device says that it is closed, or cannot be reached."""
+        return self.control.end(reason)
+
+    def close_at_once(self, message: Message) -> None:
+        """Close; if a person says so, nothing opens until it is released."""
+        if message.sender not in self.config.agents and self.holds.service is None:
+            self._hold(message.sender, message.payload.reason or "told the dome to close")
+        self.control.close(message.payload.reason, message.said)
+
+    def obey_hold(self, hold: Hold, stop: bool) -> None:
+        """Close what is open for the automation; with ``stop`` whatever is open."""
+        if stop:
+            self.control.close(str(hold))
+        else:
+            self.control.look()
+
+    def hear_keep_open(self, message: Message) -> None:
+        self.guard.kept_open(message.said, message.payload.seconds)
+        self._may_open = self.control.look()
+
+    def hear_weather_safe(self, message: Message) -> None:
+        self.guard.weather_safe(message.said - message.payload.age)
+        self.control.look()
+
+    def hear_weather_unsafe(self, message: Message) -> None:
+        self.guard.weather_unsafe(message.said, message.payload.reason, message.payload.wet)
+        self.control.look()
+
+    async def measure(self) -> tuple[str, dict[str, float | str | None]]:
+        state = await self.device.state()
+        self.control.saw(state)
+        return state, {"azimuth": await self.device.azimuth()}
+
+    def on_connection(self, connected: bool) -> None:
+        if connected:
+            self.control.connected()
+        else:
+            self.control.disconnected()
+
+    def _sun_altitude(self, when: datetime) -> float:
+        if self._site_problem is not None:
+            raise PlanningError(str(self._site_problem))
+        return sun_altitude(self.site, when)
+
+    def _turns_go_on(self) -> bool:
+        """Whether the agent's thread has passed its mailbox within the last seconds: else the guardian takes over."""
+        return self.clock.monotonic() - self._settled.heard_of_thread() < _ALIVE_SECONDS
+
+    def _guardian_seen(self, present: bool, reason: str) -> None:
+        """Without a guardian nobody closes the dome when this agent cannot: then it isn't open."""
+        self.guard.guardian(present, reason)
+        self.control.look()
+        if present:
+            self.alarm_over(_NO_GUARDIAN)
+        else:
+            self.alarm(_NO_GUARDIAN, f"{reason}: nothing opens without it")
+
+    def _tell_not_closed(self, reason: str) -> None:
+        if reason:
+            self.alarm(_NOT_CLOSED, f"the dome does not close: {reason}; close it by hand")
+        else:
+            self.alarm_over(_NOT_CLOSED)
+
+    def _report(self, report: ShutterReport) -> None:
+        self.tell_self(SHUTTER, report)
+
+    def _hold(self, who: str, why: str) -> None:
+        try:
+            self.holds.set(who, why)
+        except OSError as error:
+            self.log.critical("the hold is in memory only, it cannot be written: {error}", error=error)
+
+    # Turns ----------------------------------------------------------------------------------------------------------
 
     def work(self) -> None:
-        """A dome that this agent does not know to be allowed open is closed, whatever it was doing before."""
-        self.site = Site.load(self.config.site)
+        """Nothing that was wanted before counts: the dome is being closed."""
+        if self._site_problem is not None:
+            raise self._site_problem
         self.state.command = self.state.interrupted = None
+        self._forget_opening()
         super().work()
-        if self.state.wanted_open and self._why_not() == "":
-            self._open("this agent was restarted, and both leases run")
-            self._check_in_time()
-        else:
-            self._close("this agent was started")
 
     def open(self, message: Message) -> None:
-        """Open, if the weather's lease runs."""
-        self.state.open_until = self._said(message) + _OPEN_LEASE
-        reason = self._why_not()
-        if reason:
-            self.log.warn("not opened: {reason}", reason=reason)
-            self.send_if_there(message.sender, messages.DOME_FAILED, Failure(reason=f"not opened: {reason}"))
-            return
-        self.state.wanted_open, self.state.lost = True, 0
-        self._open(message.payload.reason)
-        self._check_in_time()
+        """Open after the commit, if it may be open then."""
+        person = message.sender not in self.config.agents
+        by_hand = person and message.proved and self.holds.service is not None
+        asked = float("-inf") if by_hand else message.said + OPEN_LEASE_SECONDS
+        if person and (refusal := self.guard.reason_closed(by_hand=by_hand, asked=asked)):
+            raise NotTaken(f"not opened: {refusal}")
+        self.state.lost, self.state.open_sender = 0, message.sender
+        self._forget_opening()
+        self.after_commit(partial(self.control.open, message.payload.reason, message.said, by_hand=by_hand))
 
     def open_again(self) -> None:
         """It was lost while it opened. One that is still away is opened when it is connected again."""
         self.state.open_timer = None
-        if self.state.wanted_open and self.state.connected:
-            self._open_if_it_may("it was lost while it opened")
+        if self.control.wanted_open and self.state.connected:
+            self.after_commit(self.control.open_again, "it was lost while it opened")
 
     def close(self, message: Message) -> None:
-        if message.sender == self.name and self.state.wanted_open:
-            return  # a second attempt to close, and meanwhile it was told to open
-        self._close(message.payload.reason)
+        """It closes already, but for an order that comes a second time."""
+        self._forget_opening()
+        self.at_once(self.control.close_still, message.payload.reason, message.said)
 
     def keep_open(self, message: Message) -> None:
-        self.state.open_until = self._said(message) + message.payload.seconds
-        self._check_in_time()
+        """Tell who keeps it open what the dome does: without that word nobody observes."""
+        report = DomeReport(state=self.control.state, may_open=self._may_open)
+        self.send_if_there(message.sender, messages.KEPT_OPEN, report)
 
-    def weather_safe(self, message: Message) -> None:
-        self.state.weather_until = self._said(message) + self.config.limits.max_silence
-        self.state.weather_reason = ""
-        self._check_in_time()
-
-    def weather_unsafe(self, message: Message) -> None:
-        self.state.weather_until = 0.0
-        self.state.weather_reason = f"weather unsafe: {message.payload.reason}"
-        if self.state.wanted_open:
-            self._close(self.state.weather_reason)
-
-    def check_leases(self) -> None:
-        self.state.check = None
-        reason = self._why_not()
-        if self.state.wanted_open and reason:
-            self._close(reason)
-        else:
-            self._check_in_time()
+    def weather(self) -> None:
+        """Heard already; kept in the journal for people."""
 
     def follow(self, message: Message) -> None:
         """Turn the slit to a target and follow it; when it first looks there is told."""
@@ -136,105 +252,70 @@ class DomeAgent(InstrumentAgent):
     def follow_on(self) -> None:
         self.state.follow_timer = None
         follows = self.state.follows
-        if follows is not None and self.state.wanted_open:
+        if follows is not None and self.control.wanted_open:
             self._turn(self._message(messages.FOLLOW, follows))
 
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:
-        """The device is connected again, and no command is under way: what it was wanted to be it shall be."""
-        if state is None:
+        """The device is connected again: a dome that is wanted open is opened again, if it may be."""
+        control = self.control
+        if state is None or not control.wanted_open:
             return
-        if not self.state.wanted_open:
-            self.noticed(state)
-        elif self.state.open_timer is None and (self.state.lost or state != "open"):
+        if self.state.open_timer is None and not control.opening and (control.lost or state != "open"):
             if state != "open":  # no light comes in
                 self.log.warn("the dome was lost, and is {state}", state=state)
                 self._tell_dark(f"the dome was lost, and is {state}")
-            self._open_if_it_may("it is connected again, and both leases run")
-        if self.state.wanted_open and self.state.follows is not None:
+            self.after_commit(control.open_again, "it is connected again, and may be open")
+        if self.state.follows is not None:
             self._turn(self._message(messages.FOLLOW, self.state.follows))
 
-    def noticed(self, state: str) -> None:
-        """The dome is not as it should be: somebody, or a fault, has moved it."""
-        if self.state.wanted_open and self.state.open_timer is not None:
-            return  # it was lost, and is about to be opened again
-        if self.state.wanted_open and state in ("closed", "closing", "stopped"):
-            self._close(f"the dome was found {state}")
-        elif not self.state.wanted_open and state in ("open", "opening", "stopped"):
-            self.log.warn("the dome was found {state}, and is closed", state=state)
-            self._close(f"the dome was found {state}")
+    def shutter(self, message: Message) -> None:
+        """Tell others what became of the shutter."""
+        report: ShutterReport = message.payload
+        reason = report.reason
+        self.state.shutter = f"{report.what}: {reason}"
+        match report.what:
+            case "refused":
+                self.log.warn("not opened: {reason}", reason=reason)
+                self.send_if_there(
+                    self.state.open_sender or self.MAJORDOME,
+                    messages.DOME_FAILED,
+                    Failure(reason=f"not opened: {reason}"),
+                )
+            case "opened":
+                self.state.lost = 0
+                self._tell(messages.DOME_OPENED, Order(reason=reason))
+            case "not opened":
+                self._not_opened(report)
+            case "dark":
+                self._forget_opening()
+                self._tell_dark(reason)
+            case "closed":
+                self._tell(messages.DOME_CLOSED, Order(reason=reason))
+            case "not closed":
+                self.send_if_there(self.MAJORDOME, messages.DOME_FAILED, Failure(reason=f"Close: {reason}"))
 
-    async def measure(self) -> tuple[str, dict[str, float | str | None]]:
-        return await self.device.state(), {"azimuth": await self.device.azimuth()}
-
-    def started(self, command: Command, seconds: float) -> None:
-        self.log.info("{name}: {seconds:.1f} s", name=command.name, seconds=seconds)
-
-    def done(self, command: Command, result: dict[str, Any]) -> None:
-        if command.name == messages.FOLLOW:
-            azimuth: float | None = result["azimuth"]
-            observation = command.payload.get("observation", "")
-            self._tell_follower(messages.SLIT_IN_PLACE, SlitInPlace(observation=observation, azimuth=azimuth))
-            self.state.follow_sender = ""
-            if azimuth is not None:
-                self._follow_later(_FOLLOW_EVERY)
-            return
-        self.state.lost = 0
-        name = messages.DOME_OPENED if command.name == messages.OPEN else messages.DOME_CLOSED
-        self._tell(name, Order(reason=command.payload.get("reason", "")))
-
-    def failed(self, command: Command, failure: Failure) -> None:
-        """What failed to open is closed; what failed to close is closed again and again, until it is. What was lost
-        while it opened is tried again, for it could not be closed either."""
-        if command.name == messages.FOLLOW:
-            self._tell_follower(messages.SLIT_FAILED, failure)
-            self._follow_later(_AGAIN)
-            return
-        reason = failure.reason
-        again = command.name == messages.OPEN and failure.lost and self.state.lost < len(_OPEN_PAUSES)
-        told = msgspec.structs.replace(failure, reason=f"{command.name}: {reason}", lost=again)
-        self._tell(messages.DOME_FAILED, told)
+    def _not_opened(self, report: ShutterReport) -> None:
+        """What was lost while it opened is tried again some times, for it could not be closed either."""
+        again = report.lost and self.state.lost < len(_OPEN_PAUSES)
+        self.send_if_there(self.MAJORDOME, messages.DOME_FAILED, Failure(reason=f"Open: {report.reason}", lost=again))
         if again:
+            self._forget_opening()
             self.state.open_timer = self.call_later(_OPEN_PAUSES[self.state.lost], OPEN_AGAIN)
             self.state.lost += 1
-        elif command.name == messages.OPEN:
-            self._close(f"opening failed: {reason}")
-        else:
-            self.log.critical("THE DOME DOES NOT CLOSE: {reason}", reason=reason)
-            self.call_later(_AGAIN, messages.CLOSE, Order(reason="closing failed before"))
+        elif report.lost:
+            self.at_once(self.control.close, f"opening failed: {report.reason}")
 
-    def _said(self, message: Message) -> float:
-        """When a lease begins: when the other agent said so, for its message may have waited for this one. The clocks
-        of people's programs need not be the observatory's."""
-        now = self.clock.time()
-        return min(now, message.sent) if message.sender in self.config.agents else now
+    def done(self, command: Command, result: dict[str, Any]) -> None:
+        azimuth: float | None = result["azimuth"]
+        observation = command.payload.get("observation", "")
+        self._tell_follower(messages.SLIT_IN_PLACE, SlitInPlace(observation=observation, azimuth=azimuth))
+        self.state.follow_sender = ""
+        if azimuth is not None:
+            self._follow_later(_FOLLOW_EVERY)
 
-    def _why_not(self) -> str:
-        """Why the dome must not be open now; '' when it may."""
-        now = self.clock.time()
-        if self.state.weather_until <= now:
-            return self.state.weather_reason or "monitoring is silent"
-        return "" if self.state.open_until > now else "the majordome is silent"
-
-    def _close(self, reason: str) -> None:
-        if self.state.wanted_open:  # from now on the light is not sure to come in
-            self._tell_dark(reason)
-        self.state.wanted_open = False
-        self._forget_opening()
-        if self.state.check is not None:
-            self.cancel_timer(self.state.check)
-            self.state.check = None
-        self._move(messages.CLOSE, reason)
-
-    def _open(self, reason: str) -> None:
-        self._forget_opening()
-        self._move(messages.OPEN, reason)
-
-    def _open_if_it_may(self, reason: str) -> None:
-        """Open, or close what may not be open."""
-        if why_not := self._why_not():
-            self._close(why_not)
-        else:
-            self._open(reason)
+    def failed(self, command: Command, failure: Failure) -> None:
+        self._tell_follower(messages.SLIT_FAILED, failure)
+        self._follow_later(_AGAIN)
 
     def _forget_opening(self) -> None:
         if self.state.open_timer is not None:
@@ -242,22 +323,15 @@ class DomeAgent(InstrumentAgent):
             self.state.open_timer = None
 
     def _tell_dark(self, reason: str) -> None:
-        """Tell whoever exposes that it is dark."""
+        """Tell the observation manager that no light reaches the camera any more."""
         self.send_if_there(self.OBSERVATION_MANAGER, messages.DOME_CLOSED, Order(reason=reason))
-
-    def _move(self, name: str, reason: str) -> None:
-        def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
-            move = self.device.open if name == messages.OPEN else self.device.close
-            return move(started).addCallback(lambda _: {})
-
-        self.command(self._message(name, Order(reason=reason)), run)
 
     def _message(self, name: str, payload: Any) -> Message:
         """A message of this agent to itself, that isn't sent."""
         return Message("order", name, self.name, self.clock.time(), messages.encode_payload(name, payload))
 
     def _turn(self, message: Message) -> None:
-        """Turn the slit beside whatever the shutter is doing. A turn under way gives way."""
+        """Turn the slit beside whatever the shutter is doing. A turn under way is superseded by it."""
         follow: Follow = message.payload
         _, wanted = altitude_azimuth(self.site, follow.ra, follow.dec, self.clock.now())
 
@@ -283,13 +357,6 @@ class DomeAgent(InstrumentAgent):
             self.cancel_timer(self.state.follow_timer)
         self.state.follow_timer = self.call_later(seconds, FOLLOW_ON)
 
-    def _check_in_time(self) -> None:
-        if self.state.check is not None or not self.state.wanted_open:
-            return
-        first = min(self.state.weather_until, self.state.open_until)
-        self.state.check = self.call_later(max(0.0, first - self.clock.time()) + 0.01, CHECK_LEASES)
-
     def _tell(self, name: str, payload: Any) -> None:
         for agent in (self.MAJORDOME, self.OBSERVATION_MANAGER):
-            if agent == self.MAJORDOME or name != messages.DOME_FAILED:
-                self.send_if_there(agent, name, payload)
+            self.send_if_there(agent, name, payload)

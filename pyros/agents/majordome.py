@@ -63,6 +63,7 @@ class MajordomeAgent(Agent):
             messages.DOME_OPENED: self.dome_opened,
             messages.DOME_CLOSED: self.dome_closed,
             messages.DOME_FAILED: self.dome_failed,
+            messages.KEPT_OPEN: self.kept_open,
             messages.PARK_FINISHED: self.parked,
             messages.PARK_FAILED: self.park_failed,
             RENEW_LEASE: self.renew_lease,
@@ -150,6 +151,9 @@ class MajordomeAgent(Agent):
         """The plan is as old as the hold."""
         self.state.plan = None
         self.send_to(self.SCHEDULER, messages.PLAN_AGAIN)
+
+    def kept_open(self) -> None:
+        """The dome's agent has heard that it may stay open."""
 
     def parked(self) -> None:
         self.log.info("the telescope is parked")

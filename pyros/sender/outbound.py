@@ -27,6 +27,7 @@ _WINDOW = 4096
 _WINDOW_BYTES = 8 * 1024 * 1024
 _QUEUE = 8192  # messages kept in memory; the others are read from the journal when their turn comes
 _QUEUE_BYTES = 32 * 1024 * 1024
+_MAX_SAID = 16384  # instants kept of messages that are in the journal only; an older one is as good as unknown
 _FRAME_MESSAGES = 512
 _FRAME_BYTES = 256 * 1024
 _WELCOME_TIMEOUT = 10.0
@@ -133,6 +134,8 @@ class Link:
         self._ready: deque[wire.Entry] = deque()
         self._sent_bytes = 0
         self._ready_bytes = 0
+        self._said: dict[int, float] = {}
+        """When the messages that are only in the journal were said: that doesn't know it."""
         self._tail: int | None = None
         self._highest = 0
         self._protocol: _LinkProtocol | None = None
@@ -157,6 +160,8 @@ class Link:
         self._highest = max(self._highest, highest)
         if follows and len(self._ready) < _QUEUE and self._ready_bytes < _QUEUE_BYTES:
             self._enqueue([self._complete(entry) for entry in entries])
+        else:
+            self._remember_said(entries)
         self.pump()
 
     def stop(self) -> Deferred[None]:
@@ -285,11 +290,19 @@ class Link:
         self._ready_bytes += sum(entry.size for entry in entries)
         self._tail = entries[-1].seq
 
+    def _remember_said(self, entries: list[wire.Entry]) -> None:
+        """What is read from the journal later was said now, as long as this process lives."""
+        self._said.update({entry.seq: entry.said for entry in entries if entry.said is not None})
+        while len(self._said) > _MAX_SAID:
+            del self._said[next(iter(self._said))]
+
     def _refill(self) -> bool:
         """Read from the journal what is not in memory; False when there is nothing."""
         if self._tail is None or self._tail >= self._highest:
             return False
         found = self._reader.outbox(self.agent.name, self._tail, _FRAME_MESSAGES)
+        for entry in found:
+            entry.said = self._said.pop(entry.seq, None)
         entries = [self._complete(entry) for entry in found]
         if entries:
             self._enqueue(entries)

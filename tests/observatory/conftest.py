@@ -234,9 +234,9 @@ class Rehearsal:
     # Who lives and who doesn't ------------------------------------------------------------------------------------
 
     def stop(self, name: str) -> None:
-        """End an agent as `Agent.SHUTDOWN` does."""
+        """End an agent as `Agent.SHUTDOWN` does: what it moves is made safe first."""
         stopped = self.observatory.hosts[name].stop()
-        self.until(lambda: stopped.called, 10)
+        self.until(lambda: stopped.called, 200)
 
     def start(self, name: str) -> None:
         """A new agent on the journal that the old one has left."""

@@ -231,6 +231,7 @@ def test_a_safety_monitor_that_says_nothing_closes_the_dome(rehearsal: Callable[
     began = night.now
     night.fault("safety", "no_answer for=200")
     night.until(lambda: night.state("dome") == "closed", 100)
+    night.until(lambda: night.received("majordome", "Weather unsafe"), 15)
     assert b"safety" in night.received("majordome", "Weather unsafe")[0][3]
     night.until(lambda: night.said("Observation finished", "majordome"), 1200)
     assert night.now > began + 200 + 300

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import DEMO_AGENTS
-from tests.observatory.conftest import EXPOSURE, Rehearsal
+from tests.observatory.conftest import Rehearsal
 
 
 def finished(night: Rehearsal) -> None:
     night.until(lambda: night.said("Observation finished", "majordome"))
     night.until(lambda: night.state("dome") == "closed" and night.state("telescope") == "parked")
-    assert len(night.images()) == 3
+    assert len(night.images()) >= 3
     for name in DEMO_AGENTS:
         assert [row for row in night.received(name) if row[-1] is not None] == [], f"no handler of {name} failed"
 
@@ -19,7 +19,7 @@ def finished(night: Rehearsal) -> None:
 @pytest.mark.parametrize("away", [0.1, 25.0])
 @pytest.mark.parametrize("name", DEMO_AGENTS)
 def test_an_agent_that_was_away_in_mid_exposure(exposing: Rehearsal, name: str, away: float) -> None:
-    exposing.stop(name)
+    exposing.kill(name)
     exposing.run(away)
     exposing.start(name)
     finished(exposing)
@@ -56,17 +56,23 @@ def test_the_slew_is_finished_when_the_telescopes_agent_was_restarted(ready: Reh
     assert first == second, "the same place again"
 
 
-def test_the_dome_stays_open_when_its_agent_was_restarted_within_its_leases(exposing: Rehearsal) -> None:
-    exposing.restart("dome")
-    exposing.run(EXPOSURE)
-    assert exposing.state("dome") == "open"
-    assert exposing.requests("dome", "DO close", since=1.0) == []
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_dome_whose_agent_was_restarted_closes_first(exposing: Rehearsal, how: str) -> None:
+    """Nothing that was said to the one before counts for the next."""
+    began = exposing.now
+    getattr(exposing, how)("dome")
+    assert exposing.state("dome") == ("closed" if how == "stop" else "open")
+    exposing.start("dome")
+    exposing.until(lambda: exposing.state("dome") == "closed", 3)
+    exposing.run(10)
+    assert exposing.requests("dome", "DO open", since=began) == [], "the majordome's leases open nothing"
     finished(exposing)
 
 
-def test_all_agents_at_once(exposing: Rehearsal) -> None:
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_all_agents_at_once(exposing: Rehearsal, how: str) -> None:
     for name in DEMO_AGENTS:
-        exposing.stop(name)
+        getattr(exposing, how)(name)
     exposing.run(3)
     for name in DEMO_AGENTS:
         exposing.start(name)
@@ -75,7 +81,7 @@ def test_all_agents_at_once(exposing: Rehearsal) -> None:
 
 def test_all_agents_away_for_an_hour_in_which_it_began_to_rain(exposing: Rehearsal) -> None:
     for name in DEMO_AGENTS:
-        exposing.stop(name)
+        exposing.kill(name)
     exposing.run(1800)
     exposing.weather(rain=1)
     exposing.run(1800)

@@ -88,7 +88,7 @@ def live(night: Rehearsal, guard: Guard, chance: random.Random) -> bool:
                 guard.gone.remove(name)
             else:
                 guard.gone.add(name)
-                night.stop(name)
+                chance.choice((night.stop, night.kill))(name)
         case "alert":
             return True
     return False
@@ -133,7 +133,7 @@ def test_the_guard_would_see_an_open_dome(exposing: Rehearsal) -> None:
     exposing.weather(rain=1)
     guard.rain = True
     exposing.until(lambda: exposing.state("dome") == "closed")
-    exposing.stop("dome")
+    exposing.kill("dome")
     exposing.connect(exposing.simulators["dome"].port, b"DO open\n")
     with pytest.raises(pytest.fail.Exception, match=r"after .* s of bad weather"):
         exposing.run(120)

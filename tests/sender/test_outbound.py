@@ -33,11 +33,13 @@ class HearingAgent(Agent):
     def __init__(self) -> None:
         super().__init__("hearing")
         self.heard: list[int] = []
+        self.ages: list[float] = []
         self.actions_by_message["Heard"] = self.hear
 
     def hear(self, message: Message) -> None:
         assert message.sender == "telling"
         self.heard.append(message.payload["n"])
+        self.ages.append(self.age(message))
 
 
 @pytest.fixture
@@ -58,6 +60,7 @@ def test_a_message_to_an_agent_that_is_not_running_arrives_when_it_starts(
     hearing = HearingAgent()
     running(place, hearing)
     wait_for(lambda: len(hearing.heard) == 10)
+    assert max(hearing.ages) < float("inf"), "its sender lives still, and knows when it was said"
     wait_for(lambda: place.up("telling")["outbox"] == {})
     wait_for(lambda: place.rows("telling", "SELECT count(*) FROM outbox") == [(0,)])
     assert hearing.heard == list(range(10))
