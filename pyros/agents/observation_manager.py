@@ -53,6 +53,7 @@ class ObservationManagerAgent(Agent):
             messages.SLEW_STARTED: self.slew_started,
             messages.SLEW_FINISHED: self.slew_finished,
             messages.SLEW_FAILED: self.slew_failed,
+            messages.TRACKING_LOST: self.tracking_lost,
             messages.EXPOSURE_STARTED: self.exposure_started,
             messages.EXPOSURE_FINISHED: self.exposure_finished,
             messages.EXPOSURE_FAILED: self.exposure_failed,
@@ -134,6 +135,24 @@ class ObservationManagerAgent(Agent):
             self._lost(self.TELESCOPE, reason)
         else:
             self._stop(reason, again=False, halt=False)
+
+    def tracking_lost(self, message: Message) -> None:
+        """The exposure shows trails from now on: it is thrown away, and the telescope is sent to the target again."""
+        current, lost = self.state.current, message.payload
+        if current is None or not self._is_of_current(message) or self.state.pointing is None:
+            return
+        reason = f"the telescope has lost the target: {lost.reason}"
+        if not lost.again or self.state.lost >= len(_LOST_PAUSES):
+            self._stop(reason, again=not lost.again, halt=True)
+            return
+        self.log.warn("{reason}; it is sent there again", reason=reason)
+        if self.state.phase != "exposing":
+            self.state.astray = True
+            self._next()
+            return
+        self.send_to(self.CAMERA, messages.ABORT, Abort(observation=current.id, reason=reason))
+        self.state.lost += 1
+        self._slew(current)
 
     def exposure_started(self, message: Message) -> None:
         self.log.info("exposure {number} of {of} for {id}", number=message.payload.number, of=message.payload.of,

@@ -16,9 +16,11 @@ from twisted.python.failure import Failure as TwistedFailure
 from pyros import instruments, messages
 from pyros.agents._instrument import Command, InstrumentAgent, InstrumentState
 from pyros.agents.base import Agent
-from pyros.errors import DeviceRefused
+from pyros.clock import Timer
+from pyros.errors import AgentError, DeviceRefused
 from pyros.hold import Hold
-from pyros.messages import Failure, Message, Order, PointingMeasured, Slew, SlewFinished, SlewStarted
+from pyros.instruments.pointing import separation_arcsec
+from pyros.messages import Failure, Message, Order, PointingMeasured, Slew, SlewFinished, SlewStarted, TrackingLost
 from pyros.planning import Site
 from pyros.planning.pointing import reason_refused
 from pyros.planning.visibility import is_night
@@ -28,26 +30,31 @@ messages.register(LIMIT_REACHED, Order, guarded=True)
 _PARK_AGAIN = 30.0  # seconds
 _MAX_OFFSET = 1800.0  # arcseconds
 _MARGIN = 0.25  # degrees beside horizon and Sun's cone where tracking stops: the sky turns by 0.04 between two looks
+_TRACKING_CHECK = 2.0  # seconds
+_TRACKING_DRIFT = 300.0  # arcseconds
 _SHARE = 0.5  # of a measured error that is corrected: the rest may be chance, which the next slew has another of
 _LEAST_COS = 0.01  # of the declination; nearer to a pole, right ascension is no direction
 
 
 class TelescopeState(InstrumentState):
     """Whether the telescope shall be parked, and when that is tried again; the offset, arcseconds, and the observation
-    whose first image may still change it."""
+    whose first image may still change it; the observation on whose target it was sent last, and tracks."""
 
     park_wanted: bool = False
     park_timer: int | None = None
     east: float = 0.0
     north: float = 0.0
     unmeasured: str = ""
+    on_target: str = ""
 
 
 class TelescopeAgent(InstrumentAgent):
     """Takes *Slew*, *Park*, *Abort* and *Pointing measured*.
 
     ``option_max_offset`` is how far (arcseconds) the mount may be corrected in all, 0 for not at all;
-    ``option_offset_share`` the share of a measured error that is.
+    ``option_offset_share`` the share of a measured error that is. ``option_tracking_check`` is how often (seconds) a
+    telescope on its target is asked whether it tracks, and ``option_tracking_drift`` how far (arcseconds) it may say
+    that it has moved from there; 0 for as far as it likes.
     """
 
     state: TelescopeState
@@ -61,13 +68,37 @@ class TelescopeAgent(InstrumentAgent):
             messages.ABORT: self.abort,
             messages.POINTING_MEASURED: self.pointing_measured,
             LIMIT_REACHED: self.limit_reached,
+            messages.TRACKING_LOST: self.tracking_lost,
         }
+        self._check_timer: Timer | None = None
+        self._checking: Deferred[None] | None = None
+        self._lapses = 0
+        """How often in a row it did not track; like the next, in the reactor's thread."""
+        self._arrived: instruments.Position | None = None
+        """Where the last slew has ended, by the mount's word."""
         self._parking: list[Deferred[None]] | None = None
         """Who waits for the end of the parking that is under way; in the reactor's thread."""
 
     def place(self) -> instruments.Place:
         self.site = Site.load(self.config.site)
         return self.site
+
+    def attach(self, reactor: Any) -> None:
+        super().attach(reactor)
+        self._check_pace = self.option("tracking_check", float, _TRACKING_CHECK)
+        self._drift = self.option("tracking_drift", float, _TRACKING_DRIFT)
+        if not 0 < self._check_pace < float("inf"):
+            raise AgentError(
+                f"{self.config.path}: [{self.section.name}] option_tracking_check: must be a positive number of seconds"
+            )
+        self._check_timer = self.clock.call_later(self._check_pace, self._check_tracking)
+
+    def detach(self) -> Deferred[None] | None:
+        if self._check_timer is not None and self._check_timer.active():
+            self._check_timer.cancel()
+        if self._checking is not None:
+            self._checking.cancel()
+        return super().detach()
 
     def work(self) -> None:
         self._max_offset = self.option("max_offset", float, _MAX_OFFSET)
@@ -101,12 +132,14 @@ class TelescopeAgent(InstrumentAgent):
             self._parking = None  # it gives way
             await self._refuse_what_is_not_allowed(slew, by_hand=by_hand)
             ra, dec = _beside(slew.ra, slew.dec, -east, -north)
-            return measured(await self.device.slew(ra, dec, slew.observation, started))
+            end = await self.device.slew(ra, dec, slew.observation, started)
+            self._arrived, self._lapses = instruments.Position(end.ra, end.dec), 0
+            return measured(end)
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
             return Deferred.fromCoroutine(slew_if_allowed(started))
 
-        self.state.unmeasured = ""
+        self.state.unmeasured = self.state.on_target = ""
         self.command(message, run)
 
     def pointing_measured(self, message: Message) -> None:
@@ -132,7 +165,7 @@ class TelescopeAgent(InstrumentAgent):
         """Park; where that fails it is tried again, until the telescope is parked or something else is wanted."""
         if message.sender == self.name and not self.state.park_wanted:
             return  # a second attempt, and meanwhile there was a slew
-        self.state.park_wanted = True
+        self.state.park_wanted, self.state.on_target = True, ""
         if self.state.park_timer is not None:
             self.cancel_timer(self.state.park_timer)
             self.state.park_timer = None
@@ -153,9 +186,57 @@ class TelescopeAgent(InstrumentAgent):
 
     def limit_reached(self, message: Message) -> None:
         """What the telescope tracked is about to set, or near the Sun: tracking has stopped, and it parks."""
+        self._tell_tracking_lost(TrackingLost(self.state.on_target, message.payload.reason, again=False))
         if not self.state.park_wanted:
             self.state.park_wanted = True
             self._park_again(message.payload.reason)
+
+    def tracking_lost(self, message: Message) -> None:
+        """Whoever exposes must know it at once: the image would show nothing but trails."""
+        lost: TrackingLost = message.payload
+        if lost.observation == self.state.on_target and self.state.command is None:
+            self.log.error("the telescope has lost its target: {reason}", reason=lost.reason)
+            self._tell_tracking_lost(lost)
+
+    def _tell_tracking_lost(self, lost: TrackingLost) -> None:
+        self.state.on_target = ""
+        if lost.observation:
+            self.send_if_there(self.OBSERVATION_MANAGER, messages.TRACKING_LOST, lost)
+
+    # In the reactor's thread: whether it still tracks.
+
+    def _check_tracking(self) -> None:
+        """A mount stops for a limit, a cable or a hand on its buttons, and nothing else tells that."""
+        self._check_timer = self.clock.call_later(self._check_pace, self._check_tracking)
+        observation = self.state.on_target
+        if not observation or self.state.command is not None or self.holds.service is not None:
+            self._lapses = 0
+        elif self._checking is None and self.device.connected:
+            checking = self._checking = Deferred.fromCoroutine(self._check_tracking_once(observation))
+            checking.addErrback(self._not_measured)
+            checking.addBoth(self._checked_once)
+
+    def _checked_once(self, _: object) -> None:
+        self._checking = None
+
+    async def _check_tracking_once(self, observation: str) -> None:
+        """Twice in a row it must not track: a correction of the pointing may look like a slew for a moment."""
+        reason = await self._reason_lost()
+        self._lapses = self._lapses + 1 if reason else 0
+        if self._lapses >= 2:
+            self._lapses = 0
+            self.tell_self(messages.TRACKING_LOST, TrackingLost(observation, reason))
+
+    async def _reason_lost(self) -> str:
+        """Why it is not on its target any more; '' while it is."""
+        state = await self.device.state()
+        if state != "tracking":
+            return f"it is {state}, and does not track"
+        if self._arrived is None or not self._drift:
+            return ""
+        here = await self.device.position()
+        moved = separation_arcsec(self._arrived.ra, self._arrived.dec, here.ra, here.dec)
+        return f"it has moved by {moved:.0f} arcseconds since the slew" if moved > self._drift else ""
 
     def obey_hold(self, hold: Hold, stop: bool) -> None:
         """Stop a slew of the automation; with ``stop`` any, and park."""
@@ -192,6 +273,7 @@ class TelescopeAgent(InstrumentAgent):
         return end
 
     def on_hold(self, hold: Hold, stop: bool) -> None:
+        self.state.on_target = ""
         if stop:
             self.state.command, self.state.interrupted = None, None
             self.state.park_wanted = True
@@ -251,7 +333,7 @@ class TelescopeAgent(InstrumentAgent):
         if command.name == messages.PARK:
             self.answer(command, messages.PARK_FINISHED)
         else:
-            self.state.unmeasured = command.payload["observation"]
+            self.state.unmeasured = self.state.on_target = command.payload["observation"]
             self.answer(command, messages.SLEW_FINISHED,
                         SlewFinished(observation=command.payload["observation"], **result))  # fmt: skip
 

@@ -36,8 +36,9 @@ __all__ = [
     "Failure", "Order", "InstrumentConnection", "Telemetry",
     "ABORT", "INSTRUMENT_CONNECTED", "INSTRUMENT_DISCONNECTED", "TELEMETRY",
     # telescope
-    "Slew", "SlewStarted", "SlewFinished", "PointingMeasured",
-    "SLEW", "SLEW_STARTED", "SLEW_FINISHED", "SLEW_FAILED", "PARK", "PARK_FINISHED", "PARK_FAILED", "POINTING_MEASURED",
+    "Slew", "SlewStarted", "SlewFinished", "TrackingLost", "PointingMeasured",
+    "SLEW", "SLEW_STARTED", "SLEW_FINISHED", "SLEW_FAILED", "TRACKING_LOST", "PARK", "PARK_FINISHED", "PARK_FAILED",
+    "POINTING_MEASURED",
     # camera
     "Expose", "ExposureStarted", "ExposureFinished", "Cool",
     "EXPOSE", "EXPOSURE_STARTED", "EXPOSURE_FINISHED", "EXPOSURE_FAILED", "COOL", "COOLING_SET", "COOLING_FAILED",

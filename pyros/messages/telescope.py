@@ -32,6 +32,15 @@ class SlewFinished(Payload, frozen=True):
     """Separation of measured and demanded position, arcseconds."""
 
 
+class TrackingLost(Payload, frozen=True):
+    """telescope -> observation_manager: the telescope stood on the target of this observation, and no longer does."""
+
+    observation: str
+    reason: str
+    again: bool = True
+    """Whether a slew may bring it back."""
+
+
 class PointingMeasured(Payload, frozen=True):
     """analyzer -> telescope: an image of this observation shows the sky so many arcseconds to the east and north of
     where the telescope had said that it points."""
@@ -45,6 +54,7 @@ SLEW = register("Slew", Slew, guarded=True)
 SLEW_STARTED = register("Slew started", SlewStarted, guarded=True)
 SLEW_FINISHED = register("Slew finished", SlewFinished, guarded=True)
 SLEW_FAILED = register("Slew failed", Failure)
+TRACKING_LOST = register("Tracking lost", TrackingLost, guarded=True)
 PARK = register("Park", Order, guarded=True)
 PARK_FINISHED = register("Park finished", NoPayload, guarded=True)
 PARK_FAILED = register("Park failed", Failure)
