@@ -50,6 +50,8 @@ def load_agent(config: Config, name: str) -> Agent:
     key, and UnknownAgent.
     """
     section = config.agent(name)
+    if not section.app:
+        raise ConfigError([f"{config.path}: [{name}] app: missing: name the module of this agent"])
     where = f"{config.path}: [{name}] app: {section.app}"
     module_name, _, class_name = section.app.partition(":")
     try:
@@ -76,6 +78,7 @@ def load_agent(config: Config, name: str) -> Agent:
         raise ConfigError(
             [f"{where}: {found[0].__name__} calls itself {agent.name!r}; the section's name must be that"]
         )
+    agent.check_needs(config)
     return agent
 
 
@@ -88,7 +91,11 @@ def clock_for(config: Config, reactor: Any) -> RealClock:
     real = RealClock(reactor)
     if config.clock == "real":
         return real
-    site, now, note = Site.load(config.site), real.now(), config.data / "clock_shift_seconds"
+    site, now, note = (
+        Site.load(config.required("site", "clock = night")),
+        real.now(),
+        config.data / "clock_shift_seconds",
+    )
     try:
         shift = timedelta(seconds=float(note.read_text()))
         usable = all(is_night(site, now + shift + ahead) for ahead in (timedelta(0), _NIGHT_LEFT))
@@ -160,6 +167,9 @@ class Observatory:
                 problems += str(error).splitlines()
         self.hosts: dict[str, Host] = {}
         for name in config.agents if agents is None else agents:
+            if agents is None and not config.agents[name].app:
+                log.info("[{name}] names no app: a program of its own runs that agent", name=name)
+                continue
             try:
                 agent = load_agent(config, name)
                 self.hosts[name] = Host(agent, config, reactor, clock, **how, epoch=epoch(name))

@@ -193,7 +193,6 @@ remotes = a.example:x
 """,
     )
     expected = [
-        "[observatory] name: missing",
         "[observatory] site: 'nowhere.yaml' names no file (" + str(tmp_path / "nowhere.yaml") + ")",
         "[observatory] clock: 'fast' is not one of: real, night",
         "[observatory] colour: unknown key"
@@ -214,7 +213,7 @@ remotes = a.example:x
         "[broker] receiver_port: 5006 on 127.0.0.1 is already taken by [monitoring]",
     ]
     assert [line for line in expected if line not in found] == []
-    assert [line.partition(" missing: name the module")[0] for line in found if line not in expected] == ["[mine] app:"]
+    assert [line for line in found if line not in expected] == []
 
 
 def test_two_agents_on_one_port(tmp_path: Path) -> None:
@@ -256,8 +255,29 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
 
 
 def test_sections_that_must_be_there(tmp_path: Path) -> None:
-    assert problems(tmp_path, "[scheduler]\nport = 5002\n") == ["[observatory]: the section is missing"]
     assert problems(tmp_path, OBSERVATORY) == ["no agent has a section"]
+
+
+def test_agents_with_ip_and_port_are_a_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "pyros.ini"
+    file.write_text("[scheduler]\nip = 127.0.0.1\nport = 5002\n[mine]\nport = 5003\n")
+    loaded = config.load(file)
+    assert (loaded.name, loaded.data) == ("observatory", tmp_path / "var")
+    assert (loaded.site, loaded.alert_rules) == (config.NOWHERE, config.NOWHERE)
+    assert loaded.agent("mine").app == "", "a program of its own runs it"
+    with pytest.raises(ConfigError, match=rf"{file}: \[observatory\] site: missing; \[dome\] needs it"):
+        loaded.required("site", "[dome]")
+
+
+def test_a_misspelt_agent_is_a_mistake(tmp_path: Path) -> None:
+    assert problems(tmp_path, "[sheduler]\nport = 5002\n") == [
+        "[sheduler] app: missing: name the module of this agent, unless [scheduler] is meant"
+    ]
+
+
+def test_a_shifted_clock_needs_a_site(tmp_path: Path) -> None:
+    text = "[observatory]\nclock = night\n[scheduler]\nport = 5002\n"
+    assert problems(tmp_path, text) == ["[observatory] site: missing; clock = night needs it"]
 
 
 def test_an_agent_that_is_not_there(tmp_path: Path) -> None:

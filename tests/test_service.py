@@ -300,6 +300,60 @@ def test_a_simulator_that_is_not_there(place: Callable[..., Place]) -> None:
     fails(here.twistd("pyros-simulator", "nowhere.yaml"), "nowhere.yaml")
 
 
+def test_what_agents_need_is_told_at_once(place: Callable[..., Place]) -> None:
+    here = place()
+    text = re.sub("(?m)^(site|alert_rules) = .*", "", here.path.read_text())
+    here.path.write_text(text.replace("clock = night", ""))
+    program = here.twistd("pyros", "--config", here.path)
+    fails(program, str(here.path), "[observatory] alert_rules: missing; [alert_manager] needs it")
+    for agent in ("alert_manager", "scheduler", "telescope", "camera", "dome"):
+        assert f"[observatory] site: missing; [{agent}] needs it" in program.output + program.errors
+
+
+SCHEDULER = """
+from pyros.agents import Agent
+
+
+class SchedulerAgent(Agent):
+    MSG_OBS_FINISHED = "Observation finished"
+
+    def __init__(self):
+        super().__init__(Agent.SCHEDULER)
+        self.actions_by_message[self.MSG_OBS_FINISHED] = self.observation_finished
+
+    def work(self):
+        print("at work", flush=True)
+
+    def observation_finished(self, message):
+        print("finished", flush=True)
+
+    def shutdown(self):
+        print("shut down", flush=True)
+
+
+SchedulerAgent().start()
+"""
+SENDER = """
+from pyros.agents import Agent
+from pyros.sender import Sender
+
+Sender.send_to(Agent.SCHEDULER, "Observation finished")
+Sender.send_to(Agent.SCHEDULER, Agent.SHUTDOWN)
+"""
+
+
+def test_an_agent_needs_no_more_than_ip_and_port(tmp_path: Path) -> None:
+    (tmp_path / "pyros_agent_config.ini").write_text(f"[scheduler]\nip = 127.0.0.1\nport = {free_port()}\n")
+    agent = Program([sys.executable, "-c", SCHEDULER], tmp_path, {})
+    try:
+        wait_until(lambda: agent.output, what="the agent at work")
+        subprocess.run([sys.executable, "-c", SENDER], cwd=tmp_path, check=True, timeout=PATIENCE)
+        assert agent.wait() == 0
+        assert agent.output.splitlines() == ["at work", "finished", "shut down"]
+    finally:
+        agent.close()
+
+
 @pytest.mark.parametrize("whose", ["agent", "broker", "simulator"])
 def test_a_port_that_is_taken(place: Callable[..., Place], whose: str) -> None:
     here = place()

@@ -90,12 +90,17 @@ class Host:
         epoch: str = "",
     ) -> None:
         """``daemon=False`` keeps a program alive as long as the agent lives. ``durable=False`` and ``epoch`` are for
-        rehearsals. Raises UnknownAgent when the configuration has no section of the agent's name."""
+        rehearsals.
+
+        Raises UnknownAgent when the configuration has no section of the agent's name, ConfigError when it lacks what
+        the agent needs.
+        """
         self.agent = agent
         self.config = config
         self.reactor = reactor
         self.clock = clock
         self.section = config.agent(agent.name)
+        agent.check_needs(config)
         self.ready = threading.Event()
         """Set when work() has returned, or has failed: then `failure` is what it raised."""
         self.failure: BaseException | None = None

@@ -71,6 +71,7 @@ class AlertManagerAgent(Agent):
     after the observation; 0 for every measurement.
     """
 
+    needs = ("site", "alert_rules")
     state: AlertManagerState
 
     def __init__(self) -> None:

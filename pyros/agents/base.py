@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from pyros.agents._turns import NotTaken
 from pyros.clock import Clock
 from pyros.config import AgentConfig, Config
-from pyros.errors import AgentError
+from pyros.errors import AgentError, ConfigError
 from pyros.hold import Hold, Holds
 from pyros.messages import (
     ALARM,
@@ -90,6 +90,9 @@ class Agent:
     TELL_ALARM: ClassVar = "Tell alarm"
     TELL_ALARM_OVER: ClassVar = "Tell alarm over"
     """What every agent says to itself, so that monitoring hears of its alarms."""
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Keys of [observatory] that name files which this agent cannot do without: ``site``, ``alert_rules``."""
 
     state: Any = None
 
@@ -288,6 +291,17 @@ class Agent:
         from pyros.agents._program import stop  # noqa: PLC0415
 
         stop(self, timeout)
+
+    def check_needs(self, config: Config) -> None:
+        """Raise ConfigError naming every key that the agent needs and the configuration lacks."""
+        problems: list[str] = []
+        for key in self.needs:
+            try:
+                config.required(key, f"[{self.name}]")
+            except ConfigError as error:
+                problems += error.problems
+        if problems:
+            raise ConfigError(problems)
 
     @classmethod
     def state_type(cls) -> Any:

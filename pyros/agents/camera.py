@@ -41,6 +41,8 @@ class CameraAgent(InstrumentAgent):
     telescope's section are what the images call the two (INSTRUME, TELESCOP).
     """
 
+    needs = ("site",)
+
     device: instruments.Camera
 
     def __init__(self) -> None:

@@ -71,6 +71,7 @@ class DomeAgent(InstrumentAgent):
     *Close* from a person is a hold of the observatory, until it is released.
     """
 
+    needs = ("site",)
     state: DomeState
     device: instruments.Dome
     control: ShutterControl

@@ -39,6 +39,7 @@ class SchedulerAgent(Agent):
 
     MSG_OBS_FINISHED = messages.OBSERVATION_FINISHED
 
+    needs = ("site",)
     state: SchedulerState
 
     def __init__(self) -> None:

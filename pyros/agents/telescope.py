@@ -57,6 +57,7 @@ class TelescopeAgent(InstrumentAgent):
     that it has moved from there; 0 for as far as it likes.
     """
 
+    needs = ("site",)
     state: TelescopeState
     device: instruments.Telescope
 

@@ -75,7 +75,7 @@ def hand_on(config: Config, name: str, anyway: bool, on_event: OnEvent | None = 
     from pyros.service import clock_for  # noqa: PLC0415
 
     reactor = background_reactor()
-    clock, site = clock_for(config, reactor), Site.load(config.site)
+    clock, site = clock_for(config, reactor), Site.load(config.required("site", "whoever commands a device"))
     kind: Any = name
 
     def begin() -> Any:

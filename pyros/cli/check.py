@@ -16,7 +16,7 @@ from pyros.broker.tls import Tls, ended
 from pyros.cli.common import ConfigOption, complain, out, short, show
 from pyros.cli.ports import Place, listening
 from pyros.clock import RealClock
-from pyros.config import Config
+from pyros.config import NOWHERE, Config
 from pyros.errors import ConfigError, PyrosError
 from pyros.instruments import KINDS, check_address
 from pyros.planning import Site
@@ -50,12 +50,14 @@ class Findings:
         self.config = config
         self.problems: list[str] = []
         self.warnings: list[str] = []
-        self.site = self._try(Site.load, config.site)
-        self.rules = self._try(Rules.load, config.alert_rules)
+        self.site = None if config.site == NOWHERE else self._try(Site.load, config.site)
+        self.rules = None if config.alert_rules == NOWHERE else self._try(Rules.load, config.alert_rules)
         self.simulators: list[Description] = [
             found for path in config.simulators if (found := self._try(load_simulator, path))
         ]
-        self.agents: dict[str, Any] = {name: self._try(_load_agent, config, name) for name in config.agents}
+        self.agents: dict[str, Any] = {
+            name: self._try(_load_agent, config, name) for name, section in config.agents.items() if section.app
+        }
         self._check_devices()
         self._check_filters()
         self._check_ports()
@@ -146,10 +148,12 @@ class Findings:
         simulated = {_port_of(each): each for each in self.simulators}
         facts = Table(box=None, show_header=False, pad_edge=False)
         facts.add_row("observatory", f"{config.name}, from {config.path}")
-        facts.add_row("site", f"{site.name}: latitude {site.latitude:g}°, longitude {site.longitude:g}°,"
-                              f" {site.elevation:g} m")  # fmt: skip
+        where = "none is named"
+        if site is not None:
+            where = f"{site.name}: latitude {site.latitude:g}°, longitude {site.longitude:g}°, {site.elevation:g} m"
+        facts.add_row("site", where)
         facts.add_row("clock", "its night is now" if config.clock == "night" else "the computer's")
-        facts.add_row("alert rules", f"{len(self.rules.rules)} in {config.alert_rules}")
+        facts.add_row("alert rules", f"{len(self.rules.rules)} in {config.alert_rules}" if self.rules else "none named")
         facts.add_row("data", str(config.data))
         if broker is None:
             facts.add_row("broker", "none")
@@ -167,13 +171,14 @@ class Findings:
         for heading in ("agent", "address", "code", "device"):
             table.add_column(heading, no_wrap=True)
         for section in config.agents.values():
-            agent = type(self.agents[section.name])
+            agent = type(self.agents.get(section.name))
+            code = f"{agent.__module__}:{agent.__name__}" if section.app else "of a program of its own"
             simulator = simulated.get(section.address.rpartition(":")[2])
             device = f"{section.driver} at {section.address}" if section.address else ""
             if simulator is not None:
                 faster = f", {simulator.speed:g} times faster" if simulator.speed != 1 else ""
                 device += f" (simulated by {short(simulator.file)}{faster})"
-            table.add_row(section.name, section.where, f"{agent.__module__}:{agent.__name__}", device)
+            table.add_row(section.name, section.where, code, device)
         show(table)
         out.print(f"\nNo mistake found. Start it: pyros run --config {config.path}")
 

@@ -173,7 +173,7 @@ def fill(template: Path, config: Config, folder: Path) -> Packet:
     text = template.read_bytes()
     if is_template(template):
         now = clock_for(config, None).now()  # the running observatory has noted its shift in the data folder
-        ra, dec = place_overhead(Site.load(config.site), now)
+        ra, dec = place_overhead(Site.load(config.required("site", "an alert made from a template")), now)
         name = f"burst-{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
         values = {
             "ivorn": f"ivo://pyros.observatory/demo#{name}",

@@ -14,6 +14,7 @@ from pyros.config._reader import Reader
 from pyros.config._values import (
     BROKER,
     INSTRUMENTS,
+    NOWHERE,
     OPTIONAL_AGENTS,
     PYROS_IVO,
     STANDARD_AGENTS,
@@ -34,6 +35,7 @@ __all__ = [
     "ENVIRONMENT",
     "FILE_NAME",
     "INSTRUMENTS",
+    "NOWHERE",
     "OPTIONAL_AGENTS",
     "PYROS_IVO",
     "STANDARD_AGENTS",

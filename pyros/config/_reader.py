@@ -5,12 +5,14 @@ from __future__ import annotations
 import configparser
 import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
 from pyros.config._values import (
     INSTRUMENTS,
     LOOPBACK,
+    NOWHERE,
     PYROS_IVO,
     STANDARD_AGENTS,
     AgentConfig,
@@ -61,6 +63,7 @@ class _Section:
 
     def __init__(self, file: Path, name: str, values: dict[str, str], problems: list[str]) -> None:
         self.file, self.name, self.values, self.problems = file, name, values, problems
+        self.given = frozenset(values)
 
     def problem(self, key: str, text: str) -> None:
         self.problems.append(f"{self.file}: [{self.name}] {key}: {text}")
@@ -97,9 +100,7 @@ class Reader:
         }
 
     def read(self) -> Config:
-        observatory = self.sections.pop("observatory", None)
-        if observatory is None:
-            raise ConfigError([f"{self.file}: [observatory]: the section is missing"])
+        observatory = self.sections.pop("observatory", None) or _Section(self.file, "observatory", {}, self.problems)
         broker = self.sections.pop("broker", None)
         kafka = tuple(self._kafka(self.sections.pop(name)) for name in list(self.sections) if _KAFKA.match(name))
         if kafka and broker is None:
@@ -112,10 +113,10 @@ class Reader:
             self.problems.append(f"{self.file}: [{section}]: needs a [broker] section")
         config = Config(
             path=self.file,
-            name=observatory.take("name", str),
+            name=observatory.take("name", str, "observatory"),
             data=observatory.take("data", self._path, self.file.parent / "var"),
-            site=observatory.take("site", self._existing),
-            alert_rules=observatory.take("alert_rules", self._existing),
+            site=observatory.take("site", self._existing, NOWHERE),
+            alert_rules=observatory.take("alert_rules", self._existing, NOWHERE),
             simulators=observatory.take("simulators", self._files, ()),
             clock=observatory.take("clock", choice("real", "night"), "real"),
             limits=self._limits(),
@@ -126,6 +127,8 @@ class Reader:
             agents={name: self._agent(section) for name, section in self.sections.items()},
         )
         observatory.rest("name, data, site, alert_rules, simulators, clock, on_alarm, archive")
+        if config.clock == "night" and "site" not in observatory.given:
+            observatory.problem("site", "missing; clock = night needs it")
         if guardian is not None and "dome" not in config.agents:
             self.problems.append(f"{self.file}: [guardian]: needs a [dome] section, which names the device")
         self._check_ports(config)
@@ -296,10 +299,9 @@ class Reader:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name):
             section.problem("section", "an agent's name is a letter, then letters, digits and _ (64 at most)")
         if "app" not in section.values and name not in STANDARD_AGENTS:
-            section.problem(
-                "app",
-                f"missing: name the module of this agent (standard agents: {', '.join(STANDARD_AGENTS)})",
-            )
+            meant = get_close_matches(name, STANDARD_AGENTS, 1, 0.8)
+            if meant:
+                section.problem("app", f"missing: name the module of this agent, unless [{meant[0]}] is meant")
         instrument = name in INSTRUMENTS and "app" not in section.values
         options = {
             key.removeprefix("option_"): section.values.pop(key)
@@ -310,7 +312,7 @@ class Reader:
             name=name,
             ip=section.take("ip", ip_word, "127.0.0.1"),
             port=section.take("port", port_number),
-            app=section.take("app", str, STANDARD_AGENTS.get(name, "-")),
+            app=section.take("app", str, STANDARD_AGENTS.get(name, "")),
             allow=section.take("allow", networks, LOOPBACK),
             driver=section.take("driver", str, None if instrument else ""),
             address=section.take("address", str, None if instrument else ""),

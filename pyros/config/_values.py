@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from pyros.errors import UnknownAgent
+from pyros.errors import ConfigError, UnknownAgent
 
 Network = IPv4Network | IPv6Network
 
@@ -44,6 +44,7 @@ class AgentConfig(msgspec.Struct, frozen=True):
     ip: str
     port: int
     app: str
+    """The module of its class; '' for an agent that a program of its own runs."""
     allow: tuple[Network, ...] = LOOPBACK
     driver: str = ""
     address: str = ""
@@ -181,8 +182,12 @@ class WeatherLimits(msgspec.Struct, frozen=True):
     max_silence: float = 60.0
 
 
+NOWHERE = Path()
+"""Stands for a file that the configuration doesn't name."""
+
+
 class Config(msgspec.Struct, frozen=True):
-    """The whole file. Paths are absolute."""
+    """The whole file. Paths are absolute; ``site`` and ``alert_rules`` are `NOWHERE` where they are not named."""
 
     path: Path
     name: str
@@ -201,6 +206,13 @@ class Config(msgspec.Struct, frozen=True):
     """The site's own command for alarms, its words; () for none."""
     archive: Path | str = ""
     """Another place of the archive of alerts: a file, or a database's URL. '' for the file in the data folder."""
+
+    def required(self, key: str, who: str) -> Path:
+        """The file that ``site`` or ``alert_rules`` names; raises ConfigError telling who needs it where none is."""
+        path: Path = getattr(self, key)
+        if path == NOWHERE:
+            raise ConfigError([f"{self.path}: [observatory] {key}: missing; {who} needs it"])
+        return path
 
     def agent(self, name: str) -> AgentConfig:
         """That agent's section; raises UnknownAgent naming the file and the agents there are."""
