@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 POLL_SECONDS = (0.1, 0.5)
 """The shortest and the longest pause between two looks at a command under way."""
+FAILED_LOOKS = 3
+"""How many looks in a row may fail before the command has."""
 BEGIN_SECONDS = 5.0
 """How long a device may stand still elsewhere than where it was sent: it hasn't begun, or hasn't noticed its end."""
 
@@ -155,12 +157,21 @@ class AlpacaDevice(Device):
         """Look again and again until there is a result, more often when the end is near by estimate.
 
         ``started`` is called with the estimate, unless the first look shows the end. Raises DeviceFailed when there is
-        none after ``most`` seconds, and what ends the command.
+        none after ``most`` seconds, what ends the command, and what three looks in a row have raised: a question that
+        the device fails to answer once says nothing about the movement.
         """
         begin = self._clock.monotonic()
         shortest, longest = POLL_SECONDS
+        failures = 0
         while True:
-            result = await look()
+            result = None
+            try:
+                result = await look()
+                failures = 0
+            except (DeviceFailed, DeviceRefused):
+                failures += 1
+                if failures == FAILED_LOOKS:
+                    raise
             await running.check()
             if result is not None:
                 return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
-from pyros.errors import DeviceFailed, DeviceRefused
+from pyros.errors import ConnectionLost, DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
 from pyros.instruments.alpaca.image import BYTES_AN_ELEMENT, COLOUR, image_of
 from pyros.instruments.device import deferred
@@ -26,6 +27,8 @@ _TWO_DIMENSIONS = (0, 2, 3, 4, 5)
 _READOUT_SECONDS = 2.0
 _MOST_READOUT_SECONDS = 120.0
 _FETCH_SECONDS = 120.0
+_FETCHES = 3
+_FETCH_AGAIN_SECONDS = 1.0
 _LATE_SECONDS = 3.0
 """How long after its end an exposure that was thrown away may still leave its image."""
 _MOST_PIXELS = 1 << 28
@@ -101,11 +104,12 @@ class AlpacaCamera(AlpacaDevice):
             most = self._option("readout_seconds", _MOST_READOUT_SECONDS)
             await self._until(running, self._image_ready, self._readout_seconds, most)
             ready = self._clock.monotonic()
-            pixels = await self._image()
+            pixels = await self._fetched_image(running)
         except BaseException:  # whatever it is, nobody will fetch its image
             self._thrown_away = end
             raise
-        await running.check()
+        with suppress(ConnectionLost):  # it is here, whatever has become of the camera since
+            await running.check()
         self._readout_seconds = self._clock.monotonic() - end
         return await self._described(pixels, geometry, opened, seconds, ready - end + seconds)
 
@@ -144,12 +148,12 @@ class AlpacaCamera(AlpacaDevice):
             await running.pause(self._clock, self._thrown_away + _LATE_SECONDS - end)
 
     async def _check_on_the_way(self, left: float) -> None:
+        """A question that isn't answered ends no exposure: its end will show what came of it."""
         if left < 0.5:
             return
-        state = await self._link.get("camerastate", int)
-        if state == _ERROR:
+        if await self._link.get_if_told("camerastate", int) == _ERROR:
             raise DeviceFailed(f"{self.name}: exposure: the camera reports an error")
-        if await self._link.get("imageready", bool):  # that of an exposure before, which is in the way
+        if await self._link.get_if_told("imageready", bool):  # that of an exposure before, which is in the way
             await self._image()
 
     async def _image_ready(self) -> bool | None:
@@ -159,6 +163,16 @@ class AlpacaCamera(AlpacaDevice):
         if state in (_WAITING, _EXPOSING, _READING):
             return None
         return True if await self._link.get("imageready", bool) else None
+
+    async def _fetched_image(self, running: Running) -> NDArray[np.uint16]:
+        """The image, which is asked for again if that failed: the camera still has it."""
+        for _ in range(_FETCHES - 1):
+            try:
+                return await self._image()
+            except DeviceFailed as failure:
+                log.warn("{reason}; the image is asked for again", reason=str(failure))
+                await running.pause(self._clock, _FETCH_AGAIN_SECONDS)
+        return await self._image()
 
     async def _image(self) -> NDArray[np.uint16]:
         across, along = await self._whole_size()

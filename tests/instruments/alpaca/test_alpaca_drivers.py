@@ -411,6 +411,26 @@ def test_a_slew_refused_by_a_mount_that_moves_is_sent_after_an_abort(
     assert server.count("PUT abortslew") == 1
 
 
+@pytest.mark.parametrize("request_", ["slewing", "rightascension"])
+def test_a_slew_goes_on_though_a_question_fails_now_and_then(
+    request_: str, server: Server, device: Device, world: World
+) -> None:
+    Traveller(server, world)
+    telescope, asked = device("telescope"), [0]
+    world.result(telescope.position())
+    slew = telescope.slew(50.0, 20.0)
+    world.run(1)
+    usual = server.answers[f"GET {request_}"]
+
+    def sometimes(parameters: dict[str, str]) -> Any:
+        asked[0] += 1
+        return usual(parameters) if asked[0] % 2 or world.seconds() > 8 else Wrong(0x500, "serial timeout")
+
+    server.answers[f"GET {request_}"] = sometimes
+    assert world.result(slew, 30).error_arcsec < 1
+    assert (server.count("PUT slewtocoordinatesasync"), server.count("PUT abortslew")) == (1, 0)
+
+
 @pytest.mark.parametrize("command", ["slew", "park"])
 def test_a_mount_given_up_is_stopped(command: str, server: Server, device: Device, world: World) -> None:
     mount, telescope = Traveller(server, world), device("telescope", "?slew_seconds=20")
@@ -618,6 +638,41 @@ def test_the_exposure_time_is_the_cameras_own(
 ) -> None:
     Cam(server, world, lastexposureduration=exposed)
     assert world.result(device("camera").expose(10.0), 30).seconds == seconds
+
+
+@pytest.mark.parametrize("request_", ["camerastate", "imageready", "imagearray"])
+def test_an_image_is_kept_though_a_question_fails_now_and_then(
+    request_: str, server: Server, device: Device, world: World
+) -> None:
+    cam, asked = Cam(server, world), [0]
+    usual = server.answers[f"GET {request_}"]
+
+    def sometimes(parameters: dict[str, str]) -> Any:
+        asked[0] += 1
+        return usual(parameters) if asked[0] % 3 == 0 else Wrong(0x500, "USB")
+
+    camera = device("camera")
+    world.result(camera.geometry())
+    exposing = camera.expose(10.0)
+    world.run(2)
+    server.answers[f"GET {request_}"] = sometimes
+    assert world.result(exposing, 30).pixels[0, 0] == cam.number == 1
+
+
+def test_an_image_that_is_here_is_kept_though_the_camera_goes_away(
+    server: Server, device: Device, world: World
+) -> None:
+    cam, camera = Cam(server, world), device("camera")
+    exposing = camera.expose(1.0)
+    pixels = cam.image
+
+    def last() -> Any:
+        camera._link._down(ConnectionLost("unplugged"))
+        return pixels()
+
+    cam.image = last
+    image = world.result(exposing, 60)
+    assert (image.pixels[0, 0], image.gain) == (1, 1.3)
 
 
 def test_a_bias_is_as_short_as_can_be(server: Server, device: Device, world: World) -> None:
