@@ -420,6 +420,37 @@ def test_a_mount_on_its_target_that_does_not_track_has_failed(
         world.result(made.device.slew(30.0, 40.0), 10)
 
 
+def test_a_mount_that_stands_idle_on_its_target_is_told_to_track(rig: Make, world: World) -> None:
+    made = moving_mount(rig)
+    slew = made.begin(made.device.slew(30.0, 40.0))
+    made.server.say(made.server.set(COORD, "Idle", **jnow(made, 30.0, 40.0)))
+    assert slew[0].error_arcsec < 1
+    assert made.server.changes("TELESCOPE_TRACK_STATE") == [{"TRACK_ON": "On"}]
+
+
+def test_a_mount_that_cannot_be_told_to_track_and_is_idle_has_failed(rig: Make, world: World) -> None:
+    made = rig("telescope", {name: each for name, each in MOUNT.items() if name != "TELESCOPE_TRACK_STATE"})
+    made.server.answers[COORD] = lambda told: made.server.set(COORD, "Busy")
+    slew = made.begin(made.device.slew(30.0, 40.0))
+    made.server.say(made.server.set(COORD, "Idle", **jnow(made, 30.0, 40.0)))
+    assert isinstance(slew[0], DeviceFailed)
+    assert str(slew[0]) == "Dev: slew: it is on its target, and does not track"
+
+
+def test_a_mount_that_does_not_park_while_it_moves_is_stopped_first(rig: Make, world: World) -> None:
+    made = moving_mount(rig)
+    server = made.server
+    server.answers["TELESCOPE_PARK"] = lambda _: (
+        CANNOT + server.set("TELESCOPE_PARK", "Alert")
+        if server.vectors[COORD][2] == "Busy"
+        else server.set("TELESCOPE_PARK", "Ok", PARK=True, UNPARK=False)
+    )
+    made.begin(made.device.slew(100.0, 45.0), 2)
+    world.result(made.device.park())
+    assert server.changes("TELESCOPE_ABORT_MOTION") == [{"ABORT": "On"}]
+    assert world.result(made.device.state()) == "parked"
+
+
 @pytest.mark.parametrize(
     ("tracking", "coordinates", "state"),
     [
@@ -895,6 +926,20 @@ def test_a_wheel_whose_position_follows_its_ok(rig: Make, world: World) -> None:
     assert outcome == ["3"]
 
 
+def test_a_wheel_that_takes_no_turn_while_it_turns_is_told_again(rig: Make, world: World) -> None:
+    wheel = rig("filter_wheel", {"FILTER_SLOT": ("Number", {"FILTER_SLOT_VALUE": (1, 1, 3)}, "Ok")})
+    server = wheel.server
+    server.answers["FILTER_SLOT"] = lambda _: server.set(
+        "FILTER_SLOT", "Alert" if server.vectors["FILTER_SLOT"][2] == "Busy" else "Busy"
+    )
+    first = wheel.begin(wheel.device.select("3"), 1)
+    second = wheel.begin(wheel.device.select("2"), 3)
+    assert isinstance(first[0], CommandAborted)
+    server.say(server.set("FILTER_SLOT", "Ok", FILTER_SLOT_VALUE=(2, 1, 3)))
+    assert second == ["2"]
+    assert len(server.changes("FILTER_SLOT")) == 3
+
+
 def test_the_address_tells_how_long_a_wheel_may_turn(rig: Make, world: World) -> None:
     vectors = {"FILTER_SLOT": ("Number", {"FILTER_SLOT_VALUE": (1, 1, 3)}, "Ok")}
     wheel = rig("filter_wheel", vectors, address=f"{ADDRESS}?turn_seconds=7")
@@ -929,6 +974,36 @@ def test_a_focuser_has_time_to_be_where_it_says(
         focuser.server.say(focuser.server.set("ABS_FOCUS_POSITION", state, **place(steps)))
     world.run(6)
     assert [str(each) for each in moving] == [outcome]
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_a_focuser_that_takes_no_move_while_it_moves_is_told_again(rig: Make, world: World, stops: bool) -> None:
+    def place(steps: float) -> Members:
+        return {"FOCUS_ABSOLUTE_POSITION": (steps, 0, 1000)}
+
+    vectors = {"ABS_FOCUS_POSITION": ("Number", place(100), "Ok")}
+    if stops:
+        vectors["FOCUS_ABORT_MOTION"] = ("Switch", {"ABORT": False}, "Idle")
+    focuser = rig("focuser", vectors)
+    server = focuser.server
+
+    def move(_: Members) -> str:
+        if server.vectors["ABS_FOCUS_POSITION"][2] == "Busy":
+            return CANNOT + vector("set", "Number", "ABS_FOCUS_POSITION", place(100), "Alert")
+        return server.set("ABS_FOCUS_POSITION", "Busy")
+
+    server.answers["ABS_FOCUS_POSITION"] = move
+    server.answers["FOCUS_ABORT_MOTION"] = lambda _: (
+        server.set("ABS_FOCUS_POSITION", "Idle") + server.set("FOCUS_ABORT_MOTION", ABORT=False)
+    )
+    focuser.begin(focuser.device.move(500), 1)
+    second = focuser.begin(focuser.device.move(200), 1)
+    if not stops:
+        server.say(server.set("ABS_FOCUS_POSITION", "Busy"))  # it goes on
+        world.run(20)
+        server.say(server.set("ABS_FOCUS_POSITION", "Ok", **place(500)))
+    server.say(server.set("ABS_FOCUS_POSITION", "Ok", **place(200)))
+    assert second == [200]
 
 
 def test_the_address_tells_how_exact_a_focuser_is(rig: Make, world: World) -> None:
@@ -966,6 +1041,32 @@ def test_a_closing_roof_is_told_again_and_waited_for(rig: Make, world: World) ->
     assert (closing, roof.server.changes("DOME_PARK")) == ([], [{"PARK": "On"}])
     roof.server.say(roof.server.set("DOME_PARK", "Ok"))
     assert closing == [None]
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_a_dome_that_does_not_close_while_it_opens_is_stopped_first(rig: Make, world: World, stops: bool) -> None:
+    vectors = {"DOME_SHUTTER": ("Switch", {"SHUTTER_OPEN": True, "SHUTTER_CLOSE": False}, "Busy")}
+    if stops:
+        vectors["DOME_ABORT_MOTION"] = ("Switch", {"ABORT": False}, "Idle")
+    dome = rig("dome", vectors)
+    server = dome.server
+
+    def move(_: Members) -> str:
+        if server.vectors["DOME_SHUTTER"][2] == "Busy":
+            return '<message device="Dev" message="[ERROR] it is still opening"/>'
+        return server.set("DOME_SHUTTER", "Ok", SHUTTER_OPEN=False, SHUTTER_CLOSE=True)
+
+    server.answers["DOME_SHUTTER"] = move
+    server.answers["DOME_ABORT_MOTION"] = lambda _: (
+        server.set("DOME_SHUTTER", "Alert") + server.set("DOME_ABORT_MOTION", ABORT=False)
+    )
+    closing = dome.begin(dome.device.close(), 5)
+    if not stops:
+        assert closing == []
+        server.say(server.set("DOME_SHUTTER", "Ok"))
+        world.run(3)
+    assert closing == [None]
+    assert len(server.changes("DOME_SHUTTER")) == 2
 
 
 def test_closing_waits_for_no_question(rig: Make, world: World) -> None:

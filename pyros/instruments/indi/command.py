@@ -8,7 +8,8 @@ no answer at all.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -25,6 +26,10 @@ T = TypeVar("T")
 
 ANSWER_SECONDS = 10.0
 """How long a device may take to answer (not: to carry out a command). Many drivers answer nothing meanwhile."""
+AGAIN_SECONDS = 1.0
+"""How long a device that refuses because it moves, and cannot be stopped, is left before it is told again."""
+_STOPS = 3
+"""How often a device that refuses because it moves is stopped and told again."""
 GRACE_SECONDS = 2.0
 """A device that complains and says nothing else for so long has refused."""
 
@@ -263,6 +268,41 @@ class Command:
         if answer.state == "Alert" or (answer.state == "Idle" and self._connection.properties.complaint(since)):
             raise self.refused(since, f"{name} is Alert")
         return answer, since
+
+    async def insist(
+        self,
+        name: str,
+        values: Mapping[str, float | bool | str],
+        accept: Callable[[Property], bool] | None = None,
+        patience: float = ANSWER_SECONDS,
+        *,
+        stop: Callable[[], Awaitable[None]],
+        seconds: float,
+    ) -> tuple[Property, int]:
+        """`change` a vector; a device that refuses because it moves is stopped first, and told again.
+
+        ``stop`` stops it, or raises DeviceRefused: then the end of its movement is waited for, ``seconds`` at most.
+        """
+        clock, properties = self._connection.clock, self._connection.properties
+        moves, stops, end = self.property(name).state == "Busy", 0, self._connection.clock.monotonic() + seconds
+
+        def still() -> bool | None:
+            vector = properties.get(name)
+            return True if vector is not None and vector.state != "Busy" else None
+
+        while True:
+            try:
+                return await self.change(name, values, accept, patience)
+            except DeviceRefused:
+                if not moves or stops >= _STOPS or clock.monotonic() >= end:
+                    raise
+            try:
+                await stop()
+                stops += 1
+            except DeviceRefused:
+                with suppress(NoAnswer):  # after a refusal it may not say any more that it moves
+                    await self.until(lambda: None, AGAIN_SECONDS, "")
+                await self.until(still, max(0.0, end - clock.monotonic()), "the movement before it does not end")
 
     async def _answer(
         self, told: Callable[[], Property | None], since: int, patience: float, *, complaints: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Literal
 
 from twisted.internet.defer import Deferred
@@ -63,6 +64,7 @@ class IndiDome(IndiDevice):
             await self._connection.until_ready()
             door = self._door
             there, moving = _ENDS[action]
+            seconds = self._option("shutter_seconds", MOTION_SECONDS)
             self._end("shutter", f"{action} took its place", command)  # what has not begun yet never does
             doubtful = self._connection.in_doubt(command)
             if action == "open" and self._state_of(await command.ask(door)) == there and not doubtful:
@@ -77,8 +79,12 @@ class IndiDome(IndiDevice):
                     return
             else:
                 member = _MEMBERS[door][action]
-                vector, since = await command.change(
-                    door, {member: True}, lambda now: now.is_on(member) or not doubtful
+
+                def taken(now: Property) -> bool:
+                    return now.is_on(member) or not doubtful
+
+                vector, since = await command.insist(
+                    door, {member: True}, taken, stop=lambda: self._abort_motion(command), seconds=seconds
                 )
                 if vector.state == "Busy":
                     begun(started, vector)
@@ -86,10 +92,16 @@ class IndiDome(IndiDevice):
             def arrived(vector: Property) -> bool:
                 return self._state_of(vector) == there
 
-            seconds = self._option("shutter_seconds", MOTION_SECONDS)
             vector = await command.arrived(door, arrived, seconds, self._begin_seconds)
             if (state := self._state_of(vector)) != there:
                 raise command.failed(since, f"it is {state}", vector)
+
+    def _not_busy(self, name: str) -> Callable[[], Property | None]:
+        def ended() -> Property | None:
+            vector = self._properties.get(name)
+            return vector if vector is not None and vector.state != "Busy" else None
+
+        return ended
 
     async def _tell_again(self, command: Command, door: str, action: str, started: Started | None) -> int | None:
         """Tell a dome what it believes to be doing or to have done already: its driver may be wrong.
@@ -180,17 +192,13 @@ class IndiDome(IndiDevice):
                 raise command.failed(since, f"it looks to {self._degrees(vector):.1f} degrees", vector)
             return self._degrees(vector)
 
-    def _turned(self) -> Property | None:
-        now = self._properties.get(_SLIT)
-        return now if now is not None and now.state != "Busy" else None
-
     async def _make_ready(self, command: Command) -> None:
         """A moving or parked dome refuses to turn; where there is a shutter vector, unparking opens nothing."""
         if (await command.ask(_SLIT)).state == "Busy":
             # There is one stop for both: let the slit end its turn.
             if command.property(self._door).state == "Busy" or self._connection.is_under_way("shutter"):
                 seconds = self._option("turn_seconds", MOTION_SECONDS)
-                await command.until(self._turned, seconds, "the turn before it does not end")
+                await command.until(self._not_busy(_SLIT), seconds, "the turn before it does not end")
                 return
             await self._abort_motion(command)
         park = self._properties.get(_PARK)

@@ -57,7 +57,10 @@ async def turn(
     def there(vector: Property) -> bool:
         return vector.number(_VALUE) == slot
 
-    vector, since = await command.change(SLOT, {_VALUE: float(slot)})
+    async def stop() -> None:
+        raise DeviceRefused("UNSUPPORTED", command.describe("a wheel cannot be stopped"))
+
+    vector, since = await command.insist(SLOT, {_VALUE: float(slot)}, stop=stop, seconds=seconds)
     if vector.state == "Busy":
         begun(started, vector)
     vector = await command.arrived(SLOT, there, seconds, begin_seconds)

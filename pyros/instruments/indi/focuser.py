@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.device import deferred
 from pyros.instruments.indi._device import MOTION_SECONDS, IndiDevice, begun
+from pyros.instruments.indi.command import Command
 from pyros.instruments.indi.properties import Property
 from pyros.instruments.interfaces import FocuserLimits, Kind, MotorState, Started
 
@@ -36,12 +37,17 @@ class IndiFocuser(IndiDevice):
                 steps = now.number(_STEPS)
                 return steps is not None and abs(steps - position) <= off
 
-            vector, since = await command.change(
+            def taken(now: Property) -> bool:
+                # What it tells by itself may be from before the command.
+                return now.state == "Busy" or there(now) or clock.monotonic() - begin > self._begin_seconds
+
+            vector, since = await command.insist(
                 _PLACE,
                 {_STEPS: float(position)},
-                # What it tells by itself may be from before the command.
-                lambda now: now.state == "Busy" or there(now) or clock.monotonic() - begin > self._begin_seconds,
+                taken,
                 seconds,
+                stop=lambda: self._abort_motion(command),
+                seconds=seconds,
             )
             if vector.state == "Busy":
                 begun(started, vector)
@@ -67,12 +73,15 @@ class IndiFocuser(IndiDevice):
             await self._connection.until_ready()
             if "FOCUS_ABORT_MOTION" not in self._properties and (await command.ask(_PLACE)).state != "Busy":
                 return
-            await command.change("FOCUS_ABORT_MOTION", {"ABORT": True})
+            await self._abort_motion(command)
 
-            def still() -> bool | None:
-                return True if self._still() or not self._connection.is_newest(command, "move") else None
+    async def _abort_motion(self, command: Command) -> None:
+        await command.change("FOCUS_ABORT_MOTION", {"ABORT": True})
 
-            await command.until(still, 10.0, "told to stop, it still moves")
+        def still() -> bool | None:
+            return True if self._still() or not self._connection.is_newest(command, "move") else None
+
+        await command.until(still, 10.0, "told to stop, it still moves")
 
     @deferred
     async def position(self) -> int:

@@ -189,7 +189,11 @@ class IndiTelescope(IndiDevice):
     async def _track_now(self, command: Command) -> None:
         """Make sure that a mount on its target follows the sky. Raises DeviceFailed for one that does not."""
         tracking = self._properties.get(_TRACKING)
-        if tracking is None or (tracking.is_on("TRACK_ON") and tracking.state != "Alert"):
+        if tracking is None:
+            if command.property(self._frame).state == "Idle":
+                raise DeviceFailed(command.describe("it is on its target, and does not track"))
+            return
+        if tracking.is_on("TRACK_ON") and tracking.state != "Alert":
             return
         since = self._properties.serial
         if tracking.writable:
@@ -247,8 +251,15 @@ class IndiTelescope(IndiDevice):
             motion.unknown = False
             return
         motion.unknown = False
-        if end.state == "Idle":
+        if end.state == "Idle" and not self._is_at(ra, dec, end):
             raise CommandAborted(command.describe("stopped by somebody else, or by the mount itself"))
+
+    def _is_at(self, ra: float, dec: float, vector: Property) -> bool:
+        try:
+            here = self._where(vector)
+        except DeviceFailed:
+            return False
+        return separation_arcsec(ra, dec, here.ra, here.dec) <= self.tolerance_arcsec
 
     async def _begin_slew(self, command: Command, ra: float, dec: float, motion: _Motion) -> tuple[Property, int]:
         """Send the mount there; one that refuses because it moves is stopped first, and told again."""
@@ -303,11 +314,7 @@ class IndiTelescope(IndiDevice):
             vector = self._properties.get(self._frame)
             if vector is None or vector.state != "Busy":
                 return vector
-            try:
-                here = self._where(vector)
-            except DeviceFailed:
-                return None
-            if separation_arcsec(ra, dec, here.ra, here.dec) > self.tolerance_arcsec:
+            if not self._is_at(ra, dec, vector):
                 there.clear()
                 return None
             there.append(clock.monotonic())
@@ -367,7 +374,14 @@ class IndiTelescope(IndiDevice):
             park = await command.settled("TELESCOPE_PARK")
             if park.is_on("PARK") and park.state != "Busy":
                 return
-            vector, since = await command.change("TELESCOPE_PARK", {"PARK": True})
+            moves = command.property(self._frame).state == "Busy"
+            try:
+                vector, since = await command.change("TELESCOPE_PARK", {"PARK": True})
+            except DeviceRefused as refusal:
+                if not moves and refusal.code != "BUSY":
+                    raise
+                await self._abort_motion(command)  # it doesn't park while it moves
+                vector, since = await command.change("TELESCOPE_PARK", {"PARK": True})
             if vector.state == "Busy":
                 begun(started, vector)
                 vector = await command.until(
