@@ -44,6 +44,7 @@ from pyros.errors import AgentError, ConfigError
 from pyros.instruments import connect
 from pyros.planning import Site
 from pyros.sender import Sender
+from pyros.sender.handshake import observatory_key
 
 NAME = "guardian"
 SILENT = "the dome's agent is silent"
@@ -84,7 +85,7 @@ class Guardian:
 
     def start(self) -> None:
         """Open the port and begin to look at the device. Raises AgentError or ConfigError."""
-        self.key = keys.make_key(self.config.data / keys.FILE)
+        self.key = observatory_key(self.config)
         dome = self.config.agent("dome")
         self._dome = connect("dome", dome.driver, dome.address, self.reactor, self.clock)
         try:

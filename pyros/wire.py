@@ -5,8 +5,9 @@ One port serves two kinds of client, told apart by the first byte (a frame's len
 * text: ``Observation finished\\n``, or ``name<TAB>{json object}\\n``; answered ``OK <id>\\n`` or ``ERR <reason>\\n``;
 * frames: a 4-byte big-endian length (as in VTP, IVOA Note VOEvent Transport Protocol 2.0), then one JSON object::
 
-    {"hello": {"protocol": 1, "from": "alert_manager", "to": "scheduler", "epoch": "<journal id>"}}
-    {"welcome": {"last_seq": 1041}}
+    {"hello": {"protocol": 1, "from": "alert_manager", "to": "scheduler", "epoch": "<journal id>", "nonce": "..."}}
+    {"challenge": {"nonce": "..."}}   {"proof": {"now": 4711.5, "mac": "..."}}     see pyros.sender.handshake
+    {"welcome": {"last_seq": 1041, "mac": "..."}}
     {"messages": [{"seq": 1042, "id": "...", "name": "...", "sent": 1.7e9, "payload": {...}}, ...]}
     {"ack": 1042, "refused": [{"seq": 1042, "reason": "..."}]}     refused: only where something was
     {"query": "status"}   {"status": {...}}                        needs no hello
@@ -58,19 +59,41 @@ class Entry(msgspec.Struct, gc=False):
         return memoryview(self.payload).nbytes
 
 
-class Hello(msgspec.Struct):
+class Hello(msgspec.Struct, omit_defaults=True):
     """Who connects, to whom, and which journal its numbers count."""
 
     protocol: int
     sender: str = msgspec.field(name="from")
     to: str
     epoch: str
+    nonce: Short = ""
+    """A word that is used once, from a sender that can prove the observatory's key; '' from one that cannot."""
+    boot: Short = ""
+    """Which start of which computer the sender's monotonic clock counts from; '' when that is unknown."""
 
 
-class Welcome(msgspec.Struct):
-    """The answer to a Hello: the last number committed from that sender's journal."""
+class Challenge(msgspec.Struct):
+    """To a sender: prove that you know the key, now."""
+
+    nonce: Short
+    """A word that is used once."""
+
+
+class Proof(msgspec.Struct):
+    """A sender's answer to a Challenge."""
+
+    now: float
+    """Its monotonic clock (seconds) when it answered."""
+    mac: Short
+    """HMAC-SHA256, hexadecimal, by the observatory's key, over what was said up to here."""
+
+
+class Welcome(msgspec.Struct, omit_defaults=True):
+    """The end of the handshake: the last number committed from that sender's journal."""
 
     last_seq: LastSeq
+    mac: Short = ""
+    """The receiver's own proof of the key; '' for a sender that has not proved it."""
 
 
 class Refusal(msgspec.Struct):
@@ -84,6 +107,8 @@ class Frame(msgspec.Struct, omit_defaults=True):
     """Exactly one of these is set (``refused`` comes with ``ack``)."""
 
     hello: Hello | None = None
+    challenge: Challenge | None = None
+    proof: Proof | None = None
     welcome: Welcome | None = None
     messages: Annotated[list[Entry], msgspec.Meta(max_length=MAX_MESSAGES)] | None = None
     ack: LastSeq | None = None

@@ -19,13 +19,16 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from twisted.internet.selectreactor import SelectReactor
+from twisted.internet.task import Clock
 from twisted.python import threadable
 
 from pyros.agents import Agent
 from pyros.config import ENVIRONMENT, FILE_NAME, INSTRUMENTS, STANDARD_AGENTS, Config, load
-from pyros.errors import PyrosError
+from pyros.errors import PyrosError, WireError
 from pyros.journal import JournalReader
 from pyros.sender import ask
+from pyros.sender.handshake import Receiver, ReceiverHandshake
+from pyros.wire import Decoder, Frame, Hello, encode_frame
 
 # Hypothesis's own timed checks fail where the machine is slow: its first text on a new machine takes a second.
 # In CI its examples are always the same: a change is not blamed for what chance has found out elsewhere.
@@ -243,6 +246,38 @@ class Observatory:
     def close(self) -> None:
         for program in self.programs:
             program.close()
+
+
+class GreetedPeer:
+    """The receiver's side of a connection that a test plays by hand, up to and with its welcome."""
+
+    unread = False
+
+    def __init__(self, connection: socket.socket, name: str, key: bytes, last: int = 0) -> None:
+        """Read a hello and a proof, and welcome the sender with the number ``last``. Raises WireError."""
+        self._connection, self._last = connection, last
+        self.decoder = Decoder(frames=True)
+        self.hello: Hello | None = None
+        handshake = ReceiverHandshake(Receiver(name, key, [], Clock()), self)
+        while handshake.peer is None:
+            data = connection.recv(65536)
+            assert data, "closed"
+            for frame in self.decoder.feed(data):
+                assert isinstance(frame, Frame)
+                if frame.hello:
+                    self.hello = frame.hello
+                    handshake.on_hello(frame.hello)
+                elif frame.proof:
+                    handshake.on_proof(frame.proof)
+
+    def send(self, frame: Frame) -> None:
+        self._connection.sendall(encode_frame(frame))
+
+    def welcomed(self) -> int:
+        return self._last
+
+    def drop(self, reason: str) -> None:
+        raise WireError(reason)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pyros import wire
 from pyros.errors import WireError
-from pyros.wire import Decoder, Entry, Frame, Hello, Line, Refusal, Welcome
+from pyros.wire import Challenge, Decoder, Entry, Frame, Hello, Line, Proof, Refusal, Welcome
 
 names = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=20)
 numbers = st.integers(1, 2**63 - 1)
@@ -27,7 +27,9 @@ def entries(draw: st.DrawFn) -> Entry:
 
 frames = st.one_of(
     st.builds(Frame, hello=st.builds(Hello, protocol=st.integers(0, 9), sender=names, to=names, epoch=names)),
-    st.builds(Frame, welcome=st.builds(Welcome, numbers)),
+    st.builds(Frame, challenge=st.builds(Challenge, names)),
+    st.builds(Frame, proof=st.builds(Proof, st.floats(0, 4e9), names)),
+    st.builds(Frame, welcome=st.builds(Welcome, numbers, names)),
     st.builds(Frame, messages=st.lists(entries(), max_size=4)),
     st.builds(Frame, ack=numbers, refused=st.lists(st.builds(Refusal, numbers, names), min_size=1, max_size=2)),
     st.builds(Frame, query=names),

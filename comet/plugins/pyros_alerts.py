@@ -26,7 +26,8 @@ from pyros.broker.intake import Intake, Receipt
 from pyros.broker.store import EventStore
 from pyros.broker.transaction import ALERT_MANAGER
 from pyros.clock import RealClock
-from pyros.errors import JournalError, PyrosError
+from pyros.errors import ConfigError, JournalError, PyrosError
+from pyros.sender.handshake import observatory_key
 from pyros.sender.outbound import Outbound
 
 NAME = "comet"
@@ -71,8 +72,9 @@ class AlertHandler:
         assert self._config is not None
         self._reactor = reactor
         try:
+            observatory_key(self._config)  # or the outbox could not be sent
             store = EventStore(reactor, RealClock(reactor), self._config.journal(NAME))
-        except JournalError as error:
+        except (ConfigError, JournalError) as error:
             log.error("{error}", error=error)
             reactor.stop()
             return

@@ -22,6 +22,7 @@ from pyros.clock import Clock, Timer
 from pyros.config import Config, GuardianConfig
 from pyros.errors import ConfigError
 from pyros.sender import reachable
+from pyros.sender.handshake import observatory_key
 
 ANSWER_SECONDS = 3.0
 """After so long without an answer the guardian counts as gone."""
@@ -51,7 +52,7 @@ class BeatSender:
         """Whether the guardian is there, and can close the dome."""
         self.reason = "the guardian has not answered yet"
         """Why not; '' when it is there."""
-        self.key = keys.make_key(config.data / keys.FILE)
+        self.key = observatory_key(config)
         self.clock = clock
         self._log, self._alive, self._on_presence = log, alive, on_presence
         host, port = reachable(self.section.ip), self.section.port

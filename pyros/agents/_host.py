@@ -24,10 +24,11 @@ from pyros.agents._turns import Batch, Outcome, Turns
 from pyros.alarms import Alarms
 from pyros.clock import Clock
 from pyros.config import Config
-from pyros.errors import AgentError, JournalError, PyrosError
+from pyros.errors import AgentError, ConfigError, JournalError, PyrosError
 from pyros.hold import Hold, Holds
 from pyros.journal import Effects, Journal
 from pyros.messages import ALARM, Message, Payload, encode_payload
+from pyros.sender.handshake import observatory_key
 from pyros.sender.outbound import Outbound
 from pyros.wire import Entry, Refusal
 
@@ -130,19 +131,22 @@ class Host:
     # The reactor's side ------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Open the journal and the port, then let the agent work. Raises JournalError, StateError or AgentError."""
+        """Open the journal and the port, then let the agent work. Raises JournalError, StateError, ConfigError
+        (the observatory's key cannot be made or read) or AgentError."""
         self.agent.settle(self)
         try:
+            key = observatory_key(self.config)
             self.journal = Journal(self.config.journal(self.agent.name), epoch=self._epoch, durable=self._durable)
-        except JournalError as error:
+        except (JournalError, ConfigError) as error:
             self._make_safe_without_journal(str(error))
             raise
         try:
             self.turns = Turns(self.agent, self.journal, self.clock)
             self.outbound = Outbound(self.reactor, self.config, self.agent.name, self.journal, self._answered)
             self.port = AgentPort(
-                self.section, self.reactor, self.clock, self.agent.log, self._arrived, self._last_seq, self.status
-            )
+                self.section, self.reactor, self.clock, self.agent.log, self._arrived, self._last_seq, self.status,
+                key, self.config.agents,
+            )  # fmt: skip
             self._listening = self._listen()
         except BaseException:
             self.journal.close()
@@ -360,6 +364,8 @@ class Host:
 
     def _reflex(self, reflex: Callable[[Message], None], batch: Batch, entry: Entry) -> None:
         message = batch.message(entry, self.clock.monotonic())
+        if not message.proved and self.turns.is_guarded(entry.name):
+            return  # its turn will refuse it
         try:
             message.check()
         except ValueError:

@@ -73,7 +73,7 @@ for _name, _type in (
     (STARTED, Started), (DONE, Ended), (FAILED, Ended), (CONNECTED, Connection), (DISCONNECTED, Connection),
     (LOOKED, Looked), (MEASURED, Telemetry),
 ):  # fmt: skip
-    messages.register(_name, _type)
+    messages.register(_name, _type, guarded=True)
 
 
 class Command(msgspec.Struct):

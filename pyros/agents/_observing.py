@@ -20,8 +20,8 @@ class Step(Payload, frozen=True):
     device: str = ""
 
 
-messages.register(STEP_OVERDUE, Step)
-messages.register(STEP_AGAIN, Step)
+messages.register(STEP_OVERDUE, Step, guarded=True)
+messages.register(STEP_AGAIN, Step, guarded=True)
 
 
 class ObservationManagerState(msgspec.Struct):

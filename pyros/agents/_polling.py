@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import Deferred
 
+from pyros import messages
 from pyros.agents._instrument import InstrumentAgent, InstrumentState
 from pyros.messages import Message
 
-READ = "Read device"
+READ = messages.guard("Read device")
 _INTERVAL = 10.0
 
 

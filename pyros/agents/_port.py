@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from ipaddress import ip_address
 from typing import Any
 
@@ -22,6 +22,7 @@ from pyros.clock import Clock
 from pyros.config import AgentConfig
 from pyros.errors import WireError
 from pyros.printable import printable
+from pyros.sender.handshake import Receiver, ReceiverHandshake
 
 FIRST_BYTE_TIMEOUT = 60.0
 HALF_FRAME_TIMEOUT = 30.0
@@ -52,14 +53,18 @@ class AgentPort(Factory):
         put: Callable[[Batch], None],
         last_seq: Callable[[tuple[str, str]], int],
         status: Callable[[], dict[str, Any]],
+        key: bytes,
+        agents: Container[str],
     ) -> None:
-        """``put`` hands a batch to the mailbox; ``last_seq`` and ``status`` answer from any thread."""
+        """``put`` hands a batch to the mailbox; ``last_seq`` and ``status`` answer from any thread. ``key`` is the
+        observatory's, and ``agents`` are the names that nobody may use without it."""
         self.section = section
         self.reactor = reactor
         self.clock = clock
         self.log = log
         self.last_seq = last_seq
         self.status = status
+        self.receiver = Receiver(section.name, key, agents, reactor)
         self.waiting = 0
         self.waiting_bytes = 0
         self.connections: dict[AgentConnection, None] = {}
@@ -144,13 +149,13 @@ class _NotAllowed(Protocol):
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class AgentConnection(Protocol):
-    """One client. ``peer`` is set once it has said hello."""
+    """One client. ``peer`` is set once its hello has been welcomed."""
 
     def __init__(self, port: AgentPort) -> None:
         self._port = port
         self._decoder = wire.Decoder()
         self._decoder.limit = MAX_FIRST_FRAME
-        self.peer: tuple[str, str] | None = None
+        self._handshake = ReceiverHandshake(port.receiver, self)
         self._prompt: Prompt | None = None
         self._written = False
         self._under_way = 0
@@ -158,6 +163,15 @@ class AgentConnection(Protocol):
         self._lost = False
         self._holds: set[str] = set()
         self._timer = port.reactor.callLater(FIRST_BYTE_TIMEOUT, self._timed_out, "nothing was sent")
+
+    @property
+    def peer(self) -> tuple[str, str] | None:
+        return self._handshake.peer
+
+    @property
+    def unread(self) -> bool:
+        """Whether what the client says is not being read at present."""
+        return bool(self._holds)
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
@@ -171,6 +185,7 @@ class AgentConnection(Protocol):
         if self._prompt is not None:
             self._prompt.close()
         self._set_timer(None)
+        self._handshake.on_closed()
         self._port.closed(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -212,30 +227,31 @@ class AgentConnection(Protocol):
                 raise WireError("say hello first")
             if frame.messages:
                 self._under_way += 1
-                size = sum(entry.size for entry in frame.messages)
-                self._port.put(self, Batch(frame.messages, self.peer[0], self.peer, self, size=size))
+                size, proved = sum(entry.size for entry in frame.messages), self._handshake.proved
+                batch = Batch(
+                    frame.messages, self.peer[0], self.peer, self,
+                    size=size, ahead=self._handshake.ahead, proved=proved,
+                )  # fmt: skip
+                self._port.put(self, batch)
         elif frame.hello is not None:
-            self._hello(frame.hello)
+            if not self._written and self._prompt is None:
+                self._prompt = Prompt.of(self.transport)
+            self._handshake.on_hello(frame.hello)
+        elif frame.proof is not None:
+            self._handshake.on_proof(frame.proof)
         elif frame.query == "status":
-            self._send(wire.Frame(status=self._port.status()))
+            self.send(wire.Frame(status=self._port.status()))
         elif frame.query is not None:
             raise WireError(f"unknown query {frame.query[:80]!r}; there is: status")
         else:
-            raise WireError("this frame means nothing here; there are: hello, messages, query")
+            raise WireError("this frame means nothing here; there are: hello, proof, messages, query")
 
-    def _hello(self, hello: wire.Hello) -> None:
-        if hello.protocol != wire.PROTOCOL:
-            raise WireError(f"protocol {hello.protocol}, this agent speaks {wire.PROTOCOL}")
-        if hello.to != self._port.section.name:
-            raise WireError(f"this is {self._port.section.name}, not {hello.to[:80]}")
-        if self.peer is not None or not (0 < len(hello.sender) <= 200 and 0 < len(hello.epoch) <= 64):
-            raise WireError("a hello comes once, with a name of 200 and an epoch of 64 characters at most")
-        if not (hello.sender.isprintable() and hello.epoch.isprintable()):
-            raise WireError("a hello's name and epoch are printable")
-        self.peer = (hello.sender, hello.epoch)
-        if not self._written:
-            self._prompt = Prompt.of(self.transport)
-        self._send(wire.Frame(welcome=wire.Welcome(self._port.last_seq(self.peer))))
+    def welcomed(self) -> int:
+        """The client may send messages from here on; returns the last that was committed of its numbers."""
+        assert self.peer is not None
+        last = self._port.last_seq(self.peer)
+        self._watch()
+        return last
 
     # From the mailbox --------------------------------------------------------------------------------------------
 
@@ -276,7 +292,8 @@ class AgentConnection(Protocol):
     def _say(self, line: str) -> None:
         self._write(printable(line).encode() + b"\n")
 
-    def _send(self, frame: wire.Frame) -> None:
+    def send(self, frame: wire.Frame) -> None:
+        """Reactor's thread."""
         self._write(wire.encode_frame(frame))
 
     def _write(self, data: bytes) -> None:
@@ -295,7 +312,7 @@ class AgentConnection(Protocol):
         if self._lost:
             return
         if self._decoder.frames:
-            self._send(wire.Frame(error=reason))
+            self.send(wire.Frame(error=reason))
         elif self._decoder.frames is False:
             self._say(f"ERR {reason}")
         self._lost = True
@@ -303,6 +320,7 @@ class AgentConnection(Protocol):
         transport: Any = self.transport
         transport.unregisterProducer()
         transport.loseConnection()
+        self._handshake.on_closed()
         self._port.closed(self)
 
     def close(self) -> None:

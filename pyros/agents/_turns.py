@@ -19,7 +19,7 @@ import msgspec
 from pyros.clock import Clock
 from pyros.errors import AgentError, JournalError, StateError, WriteFailed
 from pyros.journal import Effects, Journal, Outgoing, Peer, Received, StoredTimer
-from pyros.messages import Message, encode_payload
+from pyros.messages import GUARDED, Message, encode_payload, unproved
 from pyros.printable import printable
 from pyros.sender import outbox_of_this_thread
 from pyros.wire import MAX_FRAME, Entry, Refusal, valid_name
@@ -169,7 +169,8 @@ class Turns:
         kept = self.journal.failed_message(number)
         if kept is None or (None, number) in effects.retried:
             raise NotTaken(f"no failed message has number {number}")
-        message = Message(kept.id, kept.name, kept.sender, kept.sent, bytes(kept.payload))
+        # Who wants it handled again has proved the key, and so had its sender when it was taken.
+        message = Message(kept.id, kept.name, kept.sender, kept.sent, bytes(kept.payload), proved=True)
         reason, error = self._attempt(message, effects)
         if reason is not None:
             raise NotTaken(reason)
@@ -306,11 +307,17 @@ class Turns:
             self._marks = None
         return Answer(last or 0, refused, ids, missing)
 
+    def is_guarded(self, name: str) -> bool:
+        """Whether the agent takes such a message only from who has proved the observatory's key."""
+        return name in GUARDED or name in self._agent.guarded
+
     def _attempt(self, message: Message, effects: Effects) -> tuple[str | None, str | None]:
         """Run one handler; (why it was refused, or None; the traceback if it failed, or None)."""
         marks = self._marks = self._marks or self._mark(effects)
         try:
             message.check()
+            if not message.proved and self.is_guarded(message.name):
+                raise NotTaken(unproved(message.name))
             if self._entry in self._blamed:
                 raise _Blamed
             self._agent.receive(message)

@@ -37,7 +37,7 @@ class LightCurveDue(Payload, frozen=True):
     event: str
 
 
-messages.register(LIGHT_CURVE_DUE, LightCurveDue)
+messages.register(LIGHT_CURVE_DUE, LightCurveDue, guarded=True)
 
 
 class Followed(msgspec.Struct):

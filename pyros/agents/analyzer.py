@@ -46,7 +46,7 @@ class AnalysisEnded(messages.Payload, frozen=True):
     found: SourceFound | None = None
 
 
-messages.register(ANALYSIS_ENDED, AnalysisEnded)
+messages.register(ANALYSIS_ENDED, AnalysisEnded, guarded=True)
 
 
 class AnalyzerState(msgspec.Struct):

@@ -35,6 +35,7 @@ from pyros.messages import (
     NoPayload,
     ServiceOrder,
     encode_payload,
+    guard,
     register,
 )
 
@@ -114,6 +115,9 @@ class Agent:
         self.reflexes: dict[str, Reflex] = {HOLD: self._hold_at_once, STOP: self._hold_at_once}
         """What is done at once when such a message arrives: in the reactor's thread, before its turn and whatever
         becomes of that. Only for what makes safe and may be repeated (close, abort, stop, park); see decision 0040."""
+        self.guarded: set[str] = set()
+        """Further names, besides `messages.GUARDED`, that this agent takes only from who has proved the observatory's
+        key."""
         self.ending = False
         self._takes_message: dict[str, tuple[Handler, bool]] = {}
         self._host: Host | None = None
@@ -397,10 +401,11 @@ class Agent:
 _OF_EVERY_AGENT = (Agent.SHUTDOWN, Agent.RETRY_FAILED, HOLD, RELEASE, SERVICE, STOP)
 """What every agent takes from others."""
 
-register(Agent.RETRY_FAILED, RetryFailed)
-register(Agent.HOLD_CHANGED, NoPayload)
-register(Agent.TELL_ALARM, AlarmRaised)
-register(Agent.TELL_ALARM_OVER, AlarmEnded)
+guard(Agent.SHUTDOWN)
+register(Agent.RETRY_FAILED, RetryFailed, guarded=True)
+register(Agent.HOLD_CHANGED, NoPayload, guarded=True)
+register(Agent.TELL_ALARM, AlarmRaised, guarded=True)
+register(Agent.TELL_ALARM_OVER, AlarmEnded, guarded=True)
 
 
 def _takes_argument(handler: Handler) -> bool:

@@ -36,8 +36,8 @@ from pyros.planning import Site
 from pyros.planning.visibility import altitude_azimuth, sun_altitude
 
 SHUTTER = messages.register("Shutter", ShutterReport, guarded=True)
-FOLLOW_ON = "Follow on"
-OPEN_AGAIN = "Open again"
+FOLLOW_ON = messages.guard("Follow on")
+OPEN_AGAIN = messages.guard("Open again")
 _ALIVE_SECONDS = 3.0
 _NO_GUARDIAN = "no guardian"
 _NOT_CLOSED = "the dome does not close"

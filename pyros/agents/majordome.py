@@ -12,9 +12,9 @@ from pyros.agents.base import Agent
 from pyros.hold import Hold
 from pyros.messages import Abort, KeepOpen, Message, Observation, Order, Plan
 
-RENEW_LEASE = "Renew lease"
-END_SESSION = "End session"
-PAUSE_OVER = "Pause over"
+RENEW_LEASE = messages.guard("Renew lease")
+END_SESSION = messages.guard("End session")
+PAUSE_OVER = messages.guard("Pause over")
 LEASE = 60.0
 """Seconds for which the dome may stay open without hearing from the majordome again."""
 
@@ -53,6 +53,9 @@ class MajordomeAgent(Agent):
 
     def __init__(self) -> None:
         super().__init__(Agent.MAJORDOME)
+        self.guarded |= {  # what they end in is the next observation's slew
+            messages.OBSERVATION_STARTED, messages.OBSERVATION_FINISHED, messages.OBSERVATION_FAILED,
+        }  # fmt: skip
         self.actions_by_message |= {
             messages.PLAN_UPDATED: self.plan_updated,
             messages.OBSERVATION_STARTED: self.observation_started,

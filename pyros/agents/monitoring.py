@@ -27,7 +27,7 @@ from pyros.messages import (
     WeatherState,
 )
 
-WEATHER_SILENT = "Weather silent"
+WEATHER_SILENT = messages.guard("Weather silent")
 _SAFE_AFTER = 300.0
 _FROZEN_AFTER = 1800.0
 _INSTRUMENTS = 100

@@ -10,7 +10,7 @@ from pyros.messages import Message, Observation
 from pyros.planning import Site, make_plan
 from pyros.planning.visibility import warm_up
 
-PLAN_IN_TIME = "Time to plan"
+PLAN_IN_TIME = messages.guard("Time to plan")
 _INTERVAL = 60.0
 _ATTEMPTS = 3
 _PAUSE = 60.0  # seconds before the instruments are tried again with what they failed at
@@ -44,6 +44,9 @@ class SchedulerAgent(Agent):
 
     def __init__(self) -> None:
         super().__init__(Agent.SCHEDULER)
+        self.guarded |= {  # what they end in is the next observation's slew
+            messages.OBSERVATION_STARTED, messages.OBSERVATION_FINISHED, messages.OBSERVATION_FAILED,
+        }  # fmt: skip
         self.actions_by_message |= {
             messages.OBSERVATION_REQUESTED: self.observation_requested,
             messages.OBSERVATION_REQUEST_CHANGED: self.observation_requested,

@@ -1,13 +1,14 @@
 """The broker's own port: people ask it how it is, and the observatory's agents hand it what they publish.
 
 Both speak the frames of the agents' wire: ``{"query": "status"}``, or a hello and messages, of which it takes one,
-*Publish*. A message stays in its agent's outbox until it is acknowledged here, which is after the event's commit. The
-broker keeps no numbers: an event that comes again has the same ivorn and the same bytes, and is kept once.
+*Publish*, from who has proved the observatory's key. A message stays in its agent's outbox until it is acknowledged
+here, which is after the event's commit. The broker keeps no numbers: an event that comes again has the same ivorn and
+the same bytes, and is kept once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -21,6 +22,7 @@ from pyros import messages, wire
 from pyros.broker.vtp import Connections, allowed, host_of
 from pyros.config import BROKER, Network
 from pyros.errors import PyrosError, WireError
+from pyros.sender.handshake import Receiver, ReceiverHandshake
 
 MAX_ASKING = 64
 TIMEOUT = 10.0  # seconds for question and answer
@@ -42,7 +44,7 @@ class Answering(Protocol):
         self._factory = factory
         self._decoder = wire.Decoder()
         self._timeout: Any = None
-        self._agent = ""
+        self._handshake = ReceiverHandshake(factory.receiver, self)
         self._publishing = self._full = self._done = False
         self._waiting: list[wire.Entry] = []
         self._lost = False
@@ -70,6 +72,7 @@ class Answering(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
         self._bear_silence()
+        self._handshake.on_closed()
         self._factory.asking.discard(self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -81,33 +84,35 @@ class Answering(Protocol):
                     raise WireError("this is the broker; it answers one query: status")
                 self._take(frame)
         except PyrosError as error:  # of the wire, or the journal cannot be read
-            self._refuse(str(error))
+            self.drop(str(error))
 
     def _take(self, frame: wire.Frame) -> None:
+        peer = self._handshake.peer
         if frame.hello is not None:
-            self._hello(frame.hello)
-        elif frame.messages is not None and self._agent:
+            self._handshake.on_hello(frame.hello)
+        elif frame.proof is not None:
+            self._handshake.on_proof(frame.proof)
+        elif frame.messages is not None and peer is not None:
             self._waiting += frame.messages
             if not self._publishing:
                 self._publishing = True
                 self.transport.pauseProducing()  # at most one read's frames wait here
                 Deferred.fromCoroutine(self._publish()).addErrback(self._failed)
-        elif frame.query == "status" and not self._agent:
+        elif frame.query == "status" and peer is None:
             self._end(wire.encode_frame(wire.Frame(status=self._factory.status())))
         else:
             raise WireError("this is the broker; it answers one query: status")
 
-    def _hello(self, hello: wire.Hello) -> None:
-        if hello.protocol != wire.PROTOCOL:
-            raise WireError(f"protocol {hello.protocol}, this broker speaks {wire.PROTOCOL}")
-        if hello.to != BROKER:
-            raise WireError(f"this is the {BROKER}, not {hello.to[:80]}")
-        if self._agent or not 0 < len(hello.sender) <= 200:
-            raise WireError("a hello comes once, with a name of 200 characters at most")
-        self._agent = hello.sender
+    @property
+    def unread(self) -> bool:
+        """Whether what the agent says is not being read at present."""
+        return self._full or self._publishing
+
+    def welcomed(self) -> int:
+        """The agent may send messages from here on; no number was committed, as none is kept."""
         self._bear_silence()
         self.transport.setTcpKeepAlive(True)
-        self._send(wire.Frame(welcome=wire.Welcome(0)))
+        return 0
 
     async def _publish(self) -> None:
         """One after the other, so that an acknowledged number means all before it."""
@@ -116,38 +121,46 @@ class Answering(Protocol):
             reason = await self._one(entry)
             if not self._lost:
                 refused = [wire.Refusal(entry.seq, reason)] if reason is not None else None
-                self._send(wire.Frame(ack=entry.seq, refused=refused))
+                self.send(wire.Frame(ack=entry.seq, refused=refused))
         self._publishing = False
         self._read_on()
 
     async def _one(self, entry: wire.Entry) -> str | None:
+        if not self._handshake.proved:
+            return messages.unproved(entry.name)
         if entry.name != messages.PUBLISH:
             return f"the broker takes no message {entry.name!r} (it takes: {messages.PUBLISH})"
         try:
             published: messages.Publish = messages.decode_payload(entry.name, bytes(entry.payload))
         except ValueError as error:
             return str(error)
-        return await self._factory.publish(published.packet, self._agent)
+        return await self._factory.publish(published.packet, self._sender)
+
+    @property
+    def _sender(self) -> str:
+        return self._handshake.peer[0] if self._handshake.peer else "?"
 
     def _failed(self, failure: Failure) -> None:
         """It could not be stored: nothing is acknowledged, and the agent sends it again over another connection."""
         if not failure.check(WireError):
-            log.failure("publishing for {agent}", failure, agent=self._agent)
+            log.failure("publishing for {agent}", failure, agent=self._sender)
         if not self._lost:
-            self._refuse(failure.getErrorMessage())
+            self.drop(failure.getErrorMessage())
 
-    def _refuse(self, reason: str) -> None:
+    def drop(self, reason: str) -> None:
+        """Say why, and close."""
         text = self._decoder.frames is False
         self._end(f"ERR {reason}\n".encode() if text else wire.encode_frame(wire.Frame(error=reason)))
 
     def _end(self, answer: bytes) -> None:
         """The last answer; what still comes is not looked at."""
         self._done = True
+        self._handshake.on_closed()
         self.transport.write(answer)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
-    def _send(self, frame: wire.Frame) -> None:
+    def send(self, frame: wire.Frame) -> None:
         self.transport.write(wire.encode_frame(frame))
 
     def _bear_silence(self) -> None:
@@ -161,8 +174,16 @@ class AnsweringFactory(Factory):
     noisy = False
 
     def __init__(
-        self, reactor: Any, allow: Sequence[Network], status: Callable[[], dict[str, Any]], publish: Publisher
+        self,
+        reactor: Any,
+        allow: Sequence[Network],
+        status: Callable[[], dict[str, Any]],
+        publish: Publisher,
+        key: bytes,
+        agents: Container[str],
     ) -> None:
+        """``key`` is the observatory's, and ``agents`` are the names that nobody may use without it."""
+        self.receiver = Receiver(BROKER, key, agents, reactor)
         self.reactor, self.allow, self.status, self.publish = reactor, allow, status, publish
         self.asking: Connections[Answering] = Connections(reactor)
 

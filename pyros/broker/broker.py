@@ -29,6 +29,7 @@ from pyros.config import Config, TlsConfig
 from pyros.errors import AgentError, ConfigError, PyrosError, WireError
 from pyros.journal import Outgoing
 from pyros.messages import AlertSource
+from pyros.sender.handshake import observatory_key
 from pyros.sender.outbound import Outbound
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Broker:
         self._tls = Tls(self._config)
         for warning in self._tls.expiring(clock.now()):
             log.warn("{warning}", warning=warning)
+        key = observatory_key(self._config)
         store = self._store = EventStore(reactor, clock, self._config.journal(NAME), **self._how)
         self._outbound = Outbound(reactor, self._config, NAME, store.journal, store.on_answer, store.complete)
         self._history = History(store)
@@ -111,7 +113,9 @@ class Broker:
             store.start(self._post)
             self._archiving.poke()
             if config.port is not None:
-                self._answering = AnsweringFactory(reactor, config.allow, self.status, self._publish)
+                self._answering = AnsweringFactory(
+                    reactor, config.allow, self.status, self._publish, key, self._config.agents
+                )
                 await self._listen("port", self._answering)
             await self._listen("broadcaster_port", self._broadcaster)
             await self._listen("receiver_port", self._receiver)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from pyros import keys
 from pyros.errors import ConfigError, UnknownAgent
 
 Network = IPv4Network | IPv6Network
@@ -204,6 +205,8 @@ class Config(msgspec.Struct, frozen=True):
     limits: WeatherLimits = WeatherLimits()
     on_alarm: tuple[str, ...] = ()
     """The site's own command for alarms, its words; () for none."""
+    key: Path | None = None
+    """The file of the observatory's key, where another one than that in the data folder is named."""
     archive: Path | str = ""
     """Another place of the archive of alerts: a file, or a database's URL. '' for the file in the data folder."""
 
@@ -237,6 +240,11 @@ class Config(msgspec.Struct, frozen=True):
     def simulated(self) -> bool:
         """Whether the time, or what it observes with, isn't real: then nothing that it finds is."""
         return self.clock != "real" or bool(self.simulators)
+
+    @property
+    def key_file(self) -> Path:
+        """Where the observatory's key is."""
+        return self.key or self.data / keys.FILE
 
     @property
     def alert_archive(self) -> Path | str:

@@ -9,7 +9,7 @@ Angles are ICRS degrees, durations seconds, times seconds since 1970-01-01 UTC, 
 
 from __future__ import annotations
 
-from pyros.messages._codec import GUARDED, PAYLOADS, Message, decode_payload, encode_payload, register
+from pyros.messages._codec import GUARDED, PAYLOADS, Message, decode_payload, encode_payload, guard, register, unproved
 from pyros.messages._payload import NoPayload, Payload
 from pyros.messages.accessories import *
 from pyros.messages.alerts import *
@@ -24,7 +24,8 @@ from pyros.messages.weather import *
 
 # fmt: off
 __all__ = [
-    "GUARDED", "Message", "NoPayload", "PAYLOADS", "Payload", "decode_payload", "encode_payload", "register",
+    "GUARDED", "Message", "NoPayload", "PAYLOADS", "Payload", "decode_payload", "encode_payload", "guard",
+    "register", "unproved",
     # alerts
     "AlertReceived", "AlertDecided", "TakenImage", "FollowUp", "Publish", "AlertSource",
     "LARGEST_PACKET", "ALERT_RECEIVED", "ALERT_DECIDED", "FOLLOW_UP", "PUBLISH", "ALERTS_SILENT", "ALERTS_HEARD",

@@ -10,7 +10,8 @@ PAYLOADS: dict[str, type[msgspec.Struct]] = {}
 """What the messages of each registered name carry."""
 
 GUARDED: set[str] = set()
-"""The names that move a device or say that it is safe: taken only from who has proved the observatory's key."""
+"""The names that move a device, end an agent or say that it is safe, and what agents say to themselves: taken only
+from who has proved the observatory's key."""
 
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {}
 _any_object: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
@@ -30,6 +31,23 @@ def register(name: str, payload: type[msgspec.Struct], *, guarded: bool = False)
     PAYLOADS[name] = payload
     _decoders[name] = msgspec.json.Decoder(payload)
     return name
+
+
+def guard(name: str) -> str:
+    """Take the messages of that name only from who has proved the key, as `register` does with ``guarded``.
+
+    For what has no payload type: what an agent says to itself. Returns the name.
+    """
+    GUARDED.add(name)
+    return name
+
+
+def unproved(name: str) -> str:
+    """Return why a message of that name is refused from a sender that has not proved the observatory's key."""
+    return (
+        f"{name!r} moves a device, ends an agent or says that it is safe: it is taken only from who proves the"
+        " observatory's key; use `pyros send`, as a user who may read observatory.key in the data folder"
+    )
 
 
 def encode_payload(name: str, payload: Any = None) -> bytes:

@@ -72,9 +72,9 @@ class AlertSource(Payload, frozen=True):
     text: str
 
 
-ALERT_RECEIVED = register("Alert received", AlertReceived)
+ALERT_RECEIVED = register("Alert received", AlertReceived, guarded=True)
 ALERT_DECIDED = register("Alert decided", AlertDecided)
-FOLLOW_UP = register("Follow-up", FollowUp)
-PUBLISH = register("Publish", Publish)
+FOLLOW_UP = register("Follow-up", FollowUp, guarded=True)
+PUBLISH = register("Publish", Publish, guarded=True)
 ALERTS_SILENT = register("Alerts silent", AlertSource)
 ALERTS_HEARD = register("Alerts heard", AlertSource)

@@ -73,4 +73,4 @@ class SourceFound(Payload, frozen=True, kw_only=True):
 
 IMAGE_TAKEN = register("Image taken", ImageTaken)
 IMAGE_ANALYSED = register("Image analysed", ImageAnalysed)
-SOURCE_FOUND = register("Source found", SourceFound)
+SOURCE_FOUND = register("Source found", SourceFound, guarded=True)

@@ -46,6 +46,6 @@ class Telemetry(Payload, frozen=True):
 
 
 ABORT = register("Abort", Abort, guarded=True)
-INSTRUMENT_CONNECTED = register("Instrument connected", InstrumentConnection)
+INSTRUMENT_CONNECTED = register("Instrument connected", InstrumentConnection, guarded=True)
 INSTRUMENT_DISCONNECTED = register("Instrument disconnected", InstrumentConnection)
 TELEMETRY = register("Telemetry", Telemetry, guarded=True)

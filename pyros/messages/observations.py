@@ -86,9 +86,9 @@ class ObservationReport(Payload, frozen=True):
     again: bool = False
 
 
-OBSERVATION_REQUESTED = register("Observation requested", Observation)
-OBSERVATION_REQUEST_CHANGED = register("Observation request changed", Observation)
-OBSERVATION_REQUEST_WITHDRAWN = register("Observation request withdrawn", Withdrawal)
+OBSERVATION_REQUESTED = register("Observation requested", Observation, guarded=True)
+OBSERVATION_REQUEST_CHANGED = register("Observation request changed", Observation, guarded=True)
+OBSERVATION_REQUEST_WITHDRAWN = register("Observation request withdrawn", Withdrawal, guarded=True)
 PLAN_UPDATED = register("Plan updated", Plan, guarded=True)
 PLAN_AGAIN = register("Plan again", NoPayload)
 OBSERVE = register("Observe", Observation, guarded=True)

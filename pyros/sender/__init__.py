@@ -10,6 +10,7 @@ import atexit
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pyros import config as _config
@@ -26,7 +27,7 @@ class _Outbox(threading.local):
 
 
 outbox_of_this_thread = _Outbox()
-_connections: dict[tuple[str, str, int], Connection] = {}
+_connections: dict[tuple[str, str, int, Path], Connection] = {}
 _loaded: dict[tuple[str, int], _config.Config] = {}
 _guard = threading.Lock()
 
@@ -44,8 +45,9 @@ class Sender:
         from the file that ``$PYROS_AGENT_CONFIG`` or the working directory gives.
 
         Raises UnknownAgent, AgentUnreachable (nobody there, or no answer within ``timeout`` seconds) or MessageRefused,
-        each naming agent, address and reason; ConfigError; ValueError for what can't be sent. In an agent's handler it
-        returns at once: the message is in the outbox, and leaves when the turn is committed.
+        each naming agent, address and reason; ConfigError (also for a key file that others may read); ValueError for
+        what can't be sent. In an agent's handler it returns at once: the message is in the outbox, and leaves when the
+        turn is committed.
         """
         if outbox_of_this_thread.send is not None:
             outbox_of_this_thread.send(agent, name, payload)
@@ -61,18 +63,20 @@ class Sender:
     @staticmethod
     def open(agent: str, *, config: _config.Config | None = None, timeout: float = 10.0) -> Connection:
         """A connection of one's own, to send many messages in a pipeline; use it in a ``with`` statement."""
-        return Connection((config or _current()).agent(agent), timeout)
+        loaded = config or _current()
+        return Connection(loaded.agent(agent), timeout, loaded.key_file)
 
     @staticmethod
     def _connection(agent: str, config: _config.Config | None, timeout: float) -> Connection:
-        section = (config or _current()).agent(agent)
+        loaded = config or _current()
+        section = loaded.agent(agent)
         if _in_reactor_thread():
             raise AgentError("Sender.send_to would block the reactor: call it in another thread, or use self.send_to")
-        key = (section.name, section.ip, section.port)
+        key = (section.name, section.ip, section.port, loaded.key_file)
         with _guard:
             connection = _connections.get(key)
             if connection is None or connection.pid != os.getpid():
-                connection = _connections[key] = Connection(section, timeout)
+                connection = _connections[key] = Connection(section, timeout, loaded.key_file)
         connection.timeout = timeout
         return connection
 

@@ -20,8 +20,10 @@ from pyros.clock import Deadline, steady_seconds, system_time
 from pyros.config import AgentConfig
 from pyros.errors import AgentUnreachable, MessageRefused, WireError
 from pyros.journal import PROGRAM
+from pyros.keys import find_key
 from pyros.messages import encode_payload
 from pyros.printable import printable
+from pyros.sender.handshake import SenderHandshake
 
 _WINDOW = 8192
 _WINDOW_BYTES = 4 * 1024 * 1024
@@ -36,12 +38,17 @@ class Connection:
     again and goes on after the last message that was committed.
     """
 
-    def __init__(self, agent: AgentConfig, timeout: float = 10.0) -> None:
-        """``timeout`` (seconds) bounds every wait for the agent. Connects at the first message."""
+    def __init__(self, agent: AgentConfig, timeout: float = 10.0, key_file: Path | None = None) -> None:
+        """``timeout`` (seconds) bounds every wait for the agent. Connects at the first message.
+
+        ``key_file`` has the observatory's key; without it, or when it is not there or not this user's to read, the
+        agent takes nothing that moves a device or says that it is safe.
+        """
         self.agent = agent
         self.timeout = timeout
         self.lock = threading.RLock()
         self.pid = os.getpid()
+        self._key_file = key_file
         self._epoch = uuid.uuid4().hex
         program = Path(sys.argv[0] or "python").name[:40]
         self._name = f"{PROGRAM}{program}-{self.pid}-{self._epoch[:6]}"
@@ -54,6 +61,7 @@ class Connection:
         self._flying_bytes = 0
         self._refused: list[wire.Refusal] = []
         self._socket: socket.socket | None = None
+        self._handshake: SenderHandshake | None = None
         self._bound = -1.0  # seconds for which the kernel lets the socket wait
         self._decoder = wire.Decoder(frames=True)
 
@@ -189,9 +197,9 @@ class Connection:
             self._bound = self.timeout
 
     def _take(self, frame: wire.Frame) -> None:
-        if frame.error is not None:
-            self.close()
-            raise MessageRefused(self.agent.name, self.agent.where, frame.error)
+        self._raise_error(frame)
+        if frame.challenge is not None and self._socket is not None and self._handshake is not None:
+            self._socket.sendall(wire.encode_frame(self._handshake.prove(frame.challenge, steady_seconds())))
         if frame.ack is not None:
             self._forget(frame.ack)
             self._refused += frame.refused or []
@@ -236,16 +244,26 @@ class Connection:
         )
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._bound = -1.0
-        hello = wire.Hello(protocol=wire.PROTOCOL, sender=self._name, to=self.agent.name, epoch=self._epoch)
+        key = find_key(self._key_file) if self._key_file is not None else None
+        handshake = self._handshake = SenderHandshake(self._name, self.agent.name, self._epoch, key)
         with suppress(ConnectionError):  # a port that will not have us has said why before it closed: read that
-            self._socket.sendall(wire.encode_frame(wire.Frame(hello=hello)))
+            self._socket.sendall(wire.encode_frame(wire.Frame(hello=handshake.hello)))
         while True:
             for frame in self._read(deadline):
-                if frame.error is not None:
-                    self.close()
-                    raise MessageRefused(self.agent.name, self.agent.where, frame.error)
+                self._raise_error(frame)
+                if frame.challenge is not None:
+                    self._socket.sendall(wire.encode_frame(handshake.prove(frame.challenge, steady_seconds())))
                 if frame.welcome is not None:
+                    try:
+                        handshake.check(frame.welcome)
+                    except WireError as error:  # asking it again makes no other answer
+                        self._raise_error(wire.Frame(error=str(error)))
                     return frame.welcome.last_seq
+
+    def _raise_error(self, frame: wire.Frame) -> None:
+        if frame.error is not None:
+            self.close()
+            raise MessageRefused(self.agent.name, self.agent.where, frame.error)
 
     def _unreachable(self, reason: str) -> AgentUnreachable:
         return AgentUnreachable(self.agent.name, self.agent.where, reason)

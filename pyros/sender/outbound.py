@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -22,6 +23,7 @@ from pyros.config import AgentConfig, Config
 from pyros.errors import UnknownAgent, WireError
 from pyros.journal import Journal, JournalReader, Outgoing
 from pyros.sender._client import reachable
+from pyros.sender.handshake import SenderHandshake, observatory_key
 
 _WINDOW = 4096
 _WINDOW_BYTES = 8 * 1024 * 1024
@@ -65,10 +67,12 @@ class Outbound:
         self._complete = complete
         self._links: dict[str, Link] = {}
         self._reader: JournalReader | None = None
+        self._key: bytes | None = None
 
     def start(self) -> None:
-        """Connect to every agent for which messages wait."""
+        """Connect to every agent for which messages wait. Raises ConfigError as `observatory_key` does."""
         self._reader = JournalReader(self._journal.path)
+        self._key = observatory_key(self._config)
         for agent in self._journal.waiting:
             try:
                 self._link(agent).post([], self._journal.destinations[agent])
@@ -101,9 +105,11 @@ class Outbound:
         link = self._links.get(agent)
         if link is None:
             assert self._reader is not None, "Outbound.start comes first"
-            hello = wire.Hello(protocol=wire.PROTOCOL, sender=self._owner, to=agent, epoch=self._journal.epoch)
-            link = Link(self._reactor, self._config.peer(agent), hello, self._reader, self._on_answer, self._complete)
-            self._links[agent] = link
+            greet = partial(SenderHandshake, self._owner, agent, self._journal.epoch, self._key)
+            link = self._links[agent] = Link(
+                self._reactor, self._owner, self._config.peer(agent), greet,
+                self._reader, self._on_answer, self._complete,
+            )  # fmt: skip
         return link
 
 
@@ -117,15 +123,16 @@ class Link:
     def __init__(
         self,
         reactor: Any,
+        owner: str,
         agent: AgentConfig,
-        hello: wire.Hello,
+        greet: Callable[[], SenderHandshake],
         reader: JournalReader,
         on_answer: OnAnswer,
         complete: Complete,
     ) -> None:
-        self.log = Logger(hello.sender)
+        self.log = Logger(owner)
         self.agent = agent
-        self.hello = hello
+        self.greet = greet
         self.reactor = reactor
         self._reader = reader
         self._on_answer = on_answer
@@ -327,6 +334,7 @@ class _LinkProtocol(Protocol):
     def __init__(self, link: Link) -> None:
         self._link = link
         self._decoder = wire.Decoder(frames=True)
+        self._handshake = link.greet()
         self._timeout: Any = None
 
     def connectionMade(self) -> None:
@@ -334,7 +342,7 @@ class _LinkProtocol(Protocol):
         transport.setTcpNoDelay(True)
         transport.setTcpKeepAlive(True)
         self._timeout = self._link.reactor.callLater(_WELCOME_TIMEOUT, self.fail, "no welcome")
-        self.write(wire.Frame(hello=self._link.hello))
+        self.write(wire.Frame(hello=self._handshake.hello))
 
     def write(self, frame: wire.Frame) -> None:
         transport: Any = self.transport
@@ -351,12 +359,23 @@ class _LinkProtocol(Protocol):
                 continue
             if frame.ack is not None:
                 self._link.answered(frame.ack, frame.refused or [])
-            elif frame.welcome is not None:
-                self._settle()
-                self._link.welcomed(self, frame.welcome.last_seq)
+            elif frame.challenge is not None or frame.welcome is not None:
+                self._greeted(frame)
             elif frame.error is not None:
                 self._link.complain(frame.error)
                 self.fail(frame.error)
+
+    def _greeted(self, frame: wire.Frame) -> None:
+        try:
+            if frame.challenge is not None:
+                self.write(self._handshake.prove(frame.challenge, self._link.reactor.seconds()))
+            if frame.welcome is not None:
+                self._handshake.check(frame.welcome)
+                self._settle()
+                self._link.welcomed(self, frame.welcome.last_seq)
+        except WireError as error:
+            self._link.complain(str(error))
+            self.fail(str(error))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._settle()

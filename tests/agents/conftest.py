@@ -58,7 +58,7 @@ class Inline:
             Entry(seq, f"{peer}-{seq}", name, self.clock.time(), Raw(json), self.clock.monotonic())
             for seq, (name, json) in enumerate(pairs, first)
         ]
-        return self.run(Batch(entries, peer, (peer, "epoch")))
+        return self.run(Batch(entries, peer, (peer, "epoch"), proved=True))
 
     def run(self, *batches: Batch) -> Outcome:
         outcome: Outcome = self.turns.run(list(batches), Effects())

@@ -73,7 +73,7 @@ def read(host: Any, seq: int, *, waited: float = 0.0, **changed: Any) -> list[tu
     reading = msgspec.structs.replace(WeatherReading(8.0, 60.0, 2.0, False, 0.1), **changed)
     json, said = encode_payload(messages.WEATHER_READING, reading), host.clock.monotonic() - waited
     entry = Entry(seq, f"weather-{seq}", messages.WEATHER_READING, 0.0, msgspec.Raw(json), said)
-    told = host.run(Batch([entry], "weather", ("weather", "epoch"))).outgoing
+    told = host.run(Batch([entry], "weather", ("weather", "epoch"), proved=True)).outgoing
     return [(each.name, decode_payload(each.name, each.payload)) for each in told if each.agent == "dome"]
 
 

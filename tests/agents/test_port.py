@@ -19,9 +19,11 @@ from pyros.agents._port import AgentPort
 from pyros.agents._turns import Answer, Batch
 from pyros.clock import VirtualClock
 from pyros.config import AgentConfig
+from pyros.sender.handshake import PING_SECONDS, SenderHandshake
 from pyros.wire import Decoder, Entry, Frame, Hello, encode_frame
 
 _Transport: Any = StringTransport
+KEY = b"k" * 32
 HELLO = encode_frame(Frame(hello=Hello(protocol=1, sender="dome", to="scheduler", epoch="e")))
 
 
@@ -57,6 +59,7 @@ class Rig:
         self.port = AgentPort(
             section, self.reactor, clock, Logger("scheduler"),
             self.mailbox.append, lambda peer: 7, lambda: {"agent": "scheduler"},
+            KEY, ["majordome"],
         )  # fmt: skip
 
     def connect(self, *data: bytes, host: str = "127.0.0.1") -> tuple[Any, Any]:
@@ -92,6 +95,14 @@ def frames(transport: Any) -> list[Any]:
     return Decoder(frames=True).feed(transport.value())
 
 
+def proved(rig: Rig, sender: str = "majordome", epoch: str = "e") -> tuple[Any, Any, SenderHandshake]:
+    """A connection of an agent that has proved the key."""
+    handshake = SenderHandshake(sender, "scheduler", epoch, KEY)
+    connection, transport = rig.connect(encode_frame(Frame(hello=handshake.hello)))
+    connection.dataReceived(encode_frame(handshake.prove(frames(transport)[0].challenge, 0.0)))
+    return connection, transport, handshake
+
+
 def error(transport: Any) -> str:
     text: str = frames(transport)[-1].error
     assert transport.disconnecting
@@ -102,6 +113,72 @@ def error(transport: Any) -> str:
 def test_a_hello_is_welcomed_with_the_last_number(rig: Rig) -> None:
     _, transport = rig.connect(HELLO)
     assert frames(transport)[0].welcome == wire.Welcome(7)
+
+
+def test_who_has_proved_the_key_is_welcome_and_its_messages_say_so(rig: Rig) -> None:
+    connection, transport, handshake = proved(rig)
+    handshake.check(frames(transport)[1].welcome)
+    connection.dataReceived(messages(8))
+    rig.connect(HELLO, messages(8))
+    rig.connect(b"Open\n")
+    assert [(batch.sender, batch.proved) for batch in rig.mailbox] == [
+        ("majordome", True), ("dome", False), ("text:127.0.0.1", False),
+    ]  # fmt: skip
+    rig.take()
+    assert frames(transport)[2].ack == 8
+
+
+def test_an_agents_name_without_a_proof_is_refused(rig: Rig) -> None:
+    hello = encode_frame(Frame(hello=Hello(protocol=1, sender="majordome", to="scheduler", epoch="e")))
+    _, transport = rig.connect(hello, messages(8))
+    assert "must prove its key" in error(transport)
+    assert rig.mailbox == []
+    assert rig.port.connections == {}
+
+
+def test_messages_before_the_proof_are_refused(rig: Rig) -> None:
+    handshake = SenderHandshake("majordome", "scheduler", "e", KEY)
+    _, transport = rig.connect(encode_frame(Frame(hello=handshake.hello)), messages(8))
+    assert "say hello first" in error(transport)
+    assert rig.mailbox == []
+
+
+def test_a_proof_that_never_comes_is_not_waited_for(rig: Rig) -> None:
+    handshake = SenderHandshake("majordome", "scheduler", "e", KEY)
+    _, transport = rig.connect(encode_frame(Frame(hello=handshake.hello)))
+    rig.reactor.advance(_port.AFTER_ANSWER_TIMEOUT)
+    assert transport.aborted
+
+
+def test_a_wrong_proof_ends_the_connection(rig: Rig) -> None:
+    handshake = SenderHandshake("majordome", "scheduler", "e", b"x" * 32)
+    connection, transport = rig.connect(encode_frame(Frame(hello=handshake.hello)))
+    connection.dataReceived(encode_frame(handshake.prove(frames(transport)[0].challenge, 0.0)))
+    assert "another key" in error(transport)
+    assert rig.port.connections == {}
+
+
+def test_a_restarted_agent_is_not_locked_out_by_its_old_connection(rig: Rig) -> None:
+    old, old_transport, _ = proved(rig)
+    new, transport, handshake = proved(rig)
+    assert len(frames(transport)) == 1
+    rig.reactor.advance(PING_SECONDS)
+    assert "no answer" in error(old_transport)
+    handshake.check(frames(transport)[1].welcome)
+    old.dataReceived(messages(8))
+    new.dataReceived(messages(8))
+    assert [batch.origin for batch in rig.mailbox] == [new], "what the old one says counts no more"
+    assert list(rig.port.connections) == [new]
+
+
+def test_a_second_process_of_an_agents_name_is_refused(rig: Rig) -> None:
+    first, first_transport, handshake = proved(rig, epoch="a")
+    _, transport, _ = proved(rig, epoch="b")
+    first.dataReceived(encode_frame(handshake.prove(frames(first_transport)[-1].challenge, 0.0)))
+    assert "another process is majordome already" in error(transport)
+    first.dataReceived(messages(8))
+    assert [batch.peer for batch in rig.mailbox] == [("majordome", "a")]
+    assert list(rig.port.connections) == [first]
 
 
 def test_messages_are_acknowledged_only_when_they_are_committed(rig: Rig) -> None:

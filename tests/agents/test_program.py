@@ -86,7 +86,8 @@ def test_netcat_is_answered_whether_it_closes_its_sending_side_or_not(observator
     assert [row[:2] for row in place.received("scheduler")] == [
         ("Observation finished", payload) for payload in ({}, {"observation": "3"}, {}, {})
     ]
-    assert place.say("scheduler", b"Shutdown\n").startswith("OK ")
+    assert place.say("scheduler", b"Shutdown\n").startswith("ERR 'Shutdown' moves a device, ends an agent or says that")
+    Sender.send_to("scheduler", Agent.SHUTDOWN, config=place.config)
     assert program.wait() == 0
     assert program.errors == ""
 

@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
+from pyros import messages
 from pyros.agents import Agent, Message
 from pyros.agents._turns import Batch
+from pyros.config import STANDARD_AGENTS
 from pyros.errors import JournalError
 from pyros.journal import Journal, JournalReader
+from pyros.service import load_agent
 from pyros.wire import Entry
 from tests.agents.conftest import Raw
+from tests.conftest import DEMO
 
 
 class Shutter(Agent):
@@ -45,7 +49,9 @@ class Shutter(Agent):
 
 
 def batch(name: str, said: float | None, *, ahead: float | None = 0.0, seq: int = 1) -> Batch:
-    return Batch([Entry(seq, f"x-{seq}", name, 0.0, Raw(b"{}"), said)], "other", ("other", "epoch"), ahead=ahead)
+    return Batch(
+        [Entry(seq, f"x-{seq}", name, 0.0, Raw(b"{}"), said)], "other", ("other", "epoch"), ahead=ahead, proved=True
+    )
 
 
 def test_a_reflex_comes_before_its_turn_and_whatever_becomes_of_it(inline: Callable[..., Any]) -> None:
@@ -135,3 +141,44 @@ def test_an_agent_without_its_journal_makes_safe_what_it_moves(tmp_path: Path, i
     finally:
         held.close()
     assert agent.said == ["safe"]
+
+
+@pytest.mark.parametrize("name", ["Open", "Close", "Shutdown", "Tick", "Retry failed message"])
+def test_what_commands_is_not_taken_from_who_has_not_proved_the_key(name: str, inline: Callable[..., Any]) -> None:
+    rig = inline(Shutter(), "other")
+    rig.agent.guarded.add("Tick")
+    payload = Raw(b'{"number": 1}' if name == Agent.RETRY_FAILED else b"{}")
+    unproved = Batch([Entry(1, "x", name, 0.0, payload)], "program:x", ("program:x", "epoch"))
+    rig.host._arrived(unproved)
+    rig.reactor.advance(0)
+    assert rig.agent.said == []
+    assert rig.turns.refused == 1
+    ((_, answer),) = rig.run(unproved._replace(peer=("program:y", "epoch"))).answers
+    assert answer.refused[0].reason.startswith(f"'{name}' moves a device, ends an agent or says that it is safe")
+    assert "`pyros send`" in answer.refused[0].reason
+    assert rig.host.running
+    assert rig.agent.ages == []
+
+
+OPEN_NAMES = {
+    "analyzer": {"Image taken"},
+    "dome": {"Weather unsafe"},
+    "majordome": {"Dome failed", "Park failed", "Weather unsafe"},
+    "monitoring": {"Alert decided", "Alerts heard", "Alerts silent", "Image analysed", "Instrument disconnected"},
+    "observation_manager": {
+        "Exposure failed", "Exposure started", "Filter failed", "Focus failed", "Instrument disconnected",
+        "Slew failed", "Slit failed",
+    },
+    "scheduler": {"Plan again"},
+}  # fmt: skip
+MAKES_SAFE = {"Alarm", "Hold"}
+"""What each standard agent takes from anybody: it moves nothing, says of nothing that it is safe, begins nothing."""
+
+
+@pytest.mark.parametrize("name", STANDARD_AGENTS)
+def test_what_a_stranger_may_say_is_known(name: str) -> None:
+    agent = load_agent(DEMO, name) if name in DEMO.agents else None
+    if agent is None:
+        pytest.skip("the demo has no such agent")
+    taken = agent.actions_by_message.keys() - messages.GUARDED - agent.guarded - MAKES_SAFE
+    assert taken <= OPEN_NAMES.get(name, set()), "register(..., guarded=True), or messages.guard, or list it here"

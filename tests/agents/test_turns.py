@@ -115,10 +115,11 @@ def test_a_failing_handler_leaves_what_came_before_it_in_its_turn(rig: Any, agen
     rig.reactor.advance(10)
     bad = ("Send", b'{"agent": "nobody", "name": "x"}')
     retried = Batch(
-        [Entry(4, "r", Agent.RETRY_FAILED, 0.0, msgspec.Raw(b'{"number": 3}'))], "other", ("other", "epoch")
-    )
+        [Entry(4, "r", Agent.RETRY_FAILED, 0.0, msgspec.Raw(b'{"number": 3}'))], "other", ("other", "epoch"),
+        proved=True,
+    )  # fmt: skip
     failing = [Entry(seq, "f", bad[0], 0.0, msgspec.Raw(bad[1])) for seq in (5, 6)]
-    rig.run(retried, *rig.turns.due_timers(), Batch(failing, "other", ("other", "epoch")))
+    rig.run(retried, *rig.turns.due_timers(), Batch(failing, "other", ("other", "epoch"), proved=True))
     assert agent.state.done == ["a", "failing", "tick a"]
     assert rig.rows("SELECT number FROM received WHERE error IS NOT NULL") == [(6,), (7,)]
     assert [msgspec.json.decode(row[0])["what"] for row in rig.rows("SELECT payload FROM timers")] == ["failing"]
@@ -146,7 +147,7 @@ def test_messages_that_come_again_are_acknowledged_and_not_handled(rig: Any, age
     outcome = rig.turn(do("2"), do("3"), first=2)
     assert agent.state.done == ["1", "2", "3"]
     assert outcome.answers[0][1].last == 3
-    twice = [Batch([Entry(4, "x", *do_entry("4"))], "other", ("other", "epoch"))] * 2
+    twice = [Batch([Entry(4, "x", *do_entry("4"))], "other", ("other", "epoch"), proved=True)] * 2
     assert [answer.last for _, answer in rig.run(*twice).answers] == [4, 4]
     assert agent.state.done[-2:] == ["3", "4"]
 
@@ -160,7 +161,7 @@ def test_what_came_before_a_gap_is_handled_once(rig: Any, agent: WorkingAgent) -
     """A sender that leaves out a number is cut off; what it then sends again must not be handled again."""
     rig.turn(do("1"))
     entries = [Entry(seq, "x", *do_entry(str(seq))) for seq in (2, 4)]
-    outcome = rig.run(Batch(entries, "other", ("other", "epoch")))
+    outcome = rig.run(Batch(entries, "other", ("other", "epoch"), proved=True))
     assert outcome.answers[0][1].missing == 3
     assert agent.state.done == ["1", "2"]
     assert rig.journal.seen["other", "epoch"] == 2
@@ -170,7 +171,7 @@ def test_what_came_before_a_gap_is_handled_once(rig: Any, agent: WorkingAgent) -
 
 def test_a_sender_with_a_new_journal_is_not_mistaken_for_a_repetition(rig: Any, agent: WorkingAgent) -> None:
     rig.turn(do("old 1"), do("old 2"))
-    rig.run(Batch([Entry(1, "x", *do_entry("new 1"))], "other", ("other", "another epoch")))
+    rig.run(Batch([Entry(1, "x", *do_entry("new 1"))], "other", ("other", "another epoch"), proved=True))
     assert agent.state.done == ["old 1", "old 2", "new 1"]
 
 

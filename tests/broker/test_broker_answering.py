@@ -17,8 +17,9 @@ from pyros import messages, wire
 from pyros.broker.answering import Answering, AnsweringFactory
 from pyros.errors import JournalError
 from pyros.messages import Publish, encode_payload
+from pyros.sender.handshake import SenderHandshake
 
-HELLO = wire.encode_frame(wire.Frame(hello=wire.Hello(wire.PROTOCOL, "alert_manager", "broker", "epoch")))
+KEY = b"k" * 32
 QUERY = wire.encode_frame(wire.Frame(query="status"))
 
 
@@ -37,7 +38,8 @@ class Asked:
 
     def __init__(self, reactor: MemoryReactorClock) -> None:
         self.statuses, self.published = 0, list[bytes]()
-        self.factory = AnsweringFactory(reactor, [ip_network("10.0.0.0/8")], self.status, self.publish)
+        networks = [ip_network("10.0.0.0/8")]
+        self.factory = AnsweringFactory(reactor, networks, self.status, self.publish, KEY, ["alert_manager"])
         self.protocols: list[Any] = []
         self.broken = False
 
@@ -70,6 +72,16 @@ def asked(reactor: MemoryReactorClock) -> Iterator[Asked]:
     assert not reactor.getDelayedCalls()
 
 
+def greet(protocol: Answering, line: Line) -> None:
+    """Say hello and prove the key, as the alert manager does."""
+    handshake = SenderHandshake("alert_manager", "broker", "epoch", KEY)
+    protocol.dataReceived(wire.encode_frame(wire.Frame(hello=handshake.hello)))
+    (asked,) = wire.Decoder(frames=True).feed(line.value())
+    assert isinstance(asked, wire.Frame)
+    assert asked.challenge
+    protocol.dataReceived(wire.encode_frame(handshake.prove(asked.challenge, 0.0)))
+
+
 def publish(seq: int) -> bytes:
     payload = msgspec.Raw(encode_payload(messages.PUBLISH, Publish(b"%d" % seq)))
     return wire.encode_frame(wire.Frame(messages=[wire.Entry(seq, f"id-{seq}", messages.PUBLISH, 0.0, payload)]))
@@ -83,7 +95,8 @@ def test_one_question_a_connection(asked: Asked) -> None:
     assert line.disconnecting
     assert line.producer is None, "or it would wait for the producer"
     protocol, line = asked.connect()
-    protocol.dataReceived(HELLO + QUERY)
+    greet(protocol, line)
+    protocol.dataReceived(QUERY)
     assert asked.statuses == 1
     assert b"answers one query" in line.value()
 
@@ -100,7 +113,8 @@ def test_a_journal_that_cannot_be_read_is_told(asked: Asked) -> None:
 
 def test_an_agent_that_reads_no_answers_is_not_read_either(asked: Asked) -> None:
     protocol, line = asked.connect()
-    protocol.dataReceived(HELLO + publish(1))
+    greet(protocol, line)
+    protocol.dataReceived(publish(1))
     assert (asked.published, line.producerState) == ([b"1"], "producing")
     line.producer.pauseProducing()  # what a transport does when its buffer is full
     protocol.dataReceived(publish(2))

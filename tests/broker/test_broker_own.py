@@ -18,8 +18,10 @@ from pyros import config as configuration
 from pyros import messages, wire
 from pyros.alerts import parse
 from pyros.errors import PyrosError
+from pyros.keys import make_key
 from pyros.messages import Publish, SourceFound, encode_payload
 from pyros.sender import Sender, ask
+from pyros.sender.handshake import SenderHandshake
 from tests.conftest import PATIENCE, free_port
 
 BIN = Path(sys.executable).parent
@@ -168,8 +170,13 @@ def test_what_is_no_event_of_ours_is_refused_with_a_reason(place: Place, event: 
     ]
     entries = [wire.Entry(seq, str(seq), name, 1.0, _raw(json)) for seq, (name, json) in enumerate(said, 1)]
     with socket.create_connection(("127.0.0.1", place.port), timeout=PATIENCE) as agent:
-        hello = wire.Hello(protocol=1, sender="somebody", to="broker", epoch="e")
-        agent.sendall(wire.encode_frame(wire.Frame(hello=hello)) + wire.encode_frame(wire.Frame(messages=entries)))
+        handshake = SenderHandshake("somebody", "broker", "e", make_key(place.config.key_file))
+        agent.sendall(wire.encode_frame(wire.Frame(hello=handshake.hello)))
+        (asked,) = decoder.feed(agent.recv(65536))
+        assert isinstance(asked, wire.Frame)
+        assert asked.challenge
+        agent.sendall(wire.encode_frame(handshake.prove(asked.challenge, 0.0)))
+        agent.sendall(wire.encode_frame(wire.Frame(messages=entries)))
         while len(answers) < 7:
             answers += decoder.feed(agent.recv(65536))
     acks = [(each.ack, each.refused[0].reason if each.refused else "") for each in answers if each.ack]
@@ -192,7 +199,7 @@ def _raw(json: bytes) -> Any:
 @pytest.mark.parametrize(
     ("frame", "error"),
     [
-        (wire.Frame(hello=wire.Hello(protocol=1, sender="a", to="scheduler", epoch="e")), "this is the broker, not"),
+        (wire.Frame(hello=wire.Hello(protocol=1, sender="a", to="scheduler", epoch="e")), "this is broker, not"),
         (wire.Frame(hello=wire.Hello(protocol=9, sender="a", to="broker", epoch="e")), "protocol 9"),
         (wire.Frame(messages=[]), "this is the broker; it answers"),
     ],

@@ -21,8 +21,10 @@ import pytest
 from pyros import messages, wire
 from pyros.broker import publish
 from pyros.broker.vtp import frame, transport
+from pyros.config import load
 from pyros.errors import DeliveryError, MessageRefused
-from tests.conftest import PATIENCE
+from pyros.keys import make_key
+from tests.conftest import PATIENCE, GreetedPeer
 
 Event = Callable[..., bytes]
 Until = Callable[[Callable[[], Any]], Any]
@@ -318,15 +320,13 @@ def test_a_port_in_use_is_one_line(configuration: Callable[..., Path], port: int
     assert ran.returncode == 0
 
 
-def alert_manager(listener: socket.socket, taken: list[wire.Entry]) -> None:
+def alert_manager(listener: socket.socket, key: bytes, taken: list[wire.Entry]) -> None:
     """A peer that takes the messages of one connection and acknowledges them."""
-    decoder = wire.Decoder()
     with listener.accept()[0] as connection:
+        decoder = GreetedPeer(connection, "alert_manager", key).decoder
         while data := connection.recv(65536):
             for frame_ in decoder.feed(data):
                 assert isinstance(frame_, wire.Frame)
-                if frame_.hello:
-                    connection.sendall(wire.encode_frame(wire.Frame(welcome=wire.Welcome(0))))
                 if frame_.messages:
                     taken += frame_.messages
                     connection.sendall(wire.encode_frame(wire.Frame(ack=frame_.messages[-1].seq)))
@@ -342,7 +342,7 @@ def test_the_alert_manager_gets_it_and_the_outbox_is_emptied(
     assert len(broker.outbox()) == 1, "it waits while the alert manager is down"
     taken: list[wire.Entry] = []
     with socket.create_server(("127.0.0.1", port)) as listener:
-        server = threading.Thread(target=alert_manager, args=(listener, taken))
+        server = threading.Thread(target=alert_manager, args=(listener, make_key(load(config).key_file), taken))
         server.start()
         until(lambda: not broker.outbox())
         status, _ = broker.stop()

@@ -10,9 +10,10 @@ import pytest
 
 from pyros import wire
 from pyros.agents import Agent, Message
+from pyros.keys import make_key
 from pyros.sender import Sender
 from pyros.wire import Frame, Refusal, Welcome, encode_frame
-from tests.conftest import PATIENCE
+from tests.conftest import PATIENCE, GreetedPeer
 
 
 class TellingAgent(Agent):
@@ -145,6 +146,7 @@ class Peer:
     """Plays the other agent by hand."""
 
     def __init__(self, place: Any) -> None:
+        self._place = place
         section = place.config.agent("hearing")
         self._server = socket.socket()
         self._server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -162,6 +164,13 @@ class Peer:
         self.connection = connection
         self.connection.settimeout(PATIENCE)
         self._decoder = wire.Decoder(frames=True)
+
+    def welcome(self, last: int) -> wire.Hello:
+        """Take the sender's hello and proof; returns the hello."""
+        greeted = GreetedPeer(self.connection, "hearing", make_key(self._place.config.key_file), last)
+        self._decoder = greeted.decoder
+        assert greeted.hello is not None
+        return greeted.hello
 
     def read(self) -> list[Any]:
         while True:
@@ -185,17 +194,15 @@ def test_the_hello_and_the_numbers_on_the_wire(
     running(place, TellingAgent())
     tell(place, 0, 5)
     peer = Peer(place)
-    (hello,) = peer.read()
-    assert (hello.hello.sender, hello.hello.to, hello.hello.protocol) == ("telling", "hearing", 1)
-    peer.say(Frame(welcome=Welcome(2)))  # two came before, and their acknowledgement was lost
+    hello = peer.welcome(2)  # two came before, and their acknowledgement was lost
+    assert (hello.sender, hello.to, hello.protocol) == ("telling", "hearing", 1)
     (frame,) = peer.read()
     assert [entry.seq for entry in frame.messages] == [3, 4, 5]
     peer.say(Frame(ack=4, refused=[Refusal(4, "no such thing")]))
     wait_for(lambda: place.up("telling")["outbox"] == {"hearing": 1})
     peer.connection.close()
     peer.accept()
-    assert peer.read()[0].hello.epoch == hello.hello.epoch
-    peer.say(Frame(welcome=Welcome(4)))
+    assert peer.welcome(4).epoch == hello.epoch
     (frame,) = peer.read()
     assert [entry.seq for entry in frame.messages] == [5]
     peer.say(Frame(ack=5))
@@ -218,8 +225,7 @@ def test_a_receiver_that_says_nonsense_is_tried_again(place: Any, running: Calla
     with pytest.raises((AssertionError, ConnectionError)):
         peer.read()
     peer.accept()
-    peer.read()
-    peer.say(Frame(welcome=Welcome(0)))
+    peer.welcome(0)
     assert [entry.seq for entry in peer.read()[0].messages] == [1, 2, 3]
     peer.close()
     assert place.up("telling")["outbox"] == {"hearing": 3}
@@ -230,8 +236,7 @@ def test_a_receiver_that_does_not_read_does_not_keep_the_agent_from_ending(place
     telling.start(place.config)
     tell(place, 0, 400, size=100_000)
     peer = Peer(place)
-    peer.read()
-    peer.say(Frame(welcome=Welcome(0)))
+    peer.welcome(0)
     peer.connection.recv(1000)  # it flows, and then nobody reads on
     telling.stop()
     peer.close()
