@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import resource
 import uuid
 from collections.abc import Callable, Container
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary, ref
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
@@ -32,11 +35,59 @@ BLOCKED_TIMEOUT = 30.0
 MAX_ANONYMOUS = 200
 """Connections that have not said which agent they are; beyond this the one that has been silent longest goes."""
 
+MAX_CONNECTIONS = 512
+"""Connections of all agents of a process, or half of the files that it may open, if that is less: devices, journals and
+links need the others. Beyond this the ones that matter least go; see `Crowd`."""
+
+_SLACK = 8
+_TELL_SECONDS = 60.0
+
 MAX_FIRST_FRAME = 64 * 1024
 """Bytes of a frame from somebody who has not said hello."""
 
 MAX_WAITING = 8192
 MAX_WAITING_BYTES = 32 * 1024 * 1024
+
+
+class Crowd:
+    """The connections to all agents that live on one reactor, oldest first: together they may not use up its files."""
+
+    _crowds: ClassVar[WeakKeyDictionary[Any, Crowd]] = WeakKeyDictionary()
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = ref(reactor)
+        self.limit = min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        self.open: dict[AgentConnection, None] = {}
+        self._told = -math.inf
+
+    @classmethod
+    def of(cls, reactor: Any) -> Crowd:
+        """The one of this reactor."""
+        return cls._crowds.setdefault(reactor, cls(reactor))
+
+    @property
+    def roomy(self) -> bool:
+        """Whether a stranger may have a second file for its answers."""
+        return len(self.open) <= self.limit // 2
+
+    def admits(self, log: Logger) -> bool:
+        """Whether there is room for one more; where it is scarce, the connection that matters least is closed."""
+        if len(self.open) < self.limit:
+            return True
+        now = self._reactor().seconds()  # type: ignore[union-attr]  # it calls
+        if now - self._told > _TELL_SECONDS:
+            self._told = now
+            log.warn("more than {count} connections: the ones that matter least are closed", count=self.limit)
+        victim = self._least()
+        if victim is not None:
+            victim.give_way()
+        return victim is not None and len(self.open) < self.limit + _SLACK
+
+    def _least(self) -> AgentConnection | None:
+        """Nobody in particular before strangers with a name, one that waits for an answer last; of each the one that
+        has been there longest. None: they are all agents."""
+        ranked = [(rank, connection) for connection in self.open if (rank := connection.rank()) is not None]
+        return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
 
 
 class AgentPort(Factory):
@@ -58,6 +109,7 @@ class AgentPort(Factory):
     ) -> None:
         """``put`` hands a batch to the mailbox; ``last_seq`` and ``status`` answer from any thread. ``key`` is the
         observatory's, and ``agents`` are the names that nobody may use without it."""
+        self.crowd = Crowd.of(reactor)
         self.section = section
         self.reactor = reactor
         self.clock = clock
@@ -74,11 +126,13 @@ class AgentPort(Factory):
         self._text_prefix = uuid.uuid4().hex[:8]
         self._text_number = 0
 
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         host = getattr(addr, "host", "")
         if not self._allowed(host):
             self.log.warn("connection from {host} is not allowed", host=host)
             return _NotAllowed(host)
+        if not self.crowd.admits(self.log):
+            return None  # Twisted closes it at once
         return AgentConnection(self)
 
     def opened(self, connection: AgentConnection) -> None:
@@ -178,6 +232,7 @@ class AgentConnection(Protocol):
         transport.setTcpNoDelay(True)
         transport.setTcpKeepAlive(True)
         transport.registerProducer(self, True)
+        self._port.crowd.open[self] = None
         self._port.opened(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -186,7 +241,20 @@ class AgentConnection(Protocol):
             self._prompt.close()
         self._set_timer(None)
         self._handshake.on_closed()
+        self._port.crowd.open.pop(self, None)
         self._port.closed(self)
+
+    def rank(self) -> int | None:
+        """How little the connection matters, 0 for least; None when it must stay: an agent that has proved the key."""
+        if self._lost or (self._handshake.proved and self.peer and self._port.receiver.is_agent(self.peer[0])):
+            return None
+        return (self.peer is not None) + 2 * (self._under_way > 0)
+
+    def give_way(self) -> None:
+        """Close at once, for another connection."""
+        transport: Any = self.transport
+        self.drop("too many connections")
+        transport.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
         if self._lost:
@@ -234,7 +302,8 @@ class AgentConnection(Protocol):
                 )  # fmt: skip
                 self._port.put(self, batch)
         elif frame.hello is not None:
-            if not self._written and self._prompt is None:
+            roomy = self._port.crowd.roomy or self._port.receiver.is_agent(frame.hello.sender)
+            if roomy and not self._written and self._prompt is None:
                 self._prompt = Prompt.of(self.transport)
             self._handshake.on_hello(frame.hello)
         elif frame.proof is not None:

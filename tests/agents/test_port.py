@@ -9,13 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from pyros import wire
 from pyros.agents import _port
-from pyros.agents._port import AgentPort
+from pyros.agents._port import AgentPort, Crowd
 from pyros.agents._turns import Answer, Batch
 from pyros.clock import VirtualClock
 from pyros.config import AgentConfig
@@ -32,7 +34,7 @@ class Wire(_Transport):  # type: ignore[misc]
 
     def __init__(self, host: str = "127.0.0.1") -> None:
         super().__init__(peerAddress=IPv4Address("TCP", host, 40000))
-        self.aborted = False
+        self.aborted = self.disconnected = False
         self.unread = False
         """The client does not read: like a real transport, every write beyond the buffer says so again."""
 
@@ -59,7 +61,7 @@ class Rig:
         self.port = AgentPort(
             section, self.reactor, clock, Logger("scheduler"),
             self.mailbox.append, lambda peer: 7, lambda: {"agent": "scheduler"},
-            KEY, ["majordome"],
+            KEY, ["majordome", "camera"],
         )  # fmt: skip
 
     def connect(self, *data: bytes, host: str = "127.0.0.1") -> tuple[Any, Any]:
@@ -424,3 +426,46 @@ def test_answers_for_a_client_that_has_gone_are_dropped(rig: Rig) -> None:
 def test_the_status_needs_no_hello(rig: Rig) -> None:
     _, transport = rig.connect(encode_frame(Frame(query="status")))
     assert frames(transport)[0].status == {"agent": "scheduler"}
+
+
+def hello(name: str, epoch: str = "e") -> bytes:
+    return encode_frame(Frame(hello=Hello(protocol=1, sender=name, to="scheduler", epoch=epoch)))
+
+
+def test_strangers_with_names_leave_files_for_the_others(rig: Rig) -> None:
+    rig.port.crowd.limit = 12
+    _, majordomes, _ = proved(rig)
+    busy, busy_line = rig.connect(hello("program"), messages(8))
+    strangers: list[Any] = []
+    for number in range(50):
+        strangers.append(rig.connect(hello(f"x{number}")))
+        for connection, line in strangers:
+            if line.aborted and not line.disconnected:
+                line.disconnected = True
+                connection.connectionLost(Failure(ConnectionDone()))
+    assert not majordomes.aborted
+    assert not busy_line.aborted, "it waits for an answer"
+    assert [line.aborted for _, line in strangers] == [True] * 40 + [False] * 10
+    assert frames(strangers[0][1])[-1].error == "too many connections"
+    assert len(rig.port.crowd.open) == 12
+    _, cameras, _ = proved(rig, "camera")
+    assert not cameras.aborted
+    del busy
+
+
+def test_where_only_agents_are_connected_a_further_one_is_refused(rig: Rig) -> None:
+    rig.port.crowd.limit = 2
+    proved(rig)
+    proved(rig, "camera")
+    assert rig.port.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1)) is None
+
+
+def test_more_files_are_not_opened_than_half_of_those_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (64, 64))
+    assert Crowd(Clock()).limit == 32
+
+
+@pytest.mark.parametrize(("name", "epoch"), [("a\nb", "e"), ("\x1b[2J", "e"), ("a", "\u202e")])
+def test_a_name_that_is_not_printable_is_refused(rig: Rig, name: str, epoch: str) -> None:
+    _, transport = rig.connect(hello(name, epoch))
+    assert error(transport) == "a hello's name and epoch are printable"
