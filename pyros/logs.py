@@ -26,7 +26,8 @@ class PrintableEvents:
     def __call__(self, event: dict[str, Any]) -> None:
         text = formatEvent(event)
         if text and not text.isprintable():
-            event["log_format"], event["log_printable"] = "{log_printable}", printable(text)
+            lines = bool(event.get("isError"))  # of Twisted's older log: the text ends with a traceback
+            event["log_format"], event["log_printable"] = "{log_printable}", printable(text, lines=lines)
             if "message" in event:  # of Twisted's older log, whose observers take it from there
                 event["message"] = (event["log_printable"],)
         failure = event.get("log_failure")

@@ -352,3 +352,64 @@ def test_further_tables_are_made_once(tmp_path: Path) -> None:
     reader = JournalReader(tmp_path / "broker.sqlite")
     assert reader.rows("SELECT ivorn FROM events") == [("ivo://0",), ("ivo://1",)]
     reader.close()
+
+
+def test_the_oldest_failed_messages_go_when_there_are_too_many(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_writer, "MAX_FAILED", 10)
+    monkeypatch.setattr(_writer, "_FORGET_CHUNK", 4)
+    journal.commit(effects(received=[received(n, error="E") for n in range(1, 18)]))
+    assert [journal.prune(0.0) for _ in range(3)] == [True, True, False]
+    assert (journal.failed, journal.forgotten) == (10, {"failed messages": 7})
+    reader = JournalReader(journal.path)
+    assert [number for number, _ in reader.received(failed=True, last=100)] == list(range(8, 18))
+    reader.close()
+    assert reopened(journal).failed == 10
+
+
+def test_the_oldest_failed_messages_go_when_they_are_too_large(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_writer, "MAX_FAILED_BYTES", 3000)
+    large = [received(n, error="E")._replace(payload=b"x" * 1000) for n in range(1, 6)]
+    journal.commit(effects(received=large))
+    while journal.prune(0.0):
+        pass
+    assert (journal.failed, journal.failed_bytes) == (3, 3000)
+    assert reopened(journal).failed_bytes == 3000
+
+
+def test_the_oldest_refusals_go_when_there_are_too_many(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_writer, "MAX_REFUSED", 2)
+    journal.commit(effects(outgoing=[outgoing(n)._replace(sent=float(n)) for n in range(1, 7)]))
+    agent = outgoing(1).agent
+    journal.commit(effects(refused=[("no", agent, n) for n in range(1, 6)]))
+    while journal.prune(0.0):
+        pass
+    rows = JournalReader(journal.path)
+    assert rows.rows("SELECT seq, refused FROM outbox ORDER BY seq") == [(4, "no"), (5, "no"), (6, None)]
+    rows.close()
+    assert (journal.kept_refused, journal.forgotten) == (2, {"refusals": 3})
+
+
+def test_a_crowd_of_names_makes_no_agent_forgotten(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_writer, "MAX_SENDERS", 3)
+    dome = ("dome", "e")
+    journal.commit(effects(seen={dome: 7}, seen_at=0.0))
+    for number in range(10):
+        journal.commit(effects(seen={(f"x{number}", "e"): 1}, seen_at=1.0 + number))
+    for number in range(5):
+        journal.commit(effects(seen={("camera", f"e{number}"): 1}, seen_at=20.0 + number))
+    journal.prune(100.0, {"dome", "camera"})
+    expected = {("x7", "e"), ("x8", "e"), ("x9", "e"), ("camera", "e2"), ("camera", "e3"), ("camera", "e4")}
+    assert set(journal.seen) == expected
+    assert set(reopened(journal).seen) == expected
+
+
+def test_an_agent_that_was_heard_lately_is_not_forgotten(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_writer, "MAX_SENDERS", 3)
+    for number in range(10):
+        journal.commit(effects(seen={("dome", "e"): number, (f"x{number}", "e"): 1}, seen_at=1.0 + number))
+    journal.prune(100.0, {"dome"})
+    assert journal.seen == {("dome", "e"): 9, ("x7", "e"): 1, ("x8", "e"): 1, ("x9", "e"): 1}

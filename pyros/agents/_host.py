@@ -6,6 +6,7 @@ rehearsal (``threaded=False``) the same turns run inline on a virtual reactor.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -39,6 +40,7 @@ _TURN_MESSAGES = 4096
 _ANSWERS_FLUSH = 0.2
 _LONGEST_WAIT = 5.0
 _RETRY_STORING = 1.0
+_PRUNE_SECONDS = 10.0
 _STOP_GRACE = 4.0
 _HOLD_LOOK_SECONDS = 10.0
 _CLOSING = 2.0
@@ -127,6 +129,7 @@ class Host:
         self._ending = False
         self._calls: dict[str, Any] = {}
         self._kept: list[Batch] = []
+        self._pruned = -math.inf
 
     # The reactor's side ------------------------------------------------------------------------------------------
 
@@ -340,6 +343,7 @@ class Host:
             "failed": self.turns.failed,
             "refused": self.turns.refused,
             "waiting": self.port.waiting,
+            "forgotten": dict(+self.journal.forgotten),
             "handling": self.turns.handling(),
             "hold": None if hold is None else msgspec.structs.asdict(hold),
             "alarms": [alarm._asdict() for alarm in list(self.alarms.raised.values())],
@@ -528,6 +532,8 @@ class Host:
                     self._keep(batch, str(error))
         else:
             self._tell(outcome)
+            if self.clock.monotonic() - self._pruned > _PRUNE_SECONDS:
+                self._prune()
 
     def _keep(self, batch: Batch, reason: str) -> None:
         if batch.origin is None or batch.peer is not None:
@@ -536,10 +542,16 @@ class Host:
             self._tell_origin(batch, reason)
 
     def _prune(self) -> None:
+        """Forget a chunk of what is old or too much; the next turn goes on where there is more."""
+        self._pruned = self.clock.monotonic()
+        before = set(+self.journal.forgotten)
         try:
-            self.journal.prune(self.clock.time())
+            if self.journal.prune(self.clock.time(), self.config.agents):
+                self._pruned = -math.inf
         except JournalError as error:
             self.agent.log.error("{error}", error=error)
+        for what in set(+self.journal.forgotten) - before:  # said once; the status counts
+            self.agent.log.warn("{name} has too many {what}: the oldest are forgotten", name=self.agent.name, what=what)
 
     def _tell(self, outcome: Outcome) -> None:
         told = [

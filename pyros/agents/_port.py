@@ -36,8 +36,8 @@ MAX_ANONYMOUS = 200
 """Connections that have not said which agent they are; beyond this the one that has been silent longest goes."""
 
 MAX_CONNECTIONS = 512
-"""Connections of all agents of a process, or half of the files that it may open, if that is less: devices, journals and
-links need the others. Beyond this the ones that matter least go; see `Crowd`."""
+"""Connections of all agents of a process, or a quarter of the files that it may open, if that is less: some need two,
+and devices, journals and links need the others. Beyond this the ones that matter least go; see `Crowd`."""
 
 _SLACK = 8
 _TELL_SECONDS = 60.0
@@ -56,7 +56,7 @@ class Crowd:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = ref(reactor)
-        self.limit = min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        self.limit = min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
         self.open: dict[AgentConnection, None] = {}
         self._told = -math.inf
 

@@ -23,9 +23,12 @@ class Prompt:
 
     @classmethod
     def of(cls, transport: Any) -> Prompt | None:
-        """The one for a plain TCP transport to which nothing was written yet; None for any other."""
+        """The one for a plain TCP transport to which nothing was written yet; None for any other, or without a file."""
         handle = getattr(transport, "getHandle", lambda: None)()
-        return cls(handle) if type(handle) is socket.socket else None
+        try:
+            return cls(handle) if type(handle) is socket.socket else None
+        except OSError:  # too many open files
+            return None
 
     def send(self, data: bytes) -> None:
         """Send, or keep for `rest`. Any thread."""

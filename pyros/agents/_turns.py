@@ -108,7 +108,6 @@ class Turns:
         self._state_bytes = journal.state
         self.taken = 0
         self.refused = 0
-        self.failed = journal.failed
         # The wall clock has bridged the restart; from here on the monotonic one counts.
         begun = clock.monotonic() - clock.time()
         self._timers = {timer.number: timer._replace(steady=timer.due + begun) for timer in journal.timers}
@@ -126,6 +125,11 @@ class Turns:
         self._blamed: dict[int, str] = {}  # messages that must not be handled, and why
         self._careful = False
         self._put_back_state()
+
+    @property
+    def failed(self) -> int:
+        """How many failed messages are kept."""
+        return self.journal.failed
 
     def handling(self) -> dict[str, Any] | None:
         """What the agent's thread is doing: the message and for how many seconds; None between turns. Any thread."""
@@ -368,8 +372,6 @@ class Turns:
             self._timers.pop(number, None)
         self._message_number += len(outgoing)
         self.taken += len(effects.received)
-        self.failed += sum(message.error is not None for message in effects.received)
-        self.failed -= sum(error is None for error, _ in effects.retried)
         self.refused += sum(len(answer.refused) for _, answer in answers)
         return Outcome(answers, outgoing, self._calls)
 

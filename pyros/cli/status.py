@@ -135,6 +135,7 @@ class _Said(msgspec.Struct):
     alarms: list[_SaidAlarm] = []
     outbox: dict[str, int] = {}
     handling: _Handling | None = None
+    forgotten: dict[str, int] = {}
 
 
 class _Alarms(msgspec.Struct):
@@ -218,6 +219,11 @@ def _show(config: Config, found: list[dict[str, Any]]) -> None:
         outbox = ", ".join(f"{count} for {agent}" for agent, count in line.get("outbox", {}).items())
         table.add_row(line["agent"], line["address"], state, since, *figures, outbox)
     show(table)
+    _show_troubles(config, found)
+
+
+def _show_troubles(config: Config, found: list[dict[str, Any]]) -> None:
+    """What the table does not say in words."""
     down = [line["agent"] for line in found if not line["up"]]
     if len(down) == len(found):
         out.print(f"Nothing of {config.name} is running: start it with pyros run --config {config.path}")
@@ -231,6 +237,9 @@ def _show(config: Config, found: list[dict[str, Any]]) -> None:
         if handling is not None and handling["seconds"] >= _LONG_SECONDS:
             what = f"{handling['message']!r} for {handling['seconds']:.0f} s"
             out.print(f"{line['agent']} hangs: it has been handling {what}", style="red")
+    for line in found:
+        for what, count in line.get("forgotten", {}).items():
+            out.print(f"{line['agent']} had too many {what} and has forgotten the {count} oldest")
     failed = [line["agent"] for line in found if line.get("failed")]
     if failed:
         out.print(f"Failed messages: pyros messages failed ({', '.join(failed)})")

@@ -6,7 +6,8 @@ import fcntl
 import os
 import sqlite3
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,13 @@ import msgspec
 from pyros.errors import JournalError, WriteFailed
 from pyros.journal._rows import FORMAT, NEWEST, PROGRAM, SCHEMA, Effects, Peer, Received, StoredTimer
 
-_HISTORY = 50_000  # received messages kept for people to look at; failed ones are kept for good
+_HISTORY = 50_000  # received messages kept for people to look at; failed ones are kept beyond that
+MAX_FAILED = 10_000
+MAX_FAILED_BYTES = 256 * 1024 * 1024
+MAX_REFUSED = 1_000
+MAX_SENDERS = 1_000
+"""Of agents that the observatory knows, and as many of other names."""
+_FORGET_CHUNK = 500
 _ROWS = 32  # in one INSERT; more than 999 values SQLite takes only since 3.32
 _WAL_PAGES = 2000  # after so many pages a commit moves the WAL into the file
 _PAGE = 4096 + 24  # bytes of a page and its header in the WAL
@@ -61,6 +68,8 @@ class Journal:
         self.path = path
         self._lock_file: int | None = None
         self._db: sqlite3.Connection | None = None
+        self.forgotten: Counter[str] = Counter()
+        """How much was forgotten because there was too much of it, by what it was."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock(path.with_suffix(".lock"))
@@ -131,6 +140,8 @@ class Journal:
             self.timer_number: int = row[0] if row else 0
             self.received_number: int = db.execute(NEWEST).fetchone()[0]
             self.failed: int = db.execute("SELECT count(*) FROM failed WHERE error IS NOT NULL").fetchone()[0]
+            self.failed_bytes: int = db.execute("SELECT ifnull(sum(length(payload)), 0) FROM failed").fetchone()[0]
+            self.kept_refused: int = db.execute("SELECT count(*) FROM outbox WHERE refused IS NOT NULL").fetchone()[0]
             row = db.execute("SELECT value FROM state").fetchone()
             self.state: bytes | None = row[0] if row else None
         except sqlite3.Error as error:
@@ -162,6 +173,10 @@ class Journal:
             raise JournalError(f"{self.path}: cannot store: {error}") from None
         self.seen.update(effects.seen)
         self.received_number += len(effects.received)
+        kept = [message for message in effects.received if message.error is not None]
+        self.failed += len(kept) - sum(error is None for error, _ in effects.retried)
+        self.failed_bytes += sum(len(message.payload) for message in kept)
+        self.kept_refused += len(effects.refused)
         for outgoing in effects.outgoing:
             self.destinations[outgoing.agent] = outgoing.seq
             self.waiting[outgoing.agent] = self.waiting.get(outgoing.agent, 0) + 1
@@ -228,8 +243,12 @@ class Journal:
         ).fetchone()
         return Received(*row) if row else None
 
-    def prune(self, now: float) -> bool:
-        """Forget a chunk of old history; True when there is more. Never loses a failed message or a living sender."""
+    def prune(self, now: float, known: Container[str] = ()) -> bool:
+        """Forget a chunk of old history, and the oldest of what there is too much of; True when there is more.
+
+        Failed messages, refusals and senders are kept up to a number; ``known`` are the observatory's agents, whom no
+        crowd of other names makes forgotten. `forgotten` counts.
+        """
         db, before = self._open_db, self.received_number - _HISTORY
         try:
             old = db.execute(
@@ -238,15 +257,61 @@ class Journal:
             some = [last for first, last in old if first < old[0][0] + _PRUNE_CHUNK]
             if some:
                 db.execute("DELETE FROM turns WHERE last <= ?", (some[-1],))
-            db.execute("DELETE FROM failed WHERE number <= ? AND error IS NULL", (before,))
+            retried = db.execute(
+                "DELETE FROM failed WHERE number <= ? AND error IS NULL RETURNING length(payload)", (before,)
+            ).fetchall()
+            self.failed_bytes -= sum(length for (length,) in retried)
             for name, epoch in db.execute(
                 "DELETE FROM peers WHERE substr(name, 1, ?) = ? AND seen < ? RETURNING name, epoch",
                 (len(PROGRAM), PROGRAM, now - _PROGRAM_MEMORY),
             ).fetchall():
                 self.seen.pop((name, epoch), None)
+            crowded = [self._forget_failed(db), self._forget_refused(db), self._forget_senders(db, known)]
         except sqlite3.Error as error:
             raise JournalError(f"{self.path}: cannot prune: {error}") from None
-        return len(old) == _PRUNE_CHUNK or len(some) < len(old)
+        return len(old) == _PRUNE_CHUNK or len(some) < len(old) or any(crowded)
+
+    def _forget_failed(self, db: sqlite3.Connection) -> bool:
+        """Forget the oldest failed messages beyond their number and bytes; whether there may be more to forget."""
+        excess = min(_FORGET_CHUNK, self.failed - MAX_FAILED)
+        if excess <= 0 and self.failed_bytes <= MAX_FAILED_BYTES:
+            return False
+        gone = db.execute(
+            "DELETE FROM failed WHERE number IN (SELECT number FROM failed WHERE error IS NOT NULL ORDER BY number"
+            " LIMIT ?) RETURNING length(payload)", (max(1, excess),),
+        ).fetchall()  # fmt: skip
+        self.failed -= len(gone)
+        self.failed_bytes -= sum(length for (length,) in gone)
+        self.forgotten["failed messages"] += len(gone)
+        return bool(gone)
+
+    def _forget_refused(self, db: sqlite3.Connection) -> bool:
+        """The same for messages that another agent has refused."""
+        excess = min(_FORGET_CHUNK, self.kept_refused - MAX_REFUSED)
+        if excess <= 0:
+            return False
+        gone = db.execute(
+            "DELETE FROM outbox WHERE (agent, seq) IN (SELECT agent, seq FROM outbox WHERE refused IS NOT NULL"
+            " ORDER BY sent LIMIT ?) RETURNING seq", (excess,),
+        ).fetchall()  # fmt: skip
+        self.kept_refused -= len(gone)
+        self.forgotten["refusals"] += len(gone)
+        return bool(gone)
+
+    def _forget_senders(self, db: sqlite3.Connection, known: Container[str]) -> bool:
+        """The same for senders, those that were heard longest ago first."""
+        if len(self.seen) <= MAX_SENDERS:
+            return False
+        oldest = db.execute("SELECT name, epoch FROM peers ORDER BY seen").fetchall()
+        groups = [[peer for peer in oldest if (peer[0] in known) is which] for which in (True, False)]
+        gone = [peer for group in groups for peer in group[: max(0, len(group) - MAX_SENDERS)]][:_FORGET_CHUNK]
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany("DELETE FROM peers WHERE name = ? AND epoch = ?", gone)
+        db.execute("COMMIT")
+        for peer in gone:
+            self.seen.pop(peer, None)
+        self.forgotten["senders"] += len(gone)
+        return len(gone) == _FORGET_CHUNK
 
     def checkpoint_after(self, pages: int) -> None:
         """Let the WAL grow to so many pages of 4 KiB before a commit moves them into the file, unless `checkpoint` is

@@ -235,3 +235,24 @@ def test_a_handler_that_hangs_is_seen_in_the_status(running: Any, observatory: A
     finally:
         release.set()
     wait_for(lambda: ask(place.config.agent("fragile"), "status")["handling"] is None)
+
+
+def test_a_busy_agent_forgets_what_is_too_much_and_says_so_once(
+    rig: Any, agent: FragileAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyros.journal._writer.MAX_FAILED", 3)
+    said: list[str] = []
+    monkeypatch.setattr(agent.log, "warn", lambda text, **values: said.append(text.format(**values)))
+
+    def fail() -> None:
+        raise RuntimeError
+
+    agent.fault = fail
+    for number in range(20):
+        rig.reactor.advance(1)
+        rig.host._put(Batch([Entry(0, f"x{number}", "Bad", 0.0, msgspec.Raw(b"{}"))], "other"))
+        rig.reactor.advance(0)
+        assert rig.host._mailbox.empty(), "it is never idle"
+    assert rig.journal.failed <= 3 + 10
+    assert said == ["fragile has too many failed messages: the oldest are forgotten"]
+    assert rig.host.status()["forgotten"]["failed messages"] >= 7

@@ -460,9 +460,9 @@ def test_where_only_agents_are_connected_a_further_one_is_refused(rig: Rig) -> N
     assert rig.port.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1)) is None
 
 
-def test_more_files_are_not_opened_than_half_of_those_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_take_a_quarter_of_the_files_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resource.getrlimit", lambda _: (64, 64))
-    assert Crowd(Clock()).limit == 32
+    assert Crowd(Clock()).limit == 16
 
 
 @pytest.mark.parametrize(("name", "epoch"), [("a\nb", "e"), ("\x1b[2J", "e"), ("a", "\u202e")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterator
 
@@ -68,3 +69,17 @@ def test_its_handle_outlives_the_connection(pair: Pair) -> None:
 
 def test_only_a_plain_socket_has_one() -> None:
     assert Prompt.of(StringTransport()) is None
+
+
+def test_without_a_further_file_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as one:
+
+        class Transport:
+            def getHandle(self) -> socket.socket:
+                return one
+
+        def dup(self: socket.socket) -> socket.socket:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        monkeypatch.setattr(socket.socket, "dup", dup)
+        assert Prompt.of(Transport()) is None

@@ -217,6 +217,10 @@ def test_status_of_what_does_not_run(observatory: Path, config: Config) -> None:
             {"agent": "dome", "since": 0, "handling": {"message": "Slew", "seconds": 61.2}},
             "dome hangs: it has been handling 'Slew' for 61 s",
         ),
+        (
+            {"agent": "dome", "since": 0, "forgotten": {"failed messages": 7}},
+            "dome had too many failed messages and has forgotten the 7 oldest",
+        ),
     ],
 )
 def test_status_of_what_answers_oddly(observatory: Path, said: dict[str, Any], shown: str) -> None:
