@@ -1,40 +1,63 @@
 """From the last byte of a VOEvent to the slew command's bytes at the telescope: the whole observatory in one process.
 
-    python bench/alert_to_slew.py            200 alerts one after the other, and 200 that each preempt the one before
-    python bench/alert_to_slew.py --quick    20 of each
+    python bench/alert_to_slew.py                   200 alerts one after the other, 200 that come while the image of the
+                                                    one before is analysed, 200 that come while large images are, and
+                                                    200 that each preempt the one before
+    python bench/alert_to_slew.py --quick           20 of each
+    python bench/alert_to_slew.py --before FOLDER   beside another version, a checkout with its own .venv: in turns
 
 The observatory is the demo's (real threads, real sockets, journals with synchronous=FULL); its simulators are sped up
 so that an observation ends within a fraction of a second. The author is a blocking socket in a thread of its own, and
 the clock that is read at its last byte is the one that the telescope simulator reads when the command's line arrives.
+The images that are analysed meanwhile have 2048 x 2048 pixels and some hundred stars; another one always waits already.
 """
 
 from __future__ import annotations
 
+import json
+import random
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from twisted.internet import reactor as _reactor
 
+import pyros
 from bench._common import PATIENCE, Report, arguments, free_ports, median, quantile
 from pyros import config as configuration
 from pyros import messages
+from pyros.agents import Agent
 from pyros.clock import Deadline, RealClock
+from pyros.instruments.fits import ImageFacts, write_image
+from pyros.instruments.interfaces import Image
 from pyros.journal import JournalReader, Received
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from pyros.service import Observatory, clock_for
+from pyros.simulators import load
+from pyros.simulators.celestial import Sky
+from pyros.simulators.scene import Moment, Scene
 
 reactor: Any = _reactor
-HERE = Path(__file__).resolve().parent.parent
+HERE = Path(pyros.__file__).resolve().parent.parent
 SPEED = 1000
 WARM_UP = 9999
+KINDS = {
+    "calm": ("one after the other", 1),
+    "following": ("while the image before is analysed", 1),
+    "analysing": ("while large images are analysed", 1),
+    "preempting": ("each preempts the one before", 50_000),
+}
+"""Of alerts: in words, and the seconds of the exposures that they ask for."""
+PIXELS = 2048
 
 EVENT = """<?xml version="1.0" encoding="UTF-8"?>
 <voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
@@ -74,7 +97,7 @@ def write_observatory(folder: Path, alerts: int) -> Path:
             lines.append(replaced.get(key, line))
         path.write_text("\n".join(lines))
     rules = ["rules:"]
-    for kind, seconds in (("calm", 1), ("preempting", 50_000)):
+    for kind, (_, seconds) in KINDS.items():
         for number in [*range(alerts), WARM_UP]:
             rules += [
                 f"  - {{name: {kind} {number}, when: {{stream: '*bench-{kind}-{number}'}}, "
@@ -105,6 +128,9 @@ class Run:
         self.observatory = Observatory(self.config, reactor, self.clock)
         self.telescope = next(each for each in self.observatory.simulators if each.description.device == "telescope")
         self.position = place_overhead(self.site, self.clock.now())
+        self.image: Path | None = None
+        self.images = 0
+        self.random = random.Random(1)
 
     def journal(self, agent: str) -> JournalReader:
         return JournalReader(self.config.journal(agent))
@@ -149,11 +175,15 @@ class Run:
             deadline.pause(0.01)
         self.measure("calm", 1, first=WARM_UP)
 
-    def wait_until_idle(self) -> None:
-        """Until the observation that runs has ended and everybody knows."""
+    def wait_until_idle(self, analysed: bool) -> None:
+        """Until the observation that runs has ended and everybody knows, and its image has been analysed if wanted."""
         deadline = Deadline(PATIENCE)
         agents = {name: host.agent for name, host in self.observatory.hosts.items()}
-        while agents["majordome"].state.running or agents["scheduler"].state.requests:
+        while (
+            agents["majordome"].state.running
+            or agents["scheduler"].state.requests
+            or (analysed and agents[Agent.ANALYZER].state.waiting)
+        ):
             if not deadline.left():
                 raise SystemExit("an observation does not end")
             deadline.pause(0.002)
@@ -164,12 +194,41 @@ class Run:
         results = []
         slews = sum("DO slew" in line for _, line in self.telescope.requests)
         for number in range(first, first + alerts):
+            if kind == "analysing":
+                self.analyse()
             monotonic, time = self.publish(kind, number)
             when, slews = self.slew_after(slews)
             results.append((when - monotonic, time))
-            if kind == "calm":
-                self.wait_until_idle()
+            if kind != "preempting":
+                self.wait_until_idle(analysed=kind == "calm")
         return results
+
+    def analyse(self) -> None:
+        """Return in the midst of the analysis of an image, with another one waiting."""
+        if self.image is None:
+            self.image = self.write_image()
+        analyzer: Any = self.observatory.hosts[Agent.ANALYZER].agent
+        while len(analyzer.state.waiting) < 2:
+            self.images += 1
+            path = self.image.with_name(f"image-{self.images}.fits")
+            path.hardlink_to(self.image)
+            analyzer.tell_self(messages.IMAGE_TAKEN, messages.ImageTaken("bench", str(path), 150.2, 40.1))
+            Deadline(0.1).pause(0.1)
+        Deadline(1).pause(self.random.uniform(0, 0.3))
+
+    def write_image(self) -> Path:
+        """What the analyzer is given, drawn once."""
+        settings: Any = load(HERE / "observatory" / "simulators" / "camera.yaml").changed(
+            width=PIXELS, height=PIXELS, stars="synthetic"
+        ).settings  # fmt: skip
+        pixels = Scene(settings).image(Moment(1.77e9, 20, -20, Sky(150.2, 40.1), 1.0), (1,))
+        image = Image(
+            np.frombuffer(pixels, np.uint16).reshape(PIXELS, PIXELS), 1.77e9, 20.0, "r", -20.0, 1.5,
+            settings.arcsec_per_pixel,
+        )  # fmt: skip
+        folder = self.config.path.parent / "images"
+        folder.mkdir()
+        return write_image(folder / "drawn.fits", image, ImageFacts("bench", 150.2, 40.1, "bench"))
 
     def hops(self, kind: str, results: list[tuple[float, float]]) -> dict[str, list[float]]:
         """Where the time went: for each hop the seconds from what came before it."""
@@ -222,12 +281,13 @@ class Run:
         return found
 
 
-def bench(run: Run, alerts: int, report: Report) -> None:
+def bench(run: Run, alerts: int, kinds: Sequence[str], report: Report) -> None:
     """In a thread of its own: warm up, measure, report."""
     run.wait_until_safe()
     columns = ("", "alerts", "p50 ms", "p90 ms", "p99 ms", "max ms")
     rows, hop_rows = [], []
-    for kind, words in (("calm", "one after the other"), ("preempting", "each preempts the one before")):
+    for kind in kinds:
+        words, _ = KINDS[kind]
         results = run.measure(kind, alerts)
         latencies = [latency * 1000 for latency, _ in results]
         figures = {
@@ -246,19 +306,56 @@ def bench(run: Run, alerts: int, report: Report) -> None:
     report.ends()
 
 
+def compare(options: Any, alerts: int) -> None:
+    """Measure both versions in turns, each time in a process of its own; tell the range of each figure."""
+    report = Report("alert_to_slew", options.json)
+    programs = {"before": options.before.absolute() / ".venv" / "bin" / "python", "now": Path(sys.executable)}
+    figures: dict[tuple[str, str], list[Any]] = {}
+    for _ in range(options.rounds):
+        for version, program in programs.items():
+            done = subprocess.run(
+                [program, __file__, "--json", "--alerts", str(alerts), "--dir", options.dir, "--kinds", *options.kinds],
+                cwd=options.dir, stdout=subprocess.PIPE, text=True, check=True,
+            )  # fmt: skip
+            for line in map(json.loads, done.stdout.splitlines()):
+                for words, _ in KINDS.values():
+                    if line["measure"] == f"alert to slew, {words}":
+                        figures.setdefault((words, version), []).append(line)
+    rows = []
+    for (words, version), lines in sorted(figures.items()):
+        values = {key: [line[key] for line in lines] for key in ("p50_ms", "p99_ms", "max_ms")}
+        report.figures(f"compared, {version}: {words}", rounds=len(lines), **{k: median(v) for k, v in values.items()})
+        ranges = (f"{median(v):.1f} ({min(v):.1f} to {max(v):.1f})" for v in values.values())
+        rows.append((words, version, *ranges))
+    columns = ("", "version", "p50 ms", "p99 ms", "max ms")
+    report.table("The median round's figure (and its range) of both versions", columns, rows)
+    report.ends()
+
+
 def main() -> None:
     """Run the observatory until the bench's thread is through."""
     parser = arguments(__doc__.split("\n", 1)[0])
     parser.add_argument("--alerts", type=int, default=200, help="how many of each kind")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="which of them")
+    parser.add_argument("--before", type=Path, metavar="FOLDER", help="another version's checkout, to compare with")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each version is measured")
     options = parser.parse_args()
     alerts = 20 if options.quick else options.alerts
+    if options.before is not None:
+        compare(options, alerts)
+        return
     failed: list[BaseException] = []
     with tempfile.TemporaryDirectory(dir=options.dir, prefix="bench-") as folder:
         run = Run(write_observatory(Path(folder), alerts))
 
         def work() -> None:
             try:
-                bench(run, alerts, Report("alert_to_slew", options.json, ("Comet", "lxml", "astropy", "pyerfa")))
+                bench(
+                    run,
+                    alerts,
+                    options.kinds,
+                    Report("alert_to_slew", options.json, ("Comet", "lxml", "astropy", "pyerfa")),
+                )
             except BaseException as error:
                 failed.append(error)
             reactor.callFromThread(lambda: run.observatory.stop().addBoth(lambda _: reactor.stop()))
