@@ -35,8 +35,8 @@ import msgspec
 MAX_FRAME = 16 << 20
 """Bytes of a request or an answer; what is larger goes through the file."""
 BLOCK_DESCRIPTOR = 3
-NICENESS = 15
-"""On a busy processor a thread of an agent gets some 28 times the share of a worker's."""
+NICENESS = 10
+"""On a busy processor a thread of an agent gets some nine times the share of a worker's; that still ends its jobs."""
 _OUT_OF_MEMORY_SCORE = "500"  # of 1000, added: when memory is short a worker is killed, and no agent
 _PR_SET_PDEATHSIG = 1
 _MAX_TRACEBACK = 4000
@@ -119,6 +119,8 @@ def _step_back() -> None:
     """Lead a group of its own, and let everything of the night come first."""
     with suppress(OSError):
         os.setpgid(0, 0)  # no session of its own: Linux's autogroups would give that as much as all agents together
+    with suppress(OSError, AttributeError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # also where the agents run in real time
     with suppress(OSError):
         os.nice(NICENESS - os.nice(0))
     with suppress(OSError):

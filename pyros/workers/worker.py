@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import inspect
-import os
-import signal
-import sys
-import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 from twisted.internet.defer import Deferred, DeferredList, succeed
-from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyros import errors
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock
 from pyros.errors import PyrosError, WorkerError
 from pyros.workers import process
-from pyros.workers.process import BLOCK_DESCRIPTOR, MAX_FRAME, Answer, Problem, Request
+from pyros.workers.child import Child
+from pyros.workers.process import Answer, Problem, Request
 
 MAX_WAITING_JOBS = 1000
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 """Within which a process must have imported what its jobs need; on a busy computer that takes a while."""
-_REAP_SECONDS = 0.05
-_KILL_SECONDS = 2.0  # within which a killed process is gone, unless it hangs in the kernel
-_STDERR_KEPT = 2000
 _PREPARE = f"{process.__name__}:{process.prepare.__name__}"
 
 _T = TypeVar("_T")
@@ -55,8 +47,8 @@ class Worker:
         self._modules = list(modules)
         self._jobs: deque[_Job] = deque()
         self._current: _Job | None = None
-        self._process: _Process | None = None
-        self._ending: set[_Process] = set()
+        self._process: Child | None = None
+        self._ending: set[Child] = set()
         self._stopped = False
 
     @property
@@ -131,7 +123,7 @@ class Worker:
     # The process -------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        self._process = _Process(self._reactor, self._clock, self)
+        self._process = Child(self._reactor, self._clock, self)
         self._process.send(process.frame(Request(_PREPARE, msgspec.msgpack.encode(self._modules))))
         self._process.limit(START_SECONDS)
 
@@ -150,7 +142,7 @@ class Worker:
             self._process.limit(job.seconds)
             self._hand_over(self._process, job)
 
-    def _hand_over(self, process: _Process, job: _Job) -> None:
+    def _hand_over(self, process: Child, job: _Job) -> None:
         """The block first, copied by a thread of the pool, which leaves Python's lock to the others meanwhile."""
         if job.block is None:
             process.send(job.frame)
@@ -168,7 +160,7 @@ class Worker:
         writing = deferToThreadPool(self._reactor, pool, process.block.write, job.block)
         writing.addCallbacks(written, failed)
 
-    def answered(self, process: _Process, answer: Answer) -> None:
+    def answered(self, process: Child, answer: Answer) -> None:
         """For the process: the end of a job, or of its preparation."""
         if self._process is not process:
             return
@@ -199,16 +191,16 @@ class Worker:
             reading.addErrback(lambda failure: WorkerError(f"{job.name}: no result: {failure.getErrorMessage()}"))
             reading.addCallback(lambda result: self._job_over(result) if self._current is job else None)
 
-    def died(self, process: _Process, why: str) -> None:
+    def died(self, process: Child, why: str) -> None:
         """For the process: it has ended, or what it says cannot be understood."""
         if self._process is process:
             self._lose(process, why)
 
-    def gone(self, process: _Process) -> None:
+    def gone(self, process: Child) -> None:
         """For the process: nothing is left of it."""
         self._ending.discard(process)
 
-    def _lose(self, process: _Process, why: str) -> None:
+    def _lose(self, process: Child, why: str) -> None:
         """The process is of no use any more; whoever waits hears why, and the next job gets another one."""
         self._give_up(process)
         if self._current is None and self._jobs:  # or one that cannot begin would be begun for ever
@@ -219,7 +211,7 @@ class Worker:
         self._log.error("the {name} worker: {why}: {job} is lost", name=self._name, why=why, job=self._current.name)
         self._job_over(WorkerError(f"the {self._name} worker: {why}"))
 
-    def _give_up(self, process: _Process) -> None:
+    def _give_up(self, process: Child) -> None:
         self._process = None
         self._ending.add(process)
         process.kill()
@@ -283,149 +275,3 @@ class _Job:
 @lru_cache(maxsize=64)
 def _result_type(function: Callable[..., Any]) -> Any:
     return get_type_hints(function).get("return", Any)
-
-
-class _Process(ProcessProtocol):
-    """One process: frames, its limit of time, and its end."""
-
-    def __init__(self, reactor: Any, clock: Clock, worker: Worker) -> None:
-        self.ready = False
-        self.block = _Block()
-        self.gone: Deferred[None] = Deferred()
-        self._clock = clock
-        self._worker = worker
-        self._received = bytearray()
-        self._stderr = b""
-        self._exited = False
-        self._limit: Timer | None = None
-        self._reaping: Timer | None = None
-        self._last_wait: Timer | None = None
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)  # what this process can import, it can
-        self._transport = reactor.spawnProcess(
-            self,
-            sys.executable,
-            [sys.executable, "-P", "-m", process.__name__],
-            os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            childFDs={0: "w", 1: "r", 2: "r", BLOCK_DESCRIPTOR: self.block.descriptor},
-        )
-        self._pid: int = self._transport.pid
-
-    @property
-    def pid(self) -> int:
-        return self._pid
-
-    def send(self, frame: bytes) -> None:
-        self._transport.writeToChild(0, frame)
-
-    def limit(self, seconds: float | None) -> None:
-        """Give it up unless this is called again within so many seconds; None: no limit."""
-        if self._limit is not None and self._limit.active():
-            self._limit.cancel()
-        self._limit = None
-        if seconds is not None:
-            self._limit = self._clock.call_later(seconds, self._too_late, seconds)
-
-    def _too_late(self, seconds: float) -> None:
-        self._worker.died(self, f"no answer within {seconds:g} s, it is killed")
-
-    def kill(self) -> None:
-        """With all that it has started; `gone` fires soon, even when it hangs where no signal reaches it."""
-        self.limit(None)
-        if not self._exited:
-            self._kill_group()
-            with suppress(Exception):  # it has ended already
-                self._transport.signalProcess("KILL")
-            self._reap()
-        if not self.gone.called:
-            self._last_wait = self._clock.call_later(_KILL_SECONDS, self._all_over)
-        self._transport.loseConnection()
-
-    def _kill_group(self) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._pid, signal.SIGKILL)
-
-    def _reap(self) -> None:
-        """Where the reactor doesn't run in the main thread no signal tells that a child has ended."""
-        if not self._exited and self._transport.pid is not None:
-            self._transport.reapProcess()
-        if not self._exited and self._transport.pid is not None and not self.gone.called:
-            self._reaping = self._clock.call_later(_REAP_SECONDS, self._reap)
-
-    # From Twisted.
-
-    def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N802, N803  Twisted's names
-        if childFD == 2:
-            self._stderr = (self._stderr + data)[-_STDERR_KEPT:]
-            return
-        self._received += data
-        while len(self._received) >= 4:
-            size = int.from_bytes(self._received[:4], "big")
-            if size > MAX_FRAME:
-                self._worker.died(self, f"it announces {size} bytes")
-                return
-            if len(self._received) < 4 + size:
-                return
-            body = bytes(self._received[4 : 4 + size])
-            del self._received[: 4 + size]
-            try:
-                answer = msgspec.msgpack.decode(body, type=Answer)
-            except msgspec.MsgspecError as error:
-                self._worker.died(self, f"its answer cannot be understood: {error}")
-                return
-            self._worker.answered(self, answer)
-
-    def childConnectionLost(self, childFD: int) -> None:  # noqa: N802, N803
-        if childFD == 1 and not self._exited:
-            self._reap()
-
-    def processExited(self, reason: Failure) -> None:  # noqa: N802
-        self._exited = True
-        self._kill_group()  # what it may have left behind
-        status: Any = reason.value
-        if status.signal is not None:
-            how = f"it was killed by signal {status.signal} ({signal.strsignal(status.signal)})"
-        else:
-            lines = [line for line in self._stderr.decode(errors="replace").splitlines() if line.strip()]
-            how = f"it ended with code {status.exitCode}" + (f": {lines[-1].strip()[:200]}" if lines else "")
-        self._worker.died(self, how)
-        self._transport.loseConnection()
-
-    def processEnded(self, reason: Failure) -> None:
-        self._all_over()
-
-    def _all_over(self) -> None:
-        for timer in (self._limit, self._reaping, self._last_wait):
-            if timer is not None and timer.active():
-                timer.cancel()
-        if not self.gone.called:
-            self.gone.callback(None)
-            self._worker.gone(self)
-
-
-class _Block:
-    """A file without a name that this process and a worker share; in memory where the system can.
-
-    It is closed when the last thread that reads or writes it is through with it: a descriptor that was closed under
-    their hands might be another file by then.
-    """
-
-    def __init__(self) -> None:
-        if hasattr(os, "memfd_create"):
-            self.descriptor = os.memfd_create("pyros-worker", os.MFD_CLOEXEC)
-        else:
-            with tempfile.TemporaryFile() as file:
-                self.descriptor = os.dup(file.fileno())
-
-    def write(self, data: memoryview) -> None:
-        process.write_block(self.descriptor, data)
-
-    def read(self, size: int) -> bytes:
-        return process.read_block(self.descriptor, size)
-
-    def empty(self) -> None:
-        """Give its memory back."""
-        os.ftruncate(self.descriptor, 0)
-
-    def __del__(self) -> None:
-        with suppress(OSError, AttributeError):
-            os.close(self.descriptor)
