@@ -4,6 +4,7 @@ PyrosError
 ├── ConfigError             the configuration is wrong; lists every mistake at once
 ├── WireError               a peer broke the protocol of the wire
 ├── JournalError            a journal cannot be read or written (disk full, another process holds it ...)
+│   ├── JournalInUse        another process has it: it has the device, too
 │   ├── StateError          the stored state does not fit the agent's state type
 │   └── WriteFailed         a further write of a turn raised; says which one
 ├── AgentError              an agent could not start, or was asked something it cannot do
@@ -56,6 +57,10 @@ class WireError(PyrosError):
 
 class JournalError(PyrosError):
     """A journal cannot be opened, read or written."""
+
+
+class JournalInUse(JournalError):
+    """Another process of the observatory has the journal, and with it the agent's device."""
 
 
 class StateError(JournalError):

@@ -134,7 +134,7 @@ class Guardian:
         return {
             "guardian": self.config.name, "data": str(self.config.data), "pid": os.getpid(), "since": self.since,
             "dome": self.state, "beats": self.beats, "beat": round(self.silence, 1),
-            "closing": self.closing, "alarms": [alarm.text for alarm in self._alarms.raised.values()],
+            "closing": self.closing, "alarms": [alarm._asdict() for alarm in self._alarms.raised.values()],
         }  # fmt: skip
 
     def _look(self) -> None:

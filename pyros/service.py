@@ -6,6 +6,7 @@ import atexit
 import importlib
 import inspect
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -13,10 +14,10 @@ from datetime import timedelta
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.main import CONNECTION_DONE
@@ -27,14 +28,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyros import config as configuration
-from pyros import simulators
-from pyros.agents import Agent
+from pyros import messages, simulators
+from pyros.agents import Agent, _ending
 from pyros.agents._host import Host
 from pyros.broker import Broker
 from pyros.clock import Clock, RealClock, Timer
 from pyros.config import Config
-from pyros.errors import ConfigError, PyrosError
+from pyros.errors import AgentError, ConfigError, JournalError, JournalInUse, PyrosError
 from pyros.guardian import Guardian
+from pyros.guardian_process import GuardianProcess
 from pyros.logs import keep_printable
 from pyros.planning import Site
 from pyros.planning.visibility import is_night, next_night
@@ -147,9 +149,13 @@ class Observatory:
         threaded: bool = True,
         durable: bool = True,
         seed: str = "",
+        guardian: Literal["none", "process", "inline"] = "none",
     ) -> None:
         """``agents`` are the names of those to run, all of them by default. ``threaded=False``, ``durable=False`` and
         ``seed`` are for rehearsals: everything inline, no syncs, and journals named from the seed.
+
+        ``guardian``: where the configuration has one, whether it is started as a process of its own, or, in a
+        rehearsal, inline.
 
         Raises ConfigError listing every mistake that can be found before anything runs.
         """
@@ -159,6 +165,7 @@ class Observatory:
             return f"{seed}-{name}" if seed else ""
 
         problems: list[str] = []
+        self.clock = clock
         self.simulators: list[simulators.Simulator] = []
         for path in config.simulators if with_simulators else ():
             try:
@@ -180,17 +187,25 @@ class Observatory:
         self.broker: Broker | None = None
         if with_broker and config.broker is not None:
             self.broker = Broker(config, reactor, clock, **how, epoch=epoch("broker"))
+        self.guardian: Guardian | GuardianProcess | None = None
+        if config.guardian is not None and guardian == "inline":
+            self.guardian = Guardian(config, reactor, clock, send=self._tell_monitoring)
+        elif config.guardian is not None and guardian == "process":
+            simulated = bool(self.simulators)
+            self.guardian = GuardianProcess(config, config.guardian, reactor, clock, simulated=simulated)
         if problems:
             raise ConfigError(problems)
 
     def start(self) -> Deferred[None]:
-        """Simulators first, then the agents, then the broker; what had started is stopped again if one fails."""
+        """Simulators first, then the guardian, the agents, the broker; what had started is stopped if one fails."""
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
         try:
             for simulator in self.simulators:
                 await simulator.start()
+            if self.guardian is not None:
+                self.guardian.start()
             for host in self.hosts.values():
                 host.start()
             if self.broker is not None:
@@ -199,19 +214,39 @@ class Observatory:
                 await started
         except PyrosError as error:
             self.failure = error
+            if isinstance(error, (JournalError, ConfigError)) and not isinstance(error, JournalInUse):
+                for host in self.hosts.values():  # nobody else does it, and the devices may be open
+                    host.make_safe_without_journal(str(error))
             await self.stop()
             raise
 
+    @property
+    def left(self) -> str:
+        """What isn't made safe yet while it ends, in words; '' for nothing."""
+        return _ending.left(self.hosts.values())
+
     def stop(self) -> Deferred[Any]:
-        """The broker first, then the agents, all at once, then the simulators; fires when nothing is left."""
+        """Make safe what the agents move, then end: broker and agents, then the guardian, at last the simulators.
+
+        Fires when nothing is left.
+        """
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        if self.broker is not None:
-            await self.broker.stop()
-        await DeferredList([host.stop() for host in self.hosts.values() if host.running], consumeErrors=True)
+        broker = maybeDeferred(self.broker.stop) if self.broker is not None else succeed(None)
+        concerned = [host for host in self.hosts.values() if host.running or host.unsafe]
+        await DeferredList([broker, _ending.stop(concerned, "the observatory ends")], consumeErrors=True)
+        if self.guardian is not None:
+            await self.guardian.stop()
         for simulator in self.simulators:
             await simulator.stop()
+
+    def _tell_monitoring(self, name: str, payload: Any) -> None:
+        """An inline guardian's alarm; raises AgentError when monitoring isn't there."""
+        monitoring = self.hosts.get(Agent.MONITORING)
+        if monitoring is None or not monitoring.running:
+            raise AgentError("monitoring is not there")
+        monitoring.post(name, messages.encode_payload(name, payload))
 
 
 @implementer(IReadDescriptor)
@@ -254,14 +289,16 @@ class ObservatoryService(Service):
         self.observatory = Observatory(config, self._reactor, clock_for(config, self._reactor), **what)
         self._alone = what.get("agents") is not None
         self._until_stdin_ends = until_stdin_ends
+        self._ending_since = 0.0
 
     def startService(self) -> None:
         """Start, or end twistd with one line that says why not."""
         super().startService()
         if self._until_stdin_ends:
             self._reactor.callWhenRunning(_StandardInput, self._reactor)
+        self._reactor.callWhenRunning(self._hear_hang_up)
         started = self.observatory.start()
-        if self.observatory.failure is not None:
+        if self.observatory.failure is not None and not self.observatory.left:
             started.addErrback(lambda _: None)  # told here
             raise NotStarted(f"pyros: {self.observatory.failure}")
         started.addErrback(self._failed)
@@ -269,8 +306,28 @@ class ObservatoryService(Service):
             host.stopped.addCallback(self._ended, host)
 
     def stopService(self) -> Deferred[Any]:
+        """Make safe and end; a second signal ends at once, as it is."""
         super().stopService()
+        self._ending_since = self.observatory.clock.monotonic()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._end_at_once)
         return self.observatory.stop()
+
+    def _hear_hang_up(self) -> None:
+        """A terminal that is closed ends the observatory in good order, unless that is to be ignored (nohup)."""
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hung_up))
+
+    def _hung_up(self) -> None:
+        if self.running:
+            log.info("the terminal was closed, and the observatory ends")
+            with suppress(ReactorNotRunning):
+                self._reactor.stop()
+
+    def _end_at_once(self, *_: object) -> None:
+        """The second signal."""
+        if self.observatory.clock.monotonic() - self._ending_since > _ending.SAME_SIGNAL_SECONDS:
+            _ending.exit_at_once(self.observatory.hosts.values())
 
     def _failed(self, failure: Failure) -> None:
         if self.running:
@@ -435,6 +492,7 @@ def observatory_service(options: ObservatoryOptions) -> Service:
     """For the plugin ``pyros``."""
     return ObservatoryService(
         options.load(),
+        guardian="process",
         with_simulators=not options["no-simulators"],
         until_stdin_ends=bool(options["until-stdin-ends"]),
     )

@@ -127,6 +127,7 @@ class Host:
         self._closed = threading.Event()
         self._finished = False
         self._ending = False
+        self._safe: Deferred[None] | None = None
         self._calls: dict[str, Any] = {}
         self._kept: list[Batch] = []
         self._pruned = -math.inf
@@ -141,7 +142,7 @@ class Host:
             key = observatory_key(self.config)
             self.journal = Journal(self.config.journal(self.agent.name), epoch=self._epoch, durable=self._durable)
         except (JournalError, ConfigError) as error:
-            self._make_safe_without_journal(str(error))
+            self.make_safe_without_journal(str(error))
             raise
         try:
             self.turns = Turns(self.agent, self.journal, self.clock)
@@ -151,8 +152,10 @@ class Host:
                 key, self.config.agents,
             )  # fmt: skip
             self._listening = self._listen()
-        except BaseException:
+        except BaseException as error:
             self.journal.close()
+            if isinstance(error, JournalError):  # such as a state that doesn't fit
+                self.make_safe_without_journal(str(error))
             raise
         self.since = self.clock.time()
         try:
@@ -197,47 +200,64 @@ class Host:
         """
         if not self._ending:
             self._ending = True
-            safe = self._make_safe("the agent ends")
-            if safe is None:
-                self._end()
-            else:
-                self._call("safe", self.agent.SAFE_SECONDS, self._not_safe_in_time)
-                safe.addBoth(lambda _: self._end())
+            self.make_safe("the agent ends").addCallback(lambda _: self._end())
         return self.stopped
 
-    def _make_safe(self, reason: str) -> Deferred[None] | None:
-        """Have the agent make safe what it moves; None when there is nothing to wait for."""
-        try:
-            safe = self.agent.make_safe(reason)
-        except Exception:
-            self.agent.log.failure("what {name} moves could not be made safe", name=self.agent.name)
-            return None
-        if safe is not None:
-            safe.addErrback(lambda failure: self.agent.log.critical(
-                "what {name} moves could not be made safe: {reason}",
-                name=self.agent.name, reason=failure.getErrorMessage(),
-            ))  # fmt: skip
-        return None if safe is None or safe.called else safe
+    @property
+    def unsafe(self) -> bool:
+        """Whether it is making safe what it moves, and hasn't done so yet."""
+        return self._safe is not None and not self._safe.called
 
-    def _make_safe_without_journal(self, reason: str) -> None:
-        """The agent cannot begin: its device is closed, stopped or parked all the same, before the process ends."""
+    def make_safe(self, reason: str) -> Deferred[None]:
+        """Have the agent make safe what it moves, once; from then on it begins nothing, but goes on taking messages.
+
+        Fires, and never fails, when that is done, or has taken `Agent.SAFE_SECONDS`.
+        """
+        if self._safe is None:
+            self._begin_safe(lambda: self.agent.make_safe(reason))
+        assert self._safe is not None
+        return self._safe
+
+    def make_safe_without_journal(self, reason: str) -> None:
+        """Close, stop or park the device of an agent that cannot begin; `make_safe` tells when that is done."""
+        if self._safe is not None or self.begun:
+            return
+        self.agent.settle(self)
         try:
             self.agent.attach(self.reactor)
         except Exception:
             self.agent.log.failure("{name} could not reach its device", name=self.agent.name)
             return
-        safe = maybeDeferred(self.agent.make_safe, reason).addErrback(lambda _: None)
-        safe.addCallback(lambda _: self.agent.detach())
+        self._begin_safe(lambda: self.agent.make_safe(reason)).addCallback(lambda _: self.agent.detach())
+
+    def _begin_safe(self, make_safe: Callable[[], Deferred[None] | None]) -> Deferred[None]:
+        safe = self._safe = Deferred()
+        self.agent.made_safe = True
+        self._call("safe", self.agent.SAFE_SECONDS, self._not_safe_in_time)
+        making = maybeDeferred(make_safe)
+        making.addErrback(lambda failure: self.agent.log.critical(
+            "what {name} moves could not be made safe: {reason}",
+            name=self.agent.name, reason=failure.getErrorMessage(), log_failure=failure,
+        ))  # fmt: skip
+        making.addCallback(lambda _: self._safe_now())
+        return safe
+
+    def _safe_now(self) -> None:
+        if self._safe is not None and not self._safe.called:
+            if self._calls["safe"].active():
+                self._calls["safe"].cancel()
+            self._safe.callback(None)
 
     def _not_safe_in_time(self) -> None:
         self.agent.log.critical(
             "{name} ends, though what it moves was not made safe within {seconds:.0f} s",
             name=self.agent.name, seconds=self.agent.SAFE_SECONDS,
         )  # fmt: skip
-        self._end()
+        if self._safe is not None:
+            self._safe.callback(None)
 
     def _end(self) -> None:
-        """Nothing that the agent moves is left open: end its thread, and then everything else."""
+        """What the agent moves is safe: end its thread, and then everything else."""
         if not self._stop_wanted.is_set() and not self._finished:
             self._stop_wanted.set()
             if self._threaded:
@@ -250,6 +270,12 @@ class Host:
     def _give_up(self) -> None:
         self.agent.log.error("a handler of {name} does not return; it is left behind", name=self.agent.name)
         self._finish(hung=True)
+
+    def _thread_ended(self) -> None:
+        """For whatever reason: it has failed, perhaps."""
+        self.make_safe("the agent ends" if self.failure is None else "the agent cannot go on").addCallback(
+            lambda _: self._finish()
+        )
 
     def _finish(self, hung: bool = False) -> None:
         """The agent's thread has ended (or is left behind): close what is open."""
@@ -426,18 +452,10 @@ class Host:
             self._cannot_go_on(error)
         finally:
             self.ready.set()
-            self.reactor.callFromThread(self._finish if self.failure is None else self._finish_failed)
-            if not self._daemon:
-                self._closed.wait(_CLOSING)  # a plain program ends with this thread: first the last answers must leave
-
-    def _finish_failed(self) -> None:
-        """The agent's thread is gone: first what it moves is made safe. In the reactor's thread."""
-        safe = self._make_safe("the agent cannot go on") if self.worked and not self._ending else None
-        if safe is None:
-            self._finish()
-        else:
-            self._call("safe", self.agent.SAFE_SECONDS, self._finish)
-            safe.addBoth(lambda _: self._finish())
+            self.reactor.callFromThread(self._thread_ended)
+            if not self._daemon:  # a plain program ends with this thread: first the last answers must leave
+                while not self._closed.wait(_CLOSING) and self.unsafe:
+                    continue
 
     def _cannot_go_on(self, error: BaseException) -> None:
         """Something happened that is no message's fault; the process ends with a code that says so."""
@@ -448,7 +466,7 @@ class Host:
         if self._work():
             self._inline_turn()
         else:
-            self._finish()
+            self._thread_ended()
 
     def _inline_turn(self) -> None:
         """One turn of a rehearsal."""
@@ -460,7 +478,7 @@ class Host:
         self._take_turn([batch for batch in batches if batch is not None], idle=True)
         if self.agent.ending:
             self._shut_down()
-            self._finish()
+            self._thread_ended()
         elif self._kept:
             self._call("turn", _RETRY_STORING, self._inline_turn)
         elif (due := self.turns.next_due()) is not None:

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from pyros import messages
 from pyros.agents.base import Agent
 from pyros.clock import Timer
-from pyros.errors import AgentError, ConnectionLost, InstrumentError, NoAnswer
+from pyros.errors import AgentError, CommandAborted, ConnectionLost, InstrumentError, NoAnswer
 from pyros.instruments import Place, connect
 from pyros.messages import InstrumentConnection, Message, Payload, Telemetry
 
@@ -243,6 +243,11 @@ class InstrumentAgent(Agent):
     def stop_at_once(self, stop: Callable[[], Deferred[None]]) -> None:
         """Stop the device now; in the reactor's thread."""
         self._abort(stop)
+
+    def refuse_after_safe(self) -> None:
+        """Raise CommandAborted when the agent is about to end: what begins a motion or an exposure asks before it."""
+        if self.made_safe:
+            raise CommandAborted(f"the {self.name}'s agent is about to end")
 
     def aborting(self, stop: Callable[[], Deferred[None]]) -> None:
         """Stop the device after the commit."""

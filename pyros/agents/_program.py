@@ -1,7 +1,8 @@
 """Agent.start() and stop(): agents in a plain program, or in one whose reactor runs already (twistd).
 
-A plain program gets one reactor in a background thread. The agents' own threads keep the program alive, and Ctrl-C or
-SIGTERM ends them with their shutdown() run, unless the program has handlers of its own for these signals.
+A plain program gets one reactor in a background thread. The agents' own threads keep the program alive, and Ctrl-C,
+SIGTERM or SIGHUP ends them: what they move is made safe, and their shutdown() runs, unless the program has handlers of
+its own for these signals. A second signal while something is being made safe ends the program at once, as it is.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from twisted.python import threadable
 from twisted.python.failure import Failure
 
 from pyros import config as configuration
+from pyros.agents import _ending
 from pyros.agents._host import Host
-from pyros.clock import Deadline, RealClock
+from pyros.clock import Deadline, RealClock, steady_seconds
 from pyros.errors import AgentError
 from pyros.logs import keep_printable
 
@@ -38,8 +40,10 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _hosts: dict[str, Host] = {}
 _guard = threading.Lock()
+_REACTOR_SECONDS = 4.5  # for its thread to hear of the end, and to end the agents when they are safe
 _STOP_TIMEOUT = 4.5
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_JOIN_SECONDS = 0.1
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def start(agent: Agent, config: configuration.Config | str | None, timeout: float) -> None:
@@ -75,8 +79,8 @@ def start(agent: Agent, config: configuration.Config | str | None, timeout: floa
     except BaseException:  # Ctrl-C as well
         if mine and elsewhere:
             in_reactor(reactor, lambda: host.stop() if host.running else None)
-            if host.begun:
-                ended.wait(timeout)  # so that nothing of it is left when this raises
+            while host.unsafe or (host.begun and not ended.wait(timeout) and host.unsafe):
+                ended.wait(_JOIN_SECONDS)  # so that nothing of it is left when this raises
         raise
 
 
@@ -99,7 +103,9 @@ def stop(agent: Agent, timeout: float) -> None:
         host.stopped.addBoth(lambda _: ended.set())
 
     in_reactor(host.reactor, end)
-    if not ended.wait(timeout):
+    while not ended.wait(timeout) and host.unsafe:
+        continue
+    if not ended.is_set():
         raise AgentError(f"agent {agent.name!r} has not ended within {timeout:g} s")
 
 
@@ -137,7 +143,7 @@ def _reactor() -> tuple[Any, bool]:
     running: Any = reactor
     with _guard:
         if not running.running and "twisted.application.app" in sys.modules and _under_twistd():
-            running.addSystemEventTrigger("before", "shutdown", _stop_all_deferred)
+            running.addSystemEventTrigger("before", "shutdown", _end_all)
             return running, False
         if not running.running:
             _log_to_stderr()
@@ -152,6 +158,8 @@ def _reactor() -> tuple[Any, bool]:
 
 
 _mine: list[Any] = []
+_signalled: list[float] = []
+"""When the signal came that ends the agents; empty while none does."""
 
 
 class _Stderr:
@@ -178,20 +186,25 @@ def _under_twistd() -> bool:
     return any(name in sys.modules for name in ("twisted.scripts.twistd", "twisted.scripts._twistd_unix"))
 
 
-def _stop_all_deferred() -> Deferred[Any]:
-    from twisted.internet.defer import DeferredList  # noqa: PLC0415
-
-    return DeferredList([host.stop() for host in list(_hosts.values())], consumeErrors=True)
+def _end_all() -> Deferred[None]:
+    return _ending.stop(_hosts.values(), "the program ends")
 
 
 def _stop_all() -> bool:
-    """End all agents; False when one does not end in time."""
-    for host in list(_hosts.values()):
-        host.reactor.callFromThread(host.stop)
+    """Make safe what the agents move, and end them; False when one does not end in time."""
+    hosts = list(_hosts.values())
+    if hosts:
+        begun = threading.Event()
+        hosts[0].reactor.callFromThread(_end_all)
+        hosts[0].reactor.callFromThread(begun.set)
+        begun.wait(_REACTOR_SECONDS)
     deadline = Deadline(_STOP_TIMEOUT)
     threads = [thread for thread in threading.enumerate() if thread.name.startswith("pyros-") and not thread.daemon]
     for thread in threads:
-        thread.join(deadline.left())
+        while thread.is_alive() and (deadline.left() or _ending.left(hosts)):
+            if _ending.left(hosts):
+                deadline = Deadline(_REACTOR_SECONDS)  # which counts from when that is safe
+            thread.join(_JOIN_SECONDS)
     return not any(thread.is_alive() for thread in threads)
 
 
@@ -223,8 +236,7 @@ class _SignalPipe:
 
     def doRead(self) -> None:
         if any(number in _SIGNALS and signal.getsignal(number) is _on_signal for number in os.read(self._read, 64)):
-            for host in list(_hosts.values()):
-                host.stop()
+            _end_all()
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor has ended, and the program with it."""
@@ -235,15 +247,22 @@ def _watch_signals(reactor: Any) -> None:
         return
     if signal.getsignal(signal.SIGINT) is not _on_signal and signal.getsignal(signal.SIGTERM) is not _on_signal:
         _SignalPipe().install(reactor)
-    for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+    defaults = (signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL)
+    for number, default in zip(_SIGNALS, defaults, strict=True):
         if signal.getsignal(number) is default:
             signal.signal(number, _on_signal)
 
 
 def _on_signal(number: int, _: FrameType | None) -> None:
     """End the agents, then do what the signal does by default, unless the program had ended but for them."""
+    if _signalled:  # it interrupts what follows here
+        if number != signal.SIGHUP and steady_seconds() - _signalled[0] > _ending.SAME_SIGNAL_SECONDS:
+            _ending.exit_at_once(_hosts.values())
+        return
+    _signalled.append(steady_seconds())
     ended = _stop_all()
-    if number == signal.SIGTERM or not ended:  # a handler that hangs would keep the program alive
+    _signalled.clear()
+    if number != signal.SIGINT or not ended:  # a handler that hangs would keep the program alive
         signal.signal(number, signal.SIG_DFL)
         if threading.main_thread().is_alive() or not ended:
             os.kill(os.getpid(), number)

@@ -79,6 +79,9 @@ class Agent:
     SAFE_SECONDS: ClassVar = 180.0
     """How long `make_safe` may take at the agent's end."""
 
+    LEFT: ClassVar = "what {name} moves is not made safe"
+    """What is told when the process is ended at once, before `make_safe` is done."""
+
     SHUTDOWN: ClassVar = "Shutdown"
     """Every agent takes this message: it ends after the turn that handles it."""
 
@@ -119,6 +122,8 @@ class Agent:
         """Further names, besides `messages.GUARDED`, that this agent takes only from who has proved the observatory's
         key."""
         self.ending = False
+        self.made_safe = False
+        """`make_safe` was called: nothing may be begun (opened, slewed, exposed) any more. Any thread may ask."""
         self._takes_message: dict[str, tuple[Handler, bool]] = {}
         self._host: Host | None = None
 
@@ -166,7 +171,8 @@ class Agent:
     def make_safe(self, reason: str) -> Deferred[None] | None:
         """Runs in the reactor's thread when the agent is about to end, or cannot begin: close, park, stop what moves.
 
-        The host waits until the Deferred fires, `SAFE_SECONDS` at most; meanwhile the agent goes on taking messages.
+        The host waits until the Deferred fires, `SAFE_SECONDS` at most; meanwhile the agent goes on taking messages,
+        but begins nothing (`made_safe`). What takes time says in the log what it does, and when it is done.
         """
 
     def attach(self, reactor: Any) -> None:
@@ -329,7 +335,7 @@ class Agent:
     def settle(self, host: Host) -> None:
         """For the host: the agent lives there now."""
         self._host = host
-        self.ending = False
+        self.ending = self.made_safe = False
 
     @property
     def _settled(self) -> Host:

@@ -42,6 +42,7 @@ class CameraAgent(InstrumentAgent):
     """
 
     needs = ("site",)
+    LEFT = "the exposure goes on"
 
     device: instruments.Camera
 
@@ -80,6 +81,7 @@ class CameraAgent(InstrumentAgent):
         filter = "" if self.FILTER_WHEEL in self.config.agents else expose.filter
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
+            self.refuse_after_safe()
             tag = f"{expose.observation}-{expose.number}"
             dark = expose.image_type in ("BIAS", "DARK")
             seconds = 0.0 if expose.image_type == "BIAS" else expose.seconds  # 0: the shortest that the camera can
@@ -114,6 +116,15 @@ class CameraAgent(InstrumentAgent):
         if stop or self.for_automation(messages.EXPOSE) is not None:
             self.state.command = self.state.interrupted = None
             self.aborting(self.device.abort)
+
+    def make_safe(self, reason: str) -> Deferred[None]:
+        """Abort an exposure: its image would be fetched by nobody."""
+        return Deferred.fromCoroutine(self._abort_at_end())
+
+    async def _abort_at_end(self) -> None:
+        if await self.device.state() == "exposing":
+            self.log.info("aborting the exposure ...")
+            await self.device.abort()
 
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:
         """An exposure whose image nobody fetches is lost: it must not keep the camera from the next one."""

@@ -72,6 +72,8 @@ class DomeAgent(InstrumentAgent):
     """
 
     needs = ("site",)
+    LEFT = "the dome is not closed"
+
     state: DomeState
     device: instruments.Dome
     control: ShutterControl
@@ -134,7 +136,17 @@ class DomeAgent(InstrumentAgent):
 
     def make_safe(self, reason: str) -> Deferred[None]:
         """Close the dome. Fires when the device says that it is closed, or cannot be reached."""
-        return self.control.end(reason)
+        began, ended = self.clock.monotonic(), self.control.end(reason)
+        if self.control.state != "closed":
+            self.log.info("closing the dome ...")
+            ended.addCallback(lambda _: self._tell_closed(self.clock.monotonic() - began))
+        return ended
+
+    def _tell_closed(self, seconds: float) -> None:
+        if self.control.state == "closed":
+            self.log.info("closed after {seconds:.1f} s", seconds=seconds)
+        else:
+            self.log.critical("the dome is {state} after {seconds:.1f} s", state=self.control.state, seconds=seconds)
 
     def close_at_once(self, message: Message) -> None:
         """Close; if a person says so, nothing opens until it is released."""

@@ -58,6 +58,8 @@ class TelescopeAgent(InstrumentAgent):
     """
 
     needs = ("site",)
+    LEFT = "the mount is not parked"
+
     state: TelescopeState
     device: instruments.Telescope
 
@@ -133,6 +135,7 @@ class TelescopeAgent(InstrumentAgent):
             self._parking = None  # it gives way
             await self._refuse_what_is_not_allowed(slew, by_hand=by_hand)
             ra, dec = _beside(slew.ra, slew.dec, -east, -north)
+            self.refuse_after_safe()
             end = await self.device.slew(ra, dec, slew.observation, started)
             self._arrived, self._lapses = instruments.Position(end.ra, end.dec), 0
             return measured(end)
@@ -282,6 +285,24 @@ class TelescopeAgent(InstrumentAgent):
         elif self.for_automation(messages.SLEW) is not None:
             self.state.command = None
             self.aborting(self.device.stop)
+
+    def make_safe(self, reason: str) -> Deferred[None]:
+        """Park the mount; one that cannot park stops."""
+        return Deferred.fromCoroutine(self._park_at_end())
+
+    async def _park_at_end(self) -> None:
+        if await self.device.state() == "parked":
+            return
+        self.log.info("parking the mount ...")
+        began = self.clock.monotonic()
+        try:
+            await self._park(lambda _: None)
+        except DeviceRefused as refusal:
+            self.log.error("the mount does not park ({reason}): it stops", reason=refusal)
+            await self.device.stop()
+            await self.device.track(False)
+        else:
+            self.log.info("parked after {seconds:.1f} s", seconds=self.clock.monotonic() - began)
 
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:
         """Going to the same place again is safe, and ends at once if the telescope is there. What moves for nobody is

@@ -65,6 +65,11 @@ class Findings:
         self._check_broker()
         if config.broker is not None and "alert_manager" not in config.agents:
             self._problem("alert_manager", "the section is missing; the broker's events go there")
+        if "dome" in config.agents and config.guardian is None:
+            self.warnings.append(
+                f"{config.path}: [guardian]: no such section: nobody closes the dome when the dome's agent cannot;"
+                " add one with a port"
+            )
         if self.rules:
             self.warnings += [f"{config.alert_rules}: {each}" for each in misspelt(self.rules)]
         self.problems = list(dict.fromkeys(self.problems))
@@ -165,6 +170,9 @@ class Findings:
                 ports = ", ".join(str(port) for port in (broker.tls.receiver_port, broker.tls.broadcaster_port) if port)
                 who = f"whom {broker.tls.client_ca} knows" if broker.tls.client_ca else "anybody in its networks"
                 facts.add_row("with TLS", f"{broker.tls.ip}, ports {ports}, for {who}")
+        guardian = config.guardian
+        facts.add_row("guardian", "none" if guardian is None else
+                      f"{guardian.where}: closes the dome after {guardian.beat:g} s without a beat")  # fmt: skip
         show(facts)
         out.print()
         table = Table(box=None, header_style="bold", pad_edge=False)

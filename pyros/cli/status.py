@@ -18,13 +18,14 @@ from pyros.agents.monitoring import StandingAlarm
 from pyros.cli._clock import observatory_clock
 from pyros.cli.broker import missing, of_broker
 from pyros.cli.common import ConfigOption, JsonOption, instant, out, show
-from pyros.config import AgentConfig, BrokerConfig, Config
+from pyros.config import AgentConfig, BrokerConfig, Config, GuardianConfig
 from pyros.errors import DeliveryError, JournalError
 from pyros.hold import Hold, Holds
 from pyros.journal import JournalReader
 from pyros.printable import printable
 from pyros.sender import ask, reachable
 
+_LONGEST_ANSWER = 1 << 20  # bytes
 _LONG_SECONDS = 3.0
 """A handler that takes longer hangs: it should take milliseconds."""
 _FIGURES = ("taken", "failed", "refused", "waiting")
@@ -41,7 +42,7 @@ def status(
 
     Above them: who holds the observatory and why, and the alarms that aren't
     over. Below them: from where alerts should come and do not. The exit code is 0
-    when all agents and the broker are up.
+    when all agents, the broker and the guardian are up.
     Times are the observatory's.
 
     Examples:
@@ -61,12 +62,15 @@ def status(
 
 
 def observatory(config: Config, timeout: float = 2.0) -> list[dict[str, Any]]:
-    """How every agent (and the broker, if there is one) is doing; all are asked at the same time."""
+    """How every agent, broker and guardian, where there are any, are doing; all are asked at the same time."""
     with ThreadPoolExecutor(max_workers=32) as pool:
         broker = pool.submit(_broker, config, config.broker, timeout) if config.broker else None
+        guardian = pool.submit(of_guardian, config.guardian, timeout) if config.guardian else None
         found = list(pool.map(lambda section: of_agent(section, timeout), config.agents.values()))
         if broker is not None:
             found.insert(0, broker.result())
+        if guardian is not None:
+            found.append(guardian.result())
     return found
 
 
@@ -175,6 +179,22 @@ def of_agent(section: AgentConfig, timeout: float) -> dict[str, Any]:
     return line | {"up": True} | said | line
 
 
+def of_guardian(section: GuardianConfig, timeout: float) -> dict[str, Any]:
+    """What the guardian says about itself, and what it sees of the dome; or why it doesn't, in ``reason``."""
+    line: dict[str, Any] = {"agent": "guardian", "address": section.where, "up": False}
+    try:
+        with socket.create_connection((reachable(section.ip), section.port), timeout) as connection:
+            connection.settimeout(timeout)
+            connection.sendall(b"STATUS\n")
+            with connection.makefile("rb") as answers:
+                greeting, answer = answers.readline(_LONGEST_ANSWER), answers.readline(_LONGEST_ANSWER)
+        if not greeting.startswith(b"GUARDIAN "):
+            return line | {"reason": "what listens there is no guardian"}
+        return line | {"up": True} | msgspec.json.decode(answer, type=dict[str, Any])
+    except (OSError, msgspec.DecodeError) as error:
+        return line | {"reason": getattr(error, "strerror", None) or str(error)}
+
+
 def _broker(config: Config, section: BrokerConfig, timeout: float) -> dict[str, Any]:
     """Whether the broker's ports accept connections, what it says of where alerts come from, and its journal."""
     line: dict[str, Any] = {"agent": "broker", "address": f"{section.ip}:{section.receiver_port}", "up": True}
@@ -200,6 +220,16 @@ def _broker(config: Config, section: BrokerConfig, timeout: float) -> dict[str, 
     return line
 
 
+def _figures(line: dict[str, Any]) -> list[Text]:
+    figures = [Text(str(line.get(key, "")), "red" if key == "failed" and line.get(key) else "") for key in _FIGURES]
+    if "events" in line:
+        figures[0] = Text(f"{line['events']} events")
+    if "dome" in line:
+        beat = f"a beat {line['beat']:.0f} s ago" if line["beats"] else "no beat yet"
+        figures[0] = Text(f"dome {line['dome']}, {beat}", "red" if line["closing"] else "")
+    return figures
+
+
 def _show(config: Config, found: list[dict[str, Any]]) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("agent", "address", "state", "since (UTC)"):
@@ -212,10 +242,8 @@ def _show(config: Config, found: list[dict[str, Any]]) -> None:
         if not line["up"]:
             table.add_row(line["agent"], line["address"], state, Text(line["reason"], "red"))
             continue
-        figures = [Text(str(line.get(key, "")), "red" if key == "failed" and line.get(key) else "") for key in _FIGURES]
+        figures = _figures(line)
         since = instant(line["since"]) if "since" in line else ""
-        if "events" in line:
-            figures[0] = Text(f"{line['events']} events")
         outbox = ", ".join(f"{count} for {agent}" for agent, count in line.get("outbox", {}).items())
         table.add_row(line["agent"], line["address"], state, since, *figures, outbox)
     show(table)
@@ -227,8 +255,10 @@ def _show_troubles(config: Config, found: list[dict[str, Any]]) -> None:
     down = [line["agent"] for line in found if not line["up"]]
     if len(down) == len(found):
         out.print(f"Nothing of {config.name} is running: start it with pyros run --config {config.path}")
-    elif down:
-        out.print(f"Not running: {', '.join(down)}. Their messages wait where they were sent from.")
+    elif agents := ", ".join(each for each in down if each != "guardian"):
+        out.print(f"Not running: {agents}. Their messages wait where they were sent from.")
+    if "guardian" in down and len(down) < len(found):
+        out.print("No guardian: nobody closes the dome when the dome's agent cannot", style="red")
     missed = [each for line in found for each in line.get("missing", ())]
     if missed:
         out.print(f"No alerts from: {'; '.join(missed)} (pyros broker status)")

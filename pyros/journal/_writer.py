@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from pyros.errors import JournalError, WriteFailed
+from pyros.errors import JournalError, JournalInUse, WriteFailed
 from pyros.journal._rows import FORMAT, NEWEST, PROGRAM, SCHEMA, Effects, Peer, Received, StoredTimer
 
 _HISTORY = 50_000  # received messages kept for people to look at; failed ones are kept beyond that
@@ -96,7 +96,7 @@ class Journal:
             holder = os.pread(self._lock_file, 32, 0).decode(errors="replace").strip() or "?"
             os.close(self._lock_file)
             self._lock_file = None
-            raise JournalError(f"{self.path}: the journal is in use by process {holder}; stop that one first") from None
+            raise JournalInUse(f"{self.path}: the journal is in use by process {holder}; stop that one first") from None
         os.ftruncate(self._lock_file, 0)
         os.pwrite(self._lock_file, str(os.getpid()).encode(), 0)
 

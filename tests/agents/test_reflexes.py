@@ -182,3 +182,37 @@ def test_what_a_stranger_may_say_is_known(name: str) -> None:
         pytest.skip("the demo has no such agent")
     taken = agent.actions_by_message.keys() - messages.GUARDED - agent.guarded - MAKES_SAFE
     assert taken <= OPEN_NAMES.get(name, set()), "register(..., guarded=True), or messages.guard, or list it here"
+
+
+def test_an_agent_that_cannot_begin_makes_safe_before_it_has_ended(inline: Callable[..., Any]) -> None:
+    agent = Shutter()
+    vars(agent)["work"] = lambda: 1 // 0
+    rig = inline(agent, "other")
+    rig.reactor.pump([0, 0, 1])
+    assert agent.said == ["safe"]
+    assert rig.host.running
+    agent.safe.callback(None)
+    rig.reactor.pump([0, 0])
+    assert not rig.host.running
+
+
+def test_what_is_made_safe_is_made_so_once(inline: Callable[..., Any]) -> None:
+    rig = inline(Shutter(), "other")
+    assert not rig.agent.made_safe
+    assert rig.host.make_safe("the observatory ends") is rig.host.make_safe("the agent ends")
+    rig.host.stop()
+    assert rig.agent.said == ["safe"]
+    assert rig.agent.made_safe
+    assert rig.host.unsafe
+    rig.agent.safe.callback(None)
+    assert not rig.host.unsafe
+    rig.reactor.pump([0, 0])
+
+
+def test_an_agent_that_cannot_make_safe_ends_all_the_same(inline: Callable[..., Any]) -> None:
+    agent = Shutter()
+    rig = inline(agent, "other")
+    rig.host.stop()
+    agent.safe.errback(RuntimeError("no power"))
+    rig.reactor.pump([0, 0])
+    assert not rig.host.running

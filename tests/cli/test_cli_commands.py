@@ -198,11 +198,11 @@ def test_check_leaves_nothing_where_data_will_be(observatory: Path) -> None:
 def test_status_of_what_does_not_run(observatory: Path, config: Config) -> None:
     result = run("status", "--config", observatory)
     assert result.exit_code == 1
-    assert len(re.findall(r" down ", result.stdout)) == len(config.agents) + 1
+    assert len(re.findall(r" down ", result.stdout)) == len(config.agents) + 2, "with broker and guardian"
     assert "start it with pyros run" in result.stdout
     lines = [json.loads(line) for line in run("status", "--json", "--config", observatory).stdout.splitlines()]
     assert lines[0] == {"observatory": "demo", "hold": None, "service": None, "alarms": []}
-    assert [line["agent"] for line in lines[1:]] == ["broker", *config.agents]
+    assert [line["agent"] for line in lines[1:]] == ["broker", *config.agents, "guardian"]
     assert not any(line["up"] for line in lines[1:])
     assert lines[2]["reason"] == "Connection refused"
 

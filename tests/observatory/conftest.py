@@ -106,7 +106,8 @@ class Rehearsal:
     """The observatory of the repository's ``observatory`` folder, in a folder of its own, in its site's night.
 
     ``devices`` replaces keys of the simulators' descriptions, ``options`` adds lines to agents' sections, ``rules``
-    replaces the alert rules (None: the repository's), ``optional`` are instruments that the demo does without.
+    replaces the alert rules (None: the repository's), ``optional`` are instruments that the demo does without; with
+    ``guardian`` there is one.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Rehearsal:
         hours_after_midnight: float = 0.0,
         seed: str = "rehearsal",
         optional: tuple[str, ...] = (),
+        guardian: bool = False,
     ) -> None:
         self.folder = folder
         self.instruments = tuple(name for name in INSTRUMENTS if name in DEMO_INSTRUMENTS + optional)
@@ -127,7 +129,7 @@ class Rehearsal:
             (folder / "observatory" / "alert_rules.yaml").write_text(rules)
         for name in self.instruments:
             _replace(folder / "observatory" / "simulators" / f"{name}.yaml", (devices or {}).get(name, {}))
-        self.config = configuration.load(_write_configuration(folder, self.instruments, options or {}))
+        self.config = configuration.load(_write_configuration(folder, self.instruments, options or {}, guardian))
         self.site = Site.load(self.config.site)
         self.reactor = MemoryReactor()
         night = next_night(self.site, DATE)
@@ -140,7 +142,9 @@ class Rehearsal:
         self._instant, self._things = 0.0, 0
         globalLogPublisher.addObserver(self._observer)
         self._seed = seed
-        self.observatory = Observatory(self.config, self.reactor, self.clock, threaded=False, durable=False, seed=seed)
+        self.observatory = Observatory(
+            self.config, self.reactor, self.clock, threaded=False, durable=False, seed=seed, guardian="inline"
+        )
         self.simulators: dict[str, Simulator] = {
             simulator.description.device: simulator for simulator in self.observatory.simulators
         }
@@ -236,7 +240,7 @@ class Rehearsal:
     def stop(self, name: str) -> None:
         """End an agent as `Agent.SHUTDOWN` does: what it moves is made safe first."""
         stopped = self.observatory.hosts[name].stop()
-        self.until(lambda: stopped.called, 200)
+        self.until(lambda: stopped.called, 300)
 
     def start(self, name: str) -> None:
         """A new agent on the journal that the old one has left."""
@@ -245,8 +249,8 @@ class Rehearsal:
         host.start()
 
     def restart(self, name: str) -> None:
-        """The one soon after the other."""
-        self.stop(name)
+        """The one soon after the other has died."""
+        self.kill(name)
         self.run(0.1)
         self.start(name)
 
@@ -266,7 +270,7 @@ class Rehearsal:
         """Stop everything; returns what is left behind: connections, ports, timers."""
         stopped: Deferred[Any] = self.observatory.stop()
         self.watchers.clear()
-        self.reactor.run_until(self.now + 20, lambda: stopped.called)
+        self.reactor.run_until(self.now + 600, lambda: stopped.called)
         self.run(1)
         globalLogPublisher.removeObserver(self._observer)
         return [*self.reactor.getDelayedCalls(), *self.reactor.listening]
@@ -359,7 +363,9 @@ def _port(description: Path) -> int:
     return int(port)
 
 
-def _write_configuration(folder: Path, instruments: tuple[str, ...], options: dict[str, dict[str, Any]]) -> Path:
+def _write_configuration(
+    folder: Path, instruments: tuple[str, ...], options: dict[str, dict[str, Any]], guardian: bool
+) -> Path:
     ports = {name: _port(folder / "observatory" / "simulators" / f"{name}.yaml") for name in instruments}
     lines = [
         "[observatory]", "name = rehearsal", "site = observatory/site.yaml",
@@ -367,6 +373,7 @@ def _write_configuration(folder: Path, instruments: tuple[str, ...], options: di
         "simulators = " + " ".join(f"observatory/simulators/{name}.yaml" for name in ports),
         "[broker]",
         *(f"{key} = {value}" for key, value in options.get("broker", {}).items()),
+        *["[guardian]", "port = 5099"] * guardian,
     ]  # fmt: skip
     agents = [name for name in STANDARD_AGENTS if name in instruments or name not in INSTRUMENTS]
     for number, name in enumerate(agents):
