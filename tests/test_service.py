@@ -354,6 +354,54 @@ def test_an_agent_needs_no_more_than_ip_and_port(tmp_path: Path) -> None:
         agent.close()
 
 
+BROKEN = """
+from pyros.agents import Agent
+
+
+class BrokenAgent(Agent):
+    \"\"\"After its first message nothing works any more that no message is to blame for.\"\"\"
+
+    def __init__(self):
+        super().__init__("broken")
+        self.actions_by_message["Break"] = self.break_it
+
+    def break_it(self):
+        self._host._gather = None
+
+
+class SteadyAgent(Agent):
+    def __init__(self):
+        super().__init__("steady")
+
+    def shutdown(self):
+        (self.config.data / "steady").write_text("has shut down")
+"""
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_agent_that_cannot_go_on_ends_its_process_with_a_code(tmp_path: Path, alone: bool) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    port = free_port()
+    config = tmp_path / "pyros_agent_config.ini"
+    config.write_text(
+        f"[broken]\nport = {port}\napp = broken:BrokenAgent\n[steady]\nport = {free_port()}\napp = broken:SteadyAgent\n"
+    )
+    command = [str(SCRIPTS / "twistd"), "-n", "--pidfile=", "pyros"]
+    if alone:
+        command = [sys.executable, "-c", "from broken import BrokenAgent; BrokenAgent().start()"]
+    program = Program(command, tmp_path, {"PYTHONPATH": str(tmp_path)})
+    try:
+        wait_until(lambda: is_open(port), what="the agent's port")
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
+            client.sendall(b"Break\n")
+            assert client.recv(100).startswith(b"OK ")
+        assert program.wait() == 1
+        assert "broken cannot go on" in program.output + program.errors
+        assert alone or (tmp_path / "var" / "steady").read_text() == "has shut down"
+    finally:
+        program.close()
+
+
 @pytest.mark.parametrize("whose", ["agent", "broker", "simulator"])
 def test_a_port_that_is_taken(place: Callable[..., Place], whose: str) -> None:
     here = place()

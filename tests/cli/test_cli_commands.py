@@ -239,6 +239,22 @@ def answer_once(server: socket.socket, answer: bytes) -> None:
         connection.sendall(answer)
 
 
+def test_check_asks_for_site_and_rules_where_they_are_needed(tmp_path: Path) -> None:
+    file = tmp_path / "pyros.ini"
+    file.write_text("[mine]\nport = 5003\n")
+    result = run("check", "--config", file)
+    assert result.exit_code == 0
+    assert "of a program of its own" in result.stdout
+    assert "none is named" in result.stdout
+    file.write_text("[mine]\nport = 5003\n[scheduler]\nport = 5004\n[alert_manager]\nport = 5005\n")
+    result = run("check", "--config", file)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        f"pyros: {file}: [observatory] {key}: missing; [{who}] needs it"
+        for key, who in (("site", "scheduler"), ("site", "alert_manager"), ("alert_rules", "alert_manager"))
+    ]
+
+
 def test_status_shows_the_alarms_that_monitoring_has_kept(observatory: Path, config: Config) -> None:
     journal = Journal(config.journal("monitoring"), durable=False)
     alarm = StandingAlarm("dome", "does not close", "THE DOME DOES NOT CLOSE: press the red button", 1774051200.0)
