@@ -267,7 +267,8 @@ class Agent:
     def also_write(self, write: Callable[[sqlite3.Connection], None]) -> None:
         """Have ``write(connection)`` called inside the turn's transaction: for a table of the agent's own.
 
-        What it raises fails the whole turn. `JournalReader` reads such a table.
+        A message whose write raises is kept as failed; the write may be called again for the rest of its turn.
+        `JournalReader` reads such a table.
         """
         self._settled.turns.also(write)
 

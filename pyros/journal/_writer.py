@@ -56,6 +56,10 @@ def _is_trouble_with_the_disk(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DISK_TROUBLES
 
 
+def _within_a_transaction(action: int, *_: object) -> int:
+    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_TRANSACTION else sqlite3.SQLITE_OK
+
+
 class Journal:
     """The writing side. Opened in the thread that starts the agent, then used by one thread at a time."""
 
@@ -227,13 +231,20 @@ class Journal:
             db.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (effects.state,))
 
     def _write_further(self, db: sqlite3.Connection, effects: Effects) -> None:
-        for place, write in enumerate(effects.also):
-            try:
-                write(db)
-            except BaseException as error:
-                if isinstance(error, sqlite3.Error) and _is_trouble_with_the_disk(error):
-                    raise
-                raise WriteFailed(self.path, place, error) from error
+        """Have the further writes made; they cannot end the transaction."""
+        if not effects.also:
+            return
+        db.set_authorizer(_within_a_transaction)
+        try:
+            for place, write in enumerate(effects.also):
+                try:
+                    write(db)
+                except BaseException as error:
+                    if isinstance(error, sqlite3.Error) and _is_trouble_with_the_disk(error):
+                        raise
+                    raise WriteFailed(self.path, place, error) from error
+        finally:
+            db.set_authorizer(None)
 
     def failed_message(self, number: int) -> Received | None:
         """The failed message of that number, or None."""
