@@ -26,7 +26,7 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, connectionDone
@@ -157,31 +157,30 @@ class Guardian:
         if self.state == "closed":
             self._alarms.end_alarm(NOT_CLOSED)
         elif self.silent and not self.closing and not self._ended:
-            self.closing = True
-            self._task = Deferred.fromCoroutine(self._close()).addBoth(self._closed)
+            self._task = Deferred.fromCoroutine(self._close()).addErrback(self._not_closed)
 
     async def _close(self) -> None:
         """Close the dome, again and again until it says that it is closed, or its agent is back."""
-        text = (
-            f"the dome is {self.state}, and its agent has been silent for {self.silence:.0f} s: the guardian closes it"
-        )
-        self.log.warn("{text}", text=text)
-        self._alarms.raise_alarm(SILENT, f"{text}; look why, and start the agent again")
-        if self.config.agent("dome").roof and "telescope" in self.config.agents:
-            await self._park()
-        began, trouble = self.clock.monotonic(), ""
-        while self.silent and self.state != "closed":
-            try:
-                await self._dome.close().addTimeout(_CLOSE_SECONDS, self.reactor)
-            except CancelledError:
-                return
-            except Exception as error:  # of whatever kind: it is tried again
-                if trouble != (trouble := str(error)):
-                    self.log.error("the dome does not close, and is told again: {why}", why=trouble)
-                self._alarms.raise_alarm(NOT_CLOSED, f"the guardian cannot close the dome, and goes on trying: {error}")
-                await deferLater(self.reactor, _AGAIN_SECONDS)
-            await self.look()
-        self.log.info("{state} after {seconds:.1f} s", state=self.state, seconds=self.clock.monotonic() - began)
+        self.closing, began = True, self.clock.monotonic()
+        try:
+            text = f"the dome is {self.state}, its agent silent for {self.silence:.0f} s: the guardian closes it"
+            self.log.warn("{text}", text=text)
+            self._alarms.raise_alarm(SILENT, f"{text}; look why, and start the agent again")
+            if self.config.agent("dome").roof and "telescope" in self.config.agents:
+                await self._park()
+            while self.silent and self.state != "closed":
+                try:
+                    await self._dome.close().addTimeout(_CLOSE_SECONDS, self.reactor)
+                except CancelledError:
+                    raise
+                except Exception as error:  # of whatever kind: it is tried again
+                    self.log.error("the dome does not close, and is told again: {why}", why=error)
+                    self._alarms.raise_alarm(NOT_CLOSED, f"the guardian cannot close the dome, and goes on: {error}")
+                    await deferLater(self.reactor, _AGAIN_SECONDS)
+                await self.look()
+            self.log.info("{state} after {seconds:.1f} s", state=self.state, seconds=self.clock.monotonic() - began)
+        finally:
+            self.closing = False  # whatever has failed: the next look begins again
 
     async def _park(self) -> None:
         """Park the mount, so that the roof cannot hit it, within `_PARK_SECONDS`."""
@@ -196,16 +195,16 @@ class Guardian:
             if mount is not None:
                 mount.disconnect()
 
-    def _closed(self, result: Failure | None) -> None:
-        self.closing = False  # the next look begins again
-        if isinstance(result, Failure) and not self._ended:
-            self.log.failure("closing the dome has failed", result)
+    def _not_closed(self, failure: Failure) -> None:
+        if not self._ended:
+            self.log.failure("closing the dome has failed", failure)
 
     def _tell(self, name: str, payload: Any) -> None:
         """Tell monitoring, until it has taken it or there is something newer to tell of the same alarm."""
         if "monitoring" in self.config.agents and not self._ended:
             self._later(payload.key, _ALARM_SECONDS, self._tell, name, payload)
-            told = deferToThreadPool(self.reactor, self.reactor.getThreadPool(), self._send, name, payload)
+            pool = self.reactor.getThreadPool()
+            told = maybeDeferred(deferToThreadPool, self.reactor, pool, self._send, name, payload)
             told.addCallbacks(
                 lambda _, timer=self._timers[payload.key]: timer.active() and timer.cancel(), lambda _: None
             )
@@ -252,9 +251,6 @@ class _Connection(LineOnlyReceiver):
         proved = keys.is_signed(signature, self._guardian.key, "beat", self._nonce, int(number))
         self.number = int(number) if proved else self.number
         return proved
-
-    def lineLengthExceeded(self, line: bytes) -> None:
-        self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._guardian.connections.remove(self)

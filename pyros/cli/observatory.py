@@ -18,9 +18,9 @@ from pyros.config import Config
 from pyros.errors import AgentError
 
 _LOOK_EVERY = 0.1
-_STOP_PATIENCE = ((signal.SIGTERM, 20.0), (signal.SIGKILL, 5.0))
-"""An observatory ends within five seconds of SIGTERM (SIGINT is ignored by what a script runs in the background), on a
-computer that has time for it; who kills it earlier than needed leaves its devices as they are."""
+_STOP_PATIENCE = ((signal.SIGTERM, 240.0), (signal.SIGKILL, 5.0))
+"""An observatory ends within five seconds of SIGTERM (SIGINT is ignored by what a script runs in the background), or
+when its dome is closed and its mount is parked; who kills it earlier than needed leaves its devices as they are."""
 
 
 class ObservatoryProcess:
@@ -78,7 +78,7 @@ class ObservatoryProcess:
             raise AgentError(f"the observatory ended with code {code}: {said} (the whole log: {self.log})")
 
     def stop(self) -> None:
-        """End the process and everything it started; returns when nothing is left, within seconds."""
+        """End the process and everything it started; returns when nothing is left, and its devices are safe."""
         process = self._process
         if process is None:
             return

@@ -1,0 +1,67 @@
+"""Nights with a guardian, and ends in the middle of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pyros.guardian import Guardian
+from tests.observatory.conftest import EXPOSURE, Rehearsal
+
+
+@pytest.fixture
+def guarded(rehearsal: Callable[..., Rehearsal]) -> Rehearsal:
+    """A rehearsal with a guardian, in the middle of an exposure."""
+    night = rehearsal(guardian=True)
+    night.until(lambda: night.said("the weather is safe"))
+    night.publish(night.packet())
+    night.until(lambda: night.state("camera") == "exposing")
+    night.run(EXPOSURE / 2)
+    assert night.state("dome") == "open"
+    return night
+
+
+def test_the_guardian_closes_when_the_domes_agent_is_gone(guarded: Rehearsal) -> None:
+    began = guarded.now
+    guarded.kill("dome")
+    assert guarded.until(lambda: guarded.state("dome") == "closed") - began < 5 + 1 + 3
+    guarded.until(lambda: guarded.received("monitoring", "Alarm"), 15)
+    guarded.start("dome")
+    guarded.until(lambda: guarded.received("monitoring", "Alarm over"), 15)
+
+
+def test_nothing_is_open_without_the_guardian(guarded: Rehearsal) -> None:
+    guardian = guarded.observatory.guardian
+    assert isinstance(guardian, Guardian)
+    guardian.stop()
+    guarded.until(lambda: guarded.state("dome") == "closed", 10)
+    gone = guarded.now
+    guarded.run(300)
+    assert guarded.requests("dome", "DO open", since=gone) == []
+    guardian = guarded.observatory.guardian = Guardian(
+        guarded.config, guarded.reactor, guarded.clock, send=lambda *_: None
+    )
+    guardian.start()
+    guarded.until(lambda: guarded.state("dome") == "open", 120)
+
+
+def test_an_end_closes_the_dome_parks_the_mount_and_aborts(guarded: Rehearsal) -> None:
+    began = guarded.now
+    stopped = guarded.observatory.stop()
+    guarded.until(lambda: stopped.called, 120)
+    for device, state in (("dome", "closed"), ("telescope", "parked"), ("camera", "idle")):
+        assert guarded.state(device) == state
+    assert guarded.requests("dome", "DO open", since=began) == []
+    assert guarded.requests("telescope", "DO slew", since=began) == []
+    for text in ("closing the dome ...", "closed after", "parking the mount ...", "parked after", "aborting the"):
+        assert guarded.said(text, since=began)
+
+
+def test_an_end_with_everything_closed_is_quick(rehearsal: Callable[..., Rehearsal]) -> None:
+    night = rehearsal(guardian=True)
+    night.run(60)
+    began = night.now
+    stopped = night.observatory.stop()
+    assert night.until(lambda: stopped.called) - began < 1
+    assert not night.said("...", since=began)
