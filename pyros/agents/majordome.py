@@ -1,31 +1,45 @@
 """The majordome: runs the night. It opens the dome, has the plan's observation run, closes and parks at the end.
 
-It never opens for itself in doubt: without a *Weather safe* that was said not long ago, nothing opens and nothing runs.
+It believes nobody who is silent. Without a *Weather safe* that was said not long ago nothing opens and nothing runs;
+nor while the dome's agent doesn't acknowledge that it keeps the dome open, or says that it may not be. What was heard
+before a restart counts for nothing: all of it is in memory only, and by the monotonic clock.
 """
 
 from __future__ import annotations
+
+import math
 
 import msgspec
 
 from pyros import messages
 from pyros.agents.base import Agent
+from pyros.errors import PlanningError
 from pyros.hold import Hold
-from pyros.messages import Abort, KeepOpen, Message, Observation, Order, Plan
+from pyros.messages import Abort, DomeReport, KeepOpen, Message, Observation, Order, Plan
+from pyros.planning import Site
+from pyros.planning.visibility import sun_altitude
 
 RENEW_LEASE = messages.guard("Renew lease")
 END_SESSION = messages.guard("End session")
 PAUSE_OVER = messages.guard("Pause over")
 LEASE = 60.0
-"""Seconds for which the dome may stay open without hearing from the majordome again."""
+"""Seconds for which the dome may stay open without hearing from the majordome again, and for which the majordome goes
+on without hearing from the dome's agent."""
 
+_RENEW_SECONDS = LEASE / 3
+_QUESTION_SECONDS = 5.0  # what is asked by *Keep open* while the dome is closed, keeps nothing open
 _CLOSE_AFTER = 60.0
 _PAUSE = 30.0
 _DONE = 200
+_PLAN_FRESH_SECONDS = 180.0
+_GRACE_SECONDS = 15.0
+_TWILIGHT_MARGIN = 0.5  # degrees of the Sun after the night's end: until then the scheduler ends the night
+_MONITORING_SILENT = "monitoring is silent"
+_DOME_SILENT = "the dome's agent is silent"
 
 
 class MajordomeState(msgspec.Struct):
-    """The last plan, what runs, the weather as last heard and until when that counts (Unix seconds), whether the dome
-    was asked to open, and until when it is not asked again, because it did not.
+    """The last plan, what runs, and whether the dome was asked to open.
 
     ``observed`` has the id of every *Observe* whose end was not heard yet, in their order: the observation manager ends
     each of them exactly once, and the end of an earlier one says nothing about the one that runs.
@@ -35,10 +49,7 @@ class MajordomeState(msgspec.Struct):
     running: Observation | None = None
     observed: list[str] = []
     done: dict[str, float] = {}
-    weather_safe: bool = False
-    weather_until: float = 0.0
     dome_wanted: bool = False
-    pause_until: float = 0.0
     end_timer: int | None = None
     lease_timer: int | None = None
 
@@ -73,14 +84,28 @@ class MajordomeAgent(Agent):
             END_SESSION: self.end_session,
             PAUSE_OVER: self.pause_over,
         }
+        self._weather_reason = "monitoring has said nothing yet"
+        """Why it isn't safe; '' when it is, until `_weather_until`."""
+        self._weather_until = -math.inf
+        self._dome_reason = ""
+        """Why the dome may not be open, by its agent's last word; '' when it may."""
+        self._asked_dome = False
+        self._planned = self._pause_until = -math.inf
+        self._told_reason = ""
+        # All instants are monotonic seconds.
 
     def work(self) -> None:
         """Take up the night where it was left: a dome that was wanted open gets its lease again, if it is safe."""
         self._close_after = self.option("close_after", float, _CLOSE_AFTER)
+        self._site = Site.load(self.config.site)
+        began = self.clock.monotonic()
+        self._heard_monitoring = self._heard_dome = began  # it has so long to say something
+        self._wait_for_lease(0.0)
 
     def plan_updated(self, message: Message) -> None:
         plan: Plan = message.payload
         self.state.plan = plan
+        self._planned = message.said
         running = self.state.running
         if running is not None and running.id in plan.withdrawn:
             self._done(running.id, running.requested)
@@ -111,26 +136,52 @@ class MajordomeAgent(Agent):
         self._decide()
 
     def weather_safe(self, message: Message) -> None:
-        """Counts from when it was said: it may have waited for this agent."""
-        self.state.weather_until = min(message.sent, self.clock.time()) + self.config.limits.max_silence
-        if not self.state.weather_safe:
+        """It counts from its readings' measurement: it may have waited for this agent."""
+        until = message.said - message.payload.age + self.config.limits.max_silence
+        now = self.clock.monotonic()
+        if until <= now:
+            return  # old news
+        self._hear_monitoring(message)
+        self._weather_until = max(self._weather_until, until)
+        if self._weather_reason:
             self.log.info("the weather is safe")
-            self.state.weather_safe = True
+            self._weather_reason = ""
+            if self.state.dome_wanted:
+                self.renew_lease()
             self._decide()
 
     def weather_unsafe(self, message: Message) -> None:
         """Stop everything, close, park."""
-        if self.state.weather_safe or self.state.dome_wanted:
-            self._unsafe(f"weather unsafe: {message.payload.reason}")
+        self._hear_monitoring(message)
+        reason = f"weather unsafe: {message.payload.reason}"
+        if not self._weather_reason or self.state.dome_wanted:
+            self._unsafe(reason)
+        self._weather_reason, self._weather_until = reason, -math.inf
 
-    def dome_opened(self) -> None:
+    def dome_opened(self, message: Message) -> None:
+        self._hear_dome(message)
         self.log.info("the dome is open")
+
+    def kept_open(self, message: Message) -> None:
+        """The dome's agent has heard that the dome may stay open, and says whether it may by all that it knows."""
+        report: DomeReport = message.payload
+        if self.age(message) > LEASE:
+            return
+        self._hear_dome(message)
+        self._dome_reason = report.may_open and f"the dome may not be open: {report.may_open}"
+        if self._dome_reason and self.state.dome_wanted:
+            self._pause()
+            self._abort(self._dome_reason)
+            self._close_and_park(self._dome_reason)
+        elif not self._dome_reason:
+            self._decide()
 
     def dome_closed(self, message: Message) -> None:
         """Closed by itself, because a lease ended, it is asked to open again only with the next observation."""
+        self._hear_dome(message)
         self.log.info("the dome is closed: {reason}", reason=message.payload.reason)
         if self.state.dome_wanted:
-            reason = f"the dome has closed: {message.payload.reason}"
+            reason = self._dome_reason = f"the dome has closed: {message.payload.reason}"
             self._pause()
             self._abort(reason)
             self._close_and_park(reason)
@@ -138,8 +189,10 @@ class MajordomeAgent(Agent):
     def dome_failed(self, message: Message) -> None:
         """It did not open: nothing is tried for some time. (What did not close is the dome agent's own affair, and so
         is what was lost while it opened: that is opened as soon as it is back, while the leases run.)"""
+        self._hear_dome(message)
         self.log.error("the dome: {reason}", reason=message.payload.reason)
         if self.state.dome_wanted and not message.payload.lost:
+            self._dome_reason = f"the dome: {message.payload.reason}"
             self._pause()
             self._abort(f"dome: {message.payload.reason}")
             self._close_and_park(message.payload.reason)
@@ -155,9 +208,6 @@ class MajordomeAgent(Agent):
         self.state.plan = None
         self.send_to(self.SCHEDULER, messages.PLAN_AGAIN)
 
-    def kept_open(self) -> None:
-        """The dome's agent has heard that it may stay open."""
-
     def parked(self) -> None:
         self.log.info("the telescope is parked")
 
@@ -165,18 +215,21 @@ class MajordomeAgent(Agent):
         self.log.error("parking failed: {reason}", reason=message.payload.reason)
 
     def renew_lease(self) -> None:
-        """While the dome shall be open, say so again before the lease ends."""
-        if self.state.lease_timer is not None:
-            self.cancel_timer(self.state.lease_timer)
-            self.state.lease_timer = None
-        if self.state.weather_safe and self.state.weather_until <= self.clock.time():
-            self._unsafe("monitoring is silent")
-        if self.state.dome_wanted and self.state.weather_safe:
+        """While the dome shall be open, say so again before the lease ends; and look who is silent."""
+        self._wait_for_lease(_RENEW_SECONDS)
+        self._look_who_is_silent()
+        if self.state.dome_wanted and self._reason_day():
+            self._abort(self._reason_day())
+            self._close_and_park(self._reason_day())
+        if self.state.dome_wanted and not self._weather_reason:
             self.send_to(self.DOME, messages.KEEP_OPEN, KeepOpen(seconds=LEASE))
-            self.state.lease_timer = self.call_later(LEASE / 3, RENEW_LEASE)
+        elif not self.state.dome_wanted:
+            self._ask_dome()
 
     def pause_over(self) -> None:
-        """Go on with the plan; it may have come meanwhile."""
+        """Go on with the plan, which may have come meanwhile, when the dome's agent says that it may be open."""
+        if not self.state.dome_wanted:
+            self._ask_dome()
         self._decide()
 
     def end_session(self) -> None:
@@ -185,21 +238,84 @@ class MajordomeAgent(Agent):
             self._close_and_park("nothing to observe")
 
     def _wanted(self) -> Observation | None:
-        plan, now = self.state.plan, self.clock.time()
-        if (
-            plan is None
-            or self.holds.hold is not None
-            or not self.state.weather_safe
-            or now >= self.state.weather_until
-        ):
-            return None
-        if now < self.state.pause_until:
+        """What the plan says to observe now, if nothing is against it; why nothing opens is logged once."""
+        plan = self.state.plan
+        if plan is None:
             return None
         for planned in plan.observations:
             observation = planned.observation
-            if observation.id == plan.start_now and observation.requested > self.state.done.get(observation.id, -1.0):
-                return observation
+            if observation.id != plan.start_now or observation.requested <= self.state.done.get(observation.id, -1.0):
+                continue
+            reason = self._reason_closed()
+            if reason != self._told_reason:
+                self._told_reason = reason
+                if reason:
+                    self.log.warn("{id} has to wait: {reason}", id=observation.id, reason=reason)
+            return None if reason or self.clock.monotonic() < self._pause_until else observation
         return None
+
+    def _reason_closed(self) -> str:
+        """Why nothing may be opened or observed now; '' when it may."""
+        hold, now = self.holds.hold, self.clock.monotonic()
+        if hold is not None:
+            return str(hold)
+        if self._weather_reason:
+            return self._weather_reason
+        if now >= self._weather_until:
+            return _MONITORING_SILENT
+        return self._dome_reason or self._reason_day()
+
+    def _reason_day(self) -> str:
+        """Why the Sun keeps the dome closed; '' when it doesn't. In twilight a living scheduler may have it open."""
+        plan, age = self.state.plan, self.clock.monotonic() - self._planned
+        planned = plan is not None and plan.start_now is not None and age < _PLAN_FRESH_SECONDS
+        limit = self._site.dome_sun_limit
+        if not planned:
+            limit = min(limit, self._site.twilight + _TWILIGHT_MARGIN)
+        try:
+            sun = sun_altitude(self._site, self.clock.now())
+        except (PlanningError, ValueError, OverflowError, OSError) as error:
+            return f"the Sun's place cannot be computed: {error}"
+        return f"it is day: the Sun is at {sun:+.1f}°" if sun >= limit else ""
+
+    def _hear_monitoring(self, message: Message) -> None:
+        if message.said > self._heard_monitoring:
+            self._heard_monitoring = message.said
+            self.alarm_over(_MONITORING_SILENT)
+
+    def _hear_dome(self, message: Message) -> None:
+        if message.said > self._heard_dome:
+            self._heard_dome, self._asked_dome = message.said, False
+            self.alarm_over(_DOME_SILENT)
+
+    def _look_who_is_silent(self) -> None:
+        now = self.clock.monotonic()
+        silent, patience = now - self._heard_monitoring, self.config.limits.max_silence
+        if silent >= patience + _GRACE_SECONDS:  # it says itself that the weather station is silent
+            text = f"monitoring has said nothing for {silent:.0f} s: nothing opens; start it again"
+            self.alarm(_MONITORING_SILENT, text)
+        if (not self._weather_reason and now >= self._weather_until) or (self.state.dome_wanted and silent >= patience):
+            self._unsafe(_MONITORING_SILENT)
+        silent = now - self._heard_dome
+        if self.state.dome_wanted and silent >= LEASE - _RENEW_SECONDS / 2:
+            self._dome_reason = f"the dome's agent has said nothing for {silent:.0f} s"
+            text = (
+                f"{self._dome_reason}: nothing is observed; look whether the dome is closed, and start the agent again"
+            )
+            self.alarm(_DOME_SILENT, text)
+            self._abort(self._dome_reason)
+            self._close_and_park(self._dome_reason)
+
+    def _ask_dome(self) -> None:
+        """The dome is closed, and its agent's last word was that it may not be open: is that still so?"""
+        if self._dome_reason and not self._asked_dome and self.clock.monotonic() >= self._pause_until:
+            self._asked_dome = True  # the question waits where that agent is away
+            self.send_to(self.DOME, messages.KEEP_OPEN, KeepOpen(seconds=_QUESTION_SECONDS))
+
+    def _wait_for_lease(self, seconds: float) -> None:
+        if self.state.lease_timer is not None:
+            self.cancel_timer(self.state.lease_timer)
+        self.state.lease_timer = self.call_later(seconds, RENEW_LEASE)
 
     def _decide(self) -> None:
         wanted, running = self._wanted(), self.state.running
@@ -218,6 +334,7 @@ class MajordomeAgent(Agent):
         self.send_to(self.OBSERVATION_MANAGER, messages.OBSERVE, wanted)
         if not self.state.dome_wanted:
             self.state.dome_wanted = True
+            self._heard_dome = max(self._heard_dome, self.clock.monotonic())  # it has so long to answer
             self.send_to(self.DOME, messages.OPEN, Order(reason=f"for {wanted.id}"))
             self.renew_lease()
 
@@ -237,13 +354,13 @@ class MajordomeAgent(Agent):
 
     def _unsafe(self, reason: str) -> None:
         self.log.warn("{reason}", reason=reason)
-        self.state.weather_safe = False
+        self._weather_reason, self._weather_until = reason, -math.inf
         self._abort(reason)
         self._close_and_park(reason)
 
     def _pause(self) -> None:
         """A dome that has just refused is not asked again at once."""
-        self.state.pause_until = self.clock.time() + _PAUSE
+        self._pause_until = self.clock.monotonic() + _PAUSE
         self.call_later(_PAUSE, PAUSE_OVER)
 
     def _close_and_park(self, reason: str) -> None:
