@@ -503,3 +503,10 @@ def test_a_clock_that_shows_nonsense_closes(opened: DomeRig, step: float) -> Non
     opened.open()
     opened.run(5)
     assert opened.commands().count("DO open") == 1
+
+
+def test_an_agent_without_its_site_closes_the_dome(opened: DomeRig) -> None:
+    opened.kill()
+    opened.config.site.write_text("latitude: north\n")
+    opened.start()
+    closes(opened, 1)

@@ -200,11 +200,15 @@ class DomeMachine(RuleBasedStateMachine):
         self.rig.open(age=age)
 
     @precondition(lambda self: hasattr(self, "rig"))
-    @rule(age=ages, before=st.sampled_from((0.0, 0.0, 12 * 3600.0, -12 * 3600.0)))
-    def all_is_well(self, age: float | None, before: float) -> None:
+    @rule(
+        age=ages,
+        before=st.sampled_from((0.0, 0.0, 12 * 3600.0, -12 * 3600.0)),
+        then=st.sampled_from(("", "silence", *FAULTS)),
+    )
+    def all_is_well(self, age: float | None, before: float, then: str) -> None:
         """Everything works, and the majordome opens, by a word of monitoring that is so old; it opens if it may.
 
-        Before that the clock may step, half a day.
+        Before that the clock may step, half a day; and then nobody says anything, or it rains on a faulty device.
         """
         if self.rig.host is None:
             self.start()
@@ -221,10 +225,10 @@ class DomeMachine(RuleBasedStateMachine):
         may_open = not self.model.must_be_closed()
         assert self.rig.shutter in ("opening", "open") or not may_open, "it doesn't open, and nothing is wrong"
         self.run(TRAVEL + MARGIN)
-        for _ in range(2):
-            self.weather("safe", 0.0)
-            self.keep_open(0.0)
-            self.run(10)
+        if then in FAULTS:
+            self.fault(then, 20.0)
+            self.weather("wet", 0.0)
+        self.run(QUIET + LEASE if then else 10.0)
 
     # People -------------------------------------------------------------------------------------------------------
 
