@@ -36,6 +36,17 @@ def whole(path: Path, *, shared: bool = False) -> Iterator[Path]:
     _sync(path.parent)  # or the name may be gone after a power cut, though the content is there
 
 
+def read_only_database(path: Path) -> str:
+    """Return the URI that opens an SQLite file for reading, also for a user who may not write beside it.
+
+    A reader of a file in WAL mode needs its ``-shm`` file. While nobody has the database open there is none, and such a
+    user cannot make it: but then nothing is left in a WAL either, and the file is read as one that doesn't change.
+    """
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    beside = any(path.with_name(path.name + end).exists() for end in ("-shm", "-wal"))
+    return uri if beside or os.access(path.parent, os.W_OK) else f"{uri}&immutable=1"
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -38,6 +38,7 @@ from pyros.errors import AgentError, ConfigError, JournalError, JournalInUse, Py
 from pyros.guardian import Guardian
 from pyros.guardian_process import GuardianProcess
 from pyros.logs import keep_printable
+from pyros.permissions import umask
 from pyros.planning import Site
 from pyros.planning.visibility import is_night, next_night
 
@@ -286,6 +287,8 @@ class ObservatoryService(Service):
         from twisted.internet import reactor  # noqa: PLC0415  under twistd it is installed by now
 
         self._reactor: Any = reactor
+        self._umask = umask(config.group)
+        os.umask(self._umask)
         self.observatory = Observatory(config, self._reactor, clock_for(config, self._reactor), **what)
         self._alone = what.get("agents") is not None
         self._until_stdin_ends = until_stdin_ends
@@ -294,6 +297,7 @@ class ObservatoryService(Service):
     def startService(self) -> None:
         """Start, or end twistd with one line that says why not."""
         super().startService()
+        os.umask(self._umask)  # a daemon has been given another one meanwhile
         if self._until_stdin_ends:
             self._reactor.callWhenRunning(_StandardInput, self._reactor)
         self._reactor.callWhenRunning(self._hear_hang_up)
@@ -371,6 +375,7 @@ class GuardianService(Service):
         from twisted.internet import reactor  # noqa: PLC0415  under twistd it is installed by now
 
         self._reactor: Any = reactor
+        self._umask = umask(config.group)
         self._parent, self._simulated = parent, simulated
         self.guardian = Guardian(config, self._reactor, RealClock(self._reactor))
         self._timer: Timer | None = None
@@ -378,6 +383,7 @@ class GuardianService(Service):
     def startService(self) -> None:
         """Start, or end twistd with one line that says why not."""
         super().startService()
+        os.umask(self._umask)
         try:
             self.guardian.start()
         except PyrosError as error:

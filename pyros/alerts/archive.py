@@ -25,6 +25,7 @@ from pyros.alerts.parse import parse
 from pyros.alerts.tables import FORMAT, citations, cursors, meta, metadata, names, packets, raw
 from pyros.alerts.words import FullText, Vectors, Words, index, words_of
 from pyros.errors import AlertError, JournalError
+from pyros.files import read_only_database
 
 _MOST = 500  # values in one IN (...)
 _COMPRESSION = 3
@@ -314,8 +315,7 @@ def engine(where: Path | str, *, read_only: bool = False) -> sa.Engine:
         if "://" in str(where):
             made = sa.create_engine(str(where))
         elif read_only:
-            uri = Path(where).absolute().as_uri()
-            made = sa.create_engine(f"sqlite:///{uri}?mode=ro&uri=true")
+            made = sa.create_engine(f"sqlite:///{read_only_database(Path(where))}&uri=true")
         else:
             made = sa.create_engine(sa.URL.create("sqlite", database=str(Path(where).absolute())))
     except (sa.exc.SQLAlchemyError, ImportError) as error:

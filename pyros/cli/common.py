@@ -62,6 +62,9 @@ class Group(TyperGroup):
         except PyrosError as error:
             complain(str(error))
             raise typer.Exit(1) from None
+        except PermissionError as error:
+            complain(f"{error.filename}: this user may not read or write it ({error.strerror})")
+            raise typer.Exit(1) from None
 
     def main(self, *args: Any, **how: Any) -> Any:
         """Run a command line, and end the program with its exit code: 1 an error, 2 wrong usage, 130 Ctrl-C."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,7 +18,7 @@ from pyros import config as configuration
 from pyros.agents.monitoring import StandingAlarm
 from pyros.cli._clock import observatory_clock
 from pyros.cli.broker import missing, of_broker
-from pyros.cli.common import ConfigOption, JsonOption, instant, out, show
+from pyros.cli.common import ConfigOption, JsonOption, complain, instant, out, show
 from pyros.config import AgentConfig, BrokerConfig, Config, GuardianConfig
 from pyros.errors import DeliveryError, JournalError
 from pyros.hold import Hold, Holds
@@ -80,7 +81,11 @@ def standing(config: Config, found: list[dict[str, Any]]) -> dict[str, Any]:
     A hold that could not be written, and alarms while monitoring is dead, are known to the agents alone.
     """
     holds = Holds(config.data, observatory_clock(config))
-    hold, service = holds.hold, holds.service
+    if os.path.lexists(config.data) and not os.access(config.data, os.R_OK | os.X_OK):  # the agents say it, too
+        complain(f"{config.data}: this user may not read it; hold and alarms are as the agents tell them")
+        hold = service = None
+    else:
+        hold, service = holds.hold, holds.service
     held = msgspec.structs.asdict(hold) if hold is not None else None
     alarms = {(alarm["source"], alarm["key"]): alarm for alarm in _kept_alarms(config)}
     for line in found:

@@ -121,13 +121,14 @@ class Reader:
             clock=observatory.take("clock", choice("real", "night"), "real"),
             limits=self._limits(),
             on_alarm=observatory.take("on_alarm", self._command, ()),
+            group=observatory.take("group", str, ""),
             key=observatory.take("key", self._path) if "key" in observatory.values else None,
             archive=observatory.take("archive", self._archive) if "archive" in observatory.values else "",
             broker=self._broker(broker, tls, named, kafka) if broker else None,
             guardian=self._guardian(guardian) if guardian else None,
             agents={name: self._agent(section) for name, section in self.sections.items()},
         )
-        observatory.rest("name, data, site, alert_rules, simulators, clock, on_alarm, key, archive")
+        observatory.rest("name, data, site, alert_rules, simulators, clock, on_alarm, group, key, archive")
         if config.clock == "night" and "site" not in observatory.given:
             observatory.problem("site", "missing; clock = night needs it")
         if guardian is not None and "dome" not in config.agents:

@@ -205,6 +205,8 @@ class Config(msgspec.Struct, frozen=True):
     limits: WeatherLimits = WeatherLimits()
     on_alarm: tuple[str, ...] = ()
     """The site's own command for alarms, its words; () for none."""
+    group: str = ""
+    """The group of users who may read journals and data; '' for the observatory's own user alone."""
     key: Path | None = None
     """The file of the observatory's key, where another one than that in the data folder is named."""
     archive: Path | str = ""

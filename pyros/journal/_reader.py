@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from pyros.errors import JournalError
+from pyros.files import read_only_database
 from pyros.journal._rows import NEWEST, Outgoing, Received
 from pyros.wire import Entry
+
+NOT_YOURS = "the observatory's user may read it, and the group that its configuration names (group = ...)"
 
 
 class JournalReader:
@@ -16,10 +19,13 @@ class JournalReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.is_file():
-            raise JournalError(f"{path}: no such journal (the agent has not run here yet)")
         try:
-            self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+            if not path.is_file():
+                raise JournalError(f"{path}: no such journal (the agent has not run here yet)")
+            path.open("rb").close()
+            self._db = sqlite3.connect(read_only_database(path), uri=True, check_same_thread=False)
+        except OSError as error:
+            raise JournalError(f"{path}: cannot open the journal: {error.strerror}; {NOT_YOURS}") from None
         except sqlite3.Error as error:
             raise JournalError(f"{path}: cannot open the journal: {error}") from None
 

@@ -18,10 +18,13 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any, Protocol
 
+from twisted.logger import Logger
+
 from pyros import keys, wire
 from pyros.clock import boot_id
 from pyros.config import BROKER, Config
 from pyros.errors import WireError
+from pyros.permissions import protect
 
 PING_SECONDS = 3.0
 """How long the connection that holds a name may take to prove it again, when another one has proved the name."""
@@ -32,12 +35,17 @@ REMEASURE_SECONDS = 600.0
 MAX_DRIFT = 2e-4
 """How much two computers' monotonic clocks may drift apart, seconds in a second."""
 
+log = Logger("pyros")
+
 
 def observatory_key(config: Config) -> bytes:
     """Return the key for a process of the observatory, which makes it where none is and none is named.
 
-    Raises ConfigError: it cannot be made or read, or others may read it.
+    The data folder is closed to others before. Raises ConfigError: the key cannot be made or read, or others may read
+    it; the folder cannot be given to its group.
     """
+    if changed := protect(config.data, config.path, config.group):
+        log.warn("{changed}", changed=changed)
     return keys.read_key(config.key) if config.key is not None else keys.make_key(config.key_file)
 
 
