@@ -7,7 +7,8 @@ hangs is in a closing's way. Turns only tell others what became of it.
     opening, open --close(), a lease ends, the device: it failed--> closing
     closing --the device: it is closed--> closed
 
-While it is ``closing`` the device is told again and again, until it says itself that it is closed. An opening during
+A roof that would hit the telescope closes when the mount is parked, or has not been within `ROOF_SECONDS`. While it is
+``closing`` the device is told again and again, until it says itself that it is closed. An opening during
 which the device was lost stays wanted: it is up to the agent's turns to try again, while the leases run.
 """
 
@@ -30,10 +31,12 @@ CLOSE_RETRY_SECONDS = 10.0
 """A device that doesn't say that it is closed is told so often."""
 AWAY_SECONDS = 15.0
 """At its end an agent waits so long for a device that cannot be reached."""
+ROOF_SECONDS = 60.0
+"""A roof that would hit the telescope waits so long for the mount to be parked, and then closes all the same."""
 OPEN_LEASE_SECONDS = 60.0
 """For how long *Open* itself keeps the dome open."""
 
-What = Literal["refused", "opening", "opened", "not opened", "dark", "closing", "closed", "not closed"]
+What = Literal["refused", "opened", "not opened", "dark", "park", "closed", "not closed"]
 
 
 class ShutterReport(Payload, frozen=True):
@@ -56,9 +59,11 @@ class ShutterControl:
         log: Logger,
         report: Callable[[ShutterReport], None],
         on_alarm: Callable[[str], None],
+        park: Callable[[str], None] | None = None,
     ) -> None:
         """``report`` has others told by a turn. ``on_alarm`` is called with why the dome has not closed at a second
-        attempt, and with '' when it has."""
+        attempt, and with '' when it has. ``park``: for a roof that would hit the telescope; has the mount parked,
+        whose end `mount_parked` hears."""
         self.wanted_open = False
         """Whether the dome shall be open; whatever it is, it closes when it may not."""
         self.lost = False
@@ -74,6 +79,9 @@ class ShutterControl:
         self._report = report
         self._on_alarm = on_alarm
         self._failures = 0
+        self._park = park
+        self._clear = park is None
+        self._mount: Timer | None = None
         self._by_hand = False
         self._closed = False
         self._reason = ""
@@ -158,6 +166,7 @@ class ShutterControl:
         self._number += 1
         self._cancel_look()
         self._cancel_retry()
+        self._forget_mount()
         self._fire_ends()
 
     # What is heard ------------------------------------------------------------------------------------------------
@@ -211,8 +220,10 @@ class ShutterControl:
             self._report(ShutterReport(what="refused", reason="the dome's agent ends"))
             return
         self._cancel_retry()
+        self._forget_mount()
         self._number += 1
         number = self._number
+        self._clear = self._park is None
         self.wanted_open, self._by_hand = True, by_hand
         self.opening, self.lost, self._closed, self._under_way = True, False, False, False
         self._look_in_time()
@@ -256,6 +267,9 @@ class ShutterControl:
         self._number += 1
         number = self._number
         self.opening, self._closed, self._under_way = False, False, True
+        if not self._clear:
+            self._wait_for_mount()
+            return
         self._retry = self._clock.call_later(CLOSE_RETRY_SECONDS, self._close_in_time, number)
 
         def started(seconds: float) -> None:
@@ -266,6 +280,41 @@ class ShutterControl:
         closing = maybeDeferred(self._device.close, started)
         closing.addCallback(lambda _: self._device.state() if number == self._number else "")
         closing.addCallbacks(self._told, lambda failure: self._not_closed(number, self._words(failure)), (number,))
+
+    def _wait_for_mount(self) -> None:
+        """Have the mount parked first; a roof that is closed already is told so at once."""
+        if self._park is None or self._mount is not None:
+            return
+        self._mount = self._clock.call_later(ROOF_SECONDS, self._mount_is_late)
+        self._park(self._reason)
+
+        def told(state: str) -> None:
+            self.state = state
+            if state == "closed":
+                self.mount_parked()
+
+        maybeDeferred(self._device.state).addCallbacks(told, lambda _: None)
+
+    def mount_parked(self) -> None:
+        """Nothing is in the roof's way: close it, if it waits for that."""
+        if self._mount is not None:
+            self._forget_mount()
+            self._clear = True
+            self._command_close()
+
+    def _mount_is_late(self) -> None:
+        self._mount = None
+        self._log.critical(
+            "the mount isn't parked after {seconds:g} s, and the roof closes all the same", seconds=ROOF_SECONDS
+        )
+        self._clear = True
+        self._command_close()
+
+    def _forget_mount(self) -> None:
+        if self._mount is not None:
+            if self._mount.active():
+                self._mount.cancel()
+            self._mount = None
 
     def _told(self, state: str, number: int) -> None:
         """The device says that it has closed, and then that its shutter is so."""
@@ -281,7 +330,7 @@ class ShutterControl:
         self._cancel_retry()
         self._number += 1
         self._closed, self._under_way = True, False
-        self._failures = 0
+        self._failures, self._clear = 0, self._park is None
         self._on_alarm("")
         self._report(ShutterReport(what="closed", reason=self._reason))
         self._fire_ends()

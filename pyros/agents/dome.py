@@ -9,6 +9,9 @@ in a closing's way. It opens only after a turn's commit, and only if at that ins
 A dome whose connection is lost while it may be open is opened again as soon as it is back, if it still may be open and
 did not stay open by itself; else it is closed.
 
+A roof that would hit the telescope (``roof = yes``) has the mount parked first, and waits for *Park finished* for a
+minute at most.
+
 The slit of a dome follows the telescope: it is turned to the target's azimuth, as seen from the centre of the dome, and
 turned again when the sky has moved on. A roof has none, and says so at once.
 """
@@ -88,12 +91,15 @@ class DomeAgent(InstrumentAgent):
             FOLLOW_ON: self.follow_on,
             messages.WEATHER_SAFE: self.weather,
             messages.WEATHER_UNSAFE: self.weather,
+            messages.PARK_FINISHED: self.parked,
+            messages.PARK_FAILED: self.park_failed,
             SHUTTER: self.shutter,
             OPEN_AGAIN: self.open_again,
         }
         self.reflexes |= {
             messages.CLOSE: self.close_at_once,
             messages.KEEP_OPEN: self.hear_keep_open,
+            messages.PARK_FINISHED: self.hear_parked,
             messages.WEATHER_SAFE: self.hear_weather_safe,
             messages.WEATHER_UNSAFE: self.hear_weather_unsafe,
         }
@@ -120,8 +126,10 @@ class DomeAgent(InstrumentAgent):
             sun_limit=sun_limit,
             guardian=self.config.guardian is not None,
         )
+        roof = self.section.roof and self.TELESCOPE in self.config.agents
+        park = self._park_for_roof if roof else None
         self.control = ShutterControl(
-            self.device, self.clock, self.guard, self.log, self._report, self._tell_not_closed
+            self.device, self.clock, self.guard, self.log, self._report, self._tell_not_closed, park
         )
         self.control.close("this agent was started")
         if self.config.guardian is not None:
@@ -165,6 +173,11 @@ class DomeAgent(InstrumentAgent):
         self.guard.kept_open(message.said, message.payload.seconds)
         self._may_open = self.control.look()
 
+    def hear_parked(self, message: Message) -> None:
+        """The mount's own word: a roof closes now, if it waits for that."""
+        if message.sender == self.TELESCOPE:
+            self.control.mount_parked()
+
     def hear_weather_safe(self, message: Message) -> None:
         self.guard.weather_safe(message.said - message.payload.age)
         self.control.look()
@@ -207,6 +220,9 @@ class DomeAgent(InstrumentAgent):
             self.alarm(_NOT_CLOSED, f"the dome does not close: {reason}; close it by hand")
         else:
             self.alarm_over(_NOT_CLOSED)
+
+    def _park_for_roof(self, reason: str) -> None:
+        self._report(ShutterReport(what="park", reason=reason))
 
     def _report(self, report: ShutterReport) -> None:
         self.tell_self(SHUTTER, report)
@@ -257,6 +273,12 @@ class DomeAgent(InstrumentAgent):
     def weather(self) -> None:
         """Heard already; kept in the journal for people."""
 
+    def parked(self) -> None:
+        """Heard already."""
+
+    def park_failed(self, message: Message) -> None:
+        self.log.error("the mount isn't parked: {reason}", reason=message.payload.reason)
+
     def follow(self, message: Message) -> None:
         """Turn the slit to a target and follow it; when it first looks there is told."""
         self.state.follows, self.state.follow_sender = message.payload, message.sender
@@ -302,6 +324,8 @@ class DomeAgent(InstrumentAgent):
             case "dark":
                 self._forget_opening()
                 self._tell_dark(reason)
+            case "park":
+                self.send_to(self.TELESCOPE, messages.PARK, Order(reason=f"the roof closes: {reason}"))
             case "closed":
                 self._tell(messages.DOME_CLOSED, Order(reason=reason))
             case "not closed":

@@ -354,6 +354,9 @@ class TelescopeAgent(InstrumentAgent):
     def done(self, command: Command, result: dict[str, Any]) -> None:
         if command.name == messages.PARK:
             self.answer(command, messages.PARK_FINISHED)
+            dome = self.config.agents.get(self.DOME)
+            if dome is not None and dome.roof and command.sender != self.DOME:  # which may wait for it, too
+                self.send_to(self.DOME, messages.PARK_FINISHED)
         else:
             self.state.unmeasured = self.state.on_target = command.payload["observation"]
             self.answer(command, messages.SLEW_FINISHED,

@@ -56,14 +56,16 @@ class _Lines(Factory):
 class DomeRig:
     """One observatory's dome; the agent begins with `start`. ``changes`` are of the configuration."""
 
-    def __init__(self, folder: Path, *, start: datetime = MIDNIGHT, **changes: Any) -> None:
+    def __init__(self, folder: Path, *, start: datetime = MIDNIGHT, roof: bool = False, **changes: Any) -> None:
         self.reactor = MemoryReactor()
         self.clock = VirtualClock(self.reactor, start)
         for name in ("site.yaml", "simulators/dome.yaml"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / "observatory" / name, folder / name)
         agents = {name: AgentConfig(name, "127.0.0.1", 5001 + number, "x") for number, name in enumerate(OTHERS)}
-        agents["dome"] = AgentConfig("dome", "127.0.0.1", 5000, "x", driver="native", address=f"tcp:127.0.0.1:{PORT}")
+        agents["dome"] = AgentConfig(
+            "dome", "127.0.0.1", 5000, "x", driver="native", address=f"tcp:127.0.0.1:{PORT}", roof=roof
+        )
         config = Config(
             path=folder / "pyros_agent_config.ini", name="test", data=folder / "var", site=folder / "site.yaml",
             alert_rules=folder, agents=agents,

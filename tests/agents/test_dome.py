@@ -269,6 +269,67 @@ def test_what_fails_to_open_is_closed(rig: DomeRig) -> None:
     assert rig.shutter == "closed"
 
 
+# A roof -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def roof(tmp_path: Path) -> Iterator[DomeRig]:
+    """One that would hit the telescope; it is open."""
+    rig = DomeRig(tmp_path, roof=True)
+    rig.start()
+    rig.opened()
+    rig.sent.clear()
+    yield rig
+    assert rig.close_all() == []
+
+
+def test_a_roof_closes_when_the_mount_is_parked(roof: DomeRig) -> None:
+    roof.unsafe()
+    assert [name for agent, name, _ in roof.sent if agent == "telescope"] == [messages.PARK]
+    roof.run(30)
+    assert roof.shutter == "open"
+    roof.say(messages.PARK_FINISHED, sender="telescope")
+    closes(roof, 0.1)
+
+
+@pytest.mark.parametrize("disk", ["has room", "is full"])
+def test_a_roof_waits_for_the_mount_a_minute_at_most(roof: DomeRig, disk: str) -> None:
+    if disk == "is full":
+        roof.full_disk()
+    roof.unsafe()
+    roof.run(59)
+    assert roof.shutter == "open"
+    closes(roof, 1)
+
+
+def test_only_the_telescopes_word_says_that_it_is_parked(roof: DomeRig) -> None:
+    roof.unsafe()
+    roof.say(messages.PARK_FINISHED, sender="majordome")
+    roof.run(5)
+    assert roof.shutter == "open"
+
+
+def test_a_roof_that_is_closed_waits_for_nobody(roof: DomeRig) -> None:
+    roof.unsafe()
+    roof.say(messages.PARK_FINISHED, sender="telescope")
+    closes(roof, 0.1)
+    roof.run(1)
+    began = roof.now
+    roof.stop()
+    assert roof.now - began < 0.1
+
+
+def test_a_roof_that_opens_again_waits_for_the_mount_again(roof: DomeRig) -> None:
+    for _ in range(2):
+        roof.unsafe()
+        roof.run(5)
+        assert roof.shutter == "open"
+        roof.say(messages.PARK_FINISHED, sender="telescope")
+        closes(roof, 0.1)
+        roof.run(1)
+        roof.opened()
+
+
 # Restarts and the end ---------------------------------------------------------------------------------------------
 
 

@@ -228,7 +228,7 @@ class DomeMachine(RuleBasedStateMachine):
         if then in FAULTS:
             self.fault(then, 20.0)
             self.weather("wet", 0.0)
-        self.run(QUIET + LEASE if then else 10.0)
+        self.run(LEASE + 2 * QUIET if then else 10.0)
 
     # People -------------------------------------------------------------------------------------------------------
 

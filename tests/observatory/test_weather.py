@@ -120,3 +120,16 @@ def test_nobody_insists_on_a_dome_that_does_not_move(exposing: Rehearsal) -> Non
     assert 10 <= len(failures) <= 40, "it is told about every 15 seconds, five of which it waits for the connection"
     night.start_simulator("dome")
     night.until(lambda: night.state("dome") == "closed", 20)
+
+
+def test_a_roof_closes_only_over_a_parked_mount(rehearsal: Callable[..., Rehearsal]) -> None:
+    night = rehearsal(options={"dome": {"roof": "yes"}}, devices={"telescope": {"speed": 1}})
+    night.until(lambda: night.said("the weather is safe"))
+    night.publish(night.packet())
+    night.until(lambda: night.state("camera") == "exposing")
+    began, seen = night.now, set[str]()
+    night.weather(rain=1)
+    night.watchers.append(lambda: seen.add(night.state("telescope")) if night.state("dome") == "closing" else None)
+    closed = night.until(lambda: night.state("dome") == "closed")
+    assert seen == {"parked"}
+    assert closed - began < READING + TRAVEL + 30
