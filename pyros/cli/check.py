@@ -96,16 +96,19 @@ class Findings:
                     self._problem(section.name, problem)
 
     def _check_filters(self) -> None:
-        """A rule that asks a simulated camera for a filter it doesn't have would fail at the first alert."""
-        cameras = [each for each in self.simulators if each.device == "camera"]
-        if not self.rules or len(cameras) != 1:
+        """A rule that asks for a filter which the simulated wheel, or the camera where there is no wheel, doesn't have
+        would fail at the first alert."""
+        device = "filter_wheel" if "filter_wheel" in self.config.agents else "camera"
+        found = [each for each in self.simulators if each.device == device]
+        if not self.rules or len(found) != 1:
             return
-        filters = getattr(cameras[0].settings, "filters", {})
+        filters = getattr(found[0].settings, "filters", ())
+        name = device.replace("_", " ")
         for rule in self.rules.rules:
             for missing in dict.fromkeys(each.filter for each in rule.exposures if each.filter not in filters):
                 self.problems.append(
-                    f"{self.config.alert_rules}: rule {rule.name!r} observe: filter {missing!r} is not in the camera"
-                    f" of {cameras[0].file} (it has: {', '.join(filters)})"
+                    f"{self.config.alert_rules}: rule {rule.name!r} observe: filter {missing!r} is not in the {name}"
+                    f" of {found[0].file} (it has: {', '.join(filters)})"
                 )
 
     def _check_ports(self) -> None:

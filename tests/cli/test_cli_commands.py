@@ -138,7 +138,19 @@ def test_check_tells_all_mistakes_at_once(observatory: Path, config: Config) -> 
     assert "Traceback" not in result.output
 
 
-def test_check_finds_filters_that_the_simulated_camera_lacks(observatory: Path) -> None:
+def test_check_asks_the_wheel_where_there_is_one(observatory: Path) -> None:
+    edit(
+        observatory.parent / "observatory" / "simulators" / "filter_wheel.yaml", "filters: [g, r, i]", "filters: [g, i]"
+    )
+    result = run("check", "--config", observatory)
+    assert result.exit_code == 1
+    assert "rule 'demo burst' observe: filter 'r' is not in the filter wheel" in result.stderr
+    assert "(it has: g, i)" in result.stderr
+
+
+def test_check_asks_the_camera_where_there_is_no_wheel(observatory: Path) -> None:
+    text = observatory.read_text()
+    observatory.write_text(re.sub(r"^\[filter_wheel\].*?^(?=\[)", "", text, flags=re.MULTILINE | re.DOTALL))
     edit(observatory.parent / "observatory" / "alert_rules.yaml", "filter: r,", "filter: Halpha,")
     result = run("check", "--config", observatory)
     assert result.exit_code == 1
