@@ -373,6 +373,7 @@ class Host:
             "handling": self.turns.handling(),
             "hold": None if hold is None else msgspec.structs.asdict(hold),
             "alarms": [alarm._asdict() for alarm in list(self.alarms.raised.values())],
+            **self.agent.figures(),
             "outbox": {agent: count for agent, count in list(self.journal.waiting.items()) if count},
         }
 

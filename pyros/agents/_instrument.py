@@ -98,6 +98,10 @@ class InstrumentState(msgspec.Struct):
     aside: list[Command] = []
     interrupted: Command | None = None
     connected: bool | None = None
+    failed_commands: int = 0
+    """How many commands have failed after they were taken, in all."""
+    last_failure: str = ""
+    """The last one's name, and why."""
 
 
 class InstrumentAgent(Agent):
@@ -214,6 +218,9 @@ class InstrumentAgent(Agent):
             self.state.command, self.state.interrupted, self.state.given = command, None, command.number
         self.after_commit(self._run, self.state.number, run)
 
+    def figures(self) -> dict[str, Any]:
+        return {"failed_commands": self.state.failed_commands, "last_failure": self.state.last_failure}
+
     def again(self, command: Command) -> None:
         """Handle the message of a command once more."""
         payload = msgspec.json.encode(command.payload)
@@ -328,6 +335,8 @@ class InstrumentAgent(Agent):
             end: Ended = message.payload
             self.log.error("{name} failed: {reason}", name=command.name, reason=end.reason)
             observation = command.payload.get("observation", "")
+            self.state.failed_commands += 1
+            self.state.last_failure = f"{command.name}: {end.reason}"[:300]
             self.failed(command, messages.Failure(observation=observation, reason=end.reason, lost=end.lost))
 
     def _current(self, number: int) -> Command | None:

@@ -175,6 +175,10 @@ class Agent:
         but begins nothing (`made_safe`). What takes time says in the log what it does, and when it is done.
         """
 
+    def figures(self) -> dict[str, Any]:
+        """Runs in the reactor's thread: further figures for `pyros status`, JSON values."""
+        return {}
+
     def attach(self, reactor: Any) -> None:
         """Runs in the reactor's thread before the agent's thread begins: for an agent that owns a device."""
 

@@ -275,6 +275,9 @@ def _show_troubles(config: Config, found: list[dict[str, Any]]) -> None:
     for line in found:
         for what, count in line.get("forgotten", {}).items():
             out.print(f"{line['agent']} had too many {what} and has forgotten the {count} oldest")
+    for line in found:
+        if line.get("failed_commands"):
+            out.print(f"{line['agent']}: {line['failed_commands']} commands failed, the last: {line['last_failure']}")
     failed = [line["agent"] for line in found if line.get("failed")]
     if failed:
         out.print(f"Failed messages: pyros messages failed ({', '.join(failed)})")

@@ -236,3 +236,14 @@ def test_a_safety_monitor_that_says_nothing_closes_the_dome(rehearsal: Callable[
     night.until(lambda: night.said("Observation finished", "majordome"), 1200)
     assert night.now > began + 200 + 300
     assert len(night.images()) >= 3
+
+
+def test_status_counts_the_commands_that_failed(rehearsal: Callable[..., Rehearsal]) -> None:
+    night = rehearsal()
+    night.until(lambda: night.said("the weather is safe"))
+    night.publish(night.packet("pyros.test/blue#1"))
+    night.until(lambda: night.said("is given up", "scheduler"))
+    figures = night.observatory.hosts["filter_wheel"].status()
+    assert figures["failed_commands"] >= 3
+    assert figures["last_failure"].startswith("Select filter: ")
+    assert night.observatory.hosts["telescope"].status()["failed_commands"] == 0
