@@ -162,7 +162,7 @@ def test_what_commands_is_not_taken_from_who_has_not_proved_the_key(name: str, i
 
 OPEN_NAMES = {
     "analyzer": {"Image taken"},
-    "dome": {"Weather unsafe"},
+    "dome": {"Park failed", "Weather unsafe"},
     "majordome": {"Dome failed", "Park failed", "Weather unsafe"},
     "monitoring": {"Alert decided", "Alerts heard", "Alerts silent", "Image analysed", "Instrument disconnected"},
     "observation_manager": {
