@@ -35,6 +35,7 @@ MEASURED = "Device measured"
 _STALE = 120.0  # seconds
 _TELEMETRY = 10.0
 _MOST_ASIDE = 100
+_KEPT_ENDS = 20
 
 Run = Callable[[Callable[[float], None]], Deferred[dict[str, Any]]]
 """Gives the device a command: called with ``started``, in the reactor's thread; returns what will be measured."""
@@ -83,6 +84,8 @@ class Command(msgspec.Struct):
     name: str
     payload: dict[str, Any]
     sender: str
+    id: str = ""
+    """The message's."""
 
 
 class InstrumentState(msgspec.Struct):
@@ -102,6 +105,8 @@ class InstrumentState(msgspec.Struct):
     """How many commands have failed after they were taken, in all."""
     last_failure: str = ""
     """The last one's name, and why."""
+    ended: dict[str, str] = {}
+    """The last commands that have ended, by their messages' ids, and why each failed; '' for one that didn't."""
 
 
 class InstrumentAgent(Agent):
@@ -210,6 +215,7 @@ class InstrumentAgent(Agent):
         """
         self.state.number += 1
         command = Command(self.state.number, message.name, msgspec.to_builtins(message.payload), message.sender)
+        command.id = message.id
         if aside:
             if len(self.state.aside) >= _MOST_ASIDE:
                 raise ValueError(f"{_MOST_ASIDE} commands are under way already")
@@ -219,12 +225,19 @@ class InstrumentAgent(Agent):
         self.after_commit(self._run, self.state.number, run)
 
     def figures(self) -> dict[str, Any]:
-        return {"failed_commands": self.state.failed_commands, "last_failure": self.state.last_failure}
+        command = self.state.command
+        under_way = [*self.state.aside, *([command] if command is not None else [])]
+        return {
+            "failed_commands": self.state.failed_commands,
+            "last_failure": self.state.last_failure,
+            "under_way": [each.id for each in under_way],
+            "ended": dict(self.state.ended),
+        }
 
     def again(self, command: Command) -> None:
         """Handle the message of a command once more."""
         payload = msgspec.json.encode(command.payload)
-        self.analyze_message(Message("again", command.name, command.sender, self.clock.time(), payload))
+        self.analyze_message(Message(command.id or "again", command.name, command.sender, self.clock.time(), payload))
 
     def answer(self, command: Command, name: str, payload: Any = None) -> None:
         """Tell whoever gave the command, if it is an agent."""
@@ -328,6 +341,7 @@ class InstrumentAgent(Agent):
 
     def _done(self, message: Message) -> None:
         if (command := self._ended(message.payload.number)) is not None:
+            self._keep_end(command, "")
             self.done(command, message.payload.result)
 
     def _failed(self, message: Message) -> None:
@@ -335,9 +349,17 @@ class InstrumentAgent(Agent):
             end: Ended = message.payload
             self.log.error("{name} failed: {reason}", name=command.name, reason=end.reason)
             observation = command.payload.get("observation", "")
+            self._keep_end(command, end.reason or "no reason given")
             self.state.failed_commands += 1
             self.state.last_failure = f"{command.name}: {end.reason}"[:300]
             self.failed(command, messages.Failure(observation=observation, reason=end.reason, lost=end.lost))
+
+    def _keep_end(self, command: Command, reason: str) -> None:
+        """For people, whom no message reaches: they ask the agent's status."""
+        if command.sender not in self.config.agents:
+            self.state.ended[command.id] = reason[:300]
+            while len(self.state.ended) > _KEPT_ENDS:
+                del self.state.ended[next(iter(self.state.ended))]
 
     def _current(self, number: int) -> Command | None:
         under_way = [*self.state.aside, *([self.state.command] if self.state.command is not None else [])]

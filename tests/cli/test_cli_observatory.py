@@ -218,7 +218,17 @@ def test_the_commands_with_an_observatory_that_runs(running: Config, tmp_path: P
 
     _failed_messages(config, how)
     _alerts(config, how, tmp_path)
+    _waits(how)
     _holds(config, how)
+
+
+def _waits(how: Any) -> None:
+    done = here("send", "filter_wheel", "Select filter", "-p", '{"filter": "i"}', "--wait", "60", *how)
+    assert (done.exit_code, done.stdout.splitlines()[1:]) == (0, ["done"]), done.stderr
+    failed = here("send", "filter_wheel", "Select filter", "-p", '{"filter": "no such"}', "--wait", "60", *how)
+    assert (failed.exit_code, "failed: " in failed.stderr) == (1, True)
+    none = here("send", "scheduler", "Plan again", "--wait", "5", *how)
+    assert (none.exit_code, "no device" in none.stderr) == (1, True)
 
 
 def _holds(config: Config, how: Any) -> None:
