@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from pyros import messages
-from pyros.messages import Observation, Payload, TakenImage
+from pyros.messages import Exposures, Observation, Payload, TakenImage
 
 STEP_OVERDUE = "Step overdue"
 STEP_AGAIN = "Step again"
@@ -22,6 +22,22 @@ class Step(Payload, frozen=True):
 
 messages.register(STEP_OVERDUE, Step, guarded=True)
 messages.register(STEP_AGAIN, Step, guarded=True)
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far an observation was when it was interrupted."""
+
+    ra: float
+    dec: float
+    exposures: tuple[Exposures, ...]
+    done: int
+    """Images that are on disk."""
+    images: tuple[str, ...]
+    taken: tuple[TakenImage, ...]
+
+    def is_of(self, observation: Observation) -> bool:
+        """Whether the same images of the same place are asked for still."""
+        return (self.ra, self.dec, self.exposures) == (observation.ra, observation.dec, observation.exposures)
 
 
 class ObservationManagerState(msgspec.Struct):
@@ -54,3 +70,5 @@ class ObservationManagerState(msgspec.Struct):
     focus_ready: bool = True
     overdue: int | None = None
     announced: bool = False
+    interrupted: dict[str, Progress] = {}
+    """Observations that go on with their next image, by their ids, the oldest first."""

@@ -11,13 +11,14 @@ from math import cos, hypot, radians
 from typing import Literal
 
 from pyros import messages
-from pyros.agents._observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, Step
+from pyros.agents._observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, Progress, Step
 from pyros.agents.base import Agent
 from pyros.hold import Hold
 from pyros.messages import (
     Abort,
     Expose,
     ExposureFinished,
+    Exposures,
     Failure,
     Follow,
     FollowUp,
@@ -34,6 +35,7 @@ _SLEW_LIMIT = 600.0
 _EXPOSURE_MARGIN = 300.0
 _FILTER_LIMIT = 300.0
 _ATTEMPTS = 3
+_MAX_INTERRUPTED = 100
 _PAUSE = 5.0  # seconds before a failed exposure is tried again
 _LOST_PAUSES = (1.0, 5.0, 10.0, 20.0)  # the same where the device was lost meanwhile; after them it is a failure
 _RETURN_LIMIT = 600.0  # seconds for which a device that is away, or a dome that does not open, is waited for
@@ -86,14 +88,15 @@ class ObservationManagerAgent(Agent):
         if self.state.current is not None:
             self._stop(f"gave way to {observation.id}", again=True, halt=False)
         self.state.current = observation
-        self.state.done = self.state.failures = self.state.lost = 0
-        self.state.images, self.state.taken = [], []
+        self.state.failures = self.state.lost = 0
+        self._take_up(observation)
         self._slews()
         self.state.slit = self.DOME not in self.config.agents
         if not self.state.slit:
             follow = Follow(observation=observation.id, ra=observation.ra, dec=observation.dec)
             self.send_to(self.DOME, messages.FOLLOW, follow)
-        self._prepare(observation, observation.exposures[0].filter)
+        exposures = _one_by_one(observation)
+        self._prepare(observation, exposures[min(self.state.done, len(exposures) - 1)].filter)
         self._report(messages.OBSERVATION_STARTED, ObservationReport(observation=observation.id))
         self.state.announced = False  # others are told when the telescope is on its way: no commit is in the slew's way
 
@@ -331,7 +334,7 @@ class ObservationManagerAgent(Agent):
         current = self.state.current
         if current is None or self.state.phase != "ready" or not self.state.dome_open:
             return
-        exposures = [each for each in current.exposures for _ in range(each.count)]
+        exposures = _one_by_one(current)
         if self.state.done >= len(exposures):
             report = ObservationReport(observation=current.id, images=tuple(self.state.images))
             self._end()
@@ -379,10 +382,32 @@ class ObservationManagerAgent(Agent):
         if halt and self.state.phase == "slewing":
             self.send_to(self.TELESCOPE, messages.ABORT, abort)
         report = ObservationReport(observation=current.id, images=tuple(self.state.images), reason=reason, again=again)
+        self._interrupted(current)
         self._end()
         self._report(messages.OBSERVATION_FAILED, report)
         if self.state.announced:
             self._publish("stopped", current, reason)
+
+    def _take_up(self, observation: Observation) -> None:
+        """Go on with the next image where this observation was interrupted before, or begin with the first."""
+        progress = self.state.interrupted.pop(observation.id, None)
+        if progress is not None and progress.is_of(observation):
+            self.log.info("{id} goes on after {done} images", id=observation.id, done=progress.done)
+            self.state.done = progress.done
+            self.state.images, self.state.taken = list(progress.images), list(progress.taken)
+        else:
+            self.state.done = 0
+            self.state.images, self.state.taken = [], []
+
+    def _interrupted(self, current: Observation) -> None:
+        """Remember how far it is, for when it is observed again."""
+        if self.state.done:
+            self.state.interrupted[current.id] = Progress(
+                current.ra, current.dec, current.exposures, self.state.done, tuple(self.state.images),
+                tuple(self.state.taken),
+            )  # fmt: skip
+            while len(self.state.interrupted) > _MAX_INTERRUPTED:
+                del self.state.interrupted[next(iter(self.state.interrupted))]
 
     def _end(self) -> None:
         self.state.current = None
@@ -414,3 +439,8 @@ class ObservationManagerAgent(Agent):
             images = tuple(self.state.taken) if what != "started" else ()
             follow_up = FollowUp(what=what, request=request, time=self.clock.time(), images=images, reason=reason)
             self.send_if_there(self.ALERT_MANAGER, messages.FOLLOW_UP, follow_up)
+
+
+def _one_by_one(observation: Observation) -> list[Exposures]:
+    """Its exposures in their order, each as often as it is asked for."""
+    return [each for each in observation.exposures for _ in range(each.count)]

@@ -130,7 +130,7 @@ def test_the_safety_monitor_says_unsafe(exposing: Rehearsal) -> None:
 def test_the_safety_monitor_is_silent(exposing: Rehearsal) -> None:
     exposing.stop_simulator("safety")
     exposing.until(lambda: exposing.state("dome") == "closed", 90)
-    assert exposing.said("no word from the safety monitor for", "monitoring")
+    exposing.until(lambda: exposing.said("no word from the safety monitor for", "monitoring"), 15)
     exposing.start_simulator("safety")
     exposing.until(lambda: exposing.said("Observation finished", "majordome"))
 

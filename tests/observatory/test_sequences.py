@@ -1,0 +1,69 @@
+"""A sequence that is interrupted goes on with its next image, whatever has interrupted it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from pyros.agents._observing import Progress
+from pyros.hold import Holds
+from tests.observatory.conftest import EXPOSURE, Rehearsal
+
+
+def exposed(night: Rehearsal) -> list[int]:
+    """The numbers within their sequence of the exposures that were begun, in their order."""
+    lines = [line for _, line in night.requests("camera", "DO expose")]
+    return [int(found[1]) for line in lines if (found := re.search(r"tag=obs-ivo-pyros\.test-first-1-(\d+)", line))]
+
+
+def hold(night: Rehearsal) -> None:
+    night.everybody("Hold", who="anna@dome", why="lightning")
+    night.until(lambda: night.state("dome") == "closed", 60)
+    Holds(night.config.data, night.clock).release()
+    night.everybody("Release")
+
+
+def rain(night: Rehearsal) -> None:
+    night.weather(rain=1)
+    night.until(lambda: night.state("dome") == "closed", 60)
+    night.weather()
+
+
+def preemption(night: Rehearsal) -> None:
+    night.publish(night.packet("pyros.test/urgent#1", night.place(70, 100)))
+    night.until(lambda: night.said("test-urgent-1 has started", "majordome"), 60)
+
+
+def restart(night: Rehearsal) -> None:
+    night.kill("observation_manager")
+    hold(night)
+    night.start("observation_manager")
+
+
+@pytest.mark.parametrize("interrupt", [hold, rain, preemption, restart])
+def test_an_interrupted_sequence_goes_on(ready: Rehearsal, interrupt: Callable[[Rehearsal], None]) -> None:
+    ready.publish(ready.packet())
+    ready.until(lambda: exposed(ready)[-1:] == [2], 120)
+    ready.run(EXPOSURE / 2)
+    interrupt(ready)
+    ready.until(lambda: ready.said("test-first-1: Observation finished", "majordome"), 1500)
+    assert exposed(ready) == [1, 2, 2, 3]
+    ready.run(1)
+    finished = ready.received("scheduler", "Observation finished")
+    (report,) = [payload for _, _, _, payload, _ in finished if b"test-first-1" in bytes(payload)]
+    assert [path.name for path in ready.images() if "first" in path.name] == sorted(
+        set(re.findall(r"[^/\"]*first[^/\"]*\.fits", bytes(report).decode()))
+    )
+    assert ready.agent("observation_manager").state.interrupted == {}
+
+
+def test_what_is_remembered_of_sequences_has_a_bound(exposing: Rehearsal) -> None:
+    agent = exposing.agent("observation_manager")
+    current = agent.state.current
+    agent.state.done = 1
+    for number in range(300):
+        agent._interrupted(type(current)(id=f"x{number}", target="", ra=0, dec=0, exposures=current.exposures))
+    assert len(agent.state.interrupted) == 100
+    assert isinstance(agent.state.interrupted["x299"], Progress)
