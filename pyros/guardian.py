@@ -73,7 +73,7 @@ class Guardian:
         self.log = Logger(NAME)
         self.state = "starting"
         """What the device last said it does; ``unknown`` while it cannot be asked, ``starting`` before it was."""
-        self.beats = 0
+        self.beats, self._told = 0, ""
         self.connections: list[_Connection] = []
         self._send = send or partial(Sender.send_to, "monitoring", config=config, timeout=2.0)
         self._alarms = Alarms(NAME, config.on_alarm, clock, self.log, self._tell)
@@ -123,17 +123,19 @@ class Guardian:
         """Whether nobody else closes the dome."""
         return self.silence > self.section.beat
 
-    def beat(self) -> None:
-        """Take a beat of the dome's agent."""
+    def beat(self) -> str:
+        """Take a beat of the dome's agent; returns what the dome does."""
         self.beats += 1
+        self._told = self.state
         self._last_beat = self.clock.monotonic()
         self._alarms.end_alarm(SILENT)
+        return self._told
 
     def status(self) -> dict[str, Any]:
         """How it is doing, for people and programs; ``beat`` is the seconds since the last one."""
         return {
             "guardian": self.config.name, "data": str(self.config.data), "pid": os.getpid(), "since": self.since,
-            "dome": self.state, "beats": self.beats, "beat": round(self.silence, 1),
+            "dome": self.state, "beats": self.beats, "told": self._told, "beat": round(self.silence, 1),
             "closing": self.closing, "alarms": [alarm._asdict() for alarm in self._alarms.raised.values()],
         }  # fmt: skip
 
@@ -236,8 +238,7 @@ class _Connection(LineOnlyReceiver):
         self.heard = self._guardian.clock.monotonic()
         word, *rest = line.decode("ascii", "replace").split() or [""]
         if word == "BEAT" and self._is_new(*rest[:2]):
-            self._guardian.beat()
-            self.sendLine(f"OK {self._guardian.state}".encode())
+            self.sendLine(f"OK {self._guardian.beat()}".encode())
             return
         if word == "STATUS":
             self.sendLine(json.dumps(self._guardian.status()).encode())

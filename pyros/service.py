@@ -44,6 +44,7 @@ from pyros.planning.visibility import is_night, next_night
 
 log = Logger("pyros")
 _NIGHT_LEFT = timedelta(hours=1)
+_ITERATE_SECONDS = 0.05
 
 
 def load_agent(config: Config, name: str) -> Agent:
@@ -302,8 +303,10 @@ class ObservatoryService(Service):
             self._reactor.callWhenRunning(_StandardInput, self._reactor)
         self._reactor.callWhenRunning(self._hear_hang_up)
         started = self.observatory.start()
-        if self.observatory.failure is not None and not self.observatory.left:
+        if self.observatory.failure is not None:
             started.addErrback(lambda _: None)  # told here
+            while self.observatory.left:  # no longer than each agent may take for it
+                self._reactor.iterate(_ITERATE_SECONDS)
             raise NotStarted(f"pyros: {self.observatory.failure}")
         started.addErrback(self._failed)
         for host in self.observatory.hosts.values():

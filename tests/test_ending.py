@@ -305,7 +305,7 @@ def test_a_guardian_goes_with_the_simulators_of_a_killed_observatory(place: Call
 
 def test_a_killed_observatory_leaves_a_closed_dome(place: Callable[..., Place]) -> None:
     """All of it is killed while the dome opens, and the guardian ends when it has closed the dome."""
-    here = place()
+    here = place(beat=2)
     dome = here.simulators / "dome.yaml"
     dome.write_text(dome.read_text().replace("speed: 50", "speed: 2"))
     devices = here.twistd("pyros-simulator", *here.simulators.glob("*.yaml"))
@@ -323,7 +323,7 @@ def test_a_killed_observatory_leaves_a_closed_dome(place: Callable[..., Place]) 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=lambda number: number.name)
 def test_a_dome_whose_agent_is_killed_or_stopped_is_closed(place: Callable[..., Place], number: int) -> None:
-    here = place()
+    here = place(beat=2)
     devices = here.twistd("pyros-simulator", here.simulators / "dome.yaml")
     here.up(devices, int(here.config.agent("dome").address.rpartition(":")[2]))
     here.twistd("pyros-guardian", "--config", here.path)

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from pyros import config as configuration
 from pyros import keys, messages
-from pyros.agents._beat import BeatSender
+from pyros.agents._beat import START_SECONDS, BeatSender
 from pyros.clock import VirtualClock
 from pyros.errors import AgentError
 from pyros.guardian import NOT_CLOSED, SILENT, Guardian
@@ -332,6 +332,20 @@ def test_a_guardian_that_is_gone_is_told_at_once(place: Callable[..., Place]) ->
     here.guardian = here.make_guardian()
     here.guardian.start()
     assert here.until(lambda: here.presence[-1][1]) <= 2
+
+
+def test_a_guardian_that_starts_with_the_agent_has_some_time(place: Callable[..., Place]) -> None:
+    here = place()
+    here.guardian.stop()
+    here.run(START_SECONDS - 2)
+    assert here.presence == []
+    assert not here.beat.present
+    here.run(4)
+    ((_, present, reason),) = here.presence
+    assert not present
+    assert reason.startswith("there is no guardian at 127.0.0.1:5016: ")
+    here.guardian = here.make_guardian()
+    here.guardian.start()
 
 
 def test_a_guardian_that_hangs_is_told_within_seconds(place: Callable[..., Place]) -> None:

@@ -53,9 +53,14 @@ class NotesAgent(Agent):
 
 
 class Place:
-    """A folder with the demo observatory on free ports, fast simulators, and agents that take notes."""
+    """A folder with the demo observatory on free ports, fast simulators, and agents that take notes.
 
-    def __init__(self, folder: Path, *, file: str = "pyros_agent_config.ini", data: str = "var") -> None:
+    Its guardian is patient with a busy computer, unless ``beat`` says otherwise.
+    """
+
+    def __init__(
+        self, folder: Path, *, file: str = "pyros_agent_config.ini", data: str = "var", beat: float = 60
+    ) -> None:
         self.folder = folder
         self.path = folder / file
         self.programs: list[Program] = []
@@ -70,7 +75,7 @@ class Place:
             "[observatory]", f"name = {data}", f"data = {data}", "site = observatory/site.yaml", "clock = night",
             "alert_rules = observatory/alert_rules.yaml",
             f"simulators = {' '.join(f'{self.simulators.name}/{name}.yaml' for name in DEMO_INSTRUMENTS)}",
-            "[guardian]", f"port = {free_port()}", "beat = 2", "poll = 0.2",
+            "[guardian]", f"port = {free_port()}", f"beat = {beat}", "poll = 0.2",
             "[broker]", f"receiver_port = {free_port()}", f"broadcaster_port = {free_port()}",
         ]  # fmt: skip
         for name in DEMO_AGENTS:
@@ -139,7 +144,7 @@ def stop(program: Program, number: int) -> None:
 def place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
     made: list[Place] = []
 
-    def make(name: str = "here", **keys: str) -> Place:
+    def make(name: str = "here", **keys: Any) -> Place:
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         made.append(Place(folder, **keys))
@@ -235,7 +240,7 @@ def test_simulators_alone(place: Callable[..., Place], number: int) -> None:
 
 @SIGNALS
 def test_the_guardian_alone_ends_when_the_dome_is_closed(place: Callable[..., Place], number: int) -> None:
-    here = place()
+    here = place(beat=2)
     dome = here.simulators / "dome.yaml"
     dome.write_text(dome.read_text().replace("speed: 50", "speed: 10"))
     port = int(here.config.agent("dome").address.rpartition(":")[2])

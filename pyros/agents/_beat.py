@@ -25,7 +25,10 @@ from pyros.sender import reachable
 from pyros.sender.handshake import observatory_key
 
 ANSWER_SECONDS = 3.0
-"""After so long without an answer the guardian counts as gone."""
+"""After so long without an answer the guardian counts as gone; longer where the configured ``beat`` is."""
+START_SECONDS = 15.0
+"""How long the guardian, which starts together with the agent, may take before its absence is told."""
+_SOON_SECONDS = 0.5  # while the guardian starts
 _AGAIN_SECONDS = 1.0  # from a lost connection to the next attempt
 
 
@@ -33,7 +36,8 @@ class BeatSender:
     """Beats while ``alive()``, and tells ``on_presence`` when the guardian comes or goes.
 
     ``on_presence(False, reason)`` is called when the guardian doesn't answer, or cannot reach the dome's device: then
-    nobody closes the dome when this agent cannot. It is called for changes, and once at the beginning.
+    nobody closes the dome when this agent cannot. It is called for changes, and at the beginning: when the guardian is
+    there, or isn't within `START_SECONDS`.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class BeatSender:
         endpoint = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
         self._endpoint = endpoint(reactor, host, port, ANSWER_SECONDS)
         self._told: tuple[bool, str] | None = None
+        self._begun = clock.monotonic()
         self._connection: _Beats | None = None
         self._attempt: Deferred[Any] | None = None
         self._timer: Timer | None = None
@@ -68,6 +73,11 @@ class BeatSender:
     def pause(self) -> float:
         """Seconds between two beats: several of them fit into the silence that the guardian bears."""
         return min(5.0, self.section.beat / 5)
+
+    @property
+    def patience(self) -> float:
+        """Seconds within which the guardian answers."""
+        return max(ANSWER_SECONDS, 0.6 * self.section.beat)
 
     def start(self) -> None:
         """Begin to beat."""
@@ -125,6 +135,8 @@ class BeatSender:
     def _tell(self, present: bool, reason: str) -> None:
         if self._stopped or self._told == (present, reason):
             return
+        if self._told is None and not present and self.clock.monotonic() - self._begun < START_SECONDS:
+            return  # it is tried again soon
         self._told = self.present, self.reason = present, reason
         self._on_presence(present, reason)
 
@@ -152,7 +164,8 @@ class _Beats(LineOnlyReceiver):
                 self._nonce = nonce
                 self._beat()
             case ["OK", state] if self._nonce:
-                self._later(self._sender.pause, self._beat)
+                pause = self._sender.pause
+                self._later(min(pause, _SOON_SECONDS) if state == "starting" else pause, self._beat)
                 self._sender.answered(state)
             case _:
                 self._abort(f"it says {line[:100].decode('ascii', 'replace')!r}")
@@ -175,7 +188,8 @@ class _Beats(LineOnlyReceiver):
         self._wait_for_answer()
 
     def _wait_for_answer(self) -> None:
-        self._later(ANSWER_SECONDS, self._abort, f"it has said nothing for {ANSWER_SECONDS:g} s")
+        seconds = self._sender.patience
+        self._later(seconds, self._abort, f"it has said nothing for {seconds:g} s")
 
     def _later(self, seconds: float, function: Callable[..., None], *args: Any) -> None:
         if self._timer is not None and self._timer.active():

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from pyros.cli.common import INTERRUPTS, interrupts_wait, last_line, twistd
-from pyros.cli.status import of_agent
+from pyros.cli.status import of_agent, of_guardian
 from pyros.clock import Deadline
 from pyros.config import Config
 from pyros.errors import AgentError
@@ -51,7 +51,7 @@ class ObservatoryProcess:
         self.stop()
 
     def wait_until_up(self, seconds: float, progress: Callable[[int, int], None]) -> None:
-        """Return when every agent answers; ``progress`` is told how many of how many do.
+        """Return when every agent answers, and the guardian answers the dome's; ``progress`` is told how many do.
 
         Raises AgentError naming the agents that don't within so many seconds, or what the log says last when the
         process has ended.
@@ -70,6 +70,15 @@ class ObservatoryProcess:
                     raise AgentError(f"no answer from {names} within {seconds:g} s; see {self.log}")
                 if missing:
                     deadline.pause(_LOOK_EVERY)
+        while not self._guarded():  # before that nothing opens
+            self.check()
+            if not deadline.left():
+                raise AgentError(f"no answer from the guardian within {seconds:g} s; see {self.log}")
+            deadline.pause(_LOOK_EVERY)
+
+    def _guarded(self) -> bool:
+        section = self.config.guardian
+        return section is None or of_guardian(section, 1.0).get("told", "") not in ("", "starting", "unknown")
 
     def check(self) -> None:
         """Raises AgentError with the last line of the log when the process has ended by itself."""
