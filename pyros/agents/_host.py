@@ -130,6 +130,8 @@ class Host:
         self._safe: Deferred[None] | None = None
         self._calls: dict[str, Any] = {}
         self._kept: list[Batch] = []
+        self._not_stored = False
+        """The last turn could not be stored: the next attempt comes after a pause, also where only a timer was due."""
         self._pruned = -math.inf
 
     # The reactor's side ------------------------------------------------------------------------------------------
@@ -446,7 +448,7 @@ class Host:
                 while not self._stop_wanted.is_set() and not self.agent.ending:
                     self._heard = self.clock.monotonic()
                     self._take_turn(*self._gather())
-                    if self._kept:
+                    if self._not_stored:
                         self._stop_wanted.wait(_RETRY_STORING)
                 self._shut_down()
         except BaseException as error:
@@ -480,7 +482,7 @@ class Host:
         if self.agent.ending:
             self._shut_down()
             self._thread_ended()
-        elif self._kept:
+        elif self._not_stored:
             self._call("turn", _RETRY_STORING, self._inline_turn)
         elif (due := self.turns.next_due()) is not None:
             self._call("timer", max(0.0, due - self.clock.monotonic()), self._inline_turn)
@@ -526,7 +528,7 @@ class Host:
                 return batches, False
 
     def _patience(self) -> float:
-        if self._kept:
+        if self._not_stored:
             return 0.0
         due = self.turns.next_due()
         wait = _LONGEST_WAIT if due is None else min(_LONGEST_WAIT, max(0.0, due - self.clock.monotonic()))
@@ -544,12 +546,14 @@ class Host:
         try:
             outcome = self.turns.run(batches, answers)
         except JournalError as error:
+            self._not_stored = True
             self.agent.log.error("{error}", error=error)
             self._answers.put_back(answers)
             for batch in batches:
                 if batch.timer is None:
                     self._keep(batch, str(error))
         else:
+            self._not_stored = False
             self._tell(outcome)
             if self.clock.monotonic() - self._pruned > _PRUNE_SECONDS:
                 self._prune()

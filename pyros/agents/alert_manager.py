@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from pyros import messages
+from pyros.agents._filters import check_filters
 from pyros.agents.base import Agent
 from pyros.alerts import Alert, decisions, detections, followup, identity, parse
 from pyros.alerts.alert import Role
@@ -81,6 +82,7 @@ class AlertManagerAgent(Agent):
             messages.FOLLOW_UP: self.follow_up,
             messages.SOURCE_FOUND: self.source_found,
             LIGHT_CURVE_DUE: self.light_curve_due,
+            messages.FILTERS_KNOWN: self.filters_known,
         }
 
     def work(self) -> None:
@@ -91,6 +93,11 @@ class AlertManagerAgent(Agent):
         self.sky = SiteSky(self.site)
         warm_up()
         self.also_write(decisions.prepare)
+
+    def filters_known(self, message: Message) -> None:
+        """The filter wheel is connected, and tells what it has: hold the rules against it."""
+        named = (each.filter for rule in self.rules.rules for each in rule.exposures)
+        check_filters(self, message.payload, named, "alert rules")
 
     def alert_received(self, message: Message) -> None:
         """Understand a packet, decide, and tell the scheduler and whoever watches."""

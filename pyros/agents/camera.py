@@ -14,7 +14,8 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure as TwistedFailure
 
 from pyros import instruments, messages
-from pyros.agents._instrument import Command, InstrumentAgent
+from pyros.agents._filters import FiltersAgent
+from pyros.agents._instrument import Command
 from pyros.agents.base import Agent
 from pyros.errors import ConnectionLost, NoAnswer, WorkerError
 from pyros.hold import Hold
@@ -32,7 +33,7 @@ _LAST_WRITE_SECONDS = 2.0
 """How long the agent's end waits for an image that is being written."""
 
 
-class CameraAgent(InstrumentAgent):
+class CameraAgent(FiltersAgent):
     """Takes *Expose*, *Abort* and *Cool*.
 
     With a filter wheel of its own in the observatory, its agent has put the filter into the beam before *Expose* comes,
@@ -53,6 +54,10 @@ class CameraAgent(InstrumentAgent):
             messages.ABORT: self.abort,
             messages.COOL: self.cool,
         }
+
+    @property
+    def has_filters(self) -> bool:
+        return self.FILTER_WHEEL not in self.config.agents
 
     def attach(self, reactor: Any) -> None:
         self._worker = Worker(reactor, self.clock, self.log, "camera's", [writing.__name__])

@@ -8,12 +8,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from pyros import instruments, messages
-from pyros.agents._instrument import Command, InstrumentAgent
+from pyros.agents._filters import FiltersAgent
+from pyros.agents._instrument import Command
 from pyros.agents.base import Agent
 from pyros.messages import Failure, FilterSelected, Message, SelectFilter
 
 
-class FilterWheelAgent(InstrumentAgent):
+class FilterWheelAgent(FiltersAgent):
     """Takes *Select filter*."""
 
     device: instruments.FilterWheel

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from pyros import messages
+from pyros.agents._filters import check_filters
 from pyros.agents.base import Agent
-from pyros.messages import Message, Observation
+from pyros.messages import FiltersKnown, Message, Observation
 from pyros.planning import Site, make_plan
 from pyros.planning.visibility import warm_up
 
@@ -30,6 +31,7 @@ class SchedulerState(msgspec.Struct):
     paused: dict[str, float] = {}
     running: str | None = None
     started: Observation | None = None
+    filters: FiltersKnown | None = None
     timer: int | None = None
     timer_due: float = 0.0
 
@@ -55,6 +57,7 @@ class SchedulerAgent(Agent):
             messages.OBSERVATION_FINISHED: self.observation_finished,
             messages.OBSERVATION_FAILED: self.observation_failed,
             messages.PLAN_AGAIN: self.plan_again,
+            messages.FILTERS_KNOWN: self.filters_known,
             PLAN_IN_TIME: self.plan_in_time,
         }
 
@@ -72,7 +75,18 @@ class SchedulerAgent(Agent):
             raise ValueError(f"{_MOST} observations are waiting already; withdraw some before {request.id}")
         self.state.requests[request.id] = msgspec.structs.replace(request, repeat=())
         self._plan_repeats(request)
+        self._check_filters()
         self._plan()
+
+    def filters_known(self, message: Message) -> None:
+        """The filter wheel is connected, and tells what it has."""
+        self.state.filters = message.payload
+        self._check_filters()
+
+    def _check_filters(self) -> None:
+        if self.state.filters is not None:
+            named = (each.filter for request in self.state.requests.values() for each in request.exposures)
+            check_filters(self, self.state.filters, named, "requests")
 
     def observation_withdrawn(self, message: Message) -> None:
         """A request is not wanted any more; if it runs, the majordome stops it."""

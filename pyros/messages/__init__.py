@@ -47,8 +47,9 @@ __all__ = [
     "KeepOpen", "Follow", "SlitInPlace",
     "OPEN", "CLOSE", "KEEP_OPEN", "DOME_OPENED", "DOME_CLOSED", "DOME_FAILED", "FOLLOW", "SLIT_IN_PLACE", "SLIT_FAILED",
     # accessories
-    "SelectFilter", "FilterSelected", "MoveFocus", "FocusMoved", "SetSwitch",
-    "SELECT_FILTER", "FILTER_SELECTED", "FILTER_FAILED", "MOVE_FOCUS", "FOCUS_MOVED", "FOCUS_FAILED", "SET_SWITCH",
+    "SelectFilter", "FilterSelected", "FiltersKnown", "MoveFocus", "FocusMoved", "SetSwitch",
+    "SELECT_FILTER", "FILTER_SELECTED", "FILTERS_KNOWN", "FILTER_FAILED", "MOVE_FOCUS", "FOCUS_MOVED", "FOCUS_FAILED",
+    "SET_SWITCH",
     "SWITCH_SET", "SWITCH_FAILED",
     # weather
     "WeatherReading", "WeatherState", "SafetyReading",

@@ -25,6 +25,13 @@ class FilterSelected(Payload, frozen=True, kw_only=True):
     filter: str
 
 
+class FiltersKnown(Payload, frozen=True, kw_only=True):
+    """filter_wheel, or a camera with a wheel of its own -> alert_manager, scheduler: what can be named."""
+
+    instrument: str
+    filters: tuple[str, ...]
+
+
 class MoveFocus(Payload, frozen=True, kw_only=True):
     """observation_manager -> focuser: to an absolute position in its steps, or, without one, to that of the filter.
 
@@ -53,6 +60,7 @@ class SetSwitch(Payload, frozen=True):
 
 SELECT_FILTER = register("Select filter", SelectFilter, guarded=True)
 FILTER_SELECTED = register("Filter selected", FilterSelected, guarded=True)
+FILTERS_KNOWN = register("Filters known", FiltersKnown, guarded=True)
 FILTER_FAILED = register("Filter failed", Failure)
 MOVE_FOCUS = register("Move focus", MoveFocus, guarded=True)
 FOCUS_MOVED = register("Focus moved", FocusMoved, guarded=True)

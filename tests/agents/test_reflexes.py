@@ -216,3 +216,23 @@ def test_an_agent_that_cannot_make_safe_ends_all_the_same(inline: Callable[..., 
     agent.safe.errback(RuntimeError("no power"))
     rig.reactor.pump([0, 0])
     assert not rig.host.running
+
+
+def test_a_timer_that_cannot_be_stored_is_tried_again_after_a_pause(
+    inline: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = inline(Shutter(), "other")
+    rig.host._arrived(batch("Open", 0.0))
+    rig.reactor.pump([0, 0])
+    attempts: list[float] = []
+
+    def full(_: object) -> None:
+        attempts.append(rig.clock.monotonic())
+        raise JournalError("cannot store: database or disk is full")
+
+    monkeypatch.setattr(rig.journal, "commit", full)
+    rig.reactor.pump([12] + [0.1] * 100)
+    assert 5 < len(attempts) < 15
+    monkeypatch.undo()
+    rig.reactor.pump([0.1] * 20)
+    assert rig.agent.said[-1] == "tick"
