@@ -192,3 +192,12 @@ def test_an_image_outlives_the_worker_that_was_to_write_it(
     assert left == [0]
     assert fits.getheader(night.images()[0])["OBSID"]
     assert len(night.said("is written once more: the camera's worker")) == times
+
+
+def test_filters_that_the_wheel_has_not_are_an_alarm(rehearsal: Callable[..., Rehearsal]) -> None:
+    night = rehearsal()
+    night.until(lambda: night.said("alert rules name u, which the filter_wheel has not"), 10)
+    assert night.received("scheduler", "Filters known")
+    assert not night.said("ALARM (unknown filters in requests)")
+    night.publish(night.packet("pyros.test/blue#1"))
+    night.until(lambda: night.said("requests name u, which the filter_wheel has not"), 10)
