@@ -169,7 +169,7 @@ class Run:
     def wait_until_safe(self) -> None:
         """Until the weather is known; then one alert, so that the dome is open and everything has run once."""
         deadline = Deadline(PATIENCE)
-        while not self.observatory.hosts["majordome"].agent.state.weather_safe:
+        while not self.observatory.hosts["monitoring"].agent.state.safe:
             if not deadline.left():
                 raise SystemExit("the weather does not become safe")
             deadline.pause(0.01)
