@@ -413,3 +413,10 @@ def test_an_agent_that_was_heard_lately_is_not_forgotten(journal: Journal, monke
         journal.commit(effects(seen={("dome", "e"): number, (f"x{number}", "e"): 1}, seen_at=1.0 + number))
     journal.prune(100.0, {"dome"})
     assert journal.seen == {("dome", "e"): 9, ("x7", "e"): 1, ("x8", "e"): 1, ("x9", "e"): 1}
+
+
+def test_a_commit_is_on_disk_when_it_returns(tmp_path: Path) -> None:
+    for durable in (True, False):
+        journal = Journal(tmp_path / f"{durable}.sqlite", durable=durable)
+        assert journal.durable is durable
+        journal.close()

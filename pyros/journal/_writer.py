@@ -24,6 +24,7 @@ MAX_REFUSED = 1_000
 MAX_SENDERS = 1_000
 """Of agents that the observatory knows, and as many of other names."""
 _FORGET_CHUNK = 500
+_SYNCHRONOUS_FULL = 2  # below it the WAL is synced only when it is moved into the file: a power cut takes turns along
 _ROWS = 32  # in one INSERT; more than 999 values SQLite takes only since 3.32
 _WAL_PAGES = 2000  # after so many pages a commit moves the WAL into the file
 _PAGE = 4096 + 24  # bytes of a page and its header in the WAL
@@ -150,6 +151,12 @@ class Journal:
             self.state: bytes | None = row[0] if row else None
         except sqlite3.Error as error:
             raise JournalError(f"{self.path}: cannot read the journal: {error}") from None
+
+    @property
+    def durable(self) -> bool:
+        """Whether a commit is on disk when it returns, as SQLite itself says."""
+        level: int = self._open_db.execute("PRAGMA synchronous").fetchone()[0]
+        return level >= _SYNCHRONOUS_FULL
 
     @property
     def _open_db(self) -> sqlite3.Connection:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from pyros.errors import JournalError
+from pyros.guardian import Guardian
 from pyros.hold import Holds
 from tests.observatory.conftest import Rehearsal
 
@@ -45,7 +46,27 @@ def test_stop_aborts_closes_and_parks(exposing: Rehearsal) -> None:
         assert host.status()["hold"]["who"] == "anna@dome", name
 
 
-def test_nothing_begins_under_a_hold_whoever_is_restarted(exposing: Rehearsal) -> None:
+def kill(night: Rehearsal, name: str) -> None:
+    if name == "guardian":
+        assert isinstance(night.observatory.guardian, Guardian)
+        night.observatory.guardian.stop()
+    else:
+        night.kill(name)
+
+
+def start(night: Rehearsal, name: str) -> None:
+    if name == "guardian":
+        guardian = night.observatory.guardian = Guardian(night.config, night.reactor, night.clock, send=lambda *_: None)
+        guardian.start()
+    else:
+        night.start(name)
+
+
+def test_nothing_begins_under_a_hold_whoever_is_restarted(rehearsal: Callable[..., Rehearsal]) -> None:
+    exposing = rehearsal(guardian=True)
+    exposing.until(lambda: exposing.said("the weather is safe"))
+    exposing.publish(exposing.packet())
+    exposing.until(lambda: exposing.state("camera") == "exposing")
     chance = random.Random(9)
     stop(exposing)
     exposing.until(lambda: quiet(exposing), 60)
@@ -54,17 +75,17 @@ def test_nothing_begins_under_a_hold_whoever_is_restarted(exposing: Rehearsal) -
     exposing.watchers.append(
         lambda: dome.append(exposing.state("dome")) if exposing.state("dome") != dome[-1] else None
     )
-    names = ["majordome", "dome", "monitoring", "observation_manager", "telescope", "camera", "scheduler"]
+    names = ["majordome", "dome", "monitoring", "guardian", "observation_manager", "telescope", "camera", "scheduler"]
     for number in range(6):
         exposing.publish(exposing.packet(f"pyros.test/urgent#{number}", exposing.place(70, 90 + 5 * number)))
         chance.shuffle(names)
         gone = names[: chance.randint(1, len(names))]
         for name in gone:
-            exposing.kill(name)
+            kill(exposing, name)
             exposing.run(chance.choice((0.0, 1.0, 90.0)))
         chance.shuffle(gone)
         for name in gone:
-            exposing.start(name)
+            start(exposing, name)
             exposing.run(chance.choice((0.0, 1.0, 30.0)))
         exposing.run(since + (number + 1) * HOUR / 6 - exposing.now)
     assert set(dome) <= set(SAFE)
