@@ -114,7 +114,7 @@ def test_a_command_that_takes_long_is_killed_with_its_children(tmp_path: Path, l
 @pytest.mark.parametrize("command", [["no-such-program"], ["sh\0"], ["/"]])
 def test_a_command_that_cannot_start_is_only_logged(command: list[str], lines: list[dict[str, Any]]) -> None:
     run_command(command, {"PYROS_ALARM_TEXT": "a\0b"}, Logger("x"))
-    assert ["did not start" in line["log_format"] for line in lines] == [True]
+    assert len([line for line in lines if "did not start" in line["log_format"]]) == 1
 
 
 def test_alarms_have_a_bound() -> None:

@@ -154,6 +154,8 @@ class Link:
         self._retry_call: Any = None
         self._stopping = False
         self._opened = 0
+        self._unwelcomed: _LinkProtocol | None = None
+        """The newest connection; until it is welcomed nothing may be sent there."""
         self._stopped: Deferred[None] = Deferred()
         self._connect()
 
@@ -180,6 +182,8 @@ class Link:
             self._connecting.cancel()
         if self._protocol is not None:
             self._protocol.close()
+        elif self._unwelcomed is not None:  # what is said there now would be answered to nobody
+            self._unwelcomed.fail("the agent stops")
         self._ended()
         return self._stopped
 
@@ -245,6 +249,8 @@ class Link:
     def lost(self, protocol: _LinkProtocol) -> None:
         """That connection has ended: make another one."""
         self._opened -= 1
+        if self._unwelcomed is protocol:
+            self._unwelcomed = None
         self.give_up(protocol)
         self._again()
 
@@ -269,10 +275,12 @@ class Link:
         self._connecting = self._endpoint.connect(_LinkFactory(self))
         self._connecting.addCallbacks(self._made, self._not_made)
 
-    def _made(self, _: object) -> None:
+    def _made(self, protocol: _LinkProtocol) -> None:
         self._connecting = None
         self._opened += 1
+        self._unwelcomed = protocol
         if self._stopping:
+            protocol.fail("the agent stops")
             self._ended()
 
     def _not_made(self, _: object) -> None:

@@ -108,7 +108,8 @@ def test_the_status_of_all_tells_from_where_no_alerts_come(running: tuple[Path, 
     assert re.search(r"^broker +127\.0\.0\.1:\d+ +up +20\d\d-", shown, re.MULTILINE), "since when is told, too"
     assert re.search(r"^No alerts from: broker 127\.0\.0\.1:1 NOT CONNECTED since 20.* \(pyros broker status\)$", shown,
                      re.MULTILINE)  # fmt: skip
-    said = json.loads(pyros("status", "--json", "-c", config).stdout.splitlines()[0])
+    lines = [json.loads(line) for line in pyros("status", "--json", "-c", config).stdout.splitlines()]
+    said = next(line for line in lines if line.get("agent") == "broker")
     assert [each.partition(" since ")[0] for each in said["missing"]] == ["broker 127.0.0.1:1 NOT CONNECTED"]
 
 

@@ -76,7 +76,7 @@ def test_an_event_is_in_the_outbox_for_the_alert_manager(
     ("text", "reason"),
     [
         (None, "no such file"),
-        ("[observatory]\nname = x\n", "[observatory] site: missing"),
+        ("[observatory]\nnaem = x\n[scheduler]\nport = 5001\n", "[observatory] naem: unknown key"),
     ],
 )
 def test_a_bad_configuration_is_told_before_comet_starts(tmp_path: Path, text: str | None, reason: str) -> None:

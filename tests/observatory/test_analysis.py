@@ -163,9 +163,7 @@ def test_a_dark_is_taken_by_hand_and_not_analysed(rehearsal: Rehearsals) -> None
     night = rehearsal(devices={"camera": CAMERA}, options=OPTIONS, rules=RULE)
     payload = {"observation": "darks", "number": 1, "of": 1, "filter": "", "seconds": 30, "image_type": "DARK",
                "ra": 0, "dec": 0, "pointing_ra": 0, "pointing_dec": 0}  # fmt: skip
-    port = night.config.agents["camera"].port
-    client = night.connect(port, f"Expose\t{json.dumps(payload)}\n".encode())
-    night.until(lambda: client.answer.startswith(b"OK"), 10)
+    night.person("camera", "Expose", **payload)
     night.until(night.images)
     night.run(5)
     header = fits.getheader(night.images()[0])

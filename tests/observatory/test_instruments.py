@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -32,8 +31,8 @@ def burst(night: Rehearsal) -> None:
 
 
 def tell(night: Rehearsal, agent: str, name: str, payload: dict[str, Any]) -> None:
-    client = night.connect(night.config.agent(agent).port, f"{name}\t{json.dumps(payload)}\n".encode())
-    night.until(lambda: client.answer.startswith(b"OK"), 10)
+    night.person(agent, name, **payload)
+    night.run(0.1)
 
 
 def test_the_filter_is_in_the_beam_before_the_exposure_and_in_the_header(rehearsal: Callable[..., Rehearsal]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from lxml import etree
 
 from pyros.alerts import Alert, parse
 from pyros.broker.packet import check_schema
 from pyros.broker.packet import parse as parse_xml
-from pyros.messages import SOURCE_FOUND, SourceFound, encode_payload
+from pyros.messages import SOURCE_FOUND, SourceFound
 from tests.observatory.conftest import Rehearsal
 
 BROKER = {"port": 5090, "ivo": "ivo://rehearsal.observatory/telescope", "publish": "yes"}
@@ -68,8 +69,7 @@ def test_begun_ended_and_found(night: Rehearsal) -> None:
         observation="obs-ivo-pyros.test-first-1", alert=FIRST, event=FIRST, ra=place[0], dec=place[1], magnitude=17.5,
         magnitude_error=0.1, filter="r", time=night.clock.time(), error_radius=0.0004,
     )  # fmt: skip
-    payload = encode_payload(SOURCE_FOUND, found)
-    night.connect(night.config.agent("alert_manager").port, SOURCE_FOUND.encode() + b"\t" + payload + b"\n")
+    night.person("alert_manager", SOURCE_FOUND, **msgspec.structs.asdict(found))
     night.until(lambda: len(subscriber.own()) == 3)
 
     alerts = [understood(root) for root in subscriber.own()]
@@ -99,8 +99,7 @@ def test_a_source_is_told_once_and_its_light_curve_in_the_end(night: Rehearsal, 
             observation="obs-ivo-pyros.test-first-1", alert=FIRST, event="ivo://pyros.test/first#1", ra=ra, dec=dec,
             magnitude=17.5 + 0.1 * number, magnitude_error=0.05, filter="r", time=night.clock.time(),
         )  # fmt: skip
-        payload = encode_payload(SOURCE_FOUND, found)
-        night.connect(night.config.agent("alert_manager").port, SOURCE_FOUND.encode() + b"\t" + payload + b"\n")
+        night.person("alert_manager", SOURCE_FOUND, **msgspec.structs.asdict(found))
         night.run(5)
     assert subscriber.status() == ["started", "detection", "detection"], "it has faded by 0.4 magnitudes"
     night.until(lambda: "finished" in subscriber.status())
