@@ -41,6 +41,7 @@ from pyros.planning.visibility import altitude_azimuth, sun_altitude
 SHUTTER = messages.register("Shutter", ShutterReport, guarded=True)
 FOLLOW_ON = messages.guard("Follow on")
 OPEN_AGAIN = messages.guard("Open again")
+GUARDIAN_HEARD = messages.guard("Guardian heard")
 _ALIVE_SECONDS = 3.0
 _NO_GUARDIAN = "no guardian"
 _NOT_CLOSED = "the dome does not close"
@@ -95,6 +96,7 @@ class DomeAgent(InstrumentAgent):
             messages.PARK_FAILED: self.park_failed,
             SHUTTER: self.shutter,
             OPEN_AGAIN: self.open_again,
+            GUARDIAN_HEARD: self.guardian_heard,
         }
         self.reflexes |= {
             messages.CLOSE: self.close_at_once,
@@ -212,6 +214,7 @@ class DomeAgent(InstrumentAgent):
         self.control.look()
         if present:
             self.alarm_over(_NO_GUARDIAN)
+            self.tell_self(GUARDIAN_HEARD)
         else:
             self.alarm(_NO_GUARDIAN, f"{reason}: nothing opens without it")
 
@@ -253,6 +256,12 @@ class DomeAgent(InstrumentAgent):
         self.state.lost, self.state.open_sender = 0, message.sender
         self._forget_opening()
         self.after_commit(partial(self.control.open, message.payload.reason, message.said, by_hand=by_hand))
+
+    def guardian_heard(self) -> None:
+        """Tell the majordome, who may have been told that nothing opens without the guardian, what is so now."""
+        asked = self.clock.monotonic() + OPEN_LEASE_SECONDS
+        report = DomeReport(state=self.control.state, may_open=self.guard.reason_closed(asked=asked))
+        self.send_if_there(self.MAJORDOME, messages.KEPT_OPEN, report)
 
     def open_again(self) -> None:
         """It was lost while it opened. One that is still away is opened when it is connected again."""
