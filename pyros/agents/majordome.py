@@ -91,6 +91,8 @@ class MajordomeAgent(Agent):
         """Why the dome may not be open, by its agent's last word; '' when it may."""
         self._asked_dome = False
         self._planned = self._pause_until = -math.inf
+        self._paused_by_dome = False
+        """The pause is because the dome's agent says that the dome may not be open: its better word ends it."""
         self._told_reason = ""
         # All instants are monotonic seconds.
 
@@ -171,9 +173,12 @@ class MajordomeAgent(Agent):
         self._dome_reason = report.may_open and f"the dome may not be open: {report.may_open}"
         if self._dome_reason and self.state.dome_wanted:
             self._pause()
+            self._paused_by_dome = True
             self._abort(self._dome_reason)
             self._close_and_park(self._dome_reason)
         elif not self._dome_reason:
+            if self._paused_by_dome:  # what kept it closed is over
+                self._pause_until = -math.inf
             self._decide()
 
     def dome_closed(self, message: Message) -> None:
@@ -361,6 +366,7 @@ class MajordomeAgent(Agent):
     def _pause(self) -> None:
         """A dome that has just refused is not asked again at once."""
         self._pause_until = self.clock.monotonic() + _PAUSE
+        self._paused_by_dome = False
         self.call_later(_PAUSE, PAUSE_OVER)
 
     def _close_and_park(self, reason: str) -> None:
