@@ -105,6 +105,7 @@ class Turns:
         self.journal = journal
         self._clock = clock
         self._state_type = agent.state_type()
+        self._decode_state = msgspec.json.Decoder(self._state_type).decode
         self._state_bytes = journal.state
         self.taken = 0
         self.refused = 0
@@ -405,7 +406,7 @@ class Turns:
     def _check_state(self, made: bytes | None) -> None:
         """Raise AgentError where the state could not be read back at the next start: NaN has no JSON, for example."""
         try:
-            msgspec.json.decode(made or b"", type=self._state_type)
+            self._decode_state(made or b"")
         except Exception as error:
             raise AgentError(f"{self._state_type.__name__} could not be read back: {error}") from None
 
@@ -416,7 +417,7 @@ class Turns:
             self._agent.state = self._state_type()
             return
         try:
-            self._agent.state = msgspec.json.decode(self._state_bytes, type=self._state_type)
+            self._agent.state = self._decode_state(self._state_bytes)
         except Exception as error:
             reason = f"{self.journal.path}: the stored state does not fit {self._state_type.__name__}: {error}"
             if self._effects is not None:  # what a message of this turn has left there; it is found by being careful

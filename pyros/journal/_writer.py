@@ -57,8 +57,9 @@ def _is_trouble_with_the_disk(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DISK_TROUBLES
 
 
-def _within_a_transaction(action: int, *_: object) -> int:
-    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_TRANSACTION else sqlite3.SQLITE_OK
+# Prepared once, while `_authorize` lets them: a further write that says COMMIT prepares a statement of its own.
+_COMMIT = "COMMIT -- the turn"
+_ROLLBACK = "ROLLBACK -- the turn"
 
 
 class Journal:
@@ -73,12 +74,14 @@ class Journal:
         self.path = path
         self._lock_file: int | None = None
         self._db: sqlite3.Connection | None = None
+        self._writes_further = False
         self.forgotten: Counter[str] = Counter()
         """How much was forgotten because there was too much of it, by what it was."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock(path.with_suffix(".lock"))
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+            self._db.set_authorizer(self._authorize)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
             self._db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
@@ -175,10 +178,10 @@ class Journal:
             try:
                 self._write(db, effects)
                 self._write_further(db, effects)
-                db.execute("COMMIT")
+                db.execute(_COMMIT)
             except BaseException:
                 if db.in_transaction:
-                    db.execute("ROLLBACK")
+                    db.execute(_ROLLBACK)
                 raise
         except sqlite3.Error as error:
             raise JournalError(f"{self.path}: cannot store: {error}") from None
@@ -241,7 +244,7 @@ class Journal:
         """Have the further writes made; they cannot end the transaction."""
         if not effects.also:
             return
-        db.set_authorizer(_within_a_transaction)
+        self._writes_further = True
         try:
             for place, write in enumerate(effects.also):
                 try:
@@ -251,7 +254,12 @@ class Journal:
                         raise
                     raise WriteFailed(self.path, place, error) from error
         finally:
-            db.set_authorizer(None)
+            self._writes_further = False
+
+    def _authorize(self, action: int, *_: object) -> int:
+        """For SQLite, whenever a statement is prepared. It stays set: setting it anew prepares all others once more."""
+        denied = self._writes_further and action == sqlite3.SQLITE_TRANSACTION
+        return sqlite3.SQLITE_DENY if denied else sqlite3.SQLITE_OK
 
     def failed_message(self, number: int) -> Received | None:
         """The failed message of that number, or None."""
