@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 import comet
 from pyros import config as configuration
 from pyros.broker import Broker
-from pyros.broker.vtp import transport
+from pyros.broker.vtp.protocol import transport
 from pyros.clock import RealClock
 
 reactor: Any = real_reactor

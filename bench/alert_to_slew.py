@@ -43,8 +43,8 @@ from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from pyros.service import Observatory, clock_for
 from pyros.simulators import load
+from pyros.simulators.camera.scene import Moment, Scene
 from pyros.simulators.celestial import Sky
-from pyros.simulators.scene import Moment, Scene
 
 reactor: Any = _reactor
 HERE = Path(pyros.__file__).resolve().parent.parent

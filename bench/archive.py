@@ -26,12 +26,13 @@ import sqlalchemy as sa
 
 from bench._authors import event
 from bench._common import Report, arguments, median, quantile
-from pyros.alerts import parse, sky
-from pyros.alerts.archive import Archive
-from pyros.alerts.query import Query
-from pyros.alerts.search import ArchiveReader
-from pyros.alerts.tables import names, packets, raw
-from pyros.alerts.words import index
+from pyros.alerts import parse
+from pyros.alerts.archive import healpix
+from pyros.alerts.archive.archive import Archive
+from pyros.alerts.archive.query import Query
+from pyros.alerts.archive.search import ArchiveReader
+from pyros.alerts.archive.tables import names, packets, raw
+from pyros.alerts.archive.text_index import index
 
 STREAMS = 100
 PER_EVENT = 5
@@ -124,8 +125,8 @@ class _Made:
         chance = self._chance
         ra = chance.uniform(0, 360, size)
         dec = np.degrees(np.arcsin(chance.uniform(-1, 1, size)))
-        core, degrees = sky._library()
-        cells = core.lonlat_to_healpix(ra * degrees, dec * degrees, 2**sky.LEVEL, order="nested").tolist()
+        core, degrees = healpix._library()
+        cells = core.lonlat_to_healpix(ra * degrees, dec * degrees, 2**healpix.LEVEL, order="nested").tolist()
         own = chance.integers(0, 10_000, (size, 2)).tolist()
         pools = chance.integers(0, POOL, (size, 2)).tolist()
         once = chance.integers(10**7, 10**8, (size, 8)).tolist()

@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 
 from bench._common import PATIENCE, Report, arguments, free_ports, median, quantile
 from pyros import config as configuration
-from pyros.agents._program import background_reactor, in_reactor
+from pyros.agents.runtime.program import background_reactor, in_reactor
 from pyros.cli.common import program, twistd
 from pyros.cli.status import of_agent
 from pyros.clock import Deadline, RealClock

@@ -23,9 +23,10 @@ from typing import Any
 import msgspec
 
 from bench._common import Report, arguments
-from pyros.alerts import Alert, sky
-from pyros.alerts.archive import Archive
-from pyros.alerts.tables import names, packets
+from pyros.alerts import Alert
+from pyros.alerts.archive import healpix
+from pyros.alerts.archive.archive import Archive
+from pyros.alerts.archive.tables import names, packets
 
 OBSERVATORY = Path(__file__).parents[1] / "observatory"
 BEGIN = datetime(2016, 1, 1, tzinfo=UTC)
@@ -103,7 +104,7 @@ def fill(path: Path, count: int) -> None:
                 "source": "bench", "topic": "", "received": alert.sent.timestamp(), "size": 6000,
                 "stream": alert.stream, "role": alert.role, "kind": alert.kind, "key": alert.event,
                 "time": alert.time.timestamp() if alert.time else None, "ra": alert.ra, "dec": alert.dec,
-                "cell": number % (12 * 4**sky.LEVEL), "alert": msgspec.json.encode(alert), "error": None,
+                "cell": number % (12 * 4**healpix.LEVEL), "alert": msgspec.json.encode(alert), "error": None,
             }
         )  # fmt: skip
         if len(rows) == GROUP:

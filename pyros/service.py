@@ -29,8 +29,9 @@ from zope.interface import implementer
 
 from pyros import config as configuration
 from pyros import messages, simulators
-from pyros.agents import Agent, _ending
-from pyros.agents._host import Host
+from pyros.agents import Agent
+from pyros.agents.runtime import ending
+from pyros.agents.runtime.host import Host
 from pyros.broker import Broker
 from pyros.clock import Clock, RealClock, Timer
 from pyros.config import Config
@@ -225,7 +226,7 @@ class Observatory:
     @property
     def left(self) -> str:
         """What isn't made safe yet while it ends, in words; '' for nothing."""
-        return _ending.left(self.hosts.values())
+        return ending.left(self.hosts.values())
 
     def stop(self) -> Deferred[Any]:
         """Make safe what the agents move, then end: broker and agents, then the guardian, at last the simulators.
@@ -237,7 +238,7 @@ class Observatory:
     async def _stop(self) -> None:
         broker = maybeDeferred(self.broker.stop) if self.broker is not None else succeed(None)
         concerned = [host for host in self.hosts.values() if host.running or host.unsafe]
-        await DeferredList([broker, _ending.stop(concerned, "the observatory ends")], consumeErrors=True)
+        await DeferredList([broker, ending.stop(concerned, "the observatory ends")], consumeErrors=True)
         if self.guardian is not None:
             await self.guardian.stop()
         for simulator in self.simulators:
@@ -333,8 +334,8 @@ class ObservatoryService(Service):
 
     def _end_at_once(self, *_: object) -> None:
         """The second signal."""
-        if self.observatory.clock.monotonic() - self._ending_since > _ending.SAME_SIGNAL_SECONDS:
-            _ending.exit_at_once(self.observatory.hosts.values())
+        if self.observatory.clock.monotonic() - self._ending_since > ending.SAME_SIGNAL_SECONDS:
+            ending.exit_at_once(self.observatory.hosts.values())
 
     def _failed(self, failure: Failure) -> None:
         if self.running:

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock as Scheduler
 
 from pyros import config as configuration
-from pyros.agents import _ending
+from pyros.agents.runtime import ending
 from pyros.cli.status import of_guardian
 from pyros.clock import VirtualClock
 from pyros.sender import Sender
@@ -57,7 +57,7 @@ class MovingAgent(Agent):
         print("shutdown", flush=True)
 """
 PROGRAM = """
-from pyros.agents import _program
+from pyros.agents.runtime import program as _program
 _program._STOP_TIMEOUT = 0.0
 MovingAgent().start()
 """
@@ -215,7 +215,7 @@ def moved(scheduler: Scheduler, said: list[str], *, roof: bool) -> list[Any]:
 
 def test_a_dome_closes_while_the_mount_parks(scheduler: Scheduler) -> None:
     said: list[str] = []
-    _ending.make_safe(moved(scheduler, said, roof=False), "the end")
+    ending.make_safe(moved(scheduler, said, roof=False), "the end")
     assert said == ["dome", "camera", "telescope"]
     assert not scheduler.getDelayedCalls()
 
@@ -223,8 +223,8 @@ def test_a_dome_closes_while_the_mount_parks(scheduler: Scheduler) -> None:
 def test_a_roof_closes_when_the_mount_is_parked(scheduler: Scheduler) -> None:
     said: list[str] = []
     dome, camera, telescope = moved(scheduler, said, roof=True)
-    end = _ending.make_safe([dome, camera, telescope], "the end")
-    scheduler.advance(_ending.PARK_SECONDS - 1)
+    end = ending.make_safe([dome, camera, telescope], "the end")
+    scheduler.advance(ending.PARK_SECONDS - 1)
     assert said == ["camera", "telescope"]
     telescope.safe.callback(None)
     assert said == ["camera", "telescope", "dome"]
@@ -237,8 +237,8 @@ def test_a_roof_closes_when_the_mount_is_parked(scheduler: Scheduler) -> None:
 
 def test_a_roof_closes_though_the_mount_does_not_park(scheduler: Scheduler) -> None:
     said: list[str] = []
-    _ending.make_safe(moved(scheduler, said, roof=True), "the end")
-    scheduler.advance(_ending.PARK_SECONDS)
+    ending.make_safe(moved(scheduler, said, roof=True), "the end")
+    scheduler.advance(ending.PARK_SECONDS)
     assert said == ["camera", "telescope", "critical", "dome"]
 
 

@@ -19,7 +19,7 @@ from pyros.agents._beat import START_SECONDS, BeatSender
 from pyros.clock import VirtualClock
 from pyros.errors import AgentError
 from pyros.guardian import NOT_CLOSED, SILENT, Guardian
-from pyros.rehearsal import MemoryReactor
+from pyros.rehearsal.reactor import MemoryReactor
 from pyros.simulators import Simulator
 from pyros.simulators import load as load_simulator
 

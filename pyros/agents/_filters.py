@@ -8,8 +8,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pyros import messages
-from pyros.agents._instrument import InstrumentAgent
-from pyros.agents.base import Agent
+from pyros.agents.agent import Agent
+from pyros.agents.instrument import InstrumentAgent
 from pyros.messages import FiltersKnown, Message
 
 FILTERS_READ = messages.register("Filters read", FiltersKnown, guarded=True)

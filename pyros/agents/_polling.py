@@ -9,7 +9,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from pyros import messages
-from pyros.agents._instrument import InstrumentAgent, InstrumentState
+from pyros.agents.instrument import InstrumentAgent, InstrumentState
 from pyros.messages import Message
 
 READ = messages.guard("Read device")

@@ -13,12 +13,13 @@ import msgspec
 
 from pyros import messages
 from pyros.agents._filters import check_filters
-from pyros.agents.base import Agent
-from pyros.alerts import Alert, decisions, detections, followup, identity, parse
+from pyros.agents.agent import Agent
+from pyros.alerts import Alert, detections, followup, identity, parse
 from pyros.alerts.alert import Role
-from pyros.alerts.decisions import Outcome, Record
 from pyros.alerts.detections import Detections
-from pyros.alerts.rules import Decision, Rules
+from pyros.alerts.rules import decisions
+from pyros.alerts.rules.decisions import Outcome, Record
+from pyros.alerts.rules.rules import Decision, Rules
 from pyros.config import BROKER, PYROS_IVO
 from pyros.errors import AlertError, JournalError
 from pyros.journal import JournalReader

@@ -17,7 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from pyros import messages
-from pyros.agents.base import Agent
+from pyros.agents.agent import Agent
 from pyros.analysis import images
 from pyros.analysis.images import (
     Analysis,

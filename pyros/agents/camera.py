@@ -15,8 +15,8 @@ from twisted.python.failure import Failure as TwistedFailure
 
 from pyros import instruments, messages
 from pyros.agents._filters import FiltersAgent
-from pyros.agents._instrument import Command
-from pyros.agents.base import Agent
+from pyros.agents.agent import Agent
+from pyros.agents.instrument import Command
 from pyros.errors import ConnectionLost, NoAnswer, WorkerError
 from pyros.hold import Hold
 from pyros.instruments import writing

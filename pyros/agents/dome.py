@@ -27,11 +27,11 @@ from twisted.internet.defer import Deferred
 
 from pyros import instruments, messages
 from pyros.agents._beat import BeatSender
-from pyros.agents._instrument import Command, InstrumentAgent, InstrumentState
 from pyros.agents._shutter import ShutterGuard
 from pyros.agents._shutter_control import OPEN_LEASE_SECONDS, ShutterControl, ShutterReport
-from pyros.agents._turns import NotTaken
-from pyros.agents.base import Agent
+from pyros.agents.agent import Agent
+from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState
+from pyros.agents.runtime.turns import NotTaken
 from pyros.errors import PlanningError, PyrosError
 from pyros.hold import Hold
 from pyros.messages import DomeReport, Failure, Follow, Message, Order, SlitInPlace

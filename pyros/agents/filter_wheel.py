@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 
 from pyros import instruments, messages
 from pyros.agents._filters import FiltersAgent
-from pyros.agents._instrument import Command
-from pyros.agents.base import Agent
+from pyros.agents.agent import Agent
+from pyros.agents.instrument import Command
 from pyros.messages import Failure, FilterSelected, Message, SelectFilter
 
 

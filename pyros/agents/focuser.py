@@ -8,8 +8,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from pyros import instruments, messages
-from pyros.agents._instrument import Command, InstrumentAgent, InstrumentState
-from pyros.agents.base import Agent
+from pyros.agents.agent import Agent
+from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState
 from pyros.hold import Hold
 from pyros.messages import Failure, FocusMoved, Message, MoveFocus
 

@@ -12,7 +12,7 @@ import math
 import msgspec
 
 from pyros import messages
-from pyros.agents.base import Agent
+from pyros.agents.agent import Agent
 from pyros.errors import PlanningError
 from pyros.hold import Hold
 from pyros.messages import Abort, DomeReport, KeepOpen, Message, Observation, Order, Plan

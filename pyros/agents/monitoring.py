@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from pyros import messages
-from pyros.agents.base import Agent
+from pyros.agents.agent import Agent
 from pyros.config import WeatherLimits
 from pyros.errors import AgentError
 from pyros.instruments.plausible import impossible

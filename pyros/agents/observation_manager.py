@@ -12,7 +12,7 @@ from typing import Literal
 
 from pyros import messages
 from pyros.agents._observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, Progress, Step
-from pyros.agents.base import Agent
+from pyros.agents.agent import Agent
 from pyros.hold import Hold
 from pyros.messages import (
     Abort,

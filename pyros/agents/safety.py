@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from pyros import messages
-from pyros.agents._instrument import Command
 from pyros.agents._polling import PollingAgent
-from pyros.agents.base import Agent
+from pyros.agents.agent import Agent
+from pyros.agents.instrument import Command
 from pyros.messages import SafetyReading
 
 

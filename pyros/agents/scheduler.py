@@ -6,7 +6,7 @@ import msgspec
 
 from pyros import messages
 from pyros.agents._filters import check_filters
-from pyros.agents.base import Agent
+from pyros.agents.agent import Agent
 from pyros.messages import FiltersKnown, Message, Observation
 from pyros.planning import Site, make_plan
 from pyros.planning.visibility import warm_up

@@ -9,8 +9,8 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from pyros import instruments, messages
-from pyros.agents._instrument import Command, InstrumentAgent
-from pyros.agents.base import Agent
+from pyros.agents.agent import Agent
+from pyros.agents.instrument import Command, InstrumentAgent
 from pyros.errors import DeviceRefused
 from pyros.messages import Failure, Message, SetSwitch
 

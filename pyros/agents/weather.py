@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from pyros import messages
-from pyros.agents._instrument import Command
 from pyros.agents._polling import PollingAgent
-from pyros.agents.base import Agent
+from pyros.agents.agent import Agent
+from pyros.agents.instrument import Command
 from pyros.messages import WeatherReading
 
 

@@ -16,7 +16,7 @@ import msgspec
 from lxml import etree
 
 from pyros.alerts.alert import Role
-from pyros.alerts.numbering import received_ivorn
+from pyros.alerts.formats.event_keys import received_ivorn
 from pyros.messages import FollowUp, SourceFound, TakenImage
 
 STREAM = "/followup#"

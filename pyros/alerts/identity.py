@@ -19,8 +19,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from pyros.alerts import numbering, streams
 from pyros.alerts.alert import Alert, Kind, Role
+from pyros.alerts.formats import event_keys, streams
 
 MAX_SIGHTINGS = 100
 """Packets that an event remembers; GBM, the most talkative stream, sends a dozen. Test events come for years."""
@@ -131,9 +131,9 @@ def links(
     if role != "test":
         found += related
         for ivorn, cite in cites:
-            about = numbering.event_of_ivorn(ivorn)
+            about = event_keys.event_of_ivorn(ivorn)
             if about == key or cite != "followup" or not _another(key, about):
-                found += (numbering.packet_of_ivorn(ivorn), about)
+                found += (event_keys.packet_of_ivorn(ivorn), about)
     return tuple(dict.fromkeys(found))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 
 from pyros.alerts.alert import Alert
-from pyros.alerts.gcn import parse_json
-from pyros.alerts.voevent import parse_voevent
+from pyros.alerts.formats.gcn import parse_json
+from pyros.alerts.formats.voevent import parse_voevent
 from pyros.errors import AlertError
 
 _SPACE = b" \t\r\n\0"

@@ -6,6 +6,6 @@
 from __future__ import annotations
 
 from pyros.broker.broker import Broker
-from pyros.broker.publish import publish, publish_async
+from pyros.broker.vtp.publish import publish, publish_async
 
 __all__ = ["Broker", "publish", "publish_async"]

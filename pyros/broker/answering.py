@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyros import messages, wire
-from pyros.broker.vtp import Connections, allowed, host_of
+from pyros.broker.vtp.protocol import Connections, allowed, host_of
 from pyros.config import BROKER, Network
 from pyros.errors import PyrosError, WireError
 from pyros.sender.handshake import Receiver, ReceiverHandshake

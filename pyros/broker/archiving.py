@@ -19,7 +19,7 @@ from pyros.errors import JournalError
 from pyros.journal import JournalReader
 
 if TYPE_CHECKING:
-    from pyros.alerts.archive import Archive
+    from pyros.alerts.archive.archive import Archive
 
 AFTER = 1.0
 """Seconds that an event waits: first the telescope is told, then it is archived."""
@@ -125,14 +125,14 @@ class _Filler:
 
     def step(self, seconds: Any, limit: int) -> _Done:
         """Archive so many packets of each table. Raises JournalError; then the same group is taken again."""
-        from pyros.alerts import sky  # noqa: PLC0415  slow to load: not while starting
-        from pyros.alerts.archive import Archive, Cursor, Packet  # noqa: PLC0415
+        from pyros.alerts.archive import healpix  # noqa: PLC0415  slow to load: not while starting
+        from pyros.alerts.archive.archive import Archive, Cursor, Packet  # noqa: PLC0415
 
         if self._reader is None:
             self._reader = JournalReader(self._journal)
         if self._archive is None:
             self._archive = Archive(self._where, self._older)
-            sky.cell(0.0, 0.0)  # loads what takes a second to load: now, not beside the first alert
+            healpix.cell(0.0, 0.0)  # loads what takes a second to load: now, not beside the first alert
         began, count = seconds(), 0
         for origin, select in _TABLES.items():
             if origin not in self._at:

@@ -13,17 +13,17 @@ from twisted.logger import Logger
 
 from pyros.broker.answering import AnsweringFactory
 from pyros.broker.archiving import Archiving
-from pyros.broker.broadcaster import AlertBroadcasterFactory
-from pyros.broker.eager import EagerPort
-from pyros.broker.filtering import Evaluator, InlineFiltering, ProcessFiltering
 from pyros.broker.folder import Folder
-from pyros.broker.history import History
 from pyros.broker.intake import Intake
-from pyros.broker.receiver import AlertReceiverFactory
+from pyros.broker.replay import History
 from pyros.broker.store import EventStore
-from pyros.broker.subscriber import Remote
-from pyros.broker.tls import SECTION, Tls
 from pyros.broker.transaction import ALERT_MANAGER
+from pyros.broker.vtp.broadcaster import AlertBroadcasterFactory
+from pyros.broker.vtp.eager import EagerPort
+from pyros.broker.vtp.filtering import Evaluator, InlineFiltering, ProcessFiltering
+from pyros.broker.vtp.receiver import AlertReceiverFactory
+from pyros.broker.vtp.subscriber import Remote
+from pyros.broker.vtp.tls import SECTION, Tls
 from pyros.clock import Clock
 from pyros.config import Config, TlsConfig
 from pyros.errors import AgentError, ConfigError, PyrosError, WireError
@@ -33,7 +33,7 @@ from pyros.sender.handshake import observatory_key
 from pyros.sender.outbound import Outbound
 
 if TYPE_CHECKING:
-    from pyros.broker.kafka import KafkaIntake
+    from pyros.broker.kafka.receiver import KafkaIntake
 
 NAME = "broker"
 MONITORING = "monitoring"
@@ -153,7 +153,7 @@ class Broker:
         assert self._store is not None
         group = f"pyros-{self._store.journal.epoch}"
         try:
-            from pyros.broker.kafka import KafkaIntake  # noqa: PLC0415  # only who uses it needs it
+            from pyros.broker.kafka.receiver import KafkaIntake  # noqa: PLC0415  # only who uses it needs it
         except ImportError as error:
             where = f"{self._config.path}: [{sections[0].section}]"
             raise ConfigError([f"{where}: needs: pip install 'pyros-observatory[kafka]' ({error})"]) from None

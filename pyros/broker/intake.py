@@ -15,7 +15,7 @@ from pyros.broker.packet import check_schema, identify, identify_json, one_line,
 from pyros.broker.store import EventStore
 from pyros.broker.telling import Sparing
 from pyros.broker.transaction import Stored
-from pyros.broker.vtp import MAX_LENGTH
+from pyros.broker.vtp.protocol import MAX_LENGTH
 from pyros.errors import AlertError, JournalError
 
 PREVIOUSLY_SEEN = "Previously seen by this broker"  # Comet's words

@@ -14,7 +14,7 @@ from lxml import etree
 
 import comet
 from pyros.alerts import is_json
-from pyros.alerts.xml import careful_parser
+from pyros.alerts.formats.xml import careful_parser
 from pyros.errors import AlertError
 
 NAMESPACE = "http://www.ivoa.net/xml/VOEvent/v2.0"

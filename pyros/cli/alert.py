@@ -11,13 +11,13 @@ import typer
 from pyros import alerts
 from pyros import config as configuration
 from pyros.broker.packet import identify, known_by, parse
-from pyros.broker.publish import publish
-from pyros.broker.vtp import MAX_LENGTH
+from pyros.broker.vtp.protocol import MAX_LENGTH
+from pyros.broker.vtp.publish import publish
 from pyros.cli.broker import broker_of
 from pyros.cli.common import ConfigOption, complain, out
-from pyros.cli.follow import Ended, Follower
-from pyros.cli.render import Story
 from pyros.cli.status import of_agent
+from pyros.cli.timeline.follow import Ended, Follower
+from pyros.cli.timeline.render import Story
 from pyros.config import Config
 from pyros.errors import AgentUnreachable, AlertError, PyrosError
 from pyros.sender import reachable

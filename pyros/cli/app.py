@@ -11,7 +11,7 @@ from pyros import __version__
 from pyros.cli.common import Group, out
 
 _COMMANDS = {
-    "demo": "pyros.cli.demo:demo",
+    "demo": "pyros.cli.demo.demo:demo",
     "run": "pyros.cli.run:run",
     "check": "pyros.cli.check:check",
     "status": "pyros.cli.status:status",
@@ -24,10 +24,10 @@ _COMMANDS = {
     "send": "pyros.cli.send:send",
     "broker": "pyros.cli.broker:app",
     "messages": "pyros.cli.messages:app",
-    "alerts": "pyros.cli.alerts:app",
+    "alerts": "pyros.cli.alerts.app:app",
     "rules": "pyros.cli.rules:app",
     "image": "pyros.cli.image:app",
-    "instruments": "pyros.cli.instruments:app",
+    "instruments": "pyros.cli.instruments.app:app",
 }
 
 

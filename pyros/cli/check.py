@@ -9,10 +9,10 @@ from rich.table import Table
 from twisted.internet.task import Clock
 
 from pyros import config as configuration
-from pyros.alerts.doubts import misspelt
-from pyros.alerts.rules import Rules
-from pyros.broker.filters import check_syntax, compile_filter
-from pyros.broker.tls import Tls, ended
+from pyros.alerts.rules.lint import misspelt
+from pyros.alerts.rules.rules import Rules
+from pyros.broker.vtp.filters import check_syntax, compile_filter
+from pyros.broker.vtp.tls import Tls, ended
 from pyros.cli.common import ConfigOption, complain, out, short, show
 from pyros.cli.ports import Place, listening
 from pyros.clock import RealClock

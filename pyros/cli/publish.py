@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from pyros import config as configuration
-from pyros.alerts import followup, numbering
-from pyros.alerts.times import parse_iso
+from pyros.alerts import followup
+from pyros.alerts.formats import event_keys
+from pyros.alerts.formats.times import parse_iso
 from pyros.cli.common import ConfigOption, out
-from pyros.cli.follow import LOOK_EVERY
+from pyros.cli.timeline.follow import LOOK_EVERY
 from pyros.clock import Deadline
 from pyros.config import BrokerConfig, Config
 from pyros.errors import JournalError, PyrosError
@@ -73,7 +74,7 @@ def publish(
     before = set(_kept(loaded, begin))
     when = time or clock_for(loaded, None).now()
     found = SourceFound(
-        observation=followup.BY_HAND, alert=alert, event=numbering.event_of_ivorn(alert), ra=at[0], dec=at[1],
+        observation=followup.BY_HAND, alert=alert, event=event_keys.event_of_ivorn(alert), ra=at[0], dec=at[1],
         magnitude=magnitude, magnitude_error=magnitude_error, filter=filter_, time=when.timestamp(),
         error_radius=error_radius,
     )  # fmt: skip

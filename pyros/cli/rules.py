@@ -15,13 +15,13 @@ from rich.table import Table
 
 from pyros import config as configuration
 from pyros.alerts.alert import Alert
-from pyros.alerts.doubts import unheard
-from pyros.alerts.query import Entry, Query
-from pyros.alerts.rules import Decision, Rules
-from pyros.alerts.trial import RuleTrial, See, Seen, Trial, try_rules
-from pyros.cli.alerts_options import ArchiveOption, SinceOption, UntilOption, reading
+from pyros.alerts.archive.query import Entry, Query
+from pyros.alerts.rules.backtest import RuleTrial, See, Seen, Trial, try_rules
+from pyros.alerts.rules.lint import unheard
+from pyros.alerts.rules.rules import Decision, Rules
+from pyros.cli.alerts.histogram import draw
+from pyros.cli.alerts.options import ArchiveOption, SinceOption, UntilOption, reading
 from pyros.cli.common import ConfigOption, Group, JsonOption, err, instant, out, show
-from pyros.cli.histogram import draw
 from pyros.errors import PyrosError
 from pyros.planning import Site, SiteSky
 from pyros.planning.visibility import observable_after

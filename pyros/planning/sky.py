@@ -11,7 +11,7 @@ DAY = 86_400.0
 
 
 class SiteSky:
-    """What `pyros.alerts.conditions.Sky` asks for, of one site. Immutable; for any thread."""
+    """What `pyros.alerts.rules.conditions.Sky` asks for, of one site. Immutable; for any thread."""
 
     def __init__(self, site: Site) -> None:
         self.site = site

@@ -16,13 +16,15 @@ from pyros.errors import SimulatorError
 from pyros.files import read_yaml
 from pyros.simulators.celestial import Site
 from pyros.simulators.decoding import decode, short
-from pyros.simulators.dome import DomeSettings
+from pyros.simulators.devices.dome import DomeSettings
+from pyros.simulators.devices.filter_wheel import FilterWheelSettings
+from pyros.simulators.devices.focuser import FocuserSettings
+from pyros.simulators.devices.generic_settings import GenericSettings
+from pyros.simulators.devices.safety import SafetySettings
+from pyros.simulators.devices.switch import SwitchSettings
+from pyros.simulators.devices.weather import WeatherSettings
 from pyros.simulators.endpoints import client_endpoint, server_endpoint
-from pyros.simulators.filter_wheel import FilterWheelSettings
-from pyros.simulators.focuser import FocuserSettings
-from pyros.simulators.generic_settings import GenericSettings
-from pyros.simulators.mount_settings import TelescopeSettings
-from pyros.simulators.safety import SafetySettings
+from pyros.simulators.mount.settings import TelescopeSettings
 from pyros.simulators.settings import (
     Adu,
     Altitude,
@@ -38,8 +40,6 @@ from pyros.simulators.settings import (
     Word,
     fault_problem,
 )
-from pyros.simulators.switch import SwitchSettings
-from pyros.simulators.weather import WeatherSettings
 
 _MAX_FIELD = 5.0  # degrees; a wider field holds more stars than are drawn in a moment
 _NEIGHBOURS = ("telescope", "filter_wheel", "focuser", "dome")

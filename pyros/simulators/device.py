@@ -10,9 +10,9 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred
 
 from pyros.clock import Clock, Timer
+from pyros.simulators.device_clock import Pace
 from pyros.simulators.faults import Faults
 from pyros.simulators.grammar import Answer, Request, error, event, ok, shown
-from pyros.simulators.pace import Pace
 from pyros.simulators.settings import Settings
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")

@@ -32,8 +32,8 @@ from dataclasses import dataclass, field
 
 from pyros.clock import Clock, Timer
 from pyros.simulators.decoding import decode
+from pyros.simulators.device_clock import Pace
 from pyros.simulators.grammar import Answer, Request
-from pyros.simulators.pace import Pace
 from pyros.simulators.settings import FaultSettings, Settings, fault_problem
 
 _ON_THE_LINE = ("no_answer", "late_answer", "garbage", "half_line", "drop")

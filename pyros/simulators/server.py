@@ -21,23 +21,23 @@ from zope.interface import implementer
 
 from pyros.clock import Clock, Timer
 from pyros.errors import CatalogueError, SimulatorError
-from pyros.simulators.camera import Camera
+from pyros.simulators.camera.camera import Camera
 from pyros.simulators.description import CameraSettings, Description
 from pyros.simulators.device import Device
-from pyros.simulators.dome import Dome
+from pyros.simulators.devices.dome import Dome
+from pyros.simulators.devices.filter_wheel import FilterWheel
+from pyros.simulators.devices.focuser import Focuser
+from pyros.simulators.devices.generic import Generic
+from pyros.simulators.devices.safety import Safety
+from pyros.simulators.devices.switch import Switch
+from pyros.simulators.devices.weather import Weather
 from pyros.simulators.endpoints import server_endpoint
-from pyros.simulators.filter_wheel import FilterWheel
-from pyros.simulators.focuser import Focuser
-from pyros.simulators.generic import Generic
 from pyros.simulators.grammar import Answer, BadRequest, Request, RequestParser, error
 from pyros.simulators.line import Line
-from pyros.simulators.lx200_mount import Lx200Mount
-from pyros.simulators.lx200_port import Lx200Port
-from pyros.simulators.mount_settings import TelescopeSettings
-from pyros.simulators.safety import Safety
-from pyros.simulators.switch import Switch
-from pyros.simulators.telescope import Telescope
-from pyros.simulators.weather import Weather
+from pyros.simulators.lx200.mount import Lx200Mount
+from pyros.simulators.lx200.port import Lx200Port
+from pyros.simulators.mount.settings import TelescopeSettings
+from pyros.simulators.mount.telescope import Telescope
 
 _MAX_WAITING = 1 << 20
 """Bytes of events that may wait for a client, and of requests that may wait for their turn."""

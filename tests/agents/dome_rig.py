@@ -14,13 +14,13 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
 from pyros import messages, simulators
-from pyros.agents._host import Host
-from pyros.agents._turns import Batch
 from pyros.agents.dome import DomeAgent
+from pyros.agents.runtime.host import Host
+from pyros.agents.runtime.turns import Batch
 from pyros.clock import VirtualClock
 from pyros.config import AgentConfig, Config
 from pyros.errors import JournalError
-from pyros.rehearsal import MemoryReactor
+from pyros.rehearsal.reactor import MemoryReactor
 from pyros.wire import Entry
 from tests.agents.conftest import Raw
 

@@ -12,7 +12,7 @@ import pytest
 
 from pyros import messages
 from pyros.agents.alert_manager import AlertManagerAgent
-from pyros.alerts import decisions
+from pyros.alerts.rules import decisions
 from pyros.journal import JournalReader
 from pyros.messages import AlertReceived, encode_payload
 from pyros.planning import Site

@@ -13,8 +13,9 @@ import msgspec
 import pytest
 
 from pyros import wire
-from pyros.agents import Agent, Message, _port
-from pyros.agents._program import _hosts
+from pyros.agents import Agent, Message
+from pyros.agents.runtime import port as agent_port
+from pyros.agents.runtime.program import _hosts
 from pyros.errors import DeliveryError
 from pyros.sender import Sender
 from pyros.wire import Entry, Frame, Hello, encode_frame
@@ -125,7 +126,7 @@ def test_1000_idle_connections(place: Any, wait_for: Callable[..., Any]) -> None
         with place.connect("echo") as late:
             late.sendall(b"Echo\n")
             assert late.recv(100).startswith(b"OK ")
-        assert len(port.connections) <= _port.MAX_ANONYMOUS
+        assert len(port.connections) <= agent_port.MAX_ANONYMOUS
     wait_for(lambda: not port.connections, what="the connections to be closed")
 
 
@@ -143,7 +144,7 @@ def resident() -> int:
 def test_a_client_that_never_reads_its_answers(
     place: Any, data: bytes, wait_for: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_port, "BLOCKED_TIMEOUT", 1.0)
+    monkeypatch.setattr(agent_port, "BLOCKED_TIMEOUT", 1.0)
     port = _hosts["echo"].port
     before = resident()
     with place.connect("echo") as connection:

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from pyros import messages
-from pyros.agents._turns import Batch
 from pyros.agents.monitoring import MonitoringAgent
+from pyros.agents.runtime.turns import Batch
 from pyros.config import AgentConfig
 from pyros.messages import AlertSource, SafetyReading, WeatherReading, WeatherState, decode_payload, encode_payload
 from pyros.wire import Entry

@@ -14,7 +14,7 @@ import pytest
 from twisted.python.failure import Failure
 
 from pyros.agents import Agent, Message
-from pyros.agents._turns import Batch
+from pyros.agents.runtime.turns import Batch
 from pyros.errors import AgentError, JournalError
 from pyros.sender import ask
 from pyros.wire import Entry
@@ -207,7 +207,7 @@ def test_an_agent_that_cannot_go_on_says_why_after_it_has_made_safe(
     running(place, agent)
     host = agent._host
     assert host is not None
-    monkeypatch.setattr("pyros.agents._program._exit_as_failed", lambda: None)
+    monkeypatch.setattr("pyros.agents.runtime.program._exit_as_failed", lambda: None)
     monkeypatch.setattr(host.turns, "run", lambda *_: 1 / 0)
     agent.tell_self("Good")
     wait_for(lambda: host.stopped.called)

@@ -16,9 +16,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyros import wire
-from pyros.agents import _port
-from pyros.agents._port import AgentPort, Crowd
-from pyros.agents._turns import Answer, Batch
+from pyros.agents.runtime import port as agent_port
+from pyros.agents.runtime.port import AgentPort, Crowd
+from pyros.agents.runtime.turns import Answer, Batch
 from pyros.clock import VirtualClock
 from pyros.config import AgentConfig
 from pyros.sender.handshake import PING_SECONDS, SenderHandshake
@@ -148,7 +148,7 @@ def test_messages_before_the_proof_are_refused(rig: Rig) -> None:
 def test_a_proof_that_never_comes_is_not_waited_for(rig: Rig) -> None:
     handshake = SenderHandshake("majordome", "scheduler", "e", KEY)
     _, transport = rig.connect(encode_frame(Frame(hello=handshake.hello)))
-    rig.reactor.advance(_port.AFTER_ANSWER_TIMEOUT)
+    rig.reactor.advance(agent_port.AFTER_ANSWER_TIMEOUT)
     assert transport.aborted
 
 
@@ -264,12 +264,12 @@ def test_a_line_without_its_end_is_served_when_the_client_has_closed_its_side(ri
 @pytest.mark.parametrize(
     ("data", "seconds"),
     [
-        ([], _port.FIRST_BYTE_TIMEOUT),
-        ([b"Observation fin"], _port.HALF_FRAME_TIMEOUT),
-        ([messages(8)[:2]], _port.HALF_FRAME_TIMEOUT),
-        ([HELLO, messages(8)[:-1]], _port.HALF_FRAME_TIMEOUT),
-        ([encode_frame(Frame(query="status"))], _port.AFTER_ANSWER_TIMEOUT),
-        ([b"\n"], _port.AFTER_ANSWER_TIMEOUT),
+        ([], agent_port.FIRST_BYTE_TIMEOUT),
+        ([b"Observation fin"], agent_port.HALF_FRAME_TIMEOUT),
+        ([messages(8)[:2]], agent_port.HALF_FRAME_TIMEOUT),
+        ([HELLO, messages(8)[:-1]], agent_port.HALF_FRAME_TIMEOUT),
+        ([encode_frame(Frame(query="status"))], agent_port.AFTER_ANSWER_TIMEOUT),
+        ([b"\n"], agent_port.AFTER_ANSWER_TIMEOUT),
     ],
 )
 def test_silence_is_borne_for_so_long(rig: Rig, data: list[bytes], seconds: float) -> None:
@@ -317,11 +317,11 @@ def test_another_network_is_told_and_closed(rig: Rig) -> None:
 
 def test_of_many_unknown_connections_the_oldest_goes(rig: Rig) -> None:
     _, known = rig.connect(HELLO)
-    transports = [rig.connect()[1] for _ in range(_port.MAX_ANONYMOUS + 100)]
+    transports = [rig.connect()[1] for _ in range(agent_port.MAX_ANONYMOUS + 100)]
     closed = [transport.disconnecting for transport in transports]
-    assert closed == [True] * 100 + [False] * _port.MAX_ANONYMOUS
+    assert closed == [True] * 100 + [False] * agent_port.MAX_ANONYMOUS
     assert not known.disconnecting
-    assert len(rig.port.connections) == _port.MAX_ANONYMOUS + 1
+    assert len(rig.port.connections) == agent_port.MAX_ANONYMOUS + 1
 
 
 @pytest.mark.parametrize("frame_messages", [1, 512])
@@ -331,7 +331,7 @@ def test_a_full_mailbox_stops_the_reading_and_an_emptied_one_starts_it_again(rig
     while transport.producerState == "producing":
         connection.dataReceived(messages(seq, frame_messages))
         seq += frame_messages
-        assert seq < _port.MAX_WAITING + 2000
+        assert seq < agent_port.MAX_WAITING + 2000
     for _ in range(5):  # what had been read already when the reading stopped
         connection.dataReceived(messages(seq, frame_messages))
         seq += frame_messages
@@ -362,7 +362,7 @@ def test_a_client_that_does_not_read_its_answers_is_not_read_and_then_cut_off(ri
         rig.take(1)
         rig.reactor.advance(1)
     assert transport.producerState == "paused"
-    rig.reactor.advance(_port.BLOCKED_TIMEOUT - 6)
+    rig.reactor.advance(agent_port.BLOCKED_TIMEOUT - 6)
     assert not transport.aborted
     rig.reactor.advance(6)
     assert transport.aborted

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from twisted.internet.testing import StringTransport
 
-from pyros.agents._prompt import Prompt
+from pyros.agents.runtime.direct_writer import Prompt
 
 Pair = tuple[socket.socket, socket.socket]
 

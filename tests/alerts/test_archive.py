@@ -13,16 +13,17 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from pyros.alerts import archive as module
-from pyros.alerts import parse, values
-from pyros.alerts import search as search_module
-from pyros.alerts import volumes as volumes_module
-from pyros.alerts import words as words_module
-from pyros.alerts.archive import Archive, Cursor, Packet, Stored
-from pyros.alerts.query import Query
-from pyros.alerts.search import ArchiveReader
-from pyros.alerts.tables import metadata, packets
-from pyros.alerts.words import Vectors, split, wanted_words, words_of
+from pyros.alerts import parse
+from pyros.alerts.archive import archive as module
+from pyros.alerts.archive import search as search_module
+from pyros.alerts.archive import text_index as words_module
+from pyros.alerts.archive import volumes as volumes_module
+from pyros.alerts.archive.archive import Archive, Cursor, Packet, Stored
+from pyros.alerts.archive.query import Query
+from pyros.alerts.archive.search import ArchiveReader
+from pyros.alerts.archive.tables import metadata, packets
+from pyros.alerts.archive.text_index import Vectors, split, wanted_words, words_of
+from pyros.alerts.formats import values
 from pyros.errors import AlertError, JournalError
 from tests.alerts.conftest import new_database
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pyros.alerts import Rules
-from pyros.alerts.doubts import misspelt, unheard
-from pyros.alerts.trial import try_rules
+from pyros.alerts.rules.backtest import try_rules
+from pyros.alerts.rules.lint import misspelt, unheard
 from tests.alerts.test_trial import alert, entries
 
 SHIPPED = Path(__file__).parents[2] / "observatory" / "alert_rules.yaml"

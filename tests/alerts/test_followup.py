@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from lxml import etree
 from msgspec.structs import replace
 
-from pyros.alerts import identity, numbering, parse
+from pyros.alerts import identity, parse
 from pyros.alerts.alert import Role
 from pyros.alerts.detections import MAX_MEASURED
 from pyros.alerts.followup import MAX_IMAGES, Author, detection, is_own, light_curve, new_ivorn, report
+from pyros.alerts.formats import event_keys
 from pyros.broker.packet import check_schema, identify
 from pyros.broker.packet import parse as parse_xml
-from pyros.broker.vtp import MAX_LENGTH
+from pyros.broker.vtp.protocol import MAX_LENGTH
 from pyros.messages import Exposures, FollowUp, Observation, SourceFound, TakenImage
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -124,7 +125,7 @@ def test_a_json_notice_is_cited_by_an_ivorn_of_ours_and_joined(notice: str, topi
     assert (cite, alert.kind) == ("followup", "update")
     assert ivorn.startswith(f"{IVO}/received#{topic}")
     assert re.fullmatch(r"ivo://[A-Za-z0-9.:/#%+_~-]+", ivorn), "a URI, whatever the notice is called"
-    assert numbering.packet_of_ivorn(ivorn) == followed.id
+    assert event_keys.packet_of_ivorn(ivorn) == followed.id
     event = identity.Event((identity.sighting(followed),))
     assert identity.belongs(event, identity.sighting(alert))
     assert not identity.belongs(event, identity.sighting(parse(written("started"))))
@@ -132,10 +133,10 @@ def test_a_json_notice_is_cited_by_an_ivorn_of_ours_and_joined(notice: str, topi
 
 @given(st.text(max_size=60))
 def test_whatever_a_packet_is_called_its_ivorn_of_ours_is_valid_and_tells_it(name: str) -> None:
-    ivorn = numbering.received_ivorn(IVO, name)
+    ivorn = event_keys.received_ivorn(IVO, name)
     assert re.fullmatch(r"ivo://[A-Za-z0-9.:/#%+_~-]+", ivorn)
     if name and name.isprintable():
-        assert numbering.packet_of_ivorn(ivorn) == name
+        assert event_keys.packet_of_ivorn(ivorn) == name
     valid(written("started", request=Observation(**{**_fields(REQUEST), "alert": name})))
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from pyros.alerts.conditions import CONDITIONS
-from pyros.alerts.rules import Considered, Rules
+from pyros.alerts.rules.conditions import CONDITIONS
+from pyros.alerts.rules.rules import Considered, Rules
 from pyros.errors import ConfigError
 from tests.alerts.test_rules import NOW, SHIPPED, alert, rules
 

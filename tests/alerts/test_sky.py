@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyros.alerts import sky, values
+from pyros.alerts.archive import healpix
+from pyros.alerts.formats import values
 
 RA = st.floats(0, 360, exclude_max=True)
 DEC = st.floats(-90, 90)
@@ -25,9 +26,9 @@ def moved(ra: float, dec: float, distance: float, angle: float) -> tuple[float, 
 
 def test_the_twelve_cells_of_the_first_level_are_numbered_as_in_the_paper() -> None:
     """Gorski et al. 2005, figure 4: 0 to 3 in the north, 4 to 7 on the equator from RA 0, 8 to 11 in the south."""
-    fine = 4**sky.LEVEL
+    fine = 4**healpix.LEVEL
     centres = [(45, 41.81), (135, 41.81), (0, 0.0), (90, 0.0), (45, -41.81), (315, -41.81)]
-    assert [sky.cell(ra, dec) // fine for ra, dec in centres] == [0, 1, 4, 5, 8, 11]
+    assert [healpix.cell(ra, dec) // fine for ra, dec in centres] == [0, 1, 4, 5, 8, 11]
 
 
 @settings(max_examples=300)
@@ -38,15 +39,15 @@ def test_a_position_within_a_cone_is_in_its_ranges(
     radius = min(radius, 179.0)
     there = moved(ra, dec, radius * share, angle)
     if values.separation(ra, dec, *there) <= radius:
-        found = sky.cell(*there)
-        assert any(first <= found <= last for first, last in sky.cone(ra, dec, radius))
+        found = healpix.cell(*there)
+        assert any(first <= found <= last for first, last in healpix.cone(ra, dec, radius))
 
 
 @pytest.mark.parametrize("radius", [0.001, 0.05, 1.0, 10.0, 40.0])
 def test_a_cone_is_few_ranges_of_about_its_size(radius: float) -> None:
-    ranges = sky.cone(123.4, -33.3, radius)
+    ranges = healpix.cone(123.4, -33.3, radius)
     assert len(ranges) <= 60
     assert ranges == sorted(ranges)
     sky_area = 4 * math.pi * math.degrees(1) ** 2
-    area = sum(last - first + 1 for first, last in ranges) * sky_area / (12 * 4**sky.LEVEL)
+    area = sum(last - first + 1 for first, last in ranges) * sky_area / (12 * 4**healpix.LEVEL)
     assert area < 8 * max(math.pi * radius**2, 0.0143**2 * 4)

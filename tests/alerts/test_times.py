@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyros.alerts import values
-from pyros.alerts.times import from_tjd, parse_iso
+from pyros.alerts.formats import values
+from pyros.alerts.formats.times import from_tjd, parse_iso
 
 SCALES = ["UTC", "TAI", "TT", "TDB", "TCB", "GPS"]
 

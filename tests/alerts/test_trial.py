@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from pyros.alerts import Alert
+from pyros.alerts.archive.query import Entry
 from pyros.alerts.followup import STREAM
-from pyros.alerts.query import Entry
-from pyros.alerts.rules import Rules
-from pyros.alerts.trial import try_rules
+from pyros.alerts.rules.backtest import try_rules
+from pyros.alerts.rules.rules import Rules
 
 BEGIN = datetime(2026, 3, 20, tzinfo=UTC)
 IVO = "ivo://my.observatory/telescope"

@@ -16,8 +16,8 @@ from pyros.analysis.photometry import alone, instrumental
 from pyros.analysis.pipeline import Measured, Target, detect, measure
 from pyros.analysis.positions import to_pixels
 from pyros.errors import ImageError
+from pyros.simulators.camera.transients import Transient
 from pyros.simulators.celestial import Sky, separation
-from pyros.simulators.transients import Transient
 from pyros.stars import Catalogue, Stars, SyntheticStars, catalogue, gaia
 
 Cameras = Callable[..., Any]

@@ -17,9 +17,9 @@ from pyros.analysis.solving import solve
 from pyros.instruments.fits import ImageFacts, write_image
 from pyros.instruments.interfaces import Image
 from pyros.simulators import load
+from pyros.simulators.camera.scene import Moment, Scene
 from pyros.simulators.celestial import Sky, separation
 from pyros.simulators.description import CameraSettings
-from pyros.simulators.scene import Moment, Scene
 from pyros.stars import gaia
 from tests.conftest import wait_until
 

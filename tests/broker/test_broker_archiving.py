@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
-from pyros.alerts.query import Query
-from pyros.alerts.search import ArchiveReader
+from pyros.alerts.archive.query import Query
+from pyros.alerts.archive.search import ArchiveReader
 from pyros.broker.archiving import AFTER, Archiving, _Filler
-from pyros.broker.publish import publish
 from pyros.broker.store import EventStore
+from pyros.broker.vtp.publish import publish
 from pyros.clock import VirtualClock
 from pyros.errors import JournalError, PyrosError
 from pyros.journal import JournalReader

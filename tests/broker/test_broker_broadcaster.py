@@ -14,11 +14,11 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
-from pyros.broker import broadcaster as broadcaster_module
-from pyros.broker.broadcaster import MAX_BACKLOG, AlertBroadcaster, AlertBroadcasterFactory
-from pyros.broker.filtering import Job
 from pyros.broker.packet import parse
-from pyros.broker.vtp import MAX_CHATTER, frame, transport
+from pyros.broker.vtp import broadcaster as broadcaster_module
+from pyros.broker.vtp.broadcaster import MAX_BACKLOG, AlertBroadcaster, AlertBroadcasterFactory
+from pyros.broker.vtp.filtering import Job
+from pyros.broker.vtp.protocol import MAX_CHATTER, frame, transport
 from pyros.clock import VirtualClock
 
 Event = Callable[..., bytes]

@@ -16,7 +16,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
 from pyros.broker import Broker
-from pyros.broker.vtp import frame
+from pyros.broker.vtp.protocol import frame
 from pyros.clock import VirtualClock
 from pyros.config import Config
 from pyros.errors import AgentError, ConfigError, JournalError

@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
-from pyros.alerts.query import Query
-from pyros.alerts.search import ArchiveReader
-from pyros.broker.vtp import frame
+from pyros.alerts.archive.query import Query
+from pyros.alerts.archive.search import ArchiveReader
+from pyros.broker.vtp.protocol import frame
 from pyros.errors import JournalError
 from pyros.journal import JournalReader
 from tests.broker.conftest import AlertManager, make_event

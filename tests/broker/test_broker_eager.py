@@ -15,7 +15,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
-from pyros.broker.eager import EagerPort, EagerServer
+from pyros.broker.vtp.eager import EagerPort, EagerServer
 from tests.conftest import PATIENCE
 
 Connect = Callable[[bytes], socket.socket]

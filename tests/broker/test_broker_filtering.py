@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from twisted.internet.selectreactor import SelectReactor
 
-from pyros.broker import filtering as filtering_module
-from pyros.broker.filtering import Job, ProcessFiltering
-from pyros.broker.filters import Filter
+from pyros.broker.vtp import filtering as filtering_module
+from pyros.broker.vtp.filtering import Job, ProcessFiltering
+from pyros.broker.vtp.filters import Filter
 from tests.conftest import PATIENCE
 
 BOMB = "//a != //a"

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 from lxml import etree
 
-from pyros.broker.filters import compile_filter, matches
 from pyros.broker.packet import MAX_DEPTH, parse
+from pyros.broker.vtp.filters import compile_filter, matches
 
 LARGEST = 99_000
 

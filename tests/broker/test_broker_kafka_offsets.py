@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyros.broker.kafka_offsets import Offsets
+from pyros.broker.kafka.offsets import Offsets
 
 
 def test_commits_up_to_the_first_that_is_not_done() -> None:

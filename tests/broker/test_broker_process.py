@@ -20,7 +20,7 @@ import pytest
 
 from pyros import messages, wire
 from pyros.broker import publish
-from pyros.broker.vtp import frame, transport
+from pyros.broker.vtp.protocol import frame, transport
 from pyros.config import load
 from pyros.errors import DeliveryError, MessageRefused
 from pyros.keys import make_key

@@ -19,7 +19,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
 from pyros.broker import publish, publish_async
-from pyros.broker.vtp import frame, transport
+from pyros.broker.vtp.protocol import frame, transport
 from pyros.errors import AgentUnreachable, MessageRefused
 from tests.conftest import PATIENCE, free_port
 

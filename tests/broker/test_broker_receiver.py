@@ -15,12 +15,12 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
-from pyros.broker import receiver as receiver_module
 from pyros.broker.intake import Intake
-from pyros.broker.receiver import AlertReceiver, AlertReceiverFactory
 from pyros.broker.store import EventStore
 from pyros.broker.transaction import Stored
-from pyros.broker.vtp import frame
+from pyros.broker.vtp import receiver as receiver_module
+from pyros.broker.vtp.protocol import frame
+from pyros.broker.vtp.receiver import AlertReceiver, AlertReceiverFactory
 from pyros.clock import VirtualClock
 from tests.broker.conftest import make_event
 

@@ -15,12 +15,12 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
-from pyros.broker import history as history_module
-from pyros.broker.broadcaster import REPLAY_WINDOW, AlertBroadcasterFactory
-from pyros.broker.history import History
+from pyros.broker import replay as history_module
 from pyros.broker.intake import Intake
+from pyros.broker.replay import History
 from pyros.broker.store import EventStore
-from pyros.broker.vtp import frame, transport
+from pyros.broker.vtp.broadcaster import REPLAY_WINDOW, AlertBroadcasterFactory
+from pyros.broker.vtp.protocol import frame, transport
 from pyros.clock import VirtualClock
 
 Event = Callable[..., bytes]
@@ -136,7 +136,7 @@ def test_it_is_known_after_a_restart_of_the_broker(place: Place, reactor: Memory
 def test_it_is_bounded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.connect().leave()
     place.publish(*range(1, 40))
-    monkeypatch.setattr("pyros.broker.broadcaster.MAX_REPLAY", 20)
+    monkeypatch.setattr("pyros.broker.vtp.broadcaster.MAX_REPLAY", 20)
     assert place.connect().got() == list(range(20, 40))
     monkeypatch.setattr(history_module, "MAX_KNOWN", 3)
     for number in range(5):

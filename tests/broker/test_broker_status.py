@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pyros.broker import publish
-from pyros.broker.vtp import frame, transport
+from pyros.broker.vtp.protocol import frame, transport
 from pyros.cli.broker import lines, missing, receiving
 from pyros.clock import VirtualClock
 from pyros.errors import MessageRefused

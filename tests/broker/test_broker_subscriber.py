@@ -15,8 +15,8 @@ from twisted.python.failure import Failure
 
 from pyros.broker.intake import Intake
 from pyros.broker.store import EventStore
-from pyros.broker.subscriber import MAX_GARBAGE, MAX_PENDING, Remote, RemoteFactory, RemoteSubscriber
-from pyros.broker.vtp import MAX_CHATTER, frame, transport
+from pyros.broker.vtp.protocol import MAX_CHATTER, frame, transport
+from pyros.broker.vtp.subscriber import MAX_GARBAGE, MAX_PENDING, Remote, RemoteFactory, RemoteSubscriber
 from pyros.clock import VirtualClock
 from pyros.config import RemoteConfig
 

@@ -22,11 +22,11 @@ from twisted.python.failure import Failure
 
 from pyros import config as config_module
 from pyros import messages
-from pyros.broker import tls as tls_module
-from pyros.broker.publish import publish
-from pyros.broker.tls import Tls, ended
-from pyros.broker.tls_words import of_certificate, of_failure
-from pyros.broker.vtp import frame
+from pyros.broker.vtp import tls as tls_module
+from pyros.broker.vtp.protocol import frame
+from pyros.broker.vtp.publish import publish
+from pyros.broker.vtp.tls import Tls, ended
+from pyros.broker.vtp.tls_words import of_certificate, of_failure
 from pyros.errors import ConfigError
 from tests.conftest import PATIENCE
 

@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 
 from pyros import config as configuration
 from pyros.cli.app import app
-from pyros.cli.demo import Packet, fill
-from pyros.cli.observatory import ObservatoryProcess
+from pyros.cli.demo.demo import Packet, fill
+from pyros.cli.demo.observatory import ObservatoryProcess
 from pyros.config import Config
-from pyros.instruments.pointing import separation_arcsec
+from pyros.instruments.drivers.pointing import separation_arcsec
 from pyros.journal import JournalReader
 from tests.conftest import PATIENCE, wait_until
 

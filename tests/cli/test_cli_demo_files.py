@@ -15,10 +15,10 @@ import pytest
 from pyros import alerts
 from pyros import config as configuration
 from pyros import messages as m
-from pyros.cli import demo, observatory
-from pyros.cli.follow import Ended, Planned
-from pyros.cli.images import off_centre, preview, separation
+from pyros.cli.demo import demo, observatory
+from pyros.cli.demo.images import off_centre, preview, separation
 from pyros.cli.ports import check_free, listening
+from pyros.cli.timeline.follow import Ended, Planned
 from pyros.config import Config
 from pyros.errors import ConfigError, PyrosError
 from pyros.instruments import Image

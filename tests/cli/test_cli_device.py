@@ -11,8 +11,8 @@ import pytest
 import typer
 from twisted.internet.defer import Deferred
 
-from pyros.cli import instruments_shell
-from pyros.cli._device import Hand
+from pyros.cli.instruments import shell
+from pyros.cli.instruments.device import Hand
 from pyros.config import Config
 from pyros.errors import CommandAborted
 
@@ -73,10 +73,10 @@ def test_ctrl_c_between_two_commands_ends_a_script_and_not_a_person_s_shell(
         def isatty(self) -> bool:
             return somebody
 
-    monkeypatch.setattr(instruments_shell, "Line", Line)
-    monkeypatch.setattr(instruments_shell, "hand_on", lambda *_, **__: nullcontext())
-    monkeypatch.setattr(instruments_shell, "_lines", lambda *_: iter(["first", "second"]))
+    monkeypatch.setattr(shell, "Line", Line)
+    monkeypatch.setattr(shell, "hand_on", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(shell, "_lines", lambda *_: iter(["first", "second"]))
     monkeypatch.setattr("sys.stdin", Stdin())
     with pytest.raises(typer.Exit if somebody else KeyboardInterrupt):
-        instruments_shell.shell("camera", config=config.path)
+        shell.shell("camera", config=config.path)
     assert heard == (["first", "second"] if somebody else ["first"])

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from pyros import messages
-from pyros.alerts import decisions
-from pyros.alerts.decisions import Record
+from pyros.alerts.rules import decisions
+from pyros.alerts.rules.decisions import Record
 from pyros.cli._fate import fates
 from pyros.config import Config
 from pyros.journal import Effects, Journal

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 
 from pyros import messages as m
 from pyros.broker.store import EventStore
-from pyros.cli.follow import (
+from pyros.cli.timeline.follow import (
     Arrived,
     Decided,
     DomeOpened,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pyros.cli.histogram import draw
+from pyros.cli.alerts.histogram import draw
 
 
 @pytest.mark.parametrize(

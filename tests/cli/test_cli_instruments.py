@@ -25,10 +25,10 @@ from twisted.internet.task import Clock
 from typer.testing import CliRunner
 
 from pyros import config as configuration
-from pyros.cli import instruments_conform
-from pyros.cli._device import Hand
 from pyros.cli.app import app
 from pyros.cli.common import program
+from pyros.cli.instruments import conform
+from pyros.cli.instruments.device import Hand
 from pyros.clock import Deadline, VirtualClock
 from pyros.config import Config
 from pyros.errors import CommandAborted
@@ -363,7 +363,7 @@ def test_a_check_that_is_interrupted_commands_nothing_after_the_park(monkeypatch
     monkeypatch.setitem(conformance.CHECKS, "telescope", (Check("slews", check), Check("disconnects", check)))
     hand = InterruptedHand("telescope", Mount(), None, VirtualClock(Clock(), NIGHT), Site("", 0, 0, 0))
     with pytest.raises(KeyboardInterrupt):
-        instruments_conform._test(hand, everything=False)
+        conform._test(hand, everything=False)
     assert commands == ["park"]
 
 

@@ -20,8 +20,8 @@ from pyros import config as configuration
 from pyros import sender
 from pyros.cli import status
 from pyros.cli.app import app
-from pyros.cli.demo import fill
-from pyros.cli.observatory import ObservatoryProcess
+from pyros.cli.demo.demo import fill
+from pyros.cli.demo.observatory import ObservatoryProcess
 from pyros.config import Config
 from pyros.errors import AgentError
 from tests.conftest import PATIENCE, free_port, wait_until

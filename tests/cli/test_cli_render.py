@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from pyros import messages as m
-from pyros.cli.follow import (
+from pyros.cli.timeline.follow import (
     Arrived,
     Decided,
     DomeOpened,
@@ -19,7 +19,7 @@ from pyros.cli.follow import (
     Step,
     Trouble,
 )
-from pyros.cli.render import Story
+from pyros.cli.timeline.render import Story
 
 OBS = m.Observation(id="obs-1", target="burst", ra=10.0, dec=20.0, exposures=(m.Exposures("r", 5.0, 2),))
 NIGHT: list[Step] = [

@@ -28,8 +28,8 @@ from pyros.errors import (
     InstrumentError,
     NoAnswer,
 )
-from pyros.instruments.apparent import apparent_of_icrs
-from pyros.instruments.horizon import altitude
+from pyros.instruments.drivers.coordinates import apparent_of_icrs
+from pyros.instruments.drivers.horizon import altitude
 from pyros.instruments.indi.image import decode
 from pyros.planning import Site
 from pyros.planning.visibility import altitude_azimuth

@@ -24,7 +24,7 @@ from pyros.errors import (
     NoAnswer,
     WireError,
 )
-from pyros.instruments.apparent import apparent_of_icrs, icrs_of_apparent
+from pyros.instruments.drivers.coordinates import apparent_of_icrs, icrs_of_apparent
 from pyros.instruments.lx200.codec import MAX_ANSWER, Answer, Reader, angle, dec_command, ra_command
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead

@@ -10,7 +10,7 @@ import pytest
 
 from pyros.errors import ConfigError, DeviceFailed
 from pyros.instruments import check_address
-from pyros.instruments.options import OPTIONS, read_options, split_address
+from pyros.instruments.drivers.options import OPTIONS, read_options, split_address
 from pyros.instruments.pixels import one_plane, to_uint16
 from pyros.instruments.plausible import RANGES, checked, implausible
 from pyros.messages import WeatherReading

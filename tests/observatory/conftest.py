@@ -19,14 +19,14 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import formatEvent, globalLogPublisher
 
 from pyros import config as configuration
-from pyros.agents._host import Host
-from pyros.agents._turns import Batch
+from pyros.agents.runtime.host import Host
+from pyros.agents.runtime.turns import Batch
 from pyros.clock import VirtualClock
 from pyros.config import INSTRUMENTS, STANDARD_AGENTS
 from pyros.messages import encode_payload
 from pyros.planning import Site
 from pyros.planning.visibility import next_night, place_overhead
-from pyros.rehearsal import MemoryReactor
+from pyros.rehearsal.reactor import MemoryReactor
 from pyros.service import Observatory, load_agent
 from pyros.simulators import Simulator
 from pyros.wire import Entry

@@ -10,8 +10,8 @@ from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from pyros.simulators.camera.scene import Moment, Scene
 from pyros.simulators.celestial import Sky
-from pyros.simulators.scene import Moment, Scene
 
 Rigs = Callable[..., Any]
 

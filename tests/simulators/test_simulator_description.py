@@ -10,8 +10,8 @@ from pyros.errors import SimulatorError
 from pyros.simulators import Description, load
 from pyros.simulators.celestial import Site
 from pyros.simulators.description import CameraSettings
-from pyros.simulators.mount_settings import TelescopeSettings, each
-from pyros.simulators.weather import WeatherSettings
+from pyros.simulators.devices.weather import WeatherSettings
+from pyros.simulators.mount.settings import TelescopeSettings, each
 
 DEMO = Path(__file__).parents[2] / "observatory" / "simulators"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pyros.simulators.detector import Detector, Electronics
+from pyros.simulators.camera.detector import Detector, Electronics
 
 PLAIN = Electronics(
     width=300, height=200, gain=1.5, read_noise=8, bias=1000, saturation=65535, dark_current=0.02, temperature=-20

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pyros.simulators.weather import Change, Day, Noise
+from pyros.simulators.devices.weather import Change, Day, Noise
 
 Rigs = Callable[..., Any]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from pyros.simulators.devices.weather import Noise
 from pyros.simulators.settings import FaultSettings
-from pyros.simulators.weather import Noise
 
 Rigs = Callable[..., Any]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.internet.testing import StringTransport
 
 from pyros.simulators.celestial import OfDate, Sky, from_date, of_date, separation
-from pyros.simulators.lx200 import ALIGNMENT_QUERY, MAX_COMMAND, CommandParser, degrees, hours, sexagesimal
+from pyros.simulators.lx200.codec import ALIGNMENT_QUERY, MAX_COMMAND, CommandParser, degrees, hours, sexagesimal
 from tests.simulators.test_simulator_telescope import high
 
 Rigs = Callable[..., Any]

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from pyros.simulators.camera.moonlight import dimming, moon, moonlight, nanolamberts, sky_factor
 from pyros.simulators.celestial import Site, Sky, separation
-from pyros.simulators.moonlight import dimming, moon, moonlight, nanolamberts, sky_factor
 
 
 def at(text: str) -> float:

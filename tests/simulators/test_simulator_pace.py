@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyros.clock import VirtualClock
-from pyros.simulators.pace import Pace
+from pyros.simulators.device_clock import Pace
 from tests.simulators.conftest import MIDNIGHT, VirtualReactor
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pyros.simulators.safety import SafetyChange
+from pyros.simulators.devices.safety import SafetyChange
 
 Rigs = Callable[..., Any]
 

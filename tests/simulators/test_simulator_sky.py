@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from astropy.wcs import WCS
 
+from pyros.simulators.camera.sky import Optics, View, electrons, project
 from pyros.simulators.celestial import Sky
-from pyros.simulators.sky import Optics, View, electrons, project
 from pyros.stars import Stars, SyntheticStars
 from pyros.stars.field import Floats
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pyros.simulators.celestial import Ground, Sky, separation
-from pyros.simulators.mount_settings import TrackingError, horizon_altitude
+from pyros.simulators.mount.settings import TrackingError, horizon_altitude
 from tests.simulators.test_simulator_telescope import high, slew, where
 
 Rigs = Callable[..., Any]

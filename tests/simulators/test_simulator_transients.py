@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
+from pyros.simulators.camera.transients import Transient
 from pyros.simulators.celestial import Sky
-from pyros.simulators.transients import Transient
 
 BURST = Transient(Sky(150, 2), magnitude=14.0, begin=1000.0, slope=1.2, after=60.0)
 

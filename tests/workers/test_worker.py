@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from pyros.clock import RealClock
 from pyros.errors import ImageError, WorkerError
-from pyros.rehearsal import MemoryReactor
+from pyros.rehearsal.reactor import MemoryReactor
 from pyros.workers import Worker
 from pyros.workers.process import NICENESS
 from tests.conftest import reactor_in_a_thread, wait_until

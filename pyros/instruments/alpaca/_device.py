@@ -11,9 +11,9 @@ from twisted.internet.defer import DeferredLock
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
 from pyros.instruments.alpaca.address import Address, parse_address
 from pyros.instruments.alpaca.link import Link
-from pyros.instruments.device import Device
+from pyros.instruments.drivers.commands import Running, Stillness
+from pyros.instruments.drivers.device import Device
 from pyros.instruments.interfaces import Started
-from pyros.instruments.running import Running, Stillness
 
 T = TypeVar("T")
 

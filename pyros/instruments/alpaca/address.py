@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pyros.errors import ConfigError
+from pyros.instruments.drivers.options import Option, positive, read_options
 from pyros.instruments.interfaces import Kind
-from pyros.instruments.options import Option, positive, read_options
 
 TYPES: dict[Kind, str] = {
     "telescope": "telescope",
@@ -44,7 +44,7 @@ OPTIONS: dict[Kind, dict[str, Option]] = {
         "bin": Option(_binning, "1 to 16 pixels a side"),
     },
 }
-"""The options that only this driver has; those of all are in `pyros.instruments.options`."""
+"""The options that only this driver has; those of all are in `pyros.instruments.drivers.options`."""
 
 
 @dataclass(frozen=True, slots=True)

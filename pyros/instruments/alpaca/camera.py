@@ -14,9 +14,9 @@ from twisted.logger import Logger
 from pyros.errors import ConnectionLost, DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
 from pyros.instruments.alpaca.image import BYTES_AN_ELEMENT, COLOUR, image_of
-from pyros.instruments.device import deferred
+from pyros.instruments.drivers.commands import Running
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import CameraState, Cooling, Geometry, Image, Kind, Started
-from pyros.instruments.running import Running
 
 _IDLE, _WAITING, _EXPOSING, _READING, _DOWNLOAD, _ERROR = range(6)
 """ASCOM's CameraStates."""

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
 from pyros.instruments.alpaca.client import LONG_SECONDS
-from pyros.instruments.device import deferred
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import DomeState, Kind, Started
 
 _SHUTTER: tuple[DomeState, ...] = ("open", "closed", "opening", "closing", "stopped")

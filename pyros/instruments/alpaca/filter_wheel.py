@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
 from pyros.instruments.alpaca.client import LONG_SECONDS
-from pyros.instruments.device import deferred
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import Kind, MotorState, Started
 
 _SECONDS_A_FILTER = 1.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
-from pyros.instruments.device import deferred
+from pyros.instruments.drivers.commands import Running
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import FocuserLimits, Kind, MotorState, Started
-from pyros.instruments.running import Running
 
 _STEPS_A_SECOND = 1000.0
 _MOST_SECONDS = 300.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyros.instruments.alpaca._device import AlpacaDevice
-from pyros.instruments.device import deferred
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import Kind, Safety
 
 

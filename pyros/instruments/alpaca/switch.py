@@ -6,7 +6,7 @@ import math
 
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
-from pyros.instruments.device import deferred
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import Channel, Kind
 
 _MOST_CHANNELS = 256

@@ -9,12 +9,12 @@ from typing import Any
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import BEGIN_SECONDS, AlpacaDevice
 from pyros.instruments.alpaca.client import LONG_SECONDS
-from pyros.instruments.apparent import apparent_of_icrs, icrs_of_apparent
-from pyros.instruments.device import deferred
-from pyros.instruments.horizon import refuse_below
+from pyros.instruments.drivers.commands import Running
+from pyros.instruments.drivers.coordinates import apparent_of_icrs, icrs_of_apparent
+from pyros.instruments.drivers.device import deferred
+from pyros.instruments.drivers.horizon import refuse_below
+from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC, checked_slew, separation_arcsec
 from pyros.instruments.interfaces import Kind, Place, Pointing, Position, Started, TelescopeState
-from pyros.instruments.pointing import TOLERANCE_ARCSEC, checked_slew, separation_arcsec
-from pyros.instruments.running import Running
 
 _DEGREES_A_SECOND = 3.0
 """The speed of a mount that was not seen slewing yet."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
 from pyros.instruments.alpaca.replies import PropertyAbsent
-from pyros.instruments.device import deferred
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import Kind
 from pyros.instruments.plausible import ESSENTIAL, absent, checked, implausible
 from pyros.messages import WeatherReading

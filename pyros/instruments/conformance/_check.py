@@ -11,8 +11,8 @@ from twisted.python.failure import Failure
 
 from pyros.clock import Clock
 from pyros.errors import CommandAborted, DeviceRefused, InstrumentError, PyrosError
+from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC
 from pyros.instruments.interfaces import Started
-from pyros.instruments.pointing import TOLERANCE_ARCSEC
 
 Outcome: TypeAlias = Literal["passed", "failed", "not supported"]
 

@@ -8,8 +8,8 @@ from typing import get_args
 
 from pyros.instruments.conformance._check import Check, Context, UnderWay, expect, refused
 from pyros.instruments.conformance._shared import disconnecting, named
+from pyros.instruments.drivers.pointing import separation_arcsec
 from pyros.instruments.interfaces import Position, Telescope, TelescopeState
-from pyros.instruments.pointing import separation_arcsec
 
 _HIGH = (70.0, 95.0)
 _LOWER = (45.0, 95.0)

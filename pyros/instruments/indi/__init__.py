@@ -4,7 +4,7 @@ An address is ``tcp:HOST:PORT/DEVICE`` with the device's INDI name, such as ``tc
 without a name it is the first device whose driver is for that kind of instrument. Each instrument has a connection of
 its own. A device that is not connected to its hardware is told to connect.
 
-Options follow after a question mark, such as ``?slew_seconds=120`` (see `pyros.instruments.options` and
+Options follow after a question mark, such as ``?slew_seconds=120`` (see `pyros.instruments.drivers.options` and
 ``indi.options``). A switch's address names there the vectors that are its channels (see ``indi.switch``).
 
 Everything here runs in the reactor's thread; what the methods mean and raise stands in `pyros.instruments.interfaces`.
@@ -16,6 +16,7 @@ from typing import Any
 
 from pyros.clock import Clock
 from pyros.errors import ConfigError
+from pyros.instruments.drivers.options import split_address
 from pyros.instruments.indi._device import IndiDevice
 from pyros.instruments.indi.camera import IndiCamera
 from pyros.instruments.indi.connection import parse_address
@@ -27,7 +28,6 @@ from pyros.instruments.indi.switch import IndiSwitch, parse_switch_address
 from pyros.instruments.indi.telescope import IndiTelescope
 from pyros.instruments.indi.weather import IndiSafetyMonitor, IndiWeatherStation
 from pyros.instruments.interfaces import Kind, Place
-from pyros.instruments.options import split_address
 
 __all__ = [
     "WANTS_SITE",

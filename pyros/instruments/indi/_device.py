@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager
 from typing import ClassVar
 
 from pyros.errors import CommandAborted
-from pyros.instruments.device import Device
+from pyros.instruments.drivers.device import Device
+from pyros.instruments.drivers.options import split_address
 from pyros.instruments.indi.command import Command
 from pyros.instruments.indi.connection import Connection
 from pyros.instruments.indi.options import options_of
 from pyros.instruments.indi.properties import Properties, Property
 from pyros.instruments.interfaces import Started
-from pyros.instruments.options import split_address
 
 ESTIMATE_SECONDS = 60.0
 """What a movement is thought to take where the device doesn't tell (libindi's own default for a vector's timeout)."""

@@ -12,7 +12,7 @@ from twisted.internet.defer import DeferredLock, succeed
 from twisted.internet.threads import deferToThreadPool
 
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, NoAnswer
-from pyros.instruments.device import deferred
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.indi import codec
 from pyros.instruments.indi._device import IndiDevice
 from pyros.instruments.indi.codec import Blob

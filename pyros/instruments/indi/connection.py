@@ -19,12 +19,12 @@ from twisted.internet.defer import Deferred
 
 from pyros.clock import Clock, Timer
 from pyros.errors import ConfigError, ConnectionLost, InstrumentError, WireError
+from pyros.instruments.drivers.reconnecting import Link, Reconnecting, host_and_port
 from pyros.instruments.indi import codec
 from pyros.instruments.indi.codec import Decoder, Event, Ping, Vector
 from pyros.instruments.indi.command import Command
 from pyros.instruments.indi.properties import Properties
 from pyros.instruments.interfaces import Kind
-from pyros.instruments.reconnecting import Link, Reconnecting, host_and_port
 
 NUDGE_SECONDS = 2.0
 """How often a device that is not ready is asked for, or told to connect."""

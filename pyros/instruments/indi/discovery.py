@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 
 from pyros.errors import ConnectionLost, WireError
+from pyros.instruments.drivers.reconnecting import endpoint_of
 from pyros.instruments.indi.codec import Decoder, Vector, number
 from pyros.instruments.interfaces import Kind
-from pyros.instruments.reconnecting import endpoint_of
 
 PORT = 7624
 _BITS: dict[int, Kind] = {1: "telescope", 2: "camera", 8: "focuser", 16: "filter_wheel", 32: "dome", 128: "weather"}

@@ -9,7 +9,7 @@ from typing import Literal
 from twisted.internet.defer import Deferred
 
 from pyros.errors import DeviceFailed, DeviceRefused, NoAnswer
-from pyros.instruments.device import deferred
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.indi import codec
 from pyros.instruments.indi._device import MOTION_SECONDS, IndiDevice, begun
 from pyros.instruments.indi.command import GRACE_SECONDS, Command

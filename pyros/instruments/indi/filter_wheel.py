@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyros.errors import DeviceFailed, DeviceRefused
-from pyros.instruments.device import deferred
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.indi._device import BEGIN_SECONDS, IndiDevice, begun
 from pyros.instruments.indi.command import Command
 from pyros.instruments.indi.properties import Properties, Property

@@ -1,4 +1,4 @@
-"""Options of INDI devices alone in their addresses; those of all drivers are in `pyros.instruments.options`."""
+"""Options of INDI devices alone in their addresses; those of all drivers are in `pyros.instruments.drivers.options`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyros.errors import ConfigError
+from pyros.instruments.drivers.options import Option, read_options
 from pyros.instruments.indi.parameters import CLOUD_UNITS, NAMES, TEMPERATURE_UNITS, WIND_UNITS
 from pyros.instruments.interfaces import Kind
-from pyros.instruments.options import Option, read_options
 
 
 def _binning(text: str) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 from twisted.internet.defer import DeferredLock
 
 from pyros.errors import ConfigError, DeviceFailed, DeviceRefused
-from pyros.instruments.device import deferred
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.indi._device import IndiDevice
 from pyros.instruments.indi.command import Command
 from pyros.instruments.indi.connection import Connection, parse_address

@@ -10,16 +10,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
-from pyros.instruments.apparent import apparent_of_icrs, icrs_of_apparent
-from pyros.instruments.device import deferred
-from pyros.instruments.horizon import refuse_below
+from pyros.instruments.drivers.commands import Running
+from pyros.instruments.drivers.coordinates import apparent_of_icrs, icrs_of_apparent
+from pyros.instruments.drivers.device import deferred
+from pyros.instruments.drivers.horizon import refuse_below
+from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC, checked_slew, separation_arcsec
 from pyros.instruments.indi import codec
 from pyros.instruments.indi._device import MOTION_SECONDS, IndiDevice, begun
 from pyros.instruments.indi.command import Command, code_of
 from pyros.instruments.indi.properties import Properties, Property
 from pyros.instruments.interfaces import Kind, Place, Pointing, Position, Started, TelescopeState
-from pyros.instruments.pointing import TOLERANCE_ARCSEC, checked_slew, separation_arcsec
-from pyros.instruments.running import Running
 
 _OF_DATE, _J2000 = "EQUATORIAL_EOD_COORD", "EQUATORIAL_COORD"
 _FINE_ARCSEC = 2.0

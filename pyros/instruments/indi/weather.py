@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from pyros.errors import DeviceFailed, DeviceRefused, NoAnswer
-from pyros.instruments.device import deferred
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.indi._device import IndiDevice
 from pyros.instruments.indi.command import Command
 from pyros.instruments.indi.parameters import reading_of

@@ -1,6 +1,6 @@
 """The LX200 driver: mounts that speak Meade's language over TCP, as many serial ones do behind a port server.
 
-An address is ``tcp:HOST:PORT``, with options after a question mark (see `pyros.instruments.options`).
+An address is ``tcp:HOST:PORT``, with options after a question mark (see `pyros.instruments.drivers.options`).
 
 Everything here runs in the reactor's thread; what the methods mean and raise stands in `pyros.instruments.interfaces`.
 """
@@ -11,10 +11,10 @@ from typing import Any
 
 from pyros.clock import Clock
 from pyros.errors import ConfigError
+from pyros.instruments.drivers.options import read_options, split_address
+from pyros.instruments.drivers.reconnecting import host_and_port
 from pyros.instruments.interfaces import Kind
 from pyros.instruments.lx200.telescope import LACKS, Lx200Telescope
-from pyros.instruments.options import read_options, split_address
-from pyros.instruments.reconnecting import host_and_port
 
 __all__ = ["WANTS_SITE", "Lx200Telescope", "check_address", "connect"]
 

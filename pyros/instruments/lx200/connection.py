@@ -13,10 +13,10 @@ from twisted.python.failure import Failure
 
 from pyros.clock import Clock, Timer
 from pyros.errors import ConnectionLost, DeviceFailed, InstrumentError, NoAnswer, WireError
-from pyros.instruments import reconnecting
+from pyros.instruments.drivers import reconnecting
+from pyros.instruments.drivers.reconnecting import Reconnecting
 from pyros.instruments.interfaces import Kind
 from pyros.instruments.lx200.codec import Answer, Reader, angle
-from pyros.instruments.reconnecting import Reconnecting
 
 ANSWER_SECONDS = 5.0
 """How long a mount may take to answer (not: to carry out a command)."""

@@ -15,9 +15,12 @@ from typing import Any
 from twisted.internet.defer import DeferredLock
 
 from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
-from pyros.instruments.apparent import apparent_of_icrs, icrs_of_apparent
-from pyros.instruments.device import Device, deferred
-from pyros.instruments.horizon import refuse_below
+from pyros.instruments.drivers.commands import Running
+from pyros.instruments.drivers.coordinates import apparent_of_icrs, icrs_of_apparent
+from pyros.instruments.drivers.device import Device, deferred
+from pyros.instruments.drivers.horizon import refuse_below
+from pyros.instruments.drivers.options import read_options, split_address
+from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC, checked_slew, separation_arcsec
 from pyros.instruments.interfaces import (
     Kind,
     Place,
@@ -28,9 +31,6 @@ from pyros.instruments.interfaces import (
 )
 from pyros.instruments.lx200.codec import Answer, dec_command, ra_command
 from pyros.instruments.lx200.connection import Connection
-from pyros.instruments.options import read_options, split_address
-from pyros.instruments.pointing import TOLERANCE_ARCSEC, checked_slew, separation_arcsec
-from pyros.instruments.running import Running
 
 POLL_SECONDS = 0.5
 """How often a mount that moves is asked."""

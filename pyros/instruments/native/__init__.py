@@ -1,6 +1,6 @@
 """The native driver: instruments that speak the native grammar over TCP (see ``native.grammar``).
 
-An address is ``tcp:HOST:PORT``, with options after a question mark (see `pyros.instruments.options`).
+An address is ``tcp:HOST:PORT``, with options after a question mark (see `pyros.instruments.drivers.options`).
 
 Everything here runs in the reactor's thread; what the methods mean and raise stands in `pyros.instruments.interfaces`.
 """
@@ -11,6 +11,8 @@ from typing import Any
 
 from pyros.clock import Clock
 from pyros.errors import ConfigError
+from pyros.instruments.drivers.options import read_options, split_address
+from pyros.instruments.drivers.reconnecting import host_and_port
 from pyros.instruments.interfaces import Kind
 from pyros.instruments.native._device import LACKS, NativeDevice
 from pyros.instruments.native.camera import NativeCamera
@@ -21,8 +23,6 @@ from pyros.instruments.native.safety import NativeSafetyMonitor
 from pyros.instruments.native.switch import NativeSwitch
 from pyros.instruments.native.telescope import NativeTelescope
 from pyros.instruments.native.weather import NativeWeatherStation
-from pyros.instruments.options import read_options, split_address
-from pyros.instruments.reconnecting import host_and_port
 
 __all__ = [
     "NativeCamera",

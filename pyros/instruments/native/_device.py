@@ -12,11 +12,11 @@ from typing import Any, TypeVar, get_args
 import numpy as np
 
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
-from pyros.instruments.device import Device, deferred
+from pyros.instruments.drivers.device import Device, deferred
+from pyros.instruments.drivers.options import read_options, split_address
 from pyros.instruments.interfaces import Started
 from pyros.instruments.native.connection import Connection, Watch
 from pyros.instruments.native.grammar import Busy, Event, Ok, Value, quote
-from pyros.instruments.options import read_options, split_address
 
 S = TypeVar("S", bound=str)
 T = TypeVar("T")

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from twisted.internet.defer import Deferred
 
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, InstrumentError
-from pyros.instruments.device import deferred
+from pyros.instruments.drivers.commands import Running
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import (
     CameraState,
     Cooling,
@@ -23,7 +24,6 @@ from pyros.instruments.interfaces import (
 )
 from pyros.instruments.native._device import NativeDevice, allowed, reason
 from pyros.instruments.pixels import to_uint16
-from pyros.instruments.running import Running
 
 _PIXELS = {"8": "u1", "16": "<u2", "32": "<u4", "-32": "<f4", "-64": "<f8"}
 """numpy's names of the kinds of pixels by their bits, floating ones with a minus as in FITS."""

@@ -16,9 +16,9 @@ from twisted.python.failure import Failure
 
 from pyros.clock import Clock, Timer
 from pyros.errors import ConnectionLost, DeviceRefused, InstrumentError, NoAnswer, WireError
+from pyros.instruments.drivers.reconnecting import Link, Reconnecting
 from pyros.instruments.interfaces import Kind
 from pyros.instruments.native.grammar import Answer, Busy, Decoder, Err, Event, Ok, Value, request
-from pyros.instruments.reconnecting import Link, Reconnecting
 
 ANSWER_SECONDS = 5.0
 """How long a device may take to answer a request (not: to carry out a command)."""

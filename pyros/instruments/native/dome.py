@@ -7,7 +7,7 @@ from typing import Literal
 from twisted.internet.defer import Deferred
 
 from pyros.errors import DeviceFailed, DeviceRefused, NoAnswer
-from pyros.instruments.device import deferred
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import (
     DomeState,
     Kind,

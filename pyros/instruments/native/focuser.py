@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from pyros.errors import DeviceFailed, DeviceRefused
-from pyros.instruments.device import deferred
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import FocuserLimits, Kind, MotorState, Started
 from pyros.instruments.native._device import NativeDevice
 

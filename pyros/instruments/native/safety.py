@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyros.errors import DeviceFailed
-from pyros.instruments.device import deferred
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import Kind, Safety
 from pyros.instruments.native._device import NativeDevice
 

@@ -7,7 +7,7 @@ import math
 import msgspec
 
 from pyros.errors import DeviceFailed, DeviceRefused
-from pyros.instruments.device import deferred
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import Channel, Kind
 from pyros.instruments.native._device import NativeDevice
 

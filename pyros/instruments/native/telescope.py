@@ -10,7 +10,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from pyros.errors import DeviceFailed, DeviceRefused
-from pyros.instruments.device import deferred
+from pyros.instruments.drivers.device import deferred
+from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC, checked_slew
 from pyros.instruments.interfaces import (
     Kind,
     Pointing,
@@ -19,7 +20,6 @@ from pyros.instruments.interfaces import (
     TelescopeState,
 )
 from pyros.instruments.native._device import NativeDevice
-from pyros.instruments.pointing import TOLERANCE_ARCSEC, checked_slew
 
 
 class NativeTelescope(NativeDevice):

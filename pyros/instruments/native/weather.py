@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from pyros.errors import DeviceFailed
-from pyros.instruments.device import deferred
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import (
     Kind,
 )

@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
-from pyros.agents import Agent, Message, _program
+from pyros.agents import Agent, Message
+from pyros.agents.runtime import program
 
-assert _program  # imported here, so that a fork is up within milliseconds; the reactor is installed after the fork
+assert program  # imported here, so that a fork is up within milliseconds; the reactor is installed after the fork
 
 
 class Counts(msgspec.Struct):

@@ -12,7 +12,7 @@ import pytest
 from pyros.clock import VirtualClock
 from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused, NoAnswer
 from pyros.instruments.alpaca.image import HEADER
-from pyros.instruments.apparent import apparent_of_icrs
+from pyros.instruments.drivers.coordinates import apparent_of_icrs
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from tests.instruments.alpaca.conftest import Http, Raw, Server, Wrong

@@ -1,0 +1,409 @@
+"""What the agents of the instruments share: a command goes to the device after the turn's commit, and its end comes
+back as a message to the agent itself.
+
+A command is numbered, and its number is in the state: an end with another number is that of an older command, and
+means nothing any more. Most commands take the place of the one before; those given ``aside`` stand beside it (the
+cooler of a camera that exposes).
+
+What a device does is not rolled back with a turn, and goes on while its agent is away: so after a start, and whenever
+the device is connected again, the agent first asks it what it is doing, and `reconcile` makes that and the state agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.python.failure import Failure
+
+from pyros import messages
+from pyros.agents.agent import Agent
+from pyros.clock import Timer
+from pyros.errors import AgentError, CommandAborted, ConnectionLost, InstrumentError, NoAnswer
+from pyros.instruments import Place, connect
+from pyros.messages import InstrumentConnection, Message, Payload, Telemetry
+
+STARTED = "Command started"
+DONE = "Command done"
+FAILED = "Command failed"
+CONNECTED = "Device connected"
+DISCONNECTED = "Device disconnected"
+LOOKED = "Device looked at"
+MEASURED = "Device measured"
+_STALE = 120.0  # seconds
+_TELEMETRY = 10.0
+_MOST_ASIDE = 100
+_KEPT_ENDS = 20
+
+Run = Callable[[Callable[[float], None]], Deferred[dict[str, Any]]]
+"""Gives the device a command: called with ``started``, in the reactor's thread; returns what will be measured."""
+
+
+class Started(Payload, frozen=True):
+    """The device took the command; ``seconds`` is its own estimate."""
+
+    number: int
+    seconds: float
+
+
+class Ended(Payload, frozen=True):
+    """The device is done: what it measured, or why it failed, and whether it was lost meanwhile."""
+
+    number: int
+    result: dict[str, Any] = {}  # noqa: RUF012  msgspec copies it
+    reason: str = ""
+    lost: bool = False
+
+
+class Connection(Payload, frozen=True):
+    """The device is there, or not: its name and address, or the reason."""
+
+    text: str
+
+
+class Looked(Payload, frozen=True):
+    """What the device is doing; None when it could not be asked. ``number`` is that of the last command before."""
+
+    number: int
+    state: str | None = None
+
+
+for _name, _type in (
+    (STARTED, Started), (DONE, Ended), (FAILED, Ended), (CONNECTED, Connection), (DISCONNECTED, Connection),
+    (LOOKED, Looked), (MEASURED, Telemetry),
+):  # fmt: skip
+    messages.register(_name, _type, guarded=True)
+
+
+class Command(msgspec.Struct):
+    """A command that is under way: what was asked, and who wants to hear of its end."""
+
+    number: int
+    name: str
+    payload: dict[str, Any]
+    sender: str
+    id: str = ""
+    """The message's."""
+
+
+class InstrumentState(msgspec.Struct):
+    """What every instrument's agent remembers.
+
+    ``given`` is the number of the last command that was not given aside. ``interrupted`` was under way when the agent
+    stopped, and the device was not asked yet what became of it.
+    """
+
+    number: int = 0
+    given: int = 0
+    command: Command | None = None
+    aside: list[Command] = []
+    interrupted: Command | None = None
+    connected: bool | None = None
+    failed_commands: int = 0
+    """How many commands have failed after they were taken, in all."""
+    last_failure: str = ""
+    """The last one's name, and why."""
+    ended: dict[str, str] = {}
+    """The last commands that have ended, by their messages' ids, and why each failed; '' for one that didn't."""
+
+
+class InstrumentAgent(Agent):
+    """An agent with a device behind a driver. ``option_telemetry`` in its section: seconds between two measurements."""
+
+    state: InstrumentState
+    device: Any
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.actions_by_message |= {
+            STARTED: self._started,
+            DONE: self._done,
+            FAILED: self._failed,
+            CONNECTED: self._connected,
+            DISCONNECTED: self._disconnected,
+            LOOKED: self._looked,
+            MEASURED: self._measured,
+        }
+        self._timer: Timer | None = None
+        self._measuring: Deferred[None] | None = None
+        self._trouble = ""
+
+    def attach(self, reactor: Any) -> None:
+        self.reactor = reactor
+        kind: Any = self.name
+        self._pace = self.option("telemetry", float, _TELEMETRY)
+        if not 0 < self._pace < float("inf"):
+            raise AgentError(
+                f"{self.config.path}: [{self.section.name}] option_telemetry: must be a positive number of seconds"
+            )
+        self.device = connect(
+            kind,
+            self.section.driver,
+            self.section.address,
+            reactor,
+            self.clock,
+            on_connection=self._on_connection,
+            site=self.place(),
+        )
+        self._timer = self.clock.call_later(self._pace, self._measure)
+
+    def detach(self) -> Deferred[None] | None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        if self._measuring is not None:
+            self._measuring.cancel()
+        gone: Deferred[None] = self.device.disconnect()
+        return gone
+
+    def work(self) -> None:
+        """After a restart: ask the device what became of the command that was under way."""
+        interrupted, self.state.command = self.state.command, None
+        if interrupted is not None:
+            self.log.warn("{name} was under way when this agent stopped", name=interrupted.name)
+            self.state.interrupted = interrupted
+        if self.state.interrupted is not None:
+            self.after_commit(self._look, self.state.given)
+        self.state.connected = None
+        aside, self.state.aside = self.state.aside, []
+        for command in aside:
+            self.again(command)
+
+    def place(self) -> Place | None:
+        """Where the observatory stands, for a device that must be told; called in the reactor's thread."""
+        return None
+
+    # For the instruments -----------------------------------------------------------------------------------------
+
+    def look(self) -> Deferred[str] | None:
+        """Ask the device what it is doing (in the reactor's thread); None for a kind that has no such state."""
+        asked: Deferred[str] = self.device.state()
+        return asked
+
+    def reconcile(self, state: str | None, interrupted: Command | None) -> None:
+        """The device does this, and no command was given since the agent started, or since it was connected again.
+
+        ``interrupted`` is the command that was under way when the agent stopped. ``state`` is None when the device did
+        not answer: then only what was interrupted needs an end.
+        """
+
+    async def measure(self) -> tuple[str, dict[str, float | str | None]] | None:
+        """State and telemetry, in the reactor's thread; None for a kind whose readings are its telemetry."""
+        return None
+
+    def noticed(self, state: str) -> None:
+        """The telemetry says that the device is doing this, and no command is under way."""
+
+    def on_connection(self, connected: bool) -> None:
+        """Called in the reactor's thread when the device is connected, or is no longer, before a turn hears of it."""
+
+    def started(self, command: Command, seconds: float) -> None:
+        """The device took the command."""
+
+    def done(self, command: Command, result: dict[str, Any]) -> None:
+        """The device did what it was told."""
+
+    def failed(self, command: Command, failure: messages.Failure) -> None:
+        """It did not, and says why; the failure names the observation that the command was for, if any."""
+
+    def command(self, message: Message, run: Run, *, aside: bool = False) -> None:
+        """Give the device a command after the commit.
+
+        A command that is under way is forgotten: its end will not be told. ``aside`` is for one that stands beside it;
+        after a restart such a command is given again.
+        """
+        self.state.number += 1
+        command = Command(self.state.number, message.name, msgspec.to_builtins(message.payload), message.sender)
+        command.id = message.id
+        if aside:
+            if len(self.state.aside) >= _MOST_ASIDE:
+                raise ValueError(f"{_MOST_ASIDE} commands are under way already")
+            self.state.aside.append(command)
+        else:
+            self.state.command, self.state.interrupted, self.state.given = command, None, command.number
+        self.after_commit(self._run, self.state.number, run)
+
+    def figures(self) -> dict[str, Any]:
+        command = self.state.command
+        under_way = [*self.state.aside, *([command] if command is not None else [])]
+        return {
+            "failed_commands": self.state.failed_commands,
+            "last_failure": self.state.last_failure,
+            "under_way": [each.id for each in under_way],
+            "ended": dict(self.state.ended),
+        }
+
+    def again(self, command: Command) -> None:
+        """Handle the message of a command once more."""
+        payload = msgspec.json.encode(command.payload)
+        self.analyze_message(Message(command.id or "again", command.name, command.sender, self.clock.time(), payload))
+
+    def answer(self, command: Command, name: str, payload: Any = None) -> None:
+        """Tell whoever gave the command, if it is an agent."""
+        if command.sender != self.name:
+            self.send_if_there(command.sender, name, payload)
+
+    def too_old(self, message: Message) -> str:
+        """Why a command must not be carried out any more, for it waited while this agent was down; '' if it may."""
+        age = self.clock.time() - message.sent
+        return f"the command is {age:.0f} s old" if age > _STALE else ""
+
+    def reason_held(self, message: Message) -> str:
+        """Why this command of the automation must not be carried out now; '' when it may, or a person gives it."""
+        hold = self.holds.hold if message.sender in self.config.agents else None
+        return "" if hold is None else str(hold)
+
+    def for_automation(self, *names: str) -> Command | None:
+        """The command that is under way for another agent, if it is one of these; in any thread."""
+        command = self.state.command
+        mine = command is not None and command.name in names and command.sender in self.config.agents
+        return command if mine else None
+
+    def stop_at_once(self, stop: Callable[[], Deferred[None]]) -> None:
+        """Stop the device now; in the reactor's thread."""
+        self._abort(stop)
+
+    def refuse_after_safe(self) -> None:
+        """Raise CommandAborted when the agent is about to end: what begins a motion or an exposure asks before it."""
+        if self.made_safe:
+            raise CommandAborted(f"the {self.name}'s agent is about to end")
+
+    def aborting(self, stop: Callable[[], Deferred[None]]) -> None:
+        """Stop the device after the commit."""
+        self.after_commit(self._abort, stop)
+
+    # In the reactor's thread -------------------------------------------------------------------------------------
+
+    def _run(self, number: int, run: Run) -> None:
+        def started(seconds: float) -> None:
+            self.tell_self(STARTED, Started(number=number, seconds=seconds))
+
+        def done(result: dict[str, Any]) -> None:
+            self.tell_self(DONE, Ended(number=number, result=result))
+
+        def failed(failure: Failure) -> None:
+            lost = failure.check(ConnectionLost, NoAnswer) is not None
+            self.tell_self(FAILED, Ended(number=number, reason=_in_words(failure), lost=lost))
+            if not isinstance(failure.value, (InstrumentError, OSError)):
+                self.log.failure("a command failed in an unexpected way", failure)
+
+        maybeDeferred(run, started).addCallback(done).addErrback(failed)
+
+    def _abort(self, stop: Callable[[], Deferred[None]]) -> None:
+        stop().addErrback(lambda failure: self.log.error("stop failed: {reason}", reason=failure.getErrorMessage()))
+
+    def _look(self, number: int) -> None:
+        looking = self.look()
+        if looking is None:
+            self.tell_self(LOOKED, Looked(number=number))
+            return
+
+        def failed(failure: Failure) -> None:
+            self.log.warn("it could not be asked what it is doing: {reason}", reason=_in_words(failure))
+            self.tell_self(LOOKED, Looked(number=number))
+
+        looking.addCallback(lambda state: self.tell_self(LOOKED, Looked(number=number, state=state)))
+        looking.addErrback(failed)
+
+    def _measure(self) -> None:
+        self._timer = self.clock.call_later(self._pace, self._measure)
+        if self._measuring is None and self.device.connected:
+            measuring = self._measuring = Deferred.fromCoroutine(self._measure_once())
+            measuring.addErrback(self._not_measured)
+            measuring.addBoth(self._measured_once)
+
+    async def _measure_once(self) -> None:
+        measured = await self.measure()
+        if measured is not None:
+            state, values = measured
+            self.tell_self(MEASURED, Telemetry(self.name, state, self.clock.time(), values))
+        self._trouble = ""
+
+    def _not_measured(self, failure: Failure) -> None:
+        """Told once, not every ten seconds."""
+        if failure.check(CancelledError) is None and self._trouble != (reason := _in_words(failure)):
+            self._trouble = reason
+            self.log.warn("no telemetry: {reason}", reason=reason)
+
+    def _measured_once(self, _: object) -> None:
+        self._measuring = None
+
+    def _on_connection(self, connected: bool, text: str) -> None:
+        self.on_connection(connected)
+        self.tell_self(CONNECTED if connected else DISCONNECTED, Connection(text=text))
+
+    # Messages from the device ------------------------------------------------------------------------------------
+
+    def _started(self, message: Message) -> None:
+        if (command := self._current(message.payload.number)) is not None:
+            self.started(command, message.payload.seconds)
+
+    def _done(self, message: Message) -> None:
+        if (command := self._ended(message.payload.number)) is not None:
+            self._keep_end(command, "")
+            self.done(command, message.payload.result)
+
+    def _failed(self, message: Message) -> None:
+        if (command := self._ended(message.payload.number)) is not None:
+            end: Ended = message.payload
+            self.log.error("{name} failed: {reason}", name=command.name, reason=end.reason)
+            observation = command.payload.get("observation", "")
+            self._keep_end(command, end.reason or "no reason given")
+            self.state.failed_commands += 1
+            self.state.last_failure = f"{command.name}: {end.reason}"[:300]
+            self.failed(command, messages.Failure(observation=observation, reason=end.reason, lost=end.lost))
+
+    def _keep_end(self, command: Command, reason: str) -> None:
+        """For people, whom no message reaches: they ask the agent's status."""
+        if command.sender not in self.config.agents:
+            self.state.ended[command.id] = reason[:300]
+            while len(self.state.ended) > _KEPT_ENDS:
+                del self.state.ended[next(iter(self.state.ended))]
+
+    def _current(self, number: int) -> Command | None:
+        under_way = [*self.state.aside, *([self.state.command] if self.state.command is not None else [])]
+        return next((command for command in under_way if command.number == number), None)
+
+    def _ended(self, number: int) -> Command | None:
+        """The command that has ended, which is no longer under way."""
+        command = self._current(number)
+        if command is not None and command is self.state.command:
+            self.state.command = None
+        elif command is not None:
+            self.state.aside.remove(command)
+        return command
+
+    def _connected(self, message: Message) -> None:
+        self.log.info("connected to {text}", text=message.payload.text)
+        if self.state.connected is not True:
+            self.state.connected = True
+            self._tell_connection(messages.INSTRUMENT_CONNECTED, message.payload.text)
+        self.after_commit(self._look, self.state.given)
+
+    def _disconnected(self, message: Message) -> None:
+        self.log.warn("{text}", text=message.payload.text)
+        if self.state.connected is not False:
+            self.state.connected = False
+            self._tell_connection(messages.INSTRUMENT_DISCONNECTED, message.payload.text)
+
+    def _tell_connection(self, name: str, text: str) -> None:
+        """Those who keep an eye on it, and who may be waiting for it."""
+        for agent in (self.MONITORING, self.OBSERVATION_MANAGER):
+            self.send_if_there(agent, name, InstrumentConnection(self.name, text[:1000]))
+
+    def _looked(self, message: Message) -> None:
+        if self.state.command is None and message.payload.number == self.state.given:
+            interrupted, self.state.interrupted = self.state.interrupted, None
+            if interrupted is not None or message.payload.state is not None:
+                self.reconcile(message.payload.state, interrupted)
+
+    def _measured(self, message: Message) -> None:
+        self.send_if_there(self.MONITORING, messages.TELEMETRY, message.payload)
+        if self.state.command is None:
+            self.noticed(message.payload.state)
+
+
+def _in_words(failure: Failure) -> str:
+    text = failure.getErrorMessage().strip() or "no reason given"
+    return text if isinstance(failure.value, InstrumentError) else f"{type(failure.value).__name__}: {text}"

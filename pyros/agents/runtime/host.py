@@ -1,0 +1,593 @@
+"""What makes an agent live: its journal, its port, its links to the others, and its thread.
+
+In production the agent's turns run in a thread of its own and everything that touches a socket in the reactor's. In a
+rehearsal (``threaded=False``) the same turns run inline on a virtual reactor.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Raw
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.python.failure import Failure
+
+from pyros import __version__
+from pyros.agents.runtime.port import AgentPort
+from pyros.agents.runtime.turns import Batch, Outcome, Turns
+from pyros.alarms import Alarms
+from pyros.clock import Clock
+from pyros.config import Config
+from pyros.errors import AgentError, ConfigError, JournalError, PyrosError
+from pyros.hold import Hold, Holds
+from pyros.journal import Effects, Journal
+from pyros.messages import ALARM, Message, Payload, encode_payload
+from pyros.sender.handshake import observatory_key
+from pyros.sender.outbound import Outbound
+from pyros.wire import Entry, Refusal
+
+if TYPE_CHECKING:
+    from pyros.agents.agent import Agent
+
+_TURN_MESSAGES = 4096
+_ANSWERS_FLUSH = 0.2
+_LONGEST_WAIT = 5.0
+_RETRY_STORING = 1.0
+_PRUNE_SECONDS = 10.0
+_STOP_GRACE = 4.0
+_HOLD_LOOK_SECONDS = 10.0
+_CLOSING = 2.0
+_WAKE = Batch([], "")
+
+
+class _Answers:
+    """What other agents acknowledged, gathered from the links until a turn stores it. Used by two threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._effects = Effects()
+
+    def __bool__(self) -> bool:
+        return bool(self._effects)
+
+    def add(self, agent: str, seq: int, refusals: list[Refusal]) -> bool:
+        """True when there was nothing before."""
+        with self._lock:
+            first = not self._effects
+            self._effects.acknowledged[agent] = seq
+            self._effects.refused += [(refusal.reason, agent, refusal.seq) for refusal in refusals]
+        return first
+
+    def take(self) -> Effects:
+        with self._lock:
+            effects, self._effects = self._effects, Effects()
+        return effects
+
+    def put_back(self, effects: Effects) -> None:
+        """The turn could not be stored."""
+        with self._lock:
+            self._effects.acknowledged = {**effects.acknowledged, **self._effects.acknowledged}
+            self._effects.refused[:0] = effects.refused
+
+
+class Host:
+    """Runs one agent. `start` and `stop` are called in the reactor's thread (or before the reactor runs)."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        config: Config,
+        reactor: Any,
+        clock: Clock,
+        *,
+        threaded: bool = True,
+        daemon: bool = True,
+        durable: bool = True,
+        epoch: str = "",
+    ) -> None:
+        """``daemon=False`` keeps a program alive as long as the agent lives. ``durable=False`` and ``epoch`` are for
+        rehearsals.
+
+        Raises UnknownAgent when the configuration has no section of the agent's name, ConfigError when it lacks what
+        the agent needs.
+        """
+        self.agent = agent
+        self.config = config
+        self.reactor = reactor
+        self.clock = clock
+        self.section = config.agent(agent.name)
+        agent.check_needs(config)
+        self.ready = threading.Event()
+        """Set when work() has returned, or has failed: then `failure` is what it raised."""
+        self.failure: BaseException | None = None
+        """Why the agent could not begin or, when it has `worked`, could not go on."""
+        self.worked = False
+        self.stopped: Deferred[None] = Deferred()
+        """Fires in the reactor's thread when the agent has ended and everything is closed."""
+        self.holds = Holds(config.data, clock)
+        self.alarms = Alarms(agent.name, config.on_alarm, clock, agent.log, self._tell_alarm)
+        self._alarms_wanted: set[str] = set()  # what the agent has last said, before the reactor's thread knows
+        self.hold_seen: Hold | None = None
+        """The hold that the agent was told of last."""
+        self._heard = clock.monotonic()
+        self._threaded = threaded
+        self._daemon = daemon
+        self._durable = durable
+        self._epoch = epoch
+        self._mailbox: SimpleQueue[Batch | None] = SimpleQueue()
+        self._answers = _Answers()
+        self._stop_wanted = threading.Event()
+        self._closed = threading.Event()
+        self._finished = False
+        self._ending = False
+        self._safe: Deferred[None] | None = None
+        self._calls: dict[str, Any] = {}
+        self._kept: list[Batch] = []
+        self._not_stored = False
+        """The last turn could not be stored: the next attempt comes after a pause, also where only a timer was due."""
+        self._pruned = -math.inf
+
+    # The reactor's side ------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the journal and the port, then let the agent work. Raises JournalError, StateError, ConfigError
+        (the observatory's key cannot be made or read) or AgentError."""
+        self.agent.settle(self)
+        try:
+            key = observatory_key(self.config)
+            self.journal = Journal(self.config.journal(self.agent.name), epoch=self._epoch, durable=self._durable)
+        except (JournalError, ConfigError) as error:
+            self.make_safe_without_journal(str(error))
+            raise
+        try:
+            self.turns = Turns(self.agent, self.journal, self.clock)
+            self.outbound = Outbound(self.reactor, self.config, self.agent.name, self.journal, self._answered)
+            self.port = AgentPort(
+                self.section, self.reactor, self.clock, self.agent.log, self._arrived, self._last_seq, self.status,
+                key, self.config.agents,
+            )  # fmt: skip
+            self._listening = self._listen()
+        except BaseException as error:
+            self.journal.close()
+            if isinstance(error, JournalError):  # such as a state that doesn't fit
+                self.make_safe_without_journal(str(error))
+            raise
+        self.since = self.clock.time()
+        try:
+            self.outbound.start()
+            self.agent.attach(self.reactor)
+        except BaseException:
+            self._finish()
+            raise
+        self._look_at_hold()
+        if self._threaded:
+            threading.Thread(target=self._live, name=f"pyros-{self.agent.name}", daemon=self._daemon).start()
+        else:
+            self._call("start", 0, self._inline_start)
+
+    @property
+    def begun(self) -> bool:
+        """Whether it was started: then `stopped` fires one day."""
+        return hasattr(self, "since")
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self.begun and not self.stopped.called
+
+    def _listen(self) -> IListeningPort:
+        try:
+            port: IListeningPort = self.reactor.listenTCP(
+                self.section.port, self.port, backlog=1024, interface=self.section.ip
+            )
+        except CannotListenError as error:
+            raise AgentError(
+                f"{self.config.path}: [{self.section.name}] port: cannot listen on {self.section.where}:"
+                f" {getattr(error.socketError, 'strerror', None) or error.socketError};"
+                " is this agent running already?"
+            ) from None
+        return port
+
+    def stop(self) -> Deferred[None]:
+        """Make safe what the agent moves, let the turn that runs end, run shutdown(), close everything.
+
+        Fires `stopped` when nothing is left.
+        """
+        if not self._ending:
+            self._ending = True
+            self.make_safe("the agent ends").addCallback(lambda _: self._end())
+        return self.stopped
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether it is making safe what it moves, and hasn't done so yet."""
+        return self._safe is not None and not self._safe.called
+
+    def make_safe(self, reason: str) -> Deferred[None]:
+        """Have the agent make safe what it moves, once; from then on it begins nothing, but goes on taking messages.
+
+        Fires, and never fails, when that is done, or has taken `Agent.SAFE_SECONDS`.
+        """
+        if self._safe is None:
+            self._begin_safe(lambda: self.agent.make_safe(reason))
+        assert self._safe is not None
+        return self._safe
+
+    def make_safe_without_journal(self, reason: str) -> None:
+        """Close, stop or park the device of an agent that cannot begin; `make_safe` tells when that is done."""
+        if self._safe is not None or self.begun:
+            return
+        self.agent.settle(self)
+        try:
+            self.agent.attach(self.reactor)
+        except Exception:
+            self.agent.log.failure("{name} could not reach its device", name=self.agent.name)
+            return
+        self._begin_safe(lambda: self.agent.make_safe(reason)).addCallback(lambda _: self.agent.detach())
+
+    def _begin_safe(self, make_safe: Callable[[], Deferred[None] | None]) -> Deferred[None]:
+        safe = self._safe = Deferred()
+        self.agent.made_safe = True
+        self._call("safe", self.agent.SAFE_SECONDS, self._not_safe_in_time)
+        making = maybeDeferred(make_safe)
+        making.addErrback(lambda failure: self.agent.log.critical(
+            "what {name} moves could not be made safe: {reason}",
+            name=self.agent.name, reason=failure.getErrorMessage(), log_failure=failure,
+        ))  # fmt: skip
+        making.addCallback(lambda _: self._safe_now())
+        return safe
+
+    def _safe_now(self) -> None:
+        if self._safe is not None and not self._safe.called:
+            if self._calls["safe"].active():
+                self._calls["safe"].cancel()
+            self._safe.callback(None)
+
+    def _not_safe_in_time(self) -> None:
+        self.agent.log.critical(
+            "{name} ends, though what it moves was not made safe within {seconds:.0f} s",
+            name=self.agent.name, seconds=self.agent.SAFE_SECONDS,
+        )  # fmt: skip
+        if self._safe is not None:
+            self._safe.callback(None)
+
+    def _end(self) -> None:
+        """What the agent moves is safe: end its thread, and then everything else."""
+        if not self._stop_wanted.is_set() and not self._finished:
+            self._stop_wanted.set()
+            if self._threaded:
+                self._mailbox.put(None)
+                self._call("grace", _STOP_GRACE, self._give_up)
+            else:
+                self._shut_down()
+                self._finish()
+
+    def _give_up(self) -> None:
+        self.agent.log.error("a handler of {name} does not return; it is left behind", name=self.agent.name)
+        self._finish(hung=True)
+
+    def _thread_ended(self) -> None:
+        """For whatever reason: it has failed, perhaps."""
+        self.make_safe("the agent ends" if self.failure is None else "the agent cannot go on").addCallback(
+            lambda _: self._finish()
+        )
+
+    def _finish(self, hung: bool = False) -> None:
+        """The agent's thread has ended (or is left behind): close what is open."""
+        if self._finished:
+            return
+        self._finished = True
+        self._stop_wanted.set()
+        self.alarms.close()
+        for call in self._calls.values():
+            if call.active():
+                call.cancel()
+        closing: list[Deferred[Any]] = [
+            self.port.close_all(),
+            maybeDeferred(self._listening.stopListening),
+            maybeDeferred(self.agent.detach),
+            maybeDeferred(self.outbound.stop),
+        ]
+
+        def closed(_: object) -> None:
+            if not hung:
+                self.journal.close()
+            self._closed.set()
+            self.stopped.callback(None)
+
+        DeferredList(closing, consumeErrors=True).addCallback(closed)
+
+    def post(self, name: str, json: bytes) -> None:
+        """A message of the agent to itself, which begins a turn like any other (an instrument's answer); any thread."""
+        entry = Entry(0, f"self-{name}", name, self.clock.time(), Raw(json), self.clock.monotonic())
+        self._put(Batch([entry], self.agent.name, proved=True))
+
+    def at_once(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Call a function in the reactor's thread without waiting for a commit; any thread."""
+        if self._threaded:
+            self.reactor.callFromThread(function, *args)
+        else:
+            self.reactor.callLater(0, function, *args)
+
+    def heard_of_thread(self) -> float:
+        """When the agent's thread last passed between two turns (monotonic seconds): it doesn't hang since then.
+
+        Asks it to pass again. A beat that is to stop with the agent's turns depends on it.
+        """
+        if not self._threaded:
+            return self.clock.monotonic()
+        self._mailbox.put(_WAKE)
+        return self._heard
+
+    def _look_at_hold(self) -> None:
+        """A hold may begin or end without a message: by another process, while this agent was away, by itself."""
+        hold = self.holds.hold
+        if (hold and (hold.who, hold.why)) != (self.hold_seen and (self.hold_seen.who, self.hold_seen.why)):
+            self.hold_seen = hold
+            if hold is not None and self.ready.is_set():
+                self._obey(hold)
+            self.post(self.agent.HOLD_CHANGED, b"{}")
+        self._call("hold", _HOLD_LOOK_SECONDS, self._look_at_hold)
+
+    def _obey(self, hold: Hold) -> None:
+        try:
+            self.agent.obey_hold(hold, False)
+        except Exception:
+            self.agent.log.failure("{name} could not obey the hold at once", name=self.agent.name)
+
+    def raise_alarm(self, key: str, text: str) -> None:
+        """Raise an alarm unless it is raised already; any thread."""
+        if key not in self._alarms_wanted:
+            self._alarms_wanted.add(key)
+            self.at_once(self.alarms.raise_alarm, (key, text))
+
+    def end_alarm(self, key: str) -> None:
+        """End an alarm if it is raised; any thread."""
+        if key in self._alarms_wanted:
+            self._alarms_wanted.discard(key)
+            self.at_once(self.alarms.end_alarm, (key,))
+
+    def _tell_alarm(self, name: str, payload: Payload) -> None:
+        """To monitoring, through a turn of this agent."""
+        if not self._finished:
+            name = self.agent.TELL_ALARM if name == ALARM else self.agent.TELL_ALARM_OVER
+            self.post(name, encode_payload(name, payload))
+
+    def status(self) -> dict[str, Any]:
+        """How the agent is doing; read in the reactor's thread while the agent works, so figures may lag by a turn."""
+        hold = self.holds.hold
+        return {
+            "agent": self.agent.name,
+            "version": __version__,
+            "since": self.since,
+            "taken": self.turns.taken,
+            "failed": self.turns.failed,
+            "refused": self.turns.refused,
+            "waiting": self.port.waiting,
+            "forgotten": dict(+self.journal.forgotten),
+            "handling": self.turns.handling(),
+            "hold": None if hold is None else msgspec.structs.asdict(hold),
+            "alarms": [alarm._asdict() for alarm in list(self.alarms.raised.values())],
+            **self.agent.figures(),
+            "outbox": {agent: count for agent, count in list(self.journal.waiting.items()) if count},
+        }
+
+    def _call(self, what: str, seconds: float, function: Callable[[], None]) -> None:
+        """One delayed call of each kind at a time; a new one replaces the old."""
+        if what in self._calls and self._calls[what].active():
+            self._calls[what].cancel()
+        self._calls[what] = self.reactor.callLater(seconds, function)
+
+    def _arrived(self, batch: Batch) -> None:
+        """From the port: first the reflexes, then the mailbox."""
+        if self.agent.reflexes:
+            last = self._last_seq(batch.peer) if batch.peer else 0
+            for entry in batch.entries:
+                reflex = self.agent.reflexes.get(entry.name)
+                if reflex is not None and not (batch.peer and entry.seq <= last):
+                    self._reflex(reflex, batch, entry)
+        self._put(batch)
+
+    def _reflex(self, reflex: Callable[[Message], None], batch: Batch, entry: Entry) -> None:
+        message = batch.message(entry, self.clock.monotonic())
+        if not message.proved and self.turns.is_guarded(entry.name):
+            return  # its turn will refuse it
+        try:
+            message.check()
+        except ValueError:
+            return  # its turn will refuse it
+        try:
+            reflex(message)
+        except Exception:
+            self.agent.log.failure("the reflex to {name} failed", name=entry.name)
+
+    def _put(self, batch: Batch) -> None:
+        self._mailbox.put(batch)
+        if not self._threaded:
+            self._call("turn", 0, self._inline_turn)
+
+    def _last_seq(self, peer: tuple[str, str]) -> int:
+        return self.journal.seen.get(peer, 0)
+
+    def _answered(self, agent: str, seq: int, refusals: list[Refusal]) -> None:
+        """From a link: to be stored with the next turn, or soon."""
+        if self._answers.add(agent, seq, refusals):
+            if self._threaded:
+                self._mailbox.put(_WAKE)
+            else:
+                self._call("answers", _ANSWERS_FLUSH, self._inline_turn)
+
+    def _carry_out(self, outcome: Outcome, told: list[bool]) -> None:
+        """After the commit: acknowledge, send, command."""
+        for (batch, answer), was_told in zip(outcome.answers, told, strict=True):
+            if batch.origin is not None:
+                batch.origin.committed(batch, answer, was_told)
+        if self._finished:
+            return
+        if outcome.outgoing:
+            self.outbound.post(outcome.outgoing)
+        for function, args in outcome.calls:
+            try:
+                function(*args)
+            except Exception:  # the turn is committed; the next call may be the one that closes
+                self.agent.log.failure("{name} could not do what a handler wanted", name=self.agent.name)
+
+    # The agent's side --------------------------------------------------------------------------------------------
+
+    def _live(self) -> None:
+        """The agent's thread."""
+        try:
+            if self._work():
+                while not self._stop_wanted.is_set() and not self.agent.ending:
+                    self._heard = self.clock.monotonic()
+                    self._take_turn(*self._gather())
+                    if self._not_stored:
+                        self._stop_wanted.wait(_RETRY_STORING)
+                self._shut_down()
+        except BaseException as error:
+            self._cannot_go_on(error)
+        finally:
+            self.ready.set()
+            self.reactor.callFromThread(self._thread_ended)
+            if not self._daemon:  # a plain program ends with this thread: first the last answers must leave
+                while not self._closed.wait(_CLOSING) and self.unsafe:
+                    continue
+
+    def _cannot_go_on(self, error: BaseException) -> None:
+        """Something happened that is no message's fault; the process ends with a code that says so."""
+        self.failure = error
+        self.agent.log.failure("{name} cannot go on: the agent stops", Failure(error), name=self.agent.name)
+
+    def _inline_start(self) -> None:
+        if self._work():
+            self._inline_turn()
+        else:
+            self._thread_ended()
+
+    def _inline_turn(self) -> None:
+        """One turn of a rehearsal."""
+        if self._finished or not self.ready.is_set():
+            return
+        batches = []
+        while not self._mailbox.empty():
+            batches.append(self._mailbox.get())
+        self._take_turn([batch for batch in batches if batch is not None], idle=True)
+        if self.agent.ending:
+            self._shut_down()
+            self._thread_ended()
+        elif self._not_stored:
+            self._call("turn", _RETRY_STORING, self._inline_turn)
+        elif (due := self.turns.next_due()) is not None:
+            self._call("timer", max(0.0, due - self.clock.monotonic()), self._inline_turn)
+
+    def _work(self) -> bool:
+        try:
+            self._tell(self.turns.run_hook(self.agent.begin))
+        except BaseException as error:
+            self.failure = error
+            if isinstance(error, PyrosError):  # its words are enough
+                self.agent.log.critical("{error}", error=error)
+            else:
+                self.agent.log.failure("work() of {name} failed: the agent stops", name=self.agent.name)
+            return False
+        finally:
+            self.ready.set()
+        self.worked = True
+        return True
+
+    def _shut_down(self) -> None:
+        try:
+            self._tell(self.turns.run_hook(self.agent.shutdown))
+        except BaseException:
+            self.agent.log.failure("shutdown() of {name} failed", name=self.agent.name)
+
+    def _gather(self) -> tuple[list[Batch], bool]:
+        """Wait for the mailbox or a timer: what is there now, up to the size of a turn; True when nothing came."""
+        batches: list[Batch] = []
+        count = 0
+        try:
+            batch = self._mailbox.get(timeout=self._patience())
+        except Empty:
+            return batches, True
+        while True:
+            if batch is not None and batch.entries:
+                batches.append(batch)
+                count += len(batch.entries)
+            if count >= _TURN_MESSAGES:
+                return batches, False
+            try:
+                batch = self._mailbox.get_nowait()
+            except Empty:
+                return batches, False
+
+    def _patience(self) -> float:
+        if self._not_stored:
+            return 0.0
+        due = self.turns.next_due()
+        wait = _LONGEST_WAIT if due is None else min(_LONGEST_WAIT, max(0.0, due - self.clock.monotonic()))
+        return min(wait, _ANSWERS_FLUSH) if self._answers else wait
+
+    def _take_turn(self, batches: list[Batch], idle: bool) -> None:
+        """Run a turn if there is anything to do. What the journal could not store is kept for the next one."""
+        batches = self._kept + self.turns.due_timers() + batches
+        self._kept = []
+        if not batches and not (idle and self._answers):
+            if idle:
+                self._prune()
+            return
+        answers = self._answers.take()
+        try:
+            outcome = self.turns.run(batches, answers)
+        except JournalError as error:
+            self._not_stored = True
+            self.agent.log.error("{error}", error=error)
+            self._answers.put_back(answers)
+            for batch in batches:
+                if batch.timer is None:
+                    self._keep(batch, str(error))
+        else:
+            self._not_stored = False
+            self._tell(outcome)
+            if self.clock.monotonic() - self._pruned > _PRUNE_SECONDS:
+                self._prune()
+
+    def _keep(self, batch: Batch, reason: str) -> None:
+        if batch.origin is None or batch.peer is not None:
+            self._kept.append(batch)
+        else:
+            self._tell_origin(batch, reason)
+
+    def _prune(self) -> None:
+        """Forget a chunk of what is old or too much; the next turn goes on where there is more."""
+        self._pruned = self.clock.monotonic()
+        before = set(+self.journal.forgotten)
+        try:
+            if self.journal.prune(self.clock.time(), self.config.agents):
+                self._pruned = -math.inf
+        except JournalError as error:
+            self.agent.log.error("{error}", error=error)
+        for what in set(+self.journal.forgotten) - before:  # said once; the status counts
+            self.agent.log.warn("{name} has too many {what}: the oldest are forgotten", name=self.agent.name, what=what)
+
+    def _tell(self, outcome: Outcome) -> None:
+        told = [
+            batch.origin is not None and batch.origin.acknowledge(batch, answer) for batch, answer in outcome.answers
+        ]
+        if self._threaded:
+            self.reactor.callFromThread(self._carry_out, outcome, told)
+        else:
+            self._carry_out(outcome, told)
+
+    def _tell_origin(self, batch: Batch, reason: str) -> None:
+        assert batch.origin is not None
+        if self._threaded:
+            self.reactor.callFromThread(batch.origin.not_stored, batch, reason)
+        else:
+            batch.origin.not_stored(batch, reason)

@@ -1,0 +1,444 @@
+"""Turns: take messages, run their handlers, commit everything at once, and only then tell the world.
+
+`Turns` knows no socket and no thread: a host gives it batches and carries out what it returns. It runs in the agent's
+thread.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import sqlite3
+import threading
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import msgspec
+
+from pyros.clock import Clock
+from pyros.errors import AgentError, JournalError, StateError, WriteFailed
+from pyros.journal import Effects, Journal, Outgoing, Peer, Received, StoredTimer
+from pyros.messages import GUARDED, Message, encode_payload, unproved
+from pyros.printable import printable
+from pyros.sender import outbox_of_this_thread
+from pyros.wire import MAX_FRAME, Entry, Refusal, valid_name
+
+if TYPE_CHECKING:
+    from pyros.agents.agent import Agent
+
+_TRACEBACK_LIMIT = 16_000
+_state_encoder = msgspec.json.Encoder()
+_REASON_LIMIT = 300
+
+
+class NotTaken(AgentError):
+    """The agent has no use for this message: it is refused, not kept."""
+
+
+class _Blamed(Exception):
+    """The message was found to blame for a commit that failed."""
+
+
+class Origin(Protocol):
+    """Who hears what became of a batch."""
+
+    def acknowledge(self, batch: Batch, answer: Answer) -> bool:
+        """The batch is on disk: tell the sender at once where the agent's thread can do that; whether it did."""
+        ...
+
+    def committed(self, batch: Batch, answer: Answer, told: bool) -> None:
+        """The batch is on disk; ``told`` is what `acknowledge` said. Called in the reactor's thread."""
+        ...
+
+    def not_stored(self, batch: Batch, reason: str) -> None:
+        """The journal cannot store now, and the batch will not be tried again (text clients only). Called in the
+        reactor's thread."""
+        ...
+
+
+class Batch(NamedTuple):
+    """Messages that came together from one sender. ``peer`` is None for a text client and for the agent itself."""
+
+    entries: list[Entry]
+    sender: str
+    peer: Peer | None = None
+    origin: Origin | None = None
+    timer: int | None = None
+    size: int = 0
+    """Bytes of all payloads, for the bound of the mailbox."""
+    ahead: float | None = 0.0
+    """How far (seconds) the agent's monotonic clock is ahead of the sender's; None when that is unknown."""
+    proved: bool = False
+    """The sender has proved the observatory's key."""
+
+    def message(self, entry: Entry, now: float) -> Message:
+        """One of its messages as a handler sees it; ``now`` is the agent's monotonic clock."""
+        unknown = entry.said is None or self.ahead is None
+        said = -math.inf if unknown else min(entry.said + self.ahead, now)  # type: ignore[operator]
+        return Message(entry.id, entry.name, self.sender, entry.sent, bytes(entry.payload), said, self.proved)
+
+
+class Answer(NamedTuple):
+    """What became of a batch: acknowledged up to ``last``; some refused; or a number is missing before it."""
+
+    last: int
+    refused: list[Refusal]
+    ids: list[str]
+    missing: int | None = None
+
+
+class Outcome(NamedTuple):
+    """What a committed turn wants from the reactor's thread."""
+
+    answers: list[tuple[Batch, Answer]]
+    outgoing: list[Outgoing]
+    calls: list[tuple[Callable[..., Any], tuple[Any, ...]]]
+
+
+class Turns:
+    """One agent's turns, its state and its timers."""
+
+    def __init__(self, agent: Agent, journal: Journal, clock: Clock) -> None:
+        """Raises StateError when the stored state does not fit the agent's state type."""
+        self._agent = agent
+        self.journal = journal
+        self._clock = clock
+        self._state_type = agent.state_type()
+        self._decode_state = msgspec.json.Decoder(self._state_type).decode
+        self._state_bytes = journal.state
+        self.taken = 0
+        self.refused = 0
+        # The wall clock has bridged the restart; from here on the monotonic one counts.
+        begun = clock.monotonic() - clock.time()
+        self._timers = {timer.number: timer._replace(steady=timer.due + begun) for timer in journal.timers}
+        self._due = [(timer.steady, timer.number) for timer in self._timers.values()]
+        heapq.heapify(self._due)
+        self._timer_number = journal.timer_number
+        self._message_number = sum(journal.destinations.values())
+        self._effects: Effects | None = None
+        self._out: list[tuple[str, str, bytes, float, float]] = []
+        self._calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self._marks: list[tuple[list[Any], int]] | None = None
+        self._handling: tuple[str, float] | None = None
+        self._entry = 0  # the identity of the message that is being handled; 0 for work() and shutdown()
+        self._writers: list[int] = []  # by whom the further writes are wanted
+        self._blamed: dict[int, str] = {}  # messages that must not be handled, and why
+        self._careful = False
+        self._put_back_state()
+
+    @property
+    def failed(self) -> int:
+        """How many failed messages are kept."""
+        return self.journal.failed
+
+    def handling(self) -> dict[str, Any] | None:
+        """What the agent's thread is doing: the message and for how many seconds; None between turns. Any thread."""
+        handling = self._handling
+        if handling is None:
+            return None
+        return {"message": handling[0], "seconds": max(0.0, self._clock.monotonic() - handling[1])}
+
+    # What a handler may do ---------------------------------------------------------------------------------------
+
+    def send(self, agent: str, name: str, payload: Any) -> None:
+        self._inside()
+        self._agent.config.peer(agent)
+        self._out.append((agent, name, _encode(name, payload), self._clock.time(), self._clock.monotonic()))
+
+    def set_timer(self, seconds: float, name: str, payload: Any) -> int:
+        effects = self._inside()
+        if not math.isfinite(seconds):
+            raise ValueError(f"a timer of {seconds} seconds never fires")
+        json = _encode(name, payload)
+        self._timer_number += 1
+        due, steady = self._clock.time() + seconds, self._clock.monotonic() + seconds
+        timer = StoredTimer(self._timer_number, due, name, json, steady)
+        effects.timers_set.append(timer)
+        return timer.number
+
+    def cancel_timer(self, number: int) -> None:
+        self._inside().timers_gone.append(number)
+
+    def after_commit(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._inside()
+        self._calls.append((function, args))
+
+    def also(self, write: Callable[[sqlite3.Connection], None]) -> None:
+        self._inside().also.append(write)
+        self._writers.append(self._entry)
+
+    def retry(self, number: int) -> None:
+        """Handle a failed message again, as part of the turn that runs."""
+        effects = self._inside()
+        kept = self.journal.failed_message(number)
+        if kept is None or (None, number) in effects.retried:
+            raise NotTaken(f"no failed message has number {number}")
+        # Who wants it handled again has proved the key, and so had its sender when it was taken.
+        message = Message(kept.id, kept.name, kept.sender, kept.sent, bytes(kept.payload), proved=True)
+        reason, error = self._attempt(message, effects)
+        if reason is not None:
+            raise NotTaken(reason)
+        effects.retried.append((error, number))
+        self._marks = None
+
+    def _inside(self) -> Effects:
+        if self._effects is None:
+            raise AgentError(
+                "send_to, call_later and commands belong in a handler, work() or shutdown(), in the agent's own"
+                " thread; elsewhere use Sender.send_to"
+            )
+        self._marks = None  # most handlers only change the state: for those, nothing has to be marked again
+        return self._effects
+
+    # The turn ----------------------------------------------------------------------------------------------------
+
+    def next_due(self) -> float | None:
+        """When the next timer is due (monotonic seconds), or None."""
+        while self._due and self._due[0][1] not in self._timers:
+            heapq.heappop(self._due)
+        return self._due[0][0] if self._due else None
+
+    def due_timers(self) -> list[Batch]:
+        """The timers that are due, as messages from the agent to itself."""
+        now = self._clock.monotonic()
+        batches = []
+        while (due := self.next_due()) is not None and due <= now:
+            timer = self._timers[heapq.heappop(self._due)[1]]
+            raw = msgspec.Raw(timer.payload or b"{}")
+            entry = Entry(0, f"timer-{timer.number}", timer.name, timer.due, raw, due)
+            batches.append(Batch([entry], self._agent.name, timer=timer.number, proved=True))
+        return batches
+
+    def run(self, batches: list[Batch], effects: Effects) -> Outcome:
+        """Run the handlers of all messages and commit.
+
+        ``effects`` may bring acknowledgements to store along. Raises JournalError when the disk refuses the commit:
+        then nothing has happened, and the same batches may be run again. When a message is to blame, by a further write
+        that raises or a state that cannot be read back, everything is run again without that message, which is kept
+        as failed.
+        """
+        blamed: dict[int, str] = {}
+        self._blamed, self._careful = blamed, False
+        while True:
+            tried = Effects()
+            tried.acknowledged, tried.refused = dict(effects.acknowledged), list(effects.refused)
+            try:
+                return self._run(batches, tried)
+            except WriteFailed as error:
+                owner = self._writers[error.place]
+                if owner in blamed:
+                    raise
+                blamed[owner] = _traceback(error.__cause__ or error)
+            except JournalError:
+                raise
+            except Exception as error:
+                if not self._careful:  # whose state is it that cannot be read back?
+                    self._careful = True
+                elif len(blamed) < sum(len(batch.entries) for batch in batches):
+                    text = _traceback(error)
+                    blamed.update({id(entry): text for batch in batches for entry in batch.entries})
+                else:
+                    raise
+
+    def _run(self, batches: list[Batch], effects: Effects) -> Outcome:
+        self._begin(effects)
+        try:
+            answers = [(batch, self._run_batch(batch, effects)) for batch in batches]
+            return self._commit(effects, answers)
+        except BaseException:
+            self._undo(batches)
+            raise
+        finally:
+            self._end()
+
+    def run_hook(self, hook: Callable[[], object]) -> Outcome:
+        """``work`` or ``shutdown`` as a turn of its own; whatever it raises undoes it and is raised."""
+        effects = Effects()
+        self._begin(effects)
+        try:
+            self._handling = (f"{hook.__name__}()", self._clock.monotonic())
+            hook()
+            self._save_state()
+            return self._commit(effects, [])
+        except BaseException:
+            self._undo([])
+            raise
+        finally:
+            self._end()
+
+    def _begin(self, effects: Effects) -> None:
+        self._effects = effects
+        self._out, self._calls, self._writers = [], [], []
+        self._marks, self._entry = None, 0
+        outbox_of_this_thread.send = self.send
+
+    def _end(self) -> None:
+        self._effects = self._handling = None
+        outbox_of_this_thread.send = None
+
+    def _run_batch(self, batch: Batch, effects: Effects) -> Answer:
+        peer, sender = batch.peer, batch.sender
+        last = effects.seen.get(peer, self.journal.seen.get(peer)) if peer else None
+        refused: list[Refusal] = []
+        ids: list[str] = []
+        missing: int | None = None
+        taken = self._clock.time()
+        if batch.timer is not None and batch.timer in effects.timers_gone:
+            return Answer(0, refused, ids)  # a handler of this turn has cancelled it
+        for entry in batch.entries:
+            if peer is not None:
+                if last is not None and entry.seq <= last:
+                    continue  # it came again over a new connection
+                if last is not None and entry.seq > last + 1:
+                    missing = last + 1
+                    break
+                last = entry.seq
+            now = self._clock.monotonic()
+            message = batch.message(entry, now)
+            self._handling = (entry.name, now)
+            self._entry = id(entry)
+            reason, error = self._attempt(message, effects)
+            if reason is not None:
+                refused.append(Refusal(entry.seq, reason))
+                continue
+            ids.append(entry.id)
+            effects.received.append(Received(entry.id, entry.name, sender, entry.sent, taken, message.json, error))
+        if peer is not None and last is not None:
+            effects.seen[peer] = last
+            effects.seen_at = taken
+        if batch.timer is not None:
+            effects.timers_gone.append(batch.timer)
+            self._marks = None
+        return Answer(last or 0, refused, ids, missing)
+
+    def is_guarded(self, name: str) -> bool:
+        """Whether the agent takes such a message only from who has proved the observatory's key."""
+        return name in GUARDED or name in self._agent.guarded
+
+    def _attempt(self, message: Message, effects: Effects) -> tuple[str | None, str | None]:
+        """Run one handler; (why it was refused, or None; the traceback if it failed, or None)."""
+        marks = self._marks = self._marks or self._mark(effects)
+        try:
+            message.check()
+            if not message.proved and self.is_guarded(message.name):
+                raise NotTaken(unproved(message.name))
+            if self._entry in self._blamed:
+                raise _Blamed
+            self._agent.receive(message)
+            self._save_state()
+        except BaseException as error:
+            for made, mark in marks:
+                del made[mark:]
+            self._marks = None
+            self._put_back_state()
+            if isinstance(error, NotTaken) or (isinstance(error, ValueError) and message.unreadable):
+                return printable(str(error))[:_REASON_LIMIT], None
+            if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise  # a rehearsal is interrupted
+            text = self._blamed[self._entry] if isinstance(error, _Blamed) else _traceback(error)
+            self._agent.log.error(
+                "{name} from {sender} failed: {error}; kept as failed",
+                name=message.name, sender=message.sender, error=text.rstrip().rpartition("\n")[2],
+            )  # fmt: skip
+            return None, text
+        return None, None
+
+    def _mark(self, effects: Effects) -> list[tuple[list[Any], int]]:
+        """How much each list of effects holds: what is added from here on can be undone."""
+        lists = (
+            self._out,
+            self._calls,
+            effects.timers_set,
+            effects.timers_gone,
+            effects.retried,
+            effects.also,
+            self._writers,
+        )
+        return [(made, len(made)) for made in lists]
+
+    def _commit(self, effects: Effects, answers: list[tuple[Batch, Answer]]) -> Outcome:
+        outgoing = self._number()
+        effects.outgoing = outgoing
+        if self._state_bytes != self.journal.state:
+            effects.state = self._state_bytes
+            self._check_state(self._state_bytes)
+        if effects:
+            self._handling = ("the commit", self._clock.monotonic())
+            self.journal.commit(effects)
+        for timer in effects.timers_set:
+            self._timers[timer.number] = timer
+            heapq.heappush(self._due, (timer.steady, timer.number))
+        for number in effects.timers_gone:
+            self._timers.pop(number, None)
+        self._message_number += len(outgoing)
+        self.taken += len(effects.received)
+        self.refused += sum(len(answer.refused) for _, answer in answers)
+        return Outcome(answers, outgoing, self._calls)
+
+    def _number(self) -> list[Outgoing]:
+        """Give the outgoing messages their numbers; done last, so that an undone handler leaves no hole."""
+        last = dict(self.journal.destinations)
+        outgoing = []
+        for count, (agent, name, json, sent, said) in enumerate(self._out, self._message_number + 1):
+            seq = last[agent] = last.get(agent, 0) + 1
+            outgoing.append(Outgoing(agent, seq, f"{self.journal.epoch[:8]}-{count}", name, sent, json, said))
+        return outgoing
+
+    def _undo(self, batches: list[Batch]) -> None:
+        """The turn did not happen: the state is that of the last commit, and the timers are due again."""
+        self._state_bytes = self.journal.state
+        self._put_back_state()
+        for batch in batches:
+            if batch.timer is not None and (timer := self._timers.get(batch.timer)):
+                heapq.heappush(self._due, (timer.steady, timer.number))
+
+    # State -------------------------------------------------------------------------------------------------------
+
+    def _save_state(self) -> None:
+        """Remember the state as bytes after every handler, so that the next one can be undone alone."""
+        if self._state_type is not None:
+            made = _state_encoder.encode(self._agent.state)
+            if self._careful:
+                self._check_state(made)
+            self._state_bytes = made
+
+    def _check_state(self, made: bytes | None) -> None:
+        """Raise AgentError where the state could not be read back at the next start: NaN has no JSON, for example."""
+        try:
+            self._decode_state(made or b"")
+        except Exception as error:
+            raise AgentError(f"{self._state_type.__name__} could not be read back: {error}") from None
+
+    def _put_back_state(self) -> None:
+        if self._state_type is None:
+            return
+        if self._state_bytes is None:
+            self._agent.state = self._state_type()
+            return
+        try:
+            self._agent.state = self._decode_state(self._state_bytes)
+        except Exception as error:
+            reason = f"{self.journal.path}: the stored state does not fit {self._state_type.__name__}: {error}"
+            if self._effects is not None:  # what a message of this turn has left there; it is found by being careful
+                raise AgentError(reason) from None
+            raise StateError(f"{reason}; give new fields a default, or remove the journal to begin anew") from None
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback of an error, or less of it where even that cannot be had."""
+    try:
+        text = "".join(traceback.format_exception(error))
+    except BaseException:  # no memory, or an error whose words raise one
+        text = f"{type(error).__name__}, without a traceback\n"
+    return text[-_TRACEBACK_LIMIT:].encode("utf-8", "replace").decode()
+
+
+def _encode(name: str, payload: Any) -> bytes:
+    """A payload as JSON; raises ValueError for what could never be delivered."""
+    if not valid_name(name):
+        raise ValueError("a message's name has 1 to 200 printable characters and no blank at its ends")
+    json = encode_payload(name, payload)
+    if len(json) > MAX_FRAME - 1024:
+        raise ValueError(f"payload of {len(json)} bytes; a frame holds {MAX_FRAME}")
+    return json

@@ -1,0 +1,200 @@
+"""The words of packets, to be searched: FTS5 in SQLite, text-search vectors under a GIN index in PostgreSQL.
+
+The index is in volumes of `VOLUME` packets each, for neither can give the newest packets with a common word, or with
+the beginning of one, without going through all that have it. A search goes through volumes, those with the newest
+packets first, and ends when it has enough; so what it costs doesn't grow with the archive.
+
+This is the one place where the archive's SQL depends on the database.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from pyros.alerts.archive.tables import volumes
+from pyros.errors import AlertError
+
+VOLUME = 131_072
+"""Packets in a volume: a beginning of words that all packets have takes a tenth of a second in one."""
+
+_SPREAD = 200
+"""Numbers between two packets, from which on FTS5 is quicker when it is asked for each of them."""
+
+_LONG = re.compile(r'"[^"]{2000,}"')
+"""Sky maps and images, in base64."""
+_SAID = re.compile(r">([^<]+)<|=\s*\"([^\"]*)\"|=\s*'([^']*)'")
+"""What XML says: texts and attributes' values, without the names of elements."""
+_WORD = re.compile(r"[^\W_]{2,40}")
+_MOST_TEXT = 200_000
+_MOST_WORDS = 3_000
+
+
+def words_of(packet: bytes, *more: str) -> list[str]:
+    """The different words in a packet's text, in lower case; in ``more`` too, which are taken first."""
+    encoding = "utf-16" if packet[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8"
+    text = _LONG.sub(" ", packet[: 20 * _MOST_TEXT].decode(encoding, "replace"))[:_MOST_TEXT]
+    if text.lstrip("\ufeff \t\r\n").startswith("<"):
+        text = " ".join(part for parts in _SAID.findall(text) for part in parts if part)
+    return list(dict.fromkeys(split(" ".join([*more, text]))))[:_MOST_WORDS]
+
+
+def split(text: str) -> list[str]:
+    """The words of a text, in lower case: ``GRB_Pos 1017711-349`` has four."""
+    return [word.lower() for word in _WORD.findall(text)]
+
+
+Wanted = tuple[tuple[str, bool], ...]
+"""Words that are all searched for; whether each is only a beginning."""
+
+
+def wanted_words(text: str) -> Wanted:
+    """The words of what somebody asks for, ``burst*`` being a beginning; raises AlertError when there is none."""
+    found: list[tuple[str, bool]] = []
+    for part in text.split():
+        words = split(part)
+        found += [(word, part.endswith("*") and word is words[-1]) for word in words]
+    if not found:
+        raise AlertError(f"{text!r} has no word to search for; words have at least two letters or digits")
+    return tuple(found)
+
+
+class Words(Protocol):
+    """An index from words to packets' numbers, in volumes."""
+
+    def create(self, connection: sa.Connection, volume: int) -> None:
+        """Make an empty volume."""
+
+    def add(self, connection: sa.Connection, volume: int, packets: Iterable[tuple[int, list[str]]]) -> None:
+        """Index packets by (number, words)."""
+
+    def close(self, connection: sa.Connection, volume: int) -> None:
+        """Nothing more will come into this volume."""
+
+    def some(self, connection: sa.Connection, volume: int, wanted: Wanted, most: int) -> list[int]:
+        """The numbers of packets in a volume that have all the words; so many at most, the highest ones."""
+
+    def those(self, connection: sa.Connection, volume: int, wanted: Wanted, numbers: list[int]) -> set[int]:
+        """Of the packets of these numbers, all in that volume, those that have all the words."""
+
+    def has(self, volume: int, number: sa.ColumnElement[int], wanted: Wanted) -> sa.ColumnElement[bool]:
+        """Whether a packet is in the volume and has all the words; for asking all of them."""
+
+
+class FullText:
+    """SQLite's FTS5, without a copy of the text and without positions: a tenth of the packets' size."""
+
+    def create(self, connection: sa.Connection, volume: int) -> None:
+        connection.exec_driver_sql(
+            f"CREATE VIRTUAL TABLE words_{volume} USING fts5(text, content='', columnsize=0, detail=none)"
+        )
+
+    def add(self, connection: sa.Connection, volume: int, packets: Iterable[tuple[int, list[str]]]) -> None:
+        rows = [(number, " ".join(words)) for number, words in packets]
+        if rows:
+            connection.exec_driver_sql(f"INSERT INTO words_{volume} (rowid, text) VALUES (?, ?)", rows)
+
+    def close(self, connection: sa.Connection, volume: int) -> None:
+        """One segment instead of a dozen, in each of which a word would have to be looked up."""
+        connection.exec_driver_sql(f"INSERT INTO words_{volume} (words_{volume}) VALUES ('optimize')")
+
+    def some(self, connection: sa.Connection, volume: int, wanted: Wanted, most: int) -> list[int]:
+        whole = tuple(each for each in wanted if not each[1])  # FTS5 collects all that has a beginning before all else
+        if whole and whole != wanted and not self._matching(connection, volume, whole, "LIMIT 1"):
+            return []
+        return self._matching(connection, volume, wanted, f"ORDER BY rowid DESC LIMIT {most}")
+
+    def those(self, connection: sa.Connection, volume: int, wanted: Wanted, numbers: list[int]) -> set[int]:
+        least, most = min(numbers), max(numbers)
+        if any(beginning for _, beginning in wanted) or most - least < _SPREAD * len(numbers):
+            found = self._matching(connection, volume, wanted, f"AND rowid BETWEEN {least} AND {most}")
+            return set(found).intersection(numbers)
+        return set(self._matching(connection, volume, wanted, f"AND rowid IN ({', '.join(map(str, numbers))})"))
+
+    def has(self, volume: int, number: sa.ColumnElement[int], wanted: Wanted) -> sa.ColumnElement[bool]:
+        name = f"words_{volume}"
+        table = sa.table(name, sa.column("rowid"), sa.column(name))
+        return number.in_(sa.select(table.c.rowid).where(table.c[name].op("MATCH")(_match(wanted))))
+
+    def _matching(self, connection: sa.Connection, volume: int, wanted: Wanted, further: str) -> list[int]:
+        select = f"SELECT rowid FROM words_{volume} WHERE words_{volume} MATCH ? {further}"
+        return list(connection.exec_driver_sql(select, (_match(wanted),)).scalars().all())
+
+
+def _match(wanted: Wanted) -> str:
+    return " ".join(f'"{word}"{"*" if beginning else ""}' for word, beginning in wanted)
+
+
+class Vectors:
+    """PostgreSQL's text search: a row with the packet's words in each volume's table, and their GIN index."""
+
+    def create(self, connection: sa.Connection, volume: int) -> None:
+        connection.exec_driver_sql(f"CREATE TABLE words_{volume} (packet bigint PRIMARY KEY, words tsvector NOT NULL)")
+        connection.exec_driver_sql(f"CREATE INDEX words_{volume}_words ON words_{volume} USING gin (words)")
+
+    def add(self, connection: sa.Connection, volume: int, packets: Iterable[tuple[int, list[str]]]) -> None:
+        rows = [(number, words) for number, words in packets]
+        if rows:
+            insert = f"INSERT INTO words_{volume} VALUES (%s, array_to_tsvector(%s::text[]))"
+            connection.exec_driver_sql(insert, rows)
+
+    def close(self, connection: sa.Connection, volume: int) -> None:
+        """Its planner should know what is in it, and it need not search a list of what is new."""
+        connection.exec_driver_sql(f"SELECT gin_clean_pending_list('words_{volume}_words'::regclass)")
+        connection.exec_driver_sql(f"ANALYZE words_{volume}")
+
+    def some(self, connection: sa.Connection, volume: int, wanted: Wanted, most: int) -> list[int]:
+        def found(table: str, words: Wanted, *values: str) -> list[int]:
+            select = f"SELECT packet FROM {table} WHERE words @@ %s::tsquery ORDER BY packet DESC LIMIT %s"
+            return list(connection.exec_driver_sql(select, (*values, _query(words), most)).scalars().all())
+
+        table = f"words_{volume}"
+        whole = tuple(each for each in wanted if not each[1])
+        if whole and whole != wanted and len(found(table, whole)) < most:  # GIN would collect all that has a beginning
+            few = f"(SELECT * FROM {table} WHERE words @@ %s::tsquery OFFSET 0) AS few"
+            return found(few, wanted, _query(whole))
+        return found(table, wanted)
+
+    def those(self, connection: sa.Connection, volume: int, wanted: Wanted, numbers: list[int]) -> set[int]:
+        select = f"SELECT packet FROM words_{volume} WHERE packet = ANY(%s) AND words @@ %s::tsquery"
+        return {row[0] for row in connection.exec_driver_sql(select, (numbers, _query(wanted)))}
+
+    def has(self, volume: int, number: sa.ColumnElement[int], wanted: Wanted) -> sa.ColumnElement[bool]:
+        table = sa.table(f"words_{volume}", sa.column("packet"), sa.column("words"))
+        return number.in_(sa.select(table.c.packet).where(table.c.words.op("@@")(sa.cast(_query(wanted), _Query()))))
+
+
+class _Query(sa.types.UserDefinedType[Any]):
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "tsquery"
+
+
+def _query(wanted: Wanted) -> str:
+    return " & ".join(f"'{word}'{':*' if beginning else ''}" for word, beginning in wanted)
+
+
+def index(connection: sa.Connection, words: Words, packets: list[tuple[int, float, list[str]]]) -> None:
+    """Index packets by (number, when received, words), into the last volume or, when that is full, into a new one."""
+    if not packets:
+        return
+    first = packets[0][0]
+    times = [received for _, received, _ in packets]
+    oldest, newest = min(times), max(times)
+    last = connection.execute(sa.select(volumes).order_by(volumes.c.volume.desc()).limit(1)).first()
+    if last is None or first >= last.first + VOLUME:
+        if last is not None and first < last.first + 2 * VOLUME:  # not one that an older PYROS made, of any size
+            words.close(connection, last.volume)
+        volume = last.volume + 1 if last is not None else 1
+        words.create(connection, volume)
+        connection.execute(volumes.insert().values(volume=volume, first=first, oldest=oldest, newest=newest))
+    else:
+        volume = last.volume
+        if oldest < last.oldest or newest > last.newest:
+            span = {"oldest": min(oldest, last.oldest), "newest": max(newest, last.newest)}
+            connection.execute(volumes.update().where(volumes.c.volume == volume).values(span))
+    words.add(connection, volume, ((number, said) for number, _, said in packets))

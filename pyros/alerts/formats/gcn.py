@@ -1,0 +1,379 @@
+"""JSON notices to `Alert`: GCN's unified schema, igwn.gwalert, GCN circulars, VOEvents turned into JSON, SNEWS 2.0.
+
+GCN's schema: https://gcn.nasa.gov/docs/schema (core fields: all optional). igwn.gwalert: the LIGO/Virgo/KAGRA Public
+Alerts User Guide, section "Alert Contents".
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import json
+import re
+from typing import Any
+
+import msgspec
+
+from pyros.alerts.alert import Alert, Kind, Role
+from pyros.alerts.formats import event_keys, localization, snews, streams, surveys, values
+from pyros.alerts.formats.streams import Stream
+from pyros.alerts.formats.times import parse_iso
+from pyros.alerts.formats.voevent import parse_voevent_json
+from pyros.errors import AlertError
+
+MAX_BYTES = 64 * 1024 * 1024
+"""igwn.gwalert carries sky maps of 1 to 2.3 MB; ten times the largest multi-order map fits."""
+
+_SCHEMA = re.compile(r"(?:[^?#]{0,200}/)?gcn/(notices/([\w/.-]+?)|circulars)\.schema\.json#?")
+"""Wherever the schema is fetched from: https://gcn.nasa.gov/schema/v4.3.0/gcn/notices/..., or its repository."""
+_NO_NUMBER = re.compile(rb"[:,\[]\s*-?(?:NaN|Infinity)\b")
+_WRAPPED = frozenset({"format", "content"})
+"""What SCiMMA's hop client writes around a message."""
+_TOPIC = re.compile(r"gcn\.notices\.([a-z0-9_]+)\..+")
+_PLACES = ("event", "alert", "datetime", "discovery_datetime")
+"""Where early schemas nest what the unified one has at the top."""
+_GW_KINDS: dict[str, Kind] = {
+    "EARLYWARNING": "initial",
+    "PRELIMINARY": "initial",
+    "INITIAL": "update",  # vetted by people; it follows a preliminary one
+    "UPDATE": "update",
+    "RETRACTION": "retraction",
+}
+_KINDS: dict[str, Kind] = {
+    "initial": "initial",
+    "subsequent": "initial",  # another burst of the same source, with its own id
+    "update": "update",
+    "retraction": "retraction",
+}
+_ROLES: dict[str, Role] = {
+    "current": "observation",
+    "archival": "observation",
+    "planned": "utility",
+    "commanded": "utility",
+    **dict.fromkeys(("test", "mock", "injection", "injections", "injected"), "test"),
+}
+"""By ``alert_tense``; early schemas have some of the words under ``alert_type``."""
+_CORE = frozenset({"trigger_time", "alert_datetime", "alert_type", "alert_tense", "ra", "ra_dec_error", "mission"})
+"""Without a schema and a topic, a JSON object with at least two of these is taken for a notice."""
+_ENOUGH = 2
+
+
+def parse_json(packet: bytes, topic: str) -> Alert:
+    """A JSON packet to an `Alert`.
+
+    Raises:
+        AlertError: not JSON, or JSON of no kind that is known.
+    """
+    if len(packet) > MAX_BYTES:
+        raise AlertError(f"the JSON has {len(packet)} bytes; at most {MAX_BYTES} are taken")
+    try:
+        notice = _decode(_utf8(packet))
+    except (msgspec.DecodeError, RecursionError, ValueError, OverflowError) as error:
+        raise AlertError(f"not JSON: {str(error)[:200]}") from None
+    if isinstance(notice, list) and len(notice) == 1:
+        notice = notice[0]
+    if isinstance(notice, list):
+        raise AlertError(f"a JSON list of {len(notice)}: a packet is one notice, and has an object to itself")
+    if not isinstance(notice, dict):
+        raise AlertError("the JSON is not an object")
+    if notice.keys() == _WRAPPED and isinstance(notice["content"], dict):
+        notice = notice["content"]
+    if (other := _of_another_shape(notice)) is not None:
+        return other
+    schema = _SCHEMA.fullmatch(_text(notice.get("$schema")))
+    known = len(_CORE & notice.keys())
+    foreign = _text(notice.get("$schema")) if schema is None and notice.get("$schema") is not None else None
+    if foreign is not None and (known < _ENOUGH or "json-schema.org" in foreign):
+        raise AlertError(f"JSON of schema {_text(notice['$schema'])[:100]!r}, not a notice of gcn.nasa.gov/schema")
+    if (schema and schema[1] == "circulars") or (schema is None and {"circularId", "subject"} <= notice.keys()):
+        return _circular(notice)
+    if schema:
+        topic = "gcn.notices." + schema[2].replace("/", ".")
+    elif not _TOPIC.fullmatch(topic):
+        if known < _ENOUGH:
+            raise AlertError("JSON, but no alert: no $schema of GCN, no superevent_id, no fields of a notice")
+        topic = f"gcn.notices.{_mission(notice) or 'unknown'}"
+    return _notice(notice, topic)
+
+
+def _decode(packet: bytes) -> Any:
+    """JSON, also where a number is ``NaN`` or ``Infinity`` (which is none), as Python and others write it."""
+    try:
+        return msgspec.json.decode(packet)
+    except msgspec.DecodeError:
+        if not _NO_NUMBER.search(packet):
+            raise
+        return msgspec.json.decode(msgspec.json.encode(json.loads(packet, parse_constant=lambda _: None)))
+
+
+def _of_another_shape(notice: dict[str, Any]) -> Alert | None:
+    """The alert, where it is none of GCN's schema."""
+    if "superevent_id" in notice:
+        return _gravitational_wave(notice)
+    if notice.keys() >= snews.FIELDS:
+        return snews.parse_coincidence(notice)
+    inner = next(iter(notice.values())) if len(notice) == 1 else None
+    if isinstance(inner, dict) and next(iter(notice)).rpartition(":")[2] == "VOEvent":
+        return parse_voevent_json(inner)
+    if "ivorn" in notice and "role" in notice:
+        return parse_voevent_json(notice)
+    survey = surveys.of_notice(notice)
+    return surveys.parse_detection(notice, survey) if survey else None
+
+
+def _utf8(packet: bytes) -> bytes:
+    """JSON is UTF-8; some write a byte order mark before it, or UTF-16, or end it as a C string."""
+    if packet.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        packet = packet.decode("utf-16").encode()
+    return packet.removeprefix(codecs.BOM_UTF8).rstrip(b" \t\r\n\0")
+
+
+def _notice(notice: dict[str, Any], topic: str) -> Alert:
+    """A notice of the unified schema."""
+    name = topic.removeprefix("gcn.notices.").removeprefix("classic.")  # notices of other missions, translated by GCN
+    row = _row(notice, streams.of_schema(name.partition(".")[0].lower()))
+    target = localization.find_target(notice)
+    place, error, pointing = localization.find_position(target, row)
+    containment = values.fraction(_percent(target.get("containment_probability", 0.9))) if error is not None else None
+    named = _named(notice, target, row)
+    event = _event(notice, row, named, name)
+    word, own_type = _text(notice.get("alert_type")).lower(), _text(notice.get("notice_type"))
+    role = _role(notice, row, name, event)
+    record = notice.get("record_number")
+    kind = _kind(notice, row, word, own_type.lower())
+    time = parse_iso(_text(_field(notice, "trigger_time")))
+    sent = parse_iso(_text(notice.get("alert_datetime")))
+    if not event:
+        event = f"{row.name}:{time.strftime('%Y-%m-%dT%H:%M:%S.%fZ') if time else _digest(notice)[:16]}"
+    classes = _probabilities(
+        notice.get("classification"),
+        notice.get("properties"),
+        target.get("classification_scores"),
+        target.get("classifications"),
+    )
+    subtype = _text(notice.get("subtype")) or own_type or _text(notice.get("pipeline"))
+    notice_type = f"{name}/{subtype}" if subtype else name
+    counted = record not in (None, "") or notice.get("alert_datetime") is not None
+    parts = (
+        *(topic, event.partition(":")[2], word, record, notice.get("alert_datetime"), subtype),
+        *(role if role == "test" else None, None if counted else _digest(notice)[:8]),
+    )
+    return Alert(
+        stream=row.name,
+        id=":".join(str(part)[:200] for part in parts if part not in (None, "")),
+        role=role,
+        kind=kind,
+        event=event,
+        notice_type=notice_type[:200],
+        time=time,
+        sent=sent,
+        ra=place[0] if place else None,
+        dec=place[1] if place else None,
+        pointing=pointing,
+        error_radius=error,
+        containment=containment,
+        skymap=localization.find_skymap(target),
+        importance=_first_fraction(notice, "importance", "p_astro"),
+        far=values.hertz(notice.get("far"), "Hz"),
+        significant=_flag(notice.get("significant")),
+        known_source=_is_known(notice, row, name) or classes.get("unknown") == 0,
+        classification=classes,
+        names=event_keys.further_names(row, event, named) if named else (),
+        related=_related(notice, named),
+    )
+
+
+def _mission(notice: dict[str, Any]) -> str:
+    """The mission's name as topics have it: ``super_kamiokande``."""
+    return re.sub(r"[^a-z0-9]+", "_", _text(notice.get("mission")).lower()[:200]).strip("_")
+
+
+def _row(notice: dict[str, Any], row: Stream) -> Stream:
+    """The row that the notice itself asks for, where one schema serves several streams."""
+    for field, expression, name in row.json_rows:
+        if streams.pattern(expression).fullmatch(_text(notice.get(field))[:200]):
+            return streams.BY_NAME[name]
+    return row
+
+
+def _role(notice: dict[str, Any], row: Stream, name: str, event: str) -> Role:
+    """``test`` where anything says so, ``utility`` where nothing was seen yet."""
+    words = [_text(notice.get(field)).lower() for field in ("alert_tense", "alert_type", "role")]
+    said = {_ROLES.get(word, "observation") for word in words}
+    marked = any(value is True and field.lower() in row.test for field, value in notice.items())
+    named = "test" in re.split(r"[^a-z0-9]+", f"{name} {_text(notice.get('notice_type'))[:200]}".lower())
+    if "test" in said or marked or named or _is_mock(event):
+        return "test"
+    return "utility" if "utility" in said else "observation"
+
+
+def _kind(notice: dict[str, Any], row: Stream, word: str, own_type: str) -> Kind:
+    """By the schema's word; else by the stream's own type of notice, and by what counts the notices."""
+    if "retract" in {word[:7], own_type[:7]} or any(notice.get(name) is value for name, value in row.json_retraction):
+        return "retraction"
+    record = notice.get("record_number")
+    return _KINDS.get(word) or ("update" if isinstance(record, int) and record > 1 else "initial")
+
+
+def _is_known(notice: dict[str, Any], row: Stream, name: str) -> bool:
+    """Whether its author knows the source from before."""
+    marks = ((_text(notice.get(field))[:200], expression) for field, expression in row.known_values)
+    marked = any(text and streams.pattern(expression).fullmatch(text) for text, expression in marks)
+    return bool(notice.get("known_source")) or name in row.known_types or marked
+
+
+def _digest(notice: dict[str, Any]) -> str:
+    """What tells a notice from others about its event where it neither counts nor dates itself (DSA-110, CHIME)."""
+    return hashlib.sha1(msgspec.json.encode(notice, order="sorted")).hexdigest()
+
+
+def _gravitational_wave(notice: dict[str, Any]) -> Alert:
+    """igwn.gwalert."""
+    word, name = _text(notice.get("alert_type")).upper().replace("_", ""), _text(notice.get("superevent_id"))
+    kind = _GW_KINDS.get(word)
+    if kind is None:
+        raise AlertError(
+            f"alert_type {word[:40]!r} is none of {', '.join(_GW_KINDS)}: a record of GraceDB, not igwn.gwalert"
+        )
+    if not name or len(name) > 100:
+        raise AlertError(f"superevent_id {name[:100]!r} names no event")
+    content = notice.get("event")
+    event: dict[str, Any] = content if isinstance(content, dict) else {}
+    mock = _is_mock(f"lvc:{name}") or "MDC" in _text(event.get("search"))
+    return Alert(
+        stream="lvc",
+        id=f"igwn.gwalert:{name}:{word}:{_text(notice.get('time_created'))[:40]}",
+        role="test" if mock else "observation",
+        kind=kind,
+        event=f"lvc:{name}",
+        notice_type=f"LVC_{word}",
+        time=parse_iso(_text(event.get("time"))),
+        sent=parse_iso(_text(notice.get("time_created"))),
+        skymap="embedded" if event.get("skymap") else None,
+        far=values.hertz(event.get("far"), "Hz"),
+        significant=_flag(event.get("significant")),
+        classification=_probabilities(event.get("classification"), event.get("properties")),
+        related=_coincidence(notice.get("external_coinc")),
+    )
+
+
+def _coincidence(found: object) -> tuple[str, ...]:
+    """The key of the burst that LVK found together with a gravitational wave."""
+    if not isinstance(found, dict):
+        return ()
+    return event_keys.reference(_text(found.get("observatory")), _text(found.get("gcn_notice_id")))
+
+
+def _circular(notice: dict[str, Any]) -> Alert:
+    """A GCN circular: prose for people. Kept and found, never acted on."""
+    event, number, version = (_text(notice.get(name)) for name in ("eventId", "circularId", "version"))
+    return Alert(
+        stream="gcn.circulars",
+        id=f"gcn.circulars:{number}:{version}" if version else f"gcn.circulars:{number}",
+        role="utility",
+        event=f"gcn.circulars:{event or number}",
+        notice_type="gcn.circulars",
+    )
+
+
+def _field(notice: dict[str, Any], name: str) -> Any:
+    """A field at the top, or one level below."""
+    for source in (notice, *(notice.get(place) for place in _PLACES)):
+        if isinstance(source, dict) and source.get(name) is not None:
+            return source[name]
+    return None
+
+
+def _named(notice: dict[str, Any], target: dict[str, Any], row: Stream) -> list[tuple[str, list[str]]]:
+    """What names the event, field by field in the row's order; the first value of all is the one it goes by."""
+    found: list[tuple[str, list[str]]] = []
+    for field in row.json_event:
+        for source in (notice, target, notice.get("event"), notice.get("alert")):
+            if not isinstance(source, dict):
+                continue
+            value = source.get(field)
+            names = [_joined(value)] if row.json_id_parts and field == "id" else _texts(value)
+            if any(names):
+                found.append((field, [name for name in names if name]))
+                break
+    return found
+
+
+def _event(notice: dict[str, Any], row: Stream, named: list[tuple[str, list[str]]], name: str) -> str:
+    """The event's key by the first identifier that the notice has; '' where it has none."""
+    for _, identifiers in named:
+        for identifier in identifiers:
+            if key := event_keys.event_key(row, identifier):
+                return key
+    if not row.json_event or name.startswith("core."):
+        return ""
+    reference = _text(notice.get("ref_ID")) or _text(notice.get("ref_id"))
+    key = event_keys.event_key(row, reference) if reference else None
+    return key if key and key.startswith("lvc:") else ""
+
+
+def _related(notice: dict[str, Any], named: list[tuple[str, list[str]]]) -> tuple[str, ...]:
+    """Other missions' keys of the same event: what launched the search for it, and a burst's own name."""
+    found = [key for field, names in named if field == "event_name" for key in event_keys.burst_name(names)]
+    identifier = _text(notice.get("ref_ID")) or _text(notice.get("ref_id"))
+    found += event_keys.reference(_text(notice.get("ref_instrument")), identifier)
+    followed = _text(notice.get("follow_up_event"))
+    found += (*event_keys.external(followed), *event_keys.burst_name((identifier, followed)))
+    found += _coincidence(notice.get("external_coincidence"))
+    return tuple(dict.fromkeys(found))
+
+
+def _probabilities(*tables: object) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for table in tables:
+        pairs: list[tuple[object, object]] = list(table.items()) if isinstance(table, dict) else []
+        if isinstance(table, list):  # BOOM's
+            classes = [item for item in table[:100] if isinstance(item, dict)]
+            pairs = [(_text(item.get("classification")), item.get("probability")) for item in classes]
+            alone = (item for item in classes if len(item) == 1)  # {"BNS": 0.9}
+            pairs += [pair for item in alone for pair in item.items() if pair[0] != "probability"]
+        for name, value in pairs[:100]:
+            if name and (probability := values.fraction(value)) is not None:
+                found[str(name)[:100]] = probability
+    return found
+
+
+def _first_fraction(notice: dict[str, Any], *fields: str) -> float | None:
+    return next((value for field in fields if (value := values.fraction(notice.get(field))) is not None), None)
+
+
+def _percent(value: object) -> float | None:
+    """A probability, also where it is written in percent (68.0)."""
+    size = values.number(value)
+    return size / 100 if size is not None and 1 < size <= 100 else size
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _texts(value: object) -> list[str]:
+    """The strings and numbers of a list, or the only one."""
+    return [_text(each) for each in (value[:100] if isinstance(value, list) else [value])]
+
+
+def _joined(value: object) -> str:
+    """The parts of an identifier, ``["137840", "57034692"]``, as one; else as `_text`."""
+    parts = [_text(part) for part in value] if isinstance(value, list) else []
+    if len(parts) > 1 and all(part.isdecimal() for part in parts):
+        return "_".join(parts)
+    return _text(value)
+
+
+def _is_mock(event: str) -> bool:
+    """LVK's mock (``MS``) and test (``TS``) superevents."""
+    return event.startswith(("lvc:MS", "lvc:TS"))
+
+
+def _text(value: object) -> str:
+    """A string, a number's text, or the first of a list of them; '' for everything else."""
+    if isinstance(value, list):
+        value = value[0] if value else None
+    if isinstance(value, str):
+        return value.strip()
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""

@@ -1,0 +1,99 @@
+"""Where the source is in a JSON notice: which of its numbers are the position, and how large the error is, in degrees.
+
+GCN's unified schema (https://gcn.nasa.gov/docs/schema, core/Localization) writes ICRS degrees under ``ra``, ``dec`` and
+``ra_dec_error``; its earlier versions, and schemas of a mission's own, have other names and nest them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pyros.alerts.formats import values
+from pyros.alerts.formats.streams import Stream
+
+Position = tuple[float, float]
+
+_PLACES = ("localization", "location", "position", "equatorial", "event", "alert", "source", "target")
+"""Where schemas of a mission's own nest what the unified one has at the top."""
+_SIZES = (
+    *("ra_uncertainty", "dec_uncertainty", "circle_error_radius", "elliptical_error_radii"),
+    *("position_a_error", "semi_major"),
+)
+"""Error radii in degrees as earlier schemas called them."""
+_FITS = re.compile(r".*\.fits?(?:\.gz|\.fz)?(?:,\d+)?", re.IGNORECASE)
+
+
+def find_target(notice: dict[str, Any]) -> dict[str, Any]:
+    """What holds the localization: the notice, the only target of its ``data`` (BOOM), or the place one level below."""
+    if "ra" in notice:
+        return notice
+    data = notice.get("data")
+    targets = data.get("targets") if isinstance(data, dict) else None
+    if isinstance(targets, list) and len(targets) == 1 and isinstance(targets[0], dict):
+        return targets[0]
+    nested = [place for name in _PLACES if isinstance(place := notice.get(name), dict) and "ra" in place]
+    return nested[0] if len(nested) == 1 else notice
+
+
+def find_position(target: dict[str, Any], row: Stream) -> tuple[Position | None, float | None, bool]:
+    """RA and Dec, the error radius, all in degrees, and whether it is only where an instrument looked.
+
+    Args:
+        target: what `find_target` found.
+        row: the notice's stream, which may keep the source's position under names of its own.
+    """
+    for ra, dec, size in row.json_places:
+        place = _position(target, ra, dec)
+        if place is not None:
+            return place, values.radius(target.get(size)), False
+    place = _position(target, "ra", "dec")
+    if (values.number(target.get("ra_dec_error")) or 0) >= values.WHOLE_SKY:
+        place = None
+    return place, _error(target, place) if place else None, row.json_pointing and place is not None
+
+
+def find_skymap(target: dict[str, Any]) -> str | None:
+    """The URL of a HEALPix map, ``embedded``, or None. A ``skymap_url`` that is no FITS file's is a page for people."""
+    url, other = (_first_text(target.get(name)) for name in ("healpix_url", "skymap_url"))
+    url = url or (other if _FITS.fullmatch(other) else "")
+    if url.startswith(("http://", "https://")):
+        return url
+    return "embedded" if target.get("healpix_file") else None
+
+
+def _position(target: dict[str, Any], ra: str, dec: str) -> Position | None:
+    return values.position(values.number(target.get(ra)), values.number(target.get(dec)))
+
+
+def _error(target: dict[str, Any], place: Position) -> float | None:
+    """A number, [a], [a, b] or [a, b, position angle]; or the farthest corner of a box (MAXI)."""
+    given = [target.get("ra_dec_error")]
+    if given == [None]:  # early schemas
+        error = target.get("error")
+        given = [target.get(name) for name in _SIZES]
+        given += [error.get("radius")] if isinstance(error, dict) else []
+    sizes = [values.radius(size) for each in given for size in (_sides(each) if isinstance(each, list) else [each])]
+    known = [size for size in sizes if size is not None]
+    if known:
+        return max(known)
+    corners = target.get("rectangular_error_corners")
+    distances = []
+    for corner in corners[:100] if isinstance(corners, list) else ():
+        if isinstance(corner, list) and len(corner) == 2:
+            ra, dec = values.number(corner[0]), values.number(corner[1])
+            if ra is not None and dec is not None and -90 <= dec <= 90:
+                distances.append(values.separation(*place, ra, dec))
+    return values.radius(max(distances)) if distances else None
+
+
+def _first_text(value: object) -> str:
+    """A string, or the first of a list of them; '' for everything else and for what is too long to be a URL."""
+    if isinstance(value, list):
+        value = value[0] if value else None
+    return value.strip() if isinstance(value, str) and len(value) < 2000 else ""
+
+
+def _sides(sizes: list[Any]) -> list[Any]:
+    """Of [a], [a, b], [a, b, position angle], or [below, above] (-1.5, 1.4)."""
+    return [abs(size) if len(sizes) > 1 and isinstance(size, int | float) else size for size in sizes[:2]]

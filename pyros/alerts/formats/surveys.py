@@ -1,0 +1,113 @@
+"""Alerts of optical surveys as their brokers write them in JSON, to `Alert`: Rubin's and ZTF's packets, and BOOM's.
+
+Rubin's alerts (https://sdm-schemas.lsst.io) have ``diaSource`` and ``diaObject``, ZTF's
+(https://github.com/ZwickyTransientFacility/ztf-avro-alert) ``candidate``; what a broker passes on often has the same
+names at the top. Each is a detection of an object, which is the event: there are no updates, nothing is taken back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from pyros.alerts.alert import Alert
+from pyros.alerts.formats import values
+from pyros.alerts.formats.times import parse_iso
+
+
+class Survey(msgspec.Struct, frozen=True, kw_only=True):
+    """One shape of packet; a dot leads into an object."""
+
+    marks: frozenset[str]
+    """Fields by which it is known."""
+    name: str = ""
+    """Its stream; without one, what the packet calls the survey, or the letters with which an object's name begins."""
+    detection: tuple[str, ...]
+    """What tells a detection from others of its object; the first that there is."""
+    objects: tuple[str, ...]
+    places: tuple[str, ...]
+    """Where RA and Dec may stand; the first that there is."""
+    axes: tuple[str, str] = ("ra", "dec")
+    time: str
+    """A (modified) Julian day, in the place."""
+    scale: str = "UTC"
+
+
+SURVEYS = (
+    Survey(
+        marks=frozenset({"diaSourceId", "diaSource"}),
+        name="lsst",
+        detection=("diaSourceId",),
+        objects=("diaObject.diaObjectId", "diaSource.diaObjectId", "ssObject.ssObjectId", "diaSource.ssObjectId"),
+        places=("diaSource",),
+        time="midpointMjdTai",
+        scale="TAI",
+    ),
+    Survey(  # what a filter of Lasair selected (https://lasair.readthedocs.io): the object, at its mean position
+        marks=frozenset({"diaObjectId", "ra", "decl"}),
+        name="lsst",
+        detection=("diaSourceId", "lastDiaSourceMjdTai", "UTC"),
+        objects=("diaObjectId",),
+        places=("",),
+        axes=("ra", "decl"),
+        time="lastDiaSourceMjdTai",
+        scale="TAI",
+    ),
+    Survey(
+        marks=frozenset({"objectId", "ramean", "decmean"}),
+        detection=("candid", "jdmax", "UTC"),
+        objects=("objectId",),
+        places=("",),
+        axes=("ramean", "decmean"),
+        time="jdmax",
+    ),
+    Survey(
+        marks=frozenset({"objectId", "candid"}),
+        detection=("candid",),
+        objects=("objectId",),
+        places=("candidate", ""),
+        time="jd",
+    ),
+)
+
+
+def of_notice(notice: dict[str, Any]) -> Survey | None:
+    """The shape of a packet, if it is one of these."""
+    return next((survey for survey in SURVEYS if survey.marks <= notice.keys()), None)
+
+
+def parse_detection(notice: dict[str, Any], survey: Survey) -> Alert:
+    """One detection of an object."""
+    found = next((text for path in survey.objects if (text := _text(_at(notice, path)))), "")
+    detection = next((text for path in survey.detection if (text := _text(_at(notice, path)))), "")
+    letters = found.rstrip("0123456789abcdefghijklmnopqrstuvwxyz")
+    stream = survey.name or _text(notice.get("survey")).lower() or letters.lower() or "survey"
+    places = (notice if path == "" else _at(notice, path) for path in survey.places)
+    place = next((each for each in places if isinstance(each, dict)), {})
+    ra, dec = (values.number(place.get(axis)) for axis in survey.axes)
+    target = values.position(ra, dec)
+    return Alert(
+        stream=stream,
+        id=f"{stream}.alert:{found}:{detection}",
+        event=f"{stream}:{found or detection}",
+        notice_type=f"{stream}.alert",
+        time=parse_iso(_text(place.get(survey.time)), survey.scale),
+        ra=target[0] if target else None,
+        dec=target[1] if target else None,
+    )
+
+
+def _at(notice: dict[str, Any], path: str) -> Any:
+    """What stands at a path, or None."""
+    value: Any = notice
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _text(value: object) -> str:
+    """A string or number that isn't 0 (Rubin's "no object"), as text."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value == 0:
+        return ""
+    return str(value).strip()[:200]

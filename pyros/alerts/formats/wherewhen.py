@@ -1,0 +1,156 @@
+"""WhereWhen of a VOEvent: which of its coordinates are the source's, and what they say in degrees.
+
+VOEvent 2.0 (IVOA Recommendation 2011-07-11), section 3.4, writes RA and Dec in degrees under FK5 or ICRS, with an
+``Error2Radius``; VOEvent 1.1 leaves STC's other ways open: a unit, coordinates in another order under their names, both
+in one text, an ``Error2`` of two sizes. VOEvent 2.1 (Proposed Recommendation 2026-02-25) has units for each number,
+time scales, intervals and offsets, and coordinate systems that are described instead of named.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from pyros.alerts.formats import values
+from pyros.alerts.formats.xml import child, descendant, local_name, text
+
+_UNITS = {"deg": 1.0, "degree": 1.0, "rad": math.degrees(1.0), "radian": math.degrees(1.0)}
+"""Units of a position in degrees; those of its axes are written ``deg-deg``. One in hours is not understood."""
+_SIZES = {
+    **_UNITS,
+    **dict.fromkeys(("arcmin", "arcminute", "amin"), 1 / 60),
+    **dict.fromkeys(("arcsec", "arcsecond", "asec"), 1 / 3600),
+}
+"""Units of an error radius in degrees; a radius in another one says nothing."""
+_SECONDS = {"s": 1.0, "sec": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
+_RIGHT_ASCENSION, _DECLINATION = ("ra", "r.a", "right", "alpha"), ("de", "delta")
+"""How the names of the axes begin, lower case."""
+
+
+class Coords(msgspec.Struct, frozen=True):
+    """What is said of the source. RA, Dec and error in degrees, as they are written: nothing is checked."""
+
+    system: str = ""
+    isotime: str = ""
+    """As it is written; a Julian day perhaps. Of an interval its beginning."""
+    offset: float = 0.0
+    """Seconds after it."""
+    ra: float | None = None
+    dec: float | None = None
+    error: float | None = None
+
+
+def source_coords(where: Any | None) -> Coords:
+    """The AstroCoords of the source. Those of the observatory may stand first (UTMOST), and are no sky position."""
+    found = Coords()
+    if where is None:
+        return found
+    for element in where.iter("{*}AstroCoords"):
+        if any(local_name(above) == "ObservatoryLocation" for above in element.iterancestors()):
+            continue
+        time = child(element, "Time")
+        system = _system(element)
+        if scale := text(descendant(time, "TimeScale")):
+            system = f"{scale.upper()}-{system}"
+        isotime = text(descendant(time, "ISOTime")) or _other_time(time)
+        position = child(element, "Position2D")
+        if position is None:
+            position = child(element, "Position3D")
+        if position is not None and (not system or "FK5" in system or "ICRS" in system):  # what else is RA and Dec
+            ra, dec, error = _read(position)
+            return Coords(system, isotime or found.isotime, _offset(time), ra, dec, error)
+        if isotime and not found.isotime:
+            found = Coords(system, isotime, _offset(time))
+    return found
+
+
+def _system(coords: Any) -> str:
+    """``UTC-ICRS-GEO``: what the coordinates name, or what the AstroCoordSystem beside them says; upper case."""
+    named = (coords.get("coord_system_id") or "").strip().upper()
+    if "ICRS" in named or "FK5" in named:
+        return str(named)
+    beside = child(coords.getparent(), "AstroCoordSystem")
+    if beside is None:
+        return str(named)
+    described = [text(descendant(beside, name)) for name in ("TimeScale", "SpaceRefFrame")]
+    return "-".join(filter(None, described)).upper() or str(named or (beside.get("id") or "").strip().upper())
+
+
+def _other_time(time: Any | None) -> str:
+    """A Julian day (STC), or when an interval begins (VOEvent 2.1)."""
+    names = ("MJDTime", "JDTime", "ISOTimeStart")
+    return next((moment for name in names if (moment := text(descendant(time, name)))), "")
+
+
+def _offset(time: Any | None) -> float:
+    """Seconds that a TimeInstant lies after its ISOTime (VOEvent 2.1)."""
+    element = descendant(time, "TimeOffset")
+    size = values.number(text(element)) if element is not None else None
+    return size * _SECONDS.get((time.get("unit") or "s").strip().lower(), 0.0) if size and time is not None else 0.0
+
+
+def _read(position: Any) -> tuple[float | None, float | None, float | None]:
+    """RA, Dec and error radius in degrees; none where they are in a unit that is no angle's, or other coordinates."""
+    parts = _parts(position)
+    value = parts.get("Value2", parts.get("Value3"))
+    pair = _parts(value) if value is not None else {}
+    unit = _degrees(_said_unit(pair.get("C1"), value, position) or "deg")
+    if unit is None:
+        return None, None, None
+    first, second = (values.number(text(pair.get(name))) for name in ("C1", "C2"))
+    words = text(value).replace(",", " ").split()
+    if first is None and second is None and len(words) == 2:
+        first, second = values.number(words[0]), values.number(words[1])
+    names = [text(parts.get(name)).lower() for name in ("Name1", "Name2")]
+    if names[0].startswith(_DECLINATION) and names[1].startswith(_RIGHT_ASCENSION):
+        first, second = second, first
+    elif not ((names[0] or "ra").startswith(_RIGHT_ASCENSION) and (names[1] or "dec").startswith(_DECLINATION)):
+        return None, None, None
+    return _times(first, unit), _times(second, unit), _error(parts, unit)
+
+
+def _parts(element: Any) -> dict[str, Any]:
+    """Its children by their names, of several with one name the first."""
+    return {local_name(each): each for each in reversed(element)}
+
+
+@lru_cache(maxsize=64)
+def _degrees(unit: str) -> float | None:
+    """The size of a unit of both axes (``deg``, ``deg-deg``, ``deg deg Mpc``), where that is one."""
+    sizes = {_UNITS.get(word.removesuffix("s")) for word in re.split(r"[-\s,]+", unit)[:2]}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def _said_unit(*elements: Any) -> str:
+    """What the first of them says that says something."""
+    for element in elements:
+        if element is not None and (word := element.get("unit") or element.get("pos_unit")):
+            return str(word).strip().lower()[:40]
+    return ""
+
+
+def _error(parts: dict[str, Any], unit: float) -> float | None:
+    """The radius, in its own unit where it has one; else the larger of two sizes."""
+    element = parts.get("Error2Radius")
+    radius = values.number(text(element))
+    if element is not None and radius is not None:
+        word = _said_unit(element)
+        return _times(radius, _SIZES.get(word.removesuffix("s"))) if word else radius * unit
+    error = parts.get("Error2", parts.get("Error3"))
+    sizes = (
+        [_size(axis, error, unit) for name, axis in _parts(error).items() if name != "C3"] if error is not None else []
+    )
+    return max((size for size in sizes if size is not None), default=None)
+
+
+def _size(axis: Any, error: Any, unit: float) -> float | None:
+    word = _said_unit(axis, error)
+    return _times(values.number(text(axis)), _SIZES.get(word.removesuffix("s")) if word else unit)
+
+
+def _times(size: float | None, unit: float | None) -> float | None:
+    return None if size is None or unit is None else size * unit

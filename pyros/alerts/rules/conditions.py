@@ -1,0 +1,364 @@
+"""What a rule can ask of an alert: one row a condition, with how its value is read and how it is judged.
+
+A limit on something that is not known (no error radius, no false-alarm rate, no site to tell an altitude) does not
+hold, and neither does its opposite: ``not`` of something unknown is unknown.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any, Protocol, get_args
+
+import msgspec
+
+from pyros.alerts.alert import Alert, Kind
+from pyros.alerts.formats import values
+
+_QUANTITY = re.compile(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*(.*?)\s*")
+_FUTURE = -600.0
+"""An event this many seconds ahead of the observatory's clock is a wrong date, not a fresh event."""
+
+_ROLES = ("observation", "prediction")
+_DAY = 86_400.0
+_SPANS = (("d", 2 * _DAY), ("h", 7_200.0), ("min", 120.0), ("s", 0.0))
+"""Units, and from how many seconds on they are used."""
+
+
+class Sky(Protocol):
+    """What a site can tell of a position (ICRS degrees) at a moment; the caller of the rules gives it."""
+
+    def altitude(self, ra: float, dec: float, when: datetime) -> float:
+        """Degrees above the horizon."""
+
+    def time_up(self, ra: float, dec: float, when: datetime, min_altitude: float) -> float:
+        """Seconds until it sinks below that altitude in degrees: 0 where it isn't up, a day where it never sinks."""
+
+    def moon_distance(self, ra: float, dec: float, when: datetime) -> float:
+        """Degrees from the Moon, which may be below the horizon."""
+
+    def sun_altitude(self, when: datetime) -> float:
+        """Degrees above the horizon, negative at night."""
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """When and where a rule is asked."""
+
+    now: datetime
+    sky: Sky | None = None
+    min_altitude: float = 0.0
+    """The rule's own, degrees."""
+
+
+class Judged(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A condition and what came of it."""
+
+    condition: str
+    holds: bool | None
+    """None: what it asks for is not known, so it doesn't hold."""
+    value: Any = None
+    """What was looked at, in the unit of ``wanted``."""
+    wanted: Any = None
+    words: str = ""
+    parts: tuple[Judged, ...] = ()
+    """Of ``any`` and ``not``: the conditions in them that were looked at."""
+
+
+Outcome = tuple[bool | None, Any, str]
+"""Whether it holds (None: unknown), the value that was looked at, and both in words."""
+Check = Callable[[Alert, Moment, Any], Outcome]
+Read = Callable[[Any], Any]
+
+
+class Known(msgspec.Struct, frozen=True):
+    """One condition that a rule may use."""
+
+    read: Read
+    """From what YAML gave to what ``check`` wants; raises ValueError in words."""
+    check: Check
+    selects: bool = False
+    """True where it chooses which alerts the rule is about at all: a miss isn't worth telling."""
+    sky: bool = False
+    """Whether it needs to know the site."""
+
+
+def quantity(units: dict[str, float], low: float, high: float) -> Read:
+    """A reader of ``12``, ``5 arcmin``, ``3 h`` ... into the first of the units.
+
+    Args:
+        units: names and their size in the first one.
+        low, high: the smallest and largest allowed, in the first unit.
+    """
+    base = next(iter(units))
+
+    def read(value: Any) -> float:
+        match = _QUANTITY.fullmatch(str(value)) if isinstance(value, int | float | str) else None
+        try:
+            size = float(match[1]) * units[match[2] or base] if match and value is not True else math.nan
+        except (KeyError, ValueError):
+            size = math.nan
+        if not low <= size <= high:
+            wanted = f"a number of {base}".removesuffix(" of ") + (
+                f", or one with a unit ({', '.join(units)})" if len(units) > 1 else ""
+            )
+            raise ValueError(f"must be {wanted}, from {low:g} to {high:g}; not {value!r}")
+        return size
+
+    return read
+
+
+_DEGREES = {"deg": 1.0, "arcmin": 1 / 60, "arcsec": 1 / 3600}
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3_600.0, "d": _DAY}
+ANGLE = quantity(_DEGREES, 0.0, 180.0)
+DURATION = quantity(_SECONDS, 0.0, 3650 * _DAY)
+PATIENCE = quantity(_SECONDS, 1.0, 3650 * _DAY)
+RATE = quantity(
+    {
+        "Hz": 1.0,
+        "per year": 1 / values.SECONDS_PER_YEAR,
+        "per month": 12 / values.SECONDS_PER_YEAR,
+        "per day": 1 / 86_400,
+    },
+    0.0,
+    1e9,
+)
+FRACTION = quantity({"": 1.0}, 0.0, 1.0)
+ALTITUDE = quantity({"deg": 1.0}, 0.0, 90.0)
+_LATITUDE = quantity(_DEGREES, 0.0, 90.0)
+_SUN = quantity({"deg": 1.0}, -90.0, 90.0)
+
+
+def _globs(value: Any) -> tuple[str, ...]:
+    words = value if isinstance(value, list) else [value]
+    if not words or not all(isinstance(word, str) and word for word in words):
+        raise ValueError(f"must be a name or a list of names (with * for any letters), not {value!r}")
+    return tuple(words)
+
+
+def _one_of(allowed: tuple[str, ...], never: str) -> Read:
+    def read(value: Any) -> tuple[str, ...]:
+        words = value if isinstance(value, list) else [value]
+        if not words or any(word not in allowed for word in words):
+            raise ValueError(f"must be of {', '.join(allowed)} ({never}), not {value!r}")
+        return tuple(words)
+
+    return read
+
+
+_KINDS = tuple(kind for kind in get_args(Kind) if kind != "retraction")
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {value!r}")
+    return value
+
+
+def _name(label: str, field: str) -> Check:
+    def check(alert: Alert, _: Moment, wanted: tuple[str, ...]) -> Outcome:
+        value = getattr(alert, field)
+        fits = any(fnmatchcase(value.lower(), word.lower()) for word in wanted)
+        return fits, value, f"{label} {value}" if fits else f"{label} {value or 'unknown'} is not {' or '.join(wanted)}"
+
+    return check
+
+
+def _plain(value: float, wanted: float) -> tuple[str, str]:
+    return f"{value:.4g}", f"{wanted:.4g}"
+
+
+def _angles(value: float, wanted: float) -> tuple[str, str]:
+    return f"{value:.4g}", f"{wanted:.4g} deg"
+
+
+def _spans(value: float, wanted: float) -> tuple[str, str]:
+    """Durations, both in seconds; in words each in a unit that suits it."""
+    return _span(value), _span(wanted)
+
+
+def _span(seconds: float) -> str:
+    unit = next((unit for unit, least in _SPANS if seconds >= least), "s")
+    return f"{seconds / _SECONDS[unit]:.4g} {unit}"
+
+
+def _rates(value: float, wanted: float) -> tuple[str, str]:
+    """False-alarm rates, both in Hz; in words how rare the alert is."""
+    years = 1 / (value * values.SECONDS_PER_YEAR) if value else math.inf
+    often = f"once in {years:.3g} years" if years >= 1 else f"{1 / years:.3g} a year"
+    return f"{value:.4g} ({often})", f"{wanted:.4g} Hz"
+
+
+def _limit(
+    label: str,
+    words: Callable[[float, float], tuple[str, str]],
+    take: Callable[[Alert, Moment], float | None],
+    *,
+    at_most: bool,
+) -> Check:
+    def check(alert: Alert, moment: Moment, wanted: float) -> Outcome:
+        value = take(alert, moment)
+        if value is None:
+            return None, None, f"{label} unknown"
+        fits = value <= wanted if at_most else value >= wanted
+        sign = ("<=" if fits else ">") if at_most else (">=" if fits else "<")
+        found, limit = words(value, wanted)
+        return fits, value, f"{label} {found} {sign} {limit}"
+
+    return check
+
+
+def _truth_of(label: str, field: str) -> Check:
+    def check(alert: Alert, _: Moment, wanted: bool) -> Outcome:
+        value = getattr(alert, field)
+        words = f"{label}: {'unknown' if value is None else 'yes' if value else 'no'}"
+        return None if value is None else value is wanted, value, words
+
+    return check
+
+
+def age(alert: Alert, now: datetime) -> float | None:
+    """Seconds since the event; since the packet was written where the event's time isn't told."""
+    moment = alert.time or alert.sent
+    return (now - moment).total_seconds() if moment else None
+
+
+def _young(alert: Alert, moment: Moment, wanted: float) -> Outcome:
+    seconds = age(alert, moment.now)
+    if seconds is not None and seconds < _FUTURE:
+        return None, seconds, f"its time lies {-seconds:.0f} s in the future"
+    return _limit("age", _spans, lambda *_: seconds, at_most=True)(alert, moment, wanted)
+
+
+def _latitude(alert: Alert, _: Moment) -> float | None:
+    return abs(values.galactic_latitude(*alert.target)) if alert.target else None
+
+
+def _of_sky(take: Callable[[Sky, float, float, Moment], float]) -> Callable[[Alert, Moment], float | None]:
+    def value(alert: Alert, moment: Moment) -> float | None:
+        if moment.sky is None or alert.target is None:
+            return None
+        return take(moment.sky, *alert.target, moment)
+
+    return value
+
+
+def _time_up(sky: Sky, ra: float, dec: float, moment: Moment) -> float:
+    return min(_DAY, sky.time_up(ra, dec, moment.now, moment.min_altitude))
+
+
+def _sun_altitude(_: Alert, moment: Moment) -> float | None:
+    return moment.sky.sun_altitude(moment.now) if moment.sky else None
+
+
+def _classified(value: Any) -> dict[str, float]:
+    if not isinstance(value, dict) or not value:
+        raise ValueError(f"must be a mapping such as {{BNS: 0.5}}, not {value!r}")
+    return {str(name): FRACTION(least) for name, least in value.items()}
+
+
+def _probable(alert: Alert, _: Moment, wanted: dict[str, float]) -> Outcome:
+    """One of the classes is at least that probable."""
+    found = {name: alert.classification.get(name) for name in wanted}
+    known = {name: value for name, value in found.items() if value is not None}
+    fits = any(value >= wanted[name] for name, value in known.items())
+    said = ", ".join(f"{name} {'unknown' if value is None else format(value, '.2g')}" for name, value in found.items())
+    return fits or (False if known else None), known, f"class {said}"
+
+
+CONDITIONS: dict[str, Known] = {
+    "stream": Known(_globs, _name("stream", "stream"), selects=True),
+    "notice_type": Known(_globs, _name("notice", "notice_type"), selects=True),
+    "role": Known(_one_of(_ROLES, "tests and utility notices are never observed"), _name("role", "role")),
+    "kind": Known(_one_of(_KINDS, "a retraction is never observed"), _name("kind", "kind")),
+    "known_source": Known(_truth, _truth_of("known source", "known_source")),
+    "significant": Known(_truth, _truth_of("significant", "significant")),
+    "max_error_radius": Known(
+        ANGLE, _limit("error radius", _angles, lambda alert, _: alert.error_radius, at_most=True)
+    ),
+    "min_importance": Known(FRACTION, _limit("importance", _plain, lambda alert, _: alert.importance, at_most=False)),
+    "max_far": Known(RATE, _limit("false-alarm rate", _rates, lambda alert, _: alert.far, at_most=True)),
+    "min_probability": Known(_classified, _probable),
+    "max_age": Known(DURATION, _young),
+    "min_galactic_latitude": Known(_LATITUDE, _limit("galactic latitude", _angles, _latitude, at_most=False)),
+    "max_sun_altitude": Known(_SUN, _limit("Sun's altitude", _angles, _sun_altitude, at_most=True), sky=True),
+    "min_altitude_now": Known(
+        ALTITUDE,
+        _limit("altitude", _angles, _of_sky(lambda sky, ra, dec, at: sky.altitude(ra, dec, at.now)), at_most=False),
+        sky=True,
+    ),
+    "min_time_up": Known(DURATION, _limit("time up", _spans, _of_sky(_time_up), at_most=False), sky=True),
+    "min_moon_distance": Known(
+        ANGLE,
+        _limit("Moon at", _angles, _of_sky(lambda sky, ra, dec, at: sky.moon_distance(ra, dec, at.now)), at_most=False),
+        sky=True,
+    ),
+}
+"""In the order in which they are judged; the cheap and telling ones first."""
+
+ANY, NOT = "any", "not"
+"""``any``: at least one of these groups holds; ``not``: none of them does. In a group all must hold."""
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """One line of a rule's ``when``: the value of a known condition, or the groups of ``any`` and ``not``."""
+
+    name: str
+    wanted: Any = None
+    groups: tuple[tuple[Condition, ...], ...] = ()
+
+    @property
+    def selects(self) -> bool:
+        """Whether it only chooses which alerts the rule is about."""
+        return all(CONDITIONS[each.name].selects for each in self.flat())
+
+    def flat(self) -> Iterator[Condition]:
+        """The known conditions in it."""
+        if self.name in CONDITIONS:
+            yield self
+        for group in self.groups:
+            for each in group:
+                yield from each.flat()
+
+
+def judge(condition: Condition, alert: Alert, moment: Moment) -> Judged:
+    """What one condition says of an alert."""
+    if condition.name in CONDITIONS:
+        holds, value, words = CONDITIONS[condition.name].check(alert, moment, condition.wanted)
+        return Judged(condition.name, holds, value, condition.wanted, words)
+    looked: list[Judged] = []
+    outcomes: list[bool | None] = []
+    said: list[str] = []
+    for group in condition.groups:
+        holds, judged = judge_all(group, alert, moment)
+        looked += judged
+        if holds:
+            outcomes, said = [holds], [in_words(judged)]
+            break
+        outcomes.append(holds)
+        said.append(judged[-1].words)
+    found: bool | None = any(outcomes) or (None if None in outcomes else False)
+    if condition.name == ANY:
+        words = said[0] if found else f"none of: {'; '.join(said)}"
+        return Judged(ANY, found, words=words, parts=tuple(looked))
+    words = f"but {said[0]}" if found else f"not: {'; '.join(said)}"
+    return Judged(NOT, None if found is None else not found, words=words, parts=tuple(looked))
+
+
+def judge_all(
+    conditions: tuple[Condition, ...], alert: Alert, moment: Moment
+) -> tuple[bool | None, tuple[Judged, ...]]:
+    """Whether all hold, and those that were looked at: up to the first that doesn't, which is the last one then."""
+    judged: list[Judged] = []
+    for condition in conditions:
+        judged.append(judge(condition, alert, moment))
+        if not judged[-1].holds:
+            return judged[-1].holds, tuple(judged)
+    return True, tuple(judged)
+
+
+def in_words(judged: tuple[Judged, ...]) -> str:
+    """What holds, in words."""
+    return ", ".join(each.words for each in judged)

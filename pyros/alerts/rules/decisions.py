@@ -1,0 +1,141 @@
+"""What was decided about each packet, and why: a table in the alert manager's journal, written in the deciding turn.
+
+It is kept for good: a decision takes one or two kilobytes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from pyros.alerts.alert import Alert
+from pyros.alerts.formats import values
+from pyros.alerts.rules.conditions import Sky, age
+from pyros.alerts.rules.rules import Considered
+from pyros.errors import JournalError
+from pyros.journal import JournalReader
+
+Outcome = Literal["requested", "changed", "withdrawn", "nothing"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS decisions (
+    number INTEGER PRIMARY KEY, alert TEXT NOT NULL, event TEXT NOT NULL, decided REAL NOT NULL,
+    accepted INTEGER NOT NULL, rule TEXT NOT NULL, reason TEXT NOT NULL, outcome TEXT NOT NULL,
+    observation TEXT NOT NULL, looked_at TEXT NOT NULL, considered TEXT NOT NULL DEFAULT '[]')
+"""
+_INDICES = (
+    "CREATE INDEX IF NOT EXISTS decisions_alert ON decisions (alert)",
+    "CREATE INDEX IF NOT EXISTS decisions_event ON decisions (event)",
+)
+_COLUMNS = (
+    "alert",
+    "event",
+    "decided",
+    "accepted",
+    "rule",
+    "reason",
+    "outcome",
+    "observation",
+    "looked_at",
+    "considered",
+)
+_JSON = ("looked_at", "considered")
+_MOST = 500  # of SQLite's 999 parameters
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision, as it is kept. Times are Unix seconds."""
+
+    alert: str
+    event: str
+    decided: float
+    accepted: bool
+    rule: str
+    reason: str
+    """In words, with the limits that the values were held against."""
+    outcome: Outcome
+    """What was asked of the scheduler."""
+    observation: str = ""
+    looked_at: dict[str, Any] = {}
+    considered: tuple[Considered, ...] = ()
+    """The rules that were asked, each with its conditions: what was wanted, what was found, and whether it held."""
+
+
+def looked_at(alert: Alert, now: datetime, sky: Sky | None = None) -> dict[str, Any]:
+    """The values of an alert that rules can ask for: angles in degrees, age in seconds, false-alarm rate in Hz.
+
+    With a ``sky`` also where its position stood then, and the Sun and the Moon.
+    """
+    seconds = age(alert, now)
+    found: dict[str, Any] = {
+        "stream": alert.stream,
+        "notice_type": alert.notice_type,
+        "role": alert.role,
+        "kind": alert.kind,
+        "ra": alert.ra,
+        "dec": alert.dec,
+        "error_radius": alert.error_radius,
+        "containment": alert.containment,
+        "galactic_latitude": round(values.galactic_latitude(*alert.target), 3) if alert.target else None,
+        "importance": alert.importance,
+        "far": alert.far,
+        "significant": alert.significant,
+        "known_source": alert.known_source,
+        "classification": alert.classification or None,
+        "age": None if seconds is None else round(seconds, 3),
+    }
+    if sky is not None and alert.target is not None:
+        found["altitude"] = round(sky.altitude(*alert.target, now), 2)
+        found["moon_distance"] = round(sky.moon_distance(*alert.target, now), 1)
+        found["sun_altitude"] = round(sky.sun_altitude(now), 1)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """Make the table where it isn't there, and give it the columns that it had not in the past; in a transaction."""
+    for statement in (_SCHEMA, *_INDICES):
+        db.execute(statement)
+    if "considered" not in [row[1] for row in db.execute("PRAGMA table_info(decisions)")]:
+        db.execute("ALTER TABLE decisions ADD COLUMN considered TEXT NOT NULL DEFAULT '[]'")
+
+
+def write(db: sqlite3.Connection, record: Record) -> None:
+    """Store a decision, inside a transaction that is under way; `prepare` comes once before."""
+    stored = [
+        msgspec.json.encode(getattr(record, name)).decode() if name in _JSON else getattr(record, name)
+        for name in _COLUMNS
+    ]
+    db.execute(f"INSERT INTO decisions ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(stored))})", stored)
+
+
+def read(journal: JournalReader, *, alerts: Iterable[str] = (), events: Iterable[str] = ()) -> list[Record]:
+    """The decisions about those packets or events, oldest first.
+
+    Raises JournalError when the journal cannot be read; a journal without decisions has none.
+    """
+    there = [row[1] for row in journal.rows("PRAGMA table_info(decisions)")]
+    if not there:
+        return []
+    columns = ", ".join(name if name in there else "'[]'" for name in _COLUMNS)
+    found: dict[int, Record] = {}
+    for column, wanted in (("alert", list(alerts)), ("event", list(events))):
+        for start in range(0, len(wanted), _MOST):
+            part = wanted[start : start + _MOST]
+            marks = ", ".join("?" * len(part))
+            for row in journal.rows(f"SELECT number, {columns} FROM decisions WHERE {column} IN ({marks})", *part):
+                found[row[0]] = _record(journal, row)
+    return [found[number] for number in sorted(found)]
+
+
+def _record(journal: JournalReader, row: tuple[Any, ...]) -> Record:
+    named = dict(zip(_COLUMNS, row[1:], strict=True))
+    try:
+        for name in _JSON:
+            named[name] = msgspec.json.decode(named[name])
+        return msgspec.convert(named, Record, strict=False)
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise JournalError(f"{journal.path}: decision {row[0]} cannot be read: {error}") from None

@@ -1,0 +1,144 @@
+"""The rules by which alerts become observations: a YAML list, the first rule whose conditions all hold decides.
+
+Whatever the rules say, a test, a utility notice, a retraction and an alert without a position of the source are refused
+before any rule is read.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from pyros.alerts.alert import Alert
+from pyros.alerts.rules.conditions import CONDITIONS, Condition, Judged, Moment, Sky, in_words, judge_all
+from pyros.messages import Exposures
+
+
+class Considered(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A rule that was asked, and its conditions up to the first that did not hold."""
+
+    rule: str
+    applies: bool = False
+    conditions: tuple[Judged, ...] = ()
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What was decided about an alert, and why. Immutable."""
+
+    accepted: bool
+    rule: str = ""
+    """The name of the rule that decided; '' where none fitted, or where a safeguard refused before any rule."""
+    reason: str
+    """In words, with the values that were looked at."""
+    priority: int = 0
+    exposures: tuple[Exposures, ...] = ()
+    min_altitude: float = 10.0
+    """Degrees."""
+    expires_after: float = 0.0
+    """Seconds after the decision, and after each of ``repeat``."""
+    repeat: tuple[float, ...] = ()
+    """When to observe the same again: seconds after the first decision about the event."""
+    considered: tuple[Considered, ...] = ()
+    """The rules that were asked, in their order."""
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule of the file."""
+
+    name: str
+    when: tuple[Condition, ...]
+    priority: int
+    exposures: tuple[Exposures, ...]
+    """Empty: what fits this rule is not observed."""
+    min_altitude: float
+    expires_after: float
+    repeat: tuple[float, ...] = ()
+
+
+class Rules:
+    """The rules of one file, in its order. Immutable; may be used in any thread."""
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        self.rules = rules
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a rule file.
+
+        Raises:
+            ConfigError: it cannot be read, or is wrong; lists every problem with file, rule and key.
+        """
+        from pyros.alerts.rules.file import read_rules  # noqa: PLC0415  it makes Rules
+
+        return cls(read_rules(path))
+
+    @property
+    def asks_of_sky(self) -> tuple[str, ...]:
+        """The conditions in them that only a site can answer."""
+        asked = {each.name for rule in self.rules for condition in rule.when for each in condition.flat()}
+        return tuple(name for name, known in CONDITIONS.items() if known.sky and name in asked)
+
+    def decide(self, alert: Alert, now: datetime, sky: Sky | None = None) -> Decision:
+        """Whether to observe what an alert is about, and how.
+
+        Args:
+            alert: as `pyros.alerts.parse` gave it.
+            now: the observatory's time, aware.
+            sky: what the site tells; without it altitudes, the Sun and the Moon are unknown.
+        """
+        refusal = _safeguard(alert)
+        if refusal:
+            return Decision(accepted=False, reason=refusal)
+        considered: list[Considered] = []
+        near_misses: list[str] = []
+        for rule in self.rules:
+            moment = Moment(now, sky, rule.min_altitude)
+            holds, judged = judge_all(rule.when, alert, moment)
+            considered.append(Considered(rule.name, bool(holds), judged))
+            if holds:
+                return _decision(rule, in_words(judged) or "any alert with a position", tuple(considered))
+            if rule.exposures and not rule.when[len(judged) - 1].selects:
+                near_misses.append(f"{rule.name}: {judged[-1].words}")
+        what = f"{alert.stream} {alert.notice_type}".strip()
+        misses = f" ({'; '.join(near_misses[:5])})" if near_misses else ""
+        return Decision(accepted=False, reason=f"no rule fits {what}{misses}", considered=tuple(considered))
+
+    def fitting(self, alert: Alert, now: datetime, sky: Sky | None = None) -> str:
+        """The first rule whose conditions hold, whether such an alert is ever observed or not; '' for none."""
+        for rule in self.rules:
+            if judge_all(rule.when, alert, Moment(now, sky, rule.min_altitude))[0]:
+                return rule.name
+        return ""
+
+
+def _safeguard(alert: Alert) -> str:
+    """Why this alert may never move a telescope; '' if it may."""
+    if alert.kind == "retraction":
+        return f"a retraction of {alert.event}"
+    if not alert.actionable:
+        return f"role {alert.role}: never observed"
+    if alert.pointing:
+        return "the position is where a spacecraft pointed, not where the source is"
+    if alert.target is None:
+        return f"no position{', only a sky map' if alert.skymap else ''}"
+    return ""
+
+
+def _decision(rule: Rule, words: str, considered: tuple[Considered, ...]) -> Decision:
+    if not rule.exposures:
+        reason = f"rule {rule.name!r} says not to observe: {words}"
+        return Decision(accepted=False, rule=rule.name, reason=reason, considered=considered)
+    return Decision(
+        accepted=True,
+        rule=rule.name,
+        reason=f"rule {rule.name!r}: {words}",
+        priority=rule.priority,
+        exposures=rule.exposures,
+        min_altitude=rule.min_altitude,
+        expires_after=rule.expires_after,
+        repeat=rule.repeat,
+        considered=considered,
+    )

@@ -1,0 +1,99 @@
+"""What was broadcast and how far each known subscriber has got, for those who were away.
+
+A subscriber is known by the identifier that it authenticates with, from the first time that it does. All that is known
+of it is the number of the last event before the first one that it has not acknowledged.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pyros.broker.packet import MAX_IVORN, one_line
+from pyros.broker.store import EventStore
+from pyros.broker.vtp.protocol import MAX_LENGTH
+from pyros.journal import JournalReader
+
+MAX_REPLAY = 10_000  # events; whoever was away longer gets the last ones
+MAX_KNOWN = 1_000  # subscribers; those that were heard last
+
+
+class Kept(NamedTuple):
+    """An event as it is kept."""
+
+    number: int
+    ivorn: str
+    packet: bytes
+
+
+class Conflict(NamedTuple):
+    """A packet that came under the ivorn of another event, whose number is ``of``; it is kept, and not handed on."""
+
+    ivorn: str
+    of: int
+    source: str
+    received: float
+
+
+class History:
+    """The past of one broker. All methods are for the reactor's thread."""
+
+    def __init__(self, store: EventStore) -> None:
+        """Raises JournalError when the journal cannot be read."""
+        self._store = store
+        self._reader = JournalReader(store.journal.path)
+        rows = self._reader.rows("SELECT ivo, number FROM subscribers ORDER BY seen DESC LIMIT ?", MAX_KNOWN)
+        self._positions: dict[str, int] = dict(reversed(rows))  # heard last at the end
+        self.newest: int = store.events
+        """The number of the last event that was broadcast."""
+
+    def position(self, ivo: str) -> int | None:
+        """Up to where this subscriber has everything; None when it isn't known."""
+        return self._positions.get(ivo)
+
+    def moved(self, ivo: str, number: int) -> None:
+        """It has everything up to this number; written to the journal within a moment."""
+        if not ivo or len(ivo) > MAX_IVORN or ivo != one_line(ivo):
+            return
+        known = self._positions.pop(ivo, None)
+        if known is None and len(self._positions) >= MAX_KNOWN:
+            forgotten = next(iter(self._positions))
+            del self._positions[forgotten]
+            self._store.forget(forgotten)
+        self._positions[ivo] = number
+        if known != number:
+            self._store.remember(ivo, number)
+
+    def between(self, after: int, last: int, limit: int) -> list[Kept]:
+        """Events that VTP can carry, with numbers above ``after`` up to ``last``, oldest first."""
+        rows = self._reader.rows(
+            "SELECT number, ivorn, packet FROM events WHERE number > ? AND number <= ?"
+            " AND length(packet) <= ? AND substr(ivorn, 1, 5) <> 'json:' ORDER BY number LIMIT ?",
+            after, last, MAX_LENGTH, limit,
+        )  # fmt: skip
+        return [Kept(*row) for row in rows]
+
+    def before(self, time: float) -> int:
+        """The number of the last event that was received before this time (Unix seconds); 0 when there is none.
+
+        Numbers rise with time, so it is found by halving; there is no index to keep for a question asked so rarely.
+        """
+        low, high = 0, self.newest
+        while low < high:
+            middle = (low + high + 1) // 2
+            rows = self._reader.rows("SELECT received FROM events WHERE number = ?", middle)
+            if not rows or rows[0][0] < time:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def conflicts(self, last: int = 5) -> list[Conflict]:
+        """The newest packets that came under the ivorn of another event, newest first."""
+        rows = self._reader.rows(
+            "SELECT ivorn, conflict, source, received FROM rejected WHERE conflict IS NOT NULL"
+            " ORDER BY number DESC LIMIT ?", last,
+        )  # fmt: skip
+        return [Conflict(*row) for row in rows]
+
+    def close(self) -> None:
+        self._reader.close()

@@ -1,0 +1,357 @@
+"""``pyros demo``: a burst, followed up by a simulated observatory, in a minute."""
+
+from __future__ import annotations
+
+import configparser
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from string import Template
+from types import FrameType
+from typing import Annotated, NamedTuple, NoReturn
+
+import typer
+
+import pyros
+from pyros import alerts, messages
+from pyros import config as configuration
+from pyros.cli.alert import LINGER, read_alert
+from pyros.cli.broker import broker_of
+from pyros.cli.common import INTERRUPTS, last_line, out, program, short, show
+from pyros.cli.demo.observatory import ObservatoryProcess
+from pyros.cli.ports import check_free, listening
+from pyros.cli.timeline.follow import LOOK_EVERY, Ended, Follower, ImageOnDisk, Planned, SourceFound
+from pyros.cli.timeline.render import Story
+from pyros.clock import Deadline, system_time
+from pyros.config import FILE_NAME, Config
+from pyros.errors import AlertError, PyrosError
+from pyros.journal import JournalReader
+from pyros.sender import reachable
+from pyros.simulators import load as load_simulator
+
+_START_PATIENCE = 90.0
+_WEATHER_PATIENCE = 30.0
+_SEND_PATIENCE = 60.0
+_PREVIEW_PATIENCE = 5.0
+_ANALYSIS_PATIENCE = 30.0
+_FLARE_PATIENCE = 20.0
+_BURST = {"magnitude": 14.0, "after": 60.0, "slope": 1.2}
+"""What the demo's burst looks like: its magnitude so many seconds after it, and the index of its power law."""
+_ON_ITS_WAY = timedelta(seconds=60)
+"""How long the demo's alert took to get here: a burst that is younger than an exposure is long has no time to name."""
+_BESIDE = 15.0  # arcseconds from the alert's position, which is known to 108
+
+
+def demo(
+    alert: Annotated[
+        Path | None,
+        typer.Option("--alert", "-a", metavar="FILE", help="A VOEvent to send instead of the demo's burst."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="FOLDER", help="Where to put everything; by default a new var/demo-..."),
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="How long to follow the alert.")] = 180.0,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", metavar="FILE", help="The observatory to use instead of the demo's."),
+    ] = None,
+) -> None:
+    """See a simulated burst followed up: starts a whole observatory, sends it an alert, shows what happens, stops it.
+
+    The observatory's night is now, whatever the hour, and the burst stands
+    where its telescope can see it. The exit code is 0 only if an image was
+    taken of the alert's position.
+
+    Examples:
+      pyros demo
+      pyros demo --alert my_burst.xml
+    """
+    with signals_as_ctrl_c():
+        source = demo_config(config)
+        broker_of(source)
+        check_free(listening(source, [load_simulator(path) for path in source.simulators]))
+        template = alert or source.path.parent / "observatory" / "demo-alert.xml"
+        if not is_template(template):
+            read_alert(template)  # a mistake in it is told before anything starts
+        folder = new_folder(source, data)
+        observatory = own_config(source, folder)
+        with ObservatoryProcess(observatory, folder / "observatory.log") as process:
+            _start(process)
+            packet = fill(template, observatory, folder)
+            burst = is_template(template) and flare(observatory, packet)
+            _follow(process, packet, timeout, burst)
+
+
+# What the demo runs ------------------------------------------------------------------------------------------------
+
+
+def demo_config(given: Path | None) -> Config:
+    """The configuration given, else the demo observatory's: of the clone, or the copy that an installed package has."""
+    if given is not None:
+        return configuration.load(given)
+    package = Path(pyros.__file__).parent
+    for folder in (package.parent, package / "demo"):
+        if (folder / FILE_NAME).is_file():
+            return configuration.load(folder / FILE_NAME)
+    raise PyrosError(f"the demo observatory is not in {package.parent}; name a configuration with --config")
+
+
+def new_folder(source: Config, given: Path | None) -> Path:
+    """A folder that wasn't there, or was empty."""
+    if given is None:
+        packaged = source.path.is_relative_to(Path(pyros.__file__).parent)
+        under = Path("var").absolute() if packaged else source.data
+        given = under / f"demo-{datetime.fromtimestamp(system_time(), UTC):%Y%m%d-%H%M%S}"
+    folder = given.absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise PyrosError(f"{folder}: is not empty, and the demo begins with nothing; name another with --data")
+    except OSError as error:
+        raise PyrosError(f"{folder}: cannot be made: {error.strerror}; name another with --data") from None
+    return folder
+
+
+def own_config(source: Config, folder: Path) -> Config:
+    """The same configuration in the demo's folder, with its data there: the demo touches no other observatory's.
+
+    The files that it names by relative paths are reached through links, so that nothing else in it has to change.
+    """
+    parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=(";",))
+    parser.read(source.path, encoding="utf-8")
+    parser["observatory"]["data"] = "."
+    for named in (source.site, source.alert_rules, *source.simulators):
+        if not named.is_relative_to(source.path.parent):
+            continue  # named by an absolute path
+        first = named.relative_to(source.path.parent).parts[0]
+        if first == "..":
+            raise PyrosError(f"{source.path}: {named} must be beside it or below, or an absolute path, for a demo")
+        if not (folder / first).is_symlink():
+            (folder / first).symlink_to(source.path.parent / first)
+    file = folder / FILE_NAME
+    with file.open("w", encoding="utf-8") as stream:
+        stream.write(f"; Written by pyros demo from {source.path}\n")
+        parser.write(stream)
+    return configuration.load(file)
+
+
+class Packet(NamedTuple):
+    """A VOEvent in a file, ready to be sent."""
+
+    file: Path
+    ivorn: str
+    target: tuple[float, float] | None
+    """Where the source is: ICRS degrees; None where the packet doesn't say."""
+
+
+def is_template(file: Path) -> bool:
+    """Whether time and position of this alert have to be filled in; raises PyrosError for a file that isn't there."""
+    try:
+        return b"$ivorn" in file.read_bytes()
+    except OSError as error:
+        raise PyrosError(f"{file}: cannot be read: {error.strerror}; name a VOEvent with --alert") from None
+
+
+def fill(template: Path, config: Config, folder: Path) -> Packet:
+    """The alert to send: the file as it is, or, where it is a template, with a new ivorn, the time and a position.
+
+    The position is one that the site can see now, by the observatory's clock.
+    """
+    from pyros.planning import Site  # noqa: PLC0415  astropy's tables take a moment
+    from pyros.planning.visibility import place_overhead  # noqa: PLC0415
+    from pyros.service import clock_for  # noqa: PLC0415
+
+    file = folder / "alert.xml"
+    text = template.read_bytes()
+    if is_template(template):
+        now = clock_for(config, None).now()  # the running observatory has noted its shift in the data folder
+        ra, dec = place_overhead(Site.load(config.required("site", "an alert made from a template")), now)
+        name = f"burst-{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
+        values = {
+            "ivorn": f"ivo://pyros.observatory/demo#{name}",
+            "time": f"{now - _ON_ITS_WAY:%Y-%m-%dT%H:%M:%S}",
+            "ra": f"{ra:.5f}",
+            "dec": f"{dec:.5f}",
+        }
+        text = Template(text.decode("utf-8", "replace")).safe_substitute(values).encode()
+    file.write_bytes(text)
+    packet, ivorn = read_alert(file)
+    try:
+        return Packet(file, ivorn, alerts.parse(packet).target)
+    except AlertError:  # the observatory will say so too, and we shall see
+        return Packet(file, ivorn, None)
+
+
+# The parts of the show ---------------------------------------------------------------------------------------------
+
+
+def _start(process: ObservatoryProcess) -> None:
+    """Wait until the observatory is up and knows that the weather is fine."""
+    config = process.config
+    out.print(f"The observatory {config.name!r} starts; everything it writes is in {short(config.data)}")
+    with out.status("waiting for the agents") if out.is_terminal else nullcontext() as status:
+
+        def progress(up: int, total: int) -> None:
+            if status is not None:
+                status.update(f"waiting for the agents: {up} of {total} answer")
+
+        process.wait_until_up(_START_PATIENCE, progress)
+        if status is not None:
+            status.update("waiting for the weather station")
+        _wait_for_weather(process)
+    out.print(f"{len(config.agents)} agents, the broker and {len(config.simulators)} simulated devices are up")
+
+
+def _wait_for_weather(process: ObservatoryProcess) -> None:
+    """Nothing opens before the first *Weather safe*; without one in time the follow-up will tell."""
+    if not {"weather", "monitoring", "majordome"} <= set(process.config.agents):
+        return
+    deadline = Deadline(_WEATHER_PATIENCE)
+    journal = JournalReader(process.config.journal("majordome"))
+    try:
+        while deadline.left() and not journal.rows("SELECT 1 FROM received WHERE name = ?", messages.WEATHER_SAFE):
+            process.check()
+            deadline.pause(LOOK_EVERY)
+    finally:
+        journal.close()
+
+
+def flare(config: Config, packet: Packet) -> bool:
+    """Tell the simulated camera of the burst, so that there is something to be found; False without such a camera.
+
+    Raises PyrosError when it doesn't answer.
+    """
+    cameras = [each for each in map(load_simulator, config.simulators) if each.device == "camera"]
+    camera = config.agents.get("camera")
+    if not cameras or packet.target is None or camera is None or camera.driver != "native":
+        return False
+    host, port = camera.address.removeprefix("tcp:").rsplit(":", 1)
+    ra, dec = packet.target
+    time = alerts.parse(packet.file.read_bytes()).time
+    values = {"ra": f"{ra:.6f}", "dec": f"{dec + _BESIDE / 3600:.6f}", **_BURST}
+    if time is not None:
+        values["time"] = f"{time.timestamp():.3f}"
+    line = " ".join(["DO transient", *(f"{name}={value}" for name, value in values.items())])
+    try:
+        with socket.create_connection((host, int(port)), _FLARE_PATIENCE) as connection:
+            connection.sendall(f"{line}\n".encode())
+            with connection.makefile("r", encoding="utf-8") as answers:
+                answer = next((each for each in answers if not each.startswith("EVT")), "")
+    except OSError as error:
+        raise PyrosError(f"the simulated camera at {camera.address} doesn't answer: {error}") from None
+    if not answer.startswith("OK"):
+        raise PyrosError(f"the simulated camera at {camera.address} answered {answer.strip()!r} to {line!r}")
+    return True
+
+
+def _follow(process: ObservatoryProcess, packet: Packet, timeout: float, burst: bool) -> None:
+    """Send the alert and show what happens; raises PyrosError when it is no success, saying why."""
+    config = process.config
+    follower = Follower(config, packet.ivorn)
+    try:
+        with Story(out) as story:
+            _sendvo(config, packet.file)
+            end = story.watch(follower, timeout, patient=False)
+            if config.publishes and isinstance(end, Ended) and end.how == "finished":
+                story.linger(follower, LINGER[end.how])
+            if burst and "analyzer" in config.agents and isinstance(end, Ended) and end.how == "finished":
+                story.linger_for_sources(follower, _ANALYSIS_PATIENCE)
+        process.check()
+    finally:
+        follower.close()
+    images = [Path(step.path) for step in story.steps if isinstance(step, ImageOnDisk)]
+    out.print()
+    if images:
+        show(story.times())
+        out.print()
+    good = [_shown(number, path, packet.target) for number, path in enumerate(images, 1)]
+    found = [step for step in story.steps if isinstance(step, SourceFound)]
+    for curve in sorted(config.data.glob("lightcurves/*.png")):
+        out.print(f"light curve  {short(curve)}")
+    judge(end, good, timeout)
+    if burst and found:
+        out.print(f"The burst was found in {len(found)} images, and kept as it fades.")
+    out.print("An image was taken of the alert's position.", style="green" if out.is_terminal else "")
+
+
+def judge(end: Ended | Planned | None, good: list[bool], timeout: float) -> None:
+    """Return if the alert was followed up; raise PyrosError saying why it was not.
+
+    ``end`` is how the story ended, and ``good`` tells of each image whether it shows the alert's position.
+    """
+    if end is None:
+        raise PyrosError(f"no end within {timeout:g} s; give it longer with --timeout")
+    if isinstance(end, Planned):
+        raise PyrosError(f"not observed, for it cannot be now: {end.reason}")
+    if end.how != "finished":
+        raise PyrosError(f"{'not completely' if any(good) else 'not'} observed: {end.how}: {end.reason}")
+    if not any(good):
+        raise PyrosError("no image shows the alert's position")
+
+
+def _shown(number: int, path: Path, target: tuple[float, float] | None) -> bool:
+    """Print where an image is, and for the first one a preview; True when it shows the alert's position."""
+    from pyros.cli.demo.images import off_centre, preview  # noqa: PLC0415  astropy takes a moment
+
+    if target is None:
+        return False
+    distance = off_centre(path, *target)
+    where = "not of the alert's position" if distance is None else f'the target is {distance:.0f}" from its centre'
+    out.print(f"image {number}  {short(path)}  ({where})")
+    if number == 1:
+        out.print(f"preview  {short(preview(path, *target, _PREVIEW_PATIENCE))}")
+    return distance is not None
+
+
+def _sendvo(config: Config, file: Path) -> None:
+    """Publish a VOEvent with Comet's own program. Raises PyrosError with what it said when it failed."""
+    broker = broker_of(config)
+    arguments = [f"--host={reachable(broker.ip)}", f"--port={broker.receiver_port}", "-f", short(file)]
+    out.print(f"\n$ comet-sendvo {shlex.join(arguments)}")
+    try:
+        done = subprocess.run(
+            [sys.executable, program("comet-sendvo"), *arguments],
+            capture_output=True, timeout=_SEND_PATIENCE, check=False, text=True, errors="replace",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise PyrosError(f"comet-sendvo did not end within {_SEND_PATIENCE:g} s") from None
+    if done.returncode:
+        raise PyrosError(f"comet-sendvo failed: {_what_it_said(done.stdout + done.stderr)}")
+
+
+def _what_it_said(log: str) -> str:
+    """The line of comet-sendvo's log that tells why."""
+    lines = [line for line in log.splitlines() if "VOEventSender" in line or "Connection" in line or "Error" in line]
+    return last_line("\n".join(lines)) or last_line(log) or "it said nothing"
+
+
+@contextmanager
+def signals_as_ctrl_c() -> Iterator[None]:
+    """SIGTERM, and a terminal that is closed, end the demo as Ctrl-C does: nothing is left running.
+
+    Only the first signal counts: ``make`` passes on what the whole group was sent, and a second one in the middle of
+    ending the observatory would leave that running. What whoever started us wants ignored stays ignored.
+    """
+    before = {number: signal.getsignal(number) for number in INTERRUPTS}
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        for number in heard:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in heard:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])

@@ -1,0 +1,107 @@
+"""A device in a command's hand: its driver lives in a reactor in the background, and the command waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Annotated, Any
+
+import typer
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
+
+from pyros.cli.common import interrupts_wait
+from pyros.clock import Clock
+from pyros.config import INSTRUMENTS, Config
+from pyros.errors import AgentError, ConfigError, PyrosError
+from pyros.instruments import Kind, connect
+from pyros.instruments.interfaces import OnEvent
+from pyros.planning import Site
+from pyros.sender import ask
+
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="The instrument: its section in the configuration, such as telescope.")
+]
+AnywayOption = Annotated[
+    bool, typer.Option("--anyway", help="Even while an agent commands the device. Both may be surprised.")
+]
+
+
+class Hand:
+    """The device, and how to wait for it. Its methods are for the main thread."""
+
+    def __init__(self, kind: Kind, device: Any, reactor: Any, clock: Clock, site: Site) -> None:
+        self.kind, self.device, self.reactor, self.clock, self.site = kind, device, reactor, clock, site
+
+    def wait(self, give: Callable[[], Any], interrupted: Callable[[], Any] | None = None) -> Any:
+        """Call ``give`` in the reactor's thread and return the result of its Deferred, or raise what it fails with.
+
+        Ctrl-C calls ``interrupted`` there, which ends the command, and waits on; without it, or a second time, it is
+        raised as KeyboardInterrupt.
+        """
+        done: SimpleQueue[Any] | None = None
+        try:
+            with interrupts_wait():  # else a command may be under way whose end we couldn't wait for
+                done = _given(self.reactor, give)
+            result = done.get()
+        except KeyboardInterrupt:
+            if interrupted is None or done is None:
+                raise
+            stopped = _given(self.reactor, interrupted)
+            result = done.get()
+            stopped.get()
+        if isinstance(result, Failure):
+            result.raiseException()
+        return result
+
+
+@contextmanager
+def hand_on(config: Config, name: str, anyway: bool, on_event: OnEvent | None = None) -> Iterator[Hand]:
+    """The device of that section, connected for as long as the ``with`` statement lasts.
+
+    Raises ConfigError for a name without a device, AgentError while its agent runs.
+    """
+    section = config.agents.get(name)
+    if section is None or name not in INSTRUMENTS or not section.driver:
+        known = ", ".join(each for each in INSTRUMENTS if each in config.agents and config.agents[each].driver)
+        raise ConfigError([f"{config.path}: no instrument {name!r} (there are: {known or 'none'})"])
+    if not anyway and _runs(config, name):
+        raise AgentError(
+            f"agent {name!r} is running and commands this device; end it first (pyros send {name} Shutdown),"
+            " or say --anyway"
+        )
+    from pyros.agents.runtime.program import background_reactor, in_reactor  # noqa: PLC0415  Twisted takes a moment
+    from pyros.service import clock_for  # noqa: PLC0415
+
+    reactor = background_reactor()
+    clock, site = clock_for(config, reactor), Site.load(config.required("site", "whoever commands a device"))
+    kind: Any = name
+
+    def begin() -> Any:
+        return connect(kind, section.driver, section.address, reactor, clock, on_event=on_event, site=site)
+
+    device = in_reactor(reactor, begin)
+    try:
+        yield Hand(kind, device, reactor, clock, site)
+    finally:
+        _given(reactor, device.disconnect).get()
+
+
+def _runs(config: Config, name: str) -> bool:
+    try:
+        ask(config.agent(name), "status", 1.0)
+    except PyrosError:
+        return False
+    return True
+
+
+def _given(reactor: Any, function: Callable[[], Any]) -> SimpleQueue[Any]:
+    done: SimpleQueue[Any] = SimpleQueue()
+
+    def give() -> None:
+        result: Deferred[Any] = maybeDeferred(function)
+        result.addBoth(done.put)
+
+    reactor.callFromThread(give)
+    return done

@@ -1,0 +1,1 @@
+"""Rehearsals: a whole observatory in one thread, on virtual time."""

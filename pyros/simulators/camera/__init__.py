@@ -1,0 +1,1 @@
+"""A simulated camera, and the sky that it sees."""

@@ -1,0 +1,218 @@
+"""A camera that exposes, reads out, and keeps its last image. What it sees depends on where its telescope points,
+which filter is in the beam, how far the focuser is from focus and whether the dome is open at the moment the shutter
+opens; a telescope that moves during the exposure does not trail its stars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pyros.clock import Clock
+from pyros.simulators.camera.cooler import Cooler
+from pyros.simulators.camera.neighbours import ask_defocus, ask_dome, ask_filter, ask_position
+from pyros.simulators.camera.transients import Transient
+from pyros.simulators.celestial import Site, Sky
+from pyros.simulators.description import CameraSettings
+from pyros.simulators.device import Arguments, Device, Refused, number, one_of
+from pyros.simulators.grammar import Answer, busy, ok
+from pyros.workers import Worker
+
+_LONGEST = 86400.0
+_BITS = 16
+_MOST_TRANSIENTS = 1000
+_DRAW_SECONDS = 600.0
+
+
+class Camera(Device):
+    """States: idle, exposing, reading, ready (an image waits; the next exposure may begin)."""
+
+    log = Logger()
+
+    def __init__(
+        self, settings: CameraSettings, site: Site | None, reactor: Any, clock: Clock, emit: Callable[[Answer], None]
+    ) -> None:
+        super().__init__(settings, clock, emit)
+        from pyros.simulators.camera import scene  # noqa: PLC0415  (numpy, which the other devices do without)
+
+        self.state = "idle"
+        self._scene = scene.Scene(settings, site)
+        self._draw = scene.draw
+        self._drawing = scene.Drawing
+        self._site = site
+        self._worker = Worker(reactor, clock, self.log, "camera simulator's", [scene.__name__])
+        self._reactor = reactor
+        self._settings = settings
+        self._filter = next(iter(settings.filters))
+        self._exposures = 0
+        self._running: Deferred[None] | None = None
+        self._tag: str | None = None
+        self._image: bytes | None = None
+        self._cooler = Cooler(self.pace, settings.temperature, settings.ambient, settings.cooling_rate)
+        started = clock.time()
+        self._transients = [
+            Transient(Sky(each.ra, each.dec), each.magnitude, started + each.begin, each.slope, each.after)
+            for each in settings.transients
+        ]
+        geometry = (settings.width, settings.height, _BITS, f"{settings.arcsec_per_pixel:g}")
+        self.properties |= {
+            "geometry": lambda: ok(*geometry),
+            "temperature": lambda: ok(f"{round(self._cooler.temperature(), 2):g}"),
+            "cooling": self._get_cooling,
+            "gain": lambda: ok(f"{settings.gain:g}"),
+            "image": self._get_image,
+        }
+        self.settable |= {"cooler": self._set_cooler}
+        if not settings.filter_wheel:  # else the wheel is a device of its own
+            self.properties |= {"filters": lambda: ok(*settings.filters), "filter": lambda: ok(self._filter)}
+            self.settable |= {"filter": self._set_filter}
+        self.actions |= {"expose": self._do_expose, "abort": self._do_abort, "transient": self._do_transient}
+
+    @property
+    def busy(self) -> bool:
+        return self.state in ("exposing", "reading")
+
+    def stop(self) -> Deferred[None]:
+        if self._running:
+            self._running.cancel()
+        super().stop()
+        return self._worker.stop()
+
+    def _get_image(self) -> Answer:
+        if self._image is None:
+            raise Refused("STATE", "there is no image yet; DO expose seconds=... first")
+        size = len(self._image)
+        return Answer(ok(self._settings.width, self._settings.height, _BITS, block=size).line, self._image)
+
+    def _set_filter(self, values: tuple[str, ...]) -> Answer:
+        wanted = one_of("filter", values, list(self._settings.filters))
+        self._refuse_if_busy()
+        self._filter = wanted
+        return ok()
+
+    def _get_cooling(self) -> Answer:
+        target = None if self._cooler.off else f"{self._cooler.wanted:g}"
+        return ok(temperature=f"{round(self._cooler.temperature(), 2):g}", target=target)
+
+    def _set_cooler(self, values: tuple[str, ...]) -> Answer:
+        if values == ("off",):
+            self._cooler.switch_off()
+        else:
+            warmest = self._settings.ambient
+            least = warmest - self._settings.cooling_range
+            self._cooler.cool_to(number("cooler", " ".join(values), least, warmest))
+        self.later("cooling", self._cooler.seconds_left(), self._cooled)
+        return ok()
+
+    def _cooled(self) -> None:
+        self.event("cooling_finished", temperature=f"{self._cooler.temperature():g}")
+
+    def _do_transient(self, arguments: Arguments) -> Answer:
+        transient = Transient(
+            Sky(arguments.number("ra", 0, 360) % 360, arguments.number("dec", -90, 90)),
+            arguments.number("magnitude", -5, 30),
+            arguments.number_or("time", self.clock.time(), 0, 1e11),
+            arguments.number_or("slope", 1.0, 0, 10),
+            arguments.number_or("after", 60.0, 1e-3, 1e9),
+        )
+        arguments.end()
+        if len(self._transients) >= _MOST_TRANSIENTS:
+            raise Refused("LIMIT", f"there are {_MOST_TRANSIENTS} transients already")
+        self._transients.append(transient)
+        return ok()
+
+    def _do_expose(self, arguments: Arguments) -> Answer:
+        seconds = arguments.number("seconds", 0, _LONGEST)
+        dark = arguments.flag("dark")
+        tag = arguments.tag()
+        arguments.end()
+        self._refuse_if_busy()
+        self._tag = tag
+        self._exposures += 1
+        self._worker.warm_up()
+        self._running = Deferred.fromCoroutine(self._expose(seconds, dark, tag, self._exposures))
+        self._running.addErrback(self._failed, tag)
+        return busy(self.real(seconds + self._settings.readout))
+
+    def _do_abort(self, arguments: Arguments) -> Answer:
+        arguments.end()
+        if self.busy and self._running:
+            self._running.cancel()
+            self._rest()
+            self.event("exposure_aborted", tag=self._tag)
+        return ok()
+
+    async def _expose(self, seconds: float, dark: bool, tag: str | None, count: int) -> None:
+        """One exposure from shutter to image; cancelling its Deferred stops it wherever it is."""
+        waiting: list[Deferred[Any]] = []
+
+        def ask(address: str, question: Callable[[Any, Clock, str], Deferred[Any]]) -> Deferred[Any] | None:
+            if dark or not address:
+                return None
+            waiting.append(question(self._reactor, self.clock, address))
+            return waiting[-1]
+
+        def wait(seconds: float) -> Deferred[None]:
+            waiting.append(self._wait(seconds))
+            return waiting[-1]
+
+        is_ = self._settings
+        opened, temperature = self.clock.time(), self._cooler.temperature()
+        pointing, wheel = ask(is_.telescope, ask_position), ask(is_.filter_wheel, ask_filter)
+        focuser, dome = ask(is_.focuser, ask_defocus), ask(is_.dome, ask_dome)
+        filter = self._filter
+        try:
+            self.state = "exposing"
+            self.event("exposure_started", tag=tag)
+            await wait(seconds)
+            self.state = "reading"
+            self.event("exposure_finished", tag=tag)
+            readout = wait(is_.readout)
+            moment = self._scene.moment(
+                opened=opened,
+                seconds=seconds,
+                temperature=temperature,
+                pointing=(await pointing) if pointing else None,
+                filter=(await wheel) if wheel else filter,
+                blur=((await focuser) if focuser else None) or 0.0,
+                closed=dome is not None and await dome == "closed",
+                transients=tuple(self._transients),
+            )
+            drawing = self._drawing(is_, self._site, moment, (is_.seed, count))
+            image = await self._worker.run(self._draw, drawing, seconds=_DRAW_SECONDS)
+            await readout
+        finally:
+            for each in waiting:  # cancelling one that is over does nothing
+                each.addErrback(_forget_cancelled)
+                each.cancel()
+        self._image = image
+        self._rest()
+        self.event("image_ready", tag=tag)
+
+    def _failed(self, failure: Failure, tag: str | None) -> None:
+        if isinstance(failure.value, CancelledError):
+            return
+        self.log.failure("The image could not be made.", failure)
+        self._rest()
+        self.event("exposure_failed", tag=tag, reason="the image could not be made; the simulator's log says why")
+
+    def _rest(self) -> None:
+        self.state = "idle" if self._image is None else "ready"
+
+    def _refuse_if_busy(self) -> None:
+        if self.busy:
+            raise Refused("BUSY", f"the camera is {self.state}; wait, or DO abort")
+
+    def _wait(self, seconds: float) -> Deferred[None]:
+        """Fires after so many of the device's seconds."""
+        timer = self.pace.call_later(seconds, lambda: waiting.callback(None))
+        waiting: Deferred[None] = Deferred(lambda _: timer.cancel())
+        return waiting
+
+
+def _forget_cancelled(failure: Failure) -> Failure | None:
+    return None if isinstance(failure.value, CancelledError) else failure

@@ -1,0 +1,114 @@
+"""One exposure from the sky to pixels: what `sky`, `moonlight`, `transients` and `detector` know, put together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from twisted.logger import Logger
+
+from pyros.simulators.camera import moonlight
+from pyros.simulators.camera.detector import Detector, Electronics
+from pyros.simulators.camera.sky import Optics, View, electrons
+from pyros.simulators.camera.transients import Transient
+from pyros.simulators.celestial import Site, Sky
+from pyros.simulators.description import CameraSettings
+from pyros.stars import Stars, catalogue
+from pyros.stars.field import joined
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What the shutter opens on, and when: seconds since 1970-01-01 UTC, arcseconds of blur (FWHM).
+
+    Without a pointing, or with the dome closed, no light comes in.
+    """
+
+    opened: float
+    seconds: float
+    temperature: float
+    pointing: Sky | None
+    throughput: float
+    blur: float = 0.0
+    transients: tuple[Transient, ...] = ()
+
+
+class Scene:
+    """A camera's sky and detector. Raises CatalogueError for real stars that aren't installed."""
+
+    log = Logger()
+
+    def __init__(self, settings: CameraSettings, site: Site | None = None) -> None:
+        self.optics = Optics(**{name: getattr(settings, name) for name in Optics.__dataclass_fields__})
+        self.detector = Detector(
+            Electronics(**{name: getattr(settings, name) for name in Electronics.__dataclass_fields__})
+        )
+        self.stars = catalogue(settings.stars)
+        self._settings = settings
+        self._site = site
+
+    def moment(
+        self, *, opened: float, seconds: float, temperature: float, pointing: Sky | None, filter: str | None,
+        blur: float = 0.0, closed: bool = False, transients: tuple[Transient, ...] = (),
+    ) -> Moment:  # fmt: skip
+        """What the devices around have answered; a filter whose throughput nobody told lets everything through."""
+        throughput = 1.0
+        if filter is not None:
+            if filter not in self._settings.filters:
+                self.log.warn("filter {filter!r} has no throughput here: it counts as clear", filter=filter)
+            throughput = self._settings.filters.get(filter, 1.0)
+        return Moment(opened, seconds, temperature, None if closed else pointing, throughput, blur, transients)
+
+    def image(self, moment: Moment, seed: tuple[int, ...]) -> bytes:
+        """The pixels as the grammar sends them; in any thread. The same arguments give the same image."""
+        light = None
+        if moment.pointing is not None:
+            light = electrons(self.optics, self._view(moment.pointing, moment), moment.seconds)
+        return self.detector.read(light, moment.seconds, moment.temperature, seed)
+
+    def _view(self, pointing: Sky, moment: Moment) -> View:
+        is_ = self._settings
+        stars = self.stars.near(pointing.ra, pointing.dec, self.optics.radius)
+        background, dimming = is_.sky_background * is_.gain, 0.0
+        if self._site is not None:
+            middle = moment.opened + moment.seconds / 2
+            background *= moonlight.sky_factor(self._site, pointing, middle, is_.dark_sky, is_.extinction)
+            dimming = moonlight.dimming(self._site.ground(pointing, middle), is_.extinction)
+        stars = joined([stars, _flaring(moment)])
+        return View(pointing, stars, background, moment.throughput, dimming, moment.blur)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One exposure, as a worker is told of it: the camera, its site, the moment, and the seed of its noise."""
+
+    settings: CameraSettings
+    site: Site | None
+    moment: Moment
+    seed: tuple[int, ...]
+
+
+_scenes: dict[bytes, Scene] = {}
+"""The cameras whose images were drawn last: a detector's patterns take longer than an image."""
+_MAX_SCENES = 4
+
+
+def draw(drawing: Drawing) -> bytes:
+    """Draw an exposure, as `Scene.image` does; a job for a worker. Any one thread at a time."""
+    key = msgspec.msgpack.encode((drawing.settings, drawing.site))
+    scene = _scenes.pop(key, None) or Scene(drawing.settings, drawing.site)
+    _scenes[key] = scene
+    if len(_scenes) > _MAX_SCENES:
+        del _scenes[next(iter(_scenes))]
+    return scene.image(drawing.moment, drawing.seed)
+
+
+def _flaring(moment: Moment) -> Stars:
+    """The transients that are there during the exposure."""
+    closed = moment.opened + moment.seconds
+    there = [(each, each.mean_magnitude(moment.opened, closed)) for each in moment.transients]
+    rows = [(each.position.ra, each.position.dec, m) for each, m in there if m is not None and math.isfinite(m)]
+    ra, dec, magnitude = np.array(rows, dtype=np.float64).reshape(-1, 3).T
+    return Stars(ra, dec, magnitude)

@@ -1,0 +1,1 @@
+"""The simulated devices of one file each."""

@@ -1,0 +1,169 @@
+"""A weather station: a climate with its day and night, its wavering, a script of changes, and a human who may overrule
+all that. The dew point follows from temperature and humidity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated
+
+from msgspec import Meta
+
+from pyros.clock import Clock
+from pyros.simulators.device import Device, Refused, number, one_of
+from pyros.simulators.grammar import Answer, ok
+from pyros.simulators.settings import (
+    Brightness,
+    Cloud,
+    Humidity,
+    NotNegative,
+    Pressure,
+    Rain,
+    Settings,
+    Strict,
+    Temperature,
+    Wind,
+    out_of_order,
+)
+from pyros.simulators.smooth_noise import Wavering
+
+_LIMITS = {
+    "temperature": (-90, 60),
+    "humidity": (0, 100),
+    "wind": (0, 100),
+    "rain": (0, 1),
+    "cloud": (0, 1),
+    "pressure": (300, 1100),
+    "sky_brightness": (0, 25),
+}
+_DIGITS = {"temperature": 1, "humidity": 1, "wind": 1, "rain": 0, "cloud": 2, "pressure": 1, "sky_brightness": 2}
+_MAGNUS = (17.62, 243.12)
+
+
+class Noise(Strict, frozen=True, kw_only=True):
+    """How much the weather wavers: one standard deviation, in each reading's own unit."""
+
+    temperature: NotNegative = 0.0
+    humidity: NotNegative = 0.0
+    wind: NotNegative = 0.0
+    cloud: NotNegative = 0.0
+    pressure: NotNegative = 0.0
+    sky_brightness: NotNegative = 0.0
+
+
+class Day(Strict, frozen=True, kw_only=True):
+    """By how much it is warmer and drier at the warmest hour (UTC) of the day than on average, and colder and damper
+    twelve hours later."""
+
+    warmest: Annotated[float, Meta(ge=0, lt=24)] = 14.0
+    temperature: Annotated[float, Meta(ge=0, le=50)] = 0.0
+    humidity: Annotated[float, Meta(ge=0, le=100)] = 0.0
+
+
+class Change(Strict, frozen=True, kw_only=True):
+    """One step of the weather's script: from ``at`` seconds after the start these readings become so, ``over`` so many
+    seconds; at once, if that is not said."""
+
+    at: NotNegative
+    over: NotNegative = 0.0
+    temperature: Temperature | None = None
+    humidity: Humidity | None = None
+    wind: Wind | None = None
+    rain: Rain | None = None
+    cloud: Cloud | None = None
+    pressure: Pressure | None = None
+    sky_brightness: Brightness | None = None
+
+
+class WeatherSettings(Settings, frozen=True, kw_only=True):
+    """A weather station and its climate."""
+
+    kind = "weather"
+    can_have = frozenset({"frozen"})
+
+    temperature: Temperature = 10.0
+    humidity: Humidity = 50.0
+    wind: Wind = 2.0
+    rain: Rain = 0
+    cloud: Cloud = 0.0
+    pressure: Pressure = 1013.0
+    sky_brightness: Brightness = 21.5
+    day: Annotated[Day, Meta(description="such as {warmest: 14, temperature: 5, humidity: 15}; an hour UTC")] = Day()
+    noise: Annotated[Noise, Meta(description="such as {temperature: 0.2, humidity: 1, wind: 0.5, cloud: 0.02}")] = (
+        Noise()
+    )
+    climate: Annotated[
+        tuple[Change, ...],
+        Meta(max_length=10_000, description="a list of steps such as [{at: 600, rain: 1}, {at: 900, rain: 0}]"),
+    ] = ()
+
+    def contradictions(self) -> list[str]:
+        return out_of_order("climate", self.climate)
+
+
+class Weather(Device):
+    """State: ok. Its readings depend on the time alone, so two clients that ask at once are told the same."""
+
+    def __init__(self, settings: WeatherSettings, clock: Clock, emit: Callable[[Answer], None]) -> None:
+        super().__init__(settings, clock, emit)
+        self._settings = settings
+        self._start = self.pace.monotonic()
+        self._overrides: dict[str, float] = {}
+        self._noise = {name: Wavering(settings.seed, name, getattr(settings.noise, name, 0.0)) for name in _LIMITS}
+        self.properties |= {"readings": self._readings}
+        self.properties |= {name: partial(self._reading, name) for name in _LIMITS}
+        self.properties |= {"dew_point": lambda: ok(self._dew_point())}
+        self.properties |= {"climate": lambda: ok("manual" if self._overrides else "auto")}
+        self.settable |= {name: partial(self._override, name) for name in _LIMITS}
+        self.settable |= {"climate": self._auto}
+
+    def _readings(self) -> Answer:
+        return ok(**{name: self._text(name) for name in _LIMITS}, dew_point=self._dew_point())
+
+    def _reading(self, name: str) -> Answer:
+        return ok(self._text(name))
+
+    def _text(self, name: str) -> str:
+        return f"{self._value(name):.{_DIGITS[name]}f}"
+
+    def _dew_point(self) -> str:
+        """By the Magnus formula over water (WMO Guide to Instruments, CIMO 8, annex 4.B), degrees Celsius."""
+        a, b = _MAGNUS
+        temperature, humidity = self._value("temperature"), max(self._value("humidity"), 1.0)
+        gamma = math.log(humidity / 100) + a * temperature / (b + temperature)
+        return f"{b * gamma / (a - gamma):.1f}"
+
+    def _value(self, name: str) -> float:
+        if name in self._overrides:
+            return self._overrides[name]
+        elapsed = self.pace.monotonic() - self._start
+        value = getattr(self._settings, name)
+        for change in self._settings.climate:
+            if change.at <= elapsed and (changed := getattr(change, name)) is not None:
+                done = min(1.0, (elapsed - change.at) / change.over) if change.over else 1.0
+                value = value + (changed - value) * (int(done) if name == "rain" else done)
+        value += self._swing(name) + self._noise[name].at(elapsed)
+        least, most = _LIMITS[name]
+        return float(min(max(value, least), most))
+
+    def _swing(self, name: str) -> float:
+        """What the hour of the day adds."""
+        day = self._settings.day
+        most = {"temperature": day.temperature, "humidity": -day.humidity}.get(name, 0.0)
+        if not most:
+            return 0.0
+        return most * math.cos(2 * math.pi * (self.clock.time() / 3600 - day.warmest) / 24)
+
+    def _override(self, name: str, values: tuple[str, ...]) -> Answer:
+        if len(values) != 1:
+            raise Refused("VALUE", f"{name} takes one value")
+        if name == "rain":
+            one_of(name, values, ["0", "1"])
+        self._overrides[name] = number(name, values[0], *_LIMITS[name])
+        return ok()
+
+    def _auto(self, values: tuple[str, ...]) -> Answer:
+        one_of("climate", values, ["auto"])
+        self._overrides.clear()
+        return ok()

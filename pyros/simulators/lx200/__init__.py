@@ -1,0 +1,1 @@
+"""The simulated mount behind the LX200 language."""

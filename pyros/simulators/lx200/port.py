@@ -1,0 +1,154 @@
+"""The second port of a simulated telescope, on which it speaks LX200. For the reactor's thread."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.interfaces import IHalfCloseableProtocol, IListeningPort, IPushProducer, ITCPTransport
+from twisted.internet.protocol import Factory, Protocol
+from zope.interface import implementer
+
+from pyros.clock import Clock, Timer
+from pyros.simulators.line import Line
+from pyros.simulators.lx200.codec import CommandParser
+from pyros.simulators.lx200.mount import Lx200Mount
+
+_STALLED = 120.0
+"""Seconds after which a client that doesn't read its answers is cut off."""
+_FAREWELL = 2.0
+_MOST_CLIENTS = 32
+_COMMANDS_KEPT = 10_000
+_MOST_WAITING = 10_000
+"""Commands that may wait behind an answer that a fault holds back."""
+
+
+class Lx200Port(Factory):
+    """Where clients of the LX200 language connect.
+
+    ``commands`` keeps the last that they sent, without ``:`` and ``#``.
+    """
+
+    noisy = False
+
+    def __init__(self, mount: Lx200Mount, clock: Clock) -> None:
+        self.mount = mount
+        self.clock = clock
+        self.commands: deque[str] = deque(maxlen=_COMMANDS_KEPT)
+        self.clients: dict[_Client, None] = {}
+        self._port: IListeningPort | None = None
+
+    @property
+    def port(self) -> int:
+        """The TCP port it listens on; 0 when it does not listen."""
+        return getattr(self._port.getHost(), "port", 0) if self._port else 0
+
+    def opened(self, port: IListeningPort) -> None:
+        """It listens there."""
+        self._port = port
+
+    def stop(self) -> Deferred[None]:
+        """Close the port and all connections; fires when nothing is left."""
+        port, self._port = self._port, None
+        waiting: list[Deferred[Any]] = [client.closed for client in self.clients]
+        for client in list(self.clients):
+            client.finish()
+        if port:
+            waiting.append(maybeDeferred(port.stopListening))
+        return DeferredList(waiting, fireOnOneErrback=True, consumeErrors=True).addCallback(lambda _: None)
+
+    def buildProtocol(self, addr: object) -> _Client | None:
+        return _Client(self) if len(self.clients) < _MOST_CLIENTS else None
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class _Client(Protocol):
+    """One client. One that doesn't read its answers is not read from."""
+
+    transport: Any
+
+    def __init__(self, port: Lx200Port) -> None:
+        self.closed: Deferred[None] = Deferred()
+        self._port = port
+        self._parser = CommandParser()
+        self._waiting: deque[str] = deque()
+        self._ended = self._leaving = False
+        self._line = Line(port.mount.faults, port.clock, self._write, self._cut_off, self._go_on, end=b"#")
+        self._guard: Timer | None = None
+
+    def connectionMade(self) -> None:
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+            self.transport.setTcpKeepAlive(True)
+        self.transport.registerProducer(self, True)
+        self._port.clients[self] = None
+
+    def dataReceived(self, data: bytes) -> None:
+        self._waiting.extend(self._parser.feed(data))
+        self._go_on()
+        if len(self._waiting) > _MOST_WAITING:
+            self._cut_off()
+
+    def readConnectionLost(self) -> None:
+        self._ended = True
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Answer what waits, as far as a fault lets it."""
+        port = self._port
+        while self._waiting and not (self._line.held or self._leaving):
+            command = self._waiting.popleft()
+            port.commands.append(command)
+            fault = port.mount.faults.on_the_line(port.mount.meaning(command))
+            if fault is None or fault.kind != "no_answer":
+                self._line.reply(port.mount.answer(command).encode("latin-1"), fault)
+        if self._ended and not (self._line.held or self._leaving):
+            self.finish()
+
+    def _write(self, data: bytes) -> None:
+        if not self._leaving:
+            self.transport.write(data)
+
+    def _cut_off(self) -> None:
+        self._leaving = True
+        self.transport.abortConnection()
+
+    def writeConnectionLost(self) -> None:
+        self._cut_off()
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self._leaving = True
+        self._line.close()
+        self._watch(None)
+        self._port.clients.pop(self, None)
+        if not self.closed.called:
+            self.closed.callback(None)
+
+    def finish(self) -> None:
+        """Close when the answers are out, or soon without that."""
+        self._leaving = True
+        self._watch(_FAREWELL)
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    # The transport calls these when its buffer fills and when it is empty again.
+
+    def pauseProducing(self) -> None:
+        self.transport.pauseProducing()
+        self._watch(_STALLED)
+
+    def resumeProducing(self) -> None:
+        self._watch(None)
+        self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        self._watch(None)
+
+    def _watch(self, seconds: float | None) -> None:
+        """Cut the client off after so many seconds; None: no more."""
+        if self._guard and self._guard.active():
+            self._guard.cancel()
+        self._guard = None
+        if seconds is not None:
+            self._guard = self._port.clock.call_later(seconds, self._cut_off)

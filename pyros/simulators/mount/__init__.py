@@ -1,0 +1,1 @@
+"""A simulated mount: its mechanics, where it points, and the telescope on it."""
