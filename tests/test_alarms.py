@@ -27,7 +27,7 @@ WRITE = "import os, sys; open(sys.argv[1], 'a').write('{PYROS_ALARM_STATE} {PYRO
 @pytest.fixture
 def lines() -> Iterator[list[dict[str, Any]]]:
     found: list[dict[str, Any]] = []
-    observer = cast(Any, found.append)
+    observer = cast("Any", found.append)
     globalLogPublisher.addObserver(observer)
     yield found
     globalLogPublisher.removeObserver(observer)

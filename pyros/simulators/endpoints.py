@@ -18,7 +18,7 @@ def server_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
         raise ValueError(str(problem)) from problem
     if not 0 <= getattr(endpoint, "_port", 0) <= 65535:
         raise ValueError("ports go from 0 to 65535")
-    return cast(IStreamServerEndpoint, endpoint)
+    return cast("IStreamServerEndpoint", endpoint)
 
 
 def client_endpoint(reactor: Any, text: str) -> IStreamClientEndpoint:
@@ -29,4 +29,4 @@ def client_endpoint(reactor: Any, text: str) -> IStreamClientEndpoint:
         raise ValueError(str(problem)) from problem
     if not 0 < getattr(endpoint, "_port", 1) <= 65535:
         raise ValueError("ports go from 1 to 65535")
-    return cast(IStreamClientEndpoint, endpoint)
+    return cast("IStreamClientEndpoint", endpoint)

@@ -34,7 +34,7 @@ class Client:
         self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._text
         self._parser.Parse("<all>")
-        self._socket = cast(socket.socket, wait_until(lambda: _connected(port), what="indiserver"))
+        self._socket = cast("socket.socket", wait_until(lambda: _connected(port), what="indiserver"))
         self._socket.sendall(b"<getProperties version='1.7'/>")
 
     def close(self) -> None:

@@ -138,7 +138,7 @@ class Rehearsal:
         )
         self.log: list[Line] = []
         self.watchers: list[Callable[[], None]] = []
-        self._observer = cast(Any, self._observe)
+        self._observer = cast("Any", self._observe)
         self._instant, self._things = 0.0, 0
         globalLogPublisher.addObserver(self._observer)
         self._seed = seed

@@ -52,7 +52,7 @@ class Client:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.transport = _Transport()
-        cast(Any, connection).makeConnection(self.transport)
+        cast("Any", connection).makeConnection(self.transport)
 
     def send(self, *lines: str) -> None:
         self.connection.dataReceived("".join(f"{line}\n" for line in lines).encode())
@@ -91,7 +91,7 @@ class Rig:
     """One simulator and its reactor; ``airless`` leaves a camera's site out, and with it the air and the Moon."""
 
     def __init__(self, device: str, airless: bool = False, **changed: Any) -> None:
-        self.reactor: Any = cast(Any, VirtualReactor)()
+        self.reactor: Any = cast("Any", VirtualReactor)()
         self.clock = VirtualClock(self.reactor, MIDNIGHT)
         description = load(DEMO / f"{device}.yaml").changed(**ALONE.get(device, {}) | changed)
         if airless:

@@ -42,7 +42,7 @@ def test_anything_is_passed_over_and_the_next_command_found(data: bytes) -> None
 def test_a_command_without_end_is_not_kept() -> None:
     parser = CommandParser()
     assert parser.feed(b":S" + b"r" * 100_000) == []
-    assert len(cast(Any, parser)._command) == MAX_COMMAND
+    assert len(cast("Any", parser)._command) == MAX_COMMAND
     assert parser.feed(b"#\x06:GR#") == [ALIGNMENT_QUERY, "GR"]
 
 

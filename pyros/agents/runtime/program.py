@@ -178,7 +178,7 @@ def _log_to_stderr() -> None:
     if getattr(globalLogBeginner, "_temporaryObserver", None) is None:
         return
     predicate = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
-    observer = FilteringLogObserver(textFileLogObserver(cast(TextIO, _Stderr())), [predicate])
+    observer = FilteringLogObserver(textFileLogObserver(cast("TextIO", _Stderr())), [predicate])
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
 
 
