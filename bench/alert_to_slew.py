@@ -39,9 +39,9 @@ from pyros.clock import Deadline, RealClock
 from pyros.instruments.fits import ImageFacts, write_image
 from pyros.instruments.interfaces import Image
 from pyros.journal import JournalReader, Received
+from pyros.observatory import Observatory, clock_for
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
-from pyros.service import Observatory, clock_for
 from pyros.simulators import load
 from pyros.simulators.camera.scene import Moment, Scene
 from pyros.simulators.celestial import Sky

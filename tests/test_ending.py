@@ -19,7 +19,7 @@ from pyros.cli.status import of_guardian
 from pyros.clock import VirtualClock
 from pyros.sender import Sender
 from tests.conftest import PATIENCE, Program, is_open, wait_until
-from tests.test_service import Place, device, place, stop
+from tests.test_twistd import Place, device, place, stop
 
 __all__ = ["place"]
 

@@ -64,9 +64,9 @@ def _ended(journal: JournalReader, observation: str) -> str:
 
 def _waits(config: Config, observation: Observation) -> str:
     """Why it is not observed at this moment, and when it could be."""
+    from pyros.observatory import clock_for  # noqa: PLC0415
     from pyros.planning import Site, make_plan  # noqa: PLC0415  astropy is slow to load
     from pyros.planning.visibility import observable_after  # noqa: PLC0415
-    from pyros.service import clock_for  # noqa: PLC0415
 
     try:
         site, now = Site.load(config.site), clock_for(config, None).now()

@@ -199,7 +199,7 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def _load_agent(config: Config, name: str) -> Any:
-    from pyros.service import load_agent  # noqa: PLC0415  it brings Twisted and astropy
+    from pyros.observatory import load_agent  # noqa: PLC0415  it brings Twisted and astropy
 
     return load_agent(config, name)
 

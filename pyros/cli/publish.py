@@ -18,8 +18,8 @@ from pyros.config import BrokerConfig, Config
 from pyros.errors import JournalError, PyrosError
 from pyros.journal import JournalReader
 from pyros.messages import SOURCE_FOUND, SourceFound
+from pyros.observatory import clock_for
 from pyros.sender import Sender
-from pyros.service import clock_for
 
 
 def position(text: str) -> tuple[float, float]:

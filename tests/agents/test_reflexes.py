@@ -15,7 +15,7 @@ from pyros.agents.runtime.turns import Batch
 from pyros.config import STANDARD_AGENTS
 from pyros.errors import JournalError
 from pyros.journal import Journal, JournalReader
-from pyros.service import load_agent
+from pyros.observatory import load_agent
 from pyros.wire import Entry
 from tests.agents.conftest import Raw
 from tests.conftest import DEMO

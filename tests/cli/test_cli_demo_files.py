@@ -23,9 +23,9 @@ from pyros.config import Config
 from pyros.errors import ConfigError, PyrosError
 from pyros.instruments import Image
 from pyros.instruments.fits import ImageFacts, write_image
+from pyros.observatory import clock_for
 from pyros.planning import Site
 from pyros.planning.visibility import altitude_azimuth, is_night
-from pyros.service import clock_for
 from pyros.simulators import load as load_simulator
 
 

@@ -15,7 +15,7 @@ from pyros.cli._fate import fates
 from pyros.config import Config
 from pyros.journal import Effects, Journal
 from pyros.messages import Exposures, Observation, ObservationReport
-from pyros.service import clock_for
+from pyros.observatory import clock_for
 from tests.cli.test_cli_alerts import run
 
 Write = Any

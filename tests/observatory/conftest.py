@@ -24,10 +24,10 @@ from pyros.agents.runtime.turns import Batch
 from pyros.clock import VirtualClock
 from pyros.config import INSTRUMENTS, STANDARD_AGENTS
 from pyros.messages import encode_payload
+from pyros.observatory import Observatory, load_agent
 from pyros.planning import Site
 from pyros.planning.visibility import next_night, place_overhead
 from pyros.rehearsal.reactor import MemoryReactor
-from pyros.service import Observatory, load_agent
 from pyros.simulators import Simulator
 from pyros.wire import Entry
 from tests.conftest import DEMO_INSTRUMENTS

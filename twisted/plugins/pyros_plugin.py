@@ -1,6 +1,6 @@
 """twistd -n pyros | pyros-agent | pyros-broker | pyros-guardian | pyros-simulator.
 
-Each is started by what pyros.service names.
+Each is started by what pyros.twistd names.
 """
 
 import signal
@@ -20,14 +20,14 @@ class PyrosServiceMaker:
 
     @property
     def options(self):  # type: ignore[no-untyped-def]
-        return namedAny(f"pyros.service.{self._options}")
+        return namedAny(f"pyros.twistd.{self._options}")
 
     def makeService(self, options):  # type: ignore[no-untyped-def]
         from twisted.internet import reactor  # noqa: PLC0415  here twistd has chosen it
 
         # From the opening of the first port until the reactor takes Ctrl-C itself, it would be a traceback.
         signal.signal(signal.SIGINT, reactor.sigInt)  # type: ignore[attr-defined]
-        return namedAny(f"pyros.service.{self._make}")(options)
+        return namedAny(f"pyros.twistd.{self._make}")(options)
 
 
 observatory = PyrosServiceMaker("pyros", "A whole robotic observatory.", "ObservatoryOptions", "observatory_service")

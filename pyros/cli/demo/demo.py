@@ -165,9 +165,9 @@ def fill(template: Path, config: Config, folder: Path) -> Packet:
 
     The position is one that the site can see now, by the observatory's clock.
     """
+    from pyros.observatory import clock_for  # noqa: PLC0415
     from pyros.planning import Site  # noqa: PLC0415  astropy's tables take a moment
     from pyros.planning.visibility import place_overhead  # noqa: PLC0415
-    from pyros.service import clock_for  # noqa: PLC0415
 
     file = folder / "alert.xml"
     text = template.read_bytes()

@@ -72,7 +72,7 @@ def hand_on(config: Config, name: str, anyway: bool, on_event: OnEvent | None = 
             " or say --anyway"
         )
     from pyros.agents.runtime.program import background_reactor, in_reactor  # noqa: PLC0415  Twisted takes a moment
-    from pyros.service import clock_for  # noqa: PLC0415
+    from pyros.observatory import clock_for  # noqa: PLC0415
 
     reactor = background_reactor()
     clock, site = clock_for(config, reactor), Site.load(config.required("site", "whoever commands a device"))

@@ -25,7 +25,7 @@ from pyros.config import Config
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from pyros.sender import Sender
-from pyros.service import ObservatoryService
+from pyros.twistd import ObservatoryService
 from tests.conftest import DEMO_AGENTS, DEMO_INSTRUMENTS, PATIENCE, Program, free_port, is_open, wait_until
 
 REPOSITORY = Path(__file__).parents[1]

@@ -1,0 +1,215 @@
+"""What makes up an observatory: its clock, its simulators, agents, broker and guardian, in one process."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Literal
+
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
+from twisted.logger import Logger
+
+from pyros import messages, simulators
+from pyros.agents import Agent
+from pyros.agents.runtime import ending
+from pyros.agents.runtime.host import Host
+from pyros.broker import Broker
+from pyros.clock import Clock, RealClock
+from pyros.config import Config
+from pyros.errors import AgentError, ConfigError, JournalError, JournalInUse, PyrosError
+from pyros.guardian import Guardian
+from pyros.guardian_process import GuardianProcess
+from pyros.planning import Site
+from pyros.planning.visibility import is_night, next_night
+
+log = Logger("pyros")
+_MIN_NIGHT_LEFT = timedelta(hours=1)
+
+
+def load_agent(config: Config, name: str) -> Agent:
+    """The agent of that section, made but not started.
+
+    ``app`` names a module with one Agent subclass, or ``module:Class``. Raises ConfigError naming file, section and
+    key, and UnknownAgent.
+    """
+    section = config.agent(name)
+    if not section.app:
+        raise ConfigError([f"{config.path}: [{name}] app: missing: name the module of this agent"])
+    where = f"{config.path}: [{name}] app: {section.app}"
+    module_name, _, class_name = section.app.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError([f"{where} cannot be imported: {error}"]) from None
+    found = [
+        value
+        for key, value in vars(module).items()
+        if inspect.isclass(value)
+        and issubclass(value, Agent)
+        and value.__module__ == module.__name__
+        and class_name in ("", key)
+    ]
+    if len(found) != 1:
+        names = ", ".join(klass.__name__ for klass in found) or "none"
+        raise ConfigError([f"{where} must have one Agent class (there are: {names}); write {module_name}:ClassName"])
+    try:
+        made: Any = found[0]
+        agent: Agent = made()
+    except TypeError as error:
+        raise ConfigError([f"{where}: {found[0].__name__} must be made without arguments: {error}"]) from None
+    if agent.name != name:
+        raise ConfigError(
+            [f"{where}: {found[0].__name__} calls itself {agent.name!r}; the section's name must be that"]
+        )
+    agent.check_needs(config)
+    return agent
+
+
+def clock_for(config: Config, reactor: Any) -> RealClock:
+    """The observatory's clock: the computer's, or, with ``clock = night``, shifted so that its site's night is now.
+
+    The shift is noted in the data folder, so that all processes of the observatory share it, and those that start again
+    in the same night too. Raises PlanningError or ConfigError: a bad site, or the note can't be written.
+    """
+    real = RealClock(reactor)
+    if config.clock == "real":
+        return real
+    site, now, note = (
+        Site.load(config.required("site", "clock = night")),
+        real.now(),
+        config.data / "clock_shift_seconds",
+    )
+    try:
+        shift = timedelta(seconds=float(note.read_text()))
+        usable = all(is_night(site, now + shift + ahead) for ahead in (timedelta(0), _MIN_NIGHT_LEFT))
+    except (OSError, ValueError):
+        usable = False
+    if not usable:
+        shift = next_night(site, now) - now
+        try:
+            note.parent.mkdir(parents=True, exist_ok=True)
+            partial = note.with_suffix(f".{os.getpid()}")
+            partial.write_text(f"{shift.total_seconds()}\n")
+            partial.replace(note)
+        except OSError as error:
+            problem = f"{config.path}: [observatory] data: {config.data} cannot be written: {error.strerror}"
+            raise ConfigError([f"{problem}; name a folder of your own"]) from None
+    return RealClock(reactor, offset=shift.total_seconds())
+
+
+class Observatory:
+    """Simulators, agents and broker in one process. Every method is for the reactor's thread."""
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        clock: Clock,
+        *,
+        agents: Iterable[str] | None = None,
+        with_broker: bool = True,
+        with_simulators: bool = True,
+        threaded: bool = True,
+        durable: bool = True,
+        seed: str = "",
+        guardian: Literal["none", "process", "inline"] = "none",
+    ) -> None:
+        """``agents`` are the names of those to run, all of them by default. ``threaded=False``, ``durable=False`` and
+        ``seed`` are for rehearsals: everything inline, no syncs, and journals named from the seed.
+
+        ``guardian``: where the configuration has one, whether it is started as a process of its own, or, in a
+        rehearsal, inline.
+
+        Raises ConfigError listing every mistake that can be found before anything runs.
+        """
+        how = {"threaded": threaded, "durable": durable}
+
+        def epoch(name: str) -> str:
+            return f"{seed}-{name}" if seed else ""
+
+        problems: list[str] = []
+        self.clock = clock
+        self.simulators: list[simulators.Simulator] = []
+        for path in config.simulators if with_simulators else ():
+            try:
+                self.simulators.append(simulators.Simulator(simulators.load(path), reactor, clock))
+            except PyrosError as error:
+                problems += str(error).splitlines()
+        self.hosts: dict[str, Host] = {}
+        for name in config.agents if agents is None else agents:
+            if agents is None and not config.agents[name].app:
+                log.info("[{name}] names no app: a program of its own runs that agent", name=name)
+                continue
+            try:
+                agent = load_agent(config, name)
+                self.hosts[name] = Host(agent, config, reactor, clock, **how, epoch=epoch(name))
+            except PyrosError as error:
+                problems += str(error).splitlines()
+        self.failure: PyrosError | None = None
+        """Why `start` failed; known at once, while what had started may still be ending."""
+        self.broker: Broker | None = None
+        if with_broker and config.broker is not None:
+            self.broker = Broker(config, reactor, clock, **how, epoch=epoch("broker"))
+        self.guardian: Guardian | GuardianProcess | None = None
+        if config.guardian is not None and guardian == "inline":
+            self.guardian = Guardian(config, reactor, clock, send=self._tell_monitoring)
+        elif config.guardian is not None and guardian == "process":
+            simulated = bool(self.simulators)
+            self.guardian = GuardianProcess(config, config.guardian, reactor, clock, simulated=simulated)
+        if problems:
+            raise ConfigError(problems)
+
+    def start(self) -> Deferred[None]:
+        """Simulators first, then the guardian, the agents, the broker; what had started is stopped if one fails."""
+        return Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        try:
+            for simulator in self.simulators:
+                await simulator.start()
+            if self.guardian is not None:
+                self.guardian.start()
+            for host in self.hosts.values():
+                host.start()
+            if self.broker is not None:
+                started = self.broker.start()
+                self.failure = self.broker.failure
+                await started
+        except PyrosError as error:
+            self.failure = error
+            if isinstance(error, (JournalError, ConfigError)) and not isinstance(error, JournalInUse):
+                for host in self.hosts.values():  # nobody else does it, and the devices may be open
+                    host.make_safe_without_journal(str(error))
+            await self.stop()
+            raise
+
+    @property
+    def left(self) -> str:
+        """What isn't made safe yet while it ends, in words; '' for nothing."""
+        return ending.left(self.hosts.values())
+
+    def stop(self) -> Deferred[Any]:
+        """Make safe what the agents move, then end: broker and agents, then the guardian, at last the simulators.
+
+        Fires when nothing is left.
+        """
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        broker = maybeDeferred(self.broker.stop) if self.broker is not None else succeed(None)
+        concerned = [host for host in self.hosts.values() if host.running or host.unsafe]
+        await DeferredList([broker, ending.stop(concerned, "the observatory ends")], consumeErrors=True)
+        if self.guardian is not None:
+            await self.guardian.stop()
+        for simulator in self.simulators:
+            await simulator.stop()
+
+    def _tell_monitoring(self, name: str, payload: Any) -> None:
+        """An inline guardian's alarm; raises AgentError when monitoring isn't there."""
+        monitoring = self.hosts.get(Agent.MONITORING)
+        if monitoring is None or not monitoring.running:
+            raise AgentError("monitoring is not there")
+        monitoring.post(name, messages.encode_payload(name, payload))
