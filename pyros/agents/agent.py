@@ -21,6 +21,7 @@ from pyros.clock import Clock
 from pyros.config import AgentConfig, Config
 from pyros.errors import AgentError, ConfigError
 from pyros.hold import Hold, Holds
+from pyros.kinds import KINDS
 from pyros.messages import (
     ALARM,
     ALARM_OVER,
@@ -408,6 +409,9 @@ class Agent:
     def _retry_failed(self, message: Message) -> None:
         self._settled.turns.retry(message.payload.number)
 
+
+for _kind in KINDS:
+    setattr(Agent, _kind.upper(), _kind)  # such as Agent.FOCUSER
 
 _OF_EVERY_AGENT = (Agent.SHUTDOWN, Agent.RETRY_FAILED, HOLD, RELEASE, SERVICE, STOP)
 """What every agent takes from others."""

@@ -86,11 +86,10 @@ class Findings:
 
     def _check_devices(self) -> None:
         for section in self.config.agents.values():
-            kind = next((kind for kind in KINDS if kind == section.name), None)
-            if kind is None or not section.driver:
+            if section.name not in KINDS or not section.driver:
                 continue
             try:
-                check_address(kind, section.driver, section.address)
+                check_address(section.name, section.driver, section.address)
             except ConfigError as error:
                 for problem in error.problems:
                     self._problem(section.name, problem)

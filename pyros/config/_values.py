@@ -10,6 +10,7 @@ import msgspec
 
 from pyros import keys
 from pyros.errors import ConfigError, UnknownAgent
+from pyros.kinds import KINDS
 
 Network = IPv4Network | IPv6Network
 
@@ -20,20 +21,13 @@ STANDARD_AGENTS = {
     "observation_manager": "pyros.agents.observation_manager",
     "monitoring": "pyros.agents.monitoring",
     "analyzer": "pyros.agents.analyzer",
-    "telescope": "pyros.agents.telescope",
-    "camera": "pyros.agents.camera",
-    "dome": "pyros.agents.dome",
-    "weather": "pyros.agents.weather",
-    "filter_wheel": "pyros.agents.filter_wheel",
-    "focuser": "pyros.agents.focuser",
-    "safety": "pyros.agents.safety",
-    "switch": "pyros.agents.switch",
-}
+} | {kind.name: kind.agent for kind in KINDS.values()}
+"""The module of each standard agent."""
 BROKER = "broker"
 PYROS_IVO = "ivo://pyros.observatory/"
 """How the identifiers begin that belong to PYROS's demos and tests."""
-INSTRUMENTS = ("telescope", "camera", "dome", "weather", "filter_wheel", "focuser", "safety", "switch")
-OPTIONAL_AGENTS = ("filter_wheel", "focuser", "safety", "switch")
+INSTRUMENTS = tuple(KINDS)
+OPTIONAL_AGENTS = tuple(kind.name for kind in KINDS.values() if kind.optional)
 """Those that an observatory may well do without."""
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
 

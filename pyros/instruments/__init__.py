@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, get_args
+from typing import Any
 
 from pyros.clock import Clock
 from pyros.errors import ConfigError
@@ -29,6 +29,7 @@ from pyros.instruments.interfaces import (
     Telescope,
     WeatherStation,
 )
+from pyros.kinds import KINDS, driver_class
 
 __all__ = [
     "DRIVERS",
@@ -55,27 +56,20 @@ __all__ = [
     "connect",
 ]
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
-
-DRIVERS = {
-    "native": "pyros.instruments.native",
-    "indi": "pyros.instruments.indi",
-    "alpaca": "pyros.instruments.alpaca",
-    "lx200": "pyros.instruments.lx200",
-}
-"""The module of each driver, loaded when it is first wanted; it has a ``connect`` and a ``check_address``. One with
-``WANTS_SITE = True`` is given the place of the observatory, too."""
-
-
-def _driver(name: str) -> Any:
-    if name not in DRIVERS:
-        raise ConfigError([f"driver = {name}: must be one of {', '.join(DRIVERS)}"])
-    return import_module(DRIVERS[name])
+DRIVERS = tuple(dict.fromkeys(driver for kind in KINDS.values() for driver in kind.drivers))
+"""Each is a folder of its name, loaded when it is first wanted; it has a ``check_address``, and a module for each kind
+of instrument that it drives (`pyros.kinds.driver_class`)."""
 
 
 def check_address(kind: Kind, driver: str, address: str) -> None:
     """Raise ConfigError for no driver, a kind it does not drive, or not an address of its. Connects to nothing."""
-    _driver(driver).check_address(kind, address)
+    if driver not in DRIVERS:
+        raise ConfigError([f"driver = {driver}: must be one of {', '.join(DRIVERS)}"])
+    if kind not in KINDS:
+        raise ConfigError([f"kind = {kind}: must be one of {', '.join(KINDS)}"])
+    if driver not in KINDS[kind].drivers:
+        raise ConfigError([f"driver = {driver}: does not drive a {kind}; {' and '.join(KINDS[kind].drivers)} do"])
+    import_module(f"{__name__}.{driver}").check_address(kind, address)
 
 
 def connect(
@@ -92,10 +86,10 @@ def connect(
     """Return the instrument at an address, and begin to connect to it: a `Telescope` for telescope, and so on.
 
     It returns before the connection is made; a command waits a few seconds for it. ``reactor`` offers IReactorTCP and
-    IReactorTime; ``site`` is where the observatory stands, for mounts that must be told. Raises ConfigError for an
-    unknown kind, driver or address. Call it in the reactor's thread.
+    IReactorTime; ``site`` is where the observatory stands, for mounts that must be told, or are not sent below its
+    horizon. Raises ConfigError for an unknown kind, driver or address. Call it in the reactor's thread.
     """
     check_address(kind, driver, address)
-    module = _driver(driver)
-    where = {"site": site} if getattr(module, "WANTS_SITE", False) else {}
-    return module.connect(kind, address, reactor, clock, on_connection=on_connection, on_event=on_event, **where)
+    device = driver_class(driver, KINDS[kind])
+    where = {"site": site} if device.wants_site else {}
+    return device(address, reactor, clock, on_connection=on_connection, on_event=on_event, **where)

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
     from pyros.messages import WeatherReading
 
-Kind = Literal["telescope", "camera", "filter_wheel", "focuser", "dome", "weather", "safety", "switch"]
+Kind: TypeAlias = str
+"""The name of a kind of instrument, one of `pyros.kinds.KINDS`."""
+
 TelescopeState = Literal["idle", "slewing", "tracking", "parking", "parked"]
 CameraState = Literal["idle", "exposing", "reading", "ready"]
 DomeState = Literal["closed", "opening", "open", "closing", "stopped"]

@@ -9,6 +9,9 @@ Angles are ICRS degrees, durations seconds, times seconds since 1970-01-01 UTC, 
 
 from __future__ import annotations
 
+import pkgutil
+from importlib import import_module
+
 from pyros.messages._codec import GUARDED, PAYLOADS, Message, decode_payload, encode_payload, guard, register, unproved
 from pyros.messages._payload import NoPayload, Payload
 from pyros.messages.accessories import *
@@ -62,3 +65,6 @@ __all__ = [
     "IMAGE_TAKEN", "IMAGE_ANALYSED", "SOURCE_FOUND",
 ]
 # fmt: on
+
+for _module in pkgutil.iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")  # also those of kinds of instruments, whose names stay in their modules

@@ -7,138 +7,28 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from pyros.errors import SimulatorError
 from pyros.files import read_yaml
+from pyros.kinds import KINDS
+from pyros.kinds import load as load_class
 from pyros.simulators.celestial import Site
 from pyros.simulators.decoding import decode, short
-from pyros.simulators.devices.dome import DomeSettings
-from pyros.simulators.devices.filter_wheel import FilterWheelSettings
-from pyros.simulators.devices.focuser import FocuserSettings
 from pyros.simulators.devices.generic_settings import GenericSettings
-from pyros.simulators.devices.safety import SafetySettings
-from pyros.simulators.devices.switch import SwitchSettings
-from pyros.simulators.devices.weather import WeatherSettings
 from pyros.simulators.endpoints import client_endpoint, server_endpoint
-from pyros.simulators.mount.settings import TelescopeSettings
-from pyros.simulators.settings import (
-    Adu,
-    Altitude,
-    Degrees,
-    NotNegative,
-    Pixels,
-    Positive,
-    Seconds,
-    Settings,
-    Strict,
-    Temperature,
-    Text,
-    Word,
-    fault_problem,
-)
+from pyros.simulators.settings import Settings, Text, fault_problem
 
-_MAX_FIELD = 5.0  # degrees; a wider field holds more stars than are drawn in a moment
 _NEIGHBOURS = ("telescope", "filter_wheel", "focuser", "dome")
 _REQUIRED = ("listen", "telescope")
 
 
-class TransientSettings(Strict, frozen=True, kw_only=True):
-    """A source that flares up ``begin`` seconds after the camera is switched on, has ``magnitude`` at ``after`` seconds
-    later, and fades as time^-slope."""
-
-    ra: Degrees
-    dec: Altitude
-    magnitude: Annotated[float, Meta(ge=-5, le=30, description="a magnitude, -5 to 30")]
-    begin: NotNegative = 0.0
-    after: Positive = 60.0
-    slope: Annotated[float, Meta(ge=0, le=10, description="a number, 0 to 10")] = 1.0
-
-
-_Address = Annotated[str, Meta(description="an address such as tcp:127.0.0.1:6014, or nothing")]
-
-
-class CameraSettings(Settings, frozen=True, kw_only=True):
-    """A CCD camera behind a telescope: geometry, electronics, and the sky it sees."""
-
-    kind = "camera"
-    can_have = frozenset({"no_image", "frozen"})
-
-    width: Pixels
-    height: Pixels
-    arcsec_per_pixel: Annotated[float, Meta(gt=0, le=600, description="arcseconds per pixel, above 0, at most 600")]
-    readout: Seconds
-    filters: Annotated[
-        dict[Word, Annotated[float, Meta(gt=0, le=1)]],
-        Meta(min_length=1, max_length=20, description="each filter's name and its throughput, such as {g: 0.7, r: 1}"),
-    ]
-    telescope: Annotated[str, Meta(description="the telescope's address such as tcp:127.0.0.1:6010")]
-    gain: Annotated[float, Meta(gt=0, le=1000, description="electrons per ADU, above 0, at most 1000")] = 1.0
-    read_noise: Annotated[float, Meta(ge=0, le=10_000, description="electrons, 0 to 10000")] = 8.0
-    bias: Adu = 1000
-    saturation: Adu = 65535
-    dark_current: Annotated[float, Meta(ge=0, le=1e6, description="electrons per second and pixel, 0 or more")] = 0.0
-    sky_background: Annotated[float, Meta(ge=0, le=1e6, description="ADU per second and pixel, 0 or more")] = 2.0
-    seeing: Annotated[
-        float, Meta(gt=0, le=600, description="arcseconds, full width at half maximum, above 0, at most 600")
-    ] = 2.0
-    zero_point: Annotated[
-        float, Meta(ge=0, le=40, description="the magnitude that gives one electron per second, 0 to 40")
-    ] = 22.0
-    temperature: Annotated[float, Meta(ge=-270, le=60, description="degrees Celsius of the chip, -270 to 60")] = -20.0
-
-    # The detector's flaws; all are absent unless the file names them.
-    bias_columns: Annotated[float, Meta(ge=0, le=1000, description="ADU of one standard deviation, 0 to 1000")] = 0.0
-    dark_doubling: Annotated[float, Meta(gt=0, le=50, description="degrees Celsius, above 0, at most 50")] = 6.0
-    hot_pixels: Annotated[float, Meta(ge=0, le=0.1, description="the fraction of all pixels, 0 to 0.1")] = 0.0
-    hot_current: Annotated[float, Meta(ge=0, le=1e6, description="electrons per second, 0 or more")] = 50.0
-    vignetting: Annotated[float, Meta(ge=0, le=0.9, description="the fraction lost in the corners, 0 to 0.9")] = 0.0
-    pixel_response: Annotated[float, Meta(ge=0, le=0.2, description="a fraction, one standard deviation, 0 to 0.2")] = (
-        0.0
-    )
-    full_well: Annotated[float, Meta(gt=0, le=1e9, description="electrons, above 0")] | None = None
-    cosmic_rays: Annotated[float, Meta(ge=0, le=100_000, description="per minute on the whole chip, 0 to 100000")] = 0.0
-    ambient: Temperature = 15.0
-    cooling_rate: Annotated[float, Meta(gt=0, le=100, description="degrees per second, above 0, at most 100")] = 0.5
-    cooling_range: Annotated[float, Meta(gt=0, le=300, description="degrees below ambient, above 0")] = 60.0
-
-    # The sky; with a site there is air above the telescope, and a Moon.
-    stars: Annotated[
-        Literal["gaia", "synthetic", "auto"],
-        Meta(description="gaia (real ones, to magnitude 10), synthetic, or auto (gaia where it is installed)"),
-    ] = "auto"
-    rotation: Degrees = 0.0
-    site: Annotated[str, Meta(description="the site's YAML file, relative to this one, or nothing")] = ""
-    dark_sky: Annotated[float, Meta(ge=10, le=25, description="magnitudes per square arcsecond, 10 to 25")] = 21.6
-    extinction: Annotated[float, Meta(ge=0, le=2, description="magnitudes per airmass, 0 to 2")] = 0.15
-    transients: Annotated[
-        tuple[TransientSettings, ...],
-        Meta(max_length=1000, description="a list such as [{ra: 150, dec: 2, magnitude: 14, slope: 1.2}]"),
-    ] = ()
-
-    # Devices in the beam, where they have simulators of their own.
-    filter_wheel: _Address = ""
-    focuser: _Address = ""
-    dome: _Address = ""
-
-
 _DEVICES: dict[str, type[Settings]] = {
-    settings.kind: settings
-    for settings in (
-        TelescopeSettings,
-        CameraSettings,
-        FilterWheelSettings,
-        FocuserSettings,
-        DomeSettings,
-        WeatherSettings,
-        SafetySettings,
-        SwitchSettings,
-        GenericSettings,
-    )
-}
+    kind.name: load_class(f"pyros.simulators.{kind.simulator}Settings") for kind in KINDS.values()
+} | {GenericSettings.kind: GenericSettings}
 
 
 class _SiteFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,9 +140,4 @@ def _contradictions(settings: Settings) -> list[str]:
     for fault in settings.faults:
         if problem := fault_problem(fault, type(settings)):
             problems.append(f"faults: {problem}")
-    if isinstance(settings, CameraSettings):
-        if max(settings.width, settings.height) * settings.arcsec_per_pixel > _MAX_FIELD * 3600:
-            problems.append(f"arcsec_per_pixel: the field is wider than {_MAX_FIELD:g} degrees; use a smaller scale")
-        if settings.saturation <= settings.bias:
-            problems.append(f"saturation: must be above the bias of {settings.bias} ADU, not {settings.saturation}")
     return problems

@@ -21,16 +21,13 @@ from zope.interface import implementer
 
 from pyros.clock import Clock, Timer
 from pyros.errors import CatalogueError, SimulatorError
+from pyros.kinds import KINDS, load
 from pyros.simulators.camera.camera import Camera
-from pyros.simulators.description import CameraSettings, Description
+from pyros.simulators.camera.settings import CameraSettings
+from pyros.simulators.description import Description
 from pyros.simulators.device import Device
-from pyros.simulators.devices.dome import Dome
-from pyros.simulators.devices.filter_wheel import FilterWheel
-from pyros.simulators.devices.focuser import Focuser
 from pyros.simulators.devices.generic import Generic
-from pyros.simulators.devices.safety import Safety
-from pyros.simulators.devices.switch import Switch
-from pyros.simulators.devices.weather import Weather
+from pyros.simulators.devices.generic_settings import GenericSettings
 from pyros.simulators.endpoints import server_endpoint
 from pyros.simulators.grammar import Answer, BadRequest, Request, RequestParser, error
 from pyros.simulators.line import Line
@@ -46,15 +43,6 @@ _STALLED = 120.0
 _FAREWELL = 2.0
 """Seconds in which a client must take its last answers when the simulator stops, or when it broke the grammar."""
 _REQUESTS_KEPT = 10_000
-_DEVICES: dict[str, Callable[..., Device]] = {
-    "filter_wheel": FilterWheel,
-    "focuser": Focuser,
-    "dome": Dome,
-    "weather": Weather,
-    "safety": Safety,
-    "switch": Switch,
-    "generic": Generic,
-}
 
 
 class Simulator:
@@ -330,6 +318,8 @@ def _device(description: Description, reactor: Any, clock: Clock, emit: Callable
                 return Camera(settings, description.site, reactor, clock, emit)
             except CatalogueError as problem:
                 raise SimulatorError(f"{description.file}: stars: {problem}") from problem
-        case other if other.kind in _DEVICES:
-            return _DEVICES[other.kind](other, clock, emit)
-    raise SimulatorError(f"{description.file}: device: no simulator for {description.device!r}")
+        case GenericSettings() as settings:
+            return Generic(settings, clock, emit)
+        case other:
+            device: Device = load(f"pyros.simulators.{KINDS[other.kind].simulator}")(other, clock, emit)
+            return device

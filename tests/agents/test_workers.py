@@ -23,9 +23,9 @@ from pyros.instruments.writing import write_job, write_pixels
 from pyros.messages import ImageTaken
 from pyros.simulators import load
 from pyros.simulators.camera.scene import Drawing, Moment, draw
+from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.camera.transients import Transient
 from pyros.simulators.celestial import Sky
-from pyros.simulators.description import CameraSettings
 from pyros.workers import Worker
 from tests.conftest import Observatory, reactor_in_a_thread, wait_until
 

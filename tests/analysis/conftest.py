@@ -13,9 +13,9 @@ from pyros.instruments.fits import ImageFacts, write_image
 from pyros.instruments.interfaces import Image
 from pyros.simulators import load
 from pyros.simulators.camera.scene import Moment, Scene
+from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.camera.transients import Transient
 from pyros.simulators.celestial import Sky, offset
-from pyros.simulators.description import CameraSettings
 
 DEMO = Path(__file__).parents[2] / "observatory" / "simulators"
 TIME = 1_774_049_400.0  # 2026-03-20 23:30 UTC

@@ -18,8 +18,8 @@ from pyros.instruments.fits import ImageFacts, write_image
 from pyros.instruments.interfaces import Image
 from pyros.simulators import load
 from pyros.simulators.camera.scene import Moment, Scene
+from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.celestial import Sky, separation
-from pyros.simulators.description import CameraSettings
 from pyros.stars import gaia
 from tests.conftest import wait_until
 

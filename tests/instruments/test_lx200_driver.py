@@ -655,5 +655,5 @@ def test_an_address_may_be_a_name() -> None:
 
 
 def test_only_telescopes_speak_it() -> None:
-    with pytest.raises(ConfigError, match=r"kind = camera: must be telescope; lx200 is a language of mounts only"):
+    with pytest.raises(ConfigError, match=r"driver = lx200: does not drive a camera; native and indi and alpaca do"):
         instruments.check_address("camera", "lx200", ADDRESS)

@@ -22,7 +22,6 @@ from pyros.errors import (
     InstrumentError,
     NoAnswer,
 )
-from pyros.instruments import Camera, Dome, Telescope, WeatherStation, native
 from tests.instruments.conftest import MIDNIGHT, Script, World
 
 ADDRESS = "tcp:127.0.0.1:6010"
@@ -479,7 +478,7 @@ def test_a_wrong_driver_or_kind_is_told(world: World, clock: VirtualClock) -> No
     with pytest.raises(ConfigError, match=r"driver = indy: must be one of .*native"):
         instruments.connect("dome", "indy", ADDRESS, world, clock)
     with pytest.raises(ConfigError, match="kind = roof: must be one of telescope, camera, "):
-        instruments.connect("roof", "native", ADDRESS, world, clock)  # type: ignore[arg-type]
+        instruments.connect("roof", "native", ADDRESS, world, clock)
 
 
 # The camera.
@@ -723,17 +722,3 @@ def test_what_the_address_names_as_absent_is_unknown(rigs: list[Rig], world: Wor
     weather.answers["GET readings"] = "OK temperature=1 humidity=2 wind=1 age=6"
     with pytest.raises(DeviceFailed, match="its readings are 6 s old, more than 5 s"):
         raise weather.begin(weather.device.read()).result
-
-
-def test_the_drivers_are_what_the_interfaces_say(world: World, clock: VirtualClock) -> None:
-    telescope: Telescope = native.NativeTelescope(ADDRESS, world, clock)
-    camera: Camera = native.NativeCamera(ADDRESS, world, clock)
-    dome: Dome = native.NativeDome(ADDRESS, world, clock)
-    station: WeatherStation = native.NativeWeatherStation(ADDRESS, world, clock)
-    device: Any
-    for device, interface in (
-        (telescope, Telescope), (camera, Camera), (dome, Dome), (station, WeatherStation)
-    ):  # fmt: skip
-        names = {name for base in interface.__mro__ for name in vars(base) if not name.startswith("_")}
-        assert {name for name in names if not hasattr(device, name)} == set()
-        world.result(device.disconnect())

@@ -8,8 +8,8 @@ import yaml
 
 from pyros.errors import SimulatorError
 from pyros.simulators import Description, load
+from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.celestial import Site
-from pyros.simulators.description import CameraSettings
 from pyros.simulators.devices.weather import WeatherSettings
 from pyros.simulators.mount.settings import TelescopeSettings, each
 
@@ -71,9 +71,9 @@ _RATE = "slew_rate: must be degrees per second, above 0, at most 360, one number
         (
             "telescope",
             {"device": "telescop"},
-            "device: must be one of telescope, camera, filter_wheel, focuser, ",
+            "device: must be one of telescope, camera, dome, weather, filter_wheel, focuser, ",
         ),
-        ("telescope", {"device": None}, "device: must be one of telescope, camera, filter_wheel"),
+        ("telescope", {"device": None}, "device: must be one of telescope, camera, dome"),
         ("telescope", {"slewrate": 3}, "slewrate: there is no such key; did you mean slew_rate?"),
         ("telescope", {"zzz": 3}, "zzz: there is no such key; the keys are device, name, listen"),
         ("telescope", {"slew_rate": None}, "slew_rate: is missing; it must be degrees per second, above 0"),

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from pyros.simulators.camera.scene import Moment, Scene
+from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.celestial import Site, Sky
-from pyros.simulators.description import CameraSettings, load
+from pyros.simulators.description import load
 
 CAMERA = Path(__file__).parents[2] / "observatory" / "simulators" / "camera.yaml"
 SITE = Site(43.9, 5.7)

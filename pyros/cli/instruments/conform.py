@@ -16,18 +16,11 @@ from pyros import config as configuration
 from pyros.cli.common import ConfigOption, out
 from pyros.cli.instruments.device import AnywayOption, Hand, NameArgument, hand_on
 from pyros.errors import PyrosError
+from pyros.kinds import KINDS
 
 if TYPE_CHECKING:
     from pyros.instruments.conformance import Result
 
-_MOVES = {
-    "telescope": "slews the telescope to places high in the east, and parks it",
-    "camera": "takes exposures, dark ones too, and sets the cooler to what it is set to",
-    "dome": "closes the dome, and turns its slit",
-    "filter_wheel": "turns the filter wheel, and back",
-    "focuser": "moves the focuser by a part of its way, and back",
-}
-"""What the gentle checks do; kinds that aren't here are only read."""
 _COLOURS = {"passed": "green", "failed": "red", "not supported": "yellow"}
 
 
@@ -53,7 +46,7 @@ def conform(
       pyros instruments test dome --all
     """
     loaded = configuration.load(config)
-    if not yes and (everything or name in _MOVES):
+    if not yes and (everything or (name in KINDS and KINDS[name].trial)):
         _ask(name, everything)
     with hand_on(loaded, name, anyway) as hand:
         failed = _test(hand, everything)
@@ -62,7 +55,7 @@ def conform(
 
 def _ask(name: str, everything: bool) -> None:
     """Raises PyrosError where there is nobody to ask, and ends the command where they say no."""
-    does = f"may open, move or switch what {name} controls to its limits" if everything else _MOVES[name]
+    does = f"may open, move or switch what {name} controls to its limits" if everything else KINDS[name].trial
     if not sys.stdin.isatty():
         raise PyrosError(f"this {does}; say --yes if it may")
     typer.confirm(f"This {does}. Go on?", abort=True)

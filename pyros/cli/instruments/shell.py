@@ -20,18 +20,8 @@ from pyros.cli.common import ConfigOption, complain, out
 from pyros.cli.instruments.device import AnywayOption, Hand, NameArgument, hand_on
 from pyros.errors import PyrosError
 from pyros.instruments import interfaces
-from pyros.instruments.interfaces import Kind
+from pyros.kinds import KINDS, load
 
-_PROTOCOLS: dict[Kind, type] = {
-    "telescope": interfaces.Telescope,
-    "camera": interfaces.Camera,
-    "filter_wheel": interfaces.FilterWheel,
-    "focuser": interfaces.Focuser,
-    "dome": interfaces.Dome,
-    "weather": interfaces.WeatherStation,
-    "safety": interfaces.SafetyMonitor,
-    "switch": interfaces.Switch,
-}
 _UNITS = {
     "ra": "degrees, ICRS", "dec": "degrees, ICRS", "azimuth": "degrees", "seconds": "s", "position": "steps",
     "celsius": "degrees Celsius, or off", "channel": "number from 0", "on": "on or off", "dark": "on or off",
@@ -75,7 +65,7 @@ class Line:
 
     def __init__(self, hand: Hand) -> None:
         self.hand = hand
-        protocol = _PROTOCOLS[hand.kind]
+        protocol = load(f"pyros.instruments.{KINDS[hand.kind].interface}")
         self.methods: dict[str, Callable[..., Any]] = {
             name: method
             for klass in (protocol, interfaces.Instrument)
@@ -117,7 +107,8 @@ class Line:
     def _arguments(self, command: str, words: list[str]) -> dict[str, Any]:
         """The words as the method's arguments, by their order or as ``name=value``; raises ValueError."""
         wanted = self._parameters(command)
-        hints = get_type_hints(self.methods[command], vars(interfaces) | {"Deferred": Deferred, "WeatherReading": Any})
+        names = self.methods[command].__globals__ | {"Deferred": Deferred, "WeatherReading": Any}
+        hints = get_type_hints(self.methods[command], names)
         found: dict[str, Any] = {}
         in_order = [each for each in wanted if each.kind is not inspect.Parameter.KEYWORD_ONLY]
         for word in words:

@@ -17,17 +17,9 @@ from urllib.parse import urlsplit
 from pyros.errors import ConfigError
 from pyros.instruments.drivers.options import Option, positive, read_options
 from pyros.instruments.interfaces import Kind
+from pyros.kinds import KINDS
 
-TYPES: dict[Kind, str] = {
-    "telescope": "telescope",
-    "camera": "camera",
-    "filter_wheel": "filterwheel",
-    "focuser": "focuser",
-    "dome": "dome",
-    "weather": "observingconditions",
-    "safety": "safetymonitor",
-    "switch": "switch",
-}
+TYPES: dict[Kind, str] = {kind.name: kind.alpaca_type for kind in KINDS.values() if "alpaca" in kind.drivers}
 """Alpaca's names of the kinds of instruments (Alpaca API reference, "device_type")."""
 
 

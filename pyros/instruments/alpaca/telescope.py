@@ -38,6 +38,7 @@ class AlpacaTelescope(AlpacaDevice):
     """A `Telescope` that speaks Alpaca."""
 
     kind: Kind = "telescope"
+    wants_site = True
 
     def __init__(
         self, *args: Any, tolerance_arcsec: float = TOLERANCE_ARCSEC, site: Place | None = None, **named: Any

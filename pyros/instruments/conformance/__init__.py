@@ -7,30 +7,14 @@ and `tidy` leaves the device as a night's end would. Everything here runs in the
 
 from __future__ import annotations
 
-from pyros.instruments.conformance import (
-    camera,
-    dome,
-    filter_wheel,
-    focuser,
-    safety,
-    switch,
-    telescope,
-    weather,
-)
+from importlib import import_module
+
 from pyros.instruments.conformance._check import Check, CheckFailed, Context, Outcome, Result, run
 from pyros.instruments.conformance._shared import remember, tidy
 from pyros.instruments.interfaces import Kind
+from pyros.kinds import KINDS
 
 __all__ = ["CHECKS", "Check", "CheckFailed", "Context", "Outcome", "Result", "remember", "run", "tidy"]
 
-CHECKS: dict[Kind, tuple[Check, ...]] = {
-    "telescope": telescope.CHECKS,
-    "camera": camera.CHECKS,
-    "filter_wheel": filter_wheel.CHECKS,
-    "focuser": focuser.CHECKS,
-    "dome": dome.CHECKS,
-    "weather": weather.CHECKS,
-    "safety": safety.CHECKS,
-    "switch": switch.CHECKS,
-}
+CHECKS: dict[Kind, tuple[Check, ...]] = {kind: import_module(f"{__name__}.{kind}").CHECKS for kind in KINDS}
 """The checks of each kind, in the order in which they are best run on one device: the last one disconnects it."""

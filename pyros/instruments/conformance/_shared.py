@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
-from pyros.errors import ConnectionLost, DeviceRefused, InstrumentError
-from pyros.instruments.conformance._check import UNSUPPORTED, Check, CheckFailed, Context, expect
-from pyros.instruments.interfaces import Instrument, Kind, Telescope
+from pyros.errors import ConnectionLost, InstrumentError
+from pyros.instruments.conformance._check import Check, CheckFailed, Context, expect
+from pyros.instruments.interfaces import Instrument, Kind
 
 
 async def named(device: Instrument, context: Context, ask: Callable[[], Awaitable[Any]]) -> None:
@@ -35,26 +37,10 @@ def disconnecting(ask: Callable[[Any], Awaitable[Any]]) -> Check:
     return Check("once disconnected, whatever is asked ends with ConnectionLost", check)
 
 
-async def _park(telescope: Telescope) -> None:
-    """A mount without a park position at least stands still."""
-    try:
-        await telescope.park()
-    except DeviceRefused as refusal:
-        if refusal.code not in UNSUPPORTED:
-            raise
-        await telescope.track(False)
-
-
 async def remember(kind: Kind, device: Any) -> Any:
     """What `tidy` is to restore: the filter in the beam, the focuser's position; None where there is nothing."""
-    try:
-        if kind == "filter_wheel":
-            return await device.filter()
-        if kind == "focuser":
-            return await device.position()
-    except InstrumentError:  # the checks will tell
-        pass
-    return None
+    with suppress(InstrumentError):  # the checks will tell
+        return await _of_kind(kind, "remember", device)
 
 
 async def tidy(kind: Kind, device: Any, before: Any = None) -> str:
@@ -63,18 +49,13 @@ async def tidy(kind: Kind, device: Any, before: Any = None) -> str:
     ``before`` is what `remember` has found: filter and focus are again as they were.
     """
     try:
-        if kind == "telescope":
-            await _park(device)
-        elif kind == "dome":
-            await device.close()
-        elif kind == "camera":
-            await device.abort()
-        elif kind == "focuser":
-            await device.stop()
-            if before is not None:
-                await device.move(before)
-        elif kind == "filter_wheel" and before:
-            await device.select(before)
+        await _of_kind(kind, "tidy", device, before)
     except InstrumentError as error:
         return f"{type(error).__name__}: {error}"
     return ""
+
+
+async def _of_kind(kind: Kind, name: str, *arguments: Any) -> Any:
+    """Await that function of the kind's module, where there is one."""
+    function = getattr(import_module(f"{__package__}.{kind}"), name, None)
+    return None if function is None else await function(*arguments)

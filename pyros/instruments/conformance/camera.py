@@ -114,6 +114,11 @@ async def _cools(camera: Camera, context: Context) -> None:
         await camera.cool(None)
 
 
+async def tidy(camera: Camera, before: None) -> None:
+    """Abort an exposure."""
+    await camera.abort()
+
+
 CHECKS = (
     Check("tells its name, its state and its geometry", _answers),
     Check("exposes, and the image has the geometry's shape in 16-bit pixels", _exposes),

@@ -121,6 +121,11 @@ def _apart(first: float, second: float) -> float:
     return abs((first - second + 180) % 360 - 180)
 
 
+async def tidy(dome: Dome, before: None) -> None:
+    """Close the dome."""
+    await dome.close()
+
+
 CHECKS = (
     Check("tells its name, its state and where its slit looks", _answers),
     Check("closes, and a closed one is closed at once", _closes),

@@ -53,6 +53,17 @@ async def _unknown(wheel: FilterWheel, context: Context) -> None:
     expect(await wheel.filter() == first, "a refused filter turned the wheel")
 
 
+async def remember(wheel: FilterWheel) -> str:
+    """The filter in the beam."""
+    return await wheel.filter()
+
+
+async def tidy(wheel: FilterWheel, before: str | None) -> None:
+    """Turn the filter into the beam that was there."""
+    if before:
+        await wheel.select(before)
+
+
 CHECKS = (
     Check("tells its name, its state and its filters", _answers),
     Check("selects each filter, and reports it", _selects),

@@ -65,6 +65,18 @@ async def _limits(focuser: Focuser, context: Context) -> None:
     expect(abs(await focuser.position() - here) <= _STEPS, "a refused move moved it")
 
 
+async def remember(focuser: Focuser) -> int:
+    """The position, in steps."""
+    return await focuser.position()
+
+
+async def tidy(focuser: Focuser, before: int | None) -> None:
+    """Stop, and return to where it was."""
+    await focuser.stop()
+    if before is not None:
+        await focuser.move(before)
+
+
 CHECKS = (
     Check("tells its name, its state, its limits and where it is", _answers),
     Check("moves to a position and back, and measures it", _moves),

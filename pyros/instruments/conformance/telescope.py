@@ -6,7 +6,8 @@ import math
 from functools import partial
 from typing import get_args
 
-from pyros.instruments.conformance._check import Check, Context, UnderWay, expect, refused
+from pyros.errors import DeviceRefused
+from pyros.instruments.conformance._check import UNSUPPORTED, Check, Context, UnderWay, expect, refused
 from pyros.instruments.conformance._shared import disconnecting, named
 from pyros.instruments.drivers.pointing import separation_arcsec
 from pyros.instruments.interfaces import Position, Telescope, TelescopeState
@@ -126,6 +127,16 @@ async def _horizon(telescope: Telescope, context: Context) -> None:
     end = await telescope.slew(*context.place(*_HIGH))
     await refused(telescope.slew(*context.place(*_BELOW)), "LIMIT", what="a target 40 degrees below the horizon")
     await _at(telescope, context, end.ra, end.dec)
+
+
+async def tidy(telescope: Telescope, before: None) -> None:
+    """Park; a mount without a park position at least stands still."""
+    try:
+        await telescope.park()
+    except DeviceRefused as refusal:
+        if refusal.code not in UNSUPPORTED:
+            raise
+        await telescope.track(False)
 
 
 CHECKS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -49,6 +49,8 @@ class Device:
     """
 
     kind: Kind
+    wants_site: ClassVar[bool] = False
+    """Its constructor takes the place of the observatory, as ``site``."""
     _connection: KeptConnection
 
     def __init__(

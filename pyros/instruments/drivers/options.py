@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 from pyros.errors import ConfigError
 from pyros.instruments.interfaces import Kind
 from pyros.instruments.plausible import ESSENTIAL
+from pyros.kinds import KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,41 +40,18 @@ def _sensors(text: str) -> tuple[str, ...]:
     return sensors
 
 
-def _seconds(what: str) -> Option:
-    return Option(positive, f"a positive number of seconds: {what}")
-
-
-_BEGIN = _seconds("how long the device may stand still elsewhere before its command counts as failed")
+_UNITS = {"seconds": "seconds", "arcsec": "arcseconds", "degrees": "degrees", "steps": "steps"}
 
 OPTIONS: dict[Kind, dict[str, Option]] = {
-    "telescope": {
-        "slew_seconds": _seconds("the longest that a slew or a park may take"),
-        "stop_seconds": _seconds("the longest that stopping may take"),
-        "begin_seconds": _BEGIN,
-        "settle_seconds": _seconds("how long it may say on its target that it slews, before it is stopped there"),
-        "tolerance_arcsec": Option(positive, "a positive number of arcseconds: how far from its target a slew may end"),
-    },
-    "dome": {
-        "shutter_seconds": _seconds("the longest that the shutter may move"),
-        "turn_seconds": _seconds("the longest that the slit may turn"),
-        "begin_seconds": _BEGIN,
-        "tolerance_degrees": Option(positive, "a positive number of degrees: how far from its target a turn may end"),
-    },
-    "filter_wheel": {"turn_seconds": _seconds("the longest that a turn may take"), "begin_seconds": _BEGIN},
-    "focuser": {
-        "move_seconds": _seconds("the longest that a move may take"),
-        "begin_seconds": _BEGIN,
-        "tolerance_steps": Option(positive, "a positive number of steps: how far from its target a move may end"),
-    },
-    "camera": {
-        "readout_seconds": _seconds("how long after the exposure the image may be ready"),
-        "download_seconds": _seconds("how long fetching the image may take"),
-    },
-    "weather": {
-        "without": Option(_sensors, f"sensors that do not count, of {', '.join(ESSENTIAL)}, separated by commas"),
-        "oldest_seconds": _seconds("the age from which on a sensor's reading is none"),
-    },
+    kind.name: {
+        name: Option(positive, f"a positive number of {_UNITS[name.rpartition('_')[2]]}: {what}")
+        for name, what in kind.options.items()
+    }
+    for kind in KINDS.values()
 }
+OPTIONS["weather"]["without"] = Option(
+    _sensors, f"sensors that do not count, of {', '.join(ESSENTIAL)}, separated by commas"
+)
 """The options of each kind of instrument that all drivers know."""
 
 

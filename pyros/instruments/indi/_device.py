@@ -22,6 +22,10 @@ BEGIN_SECONDS = 5.0
 """How long a device may stand still elsewhere, where the address doesn't say, before its command counts as failed."""
 
 
+ANY_INTERFACE = 0xFFFFFFFF
+"""The interface of a kind for which there is no bit of its own in DRIVER_INTERFACE."""
+
+
 class IndiDevice(Device):
     """What the INDI drivers share."""
 

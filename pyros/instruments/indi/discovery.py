@@ -13,11 +13,12 @@ from twisted.internet.protocol import Factory, Protocol
 
 from pyros.errors import ConnectionLost, WireError
 from pyros.instruments.drivers.reconnecting import endpoint_of
+from pyros.instruments.indi._device import ANY_INTERFACE
 from pyros.instruments.indi.codec import Decoder, Vector, number
 from pyros.instruments.interfaces import Kind
+from pyros.kinds import KINDS, driver_class
 
 PORT = 7624
-_BITS: dict[int, Kind] = {1: "telescope", 2: "camera", 8: "focuser", 16: "filter_wheel", 32: "dome", 128: "weather"}
 _MOST_DEVICES = 256
 
 
@@ -51,6 +52,15 @@ class _Listener(Protocol):
             self.transport.abortConnection()  # type: ignore[union-attr]
 
 
+def _kind_of_bits() -> dict[int, Kind]:
+    """The kind that each bit of DRIVER_INTERFACE stands for; a station is found as what tells the weather."""
+    kinds: dict[int, Kind] = {}
+    for kind in KINDS.values():
+        if "indi" in kind.drivers and (bits := driver_class("indi", kind).interface) != ANY_INTERFACE:
+            kinds.setdefault(bits, kind.name)
+    return kinds
+
+
 def discover(reactor: Any, server: str, seconds: float) -> Deferred[list[Found]]:
     """Ask the server at ``tcp:HOST:PORT`` and listen for so many seconds: a server does not say when it has told all.
 
@@ -74,12 +84,13 @@ async def _discover(reactor: Any, server: str, seconds: float) -> list[Found]:
         if timer.active():
             timer.cancel()
         listener.transport.abortConnection()
+    kinds = _kind_of_bits()
     return sorted(
         (
             Found(kind, device, f"{server}/{device}")
             for device, bits in listener.bits.items()
-            for bit, kind in _BITS.items()
-            if bits & bit
+            for interface, kind in kinds.items()
+            if bits & interface
         ),
         key=lambda found: (found.kind, found.name),
     )

@@ -20,7 +20,7 @@ from twisted.internet.defer import DeferredLock
 
 from pyros.errors import ConfigError, DeviceFailed, DeviceRefused
 from pyros.instruments.drivers.device import deferred
-from pyros.instruments.indi._device import IndiDevice
+from pyros.instruments.indi._device import ANY_INTERFACE, IndiDevice
 from pyros.instruments.indi.command import Command
 from pyros.instruments.indi.connection import Connection, parse_address
 from pyros.instruments.indi.properties import Properties, Property
@@ -53,7 +53,7 @@ class IndiSwitch(IndiDevice):
     """A `Switch` behind INDI."""
 
     kind: Kind = "switch"
-    interface = 0xFFFFFFFF
+    interface = ANY_INTERFACE
     """Any: no bit says that a device has something to switch."""
 
     def _connection_to(self, address: str) -> Connection:

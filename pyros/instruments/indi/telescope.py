@@ -54,6 +54,7 @@ class IndiTelescope(IndiDevice):
     """A `Telescope` behind INDI: J2000 where the mount counts in it, else the equator and equinox of date."""
 
     kind: Kind = "telescope"
+    wants_site = True
     interface = 1
 
     def __init__(

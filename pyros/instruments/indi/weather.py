@@ -1,4 +1,4 @@
-"""Weather stations and safety monitors behind INDI: the same devices, asked for their readings or for their verdict."""
+"""Weather stations behind INDI."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from pyros.instruments.drivers.device import deferred
 from pyros.instruments.indi._device import IndiDevice
 from pyros.instruments.indi.command import Command
 from pyros.instruments.indi.parameters import reading_of
-from pyros.instruments.indi.properties import Properties, Property
-from pyros.instruments.interfaces import Kind, Safety
+from pyros.instruments.indi.properties import Property
+from pyros.instruments.interfaces import Kind
 from pyros.instruments.plausible import checked
 from pyros.messages import WeatherReading
 
-_READINGS, _VERDICT, _REFRESH = "WEATHER_PARAMETERS", "WEATHER_STATUS", "WEATHER_REFRESH"
-_OVERRIDE, _SAFETY = "WEATHER_OVERRIDE", "SAFETY_STATUS"
+READINGS, _REFRESH = "WEATHER_PARAMETERS", "WEATHER_REFRESH"
 _FRESH_SECONDS = 5.0
 """Readings older than this are asked for again, from a station that can be asked."""
 _REFRESH_SECONDS = 30.0
@@ -24,15 +23,15 @@ _LATE = 3.0
 _PERIOD_SECONDS = 60.0
 
 
-class _Station(IndiDevice):
-    """What both share: readings that are fresh."""
+class Station(IndiDevice):
+    """A device with readings that are fresh: a weather station, or a safety monitor."""
 
     interface = 128
 
     async def _fresh(self, command: Command) -> Property:
         """The readings, no older than a moment, or than the station can do. Raises DeviceFailed for older ones."""
         await self._connection.until_ready()
-        readings = command.property(_READINGS)
+        readings = command.property(READINGS)
         if self._age(readings) > _FRESH_SECONDS and _REFRESH in self._properties:
             readings = await self._refreshed(command, readings)
         if readings.state == "Alert":
@@ -54,13 +53,13 @@ class _Station(IndiDevice):
             return readings
 
         def told() -> Property | None:
-            now = self._properties.get(_READINGS)
+            now = self._properties.get(READINGS)
             return now if now is not None and now.changed > since and now.state != "Busy" else None
 
         try:
             return await command.until(told, _REFRESH_SECONDS, f"no new readings within {_REFRESH_SECONDS:.0f} s")
         except NoAnswer:
-            return command.property(_READINGS)
+            return command.property(READINGS)
 
     def _age(self, readings: Property) -> float:
         """Seconds since they were measured, as far as that is known; infinite for only a definition."""
@@ -70,7 +69,7 @@ class _Station(IndiDevice):
         return readings.late if self._option("timestamps", "yes") == "yes" else 0.0
 
 
-class IndiWeatherStation(_Station):
+class IndiWeatherStation(Station):
     """A `WeatherStation` behind INDI.
 
     Which of its parameters is what, and in which unit, is told by their names and labels, or by the address:
@@ -78,7 +77,7 @@ class IndiWeatherStation(_Station):
     """
 
     kind: Kind = "weather"
-    needs = (_READINGS,)
+    needs = (READINGS,)
 
     @deferred
     async def read(self) -> WeatherReading:
@@ -90,41 +89,3 @@ class IndiWeatherStation(_Station):
     def _without(self) -> tuple[str, ...]:
         """The quantities that the address names as absent, in either way."""
         return (*self._option("without", ()), *(name for name, value in self._options.items() if value == ()))
-
-
-class IndiSafetyMonitor(_Station):
-    """A `SafetyMonitor` behind INDI: the verdict of a weather device on its own readings (WEATHER_STATUS).
-
-    Ok is safe, and so is Busy, its warning; Alert is not, and Idle is no verdict, which isn't either. While somebody
-    has overridden it there (WEATHER_OVERRIDE), it says Ok whatever the weather, and counts as unsafe.
-    """
-
-    kind: Kind = "safety"
-
-    def _missing(self, properties: Properties) -> str:
-        return "" if _VERDICT in properties or _SAFETY in properties else _VERDICT
-
-    @deferred
-    async def read(self) -> Safety:
-        with self._connection.command("verdict") as command:
-            await self._connection.until_ready()
-            if _READINGS in self._properties:
-                try:
-                    await self._fresh(command)
-                except DeviceFailed:
-                    if command.property(_READINGS).state != "Alert":
-                        raise
-                    return Safety(False, "the station says that its readings are of no use")
-            # Drivers do not answer when they are asked for lights.
-            verdict = command.property(_VERDICT if _VERDICT in self._properties else _SAFETY)
-        if self._properties.is_on(_OVERRIDE, "OVERRIDE"):
-            return Safety(False, f"its verdict is overridden by hand ({_OVERRIDE})")
-        if verdict.state == "Idle":
-            return Safety(False, "it gives no verdict")
-        worst = [_words(name, member.label, str(member.value)) for name, member in verdict.members.items()
-                 if member.value in ("Busy", "Alert")]  # fmt: skip
-        return Safety(verdict.state != "Alert", ", ".join(worst))
-
-
-def _words(name: str, label: str, state: str) -> str:
-    return f"{label or name}: {'danger' if state == 'Alert' else 'warning'}"

@@ -63,6 +63,7 @@ class Lx200Telescope(Device):
     """A `Telescope` that speaks LX200."""
 
     kind: Kind = "telescope"
+    wants_site = True
     _connection: Connection
 
     def __init__(

@@ -15,9 +15,9 @@ from twisted.python.failure import Failure
 from pyros.clock import Clock
 from pyros.simulators.camera.cooler import Cooler
 from pyros.simulators.camera.neighbours import ask_defocus, ask_dome, ask_filter, ask_position
+from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.camera.transients import Transient
 from pyros.simulators.celestial import Site, Sky
-from pyros.simulators.description import CameraSettings
 from pyros.simulators.device import Arguments, Device, Refused, number, one_of
 from pyros.simulators.grammar import Answer, busy, ok
 from pyros.workers import Worker

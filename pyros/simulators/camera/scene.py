@@ -11,10 +11,10 @@ from twisted.logger import Logger
 
 from pyros.simulators.camera import moonlight
 from pyros.simulators.camera.detector import Detector, Electronics
+from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.camera.sky import Optics, View, electrons
 from pyros.simulators.camera.transients import Transient
 from pyros.simulators.celestial import Site, Sky
-from pyros.simulators.description import CameraSettings
 from pyros.stars import Stars, catalogue
 from pyros.stars.field import joined
 

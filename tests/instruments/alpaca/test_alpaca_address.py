@@ -74,7 +74,7 @@ def test_what_is_no_address(address: str) -> None:
             "http://h:1/observingconditions/0?without=sun",
             "without must be sensors that do not count, of rain",
         ),
-        ("rotator", "http://h:1/rotator/0", "kind = rotator: must be one of telescope, camera"),
+        ("roof", "http://h:1/dome/0", "kind = roof: must be one of telescope, camera"),
     ],
 )
 def test_other_mistakes(kind: Any, address: str, wrong: str) -> None:
