@@ -13,19 +13,19 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 
+from pyros.backoff import Backoff
 from pyros.clock import Clock, Timer
 from pyros.errors import ConnectionLost, DeviceRefused, InstrumentError, NoAnswer
 from pyros.instruments.alpaca.address import Address
 from pyros.instruments.alpaca.client import ANSWER_SECONDS, CONNECT_SECONDS, LONG_SECONDS, Client
 from pyros.instruments.alpaca.replies import in_words, typed, value_of
+from pyros.instruments.drivers.reconnecting import RETRY_SECONDS
 from pyros.instruments.interfaces import Kind, OnConnection, OnEvent
 
 T = TypeVar("T")
 
 CHECK_SECONDS = 2.0
 """How often the device is asked whether it is there."""
-RETRY_SECONDS = (0.1, 2.0)
-"""The first and the longest pause between two attempts to reach it; each is twice the one before."""
 _CONNECTING_SECONDS = 30.0
 
 
@@ -47,7 +47,7 @@ class Link:
         self._up = False
         self._problem = "not connected yet"
         self._told: tuple[bool, str] | None = None
-        self._failures = 0
+        self._backoff = Backoff(*RETRY_SECONDS)
         self._timer: Timer | None = None
         self._closed = False
         self._waiting: list[Deferred[None]] = []
@@ -150,12 +150,7 @@ class Link:
         except CancelledError:
             return
         if not self._closed and self._timer is None:
-            self._timer = self.clock.call_later(CHECK_SECONDS if self._up else self._pause(), self.start)
-
-    def _pause(self) -> float:
-        first, longest = RETRY_SECONDS
-        self._failures += 1
-        return min(longest, first * 2.0 ** min(self._failures - 1, 10))
+            self._timer = self.clock.call_later(CHECK_SECONDS if self._up else self._backoff.next_pause(), self.start)
 
     async def _direct(self, member: str, type_: type[T]) -> T:
         value = await self._ask("GET", member, ANSWER_SECONDS)
@@ -182,7 +177,8 @@ class Link:
                 raise ConnectionLost(self.describe("disconnected"))
 
     def _is_up(self) -> None:
-        self._up, self._failures = True, 0
+        self._up = True
+        self._backoff.reset()
         self.facts.clear()
         self._tell(True, f"{self.name} at {self.text}")
         ready, self._waiting = self._waiting, []
@@ -198,7 +194,7 @@ class Link:
         if was and not self._closed:  # don't wait for the next check
             if self._timer is not None and self._timer.active():
                 self._timer.cancel()
-            self._timer = self.clock.call_later(self._pause(), self.start)
+            self._timer = self.clock.call_later(self._backoff.next_pause(), self.start)
         self._tell(False, self._problem)
 
     def _tell(self, up: bool, text: str) -> None:

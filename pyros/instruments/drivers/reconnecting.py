@@ -19,14 +19,15 @@ from twisted.internet.interfaces import IAddress, IStreamClientEndpoint, ITCPTra
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from pyros.backoff import Backoff
 from pyros.clock import Clock, Timer
 from pyros.errors import ConfigError, ConnectionLost, InstrumentError
 from pyros.instruments.interfaces import Kind, OnConnection, OnEvent
 
 CONNECT_SECONDS = 5.0
 """How long one attempt to connect, and a command without a connection, may wait."""
-RETRY_SECONDS = (0.1, 2.0)
-"""The first and the longest pause between two attempts; each is twice the one before."""
+RETRY_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 2.0)
+"""The pauses between attempts to reach a device."""
 
 
 class Link(Protocol):
@@ -104,7 +105,7 @@ class Reconnecting(Generic[L]):
         self._opening: L | None = None  # open, being identified
         self._attempt: Deferred[Any] | None = None
         self._retry: Timer | None = None
-        self._failures = 0
+        self._backoff = Backoff(*RETRY_SECONDS)
         self._problem = "not connected yet"
         self._told: tuple[bool, str] | None = None
         self._closed = False
@@ -227,7 +228,8 @@ class Reconnecting(Generic[L]):
             return  # the link is ending, and `lost` does what is to be done
         if link is not self._opening:  # it broke in the last moment
             return
-        self._opening, self._link, self.name, self._failures = None, link, name, 0
+        self._opening, self._link, self.name = None, link, name
+        self._backoff.reset()
         self._tell(True, f"{name} at {self.address}")
         ready, self._waiting = self._waiting, []
         for waiting in ready:
@@ -240,9 +242,7 @@ class Reconnecting(Generic[L]):
             for done in closing:
                 done.callback(None)
             return
-        first, longest = RETRY_SECONDS
-        self._retry = self.clock.call_later(min(longest, first * 2 ** min(self._failures, 10)), self.start)
-        self._failures += 1
+        self._retry = self.clock.call_later(self._backoff.next_pause(), self.start)
 
     def _tell(self, up: bool, text: str) -> None:
         if self.on_connection is not None and self._told != (up, text):
