@@ -32,6 +32,7 @@ from pyros.agents._shutter_control import OPEN_LEASE_SECONDS, ShutterControl, Sh
 from pyros.agents.agent import Agent
 from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState
 from pyros.agents.runtime.turns import NotTaken
+from pyros.angles import turn_between
 from pyros.errors import PlanningError, PyrosError
 from pyros.hold import Hold
 from pyros.messages import DomeReport, Failure, Follow, Message, Order, SlitInPlace
@@ -390,7 +391,7 @@ class DomeAgent(InstrumentAgent):
     async def _turn_to(self, wanted: float) -> dict[str, Any]:
         """In the reactor's thread."""
         azimuth = await self.device.azimuth()
-        if azimuth is not None and abs((azimuth - wanted + 180) % 360 - 180) > _SLIT:
+        if azimuth is not None and turn_between(azimuth, wanted) > _SLIT:
             azimuth = await self.device.rotate(wanted % 360)
         return {"azimuth": azimuth}
 

@@ -7,12 +7,12 @@ a filter wheel or a focuser is there. Each of them is asked again before an expo
 
 from __future__ import annotations
 
-from math import cos, hypot, radians
 from typing import Literal
 
 from pyros import messages
 from pyros.agents._observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, Progress, Step
 from pyros.agents.agent import Agent
+from pyros.angles import separation
 from pyros.hold import Hold
 from pyros.messages import (
     Abort,
@@ -119,8 +119,7 @@ class ObservationManagerAgent(Agent):
         end, current = message.payload, self.state.current
         if current is None or self.state.phase != "slewing" or end.observation != current.id:
             return
-        east = ((end.ra - current.ra + 180) % 360 - 180) * cos(radians(current.dec))
-        if hypot(east, end.dec - current.dec) > _ON_TARGET:
+        if separation(current.ra, current.dec, end.ra, end.dec) > _ON_TARGET:
             return
         self.state.pointing = (end.ra, end.dec)
         self.state.phase = "ready"

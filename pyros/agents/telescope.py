@@ -16,10 +16,10 @@ from twisted.python.failure import Failure as TwistedFailure
 from pyros import instruments, messages
 from pyros.agents.agent import Agent
 from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState
+from pyros.angles import separation_arcsec
 from pyros.clock import Timer
 from pyros.errors import AgentError, DeviceRefused
 from pyros.hold import Hold
-from pyros.instruments.drivers.pointing import separation_arcsec
 from pyros.messages import Failure, Message, Order, PointingMeasured, Slew, SlewFinished, SlewStarted, TrackingLost
 from pyros.planning import Site
 from pyros.planning.pointing import reason_refused

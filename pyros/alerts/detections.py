@@ -6,10 +6,11 @@ when that changes, and in the end its light curve (decision 0032).
 
 from __future__ import annotations
 
-from math import cos, hypot, radians
+from math import hypot
 
 import msgspec
 
+from pyros.angles import separation_arcsec
 from pyros.messages import SourceFound
 
 CHANGE = 0.3
@@ -48,13 +49,7 @@ def take(detections: Detections) -> list[SourceFound]:
 
 def _is_news(detections: Detections, found: SourceFound, change: float) -> bool:
     last = detections.told.get(found.filter)
-    if last is None or _apart(last, found) > _ELSEWHERE:
+    if last is None or separation_arcsec(last.ra, last.dec, found.ra, found.dec) > _ELSEWHERE:
         return True
     sure = _SIGMAS * hypot(last.magnitude_error or 0.0, found.magnitude_error or 0.0)
     return abs(found.magnitude - last.magnitude) >= (max(change, sure) if change else 0.0)
-
-
-def _apart(one: SourceFound, other: SourceFound) -> float:
-    """Arcseconds between two near positions."""
-    east = ((other.ra - one.ra + 180) % 360 - 180) * cos(radians(one.dec))
-    return 3600 * hypot(east, other.dec - one.dec)

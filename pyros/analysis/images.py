@@ -14,6 +14,7 @@ from pyros.analysis.lightcurve import Point
 from pyros.analysis.masters import Masters
 from pyros.analysis.pipeline import Measured, Target, detect, measure, scale_of
 from pyros.analysis.solving import solve
+from pyros.angles import unix_of_mjd
 from pyros.errors import CatalogueError
 from pyros.instruments.preview import write_preview
 from pyros.messages import ImageAnalysed, ImageTaken, SourceFound
@@ -125,7 +126,7 @@ def _keep(image: ImageTaken, measured: Measured, folder: Path) -> None:
     detected = measured.detected
     event = image.event or image.observation
     file = folder / f"{lightcurve.file_name(event)}.csv"
-    time = _unix(detected.middle)
+    time = unix_of_mjd(detected.middle)
     points = [
         Point(
             source="",
@@ -181,11 +182,7 @@ def _source(image: ImageTaken, measured: Measured) -> SourceFound | None:
         magnitude=new.magnitude,
         magnitude_error=new.error,
         filter=str(measured.detected.header.get("FILTER", "")),
-        time=_unix(measured.detected.middle),
+        time=unix_of_mjd(measured.detected.middle),
         path=image.path,
         error_radius=max(measured.matched.rms, 0.5) / 3600,
     )
-
-
-def _unix(mjd: float) -> float:
-    return (mjd - 40587) * 86400

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
+from pyros.angles import separation_arcsec
 from pyros.errors import ImageError
 from pyros.files import whole
 
@@ -117,7 +118,7 @@ def slope(points: Sequence[Point]) -> tuple[float, float] | None:
 def _source(points: Sequence[Point], new: Point, image: str) -> str:
     taken = {point.source for point in points if point.image == image}
     for point in points:
-        if point.source not in taken and _apart(point, new) < _SAME:
+        if point.source not in taken and separation_arcsec(point.ra, point.dec, new.ra, new.dec) < _SAME:
             return point.source
     used = {point.source for point in points}
     return next(name for name in map(_letters, range(len(used) + 1)) if name not in used)
@@ -131,11 +132,6 @@ def _letters(number: int) -> str:
         number, digit = divmod(number - 1, 26)
         text = chr(ord("A") + digit) + text
     return text
-
-
-def _apart(one: Point, other: Point) -> float:
-    east = ((one.ra - other.ra + 180) % 360 - 180) * math.cos(math.radians(one.dec))
-    return math.hypot(east, one.dec - other.dec) * 3600
 
 
 def _row(point: Point) -> dict[str, str]:

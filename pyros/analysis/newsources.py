@@ -9,8 +9,8 @@ import numpy as np
 from pyros.analysis.photometry import ZeroPoint, instrumental
 from pyros.analysis.positions import Match, to_pixels
 from pyros.analysis.sources import Floats, Found, Sources
+from pyros.angles import separations
 from pyros.stars import Stars
-from pyros.stars.field import separations
 
 DEFAULT_RADIUS = 0.05
 """Degrees around the alert's position where it doesn't say how well it knows it."""

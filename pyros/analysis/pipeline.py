@@ -14,6 +14,7 @@ from pyros.analysis.newsources import NewSource, new_sources
 from pyros.analysis.photometry import ZeroPoint, zero_point
 from pyros.analysis.positions import FARTHEST, Match, centre_and_radius, match, pixel_scale, world
 from pyros.analysis.sources import Found, find
+from pyros.angles import wrapped
 from pyros.errors import ImageError
 from pyros.instruments.fits import read_image
 from pyros.stars import Catalogue, Stars
@@ -139,7 +140,7 @@ def _pointing(header: WCS | None, true: WCS, shape: tuple[int, ...]) -> Pointing
     if header is None:
         return Pointing(ra, dec)
     ra0, dec0, _ = centre_and_radius(header, shape)
-    east = ((ra - ra0 + 180) % 360 - 180) * float(np.cos(np.radians(dec))) * 3600
+    east = wrapped(ra - ra0) * float(np.cos(np.radians(dec))) * 3600
     return Pointing(ra, dec, east, (dec - dec0) * 3600)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from pyros.angles import mjd_of_unix
 from pyros.errors import ImageError
 from pyros.files import whole
 from pyros.instruments.interfaces import Image
@@ -152,10 +153,6 @@ def _instant(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
 
 
-def _mjd(seconds: float) -> float:
-    return seconds / 86400 + 40587
-
-
 def _cards(image: Image, facts: ImageFacts) -> list[tuple[str, Any, str]]:
     sky = facts.image_type not in _OF_NO_SKY
     begin, middle, end = (round(image.started + part * image.seconds, 3) for part in (0, 0.5, 1))
@@ -167,9 +164,9 @@ def _cards(image: Image, facts: ImageFacts) -> list[tuple[str, Any, str]]:
         ("DATE-AVG", _instant(middle), "middle of the exposure"),
         ("DATE-END", _instant(end), "shutter closed"),
         # The same as days; without them astropy's WCS computes them at every opening, and warns that it did.
-        ("MJD-OBS", _mjd(begin), "[d] DATE-OBS as a modified Julian date"),
-        ("MJD-AVG", _mjd(middle), "[d] DATE-AVG as a modified Julian date"),
-        ("MJD-END", _mjd(end), "[d] DATE-END as a modified Julian date"),
+        ("MJD-OBS", mjd_of_unix(begin), "[d] DATE-OBS as a modified Julian date"),
+        ("MJD-AVG", mjd_of_unix(middle), "[d] DATE-AVG as a modified Julian date"),
+        ("MJD-END", mjd_of_unix(end), "[d] DATE-END as a modified Julian date"),
         ("TIMESYS", "UTC", "time scale of all DATE keywords"),
         ("FILTER", image.filter, "filter"),
         *(_place(facts) if sky else []),

@@ -10,14 +10,13 @@ import math
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pyros.angles import Floats, separation, separations, wrapped
 from pyros.planning.site import Site
 from pyros.planning.visibility import altitude_azimuth, sun, sun_altitude
 
 _STEP = 1.0  # degrees of a way between two looks
 _INSIDE = 0.5  # degrees by which a way out of the cone may come nearer to the Sun, for rounding
-_Angles = NDArray[np.float64]
 
 
 def reason_refused(
@@ -44,12 +43,12 @@ def reason_refused(
         return ""
     cone = site.sun_exclusion + margin
     there = sun(when)
-    distance = float(_separations(np.array([ra]), np.array([dec]), there)[0])
+    distance = separation(ra, dec, *there)
     if distance < cone:
         return f"{distance:.1f}° from the Sun, which is at {height:+.1f}°; the limit is {cone:g}°"
     if origin is None:
         return ""
-    start = float(_separations(np.array([origin[0]]), np.array([origin[1]]), there)[0])
+    start = separation(*origin, *there)
     nearest = _nearest_to_sun(site, origin, (ra, dec), there, when)
     if nearest < min(cone, start - _INSIDE):
         return f"the way there passes {nearest:.1f}° from the Sun, which is at {height:+.1f}°; the limit is {cone:g}°"
@@ -70,10 +69,10 @@ def _nearest_to_sun(
         (_by_axes(origin, target), there),
         (_by_axes(above(origin), above(target)), above(there)),
     )
-    return min(float(np.min(_separations(longitude, latitude, centre))) for (longitude, latitude), centre in ways)
+    return min(float(np.min(separations(longitude, latitude, *centre))) for (longitude, latitude), centre in ways)
 
 
-def _great_circle(one: tuple[float, float], other: tuple[float, float]) -> tuple[_Angles, _Angles]:
+def _great_circle(one: tuple[float, float], other: tuple[float, float]) -> tuple[Floats, Floats]:
     a, b = _vector(one), _vector(other)
     angle = math.acos(max(-1.0, min(1.0, float(a @ b))))
     if math.sin(angle) < 1e-9:
@@ -83,9 +82,9 @@ def _great_circle(one: tuple[float, float], other: tuple[float, float]) -> tuple
     return np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(z, np.hypot(x, y)))
 
 
-def _by_axes(one: tuple[float, float], other: tuple[float, float]) -> tuple[_Angles, _Angles]:
+def _by_axes(one: tuple[float, float], other: tuple[float, float]) -> tuple[Floats, Floats]:
     """Both axes at the same speed, each the shorter way, until it is there."""
-    first, second = (other[0] - one[0] + 180) % 360 - 180, other[1] - one[1]
+    first, second = wrapped(other[0] - one[0]), other[1] - one[1]
     moved = np.linspace(0, max(abs(first), abs(second)), 2 + int(max(abs(first), abs(second)) / _STEP))
     return (
         one[0] + math.copysign(1, first) * np.minimum(moved, abs(first)),
@@ -93,20 +92,8 @@ def _by_axes(one: tuple[float, float], other: tuple[float, float]) -> tuple[_Ang
     )
 
 
-def _vector(place: tuple[float, float]) -> _Angles:
+def _vector(place: tuple[float, float]) -> Floats:
     longitude, latitude = math.radians(place[0]), math.radians(place[1])
     return np.array(
         [math.cos(latitude) * math.cos(longitude), math.cos(latitude) * math.sin(longitude), math.sin(latitude)]
     )
-
-
-def _separations(longitudes: _Angles, latitudes: _Angles, centre: tuple[float, float]) -> _Angles:
-    """Degrees from one direction to many (Vincenty's formula, good at all distances)."""
-    phi, phi0 = np.radians(latitudes), math.radians(centre[1])
-    turn = np.radians(longitudes - centre[0])
-    across = np.hypot(
-        np.cos(phi) * np.sin(turn), math.cos(phi0) * np.sin(phi) - math.sin(phi0) * np.cos(phi) * np.cos(turn)
-    )
-    along = math.sin(phi0) * np.sin(phi) + math.cos(phi0) * np.cos(phi) * np.cos(turn)
-    degrees: _Angles = np.degrees(np.arctan2(across, along))
-    return degrees

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from pyros.angles import SECONDS_PER_DAY
 from pyros.planning.site import Site
 from pyros.planning.visibility import altitude_azimuth, moon_separation, sun_altitude, up_until
-
-DAY = 86_400.0
 
 
 class SiteSky:
@@ -23,7 +22,7 @@ class SiteSky:
     def time_up(self, ra: float, dec: float, when: datetime, min_altitude: float) -> float:
         """Seconds until it sinks below that altitude: 0 where it isn't up, a day where it never sinks below it."""
         sets = up_until(self.site, ra, dec, when, min_altitude)
-        return DAY if sets is None else (sets - when).total_seconds()
+        return SECONDS_PER_DAY if sets is None else (sets - when).total_seconds()
 
     def moon_distance(self, ra: float, dec: float, when: datetime) -> float:
         """Degrees from the Moon as it is seen from the site."""

@@ -22,14 +22,10 @@ import erfa
 import numpy as np
 from numpy.typing import NDArray
 
+from pyros.angles import SECONDS_PER_DAY, TT_MINUS_UTC, UNIX_EPOCH_JD, mjd_of_unix, separation, wrapped
 from pyros.errors import PlanningError
 from pyros.planning.site import Site
 
-UNIX_EPOCH = 2440587.5
-"""Julian date of 1970-01-01."""
-DAY = 86400.0
-TT_MINUS_UTC = 69.184
-"""Seconds since 2017; only the Sun's position uses it, and moves by 0.04 arcseconds in a second."""
 DEGREES_PER_DAY = 360 * 1.00273781191135448
 """How far the Earth turns under the stars in a day of UT1 (IERS Conventions 2010, equation 5.15)."""
 
@@ -49,7 +45,7 @@ def _ut1_minus_utc_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def ut1_minus_utc(when: datetime) -> float:
     """UT1-UTC in seconds, by linear interpolation; 0 outside the table (before 1973, or about a year ahead)."""
     days, seconds = _ut1_minus_utc_table()
-    day = _unix(when) / DAY + 40587.0
+    day = mjd_of_unix(_unix(when))
     if not days[0] <= day < days[-1]:
         return 0.0
     index = int(np.searchsorted(days, day, "right"))
@@ -70,7 +66,7 @@ def _place_and_time(site: Site, when: datetime) -> tuple[Any, ...]:
     Without pressure there is no refraction.
     """
     return (
-        UNIX_EPOCH, _unix(when) / DAY, ut1_minus_utc(when),
+        UNIX_EPOCH_JD, _unix(when) / SECONDS_PER_DAY, ut1_minus_utc(when),
         math.radians(site.longitude), math.radians(site.latitude), site.elevation,
         0.0, 0.0, 0.0, 0.0, 0.0, 0.55,
     )  # fmt: skip
@@ -135,8 +131,8 @@ def airmass(altitude: float) -> float:
 
 def sun(when: datetime) -> tuple[float, float]:
     """The Sun's geometric ICRS direction in degrees: opposite to the Earth's heliocentric place (SOFA epv00)."""
-    days = (_unix(when) + TT_MINUS_UTC) / DAY
-    heliocentric, _barycentric, _status = erfa.ufunc.epv00(UNIX_EPOCH, days)
+    days = (_unix(when) + TT_MINUS_UTC) / SECONDS_PER_DAY
+    heliocentric, _barycentric, _status = erfa.ufunc.epv00(UNIX_EPOCH_JD, days)
     x, y, z = -heliocentric["p"]
     return math.degrees(math.atan2(y, x)) % 360, math.degrees(math.atan2(z, math.hypot(x, y)))
 
@@ -153,24 +149,24 @@ def moon(site: Site, when: datetime) -> tuple[float, float]:
     0.004 degrees), less the site's own place: the Moon's parallax is up to a degree. Aberration (0.006 degrees) is left
     out.
     """
-    days = (_unix(when) + TT_MINUS_UTC) / DAY
-    geocentric = erfa.ufunc.moon98(UNIX_EPOCH, days)["p"]
+    days = (_unix(when) + TT_MINUS_UTC) / SECONDS_PER_DAY
+    geocentric = erfa.ufunc.moon98(UNIX_EPOCH_JD, days)["p"]
     x, y, z = geocentric - _observer(site, when)
     return math.degrees(math.atan2(y, x)) % 360, math.degrees(math.atan2(z, math.hypot(x, y)))
 
 
 def _observer(site: Site, when: datetime) -> NDArray[np.float64]:
     """The site's geocentric place in GCRS, astronomical units: the observer's barycentric place less the Earth's."""
-    _heliocentric, barycentric, _status = erfa.ufunc.epv00(UNIX_EPOCH, (_unix(when) + TT_MINUS_UTC) / DAY)
+    _heliocentric, barycentric, _status = erfa.ufunc.epv00(
+        UNIX_EPOCH_JD, (_unix(when) + TT_MINUS_UTC) / SECONDS_PER_DAY
+    )
     place: NDArray[np.float64] = np.asarray(_earth(site, when)["eb"]) - np.asarray(barycentric["p"])
     return place
 
 
 def moon_separation(site: Site, ra: float, dec: float, when: datetime) -> float:
-    """Degrees between an ICRS position in degrees and the Moon, as seen from the site (SOFA `seps`)."""
-    there = moon(site, when)
-    angle = erfa.ufunc.seps(math.radians(ra), math.radians(dec), math.radians(there[0]), math.radians(there[1]))
-    return math.degrees(float(angle))
+    """Degrees between an ICRS position in degrees and the Moon, as seen from the site."""
+    return separation(ra, dec, *moon(site, when))
 
 
 def is_night(site: Site, when: datetime) -> bool:
@@ -186,7 +182,7 @@ def next_night(site: Site, when: datetime) -> datetime:
     midnight = when
     for _ in range(3):  # the Sun itself moves a degree a day
         hour_angle = _observe(site, *sun(midnight), midnight)[2]
-        ahead = (180.0 - hour_angle) % 360.0 if midnight is when else (180.0 - hour_angle + 180.0) % 360.0 - 180.0
+        ahead = (180.0 - hour_angle) % 360.0 if midnight is when else wrapped(180.0 - hour_angle)
         midnight += timedelta(days=ahead / 360.0)
     return midnight
 
@@ -222,8 +218,8 @@ def observable_after(
     sun_height, _, sun_hour_angle, sun_declination = _observe(site, *sun(when), when)
     if altitude >= min_altitude and sun_height < site.twilight:
         return 0.0
-    seconds = np.arange(600.0, min(within, DAY) + 1, 600.0)
-    turned = seconds / DAY
+    seconds = np.arange(600.0, min(within, SECONDS_PER_DAY) + 1, 600.0)
+    turned = seconds / SECONDS_PER_DAY
     heights = _heights(site, hour_angle + turned * DEGREES_PER_DAY, declination)
     suns = _heights(site, sun_hour_angle + turned * 360.0, sun_declination)
     good = np.flatnonzero((heights >= min_altitude) & (suns < site.twilight))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from pyros.angles import Floats, separations
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,3 @@ def joined(parts: list[Stars]) -> Stars:
     if not parts:
         return NONE
     return Stars(*(np.concatenate([getattr(stars, name) for stars in parts]) for name in ("ra", "dec", "magnitude")))
-
-
-def separations(ra: Floats, dec: Floats, ra0: float, dec0: float) -> Floats:
-    """Angles to one point, all in degrees, by the haversine formula, which is good for small angles."""
-    half_ra, half_dec = np.radians(ra - ra0) / 2, np.radians(dec - dec0) / 2
-    haversine = np.sin(half_dec) ** 2 + np.cos(np.radians(dec)) * np.cos(np.radians(dec0)) * np.sin(half_ra) ** 2
-    angle: Floats = np.degrees(2 * np.arcsin(np.sqrt(np.minimum(1.0, haversine))))
-    return angle

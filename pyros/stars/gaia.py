@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pyros.angles import wrapped
 from pyros.errors import CatalogueError
 from pyros.stars.field import Stars, joined
 
@@ -38,7 +39,7 @@ def stars_near(ra: float, dec: float, radius: float) -> Stars:
     band = everything.chosen(slice(begin, end))
     if abs(dec) + radius < 90:  # most of the band is on the other side of the sky
         width = math.degrees(math.asin(math.sin(math.radians(radius)) / math.cos(math.radians(dec))))
-        band = band.chosen(np.abs((band.ra - ra + 180) % 360 - 180) <= width)
+        band = band.chosen(np.abs(wrapped(band.ra - ra)) <= width)
     return joined([band.within(ra, dec, radius)])
 
 

@@ -23,7 +23,7 @@ from pyros.alerts.archive.query import Query
 from pyros.alerts.archive.search import ArchiveReader
 from pyros.alerts.archive.tables import metadata, packets
 from pyros.alerts.archive.text_index import Vectors, split, wanted_words, words_of
-from pyros.alerts.formats import values
+from pyros.angles import separation
 from pyros.errors import AlertError, JournalError
 from tests.alerts.conftest import new_database
 
@@ -231,7 +231,7 @@ def test_every_way_of_searching_finds_the_same(
         expected = [
             f"ivo://a/b#{number}" for number in placed
             if all(fits(word, said(number).split()) for word in words.split())
-            and (cone is None or values.separation(cone[0], cone[1], 10 + number / 20, 20.0) <= cone[2])
+            and (cone is None or separation(cone[0], cone[1], 10 + number / 20, 20.0) <= cone[2])
             and (since is None or number // 2 >= since) and (until is None or number // 2 < until)
         ]  # fmt: skip
         assert bool(expected) == (words != "none")
@@ -361,7 +361,7 @@ def test_a_cone_search_finds_what_is_there_and_nothing_else(archive: Archive) ->
     for ra, dec, radius in [(0, 0, 0.01), (0, 0, 5), (200, 90, 0.05), (10, -90, 20), (180, 30, 40), (5, 5, 170)]:
         expected = [
             f"ivo://a/b#{number}" for number, place in enumerate(places)
-            if values.separation(ra, dec, *place) <= radius
+            if separation(ra, dec, *place) <= radius
         ]  # fmt: skip
         assert expected
         assert ids(archive, cone=(ra, dec, radius)) == expected

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyros.alerts.archive import healpix
-from pyros.alerts.formats import values
+from pyros.angles import separation
 
 RA = st.floats(0, 360, exclude_max=True)
 DEC = st.floats(-90, 90)
@@ -38,7 +38,7 @@ def test_a_position_within_a_cone_is_in_its_ranges(
 ) -> None:
     radius = min(radius, 179.0)
     there = moved(ra, dec, radius * share, angle)
-    if values.separation(ra, dec, *there) <= radius:
+    if separation(ra, dec, *there) <= radius:
         found = healpix.cell(*there)
         assert any(first <= found <= last for first, last in healpix.cone(ra, dec, radius))
 

@@ -19,11 +19,11 @@ from astropy.io import fits
 from typer.testing import CliRunner
 
 from pyros import config as configuration
+from pyros.angles import separation_arcsec
 from pyros.cli.app import app
 from pyros.cli.demo.demo import Packet, fill
 from pyros.cli.demo.observatory import ObservatoryProcess
 from pyros.config import Config
-from pyros.instruments.drivers.pointing import separation_arcsec
 from pyros.journal import JournalReader
 from tests.conftest import PATIENCE, wait_until
 

@@ -16,7 +16,7 @@ from pyros import alerts
 from pyros import config as configuration
 from pyros import messages as m
 from pyros.cli.demo import demo, observatory
-from pyros.cli.demo.images import off_centre, preview, separation
+from pyros.cli.demo.images import off_centre, preview
 from pyros.cli.ports import check_free, listening
 from pyros.cli.timeline.follow import Ended, Planned
 from pyros.config import Config
@@ -213,12 +213,6 @@ def test_the_verdict() -> None:
     ):
         with pytest.raises(PyrosError, match=why):
             demo.judge(end, good, 60)
-
-
-def test_angles_between_positions() -> None:
-    assert separation((0, 0), (90, 0)) == pytest.approx(90)
-    assert separation((10, 90), (200, 89)) == pytest.approx(1)
-    assert separation((359.5, 0), (0.5, 0)) == pytest.approx(1)
 
 
 def test_the_analyzers_preview_is_taken_and_a_missing_one_drawn(image: Path) -> None:

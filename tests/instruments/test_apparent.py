@@ -8,8 +8,8 @@ from astropy.time import Time
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyros.angles import separation_arcsec
 from pyros.instruments.drivers.coordinates import apparent_of_icrs, icrs_of_apparent
-from pyros.instruments.drivers.pointing import separation_arcsec
 
 WHEN = 1_774_049_400.0  # 2026-03-20
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from astropy.wcs import WCS
 
+from pyros.angles import Floats
 from pyros.simulators.camera.sky import Optics, View, electrons, project
 from pyros.simulators.celestial import Sky
 from pyros.stars import Stars, SyntheticStars
-from pyros.stars.field import Floats
 
 OPTICS = Optics(width=600, height=400, arcsec_per_pixel=1.8, seeing=4, zero_point=22)
 POINTINGS = [Sky(150, 2), Sky(0.01, 40), Sky(359.99, -35), Sky(200, 89.95), Sky(77, -90), Sky(10, 90), Sky(45, -89.5)]

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pyros.angles import separations
 from pyros.errors import CatalogueError
 from pyros.stars import FileStars, GaiaStars, Stars, SyntheticStars, catalogue, gaia
-from pyros.stars.field import separations
 
 POINTINGS = [(150.0, 2.0), (0.01, 40.0), (359.99, -35.0), (200.0, 89.95), (77.0, -90.0), (10.0, 90.0), (45.0, -89.5)]
 synthetic = SyntheticStars().near
@@ -41,12 +41,6 @@ def test_star_counts_follow_their_law() -> None:
         expected = area * 10 * 10 ** (0.33 * (faintest - 10))
         count = int((stars.magnitude < faintest).sum())
         assert count == pytest.approx(expected, rel=5 / math.sqrt(expected) + 0.01)
-
-
-def test_angles() -> None:
-    ra, dec = np.array([0.0, 10.0, 359.0, 180.0]), np.array([0.0, 90.0, 60.0, -60.0])
-    assert separations(ra, dec, 1, 60) == pytest.approx([60.0008, 30, 1.0, 179.5], abs=0.6)
-    assert separations(np.array([10.0]), np.array([1 / 3600]), 10, 0) == pytest.approx([1 / 3600], rel=1e-9)
 
 
 @needs_gaia

@@ -18,7 +18,7 @@ from pyros.alerts.archive.archive import engine, shown, unusable, words_for
 from pyros.alerts.archive.query import Entry, Query
 from pyros.alerts.archive.tables import FORMAT, meta, names, packets, raw
 from pyros.alerts.archive.volumes import VolumeSearch
-from pyros.alerts.formats import values
+from pyros.angles import separation
 from pyros.errors import JournalError
 
 _CHUNK = 1_000
@@ -209,7 +209,7 @@ def _share(radius: float) -> float:
 
 
 def _within(row: Any, cone: tuple[float, float, float]) -> bool:
-    return row.ra is not None and values.separation(cone[0], cone[1], row.ra, row.dec) <= cone[2]
+    return row.ra is not None and separation(cone[0], cone[1], row.ra, row.dec) <= cone[2]
 
 
 def _entry(row: Any) -> Entry:

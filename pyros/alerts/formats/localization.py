@@ -11,6 +11,7 @@ from typing import Any
 
 from pyros.alerts.formats import values
 from pyros.alerts.formats.streams import Stream
+from pyros.angles import separation
 
 Position = tuple[float, float]
 
@@ -83,7 +84,7 @@ def _error(target: dict[str, Any], place: Position) -> float | None:
         if isinstance(corner, list) and len(corner) == 2:
             ra, dec = values.number(corner[0]), values.number(corner[1])
             if ra is not None and dec is not None and -90 <= dec <= 90:
-                distances.append(values.separation(*place, ra, dec))
+                distances.append(separation(*place, ra, dec))
     return values.radius(max(distances)) if distances else None
 
 

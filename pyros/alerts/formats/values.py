@@ -63,14 +63,6 @@ def radius(value: object) -> float | None:
     return result if result is not None and 0 < result < WHOLE_SKY else None
 
 
-def separation(ra1: float, dec1: float, ra2: float, dec2: float) -> float:
-    """The angle between two positions, all in degrees, by the haversine formula (good for small angles)."""
-    phi1, phi2 = math.radians(dec1), math.radians(dec2)
-    a = math.sin((phi2 - phi1) / 2) ** 2
-    a += math.cos(phi1) * math.cos(phi2) * math.sin(math.radians(ra2 - ra1) / 2) ** 2
-    return math.degrees(2 * math.asin(min(1.0, math.sqrt(a))))
-
-
 def galactic_latitude(ra: float, dec: float) -> float:
     """Galactic latitude in degrees of an ICRS position in degrees.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from math import asin, cos, degrees, radians, sin, sqrt
 from pathlib import Path
 
 from astropy.io import fits
 
+from pyros.angles import separation_arcsec
 from pyros.clock import Deadline
 from pyros.instruments.preview import target_pixel, write_preview
 
@@ -27,14 +27,7 @@ def off_centre(path: Path, ra: float, dec: float) -> float | None:
         return None
     if found is None or not (-0.5 <= found[0] < width - 0.5 and -0.5 <= found[1] < height - 0.5):
         return None
-    return separation(centre, (ra, dec)) * 3600
-
-
-def separation(one: tuple[float, float], other: tuple[float, float]) -> float:
-    """The angle between two positions (ra, dec), all in degrees, by the haversine formula, good for small angles."""
-    (ra1, dec1), (ra2, dec2) = ((radians(ra), radians(dec)) for ra, dec in (one, other))
-    haversine = sin((dec2 - dec1) / 2) ** 2 + cos(dec1) * cos(dec2) * sin((ra2 - ra1) / 2) ** 2
-    return degrees(2 * asin(min(1.0, sqrt(haversine))))
+    return separation_arcsec(*centre, ra, dec)
 
 
 def preview(path: Path, ra: float, dec: float, patience: float) -> Path:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from twisted.internet.defer import Deferred
 
+from pyros.angles import turn_between
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
 from pyros.instruments.alpaca.client import LONG_SECONDS
@@ -88,7 +89,7 @@ class AlpacaDome(AlpacaDevice):
             async with self._turn(running):
                 turn = self._link.put("slewtoazimuth", Azimuth=azimuth % 360.0)
                 await self._ending(turn, "a newer command took its place", "rotation", before=running)
-            estimate = _apart(before, azimuth) / _DEGREES_A_SECOND
+            estimate = turn_between(before, azimuth) / _DEGREES_A_SECOND
             stillness, tolerance = self._stillness(), self._option("tolerance_degrees", _TOLERANCE)
 
             async def look() -> float | None:
@@ -98,15 +99,10 @@ class AlpacaDome(AlpacaDevice):
                     return None
                 if here is None:
                     raise DeviceFailed(f"{self.name}: it doesn't tell its azimuth")
-                return here if _apart(here, azimuth) <= tolerance or stillness.too_long else None
+                return here if turn_between(here, azimuth) <= tolerance or stillness.too_long else None
 
             most = self._option("turn_seconds", _MOST_SECONDS)
             measured = await self._until(running, look, estimate, most, started)
-        if _apart(measured, azimuth) > tolerance:
+        if turn_between(measured, azimuth) > tolerance:
             raise DeviceFailed(f"{self.name}: azimuth {measured} instead of {azimuth:g}")
         return measured
-
-
-def _apart(one: float, other: float) -> float:
-    """Degrees between two azimuths."""
-    return abs((one - other + 180) % 360 - 180)

@@ -6,6 +6,7 @@ import math
 from contextlib import suppress
 from typing import Any
 
+from pyros.angles import separation_arcsec, turn_between
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import BEGIN_SECONDS, AlpacaDevice
 from pyros.instruments.alpaca.client import LONG_SECONDS
@@ -13,7 +14,7 @@ from pyros.instruments.drivers.commands import Running
 from pyros.instruments.drivers.coordinates import apparent_of_icrs, icrs_of_apparent
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.drivers.horizon import refuse_below
-from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC, checked_slew, separation_arcsec
+from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC, checked_slew
 from pyros.instruments.interfaces import Kind, Place, Pointing, Position, Started, TelescopeState
 
 _DEGREES_A_SECOND = 3.0
@@ -271,4 +272,4 @@ class AlpacaTelescope(AlpacaDevice):
 
 def _apart(here: Position, ra: float, dec: float) -> float:
     """Degrees by the axis that has farther to go."""
-    return max(abs((here.ra - ra + 180) % 360 - 180), abs(here.dec - dec), math.ulp(1.0))
+    return max(turn_between(here.ra, ra), abs(here.dec - dec), math.ulp(1.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import get_args
 
+from pyros.angles import turn_between
 from pyros.errors import DeviceRefused
 from pyros.instruments.conformance._check import Check, Context, NotSupported, UnderWay, expect, refused
 from pyros.instruments.conformance._shared import disconnecting, named
@@ -83,7 +84,10 @@ async def _rotates(dome: Dome, context: Context) -> None:
     for wanted in ((azimuth + 40) % 360, azimuth):
         reached = await UnderWay(context, partial(dome.rotate, wanted)).end()
         for told in (reached, await dome.azimuth()):
-            expect(told is not None and _apart(told, wanted) <= _DEGREES, f"told to turn to {wanted}, it is at {told}")
+            expect(
+                told is not None and turn_between(told, wanted) <= _DEGREES,
+                f"told to turn to {wanted}, it is at {told}",
+            )
 
 
 async def _newer_turn(dome: Dome, context: Context) -> None:
@@ -93,7 +97,7 @@ async def _newer_turn(dome: Dome, context: Context) -> None:
     newer = UnderWay(context, partial(dome.rotate, azimuth))
     await older.aborted("the older turn")
     reached = await newer.end()
-    expect(_apart(reached, azimuth) <= _DEGREES, f"told to turn to {azimuth}, it ended at {reached}")
+    expect(turn_between(reached, azimuth) <= _DEGREES, f"told to turn to {azimuth}, it ended at {reached}")
 
 
 async def _turn_stops(dome: Dome, context: Context) -> None:
@@ -114,16 +118,7 @@ async def _impossible(dome: Dome, context: Context) -> None:
     except DeviceRefused as refusal:
         expect(refusal.code in ("VALUE", "LIMIT"), f"an azimuth of 400 degrees was refused with {refusal}")
     else:
-        expect(_apart(reached, 40.0) <= _DEGREES, f"told to turn to 400 degrees, it ended at {reached}")
-
-
-def _apart(first: float, second: float) -> float:
-    return abs((first - second + 180) % 360 - 180)
-
-
-async def tidy(dome: Dome, before: None) -> None:
-    """Close the dome."""
-    await dome.close()
+        expect(turn_between(reached, 40.0) <= _DEGREES, f"told to turn to 400 degrees, it ended at {reached}")
 
 
 CHECKS = (

@@ -6,10 +6,10 @@ import math
 from functools import partial
 from typing import get_args
 
+from pyros.angles import separation_arcsec
 from pyros.errors import DeviceRefused
 from pyros.instruments.conformance._check import UNSUPPORTED, Check, Context, UnderWay, expect, refused
 from pyros.instruments.conformance._shared import disconnecting, named
-from pyros.instruments.drivers.pointing import separation_arcsec
 from pyros.instruments.interfaces import Position, Telescope, TelescopeState
 
 _HIGH = (70.0, 95.0)

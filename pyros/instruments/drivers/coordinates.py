@@ -12,10 +12,7 @@ import math
 
 import erfa
 
-_UNIX_EPOCH = 2440587.5
-"""Julian date of 1970-01-01."""
-_TT_MINUS_UTC = 69.184
-"""Seconds, since 2017; a second more would be less than a microarcsecond."""
+from pyros.angles import SECONDS_PER_DAY, TT_MINUS_UTC, UNIX_EPOCH_JD
 
 
 def apparent_of_icrs(ra: float, dec: float, unix: float) -> tuple[float, float]:
@@ -32,4 +29,4 @@ def icrs_of_apparent(ra: float, dec: float, unix: float) -> tuple[float, float]:
 
 
 def _date(unix: float) -> tuple[float, float]:
-    return _UNIX_EPOCH, (unix + _TT_MINUS_UTC) / 86400
+    return UNIX_EPOCH_JD, (unix + TT_MINUS_UTC) / SECONDS_PER_DAY

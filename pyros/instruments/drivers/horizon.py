@@ -6,12 +6,9 @@ import math
 
 import erfa
 
+from pyros.angles import SECONDS_PER_DAY, TT_MINUS_UTC, UNIX_EPOCH_JD
 from pyros.errors import DeviceRefused
 from pyros.instruments.drivers.coordinates import apparent_of_icrs
-
-_UNIX_EPOCH = 2440587.5
-_DAY = 86400.0
-_TT_MINUS_UTC = 69.184  # seconds since 2017
 
 
 def altitude(ra: float, dec: float, latitude: float, longitude: float, when: float) -> float:
@@ -19,8 +16,8 @@ def altitude(ra: float, dec: float, latitude: float, longitude: float, when: flo
 
     Good to an arcminute: UT1 is taken as UTC. Sidereal time is SOFA's gst06a (IAU 2006/2000A).
     """
-    day = when / _DAY
-    sidereal = erfa.ufunc.gst06a(_UNIX_EPOCH, day, _UNIX_EPOCH, day + _TT_MINUS_UTC / _DAY)
+    day = when / SECONDS_PER_DAY
+    sidereal = erfa.ufunc.gst06a(UNIX_EPOCH_JD, day, UNIX_EPOCH_JD, day + TT_MINUS_UTC / SECONDS_PER_DAY)
     hour_angle = float(sidereal) + math.radians(longitude - ra)
     phi, delta = math.radians(latitude), math.radians(dec)
     return math.degrees(

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable
 
+from pyros.angles import separation_arcsec
 from pyros.errors import DeviceFailed
 from pyros.instruments.interfaces import Pointing, Position
 
 TOLERANCE_ARCSEC = 30.0
 """A slew that ends farther from its target is sent again; a mount may say Ok and be 170 arcseconds off."""
-
-
-def separation_arcsec(ra1: float, dec1: float, ra2: float, dec2: float) -> float:
-    """Angle between two directions given in degrees, in arcseconds (haversine formula, exact for small angles)."""
-    a1, d1, a2, d2 = map(math.radians, (ra1, dec1, ra2, dec2))
-    h = math.sin((d2 - d1) / 2) ** 2 + math.cos(d1) * math.cos(d2) * math.sin((a2 - a1) / 2) ** 2
-    return math.degrees(2 * math.asin(min(1.0, math.sqrt(h)))) * 3600
 
 
 async def checked_slew(

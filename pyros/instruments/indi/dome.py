@@ -8,6 +8,7 @@ from typing import Literal
 
 from twisted.internet.defer import Deferred
 
+from pyros.angles import turn_between
 from pyros.errors import DeviceFailed, DeviceRefused, NoAnswer
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.indi import codec
@@ -174,7 +175,7 @@ class IndiDome(IndiDevice):
 
             def there(vector: Property) -> bool:
                 degrees = vector.number(_AZIMUTH)
-                return degrees is not None and abs((degrees - azimuth + 180) % 360 - 180) <= off
+                return degrees is not None and turn_between(degrees, azimuth) <= off
 
             clock, begin = self._clock, self._clock.monotonic()
 

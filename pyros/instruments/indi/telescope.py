@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pyros.angles import separation_arcsec
 from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
 from pyros.instruments.drivers.commands import Running
 from pyros.instruments.drivers.coordinates import apparent_of_icrs, icrs_of_apparent
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.drivers.horizon import refuse_below
-from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC, checked_slew, separation_arcsec
+from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC, checked_slew
 from pyros.instruments.indi import codec
 from pyros.instruments.indi._device import MOTION_SECONDS, IndiDevice, begun
 from pyros.instruments.indi.command import Command, code_of

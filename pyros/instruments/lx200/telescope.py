@@ -14,13 +14,14 @@ from typing import Any
 
 from twisted.internet.defer import DeferredLock
 
+from pyros.angles import separation_arcsec, turn_between
 from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
 from pyros.instruments.drivers.commands import Running
 from pyros.instruments.drivers.coordinates import apparent_of_icrs, icrs_of_apparent
 from pyros.instruments.drivers.device import Device, deferred
 from pyros.instruments.drivers.horizon import refuse_below
 from pyros.instruments.drivers.options import read_options, split_address
-from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC, checked_slew, separation_arcsec
+from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC, checked_slew
 from pyros.instruments.interfaces import (
     Kind,
     Place,
@@ -333,5 +334,5 @@ class Lx200Telescope(Device):
 
 def _estimate(here: Position, ra: float, dec: float) -> float:
     """Seconds, by the axis that has farther to go."""
-    farther = max(abs((here.ra - ra + 180) % 360 - 180), abs(here.dec - dec))
+    farther = max(turn_between(here.ra, ra), abs(here.dec - dec))
     return _SETTLE_SECONDS + farther / _DEGREES_A_SECOND

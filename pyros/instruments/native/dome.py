@@ -6,6 +6,7 @@ from typing import Literal
 
 from twisted.internet.defer import Deferred
 
+from pyros.angles import turn_between
 from pyros.errors import DeviceFailed, DeviceRefused, NoAnswer
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import (
@@ -82,7 +83,7 @@ class NativeDome(NativeDevice):
             raise
 
         def there(measured: list[float]) -> bool:
-            return abs((measured[0] - azimuth + 180) % 360 - 180) <= tolerance
+            return turn_between(measured[0], azimuth) <= tolerance
 
         (measured,) = found = await self._until_there(order, "rotation", lambda: self._numbers("azimuth", 1), there)
         if not there(found):

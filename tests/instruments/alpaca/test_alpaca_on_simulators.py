@@ -13,10 +13,10 @@ from astropy.io import fits
 from twisted.internet.defer import Deferred
 
 from pyros import instruments
+from pyros.angles import separation_arcsec
 from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca.address import TYPES
 from pyros.instruments.conformance import CHECKS, Check, Context, Result, run
-from pyros.instruments.drivers.pointing import separation_arcsec
 from pyros.instruments.fits import ImageFacts, write_image
 from pyros.instruments.preview import target_pixel
 from pyros.planning import Site
