@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from typing import TypeVar
 
 from twisted.internet.defer import DeferredLock
@@ -11,7 +11,7 @@ from twisted.internet.defer import DeferredLock
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
 from pyros.instruments.alpaca.address import Address, parse_address
 from pyros.instruments.alpaca.link import Link
-from pyros.instruments.drivers.commands import Running, Stillness
+from pyros.instruments.drivers.commands import Command, CommandsUnderWay, Stillness
 from pyros.instruments.drivers.device import Device
 from pyros.instruments.interfaces import Started
 
@@ -36,7 +36,7 @@ class AlpacaDevice(Device):
 
     def _connection_to(self, address: str) -> Link:
         """Its ``on_event`` is never called: Alpaca devices say nothing unasked."""
-        self._running: list[Running] = []
+        self._commands = CommandsUnderWay[Command]()
         self._turns = DeferredLock()
         self._stops: list[DeferredLock] = []
         """Each is locked until that stop is over."""
@@ -48,74 +48,66 @@ class AlpacaDevice(Device):
 
     # For the drivers below.
 
-    @contextmanager
-    def _command(self, what: str) -> Iterator[Running]:
+    def _command(self, what: str) -> AbstractContextManager[Command]:
         """A command of this name (slew, exposure ...) is under way while the block runs."""
-        running = Running(what)
-        self._running.append(running)
-        try:
-            yield running
-        finally:
-            self._running.remove(running)
+        return self._commands.during(Command(what, self._clock, group=what))
 
-    def _before(self, newer: Running | None, *what: str) -> list[Running]:
-        """The commands of these names that are under way, in their order, up to that one."""
-        older = self._running if newer is None else self._running[: self._running.index(newer)]
-        return [running for running in older if running.what in what]
+    def _end(self, why: str, *groups: str, before: Command | None = None) -> None:
+        self._commands.end(self._aborted(why), *groups, before=before)
 
-    def _is_running(self, *what: str, before: Running | None = None) -> bool:
-        return bool(self._before(before, *what))
+    def _aborted(self, why: str) -> Callable[[Command], CommandAborted]:
+        return lambda command: CommandAborted(f"{self.name}: {command.what}: {why}")
 
-    async def _ending(self, command: Awaitable[None], why: str, *what: str, before: Running | None = None) -> None:
-        """Give the device a command that ends those of these names, with CommandAborted; refused, it ends none.
+    async def _ending(self, request: Awaitable[None], why: str, *groups: str, before: Command | None = None) -> None:
+        """Send a request that ends the commands of these groups, with CommandAborted; refused, it ends none.
 
         ``before`` is the command that takes their place; it ends none that was given after it.
         """
-        ended = self._before(before, *what)
-        for running in ended:
-            running.hold()
+        superseded = self._commands.of(*groups, before=before)
+        for command in superseded:
+            command.hold()
         try:
-            await command
+            await request
         except BaseException:
-            for running in ended:
-                running.release()
+            for command in superseded:
+                command.release()
             raise
-        for running in ended:
-            running.end(CommandAborted(f"{self.name}: {running.what}: {why}"))
+        for command in superseded:
+            command.end(self._aborted(why)(command))
 
     @asynccontextmanager
-    async def _turn(self, running: Running) -> AsyncIterator[None]:
+    async def _turn(self, command: Command) -> AsyncIterator[None]:
         """While the block runs, no other command is given to the device. Raises what has ended this one."""
         for stop in list(self._stops):
             await stop.acquire()
             stop.release()
         await self._turns.acquire()
         try:
-            await running.check()
+            await command.check()
             yield
-            await running.check()
+            await command.check()
         finally:
             self._turns.release()
 
-    async def _at_once(self, running: Running, command: Callable[[], Awaitable[None]]) -> None:
-        """Give a command that cannot wait until the device has taken older ones; and again then."""
+    async def _at_once(self, command: Command, request: Callable[[], Awaitable[None]]) -> None:
+        """Send a request that cannot wait until the device has taken older ones; and again then."""
         if self._turns.locked or self._stops:
             with suppress(DeviceRefused):
-                await command()
-        async with self._turn(running):
-            await command()
+                await request()
+        async with self._turn(command):
+            await request()
 
-    async def _stop(self, command: Callable[[], Awaitable[None]], why: str, *what: str) -> None:
-        """Give a command that ends those of these names, at once; again, if one of them was about to begin."""
+    async def _stop(self, request: Callable[[], Awaitable[None]], why: str, *groups: str) -> None:
+        """Send a request that ends the commands of these groups, at once; again, if one of them was about to begin."""
         stop = DeferredLock()
         await stop.acquire()
         self._stops.append(stop)
         try:
-            await self._ending(command(), why, *what)
+            await self._ending(request(), why, *groups)
             if self._turns.locked:
                 await self._turns.acquire()
                 try:
-                    await command()
+                    await request()
                 finally:
                     self._turns.release()
         finally:
@@ -124,17 +116,16 @@ class AlpacaDevice(Device):
 
     @asynccontextmanager
     async def _stopping_if_given_up(
-        self, running: Running, stop: Callable[[], Awaitable[None]], *what: str
+        self, command: Command, stop: Callable[[], Awaitable[None]], *groups: str
     ) -> AsyncIterator[None]:
         """Stop the device if the block fails: it may go on moving, and nobody waits for its end any more.
 
-        What a newer command of these names has ended is stopped by that one.
+        What a newer command of these groups has ended is stopped by that one.
         """
         try:
             yield
         except (DeviceFailed, DeviceRefused, NoAnswer):
-            newer = self._running[self._running.index(running) + 1 :]
-            if not any(other.what in what for other in newer):
+            if self._commands.is_newest(command, *groups):
                 with suppress(InstrumentError):
                     await stop()
             raise
@@ -143,12 +134,11 @@ class AlpacaDevice(Device):
         return Stillness(self._clock, self._option("begin_seconds", BEGIN_SECONDS))
 
     def _lost(self, error: InstrumentError) -> None:
-        for running in list(self._running):
-            running.end(error)
+        self._commands.end_all(error)
 
     async def _until(
         self,
-        running: Running,
+        command: Command,
         look: Callable[[], Awaitable[T | None]],
         estimate: float,
         most: float,
@@ -172,7 +162,7 @@ class AlpacaDevice(Device):
                 failures += 1
                 if failures == FAILED_LOOKS:
                     raise
-            await running.check()
+            await command.check()
             if result is not None:
                 return result
             if started is not None:
@@ -180,7 +170,7 @@ class AlpacaDevice(Device):
                 started = None
             passed = self._clock.monotonic() - begin
             if passed > most:
-                raise DeviceFailed(f"{self.name}: {running.what}: no end after {passed:.0f} s")
+                raise DeviceFailed(f"{self.name}: {command.what}: no end after {passed:.0f} s")
             late = 0.1 * max(0.0, passed - estimate)  # less and less often when the estimate was wrong
             pause = max(shortest, min(longest, (estimate - passed) / 4 if passed < estimate else late))
-            await running.pause(self._clock, pause)
+            await command.pause(pause)

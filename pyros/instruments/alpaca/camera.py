@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from pyros.errors import ConnectionLost, DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
 from pyros.instruments.alpaca.image import BYTES_AN_ELEMENT, COLOUR, image_of
-from pyros.instruments.drivers.commands import Running
+from pyros.instruments.drivers.commands import Command
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import CameraState, Cooling, Geometry, Image, Kind, Started
 
@@ -46,7 +46,7 @@ class AlpacaCamera(AlpacaDevice):
     """
 
     kind: Kind = "camera"
-    _exposing: Running | None = None  # None once it is to be aborted
+    _exposing: Command | None = None  # None once it is to be aborted
     _fetched = False  # the image that is ready was fetched already
     _readout_seconds = _READOUT_SECONDS
     _due = -math.inf  # when the last exposure ends
@@ -62,14 +62,14 @@ class AlpacaCamera(AlpacaDevice):
     ) -> Image:
         if self._exposing is not None:
             raise DeviceRefused("BUSY", f"{self.name}: an exposure is under way")
-        with self._command("exposure") as running:
-            self._exposing = running
+        with self._command("exposure") as command:
+            self._exposing = command
             try:
-                async with self._turn(running):  # what is being aborted is over then
+                async with self._turn(command):  # what is being aborted is over then
                     await self._check_that_it_can(filter, float(seconds), dark)
-                return await self._expose_now(running, float(seconds), started, dark)
+                return await self._expose_now(command, float(seconds), started, dark)
             finally:
-                if self._exposing is running:
+                if self._exposing is command:
                     self._exposing = None
 
     async def _check_that_it_can(self, filter: str, seconds: float, dark: bool) -> None:
@@ -82,34 +82,34 @@ class AlpacaCamera(AlpacaDevice):
         if await self._link.fact("sensortype", int, 0) not in _TWO_DIMENSIONS:
             raise DeviceRefused("UNSUPPORTED", f"{self.name}: {COLOUR}")
 
-    async def _expose_now(self, running: Running, seconds: float, started: Started | None, dark: bool) -> Image:
+    async def _expose_now(self, command: Command, seconds: float, started: Started | None, dark: bool) -> Image:
         geometry = await self.geometry()
         if seconds == 0:  # a bias: as short as can be
             seconds = max(0.0, await self._link.fact("exposuremin", float, 0.0))
         await self._whole_frame()
         if await self._link.get("camerastate", int) == _ERROR:  # of an exposure before; this ends it
             await self._link.put("abortexposure")
-        await self._avoid_the_image_thrown_away(running, seconds)
+        await self._avoid_the_image_thrown_away(command, seconds)
         opened, end = self._clock.time(), self._clock.monotonic() + seconds
         try:
-            async with self._turn(running):
+            async with self._turn(command):
                 await self._link.put("startexposure", Duration=seconds, Light=not dark)
                 opened, end = self._clock.time(), self._clock.monotonic() + seconds
                 self._due, self._fetched = end, False
             if started is not None:
                 started(seconds + self._readout_seconds)
             while (left := end - self._clock.monotonic()) > 0:
-                await running.pause(self._clock, min(left, 1.0))
+                await command.pause(min(left, 1.0))
                 await self._check_on_the_way(end - self._clock.monotonic())
             most = self._option("readout_seconds", _MOST_READOUT_SECONDS)
-            await self._until(running, self._image_ready, self._readout_seconds, most)
+            await self._until(command, self._image_ready, self._readout_seconds, most)
             ready = self._clock.monotonic()
-            pixels = await self._fetched_image(running)
+            pixels = await self._fetched_image(command)
         except BaseException:  # whatever it is, nobody will fetch its image
             self._thrown_away = end
             raise
         with suppress(ConnectionLost):  # it is here, whatever has become of the camera since
-            await running.check()
+            await command.check()
         self._readout_seconds = self._clock.monotonic() - end
         return await self._described(pixels, geometry, opened, seconds, ready - end + seconds)
 
@@ -140,12 +140,12 @@ class AlpacaCamera(AlpacaDevice):
             arcsec_per_pixel=scale,
         )
 
-    async def _avoid_the_image_thrown_away(self, running: Running, seconds: float) -> None:
+    async def _avoid_the_image_thrown_away(self, command: Command, seconds: float) -> None:
         """Some cameras leave the image of an exposure that was aborted, when it would have ended. It must not be taken
         for that of one that ends at the same time: then the new one begins a little later."""
         end = self._clock.monotonic() + seconds
         if self._thrown_away - 1.0 < end < self._thrown_away + _LATE_SECONDS:
-            await running.pause(self._clock, self._thrown_away + _LATE_SECONDS - end)
+            await command.pause(self._thrown_away + _LATE_SECONDS - end)
 
     async def _check_on_the_way(self, left: float) -> None:
         """A question that isn't answered ends no exposure: its end will show what came of it."""
@@ -164,14 +164,14 @@ class AlpacaCamera(AlpacaDevice):
             return None
         return True if await self._link.get("imageready", bool) else None
 
-    async def _fetched_image(self, running: Running) -> NDArray[np.uint16]:
+    async def _fetched_image(self, command: Command) -> NDArray[np.uint16]:
         """The image, which is asked for again if that failed: the camera still has it."""
         for _ in range(_FETCHES - 1):
             try:
                 return await self._image()
             except DeviceFailed as failure:
                 log.warn("{reason}; the image is asked for again", reason=str(failure))
-                await running.pause(self._clock, _FETCH_AGAIN_SECONDS)
+                await command.pause(_FETCH_AGAIN_SECONDS)
         return await self._image()
 
     async def _image(self) -> NDArray[np.uint16]:

@@ -7,7 +7,7 @@ from typing import Literal
 from twisted.internet.defer import Deferred
 
 from pyros.angles import turn_between
-from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
+from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
 from pyros.instruments.alpaca.client import LONG_SECONDS
 from pyros.instruments.drivers.device import deferred
@@ -37,17 +37,16 @@ class AlpacaDome(AlpacaDevice):
     @deferred
     async def _move(self, action: Literal["open", "close"], started: Started | None) -> None:
         there = "open" if action == "open" else "closed"
-        with self._command(action) as running:
+        with self._command(action) as command:
             # Whatever becomes of this command, what has not begun yet never does.
-            for older in self._before(running, "open", "close"):
-                older.end(CommandAborted(f"{self.name}: {older.what}: {action} took its place"))
+            self._end(f"{action} took its place", "open", "close", before=command)
             if action == "open":  # no question comes before a closing: whatever it says of itself, it is told
                 if not await self._link.fact("cansetshutter", bool, True):
                     raise DeviceRefused("UNSUPPORTED", f"{self.name}: its shutter is not moved by its driver")
                 await self.state()  # one that doesn't tell is not opened
-            await running.check()
+            await command.check()
             # Also when it says that it is there.
-            await self._at_once(running, lambda: self._link.put(f"{action}shutter", LONG_SECONDS))
+            await self._at_once(command, lambda: self._link.put(f"{action}shutter", LONG_SECONDS))
             begin, moved, stillness = self._clock.monotonic(), False, self._stillness()
 
             async def look() -> DomeState | None:
@@ -58,7 +57,7 @@ class AlpacaDome(AlpacaDevice):
                 return state if state == there or failed else None
 
             most = self._option("shutter_seconds", _MOST_SECONDS)
-            state = await self._until(running, look, self._shutter_seconds, most, started)
+            state = await self._until(command, look, self._shutter_seconds, most, started)
             if state != there:
                 raise DeviceFailed(f"{self.name}: {action}: its shutter is {state}")
             if moved:
@@ -82,13 +81,13 @@ class AlpacaDome(AlpacaDevice):
 
     @deferred
     async def rotate(self, azimuth: float, started: Started | None = None) -> float:
-        with self._command("rotation") as running:
+        with self._command("rotation") as command:
             if not await self._link.fact("cansetazimuth", bool, False):
                 raise DeviceRefused("UNSUPPORTED", f"{self.name}: its slit does not turn")
             before = await self.azimuth() or 0.0
-            async with self._turn(running):
+            async with self._turn(command):
                 turn = self._link.put("slewtoazimuth", Azimuth=azimuth % 360.0)
-                await self._ending(turn, "a newer command took its place", "rotation", before=running)
+                await self._ending(turn, "a newer command took its place", "rotation", before=command)
             estimate = turn_between(before, azimuth) / _DEGREES_A_SECOND
             stillness, tolerance = self._stillness(), self._option("tolerance_degrees", _TOLERANCE)
 
@@ -102,7 +101,7 @@ class AlpacaDome(AlpacaDevice):
                 return here if turn_between(here, azimuth) <= tolerance or stillness.too_long else None
 
             most = self._option("turn_seconds", _MOST_SECONDS)
-            measured = await self._until(running, look, estimate, most, started)
+            measured = await self._until(command, look, estimate, most, started)
         if turn_between(measured, azimuth) > tolerance:
             raise DeviceFailed(f"{self.name}: azimuth {measured} instead of {azimuth:g}")
         return measured

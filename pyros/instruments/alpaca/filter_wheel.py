@@ -24,15 +24,15 @@ class AlpacaFilterWheel(AlpacaDevice):
 
     @deferred
     async def select(self, filter: str, started: Started | None = None) -> str:
-        with self._command("turn") as running:
+        with self._command("turn") as command:
             filters = await self.filters()
             if filter not in filters:
                 raise DeviceRefused("VALUE", f"{self.name}: no filter {filter!r}; there are {', '.join(filters)}")
             wanted = filters.index(filter)
             before = await self._position()
-            async with self._turn(running):
+            async with self._turn(command):
                 turn = self._link.put("position", LONG_SECONDS, Position=wanted)
-                await self._ending(turn, "a newer command took its place", "turn", before=running)
+                await self._ending(turn, "a newer command took its place", "turn", before=command)
             steps = abs(wanted - before) if before != _MOVING else len(filters) // 2
             estimate = _SECONDS_A_FILTER * min(steps, len(filters) - steps)
             stillness = self._stillness()
@@ -44,7 +44,7 @@ class AlpacaFilterWheel(AlpacaDevice):
                 return position if position == wanted or stillness.too_long else None
 
             most = self._option("turn_seconds", _MOST_SECONDS)
-            position = await self._until(running, look, estimate, most, started)
+            position = await self._until(command, look, estimate, most, started)
         if position != wanted:
             raise DeviceFailed(f"{self.name}: filter {position} instead of {wanted}, {filter!r}, is in the beam")
         return filter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
-from pyros.instruments.drivers.commands import Running
+from pyros.instruments.drivers.commands import Command
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import FocuserLimits, Kind, MotorState, Started
 
@@ -21,7 +21,7 @@ class AlpacaFocuser(AlpacaDevice):
 
     @deferred
     async def move(self, position: int, started: Started | None = None) -> int:
-        with self._command("move") as running:
+        with self._command("move") as command:
             limits = await self.limits()
             if not limits.least <= position <= limits.most:
                 raise DeviceRefused("LIMIT", f"{self.name}: {position} is not within {limits.least} and {limits.most}")
@@ -29,18 +29,18 @@ class AlpacaFocuser(AlpacaDevice):
             here, target = await self.position(), None
             while target != position:  # a move may be limited to so many steps
                 target = here + max(-most, min(most, position - here))
-                async with self._turn(running):
+                async with self._turn(command):
                     move = self._link.put("move", Position=target)
-                    await self._ending(move, "a newer command took its place", "move", before=running)
+                    await self._ending(move, "a newer command took its place", "move", before=command)
                 seconds = abs(position - here) / _STEPS_A_SECOND
                 tolerance = min(self._option("tolerance_steps", _TOLERANCE), most // 2)
-                async with self._stopping_if_given_up(running, lambda: self._link.put("halt"), "move"):
-                    here = await self._until_there(running, target, tolerance, seconds, started)
+                async with self._stopping_if_given_up(command, lambda: self._link.put("halt"), "move"):
+                    here = await self._until_there(command, target, tolerance, seconds, started)
                 started = None
             return here
 
     async def _until_there(
-        self, running: Running, target: int, tolerance: float, estimate: float, started: Started | None
+        self, command: Command, target: int, tolerance: float, estimate: float, started: Started | None
     ) -> int:
         stillness = self._stillness()
 
@@ -53,7 +53,7 @@ class AlpacaFocuser(AlpacaDevice):
             return here if stillness.too_long else None
 
         most = self._option("move_seconds", _MOST_SECONDS)
-        here = await self._until(running, look, estimate, most, started)
+        here = await self._until(command, look, estimate, most, started)
         if abs(here - target) > tolerance:
             raise DeviceFailed(f"{self.name}: at {here} instead of {target}")
         return here

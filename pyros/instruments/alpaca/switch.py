@@ -54,8 +54,8 @@ class AlpacaSwitch(AlpacaDevice):
 
     @deferred
     async def set(self, channel: int, level: float) -> float:
-        with self._command(f"channel {channel}") as running:
-            async with self._turn(running):
+        with self._command(f"channel {channel}") as command:
+            async with self._turn(command):
                 return await self._set(channel, level)
 
     async def _set(self, channel: int, level: float) -> float:

@@ -10,7 +10,7 @@ from pyros.angles import separation_arcsec, turn_between
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import BEGIN_SECONDS, AlpacaDevice
 from pyros.instruments.alpaca.client import LONG_SECONDS
-from pyros.instruments.drivers.commands import Running
+from pyros.instruments.drivers.commands import Command
 from pyros.instruments.drivers.coordinates import apparent_of_icrs, icrs_of_apparent
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.drivers.horizon import refuse_below
@@ -52,7 +52,7 @@ class AlpacaTelescope(AlpacaDevice):
 
     @deferred
     async def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Pointing:
-        with self._command("slew") as running:
+        with self._command("slew") as command:
             await self._link.ready()
             if self._site is not None:
                 refuse_below(ra, dec, self._site.latitude, self._site.longitude, self._clock.time(), self.name)
@@ -60,41 +60,41 @@ class AlpacaTelescope(AlpacaDevice):
                 raise DeviceRefused("UNSUPPORTED", f"{self.name} cannot slew while others may ask it (CanSlewAsync)")
 
             async def slew_once(attempt: int) -> None:
-                await self._slew_once(running, ra, dec, started if attempt == 1 else None)
+                await self._slew_once(command, ra, dec, started if attempt == 1 else None)
 
-            async with self._stopping_if_given_up(running, self._abort_slew, "slew", "park"):
+            async with self._stopping_if_given_up(command, self._abort_slew, "slew", "park"):
                 return await checked_slew(slew_once, self.position, ra, dec, self.name, self.tolerance_arcsec)
 
-    async def _slew_once(self, running: Running, ra: float, dec: float, started: Started | None) -> None:
-        async with self._turn(running):
-            await self._take_over(running, "a slew took its place")
-            await self._make_ready(running)
+    async def _slew_once(self, command: Command, ra: float, dec: float, started: Started | None) -> None:
+        async with self._turn(command):
+            await self._take_over(command, "a slew took its place")
+            await self._make_ready(command)
             before = await self.position()
             hours, degrees = await self._coordinates(ra, dec)
-            await running.check()
+            await command.check()
             try:
                 await self._begin_slew(hours, degrees)
             except DeviceRefused as refusal:
                 if refusal.code != "STATE":
                     raise
                 # It moves, and hadn't said so.
-                await running.check()
+                await command.check()
                 with suppress(DeviceRefused):
                     await self._abort_slew()
-                await self._until_still(running)
-                await self._make_ready(running)
-                await running.check()
+                await self._until_still(command)
+                await self._make_ready(command)
+                await command.check()
                 await self._begin_slew(hours, degrees)
         degrees, begin = _apart(before, ra, dec), self._clock.monotonic()
-        await self._until_there(running, ra, dec, degrees, started)
+        await self._until_there(command, ra, dec, degrees, started)
         if degrees > 10:  # the next one is as fast
             self._speed = degrees / max(1.0, self._clock.monotonic() - begin - _BRAKING_SECONDS)
-        await self._until_it_tracks(running)
+        await self._until_it_tracks(command)
 
-    async def _make_ready(self, running: Running) -> None:
+    async def _make_ready(self, command: Command) -> None:
         """Unpark it and let it track: else a slew is refused."""
         if await self._link.get("atpark", bool):
-            await running.check()
+            await command.check()
             await self.unpark()
         if not await self._link.get("tracking", bool) and await self._link.fact("cansettracking", bool, False):
             await self._link.put("tracking", Tracking=True)
@@ -107,7 +107,7 @@ class AlpacaTelescope(AlpacaDevice):
                 raise DeviceRefused("LIMIT", str(refusal).removeprefix("VALUE: ")) from None
             raise
 
-    async def _until_there(self, running: Running, ra: float, dec: float, way: float, started: Started | None) -> None:
+    async def _until_there(self, command: Command, ra: float, dec: float, way: float, started: Started | None) -> None:
         """Wait until it stands on the target, or somewhere else for good; ``way`` are the degrees to go.
 
         Neither the device's word alone ends a slew: Slewing may be false while the slew hasn't begun, and true for ever
@@ -141,36 +141,36 @@ class AlpacaTelescope(AlpacaDevice):
             on_target = now if on_target is None else on_target
             return False if left and now - on_target >= settle else None
 
-        if not await self._until(running, look, estimate, self._most_seconds, started):
+        if not await self._until(command, look, estimate, self._most_seconds, started):
             await self._abort_slew()
             try:
-                await self._until_still(running)
+                await self._until_still(command)
             except DeviceFailed:
                 self._slewing_is_stuck = True
 
-    async def _until_it_tracks(self, running: Running) -> None:
+    async def _until_it_tracks(self, command: Command) -> None:
         """A target that isn't followed is lost: let it track again, or fail."""
         end = self._clock.monotonic() + _TRACK_SECONDS
         while not await self._link.get("tracking", bool):
-            await running.check()
+            await command.check()
             if self._clock.monotonic() > end or not await self._link.fact("cansettracking", bool, False):
                 raise DeviceFailed(f"{self.name}: slew: it is on its target and doesn't track")
             await self._link.put("tracking", Tracking=True)
-            await running.pause(self._clock, 0.2)
+            await command.pause(0.2)
 
     @property
     def _most_seconds(self) -> float:
         return self._option("slew_seconds", _MOST_SECONDS)
 
-    async def _take_over(self, running: Running, why: str) -> None:
+    async def _take_over(self, command: Command, why: str) -> None:
         """End what is under way, whoever began it: a mount that moves takes no other command."""
-        await running.check()
-        if self._is_running("slew", "park", before=running) or await self._slews():
-            await self._ending(self._abort_slew(), why, "slew", "park", before=running)
-            await self._until_still(running)
+        await command.check()
+        if self._commands.of("slew", "park", before=command) or await self._slews():
+            await self._ending(self._abort_slew(), why, "slew", "park", before=command)
+            await self._until_still(command)
 
-    async def _until_still(self, running: Running) -> None:
-        await self._until(running, self._still, 0.5, self._option("stop_seconds", _STOP_SECONDS))
+    async def _until_still(self, command: Command) -> None:
+        await self._until(command, self._still, 0.5, self._option("stop_seconds", _STOP_SECONDS))
 
     async def _still(self) -> bool | None:
         return None if await self._slews() else True
@@ -194,14 +194,14 @@ class AlpacaTelescope(AlpacaDevice):
 
     @deferred
     async def park(self, started: Started | None = None) -> None:
-        with self._command("park") as running:
+        with self._command("park") as command:
             if not await self._link.fact("canpark", bool, False):
                 raise DeviceRefused("UNSUPPORTED", f"{self.name} has no park position")
-            async with self._turn(running):
-                await self._take_over(running, "a park took its place")
+            async with self._turn(command):
+                await self._take_over(command, "a park took its place")
                 if await self._link.get("atpark", bool):
                     return
-                await running.check()
+                await command.check()
                 await self._link.put("park", LONG_SECONDS)
             stillness = self._stillness()
 
@@ -213,8 +213,8 @@ class AlpacaTelescope(AlpacaDevice):
                 return False if stillness.too_long else None
 
             estimate = _BRAKING_SECONDS + 90 / self._speed
-            async with self._stopping_if_given_up(running, self._abort_slew, "slew", "park"):
-                parked = await self._until(running, look, estimate, self._most_seconds, started)
+            async with self._stopping_if_given_up(command, self._abort_slew, "slew", "park"):
+                parked = await self._until(command, look, estimate, self._most_seconds, started)
         if not parked:
             raise DeviceFailed(f"{self.name}: park: it stands still and is not parked")
 
@@ -266,7 +266,7 @@ class AlpacaTelescope(AlpacaDevice):
         if await self._link.get("atpark", bool):
             return "parked"
         if await self._slews():
-            return "parking" if self._is_running("park") else "slewing"
+            return "parking" if self._commands.of("park") else "slewing"
         return "tracking" if await self._link.get("tracking", bool) else "idle"
 
 

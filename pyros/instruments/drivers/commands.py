@@ -1,9 +1,14 @@
-"""A command under way, from its beginning to its end, whatever ends it: for devices whose end is seen by asking.
+"""A command under way, from its beginning to its end, whatever ends it.
 
-In the reactor's thread.
+A newer command may supersede it, somebody may stop the device, the connection may break: each ends it with an error,
+which its coroutine raises at its next step. In the reactor's thread.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -33,51 +38,113 @@ class Stillness:
         return self._clock.monotonic() - self._since > self._seconds
 
 
-class Running:
-    """A command under way, which somebody else may end."""
+class Command:
+    """A command under way, which others may end before its own end.
 
-    def __init__(self, what: str) -> None:
+    Its coroutine waits by the methods here, which raise the error with which it was ended.
+    """
+
+    def __init__(self, what: str, clock: Clock, group: str = "") -> None:
         self.what = what
-        self._error: InstrumentError | None = None
+        """Its name in errors, such as ``slew grb-1``."""
+        self.group = group
+        """Commands of a group, such as ``shutter``, move the same part of the device: the newest counts."""
+        self.error: InstrumentError | None = None
+        """The error with which it was ended; the first one counts."""
+        self._clock = clock
         self._held = False
         self._waiting: Deferred[None] | None = None
 
+    def end(self, error: InstrumentError) -> None:
+        """Have its coroutine raise this error, at once where it waits."""
+        self.error = self.error or error
+        self.release()
+
     def hold(self) -> None:
-        """Something is being done about it: whatever the device shows now doesn't count."""
+        """Let whatever the device shows now not count, since the device is being told something else."""
         self._held = True
 
     def release(self) -> None:
-        """It goes on."""
+        """Let it go on."""
         self._held = False
-        self._wake()
+        self.wake()
 
-    def end(self, error: InstrumentError) -> None:
-        """Whoever waits for its end gets this error, at once."""
-        self._error = self._error or error
-        self.release()
-
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let its coroutine look again, if it waits."""
         if self._waiting is not None:
             waiting, self._waiting = self._waiting, None
             waiting.callback(None)
 
-    async def check(self) -> None:
-        """Raise the error with which it was ended, if it was."""
-        while self._held:
-            self._waiting = waiting = Deferred[None]()
-            await waiting
-        if self._error is not None:
-            raise self._error
+    async def sleep(self, seconds: float) -> bool:
+        """Wait until `wake`, or for so many seconds; whether it was woken. Raises nothing of its own."""
+        over = False
 
-    async def pause(self, clock: Clock, seconds: float) -> None:
-        """Wait so long, or until it is ended, which raises."""
-        await self.check()
+        def end() -> None:
+            nonlocal over
+            over = True
+            self.wake()
+
+        timer = self._clock.call_later(seconds, end)
+        try:
+            await self._until_woken()
+        finally:
+            if timer.active():
+                timer.cancel()
+        return not over
+
+    async def _until_woken(self) -> None:
         self._waiting = waiting = Deferred[None]()
-        timer = clock.call_later(seconds, self._wake)
         try:
             await waiting
         finally:
             self._waiting = None
-            if timer.active():
-                timer.cancel()
+
+    async def check(self) -> None:
+        """Raise the error with which it was ended, if it was, once nobody holds it."""
+        while self._held:
+            await self._until_woken()
+        if self.error is not None:
+            raise self.error
+
+    async def pause(self, seconds: float) -> None:
+        """Wait so long, or until it is ended, which raises."""
         await self.check()
+        await self.sleep(seconds)
+        await self.check()
+
+
+C = TypeVar("C", bound=Command)
+
+
+class CommandsUnderWay(list[C]):
+    """The commands under way at one device, in the order in which they were given."""
+
+    @contextmanager
+    def during(self, command: C) -> Iterator[C]:
+        """Count a command as under way while the block runs."""
+        self.append(command)
+        try:
+            yield command
+        finally:
+            self.remove(command)
+
+    def of(self, *groups: str, before: C | None = None) -> list[C]:
+        """The commands of these groups; only those that were given before that one, if there is one."""
+        return [each for each in self._older(before) if each.group in groups]
+
+    def _older(self, command: C | None) -> list[C]:
+        return self if command is None else self[: self.index(command)]
+
+    def is_newest(self, command: C, *groups: str) -> bool:
+        """Whether no command of these groups was given after this one."""
+        return not any(each.group in groups for each in self[len(self._older(command)) + 1 :])
+
+    def end(self, error: Callable[[C], InstrumentError], *groups: str, before: C | None = None) -> None:
+        """End the commands of these groups with an error; only those given before that one, if there is one."""
+        for command in self.of(*groups, before=before):
+            command.end(error(command))
+
+    def end_all(self, error: InstrumentError) -> None:
+        """End every command with this error, as when the connection is lost."""
+        for command in list(self):
+            command.end(error)

@@ -11,7 +11,6 @@ from typing import Any
 
 from pyros.angles import separation_arcsec
 from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
-from pyros.instruments.drivers.commands import Running
 from pyros.instruments.drivers.coordinates import apparent_of_icrs, icrs_of_apparent
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.drivers.horizon import refuse_below
@@ -440,7 +439,7 @@ class IndiTelescope(IndiDevice):
         """Until INDI's driver has asked the mount itself again: before, it may only repeat what it was told."""
         period = self._properties.number("POLLING_PERIOD", "PERIOD_MS") or 0.0
         if 0.0 < period <= _LONGEST_POLL_MS:
-            await Running(command.what).pause(self._clock, 2 * period / 1000)
+            await self._pause(2 * period / 1000)
 
 
 def _check(command: Command, ra: float, dec: float) -> None:

@@ -16,7 +16,7 @@ from twisted.internet.defer import DeferredLock
 
 from pyros.angles import separation_arcsec, turn_between
 from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
-from pyros.instruments.drivers.commands import Running
+from pyros.instruments.drivers.commands import Command, CommandsUnderWay
 from pyros.instruments.drivers.coordinates import apparent_of_icrs, icrs_of_apparent
 from pyros.instruments.drivers.device import Device, deferred
 from pyros.instruments.drivers.horizon import refuse_below
@@ -72,7 +72,7 @@ class Lx200Telescope(Device):
     ) -> None:
         self._site = site
         self._turns = DeferredLock()  # target and command belong together, and no other comes between
-        self._motion: Running | None = None
+        self._motions = CommandsUnderWay[Command]()
         self._parked = False  # by this driver; the language has no question for it
         super().__init__(*args, **named)
         self.tolerance_arcsec: float = self._option("tolerance_arcsec", tolerance_arcsec)
@@ -88,22 +88,25 @@ class Lx200Telescope(Device):
     # Movements.
 
     @asynccontextmanager
-    async def _moving(self, what: str) -> AsyncIterator[tuple[Running, bool]]:
+    async def _moving(self, what: str) -> AsyncIterator[tuple[Command, bool]]:
         """A movement takes the place of the one under way; whether there was one."""
-        before, motion = self._motion, Running(what)
-        self._motion = motion
-        if before is not None:
-            before.end(CommandAborted(f"{self.name}: {before.what}: a {what} took its place"))
-        try:
-            yield motion, before is not None
-        except (DeviceFailed, NoAnswer):  # it may go on moving, and nobody waits for its end any more
-            if self._motion is motion:
-                with suppress(InstrumentError):
-                    await self._connection.ask("Q", Answer.NOTHING)
-            raise
-        finally:
-            if self._motion is motion:
-                self._motion = None
+        before = self._motion
+        with self._motions.during(Command(what, self._clock)) as motion:
+            if before is not None:
+                before.end(CommandAborted(f"{self.name}: {before.what}: a {what} took its place"))
+            try:
+                yield motion, before is not None
+            except (DeviceFailed, NoAnswer):  # it may go on moving, and nobody waits for its end any more
+                if self._motion is motion:
+                    with suppress(InstrumentError):
+                        await self._connection.ask("Q", Answer.NOTHING)
+                raise
+
+    @property
+    def _motion(self) -> Command | None:
+        """The movement under way: the newest, since each ends the one before; None once it was stopped."""
+        newest = self._motions[-1] if self._motions else None
+        return None if newest is None or isinstance(newest.error, CommandAborted) else newest
 
     @deferred
     async def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Pointing:
@@ -120,7 +123,7 @@ class Lx200Telescope(Device):
             return await checked_slew(slew_once, self.position, ra, dec, self.name, tolerance)
 
     async def _slew_once(
-        self, motion: Running, ra: float, dec: float, started: Started | None, interrupting: bool
+        self, motion: Command, ra: float, dec: float, started: Started | None, interrupting: bool
     ) -> None:
         await self._turns.acquire()
         try:
@@ -149,7 +152,7 @@ class Lx200Telescope(Device):
         if separation_arcsec(ra, dec, here.ra, here.dec) <= self.tolerance_arcsec + self._rounding:
             await self._until_it_tracks(motion)
 
-    async def _until_it_tracks(self, motion: Running) -> None:
+    async def _until_it_tracks(self, motion: Command) -> None:
         """A target that isn't followed is lost: let it track again, or fail.
 
         A mount that tells right ascension to six seconds only shows it too late; who watches it afterwards sees it.
@@ -162,9 +165,9 @@ class Lx200Telescope(Device):
             if not status or self._clock.monotonic() > end:
                 raise DeviceFailed(f"{self.name}: slew: it is on its target and doesn't track")
             await self._connection.ask("AA" if status[0] == "A" else "AP", Answer.NOTHING)
-            await motion.pause(self._clock, POLL_SECONDS)
+            await motion.pause(POLL_SECONDS)
 
-    async def _go(self, motion: Running, ra: float, dec: float) -> None:
+    async def _go(self, motion: Command, ra: float, dec: float) -> None:
         await self._set_target(ra, dec)
         await motion.check()
         answer = await self._connection.ask("MS", Answer.SLEW)
@@ -179,14 +182,14 @@ class Lx200Telescope(Device):
             if await self._connection.ask(command, Answer.BYTE) != "1":
                 raise DeviceRefused("VALUE", f"it does not take :{command}#")
 
-    async def _until_still(self, motion: Running, target: Position | None = None) -> None:
+    async def _until_still(self, motion: Command, target: Position | None = None) -> None:
         """Wait for the end of a movement. Raises NoAnswer when there is none, and what ends the motion."""
         began = self._clock.monotonic()
         before, when, quiet = await self.position(), began, 0
         on_target: float | None = None
         most = self._option("slew_seconds", MOST_SECONDS)
         while (elapsed := self._clock.monotonic() - began) < most:
-            await motion.pause(self._clock, POLL_SECONDS)
+            await motion.pause(POLL_SECONDS)
             moving = await self._distance_left()
             here, now = await self.position(), self._clock.monotonic()
             step = separation_arcsec(before.ra, before.dec, here.ra, here.dec)
@@ -214,7 +217,7 @@ class Lx200Telescope(Device):
     @deferred
     async def stop(self) -> None:
         await self._connection.link()  # a slew that waits for it too comes first, and is stopped then
-        motion, self._motion = self._motion, None
+        motion = self._motion
         if motion is not None:
             motion.end(CommandAborted(f"{self.name}: {motion.what}: stopped"))
         await self._connection.ask("Q", Answer.NOTHING)
@@ -306,18 +309,18 @@ class Lx200Telescope(Device):
             return "parking" if self._motion.what == "park" else "slewing"
         if await self._distance_left():
             return "slewing"
-        if await self._tracks(Running("state")):
+        if await self._tracks(Command("state", self._clock)):
             self._parked = False  # somebody else has unparked it
             return "tracking"
         return "parked" if self._parked else "idle"
 
-    async def _tracks(self, motion: Running) -> bool:
+    async def _tracks(self, motion: Command) -> bool:
         """Whether it follows the sky: its status says so, or its right ascension stays."""
         if status := await self._connection.status():
             return status[1] == "T"
         before, _ = await self._connection.angle("GR")
         seconds = 3.0 if self._connection.precise else 15.0
-        await motion.pause(self._clock, seconds)
+        await motion.pause(seconds)
         after, _ = await self._connection.angle("GR")
         moved = (after - before + 12) % 24 - 12  # hours
         return abs(moved) * 3600 < 0.6 * seconds
@@ -328,8 +331,7 @@ class Lx200Telescope(Device):
         return 15.0 if self._connection.precise else 90.0
 
     def _broken(self, error: ConnectionLost) -> None:
-        if self._motion is not None:
-            self._motion.end(error)
+        self._motions.end_all(error)
 
 
 def _estimate(here: Position, ra: float, dec: float) -> float:
