@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 from lxml import etree
 
-from pyros.broker.packet import MAX_DEPTH, parse
+from pyros.alerts.formats.xml import MAX_DEPTH
+from pyros.broker.packet import parse
 from pyros.broker.vtp.filters import compile_filter, matches
 
 LARGEST = 99_000

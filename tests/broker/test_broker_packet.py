@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyros.alerts.formats.voevent import parse_voevent as read_voevent
+from pyros.alerts.formats.xml import MAX_BYTES
 from pyros.broker.packet import check_schema, identify, is_voevent, one_line, parse
 from pyros.errors import AlertError
 
@@ -33,21 +35,36 @@ def test_an_event_is_parsed_identified_and_fits_the_schema(event: Event) -> None
         (b"\x00\xff" * 100, "not XML"),
         (b"<a>\xff</a>", "not XML"),
         (b"<a", "not XML"),
-        (b'<?xml version="1.0" encoding="nonsense"?><a/>', "not XML"),
-        (b"<a>" * 60 + b"</a>" * 60, "nested more than 32 deep"),
+        (b"<a>" + b"x" * MAX_BYTES + b"</a>", "bytes; at most"),
+        (b'<?xml version="1.0" encoding="nonsense"?><a/>', "in encoding nonsense"),
+        (b'<?xml version="1.0" encoding="UTF-7"?><a/>', "in encoding utf-7"),
+        ("<a/>".encode("utf-32"), "encoding"),
+        (b"<a>" * 33 + b"</a>" * 33, "nested more than 32 deep"),
         (b"<a>" * 20_000, "not XML"),
         (b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', "DOCTYPE"),
         (b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>', "DOCTYPE"),
-        (b'<!DOCTYPE a [<!ENTITY x "y">]><a b="&x;"/>', "DOCTYPE"),
-        (BOMB, "amplification"),
-        (BOMB.replace(b"<a>&a9;</a>", b'<a b="&a9;"/>'), "amplification"),
+        (b'<!-- c --><?x y?><!DOCTYPE a [<!ENTITY x "y">]><a b="&x;"/>', "DOCTYPE"),
+        ('<!DOCTYPE a [<!ENTITY x "y">]><a b="&x;"/>'.encode("utf-16"), "DOCTYPE"),
+        ('<!DOCTYPE a [<!ENTITY x "y">]><a b="&x;"/>'.encode("utf-16-be"), "DOCTYPE"),
+        (b"<a>&eacute;</a>", "not XML"),
+        (BOMB, "DOCTYPE"),
+        (BOMB.replace(b"<a>&a9;</a>", b'<a b="&a9;"/>'), "DOCTYPE"),
     ],
 )
-def test_what_is_harmful_or_not_xml_is_refused(packet: bytes, reason: str) -> None:
-    with pytest.raises(AlertError, match=reason) as raised:
+def test_broker_and_alerts_refuse_the_same_hostile_xml(packet: bytes, reason: str) -> None:
+    with pytest.raises(AlertError, match=reason) as by_broker:
         parse(packet)
-    assert "\n" not in str(raised.value)
-    assert "root:" not in str(raised.value)
+    with pytest.raises(AlertError) as by_alerts:
+        read_voevent(packet)
+    assert str(by_alerts.value) == str(by_broker.value)
+    assert "\n" not in str(by_broker.value)
+    assert "root:" not in str(by_broker.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "iso-8859-1", "us-ascii"])
+def test_32_levels_in_usual_encodings_are_taken(encoding: str) -> None:
+    declared = f'<?xml version="1.0" encoding="{encoding.removesuffix("-sig")}"?>{"<a>" * 32}{"</a>" * 32}'
+    assert parse(declared.encode(encoding)).tag == "a"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""XML of strangers, read with everything dangerous off."""
+"""Strangers' XML, read with everything dangerous off; the one parser of the alerts and of the broker."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from typing import Any
 from lxml import etree
 
 from pyros.errors import AlertError
+from pyros.printable import printable
 
 MAX_BYTES = 4 * 1024 * 1024
 """The largest VOEvents seen are 100 kB; VTP's own limit in Comet is 99,999 bytes."""
+
+MAX_DEPTH = 32
+"""A VOEvent needs 9 levels; code that reads it further on may recurse."""
+_DOCTYPE = "a DOCTYPE is not allowed in a VOEvent, which needs no entities"
 
 _BOMS = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _BARE_UTF16 = ((b"<\0", "utf-16-le"), (b"\0<", "utf-16-be"))
@@ -20,11 +25,8 @@ _ENCODINGS = re.compile(r"utf-?8|utf-?16(le|be)?|us-ascii|ascii|iso-8859-\d\d?|l
 """In others (UTF-7, UTF-32, EBCDIC) a DOCTYPE could hide from `_has_doctype`; no stream uses them."""
 
 
-def careful_parser(*, elements_only: bool = False) -> etree.XMLParser:
-    """A parser that fetches nothing and expands nothing; libxml2's own limits (depth 256, texts of 10 MB) stay on.
-
-    ``elements_only`` leaves comments and processing instructions out. One thread uses it at a time: lxml locks it.
-    """
+def _parser(*, elements_only: bool) -> etree.XMLParser:
+    """Return a parser that fetches and expands nothing; libxml2's limits (depth 256, texts of 10 MB) stay on."""
     return etree.XMLParser(
         resolve_entities=False,
         load_dtd=False,
@@ -38,14 +40,19 @@ def careful_parser(*, elements_only: bool = False) -> etree.XMLParser:
     )
 
 
-_PARSER = careful_parser(elements_only=True)
+_WHOLE, _ELEMENTS = _parser(elements_only=False), _parser(elements_only=True)
+_too_deep = etree.XPath(f"boolean({'/*' * (MAX_DEPTH + 1)})")
 
 
-def read_xml(packet: bytes) -> Any:
-    """The root element (lxml) of a packet.
+def read_xml(packet: bytes, *, whole: bool = False) -> Any:
+    """Return the root element (lxml) of a packet; ``whole`` keeps comments and processing instructions in the tree.
+
+    Whatever reads a stranger's XML reads it here, so that no two rooms disagree about what is harmless. For any
+    thread: lxml lets one at a time use a parser.
 
     Raises:
-        AlertError: it is too large, carries a DOCTYPE, or is not well-formed.
+        AlertError: the packet is too large, in an unusual encoding, has a DOCTYPE (so entities, bombs, external files),
+            is not well-formed, or is nested too deeply.
     """
     if len(packet) > MAX_BYTES:
         raise AlertError(f"the XML has {len(packet)} bytes; at most {MAX_BYTES} are taken")
@@ -54,27 +61,30 @@ def read_xml(packet: bytes) -> Any:
     if not _ENCODINGS.fullmatch(encoding) or b"\0\0" in packet[:4]:
         raise AlertError(f"the XML is in encoding {encoding}; UTF-8, UTF-16 and ISO 8859 are taken")
     if _has_doctype(packet):
-        raise AlertError("the XML carries a DOCTYPE; VOEvent needs none, and entities are not taken")
+        raise AlertError(_DOCTYPE)
     try:
-        root = etree.fromstring(packet, _PARSER)
+        root = etree.fromstring(packet, _WHOLE if whole else _ELEMENTS)
     except (etree.XMLSyntaxError, ValueError, LookupError) as error:
-        # LookupError: an encoding nobody knows; ValueError: empty, or NUL characters.
-        raise AlertError(f"the XML is not well-formed: {_one_line(error)}") from None
+        # LookupError: an unknown encoding; ValueError: an empty packet, or NUL characters.
+        reason = " ".join(printable(str(getattr(error, "msg", None) or error)).split())[:200]
+        raise AlertError(f"not XML: {reason or type(error).__name__}") from None
     if root is None:
-        raise AlertError("the XML is not well-formed: it has no element")
+        raise AlertError("not XML: it has no element")
     if root.getroottree().docinfo.internalDTD is not None:
-        raise AlertError("the XML carries a DOCTYPE; VOEvent needs none, and entities are not taken")
+        raise AlertError(_DOCTYPE)
+    if _too_deep(root):
+        raise AlertError(f"elements are nested more than {MAX_DEPTH} deep")
     return root
 
 
 def local_name(element: Any) -> str:
-    """An element's name without its namespace; '' for what is no element."""
+    """Return an element's name without its namespace; '' for a comment or a processing instruction."""
     tag = element.tag
     return tag.rpartition("}")[2] if isinstance(tag, str) else ""
 
 
 def child(element: Any, name: str) -> Any | None:
-    """The first child of that name in any namespace."""
+    """Return the first child of that name in any namespace."""
     if element is None:
         return None
     for candidate in element:
@@ -84,28 +94,28 @@ def child(element: Any, name: str) -> Any | None:
 
 
 def descendant(element: Any, name: str) -> Any | None:
-    """The first descendant of that name in any namespace."""
+    """Return the first descendant of that name in any namespace."""
     if element is None:
         return None
     return next(element.iter("{*}" + name), None)
 
 
 def text(element: Any | None) -> str:
-    """An element's text, stripped; '' for None."""
+    """Return an element's text, stripped; '' for None."""
     return (element.text or "").strip() if element is not None else ""
 
 
 def element_from_json(name: str, content: object, depth: int = 0) -> Any:
-    """An lxml element from JSON, as brokers turn VOEvents into it.
+    """Make an lxml element of JSON, as brokers turn VOEvents into it.
 
     Names that begin with a capital are elements (VOEvent's all do where it matters), others attributes, as are those
     with ``@`` (xmltodict); ``#text`` is an element's text. Namespaces are left out.
 
     Raises:
-        AlertError: it holds what XML cannot, or is nested too deep.
+        AlertError: the JSON holds what XML cannot, or is nested too deeply.
     """
-    if depth > 64:
-        raise AlertError("the VOEvent in JSON is nested over 64 deep")
+    if depth > MAX_DEPTH:
+        raise AlertError(f"the VOEvent in JSON is nested more than {MAX_DEPTH} deep")
     try:
         element = etree.Element(name)
         if not isinstance(content, dict):
@@ -126,7 +136,7 @@ def element_from_json(name: str, content: object, depth: int = 0) -> Any:
 
 
 def _has_doctype(packet: bytes) -> bool:
-    """Whether a DOCTYPE stands before the root element; told without parsing, so that no entity is ever expanded."""
+    """Tell whether a DOCTYPE stands before the root element, without parsing, so that no entity is ever expanded."""
     for mark, encoding in (*_BOMS, *_BARE_UTF16):
         if packet.startswith(mark):
             packet = packet[:200_000].decode(encoding, "ignore").encode("utf-8", "ignore")
@@ -143,8 +153,3 @@ def _has_doctype(packet: bytes) -> bool:
             return False
         at = end
     return False
-
-
-def _one_line(error: Exception) -> str:
-    message = str(getattr(error, "msg", None) or error)
-    return " ".join(message.split())[:200] or type(error).__name__
