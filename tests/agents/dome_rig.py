@@ -114,6 +114,8 @@ class DomeRig:
         host = self.host = Host(DomeAgent(), self.config, self.reactor, self.clock, threaded=False, durable=False)
         host.start()
         host.outbound.post = self._posted  # type: ignore[method-assign]
+        # What a full disk kept the old one from storing is not said again: else the numbers would have a gap.
+        self._seq = {sender: host._last_seq((sender, "epoch")) for sender in self._seq}
         self.run(0.01)
 
     def stop(self, seconds: float = 200.0) -> None:
