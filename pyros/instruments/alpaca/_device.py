@@ -10,7 +10,7 @@ from twisted.internet.defer import DeferredLock
 
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
 from pyros.instruments.alpaca.address import Address, parse_address
-from pyros.instruments.alpaca.link import Link
+from pyros.instruments.alpaca.link import AlpacaLink
 from pyros.instruments.drivers.commands import Command, CommandsUnderWay, Stillness
 from pyros.instruments.drivers.device import Device
 from pyros.instruments.interfaces import Started
@@ -32,9 +32,9 @@ class AlpacaDevice(Device):
     what cannot wait for its turn is sent at once, and again when it is its turn.
     """
 
-    _connection: Link
+    _connection: AlpacaLink
 
-    def _connection_to(self, address: str) -> Link:
+    def _connection_to(self, address: str) -> AlpacaLink:
         """Its ``on_event`` is never called: Alpaca devices say nothing unasked."""
         self._commands = CommandsUnderWay[Command]()
         self._turns = DeferredLock()
@@ -42,7 +42,7 @@ class AlpacaDevice(Device):
         """Each is locked until that stop is over."""
         self._address: Address = parse_address(self.kind, address)
         self._options = self._address.options
-        self._link = Link(self.kind, address, self._address, self._reactor, self._clock)
+        self._link = AlpacaLink(self.kind, address, self._address, self._reactor, self._clock)
         self._link.on_lost = self._lost
         return self._link
 

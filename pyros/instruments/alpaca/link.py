@@ -29,7 +29,7 @@ CHECK_SECONDS = 2.0
 _CONNECTING_SECONDS = 30.0
 
 
-class Link:
+class AlpacaLink:
     """Questions and commands to one device, and whether it is there."""
 
     def __init__(self, kind: Kind, text: str, address: Address, reactor: Any, clock: Clock) -> None:

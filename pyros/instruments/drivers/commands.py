@@ -130,14 +130,15 @@ class CommandsUnderWay(list[C]):
 
     def of(self, *groups: str, before: C | None = None) -> list[C]:
         """The commands of these groups; only those that were given before that one, if there is one."""
-        return [each for each in self._older(before) if each.group in groups]
+        return [each for each in self.older(before) if each.group in groups]
 
-    def _older(self, command: C | None) -> list[C]:
+    def older(self, command: C | None) -> list[C]:
+        """Return the commands given before that one; all, for None."""
         return self if command is None else self[: self.index(command)]
 
     def is_newest(self, command: C, *groups: str) -> bool:
         """Whether no command of these groups was given after this one."""
-        return not any(each.group in groups for each in self[len(self._older(command)) + 1 :])
+        return not any(each.group in groups for each in self[len(self.older(command)) + 1 :])
 
     def end(self, error: Callable[[C], InstrumentError], *groups: str, before: C | None = None) -> None:
         """End the commands of these groups with an error; only those given before that one, if there is one."""
@@ -148,3 +149,8 @@ class CommandsUnderWay(list[C]):
         """End every command with this error, as when the connection is lost."""
         for command in list(self):
             command.end(error)
+
+    def wake_all(self) -> None:
+        """Let every command look again, since the device has said something."""
+        for command in list(self):
+            command.wake()

@@ -30,7 +30,7 @@ RETRY_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 2.0)
 """The pauses between attempts to reach a device."""
 
 
-class Link(Protocol):
+class DeviceLink(Protocol):
     """One TCP connection, from its beginning to its end; its owner is a `Reconnecting`."""
 
     transport: ITCPTransport
@@ -56,7 +56,7 @@ class Link(Protocol):
         self._owner.lost(self, self._reason)
 
 
-L = TypeVar("L", bound=Link)
+L = TypeVar("L", bound=DeviceLink)
 
 
 def host_and_port(address: str) -> tuple[str, int]:

@@ -8,8 +8,8 @@ from typing import ClassVar
 from pyros.errors import CommandAborted
 from pyros.instruments.drivers.device import Device
 from pyros.instruments.drivers.options import split_address
-from pyros.instruments.indi.command import Command
-from pyros.instruments.indi.connection import Connection
+from pyros.instruments.indi.command import IndiCommand
+from pyros.instruments.indi.connection import IndiConnection
 from pyros.instruments.indi.options import options_of
 from pyros.instruments.indi.properties import Properties, Property
 from pyros.instruments.interfaces import Started
@@ -29,20 +29,20 @@ ANY_INTERFACE = 0xFFFFFFFF
 class IndiDevice(Device):
     """What the INDI drivers share."""
 
-    _connection: Connection
+    _connection: IndiConnection
     interface: int
     """Its bit of DRIVER_INTERFACE (libindi, basedevice.h)."""
     needs: ClassVar[tuple[str, ...]] = ()
     """The vectors without which the device cannot be used."""
 
-    def _connection_to(self, address: str) -> Connection:
+    def _connection_to(self, address: str) -> IndiConnection:
         where, query = split_address(address)
         self._options = dict(options_of(self.kind, address, query))
         return self._connection_of(where)
 
-    def _connection_of(self, device: str) -> Connection:
+    def _connection_of(self, device: str) -> IndiConnection:
         """The connection to a device at that address, which has no options any more."""
-        return Connection(
+        return IndiConnection(
             self.kind, self.interface, device, self._reactor, self._clock, missing=self._missing, prepare=self._prepare
         )
 
@@ -76,8 +76,8 @@ class IndiDevice(Device):
         """While the block stops the device, the commands of these groups end with CommandAborted, however they end."""
         return self._connection.stopping(lambda command: CommandAborted(command.describe(why)), *groups)
 
-    def _end(self, group: str, why: str, before: Command | None = None) -> None:
-        self._connection.end(group, lambda command: CommandAborted(command.describe(why)), before)
+    def _end(self, group: str, why: str, before: IndiCommand | None = None) -> None:
+        self._connection.commands.end(lambda command: CommandAborted(command.describe(why)), group, before=before)
 
 
 def estimate(vector: Property) -> float:

@@ -16,7 +16,7 @@ from pyros.instruments.drivers.device import deferred
 from pyros.instruments.indi import codec
 from pyros.instruments.indi._device import IndiDevice
 from pyros.instruments.indi.codec import Blob
-from pyros.instruments.indi.command import ANSWER_SECONDS, Command
+from pyros.instruments.indi.command import ANSWER_SECONDS, IndiCommand
 from pyros.instruments.indi.filter_wheel import SLOT, filters, slot_of, turn
 from pyros.instruments.indi.image import Frame, decode
 from pyros.instruments.indi.properties import Property
@@ -54,7 +54,7 @@ class IndiCamera(IndiDevice):
 
     def __init__(self, *args: Any, **named: Any) -> None:
         self._target: float | None = None
-        self._exposing: Command | None = None
+        self._exposing: IndiCommand | None = None
         """The exposure under way; None once it is to be aborted."""
         self._begun = False  # and the camera was told to begin it
         self._given_up: deque[float] = deque(maxlen=8)
@@ -95,7 +95,7 @@ class IndiCamera(IndiDevice):
                     self._reading = self._begun = False
 
     async def _expose_now(
-        self, command: Command, seconds: float, filter: str, tag: str, started: Started | None, dark: bool
+        self, command: IndiCommand, seconds: float, filter: str, tag: str, started: Started | None, dark: bool
     ) -> Image:
         await self._shape(command)
         bias = dark and seconds == 0
@@ -127,7 +127,7 @@ class IndiCamera(IndiDevice):
         return Image(frame.pixels, opened, exposed, filter, temperature, frame.gain, scale, frame.bayer)
 
     async def _image_of(
-        self, command: Command, mark: int, since: int, label: str, seconds: float, begin: float
+        self, command: IndiCommand, mark: int, since: int, label: str, seconds: float, begin: float
     ) -> Frame:
         """The image of this exposure, once it has come; those of others are passed over."""
         readout = self._option("readout_seconds", max(_MARGIN, seconds / 2))
@@ -172,7 +172,7 @@ class IndiCamera(IndiDevice):
         member = exposure.members.get(_SECONDS) if exposure is not None else None
         return member.least if member is not None and 0 < member.least < member.most else 0.0
 
-    def _possible(self, command: Command, seconds: float) -> float:
+    def _possible(self, command: IndiCommand, seconds: float) -> float:
         """The time to ask for; 0, a bias, is the shortest that there is. Raises DeviceRefused (VALUE)."""
         if not 0 <= seconds < math.inf:
             raise DeviceRefused("VALUE", command.describe(f"{seconds} is no exposure time"))
@@ -181,7 +181,7 @@ class IndiCamera(IndiDevice):
             raise DeviceRefused("VALUE", command.describe(f"{seconds:g} s: the shortest exposure is {shortest:g} s"))
         return max(seconds, shortest)
 
-    def _refuse_colour(self, command: Command) -> None:
+    def _refuse_colour(self, command: IndiCommand) -> None:
         """Refuse before the shutter opens what would be an image of three planes."""
         for vector in filter(None, map(self._properties.get, _FORMATS)):
             if vector.type != "Switch":
@@ -193,7 +193,7 @@ class IndiCamera(IndiDevice):
                 text = f"the camera is set to colour images, and only one plane can be taken ({vector.name}){instead}"
                 raise DeviceRefused("UNSUPPORTED", command.describe(text))
 
-    async def _set_up(self, command: Command, tag: str, dark: bool, *, bias: bool) -> str:
+    async def _set_up(self, command: IndiCommand, tag: str, dark: bool, *, bias: bool) -> str:
         """What must be so before the shutter opens; returns what the image's header will have as its OBJECT, if any."""
         if (types := self._properties.get(_TYPE)) is None:
             if dark:
@@ -211,7 +211,7 @@ class IndiCamera(IndiDevice):
         await self._read_whole(command)
         return await self._label(command, tag)
 
-    async def _read_whole(self, command: Command) -> None:
+    async def _read_whole(self, command: IndiCommand) -> None:
         """Undo a binning or a subframe that somebody has left. Raises DeviceRefused where the camera keeps it."""
         binning = self._properties.get(_BINNING)
         wanted = float(self._option("bin", 1))
@@ -245,7 +245,7 @@ class IndiCamera(IndiDevice):
             return {}
         return {"X": 0.0, "Y": 0.0, "WIDTH": width, "HEIGHT": height}
 
-    async def _label(self, command: Command, tag: str) -> str:
+    async def _label(self, command: IndiCommand, tag: str) -> str:
         """Give the exposure's image a tag, which it will have as its OBJECT; '' for a camera that takes none."""
         header = self._properties.get("FITS_HEADER")
         self._commands += 1
@@ -266,7 +266,7 @@ class IndiCamera(IndiDevice):
         return label
 
     async def _image(
-        self, command: Command, mark: int, since: int, seconds: float, begin: float, wait: float, problem: str
+        self, command: IndiCommand, mark: int, since: int, seconds: float, begin: float, wait: float, problem: str
     ) -> tuple[Blob, float]:
         """The next image after ``mark``, and when it came."""
         clock = self._clock
@@ -341,7 +341,7 @@ class IndiCamera(IndiDevice):
             await self._connection.until_ready()
             return await self._shape(command)
 
-    async def _shape(self, command: Command) -> Geometry:
+    async def _shape(self, command: IndiCommand) -> Geometry:
         """From what an exposure reads of the detector, its binning, and the focal length of what stands before it."""
         focal = self._focal_length()
         if focal is None and (mount := self._connection.snooped.device):

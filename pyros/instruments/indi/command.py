@@ -10,17 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import Protocol, TypeVar
 
-from twisted.internet.defer import Deferred
-
-from pyros.clock import Timer
+from pyros.clock import Clock
 from pyros.errors import DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
+from pyros.instruments.drivers.commands import Command, CommandsUnderWay
 from pyros.instruments.indi import codec
-from pyros.instruments.indi.properties import Property
-
-if TYPE_CHECKING:
-    from pyros.instruments.indi.connection import Connection
+from pyros.instruments.indi.properties import Properties, Property
 
 T = TypeVar("T")
 
@@ -50,87 +46,67 @@ def code_of(text: str) -> str:
     return "ALERT"
 
 
-class Command:
-    """One command, from its beginning to its end; `Connection.command` makes it."""
+class CommandedDevice(Protocol):
+    """The part of `IndiConnection` that a command needs."""
 
-    def __init__(self, connection: Connection, what: str, group: str) -> None:
-        self.what, self.group = what, group
+    clock: Clock
+    properties: Properties
+    commands: CommandsUnderWay[IndiCommand]
+    given_up: bool
+    """Whether nobody waits any longer for the answer to a command that was sent."""
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def progress(self) -> int: ...
+    def write(self, data: bytes) -> None: ...
+    def drop(self, reason: str, command: IndiCommand) -> None: ...
+    async def until_ready(self) -> None: ...
+
+
+class IndiCommand(Command):
+    """A `Command` to an INDI device, which `IndiConnection` wakes whenever the device says something.
+
+    INDI devices tell their ends by themselves, before they answer to what stops them. So what is being stopped isn't
+    held, as in other drivers; it ends at once with its ``excuse``.
+    """
+
+    def __init__(self, connection: CommandedDevice, what: str, group: str) -> None:
+        super().__init__(what, connection.clock, group)
         self._connection = connection
         self.excuse: InstrumentError | None = None
         """While the device is being stopped: what every end of this command counts as."""
         self.unanswered = False
-        """The device was told something, and has not answered yet."""
-        self._error: InstrumentError | None = None
-        self._look: Callable[[], bool] | None = None
-        self._waiting: Deferred[None] | None = None
+        """Whether the device was told something, and has not answered yet."""
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the device has not answered yet to what it was told before this command."""
+        return self._connection.given_up or any(each.unanswered for each in self._connection.commands.older(self))
 
     def describe(self, problem: str) -> str:
-        """The problem with the device's name and the command in front."""
+        """Return the problem with the device's name and the command in front."""
         return f"{self._connection.device}: {self.what}: {problem}"
-
-    def fail(self, error: InstrumentError) -> None:
-        """End it with this, whatever the device does."""
-        self._error = self._error or error
-        self._wake()
-
-    def look(self) -> None:
-        """Something was heard of the device."""
-        if self._look is not None and self._look():
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._waiting is not None:
-            waiting, self._waiting = self._waiting, None
-            waiting.callback(None)
 
     async def until(self, condition: Callable[[], T | None], seconds: float, problem: str) -> T:
         """Wait until the condition gives something: it is tried whenever something is heard of the device.
 
-        Raises what `fail` was given, and NoAnswer with that problem when nothing comes in so many seconds; while a
-        large image is on its way it waits longer.
+        Raises the error with which the command was ended, and NoAnswer with that problem when nothing comes in so many
+        seconds; while a large image is on its way it waits longer.
         """
-        found: list[T] = []
-
-        def look() -> bool:
-            value = condition()
-            if value is not None:
-                found.append(value)
-            return value is not None
-
-        if self._error is None and not look():
-            await self._wait(look, seconds, problem)
-        if found and self.excuse is None:
-            return found[0]
-        error = self._error or self.excuse
-        assert error is not None
-        raise error
-
-    async def _wait(self, look: Callable[[], bool], seconds: float, problem: str) -> None:
-        connection = self._connection
-        waiting: Deferred[None] = Deferred()
-        ended: list[NoAnswer] = []
-        timers: list[Timer] = []
-
-        def begin() -> None:
-            timers[:] = [connection.clock.call_later(seconds, silent, connection.progress)]
-
-        def silent(progress: int) -> None:
-            if connection.progress > progress:
-                begin()
-            else:
-                ended.append(NoAnswer(self.describe(problem)))
-                self._wake()
-
-        self._look, self._waiting = look, waiting
-        begin()
-        try:
-            await waiting
-        finally:
-            self._look = self._waiting = None
-            if timers[0].active():
-                timers[0].cancel()
-        if ended:
-            raise ended[0]
+        connection, clock = self._connection, self._connection.clock
+        end, progress = clock.monotonic() + seconds, connection.progress
+        value: T | None = None
+        while self.error is None and (value := condition()) is None:
+            if await self.sleep(max(0.0, end - clock.monotonic())):
+                continue
+            if connection.progress <= progress:
+                raise NoAnswer(self.describe(problem))
+            end, progress = clock.monotonic() + seconds, connection.progress
+        if (error := self.error or self.excuse) is not None:
+            raise error
+        assert value is not None
+        return value
 
     async def arrived(
         self, name: str, there: Callable[[Property], bool], seconds: float, begin_seconds: float
@@ -207,7 +183,7 @@ class Command:
         """
         await self._connection.until_ready()
         known = self.property(name)
-        if not self._connection.in_doubt(self):
+        if not self.in_doubt:
             return known
         since = self._connection.properties.serial
         self._connection.write(codec.get_properties(self._connection.device, name))
@@ -234,7 +210,7 @@ class Command:
         DeviceRefused, NoAnswer or ConnectionLost.
         """
         await self._connection.until_ready()
-        if (error := self._error or self.excuse) is not None:
+        if (error := self.error or self.excuse) is not None:
             raise error
         known = self.property(name)
         for member in values:

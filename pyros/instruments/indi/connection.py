@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from pyros.clock import Clock, Timer
 from pyros.errors import ConfigError, ConnectionLost, InstrumentError, WireError
-from pyros.instruments.drivers.reconnecting import Link, Reconnecting, host_and_port
+from pyros.instruments.drivers.commands import CommandsUnderWay
+from pyros.instruments.drivers.reconnecting import DeviceLink, Reconnecting, host_and_port
 from pyros.instruments.indi import codec
 from pyros.instruments.indi.codec import Decoder, Event, Ping, Vector
-from pyros.instruments.indi.command import Command
+from pyros.instruments.indi.command import IndiCommand
 from pyros.instruments.indi.properties import Properties
 from pyros.instruments.interfaces import Kind
 
@@ -48,10 +49,10 @@ def parse_address(address: str) -> tuple[str, str]:
     raise ConfigError([f"address = {address}: must be tcp:HOST:PORT/DEVICE, such as tcp:127.0.0.1:7624/My Mount"])
 
 
-class _Link(Link):
-    def __init__(self, owner: Connection) -> None:
+class _IndiLink(DeviceLink):
+    def __init__(self, owner: IndiConnection) -> None:
         super().__init__()
-        self._owner: Connection = owner
+        self._owner: IndiConnection = owner
         self.decoder = Decoder()
         self.received = 0
 
@@ -65,7 +66,7 @@ class _Link(Link):
             self.abort(f"it sent {error}")
 
 
-class Connection(Reconnecting[_Link]):
+class IndiConnection(Reconnecting[_IndiLink]):
     """Keeps the device of that name at that server ready, for as long as it is not disconnected.
 
     ``interface`` is the bit of DRIVER_INTERFACE that a driver for this kind of instrument has; a device without it is
@@ -95,7 +96,7 @@ class Connection(Reconnecting[_Link]):
         self._settled: Deferred[None] | None = None  # fires when the device is ready
         self._timers: dict[str, Timer] = {}
         self._asked_at = 0  # when the device was last told to connect, by its properties' serial number; 0 for never
-        self._commands: list[Command] = []
+        self.commands = CommandsUnderWay[IndiCommand]()
         self.given_up = False
         """Somebody no longer waits for the answer to a command that was sent."""
 
@@ -105,44 +106,17 @@ class Connection(Reconnecting[_Link]):
     def device(self) -> str:
         return self.properties.device
 
-    @contextmanager
-    def command(self, what: str, group: str = "") -> Iterator[Command]:
-        """A command that begins now; `end` ends those of a group."""
-        command = Command(self, what, group)
-        self._commands.append(command)
-        try:
-            yield command
-        finally:
-            self._commands.remove(command)
-
-    def in_doubt(self, command: Command) -> bool:
-        """Whether the device has not answered yet to what it was told before this command."""
-        return self.given_up or any(each.unanswered for each in self._older(command))
-
-    def is_under_way(self, group: str, but: Command | None = None) -> bool:
-        return any(each.group == group and each is not but for each in self._commands)
-
-    def is_newest(self, command: Command, *groups: str) -> bool:
-        """Whether no command of these groups was given after this one."""
-        newer = self._commands[self._commands.index(command) + 1 :]
-        return not any(each.group in groups for each in newer)
-
-    def _older(self, command: Command) -> list[Command]:
-        return self._commands[: self._commands.index(command)]
-
-    def end(self, group: str, error: Callable[[Command], InstrumentError], before: Command | None = None) -> None:
-        """Fail every command of a group, or only those that were given before one."""
-        older = self._commands if before is None else self._older(before)
-        for command in [each for each in older if each.group == group]:
-            command.fail(error(command))
+    def command(self, what: str, group: str = "") -> AbstractContextManager[IndiCommand]:
+        """A command that is under way while the block runs."""
+        return self.commands.during(IndiCommand(self, what, group))
 
     @contextmanager
-    def stopping(self, error: Callable[[Command], InstrumentError], *groups: str) -> Iterator[None]:
+    def stopping(self, error: Callable[[IndiCommand], InstrumentError], *groups: str) -> Iterator[None]:
         """While the block stops the device, every end of the commands of these groups counts as that error.
 
         When the block is over they are ended with it; when it failed, they go on.
         """
-        stopped = [each for each in self._commands if each.group in groups]
+        stopped = self.commands.of(*groups)
         for command in stopped:
             command.excuse = error(command)
         try:
@@ -152,7 +126,7 @@ class Connection(Reconnecting[_Link]):
                 command.excuse = None
             raise
         for command in stopped:
-            command.fail(error(command))
+            command.end(error(command))
 
     def write(self, data: bytes) -> None:
         """Send it, if the server is connected; that it was not is heard by whoever waits for the answer."""
@@ -170,12 +144,12 @@ class Connection(Reconnecting[_Link]):
         """Grows while a large image is on its way; 0 otherwise."""
         return self._link.received if self._link is not None and self._link.decoder.in_blob else 0
 
-    def drop(self, reason: str, command: Command) -> None:
+    def drop(self, reason: str, command: IndiCommand) -> None:
         """Give the connection up, and make another: the device does not answer on this one.
 
         Not while another command is under way than the one that got no answer: the driver may only be busy with that.
         """
-        if self._link is not None and self._commands == [command]:
+        if self._link is not None and self.commands == [command]:
             self._link.abort(reason)
 
     async def until_ready(self) -> None:
@@ -184,10 +158,10 @@ class Connection(Reconnecting[_Link]):
 
     # Its life.
 
-    def make_link(self) -> _Link:
-        return _Link(self)
+    def make_link(self) -> _IndiLink:
+        return _IndiLink(self)
 
-    def made(self, link: _Link) -> None:
+    def made(self, link: _IndiLink) -> None:
         super().made(link)
         self.properties = Properties(self._wanted)
         self._asked_at = 0
@@ -198,7 +172,7 @@ class Connection(Reconnecting[_Link]):
         self._nudge()
         self._later("word", WORD_SECONDS, self._tell_problem)
 
-    async def identify(self, link: _Link) -> str:
+    async def identify(self, link: _IndiLink) -> str:
         self._settled = Deferred()
         await self._settled
         self._cancel_timers()
@@ -207,8 +181,7 @@ class Connection(Reconnecting[_Link]):
 
     def broken(self, error: ConnectionLost) -> None:
         self._cancel_timers()
-        for command in list(self._commands):
-            command.fail(error)
+        self.commands.end_all(error)
         settled, self._settled = self._settled, None
         if settled is not None and not settled.called:
             settled.errback(error)
@@ -222,8 +195,7 @@ class Connection(Reconnecting[_Link]):
         """The server is there, and the device is not any more."""
         link, self._link = self._link, None
         assert link is not None
-        for command in list(self._commands):
-            command.fail(ConnectionLost(self.describe(self._problem)))
+        self.commands.end_all(ConnectionLost(self.describe(self._problem)))
         self._tell_problem()
         self._later("nudge", NUDGE_SECONDS, self._nudge)  # somebody may have disconnected it: no haste
         super().made(link)
@@ -247,7 +219,7 @@ class Connection(Reconnecting[_Link]):
 
     # The device behind the server.
 
-    def heard(self, link: _Link, event: Event) -> None:
+    def heard(self, link: _IndiLink, event: Event) -> None:
         """Something was heard of the server."""
         if link not in (self._link, self._opening):
             return
@@ -261,15 +233,13 @@ class Connection(Reconnecting[_Link]):
         # Not what is only defined once more: other clients may ask for that all the time.
         defined = isinstance(event, Vector) and event.new and event.name not in self.properties
         if self.snooped.apply(event):
-            for command in list(self._commands):
-                command.look()
+            self.commands.wake_all()
         if not self.properties.apply(event, self.clock.monotonic()):
             return
         self._look(defined)
-        for command in list(self._commands):
-            command.look()
+        self.commands.wake_all()
         said = self.properties.remarks[-1] if self.properties.remarks else None
-        if said is not None and said is not before and said.complains and not self._commands:
+        if said is not None and said is not before and said.complains and not self.commands:
             self._say(said.words)
 
     def _say(self, text: str) -> None:

@@ -13,7 +13,7 @@ from pyros.errors import DeviceFailed, DeviceRefused, NoAnswer
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.indi import codec
 from pyros.instruments.indi._device import MOTION_SECONDS, IndiDevice, begun
-from pyros.instruments.indi.command import GRACE_SECONDS, Command
+from pyros.instruments.indi.command import GRACE_SECONDS, IndiCommand
 from pyros.instruments.indi.properties import Properties, Property
 from pyros.instruments.interfaces import DomeState, Kind, Started
 
@@ -67,7 +67,7 @@ class IndiDome(IndiDevice):
             there, moving = _ENDS[action]
             seconds = self._option("shutter_seconds", MOTION_SECONDS)
             self._end("shutter", f"{action} took its place", command)  # what has not begun yet never does
-            doubtful = self._connection.in_doubt(command)
+            doubtful = command.in_doubt
             if action == "open" and self._state_of(await command.ask(door)) == there and not doubtful:
                 return
             # Closing waits for no question: what it is then is what was last heard.
@@ -104,7 +104,7 @@ class IndiDome(IndiDevice):
 
         return ended
 
-    async def _tell_again(self, command: Command, door: str, action: str, started: Started | None) -> int | None:
+    async def _tell_again(self, command: IndiCommand, door: str, action: str, started: Started | None) -> int | None:
         """Tell a dome what it believes to be doing or to have done already: its driver may be wrong.
 
         Some drivers answer nothing to that, and some refuse. Returns when it was told, None when it says that there is
@@ -136,7 +136,7 @@ class IndiDome(IndiDevice):
             await self._connection.until_ready()
             await self._abort_motion(command)
 
-    async def _abort_motion(self, command: Command) -> None:
+    async def _abort_motion(self, command: IndiCommand) -> None:
         try:
             await command.change("DOME_ABORT_MOTION", {"ABORT": True})
         except DeviceRefused as refusal:  # libindi's drivers say Alert when the shutter did stop
@@ -146,7 +146,7 @@ class IndiDome(IndiDevice):
         def still() -> bool | None:
             moving = [self._properties.get(name) for name in (self._door, _SLIT)]
             stands = not any(vector is not None and vector.state == "Busy" for vector in moving)
-            return True if stands or not self._connection.is_newest(command, "shutter", "slit") else None
+            return True if stands or not self._connection.commands.is_newest(command, "shutter", "slit") else None
 
         await command.until(still, 10.0, "told to stop, it still moves")
 
@@ -193,11 +193,11 @@ class IndiDome(IndiDevice):
                 raise command.failed(since, f"it looks to {self._degrees(vector):.1f} degrees", vector)
             return self._degrees(vector)
 
-    async def _make_ready(self, command: Command) -> None:
+    async def _make_ready(self, command: IndiCommand) -> None:
         """A moving or parked dome refuses to turn; where there is a shutter vector, unparking opens nothing."""
         if (await command.ask(_SLIT)).state == "Busy":
             # There is one stop for both: let the slit end its turn.
-            if command.property(self._door).state == "Busy" or self._connection.is_under_way("shutter"):
+            if command.property(self._door).state == "Busy" or self._connection.commands.of("shutter"):
                 seconds = self._option("turn_seconds", MOTION_SECONDS)
                 await command.until(self._not_busy(_SLIT), seconds, "the turn before it does not end")
                 return

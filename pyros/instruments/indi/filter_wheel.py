@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.indi._device import BEGIN_SECONDS, IndiDevice, begun
-from pyros.instruments.indi.command import Command
+from pyros.instruments.indi.command import IndiCommand
 from pyros.instruments.indi.properties import Properties, Property
 from pyros.instruments.interfaces import Kind, MotorState, Started
 
@@ -34,7 +34,7 @@ def selected(properties: Properties) -> str:
     return next((name for name, each in filters(properties).items() if each == number), "")
 
 
-def slot_of(command: Command, properties: Properties, filter: str) -> int:
+def slot_of(command: IndiCommand, properties: Properties, filter: str) -> int:
     """The slot of a filter. Raises DeviceRefused (VALUE)."""
     known = filters(properties)
     if filter not in known:
@@ -44,7 +44,7 @@ def slot_of(command: Command, properties: Properties, filter: str) -> int:
 
 
 async def turn(
-    command: Command,
+    command: IndiCommand,
     properties: Properties,
     slot: int,
     started: Started | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.indi._device import MOTION_SECONDS, IndiDevice, begun
-from pyros.instruments.indi.command import Command
+from pyros.instruments.indi.command import IndiCommand
 from pyros.instruments.indi.properties import Property
 from pyros.instruments.interfaces import FocuserLimits, Kind, MotorState, Started
 
@@ -75,11 +75,11 @@ class IndiFocuser(IndiDevice):
                 return
             await self._abort_motion(command)
 
-    async def _abort_motion(self, command: Command) -> None:
+    async def _abort_motion(self, command: IndiCommand) -> None:
         await command.change("FOCUS_ABORT_MOTION", {"ABORT": True})
 
         def still() -> bool | None:
-            return True if self._still() or not self._connection.is_newest(command, "move") else None
+            return True if self._still() or not self._connection.commands.is_newest(command, "move") else None
 
         await command.until(still, 10.0, "told to stop, it still moves")
 

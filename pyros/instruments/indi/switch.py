@@ -21,8 +21,8 @@ from twisted.internet.defer import DeferredLock
 from pyros.errors import ConfigError, DeviceFailed, DeviceRefused
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.indi._device import ANY_INTERFACE, IndiDevice
-from pyros.instruments.indi.command import Command
-from pyros.instruments.indi.connection import Connection, parse_address
+from pyros.instruments.indi.command import IndiCommand
+from pyros.instruments.indi.connection import IndiConnection, parse_address
 from pyros.instruments.indi.properties import Properties, Property
 from pyros.instruments.interfaces import Channel, Kind
 
@@ -56,7 +56,7 @@ class IndiSwitch(IndiDevice):
     interface = ANY_INTERFACE
     """Any: no bit says that a device has something to switch."""
 
-    def _connection_to(self, address: str) -> Connection:
+    def _connection_to(self, address: str) -> IndiConnection:
         device, self._names = parse_switch_address(address)
         self._turns = DeferredLock()
         return self._connection_of(device)
@@ -113,7 +113,7 @@ class IndiSwitch(IndiDevice):
             return {place.other: True}
         return {place.member: level >= 0.5}
 
-    async def _there_is(self, command: Command, channel: int) -> tuple[_Place, Channel]:
+    async def _there_is(self, command: IndiCommand, channel: int) -> tuple[_Place, Channel]:
         await self._connection.until_ready()
         places = self._places()
         if not 0 <= channel < len(places):

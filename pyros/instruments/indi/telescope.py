@@ -17,7 +17,7 @@ from pyros.instruments.drivers.horizon import refuse_below
 from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC, checked_slew
 from pyros.instruments.indi import codec
 from pyros.instruments.indi._device import MOTION_SECONDS, IndiDevice, begun
-from pyros.instruments.indi.command import Command, code_of
+from pyros.instruments.indi.command import IndiCommand, code_of
 from pyros.instruments.indi.properties import Properties, Property
 from pyros.instruments.interfaces import Kind, Place, Pointing, Position, Started, TelescopeState
 
@@ -187,7 +187,7 @@ class IndiTelescope(IndiDevice):
             self._forget_drift()
             return pointing
 
-    async def _track_now(self, command: Command) -> None:
+    async def _track_now(self, command: IndiCommand) -> None:
         """Make sure that a mount on its target follows the sky. Raises DeviceFailed for one that does not."""
         tracking = self._properties.get(_TRACKING)
         if tracking is None:
@@ -213,9 +213,9 @@ class IndiTelescope(IndiDevice):
             return
         raise command.failed(since, "it is on its target, and does not track, though it was told to")
 
-    async def _stop_unattended(self, command: Command) -> None:
+    async def _stop_unattended(self, command: IndiCommand) -> None:
         """Stop a mount that may go on for nobody; at once, or when there is a connection again."""
-        if self._connection.is_under_way(_MOTION, command):
+        if any(other is not command for other in self._connection.commands.of(_MOTION)):
             return
         if not self._connection.connected:
             self._unattended = True
@@ -228,7 +228,7 @@ class IndiTelescope(IndiDevice):
             pass  # it cannot be stopped, or was ended by a newer command
 
     async def _slew_once(
-        self, command: Command, ra: float, dec: float, started: Started | None, motion: _Motion
+        self, command: IndiCommand, ra: float, dec: float, started: Started | None, motion: _Motion
     ) -> None:
         await self._connection.until_ready()
         _check(command, ra, dec)
@@ -262,7 +262,7 @@ class IndiTelescope(IndiDevice):
             return False
         return separation_arcsec(ra, dec, here.ra, here.dec) <= self.tolerance_arcsec
 
-    async def _begin_slew(self, command: Command, ra: float, dec: float, motion: _Motion) -> tuple[Property, int]:
+    async def _begin_slew(self, command: IndiCommand, ra: float, dec: float, motion: _Motion) -> tuple[Property, int]:
         """Send the mount there; one that refuses because it moves is stopped first, and told again."""
         for attempt in range(_ATTEMPTS):
             was_moving = motion.unknown
@@ -289,7 +289,7 @@ class IndiTelescope(IndiDevice):
                 raise reason from None
         raise AssertionError("the last attempt raises or returns")
 
-    async def _send(self, command: Command, ra: float, dec: float) -> tuple[Property, int]:
+    async def _send(self, command: IndiCommand, ra: float, dec: float) -> tuple[Property, int]:
         def arrived(vector: Property) -> bool:
             """Whether the mount says that it is done, and is there: a short slew may be over before it was Busy."""
             if vector.state != "Ok":
@@ -305,7 +305,7 @@ class IndiTelescope(IndiDevice):
             lambda now: now.state == "Busy" or arrived(now) or clock.monotonic() - begin > self._begin_seconds,
         )
 
-    async def _end_of_slew(self, command: Command, ra: float, dec: float) -> Property:
+    async def _end_of_slew(self, command: IndiCommand, ra: float, dec: float) -> Property:
         """The mount's position when it has ended its slew, or has stood on the target for long and still says Busy."""
         clock, seconds = self._clock, self._slew_seconds
         settle = self._option("settle_seconds", _SETTLE_SECONDS)
@@ -331,7 +331,7 @@ class IndiTelescope(IndiDevice):
 
         return ended
 
-    async def _make_ready(self, command: Command) -> None:
+    async def _make_ready(self, command: IndiCommand) -> None:
         """Unpark a parked mount, stop a parking one."""
         park = self._properties.get("TELESCOPE_PARK")
         if park is None or not park.is_on("PARK"):
@@ -342,7 +342,7 @@ class IndiTelescope(IndiDevice):
             await command.change("TELESCOPE_PARK", {"UNPARK": True})
             await command.until(self._not_busy("TELESCOPE_PARK"), self._slew_seconds, "it does not unpark")
 
-    def _check_horizon(self, command: Command, ra: float, dec: float) -> None:
+    def _check_horizon(self, command: IndiCommand, ra: float, dec: float) -> None:
         """Refuse what is below the horizon of the place that the mount knows: not every mount does it."""
         latitude = self._properties.number("GEOGRAPHIC_COORD", "LAT")
         longitude = self._properties.number("GEOGRAPHIC_COORD", "LONG")
@@ -358,7 +358,7 @@ class IndiTelescope(IndiDevice):
             await self._connection.until_ready()
             await self._abort_motion(command)
 
-    async def _abort_motion(self, command: Command) -> None:
+    async def _abort_motion(self, command: IndiCommand) -> None:
         await command.change("TELESCOPE_ABORT_MOTION", {"ABORT": True})
         frame = self._frame
         await command.until(self._not_busy(frame), self._stop_seconds, "told to stop, it still moves")
@@ -416,7 +416,7 @@ class IndiTelescope(IndiDevice):
         with self._connection.command("sync", _SYNC) as command:
             await self._connection.until_ready()
             _check(command, ra, dec)
-            if self._connection.is_under_way(_MOTION):
+            if self._connection.commands.of(_MOTION):
                 raise DeviceRefused("BUSY", command.describe("the mount is moving"))
             self._end(_SYNC, "a newer one took its place", command)
             await command.settled(self._frame)
@@ -435,13 +435,13 @@ class IndiTelescope(IndiDevice):
                 with self._connection.command("the end of a sync") as afterwards:
                     await afterwards.change("ON_COORD_SET", {"TRACK": True})
 
-    async def _polled(self, command: Command) -> None:
+    async def _polled(self, command: IndiCommand) -> None:
         """Until INDI's driver has asked the mount itself again: before, it may only repeat what it was told."""
         period = self._properties.number("POLLING_PERIOD", "PERIOD_MS") or 0.0
         if 0.0 < period <= _LONGEST_POLL_MS:
             await self._pause(2 * period / 1000)
 
 
-def _check(command: Command, ra: float, dec: float) -> None:
+def _check(command: IndiCommand, ra: float, dec: float) -> None:
     if not (math.isfinite(ra) and -90 <= dec <= 90):
         raise DeviceRefused("VALUE", command.describe(f"ra {ra}, dec {dec} is no position"))

@@ -7,7 +7,7 @@ import math
 from pyros.errors import DeviceFailed, DeviceRefused, NoAnswer
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.indi._device import IndiDevice
-from pyros.instruments.indi.command import Command
+from pyros.instruments.indi.command import IndiCommand
 from pyros.instruments.indi.parameters import reading_of
 from pyros.instruments.indi.properties import Property
 from pyros.instruments.interfaces import Kind
@@ -28,7 +28,7 @@ class Station(IndiDevice):
 
     interface = 128
 
-    async def _fresh(self, command: Command) -> Property:
+    async def _fresh(self, command: IndiCommand) -> Property:
         """The readings, no older than a moment, or than the station can do. Raises DeviceFailed for older ones."""
         await self._connection.until_ready()
         readings = command.property(READINGS)
@@ -45,7 +45,7 @@ class Station(IndiDevice):
             raise DeviceFailed(command.describe(f"no new readings for {age:.0f} s{stamped}, more than {oldest:g} s"))
         return readings
 
-    async def _refreshed(self, command: Command, readings: Property) -> Property:
+    async def _refreshed(self, command: IndiCommand, readings: Property) -> Property:
         """Ask for new readings; the old ones where it has none to give."""
         try:
             _, since = await command.change(_REFRESH, {"REFRESH": True})

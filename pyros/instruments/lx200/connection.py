@@ -13,8 +13,7 @@ from twisted.python.failure import Failure
 
 from pyros.clock import Clock, Timer
 from pyros.errors import ConnectionLost, DeviceFailed, InstrumentError, NoAnswer, WireError
-from pyros.instruments.drivers import reconnecting
-from pyros.instruments.drivers.reconnecting import Reconnecting
+from pyros.instruments.drivers.reconnecting import DeviceLink, Reconnecting
 from pyros.instruments.interfaces import Kind
 from pyros.instruments.lx200.codec import Answer, Reader, angle
 
@@ -29,7 +28,7 @@ _STATUS = re.compile(r"[APLG][TN].?")
 
 
 @dataclass
-class _Command:
+class _Exchange:
     text: str
     answer: Answer
     seconds: float
@@ -47,17 +46,17 @@ class _Command:
             self.answered.errback(result)
 
 
-class Link(reconnecting.Link):
-    def __init__(self, owner: Connection) -> None:
+class Lx200Link(DeviceLink):
+    def __init__(self, owner: Lx200Connection) -> None:
         super().__init__()
-        self._owner: Connection = owner
-        self._waiting: deque[_Command] = deque()
-        self._current: tuple[_Command, Reader] | None = None
+        self._owner: Lx200Connection = owner
+        self._waiting: deque[_Exchange] = deque()
+        self._current: tuple[_Exchange, Reader] | None = None
         self._timer: Timer | None = None
 
     def ask(self, text: str, answer: Answer, seconds: float = ANSWER_SECONDS, needed: bool = True) -> Deferred[str]:
         """Send a command when it is its turn; fires with the answer, or fails with NoAnswer or ConnectionLost."""
-        command = _Command(text, answer, seconds, needed, Deferred(lambda _: self._forget(command)))
+        command = _Exchange(text, answer, seconds, needed, Deferred(lambda _: self._forget(command)))
         if self._reason or len(self._waiting) >= _MOST_WAITING:
             problem = self._reason or f"{_MOST_WAITING} commands are waiting for it already"
             command.end(ConnectionLost(self._owner.describe(problem)))
@@ -66,7 +65,7 @@ class Link(reconnecting.Link):
         self._next()
         return command.answered
 
-    def _forget(self, command: _Command) -> None:
+    def _forget(self, command: _Exchange) -> None:
         """Nobody wants its answer any more: a command that waits is not sent."""
         if command in self._waiting:
             self._waiting.remove(command)
@@ -141,7 +140,7 @@ class Link(reconnecting.Link):
             command.end(ConnectionLost(self._owner.describe(self._reason)))
 
 
-class Connection(Reconnecting[Link]):
+class Lx200Connection(Reconnecting[Lx200Link]):
     """A connection counts once the mount has told where it points; what else it knows is found out with it."""
 
     def __init__(self, kind: Kind, address: str, reactor: Any, clock: Clock) -> None:
@@ -177,10 +176,10 @@ class Connection(Reconnecting[Link]):
         answer = (await self.ask("GW", Answer.TEXT)).strip()
         return answer if _STATUS.fullmatch(answer) else ""
 
-    def make_link(self) -> Link:
-        return Link(self)
+    def make_link(self) -> Lx200Link:
+        return Lx200Link(self)
 
-    async def identify(self, link: Link) -> str:
+    async def identify(self, link: Lx200Link) -> str:
         answer = await link.ask("GR", Answer.TEXT)
         if angle(answer) is None:
             problem = f"it answered {answer[:40]!r} to :GR#: that is no mount that speaks LX200"
@@ -197,7 +196,7 @@ class Connection(Reconnecting[Link]):
         self.tells_status = status is not None and _STATUS.fullmatch(status.strip()) is not None
         return name
 
-    async def _probe(self, link: Link, text: str) -> str | None:
+    async def _probe(self, link: Lx200Link, text: str) -> str | None:
         """The answer to what not all mounts know."""
         if not self._known.get(text, True):
             return None

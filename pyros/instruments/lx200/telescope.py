@@ -31,7 +31,7 @@ from pyros.instruments.interfaces import (
     TelescopeState,
 )
 from pyros.instruments.lx200.codec import Answer, dec_command, ra_command
-from pyros.instruments.lx200.connection import Connection
+from pyros.instruments.lx200.connection import Lx200Connection
 
 POLL_SECONDS = 0.5
 """How often a mount that moves is asked."""
@@ -65,7 +65,7 @@ class Lx200Telescope(Device):
 
     kind: Kind = "telescope"
     wants_site = True
-    _connection: Connection
+    _connection: Lx200Connection
 
     def __init__(
         self, *args: Any, tolerance_arcsec: float = TOLERANCE_ARCSEC, site: Place | None = None, **named: Any
@@ -77,11 +77,11 @@ class Lx200Telescope(Device):
         super().__init__(*args, **named)
         self.tolerance_arcsec: float = self._option("tolerance_arcsec", tolerance_arcsec)
 
-    def _connection_to(self, address: str) -> Connection:
+    def _connection_to(self, address: str) -> Lx200Connection:
         """Its ``on_event`` is never called: such a mount says nothing unasked."""
         where, query = split_address(address)
         self._options = read_options(self.kind, address, query, lacks=LACKS)
-        connection = Connection(self.kind, where, self._reactor, self._clock)
+        connection = Lx200Connection(self.kind, where, self._reactor, self._clock)
         connection.on_broken = self._broken
         return connection
 

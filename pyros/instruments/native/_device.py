@@ -12,10 +12,11 @@ from typing import Any, TypeVar, get_args
 import numpy as np
 
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
+from pyros.instruments.drivers.commands import Command
 from pyros.instruments.drivers.device import Device, deferred
 from pyros.instruments.drivers.options import read_options, split_address
 from pyros.instruments.interfaces import Started
-from pyros.instruments.native.connection import Connection, Watch
+from pyros.instruments.native.connection import NativeConnection, Watch
 from pyros.instruments.native.grammar import Busy, Event, Ok, Value, quote
 
 S = TypeVar("S", bound=str)
@@ -41,18 +42,18 @@ def reason(event: Event) -> str:
 class NativeDevice(Device):
     """What the native drivers share."""
 
-    _connection: Connection
+    _connection: NativeConnection
 
-    def _connection_to(self, address: str) -> Connection:
+    def _connection_to(self, address: str) -> NativeConnection:
         # A tag is never used twice, also not by the next process: an event left over from a command of this one
         # must not end a command of that one.
         self._session = np.base_repr(int(self._clock.time() * 1000), 36).lower()
         self._commands = 0
-        self._orders = 0
-        """Movements and stops until now: an older one asks the device for nothing more once there is a newer."""
+        self._newest = Command("", self._clock)
+        """The newest movement or stop: an older one asks the device for nothing more."""
         where, query = split_address(address)
         self._options = read_options(self.kind, address, query, lacks=LACKS)
-        return Connection(self.kind, where, self._reactor, self._clock)
+        return NativeConnection(self.kind, where, self._reactor, self._clock)
 
     @deferred
     async def raw(self, line: str) -> str:
@@ -76,17 +77,16 @@ class NativeDevice(Device):
 
     # For the drivers below.
 
-    def _order(self) -> int:
-        self._orders += 1
-        return self._orders
+    def _order(self, what: str) -> Command:
+        """Begin a movement or a stop, which supersedes the one before it at its next `Command.check`."""
+        self._newest.end(self._superseded(self._newest.what))
+        self._newest = Command(what, self._clock)
+        return self._newest
 
-    def _check_newest(self, order: int, what: str) -> None:
-        if order != self._orders:
-            raise CommandAborted(f"{self.name}: {what}: stopped, or a newer command took its place")
+    def _superseded(self, what: str) -> CommandAborted:
+        return CommandAborted(f"{self.name}: {what}: stopped, or a newer command took its place")
 
-    async def _until_there(
-        self, order: int, what: str, measure: Callable[[], Awaitable[T]], there: Callable[[T], bool]
-    ) -> T:
+    async def _until_there(self, order: Command, measure: Callable[[], Awaitable[T]], there: Callable[[T], bool]) -> T:
         """What is measured once it is as it should be, or still isn't some seconds after the device said that it is.
 
         Raises CommandAborted for what a newer order has ended.
@@ -96,19 +96,19 @@ class NativeDevice(Device):
             measured = await measure()
             if there(measured):
                 return measured
-            self._check_newest(order, what)
+            await order.check()
             if self._clock.monotonic() >= end:
                 return measured
             await self._pause(POLL_SECONDS)
-            self._check_newest(order, what)
+            await order.check()
 
     @asynccontextmanager
-    async def _stopping_if_given_up(self, order: int) -> AsyncIterator[None]:
+    async def _stopping_if_given_up(self, order: Command) -> AsyncIterator[None]:
         """Stop the device if the block fails: it may go on moving, and nobody waits for its end any more."""
         try:
             yield
         except (DeviceFailed, NoAnswer):
-            if order == self._orders:
+            if order.error is None:
                 with suppress(InstrumentError):
                     await self._do("stop")
             raise
@@ -150,9 +150,9 @@ class NativeDevice(Device):
             started(answer.seconds)
         return answer
 
-    async def _end(self, watch: Watch, busy: Busy, what: str, limit: str = "") -> Event:
+    async def _end(self, watch: Watch, busy: Busy, limit: str) -> Event:
         """The end of what has begun; ``limit`` is the option that may say how long it may take."""
-        return await watch.next(self._clock, self._option(limit, allowed(busy.seconds)), f"{self.name}: {what}")
+        return await watch.next_event(self._option(limit, allowed(busy.seconds)), self.name)
 
     async def _to_its_end(
         self,
@@ -165,20 +165,20 @@ class NativeDevice(Device):
     ) -> None:
         """Carry out an action that ends with one of these events: done, ``..._aborted``, ``..._failed``."""
         tag = self._tag(action)
-        with self._connection.watch(*events, tag=tag) as watch:
+        with self._connection.watch(what, *events, tag=tag) as watch:
             busy = await self._do(action, started, **named, tag=tag)
             if busy is None:
                 return
-            event = await self._end(watch, busy, what, limit)
+            event = await self._end(watch, busy, limit)
         self._raise_unless_finished(event, what)
 
     def _raise_unless_finished(self, event: Event, what: str) -> None:
         if event.name.endswith("_aborted"):
-            raise CommandAborted(f"{self.name}: {what}: stopped, or a newer command took its place")
+            raise self._superseded(what)
         if event.name.endswith("_failed"):
             raise DeviceFailed(f"{self.name}: {what} failed: {reason(event)}")
 
-    def _end_watches(self, watches: list[Watch], what: str, why: str) -> None:
-        """Fail those who wait for the end of what was aborted."""
+    def _end_watches(self, watches: list[Watch], why: str) -> None:
+        """End the commands that wait for the end of what was aborted."""
         for watch in watches:
-            watch.fail(CommandAborted(f"{self.name}: {what}: {why}"))
+            watch.end(CommandAborted(f"{self.name}: {watch.what}: {why}"))

@@ -72,7 +72,7 @@ class NativeCamera(NativeDevice):
     async def _expose_now(self, seconds: float, filter: str, tag: str, started: Started | None, dark: bool) -> Image:
         closed: dict[str, Any] = {"dark": 1} if dark else {}
         names = ("exposure_started", "exposure_finished", "image_ready", "exposure_aborted", "exposure_failed")
-        with self._connection.watch(*names, tag=tag) as watch:
+        with self._connection.watch("exposure", *names, tag=tag) as watch:
             busy = await self._do("expose", seconds=float(seconds), tag=tag, **closed)
             if busy is None:
                 raise DeviceFailed(f"{self.name}: answered OK to DO expose, not BUSY")
@@ -80,7 +80,7 @@ class NativeCamera(NativeDevice):
             most = allowed(busy.seconds)
             if "readout_seconds" in self._options:
                 most = seconds + self._option("readout_seconds", 0.0)
-            while (event := await watch.next(self._clock, most, f"{self.name}: exposure")).name != "image_ready":
+            while (event := await watch.next_event(most, self.name)).name != "image_ready":
                 if event.name == "exposure_aborted":
                     raise CommandAborted(f"{self.name}: exposure: aborted")
                 if event.name == "exposure_failed":
@@ -137,7 +137,7 @@ class NativeCamera(NativeDevice):
         await self._do("abort")
         if exposure is not None:
             exposure.end(error)
-        self._end_watches(under_way, "exposure", "aborted")
+        self._end_watches(under_way, "aborted")
 
     @deferred
     async def filters(self) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ Everything here runs in the reactor's thread.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,8 +15,9 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from pyros.clock import Clock, Timer
-from pyros.errors import ConnectionLost, DeviceRefused, InstrumentError, NoAnswer, WireError
-from pyros.instruments.drivers.reconnecting import Link, Reconnecting
+from pyros.errors import ConnectionLost, DeviceRefused, NoAnswer, WireError
+from pyros.instruments.drivers.commands import Command, CommandsUnderWay
+from pyros.instruments.drivers.reconnecting import DeviceLink, Reconnecting
 from pyros.instruments.interfaces import Kind
 from pyros.instruments.native.grammar import Answer, Busy, Decoder, Err, Event, Ok, Value, request
 
@@ -24,60 +25,41 @@ ANSWER_SECONDS = 5.0
 """How long a device may take to answer a request (not: to carry out a command)."""
 
 
-class Watch:
-    """The events of one command that were not taken yet."""
+class Watch(Command):
+    """A `Command` whose end the device tells by an event: its events that were not taken yet."""
 
-    def __init__(self, names: Collection[str], tag: str | None) -> None:
+    def __init__(self, what: str, clock: Clock, names: Collection[str], tag: str | None) -> None:
+        super().__init__(what, clock)
         self.names = frozenset(names)
         self._tag = tag
         self._events: deque[Event] = deque()
-        self._error: InstrumentError | None = None
-        self._waiting: Deferred[None] | None = None
 
     def offer(self, event: Event) -> bool:
         """Keep the event if it is one of this command's, and tell whether it is."""
         if event.name not in self.names or (self._tag is not None and event.named.get("tag") != self._tag):
             return False
         self._events.append(event)
-        self._wake()
+        self.wake()
         return True
 
     def forget(self) -> None:
-        """The device has only now begun: what it said before was the end of an older command."""
+        """Drop what the device said before it began this command: it was the end of an older one."""
         self._events.clear()
 
-    def fail(self, error: InstrumentError) -> None:
-        """No more events will come."""
-        self._error = error
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiting is not None:
-            waiting, self._waiting = self._waiting, None
-            waiting.callback(None)
-
-    async def next(self, clock: Clock, seconds: float, what: str) -> Event:
-        """The next event. Raises what `fail` was given, or NoAnswer when none comes within so many seconds."""
-        if not self._events and self._error is None:
-            waiting: Deferred[None] = Deferred()
-            self._waiting = waiting
-            timer = clock.call_later(seconds, self.fail, NoAnswer(f"{what}: no end within {seconds:.0f} s"))
-            try:
-                await waiting
-            finally:
-                self._waiting = None
-                if timer.active():
-                    timer.cancel()
+    async def next_event(self, seconds: float, device: str) -> Event:
+        """Return the next event. Raises the error with which it was ended, or NoAnswer for none in so many seconds."""
+        if not self._events and self.error is None and not await self.sleep(seconds):
+            raise NoAnswer(f"{device}: {self.what}: no end within {seconds:.0f} s")
         if self._events:
             return self._events.popleft()
-        assert self._error is not None
-        raise self._error
+        assert self.error is not None
+        raise self.error
 
 
-class _Link(Link):
-    def __init__(self, owner: Connection) -> None:
+class _NativeLink(DeviceLink):
+    def __init__(self, owner: NativeConnection) -> None:
         super().__init__()
-        self._owner: Connection = owner
+        self._owner: NativeConnection = owner
         self._decoder = Decoder()
         self._pending: dict[int, tuple[Deferred[Answer], Timer]] = {}
         self._number = 0
@@ -135,7 +117,7 @@ class _Link(Link):
             answered.errback(ConnectionLost(self._owner.describe(self._reason)))
 
 
-class Connection(Reconnecting[_Link]):
+class NativeConnection(Reconnecting[_NativeLink]):
     """Requests and events of one device.
 
     A connection counts only once the device has said that it is of the right kind (``GET id``), so that a telescope's
@@ -144,7 +126,7 @@ class Connection(Reconnecting[_Link]):
 
     def __init__(self, kind: Kind, address: str, reactor: Any, clock: Clock) -> None:
         super().__init__(kind, address, reactor, clock)
-        self._watches: list[Watch] = []
+        self._watches = CommandsUnderWay[Watch]()
 
     # What drivers use.
 
@@ -158,15 +140,9 @@ class Connection(Reconnecting[_Link]):
             raise DeviceRefused(answer.code, answer.text)
         return answer
 
-    @contextmanager
-    def watch(self, *names: str, tag: str | None = None) -> Iterator[Watch]:
-        """Collect the events of these names (and of this tag) while the block runs."""
-        watch = Watch(names, tag)
-        self._watches.append(watch)
-        try:
-            yield watch
-        finally:
-            self._watches.remove(watch)
+    def watch(self, what: str, *names: str, tag: str | None = None) -> AbstractContextManager[Watch]:
+        """Collect a command's events of these names (and of this tag) while the block runs."""
+        return self._watches.during(Watch(what, self.clock, names, tag))
 
     def watches(self, *names: str) -> list[Watch]:
         """Those who wait now for events of one of these names: for the ends of what was asked until now."""
@@ -174,10 +150,10 @@ class Connection(Reconnecting[_Link]):
 
     # What becomes of the connection.
 
-    def make_link(self) -> _Link:
-        return _Link(self)
+    def make_link(self) -> _NativeLink:
+        return _NativeLink(self)
 
-    async def identify(self, link: _Link) -> str:
+    async def identify(self, link: _NativeLink) -> str:
         answer = await link.ask("GET", "id")
         if not (isinstance(answer, Ok) and len(answer.values) == 2):
             problem = "it does not tell its name and kind (GET id)"
@@ -189,8 +165,7 @@ class Connection(Reconnecting[_Link]):
         raise ConnectionLost(self.describe(problem))
 
     def broken(self, error: ConnectionLost) -> None:
-        for watch in list(self._watches):
-            watch.fail(error)
+        self._watches.end_all(error)
 
     def event(self, event: Event) -> None:
         """The device said something of its own."""

@@ -40,14 +40,14 @@ class NativeDome(NativeDevice):
     async def _move(self, action: Literal["open", "close"], started: Started | None) -> None:
         there, opposite = ("opened", "closed") if action == "open" else ("closed", "opened")
         before = self._connection.watches(opposite)
-        with self._connection.watch(there) as watch:
+        with self._connection.watch(action, there) as watch:
             busy = await self._do(action, started)
-            self._end_watches(before, "movement", f"{action} took its place")
+            self._end_watches(before, f"{action} took its place")
             if busy is None:
                 return
             watch.forget()  # its events have no tags
             try:
-                await self._end(watch, busy, action, "shutter_seconds")
+                await self._end(watch, busy, "shutter_seconds")
             except NoAnswer as silence:
                 state: DomeState = await self._read_state(DomeState)
                 if state != ("open" if action == "open" else "closed"):
@@ -55,11 +55,11 @@ class NativeDome(NativeDevice):
 
     @deferred
     async def stop(self) -> None:
-        self._order()
+        self._order("stop")
         moves, turns = self._connection.watches("opened", "closed"), self._connection.watches("rotated")
         await self._do("stop")
-        self._end_watches(moves, "movement", "stopped")
-        self._end_watches(turns, "rotation", "stopped")
+        self._end_watches(moves, "stopped")
+        self._end_watches(turns, "stopped")
 
     @deferred
     async def azimuth(self) -> float | None:
@@ -74,7 +74,7 @@ class NativeDome(NativeDevice):
     @deferred
     async def rotate(self, azimuth: float, started: Started | None = None) -> float:
         """Fails with `DeviceFailed` too when the azimuth measured is off by more than the tolerance."""
-        order, tolerance = self._order(), self._option("tolerance_degrees", TOLERANCE_DEGREES)
+        order, tolerance = self._order("rotation"), self._option("tolerance_degrees", TOLERANCE_DEGREES)
         try:
             await self._to_its_end("rotate", _TURN, "rotation", "turn_seconds", started, azimuth=float(azimuth))
         except DeviceRefused as refusal:
@@ -85,7 +85,7 @@ class NativeDome(NativeDevice):
         def there(measured: list[float]) -> bool:
             return turn_between(measured[0], azimuth) <= tolerance
 
-        (measured,) = found = await self._until_there(order, "rotation", lambda: self._numbers("azimuth", 1), there)
+        (measured,) = found = await self._until_there(order, lambda: self._numbers("azimuth", 1), there)
         if not there(found):
             raise DeviceFailed(f"{self.name}: its slit is at {measured:g} after it was told to turn to {azimuth:g}")
         return measured

@@ -34,9 +34,9 @@ class NativeFilterWheel(NativeDevice):
     @deferred
     async def select(self, filter: str, started: Started | None = None) -> str:
         """Fails with `DeviceFailed` too when the wheel says that it is done and reports another filter."""
-        order = self._order()
+        order = self._order("turn")
         await self._to_its_end("select", _EVENTS, "turn", "turn_seconds", started, filter=filter)
-        measured = await self._until_there(order, "turn", self.filter, lambda there: there == filter)
+        measured = await self._until_there(order, self.filter, lambda there: there == filter)
         if measured != filter:
             raise DeviceFailed(f"{self.name}: {measured or 'no filter'} is in the beam after it was told {filter}")
         return measured

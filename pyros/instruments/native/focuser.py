@@ -32,21 +32,21 @@ class NativeFocuser(NativeDevice):
     @deferred
     async def move(self, position: int, started: Started | None = None) -> int:
         """Fails with `DeviceFailed` too when the position measured is off by more than the tolerance."""
-        order = self._order()
+        order = self._order("move")
 
         def there(here: int) -> bool:
             return abs(here - position) <= self.tolerance_steps
 
         async with self._stopping_if_given_up(order):
             await self._to_its_end("move", _EVENTS, "move", "move_seconds", started, position=int(position))
-            measured = await self._until_there(order, "move", self.position, there)
+            measured = await self._until_there(order, self.position, there)
         if not there(measured):
             raise DeviceFailed(f"{self.name}: it is at {measured} after it was told to move to {position}")
         return measured
 
     @deferred
     async def stop(self) -> None:
-        self._order()
+        self._order("stop")
         await self._do("stop")
 
     @deferred

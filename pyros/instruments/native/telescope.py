@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from pyros.errors import DeviceFailed, DeviceRefused
+from pyros.instruments.drivers.commands import Command
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC, checked_slew
 from pyros.instruments.interfaces import (
@@ -36,7 +37,7 @@ class NativeTelescope(NativeDevice):
 
     @deferred
     async def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Pointing:
-        order = self._order()
+        order = self._order("slew")
 
         def slew_once(attempt: int) -> Awaitable[None]:
             return self._slew_once(order, ra, dec, tag, started if attempt == 1 else None)
@@ -44,40 +45,40 @@ class NativeTelescope(NativeDevice):
         async with self._stopping_if_given_up(order):
             return await checked_slew(slew_once, self.position, ra, dec, self.name, self.tolerance_arcsec)
 
-    async def _slew_once(self, order: int, ra: float, dec: float, tag: str, started: Started | None) -> None:
-        self._check_newest(order, "slew")
+    async def _slew_once(self, order: Command, ra: float, dec: float, tag: str, started: Started | None) -> None:
+        await order.check()
         tag = self._tag(tag)
         begin = partial(self._do, "slew", started, ra=float(ra), dec=float(dec), tag=tag)
         parking = self._connection.watches("park_finished")
-        with self._connection.watch("slew_finished", "slew_failed", "slew_aborted", tag=tag) as watch:
+        with self._connection.watch("slew", "slew_finished", "slew_failed", "slew_aborted", tag=tag) as watch:
             try:
                 busy = await begin()
             except DeviceRefused as refusal:
                 if refusal.code not in ("STATE", "BUSY") or not await self._make_ready(order):
                     raise
-                self._check_newest(order, "slew")
+                await order.check()
                 busy = await begin()
-            self._end_watches(parking, "park", "a slew took its place")
+            self._end_watches(parking, "a slew took its place")
             if busy is not None:
-                self._raise_unless_finished(await self._end(watch, busy, "slew", "slew_seconds"), "slew")
+                self._raise_unless_finished(await self._end(watch, busy, "slew_seconds"), "slew")
         await self._until_it_tracks(order)
 
-    async def _until_it_tracks(self, order: int) -> None:
+    async def _until_it_tracks(self, order: Command) -> None:
         """A target that isn't followed is lost: let it track again, or fail."""
-        state = await self._until_there(order, "slew", self.state, lambda state: state != "slewing")
+        state = await self._until_there(order, self.state, lambda state: state != "slewing")
         if state != "tracking":
-            self._check_newest(order, "slew")
+            await order.check()
             with suppress(DeviceRefused):
                 await self.track(True)
             state = await self.state()
         if state != "tracking":
-            self._check_newest(order, "slew")
+            await order.check()
             raise DeviceFailed(f"{self.name}: slew: it is {state} on its target, and doesn't track")
 
-    async def _make_ready(self, order: int) -> bool:
+    async def _make_ready(self, order: Command) -> bool:
         """Unpark a parked telescope, stop one that moves; whether it was either."""
         state: TelescopeState = await self._read_state(TelescopeState)
-        self._check_newest(order, "slew")
+        await order.check()
         if state == "parked":
             await self.unpark()
         elif state in ("parking", "slewing"):
@@ -85,23 +86,23 @@ class NativeTelescope(NativeDevice):
         return state in ("parked", "parking", "slewing")
 
     def stop(self) -> Deferred[None]:
-        self._order()
+        self._order("stop")
         return self._stop()
 
     @deferred
     async def _stop(self) -> None:
         parking = self._connection.watches("park_finished")
         await self._do("stop")
-        self._end_watches(parking, "park", "stopped")
+        self._end_watches(parking, "stopped")
 
     @deferred
     async def park(self, started: Started | None = None) -> None:
-        async with self._stopping_if_given_up(self._order()):
-            with self._connection.watch("park_finished", "park_aborted") as watch:
+        async with self._stopping_if_given_up(self._order("park")):
+            with self._connection.watch("park", "park_finished", "park_aborted") as watch:
                 busy = await self._do("park", started)
                 if busy is not None:
                     watch.forget()  # its events have no tags
-                    self._raise_unless_finished(await self._end(watch, busy, "park", "slew_seconds"), "park")
+                    self._raise_unless_finished(await self._end(watch, busy, "slew_seconds"), "park")
 
     @deferred
     async def unpark(self) -> None:
