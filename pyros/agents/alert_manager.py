@@ -18,7 +18,7 @@ from pyros.alerts import Alert, detections, followup, identity, parse
 from pyros.alerts.alert import Role
 from pyros.alerts.detections import Detections
 from pyros.alerts.rules import decisions
-from pyros.alerts.rules.decisions import Outcome, Record
+from pyros.alerts.rules.decisions import DecisionRecord, RequestChange
 from pyros.alerts.rules.rules import Decision, Rules
 from pyros.config import BROKER, PYROS_IVO
 from pyros.errors import AlertError, JournalError
@@ -112,7 +112,7 @@ class AlertManagerAgent(Agent):
             decision = Decision(accepted=False, reason="our own follow-up, which is never followed up")
             self._decided(alert, alert.event, decision)
             return
-        new = identity.sighting(alert)
+        new = identity.packet_record(alert)
         name, followed = self._followed(new)
         if followed.event.has(new.id):
             self._decided(alert, name, Decision(accepted=False, reason="this packet was handled before"))
@@ -210,10 +210,10 @@ class AlertManagerAgent(Agent):
         packet: bytes = rows[0][0]
         return packet
 
-    def _followed(self, new: identity.Sighting) -> tuple[str, Followed]:
+    def _followed(self, new: identity.PacketRecord) -> tuple[str, Followed]:
         """The event that a packet is about, and its name; the packet may show that several events are one."""
         events = self.state.events
-        known = [name for name, followed in events.items() if identity.belongs(followed.event, new)]
+        known = [name for name, followed in events.items() if identity.is_same_event(followed.event, new)]
         name = known[0] if known else self._new_name(new)
         followed = events.pop(name, None) or Followed()
         for other in (events.pop(each) for each in known[1:]):
@@ -229,7 +229,7 @@ class AlertManagerAgent(Agent):
             del events[next(iter(events))]
         return name, followed
 
-    def _new_name(self, new: identity.Sighting) -> str:
+    def _new_name(self, new: identity.PacketRecord) -> str:
         """A name for an event heard of first; tests and what is real may have one key, and are never one event."""
         events, for_tests = self.state.events, f"{new.key} (test)"
         if new.key not in events:
@@ -243,7 +243,7 @@ class AlertManagerAgent(Agent):
         """Ask for an observation, or for a change of it, if the rules want it and the packet is the best so far."""
         decision = self.rules.decide(alert, self.clock.now(), self.sky)
         if decision.accepted:
-            followed.accepted = [*followed.accepted, alert.id][-identity.MAX_SIGHTINGS :]
+            followed.accepted = [*followed.accepted, alert.id][-identity.MAX_PACKETS_PER_EVENT :]
         known = followed.observation
         best = identity.believe(followed.event).best
         refusal = ""
@@ -295,7 +295,7 @@ class AlertManagerAgent(Agent):
         self.send_to(self.SCHEDULER, messages.OBSERVATION_REQUEST_WITHDRAWN, withdrawal)
 
     def _observation(
-        self, alert: Alert, name: str, decision: Decision, followed: Followed, best: identity.Sighting | None
+        self, alert: Alert, name: str, decision: Decision, followed: Followed, best: identity.PacketRecord | None
     ) -> Observation:
         """The request; at the best position that is known, which an earlier packet may have given."""
         assert alert.target is not None, "the rules accept nothing without a position"
@@ -324,12 +324,12 @@ class AlertManagerAgent(Agent):
         )
 
     def _decided(
-        self, alert: Alert, name: str, decision: Decision, observation: str = "", outcome: Outcome = "nothing"
+        self, alert: Alert, name: str, decision: Decision, observation: str = "", outcome: RequestChange = "nothing"
     ) -> None:
         """Keep the decision with the turn, and tell whoever watches."""
         target = alert.target or (None, None)
         now = self.clock.now()
-        record = Record(
+        record = DecisionRecord(
             alert=alert.id,
             event=name,
             decided=now.timestamp(),

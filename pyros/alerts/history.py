@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import msgspec
 
-from pyros.alerts.identity import Belief, Event, Sighting, believe, join
+from pyros.alerts.identity import Belief, Event, PacketRecord, believe, join
 
 
-class Step(msgspec.Struct, frozen=True):
+class HistoryStep(msgspec.Struct, frozen=True):
     """One packet, and what is believed of the event once it is there."""
 
-    sighting: Sighting
+    packet: PacketRecord
     change: str
     belief: Belief
 
 
-def history(event: Event) -> tuple[Step, ...]:
+def history(event: Event) -> tuple[HistoryStep, ...]:
     """The event packet by packet. What was believed at the time may differ: packets come late and in any order."""
-    steps: list[Step] = []
+    steps: list[HistoryStep] = []
     so_far, before = Event(), Belief()
-    for new in event.sightings:
+    for new in event.packets:
         so_far = join(so_far, Event((new,)))
         after = believe(so_far)
-        steps.append(Step(new, _change(new, before, after, not steps), after))
+        steps.append(HistoryStep(new, _change(new, before, after, not steps), after))
         before = after
     return tuple(steps)
 
 
-def _change(new: Sighting, before: Belief, after: Belief, first: bool) -> str:
+def _change(new: PacketRecord, before: Belief, after: Belief, first: bool) -> str:
     if not (new.real or new.takes_back):
         return f"role {new.role}: changes nothing"
     if new.kind == "retraction":
@@ -39,7 +39,7 @@ def _change(new: Sighting, before: Belief, after: Belief, first: bool) -> str:
     return _placed(new, before, after, first)
 
 
-def _placed(new: Sighting, before: Belief, after: Belief, first: bool) -> str:
+def _placed(new: PacketRecord, before: Belief, after: Belief, first: bool) -> str:
     if after.best is not None and after.best.id == new.id:
         size = f", {_size(new)}" if new.error_radius else ""
         return ("first position" if before.best is None else "better position") + size
@@ -50,9 +50,9 @@ def _placed(new: Sighting, before: Belief, after: Belief, first: bool) -> str:
     return "no better position"
 
 
-def _size(sighting: Sighting) -> str:
+def _size(packet: PacketRecord) -> str:
     """An error radius in the unit people would use."""
-    degrees = sighting.error_radius or 0.0
+    degrees = packet.error_radius or 0.0
     for unit, size in (("deg", 1.0), ("arcmin", 1 / 60), ("arcsec", 1 / 3600)):
         if degrees >= size or unit == "arcsec":
             return f"{degrees / size:.3g} {unit}"

@@ -22,7 +22,7 @@ import msgspec
 from pyros.alerts.alert import Alert, Kind, Role
 from pyros.alerts.formats import event_keys, streams
 
-MAX_SIGHTINGS = 100
+MAX_PACKETS_PER_EVENT = 100
 """Packets that an event remembers; GBM, the most talkative stream, sends a dozen. Test events come for years."""
 _KINDS: dict[Kind, int] = {"initial": 0, "update": 1, "retraction": 2}
 _TAKEN_BACK = frozenset({"retraction", "supersedes"})
@@ -30,7 +30,7 @@ _REFERENCE = 0.9
 """The containment at which error radii are compared."""
 
 
-class Sighting(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+class PacketRecord(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """One packet, as far as its event needs it. Stored as a JSON array: an agent keeps hundreds."""
 
     id: str
@@ -96,23 +96,24 @@ class Belief(msgspec.Struct, frozen=True):
 
     retracted: bool = False
     """Something real was said, and all of it is taken back."""
-    best: Sighting | None = None
+    best: PacketRecord | None = None
     """The packet whose position is the best one known and still stands."""
 
 
 class Event(msgspec.Struct, frozen=True):
     """The packets about one event, in their authors' order."""
 
-    sightings: tuple[Sighting, ...] = ()
+    packets: tuple[PacketRecord, ...] = msgspec.field(default=(), name="sightings")
+    """``sightings`` is their name in stored states."""
 
     @property
     def keys(self) -> frozenset[str]:
         """Its identity keys, one for each numbering."""
-        return frozenset(sighting.key for sighting in self.sightings)
+        return frozenset(packet.key for packet in self.packets)
 
     def has(self, id_: str) -> bool:
         """Whether that packet is one of them."""
-        return any(sighting.id == id_ for sighting in self.sightings)
+        return any(packet.id == id_ for packet in self.packets)
 
 
 def links(
@@ -143,10 +144,10 @@ def _another(key: str, about: str) -> bool:
     return streams.wide(about) or (mission != "ivo" and mission == key.partition(":")[0])
 
 
-def sighting(alert: Alert) -> Sighting:
+def packet_record(alert: Alert) -> PacketRecord:
     """What an event needs of an alert."""
     ra, dec = alert.target or (None, None)
-    return Sighting(
+    return PacketRecord(
         id=alert.id,
         key=alert.event,
         kind=alert.kind,
@@ -165,9 +166,9 @@ def sighting(alert: Alert) -> Sighting:
 
 def join(*events: Event) -> Event:
     """The event that has all packets of the given ones; the same for every order of them."""
-    by_id: dict[str, Sighting] = {}
+    by_id: dict[str, PacketRecord] = {}
     for event in events:
-        for each in event.sightings:
+        for each in event.packets:
             known = by_id.get(each.id)
             if known is None or each.order < known.order:  # of two texts under one name always the same
                 by_id[each.id] = each
@@ -175,12 +176,12 @@ def join(*events: Event) -> Event:
     return Event(_bounded(ordered))
 
 
-def add(event: Event, new: Sighting) -> Event:
+def add(event: Event, new: PacketRecord) -> Event:
     """The event with one more packet; an equal event when it had that packet."""
     return join(event, Event((new,)))
 
 
-def belongs(event: Event, new: Sighting) -> bool:
+def is_same_event(event: Event, new: PacketRecord) -> bool:
     """Whether a packet is about that event: the same key, one of them cites the other, or both cite the same.
 
     An event of tests and one that is real are never one, whatever they have in common.
@@ -188,16 +189,16 @@ def belongs(event: Event, new: Sighting) -> bool:
     wanted = {new.id, new.key, *new.links}
     return any(
         (each.role == "test") == (new.role == "test") and not wanted.isdisjoint((each.id, each.key, *each.links))
-        for each in event.sightings
+        for each in event.packets
     )
 
 
 def believe(event: Event) -> Belief:
     """What the packets of an event say together."""
     dead = retracted_ids(event)
-    said = [each for each in event.sightings if each.real and each.kind != "retraction"]
+    said = [each for each in event.packets if each.real and each.kind != "retraction"]
     alive = [each for each in said if each.id not in dead]
-    withdrawn = not alive and any(each.takes_back for each in event.sightings)
+    withdrawn = not alive and any(each.takes_back for each in event.packets)
     return Belief(retracted=withdrawn, best=_best(alive))
 
 
@@ -209,10 +210,10 @@ def retracted_ids(event: Event) -> frozenset[str]:
     in a stream that revives events, when one was written after it. That of a test takes only tests back; one that is
     sent as a utility notice counts.
     """
-    retractions = [each for each in event.sightings if each.kind == "retraction"]
+    retractions = [each for each in event.packets if each.kind == "retraction"]
     revived = {
         ivorn
-        for each in event.sightings
+        for each in event.packets
         if each.kind != "retraction" and each.real
         for ivorn, cite in each.cites
         if cite == "supersedes"
@@ -224,7 +225,7 @@ def retracted_ids(event: Event) -> frozenset[str]:
         own = set(retraction.own)
         cited = {ivorn for ivorn, cite in retraction.cites if cite in _TAKEN_BACK}
         revives = streams.revives(retraction.key)
-        for each in event.sightings:
+        for each in event.packets:
             after = revives and None not in (each.sent, retraction.sent) and each.order > retraction.order
             about = (not own.isdisjoint(each.own) and not after) or each.id in cited
             if about and each.kind != "retraction" and (retraction.takes_back or not each.real):
@@ -232,7 +233,7 @@ def retracted_ids(event: Event) -> frozenset[str]:
     return frozenset(dead)
 
 
-def _best(alive: Iterable[Sighting]) -> Sighting | None:
+def _best(alive: Iterable[PacketRecord]) -> PacketRecord | None:
     """The most precise position, among the last ones that each author's kinds of notice gave and nothing superseded.
 
     Within one kind of notice its author's last word counts, even where it is less precise: it is a correction. Where a
@@ -242,7 +243,7 @@ def _best(alive: Iterable[Sighting]) -> Sighting | None:
     superseded = {
         ivorn for each in placed.values() for ivorn, cite in each.cites if cite == "supersedes" and ivorn != each.id
     }
-    last: dict[tuple[str, ...], Sighting] = {}
+    last: dict[tuple[str, ...], PacketRecord] = {}
     for each in sorted(placed.values(), key=lambda each: each.order):
         if each.id not in superseded:
             said = (each.author, each.key, each.notice_type)
@@ -255,13 +256,13 @@ def _down(order: tuple[float, int, float, str]) -> tuple[float, int]:
     return -order[0], -order[1]
 
 
-def _bounded(ordered: list[Sighting]) -> tuple[Sighting, ...]:
-    """At most `MAX_SIGHTINGS`: retractions and the best position stay, of the others the last."""
-    if len(ordered) <= MAX_SIGHTINGS:
+def _bounded(ordered: list[PacketRecord]) -> tuple[PacketRecord, ...]:
+    """At most `MAX_PACKETS_PER_EVENT`: retractions and the best position stay, of the others the last."""
+    if len(ordered) <= MAX_PACKETS_PER_EVENT:
         return tuple(ordered)
     best = believe(Event(tuple(ordered))).best
-    needed = [each for each in ordered if each.kind == "retraction" or each is best][-MAX_SIGHTINGS // 2 :]
+    needed = [each for each in ordered if each.kind == "retraction" or each is best][-MAX_PACKETS_PER_EVENT // 2 :]
     ids = {each.id for each in needed}
-    others = [each for each in ordered if each.id not in ids][len(needed) - MAX_SIGHTINGS :]
+    others = [each for each in ordered if each.id not in ids][len(needed) - MAX_PACKETS_PER_EVENT :]
     ids |= {each.id for each in others}
     return tuple(each for each in ordered if each.id in ids)

@@ -9,7 +9,7 @@ from rich.table import Table
 from twisted.internet.task import Clock
 
 from pyros import config as configuration
-from pyros.alerts.rules.lint import misspelt
+from pyros.alerts.rules.lint import misspelt_streams
 from pyros.alerts.rules.rules import Rules
 from pyros.broker.vtp.filters import check_syntax, compile_filter
 from pyros.broker.vtp.tls import Tls, ended
@@ -71,7 +71,7 @@ class Findings:
                 " add one with a port"
             )
         if self.rules:
-            self.warnings += [f"{config.alert_rules}: {each}" for each in misspelt(self.rules)]
+            self.warnings += [f"{config.alert_rules}: {each}" for each in misspelt_streams(self.rules)]
         self.problems = list(dict.fromkeys(self.problems))
 
     def _try(self, load: Any, *args: Any) -> Any:

@@ -15,9 +15,9 @@ from rich.table import Table
 
 from pyros import config as configuration
 from pyros.alerts.alert import Alert
-from pyros.alerts.archive.query import Entry, Query
-from pyros.alerts.rules.backtest import RuleTrial, See, Seen, Trial, try_rules
-from pyros.alerts.rules.lint import unheard
+from pyros.alerts.archive.query import ArchivedPacket, Query
+from pyros.alerts.rules.backtest import Backtest, Observability, ObservabilityOf, RuleBacktest, backtest_rules
+from pyros.alerts.rules.lint import unmatched_names
 from pyros.alerts.rules.rules import Decision, Rules
 from pyros.cli.alerts.histogram import draw
 from pyros.cli.alerts.options import ArchiveOption, SinceOption, UntilOption, reading
@@ -74,7 +74,7 @@ def try_(
     if place is None and tried.asks_of_sky:
         asked = ", ".join(tried.asks_of_sky)
         raise PyrosError(f"{file}: asks for {asked}, which depend on where one stands; name a site with --site")
-    see = _seen_from(place) if place is not None else None
+    see = _observability_from(place) if place is not None else None
     sky = SiteSky(place) if place is not None else None
     reader = reading(archive, config)
     columns = (TextColumn("{task.description}"), BarColumn(40), MofNCompleteColumn(), TimeRemainingColumn())
@@ -83,23 +83,23 @@ def try_(
             total = None if progress.disable else reader.count(since, until)
             task = progress.add_task(file.name, total=total)
             entries = _told(reader.find(Query(since=since, until=until)), progress, task)
-            trial = try_rules(tried, entries, see, sky, ivo)
+            backtest = backtest_rules(tried, entries, see, sky, ivo)
     finally:
         reader.close()
     if png is not None:
-        _draw(png, file, trial)
+        _draw(png, file, backtest)
     if as_json:
-        for rule in trial.rules.values():
+        for rule in backtest.rules.values():
             out.file.write(json.dumps(_as_dict(rule)) + "\n")
     else:
-        _show(trial, see is not None)
+        _show(backtest, see is not None)
         if png is not None:
             out.print(f"events by month: {png}")
-    for doubt in unheard(tried, trial):
-        err.print(doubt)
+    for line in unmatched_names(tried, backtest):
+        err.print(line)
 
 
-def _told(entries: Iterator[Entry], progress: Progress, task: TaskID) -> Iterator[Entry]:
+def _told(entries: Iterator[ArchivedPacket], progress: Progress, task: TaskID) -> Iterator[ArchivedPacket]:
     """The same packets, with the bar that moves on."""
     for count, entry in enumerate(entries, 1):
         yield entry
@@ -107,8 +107,8 @@ def _told(entries: Iterator[Entry], progress: Progress, task: TaskID) -> Iterato
             progress.update(task, completed=count)
 
 
-def _seen_from(site: Site) -> See:
-    def see(alert: Alert, now: datetime, decision: Decision) -> Seen:
+def _observability_from(site: Site) -> ObservabilityOf:
+    def see(alert: Alert, now: datetime, decision: Decision) -> Observability:
         """Whether it could be observed before its request expires, 24 hours at most."""
         assert alert.target is not None, "the rules accept nothing without a position"
         patience = decision.expires_after or _AHEAD
@@ -118,14 +118,14 @@ def _seen_from(site: Site) -> See:
     return see
 
 
-def _draw(png: Path, file: Path, trial: Trial) -> None:
+def _draw(png: Path, file: Path, backtest: Backtest) -> None:
     try:
-        draw(png, f"Events by month, {file.name}", {rule.name: rule.months for rule in trial.rules.values()})
+        draw(png, f"Events by month, {file.name}", {rule.name: rule.months for rule in backtest.rules.values()})
     except OSError as error:
         raise PyrosError(f"{png}: cannot be written: {error.strerror or error}") from None
 
 
-def _as_dict(rule: RuleTrial) -> dict[str, Any]:
+def _as_dict(rule: RuleBacktest) -> dict[str, Any]:
     return {
         "rule": rule.name,
         "events": rule.events,
@@ -141,12 +141,12 @@ def _as_dict(rule: RuleTrial) -> dict[str, Any]:
     }
 
 
-def _show(trial: Trial, sited: bool) -> None:
+def _show(backtest: Backtest, sited: bool) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     headings = ("rule", "events", *(("at once", "later", "never") if sited else ()), "updated", "retracted", "after")
     for heading in headings:
         table.add_column(heading, no_wrap=True, justify="left" if heading == "rule" else "right")
-    for rule in trial.rules.values():
+    for rule in backtest.rules.values():
         seen = [str(rule.seen[word]) for word in ("at once", "later", "never")] if sited else []
         after = median(rule.retracted) if rule.retracted else None
         row = [
@@ -159,9 +159,9 @@ def _show(trial: Trial, sited: bool) -> None:
         table.add_row(rule.name, *row)
     show(table)
     span = ""
-    if trial.first is not None and trial.last is not None:
-        span = f", {instant(trial.first)} to {instant(trial.last)} UTC"
-    out.print(f"{trial.packets} packets, {trial.alerts} different alerts{span}")
+    if backtest.first is not None and backtest.last is not None:
+        span = f", {instant(backtest.first)} to {instant(backtest.last)} UTC"
+    out.print(f"{backtest.packets} packets, {backtest.alerts} different alerts{span}")
 
 
 def _span(seconds: float) -> str:

@@ -71,7 +71,7 @@ class Rig:
             if each.agent == "scheduler"
         ]
 
-    def decisions(self) -> list[decisions.Record]:
+    def decisions(self) -> list[decisions.DecisionRecord]:
         reader = JournalReader(self.host.journal.path)
         try:
             names = [row[0] for row in reader.rows("SELECT DISTINCT event FROM decisions")]

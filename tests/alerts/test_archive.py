@@ -22,7 +22,7 @@ from pyros.alerts.archive.archive import Archive, Cursor, Packet, Stored
 from pyros.alerts.archive.query import Query
 from pyros.alerts.archive.search import ArchiveReader
 from pyros.alerts.archive.tables import metadata, packets
-from pyros.alerts.archive.text_index import Vectors, split, wanted_words, words_of
+from pyros.alerts.archive.text_index import PostgresqlTextIndex, split, wanted_words, words_of
 from pyros.angles import separation
 from pyros.errors import AlertError, JournalError
 from tests.alerts.conftest import new_database
@@ -248,13 +248,13 @@ def test_a_search_for_the_newest_ends_when_it_has_them(archive: Archive, monkeyp
     for number in range(20):
         archive.store([Packet(event(f"ivo://a/b#{number}", text=f"common item{number}"), "x", float(number))])
     looked: list[int] = []
-    some = words_module.FullText.some, words_module.Vectors.some
+    some = words_module.SqliteTextIndex.some, words_module.PostgresqlTextIndex.some
 
     def counted(self: Any, connection: Any, volume: int, *args: Any) -> list[int]:
         looked.append(volume)
-        return some[isinstance(self, Vectors)](self, connection, volume, *args)
+        return some[isinstance(self, PostgresqlTextIndex)](self, connection, volume, *args)
 
-    for kind in (words_module.FullText, words_module.Vectors):
+    for kind in (words_module.SqliteTextIndex, words_module.PostgresqlTextIndex):
         monkeypatch.setattr(kind, "some", counted)
     assert ids(archive, words="comm*", last=2) == ["ivo://a/b#18", "ivo://a/b#19"]
     assert looked == [4]
@@ -388,7 +388,7 @@ def test_an_event_has_all_packets_that_cite_each_other(archive: Archive, togethe
 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus of real packets at {CORPUS}")
 def test_the_archive_joins_the_corpus_as_the_alert_manager_does(archive: Archive) -> None:
-    from pyros.alerts.identity import Event, add, belongs, join, sighting
+    from pyros.alerts.identity import Event, add, is_same_event, join, packet_record
 
     files = sorted(path for path in (CORPUS / "voevent").rglob("*.xml") if path.is_file())
     random.Random(3).shuffle(files)
@@ -401,11 +401,11 @@ def test_the_archive_joins_the_corpus_as_the_alert_manager_does(archive: Archive
     for entry in reader.find(Query()):
         assert entry.alert is not None
         found.setdefault(entry.event, set()).add(entry.identity)
-        new = sighting(entry.alert)
-        mine = [each for each in events if belongs(each, new)]
+        new = packet_record(entry.alert)
+        mine = [each for each in events if is_same_event(each, new)]
         events = [each for each in events if each not in mine] + [add(join(*mine), new)]
     assert {frozenset(ids) for ids in found.values()} == {
-        frozenset(each.id for each in event.sightings) for event in events
+        frozenset(each.id for each in event.packets) for event in events
     }
     reader.close()
 
@@ -470,7 +470,7 @@ def test_postgresql_can_take_its_place(tmp_path: Path) -> None:
     archive = Archive(tmp_path / "a.sqlite")
     reader = ArchiveReader(archive.where)
     everything = Query(event="e", streams=("a",), roles=("b",), kinds=("c",), since=1, until=2, cone=(1, 2, 3), last=4)
-    has = Vectors().has(1, packets.c.number, wanted_words("xx yy*"))
+    has = PostgresqlTextIndex().has(1, packets.c.number, wanted_words("xx yy*"))
     statement = reader.statement(everything, has)
     text = str(statement.compile(dialect=dialect))
     assert "MATCH" not in text

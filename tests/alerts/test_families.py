@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pyros.alerts import parse
 from pyros.alerts.history import history
-from pyros.alerts.identity import Event, Sighting, add, believe, belongs, join, sighting
+from pyros.alerts.identity import Event, PacketRecord, add, believe, is_same_event, join, packet_record
 
 GCN = "ivo://nasa.gsfc.gcn/"
 
@@ -193,14 +193,14 @@ FAMILIES = {
 
 
 @cache
-def seen(name: str) -> tuple[Sighting, ...]:
-    return tuple(sighting(parse(packet)) for packet in FAMILIES[name].packets)
+def seen(name: str) -> tuple[PacketRecord, ...]:
+    return tuple(packet_record(parse(packet)) for packet in FAMILIES[name].packets)
 
 
-def grouped(packets: list[Sighting]) -> list[Event]:
+def grouped(packets: list[PacketRecord]) -> list[Event]:
     events: list[Event] = []
     for new in packets:
-        mine = [event for event in events if belongs(event, new)]
+        mine = [event for event in events if is_same_event(event, new)]
         events = [event for event in events if event not in mine] + [add(join(*mine), new)]
     return events
 
@@ -214,7 +214,7 @@ def test_one_event_whatever_the_order(name: str, shuffler: random.Random) -> Non
     coming = [*packets, *shuffler.choices(packets, k=3)]
     shuffler.shuffle(coming)
     (event,) = grouped(coming)
-    assert len(event.sightings) == len(packets)
+    assert len(event.packets) == len(packets)
     belief = believe(event)
     assert belief.retracted is family.retracted
     assert (belief.best and belief.best.id) == (None if family.best is None else packets[family.best].id)

@@ -126,9 +126,9 @@ def test_a_json_notice_is_cited_by_an_ivorn_of_ours_and_joined(notice: str, topi
     assert ivorn.startswith(f"{IVO}/received#{topic}")
     assert re.fullmatch(r"ivo://[A-Za-z0-9.:/#%+_~-]+", ivorn), "a URI, whatever the notice is called"
     assert event_keys.packet_of_ivorn(ivorn) == followed.id
-    event = identity.Event((identity.sighting(followed),))
-    assert identity.belongs(event, identity.sighting(alert))
-    assert not identity.belongs(event, identity.sighting(parse(written("started"))))
+    event = identity.Event((identity.packet_record(followed),))
+    assert identity.is_same_event(event, identity.packet_record(alert))
+    assert not identity.is_same_event(event, identity.packet_record(parse(written("started"))))
 
 
 @given(st.text(max_size=60))

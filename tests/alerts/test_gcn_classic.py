@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pyros.alerts import Alert, parse
-from pyros.alerts.identity import Event, add, belongs, sighting
+from pyros.alerts.identity import Event, add, is_same_event, packet_record
 
 
 def notice(schema: str = "newmission/alert", **fields: Any) -> Alert:
@@ -48,7 +48,7 @@ def test_an_alert_that_is_a_test_is_not_the_alert() -> None:
     both = [notice("superk/sn_alert", alert_datetime="2030-01-01T00:00:21Z", alert_tense=tense, record_number=1)
             for tense in ("test", "current")]  # fmt: skip
     assert both[0].id != both[1].id
-    assert not belongs(add(Event(), sighting(both[0])), sighting(both[1]))
+    assert not is_same_event(add(Event(), packet_record(both[0])), packet_record(both[1]))
 
 
 def test_a_retraction_that_only_its_own_type_tells() -> None:
@@ -119,9 +119,9 @@ def test_several_notices_that_neither_count_nor_date_themselves_are_several() ->
 def test_a_notice_in_json_and_its_voevent_are_one_event(
     schema: str, fields: dict[str, Any], ivorn: str, params: dict[str, object]
 ) -> None:
-    new, old = sighting(notice(schema, **fields)), sighting(voevent(ivorn, **params))
-    assert belongs(add(Event(), old), new)
-    assert belongs(add(Event(), new), old)
+    new, old = packet_record(notice(schema, **fields)), packet_record(voevent(ivorn, **params))
+    assert is_same_event(add(Event(), old), new)
+    assert is_same_event(add(Event(), new), old)
 
 
 @pytest.mark.parametrize(

@@ -16,24 +16,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyros.alerts import Alert, identity, parse
-from pyros.alerts.identity import Event, Sighting, add, believe, belongs, join, retracted_ids, sighting
+from pyros.alerts.identity import Event, PacketRecord, add, believe, is_same_event, join, packet_record, retracted_ids
 from pyros.errors import AlertError
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 T0 = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
 
 
-def seen(name: str, minute: float | None = 0, *, key: str = "swift:1", at: Any = None, **more: Any) -> Sighting:
+def seen(name: str, minute: float | None = 0, *, key: str = "swift:1", at: Any = None, **more: Any) -> PacketRecord:
     """A packet, written so many minutes after the event."""
     position = {} if at is None else {"ra": at[0], "dec": at[1], "error_radius": at[2], "containment": 0.9}
-    return Sighting(id=name, key=key, sent=None if minute is None else T0 + 60 * minute, **position, **more)
+    return PacketRecord(id=name, key=key, sent=None if minute is None else T0 + 60 * minute, **position, **more)
 
 
-def grouped(packets: Sequence[Sighting]) -> list[Event]:
+def grouped(packets: Sequence[PacketRecord]) -> list[Event]:
     """The events that packets make when they come in this order, as the alert manager joins them."""
     events: list[Event] = []
     for new in packets:
-        mine = [event for event in events if belongs(event, new)]
+        mine = [event for event in events if is_same_event(event, new)]
         events = [event for event in events if event not in mine]
         events.append(add(join(*mine), new))
     return events
@@ -44,7 +44,7 @@ def partition(events: list[Event]) -> set[tuple[frozenset[str], bool, str | None
     found = set()
     for event in events:
         belief = believe(event)
-        ids = frozenset(each.id for each in event.sightings)
+        ids = frozenset(each.id for each in event.packets)
         found.add((ids, belief.retracted, belief.best.id if belief.best else None))
     return found
 
@@ -55,11 +55,11 @@ COARSE = seen("coarse", 9, notice_type="GBM", key="fermi:7", cites=(("initial", 
 RETRACTION = seen("retraction", 30, kind="retraction")
 
 
-def event_of(*packets: Sighting) -> Event:
+def event_of(*packets: PacketRecord) -> Event:
     return reduce(add, packets, Event())
 
 
-def best(*packets: Sighting) -> str | None:
+def best(*packets: PacketRecord) -> str | None:
     found = believe(event_of(*packets)).best
     return found.id if found else None
 
@@ -98,8 +98,8 @@ def test_what_is_superseded_is_not_the_best_however_precise() -> None:
 
 
 def test_radii_are_compared_at_one_containment() -> None:
-    half = Sighting(id="half", key="a:1", notice_type="A", ra=1, dec=1, error_radius=0.9, containment=0.5)
-    most = Sighting(id="most", key="a:1", notice_type="B", ra=1, dec=1, error_radius=1.0, containment=0.9)
+    half = PacketRecord(id="half", key="a:1", notice_type="A", ra=1, dec=1, error_radius=0.9, containment=0.5)
+    most = PacketRecord(id="most", key="a:1", notice_type="B", ra=1, dec=1, error_radius=1.0, containment=0.9)
     assert best(half, most) == "most"
     assert half.radius == pytest.approx(0.9 * 1.8226, rel=1e-4)
 
@@ -218,8 +218,8 @@ def test_tests_are_never_joined_with_what_is_real(cites: Any) -> None:
 def test_a_mock_that_names_a_real_burst_joins_nothing() -> None:
     alert = Alert(stream="lvc", id="m", event="lvc:MS300506b", role="test", related=("fermi:524666471",),
                   citations=(("ivo://nasa.gsfc.gcn/SWIFT#BAT_GRB_Pos_1017711-600", "followup"),))  # fmt: skip
-    assert sighting(alert).links == ()
-    assert sighting(msgspec.structs.replace(alert, role="observation")).links == (
+    assert packet_record(alert).links == ()
+    assert packet_record(msgspec.structs.replace(alert, role="observation")).links == (
         "fermi:524666471", "ivo://nasa.gsfc.gcn/SWIFT#BAT_GRB_Pos_1017711-600", "swift:1017711",
     )  # fmt: skip
 
@@ -233,7 +233,7 @@ def test_a_packet_twice_is_one_packet() -> None:
 def test_an_event_of_very_many_packets_keeps_what_matters() -> None:
     many = [seen(f"n{number}", number, notice_type="BAT", at=(1, 1, 1)) for number in range(300)]
     event = event_of(*many[:100], REFINED, RETRACTION, *many[100:])
-    assert len(event.sightings) == identity.MAX_SIGHTINGS
+    assert len(event.packets) == identity.MAX_PACKETS_PER_EVENT
     assert event.has("retraction")
     assert event.has("n299")
     unretracted = event_of(*many[:100], REFINED, *many[100:])
@@ -250,13 +250,13 @@ def test_an_alert_gives_what_its_event_needs() -> None:
         stream="s", id="i", event="s:1", ra=1.0, dec=2.0, pointing=True, error_radius=0.1, containment=0.9,
         sent=datetime.fromtimestamp(T0, UTC) + timedelta(seconds=1), citations=(("c", "followup"),),
     )  # fmt: skip
-    assert sighting(alert) == Sighting(id="i", key="s:1", sent=T0 + 1, cites=(("c", "followup"),), links=("c",)), (
-        "where a spacecraft looked is no position of the event"
-    )
+    assert packet_record(alert) == PacketRecord(
+        id="i", key="s:1", sent=T0 + 1, cites=(("c", "followup"),), links=("c",)
+    ), "where a spacecraft looked is no position of the event"
 
 
 PACKET = st.builds(
-    lambda number, **more: Sighting(id=f"p{number}", **more),
+    lambda number, **more: PacketRecord(id=f"p{number}", **more),
     st.integers(0, 12),
     key=st.sampled_from(["swift:1", "swift:2", "lvc:S1", "fermi:7"]),
     kind=st.sampled_from(["initial", "update", "retraction"]),
@@ -277,7 +277,7 @@ PACKET = st.builds(
 
 @settings(max_examples=300)
 @given(st.lists(PACKET, max_size=10, unique_by=lambda packet: packet.id), st.randoms(use_true_random=False))
-def test_no_order_of_the_packets_makes_a_difference(packets: list[Sighting], shuffler: random.Random) -> None:
+def test_no_order_of_the_packets_makes_a_difference(packets: list[PacketRecord], shuffler: random.Random) -> None:
     first = partition(grouped(packets))
     shuffled = packets * 2  # each may come twice
     shuffler.shuffle(shuffled)
@@ -292,7 +292,7 @@ def test_the_corpus_shuffled() -> None:
             if path.is_dir():
                 continue
             try:
-                packets.append(sighting(parse(path.read_bytes())))
+                packets.append(packet_record(parse(path.read_bytes())))
             except AlertError:
                 continue
     packets = list({packet.id: packet for packet in packets}.values())

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from pyros.alerts.archive.archive import Archive, Packet
 from pyros.alerts.rules import decisions
-from pyros.alerts.rules.conditions import Judged
-from pyros.alerts.rules.decisions import Record
+from pyros.alerts.rules.conditions import ConditionResult
+from pyros.alerts.rules.decisions import DecisionRecord
 from pyros.alerts.rules.rules import Considered
 from pyros.cli.alerts import export_packets, import_packets
 from pyros.cli.alerts import tar as tar_module
@@ -429,17 +429,18 @@ def test_what_is_exported_can_be_imported(archive: Path, tmp_path: Path, name: s
 
 def test_explain_tells_rule_values_and_reason(config: Config, archive: Path) -> None:
     records = [
-        Record(
+        DecisionRecord(
             alert="ivo://a/b#one", event="ivo://a/b#one", decided=1774047600.0, accepted=True, rule="all",
             reason="rule 'all': error radius 0.1 <= 1 deg", outcome="requested", observation="obs-1",
             looked_at={"error_radius": 0.1, "age": 12.0, "known_source": False, "classification": {"BNS": 0.9}},
             considered=(
-                Considered("fermi", False, (Judged("stream", False, "a/b", ("fermi",), "stream a/b is not fermi"),)),
-                Considered("all", True, (Judged("not", True, words="not: age 12 > 1 s", parts=(
-                    Judged("max_age", False, 12.0, 1.0, "age 12 > 1 s"),)),)),
+                Considered("fermi", False, (
+                    ConditionResult("stream", False, "a/b", ("fermi",), "stream a/b is not fermi"),)),
+                Considered("all", True, (ConditionResult("not", True, words="not: age 12 > 1 s", parts=(
+                    ConditionResult("max_age", False, 12.0, 1.0, "age 12 > 1 s"),)),)),
             ),
         ),
-        Record(
+        DecisionRecord(
             alert="ivo://a/b#gone", event="ivo://a/b#one", decided=1774050000.0, accepted=False, rule="",
             reason="it is retracted", outcome="withdrawn", observation="obs-1",
         ),

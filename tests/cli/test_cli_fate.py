@@ -10,7 +10,7 @@ import pytest
 
 from pyros import messages
 from pyros.alerts.rules import decisions
-from pyros.alerts.rules.decisions import Record
+from pyros.alerts.rules.decisions import DecisionRecord
 from pyros.cli._fate import fates
 from pyros.config import Config
 from pyros.journal import Effects, Journal
@@ -79,7 +79,7 @@ def test_without_a_scheduler_here_nothing_is_told(config: Config) -> None:
 
 
 def test_explain_tells_it_of_what_was_not_withdrawn(config: Config, scheduler: Journal) -> None:
-    asked = Record(
+    asked = DecisionRecord(
         alert="ivo://a/b#1", event="e", decided=1.0, accepted=True, rule="all", reason="it fits", outcome="requested",
         observation="obs-e", looked_at={},
     )  # fmt: skip

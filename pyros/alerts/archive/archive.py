@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from pyros.alerts.alert import Alert
 from pyros.alerts.archive import healpix, migrations
 from pyros.alerts.archive.tables import FORMAT, citations, cursors, meta, metadata, names, packets, raw
-from pyros.alerts.archive.text_index import FullText, Vectors, Words, index, words_of
+from pyros.alerts.archive.text_index import PostgresqlTextIndex, SqliteTextIndex, TextIndex, index, words_of
 from pyros.alerts.formats import event_keys
 from pyros.alerts.identity import links
 from pyros.alerts.parse import parse
@@ -82,7 +82,7 @@ class Archive:
         self.where = shown(where)
         self._older = older
         self._engine = engine(where)
-        self._words = words_for(self._engine)
+        self._words = text_index_for(self._engine)
         self._exclusive = _Exclusive(self._engine)
         try:
             self._make()
@@ -334,13 +334,13 @@ def shown(where: Path | str) -> str:
         return str(where).partition("://")[0] + "://..."
 
 
-def words_for(engine_: sa.Engine) -> Words:
+def text_index_for(engine_: sa.Engine) -> TextIndex:
     """How words are indexed in that database; raises JournalError for one that is neither of the two."""
     match engine_.dialect.name:
         case "sqlite":
-            return FullText()
+            return SqliteTextIndex()
         case "postgresql":
-            return Vectors()
+            return PostgresqlTextIndex()
         case other:
             raise JournalError(f"the archive can be in SQLite or PostgreSQL, not in {other}")
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from pyros.alerts.archive.tables import FORMAT, meta, packets, volumes
-from pyros.alerts.archive.text_index import FullText, Words, index
+from pyros.alerts.archive.text_index import SqliteTextIndex, TextIndex, index
 
 _TOGETHER = 10_000  # packets
 
 
-def from_format_1(connection: sa.Connection, words: Words, told: Callable[[int, int], None]) -> None:
+def from_format_1(connection: sa.Connection, words: TextIndex, told: Callable[[int, int], None]) -> None:
     """Format 1 had all words in one table: it becomes a volume as it is (SQLite), or is taken into volumes.
 
     ``told`` hears how many packets of how many are done: at the beginning, and as it goes on.
@@ -25,7 +25,7 @@ def from_format_1(connection: sa.Connection, words: Words, told: Callable[[int, 
     told(0, last or 0)
     for each in packets.indexes:
         each.create(connection, checkfirst=True)
-    if isinstance(words, FullText):
+    if isinstance(words, SqliteTextIndex):
         connection.exec_driver_sql("ALTER TABLE words RENAME TO words_1")
         span = {"first": first or 1, "oldest": oldest or 0.0, "newest": newest or 0.0}
         connection.execute(volumes.insert().values(volume=1, **span))

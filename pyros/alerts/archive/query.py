@@ -27,7 +27,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     """Only that many, the newest."""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class ArchivedPacket(msgspec.Struct, frozen=True):
     """A packet of the archive; ``alert`` is None where it was not understood, ``error`` then says why."""
 
     number: int

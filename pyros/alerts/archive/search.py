@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from pyros.alerts.alert import Alert
 from pyros.alerts.archive import healpix
-from pyros.alerts.archive.archive import engine, shown, unusable, words_for
-from pyros.alerts.archive.query import Entry, Query
+from pyros.alerts.archive.archive import engine, shown, text_index_for, unusable
+from pyros.alerts.archive.query import ArchivedPacket, Query
 from pyros.alerts.archive.tables import FORMAT, meta, names, packets, raw
 from pyros.alerts.archive.volumes import VolumeSearch
 from pyros.angles import separation
@@ -38,7 +38,7 @@ class ArchiveReader:
             raise self._nothing()
         self._engine = engine(where, read_only=True)
         try:
-            self._words = words_for(self._engine)
+            self._words = text_index_for(self._engine)
             found = self._format()
             if found is None:
                 raise self._nothing()
@@ -63,7 +63,7 @@ class ArchiveReader:
     def _nothing(self) -> JournalError:
         return JournalError(f"{self.where}: no such archive (no packet has been archived here yet)")
 
-    def find(self, query: Query) -> Iterator[Entry]:
+    def find(self, query: Query) -> Iterator[ArchivedPacket]:
         """The packets that fit, oldest first; one after the other as they are found, unless ``last`` is asked for."""
         found = self._found(query)
         if query.last is None:
@@ -72,7 +72,7 @@ class ArchiveReader:
         found.close()
         return reversed(newest)
 
-    def _found(self, query: Query) -> Generator[Entry]:
+    def _found(self, query: Query) -> Generator[ArchivedPacket]:
         """The packets that fit in the order in which they are looked for."""
         try:
             with self._engine.connect() as connection:
@@ -212,6 +212,6 @@ def _within(row: Any, cone: tuple[float, float, float]) -> bool:
     return row.ra is not None and separation(cone[0], cone[1], row.ra, row.dec) <= cone[2]
 
 
-def _entry(row: Any) -> Entry:
+def _entry(row: Any) -> ArchivedPacket:
     alert = _ALERT.decode(row.alert) if row.alert is not None else None
-    return Entry(row.number, row.identity, row.event, row.source, row.received, row.size, alert, row.error)
+    return ArchivedPacket(row.number, row.identity, row.event, row.source, row.received, row.size, alert, row.error)

@@ -62,7 +62,7 @@ def wanted_words(text: str) -> Wanted:
     return tuple(found)
 
 
-class Words(Protocol):
+class TextIndex(Protocol):
     """An index from words to packets' numbers, in volumes."""
 
     def create(self, connection: sa.Connection, volume: int) -> None:
@@ -84,7 +84,7 @@ class Words(Protocol):
         """Whether a packet is in the volume and has all the words; for asking all of them."""
 
 
-class FullText:
+class SqliteTextIndex:
     """SQLite's FTS5, without a copy of the text and without positions: a tenth of the packets' size."""
 
     def create(self, connection: sa.Connection, volume: int) -> None:
@@ -128,7 +128,7 @@ def _match(wanted: Wanted) -> str:
     return " ".join(f'"{word}"{"*" if beginning else ""}' for word, beginning in wanted)
 
 
-class Vectors:
+class PostgresqlTextIndex:
     """PostgreSQL's text search: a row with the packet's words in each volume's table, and their GIN index."""
 
     def create(self, connection: sa.Connection, volume: int) -> None:
@@ -178,7 +178,7 @@ def _query(wanted: Wanted) -> str:
     return " & ".join(f"'{word}'{':*' if beginning else ''}" for word, beginning in wanted)
 
 
-def index(connection: sa.Connection, words: Words, packets: list[tuple[int, float, list[str]]]) -> None:
+def index(connection: sa.Connection, words: TextIndex, packets: list[tuple[int, float, list[str]]]) -> None:
     """Index packets by (number, when received, words), into the last volume or, when that is full, into a new one."""
     if not packets:
         return

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from pyros.alerts.archive.query import Query
 from pyros.alerts.archive.tables import packets, volumes
-from pyros.alerts.archive.text_index import Words, wanted_words
+from pyros.alerts.archive.text_index import TextIndex, wanted_words
 
 _MANY = 2_000
 """Packets of a volume with the words, from which on the index of times is gone through instead of sorting them."""
@@ -35,7 +35,7 @@ class _Volume(NamedTuple):
 class VolumeSearch:
     """One search for words. Its rows have the columns ``number`` and ``received``."""
 
-    def __init__(self, connection: sa.Connection, words: Words, query: Query) -> None:
+    def __init__(self, connection: sa.Connection, words: TextIndex, query: Query) -> None:
         """Raises AlertError where there is no word in what is asked for."""
         self._connection, self._words, self._query = connection, words, query
         self._wanted = wanted_words(query.words)

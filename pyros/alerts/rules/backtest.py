@@ -15,12 +15,12 @@ import msgspec
 
 from pyros.alerts import followup, identity
 from pyros.alerts.alert import Alert
-from pyros.alerts.archive.query import Entry
-from pyros.alerts.rules.conditions import Sky
+from pyros.alerts.archive.query import ArchivedPacket
+from pyros.alerts.rules.conditions import LocalSky
 from pyros.alerts.rules.rules import Decision, Rules
 
-Seen = Literal["at once", "later", "never"]
-See = Callable[[Alert, datetime, Decision], Seen]
+Observability = Literal["at once", "later", "never"]
+ObservabilityOf = Callable[[Alert, datetime, Decision], Observability]
 """Whether an accepted alert's position could have been observed: at once, later that night, or not."""
 
 FORGET_AFTER = 60 * 86_400.0
@@ -29,13 +29,13 @@ _SWEEP = 10_000
 _MOST_NAMES = 10_000
 
 
-class RuleTrial(msgspec.Struct):
+class RuleBacktest(msgspec.Struct):
     """What one rule would have done. An event counts for the rule that accepted it first."""
 
     name: str
     events: int = 0
     seen: Counter[str] = msgspec.field(default_factory=Counter)
-    """Events by `Seen`; empty without a site."""
+    """Events by `Observability`; empty without a site."""
     updated: int = 0
     """Events whose observation a later packet would have changed."""
     retracted: list[float] = []
@@ -48,10 +48,10 @@ class RuleTrial(msgspec.Struct):
     """Packets that fitted, but are not observed, for they don't tell where the source is."""
 
 
-class Trial(msgspec.Struct):
+class Backtest(msgspec.Struct):
     """The result, rule by rule, and what was looked at."""
 
-    rules: dict[str, RuleTrial]
+    rules: dict[str, RuleBacktest]
     packets: int = 0
     alerts: int = 0
     """Packets that were understood and new."""
@@ -69,19 +69,23 @@ class Trial(msgspec.Struct):
                 there.update(names)
 
 
-class _Tried(msgspec.Struct):
+class _ReplayedEvent(msgspec.Struct):
     event: identity.Event
     heard: float
-    rule: RuleTrial | None = None
+    rule: RuleBacktest | None = None
     trigger: str = ""
     at: float = 0.0
     updated: bool = False
     retracted: bool = False
 
 
-def try_rules(
-    rules: Rules, entries: Iterable[Entry], see: See | None = None, sky: Sky | None = None, ivo: str = ""
-) -> Trial:
+def backtest_rules(
+    rules: Rules,
+    entries: Iterable[ArchivedPacket],
+    see: ObservabilityOf | None = None,
+    sky: LocalSky | None = None,
+    ivo: str = "",
+) -> Backtest:
     """Run rules over packets.
 
     Args:
@@ -91,35 +95,41 @@ def try_rules(
         sky: for rules that ask for altitudes, the Sun or the Moon; without it those are unknown.
         ivo: the observatory's own identifier: its follow-ups are no alerts to it.
     """
-    trial = Trial({rule.name: RuleTrial(rule.name) for rule in rules.rules})
-    events: dict[str, _Tried] = {}
+    backtest = Backtest({rule.name: RuleBacktest(rule.name) for rule in rules.rules})
+    events: dict[str, _ReplayedEvent] = {}
     for entry in entries:
-        trial.packets += 1
+        backtest.packets += 1
         if entry.alert is None or entry.error is not None:
             continue
         if ivo and followup.is_own(entry.identity, ivo):
             continue
-        new = identity.sighting(entry.alert)
+        new = identity.packet_record(entry.alert)
         tried = events.get(entry.event)
         if tried is None:
-            tried = events[entry.event] = _Tried(identity.Event((new,)), entry.received)
+            tried = events[entry.event] = _ReplayedEvent(identity.Event((new,)), entry.received)
         elif tried.event.has(new.id):
             continue
         else:
             tried.event, tried.heard = identity.add(tried.event, new), entry.received
-        trial.alerts += 1
-        trial.has_names(entry.alert)
-        trial.first = entry.received if trial.first is None else trial.first
-        trial.last = entry.received
-        _judge(trial, rules, tried, entry, entry.alert, see, sky)
-        if trial.packets % _SWEEP == 0:
+        backtest.alerts += 1
+        backtest.has_names(entry.alert)
+        backtest.first = entry.received if backtest.first is None else backtest.first
+        backtest.last = entry.received
+        _judge(backtest, rules, tried, entry, entry.alert, see, sky)
+        if backtest.packets % _SWEEP == 0:
             for name in [name for name, each in events.items() if each.heard < entry.received - FORGET_AFTER]:
                 del events[name]
-    return trial
+    return backtest
 
 
 def _judge(
-    trial: Trial, rules: Rules, tried: _Tried, entry: Entry, alert: Alert, see: See | None, sky: Sky | None
+    backtest: Backtest,
+    rules: Rules,
+    tried: _ReplayedEvent,
+    entry: ArchivedPacket,
+    alert: Alert,
+    see: ObservabilityOf | None,
+    sky: LocalSky | None,
 ) -> None:
     """What the alert manager would have done with a packet."""
     if alert.kind == "retraction":
@@ -132,14 +142,14 @@ def _judge(
     decision = rules.decide(alert, now, sky)
     if not decision.accepted:
         if decision.rule:
-            trial.rules[decision.rule].refused += 1
+            backtest.rules[decision.rule].refused += 1
         elif alert.actionable and not decision.considered and (fits := rules.fitting(alert, now, sky)):
-            trial.rules[fits].unplaced += 1
+            backtest.rules[fits].unplaced += 1
         return
     if alert.id in identity.retracted_ids(tried.event):
         return
     if tried.rule is None:
-        tried.rule, tried.trigger, tried.at = trial.rules[decision.rule], alert.id, entry.received
+        tried.rule, tried.trigger, tried.at = backtest.rules[decision.rule], alert.id, entry.received
         tried.rule.events += 1
         tried.rule.months[f"{now:%Y-%m}"] += 1
         if see is not None:

@@ -28,7 +28,7 @@ _SPANS = (("d", 2 * _DAY), ("h", 7_200.0), ("min", 120.0), ("s", 0.0))
 """Units, and from how many seconds on they are used."""
 
 
-class Sky(Protocol):
+class LocalSky(Protocol):
     """What a site can tell of a position (ICRS degrees) at a moment; the caller of the rules gives it."""
 
     def altitude(self, ra: float, dec: float, when: datetime) -> float:
@@ -44,16 +44,16 @@ class Sky(Protocol):
         """Degrees above the horizon, negative at night."""
 
 
-class Moment(msgspec.Struct, frozen=True):
+class Circumstances(msgspec.Struct, frozen=True):
     """When and where a rule is asked."""
 
     now: datetime
-    sky: Sky | None = None
+    sky: LocalSky | None = None
     min_altitude: float = 0.0
     """The rule's own, degrees."""
 
 
-class Judged(msgspec.Struct, frozen=True, omit_defaults=True):
+class ConditionResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """A condition and what came of it."""
 
     condition: str
@@ -63,29 +63,30 @@ class Judged(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was looked at, in the unit of ``wanted``."""
     wanted: Any = None
     words: str = ""
-    parts: tuple[Judged, ...] = ()
+    parts: tuple[ConditionResult, ...] = ()
     """Of ``any`` and ``not``: the conditions in them that were looked at."""
 
 
-Outcome = tuple[bool | None, Any, str]
+CheckResult = tuple[bool | None, Any, str]
 """Whether it holds (None: unknown), the value that was looked at, and both in words."""
-Check = Callable[[Alert, Moment, Any], Outcome]
-Read = Callable[[Any], Any]
+ConditionCheck = Callable[[Alert, Circumstances, Any], CheckResult]
+ValueReader = Callable[[Any], Any]
+_Value = Callable[[Alert, Circumstances], float | None]
 
 
-class Known(msgspec.Struct, frozen=True):
+class ConditionSpec(msgspec.Struct, frozen=True):
     """One condition that a rule may use."""
 
-    read: Read
+    read: ValueReader
     """From what YAML gave to what ``check`` wants; raises ValueError in words."""
-    check: Check
+    check: ConditionCheck
     selects: bool = False
     """True where it chooses which alerts the rule is about at all: a miss isn't worth telling."""
     sky: bool = False
     """Whether it needs to know the site."""
 
 
-def quantity(units: dict[str, float], low: float, high: float) -> Read:
+def quantity(units: dict[str, float], low: float, high: float) -> ValueReader:
     """A reader of ``12``, ``5 arcmin``, ``3 h`` ... into the first of the units.
 
     Args:
@@ -138,7 +139,7 @@ def _globs(value: Any) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _one_of(allowed: tuple[str, ...], never: str) -> Read:
+def _one_of(allowed: tuple[str, ...], never: str) -> ValueReader:
     def read(value: Any) -> tuple[str, ...]:
         words = value if isinstance(value, list) else [value]
         if not words or any(word not in allowed for word in words):
@@ -157,8 +158,8 @@ def _truth(value: Any) -> bool:
     return value
 
 
-def _name(label: str, field: str) -> Check:
-    def check(alert: Alert, _: Moment, wanted: tuple[str, ...]) -> Outcome:
+def _name(label: str, field: str) -> ConditionCheck:
+    def check(alert: Alert, _: Circumstances, wanted: tuple[str, ...]) -> CheckResult:
         value = getattr(alert, field)
         fits = any(fnmatchcase(value.lower(), word.lower()) for word in wanted)
         return fits, value, f"{label} {value}" if fits else f"{label} {value or 'unknown'} is not {' or '.join(wanted)}"
@@ -194,11 +195,11 @@ def _rates(value: float, wanted: float) -> tuple[str, str]:
 def _limit(
     label: str,
     words: Callable[[float, float], tuple[str, str]],
-    take: Callable[[Alert, Moment], float | None],
+    take: _Value,
     *,
     at_most: bool,
-) -> Check:
-    def check(alert: Alert, moment: Moment, wanted: float) -> Outcome:
+) -> ConditionCheck:
+    def check(alert: Alert, moment: Circumstances, wanted: float) -> CheckResult:
         value = take(alert, moment)
         if value is None:
             return None, None, f"{label} unknown"
@@ -210,8 +211,8 @@ def _limit(
     return check
 
 
-def _truth_of(label: str, field: str) -> Check:
-    def check(alert: Alert, _: Moment, wanted: bool) -> Outcome:
+def _truth_of(label: str, field: str) -> ConditionCheck:
+    def check(alert: Alert, _: Circumstances, wanted: bool) -> CheckResult:
         value = getattr(alert, field)
         words = f"{label}: {'unknown' if value is None else 'yes' if value else 'no'}"
         return None if value is None else value is wanted, value, words
@@ -225,19 +226,21 @@ def age(alert: Alert, now: datetime) -> float | None:
     return (now - moment).total_seconds() if moment else None
 
 
-def _young(alert: Alert, moment: Moment, wanted: float) -> Outcome:
+def _young(alert: Alert, moment: Circumstances, wanted: float) -> CheckResult:
     seconds = age(alert, moment.now)
     if seconds is not None and seconds < _FUTURE:
         return None, seconds, f"its time lies {-seconds:.0f} s in the future"
     return _limit("age", _spans, lambda *_: seconds, at_most=True)(alert, moment, wanted)
 
 
-def _latitude(alert: Alert, _: Moment) -> float | None:
+def _latitude(alert: Alert, _: Circumstances) -> float | None:
     return abs(values.galactic_latitude(*alert.target)) if alert.target else None
 
 
-def _of_sky(take: Callable[[Sky, float, float, Moment], float]) -> Callable[[Alert, Moment], float | None]:
-    def value(alert: Alert, moment: Moment) -> float | None:
+def _of_sky(
+    take: Callable[[LocalSky, float, float, Circumstances], float],
+) -> Callable[[Alert, Circumstances], float | None]:
+    def value(alert: Alert, moment: Circumstances) -> float | None:
         if moment.sky is None or alert.target is None:
             return None
         return take(moment.sky, *alert.target, moment)
@@ -245,11 +248,11 @@ def _of_sky(take: Callable[[Sky, float, float, Moment], float]) -> Callable[[Ale
     return value
 
 
-def _time_up(sky: Sky, ra: float, dec: float, moment: Moment) -> float:
+def _time_up(sky: LocalSky, ra: float, dec: float, moment: Circumstances) -> float:
     return min(_DAY, sky.time_up(ra, dec, moment.now, moment.min_altitude))
 
 
-def _sun_altitude(_: Alert, moment: Moment) -> float | None:
+def _sun_altitude(_: Alert, moment: Circumstances) -> float | None:
     return moment.sky.sun_altitude(moment.now) if moment.sky else None
 
 
@@ -259,7 +262,7 @@ def _classified(value: Any) -> dict[str, float]:
     return {str(name): FRACTION(least) for name, least in value.items()}
 
 
-def _probable(alert: Alert, _: Moment, wanted: dict[str, float]) -> Outcome:
+def _probable(alert: Alert, _: Circumstances, wanted: dict[str, float]) -> CheckResult:
     """One of the classes is at least that probable."""
     found = {name: alert.classification.get(name) for name in wanted}
     known = {name: value for name, value in found.items() if value is not None}
@@ -268,29 +271,31 @@ def _probable(alert: Alert, _: Moment, wanted: dict[str, float]) -> Outcome:
     return fits or (False if known else None), known, f"class {said}"
 
 
-CONDITIONS: dict[str, Known] = {
-    "stream": Known(_globs, _name("stream", "stream"), selects=True),
-    "notice_type": Known(_globs, _name("notice", "notice_type"), selects=True),
-    "role": Known(_one_of(_ROLES, "tests and utility notices are never observed"), _name("role", "role")),
-    "kind": Known(_one_of(_KINDS, "a retraction is never observed"), _name("kind", "kind")),
-    "known_source": Known(_truth, _truth_of("known source", "known_source")),
-    "significant": Known(_truth, _truth_of("significant", "significant")),
-    "max_error_radius": Known(
+CONDITIONS: dict[str, ConditionSpec] = {
+    "stream": ConditionSpec(_globs, _name("stream", "stream"), selects=True),
+    "notice_type": ConditionSpec(_globs, _name("notice", "notice_type"), selects=True),
+    "role": ConditionSpec(_one_of(_ROLES, "tests and utility notices are never observed"), _name("role", "role")),
+    "kind": ConditionSpec(_one_of(_KINDS, "a retraction is never observed"), _name("kind", "kind")),
+    "known_source": ConditionSpec(_truth, _truth_of("known source", "known_source")),
+    "significant": ConditionSpec(_truth, _truth_of("significant", "significant")),
+    "max_error_radius": ConditionSpec(
         ANGLE, _limit("error radius", _angles, lambda alert, _: alert.error_radius, at_most=True)
     ),
-    "min_importance": Known(FRACTION, _limit("importance", _plain, lambda alert, _: alert.importance, at_most=False)),
-    "max_far": Known(RATE, _limit("false-alarm rate", _rates, lambda alert, _: alert.far, at_most=True)),
-    "min_probability": Known(_classified, _probable),
-    "max_age": Known(DURATION, _young),
-    "min_galactic_latitude": Known(_LATITUDE, _limit("galactic latitude", _angles, _latitude, at_most=False)),
-    "max_sun_altitude": Known(_SUN, _limit("Sun's altitude", _angles, _sun_altitude, at_most=True), sky=True),
-    "min_altitude_now": Known(
+    "min_importance": ConditionSpec(
+        FRACTION, _limit("importance", _plain, lambda alert, _: alert.importance, at_most=False)
+    ),
+    "max_far": ConditionSpec(RATE, _limit("false-alarm rate", _rates, lambda alert, _: alert.far, at_most=True)),
+    "min_probability": ConditionSpec(_classified, _probable),
+    "max_age": ConditionSpec(DURATION, _young),
+    "min_galactic_latitude": ConditionSpec(_LATITUDE, _limit("galactic latitude", _angles, _latitude, at_most=False)),
+    "max_sun_altitude": ConditionSpec(_SUN, _limit("Sun's altitude", _angles, _sun_altitude, at_most=True), sky=True),
+    "min_altitude_now": ConditionSpec(
         ALTITUDE,
         _limit("altitude", _angles, _of_sky(lambda sky, ra, dec, at: sky.altitude(ra, dec, at.now)), at_most=False),
         sky=True,
     ),
-    "min_time_up": Known(DURATION, _limit("time up", _spans, _of_sky(_time_up), at_most=False), sky=True),
-    "min_moon_distance": Known(
+    "min_time_up": ConditionSpec(DURATION, _limit("time up", _spans, _of_sky(_time_up), at_most=False), sky=True),
+    "min_moon_distance": ConditionSpec(
         ANGLE,
         _limit("Moon at", _angles, _of_sky(lambda sky, ra, dec, at: sky.moon_distance(ra, dec, at.now)), at_most=False),
         sky=True,
@@ -323,12 +328,12 @@ class Condition(msgspec.Struct, frozen=True):
                 yield from each.flat()
 
 
-def judge(condition: Condition, alert: Alert, moment: Moment) -> Judged:
+def judge(condition: Condition, alert: Alert, moment: Circumstances) -> ConditionResult:
     """What one condition says of an alert."""
     if condition.name in CONDITIONS:
         holds, value, words = CONDITIONS[condition.name].check(alert, moment, condition.wanted)
-        return Judged(condition.name, holds, value, condition.wanted, words)
-    looked: list[Judged] = []
+        return ConditionResult(condition.name, holds, value, condition.wanted, words)
+    looked: list[ConditionResult] = []
     outcomes: list[bool | None] = []
     said: list[str] = []
     for group in condition.groups:
@@ -342,16 +347,16 @@ def judge(condition: Condition, alert: Alert, moment: Moment) -> Judged:
     found: bool | None = any(outcomes) or (None if None in outcomes else False)
     if condition.name == ANY:
         words = said[0] if found else f"none of: {'; '.join(said)}"
-        return Judged(ANY, found, words=words, parts=tuple(looked))
+        return ConditionResult(ANY, found, words=words, parts=tuple(looked))
     words = f"but {said[0]}" if found else f"not: {'; '.join(said)}"
-    return Judged(NOT, None if found is None else not found, words=words, parts=tuple(looked))
+    return ConditionResult(NOT, None if found is None else not found, words=words, parts=tuple(looked))
 
 
 def judge_all(
-    conditions: tuple[Condition, ...], alert: Alert, moment: Moment
-) -> tuple[bool | None, tuple[Judged, ...]]:
+    conditions: tuple[Condition, ...], alert: Alert, moment: Circumstances
+) -> tuple[bool | None, tuple[ConditionResult, ...]]:
     """Whether all hold, and those that were looked at: up to the first that doesn't, which is the last one then."""
-    judged: list[Judged] = []
+    judged: list[ConditionResult] = []
     for condition in conditions:
         judged.append(judge(condition, alert, moment))
         if not judged[-1].holds:
@@ -359,6 +364,6 @@ def judge_all(
     return True, tuple(judged)
 
 
-def in_words(judged: tuple[Judged, ...]) -> str:
+def in_words(judged: tuple[ConditionResult, ...]) -> str:
     """What holds, in words."""
     return ", ".join(each.words for each in judged)

@@ -14,12 +14,12 @@ import msgspec
 
 from pyros.alerts.alert import Alert
 from pyros.alerts.formats import values
-from pyros.alerts.rules.conditions import Sky, age
+from pyros.alerts.rules.conditions import LocalSky, age
 from pyros.alerts.rules.rules import Considered
 from pyros.errors import JournalError
 from pyros.journal import JournalReader
 
-Outcome = Literal["requested", "changed", "withdrawn", "nothing"]
+RequestChange = Literal["requested", "changed", "withdrawn", "nothing"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS decisions (
@@ -47,7 +47,7 @@ _JSON = ("looked_at", "considered")
 _MOST = 500  # of SQLite's 999 parameters
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A decision, as it is kept. Times are Unix seconds."""
 
     alert: str
@@ -57,7 +57,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
     reason: str
     """In words, with the limits that the values were held against."""
-    outcome: Outcome
+    outcome: RequestChange
     """What was asked of the scheduler."""
     observation: str = ""
     looked_at: dict[str, Any] = {}
@@ -65,7 +65,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """The rules that were asked, each with its conditions: what was wanted, what was found, and whether it held."""
 
 
-def looked_at(alert: Alert, now: datetime, sky: Sky | None = None) -> dict[str, Any]:
+def looked_at(alert: Alert, now: datetime, sky: LocalSky | None = None) -> dict[str, Any]:
     """The values of an alert that rules can ask for: angles in degrees, age in seconds, false-alarm rate in Hz.
 
     With a ``sky`` also where its position stood then, and the Sun and the Moon.
@@ -103,7 +103,7 @@ def prepare(db: sqlite3.Connection) -> None:
         db.execute("ALTER TABLE decisions ADD COLUMN considered TEXT NOT NULL DEFAULT '[]'")
 
 
-def write(db: sqlite3.Connection, record: Record) -> None:
+def write(db: sqlite3.Connection, record: DecisionRecord) -> None:
     """Store a decision, inside a transaction that is under way; `prepare` comes once before."""
     stored = [
         msgspec.json.encode(getattr(record, name)).decode() if name in _JSON else getattr(record, name)
@@ -112,7 +112,7 @@ def write(db: sqlite3.Connection, record: Record) -> None:
     db.execute(f"INSERT INTO decisions ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(stored))})", stored)
 
 
-def read(journal: JournalReader, *, alerts: Iterable[str] = (), events: Iterable[str] = ()) -> list[Record]:
+def read(journal: JournalReader, *, alerts: Iterable[str] = (), events: Iterable[str] = ()) -> list[DecisionRecord]:
     """The decisions about those packets or events, oldest first.
 
     Raises JournalError when the journal cannot be read; a journal without decisions has none.
@@ -121,7 +121,7 @@ def read(journal: JournalReader, *, alerts: Iterable[str] = (), events: Iterable
     if not there:
         return []
     columns = ", ".join(name if name in there else "'[]'" for name in _COLUMNS)
-    found: dict[int, Record] = {}
+    found: dict[int, DecisionRecord] = {}
     for column, wanted in (("alert", list(alerts)), ("event", list(events))):
         for start in range(0, len(wanted), _MOST):
             part = wanted[start : start + _MOST]
@@ -131,11 +131,11 @@ def read(journal: JournalReader, *, alerts: Iterable[str] = (), events: Iterable
     return [found[number] for number in sorted(found)]
 
 
-def _record(journal: JournalReader, row: tuple[Any, ...]) -> Record:
+def _record(journal: JournalReader, row: tuple[Any, ...]) -> DecisionRecord:
     named = dict(zip(_COLUMNS, row[1:], strict=True))
     try:
         for name in _JSON:
             named[name] = msgspec.json.decode(named[name])
-        return msgspec.convert(named, Record, strict=False)
+        return msgspec.convert(named, DecisionRecord, strict=False)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise JournalError(f"{journal.path}: decision {row[0]} cannot be read: {error}") from None

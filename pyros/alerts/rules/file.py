@@ -11,13 +11,25 @@ import msgspec
 import yaml
 
 from pyros.alerts.rules.conditions import ALTITUDE, ANY, CONDITIONS, DURATION, NOT, PATIENCE, Condition
-from pyros.alerts.rules.rules import Rule
 from pyros.errors import ConfigError
 from pyros.files import UniqueKeys, read_yaml
 from pyros.messages import Exposures
 
 MAX_REPEATS = 20
 _MAX_DEPTH = 8
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule of the file."""
+
+    name: str
+    when: tuple[Condition, ...]
+    priority: int
+    exposures: tuple[Exposures, ...]
+    """Empty: what fits this rule is not observed."""
+    min_altitude: float
+    expires_after: float
+    repeat: tuple[float, ...] = ()
 
 
 def read_rules(path: Path) -> tuple[Rule, ...]:

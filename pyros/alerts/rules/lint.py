@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from pyros.alerts.formats.streams import BY_NAME
-from pyros.alerts.rules.backtest import Trial
+from pyros.alerts.rules.backtest import Backtest
 from pyros.alerts.rules.conditions import NOT, Condition
 from pyros.alerts.rules.rules import Rules
 
@@ -19,7 +19,7 @@ _NAMES = {"stream": "stream", "notice_type": "notice type", "min_probability": "
 _CLOSE = 0.75
 
 
-def misspelt(rules: Rules) -> Iterator[str]:
+def misspelt_streams(rules: Rules) -> Iterator[str]:
     """Streams that no table has, but one of nearly the same name."""
     for rule in rules.rules:
         asked = [each for condition in rule.when for each in condition.flat() if each.name == "stream"]
@@ -29,14 +29,14 @@ def misspelt(rules: Rules) -> Iterator[str]:
                 yield f"rule {rule.name!r} when.stream: PYROS knows no stream {word!r}{meant}"
 
 
-def unheard(rules: Rules, trial: Trial) -> Iterator[str]:
+def unmatched_names(rules: Rules, backtest: Backtest) -> Iterator[str]:
     """Of rules that would have triggered nothing: the names that no packet had, and packets that told no position."""
     for rule in rules.rules:
-        tried = trial.rules[rule.name]
-        if tried.events or tried.refused or not trial.alerts:
+        tried = backtest.rules[rule.name]
+        if tried.events or tried.refused or not backtest.alerts:
             continue
         for condition in _asked(rule.when):
-            words, there = tuple(condition.wanted), trial.names.get(condition.name, set())
+            words, there = tuple(condition.wanted), backtest.names.get(condition.name, set())
             if not any(fnmatchcase(name.lower(), word.lower()) for word in words for name in there):
                 meant = _meant(words[0], there | (set(BY_NAME) if condition.name == "stream" else set()))
                 named = " or ".join(map(repr, words))

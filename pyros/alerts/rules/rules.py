@@ -13,7 +13,15 @@ from typing import Self
 import msgspec
 
 from pyros.alerts.alert import Alert
-from pyros.alerts.rules.conditions import CONDITIONS, Condition, Judged, Moment, Sky, in_words, judge_all
+from pyros.alerts.rules.conditions import (
+    CONDITIONS,
+    Circumstances,
+    ConditionResult,
+    LocalSky,
+    in_words,
+    judge_all,
+)
+from pyros.alerts.rules.file import Rule, read_rules
 from pyros.messages import Exposures
 
 
@@ -22,7 +30,7 @@ class Considered(msgspec.Struct, frozen=True, omit_defaults=True):
 
     rule: str
     applies: bool = False
-    conditions: tuple[Judged, ...] = ()
+    conditions: tuple[ConditionResult, ...] = ()
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,19 +53,6 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The rules that were asked, in their order."""
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """One rule of the file."""
-
-    name: str
-    when: tuple[Condition, ...]
-    priority: int
-    exposures: tuple[Exposures, ...]
-    """Empty: what fits this rule is not observed."""
-    min_altitude: float
-    expires_after: float
-    repeat: tuple[float, ...] = ()
-
-
 class Rules:
     """The rules of one file, in its order. Immutable; may be used in any thread."""
 
@@ -71,8 +66,6 @@ class Rules:
         Raises:
             ConfigError: it cannot be read, or is wrong; lists every problem with file, rule and key.
         """
-        from pyros.alerts.rules.file import read_rules  # noqa: PLC0415  it makes Rules
-
         return cls(read_rules(path))
 
     @property
@@ -81,7 +74,7 @@ class Rules:
         asked = {each.name for rule in self.rules for condition in rule.when for each in condition.flat()}
         return tuple(name for name, known in CONDITIONS.items() if known.sky and name in asked)
 
-    def decide(self, alert: Alert, now: datetime, sky: Sky | None = None) -> Decision:
+    def decide(self, alert: Alert, now: datetime, sky: LocalSky | None = None) -> Decision:
         """Whether to observe what an alert is about, and how.
 
         Args:
@@ -95,7 +88,7 @@ class Rules:
         considered: list[Considered] = []
         near_misses: list[str] = []
         for rule in self.rules:
-            moment = Moment(now, sky, rule.min_altitude)
+            moment = Circumstances(now, sky, rule.min_altitude)
             holds, judged = judge_all(rule.when, alert, moment)
             considered.append(Considered(rule.name, bool(holds), judged))
             if holds:
@@ -106,10 +99,10 @@ class Rules:
         misses = f" ({'; '.join(near_misses[:5])})" if near_misses else ""
         return Decision(accepted=False, reason=f"no rule fits {what}{misses}", considered=tuple(considered))
 
-    def fitting(self, alert: Alert, now: datetime, sky: Sky | None = None) -> str:
+    def fitting(self, alert: Alert, now: datetime, sky: LocalSky | None = None) -> str:
         """The first rule whose conditions hold, whether such an alert is ever observed or not; '' for none."""
         for rule in self.rules:
-            if judge_all(rule.when, alert, Moment(now, sky, rule.min_altitude))[0]:
+            if judge_all(rule.when, alert, Circumstances(now, sky, rule.min_altitude))[0]:
                 return rule.name
         return ""
 

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from pyros import config as configuration
 from pyros.alerts import followup, identity
-from pyros.alerts.archive.query import Entry, Query
+from pyros.alerts.archive.query import ArchivedPacket, Query
 from pyros.alerts.history import history
 from pyros.alerts.rules import decisions
-from pyros.alerts.rules.conditions import Judged
+from pyros.alerts.rules.conditions import ConditionResult
 from pyros.cli._fate import fates
 from pyros.cli.alerts.options import (
     ArchiveOption,
@@ -120,7 +120,7 @@ def explain(event: EventArgument, as_json: JsonOption = False, archive: ArchiveO
       pyros alerts explain swift:1017711 --json
     """
     loaded = configuration.load(config)
-    entries: list[Entry] = []
+    entries: list[ArchivedPacket] = []
     try:
         reader = reading(archive, config)
     except JournalError:  # decisions are kept by the alert manager; without an archive it knows its own names only
@@ -141,10 +141,10 @@ def explain(event: EventArgument, as_json: JsonOption = False, archive: ArchiveO
             out.file.write(json.dumps({**msgspec.to_builtins(record), "decided": decided}) + "\n")
         return
     decided_ids = {record.alert for record in found}
-    told: list[tuple[float, decisions.Record | Entry]] = [(record.decided, record) for record in found]
+    told: list[tuple[float, decisions.DecisionRecord | ArchivedPacket]] = [(record.decided, record) for record in found]
     told += [(entry.received, entry) for entry in entries if entry.identity not in decided_ids]
     for _, each in sorted(told, key=lambda pair: pair[0]):
-        if isinstance(each, decisions.Record):
+        if isinstance(each, decisions.DecisionRecord):
             _explain(each)
         else:
             own = loaded.broker is not None and followup.is_own(each.identity, loaded.broker.ivo)
@@ -155,7 +155,7 @@ def explain(event: EventArgument, as_json: JsonOption = False, archive: ArchiveO
         out.print(f"now: {line}")
 
 
-def _decisions(config: Config, ids: list[str], names: list[str]) -> list[decisions.Record]:
+def _decisions(config: Config, ids: list[str], names: list[str]) -> list[decisions.DecisionRecord]:
     try:
         journal = JournalReader(config.journal("alert_manager"))
     except JournalError:
@@ -166,7 +166,7 @@ def _decisions(config: Config, ids: list[str], names: list[str]) -> list[decisio
         journal.close()
 
 
-def _explain(record: decisions.Record) -> None:
+def _explain(record: decisions.DecisionRecord) -> None:
     verdict = {"requested": "observation requested", "changed": "observation changed",
                "withdrawn": "observation withdrawn", "nothing": "no change"}[record.outcome]  # fmt: skip
     out.print(f"{instant(record.decided)}  {record.alert}")
@@ -175,11 +175,11 @@ def _explain(record: decisions.Record) -> None:
     out.print(f"    looked at: {looked}")
     for considered in record.considered:
         out.print(f"    rule {considered.rule!r} {'fits' if considered.applies else 'does not fit'}:")
-        for judged in considered.conditions or (Judged("any alert", True, words="any alert with a position"),):
+        for judged in considered.conditions or (ConditionResult("any alert", True, words="any alert with a position"),):
             _explain_condition(judged, 6)
 
 
-def _explain_condition(judged: Judged, indent: int) -> None:
+def _explain_condition(judged: ConditionResult, indent: int) -> None:
     """One line a condition, and below ``any`` and ``not`` what they looked at."""
     mark = {True: "yes", False: "no ", None: "?  "}[judged.holds]
     out.print(f"{' ' * indent}{mark} {judged.condition}: {judged.words}")
@@ -195,7 +195,7 @@ def _short(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _of_event(reader: ArchiveReader, event: str, *, missing: bool = False) -> list[Entry]:
+def _of_event(reader: ArchiveReader, event: str, *, missing: bool = False) -> list[ArchivedPacket]:
     """The packets of an event, or the one with that number; PyrosError when there is none."""
     name = event
     if event.isdecimal():
@@ -206,9 +206,9 @@ def _of_event(reader: ArchiveReader, event: str, *, missing: bool = False) -> li
     return found
 
 
-def _show_event(entries: list[Entry]) -> None:
+def _show_event(entries: list[ArchivedPacket]) -> None:
     by_id = {entry.identity: entry for entry in entries}
-    seen = identity.join(*(identity.Event((identity.sighting(entry.alert),)) for entry in entries if entry.alert))
+    seen = identity.join(*(identity.Event((identity.packet_record(entry.alert),)) for entry in entries if entry.alert))
     belief = identity.believe(seen)
     out.print(f"event        {entries[0].event}")
     others = sorted(seen.keys - {entries[0].event})
@@ -225,7 +225,7 @@ def _show_event(entries: list[Entry]) -> None:
     for heading in ("written (UTC)", "received (UTC)", "number", "kind", "notice", "what it changes", "packet"):
         table.add_column(heading, no_wrap=True)
     for step in history(seen):
-        new, entry = step.sighting, by_id[step.sighting.id]
+        new, entry = step.packet, by_id[step.packet.id]
         written = "" if new.sent is None else instant(new.sent)
         table.add_row(
             written, instant(entry.received), str(entry.number), new.kind, new.notice_type, step.change, new.id

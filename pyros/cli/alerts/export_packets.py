@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from pyros.alerts.archive.query import Entry
+from pyros.alerts.archive.query import ArchivedPacket
 from pyros.cli.alerts.options import (
     ArchiveOption,
     ConeOption,
@@ -96,7 +96,7 @@ def _write_member(tar: tarfile.TarFile, name: str, packet: bytes, received: floa
     tar.members.clear()  # type: ignore[attr-defined]  # it would remember every member
 
 
-def _name(entry: Entry, packet: bytes) -> str:
+def _name(entry: ArchivedPacket, packet: bytes) -> str:
     """Day, what identifies it, and its number; nothing in it leaves the folder."""
     words = re.sub(r"[^A-Za-z0-9.+-]+", "_", entry.identity.removeprefix("ivo://")).strip("._")[:120]
     kind = "json" if packet.lstrip()[:1] == b"{" else "xml" if entry.alert is not None else "packet"

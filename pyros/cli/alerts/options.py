@@ -11,7 +11,7 @@ from rich.table import Table
 
 from pyros import config as configuration
 from pyros.alerts.alert import Kind, Role
-from pyros.alerts.archive.query import Entry, Query
+from pyros.alerts.archive.query import ArchivedPacket, Query
 from pyros.alerts.rules.conditions import ANGLE
 from pyros.cli.alerts.parse import facts, iso
 from pyros.cli.common import instant, show
@@ -103,7 +103,7 @@ def reading(archive: str | None, config: Path | None) -> ArchiveReader:
     return ArchiveReader(where(archive, config))
 
 
-def as_dict(entry: Entry) -> dict[str, Any]:
+def as_dict(entry: ArchivedPacket) -> dict[str, Any]:
     """A packet of the archive as a JSON object; ``event`` is what it was joined to, ``key`` its stream's name."""
     found: dict[str, Any] = {
         "number": entry.number,
@@ -118,7 +118,7 @@ def as_dict(entry: Entry) -> dict[str, Any]:
     return found
 
 
-def show_entries(entries: list[Entry]) -> None:
+def show_entries(entries: list[ArchivedPacket]) -> None:
     """A table of packets."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in (

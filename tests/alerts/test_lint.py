@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from pyros.alerts import Rules
-from pyros.alerts.rules.backtest import try_rules
-from pyros.alerts.rules.lint import misspelt, unheard
-from tests.alerts.test_trial import alert, entries
+from pyros.alerts.rules.backtest import backtest_rules
+from pyros.alerts.rules.lint import misspelt_streams, unmatched_names
+from tests.alerts.test_backtest import alert, entries
 
 SHIPPED = Path(__file__).parents[2] / "observatory" / "alert_rules.yaml"
 
@@ -22,7 +22,7 @@ def rules(tmp_path: Path, when: str) -> Rules:
 
 def doubts(tmp_path: Path, when: str, *past: Any) -> list[str]:
     asked = rules(tmp_path, when)
-    return list(unheard(asked, try_rules(asked, entries(*past))))
+    return list(unmatched_names(asked, backtest_rules(asked, entries(*past))))
 
 
 @pytest.mark.parametrize(
@@ -33,13 +33,13 @@ def doubts(tmp_path: Path, when: str, *past: Any) -> list[str]:
     ],
 )  # fmt: skip
 def test_streams_of_nearly_a_known_name(tmp_path: Path, when: str, meant: str) -> None:
-    found = list(misspelt(rules(tmp_path, when)))
+    found = list(misspelt_streams(rules(tmp_path, when)))
     assert len(found) == bool(meant)
     assert all(each.startswith("rule 'a' when.stream: PYROS knows no stream '") and meant in each for each in found)
 
 
 def test_the_rules_that_are_shipped_are_beyond_doubt() -> None:
-    assert list(misspelt(Rules.load(SHIPPED))) == []
+    assert list(misspelt_streams(Rules.load(SHIPPED))) == []
 
 
 def test_names_that_no_packet_had(tmp_path: Path) -> None:
