@@ -48,6 +48,7 @@ __all__ = [
     "RemoteConfig",
     "TlsConfig",
     "WeatherLimits",
+    "demo_file",
     "find",
     "load",
 ]
@@ -69,6 +70,18 @@ def find(path: str | os.PathLike[str] | None = None) -> Path:
         raise ConfigError([f"{found}: is a folder; name the file in it with --config or ${ENVIRONMENT}"])
     source = "--config" if path else f"${ENVIRONMENT}" if given else "the working directory"
     raise ConfigError([f"{found}: no such file (looked for by {source}); name it with --config or ${ENVIRONMENT}"])
+
+
+def demo_file() -> Path:
+    """Return the demo observatory's configuration file: the clone's, else the copy that an installed package has.
+
+    Its other files are in the folder ``observatory`` beside it. Raises ConfigError when neither is there.
+    """
+    package = Path(__file__).parents[1]
+    for folder in (package.parent, package / "demo"):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
+    raise ConfigError([f"the demo observatory is not in {package.parent}; name a configuration with --config"])
 
 
 def load(path: str | os.PathLike[str] | None = None) -> Config:

@@ -176,7 +176,7 @@ class DomeRig:
         said = None if age is None else self.now - age
         json = Raw(messages.encode_payload(name, payload))
         entry = Entry(seq, f"{sender}-{seq}", name, self.clock.time() - (age or 0.0), json, said)
-        self.host._arrived(Batch([entry], sender, (sender, "epoch"), proved=proved))
+        self.host.receive(Batch([entry], sender, (sender, "epoch"), proved=proved))
         self.run(0.01)
 
     def safe(self, age: float | None = 0.0) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from pyros.planning.visibility import altitude_azimuth
-from tests.observatory.conftest import EXPOSURE, Rehearsal
+from tests.observatory.conftest import EXPOSURE, Night
 
 URGENT = "pyros.test/urgent#1"
 
 
-def test_a_higher_priority_goes_first_at_once_and_the_other_is_observed_afterwards(exposing: Rehearsal) -> None:
+def test_a_higher_priority_goes_first_at_once_and_the_other_is_observed_afterwards(exposing: Night) -> None:
     night, began = exposing, exposing.now
     elsewhere = night.place(55, 140)
     night.publish(night.packet(URGENT, elsewhere))
@@ -29,7 +29,7 @@ def test_a_higher_priority_goes_first_at_once_and_the_other_is_observed_afterwar
     assert [line for _, line in night.requests("dome", "DO ", began)] == ["DO close"], "it stayed open between them"
 
 
-def test_an_equal_priority_waits(exposing: Rehearsal) -> None:
+def test_an_equal_priority_waits(exposing: Night) -> None:
     night, began = exposing, exposing.now
     night.publish(night.packet("pyros.test/low#2", night.place(55, 140)))
     night.run(EXPOSURE)
@@ -38,7 +38,7 @@ def test_an_equal_priority_waits(exposing: Rehearsal) -> None:
     assert night.objects() == 3 * ["ivo://pyros.test/first#1"] + ["ivo://pyros.test/low#2"]
 
 
-def test_a_better_position_changes_the_observation_that_runs(exposing: Rehearsal) -> None:
+def test_a_better_position_changes_the_observation_that_runs(exposing: Night) -> None:
     night, began = exposing, exposing.now
     better = night.place(64.5, 91)
     night.publish(night.packet("pyros.test/first#2", better, cites=("followup", "pyros.test/first#1")))
@@ -51,7 +51,7 @@ def test_a_better_position_changes_the_observation_that_runs(exposing: Rehearsal
     assert len(night.slews()) == 2, "and nothing is observed again"
 
 
-def test_a_better_position_that_comes_while_the_last_image_is_read_is_not_lost(exposing: Rehearsal) -> None:
+def test_a_better_position_that_comes_while_the_last_image_is_read_is_not_lost(exposing: Night) -> None:
     night = exposing
     night.until(lambda: len(night.images()) == 2)
     night.until(lambda: night.state("camera") == "reading")
@@ -63,7 +63,7 @@ def test_a_better_position_that_comes_while_the_last_image_is_read_is_not_lost(e
     assert len(night.images()) in (5, 6)
 
 
-def test_an_update_that_says_the_same_disturbs_nothing(exposing: Rehearsal) -> None:
+def test_an_update_that_says_the_same_disturbs_nothing(exposing: Night) -> None:
     night, began = exposing, exposing.now
     same = night.packet("pyros.test/first#2", night.slews()[0][1], cites=("followup", "pyros.test/first#1"))
     night.publish(same)
@@ -72,7 +72,7 @@ def test_an_update_that_says_the_same_disturbs_nothing(exposing: Rehearsal) -> N
     assert len(night.images()) == 3
 
 
-def test_a_retraction_withdraws_the_observation(exposing: Rehearsal) -> None:
+def test_a_retraction_withdraws_the_observation(exposing: Night) -> None:
     night, began = exposing, exposing.now
     night.publish(night.packet("pyros.test/first#2", cites=("retraction", "pyros.test/first#1")))
     night.until(lambda: night.requests("camera", since=began), 1)
@@ -85,7 +85,7 @@ def test_a_retraction_withdraws_the_observation(exposing: Rehearsal) -> None:
 
 
 @pytest.mark.parametrize("role", ["test", "utility"])
-def test_roles_that_mean_nothing_move_nothing(ready: Rehearsal, role: str) -> None:
+def test_roles_that_mean_nothing_move_nothing(ready: Night, role: str) -> None:
     moves = {name: ready.requests(name) for name in ("telescope", "dome", "camera")}
     assert ready.publish(ready.packet(role=role)) == "ack"
     ready.run(1200)
@@ -93,7 +93,7 @@ def test_roles_that_mean_nothing_move_nothing(ready: Rehearsal, role: str) -> No
     assert len(ready.received("alert_manager", "Alert received")) == 1
 
 
-def test_a_duplicate_does_nothing(exposing: Rehearsal) -> None:
+def test_a_duplicate_does_nothing(exposing: Night) -> None:
     night, began = exposing, exposing.now
     assert night.publish(night.packet()) == "nak"
     night.until(lambda: night.state("dome") == "closed")
@@ -103,7 +103,7 @@ def test_a_duplicate_does_nothing(exposing: Rehearsal) -> None:
     assert night.slews(began) == []
 
 
-def test_a_target_below_its_limit_waits_until_it_is_up(ready: Rehearsal) -> None:
+def test_a_target_below_its_limit_waits_until_it_is_up(ready: Night) -> None:
     ready.publish(ready.packet(place=ready.place(12, 90)))
     ready.run(600)
     assert ready.slews() == []
@@ -114,12 +114,12 @@ def test_a_target_below_its_limit_waits_until_it_is_up(ready: Rehearsal) -> None
     ready.until(lambda: len(ready.images()) == 3)
 
 
-def test_by_day_nothing_starts_and_in_the_night_it_does(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_by_day_nothing_starts_and_in_the_night_it_does(rehearsal: Callable[..., Night]) -> None:
     day = rehearsal(hours_after_midnight=-6)  # at the equinox the Sun sets
     day.until(lambda: day.said("the weather is safe"))
     day.publish(day.packet())
     day.run(300)
-    assert b"waits for the night" in day.received("majordome", "Plan updated")[-1][3]
+    assert b"waits for the night" in day.received("majordome", "Plan updated")[-1].payload
     assert day.slews() == []
     assert day.requests("dome", "DO open") == []
     day.until(lambda: day.said("Observation finished", "majordome"), 7200)
@@ -127,7 +127,7 @@ def test_by_day_nothing_starts_and_in_the_night_it_does(rehearsal: Callable[...,
 
 
 @pytest.mark.parametrize("rule", ["first", "long"])
-def test_the_dome_is_closed_when_the_day_comes(rehearsal: Callable[..., Rehearsal], rule: str) -> None:
+def test_the_dome_is_closed_when_the_day_comes(rehearsal: Callable[..., Night], rule: str) -> None:
     """The long one would take days: at dawn it is stopped, and goes on in the next night."""
     night = rehearsal(hours_after_midnight=4.5)
     night.until(lambda: night.said("the weather is safe"))
@@ -139,7 +139,7 @@ def test_the_dome_is_closed_when_the_day_comes(rehearsal: Callable[..., Rehearsa
     assert night.state("telescope") == "parked"
 
 
-def test_a_telescope_that_refuses_is_not_asked_for_ever(ready: Rehearsal) -> None:
+def test_a_telescope_that_refuses_is_not_asked_for_ever(ready: Night) -> None:
     """The mount's own limit is 10 degrees; the rule would go lower."""
     ready.publish(ready.packet("pyros.test/low#1", ready.place(5, 270)))
     ready.run(1800)
@@ -151,7 +151,7 @@ def test_a_telescope_that_refuses_is_not_asked_for_ever(ready: Rehearsal) -> Non
     ready.until(lambda: len(ready.images()) == 3, 300)
 
 
-def test_a_filter_wheel_that_refuses_is_not_asked_for_ever(ready: Rehearsal) -> None:
+def test_a_filter_wheel_that_refuses_is_not_asked_for_ever(ready: Night) -> None:
     ready.publish(ready.packet("pyros.test/blue#1"))
     ready.run(1800)
     assert 1 <= len(ready.requests("filter_wheel", "DO select filter=u")) <= 12
@@ -162,7 +162,7 @@ def test_a_filter_wheel_that_refuses_is_not_asked_for_ever(ready: Rehearsal) -> 
     assert ready.state("telescope") == "parked"
 
 
-def test_a_camera_that_is_gone_and_comes_back(exposing: Rehearsal) -> None:
+def test_a_camera_that_is_gone_and_comes_back(exposing: Night) -> None:
     night = exposing
     night.stop_simulator("camera")
     night.run(10)
@@ -171,7 +171,7 @@ def test_a_camera_that_is_gone_and_comes_back(exposing: Rehearsal) -> None:
     assert len(night.images()) == 3
 
 
-def test_a_dome_that_is_gone_when_it_should_open_opens_when_it_is_back(ready: Rehearsal) -> None:
+def test_a_dome_that_is_gone_when_it_should_open_opens_when_it_is_back(ready: Night) -> None:
     ready.stop_simulator("dome")
     ready.publish(ready.packet())
     ready.run(1200)
@@ -182,7 +182,7 @@ def test_a_dome_that_is_gone_when_it_should_open_opens_when_it_is_back(ready: Re
     assert len(ready.images()) == 3
 
 
-def test_an_ivorn_that_tries_to_leave_its_folder(ready: Rehearsal) -> None:
+def test_an_ivorn_that_tries_to_leave_its_folder(ready: Night) -> None:
     """What is written because of it stays where the observatory's data are."""
     before = {path for path in ready.folder.parent.rglob("*") if not path.is_relative_to(ready.config.data)}
     ready.publish(ready.packet("pyros.test/first#../../../../../escaped/..%2f"))

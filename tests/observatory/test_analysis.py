@@ -12,9 +12,9 @@ from astropy.io import fits
 from PIL import Image as Picture
 
 from pyros.simulators.celestial import Sky, separation
-from tests.observatory.conftest import Rehearsal
+from tests.observatory.conftest import Night
 
-Rehearsals = Callable[..., Rehearsal]
+Rehearsals = Callable[..., Night]
 CAMERA = {"width": 320, "height": 320, "speed": 1, "seeing": 4.0, "stars": "synthetic", "cosmic_rays": 0}
 OPTIONS = {"analyzer": {"option_catalogue": "synthetic"}}
 RULE = """rules:
@@ -22,7 +22,7 @@ RULE = """rules:
 """
 
 
-def begin(rehearsal: Rehearsals, magnitude: float = 13.0, **devices: Any) -> tuple[Rehearsal, Sky]:
+def begin(rehearsal: Rehearsals, magnitude: float = 13.0, **devices: Any) -> tuple[Night, Sky]:
     """A night with a burst 20 arcseconds beside where its alert says."""
     night = rehearsal(devices={"camera": CAMERA, **devices}, options=OPTIONS, rules=RULE)
     ra, dec = night.place()
@@ -32,19 +32,19 @@ def begin(rehearsal: Rehearsals, magnitude: float = 13.0, **devices: Any) -> tup
     return night, burst
 
 
-def flare(night: Rehearsal, burst: Sky, magnitude: float) -> None:
+def flare(night: Night, burst: Sky, magnitude: float) -> None:
     line = f"DO transient ra={burst.ra:.6f} dec={burst.dec:.6f} magnitude={magnitude} slope=1.2\n"
     client = night.connect(night.simulators["camera"].port, line.encode())
     night.until(lambda: client.answer == b"OK\n", 10)
 
 
-def points(night: Rehearsal) -> list[dict[str, str]]:
+def points(night: Night) -> list[dict[str, str]]:
     files = list(night.config.data.glob("lightcurves/*.csv"))
     return list(csv.DictReader(files[0].read_text().splitlines())) if files else []
 
 
-def payloads(night: Rehearsal, agent: str, name: str) -> list[dict[str, Any]]:
-    return [json.loads(payload) for _, _, _, payload, error in night.received(agent, name) if error is None]
+def payloads(night: Night, agent: str, name: str) -> list[dict[str, Any]]:
+    return [json.loads(row.payload) for row in night.received(agent, name) if row.error is None]
 
 
 def test_a_burst_is_found_and_its_light_curve_kept(rehearsal: Rehearsals) -> None:
@@ -121,7 +121,7 @@ def test_images_without_stars_are_told(rehearsal: Rehearsals) -> None:
     night.start_simulator("telescope")
 
 
-def errors(night: Rehearsal) -> list[float]:
+def errors(night: Night) -> list[float]:
     """How far each image is from where its target is, arcseconds: the truth, not what the header says."""
     analysed = payloads(night, "monitoring", "Image analysed")
     headers = [fits.getheader(each["path"]) for each in analysed]

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.observatory.conftest import Rehearsal
+from tests.observatory.conftest import Night
 
 OPTIONAL = ("focuser", "switch")
 
 
 @pytest.fixture
-def night(rehearsal: Callable[..., Rehearsal]) -> Rehearsal:
+def night(rehearsal: Callable[..., Night]) -> Night:
     """With every kind of device; slews, turns and the dome take as long as they say."""
     slow = {name: {"speed": 1} for name in ("telescope", "dome", "filter_wheel", "focuser")}
     night = rehearsal(optional=OPTIONAL, devices=slow, options={"focuser": {"option_offsets": "r:3000"}})
@@ -21,14 +21,14 @@ def night(rehearsal: Callable[..., Rehearsal]) -> Rehearsal:
 
 
 @pytest.fixture
-def exposing(night: Rehearsal) -> Rehearsal:
+def exposing(night: Night) -> Night:
     night.publish(night.packet())
     night.until(lambda: night.state("camera") == "exposing")
     night.run(5)
     return night
 
 
-def away(night: Rehearsal, seconds: float, *devices: str) -> None:
+def away(night: Night, seconds: float, *devices: str) -> None:
     """Their power is cut, and comes back after so many seconds."""
     for name in devices:
         night.stop_simulator(name)
@@ -37,21 +37,21 @@ def away(night: Rehearsal, seconds: float, *devices: str) -> None:
         night.start_simulator(name)
 
 
-def nothing_crashed(night: Rehearsal) -> None:
+def nothing_crashed(night: Night) -> None:
     for name in night.observatory.hosts:
-        assert [row for row in night.received(name) if row[-1] is not None] == [], f"no handler of {name} failed"
+        assert [row for row in night.received(name) if row.error is not None] == [], f"no handler of {name} failed"
     assert not night.said("Traceback")
 
 
 @pytest.mark.parametrize(
     "device", ["telescope", "camera", "dome", "filter_wheel", "focuser", "weather", "safety", "switch"]
 )
-def test_each_device_may_be_away_for_a_while(exposing: Rehearsal, device: str) -> None:
+def test_each_device_may_be_away_for_a_while(exposing: Night, device: str) -> None:
     night = exposing
     away(night, 20, device)
     for agent in ("monitoring", "observation_manager"):
         told = night.received(agent, "Instrument disconnected")
-        assert [row[1] for row in told] == [device]
+        assert [row.sender for row in told] == [device]
     night.until(lambda: night.agent("monitoring").state.links[device].connected, 5)
     night.until(lambda: night.said("Observation finished", "majordome"), 300)
     assert len(night.images()) >= 3
@@ -59,7 +59,7 @@ def test_each_device_may_be_away_for_a_while(exposing: Rehearsal, device: str) -
 
 
 @pytest.mark.parametrize("device", ["telescope", "camera", "filter_wheel", "focuser", "dome"])
-def test_one_that_is_away_when_it_is_needed_is_waited_for(night: Rehearsal, device: str) -> None:
+def test_one_that_is_away_when_it_is_needed_is_waited_for(night: Night, device: str) -> None:
     night.stop_simulator(device)
     night.publish(night.packet())
     night.run(200)
@@ -73,7 +73,7 @@ def test_one_that_is_away_when_it_is_needed_is_waited_for(night: Rehearsal, devi
     nothing_crashed(night)
 
 
-def test_one_that_stays_away_is_not_held_against_the_target(night: Rehearsal) -> None:
+def test_one_that_stays_away_is_not_held_against_the_target(night: Night) -> None:
     night.stop_simulator("camera")
     night.publish(night.packet())
     night.run(2 * 3600)
@@ -83,7 +83,7 @@ def test_one_that_stays_away_is_not_held_against_the_target(night: Rehearsal) ->
     night.until(lambda: night.said("Observation finished", "majordome"), 300)
 
 
-def test_all_of_them_in_mid_slew(night: Rehearsal) -> None:
+def test_all_of_them_in_mid_slew(night: Night) -> None:
     """As when the server dies that all of them hang on."""
     night.publish(night.packet())
     night.until(lambda: night.state("telescope") == "slewing")
@@ -98,7 +98,7 @@ def test_all_of_them_in_mid_slew(night: Rehearsal) -> None:
     nothing_crashed(night)
 
 
-def test_all_of_them_in_mid_exposure(exposing: Rehearsal) -> None:
+def test_all_of_them_in_mid_exposure(exposing: Night) -> None:
     night = exposing
     away(night, 3, *night.instruments)
     back = night.now
@@ -110,7 +110,7 @@ def test_all_of_them_in_mid_exposure(exposing: Rehearsal) -> None:
     nothing_crashed(night)
 
 
-def test_a_telescope_that_was_away_is_sent_there_again_before_the_next_exposure(exposing: Rehearsal) -> None:
+def test_a_telescope_that_was_away_is_sent_there_again_before_the_next_exposure(exposing: Night) -> None:
     night, began = exposing, exposing.now
     away(night, 3, "telescope")
     night.until(lambda: night.said("Observation finished", "majordome"), 300)
@@ -123,7 +123,7 @@ def test_a_telescope_that_was_away_is_sent_there_again_before_the_next_exposure(
 # The dome ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_dome_that_stayed_open_while_it_was_lost_disturbs_nothing(exposing: Rehearsal) -> None:
+def test_a_dome_that_stayed_open_while_it_was_lost_disturbs_nothing(exposing: Night) -> None:
     night = exposing
     night.fault("dome", "drop for=25")
     night.until(lambda: night.received("monitoring", "Instrument disconnected"), 15)
@@ -133,7 +133,7 @@ def test_a_dome_that_stayed_open_while_it_was_lost_disturbs_nothing(exposing: Re
 
 
 @pytest.mark.parametrize("why", ["rain", "the majordome is gone"])
-def test_a_dome_that_may_not_be_open_any_more_closes_as_soon_as_it_is_reached(exposing: Rehearsal, why: str) -> None:
+def test_a_dome_that_may_not_be_open_any_more_closes_as_soon_as_it_is_reached(exposing: Night, why: str) -> None:
     night, began = exposing, exposing.now
     night.fault("dome", "drop for=150")
     if why == "rain":
@@ -150,7 +150,7 @@ def test_a_dome_that_may_not_be_open_any_more_closes_as_soon_as_it_is_reached(ex
         night.start("majordome")
 
 
-def test_a_dome_that_comes_back_in_the_rain_stays_closed(exposing: Rehearsal) -> None:
+def test_a_dome_that_comes_back_in_the_rain_stays_closed(exposing: Night) -> None:
     night = exposing
     night.stop_simulator("dome")
     night.weather(rain=1)
@@ -163,7 +163,7 @@ def test_a_dome_that_comes_back_in_the_rain_stays_closed(exposing: Rehearsal) ->
     assert night.requests("dome", "DO open", began) == []
 
 
-def test_a_dome_that_is_lost_whenever_it_is_told_to_open_is_asked_less_and_less_often(night: Rehearsal) -> None:
+def test_a_dome_that_is_lost_whenever_it_is_told_to_open_is_asked_less_and_less_often(night: Night) -> None:
     night.fault("dome", 'drop request="DO open" for=300')
     night.publish(night.packet())
     night.run(300)
@@ -172,7 +172,7 @@ def test_a_dome_that_is_lost_whenever_it_is_told_to_open_is_asked_less_and_less_
 
 
 @pytest.mark.parametrize("device", ["weather", "safety"])
-def test_without_weather_or_safety_the_dome_closes(exposing: Rehearsal, device: str) -> None:
+def test_without_weather_or_safety_the_dome_closes(exposing: Night, device: str) -> None:
     night, began = exposing, exposing.now
     night.stop_simulator(device)
     night.until(lambda: night.state("dome") == "closed", 60 + 10 + 20 + 5)

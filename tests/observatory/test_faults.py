@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.observatory.conftest import Rehearsal
+from tests.observatory.conftest import Night
 
 
 class Case(NamedTuple):
@@ -44,13 +44,13 @@ CASES = (
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.device}: {case.fault.split()[0]}")
-def test_a_fault_is_told_and_when_it_has_gone_the_observation_is_done(ready: Rehearsal, case: Case) -> None:
+def test_a_fault_is_told_and_when_it_has_gone_the_observation_is_done(ready: Night, case: Case) -> None:
     night = ready
     night.fault(case.device, case.fault)
     night.publish(night.packet())
     night.until(lambda: night.received(case.to, case.message), 200)
     told = night.received(case.to, case.message)[0]
-    assert case.reason in told[3].decode()
+    assert case.reason in told.payload.decode()
     assert night.said("", case.device), "and it is in the log"
 
     night.until(lambda: night.said("Observation finished", "majordome"), 900)
@@ -58,13 +58,11 @@ def test_a_fault_is_told_and_when_it_has_gone_the_observation_is_done(ready: Reh
     night.until(lambda: night.state("dome") == "closed" and night.state("telescope") == "parked", 300)
     assert night.agent(case.device).device.connected
     for name in night.observatory.hosts:
-        assert [row for row in night.received(name) if row[-1] is not None] == [], f"no handler of {name} failed"
+        assert [row for row in night.received(name) if row.error is not None] == [], f"no handler of {name} failed"
 
 
 @pytest.mark.parametrize("fault", ['drop request="DO slew"', 'no_answer request="DO slew"', "garbage", "half_line"])
-def test_a_mount_that_comes_back_is_sent_there_again_and_the_same_observation_goes_on(
-    ready: Rehearsal, fault: str
-) -> None:
+def test_a_mount_that_comes_back_is_sent_there_again_and_the_same_observation_goes_on(ready: Night, fault: str) -> None:
     night = ready
     night.fault("telescope", f"{fault} for=12")
     night.publish(night.packet())
@@ -76,7 +74,7 @@ def test_a_mount_that_comes_back_is_sent_there_again_and_the_same_observation_go
     assert len(night.images()) == 3
 
 
-def test_a_mount_whose_power_is_cut_in_mid_slew_goes_on_when_it_is_back(ready: Rehearsal) -> None:
+def test_a_mount_whose_power_is_cut_in_mid_slew_goes_on_when_it_is_back(ready: Night) -> None:
     night = ready
     night.publish(night.packet())
     night.until(lambda: night.state("telescope") == "slewing", 60)
@@ -88,19 +86,19 @@ def test_a_mount_whose_power_is_cut_in_mid_slew_goes_on_when_it_is_back(ready: R
     assert len(night.images()) == 3
 
 
-def test_a_mount_that_stays_away_is_not_waited_for_without_end(ready: Rehearsal) -> None:
+def test_a_mount_that_stays_away_is_not_waited_for_without_end(ready: Night) -> None:
     night = ready
     night.fault("telescope", 'no_answer request="DO slew"')
     night.publish(night.packet())
     night.until(lambda: night.received("scheduler", "Observation failed"), 120)
     assert len(night.received("observation_manager", "Slew failed")) == 5
-    assert b"slew failed: " in night.received("scheduler", "Observation failed")[0][3]
+    assert b"slew failed: " in night.received("scheduler", "Observation failed")[0].payload
     night.fault("telescope", "clear")
     night.until(lambda: night.said("Observation finished", "majordome"))
     assert len(night.images()) == 3
 
 
-def test_a_mount_that_refuses_is_not_asked_again_at_once(ready: Rehearsal) -> None:
+def test_a_mount_that_refuses_is_not_asked_again_at_once(ready: Night) -> None:
     night = ready
     night.fault("telescope", 'refuse request="DO slew" code=LIMIT')
     night.publish(night.packet())
@@ -109,13 +107,11 @@ def test_a_mount_that_refuses_is_not_asked_again_at_once(ready: Rehearsal) -> No
 
 
 @pytest.mark.parametrize("fault", ["no_answer", "garbage", "drop", "half_line"])
-def test_a_weather_station_that_makes_no_sense_is_bad_weather_until_it_does_again(
-    exposing: Rehearsal, fault: str
-) -> None:
+def test_a_weather_station_that_makes_no_sense_is_bad_weather_until_it_does_again(exposing: Night, fault: str) -> None:
     night, began = exposing, exposing.now
     night.fault("weather", f"{fault} for=150")
     night.until(lambda: night.received("majordome", "Weather unsafe"), 100)
-    assert b"no reading for 60 s" in night.received("majordome", "Weather unsafe")[0][3]
+    assert b"no reading for 60 s" in night.received("majordome", "Weather unsafe")[0].payload
     night.until(lambda: night.state("dome") == "closed", 30)
     assert night.now < began + 60 + 10 + 5
     night.until(lambda: night.said("Observation finished", "majordome"), 900)
@@ -123,7 +119,7 @@ def test_a_weather_station_that_makes_no_sense_is_bad_weather_until_it_does_agai
     assert len(night.images()) >= 3
 
 
-def test_a_frozen_weather_station_is_found_out(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_a_frozen_weather_station_is_found_out(rehearsal: Callable[..., Night]) -> None:
     """It rains, and the station goes on to say that all is well."""
     night = rehearsal(options={"monitoring": {"option_frozen_after": 120, "option_safe_after": 60}})
     night.until(lambda: night.said("the weather is safe"))
@@ -134,16 +130,16 @@ def test_a_frozen_weather_station_is_found_out(rehearsal: Callable[..., Rehearsa
     night.weather(rain=1)
     night.until(lambda: night.state("dome") == "closed", 200)
     told = night.received("majordome", "Weather unsafe")[0]
-    assert b"has said 7.9 for 120 s" in told[3]
+    assert b"has said 7.9 for 120 s" in told.payload
     night.run(300)
-    assert b"rain" in night.received("majordome", "Weather unsafe")[-1][3], "it sees the rain now"
+    assert b"rain" in night.received("majordome", "Weather unsafe")[-1].payload, "it sees the rain now"
     night.weather()
     night.until(lambda: night.said("Observation finished", "majordome"), 900)
     assert night.now > began + 360
     assert len(night.images()) >= 3
 
 
-def test_an_exposure_that_never_ends_is_thrown_away_before_the_next_is_tried(exposing: Rehearsal) -> None:
+def test_an_exposure_that_never_ends_is_thrown_away_before_the_next_is_tried(exposing: Night) -> None:
     night, began = exposing, exposing.now
     night.fault("camera", "no_image")
     night.until(lambda: night.received("observation_manager", "Exposure failed"), 100)
@@ -155,13 +151,13 @@ def test_an_exposure_that_never_ends_is_thrown_away_before_the_next_is_tried(exp
     assert len(night.images()) == 3
 
 
-def test_a_dome_that_sticks_while_it_closes_is_closed_as_soon_as_it_moves(exposing: Rehearsal) -> None:
+def test_a_dome_that_sticks_while_it_closes_is_closed_as_soon_as_it_moves(exposing: Night) -> None:
     night, began = exposing, exposing.now
     night.fault("dome", "stuck for=200")
     night.weather(rain=1)
     night.until(lambda: night.received("majordome", "Dome failed"), 60)
     assert night.said("THE DOME DOES NOT CLOSE", "dome")
-    assert b"no end within" in night.received("majordome", "Dome failed")[0][3]
+    assert b"no end within" in night.received("majordome", "Dome failed")[0].payload
     night.run(began + 200 - night.now)
     assert night.state("dome") == "closing"
     night.until(lambda: night.state("dome") == "closed", 15)
@@ -169,7 +165,7 @@ def test_a_dome_that_sticks_while_it_closes_is_closed_as_soon_as_it_moves(exposi
     night.until(lambda: night.said("Observation finished", "majordome"), 900)
 
 
-def test_a_night_of_random_faults_is_the_same_for_the_same_seed(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_a_night_of_random_faults_is_the_same_for_the_same_seed(rehearsal: Callable[..., Night]) -> None:
     faults = {
         "telescope": "[{kind: refuse, probability: 0.3, request: DO slew, code: HARDWARE}]",
         "camera": "[{kind: drop, probability: 0.2, request: DO expose}, {kind: no_image, at: 100, for: 60}]",
@@ -209,21 +205,19 @@ def test_a_night_of_random_faults_is_the_same_for_the_same_seed(rehearsal: Calla
     ],
     ids=lambda case: f"{case.device}: {case.fault.split()[0]}",
 )  # fmt: skip
-def test_a_filter_or_a_focus_that_fails_is_told_and_tried_again(
-    rehearsal: Callable[..., Rehearsal], case: Case
-) -> None:
+def test_a_filter_or_a_focus_that_fails_is_told_and_tried_again(rehearsal: Callable[..., Night], case: Case) -> None:
     night = rehearsal(optional=("filter_wheel", "focuser"), options={"focuser": {"option_offsets": "r:300"}})
     night.until(lambda: night.said("the weather is safe"))
     night.fault(case.device, case.fault)
     night.publish(night.packet())
     night.until(lambda: night.received(case.to, case.message), 200)
-    assert case.reason in night.received(case.to, case.message)[0][3].decode()
+    assert case.reason in night.received(case.to, case.message)[0].payload.decode()
     night.until(lambda: night.said("Observation finished", "majordome"), 900)
     assert len(night.images()) == 3
     assert night.agent(case.device).device.connected
 
 
-def test_a_safety_monitor_that_says_nothing_closes_the_dome(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_a_safety_monitor_that_says_nothing_closes_the_dome(rehearsal: Callable[..., Night]) -> None:
     night = rehearsal(optional=("safety",))
     night.until(lambda: night.said("the weather is safe"))
     night.publish(night.packet())
@@ -232,13 +226,13 @@ def test_a_safety_monitor_that_says_nothing_closes_the_dome(rehearsal: Callable[
     night.fault("safety", "no_answer for=200")
     night.until(lambda: night.state("dome") == "closed", 100)
     night.until(lambda: night.received("majordome", "Weather unsafe"), 15)
-    assert b"safety" in night.received("majordome", "Weather unsafe")[0][3]
+    assert b"safety" in night.received("majordome", "Weather unsafe")[0].payload
     night.until(lambda: night.said("Observation finished", "majordome"), 1200)
     assert night.now > began + 200 + 300
     assert len(night.images()) >= 3
 
 
-def test_status_counts_the_commands_that_failed(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_status_counts_the_commands_that_failed(rehearsal: Callable[..., Night]) -> None:
     night = rehearsal()
     night.until(lambda: night.said("the weather is safe"))
     night.publish(night.packet("pyros.test/blue#1"))

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from pyros.guardian import Guardian
-from tests.observatory.conftest import EXPOSURE, Rehearsal
+from tests.observatory.conftest import EXPOSURE, Night
 
 
 @pytest.fixture
-def guarded(rehearsal: Callable[..., Rehearsal]) -> Rehearsal:
+def guarded(rehearsal: Callable[..., Night]) -> Night:
     """A rehearsal with a guardian, in the middle of an exposure."""
     night = rehearsal(guardian=True)
     night.until(lambda: night.said("the weather is safe"))
@@ -22,7 +22,7 @@ def guarded(rehearsal: Callable[..., Rehearsal]) -> Rehearsal:
     return night
 
 
-def test_the_guardian_closes_when_the_domes_agent_is_gone(guarded: Rehearsal) -> None:
+def test_the_guardian_closes_when_the_domes_agent_is_gone(guarded: Night) -> None:
     began = guarded.now
     guarded.kill("dome")
     assert guarded.until(lambda: guarded.state("dome") == "closed") - began < 5 + 1 + 3
@@ -31,7 +31,7 @@ def test_the_guardian_closes_when_the_domes_agent_is_gone(guarded: Rehearsal) ->
     guarded.until(lambda: guarded.received("monitoring", "Alarm over"), 15)
 
 
-def test_nothing_is_open_without_the_guardian(guarded: Rehearsal) -> None:
+def test_nothing_is_open_without_the_guardian(guarded: Night) -> None:
     guardian = guarded.observatory.guardian
     assert isinstance(guardian, Guardian)
     guardian.stop()
@@ -46,7 +46,7 @@ def test_nothing_is_open_without_the_guardian(guarded: Rehearsal) -> None:
     guarded.until(lambda: guarded.state("dome") == "open", 120)
 
 
-def test_an_end_closes_the_dome_parks_the_mount_and_aborts(guarded: Rehearsal) -> None:
+def test_an_end_closes_the_dome_parks_the_mount_and_aborts(guarded: Night) -> None:
     began = guarded.now
     stopped = guarded.observatory.stop()
     guarded.until(lambda: stopped.called, 120)
@@ -58,7 +58,7 @@ def test_an_end_closes_the_dome_parks_the_mount_and_aborts(guarded: Rehearsal) -
         assert guarded.said(text, since=began)
 
 
-def test_an_end_with_everything_closed_is_quick(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_an_end_with_everything_closed_is_quick(rehearsal: Callable[..., Night]) -> None:
     night = rehearsal(guardian=True)
     night.run(60)
     began = night.now

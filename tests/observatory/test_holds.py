@@ -10,34 +10,34 @@ import pytest
 from pyros.errors import JournalError
 from pyros.guardian import Guardian
 from pyros.hold import Holds
-from tests.observatory.conftest import Rehearsal
+from tests.observatory.conftest import Night
 
 SAFE = ("closed", "closing", "stopped")
 HOUR = 3600.0
 
 
-def hold(night: Rehearsal) -> Holds:
+def hold(night: Night) -> Holds:
     """The hold's file, as the command line sees it."""
     return Holds(night.config.data, night.clock)
 
 
-def stop(night: Rehearsal, why: str = "a visitor stands in the dome") -> None:
+def stop(night: Night, why: str = "a visitor stands in the dome") -> None:
     """What ``pyros stop`` does."""
     hold(night).set("anna@dome", why)
     night.everybody("Stop", who="anna@dome", why=why)
 
 
-def release(night: Rehearsal) -> None:
+def release(night: Night) -> None:
     """What ``pyros release`` does."""
     hold(night).release()
     night.everybody("Release", who="anna@dome")
 
 
-def quiet(night: Rehearsal) -> bool:
+def quiet(night: Night) -> bool:
     return night.state("dome") == "closed" and night.state("telescope") == "parked" and night.state("camera") == "idle"
 
 
-def test_stop_aborts_closes_and_parks(exposing: Rehearsal) -> None:
+def test_stop_aborts_closes_and_parks(exposing: Night) -> None:
     stop(exposing)
     exposing.until(lambda: exposing.state("camera") == "idle", 2)
     exposing.until(lambda: quiet(exposing), 60)
@@ -46,7 +46,7 @@ def test_stop_aborts_closes_and_parks(exposing: Rehearsal) -> None:
         assert host.status()["hold"]["who"] == "anna@dome", name
 
 
-def kill(night: Rehearsal, name: str) -> None:
+def kill(night: Night, name: str) -> None:
     if name == "guardian":
         assert isinstance(night.observatory.guardian, Guardian)
         night.observatory.guardian.stop()
@@ -54,7 +54,7 @@ def kill(night: Rehearsal, name: str) -> None:
         night.kill(name)
 
 
-def start(night: Rehearsal, name: str) -> None:
+def start(night: Night, name: str) -> None:
     if name == "guardian":
         guardian = night.observatory.guardian = Guardian(night.config, night.reactor, night.clock, send=lambda *_: None)
         guardian.start()
@@ -62,7 +62,7 @@ def start(night: Rehearsal, name: str) -> None:
         night.start(name)
 
 
-def test_nothing_begins_under_a_hold_whoever_is_restarted(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_nothing_begins_under_a_hold_whoever_is_restarted(rehearsal: Callable[..., Night]) -> None:
     exposing = rehearsal(guardian=True)
     exposing.until(lambda: exposing.said("the weather is safe"))
     exposing.publish(exposing.packet())
@@ -97,12 +97,12 @@ def test_nothing_begins_under_a_hold_whoever_is_restarted(rehearsal: Callable[..
     exposing.until(lambda: exposing.state("camera") == "exposing", 60)
 
 
-def test_a_hold_that_was_only_written_is_obeyed(exposing: Rehearsal) -> None:
+def test_a_hold_that_was_only_written_is_obeyed(exposing: Night) -> None:
     hold(exposing).set("anna@dome", "written by a process that no agent hears")
     exposing.until(lambda: quiet(exposing), 60)
 
 
-def test_a_hold_stops_the_slew_that_runs(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_a_hold_stops_the_slew_that_runs(rehearsal: Callable[..., Night]) -> None:
     night = rehearsal(devices={"telescope": {"speed": 1}})
     night.until(lambda: night.said("the weather is safe"))
     night.publish(night.packet())
@@ -111,7 +111,7 @@ def test_a_hold_stops_the_slew_that_runs(rehearsal: Callable[..., Rehearsal]) ->
     night.until(lambda: night.state("telescope") != "slewing", 2)
 
 
-def test_stop_parks_though_nothing_can_be_committed(exposing: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_parks_though_nothing_can_be_committed(exposing: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -130,7 +130,7 @@ def test_stop_parks_though_nothing_can_be_committed(exposing: Rehearsal, monkeyp
     exposing.run(5)
 
 
-def test_under_service_persons_move_devices_and_agents_do_not(ready: Rehearsal) -> None:
+def test_under_service_persons_move_devices_and_agents_do_not(ready: Night) -> None:
     ra, dec = ready.place(60, 120)
     ready.everybody("Service", who="anna@dome", why="new filter", minutes=30)
     ready.publish(ready.packet())
@@ -144,7 +144,7 @@ def test_under_service_persons_move_devices_and_agents_do_not(ready: Rehearsal) 
     ready.until(lambda: ready.state("camera") == "exposing", 400)
 
 
-def test_a_release_that_was_said_before_ends_no_hold(ready: Rehearsal) -> None:
+def test_a_release_that_was_said_before_ends_no_hold(ready: Night) -> None:
     ready.run(1)
     ready.person("majordome", "Hold", why="lightning", who="anna@dome")
     host = ready.observatory.hosts["majordome"]

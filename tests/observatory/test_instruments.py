@@ -13,7 +13,7 @@ from pyros import messages
 from pyros.errors import WorkerError
 from pyros.planning.visibility import altitude_azimuth
 from pyros.workers import Worker
-from tests.observatory.conftest import EXPOSURE, Rehearsal
+from tests.observatory.conftest import EXPOSURE, Night
 
 TWO_FILTERS = """rules:
   - name: two
@@ -24,18 +24,18 @@ TWO_FILTERS = """rules:
 """
 
 
-def burst(night: Rehearsal) -> None:
+def burst(night: Night) -> None:
     night.until(lambda: night.said("the weather is safe"))
     night.publish(night.packet("pyros.test/two#1"))
     night.until(lambda: night.said("Observation finished", "majordome"))
 
 
-def tell(night: Rehearsal, agent: str, name: str, payload: dict[str, Any]) -> None:
+def tell(night: Night, agent: str, name: str, payload: dict[str, Any]) -> None:
     night.person(agent, name, **payload)
     night.run(0.1)
 
 
-def test_the_filter_is_in_the_beam_before_the_exposure_and_in_the_header(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_the_filter_is_in_the_beam_before_the_exposure_and_in_the_header(rehearsal: Callable[..., Night]) -> None:
     night = rehearsal(rules=TWO_FILTERS, devices={"telescope": {"speed": 1}})
     burst(night)
     selects = night.requests("filter_wheel", "DO select")
@@ -57,7 +57,7 @@ def test_the_filter_is_in_the_beam_before_the_exposure_and_in_the_header(rehears
     ],
 )
 def test_images_name_telescope_and_camera_as_the_configuration_does(
-    rehearsal: Callable[..., Rehearsal], options: dict[str, Any], telescope: str, camera: str
+    rehearsal: Callable[..., Night], options: dict[str, Any], telescope: str, camera: str
 ) -> None:
     night = rehearsal(rules=TWO_FILTERS, options=options)
     burst(night)
@@ -65,7 +65,7 @@ def test_images_name_telescope_and_camera_as_the_configuration_does(
     assert {(header["TELESCOP"], header["INSTRUME"]) for header in headers} == {(telescope, camera)}
 
 
-def test_each_filter_has_its_focus(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_each_filter_has_its_focus(rehearsal: Callable[..., Night]) -> None:
     options = {"focuser": {"option_offsets": "r:0 i:40"}}
     night = rehearsal(rules=TWO_FILTERS, optional=("focuser",), options=options)
     burst(night)
@@ -75,7 +75,7 @@ def test_each_filter_has_its_focus(rehearsal: Callable[..., Rehearsal]) -> None:
     night.until(lambda: night.agent("focuser").state.base == 25960, 60)
 
 
-def test_a_focuser_that_is_gone_is_waited_for(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_a_focuser_that_is_gone_is_waited_for(rehearsal: Callable[..., Night]) -> None:
     night = rehearsal(rules=TWO_FILTERS, optional=("focuser",))
     night.until(lambda: night.said("the weather is safe"))
     night.stop_simulator("focuser")
@@ -86,7 +86,7 @@ def test_a_focuser_that_is_gone_is_waited_for(rehearsal: Callable[..., Rehearsal
     assert len(night.images()) == 3
 
 
-def test_a_switch_is_set_by_name_or_number(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_a_switch_is_set_by_name_or_number(rehearsal: Callable[..., Night]) -> None:
     night = rehearsal(optional=("switch",))
     night.run(1)
     tell(night, "switch", messages.SET_SWITCH, {"channel": "flat_lamp", "level": 50})
@@ -99,7 +99,7 @@ def test_a_switch_is_set_by_name_or_number(rehearsal: Callable[..., Rehearsal]) 
     assert (levels["flat_lamp"], levels["camera_power"], levels["mains"]) == (50, 0, 230)
 
 
-def test_the_slit_follows_the_telescope(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_the_slit_follows_the_telescope(rehearsal: Callable[..., Night]) -> None:
     night = rehearsal(devices={"dome": {"rotation_rate": 6.0}})
     night.until(lambda: night.said("the weather is safe"))
     night.publish(night.packet("pyros.test/long#1"))
@@ -116,7 +116,7 @@ def test_the_slit_follows_the_telescope(rehearsal: Callable[..., Rehearsal]) -> 
     assert night.agent("monitoring").state.telemetry["dome"].values["azimuth"] == pytest.approx(azimuth, abs=3.5)
 
 
-def test_the_safety_monitor_says_unsafe(exposing: Rehearsal) -> None:
+def test_the_safety_monitor_says_unsafe(exposing: Night) -> None:
     exposing.safety(False)
     exposing.until(lambda: exposing.state("dome") == "closed", 15)
     assert exposing.said("the safety monitor says unsafe: smoke", "majordome")
@@ -126,7 +126,7 @@ def test_the_safety_monitor_says_unsafe(exposing: Rehearsal) -> None:
     exposing.until(lambda: exposing.said("Observation finished", "majordome"))
 
 
-def test_the_safety_monitor_is_silent(exposing: Rehearsal) -> None:
+def test_the_safety_monitor_is_silent(exposing: Night) -> None:
     exposing.stop_simulator("safety")
     exposing.until(lambda: exposing.state("dome") == "closed", 90)
     exposing.until(lambda: exposing.said("no word from the safety monitor for", "monitoring"), 15)
@@ -134,7 +134,7 @@ def test_the_safety_monitor_is_silent(exposing: Rehearsal) -> None:
     exposing.until(lambda: exposing.said("Observation finished", "majordome"))
 
 
-def test_monitoring_keeps_what_the_instruments_tell(exposing: Rehearsal) -> None:
+def test_monitoring_keeps_what_the_instruments_tell(exposing: Night) -> None:
     state = exposing.agent("monitoring").state
     for name in exposing.instruments:
         assert exposing.agent("monitoring").state.links[name].connected, name
@@ -151,7 +151,7 @@ def test_monitoring_keeps_what_the_instruments_tell(exposing: Rehearsal) -> None
     assert state is not None
 
 
-def test_an_exposure_for_nobody_is_aborted_when_the_camera_is_connected_again(exposing: Rehearsal) -> None:
+def test_an_exposure_for_nobody_is_aborted_when_the_camera_is_connected_again(exposing: Night) -> None:
     (connection,) = list(exposing.simulators["camera"]._connections)
     connection.transport.abortConnection()
     began = exposing.now
@@ -162,7 +162,7 @@ def test_an_exposure_for_nobody_is_aborted_when_the_camera_is_connected_again(ex
     assert len(exposing.images()) == 3
 
 
-def test_a_telescope_that_could_not_be_parked_is_parked_when_it_is_back(exposing: Rehearsal) -> None:
+def test_a_telescope_that_could_not_be_parked_is_parked_when_it_is_back(exposing: Night) -> None:
     exposing.stop_simulator("telescope")
     exposing.weather(rain=1)
     exposing.until(lambda: exposing.said("parking failed", "majordome"), 60)
@@ -174,7 +174,7 @@ def test_a_telescope_that_could_not_be_parked_is_parked_when_it_is_back(exposing
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_image_outlives_the_worker_that_was_to_write_it(
-    rehearsal: Callable[..., Rehearsal], monkeypatch: pytest.MonkeyPatch, times: int
+    rehearsal: Callable[..., Night], monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     run, left = Worker.run, [times]
 
@@ -193,7 +193,7 @@ def test_an_image_outlives_the_worker_that_was_to_write_it(
     assert len(night.said("is written once more: the camera's worker")) == times
 
 
-def test_filters_that_the_wheel_has_not_are_an_alarm(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_filters_that_the_wheel_has_not_are_an_alarm(rehearsal: Callable[..., Night]) -> None:
     night = rehearsal()
     night.until(lambda: night.said("alert rules name u, which the filter_wheel has not"), 10)
     assert night.received("scheduler", "Filters known")

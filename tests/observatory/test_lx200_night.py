@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from pyros.simulators.celestial import Sky, separation
-from tests.observatory.conftest import Rehearsal
+from tests.observatory.conftest import Night
 
 
 @pytest.fixture
-def night(rehearsal: Callable[..., Rehearsal]) -> Rehearsal:
+def night(rehearsal: Callable[..., Night]) -> Night:
     return rehearsal(
         devices={"telescope": {"lx200": "tcp:6020:interface=127.0.0.1", "mount": "german", "flip": "always"}},
         options={"telescope": {"driver": "lx200", "address": "tcp:127.0.0.1:6020"}},
     )
 
 
-def test_a_burst_is_followed_up_through_lx200(night: Rehearsal) -> None:
+def test_a_burst_is_followed_up_through_lx200(night: Night) -> None:
     night.run(5)
     burst = night.place(65, 100)
     night.publish(night.packet("pyros.test/first#1", burst))
@@ -36,7 +36,7 @@ def test_a_burst_is_followed_up_through_lx200(night: Rehearsal) -> None:
     night.until(lambda: telescope.device.state == "parked")
 
 
-def test_a_mount_whose_cable_is_pulled_in_mid_slew_is_sent_again(night: Rehearsal) -> None:
+def test_a_mount_whose_cable_is_pulled_in_mid_slew_is_sent_again(night: Night) -> None:
     night.run(5)
     night.publish(night.packet("pyros.test/first#1", night.place(65, 100)))
     telescope = night.simulators["telescope"]
@@ -62,12 +62,12 @@ def test_a_mount_whose_cable_is_pulled_in_mid_slew_is_sent_again(night: Rehearsa
         ("frozen for=60", " arcsec from the target after two slews (at most 30)"),
     ],
 )
-def test_a_fault_of_such_a_mount_is_told_and_the_night_goes_on(night: Rehearsal, fault: str, reason: str) -> None:
+def test_a_fault_of_such_a_mount_is_told_and_the_night_goes_on(night: Night, fault: str, reason: str) -> None:
     night.run(5)
     night.fault("telescope", fault)
     night.publish(night.packet("pyros.test/first#1", night.place(65, 100)))
     night.until(lambda: night.received("observation_manager", "Slew failed"), 400)
-    assert reason in night.received("observation_manager", "Slew failed")[0][3].decode()
+    assert reason in night.received("observation_manager", "Slew failed")[0].payload.decode()
     night.until(lambda: len(night.images()) == 3, 1200)
     night.until(lambda: night.state("dome") == "closed" and night.simulators["telescope"].device.state == "parked", 300)
     assert night.agent("telescope").device.connected

@@ -7,21 +7,21 @@ from collections.abc import Callable
 from pyros import messages
 from pyros.messages import Slew, encode_payload
 from pyros.planning.visibility import altitude_azimuth, sun, sun_altitude
-from tests.observatory.conftest import Rehearsal
+from tests.observatory.conftest import Night
 
 
-def slew(night: Rehearsal, ra: float, dec: float) -> None:
+def slew(night: Night, ra: float, dec: float) -> None:
     night.observatory.hosts["telescope"].post(messages.SLEW, encode_payload(messages.SLEW, Slew("by-hand", ra, dec)))
 
 
-def wall(night: Rehearsal, altitude: float) -> None:
+def wall(night: Night, altitude: float) -> None:
     """Build one all around, and have the telescope's agent know of it."""
     with night.config.site.open("a") as file:
         file.write(f"horizon: [[0, {altitude}]]\n")
     night.restart("telescope")
 
 
-def test_a_slew_below_the_sites_horizon_is_refused(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_a_slew_below_the_sites_horizon_is_refused(rehearsal: Callable[..., Night]) -> None:
     night = rehearsal()
     wall(night, 40.0)
     slew(night, *night.place(35.0))
@@ -31,7 +31,7 @@ def test_a_slew_below_the_sites_horizon_is_refused(rehearsal: Callable[..., Rehe
     night.until(lambda: night.requests("telescope", "DO slew"))
 
 
-def test_by_day_no_slew_goes_near_the_sun(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_by_day_no_slew_goes_near_the_sun(rehearsal: Callable[..., Night]) -> None:
     day = rehearsal(hours_after_midnight=10)
     ra, dec = sun(day.clock.now())
     slew(day, ra, dec)
@@ -43,7 +43,7 @@ def test_by_day_no_slew_goes_near_the_sun(rehearsal: Callable[..., Rehearsal]) -
     day.until(lambda: day.requests("telescope", "DO slew"))
 
 
-def test_tracking_stops_before_the_horizon(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_tracking_stops_before_the_horizon(rehearsal: Callable[..., Night]) -> None:
     night = rehearsal()
     wall(night, 30.0)
     slew(night, *night.place(32.0, azimuth=270.0))
@@ -52,7 +52,7 @@ def test_tracking_stops_before_the_horizon(rehearsal: Callable[..., Rehearsal]) 
     assert night.said("the telescope stops tracking and parks: altitude 30.2°")
 
 
-def test_tracking_stops_near_the_sun_when_the_night_ends(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_tracking_stops_near_the_sun_when_the_night_ends(rehearsal: Callable[..., Night]) -> None:
     night = rehearsal(hours_after_midnight=4.75)
     when = night.clock.now()
     assert sun_altitude(night.site, when) < night.site.twilight

@@ -12,7 +12,7 @@ from pyros.alerts import Alert, parse
 from pyros.broker.packet import check_schema
 from pyros.broker.packet import parse as parse_xml
 from pyros.messages import SOURCE_FOUND, SourceFound
-from tests.observatory.conftest import Rehearsal
+from tests.observatory.conftest import Night
 
 BROKER = {"port": 5090, "ivo": "ivo://rehearsal.observatory/telescope", "publish": "yes"}
 FIRST = "ivo://pyros.test/first#1"
@@ -21,7 +21,7 @@ FIRST = "ivo://pyros.test/first#1"
 class Subscriber:
     """One that listens to the broker, and acknowledges what it gets."""
 
-    def __init__(self, night: Rehearsal) -> None:
+    def __init__(self, night: Night) -> None:
         assert night.config.broker is not None
         self._night = night
         self._line = night.connect(night.config.broker.broadcaster_port, b"")
@@ -53,13 +53,13 @@ def understood(root: etree._Element) -> Alert:
 
 
 @pytest.fixture
-def night(rehearsal: Callable[..., Rehearsal]) -> Rehearsal:
+def night(rehearsal: Callable[..., Night]) -> Night:
     night = rehearsal(options={"broker": BROKER})
     night.until(lambda: night.said("the weather is safe"))
     return night
 
 
-def test_begun_ended_and_found(night: Rehearsal) -> None:
+def test_begun_ended_and_found(night: Night) -> None:
     subscriber = Subscriber(night)
     place = night.place()
     night.publish(night.packet(place=place))
@@ -89,7 +89,7 @@ def test_begun_ended_and_found(night: Rehearsal) -> None:
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_a_source_is_told_once_and_its_light_curve_in_the_end(night: Rehearsal, restarted: bool) -> None:
+def test_a_source_is_told_once_and_its_light_curve_in_the_end(night: Night, restarted: bool) -> None:
     subscriber = Subscriber(night)
     ra, dec = night.place()
     night.publish(night.packet(place=(ra, dec)))
@@ -113,7 +113,7 @@ def test_a_source_is_told_once_and_its_light_curve_in_the_end(night: Rehearsal, 
     assert [float(str(magnitude)) for _, _, magnitude, _ in rows] == pytest.approx([17.5, 17.6, 17.7, 17.8, 17.9])
 
 
-def test_the_telescope_is_on_its_way_before_anything_is_written(night: Rehearsal) -> None:
+def test_the_telescope_is_on_its_way_before_anything_is_written(night: Night) -> None:
     night.publish(night.packet())
     night.until(lambda: bool(night.slews()))
     assert night.received("observation_manager", "Slew started") == []
@@ -122,7 +122,7 @@ def test_the_telescope_is_on_its_way_before_anything_is_written(night: Rehearsal
     assert night.received("observation_manager", "Slew started")
 
 
-def test_what_never_began_is_not_said_to_have_stopped(night: Rehearsal) -> None:
+def test_what_never_began_is_not_said_to_have_stopped(night: Night) -> None:
     subscriber = Subscriber(night)
     night.fault("telescope", 'refuse request="DO slew" code=HARDWARE for=3600')
     night.publish(night.packet())
@@ -131,7 +131,7 @@ def test_what_never_began_is_not_said_to_have_stopped(night: Rehearsal) -> None:
     assert subscriber.status() == []
 
 
-def test_one_that_was_withdrawn_is_said_to_have_stopped(night: Rehearsal) -> None:
+def test_one_that_was_withdrawn_is_said_to_have_stopped(night: Night) -> None:
     subscriber = Subscriber(night)
     night.publish(night.packet())
     night.until(lambda: night.state("camera") == "exposing")
@@ -141,7 +141,7 @@ def test_one_that_was_withdrawn_is_said_to_have_stopped(night: Rehearsal) -> Non
 
 
 @pytest.mark.parametrize("who", ["alert_manager", "observation_manager"])
-def test_each_is_said_once_though_agents_are_restarted(night: Rehearsal, who: str) -> None:
+def test_each_is_said_once_though_agents_are_restarted(night: Night, who: str) -> None:
     subscriber = Subscriber(night)
     night.publish(night.packet())
     night.until(lambda: len(night.images()) == 1)
@@ -154,7 +154,7 @@ def test_each_is_said_once_though_agents_are_restarted(night: Rehearsal, who: st
     assert subscriber.status() == ["started", "finished"]
 
 
-def test_what_comes_back_from_another_broker_is_not_followed_up(night: Rehearsal) -> None:
+def test_what_comes_back_from_another_broker_is_not_followed_up(night: Night) -> None:
     """As after the loss of the broker's journal: its own event is new to it."""
     subscriber = Subscriber(night)
     night.publish(night.packet())
@@ -168,7 +168,7 @@ def test_what_comes_back_from_another_broker_is_not_followed_up(night: Rehearsal
     assert night.said("our own follow-up")
 
 
-def test_nothing_is_said_where_it_is_not_wanted(ready: Rehearsal) -> None:
+def test_nothing_is_said_where_it_is_not_wanted(ready: Night) -> None:
     subscriber = Subscriber(ready)
     ready.publish(ready.packet())
     ready.until(lambda: len(ready.images()) == 3)

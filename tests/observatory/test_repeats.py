@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.observatory.conftest import Rehearsal
+from tests.observatory.conftest import Night
 
 RULES = """
 rules:
@@ -18,23 +18,23 @@ IDS = ["obs-ivo-pyros.test-first-1", "obs-ivo-pyros.test-first-1-again1", "obs-i
 
 
 @pytest.fixture
-def night(rehearsal: Callable[..., Rehearsal]) -> Rehearsal:
+def night(rehearsal: Callable[..., Night]) -> Night:
     night = rehearsal(rules=RULES)
     night.until(lambda: night.said("the weather is safe"))
     return night
 
 
-def begun(night: Rehearsal) -> list[float]:
+def begun(night: Night) -> list[float]:
     """When the telescope was sent, in seconds after the first one of the night was."""
     times = [when for when, _ in night.slews()]
     return [when - times[0] for when in times]
 
 
-def closed(night: Rehearsal) -> bool:
+def closed(night: Night) -> bool:
     return night.state("dome") == "closed" and night.state("telescope") == "parked"
 
 
-def test_at_the_times_that_the_rule_names(night: Rehearsal) -> None:
+def test_at_the_times_that_the_rule_names(night: Night) -> None:
     place = night.place()
     night.publish(night.packet(place=place))
     night.until(lambda: len(night.images()) == 1)
@@ -50,7 +50,7 @@ def test_at_the_times_that_the_rule_names(night: Rehearsal) -> None:
 
 
 @pytest.mark.parametrize("who", ["scheduler", "alert_manager", "majordome"])
-def test_though_agents_are_restarted(night: Rehearsal, who: str) -> None:
+def test_though_agents_are_restarted(night: Night, who: str) -> None:
     night.publish(night.packet())
     night.until(lambda: len(night.images()) == 1)
     night.restart(who)
@@ -62,7 +62,7 @@ def test_though_agents_are_restarted(night: Rehearsal, who: str) -> None:
     assert begun(night) == pytest.approx([0, 600, 2400], abs=0.5)
 
 
-def test_one_whose_time_came_while_the_scheduler_was_away_begins_when_it_is_back(night: Rehearsal) -> None:
+def test_one_whose_time_came_while_the_scheduler_was_away_begins_when_it_is_back(night: Night) -> None:
     night.publish(night.packet())
     night.until(lambda: len(night.images()) == 1)
     night.stop("scheduler")
@@ -73,7 +73,7 @@ def test_one_whose_time_came_while_the_scheduler_was_away_begins_when_it_is_back
     assert night.slews()[1][0] == pytest.approx(began, abs=1)
 
 
-def test_a_retraction_takes_all_of_them_back(night: Rehearsal) -> None:
+def test_a_retraction_takes_all_of_them_back(night: Night) -> None:
     night.publish(night.packet())
     night.until(lambda: len(night.images()) == 1)
     night.publish(night.packet("pyros.test/first#2", cites=("retraction", "pyros.test/first#1")))
@@ -82,7 +82,7 @@ def test_a_retraction_takes_all_of_them_back(night: Rehearsal) -> None:
     assert len(night.images()) == 1
 
 
-def test_a_retraction_stops_the_one_that_runs(night: Rehearsal) -> None:
+def test_a_retraction_stops_the_one_that_runs(night: Night) -> None:
     night.publish(night.packet())
     night.until(lambda: len(night.images()) == 1)
     night.until(lambda: len(night.slews()) == 2 and night.state("camera") == "exposing", 900)
@@ -93,7 +93,7 @@ def test_a_retraction_stops_the_one_that_runs(night: Rehearsal) -> None:
     assert len(night.images()) == 1
 
 
-def test_a_better_position_is_for_those_that_are_still_to_come(night: Rehearsal) -> None:
+def test_a_better_position_is_for_those_that_are_still_to_come(night: Night) -> None:
     night.publish(night.packet())
     night.until(lambda: closed(night) and len(night.images()) == 1)
     night.run(600)
@@ -107,7 +107,7 @@ def test_a_better_position_is_for_those_that_are_still_to_come(night: Rehearsal)
     assert begun(night)[3] == pytest.approx(2400, abs=0.5), "its time counts from the first alert"
 
 
-def test_one_that_has_to_give_way_is_done_afterwards(night: Rehearsal) -> None:
+def test_one_that_has_to_give_way_is_done_afterwards(night: Night) -> None:
     night.publish(night.packet())
     night.until(lambda: len(night.images()) == 1)
     night.run(540)

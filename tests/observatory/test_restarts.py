@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import DEMO_AGENTS
-from tests.observatory.conftest import Rehearsal
+from tests.observatory.conftest import Night
 
 
-def finished(night: Rehearsal) -> None:
+def finished(night: Night) -> None:
     night.until(lambda: night.said("Observation finished", "majordome"))
     night.until(lambda: night.state("dome") == "closed" and night.state("telescope") == "parked")
     assert len(night.images()) >= 3
     for name in DEMO_AGENTS:
-        assert [row for row in night.received(name) if row[-1] is not None] == [], f"no handler of {name} failed"
+        assert [row for row in night.received(name) if row.error is not None] == [], f"no handler of {name} failed"
 
 
 @pytest.mark.parametrize("away", [0.1, 25.0])
 @pytest.mark.parametrize("name", DEMO_AGENTS)
-def test_an_agent_that_was_away_in_mid_exposure(exposing: Rehearsal, name: str, away: float) -> None:
+def test_an_agent_that_was_away_in_mid_exposure(exposing: Night, name: str, away: float) -> None:
     exposing.kill(name)
     exposing.run(away)
     exposing.start(name)
@@ -27,7 +27,7 @@ def test_an_agent_that_was_away_in_mid_exposure(exposing: Rehearsal, name: str, 
 
 @pytest.mark.parametrize("away", [0.1, 25.0])
 @pytest.mark.parametrize("name", DEMO_AGENTS)
-def test_an_agent_that_was_away_in_mid_slew(ready: Rehearsal, name: str, away: float) -> None:
+def test_an_agent_that_was_away_in_mid_slew(ready: Night, name: str, away: float) -> None:
     ready.publish(ready.packet())
     ready.until(lambda: ready.state("telescope") == "slewing")
     ready.stop(name)
@@ -36,7 +36,7 @@ def test_an_agent_that_was_away_in_mid_slew(ready: Rehearsal, name: str, away: f
     finished(ready)
 
 
-def test_the_exposure_is_repeated_when_the_cameras_agent_was_restarted(exposing: Rehearsal) -> None:
+def test_the_exposure_is_repeated_when_the_cameras_agent_was_restarted(exposing: Night) -> None:
     began = exposing.now
     exposing.restart("camera")
     finished(exposing)
@@ -46,7 +46,7 @@ def test_the_exposure_is_repeated_when_the_cameras_agent_was_restarted(exposing:
     assert exposures[1][0] - began < 10
 
 
-def test_the_slew_is_finished_when_the_telescopes_agent_was_restarted(ready: Rehearsal) -> None:
+def test_the_slew_is_finished_when_the_telescopes_agent_was_restarted(ready: Night) -> None:
     ready.publish(ready.packet())
     ready.until(lambda: ready.state("telescope") == "slewing")
     ready.restart("telescope")
@@ -57,7 +57,7 @@ def test_the_slew_is_finished_when_the_telescopes_agent_was_restarted(ready: Reh
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_a_dome_whose_agent_was_restarted_closes_first(exposing: Rehearsal, how: str) -> None:
+def test_a_dome_whose_agent_was_restarted_closes_first(exposing: Night, how: str) -> None:
     """Nothing that was said to the one before counts for the next."""
     began = exposing.now
     getattr(exposing, how)("dome")
@@ -70,7 +70,7 @@ def test_a_dome_whose_agent_was_restarted_closes_first(exposing: Rehearsal, how:
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_all_agents_at_once(exposing: Rehearsal, how: str) -> None:
+def test_all_agents_at_once(exposing: Night, how: str) -> None:
     for name in DEMO_AGENTS:
         getattr(exposing, how)(name)
     exposing.run(3)
@@ -79,7 +79,7 @@ def test_all_agents_at_once(exposing: Rehearsal, how: str) -> None:
     finished(exposing)
 
 
-def test_all_agents_away_for_an_hour_in_which_it_began_to_rain(exposing: Rehearsal) -> None:
+def test_all_agents_away_for_an_hour_in_which_it_began_to_rain(exposing: Night) -> None:
     for name in DEMO_AGENTS:
         exposing.kill(name)
     exposing.run(1800)

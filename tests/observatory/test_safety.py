@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from tests.conftest import DEMO_AGENTS
-from tests.observatory.conftest import Rehearsal
+from tests.observatory.conftest import Night
 
 READING, LEASE, TRAVEL = 10.0, 60.0, 20.0
 MARGIN = 1.5
@@ -22,7 +22,7 @@ STARS = ("first", "urgent", "low")
 class Guard:
     """Looks at every virtual instant: since when has the dome had no leave to be open, and is it closed by then?"""
 
-    def __init__(self, night: Rehearsal) -> None:
+    def __init__(self, night: Night) -> None:
         self.night = night
         self.gone: set[str] = set()
         self.rain = False
@@ -69,7 +69,7 @@ def _sent(waiting: dict[str, int]) -> bool:
     return not any(waiting.values())
 
 
-def live(night: Rehearsal, guard: Guard, chance: random.Random) -> bool:
+def live(night: Night, guard: Guard, chance: random.Random) -> bool:
     """One thing that happens; True when it is an alert's turn."""
     match chance.choice(("weather", "weather", "plc", "agent", "agent", "agent", "alert", "alert", "quiet")):
         case "weather":
@@ -95,7 +95,7 @@ def live(night: Rehearsal, guard: Guard, chance: random.Random) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_random_night(rehearsal: Callable[..., Rehearsal], seed: int) -> None:
+def test_a_random_night(rehearsal: Callable[..., Night], seed: int) -> None:
     chance = random.Random(seed)
     slow = {"dome": {"speed": 1}, "telescope": {"speed": 1}}
     night = rehearsal(devices=slow, hours_after_midnight=-2, seed=f"night-{seed}")
@@ -122,12 +122,12 @@ def test_a_random_night(rehearsal: Callable[..., Rehearsal], seed: int) -> None:
     night.run(600)
     assert night.requests("dome", since=quiet + 1) == []
     for name in DEMO_AGENTS:
-        assert [row for row in night.received(name) if row[-1] is not None] == [], f"no handler of {name} failed"
+        assert [row for row in night.received(name) if row.error is not None] == [], f"no handler of {name} failed"
         waiting = night.observatory.hosts[name].journal.waiting
         night.until(partial(_sent, waiting), 20)
 
 
-def test_the_guard_would_see_an_open_dome(exposing: Rehearsal) -> None:
+def test_the_guard_would_see_an_open_dome(exposing: Night) -> None:
     """The invariant above can fail: somebody opens the dome by hand in the rain, and its agent is away."""
     guard = Guard(exposing)
     exposing.weather(rain=1)
@@ -140,7 +140,7 @@ def test_the_guard_would_see_an_open_dome(exposing: Rehearsal) -> None:
     exposing.watchers.clear()
 
 
-def test_a_dome_that_somebody_opens_is_closed_again(exposing: Rehearsal) -> None:
+def test_a_dome_that_somebody_opens_is_closed_again(exposing: Night) -> None:
     exposing.weather(rain=1)
     exposing.until(lambda: exposing.state("dome") == "closed")
     exposing.run(30)
@@ -151,7 +151,7 @@ def test_a_dome_that_somebody_opens_is_closed_again(exposing: Rehearsal) -> None
     assert exposing.said("the dome was found open", "dome")
 
 
-def test_a_dome_that_somebody_closes_ends_the_observation_and_is_opened_for_the_next_try(exposing: Rehearsal) -> None:
+def test_a_dome_that_somebody_closes_ends_the_observation_and_is_opened_for_the_next_try(exposing: Night) -> None:
     exposing.connect(exposing.simulators["dome"].port, b"DO close\n")
     exposing.until(lambda: exposing.said("the dome has closed: the dome was found clos", "majordome"), 15)
     exposing.until(lambda: exposing.said("Observation finished", "majordome"))

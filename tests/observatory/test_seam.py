@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
@@ -12,24 +11,18 @@ import yaml
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 
+from pyros.rehearsal.rehearsal import Rehearsal
 from tests.conftest import DEMO_AGENTS
-from tests.observatory.conftest import REPOSITORY, Rehearsal
 
 TEN_MINUTES = 600.0
 
 
 def follow_up(folder: Path) -> tuple[Rehearsal, dict[str, Any]]:
     """The demo: its own simulators, its own rules, its own burst; and all that can be seen of it afterwards."""
-    night = Rehearsal(folder, rules=None)
+    night = Rehearsal(folder)
     night.until(lambda: night.said("the weather is safe"))
-    ra, dec = night.place()
-    packet = Template((REPOSITORY / "observatory" / "demo-alert.xml").read_text()).substitute(
-        ivorn="ivo://pyros.observatory/demo#burst-1",
-        time=night.clock.now().strftime("%Y-%m-%dT%H:%M:%S"),
-        ra=ra,
-        dec=dec,
-    )
-    assert night.publish(packet.encode()) == "ack"
+    place = night.place()
+    assert night.publish(night.burst("ivo://pyros.observatory/demo#burst-1", place)) == "ack"
     night.run(TEN_MINUTES)
     assert night.close() == []
     seen = {
@@ -40,7 +33,7 @@ def follow_up(folder: Path) -> tuple[Rehearsal, dict[str, Any]]:
         },
         "requests": {name: list(simulator.requests) for name, simulator in night.simulators.items()},
         "images": [_image(path) for path in night.images()],
-        "target": (ra, dec),
+        "target": place,
     }
     return night, seen
 
@@ -66,7 +59,7 @@ def test_a_follow_up_from_broker_to_fits_in_one_thread_on_virtual_time_twice_the
         print(f" [a follow-up and {night.now:.0f} virtual seconds took {took:.2f} s]", end="")
     assert night.now > TEN_MINUTES
 
-    burst = yaml.safe_load((REPOSITORY / "observatory" / "alert_rules.yaml").read_text())["rules"][0]
+    burst = yaml.safe_load(night.config.required("alert_rules", "the test").read_text())["rules"][0]
     assert len(first["images"]) == sum(exposures["count"] for exposures in burst["observe"])
     header, pixels = fits.getheader(night.images()[0]), fits.getdata(night.images()[0])
     centre = SkyCoord(header["RA"], header["DEC"], unit="deg")

@@ -9,41 +9,41 @@ import pytest
 
 from pyros.agents._observing import Progress
 from pyros.hold import Holds
-from tests.observatory.conftest import EXPOSURE, Rehearsal
+from tests.observatory.conftest import EXPOSURE, Night
 
 
-def exposed(night: Rehearsal) -> list[int]:
+def exposed(night: Night) -> list[int]:
     """The numbers within their sequence of the exposures that were begun, in their order."""
     lines = [line for _, line in night.requests("camera", "DO expose")]
     return [int(found[1]) for line in lines if (found := re.search(r"tag=obs-ivo-pyros\.test-first-1-(\d+)", line))]
 
 
-def hold(night: Rehearsal) -> None:
+def hold(night: Night) -> None:
     night.everybody("Hold", who="anna@dome", why="lightning")
     night.until(lambda: night.state("dome") == "closed", 60)
     Holds(night.config.data, night.clock).release()
     night.everybody("Release")
 
 
-def rain(night: Rehearsal) -> None:
+def rain(night: Night) -> None:
     night.weather(rain=1)
     night.until(lambda: night.state("dome") == "closed", 60)
     night.weather()
 
 
-def preemption(night: Rehearsal) -> None:
+def preemption(night: Night) -> None:
     night.publish(night.packet("pyros.test/urgent#1", night.place(70, 100)))
     night.until(lambda: night.said("test-urgent-1 has started", "majordome"), 60)
 
 
-def restart(night: Rehearsal) -> None:
+def restart(night: Night) -> None:
     night.kill("observation_manager")
     hold(night)
     night.start("observation_manager")
 
 
 @pytest.mark.parametrize("interrupt", [hold, rain, preemption, restart])
-def test_an_interrupted_sequence_goes_on(ready: Rehearsal, interrupt: Callable[[Rehearsal], None]) -> None:
+def test_an_interrupted_sequence_goes_on(ready: Night, interrupt: Callable[[Night], None]) -> None:
     ready.publish(ready.packet())
     ready.until(lambda: exposed(ready)[-1:] == [2], 120)
     ready.run(EXPOSURE / 2)
@@ -52,14 +52,14 @@ def test_an_interrupted_sequence_goes_on(ready: Rehearsal, interrupt: Callable[[
     assert exposed(ready) == [1, 2, 2, 3]
     ready.run(1)
     finished = ready.received("scheduler", "Observation finished")
-    (report,) = [payload for _, _, _, payload, _ in finished if b"test-first-1" in bytes(payload)]
+    (report,) = [row.payload for row in finished if b"test-first-1" in row.payload]
     assert [path.name for path in ready.images() if "first" in path.name] == sorted(
-        set(re.findall(r"[^/\"]*first[^/\"]*\.fits", bytes(report).decode()))
+        set(re.findall(r"[^/\"]*first[^/\"]*\.fits", report.decode()))
     )
     assert ready.agent("observation_manager").state.interrupted == {}
 
 
-def test_what_is_remembered_of_sequences_has_a_bound(exposing: Rehearsal) -> None:
+def test_what_is_remembered_of_sequences_has_a_bound(exposing: Night) -> None:
     agent = exposing.agent("observation_manager")
     current = agent.state.current
     agent.state.done = 1

@@ -10,24 +10,24 @@ import pytest
 
 from pyros.messages import DomeReport
 from pyros.planning.visibility import sun_altitude
-from tests.observatory.conftest import Rehearsal
+from tests.observatory.conftest import Night
 
 LEASE, TRAVEL = 60.0, 20.0
 
 
-def alarms(night: Rehearsal) -> list[str]:
+def alarms(night: Night) -> list[str]:
     """The keys of the majordome's alarms that aren't over."""
     return list(night.observatory.hosts["majordome"].alarms.raised)
 
 
-def silence(night: Rehearsal, name: str) -> None:
+def silence(night: Night, name: str) -> None:
     """An agent that is there, takes messages, and answers none."""
     host: Any = night.observatory.hosts[name]
     host._put = lambda _batch: None
 
 
 @pytest.mark.parametrize("how", ["killed", "hung"])
-def test_a_silent_dome_agent_ends_the_observation(exposing: Rehearsal, how: str) -> None:
+def test_a_silent_dome_agent_ends_the_observation(exposing: Night, how: str) -> None:
     began = exposing.now
     exposing.kill("dome") if how == "killed" else silence(exposing, "dome")
     stopped = exposing.until(lambda: exposing.agent("observation_manager").state.current is None, LEASE + 2)
@@ -44,7 +44,7 @@ def test_a_silent_dome_agent_ends_the_observation(exposing: Rehearsal, how: str)
         assert alarms(exposing) == []
 
 
-def test_an_observatory_without_monitoring_opens_nothing_and_says_so(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_an_observatory_without_monitoring_opens_nothing_and_says_so(rehearsal: Callable[..., Night]) -> None:
     night = rehearsal()
     night.kill("monitoring")
     night.publish(night.packet())
@@ -58,7 +58,7 @@ def test_an_observatory_without_monitoring_opens_nothing_and_says_so(rehearsal: 
     assert alarms(night) == []
 
 
-def test_a_majordome_that_begins_anew_believes_no_old_weather(exposing: Rehearsal) -> None:
+def test_a_majordome_that_begins_anew_believes_no_old_weather(exposing: Night) -> None:
     exposing.kill("majordome")
     exposing.kill("monitoring")
     exposing.run(120)
@@ -70,7 +70,7 @@ def test_a_majordome_that_begins_anew_believes_no_old_weather(exposing: Rehearsa
     assert exposing.slews(began) == []
 
 
-def test_a_majordome_that_begins_anew_keeps_a_safe_dome_open(exposing: Rehearsal) -> None:
+def test_a_majordome_that_begins_anew_keeps_a_safe_dome_open(exposing: Night) -> None:
     exposing.kill("majordome")
     exposing.run(1)
     exposing.start("majordome")
@@ -78,7 +78,7 @@ def test_a_majordome_that_begins_anew_keeps_a_safe_dome_open(exposing: Rehearsal
     assert [line for _, line in exposing.requests("dome", "DO close")][1:] == []
 
 
-def test_a_dome_that_may_not_be_open_is_not_slewed_for(ready: Rehearsal) -> None:
+def test_a_dome_that_may_not_be_open_is_not_slewed_for(ready: Night) -> None:
     """Its agent says so; the telescope isn't sent out every half minute all the same."""
     reason = ["the guardian is silent"]
     dome = ready.agent("dome")
@@ -96,7 +96,7 @@ def test_a_dome_that_may_not_be_open_is_not_slewed_for(ready: Rehearsal) -> None
     ready.until(lambda: ready.state("camera") == "exposing", 60)
 
 
-def test_who_keeps_no_scheduler_alive_closes_at_dawn(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_who_keeps_no_scheduler_alive_closes_at_dawn(rehearsal: Callable[..., Night]) -> None:
     night = rehearsal(devices={"dome": {"speed": 1}})
     dawn = night.clock.now()
     while sun_altitude(night.site, dawn) < night.site.twilight - 1:

@@ -7,17 +7,17 @@ from collections.abc import Callable
 import pytest
 
 from pyros import messages
-from tests.observatory.conftest import Rehearsal
+from tests.observatory.conftest import Night
 
 
-def by_hand(night: Rehearsal, command: str) -> None:
+def by_hand(night: Night, command: str) -> None:
     """What somebody tells the mount past the telescope's agent."""
     hand = night.connect(night.simulators["telescope"].port, f"{command}\n".encode())
     night.until(lambda: hand.answer.startswith((b"OK", b"BUSY")), 10)
 
 
 @pytest.mark.parametrize("command", ["DO track on=0", "DO stop", "DO park", "DO move first=0.5 second=0"])
-def test_a_mount_that_stops_tracking_ends_the_exposure_in_seconds(exposing: Rehearsal, command: str) -> None:
+def test_a_mount_that_stops_tracking_ends_the_exposure_in_seconds(exposing: Night, command: str) -> None:
     night, began = exposing, exposing.now
     by_hand(night, command)
     night.until(lambda: night.received("observation_manager", messages.TRACKING_LOST), 6)
@@ -29,19 +29,18 @@ def test_a_mount_that_stops_tracking_ends_the_exposure_in_seconds(exposing: Rehe
     assert all(when < began or when > night.slews(began)[0][0] for when, _ in night.requests("camera", "DO expose"))
 
 
-def test_a_mount_that_drifts_away_while_it_says_that_it_tracks_is_found_out(exposing: Rehearsal) -> None:
+def test_a_mount_that_drifts_away_while_it_says_that_it_tracks_is_found_out(exposing: Night) -> None:
     night, began = exposing, exposing.now
     night.fault("telescope", 'wrong_position by=0.1 for=6 request="GET position"')
     night.until(lambda: night.received("observation_manager", messages.TRACKING_LOST), 6)
-    assert (
-        b"it has moved by 360 arcseconds since the slew" in night.received("observation_manager", "Tracking lost")[0][3]
-    )
+    (lost,) = night.received("observation_manager", messages.TRACKING_LOST)[:1]
+    assert b"it has moved by 360 arcseconds since the slew" in lost.payload
     night.until(lambda: night.said("Observation finished", "majordome"), 900)
     assert len(night.slews(began)) >= 1
     assert len(night.images()) == 3
 
 
-def test_a_mount_that_never_goes_on_tracking_is_given_up(exposing: Rehearsal) -> None:
+def test_a_mount_that_never_goes_on_tracking_is_given_up(exposing: Night) -> None:
     night = exposing
     exposures = 0
 
@@ -55,11 +54,11 @@ def test_a_mount_that_never_goes_on_tracking_is_given_up(exposing: Rehearsal) ->
     night.until(lambda: night.received("scheduler", "Observation failed"), 300)
     assert b"the telescope has lost the target: it is idle, and does not track" in night.received(
         "scheduler", "Observation failed"
-    )[0][3]  # fmt: skip
+    )[0].payload  # fmt: skip
     assert exposures == 5
 
 
-def test_tracking_is_watched_again_after_a_restart_of_its_agent(exposing: Rehearsal) -> None:
+def test_tracking_is_watched_again_after_a_restart_of_its_agent(exposing: Night) -> None:
     night = exposing
     night.restart("telescope")
     night.run(1)
@@ -67,19 +66,19 @@ def test_tracking_is_watched_again_after_a_restart_of_its_agent(exposing: Rehear
     night.until(lambda: night.received("observation_manager", messages.TRACKING_LOST), 6)
 
 
-def test_a_target_that_has_set_is_not_slewed_to_again(exposing: Rehearsal) -> None:
+def test_a_target_that_has_set_is_not_slewed_to_again(exposing: Night) -> None:
     night, began = exposing, exposing.now
     agent = night.agent("telescope")
     agent.tell_self("Limit reached", messages.Order(reason="the target has set"))
     night.until(lambda: night.received("scheduler", "Observation failed"), 30)
     assert (
         b"the telescope has lost the target: the target has set"
-        in night.received("scheduler", "Observation failed")[0][3]
+        in night.received("scheduler", "Observation failed")[0].payload
     )
     night.until(lambda: night.requests("camera", "DO abort", began), 1)
 
 
-def test_a_parked_telescope_is_not_watched(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_a_parked_telescope_is_not_watched(rehearsal: Callable[..., Night]) -> None:
     night = rehearsal()
     night.until(lambda: night.said("the weather is safe"))
     night.publish(night.packet())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.observatory.conftest import Rehearsal
+from tests.observatory.conftest import Night
 
 SAFE_AFTER = 300.0
 LEASE = 60.0
@@ -15,7 +15,7 @@ TRAVEL = 2.0  # the dome's 20 seconds at a speed of 10
 
 
 def test_rain_in_the_middle_of_an_exposure_stops_everything_and_afterwards_it_is_observed_again(
-    exposing: Rehearsal,
+    exposing: Night,
 ) -> None:
     night, began = exposing, exposing.now
     night.weather(rain=1)
@@ -38,7 +38,7 @@ def test_rain_in_the_middle_of_an_exposure_stops_everything_and_afterwards_it_is
     night.until(lambda: night.state("dome") == "closed" and night.state("telescope") == "parked")
 
 
-def test_every_limit_closes_the_dome(exposing: Rehearsal) -> None:
+def test_every_limit_closes_the_dome(exposing: Night) -> None:
     night = exposing
     for readings in ({"wind": 20}, {"humidity": 99}, {"cloud": 1}):
         night.weather(**readings)
@@ -47,7 +47,7 @@ def test_every_limit_closes_the_dome(exposing: Rehearsal) -> None:
         night.until(lambda: night.state("camera") == "exposing")
 
 
-def test_before_anybody_has_said_that_it_is_safe_nothing_opens(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_before_anybody_has_said_that_it_is_safe_nothing_opens(rehearsal: Callable[..., Night]) -> None:
     night = rehearsal()
     night.stop("weather")
     night.publish(night.packet())
@@ -58,7 +58,7 @@ def test_before_anybody_has_said_that_it_is_safe_nothing_opens(rehearsal: Callab
     night.until(night.images)
 
 
-def test_the_dome_closes_by_itself_when_monitoring_is_gone(exposing: Rehearsal) -> None:
+def test_the_dome_closes_by_itself_when_monitoring_is_gone(exposing: Night) -> None:
     night, began = exposing, exposing.now
     night.stop("monitoring")
     closed = night.until(lambda: night.state("dome") == "closed")
@@ -72,7 +72,7 @@ def test_the_dome_closes_by_itself_when_monitoring_is_gone(exposing: Rehearsal) 
     night.until(lambda: night.said("Observation finished", "majordome"))
 
 
-def test_the_dome_closes_by_itself_when_the_majordome_is_gone(exposing: Rehearsal) -> None:
+def test_the_dome_closes_by_itself_when_the_majordome_is_gone(exposing: Night) -> None:
     night, began = exposing, exposing.now
     night.stop("majordome")
     closed = night.until(lambda: night.state("dome") == "closed")
@@ -85,7 +85,7 @@ def test_the_dome_closes_by_itself_when_the_majordome_is_gone(exposing: Rehearsa
 
 
 @pytest.mark.parametrize("silent", ["the station", "its agent"])
-def test_silent_weather_is_unsafe(exposing: Rehearsal, silent: str) -> None:
+def test_silent_weather_is_unsafe(exposing: Night, silent: str) -> None:
     night, began = exposing, exposing.now
     if silent == "the station":
         night.stop_simulator("weather")
@@ -97,7 +97,7 @@ def test_silent_weather_is_unsafe(exposing: Rehearsal, silent: str) -> None:
     night.until(lambda: night.state("telescope") == "parked", 60)
 
 
-def test_what_was_said_before_the_dome_agent_was_there_opens_nothing_afterwards(exposing: Rehearsal) -> None:
+def test_what_was_said_before_the_dome_agent_was_there_opens_nothing_afterwards(exposing: Night) -> None:
     """Orders and good news wait in outboxes; when they arrive they are as old as they are."""
     night = exposing
     for name in ("dome", "monitoring", "majordome"):
@@ -111,7 +111,7 @@ def test_what_was_said_before_the_dome_agent_was_there_opens_nothing_afterwards(
     assert night.requests("dome", "DO open", since=began) == []
 
 
-def test_nobody_insists_on_a_dome_that_does_not_move(exposing: Rehearsal) -> None:
+def test_nobody_insists_on_a_dome_that_does_not_move(exposing: Night) -> None:
     night, began = exposing, exposing.now
     night.stop_simulator("dome")
     night.weather(rain=1)
@@ -122,7 +122,7 @@ def test_nobody_insists_on_a_dome_that_does_not_move(exposing: Rehearsal) -> Non
     night.until(lambda: night.state("dome") == "closed", 20)
 
 
-def test_a_roof_closes_only_over_a_parked_mount(rehearsal: Callable[..., Rehearsal]) -> None:
+def test_a_roof_closes_only_over_a_parked_mount(rehearsal: Callable[..., Night]) -> None:
     night = rehearsal(options={"dome": {"roof": "yes"}}, devices={"telescope": {"speed": 1}})
     night.until(lambda: night.said("the weather is safe"))
     night.publish(night.packet())

@@ -150,7 +150,7 @@ class Host:
             self.turns = Turns(self.agent, self.journal, self.clock)
             self.outbound = Outbound(self.reactor, self.config, self.agent.name, self.journal, self._answered)
             self.port = AgentPort(
-                self.section, self.reactor, self.clock, self.agent.log, self._arrived, self._last_seq, self.status,
+                self.section, self.reactor, self.clock, self.agent.log, self.receive, self._last_seq, self.status,
                 key, self.config.agents,
             )  # fmt: skip
             self._listening = self._listen()
@@ -304,6 +304,10 @@ class Host:
 
         DeferredList(closing, consumeErrors=True).addCallback(closed)
 
+    def kill(self) -> None:
+        """End the agent as SIGKILL ends its process: it makes nothing safe and tells nobody. For rehearsals."""
+        self._finish()
+
     def post(self, name: str, json: bytes) -> None:
         """A message of the agent to itself, which begins a turn like any other (an instrument's answer); any thread."""
         entry = Entry(0, f"self-{name}", name, self.clock.time(), Raw(json), self.clock.monotonic())
@@ -385,8 +389,8 @@ class Host:
             self._calls[what].cancel()
         self._calls[what] = self.reactor.callLater(seconds, function)
 
-    def _arrived(self, batch: Batch) -> None:
-        """From the port: first the reflexes, then the mailbox."""
+    def receive(self, batch: Batch) -> None:
+        """Take messages from the port: run their reflexes at once, then put them into the mailbox."""
         if self.agent.reflexes:
             last = self._last_seq(batch.peer) if batch.peer else 0
             for entry in batch.entries:

@@ -75,7 +75,7 @@ def demo(
       pyros demo --alert my_burst.xml
     """
     with signals_as_ctrl_c():
-        source = demo_config(config)
+        source = configuration.load(config or configuration.demo_file())
         broker_of(source)
         check_free(listening(source, [load_simulator(path) for path in source.simulators]))
         template = alert or source.path.parent / "observatory" / "demo-alert.xml"
@@ -91,17 +91,6 @@ def demo(
 
 
 # What the demo runs ------------------------------------------------------------------------------------------------
-
-
-def demo_config(given: Path | None) -> Config:
-    """The configuration given, else the demo observatory's: of the clone, or the copy that an installed package has."""
-    if given is not None:
-        return configuration.load(given)
-    package = Path(pyros.__file__).parent
-    for folder in (package.parent, package / "demo"):
-        if (folder / FILE_NAME).is_file():
-            return configuration.load(folder / FILE_NAME)
-    raise PyrosError(f"the demo observatory is not in {package.parent}; name a configuration with --config")
 
 
 def new_folder(source: Config, given: Path | None) -> Path:
