@@ -23,6 +23,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 
 from pyros import instruments, messages
@@ -44,6 +45,7 @@ FOLLOW_ON = messages.guard("Follow on")
 OPEN_AGAIN = messages.guard("Open again")
 GUARDIAN_HEARD = messages.guard("Guardian heard")
 _ALIVE_SECONDS = 3.0
+_MAX_ORDERS = 100
 _NO_GUARDIAN = "no guardian"
 _NOT_CLOSED = "the dome does not close"
 _FOLLOW_EVERY = 30.0
@@ -68,6 +70,8 @@ class DomeState(InstrumentState):
     """The agent that has told it to open last."""
     shutter: str = ""
     """What became of the shutter last, and why; for people."""
+    orders: dict[str, str] = msgspec.field(default_factory=dict)
+    """The *Open* and *Close* of persons that haven't ended, by their messages' ids."""
 
 
 class DomeAgent(InstrumentAgent):
@@ -244,6 +248,7 @@ class DomeAgent(InstrumentAgent):
         if self._site_problem is not None:
             raise self._site_problem
         self.state.command = self.state.interrupted = None
+        self.state.orders = {}
         self._forget_opening()
         super().work()
 
@@ -256,6 +261,7 @@ class DomeAgent(InstrumentAgent):
             raise NotTaken(f"not opened: {refusal}")
         self.state.lost, self.state.open_sender = 0, message.sender
         self._forget_opening()
+        self._keep_order(message)
         self.after_commit(partial(self.control.open, message.payload.reason, message.said, by_hand=by_hand))
 
     def guardian_heard(self) -> None:
@@ -273,6 +279,7 @@ class DomeAgent(InstrumentAgent):
     def close(self, message: Message) -> None:
         """It closes already, but for an order that comes a second time."""
         self._forget_opening()
+        self._keep_order(message)
         self.at_once(self.control.close_still, message.payload.reason, message.said)
 
     def keep_open(self, message: Message) -> None:
@@ -318,6 +325,7 @@ class DomeAgent(InstrumentAgent):
         report: ShutterReport = message.payload
         reason = report.reason
         self.state.shutter = f"{report.what}: {reason}"
+        self._end_orders(report)
         match report.what:
             case "refused":
                 self.log.warn("not opened: {reason}", reason=reason)
@@ -341,9 +349,12 @@ class DomeAgent(InstrumentAgent):
             case "not closed":
                 self.send_if_there(self.MAJORDOME, messages.DOME_FAILED, Failure(reason=f"Close: {reason}"))
 
+    def _opens_again(self, report: ShutterReport) -> bool:
+        return report.lost and self.state.lost < len(_OPEN_PAUSES)
+
     def _not_opened(self, report: ShutterReport) -> None:
         """What was lost while it opened is tried again some times, for it could not be closed either."""
-        again = report.lost and self.state.lost < len(_OPEN_PAUSES)
+        again = self._opens_again(report)
         self.send_if_there(self.MAJORDOME, messages.DOME_FAILED, Failure(reason=f"Open: {report.reason}", lost=again))
         if again:
             self._forget_opening()
@@ -351,6 +362,35 @@ class DomeAgent(InstrumentAgent):
             self.state.lost += 1
         elif report.lost:
             self.at_once(self.control.close, f"opening failed: {report.reason}")
+
+    def _keep_order(self, message: Message) -> None:
+        if message.sender not in self.config.agents:
+            self.state.orders[message.id] = message.name
+            while len(self.state.orders) > _MAX_ORDERS:
+                del self.state.orders[next(iter(self.state.orders))]
+
+    def _end_orders(self, report: ShutterReport) -> None:
+        """Keep the ends of the orders that are over with this report; one that is tried again is not."""
+        reason = report.reason
+        ends: dict[str, dict[str, str]] = {
+            "refused": {messages.OPEN: f"not opened: {reason}"},
+            "opened": {messages.OPEN: "", messages.CLOSE: "superseded by Open"},
+            "not opened": {messages.OPEN: reason},
+            "dark": {messages.OPEN: f"the dome closes: {reason}"},
+            "closed": {messages.CLOSE: ""},
+            "not closed": {messages.CLOSE: reason},
+        }
+        if report.what == "not opened" and self._opens_again(report):
+            return
+        over = ends.get(report.what, {})
+        for id_, name in [(id_, name) for id_, name in self.state.orders.items() if name in over]:
+            del self.state.orders[id_]
+            self.keep_end(id_, "", over[name])
+
+    def figures(self) -> dict[str, Any]:
+        """Tell how the agent is doing, its orders beside its commands."""
+        figures = super().figures()
+        return figures | {"under_way": [*figures["under_way"], *list(self.state.orders)]}
 
     def done(self, command: Command, result: dict[str, Any]) -> None:
         azimuth: float | None = result["azimuth"]

@@ -341,7 +341,7 @@ class InstrumentAgent(Agent):
 
     def _done(self, message: Message) -> None:
         if (command := self._ended(message.payload.number)) is not None:
-            self._keep_end(command, "")
+            self.keep_end(command.id, command.sender, "")
             self.done(command, message.payload.result)
 
     def _failed(self, message: Message) -> None:
@@ -349,15 +349,15 @@ class InstrumentAgent(Agent):
             end: Ended = message.payload
             self.log.error("{name} failed: {reason}", name=command.name, reason=end.reason)
             observation = command.payload.get("observation", "")
-            self._keep_end(command, end.reason or "no reason given")
+            self.keep_end(command.id, command.sender, end.reason or "no reason given")
             self.state.failed_commands += 1
             self.state.last_failure = f"{command.name}: {end.reason}"[:300]
             self.failed(command, messages.Failure(observation=observation, reason=end.reason, lost=end.lost))
 
-    def _keep_end(self, command: Command, reason: str) -> None:
-        """For people, whom no message reaches: they ask the agent's status."""
-        if command.sender not in self.config.agents:
-            self.state.ended[command.id] = reason[:300]
+    def keep_end(self, id_: str, sender: str, reason: str) -> None:
+        """Keep how a person's command has ended: no message reaches a person, who asks the agent's status."""
+        if sender not in self.config.agents:
+            self.state.ended[id_] = reason[:300]
             while len(self.state.ended) > _KEPT_ENDS:
                 del self.state.ended[next(iter(self.state.ended))]
 

@@ -49,6 +49,44 @@ def test_it_opens_when_weather_and_majordome_say_so(rig: DomeRig) -> None:
     assert rig.commands() == ["DO close", "DO open"]
 
 
+def ends(rig: DomeRig) -> list[str]:
+    """The ends of persons' orders, as the agent's status tells them; none is under way any more."""
+    status = rig.agent.figures()
+    assert status["under_way"] == []
+    return list(status["ended"].values())
+
+
+def test_a_person_is_told_when_the_dome_is_open_and_closed(rig: DomeRig) -> None:
+    rig.safe()
+    rig.open(sender="program:person")
+    assert len(rig.agent.figures()["under_way"]) == 1
+    rig.run(TRAVEL + 1)
+    assert ends(rig) == [""]
+    rig.close(sender="program:person")
+    assert len(rig.agent.figures()["under_way"]) == 1
+    rig.run(TRAVEL + 1)
+    assert ends(rig) == ["", ""]
+    rig.close(sender="program:person")
+    rig.run(1)
+    assert ends(rig) == ["", "", ""], "it was closed already"
+
+
+def test_a_person_is_told_why_the_dome_is_not_open_or_closed(rig: DomeRig) -> None:
+    rig.safe()
+    rig.open(sender="program:person")
+    rig.unsafe("rain")
+    rig.run(TRAVEL + 1)
+    assert ends(rig) == ["the dome closes: weather unsafe: rain"]
+    rig.safe()
+    rig.by_hand("FAULT stuck for=300")
+    rig.open(sender="program:person")
+    rig.run(60)
+    assert ends(rig)[1].startswith("Demo dome: ")
+    rig.close(sender="program:person")
+    rig.run(60)
+    assert "no end within" in ends(rig)[2]
+
+
 def test_nothing_opens_before_the_weather_was_heard_of(rig: DomeRig) -> None:
     rig.open()
     rig.keep_open()

@@ -227,6 +227,8 @@ def _waits(how: Any) -> None:
     assert (done.exit_code, done.stdout.splitlines()[1:]) == (0, ["done"]), done.stderr
     failed = here("send", "filter_wheel", "Select filter", "-p", '{"filter": "no such"}', "--wait", "60", *how)
     assert (failed.exit_code, "failed: " in failed.stderr) == (1, True)
+    closed = here("send", "dome", "Close", "--wait", "60", *how)
+    assert (closed.exit_code, closed.stdout.splitlines()[1:]) == (0, ["done"]), closed.stderr
     none = here("send", "scheduler", "Plan again", "--wait", "5", *how)
     assert (none.exit_code, "no device" in none.stderr) == (1, True)
 
