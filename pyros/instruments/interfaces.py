@@ -199,7 +199,7 @@ class Telescope(Instrument, Protocol):
         ...
 
     def position(self) -> Deferred[Position]:
-        """The true current pointing."""
+        """Measure where the telescope points, ICRS degrees."""
         ...
 
     def state(self) -> Deferred[TelescopeState]: ...
@@ -226,7 +226,7 @@ class Camera(Instrument, Protocol):
         ...
 
     def filters(self) -> Deferred[tuple[str, ...]]:
-        """The names of the filters of the camera's own wheel; none without one."""
+        """Return the names of the filters of the camera's own wheel; none without one."""
         ...
 
     def cool(self, celsius: float | None) -> Deferred[None]:
@@ -244,7 +244,7 @@ class FilterWheel(Instrument, Protocol):
     """A filter wheel of its own, in front of a camera."""
 
     def filters(self) -> Deferred[tuple[str, ...]]:
-        """The filters' names, in the wheel's order."""
+        """Return the filters' names, in the wheel's order."""
         ...
 
     def select(self, filter: str, started: Started | None = None) -> Deferred[str]:
@@ -255,7 +255,7 @@ class FilterWheel(Instrument, Protocol):
         ...
 
     def filter(self) -> Deferred[str]:
-        """The filter in the beam; '' while it turns."""
+        """Return the filter in the beam; '' while the wheel turns."""
         ...
 
     def state(self) -> Deferred[MotorState]: ...
@@ -299,7 +299,7 @@ class Dome(Instrument, Protocol):
         ...
 
     def state(self) -> Deferred[DomeState]:
-        """That of the shutter."""
+        """Return the state of the shutter."""
         ...
 
     def azimuth(self) -> Deferred[float | None]:
@@ -318,7 +318,7 @@ class WeatherStation(Instrument, Protocol):
     """Sensors outside."""
 
     def read(self) -> Deferred[WeatherReading]:
-        """The readings of now, with their age; None for what the station doesn't measure.
+        """Return the present readings, with their age; None for what the station doesn't measure.
 
         Fails (DeviceFailed) for a sensor that is out of order, too old, or says what cannot be, and for one that
         decides whether the dome may be open, isn't there, and isn't named as absent in the address (`plausible`).
@@ -338,7 +338,7 @@ class Switch(Instrument, Protocol):
     def channels(self) -> Deferred[tuple[Channel, ...]]: ...
 
     def get(self, channel: int) -> Deferred[float]:
-        """The level of a channel, counted from 0."""
+        """Return the level of a channel; channels are counted from 0."""
         ...
 
     def set(self, channel: int, level: float) -> Deferred[float]:

@@ -12,7 +12,7 @@ WHITE = 65535
 
 
 def one_plane(array: NDArray[Any]) -> NDArray[Any]:
-    """The image in an array of two axes, or of more whose others have the length 1.
+    """Return the image in an array of two axes, or of more whose others have the length 1.
 
     Raises ValueError for anything else.
     """

@@ -53,7 +53,7 @@ def impossible(reading: WeatherReading) -> str:
 
 
 def absent(quantity: str) -> str:
-    """What to write where a station has no sensor for an essential quantity."""
+    """Return the sentence that says what to write where a station has no sensor for an essential quantity."""
     return f"if it has no sensor for {quantity}, say so in its address: ?without={quantity}"
 
 

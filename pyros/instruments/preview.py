@@ -81,7 +81,7 @@ def stretch(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def world(header: Any) -> WCS | None:
-    """The world coordinates of an image's two axes; None when its header has none that make sense."""
+    """Return the world coordinates of an image's two axes; None when its header has none that make sense."""
     try:
         found = WCS(header, fix=False, naxis=2)
         return found if found.has_celestial else None

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pyros.errors import WireError
 from pyros.instruments.indi import codec
-from pyros.instruments.indi.codec import Blob, Decoder, Deleted, Event, Member, Note, Ping, Vector
+from pyros.instruments.indi.codec import Blob, Deleted, Event, IndiDecoder, Member, Note, Ping, Vector
 
 PIXELS = bytes(range(256)) * 3
 STREAM = f"""
@@ -57,8 +57,8 @@ EVENTS: list[Event] = [
 ]  # fmt: skip
 
 
-def events(*pieces: bytes, decoder: Decoder | None = None) -> list[Event]:
-    decoder = decoder or Decoder()
+def events(*pieces: bytes, decoder: IndiDecoder | None = None) -> list[Event]:
+    decoder = decoder or IndiDecoder()
     found = []
     for piece in pieces:
         decoder.feed(piece)
@@ -90,7 +90,7 @@ def test_every_cut_in_two() -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes_give_events_or_an_error(data: bytes) -> None:
-    decoder = Decoder()
+    decoder = IndiDecoder()
     try:
         found = events(STREAM[:700] + data, decoder=decoder)
     except WireError:
@@ -133,17 +133,17 @@ def test_a_blob_has_a_limit_and_stays_as_it_was_sent() -> None:
     begin = b"<setBLOBVector device='c' name='d'><oneBLOB name='a' format='.fits%s'>"
     end = b"</oneBLOB></setBLOBVector>"
     packed = zlib.compress(bytes(1000))
-    (vector,) = events(begin % b".z" + base64.encodebytes(packed) + end, decoder=Decoder(1000))
+    (vector,) = events(begin % b".z" + base64.encodebytes(packed) + end, decoder=IndiDecoder(1000))
     assert isinstance(vector, Vector)
     assert vector.members[0].value == Blob(packed, ".fits.z")
     with pytest.raises(WireError, match="a BLOB of more than 999 bytes"):
-        events(begin % b"" + base64.b64encode(bytes(1000)) + end, decoder=Decoder(999))
+        events(begin % b"" + base64.b64encode(bytes(1000)) + end, decoder=IndiDecoder(999))
     with pytest.raises(WireError, match="more than 13"):
-        events(begin % b"" + b"A" * 1400, decoder=Decoder(999))
+        events(begin % b"" + b"A" * 1400, decoder=IndiDecoder(999))
 
 
 def test_a_blob_on_its_way_is_known() -> None:
-    decoder = Decoder()
+    decoder = IndiDecoder()
     decoder.feed(b"<setBLOBVector device='c' name='d'><oneBLOB name='a'>AAAA")
     assert decoder.in_blob
     decoder.feed(b"</oneBLOB>")

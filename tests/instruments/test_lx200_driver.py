@@ -25,7 +25,7 @@ from pyros.errors import (
     WireError,
 )
 from pyros.instruments.drivers.coordinates import apparent_of_icrs, icrs_of_apparent
-from pyros.instruments.lx200.codec import MAX_ANSWER, Answer, Reader, angle, dec_command, ra_command
+from pyros.instruments.lx200.codec import MAX_ANSWER, Answer, AnswerReader, angle, dec_command, ra_command
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from tests.instruments.conftest import MIDNIGHT, World
@@ -50,20 +50,20 @@ RA, DEC = 150.0, 20.0
     ],
 )
 def test_answers_are_read_however_they_are_cut(answer: Answer, data: bytes, result: str, rest: bytes) -> None:
-    assert Reader(answer).feed(data) == (result, rest)
+    assert AnswerReader(answer).feed(data) == (result, rest)
     body = data[: len(data) - len(rest)]
     for cut in range(1, len(body)):
-        reader = Reader(answer)
+        reader = AnswerReader(answer)
         assert reader.feed(body[:cut]) is None
         assert reader.feed(body[cut:]) == (result, b"")
-    reader = Reader(answer)
+    reader = AnswerReader(answer)
     pieces = [reader.feed(bytes([byte])) for byte in body]
     assert pieces == [None] * (len(body) - 1) + [(result, b"")]
 
 
 @given(st.sampled_from([Answer.BYTE, Answer.TEXT, Answer.SLEW]), st.lists(st.binary(max_size=80), max_size=20))
 def test_any_bytes_are_an_answer_or_an_error_and_little_is_kept(answer: Answer, pieces: list[bytes]) -> None:
-    reader = Reader(answer)
+    reader = AnswerReader(answer)
     for piece in pieces:
         try:
             result = reader.feed(piece)

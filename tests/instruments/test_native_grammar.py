@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pyros.errors import DeviceRefused, WireError
 from pyros.instruments.native import grammar
-from pyros.instruments.native.grammar import Answer, Busy, Decoder, Err, Event, Ok
+from pyros.instruments.native.grammar import Answer, Busy, Err, Event, NativeDecoder, Ok
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 VALUES = st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=12)
@@ -46,7 +46,7 @@ def encoded(message: Answer | Event) -> bytes:
 
 
 def decoded(pieces: list[bytes]) -> list[Answer | Event]:
-    decoder = Decoder()
+    decoder = NativeDecoder()
     found = []
     for piece in pieces:
         decoder.feed(piece)
@@ -144,7 +144,7 @@ def test_a_block_is_bounded_before_its_bytes_come(size: str) -> None:
 
 
 def test_what_came_before_an_error_is_still_given() -> None:
-    decoder = Decoder()
+    decoder = NativeDecoder()
     decoder.feed(b"#1 OK\ngarbage\n")
     assert decoder.next() == Ok(1)
     with pytest.raises(WireError):
@@ -154,7 +154,7 @@ def test_what_came_before_an_error_is_still_given() -> None:
 @pytest.mark.timeout(30)
 def test_a_large_block_in_small_pieces_ends_soon() -> None:
     size, piece = 64 << 20, bytes(4096)
-    decoder = Decoder()
+    decoder = NativeDecoder()
     decoder.feed(f"OK block={size}\n".encode())
     for _ in range(size // len(piece)):  # 16,384; a quadratic reader takes minutes
         decoder.feed(piece)

@@ -49,7 +49,7 @@ class AlpacaDevice(Device):
     # For the drivers below.
 
     def _command(self, what: str) -> AbstractContextManager[Command]:
-        """A command of this name (slew, exposure ...) is under way while the block runs."""
+        """Keep a command of this name (slew, exposure ...) under way while the block runs."""
         return self._commands.during(Command(what, self._clock, group=what))
 
     def _end(self, why: str, *groups: str, before: Command | None = None) -> None:

@@ -116,7 +116,7 @@ class AlpacaCamera(AlpacaDevice):
     async def _described(
         self, pixels: NDArray[np.uint16], geometry: Geometry, opened: float, seconds: float, elapsed: float
     ) -> Image:
-        """The image with what the camera tells about it. It is there: nothing that isn't told takes it away again."""
+        """Return the image with what the camera tells about it; an answer that stays out costs no image."""
         exposed = await self._link.get_if_told("lastexposureduration", float)
         temperature = await self._link.get_if_told("ccdtemperature", float)
         gain = await self._link.get_if_told("electronsperadu", float)
@@ -141,14 +141,16 @@ class AlpacaCamera(AlpacaDevice):
         )
 
     async def _avoid_the_image_thrown_away(self, command: Command, seconds: float) -> None:
-        """Some cameras leave the image of an exposure that was aborted, when it would have ended. It must not be taken
-        for that of one that ends at the same time: then the new one begins a little later."""
+        """Begin an exposure a little later that would end with one that was aborted.
+
+        Some cameras leave the image of the aborted one when it would have ended; it must not be taken for the new one.
+        """
         end = self._clock.monotonic() + seconds
         if self._thrown_away - 1.0 < end < self._thrown_away + _LATE_SECONDS:
             await command.pause(self._thrown_away + _LATE_SECONDS - end)
 
     async def _check_on_the_way(self, left: float) -> None:
-        """A question that isn't answered ends no exposure: its end will show what came of it."""
+        """Ask the camera in mid-exposure whether it failed; an answer that stays out does not end the exposure."""
         if left < 0.5:
             return
         if await self._link.get_if_told("camerastate", int) == _ERROR:
@@ -165,7 +167,7 @@ class AlpacaCamera(AlpacaDevice):
         return True if await self._link.get("imageready", bool) else None
 
     async def _fetched_image(self, command: Command) -> NDArray[np.uint16]:
-        """The image, which is asked for again if that failed: the camera still has it."""
+        """Fetch the image, again if that failed: the camera still has it."""
         for _ in range(_FETCHES - 1):
             try:
                 return await self._image()
@@ -275,7 +277,7 @@ class AlpacaCamera(AlpacaDevice):
         return _RADIAN * pixel / focal_length
 
     async def _focal_length(self) -> float:
-        """That of the telescope of the same number at the same server in metres, or 0."""
+        """Return the focal length of the telescope of the same number at the same server in metres, or 0."""
         return await self._link.fact("focallength", float, 0.0, of=f"/api/v1/telescope/{self._address.number}")
 
     @deferred

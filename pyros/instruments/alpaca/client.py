@@ -105,7 +105,7 @@ class _Pool(HTTPConnectionPool):
     cachedConnectionTimeout = _IDLE_SECONDS  # noqa: N815  twisted.web's name
 
 
-class Client:
+class AlpacaClient:
     """Requests to one server. ``close`` when it is no longer wanted."""
 
     def __init__(self, server: str, reactor: Any, clock: Clock) -> None:
@@ -211,7 +211,7 @@ def _as_text(parameters: Mapping[str, str | float | bool]) -> dict[str, str]:
 
 
 def _in_our_words(problem: Exception, what: str) -> Exception:
-    """What twisted.web raises for what went wrong, and for what is no HTTP."""
+    """Turn what twisted.web raises, also for what is not HTTP, into an error of PYROS."""
     reasons = [reason.value for reason in getattr(problem, "reasons", ())] or [problem]
     if any(isinstance(reason, CancelledError | error.ConnectingCancelledError) for reason in reasons):
         return CancelledError()  # by whoever waits for this

@@ -18,7 +18,7 @@ from twisted.internet.protocol import DatagramProtocol
 from pyros.clock import RealClock
 from pyros.errors import ConfigError, InstrumentError
 from pyros.instruments.alpaca.address import TYPES, parse_address
-from pyros.instruments.alpaca.client import Client
+from pyros.instruments.alpaca.client import AlpacaClient
 from pyros.instruments.alpaca.replies import in_words, typed, value_of
 from pyros.instruments.interfaces import Kind
 
@@ -114,8 +114,8 @@ def _ask(reactor: Any, interface: str, targets: Sequence[str], port: int, server
 
 
 async def _devices_of(server: str, reactor: Any) -> list[tuple[str, Found]]:
-    """What a server has: each with its identity among all servers."""
-    client = Client(server, reactor, RealClock(reactor))
+    """Return a server's devices, each with its identity among all servers."""
+    client = AlpacaClient(server, reactor, RealClock(reactor))
     what = f"{server}: GET configureddevices"
     try:
         _, body = await client.request("GET", "/management/v1/configureddevices", what)

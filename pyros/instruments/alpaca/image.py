@@ -32,7 +32,7 @@ COLOUR = "a colour image; only monochrome ones can be taken"
 
 
 def image_of(body: bytes, most: int, what: str) -> NDArray[np.uint16]:
-    """The pixels of an answer, whichever of the two forms it has; ``most`` are those of the whole detector.
+    """Decode an answer's pixels, whichever of the two forms it has; ``most`` is the number of the whole detector's.
 
     Raises what the error number in it means; DeviceRefused (UNSUPPORTED) for a colour image; DeviceFailed for anything
     else that is not an image of one plane, or larger.
@@ -41,7 +41,7 @@ def image_of(body: bytes, most: int, what: str) -> NDArray[np.uint16]:
 
 
 def image_bytes(body: bytes, most: int, what: str) -> NDArray[np.uint16]:
-    """The pixels of an ImageBytes answer; raises like `image_of`."""
+    """Decode the pixels of an ImageBytes answer; raises like `image_of`."""
     if len(body) < HEADER.size:
         raise DeviceFailed(f"{what}: an image of {len(body)} bytes has no header")
     version, error, _, _, start, _, element, rank, first, second, third = HEADER.unpack_from(body)
@@ -71,7 +71,7 @@ _json = msgspec.json.Decoder(_JsonImage)
 
 
 def json_image(body: bytes, most: int, what: str) -> NDArray[np.uint16]:
-    """The pixels of an image that came as a JSON array; raises like `image_of`."""
+    """Decode the pixels of an image that came as a JSON array; raises like `image_of`."""
     try:
         image = _json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

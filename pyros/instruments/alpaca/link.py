@@ -17,7 +17,7 @@ from pyros.backoff import Backoff
 from pyros.clock import Clock, Timer
 from pyros.errors import ConnectionLost, DeviceRefused, InstrumentError, NoAnswer
 from pyros.instruments.alpaca.address import Address
-from pyros.instruments.alpaca.client import ANSWER_SECONDS, CONNECT_SECONDS, LONG_SECONDS, Client
+from pyros.instruments.alpaca.client import ANSWER_SECONDS, CONNECT_SECONDS, LONG_SECONDS, AlpacaClient
 from pyros.instruments.alpaca.replies import in_words, typed, value_of
 from pyros.instruments.drivers.reconnecting import RETRY_SECONDS
 from pyros.instruments.interfaces import Kind, OnConnection, OnEvent
@@ -37,7 +37,7 @@ class AlpacaLink:
         self.text = text
         self.address = address
         self.clock = clock
-        self.client = Client(address.server, reactor, clock)
+        self.client = AlpacaClient(address.server, reactor, clock)
         self.name = ""
         self.on_connection: OnConnection | None = None
         self.on_event: OnEvent | None = None
@@ -57,19 +57,19 @@ class AlpacaLink:
         return self._up
 
     def describe(self, problem: str) -> str:
-        """The problem with the device's kind and address in front."""
+        """Return the problem with the device's kind and address in front."""
         return f"{self.kind} at {self.text}: {problem}"
 
     # Questions and commands.
 
     async def get(self, member: str, type_: type[T], of: str = "", **parameters: Any) -> T:
-        """A property's value. Raises what `Client.request` does, and what the device's error number means."""
+        """Ask for a property's value. Raises what `AlpacaClient.request` does, and the device's error."""
         await self.ready()
         value = await self._ask("GET", member, ANSWER_SECONDS, of=of, **parameters)
         return typed(value, type_, self.describe(f"GET {member}"))
 
     async def fact(self, member: str, type_: type[T], default: Any, of: str = "") -> T:
-        """A property that doesn't change while the device is connected; the default where it has none.
+        """Return a property that doesn't change while the device is connected; the default where it has none.
 
         ``of`` is the path of another device of the server, whose property it is.
         """
@@ -81,7 +81,7 @@ class AlpacaLink:
         return value
 
     async def get_or(self, member: str, type_: type[T], default: Any = None, **parameters: Any) -> Any:
-        """A property's value, or the default where the device has none.
+        """Ask for a property's value; the default where the device has none.
 
         Raises DeviceRefused (STATE) where it has one that cannot be told now: that says nothing for later.
         """
@@ -93,7 +93,7 @@ class AlpacaLink:
             return default
 
     async def get_if_told(self, member: str, type_: type[T]) -> T | None:
-        """A property that nothing depends on: None where it cannot be had, for whatever reason."""
+        """Ask for a property that nothing depends on; None where it cannot be had, for whatever reason."""
         try:
             return await self.get(member, type_)
         except InstrumentError:
@@ -111,7 +111,7 @@ class AlpacaLink:
         return value_of(body, what)
 
     async def reach(self, request: Any) -> tuple[str, bytes]:
-        """The answer to a request; if there is none, the device is not there any more."""
+        """Await the answer to a request; the device counts as gone if there is none."""
         try:
             answer: tuple[str, bytes] = await request
         except (ConnectionLost, NoAnswer) as problem:

@@ -50,7 +50,7 @@ _decoder = msgspec.json.Decoder(Reply)
 
 
 def value_of(body: bytes, what: str) -> Any:
-    """The value in an answer.
+    """Return the value in an answer.
 
     ``what`` names device and request in the errors. Raises DeviceRefused, DeviceFailed or CommandAborted.
     """
@@ -64,7 +64,7 @@ def value_of(body: bytes, what: str) -> Any:
 
 
 def typed(value: Any, type_: type[T], what: str) -> T:
-    """The value as this type. Raises DeviceFailed for any other, and for numbers that are not finite."""
+    """Convert a value to this type. Raises DeviceFailed for any other, and for numbers that are not finite."""
     try:
         if isinstance(value, float):
             if not math.isfinite(value):
@@ -77,7 +77,7 @@ def typed(value: Any, type_: type[T], what: str) -> T:
 
 
 def error_of(number: int, text: str, what: str) -> InstrumentError:
-    """The error for an error number. Driver errors (0x500 to 0xFFF) and unknown ones are failures of the device."""
+    """Return the error for an error number; those of drivers (0x500 to 0xFFF) and unknown ones are device failures."""
     text = in_words(text) or "it gave no reason"
     if number == NOT_IMPLEMENTED:
         return PropertyAbsent("UNSUPPORTED", f"{what}: {text} (error 0x{number:X})")
@@ -89,7 +89,7 @@ def error_of(number: int, text: str, what: str) -> InstrumentError:
 
 
 def http_error_of(status: int, body: bytes, what: str) -> InstrumentError:
-    """The error for an HTTP status other than 200.
+    """Return the error for an HTTP status other than 200.
 
     Alpaca has 400 for a request that makes no sense to the server, and 500 for a server that failed; servers also
     have 404 for a device or method that they don't know. Their bodies are text for people.
@@ -103,7 +103,7 @@ def http_error_of(status: int, body: bytes, what: str) -> InstrumentError:
 
 
 def in_words(text: bytes | str) -> str:
-    """A device's words on one line, without what doesn't print, and not too many."""
+    """Put a device's words on one line, without what doesn't print, and not too many."""
     if isinstance(text, bytes):
         text = text[: 4 * _TEXT].decode(errors="replace")
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in text[: 4 * _TEXT]).split())

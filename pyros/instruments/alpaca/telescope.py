@@ -123,7 +123,7 @@ class AlpacaTelescope(AlpacaDevice):
         settle += max(0.0, await self._link.get_if_told("slewsettletime", float) or 0.0)
 
         async def look() -> bool | None:
-            """True for the end, False for a mount that doesn't know its end."""
+            """Return True for the end, False for a mount that doesn't know its end."""
             nonlocal before, when, on_target, travels, left
             slewing = await self._link.get("slewing", bool)
             here, now = await self.position(), self._clock.monotonic()
@@ -149,7 +149,7 @@ class AlpacaTelescope(AlpacaDevice):
                 self._slewing_is_stuck = True
 
     async def _until_it_tracks(self, command: Command) -> None:
-        """A target that isn't followed is lost: let it track again, or fail."""
+        """Let the mount track again if it doesn't, or fail: a target that isn't followed is lost."""
         end = self._clock.monotonic() + _TRACK_SECONDS
         while not await self._link.get("tracking", bool):
             await command.check()
@@ -250,7 +250,7 @@ class AlpacaTelescope(AlpacaDevice):
         return Position(*icrs_of_apparent(hours * 15, dec, self._clock.time()))
 
     async def _coordinates(self, ra: float, dec: float) -> tuple[float, float]:
-        """The mount's own of an ICRS position: hours and degrees."""
+        """Convert an ICRS position to the mount's own coordinates: hours and degrees."""
         if await self._system() == "apparent":
             ra, dec = apparent_of_icrs(ra, dec, self._clock.time())
         return (ra / 15) % 24.0, float(dec)

@@ -63,7 +63,7 @@ class AlpacaWeatherStation(AlpacaDevice):
         return self._reading(values, oldest + self._clock.monotonic() - began if oldest else 0.0)
 
     async def _measured(self, sensor: str) -> tuple[float, float | None]:
-        """The sensor's value, and how old it is at most."""
+        """Return the sensor's value, and its greatest possible age in seconds."""
         asked = self._clock.monotonic()
         value = await self._link.get(sensor.lower(), float)
         age = await self._age(sensor)

@@ -50,13 +50,13 @@ class Context:
     """Seconds after which a check has failed."""
 
     def pause(self, seconds: float) -> Deferred[None]:
-        """Fires after so many seconds."""
+        """Return a Deferred that fires after so many seconds."""
         timer = self.clock.call_later(seconds, lambda: waiting.callback(None))
         waiting: Deferred[None] = Deferred(lambda _: timer.cancel())
         return waiting
 
     async def until(self, ask: Callable[[], Awaitable[Any]], *wanted: Any, seconds: float = 30.0) -> Any:
-        """What ``ask`` tells, as soon as it is one of those wanted. Raises CheckFailed when it never is."""
+        """Wait until ``ask`` tells one of the answers wanted, and return it. Raises CheckFailed when it never does."""
         end = self.clock.monotonic() + seconds
         while (told := await ask()) not in wanted:
             if self.clock.monotonic() > end:
@@ -117,7 +117,7 @@ class UnderWay:
         return self.outcome[0]
 
     async def aborted(self, what: str) -> None:
-        """Raises CheckFailed unless it ended with CommandAborted."""
+        """Raise CheckFailed unless the command ended with CommandAborted."""
         try:
             result = await self.end()
         except CommandAborted:

@@ -13,14 +13,14 @@ from pyros.instruments.interfaces import Instrument, Kind
 
 
 async def named(device: Instrument, context: Context, ask: Callable[[], Awaitable[Any]]) -> None:
-    """The device answers, is connected, and has a name."""
+    """Check that the device answers, is connected, and has a name."""
     await ask()
     expect(device.connected, "it answered, and yet is not connected")
     expect(bool(device.name.strip()), "it has no name")
 
 
 def disconnecting(ask: Callable[[Any], Awaitable[Any]]) -> Check:
-    """The check that a disconnected device says so to whoever asks it something."""
+    """Make the check that a disconnected device answers a question with ConnectionLost."""
 
     async def check(device: Instrument, context: Context) -> None:
         await ask(device)
@@ -38,7 +38,7 @@ def disconnecting(ask: Callable[[Any], Awaitable[Any]]) -> Check:
 
 
 async def remember(kind: Kind, device: Any) -> Any:
-    """What `tidy` is to restore: the filter in the beam, the focuser's position; None where there is nothing."""
+    """Ask for what `tidy` is to restore: the filter in the beam, the focuser's position; None for other kinds."""
     with suppress(InstrumentError):  # the checks will tell
         return await _of_kind(kind, "remember", device)
 

@@ -54,7 +54,7 @@ async def _unknown(wheel: FilterWheel, context: Context) -> None:
 
 
 async def remember(wheel: FilterWheel) -> str:
-    """The filter in the beam."""
+    """Ask for the filter in the beam."""
     return await wheel.filter()
 
 

@@ -28,7 +28,7 @@ async def _answers(focuser: Focuser, context: Context) -> None:
 
 
 async def _beside(focuser: Focuser, here: int, part: int) -> int:
-    """A position some way from here, towards the middle."""
+    """Choose a position some way from here, towards the middle."""
     limits = await focuser.limits()
     step = max(1, (limits.most - limits.least) // part)
     return here + step if here + step <= limits.most else here - step
@@ -66,7 +66,7 @@ async def _limits(focuser: Focuser, context: Context) -> None:
 
 
 async def remember(focuser: Focuser) -> int:
-    """The position, in steps."""
+    """Ask for the position, in steps."""
     return await focuser.position()
 
 

@@ -129,7 +129,7 @@ class CommandsUnderWay(list[C]):
             self.remove(command)
 
     def of(self, *groups: str, before: C | None = None) -> list[C]:
-        """The commands of these groups; only those that were given before that one, if there is one."""
+        """Return the commands of these groups; only those given before that one, if there is one."""
         return [each for each in self.older(before) if each.group in groups]
 
     def older(self, command: C | None) -> list[C]:

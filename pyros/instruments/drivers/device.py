@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def deferred(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Deferred[T]]:
-    """A coroutine function as what the interfaces have: called, it begins at once, and returns a Deferred."""
+    """Make a coroutine method what the interfaces want: called, it begins at once, and returns a Deferred."""
 
     @wraps(method)
     def begin(*arguments: P.args, **named: P.kwargs) -> Deferred[T]:
@@ -71,11 +71,11 @@ class Device:
         self._connection.start()
 
     def _connection_to(self, address: str) -> KeptConnection:
-        """The connection to that address, whose options become ``_options``; for each driver to say."""
+        """Make the connection to that address, whose options become ``_options``; for each driver to say."""
         raise NotImplementedError
 
     def _option(self, name: str, default: T) -> T:
-        """What the address says about an option, or else the default."""
+        """Return the address's value of an option, or else the default."""
         value: T = self._options.get(name, default)
         return value
 

@@ -26,7 +26,7 @@ class Option:
 
 
 def positive(text: str) -> float:
-    """A finite number above 0. Raises ValueError."""
+    """Read a finite number above 0. Raises ValueError."""
     number = float(text)
     if not (math.isfinite(number) and number > 0):
         raise ValueError
@@ -56,7 +56,7 @@ OPTIONS["weather"]["without"] = Option(
 
 
 def split_address(address: str) -> tuple[str, str]:
-    """The address without its options, and what stands after the question mark."""
+    """Split an address into what stands before the question mark, and its options, what stands after it."""
     where, _, query = address.partition("?")
     return where, query
 
@@ -64,7 +64,7 @@ def split_address(address: str) -> tuple[str, str]:
 def read_options(
     kind: Kind, address: str, query: str, more: Mapping[str, Option] | None = None, lacks: Collection[str] = ()
 ) -> dict[str, Any]:
-    """The options in an address. Raises ConfigError that says what would be right.
+    """Read the options in an address. Raises ConfigError that says what would be right.
 
     ``more`` are those that only this driver has, ``lacks`` those of `OPTIONS` that mean nothing to it.
     """

@@ -68,7 +68,7 @@ def host_and_port(address: str) -> tuple[str, int]:
 
 
 def endpoint_of(address: str, reactor: Any) -> IStreamClientEndpoint:
-    """The endpoint for ``tcp:HOST:PORT``. Raises ConfigError."""
+    """Make the endpoint for ``tcp:HOST:PORT``. Raises ConfigError."""
     host, port = host_and_port(address)
     if ":" in host:
         return TCP6ClientEndpoint(reactor, host, port, CONNECT_SECONDS)
@@ -115,7 +115,7 @@ class Reconnecting(Generic[L]):
     # For subclasses to say.
 
     def make_link(self) -> Any:
-        """A protocol for a new connection."""
+        """Make the protocol for a new connection."""
         raise NotImplementedError
 
     async def identify(self, link: L) -> str:
@@ -126,7 +126,7 @@ class Reconnecting(Generic[L]):
         raise NotImplementedError
 
     def broken(self, error: ConnectionLost) -> None:
-        """The connection is gone: fail whoever waits for the end of a command."""
+        """End every command under way with this error: the connection is gone."""
         raise NotImplementedError
 
     # What drivers use.
@@ -136,11 +136,11 @@ class Reconnecting(Generic[L]):
         return self._link is not None
 
     def describe(self, problem: str) -> str:
-        """The problem with the device's kind and address in front."""
+        """Return the problem with the device's kind and address in front."""
         return f"{self.kind} at {self.address}: {problem}"
 
     async def link(self) -> L:
-        """The connection, waiting for one if there is none. Raises ConnectionLost after `CONNECT_SECONDS`."""
+        """Return the connection, waiting for one if there is none. Raises ConnectionLost after `CONNECT_SECONDS`."""
         return self._link or await self._connection()
 
     def start(self) -> None:
@@ -171,12 +171,12 @@ class Reconnecting(Generic[L]):
     # What links call.
 
     def made(self, link: L) -> None:
-        """A connection is open."""
+        """Identify the device: its connection is open."""
         self._opening = link
         Deferred.fromCoroutine(self._identify(link))
 
     def lost(self, link: L, reason: str) -> None:
-        """A connection is closed."""
+        """Forget a connection that is closed, and make another, unless disconnected."""
         if link not in (self._link, self._opening):
             return
         self._link = self._opening = None

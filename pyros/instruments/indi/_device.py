@@ -41,7 +41,7 @@ class IndiDevice(Device):
         return self._connection_of(where)
 
     def _connection_of(self, device: str) -> IndiConnection:
-        """The connection to a device at that address, which has no options any more."""
+        """Make the connection to a device at that address, which has no options any more."""
         return IndiConnection(
             self.kind, self.interface, device, self._reactor, self._clock, missing=self._missing, prepare=self._prepare
         )
@@ -57,11 +57,11 @@ class IndiDevice(Device):
         return self._connection.properties
 
     def _missing(self, properties: Properties) -> str:
-        """A vector that must be there and isn't; '' when all are."""
+        """Name a vector that must be there and isn't; '' when all are."""
         return next((name for name in self.needs if name not in properties), "")
 
     def _prepare(self) -> None:
-        """The device has become ready."""
+        """Tell the device what it must know, each time that it has become ready."""
 
     async def _ask(self, name: str) -> Property:
         with self._connection.command(f"the question for {name}") as command:
@@ -81,7 +81,7 @@ class IndiDevice(Device):
 
 
 def estimate(vector: Property) -> float:
-    """The device's own estimate of how long a change of that vector takes."""
+    """Return the device's own estimate of the seconds that a change of that vector takes."""
     return vector.timeout or ESTIMATE_SECONDS
 
 

@@ -129,7 +129,7 @@ class IndiCamera(IndiDevice):
     async def _image_of(
         self, command: IndiCommand, mark: int, since: int, label: str, seconds: float, begin: float
     ) -> Frame:
-        """The image of this exposure, once it has come; those of others are passed over."""
+        """Wait for the image of this exposure; those of others are passed over."""
         readout = self._option("readout_seconds", max(_MARGIN, seconds / 2))
         wait = seconds + _READOUT + readout + self._option("download_seconds", 0.0)
         while True:
@@ -167,13 +167,13 @@ class IndiCamera(IndiDevice):
             )
 
     def _shortest(self) -> float:
-        """The shortest exposure that the camera says it can take, in seconds; 0 where it doesn't say."""
+        """Return the shortest exposure that the camera says it can take, in seconds; 0 where it doesn't say."""
         exposure = self._properties.get(_EXPOSURE)
         member = exposure.members.get(_SECONDS) if exposure is not None else None
         return member.least if member is not None and 0 < member.least < member.most else 0.0
 
     def _possible(self, command: IndiCommand, seconds: float) -> float:
-        """The time to ask for; 0, a bias, is the shortest that there is. Raises DeviceRefused (VALUE)."""
+        """Return the seconds to ask for; 0, a bias, is the shortest that there is. Raises DeviceRefused (VALUE)."""
         if not 0 <= seconds < math.inf:
             raise DeviceRefused("VALUE", command.describe(f"{seconds} is no exposure time"))
         shortest = self._shortest()
@@ -194,7 +194,7 @@ class IndiCamera(IndiDevice):
                 raise DeviceRefused("UNSUPPORTED", command.describe(text))
 
     async def _set_up(self, command: IndiCommand, tag: str, dark: bool, *, bias: bool) -> str:
-        """What must be so before the shutter opens; returns what the image's header will have as its OBJECT, if any."""
+        """Prepare the camera for an exposure; return what the image's header will have as its OBJECT, if any."""
         if (types := self._properties.get(_TYPE)) is None:
             if dark:
                 raise DeviceRefused("UNSUPPORTED", command.describe("the camera has no shutter to keep closed"))
@@ -268,7 +268,7 @@ class IndiCamera(IndiDevice):
     async def _image(
         self, command: IndiCommand, mark: int, since: int, seconds: float, begin: float, wait: float, problem: str
     ) -> tuple[Blob, float]:
-        """The next image after ``mark``, and when it came."""
+        """Wait for the next image after ``mark``; return it, and when it came."""
         clock = self._clock
 
         def ended() -> tuple[Blob, float] | Property | None:

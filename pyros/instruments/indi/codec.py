@@ -111,7 +111,7 @@ Event: TypeAlias = Vector | Deleted | Note | Ping
 
 
 def number(text: str) -> float:
-    """A number as INDI writes it, plain or sexagesimal; NaN for what is none.
+    """Read a number as INDI writes it, plain or sexagesimal; NaN for what is not a number.
 
     Drivers in Python send what str() and repr() make of numpy's numbers, ``np.float64(1.5)``, and are understood.
     """
@@ -127,7 +127,7 @@ def number(text: str) -> float:
         return math.nan
 
 
-class Decoder:
+class IndiDecoder:
     """Bytes in, events out, however the bytes are cut. A WireError is for good: the connection is of no use then."""
 
     def __init__(self, blob_limit: int = BLOB_LIMIT) -> None:
@@ -180,7 +180,7 @@ class Decoder:
             raise self._error from None
 
     def next(self) -> Event | None:
-        """The next event, or None when more bytes are needed."""
+        """Return the next event, or None when more bytes are needed."""
         return self._events.popleft() if self._events else None
 
     # What expat calls.
@@ -322,7 +322,7 @@ def enable_blob(device: str, name: str) -> bytes:
 
 
 def ping_reply(uid: str) -> bytes:
-    """The answer to a Ping."""
+    """Write the answer to a Ping."""
     return f"<pingReply uid={quoteattr(uid)}/>\n".encode()
 
 

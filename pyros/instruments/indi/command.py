@@ -140,19 +140,19 @@ class IndiCommand(Command):
                     return vector
 
     def property(self, name: str) -> Property:
-        """The device's vector of that name. Raises DeviceRefused (UNSUPPORTED) where it has none."""
+        """Return the device's vector of that name. Raises DeviceRefused (UNSUPPORTED) where it has none."""
         found = self._connection.properties.get(name)
         if found is None:
             raise DeviceRefused("UNSUPPORTED", self.describe(f"the device has no {name}"))
         return found
 
     def refused(self, since: int, otherwise: str) -> DeviceRefused:
-        """The refusal, in the words that the device has found since then."""
+        """Return the refusal, in the words that the device has found since then."""
         words = self._connection.properties.complaint(since, any_level=True) or otherwise
         return DeviceRefused(code_of(words), self.describe(words))
 
     def failed(self, since: int, otherwise: str, end: Property | None = None) -> DeviceFailed:
-        """The failure, in the words with which the device has complained since then.
+        """Return the failure, in the words with which the device has complained since then.
 
         ``end`` is the vector that said Alert: then what the device told people at that moment is the reason too.
         """
@@ -163,7 +163,7 @@ class IndiCommand(Command):
         return DeviceFailed(self.describe(words or otherwise))
 
     async def ask(self, name: str) -> Property:
-        """The vector as the device tells it now. Raises DeviceRefused (UNSUPPORTED), NoAnswer or ConnectionLost."""
+        """Ask the device for a vector. Raises DeviceRefused (UNSUPPORTED), NoAnswer or ConnectionLost."""
         await self._connection.until_ready()
         self.property(name)
         since = self._connection.properties.serial
@@ -176,9 +176,10 @@ class IndiCommand(Command):
         return await self._answer(told, since, ANSWER_SECONDS)
 
     async def settled(self, name: str) -> Property:
-        """The vector, when the device has dealt with whatever it was told: the answers to older commands are no answers
-        to this one, and a command that was given up in the middle may have been carried out.
+        """Return the vector once the device has dealt with whatever it was told before.
 
+        The answers to older commands are not answers to this one, and a command that was given up in the middle may
+        have been carried out.
         Costs a question only where there is such a command. Raises what `ask` does.
         """
         await self._connection.until_ready()

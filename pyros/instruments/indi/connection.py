@@ -22,7 +22,7 @@ from pyros.errors import ConfigError, ConnectionLost, InstrumentError, WireError
 from pyros.instruments.drivers.commands import CommandsUnderWay
 from pyros.instruments.drivers.reconnecting import DeviceLink, Reconnecting, host_and_port
 from pyros.instruments.indi import codec
-from pyros.instruments.indi.codec import Decoder, Event, Ping, Vector
+from pyros.instruments.indi.codec import Event, IndiDecoder, Ping, Vector
 from pyros.instruments.indi.command import IndiCommand
 from pyros.instruments.indi.properties import Properties
 from pyros.instruments.interfaces import Kind
@@ -38,7 +38,7 @@ _DEVICE = re.compile(r"[^<>\"\x00-\x1f]{1,128}")
 
 
 def parse_address(address: str) -> tuple[str, str]:
-    """The server's address and the device's name of ``tcp:HOST:PORT/DEVICE``, '' without one. Raises ConfigError."""
+    """Split ``tcp:HOST:PORT/DEVICE`` into the server's address and the device's name, or ''. Raises ConfigError."""
     server, slash, device = address.partition("/")
     try:
         host_and_port(server)
@@ -53,7 +53,7 @@ class _IndiLink(DeviceLink):
     def __init__(self, owner: IndiConnection) -> None:
         super().__init__()
         self._owner: IndiConnection = owner
-        self.decoder = Decoder()
+        self.decoder = IndiDecoder()
         self.received = 0
 
     def dataReceived(self, data: bytes) -> None:
@@ -107,7 +107,7 @@ class IndiConnection(Reconnecting[_IndiLink]):
         return self.properties.device
 
     def command(self, what: str, group: str = "") -> AbstractContextManager[IndiCommand]:
-        """A command that is under way while the block runs."""
+        """Make a command that is under way while the block runs."""
         return self.commands.during(IndiCommand(self, what, group))
 
     @contextmanager
@@ -192,7 +192,7 @@ class IndiConnection(Reconnecting[_IndiLink]):
         return super().disconnect()
 
     def _away(self) -> None:
-        """The server is there, and the device is not any more."""
+        """End the commands of a device that is not there any more, and ask its server for it again."""
         link, self._link = self._link, None
         assert link is not None
         self.commands.end_all(ConnectionLost(self.describe(self._problem)))

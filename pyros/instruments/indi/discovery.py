@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory, Protocol
 from pyros.errors import ConnectionLost, WireError
 from pyros.instruments.drivers.reconnecting import endpoint_of
 from pyros.instruments.indi._device import ANY_INTERFACE
-from pyros.instruments.indi.codec import Decoder, Vector, number
+from pyros.instruments.indi.codec import IndiDecoder, Vector, number
 from pyros.instruments.interfaces import Kind
 from pyros.kinds import KINDS, driver_class
 
@@ -33,7 +33,7 @@ class Found:
 
 class _Listener(Protocol):
     def __init__(self) -> None:
-        self.decoder = Decoder()
+        self.decoder = IndiDecoder()
         self.bits: dict[str, int] = {}
 
     def connectionMade(self) -> None:
@@ -53,7 +53,7 @@ class _Listener(Protocol):
 
 
 def _kind_of_bits() -> dict[int, Kind]:
-    """The kind that each bit of DRIVER_INTERFACE stands for; a station is found as what tells the weather."""
+    """Map each bit of DRIVER_INTERFACE to its kind; a station is found as what tells the weather."""
     kinds: dict[int, Kind] = {}
     for kind in KINDS.values():
         if "indi" in kind.drivers and (bits := driver_class("indi", kind).interface) != ANY_INTERFACE:

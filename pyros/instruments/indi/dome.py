@@ -194,7 +194,7 @@ class IndiDome(IndiDevice):
             return self._degrees(vector)
 
     async def _make_ready(self, command: IndiCommand) -> None:
-        """A moving or parked dome refuses to turn; where there is a shutter vector, unparking opens nothing."""
+        """Stop or unpark a dome that would refuse to turn; where there is a shutter vector, unparking opens nothing."""
         if (await command.ask(_SLIT)).state == "Busy":
             # There is one stop for both: let the slit end its turn.
             if command.property(self._door).state == "Busy" or self._connection.commands.of("shutter"):

@@ -28,14 +28,14 @@ def filters(properties: Properties) -> dict[str, int]:
 
 
 def selected(properties: Properties) -> str:
-    """The filter in the beam; '' while the wheel turns."""
+    """Return the filter in the beam; '' while the wheel turns."""
     slot = properties.get(SLOT)
     number = None if slot is None or slot.state == "Busy" else slot.number(_VALUE)
     return next((name for name, each in filters(properties).items() if each == number), "")
 
 
 def slot_of(command: IndiCommand, properties: Properties, filter: str) -> int:
-    """The slot of a filter. Raises DeviceRefused (VALUE)."""
+    """Return the slot of a filter. Raises DeviceRefused (VALUE)."""
     known = filters(properties)
     if filter not in known:
         there = f"must be one of {', '.join(known)}" if known else "the device has no filter wheel"

@@ -68,7 +68,7 @@ class IndiFocuser(IndiDevice):
 
     @deferred
     async def stop(self) -> None:
-        """Does nothing to one that cannot be stopped and stands still."""
+        """Stop the focuser; a focuser that cannot be stopped and stands still is told nothing."""
         with self._connection.command("stop") as command, self._stopping("move"):
             await self._connection.until_ready()
             if "FOCUS_ABORT_MOTION" not in self._properties and (await command.ask(_PLACE)).state != "Busy":

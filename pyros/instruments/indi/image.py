@@ -139,7 +139,7 @@ def _refuse_colour(shape: list[int]) -> None:
 
 
 def _bayer(value: Any, turned_rows: int) -> str:
-    """The pattern from the first row on, as the rows are here; ``turned_rows`` is their number if they were turned."""
+    """Return the pattern as the rows are here; ``turned_rows`` is their number if they were turned, else 0."""
     pattern = str(value("BAYERPAT", "COLORTYP") or "").strip().upper()
     if len(pattern) != 4 or not set(pattern) <= set("RGB"):
         return ""
@@ -153,7 +153,7 @@ def _bayer(value: Any, turned_rows: int) -> str:
 
 
 def _number(value: Any, least: float = -math.inf) -> float | None:
-    """A finite number of a header, also one in quotes; None for anything else."""
+    """Read a finite number of a header, also one in quotes; None for anything else."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):

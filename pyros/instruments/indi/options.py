@@ -70,7 +70,7 @@ OPTIONS: dict[Kind, dict[str, Option]] = {
 
 
 def options_of(kind: Kind, address: str, query: str) -> Mapping[str, Any]:
-    """The options in an address. Raises ConfigError that says what would be right."""
+    """Read the options in an address. Raises ConfigError that says what would be right."""
     options = read_options(kind, address, query, OPTIONS.get(kind))
     if ("clear" in options) != ("overcast" in options) or options.get("clear", 0) == options.get("overcast", 1):
         raise ConfigError([f"address = {address}: clear and overcast must be two different numbers"])

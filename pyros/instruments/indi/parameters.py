@@ -66,7 +66,7 @@ _BRACKET = re.compile(r"[(\[]\s*([^)\]]{1,4}?)\s*[)\]]")
 
 
 def reading_of(members: Mapping[str, Member], options: Mapping[str, Any], name: str, age: float) -> WeatherReading:
-    """The reading in a station's parameters, not checked yet for what the weather cannot be.
+    """Make the reading from a station's parameters; what the weather cannot be is not refused yet.
 
     ``options`` are those of its address, ``name`` is the station's, for errors, and ``age`` in seconds that of all.
     Raises DeviceFailed for a parameter that is missing, gives no number, or whose unit cannot be told.
@@ -108,7 +108,7 @@ class _Station:
         return max(numbers) if numbers else None
 
     def lacks(self, quantity: str) -> str:
-        """That it tells nothing of a quantity, and which of its parameters may be meant."""
+        """Say that the station tells nothing of a quantity, and which of its parameters may be meant."""
         words = f"it tells no {quantity}"
         if alike := self._alike(quantity):
             words += f", but {', '.join(alike)}: if that is it, say so in its address: ?{quantity}={alike[0]}"
@@ -119,7 +119,7 @@ class _Station:
         return [each for each, member in self.members.items() if looks.search(f"{each} {member.label}")]
 
     def _refuse_other_rain(self, known: tuple[str, ...]) -> None:
-        """A rain sensor beside a known one must not be passed over: it may be the one that is wet first."""
+        """Refuse a rain sensor beside a known one that would be passed over: it may be the one that is wet first."""
         others = [each for each in self._alike("rain") if each not in known and not _SUM.search(each)]
         there = [each for each in known if each in self.members]
         if others and there:
@@ -151,7 +151,7 @@ class _Station:
         return number if re.search(wanted, f"{member.label} {member.name}", re.IGNORECASE) else None
 
     def _unit(self, option: str, member: Member, units: Any, known: Any) -> str:
-        """The unit that the address or the label tells. Raises DeviceFailed where neither does."""
+        """Return the unit that the address or the label tells. Raises DeviceFailed where neither does."""
         if told := self.options.get(option):
             return str(told)
         for words, unit in units:
@@ -200,7 +200,7 @@ class _Station:
 
 
 def _in_brackets(member: Member) -> str:
-    """What a label has in brackets, if that may be a unit."""
+    """Return what a label has in brackets, if that may be a unit."""
     found = _BRACKET.search(member.label)
     return found[1] if found else ""
 

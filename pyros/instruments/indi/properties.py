@@ -41,7 +41,7 @@ class Property:
     """Seconds for which those values had been so already, by the server's timestamps; 0 where it has none."""
 
     def number(self, member: str) -> float | None:
-        """The member's value; None where there is no such number, or it is NaN or infinite."""
+        """Return a member's value; None where there is no such number, or it is NaN or infinite."""
         value = self.members[member].value if member in self.members else None
         if isinstance(value, bool) or not isinstance(value, float) or not math.isfinite(value):
             return None
@@ -119,7 +119,7 @@ class Properties:
         return "" if vector is None else vector.text(member)
 
     def complaint(self, since: int, *, any_level: bool = False) -> str:
-        """What the device last complained of after that serial number; '' if nothing.
+        """Return what the device last complained of after that serial number; '' if nothing.
 
         With ``any_level`` what it last said, if it complained of nothing.
         """
@@ -128,7 +128,7 @@ class Properties:
         return worth[0].words if worth else ""
 
     def said_with(self, vector: Property) -> str:
-        """What the device last said to people when it last changed a vector; '' if nothing."""
+        """Return what the device last said to people when it last changed a vector; '' if nothing."""
         said = [remark for remark in self.remarks if abs(remark.heard - vector.heard) <= _SAME_MOMENT]
         return said[-1].words if said else ""
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pyros.errors import DeviceFailed
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.indi.properties import Properties
-from pyros.instruments.indi.weather import READINGS, Station
+from pyros.instruments.indi.weather import READINGS, IndiStation
 from pyros.instruments.interfaces import Kind, Safety
 
 _VERDICT, _OVERRIDE, _SAFETY = "WEATHER_STATUS", "WEATHER_OVERRIDE", "SAFETY_STATUS"
 
 
-class IndiSafetyMonitor(Station):
+class IndiSafetyMonitor(IndiStation):
     """A `SafetyMonitor` behind INDI: the verdict of a weather device on its own readings (WEATHER_STATUS).
 
     Ok is safe, and so is Busy, its warning; Alert is not, and Idle is no verdict, which isn't either. While somebody

@@ -32,7 +32,7 @@ _VECTORS = re.compile(r"[A-Za-z0-9_.:-]{1,64}(?:,[A-Za-z0-9_.:-]{1,64}){0,63}")
 
 
 def parse_switch_address(address: str) -> tuple[str, tuple[str, ...]]:
-    """The device's address and the names of its vectors. Raises ConfigError."""
+    """Split an address into the device's and the names of its vectors. Raises ConfigError."""
     device, _, names = address.rpartition("?")
     if not _VECTORS.fullmatch(names) or not parse_address(device)[1]:
         such = "tcp:127.0.0.1:7624/My Power Box?POWER_CONTROL_1,DEW_PWM"

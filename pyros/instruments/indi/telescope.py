@@ -306,7 +306,7 @@ class IndiTelescope(IndiDevice):
         )
 
     async def _end_of_slew(self, command: IndiCommand, ra: float, dec: float) -> Property:
-        """The mount's position when it has ended its slew, or has stood on the target for long and still says Busy."""
+        """Wait until the mount has ended its slew, or has stood on the target for long and still says Busy."""
         clock, seconds = self._clock, self._slew_seconds
         settle = self._option("settle_seconds", _SETTLE_SECONDS)
         there: list[float] = []

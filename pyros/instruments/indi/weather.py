@@ -23,13 +23,13 @@ _LATE = 3.0
 _PERIOD_SECONDS = 60.0
 
 
-class Station(IndiDevice):
+class IndiStation(IndiDevice):
     """A device with readings that are fresh: a weather station, or a safety monitor."""
 
     interface = 128
 
     async def _fresh(self, command: IndiCommand) -> Property:
-        """The readings, no older than a moment, or than the station can do. Raises DeviceFailed for older ones."""
+        """Return the newest readings that the station can give. Raises DeviceFailed for those that are too old."""
         await self._connection.until_ready()
         readings = command.property(READINGS)
         if self._age(readings) > _FRESH_SECONDS and _REFRESH in self._properties:
@@ -69,7 +69,7 @@ class Station(IndiDevice):
         return readings.late if self._option("timestamps", "yes") == "yes" else 0.0
 
 
-class IndiWeatherStation(Station):
+class IndiWeatherStation(IndiStation):
     """A `WeatherStation` behind INDI.
 
     Which of its parameters is what, and in which unit, is told by their names and labels, or by the address:
@@ -87,5 +87,5 @@ class IndiWeatherStation(Station):
         return checked(reading, self.name, self._without())
 
     def _without(self) -> tuple[str, ...]:
-        """The quantities that the address names as absent, in either way."""
+        """Return the quantities that the address names as absent, in either way."""
         return (*self._option("without", ()), *(name for name, value in self._options.items() if value == ()))

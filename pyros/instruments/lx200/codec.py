@@ -31,7 +31,7 @@ class Answer(Enum):
     """0 for a slew that has begun; the text of a refusal doesn't come from all mounts."""
 
 
-class Reader:
+class AnswerReader:
     """Reads one answer, however the network cuts it."""
 
     def __init__(self, answer: Answer) -> None:
@@ -50,7 +50,7 @@ class Reader:
         return bool(self._digit)
 
     def feed(self, data: bytes) -> tuple[str, bytes] | None:
-        """The answer, without its ``#``, and what came after it; None while it is incomplete. Raises WireError."""
+        """Return the answer without its ``#``, and what came after it; None while incomplete. Raises WireError."""
         if not data:
             return None
         if self._answer is Answer.BYTE:
@@ -73,7 +73,7 @@ class Reader:
 
 
 def angle(text: str) -> tuple[float, float] | None:
-    """An angle as mounts write them, in its own unit (degrees or hours), and the step in which it is given.
+    """Read an angle as mounts write it: its value in its own unit (degrees or hours), and the step of its last digit.
 
     ``+12*34'56``, ``12:34:56.7``, ``+12\\xdf34``, ``12:34.5``; None for anything else.
     """

@@ -15,7 +15,7 @@ from pyros.clock import Clock, Timer
 from pyros.errors import ConnectionLost, DeviceFailed, InstrumentError, NoAnswer, WireError
 from pyros.instruments.drivers.reconnecting import DeviceLink, Reconnecting
 from pyros.instruments.interfaces import Kind
-from pyros.instruments.lx200.codec import Answer, Reader, angle
+from pyros.instruments.lx200.codec import Answer, AnswerReader, angle
 
 ANSWER_SECONDS = 5.0
 """How long a mount may take to answer (not: to carry out a command)."""
@@ -51,7 +51,7 @@ class Lx200Link(DeviceLink):
         super().__init__()
         self._owner: Lx200Connection = owner
         self._waiting: deque[_Exchange] = deque()
-        self._current: tuple[_Exchange, Reader] | None = None
+        self._current: tuple[_Exchange, AnswerReader] | None = None
         self._timer: Timer | None = None
 
     def ask(self, text: str, answer: Answer, seconds: float = ANSWER_SECONDS, needed: bool = True) -> Deferred[str]:
@@ -77,7 +77,7 @@ class Lx200Link(DeviceLink):
             if command.answer is Answer.NOTHING:
                 command.end("")
                 continue
-            self._current = command, Reader(command.answer)
+            self._current = command, AnswerReader(command.answer)
             self._timer = self._owner.clock.call_later(command.seconds, self._silent)
 
     def _silent(self) -> None:
@@ -160,7 +160,7 @@ class Lx200Connection(Reconnecting[Lx200Link]):
         return await (await self.link()).ask(text, answer)
 
     async def angle(self, text: str) -> tuple[float, float]:
-        """An angle that is asked for, and its step. Raises what `ask` does, and DeviceFailed."""
+        """Ask for an angle; return it and its step. Raises what `ask` does, and DeviceFailed."""
         answer = await self.ask(text, Answer.TEXT)
         value = angle(answer)
         if value is None:
@@ -197,7 +197,7 @@ class Lx200Connection(Reconnecting[Lx200Link]):
         return name
 
     async def _probe(self, link: Lx200Link, text: str) -> str | None:
-        """The answer to what not all mounts know."""
+        """Ask what not all mounts know; None for a mount that doesn't."""
         if not self._known.get(text, True):
             return None
         try:

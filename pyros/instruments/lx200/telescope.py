@@ -89,7 +89,7 @@ class Lx200Telescope(Device):
 
     @asynccontextmanager
     async def _moving(self, what: str) -> AsyncIterator[tuple[Command, bool]]:
-        """A movement takes the place of the one under way; whether there was one."""
+        """Begin a movement, which supersedes the one under way; gives the movement, and whether there was one."""
         before = self._motion
         with self._motions.during(Command(what, self._clock)) as motion:
             if before is not None:
@@ -153,7 +153,7 @@ class Lx200Telescope(Device):
             await self._until_it_tracks(motion)
 
     async def _until_it_tracks(self, motion: Command) -> None:
-        """A target that isn't followed is lost: let it track again, or fail.
+        """Let the mount track again if it doesn't, or fail: a target that isn't followed is lost.
 
         A mount that tells right ascension to six seconds only shows it too late; who watches it afterwards sees it.
         """

@@ -87,7 +87,7 @@ class NativeDevice(Device):
         return CommandAborted(f"{self.name}: {what}: stopped, or a newer command took its place")
 
     async def _until_there(self, order: Command, measure: Callable[[], Awaitable[T]], there: Callable[[T], bool]) -> T:
-        """What is measured once it is as it should be, or still isn't some seconds after the device said that it is.
+        """Measure until the device is where it says it is, for some seconds; return the last measurement.
 
         Raises CommandAborted for what a newer order has ended.
         """
@@ -151,7 +151,7 @@ class NativeDevice(Device):
         return answer
 
     async def _end(self, watch: Watch, busy: Busy, limit: str) -> Event:
-        """The end of what has begun; ``limit`` is the option that may say how long it may take."""
+        """Wait for the event that ends a command; ``limit`` is the option that may say how long it may take."""
         return await watch.next_event(self._option(limit, allowed(busy.seconds)), self.name)
 
     async def _to_its_end(

@@ -102,7 +102,7 @@ class NativeCamera(NativeDevice):
         )
 
     async def _number_if_told(self, name: str) -> float | None:
-        """A property that nothing depends on: None where it cannot be had, for whatever reason."""
+        """Ask for a property that nothing depends on; None where it cannot be had, for whatever reason."""
         try:
             (number,) = await self._numbers(name, 1)
         except InstrumentError:
@@ -110,7 +110,7 @@ class NativeCamera(NativeDevice):
         return number
 
     async def _image(self) -> tuple[NDArray[np.uint16], float | None, float]:
-        """The pixels, the exposure time that came with them, if any, and the size of a pixel on the sky."""
+        """Fetch the pixels, the exposure time that came with them, if any, and the size of a pixel on the sky."""
         geometry = await self.geometry()
         answer = await self._get("image")
         said = re.fullmatch(r"(\d{1,6}) (\d{1,6}) (-?\d{1,2})", " ".join(answer.values))

@@ -19,7 +19,7 @@ from pyros.errors import ConnectionLost, DeviceRefused, NoAnswer, WireError
 from pyros.instruments.drivers.commands import Command, CommandsUnderWay
 from pyros.instruments.drivers.reconnecting import DeviceLink, Reconnecting
 from pyros.instruments.interfaces import Kind
-from pyros.instruments.native.grammar import Answer, Busy, Decoder, Err, Event, Ok, Value, request
+from pyros.instruments.native.grammar import Answer, Busy, Err, Event, NativeDecoder, Ok, Value, request
 
 ANSWER_SECONDS = 5.0
 """How long a device may take to answer a request (not: to carry out a command)."""
@@ -60,7 +60,7 @@ class _NativeLink(DeviceLink):
     def __init__(self, owner: NativeConnection) -> None:
         super().__init__()
         self._owner: NativeConnection = owner
-        self._decoder = Decoder()
+        self._decoder = NativeDecoder()
         self._pending: dict[int, tuple[Deferred[Answer], Timer]] = {}
         self._number = 0
         self._received = 0
@@ -168,7 +168,7 @@ class NativeConnection(Reconnecting[_NativeLink]):
         self._watches.end_all(error)
 
     def event(self, event: Event) -> None:
-        """The device said something of its own."""
+        """Give an event to the commands that wait for it, else to the agent."""
         taken = [watch.offer(event) for watch in list(self._watches)]
         if not any(taken) and self.on_event is not None:
             self.on_event(event.name)

@@ -88,7 +88,7 @@ def quote(value: Value) -> str:
 
 
 def request(number: int, verb: str, name: str, *values: Value, **named: Value) -> bytes:
-    """The bytes of one request, e.g. ``request(7, "DO", "slew", ra=83.6, dec=22.01)``.
+    """Write one request, e.g. ``request(7, "DO", "slew", ra=83.6, dec=22.01)``.
 
     Raises DeviceRefused where that would not be a request that a device can read.
     """
@@ -135,7 +135,7 @@ def _arguments(text: str) -> tuple[tuple[str, ...], dict[str, str]]:
     return tuple(values), named
 
 
-class Decoder:
+class NativeDecoder:
     """Turns a device's bytes, however they are cut, into answers and events.
 
     ``feed`` it what came, then take with ``next`` until that returns None. It holds at most one line, or one block and
@@ -158,7 +158,7 @@ class Decoder:
         self._buffer += data
 
     def next(self) -> Answer | Event | None:
-        """The next answer or event, or None when more bytes are needed.
+        """Return the next answer or event, or None when more bytes are needed.
 
         Raises WireError when the bytes are not of the grammar; the connection is of no more use then.
         """

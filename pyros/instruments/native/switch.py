@@ -53,7 +53,7 @@ class NativeSwitch(NativeDevice):
         return await self.get(channel)
 
     def _no_such_channel(self, index: int, refusal: DeviceRefused) -> DeviceRefused:
-        """A channel is a property in the grammar, and a value for everybody else."""
+        """Turn an unknown property, which a channel is in the grammar, into an unknown channel."""
         if refusal.code not in ("UNKNOWN", "SYNTAX"):
             return refusal
         return DeviceRefused("VALUE", f"{self.name} has no channel {index}")

@@ -64,7 +64,7 @@ class NativeTelescope(NativeDevice):
         await self._until_it_tracks(order)
 
     async def _until_it_tracks(self, order: Command) -> None:
-        """A target that isn't followed is lost: let it track again, or fail."""
+        """Let the mount track again if it doesn't, or fail: a target that isn't followed is lost."""
         state = await self._until_there(order, self.state, lambda state: state != "slewing")
         if state != "tracking":
             await order.check()
