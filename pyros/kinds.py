@@ -131,6 +131,30 @@ KINDS: dict[str, InstrumentKind] = {
         InstrumentKind(
             "switch", interface="interfaces.Switch", simulator="devices.switch.Switch", alpaca_type="switch"
         ),
+        InstrumentKind(
+            "cover",
+            interface="cover.Cover",
+            simulator="devices.cover.Cover",
+            alpaca_type="covercalibrator",
+            trial="closes the cover, and lights its lamp",
+            options={
+                "cover_seconds": "the longest that the cover may move",
+                "lamp_seconds": "the longest until the light of the lamp is steady",
+                "begin_seconds": _BEGIN,
+            },
+        ),
+        InstrumentKind(
+            "rotator",
+            interface="rotator.Rotator",
+            simulator="devices.rotator.Rotator",
+            alpaca_type="rotator",
+            trial="turns the rotator by 15 degrees, and back",
+            options={
+                "move_seconds": "the longest that a move may take",
+                "begin_seconds": _BEGIN,
+                "tolerance_degrees": "how far from its target a move may end",
+            },
+        ),
     )
 }
 """Each kind by its name, those first without which an observatory cannot observe."""

@@ -11,11 +11,10 @@ from twisted.internet.protocol import Factory, Protocol
 
 from pyros import instruments
 from pyros.clock import VirtualClock
+from pyros.kinds import KINDS, driver_class
 from tests.instruments.conftest import World
 
 ADDRESS = "tcp:127.0.0.1:7624/Dev"
-INTERFACE = {"telescope": 1, "camera": 2, "focuser": 8, "filter_wheel": 16, "dome": 32, "weather": 128, "safety": 128,
-             "switch": 1024}  # fmt: skip
 Members = dict[str, Any]
 
 
@@ -59,7 +58,7 @@ class Server(Factory):
         self.world = world
         self.vectors: dict[str, tuple[str, Members, str]] = {
             "CONNECTION": ("Switch", {"CONNECT": False, "DISCONNECT": True}, "Idle"),
-            "DRIVER_INFO": ("Text", {"DRIVER_INTERFACE": str(INTERFACE[kind])}, "Idle"),
+            "DRIVER_INFO": ("Text", {"DRIVER_INTERFACE": str(driver_class("indi", KINDS[kind]).interface)}, "Idle"),
         }
         self.answers: dict[str, str | Callable[[Members], str]] = {}
         self.labels: dict[str, str] = {}

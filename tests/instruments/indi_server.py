@@ -27,6 +27,7 @@ OTHERS = {
     "SkySafari": "indi_skysafari",
     "Roof": "indi_rolloff_dome",
     "Light Panel Simulator": "indi_simulator_lightpanel",
+    "Rotator Simulator": "indi_simulator_rotator",
 }
 """What is only run when it is asked for."""
 needs_indi = pytest.mark.skipif(

@@ -13,20 +13,11 @@ from pyros import instruments
 from pyros.clock import VirtualClock
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.conformance import CHECKS, Check, Context, Result, run, tidy
+from pyros.kinds import KINDS
 from pyros.simulators import Simulator, load
 from tests.instruments.conftest import OBSERVATORY, World
 
-PORTS = {
-    "telescope": 6010,
-    "camera": 6011,
-    "dome": 6012,
-    "roof": 6012,
-    "weather": 6013,
-    "filter_wheel": 6014,
-    "focuser": 6015,
-    "safety": 6016,
-    "switch": 6017,
-}
+DEVICES = (*KINDS, "roof")
 CHANGED: dict[str, dict[str, Any]] = {
     "camera": {"width": 48, "height": 32, "filter_wheel": ""},
     "dome": {"rotation_rate": 6.0},
@@ -47,7 +38,7 @@ def kind_of(name: str) -> Any:
     return "dome" if name == "roof" else name
 
 
-CASES = [pytest.param(name, check, id=f"{name}: {check}") for name in PORTS for check in CHECKS[kind_of(name)]]
+CASES = [pytest.param(name, check, id=f"{name}: {check}") for name in DEVICES for check in CHECKS[kind_of(name)]]
 
 
 @pytest.fixture
@@ -60,7 +51,8 @@ def connect(world: World, clock: VirtualClock) -> Iterator[Callable[[str], Any]]
         description = load(OBSERVATORY / "simulators" / f"{kind}.yaml").changed(**CHANGED.get(name, {}))
         simulators.append(Simulator(description, world, clock))
         world.result(simulators[-1].start())
-        devices.append(instruments.connect(kind, "native", f"tcp:127.0.0.1:{PORTS[kind]}", world, clock))
+        port = description.listen.split(":")[1]
+        devices.append(instruments.connect(kind, "native", f"tcp:127.0.0.1:{port}", world, clock))
         return devices[-1]
 
     yield make
@@ -79,7 +71,7 @@ def test_the_native_driver_conforms(
     assert (result.outcome, result.reason) == ("not supported" if lacks else "passed", lacks)
 
 
-@pytest.mark.parametrize("name", PORTS)
+@pytest.mark.parametrize("name", DEVICES)
 def test_all_checks_in_a_row_and_the_device_is_left_in_order(
     name: str, connect: Callable[[str], Any], world: World, context: Context
 ) -> None:

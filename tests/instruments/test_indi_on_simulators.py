@@ -33,12 +33,28 @@ DEVICES: dict[Any, str] = {
     "dome": "Dome Simulator",
     "roof": "Roof",
     "switch": "Light Panel Simulator?FLAT_LIGHT_CONTROL,FLAT_LIGHT_INTENSITY",
+    "cover": "Flat Panel",
+    "rotator": "Rotator Simulator",
     "weather": "Weather Simulator?without=humidity,cloud",
     "safety": "Weather Simulator",
 }
 ROOF = "it is a roof: its slit does not turn"
 LACKS = {
     "focuser": {"stop ends a move with CommandAborted": "this device is too quick to be interrupted"},
+    "cover": {
+        name: f"DeviceRefused: UNSUPPORTED: Flat Panel: {action}: it has no cover"
+        for name, action in (
+            ("closes, and a closed one closes too", "close"),
+            ("opens and closes", "open"),
+            ("closing reverses an opening, which ends with CommandAborted", "close"),
+            ("stop ends an opening with CommandAborted", "close"),
+        )
+    },
+    "rotator": {
+        "a sync tells it where it is, and moves nothing": (
+            "DeviceRefused: UNSUPPORTED: Rotator Simulator: sync: it still says that it is at 0 degrees"
+        )
+    },
     "switch": {"a channel that only tells refuses to be set": "all of its channels can be set"},
     "roof": {
         "turns its slit and back, and measures it": ROOF,
@@ -129,6 +145,8 @@ def results(reactor: Any, server: IndiServer, connect: Connect, ask: Ask) -> dic
             found[kind, check.name] = await run(check, device, context)
 
     server.start_driver("Light Panel Simulator")
+    server.start_driver("Light Panel Simulator", "Flat Panel")
+    server.start_driver("Rotator Simulator")
     tries = [(kind, connect(kind), CHECKS[kind]) for kind in DEVICES if kind not in ("dome", "roof")]
     server.start_driver("Dome Simulator", "Other Dome")  # a shutter takes five seconds: the checks share two domes
     tries += [

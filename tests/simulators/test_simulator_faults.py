@@ -108,7 +108,10 @@ def test_a_refusal_does_nothing(rig: Rigs) -> None:
     ("device", "begin", "property", "end"),
     [
         ("dome", "DO open", "opening", "EVT opened"),
-        ("cover", "DO open", "angle", "EVT opened angle=270.0"),
+        ("mirror_cover", "DO open", "angle", "EVT opened angle=270.0"),
+        ("cover", "DO open", "state", "EVT opened"),
+        ("cover", "DO light brightness=9", "brightness", "EVT lit brightness=9"),
+        ("rotator", "DO move angle=120", "angle", "EVT moved angle=120.000"),
         ("filter_wheel", "DO select filter=r", "state", "EVT selected filter=r"),
         ("focuser", "DO move position=25500", "position", "EVT moved position=25500"),
         ("camera", "DO expose seconds=10", "state", "EVT image_ready"),
@@ -141,13 +144,14 @@ def test_what_is_stuck_stands_still_and_then_goes_on(
         ("filter_wheel", "DO select filter=r tag=a", "filter", "select_failed", "EVT selected filter=r tag=a"),
         ("focuser", "DO move position=30000 tag=a", "position", "move_failed", "EVT moved position=30000 tag=a"),
         ("dome", "DO rotate azimuth=90 tag=a", "azimuth", "rotation_failed", "EVT rotated azimuth=90.00 tag=a"),
-        ("cover", "DO open tag=a", "angle", "open_failed", "EVT opened angle=270.0 tag=a"),
+        ("rotator", "DO move angle=120 tag=a", "angle", "move_failed", "EVT moved angle=120.000 tag=a"),
+        ("mirror_cover", "DO open tag=a", "angle", "open_failed", "EVT opened angle=270.0 tag=a"),
     ],
 )
 def test_a_motor_that_is_stuck_is_given_up_where_it_stands(
     rig: Rigs, device: str, begin: str, property: str, failed: str, end: str
 ) -> None:
-    changed: dict[str, dict[str, Any]] = {"dome": {"rotation_rate": 6.0}, "cover": {"events": ()}}
+    changed: dict[str, dict[str, Any]] = {"dome": {"rotation_rate": 6.0}, "mirror_cover": {"events": ()}}
     each = rig(device, speed=2, **changed.get(device, {}))
     client = each.client()
     before = client.ask("GET state")

@@ -22,8 +22,24 @@ DEVICES: dict[str, dict[str, Any]] = {
     "safety": {},
     "switch": {},
     "cover": {},
+    "rotator": {},
+    "mirror_cover": {},
 }
-KEYS = ("ra", "dec", "seconds", "tag", "filter", "position", "azimuth", "on", "first", "second", "angle", "dark")
+KEYS = (
+    "ra",
+    "dec",
+    "seconds",
+    "tag",
+    "filter",
+    "position",
+    "azimuth",
+    "on",
+    "first",
+    "second",
+    "angle",
+    "dark",
+    "brightness",
+)
 WORDS = st.one_of(
     st.sampled_from(
         ["0", "1", "-1", "45", "359.9999", "1e999", "nan", "r", "i", "on", "off", "auto", '""', '"a b"', "é", "9" * 400]

@@ -17,7 +17,7 @@ Rigs = Callable[..., Any]
 
 
 def test_what_it_is_and_what_it_can_tell(rig: Rigs) -> None:
-    client = rig("cover").client()
+    client = rig("mirror_cover").client()
     assert client.ask("GET id") == 'OK "Demo mirror cover" generic'
     assert client.ask("GET state") == "OK closed"
     assert client.ask("GET properties") == (
@@ -30,7 +30,7 @@ def test_what_it_is_and_what_it_can_tell(rig: Rigs) -> None:
 
 
 def test_properties_that_can_be_set(rig: Rigs) -> None:
-    client = rig("cover").client()
+    client = rig("mirror_cover").client()
     assert client.ask("SET lamp 40") == "OK"
     assert client.ask("GET lamp") == "OK 40"
     assert client.ask("SET heater 1") == "OK"
@@ -47,7 +47,7 @@ def test_properties_that_can_be_set(rig: Rigs) -> None:
 
 
 def test_noise_and_drift(rig: Rigs) -> None:
-    cover = rig("cover", speed=1)
+    cover = rig("mirror_cover", speed=1)
     client = cover.client()
     seen = []
     for _ in range(200):
@@ -59,7 +59,7 @@ def test_noise_and_drift(rig: Rigs) -> None:
 
 
 def test_commands_move_wait_and_stop(rig: Rigs) -> None:
-    cover = rig("cover", speed=1)
+    cover = rig("mirror_cover", speed=1)
     client, other = cover.client(), cover.client()
     assert client.ask("DO open tag=a") == "BUSY 15.000"
     cover.advance(5)
@@ -83,7 +83,7 @@ def test_commands_move_wait_and_stop(rig: Rigs) -> None:
 
 
 def test_a_command_that_waits_sets_properties_at_its_end(rig: Rigs) -> None:
-    cover = rig("cover", speed=1)
+    cover = rig("mirror_cover", speed=1)
     client = cover.client()
     client.ask("SET lamp 80")
     assert client.ask("DO flash") == "BUSY 5.000"
@@ -97,7 +97,7 @@ def test_a_command_that_waits_sets_properties_at_its_end(rig: Rigs) -> None:
 
 
 def test_events_happen_by_themselves(rig: Rigs) -> None:
-    cover = rig("cover", speed=1)
+    cover = rig("mirror_cover", speed=1)
     client = cover.client()
     cover.advance(3601)
     lines = client.read()
@@ -110,7 +110,7 @@ def test_events_happen_by_themselves(rig: Rigs) -> None:
 
 
 def test_it_has_faults_like_all_others(rig: Rigs) -> None:
-    cover = rig("cover", speed=1)
+    cover = rig("mirror_cover", speed=1)
     client = cover.client()
     client.ask("DO open")
     cover.advance(5)
@@ -175,7 +175,7 @@ LAMP = {"value": 0, "limits": [0, 100]}
     ],
 )
 def test_mistakes_say_where_they_are_and_what_is_right(tmp_path: Path, keys: dict[str, Any], complaint: str) -> None:
-    path = tmp_path / "cover.yaml"
+    path = tmp_path / "mirror_cover.yaml"
     data = {"device": "generic", "name": "Cover", "listen": "tcp:0", "properties": {"lamp": LAMP}, **keys}
     path.write_text(yaml.safe_dump(data))
     with pytest.raises(SimulatorError) as error:

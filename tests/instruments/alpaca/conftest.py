@@ -229,6 +229,7 @@ class Simulators:
         devices["telescope"][0] |= {"focallength": 1.5, "slew_rate": 60.0}
         devices["filterwheel"][0] |= {"names": ["g", "r", "i"], "focusoffsets": [0, 0, 0]}
         devices["focuser"][0]["maxincrement"] = 4000
+        devices["covercalibrator"][0] |= {"calibratorstate": 1, "maxbrightness": 255}  # off; without it there is none
         devices["switch"][0]["switches"][2] = devices["switch"][0]["switches"][0] | {"name": "Door", "canwrite": False}
         self.settings = settings
         self.program: Program | None = None

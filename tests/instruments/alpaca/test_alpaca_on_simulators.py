@@ -29,7 +29,7 @@ TARGET = (150.0, 40.0)
 STAR = (150.05, 40.03, 11.5)
 """North-east of the target."""
 FAINT = [(149.95, 40.02, 13.5), (150.02, 39.98, 14.0)]
-KINDS: tuple[Any, ...] = ("camera", "telescope", "filter_wheel", "focuser", "dome", "weather", "safety", "switch")
+KINDS = sorted(TYPES, key=lambda kind: kind != "camera")
 """The camera first: it gives the same image again while the telescope tracks."""
 
 QUICK = "this device is too quick to be interrupted"
@@ -42,6 +42,14 @@ LACKS: dict[Any, dict[str, str]] = {
     "dome": {
         "closing reverses an opening, which ends with CommandAborted": QUICK,
         "stop ends an opening with CommandAborted": QUICK,
+    },
+    "cover": {
+        "closing reverses an opening, which ends with CommandAborted": QUICK,
+        "stop ends an opening with CommandAborted": QUICK,
+    },
+    "rotator": {
+        "a newer move takes the place of the older, which ends with CommandAborted": QUICK,
+        "stop ends a move with CommandAborted": QUICK,
     },
 }
 

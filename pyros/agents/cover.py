@@ -1,0 +1,138 @@
+"""The cover's agent: opens and closes the cover, and lights the lamp for flat fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from pyros.agents.instrument import Command, InstrumentAgent
+from pyros.hold import Hold
+from pyros.instruments.cover import Cover
+from pyros.messages import ABORT, Failure, Message
+from pyros.messages.cover import (
+    CALIBRATOR_OFF,
+    CALIBRATOR_ON,
+    CLOSE_COVER,
+    FAILED,
+    FINISHED,
+    OPEN_COVER,
+    CalibratorOn,
+    CoverReport,
+)
+
+Started = Callable[[float], None]
+
+
+class CoverAgent(InstrumentAgent):
+    """Takes *Open cover*, *Close cover*, *Calibrator on*, *Calibrator off* and *Abort*.
+
+    A hold stops an opening, and lets none begin; closing it never forbids. The lamp, which moves nothing, has its
+    commands beside those of the cover.
+    """
+
+    device: Cover
+
+    def __init__(self) -> None:
+        super().__init__("cover")
+        self.actions_by_message |= {
+            OPEN_COVER: self.open_cover,
+            CLOSE_COVER: self.close_cover,
+            CALIBRATOR_ON: self.calibrator_on,
+            CALIBRATOR_OFF: self.calibrator_off,
+            ABORT: self.abort,
+        }
+
+    def open_cover(self, message: Message) -> None:
+        """Open, in place of a movement under way; not in a hold, nor for a message that waited for long."""
+        if reason := self.reason_held(message) or self.too_old(message):
+            self._refuse(message, f"not opened: {reason}")
+            return
+
+        def run(started: Started) -> Deferred[dict[str, Any]]:
+            self.refuse_after_safe()
+            return self._with_state(self.device.open(started))
+
+        self.command(message, run)
+
+    def close_cover(self, message: Message) -> None:
+        """Close, in place of a movement under way."""
+        self.command(message, lambda started: self._with_state(self.device.close(started)))
+
+    def calibrator_on(self, message: Message) -> None:
+        """Light the lamp; not for a message that waited for long."""
+        wanted: CalibratorOn = message.payload
+        if reason := self.too_old(message):
+            self._refuse(message, f"not lit: {reason}")
+            return
+
+        async def light(started: Started) -> None:
+            brightness = wanted.brightness or await self.device.max_brightness()
+            await self.device.lamp_on(brightness, started)
+
+        def run(started: Started) -> Deferred[dict[str, Any]]:
+            self.refuse_after_safe()
+            return self._with_state(Deferred.fromCoroutine(light(started)))
+
+        self.command(message, run, aside=True)
+
+    def calibrator_off(self, message: Message) -> None:
+        """Put the lamp out, or end its lighting."""
+        self.command(message, lambda started: self._with_state(self.device.lamp_off()), aside=True)
+
+    def abort(self, message: Message) -> None:
+        """Stop the cover; who moved it hears that the command failed."""
+        if self.state.command is not None and message.payload.observation == "":
+            self.aborting(self.device.stop)
+
+    def obey_hold(self, hold: Hold, stop: bool) -> None:
+        if self._ends_by(stop):
+            self.stop_at_once(self.device.stop)
+
+    def on_hold(self, hold: Hold, stop: bool) -> None:
+        if self._ends_by(stop):
+            self.state.command = self.state.interrupted = None
+            self.aborting(self.device.stop)
+
+    def make_safe(self, reason: str) -> Deferred[None] | None:
+        """Stop an opening; a cover that closes may go on by itself."""
+        command = self.state.command
+        if command is None or command.name != OPEN_COVER:
+            return None
+        return self.device.stop().addErrback(
+            lambda failure: self.log.error("stop failed: {reason}", reason=failure.getErrorMessage())
+        )
+
+    def reconcile(self, state: str | None, interrupted: Command | None) -> None:
+        """Give a command that was interrupted again; it ends at once where it is done. What moves for nobody ends by
+        itself."""
+        if interrupted is not None:
+            self.again(interrupted)
+
+    async def measure(self) -> tuple[str, dict[str, float | str | None]]:
+        return await self.device.state(), {"brightness": await self.device.brightness()}
+
+    def done(self, command: Command, result: dict[str, Any]) -> None:
+        self.answer(command, FINISHED[command.name], CoverReport(**result))
+
+    def failed(self, command: Command, failure: Failure) -> None:
+        self.answer(command, FAILED[command.name], failure)
+
+    def _ends_by(self, stop: bool) -> bool:
+        """Whether a hold ends what the cover does: an opening of the automation; with ``stop`` all but a closing."""
+        command = self.state.command
+        closes = command is not None and command.name == CLOSE_COVER
+        return (stop and not closes) or self.for_automation(OPEN_COVER) is not None
+
+    def _refuse(self, message: Message, reason: str) -> None:
+        self.send_if_there(message.sender, FAILED[message.name], Failure(reason=reason))
+
+    def _with_state(self, ended: Deferred[Any]) -> Deferred[dict[str, Any]]:
+        """What the device says of itself when the command has ended; in the reactor's thread."""
+
+        async def measure() -> dict[str, Any]:
+            await ended
+            return {"state": await self.device.state(), "brightness": await self.device.brightness()}
+
+        return Deferred.fromCoroutine(measure())
