@@ -44,8 +44,3 @@ class Rotator(Instrument, Protocol):
         ...
 
     def state(self) -> Deferred[MotorState]: ...
-
-
-def apart(one: float, other: float) -> float:
-    """The degrees between two angles on the circle, 0 to 180."""
-    return abs((one - other + 180) % 360 - 180)

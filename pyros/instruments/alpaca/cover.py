@@ -10,7 +10,7 @@ from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
 from pyros.instruments.alpaca.client import LONG_SECONDS
 from pyros.instruments.cover import CoverState
-from pyros.instruments.drivers.commands import Running
+from pyros.instruments.drivers.commands import Command
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import Kind, Started
 
@@ -36,12 +36,12 @@ class AlpacaCover(AlpacaDevice):
 
     @deferred
     async def _move(self, action: Literal["open", "close"], there: CoverState, started: Started | None) -> None:
-        with self._command(action) as running:
+        with self._command(action) as command:
             if await self.state() == "absent":
                 raise DeviceRefused("UNSUPPORTED", f"{self.name} has no cover")
-            async with self._turn(running):
+            async with self._turn(command):
                 move = self._link.put(f"{action}cover", LONG_SECONDS)
-                await self._ending(move, f"{action} took its place", "open", "close", before=running)
+                await self._ending(move, f"{action} took its place", "open", "close", before=command)
             stillness = self._stillness()
 
             async def look() -> CoverState | None:
@@ -52,8 +52,8 @@ class AlpacaCover(AlpacaDevice):
                 return state if state == there or stillness.too_long else None
 
             most = self._option("cover_seconds", _MOST_SECONDS)
-            async with self._stopping_if_given_up(running, lambda: self._link.put("haltcover"), "open", "close"):
-                state = await self._until(running, look, _COVER_SECONDS, most, started)
+            async with self._stopping_if_given_up(command, lambda: self._link.put("haltcover"), "open", "close"):
+                state = await self._until(command, look, _COVER_SECONDS, most, started)
                 if state != there:
                     raise DeviceFailed(f"{self.name}: {action}: it is {state}")
 
@@ -67,26 +67,26 @@ class AlpacaCover(AlpacaDevice):
 
     @deferred
     async def lamp_on(self, brightness: int, started: Started | None = None) -> int:
-        with self._command("lamp") as running:
+        with self._command("lamp") as command:
             most = await self.max_brightness()
             if not most:
                 raise DeviceRefused("UNSUPPORTED", f"{self.name} has no lamp")
             if not 1 <= brightness <= most:
                 raise DeviceRefused("VALUE", f"{self.name}: a brightness is 1 to {most}, not {brightness}")
-            await self._light("ready", running, started, Brightness=brightness)
+            await self._light("ready", command, started, Brightness=brightness)
         measured: int = await self.brightness()
         return measured
 
     @deferred
     async def lamp_off(self) -> None:
-        with self._command("lamp") as running:
-            await self._light("off", running, None)
+        with self._command("lamp") as command:
+            await self._light("off", command, None)
 
-    async def _light(self, wanted: str, running: Running, started: Started | None, **parameters: int) -> None:
+    async def _light(self, wanted: str, command: Command, started: Started | None, **parameters: int) -> None:
         """Put the lamp on or out, in place of an earlier lighting, and wait until its light is steady."""
-        async with self._turn(running):
+        async with self._turn(command):
             order = self._link.put("calibratoron" if parameters else "calibratoroff", **parameters)
-            await self._ending(order, "a newer command took its place", "lamp", before=running)
+            await self._ending(order, "a newer command took its place", "lamp", before=command)
         stillness = self._stillness()
 
         async def look() -> str | None:
@@ -96,7 +96,7 @@ class AlpacaCover(AlpacaDevice):
                 return None
             return lamp if lamp in (wanted, "failed") or stillness.too_long else None
 
-        lamp = await self._until(running, look, _LAMP_SECONDS, self._option("lamp_seconds", _MOST_SECONDS), started)
+        lamp = await self._until(command, look, _LAMP_SECONDS, self._option("lamp_seconds", _MOST_SECONDS), started)
         if lamp != wanted:
             raise DeviceFailed(f"{self.name}: its lamp is {lamp}, not {wanted}")
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from pyros.angles import turn_between
 from pyros.errors import DeviceFailed
 from pyros.instruments.alpaca._device import AlpacaDevice
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import Kind, MotorState, Started
-from pyros.instruments.rotator import apart
 
 _DEGREES_A_SECOND = 5.0
 _MOST_SECONDS = 300.0
@@ -21,11 +21,11 @@ class AlpacaRotator(AlpacaDevice):
 
     @deferred
     async def move(self, angle: float, started: Started | None = None) -> float:
-        with self._command("move") as running:
+        with self._command("move") as command:
             before = await self.angle()
-            async with self._turn(running):
+            async with self._turn(command):
                 move = self._link.put("moveabsolute", Position=angle % 360.0)
-                await self._ending(move, "a newer command took its place", "move", before=running)
+                await self._ending(move, "a newer command took its place", "move", before=command)
             stillness, tolerance = self._stillness(), self._option("tolerance_degrees", _TOLERANCE)
 
             async def look() -> float | None:
@@ -33,12 +33,15 @@ class AlpacaRotator(AlpacaDevice):
                 if moving:
                     stillness.moves()
                     return None
-                return here if apart(here, angle) <= tolerance or stillness.too_long else None
+                return here if turn_between(here, angle) <= tolerance or stillness.too_long else None
 
-            estimate, most = apart(before, angle) / _DEGREES_A_SECOND, self._option("move_seconds", _MOST_SECONDS)
-            async with self._stopping_if_given_up(running, lambda: self._link.put("halt"), "move"):
-                measured = await self._until(running, look, estimate, most, started)
-                if apart(measured, angle) > tolerance:
+            estimate, most = (
+                turn_between(before, angle) / _DEGREES_A_SECOND,
+                self._option("move_seconds", _MOST_SECONDS),
+            )
+            async with self._stopping_if_given_up(command, lambda: self._link.put("halt"), "move"):
+                measured = await self._until(command, look, estimate, most, started)
+                if turn_between(measured, angle) > tolerance:
                     raise DeviceFailed(f"{self.name}: at {measured:g} degrees instead of {angle:g}")
             return measured
 

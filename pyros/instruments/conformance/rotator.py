@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import get_args
 
+from pyros.angles import turn_between
 from pyros.instruments.conformance._check import Check, Context, NotSupported, UnderWay, expect
 from pyros.instruments.conformance._shared import disconnecting, named
 from pyros.instruments.interfaces import MotorState
-from pyros.instruments.rotator import Rotator, apart
+from pyros.instruments.rotator import Rotator
 
 _PART, _FAR = 15.0, 90.0
 _OFF = 0.5
@@ -25,9 +26,9 @@ async def _answers(rotator: Rotator, context: Context) -> None:
 
 
 async def _at(rotator: Rotator, wanted: float, reached: float) -> None:
-    expect(apart(reached, wanted) <= _OFF, f"told to move to {wanted:g}, it ended at {reached:g}")
+    expect(turn_between(reached, wanted) <= _OFF, f"told to move to {wanted:g}, it ended at {reached:g}")
     here = await rotator.angle()
-    expect(apart(here, reached) <= _OFF, f"it ended at {reached:g}, and says that it is at {here:g}")
+    expect(turn_between(here, reached) <= _OFF, f"it ended at {reached:g}, and says that it is at {here:g}")
 
 
 async def _moves(rotator: Rotator, context: Context) -> None:
@@ -78,7 +79,7 @@ async def _syncs(rotator: Rotator, context: Context) -> None:
     await rotator.sync(wanted)
     try:
         now, motor = await rotator.angle(), await rotator.mechanical()
-        expect(apart(now, wanted) <= _OFF, f"told that it is at {wanted:g}, it says {now:g}")
+        expect(turn_between(now, wanted) <= _OFF, f"told that it is at {wanted:g}, it says {now:g}")
         expect(mechanical is None or motor == mechanical, f"its motor was at {mechanical}, and is at {motor}")
     finally:
         await rotator.sync(here)

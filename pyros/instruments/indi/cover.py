@@ -10,7 +10,7 @@ from pyros.errors import DeviceRefused
 from pyros.instruments.cover import CoverState
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.indi._device import MOTION_SECONDS, IndiDevice, begun
-from pyros.instruments.indi.command import Command
+from pyros.instruments.indi.command import IndiCommand
 from pyros.instruments.indi.properties import Properties, Property
 from pyros.instruments.interfaces import Kind, Started
 
@@ -73,13 +73,13 @@ class IndiCover(IndiDevice):
                 return
             await self._abort_motion(command)
 
-    async def _abort_motion(self, command: Command) -> None:
+    async def _abort_motion(self, command: IndiCommand) -> None:
         await command.change(_ABORT, {"ABORT": True})
 
         def still() -> bool | None:
             vector = self._properties.get(_CAP)
             stands = vector is not None and vector.state != "Busy"
-            return True if stands or not self._connection.is_newest(command, "cover") else None
+            return True if stands or not self._connection.commands.is_newest(command, "cover") else None
 
         await command.until(still, 10.0, "told to stop, it still moves")
 
@@ -118,7 +118,7 @@ class IndiCover(IndiDevice):
             self._end("lamp", "a newer command took its place", command)
             await self._light(command, _OFF, None)
 
-    async def _light(self, command: Command, member: str, started: Started | None) -> None:
+    async def _light(self, command: IndiCommand, member: str, started: Started | None) -> None:
         await command.settled(_LAMP)
         seconds = self._option("lamp_seconds", _LAMP_SECONDS)
         vector, since = await command.change(_LAMP, {member: True}, lambda now: now.is_on(member))

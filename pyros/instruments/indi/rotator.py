@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pyros.angles import turn_between
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.indi._device import MOTION_SECONDS, IndiDevice, begun
-from pyros.instruments.indi.command import GRACE_SECONDS, Command
+from pyros.instruments.indi.command import GRACE_SECONDS, IndiCommand
 from pyros.instruments.indi.properties import Property
 from pyros.instruments.interfaces import Kind, MotorState, Started
-from pyros.instruments.rotator import apart
 
 _PLACE, _ANGLE, _ABORT = "ABS_ROTATOR_ANGLE", "ANGLE", "ROTATOR_ABORT_MOTION"
 _SYNC, _REVERSE = "SYNC_ROTATOR_ANGLE", "ROTATOR_REVERSE"
@@ -35,7 +35,7 @@ class IndiRotator(IndiDevice):
 
             def there(now: Property) -> bool:
                 here = now.number(_ANGLE)
-                return here is not None and apart(here, target) <= tolerance
+                return here is not None and turn_between(here, target) <= tolerance
 
             def taken(now: Property) -> bool:
                 # What it tells by itself may be from before the command.
@@ -70,13 +70,13 @@ class IndiRotator(IndiDevice):
                 return
             await self._abort_motion(command)
 
-    async def _abort_motion(self, command: Command) -> None:
+    async def _abort_motion(self, command: IndiCommand) -> None:
         await command.change(_ABORT, {"ABORT": True})
 
         def still() -> bool | None:
             vector = self._properties.get(_PLACE)
             stands = vector is not None and vector.state != "Busy"
-            return True if stands or not self._connection.is_newest(command, "move") else None
+            return True if stands or not self._connection.commands.is_newest(command, "move") else None
 
         await command.until(still, 10.0, "told to stop, it still moves")
 
@@ -86,10 +86,10 @@ class IndiRotator(IndiDevice):
         with self._connection.command("sync") as command:
             await command.change(_SYNC, {_ANGLE: angle % 360.0})
             here = self._degrees(await command.ask(_PLACE))
-            if apart(here, angle) > self._tolerance:
+            if turn_between(here, angle) > self._tolerance:
                 await self._pause(GRACE_SECONDS)  # some tell it with their next look at the motor
                 here = self._degrees(await command.ask(_PLACE))
-            if apart(here, angle) > self._tolerance:
+            if turn_between(here, angle) > self._tolerance:
                 raise DeviceRefused("UNSUPPORTED", command.describe(f"it still says that it is at {here:g} degrees"))
 
     @deferred

@@ -31,17 +31,17 @@ class NativeCover(NativeDevice):
 
     @deferred
     async def _move(self, action: str, there: CoverState, started: Started | None) -> None:
-        order = self._order()
+        order = self._order(action)
         events = ("opened" if action == "open" else "closed", "cover_aborted", "cover_failed")
         async with self._stopping_if_given_up(order):
             await self._known(self._to_its_end(action, events, action, "cover_seconds", started))
-            state = await self._until_there(order, action, self.state, lambda state: state == there)
+            state = await self._until_there(order, self.state, lambda state: state == there)
         if state != there:
             raise DeviceFailed(f"{self.name}: it is {state} after it was told to {action}")
 
     @deferred
     async def stop(self) -> None:
-        self._order()
+        self._order("stop")
         await self._known(self._do("stop"))
 
     @deferred

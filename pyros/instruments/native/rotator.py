@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
+from pyros.angles import turn_between
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import Kind, MotorState, Started
 from pyros.instruments.native._device import NativeDevice
-from pyros.instruments.rotator import apart
 
 TOLERANCE_DEGREES = 0.5
 """A move that ends farther from its target has failed."""
@@ -27,21 +27,21 @@ class NativeRotator(NativeDevice):
     @deferred
     async def move(self, angle: float, started: Started | None = None) -> float:
         """Fails with `DeviceFailed` too when the angle measured is off by more than the tolerance."""
-        order, tolerance = self._order(), self._option("tolerance_degrees", TOLERANCE_DEGREES)
+        order, tolerance = self._order("move"), self._option("tolerance_degrees", TOLERANCE_DEGREES)
 
         def there(here: float) -> bool:
-            return apart(here, angle) <= tolerance
+            return turn_between(here, angle) <= tolerance
 
         async with self._stopping_if_given_up(order):
             await self._to_its_end("move", _EVENTS, "move", "move_seconds", started, angle=angle % 360.0)
-            measured: float = await self._until_there(order, "move", self.angle, there)
+            measured: float = await self._until_there(order, self.angle, there)
         if not there(measured):
             raise DeviceFailed(f"{self.name}: it is at {measured:g} after it was told to move to {angle:g}")
         return measured
 
     @deferred
     async def stop(self) -> None:
-        self._order()
+        self._order("stop")
         await self._do("stop")
 
     @deferred
