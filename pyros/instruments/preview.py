@@ -14,13 +14,13 @@ from PIL import ImageDraw, ImageFont
 
 from pyros.instruments.fits import ImageFile, read_image
 
-MARK = (255, 176, 0)
-TEXT = (235, 235, 235)
+MARK_COLOUR = (255, 176, 0)
+TEXT_COLOUR = (235, 235, 235)
 SOFTENING = 0.1
 """Where asinh turns from linear to logarithmic, as a fraction of the brightest level shown (Lupton et al. 1999)."""
-_FEW = 100  # pixels; with fewer of them zscale has nothing to fit
-_LABELLED = 100  # pixels of a picture's shorter side, below which words would cover it
-_SQUARES = Picture.Resampling.NEAREST
+_MIN_ZSCALE_PIXELS = 100  # pixels; with fewer of them zscale has nothing to fit
+_MIN_LABELLED_PIXELS = 100  # pixels of a picture's shorter side, below which words would cover it
+_UNSMOOTHED = Picture.Resampling.NEAREST
 
 
 def write_preview(
@@ -43,14 +43,14 @@ def draw_preview(
     factor = size / max(height, width)
     picture = Picture.fromarray(stretch(pixels)[::-1])  # a picture's first row is its top
     shape = (max(1, round(width * factor)), max(1, round(height * factor)))
-    how = Picture.Resampling.BOX if factor < 1 else Picture.Resampling.BICUBIC if factor < 4 else _SQUARES
+    how = Picture.Resampling.BOX if factor < 1 else Picture.Resampling.BICUBIC if factor < 4 else _UNSMOOTHED
     picture = picture.resize(shape, how).convert("RGB")
     draw = ImageDraw.Draw(picture)
     if ra is not None and dec is not None:
         found = target_pixel(header, ra, dec)
         if found is not None and -0.5 <= found[0] < width - 0.5 and -0.5 <= found[1] < height - 0.5:
             _mark(draw, (found[0] + 0.5) * factor, (height - found[1] - 0.5) * factor, size)
-    if min(shape) >= _LABELLED:
+    if min(shape) >= _MIN_LABELLED_PIXELS:
         _compass(draw, header, shape)
         _label(picture, draw, header)
     png_path = Path(png_path)
@@ -70,7 +70,7 @@ def stretch(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
     low, high = float(sample.min()), float(sample.max())
     if low == high:
         return np.where(known, 128, 0).astype(np.uint8)
-    if sample.size >= _FEW:
+    if sample.size >= _MIN_ZSCALE_PIXELS:
         low, high = ZScaleInterval(n_samples=2000).get_limits(pixels if known.all() else sample)
     white = max(float(np.percentile(sample, 99.9)), high)
     if not white > low:
@@ -103,10 +103,10 @@ def target_pixel(header: Any, ra: float, dec: float) -> tuple[float, float] | No
 
 def _mark(draw: ImageDraw.ImageDraw, x: float, y: float, size: int) -> None:
     radius, tick = 0.03 * size, 0.02 * size
-    draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=MARK, width=2)
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=MARK_COLOUR, width=2)
     for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
         end = radius + tick
-        draw.line((x + dx * radius, y + dy * radius, x + dx * end, y + dy * end), fill=MARK, width=2)
+        draw.line((x + dx * radius, y + dy * radius, x + dx * end, y + dy * end), fill=MARK_COLOUR, width=2)
 
 
 def _compass(draw: ImageDraw.ImageDraw, header: Any, shape: tuple[int, int]) -> None:
@@ -125,8 +125,8 @@ def _compass(draw: ImageDraw.ImageDraw, header: Any, shape: tuple[int, int]) -> 
         length = float(np.hypot(*direction))
         if length > 0:
             tip = corner + arm * direction / length * np.array([1, -1])
-            draw.line((*corner, *tip), fill=TEXT, width=2)
-            draw.text(tuple(tip + (tip - corner) * 0.2), letter, fill=TEXT, font=font, anchor="mm")
+            draw.line((*corner, *tip), fill=TEXT_COLOUR, width=2)
+            draw.text(tuple(tip + (tip - corner) * 0.2), letter, fill=TEXT_COLOUR, font=font, anchor="mm")
 
 
 def _label(picture: Picture.Image, draw: ImageDraw.ImageDraw, header: Any) -> None:
@@ -138,7 +138,7 @@ def _label(picture: Picture.Image, draw: ImageDraw.ImageDraw, header: Any) -> No
     box = draw.multiline_textbbox((margin, margin), "\n".join(lines), font=font)
     shade = Picture.new("RGB", (int(box[2] + margin), int(box[3] + margin)), (0, 0, 0))
     picture.paste(Picture.blend(picture.crop((0, 0, *shade.size)), shade, 0.6), (0, 0))
-    draw.multiline_text((margin, margin), "\n".join(lines), fill=TEXT, font=font)
+    draw.multiline_text((margin, margin), "\n".join(lines), fill=TEXT_COLOUR, font=font)
 
 
 def _text(header: Any, keyword: str) -> str:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pyros.errors import WireError
 from pyros.instruments.indi import codec
-from pyros.instruments.indi.codec import Blob, Deleted, Event, IndiDecoder, Member, Note, Ping, Vector
+from pyros.instruments.indi.codec import Blob, Deleted, IndiDecoder, IndiEvent, Note, Ping, Vector, VectorMember
 
 PIXELS = bytes(range(256)) * 3
 STREAM = f"""
@@ -39,25 +39,25 @@ STREAM = f"""
 <pingRequest uid="7"/>
 <defTextVector device="F" name="FILTER_NAME" perm="ro"><defText name="FILTER_SLOT_NAME_1"> r </defText></defTextVector>
 """.encode()
-EVENTS: list[Event] = [
+EVENTS: list[IndiEvent] = [
     Vector(
         True, "Number", "Telescope Simulator", "EQUATORIAL_EOD_COORD", "Idle",
-        (Member("RA", 12.5, "RA (hh:mm:ss)", 0, 24), Member("DEC", -0.51, "DEC <dd:mm:ss>", -90, 90)),
+        (VectorMember("RA", 12.5, "RA (hh:mm:ss)", 0, 24), VectorMember("DEC", -0.51, "DEC <dd:mm:ss>", -90, 90)),
         label="Eq. Coordinates", timeout=60, stamp=1795557858.0,
     ),
-    Vector(False, "Switch", "Dome", "CONNECTION", "Ok", (Member("CONNECT", True), Member("DISCONNECT", False)),
-           timeout=60),
-    Vector(True, "Light", "W", "WEATHER_STATUS", "Alert", (Member("WIND", "Alert"),), writable=False),
+    Vector(False, "Switch", "Dome", "CONNECTION", "Ok",
+           (VectorMember("CONNECT", True), VectorMember("DISCONNECT", False)), timeout=60),
+    Vector(True, "Light", "W", "WEATHER_STATUS", "Alert", (VectorMember("WIND", "Alert"),), writable=False),
     Note("Dome", "[ERROR] caf\u00e9 & more"),
-    Vector(False, "BLOB", "CCD", "CCD1", "Ok", (Member("CCD1", Blob(PIXELS, ".fits")),)),
+    Vector(False, "BLOB", "CCD", "CCD1", "Ok", (VectorMember("CCD1", Blob(PIXELS, ".fits")),)),
     Deleted("CCD", "CCD_GAIN"),
     Deleted("CCD", ""),
     Ping("7"),
-    Vector(True, "Text", "F", "FILTER_NAME", None, (Member("FILTER_SLOT_NAME_1", "r"),), writable=False),
+    Vector(True, "Text", "F", "FILTER_NAME", None, (VectorMember("FILTER_SLOT_NAME_1", "r"),), writable=False),
 ]  # fmt: skip
 
 
-def events(*pieces: bytes, decoder: IndiDecoder | None = None) -> list[Event]:
+def events(*pieces: bytes, decoder: IndiDecoder | None = None) -> list[IndiEvent]:
     decoder = decoder or IndiDecoder()
     found = []
     for piece in pieces:

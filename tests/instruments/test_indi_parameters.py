@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pyros.errors import DeviceFailed
-from pyros.instruments.indi.codec import Member
+from pyros.instruments.indi.codec import VectorMember
 from pyros.instruments.indi.options import options_of
 from pyros.instruments.indi.parameters import reading_of
 from pyros.messages import WeatherReading
@@ -28,7 +28,7 @@ Members = dict[str, tuple[str, float]]
 def read(query: str = "", members: Members | None = None, without: str = "") -> WeatherReading:
     """The reading of a station that tells all, with other parameters or without one."""
     there = {name: each for name, each in (GOOD | (members or {})).items() if name != without}
-    told = {name: Member(name, value, label) for name, (label, value) in there.items()}
+    told = {name: VectorMember(name, value, label) for name, (label, value) in there.items()}
     return reading_of(told, options_of("weather", "tcp:h:1/Dev", query), "Dev", 3.0)
 
 

@@ -25,7 +25,7 @@ from pyros.errors import (
     WireError,
 )
 from pyros.instruments.drivers.coordinates import apparent_of_icrs, icrs_of_apparent
-from pyros.instruments.lx200.codec import MAX_ANSWER, Answer, AnswerReader, angle, dec_command, ra_command
+from pyros.instruments.lx200.codec import MAX_ANSWER_BYTES, AnswerKind, AnswerReader, angle, dec_command, ra_command
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from tests.instruments.conftest import MIDNIGHT, World
@@ -40,16 +40,16 @@ RA, DEC = 150.0, 20.0
 @pytest.mark.parametrize(
     ("answer", "data", "result", "rest"),
     [
-        (Answer.BYTE, b"1", "1", b""),
-        (Answer.BYTE, b"0:", "0", b":"),
-        (Answer.TEXT, b"12:34:56#", "12:34:56", b""),
-        (Answer.TEXT, b"#+1", "", b"+1"),
-        (Answer.TEXT, b"+12\xdf34#", "+12\xdf34", b""),
-        (Answer.SLEW, b"0", "0", b""),
-        (Answer.SLEW, b"1Below horizon#0", "1Below horizon", b"0"),
+        (AnswerKind.BYTE, b"1", "1", b""),
+        (AnswerKind.BYTE, b"0:", "0", b":"),
+        (AnswerKind.TEXT, b"12:34:56#", "12:34:56", b""),
+        (AnswerKind.TEXT, b"#+1", "", b"+1"),
+        (AnswerKind.TEXT, b"+12\xdf34#", "+12\xdf34", b""),
+        (AnswerKind.SLEW, b"0", "0", b""),
+        (AnswerKind.SLEW, b"1Below horizon#0", "1Below horizon", b"0"),
     ],
 )
-def test_answers_are_read_however_they_are_cut(answer: Answer, data: bytes, result: str, rest: bytes) -> None:
+def test_answers_are_read_however_they_are_cut(answer: AnswerKind, data: bytes, result: str, rest: bytes) -> None:
     assert AnswerReader(answer).feed(data) == (result, rest)
     body = data[: len(data) - len(rest)]
     for cut in range(1, len(body)):
@@ -61,15 +61,17 @@ def test_answers_are_read_however_they_are_cut(answer: Answer, data: bytes, resu
     assert pieces == [None] * (len(body) - 1) + [(result, b"")]
 
 
-@given(st.sampled_from([Answer.BYTE, Answer.TEXT, Answer.SLEW]), st.lists(st.binary(max_size=80), max_size=20))
-def test_any_bytes_are_an_answer_or_an_error_and_little_is_kept(answer: Answer, pieces: list[bytes]) -> None:
+@given(
+    st.sampled_from([AnswerKind.BYTE, AnswerKind.TEXT, AnswerKind.SLEW]), st.lists(st.binary(max_size=80), max_size=20)
+)
+def test_any_bytes_are_an_answer_or_an_error_and_little_is_kept(answer: AnswerKind, pieces: list[bytes]) -> None:
     reader = AnswerReader(answer)
     for piece in pieces:
         try:
             result = reader.feed(piece)
         except WireError:
             return
-        assert len(reader.partial) <= MAX_ANSWER + 1
+        assert len(reader.partial) <= MAX_ANSWER_BYTES + 1
         if result is not None:
             text, rest = result
             assert "#" not in text

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pyros.errors import DeviceRefused, WireError
 from pyros.instruments.native import grammar
-from pyros.instruments.native.grammar import Answer, Busy, Err, Event, NativeDecoder, Ok
+from pyros.instruments.native.grammar import Busy, Err, NativeAnswer, NativeDecoder, NativeEvent, Ok
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 VALUES = st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=12)
@@ -20,7 +20,7 @@ MESSAGES = st.one_of(
     st.builds(Ok, NUMBERS, st.lists(VALUES, max_size=4).map(tuple), NAMED, st.none() | st.binary(max_size=60)),
     st.builds(Busy, NUMBERS, st.integers(0, 10**9).map(lambda ms: ms / 1000)),
     st.builds(Err, NUMBERS, st.from_regex(r"[A-Z][A-Z_]{0,8}", fullmatch=True), VALUES.map(str.strip)),
-    st.builds(Event, NAMES, st.lists(VALUES, max_size=4).map(tuple), NAMED),
+    st.builds(NativeEvent, NAMES, st.lists(VALUES, max_size=4).map(tuple), NAMED),
 )
 
 
@@ -29,23 +29,23 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def encoded(message: Answer | Event) -> bytes:
+def encoded(message: NativeAnswer | NativeEvent) -> bytes:
     """A device's bytes for a message, written without the code under test."""
-    prefix = "" if isinstance(message, Event) or message.number is None else f"#{message.number} "
+    prefix = "" if isinstance(message, NativeEvent) or message.number is None else f"#{message.number} "
     if isinstance(message, Busy):
         return f"{prefix}BUSY {message.seconds:.3f}\n".encode()
     if isinstance(message, Err):
         return f"{prefix}ERR {message.code} {message.text}\n".encode()
     words = [quoted(value) for value in message.values]
     words += [f"{key}={quoted(value)}" for key, value in message.named.items()]
-    if isinstance(message, Event):
+    if isinstance(message, NativeEvent):
         return " ".join(["EVT", message.name, *words]).encode() + b"\r\n"
     if message.block is None:
         return " ".join([prefix + "OK", *words]).encode() + b"\n"
     return " ".join([prefix + "OK", *words, f"block={len(message.block)}"]).encode() + b"\n" + message.block
 
 
-def decoded(pieces: list[bytes]) -> list[Answer | Event]:
+def decoded(pieces: list[bytes]) -> list[NativeAnswer | NativeEvent]:
     decoder = NativeDecoder()
     found = []
     for piece in pieces:
@@ -56,7 +56,7 @@ def decoded(pieces: list[bytes]) -> list[Answer | Event]:
 
 
 @given(st.lists(MESSAGES, max_size=5), st.data())
-def test_messages_survive_every_cut(messages: list[Answer | Event], data: st.DataObject) -> None:
+def test_messages_survive_every_cut(messages: list[NativeAnswer | NativeEvent], data: st.DataObject) -> None:
     stream = b"".join(map(encoded, messages))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
     pieces = [stream[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
@@ -110,7 +110,7 @@ def test_what_is_no_request_is_refused(verb: str, name: str, values: tuple[str, 
 def test_the_example_in_the_grammars_own_documentation() -> None:
     assert grammar.parse("OK 83.633083 22.014500") == Ok(None, ("83.633083", "22.014500"))
     assert grammar.parse("#7 BUSY 12.5") == Busy(7, 12.5)
-    assert grammar.parse("EVT slew_finished ra=83.6 dec=22.01 tag=crab") == Event(
+    assert grammar.parse("EVT slew_finished ra=83.6 dec=22.01 tag=crab") == NativeEvent(
         "slew_finished", (), {"ra": "83.6", "dec": "22.01", "tag": "crab"}
     )
     assert grammar.parse("ERR LIMIT altitude -31.2 is below the limit of 10 degrees") == Err(
@@ -130,7 +130,7 @@ def test_what_is_not_in_the_grammar(line: str) -> None:
 
 
 def test_a_line_is_bounded_also_before_its_end() -> None:
-    longest = b"ERR X " + b"x" * (grammar.MAX_LINE - 6)
+    longest = b"ERR X " + b"x" * (grammar.MAX_LINE_BYTES - 6)
     assert len(decoded([longest + b"\r\n"])) == 1
     for stream in (longest + b"x\n", longest + b"xx", b"x" * 10**6):
         with pytest.raises(WireError, match="more than 4096 bytes"):

@@ -7,10 +7,10 @@ what addresses may say in `pyros.instruments.alpaca.address`.
 from __future__ import annotations
 
 from pyros.instruments.alpaca.address import parse_address
-from pyros.instruments.alpaca.discovery import Found, discover
+from pyros.instruments.alpaca.discovery import FoundAlpacaDevice, discover
 from pyros.instruments.interfaces import Kind
 
-__all__ = ["Found", "check_address", "discover"]
+__all__ = ["FoundAlpacaDevice", "check_address", "discover"]
 
 
 def check_address(kind: Kind, address: str) -> None:

@@ -11,8 +11,8 @@ from twisted.internet.defer import DeferredLock
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
 from pyros.instruments.alpaca.address import Address, parse_address
 from pyros.instruments.alpaca.link import AlpacaLink
-from pyros.instruments.drivers.commands import Command, CommandsUnderWay, Stillness
-from pyros.instruments.drivers.device import Device
+from pyros.instruments.drivers.commands import CommandsUnderWay, DeviceCommand, Stillness
+from pyros.instruments.drivers.device import InstrumentDriver
 from pyros.instruments.interfaces import Started
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ BEGIN_SECONDS = 5.0
 """How long a device may stand still elsewhere than where it was sent: it hasn't begun, or hasn't noticed its end."""
 
 
-class AlpacaDevice(Device):
+class AlpacaDevice(InstrumentDriver):
     """What the Alpaca drivers share.
 
     Requests have connections of their own, so that a newer one may overtake an older. Therefore commands take turns;
@@ -36,7 +36,7 @@ class AlpacaDevice(Device):
 
     def _connection_to(self, address: str) -> AlpacaLink:
         """Its ``on_event`` is never called: Alpaca devices say nothing unasked."""
-        self._commands = CommandsUnderWay[Command]()
+        self._commands = CommandsUnderWay[DeviceCommand]()
         self._turns = DeferredLock()
         self._stops: list[DeferredLock] = []
         """Each is locked until that stop is over."""
@@ -48,17 +48,19 @@ class AlpacaDevice(Device):
 
     # For the drivers below.
 
-    def _command(self, what: str) -> AbstractContextManager[Command]:
+    def _command(self, what: str) -> AbstractContextManager[DeviceCommand]:
         """Keep a command of this name (slew, exposure ...) under way while the block runs."""
-        return self._commands.during(Command(what, self._clock, group=what))
+        return self._commands.during(DeviceCommand(what, self._clock, group=what))
 
-    def _end(self, why: str, *groups: str, before: Command | None = None) -> None:
+    def _end(self, why: str, *groups: str, before: DeviceCommand | None = None) -> None:
         self._commands.end(self._aborted(why), *groups, before=before)
 
-    def _aborted(self, why: str) -> Callable[[Command], CommandAborted]:
+    def _aborted(self, why: str) -> Callable[[DeviceCommand], CommandAborted]:
         return lambda command: CommandAborted(f"{self.name}: {command.what}: {why}")
 
-    async def _ending(self, request: Awaitable[None], why: str, *groups: str, before: Command | None = None) -> None:
+    async def _ending(
+        self, request: Awaitable[None], why: str, *groups: str, before: DeviceCommand | None = None
+    ) -> None:
         """Send a request that ends the commands of these groups, with CommandAborted; refused, it ends none.
 
         ``before`` is the command that takes their place; it ends none that was given after it.
@@ -76,7 +78,7 @@ class AlpacaDevice(Device):
             command.end(self._aborted(why)(command))
 
     @asynccontextmanager
-    async def _turn(self, command: Command) -> AsyncIterator[None]:
+    async def _turn(self, command: DeviceCommand) -> AsyncIterator[None]:
         """While the block runs, no other command is given to the device. Raises what has ended this one."""
         for stop in list(self._stops):
             await stop.acquire()
@@ -89,7 +91,7 @@ class AlpacaDevice(Device):
         finally:
             self._turns.release()
 
-    async def _at_once(self, command: Command, request: Callable[[], Awaitable[None]]) -> None:
+    async def _at_once(self, command: DeviceCommand, request: Callable[[], Awaitable[None]]) -> None:
         """Send a request that cannot wait until the device has taken older ones; and again then."""
         if self._turns.locked or self._stops:
             with suppress(DeviceRefused):
@@ -116,7 +118,7 @@ class AlpacaDevice(Device):
 
     @asynccontextmanager
     async def _stopping_if_given_up(
-        self, command: Command, stop: Callable[[], Awaitable[None]], *groups: str
+        self, command: DeviceCommand, stop: Callable[[], Awaitable[None]], *groups: str
     ) -> AsyncIterator[None]:
         """Stop the device if the block fails: it may go on moving, and nobody waits for its end any more.
 
@@ -138,7 +140,7 @@ class AlpacaDevice(Device):
 
     async def _until(
         self,
-        command: Command,
+        command: DeviceCommand,
         look: Callable[[], Awaitable[T | None]],
         estimate: float,
         most: float,

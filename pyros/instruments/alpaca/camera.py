@@ -13,8 +13,8 @@ from twisted.logger import Logger
 
 from pyros.errors import ConnectionLost, DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
-from pyros.instruments.alpaca.image import BYTES_AN_ELEMENT, COLOUR, image_of
-from pyros.instruments.drivers.commands import Command
+from pyros.instruments.alpaca.image import BYTES_PER_ELEMENT, COLOUR, image_of
+from pyros.instruments.drivers.commands import DeviceCommand
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import CameraState, Cooling, Geometry, Image, Kind, Started
 
@@ -25,14 +25,14 @@ _STATES: dict[int, CameraState] = {_WAITING: "exposing", _EXPOSING: "exposing", 
 _TWO_DIMENSIONS = (0, 2, 3, 4, 5)
 """ASCOM's SensorTypes whose images have two dimensions; 1 is a colour camera's."""
 _READOUT_SECONDS = 2.0
-_MOST_READOUT_SECONDS = 120.0
+_MAX_READOUT_SECONDS = 120.0
 _FETCH_SECONDS = 120.0
-_FETCHES = 3
-_FETCH_AGAIN_SECONDS = 1.0
+_MAX_FETCHES = 3
+_REFETCH_SECONDS = 1.0
 _LATE_SECONDS = 3.0
 """How long after its end an exposure that was thrown away may still leave its image."""
-_MOST_PIXELS = 1 << 28
-_RADIAN = math.degrees(1) * 3600
+_MAX_PIXELS = 1 << 28
+_ARCSEC_PER_RADIAN = math.degrees(1) * 3600
 _ACCEPT = "application/imagebytes, application/json;q=0.5"
 
 log = Logger()
@@ -46,7 +46,7 @@ class AlpacaCamera(AlpacaDevice):
     """
 
     kind: Kind = "camera"
-    _exposing: Command | None = None  # None once it is to be aborted
+    _exposing: DeviceCommand | None = None  # None once it is to be aborted
     _fetched = False  # the image that is ready was fetched already
     _readout_seconds = _READOUT_SECONDS
     _due = -math.inf  # when the last exposure ends
@@ -82,7 +82,7 @@ class AlpacaCamera(AlpacaDevice):
         if await self._link.fact("sensortype", int, 0) not in _TWO_DIMENSIONS:
             raise DeviceRefused("UNSUPPORTED", f"{self.name}: {COLOUR}")
 
-    async def _expose_now(self, command: Command, seconds: float, started: Started | None, dark: bool) -> Image:
+    async def _expose_now(self, command: DeviceCommand, seconds: float, started: Started | None, dark: bool) -> Image:
         geometry = await self.geometry()
         if seconds == 0:  # a bias: as short as can be
             seconds = max(0.0, await self._link.fact("exposuremin", float, 0.0))
@@ -101,7 +101,7 @@ class AlpacaCamera(AlpacaDevice):
             while (left := end - self._clock.monotonic()) > 0:
                 await command.pause(min(left, 1.0))
                 await self._check_on_the_way(end - self._clock.monotonic())
-            most = self._option("readout_seconds", _MOST_READOUT_SECONDS)
+            most = self._option("readout_seconds", _MAX_READOUT_SECONDS)
             await self._until(command, self._image_ready, self._readout_seconds, most)
             ready = self._clock.monotonic()
             pixels = await self._fetched_image(command)
@@ -140,7 +140,7 @@ class AlpacaCamera(AlpacaDevice):
             arcsec_per_pixel=scale,
         )
 
-    async def _avoid_the_image_thrown_away(self, command: Command, seconds: float) -> None:
+    async def _avoid_the_image_thrown_away(self, command: DeviceCommand, seconds: float) -> None:
         """Begin an exposure a little later that would end with one that was aborted.
 
         Some cameras leave the image of the aborted one when it would have ended; it must not be taken for the new one.
@@ -166,14 +166,14 @@ class AlpacaCamera(AlpacaDevice):
             return None
         return True if await self._link.get("imageready", bool) else None
 
-    async def _fetched_image(self, command: Command) -> NDArray[np.uint16]:
+    async def _fetched_image(self, command: DeviceCommand) -> NDArray[np.uint16]:
         """Fetch the image, again if that failed: the camera still has it."""
-        for _ in range(_FETCHES - 1):
+        for _ in range(_MAX_FETCHES - 1):
             try:
                 return await self._image()
             except DeviceFailed as failure:
                 log.warn("{reason}; the image is asked for again", reason=str(failure))
-                await command.pause(_FETCH_AGAIN_SECONDS)
+                await command.pause(_REFETCH_SECONDS)
         return await self._image()
 
     async def _image(self) -> NDArray[np.uint16]:
@@ -184,7 +184,7 @@ class AlpacaCamera(AlpacaDevice):
         _, body = await self._link.reach(
             self._link.client.request(
                 "GET", path, what, seconds=self._option("download_seconds", _FETCH_SECONDS), accept=_ACCEPT,
-                limit=most * BYTES_AN_ELEMENT + (1 << 20),
+                limit=most * BYTES_PER_ELEMENT + (1 << 20),
             )
         )  # fmt: skip
         self._fetched = True
@@ -207,7 +207,7 @@ class AlpacaCamera(AlpacaDevice):
     async def _whole_size(self) -> tuple[int, int]:
         """Of the unbinned detector."""
         width, height = [await self._link.fact(name, int, 0) for name in ("cameraxsize", "cameraysize")]
-        if not (width >= self._option("bin", 1) <= height and width * height <= _MOST_PIXELS):
+        if not (width >= self._option("bin", 1) <= height and width * height <= _MAX_PIXELS):
             raise DeviceFailed(f"{self.name}: says it has {width} x {height} pixels")
         return width, height
 
@@ -274,7 +274,7 @@ class AlpacaCamera(AlpacaDevice):
                 f"{self.name}: neither it nor a telescope at its server tells how large a pixel is on the sky; "
                 "say so in its address: ?arcsec_per_pixel=0.62"
             )
-        return _RADIAN * pixel / focal_length
+        return _ARCSEC_PER_RADIAN * pixel / focal_length
 
     async def _focal_length(self) -> float:
         """Return the focal length of the telescope of the same number at the same server in metres, or 0."""

@@ -10,7 +10,7 @@ from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
 from pyros.instruments.alpaca.client import LONG_SECONDS
 from pyros.instruments.cover import CoverState
-from pyros.instruments.drivers.commands import Command
+from pyros.instruments.drivers.commands import DeviceCommand
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import Kind, Started
 
@@ -20,7 +20,7 @@ _LAMP = ("absent", "off", "warming", "ready", "unknown", "failed")
 """ASCOM's CalibratorStatus."""
 _COVER_SECONDS = 10.0
 _LAMP_SECONDS = 5.0
-_MOST_SECONDS = 300.0
+_MAX_MOTION_SECONDS = 300.0
 
 
 class AlpacaCover(AlpacaDevice):
@@ -51,7 +51,7 @@ class AlpacaCover(AlpacaDevice):
                     return None
                 return state if state == there or stillness.too_long else None
 
-            most = self._option("cover_seconds", _MOST_SECONDS)
+            most = self._option("cover_seconds", _MAX_MOTION_SECONDS)
             async with self._stopping_if_given_up(command, lambda: self._link.put("haltcover"), "open", "close"):
                 state = await self._until(command, look, _COVER_SECONDS, most, started)
                 if state != there:
@@ -82,7 +82,7 @@ class AlpacaCover(AlpacaDevice):
         with self._command("lamp") as command:
             await self._light("off", command, None)
 
-    async def _light(self, wanted: str, command: Command, started: Started | None, **parameters: int) -> None:
+    async def _light(self, wanted: str, command: DeviceCommand, started: Started | None, **parameters: int) -> None:
         """Put the lamp on or out, in place of an earlier lighting, and wait until its light is steady."""
         async with self._turn(command):
             order = self._link.put("calibratoron" if parameters else "calibratoroff", **parameters)
@@ -96,7 +96,9 @@ class AlpacaCover(AlpacaDevice):
                 return None
             return lamp if lamp in (wanted, "failed") or stillness.too_long else None
 
-        lamp = await self._until(command, look, _LAMP_SECONDS, self._option("lamp_seconds", _MOST_SECONDS), started)
+        lamp = await self._until(
+            command, look, _LAMP_SECONDS, self._option("lamp_seconds", _MAX_MOTION_SECONDS), started
+        )
         if lamp != wanted:
             raise DeviceFailed(f"{self.name}: its lamp is {lamp}, not {wanted}")
 

@@ -20,6 +20,7 @@ from pyros.errors import ConfigError, InstrumentError
 from pyros.instruments.alpaca.address import TYPES, parse_address
 from pyros.instruments.alpaca.client import AlpacaClient
 from pyros.instruments.alpaca.replies import in_words, typed, value_of
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import Kind
 
 PORT = 32227
@@ -27,14 +28,14 @@ QUESTION = b"alpacadiscovery1"
 IPV4 = ("255.255.255.255", "127.255.255.255", "127.0.0.1")
 """Everybody in the network, and on this computer."""
 IPV6 = ("ff12::a1:9aca", "::1")
-_MOST_SERVERS = 64
-_MOST_DEVICES = 256
-_LONGEST = 1024
+_MAX_SERVERS = 64
+_MAX_DEVICES = 256
+_MAX_ANSWER_BYTES = 1024
 _KINDS: dict[str, Kind] = {name: kind for kind, name in TYPES.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundAlpacaDevice:
     """A device that answered: its kind, its own name, and the address for the configuration."""
 
     kind: Kind
@@ -46,25 +47,22 @@ class _Port(msgspec.Struct):
     AlpacaPort: int
 
 
-class _Device(msgspec.Struct):
+class _ConfiguredDevice(msgspec.Struct):
     DeviceType: str
     DeviceNumber: int
     DeviceName: str = ""
     UniqueID: str = ""
 
 
-def discover(
+@deferred
+async def discover(
     reactor: Any, seconds: float, *, port: int = PORT, ipv4: Sequence[str] = IPV4, ipv6: Sequence[str] = IPV6
-) -> Deferred[list[Found]]:
+) -> list[FoundAlpacaDevice]:
     """Ask the network for Alpaca devices, and wait so many seconds for answers.
 
     Fires with those of the kinds that PYROS drives, sorted; never fails: what answers with nonsense, or doesn't answer
     when it is asked for its devices, is left out. It may take ten seconds more than ``seconds``.
     """
-    return Deferred.fromCoroutine(_discover(reactor, seconds, port, ipv4, ipv6))
-
-
-async def _discover(reactor: Any, seconds: float, port: int, ipv4: Sequence[str], ipv6: Sequence[str]) -> list[Found]:
     servers: dict[str, None] = {}
     asked = [_ask(reactor, interface, targets, port, servers) for interface, targets in (("", ipv4), ("::", ipv6))]
     waited: Deferred[None] = Deferred()
@@ -76,20 +74,20 @@ async def _discover(reactor: Any, seconds: float, port: int, ipv4: Sequence[str]
             timer.cancel()
         await DeferredList([each.stopListening() for each in asked if each is not None])
     lists: Any = await DeferredList([Deferred.fromCoroutine(_devices_of(server, reactor)) for server in servers])
-    found: dict[str, Found] = {}
+    found: dict[str, FoundAlpacaDevice] = {}
     for _, devices in lists:
         for identity, device in devices:
             found.setdefault(identity, device)  # a server answers at each address of its computer
     return sorted(found.values(), key=lambda device: (device.kind, device.address))
 
 
-class _Answers(DatagramProtocol):
+class AnswerListener(DatagramProtocol):
     def __init__(self, servers: dict[str, None]) -> None:
         self._servers = servers
 
     def datagramReceived(self, datagram: bytes, addr: tuple[Any, ...]) -> None:  # noqa: N802  Twisted's name
         host = str(addr[0])
-        if len(datagram) > _LONGEST or len(self._servers) >= _MOST_SERVERS or "%" in host:
+        if len(datagram) > _MAX_ANSWER_BYTES or len(self._servers) >= _MAX_SERVERS or "%" in host:
             return  # a link-local address means nothing without the name of the interface
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             port = msgspec.json.decode(datagram, type=_Port).AlpacaPort
@@ -102,7 +100,7 @@ def _ask(reactor: Any, interface: str, targets: Sequence[str], port: int, server
     if not targets:
         return None
     try:
-        listening = reactor.listenUDP(0, _Answers(servers), interface)
+        listening = reactor.listenUDP(0, AnswerListener(servers), interface)
     except (CannotListenError, OSError):
         return None
     if not interface:
@@ -113,24 +111,24 @@ def _ask(reactor: Any, interface: str, targets: Sequence[str], port: int, server
     return listening
 
 
-async def _devices_of(server: str, reactor: Any) -> list[tuple[str, Found]]:
+async def _devices_of(server: str, reactor: Any) -> list[tuple[str, FoundAlpacaDevice]]:
     """Return a server's devices, each with its identity among all servers."""
     client = AlpacaClient(server, reactor, RealClock(reactor))
     what = f"{server}: GET configureddevices"
     try:
         _, body = await client.request("GET", "/management/v1/configureddevices", what)
-        devices = typed(value_of(body, what), list[_Device], what)
+        devices = typed(value_of(body, what), list[_ConfiguredDevice], what)
     except InstrumentError:
         return []
     finally:
         await client.close()
     found = []
-    for device in devices[:_MOST_DEVICES]:
+    for device in devices[:_MAX_DEVICES]:
         kind = _KINDS.get(device.DeviceType.lower())
         if kind is None:
             continue
         address = f"{server}/{TYPES[kind]}/{device.DeviceNumber}"
         with suppress(ConfigError):
             parse_address(kind, address)
-            found.append((device.UniqueID or address, Found(kind, in_words(device.DeviceName), address)))
+            found.append((device.UniqueID or address, FoundAlpacaDevice(kind, in_words(device.DeviceName), address)))
     return found

@@ -13,12 +13,12 @@ from pyros.instruments.alpaca.client import LONG_SECONDS
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import DomeState, Kind, Started
 
-_SHUTTER: tuple[DomeState, ...] = ("open", "closed", "opening", "closing", "stopped")
+_SHUTTER_STATES: tuple[DomeState, ...] = ("open", "closed", "opening", "closing", "stopped")
 """ASCOM's ShutterState; the last, its error, is a shutter that stands somewhere."""
 _SHUTTER_SECONDS = 30.0
-_MOST_SECONDS = 300.0
-_DEGREES_A_SECOND = 5.0
-_TOLERANCE = 5.0
+_MAX_MOTION_SECONDS = 300.0
+_DEGREES_PER_SECOND = 5.0
+_TOLERANCE_DEGREES = 5.0
 """Degrees; a dome that ends farther from where it was sent has failed."""
 
 
@@ -56,7 +56,7 @@ class AlpacaDome(AlpacaDevice):
                 failed = stillness.too_long and state not in ("opening", "closing")
                 return state if state == there or failed else None
 
-            most = self._option("shutter_seconds", _MOST_SECONDS)
+            most = self._option("shutter_seconds", _MAX_MOTION_SECONDS)
             state = await self._until(command, look, self._shutter_seconds, most, started)
             if state != there:
                 raise DeviceFailed(f"{self.name}: {action}: its shutter is {state}")
@@ -70,9 +70,9 @@ class AlpacaDome(AlpacaDevice):
     @deferred
     async def state(self) -> DomeState:
         status = await self._link.get("shutterstatus", int)
-        if not 0 <= status < len(_SHUTTER):
+        if not 0 <= status < len(_SHUTTER_STATES):
             raise DeviceFailed(f"{self.name}: answered {status} to GET shutterstatus, not 0 to 4")
-        return _SHUTTER[status]
+        return _SHUTTER_STATES[status]
 
     @deferred
     async def azimuth(self) -> float | None:
@@ -88,8 +88,8 @@ class AlpacaDome(AlpacaDevice):
             async with self._turn(command):
                 turn = self._link.put("slewtoazimuth", Azimuth=azimuth % 360.0)
                 await self._ending(turn, "a newer command took its place", "rotation", before=command)
-            estimate = turn_between(before, azimuth) / _DEGREES_A_SECOND
-            stillness, tolerance = self._stillness(), self._option("tolerance_degrees", _TOLERANCE)
+            estimate = turn_between(before, azimuth) / _DEGREES_PER_SECOND
+            stillness, tolerance = self._stillness(), self._option("tolerance_degrees", _TOLERANCE_DEGREES)
 
             async def look() -> float | None:
                 slewing, here = await self._link.get("slewing", bool), await self.azimuth()
@@ -100,7 +100,7 @@ class AlpacaDome(AlpacaDevice):
                     raise DeviceFailed(f"{self.name}: it doesn't tell its azimuth")
                 return here if turn_between(here, azimuth) <= tolerance or stillness.too_long else None
 
-            most = self._option("turn_seconds", _MOST_SECONDS)
+            most = self._option("turn_seconds", _MAX_MOTION_SECONDS)
             measured = await self._until(command, look, estimate, most, started)
         if turn_between(measured, azimuth) > tolerance:
             raise DeviceFailed(f"{self.name}: azimuth {measured} instead of {azimuth:g}")

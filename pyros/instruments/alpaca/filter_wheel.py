@@ -8,8 +8,8 @@ from pyros.instruments.alpaca.client import LONG_SECONDS
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import Kind, MotorState, Started
 
-_SECONDS_A_FILTER = 1.0
-_MOST_SECONDS = 60.0
+_SECONDS_PER_FILTER = 1.0
+_MAX_MOTION_SECONDS = 60.0
 _MOVING = -1
 
 
@@ -34,7 +34,7 @@ class AlpacaFilterWheel(AlpacaDevice):
                 turn = self._link.put("position", LONG_SECONDS, Position=wanted)
                 await self._ending(turn, "a newer command took its place", "turn", before=command)
             steps = abs(wanted - before) if before != _MOVING else len(filters) // 2
-            estimate = _SECONDS_A_FILTER * min(steps, len(filters) - steps)
+            estimate = _SECONDS_PER_FILTER * min(steps, len(filters) - steps)
             stillness = self._stillness()
 
             async def look() -> int | None:
@@ -43,7 +43,7 @@ class AlpacaFilterWheel(AlpacaDevice):
                     stillness.moves()
                 return position if position == wanted or stillness.too_long else None
 
-            most = self._option("turn_seconds", _MOST_SECONDS)
+            most = self._option("turn_seconds", _MAX_MOTION_SECONDS)
             position = await self._until(command, look, estimate, most, started)
         if position != wanted:
             raise DeviceFailed(f"{self.name}: filter {position} instead of {wanted}, {filter!r}, is in the beam")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import AlpacaDevice
-from pyros.instruments.drivers.commands import Command
+from pyros.instruments.drivers.commands import DeviceCommand
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import FocuserLimits, Kind, MotorState, Started
 
-_STEPS_A_SECOND = 1000.0
-_MOST_SECONDS = 300.0
-_TOLERANCE = 10.0
+_STEPS_PER_SECOND = 1000.0
+_MAX_MOTION_SECONDS = 300.0
+_TOLERANCE_STEPS = 10.0
 """Steps; a focuser that ends farther from where it was sent has failed."""
 
 
@@ -32,15 +32,15 @@ class AlpacaFocuser(AlpacaDevice):
                 async with self._turn(command):
                     move = self._link.put("move", Position=target)
                     await self._ending(move, "a newer command took its place", "move", before=command)
-                seconds = abs(position - here) / _STEPS_A_SECOND
-                tolerance = min(self._option("tolerance_steps", _TOLERANCE), most // 2)
+                seconds = abs(position - here) / _STEPS_PER_SECOND
+                tolerance = min(self._option("tolerance_steps", _TOLERANCE_STEPS), most // 2)
                 async with self._stopping_if_given_up(command, lambda: self._link.put("halt"), "move"):
                     here = await self._until_there(command, target, tolerance, seconds, started)
                 started = None
             return here
 
     async def _until_there(
-        self, command: Command, target: int, tolerance: float, estimate: float, started: Started | None
+        self, command: DeviceCommand, target: int, tolerance: float, estimate: float, started: Started | None
     ) -> int:
         stillness = self._stillness()
 
@@ -52,7 +52,7 @@ class AlpacaFocuser(AlpacaDevice):
                 return None if moving else here
             return here if stillness.too_long else None
 
-        most = self._option("move_seconds", _MOST_SECONDS)
+        most = self._option("move_seconds", _MAX_MOTION_SECONDS)
         here = await self._until(command, look, estimate, most, started)
         if abs(here - target) > tolerance:
             raise DeviceFailed(f"{self.name}: at {here} instead of {target}")

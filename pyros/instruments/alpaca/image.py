@@ -25,7 +25,7 @@ HEADER = struct.Struct("<iiIIiiiiiii")
 ELEMENTS = {1: "<i2", 2: "<i4", 3: "<f8", 4: "<f4", 5: "<u8", 6: "u1", 7: "<i8", 8: "<u2", 9: "<u4"}
 """numpy's names of the element types that may be sent."""
 
-BYTES_AN_ELEMENT = 24
+BYTES_PER_ELEMENT = 24
 """More than an element takes, in either form: ``1234567890123456,``."""
 
 COLOUR = "a colour image; only monochrome ones can be taken"

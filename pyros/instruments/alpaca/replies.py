@@ -30,7 +30,7 @@ _REFUSALS = {
     0x40D: "STATE",  # not there now (ASCOM: not in the cache)
 }
 _CANCELLED = 0x40E
-_TEXT = 300
+_MAX_TEXT_CHARACTERS = 300
 """Letters of a device's words that are kept."""
 
 
@@ -105,6 +105,8 @@ def http_error_of(status: int, body: bytes, what: str) -> InstrumentError:
 def in_words(text: bytes | str) -> str:
     """Put a device's words on one line, without what doesn't print, and not too many."""
     if isinstance(text, bytes):
-        text = text[: 4 * _TEXT].decode(errors="replace")
-    text = " ".join("".join(letter if letter.isprintable() else " " for letter in text[: 4 * _TEXT]).split())
-    return text if len(text) <= _TEXT else f"{text[:_TEXT]}..."
+        text = text[: 4 * _MAX_TEXT_CHARACTERS].decode(errors="replace")
+    text = " ".join(
+        "".join(letter if letter.isprintable() else " " for letter in text[: 4 * _MAX_TEXT_CHARACTERS]).split()
+    )
+    return text if len(text) <= _MAX_TEXT_CHARACTERS else f"{text[:_MAX_TEXT_CHARACTERS]}..."

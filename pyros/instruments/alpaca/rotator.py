@@ -8,8 +8,8 @@ from pyros.instruments.alpaca._device import AlpacaDevice
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import Kind, MotorState, Started
 
-_DEGREES_A_SECOND = 5.0
-_MOST_SECONDS = 300.0
+_DEGREES_PER_SECOND = 5.0
+_MAX_MOTION_SECONDS = 300.0
 _TOLERANCE = 0.5
 """Degrees; a rotator that ends farther from where it was sent has failed."""
 
@@ -36,8 +36,8 @@ class AlpacaRotator(AlpacaDevice):
                 return here if turn_between(here, angle) <= tolerance or stillness.too_long else None
 
             estimate, most = (
-                turn_between(before, angle) / _DEGREES_A_SECOND,
-                self._option("move_seconds", _MOST_SECONDS),
+                turn_between(before, angle) / _DEGREES_PER_SECOND,
+                self._option("move_seconds", _MAX_MOTION_SECONDS),
             )
             async with self._stopping_if_given_up(command, lambda: self._link.put("halt"), "move"):
                 measured = await self._until(command, look, estimate, most, started)

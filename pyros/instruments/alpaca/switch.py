@@ -9,7 +9,7 @@ from pyros.instruments.alpaca._device import AlpacaDevice
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import Channel, Kind
 
-_MOST_CHANNELS = 256
+_MAX_CHANNELS = 256
 
 
 class AlpacaSwitch(AlpacaDevice):
@@ -28,8 +28,8 @@ class AlpacaSwitch(AlpacaDevice):
 
     async def _count(self) -> int:
         count = await self._link.fact("maxswitch", int, 0)
-        if not 0 <= count <= _MOST_CHANNELS:
-            raise DeviceFailed(f"{self.name}: {count} channels; at most {_MOST_CHANNELS} can be")
+        if not 0 <= count <= _MAX_CHANNELS:
+            raise DeviceFailed(f"{self.name}: {count} channels; at most {_MAX_CHANNELS} can be")
         return count
 
     async def _channel(self, number: int) -> Channel:

@@ -10,27 +10,27 @@ from pyros.angles import separation_arcsec, turn_between
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca._device import BEGIN_SECONDS, AlpacaDevice
 from pyros.instruments.alpaca.client import LONG_SECONDS
-from pyros.instruments.drivers.commands import Command
+from pyros.instruments.drivers.commands import DeviceCommand
 from pyros.instruments.drivers.coordinates import apparent_of_icrs, icrs_of_apparent
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.drivers.horizon import refuse_below
 from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC, checked_slew
 from pyros.instruments.interfaces import Kind, Place, Pointing, Position, Started, TelescopeState
 
-_DEGREES_A_SECOND = 3.0
+_DEGREES_PER_SECOND = 3.0
 """The speed of a mount that was not seen slewing yet."""
 _BRAKING_SECONDS = 1.0
-_MOST_SECONDS = 300.0
+_MAX_MOTION_SECONDS = 300.0
 _STOP_SECONDS = 15.0
 _SETTLE_SECONDS = 10.0
 """How long a mount may say on its target that it slews, besides the time that it asks for itself to settle."""
 _TRACK_SECONDS = 3.0
 """How long a mount may take to begin to track."""
-_NEAR = 1.0
+_NEAR_DEGREES = 1.0
 """Degrees; a mount that was so near may have been there when it was first asked."""
-_DRIFT = 30.0
+_DRIFT_ARCSEC_PER_SECOND = 30.0
 """Arcseconds a second: a mount that is faster is moved by its motors, not left behind by the sky (15)."""
-_SYSTEMS = {0: "icrs", 1: "apparent", 2: "icrs"}
+_COORDINATE_SYSTEMS = {0: "icrs", 1: "apparent", 2: "icrs"}
 """ASCOM's EquatorialCoordinateType: other, topocentric of date, J2000. Those that answer other mean J2000, which is
 ICRS to 0.02 arcseconds."""
 
@@ -45,7 +45,7 @@ class AlpacaTelescope(AlpacaDevice):
         self, *args: Any, tolerance_arcsec: float = TOLERANCE_ARCSEC, site: Place | None = None, **named: Any
     ) -> None:
         self._site = site
-        self._speed = _DEGREES_A_SECOND
+        self._speed = _DEGREES_PER_SECOND
         self._slewing_is_stuck = False  # it said that it slews though it stood on its target and was stopped there
         super().__init__(*args, **named)
         self.tolerance_arcsec: float = self._option("tolerance_arcsec", tolerance_arcsec)
@@ -65,7 +65,7 @@ class AlpacaTelescope(AlpacaDevice):
             async with self._stopping_if_given_up(command, self._abort_slew, "slew", "park"):
                 return await checked_slew(slew_once, self.position, ra, dec, self.name, self.tolerance_arcsec)
 
-    async def _slew_once(self, command: Command, ra: float, dec: float, started: Started | None) -> None:
+    async def _slew_once(self, command: DeviceCommand, ra: float, dec: float, started: Started | None) -> None:
         async with self._turn(command):
             await self._take_over(command, "a slew took its place")
             await self._make_ready(command)
@@ -91,7 +91,7 @@ class AlpacaTelescope(AlpacaDevice):
             self._speed = degrees / max(1.0, self._clock.monotonic() - begin - _BRAKING_SECONDS)
         await self._until_it_tracks(command)
 
-    async def _make_ready(self, command: Command) -> None:
+    async def _make_ready(self, command: DeviceCommand) -> None:
         """Unpark it and let it track: else a slew is refused."""
         if await self._link.get("atpark", bool):
             await command.check()
@@ -107,7 +107,9 @@ class AlpacaTelescope(AlpacaDevice):
                 raise DeviceRefused("LIMIT", str(refusal).removeprefix("VALUE: ")) from None
             raise
 
-    async def _until_there(self, command: Command, ra: float, dec: float, way: float, started: Started | None) -> None:
+    async def _until_there(
+        self, command: DeviceCommand, ra: float, dec: float, way: float, started: Started | None
+    ) -> None:
         """Wait until it stands on the target, or somewhere else for good; ``way`` are the degrees to go.
 
         Neither the device's word alone ends a slew: Slewing may be false while the slew hasn't begun, and true for ever
@@ -117,7 +119,7 @@ class AlpacaTelescope(AlpacaDevice):
         before, when = await self.position(), self._clock.monotonic()
         on_target: float | None = None
         # One that is far away and at its target at once only echoes it.
-        travels = left = way < _NEAR
+        travels = left = way < _NEAR_DEGREES
         soonest = when + min(estimate, self._option("begin_seconds", BEGIN_SECONDS))
         settle = self._option("settle_seconds", _SETTLE_SECONDS)
         settle += max(0.0, await self._link.get_if_told("slewsettletime", float) or 0.0)
@@ -129,7 +131,7 @@ class AlpacaTelescope(AlpacaDevice):
             here, now = await self.position(), self._clock.monotonic()
             moved = separation_arcsec(before.ra, before.dec, here.ra, here.dec)
             travels = travels or slewing
-            if slewing or moved > _DRIFT * (now - when) + 1.0:
+            if slewing or moved > _DRIFT_ARCSEC_PER_SECOND * (now - when) + 1.0:
                 stillness.moves()
             before, when = here, now
             if separation_arcsec(ra, dec, here.ra, here.dec) > self.tolerance_arcsec:
@@ -148,7 +150,7 @@ class AlpacaTelescope(AlpacaDevice):
             except DeviceFailed:
                 self._slewing_is_stuck = True
 
-    async def _until_it_tracks(self, command: Command) -> None:
+    async def _until_it_tracks(self, command: DeviceCommand) -> None:
         """Let the mount track again if it doesn't, or fail: a target that isn't followed is lost."""
         end = self._clock.monotonic() + _TRACK_SECONDS
         while not await self._link.get("tracking", bool):
@@ -160,16 +162,16 @@ class AlpacaTelescope(AlpacaDevice):
 
     @property
     def _most_seconds(self) -> float:
-        return self._option("slew_seconds", _MOST_SECONDS)
+        return self._option("slew_seconds", _MAX_MOTION_SECONDS)
 
-    async def _take_over(self, command: Command, why: str) -> None:
+    async def _take_over(self, command: DeviceCommand, why: str) -> None:
         """End what is under way, whoever began it: a mount that moves takes no other command."""
         await command.check()
         if self._commands.of("slew", "park", before=command) or await self._slews():
             await self._ending(self._abort_slew(), why, "slew", "park", before=command)
             await self._until_still(command)
 
-    async def _until_still(self, command: Command) -> None:
+    async def _until_still(self, command: DeviceCommand) -> None:
         await self._until(command, self._still, 0.5, self._option("stop_seconds", _STOP_SECONDS))
 
     async def _still(self) -> bool | None:
@@ -257,9 +259,9 @@ class AlpacaTelescope(AlpacaDevice):
 
     async def _system(self) -> str:
         number = await self._link.fact("equatorialsystem", int, 1)  # what ASCOM's first mounts had
-        if number not in _SYSTEMS:
+        if number not in _COORDINATE_SYSTEMS:
             raise DeviceRefused("UNSUPPORTED", f"{self.name} has coordinates of J2050 or B1950; set it to J2000")
-        return _SYSTEMS[number]
+        return _COORDINATE_SYSTEMS[number]
 
     @deferred
     async def state(self) -> TelescopeState:

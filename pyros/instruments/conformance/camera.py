@@ -12,7 +12,7 @@ from pyros.instruments.conformance._check import UNSUPPORTED, Check, Context, No
 from pyros.instruments.conformance._shared import disconnecting, named
 from pyros.instruments.interfaces import Camera, CameraState, Image
 
-_CLOCKS = 5.0  # seconds by which the camera's computer may be early or late
+_CLOCK_ERROR_SECONDS = 5.0  # seconds by which the camera's computer may be early or late
 
 
 async def _answers(camera: Camera, context: Context) -> None:
@@ -39,9 +39,10 @@ async def _exposes(camera: Camera, context: Context) -> None:
     image: Image = await exposure.end()
     expect(len(exposure.estimates) == 1, "it never said that the shutter is open")
     await _check_image(camera, image, context.exposure)
-    late = context.clock.time() + _CLOCKS
+    late = context.clock.time() + _CLOCK_ERROR_SECONDS
     expect(
-        begin - _CLOCKS <= image.started <= late, f"the shutter opened {image.started - begin:.1f} s after the command"
+        begin - _CLOCK_ERROR_SECONDS <= image.started <= late,
+        f"the shutter opened {image.started - begin:.1f} s after the command",
     )
     await context.until(camera.state, "idle", "ready")
     await _check_image(camera, await camera.expose(context.exposure), context.exposure)

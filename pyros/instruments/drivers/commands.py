@@ -38,7 +38,7 @@ class Stillness:
         return self._clock.monotonic() - self._since > self._seconds
 
 
-class Command:
+class DeviceCommand:
     """A command under way, which others may end before its own end.
 
     Its coroutine waits by the methods here, which raise the error with which it was ended.
@@ -113,7 +113,7 @@ class Command:
         await self.check()
 
 
-C = TypeVar("C", bound=Command)
+C = TypeVar("C", bound=DeviceCommand)
 
 
 class CommandsUnderWay(list[C]):

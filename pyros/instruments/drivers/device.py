@@ -42,7 +42,7 @@ class KeptConnection(Protocol):
     def disconnect(self) -> Deferred[None]: ...
 
 
-class Device:
+class InstrumentDriver:
     """The part of `interfaces.Instrument` that is the same for all.
 
     Connects at once and stays connected until `disconnect`.

@@ -77,7 +77,7 @@ def endpoint_of(address: str, reactor: Any) -> IStreamClientEndpoint:
     return HostnameEndpoint(reactor, host, port, CONNECT_SECONDS)
 
 
-class _LinkFactory(Factory):
+class _DeviceLinkFactory(Factory):
     noisy = False
 
     def __init__(self, make: Callable[[], Any]) -> None:
@@ -146,7 +146,7 @@ class Reconnecting(Generic[L]):
     def start(self) -> None:
         """Begin to connect."""
         self._retry = None
-        self._attempt = self._endpoint.connect(_LinkFactory(self.make_link))
+        self._attempt = self._endpoint.connect(_DeviceLinkFactory(self.make_link))
         self._attempt.addCallbacks(self._connect_succeeded, self._connect_failed)
 
     def disconnect(self) -> Deferred[None]:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import ClassVar
 
 from pyros.errors import CommandAborted
-from pyros.instruments.drivers.device import Device
+from pyros.instruments.drivers.device import InstrumentDriver
 from pyros.instruments.drivers.options import split_address
 from pyros.instruments.indi.command import IndiCommand
 from pyros.instruments.indi.connection import IndiConnection
@@ -26,7 +26,7 @@ ANY_INTERFACE = 0xFFFFFFFF
 """The interface of a kind for which there is no bit of its own in DRIVER_INTERFACE."""
 
 
-class IndiDevice(Device):
+class IndiDevice(InstrumentDriver):
     """What the INDI drivers share."""
 
     _connection: IndiConnection

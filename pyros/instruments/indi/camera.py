@@ -18,20 +18,20 @@ from pyros.instruments.indi._device import IndiDevice
 from pyros.instruments.indi.codec import Blob
 from pyros.instruments.indi.command import ANSWER_SECONDS, IndiCommand
 from pyros.instruments.indi.filter_wheel import SLOT, filters, slot_of, turn
-from pyros.instruments.indi.image import Frame, decode
+from pyros.instruments.indi.image import DecodedImage, decode
 from pyros.instruments.indi.properties import Property
 from pyros.instruments.interfaces import CameraState, Cooling, Geometry, Image, Kind, Started
 
 _EXPOSURE, _SECONDS, _IMAGE, _INFO = "CCD_EXPOSURE", "CCD_EXPOSURE_VALUE", "CCD1", "CCD_INFO"
 _TEMPERATURE, _CELSIUS = "CCD_TEMPERATURE", "CCD_TEMPERATURE_VALUE"
 _TYPE, _FRAME, _BINNING = "CCD_FRAME_TYPE", "CCD_FRAME", "CCD_BINNING"
-_FORMATS = ("CCD_CAPTURE_FORMAT", "CCD_VIDEO_FORMAT", "CCD_COLOR_SPACE")
+_COLOUR_FORMATS = ("CCD_CAPTURE_FORMAT", "CCD_VIDEO_FORMAT", "CCD_COLOR_SPACE")
 """Vectors in which drivers offer colour images beside raw or mono ones."""
 _COLOUR = re.compile(r"rgb|bgr|yuv|\bcolou?r\b", re.IGNORECASE)
-_READOUT = 5.0
+_READOUT_SECONDS = 5.0
 """Seconds that reading out and sending are thought to take; INDI tells nothing of it."""
-_MARGIN = 60.0
-_ARCSEC = 206.264806  # micrometres over millimetres, in arcseconds
+_READOUT_MARGIN_SECONDS = 60.0
+_ARCSEC_PER_MILLIRADIAN = 206.264806  # micrometres over millimetres, in arcseconds
 _KEYWORD = ("KEYWORD_NAME", "KEYWORD_VALUE", "KEYWORD_COMMENT")
 """How libindi 2 sets a card of the header; libindi 1 had a member for the OBJECT alone."""
 _LABEL = re.compile(r"~\d+$")
@@ -113,7 +113,7 @@ class IndiCamera(IndiDevice):
         _, since = await command.change(_EXPOSURE, {_SECONDS: seconds}, lambda now: now.state in ("Busy", "Ok"))
         opened, begin = self._clock.time(), self._clock.monotonic()
         if started is not None:
-            started(seconds + _READOUT)
+            started(seconds + _READOUT_SECONDS)
         try:
             frame = await self._image_of(command, mark, since, label, seconds, begin)
         except NoAnswer:
@@ -128,10 +128,10 @@ class IndiCamera(IndiDevice):
 
     async def _image_of(
         self, command: IndiCommand, mark: int, since: int, label: str, seconds: float, begin: float
-    ) -> Frame:
+    ) -> DecodedImage:
         """Wait for the image of this exposure; those of others are passed over."""
-        readout = self._option("readout_seconds", max(_MARGIN, seconds / 2))
-        wait = seconds + _READOUT + readout + self._option("download_seconds", 0.0)
+        readout = self._option("readout_seconds", max(_READOUT_MARGIN_SECONDS, seconds / 2))
+        wait = seconds + _READOUT_SECONDS + readout + self._option("download_seconds", 0.0)
         while True:
             left = max(0.0, begin + wait - self._clock.monotonic())
             blob, came = await self._image(command, mark, since, seconds, begin, left, f"no image within {wait:.0f} s")
@@ -140,7 +140,7 @@ class IndiCamera(IndiDevice):
             if self._is_of_this(frame, label, seconds, came - begin):
                 return frame
 
-    def _is_of_this(self, frame: Frame, label: str, seconds: float, elapsed: float) -> bool:
+    def _is_of_this(self, frame: DecodedImage, label: str, seconds: float, elapsed: float) -> bool:
         """Whether the image that came so long after the shutter opened is that of the exposure under way."""
         if label and frame.object:
             if frame.object.casefold() == label.casefold():
@@ -183,7 +183,7 @@ class IndiCamera(IndiDevice):
 
     def _refuse_colour(self, command: IndiCommand) -> None:
         """Refuse before the shutter opens what would be an image of three planes."""
-        for vector in filter(None, map(self._properties.get, _FORMATS)):
+        for vector in filter(None, map(self._properties.get, _COLOUR_FORMATS)):
             if vector.type != "Switch":
                 continue
             colour = {name for name, member in vector.members.items() if _COLOUR.search(f"{name} {member.label}")}
@@ -292,10 +292,12 @@ class IndiCamera(IndiDevice):
             raise CommandAborted(command.describe("aborted by somebody else"))
         raise command.failed(since, "the camera says Alert")
 
-    async def _read(self, blob: Blob) -> Frame:
+    async def _read(self, blob: Blob) -> DecodedImage:
         """In a thread of the pool: a large image takes a while."""
         try:
-            frame: Frame = await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), decode, blob.data)
+            frame: DecodedImage = await deferToThreadPool(
+                self._reactor, self._reactor.getThreadPool(), decode, blob.data
+            )
         except ValueError as error:
             form = f" (format {blob.format!r})"
             raise DeviceFailed(f"{self.name}: its image cannot be read{form}: {error}") from None
@@ -364,7 +366,9 @@ class IndiCamera(IndiDevice):
         if focal is None:
             where = "SCOPE_INFO of the camera, or TELESCOPE_INFO of the mount in its ACTIVE_DEVICES"
             raise DeviceRefused("STATE", command.describe(f"no focal length is set: {where}"))
-        return Geometry(int(width // binning), int(height // rows), int(bits), _ARCSEC * pixel * binning / focal)
+        return Geometry(
+            int(width // binning), int(height // rows), int(bits), _ARCSEC_PER_MILLIRADIAN * pixel * binning / focal
+        )
 
     def _focal_length(self) -> float | None:
         """Millimetres; None while neither the camera nor its mount has told one."""

@@ -35,7 +35,7 @@ ATTRIBUTE_LIMIT = 4096
 """Characters of one attribute."""
 BLOB_LIMIT = 256 << 20
 """Bytes of one image, as it is sent and, later, unpacked."""
-_PIECE = 1 << 16
+_PIECE_BYTES = 1 << 16
 _VECTOR = re.compile(r"(def|set)(Number|Switch|Text|Light|BLOB)Vector")
 _NUMPY = re.compile(r"(?:np|numpy)\.\w+\((.*)\)")
 _SEXAGESIMAL = re.compile(r"([+-]?)(\d+(?:\.\d*)?)[:; ]+(\d+(?:\.\d*)?)(?:[:; ]+(\d+(?:\.\d*)?))?")
@@ -53,7 +53,7 @@ Value: TypeAlias = float | bool | str | Blob
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class VectorMember:
     """One member of a vector. A number may be NaN; ``least`` and ``most`` are equal where it has no limits."""
 
     name: str
@@ -73,7 +73,7 @@ class Vector:
     device: str
     name: str
     state: State | None
-    members: tuple[Member, ...]
+    members: tuple[VectorMember, ...]
     writable: bool = True
     label: str = ""
     timeout: float = 0.0
@@ -107,7 +107,7 @@ class Ping:
     uid: str
 
 
-Event: TypeAlias = Vector | Deleted | Note | Ping
+IndiEvent: TypeAlias = Vector | Deleted | Note | Ping
 
 
 def number(text: str) -> float:
@@ -134,20 +134,20 @@ class IndiDecoder:
         self._blob_limit = blob_limit
         # Drivers send what people typed, in whatever encoding: a wrong letter in a label is no reason to give up.
         self._text = codecs.getincrementaldecoder("utf-8")("replace")
-        self._events: deque[Event] = deque()
+        self._events: deque[IndiEvent] = deque()
         self._depth = 0
         self._silence = 0  # characters since expat last saw something that means something
         self._error: WireError | None = None
         self._tag = ""
         self._attributes: dict[str, str] = {}
-        self._members: list[Member] = []
+        self._members: list[VectorMember] = []
         self._member: dict[str, str] = {}
         self._pieces: list[str] = []
         self._size = 0
         self._room = 0
         parser = expat.ParserCreate()
         parser.buffer_text = True
-        parser.buffer_size = _PIECE
+        parser.buffer_size = _PIECE_BYTES
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._characters
@@ -166,8 +166,8 @@ class IndiDecoder:
         if self._error is not None:
             raise self._error
         try:
-            for begin in range(0, len(data), _PIECE):
-                text = self._text.decode(data[begin : begin + _PIECE])
+            for begin in range(0, len(data), _PIECE_BYTES):
+                text = self._text.decode(data[begin : begin + _PIECE_BYTES])
                 self._silence += len(text)
                 self._parser.Parse(text, False)
                 if self._silence > MARKUP_LIMIT:
@@ -179,7 +179,7 @@ class IndiDecoder:
         if self._error is not None:
             raise self._error from None
 
-    def next(self) -> Event | None:
+    def next(self) -> IndiEvent | None:
         """Return the next event, or None when more bytes are needed."""
         return self._events.popleft() if self._events else None
 
@@ -236,7 +236,7 @@ class IndiDecoder:
             value = _value(match[2], "".join(self._pieces).strip())
         least, most = _limit(self._member.get("min", "0")), _limit(self._member.get("max", "0"))
         step = _limit(self._member.get("step", "0"))
-        self._members.append(Member(name, value, self._member.get("label", ""), least, most, step))
+        self._members.append(VectorMember(name, value, self._member.get("label", ""), least, most, step))
 
     def _blob(self) -> Blob:
         try:

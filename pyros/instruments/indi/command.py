@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from pyros.clock import Clock
 from pyros.errors import DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
-from pyros.instruments.drivers.commands import Command, CommandsUnderWay
+from pyros.instruments.drivers.commands import CommandsUnderWay, DeviceCommand
 from pyros.instruments.indi import codec
 from pyros.instruments.indi.properties import Properties, Property
 
@@ -22,9 +22,9 @@ T = TypeVar("T")
 
 ANSWER_SECONDS = 10.0
 """How long a device may take to answer (not: to carry out a command). Many drivers answer nothing meanwhile."""
-AGAIN_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 """How long a device that refuses because it moves, and cannot be stopped, is left before it is told again."""
-_STOPS = 3
+_MAX_STOPS = 3
 """How often a device that refuses because it moves is stopped and told again."""
 GRACE_SECONDS = 2.0
 """A device that complains and says nothing else for so long has refused."""
@@ -64,8 +64,8 @@ class CommandedDevice(Protocol):
     async def until_ready(self) -> None: ...
 
 
-class IndiCommand(Command):
-    """A `Command` to an INDI device, which `IndiConnection` wakes whenever the device says something.
+class IndiCommand(DeviceCommand):
+    """A `DeviceCommand` to an INDI device, which `IndiConnection` wakes whenever the device says something.
 
     INDI devices tell their ends by themselves, before they answer to what stops them. So what is being stopped isn't
     held, as in other drivers; it ends at once with its ``excuse``.
@@ -271,14 +271,14 @@ class IndiCommand(Command):
             try:
                 return await self.change(name, values, accept, patience)
             except DeviceRefused:
-                if not moves or stops >= _STOPS or clock.monotonic() >= end:
+                if not moves or stops >= _MAX_STOPS or clock.monotonic() >= end:
                     raise
             try:
                 await stop()
                 stops += 1
             except DeviceRefused:
                 with suppress(NoAnswer):  # after a refusal it may not say any more that it moves
-                    await self.until(lambda: None, AGAIN_SECONDS, "")
+                    await self.until(lambda: None, RETRY_SECONDS, "")
                 await self.until(still, max(0.0, end - clock.monotonic()), "the movement before it does not end")
 
     async def _answer(

@@ -22,7 +22,7 @@ from pyros.errors import ConfigError, ConnectionLost, InstrumentError, WireError
 from pyros.instruments.drivers.commands import CommandsUnderWay
 from pyros.instruments.drivers.reconnecting import DeviceLink, Reconnecting, host_and_port
 from pyros.instruments.indi import codec
-from pyros.instruments.indi.codec import Event, IndiDecoder, Ping, Vector
+from pyros.instruments.indi.codec import IndiDecoder, IndiEvent, Ping, Vector
 from pyros.instruments.indi.command import IndiCommand
 from pyros.instruments.indi.properties import Properties
 from pyros.instruments.interfaces import Kind
@@ -219,7 +219,7 @@ class IndiConnection(Reconnecting[_IndiLink]):
 
     # The device behind the server.
 
-    def heard(self, link: _IndiLink, event: Event) -> None:
+    def heard(self, link: _IndiLink, event: IndiEvent) -> None:
         """Something was heard of the server."""
         if link not in (self._link, self._opening):
             return
@@ -246,7 +246,7 @@ class IndiConnection(Reconnecting[_IndiLink]):
         if self.on_event is not None:
             self.on_event(text)
 
-    def _choose(self, event: Event) -> None:
+    def _choose(self, event: IndiEvent) -> None:
         """Without a name: the first device whose driver is for this kind of instrument."""
         if isinstance(event, Vector) and event.name == "DRIVER_INFO":
             for member in event.members:

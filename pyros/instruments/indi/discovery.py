@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 
 from pyros.errors import ConnectionLost, WireError
+from pyros.instruments.drivers.device import deferred
 from pyros.instruments.drivers.reconnecting import endpoint_of
 from pyros.instruments.indi._device import ANY_INTERFACE
 from pyros.instruments.indi.codec import IndiDecoder, Vector, number
@@ -19,11 +20,11 @@ from pyros.instruments.interfaces import Kind
 from pyros.kinds import KINDS, driver_class
 
 PORT = 7624
-_MOST_DEVICES = 256
+_MAX_DEVICES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundIndiDevice:
     """A device that a server has: a kind that it is for, its own name, and the address for the configuration."""
 
     kind: Kind
@@ -44,7 +45,7 @@ class _Listener(Protocol):
         self.decoder.feed(data)
         try:
             while (event := self.decoder.next()) is not None:
-                if isinstance(event, Vector) and event.name == "DRIVER_INFO" and len(self.bits) < _MOST_DEVICES:
+                if isinstance(event, Vector) and event.name == "DRIVER_INFO" and len(self.bits) < _MAX_DEVICES:
                     texts = {member.name: str(member.value) for member in event.members}
                     bits = number(texts.get("DRIVER_INTERFACE", "0"))
                     self.bits[event.device] = int(bits) if 0 <= bits < 2**32 else 0
@@ -61,16 +62,13 @@ def _kind_of_bits() -> dict[int, Kind]:
     return kinds
 
 
-def discover(reactor: Any, server: str, seconds: float) -> Deferred[list[Found]]:
+@deferred
+async def discover(reactor: Any, server: str, seconds: float) -> list[FoundIndiDevice]:
     """Ask the server at ``tcp:HOST:PORT`` and listen for so many seconds: a server does not say when it has told all.
 
     Fires with a line for each kind that each device is for, sorted. Fails with ConnectionLost when nobody is there, and
     ConfigError where that is no address.
     """
-    return Deferred.fromCoroutine(_discover(reactor, server, seconds))
-
-
-async def _discover(reactor: Any, server: str, seconds: float) -> list[Found]:
     endpoint = endpoint_of(server, reactor)
     try:
         listener: Any = await endpoint.connect(Factory.forProtocol(_Listener))
@@ -87,7 +85,7 @@ async def _discover(reactor: Any, server: str, seconds: float) -> list[Found]:
     kinds = _kind_of_bits()
     return sorted(
         (
-            Found(kind, device, f"{server}/{device}")
+            FoundIndiDevice(kind, device, f"{server}/{device}")
             for device, bits in listener.bits.items()
             for interface, kind in kinds.items()
             if bits & interface

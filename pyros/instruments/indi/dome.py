@@ -22,7 +22,7 @@ _MEMBERS = {_SHUTTER: {"open": "SHUTTER_OPEN", "close": "SHUTTER_CLOSE"}, _PARK:
 _ENDS: dict[str, tuple[DomeState, DomeState]] = {"open": ("open", "opening"), "close": ("closed", "closing")}
 """What the shutter is after each action, and meanwhile."""
 _SLIT, _AZIMUTH = "ABS_DOME_POSITION", "DOME_ABSOLUTE_POSITION"
-_OFF = 3.0
+_TOLERANCE_DEGREES = 3.0
 """Degrees, where the address doesn't say, by which a slit may end beside where it was told to look."""
 
 
@@ -171,7 +171,10 @@ class IndiDome(IndiDevice):
             self._end("slit", "a newer one took its place", command)
             await self._make_ready(command)
 
-            seconds, off = self._option("turn_seconds", MOTION_SECONDS), self._option("tolerance_degrees", _OFF)
+            seconds, off = (
+                self._option("turn_seconds", MOTION_SECONDS),
+                self._option("tolerance_degrees", _TOLERANCE_DEGREES),
+            )
 
             def there(vector: Property) -> bool:
                 degrees = vector.number(_AZIMUTH)

@@ -10,7 +10,7 @@ from pyros.instruments.indi.properties import Property
 from pyros.instruments.interfaces import FocuserLimits, Kind, MotorState, Started
 
 _PLACE, _STEPS = "ABS_FOCUS_POSITION", "FOCUS_ABSOLUTE_POSITION"
-_OFF = 2.0
+_TOLERANCE_STEPS = 2.0
 """By how many steps a move may end beside its target: some motors count half ones."""
 
 
@@ -30,7 +30,10 @@ class IndiFocuser(IndiDevice):
                 raise DeviceRefused("LIMIT", command.describe(text))
             self._end("move", "a newer one took its place", command)
             await command.settled(_PLACE)
-            seconds, off = self._option("move_seconds", MOTION_SECONDS), self._option("tolerance_steps", _OFF)
+            seconds, off = (
+                self._option("move_seconds", MOTION_SECONDS),
+                self._option("tolerance_steps", _TOLERANCE_STEPS),
+            )
             clock, begin = self._clock, self._clock.monotonic()
 
             def there(now: Property) -> bool:

@@ -33,7 +33,7 @@ _OTHERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class DecodedImage:
     """What a driver's FITS file says, as far as it is of use; None and '' for what it doesn't."""
 
     pixels: NDArray[np.uint16]
@@ -49,7 +49,7 @@ class Frame:
     """The colours of the first two pixels of the first two rows, such as RGGB; '' without a Bayer mosaic."""
 
 
-def decode(data: bytes) -> Frame:
+def decode(data: bytes) -> DecodedImage:
     """Return the image in a BLOB.
 
     Raises ValueError for what is not an image of one plane: astropy meets a broken file with errors of any kind.
@@ -85,7 +85,7 @@ def _inflated(unpacking: Any, data: bytes) -> bytes:
     return unpacked
 
 
-def _frame_of(data: bytes) -> Frame:
+def _frame_of(data: bytes) -> DecodedImage:
     from astropy.io import fits  # noqa: PLC0415  half a second that only cameras spend
 
     from pyros.instruments.fits import LARGEST, is_image  # noqa: PLC0415
@@ -107,7 +107,7 @@ def _frame_of(data: bytes) -> Frame:
         rows, factor = _fitted(rows)
         gain = _number(value("EGAIN"))
         turned = str(value("ROWORDER") or "").strip().upper() == "TOP-DOWN"
-        return Frame(
+        return DecodedImage(
             to_uint16(rows[::-1] if turned else rows),
             str(value("OBJECT") or "").strip(),
             _number(value("EXPTIME", "EXPOSURE"), least=0.0),

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyros.errors import DeviceFailed
-from pyros.instruments.indi.codec import Member
+from pyros.instruments.indi.codec import VectorMember
 from pyros.instruments.plausible import ESSENTIAL, absent, implausible
 from pyros.messages import WeatherReading
 
@@ -65,7 +65,9 @@ _BRACKET = re.compile(r"[(\[]\s*([^)\]]{1,4}?)\s*[)\]]")
 """What stands in brackets and is short enough to be a unit."""
 
 
-def reading_of(members: Mapping[str, Member], options: Mapping[str, Any], name: str, age: float) -> WeatherReading:
+def reading_of(
+    members: Mapping[str, VectorMember], options: Mapping[str, Any], name: str, age: float
+) -> WeatherReading:
     """Make the reading from a station's parameters; what the weather cannot be is not refused yet.
 
     ``options`` are those of its address, ``name`` is the station's, for errors, and ``age`` in seconds that of all.
@@ -85,7 +87,7 @@ def reading_of(members: Mapping[str, Member], options: Mapping[str, Any], name: 
 class _Station:
     """The parameters of one reading."""
 
-    def __init__(self, members: Mapping[str, Member], options: Mapping[str, Any], name: str) -> None:
+    def __init__(self, members: Mapping[str, VectorMember], options: Mapping[str, Any], name: str) -> None:
         self.members, self.options, self.name = members, options, name
         absent_ones = {quantity for quantity in NAMES if options.get(quantity) == ()}
         self.without: set[str] = {*options.get("without", ()), *absent_ones}
@@ -127,7 +129,7 @@ class _Station:
             text = f"{', '.join(others)} looks like rain as well: say in its address what counts, such as ?rain={both}"
             raise DeviceFailed(f"{self.name}: {text}")
 
-    def _converted(self, quantity: str, member: Member, named: bool) -> float | None:
+    def _converted(self, quantity: str, member: VectorMember, named: bool) -> float | None:
         number = member.value
         if isinstance(number, bool) or not isinstance(number, float) or not abs(number) < float("inf"):
             if quantity not in ESSENTIAL:
@@ -141,7 +143,7 @@ class _Station:
             return self._rain(number, member, named)
         return self._cloud(number, member) if quantity == "cloud" else self._other(quantity, number, member)
 
-    def _other(self, quantity: str, number: float, member: Member) -> float | None:
+    def _other(self, quantity: str, number: float, member: VectorMember) -> float | None:
         """Humidity; or what the station may do without, which is only taken in a unit that is told."""
         if quantity == "humidity":
             if (unit := _in_brackets(member)) and "%" not in member.label:
@@ -150,7 +152,7 @@ class _Station:
         wanted = {"pressure": r"\b(hPa|mbar|mb)\b", "sky_brightness": r"mag|SQM|MPAS"}[quantity]
         return number if re.search(wanted, f"{member.label} {member.name}", re.IGNORECASE) else None
 
-    def _unit(self, option: str, member: Member, units: Any, known: Any) -> str:
+    def _unit(self, option: str, member: VectorMember, units: Any, known: Any) -> str:
         """Return the unit that the address or the label tells. Raises DeviceFailed where neither does."""
         if told := self.options.get(option):
             return str(told)
@@ -162,14 +164,14 @@ class _Station:
             f" ?{option}={next(iter(known))} (or {', '.join(list(known)[1:])})"
         )
 
-    def _temperature_unit(self, member: Member) -> str:
+    def _temperature_unit(self, member: VectorMember) -> str:
         """Celsius where nothing else is told: drivers that give anything else say so."""
         unit = _in_brackets(member)
         if not unit and not re.search(r"fahrenheit|kelvin|°|deg", member.label, re.IGNORECASE):
             return str(self.options.get("temperature_unit", "C"))
         return self._unit("temperature_unit", member, _TEMPERATURE, TEMPERATURE_UNITS)
 
-    def _rain(self, number: float, member: Member, named: bool) -> float:
+    def _rain(self, number: float, member: VectorMember, named: bool) -> float:
         if (below := self.options.get("wet_below")) is not None:
             return 1.0 if number < below else 0.0
         if not named:
@@ -183,7 +185,7 @@ class _Station:
             raise DeviceFailed(f"{self.name}: {member.name}: {problem}")
         return number
 
-    def _cloud(self, number: float, member: Member) -> float:
+    def _cloud(self, number: float, member: VectorMember) -> float:
         clear, overcast = self.options.get("clear"), self.options.get("overcast")
         if clear is not None and overcast is not None:
             if not -100 <= number <= 100:
@@ -199,7 +201,7 @@ class _Station:
             raise DeviceFailed(f"{failure}; {text}") from None
 
 
-def _in_brackets(member: Member) -> str:
+def _in_brackets(member: VectorMember) -> str:
     """Return what a label has in brackets, if that may be a unit."""
     found = _BRACKET.search(member.label)
     return found[1] if found else ""

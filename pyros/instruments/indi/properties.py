@@ -7,15 +7,15 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 from pyros.errors import WireError
-from pyros.instruments.indi.codec import Blob, Deleted, Event, Member, Note, State, Vector, VectorType
+from pyros.instruments.indi.codec import Blob, Deleted, IndiEvent, Note, State, Vector, VectorMember, VectorType
 
 VECTOR_LIMIT = 2048
 """Vectors of one device."""
-NOTES = 64
+MAX_NOTES = 64
 """How many of the device's last remarks are kept."""
-STAMPS = 64
+MAX_STAMPS = 64
 """How many timestamps are kept."""
-_SAME_MOMENT = 1.0  # seconds
+_SAME_MOMENT_SECONDS = 1.0  # seconds
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class Property:
     name: str
     type: VectorType
     state: State
-    members: dict[str, Member]
+    members: dict[str, VectorMember]
     writable: bool
     label: str
     timeout: float
@@ -91,9 +91,9 @@ class Properties:
     def __init__(self, device: str) -> None:
         self.device = device
         self.serial = 0
-        self.remarks: deque[Remark] = deque(maxlen=NOTES)
+        self.remarks: deque[Remark] = deque(maxlen=MAX_NOTES)
         self._vectors: dict[str, Property] = {}
-        self._ahead: deque[float] = deque(maxlen=STAMPS)
+        self._ahead: deque[float] = deque(maxlen=MAX_STAMPS)
         """By how much the server's last timestamps are ahead of the clock that doesn't run backwards.
 
         The greatest is how its clock stands: an older timestamp is of something older. So neither our clock nor the
@@ -129,10 +129,10 @@ class Properties:
 
     def said_with(self, vector: Property) -> str:
         """Return what the device last said to people when it last changed a vector; '' if nothing."""
-        said = [remark for remark in self.remarks if abs(remark.heard - vector.heard) <= _SAME_MOMENT]
+        said = [remark for remark in self.remarks if abs(remark.heard - vector.heard) <= _SAME_MOMENT_SECONDS]
         return said[-1].words if said else ""
 
-    def apply(self, event: Event, now: float = 0.0) -> bool:
+    def apply(self, event: IndiEvent, now: float = 0.0) -> bool:
         """Take in what was heard now; whether it was about this device. Raises WireError for too many vectors."""
         if not isinstance(event, Vector | Deleted | Note) or event.device != self.device:
             return False

@@ -41,7 +41,7 @@ def parse_switch_address(address: str) -> tuple[str, tuple[str, ...]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _ChannelPlace:
     """Where a channel is: a member of a vector, or the choice between two."""
 
     vector: str
@@ -105,7 +105,7 @@ class IndiSwitch(IndiDevice):
                 raise command.failed(since, f"{there.name!r} is at {measured:g}")
             return measured
 
-    def _wanted(self, place: _Place, level: float) -> dict[str, Any]:
+    def _wanted(self, place: _ChannelPlace, level: float) -> dict[str, Any]:
         vector = self._properties.get(place.vector)
         if vector is not None and vector.type == "Number":
             return {place.member: level}
@@ -113,27 +113,27 @@ class IndiSwitch(IndiDevice):
             return {place.other: True}
         return {place.member: level >= 0.5}
 
-    async def _there_is(self, command: IndiCommand, channel: int) -> tuple[_Place, Channel]:
+    async def _there_is(self, command: IndiCommand, channel: int) -> tuple[_ChannelPlace, Channel]:
         await self._connection.until_ready()
         places = self._places()
         if not 0 <= channel < len(places):
             raise DeviceRefused("VALUE", command.describe(f"no such channel; there are {len(places)}, from 0"))
         return places[channel], self._channel(places[channel])
 
-    def _places(self) -> list[_Place]:
-        places: list[_Place] = []
+    def _places(self) -> list[_ChannelPlace]:
+        places: list[_ChannelPlace] = []
         for name in self._names:
             vector = self._properties.get(name)
             if vector is None or vector.type not in ("Switch", "Number"):
                 raise DeviceFailed(f"{self.name}: {name} has neither switches nor numbers")
             members = list(vector.members)
             if vector.type == "Switch" and vector.rule == "OneOfMany" and len(members) == 2:
-                places.append(_Place(name, *members))
+                places.append(_ChannelPlace(name, *members))
             else:
-                places += [_Place(name, member) for member in members]
+                places += [_ChannelPlace(name, member) for member in members]
         return places
 
-    def _channel(self, place: _Place) -> Channel:
+    def _channel(self, place: _ChannelPlace) -> Channel:
         vector = self._properties.get(place.vector)
         if vector is None or place.member not in vector.members:  # it has just gone
             raise DeviceFailed(f"{self.name}: it has no {place.vector} any more")
@@ -145,7 +145,7 @@ class IndiSwitch(IndiDevice):
             raise DeviceFailed(f"{self.name}: {place.vector}.{place.member} does not tell its limits")
         return Channel(name, vector.writable, member.least, member.most, member.step if member.step > 0 else 1.0)
 
-    def _level(self, place: _Place, vector: Property) -> float:
+    def _level(self, place: _ChannelPlace, vector: Property) -> float:
         if vector.type == "Switch":
             return 1.0 if vector.is_on(place.member) else 0.0
         level = vector.number(place.member)

@@ -24,16 +24,16 @@ from pyros.instruments.interfaces import Kind, Place, Pointing, Position, Starte
 _OF_DATE, _J2000 = "EQUATORIAL_EOD_COORD", "EQUATORIAL_COORD"
 _FINE_ARCSEC = 2.0
 """A mount that says Ok farther off is sent there again: its second, short slew ends closer."""
-_FINE_SLEWS = 3
-_SYNCS = 5
+_MAX_FINE_SLEWS = 3
+_MAX_SYNCS = 5
 """A mount that has said that it is there and still settles may pass over a sync without a word: it is sent again."""
-_LONGEST_POLL_MS = 5000.0
+_MAX_POLL_MILLISECONDS = 5000.0
 _MOTION, _SYNC = "motion", "sync"
 _TRACKING = "TELESCOPE_TRACK_STATE"
 _STOP_SECONDS = 10.0
 _SETTLE_SECONDS = 10.0
 """How long a mount may stand on its target and say that it slews, before it is stopped there."""
-_ATTEMPTS = 3
+_MAX_SLEW_ATTEMPTS = 3
 """How often a mount that refuses a slew because it moves is stopped and told again."""
 _DRIFT_SECONDS = 10.0
 _DRIFT_ARCSEC = 7.5
@@ -44,7 +44,7 @@ _COARSE_ARCSEC = 60.0
 
 
 @dataclass
-class _Motion:
+class _MountMotion:
     """Whether a slew may have left the mount moving."""
 
     unknown: bool = False
@@ -164,10 +164,10 @@ class IndiTelescope(IndiDevice):
     @deferred
     async def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Pointing:
         with self._connection.command(f"slew {tag}".strip(), _MOTION) as command:
-            motion = _Motion()
+            motion = _MountMotion()
 
             async def slew(attempt: int) -> None:
-                for fine in range(_FINE_SLEWS):
+                for fine in range(_MAX_FINE_SLEWS):
                     begin = started if attempt == 1 and fine == 0 else None
                     await self._slew_once(command, ra, dec, begin, motion)
                     here = self._where(await command.ask(self._frame))
@@ -228,7 +228,7 @@ class IndiTelescope(IndiDevice):
             pass  # it cannot be stopped, or was ended by a newer command
 
     async def _slew_once(
-        self, command: IndiCommand, ra: float, dec: float, started: Started | None, motion: _Motion
+        self, command: IndiCommand, ra: float, dec: float, started: Started | None, motion: _MountMotion
     ) -> None:
         await self._connection.until_ready()
         _check(command, ra, dec)
@@ -262,9 +262,11 @@ class IndiTelescope(IndiDevice):
             return False
         return separation_arcsec(ra, dec, here.ra, here.dec) <= self.tolerance_arcsec
 
-    async def _begin_slew(self, command: IndiCommand, ra: float, dec: float, motion: _Motion) -> tuple[Property, int]:
+    async def _begin_slew(
+        self, command: IndiCommand, ra: float, dec: float, motion: _MountMotion
+    ) -> tuple[Property, int]:
         """Send the mount there; one that refuses because it moves is stopped first, and told again."""
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(_MAX_SLEW_ATTEMPTS):
             was_moving = motion.unknown
             try:
                 vector, since = await self._send(command, ra, dec)
@@ -273,7 +275,7 @@ class IndiTelescope(IndiDevice):
                     return vector, since
                 raise command.refused(since, "it moves")
             except DeviceRefused as refusal:
-                if not (was_moving or refusal.code == "BUSY") or attempt == _ATTEMPTS - 1:
+                if not (was_moving or refusal.code == "BUSY") or attempt == _MAX_SLEW_ATTEMPTS - 1:
                     raise
                 reason = refusal
             except NoAnswer:
@@ -422,7 +424,7 @@ class IndiTelescope(IndiDevice):
             await command.settled(self._frame)
             try:
                 await command.change("ON_COORD_SET", {"SYNC": True})
-                for _ in range(_SYNCS):
+                for _ in range(_MAX_SYNCS):
                     _, since = await command.change(self._frame, self._to_mount(ra, dec))
                     await self._polled(command)
                     here = self._where(await command.ask(self._frame))
@@ -438,7 +440,7 @@ class IndiTelescope(IndiDevice):
     async def _polled(self, command: IndiCommand) -> None:
         """Until INDI's driver has asked the mount itself again: before, it may only repeat what it was told."""
         period = self._properties.number("POLLING_PERIOD", "PERIOD_MS") or 0.0
-        if 0.0 < period <= _LONGEST_POLL_MS:
+        if 0.0 < period <= _MAX_POLL_MILLISECONDS:
             await self._pause(2 * period / 1000)
 
 

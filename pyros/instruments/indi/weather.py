@@ -18,7 +18,7 @@ READINGS, _REFRESH = "WEATHER_PARAMETERS", "WEATHER_REFRESH"
 _FRESH_SECONDS = 5.0
 """Readings older than this are asked for again, from a station that can be asked."""
 _REFRESH_SECONDS = 30.0
-_LATE = 3.0
+_MAX_SILENT_PERIODS = 3.0
 """A station that has been silent for so many of its own periods has stopped, where the address doesn't say when."""
 _PERIOD_SECONDS = 60.0
 
@@ -37,7 +37,7 @@ class IndiStation(IndiDevice):
         if readings.state == "Alert":
             raise DeviceFailed(command.describe("the station says that its readings are of no use"))
         period = self._properties.number("WEATHER_UPDATE", "PERIOD") or _PERIOD_SECONDS
-        age, oldest = self._age(readings), self._option("oldest_seconds", period * _LATE)
+        age, oldest = self._age(readings), self._option("oldest_seconds", period * _MAX_SILENT_PERIODS)
         if not math.isfinite(age):
             raise DeviceFailed(command.describe("no new readings since it was connected"))
         if age > oldest:

@@ -2,7 +2,7 @@
 
 There is no mark that tells which answer belongs to which command, and each command has its own kind of answer: none, a
 byte, or text up to ``#``. So one command is under way at a time, and an answer that doesn't fit ends the connection.
-Source: Meade Telescope Serial Command Protocol, revision 2010.10.
+Source: Meade Telescope Serial DeviceCommand Protocol, revision 2010.10.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import Enum
 
 from pyros.errors import WireError
 
-MAX_ANSWER = 128
+MAX_ANSWER_BYTES = 128
 """Bytes; the longest answer of the protocol has about 60."""
 
 _ANGLE = re.compile(
@@ -20,7 +20,7 @@ _ANGLE = re.compile(
 )
 
 
-class Answer(Enum):
+class AnswerKind(Enum):
     """What a command is answered with."""
 
     NOTHING = "nothing"
@@ -34,7 +34,7 @@ class Answer(Enum):
 class AnswerReader:
     """Reads one answer, however the network cuts it."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: AnswerKind) -> None:
         self._answer = answer
         self._text = bytearray()
         self._digit = b""
@@ -53,17 +53,17 @@ class AnswerReader:
         """Return the answer without its ``#``, and what came after it; None while incomplete. Raises WireError."""
         if not data:
             return None
-        if self._answer is Answer.BYTE:
+        if self._answer is AnswerKind.BYTE:
             return self._byte(data[:1], b"01"), data[1:]
-        if self._answer is Answer.SLEW and not self._digit:
+        if self._answer is AnswerKind.SLEW and not self._digit:
             digit = self._byte(data[:1], b"0123456789")
             if digit == "0":
                 return digit, data[1:]
             self._digit, data = data[:1], data[1:]
         text, end, rest = data.partition(b"#")
-        self._text += text[: MAX_ANSWER + 1]
-        if len(self._text) > MAX_ANSWER:
-            raise WireError(f"more than {MAX_ANSWER} bytes without #")
+        self._text += text[: MAX_ANSWER_BYTES + 1]
+        if len(self._text) > MAX_ANSWER_BYTES:
+            raise WireError(f"more than {MAX_ANSWER_BYTES} bytes without #")
         return (self.partial, rest) if end else None
 
     def _byte(self, byte: bytes, allowed: bytes) -> str:

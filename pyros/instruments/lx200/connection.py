@@ -15,7 +15,7 @@ from pyros.clock import Clock, Timer
 from pyros.errors import ConnectionLost, DeviceFailed, InstrumentError, NoAnswer, WireError
 from pyros.instruments.drivers.reconnecting import DeviceLink, Reconnecting
 from pyros.instruments.interfaces import Kind
-from pyros.instruments.lx200.codec import Answer, AnswerReader, angle
+from pyros.instruments.lx200.codec import AnswerKind, AnswerReader, angle
 
 ANSWER_SECONDS = 5.0
 """How long a mount may take to answer (not: to carry out a command)."""
@@ -23,14 +23,14 @@ PROBE_SECONDS = 1.0
 """How long it may take to answer what not all mounts know."""
 REFUSAL_SECONDS = 0.5
 """How long the text of a refusal may take after its digit."""
-_MOST_WAITING = 200
+_MAX_WAITING_COMMANDS = 200
 _STATUS = re.compile(r"[APLG][TN].?")
 
 
 @dataclass
 class _Exchange:
     text: str
-    answer: Answer
+    answer: AnswerKind
     seconds: float
     needed: bool
     """Whether silence ends the connection: the next answer could be this one's."""
@@ -54,11 +54,11 @@ class Lx200Link(DeviceLink):
         self._current: tuple[_Exchange, AnswerReader] | None = None
         self._timer: Timer | None = None
 
-    def ask(self, text: str, answer: Answer, seconds: float = ANSWER_SECONDS, needed: bool = True) -> Deferred[str]:
+    def ask(self, text: str, answer: AnswerKind, seconds: float = ANSWER_SECONDS, needed: bool = True) -> Deferred[str]:
         """Send a command when it is its turn; fires with the answer, or fails with NoAnswer or ConnectionLost."""
         command = _Exchange(text, answer, seconds, needed, Deferred(lambda _: self._forget(command)))
-        if self._reason or len(self._waiting) >= _MOST_WAITING:
-            problem = self._reason or f"{_MOST_WAITING} commands are waiting for it already"
+        if self._reason or len(self._waiting) >= _MAX_WAITING_COMMANDS:
+            problem = self._reason or f"{_MAX_WAITING_COMMANDS} commands are waiting for it already"
             command.end(ConnectionLost(self._owner.describe(problem)))
             return command.answered
         self._waiting.append(command)
@@ -74,7 +74,7 @@ class Lx200Link(DeviceLink):
         while self._current is None and self._waiting:
             command = self._waiting.popleft()
             self.transport.write(f":{command.text}#".encode("ascii"))
-            if command.answer is Answer.NOTHING:
+            if command.answer is AnswerKind.NOTHING:
                 command.end("")
                 continue
             self._current = command, AnswerReader(command.answer)
@@ -155,13 +155,13 @@ class Lx200Connection(Reconnecting[Lx200Link]):
         self._known: dict[str, bool] = {}  # what it has answered, so that nobody waits for it after each reconnection
         self.on_broken: Any = None
 
-    async def ask(self, text: str, answer: Answer) -> str:
+    async def ask(self, text: str, answer: AnswerKind) -> str:
         """Send a command, waiting for a connection if there is none. Raises NoAnswer or ConnectionLost."""
         return await (await self.link()).ask(text, answer)
 
     async def angle(self, text: str) -> tuple[float, float]:
         """Ask for an angle; return it and its step. Raises what `ask` does, and DeviceFailed."""
-        answer = await self.ask(text, Answer.TEXT)
+        answer = await self.ask(text, AnswerKind.TEXT)
         value = angle(answer)
         if value is None:
             raise DeviceFailed(f"{self.name}: answered {answer[:40]!r} to :{text}#, not an angle")
@@ -173,14 +173,14 @@ class Lx200Connection(Reconnecting[Lx200Link]):
         """Mount, tracking, alignment as ``:GW#`` tells it; '' where it doesn't."""
         if not self.tells_status:
             return ""
-        answer = (await self.ask("GW", Answer.TEXT)).strip()
+        answer = (await self.ask("GW", AnswerKind.TEXT)).strip()
         return answer if _STATUS.fullmatch(answer) else ""
 
     def make_link(self) -> Lx200Link:
         return Lx200Link(self)
 
     async def identify(self, link: Lx200Link) -> str:
-        answer = await link.ask("GR", Answer.TEXT)
+        answer = await link.ask("GR", AnswerKind.TEXT)
         if angle(answer) is None:
             problem = f"it answered {answer[:40]!r} to :GR#: that is no mount that speaks LX200"
             link.abort(problem)
@@ -188,8 +188,8 @@ class Lx200Connection(Reconnecting[Lx200Link]):
         self.parks = True
         self.precise = _seconds_are_told(answer)
         if not self.precise:  # as many are when they are switched on
-            await link.ask("U", Answer.NOTHING)
-            self.precise = _seconds_are_told(await link.ask("GR", Answer.TEXT))
+            await link.ask("U", AnswerKind.NOTHING)
+            self.precise = _seconds_are_told(await link.ask("GR", AnswerKind.TEXT))
         name = await self._probe(link, "GVP") or "LX200 mount"
         self.tells_distance = await self._probe(link, "D") is not None
         status = await self._probe(link, "GW")
@@ -201,7 +201,7 @@ class Lx200Connection(Reconnecting[Lx200Link]):
         if not self._known.get(text, True):
             return None
         try:
-            answer = await link.ask(text, Answer.TEXT, PROBE_SECONDS, needed=False)
+            answer = await link.ask(text, AnswerKind.TEXT, PROBE_SECONDS, needed=False)
         except NoAnswer:
             self._known[text] = False
             return None

@@ -16,9 +16,9 @@ from twisted.internet.defer import DeferredLock
 
 from pyros.angles import separation_arcsec, turn_between
 from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
-from pyros.instruments.drivers.commands import Command, CommandsUnderWay
+from pyros.instruments.drivers.commands import CommandsUnderWay, DeviceCommand
 from pyros.instruments.drivers.coordinates import apparent_of_icrs, icrs_of_apparent
-from pyros.instruments.drivers.device import Device, deferred
+from pyros.instruments.drivers.device import InstrumentDriver, deferred
 from pyros.instruments.drivers.horizon import refuse_below
 from pyros.instruments.drivers.options import read_options, split_address
 from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC, checked_slew
@@ -30,14 +30,14 @@ from pyros.instruments.interfaces import (
     Started,
     TelescopeState,
 )
-from pyros.instruments.lx200.codec import Answer, dec_command, ra_command
+from pyros.instruments.lx200.codec import AnswerKind, dec_command, ra_command
 from pyros.instruments.lx200.connection import Lx200Connection
 
 POLL_SECONDS = 0.5
 """How often a mount that moves is asked."""
-MOST_SECONDS = 300.0
+MAX_MOTION_SECONDS = 300.0
 """How long a movement may take: the language has no estimates."""
-LACKS = ("stop_seconds",)
+OPTIONS_WITHOUT_MEANING = ("stop_seconds",)
 """Options that mean nothing to such mounts."""
 _BEGIN_SECONDS = 5.0
 """A mount that stands still somewhere else so long after the command is not going to move."""
@@ -45,8 +45,8 @@ _STUCK_SECONDS = 10.0
 """How long its distance bars may show a way to go on its target, where it stands."""
 _TRACK_SECONDS = 3.0
 """How long a mount may take to begin to track."""
-_DEGREES_A_SECOND, _SETTLE_SECONDS = 3.0, 2.0
-_STILL = 20.0
+_DEGREES_PER_SECOND, _SETTLE_SECONDS = 3.0, 2.0
+_STILL_ARCSEC_PER_SECOND = 20.0
 """Arcseconds a second: the sky's 15, and something."""
 _REFUSALS = {
     "1": ("LIMIT", "the target is below its horizon"),
@@ -60,7 +60,7 @@ _REFUSALS = {
 }
 
 
-class Lx200Telescope(Device):
+class Lx200Telescope(InstrumentDriver):
     """A `Telescope` that speaks LX200."""
 
     kind: Kind = "telescope"
@@ -72,7 +72,7 @@ class Lx200Telescope(Device):
     ) -> None:
         self._site = site
         self._turns = DeferredLock()  # target and command belong together, and no other comes between
-        self._motions = CommandsUnderWay[Command]()
+        self._motions = CommandsUnderWay[DeviceCommand]()
         self._parked = False  # by this driver; the language has no question for it
         super().__init__(*args, **named)
         self.tolerance_arcsec: float = self._option("tolerance_arcsec", tolerance_arcsec)
@@ -80,7 +80,7 @@ class Lx200Telescope(Device):
     def _connection_to(self, address: str) -> Lx200Connection:
         """Its ``on_event`` is never called: such a mount says nothing unasked."""
         where, query = split_address(address)
-        self._options = read_options(self.kind, address, query, lacks=LACKS)
+        self._options = read_options(self.kind, address, query, lacks=OPTIONS_WITHOUT_MEANING)
         connection = Lx200Connection(self.kind, where, self._reactor, self._clock)
         connection.on_broken = self._broken
         return connection
@@ -88,10 +88,10 @@ class Lx200Telescope(Device):
     # Movements.
 
     @asynccontextmanager
-    async def _moving(self, what: str) -> AsyncIterator[tuple[Command, bool]]:
+    async def _moving(self, what: str) -> AsyncIterator[tuple[DeviceCommand, bool]]:
         """Begin a movement, which supersedes the one under way; gives the movement, and whether there was one."""
         before = self._motion
-        with self._motions.during(Command(what, self._clock)) as motion:
+        with self._motions.during(DeviceCommand(what, self._clock)) as motion:
             if before is not None:
                 before.end(CommandAborted(f"{self.name}: {before.what}: a {what} took its place"))
             try:
@@ -99,11 +99,11 @@ class Lx200Telescope(Device):
             except (DeviceFailed, NoAnswer):  # it may go on moving, and nobody waits for its end any more
                 if self._motion is motion:
                     with suppress(InstrumentError):
-                        await self._connection.ask("Q", Answer.NOTHING)
+                        await self._connection.ask("Q", AnswerKind.NOTHING)
                 raise
 
     @property
-    def _motion(self) -> Command | None:
+    def _motion(self) -> DeviceCommand | None:
         """The movement under way: the newest, since each ends the one before; None once it was stopped."""
         newest = self._motions[-1] if self._motions else None
         return None if newest is None or isinstance(newest.error, CommandAborted) else newest
@@ -123,13 +123,13 @@ class Lx200Telescope(Device):
             return await checked_slew(slew_once, self.position, ra, dec, self.name, tolerance)
 
     async def _slew_once(
-        self, motion: Command, ra: float, dec: float, started: Started | None, interrupting: bool
+        self, motion: DeviceCommand, ra: float, dec: float, started: Started | None, interrupting: bool
     ) -> None:
         await self._turns.acquire()
         try:
             await motion.check()
             if interrupting:
-                await self._connection.ask("Q", Answer.NOTHING)
+                await self._connection.ask("Q", AnswerKind.NOTHING)
             await motion.check()
             if self._parked:
                 await self.unpark()
@@ -140,7 +140,7 @@ class Lx200Telescope(Device):
                 if refusal.code not in ("STATE", "BUSY"):
                     raise
                 await motion.check()
-                await self._connection.ask("hW" if refusal.code == "STATE" else "Q", Answer.NOTHING)
+                await self._connection.ask("hW" if refusal.code == "STATE" else "Q", AnswerKind.NOTHING)
                 await self._go(motion, ra, dec)
             await motion.check()
         finally:
@@ -152,7 +152,7 @@ class Lx200Telescope(Device):
         if separation_arcsec(ra, dec, here.ra, here.dec) <= self.tolerance_arcsec + self._rounding:
             await self._until_it_tracks(motion)
 
-    async def _until_it_tracks(self, motion: Command) -> None:
+    async def _until_it_tracks(self, motion: DeviceCommand) -> None:
         """Let the mount track again if it doesn't, or fail: a target that isn't followed is lost.
 
         A mount that tells right ascension to six seconds only shows it too late; who watches it afterwards sees it.
@@ -164,13 +164,13 @@ class Lx200Telescope(Device):
             status = await self._connection.status()
             if not status or self._clock.monotonic() > end:
                 raise DeviceFailed(f"{self.name}: slew: it is on its target and doesn't track")
-            await self._connection.ask("AA" if status[0] == "A" else "AP", Answer.NOTHING)
+            await self._connection.ask("AA" if status[0] == "A" else "AP", AnswerKind.NOTHING)
             await motion.pause(POLL_SECONDS)
 
-    async def _go(self, motion: Command, ra: float, dec: float) -> None:
+    async def _go(self, motion: DeviceCommand, ra: float, dec: float) -> None:
         await self._set_target(ra, dec)
         await motion.check()
-        answer = await self._connection.ask("MS", Answer.SLEW)
+        answer = await self._connection.ask("MS", AnswerKind.SLEW)
         if answer != "0":
             code, text = _REFUSALS.get(answer[0], ("STATE", f"it answered {answer[0]}"))
             raise DeviceRefused(code, " ".join(answer[1:].split()) or text)
@@ -179,21 +179,21 @@ class Lx200Telescope(Device):
         of_date = apparent_of_icrs(ra, dec, self._clock.time())
         precise = self._connection.precise
         for command in (ra_command(of_date[0], precise), dec_command(of_date[1], precise)):
-            if await self._connection.ask(command, Answer.BYTE) != "1":
+            if await self._connection.ask(command, AnswerKind.BYTE) != "1":
                 raise DeviceRefused("VALUE", f"it does not take :{command}#")
 
-    async def _until_still(self, motion: Command, target: Position | None = None) -> None:
+    async def _until_still(self, motion: DeviceCommand, target: Position | None = None) -> None:
         """Wait for the end of a movement. Raises NoAnswer when there is none, and what ends the motion."""
         began = self._clock.monotonic()
         before, when, quiet = await self.position(), began, 0
         on_target: float | None = None
-        most = self._option("slew_seconds", MOST_SECONDS)
+        most = self._option("slew_seconds", MAX_MOTION_SECONDS)
         while (elapsed := self._clock.monotonic() - began) < most:
             await motion.pause(POLL_SECONDS)
             moving = await self._distance_left()
             here, now = await self.position(), self._clock.monotonic()
             step = separation_arcsec(before.ra, before.dec, here.ra, here.dec)
-            stands = step <= _STILL * (now - when) + 2 * self._rounding
+            stands = step <= _STILL_ARCSEC_PER_SECOND * (now - when) + 2 * self._rounding
             quiet = quiet + 1 if stands and not moving else 0
             before, when = here, now
             arrived = target is not None and (
@@ -206,13 +206,13 @@ class Lx200Telescope(Device):
             on_target = (now if on_target is None else on_target) if arrived and stands else None
             if on_target is not None and now - on_target >= self._option("settle_seconds", _STUCK_SECONDS):
                 await motion.check()
-                await self._connection.ask("Q", Answer.NOTHING)  # its bars don't know the end
+                await self._connection.ask("Q", AnswerKind.NOTHING)  # its bars don't know the end
                 return
         raise NoAnswer(f"{self.name}: {motion.what}: no end within {most:.0f} s")
 
     async def _distance_left(self) -> bool:
         """Whether the distance bars say that it moves."""
-        return self._connection.tells_distance and bool((await self._connection.ask("D", Answer.TEXT)).strip())
+        return self._connection.tells_distance and bool((await self._connection.ask("D", AnswerKind.TEXT)).strip())
 
     @deferred
     async def stop(self) -> None:
@@ -220,7 +220,7 @@ class Lx200Telescope(Device):
         motion = self._motion
         if motion is not None:
             motion.end(CommandAborted(f"{self.name}: {motion.what}: stopped"))
-        await self._connection.ask("Q", Answer.NOTHING)
+        await self._connection.ask("Q", AnswerKind.NOTHING)
         await self._connection.angle("GR")  # whose answer says that the mount has heard that
 
     @deferred
@@ -234,16 +234,16 @@ class Lx200Telescope(Device):
             try:
                 await motion.check()
                 if interrupting:
-                    await self._connection.ask("Q", Answer.NOTHING)
+                    await self._connection.ask("Q", AnswerKind.NOTHING)
                 if self._parked:
                     return
                 before = await self.position()
                 await motion.check()
-                await self._connection.ask("hP", Answer.NOTHING)
+                await self._connection.ask("hP", AnswerKind.NOTHING)
             finally:
                 self._turns.release()
             if started is not None:
-                started(_SETTLE_SECONDS + 90 / _DEGREES_A_SECOND)
+                started(_SETTLE_SECONDS + 90 / _DEGREES_PER_SECOND)
             await self._until_still(motion)
             if await self._tracks(motion):
                 here = await self.position()
@@ -261,7 +261,7 @@ class Lx200Telescope(Device):
 
     @deferred
     async def unpark(self) -> None:
-        await self._connection.ask("hW", Answer.NOTHING)
+        await self._connection.ask("hW", AnswerKind.NOTHING)
         self._parked = False
 
     # Tracking and position.
@@ -276,7 +276,7 @@ class Lx200Telescope(Device):
         if self._parked:
             raise DeviceRefused("STATE", f"{self.name} is parked")
         follow = "AA" if status[0] == "A" else "AP"
-        await self._connection.ask(follow if on else "AL", Answer.NOTHING)
+        await self._connection.ask(follow if on else "AL", AnswerKind.NOTHING)
         if ((await self._connection.status())[1:2] == "T") is not on:
             raise DeviceFailed(f"{self.name}: told to {'track' if on else 'stand still'}, and doesn't")
 
@@ -285,7 +285,7 @@ class Lx200Telescope(Device):
         await self._turns.acquire()
         try:
             await self._set_target(ra, dec)
-            answer = await self._connection.ask("CM", Answer.TEXT)
+            answer = await self._connection.ask("CM", AnswerKind.TEXT)
         finally:
             self._turns.release()
         here = await self.position()
@@ -309,12 +309,12 @@ class Lx200Telescope(Device):
             return "parking" if self._motion.what == "park" else "slewing"
         if await self._distance_left():
             return "slewing"
-        if await self._tracks(Command("state", self._clock)):
+        if await self._tracks(DeviceCommand("state", self._clock)):
             self._parked = False  # somebody else has unparked it
             return "tracking"
         return "parked" if self._parked else "idle"
 
-    async def _tracks(self, motion: Command) -> bool:
+    async def _tracks(self, motion: DeviceCommand) -> bool:
         """Whether it follows the sky: its status says so, or its right ascension stays."""
         if status := await self._connection.status():
             return status[1] == "T"
@@ -337,4 +337,4 @@ class Lx200Telescope(Device):
 def _estimate(here: Position, ra: float, dec: float) -> float:
     """Seconds, by the axis that has farther to go."""
     farther = max(turn_between(here.ra, ra), abs(here.dec - dec))
-    return _SETTLE_SECONDS + farther / _DEGREES_A_SECOND
+    return _SETTLE_SECONDS + farther / _DEGREES_PER_SECOND

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pyros.instruments.drivers.options import read_options, split_address
 from pyros.instruments.drivers.reconnecting import host_and_port
 from pyros.instruments.interfaces import Kind
-from pyros.instruments.native._device import LACKS
+from pyros.instruments.native._device import OPTIONS_WITHOUT_MEANING
 
 __all__ = ["check_address"]
 
@@ -19,4 +19,4 @@ def check_address(kind: Kind, address: str) -> None:
     """Raise ConfigError for an address that isn't like tcp:127.0.0.1:6010."""
     where, query = split_address(address)
     host_and_port(where)
-    read_options(kind, address, query, lacks=LACKS)
+    read_options(kind, address, query, lacks=OPTIONS_WITHOUT_MEANING)

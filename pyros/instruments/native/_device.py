@@ -12,12 +12,12 @@ from typing import Any, TypeVar, get_args
 import numpy as np
 
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
-from pyros.instruments.drivers.commands import Command
-from pyros.instruments.drivers.device import Device, deferred
+from pyros.instruments.drivers.commands import DeviceCommand
+from pyros.instruments.drivers.device import InstrumentDriver, deferred
 from pyros.instruments.drivers.options import read_options, split_address
 from pyros.instruments.interfaces import Started
 from pyros.instruments.native.connection import NativeConnection, Watch
-from pyros.instruments.native.grammar import Busy, Event, Ok, Value, quote
+from pyros.instruments.native.grammar import Busy, NativeEvent, Ok, Value, quote
 
 S = TypeVar("S", bound=str)
 T = TypeVar("T")
@@ -26,7 +26,7 @@ T = TypeVar("T")
 BEGIN_SECONDS = 5.0
 """How long a device that says that it is done may take until it is where it was sent."""
 POLL_SECONDS = 0.5
-LACKS = ("stop_seconds", "settle_seconds", "download_seconds")
+OPTIONS_WITHOUT_MEANING = ("stop_seconds", "settle_seconds", "download_seconds")
 """Options that a device which tells its ends itself doesn't need."""
 
 
@@ -35,11 +35,11 @@ def allowed(estimate: float) -> float:
     return estimate + max(10.0, 0.5 * estimate)
 
 
-def reason(event: Event) -> str:
+def reason(event: NativeEvent) -> str:
     return event.named.get("reason") or "it gave no reason"
 
 
-class NativeDevice(Device):
+class NativeDevice(InstrumentDriver):
     """What the native drivers share."""
 
     _connection: NativeConnection
@@ -49,10 +49,10 @@ class NativeDevice(Device):
         # must not end a command of that one.
         self._session = np.base_repr(int(self._clock.time() * 1000), 36).lower()
         self._commands = 0
-        self._newest = Command("", self._clock)
+        self._newest = DeviceCommand("", self._clock)
         """The newest movement or stop: an older one asks the device for nothing more."""
         where, query = split_address(address)
-        self._options = read_options(self.kind, address, query, lacks=LACKS)
+        self._options = read_options(self.kind, address, query, lacks=OPTIONS_WITHOUT_MEANING)
         return NativeConnection(self.kind, where, self._reactor, self._clock)
 
     @deferred
@@ -77,16 +77,18 @@ class NativeDevice(Device):
 
     # For the drivers below.
 
-    def _order(self, what: str) -> Command:
-        """Begin a movement or a stop, which supersedes the one before it at its next `Command.check`."""
+    def _order(self, what: str) -> DeviceCommand:
+        """Begin a movement or a stop, which supersedes the one before it at its next `DeviceCommand.check`."""
         self._newest.end(self._superseded(self._newest.what))
-        self._newest = Command(what, self._clock)
+        self._newest = DeviceCommand(what, self._clock)
         return self._newest
 
     def _superseded(self, what: str) -> CommandAborted:
         return CommandAborted(f"{self.name}: {what}: stopped, or a newer command took its place")
 
-    async def _until_there(self, order: Command, measure: Callable[[], Awaitable[T]], there: Callable[[T], bool]) -> T:
+    async def _until_there(
+        self, order: DeviceCommand, measure: Callable[[], Awaitable[T]], there: Callable[[T], bool]
+    ) -> T:
         """Measure until the device is where it says it is, for some seconds; return the last measurement.
 
         Raises CommandAborted for what a newer order has ended.
@@ -103,7 +105,7 @@ class NativeDevice(Device):
             await order.check()
 
     @asynccontextmanager
-    async def _stopping_if_given_up(self, order: Command) -> AsyncIterator[None]:
+    async def _stopping_if_given_up(self, order: DeviceCommand) -> AsyncIterator[None]:
         """Stop the device if the block fails: it may go on moving, and nobody waits for its end any more."""
         try:
             yield
@@ -150,7 +152,7 @@ class NativeDevice(Device):
             started(answer.seconds)
         return answer
 
-    async def _end(self, watch: Watch, busy: Busy, limit: str) -> Event:
+    async def _end(self, watch: Watch, busy: Busy, limit: str) -> NativeEvent:
         """Wait for the event that ends a command; ``limit`` is the option that may say how long it may take."""
         return await watch.next_event(self._option(limit, allowed(busy.seconds)), self.name)
 
@@ -172,7 +174,7 @@ class NativeDevice(Device):
             event = await self._end(watch, busy, limit)
         self._raise_unless_finished(event, what)
 
-    def _raise_unless_finished(self, event: Event, what: str) -> None:
+    def _raise_unless_finished(self, event: NativeEvent, what: str) -> None:
         if event.name.endswith("_aborted"):
             raise self._superseded(what)
         if event.name.endswith("_failed"):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from twisted.internet.defer import Deferred
 
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, InstrumentError
-from pyros.instruments.drivers.commands import Command
+from pyros.instruments.drivers.commands import DeviceCommand
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import (
     CameraState,
@@ -29,7 +29,7 @@ _PIXELS = {"8": "u1", "16": "<u2", "32": "<u4", "-32": "<f4", "-64": "<f8"}
 """numpy's names of the kinds of pixels by their bits, floating ones with a minus as in FITS."""
 
 
-class _Exposure(Command):
+class _Exposure(DeviceCommand):
     """One exposure, and whether the device was told to begin it."""
 
     begun = False

@@ -16,25 +16,25 @@ from twisted.python.failure import Failure
 
 from pyros.clock import Clock, Timer
 from pyros.errors import ConnectionLost, DeviceRefused, NoAnswer, WireError
-from pyros.instruments.drivers.commands import Command, CommandsUnderWay
+from pyros.instruments.drivers.commands import CommandsUnderWay, DeviceCommand
 from pyros.instruments.drivers.reconnecting import DeviceLink, Reconnecting
 from pyros.instruments.interfaces import Kind
-from pyros.instruments.native.grammar import Answer, Busy, Err, Event, NativeDecoder, Ok, Value, request
+from pyros.instruments.native.grammar import Busy, Err, NativeAnswer, NativeDecoder, NativeEvent, Ok, Value, request
 
 ANSWER_SECONDS = 5.0
 """How long a device may take to answer a request (not: to carry out a command)."""
 
 
-class Watch(Command):
-    """A `Command` whose end the device tells by an event: its events that were not taken yet."""
+class Watch(DeviceCommand):
+    """A `DeviceCommand` whose end the device tells by an event: its events that were not taken yet."""
 
     def __init__(self, what: str, clock: Clock, names: Collection[str], tag: str | None) -> None:
         super().__init__(what, clock)
         self.names = frozenset(names)
         self._tag = tag
-        self._events: deque[Event] = deque()
+        self._events: deque[NativeEvent] = deque()
 
-    def offer(self, event: Event) -> bool:
+    def offer(self, event: NativeEvent) -> bool:
         """Keep the event if it is one of this command's, and tell whether it is."""
         if event.name not in self.names or (self._tag is not None and event.named.get("tag") != self._tag):
             return False
@@ -46,7 +46,7 @@ class Watch(Command):
         """Drop what the device said before it began this command: it was the end of an older one."""
         self._events.clear()
 
-    async def next_event(self, seconds: float, device: str) -> Event:
+    async def next_event(self, seconds: float, device: str) -> NativeEvent:
         """Return the next event. Raises the error with which it was ended, or NoAnswer for none in so many seconds."""
         if not self._events and self.error is None and not await self.sleep(seconds):
             raise NoAnswer(f"{device}: {self.what}: no end within {seconds:.0f} s")
@@ -61,16 +61,16 @@ class _NativeLink(DeviceLink):
         super().__init__()
         self._owner: NativeConnection = owner
         self._decoder = NativeDecoder()
-        self._pending: dict[int, tuple[Deferred[Answer], Timer]] = {}
+        self._pending: dict[int, tuple[Deferred[NativeAnswer], Timer]] = {}
         self._number = 0
         self._received = 0
 
-    def ask(self, verb: str, name: str, *values: Value, **named: Value) -> Deferred[Answer]:
+    def ask(self, verb: str, name: str, *values: Value, **named: Value) -> Deferred[NativeAnswer]:
         """Send a request; fires with its answer, or fails with NoAnswer or ConnectionLost."""
         number = self._number % 999_999_999 + 1
         data = request(number, verb, name, *values, **named)
         self._number = number
-        answered: Deferred[Answer] = Deferred()
+        answered: Deferred[NativeAnswer] = Deferred()
         self._pending[number] = answered, self._answer_timer(number, f"{verb} {name}")
         self.transport.write(data)
         return answered
@@ -93,14 +93,14 @@ class _NativeLink(DeviceLink):
         self._decoder.feed(data)
         try:
             while not self._reason and (message := self._decoder.next()) is not None:
-                if isinstance(message, Event):
+                if isinstance(message, NativeEvent):
                     self._owner.event(message)
                 else:
                     self._answer(message)
         except WireError as error:
             self.abort(f"it sent {error}")
 
-    def _answer(self, answer: Answer) -> None:
+    def _answer(self, answer: NativeAnswer) -> None:
         if answer.number is None:
             text = f": {answer.code} {answer.text}" if isinstance(answer, Err) else ""
             raise WireError(f"an answer that belongs to no request{text}")
@@ -167,7 +167,7 @@ class NativeConnection(Reconnecting[_NativeLink]):
     def broken(self, error: ConnectionLost) -> None:
         self._watches.end_all(error)
 
-    def event(self, event: Event) -> None:
+    def event(self, event: NativeEvent) -> None:
         """Give an event to the commands that wait for it, else to the agent."""
         taken = [watch.offer(event) for watch in list(self._watches)]
         if not any(taken) and self.on_event is not None:

@@ -12,9 +12,9 @@ from typing import TypeAlias
 
 from pyros.errors import DeviceRefused, WireError
 
-MAX_LINE = 4096
+MAX_LINE_BYTES = 4096
 """Bytes of a line, without its end."""
-MAX_BLOCK = 512 * 2**20
+MAX_BLOCK_BYTES = 512 * 2**20
 """Bytes of a block."""
 
 Value: TypeAlias = str | float | int
@@ -61,7 +61,7 @@ class Err:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class NativeEvent:
     """The device says something on its own."""
 
     name: str
@@ -69,7 +69,7 @@ class Event:
     named: dict[str, str] = field(default_factory=dict)
 
 
-Answer: TypeAlias = Ok | Busy | Err
+NativeAnswer: TypeAlias = Ok | Busy | Err
 
 
 def quote(value: Value) -> str:
@@ -101,12 +101,12 @@ def request(number: int, verb: str, name: str, *values: Value, **named: Value) -
         data = line.encode()
     except UnicodeEncodeError as error:
         raise DeviceRefused("SYNTAX", f"{line[:100]!r} cannot be sent as UTF-8: {error.reason}") from None
-    if len(data) > MAX_LINE:
-        raise DeviceRefused("SYNTAX", f"a request of {len(data)} bytes is longer than {MAX_LINE}")
+    if len(data) > MAX_LINE_BYTES:
+        raise DeviceRefused("SYNTAX", f"a request of {len(data)} bytes is longer than {MAX_LINE_BYTES}")
     return data + b"\n"
 
 
-def parse(line: str) -> Answer | Event:
+def parse(line: str) -> NativeAnswer | NativeEvent:
     """Read one line of a device. Raises WireError for a line that is none of the grammar's."""
     match = RULES["message"].fullmatch(line)
     if match is None:
@@ -117,7 +117,7 @@ def parse(line: str) -> Answer | Event:
     if match["code"]:
         return Err(number, match["code"], match["text"] or "")
     if match["event"]:
-        return Event(match["event"], *_arguments(match["values"]))
+        return NativeEvent(match["event"], *_arguments(match["values"]))
     return Ok(number, *_arguments(match["ok"]))
 
 
@@ -157,7 +157,7 @@ class NativeDecoder:
         """Add bytes as they came from the device."""
         self._buffer += data
 
-    def next(self) -> Answer | Event | None:
+    def next(self) -> NativeAnswer | NativeEvent | None:
         """Return the next answer or event, or None when more bytes are needed.
 
         Raises WireError when the bytes are not of the grammar; the connection is of no more use then.
@@ -181,8 +181,8 @@ class NativeDecoder:
         if end < 0:
             self._searched = len(self._buffer)
         length = end if end >= 0 else self._searched
-        if length - self._buffer.endswith(b"\r", 0, max(length, 0)) > MAX_LINE:
-            raise WireError(f"a line of more than {MAX_LINE} bytes")
+        if length - self._buffer.endswith(b"\r", 0, max(length, 0)) > MAX_LINE_BYTES:
+            raise WireError(f"a line of more than {MAX_LINE_BYTES} bytes")
         if end < 0:
             return None
         data = self._take(end + 1)[:-1].removesuffix(b"\r")
@@ -200,6 +200,6 @@ class NativeDecoder:
 
 
 def _block_size(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) <= MAX_BLOCK):
-        raise WireError(f"block={text[:40]} is not a number of bytes up to {MAX_BLOCK}")
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) <= MAX_BLOCK_BYTES):
+        raise WireError(f"block={text[:40]} is not a number of bytes up to {MAX_BLOCK_BYTES}")
     return int(text)

@@ -11,7 +11,7 @@ from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import Channel, Kind
 from pyros.instruments.native._device import NativeDevice
 
-_MOST_CHANNELS = 1000
+_MAX_CHANNELS = 1000
 
 
 class NativeSwitch(NativeDevice):
@@ -22,8 +22,8 @@ class NativeSwitch(NativeDevice):
     @deferred
     async def channels(self) -> tuple[Channel, ...]:
         names = (await self._get("channels")).values
-        if len(names) > _MOST_CHANNELS:
-            raise DeviceFailed(f"{self.name}: it tells {len(names)} channels, more than {_MOST_CHANNELS}")
+        if len(names) > _MAX_CHANNELS:
+            raise DeviceFailed(f"{self.name}: it tells {len(names)} channels, more than {_MAX_CHANNELS}")
         return tuple([await self._channel(index) for index in range(len(names))])
 
     async def _channel(self, index: int) -> Channel:

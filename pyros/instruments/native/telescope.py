@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from pyros.errors import DeviceFailed, DeviceRefused
-from pyros.instruments.drivers.commands import Command
+from pyros.instruments.drivers.commands import DeviceCommand
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC, checked_slew
 from pyros.instruments.interfaces import (
@@ -45,7 +45,7 @@ class NativeTelescope(NativeDevice):
         async with self._stopping_if_given_up(order):
             return await checked_slew(slew_once, self.position, ra, dec, self.name, self.tolerance_arcsec)
 
-    async def _slew_once(self, order: Command, ra: float, dec: float, tag: str, started: Started | None) -> None:
+    async def _slew_once(self, order: DeviceCommand, ra: float, dec: float, tag: str, started: Started | None) -> None:
         await order.check()
         tag = self._tag(tag)
         begin = partial(self._do, "slew", started, ra=float(ra), dec=float(dec), tag=tag)
@@ -63,7 +63,7 @@ class NativeTelescope(NativeDevice):
                 self._raise_unless_finished(await self._end(watch, busy, "slew_seconds"), "slew")
         await self._until_it_tracks(order)
 
-    async def _until_it_tracks(self, order: Command) -> None:
+    async def _until_it_tracks(self, order: DeviceCommand) -> None:
         """Let the mount track again if it doesn't, or fail: a target that isn't followed is lost."""
         state = await self._until_there(order, self.state, lambda state: state != "slewing")
         if state != "tracking":
@@ -75,7 +75,7 @@ class NativeTelescope(NativeDevice):
             await order.check()
             raise DeviceFailed(f"{self.name}: slew: it is {state} on its target, and doesn't track")
 
-    async def _make_ready(self, order: Command) -> bool:
+    async def _make_ready(self, order: DeviceCommand) -> bool:
         """Unpark a parked telescope, stop one that moves; whether it was either."""
         state: TelescopeState = await self._read_state(TelescopeState)
         await order.check()

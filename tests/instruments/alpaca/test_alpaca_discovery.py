@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.protocol import DatagramProtocol
 
-from pyros.instruments.alpaca import Found, discover
-from pyros.instruments.alpaca.discovery import _Answers
+from pyros.instruments.alpaca import FoundAlpacaDevice, discover
+from pyros.instruments.alpaca.discovery import AnswerListener
 from tests.instruments.alpaca.conftest import Http, Real, Server, Wrong
 
 DEVICES = [
@@ -61,7 +61,7 @@ class Lan:
         self.ports.append(self.real.reactor.listenUDP(0, responder, interface=interface))
         return int(self.ports[-1].getHost().port), responder
 
-    def found(self, port: int, **targets: Any) -> list[Found]:
+    def found(self, port: int, **targets: Any) -> list[FoundAlpacaDevice]:
         """What is found when answers are waited for until they are here, however long that takes."""
         reactor = self.real.reactor
         call_later = reactor.callLater
@@ -81,7 +81,7 @@ class Lan:
             reactor.iterate(0)
         ((_, wait),) = [each for each in waits if each[0] == LONG]
         wait.reset(0)
-        found: list[Found] = self.real.result(finding)
+        found: list[FoundAlpacaDevice] = self.real.result(finding)
         return found
 
 
@@ -99,8 +99,8 @@ def test_devices_are_found_with_their_addresses(lan: Lan) -> None:
     http = lan.http(DEVICES)
     port, responder = lan.udp(b'{"AlpacaPort": %d}' % http)
     assert lan.found(port) == [
-        Found("telescope", "Mount", f"http://127.0.0.1:{http}/telescope/0"),
-        Found("weather", "Station 2", f"http://127.0.0.1:{http}/observingconditions/2"),
+        FoundAlpacaDevice("telescope", "Mount", f"http://127.0.0.1:{http}/telescope/0"),
+        FoundAlpacaDevice("weather", "Station 2", f"http://127.0.0.1:{http}/observingconditions/2"),
     ]
     assert responder.asked == [b"alpacadiscovery1"]
 
@@ -114,7 +114,7 @@ def test_over_ipv6(lan: Lan, real: Real) -> None:
     assert lan.found(port, ipv4=[], ipv6=["::1"]) == []  # nobody has devices at port 1
     assert responder.asked == [b"alpacadiscovery1"]
     servers: dict[str, None] = {}
-    _Answers(servers).datagramReceived(b'{"AlpacaPort": 80}', ("2001:db8::1", 1, 0, 0))
+    AnswerListener(servers).datagramReceived(b'{"AlpacaPort": 80}', ("2001:db8::1", 1, 0, 0))
     assert list(servers) == ["http://[2001:db8::1]:80"]
 
 
@@ -152,7 +152,7 @@ def test_nobody_answers(lan: Lan) -> None:
 
 def test_a_flood_is_bounded() -> None:
     servers: dict[str, None] = {}
-    answers = _Answers(servers)
+    answers = AnswerListener(servers)
     for number in range(1, 1000):
         answers.datagramReceived(b'{"AlpacaPort": %d}' % number, ("10.0.0.1", 1))
     assert len(servers) == 64
@@ -163,5 +163,5 @@ def test_a_flood_is_bounded() -> None:
 @given(st.binary(max_size=60))
 def test_any_datagram_at_all(datagram: bytes) -> None:
     servers: dict[str, None] = {}
-    _Answers(servers).datagramReceived(datagram, ("10.0.0.1", 1))
+    AnswerListener(servers).datagramReceived(datagram, ("10.0.0.1", 1))
     assert len(servers) <= 1
