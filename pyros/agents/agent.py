@@ -10,12 +10,15 @@ from __future__ import annotations
 import inspect
 import sqlite3
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_type_hints
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from pyros.agents.runtime import program
+from pyros.agents.runtime.host import Host
+from pyros.agents.runtime.hosted import Reflex
 from pyros.agents.runtime.turns import NotTaken
 from pyros.clock import Clock
 from pyros.config import AgentConfig, Config
@@ -40,11 +43,7 @@ from pyros.messages import (
     register,
 )
 
-if TYPE_CHECKING:
-    from pyros.agents.runtime.host import Host
-
 Handler = Callable[..., Any]
-Reflex = Callable[[Message], None]
 _SERVICE_SECONDS = 60.0  # an order of service that is older begins none
 _T = TypeVar("_T")
 
@@ -77,10 +76,10 @@ class Agent:
     SAFETY: ClassVar = "safety"
     SWITCH: ClassVar = "switch"
 
-    SAFE_SECONDS: ClassVar = 180.0
+    SAFE_SECONDS: ClassVar[float] = 180.0
     """How long `make_safe` may take at the agent's end."""
 
-    LEFT: ClassVar = "what {name} moves is not made safe"
+    LEFT: ClassVar[str] = "what {name} moves is not made safe"
     """What is told when the process is ended at once, before `make_safe` is done."""
 
     SHUTDOWN: ClassVar = "Shutdown"
@@ -89,11 +88,11 @@ class Agent:
     RETRY_FAILED: ClassVar = "Retry failed message"
     """Every agent takes this message: it handles again the failed message whose number it names."""
 
-    HOLD_CHANGED: ClassVar = "Hold changed"
+    HOLD_CHANGED: ClassVar[str] = "Hold changed"
     """What every agent says to itself when a hold has begun or ended without a message."""
 
-    TELL_ALARM: ClassVar = "Tell alarm"
-    TELL_ALARM_OVER: ClassVar = "Tell alarm over"
+    TELL_ALARM: ClassVar[str] = "Tell alarm"
+    TELL_ALARM_OVER: ClassVar[str] = "Tell alarm over"
     """What every agent says to itself, so that monitoring hears of its alarms."""
 
     needs: ClassVar[tuple[str, ...]] = ()
@@ -295,18 +294,14 @@ class Agent:
 
         Raises ConfigError, UnknownAgent, AgentError (the port is taken ...), JournalError, or what ``work`` raised.
         """
-        from pyros.agents.runtime.program import start  # noqa: PLC0415  the running needs Agent
-
-        start(self, config, timeout)
+        program.start(self, config, timeout)
 
     def stop(self, timeout: float = 5.0) -> None:
         """End the agent as `Agent.SHUTDOWN` does, and wait for it. Not for handlers: they send SHUTDOWN to themselves.
 
         Raises AgentError when it has not ended within ``timeout`` seconds.
         """
-        from pyros.agents.runtime.program import stop  # noqa: PLC0415
-
-        stop(self, timeout)
+        program.stop(self, timeout)
 
     def check_needs(self, config: Config) -> None:
         """Raise ConfigError naming every key that the agent needs and the configuration lacks."""

@@ -9,9 +9,9 @@ from typing import NoReturn
 
 from twisted.internet.defer import Deferred, DeferredList
 
-from pyros.agents.agent import Agent
 from pyros.agents.runtime.host import Host
 
+_DOME, _MOUNT = "dome", "telescope"
 SAME_SIGNAL_SECONDS = 0.5
 """A signal so soon after another is the same: from a terminal, and from what runs in it."""
 
@@ -42,10 +42,10 @@ def exit_at_once(hosts: Iterable[Host]) -> NoReturn:
 
 
 async def _make_safe(hosts: list[Host], reason: str) -> None:
-    roofs = [host for host in hosts if host.agent.name == Agent.DOME and host.section.roof]
+    roofs = [host for host in hosts if host.agent.name == _DOME and host.section.roof]
     others = [host for host in hosts if host not in roofs]
     making = [host.make_safe(reason) for host in others]
-    mounts = [safe for host, safe in zip(others, making, strict=True) if host.agent.name == Agent.TELESCOPE]
+    mounts = [safe for host, safe in zip(others, making, strict=True) if host.agent.name == _MOUNT]
     for roof in roofs:
         await _within(PARK_SECONDS, mounts, roof)
         making.append(roof.make_safe(reason))

@@ -10,7 +10,7 @@ import math
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
 from pyros import __version__
+from pyros.agents.runtime.hosted import Hosted
 from pyros.agents.runtime.port import AgentPort
 from pyros.agents.runtime.turns import Batch, Outcome, Turns
 from pyros.alarms import Alarms
@@ -32,9 +33,6 @@ from pyros.messages import ALARM, Message, Payload, encode_payload
 from pyros.sender.handshake import observatory_key
 from pyros.sender.outbound import Outbound
 from pyros.wire import Entry, Refusal
-
-if TYPE_CHECKING:
-    from pyros.agents.agent import Agent
 
 _TURN_MESSAGES = 4096
 _ANSWERS_FLUSH = 0.2
@@ -82,7 +80,7 @@ class Host:
 
     def __init__(
         self,
-        agent: Agent,
+        agent: Hosted,
         config: Config,
         reactor: Any,
         clock: Clock,

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
+from typing import Any, TextIO, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.logger import (
@@ -30,12 +30,10 @@ from twisted.python.failure import Failure
 from pyros import config as configuration
 from pyros.agents.runtime import ending
 from pyros.agents.runtime.host import Host
+from pyros.agents.runtime.hosted import Hosted
 from pyros.clock import Deadline, RealClock, steady_seconds
 from pyros.errors import AgentError
 from pyros.logs import keep_printable
-
-if TYPE_CHECKING:
-    from pyros.agents.agent import Agent
 
 _T = TypeVar("_T")
 _hosts: dict[str, Host] = {}
@@ -46,7 +44,7 @@ _JOIN_SECONDS = 0.1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def start(agent: Agent, config: configuration.Config | str | None, timeout: float) -> None:
+def start(agent: Hosted, config: configuration.Config | str | None, timeout: float) -> None:
     """See `Agent.start`."""
     loaded = config if isinstance(config, configuration.Config) else configuration.load(config)
     reactor, mine = _reactor()
@@ -91,7 +89,7 @@ def _exit_as_failed() -> None:
     os._exit(1)
 
 
-def stop(agent: Agent, timeout: float) -> None:
+def stop(agent: Hosted, timeout: float) -> None:
     """See `Agent.stop`."""
     host = _hosts.get(agent.name)
     if host is None or host.agent is not agent:

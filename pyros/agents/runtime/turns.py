@@ -12,10 +12,11 @@ import sqlite3
 import threading
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from pyros.agents.runtime.hosted import Hosted
 from pyros.clock import Clock
 from pyros.errors import AgentError, JournalError, StateError, WriteFailed
 from pyros.journal import Effects, Journal, Outgoing, Peer, Received, StoredTimer
@@ -23,9 +24,6 @@ from pyros.messages import GUARDED, Message, encode_payload, unproved
 from pyros.printable import printable
 from pyros.sender import outbox_of_this_thread
 from pyros.wire import MAX_FRAME, Entry, Refusal, valid_name
-
-if TYPE_CHECKING:
-    from pyros.agents.agent import Agent
 
 _TRACEBACK_LIMIT = 16_000
 _state_encoder = msgspec.json.Encoder()
@@ -99,7 +97,7 @@ class Outcome(NamedTuple):
 class Turns:
     """One agent's turns, its state and its timers."""
 
-    def __init__(self, agent: Agent, journal: Journal, clock: Clock) -> None:
+    def __init__(self, agent: Hosted, journal: Journal, clock: Clock) -> None:
         """Raises StateError when the stored state does not fit the agent's state type."""
         self._agent = agent
         self.journal = journal
