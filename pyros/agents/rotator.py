@@ -91,7 +91,7 @@ class RotatorAgent(InstrumentAgent):
         }
 
     def done(self, command: Command, result: dict[str, Any]) -> None:
-        rotated = Rotated(observation=command.payload["observation"], angle=result["angle"])
+        rotated = Rotated(observation=command.payload.get("observation", ""), angle=result["angle"])
         self.answer(command, FINISHED[command.name], rotated)
 
     def failed(self, command: Command, failure: Failure) -> None:
