@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from pyros.messages import Observation, Plan, Planned
-from pyros.planning.site import Site
 from pyros.planning.visibility import airmass, altitudes_azimuths, sun_altitude, up_until
+from pyros.site import Site
 
 
 def make_plan(
@@ -18,11 +18,11 @@ def make_plan(
 ) -> Plan:
     """Put observations in order of priority (highest first), then of request, and choose the one to run now.
 
-    Those whose time is over are left out. Those which are not up (below their ``min_altitude`` or the site's horizon),
-    those whose time has not come (``not_before``), and all of them while it isn't night, keep their place but are not
-    started. ``start_now`` is the first that can be observed; the ``running`` one, named by its id, gives way only
-    to a strictly higher priority, and to the end of its visibility, not to its ``expires`` (by which it had to begin).
-    Each line's ``reason`` says in words what was found.
+    Observations whose time is over are left out. Those that are not up (below their ``min_altitude`` or the site's
+    horizon) or whose time has not come (``not_before``), and all of them by day, keep their place but are not started.
+    ``start_now`` is the first that can be observed. The ``running`` one, named by its id, is superseded only by a
+    strictly higher priority, and ends with its visibility, not at its ``expires`` (by which it had to begin). Each
+    line's ``reason`` says in words what was found.
 
     Raises PlanningError for a ``when`` without a time zone.
     """
@@ -64,7 +64,7 @@ def _clock(moment: float | None) -> str:
 
 
 def _first(up: list[Observation], running: str | None) -> Observation | None:
-    """The one to run: the first that is up, but what runs gives way only to a strictly higher priority."""
+    """Choose the first that is up, unless the running one has the same priority or a higher one."""
     first = up[0] if up else None
     current = next((each for each in up if each.id == running), None)
     if first is not None and current is not None and first.priority <= current.priority:

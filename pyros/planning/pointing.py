@@ -12,11 +12,13 @@ from datetime import datetime
 import numpy as np
 
 from pyros.angles import Floats, separation, separations, wrapped
-from pyros.planning.site import Site
 from pyros.planning.visibility import altitude_azimuth, sun, sun_altitude
+from pyros.site import Site
 
-_STEP = 1.0  # degrees of a way between two looks
-_INSIDE = 0.5  # degrees by which a way out of the cone may come nearer to the Sun, for rounding
+_STEP_DEGREES = 1.0
+"""Distance between two looked-at points of a way."""
+_ROUNDING_DEGREES = 0.5
+"""How much nearer to the Sun a way out of the cone may come."""
 
 
 def reason_refused(
@@ -29,7 +31,7 @@ def reason_refused(
     margin: float = 0.0,
     horizon: bool = True,
 ) -> str:
-    """Why the telescope must not point at an ICRS position (degrees) at that time; '' when it may.
+    """Tell why the telescope must not point at an ICRS position (degrees) at that time; '' when it may.
 
     ``origin`` is where it points now (ICRS degrees): then the ways from there count, too. ``margin`` is kept beside the
     horizon and the Sun's cone, degrees. ``horizon=False`` leaves the horizon out. Any thread.
@@ -50,7 +52,7 @@ def reason_refused(
         return ""
     start = separation(*origin, *there)
     nearest = _nearest_to_sun(site, origin, (ra, dec), there, when)
-    if nearest < min(cone, start - _INSIDE):
+    if nearest < min(cone, start - _ROUNDING_DEGREES):
         return f"the way there passes {nearest:.1f}° from the Sun, which is at {height:+.1f}°; the limit is {cone:g}°"
     return ""
 
@@ -58,7 +60,7 @@ def reason_refused(
 def _nearest_to_sun(
     site: Site, origin: tuple[float, float], target: tuple[float, float], there: tuple[float, float], when: datetime
 ) -> float:
-    """The least distance from the Sun in degrees on any of the three ways."""
+    """Return the least distance from the Sun in degrees on any of the three ways."""
 
     def above(place: tuple[float, float]) -> tuple[float, float]:
         altitude, azimuth = altitude_azimuth(site, *place, when)
@@ -77,15 +79,15 @@ def _great_circle(one: tuple[float, float], other: tuple[float, float]) -> tuple
     angle = math.acos(max(-1.0, min(1.0, float(a @ b))))
     if math.sin(angle) < 1e-9:
         return np.array([one[0], other[0]]), np.array([one[1], other[1]])
-    share = np.linspace(0, 1, 2 + int(math.degrees(angle) / _STEP))[:, None]
+    share = np.linspace(0, 1, 2 + int(math.degrees(angle) / _STEP_DEGREES))[:, None]
     x, y, z = ((np.sin((1 - share) * angle) * a + np.sin(share * angle) * b) / math.sin(angle)).T
     return np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(z, np.hypot(x, y)))
 
 
 def _by_axes(one: tuple[float, float], other: tuple[float, float]) -> tuple[Floats, Floats]:
-    """Both axes at the same speed, each the shorter way, until it is there."""
+    """Return the way on which both axes turn at the same speed, each the shorter way, until each is there."""
     first, second = wrapped(other[0] - one[0]), other[1] - one[1]
-    moved = np.linspace(0, max(abs(first), abs(second)), 2 + int(max(abs(first), abs(second)) / _STEP))
+    moved = np.linspace(0, max(abs(first), abs(second)), 2 + int(max(abs(first), abs(second)) / _STEP_DEGREES))
     return (
         one[0] + math.copysign(1, first) * np.minimum(moved, abs(first)),
         one[1] + math.copysign(1, second) * np.minimum(moved, abs(second)),

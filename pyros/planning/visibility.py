@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from pyros.angles import SECONDS_PER_DAY, TT_MINUS_UTC, UNIX_EPOCH_JD, mjd_of_unix, separation, wrapped
 from pyros.errors import PlanningError
-from pyros.planning.site import Site
+from pyros.site import Site
 
 DEGREES_PER_DAY = 360 * 1.00273781191135448
 """How far the Earth turns under the stars in a day of UT1 (IERS Conventions 2010, equation 5.15)."""
@@ -32,7 +32,7 @@ DEGREES_PER_DAY = 360 * 1.00273781191135448
 
 @cache
 def _ut1_minus_utc_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Modified Julian dates and UT1-UTC in seconds, from finals2000A.all (columns 8 to 15 and 59 to 68)."""
+    """Read modified Julian dates and UT1-UTC in seconds from finals2000A.all (columns 8 to 15 and 59 to 68)."""
     days, seconds = [], []
     with open(astropy_iers_data.IERS_A_FILE, encoding="ascii") as file:
         for line in file:
@@ -43,7 +43,7 @@ def _ut1_minus_utc_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def ut1_minus_utc(when: datetime) -> float:
-    """UT1-UTC in seconds, by linear interpolation; 0 outside the table (before 1973, or about a year ahead)."""
+    """Interpolate UT1-UTC in seconds; 0 outside the table (before 1973, or about a year ahead)."""
     days, seconds = _ut1_minus_utc_table()
     day = mjd_of_unix(_unix(when))
     if not days[0] <= day < days[-1]:
@@ -61,7 +61,7 @@ def _unix(when: datetime) -> float:
 
 
 def _place_and_time(site: Site, when: datetime) -> tuple[Any, ...]:
-    """What SOFA's apco13 and atoc13 ask about the observer: Julian date (UTC), UT1-UTC, place, polar motion, weather.
+    """Return what SOFA's apco13 and atoc13 ask of the observer: Julian date (UTC), UT1-UTC, place, polar motion, air.
 
     Without pressure there is no refraction.
     """
@@ -74,7 +74,7 @@ def _place_and_time(site: Site, when: datetime) -> tuple[Any, ...]:
 
 @lru_cache(maxsize=16)
 def _earth(site: Site, when: datetime) -> Any:
-    """How the site moves and turns at a moment (SOFA apco13): what takes longest, and is the same for all positions."""
+    """Compute how the site moves and turns (SOFA apco13): the slowest part, the same for all positions."""
     astrom, _, status = erfa.ufunc.apco13(*_place_and_time(site, when))
     if status < 0:
         raise PlanningError(f"{when.isoformat()}: a date that cannot be computed")
@@ -82,7 +82,7 @@ def _earth(site: Site, when: datetime) -> Any:
 
 
 def _zenith(site: Site, ra: Any, dec: Any, when: datetime) -> tuple[Any, Any, Any, Any]:
-    """Azimuth, zenith distance, hour angle and observed declination, all in radians; numbers or arrays.
+    """Return azimuth, zenith distance, hour angle and observed declination, all in radians; numbers or arrays.
 
     SOFA's atco13 in its parts (apco13, atciq, atioq), so that the Earth is computed once for all positions.
     """
@@ -93,13 +93,13 @@ def _zenith(site: Site, ra: Any, dec: Any, when: datetime) -> tuple[Any, Any, An
 
 
 def _observe(site: Site, ra: float, dec: float, when: datetime) -> tuple[float, float, float, float]:
-    """Altitude, azimuth, hour angle and observed declination in degrees."""
+    """Return altitude, azimuth, hour angle and observed declination in degrees."""
     azimuth, zenith, hour_angle, declination = _zenith(site, math.radians(ra), math.radians(dec), when)
     return 90.0 - math.degrees(zenith), math.degrees(azimuth), math.degrees(hour_angle), math.degrees(declination)
 
 
 def altitude_azimuth(site: Site, ra: float, dec: float, when: datetime) -> tuple[float, float]:
-    """Altitude and azimuth (from north through east) in degrees of an ICRS position in degrees, without refraction.
+    """Return altitude and azimuth (from north through east) of an ICRS position, all in degrees, without refraction.
 
     Raises PlanningError for a position or a time that makes no sense.
     """
@@ -111,7 +111,7 @@ def altitude_azimuth(site: Site, ra: float, dec: float, when: datetime) -> tuple
 def altitudes_azimuths(
     site: Site, positions: Sequence[tuple[float, float]], when: datetime
 ) -> list[tuple[float, float]]:
-    """Altitude and azimuth in degrees of many ICRS positions (ra, dec) at once, as `altitude_azimuth` gives each."""
+    """Return altitude and azimuth in degrees of many ICRS positions (ra, dec) at once: `altitude_azimuth` of each."""
     if not positions:
         return []
     ra, dec = np.radians(np.asarray(positions, dtype=np.float64)).T
@@ -120,7 +120,9 @@ def altitudes_azimuths(
 
 
 def airmass(altitude: float) -> float:
-    """Airmass at an altitude in degrees above the horizon: Pickering (2002), DIO 12, 1, page 20, good to the horizon.
+    """Return the airmass at an altitude in degrees above the horizon.
+
+    Pickering (2002), DIO 12, 1, page 20; good to the horizon.
 
     Raises PlanningError for an altitude below 0.
     """
@@ -130,7 +132,7 @@ def airmass(altitude: float) -> float:
 
 
 def sun(when: datetime) -> tuple[float, float]:
-    """The Sun's geometric ICRS direction in degrees: opposite to the Earth's heliocentric place (SOFA epv00)."""
+    """Return the Sun's geometric ICRS direction in degrees: opposite to the Earth's heliocentric place (SOFA epv00)."""
     days = (_unix(when) + TT_MINUS_UTC) / SECONDS_PER_DAY
     heliocentric, _barycentric, _status = erfa.ufunc.epv00(UNIX_EPOCH_JD, days)
     x, y, z = -heliocentric["p"]
@@ -138,7 +140,7 @@ def sun(when: datetime) -> tuple[float, float]:
 
 
 def sun_altitude(site: Site, when: datetime) -> float:
-    """The Sun's altitude in degrees (its centre, without refraction and parallax) at the whole second before ``when``.
+    """Return the altitude of the Sun's centre in degrees at the whole second before ``when``, without refraction.
 
     That is at most 0.005 degrees off. Each agent that an alert passes asks for it within milliseconds: it is computed
     once.
@@ -152,7 +154,7 @@ def _sun_altitude(site: Site, when: datetime) -> float:
 
 
 def moon(site: Site, when: datetime) -> tuple[float, float]:
-    """The Moon's direction from the site, ICRS degrees: right ascension and declination.
+    """Return the Moon's direction from the site, ICRS degrees: right ascension and declination.
 
     Its geocentric place is SOFA's `moon98` (Meeus, Astronomical Algorithms, 2nd ed. 1998, chapter 47, in GCRS; good to
     0.004 degrees), less the site's own place: the Moon's parallax is up to a degree. Aberration (0.006 degrees) is left
@@ -165,7 +167,7 @@ def moon(site: Site, when: datetime) -> tuple[float, float]:
 
 
 def _observer(site: Site, when: datetime) -> NDArray[np.float64]:
-    """The site's geocentric place in GCRS, astronomical units: the observer's barycentric place less the Earth's."""
+    """Return the site's geocentric place in GCRS, astronomical units: its barycentric place less the Earth's."""
     _heliocentric, barycentric, _status = erfa.ufunc.epv00(
         UNIX_EPOCH_JD, (_unix(when) + TT_MINUS_UTC) / SECONDS_PER_DAY
     )
@@ -174,17 +176,17 @@ def _observer(site: Site, when: datetime) -> NDArray[np.float64]:
 
 
 def moon_separation(site: Site, ra: float, dec: float, when: datetime) -> float:
-    """Degrees between an ICRS position in degrees and the Moon, as seen from the site."""
+    """Return the degrees between an ICRS position in degrees and the Moon, as seen from the site."""
     return separation(ra, dec, *moon(site, when))
 
 
 def is_night(site: Site, when: datetime) -> bool:
-    """Whether the Sun stands below the site's twilight."""
+    """Tell whether the Sun stands below the site's twilight."""
     return sun_altitude(site, when) < site.twilight
 
 
 def next_night(site: Site, when: datetime) -> datetime:
-    """The next local solar midnight after ``when``: the Sun at its lowest (within 24 hours).
+    """Return the next local solar midnight after ``when``: the Sun at its lowest (within 24 hours).
 
     In a polar summer even that is no night; `is_night` tells.
     """
@@ -197,7 +199,7 @@ def next_night(site: Site, when: datetime) -> datetime:
 
 
 def up_until(site: Site, ra: float, dec: float, when: datetime, min_altitude: float) -> datetime | None:
-    """When an ICRS position sinks below ``min_altitude`` degrees, to a second; ``when`` itself if it isn't up.
+    """Tell when an ICRS position sinks below ``min_altitude`` degrees, to a second; ``when`` itself if it isn't up.
 
     None if it never sinks below it. By day or by night: the Sun is not asked.
     """
@@ -217,7 +219,7 @@ def up_until(site: Site, ra: float, dec: float, when: datetime, min_altitude: fl
 def observable_after(
     site: Site, ra: float, dec: float, when: datetime, min_altitude: float, within: float
 ) -> float | None:
-    """How many seconds until a position can be observed: 0 at once; None if not ``within`` so many (a day at most).
+    """Return the seconds until a position can be observed, 0 for now; None if not ``within`` so many, a day at most.
 
     It must stand at ``min_altitude`` degrees and the Sun below the site's twilight. What is to come is looked at
     every ten minutes, by the hour angles of now: the Sun's declination, which moves by 0.4 degrees in a day, is taken
@@ -236,14 +238,14 @@ def observable_after(
 
 
 def _heights(site: Site, hour_angle: NDArray[np.float64], declination: float) -> NDArray[np.float64]:
-    """Altitudes in degrees at hour angles in degrees."""
+    """Return altitudes in degrees at hour angles in degrees."""
     phi, delta = math.radians(site.latitude), math.radians(declination)
     sines = math.sin(phi) * math.sin(delta) + math.cos(phi) * math.cos(delta) * np.cos(np.radians(hour_angle))
     return np.degrees(np.arcsin(np.clip(sines, -1.0, 1.0)))
 
 
 def place_overhead(site: Site, when: datetime, altitude: float = 65.0, azimuth: float = 90.0) -> tuple[float, float]:
-    """The ICRS position (ra, dec in degrees) that stands at this altitude and azimuth (SOFA atoc13).
+    """Return the ICRS position (ra, dec in degrees) that stands at this altitude and azimuth (SOFA atoc13).
 
     The default is well up, due east: it still rises to the meridian, and stays far from the celestial pole at any
     latitude an observatory has.

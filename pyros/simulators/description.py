@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
-from pyros.errors import SimulatorError
+from pyros import site as site_file
+from pyros.errors import ConfigError, SimulatorError
 from pyros.files import read_yaml
 from pyros.kinds import KINDS
 from pyros.kinds import load as load_class
@@ -20,7 +20,7 @@ from pyros.simulators.celestial import Site
 from pyros.simulators.decoding import decode, short
 from pyros.simulators.devices.generic_settings import GenericSettings
 from pyros.simulators.endpoints import client_endpoint, server_endpoint
-from pyros.simulators.settings import Settings, Text, fault_problem
+from pyros.simulators.settings import Settings, fault_problem
 
 _NEIGHBOURS = ("telescope", "filter_wheel", "focuser", "dome")
 _REQUIRED = ("listen", "telescope")
@@ -29,15 +29,6 @@ _REQUIRED = ("listen", "telescope")
 _DEVICES: dict[str, type[Settings]] = {
     kind.name: load_class(f"pyros.simulators.{kind.simulator}Settings") for kind in KINDS.values()
 } | {GenericSettings.kind: GenericSettings}
-
-
-class _SiteFile(msgspec.Struct, frozen=True, kw_only=True):
-    """What a telescope needs of the site's file; other keys are other readers' business."""
-
-    name: Text
-    latitude: Annotated[float, Meta(ge=-90, le=90, description="degrees north, -90 to 90")]
-    longitude: Annotated[float, Meta(ge=-180, le=360, description="degrees east, -180 to 360")]
-    elevation: Annotated[float, Meta(ge=-500, le=9000, description="metres, -500 to 9000")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,9 +94,10 @@ def load(path: Path) -> Description:
 def _load_site(path: Path, named_by: str) -> Site:
     if not path.is_file():
         raise SimulatorError(f"{named_by}: there is no file {path}; name the site's YAML file, relative to this one")
-    site, problems = decode(_mapping(path), _SiteFile)
-    if site is None:
-        raise SimulatorError("\n".join(f"{named_by}: {path}: {problem}" for problem in problems))
+    try:
+        site = site_file.Site.load(path)
+    except ConfigError as error:
+        raise SimulatorError("\n".join(f"{named_by}: {problem}" for problem in error.problems)) from None
     return Site(site.latitude, site.longitude)
 
 

@@ -17,19 +17,19 @@ CHOICES: tuple[Choice, ...] = ("gaia", "synthetic", "auto")
 
 
 class Catalogue(Protocol):
-    """Something that knows stars."""
+    """A source of stars."""
 
     name: str
     faintest: float
     """The magnitude to which it is complete: what is fainter may be a star that it doesn't know."""
 
     def near(self, ra: float, dec: float, radius: float) -> Stars:
-        """At least all known stars of a circle, ICRS degrees; some beyond it may be among them."""
+        """Return all known stars of a circle, ICRS degrees, and perhaps some beyond it."""
         ...
 
 
 class SyntheticStars:
-    """No star is real: see `synthetic`."""
+    """Stars of which none is real: see `synthetic`."""
 
     name = "synthetic"
     faintest = synthetic.FAINTEST
@@ -45,7 +45,7 @@ class GaiaStars:
     faintest = synthetic.FAINTEST
 
     def near(self, ra: float, dec: float, radius: float) -> Stars:
-        """Raises CatalogueError when the package isn't there."""
+        """Return the stars near a position; raises CatalogueError when the package isn't there."""
         faint = synthetic.stars_near(ra, dec, radius)
         return joined([gaia.stars_near(ra, dec, radius), faint.chosen(faint.magnitude > gaia.FAINTEST)])
 
@@ -57,7 +57,7 @@ class RealStars:
     faintest = gaia.FAINTEST
 
     def near(self, ra: float, dec: float, radius: float) -> Stars:
-        """Raises CatalogueError when the package isn't there."""
+        """Return the stars near a position; raises CatalogueError when the package isn't there."""
         return gaia.stars_near(ra, dec, radius)
 
 
@@ -65,7 +65,7 @@ class FileStars:
     """The stars of a CSV file: a line ``ra,dec,magnitude`` at its top, then ICRS degrees and magnitudes."""
 
     def __init__(self, path: Path) -> None:
-        """Read it; raises CatalogueError naming the file."""
+        """Read the file; raises CatalogueError naming it."""
         self.name = path.name
         try:
             with path.open(encoding="utf-8") as file:
@@ -107,7 +107,7 @@ class FileStars:
 
 
 def catalogue(choice: Choice = "auto") -> Catalogue:
-    """The stars of that name; ``auto`` takes the real ones where they are installed.
+    """Make the catalogue of that name; ``auto`` takes the real stars where they are installed.
 
     Raises CatalogueError for ``gaia`` without the package.
     """

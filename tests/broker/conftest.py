@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
 from pyros import messages
+from pyros.alerts.rules import decisions
 from pyros.broker.store import EventStore
 from pyros.clock import VirtualClock
 from pyros.config import AgentConfig, BrokerConfig, Config
@@ -243,7 +244,7 @@ class AlertManager:
         """The alerts that it has decided about, and how often."""
         reader = JournalReader(self.journal)
         try:
-            return Counter(row[0] for row in reader.rows("SELECT alert FROM decisions"))
+            return Counter(record.alert for record in decisions.read(reader))
         finally:
             reader.close()
 

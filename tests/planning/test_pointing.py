@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyros.planning.pointing import reason_refused
-from pyros.planning.site import Site
 from pyros.planning.visibility import altitude_azimuth, place_overhead, sun, sun_altitude
+from pyros.site import Site
 
 PIC = Site("Pic du Midi", 42.9365, 0.1426, 2877.0)
 NIGHT = datetime(2026, 3, 1, 23, 0, tzinfo=UTC)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pyros.errors import PlanningError
 from pyros.planning import visibility
-from pyros.planning.site import Site
+from pyros.site import Site
 
 PIC = Site("Pic du Midi", 42.9365, 0.1426, 2877.0)
 PARANAL = Site("Paranal", -24.6272, -70.4042, 2635.0)

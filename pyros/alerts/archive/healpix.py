@@ -15,22 +15,25 @@ LEVEL = 12
 """Cells of 0.86 arcminutes, 201 million of them."""
 _CELL_0 = 58.6
 """The size of the twelve cells of level 0 in degrees. A cone is covered by cells of half its radius to its radius."""
+_MIN_RADIUS = _CELL_0 / 2**LEVEL
+"""Degrees: of smaller cones than a cell astropy-healpix misses cells that they touch, one cone of forty."""
 _PAD = 1e-9
 """Degrees that rounding may take from a cone."""
 
 
 def cell(ra: float, dec: float) -> int:
-    """The nested cell of `LEVEL` that holds an ICRS position in degrees."""
+    """Return the nested cell of `LEVEL` that holds an ICRS position in degrees."""
     core, degrees = _library()
     return int(core.lonlat_to_healpix(ra * degrees, dec * degrees, 2**LEVEL, order="nested"))
 
 
 def cone(ra: float, dec: float, radius: float) -> list[tuple[int, int]]:
-    """Ranges (first, last) of cells of `LEVEL` that hold every position within ``radius`` of one; all in degrees."""
+    """Return ranges (first, last) of cells of `LEVEL` that hold all positions within ``radius`` of one, in degrees."""
+    radius = max(radius, _MIN_RADIUS)
     if radius >= 60:
         return [(0, 12 * 4**LEVEL - 1)]
     core, degrees = _library()
-    level = max(0, min(LEVEL, math.floor(math.log2(_CELL_0 / max(radius, 1e-6))) + 1))
+    level = max(0, min(LEVEL, math.floor(math.log2(_CELL_0 / radius)) + 1))
     cells = core.healpix_cone_search(ra * degrees, dec * degrees, (radius + _PAD) * degrees, 2**level, order="nested")
     shift = 2 * (LEVEL - level)
     ranges: list[tuple[int, int]] = []

@@ -44,7 +44,8 @@ _COLUMNS = (
     "considered",
 )
 _JSON = ("looked_at", "considered")
-_MOST = 500  # of SQLite's 999 parameters
+MAX_PARAMETERS = 500
+"""Values in one statement; SQLite takes 999."""
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,8 +113,10 @@ def write(db: sqlite3.Connection, record: DecisionRecord) -> None:
     db.execute(f"INSERT INTO decisions ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(stored))})", stored)
 
 
-def read(journal: JournalReader, *, alerts: Iterable[str] = (), events: Iterable[str] = ()) -> list[DecisionRecord]:
-    """The decisions about those packets or events, oldest first.
+def read(
+    journal: JournalReader, *, alerts: Iterable[str] | None = None, events: Iterable[str] | None = None
+) -> list[DecisionRecord]:
+    """Read the decisions about those packets or events, oldest first; all when neither is given.
 
     Raises JournalError when the journal cannot be read; a journal without decisions has none.
     """
@@ -122,11 +125,14 @@ def read(journal: JournalReader, *, alerts: Iterable[str] = (), events: Iterable
         return []
     columns = ", ".join(name if name in there else "'[]'" for name in _COLUMNS)
     found: dict[int, DecisionRecord] = {}
-    for column, wanted in (("alert", list(alerts)), ("event", list(events))):
-        for start in range(0, len(wanted), _MOST):
-            part = wanted[start : start + _MOST]
+    select = f"SELECT number, {columns} FROM decisions"
+    if alerts is None and events is None:
+        return [_record(journal, row) for row in journal.rows(f"{select} ORDER BY number")]
+    for column, wanted in (("alert", list(alerts or ())), ("event", list(events or ()))):
+        for start in range(0, len(wanted), MAX_PARAMETERS):
+            part = wanted[start : start + MAX_PARAMETERS]
             marks = ", ".join("?" * len(part))
-            for row in journal.rows(f"SELECT number, {columns} FROM decisions WHERE {column} IN ({marks})", *part):
+            for row in journal.rows(f"{select} WHERE {column} IN ({marks})", *part):
                 found[row[0]] = _record(journal, row)
     return [found[number] for number in sorted(found)]
 

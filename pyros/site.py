@@ -11,7 +11,7 @@ from typing import Any
 from pyros.errors import ConfigError
 from pyros.files import read_yaml
 
-LIMITS = {
+_LIMITS = {
     "latitude": (-90.0, 90.0),
     "longitude": (-180.0, 360.0),
     "elevation": (-500.0, 9000.0),
@@ -73,7 +73,7 @@ class Site:
         return cls(**values)
 
     def horizon_at(self, azimuth: float) -> float:
-        """The altitude in degrees below which nothing is seen in that direction (degrees); 0 where nothing stands."""
+        """Return the altitude in degrees below which nothing is seen at an azimuth (degrees); 0 by default."""
         if not self.horizon:
             return 0.0
         azimuth %= 360
@@ -95,7 +95,7 @@ def _name(_: str, value: object) -> str:
 
 
 def _number(key: str, value: object) -> float:
-    low, high = LIMITS[key]
+    low, high = _LIMITS[key]
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         found = "" if value is None else f", not {value!r}"
         raise ValueError(f"must be a number from {low:g} to {high:g} ({_UNITS.get(key, 'degrees')}){found}")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pyros.errors import ConfigError
-from pyros.planning.site import Site
+from pyros.site import Site
 
 
 def test_a_site_is_read(tmp_path: Path) -> None:
