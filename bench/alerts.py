@@ -30,6 +30,7 @@ from pyros import alerts
 from pyros.broker.store import EventStore
 from pyros.clock import RealClock
 from pyros.errors import AlertError
+from pyros.journal import Effects
 
 BENCH = Path(__file__).parent
 DEBIAN = "/usr/bin/python3"
@@ -67,7 +68,9 @@ def pyros(folder: Path, stored: int) -> Iterator[Server]:
         store = EventStore(
             None, RealClock(Clock()), folder / "journals" / "broker.sqlite", threaded=False, durable=False
         )
-        fill(store.journal._open_db, stored)
+        effects = Effects()
+        effects.also.append(lambda db: fill(db, stored))
+        store.journal.commit(effects)
         store.close()
     with _run([sys.executable, BENCH / "_alert_servers.py", "pyros", folder], folder) as (process, ports):
         yield Server("PYROS", ports["receiver_port"], ports["broadcaster_port"], process.pid)
@@ -76,12 +79,10 @@ def pyros(folder: Path, stored: int) -> Iterator[Server]:
 def fill(db: sqlite3.Connection, stored: int) -> None:
     """As if so many events were in the journal already, and handed over long ago."""
     rows = ((f"ivo://pyros.observatory/bench#old-{number}", event("old", number)) for number in range(stored))
-    db.execute("BEGIN")
     db.executemany(
         "INSERT INTO events (ivorn, sha256, packet, source, received) VALUES (?, ?, ?, 'bench', 0)",
         ((ivorn, sha256(packet).digest(), packet) for ivorn, packet in rows),
     )
-    db.execute("COMMIT")
 
 
 @contextmanager

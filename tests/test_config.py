@@ -375,3 +375,20 @@ def test_mistakes_in_the_guardians_section(tmp_path: Path) -> None:
         "[scheduler] roof: unknown key (known here: ip, port, app, allow, driver, address, option_...)",
         "[guardian]: needs a [dome] section, which names the device",
     ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "clash"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.1", "127.0.0.2", False),
+        ("0.0.0.0", "127.0.0.1", True),
+        ("0.0.0.0", "::1", False),
+        ("0.0.0.0", "::", True),
+        ("127.0.0.1", "::", True),
+        ("::1", "::", True),
+        ("127.0.0.1", "::1", False),
+    ],
+)
+def test_addresses_clash_as_listening_sockets_do(one: str, other: str, clash: bool) -> None:
+    assert config.addresses_clash(one, other) is config.addresses_clash(other, one) is clash

@@ -22,7 +22,7 @@ from pyros.alerts.rules.decisions import DecisionRecord, RequestChange
 from pyros.alerts.rules.rules import Decision, Rules
 from pyros.config import BROKER, PYROS_IVO
 from pyros.errors import AlertError, JournalError
-from pyros.journal import JournalReader
+from pyros.journal.events import EventReader
 from pyros.messages import AlertDecided, FollowUp, Message, Observation, Payload, Publish, SourceFound, Withdrawal
 from pyros.planning import Site, SiteSky
 from pyros.planning.visibility import warm_up
@@ -200,14 +200,13 @@ class AlertManagerAgent(Agent):
         """
         if received.packet or received.kept is None:
             return received.packet
-        reader = JournalReader(self.config.journal("broker"))
+        reader = EventReader(self.config.journal("broker"))
         try:
-            rows = reader.rows("SELECT packet FROM events WHERE number = ?", received.kept)
+            packet = reader.packet(received.kept)
         finally:
             reader.close()
-        if not rows:
+        if packet is None:
             raise JournalError(f"{reader.path}: has no event {received.kept}, which the broker handed over")
-        packet: bytes = rows[0][0]
         return packet
 
     def _followed(self, new: identity.PacketRecord) -> tuple[str, Followed]:

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from pyros.broker.store import EventStore
 from pyros.errors import JournalError
-from pyros.journal import JournalReader
+from pyros.journal.events import EventReader
 
 if TYPE_CHECKING:
     from pyros.alerts.archive.archive import Archive
@@ -30,11 +30,8 @@ SHARE = 0.05
 """How much of the time is spent on archiving while events come in; when none do, it catches up."""
 _PATIENCE = 30.0  # seconds before the archive is tried again when it fails
 
-_TABLES = {
-    "broker": "SELECT number, packet, source, received, topic, '' FROM events",
-    "broker, refused": "SELECT number, packet, source, received, topic, reason FROM rejected",
-}
-"""What is archived, and the name of its cursor."""
+_ORIGINS = {"broker": False, "broker, refused": True}
+"""The names of the archive's cursors, and whether they are in the packets that were rejected or in the events."""
 
 log = Logger(namespace="pyros.archive")
 
@@ -119,7 +116,7 @@ class _Filler:
     def __init__(self, journal: Path, epoch: str, where: Path | str) -> None:
         self._journal, self._epoch, self._where = journal, epoch, where
         self._archive: Archive | None = None
-        self._reader: JournalReader | None = None
+        self._reader: EventReader | None = None
         self._at: dict[str, int] = {}
         self._hurrying = False
 
@@ -129,23 +126,22 @@ class _Filler:
         from pyros.alerts.archive.archive import Archive, Cursor, Packet  # noqa: PLC0415
 
         if self._reader is None:
-            self._reader = JournalReader(self._journal)
+            self._reader = EventReader(self._journal)
         if self._archive is None:
             self._archive = Archive(self._where, self._older)
             healpix.cell(0.0, 0.0)  # loads what takes a second to load: now, not beside the first alert
         began, count = seconds(), 0
-        for origin, select in _TABLES.items():
+        for origin, rejected in _ORIGINS.items():
             if origin not in self._at:
                 cursor = self._archive.cursor(origin)
                 self._at[origin] = cursor.number if cursor.epoch == self._epoch else 0
-            rows = self._reader.rows(f"{select} WHERE number > ? ORDER BY number LIMIT {limit}", self._at[origin])
+            rows = self._reader.archivable(self._at[origin], limit, rejected=rejected)
             if rows:
                 group = [
-                    Packet(packet, source, received, topic=topic, refused=reason)
-                    for _, packet, source, received, topic, reason in rows
+                    Packet(row.packet, row.source, row.received, topic=row.topic, refused=row.refused) for row in rows
                 ]
-                self._archive.store(group, Cursor(origin, self._epoch, rows[-1][0]))
-                self._at[origin] = rows[-1][0]
+                self._archive.store(group, Cursor(origin, self._epoch, rows[-1].number))
+                self._at[origin] = rows[-1].number
                 count += len(rows)
         return _Done(count, seconds() - began)
 

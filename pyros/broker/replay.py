@@ -6,32 +6,13 @@ of it is the number of the last event before the first one that it has not ackno
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pyros.broker.packet import MAX_IVORN, one_line
 from pyros.broker.store import EventStore
 from pyros.broker.vtp.protocol import MAX_LENGTH
-from pyros.journal import JournalReader
+from pyros.journal.events import Conflict, EventReader, KeptEvent
 
 MAX_REPLAY = 10_000  # events; whoever was away longer gets the last ones
 MAX_KNOWN = 1_000  # subscribers; those that were heard last
-
-
-class Kept(NamedTuple):
-    """An event as it is kept."""
-
-    number: int
-    ivorn: str
-    packet: bytes
-
-
-class Conflict(NamedTuple):
-    """A packet that came under the ivorn of another event, whose number is ``of``; it is kept, and not handed on."""
-
-    ivorn: str
-    of: int
-    source: str
-    received: float
 
 
 class History:
@@ -40,9 +21,8 @@ class History:
     def __init__(self, store: EventStore) -> None:
         """Raises JournalError when the journal cannot be read."""
         self._store = store
-        self._reader = JournalReader(store.journal.path)
-        rows = self._reader.rows("SELECT ivo, number FROM subscribers ORDER BY seen DESC LIMIT ?", MAX_KNOWN)
-        self._positions: dict[str, int] = dict(reversed(rows))  # heard last at the end
+        self._reader = EventReader(store.journal.path)
+        self._positions: dict[str, int] = dict(reversed(self._reader.subscribers(MAX_KNOWN)))  # heard last at the end
         self.newest: int = store.events
         """The number of the last event that was broadcast."""
 
@@ -63,14 +43,9 @@ class History:
         if known != number:
             self._store.remember(ivo, number)
 
-    def between(self, after: int, last: int, limit: int) -> list[Kept]:
+    def between(self, after: int, last: int, limit: int) -> list[KeptEvent]:
         """Events that VTP can carry, with numbers above ``after`` up to ``last``, oldest first."""
-        rows = self._reader.rows(
-            "SELECT number, ivorn, packet FROM events WHERE number > ? AND number <= ?"
-            " AND length(packet) <= ? AND substr(ivorn, 1, 5) <> 'json:' ORDER BY number LIMIT ?",
-            after, last, MAX_LENGTH, limit,
-        )  # fmt: skip
-        return [Kept(*row) for row in rows]
+        return self._reader.between(after, last, MAX_LENGTH, limit)
 
     def before(self, time: float) -> int:
         """The number of the last event that was received before this time (Unix seconds); 0 when there is none.
@@ -80,8 +55,8 @@ class History:
         low, high = 0, self.newest
         while low < high:
             middle = (low + high + 1) // 2
-            rows = self._reader.rows("SELECT received FROM events WHERE number = ?", middle)
-            if not rows or rows[0][0] < time:
+            received = self._reader.received_at(middle)
+            if received is None or received < time:
                 low = middle
             else:
                 high = middle - 1
@@ -89,11 +64,7 @@ class History:
 
     def conflicts(self, last: int = 5) -> list[Conflict]:
         """The newest packets that came under the ivorn of another event, newest first."""
-        rows = self._reader.rows(
-            "SELECT ivorn, conflict, source, received FROM rejected WHERE conflict IS NOT NULL"
-            " ORDER BY number DESC LIMIT ?", last,
-        )  # fmt: skip
-        return [Conflict(*row) for row in rows]
+        return self._reader.conflicts(last)
 
     def close(self) -> None:
         self._reader.close()

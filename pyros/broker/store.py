@@ -19,10 +19,11 @@ from twisted.logger import Logger
 
 from pyros import messages
 from pyros.broker.telling import Telling
-from pyros.broker.transaction import ALERT_MANAGER, SCHEMA, Answers, Event, Stored, Transaction, add_topic
+from pyros.broker.transaction import ALERT_MANAGER, Answers, Event, Stored, Transaction, add_topic
 from pyros.clock import Clock, Timer
 from pyros.errors import JournalError, PyrosError
-from pyros.journal import Effects, Journal, JournalReader, Outgoing
+from pyros.journal import Effects, Journal, Outgoing
+from pyros.journal.events import SCHEMA, EventReader
 from pyros.wire import Entry, Refusal
 
 MAX_WAITING = 4_096  # events; at 99,999 bytes each they hold 400 MB at the very worst
@@ -49,10 +50,10 @@ class EventStore:
         self._reactor, self.clock, self._threaded = reactor, clock, threaded
         self.journal = Journal(path, epoch=epoch, durable=durable, schema=SCHEMA)
         try:
-            self._reader = JournalReader(path)  # for where commits run
-            self._reactors_reader = JournalReader(path)
+            self._reader = EventReader(path)  # for where commits run
+            self._reactors_reader = EventReader(path)
             self._bring_up_to_date()
-            self.events: int = self._reader.rows("SELECT coalesce(max(number), 0) FROM events")[0][0]
+            self.events: int = self._reader.last_number()
         except JournalError:
             self.journal.close()
             raise
@@ -74,7 +75,7 @@ class EventStore:
         self._thread: threading.Thread | None = None
 
     def _bring_up_to_date(self) -> None:
-        if "topic" not in [row[1] for row in self._reader.rows("PRAGMA table_info(events)")]:
+        if not self._reader.has_topics():
             effects = Effects()
             effects.also.append(add_topic)
             self.journal.commit(effects)
@@ -193,8 +194,7 @@ class EventStore:
             return entry
         packet = self._fresh.get(alert.kept)
         if packet is None:
-            rows = self._reactors_reader.rows("SELECT packet FROM events WHERE number = ?", alert.kept)
-            packet = rows[0][0] if rows else b""
+            packet = self._reactors_reader.packet(alert.kept) or b""
         if not 0 < len(packet) <= messages.LARGEST_PACKET:
             return entry
         payload = messages.encode_payload(entry.name, msgspec.structs.replace(alert, packet=packet))

@@ -14,24 +14,11 @@ from twisted.internet.defer import Deferred
 
 from pyros import messages
 from pyros.errors import AlertError
-from pyros.journal import Effects, Journal, JournalReader, Outgoing, insert
+from pyros.journal import Effects, Journal, Outgoing, insert
+from pyros.journal.events import EventReader
 
 ALERT_MANAGER = "alert_manager"
 MAX_REJECTED = 10_000  # packets kept though they were refused; the oldest go
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS events (
-    number INTEGER PRIMARY KEY, ivorn TEXT NOT NULL UNIQUE, sha256 BLOB NOT NULL, packet BLOB NOT NULL,
-    source TEXT NOT NULL, received REAL NOT NULL, topic TEXT NOT NULL DEFAULT '');
-CREATE TABLE IF NOT EXISTS rejected (
-    number INTEGER PRIMARY KEY, ivorn TEXT NOT NULL, sha256 BLOB NOT NULL UNIQUE, packet BLOB NOT NULL,
-    source TEXT NOT NULL, received REAL NOT NULL, topic TEXT NOT NULL, reason TEXT NOT NULL, conflict INTEGER);
-CREATE TABLE IF NOT EXISTS subscribers (
-    ivo TEXT PRIMARY KEY, number INTEGER NOT NULL, seen REAL NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS conflicts ON rejected (number) WHERE conflict IS NOT NULL;
-"""
-# ``ivorn`` is what a packet is known by: `packet.identify_json` gives one to those that have none. ``conflict`` is the
-# number of the event that is kept under the same ivorn.
 
 
 class Stored(NamedTuple):
@@ -90,7 +77,7 @@ def add_topic(db: sqlite3.Connection) -> None:
 class Transaction:
     """Finds out which events of a group are new, and gathers what to write."""
 
-    def __init__(self, journal: Journal, reader: JournalReader, events: int) -> None:
+    def __init__(self, journal: Journal, reader: EventReader, events: int) -> None:
         """``events`` is the number of the last event that is kept."""
         self._journal, self._reader, self._events = journal, reader, events
         self._known: dict[str, tuple[int, bytes]] = {}
@@ -101,10 +88,7 @@ class Transaction:
 
     def look_up(self, group: list[Event]) -> None:
         """Find what is kept already, in one question for all; `place` comes after."""
-        marks = ",".join("?" * len(group))
-        select = f"SELECT ivorn, number, sha256 FROM events WHERE ivorn IN ({marks})"
-        for ivorn, number, digest in self._reader.rows(select, *(event.ivorn for event in group)):
-            self._known[ivorn] = number, digest
+        self._known.update(self._reader.numbers_and_digests([event.ivorn for event in group]))
 
     def place(self, event: Event) -> Stored | AlertError:
         """The event's number; it is written by `commit` when it is new. What is raised leaves nothing of the event."""

@@ -32,8 +32,7 @@ def fates(config: Config, observations: Iterable[str]) -> Iterator[str]:
     except JournalError:
         return
     try:
-        rows = journal.rows("SELECT value FROM state")
-        state = msgspec.json.decode(rows[0][0], type=_Scheduled) if rows else _Scheduled()
+        state = msgspec.json.decode(journal.state() or b"{}", type=_Scheduled)
         for observation in observations:
             if observation not in state.requests:
                 yield f"{observation} {_ended(journal, observation)}"
@@ -49,12 +48,7 @@ def fates(config: Config, observations: Iterable[str]) -> Iterator[str]:
 def _ended(journal: JournalReader, observation: str) -> str:
     """By the messages that the scheduler keeps."""
     words = {messages.OBSERVATION_FINISHED: "was observed, until", messages.OBSERVATION_FAILED: "failed, last at"}
-    rows = journal.rows(
-        "SELECT name, taken, payload FROM received WHERE name IN (?, ?) AND instr(CAST(payload AS TEXT), ?)"
-        " ORDER BY number DESC",
-        *words, json.dumps(observation),
-    )  # fmt: skip
-    for name, taken, payload in rows:
+    for name, taken, payload in journal.received_about(json.dumps(observation), *words):
         said = json.loads(payload)
         if said.get("observation") == observation:
             why = f": {said['reason']}" if said.get("reason") else ""

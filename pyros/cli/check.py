@@ -16,7 +16,7 @@ from pyros.broker.vtp.tls import Tls, ended
 from pyros.cli.common import ConfigOption, complain, out, short, show
 from pyros.cli.ports import Place, listening
 from pyros.clock import RealClock
-from pyros.config import NOWHERE, Config
+from pyros.config import NOWHERE, Config, addresses_clash
 from pyros.errors import ConfigError, PyrosError
 from pyros.instruments import KINDS, check_address
 from pyros.planning import Site
@@ -114,7 +114,9 @@ class Findings:
         """Agents and broker were compared when the configuration was read; the simulators come on top."""
         taken: list[Place] = []
         for place in listening(self.config, self.simulators):
-            other = next((each for each in taken if each.port == place.port and _overlap(each.ip, place.ip)), None)
+            other = next(
+                (each for each in taken if each.port == place.port and addresses_clash(each.ip, place.ip)), None
+            )
             taken.append(place)
             if place.port and other is not None and place.file != self.config.path:
                 self.problems.append(f"{place.file}: listen: port {place.port} is already taken by {other.who}")
@@ -191,10 +193,6 @@ class Findings:
             table.add_row(section.name, section.where, code, device)
         show(table)
         out.print(f"\nNo mistake found. Start it: pyros run --config {config.path}")
-
-
-def _overlap(one: str, other: str) -> bool:
-    return one == other or not {"0.0.0.0", "::"}.isdisjoint((one, other))
 
 
 def _load_agent(config: Config, name: str) -> Any:

@@ -142,10 +142,9 @@ def _error_of(config: Config, agent: str, number: int) -> str | None:
     except JournalError:
         return None
     try:
-        rows = journal.rows("SELECT error FROM failed WHERE number = ? AND error IS NOT NULL", number)
+        return journal.error(number)
     finally:
         journal.close()
-    return rows[0][0] if rows else None
 
 
 def _print(lines: list[Line], as_json: bool, nothing: str) -> None:

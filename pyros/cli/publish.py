@@ -16,7 +16,7 @@ from pyros.cli.timeline.follow import LOOK_EVERY
 from pyros.clock import Deadline
 from pyros.config import BrokerConfig, Config
 from pyros.errors import JournalError, PyrosError
-from pyros.journal import JournalReader
+from pyros.journal.events import EventReader
 from pyros.messages import SOURCE_FOUND, SourceFound
 from pyros.observatory import clock_for
 from pyros.sender import Sender
@@ -99,11 +99,10 @@ def _publishing(config: Config) -> BrokerConfig:
 def _kept(config: Config, begin: str) -> list[str]:
     """The ivorns that the broker keeps and that begin so."""
     try:
-        journal = JournalReader(config.journal("broker"))
+        journal = EventReader(config.journal("broker"))
     except JournalError:  # it has never run
         return []
     try:
-        rows = journal.rows("SELECT ivorn FROM events WHERE ivorn >= ? AND ivorn < ?", begin, begin + "\uffff")
-        return [row[0] for row in rows]
+        return [event.ivorn for event in journal.beginning_with(begin)]
     finally:
         journal.close()

@@ -23,6 +23,7 @@ from pyros.config import AgentConfig, BrokerConfig, Config, GuardianConfig
 from pyros.errors import DeliveryError, JournalError
 from pyros.hold import Hold, Holds
 from pyros.journal import JournalReader
+from pyros.journal.events import EventReader
 from pyros.printable import printable
 from pyros.sender import ask, reachable
 
@@ -213,13 +214,11 @@ def _broker(config: Config, section: BrokerConfig, timeout: float) -> dict[str, 
             said = of_broker(config, timeout)
             line |= {"since": said["since"], "missing": list(missing(said))}
     try:
-        journal = JournalReader(config.journal("broker"))
+        journal = EventReader(config.journal("broker"))
     except JournalError:  # it has not run here yet, or runs on another machine
         return line
     try:
-        line["events"] = journal.rows("SELECT count(*) FROM events")[0][0]
-        waiting = journal.rows("SELECT agent, count(*) FROM outbox WHERE refused IS NULL GROUP BY agent")
-        line["outbox"] = dict(waiting)
+        line |= {"events": journal.count(), "outbox": journal.waiting()}
     finally:
         journal.close()
     return line

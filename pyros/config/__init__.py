@@ -10,7 +10,7 @@ import configparser
 import os
 from pathlib import Path
 
-from pyros.config._reader import Reader
+from pyros.config._reader import Reader, addresses_clash
 from pyros.config._values import (
     BROKER,
     INSTRUMENTS,
@@ -48,6 +48,7 @@ __all__ = [
     "RemoteConfig",
     "TlsConfig",
     "WeatherLimits",
+    "addresses_clash",
     "demo_file",
     "find",
     "load",

@@ -350,13 +350,16 @@ class Reader:
             if not (ip and port):
                 continue  # told already
             who = name if key == "port" else f"{name} {key}"
-            other = next((other for other, at, same in taken if port == same and _overlap(ip, at)), None)
+            other = next((other for other, at, same in taken if port == same and addresses_clash(ip, at)), None)
             if other:
                 self.problems.append(f"{self.file}: [{name}] {key}: {port} on {ip} is already taken by [{other}]")
             else:
                 taken.append((who, ip, port))
 
 
-def _overlap(one: str, other: str) -> bool:
-    """Whether a socket that listens on the one address keeps another from listening on the other ('::' takes all)."""
+def addresses_clash(one: str, other: str) -> bool:
+    """Return whether a socket that listens on one address keeps another from listening on the other, at the same port.
+
+    ``0.0.0.0`` takes every address of IPv4; ``::`` takes every address, since Twisted leaves IPV6_V6ONLY off.
+    """
     return one == other or "::" in (one, other) or ("0.0.0.0" in (one, other) and ":" not in one + other)

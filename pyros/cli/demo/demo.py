@@ -206,7 +206,7 @@ def _wait_for_weather(process: ObservatoryProcess) -> None:
     deadline = Deadline(_WEATHER_PATIENCE)
     journal = JournalReader(process.config.journal("majordome"))
     try:
-        while deadline.left() and not journal.rows("SELECT 1 FROM received WHERE name = ?", messages.WEATHER_SAFE):
+        while deadline.left() and not journal.has_received(messages.WEATHER_SAFE):
             process.check()
             deadline.pause(LOOK_EVERY)
     finally:

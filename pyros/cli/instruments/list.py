@@ -84,10 +84,9 @@ def _monitored(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
     except JournalError:  # it has not run here yet, or runs on another machine
         return {}, {}
     try:
-        rows = journal.rows("SELECT value FROM state")
+        state = msgspec.json.decode(journal.state() or b"{}")
     finally:
         journal.close()
-    state = msgspec.json.decode(rows[0][0]) if rows else {}
     return state.get("links", {}), state.get("telemetry", {})
 
 

@@ -6,6 +6,7 @@ the observatory's: compare them with each other, not with the computer's clock.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from pyros.cli.common import last_line
 from pyros.config import Config
 from pyros.errors import AlertError, JournalError
 from pyros.journal import JournalReader, Received
+from pyros.journal.events import EventReader
 from pyros.messages import Observation, decode_payload
 
 LOOK_EVERY = 0.1
@@ -160,6 +162,7 @@ class Follower:
         others = [agent for agent in config.agents if agent not in _BACKWARDS]
         self._agents = [*others, *(agent for agent in _BACKWARDS if agent in config.agents)]
         self._journals: dict[str, JournalReader] = {}
+        self._events: EventReader | None = None
         self._read = dict.fromkeys(self._agents, 0)
         self._waiting: list[tuple[str, Received]] = []
         """What cannot be told yet: which observation is this alert's is known after the decision."""
@@ -176,7 +179,7 @@ class Follower:
 
     def close(self) -> None:
         """Close the journals."""
-        for journal in self._journals.values():
+        for journal in (*self._journals.values(), *([self._events] if self._events else [])):
             journal.close()
 
     def look(self) -> list[Step]:
@@ -208,6 +211,12 @@ class Follower:
                 return None
         return self._journals[name]
 
+    def _brokers_events(self) -> EventReader | None:
+        if self._events is None:
+            with suppress(JournalError):  # the broker has not run here yet
+                self._events = EventReader(self._config.journal(_BROKER))
+        return self._events
+
     def _new(self, agent: str) -> list[Received]:
         journal = self._journal(agent)
         if journal is None:
@@ -219,25 +228,22 @@ class Follower:
 
     def _look_at_broker(self) -> list[Step]:
         """The broker may keep an event long before an alert manager runs."""
-        journal = None if self._arrived else self._journal(_BROKER)
-        if journal is None:
-            return []
-        rows = journal.rows("SELECT received, source FROM events WHERE ivorn = ?", self._key)
-        return self._arrival(*rows[0]) if rows else []
+        events = None if self._arrived else self._brokers_events()
+        arrival = events.arrival(self._key) if events else None
+        return self._arrival(*arrival) if arrival else []
 
     def _look_at_publications(self) -> list[Step]:
         """What the broker has got of us about this observation; it goes on after the end."""
         broker = self._config.broker
-        journal = self._journal(_BROKER) if broker is not None and broker.publish and self._observation else None
-        if broker is None or journal is None or not self._observation:
+        if broker is None or not broker.publish or not self._observation:
+            return []
+        events = self._brokers_events()
+        if events is None:
             return []
         begin = followup.beginning(broker.ivo, self._observation)
-        rows = journal.rows(
-            "SELECT number, received, ivorn FROM events WHERE ivorn >= ? AND ivorn < ? AND number > ? ORDER BY number",
-            begin, begin + "\uffff", self._published,
-        )  # fmt: skip
+        rows = events.beginning_with(begin, self._published)
         if rows:
-            self._published = rows[-1][0]
+            self._published = rows[-1].number
         return [Published(at, ivorn.removeprefix(begin).partition("-")[0], ivorn) for _, at, ivorn in rows]
 
     def _arrival(self, at: float, source: str) -> list[Step]:
