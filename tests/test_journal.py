@@ -157,16 +157,14 @@ def test_an_exception_of_a_further_write_undoes_the_turn_too(journal: Journal, p
 def test_a_full_disk_is_told_and_nothing_changes(journal: Journal, path: Path) -> None:
     """SQLite's own limit of pages gives the error that a full disk gives; the agent's test uses a real limit."""
     journal.commit(effects(received=[received(1)], state=b"1"))
-    db: Any = journal._db
-    pages = db.execute("PRAGMA page_count").fetchone()[0]
-    db.execute(f"PRAGMA max_page_count = {pages}")
+    journal.limit_growth(0)
     before = content(path)
     large = effects(received=[received(number) for number in range(2, 3000)], seen={PEER: 3000}, state=b"2")
     with pytest.raises(JournalError, match=f"{path}: cannot store: database or disk is full"):
         journal.commit(large)
     assert content(path) == before
     assert (journal.state, journal.seen, journal.received_number) == (b"1", {}, 1)
-    db.execute("PRAGMA max_page_count = 1000000")
+    journal.limit_growth(None)
     journal.commit(large)
     assert (journal.state, journal.received_number) == (b"2", 2999)
 

@@ -28,6 +28,7 @@ _SYNCHRONOUS_FULL = 2  # below it the WAL is synced only when it is moved into t
 _ROWS = 32  # in one INSERT; more than 999 values SQLite takes only since 3.32
 _WAL_PAGES = 2000  # after so many pages a commit moves the WAL into the file
 _PAGE = 4096 + 24  # bytes of a page and its header in the WAL
+_MAX_PAGES = 1_073_741_823  # the most that every version of SQLite allows
 _PRUNE_CHUNK = 5_000
 _PROGRAM_MEMORY = 86_400.0
 
@@ -338,6 +339,14 @@ class Journal:
             self.seen.pop(peer, None)
         self.forgotten["senders"] += len(gone)
         return len(gone) == _FORGET_CHUNK
+
+    def limit_growth(self, pages: int | None) -> None:
+        """Let the file grow by so many pages of 4 KiB at most, as a disk does that is about to be full; None: no limit.
+
+        Beyond it `commit` raises the JournalError of a full disk. For tests.
+        """
+        used = self._open_db.execute("PRAGMA page_count").fetchone()[0]
+        self._open_db.execute(f"PRAGMA max_page_count={_MAX_PAGES if pages is None else used + pages:d}")
 
     def checkpoint_after(self, pages: int) -> None:
         """Let the WAL grow to so many pages of 4 KiB before a commit moves them into the file, unless `checkpoint` is

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyros import wire
+from pyros.backoff import Backoff
 from pyros.config import AgentConfig, Config
 from pyros.errors import UnknownAgent, WireError
 from pyros.journal import Journal, JournalReader, Outgoing
@@ -34,14 +35,13 @@ _FRAME_MESSAGES = 512
 _FRAME_BYTES = 256 * 1024
 _WELCOME_TIMEOUT = 10.0
 _CLOSE_TIMEOUT = 1.0
+_RECONNECT_SECONDS = (0.2, 0.4, 0.8, 1.6, 2.0)
+"""Pauses between attempts to connect, see `Backoff`: short ones, so that an agent that is back is found soon."""
+_ATTEMPTS_UNTOLD = 3
+"""The log says that an agent's messages wait after so many failed attempts."""
 
 OnAnswer = Callable[[str, int, list[wire.Refusal]], None]
 Complete = Callable[[wire.Entry], wire.Entry]
-
-
-def _retry(attempt: int) -> float:
-    """Seconds before the next attempt to connect: at most 2, so that an agent that is back is found soon."""
-    return float(min(2.0, 0.1 * 2 ** min(attempt, 8)))
 
 
 class Outbound:
@@ -149,7 +149,7 @@ class Link:
         self._complained = False
         ip = reachable(agent.ip)
         self._endpoint = (TCP6ClientEndpoint if ":" in ip else TCP4ClientEndpoint)(reactor, ip, agent.port, timeout=10)
-        self._attempts = 0
+        self._backoff = Backoff(*_RECONNECT_SECONDS)
         self._connecting: Deferred[Any] | None = None
         self._retry_call: Any = None
         self._stopping = False
@@ -221,7 +221,7 @@ class Link:
         if self._complained:
             self.log.info("{agent} at {where} is back", agent=self.agent.name, where=self.agent.where)
         self._complained = False
-        self._attempts = 0
+        self._backoff.reset()
         self._ready.extendleft(reversed(self._sent))
         self._ready_bytes += self._sent_bytes
         self._sent.clear()
@@ -291,10 +291,10 @@ class Link:
         if self._stopping:
             self._ended()
             return
-        self._attempts += 1
-        if self._attempts == 3:
+        pause = self._backoff.next_pause()
+        if self._backoff.failures == _ATTEMPTS_UNTOLD:
             self.complain("no answer")
-        self._retry_call = self.reactor.callLater(_retry(self._attempts), self._connect)
+        self._retry_call = self.reactor.callLater(pause, self._connect)
 
     def _ended(self) -> None:
         if not self._opened and self._connecting is None and not self._stopped.called:

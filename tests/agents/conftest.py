@@ -16,7 +16,7 @@ from pyros.agents.runtime.host import Host
 from pyros.agents.runtime.turns import Batch, Outcome
 from pyros.clock import VirtualClock
 from pyros.config import AgentConfig, Config
-from pyros.journal import Effects
+from pyros.journal import Effects, JournalReader
 from pyros.wire import Entry
 
 _Reactor: Any = MemoryReactorClock
@@ -65,8 +65,11 @@ class Inline:
         return outcome
 
     def rows(self, query: str) -> list[Any]:
-        found: list[Any] = self.journal._db.execute(query).fetchall()
-        return found
+        reader = JournalReader(self.journal.path)
+        try:
+            return reader.rows(query)
+        finally:
+            reader.close()
 
     def stop(self) -> None:
         if not self.host.stopped.called:

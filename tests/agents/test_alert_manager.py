@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from pyros import messages
 from pyros.agents.alert_manager import AlertManagerAgent
 from pyros.alerts.rules import decisions
-from pyros.journal import JournalReader
+from pyros.journal import Effects, JournalReader
 from pyros.messages import AlertReceived, encode_payload
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
@@ -273,9 +274,14 @@ def test_the_site_is_asked_whether_it_is_up(inline: Callable[..., Any], tmp_path
 def test_decisions_of_an_older_journal_are_read_and_more_are_written(
     inline: Callable[..., Any], tmp_path: Path
 ) -> None:
+    def drop_column(db: sqlite3.Connection) -> None:
+        db.execute("ALTER TABLE decisions DROP COLUMN considered")
+
     rig = Rig(inline, tmp_path)
     rig.take(INITIAL)
-    rig.host.journal._open_db.execute("ALTER TABLE decisions DROP COLUMN considered")
+    older = Effects()
+    older.also.append(drop_column)
+    rig.host.journal.commit(older)
     assert [each.considered for each in rig.decisions()] == [()]
     again = Rig(inline, tmp_path)
     again._number = itertools.count(2)

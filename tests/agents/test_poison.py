@@ -167,7 +167,7 @@ def test_trouble_with_the_disk_blames_no_message(rig: Any, agent: FragileAgent) 
     agent.fault = lambda: agent.also_write(full)
     with pytest.raises(JournalError, match="full"):
         rig.turn("Bad")
-    rig.journal._db.execute("PRAGMA max_page_count = 1000000")
+    rig.journal.limit_growth(None)
     agent.fault = lambda: None
     rig.turn("Bad")
     assert agent.state.names == ["bad"]

@@ -208,13 +208,12 @@ def test_a_refusal_is_short_whatever_was_sent(rig: Any) -> None:
 
 def test_a_commit_that_fails_changes_nothing_and_the_batch_can_be_run_again(rig: Any, agent: WorkingAgent) -> None:
     rig.turn(do("a"))
-    db = rig.journal._db
-    db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
+    rig.journal.limit_growth(0)
     with pytest.raises(JournalError, match="cannot store: database or disk is full"):
         rig.turn(do("b"), ("Do", b'{"what": "' + b"x" * 100_000 + b'"}'), first=2)
     assert agent.state.done == ["a"]
     assert rig.turns.taken == 1
-    db.execute("PRAGMA max_page_count = 1000000")
+    rig.journal.limit_growth(None)
     outcome = rig.turn(do("b"), first=2)
     assert agent.state.done == ["a", "b"]
     assert [each.seq for each in outcome.outgoing] == [3, 4]

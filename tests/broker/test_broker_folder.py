@@ -107,13 +107,11 @@ def test_a_file_is_taken_when_it_is_complete(
 def test_a_full_disk_leaves_the_file(
     folder: Folder, reactor: MemoryReactorClock, store: EventStore, tmp_path: Path, event: Event
 ) -> None:
-    database = store.journal._open_db
-    pages = database.execute("PRAGMA page_count").fetchone()[0]
-    database.execute(f"PRAGMA max_page_count = {pages}")
+    store.journal.limit_growth(0)
     (tmp_path / "incoming" / "a.xml").write_bytes(event(text="x" * 50_000))
     wait(reactor)
     assert names(tmp_path / "incoming") == ["a.xml"]
-    database.execute("PRAGMA max_page_count = 1000000")
+    store.journal.limit_growth(None)
     wait(reactor)
     assert names(tmp_path / "incoming" / "done") == ["a.xml"]
 

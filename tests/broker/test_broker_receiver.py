@@ -141,9 +141,7 @@ def test_bad_input_gets_a_reason(
 def test_a_failing_store_refuses_and_the_event_is_accepted_later(
     factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event, answers: Answers, store: EventStore
 ) -> None:
-    database = store.journal._open_db
-    pages = database.execute("PRAGMA page_count").fetchone()[0]
-    database.execute(f"PRAGMA max_page_count = {pages}")
+    store.journal.limit_growth(0)
     packet = event(text="long " * 10_000)
     results = []
     for _ in range(2):
@@ -151,7 +149,7 @@ def test_a_failing_store_refuses_and_the_event_is_accepted_later(
         author.dataReceived(frame(packet))
         reactor.advance(0)
         results.append(only(answers, transport))
-        database.execute("PRAGMA max_page_count = 1000000")
+        store.journal.limit_growth(None)
     assert results[0][0] == "nak"
     assert "could not be stored, send it again" in results[0][2]
     assert "full" in results[0][2]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -101,15 +102,13 @@ def test_a_full_disk_refuses_and_accepts_again(store: EventStore, reactor: Memor
     first = store.store(b"1", "a", "x")
     reactor.advance(0)
     store.on_answer("alert_manager", 1, [])
-    database = store.journal._open_db
-    pages = database.execute("PRAGMA page_count").fetchone()[0]
-    database.execute(f"PRAGMA max_page_count = {pages}")
+    store.journal.limit_growth(0)
     refused = [store.store(b"2" * 50_000, "b", "x"), store.store(b"1", "a", "x")]
     reactor.advance(0)
     for failure in map(result, refused):
         assert isinstance(failure, JournalError)
         assert "full" in str(failure)
-    database.execute("PRAGMA max_page_count = 1000000")
+    store.journal.limit_growth(None)
     again = store.store(b"2" * 50_000, "b", "x")
     reactor.advance(0)
     assert result(first) == Stored(True, 1)
@@ -145,7 +144,7 @@ def test_an_event_that_we_stumble_over_holds_no_other_up(
 
 
 def test_messages_to_others_have_numbers_of_their_own_and_outlive_a_full_disk(
-    store: EventStore, reactor: MemoryReactorClock, result: Result
+    store: EventStore, reactor: MemoryReactorClock, result: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     posted: list[Outgoing] = []
     store.start(posted.extend)
@@ -154,11 +153,10 @@ def test_messages_to_others_have_numbers_of_their_own_and_outlive_a_full_disk(
     stored = store.store(b"1", "1", "x")
     reactor.advance(0.3)
     assert result(stored) == Stored(True, 1)
-    database = store.journal._open_db
-    database.execute("PRAGMA query_only = 1")
-    store.tell("monitoring", messages.ALERTS_HEARD, said[1])
-    reactor.advance(0.3)
-    database.execute("PRAGMA query_only = 0")
+    with monkeypatch.context() as patch:
+        patch.setattr(store.journal, "commit", Mock(side_effect=JournalError("the disk is full")))
+        store.tell("monitoring", messages.ALERTS_HEARD, said[1])
+        reactor.advance(0.3)
     store.tell("monitoring", messages.ALERTS_SILENT, said[2])
     reactor.advance(0.3)
     found = [(each.agent, each.seq, each.name) for each in posted if each.agent == "monitoring"]

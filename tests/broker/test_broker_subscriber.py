@@ -80,14 +80,13 @@ def test_events_are_stored_then_acknowledged_duplicates_too(
 def test_what_is_not_stored_is_not_acknowledged(
     factory: RemoteFactory, reactor: MemoryReactorClock, store: EventStore, event: Event
 ) -> None:
-    pages = store.journal._open_db.execute("PRAGMA page_count").fetchone()[0]
-    store.journal._open_db.execute(f"PRAGMA max_page_count = {pages}")
+    store.journal.limit_growth(0)
     subscriber, line = connect(factory)
     subscriber.dataReceived(frame(event(text="long " * 10_000)))
     reactor.advance(0)
     assert line.aborting
     assert not line.value()
-    store.journal._open_db.execute("PRAGMA max_page_count = 1000000")
+    store.journal.limit_growth(None)
 
 
 def test_a_flood_is_held_back(

@@ -99,15 +99,13 @@ def test_what_cannot_be_stored_is_tried_again(
     handler = plugin.AlertHandler()
     handler._config = config(tmp_path)
     handler._start(thread_reactor)
-    database = handler._store.journal._open_db
-    pages = database.execute("PRAGMA page_count").fetchone()[0]
-    database.execute(f"PRAGMA max_page_count = {pages}")
+    handler._store.journal.limit_growth(0)
     handled = handler(SimpleNamespace(raw_bytes=event(text="long " * 10_000)))
     for _ in range(3):
         thread_reactor.run_until(thread_reactor.getDelayedCalls)
         assert not handled.called
         thread_reactor.advance(plugin.RETRY)
-    database.execute("PRAGMA max_page_count = 1000000")
+    handler._store.journal.limit_growth(None)
     thread_reactor.advance(plugin.RETRY)
     while not handled.called:
         thread_reactor.from_threads.get(timeout=PATIENCE)()

@@ -26,7 +26,7 @@ from pyros.cli.timeline.follow import (
 )
 from pyros.clock import RealClock
 from pyros.config import Config
-from pyros.journal import Journal
+from pyros.journal import Effects, Journal, insert
 
 IVORN = "ivo://author.test/stream#one"
 OBS = m.Observation(id="obs-1", target="burst", ra=10.0, dec=20.0, exposures=(m.Exposures("r", 5.0, 2),), alert=IVORN)
@@ -252,12 +252,13 @@ def test_what_we_publish_about_it_is_told_also_after_its_end(follower: Follower,
     follower.look()
     store = EventStore(None, RealClock(Clock()), config.journal("broker"), threaded=False, durable=False)
     try:
+        columns = "INSERT INTO events (number, ivorn, sha256, packet, source, received)"
 
         def keep(number: int, ivorn: str) -> None:
             row = (number, ivorn, bytes([number]), b"<a/>", "agent alert_manager", 100.0 + number)
-            store.journal._open_db.execute(
-                "INSERT INTO events (number, ivorn, sha256, packet, source, received) VALUES (?, ?, ?, ?, ?, ?)", row
-            )
+            effects = Effects()
+            effects.also.append(lambda db: insert(db, columns, [row]))
+            store.journal.commit(effects)
 
         own = "ivo://pyros.observatory/demo/followup#"
         keep(1, f"{own}obs-1/started-20260320T233000-1")

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from pyros import messages
+from pyros.backoff import Backoff
 from pyros.broker.intake import Intake, Receipt
 from pyros.broker.kafka.consumer import Consumer, Handlers, Packet, matching
 from pyros.broker.packet import one_line
@@ -27,7 +28,8 @@ from pyros.messages import AlertSource
 
 STOP_WITHIN = 4.0  # seconds; a service that hangs may hold its thread longer, the observatory doesn't wait for it
 REPEAT = 300.0  # seconds after which the same trouble is told again
-_RETRY = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before a packet that could not be stored is tried again
+STORE_AGAIN_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Pauses before a packet that could not be stored is stored again; see `Backoff`."""
 
 _CREDENTIALS = {
     ck.KafkaError._AUTHENTICATION,
@@ -185,25 +187,24 @@ class KafkaIntake:
 
     def _take(self, packets: list[Packet]) -> None:
         for packet in packets:
-            self._store(packet, 0)
+            self._store(packet, Backoff(*STORE_AGAIN_SECONDS))
 
-    def _store(self, packet: Packet, attempt: int) -> None:
+    def _store(self, packet: Packet, backoff: Backoff) -> None:
         topic = packet.offsets.topic
         taken = self._intake.take(packet.value, f"{self.source} {topic}", strict=False, topic=topic)
-        taken.addCallback(self._stored, packet, attempt)
+        taken.addCallback(self._stored, packet, backoff)
 
-    def _stored(self, receipt: Receipt, packet: Packet, attempt: int) -> None:
+    def _stored(self, receipt: Receipt, packet: Packet, backoff: Backoff) -> None:
         if receipt.outcome != "failed":
             self._taken += 1
             self._consumer.finished(packet)
         elif self._watch is not None:  # else we are stopping: it is not committed, so it comes again
-            seconds = _RETRY[min(attempt, len(_RETRY) - 1)]
 
             def again() -> None:
                 self._retries.discard(timer)
-                self._store(packet, attempt + 1)
+                self._store(packet, backoff)
 
-            timer = self._reactor.callLater(seconds, again)
+            timer = self._reactor.callLater(backoff.next_pause(), again)
             self._retries.add(timer)
 
     def _trouble(self, error: Any) -> None:

@@ -18,6 +18,7 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from pyros.backoff import Backoff
 from pyros.broker.intake import Intake, Receipt
 from pyros.broker.packet import is_voevent, one_line, parse
 from pyros.broker.vtp.protocol import MAX_CHATTER, MAX_LENGTH, Chatter, Connections, host_of, role_of, transport
@@ -29,7 +30,8 @@ from pyros.errors import AlertError
 SILENCE = 180.0  # seconds; a broker says iamalive every 60
 MAX_GARBAGE = 10  # packets that are nothing a broker says, in one connection
 MAX_PENDING = 64  # events being stored; then reading stops, and TCP tells the other broker
-_RETRY = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds; the last one again and again
+RECONNECT_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Pauses before another connection is made; see `Backoff`."""
 
 log = Logger(namespace="pyros.broker")
 
@@ -227,7 +229,7 @@ class Remote(ClientService):
         """``creator`` is the `ClientTls` for a broker with TLS."""
         host = config.host
         self._config = config
-        self._failures = 0
+        self._backoff = Backoff(*RECONNECT_SECONDS)
         self.source = f"broker {config.where}"
         self.factory = RemoteFactory(reactor, clock, local_ivo, intake, self.source, config.filters, tls=creator)
         # By name, where there is one: whatever addresses it has, tried side by side.
@@ -255,9 +257,8 @@ class Remote(ClientService):
     def _wait(self, _attempt: int) -> float:
         """Counts by itself: a broker that takes the connection and then is none must be asked ever more rarely."""
         if self.factory.useful:
-            self._failures = 0
+            self._backoff.reset()
         self.factory.useful = False
-        seconds = _RETRY[min(self._failures, len(_RETRY) - 1)]
-        self._failures += 1
+        seconds = self._backoff.next_pause()
         log.info("{source} is not there; again in {seconds:.0f} s", source=self.source, seconds=seconds)
         return seconds
