@@ -106,14 +106,14 @@ class BeatSender:
             return False
 
     def answered(self, state: str) -> None:
-        """The guardian took a beat; ``state`` is what it sees of the dome."""
+        """Note that the guardian took a beat; ``state`` is what it sees of the dome."""
         if state == "unknown":
             self._tell(False, "the guardian cannot reach the dome")
         elif state != "starting":
             self._tell(True, "")
 
     def lost(self, reason: str) -> None:
-        """The connection to the guardian is gone."""
+        """Note that the connection to the guardian is gone."""
         self._connection = None
         self._retry(f"the guardian at {self.section.where} is gone: {reason}")
 

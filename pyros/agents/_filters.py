@@ -35,7 +35,7 @@ class FiltersAgent(InstrumentAgent):
 
     def _filters_told(self, filters: tuple[str, ...]) -> None:
         if filters:
-            self.tell_self(FILTERS_READ, FiltersKnown(instrument=self.name, filters=filters))
+            self.post_to_self(FILTERS_READ, FiltersKnown(instrument=self.name, filters=filters))
 
     def _filters_not_told(self, failure: Failure) -> None:
         self.log.warn("it does not say which filters it has: {reason}", reason=failure.getErrorMessage())

@@ -28,11 +28,14 @@ class Progress(msgspec.Struct, frozen=True):
     """How far an observation was when it was interrupted."""
 
     ra: float
+    """ICRS, degrees."""
     dec: float
+    """ICRS, degrees."""
     exposures: tuple[Exposures, ...]
     done: int
     """Images that are on disk."""
     images: tuple[str, ...]
+    """Their paths."""
     taken: tuple[TakenImage, ...]
 
     def is_of(self, observation: Observation) -> bool:

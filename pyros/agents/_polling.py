@@ -40,7 +40,7 @@ class PollingAgent(InstrumentAgent):
         self.state.timer = self.call_later(0, READ)
 
     def look(self) -> None:
-        """It does nothing but tell."""
+        """Refuse nothing and begin nothing: the device is only read."""
 
     def read(self, message: Message) -> None:
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
@@ -51,7 +51,7 @@ class PollingAgent(InstrumentAgent):
         self.command(message, run)
 
     def reading(self, result: dict[str, Any]) -> dict[str, Any]:
-        """What was read, with its ``age`` as of now: it may have waited for this agent."""
+        """Return what was read, with its ``age`` (seconds) as of now: it may have waited for this agent."""
         reading: dict[str, Any] = result["reading"]
         return reading | {"age": reading.get("age", 0.0) + self.clock.monotonic() - result["asked"]}
 

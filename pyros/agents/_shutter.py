@@ -40,8 +40,11 @@ class ShutterGuard:
         sun_limit: float,
         guardian: bool = False,
     ) -> None:
-        """``max_silence``: seconds for which monitoring's word counts. ``sun_limit``: the Sun's altitude in degrees
-        above which it is day. ``guardian``: the observatory has one, without which nothing is open."""
+        """Take what decides.
+
+        ``max_silence``: seconds for which monitoring's word counts. ``sun_limit``: the Sun's altitude in degrees above
+        which it is day. ``guardian``: the observatory has one, without which nothing is open.
+        """
         self._clock = clock
         self._holds = holds
         self._sun_altitude = sun_altitude
@@ -86,7 +89,7 @@ class ShutterGuard:
         self._open_reason = "the majordome is silent"
 
     def guardian(self, present: bool, reason: str) -> None:
-        """The guardian is there, or not, and why not."""
+        """Note whether the guardian is there, and if not, why."""
         self._guardian_reason = "" if present else reason or "the guardian is gone"
 
     def notice_step(self) -> None:
@@ -129,7 +132,7 @@ class ShutterGuard:
         return self._reason_day(now) or ("" if now < max(self._open_until, asked) else self._open_reason)
 
     def next_change(self) -> float:
-        """The monotonic instant at which the answer must be asked for again, if nothing is said before."""
+        """Return the monotonic instant at which the answer must be asked for again, if nothing is said before."""
         now = self._clock.monotonic()
         ends = [end for end in (self._weather_until, self._open_until, self._heard_until) if end > now]
         return min([now + LOOK_SECONDS, *ends])

@@ -61,9 +61,12 @@ class ShutterControl:
         on_alarm: Callable[[str], None],
         park: Callable[[str], None] | None = None,
     ) -> None:
-        """``report`` has others told by a turn. ``on_alarm`` is called with why the dome has not closed at a second
+        """Take the device, and who is told.
+
+        ``report`` has others told by a turn. ``on_alarm`` is called with why the dome has not closed at a second
         attempt, and with '' when it has. ``park``: for a roof that would hit the telescope; has the mount parked,
-        whose end `mount_parked` hears."""
+        whose end `mount_parked` hears.
+        """
         self.wanted_open = False
         """Whether the dome shall be open; whatever it is, it closes when it may not."""
         self.lost = False
@@ -183,7 +186,7 @@ class ShutterControl:
         return reason
 
     def saw(self, state: str) -> None:
-        """The device says that its shutter is so, of its own or asked."""
+        """Take the device's word for its shutter, given of its own or asked for."""
         self.state = state
         if self.wanted_open:
             if not self.opening and not self.lost and state in ("closed", "closing", "stopped"):
@@ -193,7 +196,7 @@ class ShutterControl:
             self.close(f"the dome was found {state}")
 
     def connected(self) -> None:
-        """The device is connected again: what it has done meanwhile isn't known."""
+        """Close or open again once the device is connected again: what it has done meanwhile isn't known."""
         if self.wanted_open:
             return  # a turn looks at it
         if self._under_way:
@@ -317,7 +320,7 @@ class ShutterControl:
             self._mount = None
 
     def _told(self, state: str, number: int) -> None:
-        """The device says that it has closed, and then that its shutter is so."""
+        """End the attempt when the device says that it has closed, and its shutter's state agrees."""
         if number != self._number:
             return
         self.state = state
@@ -336,7 +339,7 @@ class ShutterControl:
         self._fire_ends()
 
     def _not_closed(self, number: int, why: str) -> None:
-        """It is told again in time."""
+        """Note that the attempt failed; the device is told again in time."""
         if number != self._number:
             return
         self._under_way = False
@@ -347,7 +350,7 @@ class ShutterControl:
         self._report(ShutterReport(what="not closed", reason=why))
 
     def _close_in_time(self, number: int) -> None:
-        """It hasn't said yet that it is closed."""
+        """Tell the device again, for it hasn't said yet that it is closed."""
         self._retry = None
         if number != self._number:
             return

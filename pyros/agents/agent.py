@@ -130,13 +130,13 @@ class Agent:
     # To be overridden --------------------------------------------------------------------------------------------
 
     def work(self) -> None:
-        """Runs once, in the agent's thread, before the first message; must return. It is a turn of its own."""
+        """Begin: runs once, in the agent's thread, before the first message; must return. It is a turn of its own."""
 
     def shutdown(self) -> None:
-        """Runs in the agent's thread, as the last turn, when the agent ends."""
+        """End: runs in the agent's thread, as the last turn."""
 
     def receive(self, message: Message) -> None:
-        """Called in the agent's thread for every message; looks its handler up and calls it."""
+        """Handle one message: look its handler up and call it. Runs in the agent's thread."""
         self.analyze_message(message)
 
     def analyze_message(self, message: Message) -> None:
@@ -156,34 +156,34 @@ class Agent:
             handler()
 
     def obey_hold(self, hold: Hold, stop: bool) -> None:
-        """Runs in the reactor's thread when a hold begins, before its turn and whatever becomes of that.
+        """Stop at once for a hold: runs in the reactor's thread, before the hold's turn and whatever becomes of that.
 
         Stop what the device does for the automation; with ``stop`` (the message *Stop*) whatever it does, and make it
         safe. It may come again: the limits of a reflex hold (decision 0040).
         """
 
     def on_hold(self, hold: Hold, stop: bool) -> None:
-        """A handler: the observatory is held, since this moment or an earlier one. Nothing may begin to move."""
+        """Handle a hold that began now or earlier: nothing may begin to move."""
 
     def on_release(self) -> None:
-        """A handler: the hold, or the service, is over."""
+        """Handle the end of a hold or a service."""
 
     def make_safe(self, reason: str) -> Deferred[None] | None:
-        """Runs in the reactor's thread when the agent is about to end, or cannot begin: close, park, stop what moves.
+        """Close, park, stop what moves: runs in the reactor's thread when the agent is about to end, or cannot begin.
 
         The host waits until the Deferred fires, `SAFE_SECONDS` at most; meanwhile the agent goes on taking messages,
         but begins nothing (`made_safe`). What takes time says in the log what it does, and when it is done.
         """
 
     def figures(self) -> dict[str, Any]:
-        """Runs in the reactor's thread: further figures for `pyros status`, JSON values."""
+        """Return further figures for `pyros status`, JSON values. Runs in the reactor's thread."""
         return {}
 
     def attach(self, reactor: Any) -> None:
-        """Runs in the reactor's thread before the agent's thread begins: for an agent that owns a device."""
+        """Open the device's connection: runs in the reactor's thread before the agent's thread begins."""
 
     def detach(self) -> Deferred[None] | None:
-        """Runs in the reactor's thread after the agent has ended: close what `attach` opened."""
+        """Close what `attach` opened: runs in the reactor's thread after the agent has ended."""
 
     # For handlers ------------------------------------------------------------------------------------------------
 
@@ -198,7 +198,7 @@ class Agent:
         return self._settled.section
 
     def option(self, key: str, convert: Callable[[str], _T], default: _T) -> _T:
-        """The converted value of ``option_<key>`` in the agent's section; raises AgentError naming file and key."""
+        """Convert ``option_<key>`` of the agent's section; raises AgentError naming file and key."""
         text = self.section.options.get(key)
         if text is None:
             return default
@@ -257,8 +257,10 @@ class Agent:
         return self._settled.holds
 
     def alarm(self, key: str, text: str) -> None:
-        """Tell that a person is needed, once until `alarm_over`: by a critical log line, to monitoring, and by the
-        site's own command. Any thread, and not undone with the turn.
+        """Tell that a person is needed, once until `alarm_over`.
+
+        It goes out as a critical log line, to monitoring, and by the site's own command. Any thread; not undone with
+        the turn.
 
         ``key`` says in a few words that never change what it is about; ``text`` is a sentence for a person at 3 a.m.
         """
@@ -268,7 +270,7 @@ class Agent:
         """Tell that an alarm is over; nothing when it isn't raised. Any thread."""
         self._settled.end_alarm(key)
 
-    def also_write(self, write: Callable[[sqlite3.Connection], None]) -> None:
+    def in_transaction(self, write: Callable[[sqlite3.Connection], None]) -> None:
         """Have ``write(connection)`` called inside the turn's transaction: for a table of the agent's own.
 
         A message whose write raises is kept as failed; the write may be called again for the rest of its turn.
@@ -276,7 +278,7 @@ class Agent:
         """
         self._settled.turns.also(write)
 
-    def tell_self(self, name: str, payload: Any = None) -> None:
+    def post_to_self(self, name: str, payload: Any = None) -> None:
         """Post a message to this agent from any thread: how a device's answer becomes a turn.
 
         Unlike `call_later` it is lost when the process dies before the turn, as the device's connection is.
@@ -316,7 +318,7 @@ class Agent:
 
     @classmethod
     def state_type(cls) -> Any:
-        """The annotated type of ``state``, or None; raises AgentError when it cannot be made without arguments."""
+        """Return the annotated type of ``state``, or None; raises AgentError when it needs arguments."""
         for klass in cls.__mro__:
             if klass is not Agent and "state" in inspect.get_annotations(klass):
                 try:
@@ -328,13 +330,13 @@ class Agent:
         return None
 
     def begin(self) -> None:
-        """For the host: the first turn. Alarms of an earlier life are over, unless they are raised again."""
+        """Run the first turn, for the host. Alarms of an earlier life are over, unless they are raised again."""
         if self.name != self.MONITORING:
             self.send_if_there(self.MONITORING, ALARM_OVER, AlarmEnded(source=self.name))
         self.work()
 
     def settle(self, host: Host) -> None:
-        """For the host: the agent lives there now."""
+        """Take a host: the agent lives there now."""
         self._host = host
         self.ending = self.made_safe = False
 

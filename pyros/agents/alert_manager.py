@@ -66,8 +66,9 @@ class AlertManagerState(msgspec.Struct):
 
 
 class AlertManagerAgent(Agent):
-    """Turns *Alert received* into *Observation requested*, *changed* or *withdrawn*, and *Follow-up* and *Source found*
-    into VOEvents of our own.
+    """The alert manager: from *Alert received* to *Observation requested*, *changed* or *withdrawn*.
+
+    *Follow-up* and *Source found* become VOEvents of our own.
 
     ``option_change``: magnitudes by which a source must have changed to be published again before its light curve is,
     after the observation; 0 for every measurement.
@@ -93,10 +94,10 @@ class AlertManagerAgent(Agent):
         self.site = Site.load(self.config.site)
         self.sky = SiteSky(self.site)
         warm_up()
-        self.also_write(decisions.prepare)
+        self.in_transaction(decisions.prepare)
 
     def filters_known(self, message: Message) -> None:
-        """The filter wheel is connected, and tells what it has: hold the rules against it."""
+        """Check the rules' filters against those of the wheel, which is connected and tells what it has."""
         named = (each.filter for rule in self.rules.rules for each in rule.exposures)
         check_filters(self, message.payload, named, "alert rules")
 
@@ -124,7 +125,7 @@ class AlertManagerAgent(Agent):
             self._decide(alert, name, followed)
 
     def follow_up(self, message: Message) -> None:
-        """An observation has begun or ended: tell the broker's subscribers."""
+        """Tell the broker's subscribers that an observation has begun or ended."""
         said: FollowUp = message.payload
         self._publish(
             said.request.id, said.what, said.request.alert,
@@ -158,7 +159,7 @@ class AlertManagerAgent(Agent):
         return detections.add(kept, found, self._change)
 
     def light_curve_due(self, message: Message) -> None:
-        """What was measured in all images, where that was not published one by one."""
+        """Publish what was measured in all images, where that was not done one by one."""
         kept = self.state.found.get(message.payload.event)
         found = detections.take(kept) if kept is not None else []
         if found and not self._is_retracted(found[-1].alert):
@@ -210,7 +211,7 @@ class AlertManagerAgent(Agent):
         return packet
 
     def _followed(self, new: identity.PacketRecord) -> tuple[str, Followed]:
-        """The event that a packet is about, and its name; the packet may show that several events are one."""
+        """Return the event that a packet is about, and its name; the packet may show that several events are one."""
         events = self.state.events
         known = [name for name, followed in events.items() if identity.is_same_event(followed.event, new)]
         name = known[0] if known else self._new_name(new)
@@ -229,7 +230,7 @@ class AlertManagerAgent(Agent):
         return name, followed
 
     def _new_name(self, new: identity.PacketRecord) -> str:
-        """A name for an event heard of first; tests and what is real may have one key, and are never one event."""
+        """Name an event heard of first; tests and what is real may have one key, and are never one event."""
         events, for_tests = self.state.events, f"{new.key} (test)"
         if new.key not in events:
             return new.key
@@ -296,7 +297,7 @@ class AlertManagerAgent(Agent):
     def _observation(
         self, alert: Alert, name: str, decision: Decision, followed: Followed, best: identity.PacketRecord | None
     ) -> Observation:
-        """The request; at the best position that is known, which an earlier packet may have given."""
+        """Make the request, at the best position that is known, which an earlier packet may have given."""
         assert alert.target is not None, "the rules accept nothing without a position"
         ra, dec, error = *alert.target, alert.error_radius
         if best is not None and best.ra is not None and best.dec is not None:
@@ -340,7 +341,7 @@ class AlertManagerAgent(Agent):
             looked_at=decisions.looked_at(alert, now, self.sky),
             considered=decision.considered,
         )
-        self.also_write(lambda db: decisions.write(db, record))
+        self.in_transaction(lambda db: decisions.write(db, record))
         self._tell(
             AlertDecided(
                 alert=alert.id,

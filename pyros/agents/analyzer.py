@@ -53,7 +53,9 @@ class AnalyzerState(msgspec.Struct):
     """How many images there were, and those whose analysis hasn't ended."""
 
     images: int = 0
+    """How many there were."""
     waiting: list[ImageTaken] = []
+    """Those whose analysis hasn't ended, the oldest first."""
 
 
 class AnalyzerAgent(Agent):
@@ -80,7 +82,7 @@ class AnalyzerAgent(Agent):
         self._worker = Worker(reactor, self.clock, self.log, "analyzer's", [images.__name__])
 
     def detach(self) -> Deferred[None]:
-        """What is under way is analysed again after the next start."""
+        """Stop; the image under analysis is analysed again after the next start."""
         self._detached = True
         self._queue.clear()
         stopped = self._worker.stop()
@@ -135,7 +137,7 @@ class AnalyzerAgent(Agent):
             self.send_if_there(self.ALERT_MANAGER, messages.SOURCE_FOUND, ended.found)
 
     def _catalogue(self, name: str, folder: Path) -> str:
-        """The catalogue's full name: ``auto`` is the simulators' sky where there are simulators, else real stars.
+        """Resolve the catalogue's name: ``auto`` is the simulators' sky where there are simulators, else real stars.
 
         Raises AgentError for one that isn't there.
         """
@@ -152,7 +154,7 @@ class AnalyzerAgent(Agent):
     # In the reactor's thread -------------------------------------------------------------------------------------
 
     def _read_catalogue(self) -> None:
-        """A mistake in the file of stars is told now, not with every image of the night."""
+        """Read the file of stars now, so that a mistake in it is told once, not with every image of the night."""
         reading = self._worker.run(read_catalogue, self._settings.catalogue, seconds=self._seconds)
 
         def failed(failure: Failure) -> None:
@@ -185,7 +187,7 @@ class AnalyzerAgent(Agent):
                 self.log.warn("{warning}", warning=warning)
             if analysis.report.problem:
                 self.log.warn("{path}: {problem}", path=image.path, problem=analysis.report.problem)
-            self.tell_self(ANALYSIS_ENDED, AnalysisEnded(analysis.report, analysis.found))
+            self.post_to_self(ANALYSIS_ENDED, AnalysisEnded(analysis.report, analysis.found))
         self._running = None
 
     def _stopped(self, failure: Failure) -> None:

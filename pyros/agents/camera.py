@@ -132,7 +132,7 @@ class CameraAgent(FiltersAgent):
             await self.device.abort()
 
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:
-        """An exposure whose image nobody fetches is lost: it must not keep the camera from the next one."""
+        """Abort an exposure whose image nobody fetches: it must not keep the camera from the next one."""
         if state in ("exposing", "reading"):
             self.log.warn("the camera is {state} for nobody: that is aborted", state=state)
             self.aborting(self.device.abort)
@@ -226,7 +226,7 @@ class CameraAgent(FiltersAgent):
         return {"path": written, "started": image.started, "seconds": image.seconds}
 
     def _filter(self, image: instruments.Image, expose: Expose) -> str:
-        """The camera doesn't know what turns in front of it."""
+        """Name the image's filter; a camera doesn't know what a separate wheel turns in front of it."""
         return expose.filter if self.FILTER_WHEEL in self.config.agents else image.filter
 
     def _describe(self, image: instruments.Image, expose: Expose) -> tuple[Path, ImageFacts]:
@@ -261,13 +261,13 @@ class CameraAgent(FiltersAgent):
 
 
 def yes_or_no(text: str) -> bool:
-    """An option's ``yes`` or ``no``; raises ValueError for anything else."""
+    """Convert an option's ``yes`` or ``no``; raises ValueError for anything else."""
     if text not in ("yes", "no"):
         raise ValueError
     return text == "yes"
 
 
 def _night(started: float, site: Site) -> str:
-    """The date on which the night began, by the site's mean solar time: a night has one folder."""
+    """Return the date on which the night began, by the site's mean solar time: a night has one folder."""
     solar = datetime.fromtimestamp(started, UTC) + timedelta(hours=site.longitude / 15 - 12)
     return f"{solar:%Y-%m-%d}"

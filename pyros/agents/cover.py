@@ -105,8 +105,7 @@ class CoverAgent(InstrumentAgent):
         )
 
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:
-        """Give a command that was interrupted again; it ends at once where it is done. What moves for nobody ends by
-        itself."""
+        """Give an interrupted command again; it ends at once where it is done. What moves for nobody ends by itself."""
         if interrupted is not None:
             self.again(interrupted)
 
@@ -129,7 +128,7 @@ class CoverAgent(InstrumentAgent):
         self.send_if_there(message.sender, FAILED[message.name], Failure(reason=reason))
 
     def _with_state(self, ended: Deferred[Any]) -> Deferred[dict[str, Any]]:
-        """What the device says of itself when the command has ended; in the reactor's thread."""
+        """Return what the device says of itself when the command has ended; in the reactor's thread."""
 
         async def measure() -> dict[str, Any]:
             await ended

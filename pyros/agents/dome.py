@@ -1,6 +1,8 @@
-"""The dome's agent. The dome may be open only while two leases run: the weather's, renewed by every *Weather safe* of
-monitoring, and the majordome's, renewed by *Keep open*; by night; and while nobody holds the observatory. When one of
-these ends, for whatever reason, it closes by itself. So it does when it is found open though it should not be.
+"""The dome's agent: opens and closes the dome, and turns its slit.
+
+The dome may be open only while two leases run: the weather's, renewed by every *Weather safe* of monitoring, and the
+majordome's, renewed by *Keep open*; by night; and while nobody holds the observatory. When one of these ends, for
+whatever reason, it closes by itself. So it does when it is found open though it should not be.
 
 What decides that is in memory only (`ShutterGuard`): an agent that begins has heard nothing, and closes its dome. What
 closes is in the reactor's thread (`ShutterControl`): words that make safe are heard before their turn, and no turn is
@@ -181,7 +183,7 @@ class DomeAgent(InstrumentAgent):
         self._may_open = self.control.look()
 
     def hear_parked(self, message: Message) -> None:
-        """The mount's own word: a roof closes now, if it waits for that."""
+        """Take the mount's word that it is parked: a roof that waits for that closes now."""
         if message.sender == self.TELESCOPE:
             self.control.mount_parked()
 
@@ -219,7 +221,7 @@ class DomeAgent(InstrumentAgent):
         self.control.look()
         if present:
             self.alarm_over(_NO_GUARDIAN)
-            self.tell_self(GUARDIAN_HEARD)
+            self.post_to_self(GUARDIAN_HEARD)
         else:
             self.alarm(_NO_GUARDIAN, f"{reason}: nothing opens without it")
 
@@ -233,7 +235,7 @@ class DomeAgent(InstrumentAgent):
         self._report(ShutterReport(what="park", reason=reason))
 
     def _report(self, report: ShutterReport) -> None:
-        self.tell_self(SHUTTER, report)
+        self.post_to_self(SHUTTER, report)
 
     def _hold(self, who: str, why: str) -> None:
         try:
@@ -271,13 +273,13 @@ class DomeAgent(InstrumentAgent):
         self.send_if_there(self.MAJORDOME, messages.KEPT_OPEN, report)
 
     def open_again(self) -> None:
-        """It was lost while it opened. One that is still away is opened when it is connected again."""
+        """Open again a dome that was lost while it opened. One still away is opened when it is connected again."""
         self.state.open_timer = None
         if self.control.wanted_open and self.state.connected:
             self.after_commit(self.control.open_again, "it was lost while it opened")
 
     def close(self, message: Message) -> None:
-        """It closes already, but for an order that comes a second time."""
+        """Forget the opening; the reflex has closed already, but for an order that comes a second time."""
         self._forget_opening()
         self._keep_order(message)
         self.at_once(self.control.close_still, message.payload.reason, message.said)
@@ -308,7 +310,7 @@ class DomeAgent(InstrumentAgent):
             self._turn(self._message(messages.FOLLOW, follows))
 
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:
-        """The device is connected again: a dome that is wanted open is opened again, if it may be."""
+        """Open a dome that is wanted open again once its device is connected again, if it may be."""
         control = self.control
         if state is None or not control.wanted_open:
             return
@@ -353,7 +355,7 @@ class DomeAgent(InstrumentAgent):
         return report.lost and self.state.lost < len(_OPEN_PAUSES)
 
     def _not_opened(self, report: ShutterReport) -> None:
-        """What was lost while it opened is tried again some times, for it could not be closed either."""
+        """Try again some times to open what was lost while it opened, for it could not be closed either."""
         again = self._opens_again(report)
         self.send_if_there(self.MAJORDOME, messages.DOME_FAILED, Failure(reason=f"Open: {report.reason}", lost=again))
         if again:
@@ -414,7 +416,7 @@ class DomeAgent(InstrumentAgent):
         self.send_if_there(self.OBSERVATION_MANAGER, messages.DOME_CLOSED, Order(reason=reason))
 
     def _message(self, name: str, payload: Any) -> Message:
-        """A message of this agent to itself, that isn't sent."""
+        """Make a message of this agent to itself that isn't sent."""
         return Message("order", name, self.name, self.clock.time(), messages.encode_payload(name, payload))
 
     def _turn(self, message: Message) -> None:

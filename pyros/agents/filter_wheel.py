@@ -24,7 +24,7 @@ class FilterWheelAgent(FiltersAgent):
         self.actions_by_message |= {messages.SELECT_FILTER: self.select_filter}
 
     def select_filter(self, message: Message) -> None:
-        """A turn that is under way gives way to the new one."""
+        """Turn the wheel; a turn under way is superseded by the new one."""
         select: SelectFilter = message.payload
         if reason := self.reason_held(message):
             failure = Failure(observation=select.observation, reason=f"not turned: {reason}")

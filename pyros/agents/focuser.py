@@ -41,7 +41,7 @@ class FocuserAgent(InstrumentAgent):
         super().work()
 
     def move_focus(self, message: Message) -> None:
-        """A move that is under way gives way to the new one."""
+        """Move the focuser; a move under way is superseded by the new one."""
         move: MoveFocus = message.payload
         if reason := self.reason_held(message):
             failure = Failure(observation=move.observation, reason=f"not moved: {reason}")
@@ -73,8 +73,7 @@ class FocuserAgent(InstrumentAgent):
             self.aborting(self.device.stop)
 
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:
-        """To move to the same position again is safe, and ends at once where it is reached; what moves for nobody is
-        stopped."""
+        """Move to the same position again, which ends at once where it is reached; stop what moves for nobody."""
         if interrupted is not None:
             self.again(interrupted)
         elif state == "moving":

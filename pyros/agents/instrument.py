@@ -1,5 +1,6 @@
-"""What the agents of the instruments share: a command goes to the device after the turn's commit, and its end comes
-back as a message to the agent itself.
+"""What the agents of the instruments share.
+
+A command goes to the device after the turn's commit, and its end comes back as a message to the agent itself.
 
 A command is numbered, and its number is in the state: an end with another number is that of an older command, and
 means nothing any more. Most commands take the place of the one before; those given ``aside`` stand beside it (the
@@ -89,18 +90,20 @@ class Command(msgspec.Struct):
 
 
 class InstrumentState(msgspec.Struct):
-    """What every instrument's agent remembers.
-
-    ``given`` is the number of the last command that was not given aside. ``interrupted`` was under way when the agent
-    stopped, and the device was not asked yet what became of it.
-    """
+    """What every instrument's agent remembers."""
 
     number: int = 0
+    """That of the last command."""
     given: int = 0
+    """That of the last command that was not given aside."""
     command: Command | None = None
+    """The one that is under way."""
     aside: list[Command] = []
+    """Those under way beside it."""
     interrupted: Command | None = None
+    """What was under way when the agent stopped; the device was not asked yet what became of it."""
     connected: bool | None = None
+    """Whether the device is; None before it was tried."""
     failed_commands: int = 0
     """How many commands have failed after they were taken, in all."""
     last_failure: str = ""
@@ -182,7 +185,7 @@ class InstrumentAgent(Agent):
         return asked
 
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:
-        """The device does this, and no command was given since the agent started, or since it was connected again.
+        """Judge what the device does, though no command was given since the agent started or it was connected again.
 
         ``interrupted`` is the command that was under way when the agent stopped. ``state`` is None when the device did
         not answer: then only what was interrupted needs an end.
@@ -193,19 +196,19 @@ class InstrumentAgent(Agent):
         return None
 
     def noticed(self, state: str) -> None:
-        """The telemetry says that the device is doing this, and no command is under way."""
+        """Judge what the device is doing by its telemetry, while no command is under way."""
 
     def on_connection(self, connected: bool) -> None:
-        """Called in the reactor's thread when the device is connected, or is no longer, before a turn hears of it."""
+        """Hear that the device is connected, or is no longer; in the reactor's thread, before a turn hears of it."""
 
     def started(self, command: Command, seconds: float) -> None:
-        """The device took the command."""
+        """Tell the sender that the device took the command, which will take so many seconds."""
 
     def done(self, command: Command, result: dict[str, Any]) -> None:
-        """The device did what it was told."""
+        """Tell the sender that the device did what it was told."""
 
     def failed(self, command: Command, failure: messages.Failure) -> None:
-        """It did not, and says why; the failure names the observation that the command was for, if any."""
+        """Tell the sender why the device failed to carry out the command; the failure names its observation, if any."""
 
     def command(self, message: Message, run: Run, *, aside: bool = False) -> None:
         """Give the device a command after the commit.
@@ -255,7 +258,7 @@ class InstrumentAgent(Agent):
         return "" if hold is None else str(hold)
 
     def for_automation(self, *names: str) -> Command | None:
-        """The command that is under way for another agent, if it is one of these; in any thread."""
+        """Return the command under way for another agent, if it is one of these; in any thread."""
         command = self.state.command
         mine = command is not None and command.name in names and command.sender in self.config.agents
         return command if mine else None
@@ -277,14 +280,14 @@ class InstrumentAgent(Agent):
 
     def _run(self, number: int, run: Run) -> None:
         def started(seconds: float) -> None:
-            self.tell_self(STARTED, Started(number=number, seconds=seconds))
+            self.post_to_self(STARTED, Started(number=number, seconds=seconds))
 
         def done(result: dict[str, Any]) -> None:
-            self.tell_self(DONE, Ended(number=number, result=result))
+            self.post_to_self(DONE, Ended(number=number, result=result))
 
         def failed(failure: Failure) -> None:
             lost = failure.check(ConnectionLost, NoAnswer) is not None
-            self.tell_self(FAILED, Ended(number=number, reason=_in_words(failure), lost=lost))
+            self.post_to_self(FAILED, Ended(number=number, reason=_in_words(failure), lost=lost))
             if not isinstance(failure.value, (InstrumentError, OSError)):
                 self.log.failure("a command failed in an unexpected way", failure)
 
@@ -296,14 +299,14 @@ class InstrumentAgent(Agent):
     def _look(self, number: int) -> None:
         looking = self.look()
         if looking is None:
-            self.tell_self(LOOKED, Looked(number=number))
+            self.post_to_self(LOOKED, Looked(number=number))
             return
 
         def failed(failure: Failure) -> None:
             self.log.warn("it could not be asked what it is doing: {reason}", reason=_in_words(failure))
-            self.tell_self(LOOKED, Looked(number=number))
+            self.post_to_self(LOOKED, Looked(number=number))
 
-        looking.addCallback(lambda state: self.tell_self(LOOKED, Looked(number=number, state=state)))
+        looking.addCallback(lambda state: self.post_to_self(LOOKED, Looked(number=number, state=state)))
         looking.addErrback(failed)
 
     def _measure(self) -> None:
@@ -317,7 +320,7 @@ class InstrumentAgent(Agent):
         measured = await self.measure()
         if measured is not None:
             state, values = measured
-            self.tell_self(MEASURED, Telemetry(self.name, state, self.clock.time(), values))
+            self.post_to_self(MEASURED, Telemetry(self.name, state, self.clock.time(), values))
         self._trouble = ""
 
     def _not_measured(self, failure: Failure) -> None:
@@ -331,7 +334,7 @@ class InstrumentAgent(Agent):
 
     def _on_connection(self, connected: bool, text: str) -> None:
         self.on_connection(connected)
-        self.tell_self(CONNECTED if connected else DISCONNECTED, Connection(text=text))
+        self.post_to_self(CONNECTED if connected else DISCONNECTED, Connection(text=text))
 
     # Messages from the device ------------------------------------------------------------------------------------
 
@@ -366,7 +369,7 @@ class InstrumentAgent(Agent):
         return next((command for command in under_way if command.number == number), None)
 
     def _ended(self, number: int) -> Command | None:
-        """The command that has ended, which is no longer under way."""
+        """Return the command that has ended, which is no longer under way."""
         command = self._current(number)
         if command is not None and command is self.state.command:
             self.state.command = None

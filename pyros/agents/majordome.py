@@ -39,19 +39,23 @@ _DOME_SILENT = "the dome's agent is silent"
 
 
 class MajordomeState(msgspec.Struct):
-    """The last plan, what runs, and whether the dome was asked to open.
-
-    ``observed`` has the id of every *Observe* whose end was not heard yet, in their order: the observation manager ends
-    each of them exactly once, and the end of an earlier one says nothing about the one that runs.
-    """
+    """What the majordome remembers of the night."""
 
     plan: Plan | None = None
+    """The last one."""
     running: Observation | None = None
+    """What the observation manager was told to observe last, and hasn't ended."""
     observed: list[str] = []
+    """The ids of every *Observe* whose end was not heard yet, in their order: the observation manager ends each of them
+    exactly once, and the end of an earlier one says nothing about the one that runs."""
     done: dict[str, float] = {}
+    """By the ids of observations that are done, when they had been requested: Unix seconds."""
     dome_wanted: bool = False
+    """Whether the dome was asked to open."""
     end_timer: int | None = None
+    """When the session ends for want of something to observe."""
     lease_timer: int | None = None
+    """When *Keep open* is said next."""
 
 
 class MajordomeAgent(Agent):
@@ -138,7 +142,7 @@ class MajordomeAgent(Agent):
         self._decide()
 
     def weather_safe(self, message: Message) -> None:
-        """It counts from its readings' measurement: it may have waited for this agent."""
+        """Take monitoring's *Weather safe*, as old as its readings: it may have waited for this agent."""
         until = message.said - message.payload.age + self.config.limits.max_silence
         now = self.clock.monotonic()
         if until <= now:
@@ -165,7 +169,7 @@ class MajordomeAgent(Agent):
         self.log.info("the dome is open")
 
     def kept_open(self, message: Message) -> None:
-        """The dome's agent has heard that the dome may stay open, and says whether it may by all that it knows."""
+        """Take the dome's agent's answer to *Keep open*: whether the dome may be open, by all that it knows."""
         report: DomeReport = message.payload
         if self.age(message) > LEASE:
             return
@@ -182,7 +186,7 @@ class MajordomeAgent(Agent):
             self._decide()
 
     def dome_closed(self, message: Message) -> None:
-        """Closed by itself, because a lease ended, it is asked to open again only with the next observation."""
+        """End the session of a dome that closed by itself: it is asked to open again only with the next observation."""
         self._hear_dome(message)
         self.log.info("the dome is closed: {reason}", reason=message.payload.reason)
         if self.state.dome_wanted:
@@ -192,8 +196,11 @@ class MajordomeAgent(Agent):
             self._close_and_park(reason)
 
     def dome_failed(self, message: Message) -> None:
-        """It did not open: nothing is tried for some time. (What did not close is the dome agent's own affair, and so
-        is what was lost while it opened: that is opened as soon as it is back, while the leases run.)"""
+        """Try nothing for some time, for the dome did not open.
+
+        What did not close is the dome agent's own affair, and so is what was lost while it opened: that is opened as
+        soon as it is back, while the leases run.
+        """
         self._hear_dome(message)
         self.log.error("the dome: {reason}", reason=message.payload.reason)
         if self.state.dome_wanted and not message.payload.lost:
@@ -209,7 +216,7 @@ class MajordomeAgent(Agent):
             self._close_and_park(str(hold))
 
     def on_release(self) -> None:
-        """The plan is as old as the hold."""
+        """Ask for a new plan: the last one is as old as the hold."""
         self.state.plan = None
         self.send_to(self.SCHEDULER, messages.PLAN_AGAIN)
 
@@ -243,7 +250,7 @@ class MajordomeAgent(Agent):
             self._close_and_park("nothing to observe")
 
     def _wanted(self) -> Observation | None:
-        """What the plan says to observe now, if nothing is against it; why nothing opens is logged once."""
+        """Return what the plan says to observe now, if nothing is against it; why nothing opens is logged once."""
         plan = self.state.plan
         if plan is None:
             return None
@@ -312,7 +319,7 @@ class MajordomeAgent(Agent):
             self._close_and_park(self._dome_reason)
 
     def _ask_dome(self) -> None:
-        """The dome is closed, and its agent's last word was that it may not be open: is that still so?"""
+        """Ask the dome's agent, whose last word was that the dome may not be open, whether that is still so."""
         if self._dome_reason and not self._asked_dome and self.clock.monotonic() >= self._pause_until:
             self._asked_dome = True  # the question waits where that agent is away
             self.send_to(self.DOME, messages.KEEP_OPEN, KeepOpen(seconds=_QUESTION_SECONDS))
@@ -344,7 +351,7 @@ class MajordomeAgent(Agent):
             self.renew_lease()
 
     def _done(self, observation: str, requested: float) -> None:
-        """An old plan may still name it; only a newer request for the same is observed again."""
+        """Note that an observation is done; an old plan may name it still, but only a newer request is observed."""
         self.state.done.pop(observation, None)
         self.state.done[observation] = requested
         while len(self.state.done) > _DONE:
@@ -364,7 +371,7 @@ class MajordomeAgent(Agent):
         self._close_and_park(reason)
 
     def _pause(self) -> None:
-        """A dome that has just refused is not asked again at once."""
+        """Pause before the dome, which has just refused, is asked again."""
         self._pause_until = self.clock.monotonic() + _PAUSE
         self._paused_by_dome = False
         self.call_later(_PAUSE, PAUSE_OVER)

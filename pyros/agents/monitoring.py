@@ -51,8 +51,10 @@ class Unchanged(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """Whether an instrument is connected (a source of alerts is heard), its name and address or why not, and since when
-    (Unix seconds)."""
+    """Whether an instrument is connected, or a source of alerts is heard.
+
+    With its name and address or why not, and since when (Unix seconds).
+    """
 
     connected: bool
     text: str
@@ -78,6 +80,7 @@ class MonitoringState(msgspec.Struct):
     good_since: float | None = None
     """Since when the readings have been good, monotonic seconds."""
     silence_timer: int | None = None
+    """When the weather station counts as silent."""
     last: WeatherReading | None = None
     """The weather station's last reading, for people."""
     measured: float | None = None
@@ -85,10 +88,15 @@ class MonitoringState(msgspec.Struct):
     unchanged: dict[str, Unchanged] = {}
     """By quantity: what each sensor says, and since when."""
     safety: SafetyWord | None = None
+    """The safety monitor's last word."""
     links: dict[str, Link] = {}
+    """By instrument."""
     alert_sources: dict[str, Link] = {}
+    """By their names."""
     telemetry: dict[str, Telemetry] = {}
+    """The last of each instrument."""
     last_image: ImageAnalysed | None = None
+    """What the analyzer found in the last image."""
     alarms: list[StandingAlarm] = []
     """Those that aren't over, the oldest first."""
 
@@ -156,8 +164,11 @@ class MonitoringAgent(Agent):
         self._judge()
 
     def safety_reading(self, message: Message) -> None:
-        """Unsafe counts at once, safe with the next reading of the weather. At once, too, where there is no weather
-        station, and where its reading was waiting for the safety monitor's first word."""
+        """Take the safety monitor's word: unsafe counts at once, safe with the next reading of the weather.
+
+        Safe counts at once, too, where there is no weather station, and where its reading was waiting for the safety
+        monitor's first word.
+        """
         reading: SafetyReading = message.payload
         measured = message.said - reading.age
         if reading.safe and self._too_old(measured, "the safety monitor's word"):
@@ -254,7 +265,7 @@ class MonitoringAgent(Agent):
         return f"no word from the safety monitor for {silent:.0f} s" if silent > self.config.limits.max_silence else ""
 
     def weather_silent(self) -> None:
-        """The station says nothing."""
+        """Tell that the weather station says nothing."""
         self.state.silence_timer = None
         self.state.good_since = None
         self._say(False, f"no reading for {self.config.limits.max_silence:g} s", None)
@@ -367,7 +378,7 @@ def _values(reading: WeatherReading) -> dict[str, float | str | None]:
 
 
 def _too_much(reading: WeatherReading, limits: WeatherLimits) -> str:
-    """What is above its limit, in words; '' when nothing is. What is not measured has no say."""
+    """Say in words what is above its limit; '' when nothing is. What is not measured has no say."""
     found = []
     if reading.rain:
         found.append("rain")

@@ -1,5 +1,6 @@
-"""The observation manager: runs one observation at a time. It slews, waits for *Slew finished* and for the dome, and
-exposes N times through each filter.
+"""The observation manager: runs one observation at a time.
+
+It slews, waits for *Slew finished* and for the dome, and exposes N times through each filter.
 
 What else stands in the light's way is made ready while the telescope slews: the dome's slit, and the first filter where
 a filter wheel or a focuser is there. Each of them is asked again before an exposure through another filter.
@@ -128,7 +129,7 @@ class ObservationManagerAgent(Agent):
         self._next()
 
     def slew_failed(self, message: Message) -> None:
-        """A mount that was lost may be back soon, and the burst is fading: it is sent there again, some times."""
+        """Send a mount that was lost to the target again, some times: it may be back soon, and the burst is fading."""
         if not self._is_current(message, "slewing"):
             return
         failure: Failure = message.payload
@@ -139,7 +140,7 @@ class ObservationManagerAgent(Agent):
             self._stop(reason, again=False, halt=False)
 
     def tracking_lost(self, message: Message) -> None:
-        """The exposure shows trails from now on: it is thrown away, and the telescope is sent to the target again."""
+        """Throw the exposure away, which shows trails from now on, and send the telescope to the target again."""
         current, lost = self.state.current, message.payload
         if current is None or not self._is_of_current(message) or self.state.pointing is None:
             return
@@ -201,7 +202,7 @@ class ObservationManagerAgent(Agent):
             self._next()
 
     def slit_failed(self, message: Message) -> None:
-        """The dome tries again by itself; while it is closed there is no hurry."""
+        """Wait: the dome tries again by itself, and while it is closed there is no hurry."""
         if not self._is_of_current(message) or self.state.slit:
             return
         self.log.warn("the dome's slit: {reason}", reason=message.payload.reason)
@@ -211,7 +212,7 @@ class ObservationManagerAgent(Agent):
                 self._stop(f"the dome's slit: {message.payload.reason}", again=False, halt=True)
 
     def instrument_connected(self, message: Message) -> None:
-        """What waited for it goes on at once. A telescope that was away may have been moved, or have stood still."""
+        """Go on with what waited for the device. A telescope that was away may have been moved, or have stood still."""
         name = message.payload.instrument
         self.log.info("{name}: {text}", name=message.name, text=message.payload.text)
         if name in self.state.away:
@@ -222,14 +223,14 @@ class ObservationManagerAgent(Agent):
             self._go_on()
 
     def instrument_disconnected(self, message: Message) -> None:
-        """What it does meanwhile is unknown; the end of the command that is under way will tell."""
+        """Note that a device is away: what it does is unknown, and the end of the command under way will tell."""
         name = message.payload.instrument
         self.log.warn("{name}: {text}", name=message.name, text=message.payload.text)
         if name not in self.state.away:
             self.state.away.append(name)
 
     def step_again(self, message: Message) -> None:
-        """The pause is over; a device that is still away is waited for."""
+        """Go on after a pause; a device that is still away is waited for."""
         if message.payload.number != self.state.step or self.state.phase != "waiting":
             return
         if message.payload.device in self.state.away:
@@ -259,7 +260,10 @@ class ObservationManagerAgent(Agent):
             self._stop(f"the dome has closed: {message.payload.reason}", again=True, halt=True)
 
     def step_overdue(self, message: Message) -> None:
-        """A device that stays away, and a dome that stays closed, say nothing against the target."""
+        """Give up a step that takes too long.
+
+        A device that stays away, and a dome that stays closed, say nothing against the target.
+        """
         if message.payload.number != self.state.step or self.state.current is None:
             return
         if self.state.awaited:
@@ -321,7 +325,7 @@ class ObservationManagerAgent(Agent):
             self.send_to(self.FOCUSER, messages.MOVE_FOCUS, MoveFocus(observation=current.id, filter=filter))
 
     def _not_prepared(self, device: str, failure: Failure, what: str) -> None:
-        """What the wheel or the focuser could not do is asked of them again, by the next exposure, if one is left."""
+        """Ask the wheel and the focuser again for what they could not do, by the next exposure, if one is left."""
         self.state.filter = ""
         if self.state.phase == "ready":
             self._try_again(device, failure, what)
@@ -329,7 +333,7 @@ class ObservationManagerAgent(Agent):
             self.log.warn("{what}: {reason}", what=what, reason=failure.reason)
 
     def _next(self) -> None:
-        """The next exposure, if the telescope is on target and the dome open; after the last one, the report."""
+        """Begin the next exposure, if the telescope is on target and the dome open; report after the last one."""
         current = self.state.current
         if current is None or self.state.phase != "ready" or not self.state.dome_open:
             return
@@ -414,7 +418,7 @@ class ObservationManagerAgent(Agent):
         self._expect_within(None)
 
     def _expect_within(self, seconds: float | None) -> None:
-        """The answer to the command just given must come within so many seconds."""
+        """Expect the answer to the command just given within so many seconds."""
         if self.state.overdue is not None:
             self.cancel_timer(self.state.overdue)
         self.state.step += 1

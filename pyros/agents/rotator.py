@@ -76,8 +76,7 @@ class RotatorAgent(InstrumentAgent):
         )
 
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:
-        """Move to the interrupted command's angle again, which ends at once where it is reached; stop what moves for
-        nobody."""
+        """Move to the interrupted command's angle again, which ends at once there; stop what moves for nobody."""
         if interrupted is not None:
             self.again(interrupted)
         elif state == "moving":

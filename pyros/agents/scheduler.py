@@ -20,20 +20,26 @@ _PLAN_LINES = 50  # the one to start, then the others in their order
 
 
 class SchedulerState(msgspec.Struct):
-    """Requests by their ids, in the order they came; how often each has failed, and until when it is not tried again;
-    the one that runs, and the request for it as it was at the start; the timer, and when it is due (Unix seconds).
+    """What is to be observed.
 
     A request that is to be repeated is several: each of its repeats is an observation of its own.
     """
 
     requests: dict[str, Observation] = {}
+    """By their ids, in the order in which they came."""
     failures: dict[str, int] = {}
+    """How often each has failed."""
     paused: dict[str, float] = {}
+    """Until when each that failed is not tried again, Unix seconds."""
     running: str | None = None
+    """The id of the one that runs."""
     started: Observation | None = None
+    """The request for that one as it was when it started."""
     filters: FiltersKnown | None = None
+    """What the filter wheel has said last."""
     timer: int | None = None
     timer_due: float = 0.0
+    """When the timer fires, Unix seconds."""
 
 
 class SchedulerAgent(Agent):
@@ -69,7 +75,7 @@ class SchedulerAgent(Agent):
             self._plan()
 
     def observation_requested(self, message: Message) -> None:
-        """A new request, or one whose position has become better."""
+        """Take a new request, or one whose position has become better."""
         request: Observation = message.payload
         if request.id not in self.state.requests and len(self.state.requests) + len(request.repeat) >= _MOST:
             raise ValueError(f"{_MOST} observations are waiting already; withdraw some before {request.id}")
@@ -79,7 +85,7 @@ class SchedulerAgent(Agent):
         self._plan()
 
     def filters_known(self, message: Message) -> None:
-        """The filter wheel is connected, and tells what it has."""
+        """Note which filters the wheel has, which is connected."""
         self.state.filters = message.payload
         self._check_filters()
 
@@ -89,7 +95,7 @@ class SchedulerAgent(Agent):
             check_filters(self, self.state.filters, named, "requests")
 
     def observation_withdrawn(self, message: Message) -> None:
-        """A request is not wanted any more; if it runs, the majordome stops it."""
+        """Forget a request that is not wanted any more; if it runs, the majordome stops it."""
         wanted = message.payload.observation
         withdrawn = [wanted, *(each.id for each in self.state.requests.values() if each.repeats == wanted)]
         for observation in withdrawn:
@@ -101,7 +107,7 @@ class SchedulerAgent(Agent):
         self.state.started = self.state.requests.get(message.payload.observation)
 
     def observation_finished(self, message: Message) -> None:
-        """It is done with, unless a better position came while its last image was taken."""
+        """Forget a finished observation, unless a better position came while its last image was taken."""
         observation = message.payload.observation
         self._ended(observation)
         wanted, started = self.state.requests.get(observation), self.state.started
@@ -124,7 +130,7 @@ class SchedulerAgent(Agent):
         self._plan()
 
     def plan_again(self) -> None:
-        """The majordome has become free and wants to know what is next."""
+        """Plan anew: the majordome has become free and wants to know what is next."""
         self._plan()
 
     def plan_in_time(self) -> None:

@@ -37,7 +37,7 @@ class SwitchAgent(InstrumentAgent):
         self.command(message, run, aside=True)
 
     def look(self) -> None:
-        """It does nothing by itself."""
+        """Begin nothing: a switch does nothing by itself."""
 
     async def measure(self) -> tuple[str, dict[str, float | str | None]]:
         levels: dict[str, float | str | None] = {}

@@ -37,15 +37,20 @@ _LEAST_COS = 0.01  # of the declination; nearer to a pole, right ascension is no
 
 
 class TelescopeState(InstrumentState):
-    """Whether the telescope shall be parked, and when that is tried again; the offset, arcseconds, and the observation
-    whose first image may still change it; the observation on whose target it was sent last, and tracks."""
+    """What the telescope's agent remembers."""
 
     park_wanted: bool = False
+    """Whether the telescope shall be parked."""
     park_timer: int | None = None
+    """The next attempt to park."""
     east: float = 0.0
+    """How far the mount points east of where it is sent, arcseconds on the sky."""
     north: float = 0.0
+    """The same to the north."""
     unmeasured: str = ""
+    """The id of the observation whose first image may still correct that."""
     on_target: str = ""
+    """The id of the observation on whose target it was sent last, and which it tracks."""
 
 
 class TelescopeAgent(InstrumentAgent):
@@ -111,7 +116,7 @@ class TelescopeAgent(InstrumentAgent):
         super().work()
 
     def slew(self, message: Message) -> None:
-        """A slew that is under way gives way to the new one."""
+        """Slew; a slew under way is superseded by the new one."""
         slew: Slew = message.payload
         if reason := self.too_old(message):  # the dome may be closed and the night over
             failure = Failure(observation=slew.observation, reason=reason)
@@ -189,7 +194,7 @@ class TelescopeAgent(InstrumentAgent):
             self.aborting(self.device.stop)
 
     def limit_reached(self, message: Message) -> None:
-        """What the telescope tracked is about to set, or near the Sun: tracking has stopped, and it parks."""
+        """Tell that tracking has stopped, and park: what the telescope tracked is about to set, or near the Sun."""
         self._tell_tracking_lost(TrackingLost(self.state.on_target, message.payload.reason, again=False))
         if not self.state.park_wanted:
             self.state.park_wanted = True
@@ -210,7 +215,7 @@ class TelescopeAgent(InstrumentAgent):
     # In the reactor's thread: whether it still tracks.
 
     def _check_tracking(self) -> None:
-        """A mount stops for a limit, a cable or a hand on its buttons, and nothing else tells that."""
+        """Look whether the mount still tracks: a limit, a cable or a hand on its buttons stops it silently."""
         self._check_timer = self.clock.call_later(self._check_pace, self._check_tracking)
         observation = self.state.on_target
         if not observation or self.state.command is not None or self.holds.service is not None:
@@ -229,7 +234,7 @@ class TelescopeAgent(InstrumentAgent):
         self._lapses = self._lapses + 1 if reason else 0
         if self._lapses >= 2:
             self._lapses = 0
-            self.tell_self(messages.TRACKING_LOST, TrackingLost(observation, reason))
+            self.post_to_self(messages.TRACKING_LOST, TrackingLost(observation, reason))
 
     async def _reason_lost(self) -> str:
         """Why it is not on its target any more; '' while it is."""
@@ -305,8 +310,10 @@ class TelescopeAgent(InstrumentAgent):
             self.log.info("parked after {seconds:.1f} s", seconds=self.clock.monotonic() - began)
 
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:
-        """Going to the same place again is safe, and ends at once if the telescope is there. What moves for nobody is
-        stopped, and what should be parked is parked."""
+        """Slew to the same place again, which ends at once if the telescope is there.
+
+        What moves for nobody is stopped, and what should be parked is parked.
+        """
         if interrupted is not None:
             self.again(interrupted)
         elif self.state.park_wanted:
@@ -343,7 +350,7 @@ class TelescopeAgent(InstrumentAgent):
         reason = reason_refused(self.site, here.ra, here.dec, self.clock.now(), margin=_MARGIN, horizon=horizon)
         if reason:
             self.log.warn("the telescope stops tracking and parks: {reason}", reason=reason)
-            self.tell_self(LIMIT_REACHED, Order(reason=reason))
+            self.post_to_self(LIMIT_REACHED, Order(reason=reason))
             await self.device.track(False)
 
     def started(self, command: Command, seconds: float) -> None:
@@ -376,6 +383,6 @@ class TelescopeAgent(InstrumentAgent):
 
 
 def _beside(ra: float, dec: float, east: float, north: float) -> tuple[float, float]:
-    """The position so many arcseconds beside one, for small angles."""
+    """Return the position so many arcseconds beside one, for small angles."""
     there = max(-90.0, min(90.0, dec + north / 3600))
     return (ra + east / 3600 / max(cos(radians(there)), _LEAST_COS)) % 360, there

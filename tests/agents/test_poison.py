@@ -43,7 +43,7 @@ class FragileAgent(Agent):
         def write(db: sqlite3.Connection) -> None:
             db.execute(sql, values)
 
-        self.also_write(write)
+        self.in_transaction(write)
 
     def good(self, message: Message) -> None:
         self.state.names.append(message.id)
@@ -104,8 +104,8 @@ FAULTS: dict[str, Callable[[FragileAgent], None]] = {
     "a type that SQLite hasn't": writing("INSERT INTO mine VALUES (?)", [1]),
     "a commit of its own": writing("COMMIT"),
     "a rollback of its own": writing("ROLLBACK"),
-    "a commit of the connection": lambda agent: agent.also_write(lambda db: db.commit()),
-    "a write that exits": lambda agent: agent.also_write(lambda db: sys.exit()),
+    "a commit of the connection": lambda agent: agent.in_transaction(lambda db: db.commit()),
+    "a write that exits": lambda agent: agent.in_transaction(lambda db: sys.exit()),
     "not a number in the state": state(number=math.nan),
     "infinity in the state": state(number=-math.inf),
     "another type in the state": state(names="abc"),
@@ -164,7 +164,7 @@ def test_trouble_with_the_disk_blames_no_message(rig: Any, agent: FragileAgent) 
         for _ in range(1000):
             db.execute("INSERT INTO large VALUES (?)", ("x" * 4000,))
 
-    agent.fault = lambda: agent.also_write(full)
+    agent.fault = lambda: agent.in_transaction(full)
     with pytest.raises(JournalError, match="full"):
         rig.turn("Bad")
     rig.journal.limit_growth(None)
@@ -209,7 +209,7 @@ def test_an_agent_that_cannot_go_on_says_why_after_it_has_made_safe(
     assert host is not None
     monkeypatch.setattr("pyros.agents.runtime.program._exit_as_failed", lambda: None)
     monkeypatch.setattr(host.turns, "run", lambda *_: 1 / 0)
-    agent.tell_self("Good")
+    agent.post_to_self("Good")
     wait_for(lambda: host.stopped.called)
     assert isinstance(host.failure, ZeroDivisionError)
     assert host.worked
@@ -227,7 +227,7 @@ def test_a_handler_that_hangs_is_seen_in_the_status(running: Any, observatory: A
     agent.fault = hang
     place = observatory("fragile", "other")
     running(place, agent)
-    agent.tell_self("Bad")
+    agent.post_to_self("Bad")
     try:
         handling = wait_for(lambda: ask(place.config.agent("fragile"), "status")["handling"])
         assert handling["message"] == "Bad"

@@ -140,7 +140,7 @@ def test_a_worker_that_is_killed_costs_one_analysis(
 ) -> None:
     place, agent, mark = begin(observatory, running, tmp_path)
     for path in (field, str(tmp_path / "absent.fits")):
-        agent.tell_self(messages.IMAGE_TAKEN, ImageTaken(observation="o", path=path, ra=20.0, dec=-30.0))
+        agent.post_to_self(messages.IMAGE_TAKEN, ImageTaken(observation="o", path=path, ra=20.0, dec=-30.0))
     first = wait_until(lambda: pids(mark), what="the solver")[0]
     os.kill(parent_of(first), signal.SIGKILL)
     wait_until(lambda: len(ended(place)) == 2, what="both images' ends")
@@ -157,7 +157,7 @@ def test_a_worker_that_hangs_costs_one_analysis(
     observatory: Makes, running: Running, field: str, tmp_path: Path
 ) -> None:
     place, agent, _ = begin(observatory, running, tmp_path, seconds="0.01", solver_seconds="0.01")
-    agent.tell_self(messages.IMAGE_TAKEN, ImageTaken(observation="o", path=field, ra=20.0, dec=-30.0))
+    agent.post_to_self(messages.IMAGE_TAKEN, ImageTaken(observation="o", path=field, ra=20.0, dec=-30.0))
     wait_until(lambda: ended(place), what="the image's end")
     assert "no answer within 0.03 s, it is killed" in ended(place)[0]["problem"]
 
@@ -166,7 +166,7 @@ def test_an_analyzer_that_ends_leaves_no_process_and_forgets_no_image(
     observatory: Makes, running: Running, field: str, tmp_path: Path
 ) -> None:
     place, agent, mark = begin(observatory, running, tmp_path)
-    agent.tell_self(messages.IMAGE_TAKEN, ImageTaken(observation="o", path=field, ra=20.0, dec=-30.0))
+    agent.post_to_self(messages.IMAGE_TAKEN, ImageTaken(observation="o", path=field, ra=20.0, dec=-30.0))
     first = wait_until(lambda: pids(mark), what="the solver")[0]
     worker = parent_of(first)
     agent.stop(60)

@@ -92,7 +92,7 @@ def test_an_image_that_was_being_analysed_when_its_analyzer_died_has_one_line(
     from pyros.agents.analyzer import AnalyzerAgent
 
     told: list[Any] = []
-    monkeypatch.setattr(AnalyzerAgent, "tell_self", lambda self, name, payload: told.append(payload))
+    monkeypatch.setattr(AnalyzerAgent, "post_to_self", lambda self, name, payload: told.append(payload))
     night, _ = begin(rehearsal)
     night.until(lambda: len(told) == 5)
     assert len(points(night)) == 5

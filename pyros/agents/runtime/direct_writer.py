@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 
-class Prompt:
+class DirectWriter:
     """A second handle on a connection's socket, to which any thread may write while the kernel takes all of it.
 
     Once the kernel takes only a part, everything goes through the transport for good (the peer does not read its
@@ -22,8 +22,8 @@ class Prompt:
         self._rest = b""
 
     @classmethod
-    def of(cls, transport: Any) -> Prompt | None:
-        """The one for a plain TCP transport to which nothing was written yet; None for any other, or without a file."""
+    def of(cls, transport: Any) -> DirectWriter | None:
+        """Make one for a plain TCP transport to which nothing was written yet; None for any other."""
         handle = getattr(transport, "getHandle", lambda: None)()
         try:
             return cls(handle) if type(handle) is socket.socket else None
@@ -44,12 +44,12 @@ class Prompt:
             self._rest += data
 
     def rest(self) -> bytes:
-        """What the kernel did not take, given once: for the transport."""
+        """Return what the kernel did not take, once: for the transport."""
         with self._lock:
             rest, self._rest = self._rest, b""
         return rest
 
     def close(self) -> None:
-        """The connection is gone; what is sent from now on is lost with it."""
+        """Close; what is sent from now on is lost with the connection."""
         with self._lock:
             self._socket.close()

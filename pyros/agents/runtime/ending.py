@@ -30,7 +30,7 @@ def stop(hosts: Iterable[Host], reason: str) -> Deferred[None]:
 
 
 def left(hosts: Iterable[Host]) -> str:
-    """What would be left as it is if the process ended now, in words; '' for nothing."""
+    """Say in words what would be left as it is if the process ended now; '' for nothing."""
     return ", ".join(host.agent.LEFT.format(name=host.agent.name) for host in hosts if host.unsafe)
 
 

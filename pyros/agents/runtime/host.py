@@ -56,7 +56,7 @@ class _Answers:
         return bool(self._effects)
 
     def add(self, agent: str, seq: int, refusals: list[Refusal]) -> bool:
-        """True when there was nothing before."""
+        """Add an acknowledgement; True when there was nothing before."""
         with self._lock:
             first = not self._effects
             self._effects.acknowledged[agent] = seq
@@ -69,7 +69,7 @@ class _Answers:
         return effects
 
     def put_back(self, effects: Effects) -> None:
-        """The turn could not be stored."""
+        """Take effects back, for the turn could not be stored."""
         with self._lock:
             self._effects.acknowledged = {**effects.acknowledged, **self._effects.acknowledged}
             self._effects.refused[:0] = effects.refused
@@ -90,7 +90,9 @@ class Host:
         durable: bool = True,
         epoch: str = "",
     ) -> None:
-        """``daemon=False`` keeps a program alive as long as the agent lives. ``durable=False`` and ``epoch`` are for
+        """Take an agent; nothing is opened yet.
+
+        ``daemon=False`` keeps a program alive as long as the agent lives. ``durable=False`` and ``epoch`` are for
         rehearsals.
 
         Raises UnknownAgent when the configuration has no section of the agent's name, ConfigError when it lacks what
@@ -135,8 +137,10 @@ class Host:
     # The reactor's side ------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Open the journal and the port, then let the agent work. Raises JournalError, StateError, ConfigError
-        (the observatory's key cannot be made or read) or AgentError."""
+        """Open the journal and the port, then let the agent work.
+
+        Raises JournalError, StateError, ConfigError (the observatory's key cannot be made or read) or AgentError.
+        """
         self.agent.settle(self)
         try:
             key = observatory_key(self.config)
@@ -257,7 +261,7 @@ class Host:
             self._safe.callback(None)
 
     def _end(self) -> None:
-        """What the agent moves is safe: end its thread, and then everything else."""
+        """End the agent's thread, and then everything else, now that what the agent moves is safe."""
         if not self._stop_wanted.is_set() and not self._finished:
             self._stop_wanted.set()
             if self._threaded:
@@ -272,13 +276,13 @@ class Host:
         self._finish(hung=True)
 
     def _thread_ended(self) -> None:
-        """For whatever reason: it has failed, perhaps."""
+        """Make safe and finish after the thread has ended, for whatever reason; it may have failed."""
         self.make_safe("the agent ends" if self.failure is None else "the agent cannot go on").addCallback(
             lambda _: self._finish()
         )
 
     def _finish(self, hung: bool = False) -> None:
-        """The agent's thread has ended (or is left behind): close what is open."""
+        """Close what is open: the agent's thread has ended, or is left behind."""
         if self._finished:
             return
         self._finished = True
@@ -307,7 +311,7 @@ class Host:
         self._finish()
 
     def post(self, name: str, json: bytes) -> None:
-        """A message of the agent to itself, which begins a turn like any other (an instrument's answer); any thread."""
+        """Post a message of the agent to itself, such as an instrument's answer: a turn like any other; any thread."""
         entry = Entry(0, f"self-{name}", name, self.clock.time(), Raw(json), self.clock.monotonic())
         self._put(Batch([entry], self.agent.name, proved=True))
 
@@ -329,7 +333,7 @@ class Host:
         return self._heard
 
     def _look_at_hold(self) -> None:
-        """A hold may begin or end without a message: by another process, while this agent was away, by itself."""
+        """Look for a hold that began or ended without a message: by another process, or while this agent was away."""
         hold = self.holds.hold
         if (hold and (hold.who, hold.why)) != (self.hold_seen and (self.hold_seen.who, self.hold_seen.why)):
             self.hold_seen = hold
@@ -444,7 +448,7 @@ class Host:
     # The agent's side --------------------------------------------------------------------------------------------
 
     def _live(self) -> None:
-        """The agent's thread."""
+        """Take turns until the agent ends: the agent's thread."""
         try:
             if self._work():
                 while not self._stop_wanted.is_set() and not self.agent.ending:

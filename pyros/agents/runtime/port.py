@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyros import wire
-from pyros.agents.runtime.direct_writer import Prompt
+from pyros.agents.runtime.direct_writer import DirectWriter
 from pyros.agents.runtime.turns import Answer, Batch
 from pyros.clock import Clock
 from pyros.config import AgentConfig
@@ -62,7 +62,7 @@ class Crowd:
 
     @classmethod
     def of(cls, reactor: Any) -> Crowd:
-        """The one of this reactor."""
+        """Return the crowd of this reactor."""
         return cls._crowds.setdefault(reactor, cls(reactor))
 
     @property
@@ -84,8 +84,11 @@ class Crowd:
         return victim is not None and len(self.open) < self.limit + _SLACK
 
     def _least(self) -> AgentConnection | None:
-        """Nobody in particular before strangers with a name, one that waits for an answer last; of each the one that
-        has been there longest. None: they are all agents."""
+        """Choose the connection that goes when there are too many; None when they are all agents'.
+
+        Nobody in particular goes before strangers with a name, one that waits for an answer last; of each the one that
+        has been there longest.
+        """
         ranked = [(rank, connection) for connection in self.open if (rank := connection.rank()) is not None]
         return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
 
@@ -107,8 +110,11 @@ class AgentPort(Factory):
         key: bytes,
         agents: Container[str],
     ) -> None:
-        """``put`` hands a batch to the mailbox; ``last_seq`` and ``status`` answer from any thread. ``key`` is the
-        observatory's, and ``agents`` are the names that nobody may use without it."""
+        """Take what the port hands on and asks for.
+
+        ``put`` hands a batch to the mailbox; ``last_seq`` and ``status`` answer from any thread. ``key`` is the
+        observatory's, and ``agents`` are the names that nobody may use without it.
+        """
         self.crowd = Crowd.of(reactor)
         self.section = section
         self.reactor = reactor
@@ -158,7 +164,7 @@ class AgentPort(Factory):
             connection.hold("mailbox")
 
     def done(self, batch: Batch) -> None:
-        """A batch has left the mailbox."""
+        """Note that a batch has left the mailbox."""
         self.waiting -= len(batch.entries)
         self.waiting_bytes -= batch.size
         if self._paused and not self._full():
@@ -210,7 +216,7 @@ class AgentConnection(Protocol):
         self._decoder = wire.Decoder()
         self._decoder.limit = MAX_FIRST_FRAME
         self._handshake = ReceiverHandshake(port.receiver, self)
-        self._prompt: Prompt | None = None
+        self._direct_writer: DirectWriter | None = None
         self._written = False
         self._under_way = 0
         self._ended = False
@@ -237,8 +243,8 @@ class AgentConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
-        if self._prompt is not None:
-            self._prompt.close()
+        if self._direct_writer is not None:
+            self._direct_writer.close()
         self._set_timer(None)
         self._handshake.on_closed()
         self._port.crowd.open.pop(self, None)
@@ -303,8 +309,8 @@ class AgentConnection(Protocol):
                 self._port.put(self, batch)
         elif frame.hello is not None:
             roomy = self._port.crowd.roomy or self._port.receiver.is_agent(frame.hello.sender)
-            if roomy and not self._written and self._prompt is None:
-                self._prompt = Prompt.of(self.transport)
+            if roomy and not self._written and self._direct_writer is None:
+                self._direct_writer = DirectWriter.of(self.transport)
             self._handshake.on_hello(frame.hello)
         elif frame.proof is not None:
             self._handshake.on_proof(frame.proof)
@@ -316,7 +322,7 @@ class AgentConnection(Protocol):
             raise WireError("this frame means nothing here; there are: hello, proof, messages, query")
 
     def welcomed(self) -> int:
-        """The client may send messages from here on; returns the last that was committed of its numbers."""
+        """Let the client send messages from here on; returns the last that was committed of its numbers."""
         assert self.peer is not None
         last = self._port.last_seq(self.peer)
         self._watch()
@@ -325,14 +331,14 @@ class AgentConnection(Protocol):
     # From the mailbox --------------------------------------------------------------------------------------------
 
     def acknowledge(self, batch: Batch, answer: Answer) -> bool:
-        """The turn is on disk: another agent is told without waiting for the reactor. In the agent's thread."""
-        if self._prompt is None or batch.peer is None or answer.missing is not None:
+        """Tell another agent, without waiting for the reactor, that the turn is on disk. In the agent's thread."""
+        if self._direct_writer is None or batch.peer is None or answer.missing is not None:
             return False
-        self._prompt.send(_acknowledgement(answer))
+        self._direct_writer.send(_acknowledgement(answer))
         return True
 
     def committed(self, batch: Batch, answer: Answer, told: bool) -> None:
-        """The turn is on disk: acknowledge, unless that was done."""
+        """Acknowledge a turn that is on disk, unless that was done."""
         self._port.done(batch)
         self._under_way -= 1
         if self._lost:
@@ -349,7 +355,7 @@ class AgentConnection(Protocol):
         self._close_if_done()
 
     def not_stored(self, batch: Batch, reason: str) -> None:
-        """A text client is told; an agent's messages stay in the mailbox, unacknowledged."""
+        """Tell a text client that nothing is stored; an agent's messages stay in the mailbox, unacknowledged."""
         self._port.done(batch)
         self._under_way -= 1
         if not self._lost:
@@ -368,9 +374,9 @@ class AgentConnection(Protocol):
     def _write(self, data: bytes) -> None:
         if self._lost:
             return
-        if self._prompt is not None:
-            self._prompt.send(data)
-            data = self._prompt.rest()
+        if self._direct_writer is not None:
+            self._direct_writer.send(data)
+            data = self._direct_writer.rest()
         if data:
             self._written = True
             transport: Any = self.transport
@@ -393,7 +399,7 @@ class AgentConnection(Protocol):
         self._port.closed(self)
 
     def close(self) -> None:
-        """The agent stops, or the client has all its answers."""
+        """End the connection: the agent stops, or the client has all its answers."""
         if not self._lost:
             self._set_timer(CLOSE_TIMEOUT, "its answers are not read")
             transport: Any = self.transport
@@ -401,7 +407,7 @@ class AgentConnection(Protocol):
             transport.loseConnection()
 
     def readConnectionLost(self) -> None:
-        """The client has closed its sending side: serve what it sent, then close."""
+        """Serve what a client sent that has closed its sending side, then close."""
         self._ended = True
         try:
             for event in self._decoder.finish():
@@ -413,7 +419,7 @@ class AgentConnection(Protocol):
         self._close_if_done()
 
     def writeConnectionLost(self) -> None:
-        """The client will not read: nothing it sends can be answered."""
+        """Cut off a client that will not read: nothing it sends can be answered."""
         transport: Any = self.transport
         transport.abortConnection()
 
@@ -472,4 +478,4 @@ class AgentConnection(Protocol):
         self.release("answers")
 
     def stopProducing(self) -> None:
-        """The transport is closing."""
+        """Forget the transport, which is closing."""

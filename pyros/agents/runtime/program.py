@@ -83,7 +83,7 @@ def start(agent: Hosted, config: configuration.Config | str | None, timeout: flo
 
 
 def _exit_as_failed() -> None:
-    """The program has done all that it had to, but an agent of it could not go on."""
+    """End the program with code 1: it has done all that it had to, but an agent of it could not go on."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)
@@ -130,12 +130,12 @@ def in_reactor(reactor: Any, function: Callable[[], _T]) -> _T:
 
 
 def background_reactor() -> Any:
-    """The reactor, running in a thread of its own: for a plain program that talks to devices itself."""
+    """Return the reactor, running in a thread of its own: for a plain program that talks to devices itself."""
     return _reactor()[0]
 
 
 def _reactor() -> tuple[Any, bool]:
-    """The reactor, and whether this module runs it: it does in a plain program."""
+    """Return the reactor, and whether this module runs it: it does in a plain program."""
     from twisted.internet import reactor  # noqa: PLC0415  importing it installs it: not before somebody starts an agent
 
     running: Any = reactor
@@ -237,7 +237,7 @@ class _SignalPipe:
             _end_all()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor has ended, and the program with it."""
+        """Note that the reactor has ended, and the program with it."""
 
 
 def _watch_signals(reactor: Any) -> None:

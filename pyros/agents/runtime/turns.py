@@ -42,16 +42,18 @@ class Origin(Protocol):
     """Who hears what became of a batch."""
 
     def acknowledge(self, batch: Batch, answer: Answer) -> bool:
-        """The batch is on disk: tell the sender at once where the agent's thread can do that; whether it did."""
+        """Tell the sender at once that the batch is on disk, if the agent's thread can; returns whether it did."""
         ...
 
     def committed(self, batch: Batch, answer: Answer, told: bool) -> None:
-        """The batch is on disk; ``told`` is what `acknowledge` said. Called in the reactor's thread."""
+        """Hear that the batch is on disk; ``told`` is what `acknowledge` said. Called in the reactor's thread."""
         ...
 
     def not_stored(self, batch: Batch, reason: str) -> None:
-        """The journal cannot store now, and the batch will not be tried again (text clients only). Called in the
-        reactor's thread."""
+        """Hear that the journal cannot store now, and that the batch isn't tried again (text clients only).
+
+        Called in the reactor's thread.
+        """
         ...
 
 
@@ -98,7 +100,7 @@ class Turns:
     """One agent's turns, its state and its timers."""
 
     def __init__(self, agent: Hosted, journal: Journal, clock: Clock) -> None:
-        """Raises StateError when the stored state does not fit the agent's state type."""
+        """Take the stored state; raises StateError when it does not fit the agent's state type."""
         self._agent = agent
         self.journal = journal
         self._clock = clock
@@ -131,7 +133,7 @@ class Turns:
         return self.journal.failed
 
     def handling(self) -> dict[str, Any] | None:
-        """What the agent's thread is doing: the message and for how many seconds; None between turns. Any thread."""
+        """Tell what the agent's thread does: the message and for how many seconds; None between turns. Any thread."""
         handling = self._handling
         if handling is None:
             return None
@@ -198,7 +200,7 @@ class Turns:
         return self._due[0][0] if self._due else None
 
     def due_timers(self) -> list[Batch]:
-        """The timers that are due, as messages from the agent to itself."""
+        """Return the timers that are due, as messages from the agent to itself."""
         now = self._clock.monotonic()
         batches = []
         while (due := self.next_due()) is not None and due <= now:
@@ -384,7 +386,7 @@ class Turns:
         return outgoing
 
     def _undo(self, batches: list[Batch]) -> None:
-        """The turn did not happen: the state is that of the last commit, and the timers are due again."""
+        """Undo the turn: the state is that of the last commit, and the timers are due again."""
         self._state_bytes = self.journal.state
         self._put_back_state()
         for batch in batches:
@@ -424,7 +426,7 @@ class Turns:
 
 
 def _traceback(error: BaseException) -> str:
-    """The traceback of an error, or less of it where even that cannot be had."""
+    """Format an error's traceback, or less of it where even that cannot be had."""
     try:
         text = "".join(traceback.format_exception(error))
     except BaseException:  # no memory, or an error whose words raise one
@@ -433,7 +435,7 @@ def _traceback(error: BaseException) -> str:
 
 
 def _encode(name: str, payload: Any) -> bytes:
-    """A payload as JSON; raises ValueError for what could never be delivered."""
+    """Encode a payload as JSON; raises ValueError for what could never be delivered."""
     if not valid_name(name):
         raise ValueError("a message's name has 1 to 200 printable characters and no blank at its ends")
     json = encode_payload(name, payload)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from twisted.internet.testing import StringTransport
 
-from pyros.agents.runtime.direct_writer import Prompt
+from pyros.agents.runtime.direct_writer import DirectWriter
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -23,7 +23,7 @@ def pair() -> Iterator[Pair]:
 
 
 def test_what_is_sent_is_there_at_once(pair: Pair) -> None:
-    prompt = Prompt(pair[0])
+    prompt = DirectWriter(pair[0])
     prompt.send(b"one ")
     prompt.send(b"two")
     assert pair[1].recv(100) == b"one two"
@@ -33,7 +33,7 @@ def test_what_is_sent_is_there_at_once(pair: Pair) -> None:
 
 def test_what_the_kernel_does_not_take_is_left_for_the_transport_in_order(pair: Pair) -> None:
     ours, theirs = pair
-    prompt = Prompt(ours)
+    prompt = DirectWriter(ours)
     pieces = [bytes([number % 256]) * 10_000 for number in range(100)]
     for piece in pieces:
         prompt.send(piece)
@@ -48,7 +48,7 @@ def test_what_the_kernel_does_not_take_is_left_for_the_transport_in_order(pair: 
 
 
 def test_a_connection_that_has_broken_takes_nothing_and_raises_nothing(pair: Pair) -> None:
-    prompt = Prompt(pair[0])
+    prompt = DirectWriter(pair[0])
     pair[1].close()
     prompt.send(b"nobody hears")
     prompt.send(b"this either")
@@ -60,7 +60,7 @@ def test_a_connection_that_has_broken_takes_nothing_and_raises_nothing(pair: Pai
 
 def test_its_handle_outlives_the_connection(pair: Pair) -> None:
     """The number of a closed descriptor goes to the next connection, which must not get these bytes."""
-    prompt = Prompt(pair[0])
+    prompt = DirectWriter(pair[0])
     pair[0].close()
     prompt.send(b"still for the same peer")
     assert pair[1].recv(100) == b"still for the same peer"
@@ -68,7 +68,7 @@ def test_its_handle_outlives_the_connection(pair: Pair) -> None:
 
 
 def test_only_a_plain_socket_has_one() -> None:
-    assert Prompt.of(StringTransport()) is None
+    assert DirectWriter.of(StringTransport()) is None
 
 
 def test_without_a_further_file_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,4 +82,4 @@ def test_without_a_further_file_there_is_none(monkeypatch: pytest.MonkeyPatch) -
             raise OSError(errno.EMFILE, "Too many open files")
 
         monkeypatch.setattr(socket.socket, "dup", dup)
-        assert Prompt.of(Transport()) is None
+        assert DirectWriter.of(Transport()) is None
