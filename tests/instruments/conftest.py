@@ -37,8 +37,10 @@ def _failure(kind: Callable[[], Exception]) -> Any:
 
 @implementer(ITCPTransport)
 class End:
-    """One end of a connection; bytes arrive at the other in the reactor's next turn, or ``delay`` seconds later, in
-    pieces of ``cut`` bytes."""
+    """One end of a connection.
+
+    Bytes arrive at the other in the reactor's next turn, or ``delay`` seconds later, in pieces of ``cut`` bytes.
+    """
 
     def __init__(self, world: World, protocol: Any, cut: int) -> None:
         self.world, self.protocol, self.cut = world, protocol, cut
@@ -125,7 +127,7 @@ class World(MemoryReactorClock):
         self.advance(end - self.seconds())
 
     def result(self, deferred: Deferred[Any], seconds: float = 0.0) -> Any:
-        """What comes out within so many seconds; raises what it fails with."""
+        """Wait so many seconds at most for a Deferred's result; raises what it fails with."""
         out: list[Any] = []
         deferred.addBoth(out.append)
         end = self.seconds() + seconds
@@ -212,7 +214,7 @@ class _ScriptLine(Protocol):
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    """The network; whoever used it must have cancelled every timer."""
+    """Make the network; a test that used it must have cancelled every timer."""
     made = World()
     yield made
     assert not made.getDelayedCalls()
@@ -225,7 +227,7 @@ def clock(world: World) -> VirtualClock:
 
 @pytest.fixture
 def context(clock: VirtualClock) -> Context:
-    """What the checks of the conformance suite are given."""
+    """Make the context that the checks of the conformance suite are given."""
     site = Site.load(OBSERVATORY / "site.yaml")
 
     def place(altitude: float, azimuth: float) -> tuple[float, float]:
@@ -236,14 +238,14 @@ def context(clock: VirtualClock) -> Context:
 
 @pytest.fixture(scope="module")
 def reactor() -> Iterator[Any]:
-    """A reactor of this file's own, in a thread of its own."""
+    """Run a reactor of this file's own, in a thread of its own."""
     with reactor_in_a_thread() as running:
         yield running
 
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., tuple[IndiServer, Client]]]:
-    """Runs INDI drivers, with a client of them; afterwards nothing is left of either."""
+    """Run INDI drivers, with a client of them; afterwards nothing is left of either."""
     servers: list[IndiServer] = []
     clients: list[Client] = []
 

@@ -29,7 +29,7 @@ def vector(
     labels: Members | None = None,
     stamp: str = "",
 ) -> str:
-    """A ``def`` or ``set`` vector; a member's value may be (value, least, most)."""
+    """Write a ``def`` or ``set`` vector; a member's value may be (value, least, most)."""
     tag = ("def" if word == "def" else "one") + kind
     lines = []
     for member, told in members.items():
@@ -90,7 +90,7 @@ class Server(Factory):
         )
 
     def changes(self, name: str) -> list[Members]:
-        """What the client asked a vector to be, from the first to the last."""
+        """Return what the client asked a vector to be, from the first to the last."""
         return [{member.attrib["name"]: member.text for member in element} for element in self.asked
                 if element.attrib.get("name") == name and element.tag.startswith("new")]  # fmt: skip
 
@@ -156,7 +156,7 @@ class Rig:
         world.run(1)
 
     def begin(self, deferred: Deferred[Any], seconds: float = 0.0) -> list[Any]:
-        """The outcome of a command, in a list that is empty until it has ended."""
+        """Return the outcome of a command, in a list that is empty until it has ended."""
         outcome: list[Any] = []
         deferred.addBoth(lambda end: outcome.append(getattr(end, "value", end)))
         self.world.run(seconds)

@@ -1,5 +1,7 @@
-"""Debian's indiserver with INDI's own simulators, in a process group of its own, on a free port and in a folder of its
-own. There is no way to tell it to listen on 127.0.0.1 only."""
+"""Debian's indiserver with INDI's own simulators, in a process group of its own.
+
+It has a free port and a folder of its own. There is no way to tell it to listen on 127.0.0.1 only.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,7 @@ class IndiServer:
         wait_until(lambda: self.get(f"{device}.CONNECTION.CONNECT") == "On", what=f"{device} to connect")
 
     def get(self, name: str) -> str:
-        """The value of ``Device.VECTOR.MEMBER``."""
+        """Return the value of ``Device.VECTOR.MEMBER``."""
         return self._tool("indi_getprop", "-t", "5", "-1", name).strip()
 
     def set(self, name: str, *values: str) -> None:

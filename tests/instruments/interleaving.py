@@ -85,8 +85,11 @@ def state_is(device: Any, *states: str) -> str:
 def telescope_commands(
     made: Backend, mount: Any, targets: dict[str, Any], points_at: Callable[[str], str], stopped: tuple[str, ...]
 ) -> None:
-    """What every mount can do; ``points_at`` tells what is wrong when it should stand on a target, ``stopped`` the
-    states in which a stop may leave it."""
+    """Add what every mount can do.
+
+    ``points_at`` tells what is wrong when it should stand on a target, ``stopped`` the states in which a stop may leave
+    it.
+    """
     telescope = made.device
     made.commands |= {
         "stop": telescope.stop,
@@ -107,7 +110,7 @@ def telescope_commands(
 
 
 def dome_commands(made: Backend, simulated: Any, slit_at: Callable[[float], str]) -> None:
-    """What every dome can do; ``slit_at`` tells what is wrong when its slit should be there, in degrees."""
+    """Add what every dome can do; ``slit_at`` tells what is wrong when its slit should be there, in degrees."""
     dome = made.device
     made.commands |= {
         "open": dome.open,
@@ -199,7 +202,7 @@ def _problem(backend: Backend, outcomes: list[Outcome], first: str, second: str,
 def problems(
     make: Callable[[], Backend], pairs: Iterable[tuple[str, str]], how: How, enough: int = 200
 ) -> tuple[list[str], int]:
-    """What went wrong with these pairs at any of the first so many moments, and how many there were in all."""
+    """Try these pairs at each of the first so many moments; return what went wrong, and the number of moments."""
     found, tried = [], 0
     for first, second in pairs:
         for moment in range(enough):

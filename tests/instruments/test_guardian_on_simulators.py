@@ -39,7 +39,7 @@ def indi_dome(tmp_path: Path) -> Iterator[tuple[str, str]]:
 
 @pytest.fixture
 def guardian(tmp_path: Path, real: Real) -> Iterator[Callable[[str, str], Guardian]]:
-    """Makes and starts a guardian of the dome at an address, whose agent never beats."""
+    """Make and start a guardian of the dome at an address, whose agent never beats."""
     made: list[Guardian] = []
 
     def start(driver: str, address: str) -> Guardian:

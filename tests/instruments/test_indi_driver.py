@@ -311,7 +311,7 @@ CANNOT = '<message device="Dev" message="[ERROR] Cannot slew while moving. Pleas
 
 
 def moving_mount(rig: Make, refuses: bool = True, **named: Any) -> Rig:
-    """A mount that slews without an end, takes no other slew meanwhile, and stands still when it is aborted."""
+    """Make a mount that slews without an end, takes no other slew meanwhile, and stands still when it is aborted."""
     made = rig("telescope", MOUNT, **named)
     server = made.server
 
@@ -571,7 +571,7 @@ def test_an_image_is_unpacked_and_turned_right_side_up(camera: Rig, world: World
 
 
 def aborted(camera: Rig, world: World, seconds: float, after: float) -> None:
-    """An exposure that is aborted so long after its beginning."""
+    """Abort an exposure so long after its beginning."""
     first = camera.begin(camera.device.expose(seconds, "", "a"), after)
     camera.server.answers["CCD_ABORT_EXPOSURE"] = lambda _: (
         camera.server.set("CCD_ABORT_EXPOSURE") + camera.server.set("CCD_EXPOSURE", "Idle", CCD_EXPOSURE_VALUE=0)

@@ -87,7 +87,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndiServer]:
 
 @pytest.fixture
 def mortal(tmp_path: Path) -> Iterator[IndiServer]:
-    """A server with a telescope only, to be killed."""
+    """Run a server with a telescope only, to be killed."""
     server = IndiServer(tmp_path, "Telescope Simulator")
     yield server
     server.kill()
@@ -98,7 +98,7 @@ Ask = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def ask(reactor: Any) -> Ask:
-    """Calls in the reactor's thread, and waits for the Deferred."""
+    """Call in the reactor's thread, and wait for the Deferred."""
     return lambda function, *arguments: blockingCallFromThread(reactor, function, *arguments)
 
 

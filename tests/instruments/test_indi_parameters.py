@@ -26,7 +26,7 @@ Members = dict[str, tuple[str, float]]
 
 
 def read(query: str = "", members: Members | None = None, without: str = "") -> WeatherReading:
-    """The reading of a station that tells all, with other parameters or without one."""
+    """Return the reading of a station that tells all, with other parameters or without one."""
     there = {name: each for name, each in (GOOD | (members or {})).items() if name != without}
     told = {name: VectorMember(name, value, label) for name, (label, value) in there.items()}
     return reading_of(told, options_of("weather", "tcp:h:1/Dev", query), "Dev", 3.0)

@@ -231,7 +231,7 @@ CASES = [
 
 
 def backend(driver: str, kind: str, before: str) -> Backend:
-    """A device and a driver, ready for commands."""
+    """Make a device and a driver, ready for commands."""
     made, (place, lamp) = DRIVERS[driver](kind)
     made.before, device = before, made.device
 

@@ -28,7 +28,7 @@ TARGETS = {"slew": (30.0, 40.0), "slew elsewhere": (80.0, -10.0)}
 
 
 def backend(kind: Any, before: str = "", **changed: Any) -> Backend:
-    """A device behind a scripted server, and the INDI driver, ready for commands."""
+    """Make a device behind a scripted server, and the INDI driver, ready for commands."""
     world = World()
     made: Any = KINDS[kind]
     address = ADDRESS + ("?POWER" if kind == "switch" else "")

@@ -20,7 +20,7 @@ described = cache(load)
 
 
 def backend(before: str) -> Backend:
-    """The demo's telescope and the LX200 driver, ready for commands."""
+    """Make the demo's telescope and the LX200 driver, ready for commands."""
     world = World()
     clock = VirtualClock(world, MIDNIGHT)
     description = described(OBSERVATORY / "simulators" / "telescope.yaml")

@@ -34,7 +34,7 @@ described = cache(load)
 
 
 def backend(kind: Any, before: str = "", **changed: Any) -> Backend:
-    """The demo's simulator of that kind and the native driver, ready for commands."""
+    """Make the demo's simulator of that kind and the native driver, ready for commands."""
     world = World()
     clock = VirtualClock(world, MIDNIGHT)
     simulator = Simulator(described(OBSERVATORY / "simulators" / f"{kind}.yaml").changed(**changed), world, clock)

@@ -1,5 +1,8 @@
-"""Our LX200 driver at INDI's bridge: ``indi_skysafari`` speaks LX200 to clients and passes on what they say to INDI's
-telescope simulator. It doesn't tell whether it tracks, and so each question for the state takes seconds."""
+"""Our LX200 driver at INDI's bridge, ``indi_skysafari``.
+
+It speaks LX200 to clients and passes on what they say to INDI's telescope simulator. It doesn't tell whether it tracks,
+and so each question for the state takes seconds.
+"""
 
 from __future__ import annotations
 

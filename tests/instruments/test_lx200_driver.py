@@ -138,7 +138,7 @@ class Mount(Factory):
             "GW": None,
             "Sr": self._set_ra,
             "Sd": self._set_dec,
-            "MS": self._go,
+            "MS": self.go,
             "CM": self._sync,
             "Q": None,
             "hP": None,
@@ -164,7 +164,7 @@ class Mount(Factory):
         self.target[1] = value[0]
         return "1"
 
-    def _go(self, _: str) -> str:
+    def go(self, _: str) -> str:
         self.place = list(self.target)
         return "0"
 
@@ -239,7 +239,7 @@ def rig(world: World, clock: VirtualClock) -> Iterator[Rig]:
 
 @pytest.fixture
 def up(rig: Rig) -> Rig:
-    """Connected to a mount of which it was found out that it is a simple one."""
+    """Connect to a mount of which it was found out that it is a simple one."""
     rig.world.run(2.1)
     assert rig.device.connected
     return rig
@@ -353,7 +353,7 @@ def test_a_target_that_is_not_taken_is_refused(up: Rig) -> None:
 def test_a_new_slew_takes_the_place_of_the_old_one_and_stops_it_first(up: Rig) -> None:
     up.answers["MS"] = "0"
     old = up.begin(up.device.slew(RA + 50, DEC))
-    up.answers["MS"] = up.mount._go
+    up.answers["MS"] = up.mount.go
     new = up.begin(up.device.slew(RA, DEC))
     assert isinstance(old.result, CommandAborted)
     assert str(old.result) == "Old mount: slew: a slew took its place"

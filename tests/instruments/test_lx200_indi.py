@@ -51,7 +51,7 @@ class Driven:
         return blockingCallFromThread(self.reactor, function)
 
     def high(self, altitude: float, azimuth: float) -> Sky:
-        """What stands there now."""
+        """Return what stands there now."""
         return self.ours(lambda: self.telescope.site.sky(Ground(altitude, azimuth), self.telescope.clock.time()))  # type: ignore[no-any-return]
 
     def send_to(self, sky: Sky, mode: str = "TRACK") -> None:

@@ -21,7 +21,7 @@ Connect = Callable[..., Any]
 
 @pytest.fixture(params=[1 << 20, 3], ids=["whole", "in pieces of 3 bytes"])
 def connect(request: pytest.FixtureRequest, world: World, clock: VirtualClock) -> Iterator[Connect]:
-    """Starts the demo's telescope with a second port, and connects the driver to it."""
+    """Start the demo's telescope with a second port, and connect the driver to it."""
     devices: list[Any] = []
     simulators: list[Simulator] = []
 

@@ -539,17 +539,17 @@ def test_abort(camera: Rig) -> None:
     assert camera.script.count("DO expose") == 2
 
 
-@pytest.mark.parametrize("filter", ['r"; \\x', "é=1"])
-def test_a_filter_is_quoted_and_a_wrong_one_refused(camera: Rig, filter: str) -> None:
+@pytest.mark.parametrize("name", ['r"; \\x', "é=1"])
+def test_a_filter_is_quoted_and_a_wrong_one_refused(camera: Rig, name: str) -> None:
     camera.answers["SET filter"] = "ERR VALUE filter must be one of g, r, i"
-    refusal = camera.begin(camera.device.expose(5.0, filter)).result
+    refusal = camera.begin(camera.device.expose(5.0, name)).result
     assert str(refusal) == "VALUE: filter must be one of g, r, i"
     assert camera.script.count("DO expose") == 0
 
 
 def test_what_no_line_can_carry_is_refused_unsent(camera: Rig) -> None:
-    for filter in ("r\nDO abort", "x" * 5000, "\udc80"):
-        assert isinstance(camera.begin(camera.device.expose(5.0, filter)).result, DeviceRefused)
+    for name in ("r\nDO abort", "x" * 5000, "\udc80"):
+        assert isinstance(camera.begin(camera.device.expose(5.0, name)).result, DeviceRefused)
     assert camera.script.count("SET filter") == 0
 
 

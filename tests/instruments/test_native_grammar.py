@@ -30,7 +30,7 @@ def quoted(text: str) -> str:
 
 
 def encoded(message: NativeAnswer | NativeEvent) -> bytes:
-    """A device's bytes for a message, written without the code under test."""
+    """Write a device's bytes for a message, without the code under test."""
     prefix = "" if isinstance(message, NativeEvent) or message.number is None else f"#{message.number} "
     if isinstance(message, Busy):
         return f"{prefix}BUSY {message.seconds:.3f}\n".encode()

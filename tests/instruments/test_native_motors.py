@@ -52,7 +52,7 @@ def test_a_movement_that_fails_is_aborted_or_never_ends(connect: Connect, world:
 
 
 @pytest.mark.parametrize(
-    ("kind", "finished", "property", "lie", "complaint"),
+    ("kind", "finished", "name", "lie", "complaint"),
     [
         ("filter_wheel", "selected", "filter", "g", "g is in the beam after it was told r"),
         ("filter_wheel", "selected", "filter", '""', "no filter is in the beam after it was told r"),
@@ -61,18 +61,18 @@ def test_a_movement_that_fails_is_aborted_or_never_ends(connect: Connect, world:
     ],
 )
 def test_who_says_done_and_is_elsewhere_is_found_out(
-    connect: Connect, world: World, kind: str, finished: str, property: str, lie: str, complaint: str
+    connect: Connect, world: World, kind: str, finished: str, name: str, lie: str, complaint: str
 ) -> None:
     script, device = connect(kind)
     action, command = COMMANDS[kind]
-    script.answers |= {f"DO {action}": ["BUSY 1", f"EVT {finished} tag={{tag}}"], f"GET {property}": f"OK {lie}"}
+    script.answers |= {f"DO {action}": ["BUSY 1", f"EVT {finished} tag={{tag}}"], f"GET {name}": f"OK {lie}"}
     with pytest.raises(DeviceFailed, match=complaint):
         world.result(command(device), 6)
     assert script.count(f"DO {action}") == 1
 
 
 @pytest.mark.parametrize(
-    ("kind", "finished", "property", "before", "there"),
+    ("kind", "finished", "name", "before", "there"),
     [
         ("filter_wheel", "selected", "filter", "g", "r"),
         ("focuser", "moved", "position", "480", "500"),
@@ -80,13 +80,13 @@ def test_who_says_done_and_is_elsewhere_is_found_out(
     ],
 )
 def test_who_says_done_a_little_early_is_given_time(
-    connect: Connect, world: World, kind: str, finished: str, property: str, before: str, there: str
+    connect: Connect, world: World, kind: str, finished: str, name: str, before: str, there: str
 ) -> None:
     script, device = connect(kind)
     action, command = COMMANDS[kind]
-    script.answers |= {f"DO {action}": ["BUSY 1", f"EVT {finished} tag={{tag}}"], f"GET {property}": f"OK {before}"}
+    script.answers |= {f"DO {action}": ["BUSY 1", f"EVT {finished} tag={{tag}}"], f"GET {name}": f"OK {before}"}
     moving = command(device)
-    world.callLater(2.0, script.answers.__setitem__, f"GET {property}", f"OK {there}")
+    world.callLater(2.0, script.answers.__setitem__, f"GET {name}", f"OK {there}")
     assert str(world.result(moving, 4)) in (there, f"{there}.0")
 
 

@@ -38,7 +38,7 @@ Connect = Callable[..., Any]
 
 @pytest.fixture(params=[1 << 20, 7], ids=["whole", "in pieces of 7 bytes"])
 def connect(request: pytest.FixtureRequest, world: World, clock: VirtualClock) -> Iterator[Connect]:
-    """Starts the demo's simulator of a kind, and connects the driver to it."""
+    """Start the demo's simulator of a kind, and connect the driver to it."""
     devices: list[Any] = []
     simulators: list[Simulator] = []
 

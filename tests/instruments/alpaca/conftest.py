@@ -47,8 +47,11 @@ class Wrong:
 
 
 class Server(Factory):
-    """``answers`` maps a request (``GET slewing``) to its value, a Wrong, Http or Raw, a function of the parameters
-    that gives one of them, or None for silence. What is not mapped is not implemented; PUTs are taken."""
+    """An Alpaca server with one device, which answers as a test says.
+
+    ``answers`` maps a request (``GET slewing``) to its value, a Wrong, Http or Raw, a function of the parameters that
+    gives one of them, or None for silence. What is not mapped is not implemented; PUTs are taken.
+    """
 
     noisy = False
 
@@ -77,7 +80,7 @@ class Server(Factory):
         return sum(asked == request for asked, _ in self.asked)
 
     def last(self, request: str) -> dict[str, str]:
-        """The parameters of the last request of that name, but for the client's numbers."""
+        """Return the parameters of the last request of that name, but for the client's numbers."""
         found = [parameters for asked, parameters in self.asked if asked == request][-1]
         return {name: text for name, text in found.items() if not name.startswith("Client")}
 
@@ -143,13 +146,13 @@ def server(world: World) -> Server:
 
 @pytest.fixture
 def told() -> list[tuple[bool, str]]:
-    """What on_connection was called with."""
+    """Collect what on_connection was called with."""
     return []
 
 
 @pytest.fixture
 def device(world: World, clock: VirtualClock, told: list[tuple[bool, str]]) -> Iterator[Callable[..., Any]]:
-    """Connects to a device in memory: ``device("telescope")``."""
+    """Connect to a device in memory: ``device("telescope")``."""
     made: list[Any] = []
 
     def make(kind: Any, options: str = "", **named: Any) -> Any:

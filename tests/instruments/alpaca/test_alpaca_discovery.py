@@ -62,7 +62,7 @@ class Lan:
         return int(self.ports[-1].getHost().port), responder
 
     def found(self, port: int, **targets: Any) -> list[FoundAlpacaDevice]:
-        """What is found when answers are waited for until they are here, however long that takes."""
+        """Return what is found when answers are waited for until they are here, however long that takes."""
         reactor = self.real.reactor
         call_later = reactor.callLater
         waits: list[Any] = []

@@ -15,7 +15,8 @@ from twisted.internet.defer import Deferred
 from pyros import instruments
 from pyros.angles import separation_arcsec
 from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused
-from pyros.instruments.alpaca.address import TYPES
+from pyros.instruments.alpaca.address import TYPES, parse_address
+from pyros.instruments.alpaca.link import AlpacaLink
 from pyros.instruments.conformance import CHECKS, Check, Context, Result, run
 from pyros.instruments.fits import ImageFacts, write_image
 from pyros.instruments.preview import target_pixel
@@ -66,19 +67,41 @@ def simulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulators]
 
 
 @pytest.fixture
-def device(simulators: Simulators, real: Real) -> Iterator[Callable[..., Any]]:
+def connected(real: Real) -> Iterator[Callable[[Any], Any]]:
+    """Wait until what it is given is connected; disconnect it when the test is over."""
     made: list[Any] = []
 
+    def wait(device: Any) -> Any:
+        made.append(device)
+        real.until(lambda: device.connected)
+        return device
+
+    yield wait
+    for each in made:
+        real.result(each.disconnect())
+
+
+@pytest.fixture
+def device(simulators: Simulators, real: Real, connected: Callable[[Any], Any]) -> Callable[..., Any]:
     def make(kind: Any, options: str = "", *, conforming: bool = False) -> Any:
         address = f"{simulators.url}/{TYPES[kind]}/0{options}"
         site = SITE if conforming else None
-        made.append(instruments.connect(kind, "alpaca", address, real.reactor, real.clock, site=site))
-        real.until(lambda: made[-1].connected)
-        return made[-1]
+        return connected(instruments.connect(kind, "alpaca", address, real.reactor, real.clock, site=site))
 
-    yield make
-    for each in made:
-        real.result(each.disconnect())
+    return make
+
+
+@pytest.fixture
+def link(simulators: Simulators, real: Real, connected: Callable[[Any], Any]) -> Callable[[Any], AlpacaLink]:
+    """Make the questions and commands of Alpaca themselves, to a device of a kind."""
+
+    def make(kind: Any) -> AlpacaLink:
+        address = f"{simulators.url}/{TYPES[kind]}/0"
+        made = AlpacaLink(kind, address, parse_address(kind, address), real.reactor, real.clock)
+        made.start()
+        return connected(made)  # type: ignore[no-any-return]
+
+    return make
 
 
 @pytest.mark.parametrize(("kind", "check"), CASES)
@@ -131,34 +154,35 @@ def test_an_image_is_the_right_way_round(device: Callable[..., Any], real: Real,
 )
 def test_each_of_their_errors_arrives_typed(
     kind: Any, request_: str, parameters: dict[str, Any], error: str, simulators: Simulators,
-    device: Callable[..., Any], real: Real,
+    link: Callable[[Any], AlpacaLink], real: Real,
 ) -> None:  # fmt: skip
     """Every error number that the simulators know: 0x400, 0x401, 0x402, 0x408, 0x40B, 0x40C, 0x40D; and HTTP's."""
     with urlopen(f"{simulators.url}/reload") as answer:  # as if just started
         assert answer.status == 200
-    link = device(kind)._link
+    asked = link(kind)
     method, member = request_.split()
     if member == "startexposure":
-        real.result(Deferred.fromCoroutine(link.put(member, **parameters)))
+        real.result(Deferred.fromCoroutine(asked.put(member, **parameters)))
     with pytest.raises(DeviceRefused, match=error):
         real.result(Deferred.fromCoroutine(
-            link.get(member, str, **parameters) if method == "GET" else link.put(member, **parameters)
+            asked.get(member, str, **parameters) if method == "GET" else asked.put(member, **parameters)
         ))  # fmt: skip
     if member == "startexposure":
-        real.result(Deferred.fromCoroutine(link.put("abortexposure")))
+        real.result(Deferred.fromCoroutine(asked.put("abortexposure")))
 
 
-def test_a_server_that_fails_itself(simulators: Simulators, device: Callable[..., Any], real: Real) -> None:
+def test_a_server_that_fails_itself(link: Callable[[Any], AlpacaLink], real: Real) -> None:
     """Its camera's offset is set to no number, which is an error in its program."""
-    link = device("camera")._link
     with pytest.raises(DeviceFailed, match=r"HTTP 500: .*Internal"):
-        real.result(Deferred.fromCoroutine(link.get("offset", int)))
+        real.result(Deferred.fromCoroutine(link("camera").get("offset", int)))
 
 
-def test_a_level_that_is_no_number(simulators: Simulators, device: Callable[..., Any], real: Real) -> None:
+def test_a_level_that_is_no_number(
+    device: Callable[..., Any], link: Callable[[Any], AlpacaLink], real: Real, simulators: Simulators
+) -> None:
     """It gets past the simulators' checks."""
     switch = device("switch")
-    real.result(Deferred.fromCoroutine(switch._link.put("setswitchvalue", Id=0, Value=float("nan"))))
+    real.result(Deferred.fromCoroutine(link("switch").put("setswitchvalue", Id=0, Value=float("nan"))))
     with pytest.raises(DeviceFailed, match="GET getswitchvalue: answered None"):
         real.result(switch.get(0))
     with urlopen(f"{simulators.url}/reload") as answer:

@@ -36,7 +36,7 @@ TARGETS = {"slew": (30.0, 40.0), "slew elsewhere": (80.0, -10.0)}
 
 
 def connected(kind: Any, delays: tuple[float, ...]) -> tuple[World, Any, Any, Callable[[], None]]:
-    """The world, a device in memory, the Alpaca driver at it, and what ends both."""
+    """Make the world, a device in memory, the Alpaca driver at it, and what ends both."""
     world = World()
     world.delays = cycle(delays)
     simulated: Any = KINDS[kind](world)
@@ -55,7 +55,7 @@ def connected(kind: Any, delays: tuple[float, ...]) -> tuple[World, Any, Any, Ca
 
 
 def backend(kind: str, before: str, delays: tuple[float, ...]) -> Backend:
-    """What is connected, ready for commands."""
+    """Make a device in memory and the Alpaca driver, ready for commands."""
     world, simulated, device, close = connected(kind, delays)
     made = Backend(world, device, {}, {}, close, simulated.away, before, settle=30.0, afterwards=6.0)
     globals()[f"_{kind}"](made, simulated)
