@@ -38,7 +38,7 @@ from pyros.agents.runtime.turns import NotTaken
 from pyros.angles import turn_between
 from pyros.errors import PlanningError, PyrosError
 from pyros.hold import Hold
-from pyros.messages import DomeReport, Failure, Follow, Message, Order, SlitInPlace
+from pyros.messages import DomeReport, Failure, Follow, Message, Order, Reason, SlitInPlace
 from pyros.planning import Site
 from pyros.planning.visibility import altitude_azimuth, sun_altitude
 
@@ -317,7 +317,7 @@ class DomeAgent(InstrumentAgent):
         if self.state.open_timer is None and not control.opening and (control.lost or state != "open"):
             if state != "open":  # no light comes in
                 self.log.warn("the dome was lost, and is {state}", state=state)
-                self._tell_dark(f"the dome was lost, and is {state}")
+                self._report_closed(f"the dome was lost, and is {state}")
             self.after_commit(control.open_again, "it is connected again, and may be open")
         if self.state.follows is not None:
             self._turn(self._message(messages.FOLLOW, self.state.follows))
@@ -338,16 +338,16 @@ class DomeAgent(InstrumentAgent):
                 )
             case "opened":
                 self.state.lost = 0
-                self._tell(messages.DOME_OPENED, Order(reason=reason))
+                self._tell(messages.DOME_OPENED, Reason(reason=reason))
             case "not opened":
                 self._not_opened(report)
             case "dark":
                 self._forget_opening()
-                self._tell_dark(reason)
+                self._report_closed(reason)
             case "park":
                 self.send_to(self.TELESCOPE, messages.PARK, Order(reason=f"the roof closes: {reason}"))
             case "closed":
-                self._tell(messages.DOME_CLOSED, Order(reason=reason))
+                self._tell(messages.DOME_CLOSED, Reason(reason=reason))
             case "not closed":
                 self.send_if_there(self.MAJORDOME, messages.DOME_FAILED, Failure(reason=f"Close: {reason}"))
 
@@ -411,9 +411,9 @@ class DomeAgent(InstrumentAgent):
             self.cancel_timer(self.state.open_timer)
             self.state.open_timer = None
 
-    def _tell_dark(self, reason: str) -> None:
+    def _report_closed(self, reason: str) -> None:
         """Tell the observation manager that no light reaches the camera any more."""
-        self.send_if_there(self.OBSERVATION_MANAGER, messages.DOME_CLOSED, Order(reason=reason))
+        self.send_if_there(self.OBSERVATION_MANAGER, messages.DOME_CLOSED, Reason(reason=reason))
 
     def _message(self, name: str, payload: Any) -> Message:
         """Make a message of this agent to itself that isn't sent."""

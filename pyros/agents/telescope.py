@@ -20,13 +20,23 @@ from pyros.angles import separation_arcsec
 from pyros.clock import Timer
 from pyros.errors import AgentError, DeviceRefused
 from pyros.hold import Hold
-from pyros.messages import Failure, Message, Order, PointingMeasured, Slew, SlewFinished, SlewStarted, TrackingLost
+from pyros.messages import (
+    Failure,
+    Message,
+    Order,
+    PointingMeasured,
+    Reason,
+    Slew,
+    SlewFinished,
+    SlewStarted,
+    TrackingLost,
+)
 from pyros.planning import Site
 from pyros.planning.pointing import reason_refused
 from pyros.planning.visibility import is_night
 
 LIMIT_REACHED = "Limit reached"
-messages.register(LIMIT_REACHED, Order, guarded=True)
+messages.register(LIMIT_REACHED, Reason, guarded=True)
 _PARK_AGAIN = 30.0  # seconds
 _MAX_OFFSET = 1800.0  # arcseconds
 _MARGIN = 0.25  # degrees beside horizon and Sun's cone where tracking stops: the sky turns by 0.04 between two looks
@@ -350,7 +360,7 @@ class TelescopeAgent(InstrumentAgent):
         reason = reason_refused(self.site, here.ra, here.dec, self.clock.now(), margin=_MARGIN, horizon=horizon)
         if reason:
             self.log.warn("the telescope stops tracking and parks: {reason}", reason=reason)
-            self.post_to_self(LIMIT_REACHED, Order(reason=reason))
+            self.post_to_self(LIMIT_REACHED, Reason(reason=reason))
             await self.device.track(False)
 
     def started(self, command: Command, seconds: float) -> None:

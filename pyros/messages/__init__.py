@@ -37,7 +37,7 @@ __all__ = [
     "OBSERVATION_REQUESTED", "OBSERVATION_REQUEST_CHANGED", "OBSERVATION_REQUEST_WITHDRAWN", "PLAN_UPDATED",
     "PLAN_AGAIN", "OBSERVE", "ABORT_OBSERVATION", "OBSERVATION_STARTED", "OBSERVATION_FINISHED", "OBSERVATION_FAILED",
     # instruments
-    "Failure", "Order", "InstrumentConnection", "Telemetry",
+    "Failure", "Order", "Reason", "InstrumentConnection", "Telemetry",
     "ABORT", "INSTRUMENT_CONNECTED", "INSTRUMENT_DISCONNECTED", "TELEMETRY",
     # telescope
     "Slew", "SlewStarted", "SlewFinished", "TrackingLost", "PointingMeasured",

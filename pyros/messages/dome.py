@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyros.messages._codec import register
 from pyros.messages._payload import Degrees, Latitude, Payload, Positive
-from pyros.messages.instruments import Failure, Order
+from pyros.messages.instruments import Failure, Order, Reason
 
 
 class KeepOpen(Payload, frozen=True):
@@ -31,8 +31,8 @@ class SlitInPlace(Payload, frozen=True, kw_only=True):
 OPEN = register("Open", Order, guarded=True)
 CLOSE = register("Close", Order, guarded=True)
 KEEP_OPEN = register("Keep open", KeepOpen, guarded=True)
-DOME_OPENED = register("Dome opened", Order, guarded=True)
-DOME_CLOSED = register("Dome closed", Order, guarded=True)
+DOME_OPENED = register("Dome opened", Reason, guarded=True)
+DOME_CLOSED = register("Dome closed", Reason, guarded=True)
 DOME_FAILED = register("Dome failed", Failure)
 FOLLOW = register("Follow", Follow, guarded=True)
 SLIT_IN_PLACE = register("Slit in place", SlitInPlace, guarded=True)

@@ -21,9 +21,17 @@ class Failure(Payload, frozen=True, kw_only=True):
 
 
 class Order(Payload, frozen=True):
-    """majordome -> dome, telescope: open, close, park; ``reason`` is for whoever reads the journal."""
+    """majordome -> dome, telescope, cover: an order, such as open, close, park."""
 
     reason: str = ""
+    """Why, for a person who reads the journal."""
+
+
+class Reason(Payload, frozen=True):
+    """A report with its cause: the dome opened or closed, the telescope reached a limit."""
+
+    reason: str = ""
+    """Why, for a person who reads the journal."""
 
 
 class InstrumentConnection(Payload, frozen=True):

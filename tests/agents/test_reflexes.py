@@ -50,7 +50,11 @@ class Shutter(Agent):
 
 def batch(name: str, said: float | None, *, ahead: float | None = 0.0, seq: int = 1) -> Batch:
     return Batch(
-        [Entry(seq, f"x-{seq}", name, 0.0, Raw(b"{}"), said)], "other", ("other", "epoch"), ahead=ahead, proved=True
+        [Entry(seq, f"x-{seq}", name, 0.0, Raw(b"{}"), said)],
+        "other",
+        ("other", "epoch"),
+        clock_offset=ahead,
+        proved=True,
     )
 
 

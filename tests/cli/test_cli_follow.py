@@ -77,7 +77,7 @@ def test_a_follow_up_from_arrival_to_end(follower: Follower, write: Any) -> None
     assert follower.look() == []
     write("observation_manager", m.SLEW_STARTED, m.SlewStarted("obs-1", 2.5), sent=100.3)
     write("observation_manager", m.SLEW_FINISHED, m.SlewFinished("obs-1", 10.001, 20.0, 3.4), sent=102.0)
-    write("majordome", m.DOME_OPENED, m.Order(), sent=101.0)
+    write("majordome", m.DOME_OPENED, m.Reason(), sent=101.0)
     write("observation_manager", m.EXPOSURE_STARTED, m.ExposureStarted("obs-1", 1, 2, "r", 5.0), sent=102.1)
     write("observation_manager", m.EXPOSURE_FINISHED, m.ExposureFinished("obs-1", 1, "r", "/d/1.fits"), sent=107.5)
     write("scheduler", m.OBSERVATION_FINISHED, m.ObservationReport("obs-1", ("/d/1.fits",)), sent=107.6)

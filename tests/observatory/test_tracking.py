@@ -69,7 +69,7 @@ def test_tracking_is_watched_again_after_a_restart_of_its_agent(exposing: Night)
 def test_a_target_that_has_set_is_not_slewed_to_again(exposing: Night) -> None:
     night, began = exposing, exposing.now
     agent = night.agent("telescope")
-    agent.post_to_self("Limit reached", messages.Order(reason="the target has set"))
+    agent.post_to_self("Limit reached", messages.Reason(reason="the target has set"))
     night.until(lambda: night.received("scheduler", "Observation failed"), 30)
     assert (
         b"the telescope has lost the target: the target has set"

@@ -304,7 +304,7 @@ class AgentConnection(Protocol):
                 size, proved = sum(entry.size for entry in frame.messages), self._handshake.proved
                 batch = Batch(
                     frame.messages, self.peer[0], self.peer, self,
-                    size=size, ahead=self._handshake.ahead, proved=proved,
+                    size=size, clock_offset=self._handshake.ahead, proved=proved,
                 )  # fmt: skip
                 self._port.put(self, batch)
         elif frame.hello is not None:

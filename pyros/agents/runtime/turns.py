@@ -67,15 +67,15 @@ class Batch(NamedTuple):
     timer: int | None = None
     size: int = 0
     """Bytes of all payloads, for the bound of the mailbox."""
-    ahead: float | None = 0.0
+    clock_offset: float | None = 0.0
     """How far (seconds) the agent's monotonic clock is ahead of the sender's; None when that is unknown."""
     proved: bool = False
     """The sender has proved the observatory's key."""
 
     def message(self, entry: Entry, now: float) -> Message:
         """One of its messages as a handler sees it; ``now`` is the agent's monotonic clock."""
-        unknown = entry.said is None or self.ahead is None
-        said = -math.inf if unknown else min(entry.said + self.ahead, now)  # type: ignore[operator]
+        unknown = entry.said is None or self.clock_offset is None
+        said = -math.inf if unknown else min(entry.said + self.clock_offset, now)  # type: ignore[operator]
         return Message(entry.id, entry.name, self.sender, entry.sent, bytes(entry.payload), said, self.proved)
 
 

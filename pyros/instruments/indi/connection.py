@@ -262,7 +262,7 @@ class IndiConnection(Reconnecting[_IndiLink]):
         if not bits & self.interface and link is not None:
             link.abort(f"{self.device!r} is no {self.kind}: its DRIVER_INTERFACE is {bits}")
             return
-        problem = self._why_not()
+        problem = self._reason_closed()
         if problem:
             self._cancel("settle")
             self._problem = problem
@@ -271,7 +271,7 @@ class IndiConnection(Reconnecting[_IndiLink]):
         elif not self.connected and (defined or "settle" not in self._timers):
             self._later("settle", SETTLE_SECONDS, self._settle)
 
-    def _why_not(self) -> str:
+    def _reason_closed(self) -> str:
         """Why the device cannot be used now; '' when it can."""
         connection = self.properties.get("CONNECTION")
         if connection is None:
