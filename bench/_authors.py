@@ -12,18 +12,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from bench._common import PATIENCE
+from tests.builders import voevent
 
-_EVENT = """<?xml version="1.0" encoding="UTF-8"?>
-<voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" ivorn="{ivorn}" role="test" version="2.0">
-<Who><AuthorIVORN>ivo://pyros.observatory/bench</AuthorIVORN><Date>2026-01-02T03:04:05</Date></Who>
-<What>{params}<Description>{text}</Description></What>
-<WhereWhen><ObsDataLocation><ObservatoryLocation id="GEOSURFACE"/><ObservationLocation>
-<AstroCoordSystem id="UTC-FK5-GEO"/><AstroCoords coord_system_id="UTC-FK5-GEO">
-<Time unit="s"><TimeInstant><ISOTime>2026-01-02T03:04:00</ISOTime></TimeInstant></Time>
-<Position2D unit="deg"><Name1>RA</Name1><Name2>Dec</Name2><Value2><C1>83.6</C1><C2>22.0</C2></Value2>
-<Error2Radius>0.05</Error2Radius></Position2D></AstroCoords></ObservationLocation></ObsDataLocation></WhereWhen>
-</voe:VOEvent>
-"""
 _PARAMS = "".join(
     f'<Param name="Quantity_{number}" value="{number}.25" unit="s" ucd="meta.number"/>\n' for number in range(45)
 )
@@ -32,8 +22,9 @@ _IVORN = re.compile(rb'<[\w:]*VOEvent [^>]*ivorn="([^"]*)"')
 
 def event(run: str, number: int, size: int = 6_000) -> bytes:
     """A VOEvent like those of the field: some 45 Params, 6 KB."""
-    plain = _EVENT.format(ivorn=f"ivo://pyros.observatory/bench#{run}-{number:06d}", params=_PARAMS, text="")
-    return plain.replace("<Description>", f"<Description>{'x' * max(0, size - len(plain))}").encode()
+    ivorn, author = f"ivo://pyros.observatory/bench#{run}-{number:06d}", "ivo://pyros.observatory/bench"
+    plain = voevent(ivorn, role="test", author=author, params=_PARAMS, text="", ra=83.6, dec=22.0, error=0.05)
+    return plain.replace(b"<Description>", b"<Description>" + b"x" * max(0, size - len(plain)))
 
 
 class Sent(NamedTuple):

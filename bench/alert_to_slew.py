@@ -59,6 +59,7 @@ KINDS = {
 """Of alerts: in words, and the seconds of the exposures that they ask for."""
 PIXELS = 2048
 
+# Its own, not that of the tests: with --before it is run by another version, whose tests may have none.
 EVENT = """<?xml version="1.0" encoding="UTF-8"?>
 <voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
  xsi:schemaLocation="http://www.ivoa.net/xml/VOEvent/v2.0 http://www.ivoa.net/xml/VOEvent/VOEvent-v2.0.xsd"

@@ -109,6 +109,11 @@ def free_port() -> int:
     raise AssertionError("every port has been used")
 
 
+def free_ports(count: int) -> list[int]:
+    """As many ports of `free_port`."""
+    return [free_port() for _ in range(count)]
+
+
 def is_open(port: int) -> bool:
     """Whether somebody listens there."""
     with socket.socket() as probe:

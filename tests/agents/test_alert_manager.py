@@ -18,6 +18,7 @@ from pyros.journal import Effects, JournalReader
 from pyros.messages import AlertReceived, encode_payload
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
+from tests.builders import voevent
 
 SITE = Path(__file__).parents[2] / "observatory" / "site.yaml"
 RULES = """
@@ -25,25 +26,17 @@ rules:
   - {name: known, when: {stream: known}, observe: nothing}
   - {name: all, when: {max_error_radius: 1}, observe: [{filter: r, seconds: 10, count: 1}], expires_after: 6 h}
 """
-PACKET = """<?xml version="1.0"?>
-<voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" ivorn="{ivorn}" role="{role}" version="2.0">
-<Who><Date>2026-03-20T23:{minute:02}:00</Date></Who>
-<WhereWhen><ObsDataLocation><ObservationLocation><AstroCoords coord_system_id="UTC-ICRS-GEO">
-<Time><TimeInstant><ISOTime>2026-03-20T23:00:00</ISOTime></TimeInstant></Time>
-<Position2D unit="deg"><Value2><C1>{ra}</C1><C2>{dec}</C2></Value2><Error2Radius>{error}</Error2Radius></Position2D>
-</AstroCoords></ObservationLocation></ObsDataLocation></WhereWhen>{citations}</voe:VOEvent>"""
 REQUESTED = messages.OBSERVATION_REQUESTED
 CHANGED = messages.OBSERVATION_REQUEST_CHANGED
 WITHDRAWN = messages.OBSERVATION_REQUEST_WITHDRAWN
 
 
 def packet(name: str, minute: int = 1, *, ra: float = 10, dec: float = 20, error: float = 0.1,
-           role: str = "observation", cites: tuple[tuple[str, str], ...] = ()) -> bytes:  # fmt: skip
-    cited = "".join(f'<EventIVORN cite="{cite}">ivo://a/b#{to}</EventIVORN>' for to, cite in cites)
-    citations = f"<Citations>{cited}</Citations>" if cites else ""
-    return PACKET.format(
-        ivorn=f"ivo://a/b#{name}", role=role, minute=minute, ra=ra, dec=dec, error=error, citations=citations
-    ).encode()
+           role: str = "observation", params: str = "", cites: tuple[tuple[str, str], ...] = ()) -> bytes:  # fmt: skip
+    citations = [(cite, f"ivo://a/b#{to}") for to, cite in cites]
+    date, time = f"2026-03-20T23:{minute:02}:00", "2026-03-20T23:00:00"
+    return voevent(f"ivo://a/b#{name}", role=role, date=date, time=time, ra=ra, dec=dec, error=error, params=params,
+                   citations=citations)  # fmt: skip
 
 
 class Rig:
@@ -161,8 +154,8 @@ def test_two_events_that_prove_to_be_one_keep_one_observation(rig: Rig) -> None:
 
 def _burst_of_two_missions() -> dict[str, bytes]:
     """A trigger, a finer position that was searched for because of it, and that taken back again."""
-    trigger = packet("x", 1, ra=12, error=0.9).replace(b"ivo://a/b#x", b"ivo://nasa.gsfc.gcn/Fermi#GBM_x")
-    trigger = trigger.replace(b"<WhereWhen>", b'<What><Param name="TrigID" value="694215970"/></What><WhereWhen>')
+    trigger = packet("x", 1, ra=12, error=0.9, params='<Param name="TrigID" value="694215970"/>')
+    trigger = trigger.replace(b"ivo://a/b#x", b"ivo://nasa.gsfc.gcn/Fermi#GBM_x")
     search = {
         "$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/swift/bat/guano.schema.json", "id": ["694215995"],
         "follow_up_event": "Fermi 694215970", "alert_datetime": "2026-03-20T23:02:00Z", "alert_type": "initial",

@@ -22,6 +22,7 @@ from pyros.agents.alert_manager import AlertManagerAgent
 from pyros.alerts import Alert, parse
 from pyros.errors import AlertError
 from pyros.messages import AlertReceived, encode_payload
+from tests.builders import voevent
 
 ROOT = Path(__file__).parents[2]
 CORPUS = ROOT.parent / "shared" / "corpus"
@@ -173,13 +174,10 @@ def test_no_test_and_no_utility_packet_ever_causes_one(manager: Manager) -> None
 @pytest.mark.parametrize("role", ["utility", "observation", "test"])
 def test_a_retraction_sent_as_utility_counts_and_one_sent_as_a_test_does_not(manager: Manager, role: str) -> None:
     """CHIME's are utilities."""
-    event = """<voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" version="2.0" role="{role}"
-    ivorn="{ivorn}">
-    <Who><Date>2026-01-01T00:0{minute}:00</Date></Who><What><Group name="event parameters">
-    <Param name="event_no" value="427325191"/></Group></What>{more}</voe:VOEvent>"""
     ivorn = "ivo://ca.chimenet.frb/FRB-DETECTION-#2026-01-01-00:00:00.000000UTC+0000_e"
-    cites = f'<Citations><EventIVORN cite="retraction">{ivorn}</EventIVORN></Citations>'
-    first = event.format(role="observation", ivorn=ivorn, minute=1, more=POSITION).encode()
-    retraction = event.format(role=role, ivorn=ivorn + "-r", minute=2, more=cites).encode()
+    number = '<Group name="event parameters"><Param name="event_no" value="427325191"/></Group>'
+    first = voevent(ivorn, date="2026-01-01T00:01:00", params=number, ra=83.6, dec=22.0)
+    retraction = voevent(f"{ivorn}-r", role=role, date="2026-01-01T00:02:00", params=number, ra=None,
+                         citations=[("retraction", ivorn)])  # fmt: skip
     assert parse(retraction).kind == "retraction"
     assert withdrawn_after(manager, first, retraction) == ("stays" if role == "test" else "withdrawn")

@@ -25,27 +25,16 @@ from pyros.clock import VirtualClock
 from pyros.config import AgentConfig, BrokerConfig, Config
 from pyros.errors import JournalError
 from pyros.journal import JournalReader
+from tests.builders import voevent
 from tests.conftest import PATIENCE, free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
 IVORN = "ivo://test.observatory/bursts#burst-1"
 
-_EVENT = """<?xml version="1.0" encoding="UTF-8"?>
-<voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" ivorn="{ivorn}" role="{role}" version="2.0">
-  <Who><AuthorIVORN>ivo://test.observatory/bursts</AuthorIVORN><Date>2026-01-02T03:04:05</Date></Who>
-  <What><Param name="importance" value="{importance}"/><Description>{text}</Description></What>
-  <WhereWhen><ObsDataLocation><ObservatoryLocation id="GEOSURFACE"/><ObservationLocation>
-    <AstroCoordSystem id="UTC-ICRS-GEO"/><AstroCoords coord_system_id="UTC-ICRS-GEO">
-    <Time unit="s"><TimeInstant><ISOTime>2026-01-02T03:04:00</ISOTime></TimeInstant></Time>
-    <Position2D unit="deg"><Name1>RA</Name1><Name2>Dec</Name2>
-    <Value2><C1>83.6</C1><C2>22.0</C2></Value2><Error2Radius>0.05</Error2Radius></Position2D>
-    </AstroCoords></ObservationLocation></ObsDataLocation></WhereWhen>
-</voe:VOEvent>
-"""
-
 
 def make_event(ivorn: str = IVORN, *, role: str = "test", importance: float = 0.5, text: str = "a burst") -> bytes:
-    return _EVENT.format(ivorn=ivorn, role=role, importance=importance, text=text).encode()
+    params = f'<Param name="importance" value="{importance}"/>'
+    return voevent(ivorn, role=role, params=params, text=text, ra=83.6, dec=22.0, error=0.05)
 
 
 def read_answers(data: bytes) -> list[etree._Element]:

@@ -11,26 +11,17 @@ from typing import Any
 import msgspec
 import pytest
 from twisted.internet.address import IPv4Address
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import MemoryReactorClock
 
 from pyros import messages, wire
 from pyros.broker.answering import Answering, AnsweringFactory
 from pyros.errors import JournalError
 from pyros.messages import Publish, encode_payload
 from pyros.sender.handshake import SenderHandshake
+from tests.builders import MemoryLine
 
 KEY = b"k" * 32
 QUERY = wire.encode_frame(wire.Frame(query="status"))
-
-
-class Line(StringTransport):
-    """Has what the port asks of a real one."""
-
-    def setTcpKeepAlive(self, _: bool) -> None:
-        pass
-
-    def abortConnection(self) -> None:
-        self.disconnecting = True
 
 
 class Asked:
@@ -53,11 +44,11 @@ class Asked:
         self.published.append(packet)
         return None
 
-    def connect(self) -> tuple[Answering, Line]:
+    def connect(self) -> tuple[Answering, MemoryLine]:
         address = IPv4Address("TCP", "10.0.0.9", 4242)
         protocol = self.factory.buildProtocol(address)
         assert isinstance(protocol, Answering)
-        line = Line(peerAddress=address)
+        line = MemoryLine(peerAddress=address)
         protocol.makeConnection(line)
         self.protocols.append(protocol)
         return protocol, line
@@ -72,7 +63,7 @@ def asked(reactor: MemoryReactorClock) -> Iterator[Asked]:
     assert not reactor.getDelayedCalls()
 
 
-def greet(protocol: Answering, line: Line) -> None:
+def greet(protocol: Answering, line: MemoryLine) -> None:
     """Say hello and prove the key, as the alert manager does."""
     handshake = SenderHandshake("alert_manager", "broker", "epoch", KEY)
     protocol.dataReceived(wire.encode_frame(wire.Frame(hello=handshake.hello)))

@@ -12,7 +12,7 @@ import pytest
 from lxml import etree
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import MemoryReactorClock
 
 from pyros.broker.packet import parse
 from pyros.broker.vtp import broadcaster as broadcaster_module
@@ -20,19 +20,11 @@ from pyros.broker.vtp.broadcaster import MAX_BACKLOG, AlertBroadcaster, AlertBro
 from pyros.broker.vtp.filtering import Job
 from pyros.broker.vtp.protocol import MAX_CHATTER, frame, transport
 from pyros.clock import VirtualClock
+from tests.builders import MemoryLine
 
 Event = Callable[..., bytes]
 Answers = Callable[[bytes], list[etree._Element]]
 IVO = "ivo://test.observatory/broker"
-
-
-class Line(StringTransport):
-    """Remembers whether it was cut off."""
-
-    aborting = False
-
-    def abortConnection(self) -> None:
-        self.aborting = True
 
 
 @pytest.fixture
@@ -44,11 +36,11 @@ def factory(reactor: MemoryReactorClock, clock: VirtualClock) -> Any:
     assert not [call for call in reactor.getDelayedCalls() if call.getTime() - reactor.seconds() <= 60]
 
 
-def connect(factory: AlertBroadcasterFactory) -> tuple[AlertBroadcaster, Line]:
+def connect(factory: AlertBroadcasterFactory) -> tuple[AlertBroadcaster, MemoryLine]:
     address = IPv4Address("TCP", "10.0.0.9", 4242)
     subscriber = factory.buildProtocol(address)
     assert isinstance(subscriber, AlertBroadcaster)
-    line = Line(peerAddress=address)
+    line = MemoryLine(peerAddress=address)
     subscriber.makeConnection(line)
     return subscriber, line
 

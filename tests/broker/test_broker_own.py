@@ -22,7 +22,7 @@ from pyros.keys import make_key
 from pyros.messages import Publish, SourceFound, encode_payload
 from pyros.sender import Sender, ask
 from pyros.sender.handshake import SenderHandshake
-from tests.conftest import PATIENCE, free_port
+from tests.conftest import PATIENCE, free_ports
 
 BIN = Path(sys.executable).parent
 SCRIPT = Path(__file__).with_name("broker_process.py")
@@ -35,7 +35,7 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
-        manager, self.port, self.receiver, self.broadcaster = (free_port() for _ in range(4))
+        manager, self.port, self.receiver, self.broadcaster = free_ports(4)
         for name in ("site.yaml", "alert_rules.yaml"):
             shutil.copy(REPOSITORY / "observatory" / name, folder)
         self.path = folder / "pyros_agent_config.ini"

@@ -13,7 +13,7 @@ import pytest
 from lxml import etree
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import MemoryReactorClock
 
 from pyros.broker.intake import Intake
 from pyros.broker.store import EventStore
@@ -23,19 +23,11 @@ from pyros.broker.vtp.protocol import frame
 from pyros.broker.vtp.receiver import AlertReceiver, AlertReceiverFactory
 from pyros.clock import VirtualClock
 from tests.broker.conftest import make_event
+from tests.builders import MemoryLine
 
 Event = Callable[..., bytes]
 Answers = Callable[[bytes], list[etree._Element]]
 Broadcast = list[bytes]
-
-
-class Line(StringTransport):
-    """Remembers whether it was cut off."""
-
-    aborting = False
-
-    def abortConnection(self) -> None:
-        self.aborting = True
 
 
 @pytest.fixture
@@ -53,11 +45,11 @@ def factory(
     return AlertReceiverFactory(reactor, clock, "ivo://test.observatory/broker", intake, networks)
 
 
-def connect(factory: AlertReceiverFactory) -> tuple[AlertReceiver, Line]:
+def connect(factory: AlertReceiverFactory) -> tuple[AlertReceiver, MemoryLine]:
     address = IPv4Address("TCP", "10.0.0.7", 4242)
     author = factory.buildProtocol(address)
     assert isinstance(author, AlertReceiver)
-    transport = Line(peerAddress=address)
+    transport = MemoryLine(peerAddress=address)
     author.makeConnection(transport)
     return author, transport
 
@@ -69,7 +61,7 @@ def close(author: AlertReceiver) -> None:
     author.connectionLost(Failure(ConnectionDone()))
 
 
-def only(answers: Answers, transport: Line) -> tuple[str, str, str]:
+def only(answers: Answers, transport: MemoryLine) -> tuple[str, str, str]:
     (answer,) = answers(transport.value())
     return answer.get("role", ""), answer.findtext("Origin") or "", answer.findtext("Meta/Result") or ""
 

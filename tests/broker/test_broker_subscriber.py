@@ -10,7 +10,7 @@ import pytest
 from lxml import etree
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from pyros.broker.intake import Intake
@@ -19,19 +19,11 @@ from pyros.broker.vtp.protocol import MAX_CHATTER, frame, transport
 from pyros.broker.vtp.subscriber import MAX_GARBAGE, MAX_PENDING, Remote, RemoteFactory, RemoteSubscriber
 from pyros.clock import VirtualClock
 from pyros.config import RemoteConfig
+from tests.builders import MemoryLine
 
 Event = Callable[..., bytes]
 Answers = Callable[[bytes], list[etree._Element]]
 IVO = "ivo://test.observatory/broker"
-
-
-class Line(StringTransport):
-    """Remembers whether it was cut off."""
-
-    aborting = False
-
-    def abortConnection(self) -> None:
-        self.aborting = True
 
 
 @pytest.fixture
@@ -45,9 +37,9 @@ def factory(reactor: MemoryReactorClock, clock: VirtualClock, intake: Intake) ->
     return RemoteFactory(reactor, clock, IVO, intake, "broker voevents.org:8099")
 
 
-def connect(factory: RemoteFactory) -> tuple[RemoteSubscriber, Line]:
+def connect(factory: RemoteFactory) -> tuple[RemoteSubscriber, MemoryLine]:
     subscriber = factory.buildProtocol(None)
-    line = Line(peerAddress=IPv4Address("TCP", "10.0.0.9", 8099))
+    line = MemoryLine(peerAddress=IPv4Address("TCP", "10.0.0.9", 8099))
     subscriber.makeConnection(line)
     return subscriber, line
 
@@ -174,7 +166,7 @@ def test_garbage_for_ever_is_asked_for_ever_more_rarely(
     def one_connection(*said: bytes) -> None:
         count = len(reactor.tcpClients)
         protocol = reactor.tcpClients[-1][2].buildProtocol(IPv4Address("TCP", "127.0.0.1", 8099))
-        line = Line()
+        line = MemoryLine()
         protocol.makeConnection(line)
         sent = 0
         while not line.aborting and sent < 100:
@@ -215,7 +207,7 @@ def test_it_reconnects_for_ever_and_stops(
     assert not remote.status()["connected"]
     wrapper = reactor.tcpClients[-1][2]
     protocol = wrapper.buildProtocol(IPv4Address("TCP", "127.0.0.1", 8099))
-    line = Line()
+    line = MemoryLine()
     protocol.makeConnection(line)
     assert remote.status()["connected"]
     protocol.dataReceived(frame(event()))

@@ -14,13 +14,9 @@ from pyros import config as configuration
 from pyros.config import Config
 from pyros.journal import Effects, Journal, Outgoing, Received
 from pyros.messages import encode_payload
-from tests.conftest import free_port
+from tests.conftest import free_ports
 
 ROOT = Path(__file__).parents[2]
-
-
-def free_ports(count: int) -> list[int]:
-    return [free_port() for _ in range(count)]
 
 
 def copy_demo(parent: Path) -> Path:

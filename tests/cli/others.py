@@ -25,13 +25,11 @@ from pyros.cli.demo.demo import Packet, fill
 from pyros.cli.demo.observatory import ObservatoryProcess
 from pyros.config import Config
 from pyros.journal import JournalReader
+from tests.builders import voevent
 from tests.conftest import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
 PYROS = [sys.executable, "-c", "from pyros.cli import main; main()"]
-RETRACTION = """<voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" version="2.0" role="observation"
- ivorn="{ivorn}-retracted"><Who><AuthorIVORN>ivo://pyros.observatory/demo</AuthorIVORN></Who>
-<Citations><EventIVORN cite="retraction">{ivorn}</EventIVORN></Citations></voe:VOEvent>"""
 
 
 def as_documented(config: Config, driver: str, server: str) -> Config:
@@ -121,7 +119,8 @@ class Trouble:
         """In mid-exposure nobody wants it any more."""
         assert not self.heard("observation_manager", "Exposure finished")
         file = self.packet.file.with_name("retraction.xml")
-        file.write_text(RETRACTION.format(ivorn=self.packet.ivorn))
+        ivorn = self.packet.ivorn
+        file.write_bytes(voevent(f"{ivorn}-retracted", ra=None, citations=[("retraction", ivorn)]))
         send(self.config, file)
         wait_until(lambda: not exposing(), what="the exposure to be aborted")
         (failed,) = wait_until(lambda: self.heard("majordome", "Observation failed"), what="the observation's end")

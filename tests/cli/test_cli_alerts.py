@@ -25,28 +25,19 @@ from pyros.cli.alerts import tar as tar_module
 from pyros.cli.app import app
 from pyros.config import Config
 from pyros.journal import Effects, Journal
+from tests.builders import voevent
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "tests" / "alerts" / "samples"
 CORPUS = ROOT.parent / "shared" / "corpus"
 
-PACKET = """<?xml version="1.0"?>
-<voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" ivorn="ivo://a/b#{name}" role="{role}" version="2.0">
-<Who><Date>{date}</Date></Who><What><Description>{text}</Description></What>
-<WhereWhen><ObsDataLocation><ObservationLocation><AstroCoords coord_system_id="UTC-ICRS-GEO">
-<Time><TimeInstant><ISOTime>{date}</ISOTime></TimeInstant></Time>
-<Position2D unit="deg"><Value2><C1>{ra}</C1><C2>20</C2></Value2><Error2Radius>{error}</Error2Radius></Position2D>
-</AstroCoords></ObservationLocation></ObsDataLocation></WhereWhen>{citations}</voe:VOEvent>"""
-
 
 def packet(name: str, date: str = "2026-03-20T23:00:00", *, ra: float = 10, error: float = 0.1, text: str = "burst",
            role: str = "observation", cites: tuple[str, str] | None = None) -> bytes:  # fmt: skip
-    citations = (
-        f'<Citations><EventIVORN cite="{cites[1]}">ivo://a/b#{cites[0]}</EventIVORN></Citations>' if cites else ""
-    )
-    return PACKET.format(
-        name=name, role=role, date=date, ra=ra, error=error, text=text, citations=citations
-    ).encode()  # fmt: skip
+    citations = [(cites[1], f"ivo://a/b#{cites[0]}")] if cites else []
+    return voevent(
+        f"ivo://a/b#{name}", role=role, date=date, ra=ra, error=error, text=text, citations=citations
+    )  # fmt: skip
 
 
 def run(*arguments: str | Path, stdin: bytes | None = None) -> Any:

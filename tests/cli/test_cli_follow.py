@@ -27,17 +27,14 @@ from pyros.cli.timeline.follow import (
 from pyros.clock import RealClock
 from pyros.config import Config
 from pyros.journal import Effects, Journal, insert
+from tests.builders import voevent
 
 IVORN = "ivo://author.test/stream#one"
 OBS = m.Observation(id="obs-1", target="burst", ra=10.0, dec=20.0, exposures=(m.Exposures("r", 5.0, 2),), alert=IVORN)
 
 
-def packet(ivorn: str = IVORN) -> bytes:
-    return f'<voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" ivorn="{ivorn}"/>'.encode()
-
-
 def received(ivorn: str = IVORN, at: float = 100.0) -> m.AlertReceived:
-    return m.AlertReceived(packet(ivorn), "author 127.0.0.1", at)
+    return m.AlertReceived(voevent(ivorn), "author 127.0.0.1", at)
 
 
 def decided(**changes: Any) -> m.AlertDecided:

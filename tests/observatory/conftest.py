@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pyros.rehearsal.rehearsal import Rehearsal
+from tests.builders import voevent
 
 EXPOSURE = 20.0
 
@@ -30,19 +31,6 @@ RULES = "rules:\n" + "".join(
     )
 )
 
-_PACKET = """<?xml version="1.0" encoding="UTF-8"?>
-<voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
- xsi:schemaLocation="http://www.ivoa.net/xml/VOEvent/v2.0 http://www.ivoa.net/xml/VOEvent/VOEvent-v2.0.xsd"
- version="2.0" role="{role}" ivorn="ivo://{name}">
-<Who><AuthorIVORN>ivo://pyros.test</AuthorIVORN><Date>{time}</Date></Who>
-<WhereWhen><ObsDataLocation><ObservatoryLocation id="GEOLUN"/><ObservationLocation>
-<AstroCoordSystem id="UTC-ICRS-GEO"/><AstroCoords coord_system_id="UTC-ICRS-GEO">
-<Time unit="s"><TimeInstant><ISOTime>{time}</ISOTime></TimeInstant></Time>
-<Position2D unit="deg"><Name1>RA</Name1><Name2>Dec</Name2><Value2><C1>{ra:.6f}</C1><C2>{dec:.6f}</C2></Value2>
-<Error2Radius>0.05</Error2Radius></Position2D></AstroCoords></ObservationLocation></ObsDataLocation></WhereWhen>
-{citation}</voe:VOEvent>
-"""
-
 
 class Night(Rehearsal):
     """A rehearsal with `RULES`, unless told otherwise (None: the demo's), whose packets those rules accept."""
@@ -60,11 +48,9 @@ class Night(Rehearsal):
     ) -> bytes:
         """A VOEvent about ``place``, 65 degrees up in the east by default; ``cites`` is (kind, name of the cited)."""
         ra, dec = place or self.place()
-        citation = (
-            f'<Citations><EventIVORN cite="{cites[0]}">ivo://{cites[1]}</EventIVORN></Citations>' if cites else ""
-        )
         time = self.clock.now().strftime("%Y-%m-%dT%H:%M:%S")
-        return _PACKET.format(role=role, name=name, time=time, ra=ra, dec=dec, citation=citation).encode()
+        citations = [(cites[0], f"ivo://{cites[1]}")] if cites else []
+        return voevent(f"ivo://{name}", role=role, date=time, ra=ra, dec=dec, error=0.05, citations=citations)
 
 
 SMALL = {"camera": {"width": 64, "height": 64, "speed": 1}}

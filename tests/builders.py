@@ -1,0 +1,56 @@
+"""Build what tests and benches feed to PYROS: VOEvents, and an in-memory connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twisted.internet.testing import StringTransport
+
+_VOEVENT = """<?xml version="1.0" encoding="UTF-8"?>
+<voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
+ xsi:schemaLocation="http://www.ivoa.net/xml/VOEvent/v2.0 http://www.ivoa.net/xml/VOEvent/VOEvent-v2.0.xsd"
+ version="2.0" role="{role}" ivorn="{ivorn}">
+<Who><AuthorIVORN>{author}</AuthorIVORN><Date>{date}</Date></Who>
+<What>{params}<Description>{text}</Description></What>
+{where}{citations}</voe:VOEvent>
+"""
+_WHERE = """<WhereWhen><ObsDataLocation><ObservatoryLocation id="GEOLUN"/><ObservationLocation>
+<AstroCoordSystem id="{system}"/><AstroCoords coord_system_id="{system}">
+<Time unit="s"><TimeInstant><ISOTime>{time}</ISOTime></TimeInstant></Time>
+<Position2D unit="deg"><Name1>RA</Name1><Name2>Dec</Name2><Value2><C1>{ra:.6f}</C1><C2>{dec:.6f}</C2></Value2>
+<Error2Radius>{error}</Error2Radius></Position2D></AstroCoords></ObservationLocation></ObsDataLocation></WhereWhen>
+"""
+IVORN = "ivo://pyros.test/stream#one"
+TIME = "2026-01-02T03:04:05"
+
+
+def voevent(
+    ivorn: str = IVORN, *, role: str = "observation", author: str = "ivo://pyros.test", date: str = TIME,
+    time: str = "", ra: float | None = 10.0, dec: float = 20.0, error: float = 0.1, system: str = "UTC-ICRS-GEO",
+    params: str = "", text: str = "a burst", citations: Iterable[tuple[str, str]] = (),
+) -> bytes:  # fmt: skip
+    """Write a VOEvent 2.0 that its schema accepts.
+
+    ``date`` is the packet's, ``time`` the event's (``date`` if not given); ``ra``, ``dec`` and ``error`` are degrees
+    (``ra=None``: no position); ``params`` is XML for What; each citation is (cite, ivorn).
+    """
+    where = ""
+    if ra is not None:
+        where = _WHERE.format(system=system, time=time or date, ra=ra, dec=dec, error=error)
+    cited = "".join(f'<EventIVORN cite="{cite}">{of}</EventIVORN>' for cite, of in citations)
+    return _VOEVENT.format(
+        ivorn=ivorn, role=role, author=author, date=date, params=params, text=text, where=where,
+        citations=f"<Citations>{cited}</Citations>" if cited else "",
+    ).encode()  # fmt: skip
+
+
+class MemoryLine(StringTransport):
+    """An in-memory connection that remembers whether it was cut off."""
+
+    aborting = False
+
+    def setTcpKeepAlive(self, _: bool) -> None:
+        pass
+
+    def abortConnection(self) -> None:
+        self.aborting = self.disconnecting = True
