@@ -203,7 +203,7 @@ class Handler(BaseHTTPRequestHandler):
         assert self.path.startswith("/management/v1/configureddevices?")
         devices = [
             {"DeviceName": "Old dome", "DeviceType": "Dome", "DeviceNumber": 3, "UniqueID": "a"},
-            {"DeviceName": "Old rotator", "DeviceType": "Rotator", "DeviceNumber": 0, "UniqueID": "b"},
+            {"DeviceName": "Old video", "DeviceType": "Video", "DeviceNumber": 0, "UniqueID": "b"},
         ]
         body = json.dumps({"Value": devices, "ErrorNumber": 0, "ErrorMessage": ""}).encode()
         self.send_response(200)

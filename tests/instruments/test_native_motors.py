@@ -9,7 +9,7 @@ import pytest
 
 from pyros import instruments
 from pyros.clock import VirtualClock
-from pyros.errors import CommandAborted, DeviceFailed, InstrumentError, NoAnswer
+from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
 from tests.instruments.conftest import Script, World
 
 Connect = Callable[[Any], tuple[Script, Any]]
@@ -17,8 +17,10 @@ COMMANDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "filter_wheel": ("select", lambda device: device.select("r")),
     "focuser": ("move", lambda device: device.move(500)),
     "dome": ("rotate", lambda device: device.rotate(90.0)),
+    "cover": ("open", lambda device: device.open()),
+    "rotator": ("move", lambda device: device.move(90.0)),
 }
-NOUNS = {"filter_wheel": "select", "focuser": "move", "dome": "rotation"}
+NOUNS = {"filter_wheel": "select", "focuser": "move", "dome": "rotation", "cover": "cover", "rotator": "move"}
 
 
 @pytest.fixture
@@ -58,6 +60,8 @@ def test_a_movement_that_fails_is_aborted_or_never_ends(connect: Connect, world:
         ("filter_wheel", "selected", "filter", '""', "no filter is in the beam after it was told r"),
         ("focuser", "moved", "position", "480", "it is at 480 after it was told to move to 500"),
         ("dome", "rotated", "azimuth", "80", "its slit is at 80 after it was told to turn to 90"),
+        ("cover", "opened", "state", "closed", "it is closed after it was told to open"),
+        ("rotator", "moved", "angle", "80", "it is at 80 after it was told to move to 90"),
     ],
 )
 def test_who_says_done_and_is_elsewhere_is_found_out(
@@ -77,6 +81,7 @@ def test_who_says_done_and_is_elsewhere_is_found_out(
         ("filter_wheel", "selected", "filter", "g", "r"),
         ("focuser", "moved", "position", "480", "500"),
         ("dome", "rotated", "azimuth", "80", "90"),
+        ("rotator", "moved", "angle", "80", "90"),
     ],
 )
 def test_who_says_done_a_little_early_is_given_time(
@@ -99,6 +104,9 @@ def test_who_says_done_a_little_early_is_given_time(
         ("focuser", "GET limits", "OK 0", lambda device: device.limits()),
         ("focuser", "GET temperature", "OK nan", lambda device: device.temperature()),
         ("filter_wheel", "GET filter", "OK g r", lambda device: device.filter()),
+        ("cover", "GET brightness", "OK bright", lambda device: device.brightness()),
+        ("cover", "GET state", "OK ajar", lambda device: device.state()),
+        ("rotator", "GET angle", "OK 1 2", lambda device: device.angle()),
         ("filter_wheel", "GET state", "OK asleep", lambda device: device.state()),
     ],
 )
@@ -117,3 +125,37 @@ def test_a_channel_that_makes_no_sense(connect: Connect, world: World, channel: 
     script.answers |= {"GET channels": "OK a", "GET channel_0": channel}
     with pytest.raises(DeviceFailed, match="to GET channel_0"):
         world.result(device.channels())
+
+
+@pytest.mark.parametrize(
+    ("kind", "unknown", "command"),
+    [
+        ("cover", "DO open", lambda device: device.open()),
+        ("cover", "DO stop", lambda device: device.stop()),
+        ("cover", "DO light", lambda device: device.lamp_on(1)),
+        ("cover", "DO dark", lambda device: device.lamp_off()),
+        ("rotator", "DO reverse", lambda device: device.reverse(True)),
+    ],
+)
+def test_a_part_that_a_device_lacks_is_unsupported(
+    connect: Connect, world: World, kind: str, unknown: str, command: Callable[[Any], Any]
+) -> None:
+    script, device = connect(kind)
+    script.answers[unknown] = "ERR UNKNOWN there is no such action"
+    with pytest.raises(DeviceRefused) as raised:
+        world.result(command(device))
+    assert raised.value.code == "UNSUPPORTED"
+
+
+def test_what_a_device_lacks_is_told_as_none_or_nothing(connect: Connect, world: World) -> None:
+    script, device = connect("cover")
+    script.answers |= dict.fromkeys(("GET brightness", "GET max_brightness"), "ERR UNKNOWN it has no lamp")
+    assert (world.result(device.brightness()), world.result(device.max_brightness())) == (0, 0)
+    world.drop()
+
+
+def test_a_lamp_that_stays_dark_has_failed(connect: Connect, world: World) -> None:
+    script, device = connect("cover")
+    script.answers |= {"DO light": "OK", "GET brightness": "OK 0"}
+    with pytest.raises(DeviceFailed, match="its lamp is off after it was told to light it"):
+        world.result(device.lamp_on(9))

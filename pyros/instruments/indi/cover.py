@@ -143,7 +143,7 @@ class IndiCover(IndiDevice):
         if _LAMP not in self._properties:
             return 0
         vector = self._properties.get(_INTENSITY)
-        return round(vector.members[_LEVEL].most) if vector is not None and _LEVEL in vector.members else 1
+        return max(1, round(vector.members[_LEVEL].most)) if vector is not None and _LEVEL in vector.members else 1
 
 
 def _state_of(vector: Property) -> CoverState:

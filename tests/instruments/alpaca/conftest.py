@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from pyros.clock import RealClock, VirtualClock
 from pyros.instruments import connect
+from pyros.instruments.alpaca.address import TYPES
 from tests.conftest import Program, free_port
 from tests.instruments.conftest import World
 
@@ -156,8 +157,7 @@ def device(world: World, clock: VirtualClock, told: list[tuple[bool, str]]) -> I
     made: list[Any] = []
 
     def make(kind: Any, options: str = "", **named: Any) -> Any:
-        names = {"filter_wheel": "filterwheel", "weather": "observingconditions", "safety": "safetymonitor"}
-        address = f"http://127.0.0.1:{PORT}/{names.get(kind, kind)}/0{options}"
+        address = f"http://127.0.0.1:{PORT}/{TYPES[kind]}/0{options}"
         made.append(
             connect(kind, "alpaca", address, world, clock, on_connection=lambda *each: told.append(each), **named)
         )

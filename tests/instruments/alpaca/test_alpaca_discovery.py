@@ -17,7 +17,7 @@ from tests.instruments.alpaca.conftest import Http, Real, Server, Wrong
 DEVICES = [
     {"DeviceName": "Mount", "DeviceType": "Telescope", "DeviceNumber": 0, "UniqueID": "a"},
     {"DeviceName": "Station\n2", "DeviceType": "ObservingConditions", "DeviceNumber": 2, "UniqueID": "b"},
-    {"DeviceName": "Turns", "DeviceType": "Rotator", "DeviceNumber": 0, "UniqueID": "c"},
+    {"DeviceName": "Turns", "DeviceType": "Video", "DeviceNumber": 0, "UniqueID": "c"},
     {"DeviceName": "Odd", "DeviceType": "Dome", "DeviceNumber": -1, "UniqueID": "d"},
 ]
 
