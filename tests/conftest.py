@@ -27,7 +27,7 @@ from pyros.config import ENVIRONMENT, FILE_NAME, INSTRUMENTS, STANDARD_AGENTS, C
 from pyros.errors import PyrosError, WireError
 from pyros.journal import JournalReader
 from pyros.sender import ask
-from pyros.sender.handshake import Receiver, ReceiverHandshake
+from pyros.sender.inbound import InboundHandshake, InboundPort
 from pyros.wire import Decoder, Frame, Hello, encode_frame
 
 # Hypothesis's own timed checks fail where the machine is slow: its first text on a new machine takes a second.
@@ -263,7 +263,7 @@ class GreetedPeer:
         self._connection, self._last = connection, last
         self.decoder = Decoder(frames=True)
         self.hello: Hello | None = None
-        handshake = ReceiverHandshake(Receiver(name, key, [], Clock()), self)
+        handshake = InboundHandshake(InboundPort(name, key, [], Clock()), self)
         while handshake.peer is None:
             data = connection.recv(65536)
             assert data, "closed"

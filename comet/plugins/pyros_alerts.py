@@ -93,7 +93,7 @@ class AlertHandler:
 
     async def _take(self, packet: bytes) -> Receipt | None:
         while self._intake is not None:
-            receipt = await self._intake.take(packet, NAME, strict=False)
+            receipt = await self._intake.receive(packet, NAME, strict=False)
             if receipt.outcome != "failed" or self._retrying >= MAX_RETRIES:
                 return receipt
             self._retrying += 1

@@ -11,18 +11,18 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
-from pyros.broker.answering import AnsweringFactory
 from pyros.broker.archiving import Archiving
 from pyros.broker.folder import Folder
 from pyros.broker.intake import Intake
-from pyros.broker.replay import History
+from pyros.broker.port import BrokerPort
+from pyros.broker.replay import Replay
 from pyros.broker.store import EventStore
 from pyros.broker.transaction import ALERT_MANAGER
 from pyros.broker.vtp.broadcaster import AlertBroadcasterFactory
-from pyros.broker.vtp.eager import EagerPort
 from pyros.broker.vtp.filtering import Evaluator, InlineFiltering, ProcessFiltering
+from pyros.broker.vtp.one_answer import OneAnswerPort
 from pyros.broker.vtp.receiver import AlertReceiverFactory
-from pyros.broker.vtp.subscriber import Remote
+from pyros.broker.vtp.subscriber import RemoteSubscription
 from pyros.broker.vtp.tls import SECTION, Tls
 from pyros.clock import Clock
 from pyros.config import Config, TlsConfig
@@ -74,8 +74,8 @@ class Broker:
         """Why `start` failed; known at once, while what had started may still be ending."""
         self._since = 0.0
         self._ports: dict[str, Any] = {}
-        self._answering: AnsweringFactory | None = None
-        self._remotes: list[Remote] = []
+        self._port: BrokerPort | None = None
+        self._remotes: list[RemoteSubscription] = []
         self._kafka: list[KafkaIntake] = []
         self._folder: Folder | None = None
         self._store: EventStore | None = None
@@ -99,10 +99,10 @@ class Broker:
         key = observatory_key(self._config)
         store = self._store = EventStore(reactor, clock, self._config.journal(NAME), **self._how)
         self._outbound = Outbound(reactor, self._config, NAME, store.journal, store.on_answer, store.complete)
-        self._history = History(store)
+        self._replay = Replay(store)
         self._filtering = ProcessFiltering(reactor) if self._how["threaded"] else InlineFiltering()
         self._broadcaster = AlertBroadcasterFactory(
-            reactor, clock, config.ivo, config.allow, self._history, filtering=self._filtering
+            reactor, clock, config.ivo, config.allow, self._replay, filtering=self._filtering
         )
         self._intake = Intake(store, self._broadcaster.broadcast)
         self._receiver = AlertReceiverFactory(reactor, clock, config.ivo, self._intake, config.allow)
@@ -113,10 +113,8 @@ class Broker:
             store.start(self._post)
             self._archiving.poke()
             if config.port is not None:
-                self._answering = AnsweringFactory(
-                    reactor, config.allow, self.status, self._publish, key, self._config.agents
-                )
-                await self._listen("port", self._answering)
+                self._port = BrokerPort(reactor, config.allow, self.status, self._publish, key, self._config.agents)
+                await self._listen("port", self._port)
             await self._listen("broadcaster_port", self._broadcaster)
             await self._listen("receiver_port", self._receiver)
             if config.tls is not None:
@@ -128,7 +126,7 @@ class Broker:
         self._since = clock.time()
         for section in config.remotes:
             creator = self._tls.client_creator(section) if section.tls else None
-            remote = Remote(reactor, clock, config.ivo, self._intake, section, creator)
+            remote = RemoteSubscription(reactor, clock, config.ivo, self._intake, section, creator)
             self._remotes.append(remote)
             remote.startService()
         try:
@@ -163,7 +161,7 @@ class Broker:
     def _alarm(self, name: str, said: AlertSource) -> None:
         """A message for monitoring, where there is one."""
         if self._store is not None and MONITORING in self._config.agents:
-            self._store.tell(MONITORING, name, said)
+            self._store.send_notice(MONITORING, name, said)
 
     async def _listen_tls(self, config: TlsConfig) -> None:
         for key, factory in (("broadcaster_port", self._broadcaster), ("receiver_port", self._receiver)):
@@ -175,7 +173,7 @@ class Broker:
         endpoint: Any = (TCP6ServerEndpoint if ":" in ip else TCP4ServerEndpoint)(self._reactor, port, _BACKLOG, ip)
         try:
             if factory is self._receiver and isinstance(self._reactor, PosixReactorBase):  # sockets, not a rehearsal
-                self._ports[key] = listening = EagerPort(port, factory, _BACKLOG, ip, self._reactor)
+                self._ports[key] = listening = OneAnswerPort(port, factory, _BACKLOG, ip, self._reactor)
                 listening.startListening()
             else:
                 self._ports[f"tls {key}" if tls else key] = await endpoint.listen(factory)
@@ -197,7 +195,7 @@ class Broker:
         """Take what an agent of ours publishes, as a `Publisher` does."""
         if not self._broker.publish:
             return f"{self._config.path}: [{NAME}] publish: this observatory doesn't publish"
-        receipt = await self._intake.take(packet, f"agent {agent}", strict=True, own=True)
+        receipt = await self._intake.receive(packet, f"agent {agent}", strict=True, own=True)
         if receipt.outcome == "failed":
             raise WireError(receipt.reason)
         return receipt.reason if receipt.outcome == "refused" else None
@@ -222,8 +220,8 @@ class Broker:
         if self._archiving is not None:
             await self._archiving.stop()
             self._archiving = None
-        if self._answering is not None:
-            await self._answering.asking.close()
+        if self._port is not None:
+            await self._port.asking.close()
         await self._receiver.authors.close()
         await self._broadcaster.broadcasters.close()
         await self._filtering.close()
@@ -232,7 +230,7 @@ class Broker:
             await remote.factory.connections.close()
             await _maybe(stopped)
         await self._outbound.stop()
-        self._history.close()
+        self._replay.close()
         store.close()
         self._ports, self._remotes, self._kafka, self._outbound = {}, [], [], None
 
@@ -257,7 +255,7 @@ class Broker:
             "authors": len(self._receiver.authors),
             "subscribers": [each.status() for each in self._broadcaster.broadcasters],
             "remotes": {remote.source.removeprefix("broker "): remote.status() for remote in self._remotes},
-            "conflicts": [conflict._asdict() for conflict in self._history.conflicts()],
+            "conflicts": [conflict._asdict() for conflict in self._replay.conflicts()],
             "waiting": self._store.waiting,
             **({"folder": self._folder.status()} if self._folder else {}),
             **({"kafka": {kafka.name: kafka.status() for kafka in self._kafka}} if self._kafka else {}),

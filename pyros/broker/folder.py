@@ -112,7 +112,7 @@ class Folder:
             self._taken(Receipt("refused", reason=reason), name)
             return
         self._busy.add(name)
-        self._intake.take(packet, f"folder {one_line(name)}", strict=False).addCallback(self._taken, name)
+        self._intake.receive(packet, f"folder {one_line(name)}", strict=False).addCallback(self._taken, name)
 
     def _taken(self, receipt: Receipt, name: str) -> None:
         self._busy.discard(name)

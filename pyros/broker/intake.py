@@ -11,9 +11,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyros import alerts
+from pyros.broker.event_log import LineLimit
 from pyros.broker.packet import check_schema, identify, identify_json, one_line, parse
 from pyros.broker.store import EventStore
-from pyros.broker.telling import Sparing
 from pyros.broker.transaction import Stored
 from pyros.broker.vtp.protocol import MAX_LENGTH
 from pyros.errors import AlertError, JournalError
@@ -37,10 +37,10 @@ class Intake:
 
     def __init__(self, store: EventStore, broadcast: Callable[[bytes, etree._Element, int], None]) -> None:
         self._store, self._broadcast = store, broadcast
-        self._lines = Sparing(store.clock)
+        self._lines = LineLimit(store.clock)
         self.counts = {"new": 0, "duplicate": 0, "refused": 0, "failed": 0}
 
-    def take(
+    def receive(
         self, packet: bytes, source: str, *, strict: bool, topic: str = "", own: bool = False
     ) -> Deferred[Receipt]:
         """Take a packet; the Deferred fires after the commit, and never fails. ``own``: it isn't to be followed up.

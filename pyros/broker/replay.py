@@ -15,7 +15,7 @@ MAX_REPLAY = 10_000  # events; whoever was away longer gets the last ones
 MAX_KNOWN = 1_000  # subscribers; those that were heard last
 
 
-class History:
+class Replay:
     """The past of one broker. All methods are for the reactor's thread."""
 
     def __init__(self, store: EventStore) -> None:
@@ -38,10 +38,10 @@ class History:
         if known is None and len(self._positions) >= MAX_KNOWN:
             forgotten = next(iter(self._positions))
             del self._positions[forgotten]
-            self._store.forget(forgotten)
+            self._store.forget_subscriber(forgotten)
         self._positions[ivo] = number
         if known != number:
-            self._store.remember(ivo, number)
+            self._store.record_position(ivo, number)
 
     def between(self, after: int, last: int, limit: int) -> list[KeptEvent]:
         """Events that VTP can carry, with numbers above ``after`` up to ``last``, oldest first."""

@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 
 from pyros import messages
-from pyros.broker.telling import Telling
+from pyros.broker.event_log import EventLog
 from pyros.broker.transaction import ALERT_MANAGER, Answers, Event, Stored, Transaction, add_topic
 from pyros.clock import Clock, Timer
 from pyros.errors import JournalError, PyrosError
@@ -61,7 +61,7 @@ class EventStore:
         self._post: Callable[[list[Outgoing]], None] = lambda _: None
         self._arrived: list[Event] = []
         self._waiting = 0
-        self._told = Telling(reactor)
+        self._log = EventLog(reactor)
         self._fresh: dict[int, bytes] = {}
         """Packets that were just committed, by number, while their messages are posted."""
         self._timer: Timer | None = None
@@ -135,7 +135,7 @@ class EventStore:
             self._answers.add({agent: seq}, [(refusal.reason, agent, refusal.seq) for refusal in refusals])
         self._flush_soon()
 
-    def tell(self, agent: str, name: str, payload: messages.Payload) -> None:
+    def send_notice(self, agent: str, name: str, payload: messages.Payload) -> None:
         """A message to another agent than the alert manager, with the next commit."""
         notice = agent, name, self.clock.time(), messages.encode_payload(name, payload)
         with self._changed:
@@ -143,13 +143,13 @@ class EventStore:
                 self._answers.notices.append(notice)
         self._flush_soon()
 
-    def remember(self, ivo: str, number: int) -> None:
+    def record_position(self, ivo: str, number: int) -> None:
         """A subscriber has acknowledged the events up to this number."""
         with self._changed:
             self._answers.positions[ivo] = ivo, number, self.clock.time()
         self._flush_soon()
 
-    def forget(self, ivo: str) -> None:
+    def forget_subscriber(self, ivo: str) -> None:
         """A subscriber that has not been here for longer than all the others."""
         with self._changed:
             self._answers.positions[ivo] = None
@@ -202,7 +202,7 @@ class EventStore:
 
     def close(self) -> None:
         """Close the journal. Only after `stop`, or without a `start`."""
-        self._told.stop()
+        self._log.stop()
         self._reader.close()
         self._reactors_reader.close()
         self.journal.close()
@@ -295,7 +295,7 @@ class EventStore:
             self._fresh = {result.number: event.packet for event, result in stored if isinstance(result, Stored)}
             self._post(outgoing)
             self._fresh = {}
-            self._told.add(
+            self._log.add(
                 (event.ivorn, event.source, result.number)
                 for event, result in zip(group, results, strict=True)
                 if isinstance(result, Stored) and result.new

@@ -11,8 +11,8 @@ import typer
 from pyros import alerts
 from pyros import config as configuration
 from pyros.broker.packet import identify, known_by, parse
+from pyros.broker.vtp.author import send_event
 from pyros.broker.vtp.protocol import MAX_LENGTH
-from pyros.broker.vtp.publish import publish
 from pyros.cli.broker import broker_of
 from pyros.cli.common import ConfigOption, complain, out
 from pyros.cli.status import of_agent
@@ -57,7 +57,7 @@ def alert(
     follower = Follower(loaded, ivorn, known_by(packet))
     try:
         try:
-            publish(reachable(broker.ip), broker.receiver_port, packet)
+            send_event(reachable(broker.ip), broker.receiver_port, packet)
         except AgentUnreachable as error:
             raise PyrosError(f"{error}; start the observatory first: pyros run --config {loaded.path}") from None
         out.print(f"{ivorn} is kept by the broker")

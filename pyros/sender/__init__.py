@@ -15,9 +15,9 @@ from typing import Any
 
 from pyros import config as _config
 from pyros.errors import AgentError, AgentUnreachable
-from pyros.sender._client import Connection, ask, reachable
+from pyros.sender._client import AgentClient, ask, reachable
 
-__all__ = ["Connection", "Sender", "ask", "outbox_of_this_thread", "reachable"]
+__all__ = ["AgentClient", "Sender", "ask", "outbox_of_this_thread", "reachable"]
 
 
 class _Outbox(threading.local):
@@ -27,7 +27,7 @@ class _Outbox(threading.local):
 
 
 outbox_of_this_thread = _Outbox()
-_connections: dict[tuple[str, str, int, Path], Connection] = {}
+_connections: dict[tuple[str, str, int, Path], AgentClient] = {}
 _loaded: dict[tuple[str, int], _config.Config] = {}
 _guard = threading.Lock()
 
@@ -61,13 +61,13 @@ class Sender:
                 raise
 
     @staticmethod
-    def open(agent: str, *, config: _config.Config | None = None, timeout: float = 10.0) -> Connection:
+    def open(agent: str, *, config: _config.Config | None = None, timeout: float = 10.0) -> AgentClient:
         """A connection of one's own, to send many messages in a pipeline; use it in a ``with`` statement."""
         loaded = config or _current()
-        return Connection(loaded.agent(agent), timeout, loaded.key_file)
+        return AgentClient(loaded.agent(agent), timeout, loaded.key_file)
 
     @staticmethod
-    def _connection(agent: str, config: _config.Config | None, timeout: float) -> Connection:
+    def _connection(agent: str, config: _config.Config | None, timeout: float) -> AgentClient:
         loaded = config or _current()
         section = loaded.agent(agent)
         if _in_reactor_thread():
@@ -76,7 +76,7 @@ class Sender:
         with _guard:
             connection = _connections.get(key)
             if connection is None or connection.pid != os.getpid():
-                connection = _connections[key] = Connection(section, timeout, loaded.key_file)
+                connection = _connections[key] = AgentClient(section, timeout, loaded.key_file)
         connection.timeout = timeout
         return connection
 

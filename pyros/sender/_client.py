@@ -31,7 +31,7 @@ _FRAME_MESSAGES = 512
 _FRAME_BYTES = 128 * 1024
 
 
-class Connection:
+class AgentClient:
     """Sends messages to one agent, in order and each exactly once, from any one thread at a time.
 
     `post` pipelines; `flush` returns when the agent has committed everything posted. A connection that breaks is made
@@ -65,7 +65,7 @@ class Connection:
         self._bound = -1.0  # seconds for which the kernel lets the socket wait
         self._decoder = wire.Decoder(frames=True)
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> AgentClient:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:

@@ -65,7 +65,7 @@ class Outbound:
         self._journal = journal
         self._on_answer = on_answer
         self._complete = complete
-        self._links: dict[str, Link] = {}
+        self._links: dict[str, AgentLink] = {}
         self._reader: JournalReader | None = None
         self._key: bytes | None = None
 
@@ -101,19 +101,19 @@ class Outbound:
 
         return DeferredList([link.stop() for link in links]).addCallback(close)
 
-    def _link(self, agent: str) -> Link:
+    def _link(self, agent: str) -> AgentLink:
         link = self._links.get(agent)
         if link is None:
             assert self._reader is not None, "Outbound.start comes first"
             greet = partial(SenderHandshake, self._owner, agent, self._journal.epoch, self._key)
-            link = self._links[agent] = Link(
+            link = self._links[agent] = AgentLink(
                 self._reactor, self._owner, self._config.peer(agent), greet,
                 self._reader, self._on_answer, self._complete,
             )  # fmt: skip
         return link
 
 
-class Link:
+class AgentLink:
     """The way to one agent.
 
     Three places a message can be in: ``_sent`` (on the wire, not acknowledged), ``_ready`` (in memory), or only in the
@@ -329,7 +329,7 @@ class Link:
 class _LinkFactory(Factory):
     noisy = False
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: AgentLink) -> None:
         self._link = link
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
@@ -339,7 +339,7 @@ class _LinkFactory(Factory):
 class _LinkProtocol(Protocol):
     """Speaks the sender's side of the wire on one connection."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: AgentLink) -> None:
         self._link = link
         self._decoder = wire.Decoder(frames=True)
         self._handshake = link.greet()

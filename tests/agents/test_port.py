@@ -21,7 +21,8 @@ from pyros.agents.runtime.port import AgentPort, Crowd
 from pyros.agents.runtime.turns import Answer, Batch
 from pyros.clock import VirtualClock
 from pyros.config import AgentConfig
-from pyros.sender.handshake import PING_SECONDS, SenderHandshake
+from pyros.sender.handshake import SenderHandshake
+from pyros.sender.inbound import PING_SECONDS
 from pyros.wire import Decoder, Entry, Frame, Hello, encode_frame
 
 _Transport: Any = StringTransport

@@ -18,7 +18,7 @@ from pyros.alerts.archive.query import Query
 from pyros.alerts.archive.search import ArchiveReader
 from pyros.broker.archiving import AFTER, Archiving, _Filler
 from pyros.broker.store import EventStore
-from pyros.broker.vtp.publish import publish
+from pyros.broker.vtp.author import send_event
 from pyros.clock import VirtualClock
 from pyros.errors import JournalError, PyrosError
 from pyros.journal import JournalReader
@@ -192,7 +192,7 @@ def test_every_event_that_a_killed_broker_acknowledged_gets_into_the_archive(
                         process.wait(pause)
                     process.kill()
                 try:
-                    publish("127.0.0.1", port, event(ivorn))
+                    send_event("127.0.0.1", port, event(ivorn))
                 except PyrosError:
                     break
                 acknowledged.append(ivorn)

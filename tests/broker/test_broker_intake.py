@@ -30,13 +30,13 @@ def test_a_mistake_of_ours_refuses_one_packet_and_keeps_what_nobody_sends_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(intake_module, "parse", breaks)
-        refused = intake.take(event(), "kafka gcn", strict=strict)
+        refused = intake.receive(event(), "kafka gcn", strict=strict)
         reactor.advance(0)
     receipt = result(refused)
     assert receipt.outcome == "refused"
     assert receipt.reason.startswith("cannot be understood: RecursionError('too deep")
     kept = store._reader.rows("SELECT packet, source FROM rejected")
     assert kept == ([] if strict else [(event(), "kafka gcn")])
-    taken = intake.take(event(), "kafka gcn", strict=strict)
+    taken = intake.receive(event(), "kafka gcn", strict=strict)
     reactor.advance(0)
     assert result(taken).outcome == "new"

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from pyros import messages, wire
-from pyros.broker import publish
+from pyros.broker import send_event
 from pyros.broker.vtp.protocol import frame, transport
 from pyros.config import load
 from pyros.errors import DeliveryError, MessageRefused
@@ -50,7 +50,7 @@ class BrokerProcess:
         self.receiver, self.broadcaster = ports["receiver_port"], ports["broadcaster_port"]
 
     def publish(self, packet: bytes) -> None:
-        publish("127.0.0.1", self.receiver, packet)
+        send_event("127.0.0.1", self.receiver, packet)
 
     def outbox(self) -> list[messages.AlertReceived]:
         return self.waiting(self.journal)

@@ -15,9 +15,9 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
-from pyros.broker import replay as history_module
+from pyros.broker import replay as replay_module
 from pyros.broker.intake import Intake
-from pyros.broker.replay import History
+from pyros.broker.replay import Replay
 from pyros.broker.store import EventStore
 from pyros.broker.vtp.broadcaster import REPLAY_WINDOW, AlertBroadcasterFactory
 from pyros.broker.vtp.protocol import frame, transport
@@ -35,21 +35,21 @@ class Place:
         self.begin()
 
     def begin(self) -> None:
-        self.history = History(self.store)
+        self.replay = Replay(self.store)
         networks = [ip_network("10.0.0.0/8")]
-        self.factory = AlertBroadcasterFactory(self.reactor, self.clock, BROKER, networks, self.history)
+        self.factory = AlertBroadcasterFactory(self.reactor, self.clock, BROKER, networks, self.replay)
         self.factory.doStart()
         self.intake = Intake(self.store, self.factory.broadcast)
 
     def end(self) -> None:
         self.factory.doStop()
-        self.history.close()
+        self.replay.close()
 
     def publish(self, *numbers: int) -> None:
         for number in numbers:
             importance = (number % 10) / 10
             packet = self.event(f"ivo://test.observatory/bursts#{number}", importance=importance)
-            self.intake.take(packet, "author", strict=True)
+            self.intake.receive(packet, "author", strict=True)
         self.reactor.advance(0)
 
     def connect(self, *filters: str, ivo: str = US, since: str = "") -> Subscriber:
@@ -138,16 +138,16 @@ def test_it_is_bounded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.publish(*range(1, 40))
     monkeypatch.setattr("pyros.broker.vtp.broadcaster.MAX_REPLAY", 20)
     assert place.connect().got() == list(range(20, 40))
-    monkeypatch.setattr(history_module, "MAX_KNOWN", 3)
+    monkeypatch.setattr(replay_module, "MAX_KNOWN", 3)
     for number in range(5):
         place.connect(ivo=f"ivo://x.y/{number}").leave()
-    assert len(place.history._positions) == 3
+    assert len(place.replay._positions) == 3
 
 
 def test_who_was_here_last_is_not_forgotten_for_a_crowd(
     place: Place, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history_module, "MAX_KNOWN", 4)
+    monkeypatch.setattr(replay_module, "MAX_KNOWN", 4)
     for number in range(3):
         place.connect(ivo=f"ivo://x.y/{number}").leave()
         reactor.advance(2)
@@ -200,4 +200,4 @@ def test_strange_names_are_not_remembered(place: Place, ivo: Any) -> None:
     subscriber.protocol.ivo = ivo
     place.publish(1)
     subscriber.leave()
-    assert ivo not in place.history._positions
+    assert ivo not in place.replay._positions

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pyros.broker import publish
+from pyros.broker import send_event
 from pyros.broker.vtp.protocol import frame, transport
 from pyros.cli.broker import lines, missing, receiving
 from pyros.clock import VirtualClock
@@ -44,9 +44,9 @@ def test_receiving_from_whom_since_when_filtered_how(
     running: tuple[Path, dict[str, int]], event: Callable[..., bytes], clock: VirtualClock, until: Callable[..., Any]
 ) -> None:
     config, ports = running
-    publish("127.0.0.1", ports["receiver_port"], event())
+    send_event("127.0.0.1", ports["receiver_port"], event())
     with pytest.raises(MessageRefused):
-        publish("127.0.0.1", ports["receiver_port"], event(text="something else"))
+        send_event("127.0.0.1", ports["receiver_port"], event(text="something else"))
     with socket.create_connection(("127.0.0.1", ports["broadcaster_port"])) as subscriber:
         hello = transport("authenticate", "ivo://x.y/z", clock.now(), response="ivo://x.y/z", filters=["//Param"])
         subscriber.sendall(frame(hello))

@@ -149,15 +149,15 @@ def test_messages_to_others_have_numbers_of_their_own_and_outlive_a_full_disk(
     posted: list[Outgoing] = []
     store.start(posted.extend)
     said = [messages.AlertSource("kafka gcn", str(number)) for number in range(3)]
-    store.tell("monitoring", messages.ALERTS_SILENT, said[0])
+    store.send_notice("monitoring", messages.ALERTS_SILENT, said[0])
     stored = store.store(b"1", "1", "x")
     reactor.advance(0.3)
     assert result(stored) == Stored(True, 1)
     with monkeypatch.context() as patch:
         patch.setattr(store.journal, "commit", Mock(side_effect=JournalError("the disk is full")))
-        store.tell("monitoring", messages.ALERTS_HEARD, said[1])
+        store.send_notice("monitoring", messages.ALERTS_HEARD, said[1])
         reactor.advance(0.3)
-    store.tell("monitoring", messages.ALERTS_SILENT, said[2])
+    store.send_notice("monitoring", messages.ALERTS_SILENT, said[2])
     reactor.advance(0.3)
     found = [(each.agent, each.seq, each.name) for each in posted if each.agent == "monitoring"]
     assert found == [
@@ -171,7 +171,7 @@ def test_messages_to_others_have_numbers_of_their_own_and_outlive_a_full_disk(
     entry = Entry(1, "id", messages.ALERTS_SILENT, 0.0, msgspec.Raw(posted[0].payload))
     assert store.complete(entry) == entry
     for _ in range(store_module.MAX_NOTICES + 10):
-        store.tell("monitoring", messages.ALERTS_SILENT, said[0])
+        store.send_notice("monitoring", messages.ALERTS_SILENT, said[0])
     assert len(store._answers.notices) == store_module.MAX_NOTICES
 
 

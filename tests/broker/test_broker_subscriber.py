@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from pyros.broker.intake import Intake
 from pyros.broker.store import EventStore
 from pyros.broker.vtp.protocol import MAX_CHATTER, frame, transport
-from pyros.broker.vtp.subscriber import MAX_GARBAGE, MAX_PENDING, Remote, RemoteFactory, RemoteSubscriber
+from pyros.broker.vtp.subscriber import MAX_GARBAGE, MAX_PENDING, RemoteFactory, RemoteSubscriber, RemoteSubscription
 from pyros.clock import VirtualClock
 from pyros.config import RemoteConfig
 from tests.builders import MemoryLine
@@ -159,7 +159,7 @@ def test_a_broker_that_reads_no_answers_is_not_read_either(
 def test_garbage_for_ever_is_asked_for_ever_more_rarely(
     reactor: MemoryReactorClock, clock: VirtualClock, intake: Intake
 ) -> None:
-    remote = Remote(reactor, clock, IVO, intake, RemoteConfig("127.0.0.1"))
+    remote = RemoteSubscription(reactor, clock, IVO, intake, RemoteConfig("127.0.0.1"))
     remote.startService()
     waited = []
 
@@ -194,7 +194,7 @@ def test_garbage_for_ever_is_asked_for_ever_more_rarely(
 def test_it_reconnects_for_ever_and_stops(
     reactor: MemoryReactorClock, clock: VirtualClock, intake: Intake, event: Event, store: EventStore
 ) -> None:
-    remote = Remote(reactor, clock, IVO, intake, RemoteConfig("127.0.0.1"))
+    remote = RemoteSubscription(reactor, clock, IVO, intake, RemoteConfig("127.0.0.1"))
     remote.startService()
     for attempt in range(1, 20):
         assert len(reactor.tcpClients) == attempt

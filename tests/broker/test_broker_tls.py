@@ -23,8 +23,8 @@ from twisted.python.failure import Failure
 from pyros import config as config_module
 from pyros import messages
 from pyros.broker.vtp import tls as tls_module
+from pyros.broker.vtp.author import send_event
 from pyros.broker.vtp.protocol import frame
-from pyros.broker.vtp.publish import publish
 from pyros.broker.vtp.tls import Tls, ended
 from pyros.broker.vtp.tls_words import of_certificate, of_failure
 from pyros.errors import ConfigError
@@ -156,7 +156,7 @@ def test_authors_and_subscribers_with_a_certificate(
         answer = send(broker.ports["tls receiver_port"], event(), files.client("author"))
         assert b'role="ack"' in answer
         assert read(subscriber) == event()
-    publish("127.0.0.1", broker.ports["receiver_port"], event("ivo://test.observatory/bursts#2"))  # as ever
+    send_event("127.0.0.1", broker.ports["receiver_port"], event("ivo://test.observatory/bursts#2"))  # as ever
     assert broker.stop()["received"] == 2
 
 
@@ -196,7 +196,7 @@ def test_a_subscription_with_tls_and_filters(
     until(lambda: "filters by /*[@role" in upstream.log.read_text())
     author = upstream.ports["receiver_port"]
     for number, importance in enumerate((0.1, 0.9, 0.2, 0.8)):
-        publish("127.0.0.1", author, event(f"ivo://test.observatory/bursts#{number}", importance=importance))
+        send_event("127.0.0.1", author, event(f"ivo://test.observatory/bursts#{number}", importance=importance))
     until(lambda: len(waiting(near.journal)) == 2)
     assert [alert.packet.count(b"#1") + alert.packet.count(b"#3") for alert in waiting(near.journal)] == [1, 1]
     remote = near.stop()["remotes"][address]

@@ -11,8 +11,9 @@ from twisted.internet.task import Clock
 
 from pyros import wire
 from pyros.errors import WireError
-from pyros.sender import handshake
-from pyros.sender.handshake import MAX_DRIFT, PING_SECONDS, REMEASURE_SECONDS, Receiver, SenderHandshake
+from pyros.sender import inbound
+from pyros.sender.handshake import SenderHandshake
+from pyros.sender.inbound import MAX_DRIFT, PING_SECONDS, REMEASURE_SECONDS, InboundPort
 
 KEY = bytes(range(32))
 ALLOWANCE = MAX_DRIFT * REMEASURE_SECONDS
@@ -24,7 +25,7 @@ class Place:
     def __init__(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000.0)
-        self.receiver = Receiver("dome", KEY, ["majordome", "monitoring"], self.clock)
+        self.receiver = InboundPort("dome", KEY, ["majordome", "monitoring"], self.clock)
 
     def connect(self, sender: str = "majordome", key: bytes | None = KEY, epoch: str = "e") -> Connection:
         return Connection(self, SenderHandshake(sender, "dome", epoch, key))
@@ -39,7 +40,7 @@ class Connection:
         self.unread = False
         self.said: list[wire.Frame] = []
         self.dropped = ""
-        self.side = handshake.ReceiverHandshake(place.receiver, self)
+        self.side = inbound.InboundHandshake(place.receiver, self)
 
     def send(self, frame: wire.Frame) -> None:
         assert not self.dropped

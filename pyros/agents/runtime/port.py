@@ -25,7 +25,7 @@ from pyros.clock import Clock
 from pyros.config import AgentConfig
 from pyros.errors import WireError
 from pyros.printable import printable
-from pyros.sender.handshake import Receiver, ReceiverHandshake
+from pyros.sender.inbound import InboundHandshake, InboundPort
 
 FIRST_BYTE_TIMEOUT = 60.0
 HALF_FRAME_TIMEOUT = 30.0
@@ -122,7 +122,7 @@ class AgentPort(Factory):
         self.log = log
         self.last_seq = last_seq
         self.status = status
-        self.receiver = Receiver(section.name, key, agents, reactor)
+        self.receiver = InboundPort(section.name, key, agents, reactor)
         self.waiting = 0
         self.waiting_bytes = 0
         self.connections: dict[AgentConnection, None] = {}
@@ -215,7 +215,7 @@ class AgentConnection(Protocol):
         self._port = port
         self._decoder = wire.Decoder()
         self._decoder.limit = MAX_FIRST_FRAME
-        self._handshake = ReceiverHandshake(port.receiver, self)
+        self._handshake = InboundHandshake(port.receiver, self)
         self._direct_writer: DirectWriter | None = None
         self._written = False
         self._under_way = 0
@@ -311,9 +311,9 @@ class AgentConnection(Protocol):
             roomy = self._port.crowd.roomy or self._port.receiver.is_agent(frame.hello.sender)
             if roomy and not self._written and self._direct_writer is None:
                 self._direct_writer = DirectWriter.of(self.transport)
-            self._handshake.on_hello(frame.hello)
-        elif frame.proof is not None:
-            self._handshake.on_proof(frame.proof)
+            self._handshake.on_frame(frame)
+        elif self._handshake.on_frame(frame):
+            return
         elif frame.query == "status":
             self.send(wire.Frame(status=self._port.status()))
         elif frame.query is not None:

@@ -191,7 +191,7 @@ class KafkaIntake:
 
     def _store(self, packet: Packet, backoff: Backoff) -> None:
         topic = packet.offsets.topic
-        taken = self._intake.take(packet.value, f"{self.source} {topic}", strict=False, topic=topic)
+        taken = self._intake.receive(packet.value, f"{self.source} {topic}", strict=False, topic=topic)
         taken.addCallback(self._stored, packet, backoff)
 
     def _stored(self, receipt: Receipt, packet: Packet, backoff: Backoff) -> None:

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyros.broker.packet import one_line, parse
-from pyros.broker.replay import MAX_REPLAY, History
+from pyros.broker.replay import MAX_REPLAY, Replay
 from pyros.broker.vtp.filtering import Evaluator, InlineFiltering, Job
 from pyros.broker.vtp.filters import MAX_FILTERS, Filter, compile_filter
 from pyros.broker.vtp.protocol import (
@@ -92,7 +92,7 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         self.since = self.factory.clock.time()
         self.ivo = ""
         self.sent = 0
-        self.live_from = self.replayed = self.factory.history.newest if self.factory.history else 0
+        self.live_from = self.replayed = self.factory.replay.newest if self.factory.replay else 0
         self.replay_call: Any = None
         self.MAX_LENGTH = self.factory.max_length
         self.filters: list[Filter] = []
@@ -163,7 +163,7 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
     @property
     def position(self) -> int:
         """The number up to which it has acknowledged everything."""
-        newest = self.factory.history.newest if self.factory.history else 0
+        newest = self.factory.replay.newest if self.factory.replay else 0
         first = min((*self.unanswered.values(), *self.unjudged), default=newest + 1)
         return min(first, self.replayed + 1 if self.replayed < self.live_from else first) - 1
 
@@ -240,14 +240,14 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
 
     def _recognise(self, root: etree._Element) -> None:
         """Who it is, and what it gets of the past: what it asks for, or what it has missed since it was here."""
-        history = self.factory.history
-        if history is None or self.ivo:
+        replay = self.factory.replay
+        if replay is None or self.ivo:
             return
         self.ivo = one_line((root.findtext("Response") or "").strip())
-        position = history.position(self.ivo)
+        position = replay.position(self.ivo)
         since = next((param.get("value") or "" for param in root.iterfind("Meta/Param[@name='replay-since']")), "")
         try:
-            asked = history.before(_time(since)) if since else None
+            asked = replay.before(_time(since)) if since else None
         except ValueError:
             log.warn("{peer}: replay-since {text} is no time", peer=self.peer, text=one_line(since))
             asked = None
@@ -267,10 +267,10 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
 
     def _replay(self) -> None:
         """A few events of the past, between those of the present; the next ones when it has taken these."""
-        history = self.factory.history
-        if history is None or self.backlog.full or len(self.unanswered) + len(self.unjudged) >= REPLAY_WINDOW:
+        replay = self.factory.replay
+        if replay is None or self.backlog.full or len(self.unanswered) + len(self.unjudged) >= REPLAY_WINDOW:
             return
-        events = history.between(self.replayed, self.live_from, REPLAY_CHUNK)
+        events = replay.between(self.replayed, self.live_from, REPLAY_CHUNK)
         for event in events:
             self.replayed = event.number
             self.send_event(event.number, event.ivorn, frame(event.packet), None)
@@ -324,14 +324,14 @@ class AlertBroadcasterFactory(VOEventBroadcasterFactory):  # type: ignore[misc]
         clock: Clock,
         local_ivo: str,
         allow: Sequence[Network],
-        history: History | None = None,
+        replay: Replay | None = None,
         *,
         filtering: Evaluator | None = None,
         max_length: int = MAX_LENGTH,
     ) -> None:
-        """Without a ``history``, who was away gets nothing; without ``filtering``, filters are evaluated at once."""
+        """Without a ``replay``, who was away gets nothing; without ``filtering``, filters are evaluated at once."""
         super().__init__(local_ivo, test_interval=0)
-        self.history = history
+        self.replay = replay
         self.filtering = filtering or InlineFiltering()
         self._save_call: Any = None
         self.reactor, self.clock, self.allow, self.max_length = reactor, clock, allow, max_length
@@ -340,7 +340,7 @@ class AlertBroadcasterFactory(VOEventBroadcasterFactory):  # type: ignore[misc]
 
     def startFactory(self) -> None:
         super().startFactory()
-        if self.history is not None:
+        if self.replay is not None:
             self._save_call = self.reactor.callLater(SAVE_EVERY, self._save)
 
     def _save(self) -> None:
@@ -353,8 +353,8 @@ class AlertBroadcasterFactory(VOEventBroadcasterFactory):  # type: ignore[misc]
             self.remember(broadcaster)
 
     def remember(self, broadcaster: AlertBroadcaster) -> None:
-        if self.history is not None and broadcaster.ivo:
-            self.history.moved(broadcaster.ivo, broadcaster.position)
+        if self.replay is not None and broadcaster.ivo:
+            self.replay.moved(broadcaster.ivo, broadcaster.position)
 
     def stopFactory(self) -> None:
         if self._save_call is not None and self._save_call.active():
@@ -379,8 +379,8 @@ class AlertBroadcasterFactory(VOEventBroadcasterFactory):  # type: ignore[misc]
 
     def broadcast(self, packet: bytes, root: etree._Element, number: int) -> None:
         """Send an event to all who want it. ``root`` is the same, parsed; ``number`` what it is kept under."""
-        if self.history is not None:
-            self.history.newest = number
+        if self.replay is not None:
+            self.replay.newest = number
         if not self.broadcasters:
             return
         ivorn, framed = root.get("ivorn", ""), frame(packet)

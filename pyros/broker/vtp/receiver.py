@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyros.broker.intake import Intake, Receipt
-from pyros.broker.vtp.eager import EagerServer
+from pyros.broker.vtp.one_answer import OneAnswerConnection
 from pyros.broker.vtp.protocol import MAX_LENGTH, Connections, allowed, frame, host_of, transport
 from pyros.broker.vtp.tls_words import of_failure
 from pyros.clock import Clock
@@ -83,7 +83,7 @@ class AlertReceiver(VOEventReceiver):  # type: ignore[misc]  # Comet has no type
         if self.taken:
             return
         self.taken = True
-        self.factory.intake.take(packet, self.source, strict=True).addCallback(self._answer)
+        self.factory.intake.receive(packet, self.source, strict=True).addCallback(self._answer)
 
     def lengthLimitExceeded(self, length: int) -> None:
         if self.taken:
@@ -109,7 +109,7 @@ class AlertReceiver(VOEventReceiver):  # type: ignore[misc]  # Comet has no type
         if linger:
             self.setTimeout(LINGER)
             self.sendString(answer)
-        elif isinstance(self.transport, EagerServer):
+        elif isinstance(self.transport, OneAnswerConnection):
             self.transport.finish(frame(answer))
         else:
             self.setTimeout(TIMEOUT)

@@ -153,7 +153,7 @@ class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no
         self.factory.received += 1
         if self.pending == MAX_PENDING:
             self.hold("events")
-        self.factory.intake.take(packet, self.factory.source, strict=False).addCallback(self._answer)
+        self.factory.intake.receive(packet, self.factory.source, strict=False).addCallback(self._answer)
 
     def _answer(self, receipt: Receipt) -> None:
         if self.lost:
@@ -220,7 +220,7 @@ class RemoteFactory(Factory):
         return certificate or of_failure(reason) or one_line(reason.getErrorMessage())
 
 
-class Remote(ClientService):
+class RemoteSubscription(ClientService):
     """The subscription to one broker: reconnects for ever, after 1 to 30 seconds."""
 
     def __init__(

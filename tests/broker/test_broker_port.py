@@ -14,7 +14,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.testing import MemoryReactorClock
 
 from pyros import messages, wire
-from pyros.broker.answering import Answering, AnsweringFactory
+from pyros.broker.port import BrokerConnection, BrokerPort
 from pyros.errors import JournalError
 from pyros.messages import Publish, encode_payload
 from pyros.sender.handshake import SenderHandshake
@@ -30,7 +30,7 @@ class Asked:
     def __init__(self, reactor: MemoryReactorClock) -> None:
         self.statuses, self.published = 0, list[bytes]()
         networks = [ip_network("10.0.0.0/8")]
-        self.factory = AnsweringFactory(reactor, networks, self.status, self.publish, KEY, ["alert_manager"])
+        self.factory = BrokerPort(reactor, networks, self.status, self.publish, KEY, ["alert_manager"])
         self.protocols: list[Any] = []
         self.broken = False
 
@@ -44,10 +44,10 @@ class Asked:
         self.published.append(packet)
         return None
 
-    def connect(self) -> tuple[Answering, MemoryLine]:
+    def connect(self) -> tuple[BrokerConnection, MemoryLine]:
         address = IPv4Address("TCP", "10.0.0.9", 4242)
         protocol = self.factory.buildProtocol(address)
-        assert isinstance(protocol, Answering)
+        assert isinstance(protocol, BrokerConnection)
         line = MemoryLine(peerAddress=address)
         protocol.makeConnection(line)
         self.protocols.append(protocol)
@@ -63,7 +63,7 @@ def asked(reactor: MemoryReactorClock) -> Iterator[Asked]:
     assert not reactor.getDelayedCalls()
 
 
-def greet(protocol: Answering, line: MemoryLine) -> None:
+def greet(protocol: BrokerConnection, line: MemoryLine) -> None:
     """Say hello and prove the key, as the alert manager does."""
     handshake = SenderHandshake("alert_manager", "broker", "epoch", KEY)
     protocol.dataReceived(wire.encode_frame(wire.Frame(hello=handshake.hello)))

@@ -22,15 +22,15 @@ _PACKET = 16_384  # bytes read at a time; most events fit
 log = Logger(namespace="pyros.broker")
 
 
-class EagerServer(Server):
+class OneAnswerConnection(Server):
     """One connection. While its protocol has not begun, reading and not reading are only noted."""
 
-    server: EagerPort
+    server: OneAnswerPort
     bufferSize = _PACKET
     _begun = False
     _reading = False
 
-    def __init__(self, sock: socket.socket, protocol: Any, client: Any, server: EagerPort, *rest: Any) -> None:
+    def __init__(self, sock: socket.socket, protocol: Any, client: Any, server: OneAnswerPort, *rest: Any) -> None:
         super().__init__(sock, protocol, client, server, *rest)
         server.accepted.append(self)
 
@@ -69,14 +69,14 @@ class EagerServer(Server):
             self.loseConnection()
 
 
-class EagerPort(Port):
+class OneAnswerPort(Port):
     """As Twisted's, with such connections."""
 
-    transport = EagerServer  # type: ignore[assignment]  # Twisted wants the very class
+    transport = OneAnswerConnection  # type: ignore[assignment]  # Twisted wants the very class
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.accepted: list[EagerServer] = []
+        self.accepted: list[OneAnswerConnection] = []
 
     def doRead(self) -> None:
         super().doRead()

@@ -22,7 +22,7 @@ from pyros import messages, wire
 from pyros.broker.vtp.protocol import Connections, allowed, host_of
 from pyros.config import BROKER, Network
 from pyros.errors import PyrosError, WireError
-from pyros.sender.handshake import Receiver, ReceiverHandshake
+from pyros.sender.inbound import InboundHandshake, InboundPort
 
 MAX_ASKING = 64
 TIMEOUT = 10.0  # seconds for question and answer
@@ -35,16 +35,16 @@ stored now."""
 
 
 @implementer(IPushProducer)
-class Answering(Protocol):
+class BrokerConnection(Protocol):
     """One connection: one question, or a hello and messages. Whoever doesn't read the answers isn't read either."""
 
     transport: Any
 
-    def __init__(self, factory: AnsweringFactory) -> None:
+    def __init__(self, factory: BrokerPort) -> None:
         self._factory = factory
         self._decoder = wire.Decoder()
         self._timeout: Any = None
-        self._handshake = ReceiverHandshake(factory.receiver, self)
+        self._handshake = InboundHandshake(factory.receiver, self)
         self._publishing = self._full = self._done = False
         self._waiting: list[wire.Entry] = []
         self._lost = False
@@ -88,11 +88,9 @@ class Answering(Protocol):
 
     def _take(self, frame: wire.Frame) -> None:
         peer = self._handshake.peer
-        if frame.hello is not None:
-            self._handshake.on_hello(frame.hello)
-        elif frame.proof is not None:
-            self._handshake.on_proof(frame.proof)
-        elif frame.messages is not None and peer is not None:
+        if self._handshake.on_frame(frame):
+            return
+        if frame.messages is not None and peer is not None:
             self._waiting += frame.messages
             if not self._publishing:
                 self._publishing = True
@@ -168,7 +166,7 @@ class Answering(Protocol):
             self._timeout.cancel()
 
 
-class AnsweringFactory(Factory):
+class BrokerPort(Factory):
     """Makes the connections, from allowed networks only, and a bounded number at once."""
 
     noisy = False
@@ -183,12 +181,12 @@ class AnsweringFactory(Factory):
         agents: Container[str],
     ) -> None:
         """``key`` is the observatory's, and ``agents`` are the names that nobody may use without it."""
-        self.receiver = Receiver(BROKER, key, agents, reactor)
+        self.receiver = InboundPort(BROKER, key, agents, reactor)
         self.reactor, self.allow, self.status, self.publish = reactor, allow, status, publish
-        self.asking: Connections[Answering] = Connections(reactor)
+        self.asking: Connections[BrokerConnection] = Connections(reactor)
 
     def buildProtocol(self, addr: Any) -> Protocol | None:
         if not allowed(addr, self.allow) or len(self.asking) >= MAX_ASKING:
             log.warn("{host} may not ask for the status; closed", host=host_of(addr))
             return None
-        return Answering(self)
+        return BrokerConnection(self)

@@ -15,7 +15,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
-from pyros.broker.vtp.eager import EagerPort, EagerServer
+from pyros.broker.vtp.one_answer import OneAnswerConnection, OneAnswerPort
 from tests.conftest import PATIENCE
 
 Connect = Callable[[bytes], socket.socket]
@@ -24,7 +24,7 @@ Connect = Callable[[bytes], socket.socket]
 class Peer(Protocol):
     """Answers a line with the same; stumbles over some."""
 
-    transport: EagerServer
+    transport: OneAnswerConnection
 
     def __init__(self) -> None:
         self.data, self.ended = b"", ""
@@ -56,9 +56,9 @@ def reactor() -> MemoryReactorClock:
 
 
 @pytest.fixture
-def port(reactor: MemoryReactorClock) -> Iterator[EagerPort]:
+def port(reactor: MemoryReactorClock) -> Iterator[OneAnswerPort]:
     peers = Peers()
-    port = EagerPort(0, peers, 8, "127.0.0.1", reactor)
+    port = OneAnswerPort(0, peers, 8, "127.0.0.1", reactor)
     port.startListening()
     yield port
     for peer in peers.all:
@@ -68,7 +68,7 @@ def port(reactor: MemoryReactorClock) -> Iterator[EagerPort]:
 
 
 @pytest.fixture
-def connect(port: EagerPort) -> Iterator[Connect]:
+def connect(port: OneAnswerPort) -> Iterator[Connect]:
     opened = []
 
     def connected(data: bytes) -> socket.socket:
@@ -81,7 +81,7 @@ def connect(port: EagerPort) -> Iterator[Connect]:
         each.close()
 
 
-def accept(port: EagerPort, count: int) -> list[Peer]:
+def accept(port: OneAnswerPort, count: int) -> list[Peer]:
     peers: Any = port.factory
     while len(peers.all) < count:
         port.doRead()
@@ -96,7 +96,7 @@ def read(author: socket.socket) -> bytes:
 
 
 def test_what_came_with_the_connection_is_answered_and_nothing_was_watched(
-    port: EagerPort, reactor: MemoryReactorClock, connect: Connect, monkeypatch: pytest.MonkeyPatch
+    port: OneAnswerPort, reactor: MemoryReactorClock, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched: list[object] = []
     monkeypatch.setattr(reactor, "addReader", watched.append)
@@ -108,7 +108,7 @@ def test_what_came_with_the_connection_is_answered_and_nothing_was_watched(
     assert not watched
 
 
-def test_the_rest_is_waited_for(port: EagerPort, reactor: MemoryReactorClock, connect: Connect) -> None:
+def test_the_rest_is_waited_for(port: OneAnswerPort, reactor: MemoryReactorClock, connect: Connect) -> None:
     author = connect(b"first, ")
     (peer,) = accept(port, 1)
     assert peer.transport in reactor.getReaders()
@@ -120,7 +120,7 @@ def test_the_rest_is_waited_for(port: EagerPort, reactor: MemoryReactorClock, co
 
 
 def test_what_the_kernel_does_not_take_at_once_is_sent_later(
-    port: EagerPort, reactor: MemoryReactorClock, connect: Connect
+    port: OneAnswerPort, reactor: MemoryReactorClock, connect: Connect
 ) -> None:
     author = connect(b".")
     (peer,) = accept(port, 1)
@@ -144,7 +144,7 @@ def test_what_the_kernel_does_not_take_at_once_is_sent_later(
     assert answer + read(author) == long
 
 
-def test_an_author_that_has_gone_is_noticed(port: EagerPort, reactor: MemoryReactorClock, connect: Connect) -> None:
+def test_an_author_that_has_gone_is_noticed(port: OneAnswerPort, reactor: MemoryReactorClock, connect: Connect) -> None:
     connect(b"").close()
     (peer,) = accept(port, 1)
     assert peer.transport in reactor.getReaders()
@@ -152,7 +152,7 @@ def test_an_author_that_has_gone_is_noticed(port: EagerPort, reactor: MemoryReac
 
 
 def test_one_that_is_stumbled_over_is_cut_off_and_the_others_are_served(
-    port: EagerPort, reactor: MemoryReactorClock, connect: Connect
+    port: OneAnswerPort, reactor: MemoryReactorClock, connect: Connect
 ) -> None:
     told: list[Any] = []
     observe: Any = told.append

@@ -18,7 +18,7 @@ from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
-from pyros.broker import publish, publish_async
+from pyros.broker import send_event, send_event_async
 from pyros.broker.vtp.protocol import frame, transport
 from pyros.errors import AgentUnreachable, MessageRefused
 from tests.conftest import PATIENCE, free_port
@@ -62,13 +62,13 @@ def peer(answer: bytes | None) -> Iterator[int]:
 
 def test_an_acknowledged_event_is_published() -> None:
     with peer(ACK) as port:
-        publish("127.0.0.1", port, b"<event/>")
+        send_event("127.0.0.1", port, b"<event/>")
 
 
 @pytest.mark.parametrize(("answer", "error", "reason"), ANSWERS)
 def test_anything_else_is_an_error_with_address_and_reason(answer: bytes, error: type[Exception], reason: str) -> None:
     with peer(answer) as port, pytest.raises(error, match=reason) as raised:
-        publish("127.0.0.1", port, b"<event/>")
+        send_event("127.0.0.1", port, b"<event/>")
     assert f"127.0.0.1:{port}" in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -76,14 +76,14 @@ def test_anything_else_is_an_error_with_address_and_reason(answer: bytes, error:
 def test_nobody_there_and_nobody_answering() -> None:
     port = free_port()
     with pytest.raises(AgentUnreachable, match=f"127.0.0.1:{port}: Connection refused"):
-        publish("127.0.0.1", port, b"<event/>")
+        send_event("127.0.0.1", port, b"<event/>")
     with peer(None) as port, pytest.raises(AgentUnreachable, match=r"no answer within 0\.1 s"):
-        publish("127.0.0.1", port, b"<event/>", timeout=0.1)
+        send_event("127.0.0.1", port, b"<event/>", timeout=0.1)
 
 
 def begin(reactor: MemoryReactorClock) -> tuple[Any, StringTransport, Any]:
     """An author in a reactor, connected."""
-    published = Deferred.fromCoroutine(publish_async(reactor, "127.0.0.1", 8098, b"<event/>"))
+    published = Deferred.fromCoroutine(send_event_async(reactor, "127.0.0.1", 8098, b"<event/>"))
     assert reactor.tcpClients[0][:2] == ("127.0.0.1", 8098)
     author = reactor.tcpClients[0][2].buildProtocol(IPv4Address("TCP", "127.0.0.1", 8098))
     line = StringTransport()
@@ -120,7 +120,7 @@ def test_in_a_reactor_nobody_answers(reactor: MemoryReactorClock, result: Callab
 
 
 def test_in_a_reactor_nobody_is_there(reactor: MemoryReactorClock, result: Callable[[Any], Any]) -> None:
-    published = Deferred.fromCoroutine(publish_async(reactor, "127.0.0.1", 8098, b"<event/>"))
+    published = Deferred.fromCoroutine(send_event_async(reactor, "127.0.0.1", 8098, b"<event/>"))
     reactor.tcpClients[0][2].clientConnectionFailed(reactor.connectors[0], Failure(ConnectionRefusedError()))
     outcome = result(published)
     assert isinstance(outcome, AgentUnreachable)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
-from pyros.broker import telling
-from pyros.broker.telling import MAX_LINES, Sparing, Telling
+from pyros.broker import event_log
+from pyros.broker.event_log import MAX_LINES, EventLog, LineLimit
 from pyros.clock import VirtualClock
 
 
 def test_a_line_at_once_and_then_one_a_second(reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(telling.log, "info", lambda text, **values: said.append(text.format(**values)))
-    told = Telling(reactor)
+    monkeypatch.setattr(event_log.log, "info", lambda text, **values: said.append(text.format(**values)))
+    told = EventLog(reactor)
     told.add([("ivo://a/b#1", "author 10.0.0.1", 1)])
     assert said == ["stored: ivo://a/b#1 from author 10.0.0.1 as event 1"]
     told.add([("ivo://a/b#2", "author 10.0.0.1", 2), ("ivo://a/b#3", "broker x", 3)])
@@ -29,7 +29,7 @@ def test_a_line_at_once_and_then_one_a_second(reactor: MemoryReactorClock, monke
 
 
 def test_silence_needs_no_timer(reactor: MemoryReactorClock) -> None:
-    told = Telling(reactor)
+    told = EventLog(reactor)
     told.add([("ivo://a/b#1", "x", 1)])
     reactor.advance(1)
     assert not reactor.getDelayedCalls()
@@ -37,7 +37,7 @@ def test_silence_needs_no_timer(reactor: MemoryReactorClock) -> None:
 
 
 def test_lines_are_bounded_and_those_left_out_are_told(reactor: MemoryReactorClock, clock: VirtualClock) -> None:
-    lines = Sparing(clock)
+    lines = LineLimit(clock)
     assert [lines.more() for _ in range(MAX_LINES - 1)] == [""] * (MAX_LINES - 1)
     assert lines.more() == " (more such lines are left out for a minute)"
     assert [lines.more() for _ in range(500)] == [None] * 500

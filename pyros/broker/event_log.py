@@ -20,7 +20,7 @@ _MINUTE = 60.0
 log = Logger(namespace="pyros.broker")
 
 
-class Telling:
+class EventLog:
     """Every method is for the reactor's thread."""
 
     def __init__(self, reactor: Any) -> None:
@@ -59,7 +59,7 @@ class Telling:
             self._quiet = self._reactor.callLater(EVERY, self._tell)
 
 
-class Sparing:
+class LineLimit:
     """Lets a bounded number of lines through. For one thread."""
 
     def __init__(self, clock: Clock) -> None:

@@ -20,7 +20,7 @@ from pyros.errors import AgentUnreachable, AlertError, DeliveryError, MessageRef
 BROKER = "broker"
 
 
-def publish(host: str, port: int, packet: bytes, timeout: float = 10.0) -> None:
+def send_event(host: str, port: int, packet: bytes, timeout: float = 10.0) -> None:
     """Send a VOEvent and wait for its acknowledgement. Blocks the calling thread; needs no reactor.
 
     Args:
@@ -105,8 +105,8 @@ class _Author(Int32StringReceiver):
                 self.answer.errback(error)
 
 
-async def publish_async(reactor: Any, host: str, port: int, packet: bytes, timeout: float = 10.0) -> None:
-    """The same as `publish` for code that runs in a reactor; ``timeout`` counts for connecting and for the answer."""
+async def send_event_async(reactor: Any, host: str, port: int, packet: bytes, timeout: float = 10.0) -> None:
+    """Do as `send_event` in a reactor's thread; ``timeout`` (seconds) counts for connecting and for the answer."""
     address = f"{host}:{port}"
     endpoint = (TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint)(reactor, host, port, timeout)
     author = _Author(address, packet)

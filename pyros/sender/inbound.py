@@ -1,0 +1,244 @@
+"""The receiver's side of the handshake, at every port that takes messages from agents (theirs, the broker's).
+
+No sockets here: a port gives its connections' frames to `InboundHandshake`, which answers over `InboundConnection`.
+What both sides say stands in `pyros.sender.handshake`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Any, Protocol
+
+from pyros import keys, wire
+from pyros.clock import boot_id
+from pyros.config import BROKER
+from pyros.errors import WireError
+from pyros.sender.handshake import signed_words
+
+PING_SECONDS = 3.0
+"""How long the connection that holds a name may take to prove it again, when another one has proved the name."""
+
+REMEASURE_SECONDS = 600.0
+"""After which the clock of another computer is measured again."""
+
+MAX_DRIFT = 2e-4
+"""How much two computers' monotonic clocks may drift apart, seconds in a second."""
+
+
+class InboundConnection(Protocol):
+    """What a handshake needs of its connection."""
+
+    @property
+    def unread(self) -> bool:
+        """Whether what the sender says is not being read at present."""
+        ...
+
+    def send(self, frame: wire.Frame) -> None: ...
+
+    def welcomed(self) -> int:
+        """The handshake has ended well: the last number that was committed from its ``peer``."""
+        ...
+
+    def drop(self, reason: str) -> None:
+        """Say why, and close."""
+        ...
+
+
+class InboundPort:
+    """The receiver's side of one port: its name, the key, and which agents are connected."""
+
+    def __init__(self, name: str, key: bytes, agents: Container[str], reactor: Any) -> None:
+        """``agents`` are the names that nobody may use without the key. ``reactor`` counts as `Clock.monotonic`."""
+        self.name = name
+        self.key = key
+        self.reactor = reactor
+        self._agents = agents
+        self._connected: dict[str, InboundHandshake] = {}
+
+    def is_agent(self, name: str) -> bool:
+        return name == BROKER or name in self._agents
+
+    def enter(self, handshake: InboundHandshake, name: str) -> None:
+        """It has proved an agent's name: welcome it, once no other connection holds that name."""
+        holder = self._connected.get(name)
+        if holder is None:
+            self._connected[name] = handshake
+            handshake.welcome()
+        else:
+            holder.contest(handshake)
+
+    def leave(self, handshake: InboundHandshake, name: str) -> None:
+        if self._connected.get(name) is handshake:
+            del self._connected[name]
+
+
+class InboundHandshake:
+    """The receiver's side of one connection. Every method is for the reactor's thread."""
+
+    def __init__(self, receiver: InboundPort, connection: InboundConnection) -> None:
+        self.peer: tuple[str, str] | None = None
+        """(name, epoch) of the sender, once it is welcome."""
+        self.proved = False
+        """The sender has proved the observatory's key."""
+        self._receiver = receiver
+        self._connection = connection
+        self._hello: wire.Hello | None = None
+        self._challenge = ""
+        self._challenged = 0.0
+        self._words: tuple[str | float, ...] = ()
+        self._ahead: float | None = None
+        self._rivals: list[InboundHandshake] = []
+        self._timer: Any = None
+        self._closed = False
+
+    @property
+    def ahead(self) -> float | None:
+        """How far (seconds) our monotonic clock is ahead of the sender's, at least; None when that is unknown."""
+        return self._ahead
+
+    def on_frame(self, frame: wire.Frame) -> bool:
+        """Take a hello or a proof; return False for any other frame, which is for the port.
+
+        Raises WireError: the connection must be closed with that reason.
+        """
+        if frame.hello is not None:
+            self.on_hello(frame.hello)
+        elif frame.proof is not None:
+            self.on_proof(frame.proof)
+        else:
+            return False
+        return True
+
+    def on_hello(self, hello: wire.Hello) -> None:
+        """Raises WireError: the connection must be closed with that reason."""
+        if hello.protocol != wire.PROTOCOL:
+            raise WireError(f"protocol {hello.protocol}, this PYROS speaks {wire.PROTOCOL}; use the same on both sides")
+        if hello.to != self._receiver.name:
+            raise WireError(f"this is {self._receiver.name}, not {hello.to[:80]}")
+        if self._hello is not None or not (0 < len(hello.sender) <= 200 and 0 < len(hello.epoch) <= 64):
+            raise WireError("a hello comes once, with a name of 200 and an epoch of 64 characters at most")
+        if not (hello.sender.isprintable() and hello.epoch.isprintable()):
+            raise WireError("a hello's name and epoch are printable")
+        self._hello = hello
+        if hello.nonce:
+            self._send_challenge()
+        elif self._receiver.is_agent(hello.sender):
+            raise WireError(
+                f"{hello.sender!r} is an agent of this observatory, and must prove its key: a program needs another"
+                f" name, an agent on another computer a copy of {keys.FILE}"
+            )
+        else:
+            self._ahead = 0.0 if hello.boot and hello.boot == boot_id() else None
+            self.welcome()
+
+    def on_proof(self, proof: wire.Proof) -> None:
+        """Raises WireError as `on_hello` does."""
+        hello = self._hello
+        if hello is None or not self._challenge:
+            raise WireError("a proof answers a challenge, and there was none")
+        challenge, self._challenge = self._challenge, ""
+        self._words = signed_words(hello, challenge, proof.now)
+        if not keys.is_signed(proof.mac, self._receiver.key, "proof", *self._words):
+            raise WireError(
+                f"the proof of {hello.sender[:80]!r} is wrong: it has another key than {self._receiver.name}"
+                f" (the same {keys.FILE} belongs on every computer of the observatory)"
+            )
+        self.proved = True
+        self._measure(hello, proof.now)
+        if self.peer is not None:
+            self._proved_again()
+        elif self._receiver.is_agent(hello.sender):
+            self._receiver.enter(self, hello.sender)
+        else:
+            self.welcome()
+
+    def on_closed(self) -> None:
+        """The connection is no more, or nothing that comes over it counts any more; may be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._set_timer(None)
+        if self._hello is not None:
+            self._receiver.leave(self, self._hello.sender)
+        self._give_way()
+
+    def welcome(self) -> None:
+        """For the registry: the name is its own."""
+        hello = self._hello
+        assert hello is not None
+        if self._closed:
+            self._receiver.leave(self, hello.sender)
+            return
+        self.peer = (hello.sender, hello.epoch)
+        last = self._connection.welcomed()
+        mac = keys.sign(self._receiver.key, "welcome", *self._words, float(last)) if self.proved else ""
+        self._connection.send(wire.Frame(welcome=wire.Welcome(last, mac)))
+        self._rest()
+
+    def contest(self, rival: InboundHandshake) -> None:
+        """Another connection has proved the name that this one holds: whose it is must be seen at once."""
+        self._rivals.append(rival)
+        if len(self._rivals) == 1:
+            if not self._challenge:
+                self._send_challenge()
+            self._set_timer(PING_SECONDS, self._no_answer)
+
+    def _measure(self, hello: wire.Hello, now: float) -> None:
+        """Compare the clocks so that nothing looks younger than it is.
+
+        The sender's clock showed ``now`` after we had sent the challenge: ours was not behind that moment. On one
+        computer both are the same clock, if what it showed fits between our challenge and its answer.
+        """
+        shared = hello.boot and hello.boot == boot_id() and self._challenged <= now <= self._receiver.reactor.seconds()
+        self._ahead = 0.0 if shared else self._challenged - now - MAX_DRIFT * REMEASURE_SECONDS
+
+    def _send_challenge(self) -> None:
+        self._challenge = keys.nonce()
+        self._challenged = self._receiver.reactor.seconds()
+        self._connection.send(wire.Frame(challenge=wire.Challenge(self._challenge)))
+
+    def _proved_again(self) -> None:
+        """The holder of the name lives: it stays the only one."""
+        assert self._hello is not None
+        rivals, self._rivals = self._rivals, []
+        for rival in rivals:
+            rival.refuse(f"another process is {self._hello.sender} already; only one can be, so stop one of them")
+        self._rest()
+
+    def refuse(self, reason: str) -> None:
+        if not self._closed:
+            self._connection.drop(reason)
+
+    def _no_answer(self) -> None:
+        if self._connection.unread:
+            self._proved_again()  # it may have answered: we don't read, as our mailbox is full
+        else:
+            self._connection.drop("no answer, while another process proved to be this agent")
+            self.on_closed()
+
+    def _give_way(self) -> None:
+        """This connection holds the name no more: those who wait for it come in, one of them at last."""
+        rivals, self._rivals = self._rivals, []
+        for rival in rivals:
+            if not rival._closed and rival._hello is not None:
+                self._receiver.enter(rival, rival._hello.sender)
+
+    def _rest(self) -> None:
+        """Nothing to wait for, but the next time to measure the clock of another computer."""
+        if self.proved and self._ahead != 0.0:
+            self._set_timer(REMEASURE_SECONDS, self._measure_again)
+        else:
+            self._set_timer(None)
+
+    def _measure_again(self) -> None:
+        self._timer = None
+        if self._connection.unread:
+            self._rest()
+            return
+        self._send_challenge()
+        self._set_timer(REMEASURE_SECONDS, self._connection.drop, "a challenge was not answered")
+
+    def _set_timer(self, seconds: float | None, function: Any = None, *args: Any) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None if seconds is None else self._receiver.reactor.callLater(seconds, function, *args)
