@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from pyros.broker import Broker
 from pyros.clock import Clock, RealClock
 from pyros.config import Config
 from pyros.errors import AgentError, ConfigError, JournalError, JournalInUse, PyrosError
+from pyros.files import whole
 from pyros.guardian import Guardian
 from pyros.guardian_process import GuardianProcess
 from pyros.planning import Site
@@ -30,7 +30,7 @@ _MIN_NIGHT_LEFT = timedelta(hours=1)
 
 
 def load_agent(config: Config, name: str) -> Agent:
-    """The agent of that section, made but not started.
+    """Make the agent of that section, without starting it.
 
     ``app`` names a module with one Agent subclass, or ``module:Class``. Raises ConfigError naming file, section and
     key, and UnknownAgent.
@@ -44,7 +44,7 @@ def load_agent(config: Config, name: str) -> Agent:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise ConfigError([f"{where} cannot be imported: {error}"]) from None
-    found = [
+    classes = [
         value
         for key, value in vars(module).items()
         if inspect.isclass(value)
@@ -52,24 +52,24 @@ def load_agent(config: Config, name: str) -> Agent:
         and value.__module__ == module.__name__
         and class_name in ("", key)
     ]
-    if len(found) != 1:
-        names = ", ".join(klass.__name__ for klass in found) or "none"
+    if len(classes) != 1:
+        names = ", ".join(klass.__name__ for klass in classes) or "none"
         raise ConfigError([f"{where} must have one Agent class (there are: {names}); write {module_name}:ClassName"])
     try:
-        made: Any = found[0]
-        agent: Agent = made()
+        make: Any = classes[0]
+        agent: Agent = make()
     except TypeError as error:
-        raise ConfigError([f"{where}: {found[0].__name__} must be made without arguments: {error}"]) from None
+        raise ConfigError([f"{where}: {classes[0].__name__} must be made without arguments: {error}"]) from None
     if agent.name != name:
         raise ConfigError(
-            [f"{where}: {found[0].__name__} calls itself {agent.name!r}; the section's name must be that"]
+            [f"{where}: {classes[0].__name__} calls itself {agent.name!r}; the section's name must be that"]
         )
     agent.check_needs(config)
     return agent
 
 
 def clock_for(config: Config, reactor: Any) -> RealClock:
-    """The observatory's clock: the computer's, or, with ``clock = night``, shifted so that its site's night is now.
+    """Make the observatory's clock: the computer's, or, with ``clock = night``, shifted into its site's night.
 
     The shift is noted in the data folder, so that all processes of the observatory share it, and those that start again
     in the same night too. Raises PlanningError or ConfigError: a bad site, or the note can't be written.
@@ -80,7 +80,7 @@ def clock_for(config: Config, reactor: Any) -> RealClock:
     site, now, note = (
         Site.load(config.required("site", "clock = night")),
         real.now(),
-        config.data / "clock_shift_seconds",
+        config.clock_shift,
     )
     try:
         shift = timedelta(seconds=float(note.read_text()))
@@ -91,9 +91,8 @@ def clock_for(config: Config, reactor: Any) -> RealClock:
         shift = next_night(site, now) - now
         try:
             note.parent.mkdir(parents=True, exist_ok=True)
-            partial = note.with_suffix(f".{os.getpid()}")
-            partial.write_text(f"{shift.total_seconds()}\n")
-            partial.replace(note)
+            with whole(note, shared=True) as partial:
+                partial.write_text(f"{shift.total_seconds()}\n")
         except OSError as error:
             problem = f"{config.path}: [observatory] data: {config.data} cannot be written: {error.strerror}"
             raise ConfigError([f"{problem}; name a folder of your own"]) from None
@@ -117,11 +116,11 @@ class Observatory:
         seed: str = "",
         guardian: Literal["none", "process", "inline"] = "none",
     ) -> None:
-        """``agents`` are the names of those to run, all of them by default. ``threaded=False``, ``durable=False`` and
-        ``seed`` are for rehearsals: everything inline, no syncs, and journals named from the seed.
+        """Make everything, without starting it.
 
-        ``guardian``: where the configuration has one, whether it is started as a process of its own, or, in a
-        rehearsal, inline.
+        ``agents`` are the names of those to run, all of them by default. ``threaded=False``, ``durable=False`` and
+        ``seed`` are for rehearsals: everything inline, no syncs, and journals named from the seed. ``guardian``: where
+        the configuration has one, whether it is started as a process of its own, or, in a rehearsal, inline.
 
         Raises ConfigError listing every mistake that can be found before anything runs.
         """
@@ -163,7 +162,7 @@ class Observatory:
             raise ConfigError(problems)
 
     def start(self) -> Deferred[None]:
-        """Simulators first, then the guardian, the agents, the broker; what had started is stopped if one fails."""
+        """Start the simulators, then the guardian, the agents, the broker; if one fails, stop what had started."""
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
@@ -208,7 +207,7 @@ class Observatory:
             await simulator.stop()
 
     def _tell_monitoring(self, name: str, payload: Any) -> None:
-        """An inline guardian's alarm; raises AgentError when monitoring isn't there."""
+        """Pass an inline guardian's alarm to monitoring; raises AgentError when that isn't there."""
         monitoring = self.hosts.get(Agent.MONITORING)
         if monitoring is None or not monitoring.running:
             raise AgentError("monitoring is not there")

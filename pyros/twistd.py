@@ -62,8 +62,8 @@ def _end_with_a_line(kind: type[BaseException], error: BaseException, traceback:
 class _StandardInput:
     """Stops the reactor when standard input ends.
 
-    Whoever starts a process with a pipe there, and keeps the other end, needn't end it in good order: when they are
-    gone, however they went, their end is closed.
+    A program that starts this process with a pipe there, and keeps the other end, needn't end it: when that program is
+    gone, however it went, its end is closed.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -77,7 +77,7 @@ class _StandardInput:
         return "standard input"
 
     def doRead(self) -> None:
-        """What is said there means nothing."""
+        """Read what comes, which means nothing, until nothing more comes."""
         if not os.read(0, 65536):
             self.connectionLost(Failure(CONNECTION_DONE))
 
@@ -128,7 +128,7 @@ class ObservatoryService(Service):
         return self.observatory.stop()
 
     def _hear_hang_up(self) -> None:
-        """A terminal that is closed ends the observatory in good order, unless that is to be ignored (nohup)."""
+        """Have a terminal that is closed end the observatory cleanly, unless that is to be ignored (nohup)."""
         if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
             signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hung_up))
 
@@ -139,7 +139,7 @@ class ObservatoryService(Service):
                 self._reactor.stop()
 
     def _end_at_once(self, *_: object) -> None:
-        """The second signal."""
+        """End the process at the second signal, as it is."""
         if self.observatory.clock.monotonic() - self._ending_since > ending.SAME_SIGNAL_SECONDS:
             ending.exit_at_once(self.observatory.hosts.values())
 
@@ -155,8 +155,10 @@ class ObservatoryService(Service):
             self._reactor.addSystemEventTrigger("after", "shutdown", atexit.register, os._exit, 1)
 
     def _ended(self, _: None, ended: Host) -> None:
-        """End the process when an agent could not begin or go on, for an observatory without it is not one, and when
-        the last agent of a process that was for agents only has ended."""
+        """End the process when an agent has failed, or when the last agent of a process for agents only has ended.
+
+        An observatory in which an agent could not begin or go on is not one.
+        """
         if not self.running:
             return
         others = any(host.running for host in self.observatory.hosts.values())
@@ -234,7 +236,7 @@ class _Options(usage.Options):
     ]
 
     def load(self) -> Config:
-        """The configuration; raises ConfigError."""
+        """Read the configuration; raises ConfigError."""
         return configuration.load(self["config"])
 
 
@@ -287,8 +289,8 @@ class SimulatorOptions(_Options):
             raise usage.UsageError("name the YAML file of a simulator")
 
 
-def _told(function: Callable[..., Service]) -> Callable[..., Service]:
-    """What is wrong with the user's files ends twistd with its lines: it shows a traceback for anything else."""
+def _telling_mistakes(function: Callable[..., Service]) -> Callable[..., Service]:
+    """Have mistakes in the user's files end twistd with a line each: it shows a traceback for anything else."""
 
     @wraps(function)
     def make(options: Any) -> Service:
@@ -303,7 +305,7 @@ def _told(function: Callable[..., Service]) -> Callable[..., Service]:
     return make
 
 
-@_told
+@_telling_mistakes
 def observatory_service(options: ObservatoryOptions) -> Service:
     """For the plugin ``pyros``."""
     return ObservatoryService(
@@ -314,13 +316,13 @@ def observatory_service(options: ObservatoryOptions) -> Service:
     )
 
 
-@_told
+@_telling_mistakes
 def agent_service(options: AgentOptions) -> Service:
     """For the plugin ``pyros-agent``."""
     return ObservatoryService(options.load(), agents=[options["agent"]], with_broker=False, with_simulators=False)
 
 
-@_told
+@_telling_mistakes
 def broker_service(options: BrokerOptions) -> Service:
     """For the plugin ``pyros-broker``."""
     config = options.load()
@@ -329,13 +331,13 @@ def broker_service(options: BrokerOptions) -> Service:
     return ObservatoryService(config, agents=[], with_simulators=False)
 
 
-@_told
+@_telling_mistakes
 def guardian_service(options: GuardianOptions) -> Service:
     """For the plugin ``pyros-guardian``."""
     return GuardianService(options.load(), parent=options["parent"], simulated=bool(options["simulated"]))
 
 
-@_told
+@_telling_mistakes
 def simulator_service(options: SimulatorOptions) -> Service:
     """For the plugin ``pyros-simulator``; without a configuration the clock is the computer's."""
     from twisted.internet import reactor  # noqa: PLC0415  under twistd it is installed by now

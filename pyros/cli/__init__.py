@@ -9,7 +9,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """The entry point of the ``pyros`` command."""
+    """Run the ``pyros`` command line."""
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback of theirs
     from pyros.cli.app import app  # noqa: PLC0415
 

@@ -17,7 +17,7 @@ from pyros.cli.broker import broker_of
 from pyros.cli.common import ConfigOption, complain, out
 from pyros.cli.status import of_agent
 from pyros.cli.timeline.follow import Ended, Follower
-from pyros.cli.timeline.render import Story
+from pyros.cli.timeline.render import AlertTimeline
 from pyros.config import Config
 from pyros.errors import AgentUnreachable, AlertError, PyrosError
 from pyros.sender import reachable
@@ -64,10 +64,10 @@ def alert(
         if not follow:
             return
         _tell_who_is_missing(loaded)
-        with Story(out) as story:
-            end = story.watch(follower, timeout)
+        with AlertTimeline(out) as timeline:
+            end = timeline.watch(follower, timeout)
             if loaded.publishes and isinstance(end, Ended) and end.how in LINGER:
-                story.linger(follower, LINGER[end.how])
+                timeline.linger(follower, LINGER[end.how])
     finally:
         follower.close()
     if end is None:
@@ -76,7 +76,7 @@ def alert(
 
 
 def read_alert(file: Path) -> tuple[bytes, str]:
-    """An alert's bytes and its ivorn (or what its JSON says that it is); raises PyrosError naming the file."""
+    """Return an alert's bytes and its ivorn, or the name that its JSON gives it; raises PyrosError naming the file."""
     try:
         packet = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
         if b"$ivorn" in packet:

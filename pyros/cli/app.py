@@ -10,7 +10,7 @@ import typer
 from pyros import __version__
 from pyros.cli.common import Group, out
 
-_COMMANDS = {
+COMMANDS = {
     "demo": "pyros.cli.demo.demo:demo",
     "run": "pyros.cli.run:run",
     "check": "pyros.cli.check:check",
@@ -35,12 +35,12 @@ class Commands(Group):
     """The commands, each loaded when it is asked for: all together they take longer than a question to the archive."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             return None
-        module, _, name = _COMMANDS[cmd_name].partition(":")
+        module, _, name = COMMANDS[cmd_name].partition(":")
         found = getattr(import_module(module), name)
         if not isinstance(found, typer.Typer):
             alone = typer.Typer(cls=Group, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -53,7 +53,7 @@ class Commands(Group):
 
 
 def _nothing() -> None:
-    """Makes typer keep a command's name where there is only one."""
+    """Make typer keep a command's name where there is only one."""
 
 
 app = typer.Typer(
@@ -79,7 +79,7 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """What stands before a command's name; without a command, the help."""
+    """Take the options before a command's name; without a command, print the help."""
     if context.invoked_subcommand is None:
         out.print(context.get_help())
         raise typer.Exit(2)

@@ -19,7 +19,7 @@ app = typer.Typer(cls=Group, help="The broker: where alerts come in and go out."
 
 @app.callback()
 def _broker() -> None:
-    """The broker: where alerts come in and go out."""
+    """Ask the broker, where alerts come in and go out."""
 
 
 @app.command()
@@ -47,14 +47,14 @@ def status(
 
 
 def broker_of(config: Config) -> BrokerConfig:
-    """The broker's section; raises ConfigError when there is none."""
+    """Return the broker's section; raises ConfigError when there is none."""
     if config.broker is None:
         raise ConfigError([f"{config.path}: [broker]: the section is missing; add it, for alerts come in through it"])
     return config.broker
 
 
 def of_broker(config: Config, timeout: float = 2.0) -> dict[str, Any]:
-    """What the running broker says of itself.
+    """Ask the running broker how it is doing.
 
     Raises ConfigError when it has no port for that, AgentUnreachable when it doesn't run.
     """
@@ -70,7 +70,7 @@ def receiving(said: dict[str, Any]) -> bool:
 
 
 def missing(said: dict[str, Any]) -> Iterator[str]:
-    """What the broker subscribes to and doesn't get, and since when; in a few words each."""
+    """Tell what the broker subscribes to and doesn't get, and since when; in a few words each."""
     for address, remote in said["remotes"].items():
         if not (remote["connected"] and _spoken(remote)):
             yield f"broker {address} {_remote_state(remote)}"
@@ -99,7 +99,7 @@ def _kafka_state(kafka: dict[str, Any]) -> str:
 
 
 def lines(said: dict[str, Any]) -> Iterator[str]:
-    """The same for people."""
+    """Tell in lines for people what the broker says of itself."""
     yield f"up since {instant(said['since'])} UTC; {said['events']} events are kept"
     outcomes = ", ".join(f"{said[key]} {key}" for key in ("received", "duplicates", "refused", "failed"))
     yield f"since then: {outcomes}; {said['waiting']} wait for the alert manager"

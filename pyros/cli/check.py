@@ -95,8 +95,10 @@ class Findings:
                     self._problem(section.name, problem)
 
     def _check_filters(self) -> None:
-        """A rule that asks for a filter which the simulated wheel, or the camera where there is no wheel, doesn't have
-        would fail at the first alert."""
+        """Find rules that would fail at the first alert, for they ask for a filter that the observatory doesn't have.
+
+        Filters are those of the simulated wheel, or of the simulated camera where there is no wheel.
+        """
         device = "filter_wheel" if "filter_wheel" in self.config.agents else "camera"
         found = [each for each in self.simulators if each.device == device]
         if not self.rules or len(found) != 1:
@@ -122,7 +124,7 @@ class Findings:
                 self.problems.append(f"{place.file}: listen: port {place.port} is already taken by {other.who}")
 
     def _check_data(self) -> None:
-        """What nobody could know without trying: to root everything seems writable, also where nothing can be made."""
+        """Try to write into the data folder: to root everything seems writable, also where nothing can be made."""
         folder = self.config.data
         try:
             while not folder.exists():
@@ -133,7 +135,7 @@ class Findings:
             self._problem("observatory", f"data: {self.config.data} {reason}")
 
     def _check_broker(self) -> None:
-        """The files of its TLS, and what it asks of other brokers."""
+        """Check the files of the broker's TLS, and what it asks of other brokers."""
         tls, now = self._try(Tls, self.config), RealClock(Clock()).now()  # certificates end by the computer's time
         if tls is not None:
             self.problems += ended(tls.certificates, now)
@@ -152,7 +154,7 @@ class Findings:
                     self.warnings.append(f"{where}: a broker like this one would not take it and send all: {error}")
 
     def show(self) -> None:
-        """What was found, as tables."""
+        """Print what was found, as tables."""
         config, site, broker = self.config, self.site, self.config.broker
         simulated = {_port_of(each): each for each in self.simulators}
         facts = Table(box=None, show_header=False, pad_edge=False)

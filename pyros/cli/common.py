@@ -112,7 +112,7 @@ def instant(seconds: float) -> str:
 
 
 def last_line(text: str) -> str:
-    """The last line of a traceback or a log that says something."""
+    """Return the last line of a traceback or a log that isn't empty."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
@@ -128,13 +128,16 @@ def show(table: Table) -> None:
 
 
 def short(path: Path) -> str:
-    """A path as one would type it here: relative to the working directory if it is in there."""
+    """Return a path as one would type it here: relative to the working directory if it is in there."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def program(name: str) -> str:
-    """The path of a program that was installed with PYROS (``twistd``, ``comet-sendvo``)."""
+    """Return the path of a program that was installed with PYROS (``twistd``, ``comet-sendvo``).
+
+    Raises PyrosError when it is not installed.
+    """
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.is_file() else shutil.which(name)
     if found is None:
@@ -143,5 +146,5 @@ def program(name: str) -> str:
 
 
 def twistd(config: Path) -> list[str]:
-    """The command that runs a whole observatory in the foreground."""
+    """Return the command that runs a whole observatory in the foreground."""
     return [sys.executable, program("twistd"), "-n", "--pidfile=", "pyros", "--config", str(config)]

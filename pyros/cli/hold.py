@@ -16,7 +16,7 @@ import typer
 
 from pyros import config as configuration
 from pyros import messages
-from pyros.cli._clock import observatory_clock
+from pyros.cli.clock import observatory_clock
 from pyros.cli.common import ConfigOption, complain, out
 from pyros.config import AgentConfig, Config
 from pyros.errors import DeliveryError
@@ -154,7 +154,7 @@ def _send(loaded: Config, section: AgentConfig, name: str, payload: Any, timeout
 
 
 def _in_spite_of(section: AgentConfig, name: str, reason: str) -> str:
-    """What is wrong. Where a turn cannot be committed, or hangs, the hold counts all the same."""
+    """Return what is wrong. Where a turn cannot be committed, or hangs, the hold counts all the same."""
     try:
         holds = name in (messages.HOLD, messages.STOP) and ask(section, "status", _HELD_TIMEOUT).get("hold")
     except DeliveryError:
@@ -167,7 +167,7 @@ def _holds(loaded: Config) -> Holds:
 
 
 def _who() -> str:
-    """The person at this terminal."""
+    """Return the person at this terminal, as ``user@host``."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # a user id without a name

@@ -84,7 +84,7 @@ def masters(
 
 
 def _beside(file: Path) -> Path:
-    """The picture's name: a file's without what tells that it is FITS."""
+    """Return the picture's path: the file's, with .png in place of the endings of FITS."""
     while file.suffix.lower() in _SUFFIXES:
         file = file.with_suffix("")
     return file.with_name(f"{file.name}.png")
@@ -97,7 +97,10 @@ def _facts(header: Any) -> str:
 
 
 def _degrees(header: Any, keyword: str, unit: float) -> float | None:
-    """A position as degrees (ours) or as ``12 34 56.7`` of hours or degrees (most others'); None for anything else."""
+    """Read a coordinate as degrees: a number (ours) or ``12 34 56.7`` (most others'); None for anything else.
+
+    The first of three numbers is in ``unit`` degrees: hours have 15.
+    """
     value = header.get(keyword)
     if isinstance(value, int | float):
         return float(value)

@@ -29,7 +29,7 @@ LastOption = Annotated[int, typer.Option("--last", "-n", min=1, metavar="N", hel
 TracebackOption = Annotated[bool, typer.Option("--traceback", help="Show the whole tracebacks.")]
 
 
-class Line(NamedTuple):
+class MessageRow(NamedTuple):
     """A message of a journal, as it is shown. ``direction`` is ``in``, or ``out`` for one that its receiver refused."""
 
     agent: str
@@ -68,7 +68,7 @@ def failed(agent: AgentArgument = None, last: LastOption = 1000, traceback: Trac
       pyros messages failed scheduler --traceback
     """
     loaded = configuration.load(config)
-    lines: list[Line] = []
+    lines: list[MessageRow] = []
     for name in _names(loaded, agent):
         lines += _received(loaded, name, last, failed=True)
         lines += _refused(loaded, name)
@@ -108,7 +108,7 @@ def retry(
 
 
 def _names(config: Config, agent: str | None) -> list[str]:
-    """The journals to look at; a single one must be there."""
+    """Return the names of the journals to look at: the one named, which must be there, or all that are."""
     if agent is None:
         return [name for name in config.agents if config.journal(name).is_file()]
     if agent != "broker":
@@ -116,27 +116,27 @@ def _names(config: Config, agent: str | None) -> list[str]:
     return [agent]
 
 
-def _received(config: Config, agent: str, last: int, failed: bool = False) -> Iterator[Line]:
+def _received(config: Config, agent: str, last: int, failed: bool = False) -> Iterator[MessageRow]:
     journal = JournalReader(config.journal(agent))
     try:
         for number, it in journal.received(failed=failed, last=last):
             payload = it.payload.decode(errors="replace")
-            yield Line(agent, number, "in", it.name, it.sender, it.sent, it.taken, payload, it.error)
+            yield MessageRow(agent, number, "in", it.name, it.sender, it.sent, it.taken, payload, it.error)
     finally:
         journal.close()
 
 
-def _refused(config: Config, agent: str) -> Iterator[Line]:
+def _refused(config: Config, agent: str) -> Iterator[MessageRow]:
     journal = JournalReader(config.journal(agent))
     try:
         for receiver, seq, _id, name, sent, payload, reason in journal.refused():
-            yield Line(agent, seq, "out", name, receiver, sent, None, payload.decode(errors="replace"), reason)
+            yield MessageRow(agent, seq, "out", name, receiver, sent, None, payload.decode(errors="replace"), reason)
     finally:
         journal.close()
 
 
 def _error_of(config: Config, agent: str, number: int) -> str | None:
-    """The traceback of a failed message; None when that number has none."""
+    """Return the traceback of a failed message; None when that number has none."""
     try:
         journal = JournalReader(config.journal(agent))
     except JournalError:
@@ -147,7 +147,7 @@ def _error_of(config: Config, agent: str, number: int) -> str | None:
         journal.close()
 
 
-def _print(lines: list[Line], as_json: bool, nothing: str) -> None:
+def _print(lines: list[MessageRow], as_json: bool, nothing: str) -> None:
     if as_json:
         for line in lines:
             out.print(json.dumps(_as_dict(line)))
@@ -167,5 +167,5 @@ def _print(lines: list[Line], as_json: bool, nothing: str) -> None:
     show(table)
 
 
-def _as_dict(line: Line) -> dict[str, Any]:
+def _as_dict(line: MessageRow) -> dict[str, Any]:
     return {**line._asdict(), "payload": json.loads(line.payload)}

@@ -56,7 +56,7 @@ def listening(config: Config, simulators: Iterable[Description]) -> list[Place]:
 
 
 def check_free(places: list[Place]) -> None:
-    """Raises ConfigError naming every port that cannot be opened, and what to do."""
+    """Raise ConfigError naming every port that cannot be opened, and what to do."""
     problems = []
     used = []
     for place in places:

@@ -35,7 +35,7 @@ def position(text: str) -> tuple[float, float]:
 
 
 def instant(text: str) -> datetime:
-    """An ISO 8601 time, UTC."""
+    """Read an ISO 8601 time, UTC."""
     found = parse_iso(text)
     if found is None:
         raise typer.BadParameter(f"{text!r}: must be a UTC time, such as 2026-03-20T23:30:00")
@@ -97,7 +97,7 @@ def _publishing(config: Config) -> BrokerConfig:
 
 
 def _kept(config: Config, begin: str) -> list[str]:
-    """The ivorns that the broker keeps and that begin so."""
+    """Return the ivorns that the broker keeps and that begin so."""
     try:
         journal = EventReader(config.journal("broker"))
     except JournalError:  # it has never run

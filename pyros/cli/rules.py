@@ -100,7 +100,7 @@ def try_(
 
 
 def _told(entries: Iterator[ArchivedPacket], progress: Progress, task: TaskID) -> Iterator[ArchivedPacket]:
-    """The same packets, with the bar that moves on."""
+    """Pass the packets on, and move the bar on."""
     for count, entry in enumerate(entries, 1):
         yield entry
         if count % _TOLD == 0:
@@ -165,7 +165,7 @@ def _show(backtest: Backtest, sited: bool) -> None:
 
 
 def _span(seconds: float) -> str:
-    """A duration for people."""
+    """Return a duration in words for people."""
     for unit, size in (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"

@@ -16,8 +16,8 @@ from rich.text import Text
 
 from pyros import config as configuration
 from pyros.agents.monitoring import StandingAlarm
-from pyros.cli._clock import observatory_clock
 from pyros.cli.broker import missing, of_broker
+from pyros.cli.clock import observatory_clock
 from pyros.cli.common import ConfigOption, JsonOption, complain, instant, out, show
 from pyros.config import AgentConfig, BrokerConfig, Config, GuardianConfig
 from pyros.errors import DeliveryError, JournalError
@@ -103,7 +103,7 @@ def standing(config: Config, found: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _kept_alarms(config: Config) -> list[dict[str, Any]]:
-    """The alarms in monitoring's state; none when it has no journal here."""
+    """Read the alarms in monitoring's state; none when it has no journal here."""
     try:
         journal = JournalReader(config.journal("monitoring"))
     except JournalError:
@@ -173,7 +173,7 @@ def _show_standing(first: dict[str, Any]) -> None:
 
 
 def of_agent(section: AgentConfig, timeout: float) -> dict[str, Any]:
-    """What an agent says about itself, with ``up``; or why it doesn't, in ``reason``."""
+    """Ask an agent how it is doing: what it says, with ``up``; or why it doesn't answer, in ``reason``."""
     line: dict[str, Any] = {"agent": section.name, "address": section.where}
     try:
         said = ask(section, "status", timeout)
@@ -186,7 +186,7 @@ def of_agent(section: AgentConfig, timeout: float) -> dict[str, Any]:
 
 
 def of_guardian(section: GuardianConfig, timeout: float) -> dict[str, Any]:
-    """What the guardian says about itself, and what it sees of the dome; or why it doesn't, in ``reason``."""
+    """Ask the guardian how it is doing and what it sees of the dome; or why it doesn't answer, in ``reason``."""
     line: dict[str, Any] = {"agent": "guardian", "address": section.where, "up": False}
     try:
         with socket.create_connection((reachable(section.ip), section.port), timeout) as connection:
@@ -255,7 +255,7 @@ def _show(config: Config, found: list[dict[str, Any]]) -> None:
 
 
 def _show_troubles(config: Config, found: list[dict[str, Any]]) -> None:
-    """What the table does not say in words."""
+    """Tell in words what the table does not say."""
     down = [line["agent"] for line in found if not line["up"]]
     if len(down) == len(found):
         out.print(f"Nothing of {config.name} is running: start it with pyros run --config {config.path}")

@@ -247,6 +247,11 @@ class Config(msgspec.Struct, frozen=True):
         """Where alerts are archived: a file, or a database's URL."""
         return self.archive or self.data / "archive.sqlite"
 
+    @property
+    def clock_shift(self) -> Path:
+        """The file of the seconds by which ``clock = night`` has shifted the observatory's clock."""
+        return self.data / "clock_shift_seconds"
+
     def journal(self, name: str) -> Path:
         """Where that agent's (or the broker's) journal is."""
         return self.data / "journals" / f"{name}.sqlite"

@@ -11,7 +11,8 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import CannotListenError, ConnectionDone, ConnectionLost, ConnectionRefusedError
+from twisted.internet.error import CannotListenError, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionRefusedError as ConnectionRefused
 from twisted.internet.interfaces import IHalfCloseableProtocol, IReactorCore, IReactorTCP, IReactorTime, ITCPTransport
 from twisted.internet.task import Clock as TwistedClock
 from twisted.python.failure import Failure
@@ -175,7 +176,7 @@ class MemoryConnector:
         port = self._reactor.listening.get(self._destination.port)
         server = port.factory.buildProtocol(_address(50_000)) if port is not None else None
         if port is None or server is None:
-            self._failed(ConnectionRefusedError())
+            self._failed(ConnectionRefused())
             return
         client = self.factory.buildProtocol(self._destination)
         if client is None:
@@ -290,7 +291,7 @@ class MemoryTransport:
         return self._reading
 
     def lose(self, reason: Failure) -> None:
-        """The connection is gone."""
+        """End the connection, and tell the protocol why."""
         if self.connected:
             self.connected = False
             self._close(reason)

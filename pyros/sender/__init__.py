@@ -82,8 +82,8 @@ class Sender:
 
 
 @atexit.register
-def _close_connections() -> None:
-    """What `Sender.send_to` keeps open is closed with the program."""
+def close_connections() -> None:
+    """Close what `Sender.send_to` keeps open; done when the program ends, too."""
     with _guard:
         for connection in _connections.values():
             connection.close()

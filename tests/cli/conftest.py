@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def copy_demo(parent: Path) -> Path:
-    """The demo observatory's files, with other ports; returns its configuration's path."""
+    """Copy the demo observatory's files, with other ports; returns its configuration's path."""
     folder = parent / "the observatory"  # people have blanks in their folders' names
     folder.mkdir()
     shutil.copytree(ROOT / "observatory", folder / "observatory")
@@ -50,7 +50,7 @@ Write = Callable[..., None]
 
 @pytest.fixture
 def write(config: Config) -> Iterator[Write]:
-    """Writes a message into an agent's journal, as if that agent had taken it."""
+    """Write messages into an agent's journal, as if that agent had taken it."""
     journals: dict[str, Journal] = {}
 
     def write(
@@ -70,7 +70,7 @@ def write(config: Config) -> Iterator[Write]:
 
 @pytest.fixture
 def write_refused(config: Config) -> Write:
-    """Writes an outgoing message that its receiver refused into an agent's journal."""
+    """Write an outgoing message that its receiver refused into an agent's journal."""
 
     def write(agent: str, receiver: str, name: str, reason: str) -> None:
         journal = Journal(config.journal(agent), durable=False)

@@ -33,7 +33,7 @@ PYROS = [sys.executable, "-c", "from pyros.cli import main; main()"]
 
 
 def as_documented(config: Config, driver: str, server: str) -> Config:
-    """The demo's configuration with the documentation's lines for that driver, whose server's address is another."""
+    """Change the demo's configuration by the documentation's lines for that driver, with another server's address."""
     documentation = (ROOT / "docs" / "other-simulators.md").read_text()
     (block,) = [each for each in re.findall(r"(?s)```ini\n(.*?)```", documentation) if f"driver = {driver}" in each]
     wanted = configparser.ConfigParser(interpolation=None)
@@ -54,7 +54,7 @@ def as_documented(config: Config, driver: str, server: str) -> Config:
 
 
 def heard(config: Config, agent: str, name: str) -> list[dict[str, Any]]:
-    """The payloads of the messages of that name which an agent has taken."""
+    """Return the payloads of the messages of that name which an agent has taken."""
     if not config.journal(agent).is_file():
         return []
     reader = JournalReader(config.journal(agent))
@@ -99,24 +99,24 @@ class Trouble:
         return heard(self.config, agent, name)
 
     def slewing(self) -> None:
-        """The mount has taken the command, and moves."""
+        """Wait until the mount has taken the command, and moves."""
         wait_until(lambda: self.heard("observation_manager", "Slew started"), what="the slew")
 
     def lost_in_mid_slew(self) -> None:
-        """The server has just been killed: every device is lost, and the slew has failed for that."""
+        """See that every device is lost, for the server was just killed, and that the slew has failed for that."""
         failed = wait_until(lambda: self.heard("observation_manager", "Slew failed"), what="the slew's failure")
         assert failed[0]["lost"]
         wait_until(lambda: len(self.heard("monitoring", "Instrument disconnected")) >= 6, what="all to be lost")
 
     def goes_on(self, exposing: Callable[[], Any]) -> None:
-        """The server is back: the same observation comes to its first exposure."""
+        """See that the same observation comes to its first exposure, now that the server is back."""
         wait_until(exposing, what="an exposure")
         assert len(self.heard("scheduler", "Observation started")) == 1
         (slew,) = self.heard("observation_manager", "Slew finished")
         assert slew["error"] < 2
 
     def retracted(self, exposing: Callable[[], Any]) -> None:
-        """In mid-exposure nobody wants it any more."""
+        """Retract the alert in mid-exposure, and see that the exposure is aborted."""
         assert not self.heard("observation_manager", "Exposure finished")
         file = self.packet.file.with_name("retraction.xml")
         ivorn = self.packet.ivorn
@@ -127,7 +127,7 @@ class Trouble:
         assert "withdrawn" in failed["reason"]
 
     def closes(self, is_closed: Callable[[], Any]) -> None:
-        """It rains now."""
+        """See that the dome closes, for it rains now."""
         wait_until(is_closed, what="the dome to close")
         wait_until(lambda: self.heard("majordome", "Weather unsafe"), what="the reason")
         self.process.check()
@@ -140,7 +140,7 @@ def send(config: Config, file: Path) -> None:
 
 @contextmanager
 def trouble(config: Config, folder: Path) -> Iterator[Trouble]:
-    """The observatory, up and told of the demo's burst; nothing crashes, and no image is left of what was aborted.
+    """Run the observatory, and tell it of the demo's burst; see that nothing crashes, and no aborted image is left.
 
     Its exposures end long after the test: nobody has to be quick to interrupt one.
     """

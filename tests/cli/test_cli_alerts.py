@@ -303,7 +303,7 @@ def test_a_gzip_file_of_several_parts_is_read_to_its_end(tmp_path: Path) -> None
 def test_what_packs_well_is_unpacked_in_pieces(tmp_path: Path) -> None:
     """One read of a packed file may give a thousand times as much: what is left of it is not copied for each block."""
     (tmp_path / "zeros.gz").write_bytes(gzip.compress(bytes(20_000_000)))
-    with (tmp_path / "zeros.gz").open("rb") as file, tar_module._unpacked(file) as stream:
+    with (tmp_path / "zeros.gz").open("rb") as file, tar_module.unpacked(file) as stream:
         assert 0 < len(stream.read(10_240)) <= 10_240
         assert file.tell() < 20_000
 
@@ -327,7 +327,7 @@ def test_an_import_that_is_interrupted_goes_on_when_it_is_repeated(
     members = [(tarfile.TarInfo(f"{number}.xml"), each) for number, each in enumerate(FILLED)]
     file, archive = tar(tmp_path / "old.tar", members), tmp_path / "a.sqlite"
     monkeypatch.setattr(import_packets, "GROUP", 2)
-    found = import_packets._found
+    found = import_packets.packets_in
 
     def with_ctrl_c(path: Path) -> Any:
         for number, member in enumerate(found(path)):
@@ -336,7 +336,7 @@ def test_an_import_that_is_interrupted_goes_on_when_it_is_repeated(
             yield member
 
     with monkeypatch.context() as patch:
-        patch.setattr(import_packets, "_found", with_ctrl_c)
+        patch.setattr(import_packets, "packets_in", with_ctrl_c)
         result = run("alerts", "import", file, "--archive", archive)
     assert result.exit_code == 130
     assert result.stdout == f"{file}: 2 new, 0 known already, 0 skipped (no alerts)\n"
@@ -389,7 +389,7 @@ def test_an_export_remembers_nothing_of_what_it_has_written(tmp_path: Path) -> N
         written.append(tar)
         addfile(tar, *args)
 
-    with export_packets._into(tmp_path / "out.tar") as write, pytest.MonkeyPatch.context() as patch:
+    with export_packets.writing_to(tmp_path / "out.tar") as write, pytest.MonkeyPatch.context() as patch:
         patch.setattr(tarfile.TarFile, "addfile", noted)
         for number in range(3):
             write(f"{number}.xml", b"<a/>", 1.0)

@@ -53,7 +53,7 @@ def test_every_command_has_help_with_an_example(command: list[str]) -> None:
 
 def test_every_command_is_listed_and_only_the_one_that_is_asked_for_is_loaded() -> None:
     result = run("--help")
-    for command in app_module._COMMANDS:
+    for command in app_module.COMMANDS:
         assert f" {command} " in result.stdout, command
     asked = "from pyros.cli.app import app; import sys; app(['alerts', 'list', '--help'], prog_name='pyros')"
     told = f"import atexit, sys; atexit.register(lambda: print([*sys.modules], file=sys.stderr)); {asked}"

@@ -41,11 +41,10 @@ def test_the_follow_up(alpaca: Config, simulators: Simulators, tmp_path: Path) -
 
 
 def test_a_night_with_trouble(alpaca: Config, simulators: Simulators, tmp_path: Path) -> None:
-    """The server of all devices is killed in mid-slew and started again; the alert is retracted in mid-exposure; then
-    it rains."""
+    """The devices' server is killed in mid-slew and started again; the alert is retracted in mid-exposure; it rains."""
 
     def asked(member: str, **change: str) -> Any:
-        """What a device says; with a change, it is told to do so. None while it is not there."""
+        """Ask a device, or with a change, tell it to do so; None while it is not there."""
         data = urlencode(change).encode() if change else None
         url = f"{simulators.url}/api/v1/{member}"
         try:

@@ -183,7 +183,7 @@ def test_a_signal_while_the_observatory_is_started_leaves_nothing(
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """A degree wide, at ra 359.9, dec 80."""
+    """Write an image a degree wide, at ra 359.9, dec 80."""
     pixels = np.random.default_rng(1).integers(900, 1100, (100, 100), dtype=np.uint16)
     taken = Image(pixels=pixels, seconds=1.0, filter="r", started=1e9, temperature=-20.0, gain=1.0,
                   arcsec_per_pixel=36.0)  # fmt: skip

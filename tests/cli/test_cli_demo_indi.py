@@ -25,7 +25,7 @@ def server(tmp_path: Path) -> Iterator[IndiServer]:
 
 @pytest.fixture
 def indi(config: Config, server: IndiServer) -> Config:
-    """The demo's configuration with INDI's devices, which people have set up once: the filters have their names."""
+    """Give the demo's configuration INDI's devices, which people have set up once: the filters have their names."""
     server.connect("Filter Simulator")
     slots = ";".join(f"FILTER_SLOT_NAME_{number}" for number in (1, 2, 3))
     server.set(f"Filter Simulator.FILTER_NAME.{slots}", "g", "r", "i")
@@ -42,8 +42,7 @@ def test_the_follow_up(indi: Config, tmp_path: Path) -> None:
 
 
 def test_a_night_with_trouble(indi: Config, server: IndiServer, tmp_path: Path) -> None:
-    """The indiserver and all devices are killed in mid-slew and started again; the alert is retracted in mid-exposure;
-    then it rains."""
+    """The indiserver is killed in mid-slew and started again; the alert is retracted in mid-exposure; it rains."""
 
     def state(name: str) -> str:
         return server.get(f"{name}._STATE")

@@ -12,7 +12,7 @@ import typer
 from twisted.internet.defer import Deferred
 
 from pyros.cli.instruments import shell
-from pyros.cli.instruments.device import Hand
+from pyros.cli.instruments.device import DeviceSession
 from pyros.config import Config
 from pyros.errors import CommandAborted
 
@@ -31,18 +31,18 @@ class Reactor:
 
 
 @pytest.fixture
-def hand() -> Hand:
+def session() -> DeviceSession:
     nothing: Any = None
-    return Hand("camera", nothing, Reactor(), nothing, nothing)
+    return DeviceSession("camera", nothing, Reactor(), nothing, nothing)
 
 
-def test_ctrl_c_just_after_a_command_was_given_ends_the_command(hand: Hand) -> None:
+def test_ctrl_c_just_after_a_command_was_given_ends_the_command(session: DeviceSession) -> None:
     command: Deferred[str] = Deferred()
     with pytest.raises(CommandAborted, match="as asked"):
-        hand.wait(lambda: command, lambda: command.errback(CommandAborted("as asked")))
+        session.wait(lambda: command, lambda: command.errback(CommandAborted("as asked")))
 
 
-def test_ctrl_c_on_what_cannot_be_stopped_is_raised_when_it_is_under_way(hand: Hand) -> None:
+def test_ctrl_c_on_what_cannot_be_stopped_is_raised_when_it_is_under_way(session: DeviceSession) -> None:
     given: list[Deferred[str]] = []
 
     def give() -> Deferred[str]:
@@ -50,7 +50,7 @@ def test_ctrl_c_on_what_cannot_be_stopped_is_raised_when_it_is_under_way(hand: H
         return given[-1]
 
     with pytest.raises(KeyboardInterrupt):
-        hand.wait(give)
+        session.wait(give)
     assert given
 
 
@@ -74,7 +74,7 @@ def test_ctrl_c_between_two_commands_ends_a_script_and_not_a_person_s_shell(
             return somebody
 
     monkeypatch.setattr(shell, "Line", Line)
-    monkeypatch.setattr(shell, "hand_on", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(shell, "device_session", lambda *_, **__: nullcontext())
     monkeypatch.setattr(shell, "_lines", lambda *_: iter(["first", "second"]))
     monkeypatch.setattr("sys.stdin", Stdin())
     with pytest.raises(typer.Exit if somebody else KeyboardInterrupt):

@@ -21,7 +21,7 @@ from pyros.cli.timeline.follow import (
     ShutterOpened,
     SlewCommanded,
     SourceFound,
-    Step,
+    TimelineStep,
     Trouble,
 )
 from pyros.clock import RealClock
@@ -54,7 +54,7 @@ def follower(config: Config) -> Any:
     follower.close()
 
 
-def kinds(steps: list[Step]) -> list[type[Step]]:
+def kinds(steps: list[TimelineStep]) -> list[type[TimelineStep]]:
     return [type(step) for step in steps]
 
 

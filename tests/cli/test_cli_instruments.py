@@ -28,7 +28,7 @@ from pyros import config as configuration
 from pyros.cli.app import app
 from pyros.cli.common import program
 from pyros.cli.instruments import conform
-from pyros.cli.instruments.device import Hand
+from pyros.cli.instruments.device import DeviceSession
 from pyros.clock import Deadline, VirtualClock
 from pyros.config import Config
 from pyros.errors import CommandAborted
@@ -43,14 +43,14 @@ DEVICES = ("telescope", "camera", "filter_wheel", "dome", "safety", "weather")
 
 
 def pyros(config: Config, *arguments: str, text: str = "") -> Any:
-    """The command, in this process, which has imported everything already."""
+    """Run the command in this process, which has imported everything already."""
     where = [] if arguments[0] == "discover" else ["--config", str(config.path)]
     return CliRunner().invoke(app, ["instruments", *arguments, *where], input=text)
 
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
-    """The demo's simulators; the clock of the configuration is shifted into its night."""
+    """Run the demo's simulators; the clock of the configuration is shifted into its night."""
     config = configuration.load(copy_demo(tmp_path_factory.mktemp("simulated")))
     files = [config.path.parent / "observatory" / "simulators" / f"{name}.yaml" for name in DEVICES]
     process = subprocess.Popen(
@@ -217,7 +217,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def announced() -> Iterator[tuple[int, int]]:
-    """The UDP port where somebody answers Alpaca's question, and the HTTP port that the answer tells."""
+    """Give the UDP port where Alpaca's question is answered, and the HTTP port that the answer tells."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     answering = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     answering.bind(("127.0.0.1", 0))
@@ -274,7 +274,7 @@ class Terminal:
         self.type("\x03")
 
     def until(self, text: str) -> str:
-        """What is shown until then, without what was shown before."""
+        """Return what is shown until then, without what was shown before."""
         deadline = Deadline(PATIENCE)
         while text not in self.shown:
             ready, _, _ = select.select([self.master], [], [], max(0.0, deadline.left()))
@@ -350,7 +350,7 @@ def test_a_check_that_is_interrupted_commands_nothing_after_the_park(monkeypatch
                 slew.errback(CommandAborted("a park took its place"))
             return succeed(None)
 
-    class InterruptedHand(Hand):
+    class InterruptedSession(DeviceSession):
         """In this thread; Ctrl-C whenever there is something to wait for."""
 
         def wait(self, give: Callable[[], Any], interrupted: Callable[[], Any] | None = None) -> Any:
@@ -361,9 +361,9 @@ def test_a_check_that_is_interrupted_commands_nothing_after_the_park(monkeypatch
             return results[0]
 
     monkeypatch.setitem(conformance.CHECKS, "telescope", (Check("slews", check), Check("disconnects", check)))
-    hand = InterruptedHand("telescope", Mount(), None, VirtualClock(Clock(), NIGHT), Site("", 0, 0, 0))
+    session = InterruptedSession("telescope", Mount(), None, VirtualClock(Clock(), NIGHT), Site("", 0, 0, 0))
     with pytest.raises(KeyboardInterrupt):
-        conform._test(hand, everything=False)
+        conform.test_device(session, everything=False)
     assert commands == ["park"]
 
 

@@ -36,12 +36,12 @@ def pyros(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Complet
 
 
 def here(*arguments: str | Path) -> Any:
-    """The same in this process, which has imported everything already."""
+    """Run a command in this process, which has imported everything already."""
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def processes_with(text: str) -> list[str]:
-    """The command lines of the processes in which a text occurs."""
+    """Return the command lines of the processes in which a text occurs."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -194,9 +194,7 @@ def running(config: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Config]
             assert "Server Shut Down" in output
         finally:
             process.kill()
-            for connection in sender._connections.values():
-                connection.close()
-            sender._connections.clear()
+            sender.close_connections()
 
 
 def test_the_commands_with_an_observatory_that_runs(running: Config, tmp_path: Path) -> None:

@@ -16,13 +16,13 @@ from pyros.cli.timeline.follow import (
     Planned,
     ShutterOpened,
     SlewCommanded,
-    Step,
+    TimelineStep,
     Trouble,
 )
-from pyros.cli.timeline.render import Story
+from pyros.cli.timeline.render import AlertTimeline
 
 OBS = m.Observation(id="obs-1", target="burst", ra=10.0, dec=20.0, exposures=(m.Exposures("r", 5.0, 2),))
-NIGHT: list[Step] = [
+NIGHT: list[TimelineStep] = [
     Arrived(100.0, "author 127.0.0.1"),
     Decided(100.01, True, "rule 'x'", "obs-1", 10.0, -20.0),
     Planned(100.02, True, "up until 05:00 UTC", 60.0, OBS),
@@ -40,20 +40,20 @@ NIGHT: list[Step] = [
 class FakeFollower:
     """Gives its steps one at each look."""
 
-    def __init__(self, *steps: Step) -> None:
+    def __init__(self, *steps: TimelineStep) -> None:
         self.steps = list(steps)
 
-    def look(self) -> list[Step]:
+    def look(self) -> list[TimelineStep]:
         return [self.steps.pop(0)] if self.steps else []
 
 
-def tell(*steps: Step, terminal: bool = False, **how: Any) -> tuple[Story, Any, str]:
+def tell(*steps: TimelineStep, terminal: bool = False, **how: Any) -> tuple[AlertTimeline, Any, str]:
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, width=200, highlight=False, markup=False)
     follower: Any = FakeFollower(*steps)
-    with Story(console) as story:
-        end = story.watch(follower, how.pop("seconds", 30.0), **how)
-    return story, end, file.getvalue()
+    with AlertTimeline(console) as timeline:
+        end = timeline.watch(follower, how.pop("seconds", 30.0), **how)
+    return timeline, end, file.getvalue()
 
 
 def test_a_line_for_each_step_with_its_time_from_the_arrival() -> None:
@@ -87,13 +87,13 @@ def test_bars_on_a_terminal() -> None:
 
 
 def test_the_times_of_the_first_of_each_step() -> None:
-    story, _, _ = tell(*NIGHT)
-    assert story.milestones() == {
+    timeline, _, _ = tell(*NIGHT)
+    assert timeline.milestones() == {
         "received": 100.0, "decided": 100.01, "planned": 100.02, "slew commanded": 100.03, "on target": 102.0,
         "dome open": 103.0, "shutter opened": 103.1, "image on disk": 108.2,
     }  # fmt: skip
     console = Console(file=io.StringIO(), width=100)
-    console.print(story.times())
+    console.print(timeline.times())
     table: Any = console.file
     assert "on target            2.000 s     1.970 s" in table.getvalue()
 

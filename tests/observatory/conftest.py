@@ -14,10 +14,10 @@ from tests.builders import voevent
 EXPOSURE = 20.0
 
 
-def _rule(name: str, priority: int, filter: str, seconds: float, count: int, min_altitude: float) -> str:
+def _rule(name: str, priority: int, band: str, seconds: float, count: int, min_altitude: float) -> str:
     return (
         f'  - {{name: {name}, when: {{stream: "*{name}*"}}, priority: {priority}, min_altitude: {min_altitude},'
-        f" observe: [{{filter: {filter}, seconds: {seconds}, count: {count}}}]}}\n"
+        f" observe: [{{filter: {band}, seconds: {seconds}, count: {count}}}]}}\n"
     )
 
 
@@ -46,7 +46,7 @@ class Night(Rehearsal):
         role: str = "observation",
         cites: tuple[str, str] | None = None,
     ) -> bytes:
-        """A VOEvent about ``place``, 65 degrees up in the east by default; ``cites`` is (kind, name of the cited)."""
+        """Make a VOEvent about ``place``, by default 65 degrees up in the east; ``cites``: (kind, cited name)."""
         ra, dec = place or self.place()
         time = self.clock.now().strftime("%Y-%m-%dT%H:%M:%S")
         citations = [(cites[0], f"ivo://{cites[1]}")] if cites else []
@@ -58,7 +58,7 @@ SMALL = {"camera": {"width": 64, "height": 64, "speed": 1}}
 
 @pytest.fixture
 def rehearsal(tmp_path: Path) -> Iterator[Callable[..., Night]]:
-    """Makes a Night (images are small and take their time, unless told otherwise), and sees that it ends clean."""
+    """Make nights, with small images that take their time unless told otherwise, and see that they end cleanly."""
     made: list[Night] = []
 
     def make(**keys: Any) -> Night:
@@ -73,7 +73,7 @@ def rehearsal(tmp_path: Path) -> Iterator[Callable[..., Night]]:
 
 @pytest.fixture
 def ready(rehearsal: Callable[..., Night]) -> Night:
-    """A rehearsal whose weather is known to be safe."""
+    """Rehearse until the weather is known to be safe."""
     night = rehearsal()
     night.until(lambda: night.said("the weather is safe"))
     return night
@@ -81,7 +81,7 @@ def ready(rehearsal: Callable[..., Night]) -> Night:
 
 @pytest.fixture
 def exposing(ready: Night) -> Night:
-    """A rehearsal in the middle of the first of three exposures of ``pyros.test/first``."""
+    """Rehearse until the middle of the first of three exposures of ``pyros.test/first``."""
     ready.publish(ready.packet())
     ready.until(lambda: ready.state("camera") == "exposing")
     ready.run(EXPOSURE / 2)

@@ -23,7 +23,7 @@ RULE = """rules:
 
 
 def begin(rehearsal: Rehearsals, magnitude: float = 13.0, **devices: Any) -> tuple[Night, Sky]:
-    """A night with a burst 20 arcseconds beside where its alert says."""
+    """Rehearse a night with a burst 20 arcseconds beside where its alert says."""
     night = rehearsal(devices={"camera": CAMERA, **devices}, options=OPTIONS, rules=RULE)
     ra, dec = night.place()
     burst = Sky(ra, dec + 20 / 3600)

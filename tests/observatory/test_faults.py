@@ -1,5 +1,4 @@
-"""Each fault of a device in the middle of a night: what the agents say about it, how they recover, and that the night
-goes on."""
+"""Each fault of a device in the middle of a night: what the agents say, how they recover, that the night goes on."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from tests.observatory.conftest import EXPOSURE, Night
 
 @pytest.fixture
 def guarded(rehearsal: Callable[..., Night]) -> Night:
-    """A rehearsal with a guardian, in the middle of an exposure."""
+    """Rehearse with a guardian until the middle of an exposure."""
     night = rehearsal(guardian=True)
     night.until(lambda: night.said("the weather is safe"))
     night.publish(night.packet())

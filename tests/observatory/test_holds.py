@@ -17,18 +17,18 @@ HOUR = 3600.0
 
 
 def hold(night: Night) -> Holds:
-    """The hold's file, as the command line sees it."""
+    """Open the hold's file, as the command line does."""
     return Holds(night.config.data, night.clock)
 
 
 def stop(night: Night, why: str = "a visitor stands in the dome") -> None:
-    """What ``pyros stop`` does."""
+    """Hold the observatory and stop everything, as ``pyros stop`` does."""
     hold(night).set("anna@dome", why)
     night.everybody("Stop", who="anna@dome", why=why)
 
 
 def release(night: Night) -> None:
-    """What ``pyros release`` does."""
+    """End the hold, as ``pyros release`` does."""
     hold(night).release()
     night.everybody("Release", who="anna@dome")
 

@@ -35,7 +35,7 @@ class Subscriber:
         return found
 
     def own(self) -> list[etree._Element]:
-        """What the observatory wrote itself."""
+        """Return what the observatory wrote itself."""
         return [root for root in self.documents() if "/followup#" in str(root.get("ivorn"))]
 
     def status(self) -> list[str]:

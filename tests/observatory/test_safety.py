@@ -1,5 +1,4 @@
-"""Random nights: whatever the weather does, whoever dies and whatever arrives, the dome is never open when it must not
-be, nothing is lost, and nothing runs for ever."""
+"""Random nights of weather, deaths and alerts: the dome is never open when it must not be, and nothing is lost."""
 
 from __future__ import annotations
 

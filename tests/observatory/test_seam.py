@@ -18,7 +18,7 @@ TEN_MINUTES = 600.0
 
 
 def follow_up(folder: Path) -> tuple[Rehearsal, dict[str, Any]]:
-    """The demo: its own simulators, its own rules, its own burst; and all that can be seen of it afterwards."""
+    """Rehearse the demo with its simulators, rules and burst, and return all that can be seen of it afterwards."""
     night = Rehearsal(folder)
     night.until(lambda: night.said("the weather is safe"))
     place = night.place()

@@ -13,7 +13,7 @@ from tests.observatory.conftest import EXPOSURE, Night
 
 
 def exposed(night: Night) -> list[int]:
-    """The numbers within their sequence of the exposures that were begun, in their order."""
+    """Return the numbers within their sequence of the exposures that were begun, in their order."""
     lines = [line for _, line in night.requests("camera", "DO expose")]
     return [int(found[1]) for line in lines if (found := re.search(r"tag=obs-ivo-pyros\.test-first-1-(\d+)", line))]
 

@@ -16,12 +16,12 @@ LEASE, TRAVEL = 60.0, 20.0
 
 
 def alarms(night: Night) -> list[str]:
-    """The keys of the majordome's alarms that aren't over."""
+    """Return the keys of the majordome's alarms that aren't over."""
     return list(night.observatory.hosts["majordome"].alarms.raised)
 
 
 def silence(night: Night, name: str) -> None:
-    """An agent that is there, takes messages, and answers none."""
+    """Have an agent answer nothing from now on: it is there, takes messages, and no turn handles them."""
     host: Any = night.observatory.hosts[name]
     host._put = lambda _batch: None
 

@@ -11,7 +11,7 @@ from tests.observatory.conftest import Night
 
 
 def by_hand(night: Night, command: str) -> None:
-    """What somebody tells the mount past the telescope's agent."""
+    """Tell the mount something past the telescope's agent."""
     hand = night.connect(night.simulators["telescope"].port, f"{command}\n".encode())
     night.until(lambda: hand.answer.startswith((b"OK", b"BUSY")), 10)
 

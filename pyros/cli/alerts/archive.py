@@ -16,7 +16,7 @@ from pyros.alerts.archive.query import ArchivedPacket, Query
 from pyros.alerts.history import history
 from pyros.alerts.rules import decisions
 from pyros.alerts.rules.conditions import ConditionResult
-from pyros.cli._fate import fates
+from pyros.cli.alerts.fates import fates
 from pyros.cli.alerts.options import (
     ArchiveOption,
     ConeOption,
@@ -196,7 +196,7 @@ def _short(value: Any) -> str:
 
 
 def _of_event(reader: ArchiveReader, event: str, *, missing: bool = False) -> list[ArchivedPacket]:
-    """The packets of an event, or the one with that number; PyrosError when there is none."""
+    """Return the packets of an event, or the one with that number; raises PyrosError when there is none."""
     name = event
     if event.isdecimal():
         name = next((entry.event for entry in reader.find(Query(number=int(event)))), event)

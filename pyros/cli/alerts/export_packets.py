@@ -55,7 +55,7 @@ def export(
     count = 0
     try:
         entries = reader.find(query(stream, role, kind, since, until, event=event, words=words, cone=cone))
-        with _into(to) as write:
+        with writing_to(to) as write:
             for entry in entries:
                 packet = reader.packet(entry.number)
                 write(_name(entry, packet), packet, entry.received)
@@ -71,8 +71,8 @@ def export(
 
 
 @contextmanager
-def _into(to: Path) -> Iterator[Write]:
-    """What writes a member; under another name until all are there."""
+def writing_to(to: Path) -> Iterator[Write]:
+    """Give what writes a packet into ``to``, which has another name until all packets are there."""
     partial = to.with_name(f".{to.name}.part")
     mode = _MODES.get(to.suffix.lower())
     if mode is None:

@@ -64,7 +64,7 @@ def _months(known: Sequence[str]) -> list[str]:
 
 
 def _nice(most: int) -> int:
-    """The step of an axis with about five marks: 1, 2 or 5 times a power of ten."""
+    """Return the step of an axis with about five marks: 1, 2 or 5 times a power of ten."""
     size = 1
     while True:
         for step in (size, 2 * size, 5 * size):

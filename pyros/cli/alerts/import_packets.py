@@ -96,7 +96,7 @@ def _import(archive: Archive, path: Path, as_json: bool) -> bool:
         done = size = 0
         try:
             try:
-                for found in _found(path):
+                for found in packets_in(path):
                     done = found.done
                     if found.content is None or is_packed(found.content):
                         counts.update(skipped=1, packed=found.content is not None)
@@ -127,7 +127,7 @@ def _import(archive: Archive, path: Path, as_json: bool) -> bool:
 
 
 def _progress() -> Progress:
-    """A bar, where somebody sees it."""
+    """Make a progress bar, which is shown where standard error is a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(40), TaskProgressColumn(), TimeRemainingColumn())
     return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
@@ -138,7 +138,8 @@ def _total(path: Path) -> int:
     return path.stat().st_size
 
 
-def _found(path: Path) -> Iterator[Member]:
+def packets_in(path: Path) -> Iterator[Member]:
+    """Iterate over the packets in a folder, in a tar file or in a single file."""
     if path.is_dir():
         for count, file in enumerate(_files(path), 1):
             yield Member(str(file.relative_to(path)), _read(file), file.stat().st_mtime, count)
@@ -149,7 +150,7 @@ def _found(path: Path) -> Iterator[Member]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The plain files of a folder, in order; no link is followed, and nothing that would block is opened."""
+    """Iterate over the plain files of a folder, in order; no link is followed, and nothing that blocks is opened."""
     for here, folders, files in os.walk(folder):
         folders.sort()
         for name in sorted(files):
@@ -165,6 +166,6 @@ def _read(path: Path) -> bytes | None:
 
 
 def _printable(name: str) -> str:
-    """A name of strangers on one line, without control characters."""
+    """Return a stranger's file name on one line, without control characters."""
     text = "".join(each if each.isprintable() else "?" for each in name.encode("utf-8", "replace").decode())
     return text if len(text) <= 200 else f"{text[:100]}...{text[-90:]}"

@@ -77,7 +77,7 @@ ConeOption = Annotated[
 
 
 def where(archive: str | None, config: Path | None) -> Path | str:
-    """The archive that is meant: the one named, or that of the configured observatory."""
+    """Return the path or URL of the archive: the one named, or that of the configured observatory."""
     if archive is not None:
         return archive if "://" in archive else Path(archive)
     return configuration.load(config).alert_archive
@@ -86,7 +86,7 @@ def where(archive: str | None, config: Path | None) -> Path | str:
 def query(
     stream: list[str] | None, role: list[str] | None, kind: list[str] | None, since: Any, until: Any, **more: Any
 ) -> Query:
-    """The filters, as the archive wants them; raises PyrosError for a word that is none."""
+    """Make the archive's query of the options; raises PyrosError for an unknown role or kind."""
     for name, given, allowed in (("--role", role, get_args(Role)), ("--kind", kind, get_args(Kind))):
         for word in given or ():
             if word not in allowed:
@@ -97,14 +97,17 @@ def query(
 
 
 def reading(archive: str | None, config: Path | None) -> ArchiveReader:
-    """The archive, opened for reading."""
+    """Open the archive for reading."""
     from pyros.alerts.archive.search import ArchiveReader  # noqa: PLC0415  SQLAlchemy is slow to load
 
     return ArchiveReader(where(archive, config))
 
 
 def as_dict(entry: ArchivedPacket) -> dict[str, Any]:
-    """A packet of the archive as a JSON object; ``event`` is what it was joined to, ``key`` its stream's name."""
+    """Return a packet of the archive as a JSON object.
+
+    ``event`` is the event that it was joined to, ``key`` what its stream calls that.
+    """
     found: dict[str, Any] = {
         "number": entry.number,
         "received": iso(datetime.fromtimestamp(entry.received, UTC)),
@@ -119,7 +122,7 @@ def as_dict(entry: ArchivedPacket) -> dict[str, Any]:
 
 
 def show_entries(entries: list[ArchivedPacket]) -> None:
-    """A table of packets."""
+    """Print a table of packets."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in (
         "number",

@@ -59,7 +59,7 @@ def parse(
 
 
 def facts(alert: Alert) -> dict[str, Any]:
-    """What an alert says as a JSON object: times ISO 8601 in UTC, angles degrees, the false-alarm rate Hz."""
+    """Return what an alert says as a JSON object: times ISO 8601 in UTC, angles degrees, the false-alarm rate Hz."""
     return {
         "stream": alert.stream,
         "id": alert.id,
@@ -95,7 +95,7 @@ def _understood(file: str, topic: str) -> dict[str, Any]:
 
 
 def _read(file: str) -> bytes:
-    """A packet's bytes; of one that is too large only enough for the parser to say so."""
+    """Read a packet's bytes; of one that is too large only enough for the parser to say so."""
     if file == STDIN:
         return sys.stdin.buffer.read(MAX_BYTES + 1)
     with Path(file).open("rb") as stream:
@@ -112,5 +112,5 @@ def _row(found: dict[str, Any]) -> list[str]:
 
 
 def _shown(file: str) -> str:
-    """A file's name as it can be printed, whatever bytes it has."""
+    """Return a file's name so that it can be printed, whatever bytes it has."""
     return file.encode("utf-8", "replace").decode()

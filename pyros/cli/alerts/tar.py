@@ -57,12 +57,12 @@ def is_tar(path: Path) -> bool:
 
 
 def members(path: Path, most: int) -> Iterator[Member]:
-    """The plain files in a tar file, in its order, with the contents of those of ``most`` bytes at most.
+    """Iterate over the plain files in a tar file, in its order, with the contents of those of ``most`` bytes at most.
 
     Raises one of `DAMAGED`, after all that could be read, where it has no end or something is broken.
     """
     try:
-        with path.open("rb") as file, _unpacked(file) as stream:
+        with path.open("rb") as file, unpacked(file) as stream:
             yield from _members(file, stream, most)
     except RecursionError:  # tarfile reads the header after a header within that one
         raise tarfile.ReadError("hundreds of headers for one member") from None
@@ -84,7 +84,7 @@ def _members(file: BinaryIO, stream: Any, most: int) -> Iterator[Member]:
 
 
 @contextmanager
-def _unpacked(file: BinaryIO) -> Iterator[Any]:
+def unpacked(file: BinaryIO) -> Iterator[Any]:
     start = file.read(_START)
     file.seek(0)
     opened = next((opener for magic, opener in _PACKED.items() if start.startswith(magic)), None)

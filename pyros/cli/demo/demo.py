@@ -28,7 +28,7 @@ from pyros.cli.common import INTERRUPTS, last_line, out, program, short, show
 from pyros.cli.demo.observatory import ObservatoryProcess
 from pyros.cli.ports import check_free, listening
 from pyros.cli.timeline.follow import LOOK_EVERY, Ended, Follower, ImageOnDisk, Planned, SourceFound
-from pyros.cli.timeline.render import Story
+from pyros.cli.timeline.render import AlertTimeline
 from pyros.clock import Deadline, system_time
 from pyros.config import FILE_NAME, Config
 from pyros.errors import AlertError, PyrosError
@@ -36,17 +36,17 @@ from pyros.journal import JournalReader
 from pyros.sender import reachable
 from pyros.simulators import load as load_simulator
 
-_START_PATIENCE = 90.0
-_WEATHER_PATIENCE = 30.0
-_SEND_PATIENCE = 60.0
-_PREVIEW_PATIENCE = 5.0
-_ANALYSIS_PATIENCE = 30.0
-_FLARE_PATIENCE = 20.0
+_START_SECONDS = 90.0
+_WEATHER_SECONDS = 30.0
+_SEND_SECONDS = 60.0
+_PREVIEW_SECONDS = 5.0
+_ANALYSIS_SECONDS = 30.0
+_FLARE_SECONDS = 20.0
 _BURST = {"magnitude": 14.0, "after": 60.0, "slope": 1.2}
 """What the demo's burst looks like: its magnitude so many seconds after it, and the index of its power law."""
-_ON_ITS_WAY = timedelta(seconds=60)
+_ALERT_DELAY = timedelta(seconds=60)
 """How long the demo's alert took to get here: a burst that is younger than an exposure is long has no time to name."""
-_BESIDE = 15.0  # arcseconds from the alert's position, which is known to 108
+_BURST_OFFSET_ARCSEC = 15.0  # from the alert's position, which is known to 108
 
 
 def demo(
@@ -94,7 +94,7 @@ def demo(
 
 
 def new_folder(source: Config, given: Path | None) -> Path:
-    """A folder that wasn't there, or was empty."""
+    """Make the demo's folder: a new one, or the one given, which must be empty; raises PyrosError."""
     if given is None:
         packaged = source.path.is_relative_to(Path(pyros.__file__).parent)
         under = Path("var").absolute() if packaged else source.data
@@ -110,7 +110,7 @@ def new_folder(source: Config, given: Path | None) -> Path:
 
 
 def own_config(source: Config, folder: Path) -> Config:
-    """The same configuration in the demo's folder, with its data there: the demo touches no other observatory's.
+    """Write the same configuration into the demo's folder, with its data there: no other observatory's are touched.
 
     The files that it names by relative paths are reached through links, so that nothing else in it has to change.
     """
@@ -150,7 +150,7 @@ def is_template(file: Path) -> bool:
 
 
 def fill(template: Path, config: Config, folder: Path) -> Packet:
-    """The alert to send: the file as it is, or, where it is a template, with a new ivorn, the time and a position.
+    """Write the alert to send: the file as it is, or, where it is a template, with a new ivorn, time and position.
 
     The position is one that the site can see now, by the observatory's clock.
     """
@@ -166,7 +166,7 @@ def fill(template: Path, config: Config, folder: Path) -> Packet:
         name = f"burst-{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
         values = {
             "ivorn": f"ivo://pyros.observatory/demo#{name}",
-            "time": f"{now - _ON_ITS_WAY:%Y-%m-%dT%H:%M:%S}",
+            "time": f"{now - _ALERT_DELAY:%Y-%m-%dT%H:%M:%S}",
             "ra": f"{ra:.5f}",
             "dec": f"{dec:.5f}",
         }
@@ -192,7 +192,7 @@ def _start(process: ObservatoryProcess) -> None:
             if status is not None:
                 status.update(f"waiting for the agents: {up} of {total} answer")
 
-        process.wait_until_up(_START_PATIENCE, progress)
+        process.wait_until_up(_START_SECONDS, progress)
         if status is not None:
             status.update("waiting for the weather station")
         _wait_for_weather(process)
@@ -203,7 +203,7 @@ def _wait_for_weather(process: ObservatoryProcess) -> None:
     """Nothing opens before the first *Weather safe*; without one in time the follow-up will tell."""
     if not {"weather", "monitoring", "majordome"} <= set(process.config.agents):
         return
-    deadline = Deadline(_WEATHER_PATIENCE)
+    deadline = Deadline(_WEATHER_SECONDS)
     journal = JournalReader(process.config.journal("majordome"))
     try:
         while deadline.left() and not journal.has_received(messages.WEATHER_SAFE):
@@ -225,12 +225,12 @@ def flare(config: Config, packet: Packet) -> bool:
     host, port = camera.address.removeprefix("tcp:").rsplit(":", 1)
     ra, dec = packet.target
     time = alerts.parse(packet.file.read_bytes()).time
-    values = {"ra": f"{ra:.6f}", "dec": f"{dec + _BESIDE / 3600:.6f}", **_BURST}
+    values = {"ra": f"{ra:.6f}", "dec": f"{dec + _BURST_OFFSET_ARCSEC / 3600:.6f}", **_BURST}
     if time is not None:
         values["time"] = f"{time.timestamp():.3f}"
     line = " ".join(["DO transient", *(f"{name}={value}" for name, value in values.items())])
     try:
-        with socket.create_connection((host, int(port)), _FLARE_PATIENCE) as connection:
+        with socket.create_connection((host, int(port)), _FLARE_SECONDS) as connection:
             connection.sendall(f"{line}\n".encode())
             with connection.makefile("r", encoding="utf-8") as answers:
                 answer = next((each for each in answers if not each.startswith("EVT")), "")
@@ -246,23 +246,23 @@ def _follow(process: ObservatoryProcess, packet: Packet, timeout: float, burst: 
     config = process.config
     follower = Follower(config, packet.ivorn)
     try:
-        with Story(out) as story:
+        with AlertTimeline(out) as timeline:
             _sendvo(config, packet.file)
-            end = story.watch(follower, timeout, patient=False)
+            end = timeline.watch(follower, timeout, patient=False)
             if config.publishes and isinstance(end, Ended) and end.how == "finished":
-                story.linger(follower, LINGER[end.how])
+                timeline.linger(follower, LINGER[end.how])
             if burst and "analyzer" in config.agents and isinstance(end, Ended) and end.how == "finished":
-                story.linger_for_sources(follower, _ANALYSIS_PATIENCE)
+                timeline.linger_for_sources(follower, _ANALYSIS_SECONDS)
         process.check()
     finally:
         follower.close()
-    images = [Path(step.path) for step in story.steps if isinstance(step, ImageOnDisk)]
+    images = [Path(step.path) for step in timeline.steps if isinstance(step, ImageOnDisk)]
     out.print()
     if images:
-        show(story.times())
+        show(timeline.times())
         out.print()
     good = [_shown(number, path, packet.target) for number, path in enumerate(images, 1)]
-    found = [step for step in story.steps if isinstance(step, SourceFound)]
+    found = [step for step in timeline.steps if isinstance(step, SourceFound)]
     for curve in sorted(config.data.glob("lightcurves/*.png")):
         out.print(f"light curve  {short(curve)}")
     judge(end, good, timeout)
@@ -274,7 +274,7 @@ def _follow(process: ObservatoryProcess, packet: Packet, timeout: float, burst: 
 def judge(end: Ended | Planned | None, good: list[bool], timeout: float) -> None:
     """Return if the alert was followed up; raise PyrosError saying why it was not.
 
-    ``end`` is how the story ended, and ``good`` tells of each image whether it shows the alert's position.
+    ``end`` is how the follow-up ended, and ``good`` tells of each image whether it shows the alert's position.
     """
     if end is None:
         raise PyrosError(f"no end within {timeout:g} s; give it longer with --timeout")
@@ -296,7 +296,7 @@ def _shown(number: int, path: Path, target: tuple[float, float] | None) -> bool:
     where = "not of the alert's position" if distance is None else f'the target is {distance:.0f}" from its centre'
     out.print(f"image {number}  {short(path)}  ({where})")
     if number == 1:
-        out.print(f"preview  {short(preview(path, *target, _PREVIEW_PATIENCE))}")
+        out.print(f"preview  {short(preview(path, *target, _PREVIEW_SECONDS))}")
     return distance is not None
 
 
@@ -308,16 +308,16 @@ def _sendvo(config: Config, file: Path) -> None:
     try:
         done = subprocess.run(
             [sys.executable, program("comet-sendvo"), *arguments],
-            capture_output=True, timeout=_SEND_PATIENCE, check=False, text=True, errors="replace",
+            capture_output=True, timeout=_SEND_SECONDS, check=False, text=True, errors="replace",
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise PyrosError(f"comet-sendvo did not end within {_SEND_PATIENCE:g} s") from None
+        raise PyrosError(f"comet-sendvo did not end within {_SEND_SECONDS:g} s") from None
     if done.returncode:
         raise PyrosError(f"comet-sendvo failed: {_what_it_said(done.stdout + done.stderr)}")
 
 
 def _what_it_said(log: str) -> str:
-    """The line of comet-sendvo's log that tells why."""
+    """Return the line of comet-sendvo's log that tells why it failed."""
     lines = [line for line in log.splitlines() if "VOEventSender" in line or "Connection" in line or "Error" in line]
     return last_line("\n".join(lines)) or last_line(log) or "it said nothing"
 

@@ -31,7 +31,7 @@ def off_centre(path: Path, ra: float, dec: float) -> float | None:
 
 
 def preview(path: Path, ra: float, dec: float, patience: float) -> Path:
-    """The PNG beside an image: the analyzer's if it comes within so many seconds, else drawn here."""
+    """Return the PNG beside an image: the analyzer's if it comes within ``patience`` seconds, else drawn here."""
     png = path.with_suffix(".png")
     deadline = Deadline(patience)
     while not _is_whole(png) and deadline.left():

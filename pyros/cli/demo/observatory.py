@@ -27,7 +27,7 @@ class ObservatoryProcess:
     """``twistd -n --pidfile= pyros --config FILE`` in a session of its own, with its output in a log file.
 
     At the end of the ``with`` statement, however it comes, nothing of it is left running. Its standard input is a pipe
-    that we keep open: when this process is killed, it ends by itself, in good order.
+    that we keep open: when this process is killed, it ends by itself, cleanly.
     """
 
     def __init__(self, config: Config, log: Path) -> None:
@@ -37,7 +37,7 @@ class ObservatoryProcess:
     def __enter__(self) -> ObservatoryProcess:
         try:
             with self.log.open("wb") as log, interrupts_wait():
-                # A session of its own: Ctrl-C on the terminal is for us, and we end the observatory in good order.
+                # A session of its own: Ctrl-C on the terminal is for us, and we end the observatory cleanly.
                 self._process = subprocess.Popen(
                     [*twistd(self.config.path), "--until-stdin-ends"],
                     stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
@@ -81,7 +81,7 @@ class ObservatoryProcess:
         return section is None or of_guardian(section, 1.0).get("told", "") not in ("", "starting", "unknown")
 
     def check(self) -> None:
-        """Raises AgentError with the last line of the log when the process has ended by itself."""
+        """Raise AgentError with the last line of the log when the process has ended by itself."""
         if self._process is not None and (code := self._process.poll()) is not None:
             said = last_line(self.log.read_text(errors="replace")) or "it said nothing"
             raise AgentError(f"the observatory ended with code {code}: {said} (the whole log: {self.log})")

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, DeferredList
 
 from pyros import config as configuration
 from pyros.cli.common import ConfigOption, out
-from pyros.cli.instruments.device import AnywayOption, Hand, NameArgument, hand_on
+from pyros.cli.instruments.device import AnywayOption, DeviceSession, NameArgument, device_session
 from pyros.errors import PyrosError
 from pyros.kinds import KINDS
 
@@ -48,32 +48,33 @@ def conform(
     loaded = configuration.load(config)
     if not yes and (everything or (name in KINDS and KINDS[name].trial)):
         _ask(name, everything)
-    with hand_on(loaded, name, anyway) as hand:
-        failed = _test(hand, everything)
+    with device_session(loaded, name, anyway) as session:
+        failed = test_device(session, everything)
     raise typer.Exit(1 if failed else 0)
 
 
 def _ask(name: str, everything: bool) -> None:
-    """Raises PyrosError where there is nobody to ask, and ends the command where they say no."""
+    """Ask whether the device may move; raises PyrosError without a terminal, typer's Abort when the answer is no."""
     does = f"may open, move or switch what {name} controls to its limits" if everything else KINDS[name].trial
     if not sys.stdin.isatty():
         raise PyrosError(f"this {does}; say --yes if it may")
     typer.confirm(f"This {does}. Go on?", abort=True)
 
 
-def _test(hand: Hand, everything: bool) -> int:
+def test_device(session: DeviceSession, everything: bool) -> int:
+    """Run the checks of the device's kind, tell their outcomes, and return how many have failed."""
     from pyros.instruments.conformance import CHECKS, Check, Context, remember, run, tidy  # noqa: PLC0415  numpy takes a moment
     from pyros.planning.visibility import place_overhead  # noqa: PLC0415
 
     def place(altitude: float, azimuth: float) -> tuple[float, float]:
-        return place_overhead(hand.site, hand.clock.now(), altitude, azimuth)
+        return place_overhead(session.site, session.clock.now(), altitude, azimuth)
 
-    context = Context(hand.clock, place)
+    context = Context(session.clock, place)
 
     under_way: list[Deferred[Result]] = []
 
     def try_(check: Check) -> Deferred[Result]:
-        under_way[:] = [Deferred.fromCoroutine(run(check, hand.device, context))]
+        under_way[:] = [Deferred.fromCoroutine(run(check, session.device, context))]
         return under_way[0]
 
     def stop() -> Deferred[Any]:
@@ -83,9 +84,9 @@ def _test(hand: Hand, everything: bool) -> int:
             check.cancel()
         return ends
 
-    before = hand.wait(lambda: Deferred.fromCoroutine(remember(hand.kind, hand.device)))
+    before = session.wait(lambda: Deferred.fromCoroutine(remember(session.kind, session.device)))
     outcomes: Counter[str] = Counter()
-    *checks, last = CHECKS[hand.kind]
+    *checks, last = CHECKS[session.kind]
     try:
         for check in checks:
             if not check.gentle and not everything:
@@ -93,22 +94,22 @@ def _test(hand: Hand, everything: bool) -> int:
                 out.print(Text("left out       ").append(f"{check.name} (--all)"))
                 continue
             with out.status(check.name) if out.is_terminal else nullcontext():
-                result = hand.wait(partial(try_, check))
+                result = session.wait(partial(try_, check))
             outcomes[result.outcome] += 1
             _tell(result)
-            if not hand.device.connected and result.outcome == "failed" and outcomes["passed"] == 0:
-                raise PyrosError(f"{hand.kind}: cannot be tested: {result.reason}")
+            if not session.device.connected and result.outcome == "failed" and outcomes["passed"] == 0:
+                raise PyrosError(f"{session.kind}: cannot be tested: {result.reason}")
     finally:
-        hand.wait(stop)
-        never_there = not hand.device.connected and not outcomes["passed"]
-        order = partial(tidy, hand.kind, hand.device, before)
-        problem = "" if never_there else hand.wait(lambda: Deferred.fromCoroutine(order()))
+        session.wait(stop)
+        never_there = not session.device.connected and not outcomes["passed"]
+        order = partial(tidy, session.kind, session.device, before)
+        problem = "" if never_there else session.wait(lambda: Deferred.fromCoroutine(order()))
         if problem:
             out.print(Text(f"It could not be left in order: {problem}", "red"))
-    result = hand.wait(partial(try_, last))
+    result = session.wait(partial(try_, last))
     outcomes[result.outcome] += 1
     _tell(result)
-    out.print(f"\n{hand.device.name}: " + ", ".join(f"{count} {what}" for what, count in outcomes.items()))
+    out.print(f"\n{session.device.name}: " + ", ".join(f"{count} {what}" for what, count in outcomes.items()))
     return outcomes["failed"]
 
 

@@ -1,4 +1,4 @@
-"""A device in a command's hand: its driver lives in a reactor in the background, and the command waits for it."""
+"""A session with a device: its driver lives in a reactor in the background, and the command waits for it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ AnywayOption = Annotated[
 ]
 
 
-class Hand:
-    """The device, and how to wait for it. Its methods are for the main thread."""
+class DeviceSession:
+    """A device that a command talks to, and how to wait for it. Its methods are for the main thread."""
 
     def __init__(self, kind: Kind, device: Any, reactor: Any, clock: Clock, site: Site) -> None:
         self.kind, self.device, self.reactor, self.clock, self.site = kind, device, reactor, clock, site
@@ -57,8 +57,8 @@ class Hand:
 
 
 @contextmanager
-def hand_on(config: Config, name: str, anyway: bool, on_event: OnEvent | None = None) -> Iterator[Hand]:
-    """The device of that section, connected for as long as the ``with`` statement lasts.
+def device_session(config: Config, name: str, anyway: bool, on_event: OnEvent | None = None) -> Iterator[DeviceSession]:
+    """Connect to the device of that section for as long as the ``with`` statement lasts.
 
     Raises ConfigError for a name without a device, AgentError while its agent runs.
     """
@@ -75,7 +75,7 @@ def hand_on(config: Config, name: str, anyway: bool, on_event: OnEvent | None = 
     from pyros.observatory import clock_for  # noqa: PLC0415
 
     reactor = background_reactor()
-    clock, site = clock_for(config, reactor), Site.load(config.required("site", "whoever commands a device"))
+    clock, site = clock_for(config, reactor), Site.load(config.required("site", "a command to a device"))
     kind: Any = name
 
     def begin() -> Any:
@@ -83,7 +83,7 @@ def hand_on(config: Config, name: str, anyway: bool, on_event: OnEvent | None = 
 
     device = in_reactor(reactor, begin)
     try:
-        yield Hand(kind, device, reactor, clock, site)
+        yield DeviceSession(kind, device, reactor, clock, site)
     finally:
         _given(reactor, device.disconnect).get()
 

@@ -55,7 +55,7 @@ def list_(as_json: JsonOption = False, config: ConfigOption = None) -> None:
 
 
 def instruments(config: Config) -> list[dict[str, Any]]:
-    """A line for each instrument of the configuration; ``connected`` is None where nobody knows."""
+    """Return a line for each instrument of the configuration; ``connected`` is None where nobody knows."""
     sections = [config.agents[name] for name in INSTRUMENTS if name in config.agents and config.agents[name].driver]
     with ThreadPoolExecutor(max_workers=len(INSTRUMENTS)) as pool:
         up = {line["agent"]: line["up"] for line in pool.map(lambda section: of_agent(section, _PATIENCE), sections)}
@@ -78,7 +78,7 @@ def instruments(config: Config) -> list[dict[str, Any]]:
 
 
 def _monitored(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What monitoring keeps of the instruments: their connections and their telemetry."""
+    """Read what monitoring keeps of the instruments: their connections and their telemetry."""
     try:
         journal = JournalReader(config.journal("monitoring"))
     except JournalError:  # it has not run here yet, or runs on another machine

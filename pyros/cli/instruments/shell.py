@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 
 from pyros import config as configuration
 from pyros.cli.common import ConfigOption, complain, out
-from pyros.cli.instruments.device import AnywayOption, Hand, NameArgument, hand_on
+from pyros.cli.instruments.device import AnywayOption, DeviceSession, NameArgument, device_session
 from pyros.errors import PyrosError
 from pyros.instruments import interfaces
 from pyros.kinds import KINDS, load
@@ -43,8 +43,8 @@ def shell(name: NameArgument, anyway: AnywayOption = False, config: ConfigOption
       printf 'state\\nposition\\n' | pyros instruments shell telescope
     """
     loaded = configuration.load(config)
-    with hand_on(loaded, name, anyway, on_event=lambda text: out.print(f"it says: {text}")) as hand:
-        line = Line(hand)
+    with device_session(loaded, name, anyway, on_event=lambda text: out.print(f"it says: {text}")) as session:
+        line = CommandLine(session)
         failures = 0
         for text in _lines(name, loaded.data / "instrument_history"):
             try:
@@ -60,12 +60,12 @@ def shell(name: NameArgument, anyway: AnywayOption = False, config: ConfigOption
     raise typer.Exit(1 if failures and not sys.stdin.isatty() else 0)
 
 
-class Line:
+class CommandLine:
     """Understands a line and carries it out."""
 
-    def __init__(self, hand: Hand) -> None:
-        self.hand = hand
-        protocol = load(f"pyros.instruments.{KINDS[hand.kind].interface}")
+    def __init__(self, session: DeviceSession) -> None:
+        self.session = session
+        protocol = load(f"pyros.instruments.{KINDS[session.kind].interface}")
         self.methods: dict[str, Callable[..., Any]] = {
             name: method
             for klass in (protocol, interfaces.Instrument)
@@ -93,19 +93,21 @@ class Line:
 
     def _call(self, command: str, words: list[str]) -> None:
         arguments = self._arguments(command, words)
-        method = getattr(self.hand.device, command)
+        method = getattr(self.session.device, command)
         if "started" in inspect.signature(self.methods[command]).parameters:
             arguments["started"] = lambda seconds: out.print(f"begun; it thinks that takes {seconds:.3g} s")
-        result = self.hand.wait(lambda: method(**arguments), self._stop if command not in ("stop", "abort") else None)
-        out.print(told(result))
+        result = self.session.wait(
+            lambda: method(**arguments), self._stop if command not in ("stop", "abort") else None
+        )
+        out.print(in_words(result))
 
     def _stop(self) -> Any:
-        """What ends the command that runs, as far as the device can be stopped."""
-        stop = getattr(self.hand.device, "stop", None) or getattr(self.hand.device, "abort", None)
+        """End the command that runs, as far as the device can be stopped."""
+        stop = getattr(self.session.device, "stop", None) or getattr(self.session.device, "abort", None)
         return stop() if stop is not None else None
 
     def _arguments(self, command: str, words: list[str]) -> dict[str, Any]:
-        """The words as the method's arguments, by their order or as ``name=value``; raises ValueError."""
+        """Read the words as the method's arguments, by their order or as ``name=value``; raises ValueError."""
         wanted = self._parameters(command)
         names = self.methods[command].__globals__ | {"Deferred": Deferred, "WeatherReading": Any}
         hints = get_type_hints(self.methods[command], names)
@@ -143,20 +145,20 @@ class Line:
             for line in about.splitlines() if words else about.splitlines()[:1]:
                 out.print(f"    {line}")
         if not words:
-            native = hasattr(self.hand.device, "raw")
+            native = hasattr(self.session.device, "raw")
             out.print(
                 "help COMMAND tells more; quit ends." + (" GET, SET and DO go to the device as they are." * native)
             )
 
     def _raw(self, text: str) -> None:
-        raw = getattr(self.hand.device, "raw", None)
+        raw = getattr(self.session.device, "raw", None)
         if raw is None:
             raise ValueError("only a device of the native grammar takes such lines")
-        out.print(self.hand.wait(lambda: raw(text)))
+        out.print(self.session.wait(lambda: raw(text)))
 
 
-def told(result: Any) -> str:
-    """What a command has measured, for people."""
+def in_words(result: Any) -> str:
+    """Tell people what a command has measured."""
     if result is None:
         return "OK"
     if isinstance(result, interfaces.Image):
@@ -168,7 +170,7 @@ def told(result: Any) -> str:
     if isinstance(result, msgspec.Struct):
         return " ".join(f"{name}={_plain(value)}" for name, value in msgspec.structs.asdict(result).items())
     if isinstance(result, tuple):
-        return "\n".join(told(each) for each in result) or "none"
+        return "\n".join(in_words(each) for each in result) or "none"
     return _plain(result)
 
 
@@ -177,7 +179,7 @@ def _plain(value: Any) -> str:
 
 
 def _value(name: str, word: str, hint: Any) -> Any:
-    """A word as the type that the interface wants; raises ValueError naming the argument."""
+    """Read a word as the type that the interface wants; raises ValueError naming the argument."""
     if hint is str:
         return word
     if word == "off" and type(None) in getattr(hint, "__args__", ()):
@@ -193,7 +195,7 @@ def _value(name: str, word: str, hint: Any) -> Any:
 
 
 def _lines(prompt: str, history: Path) -> Iterator[str]:
-    """What is typed, or comes from a pipe, line by line; Ctrl-C at the prompt begins a new line."""
+    """Read what is typed, or comes from a pipe, line by line; Ctrl-C at the prompt begins a new line."""
     if not sys.stdin.isatty():
         for text in sys.stdin:  # noqa: UP028  yield from would close it
             yield text

@@ -34,21 +34,21 @@ How = Literal["finished", "refused", "failed", "withdrawn"]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TimelineStep:
     """Something that happened to the alert, ``at`` this Unix time of the observatory's clock."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived(Step):
+class Arrived(TimelineStep):
     """The broker has it."""
 
     source: str
 
 
 @dataclass(frozen=True, slots=True)
-class Decided(Step):
+class Decided(TimelineStep):
     """The alert manager has decided by its rules; the position is ICRS degrees."""
 
     accepted: bool
@@ -59,7 +59,7 @@ class Decided(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Planned(Step):
+class Planned(TimelineStep):
     """It is in the scheduler's plan, to be started now or not."""
 
     starts: bool
@@ -74,19 +74,19 @@ class Planned(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class DomeOpened(Step):
+class DomeOpened(TimelineStep):
     """The dome is open."""
 
 
 @dataclass(frozen=True, slots=True)
-class SlewCommanded(Step):
+class SlewCommanded(TimelineStep):
     """The mount took the command; ``seconds`` is its own estimate."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class OnTarget(Step):
+class OnTarget(TimelineStep):
     """The measured position, ICRS degrees, and its distance from the demanded one in arcseconds."""
 
     ra: float
@@ -95,7 +95,7 @@ class OnTarget(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class ShutterOpened(Step):
+class ShutterOpened(TimelineStep):
     """The camera exposes image ``number`` of ``of`` for so many seconds."""
 
     number: int
@@ -105,7 +105,7 @@ class ShutterOpened(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class ImageOnDisk(Step):
+class ImageOnDisk(TimelineStep):
     """Synced: it would survive a power cut."""
 
     number: int
@@ -114,7 +114,7 @@ class ImageOnDisk(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class SourceFound(Step):
+class SourceFound(TimelineStep):
     """The analyzer has found a source in an image that the catalogue doesn't know: ICRS degrees, magnitudes."""
 
     ra: float
@@ -126,7 +126,7 @@ class SourceFound(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Published(Step):
+class Published(TimelineStep):
     """The broker keeps a VOEvent of our own about it, and sends it to the subscribers."""
 
     what: str
@@ -135,14 +135,14 @@ class Published(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble(Step):
+class Trouble(TimelineStep):
     """Something did not work; the agents may try again."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Ended(Step):
+class Ended(TimelineStep):
     """Nothing more will happen to it."""
 
     how: How
@@ -182,8 +182,8 @@ class Follower:
         for journal in (*self._journals.values(), *([self._events] if self._events else [])):
             journal.close()
 
-    def look(self) -> list[Step]:
-        """What has happened since the last look, in the order in which it happened. Raises JournalError."""
+    def look(self) -> list[TimelineStep]:
+        """Return what has happened since the last look, in the order in which it happened. Raises JournalError."""
         for agent in self._agents:
             self._waiting += [(agent, received) for received in self._new(agent)]
         self._waiting.sort(key=lambda item: item[1].sent)
@@ -203,7 +203,7 @@ class Follower:
         return steps
 
     def _journal(self, name: str) -> JournalReader | None:
-        """An open journal; None as long as that agent has never run."""
+        """Return an open journal; None as long as that agent has never run."""
         if name not in self._journals:
             try:
                 self._journals[name] = JournalReader(self._config.journal(name))
@@ -226,14 +226,14 @@ class Follower:
             self._read[agent] = rows[-1][0]
         return [received for _, received in rows if received.error or (agent, received.name) in _TELLING]
 
-    def _look_at_broker(self) -> list[Step]:
-        """The broker may keep an event long before an alert manager runs."""
+    def _look_at_broker(self) -> list[TimelineStep]:
+        """Look for the alert in the broker, which may keep it long before an alert manager runs."""
         events = None if self._arrived else self._brokers_events()
         arrival = events.arrival(self._key) if events else None
         return self._arrival(*arrival) if arrival else []
 
-    def _look_at_publications(self) -> list[Step]:
-        """What the broker has got of us about this observation; it goes on after the end."""
+    def _look_at_publications(self) -> list[TimelineStep]:
+        """Look for our own VOEvents about this observation in the broker; they go on after the end."""
         broker = self._config.broker
         if broker is None or not broker.publish or not self._observation:
             return []
@@ -246,24 +246,24 @@ class Follower:
             self._published = rows[-1].number
         return [Published(at, ivorn.removeprefix(begin).partition("-")[0], ivorn) for _, at, ivorn in rows]
 
-    def _arrival(self, at: float, source: str) -> list[Step]:
+    def _arrival(self, at: float, source: str) -> list[TimelineStep]:
         if self._arrived:
             return []
         self._arrived = True
         return [Arrived(at, source)]
 
-    def _end(self, at: float, how: How, reason: str = "", images: tuple[str, ...] = ()) -> list[Step]:
+    def _end(self, at: float, how: How, reason: str = "", images: tuple[str, ...] = ()) -> list[TimelineStep]:
         self.ended = True
         return [Ended(at, how, reason, images)]
 
-    def _tell(self, agent: str, received: Received) -> list[Step]:
-        """The steps that a message means: none, if it is about something else or comes after the end."""
+    def _tell(self, agent: str, received: Received) -> list[TimelineStep]:
+        """Return the steps that a message means: none, if it is about something else or comes after the end."""
         if self.ended and received.name != messages.SOURCE_FOUND:  # the last images are measured after the end
             return []
         payload = decode_payload(received.name, received.payload)
         if received.error is not None:
             return self._failed(agent, received, payload)
-        steps: list[Step] = []
+        steps: list[TimelineStep] = []
         match payload:
             case messages.AlertReceived():
                 steps = self._alert_received(received, payload)
@@ -286,8 +286,8 @@ class Follower:
         field = "id" if isinstance(payload, Observation) else "observation"
         return bool(self._observation) and getattr(payload, field, None) == self._observation
 
-    def _failed(self, agent: str, received: Received, payload: Any) -> list[Step]:
-        """A handler of an agent failed."""
+    def _failed(self, agent: str, received: Received, payload: Any) -> list[TimelineStep]:
+        """Return the steps that the failure of an agent's handler means."""
         at = received.taken
         what = f"{agent} failed at {received.name!r}: {last_line(received.error or '')} (pyros messages failed {agent})"
         if isinstance(payload, messages.AlertReceived) and self._is_this_alert(payload):
@@ -300,13 +300,13 @@ class Follower:
         except AlertError:
             return False
 
-    def _alert_received(self, received: Received, payload: messages.AlertReceived) -> list[Step]:
+    def _alert_received(self, received: Received, payload: messages.AlertReceived) -> list[TimelineStep]:
         if not self._is_this_alert(payload):
             return []
         self._taken = received.taken
         return self._arrival(payload.received, payload.source)
 
-    def _alert_decided(self, at: float, payload: messages.AlertDecided) -> list[Step]:
+    def _alert_decided(self, at: float, payload: messages.AlertDecided) -> list[TimelineStep]:
         not_understood = not payload.alert and self._taken is not None and at >= self._taken
         if self._observation is not None or not (payload.alert == self._ivorn or not_understood):
             return []
@@ -314,7 +314,7 @@ class Follower:
         decided = Decided(at, payload.accepted, payload.reason, self._observation, payload.ra, payload.dec)
         return [decided] if payload.accepted else [decided, *self._end(at, "refused", payload.reason)]
 
-    def _plan_updated(self, at: float, plan: messages.Plan) -> list[Step]:
+    def _plan_updated(self, at: float, plan: messages.Plan) -> list[TimelineStep]:
         if self._observation in plan.withdrawn:
             return self._end(at, "withdrawn", "another alert took it back")
         mine = next((each for each in plan.observations if self._is_mine(each.observation)), None)
@@ -327,15 +327,15 @@ class Follower:
         self._planned = starts
         return [Planned(at, starts, mine.reason, mine.altitude, mine.observation)]
 
-    def _of_everybody(self, received: Received, payload: Any) -> list[Step]:
-        """What concerns every observation, and so this one if it has been planned."""
+    def _of_everybody(self, received: Received, payload: Any) -> list[TimelineStep]:
+        """Return the step of what concerns every observation, and so this one if it has been planned."""
         if not self._planned:
             return []
         if received.name == messages.DOME_OPENED:
             return [DomeOpened(received.sent)]
         return [Trouble(received.sent, f"{received.name.lower()}: {payload.reason}")]
 
-    def _of_the_observation(self, received: Received, payload: Any) -> list[Step]:
+    def _of_the_observation(self, received: Received, payload: Any) -> list[TimelineStep]:
         at, it = received.sent, payload
         match it:
             case messages.SlewStarted():

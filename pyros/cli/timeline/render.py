@@ -28,7 +28,7 @@ from pyros.cli.timeline.follow import (
     ShutterOpened,
     SlewCommanded,
     SourceFound,
-    Step,
+    TimelineStep,
     Trouble,
 )
 from pyros.clock import Deadline
@@ -37,11 +37,11 @@ _LAST = ("finished", "stopped")
 _STYLES = {Decided: "bold", ImageOnDisk: "green", SourceFound: "green", Trouble: "yellow", Ended: "bold"}
 
 
-class Story:
+class AlertTimeline:
     """The steps of one alert, shown while they happen; use it in a ``with`` statement."""
 
     def __init__(self, console: Console) -> None:
-        self.steps: list[Step] = []
+        self.steps: list[TimelineStep] = []
         self._console = console
         self._progress: Progress | None = None
         self._task: tuple[TaskID, Deadline, float] | None = None
@@ -49,7 +49,7 @@ class Story:
             columns = (TextColumn("             {task.description:<14}"), BarColumn(40), TimeRemainingColumn())
             self._progress = Progress(*columns, console=console, transient=True)
 
-    def __enter__(self) -> Story:
+    def __enter__(self) -> AlertTimeline:
         if self._progress:
             self._progress.start()
         return self
@@ -85,7 +85,7 @@ class Story:
     def linger_for_sources(self, follower: Follower, seconds: float) -> None:
         """After the alert's end, and for so many seconds: until something was found in as many images as there are."""
 
-        def count(kind: type[Step]) -> int:
+        def count(kind: type[TimelineStep]) -> int:
             return sum(isinstance(step, kind) for step in self.steps)
 
         self._go_on(follower, seconds, lambda: count(SourceFound) >= count(ImageOnDisk))
@@ -97,7 +97,7 @@ class Story:
                 self.show(step)
             deadline.pause(LOOK_EVERY)
 
-    def show(self, step: Step) -> None:
+    def show(self, step: TimelineStep) -> None:
         """Show one step, and begin or end its bar."""
         self.steps.append(step)
         what, text = in_words(step)
@@ -131,7 +131,7 @@ class Story:
 
     def milestones(self) -> dict[str, float]:
         """When each step first happened: Unix seconds of the observatory's clock."""
-        wanted: tuple[tuple[str, type[Step]], ...] = (
+        wanted: tuple[tuple[str, type[TimelineStep]], ...] = (
             ("received", Arrived),
             ("decided", Decided),
             ("planned", Planned),
@@ -165,8 +165,8 @@ class Story:
         self._task = None
 
 
-def in_words(step: Step) -> tuple[str, str]:
-    """What happened, in two words and in more."""
+def in_words(step: TimelineStep) -> tuple[str, str]:
+    """Tell what happened, in two words and in more."""
     match step:
         case Arrived():
             words = "alert received", f"by the broker, from {step.source}"

@@ -11,9 +11,9 @@ from pyros.config import Config
 
 
 def observatory_clock(config: Config) -> RealClock:
-    """The clock as the observatory's agents have set it: shifted where its site's night is now."""
+    """Make the clock as the observatory's agents have set it: with ``clock = night`` it is in its site's night."""
     offset = 0.0
     if config.clock == "night":
         with suppress(OSError, ValueError):
-            offset = float((config.data / "clock_shift_seconds").read_text())
+            offset = float(config.clock_shift.read_text())
     return RealClock(Clock(), offset)

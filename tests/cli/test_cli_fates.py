@@ -11,7 +11,7 @@ import pytest
 from pyros import messages
 from pyros.alerts.rules import decisions
 from pyros.alerts.rules.decisions import DecisionRecord
-from pyros.cli._fate import fates
+from pyros.cli.alerts.fates import fates
 from pyros.config import Config
 from pyros.journal import Effects, Journal
 from pyros.messages import Exposures, Observation, ObservationReport

@@ -26,7 +26,7 @@ class _Scheduled(msgspec.Struct):
 
 
 def fates(config: Config, observations: Iterable[str]) -> Iterator[str]:
-    """A line for each observation, and for each of its repeats that is still to come; none without the journal."""
+    """Tell a line for each observation, and for each of its repeats that is to come; none without the journal."""
     try:
         journal = JournalReader(config.journal("scheduler"))
     except JournalError:
