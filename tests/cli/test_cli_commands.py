@@ -174,13 +174,13 @@ def test_check_finds_a_simulator_on_an_agents_port(observatory: Path, config: Co
 
 def test_check_finds_mistakes_in_devices_without_python_and_in_faults(observatory: Path) -> None:
     simulators = observatory.parent / "observatory" / "simulators"
-    edit(simulators / "cover.yaml", "rate: 18, to: 270", "rate: 18, to: 300")
+    edit(simulators / "mirror_cover.yaml", "rate: 18, to: 270", "rate: 18, to: 300")
     edit(simulators / "dome.yaml", "travel: 20", "faults: [{kind: no_image}]\ntravel: 20")
-    edit(observatory, "simulators/dome.yaml", "simulators/dome.yaml\n    observatory/simulators/cover.yaml")
+    edit(observatory, "simulators/dome.yaml", "simulators/dome.yaml\n    observatory/simulators/mirror_cover.yaml")
     result = run("check", "--config", observatory)
     assert result.exit_code == 1
     said = " ".join(result.stderr.split())
-    assert "cover.yaml: commands: open: to: must be a number from 0 to 270, not 300" in said
+    assert "mirror_cover.yaml: commands: open: to: must be a number from 0 to 270, not 300" in said
     assert "dome.yaml: faults: a dome cannot have no_image, only no_answer, late_answer" in said
 
 
