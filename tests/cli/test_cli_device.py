@@ -60,7 +60,7 @@ def test_ctrl_c_between_two_commands_ends_a_script_and_not_a_person_s_shell(
 ) -> None:
     heard = []
 
-    class Line:
+    class CommandLine:
         def __init__(self, _: object) -> None: ...
 
         def obey(self, text: str) -> bool:
@@ -73,7 +73,7 @@ def test_ctrl_c_between_two_commands_ends_a_script_and_not_a_person_s_shell(
         def isatty(self) -> bool:
             return somebody
 
-    monkeypatch.setattr(shell, "Line", Line)
+    monkeypatch.setattr(shell, "CommandLine", CommandLine)
     monkeypatch.setattr(shell, "device_session", lambda *_, **__: nullcontext())
     monkeypatch.setattr(shell, "_lines", lambda *_: iter(["first", "second"]))
     monkeypatch.setattr("sys.stdin", Stdin())
