@@ -72,5 +72,5 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def actionable(self) -> bool:
-        """Whether a telescope may ever be pointed because of it: no test, no utility, no retraction."""
+        """Whether the alert may ever move a telescope: it is no test, no utility, no retraction."""
         return self.role in {"observation", "prediction"} and self.kind != "retraction"

@@ -17,21 +17,24 @@ CHANGE = 0.3
 """Magnitudes by which a source must have changed to be news again, if nobody says otherwise."""
 MAX_MEASURED = 200
 """Measurements in a light curve: VTP carries 99,999 bytes."""
-_SIGMAS = 3.0
-_ELSEWHERE = 5.0  # arcseconds; a source that is farther off is another one
+_CHANGE_SIGMAS = 3.0
+_SAME_SOURCE_ARCSEC = 5.0
+"""A source that is farther off is another one."""
 
 
 class Detections(msgspec.Struct):
-    """What was found of one event: what was published last, for each filter, and what was measured since its last light
-    curve, and whether all of that was published one by one."""
+    """The measurements of one event's source."""
 
     told: dict[str, SourceFound] = {}
+    """The measurement that was published last, by filter."""
     measured: list[SourceFound] = []
+    """The measurements since the last published light curve."""
     all_told: bool = True
+    """Whether each of them was published by itself."""
 
 
 def add(detections: Detections, found: SourceFound, change: float) -> bool:
-    """Keep a measurement; returns whether it is news. With a change of 0 magnitudes each is."""
+    """Keep a measurement and tell whether it is news. With a change of 0 magnitudes each is."""
     news = _is_news(detections, found, change)
     if news:
         detections.told[found.filter] = found
@@ -41,7 +44,7 @@ def add(detections: Detections, found: SourceFound, change: float) -> bool:
 
 
 def take(detections: Detections) -> list[SourceFound]:
-    """The light curve, in the order of time; nothing where each of its points was published already."""
+    """Take out the light curve in order of time; empty when each of its points was published already."""
     measured = [] if detections.all_told else sorted(detections.measured, key=lambda each: each.time)
     detections.measured, detections.all_told = [], True
     return measured
@@ -49,7 +52,7 @@ def take(detections: Detections) -> list[SourceFound]:
 
 def _is_news(detections: Detections, found: SourceFound, change: float) -> bool:
     last = detections.told.get(found.filter)
-    if last is None or separation_arcsec(last.ra, last.dec, found.ra, found.dec) > _ELSEWHERE:
+    if last is None or separation_arcsec(last.ra, last.dec, found.ra, found.dec) > _SAME_SOURCE_ARCSEC:
         return True
-    sure = _SIGMAS * hypot(last.magnitude_error or 0.0, found.magnitude_error or 0.0)
+    sure = _CHANGE_SIGMAS * hypot(last.magnitude_error or 0.0, found.magnitude_error or 0.0)
     return abs(found.magnitude - last.magnitude) >= (max(change, sure) if change else 0.0)

@@ -37,7 +37,7 @@ _CONCEPTS = {
 
 
 class Author(msgspec.Struct, frozen=True):
-    """Who publishes: the broker's identifier, the observatory's name, and where it stands (degrees, metres)."""
+    """The author of follow-ups: the broker's identifier, the observatory's name and place (degrees, metres)."""
 
     ivo: str
     observatory: str
@@ -47,30 +47,30 @@ class Author(msgspec.Struct, frozen=True):
 
 
 class Cited(msgspec.Struct, frozen=True):
-    """What is followed up: the packet's identifier, and its event's."""
+    """The alert that is followed up: the packet's identifier, and its event's."""
 
     alert: str
     event: str
 
 
 def is_own(identifier: str, ivo: str) -> bool:
-    """Whether an ivorn is one of our own follow-ups; their case means nothing (IVOA Identifiers 2.0)."""
+    """Tell whether an ivorn is one of our own follow-ups, whatever its letters' case (IVOA Identifiers 2.0)."""
     return identifier.lower().startswith((ivo + STREAM).lower())
 
 
 def beginning(ivo: str, observation: str) -> str:
-    """How the ivorns begin of what is published about an observation."""
+    """Return how the ivorns begin of what is published about an observation."""
     words = re.sub(r"[^A-Za-z0-9.+-]+", "-", observation).strip("-")[:100]
     return f"{ivo}{STREAM}{words}/"
 
 
 def new_ivorn(ivo: str, observation: str, what: str, now: datetime, count: int) -> str:
-    """An ivorn that was never used before: it has the moment, and a number that its author's journal counts."""
+    """Make an ivorn that was never used before, of the moment and a number that the author's journal counts."""
     return f"{beginning(ivo, observation)}{what}-{now:%Y%m%dT%H%M%S}-{count}"
 
 
 def report(author: Author, ivorn: str, role: Role, now: datetime, said: FollowUp) -> bytes:
-    """An observation has started, finished, or was stopped: with what it has brought so far."""
+    """Write the VOEvent of an observation that started, finished or was stopped, with its images so far."""
     request = said.request
     root, what = _begin(author, ivorn, role, now, Cited(request.alert, request.event))
     _param(what, "Observation_Status", said.what, ucd="meta.code.status")
@@ -94,7 +94,7 @@ def report(author: Author, ivorn: str, role: Role, now: datetime, said: FollowUp
 
 
 def detection(author: Author, ivorn: str, role: Role, now: datetime, found: SourceFound) -> bytes:
-    """A source was found that may be the one."""
+    """Write the VOEvent of a source that may be the alert's."""
     root, what = _begin(author, ivorn, role, now, Cited(found.alert, found.event))
     _param(what, "Observation_Status", "detection", ucd="meta.code.status")
     _param(what, "Observation", found.observation, ucd="meta.id")
@@ -114,7 +114,7 @@ def detection(author: Author, ivorn: str, role: Role, now: datetime, found: Sour
 
 
 def light_curve(author: Author, ivorn: str, role: Role, now: datetime, found: Sequence[SourceFound]) -> bytes:
-    """All that was measured of a source, in the order of time; its position is the last one's. At least one."""
+    """Write the VOEvent of a source's measurements, one at least, in order of time; its position is the last one's."""
     last = found[-1]
     root, what = _begin(author, ivorn, role, now, Cited(last.alert, last.event))
     _param(what, "Observation_Status", "photometry", ucd="meta.code.status")
@@ -153,7 +153,7 @@ def _begin(
 
 
 def _images(what: etree._Element, images: tuple[TakenImage, ...]) -> None:
-    """How many, how long through each filter, and one by one."""
+    """Write how many images there are, how long through each filter, and a table of them."""
     _param(what, "Images", len(images), ucd="meta.number")
     for name in dict.fromkeys(each.filter for each in images):
         group = etree.SubElement(what, "Group", name=f"Filter_{_clean(name)}", type="exposure")
@@ -214,7 +214,7 @@ def _where(root: etree._Element, author: Author, when: float, ra: float, dec: fl
 
 
 def _end(root: etree._Element, author: Author, event: str, alert: str) -> None:
-    """Why, and what is cited: a JSON notice, which has no ivorn, by one that we give it (decision 0031)."""
+    """Write Why and Citations; a JSON notice, which has no ivorn, is cited by one that we give it (decision 0031)."""
     etree.SubElement(etree.SubElement(root, "Why"), "Name").text = _clean(event)
     if not alert:
         return
@@ -242,12 +242,12 @@ def _number(value: float) -> str:
 
 
 def _iso(when: float) -> str:
-    """UTC to the millisecond; VOEvent writes no zone."""
+    """Format Unix seconds as UTC to the millisecond; VOEvent writes no zone."""
     return datetime.fromtimestamp(round(when, 3), UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
 
 
 def _clean(text: str) -> str:
-    """Text that XML can hold: somebody else's, as file names and reasons are."""
+    """Make others' text, such as file names and reasons, one that XML can hold."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 

@@ -16,7 +16,7 @@ class HistoryStep(msgspec.Struct, frozen=True):
 
 
 def history(event: Event) -> tuple[HistoryStep, ...]:
-    """The event packet by packet. What was believed at the time may differ: packets come late and in any order."""
+    """Go through an event packet by packet, in their authors' order; they may have come late and in another one."""
     steps: list[HistoryStep] = []
     so_far, before = Event(), Belief()
     for new in event.packets:
@@ -51,7 +51,7 @@ def _placed(new: PacketRecord, before: Belief, after: Belief, first: bool) -> st
 
 
 def _size(packet: PacketRecord) -> str:
-    """An error radius in the unit people would use."""
+    """Format a packet's error radius in the unit people would use."""
     degrees = packet.error_radius or 0.0
     for unit, size in (("deg", 1.0), ("arcmin", 1 / 60), ("arcsec", 1 / 3600)):
         if degrees >= size or unit == "arcsec":

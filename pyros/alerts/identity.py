@@ -58,22 +58,22 @@ class PacketRecord(msgspec.Struct, frozen=True, array_like=True, omit_defaults=T
 
     @property
     def own(self) -> tuple[str, ...]:
-        """All keys that its author gives the event."""
+        """All keys that the packet's author gives the event."""
         return self.key, *self.names
 
     @property
     def real(self) -> bool:
-        """Whether it says something of the sky: no test, no utility."""
+        """Whether the packet says something of the sky: it is no test, no utility."""
         return self.role in {"observation", "prediction"}
 
     @property
     def takes_back(self) -> bool:
-        """Whether it is a retraction that counts: CHIME sends them with role utility, but that of a test is a test."""
+        """Whether the packet is a retraction that counts: one of role utility does (CHIME), a test's is a test."""
         return self.kind == "retraction" and self.role != "test"
 
     @property
     def author(self) -> str:
-        """Who wrote it: the part of its ivorn before the #, or its topic."""
+        """The packet's author: the part of its ivorn before the #, or its topic."""
         return self.id.partition("#" if self.id.startswith("ivo:") else ":")[0]
 
     @property
@@ -87,12 +87,12 @@ class PacketRecord(msgspec.Struct, frozen=True, array_like=True, omit_defaults=T
 
     @property
     def order(self) -> tuple[float, int, float, str]:
-        """Its author's order: by when it was written, then its kind; the more precise one last."""
+        """The packet's place in its author's order: when it was written, then its kind; the more precise one last."""
         return (-math.inf if self.sent is None else self.sent, _KINDS[self.kind], -self.radius, self.id)
 
 
 class Belief(msgspec.Struct, frozen=True):
-    """What is believed of an event."""
+    """The belief about an event, from all of its packets."""
 
     retracted: bool = False
     """Something real was said, and all of it is taken back."""
@@ -108,18 +108,18 @@ class Event(msgspec.Struct, frozen=True):
 
     @property
     def keys(self) -> frozenset[str]:
-        """Its identity keys, one for each numbering."""
+        """The event's identity keys, one for each numbering."""
         return frozenset(packet.key for packet in self.packets)
 
     def has(self, id_: str) -> bool:
-        """Whether that packet is one of them."""
+        """Tell whether the event has the packet of that identifier."""
         return any(packet.id == id_ for packet in self.packets)
 
 
 def links(
     key: str, role: Role, cites: Iterable[tuple[str, str]], names: Iterable[str] = (), related: Iterable[str] = ()
 ) -> tuple[str, ...]:
-    """What joins a packet with others beside its identifier and its key: other keys, and identifiers of packets.
+    """Return what joins a packet with others beside its identifier and key: other keys, and other packets.
 
     Args:
         key: its own, as `Alert.event`.
@@ -139,13 +139,13 @@ def links(
 
 
 def _another(key: str, about: str) -> bool:
-    """Whether what is followed up is another event than the one that follows it up."""
+    """Tell whether the event that is followed up is another one than the event that follows it up."""
     mission = about.partition(":")[0]
     return streams.wide(about) or (mission != "ivo" and mission == key.partition(":")[0])
 
 
 def packet_record(alert: Alert) -> PacketRecord:
-    """What an event needs of an alert."""
+    """Make the record of an alert that its event keeps."""
     ra, dec = alert.target or (None, None)
     return PacketRecord(
         id=alert.id,
@@ -165,7 +165,7 @@ def packet_record(alert: Alert) -> PacketRecord:
 
 
 def join(*events: Event) -> Event:
-    """The event that has all packets of the given ones; the same for every order of them."""
+    """Join events to one that has all their packets; the same for every order of them."""
     by_id: dict[str, PacketRecord] = {}
     for event in events:
         for each in event.packets:
@@ -177,12 +177,12 @@ def join(*events: Event) -> Event:
 
 
 def add(event: Event, new: PacketRecord) -> Event:
-    """The event with one more packet; an equal event when it had that packet."""
+    """Return the event with one more packet; an equal event when it had that packet."""
     return join(event, Event((new,)))
 
 
 def is_same_event(event: Event, new: PacketRecord) -> bool:
-    """Whether a packet is about that event: the same key, one of them cites the other, or both cite the same.
+    """Tell whether a packet is about that event: they share a key, one cites the other, or both cite the same packet.
 
     An event of tests and one that is real are never one, whatever they have in common.
     """
@@ -194,7 +194,7 @@ def is_same_event(event: Event, new: PacketRecord) -> bool:
 
 
 def believe(event: Event) -> Belief:
-    """What the packets of an event say together."""
+    """Return what the packets of an event say together."""
     dead = retracted_ids(event)
     said = [each for each in event.packets if each.real and each.kind != "retraction"]
     alive = [each for each in said if each.id not in dead]
@@ -203,7 +203,7 @@ def believe(event: Event) -> Belief:
 
 
 def retracted_ids(event: Event) -> frozenset[str]:
-    """The packets that are taken back by others of the event.
+    """Return the identifiers of the packets that others of the event take back.
 
     A retraction takes back what has its key, whenever that was written or comes (a stream that goes on automatically
     after "this was no burst" says nothing new), and what it cites. It counts no more when a packet supersedes it, or,
@@ -234,7 +234,7 @@ def retracted_ids(event: Event) -> frozenset[str]:
 
 
 def _best(alive: Iterable[PacketRecord]) -> PacketRecord | None:
-    """The most precise position, among the last ones that each author's kinds of notice gave and nothing superseded.
+    """Choose the most precise position among each author's last of each kind of notice that nothing superseded.
 
     Within one kind of notice its author's last word counts, even where it is less precise: it is a correction. Where a
     mission revises what it said (IceCube), its last word counts by whatever way and in whatever kind of notice it came.
@@ -252,12 +252,12 @@ def _best(alive: Iterable[PacketRecord]) -> PacketRecord | None:
 
 
 def _down(order: tuple[float, int, float, str]) -> tuple[float, int]:
-    """For equally precise positions: the last one first."""
+    """Return a sort key that puts the last of equally precise positions first."""
     return -order[0], -order[1]
 
 
 def _bounded(ordered: list[PacketRecord]) -> tuple[PacketRecord, ...]:
-    """At most `MAX_PACKETS_PER_EVENT`: retractions and the best position stay, of the others the last."""
+    """Keep `MAX_PACKETS_PER_EVENT` at most: retractions and the best position stay, of the others the last."""
     if len(ordered) <= MAX_PACKETS_PER_EVENT:
         return tuple(ordered)
     best = believe(Event(tuple(ordered))).best

@@ -37,11 +37,11 @@ def parse(packet: bytes, *, topic: str = "") -> Alert:
 
 
 def is_json(packet: bytes) -> bool:
-    """Whether a packet can only be JSON: it begins with a brace or a bracket, after a byte order mark perhaps."""
+    """Tell whether a packet can only be JSON: it begins with a brace or bracket, after a byte order mark perhaps."""
     return _start(packet).lstrip(_SPACE)[:1] in {b"{", b"["}
 
 
 def _start(packet: bytes) -> bytes:
-    """How it begins, without a byte order mark."""
+    """Return how a packet begins, without a byte order mark."""
     start = packet[:256].removeprefix(codecs.BOM_UTF8)
     return start.removeprefix(codecs.BOM_UTF16_LE).removeprefix(codecs.BOM_UTF16_BE)

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 
 def _programs() -> Path | None:
-    """The folder with initdb and postgres: Debian keeps it out of the PATH."""
+    """Find the folder with initdb and postgres: Debian keeps it out of the PATH."""
     found = [Path(path).parent for path in (shutil.which("postgres"),) if path]
     found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     return next((each for each in found if (each / "initdb").exists() and (each / "postgres").exists()), None)
@@ -31,7 +31,7 @@ def _missing(reason: str) -> None:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    """The URL of a server, up to the database's name."""
+    """Start a server and give its URL, up to the database's name."""
     programs = _programs()
     if programs is None:
         _missing("no PostgreSQL server here")
@@ -88,7 +88,7 @@ _numbers = itertools.count(1)
 
 
 def new_database(server: str) -> str:
-    """The URL of an empty database."""
+    """Make an empty database and return its URL."""
     name = f"archive_{next(_numbers)}"
     engine = sa.create_engine(server.format("postgres"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:

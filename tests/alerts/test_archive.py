@@ -18,7 +18,7 @@ from pyros.alerts.archive import archive as module
 from pyros.alerts.archive import search as search_module
 from pyros.alerts.archive import text_index as words_module
 from pyros.alerts.archive import volumes as volumes_module
-from pyros.alerts.archive.archive import Archive, Cursor, Packet, Stored
+from pyros.alerts.archive.archive import Archive, Cursor, Packet, Stored, engine
 from pyros.alerts.archive.query import Query
 from pyros.alerts.archive.search import ArchiveReader
 from pyros.alerts.archive.tables import metadata, packets
@@ -188,10 +188,10 @@ def test_every_way_of_searching_finds_the_same(
     archive: Archive, monkeypatch: pytest.MonkeyPatch, volume: int, many: int, together: int, wide: float
 ) -> None:
     monkeypatch.setattr(words_module, "VOLUME", volume)
-    monkeypatch.setattr(volumes_module, "_MANY", many)
-    monkeypatch.setattr(volumes_module, "_TOGETHER", together)
-    monkeypatch.setattr(volumes_module, "_FIRST", together)
-    monkeypatch.setattr(words_module, "_SPREAD", together)
+    monkeypatch.setattr(volumes_module, "_MANY_PACKETS", many)
+    monkeypatch.setattr(volumes_module, "_MAX_GROUP", together)
+    monkeypatch.setattr(volumes_module, "_FIRST_GROUP", together)
+    monkeypatch.setattr(words_module, "_LOOKUP_SPREAD", together)
     monkeypatch.setattr(search_module, "_WIDE", wide)
     chance = random.Random(3)
     numbers = list(range(60))
@@ -284,9 +284,9 @@ def test_an_archive_of_format_1_is_brought_up_to_date(archive: Archive, place: P
     newer.store([Packet(event("ivo://a/b#3", text="common item3"), "x", 3.0)])
     assert ids(newer, words="common") == [f"ivo://a/b#{number}" for number in range(4)]
     assert ids(newer, words="item*", last=2) == ["ivo://a/b#2", "ivo://a/b#3"]
-    assert {"packets_role", "packets_kind"} <= {
-        each["name"] for each in sa.inspect(newer._engine).get_indexes("packets")
-    }
+    database = engine(place)
+    assert {"packets_role", "packets_kind"} <= {each["name"] for each in sa.inspect(database).get_indexes("packets")}
+    database.dispose()
     newer.close()
     Archive(place, given_up).close()
 
@@ -319,13 +319,14 @@ def test_an_empty_archive_of_format_1_too(tmp_path: Path) -> None:
 )
 def test_nothing_goes_through_the_whole_table(tmp_path: Path, query: Query, index: str) -> None:
     archive = Archive(tmp_path / "archive.sqlite")
-    reader = ArchiveReader(archive.where)
-    statement = reader.statement(query).compile(reader._engine, compile_kwargs={"literal_binds": True})
-    with reader._engine.connect() as connection:
+    reader, database = ArchiveReader(archive.where), engine(archive.where)
+    statement = reader.statement(query).compile(database, compile_kwargs={"literal_binds": True})
+    with database.connect() as connection:
         steps = [str(row[3]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}")]
     about = [step for step in steps if " packets" in step]
     assert any(index in step for step in about), steps
     assert not any(step.startswith("SCAN packets") and "INDEX" not in step for step in about), steps
+    database.dispose()
     reader.close()
     archive.close()
 

@@ -177,7 +177,7 @@ def test_kinds(alerts: list[tuple[Row, Alert]]) -> None:
 
 def test_events(alerts: list[tuple[Row, Alert]]) -> None:
     def said(row: Row) -> set[str] | None:
-        """The names of its event; none where the manifest's are 0, -1 or None, which say that it has none."""
+        """Return the names of its event; none where the manifest's are 0, -1 or None, which say that it has none."""
         pairs = dict(item.split("=", 1) for item in row["event_id"].split("; ") if "=" in item)
         if not pairs:
             return None

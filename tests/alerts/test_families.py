@@ -22,7 +22,7 @@ def voevent(
     ivorn: str, minute: int, at: tuple[float, float, float] | None = None, cites: str = "", role: str = "observation",
     group: str = "", **params: object,
 ) -> bytes:  # fmt: skip
-    """A VOEvent that was written so many minutes after midnight; ``cites`` is ``kind ivorn``."""
+    """Make a VOEvent that was written so many minutes after midnight; ``cites`` is ``kind ivorn``."""
     what = "".join(f'<Param name="{name}" value="{value}"/>' for name, value in params.items())
     if group:
         what = f'<Group name="{group}">{what}</Group>'

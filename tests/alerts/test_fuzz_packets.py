@@ -22,7 +22,7 @@ TOKENS = [
 
 
 def understood(packet: bytes, topic: str = "") -> None:
-    """The property: an Alert whose fields hold what they promise, or one line of AlertError."""
+    """Assert that a packet gives an Alert whose fields hold what they promise, or one line of AlertError."""
     refusal = ""
     try:
         alert = parse(packet, topic=topic)

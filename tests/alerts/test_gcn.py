@@ -17,7 +17,7 @@ SAMPLES = Path(__file__).parent / "samples"
 
 
 def changed(name: str, **fields: Any) -> bytes:
-    """A sample with some fields changed; a field set to ... is left out."""
+    """Change some fields of a sample; a field set to ... is left out."""
     notice = json.loads((SAMPLES / name).read_text(encoding="utf-8")) | fields
     return json.dumps({key: value for key, value in notice.items() if value is not ...}).encode()
 

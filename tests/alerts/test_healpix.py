@@ -17,7 +17,7 @@ RADIUS = st.floats(-4, 2.25).map(lambda power: 10**power)
 
 
 def moved(ra: float, dec: float, distance: float, angle: float) -> tuple[float, float]:
-    """The position at a distance and position angle from another, all in degrees."""
+    """Return the position at a distance and position angle from another, all in degrees."""
     a, d, s, p = map(math.radians, (ra, dec, distance, angle))
     sine = math.sin(d) * math.cos(s) + math.cos(d) * math.sin(s) * math.cos(p)
     east = math.atan2(math.sin(p) * math.sin(s) * math.cos(d), math.cos(s) - math.sin(d) * sine)

@@ -24,13 +24,13 @@ T0 = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
 
 
 def seen(name: str, minute: float | None = 0, *, key: str = "swift:1", at: Any = None, **more: Any) -> PacketRecord:
-    """A packet, written so many minutes after the event."""
+    """Make a packet that was written so many minutes after the event."""
     position = {} if at is None else {"ra": at[0], "dec": at[1], "error_radius": at[2], "containment": 0.9}
     return PacketRecord(id=name, key=key, sent=None if minute is None else T0 + 60 * minute, **position, **more)
 
 
 def grouped(packets: Sequence[PacketRecord]) -> list[Event]:
-    """The events that packets make when they come in this order, as the alert manager joins them."""
+    """Return the events that packets make when they come in this order, as the alert manager joins them."""
     events: list[Event] = []
     for new in packets:
         mine = [event for event in events if is_same_event(event, new)]
@@ -40,7 +40,7 @@ def grouped(packets: Sequence[PacketRecord]) -> list[Event]:
 
 
 def partition(events: list[Event]) -> set[tuple[frozenset[str], bool, str | None]]:
-    """What can be compared: which packets are together, and what is believed of them."""
+    """Return what can be compared: which packets are together, and what is believed of them."""
     found = set()
     for event in events:
         belief = believe(event)

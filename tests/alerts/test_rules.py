@@ -34,7 +34,7 @@ rules:
 
 
 def alert(**fields: Any) -> Alert:
-    """A burst of a minute ago, with some fields changed."""
+    """Make a burst of a minute ago, with some fields changed."""
     burst = Alert(
         stream="swift",
         id="ivo://x#1",

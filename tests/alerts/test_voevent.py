@@ -18,7 +18,7 @@ BURST = (SAMPLES / "burst.xml").read_text(encoding="utf-8")
 
 
 def burst(*changes: tuple[str, str]) -> bytes:
-    """The sample burst with literal replacements, each of which must change something."""
+    """Return the sample burst with literal replacements, each of which must change something."""
     text = BURST
     for old, new in changes:
         assert old in text
@@ -27,7 +27,7 @@ def burst(*changes: tuple[str, str]) -> bytes:
 
 
 def voevent(ivorn: str, what: str = "", rest: str = "", role: str = "observation", where: str = "") -> bytes:
-    """A small VOEvent around the given sections' content."""
+    """Make a small VOEvent around the given sections' content."""
     return (
         f'<v:VOEvent xmlns:v="http://www.ivoa.net/xml/VOEvent/v2.0" ivorn="{ivorn}" role="{role}" version="2.0">'
         f"<Who><Date>2030-01-01T00:10:00</Date></Who><What>{what}</What>{where}{rest}</v:VOEvent>"

@@ -28,7 +28,8 @@ from pyros.alerts.parse import parse
 from pyros.errors import AlertError, JournalError
 from pyros.files import read_only_database
 
-_MOST = 500  # values in one IN (...)
+MAX_PARAMETERS = 500
+"""Values in one IN (...)."""
 _COMPRESSION = 3
 
 
@@ -49,7 +50,7 @@ class Packet(msgspec.Struct, frozen=True):
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """How far an origin's own store (of that ``epoch``) has been read."""
+    """The place up to which an origin's own store (of that ``epoch``) has been read."""
 
     origin: str
     epoch: str
@@ -57,7 +58,7 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """What became of a group of packets."""
+    """The result of archiving a group of packets."""
 
     new: int = 0
     known: int = 0
@@ -103,7 +104,7 @@ class Archive:
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """A transaction of the only writer; JournalError when it fails, and then nothing is written."""
+        """Open a transaction as the only writer; raises JournalError when it fails, and then nothing is written."""
         try:
             with self._exclusive.held(), self._engine.begin() as connection:
                 self._exclusive.lock(connection)
@@ -112,7 +113,7 @@ class Archive:
             raise unusable(self.where, error) from None
 
     def cursor(self, origin: str) -> Cursor:
-        """How far that origin has been read; number 0 of epoch '' if never."""
+        """Return how far that origin has been read; number 0 of epoch '' if never."""
         try:
             with self._engine.connect() as connection:
                 row = connection.execute(sa.select(cursors).where(cursors.c.origin == origin)).first()
@@ -264,11 +265,11 @@ def _join(connection: sa.Connection, new: list[_Row]) -> None:
 def _among(
     connection: sa.Connection, column: Any, wanted: Iterable[Any], *columns: Any, source: Any = None
 ) -> list[Any]:
-    """The rows whose column has one of many values; single values where one column is asked for."""
+    """Select the rows whose column has one of many values; single values where one column is asked for."""
     values = list(wanted)
     found: list[Any] = []
-    for start in range(0, len(values), _MOST):
-        query = sa.select(*columns).where(column.in_(values[start : start + _MOST]))
+    for start in range(0, len(values), MAX_PARAMETERS):
+        query = sa.select(*columns).where(column.in_(values[start : start + MAX_PARAMETERS]))
         if source is not None:
             query = query.select_from(source)
         found += connection.execute(query).all()
@@ -276,8 +277,11 @@ def _among(
 
 
 class _Exclusive:
-    """One writer at a time. SQLite below 3.51.3 can corrupt a WAL file when two connections write or checkpoint at the
-    same moment, so there a lock file goes around the whole transaction with its checkpoint."""
+    """A lock that lets one process write at a time.
+
+    SQLite below 3.51.3 can corrupt a WAL file when two connections write or checkpoint at the same moment, so there a
+    lock file goes around the whole transaction with its checkpoint.
+    """
 
     def __init__(self, engine_: sa.Engine) -> None:
         self._file = None
@@ -311,7 +315,7 @@ class _Exclusive:
 
 
 def engine(where: Path | str, *, read_only: bool = False) -> sa.Engine:
-    """A database by its file or URL; raises JournalError for what is no URL, or one whose driver is not installed."""
+    """Make the engine of a file or URL; raises JournalError for a wrong URL, or one whose driver isn't installed."""
     try:
         if "://" in str(where):
             made = sa.create_engine(str(where))
@@ -327,7 +331,7 @@ def engine(where: Path | str, *, read_only: bool = False) -> sa.Engine:
 
 
 def shown(where: Path | str) -> str:
-    """An archive's place for people: the URL of a database without its password."""
+    """Return an archive's place for people: the URL of a database without its password."""
     try:
         return sa.make_url(str(where)).render_as_string() if "://" in str(where) else str(where)
     except sa.exc.SQLAlchemyError:
@@ -335,7 +339,7 @@ def shown(where: Path | str) -> str:
 
 
 def text_index_for(engine_: sa.Engine) -> TextIndex:
-    """How words are indexed in that database; raises JournalError for one that is neither of the two."""
+    """Return the text index for that kind of database; raises JournalError for other kinds than the two."""
     match engine_.dialect.name:
         case "sqlite":
             return SqliteTextIndex()
@@ -346,7 +350,7 @@ def text_index_for(engine_: sa.Engine) -> TextIndex:
 
 
 def unusable(where: str, error: Exception) -> JournalError:
-    """What to raise when the database fails: one line."""
+    """Return the error to raise when the database fails: one line."""
     reason = getattr(error, "orig", None) or error
     return JournalError(f"{where}: the archive cannot be used: {' '.join(str(reason).split())[:300]}")
 
@@ -358,7 +362,7 @@ def _prepare(connection: Any, _record: Any) -> None:
 
 
 def _written(alert: Alert | None, otherwise: float) -> float:
-    """When a packet came of which that is not known."""
+    """Estimate when a packet came whose arrival is not known, Unix seconds."""
     if alert is not None and alert.sent is not None:
         return alert.sent.timestamp()
     if alert is not None and alert.time is not None and otherwise > alert.time.timestamp() + 86_400:

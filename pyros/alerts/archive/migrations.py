@@ -13,7 +13,7 @@ _TOGETHER = 10_000  # packets
 
 
 def from_format_1(connection: sa.Connection, words: TextIndex, told: Callable[[int, int], None]) -> None:
-    """Format 1 had all words in one table: it becomes a volume as it is (SQLite), or is taken into volumes.
+    """Convert format 1, with all words in one table, which becomes a volume (SQLite) or is split into volumes.
 
     ``told`` hears how many packets of how many are done: at the beginning, and as it goes on.
     """

@@ -8,7 +8,7 @@ from pyros.alerts.alert import Alert
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """What is looked for; everything that is given must hold. Times are Unix seconds, angles degrees."""
+    """A search of the archive; all that is given must hold. Times are Unix seconds, angles degrees."""
 
     number: int | None = None
     event: str = ""

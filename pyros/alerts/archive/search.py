@@ -51,7 +51,7 @@ class ArchiveReader:
             raise
 
     def _format(self) -> int | None:
-        """None until the writer has made its tables, the format's line last."""
+        """Read the archive's format; None until the writer has made its tables, the format's line last."""
         try:
             with self._engine.connect() as connection:
                 if not sa.inspect(connection).has_table(meta.name):
@@ -64,7 +64,7 @@ class ArchiveReader:
         return JournalError(f"{self.where}: no such archive (no packet has been archived here yet)")
 
     def find(self, query: Query) -> Iterator[ArchivedPacket]:
-        """The packets that fit, oldest first; one after the other as they are found, unless ``last`` is asked for."""
+        """Find the packets that fit, oldest first, each as soon as it is found, unless ``last`` is asked for."""
         found = self._found(query)
         if query.last is None:
             return found
@@ -73,7 +73,7 @@ class ArchiveReader:
         return reversed(newest)
 
     def _found(self, query: Query) -> Generator[ArchivedPacket]:
-        """The packets that fit in the order in which they are looked for."""
+        """Find the packets that fit, in the order in which they are looked for."""
         try:
             with self._engine.connect() as connection:
                 if not query.words:
@@ -89,7 +89,7 @@ class ArchiveReader:
             raise unusable(self.where, error) from None
 
     def _narrowed(self, connection: sa.Connection, query: Query) -> Iterator[Any]:
-        """What fits where few packets can: their numbers come from an index, and are asked for the words."""
+        """Find what fits where few packets can: an index gives their numbers, which are searched for the words."""
         only = Query(number=query.number, event=query.event, cone=query.cone)
         numbers = sa.select(packets.c.number).where(*self._where(only, by_cell=True))
         look = VolumeSearch(connection, self._words, query)
@@ -99,7 +99,7 @@ class ArchiveReader:
     def statement(
         self, query: Query, has: sa.ColumnElement[bool] | None = None, *, limited: bool = True, few: bool = False
     ) -> sa.Select[Any]:
-        """The SELECT of a query but for its words; newest first where only the last ones are wanted.
+        """Build the SELECT of a query but for its words; newest first where only the last ones are wanted.
 
         Databases like to go through all packets in the order that is asked for, when a small part of them would have to
         be sorted; or the other way round. So where few fit, the order is by an expression, which no index has; where
@@ -128,7 +128,7 @@ class ArchiveReader:
         return statement.order_by(*(order if query.last is None else (column.desc() for column in order)))
 
     def _where(self, query: Query, *, by_cell: bool) -> Iterator[sa.ColumnElement[bool]]:
-        """What is asked for, but for its words; its cone by the index of cells, or by any other."""
+        """Build a query's conditions but for its words; its cone by the index of cells, or by any other."""
         if query.number is not None:
             yield packets.c.number == query.number
         if query.event:
@@ -145,7 +145,7 @@ class ArchiveReader:
             yield sa.or_(*(cell.between(*cells) for cells in healpix.cone(*query.cone)))
 
     def packet(self, number: int) -> bytes:
-        """A packet's bytes as they came."""
+        """Return a packet's bytes as they came."""
         for row in self._all(sa.select(raw.c.packet).where(raw.c.number == number)):
             try:
                 return zlib.decompress(row.packet)
@@ -154,7 +154,7 @@ class ArchiveReader:
         raise JournalError(f"{self.where}: there is no packet {number}")
 
     def count(self, since: float | None = None, until: float | None = None) -> int:
-        """How many packets there are, received in a span of Unix seconds."""
+        """Count the packets that were received in a span of Unix seconds."""
         statement = sa.select(sa.func.count()).select_from(packets)
         if since is not None:
             statement = statement.where(packets.c.received >= since)
@@ -168,7 +168,7 @@ class ArchiveReader:
         self._engine.dispose()
 
     def _about(self, event: str) -> sa.ColumnElement[bool]:
-        """Packets of the event that has this name or this packet."""
+        """Build the condition for packets of the event that has this name or this packet."""
         one = packets.alias()
         keys = sa.union(sa.select(sa.literal(event)), sa.select(one.c.key).where(one.c.identity == event))
         known = sa.select(names.c.event).where(names.c.key.in_(keys))
@@ -194,7 +194,7 @@ def _chunk(query: Query) -> int:
 
 
 def _narrow(query: Query) -> bool:
-    """Whether so few packets fit that they are looked up first, and then asked for their words."""
+    """Tell whether so few packets fit that they are looked up first, and then searched for the words."""
     return bool(query.number is not None or query.event or (query.cone and _share(query.cone[2]) <= _WIDE))
 
 
@@ -204,7 +204,7 @@ def _in_cone(rows: Iterator[Any], query: Query) -> Iterator[Any]:
 
 
 def _share(radius: float) -> float:
-    """Of the sky, within so many degrees of a position."""
+    """Return the share of the sky within so many degrees of a position."""
     return (1 - math.cos(math.radians(min(radius, 180.0)))) / 2
 
 

@@ -21,29 +21,29 @@ from pyros.errors import AlertError
 VOLUME = 131_072
 """Packets in a volume: a beginning of words that all packets have takes a tenth of a second in one."""
 
-_SPREAD = 200
+_LOOKUP_SPREAD = 200
 """Numbers between two packets, from which on FTS5 is quicker when it is asked for each of them."""
 
-_LONG = re.compile(r'"[^"]{2000,}"')
+_ENCODED_DATA = re.compile(r'"[^"]{2000,}"')
 """Sky maps and images, in base64."""
-_SAID = re.compile(r">([^<]+)<|=\s*\"([^\"]*)\"|=\s*'([^']*)'")
+_XML_TEXTS = re.compile(r">([^<]+)<|=\s*\"([^\"]*)\"|=\s*'([^']*)'")
 """What XML says: texts and attributes' values, without the names of elements."""
 _WORD = re.compile(r"[^\W_]{2,40}")
-_MOST_TEXT = 200_000
-_MOST_WORDS = 3_000
+MAX_TEXT_CHARACTERS = 200_000
+MAX_WORDS_PER_PACKET = 3_000
 
 
 def words_of(packet: bytes, *more: str) -> list[str]:
-    """The different words in a packet's text, in lower case; in ``more`` too, which are taken first."""
+    """Return the different words of ``more`` and of a packet's text, in lower case."""
     encoding = "utf-16" if packet[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8"
-    text = _LONG.sub(" ", packet[: 20 * _MOST_TEXT].decode(encoding, "replace"))[:_MOST_TEXT]
+    text = _ENCODED_DATA.sub(" ", packet[: 20 * MAX_TEXT_CHARACTERS].decode(encoding, "replace"))[:MAX_TEXT_CHARACTERS]
     if text.lstrip("\ufeff \t\r\n").startswith("<"):
-        text = " ".join(part for parts in _SAID.findall(text) for part in parts if part)
-    return list(dict.fromkeys(split(" ".join([*more, text]))))[:_MOST_WORDS]
+        text = " ".join(part for parts in _XML_TEXTS.findall(text) for part in parts if part)
+    return list(dict.fromkeys(split(" ".join([*more, text]))))[:MAX_WORDS_PER_PACKET]
 
 
 def split(text: str) -> list[str]:
-    """The words of a text, in lower case: ``GRB_Pos 1017711-349`` has four."""
+    """Split a text into words, in lower case: ``GRB_Pos 1017711-349`` has four."""
     return [word.lower() for word in _WORD.findall(text)]
 
 
@@ -52,7 +52,7 @@ Wanted = tuple[tuple[str, bool], ...]
 
 
 def wanted_words(text: str) -> Wanted:
-    """The words of what somebody asks for, ``burst*`` being a beginning; raises AlertError when there is none."""
+    """Split a search into words, ``burst*`` being a beginning; raises AlertError when there is none."""
     found: list[tuple[str, bool]] = []
     for part in text.split():
         words = split(part)
@@ -72,16 +72,16 @@ class TextIndex(Protocol):
         """Index packets by (number, words)."""
 
     def close(self, connection: sa.Connection, volume: int) -> None:
-        """Nothing more will come into this volume."""
+        """Prepare a volume into which nothing more will come."""
 
     def some(self, connection: sa.Connection, volume: int, wanted: Wanted, most: int) -> list[int]:
-        """The numbers of packets in a volume that have all the words; so many at most, the highest ones."""
+        """Return the numbers of packets in a volume that have all the words: the ``most`` highest."""
 
     def those(self, connection: sa.Connection, volume: int, wanted: Wanted, numbers: list[int]) -> set[int]:
-        """Of the packets of these numbers, all in that volume, those that have all the words."""
+        """Return which of these packets, all in that volume, have all the words."""
 
     def has(self, volume: int, number: sa.ColumnElement[int], wanted: Wanted) -> sa.ColumnElement[bool]:
-        """Whether a packet is in the volume and has all the words; for asking all of them."""
+        """Build the condition that a packet is in the volume and has all the words, for a query of many packets."""
 
 
 class SqliteTextIndex:
@@ -98,7 +98,7 @@ class SqliteTextIndex:
             connection.exec_driver_sql(f"INSERT INTO words_{volume} (rowid, text) VALUES (?, ?)", rows)
 
     def close(self, connection: sa.Connection, volume: int) -> None:
-        """One segment instead of a dozen, in each of which a word would have to be looked up."""
+        """Merge the index's dozen segments to one: a word is looked up in each."""
         connection.exec_driver_sql(f"INSERT INTO words_{volume} (words_{volume}) VALUES ('optimize')")
 
     def some(self, connection: sa.Connection, volume: int, wanted: Wanted, most: int) -> list[int]:
@@ -109,7 +109,7 @@ class SqliteTextIndex:
 
     def those(self, connection: sa.Connection, volume: int, wanted: Wanted, numbers: list[int]) -> set[int]:
         least, most = min(numbers), max(numbers)
-        if any(beginning for _, beginning in wanted) or most - least < _SPREAD * len(numbers):
+        if any(beginning for _, beginning in wanted) or most - least < _LOOKUP_SPREAD * len(numbers):
             found = self._matching(connection, volume, wanted, f"AND rowid BETWEEN {least} AND {most}")
             return set(found).intersection(numbers)
         return set(self._matching(connection, volume, wanted, f"AND rowid IN ({', '.join(map(str, numbers))})"))
@@ -142,7 +142,7 @@ class PostgresqlTextIndex:
             connection.exec_driver_sql(insert, rows)
 
     def close(self, connection: sa.Connection, volume: int) -> None:
-        """Its planner should know what is in it, and it need not search a list of what is new."""
+        """Tell the planner what the volume holds, and empty the list of new words that every search goes through."""
         connection.exec_driver_sql(f"SELECT gin_clean_pending_list('words_{volume}_words'::regclass)")
         connection.exec_driver_sql(f"ANALYZE words_{volume}")
 

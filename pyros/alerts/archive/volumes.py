@@ -13,12 +13,12 @@ from pyros.alerts.archive.query import Query
 from pyros.alerts.archive.tables import packets, volumes
 from pyros.alerts.archive.text_index import TextIndex, wanted_words
 
-_MANY = 2_000
+_MANY_PACKETS = 2_000
 """Packets of a volume with the words, from which on the index of times is gone through instead of sorting them."""
-_FIRST = 50
-_TOGETHER = 500
+_FIRST_GROUP, _MAX_GROUP = 50, 500
 """Packets that are looked up together, at first and at most."""
-_MOST_PACKETS = 2**62
+_NO_LAST_PACKET = 2**62
+"""Last packet's number of the volume that is still growing."""
 
 Select = Callable[..., sa.Select[Any]]
 Rows = Callable[[sa.Connection, sa.Select[Any], int], Iterator[Any]]
@@ -36,33 +36,33 @@ class VolumeSearch:
     """One search for words. Its rows have the columns ``number`` and ``received``."""
 
     def __init__(self, connection: sa.Connection, words: TextIndex, query: Query) -> None:
-        """Raises AlertError where there is no word in what is asked for."""
+        """Split the query's words; raises AlertError when it has none."""
         self._connection, self._words, self._query = connection, words, query
         self._wanted = wanted_words(query.words)
         self._backwards = query.last is not None
         rows = connection.execute(sa.select(volumes).order_by(volumes.c.volume)).all()
-        lasts = [*(row.first - 1 for row in rows[1:]), _MOST_PACKETS]
+        lasts = [*(row.first - 1 for row in rows[1:]), _NO_LAST_PACKET]
         self._volumes = [
             _Volume(row.volume, row.first, last, row.oldest, row.newest) for row, last in zip(rows, lasts, strict=True)
         ]
 
     def rows(self, select: Select, rows: Rows) -> Iterator[Any]:
-        """What fits, in the order of the query.
+        """Find the rows that fit, in the order of the query.
 
         ``select`` makes the query's statement with one more condition, and is told whether few packets fulfil it.
         """
         return _merged(self._parts(select, rows), self._place)
 
     def of(self, rows: Iterator[Any]) -> Iterator[Any]:
-        """Those of the rows that have the words."""
-        size = _FIRST
+        """Return which of the rows have the words."""
+        size = _FIRST_GROUP
         while group := list(islice(rows, size)):
             having = self.those([row.number for row in group])
             yield from (row for row in group if row.number in having)
-            size = min(4 * size, _TOGETHER)
+            size = min(4 * size, _MAX_GROUP)
 
     def those(self, numbers: list[int]) -> set[int]:
-        """Those of the packets that have the words."""
+        """Return which of the packets have the words."""
         having: set[int] = set()
         placed = sorted((self._volume_of(number), number) for number in numbers)
         for volume, pairs in groupby(placed, key=lambda pair: pair[0]):
@@ -74,11 +74,11 @@ class VolumeSearch:
         return next(volume.number for volume in reversed(self._volumes) if number >= volume.first)
 
     def _parts(self, select: Select, rows: Rows) -> Iterator[tuple[tuple[float, float], Iterator[Any]]]:
-        """Rows of one volume, or of several with few; with each a place that is not after its first row's."""
+        """Give the rows of one volume, or of several with few, each with a place that is not after its first row's."""
         query, place = self._query, packets.c.number
         numbers: list[int] = []
         start = 0.0
-        enough = min(query.last or _TOGETHER, _TOGETHER)
+        enough = min(query.last or _MAX_GROUP, _MAX_GROUP)
 
         def few() -> tuple[tuple[float, float], Iterator[Any]]:
             listed = place.in_(sorted(numbers))
@@ -88,32 +88,32 @@ class VolumeSearch:
             edge = -volume.newest if self._backwards else volume.oldest
             if not numbers:
                 yield (edge, float("-inf")), iter(())  # the rows before it are taken first; they may be enough
-            found = self._words.some(self._connection, volume.number, self._wanted, _MANY + 1)
-            if len(found) <= _MANY:
+            found = self._words.some(self._connection, volume.number, self._wanted, _MANY_PACKETS + 1)
+            if len(found) <= _MANY_PACKETS:
                 start = start if numbers else edge
                 numbers += found
-            if numbers and (len(found) > _MANY or len(numbers) >= enough):
+            if numbers and (len(found) > _MANY_PACKETS or len(numbers) >= enough):
                 yield few()
                 numbers = []
-            if len(found) > _MANY:
+            if len(found) > _MANY_PACKETS:
                 yield (edge, float("-inf")), self._many(volume, found, select, rows)
         if numbers:
             yield few()
 
     def _many(self, volume: _Volume, found: list[int], select: Select, rows: Rows) -> Iterator[Any]:
-        """Rows of a volume where many packets have the words; their times are gone through."""
+        """Find the rows of a volume where many packets have the words, by going through their times."""
         number = packets.c.number
         here = packets.c.received.between(volume.oldest, volume.newest) & (number + 0).between(
             volume.first, volume.last
         )
         if not self._backwards and any(beginning for _, beginning in self._wanted):
             here &= self._words.has(volume.number, number, self._wanted)
-            return rows(self._connection, select(self._query, here), _TOGETHER)
-        all_rows = rows(self._connection, select(self._query, here, limited=False), _TOGETHER)
+            return rows(self._connection, select(self._query, here), _MAX_GROUP)
+        all_rows = rows(self._connection, select(self._query, here, limited=False), _MAX_GROUP)
         return self._newest(found, all_rows) if self._backwards else self.of(all_rows)
 
     def _newest(self, found: list[int], rows: Iterator[Any]) -> Iterator[Any]:
-        """Those that have the words; the newest are hardly ever others than the highest numbers, ``found``."""
+        """Find the newest rows that have the words; they hardly ever are others than the highest numbers, ``found``."""
         having, lowest = set(found), min(found)
         for row in rows:
             if row.number < lowest:
@@ -134,7 +134,7 @@ class VolumeSearch:
 def _merged(
     parts: Iterable[tuple[tuple[float, float], Iterator[Any]]], place: Callable[[Any], tuple[float, float]]
 ) -> Iterator[Any]:
-    """The rows of all parts in order, each part being begun when its first row may be the next.
+    """Merge the rows of all parts in order; a part is begun when its first row may be the next.
 
     Each part's rows are in order, and the parts are in the order of places that are not after their first rows.
     """

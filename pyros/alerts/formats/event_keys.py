@@ -11,7 +11,7 @@ from pyros.alerts.formats.streams import Stream
 
 RECEIVED = "/received#"
 """What follows an observatory's identifier in the ivorns that PYROS gives to packets which have none."""
-_LONGEST = 200
+MAX_IDENTIFIER_CHARACTERS = 200
 _SUPEREVENT = re.compile(r"([MT]?S\d{6}[a-z]+)(?:-.*)?")
 """What LVK calls an event, or a notice about it (``S230914ak-2-Preliminary``), in whoever's packet:
 https://emfollow.docs.ligo.org/userguide, section "Alert Contents"."""
@@ -28,22 +28,22 @@ _EXTERNAL = re.compile(r"([A-Za-z]+)[ _#:/-]+(\w[\w.]*)")
 
 
 def event_key(row: Stream, identifier: str) -> str | None:
-    """The key for what a packet calls its event; None where it only says that it has none."""
+    """Return the key for a packet's name of its event; None when that only says that it has none."""
     identifier = identifier.strip()
-    if wave := _SUPEREVENT.fullmatch(identifier[:_LONGEST]):
+    if wave := _SUPEREVENT.fullmatch(identifier[:MAX_IDENTIFIER_CHARACTERS]):
         return f"lvc:{wave[1]}"
     if row.event_mask is not None:
         try:
             identifier = str(int(identifier) & row.event_mask)
         except ValueError:
             return None
-    if identifier in row.no_event or len(identifier) > _LONGEST:
+    if identifier in row.no_event or len(identifier) > MAX_IDENTIFIER_CHARACTERS:
         return None
     return f"{row.namespace or row.name}:{_canonical(identifier)}"
 
 
 def event_of_ivorn(ivorn: str) -> str:
-    """The event that an ivorn is about, as far as the ivorn itself tells; else the packet stands for its event."""
+    """Return the event that an ivorn is about, as far as the ivorn tells; else the packet stands for its event."""
     packet = packet_of_ivorn(ivorn)
     row = streams.of_ivorn(packet)
     match = streams.pattern(row.event_in_ivorn).search(packet[:500]) if row.event_in_ivorn else None
@@ -51,7 +51,7 @@ def event_of_ivorn(ivorn: str) -> str:
 
 
 def further_names(row: Stream, key: str, fields: Iterable[tuple[str, list[str]]]) -> tuple[str, ...]:
-    """The other keys of a JSON notice's event.
+    """Return the other keys of a JSON notice's event.
 
     A field ``id`` or ``event_name`` lists names of one event (GCN's schema, core/Event). What only counts is left out,
     and so is the name of a source that may flare again: they would join what has nothing in common.
@@ -64,7 +64,7 @@ def further_names(row: Stream, key: str, fields: Iterable[tuple[str, list[str]]]
     found: list[str | None] = []
     for field, identifiers in fields:
         for identifier in identifiers:
-            if field == "event_name" and not _DATED.fullmatch(identifier[:_LONGEST]):
+            if field == "event_name" and not _DATED.fullmatch(identifier[:MAX_IDENTIFIER_CHARACTERS]):
                 continue
             if field == "id" and len(identifier) < _SHORTEST:
                 continue
@@ -75,19 +75,20 @@ def further_names(row: Stream, key: str, fields: Iterable[tuple[str, list[str]]]
 
 
 def _also(row: Stream, identifier: str) -> str:
-    """As the same event's VOEvents write an identifier of a JSON notice."""
-    match = streams.pattern(row.json_id_also).fullmatch(identifier[:_LONGEST]) if row.json_id_also else None
+    """Rewrite an identifier of a JSON notice as the same event's VOEvents write it."""
+    short = identifier[:MAX_IDENTIFIER_CHARACTERS]
+    match = streams.pattern(row.json_id_also).fullmatch(short) if row.json_id_also else None
     return match[1] if match else identifier
 
 
 def burst_name(names: Iterable[str]) -> tuple[str, ...]:
-    """The key of a burst's name that all missions share, where one of the names is such."""
-    matches = (_BURST.fullmatch(name.strip()[:_LONGEST]) for name in names)
+    """Return the key of a burst's name that all missions share, where one of the names is such."""
+    matches = (_BURST.fullmatch(name.strip()[:MAX_IDENTIFIER_CHARACTERS]) for name in names)
     return tuple(dict.fromkeys(f"grb:{match[1]}" for match in matches if match))
 
 
 def reference(mission: str, identifier: str) -> tuple[str, ...]:
-    """The key of another mission's event, where the table knows that mission.
+    """Return the key of another mission's event, where the table knows that mission.
 
     None where many candidates are looked for in each of that mission's events (gravitational waves): then the reference
     tells what was followed up, not that the two are one.
@@ -97,7 +98,7 @@ def reference(mission: str, identifier: str) -> tuple[str, ...]:
         identifier: the trigger's number or name there.
     """
     row = streams.of_mission(mission)
-    identifier = _TRIGGER.sub(r"\1", identifier.strip()[:_LONGEST])
+    identifier = _TRIGGER.sub(r"\1", identifier.strip()[:MAX_IDENTIFIER_CHARACTERS])
     if row.name not in streams.BY_NAME or row.wide or _SUPEREVENT.fullmatch(identifier):
         return ()
     key = event_key(row, identifier)
@@ -105,8 +106,8 @@ def reference(mission: str, identifier: str) -> tuple[str, ...]:
 
 
 def external(text: str) -> tuple[str, ...]:
-    """`reference` for a text such as ``Fermi 694215970``, or for a name with the mission in it: ``IceCube-300506A``."""
-    match = _EXTERNAL.fullmatch(text.strip()[:_LONGEST])
+    """Return the `reference` of a text such as ``Fermi 694215970`` or ``IceCube-300506A``."""
+    match = _EXTERNAL.fullmatch(text.strip()[:MAX_IDENTIFIER_CHARACTERS])
     if match is None:
         return ()
     numbered = match[2].isdecimal() or _TRIGGER.fullmatch(match[2])
@@ -114,7 +115,7 @@ def external(text: str) -> tuple[str, ...]:
 
 
 def received_ivorn(ivo: str, identifier: str) -> str:
-    """An ivorn of the observatory's own for a packet that has none; it carries that packet's identifier.
+    """Make an ivorn of the observatory's own for a packet without one; it carries that packet's identifier.
 
     Args:
         ivo: the observatory's identifier, ``ivo://authority/telescope``.
@@ -124,13 +125,13 @@ def received_ivorn(ivo: str, identifier: str) -> str:
 
 
 def packet_of_ivorn(ivorn: str) -> str:
-    """The identifier of the packet that an ivorn names: itself, or what `received_ivorn` made it of."""
+    """Return the identifier of the packet that an ivorn names: itself, or what `received_ivorn` made it of."""
     before, mark, local = ivorn.partition(RECEIVED)
     identifier = unquote(local) if mark and before.startswith("ivo:") else ""
     return identifier if identifier and identifier.isprintable() else ivorn
 
 
 def _canonical(identifier: str) -> str:
-    """``128290_006888376`` and ``128290_6888376`` are the same run and event."""
+    """Drop leading zeros: ``128290_006888376`` and ``128290_6888376`` are the same run and event."""
     run, underscore, number = identifier.partition("_")
     return f"{run}_{int(number)}" if underscore and run.isdecimal() and number.isdecimal() else identifier

@@ -54,12 +54,12 @@ _ROLES: dict[str, Role] = {
 }
 """By ``alert_tense``; early schemas have some of the words under ``alert_type``."""
 _CORE = frozenset({"trigger_time", "alert_datetime", "alert_type", "alert_tense", "ra", "ra_dec_error", "mission"})
-"""Without a schema and a topic, a JSON object with at least two of these is taken for a notice."""
-_ENOUGH = 2
+MIN_CORE_FIELDS = 2
+"""Without a schema and a topic, a JSON object with so many of these fields is taken for a notice."""
 
 
 def parse_json(packet: bytes, topic: str) -> Alert:
-    """A JSON packet to an `Alert`.
+    """Make an `Alert` of a JSON packet.
 
     Raises:
         AlertError: not JSON, or JSON of no kind that is known.
@@ -83,21 +83,21 @@ def parse_json(packet: bytes, topic: str) -> Alert:
     schema = _SCHEMA.fullmatch(_text(notice.get("$schema")))
     known = len(_CORE & notice.keys())
     foreign = _text(notice.get("$schema")) if schema is None and notice.get("$schema") is not None else None
-    if foreign is not None and (known < _ENOUGH or "json-schema.org" in foreign):
+    if foreign is not None and (known < MIN_CORE_FIELDS or "json-schema.org" in foreign):
         raise AlertError(f"JSON of schema {_text(notice['$schema'])[:100]!r}, not a notice of gcn.nasa.gov/schema")
     if (schema and schema[1] == "circulars") or (schema is None and {"circularId", "subject"} <= notice.keys()):
         return _circular(notice)
     if schema:
         topic = "gcn.notices." + schema[2].replace("/", ".")
     elif not _TOPIC.fullmatch(topic):
-        if known < _ENOUGH:
+        if known < MIN_CORE_FIELDS:
             raise AlertError("JSON, but no alert: no $schema of GCN, no superevent_id, no fields of a notice")
         topic = f"gcn.notices.{_mission(notice) or 'unknown'}"
     return _notice(notice, topic)
 
 
 def _decode(packet: bytes) -> Any:
-    """JSON, also where a number is ``NaN`` or ``Infinity`` (which is none), as Python and others write it."""
+    """Decode JSON, also with ``NaN`` and ``Infinity``, which Python and others write, and which become null."""
     try:
         return msgspec.json.decode(packet)
     except msgspec.DecodeError:
@@ -107,7 +107,7 @@ def _decode(packet: bytes) -> Any:
 
 
 def _of_another_shape(notice: dict[str, Any]) -> Alert | None:
-    """The alert, where it is none of GCN's schema."""
+    """Make the alert of a packet of a known shape that is not GCN's schema; None for others."""
     if "superevent_id" in notice:
         return _gravitational_wave(notice)
     if notice.keys() >= snews.FIELDS:
@@ -122,14 +122,14 @@ def _of_another_shape(notice: dict[str, Any]) -> Alert | None:
 
 
 def _utf8(packet: bytes) -> bytes:
-    """JSON is UTF-8; some write a byte order mark before it, or UTF-16, or end it as a C string."""
+    """Make a packet plain UTF-8; some have a byte order mark, are UTF-16, or end as a C string."""
     if packet.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         packet = packet.decode("utf-16").encode()
     return packet.removeprefix(codecs.BOM_UTF8).rstrip(b" \t\r\n\0")
 
 
 def _notice(notice: dict[str, Any], topic: str) -> Alert:
-    """A notice of the unified schema."""
+    """Make the alert of a notice of the unified schema."""
     name = topic.removeprefix("gcn.notices.").removeprefix("classic.")  # notices of other missions, translated by GCN
     row = _row(notice, streams.of_schema(name.partition(".")[0].lower()))
     target = localization.find_target(notice)
@@ -184,12 +184,12 @@ def _notice(notice: dict[str, Any], topic: str) -> Alert:
 
 
 def _mission(notice: dict[str, Any]) -> str:
-    """The mission's name as topics have it: ``super_kamiokande``."""
+    """Return the mission's name as topics have it: ``super_kamiokande``."""
     return re.sub(r"[^a-z0-9]+", "_", _text(notice.get("mission")).lower()[:200]).strip("_")
 
 
 def _row(notice: dict[str, Any], row: Stream) -> Stream:
-    """The row that the notice itself asks for, where one schema serves several streams."""
+    """Choose the row that the notice itself asks for, where one schema serves several streams."""
     for field, expression, name in row.json_rows:
         if streams.pattern(expression).fullmatch(_text(notice.get(field))[:200]):
             return streams.BY_NAME[name]
@@ -197,7 +197,7 @@ def _row(notice: dict[str, Any], row: Stream) -> Stream:
 
 
 def _role(notice: dict[str, Any], row: Stream, name: str, event: str) -> Role:
-    """``test`` where anything says so, ``utility`` where nothing was seen yet."""
+    """Return the role: ``test`` where anything says so, ``utility`` where nothing was seen yet."""
     words = [_text(notice.get(field)).lower() for field in ("alert_tense", "alert_type", "role")]
     said = {_ROLES.get(word, "observation") for word in words}
     marked = any(value is True and field.lower() in row.test for field, value in notice.items())
@@ -208,7 +208,7 @@ def _role(notice: dict[str, Any], row: Stream, name: str, event: str) -> Role:
 
 
 def _kind(notice: dict[str, Any], row: Stream, word: str, own_type: str) -> Kind:
-    """By the schema's word; else by the stream's own type of notice, and by what counts the notices."""
+    """Return the kind by the schema's word; else by the stream's own type of notice, and by what counts the notices."""
     if "retract" in {word[:7], own_type[:7]} or any(notice.get(name) is value for name, value in row.json_retraction):
         return "retraction"
     record = notice.get("record_number")
@@ -216,19 +216,19 @@ def _kind(notice: dict[str, Any], row: Stream, word: str, own_type: str) -> Kind
 
 
 def _is_known(notice: dict[str, Any], row: Stream, name: str) -> bool:
-    """Whether its author knows the source from before."""
+    """Tell whether the author of the notice knows the source from before."""
     marks = ((_text(notice.get(field))[:200], expression) for field, expression in row.known_values)
     marked = any(text and streams.pattern(expression).fullmatch(text) for text, expression in marks)
     return bool(notice.get("known_source")) or name in row.known_types or marked
 
 
 def _digest(notice: dict[str, Any]) -> str:
-    """What tells a notice from others about its event where it neither counts nor dates itself (DSA-110, CHIME)."""
+    """Return what tells a notice from others of its event where it has neither count nor date (DSA-110, CHIME)."""
     return hashlib.sha1(msgspec.json.encode(notice, order="sorted")).hexdigest()
 
 
 def _gravitational_wave(notice: dict[str, Any]) -> Alert:
-    """igwn.gwalert."""
+    """Make the alert of an igwn.gwalert packet."""
     word, name = _text(notice.get("alert_type")).upper().replace("_", ""), _text(notice.get("superevent_id"))
     kind = _GW_KINDS.get(word)
     if kind is None:
@@ -258,14 +258,14 @@ def _gravitational_wave(notice: dict[str, Any]) -> Alert:
 
 
 def _coincidence(found: object) -> tuple[str, ...]:
-    """The key of the burst that LVK found together with a gravitational wave."""
+    """Return the key of the burst that LVK found together with a gravitational wave."""
     if not isinstance(found, dict):
         return ()
     return event_keys.reference(_text(found.get("observatory")), _text(found.get("gcn_notice_id")))
 
 
 def _circular(notice: dict[str, Any]) -> Alert:
-    """A GCN circular: prose for people. Kept and found, never acted on."""
+    """Make the alert of a GCN circular: prose for people, kept and found, never acted on."""
     event, number, version = (_text(notice.get(name)) for name in ("eventId", "circularId", "version"))
     return Alert(
         stream="gcn.circulars",
@@ -277,7 +277,7 @@ def _circular(notice: dict[str, Any]) -> Alert:
 
 
 def _field(notice: dict[str, Any], name: str) -> Any:
-    """A field at the top, or one level below."""
+    """Return a field at the top, or one level below."""
     for source in (notice, *(notice.get(place) for place in _PLACES)):
         if isinstance(source, dict) and source.get(name) is not None:
             return source[name]
@@ -285,7 +285,7 @@ def _field(notice: dict[str, Any], name: str) -> Any:
 
 
 def _named(notice: dict[str, Any], target: dict[str, Any], row: Stream) -> list[tuple[str, list[str]]]:
-    """What names the event, field by field in the row's order; the first value of all is the one it goes by."""
+    """Return the event's names, field by field in the row's order; the event goes by the first of all."""
     found: list[tuple[str, list[str]]] = []
     for field in row.json_event:
         for source in (notice, target, notice.get("event"), notice.get("alert")):
@@ -300,7 +300,7 @@ def _named(notice: dict[str, Any], target: dict[str, Any], row: Stream) -> list[
 
 
 def _event(notice: dict[str, Any], row: Stream, named: list[tuple[str, list[str]]], name: str) -> str:
-    """The event's key by the first identifier that the notice has; '' where it has none."""
+    """Return the event's key by the first identifier that the notice has; '' where it has none."""
     for _, identifiers in named:
         for identifier in identifiers:
             if key := event_keys.event_key(row, identifier):
@@ -313,7 +313,7 @@ def _event(notice: dict[str, Any], row: Stream, named: list[tuple[str, list[str]
 
 
 def _related(notice: dict[str, Any], named: list[tuple[str, list[str]]]) -> tuple[str, ...]:
-    """Other missions' keys of the same event: what launched the search for it, and a burst's own name."""
+    """Return other missions' keys of the same event: what launched the search for it, and a burst's own name."""
     found = [key for field, names in named if field == "event_name" for key in event_keys.burst_name(names)]
     identifier = _text(notice.get("ref_ID")) or _text(notice.get("ref_id"))
     found += event_keys.reference(_text(notice.get("ref_instrument")), identifier)
@@ -343,7 +343,7 @@ def _first_fraction(notice: dict[str, Any], *fields: str) -> float | None:
 
 
 def _percent(value: object) -> float | None:
-    """A probability, also where it is written in percent (68.0)."""
+    """Read a probability, also where it is written in percent (68.0)."""
     size = values.number(value)
     return size / 100 if size is not None and 1 < size <= 100 else size
 
@@ -353,12 +353,12 @@ def _flag(value: object) -> bool | None:
 
 
 def _texts(value: object) -> list[str]:
-    """The strings and numbers of a list, or the only one."""
+    """Return the strings and numbers of a list, or the only one, as texts."""
     return [_text(each) for each in (value[:100] if isinstance(value, list) else [value])]
 
 
 def _joined(value: object) -> str:
-    """The parts of an identifier, ``["137840", "57034692"]``, as one; else as `_text`."""
+    """Join the parts of an identifier, ``["137840", "57034692"]``; else read it as `_text`."""
     parts = [_text(part) for part in value] if isinstance(value, list) else []
     if len(parts) > 1 and all(part.isdecimal() for part in parts):
         return "_".join(parts)
@@ -366,12 +366,12 @@ def _joined(value: object) -> str:
 
 
 def _is_mock(event: str) -> bool:
-    """LVK's mock (``MS``) and test (``TS``) superevents."""
+    """Tell LVK's mock (``MS``) and test (``TS``) superevents."""
     return event.startswith(("lvc:MS", "lvc:TS"))
 
 
 def _text(value: object) -> str:
-    """A string, a number's text, or the first of a list of them; '' for everything else."""
+    """Return a string, a number's text, or the first of a list of them; '' for everything else."""
     if isinstance(value, list):
         value = value[0] if value else None
     if isinstance(value, str):

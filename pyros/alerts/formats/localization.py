@@ -26,7 +26,7 @@ _FITS = re.compile(r".*\.fits?(?:\.gz|\.fz)?(?:,\d+)?", re.IGNORECASE)
 
 
 def find_target(notice: dict[str, Any]) -> dict[str, Any]:
-    """What holds the localization: the notice, the only target of its ``data`` (BOOM), or the place one level below."""
+    """Find what holds the localization: the notice, its ``data``'s only target (BOOM), or a place one level below."""
     if "ra" in notice:
         return notice
     data = notice.get("data")
@@ -38,7 +38,7 @@ def find_target(notice: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_position(target: dict[str, Any], row: Stream) -> tuple[Position | None, float | None, bool]:
-    """RA and Dec, the error radius, all in degrees, and whether it is only where an instrument looked.
+    """Read RA, Dec and error radius in degrees, and whether they are only where an instrument looked.
 
     Args:
         target: what `find_target` found.
@@ -55,7 +55,7 @@ def find_position(target: dict[str, Any], row: Stream) -> tuple[Position | None,
 
 
 def find_skymap(target: dict[str, Any]) -> str | None:
-    """The URL of a HEALPix map, ``embedded``, or None. A ``skymap_url`` that is no FITS file's is a page for people."""
+    """Return a HEALPix map's URL, ``embedded``, or None. A ``skymap_url`` of no FITS file is a page for people."""
     url, other = (_first_text(target.get(name)) for name in ("healpix_url", "skymap_url"))
     url = url or (other if _FITS.fullmatch(other) else "")
     if url.startswith(("http://", "https://")):
@@ -68,7 +68,7 @@ def _position(target: dict[str, Any], ra: str, dec: str) -> Position | None:
 
 
 def _error(target: dict[str, Any], place: Position) -> float | None:
-    """A number, [a], [a, b] or [a, b, position angle]; or the farthest corner of a box (MAXI)."""
+    """Read an error: a number, [a], [a, b] or [a, b, position angle]; or the farthest corner of a box (MAXI)."""
     given = [target.get("ra_dec_error")]
     if given == [None]:  # early schemas
         error = target.get("error")
@@ -89,12 +89,12 @@ def _error(target: dict[str, Any], place: Position) -> float | None:
 
 
 def _first_text(value: object) -> str:
-    """A string, or the first of a list of them; '' for everything else and for what is too long to be a URL."""
+    """Return a string, or the first of a list; '' for everything else and for what is too long to be a URL."""
     if isinstance(value, list):
         value = value[0] if value else None
     return value.strip() if isinstance(value, str) and len(value) < 2000 else ""
 
 
 def _sides(sizes: list[Any]) -> list[Any]:
-    """Of [a], [a, b], [a, b, position angle], or [below, above] (-1.5, 1.4)."""
+    """Return the sizes of [a], [a, b], [a, b, position angle], or [below, above] (-1.5, 1.4)."""
     return [abs(size) if len(sizes) > 1 and isinstance(size, int | float) else size for size in sizes[:2]]

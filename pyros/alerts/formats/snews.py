@@ -15,7 +15,7 @@ FIELDS = frozenset({"detector_names", "neutrino_times"})
 
 
 def parse_coincidence(notice: dict[str, Any]) -> Alert:
-    """A coincidence, one that has grown (UPDATE), or one that is taken back.
+    """Make the alert of a coincidence, of one that has grown (UPDATE), or of one that is taken back.
 
     Nothing in it names the event but the day of its first neutrino; a supernova is rare enough for that.
     """

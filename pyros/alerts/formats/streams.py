@@ -328,7 +328,7 @@ STREAMS = (
 
 @lru_cache(maxsize=256)
 def pattern(expression: str) -> re.Pattern[str]:
-    """A regular expression of the table, compiled once."""
+    """Compile a regular expression of the table, once."""
     return re.compile(expression)
 
 
@@ -338,7 +338,7 @@ BY_NAME = {row.name: row for row in STREAMS}
 
 
 def of_ivorn(ivorn: str) -> Stream:
-    """The row of the stream that an ivorn belongs to; `GCN` or `UNKNOWN` with the author's name where there is none."""
+    """Return the stream's row by an ivorn; `GCN` or `UNKNOWN` with the author's name where the table has none."""
     lower = ivorn[:200].lower()
     for prefix, row in _BY_IVORN:
         if lower.startswith(prefix):
@@ -352,31 +352,31 @@ def of_ivorn(ivorn: str) -> Stream:
 
 
 def of_schema(folder: str) -> Stream:
-    """The row of a folder of GCN's schema, or that of the same stream's VOEvents, or `UNKNOWN` with that name."""
+    """Return the row of a folder of GCN's schema, or that of the stream's VOEvents, or `UNKNOWN` with that name."""
     row = _BY_SCHEMA.get(folder) or BY_NAME.get(folder)
     return row or msgspec.structs.replace(UNKNOWN, name=folder or "gcn")
 
 
 def of_mission(mission: str) -> Stream:
-    """The row of a mission by the name that a packet gives it: ``Fermi-GBM``, ``Einstein Probe``."""
+    """Return the row of a mission by the name that a packet gives it: ``Fermi-GBM``, ``Einstein Probe``."""
     words = re.sub(r"[^a-z0-9]+", "_", mission.strip().lower()[:200]).strip("_")
     row = of_schema(words)
     return row if row.name in BY_NAME else of_schema(words.partition("_")[0])
 
 
 def revives(event: str) -> bool:
-    """Whether the stream whose identity key this is takes retractions back by going on."""
+    """Tell whether the stream of an identity key takes retractions back by going on."""
     row = BY_NAME.get(event.partition(":")[0])
     return row is not None and row.revives
 
 
 def revises(event: str) -> bool:
-    """Whether the stream whose identity key this is counts its notices about an event: each replaces the one before."""
+    """Tell whether the stream of an identity key counts its notices about an event: each replaces the one before."""
     row = BY_NAME.get(event.partition(":")[0])
     return row is not None and row.revision is not None
 
 
 def wide(event: str) -> bool:
-    """Whether many candidates are looked for in an event of the stream whose identity key this is."""
+    """Tell whether many candidates are looked for in an event of the stream of an identity key."""
     row = BY_NAME.get(event.partition(":")[0])
     return row is not None and row.wide

@@ -73,12 +73,12 @@ SURVEYS = (
 
 
 def of_notice(notice: dict[str, Any]) -> Survey | None:
-    """The shape of a packet, if it is one of these."""
+    """Return the survey whose shape a notice has, if any."""
     return next((survey for survey in SURVEYS if survey.marks <= notice.keys()), None)
 
 
 def parse_detection(notice: dict[str, Any], survey: Survey) -> Alert:
-    """One detection of an object."""
+    """Make the alert of one detection of an object."""
     found = next((text for path in survey.objects if (text := _text(_at(notice, path)))), "")
     detection = next((text for path in survey.detection if (text := _text(_at(notice, path)))), "")
     letters = found.rstrip("0123456789abcdefghijklmnopqrstuvwxyz")
@@ -99,7 +99,7 @@ def parse_detection(notice: dict[str, Any], survey: Survey) -> Alert:
 
 
 def _at(notice: dict[str, Any], path: str) -> Any:
-    """What stands at a path, or None."""
+    """Return what stands at a path, or None."""
     value: Any = notice
     for name in path.split("."):
         value = value.get(name) if isinstance(value, dict) else None
@@ -107,7 +107,7 @@ def _at(notice: dict[str, Any], path: str) -> Any:
 
 
 def _text(value: object) -> str:
-    """A string or number that isn't 0 (Rubin's "no object"), as text."""
+    """Return a string or number that isn't 0 (Rubin's "no object") as text."""
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value == 0:
         return ""
     return str(value).strip()[:200]

@@ -29,7 +29,7 @@ _TCB_RATE = 1.550519768e-8
 
 
 def parse_iso(text: str | None, scale: str = "UTC") -> datetime | None:
-    """An ISO 8601 date and time, or a (modified) Julian day, as UTC; None where it is neither (``2016-01--3T...``).
+    """Read an ISO 8601 date and time, or a (modified) Julian day, as UTC; None for others (``2016-01--3T...``).
 
     Neither is day 0, nor a date alone: it tells no time.
 
@@ -76,7 +76,7 @@ def _from_julian(text: str, scale: str) -> datetime | None:
 
 
 def from_tjd(tjd: float | None, seconds: float | None) -> datetime | None:
-    """Truncated Julian Day and seconds of that day as UTC, None where they make no sense."""
+    """Convert a Truncated Julian Day and seconds of that day to UTC; None where they make no sense."""
     if tjd is None or seconds is None or not 0 <= seconds < 86_401 or not 0 <= tjd < 100_000:
         return None
     return _TJD_ZERO + timedelta(days=math.floor(tjd), seconds=seconds)
@@ -100,7 +100,7 @@ def _from_gps(moment: datetime) -> datetime:
 
 @lru_cache(maxsize=64)
 def _tai_minus_utc(year: int, month: int, day: int) -> float:
-    """Leap seconds, from the table in ERFA; 0 before 1960, where UTC did not exist.
+    """Return leap seconds, from the table in ERFA; 0 before 1960, where UTC did not exist.
 
     Beyond the years that ERFA vouches for (a year "dubious" to it) the last known value is used.
     """

@@ -20,7 +20,7 @@ WHOLE_SKY = 180.0
 
 
 def number(value: object) -> float | None:
-    """A finite float from what may be a number or its text; None for everything else, booleans included."""
+    """Read a finite float from a number or its text; None for everything else, booleans included."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, str) and (len(value) > 64 or not value.isascii() or "_" in value):
@@ -33,13 +33,13 @@ def number(value: object) -> float | None:
 
 
 def fraction(value: object) -> float | None:
-    """A probability, 0 to 1."""
+    """Read a probability, 0 to 1."""
     result = number(value)
     return result if result is not None and 0 <= result <= 1 else None
 
 
 def hertz(value: object, unit: str) -> float | None:
-    """A rate in Hz; None for a negative one and for an unknown unit."""
+    """Convert a rate to Hz; None for a negative one and for an unknown unit."""
     unit = unit.strip().lower()
     match = _RATE.fullmatch(unit) if len(unit) < 32 else None
     seconds = 1.0 if unit == "hz" else _SECONDS.get(match[1] or match[2]) if match else None
@@ -48,7 +48,7 @@ def hertz(value: object, unit: str) -> float | None:
 
 
 def position(ra: float | None, dec: float | None) -> tuple[float, float] | None:
-    """RA and Dec in degrees, 0 <= RA < 360, or None where they are none.
+    """Return RA and Dec in degrees, 0 <= RA < 360, or None where they are no position.
 
     Out of range (-1/-1, -360/91, -999) and exactly 0/0 are what streams write for "no position"; RA 360 is 0.
     """
@@ -58,13 +58,13 @@ def position(ra: float | None, dec: float | None) -> tuple[float, float] | None:
 
 
 def radius(value: object) -> float | None:
-    """An error radius in degrees, or None where it is none: 0, negative, or the whole sky."""
+    """Read an error radius in degrees; None for 0, a negative one, or the whole sky."""
     result = number(value)
     return result if result is not None and 0 < result < WHOLE_SKY else None
 
 
 def galactic_latitude(ra: float, dec: float) -> float:
-    """Galactic latitude in degrees of an ICRS position in degrees.
+    """Return the Galactic latitude in degrees of an ICRS position in degrees.
 
     The pole (192.85948, 27.12825) is that of the Hipparcos Catalogue, ESA SP-1200, vol. 1, section 1.5.3.
     """

@@ -28,9 +28,9 @@ _ROLES = frozenset(get_args(Role))
 _CITES = {"followup": "followup", "supersedes": "supersedes", "supercedes": "supersedes", "retraction": "retraction"}
 """What is cited, with the spelling of the VOEvents before 1.1."""
 _TRUE = frozenset({"true", "1", "yes"})
-_MAX_IVORN = 1000
+MAX_IVORN_CHARACTERS = 1000
 _MAX_PARAMS = 10_000
-_LONGEST_OFFSET = 1e9
+MAX_OFFSET_SECONDS = 1e9
 """Seconds; 32 years."""
 _TJD_TOLERANCE = timedelta(days=90)
 """How far the TJD of a notice may lie from its Who/Date to be believed; garbled ones are years away."""
@@ -50,7 +50,7 @@ class Param(msgspec.Struct, frozen=True):
 
 
 class VOEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """What a VOEvent says in the words of the standard; nothing is interpreted yet."""
+    """The content of a VOEvent in the words of the standard; nothing is interpreted yet."""
 
     ivorn: str
     role: Role
@@ -72,7 +72,7 @@ class VOEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_voevent(packet: bytes) -> Alert:
-    """A VOEvent's bytes to an `Alert`.
+    """Make an `Alert` of a VOEvent's bytes.
 
     Raises:
         AlertError: not well-formed, not a VOEvent, or without what identifies one.
@@ -87,7 +87,7 @@ def parse_voevent(packet: bytes) -> Alert:
 
 
 def parse_voevent_json(document: dict[str, Any]) -> Alert:
-    """A VOEvent turned into JSON by a broker (SCiMMA's hop and others).
+    """Make an `Alert` of a VOEvent that a broker (SCiMMA's hop and others) turned into JSON.
 
     Raises:
         AlertError: as `parse_voevent`.
@@ -96,7 +96,7 @@ def parse_voevent_json(document: dict[str, Any]) -> Alert:
 
 
 def read(root: Any) -> VOEvent:
-    """What the document says.
+    """Read what the document says.
 
     Args:
         root: the lxml element VOEvent.
@@ -107,7 +107,7 @@ def read(root: Any) -> VOEvent:
     ivorn = (root.get("ivorn") or "").strip()
     if not ivorn:
         raise AlertError("the VOEvent has no ivorn")
-    if len(ivorn) > _MAX_IVORN or not ivorn.lower().startswith("ivo:") or not ivorn.isprintable():
+    if len(ivorn) > MAX_IVORN_CHARACTERS or not ivorn.lower().startswith("ivo:") or not ivorn.isprintable():
         raise AlertError(f"ivorn {ivorn[:100]!r} is no identifier ivo://authority/stream#event")
     role = (root.get("role") or "observation").strip().lower()
     if role not in _ROLES:
@@ -133,7 +133,7 @@ def read(root: Any) -> VOEvent:
 
 
 def interpret(event: VOEvent) -> Alert:
-    """What the document means, by the row of its stream.
+    """Interpret the document by the row of its stream.
 
     Raises:
         AlertError: it is a message of the transport (alive, kill), no alert.
@@ -225,12 +225,12 @@ def _param(group: str, element: Any) -> Param:
 
 
 def _attribute(element: Any | None, name: str) -> float | None:
-    """A probability or importance, 0 to 1."""
+    """Read a probability or importance, 0 to 1."""
     return values.fraction((element.get(name) or "").strip()) if element is not None else None
 
 
 def _citations(section: Any | None) -> tuple[tuple[str, str], ...]:
-    """(ivorn, cite); an empty EventIVORN (CRTS sends them) cites nothing."""
+    """Read the citations as (ivorn, cite); an empty EventIVORN (CRTS sends them) cites nothing."""
     if section is None:
         return ()
     found = []
@@ -238,12 +238,12 @@ def _citations(section: Any | None) -> tuple[tuple[str, str], ...]:
         ivorn = text(element)
         if local_name(element) == "EventIVORN" and ivorn:
             cite = (element.get("cite") or "followup").strip().lower()
-            found.append((ivorn[:_MAX_IVORN], _CITES.get(cite, "followup")))
+            found.append((ivorn[:MAX_IVORN_CHARACTERS], _CITES.get(cite, "followup")))
     return tuple(found[:1000])
 
 
 def _notice_type(params: _Params) -> str:
-    """GCN's name for Packet_Type; else what the stream itself calls the notice.
+    """Return GCN's name for Packet_Type; else what the stream itself calls the notice.
 
     Raises:
         AlertError: a message of the transport.
@@ -259,7 +259,7 @@ def _notice_type(params: _Params) -> str:
 
 
 def _role(event: VOEvent, row: Stream, params: _Params, notice: str) -> Role:
-    """The packet's role, or ``test`` where anything in it says so: a test sent as an observation must move nothing."""
+    """Return the role, or ``test`` where anything says so: a test sent as an observation must move nothing."""
     if event.role == "utility":
         return "utility"
     test = params.marked(row.test) or params.matches(row.test_values) or "TEST" in notice.upper().split("_")
@@ -282,7 +282,7 @@ def _kind(event: VOEvent, row: Stream, params: _Params, notice: str) -> Kind:
 
 
 def _event(event: VOEvent, row: Stream, params: _Params) -> str:
-    """The stream's own identifier; else what the ivorn names; else what is cited; else this is an event by itself."""
+    """Return the event by the stream's own identifier, else by the ivorn, else by what is cited, else by itself."""
     for names in row.event:
         found = [param for name in names if (param := params.get(name))]
         identifier = "_".join(param.value for param in found)
@@ -309,7 +309,7 @@ def _related(row: Stream, params: _Params) -> tuple[str, ...]:
 
 
 def _position(event: VOEvent, row: Stream, params: _Params) -> tuple[tuple[float, float] | None, bool]:
-    """The position, and whether it is only where something pointed."""
+    """Return the position, and whether it is only where something pointed."""
     word = params.get("Coords_String")
     match = _COORDS_TYPE.search(event.where[:1000]) if word is None else None
     number = params.get("Coords_Type") if word is None and match is None else None
@@ -335,11 +335,11 @@ def _error(event: VOEvent, row: Stream, params: _Params, notice: str) -> tuple[f
 
 
 def _time(event: VOEvent, row: Stream, params: _Params) -> datetime | None:
-    """ISOTime in its system's time scale; where that is no date, the truncated Julian day if it is near Who/Date."""
+    """Read ISOTime in its time scale; where that is no date, the truncated Julian day if it is near Who/Date."""
     scale = next((word for word in event.system.split("-") if word in {"TDB", "TT", "TCB", "TAI", "GPS"}), "UTC")
     moment = parse_iso(event.isotime, scale)
     if moment is not None and event.offset:
-        return moment + timedelta(seconds=event.offset) if abs(event.offset) < _LONGEST_OFFSET else None
+        return moment + timedelta(seconds=event.offset) if abs(event.offset) < MAX_OFFSET_SECONDS else None
     if moment is not None or not event.isotime or event.date is None:
         return moment
     for day, seconds in row.clocks:

@@ -32,7 +32,7 @@ _RIGHT_ASCENSION, _DECLINATION = ("ra", "r.a", "right", "alpha"), ("de", "delta"
 
 
 class Coords(msgspec.Struct, frozen=True):
-    """What is said of the source. RA, Dec and error in degrees, as they are written: nothing is checked."""
+    """The coordinates of the source. RA, Dec and error are degrees as they are written: nothing is checked."""
 
     system: str = ""
     isotime: str = ""
@@ -45,7 +45,7 @@ class Coords(msgspec.Struct, frozen=True):
 
 
 def source_coords(where: Any | None) -> Coords:
-    """The AstroCoords of the source. Those of the observatory may stand first (UTMOST), and are no sky position."""
+    """Read the AstroCoords of the source. The observatory's may stand first (UTMOST), and are no sky position."""
     found = Coords()
     if where is None:
         return found
@@ -69,7 +69,7 @@ def source_coords(where: Any | None) -> Coords:
 
 
 def _system(coords: Any) -> str:
-    """``UTC-ICRS-GEO``: what the coordinates name, or what the AstroCoordSystem beside them says; upper case."""
+    """Return the system that the coordinates or the AstroCoordSystem beside them name: ``UTC-ICRS-GEO``."""
     named = (coords.get("coord_system_id") or "").strip().upper()
     if "ICRS" in named or "FK5" in named:
         return str(named)
@@ -81,20 +81,20 @@ def _system(coords: Any) -> str:
 
 
 def _other_time(time: Any | None) -> str:
-    """A Julian day (STC), or when an interval begins (VOEvent 2.1)."""
+    """Read a Julian day (STC), or when an interval begins (VOEvent 2.1)."""
     names = ("MJDTime", "JDTime", "ISOTimeStart")
     return next((moment for name in names if (moment := text(descendant(time, name)))), "")
 
 
 def _offset(time: Any | None) -> float:
-    """Seconds that a TimeInstant lies after its ISOTime (VOEvent 2.1)."""
+    """Return the seconds that a TimeInstant lies after its ISOTime (VOEvent 2.1)."""
     element = descendant(time, "TimeOffset")
     size = values.number(text(element)) if element is not None else None
     return size * _SECONDS.get((time.get("unit") or "s").strip().lower(), 0.0) if size and time is not None else 0.0
 
 
 def _read(position: Any) -> tuple[float | None, float | None, float | None]:
-    """RA, Dec and error radius in degrees; none where they are in a unit that is no angle's, or other coordinates."""
+    """Read RA, Dec and error radius in degrees; None for units that are no angle's, and for other coordinates."""
     parts = _parts(position)
     value = parts.get("Value2", parts.get("Value3"))
     pair = _parts(value) if value is not None else {}
@@ -114,19 +114,19 @@ def _read(position: Any) -> tuple[float | None, float | None, float | None]:
 
 
 def _parts(element: Any) -> dict[str, Any]:
-    """Its children by their names, of several with one name the first."""
+    """Return an element's children by their names; of several with one name the first."""
     return {local_name(each): each for each in reversed(element)}
 
 
 @lru_cache(maxsize=64)
 def _degrees(unit: str) -> float | None:
-    """The size of a unit of both axes (``deg``, ``deg-deg``, ``deg deg Mpc``), where that is one."""
+    """Return the size of a unit of both axes (``deg``, ``deg-deg``, ``deg deg Mpc``), where that is one."""
     sizes = {_UNITS.get(word.removesuffix("s")) for word in re.split(r"[-\s,]+", unit)[:2]}
     return sizes.pop() if len(sizes) == 1 else None
 
 
 def _said_unit(*elements: Any) -> str:
-    """What the first of them says that says something."""
+    """Return the unit of the first element that has one."""
     for element in elements:
         if element is not None and (word := element.get("unit") or element.get("pos_unit")):
             return str(word).strip().lower()[:40]
@@ -134,7 +134,7 @@ def _said_unit(*elements: Any) -> str:
 
 
 def _error(parts: dict[str, Any], unit: float) -> float | None:
-    """The radius, in its own unit where it has one; else the larger of two sizes."""
+    """Read the radius, in its own unit where it has one; else the larger of two sizes."""
     element = parts.get("Error2Radius")
     radius = values.number(text(element))
     if element is not None and radius is not None:

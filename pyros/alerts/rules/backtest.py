@@ -23,14 +23,14 @@ Observability = Literal["at once", "later", "never"]
 ObservabilityOf = Callable[[Alert, datetime, Decision], Observability]
 """Whether an accepted alert's position could have been observed: at once, later that night, or not."""
 
-FORGET_AFTER = 60 * 86_400.0
+FORGET_AFTER_SECONDS = 60 * 86_400.0
 """Seconds after its last packet that an event is dropped from memory; retractions took up to 40 days."""
-_SWEEP = 10_000
-_MOST_NAMES = 10_000
+SWEEP_PACKETS = 10_000
+MAX_NAMES = 10_000
 
 
 class RuleBacktest(msgspec.Struct):
-    """What one rule would have done. An event counts for the rule that accepted it first."""
+    """The past of one rule: what it would have done. An event counts for the rule that accepted it first."""
 
     name: str
     events: int = 0
@@ -65,7 +65,7 @@ class Backtest(msgspec.Struct):
         found = ("stream", (alert.stream,)), ("notice_type", (alert.notice_type,))
         for condition, names in (*found, ("min_probability", alert.classification)):
             there = self.names.setdefault(condition, set())
-            if len(there) < _MOST_NAMES:
+            if len(there) < MAX_NAMES:
                 there.update(names)
 
 
@@ -116,8 +116,8 @@ def backtest_rules(
         backtest.first = entry.received if backtest.first is None else backtest.first
         backtest.last = entry.received
         _judge(backtest, rules, tried, entry, entry.alert, see, sky)
-        if backtest.packets % _SWEEP == 0:
-            for name in [name for name, each in events.items() if each.heard < entry.received - FORGET_AFTER]:
+        if backtest.packets % SWEEP_PACKETS == 0:
+            for name in [name for name, each in events.items() if each.heard < entry.received - FORGET_AFTER_SECONDS]:
                 del events[name]
     return backtest
 
@@ -131,7 +131,7 @@ def _judge(
     see: ObservabilityOf | None,
     sky: LocalSky | None,
 ) -> None:
-    """What the alert manager would have done with a packet."""
+    """Count what the alert manager would have done with a packet."""
     if alert.kind == "retraction":
         taken_back = tried.rule is not None and not tried.retracted
         if taken_back and tried.trigger in identity.retracted_ids(tried.event) and tried.rule is not None:

@@ -19,7 +19,7 @@ from pyros.alerts.alert import Alert, Kind
 from pyros.alerts.formats import values
 
 _QUANTITY = re.compile(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*(.*?)\s*")
-_FUTURE = -600.0
+MIN_AGE_SECONDS = -600.0
 """An event this many seconds ahead of the observatory's clock is a wrong date, not a fresh event."""
 
 _ROLES = ("observation", "prediction")
@@ -29,23 +29,23 @@ _SPANS = (("d", 2 * _DAY), ("h", 7_200.0), ("min", 120.0), ("s", 0.0))
 
 
 class LocalSky(Protocol):
-    """What a site can tell of a position (ICRS degrees) at a moment; the caller of the rules gives it."""
+    """A site's answers about a position (ICRS degrees) at a moment; the caller of the rules gives it."""
 
     def altitude(self, ra: float, dec: float, when: datetime) -> float:
-        """Degrees above the horizon."""
+        """Return degrees above the horizon."""
 
     def time_up(self, ra: float, dec: float, when: datetime, min_altitude: float) -> float:
-        """Seconds until it sinks below that altitude in degrees: 0 where it isn't up, a day where it never sinks."""
+        """Return seconds until the position sinks below that altitude in degrees: 0 if it isn't up, a day if never."""
 
     def moon_distance(self, ra: float, dec: float, when: datetime) -> float:
-        """Degrees from the Moon, which may be below the horizon."""
+        """Return degrees from the Moon, which may be below the horizon."""
 
     def sun_altitude(self, when: datetime) -> float:
-        """Degrees above the horizon, negative at night."""
+        """Return the Sun's degrees above the horizon, negative at night."""
 
 
 class Circumstances(msgspec.Struct, frozen=True):
-    """When and where a rule is asked."""
+    """The moment and the place at which a rule is asked."""
 
     now: datetime
     sky: LocalSky | None = None
@@ -87,7 +87,7 @@ class ConditionSpec(msgspec.Struct, frozen=True):
 
 
 def quantity(units: dict[str, float], low: float, high: float) -> ValueReader:
-    """A reader of ``12``, ``5 arcmin``, ``3 h`` ... into the first of the units.
+    """Make a reader of ``12``, ``5 arcmin``, ``3 h`` ... into the first of the units.
 
     Args:
         units: names and their size in the first one.
@@ -176,7 +176,7 @@ def _angles(value: float, wanted: float) -> tuple[str, str]:
 
 
 def _spans(value: float, wanted: float) -> tuple[str, str]:
-    """Durations, both in seconds; in words each in a unit that suits it."""
+    """Format two durations in seconds, each in a unit that suits it."""
     return _span(value), _span(wanted)
 
 
@@ -186,7 +186,7 @@ def _span(seconds: float) -> str:
 
 
 def _rates(value: float, wanted: float) -> tuple[str, str]:
-    """False-alarm rates, both in Hz; in words how rare the alert is."""
+    """Format two false-alarm rates in Hz, and say how rare the alert is."""
     years = 1 / (value * values.SECONDS_PER_YEAR) if value else math.inf
     often = f"once in {years:.3g} years" if years >= 1 else f"{1 / years:.3g} a year"
     return f"{value:.4g} ({often})", f"{wanted:.4g} Hz"
@@ -221,14 +221,14 @@ def _truth_of(label: str, field: str) -> ConditionCheck:
 
 
 def age(alert: Alert, now: datetime) -> float | None:
-    """Seconds since the event; since the packet was written where the event's time isn't told."""
+    """Return the seconds since the event, or since the packet was written where the event's time isn't told."""
     moment = alert.time or alert.sent
     return (now - moment).total_seconds() if moment else None
 
 
 def _young(alert: Alert, moment: Circumstances, wanted: float) -> CheckResult:
     seconds = age(alert, moment.now)
-    if seconds is not None and seconds < _FUTURE:
+    if seconds is not None and seconds < MIN_AGE_SECONDS:
         return None, seconds, f"its time lies {-seconds:.0f} s in the future"
     return _limit("age", _spans, lambda *_: seconds, at_most=True)(alert, moment, wanted)
 
@@ -263,7 +263,7 @@ def _classified(value: Any) -> dict[str, float]:
 
 
 def _probable(alert: Alert, _: Circumstances, wanted: dict[str, float]) -> CheckResult:
-    """One of the classes is at least that probable."""
+    """Check that one of the classes is at least that probable."""
     found = {name: alert.classification.get(name) for name in wanted}
     known = {name: value for name, value in found.items() if value is not None}
     fits = any(value >= wanted[name] for name, value in known.items())
@@ -316,11 +316,11 @@ class Condition(msgspec.Struct, frozen=True):
 
     @property
     def selects(self) -> bool:
-        """Whether it only chooses which alerts the rule is about."""
+        """Whether the condition only chooses which alerts the rule is about."""
         return all(CONDITIONS[each.name].selects for each in self.flat())
 
     def flat(self) -> Iterator[Condition]:
-        """The known conditions in it."""
+        """Give the known conditions in this one."""
         if self.name in CONDITIONS:
             yield self
         for group in self.groups:
@@ -329,7 +329,7 @@ class Condition(msgspec.Struct, frozen=True):
 
 
 def judge(condition: Condition, alert: Alert, moment: Circumstances) -> ConditionResult:
-    """What one condition says of an alert."""
+    """Judge an alert by one condition."""
     if condition.name in CONDITIONS:
         holds, value, words = CONDITIONS[condition.name].check(alert, moment, condition.wanted)
         return ConditionResult(condition.name, holds, value, condition.wanted, words)
@@ -355,7 +355,7 @@ def judge(condition: Condition, alert: Alert, moment: Circumstances) -> Conditio
 def judge_all(
     conditions: tuple[Condition, ...], alert: Alert, moment: Circumstances
 ) -> tuple[bool | None, tuple[ConditionResult, ...]]:
-    """Whether all hold, and those that were looked at: up to the first that doesn't, which is the last one then."""
+    """Judge an alert by conditions up to the first that doesn't hold; return whether all hold, and the results."""
     judged: list[ConditionResult] = []
     for condition in conditions:
         judged.append(judge(condition, alert, moment))
@@ -365,5 +365,5 @@ def judge_all(
 
 
 def in_words(judged: tuple[ConditionResult, ...]) -> str:
-    """What holds, in words."""
+    """Say in words what holds."""
     return ", ".join(each.words for each in judged)

@@ -67,7 +67,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def looked_at(alert: Alert, now: datetime, sky: LocalSky | None = None) -> dict[str, Any]:
-    """The values of an alert that rules can ask for: angles in degrees, age in seconds, false-alarm rate in Hz.
+    """Return an alert's values that rules can ask for: angles in degrees, age in seconds, false-alarm rate in Hz.
 
     With a ``sky`` also where its position stood then, and the Sun and the Moon.
     """

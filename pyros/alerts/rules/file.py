@@ -33,7 +33,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_rules(path: Path) -> tuple[Rule, ...]:
-    """The rules of a file, in its order; raises ConfigError listing every problem."""
+    """Read the rules of a file, in its order; raises ConfigError listing every problem."""
     reader = _Reader(path)
     rules = reader.read()
     if reader.problems:
@@ -42,14 +42,14 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
 
 
 class _Mapping(dict[Any, Any]):
-    """A mapping that knows where it stands in the file: the lines of its keys, and its own."""
+    """A mapping of the file, with its line and those of its keys."""
 
     lines: dict[str, int]
     line: int
 
 
 class _LinedMappings(UniqueKeys):
-    """Its mappings know their lines."""
+    """A YAML loader whose mappings know their lines."""
 
     def construct_lined(self, node: yaml.MappingNode) -> Iterator[_Mapping]:
         found = _Mapping()
@@ -63,7 +63,7 @@ _LinedMappings.add_constructor("tag:yaml.org,2002:map", _LinedMappings.construct
 
 
 class _Reader:
-    """Turns the file into rules and collects every problem on the way."""
+    """A reader that turns the file into rules and collects every problem on the way."""
 
     RULE_KEYS = ("name", "when", "priority", "observe", "repeat", "min_altitude", "expires_after")
     EXPOSURE_KEYS = ("filter", "seconds", "count")
@@ -140,7 +140,7 @@ class _Reader:
         return () if content is None else self._group(content, f"{where} when", 0)
 
     def _group(self, content: Any, where: str, depth: int) -> tuple[Condition, ...]:
-        """Conditions that must all hold, in the order in which they are judged: ``any`` and ``not`` last."""
+        """Read conditions that must all hold, in the order in which they are judged: ``any`` and ``not`` last."""
         if not isinstance(content, dict):
             self._problem(where, f"must be a mapping of conditions, such as {{stream: swift}}, not {content!r:.60}")
             return ()
@@ -171,7 +171,7 @@ class _Reader:
         return tuple(self._group(group, f"{where}[{number}]", depth) for number, group in enumerate(groups, 1))
 
     def _repeat(self, rule: dict[Any, Any], where: str) -> tuple[float, ...]:
-        """Seconds after the first decision, each later than the one before."""
+        """Read the seconds after the first decision, each later than the one before."""
         self._look(rule, "repeat")
         content = rule.get("repeat", [])
         where = f"{where} repeat"
@@ -226,7 +226,7 @@ class _Reader:
         return self._convert(content[key], read, where)
 
     def _look(self, content: Any, key: Any) -> None:
-        """What is told from here on is about this key; where it isn't there, about what it should stand in."""
+        """Note the line of a key, or of the mapping it is missing in, for the problems that follow."""
         if isinstance(content, _Mapping):
             self._line = content.lines.get(str(key), content.line)
 

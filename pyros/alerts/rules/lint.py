@@ -16,11 +16,11 @@ from pyros.alerts.rules.rules import Rules
 
 _NAMES = {"stream": "stream", "notice_type": "notice type", "min_probability": "class"}
 """Conditions that are about names."""
-_CLOSE = 0.75
+_MIN_LIKENESS = 0.75
 
 
 def misspelt_streams(rules: Rules) -> Iterator[str]:
-    """Streams that no table has, but one of nearly the same name."""
+    """Find streams that no table has, but one of nearly the same name."""
     for rule in rules.rules:
         asked = [each for condition in rule.when for each in condition.flat() if each.name == "stream"]
         for word in (word for condition in asked for word in condition.wanted):
@@ -30,7 +30,7 @@ def misspelt_streams(rules: Rules) -> Iterator[str]:
 
 
 def unmatched_names(rules: Rules, backtest: Backtest) -> Iterator[str]:
-    """Of rules that would have triggered nothing: the names that no packet had, and packets that told no position."""
+    """Find, in rules that would have triggered nothing, names that no packet had and packets without a position."""
     for rule in rules.rules:
         tried = backtest.rules[rule.name]
         if tried.events or tried.refused or not backtest.alerts:
@@ -47,7 +47,7 @@ def unmatched_names(rules: Rules, backtest: Backtest) -> Iterator[str]:
 
 
 def _asked(conditions: Iterable[Condition]) -> Iterator[Condition]:
-    """The conditions about names, without those that must not hold, and those of which only one must."""
+    """Find the conditions about names, without those that must not hold, and those of which only one must."""
     for condition in conditions:
         if condition.name in _NAMES:
             yield condition
@@ -56,6 +56,6 @@ def _asked(conditions: Iterable[Condition]) -> Iterator[Condition]:
 
 
 def _meant(word: str, names: Iterable[str]) -> str:
-    near = get_close_matches(word.lower(), {name.lower(): None for name in names}, 1, _CLOSE)
+    near = get_close_matches(word.lower(), {name.lower(): None for name in names}, 1, _MIN_LIKENESS)
     spelt = next((name for name in names if name.lower() in near), "")
     return f" (did you mean {spelt}?)" if spelt and "*" not in word else ""

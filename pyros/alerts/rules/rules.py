@@ -26,7 +26,7 @@ from pyros.messages import Exposures
 
 
 class Considered(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A rule that was asked, and its conditions up to the first that did not hold."""
+    """A rule that was asked, and the results of its conditions up to the first that did not hold."""
 
     rule: str
     applies: bool = False
@@ -34,7 +34,7 @@ class Considered(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """What was decided about an alert, and why. Immutable."""
+    """The decision about an alert, and why. Immutable."""
 
     accepted: bool
     rule: str = ""
@@ -70,12 +70,12 @@ class Rules:
 
     @property
     def asks_of_sky(self) -> tuple[str, ...]:
-        """The conditions in them that only a site can answer."""
+        """The conditions in the rules that only a site can answer."""
         asked = {each.name for rule in self.rules for condition in rule.when for each in condition.flat()}
         return tuple(name for name, known in CONDITIONS.items() if known.sky and name in asked)
 
     def decide(self, alert: Alert, now: datetime, sky: LocalSky | None = None) -> Decision:
-        """Whether to observe what an alert is about, and how.
+        """Decide whether to observe what an alert is about, and how.
 
         Args:
             alert: as `pyros.alerts.parse` gave it.
@@ -100,7 +100,7 @@ class Rules:
         return Decision(accepted=False, reason=f"no rule fits {what}{misses}", considered=tuple(considered))
 
     def fitting(self, alert: Alert, now: datetime, sky: LocalSky | None = None) -> str:
-        """The first rule whose conditions hold, whether such an alert is ever observed or not; '' for none."""
+        """Return the first rule whose conditions hold, whether such an alert is ever observed or not; '' for none."""
         for rule in self.rules:
             if judge_all(rule.when, alert, Circumstances(now, sky, rule.min_altitude))[0]:
                 return rule.name
@@ -108,7 +108,7 @@ class Rules:
 
 
 def _safeguard(alert: Alert) -> str:
-    """Why this alert may never move a telescope; '' if it may."""
+    """Tell why this alert may never move a telescope; '' if it may."""
     if alert.kind == "retraction":
         return f"a retraction of {alert.event}"
     if not alert.actionable:
