@@ -1,5 +1,7 @@
-"""Alarms: what a person must be told now. Each is told once until it is over: as a critical log line, as a message to
-monitoring, and by a command of the site's own (``on_alarm`` in the configuration).
+"""Alarms: what a person must be told now.
+
+Each is told once until it is over: as a critical log line, as a message to monitoring, and by a command of the site's
+own (``on_alarm`` in the configuration).
 
 The process that raises an alarm runs the command itself: it works when monitoring is dead, and needs no journal.
 """

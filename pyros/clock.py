@@ -41,7 +41,7 @@ class Clock(Protocol):
         ...
 
     def now(self) -> datetime:
-        """The same as an aware datetime in UTC."""
+        """Return the same as an aware datetime in UTC."""
         ...
 
     def monotonic(self) -> float:
@@ -124,7 +124,7 @@ class Deadline:
 
 
 def system_time() -> float:
-    """The computer's Unix time, for programs that have no Clock of an observatory."""
+    """Return the computer's Unix time, for programs that have no Clock of an observatory."""
     return time.time()
 
 
@@ -132,13 +132,13 @@ _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # Linux: it cou
 
 
 def steady_seconds() -> float:
-    """The computer's monotonic seconds, as `RealClock.monotonic`: for programs that have no Clock of an observatory."""
+    """Return the seconds of `RealClock.monotonic`, for programs that have no Clock of an observatory."""
     return time.clock_gettime(_STEADY)
 
 
 @cache
 def boot_id() -> str:
-    """The name of the computer's present start, from which `steady_seconds` count; '' where the system has none."""
+    """Name the computer's present start, from which `steady_seconds` count; '' where the system has no name for it."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

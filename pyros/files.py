@@ -16,7 +16,7 @@ LARGEST_YAML = 1_000_000
 
 
 @contextmanager
-def whole(path: Path, *, shared: bool = False) -> Iterator[Path]:
+def atomic_write(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """Write to the path this gives; it becomes ``path``, in place of what is there, when the ``with`` statement ends.
 
     Then it is on disk: content and name are synced. When the block raises, nothing of it is left, and a file that
@@ -68,7 +68,7 @@ class UniqueKeys(yaml.SafeLoader):
 
 
 def read_yaml(path: Path, loader: type[UniqueKeys] = UniqueKeys) -> Any:
-    """What a YAML file holds; None for an empty one.
+    """Return what a YAML file holds; None for an empty one.
 
     Raises ValueError: one line that says what is wrong, and where in the file, but not in which.
     """

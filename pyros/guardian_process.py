@@ -39,7 +39,7 @@ class GuardianProcess:
     """Keeps the guardian of a configuration alive. Every method is for the reactor's thread."""
 
     def __init__(self, config: Config, section: GuardianConfig, reactor: Any, clock: Clock, *, simulated: bool) -> None:
-        """``simulated``: this process is what simulates the devices."""
+        """Take the guardian's section; ``simulated``: this process is what simulates the devices."""
         self.config, self.section = config, section
         self.log = Logger("guardian")
         self.file: Path = config.data / "guardian.log"

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from pyros.clock import Clock, boot_id
-from pyros.files import whole
+from pyros.files import atomic_write
 
 FILE = "hold.json"
 _SAME_SECONDS = 10.0  # two orders of service that end so close to each other are one
@@ -125,7 +125,7 @@ class Holds:
     def _write(self, content: _Content) -> None:
         self._unsaved = content
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(self.path, shared=True) as partial:
+        with atomic_write(self.path, shared=True) as partial:
             partial.write_bytes(msgspec.json.encode(content))
         self._unsaved = _Content()
 

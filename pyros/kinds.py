@@ -167,5 +167,5 @@ def load(path: str) -> Any:
 
 
 def driver_class(driver: str, kind: InstrumentKind) -> Any:
-    """The class that drives this kind of instrument; the driver must be one of the kind's."""
+    """Return the class that drives this kind of instrument; the driver must be one of the kind's."""
     return load(f"pyros.instruments.{driver}.{kind.name}.{driver.capitalize()}{kind.class_name}")

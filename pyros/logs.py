@@ -44,7 +44,7 @@ def keep_printable() -> None:
 
 
 def _of_text(traceback: str) -> Failure:
-    """A failure that is written as this text."""
+    """Return a failure that is written as this text."""
     failure = Failure(_Told(traceback.rstrip().rpartition("\n")[2]))
     failure.getTraceback = lambda *_, **__: traceback  # type: ignore[method-assign]
     return failure

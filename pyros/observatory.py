@@ -19,7 +19,7 @@ from pyros.broker import Broker
 from pyros.clock import Clock, RealClock
 from pyros.config import Config
 from pyros.errors import AgentError, ConfigError, JournalError, JournalInUse, PyrosError
-from pyros.files import whole
+from pyros.files import atomic_write
 from pyros.guardian import Guardian
 from pyros.guardian_process import GuardianProcess
 from pyros.planning import Site
@@ -91,7 +91,7 @@ def clock_for(config: Config, reactor: Any) -> RealClock:
         shift = next_night(site, now) - now
         try:
             note.parent.mkdir(parents=True, exist_ok=True)
-            with whole(note, shared=True) as partial:
+            with atomic_write(note, shared=True) as partial:
                 partial.write_text(f"{shift.total_seconds()}\n")
         except OSError as error:
             problem = f"{config.path}: [observatory] data: {config.data} cannot be written: {error.strerror}"

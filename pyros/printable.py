@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    r"""The text in one line of printable characters: blanks of every kind are one blank, others become ``\x1b``.
+    r"""Return the text in one line of printable characters: blanks of every kind are one blank, others become ``\x1b``.
 
     That goes for control characters, for those that turn the direction of writing, and for halves of surrogate pairs.
     ``lines`` leaves the ends of lines as they are.

@@ -11,7 +11,7 @@ from PIL import Image as Picture
 from PIL import ImageDraw, ImageFont
 
 from pyros.analysis.lightcurve import Point, slope
-from pyros.files import whole
+from pyros.files import atomic_write
 
 _SIZE = (1000, 640)
 _BOX = (100, 64, 960, 550)  # left, top, right, bottom of the axes
@@ -43,7 +43,7 @@ def draw_curve(path: Path, event: str, points: Sequence[Point]) -> Path:
         _draw_key(draw, keys)
         if since_event:
             _draw_slopes(draw, axes, points)
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         picture.save(partial, "PNG")
     return path
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pyros.angles import separation_arcsec
 from pyros.errors import ImageError
-from pyros.files import whole
+from pyros.files import atomic_write
 
 _SAME = 3.0  # arcseconds within which two measurements are of one source
 _MOST = 100_000
@@ -75,7 +75,7 @@ def add(path: Path, image: str, new: Sequence[Point]) -> list[Point]:
     if len(points) > _MOST:
         raise ImageError(f"{path}: has more than {_MOST} points; begin another one")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(_row(point) for point in points)

@@ -18,7 +18,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from pyros.errors import ImageError
-from pyros.files import whole
+from pyros.files import atomic_write
 from pyros.instruments.fits import ImageFile, read_image
 
 Pixels = NDArray[np.float32]
@@ -197,7 +197,7 @@ def _write(path: Path, master: Master, frames: int) -> Path:
     if master.kind == "FLAT":
         unit.header["FILTER"] = (master.filter, "filter")
     unit.add_checksum()
-    with whole(path) as partial, partial.open("wb") as file:
+    with atomic_write(path) as partial, partial.open("wb") as file:
         unit.writeto(file)
     return path
 

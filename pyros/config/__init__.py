@@ -59,7 +59,7 @@ ENVIRONMENT = "PYROS_AGENT_CONFIG"
 
 
 def find(path: str | os.PathLike[str] | None = None) -> Path:
-    """The configuration file: the one given, else $PYROS_AGENT_CONFIG, else the one in the working directory.
+    """Find the configuration file: the one given, else $PYROS_AGENT_CONFIG, else the working directory's.
 
     Raises ConfigError saying where it was looked for.
     """

@@ -69,7 +69,7 @@ class _Section:
         self.problems.append(f"{self.file}: [{self.name}] {key}: {text}")
 
     def take(self, key: str, convert: Callable[[str], _T], default: _T | None = None) -> _T:
-        """The converted value; a missing or bad one becomes a problem (and ``default``, or the empty value)."""
+        """Return the converted value; a missing or bad one becomes a problem (and ``default``, or the empty value)."""
         text = self.values.pop(key, None)
         if text is None:
             if default is None:
@@ -146,7 +146,7 @@ class Reader:
         return (self.file.parent / Path(text).expanduser()).absolute()
 
     def _command(self, text: str) -> tuple[str, ...]:
-        """A program that is named with a / is relative to the file, as all paths are."""
+        """Take a command apart; a program named with a / is relative to the file, as all paths are."""
         program, *arguments = command(text)
         return (str(self._path(program)) if "/" in program else program, *arguments)
 

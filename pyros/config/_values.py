@@ -86,8 +86,10 @@ class KafkaConfig(msgspec.Struct, frozen=True):
 
 
 class TlsConfig(msgspec.Struct, frozen=True):
-    """The section ``[broker tls]``: ports for authors and subscribers that come over networks that aren't ours. All
-    files are PEM."""
+    """The section ``[broker tls]``: ports for authors and subscribers that come over networks that aren't ours.
+
+    All files are PEM.
+    """
 
     certificate: Path
     """Ours, with those of the authorities between it and a root after it."""
@@ -207,14 +209,14 @@ class Config(msgspec.Struct, frozen=True):
     """Another place of the archive of alerts: a file, or a database's URL. '' for the file in the data folder."""
 
     def required(self, key: str, who: str) -> Path:
-        """The file that ``site`` or ``alert_rules`` names; raises ConfigError telling who needs it where none is."""
+        """Return the file that ``site`` or ``alert_rules`` names; raises ConfigError telling who needs it."""
         path: Path = getattr(self, key)
         if path == NOWHERE:
             raise ConfigError([f"{self.path}: [observatory] {key}: missing; {who} needs it"])
         return path
 
     def agent(self, name: str) -> AgentConfig:
-        """That agent's section; raises UnknownAgent naming the file and the agents there are."""
+        """Return that agent's section; raises UnknownAgent naming the file and the agents there are."""
         try:
             return self.agents[name]
         except KeyError:

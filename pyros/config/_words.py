@@ -101,7 +101,7 @@ def topics(text: str) -> tuple[str, ...]:
 
 
 def command(text: str) -> tuple[str, ...]:
-    """A program and its arguments, as a shell would take them apart."""
+    """Return a program and its arguments, as a shell would take them apart."""
     try:
         words = tuple(shlex.split(text))
     except ValueError as error:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pyros.angles import mjd_of_unix
 from pyros.errors import ImageError
-from pyros.files import whole
+from pyros.files import atomic_write
 from pyros.instruments.interfaces import Image
 
 LARGEST = 1 << 28
@@ -127,7 +127,7 @@ def write_image(path: Path | str, image: Image, facts: ImageFacts, *, compress: 
             unit.header[keyword] = (_printable(value), comment if fits_beside else "")
     if not compress:
         unit.add_checksum(when=_instant(image.started))
-    with whole(path) as partial, partial.open("wb") as file:
+    with atomic_write(path) as partial, partial.open("wb") as file:
         unit.writeto(file, checksum=compress)
     return path
 

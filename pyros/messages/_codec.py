@@ -51,7 +51,7 @@ def unproved(name: str) -> str:
 
 
 def encode_payload(name: str, payload: Any = None) -> bytes:
-    """The JSON object for a payload: None, a dict, or the name's own type.
+    """Return the JSON object for a payload: None, a dict, or the name's own type.
 
     Raises ValueError when it does not fit the name, naming the field.
     """
@@ -71,7 +71,7 @@ def encode_payload(name: str, payload: Any = None) -> bytes:
 
 
 def decode_payload(name: str, json: bytes) -> Any:
-    """The typed payload (a dict for a name nobody registered); raises ValueError naming the field that is wrong."""
+    """Decode a payload (to a dict for a name nobody registered); raises ValueError naming the field that is wrong."""
     try:
         return _decoders.get(name, _any_object).decode(json)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

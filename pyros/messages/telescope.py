@@ -42,8 +42,10 @@ class TrackingLost(Payload, frozen=True):
 
 
 class PointingMeasured(Payload, frozen=True):
-    """analyzer -> telescope: an image of this observation shows the sky so many arcseconds to the east and north of
-    where the telescope had said that it points."""
+    """analyzer -> telescope: how far an image of this observation is off.
+
+    It shows the sky so many arcseconds to the east and north of where the telescope had said that it points.
+    """
 
     observation: str
     east: float

@@ -1,5 +1,6 @@
-"""Devices that aren't there: a telescope, a camera, a dome and a weather station, each described by a YAML file and
-speaking the native instrument grammar over TCP.
+"""Simulators of the instruments.
+
+Each is described by a YAML file and speaks the native instrument grammar over TCP.
 
 ``load`` reads a description, ``Simulator`` runs it. See ``grammar`` for the language and ``sky`` for what a camera
 sees.

@@ -54,18 +54,18 @@ class Site(NamedTuple):
         return self.ground_of(self.hour(sky, time))
 
     def sky(self, ground: Ground, time: float) -> Sky:
-        """What is seen in a direction of the ground at a time (seconds since 1970-01-01 UTC)."""
+        """Return what is seen in a direction of the ground at a time (seconds since 1970-01-01 UTC)."""
         return self.sky_of(self.hour_of(ground), time)
 
     def hour(self, sky: Sky, time: float) -> Hour:
-        """The hour angle of a direction of the sky at a time (seconds since 1970-01-01 UTC)."""
+        """Return the hour angle of a direction of the sky at a time (seconds since 1970-01-01 UTC)."""
         import erfa  # noqa: PLC0415  (a quarter of a second, which `pyros check` need not pay)
 
         ra, dec, _ = erfa.atci13(math.radians(sky.ra), math.radians(sky.dec), 0, 0, 0, 0, _UNIX_EPOCH, _tt(time))
         return Hour(half_turn(math.degrees(self._rotation(time) - ra)), math.degrees(dec))
 
     def sky_of(self, hour: Hour, time: float) -> Sky:
-        """What is seen at an hour angle at a time (seconds since 1970-01-01 UTC)."""
+        """Return what is seen at an hour angle at a time (seconds since 1970-01-01 UTC)."""
         import erfa  # noqa: PLC0415
 
         right_ascension = self._rotation(time) - math.radians(hour.angle)
@@ -80,7 +80,7 @@ class Site(NamedTuple):
         return Ground(math.degrees(alt), math.degrees(az) % 360)
 
     def hour_of(self, ground: Ground) -> Hour:
-        """The hour angle and declination of a direction of the ground."""
+        """Return the hour angle and declination of a direction of the ground."""
         import erfa  # noqa: PLC0415
 
         angle, dec = erfa.ae2hd(math.radians(ground.az), math.radians(ground.alt), math.radians(self.latitude))
@@ -98,7 +98,7 @@ class Site(NamedTuple):
 
 
 def of_date(sky: Sky, time: float) -> OfDate:
-    """A direction in the coordinates that most mounts think in, at a time (seconds since 1970-01-01 UTC)."""
+    """Return a direction in the coordinates that most mounts think in, at a time (seconds since 1970-01-01 UTC)."""
     import erfa  # noqa: PLC0415
 
     ra, dec, _ = erfa.atci13(math.radians(sky.ra), math.radians(sky.dec), 0, 0, 0, 0, _UNIX_EPOCH, _tt(time))
@@ -106,7 +106,7 @@ def of_date(sky: Sky, time: float) -> OfDate:
 
 
 def from_date(place: OfDate, time: float) -> Sky:
-    """The inverse of ``of_date``."""
+    """Return the inverse of ``of_date``."""
     import erfa  # noqa: PLC0415
 
     ra = math.radians(place.ra) + _equation_of_the_origins(time)
@@ -115,18 +115,18 @@ def from_date(place: OfDate, time: float) -> Sky:
 
 
 def half_turn(angle: float) -> float:
-    """The same angle from -180 to 180."""
+    """Return the same angle from -180 to 180."""
     return (angle + 180) % 360 - 180
 
 
 def separation(first: Sky, second: Sky) -> float:
-    """The angle between two directions; by the arc tangent, which is exact for small and for large angles."""
+    """Return the angle between two directions; by the arc tangent, which is exact for small and for large angles."""
     a, b = _vector(first), _vector(second)
     return math.degrees(math.atan2(math.hypot(*_cross(a, b)), sum(x * y for x, y in zip(a, b, strict=True))))
 
 
 def between(first: Sky, second: Sky, fraction: float) -> Sky:
-    """The point after this fraction (0 to 1) of the great circle from the first to the second."""
+    """Return the point after this fraction (0 to 1) of the great circle from the first to the second."""
     angle = math.radians(separation(first, second))
     if math.sin(angle) < 1e-12:  # the same point, or opposite ones, which no single great circle joins
         return first if fraction < 1 else second
@@ -137,7 +137,7 @@ def between(first: Sky, second: Sky, fraction: float) -> Sky:
 
 
 def offset(sky: Sky, east: float, north: float) -> Sky:
-    """The direction this many degrees to the east and north (small angles; right at the poles too)."""
+    """Return the direction this many degrees to the east and north (small angles; right at the poles too)."""
     ra, dec = math.radians(sky.ra), math.radians(sky.dec)
     e, n = math.radians(east), math.radians(north)
     x, y, z = _vector(sky)

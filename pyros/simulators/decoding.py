@@ -14,7 +14,7 @@ _S = TypeVar("_S", bound=msgspec.Struct)
 
 
 def decode(data: Mapping[Any, Any], target: type[_S], strict: bool = True) -> tuple[_S | None, list[str]]:
-    """The keys and values as a struct, or what is wrong with each of them; not ``strict``: the values are texts."""
+    """Decode keys and values to a struct, or say what is wrong with each; not ``strict``: the values are texts."""
     problems = []
     fields = {field.encode_name: field for field in msgspec.structs.fields(target)}
     if target.__struct_config__.forbid_unknown_fields:
@@ -47,7 +47,7 @@ def decode(data: Mapping[Any, Any], target: type[_S], strict: bool = True) -> tu
 
 
 def _inside(value: object, type_: Any, strict: bool) -> list[str]:
-    """What is wrong with each of named parts, such as {lamp: {value: 0}}."""
+    """Return what is wrong with each of named parts, such as {lamp: {value: 0}}."""
     inner = get_args(type_)[0] if get_origin(type_) is Annotated else type_
     if get_origin(inner) is not dict or not isinstance(value, dict):
         return []
@@ -67,7 +67,7 @@ def _finite(value: object) -> bool:
 
 
 def _right(type_: Any) -> str | None:
-    """The description of a type, or of the first that has one in a union; of words, which they may be."""
+    """Return the description of a type, or of the first that has one in a union; of words, which they may be."""
     metas = [meta for each in (type_, *get_args(type_)) for meta in get_args(each) if isinstance(meta, Meta)]
     described = next((meta.description for meta in metas if meta.description), None)
     if described is None and (words := _words(type_)):
@@ -82,6 +82,6 @@ def _words(type_: Any) -> list[str]:
 
 
 def short(value: object) -> str:
-    """A value as a complaint may repeat it."""
+    """Return a value as a complaint may repeat it."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

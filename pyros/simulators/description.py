@@ -62,7 +62,7 @@ class Description:
         return self.settings.speed
 
     def changed(self, **settings: Any) -> Description:
-        """A copy with other settings, unchecked: another port, another speed."""
+        """Return a copy with other settings, unchecked: another port, another speed."""
         return dataclasses.replace(self, settings=msgspec.structs.replace(self.settings, **settings))
 
 
@@ -127,7 +127,7 @@ def _endpoint_problems(data: dict[Any, Any], fields: type[Settings]) -> list[str
 
 
 def _contradictions(settings: Settings) -> list[str]:
-    """What is wrong although every key by itself has the right type."""
+    """Return what is wrong although every key by itself has the right type."""
     problems = settings.contradictions()
     for fault in settings.faults:
         if problem := fault_problem(fault, type(settings)):

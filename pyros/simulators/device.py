@@ -10,7 +10,7 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred
 
 from pyros.clock import Clock, Timer
-from pyros.simulators.device_clock import Pace
+from pyros.simulators.device_clock import DeviceClock
 from pyros.simulators.faults import Faults
 from pyros.simulators.grammar import Answer, Request, error, event, ok, shown
 from pyros.simulators.settings import Settings
@@ -29,7 +29,7 @@ class Refused(Exception):
 
 
 def number(name: str, text: str, least: float, most: float) -> float:
-    """A decimal number from least to most, or Refused with what is allowed."""
+    """Return a decimal number from least to most, or Refused with what is allowed."""
     value = float(text) if len(text) <= 100 and _NUMBER.fullmatch(text) else math.nan
     if not least <= value <= most:
         raise Refused("VALUE", f"{name} must be a number from {least:.10g} to {most:.10g}, not {shown(text)}")
@@ -44,13 +44,13 @@ class Arguments:
         self._left = dict(arguments)
 
     def number(self, name: str, least: float, most: float) -> float:
-        """A number that must be given."""
+        """Return a number that must be given."""
         if name not in self._left:
             raise Refused("VALUE", f"{self._action} takes {name}=<a number from {least:.10g} to {most:.10g}>")
         return number(name, self._left.pop(name), least, most)
 
     def number_or(self, name: str, default: float, least: float, most: float) -> float:
-        """A number that may be left out."""
+        """Return a number that may be left out."""
         return self.number(name, least, most) if name in self._left else default
 
     def flag(self, name: str) -> bool:
@@ -67,7 +67,7 @@ class Arguments:
         return one_of(name, (self._left.pop(name),), allowed)
 
     def tag(self) -> str | None:
-        """The word by which the client will know the events of this action; may be left out."""
+        """Return the word by which the client will know the events of this action; may be left out."""
         tag = self._left.pop("tag", None)
         if tag is not None and len(tag) > _MAX_TAG:
             raise Refused("VALUE", f"tag must have at most {_MAX_TAG} characters")
@@ -82,9 +82,9 @@ class Arguments:
 class Device:
     """One simulated device, without its port.
 
-    Subclasses fill the three tables. Everything runs in the reactor's thread. ``clock`` is the observatory's, ``pace``
-    the same with durations that pass ``speed`` times faster, and that stands still while a fault keeps the device from
-    moving on; ``emit`` sends an event to every client.
+    Subclasses fill the three tables. Everything runs in the reactor's thread. ``clock`` is the observatory's;
+    ``device_clock`` is the same with durations that pass ``speed`` times faster, and stands still while a fault keeps
+    the device from moving on; ``emit`` sends an event to every client.
     """
 
     positions: frozenset[str] = frozenset({"position"})
@@ -92,8 +92,8 @@ class Device:
 
     def __init__(self, settings: Settings, clock: Clock, emit: Callable[[Answer], None]) -> None:
         self.clock = clock
-        self.pace = Pace(clock, settings.speed)
-        self.faults = Faults(settings, clock, self.pace, self._sensors)
+        self.device_clock = DeviceClock(clock, settings.speed)
+        self.faults = Faults(settings, clock, self.device_clock, self._sensors)
         self.state = "ok"
         self._speed = settings.speed
         self._emit = emit
@@ -136,25 +136,25 @@ class Device:
             return error(refused.code, str(refused))
 
     def refuse_by_fault(self, request: Request) -> None:
-        """Raises Refused where a fault wants it."""
+        """Raise Refused where a fault wants it."""
         if refusal := self.faults.refusal(request):
             raise Refused(refusal.code, "a fault makes it refuse")
 
     def get(self, request: Request) -> Answer:
-        """What a property says, or what a fault makes it say; raises Refused."""
+        """Return what a property says, or what a fault makes it say; raises Refused."""
         read = _find("property", self.properties, request.name)
         answer = self.faults.frozen(request) or read()
         off = self.faults.displacement(request) if request.name in self.positions else 0.0
         return self.displaced(answer, off) if off else answer
 
     def displaced(self, answer: Answer, off: float) -> Answer:
-        """The answer of a device that is mistaken about its position; the last number is."""
+        """Return the answer of a device that is mistaken about its position; the last number is."""
         *words, last = answer.line.split(" ")
         decimals = len(last.partition(".")[2])
         return Answer(" ".join([*words, f"{float(last) + off:.{decimals}f}"]))
 
     def _sensors(self, without: frozenset[str]) -> dict[str, Answer]:
-        """What everything says now, as far as it can be told."""
+        """Return what everything says now, as far as it can be told."""
         answers = {}
         for name in self.properties.keys() - without:
             try:
@@ -181,7 +181,7 @@ class Device:
             del self._timers[name]
             function()
 
-        self._timers[name] = (clock or self.pace).call_later(seconds, fire)
+        self._timers[name] = (clock or self.device_clock).call_later(seconds, fire)
 
     def cancel(self, name: str) -> None:
         """Forget what ``later`` was to call, if anything."""
@@ -190,12 +190,12 @@ class Device:
             timer.cancel()
 
     def real(self, seconds: float) -> float:
-        """The client's seconds in which so many of the device's pass: what BUSY announces."""
+        """Return the client's seconds in which so many of the device's pass: what BUSY announces."""
         return seconds / self._speed
 
 
 def one_of(name: str, values: tuple[str, ...], allowed: list[str]) -> str:
-    """The single word of a SET, from those allowed, or Refused."""
+    """Return the single word of a SET, from those allowed, or Refused."""
     if len(values) != 1 or values[0] not in allowed:
         raise Refused("VALUE", f"{name} must be one of {', '.join(allowed)}, not {shown(' '.join(values))}")
     return values[0]

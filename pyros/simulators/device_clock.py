@@ -8,7 +8,7 @@ from typing import Any
 from pyros.clock import Clock, Timer
 
 
-class Pace:
+class DeviceClock:
     """A clock whose durations pass ``speed`` times faster, and which stands still while the device is stuck.
 
     The date is that of the clock beneath: the sky above a fast mount is that of the observatory's time.
@@ -64,10 +64,10 @@ class Pace:
 class _Waiting:
     """A timer that may have to wait for its clock."""
 
-    def __init__(self, pace: Pace, due: float, function: Any, args: tuple[Any, ...]) -> None:
+    def __init__(self, device_clock: DeviceClock, due: float, function: Any, args: tuple[Any, ...]) -> None:
         self.due = due
         self.timer: Timer | None = None
-        self._pace = pace
+        self._device_clock = device_clock
         self._function, self._args = function, args
         self._active = True
 
@@ -77,7 +77,7 @@ class _Waiting:
     def cancel(self) -> None:
         self._active = False
         self.disarm()
-        self._pace.forget(self)
+        self._device_clock.forget(self)
 
     def disarm(self) -> None:
         if self.timer is not None:
@@ -86,5 +86,5 @@ class _Waiting:
 
     def fire(self) -> None:
         self._active, self.timer = False, None
-        self._pace.forget(self)
+        self._device_clock.forget(self)
         self._function(*self._args)

@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 
 from pyros.clock import Clock, Timer
 from pyros.simulators.decoding import decode
-from pyros.simulators.device_clock import Pace
+from pyros.simulators.device_clock import DeviceClock
 from pyros.simulators.grammar import Answer, Request
 from pyros.simulators.settings import FaultSettings, Settings, fault_problem
 
@@ -68,11 +68,15 @@ class Faults:
     """
 
     def __init__(
-        self, settings: Settings, clock: Clock, pace: Pace, sensors: Callable[[frozenset[str]], dict[str, Answer]]
+        self,
+        settings: Settings,
+        clock: Clock,
+        device_clock: DeviceClock,
+        sensors: Callable[[frozenset[str]], dict[str, Answer]],
     ) -> None:
         self._kind = type(settings)
         self._clock = clock
-        self._pace = pace
+        self._device_clock = device_clock
         self._sensors = sensors
         self._random = random.Random(f"{settings.seed} faults")
         self._faults: dict[Fault, None] = {}
@@ -113,11 +117,11 @@ class Faults:
             self._end(fault)
 
     def names(self) -> list[str]:
-        """The kinds of those that are there now."""
+        """Return the kinds of those that are there now."""
         return [fault.kind for fault in self._faults if fault.began]
 
     def on_the_line(self, request: Request) -> FaultSettings | None:
-        """What happens to the answer of this request, if anything."""
+        """Return what happens to the answer of this request, if anything."""
         return None if request.verb == "FAULT" else self._hit(request, *_ON_THE_LINE)
 
     def refusal(self, request: Request) -> FaultSettings | None:
@@ -130,7 +134,7 @@ class Faults:
         return fault.by if fault else 0.0
 
     def frozen(self, request: Request) -> Answer | None:
-        """What the sensor said when it froze, if it did."""
+        """Return what the sensor said when it froze, if it did."""
         for fault in self._faults:
             if fault.began and fault.concerns(request) and request.name in fault.frozen:
                 return fault.frozen[request.name]
@@ -156,15 +160,15 @@ class Faults:
         if settings.lasts is not None:
             fault.timer = self._clock.call_later(settings.lasts, self._end, fault)
         if settings.kind in _STILL:
-            self._pace.stand_still()
+            self._device_clock.stand_still()
 
     def _end(self, fault: Fault) -> None:
         self._faults.pop(fault, None)
         if fault.timer is not None and fault.timer.active():
             fault.timer.cancel()
         if not any(each.began and each.kind in _STILL for each in self._faults):
-            self._pace.go_on()
+            self._device_clock.go_on()
 
     def garbage(self, end: bytes) -> bytes:
-        """A line of bytes that are none of a language whose lines end so: never UTF-8, never a digit at its start."""
+        """Return a line of garbage for a language whose lines end so: never UTF-8, never a digit at its start."""
         return b"\xff" + self._random.randbytes(20).replace(end, b"?") + end

@@ -66,7 +66,7 @@ class Answer:
     block: bytes = b""
 
     def encode(self, number: str = "") -> bytes:
-        """The bytes for the wire; ``number`` is that of the request."""
+        """Return the bytes for the wire; ``number`` is that of the request."""
         prefix = f"#{number} " if number else ""
         return f"{prefix}{self.line}\n".encode() + self.block
 
@@ -92,12 +92,12 @@ class RequestParser:
             self._buffer += data
 
     def end(self) -> None:
-        """The client will send no more: a last line without its newline counts (``printf 'GET id' | nc``)."""
+        """End: a last line without its newline counts (``printf 'GET id' | nc``)."""
         if self._buffer and not self._buffer.endswith(b"\n"):
             self.feed(b"\n")
 
     def next(self) -> Request | BadRequest | None:
-        """The next request, or what is wrong with the next line, or None when no line is complete."""
+        """Return the next request, or what is wrong with the next line, or None when no line is complete."""
         end = self._buffer.find(b"\n", 0, MAX_LINE + 1)
         if end < 0:
             if len(self._buffer) <= MAX_LINE:
@@ -145,7 +145,7 @@ def event(name: str, *values: object, **named: object) -> Answer:
 
 
 def shown(text: str) -> str:
-    """A client's own text as an error may repeat it: quoted, short, on one line."""
+    """Return a client's own text as an error may repeat it: quoted, short, on one line."""
     return f"'{_printable(text[:40])}{'...' if len(text) > 40 else ''}'"
 
 
@@ -175,7 +175,7 @@ def _request(line: str, number: str, text: str) -> Request:
 
 
 def _words(text: str) -> list[tuple[str | None, str]]:
-    """The words after the name: (name or None, value)."""
+    """Return the words after the name: (name or None, value)."""
     words = []
     at = 0
     while at < len(text):

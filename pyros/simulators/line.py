@@ -47,7 +47,7 @@ class Line:
                 self._send(data)
 
     def close(self) -> None:
-        """The client has gone."""
+        """Forget what waits for a client that has gone."""
         if self._late is not None:
             self._late.cancel()
             self._late = None

@@ -15,9 +15,11 @@ STUCK = "the motor does not move"
 
 @dataclass(frozen=True)
 class MotorWatch:
-    """How a device watches a motor of its own: the device's seconds that it waits for the end of a movement beyond its
-    time (None: for ever), the event that tells of the failure (None: the device tells itself), and what else it does
-    then."""
+    """How a device watches a motor of its own.
+
+    The device's seconds that it waits for the end of a movement beyond its time (None: for ever), the event that tells
+    of the failure (None: the device tells itself), and what else it does then.
+    """
 
     seconds: float | None
     failed: str | None
@@ -51,7 +53,7 @@ class Motion:
         """Where it is at this moment."""
         if not self.moving:
             return self._start
-        way = (self._device.pace.monotonic() - self._began) * self._rate
+        way = (self._device.device_clock.monotonic() - self._began) * self._rate
         return min(self._end, self._start + way) if self._end > self._start else max(self._end, self._start - way)
 
     @property
@@ -61,12 +63,13 @@ class Motion:
 
     def begin(self, end: float, arrived: Callable[[], None], rate: float | None = None, **told: Any) -> Answer:
         """Move to ``end``, in place of an earlier movement, and call ``arrived``; at another rate, if one is given.
+
         ``told`` goes with the event of an abort."""
         here = self.position
         self.stop()
         self._rate = rate or self._rate
         self._start, self._end, self._told = here, end, told
-        self._began = self._device.pace.monotonic()
+        self._began = self._device.device_clock.monotonic()
         self.moving = True
 
         def over() -> None:
@@ -100,7 +103,7 @@ class Motion:
         self._device.cancel(self._guard)
 
     def _give_up(self) -> None:
-        """The motor has not arrived in time: its controller switches it off where it stands."""
+        """Switch off, where it stands, a motor that has not arrived in time."""
         assert self._watch is not None
         self._end_here()
         self._watch.gave_up()

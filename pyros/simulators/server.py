@@ -126,7 +126,7 @@ class Simulator:
         return DeferredList(waiting, fireOnOneErrback=True, consumeErrors=True).addCallback(lambda _: None)
 
     def answer(self, request: Request) -> tuple[Answer, list[Answer]]:
-        """The device's answer, and the events that doing it caused: those follow the answer."""
+        """Return the device's answer, and the events that doing it caused: those follow the answer."""
         self._events = []
         try:
             return self.device.answer(request), self._events
@@ -187,7 +187,7 @@ class Connection(Protocol):
             self._cut_off("it sends and never reads")
 
     def readConnectionLost(self) -> None:
-        """The client has said all (``nc -N``): it gets its answers, and the end of what it set in motion."""
+        """Serve a client that has said all (``nc -N``): it gets its answers, and the end of what it set in motion."""
         self._ended = True
         self._parser.end()
         self._answer_requests()
@@ -272,7 +272,7 @@ class Connection(Protocol):
             self.transport.write(data)
 
     def _go_on(self) -> None:
-        """An answer that was late is out."""
+        """Go on after an answer that was late."""
         if not self._leaving:
             self._answer_requests()
             self.finish_if_done()

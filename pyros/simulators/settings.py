@@ -47,7 +47,7 @@ class Step(Protocol):
 
 
 def out_of_order(key: str, steps: Iterable[Step]) -> list[str]:
-    """What is wrong with the order of a script's steps, as a list of none or one mistake."""
+    """Return what is wrong with the order of a script's steps, as a list of none or one mistake."""
     times = [step.at for step in steps]
     return [] if times == sorted(times) else [f"{key}: the steps must stand in the order of their times 'at'"]
 
@@ -99,12 +99,12 @@ class Settings(Strict, frozen=True, kw_only=True):
     ] = ()
 
     def contradictions(self) -> list[str]:
-        """What is wrong although every key by itself is right, each as "<key>: <what would be right>"."""
+        """Return what is wrong although every key by itself is right, each as "<key>: <what would be right>"."""
         return []
 
 
 def fault_problem(fault: FaultSettings, settings: type[Settings]) -> str:
-    """What is wrong with a fault of such a device, or ''."""
+    """Return what is wrong with a fault of such a device, or ''."""
     allowed = (*get_args(LineFault), *sorted(settings.can_have))
     if fault.kind not in allowed:
         return f"a {settings.kind} cannot have {fault.kind}, only {', '.join(allowed)}"

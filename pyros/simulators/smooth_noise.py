@@ -8,7 +8,7 @@ import random
 _PERIODS = (1800.0, 300.0, 70.0)  # seconds of the waves that the wavering is made of
 
 
-class Wavering:
+class SmoothNoise:
     """A smooth random course of time, of this standard deviation, the same for the same seed and name.
 
     It depends on the time alone, so two clients that ask at once are told the same. It is the sum of three waves of

@@ -143,7 +143,7 @@ class Worker:
             self._hand_over(self._process, job)
 
     def _hand_over(self, process: Child, job: _Job) -> None:
-        """The block first, copied by a thread of the pool, which leaves Python's lock to the others meanwhile."""
+        """Send the block first, copied by a thread of the pool, which leaves Python's lock to the others meanwhile."""
         if job.block is None:
             process.send(job.frame)
             return
@@ -201,7 +201,7 @@ class Worker:
         self._ending.discard(process)
 
     def _lose(self, process: Child, why: str) -> None:
-        """The process is of no use any more; whoever waits hears why, and the next job gets another one."""
+        """Drop a process that is of no use any more: the caller hears why, and the next job gets another process."""
         self._give_up(process)
         if self._current is None and self._jobs:  # or one that cannot begin would be begun for ever
             self._current = self._jobs.popleft()
@@ -217,7 +217,7 @@ class Worker:
         process.kill()
 
     def _job_over(self, result: Any) -> None:
-        """A value, or an error."""
+        """Take a job's value, or its error."""
         job, self._current = self._current, None
         if self._process is not None:
             self._process.limit(None)
@@ -227,7 +227,7 @@ class Worker:
         self._next()
 
     def _error(self, job: _Job, problem: Problem) -> Exception:
-        """What the job raised, as the class that it was where a caller may expect that."""
+        """Return what the job raised, as the class that it was where a caller may expect that."""
         for module, base in ((errors, PyrosError), (__import__("builtins"), OSError)):
             kind = getattr(module, problem.kind, None)
             if inspect.isclass(kind) and issubclass(kind, base):

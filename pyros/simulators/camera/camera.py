@@ -1,6 +1,8 @@
-"""A camera that exposes, reads out, and keeps its last image. What it sees depends on where its telescope points,
-which filter is in the beam, how far the focuser is from focus and whether the dome is open at the moment the shutter
-opens; a telescope that moves during the exposure does not trail its stars.
+"""A camera that exposes, reads out, and keeps its last image.
+
+What it sees depends on where its telescope points, which filter is in the beam, how far the focuser is from focus and
+whether the dome is open at the moment the shutter opens; a telescope that moves during the exposure does not trail its
+stars.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ class Camera(Device):
         self._running: Deferred[None] | None = None
         self._tag: str | None = None
         self._image: bytes | None = None
-        self._cooler = Cooler(self.pace, settings.temperature, settings.ambient, settings.cooling_rate)
+        self._cooler = Cooler(self.device_clock, settings.temperature, settings.ambient, settings.cooling_rate)
         started = clock.time()
         self._transients = [
             Transient(Sky(each.ra, each.dec), each.magnitude, started + each.begin, each.slope, each.after)
@@ -208,8 +210,8 @@ class Camera(Device):
             raise Refused("BUSY", f"the camera is {self.state}; wait, or DO abort")
 
     def _wait(self, seconds: float) -> Deferred[None]:
-        """Fires after so many of the device's seconds."""
-        timer = self.pace.call_later(seconds, lambda: waiting.callback(None))
+        """Return a Deferred that fires after so many of the device's seconds."""
+        timer = self.device_clock.call_later(seconds, lambda: waiting.callback(None))
         waiting: Deferred[None] = Deferred(lambda _: timer.cancel())
         return waiting
 

@@ -6,27 +6,27 @@ from pyros.clock import Clock
 
 
 class Cooler:
-    """Degrees Celsius; seconds are the device's own, so give it the device's pace for a clock.
+    """Degrees Celsius; seconds are the device's own, so give it the device's clock.
 
     It begins at its set point, as if switched on long ago.
     """
 
-    def __init__(self, pace: Clock, temperature: float, ambient: float, rate: float) -> None:
+    def __init__(self, device_clock: Clock, temperature: float, ambient: float, rate: float) -> None:
         self.wanted = temperature
         self.off = False
-        self._pace = pace
+        self._device_clock = device_clock
         self._ambient = ambient
         self._rate = rate
-        self._from, self._since = temperature, pace.monotonic()
+        self._from, self._since = temperature, device_clock.monotonic()
 
     def temperature(self) -> float:
-        """The detector's now."""
-        way = self._rate * (self._pace.monotonic() - self._since)
+        """Return the detector's temperature now, °C."""
+        way = self._rate * (self._device_clock.monotonic() - self._since)
         return max(self.wanted, self._from - way) if self.wanted < self._from else min(self.wanted, self._from + way)
 
     def cool_to(self, wanted: float) -> None:
         """Go there from the present temperature."""
-        self._from, self._since = self.temperature(), self._pace.monotonic()
+        self._from, self._since = self.temperature(), self._device_clock.monotonic()
         self.wanted, self.off = wanted, False
 
     def switch_off(self) -> None:
@@ -35,5 +35,5 @@ class Cooler:
         self.off = True
 
     def seconds_left(self) -> float:
-        """The device's seconds until it is where it shall be."""
+        """Return the device's seconds until it is where it shall be."""
         return abs(self.wanted - self.temperature()) / self._rate

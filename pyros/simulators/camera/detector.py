@@ -158,7 +158,7 @@ class Detector:
         image[:] = charge
 
     def _cosmic_rays(self, seconds: float, noise: np.random.Generator) -> tuple[NDArray[np.int64], Electrons]:
-        """The pixels on their tracks (positions row by row), and the electrons in each."""
+        """Return the pixels on their tracks (positions row by row), and the electrons in each."""
         is_ = self.electronics
         count = int(noise.poisson(is_.cosmic_rays * seconds / 60)) if is_.cosmic_rays and seconds else 0
         if not count:

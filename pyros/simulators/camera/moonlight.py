@@ -15,12 +15,12 @@ _TT_MINUS_UTC = 69.184
 
 
 def air(altitude: float) -> float:
-    """The optical path through the atmosphere, 1 in the zenith (their equation 3)."""
+    """Return the optical path through the atmosphere, 1 in the zenith (their equation 3)."""
     return float((1 - 0.96 * math.cos(math.radians(altitude)) ** 2) ** -0.5)
 
 
 def moon(time: float) -> tuple[Sky, float]:
-    """The Moon's direction, ICRS, and its phase angle (0 at full Moon), at a time in seconds since 1970-01-01 UTC."""
+    """Return the Moon's ICRS direction and phase angle (0 at full Moon) at a time (seconds since 1970-01-01 UTC)."""
     import erfa  # noqa: PLC0415  (a quarter of a second, which `pyros check` need not pay)
 
     tt = (time + _TT_MINUS_UTC) / 86400
@@ -34,7 +34,7 @@ def moon(time: float) -> tuple[Sky, float]:
 
 
 def moonlight(phase: float, distance: float, moon_altitude: float, altitude: float, extinction: float) -> float:
-    """The sky's brightness by moonlight, nanoLamberts (their equations 15, 20 and 21); 0 while the Moon is down.
+    """Return the sky's brightness by moonlight, nanoLamberts (their equations 15, 20 and 21); 0 while the Moon is down.
 
     ``phase`` is the phase angle, ``distance`` the angle between the Moon and the point of the sky, ``extinction``
     magnitudes per airmass.
@@ -50,7 +50,7 @@ def moonlight(phase: float, distance: float, moon_altitude: float, altitude: flo
 
 
 def nanolamberts(magnitude: float) -> float:
-    """The brightness of a sky of so many magnitudes per square arcsecond (their equation 1)."""
+    """Return the brightness of a sky of so many magnitudes per square arcsecond (their equation 1)."""
     return 34.08 * math.exp(20.7233 - 0.92104 * magnitude)
 
 

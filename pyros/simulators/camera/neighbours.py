@@ -28,7 +28,7 @@ def ask_position(reactor: Any, clock: Clock, address: str) -> Deferred[Sky | Non
 
 
 def ask_filter(reactor: Any, clock: Clock, address: str) -> Deferred[str | None]:
-    """The name of the filter in the beam."""
+    """Return the name of the filter in the beam."""
     return _ask(reactor, clock, address, ("filter",), _word, "filter wheel", "No filter is in the beam, then.")
 
 
@@ -38,7 +38,7 @@ def ask_defocus(reactor: Any, clock: Clock, address: str) -> Deferred[float | No
 
 
 def ask_dome(reactor: Any, clock: Clock, address: str) -> Deferred[str | None]:
-    """The dome's state: closed, open, or between."""
+    """Return the dome's state: closed, open, or between."""
     return _ask(reactor, clock, address, ("state",), _word, "dome", "It counts as open.")
 
 
@@ -67,8 +67,9 @@ def _ask(
     reactor: Any, clock: Clock, address: str, properties: tuple[str, ...], read: Callable[[list[str]], _T],
     whom: str, otherwise: str,
 ) -> Deferred[_T | None]:  # fmt: skip
-    """Fires with what is read from the first property that the device knows, or with None when it cannot be had (the
-    log says why).
+    """Ask a device for the first of these properties that it knows.
+
+    The Deferred fires with what is read, or with None when it cannot be had (the log says why).
 
     ``address`` is a client endpoint such as ``tcp:127.0.0.1:6010``. Called in the reactor's thread; may be cancelled,
     and fails then only.

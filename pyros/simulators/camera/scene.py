@@ -53,7 +53,7 @@ class Scene:
         self, *, opened: float, seconds: float, temperature: float, pointing: Sky | None, filter: str | None,
         blur: float = 0.0, closed: bool = False, transients: tuple[Transient, ...] = (),
     ) -> Moment:  # fmt: skip
-        """What the devices around have answered; a filter whose throughput nobody told lets everything through."""
+        """Take what the devices around have answered; a filter of unknown throughput lets everything through."""
         throughput = 1.0
         if filter is not None:
             if filter not in self._settings.filters:
@@ -62,7 +62,7 @@ class Scene:
         return Moment(opened, seconds, temperature, None if closed else pointing, throughput, blur, transients)
 
     def image(self, moment: Moment, seed: tuple[int, ...]) -> bytes:
-        """The pixels as the grammar sends them; in any thread. The same arguments give the same image."""
+        """Return the pixels as the grammar sends them; in any thread. The same arguments give the same image."""
         light = None
         if moment.pointing is not None:
             light = electrons(self.optics, self._view(moment.pointing, moment), moment.seconds)
@@ -106,7 +106,7 @@ def draw(drawing: Drawing) -> bytes:
 
 
 def _flaring(moment: Moment) -> Stars:
-    """The transients that are there during the exposure."""
+    """Return the transients that are there during the exposure."""
     closed = moment.opened + moment.seconds
     there = [(each, each.mean_magnitude(moment.opened, closed)) for each in moment.transients]
     rows = [(each.position.ra, each.position.dec, m) for each, m in there if m is not None and math.isfinite(m)]

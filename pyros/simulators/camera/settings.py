@@ -24,8 +24,11 @@ _MAX_FIELD = 5.0  # degrees; a wider field holds more stars than are drawn in a 
 
 
 class TransientSettings(Strict, frozen=True, kw_only=True):
-    """A source that flares up ``begin`` seconds after the camera is switched on, has ``magnitude`` at ``after`` seconds
-    later, and fades as time^-slope."""
+    """A source that flares up and fades.
+
+    It begins ``begin`` seconds after the camera is switched on, has ``magnitude`` at ``after`` seconds later, and fades
+    as time^-slope.
+    """
 
     ra: Degrees
     dec: Altitude

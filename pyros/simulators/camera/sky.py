@@ -56,15 +56,18 @@ class Optics:
 
 @dataclass(frozen=True)
 class View:
-    """What the shutter opens on: ``light`` multiplies all of it (filter, extinction), ``background`` is electrons a
-    second and pixel before the filter, ``blur`` widens the seeing (arcseconds FWHM, added in quadrature)."""
+    """What the shutter opens on."""
 
     pointing: Sky
     stars: Stars
     background: float
+    """Electrons a second and pixel, before the filter."""
     throughput: float = 1.0
+    """The filter's, by which everything is multiplied."""
     extinction: float = 0.0
+    """The atmosphere's, magnitudes."""
     blur: float = 0.0
+    """What widens the seeing, arcseconds FWHM, added in quadrature."""
 
 
 def project(stars: Stars, centre: Sky, optics: Optics) -> tuple[Floats, Floats, NDArray[np.bool_]]:
@@ -83,7 +86,7 @@ def project(stars: Stars, centre: Sky, optics: Optics) -> tuple[Floats, Floats, 
 
 
 def electrons(optics: Optics, view: View, seconds: float) -> Electrons:
-    """The mean electrons of an exposure in each pixel, of shape (height, width), before the detector adds its own."""
+    """Return the mean electrons in each pixel, shape (height, width), before the detector adds its own."""
     image = np.full((optics.height, optics.width), view.background * view.throughput * seconds, dtype=np.float32)
     dimmed = view.throughput * 10 ** (-0.4 * view.extinction)
     if seconds > 0:

@@ -36,7 +36,7 @@ class Transient:
         return self.magnitude - 2.5 * math.log10(flux / seconds) if flux > 0 else None
 
     def _fluence(self, t: float) -> float:
-        """The integral of (t / after)^-slope from 0, with a plateau until _EARLIEST."""
+        """Return the integral of (t / after)^-slope from 0, with a plateau until _EARLIEST."""
         early = min(t, _EARLIEST) * math.pow(_EARLIEST / self.after, -self.slope)
         if t <= _EARLIEST:
             return early

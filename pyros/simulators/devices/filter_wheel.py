@@ -38,8 +38,10 @@ class FilterWheelSettings(Settings, frozen=True, kw_only=True):
 
 
 class FilterWheel(Device):
-    """States: idle, moving. While it turns, or where it was stuck, no filter is in the beam, and ``GET filter`` tells
-    ``""``."""
+    """A filter wheel; its states are idle and moving.
+
+    While it turns, or where it was stuck, no filter is in the beam, and ``GET filter`` tells ``""``.
+    """
 
     positions = frozenset({"filter"})
 

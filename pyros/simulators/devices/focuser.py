@@ -12,7 +12,7 @@ from pyros.simulators.device import Arguments, Device, Refused
 from pyros.simulators.grammar import Answer, ok
 from pyros.simulators.motion import Motion, MotorWatch
 from pyros.simulators.settings import NotNegative, Settings, Stall, Temperature
-from pyros.simulators.smooth_noise import Wavering
+from pyros.simulators.smooth_noise import SmoothNoise
 
 _Steps = Annotated[int, Meta(ge=-10_000_000, le=10_000_000, description="steps, a whole number")]
 
@@ -71,8 +71,8 @@ class Focuser(Device):
         super().__init__(settings, clock, emit)
         self.state = "idle"
         self._settings = settings
-        self._start = self.pace.monotonic()
-        self._noise = Wavering(settings.seed, "temperature", settings.temperature_noise)
+        self._start = self.device_clock.monotonic()
+        self._noise = SmoothNoise(settings.seed, "temperature", settings.temperature_noise)
         watch = MotorWatch(settings.stall, "move_failed", self._rest)
         self._screw = Motion(self, "move", settings.position, settings.steps_per_second, "move_aborted", watch)
         self._tube = float(settings.position)
@@ -94,11 +94,11 @@ class Focuser(Device):
         settings = self._settings
         if settings.temperature is None:
             return settings.reference_temperature
-        elapsed = self.pace.monotonic() - self._start
+        elapsed = self.device_clock.monotonic() - self._start
         return settings.temperature + settings.temperature_drift * elapsed / 3600 + self._noise.at(elapsed)
 
     def _defocus(self) -> float:
-        """The blur of a star, arcseconds FWHM."""
+        """Return the blur of a star, arcseconds FWHM."""
         settings = self._settings
         warmer = self._temperature() - settings.reference_temperature
         best = settings.best_focus + settings.steps_per_degree * warmer

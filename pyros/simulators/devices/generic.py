@@ -22,7 +22,7 @@ from pyros.simulators.devices.generic_settings import (
 )
 from pyros.simulators.grammar import Answer, busy, ok
 from pyros.simulators.motion import STUCK, Motion, MotorWatch
-from pyros.simulators.smooth_noise import Wavering
+from pyros.simulators.smooth_noise import SmoothNoise
 
 
 class Generic(Device):
@@ -32,9 +32,9 @@ class Generic(Device):
         super().__init__(settings, clock, emit)
         self.state = settings.state
         self._settings = settings
-        self._start = self.pace.monotonic()
+        self._start = self.device_clock.monotonic()
         self._values = {name: each.value for name, each in settings.properties.items()}
-        self._noise = {name: Wavering(settings.seed, name, each.noise) for name, each in settings.properties.items()}
+        self._noise = {name: SmoothNoise(settings.seed, name, each.noise) for name, each in settings.properties.items()}
         self._motions: dict[str, Motion] = {}
         self._running: tuple[str, str | None, str] | None = None  # the command, its tag, the state before it
         self.positions = frozenset(settings.moved)
@@ -63,7 +63,7 @@ class Generic(Device):
         if name in self._motions:
             value = self._motions[name].position
         else:
-            elapsed = self.pace.monotonic() - self._start
+            elapsed = self.device_clock.monotonic() - self._start
             value = float(self._values[name]) + each.drift * elapsed / 3600 + self._noise[name].at(elapsed)
         least, most = each.limits or (-math.inf, math.inf)
         return ok(f"{min(max(value, least), most):.{each.digits}f}")
@@ -113,7 +113,7 @@ class Generic(Device):
         self.event(each.event or f"{name}_finished", **told, tag=tag)
 
     def _gave_up(self) -> None:
-        """What it moves is stuck: the device is in the state in which it was before."""
+        """Put the device back into the state before an action whose motor is stuck."""
         if self._running is not None:
             (name, tag, self.state), self._running = self._running, None
             self.event(f"{name}_failed", reason=STUCK, tag=tag)

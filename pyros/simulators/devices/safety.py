@@ -52,7 +52,7 @@ class Safety(Device):
         self._scripted = (settings.safe, settings.reason)
         self._by_hand: tuple[bool, str] | None = None
         self._script = list(settings.script)
-        self._start = self.pace.monotonic()
+        self._start = self.device_clock.monotonic()
         self.properties |= {"safe": self._get_safe, "script": lambda: ok("auto" if self._by_hand is None else "manual")}
         self.settable |= {"safe": self._set_safe, "script": self._auto}
         self._next_step()
@@ -87,7 +87,7 @@ class Safety(Device):
             self._change(lambda: setattr(self, "_scripted", (step.safe, step.reason or "")))
             self._next_step()
 
-        self.later("script", max(0.0, self._start + step.at - self.pace.monotonic()), due)
+        self.later("script", max(0.0, self._start + step.at - self.device_clock.monotonic()), due)
 
     def _change(self, change: Callable[[], None]) -> None:
         """Tell every client what it says now, if that is something else."""

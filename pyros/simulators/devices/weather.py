@@ -1,5 +1,8 @@
-"""A weather station: a climate with its day and night, its wavering, a script of changes, and a human who may overrule
-all that. The dew point follows from temperature and humidity."""
+"""A weather station.
+
+It has a climate with its day and night and its noise, a script of changes, and a person who may overrule all that. The
+dew point follows from temperature and humidity.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ from pyros.simulators.settings import (
     Wind,
     out_of_order,
 )
-from pyros.simulators.smooth_noise import Wavering
+from pyros.simulators.smooth_noise import SmoothNoise
 
 _LIMITS = {
     "temperature": (-90, 60),
@@ -53,8 +56,11 @@ class Noise(Strict, frozen=True, kw_only=True):
 
 
 class Day(Strict, frozen=True, kw_only=True):
-    """By how much it is warmer and drier at the warmest hour (UTC) of the day than on average, and colder and damper
-    twelve hours later."""
+    """What the hour of the day does.
+
+    By how much it is warmer and drier at the warmest hour (UTC) than on average, and colder and damper twelve hours
+    later.
+    """
 
     warmest: Annotated[float, Meta(ge=0, lt=24)] = 14.0
     temperature: Annotated[float, Meta(ge=0, le=50)] = 0.0
@@ -62,8 +68,11 @@ class Day(Strict, frozen=True, kw_only=True):
 
 
 class Change(Strict, frozen=True, kw_only=True):
-    """One step of the weather's script: from ``at`` seconds after the start these readings become so, ``over`` so many
-    seconds; at once, if that is not said."""
+    """One step of the weather's script.
+
+    From ``at`` seconds after the start these readings become so, ``over`` so many seconds; at once, if that is not
+    said.
+    """
 
     at: NotNegative
     over: NotNegative = 0.0
@@ -108,9 +117,9 @@ class Weather(Device):
     def __init__(self, settings: WeatherSettings, clock: Clock, emit: Callable[[Answer], None]) -> None:
         super().__init__(settings, clock, emit)
         self._settings = settings
-        self._start = self.pace.monotonic()
+        self._start = self.device_clock.monotonic()
         self._overrides: dict[str, float] = {}
-        self._noise = {name: Wavering(settings.seed, name, getattr(settings.noise, name, 0.0)) for name in _LIMITS}
+        self._noise = {name: SmoothNoise(settings.seed, name, getattr(settings.noise, name, 0.0)) for name in _LIMITS}
         self.properties |= {"readings": self._readings}
         self.properties |= {name: partial(self._reading, name) for name in _LIMITS}
         self.properties |= {"dew_point": lambda: ok(self._dew_point())}
@@ -137,7 +146,7 @@ class Weather(Device):
     def _value(self, name: str) -> float:
         if name in self._overrides:
             return self._overrides[name]
-        elapsed = self.pace.monotonic() - self._start
+        elapsed = self.device_clock.monotonic() - self._start
         value = getattr(self._settings, name)
         for change in self._settings.climate:
             if change.at <= elapsed and (changed := getattr(change, name)) is not None:
@@ -148,7 +157,7 @@ class Weather(Device):
         return float(min(max(value, least), most))
 
     def _swing(self, name: str) -> float:
-        """What the hour of the day adds."""
+        """Return what the hour of the day adds."""
         day = self._settings.day
         most = {"temperature": day.temperature, "humidity": -day.humidity}.get(name, 0.0)
         if not most:

@@ -30,7 +30,7 @@ class CommandParser:
         self._lost = False  # in a command that is too long
 
     def feed(self, data: bytes) -> list[str]:
-        """The commands that are complete now, without ``:`` and ``#``; `ALIGNMENT_QUERY` for that byte."""
+        """Return the commands that are complete now, without ``:`` and ``#``; `ALIGNMENT_QUERY` for that byte."""
         commands = []
         for byte in data:
             if self._command is None:
@@ -50,7 +50,7 @@ class CommandParser:
 
 
 def sexagesimal(text: str) -> float | None:
-    """The degrees (or hours) of ``+12*34:56``, ``-12*34``, ``12:34.5`` or ``12:34:56``; None for anything else."""
+    """Read the degrees (or hours) of ``+12*34:56``, ``-12*34``, ``12:34.5`` or ``12:34:56``; None for anything else."""
     match = _SEXAGESIMAL.fullmatch(text)
     if match is None:
         return None
@@ -63,7 +63,7 @@ def sexagesimal(text: str) -> float | None:
 
 
 def hours(degrees: float, precise: bool) -> str:
-    """A right ascension as HH:MM:SS, or HH:MM.T."""
+    """Return a right ascension as HH:MM:SS, or HH:MM.T."""
     if precise:
         total = round(degrees % 360 / 15 * 3600) % 86400
         return f"{total // 3600:02d}:{total // 60 % 60:02d}:{total % 60:02d}"
@@ -72,7 +72,7 @@ def hours(degrees: float, precise: bool) -> str:
 
 
 def degrees(angle: float, precise: bool, digits: int = 2, signed: bool = True) -> str:
-    """An angle as sDD*MM'SS, or sDD*MM; ``digits`` of the degrees."""
+    """Return an angle as sDD*MM'SS, or sDD*MM; ``digits`` of the degrees."""
     sign = ("-" if angle < 0 else "+") if signed else ""
     if precise:
         total = round(abs(angle) * 3600)

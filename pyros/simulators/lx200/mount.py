@@ -61,7 +61,7 @@ class Lx200Mount:
         return self._telescope.faults
 
     def meaning(self, command: str) -> Request:
-        """The request of the grammar that means the same; one without a name where the grammar has none."""
+        """Return the request of the grammar that means the same; one without a name where the grammar has none."""
         if command in _MEANINGS:
             verb, name = _MEANINGS[command]
         elif command[:2] in ("Sr", "Sd", "Sa", "Sz"):
@@ -73,7 +73,7 @@ class Lx200Mount:
         return Request(command, "", verb, name)
 
     def answer(self, command: str) -> str:
-        """What the mount answers; nothing to most commands that move it, and to those that it doesn't know."""
+        """Return what the mount answers; nothing to most commands that move it, and to those that it doesn't know."""
         request = self.meaning(command)
         try:
             if request.verb != "GET":

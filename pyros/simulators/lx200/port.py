@@ -45,7 +45,7 @@ class Lx200Port(Factory):
         return getattr(self._port.getHost(), "port", 0) if self._port else 0
 
     def opened(self, port: IListeningPort) -> None:
-        """It listens there."""
+        """Note the port at which it listens."""
         self._port = port
 
     def stop(self) -> Deferred[None]:

@@ -68,11 +68,11 @@ class Mount:
         self.site = site
 
     def frame(self, sky: Sky, time: float) -> Frame:
-        """A direction of the sky in the mount's frame at a time (seconds since 1970-01-01 UTC)."""
+        """Return a direction of the sky in the mount's frame at a time (seconds since 1970-01-01 UTC)."""
         return Frame(*self.site.hour(sky, time))
 
     def sky(self, frame: Frame, time: float) -> Sky:
-        """The inverse of ``frame``."""
+        """Return the inverse of ``frame``."""
         return self.site.sky_of(Hour(*frame), time)
 
     def ground(self, frame: Frame) -> Ground:
@@ -80,7 +80,7 @@ class Mount:
         return self.site.ground_of(Hour(*frame))
 
     def frame_of_ground(self, ground: Ground) -> Frame:
-        """The inverse of ``ground``."""
+        """Return the inverse of ``ground``."""
         return Frame(*self.site.hour_of(ground))
 
     def pointing(self, axes: Axes) -> Frame:
@@ -88,7 +88,7 @@ class Mount:
         return over_the_pole(axes.first, axes.second)
 
     def follow(self, frame: Frame, near: Axes) -> Axes:
-        """The axes for a direction, by the shortest way and on the same side of the pier."""
+        """Return the axes for a direction, by the shortest way and on the same side of the pier."""
         return Axes(near.first + half_turn(frame.first - near.first), frame.second)
 
     def ways(self, frame: Frame, near: Axes) -> list[Axes]:
@@ -97,11 +97,11 @@ class Mount:
         return [] if self.limit(axes) else [axes]
 
     def limit(self, axes: Axes) -> str:
-        """The limit of its own that the mount has passed, or nothing."""
+        """Return the limit of its own that the mount has passed, or nothing."""
         return ""
 
     def nudged(self, axes: Axes, first: float, second: float) -> Axes:
-        """The axes after so many degrees to growing coordinates of the frame."""
+        """Return the axes after so many degrees to growing coordinates of the frame."""
         return Axes(axes.first + first, max(-90.0, min(90.0, axes.second + second)))
 
 
@@ -160,7 +160,7 @@ class German(Mount):
 
 
 def over_the_pole(first: float, second: float) -> Frame:
-    """A direction of which the second coordinate may have passed a pole."""
+    """Return a direction of which the second coordinate may have passed a pole."""
     second = half_turn(second)
     if abs(second) > 90:
         first, second = first + 180, math.copysign(180, second) - second

@@ -33,7 +33,7 @@ class Following:
 
 @dataclass(frozen=True)
 class Moving:
-    """On the way to a point of the sky, or to axes that stay where they are. Times are the pace's."""
+    """On the way to a point of the sky, or to axes that stay where they are. Times are the device clock's."""
 
     start: Axes
     end: Axes
@@ -55,9 +55,9 @@ class Nudged:
 class Aim:
     """The mount's mode and what follows from it; no timers, and nothing is ever refused here."""
 
-    def __init__(self, settings: TelescopeSettings, site: Site, clock: Clock, pace: Clock) -> None:
+    def __init__(self, settings: TelescopeSettings, site: Site, clock: Clock, device_clock: Clock) -> None:
         self._settings = settings
-        self._clock, self._pace = clock, pace
+        self._clock, self._device_clock = clock, device_clock
         self._equatorial = settings.mount != "altazimuth"
         self.mount = _mount(settings, site)
         rates, accelerations = each(settings.slew_rate), each(settings.slew_acceleration)
@@ -79,16 +79,16 @@ class Aim:
             case Still() | Following() as mode:
                 return self._base_axes(mode)
             case Nudged() as mode:
-                elapsed = self._pace.monotonic() - mode.began
+                elapsed = self._device_clock.monotonic() - mode.began
                 return self.mount.nudged(self._base_axes(mode.base), mode.first * elapsed, mode.second * elapsed)
             case Moving() as mode:
-                elapsed = self._pace.monotonic() - mode.began
+                elapsed = self._device_clock.monotonic() - mode.began
                 if elapsed < mode.travel:
                     return self._on_the_way(mode, elapsed)
                 return mode.end if mode.sky is None else self._followed(mode.sky, mode.end)
 
     def reported(self) -> Sky:
-        """What the mount says, ICRS."""
+        """Return what the mount says, ICRS."""
         return self.mount.sky(self.frame(), self._clock.time())
 
     def true(self) -> Sky:
@@ -102,26 +102,26 @@ class Aim:
         return offset(sky, east, north) if east or north else sky
 
     def frame(self) -> Frame:
-        """What the mount says, in its own frame."""
+        """Return what the mount says, in its own frame."""
         return self._said(self.axes())
 
     def ground(self) -> Ground:
-        """What the mount says, above the horizon."""
+        """Return what the mount says, above the horizon."""
         return self.mount.ground(self.frame())
 
     # What it can reach.
 
     def ways(self, sky: Sky) -> list[Axes]:
-        """The axes that would point there now, the way that is preferred first."""
+        """Return the axes that would point there now, the way that is preferred first."""
         return self.mount.ways(self._demanded(sky, self._clock.time()), self.axes())
 
     def broken_limit(self) -> str:
-        """The limit that it has passed: altitude, meridian, zenith, or nothing."""
+        """Return the limit that it has passed: altitude, meridian, zenith, or nothing."""
         ground = self.ground()
         return "altitude" if ground.alt < self.lowest(ground.az) else self.mount.limit(self.axes())
 
     def lowest(self, azimuth: float) -> float:
-        """The lowest altitude that is allowed there, degrees."""
+        """Return the lowest altitude that is allowed there, degrees."""
         return max(self._settings.altitude_limit, horizon_altitude(self._settings.horizon, azimuth))
 
     # What it does.
@@ -135,14 +135,14 @@ class Aim:
             frame = self._demanded(sky, arrival)
             end = self.mount.follow(frame, replace_side(start, way))
             travel = self._travel(start, end)
-        return self._begin(Moving(start, end, sky, self._pace.monotonic(), travel))
+        return self._begin(Moving(start, end, sky, self._device_clock.monotonic(), travel))
 
     def park(self) -> float:
         """Begin to move to the park position; returns the seconds it will take."""
         start, end = self.axes(), self.park_axes
         if self._settings.mount != "german":
             end = Axes(start.first + half_turn(end.first - start.first), end.second)
-        return self._begin(Moving(start, end, None, self._pace.monotonic(), self._travel(start, end)))
+        return self._begin(Moving(start, end, None, self._device_clock.monotonic(), self._travel(start, end)))
 
     def stand_still(self) -> None:
         """Stop every motion."""
@@ -162,7 +162,7 @@ class Aim:
         if isinstance(self.mode, Nudged):
             self.settle()
         base = self.mode if isinstance(self.mode, Still | Following) else Still(self.axes())
-        self.mode = Nudged(base, first, second, self._pace.monotonic())
+        self.mode = Nudged(base, first, second, self._device_clock.monotonic())
 
     def settle(self) -> bool:
         """Stop pushing it; whether it follows the sky then."""
@@ -235,7 +235,7 @@ class Aim:
 
 
 def replace_side(axes: Axes, side: Axes) -> Axes:
-    """The axes, on the other's side of the pier."""
+    """Return the axes, on the other's side of the pier."""
     return axes._replace(flipped=side.flipped)
 
 

@@ -108,7 +108,7 @@ def each(value: float | tuple[float, ...]) -> tuple[float, ...]:
 
 
 def horizon_altitude(profile: tuple[tuple[float, float], ...], azimuth: float) -> float:
-    """The altitude of the horizon there, on straight lines between its points; -90 where there is no profile."""
+    """Return the altitude of the horizon there, on straight lines between its points; -90 where there is no profile."""
     if not profile:
         return -90.0
     points = sorted(profile)

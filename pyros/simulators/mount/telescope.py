@@ -29,11 +29,11 @@ class Telescope(Device):
         self.state = "parked" if settings.parked else "idle"
         self.settings = settings
         self.site = site
-        self.aim = Aim(settings, site, clock, self.pace)
+        self.aim = Aim(settings, site, clock, self.device_clock)
         self._random = random.Random(settings.seed)
         self._target: Sky | None = None
         self._tag: str | None = None
-        self._arrival = 0.0  # when the movement will end, by the pace
+        self._arrival = 0.0  # when the movement will end, by the device's clock
         self.properties |= {
             "position": lambda: ok(*_words(self.pointing())),
             "true_position": lambda: ok(*_words(self.aim.true())),
@@ -71,7 +71,7 @@ class Telescope(Device):
         return self._target
 
     def pointing(self) -> Sky:
-        """What the mount says at this moment, ICRS; where the optics look is ``aim.true()``."""
+        """Return what the mount says at this moment, ICRS; where the optics look is ``aim.true()``."""
         return self.aim.reported()
 
     # What is asked.
@@ -104,7 +104,7 @@ class Telescope(Device):
         if self.state == "parked":
             return 0.0
         if self.state == "parking":
-            return self._arrival - self.pace.monotonic()
+            return self._arrival - self.device_clock.monotonic()
         self._end_movement()
         self._target = None
         return self._begin("parking", self.aim.park(), self._park_finished)
@@ -212,7 +212,7 @@ class Telescope(Device):
         self.cancel("limit")
         self.state = state
         seconds = travel + self.settings.settle
-        self._arrival = self.pace.monotonic() + seconds
+        self._arrival = self.device_clock.monotonic() + seconds
         self.later("move", seconds, arrived)
         return seconds
 
@@ -243,7 +243,7 @@ class Telescope(Device):
         self.event("park_finished")
 
     def _end_movement(self) -> None:
-        """A movement that something else replaces; whoever waits for it is told."""
+        """Cancel a movement that something else replaces; the client that waits for it is told."""
         if self.nudged:
             self.cancel("move")
             self.aim.settle()
