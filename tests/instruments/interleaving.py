@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from itertools import product
+from typing import Any, Literal, NamedTuple
 
+import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
@@ -131,6 +133,104 @@ def dome_commands(made: Backend, simulated: Any, slit_at: Callable[[float], str]
         "close and open": lambda: state_is(simulated, "open"),
         "stop and close": lambda: state_is(simulated, "closed"),
     }
+
+
+def focuser_commands(
+    made: Backend, near: int, far: int, is_at: Callable[[int], str], stopped: Callable[[], str]
+) -> None:
+    """Add what every focuser can do; ``is_at`` tells what is wrong when it should be at a position."""
+    focuser = made.device
+    made.commands |= {
+        "move": lambda: focuser.move(far),
+        "move back": lambda: focuser.move(near),
+        "stop": focuser.stop,
+        "stop and move": lambda: at_once(focuser.stop, lambda: focuser.move(near)),
+    }
+    made.wanted |= {"move back": lambda: is_at(near), "stop": stopped, "stop and move": lambda: is_at(near)}
+
+
+def filter_wheel_commands(made: Backend, has: Callable[[str], str]) -> None:
+    """Add the filters g, r and i; ``has`` tells what is wrong when a filter should be in the beam."""
+    made.commands |= {name: partial(made.device.select, name) for name in "gri"}
+    made.wanted |= {name: partial(has, name) for name in "gri"}
+
+
+def camera_commands(made: Backend, aborted: Callable[[], str], exposed: Callable[[], str], *filters: str) -> None:
+    """Add what every camera can do; ``exposed`` tells what is wrong after an exposure through the second filter."""
+    camera, first, second = made.device, filters[:1], filters[1:]
+    made.commands |= {
+        "expose": lambda: camera.expose(3.0, *first),
+        "expose long": lambda: camera.expose(500.0, *first),
+        "expose again": lambda: camera.expose(5.0, *second),
+        "abort": camera.abort,
+        "abort, expose": lambda: at_once(camera.abort, lambda: camera.expose(5.0, *second)),
+    }
+    made.wanted |= {"abort": aborted, "expose again": exposed, "abort, expose": exposed}
+    made.may_be_refused = frozenset({("expose", "expose again")})
+
+
+def switch_commands(made: Backend, is_set: Callable[[int, float], str]) -> None:
+    """Add two channels of a switch; ``is_set`` tells what is wrong when a channel should have a level."""
+    for name, channel, level in (("on", 0, 1.0), ("off", 0, 0.0), ("other", 1, 1.0)):
+        made.commands[name] = partial(made.device.set, channel, level)
+        made.wanted[name] = partial(is_set, channel, level)
+
+
+class Case(NamedTuple):
+    """Pairs of commands that are tried, each first one with each second one, and the drivers that are."""
+
+    drivers: str
+    kind: str
+    firsts: list[str]
+    seconds: list[str]
+    before: str = ""
+    changed: dict[str, Any] = {}  # noqa: RUF012
+    """What is changed about the device."""
+
+    def check(self, make: Callable[[], Backend], how: How, enough: int = 200) -> None:
+        """Assert that the newest command counts, whatever the moment."""
+        found, moments = problems(make, product(self.firsts, self.seconds), how, enough)
+        assert found == []
+        assert moments > 2 * len(self.firsts) * len(self.seconds)
+
+
+CASES = [
+    *(Case("native", "telescope", ["slew", "park", "stop", "unpark"],
+           ["slew elsewhere", "park", "stop", "stop and park", "park and slew"], before)
+      for before in ("", "slew")),
+    *(Case("indi", "telescope", ["slew", "park", "stop", "unpark", "sync"],
+           ["slew elsewhere", "park", "stop", "stop and park", "unpark and park", "park and unpark", "sync and slew"],
+           before)
+      for before in ("", "slew")),
+    Case("alpaca", "telescope", ["slew", "park", "stop"], ["slew elsewhere", "park", "stop", "stop and park"]),
+    Case("alpaca", "telescope", ["slew", "park"], ["slew elsewhere", "stop and park"], "slew"),
+    *(Case("native", "dome", ["open", "close", "stop", "rotate"],
+           ["open", "close", "stop", "rotate back", "close and open", "open and close"], before, {"rotation_rate": 6.0})
+      for before in ("", "open")),
+    *(Case("indi", "dome", ["open", "close", "stop", "rotate"],
+           ["open", "close", "stop", "rotate back", "close and open", "open and close", "close and rotate"],
+           before, {"slow": slow})
+      for before in ("", "open") for slow in (True, False)),
+    Case("alpaca", "dome", ["open", "close", "rotate"], ["open", "close", "stop", "rotate back", "stop and close"]),
+    Case("alpaca", "dome", ["open", "close"], ["close", "stop and close"], "open"),
+    Case("native indi alpaca", "focuser", ["move", "stop"], ["move back", "stop", "stop and move"]),
+    Case("native indi alpaca", "filter_wheel", ["r", "i"], ["g", "r", "i"]),
+    Case("native indi alpaca", "camera", ["expose", "abort"], ["expose again", "abort", "abort, expose"]),
+    Case("native indi alpaca", "camera", ["expose long"], ["abort", "abort, expose"]),
+    Case("native", "camera", ["expose", "abort", "expose long"], ["abort and expose"]),
+    Case("alpaca", "camera", ["cool", "warm"], ["cool", "warm"]),
+    Case("native", "switch", ["on", "off"], ["on", "off"]),
+    Case("indi alpaca", "switch", ["on", "off", "other"], ["on", "off", "other"]),
+]  # fmt: skip
+
+
+def cases(driver: str) -> list[Any]:
+    """Return the cases of a driver, for ``pytest.mark.parametrize``."""
+    return [
+        pytest.param(case, id="-".join([case.kind, case.before, *map(str, case.changed.values()), case.firsts[0]]))
+        for case in CASES
+        if driver in case.drivers.split()
+    ]
 
 
 def interrupt(make: Callable[[], Backend], first: str, second: str, how: How, moment: int) -> tuple[bool, str]:

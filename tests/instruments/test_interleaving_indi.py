@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from itertools import product
 from typing import Any
 
 import pytest
@@ -16,11 +15,16 @@ from tests.instruments.indi_script import ADDRESS, Rig
 from tests.instruments.interleaving import (
     HOWS,
     Backend,
+    Case,
     How,
     at_once,
+    camera_commands,
+    cases,
     dome_commands,
-    problems,
+    filter_wheel_commands,
+    focuser_commands,
     state_is,
+    switch_commands,
     telescope_commands,
 )
 
@@ -85,77 +89,29 @@ def _dome(made: Backend, simulated: Any) -> None:
 
 
 def _focuser(made: Backend, motor: Any) -> None:
-    focuser = made.device
+    def is_at(*positions: float) -> str:
+        return "" if motor.at in positions else f"it is at {motor.at}"
 
-    def at(*places: float) -> str:
-        return "" if motor.at in places else f"it is at {motor.at}"
-
-    made.commands |= {
-        "move": lambda: focuser.move(200),
-        "move back": lambda: focuser.move(50),
-        "stop": focuser.stop,
-        "stop and move": lambda: at_once(focuser.stop, lambda: focuser.move(50)),
-    }
-    made.wanted |= {"move back": lambda: at(50.0), "stop": lambda: at(100.0, 200.0), "stop and move": lambda: at(50.0)}
+    focuser_commands(made, 50, 200, is_at, lambda: is_at(100.0, 200.0))
 
 
 def _filter_wheel(made: Backend, wheel: Any) -> None:
-    def has(name: str) -> str:
-        return "" if wheel.filter == name else f"{wheel.filter} is in the beam"
-
-    made.commands |= {name: partial(made.device.select, name) for name in "gri"}
-    made.wanted |= {name: partial(has, name) for name in "gri"}
+    filter_wheel_commands(made, lambda name: "" if wheel.filter == name else f"{wheel.filter} is in the beam")
 
 
 def _camera(made: Backend, simulated: Any) -> None:
-    camera = made.device
-    made.commands |= {
-        "expose": lambda: camera.expose(3.0),
-        "expose long": lambda: camera.expose(500.0),
-        "expose again": lambda: camera.expose(5.0),
-        "abort": camera.abort,
-        "abort, expose": lambda: at_once(camera.abort, lambda: camera.expose(5.0)),
-    }
-    made.wanted |= dict.fromkeys(("abort", "expose again", "abort, expose"), lambda: state_is(simulated, "idle"))
-    made.may_be_refused = frozenset({("expose", "expose again")})
+    camera_commands(made, lambda: state_is(simulated, "idle"), lambda: state_is(simulated, "idle"))
 
 
 def _switch(made: Backend, box: Any) -> None:
-    switch = made.device
-    made.commands |= {
-        "one": lambda: switch.set(0, 1.0),
-        "one off": lambda: switch.set(0, 0.0),
-        "two": lambda: switch.set(1, 1.0),
-    }
-    made.wanted |= {
-        "one": lambda: box.on("ONE"),
-        "two": lambda: box.on("TWO"),
-        "one off": lambda: "" if box.on("ONE") else "ONE is on",
-    }
+    def is_set(channel: int, level: float) -> str:
+        wrong: str = box.on(("ONE", "TWO")[channel])
+        return wrong if level else "" if wrong else "it is on"
 
-
-TESTS: list[tuple[str, str, dict[str, Any], list[str], list[str]]] = [
-    ("telescope", before, {}, ["slew", "park", "stop", "unpark", "sync"],
-     ["slew elsewhere", "park", "stop", "stop and park", "unpark and park", "park and unpark", "sync and slew"])
-    for before in ("", "slew")
-] + [
-    ("dome", before, {"slow": slow}, ["open", "close", "stop", "rotate"],
-     ["open", "close", "stop", "rotate back", "close and open", "open and close", "close and rotate"])
-    for before in ("", "open") for slow in (True, False)
-] + [
-    ("focuser", "", {}, ["move", "stop"], ["move back", "stop", "stop and move"]),
-    ("filter_wheel", "", {}, ["r", "i"], ["g", "r", "i"]),
-    ("camera", "", {}, ["expose", "abort"], ["expose again", "abort", "abort, expose"]),
-    ("camera", "", {}, ["expose long"], ["abort", "abort, expose"]),
-    ("switch", "", {}, ["one", "two"], ["one", "two", "one off"]),
-]  # fmt: skip
+    switch_commands(made, is_set)
 
 
 @pytest.mark.parametrize("how", HOWS)
-@pytest.mark.parametrize(("kind", "before", "changed", "firsts", "seconds"), TESTS)
-def test_the_newest_command_counts(
-    kind: str, before: str, changed: dict[str, Any], firsts: list[str], seconds: list[str], how: How
-) -> None:
-    found, moments = problems(lambda: backend(kind, before, **changed), product(firsts, seconds), how)
-    assert found == []
-    assert moments > 2 * len(firsts) * len(seconds)
+@pytest.mark.parametrize("case", cases("indi"))
+def test_the_newest_command_counts(case: Case, how: How) -> None:
+    case.check(partial(backend, case.kind, case.before, **case.changed), how)
