@@ -129,7 +129,7 @@ _frame_decoder: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
 
 
 def encode_frame(frame: Frame) -> bytes:
-    """The bytes of one frame; raises WireError when it would exceed 16 MiB."""
+    """Return the bytes of one frame; raises WireError when it would exceed 16 MiB."""
     buffer = bytearray(_HEADER)
     _encoder.encode_into(frame, buffer, _HEADER)
     length = len(buffer) - _HEADER
@@ -148,7 +148,7 @@ def decode_frame(body: bytes) -> Frame:
 
 
 def parse_line(line: bytes) -> tuple[str, bytes]:
-    """A text client's line as (name, JSON payload); raises WireError saying what is wrong."""
+    """Parse a text client's line into (name, JSON payload); raises WireError saying what is wrong."""
     head, tab, tail = line.partition(b"\t")
     try:
         name = head.decode()
@@ -212,7 +212,7 @@ class Decoder:
         return events
 
     def finish(self) -> list[Frame | Line]:
-        """The peer has closed its sending side: a line without its end is a line; half a frame is an error."""
+        """Read the rest once the peer has closed its sending side: a line needs no end; half a frame is an error."""
         rest = bytes(self._buffer[self._start :])
         self._buffer.clear()
         self._start = 0
@@ -236,7 +236,7 @@ class Decoder:
             self._start = begin + length
 
     def _in_words(self) -> str:
-        """A port says in text why it will not even listen; where a frame was expected, that line is the reason."""
+        """Raise a refusal in text as its reason: a port says in a line why it will not even listen to frames."""
         said = bytes(self._buffer[self._start : self._start + 200]).partition(b"\n")[0]
         return said.decode(errors="replace") if said.startswith(b"ERR ") else ""
 

@@ -64,7 +64,10 @@ class Archiving:
             self._later(AFTER)
 
     def stop(self) -> Deferred[None]:
-        """Fires when the step that runs has ended and the archive is closed; what is left waits in the journal."""
+        """Stop archiving; fires when the step that runs has ended and the archive is closed.
+
+        What is not archived yet waits in the journal.
+        """
         self._stopping = True
         self._filler.hurry()
         if self._call is not None and self._call.active():
@@ -94,7 +97,7 @@ class Archiving:
         self._ended()
 
     def _failed(self, failure: Failure) -> None:
-        """The archive is not what alerts depend on: say it once, and try again."""
+        """Log once why the archive cannot be written, and try again later: no alert depends on it."""
         reason = str(failure.value)
         if not isinstance(failure.value, JournalError):
             log.failure("archiving", failure)
@@ -146,7 +149,7 @@ class _Filler:
         return _Done(count, seconds() - began)
 
     def hurry(self) -> None:
-        """The broker stops: it doesn't wait for an archive of millions of packets to be brought up to date."""
+        """End a migration of the archive that is under way, so that a broker that stops need not wait for it."""
         self._hurrying = True
 
     def _older(self, done: int, of: int) -> None:

@@ -55,8 +55,9 @@ class Broker:
         durable: bool = True,
         epoch: str = "",
     ) -> None:
-        """``threaded=False`` and ``durable=False`` are for rehearsals (see `EventStore`); ``epoch`` names a new
-        journal.
+        """Make a broker that is not started; ``epoch`` names a new journal.
+
+        ``threaded=False`` and ``durable=False`` are for rehearsals, see `EventStore`.
 
         Raises ConfigError when the configuration lacks [broker], or the alert manager that the events are for.
         """
@@ -141,7 +142,7 @@ class Broker:
             raise
 
     def _make_kafka(self) -> list[KafkaIntake]:
-        """Raises ConfigError where the extra is missing, or a secret is not where it should be."""
+        """Make the intakes from Kafka; raises ConfigError where the extra or a secret is missing."""
         sections = self._broker.kafka
         if sections and not self._how["threaded"]:
             log.info("a rehearsal takes nothing from Kafka")
@@ -159,7 +160,7 @@ class Broker:
         return [KafkaIntake(self._reactor, self._clock, self._intake, section, **how) for section in sections]
 
     def _alarm(self, name: str, said: AlertSource) -> None:
-        """A message for monitoring, where there is one."""
+        """Send a message to the agent monitoring, if the observatory has one."""
         if self._store is not None and MONITORING in self._config.agents:
             self._store.send_notice(MONITORING, name, said)
 
@@ -186,7 +187,7 @@ class Broker:
         log.info("{key} {port} is open on {ip}{tls}", key=key, port=port, ip=ip, tls=", with TLS" if tls else "")
 
     def _post(self, outgoing: list[Outgoing]) -> None:
-        """What a commit of the store has brought."""
+        """Broadcast and archive the events that a commit of the store has brought."""
         if self._outbound is not None and self._archiving is not None:
             self._outbound.post(outgoing)
             self._archiving.poke()
@@ -201,8 +202,10 @@ class Broker:
         return receipt.reason if receipt.outcome == "refused" else None
 
     def stop(self) -> Deferred[None]:
-        """Close the ports, commit and answer what has arrived, close every connection, end the thread, close the
-        journal. May be called twice, and without a start."""
+        """Close the ports, commit and answer what has arrived, close every connection, the thread and the journal.
+
+        May be called twice, and without a start.
+        """
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -235,12 +238,14 @@ class Broker:
         self._ports, self._remotes, self._kafka, self._outbound = {}, [], [], None
 
     def ports(self) -> dict[str, int]:
-        """The ports that are open, by the configuration's keys (they may have been given as 0 in a test)."""
+        """Return the ports that are open, by the configuration's keys (they may have been given as 0 in a test)."""
         return {key: port.getHost().port for key, port in self._ports.items()}
 
     def status(self) -> dict[str, Any]:
-        """For people: since when (Unix seconds); events by what became of them; how many are kept; who is connected;
-        how many messages the alert manager has not taken yet."""
+        """Return what people ask for: start (Unix seconds), events by outcome, who is connected, the sources.
+
+        ``events`` counts those that are kept, ``waiting`` the messages that the alert manager has not acknowledged yet.
+        """
         if self._store is None:
             return {"up": False}
         counts = self._intake.counts

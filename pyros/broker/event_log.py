@@ -1,6 +1,6 @@
-"""What the log says of events: of those that were stored one line a second at most, the first one at once; of those
-that were not, each has its line, until there are too many of them.
+"""What the log says of events: one line a second at most for those that are stored, a line for each that is not.
 
+The first stored event is logged at once; too many lines of refused ones are left out.
 A line for each event would cost a busy broker a tenth of its time, and a hostile peer would fill the disk with lines.
 """
 
@@ -21,7 +21,7 @@ log = Logger(namespace="pyros.broker")
 
 
 class EventLog:
-    """Every method is for the reactor's thread."""
+    """Writes the lines of stored events. Every method is for the reactor's thread."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -30,7 +30,7 @@ class EventLog:
         self._last = self._count = 0
 
     def add(self, events: Iterable[tuple[str, str, int]]) -> None:
-        """What a commit has brought: (ivorn, source, number) of each."""
+        """Count the events that a commit has brought: (ivorn, source, number) of each."""
         for event in events:
             self._first = self._first or event
             self._last = event[2]

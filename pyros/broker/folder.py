@@ -133,7 +133,7 @@ class Folder:
 
 
 def _read(path: Path) -> bytes:
-    """A file's bytes. It may have become a FIFO or a link since it was looked at: never wait, never follow."""
+    """Return a file's bytes. It may have become a FIFO or a link since it was looked at: never wait, never follow."""
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise AlertError("no file")

@@ -24,8 +24,11 @@ log = Logger(namespace="pyros.broker")
 
 
 class Receipt(NamedTuple):
-    """What became of a packet: it is stored (``new``), was stored before, is refused for what it is, or could not be
-    stored (``failed``: it may be sent again). ``ivorn`` is '' where it has none that can be repeated."""
+    """What became of a packet.
+
+    It is stored (``new``), was stored before, is refused for what it is, or could not be stored (``failed``: it may be
+    sent again). ``ivorn`` is '' where it has none that can be repeated.
+    """
 
     outcome: Literal["new", "duplicate", "refused", "failed"]
     ivorn: str = ""

@@ -37,7 +37,7 @@ def parse(packet: bytes) -> etree._Element:
 
 
 def identify_json(packet: bytes) -> str:
-    """What stands for the ivorn of a packet that has none: a name made of its content.
+    """Return what stands for the ivorn of a packet that has none: a name made of its content.
 
     The same bytes are the same packet, whatever they came by and however often; a Kafka service delivers a packet
     again when it doesn't know that we have it.
@@ -46,7 +46,7 @@ def identify_json(packet: bytes) -> str:
 
 
 def known_by(packet: bytes) -> str:
-    """What a packet is kept under: its ivorn, or the name made of its content; raises AlertError for other things."""
+    """Return the ivorn of a packet, or the name made of its content; raises AlertError for other things."""
     return identify_json(packet) if is_json(packet) else identify(parse(packet))
 
 
@@ -56,7 +56,7 @@ def is_voevent(root: etree._Element) -> bool:
 
 
 def identify(root: etree._Element) -> str:
-    """The event's ivorn; raises AlertError when this is no VOEvent, or its ivorn is missing or malformed."""
+    """Return the event's ivorn; raises AlertError when this is no VOEvent, or its ivorn is missing or malformed."""
     if not is_voevent(root):
         raise AlertError(f"not a VOEvent: its root element is {one_line(root.tag)}")
     ivorn = root.get("ivorn")
@@ -74,7 +74,7 @@ def identify(root: etree._Element) -> str:
 
 
 def check_schema(root: etree._Element) -> None:
-    """Raises AlertError naming line and element where a packet doesn't fit the schema of VOEvent 2.0."""
+    """Check a packet against the schema of VOEvent 2.0; raises AlertError naming line and element."""
     if not root.tag.startswith(f"{{{NAMESPACE}}}"):
         raise AlertError(f"not a VOEvent 2.0: its root element is {one_line(root.tag)}")
     try:

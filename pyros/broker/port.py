@@ -63,7 +63,7 @@ class BrokerConnection(Protocol):
         self._read_on()
 
     def stopProducing(self) -> None:
-        """The connection has gone."""
+        """Do nothing, for Twisted: the connection has ended."""
 
     def _read_on(self) -> None:
         if not (self._full or self._publishing or self._lost):
@@ -107,7 +107,7 @@ class BrokerConnection(Protocol):
         return self._full or self._publishing
 
     def welcomed(self) -> int:
-        """The agent may send messages from here on; no number was committed, as none is kept."""
+        """Let the agent send messages; returns 0 as the number committed last, as the broker keeps none."""
         self._bear_silence()
         self.transport.setTcpKeepAlive(True)
         return 0
@@ -139,7 +139,7 @@ class BrokerConnection(Protocol):
         return self._handshake.peer[0] if self._handshake.peer else "?"
 
     def _failed(self, failure: Failure) -> None:
-        """It could not be stored: nothing is acknowledged, and the agent sends it again over another connection."""
+        """Close after an event that could not be stored: unacknowledged, the agent sends it again."""
         if not failure.check(WireError):
             log.failure("publishing for {agent}", failure, agent=self._sender)
         if not self._lost:
@@ -151,7 +151,7 @@ class BrokerConnection(Protocol):
         self._end(f"ERR {reason}\n".encode() if text else wire.encode_frame(wire.Frame(error=reason)))
 
     def _end(self, answer: bytes) -> None:
-        """The last answer; what still comes is not looked at."""
+        """Write the last answer and close; what still comes is ignored."""
         self._done = True
         self._handshake.on_closed()
         self.transport.write(answer)

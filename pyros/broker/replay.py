@@ -19,7 +19,7 @@ class Replay:
     """The past of one broker. All methods are for the reactor's thread."""
 
     def __init__(self, store: EventStore) -> None:
-        """Raises JournalError when the journal cannot be read."""
+        """Read the positions of the subscribers; raises JournalError when the journal cannot be read."""
         self._store = store
         self._reader = EventReader(store.journal.path)
         self._positions: dict[str, int] = dict(reversed(self._reader.subscribers(MAX_KNOWN)))  # heard last at the end
@@ -31,7 +31,7 @@ class Replay:
         return self._positions.get(ivo)
 
     def moved(self, ivo: str, number: int) -> None:
-        """It has everything up to this number; written to the journal within a moment."""
+        """Note that a subscriber has every event up to this number; it is written to the journal within a moment."""
         if not ivo or len(ivo) > MAX_IVORN or ivo != one_line(ivo):
             return
         known = self._positions.pop(ivo, None)
@@ -48,7 +48,7 @@ class Replay:
         return self._reader.between(after, last, MAX_LENGTH, limit)
 
     def before(self, time: float) -> int:
-        """The number of the last event that was received before this time (Unix seconds); 0 when there is none.
+        """Return the number of the last event that was received before this time (Unix seconds); 0 when there is none.
 
         Numbers rise with time, so it is found by halving; there is no index to keep for a question asked so rarely.
         """
@@ -63,7 +63,7 @@ class Replay:
         return low
 
     def conflicts(self, last: int = 5) -> list[Conflict]:
-        """The newest packets that came under the ivorn of another event, newest first."""
+        """Return the newest packets that came under the ivorn of another event, newest first."""
         return self._reader.conflicts(last)
 
     def close(self) -> None:

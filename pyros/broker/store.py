@@ -126,7 +126,7 @@ class EventStore:
         return event.answer
 
     def on_answer(self, agent: str, seq: int, refusals: Sequence[Refusal]) -> None:
-        """The alert manager has committed the messages up to ``seq``, and refuses some of them."""
+        """Note that an agent has committed the messages up to ``seq``, and which of them it refuses."""
         for refusal in refusals:
             log.warn("{agent} refuses message {seq}: {reason}", agent=agent, seq=refusal.seq, reason=refusal.reason)
         if agent == ALERT_MANAGER:
@@ -136,7 +136,7 @@ class EventStore:
         self._flush_soon()
 
     def send_notice(self, agent: str, name: str, payload: messages.Payload) -> None:
-        """A message to another agent than the alert manager, with the next commit."""
+        """Send a message to another agent than the alert manager, with the next commit."""
         notice = agent, name, self.clock.time(), messages.encode_payload(name, payload)
         with self._changed:
             if len(self._answers.notices) < MAX_NOTICES:
@@ -144,13 +144,13 @@ class EventStore:
         self._flush_soon()
 
     def record_position(self, ivo: str, number: int) -> None:
-        """A subscriber has acknowledged the events up to this number."""
+        """Write that a subscriber has acknowledged the events up to this number."""
         with self._changed:
             self._answers.positions[ivo] = ivo, number, self.clock.time()
         self._flush_soon()
 
     def forget_subscriber(self, ivo: str) -> None:
-        """A subscriber that has not been here for longer than all the others."""
+        """Forget a subscriber: the one that has been away longest, when there are too many."""
         with self._changed:
             self._answers.positions[ivo] = None
         self._flush_soon()
@@ -183,7 +183,7 @@ class EventStore:
             self._thread = None
 
     def complete(self, entry: Entry) -> Entry:
-        """A message of the outbox as it goes on the wire: with the packet, which is kept once, among the events.
+        """Return a message of the outbox as it goes on the wire: with the packet, which is kept once, among the events.
 
         Raises JournalError.
         """
@@ -208,8 +208,10 @@ class EventStore:
         self.journal.close()
 
     def _wake(self) -> None:
-        """There is work, for when the reactor has read what has arrived: what it reads at once shares a commit, and the
-        two threads don't get in each other's way."""
+        """Hand the work to the thread of commits once the reactor has read what has arrived.
+
+        What it reads at once shares a commit, and the two threads don't get in each other's way.
+        """
         if self._woken is None or not self._woken.active():
             self._woken = self._reactor.callLater(0, self._hand_over)
 
@@ -280,7 +282,7 @@ class EventStore:
         told(self._committed, turn.effects.outgoing, group, results)
 
     def _place(self, turn: Transaction, event: Event) -> Stored | PyrosError:
-        """An event that we stumble over must not keep those beside it from being stored."""
+        """Place one event, so that one which raises does not keep those beside it from being stored."""
         try:
             return turn.place(event)
         except Exception as error:

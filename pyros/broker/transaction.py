@@ -91,7 +91,7 @@ class Transaction:
         self._known.update(self._reader.numbers_and_digests([event.ivorn for event in group]))
 
     def place(self, event: Event) -> Stored | AlertError:
-        """The event's number; it is written by `commit` when it is new. What is raised leaves nothing of the event."""
+        """Give the event its number; `commit` writes it if it is new. What is raised leaves nothing of the event."""
         digest = sha256(event.packet).digest()
         if event.refused:
             return self._reject(event, digest, event.refused, None)
@@ -137,7 +137,7 @@ class Transaction:
         return self._events + len(self._rows)
 
     def commit(self) -> None:
-        """Raises JournalError, and then nothing is written."""
+        """Write what was gathered; raises JournalError, and then nothing is written."""
         if self._rows or self._rejected:
             self.effects.also.append(self._write)
         if self.effects:

@@ -72,7 +72,7 @@ class Outgoing(NamedTuple):
     """Monotonic seconds of this computer; never stored, for after a restart nothing counts as fresh."""
 
     def entry(self) -> Entry:
-        """The same as it goes on the wire."""
+        """Return the message as it goes on the wire."""
         return Entry(self.seq, self.id, self.name, self.sent, msgspec.Raw(self.payload), self.said)
 
 

@@ -263,7 +263,7 @@ class Journal:
         return sqlite3.SQLITE_DENY if denied else sqlite3.SQLITE_OK
 
     def failed_message(self, number: int) -> Received | None:
-        """The failed message of that number, or None."""
+        """Return the failed message of that number, or None."""
         row = self._open_db.execute(
             "SELECT id, name, sender, sent, taken, payload, error FROM failed WHERE number = ? AND error IS NOT NULL",
             (number,),
@@ -313,7 +313,7 @@ class Journal:
         return bool(gone)
 
     def _forget_refused(self, db: sqlite3.Connection) -> bool:
-        """The same for messages that another agent has refused."""
+        """Forget the oldest refused messages beyond their number; whether there may be more to forget."""
         excess = min(_FORGET_CHUNK, self.kept_refused - MAX_REFUSED)
         if excess <= 0:
             return False
@@ -326,7 +326,7 @@ class Journal:
         return bool(gone)
 
     def _forget_senders(self, db: sqlite3.Connection, known: Container[str]) -> bool:
-        """The same for senders, those that were heard longest ago first."""
+        """Forget senders beyond their number, heard longest ago first; whether there may be more to forget."""
         if len(self.seen) <= MAX_SENDERS:
             return False
         oldest = db.execute("SELECT name, epoch FROM peers ORDER BY seen").fetchall()
@@ -349,8 +349,10 @@ class Journal:
         self._open_db.execute(f"PRAGMA max_page_count={_MAX_PAGES if pages is None else used + pages:d}")
 
     def checkpoint_after(self, pages: int) -> None:
-        """Let the WAL grow to so many pages of 4 KiB before a commit moves them into the file, unless `checkpoint` is
-        called before."""
+        """Let the WAL grow to so many pages of 4 KiB before a commit moves them into the file.
+
+        `checkpoint` moves them earlier.
+        """
         self._open_db.execute(f"PRAGMA wal_autocheckpoint={pages:d}")
 
     def checkpoint(self) -> None:

@@ -62,7 +62,7 @@ class Sender:
 
     @staticmethod
     def open(agent: str, *, config: _config.Config | None = None, timeout: float = 10.0) -> AgentClient:
-        """A connection of one's own, to send many messages in a pipeline; use it in a ``with`` statement."""
+        """Open a connection of one's own, to send many messages in a pipeline; use it in a ``with`` statement."""
         loaded = config or _current()
         return AgentClient(loaded.agent(agent), timeout, loaded.key_file)
 
@@ -91,7 +91,7 @@ def close_connections() -> None:
 
 
 def _current() -> _config.Config:
-    """The configuration that the environment names, read again when the file has changed."""
+    """Return the configuration that the environment names, read again when the file has changed."""
     path = _config.find()
     key = (str(path), path.stat().st_mtime_ns)
     with _guard:

@@ -77,9 +77,9 @@ class AgentClient:
 
     def send(self, name: str, payload: Any = None) -> str:
         """Send one message and wait until the agent has committed it; returns its id. Raises as `flush` does."""
-        id = self.post(name, payload)
+        message_id = self.post(name, payload)
         self.flush()
-        return id
+        return message_id
 
     def post(self, name: str, payload: Any = None) -> str:
         """Queue a message, put it on the wire when enough have gathered; returns its id.
@@ -92,8 +92,8 @@ class AgentClient:
         if len(json) > wire.MAX_FRAME - 1024:
             raise ValueError(f"payload of {len(json)} bytes; a frame holds {wire.MAX_FRAME}")
         self._seq += 1
-        id, sent, said = f"{self._epoch[:8]}-{self._seq}", system_time(), steady_seconds()
-        entry = wire.Entry(self._seq, id, name, sent, msgspec.Raw(json), said)
+        message_id, sent, said = f"{self._epoch[:8]}-{self._seq}", system_time(), steady_seconds()
+        entry = wire.Entry(self._seq, message_id, name, sent, msgspec.Raw(json), said)
         if self._pending_bytes + len(json) > _FRAME_BYTES:
             self._transmit()
         self._pending.append(entry)
@@ -170,7 +170,7 @@ class AgentClient:
                 deadline = Deadline(self.timeout)
 
     def _read(self, deadline: Deadline) -> list[wire.Frame]:
-        """What the agent says next. Raises AgentUnreachable after the deadline, ConnectionError at the end."""
+        """Return the agent's next frame. Raises AgentUnreachable after the deadline, ConnectionError at the end."""
         assert self._socket is not None
         self._bound_waits()
         try:
@@ -292,7 +292,7 @@ def ask(agent: AgentConfig, query: str, timeout: float = 2.0) -> dict[str, Any]:
 
 
 def _printable(said: Any) -> Any:
-    """What another program has said, with texts that may be shown."""
+    """Return what another program has said, with texts that may be shown."""
     if isinstance(said, str):
         return printable(said)
     if isinstance(said, dict):
@@ -301,12 +301,12 @@ def _printable(said: Any) -> Any:
 
 
 def reachable(ip: str) -> str:
-    """The address to connect to for an address to listen on."""
+    """Return the address to connect to for an address to listen on."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(ip, ip)
 
 
 def _by_size(entries: list[wire.Entry]) -> list[list[wire.Entry]]:
-    """The same entries in chunks that fit a frame."""
+    """Split entries into chunks that fit a frame."""
     chunks: list[list[wire.Entry]] = [[]]
     size = 0
     for entry in entries:

@@ -67,5 +67,5 @@ class SenderHandshake:
 
 
 def signed_words(hello: wire.Hello, challenge: str, now: float) -> tuple[str | float, ...]:
-    """What both sides sign: all that was said, so that no part of it fits another connection."""
+    """Return what both sides sign: all that was said, so that no part of it fits another connection."""
     return hello.sender, hello.to, hello.epoch, hello.nonce, hello.boot, challenge, now

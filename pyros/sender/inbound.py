@@ -36,7 +36,7 @@ class InboundConnection(Protocol):
     def send(self, frame: wire.Frame) -> None: ...
 
     def welcomed(self) -> int:
-        """The handshake has ended well: the last number that was committed from its ``peer``."""
+        """Let the welcomed ``peer`` send messages; return the last of its numbers that was committed."""
         ...
 
     def drop(self, reason: str) -> None:
@@ -59,7 +59,7 @@ class InboundPort:
         return name == BROKER or name in self._agents
 
     def enter(self, handshake: InboundHandshake, name: str) -> None:
-        """It has proved an agent's name: welcome it, once no other connection holds that name."""
+        """Welcome a connection that has proved an agent's name, once no other connection holds that name."""
         holder = self._connected.get(name)
         if holder is None:
             self._connected[name] = handshake
@@ -110,7 +110,7 @@ class InboundHandshake:
         return True
 
     def on_hello(self, hello: wire.Hello) -> None:
-        """Raises WireError: the connection must be closed with that reason."""
+        """Check a hello, and welcome or challenge its sender. Raises WireError as `on_frame` does."""
         if hello.protocol != wire.PROTOCOL:
             raise WireError(f"protocol {hello.protocol}, this PYROS speaks {wire.PROTOCOL}; use the same on both sides")
         if hello.to != self._receiver.name:
@@ -132,7 +132,7 @@ class InboundHandshake:
             self.welcome()
 
     def on_proof(self, proof: wire.Proof) -> None:
-        """Raises WireError as `on_hello` does."""
+        """Check a proof, and welcome its sender. Raises WireError as `on_frame` does."""
         hello = self._hello
         if hello is None or not self._challenge:
             raise WireError("a proof answers a challenge, and there was none")
@@ -153,7 +153,7 @@ class InboundHandshake:
             self.welcome()
 
     def on_closed(self) -> None:
-        """The connection is no more, or nothing that comes over it counts any more; may be called twice."""
+        """Leave the name to others: the connection has ended, or is about to. May be called twice."""
         if self._closed:
             return
         self._closed = True
@@ -198,7 +198,7 @@ class InboundHandshake:
         self._connection.send(wire.Frame(challenge=wire.Challenge(self._challenge)))
 
     def _proved_again(self) -> None:
-        """The holder of the name lives: it stays the only one."""
+        """Refuse the rivals for the name: its holder has answered, and stays the only one."""
         assert self._hello is not None
         rivals, self._rivals = self._rivals, []
         for rival in rivals:
@@ -217,11 +217,15 @@ class InboundHandshake:
             self.on_closed()
 
     def _give_way(self) -> None:
-        """This connection holds the name no more: those who wait for it come in, one of them at last."""
+        """Let the rivals compete for the name, which this connection holds no more."""
         rivals, self._rivals = self._rivals, []
         for rival in rivals:
-            if not rival._closed and rival._hello is not None:
-                self._receiver.enter(rival, rival._hello.sender)
+            rival.compete()
+
+    def compete(self) -> None:
+        """Ask for the name once more, unless the connection has been closed."""
+        if not self._closed and self._hello is not None:
+            self._receiver.enter(self, self._hello.sender)
 
     def _rest(self) -> None:
         """Nothing to wait for, but the next time to measure the clock of another computer."""

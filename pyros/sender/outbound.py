@@ -56,9 +56,11 @@ class Outbound:
         on_answer: OnAnswer,
         complete: Complete = lambda entry: entry,
     ) -> None:
-        """``owner`` is the name the other agents see. ``on_answer(agent, seq, refusals)``: up to ``seq`` is committed
-        there. ``complete(entry)`` makes of what the outbox keeps of a message what is sent. Both run in the reactor's
-        thread."""
+        """Prepare the links; ``owner`` is the name the other agents see.
+
+        ``on_answer(agent, seq, refusals)`` is called when an agent has committed up to ``seq``. ``complete(entry)``
+        makes of what the outbox keeps of a message what is sent. Both run in the reactor's thread.
+        """
         self._reactor = reactor
         self._config = config
         self._owner = owner
@@ -209,7 +211,7 @@ class AgentLink:
             protocol.write(wire.Frame(messages=chunk))
 
     def welcomed(self, protocol: _LinkProtocol, last: int) -> None:
-        """The connection stands, and the agent has committed up to ``last``."""
+        """Send over a connection that was welcomed by an agent which has committed up to ``last``."""
         if last > self._highest:
             self.log.critical(
                 "{agent} has message {last} of ours, our journal knows only {highest}: was an old copy put in its"
@@ -236,7 +238,7 @@ class AgentLink:
         self.pump()
 
     def answered(self, seq: int, refusals: list[wire.Refusal]) -> None:
-        """The agent has committed up to ``seq``, and refused some."""
+        """Forget what the agent has committed, up to ``seq``, and log what it refused."""
         while self._sent and self._sent[0].seq <= seq:
             self._sent_bytes -= self._sent.popleft().size
         for refusal in refusals:
@@ -247,7 +249,7 @@ class AgentLink:
         self.pump()
 
     def lost(self, protocol: _LinkProtocol) -> None:
-        """That connection has ended: make another one."""
+        """Replace a connection that has ended."""
         self._opened -= 1
         if self._unwelcomed is protocol:
             self._unwelcomed = None
@@ -255,7 +257,7 @@ class AgentLink:
         self._again()
 
     def give_up(self, protocol: _LinkProtocol) -> None:
-        """That connection will end soon: put nothing on it any more."""
+        """Put nothing more on a connection that will end soon."""
         if self._protocol is protocol:
             self._protocol = None
 
@@ -306,7 +308,7 @@ class AgentLink:
         self._tail = entries[-1].seq
 
     def _remember_said(self, entries: list[wire.Entry]) -> None:
-        """What is read from the journal later was said now, as long as this process lives."""
+        """Keep when messages were said, for when they are read from the journal, which does not know it."""
         self._said.update({entry.seq: entry.said for entry in entries if entry.said is not None})
         while len(self._said) > _MAX_SAID:
             del self._said[next(iter(self._said))]

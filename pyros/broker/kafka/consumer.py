@@ -97,7 +97,7 @@ class Consumer:
         self._stopping.set()
 
     def finished(self, packet: Packet) -> None:
-        """That packet is durable. From any thread."""
+        """Note that a packet is durable, so that its offset is committed. From any thread."""
         self._finished.put(packet)
 
     # The rest runs in the thread.
@@ -165,7 +165,7 @@ class Consumer:
         self.lag = sum(waiting) if waiting else None
 
     def _read(self, message: ck.Message) -> Packet | None:
-        """The packet in a message; None for what is none: an error, a heartbeat, a deletion mark."""
+        """Return the packet in a message; None for what is no packet: an error, a heartbeat, a deletion mark."""
         error = message.error()
         if error is not None:
             self._handlers.trouble(error)
@@ -272,8 +272,10 @@ class Consumer:
         self._paused = False
 
     def _leave(self, consumer: ck.Consumer) -> None:
-        """What was handed over is committed if it becomes durable soon; then the group is left, so that we come back
-        to it without waiting for the service to miss us."""
+        """Commit the offsets of what becomes durable within `GRACE`, then leave the group.
+
+        After an orderly leave, the next start need not wait until the service misses this consumer.
+        """
         end = self._clock.monotonic() + GRACE
         try:
             consumer.pause(consumer.assignment())
@@ -303,7 +305,7 @@ def matching(topic: str, names: Iterable[str]) -> list[str]:
 
 
 def _pattern(topic: str) -> str:
-    """A topic with ``*`` as librdkafka wants it: what begins with ^ is a regular expression."""
+    """Return a topic with ``*`` as librdkafka wants it: what begins with ^ is a regular expression."""
     if "*" not in topic:
         return topic
     return f"^{topic.replace('.', '[.]').replace('*', '.*')}$"

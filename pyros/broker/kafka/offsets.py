@@ -19,22 +19,22 @@ class Offsets:
         return len(self._pending) - len(self._done)
 
     def took(self, offset: int) -> None:
-        """A packet was handed over. Offsets rise, with gaps where transactions or compaction left them."""
+        """Note a packet that was handed over. Offsets rise, with gaps where transactions or compaction left them."""
         self._pending.append(offset)
 
     def finished(self, offset: int) -> None:
-        """That packet is durable."""
+        """Note that a packet is durable."""
         self._done.add(offset)
         while self._pending and self._pending[0] in self._done:
             self._done.discard(self._pending[0])
             self._next = self._pending.popleft() + 1
 
     def to_commit(self) -> int | None:
-        """The offset to go on from after a restart, once: None when it hasn't changed since it was last asked for."""
+        """Return the offset to go on from after a restart, or None when it has not changed since the last call."""
         position, self._next = self._next, None
         return position
 
     def not_committed(self, position: int) -> None:
-        """The service did not take that commit: it is due again, unless a later one is by now."""
+        """Make a commit that the service refused due again, unless a later one is due by now."""
         if self._next is None:
             self._next = position

@@ -62,8 +62,9 @@ class KafkaIntake:
         group: str,
         alarm: Callable[[str, AlertSource], None] = lambda *_: None,
     ) -> None:
-        """``path`` is the configuration file, for errors; ``group`` the consumer group where none is configured.
-        ``alarm`` is given messages for the observatory's monitoring.
+        """Prepare the subscription; ``path`` is the configuration file, for errors.
+
+        ``group`` is the consumer group where none is configured; ``alarm`` is given messages for the agent monitoring.
 
         Raises ConfigError when the secret is not where the configuration says.
         """
@@ -139,8 +140,11 @@ class KafkaIntake:
         return self._ended.addCallback(ended)
 
     def status(self) -> dict[str, Any]:
-        """For people: topics that are ours now, and since when (Unix seconds) they are, or it is silent; subscriptions
-        for which there is no topic; packets taken and packets that wait there for us; when it was last heard."""
+        """Return what people ask for: the topics assigned to us and since when (Unix seconds).
+
+        While it is silent, ``since`` is when the silence began. ``missing`` are the subscriptions without a topic,
+        ``taken`` the packets stored, ``lag`` those that wait at the service, ``heard`` when it was last heard.
+        """
         return {
             "servers": self._config.servers,
             "group": self._group,
@@ -227,7 +231,7 @@ class KafkaIntake:
         self._trouble_code, self._in_trouble = code, text
 
     def _recovered(self) -> None:
-        """It works; but what is wrong with one topic isn't mended by what comes on others."""
+        """Note that the service works; trouble with one topic stays, whatever comes on others."""
         if self._trouble_code not in _OF_A_TOPIC:
             self._works()
 
@@ -280,7 +284,7 @@ class KafkaIntake:
         return secret
 
     def _settings(self) -> dict[str, Any]:
-        """What librdkafka is to do (its CONFIGURATION.md)."""
+        """Return the settings of librdkafka, which its CONFIGURATION.md explains."""
         config = self._config
         settings: dict[str, Any] = {
             "bootstrap.servers": config.servers,

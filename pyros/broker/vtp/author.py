@@ -60,7 +60,7 @@ def _read(connection: socket.socket, count: int) -> bytes:
 
 
 def _refusal(address: str, answer: bytes) -> DeliveryError | None:
-    """What is wrong with an answer; None for an acknowledgement."""
+    """Return what is wrong with an answer; None for an acknowledgement."""
     try:
         root = parse(answer)
     except AlertError as error:

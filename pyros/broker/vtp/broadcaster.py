@@ -148,8 +148,10 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         self.transport.write(framed)
 
     def status(self) -> dict[str, Any]:
-        """For people: who it is, since when (Unix seconds), filtered how, which filters were not taken and why, and
-        what it was sent."""
+        """Return what people ask for: address and identifier, start (Unix seconds), filters, what was sent.
+
+        ``refused_filters`` are the filters that were not taken, and why.
+        """
         return {
             "peer": host_of(self.transport.getPeer()),
             "ivo": self.ivo,
@@ -212,8 +214,11 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
                 log.warn("{peer} sent what a subscriber doesn't send: {tag}", peer=self.peer, tag=one_line(root.tag))
 
     def _install_filters(self, root: etree._Element) -> None:
-        """Both spellings, as in Comet; a filter that isn't taken is logged and shown, and the others hold. Without any
-        it gets everything, for VTP has no words to tell it, and too much is better than an alert missed."""
+        """Install the subscriber's filters, in both spellings, as in Comet.
+
+        A filter that isn't taken is logged and shown, and the others hold. Without any it gets everything, for VTP has
+        no words to tell it, and too much is better than an alert missed.
+        """
         texts = [element.get("value") or "" for element in root.findall("Meta/Param[@name='xpath-filter']")]
         texts += [element.text or "" for element in root.findall("Meta/filter[@type='xpath']")]
         if len(texts) > MAX_FILTERS:
@@ -231,7 +236,7 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
                 log.warn("{peer}: {error}", peer=self.peer, error=error)
 
     def _acknowledged(self, ivorn: str) -> None:
-        """Some answer with another name than the event's; then the oldest is meant, for answers come in order."""
+        """Note an acknowledgement; when it names no event that was sent, the oldest is meant: answers come in order."""
         self.heard = self.factory.reactor.seconds()
         if self.unanswered:
             self.unanswered.pop(ivorn if ivorn in self.unanswered else next(iter(self.unanswered)))
@@ -266,7 +271,7 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
             self.replay_call = self.factory.reactor.callLater(0, self._replay)
 
     def _replay(self) -> None:
-        """A few events of the past, between those of the present; the next ones when it has taken these."""
+        """Send a few events of the past, between those of the present; the next ones once these are acknowledged."""
         replay = self.factory.replay
         if replay is None or self.backlog.full or len(self.unanswered) + len(self.unjudged) >= REPLAY_WINDOW:
             return
@@ -366,7 +371,7 @@ class AlertBroadcasterFactory(VOEventBroadcasterFactory):  # type: ignore[misc]
         return self.build(addr, self.allow)
 
     def build(self, addr: Any, allow: Sequence[Network]) -> Protocol | None:
-        """A connection from one of these networks; None for any other."""
+        """Return a connection from one of the allowed networks; None for any other."""
         if not allowed(addr, allow):
             log.warn("subscriber {host} is in no allowed network; closed", host=host_of(addr))
             return None

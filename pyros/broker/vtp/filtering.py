@@ -55,8 +55,10 @@ class Job:
         answered: Callable[[bool], None],
         refused: Callable[[Filter, str], None],
     ) -> None:
-        """``host`` is the computer it is asked for. ``filters`` is the subscriber's list itself: one that is too costly
-        is taken out of it. ``framed`` is the event with its length before it, ``number`` is its own.
+        """Ask for one subscriber whether an event passes; ``host`` is the subscriber's computer.
+
+        ``filters`` is the subscriber's list itself: one that is too costly is taken out of it. ``framed`` is the event
+        with its length before it, ``number`` the event's number.
 
         ``alive`` says whether the subscriber is still there, ``answered`` is told whether the event passes, and
         ``refused`` which filter is no longer taken, and why.
@@ -174,7 +176,7 @@ class ProcessFiltering:
     # What is answered --------------------------------------------------------------------------------------------
 
     def _said(self, line: bytes) -> None:
-        """The process has evaluated one filter."""
+        """Note that the process has evaluated one filter."""
         if line == b"ready":
             self._starts = 0
             if self._asked:
@@ -198,7 +200,7 @@ class ProcessFiltering:
         self._go_on()
 
     def _died(self) -> None:
-        """The process has ended: by the filter that it was evaluating, unless that was wanted."""
+        """Note that the process has ended: by the filter that it was evaluating, unless it was stopped."""
         worker, self._worker = self._worker, None
         if self._closed is not None:
             self._closed.callback(None)
@@ -211,7 +213,7 @@ class ProcessFiltering:
             self._failed_to_start("it ended at once")
 
     def _condemn(self) -> None:
-        """The filter that was being evaluated is taken out; what has no answer yet is asked again, without it."""
+        """Take out the filter that was being evaluated; what has no answer yet is asked again, without it."""
         number, place = self._at
         left, self._asked = self._asked[number:], []
         job = left[0]

@@ -35,7 +35,7 @@ class Filter:
 
 
 def compile_filter(text: str) -> Filter:
-    """A filter ready to be called with an event's root; raises ValueError saying why it isn't taken."""
+    """Return a filter ready to be called with an event's root; raises ValueError saying why it isn't taken."""
     if len(text) > MAX_LENGTH:
         raise ValueError(f"filter of {len(text)} characters; the limit is {MAX_LENGTH}")
     check_syntax(text)
@@ -46,7 +46,7 @@ def compile_filter(text: str) -> Filter:
 
 
 def check_syntax(text: str) -> None:
-    """Raises ValueError when this is no XPath; what it costs is the concern of the broker that is asked."""
+    """Check that this is XPath, else raise ValueError; what it costs is the concern of the broker that is asked."""
     try:
         etree.XPath(text, regexp=False)
     except etree.XPathError as error:

@@ -1,5 +1,6 @@
-"""A TCP port for peers that say one thing and get one answer: what comes with a connection is read at once, and the
-answer leaves at once.
+"""A TCP port for peers that say one thing and get one answer, both at once.
+
+What comes with a connection is read at once, and the answer leaves at once.
 
 Twisted has the kernel watch a connection, waits until it may read, has it watched for writing, waits again, and takes
 it off the list: for one that lives a few milliseconds, that is much of what it costs. Here the kernel watches a

@@ -81,7 +81,7 @@ class Connections(Generic[_C]):
             emptied.callback(None)
 
     def crowd(self, connection: _C) -> list[_C]:
-        """The connections that come from the same computer as this one, oldest first; none if that is our own."""
+        """Return the connections from the same computer as this one, oldest first; none if that is our own."""
         ip = _ip(self._open[connection])
         return [] if ip is None or ip.is_loopback else list(self._by_host[self._open[connection]])
 
@@ -121,7 +121,7 @@ class Chatter:
 def transport(
     role: str, origin: str, now: datetime, *, response: str = "", result: str = "", filters: Sequence[str] = ()
 ) -> bytes:
-    """A Transport message.
+    """Return a Transport message, by which VTP's peers talk about themselves and events.
 
     Args:
         role: authenticate, iamalive, ack or nak.
@@ -154,17 +154,17 @@ def _text(text: str) -> str:
 
 
 def frame(packet: bytes) -> bytes:
-    """A packet with its length before it."""
+    """Return a packet with its length before it."""
     return len(packet).to_bytes(4, "big") + packet
 
 
 def role_of(root: etree._Element) -> str:
-    """The role of a Transport message; '' for any other document."""
+    """Return the role of a Transport message; '' for any other document."""
     return root.get("role", "") if etree.QName(root).localname == "Transport" else ""
 
 
 def host_of(address: Any) -> str:
-    """The peer's IP address in words."""
+    """Return the peer's IP address as text."""
     return str(getattr(address, "host", address))
 
 

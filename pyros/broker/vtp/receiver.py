@@ -56,7 +56,7 @@ class AlertReceiver(VOEventReceiver):  # type: ignore[misc]  # Comet has no type
         Int32StringReceiver.connectionLost(self, reason)
 
     def readConnectionLost(self) -> None:
-        """The author closed its sending side; it may still read our answer."""
+        """Go on when the author closes its sending side: it may still read our answer."""
         if not self.taken:
             self.transport.loseConnection()
 
@@ -141,7 +141,7 @@ class AlertReceiverFactory(VOEventReceiverFactory):  # type: ignore[misc]
         return self.build(addr, self.allow)
 
     def build(self, addr: Any, allow: Sequence[Network]) -> Protocol | None:
-        """A connection from one of these networks; None for any other."""
+        """Return a connection from one of the allowed networks; None for any other."""
         if not allowed(addr, allow):
             log.warn("author {host} is in no allowed network; closed", host=host_of(addr))
             return None
@@ -149,8 +149,10 @@ class AlertReceiverFactory(VOEventReceiverFactory):  # type: ignore[misc]
         return protocol
 
     def arrived(self, author: AlertReceiver, host: str) -> None:
-        """Make room: the author that has been silent longest goes; one whose event is being stored stays. One
-        computer's authors make room for each other before those of others do."""
+        """Make room: the author that has been silent longest goes; one whose event is being stored stays.
+
+        One computer's authors make room for each other before those of others do.
+        """
         self.authors.add(author, host)
         neighbours = self.authors.crowd(author)
         if len(neighbours) > MAX_PER_PEER:

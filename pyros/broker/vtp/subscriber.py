@@ -50,7 +50,7 @@ class _Answers:
         self._subscriber.go_on("answers")
 
     def stopProducing(self) -> None:
-        """The connection has gone."""
+        """Do nothing, for Twisted: the connection has ended."""
 
 
 class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no types
@@ -241,8 +241,11 @@ class RemoteSubscription(ClientService):
         super().__init__(endpoint, self.factory, retryPolicy=self._wait, clock=reactor)
 
     def status(self) -> dict[str, Any]:
-        """For people: whether the connection stands, since when (Unix seconds) it does or doesn't, when the other
-        broker was last heard, how many events came from it, filtered how, and what was wrong with it."""
+        """Return what people ask for: whether it is connected, and since when (Unix seconds) it is or isn't.
+
+        Also when the other broker was last heard (Unix seconds), how many events came from it, through which filters,
+        and what was wrong with it.
+        """
         factory = self.factory
         return {
             "connected": bool(factory.connections),
@@ -255,7 +258,10 @@ class RemoteSubscription(ClientService):
         }
 
     def _wait(self, _attempt: int) -> float:
-        """Counts by itself: a broker that takes the connection and then is none must be asked ever more rarely."""
+        """Return the pause before the next connection, seconds.
+
+        It counts failures by itself: a host that takes the connection and is no broker must be asked ever more rarely.
+        """
         if self.factory.useful:
             self._backoff.reset()
         self.factory.useful = False

@@ -47,7 +47,7 @@ class Certificate(NamedTuple):
     ends: datetime
 
     def warning(self, now: datetime) -> str:
-        """What to say of its end; '' while that is far."""
+        """Return what to say of the certificate's end; '' while that is far."""
         if self.ends - now > SOON:
             return ""
         ends = "has ended" if self.ends <= now else "ends"
@@ -77,15 +77,15 @@ class Tls:
             raise ConfigError(self._problems)
 
     def expiring(self, now: datetime) -> list[str]:
-        """A line for each certificate that ends soon."""
+        """Return a line for each certificate that ends soon."""
         return [warning for each in self.certificates if (warning := each.warning(now))]
 
     def server_factory(self, factory: Guardable, config: TlsConfig) -> Any:
-        """The factory for the port with TLS: its connections begin with a handshake, and then are the other's."""
+        """Return the factory for the port with TLS: after the handshake its connections are those of ``factory``."""
         return TLSMemoryBIOFactory(self._server, False, _Guarded(factory, config.allow))
 
     def client_creator(self, remote: RemoteConfig) -> Any:
-        """What Twisted's ``wrapClientTLS`` takes, for a remote broker with TLS."""
+        """Return what Twisted's ``wrapClientTLS`` takes, for a remote broker with TLS."""
         return self._clients[remote]
 
     def _server_options(self, config: TlsConfig) -> Any:
@@ -116,7 +116,7 @@ class Tls:
         return ClientTls(host, options.getContext())
 
     def _own(self, section: str, certificate: Path, key: Path) -> _Own | None:
-        """A certificate with its key, which must fit each other."""
+        """Load a certificate and its key, which must fit each other."""
         chain = self._authorities(section, "certificate", certificate)
         loaded = self._load(section, "key", key, "no private key without a passphrase", _read_key)
         if not chain or loaded is None:
@@ -130,7 +130,7 @@ class Tls:
         return ssl.trustRootFromCertificates([ssl.Certificate(_openssl(each)) for each in found]) if found else None
 
     def _authorities(self, section: str, key: str, path: Path) -> list[Any]:
-        """The certificates of a file."""
+        """Load the certificates of a file."""
         found = self._load(section, key, path, "no certificate in PEM", x509.load_pem_x509_certificates) or []
         for each in found[:1] if key == "certificate" else found:
             subject = one_line(each.subject.rfc4514_string())
@@ -172,8 +172,10 @@ class ClientTls:
         return connection
 
     def _verified(self, _connection: Any, certificate: Any, error: int, depth: int, ok: int) -> bool:
-        """Called by OpenSSL for each certificate of the chain, the host's own (depth 0) last. Must not raise: OpenSSL
-        could not tell anybody."""
+        """Check a certificate of the chain, for OpenSSL, which calls this for the host's own (depth 0) last.
+
+        Must not raise: OpenSSL could not report it.
+        """
         try:
             found = certificate.to_cryptography()
             if not ok:
@@ -228,7 +230,7 @@ def _openssl(certificate: Any) -> Any:
 
 
 def ended(certificates: list[Certificate], now: datetime) -> Iterator[str]:
-    """A line for each certificate whose time is over."""
+    """Return a line for each certificate whose time is over."""
     for each in certificates:
         if each.ends <= now:
             yield each.warning(now)

@@ -91,7 +91,7 @@ class _Value(NamedTuple):
     after: str = ""
 
     def asked(self, more: str = "") -> str:
-        """It, compared as ``more`` says, where only the truth of that is asked for."""
+        """Return the expression, compared as ``more`` says, for where only the truth of that is asked for."""
         return f"{self.before}[.//{self.after}{more}]" if self.before else self.written + more
 
 
@@ -99,7 +99,7 @@ _ROOT = _Nodes(1, 1, 1, False, 1)
 
 
 def affordable(text: str) -> str:
-    """The expression in a form that costs little on every packet; raises ValueError saying what is wrong with it."""
+    """Return the expression in a form that costs little on every packet; raises ValueError with the reason."""
     parser = _Parser(text)
     value = parser.truth(parser.expression(_ROOT, 0))
     if parser.kind:
@@ -157,7 +157,7 @@ class _Parser:
             raise ValueError(f"could take more than {MAX_SECONDS} s on a large event, from {what!r} on")
 
     def truth(self, value: _Value) -> str:
-        """A part of which only the truth matters."""
+        """Compile a part of which only the truth matters."""
         return value.asked()
 
     # Expressions -------------------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ class _Parser:
         return _Value(f"{self._plain(left)} {operator} {self._plain(right)}", "truth")
 
     def _plain(self, value: _Value) -> str:
-        """A part of which more than the truth matters."""
+        """Compile a part of which more than the truth matters."""
         if value.kind == "union":
             raise ValueError("'|' is taken only where nothing but its truth is asked for")
         if value.before:
