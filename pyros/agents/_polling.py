@@ -48,7 +48,7 @@ class PollingAgent(InstrumentAgent):
             return self.ask().addCallback(lambda reading: {"reading": msgspec.to_builtins(reading), "asked": asked})
 
         self.state.timer = self.call_later(self._interval, READ)
-        self.command(message, run)
+        self.command(message.name, message.payload, run, order=message)
 
     def reading(self, result: dict[str, Any]) -> dict[str, Any]:
         """Return what was read, with its ``age`` (seconds) as of now: it may have waited for this agent."""

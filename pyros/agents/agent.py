@@ -175,6 +175,11 @@ class Agent:
         but begins nothing (`made_safe`). What takes time says in the log what it does, and when it is done.
         """
 
+    def report_alarm(self, message: Message) -> None:
+        """Tell monitoring that an alarm of this agent was raised (`TELL_ALARM`), or is over."""
+        name = ALARM if message.name == self.TELL_ALARM else ALARM_OVER
+        self.send_if_there(self.MONITORING, name, message.payload)
+
     def figures(self) -> dict[str, Any]:
         """Return further figures for `pyros status`, JSON values. Runs in the reactor's thread."""
         return {}
@@ -352,11 +357,7 @@ class Agent:
     def _tell_alarm(self, message: Message) -> None:
         if message.sender != self.name:
             raise NotTaken(f"{message.name} is what {self.name} says to itself")
-        name = ALARM if message.name == self.TELL_ALARM else ALARM_OVER
-        if self.name == self.MONITORING:
-            self.analyze_message(Message(message.id, name, self.name, message.sent, message.json, message.said, True))
-        else:
-            self.send_if_there(self.MONITORING, name, message.payload)
+        self.report_alarm(message)
 
     # Holds --------------------------------------------------------------------------------------------------------
 

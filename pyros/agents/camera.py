@@ -94,7 +94,7 @@ class CameraAgent(FiltersAgent):
             exposing = self.device.expose(seconds, "" if dark else filter, tag, started, dark=dark)
             return exposing.addErrback(self._give_up).addCallback(self._keep, expose)
 
-        self.command(message, run)
+        self.command(messages.EXPOSE, expose, run, order=message)
 
     def cool(self, message: Message) -> None:
         """Cool the detector, whatever the camera is doing."""
@@ -103,7 +103,7 @@ class CameraAgent(FiltersAgent):
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
             return self.device.cool(celsius).addCallback(lambda _: {})
 
-        self.command(message, run, aside=True)
+        self.command(message.name, message.payload, run, order=message, aside=True)
 
     def abort(self, message: Message) -> None:
         """Throw the exposure of that observation away."""

@@ -54,11 +54,13 @@ class CoverAgent(InstrumentAgent):
             self.refuse_after_safe()
             return self._with_state(self.device.open(started))
 
-        self.command(message, run)
+        self.command(message.name, message.payload, run, order=message)
 
     def close_cover(self, message: Message) -> None:
         """Close, in place of a movement under way."""
-        self.command(message, lambda started: self._with_state(self.device.close(started)))
+        self.command(
+            message.name, message.payload, lambda started: self._with_state(self.device.close(started)), order=message
+        )
 
     def calibrator_on(self, message: Message) -> None:
         """Light the lamp; not for a message that waited for long."""
@@ -75,11 +77,17 @@ class CoverAgent(InstrumentAgent):
             self.refuse_after_safe()
             return self._with_state(Deferred.fromCoroutine(light(started)))
 
-        self.command(message, run, aside=True)
+        self.command(message.name, message.payload, run, order=message, aside=True)
 
     def calibrator_off(self, message: Message) -> None:
         """Put the lamp out, or end its lighting."""
-        self.command(message, lambda started: self._with_state(self.device.lamp_off()), aside=True)
+        self.command(
+            message.name,
+            message.payload,
+            lambda started: self._with_state(self.device.lamp_off()),
+            order=message,
+            aside=True,
+        )
 
     def abort(self, message: Message) -> None:
         """Stop the cover; who moved it hears that the command failed."""

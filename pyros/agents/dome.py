@@ -301,13 +301,13 @@ class DomeAgent(InstrumentAgent):
     def follow(self, message: Message) -> None:
         """Turn the slit to a target and follow it; when it first looks there is told."""
         self.state.follows, self.state.follow_sender = message.payload, message.sender
-        self._turn(message)
+        self._turn(message.payload, message)
 
     def follow_on(self) -> None:
         self.state.follow_timer = None
         follows = self.state.follows
         if follows is not None and self.control.wanted_open:
-            self._turn(self._message(messages.FOLLOW, follows))
+            self._turn(follows)
 
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:
         """Open a dome that is wanted open again once its device is connected again, if it may be."""
@@ -320,7 +320,7 @@ class DomeAgent(InstrumentAgent):
                 self._report_closed(f"the dome was lost, and is {state}")
             self.after_commit(control.open_again, "it is connected again, and may be open")
         if self.state.follows is not None:
-            self._turn(self._message(messages.FOLLOW, self.state.follows))
+            self._turn(self.state.follows)
 
     def shutter(self, message: Message) -> None:
         """Tell others what became of the shutter."""
@@ -415,20 +415,15 @@ class DomeAgent(InstrumentAgent):
         """Tell the observation manager that no light reaches the camera any more."""
         self.send_if_there(self.OBSERVATION_MANAGER, messages.DOME_CLOSED, Reason(reason=reason))
 
-    def _message(self, name: str, payload: Any) -> Message:
-        """Make a message of this agent to itself that isn't sent."""
-        return Message("order", name, self.name, self.clock.time(), messages.encode_payload(name, payload))
-
-    def _turn(self, message: Message) -> None:
+    def _turn(self, follow: Follow, order: Message | None = None) -> None:
         """Turn the slit beside whatever the shutter is doing. A turn under way is superseded by it."""
-        follow: Follow = message.payload
         _, wanted = altitude_azimuth(self.site, follow.ra, follow.dec, self.clock.now())
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
             return Deferred.fromCoroutine(self._turn_to(wanted))
 
         self.state.aside = [command for command in self.state.aside if command.name != messages.FOLLOW]
-        self.command(message, run, aside=True)
+        self.command(messages.FOLLOW, follow, run, order=order, aside=True)
 
     async def _turn_to(self, wanted: float) -> dict[str, Any]:
         """In the reactor's thread."""

@@ -34,7 +34,7 @@ class FilterWheelAgent(FiltersAgent):
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
             return self.device.select(select.filter, started).addCallback(lambda filter: {"filter": filter})
 
-        self.command(message, run)
+        self.command(messages.SELECT_FILTER, select, run, order=message)
 
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:
         """To select the same filter again is safe, and ends at once when it is in the beam."""

@@ -54,7 +54,7 @@ class FocuserAgent(InstrumentAgent):
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
             return Deferred.fromCoroutine(self._move(base, offset, started))
 
-        self.command(message, run)
+        self.command(messages.MOVE_FOCUS, move, run, order=message)
 
     def abort(self, message: Message) -> None:
         """Stop a move; whoever wanted it hears that it failed."""

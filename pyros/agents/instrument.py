@@ -210,15 +210,18 @@ class InstrumentAgent(Agent):
     def failed(self, command: Command, failure: messages.Failure) -> None:
         """Tell the sender why the device failed to carry out the command; the failure names its observation, if any."""
 
-    def command(self, message: Message, run: Run, *, aside: bool = False) -> None:
+    def command(
+        self, name: str, payload: Payload, run: Run, *, order: Message | None = None, aside: bool = False
+    ) -> None:
         """Give the device a command after the commit.
 
-        A command that is under way is forgotten: its end will not be told. ``aside`` is for one that stands beside it;
-        after a restart such a command is given again.
+        A command that is under way is forgotten: its end will not be told. ``order`` is the message that asks for the
+        command, whose sender hears of its end; None when the agent itself does. ``aside`` is for a command that stands
+        beside the one under way; after a restart such a command is given again.
         """
         self.state.number += 1
-        command = Command(self.state.number, message.name, msgspec.to_builtins(message.payload), message.sender)
-        command.id = message.id
+        sender, id_ = (self.name, "") if order is None else (order.sender, order.id)
+        command = Command(self.state.number, name, msgspec.to_builtins(payload), sender, id_)
         if aside:
             if len(self.state.aside) >= _MOST_ASIDE:
                 raise ValueError(f"{_MOST_ASIDE} commands are under way already")

@@ -304,6 +304,10 @@ class MonitoringAgent(Agent):
             each for each in self.state.alarms if each.source != over.source or over.key not in ("", each.key)
         ]
 
+    def report_alarm(self, message: Message) -> None:
+        """Keep or end an alarm of monitoring's own."""
+        (self.alarm_raised if message.name == self.TELL_ALARM else self.alarm_ended)(message)
+
     def telemetry(self, message: Message) -> None:
         self._keep(message.payload)
 

@@ -35,7 +35,7 @@ class RotatorAgent(InstrumentAgent):
             self.refuse_after_safe()
             return self.device.move(wanted.angle, started).addCallback(lambda angle: {"angle": angle})
 
-        self.command(message, run)
+        self.command(message.name, message.payload, run, order=message)
 
     def sync(self, message: Message) -> None:
         """Tell the device the angle at which it stands; not for a message that waited for long."""
@@ -49,7 +49,9 @@ class RotatorAgent(InstrumentAgent):
             await self.device.sync(wanted.angle)
             return {"angle": await self.device.angle()}
 
-        self.command(message, lambda started: Deferred.fromCoroutine(run()), aside=True)
+        self.command(
+            message.name, message.payload, lambda started: Deferred.fromCoroutine(run()), order=message, aside=True
+        )
 
     def abort(self, message: Message) -> None:
         """Stop a move; who wanted it hears that it failed."""

@@ -34,7 +34,7 @@ class SwitchAgent(InstrumentAgent):
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
             return Deferred.fromCoroutine(self._set(wanted))
 
-        self.command(message, run, aside=True)
+        self.command(messages.SET_SWITCH, wanted, run, order=message, aside=True)
 
     def look(self) -> None:
         """Begin nothing: a switch does nothing by itself."""

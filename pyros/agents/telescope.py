@@ -159,7 +159,7 @@ class TelescopeAgent(InstrumentAgent):
             return Deferred.fromCoroutine(slew_if_allowed(started))
 
         self.state.unmeasured = self.state.on_target = ""
-        self.command(message, run)
+        self.command(messages.SLEW, slew, run, order=message)
 
     def pointing_measured(self, message: Message) -> None:
         """Correct the offset by the first image after a slew: the others show the same error again."""
@@ -192,7 +192,7 @@ class TelescopeAgent(InstrumentAgent):
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
             return self._park(started).addCallback(lambda _: {})
 
-        self.command(message, run)
+        self.command(message.name, message.payload, run, order=message)
 
     def abort(self, message: Message) -> None:
         """Stop the slew of that observation; parking goes on."""
