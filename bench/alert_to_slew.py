@@ -213,7 +213,7 @@ class Run:
             self.images += 1
             path = self.image.with_name(f"image-{self.images}.fits")
             path.hardlink_to(self.image)
-            analyzer.post_to_self(messages.IMAGE_TAKEN, messages.ImageTaken("bench", str(path), 150.2, 40.1))
+            analyzer.post_to_self(messages.IMAGE_TAKEN, messages.ImageTaken("bench", str(path), ra=150.2, dec=40.1))
             Deadline(0.1).pause(0.1)
         Deadline(1).pause(self.random.uniform(0, 0.3))
 

@@ -176,16 +176,7 @@ class CameraAgent(FiltersAgent):
         self.send_if_there(
             self.ANALYZER,
             messages.IMAGE_TAKEN,
-            ImageTaken(
-                observation=expose.observation,
-                path=result["path"],
-                ra=expose.ra,
-                dec=expose.dec,
-                alert=expose.alert,
-                event=expose.event,
-                error_radius=expose.error_radius,
-                event_time=expose.event_time,
-            ),
+            ImageTaken(observation=expose.observation, path=result["path"], **expose.target_fields()),
         )
 
     def failed(self, command: Command, failure: Failure) -> None:

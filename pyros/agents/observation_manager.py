@@ -363,14 +363,9 @@ class ObservationManagerAgent(Agent):
             filter=exposure.filter,
             seconds=exposure.seconds,
             target=current.target,
-            ra=current.ra,
-            dec=current.dec,
             pointing_ra=self.state.pointing[0],
             pointing_dec=self.state.pointing[1],
-            alert=current.alert,
-            event=current.event,
-            error_radius=current.error_radius,
-            event_time=current.event_time,
+            **current.target_fields(),
         )
         self.send_to(self.CAMERA, messages.EXPOSE, expose)
         self._expect_within(exposure.seconds + _EXPOSURE_MARGIN)

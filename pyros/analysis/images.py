@@ -12,7 +12,7 @@ from pyros.analysis import lightcurve
 from pyros.analysis.curve import draw_curve
 from pyros.analysis.lightcurve import Point
 from pyros.analysis.masters import Masters
-from pyros.analysis.pipeline import Measured, Target, detect, measure, scale_of
+from pyros.analysis.pipeline import Measured, SearchArea, detect, measure, scale_of
 from pyros.analysis.solving import solve
 from pyros.angles import unix_of_mjd
 from pyros.errors import CatalogueError
@@ -66,7 +66,7 @@ def analyse_image(job: AnalysisJob) -> Analysis:
         warnings.append(f"no preview of {path}: {error}")
     detected = detect(path, _masters(Path(settings.masters)), settings.saturation)
     stars = named_catalogue(settings.catalogue) if settings.catalogue else None
-    target = Target(image.ra, image.dec, image.error_radius) if image.alert else None
+    target = SearchArea(image.ra, image.dec, image.error_radius) if image.alert else None
     measured = measure(detected, stars, target, None)
     if measured.matched is None and settings.solver:
         solution, why = solve(settings.solver, detected, settings.solver_seconds)

@@ -68,7 +68,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Target:
+class SearchArea:
     """Where something new may be, ICRS degrees, and how well that is known; None where the alert doesn't say."""
 
     ra: float
@@ -87,7 +87,9 @@ def detect(path: Path, masters: Masters, saturation: float) -> Detected:
     return Detected(path, read.header, read.pixels.shape, found, used)
 
 
-def measure(detected: Detected, catalogue: Catalogue | None, target: Target | None, solution: WCS | None) -> Measured:
+def measure(
+    detected: Detected, catalogue: Catalogue | None, target: SearchArea | None, solution: WCS | None
+) -> Measured:
     """Position, magnitudes and new sources of an image; ``solution`` are world coordinates that a plate solver found.
 
     Without a catalogue there is the solver's position only.

@@ -13,7 +13,7 @@ import pkgutil
 from importlib import import_module
 
 from pyros.messages._codec import GUARDED, PAYLOADS, Message, decode_payload, encode_payload, guard, register, unproved
-from pyros.messages._payload import NoPayload, Payload
+from pyros.messages._payload import NoPayload, Payload, Target
 from pyros.messages.accessories import *
 from pyros.messages.alerts import *
 from pyros.messages.camera import *
@@ -27,7 +27,7 @@ from pyros.messages.weather import *
 
 # fmt: off
 __all__ = [
-    "GUARDED", "Message", "NoPayload", "PAYLOADS", "Payload", "decode_payload", "encode_payload", "guard",
+    "GUARDED", "Message", "NoPayload", "PAYLOADS", "Payload", "Target", "decode_payload", "encode_payload", "guard",
     "register", "unproved",
     # alerts
     "AlertReceived", "AlertDecided", "TakenImage", "FollowUp", "Publish", "AlertSource",

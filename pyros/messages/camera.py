@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 import msgspec
 
 from pyros.messages._codec import register
-from pyros.messages._payload import Degrees, Latitude, Payload
+from pyros.messages._payload import Payload, Target
 from pyros.messages.instruments import Failure
 
 
-class Expose(Payload, frozen=True, kw_only=True):
+class Expose(Target, frozen=True, kw_only=True):
     """observation_manager -> camera. ``number`` counts the exposures of the observation from 1.
 
     Of a BIAS and a DARK the shutter stays closed; for those and a FLAT, ``pyros send camera Expose`` will do.
@@ -24,14 +24,8 @@ class Expose(Payload, frozen=True, kw_only=True):
     seconds: Annotated[float, msgspec.Meta(ge=0)]
     image_type: Literal["LIGHT", "BIAS", "DARK", "FLAT"] = "LIGHT"
     target: str = ""
-    ra: Degrees
-    dec: Latitude
     pointing_ra: float
     pointing_dec: float
-    alert: str = ""
-    event: str = ""
-    error_radius: float | None = None
-    event_time: float | None = None
 
 
 class ExposureStarted(Payload, frozen=True):

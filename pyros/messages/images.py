@@ -7,20 +7,14 @@ from typing import Annotated
 import msgspec
 
 from pyros.messages._codec import register
-from pyros.messages._payload import Degrees, Latitude, Payload, Positive
+from pyros.messages._payload import Degrees, Latitude, Payload, Positive, Target
 
 
-class ImageTaken(Payload, frozen=True):
-    """camera -> analyzer. ``ra`` and ``dec`` are where the target is, known to ``error_radius`` degrees."""
+class ImageTaken(Target, frozen=True):
+    """camera -> analyzer: an image of a target is on disk."""
 
     observation: str
     path: str
-    ra: float
-    dec: float
-    alert: str = ""
-    event: str = ""
-    error_radius: float | None = None
-    event_time: float | None = None
 
 
 class ImageAnalysed(Payload, frozen=True):

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from pyros.messages._codec import register
-from pyros.messages._payload import Count, Degrees, Latitude, NoPayload, Payload, Positive
+from pyros.messages._payload import Count, NoPayload, Payload, Positive, Target
 
 
 class Exposures(Payload, frozen=True):
@@ -18,20 +18,13 @@ class Exposures(Payload, frozen=True):
     count: Count = 1
 
 
-class Observation(Payload, frozen=True):
+class Observation(Target, frozen=True):
     """A request to observe: alert_manager -> scheduler -> majordome -> observation_manager."""
 
     id: str
     target: str
-    ra: Degrees
-    dec: Latitude
     exposures: Annotated[tuple[Exposures, ...], msgspec.Meta(min_length=1, max_length=100)]
     priority: int = 0
-    alert: str = ""
-    event: str = ""
-    error_radius: float | None = None
-    event_time: float | None = None
-    """When it happened in the sky."""
     min_altitude: float = 10.0
     expires: float | None = None
     requested: float = 0.0

@@ -19,7 +19,7 @@ from tests.agents.test_alert_manager import packet
 
 REPOSITORY = Path(__file__).parents[2]
 BROKER = BrokerConfig(port=5011, ivo="ivo://my.observatory/telescope", publish=True)
-REQUEST = Observation("obs-1", "a:1", 10.0, 20.0, (Exposures("r", 1),), alert="ivo://a/b#1", event="a:1")
+REQUEST = Observation("obs-1", "a:1", (Exposures("r", 1),), ra=10.0, dec=20.0, alert="ivo://a/b#1", event="a:1")
 STARTED = FollowUp(what="started", request=REQUEST, time=1.7e9)
 FOUND = SourceFound(
     observation="obs-1", alert="ivo://a/b#1", event="a:1", ra=10, dec=20, magnitude=17, filter="r", time=1.7e9
@@ -108,7 +108,7 @@ def test_nothing_is_published_unless_it_is_wanted(manager: Callable[..., Any], b
 
 
 def test_what_follows_up_no_alert_is_not_published(manager: Callable[..., Any]) -> None:
-    by_hand = FollowUp(what="started", request=Observation("o", "m", 1.0, 2.0, (Exposures("r", 1),)), time=1.7e9)
+    by_hand = FollowUp(what="started", request=Observation("o", "m", (Exposures("r", 1),), ra=1.0, dec=2.0), time=1.7e9)
     assert published(manager(), (messages.FOLLOW_UP, by_hand)) == []
 
 

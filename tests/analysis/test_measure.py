@@ -13,7 +13,7 @@ from pyros.analysis import lightcurve
 from pyros.analysis.lightcurve import Point
 from pyros.analysis.masters import Masters
 from pyros.analysis.photometry import alone, instrumental
-from pyros.analysis.pipeline import Measured, Target, detect, measure
+from pyros.analysis.pipeline import Measured, SearchArea, detect, measure
 from pyros.analysis.positions import to_pixels
 from pyros.errors import ImageError
 from pyros.simulators.camera.transients import Transient
@@ -26,7 +26,7 @@ TIME = 1_774_049_400.0
 
 
 def measured(
-    path: Path, target: Target | None = None, stars: Catalogue | None = None, masters: Masters | None = None
+    path: Path, target: SearchArea | None = None, stars: Catalogue | None = None, masters: Masters | None = None
 ) -> Measured:
     detected = detect(path, masters or Masters(), 60_000)
     return measure(detected, stars or catalogue("auto"), target, None)
@@ -82,7 +82,7 @@ def test_a_burst_is_found_and_fades_as_it_does(camera: Cameras) -> None:
     shoot.transients.append(burst)
     points = []
     for after, seconds in ((10, 20), (40, 20), (80, 20), (150, 20), (300, 20), (500, 60), (800, 60)):
-        result = measured(shoot(seconds, at=TIME + after, error=(20, 10)), Target(150.24, 40.12, 0.05))
+        result = measured(shoot(seconds, at=TIME + after, error=(20, 10)), SearchArea(150.24, 40.12, 0.05))
         (new,) = result.new
         assert separation(Sky(new.ra, new.dec), burst.position) * 3600 < 1
         assert new.distance == pytest.approx(0.01 * np.cos(np.radians(40.12)) * 3600, abs=1)
@@ -105,7 +105,7 @@ def test_wherever_it_is_its_slope_comes_back(camera: Cameras, seed: int, where: 
     shoot.transients.append(Transient(Sky(where.ra + 0.02, where.dec - 0.03), 14.0, TIME, slope))
     points = []
     for after in (40, 90, 160, 300):
-        result = measured(shoot(at=TIME + after, pointing=where), Target(where.ra + 0.02, where.dec - 0.03, 0.01))
+        result = measured(shoot(at=TIME + after, pointing=where), SearchArea(where.ra + 0.02, where.dec - 0.03, 0.01))
         new = result.new[0]
         time = (result.detected.middle - 40587) * 86400 - TIME
         points.append(Point("A", "", result.detected.middle, time, "r", 20, new.magnitude, new.error, new.ra, new.dec,
@@ -121,7 +121,7 @@ def test_a_bright_star_beside_a_faint_one_is_not_taken_for_sky(camera: Cameras) 
     shoot = camera()
     faint, bright = Sky(150.23, 40.12), Sky(150.23, 40.12 + 21 / 3600)
     shoot.transients += [Transient(faint, 16.0, TIME - 60, 0), Transient(bright, 12.5, TIME - 60, 0)]
-    found = measured(shoot(), Target(faint.ra, faint.dec, 0.01)).new
+    found = measured(shoot(), SearchArea(faint.ra, faint.dec, 0.01)).new
     (new,) = [each for each in found if separation(Sky(each.ra, each.dec), faint) * 3600 < 2]
     assert new.magnitude == pytest.approx(16.0, abs=0.1)
 
@@ -129,17 +129,17 @@ def test_a_bright_star_beside_a_faint_one_is_not_taken_for_sky(camera: Cameras) 
 def test_nothing_is_new_in_a_field_where_nothing_happened(camera: Cameras) -> None:
     """Although there are hot pixels and cosmic rays in plenty."""
     shoot = camera(hot_pixels=0.0003, hot_current=300.0, cosmic_rays=150.0)
-    assert [measured(shoot(), Target(150.2, 40.1, 0.1)).new for _ in range(3)] == [[], [], []]
+    assert [measured(shoot(), SearchArea(150.2, 40.1, 0.1)).new for _ in range(3)] == [[], [], []]
 
 
 def test_only_what_is_near_the_alert_is_new(camera: Cameras) -> None:
     shoot = camera()
     shoot.transients.append(Transient(Sky(150.3, 40.1), magnitude=13.0, begin=TIME - 60, slope=0))
     path = shoot()
-    assert measured(path, Target(150.2, 40.1, 0.05)).new == []
-    assert len(measured(path, Target(150.2, 40.1, 0.1)).new) == 1
-    assert len(measured(path, Target(150.3, 40.1, None)).new) == 1
-    assert len(measured(path, Target(150.3, 40.1, 1e-6)).new) == 1  # known to a milliarcsecond; we aren't
+    assert measured(path, SearchArea(150.2, 40.1, 0.05)).new == []
+    assert len(measured(path, SearchArea(150.2, 40.1, 0.1)).new) == 1
+    assert len(measured(path, SearchArea(150.3, 40.1, None)).new) == 1
+    assert len(measured(path, SearchArea(150.3, 40.1, 1e-6)).new) == 1  # known to a milliarcsecond; we aren't
     assert measured(path, None).new == []
 
 
@@ -156,7 +156,7 @@ class Shallow(SyntheticStars):
 def test_stars_beyond_the_catalogues_end_are_not_new(camera: Cameras) -> None:
     shoot = camera(stars="synthetic")
     shoot.transients.append(Transient(Sky(150.2, 40.1), magnitude=11.5, begin=TIME - 60, slope=0))
-    result = measured(shoot(), Target(150.2, 40.1, 0.1), Shallow())
+    result = measured(shoot(), SearchArea(150.2, 40.1, 0.1), Shallow())
     assert result.zero is not None
     (new,) = result.new
     assert new.magnitude == pytest.approx(11.5, abs=0.1)
@@ -167,7 +167,7 @@ def test_a_burst_on_a_star_is_new_when_the_star_cannot_explain_it(camera: Camera
     near = SyntheticStars().near(150.2, 40.1, 0.1).within(150.2, 40.1, 0.05)
     star = int(np.argmin(np.abs(near.magnitude - 16.5)))
     place = Sky(float(near.ra[star]), float(near.dec[star]))
-    target = Target(*place, 0.005)
+    target = SearchArea(*place, 0.005)
     quiet = measured(shoot(), target, SyntheticStars())
     shoot.transients.append(Transient(place, magnitude=14.0, begin=TIME - 60, slope=0))
     (new,) = measured(shoot(), target, SyntheticStars()).new
@@ -206,7 +206,7 @@ def test_gaps_in_an_image_are_no_sources(camera: Cameras, tmp_path: Path) -> Non
         pixels = units[0].data.astype(np.float32)
         pixels[100:110] = np.nan
         fits.PrimaryHDU(pixels, units[0].header).writeto(tmp_path / "gap.fits")
-    result = measured(tmp_path / "gap.fits", Target(150.2, 40.1, 0.1))
+    result = measured(tmp_path / "gap.fits", SearchArea(150.2, 40.1, 0.1))
     assert result.problem == ""
     assert result.new == []
 

@@ -23,7 +23,7 @@ Write = Any
 
 def wanted(name: str, dec: float, **more: Any) -> Observation:
     """Seen from the Haute-Provence, what is at a pole is always up, or never."""
-    return Observation(name, name, 10.0, dec, (Exposures("r", 1.0),), **more)
+    return Observation(name, name, (Exposures("r", 1.0),), ra=10.0, dec=dec, **more)
 
 
 @pytest.fixture
