@@ -19,7 +19,7 @@ _PAPER, _INK, _GREY, _GRID = (255, 255, 255), (30, 30, 30), (110, 110, 110), (22
 _COLOURS = {"u": (110, 60, 180), "g": (40, 130, 60), "r": (200, 45, 45), "i": (225, 125, 0), "z": (70, 70, 70)}
 _OTHERS = ((30, 100, 180), (120, 80, 40), (0, 140, 140), (170, 40, 130), (90, 120, 30))
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-_MOST_NAMED = 12
+MAX_KEY_ENTRIES = 12
 
 
 def draw_curve(path: Path, event: str, points: Sequence[Point]) -> Path:
@@ -49,7 +49,7 @@ def draw_curve(path: Path, event: str, points: Sequence[Point]) -> Path:
 
 
 class _Axes:
-    """Time, logarithmic, to the right; magnitudes downwards."""
+    """The axes: time, logarithmic, to the right, and magnitudes downwards."""
 
     def __init__(self, draw: ImageDraw.ImageDraw, times: Sequence[float], points: Sequence[Point]) -> None:
         self._draw = draw
@@ -62,7 +62,7 @@ class _Axes:
         self._y = (bright - margin, faint + margin)
 
     def place(self, time: float, magnitude: float) -> tuple[float, float]:
-        """Pixels of a point."""
+        """Return the pixels of a point."""
         left, top, right, bottom = _BOX
         x = left + (math.log10(time) - self._x[0]) / (self._x[1] - self._x[0]) * (right - left)
         y = top + (magnitude - self._y[0]) / (self._y[1] - self._y[0]) * (bottom - top)
@@ -101,7 +101,7 @@ class _Axes:
         _mark(self._draw, x, y, colour, mark)
 
     def draw_line(self, one: tuple[float, float], other: tuple[float, float]) -> None:
-        """A dashed line between two (time, magnitude)."""
+        """Draw a dashed line between two points (time in seconds, magnitude)."""
         (x1, y1), (x2, y2) = self.place(*one), self.place(*other)
         pieces = max(1, int(math.hypot(x2 - x1, y2 - y1) / 6))
         for i in range(0, pieces, 2):
@@ -111,7 +111,7 @@ class _Axes:
 
 
 def _draw_slopes(draw: ImageDraw.ImageDraw, axes: _Axes, points: Sequence[Point]) -> None:
-    """For each source whose points tell one the power law, and its index at the upper right."""
+    """Draw the power law of each source whose points tell one, and its index at the upper right."""
     y = 22.0
     for source in sorted({point.source for point in points})[:2]:
         of = [point for point in points if point.source == source]
@@ -134,7 +134,7 @@ def _draw_slopes(draw: ImageDraw.ImageDraw, axes: _Axes, points: Sequence[Point]
 
 def _draw_key(draw: ImageDraw.ImageDraw, keys: dict[tuple[str, str], tuple[Any, int]]) -> None:
     x = float(_BOX[0])
-    for (source, filter), (colour, mark) in sorted(keys.items())[:_MOST_NAMED]:
+    for (source, filter), (colour, mark) in sorted(keys.items())[:MAX_KEY_ENTRIES]:
         _mark(draw, x + 8, 48, colour, mark)
         text = f"{source} {filter}".strip()
         _words(draw, (x + 22, 48), text, _font(16), anchor="lm")
@@ -142,7 +142,7 @@ def _draw_key(draw: ImageDraw.ImageDraw, keys: dict[tuple[str, str], tuple[Any, 
 
 
 def _look(point: Point, keys: dict[tuple[str, str], tuple[Any, int]]) -> tuple[Any, int]:
-    """Colour by filter, mark by source."""
+    """Choose a point's colour by its filter, and its mark by its source."""
     known = {filter: look[0] for (_, filter), look in keys.items()}
     colour = known.get(point.filter) or _COLOURS.get(point.filter.lower()[:1]) or _OTHERS[len(known) % len(_OTHERS)]
     marks = {source: look[1] for (source, _), look in keys.items()}
@@ -160,7 +160,7 @@ def _mark(draw: ImageDraw.ImageDraw, x: float, y: float, colour: Any, mark: int)
 
 
 def _time_ticks(low: float, high: float) -> list[float]:
-    """Seconds between 10^low and 10^high where a person would put a tick."""
+    """Return the seconds between 10^low and 10^high where a person would put a tick."""
     units = [m * u for u in (1, 60, 3600) for m in (1, 2, 5, 10, 20, 30)]
     units += [86400.0 * m * 10**e for e in range(4) for m in (1, 2, 5)]
     inside = [float(u) for u in sorted(set(units)) if low <= math.log10(u) <= high]

@@ -22,7 +22,7 @@ from pyros.stars import Catalogue, FileStars, RealStars, SyntheticStars, catalog
 
 
 class AnalysisSettings(msgspec.Struct, frozen=True):
-    """What the analyzer was told once."""
+    """The analyzer's settings, the same for all images."""
 
     catalogue: str
     """As `named_catalogue` takes it; "" for none."""
@@ -45,7 +45,7 @@ class AnalysisJob(msgspec.Struct, frozen=True):
 
 
 class Analysis(msgspec.Struct, frozen=True):
-    """What came out: what is told, and for the log what went wrong beside it."""
+    """The result of an analysis: what is told, and for the log what went wrong beside it."""
 
     report: ImageAnalysed
     found: SourceFound | None = None
@@ -81,7 +81,7 @@ def analyse_image(job: AnalysisJob) -> Analysis:
 
 @lru_cache(maxsize=2)
 def named_catalogue(name: str) -> Catalogue:
-    """The catalogue ``gaia``, ``simulated``, ``synthetic``, or of a file. Raises CatalogueError."""
+    """Make the catalogue ``gaia``, ``simulated``, ``synthetic``, or of a file. Raises CatalogueError."""
     match name:
         case "gaia":
             return RealStars()
@@ -112,7 +112,7 @@ _cached_masters: tuple[object, Masters] = (None, Masters())
 
 
 def _masters(folder: Path) -> Masters:
-    """The masters are read again only when their folder has changed."""
+    """Return the masters, which are read again only when their folder has changed."""
     global _cached_masters  # noqa: PLW0603  a worker's memory
     files = sorted(folder.glob("*.fits")) if folder.is_dir() else []
     stamp = [(file, file.stat().st_mtime_ns) for file in files]
@@ -169,7 +169,7 @@ def _report(image: ImageTaken, measured: Measured) -> ImageAnalysed:
 
 
 def _source(image: ImageTaken, measured: Measured) -> SourceFound | None:
-    """The brightest new source, as the one that the alert is about."""
+    """Report the brightest new source as the one that the alert is about."""
     if not measured.new or measured.matched is None:
         return None
     new = measured.new[0]

@@ -17,10 +17,12 @@ from pyros.angles import separation_arcsec
 from pyros.errors import ImageError
 from pyros.files import atomic_write
 
-_SAME = 3.0  # arcseconds within which two measurements are of one source
-_MOST = 100_000
-_LEAST_SPREAD = 1e-6
-_LARGEST_ERROR = 0.5  # of a slope: a few seconds of a burst tell none, whatever fits them
+_SAME_SOURCE_ARCSEC = 3.0
+"""Two measurements within it are of one source."""
+MAX_POINTS = 100_000
+_MIN_SPREAD = 1e-6
+_MAX_SLOPE_ERROR = 0.5
+"""A few seconds of a burst tell no slope, whatever fits them."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ _COLUMNS = [field.name for field in fields(Point)]
 
 
 def read(path: Path) -> list[Point]:
-    """The points of a file, none if it isn't there. Raises ImageError naming file and line."""
+    """Read the points of a file, none if it isn't there. Raises ImageError naming file and line."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file)
@@ -72,8 +74,8 @@ def add(path: Path, image: str, new: Sequence[Point]) -> list[Point]:
     for point in new:
         points.append(replace(point, source=_source(points, point, image)))
     points.sort(key=lambda point: (point.mjd, point.source))
-    if len(points) > _MOST:
-        raise ImageError(f"{path}: has more than {_MOST} points; begin another one")
+    if len(points) > MAX_POINTS:
+        raise ImageError(f"{path}: has more than {MAX_POINTS} points; begin another one")
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
@@ -83,15 +85,15 @@ def add(path: Path, image: str, new: Sequence[Point]) -> list[Point]:
 
 
 def file_name(event: str) -> str:
-    """A file's name for an event, without what folders and shells mean something else by."""
+    """Make a file's name for an event, without characters that folders and shells give a meaning."""
     return re.sub(r"[^A-Za-z0-9.+-]+", "_", event).strip("._")[:120] or "event"
 
 
 def slope(points: Sequence[Point]) -> tuple[float, float] | None:
-    """The power law's index a of F ~ t^-a and its error, by weighted least squares; None with fewer than three points,
-    and where the error is more than 0.5.
+    """Fit the power law F ~ t^-a by weighted least squares; return its index a and the error.
 
-    Points of several filters each get a level of their own.
+    Points of several filters each get a level of their own. None with fewer than three points, and where the error is
+    more than 0.5.
     """
     usable = [p for p in points if p.after is not None and p.after > 0 and p.error > 0]
     filters = sorted({p.filter for p in usable})
@@ -109,23 +111,23 @@ def slope(points: Sequence[Point]) -> tuple[float, float] | None:
         sxx += sum(weights[i] * (x[i] - mx) ** 2 for i in of)
         sxy += sum(weights[i] * (x[i] - mx) * (y[i] - my) for i in of)
     spread = sxx / sum(weights)  # of the logarithms of time, squared
-    if spread <= _LEAST_SPREAD:
+    if spread <= _MIN_SPREAD:
         return None
     error = 1 / (2.5 * math.sqrt(sxx))
-    return (sxy / sxx, error) if error <= _LARGEST_ERROR else None
+    return (sxy / sxx, error) if error <= _MAX_SLOPE_ERROR else None
 
 
 def _source(points: Sequence[Point], new: Point, image: str) -> str:
     taken = {point.source for point in points if point.image == image}
     for point in points:
-        if point.source not in taken and separation_arcsec(point.ra, point.dec, new.ra, new.dec) < _SAME:
+        if point.source not in taken and separation_arcsec(point.ra, point.dec, new.ra, new.dec) < _SAME_SOURCE_ARCSEC:
             return point.source
     used = {point.source for point in points}
     return next(name for name in map(_letters, range(len(used) + 1)) if name not in used)
 
 
 def _letters(number: int) -> str:
-    """A, B ... Z, AA, AB ..."""
+    """Return the letters of a number from 0: A, B ... Z, AA, AB ..."""
     text = ""
     number += 1
     while number:

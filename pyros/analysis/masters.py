@@ -24,11 +24,13 @@ from pyros.instruments.fits import ImageFile, read_image
 Pixels = NDArray[np.float32]
 Kind = Literal["BIAS", "DARK", "FLAT"]
 
-DEGREES = 2.0
+MAX_TEMPERATURE_DIFFERENCE = 2.0
 """Celsius by which a dark's temperature may differ from an image's."""
-_LEAST_FLAT = 0.1  # of its median; where less light arrives nothing is divided
-_MOST_FRAMES = 200
-_ROWS = 64  # of all frames that are combined at once, which bounds memory
+_MIN_FLAT = 0.1
+"""Share of a flat's median; where less light arrives nothing is divided."""
+MAX_FRAMES = 200
+_ROWS_AT_ONCE = 64
+"""Rows of all frames that are combined at once, which bounds memory."""
 _FLATS_BIAS = "a flat needs a master bias, or bias frames among the files"
 
 
@@ -51,7 +53,7 @@ class Masters:
 
     @classmethod
     def load(cls, folder: Path) -> Masters:
-        """Read those of a folder; none if there is no such folder. Raises ImageError for a file that is no image."""
+        """Read the masters of a folder; none if there is no folder. Raises ImageError for a file that is no image."""
         masters = cls()
         for path in sorted(folder.glob("*.fits")) if folder.is_dir() else []:
             read = read_image(path)
@@ -61,20 +63,20 @@ class Masters:
         return masters
 
     def bias(self, shape: tuple[int, ...]) -> Master | None:
-        """The bias of an image of that shape."""
+        """Return the bias of an image of that shape."""
         return next((each for each in self._of("BIAS", shape)), None)
 
     def dark(self, shape: tuple[int, ...], seconds: float, temperature: float | None) -> Master | None:
-        """The dark of the nearest exposure time among those as warm."""
+        """Return the dark of the nearest exposure time among those as warm."""
         warm = [each for each in self._of("DARK", shape) if _as_warm(each.temperature, temperature)]
         return min(warm, key=lambda each: abs(np.log((each.seconds + 1e-3) / (seconds + 1e-3))), default=None)
 
     def flat(self, shape: tuple[int, ...], filter: str) -> Master | None:
-        """The flat of a filter."""
+        """Return the flat of a filter."""
         return next((each for each in self._of("FLAT", shape) if each.filter == filter), None)
 
     def calibrate(self, image: ImageFile) -> tuple[Pixels, tuple[str, ...]]:
-        """The image without what its detector did to it, as far as there are masters, and which ones were used."""
+        """Remove what the detector did to an image, as far as there are masters; return which ones were used, too."""
         header, pixels, used = image.header, image.pixels.copy(), []
         seconds, temperature = _number(header, "EXPTIME") or 0.0, _number(header, "CCD-TEMP")
         if (bias := self.bias(pixels.shape)) is not None:
@@ -84,7 +86,7 @@ class Masters:
             pixels -= dark.pixels * np.float32(seconds / dark.seconds)
             used.append("dark")
         if bias is not None and (flat := self.flat(pixels.shape, str(header.get("FILTER", "")))) is not None:
-            lit = flat.pixels > _LEAST_FLAT
+            lit = flat.pixels > _MIN_FLAT
             np.divide(pixels, flat.pixels, out=pixels, where=lit)
             pixels[~lit] = np.nan
             used.append("flat")
@@ -152,13 +154,13 @@ def _groups(files: Iterable[Path]) -> dict[_Group, list[Path]]:
             case _:
                 continue
         groups.setdefault(key, []).append(path)
-        if len(groups[key]) > _MOST_FRAMES:
-            raise ImageError(f"{path}: is one of more than {_MOST_FRAMES} like it; fewer make as good a master")
+        if len(groups[key]) > MAX_FRAMES:
+            raise ImageError(f"{path}: is one of more than {MAX_FRAMES} like it; fewer make as good a master")
     return groups
 
 
 def _combine(files: list[Path], masters: Masters, key: _Group) -> Pixels:
-    """The median of the frames; each has its bias (and dark) taken off before, a flat is divided by its own median."""
+    """Combine frames by their median, after taking off bias (and dark) and dividing a flat by its own median."""
     bias = masters.bias(key.shape)
     if key.kind != "BIAS" and bias is None:
         what = "a dark needs a master bias, or bias frames among the files" if key.kind == "DARK" else _FLATS_BIAS
@@ -180,8 +182,8 @@ def _combine(files: list[Path], masters: Masters, key: _Group) -> Pixels:
             frame = frame / np.float32(level)
         frames.append(frame)
     combined = np.empty(key.shape, dtype=np.float32)
-    for begin in range(0, key.shape[0], _ROWS):
-        rows = slice(begin, begin + _ROWS)
+    for begin in range(0, key.shape[0], _ROWS_AT_ONCE):
+        rows = slice(begin, begin + _ROWS_AT_ONCE)
         combined[rows] = np.median(np.stack([frame[rows] for frame in frames]), axis=0)
     return combined
 
@@ -210,7 +212,7 @@ def _master(kind: Kind, read: ImageFile) -> Master:
 
 
 def _as_warm(one: float | None, other: float | None) -> bool:
-    return one is None or other is None or abs(one - other) <= DEGREES
+    return one is None or other is None or abs(one - other) <= MAX_TEMPERATURE_DIFFERENCE
 
 
 def _number(header: fits.Header, keyword: str) -> float | None:

@@ -14,13 +14,14 @@ from pyros.stars import Stars
 
 DEFAULT_RADIUS = 0.05
 """Degrees around the alert's position where it doesn't say how well it knows it."""
-_LEAST_RADIUS = 15 / 3600  # of a position known to a second of arc: two matchings' errors, and proper motions
+_MIN_RADIUS_DEGREES = 15 / 3600
+"""For a position known to a second of arc: two matchings' errors, and proper motions."""
 _SIGNIFICANT = 8.0  # signal to noise
 _NARROW, _WIDE = 0.7, 1.8  # FWHM over the stars': hot pixels are below, nebulae above
 _SHARP, _LONG = 1.7, 1.5  # peak and elongation over the stars': cosmic rays and trails are above
 _DEPTH_MARGIN = 0.3  # magnitudes brighter than the catalogue's end
 _BRIGHTENED = 1.0  # magnitudes by which a catalogued star is new again; two stars in one are 0.75 brighter at most
-_MOST = 10
+MAX_NEW_SOURCES = 10
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,13 @@ def new_sources(
     found: Found, stars: Stars, matched: Match, zero: ZeroPoint, seconds: float,
     ra: float, dec: float, radius: float | None, faintest: float,
 ) -> list[NewSource]:  # fmt: skip
-    """The new sources within ``radius`` degrees of a position, the brightest first.
+    """Return the new sources within ``radius`` degrees of a position, the brightest first.
 
     Only those that look like a star are new, that no catalogued star within 1.5 FWHM explains, and that are brighter
     than the catalogue's end (``faintest``): a fainter one may be a star that it never knew.
     """
     sources = found.sources
-    radius = max(_LEAST_RADIUS, DEFAULT_RADIUS if radius is None else radius)
+    radius = max(_MIN_RADIUS_DEGREES, DEFAULT_RADIUS if radius is None else radius)
     sky = matched.wcs.all_pix2world(np.column_stack([sources.x, sources.y]), 0)
     distance = separations(sky[:, 0], sky[:, 1], ra, dec)
     magnitude, error = instrumental(sources, seconds)
@@ -61,14 +62,14 @@ def new_sources(
             float(sky[i, 0]) % 360, float(sky[i, 1]), float(magnitude[i]),
             float(np.hypot(error[i], zero.error)), float(distance[i]) * 3600,
         )
-        for i in candidates[~known][:_MOST]
+        for i in candidates[~known][:MAX_NEW_SOURCES]
     ]  # fmt: skip
 
 
 def _known(
     sources: Sources, magnitude: Floats, stars: Stars, matched: Match, reach: float
 ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which sources a star of the catalogue explains: there, and not fainter by more than a magnitude."""
+    """Tell which sources a star of the catalogue explains: it is there, and fainter by a magnitude at most."""
     x, y = to_pixels(matched.wcs, stars)
     known = np.zeros(len(sources), dtype=bool)
     for i in range(len(sources)):

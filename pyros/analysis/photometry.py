@@ -12,7 +12,7 @@ from pyros.stars import Stars
 
 _PRECISE = 20.0  # signal to noise of a star that helps with the zero point
 _FAINTER = 3.0  # magnitudes; a neighbour fainter than a star by more than that takes 6 percent of its light at most
-_CLIP = 3.0
+_CLIP_SIGMAS = 3.0
 _ROUNDS = 5
 
 
@@ -27,7 +27,7 @@ class ZeroPoint:
 
 
 def instrumental(sources: Sources, seconds: float) -> tuple[Floats, Floats]:
-    """-2.5 log10 of ADU per second, and its error; NaN where there is no light."""
+    """Return -2.5 log10 of ADU per second, and its error; NaN where there is no light."""
     with np.errstate(divide="ignore", invalid="ignore"):
         magnitude = -2.5 * np.log10(np.where(sources.flux > 0, sources.flux, np.nan) / max(seconds, 1e-3))
         error = 2.5 / np.log(10) * sources.error / np.where(sources.flux > 0, sources.flux, np.nan)
@@ -35,7 +35,7 @@ def instrumental(sources: Sources, seconds: float) -> tuple[Floats, Floats]:
 
 
 def zero_point(sources: Sources, stars: Stars, matched: Match, seconds: float, fwhm: float) -> ZeroPoint | None:
-    """The median of catalogue minus instrumental magnitudes, outliers clipped; None with fewer than three stars."""
+    """Return the median of catalogue minus instrumental magnitudes, outliers clipped; None with under three stars."""
     magnitude, error = instrumental(sources, seconds)
     s, c = matched.sources, matched.stars
     good = sources.clean[s] & (error[s] < 1 / _PRECISE) & alone(stars, matched, fwhm)[c]
@@ -47,14 +47,14 @@ def zero_point(sources: Sources, stars: Stars, matched: Match, seconds: float, f
     for _ in range(_ROUNDS):
         middle = float(np.median(difference[kept]))
         spread = max(1.4826 * float(np.median(np.abs(difference[kept] - middle))), 1e-4)
-        kept = np.abs(difference - middle) < _CLIP * np.hypot(spread, weight_error)
+        kept = np.abs(difference - middle) < _CLIP_SIGMAS * np.hypot(spread, weight_error)
     weights = 1 / weight_error[kept] ** 2
     mean = float(np.average(difference[kept], weights=weights))
     return ZeroPoint(mean, max(spread / float(np.sqrt(kept.sum())), 1e-4), spread, int(kept.sum()))
 
 
 def alone(stars: Stars, matched: Match, fwhm: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which of the catalogue's stars have no neighbour in their aperture that would spoil the measurement."""
+    """Tell which of the catalogue's stars have no neighbour in their aperture that would spoil the measurement."""
     x, y = to_pixels(matched.wcs, stars)
     result = np.zeros(len(stars), dtype=bool)
     order = np.argsort(stars.magnitude, kind="stable")

@@ -23,7 +23,7 @@ from pyros.stars.field import NONE
 
 @dataclass(frozen=True, eq=False)
 class Detected:
-    """What an image has in it, before anything is said about the sky."""
+    """The sources of an image, before anything is known about the sky."""
 
     path: Path
     header: fits.Header
@@ -33,7 +33,7 @@ class Detected:
 
     @property
     def seconds(self) -> float:
-        """Exposure time."""
+        """Exposure time in seconds."""
         return _number(self.header, "EXPTIME", 0.0)
 
     @property
@@ -55,7 +55,7 @@ class Pointing:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """All that was measured; ``problem`` says why something is missing."""
+    """The measurements of an image; ``problem`` says why something is missing."""
 
     detected: Detected
     stars: Stars = NONE
@@ -69,7 +69,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class SearchArea:
-    """Where something new may be, ICRS degrees, and how well that is known; None where the alert doesn't say."""
+    """The place where something new may be, ICRS degrees, and its error; None where the alert doesn't say."""
 
     ra: float
     dec: float
@@ -132,7 +132,7 @@ def measure(
 
 
 def scale_of(detected: Detected) -> float | None:
-    """Arcseconds per pixel as the header has them: what a plate solver is told."""
+    """Return the header's arcseconds per pixel, which a plate solver is told."""
     coordinates = world(detected.header)
     return None if coordinates is None else pixel_scale(coordinates)
 

@@ -22,7 +22,7 @@ FARTHEST = 0.15
 """Degrees by which a header's pointing may be wrong for the shift to be found."""
 _BRIGHTEST = 80  # sources and stars that vote for a shift
 _MATCHED = 1500  # sources, the brightest, that are matched: more add nothing but time
-_FEWEST = 6  # pairs that make a match
+MIN_PAIRS = 6
 _SHARE = 0.3  # of the sources in the catalogue's reach that must have their star
 _ROUNDS = 4
 
@@ -39,7 +39,7 @@ class Match:
 
 
 def world(header: fits.Header) -> WCS | None:
-    """The world coordinates that a header gives, or None."""
+    """Return the world coordinates that a header gives, or None."""
     try:
         found = WCS(header, fix=False, naxis=2)
     except Exception:  # wcslib has a dozen errors, and each means the same here
@@ -48,7 +48,7 @@ def world(header: fits.Header) -> WCS | None:
 
 
 def centre_and_radius(wcs: WCS, shape: tuple[int, ...]) -> tuple[float, float, float]:
-    """The image's centre, ICRS degrees, and how far its corners are from it."""
+    """Return the image's centre, ICRS degrees, and how far its corners are from it, degrees."""
     height, width = shape
     ra, dec = wcs.all_pix2world([[(width - 1) / 2, (height - 1) / 2]], 0)[0]
     scale = pixel_scale(wcs)
@@ -56,12 +56,12 @@ def centre_and_radius(wcs: WCS, shape: tuple[int, ...]) -> tuple[float, float, f
 
 
 def pixel_scale(wcs: WCS) -> float:
-    """Arcseconds per pixel."""
+    """Return arcseconds per pixel."""
     return float(np.sqrt(abs(np.linalg.det(wcs.pixel_scale_matrix)))) * 3600
 
 
 def to_pixels(wcs: WCS, stars: Stars) -> tuple[Floats, Floats]:
-    """Where the stars are in the image; NaN for those on the other side of the sky."""
+    """Return the stars' pixels in the image; NaN for those on the other side of the sky."""
     if len(stars) == 0:
         return np.empty(0), np.empty(0)
     x, y = wcs.wcs_world2pix(np.column_stack([stars.ra, stars.dec]), 0).T
@@ -75,7 +75,7 @@ def match(wcs: WCS, sources: Sources, stars: Stars, fwhm: float, shape: tuple[in
     near = (x > -margin) & (x < shape[1] + margin) & (y > -margin) & (y < shape[0] + margin)
     known = np.flatnonzero(near)
     known = known[np.argsort(stars.magnitude[known], kind="stable")]
-    if len(sources) < _FEWEST or len(known) < _FEWEST:
+    if len(sources) < MIN_PAIRS or len(known) < MIN_PAIRS:
         return None
     sources = sources.chosen(slice(0, _MATCHED))
     known = known[: int(2 * _MATCHED * _larger(shape, margin))]
@@ -87,7 +87,7 @@ def match(wcs: WCS, sources: Sources, stars: Stars, fwhm: float, shape: tuple[in
     pairs: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
     for step in range(_ROUNDS):
         pairs = _pairs(fitted, sources, stars, known, tolerance)
-        if len(pairs[0]) < _FEWEST:
+        if len(pairs[0]) < MIN_PAIRS:
             return None
         fitted = _fit(fitted, sources, stars, pairs)
         tolerance = max(1.0, 0.7 * fwhm) if step else max(2.0, fwhm)
@@ -103,7 +103,7 @@ def match(wcs: WCS, sources: Sources, stars: Stars, fwhm: float, shape: tuple[in
 def _shift(
     sources: Sources, x: Floats, y: Floats, margin: float, cell: float, shape: tuple[int, ...]
 ) -> tuple[float, float] | None:
-    """The shift of the stars' places (pixels) that most pairs of bright source and bright star agree on."""
+    """Find the shift of the stars' places (pixels) that most pairs of bright source and bright star agree on."""
     # The stars stand on a larger area than the sources: as many times more of them are as bright.
     bright, chosen = slice(0, _BRIGHTEST), slice(0, int(1.3 * _BRIGHTEST * _larger(shape, margin)))
     dx = (sources.x[bright, None] - x[None, chosen]).ravel()
@@ -120,13 +120,13 @@ def _shift(
     best = np.unravel_index(int(np.argmax(summed)), votes.shape)
     near = (np.abs(row + 1 - best[0]) <= 1) & (np.abs(column + 1 - best[1]) <= 1)
     chance = len(dx) * 9 * cell**2 / (np.pi * margin**2)
-    if near.sum() < max(_FEWEST - 1, chance + 5 * np.sqrt(chance)):
+    if near.sum() < max(MIN_PAIRS - 1, chance + 5 * np.sqrt(chance)):
         return None
     return float(np.median(dx[near])), float(np.median(dy[near]))
 
 
 def _larger(shape: tuple[int, ...], margin: float) -> float:
-    """How many times larger than the image the area is on which stars are looked for."""
+    """Return how many times larger than the image the area is on which stars are looked for."""
     return (shape[0] + 2 * margin) * (shape[1] + 2 * margin) / (shape[0] * shape[1])
 
 
@@ -138,7 +138,7 @@ def _moved(wcs: WCS, dx: float, dy: float) -> WCS:
 
 
 def _linear(wcs: WCS) -> WCS:
-    """A copy as a plain TAN projection with a CD matrix."""
+    """Make a copy as a plain TAN projection with a CD matrix."""
     copy = WCS(naxis=2)
     copy.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     copy.wcs.cunit = ["deg", "deg"]
@@ -154,7 +154,7 @@ def _linear(wcs: WCS) -> WCS:
 def _pairs(
     wcs: WCS, sources: Sources, stars: Stars, known: NDArray[np.int64], tolerance: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Each source's nearest star within so many pixels, where it is also that star's brightest source there."""
+    """Pair each source with its nearest star within so many pixels, where it is that star's brightest source there."""
     x, y = to_pixels(wcs, stars.chosen(known))
     which, distance = nearest(sources.x, sources.y, x, y)
     paired = np.flatnonzero(distance < tolerance)
@@ -164,7 +164,7 @@ def _pairs(
 
 
 def nearest(x: Floats, y: Floats, among_x: Floats, among_y: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """For each point its nearest one among others, and how far that is; in blocks, which bounds memory."""
+    """Find each point's nearest one among others, and how far that is; in blocks, which bounds memory."""
     index = np.zeros(len(x), dtype=np.int64)
     distance = np.full(len(x), np.inf)
     if not len(among_x):
@@ -185,7 +185,7 @@ def _in_reach(wcs: WCS, stars: Stars, shape: tuple[int, ...]) -> int:
 
 
 def _fit(wcs: WCS, sources: Sources, stars: Stars, pairs: tuple[NDArray[np.int64], NDArray[np.int64]]) -> WCS:
-    """Least squares of the pairs' places in the projection's plane on their pixels, six coefficients.
+    """Fit the pairs' places in the projection's plane to their pixels by least squares, six coefficients.
 
     The plane's coordinates are wcslib's for the present reference point, and the new one is that point moved by the
     two constants.

@@ -25,7 +25,8 @@ _SCALE = 0.15  # by which the header's scale may be wrong
 _RADIUS = 5.0  # degrees around the header's place
 _NEAR, _BLIND = ("10,20,30,40,60", 15), ("10,20,30", 10)
 """How many of the brightest sources it tries, step by step, and seconds of CPU: at the header's place, and anywhere."""
-_FEWEST = 8  # sources; astrometry.net wants quads, and some more to believe them
+MIN_SOURCES = 8
+"""astrometry.net wants quads, and some more to believe them."""
 
 
 def solve(program: str, detected: Detected, seconds: float) -> tuple[WCS | None, str]:
@@ -34,7 +35,7 @@ def solve(program: str, detected: Detected, seconds: float) -> tuple[WCS | None,
     Blocks the thread. Raises OSError when there is no folder for temporary files.
     """
     scale = scale_of(detected)
-    if scale is None or len(detected.found.sources) < _FEWEST:
+    if scale is None or len(detected.found.sources) < MIN_SOURCES:
         return None, "too few sources, or no scale"
     deadline = Deadline(seconds)
     with tempfile.TemporaryDirectory(prefix="pyros-solve-", ignore_cleanup_errors=True) as name:

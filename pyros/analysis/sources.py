@@ -20,10 +20,11 @@ SATURATED = 0.9
 """The fraction of the saturation level from which on a source's light is not believed."""
 _APERTURE = 1.5  # its radius in FWHM: 99.8 percent of a Gaussian's light
 _SKY = (4.0, 7.0)  # radii of the ring around it, in FWHM
-_LEAST_RADIUS = 3.0  # pixels
-_MOST = 20_000  # sources that are measured
+_MIN_APERTURE_PIXELS = 3.0
+MAX_SOURCES = 20_000
 _FWHM = 2 * math.sqrt(2 * math.log(2))  # of a Gaussian, in standard deviations
-_SMALLEST = 32  # pixels; a smaller image has no background to speak of
+_MIN_SIDE_PIXELS = 32
+"""A smaller image has no background to speak of."""
 
 sep.set_extract_pixstack(3_000_000)
 sep.set_sub_object_limit(4096)
@@ -31,11 +32,12 @@ sep.set_sub_object_limit(4096)
 
 @dataclass(frozen=True)
 class Sources:
-    """One array each of the same length, the brightest first. Pixels count from 0 at the centre of the lower left one.
+    """The sources, in arrays of the same length, the brightest first.
 
-    ``flux`` and ``error`` are ADU in an aperture of 1.5 FWHM, ``fwhm`` pixels (twice the radius with half the light),
-    ``peak`` is the share of that light in the brightest pixel, ``elongation`` the ratio of the axes, and ``clean`` says
-    that neither saturation nor an edge, a gap or a neighbour spoils it.
+    Pixels count from 0 at the lower left one's centre. ``flux`` and ``error`` are ADU in an aperture of 1.5 FWHM,
+    ``fwhm`` is in pixels (twice the radius with half the light), ``peak`` is the share of that light in the brightest
+    pixel, ``elongation`` the ratio of the axes, and ``clean`` says that neither saturation nor an edge, a gap or a
+    neighbour spoils it.
     """
 
     x: Floats
@@ -51,29 +53,33 @@ class Sources:
         return len(self.x)
 
     def chosen(self, which: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Sources:
-        """Those of a mask, of indices, or of a slice."""
+        """Return the sources of a mask, of indices, or of a slice."""
         return Sources(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
 class Found:
-    """The sources of an image, and what is typical of it: the stars' FWHM (pixels), background and its noise (ADU), and
-    the stars' peak and elongation."""
+    """The sources of an image, and what is typical of it."""
 
     sources: Sources
     fwhm: float
+    """The stars' FWHM, pixels."""
     background: float
+    """ADU."""
     noise: float
+    """The background's standard deviation, ADU."""
     peak: float
+    """The stars' share of light in the brightest pixel."""
     elongation: float
+    """The ratio of the stars' axes."""
 
 
 def find(pixels: Pixels, gain: float = 1.0, saturation: float = 60_000.0) -> Found:
-    """All sources of an image. ``gain`` is electrons per ADU.
+    """Find all sources of an image. ``gain`` is electrons per ADU.
 
     Raises ImageError when the image is too small, or is so crowded that no source can be told from the next.
     """
-    if min(pixels.shape) < _SMALLEST:
+    if min(pixels.shape) < _MIN_SIDE_PIXELS:
         height, width = pixels.shape
         raise ImageError(f"{width} x {height} pixels are too few to find sources in")
     unknown = ~np.isfinite(pixels)
@@ -83,14 +89,14 @@ def find(pixels: Pixels, gain: float = 1.0, saturation: float = 60_000.0) -> Fou
         data -= background.back(dtype=np.float32)
         noise = max(float(background.globalrms), 1e-6)
         objects, segments = sep.extract(data, THRESHOLD, err=noise, mask=unknown, minarea=4, segmentation_map=True)
-        objects = objects[np.argsort(-objects["flux"])[:_MOST]]
+        objects = objects[np.argsort(-objects["flux"])[:MAX_SOURCES]]
         x, y = objects["x"], objects["y"]
         # By the moments first, which lost wings make too small; then by the radius with half the light.
         first = _typical(_FWHM * np.sqrt(objects["a"] * objects["b"]), objects["flag"] == 0)
         reach = np.full(len(x), max(2.5 * first, 4.0))
         half, _ = sep.flux_radius(data, x, y, reach, 0.5, normflux=None, mask=unknown)
         fwhm = _typical(2 * half, objects["flag"] == 0)
-        radius = max(_APERTURE * fwhm, _LEAST_RADIUS)
+        radius = max(_APERTURE * fwhm, _MIN_APERTURE_PIXELS)
         flux, error, flag = sep.sum_circle(data, x, y, radius, err=noise, gain=gain, mask=unknown)
         inner, outer = (r * max(fwhm, 2.0) for r in _SKY)
         # Other stars in the ring are no sky: one of them would make a faint source fainter by half a magnitude.
@@ -113,7 +119,7 @@ def find(pixels: Pixels, gain: float = 1.0, saturation: float = 60_000.0) -> Fou
 
 
 def _typical(fwhm: Floats, good: NDArray[np.bool_]) -> float:
-    """The median of the brighter half; hot pixels and cosmic rays are narrower, and mostly faint."""
+    """Return the median of the brighter half; hot pixels and cosmic rays are narrower, and mostly faint."""
     bright = fwhm[: max(20, len(fwhm) // 2)]
     chosen = bright[good[: len(bright)] & (bright > 0)]
     return float(np.median(chosen)) if len(chosen) else 3.0

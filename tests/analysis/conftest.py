@@ -53,5 +53,5 @@ class Camera:
 
 @pytest.fixture
 def camera(tmp_path: Path) -> Callable[..., Camera]:
-    """A camera with some settings changed."""
+    """Make a camera with some settings changed."""
     return lambda **changed: Camera(tmp_path, **changed)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -13,6 +14,8 @@ from pyros.analysis.masters import Masters, make_masters
 from pyros.cli.app import app
 from pyros.errors import ImageError
 from pyros.instruments.fits import read_image
+from pyros.simulators.camera.scene import Scene
+from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.celestial import Sky
 
 Cameras = Callable[..., Any]
@@ -32,17 +35,16 @@ def flawed(camera: Cameras) -> Any:
 def frames(flawed: Any) -> list[Path]:
     biases = [flawed(0, pointing=None, kind="BIAS") for _ in range(9)]
     darks = [flawed(100, pointing=None, kind="DARK") for _ in range(9)]
-    flawed.scene._settings = flawed.settings.__class__(**_without_stars(flawed))
+    by_night, flawed.scene = flawed.scene, Scene(_twilight(flawed))
     flats = [flawed(5, pointing=NOWHERE, kind="FLAT") for _ in range(9)]
-    flawed.scene._settings = flawed.settings
+    flawed.scene = by_night
     return [*biases, *darks, *flats]
 
 
-def _without_stars(camera: Any) -> dict[str, Any]:
-    """A twilight sky: 6000 ADU a second, beside which no star is seen."""
-    return {name: getattr(camera.settings, name) for name in camera.settings.__struct_fields__} | {
-        "sky_background": 6000.0
-    }
+def _twilight(camera: Any) -> CameraSettings:
+    """Return a camera's settings with a twilight sky: 6000 ADU a second, beside which no star is seen."""
+    changed: CameraSettings = msgspec.structs.replace(camera.settings, sky_background=6000.0)
+    return changed
 
 
 def test_an_image_is_flat_and_dark_after_its_masters(flawed: Any, frames: list[Path], tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ WHERE = Sky(150.2, 40.1)
 
 
 def taken(folder: Path, stars: Any, rotation: float, said: Sky, said_rotation: float) -> Detected:
-    """A field of two degrees, and a header that may be wrong about it."""
+    """Make a field of two degrees, and a header that may be wrong about it."""
     settings = load(DEMO / "camera.yaml").changed(
         width=2048, height=2048, arcsec_per_pixel=3.5, seeing=7.0, rotation=rotation, stars=stars
     ).settings  # fmt: skip
