@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,9 +24,9 @@ _RECORD = re.compile(
 def _exists(module: str) -> bool:
     parent, _, name = module.rpartition(".")
     try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # a name in a module
-        return find_spec(parent) is not None and bool(name)
+        return find_spec(module) is not None or hasattr(import_module(parent), name)
+    except ModuleNotFoundError:  # the parent is a class or a function
+        return _exists(parent)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -42,6 +43,7 @@ def test_every_decision_has_the_same_form_and_a_row_in_the_index() -> None:
         record = _RECORD.match(file.read_text())
         assert record is not None, f"{file.name}: see the form of the others"
         assert file.name.startswith(record["number"])
+        cells = (record["title"], record["date"], record["status"])
         rows.append(f"| [{record['number']}]({file.name}) | {' | '.join(cells)} |")
     index = [line for line in (DECISIONS / "README.md").read_text().splitlines() if line.startswith("| [")]
     assert [line[: len(row)] for line, row in zip(index, rows, strict=True)] == rows
