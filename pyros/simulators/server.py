@@ -40,7 +40,7 @@ _MAX_WAITING = 1 << 20
 """Bytes of events that may wait for a client, and of requests that may wait for their turn."""
 _STALLED = 120.0
 """Seconds after which a client that reads nothing at all is cut off, if something waits for it."""
-_FAREWELL = 2.0
+FAREWELL_SECONDS = 2.0
 """Seconds in which a client must take its last answers when the simulator stops, or when it broke the grammar."""
 _REQUESTS_KEPT = 10_000
 
@@ -64,7 +64,7 @@ class Simulator:
             self.lx200 = Lx200Port(Lx200Mount(self.device), clock)
         self._reactor = reactor
         self._port: IListeningPort | None = None
-        self._connections: dict[Connection, None] = {}  # in the order they came
+        self.connections: dict[Connection, None] = {}  # in the order they came
         self._events: list[Answer] | None = None
 
     @property
@@ -116,9 +116,9 @@ class Simulator:
         """Close the port and all connections and forget all timers; fires when nothing is left."""
         stopped = maybeDeferred(self.device.stop)
         port, self._port = self._port, None
-        waiting: list[Deferred[Any]] = [stopped, *(connection.closed for connection in self._connections)]
-        for connection in list(self._connections):
-            connection.finish(_FAREWELL)
+        waiting: list[Deferred[Any]] = [stopped, *(connection.closed for connection in self.connections)]
+        for connection in list(self.connections):
+            connection.finish(FAREWELL_SECONDS)
         if port:
             waiting.append(maybeDeferred(port.stopListening))
         if self.lx200:
@@ -141,16 +141,16 @@ class Simulator:
 
     def broadcast(self, events: list[Answer]) -> None:
         """Tell every client; those who only wait for the end of something may then go."""
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             for event in events:
                 connection.tell(event)
             connection.finish_if_done()
 
     def connected(self, connection: Connection) -> None:
-        self._connections[connection] = None
+        self.connections[connection] = None
 
     def disconnected(self, connection: Connection) -> None:
-        self._connections.pop(connection, None)
+        self.connections.pop(connection, None)
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -167,7 +167,7 @@ class Connection(Protocol):
         self._told = 0  # bytes of events since then
         self._ended = False  # the client has closed its sending side
         self._began = False  # it was answered BUSY, so the end of that is its business
-        self._leaving = False
+        self.leaving = False
         self._guard: Timer | None = None
         faults = simulator.device.faults
         self._line = Line(faults, simulator.clock, self._write, lambda: self._cut_off(""), self._go_on)
@@ -179,7 +179,7 @@ class Connection(Protocol):
         self._simulator.connected(self)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._leaving:
+        if self.leaving:
             return
         self._parser.feed(data)
         self._answer_requests()
@@ -197,7 +197,7 @@ class Connection(Protocol):
         self._cut_off("")
 
     def connectionLost(self, reason: Any = None) -> None:
-        self._leaving = True
+        self.leaving = True
         self._watch(None)
         self._line.close()
         self._simulator.disconnected(self)
@@ -206,7 +206,7 @@ class Connection(Protocol):
 
     def tell(self, event: Answer) -> None:
         """Send an event, unless the client has let too many pile up."""
-        if self._leaving:
+        if self.leaving:
             return
         data = event.encode()
         self._told += len(data) if self._paused else 0
@@ -224,8 +224,8 @@ class Connection(Protocol):
     def finish(self, seconds: float) -> None:
         """Close after what is under way, or after so many seconds without it."""
         self._watch(seconds)
-        if not self._leaving:
-            self._leaving = True
+        if not self.leaving:
+            self.leaving = True
             self.transport.unregisterProducer()
             self.transport.loseConnection()
 
@@ -240,16 +240,16 @@ class Connection(Protocol):
         self._paused, self._told = False, 0
         self._watch(None)
         self._answer_requests()
-        if not (self._paused or self._leaving or self._ended):
+        if not (self._paused or self.leaving or self._ended):
             self.transport.resumeProducing()
         self.finish_if_done()
 
     def stopProducing(self) -> None:
-        self._leaving = True
+        self.leaving = True
 
     def _answer_requests(self) -> None:
         simulator = self._simulator
-        while not (self._paused or self._leaving or self._line.held) and (request := self._parser.next()) is not None:
+        while not (self._paused or self.leaving or self._line.held) and (request := self._parser.next()) is not None:
             simulator.requests.append((simulator.clock.monotonic(), request.line))
             events: list[Answer] = []
             fault = None if isinstance(request, BadRequest) else simulator.device.faults.on_the_line(request)
@@ -265,15 +265,15 @@ class Connection(Protocol):
             if events:
                 simulator.broadcast(events)
             if isinstance(request, BadRequest) and request.fatal:
-                self.finish(_FAREWELL)
+                self.finish(FAREWELL_SECONDS)
 
     def _write(self, data: bytes) -> None:
-        if not self._leaving:
+        if not self.leaving:
             self.transport.write(data)
 
     def _go_on(self) -> None:
         """Go on after an answer that was late."""
-        if not self._leaving:
+        if not self.leaving:
             self._answer_requests()
             self.finish_if_done()
 
@@ -286,7 +286,7 @@ class Connection(Protocol):
             self._guard = self._simulator.clock.call_later(seconds, self._cut_off, "it does not read")
 
     def _cut_off(self, why: str) -> None:
-        self._leaving = True
+        self.leaving = True
         if why:
             self._simulator.log.warn(
                 "{name}: {client} is cut off: {why}",

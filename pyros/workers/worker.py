@@ -52,6 +52,11 @@ class Worker:
         self._stopped = False
 
     @property
+    def busy(self) -> bool:
+        """Whether a job runs."""
+        return self._current is not None
+
+    @property
     def pid(self) -> int | None:
         """The process's number, None while there is none."""
         return self._process.pid if self._process is not None else None

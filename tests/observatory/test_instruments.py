@@ -152,7 +152,7 @@ def test_monitoring_keeps_what_the_instruments_tell(exposing: Night) -> None:
 
 
 def test_an_exposure_for_nobody_is_aborted_when_the_camera_is_connected_again(exposing: Night) -> None:
-    (connection,) = list(exposing.simulators["camera"]._connections)
+    (connection,) = list(exposing.simulators["camera"].connections)
     connection.transport.abortConnection()
     began = exposing.now
     exposing.until(lambda: bool(exposing.requests("camera", "DO abort", began)), 5)

@@ -58,13 +58,13 @@ class Client:
         self.connection.dataReceived("".join(f"{line}\n" for line in lines).encode())
 
     def read(self) -> list[str]:
-        """The lines that came since the last time."""
+        """Return the lines that came since the last time."""
         data: str = self.transport.value().decode()
         self.transport.clear()
         return data.splitlines()
 
     def ask(self, line: str) -> str:
-        """The answer to one request; events that came before it are dropped, those after it are kept."""
+        """Return the answer to one request; events that came before it are dropped, those after it are kept."""
         self.transport.clear()
         self.send(line)
         answer: str
@@ -74,7 +74,7 @@ class Client:
         return answer
 
     def numbers(self, line: str) -> list[float]:
-        """The values of an OK answer, as numbers."""
+        """Return the values of an OK answer, as numbers."""
         ok, *values = shlex.split(self.ask(line))
         assert ok == "OK"
         return [float(value) for value in values]
@@ -115,8 +115,10 @@ class Rig:
 
 @pytest.fixture(autouse=True)
 def logged_failures() -> Iterator[list[str]]:
-    """Nothing may end in Twisted's log as a failure, such as a Deferred whose error nobody took. A test that means one
-    takes it out of the list."""
+    """Fail a test that leaves a failure in Twisted's log, such as a Deferred whose error nobody took.
+
+    A test that means one takes it out of the list.
+    """
     failures: list[str] = []
 
     def watch(event: LogEvent) -> None:
@@ -132,7 +134,7 @@ def logged_failures() -> Iterator[list[str]]:
 
 @pytest.fixture
 def rig() -> Iterator[Callable[..., Rig]]:
-    """Makes a Rig of a device of the demo with some settings changed; afterwards none may have left a timer."""
+    """Make a Rig of a device of the demo with some settings changed; afterwards none may have left a timer."""
     rigs: list[Rig] = []
 
     def make(device: str, **changed: Any) -> Rig:
@@ -141,7 +143,7 @@ def rig() -> Iterator[Callable[..., Rig]]:
 
     yield make
     for each in rigs:
-        connections = list(each.simulator._connections)
+        connections = list(each.simulator.connections)
         stopped = each.simulator.stop()
         for connection in connections:
             connection.connectionLost()

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.internet import error
+from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
@@ -24,7 +25,7 @@ def camera(rig: Rigs) -> Any:
 # Twisted's test doubles carry no types.
 _Transport: Any = StringTransport
 _Failure: Any = Failure
-_Refused: Any = ConnectionRefusedError
+_Refused: Any = error.ConnectionRefusedError
 
 
 class Telescope:

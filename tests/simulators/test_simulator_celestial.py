@@ -14,7 +14,7 @@ TIME = 1_774_049_400.0  # 2026-03-20 23:30 UTC
 
 
 def observed(sky: Sky, time: float) -> Ground:
-    """The same by SOFA's complete transformation, with the diurnal aberration and without refraction."""
+    """Compute the same by SOFA's complete transformation, with the diurnal aberration and without refraction."""
     azimuth, zenith, *_ = erfa.atco13(
         *(math.radians(sky.ra), math.radians(sky.dec), 0, 0, 0, 0, 2440587.5, time / 86400, 0),
         *(math.radians(SITE.longitude), math.radians(SITE.latitude), 650, 0, 0, 0, 0, 0, 0.5),

@@ -52,7 +52,7 @@ def test_the_faults_in_the_demos_comment_are_right(tmp_path: Path) -> None:
 
 
 def changed(tmp_path: Path, file: str, /, **keys: Any) -> Path:
-    """A demo file with some keys set, or (None) left out."""
+    """Write a demo file with some keys set, or (None) left out."""
     data = yaml.safe_load((DEMO / f"{file}.yaml").read_text())
     data = {key: value for key, value in {**data, **keys}.items() if value is not None}
     (tmp_path / "simulators").mkdir(exist_ok=True)

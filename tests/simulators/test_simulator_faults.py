@@ -92,7 +92,7 @@ def test_garbage_half_a_line_and_a_dropped_connection(rig: Rigs) -> None:
     client.ask('FAULT drop request="DO open"')
     client.send("DO open")
     assert client.transport.value() == b""
-    assert client.transport.disconnecting or client.connection._leaving
+    assert client.transport.disconnecting or client.connection.leaving
     assert dome.device.state == "opening", "it was done all the same"
 
 
@@ -105,7 +105,7 @@ def test_a_refusal_does_nothing(rig: Rigs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "begin", "property", "end"),
+    ("device", "begin", "what", "end"),
     [
         ("dome", "DO open", "opening", "EVT opened"),
         ("mirror_cover", "DO open", "angle", "EVT opened angle=270.0"),
@@ -117,9 +117,7 @@ def test_a_refusal_does_nothing(rig: Rigs) -> None:
         ("camera", "DO expose seconds=10", "state", "EVT image_ready"),
     ],
 )
-def test_what_is_stuck_stands_still_and_then_goes_on(
-    rig: Rigs, device: str, begin: str, property: str, end: str
-) -> None:
+def test_what_is_stuck_stands_still_and_then_goes_on(rig: Rigs, device: str, begin: str, what: str, end: str) -> None:
     changed = {"dome": {}, "camera": {"width": 16, "height": 16}}.get(device, {"stall": None})
     each = rig(device, speed=1, **changed)
     client = each.client()
@@ -127,9 +125,9 @@ def test_what_is_stuck_stands_still_and_then_goes_on(
     each.advance(seconds / 2)
     client.read()
     assert client.ask(f"FAULT {'no_image' if device == 'camera' else 'stuck'}") == "OK"
-    before = client.ask(f"GET {property}")
+    before = client.ask(f"GET {what}")
     each.advance(1000)
-    assert client.ask(f"GET {property}") == before
+    assert client.ask(f"GET {what}") == before
     assert client.read() == []
     client.ask("FAULT clear")
     each.advance(seconds / 2 - 0.01)
@@ -139,7 +137,7 @@ def test_what_is_stuck_stands_still_and_then_goes_on(
 
 
 @pytest.mark.parametrize(
-    ("device", "begin", "property", "failed", "end"),
+    ("device", "begin", "what", "failed", "end"),
     [
         ("filter_wheel", "DO select filter=r tag=a", "filter", "select_failed", "EVT selected filter=r tag=a"),
         ("focuser", "DO move position=30000 tag=a", "position", "move_failed", "EVT moved position=30000 tag=a"),
@@ -149,7 +147,7 @@ def test_what_is_stuck_stands_still_and_then_goes_on(
     ],
 )
 def test_a_motor_that_is_stuck_is_given_up_where_it_stands(
-    rig: Rigs, device: str, begin: str, property: str, failed: str, end: str
+    rig: Rigs, device: str, begin: str, what: str, failed: str, end: str
 ) -> None:
     changed: dict[str, dict[str, Any]] = {"dome": {"rotation_rate": 6.0}, "mirror_cover": {"events": ()}}
     each = rig(device, speed=2, **changed.get(device, {}))
@@ -158,7 +156,7 @@ def test_a_motor_that_is_stuck_is_given_up_where_it_stands(
     seconds = float(client.ask(begin).removeprefix("BUSY "))
     each.advance(seconds / 2)
     client.ask("FAULT stuck")
-    there = client.ask(f"GET {property}")
+    there = client.ask(f"GET {what}")
     each.advance(seconds / 2 + 2.4)
     assert client.read() == []
     each.advance(0.2)
@@ -167,7 +165,7 @@ def test_a_motor_that_is_stuck_is_given_up_where_it_stands(
     client.ask("FAULT clear")
     each.advance(1000)
     assert client.read() == []
-    assert client.ask(f"GET {property}") == there
+    assert client.ask(f"GET {what}") == there
     left = float(client.ask(begin).removeprefix("BUSY "))
     assert left == pytest.approx(seconds / 2, abs=0.01)
     each.advance(left + 3)

@@ -1,5 +1,7 @@
-"""Every simulated device under every kind of line, cut anywhere: each line is answered once and in order, whatever it
-says, and nothing is ever raised."""
+"""Every simulated device under every kind of line, cut anywhere.
+
+Each line is answered once and in order, whatever it says, and nothing is ever raised.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,7 @@ NUMBERED = re.compile(r"#(\d+) (OK|BUSY \d+\.\d{3}|ERR [A-Z_]+ )")
 
 @st.composite
 def lines(draw: st.DrawFn, rig: Rig) -> str:
-    """A request that is likely to mean something to this device, or anything."""
+    """Draw a request that is likely to mean something to this device, or anything."""
     device = rig.device
     kind = draw(st.sampled_from(["GET", "SET", "DO", "DO", "junk"]))
     if kind == "junk":
@@ -71,7 +73,7 @@ def lines(draw: st.DrawFn, rig: Rig) -> str:
 
 
 def received(data: bytes) -> list[str]:
-    """The lines that a client reads, without the blocks of images."""
+    """Return the lines that a client reads, without the blocks of images."""
     found = []
     while data:
         line, _, data = data.partition(b"\n")
@@ -82,7 +84,7 @@ def received(data: bytes) -> list[str]:
 
 
 def close(rig: Rig) -> None:
-    connections = list(rig.simulator._connections)
+    connections = list(rig.simulator.connections)
     stopped = rig.simulator.stop()
     for connection in connections:
         connection.connectionLost()

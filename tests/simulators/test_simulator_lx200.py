@@ -42,7 +42,7 @@ def test_anything_is_passed_over_and_the_next_command_found(data: bytes) -> None
 def test_a_command_without_end_is_not_kept() -> None:
     parser = CommandParser()
     assert parser.feed(b":S" + b"r" * 100_000) == []
-    assert len(cast("Any", parser)._command) == MAX_COMMAND
+    assert len(cast("Any", parser).pending) == MAX_COMMAND
     assert parser.feed(b"#\x06:GR#") == [ALIGNMENT_QUERY, "GR"]
 
 
@@ -333,7 +333,7 @@ def test_who_leaves_before_a_late_answer_leaves_nothing(mount: Any, client: Clie
 def test_commands_without_end_behind_a_late_answer_are_not_kept(mount: Any, client: Client) -> None:
     mount.client().ask("FAULT late_answer")
     client.ask(*["GR"] * 10_002)
-    assert client.transport.disconnecting or client.protocol._leaving
+    assert client.transport.disconnecting or client.protocol.leaving
 
 
 def test_garbage_half_an_answer_and_a_dropped_connection(mount: Any, client: Client) -> None:
@@ -351,7 +351,7 @@ def test_garbage_half_an_answer_and_a_dropped_connection(mount: Any, client: Cli
     hand.ask("FAULT clear")
     hand.ask("FAULT drop")
     assert client.ask("Q", "GVP") == ""
-    assert client.transport.disconnecting or client.protocol._leaving
+    assert client.transport.disconnecting or client.protocol.leaving
 
 
 def test_a_refusal_in_the_mounts_own_words(mount: Any, client: Client) -> None:

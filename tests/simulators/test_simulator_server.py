@@ -134,7 +134,7 @@ def test_stop_does_not_wait_for_ever(rig: Rigs) -> None:
     deaf.connection.readConnectionLost()
     deaf.transport.disconnecting = False
     dome.simulator.stop()
-    dome.advance(server._FAREWELL + 0.1)
+    dome.advance(server.FAREWELL_SECONDS + 0.1)
     assert deaf.transport.disconnecting  # aborted
     deaf.lose()
 

@@ -16,7 +16,7 @@ POINTINGS = [Sky(150, 2), Sky(0.01, 40), Sky(359.99, -35), Sky(200, 89.95), Sky(
 
 
 def wcs(pointing: Sky, optics: Optics) -> WCS:
-    """The convention as the docstring states it, for astropy to judge."""
+    """Express the convention as the docstring states it, for astropy to judge."""
     world = WCS(naxis=2)
     scale = optics.arcsec_per_pixel / 3600
     cos, sin = np.cos(np.radians(optics.rotation)), np.sin(np.radians(optics.rotation))

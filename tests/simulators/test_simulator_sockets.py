@@ -23,13 +23,13 @@ DEMO = Path(__file__).parents[2] / "observatory" / "simulators"
 
 
 def local() -> str:
-    """A port to which nothing can be connected after it was closed, not even a connection to itself."""
+    """Choose a port to which nothing can be connected after it was closed, not even a connection to itself."""
     return f"tcp:{free_port()}:interface=127.0.0.1:backlog=1024"
 
 
 @pytest.fixture(scope="module")
 def reactor() -> Iterator[Any]:
-    """A reactor of this file's own, in a thread of its own."""
+    """Run a reactor of this file's own, in a thread of its own."""
     with reactor_in_a_thread() as running:
         yield running
 

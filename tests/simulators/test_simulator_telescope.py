@@ -18,7 +18,7 @@ def mount(rig: Rigs) -> Any:
 
 
 def high(mount: Any, alt: float = 70, az: float = 180) -> Sky:
-    """What stands there now."""
+    """Return what stands there now."""
     sky: Sky = mount.device.site.sky(Ground(alt, az), mount.clock.time())
     return sky
 

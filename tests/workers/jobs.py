@@ -70,7 +70,7 @@ def hang(job: str) -> None:
 
 
 def compute(job: str) -> None:
-    """The same, and it never lets go of Python's lock: not even the thread that would see its parent's end runs."""
+    """Do the same, and never let go of Python's lock: not even the thread that would see its parent's end runs."""
     sys.setswitchinterval(1e6)
     Path(job).write_text(str(os.getpid()))
     while True:
@@ -78,5 +78,5 @@ def compute(job: str) -> None:
 
 
 def run_program(job: str) -> int | None:
-    """Waits for a program of its own, which notes its number."""
+    """Wait for a program of its own, which notes its number."""
     return programs.run(["sh", "-c", f"echo $$ > {job}; exec sleep 600"], seconds=600).code

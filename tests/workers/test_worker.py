@@ -81,7 +81,7 @@ def is_gone(pid: int) -> bool:
 
 
 def noted(file: Path) -> int:
-    """The number that a process has written into a file."""
+    """Read the number that a process has written into a file."""
     return int(wait_until(lambda: file.exists() and file.read_text().strip(), what=f"{file.name}"))
 
 
@@ -199,7 +199,7 @@ def test_stopping_ends_it_with_what_it_has_started(worker: Any, tmp_path: Path) 
 def test_stopping_lets_a_job_end_when_told_to(worker: Any) -> None:
     w = worker()
     begun = w.begin(jobs.add, jobs.Sum([3]))
-    wait_until(lambda: w.worker._current is not None or begun.called, what="its beginning")
+    wait_until(lambda: w.worker.busy or begun.called, what="its beginning")
     w.stop(60)
     assert w.wait_for(begun).total == 3
 

@@ -26,26 +26,26 @@ class CommandParser:
     """Cuts a stream of bytes into commands, however the network cut it; what is between them is passed over."""
 
     def __init__(self) -> None:
-        self._command: bytearray | None = None
+        self.pending: bytearray | None = None
         self._lost = False  # in a command that is too long
 
     def feed(self, data: bytes) -> list[str]:
         """Return the commands that are complete now, without ``:`` and ``#``; `ALIGNMENT_QUERY` for that byte."""
         commands = []
         for byte in data:
-            if self._command is None:
+            if self.pending is None:
                 if byte == _BEGIN:
-                    self._command, self._lost = bytearray(), False
+                    self.pending, self._lost = bytearray(), False
                 elif byte == _ACK:
                     commands.append(ALIGNMENT_QUERY)
             elif byte == _END:
                 if not self._lost:
-                    commands.append(self._command.decode("latin-1"))
-                self._command = None
-            elif len(self._command) == MAX_COMMAND:
+                    commands.append(self.pending.decode("latin-1"))
+                self.pending = None
+            elif len(self.pending) == MAX_COMMAND:
                 self._lost = True
             else:
-                self._command.append(byte)
+                self.pending.append(byte)
         return commands
 
 

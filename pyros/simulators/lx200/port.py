@@ -17,7 +17,7 @@ from pyros.simulators.lx200.mount import Lx200Mount
 
 _STALLED = 120.0
 """Seconds after which a client that doesn't read its answers is cut off."""
-_FAREWELL = 2.0
+FAREWELL_SECONDS = 2.0
 _MOST_CLIENTS = 32
 _COMMANDS_KEPT = 10_000
 _MOST_WAITING = 10_000
@@ -73,7 +73,7 @@ class _Client(Protocol):
         self._port = port
         self._parser = CommandParser()
         self._waiting: deque[str] = deque()
-        self._ended = self._leaving = False
+        self._ended = self.leaving = False
         self._line = Line(port.mount.faults, port.clock, self._write, self._cut_off, self._go_on, end=b"#")
         self._guard: Timer | None = None
 
@@ -97,28 +97,28 @@ class _Client(Protocol):
     def _go_on(self) -> None:
         """Answer what waits, as far as a fault lets it."""
         port = self._port
-        while self._waiting and not (self._line.held or self._leaving):
+        while self._waiting and not (self._line.held or self.leaving):
             command = self._waiting.popleft()
             port.commands.append(command)
             fault = port.mount.faults.on_the_line(port.mount.meaning(command))
             if fault is None or fault.kind != "no_answer":
                 self._line.reply(port.mount.answer(command).encode("latin-1"), fault)
-        if self._ended and not (self._line.held or self._leaving):
+        if self._ended and not (self._line.held or self.leaving):
             self.finish()
 
     def _write(self, data: bytes) -> None:
-        if not self._leaving:
+        if not self.leaving:
             self.transport.write(data)
 
     def _cut_off(self) -> None:
-        self._leaving = True
+        self.leaving = True
         self.transport.abortConnection()
 
     def writeConnectionLost(self) -> None:
         self._cut_off()
 
     def connectionLost(self, reason: Any = None) -> None:
-        self._leaving = True
+        self.leaving = True
         self._line.close()
         self._watch(None)
         self._port.clients.pop(self, None)
@@ -127,8 +127,8 @@ class _Client(Protocol):
 
     def finish(self) -> None:
         """Close when the answers are out, or soon without that."""
-        self._leaving = True
-        self._watch(_FAREWELL)
+        self.leaving = True
+        self._watch(FAREWELL_SECONDS)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
