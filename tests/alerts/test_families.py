@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pyros.alerts import parse
 from pyros.alerts.history import history
 from pyros.alerts.identity import Event, PacketRecord, add, believe, is_same_event, join, packet_record
+from tests import builders
 
 GCN = "ivo://nasa.gsfc.gcn/"
 
@@ -26,20 +27,12 @@ def voevent(
     what = "".join(f'<Param name="{name}" value="{value}"/>' for name, value in params.items())
     if group:
         what = f'<Group name="{group}">{what}</Group>'
-    where = citing = ""
-    if at:
-        place = f"<Value2><C1>{at[0]}</C1><C2>{at[1]}</C2></Value2><Error2Radius>{at[2]}</Error2Radius>"
-        place = f"<AstroCoords coord_system_id='UTC-ICRS-GEO'><Position2D unit='deg'>{place}</Position2D></AstroCoords>"
-        place = f"<ObsDataLocation><ObservationLocation>{place}</ObservationLocation></ObsDataLocation>"
-        where = f"<WhereWhen>{place}</WhereWhen>"
-    if cites:
-        kind, cited = cites.split()
-        citing = f'<Citations><EventIVORN cite="{kind}">{cited}</EventIVORN></Citations>'
-    return (
-        f'<v:VOEvent xmlns:v="http://www.ivoa.net/xml/VOEvent/v2.0" ivorn="{ivorn}" role="{role}" version="2.0">'
-        f"<Who><Date>2030-01-01T00:{minute:02}:00</Date></Who>"
-        f"<What>{what}</What>{where}{citing}</v:VOEvent>"
-    ).encode()
+    ra, dec, error = at or (None, 0.0, 0.0)
+    kind, _, cited = cites.partition(" ")
+    return builders.voevent(
+        ivorn, role=role, date=f"2030-01-01T00:{minute:02}:00", ra=ra, dec=dec, error=error, params=what, text="",
+        citations=[(kind, cited)] if cites else (),
+    )  # fmt: skip
 
 
 def notice(schema: str, minute: int | None, at: tuple[float, float, float] | None = None, **fields: Any) -> bytes:
