@@ -51,7 +51,7 @@ def read(decoder: Decoder, chunks: list[bytes]) -> list[object]:
 
 
 def plain(frame: object) -> bytes:
-    """A frame as something that compares (Raw does not)."""
+    """Return a frame as something that compares (Raw does not)."""
     return msgspec.json.encode(frame)
 
 
@@ -82,7 +82,7 @@ def test_lines_survive_every_cut(sent: list[bytes], end: bytes, ended: bool, pla
 
 
 def outcome(data: bytes, places: list[int]) -> tuple[list[object], bool]:
-    """The events, and whether it ended in a WireError. Events of the chunk with the error are lost with it."""
+    """Return the events, and whether it ended in a WireError. Events of the chunk with the error are lost with it."""
     decoder = Decoder()
     found: list[object] = []
     try:

@@ -49,7 +49,7 @@ class Archiving:
     def __init__(self, reactor: Any, store: EventStore, archive: Path | str) -> None:
         """Nothing is opened before the first step, which runs in the reactor's thread pool."""
         self._reactor, self._store = reactor, store
-        self._filler = _Filler(store.journal.path, store.journal.epoch, archive)
+        self._filler = ArchiveFiller(store.journal.path, store.journal.epoch, archive)
         self._call: Any = None
         self._running: Deferred[None] | None = None
         self._poked = False
@@ -113,7 +113,7 @@ class Archiving:
             running.callback(None)
 
 
-class _Filler:
+class ArchiveFiller:
     """The part that blocks; its steps run one after the other, each in any thread."""
 
     def __init__(self, journal: Path, epoch: str, where: Path | str) -> None:

@@ -16,6 +16,6 @@ archiving.GROUP = 5
 journal = Path(sys.argv[1])
 reader = JournalReader(journal)
 epoch = reader.rows("SELECT value FROM meta WHERE key = 'epoch'")[0][0]
-filler = archiving._Filler(journal, epoch, Path(sys.argv[2]))
+filler = archiving.ArchiveFiller(journal, epoch, Path(sys.argv[2]))
 while True:
     print(filler.step(time.monotonic, archiving.GROUP).packets, flush=True)

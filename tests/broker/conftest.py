@@ -24,7 +24,7 @@ from pyros.broker.store import EventStore
 from pyros.clock import VirtualClock
 from pyros.config import AgentConfig, BrokerConfig, Config
 from pyros.errors import JournalError
-from pyros.journal import JournalReader
+from pyros.journal import Journal, JournalReader
 from tests.builders import voevent
 from tests.conftest import PATIENCE, free_port, wait_until
 
@@ -38,7 +38,7 @@ def make_event(ivorn: str = IVORN, *, role: str = "test", importance: float = 0.
 
 
 def read_answers(data: bytes) -> list[etree._Element]:
-    """The documents in what was written to a VTP connection."""
+    """Return the documents in what was written to a VTP connection."""
     found = []
     while data:
         length = int.from_bytes(data[:4], "big")
@@ -60,7 +60,7 @@ def make_config(folder: Path, **broker: Any) -> Config:
 
 
 def outcome(deferred: Deferred[Any]) -> Any:
-    """The result of a Deferred that has fired; an exception is returned, not raised. Fails when it has not fired."""
+    """Return the result of a Deferred that has fired, be it an exception; fails when it has not fired."""
     results: list[Any] = []
     deferred.addCallbacks(results.append, lambda failure: results.append(failure.value))
     assert results, "the Deferred has not fired"
@@ -120,8 +120,17 @@ def store(reactor: MemoryReactorClock, clock: VirtualClock, tmp_path: Path) -> I
     store.close()
 
 
+def kept_rows(journal: Journal, query: str) -> list[Any]:
+    """Return the rows of a SELECT from what the journal has committed."""
+    reader = JournalReader(journal.path)
+    try:
+        return reader.rows(query)
+    finally:
+        reader.close()
+
+
 def waiting_alerts(journal: Path) -> list[messages.AlertReceived]:
-    """What waits for the alert manager in a broker's journal, as it will be sent."""
+    """Return what waits for the alert manager in a broker's journal, as it will be sent."""
     reader = JournalReader(journal)
     try:
         events = dict(reader.rows("SELECT number, packet FROM events"))
@@ -149,7 +158,7 @@ def comet_sendvo(port: int, packet: bytes) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def port() -> int:
-    """A port that is free."""
+    """Return a port that is free."""
     return free_port()
 
 
@@ -208,7 +217,7 @@ class AlertManager:
             )
 
     def received(self) -> Counter[bytes]:
-        """The packets that it was given, and how often."""
+        """Return the packets that the alert manager was given, and how often."""
         reader = JournalReader(self.journal)
         try:
             rows = reader.rows("SELECT payload FROM received WHERE name = ?", messages.ALERT_RECEIVED)
@@ -230,7 +239,7 @@ class AlertManager:
             reader.close()
 
     def decided(self) -> Counter[str]:
-        """The alerts that it has decided about, and how often."""
+        """Return the alerts that the alert manager has decided about, and how often."""
         reader = JournalReader(self.journal)
         try:
             return Counter(record.alert for record in decisions.read(reader))

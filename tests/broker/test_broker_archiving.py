@@ -16,7 +16,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from pyros.alerts.archive.query import Query
 from pyros.alerts.archive.search import ArchiveReader
-from pyros.broker.archiving import AFTER, Archiving, _Filler
+from pyros.broker.archiving import AFTER, ArchiveFiller, Archiving
 from pyros.broker.store import EventStore
 from pyros.broker.vtp.author import send_event
 from pyros.clock import VirtualClock
@@ -222,7 +222,7 @@ def test_a_broker_that_stops_does_not_wait_for_an_older_archive(
             db.execute(statement)
     db.close()
     journal = store.journal
-    stopping, starting = (_Filler(journal.path, journal.epoch, path) for _ in range(2))
+    stopping, starting = (ArchiveFiller(journal.path, journal.epoch, path) for _ in range(2))
     stopping.hurry()
     with pytest.raises(JournalError, match="the broker stops"):
         stopping.step(reactor.seconds, 10)

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
@@ -40,7 +41,7 @@ ANSWERS = [
 
 @contextmanager
 def peer(answer: bytes | None) -> Iterator[int]:
-    """A server that reads one packet, answers, and closes (or keeps silent, for None); gives its port."""
+    """Serve one packet: read it, answer, and close (or keep silent, for None); gives the port."""
     done = threading.Event()
 
     def serve() -> None:
@@ -82,7 +83,7 @@ def test_nobody_there_and_nobody_answering() -> None:
 
 
 def begin(reactor: MemoryReactorClock) -> tuple[Any, StringTransport, Any]:
-    """An author in a reactor, connected."""
+    """Begin to send as an author in a reactor, and connect."""
     published = Deferred.fromCoroutine(send_event_async(reactor, "127.0.0.1", 8098, b"<event/>"))
     assert reactor.tcpClients[0][:2] == ("127.0.0.1", 8098)
     author = reactor.tcpClients[0][2].buildProtocol(IPv4Address("TCP", "127.0.0.1", 8098))
@@ -121,7 +122,7 @@ def test_in_a_reactor_nobody_answers(reactor: MemoryReactorClock, result: Callab
 
 def test_in_a_reactor_nobody_is_there(reactor: MemoryReactorClock, result: Callable[[Any], Any]) -> None:
     published = Deferred.fromCoroutine(send_event_async(reactor, "127.0.0.1", 8098, b"<event/>"))
-    reactor.tcpClients[0][2].clientConnectionFailed(reactor.connectors[0], Failure(ConnectionRefusedError()))
+    reactor.tcpClients[0][2].clientConnectionFailed(reactor.connectors[0], Failure(Refused()))
     outcome = result(published)
     assert isinstance(outcome, AgentUnreachable)
     assert "127.0.0.1:8098" in str(outcome)

@@ -1,5 +1,7 @@
-"""Durable before acknowledged, counted: whatever dies or fills up, what was acknowledged is in the archive, and has
-reached a real alert manager exactly once."""
+"""Durable before acknowledged, counted.
+
+Whatever dies or fills up, what was acknowledged is in the archive, and has reached a real alert manager exactly once.
+"""
 
 from __future__ import annotations
 
@@ -229,7 +231,7 @@ def test_a_disk_that_is_full_for_a_while(
 
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[Callable[[int], None]]:
-    """A file system of its own size; the value makes it larger."""
+    """Mount a file system of so many megabytes; the value makes it larger."""
     mount = shutil.which("mount")
     if os.getuid() != 0 or mount is None:
         pytest.skip("only root can mount a small file system")

@@ -113,7 +113,7 @@ def test_what_people_write_is_taken(text: str) -> None:
 
 
 def large(begin: str, leaf: str, end: str, deep: int = 0) -> bytes:
-    """The largest event of its kind: leaves inside ``deep`` elements."""
+    """Return the largest event of its kind: leaves inside ``deep`` elements."""
     inside = LARGEST - deep * len(begin + end)
     return f"<V>{begin * deep}{leaf * (inside // len(leaf))}{end * deep}</V>".encode()
 

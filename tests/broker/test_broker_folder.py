@@ -16,6 +16,7 @@ from pyros.broker.intake import Intake
 from pyros.broker.store import EventStore
 from pyros.clock import VirtualClock
 from pyros.errors import AgentError
+from tests.broker.conftest import kept_rows
 
 Event = Callable[..., bytes]
 
@@ -151,7 +152,7 @@ def test_a_name_that_is_no_text_holds_nobody_up(
     (tmp_path / "incoming" / "b.xml").write_bytes(event("ivo://x.y/z#1"))
     wait(reactor)
     assert len(names(tmp_path / "incoming" / "done")) == 2
-    assert store._reader.rows("SELECT source FROM events") == [("folder a??.xml",), ("folder b.xml",)]
+    assert kept_rows(store.journal, "SELECT source FROM events") == [("folder a??.xml",), ("folder b.xml",)]
 
 
 def test_what_becomes_a_fifo_or_a_link_is_neither_waited_for_nor_followed(

@@ -11,6 +11,7 @@ from twisted.internet.testing import MemoryReactorClock
 from pyros.broker import intake as intake_module
 from pyros.broker.intake import Intake
 from pyros.broker.store import EventStore
+from tests.broker.conftest import kept_rows
 
 
 @pytest.mark.parametrize("strict", [True, False])
@@ -35,7 +36,7 @@ def test_a_mistake_of_ours_refuses_one_packet_and_keeps_what_nobody_sends_again(
     receipt = result(refused)
     assert receipt.outcome == "refused"
     assert receipt.reason.startswith("cannot be understood: RecursionError('too deep")
-    kept = store._reader.rows("SELECT packet, source FROM rejected")
+    kept = kept_rows(store.journal, "SELECT packet, source FROM rejected")
     assert kept == ([] if strict else [(event(), "kafka gcn")])
     taken = intake.receive(event(), "kafka gcn", strict=strict)
     reactor.advance(0)

@@ -145,7 +145,7 @@ def start(waiting: Waiting) -> Iterator[Callable[[Path], BrokerProcess]]:
 
 @pytest.fixture
 def section(configuration: Callable[..., Path]) -> Callable[..., Path]:
-    """A configuration with one [kafka gcn]."""
+    """Write a configuration with one [kafka gcn]."""
 
     def write(address: str, name: str = "a", **keys: str) -> Path:
         path = configuration(name)

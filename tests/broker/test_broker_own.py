@@ -73,7 +73,7 @@ class Place:
         return process
 
     def start_comet(self, until: Until) -> Path:
-        """A plain subscriber; the folder where it saves what it gets."""
+        """Start a plain subscriber; returns the folder where it saves what it gets."""
         self.start(
             BIN / "twistd", "-n", "--pidfile=", "--logfile=comet.log", "comet", "--local-ivo=ivo://test.other/comet",
             f"--remote=127.0.0.1:{self.broadcaster}", "--save-event", "--save-event-directory=saved", "--eventdb=db",

@@ -321,7 +321,7 @@ def test_a_port_in_use_is_one_line(configuration: Callable[..., Path], port: int
 
 
 def alert_manager(listener: socket.socket, key: bytes, taken: list[wire.Entry]) -> None:
-    """A peer that takes the messages of one connection and acknowledges them."""
+    """Take the messages of one connection and acknowledge them, as the alert manager does."""
     with listener.accept()[0] as connection:
         decoder = GreetedPeer(connection, "alert_manager", key).decoder
         while data := connection.recv(65536):

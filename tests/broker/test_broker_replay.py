@@ -22,6 +22,7 @@ from pyros.broker.store import EventStore
 from pyros.broker.vtp.broadcaster import REPLAY_WINDOW, AlertBroadcasterFactory
 from pyros.broker.vtp.protocol import frame, transport
 from pyros.clock import VirtualClock
+from tests.broker.conftest import kept_rows
 
 Event = Callable[..., bytes]
 BROKER, US = "ivo://test.observatory/broker", "ivo://other.observatory/subscriber"
@@ -74,7 +75,7 @@ class Subscriber:
         self.protocol.dataReceived(frame(packet))
 
     def got(self, *, acknowledge: bool = True) -> list[int]:
-        """The numbers at the end of the ivorns of what has come, in order."""
+        """Return the numbers at the end of the ivorns of what has come, in order."""
         numbers: list[int] = []
         while True:
             self.place.reactor.advance(0)
@@ -161,7 +162,7 @@ def test_who_was_here_last_is_not_forgotten_for_a_crowd(
     place.publish(1)
     assert place.connect().got() == [1]
     reactor.advance(2)
-    rows = place.store._reader.rows("SELECT ivo FROM subscribers ORDER BY ivo")
+    rows = kept_rows(place.store.journal, "SELECT ivo FROM subscribers ORDER BY ivo")
     assert [row[0] for row in rows] == [US, *(f"ivo://x.y/{number}" for number in range(3, 6))]
 
 

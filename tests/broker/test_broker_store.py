@@ -18,6 +18,7 @@ from pyros.clock import VirtualClock
 from pyros.errors import AlertError, JournalError
 from pyros.journal import JournalReader, Outgoing
 from pyros.wire import Entry, Refusal
+from tests.broker.conftest import kept_rows
 
 Result = Callable[[Any], Any]
 
@@ -44,7 +45,7 @@ def test_event_and_message_are_stored_together(store: EventStore, reactor: Memor
     sent = messages.decode_payload(message.name, bytes(store.complete(message.entry()).payload))
     assert sent == messages.AlertReceived(b"<packet/>", "author 10.0.0.1", 1767323045.0, kept=1)
     assert outbox(store) == [1]
-    assert store._reader.rows("SELECT ivorn, packet, source, received FROM events") == [
+    assert kept_rows(store.journal, "SELECT ivorn, packet, source, received FROM events") == [
         ("ivo://a/b#1", b"<packet/>", "author 10.0.0.1", 1767323045.0)
     ]
 

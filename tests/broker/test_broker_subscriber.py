@@ -19,6 +19,7 @@ from pyros.broker.vtp.protocol import MAX_CHATTER, frame, transport
 from pyros.broker.vtp.subscriber import MAX_GARBAGE, MAX_PENDING, RemoteFactory, RemoteSubscriber, RemoteSubscription
 from pyros.clock import VirtualClock
 from pyros.config import RemoteConfig
+from tests.broker.conftest import kept_rows
 from tests.builders import MemoryLine
 
 Event = Callable[..., bytes]
@@ -66,7 +67,7 @@ def test_events_are_stored_then_acknowledged_duplicates_too(
     assert found == [("ack", ivorn), ("ack", ivorn), ("ack", ivorn), ("ack", "ivo://gecam/alerts#1")]
     assert store.events == 2
     assert not line.aborting
-    assert store._reader.rows("SELECT DISTINCT source FROM events") == [("broker voevents.org:8099",)]
+    assert kept_rows(store.journal, "SELECT DISTINCT source FROM events") == [("broker voevents.org:8099",)]
 
 
 def test_what_is_not_stored_is_not_acknowledged(

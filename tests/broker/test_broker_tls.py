@@ -47,7 +47,7 @@ class Files:
         self.authority.cert_pem.write_to_path(str(self.ca))
 
     def issue(self, name: str, ends: datetime = NOW + timedelta(days=365)) -> tuple[Path, Path]:
-        """A certificate and its key."""
+        """Make a certificate and its key."""
         issued = self.authority.issue_cert("127.0.0.1", f"{name}.example.org", not_after=ends)
         certificate, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         issued.private_key_pem.write_to_path(str(key))
@@ -55,7 +55,7 @@ class Files:
         return certificate, key
 
     def client(self, name: str = "") -> ssl.SSLContext:
-        """What a program on the other side uses; with a certificate when it has a name."""
+        """Return what a program on the other side uses; with a certificate when it has a name."""
         context = ssl.create_default_context(cafile=str(self.ca))
         if name:
             context.load_cert_chain(*self.issue(name))
@@ -115,7 +115,7 @@ def add(config: Path, section: str, **keys: object) -> Path:
 
 @pytest.fixture
 def config(configuration: Callable[..., Path], files: Files) -> Path:
-    """A broker whose ports with TLS are for those who have a certificate."""
+    """Configure a broker whose ports with TLS are for those who have a certificate."""
     certificate, key = files.issue("broker")
     return add(
         configuration("upstream"), "broker tls", certificate=certificate, key=key, client_ca=files.ca,

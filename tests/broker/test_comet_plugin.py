@@ -26,7 +26,7 @@ Until = Callable[[Callable[[], Any]], Any]
 
 @contextmanager
 def comet(folder: Path, config: Path, port: int) -> Iterator[Path]:
-    """A plain Comet with the handler; gives its log."""
+    """Run a plain Comet with the handler; gives its log."""
     log = folder / "comet.log"
     command = [TWISTD, "-n", "--pidfile=", "comet", "--receive", f"--receive-port={port}", "--eventdb=db"]
     command += ["--local-ivo=ivo://test.other/comet", "--pyros-alerts", f"--pyros-alerts-config={config}"]

@@ -44,9 +44,9 @@ def numbers(agent: KeepingAgent) -> list[int]:
 
 def test_it_returns_when_the_agent_has_committed(place: Any, agent: KeepingAgent) -> None:
     agent.start(place.config)
-    id = Sender.send_to("keeping", "Keep", {"n": 1}, config=place.config)
+    message_id = Sender.send_to("keeping", "Keep", {"n": 1}, config=place.config)
     Sender.send_to("keeping", "Slew", Slew(observation="1", ra=1.0, dec=2.0), config=place.config)
-    assert place.rows("keeping", "SELECT id FROM received WHERE name = 'Keep'") == [(id,)]
+    assert place.rows("keeping", "SELECT id FROM received WHERE name = 'Keep'") == [(message_id,)]
     assert agent.kept == [{"n": 1}, Slew(observation="1", ra=1.0, dec=2.0)]
 
 
@@ -195,7 +195,7 @@ def test_threads_share_a_connection(place: Any, agent: KeepingAgent) -> None:
 
 
 def _idle(status: dict[str, Any]) -> dict[str, Any] | None:
-    """The status, once the books are kept: an acknowledgement leaves a moment before that."""
+    """Return the status, once the books are kept: an acknowledgement leaves a moment before that."""
     return None if status["waiting"] else status
 
 
