@@ -39,7 +39,7 @@ from twisted.python.failure import Failure
 from pyros import keys
 from pyros.alarms import Alarms
 from pyros.clock import Clock, Timer
-from pyros.config import Config, GuardianConfig
+from pyros.config import Config, GuardianConfig, StandardAgents
 from pyros.errors import AgentError, ConfigError
 from pyros.instruments import connect
 from pyros.planning import Site
@@ -75,7 +75,7 @@ class Guardian:
         """What the device last said it does; ``unknown`` while it cannot be asked, ``starting`` before it was."""
         self.beats, self._told = 0, ""
         self.connections: list[_Connection] = []
-        self._send = send or partial(Sender.send_to, "monitoring", config=config, timeout=2.0)
+        self._send = send or partial(Sender.send_to, StandardAgents.MONITORING, config=config, timeout=2.0)
         self._alarms = Alarms(NAME, config.on_alarm, clock, self.log, self._tell)
         self._looking = False
         self.closing = False
@@ -203,7 +203,7 @@ class Guardian:
 
     def _tell(self, name: str, payload: Any) -> None:
         """Tell monitoring, until it has taken it or there is something newer to tell of the same alarm."""
-        if "monitoring" in self.config.agents and not self._ended:
+        if StandardAgents.MONITORING in self.config.agents and not self._ended:
             self._later(payload.key, _ALARM_SECONDS, self._tell, name, payload)
             pool = self.reactor.getThreadPool()
             told = maybeDeferred(deferToThreadPool, self.reactor, pool, self._send, name, payload)

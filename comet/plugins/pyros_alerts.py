@@ -24,8 +24,8 @@ from zope.interface import implementer
 from pyros import config
 from pyros.broker.intake import Intake, Receipt
 from pyros.broker.store import EventStore
-from pyros.broker.transaction import ALERT_MANAGER
 from pyros.clock import RealClock
+from pyros.config import StandardAgents
 from pyros.errors import ConfigError, JournalError, PyrosError
 from pyros.sender.handshake import observatory_key
 from pyros.sender.outbound import Outbound
@@ -63,7 +63,7 @@ class AlertHandler:
             return
         try:
             self._config = config.load(value or None)
-            self._config.agent(ALERT_MANAGER)
+            self._config.agent(StandardAgents.ALERT_MANAGER)
         except PyrosError as error:
             raise usage.UsageError(str(error)) from None
         reactor.callWhenRunning(self._start, reactor)

@@ -21,10 +21,9 @@ from pyros.agents.runtime.host import Host
 from pyros.agents.runtime.hosted import Reflex
 from pyros.agents.runtime.turns import NotTaken
 from pyros.clock import Clock
-from pyros.config import AgentConfig, Config
+from pyros.config import AgentConfig, Config, StandardAgents
 from pyros.errors import AgentError, ConfigError
 from pyros.hold import Hold, Holds
-from pyros.kinds import KINDS
 from pyros.messages import (
     ALARM,
     ALARM_OVER,
@@ -54,27 +53,12 @@ class RetryFailed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     number: int
 
 
-class Agent:
+class Agent(StandardAgents):
     """The base of every agent.
 
     A subclass calls ``super().__init__(name)``, fills ``actions_by_message``, and may annotate ``state`` with a
     msgspec.Struct (or dataclass) whose fields all have defaults: that is what survives a restart.
     """
-
-    ALERT_MANAGER: ClassVar = "alert_manager"
-    SCHEDULER: ClassVar = "scheduler"
-    MAJORDOME: ClassVar = "majordome"
-    OBSERVATION_MANAGER: ClassVar = "observation_manager"
-    MONITORING: ClassVar = "monitoring"
-    ANALYZER: ClassVar = "analyzer"
-    TELESCOPE: ClassVar = "telescope"
-    CAMERA: ClassVar = "camera"
-    DOME: ClassVar = "dome"
-    WEATHER: ClassVar = "weather"
-    FILTER_WHEEL: ClassVar = "filter_wheel"
-    FOCUSER: ClassVar = "focuser"
-    SAFETY: ClassVar = "safety"
-    SWITCH: ClassVar = "switch"
 
     SAFE_SECONDS: ClassVar[float] = 180.0
     """How long `make_safe` may take at the agent's end."""
@@ -407,9 +391,6 @@ class Agent:
     def _retry_failed(self, message: Message) -> None:
         self._settled.turns.retry(message.payload.number)
 
-
-for _kind in KINDS:
-    setattr(Agent, _kind.upper(), _kind)  # such as Agent.FOCUSER
 
 _OF_EVERY_AGENT = (Agent.SHUTDOWN, Agent.RETRY_FAILED, HOLD, RELEASE, SERVICE, STOP)
 """What every agent takes from others."""

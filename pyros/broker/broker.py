@@ -17,7 +17,6 @@ from pyros.broker.intake import Intake
 from pyros.broker.port import BrokerPort
 from pyros.broker.replay import Replay
 from pyros.broker.store import EventStore
-from pyros.broker.transaction import ALERT_MANAGER
 from pyros.broker.vtp.broadcaster import AlertBroadcasterFactory
 from pyros.broker.vtp.filtering import Evaluator, InlineFiltering, ProcessFiltering
 from pyros.broker.vtp.one_answer import OneAnswerPort
@@ -25,7 +24,7 @@ from pyros.broker.vtp.receiver import AlertReceiverFactory
 from pyros.broker.vtp.subscriber import RemoteSubscription
 from pyros.broker.vtp.tls import SECTION, Tls
 from pyros.clock import Clock
-from pyros.config import Config, TlsConfig
+from pyros.config import Config, StandardAgents, TlsConfig
 from pyros.errors import AgentError, ConfigError, PyrosError, WireError
 from pyros.journal import Outgoing
 from pyros.messages import AlertSource
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from pyros.broker.kafka.receiver import KafkaIntake
 
 NAME = "broker"
-MONITORING = "monitoring"
 _BACKLOG = 1024  # Twisted's 50 makes long tails when many connect at once
 
 log = Logger(namespace="pyros.broker")
@@ -64,8 +62,9 @@ class Broker:
         problems = []
         if config.broker is None:
             problems.append(f"{config.path}: [{NAME}]: the section is missing; without it there is no broker")
-        if ALERT_MANAGER not in config.agents:
-            problems.append(f"{config.path}: [{ALERT_MANAGER}]: the section is missing; the broker's events go there")
+        if StandardAgents.ALERT_MANAGER not in config.agents:
+            where = f"{config.path}: [{StandardAgents.ALERT_MANAGER}]"
+            problems.append(f"{where}: the section is missing; the broker's events go there")
         if config.broker is None or problems:
             raise ConfigError(problems)
         self._config, self._broker = config, config.broker
@@ -161,8 +160,8 @@ class Broker:
 
     def _alarm(self, name: str, said: AlertSource) -> None:
         """Send a message to the agent monitoring, if the observatory has one."""
-        if self._store is not None and MONITORING in self._config.agents:
-            self._store.send_notice(MONITORING, name, said)
+        if self._store is not None and StandardAgents.MONITORING in self._config.agents:
+            self._store.send_notice(StandardAgents.MONITORING, name, said)
 
     async def _listen_tls(self, config: TlsConfig) -> None:
         for key, factory in (("broadcaster_port", self._broadcaster), ("receiver_port", self._receiver)):

@@ -19,8 +19,9 @@ from twisted.logger import Logger
 
 from pyros import messages
 from pyros.broker.event_log import EventLog
-from pyros.broker.transaction import ALERT_MANAGER, Answers, Event, Stored, Transaction, add_topic
+from pyros.broker.transaction import Answers, Event, Stored, Transaction, add_topic
 from pyros.clock import Clock, Timer
+from pyros.config import StandardAgents
 from pyros.errors import JournalError, PyrosError
 from pyros.journal import Effects, Journal, Outgoing
 from pyros.journal.events import SCHEMA, EventReader
@@ -57,7 +58,7 @@ class EventStore:
         except JournalError:
             self.journal.close()
             raise
-        self._answered = self._last_seq - self.journal.waiting.get(ALERT_MANAGER, 0)
+        self._answered = self._last_seq - self.journal.waiting.get(StandardAgents.ALERT_MANAGER, 0)
         self._post: Callable[[list[Outgoing]], None] = lambda _: None
         self._arrived: list[Event] = []
         self._waiting = 0
@@ -92,7 +93,7 @@ class EventStore:
 
     @property
     def _last_seq(self) -> int:
-        return self.journal.destinations.get(ALERT_MANAGER, 0)
+        return self.journal.destinations.get(StandardAgents.ALERT_MANAGER, 0)
 
     @property
     def waiting(self) -> int:
@@ -129,7 +130,7 @@ class EventStore:
         """Note that an agent has committed the messages up to ``seq``, and which of them it refuses."""
         for refusal in refusals:
             log.warn("{agent} refuses message {seq}: {reason}", agent=agent, seq=refusal.seq, reason=refusal.reason)
-        if agent == ALERT_MANAGER:
+        if agent == StandardAgents.ALERT_MANAGER:
             self._answered = max(seq, self._answered)
         with self._changed:
             self._answers.add({agent: seq}, [(refusal.reason, agent, refusal.seq) for refusal in refusals])

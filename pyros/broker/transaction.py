@@ -13,11 +13,11 @@ from typing import NamedTuple
 from twisted.internet.defer import Deferred
 
 from pyros import messages
+from pyros.config import StandardAgents
 from pyros.errors import AlertError
 from pyros.journal import Effects, Journal, Outgoing, insert
 from pyros.journal.events import EventReader
 
-ALERT_MANAGER = "alert_manager"
 MAX_REJECTED = 10_000  # packets kept though they were refused; the oldest go
 
 
@@ -116,12 +116,12 @@ class Transaction:
 
     def _message(self, event: Event, number: int) -> Outgoing:
         journal = self._journal
-        seq = journal.destinations.get(ALERT_MANAGER, 0) + len(self.effects.outgoing) + 1
+        seq = journal.destinations.get(StandardAgents.ALERT_MANAGER, 0) + len(self.effects.outgoing) + 1
         # The packet is kept once, among the events: `EventStore.complete` puts it in when the message is sent.
         payload = messages.AlertReceived(b"", event.source, event.received, kept=number, topic=event.topic)
         json = messages.encode_payload(messages.ALERT_RECEIVED, payload)
         id_ = f"{journal.epoch[:8]}-{seq}"
-        return Outgoing(ALERT_MANAGER, seq, id_, messages.ALERT_RECEIVED, event.received, json)
+        return Outgoing(StandardAgents.ALERT_MANAGER, seq, id_, messages.ALERT_RECEIVED, event.received, json)
 
     def notify(self, notices: list[tuple[str, str, float, bytes]]) -> None:
         """Messages to other agents; after the events have their places."""

@@ -25,6 +25,7 @@ from pyros.config._values import (
     KafkaConfig,
     Network,
     RemoteConfig,
+    StandardAgents,
     TlsConfig,
     WeatherLimits,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "KafkaConfig",
     "Network",
     "RemoteConfig",
+    "StandardAgents",
     "TlsConfig",
     "WeatherLimits",
     "addresses_clash",

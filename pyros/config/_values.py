@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 
@@ -14,19 +15,39 @@ from pyros.kinds import KINDS
 
 Network = IPv4Network | IPv6Network
 
-STANDARD_AGENTS = {
-    "alert_manager": "pyros.agents.alert_manager",
-    "scheduler": "pyros.agents.scheduler",
-    "majordome": "pyros.agents.majordome",
-    "observation_manager": "pyros.agents.observation_manager",
-    "monitoring": "pyros.agents.monitoring",
-    "analyzer": "pyros.agents.analyzer",
-} | {kind.name: kind.agent for kind in KINDS.values()}
+
+class StandardAgents:
+    """The names of the agents that PYROS brings along; `Agent` has these constants, too.
+
+    A name with a value here is a row of the table; one without is an instrument's, and comes from its row in `KINDS`.
+    """
+
+    ALERT_MANAGER: ClassVar = "alert_manager"
+    SCHEDULER: ClassVar = "scheduler"
+    MAJORDOME: ClassVar = "majordome"
+    OBSERVATION_MANAGER: ClassVar = "observation_manager"
+    MONITORING: ClassVar = "monitoring"
+    ANALYZER: ClassVar = "analyzer"
+    TELESCOPE: ClassVar[str]
+    CAMERA: ClassVar[str]
+    DOME: ClassVar[str]
+    WEATHER: ClassVar[str]
+    FILTER_WHEEL: ClassVar[str]
+    FOCUSER: ClassVar[str]
+    SAFETY: ClassVar[str]
+    SWITCH: ClassVar[str]
+
+
+STANDARD_AGENTS = {name: f"pyros.agents.{name}" for key, name in vars(StandardAgents).items() if key.isupper()} | {
+    kind.name: kind.agent for kind in KINDS.values()
+}
 """The module of each standard agent."""
 BROKER = "broker"
 PYROS_IVO = "ivo://pyros.observatory/"
 """How the identifiers begin that belong to PYROS's demos and tests."""
 INSTRUMENTS = tuple(KINDS)
+for _kind in INSTRUMENTS:
+    setattr(StandardAgents, _kind.upper(), _kind)  # such as StandardAgents.FOCUSER
 OPTIONAL_AGENTS = tuple(kind.name for kind in KINDS.values() if kind.optional)
 """Those that an observatory may well do without."""
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))

@@ -111,6 +111,8 @@ class Host:
         self.worked = False
         self.stopped: Deferred[None] = Deferred()
         """Fires in the reactor's thread when the agent has ended and everything is closed."""
+        self.since: float | None = None
+        """When it was started, Unix seconds."""
         self.holds = Holds(config.data, clock)
         self.alarms = Alarms(agent.name, config.on_alarm, clock, agent.log, self._tell_alarm)
         self._alarms_wanted: set[str] = set()  # what the agent has last said, before the reactor's thread knows
@@ -177,7 +179,7 @@ class Host:
     @property
     def begun(self) -> bool:
         """Whether it was started: then `stopped` fires one day."""
-        return hasattr(self, "since")
+        return self.since is not None
 
     @property
     def running(self) -> bool:
