@@ -32,7 +32,7 @@ from pyros.alerts.archive.archive import Archive
 from pyros.alerts.archive.query import Query
 from pyros.alerts.archive.search import ArchiveReader
 from pyros.alerts.archive.tables import names, packets, raw
-from pyros.alerts.archive.text_index import index
+from pyros.alerts.archive.text_index import add_to_index
 
 STREAMS = 100
 PER_EVENT = 5
@@ -64,7 +64,7 @@ def fill(archive: Archive, count: int, told: Callable[[int], None], until: float
             _insert(connection, packets, rows)
             _insert(connection, raw, [(row[0], made.packet(row[0])) for row in rows])
             _insert(connection, names, [(key, key) for key in keys])
-            index(connection, archive._words, said)
+            add_to_index(connection, archive._words, said)
         told(begin)
     for index_ in sorted(packets.indexes, key=lambda each: str(each.name)):
         if time.monotonic() > until:

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql
 from pyros.alerts import parse
 from pyros.alerts.archive import archive as module
 from pyros.alerts.archive import search as search_module
-from pyros.alerts.archive import text_index as words_module
+from pyros.alerts.archive import text_index
 from pyros.alerts.archive import volumes as volumes_module
 from pyros.alerts.archive.archive import Archive, Cursor, Packet, Stored, engine
 from pyros.alerts.archive.query import Query
@@ -187,11 +187,11 @@ def test_found_by_words(archive: Archive) -> None:
 def test_every_way_of_searching_finds_the_same(
     archive: Archive, monkeypatch: pytest.MonkeyPatch, volume: int, many: int, together: int, wide: float
 ) -> None:
-    monkeypatch.setattr(words_module, "VOLUME", volume)
+    monkeypatch.setattr(text_index, "VOLUME", volume)
     monkeypatch.setattr(volumes_module, "_MANY_PACKETS", many)
     monkeypatch.setattr(volumes_module, "_MAX_GROUP", together)
     monkeypatch.setattr(volumes_module, "_FIRST_GROUP", together)
-    monkeypatch.setattr(words_module, "_LOOKUP_SPREAD", together)
+    monkeypatch.setattr(text_index, "_LOOKUP_SPREAD", together)
     monkeypatch.setattr(search_module, "_WIDE", wide)
     chance = random.Random(3)
     numbers = list(range(60))
@@ -234,18 +234,18 @@ def test_every_way_of_searching_finds_the_same(
 
 
 def test_a_search_for_the_newest_ends_when_it_has_them(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(words_module, "VOLUME", 5)
+    monkeypatch.setattr(text_index, "VOLUME", 5)
     for number in range(20):
         archive.store([Packet(event(f"ivo://a/b#{number}", text=f"common item{number}"), "x", float(number))])
     looked: list[int] = []
-    some = words_module.SqliteTextIndex.some, words_module.PostgresqlTextIndex.some
+    some = text_index.SqliteTextIndex.newest, text_index.PostgresqlTextIndex.newest
 
     def counted(self: Any, connection: Any, volume: int, *args: Any) -> list[int]:
         looked.append(volume)
         return some[isinstance(self, PostgresqlTextIndex)](self, connection, volume, *args)
 
-    for kind in (words_module.SqliteTextIndex, words_module.PostgresqlTextIndex):
-        monkeypatch.setattr(kind, "some", counted)
+    for kind in (text_index.SqliteTextIndex, text_index.PostgresqlTextIndex):
+        monkeypatch.setattr(kind, "newest", counted)
     assert ids(archive, words="comm*", last=2) == ["ivo://a/b#18", "ivo://a/b#19"]
     assert looked == [4]
     looked.clear()
@@ -461,7 +461,7 @@ def test_postgresql_can_take_its_place(tmp_path: Path) -> None:
     archive = Archive(tmp_path / "a.sqlite")
     reader = ArchiveReader(archive.where)
     everything = Query(event="e", streams=("a",), roles=("b",), kinds=("c",), since=1, until=2, cone=(1, 2, 3), last=4)
-    has = PostgresqlTextIndex().has(1, packets.c.number, wanted_words("xx yy*"))
+    has = PostgresqlTextIndex().condition(1, packets.c.number, wanted_words("xx yy*"))
     statement = reader.statement(everything, has)
     text = str(statement.compile(dialect=dialect))
     assert "MATCH" not in text

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from pyros.alerts.alert import Alert
 from pyros.alerts.archive import healpix, migrations
 from pyros.alerts.archive.tables import FORMAT, citations, cursors, meta, metadata, names, packets, raw
-from pyros.alerts.archive.text_index import PostgresqlTextIndex, SqliteTextIndex, TextIndex, index, words_of
+from pyros.alerts.archive.text_index import PostgresqlTextIndex, SqliteTextIndex, TextIndex, add_to_index, words_of
 from pyros.alerts.formats import event_keys
 from pyros.alerts.identity import links
 from pyros.alerts.parse import parse
@@ -166,7 +166,7 @@ class Archive:
         cited = [{"packet": row.number, "cited": ivorn} for row in new for ivorn in row.cited]
         if cited:
             connection.execute(citations.insert(), cited)
-        index(connection, self._words, [(row.number, row.received, row.words()) for row in new])
+        add_to_index(connection, self._words, [(row.number, row.received, row.words()) for row in new])
         _join(connection, [row for row in new if row.alert is not None and not row.packet.refused])
 
     def close(self) -> None:

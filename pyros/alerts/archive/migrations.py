@@ -7,7 +7,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from pyros.alerts.archive.tables import FORMAT, meta, packets, volumes
-from pyros.alerts.archive.text_index import SqliteTextIndex, TextIndex, index
+from pyros.alerts.archive.text_index import SqliteTextIndex, TextIndex, add_to_index
 
 _TOGETHER = 10_000  # packets
 
@@ -35,6 +35,6 @@ def from_format_1(connection: sa.Connection, words: TextIndex, told: Callable[[i
     said = said.group_by(number).order_by(number)
     for begin in range(first or 0, (last or -1) + 1, _TOGETHER):
         part = connection.execute(said.where(number.between(begin, begin + _TOGETHER - 1))).all()
-        index(connection, words, [(row[0], row[1], row[2]) for row in part])
+        add_to_index(connection, words, [(row[0], row[1], row[2]) for row in part])
         told(min(begin + _TOGETHER - 1, last), last)
     connection.exec_driver_sql("DROP TABLE word_table")

@@ -93,7 +93,7 @@ class ArchiveReader:
         only = Query(number=query.number, event=query.event, cone=query.cone)
         numbers = sa.select(packets.c.number).where(*self._where(only, by_cell=True))
         look = VolumeSearch(connection, self._words, query)
-        having = sorted(look.those(list(connection.execute(numbers).scalars().all())))
+        having = sorted(look.matching(list(connection.execute(numbers).scalars().all())))
         return _rows(connection, self.statement(query, packets.c.number.in_(having), few=True), _chunk(query))
 
     def statement(

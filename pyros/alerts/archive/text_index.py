@@ -74,13 +74,13 @@ class TextIndex(Protocol):
     def close(self, connection: sa.Connection, volume: int) -> None:
         """Prepare a volume into which nothing more will come."""
 
-    def some(self, connection: sa.Connection, volume: int, wanted: Wanted, most: int) -> list[int]:
+    def newest(self, connection: sa.Connection, volume: int, wanted: Wanted, most: int) -> list[int]:
         """Return the numbers of packets in a volume that have all the words: the ``most`` highest."""
 
-    def those(self, connection: sa.Connection, volume: int, wanted: Wanted, numbers: list[int]) -> set[int]:
+    def matching(self, connection: sa.Connection, volume: int, wanted: Wanted, numbers: list[int]) -> set[int]:
         """Return which of these packets, all in that volume, have all the words."""
 
-    def has(self, volume: int, number: sa.ColumnElement[int], wanted: Wanted) -> sa.ColumnElement[bool]:
+    def condition(self, volume: int, number: sa.ColumnElement[int], wanted: Wanted) -> sa.ColumnElement[bool]:
         """Build the condition that a packet is in the volume and has all the words, for a query of many packets."""
 
 
@@ -101,20 +101,20 @@ class SqliteTextIndex:
         """Merge the index's dozen segments to one: a word is looked up in each."""
         connection.exec_driver_sql(f"INSERT INTO words_{volume} (words_{volume}) VALUES ('optimize')")
 
-    def some(self, connection: sa.Connection, volume: int, wanted: Wanted, most: int) -> list[int]:
+    def newest(self, connection: sa.Connection, volume: int, wanted: Wanted, most: int) -> list[int]:
         whole = tuple(each for each in wanted if not each[1])  # FTS5 collects all that has a beginning before all else
         if whole and whole != wanted and not self._matching(connection, volume, whole, "LIMIT 1"):
             return []
         return self._matching(connection, volume, wanted, f"ORDER BY rowid DESC LIMIT {most}")
 
-    def those(self, connection: sa.Connection, volume: int, wanted: Wanted, numbers: list[int]) -> set[int]:
+    def matching(self, connection: sa.Connection, volume: int, wanted: Wanted, numbers: list[int]) -> set[int]:
         least, most = min(numbers), max(numbers)
         if any(beginning for _, beginning in wanted) or most - least < _LOOKUP_SPREAD * len(numbers):
             found = self._matching(connection, volume, wanted, f"AND rowid BETWEEN {least} AND {most}")
             return set(found).intersection(numbers)
         return set(self._matching(connection, volume, wanted, f"AND rowid IN ({', '.join(map(str, numbers))})"))
 
-    def has(self, volume: int, number: sa.ColumnElement[int], wanted: Wanted) -> sa.ColumnElement[bool]:
+    def condition(self, volume: int, number: sa.ColumnElement[int], wanted: Wanted) -> sa.ColumnElement[bool]:
         name = f"words_{volume}"
         table = sa.table(name, sa.column("rowid"), sa.column(name))
         return number.in_(sa.select(table.c.rowid).where(table.c[name].op("MATCH")(_match(wanted))))
@@ -146,7 +146,7 @@ class PostgresqlTextIndex:
         connection.exec_driver_sql(f"SELECT gin_clean_pending_list('words_{volume}_words'::regclass)")
         connection.exec_driver_sql(f"ANALYZE words_{volume}")
 
-    def some(self, connection: sa.Connection, volume: int, wanted: Wanted, most: int) -> list[int]:
+    def newest(self, connection: sa.Connection, volume: int, wanted: Wanted, most: int) -> list[int]:
         def found(table: str, words: Wanted, *values: str) -> list[int]:
             select = f"SELECT packet FROM {table} WHERE words @@ %s::tsquery ORDER BY packet DESC LIMIT %s"
             return list(connection.exec_driver_sql(select, (*values, _query(words), most)).scalars().all())
@@ -158,11 +158,11 @@ class PostgresqlTextIndex:
             return found(few, wanted, _query(whole))
         return found(table, wanted)
 
-    def those(self, connection: sa.Connection, volume: int, wanted: Wanted, numbers: list[int]) -> set[int]:
+    def matching(self, connection: sa.Connection, volume: int, wanted: Wanted, numbers: list[int]) -> set[int]:
         select = f"SELECT packet FROM words_{volume} WHERE packet = ANY(%s) AND words @@ %s::tsquery"
         return {row[0] for row in connection.exec_driver_sql(select, (numbers, _query(wanted)))}
 
-    def has(self, volume: int, number: sa.ColumnElement[int], wanted: Wanted) -> sa.ColumnElement[bool]:
+    def condition(self, volume: int, number: sa.ColumnElement[int], wanted: Wanted) -> sa.ColumnElement[bool]:
         table = sa.table(f"words_{volume}", sa.column("packet"), sa.column("words"))
         return number.in_(sa.select(table.c.packet).where(table.c.words.op("@@")(sa.cast(_query(wanted), _Query()))))
 
@@ -178,7 +178,7 @@ def _query(wanted: Wanted) -> str:
     return " & ".join(f"'{word}'{':*' if beginning else ''}" for word, beginning in wanted)
 
 
-def index(connection: sa.Connection, words: TextIndex, packets: list[tuple[int, float, list[str]]]) -> None:
+def add_to_index(connection: sa.Connection, words: TextIndex, packets: list[tuple[int, float, list[str]]]) -> None:
     """Index packets by (number, when received, words), into the last volume or, when that is full, into a new one."""
     if not packets:
         return

@@ -53,21 +53,21 @@ class VolumeSearch:
         """
         return _merged(self._parts(select, rows), self._place)
 
-    def of(self, rows: Iterator[Any]) -> Iterator[Any]:
+    def matching_rows(self, rows: Iterator[Any]) -> Iterator[Any]:
         """Return which of the rows have the words."""
         size = _FIRST_GROUP
         while group := list(islice(rows, size)):
-            having = self.those([row.number for row in group])
+            having = self.matching([row.number for row in group])
             yield from (row for row in group if row.number in having)
             size = min(4 * size, _MAX_GROUP)
 
-    def those(self, numbers: list[int]) -> set[int]:
+    def matching(self, numbers: list[int]) -> set[int]:
         """Return which of the packets have the words."""
         having: set[int] = set()
         placed = sorted((self._volume_of(number), number) for number in numbers)
         for volume, pairs in groupby(placed, key=lambda pair: pair[0]):
             these = [number for _, number in pairs]
-            having |= self._words.those(self._connection, volume, self._wanted, these)
+            having |= self._words.matching(self._connection, volume, self._wanted, these)
         return having
 
     def _volume_of(self, number: int) -> int:
@@ -88,7 +88,7 @@ class VolumeSearch:
             edge = -volume.newest if self._backwards else volume.oldest
             if not numbers:
                 yield (edge, float("-inf")), iter(())  # the rows before it are taken first; they may be enough
-            found = self._words.some(self._connection, volume.number, self._wanted, _MANY_PACKETS + 1)
+            found = self._words.newest(self._connection, volume.number, self._wanted, _MANY_PACKETS + 1)
             if len(found) <= _MANY_PACKETS:
                 start = start if numbers else edge
                 numbers += found
@@ -107,17 +107,17 @@ class VolumeSearch:
             volume.first, volume.last
         )
         if not self._backwards and any(beginning for _, beginning in self._wanted):
-            here &= self._words.has(volume.number, number, self._wanted)
+            here &= self._words.condition(volume.number, number, self._wanted)
             return rows(self._connection, select(self._query, here), _MAX_GROUP)
         all_rows = rows(self._connection, select(self._query, here, limited=False), _MAX_GROUP)
-        return self._newest(found, all_rows) if self._backwards else self.of(all_rows)
+        return self._newest(found, all_rows) if self._backwards else self.matching_rows(all_rows)
 
     def _newest(self, found: list[int], rows: Iterator[Any]) -> Iterator[Any]:
         """Find the newest rows that have the words; they hardly ever are others than the highest numbers, ``found``."""
         having, lowest = set(found), min(found)
         for row in rows:
             if row.number < lowest:
-                yield from self.of(chain((row,), rows))
+                yield from self.matching_rows(chain((row,), rows))
             elif row.number in having:
                 yield row
 
