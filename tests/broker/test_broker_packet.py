@@ -83,7 +83,7 @@ def test_an_event_must_say_which_it_is(packet: bytes, reason: str) -> None:
 
 
 def test_the_schema_names_what_is_wrong(event: Event) -> None:
-    with pytest.raises(AlertError, match=r"Parameter.*line 4"):
+    with pytest.raises(AlertError, match=r"Parameter.*line 6"):
         check_schema(parse(event().replace(b"<Param ", b"<Parameter ")))
     with pytest.raises(AlertError, match=r"not a VOEvent 2.0.*v1.1"):
         check_schema(parse(event().replace(b"VOEvent/v2.0", b"VOEvent/v1.1")))
