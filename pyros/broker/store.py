@@ -30,10 +30,13 @@ from pyros.wire import Entry, Refusal
 MAX_WAITING = 4_096  # events; at 99,999 bytes each they hold 400 MB at the very worst
 MAX_GROUP = 256
 MAX_NOTICES = 100  # messages to other agents that wait for a commit
-MAX_WAL = 65_536  # pages; 256 MiB, which a burst of 10,000 events doesn't fill
-IDLE = 0.2  # seconds without an event, after which the WAL is moved into the file: a commit that does it takes 0.1 s
-SWITCH = 0.0002  # seconds that a commit waits for a busy reactor to let its thread go on; Python's 5 ms halve the rate
-FLUSH_AFTER = 0.2  # seconds that an acknowledgement waits for an event to share its transaction with
+MAX_WAL_PAGES = 65_536  # 256 MiB, which a burst of 10,000 events doesn't fill
+CHECKPOINT_AFTER_SECONDS = 0.2
+"""Time without an event after which the WAL is moved into the file: a commit that does it takes 0.1 s."""
+SWITCH_SECONDS = 0.0002
+"""How long a commit waits for a busy reactor to let its thread go on; Python's 5 ms halve the rate."""
+FLUSH_AFTER_SECONDS = 0.2
+"""How long an acknowledgement waits for an event to share its transaction with."""
 
 log = Logger(namespace="pyros.broker")
 
@@ -85,8 +88,8 @@ class EventStore:
         """Begin to commit; ``post`` is called with the messages of each commit, before its events are answered."""
         self._post = post
         if self._threaded:
-            sys.setswitchinterval(min(SWITCH, sys.getswitchinterval()))
-            self.journal.checkpoint_after(MAX_WAL)
+            sys.setswitchinterval(min(SWITCH_SECONDS, sys.getswitchinterval()))
+            self.journal.checkpoint_after(MAX_WAL_PAGES)
             # A daemon, because the journal outlives any death of the process; `stop` waits for its last commit.
             self._thread = threading.Thread(target=self._run, name=f"journal of {self.journal.path.stem}", daemon=True)
             self._thread.start()
@@ -158,7 +161,7 @@ class EventStore:
 
     def _flush_soon(self) -> None:
         if self._timer is None and not self._stopping:
-            self._timer = self._reactor.callLater(FLUSH_AFTER, self._flush_answers)
+            self._timer = self._reactor.callLater(FLUSH_AFTER_SECONDS, self._flush_answers)
 
     def _flush_answers(self) -> None:
         self._timer = None
@@ -233,8 +236,9 @@ class EventStore:
     def _run(self) -> None:
         fresh = False
         while True:
+            patience = CHECKPOINT_AFTER_SECONDS if fresh else None
             with self._changed:
-                ready = self._changed.wait_for(lambda: self._has_work() or self._stopping, IDLE if fresh else None)
+                ready = self._changed.wait_for(lambda: self._has_work() or self._stopping, patience)
                 if self._stopping and not self._has_work():
                     break
             if ready:

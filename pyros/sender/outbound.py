@@ -26,15 +26,15 @@ from pyros.journal import Journal, JournalReader, Outgoing
 from pyros.sender._client import reachable
 from pyros.sender.handshake import SenderHandshake, observatory_key
 
-_WINDOW = 4096
+_WINDOW_MESSAGES = 4096
 _WINDOW_BYTES = 8 * 1024 * 1024
-_QUEUE = 8192  # messages kept in memory; the others are read from the journal when their turn comes
-_QUEUE_BYTES = 32 * 1024 * 1024
-_MAX_SAID = 16384  # instants kept of messages that are in the journal only; an older one is as good as unknown
+_MAX_QUEUED_MESSAGES = 8192  # messages kept in memory; the others are read from the journal when their turn comes
+_MAX_QUEUED_BYTES = 32 * 1024 * 1024
+_MAX_KEPT_INSTANTS = 16384  # instants kept of messages that are in the journal only; an older one is as good as unknown
 _FRAME_MESSAGES = 512
 _FRAME_BYTES = 256 * 1024
-_WELCOME_TIMEOUT = 10.0
-_CLOSE_TIMEOUT = 1.0
+_WELCOME_SECONDS = 10.0
+_CLOSE_SECONDS = 1.0
 _RECONNECT_SECONDS = (0.2, 0.4, 0.8, 1.6, 2.0)
 """Pauses between attempts to connect, see `Backoff`: short ones, so that an agent that is back is found soon."""
 _ATTEMPTS_UNTOLD = 3
@@ -169,7 +169,7 @@ class AgentLink:
         """More is in the outbox, up to number ``highest``; ``entries`` are its last ones."""
         follows = self._tail is not None and entries and entries[0].seq == self._tail + 1 == self._highest + 1
         self._highest = max(self._highest, highest)
-        if follows and len(self._ready) < _QUEUE and self._ready_bytes < _QUEUE_BYTES:
+        if follows and len(self._ready) < _MAX_QUEUED_MESSAGES and self._ready_bytes < _MAX_QUEUED_BYTES:
             self._enqueue([self._complete(entry) for entry in entries])
         else:
             self._remember_said(entries)
@@ -194,7 +194,7 @@ class AgentLink:
         protocol = self._protocol
         if protocol is None:
             return
-        while len(self._sent) < _WINDOW and (self._sent_bytes < _WINDOW_BYTES or not self._sent):
+        while len(self._sent) < _WINDOW_MESSAGES and (self._sent_bytes < _WINDOW_BYTES or not self._sent):
             if not self._ready and not self._refill():
                 return
             chunk: list[wire.Entry] = []
@@ -310,7 +310,7 @@ class AgentLink:
     def _remember_said(self, entries: list[wire.Entry]) -> None:
         """Keep when messages were said, for when they are read from the journal, which does not know it."""
         self._said.update({entry.seq: entry.said for entry in entries if entry.said is not None})
-        while len(self._said) > _MAX_SAID:
+        while len(self._said) > _MAX_KEPT_INSTANTS:
             del self._said[next(iter(self._said))]
 
     def _refill(self) -> bool:
@@ -351,7 +351,7 @@ class _LinkProtocol(Protocol):
         transport: Any = self.transport
         transport.setTcpNoDelay(True)
         transport.setTcpKeepAlive(True)
-        self._timeout = self._link.reactor.callLater(_WELCOME_TIMEOUT, self.fail, "no welcome")
+        self._timeout = self._link.reactor.callLater(_WELCOME_SECONDS, self.fail, "no welcome")
         self.write(wire.Frame(hello=self._handshake.hello))
 
     def write(self, frame: wire.Frame) -> None:
@@ -404,7 +404,7 @@ class _LinkProtocol(Protocol):
         self._settle()
         transport: Any = self.transport
         transport.loseConnection()
-        self._timeout = self._link.reactor.callLater(_CLOSE_TIMEOUT, transport.abortConnection)
+        self._timeout = self._link.reactor.callLater(_CLOSE_SECONDS, transport.abortConnection)
 
     def _settle(self) -> None:
         if self._timeout is not None and self._timeout.active():
