@@ -53,8 +53,7 @@ _BLOCK = 100
 
 
 def _blocks() -> Iterator[int]:
-    """Ports below the range from which the kernel takes those of outgoing connections, so that the port of a killed
-    agent is still free when it is started again.
+    """Yield ports that the kernel gives to no outgoing connection: a killed agent's port stays free for its restart.
 
     They come in blocks. Whose block it is tells an abstract socket of its name, which the kernel takes away with the
     process: a port that one worker has found free, and not opened yet, is never given to another worker or run.
@@ -93,12 +92,12 @@ def _signals_are_heard() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take longest come first: several workers share them out, and none is left with a long one."""
+    """Put the files that take longest first: several workers share them out, and none is left with a long one."""
     items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 on which nobody listens."""
+    """Return a port of 127.0.0.1 on which nobody listens."""
     for port in _ports:
         with socket.socket() as probe:
             try:
@@ -110,7 +109,7 @@ def free_port() -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """As many ports of `free_port`."""
+    """Return so many ports of `free_port`."""
     return [free_port() for _ in range(count)]
 
 
@@ -158,7 +157,7 @@ class Program:
         return self._out.with_suffix(".err").read_text()
 
     def wait(self, seconds: float = PATIENCE) -> int:
-        """The exit code (minus the signal's number)."""
+        """Return the exit code (minus the signal's number)."""
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -203,7 +202,7 @@ class Observatory:
         return program
 
     def status(self, name: str) -> dict[str, Any] | None:
-        """What the agent says of itself; None while it is not up."""
+        """Return what the agent says of itself; None while it is not up."""
         try:
             return ask(self.config.agent(name), "status", PATIENCE)
         except PyrosError:
@@ -215,19 +214,19 @@ class Observatory:
         return status
 
     def connect(self, name: str, source: str = "127.0.0.1") -> socket.socket:
-        """A raw connection to the agent."""
+        """Open a raw connection to the agent."""
         section = self.config.agent(name)
         return socket.create_connection((section.ip, section.port), timeout=PATIENCE, source_address=(source, 0))
 
     def say(self, name: str, line: bytes) -> str:
-        """What ``nc`` would show: send the bytes, close the sending side, read to the end."""
+        """Send the bytes, close the sending side and read to the end, as ``nc`` does."""
         with self.connect(name) as connection:
             connection.sendall(line)
             connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
 
     def rows(self, name: str, query: str, *values: Any) -> list[Any]:
-        """The rows of a SELECT in the agent's journal; none before it has one."""
+        """Return the rows of a SELECT in the agent's journal; none before it has one."""
         if not self.config.journal(name).is_file():
             return []
         reader = JournalReader(self.config.journal(name))
@@ -244,7 +243,7 @@ class Observatory:
         ]
 
     def state(self, name: str) -> Any:
-        """The agent's stored state as plain JSON."""
+        """Return the agent's stored state as plain JSON."""
         rows = self.rows(name, "SELECT value FROM state")
         return msgspec.json.decode(rows[0][0]) if rows else None
 
@@ -292,7 +291,7 @@ def wait_for() -> Callable[..., Any]:
 
 @contextmanager
 def reactor_in_a_thread() -> Iterator[Any]:
-    """A reactor of one's own, in a thread of its own; it is not the one of the process."""
+    """Run a second reactor of this process in a thread of its own."""
     running: Any = SelectReactor()
     running._registerAsIOThread = False
     thread = threading.Thread(target=running.run, kwargs={"installSignalHandlers": False})
@@ -310,7 +309,7 @@ def reactor_in_a_thread() -> Iterator[Any]:
 
 @pytest.fixture
 def observatory(tmp_path: Path) -> Iterator[Callable[..., Observatory]]:
-    """Makes an Observatory: ``observatory("a", "b", b={"allow": "127.0.0.1/32"})``; ends its programs afterwards."""
+    """Make an Observatory: ``observatory("a", "b", b={"allow": "127.0.0.1/32"})``; end its programs afterwards."""
     made: list[Observatory] = []
 
     def make(*agents: str, **keys: dict[str, str]) -> Observatory:
@@ -325,7 +324,7 @@ def observatory(tmp_path: Path) -> Iterator[Callable[..., Observatory]]:
 
 @pytest.fixture
 def running(observatory: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
-    """Starts agents in threads of their own: ``running(place, agent)``; ends them afterwards."""
+    """Start agents in threads of their own: ``running(place, agent)``; end them afterwards."""
     started: list[Agent] = []
 
     def start(place: Any, *agents: Agent) -> None:

@@ -44,7 +44,7 @@ class Rig:
 
 
 def written(file: Path, count: int) -> list[str]:
-    """The lines that the command has written, once there are so many."""
+    """Return the lines that the command has written, once there are so many."""
     wait_until(lambda: file.exists() and len(file.read_text().splitlines()) >= count)
     wait_until(lambda: not any(thread.name.startswith("on_alarm") for thread in threading.enumerate()))
     return file.read_text().splitlines()

@@ -23,7 +23,7 @@ def write(folder: Path, text: str, name: str = config.FILE_NAME) -> Path:
 
 
 def problems(folder: Path, text: str) -> list[str]:
-    """The mistakes that are reported, without the file's name, which each must begin with."""
+    """Return the mistakes that are reported, without the file's name, which each must begin with."""
     file = write(folder, text)
     with pytest.raises(ConfigError) as caught:
         config.load(file)

@@ -66,7 +66,7 @@ ENDS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.
 
 
 def with_crane(here: Place, name: str = "minutes") -> Place:
-    """The same place, in which that agent moves something."""
+    """Return the same place, in which that agent moves something."""
     (here.folder / f"{name}_agent.py").write_text(MOVING.replace("NAME", name))
     return here
 
@@ -246,7 +246,7 @@ def test_a_roof_closes_though_the_mount_does_not_park(scheduler: Scheduler) -> N
 
 
 def guardian(here: Place, **what: Any) -> dict[str, Any]:
-    """What the guardian says, once it is up and says so much."""
+    """Return what the guardian says, once it is up and says so much."""
     section = here.config.guardian
     assert section is not None
 

@@ -58,7 +58,7 @@ def ini(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """A data folder as it was made when nobody thought of its modes."""
+    """Make a data folder as it was made when nobody thought of its modes."""
     data = tmp_path / "var"
     for folder in (data, data / "journals"):
         folder.mkdir()
@@ -121,7 +121,7 @@ def test_a_link_out_of_the_folder_is_not_followed(old: Path, ini: Path, tmp_path
 
 @pytest.fixture
 def place(observatory: Callable[..., Any]) -> Iterator[Any]:
-    """An observatory where other users can reach it, unlike the tests' folders, that ran with a group and ended."""
+    """Run an observatory where other users can reach it, unlike the tests' folders, with a group, and end it."""
     made = observatory("dome")
     folder = Path(tempfile.mkdtemp(prefix="pyros-permissions-"))
     folder.chmod(0o755)
@@ -141,7 +141,7 @@ def place(observatory: Callable[..., Any]) -> Iterator[Any]:
 
 
 def ask(folder: Path, user: int, *command: str, left: str = "") -> subprocess.CompletedProcess[str]:
-    """What `pyros` tells that user; ``left`` are files that root has left, and that weren't there."""
+    """Return what `pyros` tells that user; ``left`` are files that root has left, and that weren't there."""
     who = f"{user} {os.getegid()}" if user == MEMBER else f"{user}"
     return subprocess.run(
         [sys.executable, "-c", PYROS, who, *command, "--config", str(folder / "pyros_agent_config.ini")],

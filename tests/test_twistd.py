@@ -132,7 +132,7 @@ class Place:
 
 
 def stop(program: Program, number: int) -> None:
-    """It ends, and says nothing bad: of no handler that does not return, for one."""
+    """Check that the program ends and logs nothing bad, such as a handler that does not return."""
     program.kill(number)
     code = program.wait()
     assert code in (0, -number), program.output
@@ -157,7 +157,7 @@ def place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
 
 
 def device(here: Place, name: str, line: str) -> str:
-    """What a simulated device answers to somebody else."""
+    """Return what a simulated device answers to somebody else."""
     port = int(here.config.agent(name).address.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client, client.makefile() as answers:
         client.sendall(f"{line}\n".encode())
@@ -257,7 +257,7 @@ def test_the_guardian_alone_ends_when_the_dome_is_closed(place: Callable[..., Pl
 
 
 def fails(program: Program, *words: str) -> None:
-    """It ends by itself, with a code that says so, and one line tells what is wrong; there is no traceback."""
+    """Check that the program ends by itself with an error's code, one line about what is wrong and no traceback."""
     assert program.wait() > 0, program.output
     said = program.output + program.errors
     assert "Traceback" not in said
@@ -450,7 +450,7 @@ def test_a_daemon_that_cannot_start_ends_with_a_code(place: Callable[..., Place]
 
 
 def send_burst(here: Place, name: str) -> tuple[float, float]:
-    """The shipped demo alert, 65 degrees up now by the observatory's clock, through comet-sendvo."""
+    """Publish the shipped demo alert, 65 degrees up now by the observatory's clock, through comet-sendvo."""
     shift = float((here.config.data / "clock_shift_seconds").read_text())
     now = datetime.now(UTC) + timedelta(seconds=shift)
     ra, dec = place_overhead(Site.load(here.config.site), now)
@@ -467,7 +467,7 @@ def send_burst(here: Place, name: str) -> tuple[float, float]:
 
 
 def images(here: Place) -> list[Any]:
-    """The headers of the images, each whole."""
+    """Return the headers of the images, after checking that each image is whole."""
     return [fits.getheader(path) for path in sorted(here.config.data.rglob("*.fits"))]
 
 

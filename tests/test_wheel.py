@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """What a command prints; its failure is the test's."""
+    """Return what a command prints; its failure is the test's."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYROS", "VIRTUAL_ENV"))}
     done = subprocess.run(
         [str(word) for word in command], cwd=cwd, env=clean, capture_output=True, text=True, timeout=300, check=False

@@ -18,11 +18,10 @@ _ROUNDS = 5
 
 @dataclass(frozen=True)
 class ZeroPoint:
-    """The magnitude of 1 ADU per second, its error, and the stars' scatter about it."""
+    """The magnitude of 1 ADU per second, its error, and how many stars gave it."""
 
     magnitude: float
     error: float
-    scatter: float
     stars: int
 
 
@@ -50,7 +49,7 @@ def zero_point(sources: Sources, stars: Stars, matched: Match, seconds: float, f
         kept = np.abs(difference - middle) < _CLIP_SIGMAS * np.hypot(spread, weight_error)
     weights = 1 / weight_error[kept] ** 2
     mean = float(np.average(difference[kept], weights=weights))
-    return ZeroPoint(mean, max(spread / float(np.sqrt(kept.sum())), 1e-4), spread, int(kept.sum()))
+    return ZeroPoint(mean, max(spread / float(np.sqrt(kept.sum())), 1e-4), int(kept.sum()))
 
 
 def alone(stars: Stars, matched: Match, fwhm: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -13,7 +13,6 @@ from pyros.stars.field import Stars, joined
 
 Choice = Literal["gaia", "synthetic", "auto"]
 _LONGEST_HEAD = 1000
-CHOICES: tuple[Choice, ...] = ("gaia", "synthetic", "auto")
 
 
 class Catalogue(Protocol):
