@@ -111,7 +111,8 @@ class Trouble:
     def goes_on(self, exposing: Callable[[], Any]) -> None:
         """See that the same observation comes to its first exposure, now that the server is back."""
         wait_until(exposing, what="an exposure")
-        assert len(self.heard("scheduler", "Observation started")) == 1
+        failed = [each["reason"] for each in self.heard("scheduler", "Observation failed")]
+        assert len(self.heard("scheduler", "Observation started")) == 1, failed
         (slew,) = self.heard("observation_manager", "Slew finished")
         assert slew["error"] < 2
 

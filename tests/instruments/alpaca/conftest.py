@@ -241,12 +241,9 @@ class Simulators:
         """Start them; they answer some seconds later."""
         config = self.folder / "config.yaml"
         config.write_text(yaml.safe_dump(self.settings))
-        code = (
-            "import sys; from alpaca_simulators.api import dome; dome._SLEW_DURATION_SECONDS = 0.4; "
-            f"sys.argv[1:] = ['--host', '127.0.0.1', '--port', '{self.port}', '--config', {str(config)!r}]; "
-            "from alpaca_simulators.run_simulator import main; main()"
-        )
-        self.program = Program([sys.executable, "-c", code], self.folder, {"ASTRA_SIMULATORS_CONFIG": str(config)})
+        command = [sys.executable, str(Path(__file__).with_name("serve.py")), "--host", "127.0.0.1"]
+        command += ["--port", str(self.port), "--config", str(config)]
+        self.program = Program(command, self.folder, {"ASTRA_SIMULATORS_CONFIG": str(config)})
 
     def kill(self) -> None:
         if self.program is not None:
