@@ -13,6 +13,7 @@ import pytest
 
 from pyros.config import Config
 from tests.cli.others import as_documented, follow_up, trouble
+from tests.conftest import wait_until
 from tests.instruments.alpaca.conftest import Simulators
 
 EXPOSING = 2  # ASCOM's CameraState
@@ -60,6 +61,8 @@ def test_a_night_with_trouble(alpaca: Config, simulators: Simulators, tmp_path: 
     simulators.start()
     with trouble(alpaca, tmp_path) as night:
         night.slewing()
+        # A dome that is lost while it opens is given up after some attempts, and the server may be away for longer.
+        wait_until(lambda: night.heard("majordome", "Dome opened"), what="the open dome")
         simulators.kill()
         night.lost_in_mid_slew()
         simulators.settings["devices"]["telescope"][0]["slew_rate"] = 60.0
