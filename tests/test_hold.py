@@ -52,7 +52,7 @@ def test_a_hold_that_cannot_be_written_counts_all_the_same(holds: Holds, monkeyp
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(hold, "whole", full)
+    monkeypatch.setattr(hold, "atomic_write", full)
     with pytest.raises(OSError, match="No space"):
         holds.set("anna", "lightning")
     assert holds.hold is not None

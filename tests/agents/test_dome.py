@@ -462,7 +462,7 @@ def test_a_hold_that_cannot_be_written_counts_all_the_same(opened: DomeRig, monk
     def full(*_: object) -> Any:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pyros.hold.whole", full)
+    monkeypatch.setattr("pyros.hold.atomic_write", full)
     opened.close(sender="somebody")
     closes(opened, 0.1)
     opened.safe()

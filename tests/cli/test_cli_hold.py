@@ -54,7 +54,7 @@ def test_a_hold_that_cannot_be_written_is_said(observatory: Path, monkeypatch: p
     def full(*_: object, **__: object) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(hold, "whole", full)
+    monkeypatch.setattr(hold, "atomic_write", full)
     result = run("stop", "--config", observatory)
     assert result.exit_code == 1
     assert "hold.json cannot be written: No space left on device; only the agents that answer are held" in result.stderr

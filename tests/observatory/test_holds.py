@@ -120,7 +120,7 @@ def test_stop_parks_though_nothing_can_be_committed(exposing: Night, monkeypatch
 
     for host in exposing.observatory.hosts.values():
         monkeypatch.setattr(host.journal, "commit", not_stored)
-    monkeypatch.setattr("pyros.hold.whole", full)
+    monkeypatch.setattr("pyros.hold.atomic_write", full)
     exposing.everybody("Stop", who="anna@dome", why="smoke")
     exposing.until(lambda: exposing.state("camera") == "idle", 2)
     exposing.until(lambda: exposing.state("telescope") == "parked", 60)
