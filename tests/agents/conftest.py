@@ -23,7 +23,7 @@ _Reactor: Any = MemoryReactorClock
 
 
 def make_config(folder: Path, *agents: str) -> Config:
-    """A configuration that is in no file."""
+    """Make a configuration that is in no file."""
     return Config(
         path=folder / "pyros_agent_config.ini", name="test", data=folder, site=folder, alert_rules=folder,
         agents={name: AgentConfig(name, "127.0.0.1", 5001 + number, "x") for number, name in enumerate(agents)},
@@ -84,7 +84,7 @@ def Raw(json: bytes) -> Any:
 
 @pytest.fixture
 def inline(tmp_path: Path) -> Iterator[Callable[..., Inline]]:
-    """Makes an Inline of an agent, the names of others it may send to, and what else its configuration says.
+    """Make an Inline of an agent, the names of others it may send to, and what else its configuration says.
 
     A second one with the same name lives on the journal of the first, which is stopped.
     """

@@ -1,5 +1,7 @@
-"""The dome's agent alone with a simulated dome, inline on virtual time: what others say is given to it as its port
-would, and what it sends is kept."""
+"""The dome's agent alone with a simulated dome, inline on virtual time.
+
+What others say is given to the agent as its port would, and what it sends is kept.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,7 @@ class DomeRig:
     # The device ---------------------------------------------------------------------------------------------------
 
     def power_on(self) -> None:
-        """The device begins, closed and without memory."""
+        """Start the device, closed and without memory."""
         self.simulator = simulators.Simulator(self._description, self.reactor, self.clock)
         assert self.simulator.start().called
         self.run(0.01)
@@ -101,7 +103,7 @@ class DomeRig:
         self.run(0.01)
 
     def commands(self, since: float = 0.0) -> list[str]:
-        """What the agent has told the device to do: its requests have numbers."""
+        """Return what the agent has told the device to do: its requests have numbers."""
         return [
             line.partition(" ")[2] for when, line in self.simulator.requests
             if when >= since and line.startswith("#") and " DO " in line
@@ -161,7 +163,7 @@ class DomeRig:
         ]
 
     def told(self, name: str) -> list[Any]:
-        """The payloads of the messages of that name that were sent."""
+        """Return the payloads of the messages of that name that were sent."""
         return [payload for _, sent, payload in self.sent if sent == name]
 
     # What others say ----------------------------------------------------------------------------------------------
@@ -169,7 +171,7 @@ class DomeRig:
     def say(
         self, name: str, payload: Any = None, *, sender: str = "", age: float | None = 0.0, proved: bool = True
     ) -> None:
-        """A message arrives that was said so many seconds ago (None: nobody knows when)."""
+        """Deliver a message that was said so many seconds ago (None: nobody knows when)."""
         assert self.host is not None
         sender = sender or ("monitoring" if name.startswith("Weather") else "majordome")
         seq = self._seq[sender] = self._seq.get(sender, 0) + 1

@@ -35,7 +35,7 @@ class Dome(Agent):
 
 
 def told(rig: Any) -> list[tuple[str, Any]]:
-    """The alarms that have gone into the outbox for monitoring."""
+    """Return the alarms that have gone into the outbox for monitoring."""
     rig.reactor.pump([0] * 6)
     rows = rig.rows("SELECT name, payload FROM outbox WHERE agent = 'monitoring' ORDER BY seq")
     types = {messages.ALARM: AlarmRaised, messages.ALARM_OVER: AlarmEnded}

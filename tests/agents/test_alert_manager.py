@@ -153,7 +153,7 @@ def test_two_events_that_prove_to_be_one_keep_one_observation(rig: Rig) -> None:
 
 
 def _burst_of_two_missions() -> dict[str, bytes]:
-    """A trigger, a finer position that was searched for because of it, and that taken back again."""
+    """Build a trigger, a finer position that was searched for because of it, and its retraction."""
     trigger = packet("x", 1, ra=12, error=0.9, params='<Param name="TrigID" value="694215970"/>')
     trigger = trigger.replace(b"ivo://a/b#x", b"ivo://nasa.gsfc.gcn/Fermi#GBM_x")
     search = {

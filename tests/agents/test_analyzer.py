@@ -33,7 +33,7 @@ def test_the_catalogue_is_the_one_that_is_named(inline: Makes, tmp_path: Path, n
 
 @pytest.fixture
 def logged() -> Iterator[list[str]]:
-    """What Twisted's log is told."""
+    """Collect what Twisted's log is told."""
     lines: list[str] = []
 
     def watch(event: Any) -> None:

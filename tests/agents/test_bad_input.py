@@ -136,7 +136,7 @@ def send_on(connection: socket.socket, data: bytes) -> None:
 
 
 def resident() -> int:
-    """This process's memory, bytes."""
+    """Return this process's memory, bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 

@@ -49,7 +49,7 @@ def packets() -> Iterator[tuple[str, bytes, Alert]]:
 
 
 def first_of(packet: bytes, alert: Alert) -> bytes:
-    """A retraction made into the first alert of its event."""
+    """Make a retraction into the first alert of its event."""
     return _first_json(packet) if packet.lstrip()[:1] == b"{" else _first_voevent(packet, alert)
 
 
@@ -106,7 +106,7 @@ def manager(inline: Callable[..., Any], tmp_path: Path) -> Manager:
 
 
 def withdrawn_after(manager: Manager, first: bytes, retraction: bytes) -> str:
-    """What becomes of the observation that the one causes when the other comes; '' where there is none."""
+    """Tell what becomes of the first packet's observation when the other comes; '' where there is none."""
     asked = manager.take(first)
     if not asked:
         return ""

@@ -50,7 +50,7 @@ def test_it_opens_when_weather_and_majordome_say_so(rig: DomeRig) -> None:
 
 
 def ends(rig: DomeRig) -> list[str]:
-    """The ends of persons' orders, as the agent's status tells them; none is under way any more."""
+    """Return the ends of persons' orders, as the agent's status tells them; none is under way any more."""
     status = rig.agent.figures()
     assert status["under_way"] == []
     return list(status["ended"].values())

@@ -1,5 +1,7 @@
-"""Random tests of the dome's agent against a model: weather, leases, holds, restarts, clocks that step, a full disk and
-faults of the device, in any order. The model says when the dome must be closed."""
+"""Random tests of the dome's agent against a model, which says when the dome must be closed.
+
+Weather, leases, holds, restarts, clocks that step, a full disk and faults of the device come in any order.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,7 @@ class Model:
         self.began()
 
     def began(self) -> None:
-        """An agent has begun, which has heard nothing."""
+        """Begin as an agent that has heard nothing."""
         self.words: list[Word] = []
         self.old_clocks: list[tuple[float, float]] = []
         self.by_hand = False
@@ -63,7 +65,7 @@ class Model:
         self.words.append(Word(kind, said))
 
     def stepped(self, before: float) -> None:
-        """The clock has stepped: what was said before counts no more, and the clock before it is as good as the new."""
+        """Step the clock: what was said before counts no more, and the clock before it is as good as the new."""
         self.words = [word._replace(said=NEVER) for word in self.words]
         self.old_clocks.append((before, self.rig.now + 12 * 3600))
 
@@ -124,7 +126,7 @@ class DomeMachine(RuleBasedStateMachine):
     # What is always so --------------------------------------------------------------------------------------------
 
     def look(self) -> bool:
-        """Called between any two things that happen."""
+        """Check the dome and its agent between any two things that happen."""
         rig, now = self.rig, self.rig.now
         opening = self.has_told_to_open()
         if rig.shutter == "closed" and not opening and self.bad_since is None and now >= self.faulty_until:
@@ -195,7 +197,7 @@ class DomeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.alive)
     @rule(age=ages)
     def open(self, age: float | None) -> None:
-        """An order keeps it open, too, once it is carried out."""
+        """Open by an order, which keeps the dome open once it is carried out."""
         self.hear("keep", age)
         self.rig.open(age=age)
 
@@ -268,7 +270,7 @@ class DomeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.alive)
     @rule()
     def open_by_hand(self) -> None:
-        """A person who has proved the key; without a service that is as good as an order of the majordome."""
+        """Order the dome open as a person who has proved the key; without a service it counts as the majordome's."""
         served = self.model.holds.service is not None
         self.model.by_hand = served
         if not served:
@@ -343,7 +345,7 @@ class DomeMachine(RuleBasedStateMachine):
     @precondition(lambda self: hasattr(self, "rig"))
     @rule(seconds=st.sampled_from((0.5, 10.0, 100.0)))
     def power_is_cut(self, seconds: float) -> None:
-        """The shutter stands closed when the power is back."""
+        """Cut the power; the shutter stands closed when it is back."""
         self.faulty_until = max(self.faulty_until, self.rig.now + seconds)
         self.rig.power_off()
         self.run(seconds)

@@ -99,7 +99,7 @@ def frames(transport: Any) -> list[Any]:
 
 
 def proved(rig: Rig, sender: str = "majordome", epoch: str = "e") -> tuple[Any, Any, SenderHandshake]:
-    """A connection of an agent that has proved the key."""
+    """Open a connection of an agent that has proved the key."""
     handshake = SenderHandshake(sender, "scheduler", epoch, KEY)
     connection, transport = rig.connect(encode_frame(Frame(hello=handshake.hello)))
     connection.dataReceived(encode_frame(handshake.prove(frames(transport)[0].challenge, 0.0)))

@@ -36,7 +36,7 @@ BEGUN = 1.77e9
 
 
 def drawing(stars: str = "synthetic") -> Drawing:
-    """An exposure of a field with a burst in it."""
+    """Build an exposure of a field with a burst in it."""
     changed = {"width": 320, "height": 300, "seeing": 4.0, "stars": stars, "cosmic_rays": 0}
     settings = load(DEMO / "camera.yaml").changed(**changed).settings
     assert isinstance(settings, CameraSettings)
@@ -63,7 +63,7 @@ Runs = Callable[..., Any]
 
 @pytest.fixture
 def run() -> Iterator[Runs]:
-    """Runs a job in a worker."""
+    """Run a job in a worker."""
     with reactor_in_a_thread() as reactor:
         worker = Worker(reactor, RealClock(reactor), Logger("worker"), "test")
 
@@ -94,14 +94,14 @@ def test_a_worker_does_what_would_be_done_inline(run: Runs, tmp_path: Path) -> N
 
 @pytest.fixture
 def field(tmp_path: Path) -> str:
-    """The path of an image that fits no catalogue but its own."""
+    """Return the path of an image that fits no catalogue but its own."""
     job, block = write_job(tmp_path / "field.fits", image(draw(drawing())), ImageFacts("x", 20.0, -30.0, "o"),
                            compress=False)  # fmt: skip
     return write_pixels(job, block)
 
 
 def solver(folder: Path) -> tuple[str, Path]:
-    """A plate solver that never ends, and the file in which each one notes its number."""
+    """Write a plate solver that never ends, and the file in which each one notes its number."""
     program, mark = folder / "solver", folder / "pids"
     program.write_text(f"#!/bin/sh\necho $$ >> {mark}\nexec sleep 600\n")
     program.chmod(0o755)
@@ -109,7 +109,7 @@ def solver(folder: Path) -> tuple[str, Path]:
 
 
 def ended(place: Observatory) -> list[Any]:
-    """What the analyzer has found out about images, oldest first."""
+    """Return what the analyzer has found out about images, oldest first."""
     return [payload["report"] for name, payload, _ in place.received("analyzer") if name == "Analysis ended"]
 
 
@@ -118,7 +118,7 @@ Makes = Callable[..., Observatory]
 
 
 def begin(observatory: Makes, running: Running, folder: Path, **options: str) -> tuple[Observatory, Any, Path]:
-    """An analyzer whose solver never ends."""
+    """Start an analyzer whose solver never ends."""
     program, mark = solver(folder)
     keys = {"app": "pyros.agents.analyzer", "option_catalogue": "synthetic", "option_solver": program}
     place = observatory(analyzer=keys | {f"option_{key}": value for key, value in options.items()})
