@@ -2,8 +2,8 @@
 
 Each is described by a YAML file and speaks the native instrument grammar over TCP.
 
-``load`` reads a description, ``Simulator`` runs it. See ``grammar`` for the language and ``sky`` for what a camera
-sees.
+``load`` reads a description, ``Simulator`` runs it. See ``grammar`` for the language and ``camera.sky`` for what a
+camera sees.
 """
 
 from pyros.simulators.description import Description, load
