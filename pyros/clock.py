@@ -25,7 +25,7 @@ class Timer(Protocol):
 class Scheduler(Protocol):
     """What makes timers fire: a Twisted reactor, or its virtual stand-in (Twisted's IReactorTime)."""
 
-    def callLater(self, delay: float, callable: Any, *args: Any, **kw: Any) -> Any: ...
+    def callLater(self, delay: float, callable: Any, *args: Any, **kw: Any) -> Any: ...  # noqa: A002  Twisted's name
 
     def seconds(self) -> float: ...
 

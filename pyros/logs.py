@@ -37,10 +37,12 @@ class PrintableEvents:
                 event["log_failure"] = event["failure"] = _of_text(printable(traceback, lines=True))
 
 
+_PRINTABLE = PrintableEvents()
+
+
 def keep_printable() -> None:
     """Change events from here on, before observers that are added later see them; may be called twice."""
-    if not any(isinstance(each, PrintableEvents) for each in globalLogPublisher._observers):
-        globalLogPublisher.addObserver(PrintableEvents())
+    globalLogPublisher.addObserver(_PRINTABLE)  # which takes the same one only once
 
 
 def _of_text(traceback: str) -> Failure:

@@ -31,7 +31,7 @@ class Cover(Instrument, Protocol):
         ...
 
     def state(self) -> Deferred[CoverState]:
-        """That of the cover."""
+        """Return the cover's state."""
         ...
 
     def lamp_on(self, brightness: int, started: Started | None = None) -> Deferred[int]:
@@ -51,5 +51,5 @@ class Cover(Instrument, Protocol):
         ...
 
     def max_brightness(self) -> Deferred[int]:
-        """The brightness of the lamp when it is fully on; 0 without one, 1 for one that is only on or off."""
+        """Return the brightness of the lamp fully on; 0 without one, 1 for one that is only on or off."""
         ...

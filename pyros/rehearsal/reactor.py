@@ -82,7 +82,7 @@ class MemoryReactor(TwistedClock):
     def callInThread(self, function: Any, *args: Any, **kw: Any) -> None:
         function(*args, **kw)
 
-    def callWhenRunning(self, callable: Any, *args: Any, **kw: Any) -> None:
+    def callWhenRunning(self, callable: Any, *args: Any, **kw: Any) -> None:  # noqa: A002  Twisted's name
         self.callLater(0, callable, *args, **kw)
 
     def addSystemEventTrigger(self, *_: Any, **__: Any) -> None:

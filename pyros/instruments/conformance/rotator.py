@@ -97,7 +97,7 @@ async def _reverses(rotator: Rotator, context: Context) -> None:
 
 
 async def remember(rotator: Rotator) -> float:
-    """The position angle, degrees."""
+    """Return the position angle, degrees."""
     return await rotator.angle()
 
 

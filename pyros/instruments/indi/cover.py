@@ -64,7 +64,7 @@ class IndiCover(IndiDevice):
 
     @deferred
     async def stop(self) -> None:
-        """Does nothing to a cover that cannot be stopped and stands still."""
+        """Stop the cover; do nothing to one that cannot be stopped and stands still."""
         with self._connection.command("stop") as command, self._stopping("cover"):
             await self._connection.until_ready()
             if _CAP not in self._properties:

@@ -63,7 +63,7 @@ class IndiRotator(IndiDevice):
 
     @deferred
     async def stop(self) -> None:
-        """Does nothing to a rotator that cannot be stopped and stands still."""
+        """Stop the rotator; do nothing to one that cannot be stopped and stands still."""
         with self._connection.command("stop") as command, self._stopping("move"):
             await self._connection.until_ready()
             if _ABORT not in self._properties and (await command.ask(_PLACE)).state != "Busy":

@@ -72,7 +72,7 @@ class NativeRotator(NativeDevice):
         return None if told is None else bool(told)
 
     async def _number_or_none(self, name: str) -> float | None:
-        """A number; None where the device has no such property."""
+        """Read a number; None where the device has no such property."""
         try:
             (number,) = await self._numbers(name, 1)
         except DeviceRefused as refusal:
