@@ -46,7 +46,22 @@ INTERVAL = 2.0
 TRAVEL = 2.0
 BEAT = 5.0
 AGENTS = ("monitoring", "weather", "majordome", "dome", "telescope")
-FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+WALL_CLOCK = """
+import time
+_time = time.time
+
+
+def _stepped():
+    try:
+        with open({file!r}) as file:
+            return _time() + float(file.read())
+    except (OSError, ValueError):
+        return _time()
+
+
+time.time = _stepped
+"""
+"""A sitecustomize.py. (libfaketime disturbs also what waits by the monotonic clock: Python's sleep fails under it.)"""
 GIVE_UP = 150.0
 NIGHT_LEFT = 60.0
 SUN_CHECK = 5.0
@@ -66,7 +81,7 @@ class Stack:
     def __init__(self, folder: Path, ports: list[int], **changes: Any) -> None:
         self.folder = folder
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.environment = dict(os.environ)
+        self.environment = os.environ | {"PYTHONPATH": str(HERE)}
         devices = dict(zip(("dome", "weather", "telescope"), ports, strict=False))
         self.ports = devices | dict(zip((*AGENTS, "observation_manager", "guardian"), ports[3:], strict=False))
         self.device = devices
@@ -129,7 +144,7 @@ class Stack:
             }.get(kind, ["pyros-agent", "--config", str(self.ini), "--agent", name])
             self.processes[name] = subprocess.Popen(
                 [sys.executable, program("twistd"), "-n", "--pidfile=", *command],
-                cwd=HERE, env=self.environment | {"PYTHONPATH": str(HERE)}, start_new_session=True,
+                cwd=HERE, env=self.environment, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
             )  # fmt: skip
         deadline = Deadline(PATIENCE)
@@ -264,17 +279,15 @@ def _full_disk(stack: Stack) -> None:
 
 
 def _faked(stack: Stack) -> None:
-    """Have the agents' wall clock in a file."""
-    (stack.folder / "faketime").write_text("+0\n")
-    stack.environment |= {
-        "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(stack.folder / "faketime"),
-        "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1",
-    }  # fmt: skip
+    """Have the step of the agents' wall clock, in seconds, in a file."""
+    (stack.folder / "step").write_text("0\n")
+    (stack.folder / "sitecustomize.py").write_text(WALL_CLOCK.format(file=str(stack.folder / "step")))
+    stack.environment["PYTHONPATH"] = f"{stack.folder}{os.pathsep}{HERE}"
 
 
 def _stepped(seconds: int, then: Callable[[Stack], None]) -> Callable[[Stack], None]:
     def breaks(stack: Stack) -> None:
-        (stack.folder / "faketime").write_text(f"{seconds:+d}\n")
+        (stack.folder / "step").write_text(f"{seconds}\n")
         then(stack)
 
     return breaks
@@ -361,8 +374,6 @@ def _tried(failure: Failure, folder: Path, ports: list[int], changes: dict[str, 
     stack = Stack(folder, ports, **changes)
     try:
         if faked:
-            if FAKETIME is None:
-                raise NotPossible("faketime is not installed (tools/system-packages)")
             _faked(stack)
         stack.start_all()
         stack.open()
