@@ -43,6 +43,8 @@ class CoverAgent(InstrumentAgent):
             CALIBRATOR_OFF: self.calibrator_off,
             ABORT: self.abort,
         }
+        self._opens_for_nobody = False
+        """An opening was under way when the agent stopped, and is refused now: it is stopped if it goes on."""
 
     def open_cover(self, message: Message) -> None:
         """Open, in place of a movement under way; not in a hold, nor for a message that waited for long."""
@@ -113,9 +115,18 @@ class CoverAgent(InstrumentAgent):
         )
 
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:
-        """Give an interrupted command again; it ends at once where it is done. What moves for nobody ends by itself."""
+        """Give an interrupted command again, which ends at once where it is done; stop an opening refused by a hold.
+
+        What else moves for nobody ends by itself: it may be closing.
+        """
         if interrupted is not None:
             self.again(interrupted)
+            self._opens_for_nobody = self.state.command is None
+        if self._opens_for_nobody and state is not None:
+            self._opens_for_nobody = False
+            if state == "moving":
+                self.log.warn("the cover opens for nobody: it is stopped")
+                self.aborting(self.device.stop)
 
     async def measure(self) -> tuple[str, dict[str, float | str | None]]:
         return await self.device.state(), {"brightness": await self.device.brightness()}

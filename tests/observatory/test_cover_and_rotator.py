@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pyros.hold import Holds
 from pyros.messages import Order, Payload
 from pyros.messages.cover import CALIBRATOR_OFF, CALIBRATOR_ON, CLOSE_COVER, OPEN_COVER, CalibratorOn, CoverReport
 from pyros.messages.rotator import ROTATE, SYNC_ROTATOR, Rotate, Rotated
@@ -149,3 +150,20 @@ def test_telemetry_tells_angle_and_brightness(night: Night) -> None:
     values = {each["instrument"]: each["values"] for each in told}
     assert values["cover"] == {"brightness": 0}
     assert values["rotator"] == {"angle": 30.0, "mechanical": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("device", "name", "payload"), [("cover", OPEN_COVER, Order()), ("rotator", ROTATE, Rotate(angle=200.0))]
+)
+def test_what_moves_is_stopped_when_a_hold_began_while_the_agent_was_down(
+    night: Night, automation: Automation, device: str, name: str, payload: Payload
+) -> None:
+    automation.tell(device, name, payload)
+    night.until(lambda: night.state(device) == "moving", 5)
+    night.kill(device)
+    Holds(night.config.data, night.clock).set("Ann", "work on the roof")
+    night.start(device)
+    night.until(lambda: night.state(device) != "moving", 3)
+    end, failure = automation.end()
+    assert end == f"{name} failed"
+    assert "work on the roof" in failure.reason

@@ -151,3 +151,12 @@ def test_a_release_that_was_said_before_ends_no_hold(ready: Night) -> None:
     assert not host.holds.release(ready.clock.monotonic() - 0.5)
     assert not host.holds.release(float("-inf"))
     assert host.holds.release(ready.clock.monotonic() + 0.5)
+
+
+def test_a_slew_is_stopped_when_a_hold_began_while_the_agent_was_down(ready: Night) -> None:
+    ready.publish(ready.packet())
+    ready.until(lambda: ready.state("telescope") == "slewing")
+    ready.kill("telescope")
+    hold(ready).set("anna@dome", "work on the roof")
+    ready.start("telescope")
+    ready.until(lambda: ready.state("telescope") != "slewing", 3)
