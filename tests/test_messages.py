@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pyros import messages
 from pyros.messages import Message, Payload, Slew, WeatherReading, _codec, decode_payload, encode_payload, register
@@ -141,3 +143,22 @@ def test_the_catalogue_has_every_name_and_payload_of_its_modules() -> None:
         "unproved",
     }  # fmt: skip
     assert sorted(messages.__all__) == sorted(names.keys() | payloads | others)
+
+
+def test_a_request_of_an_older_journal_is_read() -> None:
+    old = b'{"ra":10.0,"dec":20.0,"id":"a","target":"T","exposures":[{"filter":"r","seconds":30.0,"count":2}]}'
+    request = decode_payload(messages.OBSERVATION_REQUESTED, old)
+    assert request == messages.Observation("a", "T", (messages.Exposures("r", 30.0, 2),), ra=10.0, dec=20.0)
+    plan = b'{"observations":[{"observation":%s,"altitude":50.0,"reason":"up"}],"start_now":"a"}' % old
+    assert decode_payload(messages.PLAN_UPDATED, plan).observations[0] == messages.Planned(request, 50.0, "up")
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(0, 25))
+def test_what_remains_is_what_has_not_been_taken(counts: list[int], taken: int) -> None:
+    exposures = tuple(messages.Exposures(str(number), 1.0 + number, count) for number, count in enumerate(counts))
+    request = messages.Observation("a", "T", exposures, taken=taken, ra=1.0, dec=2.0)
+
+    def one_by_one(of: tuple[messages.Exposures, ...]) -> list[str]:
+        return [each.filter for each in of for _ in range(each.count)]
+
+    assert one_by_one(request.remaining()) == one_by_one(exposures)[taken:]

@@ -33,7 +33,8 @@ __all__ = [
     "AlertReceived", "AlertDecided", "TakenImage", "FollowUp", "Publish", "AlertSource",
     "LARGEST_PACKET", "ALERT_RECEIVED", "ALERT_DECIDED", "FOLLOW_UP", "PUBLISH", "ALERTS_SILENT", "ALERTS_HEARD",
     # observations
-    "Exposures", "Observation", "Withdrawal", "Planned", "Plan", "Abort", "ObservationReport",
+    "Exposures", "Orbit", "Constraints", "Window", "Cadence", "Observation", "Withdrawal", "Planned", "Refusal", "Plan",
+    "Abort", "ObservationReport",
     "OBSERVATION_REQUESTED", "OBSERVATION_REQUEST_CHANGED", "OBSERVATION_REQUEST_WITHDRAWN", "PLAN_UPDATED",
     "PLAN_AGAIN", "OBSERVE", "ABORT_OBSERVATION", "OBSERVATION_STARTED", "OBSERVATION_FINISHED", "OBSERVATION_FAILED",
     # instruments

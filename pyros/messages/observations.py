@@ -9,32 +9,143 @@ import msgspec
 from pyros.messages._codec import register
 from pyros.messages._payload import Count, NoPayload, Payload, Positive, Target
 
+Angle = Annotated[float, msgspec.Meta(ge=0, le=180)]
+"""Degrees between two directions."""
+
 
 class Exposures(Payload, frozen=True):
     """``count`` exposures of ``seconds`` each through ``filter``."""
 
     filter: str
+    """The filter's name, as its wheel has it."""
     seconds: Positive
+    """Exposure time of each, seconds."""
     count: Count = 1
+    """How many of them."""
+    gain: float | None = None
+    """The camera's gain in its own unit; None leaves it as it is."""
+    binning: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
+    """Pixels in each direction that are read as one."""
+    dither: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
+    """Greatest offset from the target between two exposures, arcseconds; 0 for none."""
+    readout_mode: str = ""
+    """The camera's name of the readout mode; '' leaves it as it is."""
+
+
+class Orbit(Payload, frozen=True, kw_only=True):
+    """A body's orbit around the Sun: osculating elements, ecliptic and equinox of J2000.
+
+    With perihelion distance and time, as the Minor Planet Center lists comets, they hold for every eccentricity.
+    """
+
+    perihelion_distance: Positive
+    """Astronomical units."""
+    eccentricity: Annotated[float, msgspec.Meta(ge=0, le=10)]
+    """0 for a circle, 1 for a parabola."""
+    inclination: Angle
+    """Degrees."""
+    node: float
+    """Longitude of the ascending node, degrees."""
+    argument: float
+    """Argument of perihelion, degrees."""
+    perihelion: float
+    """Time of perihelion, modified Julian date, TT."""
+
+
+class Constraints(Payload, frozen=True, kw_only=True):
+    """What an observation asks of the sky, from its beginning to its end, beside its `Observation.min_altitude`."""
+
+    max_airmass: Annotated[float, msgspec.Meta(ge=1)] | None = None
+    """The greatest airmass; None for any."""
+    moon_distance: Angle = 0.0
+    """The least distance from the Moon while it is up, degrees."""
+    moon_illumination: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    """The greatest illuminated fraction of the Moon while it is up."""
+    sun_altitude: Annotated[float, msgspec.Meta(ge=-90, le=0)] | None = None
+    """The greatest altitude of the Sun, degrees, where the site's twilight isn't dark enough; None for the site's."""
+
+
+class Window(Payload, frozen=True):
+    """A span of time."""
+
+    begin: float
+    """Unix seconds."""
+    end: float
+    """Unix seconds."""
+
+
+class Cadence(Payload, frozen=True, kw_only=True):
+    """An observation again and again: due at ``start``, ``start + period``, ``start + 2 period`` ...
+
+    What could not be made in time is not made up for: the next one keeps its time.
+    """
+
+    period: Positive
+    """Seconds from one time to the next."""
+    tolerance: Annotated[float, msgspec.Meta(ge=0)]
+    """How much earlier or later than due it may begin, seconds."""
+    start: float
+    """The first time, Unix seconds."""
+    count: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """How many times; None without end."""
 
 
 class Observation(Target, frozen=True):
-    """A request to observe: alert_manager -> scheduler -> majordome -> observation_manager."""
+    """A request to observe: alert_manager or people -> scheduler -> majordome -> observation_manager."""
 
     id: str
+    """Its name, which no other request has."""
     target: str
+    """The target's name, for people and FITS headers."""
     exposures: Annotated[tuple[Exposures, ...], msgspec.Meta(min_length=1, max_length=100)]
+    """What to take, in this order."""
     priority: int = 0
+    """Ten more make a minute of the telescope's time worth twice as much."""
     min_altitude: float = 10.0
+    """The least altitude, degrees."""
     expires: float | None = None
+    """When it must have begun, Unix seconds; None for never."""
     requested: float = 0.0
+    """When it was asked for, Unix seconds; 0 when that isn't known."""
     reason: str = ""
+    """Why it is wanted, for people."""
     repeat: Annotated[tuple[float, ...], msgspec.Meta(max_length=100)] = ()
     """When the same is to be observed again. The scheduler makes an observation of each."""
     not_before: float | None = None
     """When it may begin, where that is later than now: one of the repeats."""
     repeats: str = ""
     """The id of the observation that it repeats."""
+    orbit: Orbit | None = None
+    """The orbit of a moving body; ``ra`` and ``dec`` are then where it was when somebody last looked."""
+    constraints: Constraints = Constraints()
+    """What it asks of the sky beside `min_altitude`."""
+    windows: Annotated[tuple[Window, ...], msgspec.Meta(max_length=100)] = ()
+    """It must lie within one of these; without any, it may be made at any time."""
+    cadence: Cadence | None = None
+    """Make it again and again; an observation of each time is made for the plan."""
+    decay: Positive | None = None
+    """Seconds after ``requested`` in which its worth falls to half, t seconds after it by 1 / (1 + t / decay).
+
+    None is half an hour for what an alert asks for, and no hurry otherwise.
+    """
+    interruptible: bool = True
+    """Whether one of a higher priority may interrupt it."""
+    taken: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """How many of its images there are already: it goes on with the next one."""
+    owner: str = ""
+    """Who asked for it."""
+    proposal: str = ""
+    """The proposal that it belongs to."""
+
+    def remaining(self) -> tuple[Exposures, ...]:
+        """Return the exposures that are still to be taken, in their order."""
+        left, taken = [], self.taken
+        for each in self.exposures:
+            here = min(taken, each.count)
+            taken -= here
+            if here < each.count:
+                left.append(msgspec.structs.replace(each, count=each.count - here))
+        return tuple(left)
 
 
 class Withdrawal(Payload, frozen=True):
@@ -48,16 +159,51 @@ class Planned(Payload, frozen=True):
     """One line of the plan: an observation and what was computed for it."""
 
     observation: Observation
+    """With the place where it is at ``start``, when it is a moving body."""
     altitude: float
+    """Degrees: in the middle of the observation, or now for one that is not planned."""
     reason: str
+    """Why it stands where it does, for people."""
+    start: float | None = None
+    """When the telescope sets out for it, Unix seconds; None when it is not planned."""
+    end: float | None = None
+    """When its last image is read out, Unix seconds; None when it is not planned."""
+    airmass: float | None = None
+    """In the middle of the observation."""
+    value: float = 0.0
+    """What it is worth to the plan: minutes of priority 0 at the zenith."""
+
+
+class Refusal(Payload, frozen=True):
+    """A request that the plan does without, and why."""
+
+    observation: str
+    """The request's id."""
+    reason: str
+    """Why it is not planned, for people."""
+    target: str = ""
+    """The target's name."""
 
 
 class Plan(Payload, frozen=True):
-    """scheduler -> majordome: tonight in order. ``start_now`` is the id of the observation to run at this moment."""
+    """scheduler -> majordome: tonight in order."""
 
     observations: tuple[Planned, ...]
+    """Those that are planned by their start, then those that wait."""
     start_now: str | None = None
+    """The id of the observation to run at this moment."""
     withdrawn: tuple[str, ...] = ()
+    """The ids of those that are not wanted any more."""
+    refused: tuple[Refusal, ...] = ()
+    """What the plan does without."""
+    begin: float | None = None
+    """The beginning of what is planned, Unix seconds."""
+    end: float | None = None
+    """The end of what is planned, Unix seconds: as a rule the morning's twilight."""
+    value: float = 0.0
+    """The sum of the lines' values."""
+    bound: float | None = None
+    """No plan for these requests is worth more than this; None while that is not known."""
 
 
 class Abort(Payload, frozen=True):
