@@ -67,6 +67,27 @@ class UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+class LinedMapping(dict[Any, Any]):
+    """A mapping of a file, with its line and those of its keys."""
+
+    lines: dict[str, int]
+    line: int
+
+
+class LinedMappings(UniqueKeys):
+    """A YAML loader whose mappings know their lines, as `LinedMapping`."""
+
+    def construct_lined(self, node: yaml.MappingNode) -> Iterator[LinedMapping]:
+        found = LinedMapping()
+        found.line = node.start_mark.line + 1
+        found.lines = {key.value: key.start_mark.line + 1 for key, _ in node.value if isinstance(key, yaml.ScalarNode)}
+        yield found
+        found.update(self.construct_mapping(node))
+
+
+LinedMappings.add_constructor("tag:yaml.org,2002:map", LinedMappings.construct_lined)
+
+
 def read_yaml(path: Path, loader: type[UniqueKeys] = UniqueKeys) -> Any:
     """Return what a YAML file holds; None for an empty one.
 

@@ -7,7 +7,6 @@ hold, and neither does its opposite: ``not`` of something unknown is unknown.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -17,8 +16,8 @@ import msgspec
 
 from pyros.alerts.alert import Alert, Kind
 from pyros.alerts.formats import values
+from pyros.quantities import ANGLES, DURATIONS, ValueReader, quantity
 
-_QUANTITY = re.compile(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*(.*?)\s*")
 MIN_AGE_SECONDS = -600.0
 """An event this many seconds ahead of the observatory's clock is a wrong date, not a fresh event."""
 
@@ -70,7 +69,6 @@ class ConditionResult(msgspec.Struct, frozen=True, omit_defaults=True):
 CheckResult = tuple[bool | None, Any, str]
 """Whether it holds (None: unknown), the value that was looked at, and both in words."""
 ConditionCheck = Callable[[Alert, Circumstances, Any], CheckResult]
-ValueReader = Callable[[Any], Any]
 _Value = Callable[[Alert, Circumstances], float | None]
 
 
@@ -86,36 +84,9 @@ class ConditionSpec(msgspec.Struct, frozen=True):
     """Whether it needs to know the site."""
 
 
-def quantity(units: dict[str, float], low: float, high: float) -> ValueReader:
-    """Make a reader of ``12``, ``5 arcmin``, ``3 h`` ... into the first of the units.
-
-    Args:
-        units: names and their size in the first one.
-        low, high: the smallest and largest allowed, in the first unit.
-    """
-    base = next(iter(units))
-
-    def read(value: Any) -> float:
-        match = _QUANTITY.fullmatch(str(value)) if isinstance(value, int | float | str) else None
-        try:
-            size = float(match[1]) * units[match[2] or base] if match and value is not True else math.nan
-        except (KeyError, ValueError):
-            size = math.nan
-        if not low <= size <= high:
-            wanted = f"a number of {base}".removesuffix(" of ") + (
-                f", or one with a unit ({', '.join(units)})" if len(units) > 1 else ""
-            )
-            raise ValueError(f"must be {wanted}, from {low:g} to {high:g}; not {value!r}")
-        return size
-
-    return read
-
-
-_DEGREES = {"deg": 1.0, "arcmin": 1 / 60, "arcsec": 1 / 3600}
-_SECONDS = {"s": 1.0, "min": 60.0, "h": 3_600.0, "d": _DAY}
-ANGLE = quantity(_DEGREES, 0.0, 180.0)
-DURATION = quantity(_SECONDS, 0.0, 3650 * _DAY)
-PATIENCE = quantity(_SECONDS, 1.0, 3650 * _DAY)
+ANGLE = quantity(ANGLES, 0.0, 180.0)
+DURATION = quantity(DURATIONS, 0.0, 3650 * _DAY)
+PATIENCE = quantity(DURATIONS, 1.0, 3650 * _DAY)
 RATE = quantity(
     {
         "Hz": 1.0,
@@ -128,7 +99,7 @@ RATE = quantity(
 )
 FRACTION = quantity({"": 1.0}, 0.0, 1.0)
 ALTITUDE = quantity({"deg": 1.0}, 0.0, 90.0)
-_LATITUDE = quantity(_DEGREES, 0.0, 90.0)
+_LATITUDE = quantity(ANGLES, 0.0, 90.0)
 _SUN = quantity({"deg": 1.0}, -90.0, 90.0)
 
 
@@ -182,7 +153,7 @@ def _spans(value: float, wanted: float) -> tuple[str, str]:
 
 def _span(seconds: float) -> str:
     unit = next((unit for unit, least in _SPANS if seconds >= least), "s")
-    return f"{seconds / _SECONDS[unit]:.4g} {unit}"
+    return f"{seconds / DURATIONS[unit]:.4g} {unit}"
 
 
 def _rates(value: float, wanted: float) -> tuple[str, str]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
-import yaml
 
 from pyros.alerts.rules.conditions import ALTITUDE, ANY, CONDITIONS, DURATION, NOT, PATIENCE, Condition
 from pyros.errors import ConfigError
-from pyros.files import UniqueKeys, read_yaml
+from pyros.files import LinedMapping, LinedMappings, read_yaml
 from pyros.messages import Exposures
 
 MAX_REPEATS = 20
@@ -39,27 +38,6 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
     if reader.problems:
         raise ConfigError(reader.problems)
     return rules
-
-
-class _Mapping(dict[Any, Any]):
-    """A mapping of the file, with its line and those of its keys."""
-
-    lines: dict[str, int]
-    line: int
-
-
-class _LinedMappings(UniqueKeys):
-    """A YAML loader whose mappings know their lines."""
-
-    def construct_lined(self, node: yaml.MappingNode) -> Iterator[_Mapping]:
-        found = _Mapping()
-        found.line = node.start_mark.line + 1
-        found.lines = {key.value: key.start_mark.line + 1 for key, _ in node.value if isinstance(key, yaml.ScalarNode)}
-        yield found
-        found.update(self.construct_mapping(node))
-
-
-_LinedMappings.add_constructor("tag:yaml.org,2002:map", _LinedMappings.construct_lined)
 
 
 class _Reader:
@@ -103,7 +81,7 @@ class _Reader:
 
     def _document(self) -> Any:
         try:
-            return read_yaml(self.path, _LinedMappings)
+            return read_yaml(self.path, LinedMappings)
         except ValueError as error:
             self._problem("", str(error))
             return None
@@ -227,7 +205,7 @@ class _Reader:
 
     def _look(self, content: Any, key: Any) -> None:
         """Note the line of a key, or of the mapping it is missing in, for the problems that follow."""
-        if isinstance(content, _Mapping):
+        if isinstance(content, LinedMapping):
             self._line = content.lines.get(str(key), content.line)
 
     def _convert(self, value: Any, read: Callable[[Any], Any], where: str) -> Any:

@@ -1,0 +1,43 @@
+"""Numbers with units, as people write them in the files of an observatory. Plain functions, for any thread."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+ValueReader = Callable[[Any], Any]
+"""From what YAML or a command line gave to a value; raises ValueError that says what would be right."""
+
+ANGLES = {"deg": 1.0, "arcmin": 1 / 60, "arcsec": 1 / 3600}
+"""Units of angles, in degrees."""
+DURATIONS = {"s": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
+"""Units of durations, in seconds."""
+
+_QUANTITY = re.compile(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*(.*?)\s*")
+
+
+def quantity(units: dict[str, float], low: float, high: float) -> ValueReader:
+    """Make a reader of ``12``, ``5 arcmin``, ``3 h`` ... into the first of the units.
+
+    Args:
+        units: names and their size in the first one.
+        low, high: the smallest and largest allowed, in the first unit.
+    """
+    base = next(iter(units))
+
+    def read(value: Any) -> float:
+        match = _QUANTITY.fullmatch(str(value)) if isinstance(value, int | float | str) else None
+        try:
+            size = float(match[1]) * units[match[2] or base] if match and value is not True else math.nan
+        except (KeyError, ValueError):
+            size = math.nan
+        if not low <= size <= high:
+            wanted = f"a number of {base}".removesuffix(" of ") + (
+                f", or one with a unit ({', '.join(units)})" if len(units) > 1 else ""
+            )
+            raise ValueError(f"must be {wanted}, from {low:g} to {high:g}; not {value!r}")
+        return size
+
+    return read
