@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from pyros import messages
+from pyros.agents._calibrating import CalibrationState
 from pyros.messages import Exposures, Observation, Payload, TakenImage
 
 STEP_OVERDUE = "Step overdue"
@@ -75,3 +76,5 @@ class ObservationManagerState(msgspec.Struct):
     announced: bool = False
     interrupted: dict[str, Progress] = {}
     """Observations that go on with their next image, by their ids, the oldest first."""
+    calibration: CalibrationState | None = None
+    """The calibration that runs; while one does, no observation is there."""

@@ -17,18 +17,21 @@ from pyros import instruments, messages
 from pyros.agents._filters import FiltersAgent
 from pyros.agents.agent import Agent
 from pyros.agents.instrument import Command
+from pyros.calibration import levels
+from pyros.calibration.levels import measure_level
 from pyros.errors import ConnectionLost, NoAnswer, WorkerError
 from pyros.hold import Hold
 from pyros.instruments import writing
 from pyros.instruments.fits import ImageFacts
 from pyros.instruments.writing import write_job, write_pixels
-from pyros.messages import Cool, Expose, ExposureFinished, ExposureStarted, Failure, ImageTaken, Message
+from pyros.messages import Cool, Expose, ExposureFinished, ExposureStarted, Failure, ImageTaken, Level, Message
 from pyros.planning import Site
 from pyros.planning.visibility import airmass, altitude_azimuth
 from pyros.workers import Worker
 
 _WRITE_SECONDS = 120.0
 _WRITE_ATTEMPTS = 2
+_MEASURE_SECONDS = 60.0
 _LAST_WRITE_SECONDS = 2.0
 """How long the agent's end waits for an image that is being written."""
 
@@ -60,7 +63,7 @@ class CameraAgent(FiltersAgent):
         return self.FILTER_WHEEL not in self.config.agents
 
     def attach(self, reactor: Any) -> None:
-        self._worker = Worker(reactor, self.clock, self.log, "camera's", [writing.__name__])
+        self._worker = Worker(reactor, self.clock, self.log, "camera's", [writing.__name__, levels.__name__])
         super().attach(reactor)
 
     def detach(self) -> Deferred[None]:
@@ -168,7 +171,8 @@ class CameraAgent(FiltersAgent):
             messages.EXPOSURE_FINISHED,
             ExposureFinished(
                 observation=expose.observation, number=expose.number, filter=expose.filter, path=result["path"],
-                started=result.get("started"), seconds=result.get("seconds"),
+                started=result.get("started"), seconds=result.get("seconds"), temperature=result.get("temperature"),
+                level=msgspec.convert(result.get("level"), Level | None),
             ),
         )  # fmt: skip
         if expose.image_type != "LIGHT":
@@ -214,7 +218,20 @@ class CameraAgent(FiltersAgent):
         if not written:
             pool = self.reactor.getThreadPool()
             written = await deferToThreadPool(self.reactor, pool, write_pixels, job, pixels)  # type: ignore[func-returns-value,unused-ignore]
-        return {"path": written, "started": image.started, "seconds": image.seconds}
+        level = await self._level(expose, pixels) if expose.measure == "level" else None
+        return {
+            "path": written, "started": image.started, "seconds": image.seconds, "temperature": image.temperature,
+            "level": level and msgspec.to_builtins(level),
+        }  # fmt: skip
+
+    async def _level(self, expose: Expose, pixels: memoryview) -> Level | None:
+        """Have a worker measure the image's level; None, and a line in the log, where that fails."""
+        name = f"{expose.observation}-{expose.number}"
+        try:
+            return await self._worker.run(measure_level, name, pixels, seconds=_MEASURE_SECONDS)
+        except (WorkerError, ValueError) as error:
+            self.log.warn("{name}: its level was not measured: {reason}", name=name, reason=error)
+            return None
 
     def _filter(self, image: instruments.Image, expose: Expose) -> str:
         """Name the image's filter; a camera doesn't know what a separate wheel turns in front of it."""

@@ -1,4 +1,4 @@
-"""The observation manager: runs one observation at a time.
+"""The observation manager: runs one observation at a time, or one calibration.
 
 It slews, waits for *Slew finished* and for the dome, and exposes N times through each filter.
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pyros import messages
+from pyros.agents._calibrating import CALIBRATION_STEP_AGAIN, CALIBRATION_STEP_OVERDUE, Calibrating
 from pyros.agents._observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, Progress, Step
 from pyros.agents.agent import Agent
 from pyros.angles import separation
@@ -50,9 +51,12 @@ class ObservationManagerAgent(Agent):
 
     def __init__(self) -> None:
         super().__init__(Agent.OBSERVATION_MANAGER)
+        self._calibrating = Calibrating(self)
         self.actions_by_message |= {
             messages.OBSERVE: self.observe,
             messages.ABORT_OBSERVATION: self.abort_observation,
+            messages.CALIBRATE: self.calibrate,
+            messages.ABORT_CALIBRATION: self.abort_calibration,
             messages.SLEW_STARTED: self.slew_started,
             messages.SLEW_FINISHED: self.slew_finished,
             messages.SLEW_FAILED: self.slew_failed,
@@ -72,10 +76,17 @@ class ObservationManagerAgent(Agent):
             messages.DOME_CLOSED: self.dome_closed,
             STEP_OVERDUE: self.step_overdue,
             STEP_AGAIN: self.step_again,
+            CALIBRATION_STEP_OVERDUE: self._calibrating.step_overdue,
+            CALIBRATION_STEP_AGAIN: self._calibrating.step_again,
         }
 
+    def analyze_message(self, message: Message) -> None:
+        """Handle a message; the answer to a command of a calibration is for that."""
+        if not self._calibrating.takes(message):
+            super().analyze_message(message)
+
     def observe(self, message: Message) -> None:
-        """Begin an observation at once; one that runs gives way.
+        """Begin an observation at once; an observation or a calibration that runs is superseded.
 
         The telescope is told first: whoever is told after it has something to do, and takes the processor from it.
         """
@@ -88,6 +99,7 @@ class ObservationManagerAgent(Agent):
         self.send_to(self.TELESCOPE, messages.SLEW, slew)
         if self.state.current is not None:
             self._stop(f"gave way to {observation.id}", again=True, halt=False)
+        self._calibrating.stop(f"superseded by {observation.id}", again=True)
         self.state.current = observation
         self.state.failures = self.state.lost = 0
         self._take_up(observation)
@@ -106,9 +118,22 @@ class ObservationManagerAgent(Agent):
         if self.state.current is not None and wanted in ("", self.state.current.id):
             self._stop(message.payload.reason or "aborted", again=True, halt=True)
 
+    def calibrate(self, message: Message) -> None:
+        """Begin a calibration, unless an observation runs or somebody holds the observatory."""
+        not_now = "" if self.holds.hold is None else str(self.holds.hold)
+        if self.state.current is not None:
+            not_now = f"{self.state.current.id} is being observed"
+        self._calibrating.begin(message.payload, message.sender, not_now)
+
+    def abort_calibration(self, message: Message) -> None:
+        running, wanted = self.state.calibration, message.payload
+        if running is not None and wanted.calibration in ("", running.order.id):
+            self._calibrating.stop(wanted.reason or "aborted", again=True)
+
     def on_hold(self, hold: Hold, stop: bool) -> None:
         if self.state.current is not None:
             self._stop(str(hold), again=True, halt=True)
+        self._calibrating.stop(str(hold), again=True)
 
     def slew_started(self, message: Message) -> None:
         self.log.info("slewing for {id}: {seconds:.1f} s", id=message.payload.observation,
@@ -221,6 +246,7 @@ class ObservationManagerAgent(Agent):
                 self.state.astray = True
         if name == self.state.awaited and self.state.phase == "waiting":
             self._go_on()
+        self._calibrating.connected(name)
 
     def instrument_disconnected(self, message: Message) -> None:
         """Note that a device is away: what it does is unknown, and the end of the command under way will tell."""
@@ -251,6 +277,7 @@ class ObservationManagerAgent(Agent):
 
     def dome_opened(self) -> None:
         self.state.dome_open = True
+        self._calibrating.dome_opened()
         self._next()
 
     def dome_closed(self, message: Message) -> None:

@@ -16,6 +16,7 @@ from pyros.messages._codec import GUARDED, PAYLOADS, Message, decode_payload, en
 from pyros.messages._payload import NoPayload, Payload, Target
 from pyros.messages.accessories import *
 from pyros.messages.alerts import *
+from pyros.messages.calibrations import *
 from pyros.messages.camera import *
 from pyros.messages.dome import *
 from pyros.messages.images import *
@@ -45,8 +46,11 @@ __all__ = [
     "SLEW", "SLEW_STARTED", "SLEW_FINISHED", "SLEW_FAILED", "TRACKING_LOST", "PARK", "PARK_FINISHED", "PARK_FAILED",
     "POINTING_MEASURED",
     # camera
-    "Expose", "ExposureStarted", "ExposureFinished", "Cool",
+    "Expose", "ExposureStarted", "ExposureFinished", "Level", "Cool",
     "EXPOSE", "EXPOSURE_STARTED", "EXPOSURE_FINISHED", "EXPOSURE_FAILED", "COOL", "COOLING_SET", "COOLING_FAILED",
+    # calibrations
+    "CalibrationAbort", "CalibrationOrder", "CalibrationReport", "FocusReached", "FrameSet",
+    "CALIBRATE", "ABORT_CALIBRATION", "CALIBRATION_STARTED", "CALIBRATION_FINISHED", "CALIBRATION_FAILED",
     # dome
     "KeepOpen", "Follow", "SlitInPlace",
     "OPEN", "CLOSE", "KEEP_OPEN", "DOME_OPENED", "DOME_CLOSED", "DOME_FAILED", "FOLLOW", "SLIT_IN_PLACE", "SLIT_FAILED",

@@ -26,6 +26,8 @@ class Expose(Target, frozen=True, kw_only=True):
     target: str = ""
     pointing_ra: float
     pointing_dec: float
+    measure: Literal["", "level"] = ""
+    """What to measure in the image for *Exposure finished*: nothing, or its level."""
 
 
 class ExposureStarted(Payload, frozen=True):
@@ -38,6 +40,15 @@ class ExposureStarted(Payload, frozen=True):
     seconds: float
 
 
+class Level(Payload, frozen=True):
+    """How much light, or charge, an image has."""
+
+    median: float
+    """Of all pixels, ADU, the bias included."""
+    saturated: float
+    """The share of the pixels, 0 to 1, that are as high as the format goes (65,535 ADU)."""
+
+
 class ExposureFinished(Payload, frozen=True):
     """camera -> observation_manager: the image is on disk, synced."""
 
@@ -47,6 +58,10 @@ class ExposureFinished(Payload, frozen=True):
     path: str
     started: float | None = None
     seconds: float | None = None
+    temperature: float | None = None
+    """The detector's, degrees Celsius; None for a camera that doesn't tell."""
+    level: Level | None = None
+    """The image's level, where *Expose* asked for it and it could be measured."""
 
 
 class Cool(Payload, frozen=True):

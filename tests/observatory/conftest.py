@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pyros.messages import Payload
 from pyros.rehearsal.rehearsal import Rehearsal
 from tests.builders import voevent
 
@@ -51,6 +52,28 @@ class Night(Rehearsal):
         time = self.clock.now().strftime("%Y-%m-%dT%H:%M:%S")
         citations = [(cites[0], f"ivo://{cites[1]}")] if cites else []
         return voevent(f"ivo://{name}", role=role, date=time, ra=ra, dec=dec, error=0.05, citations=citations)
+
+
+class Automation:
+    """The majordome's agent, which is taught to give commands to an instrument and to keep the answers."""
+
+    def __init__(self, night: Night) -> None:
+        self.night, self.answers = night, list[tuple[str, Any]]()
+        self._majordome: Any = night.agent("majordome")
+
+    def tell(self, agent: str, name: str, payload: Payload, ends: tuple[str, ...] = ()) -> None:
+        """Have the majordome send a command in a turn of its own; what it hears of its end is kept."""
+        majordome = self._majordome
+        for end in ends or (f"{name} finished", f"{name} failed"):
+            majordome.actions_by_message[end] = lambda message: self.answers.append((message.name, message.payload))
+        majordome.actions_by_message["Give command"] = lambda: majordome.send_to(agent, name, payload)
+        self.night.person("majordome", "Give command")
+        self.night.run(0.1)
+
+    def end(self, seconds: float = 60.0) -> tuple[str, Any]:
+        """Wait for the end of the oldest command whose end was not asked for."""
+        self.night.until(lambda: self.answers, seconds)
+        return self.answers.pop(0)
 
 
 SMALL = {"camera": {"width": 64, "height": 64, "speed": 1}}

@@ -12,31 +12,9 @@ from pyros.hold import Holds
 from pyros.messages import Order, Payload
 from pyros.messages.cover import CALIBRATOR_OFF, CALIBRATOR_ON, CLOSE_COVER, OPEN_COVER, CalibratorOn, CoverReport
 from pyros.messages.rotator import ROTATE, SYNC_ROTATOR, Rotate, Rotated
-from tests.observatory.conftest import Night
+from tests.observatory.conftest import Automation, Night
 
 SLOW = {"cover": {"speed": 1}, "rotator": {"speed": 1}}
-
-
-class Automation:
-    """The majordome's agent, which is taught to give commands to an instrument and to keep the answers."""
-
-    def __init__(self, night: Night) -> None:
-        self.night, self.answers = night, list[tuple[str, Any]]()
-        self._majordome: Any = night.agent("majordome")
-
-    def tell(self, agent: str, name: str, payload: Payload) -> None:
-        """Have the majordome send a command in a turn of its own; what it hears of its end is kept."""
-        majordome = self._majordome
-        for end in (f"{name} finished", f"{name} failed"):
-            majordome.actions_by_message[end] = lambda message: self.answers.append((message.name, message.payload))
-        majordome.actions_by_message["Give command"] = lambda: majordome.send_to(agent, name, payload)
-        self.night.person("majordome", "Give command")
-        self.night.run(0.1)
-
-    def end(self, seconds: float = 60.0) -> tuple[str, Any]:
-        """Wait for the end of the oldest command whose end was not asked for."""
-        self.night.until(lambda: self.answers, seconds)
-        return self.answers.pop(0)
 
 
 @pytest.fixture
