@@ -289,11 +289,17 @@ def wait_for() -> Callable[..., Any]:
     return wait_until
 
 
+def another_reactor(kind: Callable[[], Any]) -> Any:
+    """Make a reactor that is not the one of the process."""
+    made = kind()
+    made._registerAsIOThread = False  # noqa: SLF001  Twisted's
+    return made
+
+
 @contextmanager
 def reactor_in_a_thread() -> Iterator[Any]:
     """Run a second reactor of this process in a thread of its own."""
-    running: Any = SelectReactor()
-    running._registerAsIOThread = False
+    running = another_reactor(SelectReactor)
     thread = threading.Thread(target=running.run, kwargs={"installSignalHandlers": False})
     ready = threading.Event()
     running.callWhenRunning(ready.set)

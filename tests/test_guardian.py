@@ -74,7 +74,7 @@ class Place:
         self.deaf = False
         self.guardian = self.make_guardian()
         self.guardian.start()
-        self.alive = True
+        self.alive: Callable[[], bool] = lambda: True
         self.presence: list[tuple[float, bool, str]] = []
         self.beat = self.make_beat()
         self.beat.start()
@@ -86,7 +86,10 @@ class Place:
         def on_presence(present: bool, reason: str) -> None:
             self.presence.append((self.now, present, reason))
 
-        return BeatSender(self.reactor, self.clock, self.config, Logger("dome"), lambda: self.alive, on_presence)
+        return BeatSender(self.reactor, self.clock, self.config, Logger("dome"), self._is_alive, on_presence)
+
+    def _is_alive(self) -> bool:
+        return self.alive()
 
     def _send(self, name: str, payload: Any) -> None:
         if self.deaf:
@@ -163,11 +166,11 @@ def test_a_dome_whose_agent_beats_stays_open(place: Callable[..., Place]) -> Non
 def test_a_dome_whose_agent_is_silent_is_closed_in_time(place: Callable[..., Place]) -> None:
     here = place()
     here.open()
-    here.alive = False
+    here.alive = lambda: False
     assert here.until(lambda: here.shutter == "closed") <= BOUND
     assert here.alarms(SILENT) == [messages.ALARM]
     here.run(60)
-    here.alive = True
+    here.alive = lambda: True
     here.until(lambda: here.alarms(SILENT) == [messages.ALARM, messages.ALARM_OVER])
 
 
@@ -188,7 +191,7 @@ def test_a_dome_that_does_not_close_is_closed_again_and_again(fault: str, place:
     here = place()
     here.open()
     here.device("dome", f"FAULT {fault}")
-    here.alive = False
+    here.alive = lambda: False
     assert here.until(lambda: here.shutter == "closed") <= 100
     here.run(5)
     assert here.alarms(NOT_CLOSED)[0] == messages.ALARM
@@ -197,7 +200,7 @@ def test_a_dome_that_does_not_close_is_closed_again_and_again(fault: str, place:
 
 def test_a_dome_that_is_opened_by_somebody_without_a_beat_is_closed(place: Callable[..., Place]) -> None:
     here = place()
-    here.alive = False
+    here.alive = lambda: False
     here.run(60)
     for _ in range(3):
         here.device("dome", "DO open")
@@ -208,9 +211,9 @@ def test_a_dome_that_is_opened_by_somebody_without_a_beat_is_closed(place: Calla
 def test_the_guardian_opens_nothing(place: Callable[..., Place]) -> None:
     here = place()
     here.open()
-    here.alive = False
+    here.alive = lambda: False
     here.run(60)
-    here.alive = True
+    here.alive = lambda: True
     here.run(600)
     assert here.shutter == "closed"
     said = [line for _, line in here.simulators["dome"].requests if "DO" in line]
@@ -220,7 +223,7 @@ def test_the_guardian_opens_nothing(place: Callable[..., Place]) -> None:
 def test_a_roof_closes_after_the_mount_is_parked(place: Callable[..., Place]) -> None:
     here = place(roof="yes")
     here.open()
-    here.alive = False
+    here.alive = lambda: False
     here.until(lambda: here.shutter == "closing")
     assert here.simulators["telescope"].device.state == "parked"
     here.until(lambda: here.shutter == "closed")
@@ -232,14 +235,14 @@ def test_a_roof_closes_though_the_mount_cannot_be_parked(fault: str, place: Call
     here.open()
     here.device("telescope", "DO unpark")
     here.device("telescope", f"FAULT {fault}")
-    here.alive = False
+    here.alive = lambda: False
     assert here.until(lambda: here.shutter == "closed") <= 60 + BOUND
 
 
 def test_an_alarm_is_told_until_monitoring_takes_it(place: Callable[..., Place]) -> None:
     here = place()
     here.open()
-    here.deaf, here.alive = True, False
+    here.deaf, here.alive = True, lambda: False
     here.run(100)
     here.deaf = False
     here.run(15)
@@ -257,7 +260,7 @@ def signed(here: Place, greeting: bytes, number: int) -> str:
 @pytest.mark.parametrize("line", ["BEAT 1 {other}", "BEAT 1", "BEAT", "BEAT x {right}", "BEAT 2 {right}", "OPEN", "\t"])
 def test_what_a_stranger_says_is_no_beat(line: str, place: Callable[..., Place]) -> None:
     here = place()
-    here.alive = False
+    here.alive = lambda: False
     stranger = here.connect()
     beats = here.guardian.beats
     right = signed(here, stranger.heard, 1)
@@ -270,7 +273,7 @@ def test_what_a_stranger_says_is_no_beat(line: str, place: Callable[..., Place])
 
 def test_a_beat_counts_once(place: Callable[..., Place]) -> None:
     here = place()
-    here.alive = False
+    here.alive = lambda: False
     client = here.connect()
     beats = here.guardian.beats
     line = f"BEAT 3 {signed(here, client.heard, 3)}\n"
@@ -369,7 +372,7 @@ def test_a_guardian_that_cannot_reach_the_dome_counts_as_gone(place: Callable[..
 def test_an_agent_that_cannot_say_whether_it_lives_does_not_beat(place: Callable[..., Place]) -> None:
     here = place()
     here.open()
-    here.beat._alive = lambda: 1 // 0 > 0
+    here.alive = lambda: 1 // 0 > 0
     assert here.until(lambda: here.shutter == "closed") <= BOUND
 
 
@@ -381,7 +384,7 @@ def test_a_step_of_the_clock_means_nothing_to_the_guardian(place: Callable[..., 
         here.run(60)
         assert here.shutter == "open"
     here.clock.step(-3600)
-    here.alive = False
+    here.alive = lambda: False
     assert here.until(lambda: here.shutter == "closed") <= BOUND
 
 

@@ -108,7 +108,6 @@ def test_what_is_no_name(name: str) -> None:
 
 def test_a_type_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_codec, "PAYLOADS", dict(messages.PAYLOADS))
-    monkeypatch.setattr(_codec, "_decoders", dict(_codec._decoders))
 
     class Count(msgspec.Struct, forbid_unknown_fields=True):
         count: int

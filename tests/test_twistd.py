@@ -15,9 +15,11 @@ from pathlib import Path
 from string import Template
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from astropy.io import fits
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 
 from pyros import config as configuration
@@ -189,22 +191,18 @@ def test_one_agent_stops_with_its_shutdown_run(place: Callable[..., Place], numb
     assert not is_open(here.config.agent("minutes").port)
 
 
-def test_an_agent_ends_and_a_signal_comes_at_the_same_time() -> None:
+def test_an_agent_ends_and_a_signal_comes_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """The reactor has been stopped, and the services have not heard of it yet."""
-
-    class Stopped:
-        asked = 0
-
-        def stop(self) -> None:
-            self.asked += 1
-            raise ReactorNotRunning
-
-    service, stopped = ObservatoryService.__new__(ObservatoryService), Stopped()
-    told: Any = SimpleNamespace(hosts={"notes": SimpleNamespace(running=False)})
-    service.observatory, service._alone, service._reactor, service.running = told, True, stopped, True
-    ended: Any = SimpleNamespace(failure=None)
-    service._ended(None, ended)
-    assert stopped.asked == 1
+    stopped = SimpleNamespace(callWhenRunning=Mock(), stop=Mock(side_effect=ReactorNotRunning))
+    monkeypatch.setattr("twisted.internet.reactor", stopped, raising=False)
+    host = SimpleNamespace(running=False, failure=None, stopped=Deferred[None]())
+    observatory = SimpleNamespace(start=Deferred[None], failure=None, hosts={"notes": host})
+    monkeypatch.setattr("pyros.twistd.Observatory", lambda *_, **__: observatory)
+    monkeypatch.setattr("os.umask", Mock())
+    config: Any = SimpleNamespace(group="", clock="real")
+    ObservatoryService(config, agents=["notes"]).startService()
+    host.stopped.callback(None)
+    assert stopped.stop.call_count == 1
 
 
 def test_an_agent_process_ends_when_its_agent_is_told_to_shut_down(place: Callable[..., Place]) -> None:

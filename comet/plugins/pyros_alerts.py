@@ -45,7 +45,8 @@ class AlertHandler:
 
     def __init__(self) -> None:
         self._config: config.Config | None = None
-        self._store: EventStore | None = None
+        self.store: EventStore | None = None
+        """What was taken, while the handler runs."""
         self._outbound: Outbound | None = None
         self._intake: Intake | None = None
         self._reactor: Any = None
@@ -81,7 +82,7 @@ class AlertHandler:
         self._outbound = Outbound(reactor, self._config, NAME, store.journal, store.on_answer, store.complete)
         self._outbound.start()
         store.start(self._outbound.post)
-        self._store = store
+        self.store = store
         self._intake = Intake(store, lambda *_: None)
         reactor.addSystemEventTrigger("before", "shutdown", self._stop)
 
@@ -105,7 +106,7 @@ class AlertHandler:
         return Deferred.fromCoroutine(self._close())
 
     async def _close(self) -> None:
-        store, self._store, self._intake = self._store, None, None
+        store, self.store, self._intake = self.store, None, None
         if store is not None and self._outbound is not None:
             await store.stop()
             await self._outbound.stop()

@@ -104,7 +104,7 @@ class AlertManagerAgent(Agent):
     def alert_received(self, message: Message) -> None:
         """Understand a packet, decide, and tell the scheduler and whoever watches."""
         try:
-            alert = parse(self._packet(message.payload), topic=message.payload.topic)
+            alert = parse(self.packet_of(message.payload), topic=message.payload.topic)
         except AlertError as error:
             self._tell(AlertDecided(alert="", event="", accepted=False, reason=f"not understood: {error}"))
             return
@@ -194,8 +194,8 @@ class AlertManagerAgent(Agent):
         packet = write(author, ivorn, "test" if test else "observation", now)
         self.send_to(BROKER, messages.PUBLISH, Publish(packet))
 
-    def _packet(self, received: messages.AlertReceived) -> bytes:
-        """Its bytes; those too large for a message are read from the broker's journal.
+    def packet_of(self, received: messages.AlertReceived) -> bytes:
+        """Return an alert's packet; one too large for a message is read from the broker's journal.
 
         Raises JournalError when that isn't here: then the message is kept as failed, and can be handled again.
         """

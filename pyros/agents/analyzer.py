@@ -97,7 +97,7 @@ class AnalyzerAgent(Agent):
         solver = self.option("solver", str, "solve-field")
         solver_seconds = self.option("solver_seconds", float, _SOLVER_SECONDS)
         self._seconds = self.option("seconds", float, _SECONDS) + 2 * solver_seconds
-        self._settings = AnalysisSettings(
+        self.settings = AnalysisSettings(
             catalogue=self._catalogue(self.option("catalogue", str, "auto"), folder),
             masters=str(folder / masters if masters else self.config.data / "masters"),
             lightcurves=str(self.config.data / "lightcurves"),
@@ -105,7 +105,7 @@ class AnalyzerAgent(Agent):
             solver="" if self._worker.inline else shutil.which(solver) or "",
             solver_seconds=solver_seconds,
         )
-        if self._settings.catalogue not in ("", "simulated", "synthetic"):
+        if self.settings.catalogue not in ("", "simulated", "synthetic"):
             self.after_commit(self._read_catalogue)
         for image in self.state.waiting:
             self.after_commit(self._take, image)
@@ -155,7 +155,7 @@ class AnalyzerAgent(Agent):
 
     def _read_catalogue(self) -> None:
         """Read the file of stars now, so that a mistake in it is told once, not with every image of the night."""
-        reading = self._worker.run(read_catalogue, self._settings.catalogue, seconds=self._seconds)
+        reading = self._worker.run(read_catalogue, self.settings.catalogue, seconds=self._seconds)
 
         def failed(failure: Failure) -> None:
             if not self._detached:
@@ -177,7 +177,7 @@ class AnalyzerAgent(Agent):
             image = self._queue.popleft()
             try:
                 analysis = await self._worker.run(
-                    analyse_image, AnalysisJob(image, self._settings), seconds=self._seconds
+                    analyse_image, AnalysisJob(image, self.settings), seconds=self._seconds
                 )
             except (PyrosError, OSError) as error:
                 if self._detached:

@@ -117,7 +117,7 @@ class DomeRig:
         host.start()
         host.outbound.post = self._posted  # type: ignore[method-assign]
         # What a full disk kept the old one from storing is not said again: else the numbers would have a gap.
-        self._seq = {sender: host._last_seq((sender, "epoch")) for sender in self._seq}
+        self._seq = {sender: host.journal.seen.get((sender, "epoch"), 0) for sender in self._seq}
         self.run(0.01)
 
     def stop(self, seconds: float = 200.0) -> None:
@@ -131,7 +131,7 @@ class DomeRig:
         """Let the agent's process die."""
         if self.host is not None:
             host, self.host = self.host, None
-            host._end()
+            host.kill()
             assert self.reactor.run_until(self.now + 10, lambda: host.stopped.called)
 
     @property

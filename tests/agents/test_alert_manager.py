@@ -46,7 +46,7 @@ class Rig:
         (folder / "rules.yaml").write_text(rules)
         self.agent = AlertManagerAgent()
         self.host = inline(self.agent, "scheduler", alert_rules=folder / "rules.yaml", site=SITE)
-        self._number = itertools.count(1)
+        self.number = itertools.count(1)
 
     def take(self, *packets: bytes) -> list[tuple[str, Any]]:
         """One turn of packets; what the scheduler is told."""
@@ -54,9 +54,9 @@ class Rig:
             (messages.ALERT_RECEIVED, encode_payload(messages.ALERT_RECEIVED, AlertReceived(each, "test", 1.0)))
             for each in packets
         ]
-        first = next(self._number)
+        first = next(self.number)
         for _ in packets[1:]:
-            next(self._number)
+            next(self.number)
         outcome = self.host.turn(*received, first=first)
         assert self.host.turns.failed == 0
         return [
@@ -277,6 +277,6 @@ def test_decisions_of_an_older_journal_are_read_and_more_are_written(
     rig.host.journal.commit(older)
     assert [each.considered for each in rig.decisions()] == [()]
     again = Rig(inline, tmp_path)
-    again._number = itertools.count(2)
+    again.number = itertools.count(2)
     again.take(REFINED)
     assert [len(each.considered) for each in again.decisions()] == [0, 2]

@@ -27,7 +27,7 @@ def agent_with(inline: Makes, folder: Path, **options: str) -> Any:
 )
 def test_the_catalogue_is_the_one_that_is_named(inline: Makes, tmp_path: Path, named: str, taken: str) -> None:
     (tmp_path / "field.csv").write_text("ra,dec,magnitude\n150,2,14\n")
-    settings = agent_with(inline, tmp_path, catalogue=named).agent._settings
+    settings = agent_with(inline, tmp_path, catalogue=named).agent.settings
     assert settings.catalogue == taken.format(folder=tmp_path)
 
 

@@ -25,12 +25,12 @@ def test_its_bytes_come_from_the_brokers_journal(manager: AlertManagerAgent, tmp
         "CREATE TABLE events (number INTEGER PRIMARY KEY, packet BLOB NOT NULL); INSERT INTO events VALUES (7, x'00')"
     )
     Journal(tmp_path / "broker.sqlite", schema=table).close()
-    assert manager._packet(AlertReceived(b"", "x", 0.0, kept=7)) == b"\0"
-    assert manager._packet(AlertReceived(b"{}", "x", 0.0, kept=8)) == b"{}"
+    assert manager.packet_of(AlertReceived(b"", "x", 0.0, kept=7)) == b"\0"
+    assert manager.packet_of(AlertReceived(b"{}", "x", 0.0, kept=8)) == b"{}"
     with pytest.raises(JournalError, match=r"broker\.sqlite: has no event 8"):
-        manager._packet(AlertReceived(b"", "x", 0.0, kept=8))
+        manager.packet_of(AlertReceived(b"", "x", 0.0, kept=8))
 
 
 def test_no_such_journal_is_said(manager: AlertManagerAgent) -> None:
     with pytest.raises(JournalError, match="no such journal"):
-        manager._packet(AlertReceived(b"", "x", 0.0, kept=7))
+        manager.packet_of(AlertReceived(b"", "x", 0.0, kept=7))

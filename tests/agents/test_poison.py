@@ -14,6 +14,7 @@ import pytest
 from twisted.python.failure import Failure
 
 from pyros.agents import Agent, Message
+from pyros.agents.runtime.host import Host
 from pyros.agents.runtime.turns import Batch
 from pyros.errors import AgentError, JournalError
 from pyros.sender import ask
@@ -192,7 +193,7 @@ def test_a_command_that_raises_keeps_no_other_from_being_given(rig: Any, agent: 
         agent.after_commit(given.append, "close")
 
     agent.fault = fault
-    rig.host._put(Batch([Entry(0, "x", "Bad", 0.0, msgspec.Raw(b"{}"))], "other"))
+    rig.host.receive(Batch([Entry(0, "x", "Bad", 0.0, msgspec.Raw(b"{}"))], "other"))
     rig.reactor.advance(0)
     assert given == ["close"]
 
@@ -202,11 +203,16 @@ def test_an_agent_that_cannot_go_on_says_why_after_it_has_made_safe(
 ) -> None:
     safe: list[str] = []
     monkeypatch.setattr(FragileAgent, "make_safe", lambda _, reason: safe.append(reason))
+    hosts: list[Host] = []
+
+    def settle(agent: FragileAgent, host: Host) -> None:
+        hosts.append(host)
+        Agent.settle(agent, host)
+
+    monkeypatch.setattr(FragileAgent, "settle", settle)
     agent = FragileAgent()
-    place = observatory("fragile", "other")
-    running(place, agent)
-    host = agent._host
-    assert host is not None
+    running(observatory("fragile", "other"), agent)
+    (host,) = hosts
     monkeypatch.setattr("pyros.agents.runtime.program._exit_as_failed", lambda: None)
     monkeypatch.setattr(host.turns, "run", lambda *_: 1 / 0)
     agent.post_to_self("Good")
@@ -253,9 +259,9 @@ def test_a_busy_agent_forgets_what_is_too_much_and_says_so_once(
     agent.fault = fail
     for number in range(20):
         rig.reactor.advance(1)
-        rig.host._put(Batch([Entry(0, f"x{number}", "Bad", 0.0, msgspec.Raw(b"{}"))], "other"))
+        rig.host.receive(Batch([Entry(0, f"x{number}", "Bad", 0.0, msgspec.Raw(b"{}"))], "other"))
         rig.reactor.advance(0)
-        assert rig.host._mailbox.empty(), "it is never idle"
+        assert rig.host.status()["taken"] == number + 1, "it is never idle"
     assert rig.journal.failed <= 3 + 10
     assert said == ["fragile has too many failed messages: the oldest are forgotten"]
     assert rig.host.status()["forgotten"]["failed messages"] >= 7

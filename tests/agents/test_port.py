@@ -218,12 +218,12 @@ def test_a_bad_frame_is_answered_with_its_reason_and_the_end(rig: Rig, data: lis
 
 def test_2_gib_as_the_first_frame_is_taken_for_text_and_refused_after_64_kib(rig: Rig) -> None:
     connection, transport = rig.connect((2**31).to_bytes(4, "big"))
-    for _ in range(70):
-        if not transport.disconnecting:
-            connection.dataReceived(b"x" * 1024)
+    kibibytes = 0
+    while not transport.disconnecting:
+        connection.dataReceived(b"x" * 1024)
+        kibibytes += 1
     assert transport.value() == b"ERR line of more than 65536 bytes\n"
-    assert transport.disconnecting
-    assert len(connection._decoder) <= wire.MAX_LINE + 1024
+    assert kibibytes * 1024 <= wire.MAX_LINE + 1024
 
 
 def test_the_bytes_after_a_refusal_are_not_looked_at(rig: Rig) -> None:

@@ -161,11 +161,12 @@ def test_an_agent_with_a_full_disk_stores_later(observatory: Callable[..., Any],
     with Sender.open("remembering", config=place.config, timeout=20) as connection:
         for number in range(20):
             connection.post("Remember", {"what": str(number), "data": "x" * 5000})
-        connection._transmit()
+        flushing = threading.Thread(target=connection.flush)
+        flushing.start()
         wait_for(lambda: place.up("remembering")["waiting"], what="the messages to wait")
         assert place.state("remembering") == {"heard": ["before"], "size": 0}
         resource.prlimit(program.pid, resource.RLIMIT_FSIZE, unlimited)
-        connection.flush()
+        flushing.join(PATIENCE)
     assert place.state("remembering") == {"heard": ["before", *map(str, range(20))], "size": 100_000}
 
 

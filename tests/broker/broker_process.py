@@ -40,6 +40,8 @@ def main() -> None:
     config = msgspec.structs.replace(config, broker=msgspec.structs.replace(config.broker, tls=tls, **ports))
     broker = Broker(config, reactor, RealClock(reactor))
 
+    before: list[int] = []
+
     async def run() -> None:
         try:
             await broker.start()
@@ -48,11 +50,12 @@ def main() -> None:
             reactor.stop()
         else:
             print(json.dumps(broker.ports()), flush=True)
+            before.append(broker.status()["events"])
 
     async def stop() -> None:
-        while broker._store is not None and broker._store._waiting:  # what is on disk is not counted yet
-            await deferLater(reactor, 0.01)
-        print(json.dumps(broker.status()), flush=True)
+        while (now := broker.status())["up"] and now["received"] < now["events"] - before[0]:
+            await deferLater(reactor, 0.01)  # what is on disk is not counted yet
+        print(json.dumps(now), flush=True)
         await broker.stop()
         await deferLater(reactor, 0)  # Twisted's begin of a connection that was given up is still called, for nothing
         threads = sorted(thread.name for thread in threading.enumerate() if "journal" in thread.name)

@@ -30,6 +30,8 @@ from tests.conftest import PATIENCE, free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
 IVORN = "ivo://test.observatory/bursts#burst-1"
+Event = Callable[..., bytes]
+Answers = Callable[[bytes], list[Any]]
 
 
 def make_event(ivorn: str = IVORN, *, role: str = "test", importance: float = 0.5, text: str = "a burst") -> bytes:

@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from lxml import etree
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
@@ -20,10 +18,9 @@ from pyros.broker.vtp.broadcaster import MAX_BACKLOG, AlertBroadcaster, AlertBro
 from pyros.broker.vtp.filtering import Job
 from pyros.broker.vtp.protocol import MAX_CHATTER, frame, transport
 from pyros.clock import VirtualClock
+from tests.broker.conftest import Answers, Event
 from tests.builders import MemoryLine
 
-Event = Callable[..., bytes]
-Answers = Callable[[bytes], list[etree._Element]]
 IVO = "ivo://test.observatory/broker"
 
 

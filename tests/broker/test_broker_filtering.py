@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +14,7 @@ from twisted.internet.selectreactor import SelectReactor
 from pyros.broker.vtp import filtering as filtering_module
 from pyros.broker.vtp.filtering import Job, ProcessFiltering
 from pyros.broker.vtp.filters import Filter
-from tests.conftest import PATIENCE
+from tests.conftest import PATIENCE, another_reactor
 
 BOMB = "//a != //a"
 EVENT = f"<v>{'<a/>' * 20_000}</v>".encode()
@@ -23,8 +24,7 @@ class Place:
     """Asks, and keeps what is answered."""
 
     def __init__(self, budget: float) -> None:
-        self.reactor: Any = SelectReactor()
-        self.reactor._registerAsIOThread = False  # it is not the reactor of the process
+        self.reactor = another_reactor(SelectReactor)
         self.filtering = ProcessFiltering(self.reactor, budget=budget)
         self.answers: list[tuple[str, bool]] = []
         self.refused: list[tuple[str, str]] = []
@@ -85,9 +85,8 @@ def test_filters_are_evaluated_in_another_process(make: Callable[..., Place]) ->
     place.ask("three", "/undeclared:prefix")
     place.run(lambda: len(place.answers) == 3)
     assert sorted(place.answers) == [("one", True), ("three", False), ("two", False)]
-    worker = place.filtering._worker
-    assert worker is not None
-    assert os.getpriority(os.PRIO_PROCESS, worker._process.pid) >= 10
+    assert place.filtering.pid is not None
+    assert os.getpriority(os.PRIO_PROCESS, place.filtering.pid) >= 10
 
 
 def test_a_filter_over_its_budget_is_taken_out(make: Callable[..., Place]) -> None:
@@ -132,10 +131,9 @@ def test_a_process_that_is_killed_is_replaced(make: Callable[..., Place]) -> Non
     place = make()
     place.ask("one", "//a")
     place.run(lambda: bool(place.answers))
-    worker = place.filtering._worker
-    assert worker is not None
-    worker.kill()
-    place.run(lambda: place.filtering._worker is None)
+    assert place.filtering.pid is not None
+    os.kill(place.filtering.pid, signal.SIGKILL)
+    place.run(lambda: place.filtering.pid is None)
     place.ask("two", "//b")
     place.run(lambda: len(place.answers) == 2)
     assert place.answers[1] == ("two", False)

@@ -4,13 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from ipaddress import ip_network
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from lxml import etree
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
@@ -22,11 +19,9 @@ from pyros.broker.vtp import receiver as receiver_module
 from pyros.broker.vtp.protocol import frame
 from pyros.broker.vtp.receiver import AlertReceiver, AlertReceiverFactory
 from pyros.clock import VirtualClock
-from tests.broker.conftest import make_event
+from tests.broker.conftest import Answers, Event, make_event
 from tests.builders import MemoryLine
 
-Event = Callable[..., bytes]
-Answers = Callable[[bytes], list[etree._Element]]
 Broadcast = list[bytes]
 
 
@@ -159,7 +154,7 @@ def test_too_long_a_packet_is_told_so_and_not_buffered(
     assert role == "nak"
     assert "2147483647 bytes; the limit is 99999 (its length comes first" in result
     assert factory.intake.counts["refused"] == 1
-    assert len(author._unprocessed) < 100
+    assert len(author._unprocessed) < 100  # noqa: SLF001  Twisted's
     assert not transport.disconnecting, "the reason must reach the author first"
     reactor.advance(2)
     assert transport.aborting
@@ -213,8 +208,8 @@ def test_an_author_waits_for_the_store_however_long(
     factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event, store: EventStore, answers: Answers
 ) -> None:
     waiting: Deferred[Stored] = Deferred()
+    store.store = lambda *_, **__: waiting  # type: ignore[method-assign]
     author, transport = connect(factory)
-    factory.intake._store = SimpleNamespace(store=lambda *_, **__: waiting)  # type: ignore[assignment]
     author.dataReceived(frame(event()))
     for _ in range(5):
         reactor.advance(15)

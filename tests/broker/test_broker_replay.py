@@ -140,9 +140,10 @@ def test_it_is_bounded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyros.broker.vtp.broadcaster.MAX_REPLAY", 20)
     assert place.connect().got() == list(range(20, 40))
     monkeypatch.setattr(replay_module, "MAX_KNOWN", 3)
-    for number in range(5):
-        place.connect(ivo=f"ivo://x.y/{number}").leave()
-    assert len(place.replay._positions) == 3
+    names = [f"ivo://x.y/{number}" for number in range(5)]
+    for name in names:
+        place.connect(ivo=name).leave()
+    assert [name for name in (US, *names) if place.replay.position(name) is not None] == names[2:]
 
 
 def test_who_was_here_last_is_not_forgotten_for_a_crowd(
@@ -201,4 +202,4 @@ def test_strange_names_are_not_remembered(place: Place, ivo: Any) -> None:
     subscriber.protocol.ivo = ivo
     place.publish(1)
     subscriber.leave()
-    assert ivo not in place.replay._positions
+    assert place.replay.position(ivo) is None

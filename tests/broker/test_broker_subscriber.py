@@ -4,10 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
-from lxml import etree
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock
@@ -19,11 +16,9 @@ from pyros.broker.vtp.protocol import MAX_CHATTER, frame, transport
 from pyros.broker.vtp.subscriber import MAX_GARBAGE, MAX_PENDING, RemoteFactory, RemoteSubscriber, RemoteSubscription
 from pyros.clock import VirtualClock
 from pyros.config import RemoteConfig
-from tests.broker.conftest import kept_rows
+from tests.broker.conftest import Answers, Event, kept_rows
 from tests.builders import MemoryLine
 
-Event = Callable[..., bytes]
-Answers = Callable[[bytes], list[etree._Element]]
 IVO = "ivo://test.observatory/broker"
 
 

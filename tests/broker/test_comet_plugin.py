@@ -93,29 +93,37 @@ def test_a_bad_configuration_is_told_before_comet_starts(tmp_path: Path, text: s
 
 
 def test_what_cannot_be_stored_is_tried_again(
-    thread_reactor: Any, tmp_path: Path, config: Callable[..., Config], event: Callable[..., bytes]
+    thread_reactor: Any,
+    tmp_path: Path,
+    config: Callable[..., Config],
+    event: Callable[..., bytes],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plugin = importlib.import_module("comet.plugins.pyros_alerts")
     handler = plugin.AlertHandler()
-    handler._config = config(tmp_path)
-    handler._start(thread_reactor)
-    handler._store.journal.limit_growth(0)
+    monkeypatch.setattr("twisted.internet.reactor", thread_reactor, raising=False)
+    monkeypatch.setattr("pyros.config.load", lambda _: config(tmp_path))
+    handler.set_option("config", "")
+    ((start, arguments, _),) = thread_reactor.whenRunningHooks
+    start(*arguments)
+    handler.store.journal.limit_growth(0)
     handled = handler(SimpleNamespace(raw_bytes=event(text="long " * 10_000)))
     for _ in range(3):
         thread_reactor.run_until(thread_reactor.getDelayedCalls)
         assert not handled.called
         thread_reactor.advance(plugin.RETRY)
-    handler._store.journal.limit_growth(None)
+    handler.store.journal.limit_growth(None)
     thread_reactor.advance(plugin.RETRY)
     while not handled.called:
         thread_reactor.from_threads.get(timeout=PATIENCE)()
         if not handled.called:
             thread_reactor.advance(plugin.RETRY)
-    assert handler._store.events == 1
+    assert handler.store.events == 1
     reader = JournalReader(config(tmp_path).journal("comet"))
     assert len(reader.outbox("alert_manager", 0, 10)) == 1
     reader.close()
-    stopped = handler._stop()
+    ((stop, _, _),) = thread_reactor.triggers["before"]["shutdown"]
+    stopped = stop()
     thread_reactor.from_threads.get(timeout=PATIENCE)()
     for connector, client in zip(thread_reactor.connectors, thread_reactor.tcpClients, strict=True):
         client[2].clientConnectionFailed(connector, Failure(ConnectionDone()))

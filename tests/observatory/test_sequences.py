@@ -63,7 +63,7 @@ def test_what_is_remembered_of_sequences_has_a_bound(exposing: Night) -> None:
     agent = exposing.agent("observation_manager")
     current = agent.state.current
     agent.state.done = 1
-    for number in range(300):
-        agent._interrupted(type(current)(id=f"x{number}", target="", ra=0, dec=0, exposures=current.exposures))
-    assert len(agent.state.interrupted) == 100
-    assert isinstance(agent.state.interrupted["x299"], Progress)
+    agent.state.interrupted = {f"x{number}": Progress(0.0, 0.0, current.exposures, 1, (), ()) for number in range(100)}
+    hold(exposing)
+    exposing.until(lambda: agent.state.current is None, 60)
+    assert list(agent.state.interrupted) == [*(f"x{number}" for number in range(1, 100)), current.id]

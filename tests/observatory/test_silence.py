@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -22,8 +21,7 @@ def alarms(night: Night) -> list[str]:
 
 def silence(night: Night, name: str) -> None:
     """Have an agent answer nothing from now on: it is there, takes messages, and no turn handles them."""
-    host: Any = night.observatory.hosts[name]
-    host._put = lambda _batch: None
+    night.observatory.hosts[name].ready.clear()
 
 
 @pytest.mark.parametrize("how", ["killed", "hung"])

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from pyros import wire
@@ -101,12 +102,14 @@ def test_a_message_the_agent_will_not_take(place: Any, agent: KeepingAgent, name
     assert numbers(agent) == [1]
 
 
-def test_a_payload_that_the_agent_refuses_names_its_field(place: Any, agent: KeepingAgent) -> None:
+def test_a_payload_that_the_agent_refuses_names_its_field(
+    place: Any, agent: KeepingAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The sender checks too, so this one is written past it."""
     agent.start(place.config)
+    monkeypatch.setattr("pyros.sender._client.encode_payload", lambda _, payload: msgspec.json.encode(payload))
     with Sender.open("keeping", config=place.config) as connection:
-        connection.post("Keep", {"n": 1})
-        connection._pending[0].name = "Slew"
+        connection.post("Slew", {"n": 1})
         with pytest.raises(MessageRefused, match=r"Slew.*(unknown field `n`|missing required field `observation`)"):
             connection.flush()
 

@@ -115,6 +115,11 @@ class ProcessFiltering:
     def condemned(self, text: str) -> str:
         return self._condemned.get(text, "")
 
+    @property
+    def pid(self) -> int | None:
+        """Id of the process that evaluates; None while there is none."""
+        return None if self._worker is None else self._worker.pid
+
     def close(self) -> Deferred[None]:
         self._queues.clear()
         self._asked = []
@@ -295,6 +300,10 @@ class _Worker(LineOnlyReceiver):
     ) -> None:
         self._process, self._said, self._died = process, said, died
         self.ready = False
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def write(self, data: bytes) -> None:
         self.transport.write(data)

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from pyros.clock import RealClock, VirtualClock
 from pyros.instruments import connect
 from pyros.instruments.alpaca.address import TYPES
-from tests.conftest import Program, free_port
+from tests.conftest import Program, another_reactor, free_port
 from tests.instruments.conftest import World
 
 PORT = 11111
@@ -173,8 +173,7 @@ class Real:
     """A real reactor that runs only while a test waits in ``result``."""
 
     def __init__(self) -> None:
-        self.reactor: Any = EPollReactor()
-        self.reactor._registerAsIOThread = False  # it is not the reactor of the process
+        self.reactor = another_reactor(EPollReactor)
         self.reactor.startRunning(installSignalHandlers=False)
         self.clock = RealClock(self.reactor)
 
@@ -196,9 +195,9 @@ class Real:
         for _ in range(3):
             self.reactor.iterate(0)
         assert [call for call in self.reactor.getDelayedCalls() if call.active()] == []
-        assert set(self.reactor.removeAll()) <= set(self.reactor._internalReaders)
+        assert set(self.reactor.removeAll()) <= set(self.reactor._internalReaders)  # noqa: SLF001  Twisted's
         self.reactor.waker.connectionLost(None)
-        self.reactor._poller.close()
+        self.reactor._poller.close()  # noqa: SLF001
 
 
 @pytest.fixture

@@ -43,6 +43,6 @@ async def ask_all() -> None:
 
 
 if __name__ == "__main__":
-    dome._SLEW_DURATION_SECONDS = 0.4
+    dome._SLEW_DURATION_SECONDS = 0.4  # noqa: SLF001  it has no setting
     asyncio.run(ask_all())
     main()

@@ -669,7 +669,8 @@ def test_an_image_that_is_here_is_kept_though_the_camera_goes_away(
     pixels = cam.image
 
     def last() -> Any:
-        camera._link._down(ConnectionLost("unplugged"))  # no request of the driver meets this moment
+        world.callLater(0, world.callLater, 0, server.away)
+        world.callLater(2, server.back)
         return pixels()
 
     cam.image = last
