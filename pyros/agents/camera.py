@@ -14,10 +14,12 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure as TwistedFailure
 
 from pyros import instruments, messages
+from pyros.agents._cooling import COOLING_LOOK, COOLING_LOOKED, COOLING_OVERDUE, CoolingState, Detector
 from pyros.agents._filters import FiltersAgent
 from pyros.agents.agent import Agent
-from pyros.agents.instrument import Command
-from pyros.calibration import levels
+from pyros.agents.instrument import Command, InstrumentState
+from pyros.calibration import cooling, levels
+from pyros.calibration.cooling import Ramp
 from pyros.calibration.levels import measure_level
 from pyros.errors import ConnectionLost, NoAnswer, WorkerError
 from pyros.hold import Hold
@@ -36,6 +38,15 @@ _LAST_WRITE_SECONDS = 2.0
 """How long the agent's end waits for an image that is being written."""
 
 
+class CameraState(InstrumentState):
+    """What the camera's agent remembers."""
+
+    coolings: int = 0
+    """Counts the orders to cool."""
+    cooling: CoolingState | None = None
+    """The detector's way to a temperature, while it is under way."""
+
+
 class CameraAgent(FiltersAgent):
     """Takes *Expose*, *Abort* and *Cool*.
 
@@ -48,14 +59,19 @@ class CameraAgent(FiltersAgent):
     needs = ("site",)
     LEFT = "the exposure goes on"
 
+    state: CameraState
     device: instruments.Camera
 
     def __init__(self) -> None:
         super().__init__(Agent.CAMERA)
+        self._detector = Detector(self)
         self.actions_by_message |= {
             messages.EXPOSE: self.expose,
             messages.ABORT: self.abort,
             messages.COOL: self.cool,
+            COOLING_LOOK: self._detector.look,
+            COOLING_LOOKED: self._detector.looked,
+            COOLING_OVERDUE: self._detector.overdue,
         }
 
     @property
@@ -77,6 +93,7 @@ class CameraAgent(FiltersAgent):
         self.telescope = telescope.options.get("name", f"{self.config.name} telescope") if telescope else ""
         self.instrument = self.option("name", str, "")
         self.compress = self.option("compress", yes_or_no, False)
+        self._detector.restarted()
         super().work()
 
     def expose(self, message: Message) -> None:
@@ -100,13 +117,21 @@ class CameraAgent(FiltersAgent):
         self.command(messages.EXPOSE, expose, run, order=message)
 
     def cool(self, message: Message) -> None:
-        """Cool the detector, whatever the camera is doing."""
-        celsius: float | None = message.payload.celsius
+        """Bring the detector to a temperature, whatever the camera is doing; a newer order supersedes an older one."""
+        ramp = self._detector.begin(message)
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
-            return self.device.cool(celsius).addCallback(lambda _: {})
+            return Deferred.fromCoroutine(self._cool(ramp))
 
         self.command(message.name, message.payload, run, order=message, aside=True)
+        self._detector.commanded(self.state.number)
+
+    async def _cool(self, ramp: Ramp) -> dict[str, Any]:
+        """In the reactor's thread: give the camera the first set point."""
+        temperature = None if ramp.rate is None else (await self.device.cooling()).temperature
+        set_point = cooling.first(ramp, temperature)
+        await self.device.cool(set_point)
+        return {"set_point": set_point}
 
     def abort(self, message: Message) -> None:
         """Throw the exposure of that observation away."""
@@ -163,7 +188,8 @@ class CameraAgent(FiltersAgent):
 
     def done(self, command: Command, result: dict[str, Any]) -> None:
         if command.name == messages.COOL:
-            self.answer(command, messages.COOLING_SET, Cool(**command.payload))
+            self.answer(command, messages.COOLING_SET, msgspec.convert(command.payload, Cool))
+            self._detector.given(command.number, result["set_point"])
             return
         expose = self._expose(command)
         self.answer(
@@ -184,8 +210,10 @@ class CameraAgent(FiltersAgent):
         )
 
     def failed(self, command: Command, failure: Failure) -> None:
-        name = messages.COOLING_FAILED if command.name == messages.COOL else messages.EXPOSURE_FAILED
-        self.answer(command, name, failure)
+        if command.name == messages.COOL:
+            self._detector.not_given(command.number, failure)
+        else:
+            self.answer(command, messages.EXPOSURE_FAILED, failure)
 
     @staticmethod
     def _expose(command: Command) -> Expose:

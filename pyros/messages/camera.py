@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from pyros.messages._codec import register
-from pyros.messages._payload import Payload, Target
+from pyros.messages._payload import Payload, Positive, Target
 from pyros.messages.instruments import Failure
 
 
@@ -65,9 +65,28 @@ class ExposureFinished(Payload, frozen=True):
 
 
 class Cool(Payload, frozen=True):
-    """-> camera: cool the detector to so many degrees Celsius; None switches the cooler off. Also the answer."""
+    """-> camera: bring the detector to a temperature. Also the first answer: the camera has taken it.
+
+    A second answer, *Cooling finished* or *Cooling failed*, follows when the detector is there, or `within` is over.
+    """
 
     celsius: float | None = None
+    """Degrees Celsius; None warms the detector up and switches the cooler off."""
+    ramp: Positive | None = None
+    """How fast, kelvins a minute; None for as fast as the camera does it."""
+    within: Positive = 1800.0
+    """Seconds that it may take."""
+
+
+class CoolingReport(Payload, frozen=True, kw_only=True):
+    """camera -> who asked: the detector is at its temperature, steadily, or has warmed up."""
+
+    celsius: float | None
+    """What was asked for, degrees Celsius; None for a warm-up."""
+    temperature: float | None = None
+    """The detector's, degrees Celsius, as it was measured last; None where it isn't known."""
+    power: float | None = None
+    """The cooler's, percent; None for a camera that doesn't tell."""
 
 
 EXPOSE = register("Expose", Expose, guarded=True)
@@ -76,4 +95,5 @@ EXPOSURE_FINISHED = register("Exposure finished", ExposureFinished, guarded=True
 EXPOSURE_FAILED = register("Exposure failed", Failure)
 COOL = register("Cool", Cool, guarded=True)
 COOLING_SET = register("Cooling set", Cool)
+COOLING_FINISHED = register("Cooling finished", CoolingReport)
 COOLING_FAILED = register("Cooling failed", Failure)

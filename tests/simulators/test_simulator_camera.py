@@ -226,7 +226,7 @@ def test_a_dark_frame_asks_nobody(camera: Any) -> None:
 
 def test_the_cooler_takes_its_time(camera: Any) -> None:
     client = camera.client()
-    assert client.ask("GET cooling") == "OK temperature=-20 target=-20"
+    assert client.ask("GET cooling") == "OK temperature=-20 target=-20 power=53"
     assert client.ask("SET cooler -30") == "OK"  # half a degree a second, ten times faster
     camera.advance(1)
     assert client.numbers("GET temperature") == [-25]
@@ -235,7 +235,7 @@ def test_the_cooler_takes_its_time(camera: Any) -> None:
     assert client.read() == ["EVT cooling_finished temperature=-30"]
     assert client.numbers("GET temperature") == [-30]
     assert client.ask("SET cooler off") == "OK"
-    assert client.ask("GET cooling") == "OK temperature=-30"
+    assert client.ask("GET cooling") == "OK temperature=-30 power=0"
     camera.advance(2)
     assert client.numbers("GET temperature") == [-20]
     camera.advance(60)

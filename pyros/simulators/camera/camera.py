@@ -98,7 +98,8 @@ class Camera(Device):
 
     def _get_cooling(self) -> Answer:
         target = None if self._cooler.off else f"{self._cooler.wanted:g}"
-        return ok(temperature=f"{round(self._cooler.temperature(), 2):g}", target=target)
+        power = f"{self._cooler.power(self._settings.cooling_range):.0f}"
+        return ok(temperature=f"{round(self._cooler.temperature(), 2):g}", target=target, power=power)
 
     def _set_cooler(self, values: tuple[str, ...]) -> Answer:
         if values == ("off",):

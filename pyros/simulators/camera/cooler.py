@@ -24,6 +24,10 @@ class Cooler:
         way = self._rate * (self._device_clock.monotonic() - self._since)
         return max(self.wanted, self._from - way) if self.wanted < self._from else min(self.wanted, self._from + way)
 
+    def power(self, cooling_range: float) -> float:
+        """Return the percent of its power that holds the present temperature so far below the air's."""
+        return 0.0 if self.off else min(100.0, max(0.0, 100 * (self._ambient - self.temperature()) / cooling_range))
+
     def cool_to(self, wanted: float) -> None:
         """Go there from the present temperature."""
         self._from, self._since = self.temperature(), self._device_clock.monotonic()
