@@ -139,6 +139,11 @@ class World(MemoryReactorClock):
             out[0].raiseException()
         return out[0]
 
+    def fails(self, kind: Any, words: str, deferred: Deferred[Any], seconds: float = 0.0) -> None:
+        """Assert that a Deferred fails so within so many seconds; ``words`` is searched for in its text."""
+        with pytest.raises(kind, match=words):
+            self.result(deferred, seconds)
+
     # A thread pool that runs inline.
 
     def getThreadPool(self) -> Any:

@@ -375,8 +375,7 @@ def test_without_a_device_a_command_ends_naming_the_address(world: World, clock:
     telescope = instruments.connect(
         "telescope", "native", ADDRESS, world, clock, on_connection=lambda *report: reports.append(report)
     )
-    with pytest.raises(ConnectionLost, match=r"^telescope at tcp:127.0.0.1:6010: Connection was refused"):
-        world.result(telescope.state(), 6)
+    world.fails(ConnectionLost, r"^telescope at tcp:127.0.0.1:6010: Connection was refused", telescope.state(), 6)
     assert len(reports) == 1
     assert not reports[0][0]
     later = telescope.state()
@@ -412,8 +411,7 @@ def test_a_device_that_breaks_the_grammar_is_dropped(telescope: Rig, garbage: st
 def test_a_device_of_another_kind_is_never_commanded(world: World, clock: VirtualClock) -> None:
     script = Script(world, "dome")
     telescope = instruments.connect("telescope", "native", ADDRESS, world, clock)
-    with pytest.raises(ConnectionLost, match="'Old dome' is a dome, not a telescope"):
-        world.result(telescope.slew(10.0, 20.0), 6)
+    world.fails(ConnectionLost, "'Old dome' is a dome, not a telescope", telescope.slew(10.0, 20.0), 6)
     assert set(script.asked) == {"GET id"}
     assert len(script.asked) < 12
     world.result(telescope.disconnect())
@@ -427,8 +425,7 @@ def test_disconnect_while_connecting_or_waiting_leaves_nothing(world: World, clo
     waiting = instruments.connect("dome", "native", ADDRESS, world, clock)
     world.run(0.05)
     world.result(waiting.disconnect())
-    with pytest.raises(ConnectionLost, match="disconnected"):
-        world.result(waiting.open())
+    world.fails(ConnectionLost, "disconnected", waiting.open())
     assert not world.getDelayedCalls()
 
 
@@ -648,8 +645,7 @@ def test_closing_takes_the_place_of_opening(dome: Rig) -> None:
 
 def test_the_newer_of_two_commands_given_at_once_is_carried_out(dome: Rig) -> None:
     closing, opening = dome.device.close(), dome.begin(dome.device.open())
-    with pytest.raises(CommandAborted, match="open took its place"):
-        dome.world.result(closing)
+    dome.world.fails(CommandAborted, "open took its place", closing)
     dome.script.say("EVT opened")
     dome.world.run()
     assert opening.result is None

@@ -49,8 +49,7 @@ def test_a_movement_that_fails_is_aborted_or_never_ends(connect: Connect, world:
             world.result(command(device))
         assert ("stalled" in str(raised.value)) == (end == "failed")
     script.answers[f"DO {action}"] = "BUSY 5"
-    with pytest.raises(NoAnswer, match="no end within 15 s"):
-        world.result(command(device), 20)
+    world.fails(NoAnswer, "no end within 15 s", command(device), 20)
 
 
 @pytest.mark.parametrize(
@@ -70,8 +69,7 @@ def test_who_says_done_and_is_elsewhere_is_found_out(
     script, device = connect(kind)
     action, command = COMMANDS[kind]
     script.answers |= {f"DO {action}": ["BUSY 1", f"EVT {finished} tag={{tag}}"], f"GET {name}": f"OK {lie}"}
-    with pytest.raises(DeviceFailed, match=complaint):
-        world.result(command(device), 6)
+    world.fails(DeviceFailed, complaint, command(device), 6)
     assert script.count(f"DO {action}") == 1
 
 
@@ -115,16 +113,14 @@ def test_answers_that_make_no_sense(
 ) -> None:
     script, device = connect(kind)
     script.answers[request_] = answer
-    with pytest.raises(DeviceFailed, match=f"to {request_}"):
-        world.result(ask(device))
+    world.fails(DeviceFailed, f"to {request_}", ask(device))
 
 
 @pytest.mark.parametrize("channel", ["OK name=a least=low", "OK name=a most=inf", "OK writable=1"])
 def test_a_channel_that_makes_no_sense(connect: Connect, world: World, channel: str) -> None:
     script, device = connect("switch")
     script.answers |= {"GET channels": "OK a", "GET channel_0": channel}
-    with pytest.raises(DeviceFailed, match="to GET channel_0"):
-        world.result(device.channels())
+    world.fails(DeviceFailed, "to GET channel_0", device.channels())
 
 
 @pytest.mark.parametrize(
@@ -157,5 +153,4 @@ def test_what_a_device_lacks_is_told_as_none_or_nothing(connect: Connect, world:
 def test_a_lamp_that_stays_dark_has_failed(connect: Connect, world: World) -> None:
     script, device = connect("cover")
     script.answers |= {"DO light": "OK", "GET brightness": "OK 0"}
-    with pytest.raises(DeviceFailed, match="its lamp is off after it was told to light it"):
-        world.result(device.lamp_on(9))
+    world.fails(DeviceFailed, "its lamp is off after it was told to light it", device.lamp_on(9))

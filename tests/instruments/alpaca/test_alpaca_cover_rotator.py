@@ -33,8 +33,7 @@ def test_the_state_is_that_of_the_cover(cover: Any, server: Server, world: World
 def test_a_state_that_there_is_not_has_failed(cover: Any, server: Server, world: World, member: str) -> None:
     server.set(**{member: 6})
     command = cover.state if member == "coverstate" else cover.lamp_off
-    with pytest.raises(DeviceFailed, match=f"answered 6 to GET {member}, not 0 to 5"):
-        world.result(command(), 10)
+    world.fails(DeviceFailed, f"answered 6 to GET {member}, not 0 to 5", command(), 10)
 
 
 @pytest.mark.parametrize("state", [1, 4, 5])
@@ -42,15 +41,13 @@ def test_a_cover_that_does_not_open_has_failed_and_is_halted(
     cover: Any, server: Server, world: World, state: int
 ) -> None:
     server.set(coverstate=state)
-    with pytest.raises(DeviceFailed, match=r"open: it is (closed|stopped)"):
-        world.result(cover.open(), 20)
+    world.fails(DeviceFailed, r"open: it is (closed|stopped)", cover.open(), 20)
     assert server.count("PUT haltcover") == 1
 
 
 def test_a_cover_that_never_arrives_is_given_up(server: Server, device: Devices, world: World) -> None:
     server.set(coverstate=2)
-    with pytest.raises(DeviceFailed, match="close: no end after 20 s"):
-        world.result(device("cover", "?cover_seconds=20").close(), 30)
+    world.fails(DeviceFailed, "close: no end after 20 s", device("cover", "?cover_seconds=20").close(), 30)
 
 
 @pytest.mark.parametrize(
@@ -84,8 +81,7 @@ def test_a_lamp_warms_up_and_tells_its_brightness(cover: Any, server: Server, wo
 @pytest.mark.parametrize(("state", "word"), [(5, "failed"), (1, "off"), (4, "unknown")])
 def test_a_lamp_that_does_not_light_has_failed(cover: Any, server: Server, world: World, state: int, word: str) -> None:
     server.set(calibratorstate=state)
-    with pytest.raises(DeviceFailed, match=f"its lamp is {word}, not ready"):
-        world.result(cover.lamp_on(40), 20)
+    world.fails(DeviceFailed, f"its lamp is {word}, not ready", cover.lamp_on(40), 20)
 
 
 @pytest.fixture
@@ -120,6 +116,5 @@ def test_angles_are_sent_around_the_circle(
 
 
 def test_a_rotator_that_stands_elsewhere_has_failed_and_is_halted(rotator: Any, server: Server, world: World) -> None:
-    with pytest.raises(DeviceFailed, match="at 30 degrees instead of 90"):
-        world.result(rotator.move(90.0), 20)
+    world.fails(DeviceFailed, "at 30 degrees instead of 90", rotator.move(90.0), 20)
     assert server.count("PUT halt") == 1

@@ -65,8 +65,7 @@ def test_it_is_asked_over_kept_connections_with_numbers(server: Server, device: 
 
 def test_nobody_there(device: Device, world: World, told: list[tuple[bool, str]]) -> None:
     safety = device("safety")
-    with pytest.raises(ConnectionLost, match="refused"):
-        world.result(safety.read(), 10)
+    world.fails(ConnectionLost, "refused", safety.read(), 10)
     assert [up for up, _ in told] == [False]
 
 
@@ -94,8 +93,7 @@ def test_a_server_started_again_between_two_looks(
     turn = dome.rotate(90.0)
     world.run(1)
     server.is_connected = False
-    with pytest.raises(ConnectionLost, match="its server was started again, or disconnected it"):
-        world.result(turn, 3)
+    world.fails(ConnectionLost, "its server was started again, or disconnected it", turn, 3)
     world.run(1)
     assert dome.connected
     assert [up for up, _ in told] == [True, False, True]
@@ -104,8 +102,7 @@ def test_a_server_started_again_between_two_looks(
 def test_silence(server: Server, device: Device, world: World, told: list[tuple[bool, str]]) -> None:
     server.set(issafe=None)
     safety = device("safety")
-    with pytest.raises(NoAnswer, match=r"GET issafe: no answer within 5 s"):
-        world.result(safety.read(), 6)
+    world.fails(NoAnswer, r"GET issafe: no answer within 5 s", safety.read(), 6)
     assert told[-1][0] is False
 
 
@@ -152,8 +149,7 @@ def test_a_body_without_end(server: Server, device: Device, world: World) -> Non
     for _ in range(4):
         world.run(0.1)
         server.lines[-1].transport.write(b"x" * (1 << 19))  # type: ignore[union-attr]
-    with pytest.raises(DeviceFailed, match="an answer of more than 1048576 bytes"):
-        world.result(reading, 1)
+    world.fails(DeviceFailed, "an answer of more than 1048576 bytes", reading, 1)
 
 
 def test_an_answer_that_ends_with_the_connection(server: Server, device: Device, world: World) -> None:
@@ -174,8 +170,7 @@ def test_a_connection_that_breaks_in_an_answer(server: Server, device: Device, w
 
     server.set(issafe=breaking)
     safety = device("safety")
-    with pytest.raises(ConnectionLost):
-        world.result(safety.read(), 3)
+    world.fails(ConnectionLost, "", safety.read(), 3)
 
 
 def test_disconnecting_ends_what_is_asked(server: Server, device: Device, world: World) -> None:
@@ -185,8 +180,7 @@ def test_disconnecting_ends_what_is_asked(server: Server, device: Device, world:
     world.run(1)
     world.result(safety.disconnect())
     for asked in (reading, safety.read()):
-        with pytest.raises(ConnectionLost, match="disconnected"):
-            world.result(asked)
+        world.fails(ConnectionLost, "disconnected", asked)
 
 
 def test_cancelling_stops_the_waiting(server: Server, device: Device, world: World) -> None:
@@ -195,8 +189,7 @@ def test_cancelling_stops_the_waiting(server: Server, device: Device, world: Wor
     reading = safety.read()
     world.run(1)
     reading.cancel()
-    with pytest.raises(CancelledError):
-        world.result(reading)
+    world.fails(CancelledError, "", reading)
     server.set(issafe=True)
     assert world.result(safety.read(), 3).safe
 
