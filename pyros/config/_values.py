@@ -57,13 +57,19 @@ class AgentConfig(msgspec.Struct, frozen=True):
     """Where an agent listens, what runs it, who may connect, and the values of its own keys."""
 
     name: str
+    """The section's name, which is the agent's."""
     ip: str
+    """Address that it listens on."""
     port: int
+    """TCP port that it listens on."""
     app: str
     """The module of its class; '' for an agent that a program of its own runs."""
     allow: tuple[Network, ...] = LOOPBACK
+    """Networks that may connect."""
     driver: str = ""
+    """An instrument's: the driver's name; '' for what has none."""
     address: str = ""
+    """An instrument's: where its device is, as its driver writes addresses."""
     roof: bool = False
     """A dome's: a roof that would hit the telescope, so that the mount must be parked before it closes."""
     options: Mapping[str, str] = {}
@@ -79,7 +85,9 @@ class KafkaConfig(msgspec.Struct, frozen=True):
     """A section ``[kafka NAME]``: one Kafka service whose topics the broker takes in."""
 
     name: str
+    """The section's name, after ``kafka``."""
     servers: str
+    """The service's first addresses, ``host:port`` separated by commas."""
     topics: tuple[str, ...]
     """Topics' names; ``*`` stands for anything (``gcn.notices.*``)."""
     group: str = ""
@@ -87,14 +95,21 @@ class KafkaConfig(msgspec.Struct, frozen=True):
     start: str = "latest"
     """Where a new group begins: ``latest`` (what comes from now on) or ``earliest`` (all that the service has)."""
     login: str = "none"
+    """How we log in there: ``none``, or a way that `pyros.config` knows."""
     user: str = ""
+    """Name, or client id, that we log in with."""
     secret: str = ""
     """Where the secret is, not what it is: ``env:VARIABLE`` or ``file:PATH``."""
     token_url: str = ""
+    """Where an OIDC login gets its tokens."""
     scope: str = ""
+    """Scope that an OIDC login asks for; '' for none."""
     tls: bool = False
+    """Whether the connection is encrypted."""
     ca: Path | None = None
+    """Authorities that may have signed the service's certificate, PEM; None: those that this computer trusts."""
     heartbeat: str = ""
+    """Topic on which the service says that it lives; '' for none."""
     silence: float = 0.0
     """Seconds without any message after which the silence is an alarm; 0 for never."""
     settings: Mapping[str, str] = {}
@@ -115,10 +130,15 @@ class TlsConfig(msgspec.Struct, frozen=True):
     certificate: Path
     """Ours, with those of the authorities between it and a root after it."""
     key: Path
+    """The certificate's private key."""
     ip: str = "127.0.0.1"
+    """Address that these ports are on."""
     receiver_port: int | None = None
+    """TCP port for authors; None for no such port."""
     broadcaster_port: int | None = None
+    """TCP port for subscribers; None for no such port."""
     allow: tuple[Network, ...] = LOOPBACK
+    """Networks that may connect."""
     client_ca: Path | None = None
     """Who connects must show a certificate that one of these authorities has signed; None: nobody needs one."""
 
@@ -127,12 +147,15 @@ class RemoteConfig(msgspec.Struct, frozen=True):
     """A broker that we subscribe to: a word of ``remotes``, or a section ``[remote NAME]``."""
 
     host: str
+    """Name or address of the computer."""
     port: int = 8099
+    """TCP port of its broadcaster."""
     name: str = ""
     """The section's; '' for one that has none."""
     filters: tuple[str, ...] = ()
     """XPath expressions that we ask it to choose events by: those for which one of them holds."""
     tls: bool = False
+    """Whether the connection is encrypted."""
     server_name: str = ""
     """Whose certificate we expect there; '' for the host's."""
     ca: Path | None = None
@@ -140,6 +163,7 @@ class RemoteConfig(msgspec.Struct, frozen=True):
     certificate: Path | None = None
     """What we show, where it wants to know who we are; with its ``key``."""
     key: Path | None = None
+    """The private key of ``certificate``."""
 
     @property
     def section(self) -> str:
@@ -156,13 +180,19 @@ class BrokerConfig(msgspec.Struct, frozen=True):
     """The VOEvent broker: where authors and subscribers connect, and which brokers it subscribes to."""
 
     ip: str = "127.0.0.1"
+    """Address that its ports are on."""
     port: int | None = None
     """Where it answers how it is, as agents do; None for nowhere."""
     receiver_port: int = 8098
+    """TCP port for authors."""
     broadcaster_port: int = 8099
+    """TCP port for subscribers."""
     ivo: str = "ivo://pyros.observatory/broker"
+    """The broker's own identifier, an IVORN."""
     remotes: tuple[RemoteConfig, ...] = ()
+    """Brokers that it subscribes to."""
     allow: tuple[Network, ...] = LOOPBACK
+    """Networks that may connect."""
     folder: Path | None = None
     """Files that are put there are alerts."""
     publish: bool = False
@@ -177,12 +207,15 @@ class GuardianConfig(msgspec.Struct, frozen=True):
     """The section ``[guardian]``: the process that closes the dome when the dome's agent is silent."""
 
     port: int
+    """TCP port for the beat of the dome's agent."""
     ip: str = "127.0.0.1"
+    """Address that it listens on."""
     beat: float = 5.0
     """Seconds without a beat of the dome's agent after which it closes a dome that isn't closed."""
     poll: float = 1.0
     """Seconds between two looks at the device."""
     allow: tuple[Network, ...] = LOOPBACK
+    """Networks that may connect."""
 
     @property
     def where(self) -> str:
@@ -194,10 +227,15 @@ class WeatherLimits(msgspec.Struct, frozen=True):
     """Above these the weather is unsafe: wind and gust m/s, humidity percent, cloud 0 to 1; silence in seconds."""
 
     max_wind: float = 15.0
+    """Metres per second."""
     max_gust: float = 20.0
+    """Metres per second."""
     max_humidity: float = 90.0
+    """Percent."""
     max_cloud: float = 0.8
+    """Fraction of the sky covered, 0 to 1."""
     max_silence: float = 60.0
+    """Seconds without a reading."""
 
 
 NOWHERE = Path()
@@ -208,18 +246,27 @@ class Config(msgspec.Struct, frozen=True):
     """The whole file. Paths are absolute; ``site`` and ``alert_rules`` are `NOWHERE` where they are not named."""
 
     path: Path
+    """The file itself."""
     name: str
+    """The observatory's name."""
     data: Path
+    """Folder of journals, images and archive."""
     site: Path
+    """The site's YAML file."""
     alert_rules: Path
+    """The YAML file of the rules for alerts."""
     agents: Mapping[str, AgentConfig]
+    """The agents' sections, by name."""
     simulators: tuple[Path, ...] = ()
+    """YAML files of simulated devices that run along."""
     clock: str = "real"
     """``real``, or ``night``: the observatory's clock is shifted so that its site's night is now."""
     broker: BrokerConfig | None = None
+    """The section ``[broker]``; None where there is none."""
     guardian: GuardianConfig | None = None
     """None: nobody closes the dome when the dome's agent cannot."""
     limits: WeatherLimits = WeatherLimits()
+    """Weather in which the dome may be open."""
     on_alarm: tuple[str, ...] = ()
     """The site's own command for alarms, its words; () for none."""
     group: str = ""

@@ -53,7 +53,9 @@ class Position:
     """Where a telescope points, ICRS degrees."""
 
     ra: float
+    """Right ascension, ICRS degrees."""
     dec: float
+    """Declination, ICRS degrees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,11 @@ class Pointing:
     """The measured end of a slew, ICRS degrees, and its separation from what was demanded, arcseconds."""
 
     ra: float
+    """Right ascension, ICRS degrees."""
     dec: float
+    """Declination, ICRS degrees."""
     error_arcsec: float
+    """Separation from what was demanded, arcseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +75,13 @@ class Geometry:
     """A camera's detector: pixels, bits a pixel, and the size of a pixel on the sky."""
 
     width: int
+    """Pixels."""
     height: int
+    """Pixels."""
     bits: int
+    """Bits of a pixel."""
     arcsec_per_pixel: float
+    """Side of a pixel on the sky, arcseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,9 @@ class Cooling:
     """A detector's temperature and what it is cooled to, degrees Celsius; None where the device doesn't tell."""
 
     temperature: float | None
+    """The detector's, degrees Celsius."""
     target: float | None = None
+    """What it is cooled to, degrees Celsius."""
     power: float | None = None
     """Percent."""
 
@@ -90,7 +101,9 @@ class FocuserLimits:
     """The positions a focuser can reach, in its own steps."""
 
     least: int
+    """Steps."""
     most: int
+    """Steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +111,9 @@ class Safety:
     """What a safety monitor says; ``reason`` in its own words, if it has any."""
 
     safe: bool
+    """Whether it is safe."""
     reason: str = ""
+    """In the monitor's own words, if it has any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +121,15 @@ class Channel:
     """One channel of a switch: on/off devices have 0 to 1 in steps of 1."""
 
     name: str
+    """The channel's name, as the device tells it."""
     writable: bool = True
+    """Whether it can be set."""
     least: float = 0.0
+    """Least level, in the channel's own unit."""
     most: float = 1.0
+    """Greatest level, in the channel's own unit."""
     step: float = 1.0
+    """Distance of two levels, in the channel's own unit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,13 +142,21 @@ class Image:
     """
 
     pixels: NDArray[np.uint16]
+    """ADU; the first row is at the bottom."""
     started: float
+    """When the shutter opened, Unix seconds."""
     seconds: float
+    """Exposure time, seconds."""
     filter: str
+    """The filter's name; '' where the camera has none."""
     temperature: float | None
+    """The detector's, degrees Celsius; None where the device doesn't tell."""
     gain: float | None
+    """Electrons per ADU; None where the device doesn't tell."""
     arcsec_per_pixel: float
+    """Side of a pixel on the sky, arcseconds."""
     bayer: str = ""
+    """Pattern of the Bayer mosaic from the first row on; '' without one."""
 
 
 class Place(Protocol):
@@ -156,7 +184,9 @@ class Instrument(Protocol):
     def connected(self) -> bool: ...
 
     on_connection: OnConnection | None
+    """Called when the device is there, and when it is not."""
     on_event: OnEvent | None
+    """Called with what the device says by itself."""
 
     def disconnect(self) -> Deferred[None]:
         """Drop the connection for good; commands under way end with `ConnectionLost`.

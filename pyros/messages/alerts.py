@@ -19,9 +19,13 @@ class AlertReceived(Payload, frozen=True):
     """
 
     packet: bytes
+    """The bytes as they came; empty where they are too many."""
     source: str
+    """Where it came from, such as ``author 10.0.0.1``."""
     received: float
+    """When it came, Unix seconds."""
     kept: int | None = None
+    """Number of the packet in the broker's store; None for what isn't kept there."""
     topic: str = ""
     """The Kafka topic it came on, if it did."""
 
@@ -30,46 +34,67 @@ class AlertDecided(Payload, frozen=True):
     """alert_manager -> monitoring: what was decided about an alert, and why, in words."""
 
     alert: str
+    """The alert's identifier; '' for a packet that was not understood."""
     event: str
+    """Name of the event that the alert belongs to."""
     accepted: bool
+    """Whether it is to be observed."""
     reason: str
+    """Why, for people."""
     rule: str = ""
+    """Name of the rule that decided; '' for none."""
     ra: float | None = None
+    """Right ascension, ICRS degrees; None for an alert without a position."""
     dec: float | None = None
+    """Declination, ICRS degrees; None for an alert without a position."""
     error_radius: float | None = None
+    """How well the position is known, degrees; None when the alert doesn't say."""
     observation: str = ""
+    """The id of the observation that is asked for; '' for none."""
 
 
 class TakenImage(Payload, frozen=True):
     """One image of an observation, as others want to know it."""
 
     path: str
+    """The FITS file."""
     filter: str
+    """The filter's name."""
     seconds: float
+    """Exposure time, seconds."""
     started: float
+    """When the shutter opened, Unix seconds."""
 
 
 class FollowUp(Payload, frozen=True, kw_only=True):
     """observation_manager -> alert_manager, where the observatory publishes: an observation has begun or ended."""
 
     what: Literal["started", "finished", "stopped"]
+    """Whether the observation has begun, has ended, or was stopped."""
     request: Observation
+    """The observation as it was asked for."""
     time: float
+    """When it began or ended, Unix seconds."""
     images: tuple[TakenImage, ...] = ()
+    """The images that were taken."""
     reason: str = ""
+    """Why it was stopped; '' for one that was not."""
 
 
 class Publish(Payload, frozen=True):
     """An agent -> broker: a VOEvent of our own, to be kept and sent to the subscribers, not to be followed up."""
 
     packet: bytes
+    """The VOEvent as it is sent."""
 
 
 class AlertSource(Payload, frozen=True):
     """broker -> monitoring: a service that alerts come from is silent, or is heard (again)."""
 
     source: str
+    """The service's name, such as ``kafka gcn``."""
     text: str
+    """What happened, for people."""
 
 
 ALERT_RECEIVED = register("Alert received", AlertReceived, guarded=True)

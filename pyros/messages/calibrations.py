@@ -25,6 +25,7 @@ class CalibrationOrder(Payload, frozen=True, kw_only=True):
     id: _Name
     """The order's own name, also in the images' headers (OBSID) and file names; never that of an observation."""
     kind: CalibrationKind
+    """What is taken."""
     seconds: Annotated[tuple[Positive, ...], msgspec.Meta(max_length=100)] = ()
     """Exposure times, seconds: of darks all of them; of a focusing the first, if there is one. Flats find their own."""
     filters: Annotated[tuple[_Name, ...], msgspec.Meta(max_length=100)] = ()

@@ -18,14 +18,23 @@ class Expose(Target, frozen=True, kw_only=True):
     """
 
     observation: str
+    """The observation's id."""
     number: int
+    """Number of the exposure in the observation, from 1."""
     of: int
+    """How many exposures the observation has."""
     filter: str
+    """The filter's name; '' for a camera without filters."""
     seconds: Annotated[float, msgspec.Meta(ge=0)]
+    """Exposure time, seconds."""
     image_type: Literal["LIGHT", "BIAS", "DARK", "FLAT"] = "LIGHT"
+    """As in the image's header (IMAGETYP)."""
     target: str = ""
+    """The target's name, for people and FITS headers."""
     pointing_ra: float
+    """Where the telescope points: right ascension, ICRS degrees."""
     pointing_dec: float
+    """Where the telescope points: declination, ICRS degrees."""
     measure: Literal["", "level"] = ""
     """What to measure in the image for *Exposure finished*: nothing, or its level."""
 
@@ -34,10 +43,15 @@ class ExposureStarted(Payload, frozen=True):
     """camera -> observation_manager: the shutter is open."""
 
     observation: str
+    """The observation's id."""
     number: int
+    """Number of the exposure in the observation, from 1."""
     of: int
+    """How many exposures the observation has."""
     filter: str
+    """The filter's name."""
     seconds: float
+    """Exposure time that was asked for, seconds."""
 
 
 class Level(Payload, frozen=True):
@@ -53,11 +67,17 @@ class ExposureFinished(Payload, frozen=True):
     """camera -> observation_manager: the image is on disk, synced."""
 
     observation: str
+    """The observation's id."""
     number: int
+    """Number of the exposure in the observation, from 1."""
     filter: str
+    """The filter's name."""
     path: str
+    """The FITS file."""
     started: float | None = None
+    """When the shutter opened, Unix seconds."""
     seconds: float | None = None
+    """Exposure time as the camera measured it, seconds."""
     temperature: float | None = None
     """The detector's, degrees Celsius; None for a camera that doesn't tell."""
     level: Level | None = None

@@ -11,21 +11,27 @@ class KeepOpen(Payload, frozen=True):
     """majordome -> dome: a lease. A dome that hears no new one within ``seconds`` closes by itself."""
 
     seconds: Positive
+    """How long the lease lasts, seconds from its being said."""
 
 
 class Follow(Payload, frozen=True, kw_only=True):
     """observation_manager -> dome: turn the slit to this position, ICRS degrees, and follow it until it closes."""
 
     observation: str = ""
+    """The observation that it is for; '' for none."""
     ra: Degrees
+    """Right ascension, ICRS degrees."""
     dec: Latitude
+    """Declination, ICRS degrees."""
 
 
 class SlitInPlace(Payload, frozen=True, kw_only=True):
     """dome -> observation_manager: the slit looks there; the measured azimuth in degrees, None for a roof."""
 
     observation: str = ""
+    """The observation that it was for; '' for none."""
     azimuth: float | None = None
+    """Measured azimuth of the slit, degrees from north to east; None for a roof."""
 
 
 OPEN = register("Open", Order, guarded=True)

@@ -14,7 +14,9 @@ class ImageTaken(Target, frozen=True):
     """camera -> analyzer: an image of a target is on disk."""
 
     observation: str
+    """The observation's id."""
     path: str
+    """The FITS file."""
 
 
 class ImageAnalysed(Payload, frozen=True):
@@ -26,20 +28,33 @@ class ImageAnalysed(Payload, frozen=True):
     """
 
     observation: str
+    """The observation's id."""
     path: str
+    """The FITS file."""
     sources: int = 0
+    """How many sources were found."""
     matched: int = 0
+    """How many of them the catalogue knows."""
     fwhm: float | None = None
+    """Full width at half maximum of the stars, arcseconds; None where it was not measured."""
     zero_point: float | None = None
+    """Magnitude of 1 ADU per second; None where it was not measured."""
     zero_point_error: float | None = None
+    """Standard error of the zero point, magnitudes."""
     ra: float | None = None
+    """True centre: right ascension, ICRS degrees; None where it was not found."""
     dec: float | None = None
+    """True centre: declination, ICRS degrees; None where it was not found."""
     east: float | None = None
+    """How far the true centre is to the east of the header's, arcseconds."""
     north: float | None = None
+    """How far the true centre is to the north of the header's, arcseconds."""
     new: int = 0
+    """Sources near the alert's position that the catalogue doesn't know."""
     calibrated: tuple[str, ...] = ()
     """Of bias, dark, flat those that there was a master for."""
     problem: str = ""
+    """Why something is missing; '' where nothing is."""
 
 
 class SourceFound(Payload, frozen=True, kw_only=True):
@@ -49,14 +64,21 @@ class SourceFound(Payload, frozen=True, kw_only=True):
     """
 
     observation: str
+    """The observation's id."""
     alert: str
     """The identifier of the packet that is followed up, as in `Observation`."""
     event: str
+    """Name of the event that the alert belongs to."""
     ra: Degrees
+    """Right ascension, ICRS degrees."""
     dec: Latitude
+    """Declination, ICRS degrees."""
     magnitude: float
+    """Magnitude through ``filter``."""
     magnitude_error: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    """Standard error, magnitudes; None where it is not known."""
     filter: str
+    """The filter's name."""
     time: float
     """The middle of the exposure."""
     path: str = ""

@@ -16,8 +16,11 @@ class Failure(Payload, frozen=True, kw_only=True):
     """
 
     observation: str = ""
+    """The observation that it is for; '' for none."""
     reason: str
+    """What went wrong, for people."""
     lost: bool = False
+    """Whether the device wasn't there or stayed silent."""
 
 
 class Order(Payload, frozen=True):
@@ -38,7 +41,9 @@ class InstrumentConnection(Payload, frozen=True):
     """An instrument's agent -> monitoring, and whoever waits for it: the device is there, or not, and why."""
 
     instrument: str
+    """The agent's name."""
     text: str
+    """The device and its address, or why it is not connected."""
 
 
 class Telemetry(Payload, frozen=True):
@@ -48,9 +53,13 @@ class Telemetry(Payload, frozen=True):
     """
 
     instrument: str
+    """The agent's name."""
     state: str
+    """The device's state, as in `pyros.instruments.interfaces`."""
     time: float
+    """When it was measured, Unix seconds."""
     values: dict[str, float | str | None] = msgspec.field(default_factory=dict)
+    """What the device tells, by name."""
 
 
 ABORT = register("Abort", Abort, guarded=True)

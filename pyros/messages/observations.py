@@ -152,7 +152,9 @@ class Withdrawal(Payload, frozen=True):
     """alert_manager -> scheduler: an observation is not wanted any more."""
 
     observation: str
+    """The observation's id."""
     reason: str
+    """Why, for people."""
 
 
 class Planned(Payload, frozen=True):
@@ -210,7 +212,9 @@ class Abort(Payload, frozen=True):
     """Stop what is being done for this observation ('' means whatever is being done)."""
 
     observation: str = ""
+    """The observation's id; '' for whatever is being done."""
     reason: str = ""
+    """Why, for people."""
 
 
 class ObservationReport(Payload, frozen=True):
@@ -220,9 +224,13 @@ class ObservationReport(Payload, frozen=True):
     """
 
     observation: str = ""
+    """The observation's id."""
     images: tuple[str, ...] = ()
+    """Paths of the FITS files, in the order of their exposures."""
     reason: str = ""
+    """Why it ended as it did; '' where there is nothing to say."""
     again: bool = False
+    """Whether it may be observed again later."""
 
 
 OBSERVATION_REQUESTED = register("Observation requested", Observation, guarded=True)

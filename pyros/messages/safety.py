@@ -10,6 +10,7 @@ class HoldOrder(Payload, frozen=True, kw_only=True):
     """A person -> every agent: nothing opens, slews or exposes for the automation until *Release*."""
 
     why: str
+    """Why, for people."""
     who: str = ""
     """The person, as the command line knows them."""
 
@@ -18,14 +19,18 @@ class ReleaseOrder(Payload, frozen=True, kw_only=True):
     """A person -> every agent: the hold, or the service, is over."""
 
     who: str = ""
+    """The person, as the command line knows them."""
 
 
 class ServiceOrder(Payload, frozen=True, kw_only=True):
     """A person -> every agent: a hold under which persons move the devices, the dome by day too; it ends by itself."""
 
     why: str
+    """Why, for people."""
     minutes: Positive
+    """How long it lasts, minutes."""
     who: str = ""
+    """The person, as the command line knows them."""
 
 
 class AlarmRaised(Payload, frozen=True, kw_only=True):
@@ -43,6 +48,7 @@ class AlarmEnded(Payload, frozen=True, kw_only=True):
     """The one who raised it -> monitoring: that alarm is over."""
 
     source: str
+    """The agent that raised it."""
     key: str = ""
     """'' for every alarm of that source: it has begun anew, and raises again what still is."""
 

@@ -11,23 +11,31 @@ class Slew(Payload, frozen=True):
     """observation_manager -> telescope."""
 
     observation: str
+    """The observation's id."""
     ra: Degrees
+    """Right ascension, ICRS degrees."""
     dec: Latitude
+    """Declination, ICRS degrees."""
 
 
 class SlewStarted(Payload, frozen=True):
     """telescope -> observation_manager: the mount took the command; ``seconds`` is its own estimate."""
 
     observation: str
+    """The observation's id."""
     seconds: float
+    """The mount's own estimate of the slew, seconds."""
 
 
 class SlewFinished(Payload, frozen=True):
     """telescope -> observation_manager: the measured position, not the demanded one."""
 
     observation: str
+    """The observation's id."""
     ra: float
+    """Measured right ascension, ICRS degrees."""
     dec: float
+    """Measured declination, ICRS degrees."""
     error: float
     """Separation of measured and demanded position, arcseconds."""
 
@@ -36,7 +44,9 @@ class TrackingLost(Payload, frozen=True):
     """telescope -> observation_manager: the telescope stood on the target of this observation, and no longer does."""
 
     observation: str
+    """The observation's id."""
     reason: str
+    """What happened, for people."""
     again: bool = True
     """Whether a slew may bring it back."""
 
@@ -48,8 +58,11 @@ class PointingMeasured(Payload, frozen=True):
     """
 
     observation: str
+    """The observation's id."""
     east: float
+    """Arcseconds to the east."""
     north: float
+    """Arcseconds to the north."""
 
 
 SLEW = register("Slew", Slew, guarded=True)

@@ -13,10 +13,13 @@ class WeatherReading(Payload, frozen=True):
     """
 
     temperature: float | None
+    """Degrees Celsius."""
     humidity: float | None
+    """Percent."""
     wind: float | None
     """The mean of some minutes, where the station has one."""
     rain: bool | None
+    """Whether it rains."""
     cloud: float | None = None
     """Fraction of the sky covered, 0 to 1."""
     pressure: float | None = None
@@ -35,7 +38,9 @@ class WeatherState(Payload, frozen=True):
     """monitoring -> majordome, dome: safe or unsafe (the message's name tells), and why."""
 
     reason: str
+    """Why, for people."""
     reading: WeatherReading | None = None
+    """The reading that it rests on; None without one."""
     age: float = 0.0
     """Seconds between the measurement of the oldest reading that this rests on and its being said: the lease that
     *Weather safe* gives began then."""
@@ -47,7 +52,9 @@ class SafetyReading(Payload, frozen=True):
     """safety -> monitoring: what the safety monitor says."""
 
     safe: bool
+    """Whether it is safe."""
     reason: str = ""
+    """In the monitor's own words, if it has any."""
     age: float = 0.0
     """Seconds since the device was asked."""
 

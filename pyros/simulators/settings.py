@@ -64,9 +64,13 @@ class FaultSettings(Strict, frozen=True, kw_only=True):
     """
 
     kind: FaultKind
+    """What goes wrong."""
     at: Seconds = 0.0
+    """When it begins, seconds after the start."""
     lasts: Seconds | None = msgspec.field(name="for", default=None)
+    """How long it lasts, seconds; None until ``FAULT clear``."""
     probability: Annotated[float, Meta(ge=0, le=1, description="0 to 1")] = 1.0
+    """How often it strikes where it could, 0 to 1."""
     request: Annotated[
         str,
         Meta(
@@ -74,9 +78,13 @@ class FaultSettings(Strict, frozen=True, kw_only=True):
             description="the requests concerned, such as GET, DO slew or position",
         ),
     ] = ""
+    """Requests concerned: a verb, a name, or both; '' for all."""
     seconds: Seconds = 10.0
+    """How late a late answer is, seconds."""
     by: Annotated[float, Meta(ge=-1e6, le=1e6, description="in the unit of the position")] = 1.0
+    """How far a wrong position is off, in the position's unit."""
     code: Annotated[str, Meta(pattern=r"\A[A-Z][A-Z_]{0,30}\Z", description="the code of an ERR answer")] = "STATE"
+    """Code of the ERR answer of a refusal."""
 
 
 class Settings(Strict, frozen=True, kw_only=True):
@@ -87,16 +95,22 @@ class Settings(Strict, frozen=True, kw_only=True):
     """The faults of the device itself; those of its line are everybody's."""
 
     device: str
+    """The kind of device."""
     name: Text
+    """The device's name, which it tells."""
     listen: Annotated[str, Meta(description="a server endpoint such as tcp:6010:interface=127.0.0.1")]
+    """Server endpoint that it listens on, in Twisted's words."""
     speed: Annotated[
         float, Meta(gt=0, le=10_000, description="how many times faster durations pass, above 0, at most 10000")
     ] = 1.0
+    """How many times faster its durations pass."""
     seed: Annotated[int, Meta(ge=0, description="a whole number, 0 or more; it decides all randomness")] = 0
+    """Seed of all randomness."""
     faults: Annotated[
         tuple[FaultSettings, ...],
         Meta(max_length=1000, description="a list such as [{kind: no_answer, at: 600, for: 30, request: DO slew}]"),
     ] = ()
+    """What goes wrong, and when."""
 
     def contradictions(self) -> list[str]:
         """Return what is wrong although every key by itself is right, each as "<key>: <what would be right>"."""

@@ -26,7 +26,7 @@ from pyros.config import AgentConfig, BrokerConfig, Config
 from pyros.errors import JournalError
 from pyros.journal import Journal, JournalReader
 from tests.builders import voevent
-from tests.conftest import PATIENCE, free_port, wait_until
+from tests.conftest import PATIENCE, free_port
 
 ROOT = Path(__file__).parents[2]
 IVORN = "ivo://test.observatory/bursts#burst-1"
@@ -85,26 +85,6 @@ class ThreadReactor(MemoryReactorClock):
 
 
 @pytest.fixture
-def event() -> Callable[..., bytes]:
-    return make_event
-
-
-@pytest.fixture
-def answers() -> Callable[[bytes], list[etree._Element]]:
-    return read_answers
-
-
-@pytest.fixture
-def config() -> Callable[..., Config]:
-    return make_config
-
-
-@pytest.fixture
-def result() -> Callable[[Deferred[Any]], Any]:
-    return outcome
-
-
-@pytest.fixture
 def reactor() -> MemoryReactorClock:
     return MemoryReactorClock()
 
@@ -146,11 +126,6 @@ def waiting_alerts(journal: Path) -> list[messages.AlertReceived]:
         reader.close()
 
 
-@pytest.fixture
-def waiting() -> Callable[[Path], list[messages.AlertReceived]]:
-    return waiting_alerts
-
-
 def comet_sendvo(port: int, packet: bytes) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, Path(sys.executable).with_name("comet-sendvo"), "--host=127.0.0.1", f"--port={port}"],
@@ -162,16 +137,6 @@ def comet_sendvo(port: int, packet: bytes) -> subprocess.CompletedProcess[str]:
 def port() -> int:
     """Return a port that is free."""
     return free_port()
-
-
-@pytest.fixture
-def until() -> Callable[[Callable[[], Any]], Any]:
-    return wait_until
-
-
-@pytest.fixture
-def sendvo() -> Callable[[int, bytes], subprocess.CompletedProcess[str]]:
-    return comet_sendvo
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ from pyros.broker.vtp.author import send_event
 from pyros.clock import VirtualClock
 from pyros.errors import JournalError, PyrosError
 from pyros.journal import JournalReader
+from tests.broker.conftest import make_event
+from tests.conftest import wait_until
 
 Event = Callable[..., bytes]
 Until = Callable[[Callable[[], Any]], Any]
@@ -74,10 +76,10 @@ def archived(path: Path) -> list[str]:
 
 
 def test_an_event_is_archived_after_its_commit(
-    reactor: Reactor, clock: VirtualClock, store: EventStore, archiving: Archiving, event: Event, tmp_path: Path
+    reactor: Reactor, clock: VirtualClock, store: EventStore, archiving: Archiving, tmp_path: Path
 ) -> None:
     path = tmp_path / "archive.sqlite"
-    packet = event("ivo://test/a#1")
+    packet = make_event("ivo://test/a#1")
     store.store(packet, "ivo://test/a#1", "author 127.0.0.1")
     received = clock.time()
     reactor.advance(0)
@@ -93,11 +95,11 @@ def test_an_event_is_archived_after_its_commit(
 
 
 def test_what_an_earlier_process_left_is_archived_at_the_start(
-    reactor: Reactor, store: EventStore, event: Event, tmp_path: Path
+    reactor: Reactor, store: EventStore, tmp_path: Path
 ) -> None:
     store.start(lambda _: None)
     for number in range(200):
-        store.store(event(f"ivo://test/a#{number}"), f"ivo://test/a#{number}", "x")
+        store.store(make_event(f"ivo://test/a#{number}"), f"ivo://test/a#{number}", "x")
     reactor.advance(0)
     archiving = Archiving(reactor, store, tmp_path / "archive.sqlite")
     archiving.poke()
@@ -107,11 +109,11 @@ def test_what_an_earlier_process_left_is_archived_at_the_start(
 
 
 def test_an_archive_that_fails_is_tried_again_and_nothing_is_lost(
-    reactor: Reactor, store: EventStore, archiving: Archiving, event: Event, tmp_path: Path
+    reactor: Reactor, store: EventStore, archiving: Archiving, tmp_path: Path
 ) -> None:
     (tmp_path / "archive.sqlite").mkdir()
     for number in range(3):
-        store.store(event(f"ivo://test/a#{number}"), f"ivo://test/a#{number}", "x")
+        store.store(make_event(f"ivo://test/a#{number}"), f"ivo://test/a#{number}", "x")
     reactor.advance(0)
     reactor.advance(AFTER)
     (tmp_path / "archive.sqlite").rmdir()
@@ -119,14 +121,12 @@ def test_an_archive_that_fails_is_tried_again_and_nothing_is_lost(
     assert len(archived(tmp_path / "archive.sqlite")) == 3
 
 
-def test_a_new_journal_is_read_from_its_beginning(
-    reactor: Reactor, clock: VirtualClock, event: Event, tmp_path: Path
-) -> None:
+def test_a_new_journal_is_read_from_its_beginning(reactor: Reactor, clock: VirtualClock, tmp_path: Path) -> None:
     for epoch in ("one", "two"):
         store = EventStore(reactor, clock, tmp_path / f"{epoch}.sqlite", threaded=False, durable=False, epoch=epoch)
         archiving = Archiving(reactor, store, tmp_path / "archive.sqlite")
         store.start(lambda _, archiving=archiving: archiving.poke())  # type: ignore[misc]
-        store.store(event(f"ivo://test/{epoch}#1"), f"ivo://test/{epoch}#1", "x")
+        store.store(make_event(f"ivo://test/{epoch}#1"), f"ivo://test/{epoch}#1", "x")
         reactor.pump([0.0, AFTER, 0.0])
         archiving.stop()
         store.stop()
@@ -135,14 +135,14 @@ def test_a_new_journal_is_read_from_its_beginning(
 
 
 def test_killed_at_random_instants_it_archives_everything_once(
-    reactor: Reactor, store: EventStore, event: Event, tmp_path: Path
+    reactor: Reactor, store: EventStore, tmp_path: Path
 ) -> None:
     store.start(lambda _: None)
     chance = random.Random(11)
     path, count, kills = tmp_path / "archive.sqlite", 0, 0
     for _ in range(8):
         for _ in range(40):
-            store.store(event(f"ivo://test/a#{count}"), f"ivo://test/a#{count}", "x")
+            store.store(make_event(f"ivo://test/a#{count}"), f"ivo://test/a#{count}", "x")
             count += 1
         reactor.advance(0)
         process = subprocess.Popen(
@@ -167,7 +167,7 @@ def test_killed_at_random_instants_it_archives_everything_once(
 
 
 def test_every_event_that_a_killed_broker_acknowledged_gets_into_the_archive(
-    configuration: Callable[..., Path], event: Event, until: Until, tmp_path: Path
+    configuration: Callable[..., Path], tmp_path: Path
 ) -> None:
     config = configuration()
     path = config.parent / "var" / "archive.sqlite"
@@ -192,12 +192,12 @@ def test_every_event_that_a_killed_broker_acknowledged_gets_into_the_archive(
                         process.wait(pause)
                     process.kill()
                 try:
-                    send_event("127.0.0.1", port, event(ivorn))
+                    send_event("127.0.0.1", port, make_event(ivorn))
                 except PyrosError:
                     break
                 acknowledged.append(ivorn)
             if last:
-                until(lambda: len(archived(path)) >= len(acknowledged))
+                wait_until(lambda: len(archived(path)) >= len(acknowledged))
         finally:
             process.kill()
             process.communicate()
@@ -210,10 +210,10 @@ def test_every_event_that_a_killed_broker_acknowledged_gets_into_the_archive(
 
 
 def test_a_broker_that_stops_does_not_wait_for_an_older_archive(
-    reactor: Reactor, store: EventStore, archiving: Archiving, event: Event, tmp_path: Path
+    reactor: Reactor, store: EventStore, archiving: Archiving, tmp_path: Path
 ) -> None:
     path = tmp_path / "archive.sqlite"
-    store.store(event("ivo://test/a#1"), "ivo://test/a#1", "author 127.0.0.1")
+    store.store(make_event("ivo://test/a#1"), "ivo://test/a#1", "author 127.0.0.1")
     reactor.advance(0)
     reactor.advance(AFTER)
     archiving.stop()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from pyros.broker import send_event, send_event_async
 from pyros.broker.vtp.protocol import frame, transport
 from pyros.errors import AgentUnreachable, MessageRefused
+from tests.broker.conftest import outcome
 from tests.conftest import PATIENCE, free_port
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -94,35 +95,29 @@ def begin(reactor: MemoryReactorClock) -> tuple[Any, StringTransport, Any]:
 
 
 @pytest.mark.parametrize(("answer", "error", "reason"), [(ACK, None, ""), *ANSWERS])
-def test_in_a_reactor(
-    reactor: MemoryReactorClock,
-    result: Callable[[Any], Any],
-    answer: bytes,
-    error: type[Exception] | None,
-    reason: str,
-) -> None:
+def test_in_a_reactor(reactor: MemoryReactorClock, answer: bytes, error: type[Exception] | None, reason: str) -> None:
     author, _, published = begin(reactor)
     author.dataReceived(answer)
     author.connectionLost(Failure(ConnectionDone()))
-    outcome = result(published)
+    ended = outcome(published)
     if error is None:
-        assert outcome is None
+        assert ended is None
     else:
-        assert isinstance(outcome, error)
-        assert reason in str(outcome)
+        assert isinstance(ended, error)
+        assert reason in str(ended)
     assert not reactor.getDelayedCalls()
 
 
-def test_in_a_reactor_nobody_answers(reactor: MemoryReactorClock, result: Callable[[Any], Any]) -> None:
+def test_in_a_reactor_nobody_answers(reactor: MemoryReactorClock) -> None:
     _, line, published = begin(reactor)
     reactor.advance(10.1)
-    assert "no answer within 10 s" in str(result(published))
+    assert "no answer within 10 s" in str(outcome(published))
     assert line.disconnected
 
 
-def test_in_a_reactor_nobody_is_there(reactor: MemoryReactorClock, result: Callable[[Any], Any]) -> None:
+def test_in_a_reactor_nobody_is_there(reactor: MemoryReactorClock) -> None:
     published = Deferred.fromCoroutine(send_event_async(reactor, "127.0.0.1", 8098, b"<event/>"))
     reactor.tcpClients[0][2].clientConnectionFailed(reactor.connectors[0], Failure(Refused()))
-    outcome = result(published)
-    assert isinstance(outcome, AgentUnreachable)
-    assert "127.0.0.1:8098" in str(outcome)
+    ended = outcome(published)
+    assert isinstance(ended, AgentUnreachable)
+    assert "127.0.0.1:8098" in str(ended)

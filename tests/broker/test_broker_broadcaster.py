@@ -18,7 +18,7 @@ from pyros.broker.vtp.broadcaster import MAX_BACKLOG, AlertBroadcaster, AlertBro
 from pyros.broker.vtp.filtering import Job
 from pyros.broker.vtp.protocol import MAX_CHATTER, frame, transport
 from pyros.clock import VirtualClock
-from tests.broker.conftest import Answers, Event
+from tests.broker.conftest import make_event, read_answers
 from tests.builders import MemoryLine
 
 IVO = "ivo://test.observatory/broker"
@@ -50,30 +50,28 @@ def send(factory: AlertBroadcasterFactory, packet: bytes) -> None:
     factory.broadcast(packet, parse(packet), 1)
 
 
-def test_events_go_to_those_whose_filters_they_pass(
-    factory: AlertBroadcasterFactory, clock: VirtualClock, event: Event, answers: Answers
-) -> None:
+def test_events_go_to_those_whose_filters_they_pass(factory: AlertBroadcasterFactory, clock: VirtualClock) -> None:
     lines = []
     for filters in [(), ("//Param[@value > 0.4]",), ("//Param[@value > 0.6]",), ("//*[", "//Param[@value > 0.6]")]:
         subscriber, line = connect(factory)
         say(subscriber, clock, "authenticate", *filters)
-        (greeting,) = answers(line.value())
+        (greeting,) = read_answers(line.value())
         assert greeting.get("role") == "authenticate"
         assert greeting.findtext("Origin") == IVO
         line.clear()
         lines.append(line)
-    send(factory, event())
-    assert [line.value() == frame(event()) for line in lines] == [True, True, False, False]
-    assert all(frame(event()) == line.value() or not line.value() for line in lines)
+    send(factory, make_event())
+    assert [line.value() == frame(make_event()) for line in lines] == [True, True, False, False]
+    assert all(frame(make_event()) == line.value() or not line.value() for line in lines)
 
 
-def test_old_style_filters_and_bad_ones(factory: AlertBroadcasterFactory, event: Event) -> None:
+def test_old_style_filters_and_bad_ones(factory: AlertBroadcasterFactory) -> None:
     subscriber, line = connect(factory)
     text = '<t:Transport xmlns:t="x" role="authenticate"><Meta>'
     text += '<filter type="xpath">//Nothing</filter></Meta></t:Transport>'
     subscriber.dataReceived(frame(text.encode()))
     line.clear()
-    send(factory, event())
+    send(factory, make_event())
     assert not line.value()
     subscriber.dataReceived(frame(text.replace("//Nothing", "//*[//*[//*]]").encode()))
     assert not subscriber.filters
@@ -84,25 +82,25 @@ def test_old_style_filters_and_bad_ones(factory: AlertBroadcasterFactory, event:
 
 
 def test_one_that_answers_stays_and_one_that_does_not_is_cut_off(
-    factory: AlertBroadcasterFactory, reactor: MemoryReactorClock, clock: VirtualClock, answers: Answers
+    factory: AlertBroadcasterFactory, reactor: MemoryReactorClock, clock: VirtualClock
 ) -> None:
     (good, good_line), (_, bad_line) = connect(factory), connect(factory)
     for _ in range(10):
         reactor.advance(60)
         say(good, clock, "iamalive")
-    assert [answer.get("role") for answer in answers(good_line.value())] == ["authenticate"] + ["iamalive"] * 10
-    assert [answer.get("role") for answer in answers(bad_line.value())] == ["authenticate"] + ["iamalive"] * 3
+    assert [answer.get("role") for answer in read_answers(good_line.value())] == ["authenticate"] + ["iamalive"] * 10
+    assert [answer.get("role") for answer in read_answers(bad_line.value())] == ["authenticate"] + ["iamalive"] * 3
     assert not good_line.aborting
     assert bad_line.aborting
     assert len(factory.broadcasters) == 1
 
 
 def test_one_that_never_acknowledges_is_cut_off_late(
-    factory: AlertBroadcasterFactory, reactor: MemoryReactorClock, clock: VirtualClock, event: Event
+    factory: AlertBroadcasterFactory, reactor: MemoryReactorClock, clock: VirtualClock
 ) -> None:
     (lazy, lazy_line), (late, late_line) = connect(factory), connect(factory)
     for number in range(1200):
-        send(factory, event(f"ivo://a.b.c/d#{number}"))
+        send(factory, make_event(f"ivo://a.b.c/d#{number}"))
     for minute in range(5):
         assert lazy_line.aborting is (minute > 3)
         reactor.advance(60)
@@ -113,11 +111,11 @@ def test_one_that_never_acknowledges_is_cut_off_late(
     assert not late_line.aborting
 
 
-def test_one_that_never_reads_is_cut_off(factory: AlertBroadcasterFactory, event: Event) -> None:
+def test_one_that_never_reads_is_cut_off(factory: AlertBroadcasterFactory) -> None:
     (slow, slow_line), (_, line) = connect(factory), connect(factory)
     assert slow_line.producer is not None
     slow_line.producer.pauseProducing()  # what a TCP transport does when its buffer is over 64 KiB
-    packet = event(text="x" * 90_000)
+    packet = make_event(text="x" * 90_000)
     sent = 0
     while not slow_line.aborting:
         send(factory, packet)
@@ -129,9 +127,9 @@ def test_one_that_never_reads_is_cut_off(factory: AlertBroadcasterFactory, event
     del slow
 
 
-def test_one_that_catches_up_stays(factory: AlertBroadcasterFactory, event: Event) -> None:
+def test_one_that_catches_up_stays(factory: AlertBroadcasterFactory) -> None:
     _, line = connect(factory)
-    packet = event(text="x" * 90_000)
+    packet = make_event(text="x" * 90_000)
     for _ in range(5):
         assert line.producer is not None
         line.producer.pauseProducing()
@@ -158,31 +156,27 @@ class Waiting:
         raise AssertionError
 
 
-def test_who_filters_waits_and_nobody_else_does(
-    factory: AlertBroadcasterFactory, clock: VirtualClock, event: Event
-) -> None:
+def test_who_filters_waits_and_nobody_else_does(factory: AlertBroadcasterFactory, clock: VirtualClock) -> None:
     factory.filtering = waiting = Waiting()
     (filtered, filtered_line), (_, line) = connect(factory), connect(factory)
     say(filtered, clock, "authenticate", "//Param")
     before = len(filtered_line.value())
     for number in (1, 2):
-        factory.broadcast(event(), parse(event()), number)
-    assert line.value().endswith(frame(event()) * 2)
+        factory.broadcast(make_event(), parse(make_event()), number)
+    assert line.value().endswith(frame(make_event()) * 2)
     assert len(filtered_line.value()) == before
     assert filtered.position == 0, "after a crash it gets them again"
     for job in waiting.jobs:
         job.answered(job.number == 2)
-    assert filtered_line.value()[before:] == frame(event())
+    assert filtered_line.value()[before:] == frame(make_event())
     assert filtered.status()["unacknowledged"] == 1
 
 
-def test_a_filter_that_became_too_costly_is_told(
-    factory: AlertBroadcasterFactory, clock: VirtualClock, event: Event
-) -> None:
+def test_a_filter_that_became_too_costly_is_told(factory: AlertBroadcasterFactory, clock: VirtualClock) -> None:
     factory.filtering = waiting = Waiting()
     subscriber, line = connect(factory)
     say(subscriber, clock, "authenticate", "//Param", "//Costly")
-    send(factory, event())
+    send(factory, make_event())
     (job,) = waiting.jobs
     (filter_,) = job.filters
     job.refused(filter_, "took more than 0.25 s for one event: //Param")
@@ -191,13 +185,11 @@ def test_a_filter_that_became_too_costly_is_told(
     assert not line.aborting
 
 
-def test_events_that_wait_for_slow_filters_are_bounded(
-    factory: AlertBroadcasterFactory, clock: VirtualClock, event: Event
-) -> None:
+def test_events_that_wait_for_slow_filters_are_bounded(factory: AlertBroadcasterFactory, clock: VirtualClock) -> None:
     factory.filtering = Waiting()
     subscriber, line = connect(factory)
     say(subscriber, clock, "authenticate", "//Param")
-    packet = event(text="x" * 90_000)
+    packet = make_event(text="x" * 90_000)
     for number in range(MAX_BACKLOG // len(packet)):
         factory.broadcast(packet, parse(packet), number)
     assert not line.aborting
@@ -246,10 +238,10 @@ def test_garbage_closes_the_connection(factory: AlertBroadcasterFactory, data: b
 
 
 def test_a_refusal_removes_a_subscriber_and_nonsense_does_not(
-    factory: AlertBroadcasterFactory, clock: VirtualClock, event: Event
+    factory: AlertBroadcasterFactory, clock: VirtualClock
 ) -> None:
     subscriber, line = connect(factory)
-    subscriber.dataReceived(frame(event()))
+    subscriber.dataReceived(frame(make_event()))
     say(subscriber, clock, "whatever")
     assert not line.aborting
     say(subscriber, clock, "nak")

@@ -21,6 +21,7 @@ from pyros.clock import VirtualClock
 from pyros.config import Config
 from pyros.errors import AgentError, ConfigError, JournalError
 from pyros.journal import Journal, JournalReader
+from tests.broker.conftest import make_config, make_event, outcome
 
 MakeConfig = Callable[..., Config]
 
@@ -30,17 +31,12 @@ def make_broker(config: Config, reactor: MemoryReactorClock, clock: VirtualClock
 
 
 def test_an_event_goes_through_without_a_thread(
-    reactor: MemoryReactorClock,
-    clock: VirtualClock,
-    tmp_path: Path,
-    config: MakeConfig,
-    event: Callable[..., bytes],
-    result: Callable[[Any], Any],
+    reactor: MemoryReactorClock, clock: VirtualClock, tmp_path: Path
 ) -> None:
     threads = threading.active_count()
-    broker = make_broker(config(tmp_path), reactor, clock)
+    broker = make_broker(make_config(tmp_path), reactor, clock)
     assert broker.status() == {"up": False}
-    assert result(broker.start()) is None
+    assert outcome(broker.start()) is None
     broadcaster, receiver = (server[1] for server in reactor.tcpServers)
     protocols = []
     lines = []
@@ -51,9 +47,9 @@ def test_an_event_goes_through_without_a_thread(
         protocols.append(protocol)
         lines.append(line)
     lines[0].clear()
-    protocols[1].dataReceived(frame(event()))
+    protocols[1].dataReceived(frame(make_event()))
     reactor.advance(0)
-    assert lines[0].value() == frame(event())
+    assert lines[0].value() == frame(make_event())
     assert b'role="ack"' in lines[1].value()
     assert broker.status() == {
         "up": True, "since": clock.time(), "received": 1, "duplicates": 0, "refused": 0, "failed": 0, "events": 1,
@@ -70,11 +66,11 @@ def test_an_event_goes_through_without_a_thread(
     stopped = broker.stop()
     if not stopped.called:  # the link to the alert manager is given up by Twisted's client service
         reactor.tcpClients[-1][2].clientConnectionFailed(reactor.connectors[-1], Failure(ConnectionDone()))
-    assert result(stopped) is None
-    reader = JournalReader(config(tmp_path).journal("broker"))
+    assert outcome(stopped) is None
+    reader = JournalReader(make_config(tmp_path).journal("broker"))
     assert [entry.id for entry in reader.outbox("alert_manager", 0, 10)] == ["01234567-1"]
     reader.close()
-    assert result(broker.stop()) is None, "stopping twice is allowed"
+    assert outcome(broker.stop()) is None, "stopping twice is allowed"
 
 
 def test_a_configuration_without_broker_or_alert_manager(
@@ -88,12 +84,7 @@ def test_a_configuration_without_broker_or_alert_manager(
 
 
 def test_a_port_in_use_leaves_nothing_open(
-    reactor: MemoryReactorClock,
-    clock: VirtualClock,
-    tmp_path: Path,
-    config: MakeConfig,
-    result: Callable[[Any], Any],
-    monkeypatch: pytest.MonkeyPatch,
+    reactor: MemoryReactorClock, clock: VirtualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listen = reactor.listenTCP
 
@@ -103,20 +94,18 @@ def test_a_port_in_use_leaves_nothing_open(
         return listen(port, factory, backlog, interface)
 
     monkeypatch.setattr(reactor, "listenTCP", listen_tcp)
-    error = result(make_broker(config(tmp_path), reactor, clock).start())
+    error = outcome(make_broker(make_config(tmp_path), reactor, clock).start())
     assert isinstance(error, AgentError)
     assert str(error).startswith(
         f"{tmp_path / 'pyros_agent_config.ini'}: [broker] receiver_port: cannot listen on 127.0.0.1:1"
     )
     assert "Address already in use" in str(error)
-    Journal(config(tmp_path).journal("broker")).close()
+    Journal(make_config(tmp_path).journal("broker")).close()
 
 
-def test_a_journal_in_use(
-    reactor: MemoryReactorClock, clock: VirtualClock, tmp_path: Path, config: MakeConfig, result: Callable[[Any], Any]
-) -> None:
-    other = Journal(config(tmp_path).journal("broker"))
-    error = result(make_broker(config(tmp_path), reactor, clock).start())
+def test_a_journal_in_use(reactor: MemoryReactorClock, clock: VirtualClock, tmp_path: Path) -> None:
+    other = Journal(make_config(tmp_path).journal("broker"))
+    error = outcome(make_broker(make_config(tmp_path), reactor, clock).start())
     assert isinstance(error, JournalError)
     assert "in use by process" in str(error)
     other.close()

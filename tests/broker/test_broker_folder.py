@@ -16,7 +16,7 @@ from pyros.broker.intake import Intake
 from pyros.broker.store import EventStore
 from pyros.clock import VirtualClock
 from pyros.errors import AgentError
-from tests.broker.conftest import kept_rows
+from tests.broker.conftest import kept_rows, make_event
 
 Event = Callable[..., bytes]
 
@@ -44,18 +44,18 @@ def wait(reactor: MemoryReactorClock, seconds: int = 3) -> None:
 
 
 def test_files_are_taken_and_moved(
-    folder: Folder, reactor: MemoryReactorClock, store: EventStore, tmp_path: Path, event: Event, broadcast: list[bytes]
+    folder: Folder, reactor: MemoryReactorClock, store: EventStore, tmp_path: Path, broadcast: list[bytes]
 ) -> None:
     incoming = tmp_path / "incoming"
     notice = b'{"$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/x.schema.json", "id": "1"}'
-    (incoming / "a.xml").write_bytes(event())
-    (incoming / "again.xml").write_bytes(event())
+    (incoming / "a.xml").write_bytes(make_event())
+    (incoming / "again.xml").write_bytes(make_event())
     (incoming / "b.json").write_bytes(notice)
     (incoming / "bad.xml").write_bytes(b"<html/>")
     (incoming / "cut.json").write_bytes(b'{"id": ')
     (incoming / "empty").touch()
     for other in (".hidden", "c.xml.part", "d~"):
-        (incoming / other).write_bytes(event("ivo://x.y/z#1"))
+        (incoming / other).write_bytes(make_event("ivo://x.y/z#1"))
     (incoming / "directory").mkdir()
     (incoming / "link.xml").symlink_to("/etc/passwd")
     os.mkfifo(incoming / "fifo")
@@ -68,9 +68,9 @@ def test_files_are_taken_and_moved(
     assert (incoming / "refused" / "empty.reason").read_text() == "the packet is empty\n"
     assert names(incoming) == [".hidden", "c.xml.part", "d~", "link.xml"]
     assert store.events == 2
-    assert broadcast == [event()], "subscribers get VOEvents"
+    assert broadcast == [make_event()], "subscribers get VOEvents"
     assert folder.counts == {"taken": 3, "refused": 3}
-    (incoming / "a.xml").write_bytes(event())
+    (incoming / "a.xml").write_bytes(make_event())
     wait(reactor)
     assert names(incoming / "done") == ["a-2.xml", "a.xml", "again.xml", "b.json"]
 
@@ -89,11 +89,9 @@ def test_json_is_json_in_every_encoding_and_a_list_of_one_notice_is_one(
     assert store.events == 2
 
 
-def test_a_file_is_taken_when_it_is_complete(
-    folder: Folder, reactor: MemoryReactorClock, tmp_path: Path, event: Event
-) -> None:
+def test_a_file_is_taken_when_it_is_complete(folder: Folder, reactor: MemoryReactorClock, tmp_path: Path) -> None:
     file = tmp_path / "incoming" / "a.xml"
-    packet = event()
+    packet = make_event()
     for end in range(100, 400, 100):
         file.write_bytes(packet[:end])
         wait(reactor, 1)
@@ -106,10 +104,10 @@ def test_a_file_is_taken_when_it_is_complete(
 
 
 def test_a_full_disk_leaves_the_file(
-    folder: Folder, reactor: MemoryReactorClock, store: EventStore, tmp_path: Path, event: Event
+    folder: Folder, reactor: MemoryReactorClock, store: EventStore, tmp_path: Path
 ) -> None:
     store.journal.limit_growth(0)
-    (tmp_path / "incoming" / "a.xml").write_bytes(event(text="x" * 50_000))
+    (tmp_path / "incoming" / "a.xml").write_bytes(make_event(text="x" * 50_000))
     wait(reactor)
     assert names(tmp_path / "incoming") == ["a.xml"]
     store.journal.limit_growth(None)
@@ -118,13 +116,13 @@ def test_a_full_disk_leaves_the_file(
 
 
 def test_a_file_that_cannot_be_moved_is_taken_once(
-    folder: Folder, reactor: MemoryReactorClock, tmp_path: Path, event: Event, monkeypatch: pytest.MonkeyPatch
+    folder: Folder, reactor: MemoryReactorClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, folder: Path) -> Path:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(folder_module, "_move", full)
-    (tmp_path / "incoming" / "a.xml").write_bytes(event())
+    (tmp_path / "incoming" / "a.xml").write_bytes(make_event())
     wait(reactor, 9)
     assert folder.counts == {"taken": 1, "refused": 0}
 
@@ -146,20 +144,20 @@ def test_a_file_too_large_is_not_read(
 
 
 def test_a_name_that_is_no_text_holds_nobody_up(
-    folder: Folder, reactor: MemoryReactorClock, tmp_path: Path, event: Event, store: EventStore
+    folder: Folder, reactor: MemoryReactorClock, tmp_path: Path, store: EventStore
 ) -> None:
-    (tmp_path / "incoming" / os.fsdecode(b"a\xff\xfe.xml")).write_bytes(event())
-    (tmp_path / "incoming" / "b.xml").write_bytes(event("ivo://x.y/z#1"))
+    (tmp_path / "incoming" / os.fsdecode(b"a\xff\xfe.xml")).write_bytes(make_event())
+    (tmp_path / "incoming" / "b.xml").write_bytes(make_event("ivo://x.y/z#1"))
     wait(reactor)
     assert len(names(tmp_path / "incoming" / "done")) == 2
     assert kept_rows(store.journal, "SELECT source FROM events") == [("folder a??.xml",), ("folder b.xml",)]
 
 
 def test_what_becomes_a_fifo_or_a_link_is_neither_waited_for_nor_followed(
-    folder: Folder, reactor: MemoryReactorClock, tmp_path: Path, event: Event, monkeypatch: pytest.MonkeyPatch
+    folder: Folder, reactor: MemoryReactorClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     incoming = tmp_path / "incoming"
-    (tmp_path / "secret").write_bytes(event())
+    (tmp_path / "secret").write_bytes(make_event())
     (incoming / "link").symlink_to(tmp_path / "secret")
     os.mkfifo(incoming / "fifo")
     monkeypatch.setattr(folder, "_list", lambda: {"fifo": (1, 1), "link": (1, 1)})

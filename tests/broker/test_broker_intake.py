@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
 from pyros.broker import intake as intake_module
 from pyros.broker.intake import Intake
 from pyros.broker.store import EventStore
-from tests.broker.conftest import kept_rows
+from tests.broker.conftest import kept_rows, make_event, outcome
 
 
 @pytest.mark.parametrize("strict", [True, False])
 def test_a_mistake_of_ours_refuses_one_packet_and_keeps_what_nobody_sends_again(
-    store: EventStore,
-    reactor: MemoryReactorClock,
-    event: Callable[..., bytes],
-    result: Callable[[Any], Any],
-    monkeypatch: pytest.MonkeyPatch,
-    strict: bool,
+    store: EventStore, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch, strict: bool
 ) -> None:
     store.start(lambda _: None)
     intake = Intake(store, lambda *_: None)
@@ -31,13 +23,13 @@ def test_a_mistake_of_ours_refuses_one_packet_and_keeps_what_nobody_sends_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(intake_module, "parse", breaks)
-        refused = intake.receive(event(), "kafka gcn", strict=strict)
+        refused = intake.receive(make_event(), "kafka gcn", strict=strict)
         reactor.advance(0)
-    receipt = result(refused)
+    receipt = outcome(refused)
     assert receipt.outcome == "refused"
     assert receipt.reason.startswith("cannot be understood: RecursionError('too deep")
     kept = kept_rows(store.journal, "SELECT packet, source FROM rejected")
-    assert kept == ([] if strict else [(event(), "kafka gcn")])
-    taken = intake.receive(event(), "kafka gcn", strict=strict)
+    assert kept == ([] if strict else [(make_event(), "kafka gcn")])
+    taken = intake.receive(make_event(), "kafka gcn", strict=strict)
     reactor.advance(0)
-    assert result(taken).outcome == "new"
+    assert outcome(taken).outcome == "new"

@@ -22,7 +22,8 @@ from pyros import messages
 from pyros.config import AgentConfig
 from pyros.journal import JournalReader
 from pyros.sender import ask
-from tests.conftest import PATIENCE
+from tests.broker.conftest import make_event, waiting_alerts
+from tests.conftest import PATIENCE, wait_until
 
 if not os.environ.get("CI"):  # there it must be tested
     pytest.importorskip("confluent_kafka", reason="needs: pip install 'pyros-observatory[kafka]'")
@@ -129,11 +130,11 @@ def service() -> Iterator[Callable[..., Service]]:
 
 
 @pytest.fixture
-def start(waiting: Waiting) -> Iterator[Callable[[Path], BrokerProcess]]:
+def start() -> Iterator[Callable[[Path], BrokerProcess]]:
     started: list[BrokerProcess] = []
 
     def start_one(config: Path) -> BrokerProcess:
-        started.append(BrokerProcess(config, waiting))
+        started.append(BrokerProcess(config, waiting_alerts))
         return started[-1]
 
     yield start_one
@@ -164,158 +165,156 @@ def notice(number: int) -> bytes:
 VOEVENTS, NOTICES = "gcn.classic.voevent.SWIFT_BAT_GRB_POS_ACK", "gcn.notices.test.alert"
 
 
-def test_voevents_json_and_what_is_neither(service: Any, start: Any, section: Any, event: Event, until: Until) -> None:
+def test_voevents_json_and_what_is_neither(service: Any, start: Any, section: Any) -> None:
     gcn = service(VOEVENTS, NOTICES)
     broker = start(section(gcn.address))
-    until(lambda: broker.said("receiving gcn.classic"))
-    first, second = event("ivo://test.observatory/bursts#1"), event("ivo://test.observatory/bursts#2")
+    wait_until(lambda: broker.said("receiving gcn.classic"))
+    first, second = make_event("ivo://test.observatory/bursts#1"), make_event("ivo://test.observatory/bursts#2")
     gcn.produce(VOEVENTS, first, b"Error: no such thing", first, first.replace(b"a burst", b"another"), second)
     gcn.produce(NOTICES, notice(1), notice(2), notice(1))
-    until(lambda: broker.count() == 4)
+    wait_until(lambda: broker.count() == 4)
     alerts = {(alert.packet, alert.topic) for alert in broker.alerts()}
     assert alerts == {(first, VOEVENTS), (second, VOEVENTS), (notice(1), NOTICES), (notice(2), NOTICES)}
     assert {alert.source for alert in broker.alerts()} == {f"kafka gcn {VOEVENTS}", f"kafka gcn {NOTICES}"}
-    until(lambda: len(broker.rows("SELECT * FROM rejected")) == 2)
+    wait_until(lambda: len(broker.rows("SELECT * FROM rejected")) == 2)
     kept = broker.rows("SELECT packet, reason, conflict FROM rejected ORDER BY conflict")
     assert kept[0][0] == b"Error: no such thing"
     assert kept[0][1].startswith("not XML")
     assert kept[1][1].startswith("conflicts with the event that is stored under this ivorn")
     gcn.tell(f"create {NOTICES}.new 1")  # a topic that begins to exist while we listen
     gcn.produce(f"{NOTICES}.new", notice(3))
-    until(lambda: broker.count() == 5)
+    wait_until(lambda: broker.count() == 5)
     status = broker.stop()
     assert status["kafka"]["gcn"]["topics"] == [VOEVENTS, NOTICES, f"{NOTICES}.new"]
     assert status["kafka"]["gcn"]["trouble"] == ""
 
 
-def test_killed_in_mid_stream_every_alert_arrives_once(service: Any, start: Any, section: Any, until: Until) -> None:
+def test_killed_in_mid_stream_every_alert_arrives_once(service: Any, start: Any, section: Any) -> None:
     gcn = service(NOTICES)
     path = section(gcn.address, start="latest")
     broker = start(path)
-    until(lambda: broker.said("receiving"))
+    wait_until(lambda: broker.said("receiving"))
     total = 0
     for run in range(3):
         gcn.produce(NOTICES, *(notice(number) for number in range(total, total + 300)))
         total += 300
-        until(lambda: broker.count() > 100 + 300 * run)  # noqa: B023
+        wait_until(lambda: broker.count() > 100 + 300 * run)  # noqa: B023
         broker.kill()
         gcn.produce(NOTICES, *(notice(number) for number in range(total, total + 50)))  # while it is away
         total += 50
         broker = start(path)
-        until(lambda: broker.count() >= total)  # noqa: B023
+        wait_until(lambda: broker.count() >= total)  # noqa: B023
     gcn.produce(NOTICES, notice(total))
-    until(lambda: broker.count() == total + 1)
+    wait_until(lambda: broker.count() == total + 1)
     broker.stop()
     assert [alert.packet for alert in broker.alerts()] == [notice(number) for number in range(total + 1)]
 
 
-def test_after_a_clean_stop_nothing_comes_twice(service: Any, start: Any, section: Any, until: Until) -> None:
+def test_after_a_clean_stop_nothing_comes_twice(service: Any, start: Any, section: Any) -> None:
     gcn = service(NOTICES)
     path = section(gcn.address)
     for run in (1, 2):
         gcn.produce(NOTICES, notice(run))
         broker = start(path)
-        until(lambda: broker.count() == run)  # noqa: B023
+        wait_until(lambda: broker.count() == run)  # noqa: B023
         status = broker.stop()
         assert (status["received"], status["duplicates"]) == (1, 0)
 
 
-def test_the_service_goes_away_and_comes_back(service: Any, start: Any, section: Any, until: Until) -> None:
+def test_the_service_goes_away_and_comes_back(service: Any, start: Any, section: Any) -> None:
     gcn = service(NOTICES)
     broker = start(section(gcn.address))
     gcn.produce(NOTICES, notice(1))
-    until(lambda: broker.count() == 1)
+    wait_until(lambda: broker.count() == 1)
     gcn.tell("down")
-    until(lambda: broker.said("cannot be reached"))
+    wait_until(lambda: broker.said("cannot be reached"))
     gcn.tell("up")
     gcn.produce(NOTICES, notice(2))
-    until(lambda: broker.count() == 2)
+    wait_until(lambda: broker.count() == 2)
     assert broker.said("works again")
     gcn.tell("down")
     assert broker.stop()["received"] == 2, "it ends all the same"
 
 
 def test_the_service_goes_away_in_mid_stream_and_the_alert_manager_gets_each_alert_once(
-    service: Any, start: Any, section: Any, alert_manager: Any, until: Until
+    service: Any, start: Any, section: Any, alert_manager: Any
 ) -> None:
     gcn = service(NOTICES)
     config = section(gcn.address)
     broker, manager = start(config), alert_manager(config)
     packets = [notice(number) for number in range(600)]
     gcn.produce(NOTICES, *packets[:500])
-    until(lambda: broker.count() + manager.count() > 0)
+    wait_until(lambda: broker.count() + manager.count() > 0)
     gcn.tell("down")  # with most of them not fetched yet
     for packet in packets[500:]:
         gcn.tell(f"produce {NOTICES} {base64.b64encode(packet).decode()}")  # the producer keeps them until it is back
     gcn.tell("up")
     gcn.tell("flush")
-    until(lambda: manager.count() >= 600)
+    wait_until(lambda: manager.count() >= 600)
     assert manager.received() == Counter(packets)
-    until(lambda: not broker.count())
+    wait_until(lambda: not broker.count())
     assert broker.stop()["waiting"] == 0
 
 
-def test_errors_that_arrive_as_messages(service: Any, start: Any, section: Any, until: Until) -> None:
+def test_errors_that_arrive_as_messages(service: Any, start: Any, section: Any) -> None:
     gcn = service(NOTICES)
     gcn.tell(f"fail {FETCH} {TOPIC_AUTHORIZATION_FAILED} 2")
     broker = start(section(gcn.address))
     gcn.produce(NOTICES, notice(1))
-    until(lambda: broker.said("refuses us"))
-    until(lambda: broker.count() == 1)
+    wait_until(lambda: broker.said("refuses us"))
+    wait_until(lambda: broker.count() == 1)
     assert broker.said("are user and secret right, and not expired?")
     assert not broker.rows("SELECT * FROM rejected")
     assert broker.stop()["kafka"]["gcn"]["trouble"], "what comes on a topic says nothing about another"
 
 
-def test_a_commit_that_fails_is_made_again(service: Any, start: Any, section: Any, until: Until) -> None:
+def test_a_commit_that_fails_is_made_again(service: Any, start: Any, section: Any) -> None:
     gcn = service(NOTICES)
     path = section(gcn.address, topics=NOTICES)
     broker = start(path)
-    until(lambda: broker.said("receiving"))
+    wait_until(lambda: broker.said("receiving"))
     gcn.tell(f"fail {OFFSET_COMMIT} {INVALID_COMMIT} 1")
     gcn.produce(NOTICES, notice(1))
-    until(lambda: broker.count() == 1)
-    until(lambda: broker.said("Commit offset data size is not valid"))
-    until(lambda: broker.said("works again"))
+    wait_until(lambda: broker.count() == 1)
+    wait_until(lambda: broker.said("Commit offset data size is not valid"))
+    wait_until(lambda: broker.said("works again"))
     broker.kill()
     broker = start(path)
     gcn.produce(NOTICES, notice(2))
-    until(lambda: broker.count() == 2)
+    wait_until(lambda: broker.count() == 2)
     status = broker.stop()
     assert (status["received"], status["duplicates"]) == (1, 0)
 
 
-def test_a_full_disk_holds_the_stream_and_loses_nothing(
-    service: Any, start: Any, section: Any, until: Until, port: int
-) -> None:
+def test_a_full_disk_holds_the_stream_and_loses_nothing(service: Any, start: Any, section: Any, port: int) -> None:
     gcn = service(NOTICES)
     config = section(gcn.address)
     config.write_text(config.read_text().replace("[broker]", f"[broker]\nport = {port}"))
     broker = start(config)
-    until(lambda: broker.said("receiving"))
+    wait_until(lambda: broker.said("receiving"))
     broker.process.send_signal(signal.SIGUSR1)
     packets = [notice(number) for number in range(400)]
     gcn.produce(NOTICES, *packets)
-    until(lambda: ask(AgentConfig("broker", "127.0.0.1", port, ""), "status", PATIENCE)["failed"])
+    wait_until(lambda: ask(AgentConfig("broker", "127.0.0.1", port, ""), "status", PATIENCE)["failed"])
     broker.process.send_signal(signal.SIGUSR2)
-    until(lambda: broker.count() == 400)
+    wait_until(lambda: broker.count() == 400)
     status = broker.stop()
     assert {alert.packet for alert in broker.alerts()} == set(packets)
     assert status["duplicates"] == 0
 
 
-def test_a_packet_too_large_for_a_message(service: Any, start: Any, section: Any, until: Until) -> None:
+def test_a_packet_too_large_for_a_message(service: Any, start: Any, section: Any) -> None:
     gcn = service(NOTICES)
     broker = start(section(gcn.address))
     large = msgspec.json.encode({"healpix_file": "x" * 4_000_000})
     gcn.produce(NOTICES, large)
-    until(lambda: broker.count() == 1)
+    wait_until(lambda: broker.count() == 1)
     (alert,) = broker.alerts()
     assert (alert.packet, alert.kept) == (b"", 1)
     assert broker.rows("SELECT packet FROM events WHERE number = 1") == [(large,)]
 
 
-def test_silence_is_an_alarm(service: Any, start: Any, section: Any, until: Until) -> None:
+def test_silence_is_an_alarm(service: Any, start: Any, section: Any) -> None:
     gcn = service(NOTICES, "gcn.heartbeat")
     gcn.produce("gcn.heartbeat", b"{}")  # an old one
     config = section(gcn.address, heartbeat="gcn.heartbeat", silence="1.5")
@@ -327,29 +326,27 @@ def test_silence_is_an_alarm(service: Any, start: Any, section: Any, until: Unti
         rows = broker.rows("SELECT name, payload FROM outbox WHERE agent = 'monitoring' ORDER BY seq")
         return [(name, messages.decode_payload(name, bytes(payload)).source) for name, payload in rows]
 
-    until(lambda: broker.said("receiving"))
-    until(lambda: broker.said("nothing heard on gcn.heartbeat"))
+    wait_until(lambda: broker.said("receiving"))
+    wait_until(lambda: broker.said("nothing heard on gcn.heartbeat"))
 
     def beats() -> bool:
         gcn.produce("gcn.heartbeat", b"{}")  # again and again, as they come; the first may be before where we begin
         return bool(broker.said("is heard again"))
 
-    until(beats)
+    wait_until(beats)
     silent, heard = (messages.ALERTS_SILENT, "kafka gcn"), (messages.ALERTS_HEARD, "kafka gcn")
-    until(lambda: told()[:2] == [silent, heard])
+    wait_until(lambda: told()[:2] == [silent, heard])
     status = broker.stop()
     assert status["events"] == 0
     assert status["kafka"]["gcn"]["heard"] is not None
 
 
-def test_a_topic_that_is_not_there_is_told_and_the_others_are_taken(
-    service: Any, start: Any, section: Any, until: Until
-) -> None:
+def test_a_topic_that_is_not_there_is_told_and_the_others_are_taken(service: Any, start: Any, section: Any) -> None:
     gcn = service(NOTICES, "gcn.heartbeat")
     broker = start(section(gcn.address, topics="gcn.notices.* no.such.topic gcn.other.*", heartbeat="gcn.heartbeat"))
-    until(lambda: broker.said("(or none that we may read) fits no.such.topic, gcn.other.*"))
+    wait_until(lambda: broker.said("(or none that we may read) fits no.such.topic, gcn.other.*"))
     gcn.produce(NOTICES, notice(1), notice(2))
-    until(lambda: broker.count() == 2)
+    wait_until(lambda: broker.count() == 2)
     status = broker.stop()
     kafka = status["kafka"]["gcn"]
     assert kafka["topics"] == [NOTICES]
@@ -371,9 +368,7 @@ class Forbidding(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_expired_credentials_are_said_plainly(
-    service: Any, start: Any, section: Any, until: Until, tmp_path: Path
-) -> None:
+def test_expired_credentials_are_said_plainly(service: Any, start: Any, section: Any, tmp_path: Path) -> None:
     gcn = service(NOTICES)
     server = http.server.HTTPServer(("127.0.0.1", 0), Forbidding)
     thread = threading.Thread(target=server.serve_forever)
@@ -383,7 +378,7 @@ def test_expired_credentials_are_said_plainly(
         url = f"http://127.0.0.1:{server.server_port}/token"
         keys = {"login": "oidc", "user": "astronomer", "secret": f"file:{tmp_path}/secret", "token_url": url}
         broker = start(section(gcn.address, tls="no", **keys))
-        until(lambda: broker.said("refuses us"))
+        wait_until(lambda: broker.said("refuses us"))
         status = broker.stop()
     finally:
         server.shutdown()

@@ -22,7 +22,8 @@ from pyros.keys import make_key
 from pyros.messages import Publish, SourceFound, encode_payload
 from pyros.sender import Sender, ask
 from pyros.sender.handshake import SenderHandshake
-from tests.conftest import PATIENCE, free_ports
+from tests.broker.conftest import make_event
+from tests.conftest import PATIENCE, free_ports, wait_until
 
 BIN = Path(sys.executable).parent
 SCRIPT = Path(__file__).with_name("broker_process.py")
@@ -121,10 +122,10 @@ def magnitudes(packets: list[bytes]) -> list[str]:
     return sorted(packet.partition(b'name="Magnitude" value="')[2].partition(b'"')[0].decode() for packet in packets)
 
 
-def test_plain_comet_gets_each_once_though_the_broker_is_killed(place: Place, until: Until) -> None:
-    broker, _ = place.start_broker(), place.start_manager(until)
-    saved = place.start_comet(until)
-    until(lambda: place.rows("SELECT 1 FROM subscribers"), what="the broker to know it, after a kill as well")
+def test_plain_comet_gets_each_once_though_the_broker_is_killed(place: Place) -> None:
+    broker, _ = place.start_broker(), place.start_manager(wait_until)
+    saved = place.start_comet(wait_until)
+    wait_until(lambda: place.rows("SELECT 1 FROM subscribers"), what="the broker to know it, after a kill as well")
 
     def send(*numbers: int) -> None:
         for number in numbers:
@@ -134,7 +135,7 @@ def test_plain_comet_gets_each_once_though_the_broker_is_killed(place: Place, un
         return [path.read_bytes() for path in saved.glob("*") if path.stat().st_size]
 
     send(0)
-    until(lambda: len(packets()) == 1)
+    wait_until(lambda: len(packets()) == 1)
     (alert,) = map(parse, packets())
     assert alert.ivorn is not None
     assert alert.ivorn.startswith("ivo://my.observatory/telescope/followup#obs-1/detection-")
@@ -146,20 +147,20 @@ def test_plain_comet_gets_each_once_though_the_broker_is_killed(place: Place, un
     send(*range(6, 11))
     place.start_broker()
     send(11)
-    until(lambda: len(place.rows("SELECT 1 FROM events")) == 12)
+    wait_until(lambda: len(place.rows("SELECT 1 FROM events")) == 12)
     expected = magnitudes([f'name="Magnitude" value="{15 + number / 100:.10g}"'.encode() for number in range(12)])
     assert magnitudes([row[0] for row in place.rows("SELECT packet FROM events")]) == expected
     assert {row[0] for row in place.rows("SELECT source FROM events")} == {"agent alert_manager"}
-    until(lambda: len(packets()) == 12)  # a known subscriber gets what it has missed
+    wait_until(lambda: len(packets()) == 12)  # a known subscriber gets what it has missed
     assert place.rows("SELECT * FROM outbox") == [], "none is an alert to follow up"
     assert place.rows("SELECT * FROM rejected") == []
 
 
-def test_what_is_no_event_of_ours_is_refused_with_a_reason(place: Place, event: Callable[..., bytes]) -> None:
+def test_what_is_no_event_of_ours_is_refused_with_a_reason(place: Place) -> None:
     place.start_broker()
     decoder = wire.Decoder()
     answers: list[Any] = []
-    good = event("ivo://my.observatory/telescope/followup#1")
+    good = make_event("ivo://my.observatory/telescope/followup#1")
     said = [
         (messages.PUBLISH, encode_payload(messages.PUBLISH, Publish(b"<a/>"))),
         (messages.PUBLISH, encode_payload(messages.PUBLISH, Publish(good))),

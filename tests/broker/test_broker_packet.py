@@ -11,6 +11,7 @@ from pyros.alerts.formats.voevent import parse_voevent as read_voevent
 from pyros.alerts.formats.xml import MAX_BYTES
 from pyros.broker.packet import check_schema, identify, is_voevent, one_line, parse
 from pyros.errors import AlertError
+from tests.broker.conftest import make_event
 
 Event = Callable[..., bytes]
 BOMB = (
@@ -20,8 +21,8 @@ BOMB = (
 )
 
 
-def test_an_event_is_parsed_identified_and_fits_the_schema(event: Event) -> None:
-    root = parse(event("ivo://a.b.c/stream#1"))
+def test_an_event_is_parsed_identified_and_fits_the_schema() -> None:
+    root = parse(make_event("ivo://a.b.c/stream#1"))
     check_schema(root)
     assert is_voevent(root)
     assert identify(root) == "ivo://a.b.c/stream#1"
@@ -82,11 +83,11 @@ def test_an_event_must_say_which_it_is(packet: bytes, reason: str) -> None:
         identify(parse(packet))
 
 
-def test_the_schema_names_what_is_wrong(event: Event) -> None:
+def test_the_schema_names_what_is_wrong() -> None:
     with pytest.raises(AlertError, match=r"Parameter.*line 6"):
-        check_schema(parse(event().replace(b"<Param ", b"<Parameter ")))
+        check_schema(parse(make_event().replace(b"<Param ", b"<Parameter ")))
     with pytest.raises(AlertError, match=r"not a VOEvent 2.0.*v1.1"):
-        check_schema(parse(event().replace(b"VOEvent/v2.0", b"VOEvent/v1.1")))
+        check_schema(parse(make_event().replace(b"VOEvent/v2.0", b"VOEvent/v1.1")))
 
 
 @given(st.binary(max_size=500) | st.binary(max_size=100).map(lambda inside: b"<a>" + inside + b"</a>"))

@@ -24,7 +24,8 @@ from pyros.broker.vtp.protocol import frame, transport
 from pyros.config import load
 from pyros.errors import DeliveryError, MessageRefused
 from pyros.keys import make_key
-from tests.conftest import PATIENCE, GreetedPeer
+from tests.broker.conftest import comet_sendvo, make_event, waiting_alerts
+from tests.conftest import PATIENCE, GreetedPeer, wait_until
 
 Event = Callable[..., bytes]
 Until = Callable[[Callable[[], Any]], Any]
@@ -78,11 +79,11 @@ class BrokerProcess:
 
 
 @pytest.fixture
-def start(waiting: Waiting) -> Iterator[Callable[[Path], BrokerProcess]]:
+def start() -> Iterator[Callable[[Path], BrokerProcess]]:
     started: list[BrokerProcess] = []
 
     def start_one(config: Path) -> BrokerProcess:
-        started.append(BrokerProcess(config, waiting))
+        started.append(BrokerProcess(config, waiting_alerts))
         return started[-1]
 
     yield start_one
@@ -91,31 +92,26 @@ def start(waiting: Waiting) -> Iterator[Callable[[Path], BrokerProcess]]:
 
 
 def test_comet_sends_and_comet_subscribes(
-    start: Callable[[Path], BrokerProcess],
-    configuration: Callable[..., Path],
-    event: Event,
-    tmp_path: Path,
-    until: Until,
-    sendvo: Sendvo,
+    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], tmp_path: Path
 ) -> None:
     broker = start(configuration())
     command = [str(BIN / "twistd"), "-n", "--pidfile=", "comet", "--local-ivo=ivo://test.other/comet", "--save-event"]
     command += [f"--remote=127.0.0.1:{broker.broadcaster}", "--save-event-directory=saved", "--eventdb=db"]
     with (tmp_path / "comet.log").open("w") as log, subprocess.Popen(command, cwd=tmp_path, stdout=log) as comet:
         try:
-            until(lambda: "has connected" in Path(broker.log.name).read_text())
-            sent = sendvo(broker.receiver, event("ivo://test.observatory/bursts#sent-by-comet"))
+            wait_until(lambda: "has connected" in Path(broker.log.name).read_text())
+            sent = comet_sendvo(broker.receiver, make_event("ivo://test.observatory/bursts#sent-by-comet"))
             assert sent.returncode == 0, sent.stdout
             assert "Acknowledgement received" in sent.stdout
-            files = until(lambda: [file for file in (tmp_path / "saved").glob("*") if file.stat().st_size])
-            assert files[0].read_bytes() == event("ivo://test.observatory/bursts#sent-by-comet")
+            files = wait_until(lambda: [file for file in (tmp_path / "saved").glob("*") if file.stat().st_size])
+            assert files[0].read_bytes() == make_event("ivo://test.observatory/bursts#sent-by-comet")
         finally:
             comet.terminate()
-    again = sendvo(broker.receiver, event("ivo://test.observatory/bursts#sent-by-comet"))
+    again = comet_sendvo(broker.receiver, make_event("ivo://test.observatory/bursts#sent-by-comet"))
     assert again.returncode == 1
     assert "Previously seen by this broker" in again.stdout
     (alert,) = broker.outbox()
-    assert alert.packet == event("ivo://test.observatory/bursts#sent-by-comet")
+    assert alert.packet == make_event("ivo://test.observatory/bursts#sent-by-comet")
     status, left = broker.stop()
     assert (status["received"], status["duplicates"], status["waiting"]) == (1, 1, 1)
     assert left == {"threads": [], "calls": []}
@@ -123,12 +119,12 @@ def test_comet_sends_and_comet_subscribes(
 
 
 def test_kill_right_after_the_acknowledgement(
-    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event
+    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path]
 ) -> None:
     config = configuration()
     for run in range(1, 4):
         broker = start(config)
-        packet = event(f"ivo://test.observatory/bursts#{run}")
+        packet = make_event(f"ivo://test.observatory/bursts#{run}")
         broker.publish(packet)
         broker.process.send_signal(signal.SIGKILL)
         broker.process.wait()
@@ -142,25 +138,25 @@ def test_kill_right_after_the_acknowledgement(
     assert broker.stop()[0]["events"] == 3
 
 
-def test_a_full_disk(start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event) -> None:
+def test_a_full_disk(start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path]) -> None:
     broker = start(configuration())
-    broker.publish(event("ivo://test.observatory/bursts#1"))
+    broker.publish(make_event("ivo://test.observatory/bursts#1"))
     broker.process.send_signal(signal.SIGUSR1)
     refused = 0
     for _ in range(3):
         with pytest.raises(MessageRefused, match="could not be stored, send it again"):
-            broker.publish(event("ivo://test.observatory/bursts#2"))
+            broker.publish(make_event("ivo://test.observatory/bursts#2"))
         refused += 1
     assert len(broker.outbox()) == 1
     broker.process.send_signal(signal.SIGUSR2)
-    broker.publish(event("ivo://test.observatory/bursts#2"))
+    broker.publish(make_event("ivo://test.observatory/bursts#2"))
     assert len(broker.outbox()) == 2
     status, _ = broker.stop()
     assert (status["received"], status["failed"], status["duplicates"]) == (2, refused, 0)
 
 
 def test_a_broker_subscribes_to_a_broker_and_finds_it_again(
-    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event, until: Until, port: int
+    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], port: int
 ) -> None:
     upstream_config = configuration("upstream")
     near = start(configuration("near", remotes=f"127.0.0.1:{port}"))
@@ -170,12 +166,12 @@ def test_a_broker_subscribes_to_a_broker_and_finds_it_again(
         far_side = socket.create_connection(("127.0.0.1", upstream.broadcaster))
         threading.Thread(target=pump, args=(near_side, far_side), daemon=True).start()
         threading.Thread(target=pump, args=(far_side, near_side), daemon=True).start()
-        until(lambda: "subscribed to" in Path(near.log.name).read_text())
-        upstream.publish(event())
-        until(lambda: near.journal.exists() and near.outbox())
+        wait_until(lambda: "subscribed to" in Path(near.log.name).read_text())
+        upstream.publish(make_event())
+        wait_until(lambda: near.journal.exists() and near.outbox())
         assert near.outbox()[0].source == f"broker 127.0.0.1:{port}"
         upstream.kill()
-        until(lambda: "has gone" in Path(near.log.name).read_text())
+        wait_until(lambda: "has gone" in Path(near.log.name).read_text())
         listener.accept()[0].close()
     for one in (near_side, far_side):
         one.close()
@@ -191,9 +187,7 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
         sink.shutdown(socket.SHUT_RDWR)
 
 
-def test_bad_clients_do_not_stop_it(
-    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event
-) -> None:
+def test_bad_clients_do_not_stop_it(start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path]) -> None:
     broker = start(configuration())
     address, limits = ("127.0.0.1", broker.receiver), resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, limits[1]), limits[1]))
@@ -220,7 +214,7 @@ def test_bad_clients_do_not_stop_it(
         foreign.connect(address)
         foreign.settimeout(PATIENCE)
         assert closed(foreign)
-    broker.publish(event())
+    broker.publish(make_event())
     log = Path(broker.log.name).read_text()  # who has been silent for 20 seconds is closed as well
     dropped = log.count("more than 256 authors")
     assert 740 <= dropped < 800, "1,000 authors and the others, where 256 may be"
@@ -245,7 +239,7 @@ def closed(connection: socket.socket) -> bool:
 
 
 def test_a_subscriber_that_never_reads_costs_only_itself(
-    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event, until: Until
+    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path]
 ) -> None:
     broker = start(configuration())
     with socket.socket() as deaf, socket.create_connection(("127.0.0.1", broker.broadcaster)) as good:
@@ -255,7 +249,7 @@ def test_a_subscriber_that_never_reads_costs_only_itself(
         sent = 0
         good.setblocking(False)
         while "reads too slowly" not in Path(broker.log.name).read_text():
-            broker.publish(event(f"ivo://test.observatory/bursts#{sent}", text="x" * 95_000))
+            broker.publish(make_event(f"ivo://test.observatory/bursts#{sent}", text="x" * 95_000))
             sent += 1
             received += drain(good)
             assert sent < 200
@@ -264,7 +258,7 @@ def test_a_subscriber_that_never_reads_costs_only_itself(
             received.extend(drain(good))
             return len(received) > sent * 95_000
 
-        until(all_there)
+        wait_until(all_there)
     assert broker.stop()[0]["received"] == sent
 
 
@@ -275,7 +269,7 @@ def drain(connection: socket.socket) -> bytes:
 
 
 def test_filters_that_are_bombs_do_not_stall_the_authors(
-    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event, until: Until
+    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path]
 ) -> None:
     """On an event of 97 kB each of these takes minutes; and sixteen of the costliest that are taken, on top."""
     broker = start(configuration())
@@ -298,10 +292,12 @@ def test_filters_that_are_bombs_do_not_stall_the_authors(
             log = Path(broker.log.name).read_text()
             return log if log.count("filters by") >= len(allowed) and refused(log) >= len(bombs) else ""
 
-        assert refused(until(heard)) == len(bombs)
+        assert refused(wait_until(heard)) == len(bombs)
         for number in range(20):
             params = "".join(f'<Param name="p{each}" value="1"/>' for each in range(2_000))
-            packet = event(f"ivo://test.observatory/bursts#{number}").replace(b"<What>", f"<What>{params}".encode())
+            packet = make_event(f"ivo://test.observatory/bursts#{number}").replace(
+                b"<What>", f"<What>{params}".encode()
+            )
             broker.publish(packet)
     status, _ = broker.stop()
     assert status["received"] == 20
@@ -333,32 +329,32 @@ def alert_manager(listener: socket.socket, key: bytes, taken: list[wire.Entry]) 
 
 
 def test_the_alert_manager_gets_it_and_the_outbox_is_emptied(
-    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event, until: Until
+    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path]
 ) -> None:
     config = configuration()
     port = int(config.read_text().partition("[alert_manager]\nport = ")[2].partition("\n")[0])
     broker = start(config)
-    broker.publish(event())
+    broker.publish(make_event())
     assert len(broker.outbox()) == 1, "it waits while the alert manager is down"
     taken: list[wire.Entry] = []
     with socket.create_server(("127.0.0.1", port)) as listener:
         server = threading.Thread(target=alert_manager, args=(listener, make_key(load(config).key_file), taken))
         server.start()
-        until(lambda: not broker.outbox())
+        wait_until(lambda: not broker.outbox())
         status, _ = broker.stop()
         server.join()
     assert status["waiting"] == 0
     (entry,) = taken
     assert entry.name == messages.ALERT_RECEIVED
-    assert messages.decode_payload(entry.name, bytes(entry.payload)).packet == event()
+    assert messages.decode_payload(entry.name, bytes(entry.payload)).packet == make_event()
 
 
 def test_an_author_may_close_its_sending_side(
-    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event
+    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path]
 ) -> None:
     broker = start(configuration())
     with socket.create_connection(("127.0.0.1", broker.receiver), timeout=PATIENCE) as author:
-        author.sendall(frame(event()))
+        author.sendall(frame(make_event()))
         author.shutdown(socket.SHUT_WR)
         answer = b""
         while data := author.recv(4096):
@@ -367,27 +363,25 @@ def test_an_author_may_close_its_sending_side(
     assert broker.stop()[1] == {"threads": [], "calls": []}
 
 
-def test_half_a_packet_is_no_event(
-    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event
-) -> None:
+def test_half_a_packet_is_no_event(start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path]) -> None:
     broker = start(configuration())
     with socket.create_connection(("127.0.0.1", broker.receiver), PATIENCE) as author:
-        author.sendall(frame(event())[:-1])
+        author.sendall(frame(make_event())[:-1])
         author.shutdown(socket.SHUT_WR)
         assert closed(author)
-    broker.publish(event())
+    broker.publish(make_event())
     assert broker.stop()[0]["received"] == 1
 
 
 def test_standard_input_of_pyros_alert(
-    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path], event: Event
+    start: Callable[[Path], BrokerProcess], configuration: Callable[..., Path]
 ) -> None:
     config = configuration(receiver_port="8098")
     broker = start(config)
     config.write_text(config.read_text().replace("= 8098", f"= {broker.receiver}"))
     notice = b'{"$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/x.schema.json", "id": "1"}'
     told = []
-    for packet in (event(), notice, b'{"no": "alert"}', b"nothing", notice + b" " * 100_000):
+    for packet in (make_event(), notice, b'{"no": "alert"}', b"nothing", notice + b" " * 100_000):
         command = [sys.executable, "-c", "import pyros.cli; pyros.cli.main()", "alert", "-", "--no-follow"]
         ran = subprocess.run(
             [*command, "--config", config], input=packet, capture_output=True, timeout=PATIENCE, check=False
@@ -395,7 +389,7 @@ def test_standard_input_of_pyros_alert(
         told.append((ran.returncode, (ran.stdout + ran.stderr).decode().count("\n")))
     assert told == [(0, 1), (0, 1), (1, 1), (1, 1), (1, 1)]
     assert b"VTP carries 99999; files may be larger: " in ran.stderr
-    assert [alert.packet for alert in broker.outbox()] == [event(), notice]
+    assert [alert.packet for alert in broker.outbox()] == [make_event(), notice]
 
 
 def test_json_that_is_no_alert_is_refused_to_its_author(

@@ -19,7 +19,7 @@ from pyros.broker.vtp import receiver as receiver_module
 from pyros.broker.vtp.protocol import frame
 from pyros.broker.vtp.receiver import AlertReceiver, AlertReceiverFactory
 from pyros.clock import VirtualClock
-from tests.broker.conftest import Answers, Event, make_event
+from tests.broker.conftest import Answers, make_event, read_answers
 from tests.builders import MemoryLine
 
 Broadcast = list[bytes]
@@ -62,19 +62,19 @@ def only(answers: Answers, transport: MemoryLine) -> tuple[str, str, str]:
 
 
 def test_the_acknowledgement_waits_for_the_commit(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event, answers: Answers, broadcast: Broadcast
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock, broadcast: Broadcast
 ) -> None:
     author, transport = connect(factory)
-    for byte in frame(event("ivo://a.b.c/d#1")):
+    for byte in frame(make_event("ivo://a.b.c/d#1")):
         author.dataReceived(bytes([byte]))
     assert not transport.value()
     assert not broadcast
     reactor.advance(0)
-    (answer,) = answers(transport.value())
+    (answer,) = read_answers(transport.value())
     assert [answer.get("role")] + [child.text for child in answer] == [
         "ack", "ivo://a.b.c/d#1", "ivo://test.observatory/broker", "2026-01-02T03:04:05Z"
     ]  # fmt: skip
-    assert broadcast == [event("ivo://a.b.c/d#1")]
+    assert broadcast == [make_event("ivo://a.b.c/d#1")]
     assert transport.disconnecting
     close(author)
     reactor.advance(1)  # the log is quiet for so long
@@ -83,21 +83,21 @@ def test_the_acknowledgement_waits_for_the_commit(
 
 
 def test_a_duplicate_is_refused_as_comet_does_and_not_broadcast_again(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event, answers: Answers, broadcast: Broadcast
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock, broadcast: Broadcast
 ) -> None:
     outcomes = []
-    for packet in (event(), event(), event(importance=0.9)):
+    for packet in (make_event(), make_event(), make_event(importance=0.9)):
         author, transport = connect(factory)
         author.dataReceived(frame(packet))
         reactor.advance(0)
-        outcomes.append(only(answers, transport))
+        outcomes.append(only(read_answers, transport))
     ivorn = "ivo://test.observatory/bursts#burst-1"
     assert outcomes == [
         ("ack", ivorn, ""),
         ("nak", ivorn, "Event rejected: Previously seen by this broker"),
         ("nak", ivorn, "Event rejected: conflicts with the event that is stored under this ivorn (number 1)"),
     ]
-    assert broadcast == [event()]
+    assert broadcast == [make_event()]
     assert factory.intake.counts == {"new": 1, "duplicate": 1, "refused": 1, "failed": 0}
 
 
@@ -113,12 +113,10 @@ def test_a_duplicate_is_refused_as_comet_does_and_not_broadcast_again(
         (b"<VOEvent ivorn='ivo://a.b.c/d#1' role='test'/>", "not a VOEvent 2.0"),
     ],
 )
-def test_bad_input_gets_a_reason(
-    factory: AlertReceiverFactory, answers: Answers, packet: bytes, reason: str, store: EventStore
-) -> None:
+def test_bad_input_gets_a_reason(factory: AlertReceiverFactory, packet: bytes, reason: str, store: EventStore) -> None:
     author, transport = connect(factory)
     author.dataReceived(frame(packet))
-    role, _, result = only(answers, transport)
+    role, _, result = only(read_answers, transport)
     assert role == "nak"
     assert reason in result
     assert transport.disconnecting
@@ -126,16 +124,16 @@ def test_bad_input_gets_a_reason(
 
 
 def test_a_failing_store_refuses_and_the_event_is_accepted_later(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event, answers: Answers, store: EventStore
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock, store: EventStore
 ) -> None:
     store.journal.limit_growth(0)
-    packet = event(text="long " * 10_000)
+    packet = make_event(text="long " * 10_000)
     results = []
     for _ in range(2):
         author, transport = connect(factory)
         author.dataReceived(frame(packet))
         reactor.advance(0)
-        results.append(only(answers, transport))
+        results.append(only(read_answers, transport))
         store.journal.limit_growth(None)
     assert results[0][0] == "nak"
     assert "could not be stored, send it again" in results[0][2]
@@ -144,13 +142,13 @@ def test_a_failing_store_refuses_and_the_event_is_accepted_later(
 
 
 def test_too_long_a_packet_is_told_so_and_not_buffered(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock, answers: Answers
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock
 ) -> None:
     author, transport = connect(factory)
     author.dataReceived(b"\x7f\xff\xff\xff")
     for _ in range(100):
         author.dataReceived(b"x" * 10_000)
-    role, _, result = only(answers, transport)
+    role, _, result = only(read_answers, transport)
     assert role == "nak"
     assert "2147483647 bytes; the limit is 99999 (its length comes first" in result
     assert factory.intake.counts["refused"] == 1
@@ -162,27 +160,22 @@ def test_too_long_a_packet_is_told_so_and_not_buffered(
 
 @pytest.mark.parametrize("after", [frame(make_event("ivo://a.b.c/d#2")) + b"\x00", b"x" * 1000])
 def test_only_the_first_event_of_a_connection_counts(
-    factory: AlertReceiverFactory,
-    reactor: MemoryReactorClock,
-    event: Event,
-    answers: Answers,
-    store: EventStore,
-    after: bytes,
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock, store: EventStore, after: bytes
 ) -> None:
     author, transport = connect(factory)
-    author.dataReceived(frame(event("ivo://a.b.c/d#1")) + after)
-    author.dataReceived(frame(event("ivo://a.b.c/d#3")))
+    author.dataReceived(frame(make_event("ivo://a.b.c/d#1")) + after)
+    author.dataReceived(frame(make_event("ivo://a.b.c/d#3")))
     reactor.advance(0)
-    assert only(answers, transport)[:2] == ("ack", "ivo://a.b.c/d#1")
+    assert only(read_answers, transport)[:2] == ("ack", "ivo://a.b.c/d#1")
     assert store.events == 1
 
 
 @pytest.mark.parametrize("bytes_a_second", [0, 1])
 def test_an_author_has_twenty_seconds_in_all(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event, bytes_a_second: int
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock, bytes_a_second: int
 ) -> None:
     author, transport = connect(factory)
-    data = frame(event())
+    data = frame(make_event())
     for second in range(19):
         author.dataReceived(data[second : second + bytes_a_second])
         reactor.advance(1)
@@ -192,10 +185,10 @@ def test_an_author_has_twenty_seconds_in_all(
 
 
 def test_an_author_that_left_before_the_commit(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event, store: EventStore
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock, store: EventStore
 ) -> None:
     author, transport = connect(factory)
-    author.dataReceived(frame(event()))
+    author.dataReceived(frame(make_event()))
     close(author)
     reactor.advance(0)
     assert store.events == 1
@@ -205,26 +198,26 @@ def test_an_author_that_left_before_the_commit(
 
 
 def test_an_author_waits_for_the_store_however_long(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event, store: EventStore, answers: Answers
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock, store: EventStore
 ) -> None:
     waiting: Deferred[Stored] = Deferred()
     store.store = lambda *_, **__: waiting  # type: ignore[method-assign]
     author, transport = connect(factory)
-    author.dataReceived(frame(event()))
+    author.dataReceived(frame(make_event()))
     for _ in range(5):
         reactor.advance(15)
     assert not transport.aborting
     waiting.callback(Stored(True, 1))
-    assert only(answers, transport)[0] == "ack"
+    assert only(read_answers, transport)[0] == "ack"
     reactor.advance(20.1)
     assert transport.aborting
 
 
 def test_an_answer_that_nobody_reads_is_not_kept_for_ever(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock
 ) -> None:
     author, transport = connect(factory)
-    author.dataReceived(frame(event()))
+    author.dataReceived(frame(make_event()))
     reactor.advance(0)
     assert not transport.aborting
     reactor.advance(20.1)
@@ -232,11 +225,11 @@ def test_an_answer_that_nobody_reads_is_not_kept_for_ever(
 
 
 def test_the_longest_silent_author_makes_room(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock, event: Event, monkeypatch: pytest.MonkeyPatch
+    factory: AlertReceiverFactory, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receiver_module, "MAX_AUTHORS", 2)
     busy = connect(factory)
-    busy[0].dataReceived(frame(event()))
+    busy[0].dataReceived(frame(make_event()))
     silent, third = connect(factory), connect(factory)
     assert [one[1].aborting for one in (busy, silent, third)] == [False, True, False]
     reactor.advance(0)

@@ -22,7 +22,7 @@ from pyros.broker.store import EventStore
 from pyros.broker.vtp.broadcaster import REPLAY_WINDOW, AlertBroadcasterFactory
 from pyros.broker.vtp.protocol import frame, transport
 from pyros.clock import VirtualClock
-from tests.broker.conftest import kept_rows
+from tests.broker.conftest import kept_rows, make_event
 
 Event = Callable[..., bytes]
 BROKER, US = "ivo://test.observatory/broker", "ivo://other.observatory/subscriber"
@@ -97,9 +97,9 @@ class Subscriber:
 
 
 @pytest.fixture
-def place(reactor: MemoryReactorClock, clock: VirtualClock, store: EventStore, event: Event) -> Iterator[Place]:
+def place(reactor: MemoryReactorClock, clock: VirtualClock, store: EventStore) -> Iterator[Place]:
     store.start(lambda _: None)
-    place = Place(reactor, clock, store, event)
+    place = Place(reactor, clock, store, make_event)
     yield place
     place.end()
 

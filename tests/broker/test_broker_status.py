@@ -18,7 +18,8 @@ from pyros.broker.vtp.protocol import frame, transport
 from pyros.cli.broker import lines, missing, receiving
 from pyros.clock import VirtualClock
 from pyros.errors import MessageRefused
-from tests.conftest import PATIENCE
+from tests.broker.conftest import make_event
+from tests.conftest import PATIENCE, wait_until
 
 SCRIPT = Path(__file__).with_name("broker_process.py")
 
@@ -40,17 +41,15 @@ def pyros(*arguments: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
-def test_receiving_from_whom_since_when_filtered_how(
-    running: tuple[Path, dict[str, int]], event: Callable[..., bytes], clock: VirtualClock, until: Callable[..., Any]
-) -> None:
+def test_receiving_from_whom_since_when_filtered_how(running: tuple[Path, dict[str, int]], clock: VirtualClock) -> None:
     config, ports = running
-    send_event("127.0.0.1", ports["receiver_port"], event())
+    send_event("127.0.0.1", ports["receiver_port"], make_event())
     with pytest.raises(MessageRefused):
-        send_event("127.0.0.1", ports["receiver_port"], event(text="something else"))
+        send_event("127.0.0.1", ports["receiver_port"], make_event(text="something else"))
     with socket.create_connection(("127.0.0.1", ports["broadcaster_port"])) as subscriber:
         hello = transport("authenticate", "ivo://x.y/z", clock.now(), response="ivo://x.y/z", filters=["//Param"])
         subscriber.sendall(frame(hello))
-        until(lambda: "//Param" in pyros("broker", "status", "-c", config).stdout)
+        wait_until(lambda: "//Param" in pyros("broker", "status", "-c", config).stdout)
         shown = pyros("broker", "status", "-c", config)
         said = json.loads(pyros("broker", "status", "--json", "-c", config).stdout)
     assert shown.returncode == 1, "a remote broker is not there"

@@ -16,7 +16,7 @@ from pyros.broker.vtp.protocol import MAX_CHATTER, frame, transport
 from pyros.broker.vtp.subscriber import MAX_GARBAGE, MAX_PENDING, RemoteFactory, RemoteSubscriber, RemoteSubscription
 from pyros.clock import VirtualClock
 from pyros.config import RemoteConfig
-from tests.broker.conftest import Answers, Event, kept_rows
+from tests.broker.conftest import kept_rows, make_event, read_answers
 from tests.builders import MemoryLine
 
 IVO = "ivo://test.observatory/broker"
@@ -40,25 +40,32 @@ def connect(factory: RemoteFactory) -> tuple[RemoteSubscriber, MemoryLine]:
     return subscriber, line
 
 
-def test_it_answers_the_remote_broker(factory: RemoteFactory, clock: VirtualClock, answers: Answers) -> None:
+def test_it_answers_the_remote_broker(factory: RemoteFactory, clock: VirtualClock) -> None:
     subscriber, line = connect(factory)
     for role in ("authenticate", "iamalive", "whatever"):
         subscriber.dataReceived(frame(transport(role, "ivo://remote/broker", clock.now())))
-    found = [(a.get("role"), a.findtext("Origin"), a.findtext("Response")) for a in answers(line.value())]
+    found = [(a.get("role"), a.findtext("Origin"), a.findtext("Response")) for a in read_answers(line.value())]
     assert found == [(role, "ivo://remote/broker", IVO) for role in ("authenticate", "iamalive")]
 
 
 def test_events_are_stored_then_acknowledged_duplicates_too(
-    factory: RemoteFactory, reactor: MemoryReactorClock, store: EventStore, event: Event, answers: Answers
+    factory: RemoteFactory, reactor: MemoryReactorClock, store: EventStore
 ) -> None:
     subscriber, line = connect(factory)
-    off_schema = event("ivo://gecam/alerts#1").replace(b"<Param ", b'<Param datatype="int" ')
-    for packet in (event(), event(), event(importance=0.9), off_schema, b"garbage", b"<VOEvent role='test'/>"):
+    off_schema = make_event("ivo://gecam/alerts#1").replace(b"<Param ", b'<Param datatype="int" ')
+    for packet in (
+        make_event(),
+        make_event(),
+        make_event(importance=0.9),
+        off_schema,
+        b"garbage",
+        b"<VOEvent role='test'/>",
+    ):
         subscriber.dataReceived(frame(packet))
     assert not line.value()
     reactor.advance(0)
     ivorn = "ivo://test.observatory/bursts#burst-1"
-    found = [(answer.get("role"), answer.findtext("Origin")) for answer in answers(line.value())]
+    found = [(answer.get("role"), answer.findtext("Origin")) for answer in read_answers(line.value())]
     assert found == [("ack", ivorn), ("ack", ivorn), ("ack", ivorn), ("ack", "ivo://gecam/alerts#1")]
     assert store.events == 2
     assert not line.aborting
@@ -66,22 +73,20 @@ def test_events_are_stored_then_acknowledged_duplicates_too(
 
 
 def test_what_is_not_stored_is_not_acknowledged(
-    factory: RemoteFactory, reactor: MemoryReactorClock, store: EventStore, event: Event
+    factory: RemoteFactory, reactor: MemoryReactorClock, store: EventStore
 ) -> None:
     store.journal.limit_growth(0)
     subscriber, line = connect(factory)
-    subscriber.dataReceived(frame(event(text="long " * 10_000)))
+    subscriber.dataReceived(frame(make_event(text="long " * 10_000)))
     reactor.advance(0)
     assert line.aborting
     assert not line.value()
     store.journal.limit_growth(None)
 
 
-def test_a_flood_is_held_back(
-    factory: RemoteFactory, reactor: MemoryReactorClock, event: Event, store: EventStore, answers: Answers
-) -> None:
+def test_a_flood_is_held_back(factory: RemoteFactory, reactor: MemoryReactorClock, store: EventStore) -> None:
     subscriber, line = connect(factory)
-    packets = [event(f"ivo://a.b.c/d#{number}") for number in range(200)]
+    packets = [make_event(f"ivo://a.b.c/d#{number}") for number in range(200)]
     subscriber.dataReceived(b"".join(map(frame, packets)))
     assert subscriber.pending == MAX_PENDING
     assert line.producerState == "paused"
@@ -89,7 +94,7 @@ def test_a_flood_is_held_back(
         reactor.advance(0)
     assert line.producerState == "producing"
     assert store.events == 200
-    assert len(answers(line.value())) == 200
+    assert len(read_answers(line.value())) == 200
 
 
 def test_silence_and_nonsense_drop_the_connection(factory: RemoteFactory, reactor: MemoryReactorClock) -> None:
@@ -102,18 +107,16 @@ def test_silence_and_nonsense_drop_the_connection(factory: RemoteFactory, reacto
     assert line.aborting
 
 
-def test_it_asks_for_what_it_wants(
-    reactor: MemoryReactorClock, clock: VirtualClock, intake: Intake, answers: Answers
-) -> None:
+def test_it_asks_for_what_it_wants(reactor: MemoryReactorClock, clock: VirtualClock, intake: Intake) -> None:
     filters = ('//Param[@name="a & b"]', "/*[@role='test']")
     subscriber, line = connect(RemoteFactory(reactor, clock, IVO, intake, "broker a:8099", filters))
     subscriber.dataReceived(frame(transport("authenticate", "ivo://remote/broker", clock.now())))
-    (answer,) = answers(line.value())
+    (answer,) = read_answers(line.value())
     assert [param.get("value") for param in answer.iterfind("Meta/Param[@name='xpath-filter']")] == list(filters)
 
 
 def test_nonsense_in_xml_and_chatter_for_ever_are_garbage(
-    factory: RemoteFactory, reactor: MemoryReactorClock, clock: VirtualClock, answers: Answers
+    factory: RemoteFactory, reactor: MemoryReactorClock, clock: VirtualClock
 ) -> None:
     for nonsense in (b"<html/>", transport("whatever", "x", clock.now()), b"<VOEvent role='test'/>"):
         subscriber, line = connect(factory)
@@ -131,15 +134,15 @@ def test_nonsense_in_xml_and_chatter_for_ever_are_garbage(
         reactor.advance(61)
     subscriber.dataReceived(alive * (MAX_CHATTER + 1))
     assert line.aborting
-    assert len(answers(line.value())) == 6 * MAX_CHATTER
+    assert len(read_answers(line.value())) == 6 * MAX_CHATTER
 
 
 def test_a_broker_that_reads_no_answers_is_not_read_either(
-    factory: RemoteFactory, reactor: MemoryReactorClock, event: Event, store: EventStore
+    factory: RemoteFactory, reactor: MemoryReactorClock, store: EventStore
 ) -> None:
     subscriber, line = connect(factory)
     line.producer.pauseProducing()  # what a transport does when its buffer is full
-    subscriber.dataReceived(frame(event()) + frame(event("ivo://x.y/z#1")))
+    subscriber.dataReceived(frame(make_event()) + frame(make_event("ivo://x.y/z#1")))
     assert line.producerState == "paused"
     subscriber.hold("events")
     subscriber.go_on("events")
@@ -188,7 +191,7 @@ def test_garbage_for_ever_is_asked_for_ever_more_rarely(
 
 
 def test_it_reconnects_for_ever_and_stops(
-    reactor: MemoryReactorClock, clock: VirtualClock, intake: Intake, event: Event, store: EventStore
+    reactor: MemoryReactorClock, clock: VirtualClock, intake: Intake, store: EventStore
 ) -> None:
     remote = RemoteSubscription(reactor, clock, IVO, intake, RemoteConfig("127.0.0.1"))
     remote.startService()
@@ -206,7 +209,7 @@ def test_it_reconnects_for_ever_and_stops(
     line = MemoryLine()
     protocol.makeConnection(line)
     assert remote.status()["connected"]
-    protocol.dataReceived(frame(event()))
+    protocol.dataReceived(frame(make_event()))
     reactor.advance(0)
     assert store.events == 1
     stopped = remote.stopService()

@@ -28,7 +28,8 @@ from pyros.broker.vtp.protocol import frame
 from pyros.broker.vtp.tls import Tls, ended
 from pyros.broker.vtp.tls_words import of_certificate, of_failure
 from pyros.errors import ConfigError
-from tests.conftest import PATIENCE
+from tests.broker.conftest import make_event, waiting_alerts
+from tests.conftest import PATIENCE, wait_until
 
 HERE = Path(__file__).parent
 NOW = datetime.now(UTC)
@@ -145,7 +146,7 @@ def read(connection: ssl.SSLSocket) -> bytes:
 
 
 def test_authors_and_subscribers_with_a_certificate(
-    start: Callable[[Path], Broker], config: Path, files: Files, event: Event
+    start: Callable[[Path], Broker], config: Path, files: Files
 ) -> None:
     broker = start(config)
     with (
@@ -153,14 +154,14 @@ def test_authors_and_subscribers_with_a_certificate(
         files.client("subscriber").wrap_socket(plain, server_hostname="127.0.0.1") as subscriber,
     ):
         assert b'role="authenticate"' in read(subscriber)
-        answer = send(broker.ports["tls receiver_port"], event(), files.client("author"))
+        answer = send(broker.ports["tls receiver_port"], make_event(), files.client("author"))
         assert b'role="ack"' in answer
-        assert read(subscriber) == event()
-    send_event("127.0.0.1", broker.ports["receiver_port"], event("ivo://test.observatory/bursts#2"))  # as ever
+        assert read(subscriber) == make_event()
+    send_event("127.0.0.1", broker.ports["receiver_port"], make_event("ivo://test.observatory/bursts#2"))  # as ever
     assert broker.stop()["received"] == 2
 
 
-def test_nobody_else(start: Callable[[Path], Broker], config: Path, files: Files, event: Event, tmp_path: Path) -> None:
+def test_nobody_else(start: Callable[[Path], Broker], config: Path, files: Files, tmp_path: Path) -> None:
     broker = start(config)
     port = broker.ports["tls receiver_port"]
     stranger = Files(tmp_path / "another authority")
@@ -168,11 +169,11 @@ def test_nobody_else(start: Callable[[Path], Broker], config: Path, files: Files
     forged.load_cert_chain(*stranger.issue("author"))
     for context in (files.client(), forged):
         with pytest.raises((ssl.SSLError, ConnectionError)):
-            assert b"ack" in send(port, event(), context)
+            assert b"ack" in send(port, make_event(), context)
     with pytest.raises(ssl.SSLCertVerificationError):
-        send(port, event(), stranger.client("author"))  # and who doesn't trust the broker says nothing to it
+        send(port, make_event(), stranger.client("author"))  # and who doesn't trust the broker says nothing to it
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as plain:
-        plain.sendall(frame(event()))
+        plain.sendall(frame(make_event()))
         with selectors.DefaultSelector() as selector:
             selector.register(plain, selectors.EVENT_READ)
             assert selector.select(PATIENCE)
@@ -182,9 +183,8 @@ def test_nobody_else(start: Callable[[Path], Broker], config: Path, files: Files
 
 
 def test_a_subscription_with_tls_and_filters(
-    start: Callable[[Path], Broker], config: Path, configuration: Callable[..., Path], files: Files, event: Event,
-    until: Until, waiting: Waiting,
-) -> None:  # fmt: skip
+    start: Callable[[Path], Broker], config: Path, configuration: Callable[..., Path], files: Files
+) -> None:
     upstream = start(config)
     certificate, key = files.issue("near")
     address = f"127.0.0.1:{upstream.ports['tls broadcaster_port']}"
@@ -193,12 +193,12 @@ def test_a_subscription_with_tls_and_filters(
         configuration("near"), "remote upstream", address=address, tls="yes", ca=files.ca, certificate=certificate,
         key=key, filters=wanted,
     ))  # fmt: skip
-    until(lambda: "filters by /*[@role" in upstream.log.read_text())
+    wait_until(lambda: "filters by /*[@role" in upstream.log.read_text())
     author = upstream.ports["receiver_port"]
     for number, importance in enumerate((0.1, 0.9, 0.2, 0.8)):
-        send_event("127.0.0.1", author, event(f"ivo://test.observatory/bursts#{number}", importance=importance))
-    until(lambda: len(waiting(near.journal)) == 2)
-    assert [alert.packet.count(b"#1") + alert.packet.count(b"#3") for alert in waiting(near.journal)] == [1, 1]
+        send_event("127.0.0.1", author, make_event(f"ivo://test.observatory/bursts#{number}", importance=importance))
+    wait_until(lambda: len(waiting_alerts(near.journal)) == 2)
+    assert [alert.packet.count(b"#1") + alert.packet.count(b"#3") for alert in waiting_alerts(near.journal)] == [1, 1]
     remote = near.stop()["remotes"][address]
     assert (remote["connected"], remote["tls"], remote["received"], remote["trouble"]) == (True, True, 2, "")
     assert remote["filters"] == ['//Param[@name="importance" and @value > 0.7]', '/*[@role="utility"]']
@@ -221,9 +221,15 @@ def test_a_subscription_with_tls_and_filters(
     ],
 )
 def test_a_remote_that_is_somebody_else_or_takes_us_for_that(
-    start: Callable[[Path], Broker], config: Path, configuration: Callable[..., Path], files: Files, until: Until,
-    tmp_path: Path, keys: dict[str, str | None], said: str, upstream_said: str,
-) -> None:  # fmt: skip
+    start: Callable[[Path], Broker],
+    config: Path,
+    configuration: Callable[..., Path],
+    files: Files,
+    tmp_path: Path,
+    keys: dict[str, str | None],
+    said: str,
+    upstream_said: str,
+) -> None:
     upstream, stranger = start(config), Files(tmp_path / "another authority")
     address = f"127.0.0.1:{upstream.ports['tls broadcaster_port']}"
     shown = {"near": files.issue("near"), "stranger": stranger.issue("near"), None: None,
@@ -232,8 +238,8 @@ def test_a_remote_that_is_somebody_else_or_takes_us_for_that(
     section |= {"certificate": shown[0], "key": shown[1]} if shown else {}
     section |= {"server_name": keys["server_name"]} if "server_name" in keys else {}
     near = start(add(configuration("near"), "remote upstream", address=address, tls="yes", **section))
-    until(lambda: said in near.log.read_text())
-    until(lambda: upstream_said in upstream.log.read_text())
+    wait_until(lambda: said in near.log.read_text())
+    wait_until(lambda: upstream_said in upstream.log.read_text())
     remote = near.stop()["remotes"][address]
     assert said in remote["trouble"]
     assert (remote["received"], remote["heard"]) == (0, None)

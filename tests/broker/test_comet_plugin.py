@@ -16,9 +16,9 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from pyros import messages
-from pyros.config import Config
 from pyros.journal import JournalReader
-from tests.conftest import PATIENCE
+from tests.broker.conftest import comet_sendvo, make_config, make_event, waiting_alerts
+from tests.conftest import PATIENCE, wait_until
 
 TWISTD = str(Path(sys.executable).with_name("twistd"))
 Until = Callable[[Callable[[], Any]], Any]
@@ -45,25 +45,19 @@ def test_comet_lists_the_handler(tmp_path: Path) -> None:
 
 
 def test_an_event_is_in_the_outbox_for_the_alert_manager(
-    tmp_path: Path,
-    configuration: Callable[..., Path],
-    event: Callable[..., bytes],
-    port: int,
-    until: Until,
-    sendvo: Callable[[int, bytes], subprocess.CompletedProcess[str]],
-    waiting: Callable[[Path], list[messages.AlertReceived]],
+    tmp_path: Path, configuration: Callable[..., Path], port: int
 ) -> None:
     config = configuration()
     journal = config.parent / "var" / "journals" / "comet.sqlite"
 
     def outbox() -> list[messages.AlertReceived]:
-        return waiting(journal)
+        return waiting_alerts(journal)
 
     def one_more(number: int) -> None:
-        packet = event(f"ivo://test.observatory/bursts#{number}")
+        packet = make_event(f"ivo://test.observatory/bursts#{number}")
         with comet(tmp_path, config, port) as log:
-            until(lambda: sendvo(port, packet).returncode == 0)  # False until its port is open
-            until(lambda: len(outbox()) == number)
+            wait_until(lambda: comet_sendvo(port, packet).returncode == 0)  # False until its port is open
+            wait_until(lambda: len(outbox()) == number)
         assert outbox()[-1].packet == packet
         assert (outbox()[-1].source, outbox()[-1].kept) == ("comet", number)
         assert "Traceback" not in log.read_text()
@@ -93,21 +87,17 @@ def test_a_bad_configuration_is_told_before_comet_starts(tmp_path: Path, text: s
 
 
 def test_what_cannot_be_stored_is_tried_again(
-    thread_reactor: Any,
-    tmp_path: Path,
-    config: Callable[..., Config],
-    event: Callable[..., bytes],
-    monkeypatch: pytest.MonkeyPatch,
+    thread_reactor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plugin = importlib.import_module("comet.plugins.pyros_alerts")
     handler = plugin.AlertHandler()
     monkeypatch.setattr("twisted.internet.reactor", thread_reactor, raising=False)
-    monkeypatch.setattr("pyros.config.load", lambda _: config(tmp_path))
+    monkeypatch.setattr("pyros.config.load", lambda _: make_config(tmp_path))
     handler.set_option("config", "")
     ((start, arguments, _),) = thread_reactor.whenRunningHooks
     start(*arguments)
     handler.store.journal.limit_growth(0)
-    handled = handler(SimpleNamespace(raw_bytes=event(text="long " * 10_000)))
+    handled = handler(SimpleNamespace(raw_bytes=make_event(text="long " * 10_000)))
     for _ in range(3):
         thread_reactor.run_until(thread_reactor.getDelayedCalls)
         assert not handled.called
@@ -119,7 +109,7 @@ def test_what_cannot_be_stored_is_tried_again(
         if not handled.called:
             thread_reactor.advance(plugin.RETRY)
     assert handler.store.events == 1
-    reader = JournalReader(config(tmp_path).journal("comet"))
+    reader = JournalReader(make_config(tmp_path).journal("comet"))
     assert len(reader.outbox("alert_manager", 0, 10)) == 1
     reader.close()
     ((stop, _, _),) = thread_reactor.triggers["before"]["shutdown"]

@@ -141,7 +141,7 @@ class World(MemoryReactorClock):
 
     def fails(self, kind: Any, words: str, deferred: Deferred[Any], seconds: float = 0.0) -> None:
         """Assert that a Deferred fails so within so many seconds; ``words`` is searched for in its text."""
-        with pytest.raises(kind, match=words):
+        with pytest.raises(kind, match=words or None):
             self.result(deferred, seconds)
 
     # A thread pool that runs inline.

@@ -24,11 +24,15 @@ class CoverSettings(Settings, frozen=True, kw_only=True):
         Annotated[float, Meta(gt=0, le=86400)] | None,
         Meta(description="seconds from closed to open, above 0, or null for a panel without a cover"),
     ]
+    """Time from closed to open, seconds; None for a panel without a cover."""
     stall: Stall = 5.0
+    """Seconds after its time when a motor that is stuck is given up; None for never."""
     max_brightness: Annotated[
         int, Meta(ge=0, le=1_000_000, description="steps of the lamp, a whole number, or 0 for a cover without one")
     ] = 0
+    """Steps of the lamp; 0 for a cover without one."""
     warm_up: Seconds = 0.0
+    """Time until the lamp is bright, seconds."""
 
     def contradictions(self) -> list[str]:
         if self.travel is None and not self.max_brightness:

@@ -24,12 +24,16 @@ class DomeSettings(Settings, frozen=True, kw_only=True):
     can_have = frozenset({"stuck", "wrong_position", "frozen"})
 
     travel: Annotated[float, Meta(gt=0, le=86400, description="seconds from closed to open, above 0")]
+    """Time from closed to open, seconds."""
     rotation_rate: Annotated[
         Annotated[float, Meta(gt=0, le=360)] | None,
         Meta(description="degrees per second, above 0, at most 360, or null for a roof"),
     ] = None
+    """Degrees per second; None for a roof."""
     azimuth: Degrees = 0.0
+    """Where the slit stands when it is switched on, degrees."""
     stall: Stall = 5.0
+    """Seconds after its time when a motor that is stuck is given up; None for never."""
 
     def contradictions(self) -> list[str]:
         if self.rotation_rate is None and self.azimuth:

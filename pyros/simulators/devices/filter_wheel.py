@@ -27,10 +27,13 @@ class FilterWheelSettings(Settings, frozen=True, kw_only=True):
         tuple[Word, ...],
         Meta(min_length=1, max_length=40, description="the filters' names in their order, such as [g, r, i]"),
     ]
+    """The filters' names, in the order of the positions."""
     seconds_per_position: Annotated[
         float, Meta(gt=0, le=600, description="seconds from a position to the next, above 0, at most 600")
     ] = 1.0
+    """Time from one position to the next, seconds."""
     stall: Stall = 5.0
+    """Seconds after its time when a motor that is stuck is given up; None for never."""
 
     def contradictions(self) -> list[str]:
         twice = sorted({name for name in self.filters if self.filters.count(name) > 1})

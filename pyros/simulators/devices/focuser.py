@@ -31,23 +31,35 @@ class FocuserSettings(Settings, frozen=True, kw_only=True):
     limits: Annotated[
         tuple[_Steps, _Steps], Meta(description="the least and the greatest position, in steps, such as [0, 50000]")
     ]
+    """Least and greatest position, steps."""
     position: _Steps
+    """Where it stands when it is switched on, steps."""
     steps_per_second: Annotated[float, Meta(gt=0, le=1e7, description="steps per second, above 0")]
+    """Steps per second."""
     backlash: Annotated[int, Meta(ge=0, le=1_000_000, description="steps lost when it turns round, 0 or more")] = 0
+    """Steps that are lost when it turns round."""
     stall: Stall = 5.0
+    """Seconds after its time when a motor that is stuck is given up; None for never."""
     best_focus: _Steps
+    """Position of the best focus at ``reference_temperature``, steps."""
     reference_temperature: Temperature = 10.0
+    """Degrees Celsius."""
     steps_per_degree: Annotated[
         float, Meta(ge=-1e6, le=1e6, description="steps per degree Celsius; negative where the focus moves inwards")
     ] = 0.0
+    """How the best focus moves, steps per degree Celsius."""
     defocus_per_step: Annotated[float, Meta(ge=0, le=100, description="arcseconds FWHM per step, 0 to 100")] = 0.0
+    """Blur of a star, arcseconds (FWHM) per step beside the best focus."""
     temperature: Annotated[
         Temperature | None, Meta(description="degrees Celsius, -90 to 60, or null for no sensor")
     ] = 10.0
+    """The tube's at the start, degrees Celsius; None for no sensor."""
     temperature_drift: Annotated[
         float, Meta(ge=-1000, le=1000, description="degrees Celsius per hour, such as -0.8 in the evening")
     ] = 0.0
+    """Degrees Celsius per hour."""
     temperature_noise: NotNegative = 0.0
+    """Standard deviation of the tube's temperature, degrees Celsius."""
 
     def contradictions(self) -> list[str]:
         least, most = self.limits

@@ -25,18 +25,26 @@ class PropertySettings(Strict, frozen=True, kw_only=True):
     """Something that the device can tell: numbers have limits and may waver and drift, words may have choices."""
 
     value: Annotated[Value, Meta(description="its value at the start: true or false, a number, or a word")]
+    """Value at the start."""
     unit: Text | None = None
+    """The value's unit, for people; None for none."""
     limits: Annotated[tuple[float, float] | None, Meta(description="the least and the greatest, such as [0, 100]")] = (
         None
     )
+    """Least and greatest value of a number; None for a number without limits, a word or a truth."""
     choices: Annotated[
         tuple[Word, ...],
         Meta(max_length=100, description="the words that it may be, such as [auto, manual]"),
     ] = ()
+    """Words that it may be; () for any."""
     settable: Annotated[bool, Meta(description="true or false: whether SET changes it")] = False
+    """Whether SET changes it."""
     digits: Annotated[int, Meta(ge=0, le=9, description="digits after the decimal point, 0 to 9")] = 0
+    """Digits after the decimal point."""
     noise: NotNegative = 0.0
+    """Standard deviation, in its unit."""
     drift: Annotated[float, Meta(ge=-1e9, le=1e9, description="a change per hour, in its unit")] = 0.0
+    """Change per hour, in its unit."""
 
     @property
     def is_number(self) -> bool:
@@ -50,25 +58,40 @@ class CommandSettings(Strict, frozen=True, kw_only=True):
     """
 
     seconds: Seconds | None = None
+    """How long it takes, seconds; None for one that moves or stops."""
     moves: Name | None = None
+    """Name of the property that it moves."""
     rate: Annotated[Positive | None, Meta(description="units per second, a number above 0")] = None
+    """Units of that property per second."""
     to: Annotated[float | None, Meta(description="where it always moves to, a number")] = None
+    """Where it always moves to, in the property's unit; None for where the command says."""
     stops: Annotated[bool, Meta(description="true: it stops what runs")] = False
+    """Whether it stops what runs."""
     only_in: Annotated[tuple[State, ...], Meta(max_length=100, description="the states in which it is allowed")] = ()
+    """States in which it is allowed; () for all."""
     during: State | None = None
+    """State while it runs; None for ``busy``."""
     then: State | None = None
+    """State at its end; None for the state before."""
     sets: Values = {}  # noqa: RUF012  msgspec copies it
+    """Properties and their values at its end."""
     event: Name | None = None
+    """Name of the event at its end; None for the command's name and ``_finished``."""
 
 
 class EventSettings(Strict, frozen=True, kw_only=True):
     """Something that happens ``at`` seconds after the start, and then ``every`` so many."""
 
     at: NotNegative
+    """When it happens first, seconds after the start."""
     every: Annotated[Annotated[float, Meta(ge=1, le=1e9)] | None, Meta(description="seconds, 1 or more")] = None
+    """Seconds from one time to the next; None for once."""
     sets: Values = {}  # noqa: RUF012
+    """Properties and their new values."""
     state: State | None = None
+    """State from then on; None for the state before."""
     event: Name | None = None
+    """Name of the event; None for none."""
 
 
 class GenericSettings(Settings, frozen=True, kw_only=True):
@@ -78,19 +101,24 @@ class GenericSettings(Settings, frozen=True, kw_only=True):
     can_have = frozenset({"stuck", "wrong_position", "frozen"})
 
     state: State = "idle"
+    """State when it is switched on."""
     stall: Stall = 5.0
+    """Seconds after its time when a motor that is stuck is given up; None for never."""
     properties: Annotated[
         dict[Name, PropertySettings],
         Meta(max_length=100, description="names and what they are, such as {lamp: {value: 0, limits: [0, 100]}}"),
     ] = {}  # noqa: RUF012
+    """What it can tell, by name."""
     commands: Annotated[
         dict[Name, CommandSettings],
         Meta(max_length=100, description="names and what they do, such as {open: {seconds: 10, then: open}}"),
     ] = {}  # noqa: RUF012
+    """What it can do, by name."""
     events: Annotated[
         tuple[EventSettings, ...],
         Meta(max_length=1000, description="a list such as [{at: 600, event: lamp_failed, sets: {lamp: 0}}]"),
     ] = ()
+    """What happens by itself."""
 
     def contradictions(self) -> list[str]:
         problems = [

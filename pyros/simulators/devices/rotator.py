@@ -21,10 +21,15 @@ class RotatorSettings(Settings, frozen=True, kw_only=True):
     can_have = frozenset({"stuck", "wrong_position", "frozen"})
 
     degrees_per_second: Annotated[float, Meta(gt=0, le=360, description="degrees per second, above 0, at most 360")]
+    """Degrees per second."""
     mechanical: Degrees = 0.0
+    """Mechanical angle when it is switched on, degrees."""
     angle: Degrees = 0.0
+    """Position angle on the sky at the mechanical angle 0, degrees."""
     stall: Stall = 5.0
+    """Seconds after its time when a motor that is stuck is given up; None for never."""
     can_reverse: Annotated[bool, Meta(description="true or false")] = True
+    """Whether its direction can be reversed."""
 
 
 class Rotator(Device):

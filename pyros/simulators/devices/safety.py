@@ -20,8 +20,11 @@ class SafetyChange(Strict, frozen=True, kw_only=True):
     """One step of the script: from ``at`` seconds after the start it is safe, or it is not, and why."""
 
     at: NotNegative
+    """When it begins, seconds after the start."""
     safe: bool
+    """Whether it is safe from then on."""
     reason: Text | None = None
+    """Why it is not, in words; None without a reason."""
 
 
 class SafetySettings(Settings, frozen=True, kw_only=True):
@@ -31,7 +34,9 @@ class SafetySettings(Settings, frozen=True, kw_only=True):
     can_have = frozenset({"frozen"})
 
     safe: Annotated[bool, Meta(description="true or false: what it says at the start")] = True
+    """Whether it is safe at the start."""
     reason: Annotated[str, Meta(max_length=_MAX_REASON, description="why it is not safe, in words")] = ""
+    """Why it is not, in words."""
     script: Annotated[
         tuple[SafetyChange, ...],
         Meta(
@@ -39,6 +44,7 @@ class SafetySettings(Settings, frozen=True, kw_only=True):
             description="a list of steps such as [{at: 600, safe: false, reason: smoke}, {at: 900, safe: true}]",
         ),
     ] = ()
+    """What it says later, in the order of time."""
 
     def contradictions(self) -> list[str]:
         return out_of_order("script", self.script)

@@ -21,11 +21,17 @@ class ChannelSettings(Strict, frozen=True, kw_only=True):
     """One channel: its name, its level at the start, the levels it can have: off and on (0 and 1) by default."""
 
     name: Word
+    """The channel's name."""
     level: _Level = 0.0
+    """Level at the start, in the channel's own unit."""
     least: _Level = 0.0
+    """Least level."""
     most: _Level = 1.0
+    """Greatest level."""
     step: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
+    """Distance of two levels."""
     writable: bool = True
+    """Whether it can be set."""
 
 
 class SwitchSettings(Settings, frozen=True, kw_only=True):
@@ -41,6 +47,7 @@ class SwitchSettings(Settings, frozen=True, kw_only=True):
             description="a list such as [{name: lamp}, {name: heater, most: 100}, {name: door, writable: false}]",
         ),
     ]
+    """The channels, counted from 0."""
 
     def contradictions(self) -> list[str]:
         names = [channel.name for channel in self.channels]

@@ -48,11 +48,17 @@ class Noise(Strict, frozen=True, kw_only=True):
     """How much the weather wavers: one standard deviation, in each reading's own unit."""
 
     temperature: NotNegative = 0.0
+    """Degrees Celsius."""
     humidity: NotNegative = 0.0
+    """Percent."""
     wind: NotNegative = 0.0
+    """Metres per second."""
     cloud: NotNegative = 0.0
+    """Fraction of the sky covered, 0 to 1."""
     pressure: NotNegative = 0.0
+    """Hectopascal at the station."""
     sky_brightness: NotNegative = 0.0
+    """Magnitudes per square arcsecond."""
 
 
 class Day(Strict, frozen=True, kw_only=True):
@@ -63,8 +69,11 @@ class Day(Strict, frozen=True, kw_only=True):
     """
 
     warmest: Annotated[float, Meta(ge=0, lt=24)] = 14.0
+    """Hour of the day, UTC."""
     temperature: Annotated[float, Meta(ge=0, le=50)] = 0.0
+    """How much warmer it is then than on average, degrees Celsius."""
     humidity: Annotated[float, Meta(ge=0, le=100)] = 0.0
+    """How much drier it is then than on average, percent."""
 
 
 class Change(Strict, frozen=True, kw_only=True):
@@ -75,14 +84,23 @@ class Change(Strict, frozen=True, kw_only=True):
     """
 
     at: NotNegative
+    """When it begins, seconds after the start."""
     over: NotNegative = 0.0
+    """How long it takes, seconds."""
     temperature: Temperature | None = None
+    """Degrees Celsius."""
     humidity: Humidity | None = None
+    """Percent."""
     wind: Wind | None = None
+    """Metres per second."""
     rain: Rain | None = None
+    """0 or 1."""
     cloud: Cloud | None = None
+    """Fraction of the sky covered, 0 to 1."""
     pressure: Pressure | None = None
+    """Hectopascal at the station."""
     sky_brightness: Brightness | None = None
+    """Magnitudes per square arcsecond."""
 
 
 class WeatherSettings(Settings, frozen=True, kw_only=True):
@@ -92,20 +110,30 @@ class WeatherSettings(Settings, frozen=True, kw_only=True):
     can_have = frozenset({"frozen"})
 
     temperature: Temperature = 10.0
+    """Degrees Celsius."""
     humidity: Humidity = 50.0
+    """Percent."""
     wind: Wind = 2.0
+    """Metres per second."""
     rain: Rain = 0
+    """0 or 1."""
     cloud: Cloud = 0.0
+    """Fraction of the sky covered, 0 to 1."""
     pressure: Pressure = 1013.0
+    """Hectopascal at the station."""
     sky_brightness: Brightness = 21.5
+    """Magnitudes per square arcsecond."""
     day: Annotated[Day, Meta(description="such as {warmest: 14, temperature: 5, humidity: 15}; an hour UTC")] = Day()
+    """What the hour of the day adds."""
     noise: Annotated[Noise, Meta(description="such as {temperature: 0.2, humidity: 1, wind: 0.5, cloud: 0.02}")] = (
         Noise()
     )
+    """How much the readings waver."""
     climate: Annotated[
         tuple[Change, ...],
         Meta(max_length=10_000, description="a list of steps such as [{at: 600, rain: 1}, {at: 900, rain: 0}]"),
     ] = ()
+    """How the weather changes, in the order of time."""
 
     def contradictions(self) -> list[str]:
         return out_of_order("climate", self.climate)

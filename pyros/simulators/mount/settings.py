@@ -48,9 +48,13 @@ class TrackingError(Strict, frozen=True, kw_only=True):
     """
 
     amplitude: _Arcseconds = 0.0
+    """Amplitude of the worm's error, arcseconds."""
     period: Annotated[float, Meta(gt=0, le=86400)] = 480.0
+    """Period of the worm's error, seconds."""
     drift_east: _Drift = 0.0
+    """Arcseconds per hour."""
     drift_north: _Drift = 0.0
+    """Arcseconds per hour."""
 
 
 Tracking = Annotated[
@@ -67,31 +71,48 @@ class TelescopeSettings(Settings, frozen=True, kw_only=True):
     can_have = frozenset({"stuck", "wrong_position", "frozen"})
 
     site: Annotated[str, Meta(min_length=1, description="the site's YAML file, relative to this one")]
+    """The site's YAML file, relative to this one."""
     lx200: Annotated[str, Meta(description="a server endpoint such as tcp:6020:interface=127.0.0.1, or nothing")] = ""
+    """Server endpoint at which it speaks LX200, in Twisted's words; '' for none."""
     mount: Annotated[MountKind, Meta(description="equatorial (a fork), german, or altazimuth")] = "equatorial"
+    """How its axes stand."""
     slew_rate: Rates
+    """Degrees per second, of both axes or of each."""
     slew_acceleration: Accelerations = 0.0
+    """Degrees per second squared, of both axes or of each; 0 for at once."""
     settle: Seconds = 0.0
+    """Time between the end of the movement and that of the slew, seconds."""
     altitude_limit: Altitude = 10.0
+    """Least altitude, degrees."""
     horizon: Horizon = ()
+    """Azimuth and least altitude of points of the horizon, degrees."""
     meridian_limit: Annotated[
         float, Meta(ge=0, le=60, description="degrees past the meridian, 0 to 60, that a german mount tracks on")
     ] = 5.0
+    """How far past the meridian a german mount tracks on, degrees."""
     flip: Annotated[
         Flip,
         Meta(description="when a german mount changes sides: never, slewing, or always (also at the limit by itself)"),
     ] = "slewing"
+    """When a german mount changes sides."""
     zenith_limit: Annotated[
         float, Meta(gt=0, le=90, description="degrees of altitude, above 0, at most 90, for an altazimuth mount")
     ] = 90.0
+    """Greatest altitude of an altazimuth mount, degrees."""
     park_altitude: Altitude = 90.0
+    """Where it parks: altitude, degrees."""
     park_azimuth: Degrees = 0.0
+    """Where it parks: azimuth, degrees from north to east."""
     parked: Annotated[bool, Meta(description="true or false: whether it is parked when switched on")] = True
+    """Whether it is parked when it is switched on."""
     pointing_noise: Annotated[
         float, Meta(ge=0, le=3600, description="arcseconds of one standard deviation on each axis, 0 to 3600")
     ] = 0.0
+    """Standard deviation of where a slew ends, arcseconds on each axis."""
     pointing_terms: Terms = msgspec.field(default_factory=dict)
+    """Terms of the pointing model, arcseconds, by name."""
     tracking_error: Tracking = TrackingError()
+    """How the mount fails to follow."""
 
     def contradictions(self) -> list[str]:
         known = ALTAZIMUTH_TERMS if self.mount == "altazimuth" else EQUATORIAL_TERMS
