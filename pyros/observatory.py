@@ -57,9 +57,10 @@ def load_agent(config: Config, name: str) -> Agent:
         raise ConfigError([f"{where} must have one Agent class (there are: {names}); write {module_name}:ClassName"])
     try:
         make: Any = classes[0]
-        agent: Agent = make()
+        agent: Agent = make(name) if make.many else make()
     except TypeError as error:
-        raise ConfigError([f"{where}: {classes[0].__name__} must be made without arguments: {error}"]) from None
+        how = "with its section's name" if make.many else "without arguments"
+        raise ConfigError([f"{where}: {classes[0].__name__} must be made {how}: {error}"]) from None
     if agent.name != name:
         raise ConfigError(
             [f"{where}: {classes[0].__name__} calls itself {agent.name!r}; the section's name must be that"]

@@ -82,6 +82,12 @@ class Agent(StandardAgents):
     needs: ClassVar[tuple[str, ...]] = ()
     """Keys of [observatory] that name files which this agent cannot do without: ``site``, ``alert_rules``."""
 
+    schema: ClassVar[str] = ""
+    """Tables of the agent's own in its journal: ``CREATE TABLE IF NOT EXISTS ...``; `in_transaction` writes them."""
+
+    many: ClassVar[bool] = False
+    """One class runs several sections: it is made with the section's name."""
+
     state: Any = None
 
     def __init__(self, name: str) -> None:

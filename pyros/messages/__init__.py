@@ -21,6 +21,7 @@ from pyros.messages.camera import *
 from pyros.messages.dome import *
 from pyros.messages.images import *
 from pyros.messages.instruments import *
+from pyros.messages.jobs import *
 from pyros.messages.observations import *
 from pyros.messages.safety import *
 from pyros.messages.telescope import *
@@ -69,6 +70,9 @@ __all__ = [
     # images
     "ImageTaken", "ImageAnalysed", "SourceFound",
     "IMAGE_TAKEN", "IMAGE_ANALYSED", "SOURCE_FOUND",
+    # jobs
+    "JobRequest", "JobRevoked", "JobsCleaned", "JobFinished",
+    "JOB_REQUESTED", "JOB_REVOKED", "JOBS_CLEANED", "JOB_FINISHED",
 ]
 # fmt: on
 

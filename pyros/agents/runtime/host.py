@@ -146,7 +146,9 @@ class Host:
         self.agent.settle(self)
         try:
             key = observatory_key(self.config)
-            self.journal = Journal(self.config.journal(self.agent.name), epoch=self._epoch, durable=self._durable)
+            self.journal = Journal(
+                self.config.journal(self.agent.name), epoch=self._epoch, durable=self._durable, schema=self.agent.schema
+            )
         except (JournalError, ConfigError) as error:
             self.make_safe_without_journal(str(error))
             raise

@@ -26,6 +26,7 @@ class Hosted(Protocol):
     reflexes: dict[str, Reflex]
     guarded: set[str]
 
+    schema: ClassVar[str]
     SAFE_SECONDS: ClassVar[float]
     LEFT: ClassVar[str]
     HOLD_CHANGED: ClassVar[str]

@@ -1,0 +1,265 @@
+"""A queue of jobs: long work as processes of its own, one at a time, never lost and really stopped.
+
+One class runs every queue: a section with ``app = pyros.agents.jobs`` is one, and its name is the queue's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from pyros import messages
+from pyros.agents.agent import Agent
+from pyros.agents.runtime.turns import NotTaken
+from pyros.clock import Timer
+from pyros.config import ENVIRONMENT
+from pyros.errors import AgentError
+from pyros.jobs import ledger
+from pyros.jobs.ledger import JobEnd, JobRun, LedgerReader, Look
+from pyros.jobs.names import jobs_folder
+from pyros.jobs.runner import Limits, ProcessRunner, Runner
+from pyros.jobs.units import duration, size
+from pyros.messages import JobRequest, JobRevoked, JobsCleaned, Message
+
+JOB_ENDED = "Job ended"
+LOOK_FOR_JOBS = "Look for jobs"
+TELL_ENDS = "Tell ends"
+_MAX_PENDING = 100_000
+_LONGEST_WAIT = 30.0
+"""Seconds between two looks at the wall clock while a job waits for its time: it may be set meanwhile."""
+
+
+class AttemptEnded(messages.Payload, frozen=True):
+    """A queue to itself: an attempt of a job has ended."""
+
+    id: str
+    attempt: int
+    end: JobEnd
+
+
+messages.register(JOB_ENDED, AttemptEnded, guarded=True)
+messages.register(LOOK_FOR_JOBS, messages.NoPayload, guarded=True)
+messages.register(TELL_ENDS, messages.NoPayload, guarded=True)
+
+
+class JobsAgent(Agent):
+    """Takes *Job requested*, *Job revoked* and *Jobs cleaned*; says *Job finished* to whom a request names.
+
+    Its options: ``at_a_time`` (jobs that run at the same time, 1), ``seconds`` (how long one may run: ``2 h``),
+    ``memory`` (``4 GB``), ``niceness`` (0 to 19, 10), ``grace`` (between SIGTERM and SIGKILL, ``5 s``), ``log``
+    (the most that is kept of what one prints, ``64 MB``), ``path`` (folders in which Python finds the tasks'
+    modules, beside the configuration's), ``tasks`` (patterns of the tasks that come here).
+
+    What runs goes on when the agent ends, however it ends: the next one carries it on.
+    """
+
+    many = True
+    schema = ledger.SCHEMA
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.actions_by_message |= {
+            messages.JOB_REQUESTED: self.job_requested,
+            messages.JOB_REVOKED: self.job_revoked,
+            messages.JOBS_CLEANED: self.jobs_cleaned,
+            JOB_ENDED: self.job_ended,
+            LOOK_FOR_JOBS: self.look_for_jobs,
+            TELL_ENDS: self.tell_ends,
+        }
+        self.runner: Runner | None = None
+        """What carries the jobs out; by default processes of this computer."""
+        self._pending = 0
+        self._looking = self._telling = False
+        self._wake: float | None = None
+        self._timer: Timer | None = None
+        self._detached = False
+
+    def attach(self, reactor: Any) -> None:
+        """Read the options, so that a mistake in them keeps the agent from beginning."""
+        self._detached = False
+        self._at_a_time = self.option("at_a_time", _count, 1)
+        limits = Limits(
+            seconds=self.option("seconds", duration, None),
+            memory=self.option("memory", size, None),
+            niceness=self.option("niceness", _niceness, 10),
+            grace=self.option("grace", duration, 5.0),
+            log_bytes=self.option("log", size, 64 << 20),
+        )
+        if self.runner is None:
+            if not hasattr(reactor, "spawnProcess") or not hasattr(os, "pidfd_open"):
+                raise AgentError(f"{self.config.path}: [{self.name}]: jobs need Linux 5.3 or newer, and real processes")
+            folder = jobs_folder(self.config, self.name)
+            self.runner = ProcessRunner(
+                reactor, self.clock, self.log, folder, limits, self._environment(), self._attempt_ended
+            )
+
+    def detach(self) -> Deferred[None] | None:
+        """Stop hearing of the jobs; those that run go on."""
+        self._detached = True
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        runner, self.runner = self.runner, None
+        return runner.close() if runner is not None else None
+
+    def work(self) -> None:
+        """Carry on what runs; then look for more."""
+        found: list[JobRun] = []
+
+        def read(db: sqlite3.Connection) -> None:
+            found[:] = ledger.running(db)
+
+        self.in_transaction(read)
+        self.after_commit(self._carry_on, found)
+        self.after_commit(self._look_soon)
+
+    # Messages ----------------------------------------------------------------------------------------------------
+
+    def job_requested(self, message: Message) -> None:
+        request: JobRequest = message.payload
+        if bool(request.command) == bool(request.task):
+            raise NotTaken("a job has either a command or a task")
+        if any("\0" in word for word in request.command):
+            raise NotTaken("a command's arguments have no zero bytes")
+        if request.tell and request.tell not in self.config.agents:
+            raise NotTaken(f"no agent {request.tell!r} is configured, which is to be told")
+        if self._pending >= _MAX_PENDING:
+            raise NotTaken(f"{_MAX_PENDING} jobs wait in {self.name} already")
+        now, age = self.clock.time(), self.age(message)
+        age = 0.0 if age == float("inf") else age
+        self.in_transaction(lambda db: ledger.add(db, request, message.sender, now, age))
+        self.after_commit(self._look_soon)
+
+    def job_revoked(self, message: Message) -> None:
+        order: JobRevoked = message.payload
+        now = self.clock.time()
+        self.in_transaction(lambda db: ledger.revoke(db, order.id, order.terminate, now))
+        if order.terminate:
+            self.after_commit(self._stop, order.id)
+        self.after_commit(self._look_soon)
+
+    def jobs_cleaned(self, message: Message) -> None:
+        """Forget a chunk, and ask for the next one."""
+        order: JobsCleaned = message.payload
+        before = self.clock.time() - order.older
+        gone: list[str] = []
+
+        def write(db: sqlite3.Connection) -> None:
+            gone[:] = ledger.clean(db, before)
+
+        self.in_transaction(write)
+        self.after_commit(self._cleaned, gone, order)
+
+    def look_for_jobs(self) -> None:
+        """Begin what may begin now: it is marked with this turn, and started when the turn is on disk."""
+        self._looking = False  # what is asked for from here on needs another look
+        now, room = self.clock.time(), self._at_a_time
+        found: list[Look] = []
+
+        def write(db: sqlite3.Connection) -> None:
+            found[:] = [ledger.look(db, now, room)]
+
+        self.in_transaction(write)
+        self.after_commit(self._looked, found)
+
+    def job_ended(self, message: Message) -> None:
+        ended: AttemptEnded = message.payload
+        now = self.clock.time()
+        self.in_transaction(lambda db: ledger.end(db, ended.id, ended.attempt, ended.end, now))
+        self.look_for_jobs()
+
+    def tell_ends(self) -> None:
+        """Tell the ends that stand in the ledger; they are marked as told in the same turn."""
+        self._telling = False
+        reader = LedgerReader(self.name, self.config.journal(self.name))
+        try:
+            ends = reader.untold()
+        finally:
+            reader.close()
+        for agent, finished in ends:
+            self.send_if_there(agent, messages.JOB_FINISHED, finished)
+        self.in_transaction(lambda db: ledger.told(db, [finished.id for _, finished in ends]))
+        self.after_commit(self._look_soon)
+
+    # In the reactor's thread -------------------------------------------------------------------------------------
+
+    def figures(self) -> dict[str, Any]:
+        """Return how many jobs wait."""
+        return {"jobs_pending": self._pending}
+
+    def _carry_on(self, runs: list[JobRun]) -> None:
+        for run in runs:
+            if self.runner is not None:
+                self.runner.carry_on(run)
+
+    def _stop(self, id_: str) -> None:
+        if self.runner is not None:
+            self.runner.stop(id_)
+
+    def _attempt_ended(self, id_: str, attempt: int, end: JobEnd) -> None:
+        self.post_to_self(JOB_ENDED, AttemptEnded(id_, attempt, end))
+
+    def _cleaned(self, gone: list[str], order: JobsCleaned) -> None:
+        if gone and self.runner is not None:
+            self.runner.forget(gone)
+            self.post_to_self(messages.JOBS_CLEANED, order)
+
+    def _look_soon(self) -> None:
+        """Have one turn look for jobs, however many were asked for."""
+        if not self._looking:
+            self._looking = True
+            self.post_to_self(LOOK_FOR_JOBS)
+
+    def _tell_soon(self) -> None:
+        if not self._telling:
+            self._telling = True
+            self.post_to_self(TELL_ENDS)
+
+    def _looked(self, found: list[Look]) -> None:
+        self._pending, self._wake = found[0].pending, found[0].wake
+        self._carry_on(found[0].begin)
+        if found[0].untold:
+            self._tell_soon()
+        self._wait()
+
+    def _wait(self) -> None:
+        """Look again when the next job is due."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        if self._wake is None or self._detached:
+            return
+        left = self._wake - self.clock.time()
+        if left <= 0:
+            self._look_soon()
+        else:
+            self._timer = self.clock.call_later(min(left, _LONGEST_WAIT), self._wait)
+
+    def _environment(self) -> dict[str, str]:
+        """Return what the jobs' processes are told, so that `pyros`, tasks and their modules are found."""
+        folder = self.config.path.parent
+        folders = [str(folder / word) for word in self.option("path", str, "").split()]
+        modules = [*folders, str(folder), *(entry or os.getcwd() for entry in sys.path)]
+        programs = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+        return {
+            ENVIRONMENT: str(self.config.path),
+            "PYTHONPATH": os.pathsep.join(dict.fromkeys(modules)),
+            "PATH": os.pathsep.join(programs),
+            "PYROS_QUEUE": self.name,
+        }
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,2}", text):
+        raise ValueError("is not a number from 1 to 999")
+    return int(text)
+
+
+def _niceness(text: str) -> int:
+    if not re.fullmatch(r"1?\d", text):
+        raise ValueError("is not a number from 0 to 19")
+    return int(text)

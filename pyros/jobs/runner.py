@@ -1,0 +1,433 @@
+"""`ProcessRunner`: starts the jobs' processes and hears of their ends; all in the reactor's thread.
+
+`Runner` is the seam: a rehearsal, or a test on virtual time, gives another one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pyros.clock import Clock, Timer
+from pyros.jobs import wrapper
+from pyros.jobs.ledger import JobEnd, JobRun
+from pyros.jobs.names import JOB_VARIABLE, job_folder
+from pyros.messages import JobRequest
+
+_AGAIN_SECONDS = 0.1
+_LAUNCH_AGAIN_SECONDS = 1.0
+_REAP_SECONDS = 0.05
+_MAX_VALUE = 1 << 20
+_LAST_LINE_BYTES = 4096
+_LOST_SECONDS = 60.0
+"""A wrapper that has said nothing of itself so long after it was ordered is begun once more; only one of two begins."""
+
+OnEnd = Callable[[str, int, JobEnd], None]
+
+
+class Runner(Protocol):
+    """What carries jobs out. Every method is for the reactor's thread."""
+
+    def carry_on(self, run: JobRun) -> None:
+        """Begin an attempt, unless it has begun already; hear of its end in any case, once."""
+        ...
+
+    def stop(self, id: str) -> None:  # noqa: A002  a job has an id
+        """End a job that runs, with all that it has started; nothing when it doesn't run."""
+        ...
+
+    def forget(self, ids: list[str]) -> None:
+        """Remove what jobs that have ended have left on the disk."""
+        ...
+
+    def close(self) -> Deferred[None]:
+        """Hear of nothing any more. What runs goes on: the next agent carries it on."""
+        ...
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """A queue's limits, for jobs that bring none of their own."""
+
+    seconds: float | None = None
+    """How long a job may run; None: as long as it wants."""
+    memory: int | None = None
+    """Bytes that it may use with all that it starts; None: no limit."""
+    niceness: int = 10
+    grace: float = 5.0
+    """Seconds between SIGTERM and SIGKILL."""
+    log_bytes: int = 64 << 20
+
+
+class _Watched:
+    """A job that is under way; one for each attempt."""
+
+    def __init__(self, run: JobRun) -> None:
+        self.run = run
+        self.stop = run.stop
+        self.wrapper: _ProcessEnd | None = None
+        """Its wrapper's process; None until it is known."""
+        self.timer: Timer | None = None
+
+    @property
+    def id(self) -> str:
+        return self.run.id
+
+
+class ProcessRunner:
+    """Runs jobs as processes of this computer: `pyros.jobs.wrapper` says how."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        clock: Clock,
+        log: Logger,
+        root: Path,
+        limits: Limits,
+        environment: dict[str, str],
+        on_end: OnEnd,
+    ) -> None:
+        """``root`` is the folder of the queue's jobs; ``environment`` is added to this process's."""
+        self._reactor = reactor
+        self._clock = clock
+        self._log = log
+        self._root = root
+        self._limits = limits
+        self._environment = environment
+        self._on_end = on_end
+        self._jobs: dict[str, _Watched] = {}
+        self._launcher: _Launcher | None = None
+        self._closed = False
+
+    def carry_on(self, run: JobRun) -> None:
+        """See `Runner.carry_on`."""
+        if self._closed or run.id in self._jobs:
+            return
+        job = self._jobs[run.id] = _Watched(run)
+        self._look(job, begin=True)
+
+    def stop(self, id: str) -> None:  # noqa: A002  a job has an id
+        """See `Runner.stop`."""
+        job = self._jobs.get(id)
+        if job is not None:
+            job.stop = True
+            self._signal(job)
+
+    def forget(self, ids: list[str]) -> None:
+        """See `Runner.forget`; in a thread of the reactor's pool."""
+        deferToThreadPool(self._reactor, self._reactor.getThreadPool(), _remove, self._root, ids).addErrback(
+            lambda failure: self._log.error(
+                "folders of old jobs cannot be removed: {reason}", reason=failure.getErrorMessage()
+            )
+        )
+
+    def close(self) -> Deferred[None]:
+        """See `Runner.close`."""
+        self._closed = True
+        for job in self._jobs.values():
+            self._unwatch(job)
+        self._jobs.clear()
+        return self._launcher.close() if self._launcher is not None else succeed(None)
+
+    # One job -----------------------------------------------------------------------------------------------------
+
+    def _look(self, job: _Watched, begin: bool) -> None:
+        """Find out how far the attempt has come, and wait for what comes next."""
+        if self._jobs.get(job.id) is not job:
+            return
+        folder, attempt = job_folder(self._root, job.id), job.run.attempt
+        lives, pid = _wrapper_of(folder)
+        if lives:
+            if pid and self._watch(job, pid):
+                return
+            job.timer = self._clock.call_later(_AGAIN_SECONDS, self._look, job, False)
+        elif (folder / f"result-{attempt}.json").exists():
+            self._over(job, _read_end(folder, attempt))
+        elif (folder / f"begun-{attempt}").exists():
+            self._crashed(job)
+        elif begin:
+            self._begin(job, folder)
+        else:
+            job.timer = self._clock.call_later(_AGAIN_SECONDS, self._look, job, True)
+
+    def _begin(self, job: _Watched, folder: Path) -> None:
+        if job.stop:
+            self._over(job, JobEnd(why="stopped"))
+            return
+        if self._launcher is None:
+            self._launcher = _Launcher(self._reactor, self._clock, self._log, self)
+        request, limits = job.run.request, self._limits
+        environment = self._environment | {
+            JOB_VARIABLE: job.id, "PYROS_JOB_FOLDER": str(folder), "PYROS_JOB_ATTEMPT": str(job.run.attempt),
+        }  # fmt: skip
+        order = {
+            "id": job.id, "attempt": job.run.attempt, "folder": str(folder), "command": _command(request),
+            "environment": environment, "files": _files(request), "grace": limits.grace, "log_bytes": limits.log_bytes,
+            "seconds": request.seconds or limits.seconds, "memory": request.memory or limits.memory,
+            "niceness": limits.niceness if request.niceness is None else request.niceness,
+        }  # fmt: skip
+        self._launcher.order(json.dumps(order).encode() + b"\n")
+        job.timer = self._clock.call_later(_LOST_SECONDS, self._look, job, True)
+
+    def launched(self, id_: str, attempt: int, pid: int) -> None:
+        """For the launcher: it has forked a wrapper."""
+        job = self._jobs.get(id_)
+        if job is not None and job.run.attempt == attempt and job.wrapper is None and not self._watch(job, pid):
+            self._look(job, begin=False)
+
+    def lost(self) -> None:
+        """For the launcher: it has ended, and with it the orders that it had not read."""
+        self._launcher = None
+        for job in list(self._jobs.values()):
+            if job.wrapper is None:
+                self._unwatch(job)
+                job.timer = self._clock.call_later(_LAUNCH_AGAIN_SECONDS, self._look, job, True)
+
+    def _watch(self, job: _Watched, pid: int) -> bool:
+        """Wait for the end of a wrapper; False when it has ended already."""
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return False
+        self._unwatch(job)
+        job.wrapper = _ProcessEnd(descriptor, lambda: self._ended(job))
+        self._reactor.addReader(job.wrapper)
+        if job.stop:
+            self._signal(job)
+        return True
+
+    def _signal(self, job: _Watched) -> None:
+        if job.wrapper is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(job.wrapper.fileno(), signal.SIGTERM)
+
+    def _ended(self, job: _Watched) -> None:
+        self._unwatch(job)
+        self._look(job, begin=False)
+
+    def _unwatch(self, job: _Watched) -> None:
+        if job.timer is not None and job.timer.active():
+            job.timer.cancel()
+        if job.wrapper is not None:
+            self._reactor.removeReader(job.wrapper)
+            os.close(job.wrapper.fileno())
+            job.wrapper = None
+
+    def _crashed(self, job: _Watched) -> None:
+        """Tell a crash when nothing that the job has started lives any more."""
+        pool = self._reactor.getThreadPool()
+        killing = deferToThreadPool(self._reactor, pool, kill_strays, job.id)
+
+        def killed(alive: int) -> None:
+            if self._jobs.get(job.id) is not job:
+                return
+            if alive:
+                job.timer = self._clock.call_later(_AGAIN_SECONDS, self._crashed, job)
+            else:
+                self._over(job, JobEnd(crashed=True))
+
+        killing.addCallbacks(killed, lambda failure: self._log.failure("strays of a job cannot be found", failure))
+
+    def _over(self, job: _Watched, end: JobEnd) -> None:
+        del self._jobs[job.id]
+        self._unwatch(job)
+        self._on_end(job.id, job.run.attempt, end)
+
+
+class _ProcessEnd:
+    """Waits in the reactor for the end of a process."""
+
+    def __init__(self, descriptor: int, on_end: Callable[[], None]) -> None:
+        self._descriptor = descriptor
+        self._on_end = on_end
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def logPrefix(self) -> str:
+        return "job"
+
+    def doRead(self) -> None:
+        self._on_end()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Note the reactor's end; what runs goes on."""
+
+
+class _Launcher(ProcessProtocol):
+    """The launcher's process."""
+
+    def __init__(self, reactor: Any, clock: Clock, log: Logger, runner: ProcessRunner) -> None:
+        self._clock = clock
+        self._log = log
+        self._runner = runner
+        self._received = b""
+        self._exited = False
+        self._closing: Deferred[None] | None = None
+        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        self._transport = reactor.spawnProcess(
+            self,
+            sys.executable,
+            [sys.executable, "-P", str(wrapper.__file__)],
+            os.environ | {"PYTHONPATH": path},
+            childFDs={0: "w", 1: "r", 2: "r"},
+        )
+
+    def order(self, line: bytes) -> None:
+        self._transport.writeToChild(0, line)
+
+    def close(self) -> Deferred[None]:
+        self._closing = Deferred()
+        self._transport.closeChildFD(0)
+        return self._closing
+
+    def _reap(self) -> None:
+        """Where the reactor doesn't run in the main thread no signal tells that a child has ended."""
+        if not self._exited and self._transport.pid is not None:
+            self._transport.reapProcess()
+        if not self._exited and self._transport.pid is not None:
+            self._clock.call_later(_REAP_SECONDS, self._reap)
+
+    # From Twisted.
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N802, N803  Twisted's names
+        if childFD == 2:
+            self._log.error("the jobs' launcher: {said}", said=data.decode(errors="replace").strip()[-2000:])
+            return
+        *lines, self._received = (self._received + data).split(b"\n")
+        for line in lines:
+            said = json.loads(line)
+            self._runner.launched(said["id"], said["attempt"], said["pid"])
+
+    def childConnectionLost(self, childFD: int) -> None:  # noqa: N802, N803
+        if childFD == 1 and not self._exited:
+            self._reap()
+
+    def processExited(self, reason: Failure) -> None:  # noqa: N802
+        self._exited = True
+
+    def processEnded(self, reason: Failure) -> None:
+        if self._closing is not None:
+            self._closing.callback(None)
+        else:
+            self._log.error("the jobs' launcher has ended: {why}; it is begun again", why=reason.getErrorMessage())
+            self._runner.lost()
+
+
+def kill_strays(id_: str) -> int:
+    """Kill every process whose environment says that it belongs to that job; returns how many there were."""
+    mark = f"{JOB_VARIABLE}={id_}".encode()
+
+    def find() -> list[int]:
+        found = []
+        for entry in os.scandir("/proc"):
+            if not entry.name.isdigit():
+                continue
+            with suppress(OSError):
+                alive = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+                if alive and mark in Path(entry.path, "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+        return found
+
+    strays = find()
+    if strays:
+        wrapper.kill_all(find)
+    return len(strays)
+
+
+def _wrapper_of(folder: Path) -> tuple[bool, int]:
+    """Return whether a wrapper lives there, and its process number; 0 while that isn't known."""
+    try:
+        lock = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False, 0
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.pread(lock, 32, 0)
+        return True, int(text) if text.isdigit() else 0
+    finally:
+        os.close(lock)
+    return False, 0
+
+
+class _Result(msgspec.Struct):
+    """A wrapper's result file."""
+
+    code: int | None
+    signal: int | None
+    why: str
+    seconds: float
+    cpu_seconds: float
+    memory: int
+
+
+class _Outcome(msgspec.Struct):
+    """What a task has left."""
+
+    value: Any = None
+    error: str = ""
+    traceback: str = ""
+    retry: float | None = None
+
+
+def _read_end(folder: Path, attempt: int) -> JobEnd:
+    """Put together how an attempt ended, from the files of its wrapper and its task."""
+    result = msgspec.json.decode((folder / f"result-{attempt}.json").read_bytes(), type=_Result)
+    outcome = _Outcome()
+    file = folder / f"outcome-{attempt}.json"
+    try:
+        size = file.stat().st_size
+        if size > _MAX_VALUE:
+            outcome.error = f"its result has {size} bytes, the ledger takes {_MAX_VALUE}: write a file, return its path"
+        else:
+            outcome = msgspec.json.decode(file.read_bytes(), type=_Outcome)
+    except FileNotFoundError:
+        if result.code != 0 and not result.why:
+            outcome.error = _last_line(folder / "log")
+    except msgspec.DecodeError as error:
+        outcome.error = f"its result cannot be read: {error}"
+    return JobEnd(**msgspec.structs.asdict(result), **msgspec.structs.asdict(outcome))
+
+
+def _last_line(log: Path) -> str:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _LAST_LINE_BYTES))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+
+
+def _remove(root: Path, ids: list[str]) -> None:
+    for id_ in ids:
+        shutil.rmtree(job_folder(root, id_), ignore_errors=True)
+
+
+def _command(request: JobRequest) -> list[str]:
+    if request.task:
+        return [sys.executable, "-m", "pyros.jobs.run_task"]
+    return list(request.command)
+
+
+def _files(request: JobRequest) -> dict[str, str]:
+    if not request.task:
+        return request.files
+    call = {"task": request.task, "args": request.args, "kwargs": request.kwargs, "id": request.id,
+            "retries": request.retries}  # fmt: skip
+    return request.files | {"task.json": msgspec.json.encode(call).decode()}
