@@ -174,6 +174,7 @@ class Run:
             if not deadline.left():
                 raise SystemExit("the weather does not become safe")
             deadline.pause(0.01)
+        Deadline(5).pause(5)  # what a process does once after its start is over
         self.measure("calm", 1, first=WARM_UP)
 
     def wait_until_idle(self, analysed: bool) -> None:

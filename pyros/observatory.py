@@ -20,6 +20,7 @@ from pyros.clock import Clock, RealClock
 from pyros.config import Config
 from pyros.errors import AgentError, ConfigError, JournalError, JournalInUse, PyrosError
 from pyros.files import atomic_write
+from pyros.garbage import LongLivedObjects
 from pyros.guardian import Guardian
 from pyros.guardian_process import GuardianProcess
 from pyros.planning import Site
@@ -161,6 +162,7 @@ class Observatory:
             self.guardian = GuardianProcess(config, config.guardian, reactor, clock, simulated=simulated)
         if problems:
             raise ConfigError(problems)
+        self._long_lived = LongLivedObjects(clock, self._has_begun) if threaded else None
 
     def start(self) -> Deferred[None]:
         """Start the simulators, then the guardian, the agents, the broker; if one fails, stop what had started."""
@@ -178,6 +180,8 @@ class Observatory:
                 started = self.broker.start()
                 self.failure = self.broker.failure
                 await started
+            if self._long_lived is not None:
+                self._long_lived.start()
         except PyrosError as error:
             self.failure = error
             if isinstance(error, (JournalError, ConfigError)) and not isinstance(error, JournalInUse):
@@ -191,6 +195,9 @@ class Observatory:
         """What isn't made safe yet while it ends, in words; '' for nothing."""
         return ending.left(self.hosts.values())
 
+    def _has_begun(self) -> bool:
+        return all(host.ready.is_set() for host in self.hosts.values())
+
     def stop(self) -> Deferred[Any]:
         """Make safe what the agents move, then end: broker and agents, then the guardian, at last the simulators.
 
@@ -199,6 +206,8 @@ class Observatory:
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        if self._long_lived is not None:
+            self._long_lived.stop()
         broker = maybeDeferred(self.broker.stop) if self.broker is not None else succeed(None)
         concerned = [host for host in self.hosts.values() if host.running or host.unsafe]
         await DeferredList([broker, ending.stop(concerned, "the observatory ends")], consumeErrors=True)
