@@ -350,6 +350,32 @@ def test_a_coincidence_of_neutrino_detectors(name: str, word: str, more: Any, ro
     assert (empty.event, empty.time) == ("snews:x", None)
 
 
+def test_a_coincidence_of_detectors_on_gcn_is_the_same_event() -> None:
+    notice = {
+        "$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/snews2/coincidence.schema.json", "mission": "SNEWS",
+        "id": "SNEWS_Coincidence_ALERT 2030-05-06T07:31:00Z", "alert_type": "initial", "alert_tense": "current",
+        "trigger_time": "2030-05-06T07:30:07.465Z", "record_number": 1, "alert_datetime": "2030-05-06T07:31:00Z",
+    }  # fmt: skip
+    first = parse(json.dumps(notice).encode())
+    more = {"id": "SNEWS_Coincidence_ALERT-UPDATE 2030-05-06T07:32:00Z", "alert_type": "retraction"}
+    gone = parse(json.dumps(notice | more).encode())
+    assert {(alert.stream, alert.event) for alert in (first, gone)} == {("snews", "snews:2030-05-06")}
+    assert (first.kind, gone.kind) == ("initial", "retraction")
+
+
+@pytest.mark.parametrize(
+    "topic", ["gcn.notices.icecube.test.gold_bronze_track_alerts", "superk-sn_alert.TEST", "igwn.gwalert-playground"]
+)
+@pytest.mark.parametrize("name", ["neutrino.json", "gravitational_wave.json", "burst.xml"])
+def test_what_comes_by_a_topic_for_tests_is_a_test(topic: str, name: str) -> None:
+    packet = (SAMPLES / name).read_bytes()
+    test, real = parse(packet, topic=topic), parse(packet, topic="gcn.notices.icecube.latest_contests")
+    assert (test.role, test.actionable) == ("test", False)
+    assert real == parse(packet)
+    assert real.actionable
+    assert test.id != real.id or test.ivorn
+
+
 @pytest.mark.parametrize(
     ("notice", "stream", "event", "second"),
     [

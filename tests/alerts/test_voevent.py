@@ -243,6 +243,24 @@ def test_a_namespace_with_https() -> None:
         parse(packet.replace(b"http://www.ivoa", b"https://www.voevent"))
 
 
+def test_a_root_that_lost_its_namespace_is_read_as_before() -> None:
+    packet = (SAMPLES / "burst.xml").read_text(encoding="utf-8")
+    bare = re.sub(r" xmlns:voe=\S+|voe:", "", packet).replace(
+        "</VOEvent>", "<original_prefix>voe</original_prefix></VOEvent>"
+    )
+    assert "voe:" not in bare
+    assert parse(bare.encode()) == parse(packet.encode())
+
+
+def test_the_probability_of_a_neutrino_is_its_importance() -> None:
+    def neutrino(**values: object) -> Alert:
+        why = '<Why importance="1.0"/>'
+        return parse(voevent("ivo://nasa.gsfc.gcn/AMON#ICECUBE_GOLD_Event_1", params(**values), why))
+
+    assert neutrino(signalness=0.2542).importance == pytest.approx(0.2542)
+    assert neutrino(signalness=-1).importance == neutrino().importance == 1.0
+
+
 def test_what_cites_a_known_stream_belongs_to_its_event() -> None:
     citing = f'<Citations><EventIVORN cite="followup">{GCN}SWIFT#BAT_GRB_Pos_703176-401</EventIVORN></Citations>'
     assert parse(voevent("ivo://my.example/requests#1", rest=citing)).event == "swift:703176"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from urllib.parse import quote, unquote
 
 from pyros.alerts.formats import streams
@@ -40,6 +41,11 @@ def event_key(row: Stream, identifier: str) -> str | None:
     if identifier in row.no_event or len(identifier) > MAX_IDENTIFIER_CHARACTERS:
         return None
     return f"{row.namespace or row.name}:{_canonical(identifier)}"
+
+
+def by_day(row: Stream, moment: datetime) -> str:
+    """Return the key of an event that only its day (UTC) names."""
+    return f"{row.name}:{moment:%Y-%m-%d}"
 
 
 def event_of_ivorn(ivorn: str) -> str:

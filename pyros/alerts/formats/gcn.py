@@ -142,6 +142,8 @@ def _notice(notice: dict[str, Any], topic: str) -> Alert:
     record = notice.get("record_number")
     kind = _kind(notice, row, word, own_type.lower())
     time = parse_iso(_text(_field(notice, "trigger_time")))
+    if row.event_by_day and time is not None:
+        event = event_keys.by_day(row, time)
     sent = parse_iso(_text(notice.get("alert_datetime")))
     if not event:
         event = f"{row.name}:{time.strftime('%Y-%m-%dT%H:%M:%S.%fZ') if time else _digest(notice)[:16]}"

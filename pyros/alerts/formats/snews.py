@@ -1,6 +1,7 @@
 """SNEWS 2.0 coincidences to `Alert`: several detectors have seen neutrinos, of a supernova perhaps.
 
-As SNEWS's server writes them on SCiMMA's topic ``snews.alert``: https://snews-coincidence-system.readthedocs.io.
+As SNEWS's server writes them on SCiMMA's topic ``snews.alert``: https://snews-coincidence-system.readthedocs.io. On
+GCN they have the unified schema (``gcn/notices/snews2``) and are read with it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from pyros.alerts.alert import Alert, Kind
+from pyros.alerts.formats.event_keys import by_day
+from pyros.alerts.formats.streams import BY_NAME
 from pyros.alerts.formats.times import parse_iso
 
 FIELDS = frozenset({"detector_names", "neutrino_times"})
@@ -32,7 +35,7 @@ def parse_coincidence(notice: dict[str, Any]) -> Alert:
         id=f"snews.alert:{name or _text(notice.get('sent_time'))}",
         role="test" if "TEST" in words or notice.get("is_test") is True else "observation",
         kind=kind,
-        event=f"snews:{day:%Y-%m-%d}" if day else f"snews:{name}",
+        event=by_day(BY_NAME["snews"], day) if day else f"snews:{name}",
         notice_type="snews.alert",
         time=first,
         sent=sent,

@@ -51,6 +51,8 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     """(Param, Param): another mission, and its identifier of the same event."""
     others: tuple[tuple[str, str], ...] = ()
     """(Param, the mission whose identifier of the same event it has)."""
+    event_by_day: bool = False
+    """Whether the day names the event, since nothing else does in all of its packets; such events are rare enough."""
     wide: bool = False
     """Whether many candidates are looked for in each of its events: what only follows one up is another event."""
     json_event: tuple[str, ...] = ("id", "event_name")
@@ -102,6 +104,8 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     skymap: tuple[str, ...] = ("*/skymap_fits", "*/HealPix_URL", "*/healpix_url", "*/skymap_fits_basic")
     maps: tuple[str, ...] = ()
     """Params with the URL of a sky map, where it ends as a FITS file does, or of a plot."""
+    importance: tuple[str, ...] = ()
+    """Params that say it where Why/@importance is the same in every packet."""
     significant: str = ""
     classes: tuple[str, ...] = ()
     """Groups that hold probabilities by class."""
@@ -204,6 +208,7 @@ STREAMS = (
         event=(("run_id", "event_id"), ("AMON_ID",), ("ID",), *_TRIG_ID),
         event_in_ivorn=r"_(?:\d\d_)?(\d{6}_0*\d{4,})[_-]\d+$",
         json_id_parts=True,
+        importance=("signalness",),
         json_id_also=r"(\d{6}_\d+)_\d+",  # of run, event and part of the event the VOEvents have the first two
         test_values=(("TrigID", "0*99999"), ("event_id", "0*99999")),
         revision=("Rev", 0),
@@ -282,7 +287,8 @@ STREAMS = (
     Stream(
         name="snews",
         ivorns=(_GCN + "snews",),
-        event=_TRIG_ID,
+        schemas=("snews", "snews2"),
+        event_by_day=True,
     ),
     Stream(
         name="chime",

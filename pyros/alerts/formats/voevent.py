@@ -72,7 +72,7 @@ class VOEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_voevent(packet: bytes) -> Alert:
-    """Make an `Alert` of a VOEvent's bytes.
+    """Make an `Alert` of a VOEvent's bytes; an archive may have written the root without its namespace.
 
     Raises:
         AlertError: not well-formed, not a VOEvent, or without what identifies one.
@@ -81,7 +81,7 @@ def parse_voevent(packet: bytes) -> Alert:
     if not isinstance(root.tag, str) or local_name(root) != "VOEvent":
         raise AlertError(f"the root element is {str(root.tag)[:100]}, not a VOEvent")
     namespace = etree.QName(root).namespace
-    if namespace not in NAMESPACES and namespace not in _SECURE:
+    if namespace is not None and namespace not in NAMESPACES and namespace not in _SECURE:
         raise AlertError(f"VOEvent in namespace {str(namespace)[:100]}; known are {', '.join(NAMESPACES)}")
     return interpret(read(root))
 
@@ -145,15 +145,16 @@ def interpret(event: VOEvent) -> Alert:
     position, pointing = _position(event, row, params)
     error, containment = _error(event, row, params, notice)
     far = params.first(row.far)
+    time = _time(event, row, params)
     return Alert(
         stream=row.name,
         id=event.ivorn,
         ivorn=event.ivorn,
         role=_role(event, row, params, notice),
         kind=kind,
-        event=_event(event, row, params),
+        event=_event(event, row, params, time),
         notice_type=notice,
-        time=_time(event, row, params),
+        time=time,
         sent=event.date,
         ra=position[0] if position else None,
         dec=position[1] if position else None,
@@ -161,7 +162,7 @@ def interpret(event: VOEvent) -> Alert:
         error_radius=error if position else None,
         containment=containment if position and error is not None else None,
         skymap=_skymap(params, row),
-        importance=event.importance,
+        importance=_importance(event, row, params),
         far=values.hertz(far.value, row.far_unit or far.unit) if far else None,
         significant=_flag(params.get(row.significant)) if row.significant else None,
         known_source=notice in row.known_types or params.marked(row.known) or params.matches(row.known_values),
@@ -281,8 +282,16 @@ def _kind(event: VOEvent, row: Stream, params: _Params, notice: str) -> Kind:
     return "update" if event.citations or params.matches(row.update_values) else "initial"
 
 
-def _event(event: VOEvent, row: Stream, params: _Params) -> str:
+def _importance(event: VOEvent, row: Stream, params: _Params) -> float | None:
+    param = params.first(row.importance)
+    own = values.fraction(param.value) if param else None
+    return event.importance if own is None else own
+
+
+def _event(event: VOEvent, row: Stream, params: _Params, time: datetime | None) -> str:
     """Return the event by the stream's own identifier, else by the ivorn, else by what is cited, else by itself."""
+    if row.event_by_day and time is not None:
+        return event_keys.by_day(row, time)
     for names in row.event:
         found = [param for name in names if (param := params.get(name))]
         identifier = "_".join(param.value for param in found)
