@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyros.alerts.alert import Alert, Kind, Role
-from pyros.alerts.parse import is_json, parse
+from pyros.alerts.parse import form_of, parse
 from pyros.alerts.rules.rules import Decision, Rules
 
-__all__ = ["Alert", "Decision", "Kind", "Role", "Rules", "is_json", "parse"]
+__all__ = ["Alert", "Decision", "Kind", "Role", "Rules", "form_of", "parse"]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import codecs
 import re
+from typing import Literal
 
 import msgspec
 
 from pyros.alerts.alert import Alert
-from pyros.alerts.formats.gcn import parse_json
+from pyros.alerts.formats import avro, text
+from pyros.alerts.formats.gcn import parse_notice, read_json
 from pyros.alerts.formats.voevent import parse_voevent
 from pyros.errors import AlertError
 
+Form = Literal["voevent", "json", "avro", "text"]
 _SPACE = b" \t\r\n\0"
 _TEST_WORDS = frozenset({"test", "tests", "testing", "mock", "mdc", "injection", "injections", "playground"})
 """A part of a topic's name that makes all that comes by it a test, whatever the packets say themselves."""
@@ -21,8 +24,8 @@ def parse(packet: bytes, *, topic: str = "") -> Alert:
     """Understand one packet. The format is told from the bytes; may be called in any thread.
 
     Args:
-        packet: the bytes as they were broadcast: VOEvent 1.1, 2.0 or 2.1, GCN JSON of the unified schema,
-            igwn.gwalert JSON, an optical survey's alert in JSON, a coincidence of SNEWS 2.0, or a GCN circular as JSON.
+        packet: the bytes as they were broadcast: VOEvent 1.1, 2.0 or 2.1; GCN's unified schema, igwn.gwalert,
+            a survey's alert or a coincidence of SNEWS 2.0 in JSON or Avro; GCN's circulars and notices in text.
         topic: the Kafka topic it came on, where there was one. It tells the stream where the packet doesn't name its
             schema, and makes the packet a test where it is a topic for tests.
 
@@ -37,22 +40,39 @@ def parse(packet: bytes, *, topic: str = "") -> Alert:
 
 
 def _parse(packet: bytes, topic: str) -> Alert:
-    if is_json(packet):
-        return parse_json(packet, topic)
+    match form_of(packet):
+        case "voevent":
+            return parse_voevent(packet)
+        case "json":
+            return parse_notice(read_json(packet), topic)
+        case "avro":
+            return parse_notice(avro.read_avro(packet), topic)
+        case "text":
+            return text.parse_text(packet, topic)
+
+
+def form_of(packet: bytes) -> Form:
+    """Tell the form of a packet by how it begins; only a VOEvent has a name of its own, its ivorn.
+
+    Raises:
+        AlertError: it is of no form that is read; every way in refuses it with the same words.
+    """
     start = _start(packet)
-    if start.lstrip(_SPACE)[:1] == b"<":
-        return parse_voevent(packet)
+    begin = start.lstrip(_SPACE)
+    if begin[:1] == b"<":
+        return "voevent"
+    if begin[:1] in {b"{", b"["}:
+        return "json"
+    if packet.startswith(avro.MAGIC):
+        return "avro"
+    if begin.startswith(text.BEGIN):
+        return "text"
     if start.startswith(b"\x1f\x8b"):
         raise AlertError("compressed by gzip: packets are taken as they were broadcast")
     if not packet.strip(_SPACE):
         raise AlertError("the packet is empty")
     shown = start[:24].decode("utf-8", "replace")
-    raise AlertError(f"neither XML nor a JSON object: it begins with {shown!r}")
-
-
-def is_json(packet: bytes) -> bool:
-    """Tell whether a packet can only be JSON: it begins with a brace or bracket, after a byte order mark perhaps."""
-    return _start(packet).lstrip(_SPACE)[:1] in {b"{", b"["}
+    raise AlertError(f"neither XML nor JSON, Avro or a notice in text: it begins with {shown!r}")
 
 
 def _start(packet: bytes) -> bytes:

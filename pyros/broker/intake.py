@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from pyros import alerts
 from pyros.broker.event_log import LineLimit
-from pyros.broker.packet import check_schema, identify, identify_json, one_line, parse
+from pyros.broker.packet import check_schema, identify, identify_by_content, one_line, parse
 from pyros.broker.store import EventStore
 from pyros.broker.transaction import Stored
 from pyros.broker.vtp.protocol import MAX_LENGTH
@@ -48,14 +48,14 @@ class Intake:
     ) -> Deferred[Receipt]:
         """Take a packet; the Deferred fires after the commit, and never fails. ``own``: it isn't to be followed up.
 
-        ``strict`` holds a VOEvent to the schema, and JSON to being an alert. Authors are held to it, as by Comet; other
-        brokers are not, because real streams carry events that violate it, and an astronomer wants those too. What they
-        send that is refused is kept for people to look at, because nobody would send it again.
+        ``strict`` holds a VOEvent to the schema, and other forms to being an alert. Authors are held to it, as by
+        Comet; other brokers are not, because real streams carry events that violate it, and an astronomer wants those
+        too. What they send that is refused is kept for people to look at, because nobody would send it again.
         """
         ivorn, root = "", None
         try:
-            if alerts.is_json(packet):
-                ivorn = identify_json(packet)
+            if alerts.form_of(packet) != "voevent":
+                ivorn = identify_by_content(packet)
                 if strict:
                     alerts.parse(packet)
             else:

@@ -13,7 +13,7 @@ from comet.utility.voevent import parse_ivoid
 from lxml import etree
 
 import comet
-from pyros.alerts import is_json
+from pyros.alerts import form_of
 from pyros.alerts.formats.xml import read_xml
 from pyros.errors import AlertError
 
@@ -36,7 +36,7 @@ def parse(packet: bytes) -> etree._Element:
     return root
 
 
-def identify_json(packet: bytes) -> str:
+def identify_by_content(packet: bytes) -> str:
     """Return what stands for the ivorn of a packet that has none: a name made of its content.
 
     The same bytes are the same packet, whatever they came by and however often; a Kafka service delivers a packet
@@ -47,7 +47,7 @@ def identify_json(packet: bytes) -> str:
 
 def known_by(packet: bytes) -> str:
     """Return the ivorn of a packet, or the name made of its content; raises AlertError for other things."""
-    return identify_json(packet) if is_json(packet) else identify(parse(packet))
+    return identify(parse(packet)) if form_of(packet) == "voevent" else identify_by_content(packet)
 
 
 def is_voevent(root: etree._Element) -> bool:

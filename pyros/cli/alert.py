@@ -81,7 +81,7 @@ def read_alert(file: Path) -> tuple[bytes, str]:
         packet = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
         if b"$ivorn" in packet:
             raise PyrosError(f"{file}: is a template without time and position; pyros demo --alert fills them in")
-        return packet, alerts.parse(packet).id if alerts.is_json(packet) else identify(parse(packet))
+        return packet, identify(parse(packet)) if alerts.form_of(packet) == "voevent" else alerts.parse(packet).id
     except OSError as error:
         raise PyrosError(f"{file}: cannot be read: {error.strerror}") from None
     except AlertError as error:

@@ -1,7 +1,7 @@
 """The events that the broker keeps in its journal beside its messages, for everybody who reads them.
 
-An event is known by its ivorn; `pyros.broker.packet.identify_json` gives one to a packet that has none. The column
-``conflict`` of a rejected packet is the number of the event that is kept under the same ivorn.
+An event is known by its ivorn; `pyros.broker.packet.identify_by_content` gives one to a packet that has none. The
+column ``conflict`` of a rejected packet is the number of the event that is kept under the same ivorn.
 """
 
 from __future__ import annotations

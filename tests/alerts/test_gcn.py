@@ -350,6 +350,16 @@ def test_a_coincidence_of_neutrino_detectors(name: str, word: str, more: Any, ro
     assert (empty.event, empty.time) == ("snews:x", None)
 
 
+def test_what_a_person_wrote_on_hermes_moves_nothing() -> None:
+    message = {
+        "topic": "hermes.discovery", "title": "Classification of AT 2030abc", "submitter": "somebody", "uuid": "0a-1",
+        "authors": "A. Uthor", "message_text": "We observed ...", "data": {"targets": [{"ra": 10.0, "dec": 20.0}]},
+    }  # fmt: skip
+    alert = parse(json.dumps(message).encode())
+    assert (alert.stream, alert.id, alert.role, alert.target) == ("hermes", "hermes:0a-1", "utility", None)
+    assert parse(json.dumps(message | {"data": {"event_id": "S300506b"}}).encode()).event == "hermes:S300506b"
+
+
 def test_a_coincidence_of_detectors_on_gcn_is_the_same_event() -> None:
     notice = {
         "$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/snews2/coincidence.schema.json", "mission": "SNEWS",

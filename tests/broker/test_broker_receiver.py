@@ -104,8 +104,8 @@ def test_a_duplicate_is_refused_as_comet_does_and_not_broadcast_again(
 @pytest.mark.parametrize(
     ("packet", "reason"),
     [
-        (b"", "not XML"),
-        (b"garbage", "not XML"),
+        (b"", "the packet is empty"),
+        (b"garbage", "neither XML nor JSON"),
         (b"<a/>", "not a VOEvent"),
         (b"<VOEvent role='test'/>", "no ivorn"),
         (b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>', "DOCTYPE"),

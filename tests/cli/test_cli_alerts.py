@@ -75,7 +75,8 @@ def test_parse_gives_one_object_a_packet() -> None:
     burst, wave = lines(result)
     assert list(burst) == [
         "file", "stream", "id", "ivorn", "role", "kind", "event", "notice_type", "time", "ra", "dec", "error_radius",
-        "containment", "skymap", "importance", "far", "citations",
+        "containment", "skymap", "importance", "far", "pointing",
+        "known_source", "significant", "classification", "names", "related", "citations",
     ]  # fmt: skip
     assert burst["file"] == str(SAMPLES / "burst.xml")
     assert burst["time"].endswith("Z")

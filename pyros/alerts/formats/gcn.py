@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from pyros.alerts.alert import Alert, Kind, Role
-from pyros.alerts.formats import event_keys, localization, snews, streams, surveys, values
+from pyros.alerts.formats import event_keys, localization, snews, streams, surveys, text, values
 from pyros.alerts.formats.streams import Stream
 from pyros.alerts.formats.times import parse_iso
 from pyros.alerts.formats.voevent import parse_voevent_json
@@ -29,6 +29,7 @@ _SCHEMA = re.compile(r"(?:[^?#]{0,200}/)?gcn/(notices/([\w/.-]+?)|circulars)\.sc
 _NO_NUMBER = re.compile(rb"[:,\[]\s*-?(?:NaN|Infinity)\b")
 _WRAPPED = frozenset({"format", "content"})
 """What SCiMMA's hop client writes around a message."""
+_HERMES = frozenset({"title", "submitter", "message_text"})
 _TOPIC = re.compile(r"gcn\.notices\.([a-z0-9_]+)\..+")
 _PLACES = ("event", "alert", "datetime", "discovery_datetime")
 """Where early schemas nest what the unified one has at the top."""
@@ -58,18 +59,22 @@ MIN_CORE_FIELDS = 2
 """Without a schema and a topic, a JSON object with so many of these fields is taken for a notice."""
 
 
-def parse_json(packet: bytes, topic: str) -> Alert:
-    """Make an `Alert` of a JSON packet.
-
-    Raises:
-        AlertError: not JSON, or JSON of no kind that is known.
-    """
+def read_json(packet: bytes) -> Any:
+    """Decode a JSON packet; raises AlertError where it isn't JSON."""
     if len(packet) > MAX_BYTES:
         raise AlertError(f"the JSON has {len(packet)} bytes; at most {MAX_BYTES} are taken")
     try:
-        notice = _decode(_utf8(packet))
+        return _decode(_utf8(packet))
     except (msgspec.DecodeError, RecursionError, ValueError, OverflowError) as error:
         raise AlertError(f"not JSON: {str(error)[:200]}") from None
+
+
+def parse_notice(notice: Any, topic: str) -> Alert:
+    """Make an `Alert` of a decoded notice: of JSON, or of an Avro record with the same fields.
+
+    Raises:
+        AlertError: it is of no kind that is known.
+    """
     if isinstance(notice, list) and len(notice) == 1:
         notice = notice[0]
     if isinstance(notice, list):
@@ -86,7 +91,7 @@ def parse_json(packet: bytes, topic: str) -> Alert:
     if foreign is not None and (known < MIN_CORE_FIELDS or "json-schema.org" in foreign):
         raise AlertError(f"JSON of schema {_text(notice['$schema'])[:100]!r}, not a notice of gcn.nasa.gov/schema")
     if (schema and schema[1] == "circulars") or (schema is None and {"circularId", "subject"} <= notice.keys()):
-        return _circular(notice)
+        return text.circular(*(_text(notice.get(name)) for name in ("circularId", "eventId", "version")))
     if schema:
         topic = "gcn.notices." + schema[2].replace("/", ".")
     elif not _TOPIC.fullmatch(topic):
@@ -110,6 +115,8 @@ def _of_another_shape(notice: dict[str, Any]) -> Alert | None:
     """Make the alert of a packet of a known shape that is not GCN's schema; None for others."""
     if "superevent_id" in notice:
         return _gravitational_wave(notice)
+    if notice.keys() >= _HERMES:
+        return _hermes(notice)
     if notice.keys() >= snews.FIELDS:
         return snews.parse_coincidence(notice)
     inner = next(iter(notice.values())) if len(notice) == 1 else None
@@ -119,6 +126,20 @@ def _of_another_shape(notice: dict[str, Any]) -> Alert | None:
         return parse_voevent_json(notice)
     survey = surveys.of_notice(notice)
     return surveys.parse_detection(notice, survey) if survey else None
+
+
+def _hermes(notice: dict[str, Any]) -> Alert:
+    """Make the alert of a message that a person wrote on HERMES (https://hermes.lco.global): prose, never acted on."""
+    data = notice.get("data")
+    about = _text(data.get("event_id")) if isinstance(data, dict) else ""
+    own = _text(notice.get("uuid")) or _digest(notice)[:16]
+    return Alert(
+        stream="hermes",
+        id=f"hermes:{own[:100]}",
+        role="utility",
+        event=f"hermes:{(about or own)[:200]}",
+        notice_type=(_text(notice.get("topic")) or "hermes")[:100],
+    )
 
 
 def _utf8(packet: bytes) -> bytes:
@@ -264,18 +285,6 @@ def _coincidence(found: object) -> tuple[str, ...]:
     if not isinstance(found, dict):
         return ()
     return event_keys.reference(_text(found.get("observatory")), _text(found.get("gcn_notice_id")))
-
-
-def _circular(notice: dict[str, Any]) -> Alert:
-    """Make the alert of a GCN circular: prose for people, kept and found, never acted on."""
-    event, number, version = (_text(notice.get(name)) for name in ("eventId", "circularId", "version"))
-    return Alert(
-        stream="gcn.circulars",
-        id=f"gcn.circulars:{number}:{version}" if version else f"gcn.circulars:{number}",
-        role="utility",
-        event=f"gcn.circulars:{event or number}",
-        notice_type="gcn.circulars",
-    )
 
 
 def _field(notice: dict[str, Any], name: str) -> Any:

@@ -52,7 +52,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     others: tuple[tuple[str, str], ...] = ()
     """(Param, the mission whose identifier of the same event it has)."""
     event_by_day: bool = False
-    """Whether the day names the event, since nothing else does in all of its packets; such events are rare enough."""
+    """Whether the day names the event, as nothing else does in all of its packets; such events are rare enough."""
     wide: bool = False
     """Whether many candidates are looked for in each of its events: what only follows one up is another event."""
     json_event: tuple[str, ...] = ("id", "event_name")
@@ -288,6 +288,7 @@ STREAMS = (
         name="snews",
         ivorns=(_GCN + "snews",),
         schemas=("snews", "snews2"),
+        event=_TRIG_ID,
         event_by_day=True,
     ),
     Stream(

@@ -132,13 +132,13 @@ def read(root: Any) -> VOEvent:
     )
 
 
-def interpret(event: VOEvent) -> Alert:
-    """Interpret the document by the row of its stream.
+def interpret(event: VOEvent, row: Stream | None = None) -> Alert:
+    """Interpret the document by the row of its stream: that of its ivorn, unless another is given.
 
     Raises:
         AlertError: it is a message of the transport (alive, kill), no alert.
     """
-    row = streams.of_ivorn(event.ivorn)
+    row = row or streams.of_ivorn(event.ivorn)
     params = _Params(event.params)
     notice = _notice_type(params)
     kind = _kind(event, row, params, notice)
@@ -152,7 +152,7 @@ def interpret(event: VOEvent) -> Alert:
         ivorn=event.ivorn,
         role=_role(event, row, params, notice),
         kind=kind,
-        event=_event(event, row, params, time),
+        event=_event(event, row, params),
         notice_type=notice,
         time=time,
         sent=event.date,
@@ -168,6 +168,7 @@ def interpret(event: VOEvent) -> Alert:
         known_source=notice in row.known_types or params.marked(row.known) or params.matches(row.known_values),
         classification=_classification(event.params, row),
         citations=event.citations,
+        names=(event_keys.by_day(row, time),) if row.event_by_day and time is not None else (),
         related=_related(row, params),
     )
 
@@ -288,10 +289,8 @@ def _importance(event: VOEvent, row: Stream, params: _Params) -> float | None:
     return event.importance if own is None else own
 
 
-def _event(event: VOEvent, row: Stream, params: _Params, time: datetime | None) -> str:
+def _event(event: VOEvent, row: Stream, params: _Params) -> str:
     """Return the event by the stream's own identifier, else by the ivorn, else by what is cited, else by itself."""
-    if row.event_by_day and time is not None:
-        return event_keys.by_day(row, time)
     for names in row.event:
         found = [param for name in names if (param := params.get(name))]
         identifier = "_".join(param.value for param in found)

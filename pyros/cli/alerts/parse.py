@@ -29,7 +29,7 @@ def parse(
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Show what PYROS understands of packets: VOEvents, GCN notices in JSON, igwn.gwalert.
+    """Show what PYROS understands of packets: VOEvents, notices in JSON, Avro and text.
 
     Touches no archive and needs no configuration. The exit code is 1 when any
     packet could not be understood; the others are shown all the same.
@@ -76,6 +76,12 @@ def facts(alert: Alert) -> dict[str, Any]:
         "skymap": alert.skymap,
         "importance": alert.importance,
         "far": alert.far,
+        "pointing": alert.pointing,
+        "known_source": alert.known_source,
+        "significant": alert.significant,
+        "classification": alert.classification,
+        "names": list(alert.names),
+        "related": list(alert.related),
         "citations": [{"ivorn": ivorn, "cite": cite} for ivorn, cite in alert.citations],
     }
 

@@ -1,0 +1,174 @@
+"""Avro containers to the same dictionaries as JSON: SCiMMA's igwn.gwalert, ZTF's, ALeRCE's and Fink's alerts.
+
+Apache Avro 1.11, "Object Container Files": magic, a map of metadata with the schema, then blocks of records. The blocks
+are taken apart here, not by fastavro, so that a stranger's packet can neither unpack to more memory than there is nor
+nest deeper than the stack.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from pyros.errors import AlertError
+
+MAGIC = b"Obj\x01"
+MAX_UNPACKED_BYTES = 64 * 1024 * 1024
+"""A record with its cut-outs or its sky map; Rubin's have 100 kB, multi-order maps 1 to 2.3 MB."""
+_MAX_NODES = 20_000
+"""Types in a schema where each use of a named one counts; Rubin's schema has about 1,000."""
+_MAX_DEPTH = 32
+_SYNC_BYTES = 16
+_HEADER = {
+    "type": "record",
+    "name": "header",
+    "fields": [
+        {"name": "meta", "type": {"type": "map", "values": "bytes"}},
+        {"name": "sync", "type": {"type": "fixed", "name": "sync", "size": _SYNC_BYTES}},
+    ],
+}
+_BLOCK = {
+    "type": "record",
+    "name": "block",
+    "fields": [{"name": "count", "type": "long"}, {"name": "data", "type": "bytes"}],
+}
+
+
+def read_avro(packet: bytes) -> Any:
+    """Return the one record of an Avro container as a dictionary of plain values; bytes stay bytes.
+
+    Raises:
+        AlertError: fastavro isn't installed; no container, a damaged one, one with a schema that is recursive or too
+            large, of another compression than deflate, or not of exactly one record.
+    """
+    try:
+        import fastavro  # noqa: PLC0415  an extra
+    except ImportError:
+        raise AlertError("an Avro packet: pip install 'pyros-observatory[avro]' to read such") from None
+    decode: Any = fastavro.schemaless_reader
+    stream = io.BytesIO(packet[len(MAGIC) :])
+    try:
+        meta = decode(stream, _HEADER)["meta"]
+        schema = fastavro.parse_schema(checked_schema(msgspec.json.decode(meta["avro.schema"])))
+        block = decode(stream, _BLOCK)
+        more = len(packet) - len(MAGIC) - stream.tell() > _SYNC_BYTES
+        if block["count"] != 1 or more:
+            raise AlertError("an Avro file of none or several records: a packet is one notice")
+        return decode(io.BytesIO(_unpacked(block["data"], meta.get("avro.codec", b"null"))), schema)
+    except AlertError:
+        raise
+    except Exception as error:  # fastavro raises whatever the damage leads to
+        raise AlertError(f"not Avro: {type(error).__name__}: {' '.join(str(error).split())[:150]}") from None
+
+
+def _unpacked(data: bytes, codec: bytes) -> bytes:
+    if codec == b"null":
+        return data
+    if codec != b"deflate":
+        raise AlertError(f"Avro compressed by {codec[:20].decode('utf-8', 'replace')!r}; null and deflate are read")
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    unpacked = unpacker.decompress(data, MAX_UNPACKED_BYTES)
+    if not unpacker.eof:
+        raise AlertError(f"the Avro block is damaged, or unpacks to more than {MAX_UNPACKED_BYTES} bytes")
+    return unpacked
+
+
+def checked_schema(schema: Any) -> Any:
+    """Return a stranger's schema without its logical types.
+
+    Raises:
+        AlertError: it is recursive, nested too deeply or too large, or has an array whose items take no bytes.
+    """
+    return _Checked().plain(schema, 0)
+
+
+class _Checked:
+    """What was seen of a schema so far."""
+
+    def __init__(self) -> None:
+        self._nodes = 0
+        self._open: list[str] = []
+        self._named: dict[str, Any] = {}
+
+    def plain(self, schema: Any, depth: int) -> Any:
+        """Return a copy without logical types; raises AlertError as `checked_schema` does."""
+        self._count(depth)
+        if isinstance(schema, list):
+            return [self.plain(each, depth + 1) for each in schema]
+        if isinstance(schema, str):
+            self._use(schema, depth)
+            return schema
+        if not isinstance(schema, Mapping):
+            raise AlertError("the Avro schema has what is no type")
+        copy = {key: value for key, value in schema.items() if key not in {"logicalType", "default", "aliases", "doc"}}
+        inner = {"array": "items", "map": "values"}.get(str(schema.get("type")))
+        if inner:
+            copy[inner] = self.plain(schema.get(inner), depth + 1)
+            if inner == "items" and self._is_free(copy[inner], depth):
+                raise AlertError("the Avro schema has an array whose items take no bytes")
+        elif "fields" in schema:
+            self._record(copy, depth)
+        elif isinstance(schema.get("type"), dict | list):
+            copy["type"] = self.plain(schema["type"], depth + 1)
+        self._remember(copy)
+        return copy
+
+    def _record(self, copy: dict[str, Any], depth: int) -> None:
+        self._open += self._names(copy)
+        copy["fields"] = [
+            {"name": field["name"], "type": self.plain(field["type"], depth + 1)} for field in copy["fields"]
+        ]
+        del self._open[len(self._open) - len(self._names(copy)) :]
+
+    def _names(self, named: Mapping[str, Any]) -> list[str]:
+        """Return what a type may be called by: with its namespace and without."""
+        name = str(named.get("name", ""))
+        return [name, name.rpartition(".")[2]]
+
+    def _remember(self, copy: dict[str, Any]) -> None:
+        if "name" in copy:
+            self._named.update(dict.fromkeys(self._names(copy), copy))
+
+    def _use(self, name: str, depth: int) -> None:
+        """Count what stands behind a name, each time anew: names used twice in names used twice double each time."""
+        short = name.rpartition(".")[2]
+        if short in self._open:
+            raise AlertError(f"the Avro schema is recursive: {name[:100]!r} within itself")
+        if short in self._named:
+            self._walk(self._named[short], depth + 1)
+
+    def _walk(self, schema: Any, depth: int) -> None:
+        self._count(depth)
+        if isinstance(schema, list):
+            for each in schema:
+                self._walk(each, depth + 1)
+        elif isinstance(schema, str):
+            self._use(schema, depth)
+        else:
+            parts = [field["type"] for field in schema.get("fields", ())]
+            for part in (*parts, schema.get("items", ""), schema.get("values", "")):
+                self._walk(part, depth + 1)
+
+    def _is_free(self, schema: Any, depth: int) -> bool:
+        """Tell whether a value of the type takes no bytes: an array of a billion such fits into a packet of 100."""
+        self._count(depth)
+        if isinstance(schema, str):
+            named = self._named.get(schema.rpartition(".")[2])
+            return schema == "null" or (named is not None and self._is_free(named, depth + 1))
+        if isinstance(schema, list):
+            return not schema
+        kind = schema.get("type")
+        if "fields" in schema:
+            return all(self._is_free(field["type"], depth + 1) for field in schema["fields"])
+        if kind == "fixed":
+            return not isinstance(schema.get("size"), int) or schema["size"] < 1
+        return kind not in {"enum", "array", "map"} and self._is_free(kind, depth + 1)
+
+    def _count(self, depth: int) -> None:
+        self._nodes += 1
+        if self._nodes > _MAX_NODES or depth > _MAX_DEPTH:
+            raise AlertError(f"the Avro schema has more than {_MAX_NODES} types, or is nested over {_MAX_DEPTH} deep")

@@ -1,0 +1,148 @@
+"""Avro containers: the same alerts as in JSON, and what a stranger could hide in one."""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyros.alerts import Alert, parse
+from pyros.alerts.formats import avro
+from pyros.errors import AlertError
+
+WAVE = json.loads((Path(__file__).parent / "samples" / "gravitational_wave.json").read_text(encoding="utf-8"))
+EVENT: dict[str, Any] = {
+    "type": "record",
+    "name": "igwn.Event",
+    "fields": [
+        {"name": "time", "type": {"type": "string"}},
+        {"name": "far", "type": "double"},
+        {"name": "significant", "type": "boolean"},
+        {"name": "classification", "type": {"type": "map", "values": "double"}},
+        {"name": "properties", "type": {"type": "map", "values": "double"}},
+        {"name": "instruments", "type": {"type": "array", "items": "string"}},
+        {"name": "skymap", "type": ["null", "bytes"]},
+    ],
+}
+SCHEMA = {
+    "type": "record",
+    "name": "igwn.Alert",
+    "fields": [
+        {"name": "alert_type", "type": {"type": "enum", "name": "igwn.Type", "symbols": ["PRELIMINARY", "RETRACTION"]}},
+        {"name": "time_created", "type": "string"},
+        {"name": "superevent_id", "type": "string"},
+        {"name": "event", "type": ["null", EVENT]},
+        {"name": "again", "type": ["null", "igwn.Event"]},
+    ],
+}
+
+
+def wave(**fields: Any) -> dict[str, Any]:
+    """Return the sample's gravitational wave as a record of `SCHEMA`."""
+    event = {field["name"]: WAVE["event"].get(field["name"]) for field in EVENT["fields"]}
+    event |= {"skymap": b"SIMPLE  =                    T", "instruments": []}
+    return {**WAVE, "event": event, "again": None, **fields}
+
+
+def container(schema: Any, *records: Any, codec: str = "null") -> bytes:
+    """Write records as one Avro container."""
+    file = io.BytesIO()
+    fastavro.writer(file, schema, records, codec)
+    return file.getvalue()
+
+
+PACKET = container(SCHEMA, wave())
+
+
+@pytest.mark.parametrize("codec", ["null", "deflate"])
+def test_a_wave_in_avro_is_that_in_json(codec: str) -> None:
+    in_json = json.dumps({**WAVE, "event": {**WAVE["event"], "skymap": "U0lN"}}).encode()
+    assert parse(container(SCHEMA, wave(), codec=codec)) == parse(in_json)
+
+
+def test_a_retraction_in_avro_has_no_event() -> None:
+    alert = parse(container(SCHEMA, wave(alert_type="RETRACTION", event=None)))
+    assert (alert.kind, alert.event) == ("retraction", f"lvc:{WAVE['superevent_id']}")
+
+
+def test_a_detection_of_a_survey_in_avro() -> None:
+    place = {
+        "name": "candidate",
+        "type": "record",
+        "fields": [{"name": key, "type": "double"} for key in ("jd", "ra", "dec")],
+    }
+    schema = {
+        "type": "record", "name": "alert",
+        "fields": [
+            {"name": "objectId", "type": "string"},
+            {"name": "candid", "type": "long"},
+            {"name": "candidate", "type": place},
+            {"name": "cutout", "type": "bytes"},
+        ],
+    }  # fmt: skip
+    record = {
+        "objectId": "ZTF30aaaaaaa",
+        "candid": 29,
+        "candidate": {"jd": 2462627.5, "ra": 10.5, "dec": -43.5},
+        "cutout": b"\0",
+    }
+    alert = parse(container(schema, record))
+    assert (alert.stream, alert.event, alert.target) == ("ztf", "ztf:ZTF30aaaaaaa", (10.5, -43.5))
+
+
+ITEMS = [
+    "null",
+    {"type": "null"},
+    {"type": "fixed", "name": "f", "size": 0},
+    {"type": "record", "name": "r", "fields": []},
+]
+
+
+@pytest.mark.parametrize("items", ITEMS)
+def test_an_array_of_nothing_is_refused(items: Any) -> None:
+    """A packet of 100 bytes says that it has a billion of them."""
+    schema = {"type": "record", "name": "a", "fields": [{"name": "x", "type": {"type": "array", "items": items}}]}
+    with pytest.raises(AlertError, match="items take no bytes"):
+        avro.checked_schema(schema)
+
+
+def test_a_schema_that_doubles_at_each_level_is_refused() -> None:
+    schema: Any = {"type": "record", "name": "r0", "fields": [{"name": "x", "type": "null"}]}
+    for level in range(1, 25):
+        inner = [{"name": "a", "type": schema}, {"name": "b", "type": f"r{level - 1}"}]
+        schema = {"type": "record", "name": f"r{level}", "fields": inner}
+    with pytest.raises(AlertError, match="more than"):
+        avro.checked_schema(schema)
+
+
+def test_a_recursive_schema_is_refused() -> None:
+    """Its records nest as deep as their author likes."""
+    schema = {"type": "record", "name": "n.Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
+    with pytest.raises(AlertError, match="recursive"):
+        parse(container(schema, {"next": {"next": None}}))
+
+
+def test_what_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(avro, "MAX_UNPACKED_BYTES", 1000)
+    with pytest.raises(AlertError, match="unpacks to more than 1000 bytes"):
+        parse(container(SCHEMA, wave(superevent_id="S" * 1_000_000), codec="deflate"))
+
+
+@pytest.mark.parametrize("records", [[], [wave(), wave()]])
+def test_a_packet_is_one_record(records: list[Any]) -> None:
+    with pytest.raises(AlertError, match=r"not Avro|none or several"):
+        parse(container(SCHEMA, *records))
+
+
+@given(st.integers(0, len(PACKET)), st.binary(max_size=8), st.integers(0, 40))
+def test_a_damaged_container_is_an_alert_or_refused(at: int, put: bytes, less: int) -> None:
+    packet = avro.MAGIC + (PACKET[:at] + put + PACKET[at + less :])[4:]
+    with suppress(AlertError):
+        assert isinstance(parse(packet), Alert)
