@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,19 +17,6 @@ NIGHT = datetime(2026, 3, 1, 22, 15, 7, tzinfo=UTC)
 
 latitudes = st.floats(-75, 75)
 instants = st.datetimes(datetime(2018, 1, 1), datetime(2026, 10, 1), timezones=st.just(UTC))  # noqa: DTZ001
-
-
-@pytest.fixture(scope="module")
-def astropy_offline() -> Iterator[None]:
-    from astropy.utils import iers
-
-    table = iers.IERS_A.open(iers.IERS_A_FILE)
-    with (
-        iers.conf.set_temp("auto_download", False),
-        iers.conf.set_temp("auto_max_age", None),
-        iers.earth_orientation_table.set(table),
-    ):
-        yield
 
 
 @pytest.mark.usefixtures("astropy_offline")
