@@ -17,6 +17,7 @@ PyrosError
 ├── SimulatorError          a simulator's description is wrong
 ├── CatalogueError          the stars that were asked for are not installed, or cannot be read
 ├── ImageError              a file is no image that can be shown or measured
+├── JobError                a job has no result: it failed, crashed, was revoked or terminated
 ├── WorkerError             a worker process died, hung, or failed in a way that nobody expects
 └── InstrumentError         a device did not do what it was told
     ├── DeviceRefused       it said no; nothing happened
@@ -132,6 +133,14 @@ class WorkerError(PyrosError):
 
     The job itself may be sound: the next one gets a new process.
     """
+
+
+class JobError(PyrosError):
+    """A job has come to an end without a result; ``state`` is the ledger's word for it, ``traceback`` the task's."""
+
+    def __init__(self, text: str, state: str = "", traceback: str = "") -> None:
+        self.state, self.traceback = state, traceback
+        super().__init__(text)
 
 
 class InstrumentError(PyrosError):

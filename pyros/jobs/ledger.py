@@ -64,6 +64,8 @@ class JobEnd(msgspec.Struct, frozen=True, omit_defaults=True):
     traceback: str = ""
     retry: float | None = None
     """A task's wish to be run again after so many seconds."""
+    final: bool = False
+    """A task failed in a way that it does not want to be run again for."""
     value: Any = None
     """What a task returned, a JSON value."""
     seconds: float = 0.0
@@ -198,7 +200,7 @@ def end(db: sqlite3.Connection, id_: str, attempt: int, ended: JobEnd, now: floa
     else:
         state = "failed"
         failures += 1
-        if failures <= request.retries and not stop:
+        if failures <= request.retries and not (stop or ended.final):
             pause = min(request.retry_seconds * 2.0 ** min(failures - 1, 30), MAX_RETRY_SECONDS)
             again = now + (pause if ended.retry is None else ended.retry)
     done = (now, state) if again is None else (None, "pending")

@@ -24,9 +24,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyros.clock import Clock, Timer
-from pyros.jobs import wrapper
+from pyros.jobs import run_task, wrapper
 from pyros.jobs.ledger import JobEnd, JobRun
 from pyros.jobs.names import JOB_VARIABLE, job_folder
+from pyros.jobs.run_task import TASK_FILE, Call, Outcome
 from pyros.messages import JobRequest
 
 _AGAIN_SECONDS = 0.1
@@ -176,7 +177,7 @@ class ProcessRunner:
         }  # fmt: skip
         order = {
             "id": job.id, "attempt": job.run.attempt, "folder": str(folder), "command": _command(request),
-            "environment": environment, "files": _files(request), "grace": limits.grace, "log_bytes": limits.log_bytes,
+            "environment": environment, "files": _files(job.run), "grace": limits.grace, "log_bytes": limits.log_bytes,
             "seconds": request.seconds or limits.seconds, "memory": request.memory or limits.memory,
             "niceness": limits.niceness if request.niceness is None else request.niceness,
         }  # fmt: skip
@@ -376,26 +377,17 @@ class _Result(msgspec.Struct):
     memory: int
 
 
-class _Outcome(msgspec.Struct):
-    """What a task has left."""
-
-    value: Any = None
-    error: str = ""
-    traceback: str = ""
-    retry: float | None = None
-
-
 def _read_end(folder: Path, attempt: int) -> JobEnd:
     """Put together how an attempt ended, from the files of its wrapper and its task."""
     result = msgspec.json.decode((folder / f"result-{attempt}.json").read_bytes(), type=_Result)
-    outcome = _Outcome()
+    outcome = Outcome()
     file = folder / f"outcome-{attempt}.json"
     try:
         size = file.stat().st_size
         if size > _MAX_VALUE:
             outcome.error = f"its result has {size} bytes, the ledger takes {_MAX_VALUE}: write a file, return its path"
         else:
-            outcome = msgspec.json.decode(file.read_bytes(), type=_Outcome)
+            outcome = msgspec.json.decode(file.read_bytes(), type=Outcome)
     except FileNotFoundError:
         if result.code != 0 and not result.why:
             outcome.error = _last_line(folder / "log")
@@ -421,13 +413,13 @@ def _remove(root: Path, ids: list[str]) -> None:
 
 def _command(request: JobRequest) -> list[str]:
     if request.task:
-        return [sys.executable, "-m", "pyros.jobs.run_task"]
+        return [sys.executable, "-u", "-P", "-c", f"from {run_task.__name__} import main; main()"]
     return list(request.command)
 
 
-def _files(request: JobRequest) -> dict[str, str]:
+def _files(run: JobRun) -> dict[str, str]:
+    request = run.request
     if not request.task:
         return request.files
-    call = {"task": request.task, "args": request.args, "kwargs": request.kwargs, "id": request.id,
-            "retries": request.retries}  # fmt: skip
-    return request.files | {"task.json": msgspec.json.encode(call).decode()}
+    call = Call(request.id, request.task, request.args, request.kwargs, run.attempt - 1)
+    return request.files | {TASK_FILE: msgspec.json.encode(call).decode()}

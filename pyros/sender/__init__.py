@@ -17,13 +17,15 @@ from pyros import config as _config
 from pyros.errors import AgentError, AgentUnreachable
 from pyros.sender._client import AgentClient, ask, reachable
 
-__all__ = ["AgentClient", "Sender", "ask", "outbox_of_this_thread", "reachable"]
+__all__ = ["AgentClient", "Sender", "ask", "current_config", "outbox_of_this_thread", "reachable"]
 
 
 class _Outbox(threading.local):
     """Set by an agent while it runs handlers in this thread: where `Sender.send_to` leads then."""
 
     send: Callable[[str, str, Any], None] | None = None
+    config: _config.Config | None = None
+    """The agent's configuration."""
 
 
 outbox_of_this_thread = _Outbox()
@@ -63,12 +65,12 @@ class Sender:
     @staticmethod
     def open(agent: str, *, config: _config.Config | None = None, timeout: float = 10.0) -> AgentClient:
         """Open a connection of one's own, to send many messages in a pipeline; use it in a ``with`` statement."""
-        loaded = config or _current()
+        loaded = config or current_config()
         return AgentClient(loaded.agent(agent), timeout, loaded.key_file)
 
     @staticmethod
     def _connection(agent: str, config: _config.Config | None, timeout: float) -> AgentClient:
-        loaded = config or _current()
+        loaded = config or current_config()
         section = loaded.agent(agent)
         if _in_reactor_thread():
             raise AgentError("Sender.send_to would block the reactor: call it in another thread, or use self.send_to")
@@ -90,8 +92,13 @@ def close_connections() -> None:
         _connections.clear()
 
 
-def _current() -> _config.Config:
-    """Return the configuration that the environment names, read again when the file has changed."""
+def current_config() -> _config.Config:
+    """Return the configuration of the agent whose handler runs in this thread, else the one that the environment names.
+
+    That one is read again when the file has changed. Raises ConfigError.
+    """
+    if outbox_of_this_thread.config is not None:
+        return outbox_of_this_thread.config
     path = _config.find()
     key = (str(path), path.stat().st_mtime_ns)
     with _guard:

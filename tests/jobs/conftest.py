@@ -99,7 +99,7 @@ def queue(observatory: Callable[..., Any]) -> Iterator[Callable[..., Queue]]:
     made: list[Queue] = []
 
     def make(name: str = "jobs", **options: str) -> Queue:
-        keys = {"app": "pyros.agents.jobs", "option_grace": "1 s"} | options
+        keys = {"app": "pyros.agents.jobs", "option_grace": "1 s", "option_niceness": "0"} | options
         made.append(Queue(observatory(**{name: keys}), name))
         return made[-1]
 

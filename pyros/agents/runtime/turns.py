@@ -271,11 +271,11 @@ class Turns:
         self._effects = effects
         self._out, self._calls, self._writers = [], [], []
         self._marks, self._entry = None, 0
-        outbox_of_this_thread.send = self.send
+        outbox_of_this_thread.send, outbox_of_this_thread.config = self.send, self._agent.config
 
     def _end(self) -> None:
         self._effects = self._handling = None
-        outbox_of_this_thread.send = None
+        outbox_of_this_thread.send = outbox_of_this_thread.config = None
 
     def _run_batch(self, batch: Batch, effects: Effects) -> Answer:
         peer, sender = batch.peer, batch.sender

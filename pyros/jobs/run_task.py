@@ -1,0 +1,101 @@
+"""The program of a job that is a task: imports its module, calls its function, and leaves what that returned."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pyros.files import atomic_write
+
+TASK_FILE = "task.json"
+_MAX_TRACEBACK = 16_000
+
+
+class Call(msgspec.Struct):
+    """What is to be called."""
+
+    id: str
+    task: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    retries: int
+    """How many times it has been begun before."""
+
+
+class Outcome(msgspec.Struct):
+    """What a task has left."""
+
+    value: Any = None
+    """What it returned."""
+    error: str = ""
+    """What it raised, in one line; '' for nothing."""
+    traceback: str = ""
+    retry: float | None = None
+    """It wants to be run again after so many seconds."""
+    final: bool = False
+    """It does not want to be run again."""
+
+
+class Retry(Exception):
+    """A task wants to be run again after so many seconds; ``Task.retry`` makes it. None: after the request's pause."""
+
+    def __init__(self, seconds: float | None, error: BaseException | None) -> None:
+        self.seconds = seconds
+        self.error = error
+        super().__init__(f"{type(error).__name__}: {error}" if error is not None else "it wants to be run again")
+
+
+def main() -> None:
+    """Run the task of this working folder; the exit code is 0 when its outcome is on disk."""
+    call = msgspec.json.decode(Path(TASK_FILE).read_bytes(), type=Call)
+    outcome = _outcome(call)
+    file = Path(os.environ["PYROS_JOB_FOLDER"]) / f"outcome-{os.environ['PYROS_JOB_ATTEMPT']}.json"
+    with atomic_write(file) as partial:
+        partial.write_bytes(msgspec.json.encode(outcome))
+    sys.exit(1 if outcome.error else 0)
+
+
+def _outcome(call: Call) -> Outcome:
+    try:
+        task = _find(call.task)
+    except Exception as error:
+        traceback.print_exc()
+        told = f"the task {call.task!r} cannot be found: {type(error).__name__}: {error}"
+        return Outcome(error=told, traceback=_traceback(error), final=True)
+    try:
+        value = task.run_as_job(call) if hasattr(task, "run_as_job") else task(*call.args, **call.kwargs)
+        msgspec.json.encode(value)
+    except Retry as error:
+        return Outcome(error=str(error), traceback=_traceback(error.error or error), retry=error.seconds)
+    except BaseException as error:
+        traceback.print_exc()
+        again = isinstance(error, getattr(task, "autoretry_for", ()))
+        return Outcome(error=f"{type(error).__name__}: {error}", traceback=_traceback(error), final=not again)
+    return Outcome(value)
+
+
+def _find(name: str) -> Any:
+    """Return what ``module.function`` or ``module.Class.function`` names; else the task that registered such a name."""
+    parts = name.split(".")
+    for count in range(len(parts) - 1, 0, -1):
+        module_name = ".".join(parts[:count])
+        try:
+            found = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+                continue
+            raise
+        for part in parts[count:]:
+            found = getattr(found, part)
+        return found
+    raise ModuleNotFoundError(f"no module {parts[0]!r}; option_path of the queue's section names folders of modules")
+
+
+def _traceback(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))[-_MAX_TRACEBACK:]
