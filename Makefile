@@ -2,7 +2,9 @@
 #
 #   make demo                    a simulated burst, followed up
 #   make demo ALERT=burst.xml    the same with another VOEvent
+#   make rehearse                a heavy night with all that can go wrong, and its report
 #   make test lint bench         for developers
+#   make test-long               the tests that take minutes
 #   PYTHON=python3.12 make ...   another Python than python3; 3.11 or newer
 
 PYTHON ?= python3
@@ -14,12 +16,14 @@ ALERT ?=
 TESTS ?=
 JOBS ?= 3
 
-.PHONY: help demo test lint bench clean distclean
+.PHONY: help demo rehearse test test-long lint bench clean distclean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo              see a simulated burst followed up (ALERT=file.xml: another alert)"
+	@echo "make rehearse          rehearse a heavy night, on virtual time; its report is var/rehearsal/report.md"
 	@echo "make test              run the tests (TESTS=tests/cli: only those)"
+	@echo "make test-long         run the tests that take minutes"
 	@echo "make lint              ruff, mypy --strict, the layers of the imports"
 	@echo "make bench             measure the speed, quickly"
 	@echo "make clean             remove caches, builds and what demos have written"
@@ -28,6 +32,12 @@ help:
 
 demo: $(VENV)/.pyros
 	@$(BIN)/pyros demo $(if $(ALERT),--alert "$(ALERT)")
+
+rehearse: $(VENV)/.pyros
+	@$(BIN)/pyros rehearse --report var/rehearsal
+
+test-long: $(VENV)/.pyros-dev
+	$(BIN)/pytest --numprocesses=$(JOBS) --timeout=3600 -m long $(TESTS)
 
 test: $(VENV)/.pyros-dev
 	$(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder $(TESTS)

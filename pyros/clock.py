@@ -9,8 +9,6 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
 from typing import Any, Protocol
 
 
@@ -134,15 +132,6 @@ _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # Linux: it cou
 def steady_seconds() -> float:
     """Return the seconds of `RealClock.monotonic`, for programs that have no Clock of an observatory."""
     return time.clock_gettime(_STEADY)
-
-
-@cache
-def boot_id() -> str:
-    """Name the computer's present start, from which `steady_seconds` count; '' where the system has no name for it."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
 
 
 def _count_steadily(scheduler: Scheduler) -> None:

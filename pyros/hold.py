@@ -12,8 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from pyros.clock import Clock, boot_id
+from pyros.clock import Clock
 from pyros.files import atomic_write
+from pyros.unique import boot_id
 
 FILE = "hold.json"
 _SAME_SECONDS = 10.0  # two orders of service that end so close to each other are one

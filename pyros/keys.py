@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from pyros.errors import ConfigError
+from pyros.unique import new_name
 
 FILE = "observatory.key"
 _BYTES = 32
@@ -82,7 +83,7 @@ def is_signed(signature: str, key: bytes, *words: str | float) -> bool:
 
 def nonce() -> str:
     """Return a word that was never used before."""
-    return secrets.token_hex(16)
+    return new_name()
 
 
 def _make(path: Path) -> None:

@@ -126,7 +126,7 @@ class Observatory:
 
         Raises ConfigError listing every mistake that can be found before anything runs.
         """
-        how = {"threaded": threaded, "durable": durable}
+        how: dict[str, Any] = {"threaded": threaded, "durable": durable}
 
         def epoch(name: str) -> str:
             return f"{seed}-{name}" if seed else ""

@@ -26,7 +26,7 @@ from pyros.broker.vtp.tls import SECTION, Tls
 from pyros.clock import Clock
 from pyros.config import Config, StandardAgents, TlsConfig
 from pyros.errors import AgentError, ConfigError, PyrosError, WireError
-from pyros.journal import Outgoing
+from pyros.journal import Journal, Outgoing
 from pyros.messages import AlertSource
 from pyros.sender.handshake import observatory_key
 from pyros.sender.outbound import Outbound
@@ -206,6 +206,20 @@ class Broker:
         May be called twice, and without a start.
         """
         return Deferred.fromCoroutine(self._stop())
+
+    def kill(self) -> None:
+        """End the broker as SIGKILL ends its process, for rehearsals: its reactor is dead, and what waits is lost."""
+        if self._archiving is not None:
+            self._archiving.stop()
+        if self._store is not None:
+            self._replay.close()
+            self._store.close()
+
+    @property
+    def journal(self) -> Journal:
+        """Its journal, once it was started."""
+        assert self._store is not None, "start comes first"
+        return self._store.journal
 
     async def _stop(self) -> None:
         store, self._store = self._store, None

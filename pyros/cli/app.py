@@ -27,6 +27,7 @@ COMMANDS = {
     "alerts": "pyros.cli.alerts.app:app",
     "rules": "pyros.cli.rules:app",
     "image": "pyros.cli.image:app",
+    "rehearse": "pyros.cli.rehearse:rehearse_nights",
     "instruments": "pyros.cli.instruments.app:app",
 }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-import uuid
 from collections import Counter
 from collections.abc import Container, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ import msgspec
 
 from pyros.errors import JournalError, JournalInUse, WriteFailed
 from pyros.journal._rows import FORMAT, NEWEST, PROGRAM, SCHEMA, Effects, Peer, Received, StoredTimer
+from pyros.unique import new_name
 
 _HISTORY = 50_000  # received messages kept for people to look at; failed ones are kept beyond that
 MAX_FAILED = 10_000
@@ -86,7 +86,7 @@ class Journal:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
             self._db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
-            self._create(epoch or uuid.uuid4().hex, schema)
+            self._create(epoch or new_name(), schema)
             self._load()
             if durable:
                 self._grow_wal()

@@ -240,7 +240,7 @@ class Rehearsal:
         self.reactor.run_until(self.now + 600, lambda: stopped.called)
         self.run(1)
         globalLogPublisher.removeObserver(self._observer)
-        return [*self.reactor.getDelayedCalls(), *self.reactor.listening]
+        return [*self.reactor.timeline.waiting(), *self.reactor.listening]
 
     # What can be seen ---------------------------------------------------------------------------------------------
 

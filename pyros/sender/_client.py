@@ -7,7 +7,6 @@ import socket
 import struct
 import sys
 import threading
-import uuid
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +23,7 @@ from pyros.keys import find_key
 from pyros.messages import encode_payload
 from pyros.printable import printable
 from pyros.sender.handshake import SenderHandshake
+from pyros.unique import new_name
 
 _WINDOW = 8192
 _WINDOW_BYTES = 4 * 1024 * 1024
@@ -49,7 +49,7 @@ class AgentClient:
         self.lock = threading.RLock()
         self.pid = os.getpid()
         self._key_file = key_file
-        self._epoch = uuid.uuid4().hex
+        self._epoch = new_name()
         program = Path(sys.argv[0] or "python").name[:40]
         self._name = f"{PROGRAM}{program}-{self.pid}-{self._epoch[:6]}"
         self._seq = 0
@@ -123,7 +123,7 @@ class AgentClient:
     def abandon(self) -> None:
         """Forget what was not acknowledged, so that it cannot be delivered later, and begin anew."""
         self.close()
-        self._epoch = uuid.uuid4().hex
+        self._epoch = new_name()
         self._seq = self._acknowledged = 0
         self._pending, self._pending_bytes = [], 0
         self._flying.clear()

@@ -18,10 +18,10 @@ from __future__ import annotations
 from twisted.logger import Logger
 
 from pyros import keys, wire
-from pyros.clock import boot_id
 from pyros.config import Config
 from pyros.errors import WireError
 from pyros.permissions import protect
+from pyros.unique import boot_id
 
 log = Logger("pyros")
 

@@ -10,10 +10,10 @@ from collections.abc import Container
 from typing import Any, Protocol
 
 from pyros import keys, wire
-from pyros.clock import boot_id
 from pyros.config import BROKER
 from pyros.errors import WireError
 from pyros.sender.handshake import signed_words
+from pyros.unique import boot_id
 
 PING_SECONDS = 3.0
 """How long the connection that holds a name may take to prove it again, when another one has proved the name."""

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from pyros import __version__
 from pyros.agents.runtime.hosted import Hosted
 from pyros.agents.runtime.port import AgentPort
-from pyros.agents.runtime.turns import Batch, Outcome, Turns
+from pyros.agents.runtime.turns import Batch, Outcome, Turns, no_step
 from pyros.alarms import Alarms
 from pyros.clock import Clock
 from pyros.config import Config
@@ -43,6 +43,9 @@ _STOP_GRACE = 4.0
 _HOLD_LOOK_SECONDS = 10.0
 _CLOSING = 2.0
 _WAKE = Batch([], "")
+
+STEPS = ("taken", "handled", "committed", "acknowledged", "sent", "command")
+"""The steps of a turn between which a process may die, in their order; the last one comes before each command."""
 
 
 class _Answers:
@@ -89,11 +92,12 @@ class Host:
         daemon: bool = True,
         durable: bool = True,
         epoch: str = "",
+        on_step: Callable[[str], None] = no_step,
     ) -> None:
         """Take an agent; nothing is opened yet.
 
-        ``daemon=False`` keeps a program alive as long as the agent lives. ``durable=False`` and ``epoch`` are for
-        rehearsals.
+        ``daemon=False`` keeps a program alive as long as the agent lives. ``durable=False``, ``epoch`` and ``on_step``
+        are for rehearsals: that is called at each step of a turn at which a process may die (`STEPS`).
 
         Raises UnknownAgent when the configuration has no section of the agent's name, ConfigError when it lacks what
         the agent needs.
@@ -123,6 +127,7 @@ class Host:
         self._daemon = daemon
         self._durable = durable
         self._epoch = epoch
+        self._on_step = on_step
         self._mailbox: SimpleQueue[Batch | None] = SimpleQueue()
         self._answers = _Answers()
         self._stop_wanted = threading.Event()
@@ -153,7 +158,7 @@ class Host:
             self.make_safe_without_journal(str(error))
             raise
         try:
-            self.turns = Turns(self.agent, self.journal, self.clock)
+            self.turns = Turns(self.agent, self.journal, self.clock, self._on_step)
             self.outbound = Outbound(self.reactor, self.config, self.agent.name, self.journal, self._answered)
             self.port = AgentPort(
                 self.section, self.reactor, self.clock, self.agent.log, self.receive, self._last_seq, self.status,
@@ -441,9 +446,12 @@ class Host:
                 batch.origin.committed(batch, answer, was_told)
         if self._finished:
             return
+        self._on_step("acknowledged")
         if outcome.outgoing:
             self.outbound.post(outcome.outgoing)
+        self._on_step("sent")
         for function, args in outcome.calls:
+            self._on_step("command")
             try:
                 function(*args)
             except Exception:  # the turn is committed; the next call may be the one that closes
@@ -553,6 +561,7 @@ class Host:
                 self._prune()
             return
         answers = self._answers.take()
+        self._on_step("taken")
         try:
             outcome = self.turns.run(batches, answers)
         except JournalError as error:
@@ -564,6 +573,7 @@ class Host:
                     self._keep(batch, str(error))
         else:
             self._not_stored = False
+            self._on_step("committed")
             self._tell(outcome)
             if self.clock.monotonic() - self._pruned > _PRUNE_SECONDS:
                 self._prune()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import resource
-import uuid
 from collections.abc import Callable, Container
 from ipaddress import ip_address
 from typing import Any, ClassVar
@@ -26,6 +25,7 @@ from pyros.config import AgentConfig
 from pyros.errors import WireError
 from pyros.printable import printable
 from pyros.sender.inbound import InboundHandshake, InboundPort
+from pyros.unique import new_name
 
 FIRST_BYTE_TIMEOUT = 60.0
 HALF_FRAME_TIMEOUT = 30.0
@@ -128,8 +128,8 @@ class AgentPort(Factory):
         self.connections: dict[AgentConnection, None] = {}
         self._closing: Deferred[None] | None = None
         self._put = put
-        self._paused: set[AgentConnection] = set()
-        self._text_prefix = uuid.uuid4().hex[:8]
+        self._paused: dict[AgentConnection, None] = {}
+        self._text_prefix = new_name(4)
         self._text_number = 0
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
@@ -150,7 +150,7 @@ class AgentPort(Factory):
 
     def closed(self, connection: AgentConnection) -> None:
         self.connections.pop(connection, None)
-        self._paused.discard(connection)
+        self._paused.pop(connection, None)
         if self._closing is not None and not self.connections and not self._closing.called:
             self._closing.callback(None)
 
@@ -160,7 +160,7 @@ class AgentPort(Factory):
         self.waiting_bytes += batch.size
         self._put(batch)
         if self._full():
-            self._paused.add(connection)
+            self._paused[connection] = None
             connection.hold("mailbox")
 
     def done(self, batch: Batch) -> None:
@@ -168,7 +168,7 @@ class AgentPort(Factory):
         self.waiting -= len(batch.entries)
         self.waiting_bytes -= batch.size
         if self._paused and not self._full():
-            paused, self._paused = self._paused, set()
+            paused, self._paused = self._paused, {}
             for connection in paused:
                 connection.release("mailbox")
 

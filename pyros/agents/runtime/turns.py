@@ -30,6 +30,10 @@ _state_encoder = msgspec.json.Encoder()
 _REASON_LIMIT = 300
 
 
+def no_step(_: str) -> None:
+    """Pass a named step of a turn: nobody waits for it."""
+
+
 class NotTaken(AgentError):
     """The agent has no use for this message: it is refused, not kept."""
 
@@ -99,9 +103,13 @@ class Outcome(NamedTuple):
 class Turns:
     """One agent's turns, its state and its timers."""
 
-    def __init__(self, agent: Hosted, journal: Journal, clock: Clock) -> None:
-        """Take the stored state; raises StateError when it does not fit the agent's state type."""
+    def __init__(self, agent: Hosted, journal: Journal, clock: Clock, on_step: Callable[[str], None] = no_step) -> None:
+        """Take the stored state; raises StateError when it does not fit the agent's state type.
+
+        ``on_step`` is called with ``handled`` before each commit.
+        """
         self._agent = agent
+        self._on_step = on_step
         self.journal = journal
         self._clock = clock
         self._state_type = agent.state_type()
@@ -364,6 +372,7 @@ class Turns:
             effects.state = self._state_bytes
             self._check_state(self._state_bytes)
         if effects:
+            self._on_step("handled")
             self._handling = ("the commit", self._clock.monotonic())
             self.journal.commit(effects)
         for timer in effects.timers_set:

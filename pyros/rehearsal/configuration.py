@@ -1,0 +1,154 @@
+"""The observatory that is rehearsed: a configuration of the user's, with every device simulated and nothing real."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from pyros import config as configuration
+from pyros import simulators
+from pyros.config import Config
+from pyros.errors import ConfigError, PyrosError
+from pyros.files import read_yaml
+from pyros.kinds import KINDS
+from pyros.simulators import Description
+from pyros.simulators.celestial import Site as SkySite
+from pyros.site import Site
+from pyros.unique import new_name
+
+_FIRST_PORT = 20_000
+_LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
+_NEIGHBOURS = ("telescope", "filter_wheel", "focuser", "dome")
+RULE = "rehearsed burst"
+"""The name of the rule for the rehearsal's own alerts."""
+
+Images = str
+"""``none``: no pixels at all; ``small``: 64 by 64; ``full``: as the camera's description says."""
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """What is rehearsed."""
+
+    config: Config
+    site: Site
+    devices: dict[str, Description]
+    """By their agents' names."""
+    notes: tuple[str, ...]
+    """What is not as in the configuration, for the report."""
+
+
+def rehearsed(config: Config, folder: Path, *, rules: Path | None, images: Images) -> Rehearsed:
+    """Make of a configuration one whose data are in ``folder``, and whose devices are all simulated.
+
+    ``rules`` takes the place of its alert rules. Raises ConfigError or SimulatorError.
+    """
+    notes: list[str] = []
+    site = Site.load(config.required("site", "a rehearsal"))
+    ports = itertools.count(_FIRST_PORT)
+    folder.mkdir(parents=True, exist_ok=True)
+    listens = {name: next(ports) for name in config.agents if name in KINDS}
+    devices = {name: _device(config, name, listens, site, images, notes) for name in listens}
+    agents = {}
+    for name, section in config.agents.items():
+        if not section.app:
+            notes.append(f"{name} is left out: a program of its own runs that agent")
+            continue
+        if images == "none" and name == "analyzer":
+            notes.append("analyzer is left out: there are no images")
+            continue
+        here = {"driver": "native", "address": f"tcp:127.0.0.1:{listens[name]}"} if name in listens else {}
+        agents[name] = msgspec.structs.replace(section, ip="127.0.0.1", port=next(ports), allow=_LOOPBACK, **here)
+    broker = config.broker and msgspec.structs.replace(
+        config.broker, ip="127.0.0.1", port=next(ports), receiver_port=next(ports), broadcaster_port=next(ports),
+        remotes=(), kafka=(), tls=None, folder=None, allow=_LOOPBACK,
+    )  # fmt: skip
+    guardian = config.guardian and msgspec.structs.replace(
+        config.guardian, ip="127.0.0.1", port=next(ports), allow=_LOOPBACK
+    )
+    if broker is None:
+        notes.append("there is no [broker]: no alert can come")
+    made = msgspec.structs.replace(
+        config, data=folder / "data", agents=agents, broker=broker, guardian=guardian, clock="real", on_alarm=(),
+        group="", key=None, archive="", alert_rules=_rules(config, rules, folder, site),
+        simulators=tuple(description.file for description in devices.values()),
+    )  # fmt: skip
+    _write_key(made)
+    return Rehearsed(made, site, devices, tuple(notes))
+
+
+def _device(
+    config: Config, name: str, listens: dict[str, int], site: Site, images: Images, notes: list[str]
+) -> Description:
+    """Return the description of the simulated device that stands for an agent's: its own, or the demo's."""
+    section, found = config.agents[name], None
+    for path in config.simulators:
+        description = simulators.load(path)
+        if description.device == name and section.driver == "native":
+            found = description
+    if found is None:
+        found = simulators.load(configuration.demo_file().parent / "observatory" / "simulators" / f"{name}.yaml")
+        notes.append(f"{name}: its {section.driver} device at {section.address} is replaced by a simulated one")
+    keys = found.settings.__struct_fields__
+    changes: dict[str, object] = {"listen": f"tcp:{listens[name]}:interface=127.0.0.1"}
+    for neighbour in _NEIGHBOURS:
+        if neighbour in keys:
+            port = listens.get(neighbour)
+            used = port is not None and (getattr(found.settings, neighbour) or neighbour == "telescope")
+            changes[neighbour] = f"tcp:127.0.0.1:{port}" if used else ""
+    if "lx200" in keys:
+        changes["lx200"] = ""
+    if "faults" in keys:
+        changes["faults"] = ()
+    if name == "camera" and images != "full":
+        changes |= {"width": 64, "height": 64} if images == "small" else {"width": 16, "height": 16}
+    place = SkySite(site.latitude, site.longitude) if found.site is not None else None
+    return dataclasses.replace(found.changed(**changes), site=place)
+
+
+def _rules(config: Config, rules: Path | None, folder: Path, site: Site) -> Path:
+    """Write the alert rules: those given as they are, or the configuration's after one for the rehearsal's alerts."""
+    if rules is not None:
+        return rules
+    path = folder / "alert_rules.yaml"
+    own = {
+        "name": RULE,
+        "when": {"stream": "*pyros*", "max_error_radius": 1},
+        "priority": 50,
+        "observe": [{"filter": _filter(config), "seconds": 60, "count": 7}],
+        "min_altitude": 15,
+        "expires_after": "6 h",
+    }
+    try:
+        content = read_yaml(config.required("alert_rules", "a rehearsal"))
+    except ValueError as error:
+        raise ConfigError([f"{config.alert_rules}: {error}"]) from None
+    others = content.get("rules") if isinstance(content, dict) else None
+    path.write_text(yaml.safe_dump({"rules": [own, *(others or [])]}, sort_keys=False), "utf-8")
+    return path
+
+
+def _filter(config: Config) -> str:
+    """Return a filter that the simulated wheel, or camera, has."""
+    for name in ("filter_wheel", "camera"):
+        for path in config.simulators:
+            try:
+                settings = simulators.load(path).settings
+            except PyrosError:
+                continue
+            if settings.device == name and (filters := getattr(settings, "filters", None)):
+                return str(next(iter(filters)))
+    return "r"
+
+
+def _write_key(config: Config) -> None:
+    path = config.key_file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(new_name(32) + "\n")

@@ -1,0 +1,223 @@
+"""Draws the fault script of a night from its seed: every kind of trouble from a stream of its own.
+
+A seed draws for each kind a factor of 0, 0, 1 or 5 (a swarm), so that some nights have much of one trouble and nothing
+of another. Kills that concern several processes together, long absences, and messages that wait while their sender dies
+are drawn on purpose: they find what kills one by one don't.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from pyros.agents.runtime.host import STEPS
+from pyros.rehearsal.climate import draw_weather
+from pyros.rehearsal.script import DEVICE, Fault
+
+Level = Literal["none", "light", "heavy"]
+LEVELS: dict[Level, float] = {"none": 0.0, "light": 0.1, "heavy": 1.0}
+"""How many of the faults of a heavy night there are."""
+
+_SWARM = (0, 0, 1, 5)
+_NIGHT = 36_000.0  # seconds, which the rates are for
+_ABSENCES = ((0.60, 0.1, 2.0), (0.25, 2.0, 20.0), (0.10, 60.0, 300.0), (0.05, 600.0, 2400.0))
+"""Share of the kills, and for how many seconds the process is away."""
+_LINE_FAULTS = ("no_answer", "late_answer", "garbage", "half_line", "drop", "refuse")
+
+
+class Cast(NamedTuple):
+    """Who takes part: what can be killed, whose links can break, and which faults a device can have."""
+
+    agents: tuple[str, ...]
+    """All processes but the guardian."""
+    guardian: bool
+    links: tuple[tuple[str, str], ...]
+    """Pairs of processes that talk with each other."""
+    devices: dict[str, tuple[str, ...]]
+    """The faults of each device itself, by its agent's name."""
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        return (*self.agents, *(("guardian",) if self.guardian else ()))
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The names of all processes and devices."""
+        return (*self.processes, *(f"{name}{DEVICE}" for name in self.devices))
+
+
+class _Stream:
+    """One kind's random numbers, and how often it happens."""
+
+    def __init__(self, seed: str, kind: str, level: float, seconds: float) -> None:
+        self.random = random.Random(f"{seed} {kind}")
+        self._factor = level * self.random.choice(_SWARM)
+        self._seconds = seconds
+
+    def times(self, rate: float) -> list[float]:
+        """Return when it happens, for so many in a heavy night."""
+        return sorted(self.time() for _ in range(_poisson(self.random, rate * self._factor)))
+
+    def time(self) -> float:
+        return round(self.random.uniform(0.0, self._seconds), 3)
+
+    def absence(self) -> float:
+        chance, share = self.random.random(), 0.0
+        for part, least, most in _ABSENCES:
+            share += part
+            if chance < share:
+                return self.random.uniform(least, most)
+        return self.random.uniform(*_ABSENCES[-1][1:])
+
+
+def draw(seed: str, level: Level, seconds: float, cast: Cast, *, dense: bool = False) -> list[Fault]:
+    """Draw the script of a night that is so long, in the order of its lines' times.
+
+    ``dense``: as much happens as in a whole night.
+    """
+    factor = LEVELS[level]
+    if not factor:
+        return []
+    share = 1.0 if dense else seconds / _NIGHT
+
+    def stream(kind: str) -> _Stream:
+        return _Stream(seed, kind, factor * share, seconds)
+
+    faults = [Fault(0.0, "latency")]
+    faults += _kills(stream("kills"), cast)
+    faults += _together(stream("kills together"), cast)
+    faults += _waiting_words(stream("waiting words"), cast)
+    faults += _power(stream("power"))
+    faults += _network(stream("network"), cast)
+    faults += _devices(stream, cast)
+    faults += _computer(stream("disk"), stream("clock"))
+    weather = draw_weather(random.Random(f"{seed} weather"), factor, seconds)
+    faults += weather
+    faults += _kills_in_bad_weather(stream("kills in bad weather"), cast, weather)
+    holds = stream("holds")
+    faults += [_lasting(time, "hold", (), holds.random.uniform(30, 1800)) for time in holds.times(0.5)]
+    return sorted(faults, key=lambda fault: fault.time)
+
+
+def _kills(stream: _Stream, cast: Cast) -> list[Fault]:
+    return [_kill(time, (stream.random.choice(cast.processes),), stream) for time in stream.times(20)]
+
+
+def _together(stream: _Stream, cast: Cast) -> list[Fault]:
+    """Kill some processes at once, or shortly one after the other, often for long."""
+    faults: list[Fault] = []
+    for time in stream.times(2):
+        for name in _some(stream, cast):
+            away = stream.random.choice((stream.absence(), stream.random.uniform(30, 900)))
+            faults.append(_kill(time + stream.random.choice((0.0, stream.random.uniform(0, 5))), (name,), stream, away))
+    return faults
+
+
+def _waiting_words(stream: _Stream, cast: Cast) -> list[Fault]:
+    """Let what was said wait on its way, and who has said it die meanwhile."""
+    faults: list[Fault] = []
+    speakers = [name for name in ("monitoring", "majordome") if name in cast.agents]
+    if "dome" not in cast.agents or not speakers:
+        return []
+    for time in stream.times(1):
+        draw, waits = stream.random, stream.random.uniform(20, 58)
+        for name in speakers:
+            faults.append(_lasting(time, "stall", (name, "dome"), waits))
+            faults.append(_kill(time + draw.uniform(0, 10), (name,), stream, draw.uniform(120, 600), step=False))
+    return faults
+
+
+def _kills_in_bad_weather(stream: _Stream, cast: Cast, weather: Sequence[Fault]) -> list[Fault]:
+    faults: list[Fault] = []
+    for turn in weather:
+        if stream.random.random() < 0.5 and turn.kind == "weather":
+            for name in _some(stream, cast):
+                time = max(0.0, turn.time + stream.random.uniform(-60, 60))
+                faults.append(_kill(time, (name,), stream, stream.random.uniform(1, 600)))
+    return faults
+
+
+def _some(stream: _Stream, cast: Cast) -> list[str]:
+    """Return two to four processes, often those on which the dome depends."""
+    near = [name for name in ("dome", "majordome", "monitoring", "weather", "guardian") if name in cast.processes]
+    names = near if stream.random.random() < 0.6 else list(cast.processes)
+    return stream.random.sample(names, min(len(names), stream.random.randint(2, 4)))
+
+
+def _power(stream: _Stream) -> list[Fault]:
+    times = stream.times(1 / 3)
+    return [_fault(time, "power", (), away=_seconds(stream.random.uniform(20, 600))) for time in times[:2]]
+
+
+def _network(stream: _Stream, cast: Cast) -> list[Fault]:
+    draw, faults = stream.random, list[Fault]()
+    devices = [(name, f"{name}{DEVICE}") for name in cast.devices]
+    for time in stream.times(2):
+        names = tuple(sorted(draw.sample(cast.nodes, draw.randint(1, max(1, len(cast.nodes) // 2)))))
+        faults.append(_lasting(time, "partition", names, draw.uniform(30, 600)))
+    for time in stream.times(2.0 * len(cast.links)):
+        faults.append(Fault(time, "cut", draw.choice(cast.links)))
+    for time in stream.times(4.0 * len(devices)):
+        faults.append(Fault(time, "cut", draw.choice(devices)))
+    for time in stream.times(3):
+        faults.append(_lasting(time, "stall", draw.choice((*cast.links, *devices)), draw.uniform(2, 120)))
+    for time in stream.times(3):
+        faults.append(_lasting(time, "mute", draw.choice((*cast.links, *devices)), draw.uniform(10, 300)))
+    return faults
+
+
+def _devices(stream: object, cast: Cast) -> list[Fault]:
+    faults: list[Fault] = []
+    for name, own in cast.devices.items():
+        each: _Stream = stream(f"device {name}")  # type: ignore[operator]
+        for kind in (*_LINE_FAULTS, *own):
+            for time in each.times(1):
+                values = {"for": _seconds(each.random.uniform(10, 600))}
+                if kind in _LINE_FAULTS and each.random.random() < 0.5:
+                    values["probability"] = f"{each.random.uniform(0.05, 0.9):.2f}"
+                faults.append(Fault(time, "device", (name, kind), values))
+    return faults
+
+
+def _computer(disk: _Stream, clock: _Stream) -> list[Fault]:
+    faults = [_lasting(time, "disk", (), disk.random.uniform(300, 1800)) for time in disk.times(0.2)]
+    for time in clock.times(0.2):
+        draw = clock.random
+        size = math.exp(draw.uniform(math.log(0.5), math.log(3600))) * draw.choice((-1, 1))
+        faults.append(_fault(time, "clock", (), step=_seconds(size), **{"for": _seconds(draw.uniform(60, 7200))}))
+    for time in clock.times(0.1):
+        rate = clock.random.uniform(-2e-4, 2e-4)
+        faults.append(_fault(time, "clock", (), drift=f"{rate:.6f}", **{"for": _seconds(7200)}))
+    return faults
+
+
+def _kill(
+    time: float, names: tuple[str, ...], stream: _Stream, away: float | None = None, *, step: bool = True
+) -> Fault:
+    values = {"away": _seconds(stream.absence() if away is None else away)}
+    if step and stream.random.random() < 0.6:
+        values["step"] = stream.random.choice(STEPS)
+    return Fault(round(time, 3), "kill", names, values)
+
+
+def _lasting(time: float, kind: str, names: tuple[str, ...], seconds: float) -> Fault:
+    return _fault(time, kind, names, **{"for": _seconds(seconds)})
+
+
+def _fault(time: float, kind: str, names: tuple[str, ...], **values: str) -> Fault:
+    return Fault(round(time, 3), kind, names, values)
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def _poisson(draw: random.Random, mean: float) -> int:
+    """Return a number of Poisson's distribution (Knuth, The Art of Computer Programming 2, 3.4.1 F3)."""
+    count, product, limit = -1, 1.0, math.exp(-min(mean, 500.0))
+    while product > limit:
+        count += 1
+        product *= draw.random()
+    return max(0, count)

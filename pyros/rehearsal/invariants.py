@@ -1,0 +1,379 @@
+"""What must hold in every rehearsed night, looked at by the devices' truth, not by what anybody believes.
+
+A rule that needs somebody who is alive counts only while that one is: its bound begins anew when the dome's agent, its
+link to the device, or the device itself is out of order. So each bound is the promise of who is there: the lease and
+the shutter's travel while the dome's agent lives, the guardian's bound while that agent is dead.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Protocol
+
+from pyros.angles import separation
+from pyros.config import Config
+from pyros.planning.visibility import altitude_azimuth, sun, sun_altitude
+from pyros.rehearsal.script import DEVICE
+from pyros.simulators import Description
+from pyros.site import Site
+
+LEASE_SECONDS = 60.0
+"""Both leases of the dome."""
+SLACK_SECONDS = 20.0
+"""For a command that is tried again after ten seconds, a connection that is made again, and the network."""
+READING_SECONDS = 10.0
+"""Between two readings of the weather, by default."""
+LOOK_SECONDS = 5.0
+"""How often the dome's agent looks at the Sun and the hold."""
+_STARVING_SECONDS = 1800.0
+_QUIET_SECONDS = 1200.0  # without any trouble, before it must be observed what can be
+_ON_TARGET = 0.2  # degrees
+_RETRACTED_SECONDS = 90.0
+_WRONG_CLOCK = 2.0  # seconds
+
+
+class Violation(NamedTuple):
+    """What must not be, and was."""
+
+    time: float
+    """Seconds since the night's beginning."""
+    rule: str
+    """In one word or two, the same for what has the same cause."""
+    text: str
+
+
+class Night(Protocol):
+    """What the invariants look at."""
+
+    config: Config
+    site: Site
+    devices: dict[str, Description]
+
+    @property
+    def now(self) -> float:
+        """Seconds since the night's beginning."""
+        ...
+
+    def true_time(self) -> float:
+        """Unix seconds, by a perfect clock."""
+        ...
+
+    def clock_offset(self) -> float:
+        """How far (seconds) the computer's clock is ahead."""
+        ...
+
+    def alive_since(self, process: str) -> float | None:
+        """Since when a process lives; None when it is dead, or isn't there."""
+        ...
+
+    def link(self, one: str, other: str) -> bool:
+        """Whether what is written between two nodes arrives."""
+        ...
+
+    def faulty(self, device: str) -> bool:
+        """Whether a device has a fault now."""
+        ...
+
+    def state(self, device: str) -> str:
+        """Return what a device really does; '' for one that isn't there."""
+        ...
+
+    def truth(self, device: str, quantity: str) -> str:
+        """Return what a device's property really is."""
+        ...
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is out of order: no fault, nobody dead."""
+        ...
+
+    @property
+    def full_disk(self) -> bool:
+        """Whether nothing can be written."""
+        ...
+
+    @property
+    def held(self) -> bool:
+        """Whether a person holds the observatory."""
+        ...
+
+
+class Invariants:
+    """Looks at the night whenever something has happened. `violations` has the first of each rule."""
+
+    def __init__(self, night: Night) -> None:
+        self._night = night
+        self._since: dict[str, float] = {}
+        self.violations: dict[str, Violation] = {}
+        self._site = night.site
+        config = night.config
+        dome = night.devices.get("dome")
+        self._travel = 0.0
+        if dome is not None:
+            self._travel = getattr(dome.settings, "travel", 0.0) / dome.speed
+        self._roof = "dome" in config.agents and config.agents["dome"].roof
+        self._silence = config.limits.max_silence
+        self._shutter = "closed"
+        self._heard: dict[str, float] = {}
+        self._retracted: dict[str, tuple[float, float, float]] = {}  # by ivorn: when, ra, dec
+        self._forbidden: dict[str, tuple[float, float]] = {}  # tests and utility packets
+        self._wanted: dict[str, tuple[float, float]] = {}
+        self._exposing: dict[str, Any] | None = None
+        self.exposures = self.slews = 0
+        self._last_exposure = 0.0
+        self._due_since: float | None = None
+        self.opened = 0
+        """How often the dome was opened."""
+
+    def report(self, rule: str, text: str) -> None:
+        """Keep the first violation of a rule."""
+        self.violations.setdefault(rule, Violation(round(self._night.now, 3), rule, text))
+
+    # What is heard -----------------------------------------------------------------------------------------------
+
+    def delivered(self, sender: str, receiver: str, data: bytes) -> None:
+        """Note when the dome's agent last heard its leases."""
+        if receiver == "dome" and sender in ("monitoring", "majordome"):
+            if b'"Weather safe"' in data:
+                self._heard["Weather safe"] = self._night.now
+            if b'"Open"' in data or b'"Keep open"' in data:
+                self._heard["Keep open"] = self._night.now
+
+    def wanted(self, ivorn: str, ra: float, dec: float) -> None:
+        """Note that an alert that may be observed was accepted."""
+        self._wanted[ivorn] = (ra, dec)
+
+    def forbidden(self, ivorn: str, ra: float, dec: float) -> None:
+        """Note that a test or utility packet was sent: nothing may point there for it."""
+        self._forbidden[ivorn] = (ra, dec)
+
+    def retracted(self, event: str) -> None:
+        """Note that the broker has accepted a retraction."""
+        if event in self._wanted:
+            self._retracted.setdefault(event, (self._night.now, *self._wanted[event]))
+
+    def planned(self, start_now: str | None) -> None:
+        """Note what the scheduler says is to be observed now."""
+        if start_now is None:
+            self._due_since = None
+        elif self._due_since is None:
+            self._due_since = self._night.now
+
+    # Requests that devices hear ----------------------------------------------------------------------------------
+
+    def requested(self, device: str, line: str) -> None:
+        """Judge a command when the device hears it."""
+        words = line.split(" ")
+        if words[0].startswith("#"):
+            words = words[1:]
+        if words[:1] != ["DO"]:
+            return
+        arguments = dict(word.split("=", 1) for word in words[2:] if "=" in word)
+        match device, words[1]:
+            case "dome", "open":
+                self._opening()
+            case "telescope", "slew":
+                self._slewing(float(arguments["ra"]), float(arguments["dec"]))
+            case "camera", "expose":
+                self._exposure(arguments)
+
+    def _opening(self) -> None:
+        """Judge an opening: it needs what was said to this life of the dome's agent."""
+        night = self._night
+        self.opened += 1
+        since = night.alive_since("dome")
+        for name in ("Weather safe", "Keep open"):
+            heard = self._heard.get(name, -1.0)
+            if since is None or heard < since:
+                self.report("opened without leave", f"the dome is told to open, and its agent has heard no {name!r}")
+            elif night.now - heard > LEASE_SECONDS + SLACK_SECONDS:
+                text = f"the dome is told to open {night.now - heard:.0f} s after the last {name!r}"
+                self.report("opened without leave", text)
+
+    def _slewing(self, ra: float, dec: float) -> None:
+        night = self._night
+        self.slews += 1
+        if abs(night.clock_offset()) > _WRONG_CLOCK:
+            return  # nobody can know where the sky is
+        when = datetime.fromtimestamp(night.true_time(), UTC)
+        altitude, azimuth = altitude_azimuth(self._site, ra, dec, when)
+        if altitude < self._site.horizon_at(azimuth) - 0.3:
+            self.report("slew below the horizon", f"the mount is sent to altitude {altitude:.1f}°")
+        if sun_altitude(self._site, when) >= self._site.twilight + 0.1:
+            distance = separation(ra, dec, *sun(when))
+            if distance < self._site.sun_exclusion - 0.5:
+                self.report("slew into the Sun", f"the mount is sent to {distance:.1f}° from the Sun")
+        if self._roof and night.state("dome") != "open":
+            self.report("slew under the roof", f"the mount is sent off while the roof is {night.state('dome')}")
+        for ivorn, place in self._forbidden.items():
+            if separation(ra, dec, *place) < _ON_TARGET and not self._near_wanted(ra, dec):
+                self.report("pointed at a test", f"the mount is sent to {ivorn}, which is a test or a utility packet")
+
+    def _near_wanted(self, ra: float, dec: float) -> bool:
+        return any(separation(ra, dec, *place) < 2 * _ON_TARGET for place in self._wanted.values())
+
+    def _exposure(self, arguments: dict[str, str]) -> None:
+        night = self._night
+        self.exposures += 1
+        self._last_exposure = night.now
+        if night.state("camera") in ("exposing", "reading") and not night.faulty("camera"):
+            since = night.alive_since("camera")
+            if since is not None and night.now - since > SLACK_SECONDS:
+                self.report("two commands at once", "the camera is told to expose while it exposes")
+        if arguments.get("dark") == "1":
+            return
+        if self._troubled("telescope") or self._troubled("dome"):
+            return  # nobody can know
+        mount = night.state("telescope")
+        if mount != "tracking":
+            self._lasting("exposing without tracking", True, 0.0, f"the camera exposes while the mount is {mount}")
+        if "dome" in night.devices and night.state("dome") == "closed":
+            self.report("exposing in a closed dome", "the camera is told to expose while the dome is closed")
+
+    def _troubled(self, device: str) -> bool:
+        """Whether a device's agent cannot know what it does, or could not shortly before."""
+        night = self._night
+        since = night.alive_since(device)
+        sick = since is None or night.now - since < SLACK_SECONDS or night.faulty(device)
+        sick = sick or not night.link(device, f"{device}{DEVICE}") or not night.link(device, "observation_manager")
+        key = f"trouble with {device}"
+        if sick:
+            self._since[key] = night.now
+        return night.now - self._since.get(key, -1e9) < 3 * SLACK_SECONDS
+
+    # States ------------------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Look at everything that must not last."""
+        night = self._night
+        for device in ("telescope", "dome"):
+            if device in night.devices:
+                self._troubled(device)
+        self._look_at_dome()
+        self._look_at_retracted()
+        self._look_at_starving()
+
+    def _lasting(self, rule: str, so: bool, bound: float, text: str) -> None:
+        """Report what has been so for longer than its bound."""
+        if not so:
+            self._since.pop(rule, None)
+            return
+        lasted = self._night.now - self._since.setdefault(rule, self._night.now)
+        if lasted > bound or bound == 0.0:
+            self.report(rule, f"{text}; for {lasted:.1f} s, at most {bound:.1f} are allowed")
+
+    def _look_at_dome(self) -> None:
+        night = self._night
+        if "dome" not in night.devices:
+            return
+        state = night.state("dome")
+        if state != self._shutter:
+            self._roof_moves(state)
+            self._shutter = state
+        is_open = state != "closed"
+        since = night.alive_since("dome")
+        able = is_open and not night.faulty("dome")
+        hand = able and since is not None and night.link("dome", f"dome{DEVICE}")
+        unsafe = self.unsafe() if is_open else ""
+        lease = max(LEASE_SECONDS, self._silence) + self._travel + SLACK_SECONDS + self._roof * 60.0
+        soon = LOOK_SECONDS + self._travel + SLACK_SECONDS + self._roof * 60.0
+        self._lasting("open when unsafe", bool(hand and unsafe), lease, f"the dome is {state} while {unsafe}")
+        told = hand and unsafe and self._told_at_once()
+        bound = READING_SECONDS + self._travel + SLACK_SECONDS + self._roof * 60.0
+        self._lasting("open when told unsafe", bool(told), bound, f"the dome is {state} while {unsafe}")
+        for who in ("majordome", "monitoring"):
+            silent = night.alive_since(who) is None or not night.link(who, "dome")
+            text = f"the dome is {state} while {who} is silent"
+            self._lasting(f"open without {who}", bool(hand and silent), lease, text)
+        self._lasting("open under hold", bool(hand and night.held), soon, f"the dome is {state} under a hold")
+        self._lasting("open by day", bool(hand and self._is_day()), soon, f"the dome is {state} by day")
+        if night.config.guardian is not None:
+            guard = night.alive_since("guardian") is not None and night.link("guardian", f"dome{DEVICE}")
+            alone = bool(able and since is None and guard)
+            patience = night.config.guardian.beat + night.config.guardian.poll
+            bound = patience + self._travel + SLACK_SECONDS + self._roof * 60.0
+            text = f"the dome is {state}, its agent dead, the guardian alive"
+            self._lasting("the guardian does not close", alone, bound, text)
+
+    def unsafe(self) -> str:
+        """Why it is really unsafe to be open, in words; '' when it is safe."""
+        night, limits = self._night, self._night.config.limits
+        if "weather" in night.devices:
+            if night.truth("weather", "rain") == "1":
+                return "it rains"
+            for quantity, most in (
+                ("wind", limits.max_wind), ("humidity", limits.max_humidity), ("cloud", limits.max_cloud)
+            ):  # fmt: skip
+                if float(night.truth("weather", quantity)) > most:
+                    return f"{quantity} is {night.truth('weather', quantity)}"
+        if "safety" in night.devices and night.truth("safety", "safe").startswith("0"):
+            return "the safety monitor says unsafe"
+        return ""
+
+    def _told_at_once(self) -> bool:
+        """Whether everything is in order that tells the dome of bad weather."""
+        night = self._night
+        for name in ("weather", "safety"):
+            if name not in night.config.agents:
+                continue
+            if night.faulty(name) or night.alive_since(name) is None:
+                return False
+            if not (night.link(name, f"{name}{DEVICE}") and night.link(name, "monitoring")):
+                return False
+        return night.alive_since("monitoring") is not None and night.link("monitoring", "dome") and not night.full_disk
+
+    def _is_day(self) -> bool:
+        if abs(self._night.clock_offset()) > _WRONG_CLOCK:
+            return False
+        when = datetime.fromtimestamp(self._night.true_time(), UTC)
+        return sun_altitude(self._site, when) > self._site.dome_sun_limit + 0.1
+
+    def _roof_moves(self, state: str) -> None:
+        """Judge a roof that closes: it hits a mount that could have been parked."""
+        night = self._night
+        if not self._roof or state != "closing" or night.state("telescope") == "parked":
+            return
+        since = night.alive_since("dome")
+        if since is None or night.now - since < 90 or self._troubled("telescope"):
+            return
+        if night.link("dome", "telescope"):
+            mount = night.state("telescope")
+            self.report("roof onto the mount", f"the roof closes while the mount is {mount}, and nothing is broken")
+
+    def _look_at_retracted(self) -> None:
+        night = self._night
+        if not self._retracted or "telescope" not in night.devices:
+            return
+        if night.state("camera") != "exposing" or night.state("telescope") != "tracking":
+            self._since.pop("observing a retracted alert", None)
+            return
+        target = night.truth("telescope", "target").split(" ")
+        if len(target) < 2:
+            return
+        here = float(target[0]), float(target[1])
+        for event, (when, ra, dec) in self._retracted.items():
+            if separation(*here, ra, dec) < 0.01:
+                busy = not night.quiet or night.now - when < _RETRACTED_SECONDS
+                text = f"{event} is observed {night.now - when:.0f} s after it was retracted"
+                self._lasting("observing a retracted alert", not busy, _RETRACTED_SECONDS, text)
+                return
+
+    def _look_at_starving(self) -> None:
+        """Report when nothing is observed of what can be, though nothing is out of order."""
+        night = self._night
+        calm = night.quiet and not night.held and self._due_since is not None and not self.unsafe_lately()
+        begun = max(self._last_exposure, self._due_since or 0.0)
+        if not calm:
+            self._since.pop("starving", None)
+            return
+        since = self._since.setdefault("starving", night.now)
+        idle = night.now - max(begun, since + _QUIET_SECONDS)
+        if idle > _STARVING_SECONDS:
+            self.report("starving", f"for {idle:.0f} s nothing is observed of what can be")
+
+    def unsafe_lately(self) -> bool:
+        """Whether it is or was unsafe within the quiet time."""
+        night = self._night
+        if self.unsafe():
+            self._since["unsafe"] = night.now
+        return night.now - self._since.get("unsafe", -1e9) < _QUIET_SECONDS

@@ -1,0 +1,382 @@
+"""The processes of a rehearsed observatory: each lives on a reactor of its own, can be killed, and begins again.
+
+A process that is killed between two calls simply stops. One that is to die at a step of a turn (`STEPS`) is stopped in
+the middle of it: what it had committed or sent until then stays, and nothing else of the turn is ever seen.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+
+from pyros import messages
+from pyros.agents.agent import Agent
+from pyros.agents.runtime.host import Host
+from pyros.broker import Broker
+from pyros.config import Config
+from pyros.errors import AgentError, PyrosError
+from pyros.guardian import Guardian
+from pyros.journal import Effects
+from pyros.observatory import load_agent
+from pyros.rehearsal.computer import Computer, ProcessClock, TrueClock
+from pyros.rehearsal.network import Network
+from pyros.rehearsal.reactor import MemoryReactor
+from pyros.rehearsal.script import DEVICE
+from pyros.rehearsal.timeline import Call, Timeline
+from pyros.simulators import Description, Simulator
+from pyros.simulators.device import Device
+
+AGAIN_SECONDS = 10.0
+"""What ends by itself is started again so much later, as a service manager does."""
+
+
+class Killed(BaseException):
+    """The process dies here; it is caught where the process's call began."""
+
+
+class World(Protocol):
+    """What the processes of one night share, and who hears what they do."""
+
+    timeline: Timeline
+    network: Network
+    computer: Computer
+    config: Config
+    current: Node | None
+
+    def on_call(self, node: str, call: Call) -> None:
+        """Hear that a call of a process or device is about to be made."""
+        ...
+
+    def on_error(self, node: str, error: Exception) -> None:
+        """Hear that a call of a process or device has raised what a reactor would log."""
+        ...
+
+    def on_step(self, node: str, step: str) -> None:
+        """Hear that a process has reached a step of a turn."""
+        ...
+
+    def on_commit(self, node: str, epoch: str, effects: Effects) -> None:
+        """Hear that a process has committed a turn."""
+        ...
+
+    def on_life(self, node: str, what: str) -> None:
+        """Hear that a process has begun or ended."""
+        ...
+
+    def on_job(self, function: Any) -> Any:
+        """Return what is done in the place of a worker's job."""
+        ...
+
+    def on_device(self, device: DeviceNode) -> None:
+        """Hear that a device has done something."""
+        ...
+
+    def on_request(self, device: DeviceNode, line: str) -> None:
+        """Hear that a device was asked something."""
+        ...
+
+
+class Node(Protocol):
+    """Who has a reactor."""
+
+    name: str
+
+    def called(self) -> None:
+        """Hear that one of its calls has been made."""
+        ...
+
+    def die(self) -> None:
+        """End at once, in the middle of a call."""
+        ...
+
+    def job(self, function: Any) -> Any:
+        """Return what is done for a job of another thread or process."""
+        ...
+
+
+class Outsider:
+    """Who takes part and is neither process nor device: who sends alerts, a person."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def called(self) -> None:
+        """Nobody looks."""
+
+    def die(self) -> None:
+        """Live on: nothing kills it."""
+
+    def job(self, function: Any) -> Any:
+        return function
+
+
+class NodeReactor(MemoryReactor):
+    """The reactor of one process or device."""
+
+    def __init__(self, world: World, node: Node, origin: float) -> None:
+        super().__init__(world.timeline, world.network, node.name)
+        self.origin = origin
+        self._world, self._owner = world, node
+
+    def run_call(self, call: Call) -> None:
+        if not self.alive:
+            return
+        world = self._world
+        world.on_call(self.node, call)
+        world.current = self._owner
+        try:
+            call.function(*call.args, **call.keywords)
+        except Killed:
+            self._owner.die()
+        except Exception as error:
+            world.on_error(self.node, error)
+        finally:
+            world.current = None
+        self._owner.called()
+
+    def callInThreadWithCallback(self, on_result: Any, function: Any, *args: Any, **kw: Any) -> None:
+        super().callInThreadWithCallback(on_result, self._owner.job(function), *args, **kw)
+
+
+class Process:
+    """An agent, the broker or the guardian: alive on a reactor, or dead."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.name = name
+        self.world = world
+        self.reactor: NodeReactor | None = None
+        """Its present life's; None while it is dead."""
+        self.lives = 0
+        self.since = 0.0
+        """When (timeline) it was started or killed last."""
+        self._doom: tuple[str, int, float] | None = None
+        self._restart: Call | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.reactor is not None
+
+    def run_call(self, call: Call) -> None:
+        """Make a call that outlives the process: its start."""
+        call.function(*call.args, **call.keywords)
+
+    def called(self) -> None:
+        """Hear that one of the process's calls has been made."""
+
+    def job(self, function: Any) -> Any:
+        """Return what is done for a job of another thread or process."""
+        return self.world.on_job(function)
+
+    def start(self) -> None:
+        """Begin a life, on the journal that the last one has left."""
+        self._cancel_restart()
+        if self.alive:
+            return
+        self.lives += 1
+        self.since = self.world.timeline.now
+        self.reactor = NodeReactor(self.world, self, self.world.computer.origin)
+        self.world.on_life(self.name, "starts")
+        self.world.current = self
+        try:
+            self.begin(self.reactor, ProcessClock(self.world.computer, self.reactor))
+        except PyrosError as error:
+            self.world.on_life(self.name, f"cannot start: {error}")
+            self.die()
+            self.start_in(AGAIN_SECONDS)
+        finally:
+            self.world.current = None
+
+    def begin(self, reactor: NodeReactor, clock: ProcessClock) -> None:
+        """Make what runs in the process, and start it."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the files of what ran in a process that is dead."""
+        raise NotImplementedError
+
+    def start_in(self, seconds: float) -> None:
+        """Have it started in so many seconds."""
+        self._cancel_restart()
+        timeline = self.world.timeline
+        self._restart = timeline.call_at(timeline.now + seconds, self, self.start)
+
+    def stay_dead(self) -> None:
+        """Begin no new life until it is started."""
+        self._cancel_restart()
+
+    def _cancel_restart(self) -> None:
+        if self._restart is not None and self._restart.active():
+            self._restart.cancel()
+        self._restart = None
+
+    def doom(self, step: str, nth: int, away: float) -> None:
+        """Let it die at the ``nth`` time that it reaches a step from now on, and begin again ``away`` seconds later."""
+        self._doom = (step, nth, away)
+
+    def forget_doom(self) -> None:
+        """Let it live on."""
+        self._doom = None
+
+    def step(self, step: str) -> None:
+        """Pass a step of a turn, or die there."""
+        self.world.on_step(self.name, step)
+        if self._doom is not None and self._doom[0] == step:
+            _, nth, away = self._doom
+            self._doom = (step, nth - 1, away)
+            if nth <= 1:
+                self._doom = None
+                self.start_in(away)
+                raise Killed
+
+    def kill(self, away: float) -> None:
+        """End it as SIGKILL does, between two calls; it begins again so many seconds later, dead or not before."""
+        self.die()
+        self.start_in(away)
+
+    def die(self) -> None:
+        """End this life: nothing that it would still have done happens."""
+        reactor, self.reactor = self.reactor, None
+        self._doom = None
+        if reactor is None:
+            return
+        reactor.alive = False
+        self.since = self.world.timeline.now
+        self.world.network.vanish(self.name)
+        self.world.on_life(self.name, "is dead")
+        self.close()
+
+    def ended(self) -> None:
+        """Hear that what ran has ended by itself: it is started again."""
+        if self.alive:
+            self.world.on_life(self.name, "has ended by itself")
+            self.die()
+            self.start_in(AGAIN_SECONDS)
+
+
+class AgentProcess(Process):
+    """A process with one agent."""
+
+    host: Host | None = None
+
+    def begin(self, reactor: NodeReactor, clock: ProcessClock) -> None:
+        world = self.world
+        self.host = None
+        agent: Agent = load_agent(world.config, self.name)
+        host = Host(agent, world.config, reactor, clock, threaded=False, durable=False, on_step=self.step)
+        self.host = host
+        host.start()
+        _watch(host.journal, world, self.name)
+        host.stopped.addCallback(lambda _: self._stopped(host))
+
+    def _stopped(self, host: Host) -> None:
+        if self.host is host:
+            self.world.timeline.call_at(self.world.timeline.now, self, self.ended)
+
+    def close(self) -> None:
+        host, self.host = self.host, None
+        if host is not None and hasattr(host, "journal"):
+            if host.begun:
+                host.kill()
+            host.journal.close()
+
+
+class BrokerProcess(Process):
+    """The broker's process."""
+
+    broker: Broker | None = None
+
+    def begin(self, reactor: NodeReactor, clock: ProcessClock) -> None:
+        self.broker = Broker(self.world.config, reactor, clock, threaded=False, durable=False)
+        self.broker.start().addErrback(lambda failure: failure.raiseException())
+        _watch(self.broker.journal, self.world, self.name)
+
+    def close(self) -> None:
+        broker, self.broker = self.broker, None
+        if broker is not None:
+            broker.kill()
+
+
+class GuardianNode(Process):
+    """The guardian's process; ``tell`` passes its alarms to monitoring."""
+
+    guardian: Guardian | None = None
+
+    def __init__(self, world: World, name: str, tell: Callable[[str, Any], None]) -> None:
+        super().__init__(world, name)
+        self._tell = tell
+
+    def begin(self, reactor: NodeReactor, clock: ProcessClock) -> None:
+        self.guardian = Guardian(self.world.config, reactor, clock, send=self._tell)
+        self.guardian.start()
+
+    def close(self) -> None:
+        guardian, self.guardian = self.guardian, None
+        if guardian is not None:
+            guardian.stop().addErrback(lambda _: None)
+
+
+class DeviceNode:
+    """A simulated device: it doesn't die with the computer, and its clock is right."""
+
+    def __init__(self, world: World, description: Description) -> None:
+        self.agent = description.device
+        self.name = f"{description.device}{DEVICE}"
+        self.world = world
+        self.reactor = NodeReactor(world, self, 0.0)
+        self.simulator = Simulator(description, self.reactor, TrueClock(world.computer, self.reactor))
+        self.simulator.requests = _Requests(self)
+
+    @property
+    def device(self) -> Device:
+        """The device itself: what is true."""
+        return self.simulator.device
+
+    def called(self) -> None:
+        """Look what it does, after each of its calls."""
+        self.world.on_device(self)
+
+    def die(self) -> None:
+        """Devices have no turns in which to die."""
+
+    def job(self, function: Any) -> Any:
+        """Return what is done for a job of another process."""
+        return self.world.on_job(function)
+
+    def start(self) -> Deferred[None]:
+        """Open its port."""
+        return self.simulator.start()
+
+
+class _Requests(deque[tuple[float, str]]):
+    """Takes what a device is asked, and keeps none of it."""
+
+    def __init__(self, node: DeviceNode) -> None:
+        super().__init__()
+        self._node = node
+
+    def append(self, request: tuple[float, str]) -> None:
+        self._node.world.on_request(self._node, request[1])
+
+
+def tell_monitoring(processes: dict[str, Process], name: str, payload: Any) -> None:
+    """Pass an alarm of the guardian to monitoring; raises AgentError when that isn't there."""
+    monitoring = processes.get(Agent.MONITORING)
+    host = monitoring.host if isinstance(monitoring, AgentProcess) else None
+    if host is None or not host.running:
+        raise AgentError("monitoring is not there")
+    host.post(name, messages.encode_payload(name, payload))
+
+
+def _watch(journal: Any, world: World, name: str) -> None:
+    """Have the world hear of each commit, and let none succeed while the disk is full."""
+    commit = journal.commit
+
+    def watched(effects: Effects) -> None:
+        world.computer.check_disk(journal.path)
+        commit(effects)
+        world.on_commit(name, journal.epoch, effects)
+
+    journal.commit = watched

@@ -1,0 +1,134 @@
+"""What will happen, in the order in which it will: one heap for all processes and devices of a rehearsal.
+
+Virtual time passes only in `Timeline.run_until`. Calls for the same instant happen in the order in which they were
+asked for, so that the same run gives the same order every time.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.error import AlreadyCalled, AlreadyCancelled
+from twisted.internet.interfaces import IDelayedCall
+from zope.interface import implementer
+
+_SWEEP = 2048  # cancelled calls that may lie in the heap
+
+
+class Owner(Protocol):
+    """Whose call it is: a process, a device, or the rehearsal itself."""
+
+    def run_call(self, call: Call) -> None:
+        """Make a call whose time has come, or drop it."""
+        ...
+
+
+@implementer(IDelayedCall)
+class Call:
+    """A delayed call, as Twisted's `IDelayedCall`; ``time`` is the timeline's."""
+
+    __slots__ = ("args", "function", "keywords", "owner", "state", "time", "timeline")
+
+    def __init__(
+        self, timeline: Timeline, owner: Owner, time: float, function: Any, args: Any, keywords: dict[str, Any]
+    ) -> None:
+        self.timeline, self.owner, self.time = timeline, owner, time
+        self.function, self.args, self.keywords = function, args, keywords
+        self.state = ""
+        """``called`` or ``cancelled``; '' while it waits."""
+
+    def getTime(self) -> float:
+        return self.time
+
+    def active(self) -> bool:
+        return not self.state
+
+    def cancel(self) -> None:
+        """Forget the call; raises AlreadyCalled or AlreadyCancelled."""
+        self._check()
+        self.state = "cancelled"
+        self.function = self.args = None
+        self.timeline.forget()
+
+    def reset(self, secondsFromNow: float) -> None:  # noqa: N803  Twisted's name
+        """Have it happen so many seconds from now."""
+        self._check()
+        self._move(self.timeline.now + secondsFromNow)
+
+    def delay(self, secondsLater: float) -> None:  # noqa: N803  Twisted's name
+        """Have it happen so many seconds later than it would."""
+        self._check()
+        self._move(self.time + secondsLater)
+
+    def _move(self, time: float) -> None:
+        self.time = time
+        self.timeline.push(self)
+
+    def _check(self) -> None:
+        if self.state == "called":
+            raise AlreadyCalled
+        if self.state:
+            raise AlreadyCancelled
+
+    def __repr__(self) -> str:
+        return f"<{self.state or 'waits'} until {self.time:g}: {getattr(self.function, '__qualname__', self.function)}>"
+
+
+class Timeline:
+    """All calls that wait, by their time, and the present instant."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        """Virtual seconds since the beginning."""
+        self.calls = 0
+        """How many calls were made."""
+        self._heap: list[tuple[float, int, Call]] = []
+        self._numbers = itertools.count()
+        self._cancelled = 0
+
+    def call_at(self, time: float, owner: Owner, function: Any, args: Any = (), keywords: Any = None) -> Call:
+        """Have a function called at that instant on behalf of ``owner``."""
+        call = Call(self, owner, time, function, args, keywords or {})
+        heapq.heappush(self._heap, (time, next(self._numbers), call))
+        return call
+
+    def push(self, call: Call) -> None:
+        """Take a call whose time has changed; its old place in the heap means nothing any more."""
+        heapq.heappush(self._heap, (call.time, next(self._numbers), call))
+
+    def forget(self) -> None:
+        """Note that a call was cancelled, and sweep the heap when many were."""
+        self._cancelled += 1
+        if self._cancelled > _SWEEP and 2 * self._cancelled > len(self._heap):
+            self._heap = [entry for entry in self._heap if not entry[2].state and entry[0] == entry[2].time]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
+
+    def waiting(self) -> list[Call]:
+        """Return the calls that wait, the next one first."""
+        return [call for time, _, call in sorted(self._heap) if not call.state and time == call.time]
+
+    def run_until(self, seconds: float, done: Callable[[], bool] | None = None) -> bool:
+        """Let time pass up to ``seconds``, or until ``done()``, which is asked between any two calls."""
+        while done is None or not done():
+            if not self._run_next(seconds):
+                self.now = max(self.now, seconds)
+                return done is not None and done()
+        return True
+
+    def _run_next(self, seconds: float) -> bool:
+        """Make the next call that is due by then; False when there is none."""
+        heap = self._heap
+        while heap and heap[0][0] <= seconds:
+            time, _, call = heapq.heappop(heap)
+            if call.state or time != call.time:
+                continue
+            self.now = max(self.now, time)
+            self.calls += 1
+            call.state = "called"
+            call.owner.run_call(call)
+            return True
+        return False

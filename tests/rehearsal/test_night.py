@@ -1,0 +1,69 @@
+"""Rehearsed nights: the same each time, in every process and folder; and what a broken rule looks like."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from pyros import config
+from pyros.agents.runtime.host import STEPS
+from pyros.rehearsal.night import Night, NightPlan, NightResult
+from pyros.rehearsal.rehearse import command, night_folder, plans
+
+
+def rehearsed(**keys: object) -> NightResult:
+    plan = NightPlan(str(config.demo_file()), "2026-03-20", 1, **keys)  # type: ignore[arg-type]
+    with night_folder() as folder:
+        return Night(plan, folder).run()
+
+
+def digest(folder: Path, hash_seed: str) -> str:
+    """Rehearse in a process of its own, with other hashes of strings and another folder, and return what it prints."""
+    folder.mkdir()
+    line = [sys.executable, "-c", "from pyros.cli import main; main()", "rehearse", "--config", str(config.demo_file()),
+            "--hours", "0.15", "--seed", "11"]  # fmt: skip
+    env = os.environ | {"PYTHONHASHSEED": hash_seed, "TMPDIR": str(folder)}
+    done = subprocess.run(line, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    (found,) = re.findall(r"[0-9a-f]{32}", done.stderr)
+    assert not list(folder.iterdir()), "nothing is left behind"
+    return str(found)
+
+
+def test_the_same_seed_is_the_same_night_in_every_process(tmp_path: Path) -> None:
+    assert digest(tmp_path / "one", "1") == digest(tmp_path / "the-other-folder", "2")
+
+
+def test_a_short_night_without_faults_observes_and_breaks_no_rule() -> None:
+    result = rehearsed(faults="none", hours=0.4, alerts=6)
+    assert result.violations == ()
+    assert result.counts["alerts"] >= 6
+    assert result.counts["exposures"] >= 7
+    assert result.counts["kills"] == 0
+
+
+def test_every_night_has_its_own_seed_and_evening() -> None:
+    plan = NightPlan("observatory.ini", "2026-12-31", 7)
+    assert [(each.seed, each.date) for each in plans(plan, 3)] == [
+        (7, "2026-12-31"), (8, "2027-01-01"), (9, "2027-01-02"),
+    ]  # fmt: skip
+
+
+def test_the_command_that_repeats_a_night() -> None:
+    plan = NightPlan("my observatory.ini", "2026-03-20", 17, "light", alerts=12.5)
+    said = command(plan, Path("a script.faults"))
+    assert said == (
+        "pyros rehearse --config 'my observatory.ini' --from 2026-03-20 --seed 17 --faults 'a script.faults'"
+        " --alerts 12.5 --images none"
+    )
+
+
+def test_agents_killed_at_every_step_of_a_turn_go_on() -> None:
+    agents = "scheduler,majordome,observation_manager,camera,telescope,dome"
+    lines = [f"00:{4 + 2 * number:02d}:00 kill {agents} away=5 step={step}" for number, step in enumerate(STEPS)]
+    result = rehearsed(script="\n".join(lines), hours=0.4, alerts=8)
+    assert result.violations == ()
+    assert result.counts["kills"] == 6 * len(STEPS)
