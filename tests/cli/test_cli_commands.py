@@ -302,7 +302,7 @@ def test_alert_without_broker_or_packet(observatory: Path, tmp_path: Path) -> No
     packet.write_text(template.read_text().replace("$ivorn", IVORN))
     for file, said in (
         (tmp_path / "none.xml", "none.xml: cannot be read: No such file"),
-        (observatory, "pyros_agent_config.ini: not XML"),
+        (observatory, "pyros_agent_config.ini: neither XML nor JSON"),
         (template, "is a template"),
         (packet, "Connection refused; start the observatory first: pyros run"),
     ):

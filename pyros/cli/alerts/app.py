@@ -10,6 +10,7 @@ from pyros.cli.alerts.archive import explain, list_, search, show_
 from pyros.cli.alerts.export_packets import export
 from pyros.cli.alerts.import_packets import import_
 from pyros.cli.alerts.parse import parse
+from pyros.cli.alerts.skymap import skymap
 from pyros.cli.common import Group
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 _COMMANDS: dict[str, Callable[..., None]] = {
     "parse": parse,
+    "skymap": skymap,
     "list": list_,
     "search": search,
     "show": show_,

@@ -1,0 +1,9 @@
+"""Alerts that are an area: HEALPix sky maps read, measured, and cut into telescope fields."""
+
+from __future__ import annotations
+
+from pyros.alerts.skymaps.reading import read_skymap
+from pyros.alerts.skymaps.skymap import SkyMap
+from pyros.alerts.skymaps.tiles import Field, Tile, make_tiles
+
+__all__ = ["Field", "SkyMap", "Tile", "make_tiles", "read_skymap"]

@@ -1,0 +1,166 @@
+"""FITS files of sky maps to `SkyMap`: multi-order and flat, as LIGO/Virgo/KAGRA, Fermi GBM and IceCube write them.
+
+LVK's user guide, section "Working with Sky Maps" (UNIQ and PROBDENSITY), and the HEALPix FITS conventions (ORDERING,
+INDXSCHM, NSIDE; https://healpix.sourceforge.io). Old LALInference maps have 1,024 pixels a row.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from typing import Any
+
+import numpy as np
+
+from pyros.alerts.skymaps.skymap import Floats, Integers, SkyMap, healpix
+from pyros.errors import AlertError
+
+MAX_BYTES = 512 * 1024 * 1024
+"""Of a file, unpacked: a flat map of NSIDE 1024 with distances has 400 MB; multi-order ones 1 to 10."""
+MAX_LEVEL = 29
+MAX_CELLS = 12 * 4**10
+"""Of a multi-order map."""
+_FINEST_FLAT = 10
+"""The level (3.4 arcminutes) to which finer flat maps are made coarser while they are read."""
+_MERGED = 1e-6
+"""Four cells that have less probability together become one."""
+_GZIP = b"\x1f\x8b"
+_COLUMNS = ("PROBDENSITY", "PROB", "PROBABILITY")
+_TOLERANCE = 0.1
+"""How far the sum of the probabilities may be from 1: GBM's maps are rounded."""
+
+
+def read_skymap(data: bytes) -> SkyMap:
+    """Read a sky map from a FITS file's bytes, also compressed by gzip.
+
+    Raises:
+        AlertError: it is no FITS file, has no table of HEALPix probabilities, or one that makes no sense; one line.
+    """
+    from astropy.io import fits  # noqa: PLC0415  slow to load
+
+    if data.startswith(_GZIP):
+        data = _unpacked(data)
+    if len(data) > MAX_BYTES:
+        raise AlertError(f"the sky map has {len(data)} bytes; at most {MAX_BYTES} are taken")
+    try:
+        with fits.open(io.BytesIO(data), memmap=False) as file:
+            tables = [hdu for hdu in file if isinstance(hdu, fits.BinTableHDU) and _column(hdu)]
+            if not tables:
+                raise AlertError("the FITS file has no table with a column PROBDENSITY, PROB or PROBABILITY")
+            return _read(tables[0])
+    except AlertError:
+        raise
+    except Exception as error:  # astropy raises whatever the damage leads to
+        raise AlertError(f"no sky map: {type(error).__name__}: {' '.join(str(error).split())[:150]}") from None
+
+
+def _unpacked(data: bytes) -> bytes:
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        unpacked = unpacker.decompress(data, MAX_BYTES)
+    except zlib.error as error:
+        raise AlertError(f"the sky map's gzip is damaged: {error}") from None
+    if not unpacker.eof:
+        raise AlertError(f"the sky map's gzip is cut, or unpacks to more than {MAX_BYTES} bytes")
+    return unpacked
+
+
+def _column(table: Any) -> str:
+    names = {name.upper(): name for name in table.columns.names}
+    return next((names[name] for name in _COLUMNS if name in names), "")
+
+
+def _read(table: Any) -> SkyMap:
+    header, name = table.header, _column(table)
+    frame = str(header.get("COORDSYS", "C")).strip().upper()[:20]
+    if frame not in {"C", "EQ", "EQUATORIAL", "CEL", "CELESTIAL", "ICRS", ""}:
+        raise AlertError(f"a sky map in COORDSYS {frame!r}; celestial ones are read")
+    values = np.asarray(table.data[name], dtype=np.float64).ravel()
+    values = np.where(np.isfinite(values), values, 0.0)
+    if values.size == 0 or values.min() < 0:
+        raise AlertError("the sky map is empty, or has negative probabilities")
+    upper = [each.upper() for each in table.columns.names]
+    if "UNIQ" in upper:
+        numbers = np.asarray(table.data[table.columns.names[upper.index("UNIQ")]], dtype=np.int64).ravel()
+        level, cell = _of_uniq(numbers)
+    else:
+        level, cell, values = _flat(table, upper, values, is_density=name.upper() == "PROBDENSITY")
+    _check_apart(level, cell)
+    areas = 4 * np.pi / 12 / 4.0**level
+    probability = values * areas if name.upper() == "PROBDENSITY" else values
+    total = float(probability.sum())
+    if not 1 - _TOLERANCE <= total <= 1 + _TOLERANCE:
+        raise AlertError(f"the probabilities of the sky map sum to {total:.3g}, not to 1")
+    return SkyMap(level, cell, probability / total, distance=_distance(header))
+
+
+def _of_uniq(numbers: Integers) -> tuple[Integers, Integers]:
+    """Take levels and nested numbers out of NUNIQ's numbers, 4 * 4**level + cell."""
+    if len(numbers) > MAX_CELLS:
+        raise AlertError(f"the sky map has {len(numbers)} cells; at most {MAX_CELLS} are taken")
+    if numbers.min() < 4:
+        raise AlertError(f"UNIQ {numbers.min()} is no HEALPix cell")
+    level, cell = (np.asarray(array, dtype=np.int64) for array in healpix().uniq_to_level_ipix(numbers))
+    if level.max() > MAX_LEVEL or (cell >= 12 * 4**level).any():
+        raise AlertError("the sky map has a UNIQ that is no HEALPix cell")
+    return level, cell
+
+
+def _flat(table: Any, upper: list[str], values: Floats, is_density: bool) -> tuple[Integers, Integers, Floats]:
+    """Read a map of cells of one size, and merge what is improbable; the values stay what they were."""
+    header = table.header
+    nside = int(header.get("NSIDE", 0)) or round((len(values) / 12) ** 0.5)
+    level = nside.bit_length() - 1
+    if nside < 1 or nside != 1 << level or level > MAX_LEVEL:
+        raise AlertError(f"NSIDE {nside} of the sky map is no power of 2 up to 2**{MAX_LEVEL}")
+    if "PIXEL" in upper:
+        cell = np.asarray(table.data[table.columns.names[upper.index("PIXEL")]], dtype=np.int64).ravel()
+    else:
+        cell = np.arange(len(values), dtype=np.int64) + int(header.get("FIRSTPIX", 0))
+    if len(cell) != len(values) or cell.min() < 0 or cell.max() >= 12 * nside**2:
+        raise AlertError(f"the sky map has cells that NSIDE {nside} has not")
+    ordering = str(header.get("ORDERING", "")).strip().upper()
+    if ordering == "RING":
+        cell = np.asarray(healpix().ring_to_nested(cell, nside), dtype=np.int64)
+    elif ordering not in {"NESTED", "NEST"}:
+        raise AlertError(f"ORDERING {ordering[:20]!r} of the sky map; RING, NESTED and NUNIQ are read")
+    order = np.argsort(cell, kind="stable")
+    return _merged(level, cell[order], values[order], is_density)
+
+
+def _merged(level: int, cell: Integers, values: Floats, is_density: bool) -> tuple[Integers, Integers, Floats]:
+    """Merge four cells into one, again and again, where the map is too fine or they have next to no probability."""
+    kept: list[tuple[Integers, Integers, Floats]] = []
+    unit = np.pi / 3 / 4.0**level if is_density else 1.0
+    while level > 0 and len(cell):
+        first = cell >> 2
+        starts = np.flatnonzero(np.append(True, first[1:] != first[:-1]))
+        sizes = np.diff(np.append(starts, len(cell)))
+        sums = np.add.reduceat(values, starts)
+        merges = (sizes == 4) & ((sums * unit < _MERGED) | (level > _FINEST_FLAT))
+        stays = ~np.repeat(merges, sizes)
+        kept.append((np.full(int(stays.sum()), level, dtype=np.int64), cell[stays], values[stays]))
+        cell = first[starts[merges]]
+        values = sums[merges] / 4 if is_density else sums[merges]
+        unit *= 4 if is_density else 1
+        level -= 1
+    kept.append((np.full(len(cell), level, dtype=np.int64), cell, values))
+    levels, cells, merged = (np.concatenate(arrays) for arrays in zip(*kept, strict=True))
+    return levels, cells, merged
+
+
+def _check_apart(level: Integers, cell: Integers) -> None:
+    """Raise AlertError where two cells overlap: their probability would count twice."""
+    shift = 2 * (MAX_LEVEL - level)
+    first = cell << shift
+    order = np.argsort(first, kind="stable")
+    ends = (first + (np.int64(1) << shift))[order]
+    if (first[order][1:] < ends[:-1]).any():
+        raise AlertError("cells of the sky map overlap")
+
+
+def _distance(header: Any) -> tuple[float, float] | None:
+    mean, deviation = header.get("DISTMEAN"), header.get("DISTSTD")
+    if not isinstance(mean, float) or not isinstance(deviation, float) or not (mean > 0 and deviation > 0):
+        return None
+    return mean, deviation

@@ -1,0 +1,154 @@
+"""``pyros alerts skymap``: what a sky map says, and the telescope's fields that cover it."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.table import Table
+
+from pyros.alerts import form_of
+from pyros.alerts.skymaps import Field, SkyMap, Tile, make_tiles, read_skymap
+from pyros.alerts.skymaps.embedded import embedded_skymap
+from pyros.alerts.skymaps.skymap import Floats
+from pyros.alerts.skymaps.tiles import Mask
+from pyros.cli.common import JsonOption, out, show
+from pyros.clock import system_time
+from pyros.errors import AlertError, PyrosError
+from pyros.planning.night_sky import NightSky, night_of
+from pyros.site import Site
+
+_STEP = 600.0
+"""Seconds between two looks at what is up."""
+_FIELD = re.compile(r"(\d+(?:\.\d+)?)(?:x(\d+(?:\.\d+)?))?")
+
+
+def skymap(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A sky map (FITS, also gzipped), or the JSON or Avro alert that has it."),
+    ],
+    field: Annotated[
+        str,
+        typer.Option(metavar="WxH", help="The telescope's field in degrees: show the fields to observe, best first."),
+    ] = "",
+    overlap: Annotated[float, typer.Option(help="Degrees that neighbouring fields share.")] = 0.0,
+    share: Annotated[float, typer.Option(min=0.01, max=1.0, help="Stop at this share of what can be observed.")] = 0.9,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Show at most so many fields.")] = 20,
+    site: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The site.yaml of an observatory: only what it sees in a night counts."),
+    ] = None,
+    night: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
+            help="The night at or after this time (UTC) instead of the next one.",
+        ),
+    ] = None,
+    altitude: Annotated[float, typer.Option(min=0.0, max=89.0, help="Degrees that count as up, with --site.")] = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a sky map says: areas, distance, what can be seen tonight, and the fields that cover it.
+
+    Multi-order and flat HEALPix maps of LIGO/Virgo/KAGRA, Fermi GBM and
+    IceCube are read.
+
+    Examples:
+      pyros alerts skymap bayestar.multiorder.fits
+      pyros alerts skymap S241125n.json --field 2x2 --site observatory/site.yaml
+      pyros alerts skymap map.fits.gz --field 1.5x1 --overlap 0.1 --share 0.5 --limit 1000 --json
+    """
+    try:
+        chosen = read_skymap(_map_of(file))
+        size = _size(field, overlap) if field else None
+        visible = _visible(Site.load(site), night, altitude) if site else None
+        tiles = make_tiles(chosen, size, share=share, limit=limit, observable=visible) if size else []
+    except AlertError as error:
+        raise PyrosError(f"{file}: {error}") from None
+    found = facts(chosen)
+    if visible is not None:
+        found["observable"] = float(chosen.probability[visible(*chosen.centres)].sum())
+    if as_json:
+        out.file.write(json.dumps(found | {"tiles": [tile._asdict() for tile in tiles]}) + "\n")
+        return
+    for line in _lines(found):
+        out.print(line)
+    if size:
+        show(_table(tiles))
+
+
+def facts(chosen: SkyMap) -> dict[str, Any]:
+    """Return what a map says, for programs: areas in square degrees, positions in ICRS degrees, distances in Mpc."""
+    ra, dec = chosen.most_probable
+    return {
+        "cells": len(chosen.cell), "area50": chosen.area(0.5), "area90": chosen.area(0.9), "ra": ra, "dec": dec,
+        "distance": chosen.distance and chosen.distance[0], "distance_error": chosen.distance and chosen.distance[1],
+    }  # fmt: skip
+
+
+def _map_of(file: Path) -> bytes:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise PyrosError(f"{file}: cannot be read: {error.strerror}") from None
+    if data.startswith((b"SIMPLE", b"\x1f\x8b")):
+        return data
+    form_of(data)  # or it says what it is not
+    packed = embedded_skymap(data)
+    if packed is None:
+        raise AlertError("an alert without a sky map in it")
+    return packed
+
+
+def _size(text: str, overlap: float) -> Field:
+    match = _FIELD.fullmatch(text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no field; give degrees as 2x1.5", param_hint="--field")
+    size = Field(float(match[1]), float(match[2] or match[1]), overlap)
+    size.check()
+    return size
+
+
+def _visible(site: Site, night: datetime | None, altitude: float) -> Mask:
+    """Return which positions stand high enough, above the site's horizon, at some time of the night."""
+    when = datetime.fromtimestamp(system_time(), UTC) if night is None else night.replace(tzinfo=UTC)
+    dark = night_of(site, when)
+    if dark is None:
+        raise PyrosError(f"{site.name}: no night by its twilight of {site.twilight:g} degrees about {when:%Y-%m-%d}")
+    sky = NightSky(site, dark[0].timestamp(), dark[1].timestamp(), _STEP)
+
+    def visible(ra: Floats, dec: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        tracks = sky.fixed_tracks(list(zip(ra.tolist(), dec.tolist(), strict=True)))
+        up = tracks.above & (tracks.sin_altitude >= np.sin(np.radians(altitude)))
+        return np.asarray(up.any(axis=1))
+
+    return visible
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    lines = [
+        f"50 % of the probability in {found['area50']:.1f} square degrees, 90 % in {found['area90']:.1f}",
+        f"most probable at RA {found['ra']:.3f}, Dec {found['dec']:+.3f} degrees",
+    ]
+    if found["distance"]:
+        lines.append(f"at {found['distance']:.0f} +- {found['distance_error']:.0f} Mpc")
+    if "observable" in found:
+        lines.append(f"{found['observable']:.1%} of it can be observed in the night")
+    return lines
+
+
+def _table(tiles: list[Tile]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("", "ra", "dec", "in it", "together"):
+        table.add_column(heading, justify="right")
+    together = 0.0
+    for number, tile in enumerate(tiles, 1):
+        together += tile.added
+        table.add_row(str(number), f"{tile.ra:.3f}", f"{tile.dec:+.3f}", f"{tile.probability:.2%}", f"{together:.2%}")
+    return table
