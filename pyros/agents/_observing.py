@@ -78,3 +78,5 @@ class ObservationManagerState(msgspec.Struct):
     """Observations that go on with their next image, by their ids, the oldest first."""
     calibration: CalibrationState | None = None
     """The calibration that runs; while one does, no observation is there."""
+    half_width: float | None = None
+    """Of the last V-curve: steps beside the focus at which stars are larger by the square root of 2."""

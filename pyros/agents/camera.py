@@ -18,15 +18,26 @@ from pyros.agents._cooling import COOLING_LOOK, COOLING_LOOKED, COOLING_OVERDUE,
 from pyros.agents._filters import FiltersAgent
 from pyros.agents.agent import Agent
 from pyros.agents.instrument import Command, InstrumentState
-from pyros.calibration import cooling, levels
+from pyros.calibration import cooling, levels, starsizes
 from pyros.calibration.cooling import Ramp
 from pyros.calibration.levels import measure_level
+from pyros.calibration.starsizes import SizeJob, measure_sizes
 from pyros.errors import ConnectionLost, NoAnswer, WorkerError
 from pyros.hold import Hold
 from pyros.instruments import writing
 from pyros.instruments.fits import ImageFacts
-from pyros.instruments.writing import write_job, write_pixels
-from pyros.messages import Cool, Expose, ExposureFinished, ExposureStarted, Failure, ImageTaken, Level, Message
+from pyros.instruments.writing import WriteJob, write_job, write_pixels
+from pyros.messages import (
+    Cool,
+    Expose,
+    ExposureFinished,
+    ExposureStarted,
+    Failure,
+    ImageTaken,
+    Level,
+    Message,
+    StarSizes,
+)
 from pyros.planning import Site
 from pyros.planning.visibility import airmass, altitude_azimuth
 from pyros.workers import Worker
@@ -34,6 +45,7 @@ from pyros.workers import Worker
 _WRITE_SECONDS = 120.0
 _WRITE_ATTEMPTS = 2
 _MEASURE_SECONDS = 60.0
+_SATURATION = 60_000.0
 _LAST_WRITE_SECONDS = 2.0
 """How long the agent's end waits for an image that is being written."""
 
@@ -52,8 +64,9 @@ class CameraAgent(FiltersAgent):
 
     With a filter wheel of its own in the observatory, its agent has put the filter into the beam before *Expose* comes,
     and the camera itself is asked for none. ``option_rotation`` is the position angle of the images' upper side,
-    degrees from north through east; ``option_compress = yes`` packs the images' tiles. ``option_name`` here and in the
-    telescope's section are what the images call the two (INSTRUME, TELESCOP).
+    degrees from north through east; ``option_compress = yes`` packs the images' tiles;
+    from ``option_saturation`` (ADU) on a pixel is not believed where stars are measured. ``option_name`` here and in
+    the telescope's section are what the images call the two (INSTRUME, TELESCOP).
     """
 
     needs = ("site",)
@@ -79,7 +92,9 @@ class CameraAgent(FiltersAgent):
         return self.FILTER_WHEEL not in self.config.agents
 
     def attach(self, reactor: Any) -> None:
-        self._worker = Worker(reactor, self.clock, self.log, "camera's", [writing.__name__, levels.__name__])
+        self._worker = Worker(
+            reactor, self.clock, self.log, "camera's", [writing.__name__, levels.__name__, starsizes.__name__]
+        )
         super().attach(reactor)
 
     def detach(self) -> Deferred[None]:
@@ -92,6 +107,7 @@ class CameraAgent(FiltersAgent):
         telescope = self.config.agents.get(self.TELESCOPE)
         self.telescope = telescope.options.get("name", f"{self.config.name} telescope") if telescope else ""
         self.instrument = self.option("name", str, "")
+        self.saturation = self.option("saturation", float, _SATURATION)
         self.compress = self.option("compress", yes_or_no, False)
         self._detector.restarted()
         super().work()
@@ -199,9 +215,10 @@ class CameraAgent(FiltersAgent):
                 observation=expose.observation, number=expose.number, filter=expose.filter, path=result["path"],
                 started=result.get("started"), seconds=result.get("seconds"), temperature=result.get("temperature"),
                 level=msgspec.convert(result.get("level"), Level | None),
+                sizes=msgspec.convert(result.get("sizes"), StarSizes | None),
             ),
         )  # fmt: skip
-        if expose.image_type != "LIGHT":
+        if expose.image_type != "LIGHT" or not expose.keep:
             return
         self.send_if_there(
             self.ANALYZER,
@@ -236,29 +253,33 @@ class CameraAgent(FiltersAgent):
         """Have a worker put the image on disk. It is not thrown away for a worker that dies, twice even."""
         path, facts = self._describe(image, expose)
         job, pixels = write_job(path, replace(image, filter=self._filter(image, expose)), facts, compress=self.compress)
-        written = ""
-        for _ in range(_WRITE_ATTEMPTS):
-            try:
-                written = await self._worker.run(write_pixels, job, pixels, seconds=_WRITE_SECONDS)
-                break
-            except WorkerError as error:
-                self.log.warn("{path} is written once more: {reason}", path=path, reason=error)
-        if not written:
-            pool = self.reactor.getThreadPool()
-            written = await deferToThreadPool(self.reactor, pool, write_pixels, job, pixels)  # type: ignore[func-returns-value,unused-ignore]
-        level = await self._level(expose, pixels) if expose.measure == "level" else None
+        written = await self._written(job, pixels) if expose.keep else ""
+        measured = await self._measure_image(expose, job, pixels) if expose.measure else None
         return {
             "path": written, "started": image.started, "seconds": image.seconds, "temperature": image.temperature,
-            "level": level and msgspec.to_builtins(level),
+            expose.measure or "level": measured and msgspec.to_builtins(measured),
         }  # fmt: skip
 
-    async def _level(self, expose: Expose, pixels: memoryview) -> Level | None:
-        """Have a worker measure the image's level; None, and a line in the log, where that fails."""
+    async def _written(self, job: WriteJob, pixels: memoryview) -> str:
+        for _ in range(_WRITE_ATTEMPTS):
+            try:
+                return await self._worker.run(write_pixels, job, pixels, seconds=_WRITE_SECONDS)
+            except WorkerError as error:
+                self.log.warn("{path} is written once more: {reason}", path=job.path, reason=error)
+        pool = self.reactor.getThreadPool()
+        written: str = await deferToThreadPool(self.reactor, pool, write_pixels, job, pixels)  # type: ignore[func-returns-value,unused-ignore]
+        return written
+
+    async def _measure_image(self, expose: Expose, job: WriteJob, pixels: memoryview) -> Level | StarSizes | None:
+        """Have a worker measure the image; None, and a line in the log, where that fails."""
         name = f"{expose.observation}-{expose.number}"
         try:
-            return await self._worker.run(measure_level, name, pixels, seconds=_MEASURE_SECONDS)
+            if expose.measure == "level":
+                return await self._worker.run(measure_level, name, pixels, seconds=_MEASURE_SECONDS)
+            size = SizeJob(job.height, job.width, self.saturation)
+            return await self._worker.run(measure_sizes, size, pixels, seconds=_MEASURE_SECONDS)
         except (WorkerError, ValueError) as error:
-            self.log.warn("{name}: its level was not measured: {reason}", name=name, reason=error)
+            self.log.warn("{name}: it was not measured: {reason}", name=name, reason=error)
             return None
 
     def _filter(self, image: instruments.Image, expose: Expose) -> str:

@@ -3,21 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 
 from pyros import instruments, messages
 from pyros.agents.agent import Agent
 from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState
+from pyros.calibration import temperature
+from pyros.calibration.temperature import MAX_CURVES
 from pyros.hold import Hold
 from pyros.messages import Failure, FocusMoved, Message, MoveFocus
+
+
+class FocusFound(msgspec.Struct, frozen=True):
+    """A focus that was found."""
+
+    time: float
+    """Unix seconds."""
+    temperature: float
+    """Of the focuser, degrees Celsius."""
+    base: int
+    """The position of a filter whose offset is 0, steps."""
 
 
 class FocuserState(InstrumentState):
     """The position of a filter whose offset is 0; None until the device was asked where it is."""
 
+    temperature: float | None = None
+    """Of the focuser when `base` was found or given, degrees Celsius; None where it isn't known."""
+    curves: list[FocusFound] = []  # noqa: RUF012  msgspec copies it
+    """The last focuses found, from which the steps for each kelvin are learnt; the oldest first."""
+    offsets: dict[str, int] = {}  # noqa: RUF012  msgspec copies it
+    """The filters' offsets that were measured, steps; they count before those of the configuration."""
+
     base: int | None = None
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Where a move goes to, but for what only the device knows."""
+
+    base: int | None
+    """The position of a filter whose offset is 0, steps; None where it is that of now."""
+    offset: int
+    """The filter's, steps."""
+    position: int | None
+    """The one that was asked for, steps; None for the filter's."""
+    reference: float | None
+    """Temperature for which ``base`` is right, degrees Celsius; None where it isn't known."""
+    per_kelvin: float | None
+    """Steps by which the focus moves with each kelvin; None where it isn't known."""
+
+    def drift(self, celsius: float | None) -> int:
+        """Return the steps by which the focus has moved with the temperature."""
+        if celsius is None or self.reference is None or self.per_kelvin is None:
+            return 0
+        return round(self.per_kelvin * (celsius - self.reference))
 
 
 class FocuserAgent(InstrumentAgent):
@@ -25,7 +69,10 @@ class FocuserAgent(InstrumentAgent):
 
     ``option_offsets`` in its section are the filters' offsets in steps, like ``r:0 g:120 i:-40``; a filter that isn't
     named has none. The offset 0 belongs to the position in which the focuser stands when it is first asked for a
-    filter, or to the one that *Move focus* last gave.
+    filter, or to the one that *Move focus* last gave, and moves with the temperature from there: by
+    ``option_steps_per_kelvin``, or as it was learnt from the focuses found (`pyros.calibration.temperature`).
+    ``option_backlash`` is how many steps the focuser goes beyond a position that it must reach downwards, so that every
+    position is reached from below; 0 for not at all.
     """
 
     state: FocuserState
@@ -38,6 +85,8 @@ class FocuserAgent(InstrumentAgent):
     def work(self) -> None:
         none: dict[str, int] = {}
         self._offsets = self.option("offsets", offsets, none)
+        self._backlash = self.option("backlash", int, 0)
+        self._per_kelvin = self.option("steps_per_kelvin", float, None)
         super().work()
 
     def move_focus(self, message: Message) -> None:
@@ -47,14 +96,27 @@ class FocuserAgent(InstrumentAgent):
             failure = Failure(observation=move.observation, reason=f"not moved: {reason}")
             self.send_if_there(message.sender, messages.FOCUS_FAILED, failure)
             return
-        base, offset = self.state.base, self._offsets.get(move.filter, 0)
-        if move.position is not None:
-            base = move.position - offset
+        aim = Aim(
+            base=self.state.base,
+            offset=self._offset(move.filter),
+            position=move.position,
+            reference=self.state.temperature,
+            per_kelvin=self.steps_per_kelvin(),
+        )
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
-            return Deferred.fromCoroutine(self._move(base, offset, started))
+            return Deferred.fromCoroutine(self._move(aim, started))
 
         self.command(messages.MOVE_FOCUS, move, run, order=message)
+
+    def steps_per_kelvin(self) -> float | None:
+        """Return how the focus moves with the temperature; None while that is not known."""
+        if self._per_kelvin is not None:
+            return self._per_kelvin
+        return temperature.steps_per_kelvin([(each.temperature, each.base) for each in self.state.curves])
+
+    def _offset(self, filter: str) -> int:
+        return self.state.offsets.get(filter, self._offsets.get(filter, 0))
 
     def abort(self, message: Message) -> None:
         """Stop a move; whoever wanted it hears that it failed."""
@@ -85,24 +147,52 @@ class FocuserAgent(InstrumentAgent):
         return state, {"position": position, "temperature": await self.device.temperature()}
 
     def done(self, command: Command, result: dict[str, Any]) -> None:
-        self.state.base = result["base"]
+        move = msgspec.convert(command.payload, MoveFocus)
+        self._learn(move, result)
         moved = FocusMoved(
-            observation=command.payload.get("observation", ""),
-            position=result["position"],
-            filter=command.payload.get("filter", ""),
-        )
+            observation=move.observation, position=result["position"], filter=move.filter,
+            temperature=result["temperature"], limits=result["limits"],
+        )  # fmt: skip
         self.answer(command, messages.FOCUS_MOVED, moved)
+
+    def _learn(self, move: MoveFocus, result: dict[str, Any]) -> None:
+        """Keep what the position means for the moves to come."""
+        state, celsius = self.state, result["temperature"]
+        if state.base is None:
+            state.base, state.temperature = result["base"], celsius
+        if move.position is None or move.use == "visit":
+            return
+        if move.use == "offset":
+            state.offsets[move.filter] = move.position - state.base
+            self.log.info(
+                "filter {name} has an offset of {steps} steps", name=move.filter, steps=move.position - state.base
+            )
+            return
+        state.base, state.temperature = move.position - self._offset(move.filter), celsius
+        if move.use == "focus" and celsius is not None:
+            state.curves = [*state.curves, FocusFound(self.clock.time(), celsius, state.base)][-MAX_CURVES:]
+            if (learnt := self.steps_per_kelvin()) is not None:
+                self.log.info("the focus moves by {steps:.1f} steps for each kelvin", steps=learnt)
 
     def failed(self, command: Command, failure: Failure) -> None:
         self.answer(command, messages.FOCUS_FAILED, failure)
 
-    async def _move(self, base: int | None, offset: int, started: Callable[[float], None]) -> dict[str, Any]:
+    async def _move(self, aim: Aim, started: Callable[[float], None]) -> dict[str, Any]:
         """In the reactor's thread."""
-        here = await self.device.position()
-        if base is None:
-            base = here
-        reached = here if here == base + offset else await self.device.move(base + offset, started)
-        return {"base": base, "position": reached}
+        here, celsius, limits = (
+            await self.device.position(),
+            await self.device.temperature(),
+            await self.device.limits(),
+        )
+        base = here - aim.offset if aim.base is None else aim.base
+        target = aim.position if aim.position is not None else base + aim.offset + aim.drift(celsius)
+        target = min(max(target, limits.least), limits.most) if aim.position is None else target
+        if target < here and self._backlash:
+            await self.device.move(max(limits.least, target - self._backlash), started)
+        reached = here if here == target else await self.device.move(target, started)
+        return {
+            "base": base, "position": reached, "temperature": celsius, "limits": (limits.least, limits.most),
+        }  # fmt: skip
 
 
 def offsets(text: str) -> dict[str, int]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Literal
 
 from pyros import messages
-from pyros.agents._calibrating import CALIBRATION_STEP_AGAIN, CALIBRATION_STEP_OVERDUE, Calibrating
+from pyros.agents._calibrating import CALIBRATION_STEP_AGAIN, CALIBRATION_STEP_OVERDUE, Calibrating, FramesRecipe
+from pyros.agents._focusing import FocusRecipe
 from pyros.agents._observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, Progress, Step
 from pyros.agents.agent import Agent
 from pyros.angles import separation
@@ -32,6 +33,7 @@ from pyros.messages import (
     Slew,
     TakenImage,
 )
+from pyros.site import Site
 
 _SLEW_LIMIT = 600.0
 _EXPOSURE_MARGIN = 300.0
@@ -45,13 +47,17 @@ _ON_TARGET = 0.1  # degrees; a report of a slew to elsewhere is an old one
 
 
 class ObservationManagerAgent(Agent):
-    """Turns *Observe* into commands for telescope and camera, and their answers into reports."""
+    """Turns *Observe* and *Calibrate* into commands for the instruments, and their answers into reports.
+
+    ``option_focus_step`` is the way between two positions of the first V-curve, steps.
+    """
 
     state: ObservationManagerState
 
     def __init__(self) -> None:
         super().__init__(Agent.OBSERVATION_MANAGER)
-        self._calibrating = Calibrating(self)
+        recipes = {"bias": FramesRecipe, "dark": FramesRecipe, "focus": FocusRecipe}
+        self._calibrating = Calibrating(self, recipes)
         self.actions_by_message |= {
             messages.OBSERVE: self.observe,
             messages.ABORT_OBSERVATION: self.abort_observation,
@@ -79,6 +85,9 @@ class ObservationManagerAgent(Agent):
             CALIBRATION_STEP_OVERDUE: self._calibrating.step_overdue,
             CALIBRATION_STEP_AGAIN: self._calibrating.step_again,
         }
+
+    def work(self) -> None:
+        self._calibrating.site = None if self.config.site is None else Site.load(self.config.site)
 
     def analyze_message(self, message: Message) -> None:
         """Handle a message; the answer to a command of a calibration is for that."""
@@ -283,6 +292,7 @@ class ObservationManagerAgent(Agent):
     def dome_closed(self, message: Message) -> None:
         """No light comes in any more."""
         self.state.dome_open = False
+        self._calibrating.dome_closed(message.payload.reason)
         if self.state.phase in ("exposing", "waiting") and self.state.pointing is not None:
             self._stop(f"the dome has closed: {message.payload.reason}", again=True, halt=True)
 

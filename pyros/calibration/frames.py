@@ -12,6 +12,7 @@ import msgspec
 from pyros.messages import CalibrationOrder, FrameSet
 
 ImageType = Literal["BIAS", "DARK", "FLAT"]
+ShotType = Literal["LIGHT", "BIAS", "DARK", "FLAT"]
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -33,7 +34,7 @@ class Frame(msgspec.Struct, frozen=True):
 class Shot:
     """One exposure of a calibration."""
 
-    image_type: ImageType
+    image_type: ShotType
     seconds: float
     filter: str = ""
 

@@ -47,11 +47,11 @@ __all__ = [
     "SLEW", "SLEW_STARTED", "SLEW_FINISHED", "SLEW_FAILED", "TRACKING_LOST", "PARK", "PARK_FINISHED", "PARK_FAILED",
     "POINTING_MEASURED",
     # camera
-    "Expose", "ExposureStarted", "ExposureFinished", "Level", "Cool", "CoolingReport",
+    "Expose", "ExposureStarted", "ExposureFinished", "Level", "StarSizes", "Cool", "CoolingReport",
     "EXPOSE", "EXPOSURE_STARTED", "EXPOSURE_FINISHED", "EXPOSURE_FAILED", "COOL", "COOLING_SET",
     "COOLING_FINISHED", "COOLING_FAILED",
     # calibrations
-    "CalibrationAbort", "CalibrationOrder", "CalibrationReport", "FocusReached", "FrameSet",
+    "CalibrationAbort", "CalibrationOrder", "CalibrationReport", "FocusPoint", "FocusReached", "FrameSet",
     "CALIBRATE", "ABORT_CALIBRATION", "CALIBRATION_STARTED", "CALIBRATION_FINISHED", "CALIBRATION_FAILED",
     # dome
     "KeepOpen", "Follow", "SlitInPlace",

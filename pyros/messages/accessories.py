@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -38,10 +38,16 @@ class FiltersKnown(Payload, frozen=True, kw_only=True):
     """The filters' names, in the order of the wheel."""
 
 
+FocusUse = Literal["set", "visit", "focus", "offset"]
+"""What a position that is given to the focuser means: from now on it is the filter's, and the other filters' move along
+(set); it is for one image (visit); as set, and it is a focus that was found, from which the agent learns how the focus
+moves with the temperature (focus); it is the filter's alone, whose offset beside the others' is learnt (offset)."""
+
+
 class MoveFocus(Payload, frozen=True, kw_only=True):
     """observation_manager -> focuser: to an absolute position in its steps, or, without one, to that of the filter.
 
-    With a position, that position is the filter's from then on, and the other filters' move along.
+    With a position, ``use`` says what it means for the moves to come.
     """
 
     observation: str = ""
@@ -50,6 +56,8 @@ class MoveFocus(Payload, frozen=True, kw_only=True):
     """Steps; None for the position of ``filter``."""
     filter: str = ""
     """The filter's name; '' for none."""
+    use: FocusUse = "set"
+    """What the position means."""
 
 
 class FocusMoved(Payload, frozen=True, kw_only=True):
@@ -61,6 +69,10 @@ class FocusMoved(Payload, frozen=True, kw_only=True):
     """Steps."""
     filter: str = ""
     """The filter that it was focused for; '' for none."""
+    temperature: float | None = None
+    """Of the focuser, degrees Celsius; None where it has no sensor."""
+    limits: tuple[int, int] | None = None
+    """The least and the greatest position that it can reach, steps; None where it doesn't tell."""
 
 
 class SetSwitch(Payload, frozen=True):

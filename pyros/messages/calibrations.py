@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from pyros.messages._codec import register
-from pyros.messages._payload import Count, Payload, Positive
+from pyros.messages._payload import Count, Degrees, Latitude, Payload, Positive
 
 CalibrationKind = Literal["bias", "dark", "flat", "focus"]
 """What can be ordered."""
@@ -34,6 +34,10 @@ class CalibrationOrder(Payload, frozen=True, kw_only=True):
     """Images: of a bias in all, of darks at each exposure time, of flats through each filter; 1 for a focusing."""
     level: Positive | None = None
     """The level asked of flats, ADU above the bias; None for `option_flat_level` of the observation manager."""
+    ra: Degrees | None = None
+    """Right ascension of the field for flats and focusing, ICRS degrees; None for one near the zenith."""
+    dec: Latitude | None = None
+    """Declination of the field, ICRS degrees."""
     source: Literal["sky", "lamp"] = "sky"
     """What lights the flats: the twilight, or the lamp of the cover."""
     until: float | None = None
@@ -68,6 +72,17 @@ class FrameSet(Payload, frozen=True, kw_only=True):
     """Mean temperature of the detector, degrees Celsius; None for a camera that doesn't tell."""
 
 
+class FocusPoint(Payload, frozen=True):
+    """One position of a V-curve."""
+
+    position: int
+    """Steps."""
+    radius: float
+    """Median half-flux radius of the stars, pixels; 0 where there were none."""
+    stars: int
+    """Stars that were measured."""
+
+
 class FocusReached(Payload, frozen=True, kw_only=True):
     """The focus that was found through one filter, or the old one, to which the focuser went back."""
 
@@ -83,6 +98,8 @@ class FocusReached(Payload, frozen=True, kw_only=True):
     """Standard error of the vertex, steps."""
     temperature: float | None = None
     """Of the focuser, degrees Celsius; None where it has no sensor."""
+    points: tuple[FocusPoint, ...] = ()
+    """The V-curve, in the order of time."""
     reason: str = ""
     """Why it was not found."""
 

@@ -35,8 +35,10 @@ class Expose(Target, frozen=True, kw_only=True):
     """Where the telescope points: right ascension, ICRS degrees."""
     pointing_dec: float
     """Where the telescope points: declination, ICRS degrees."""
-    measure: Literal["", "level"] = ""
-    """What to measure in the image for *Exposure finished*: nothing, or its level."""
+    measure: Literal["", "level", "sizes"] = ""
+    """What to measure in the image for *Exposure finished*: nothing, its level, or the size of its stars."""
+    keep: bool = True
+    """Whether the image goes to disk; one that doesn't is measured only, and its *Exposure finished* has no path."""
 
 
 class ExposureStarted(Payload, frozen=True):
@@ -63,6 +65,17 @@ class Level(Payload, frozen=True):
     """The share of the pixels, 0 to 1, that are as high as the format goes (65,535 ADU)."""
 
 
+class StarSizes(Payload, frozen=True):
+    """How large the stars of an image are."""
+
+    count: int
+    """Stars that were measured."""
+    radius: float = 0.0
+    """Median of their half-flux radii, pixels."""
+    error: float = 0.0
+    """Standard error of that median, pixels."""
+
+
 class ExposureFinished(Payload, frozen=True):
     """camera -> observation_manager: the image is on disk, synced."""
 
@@ -82,6 +95,8 @@ class ExposureFinished(Payload, frozen=True):
     """The detector's, degrees Celsius; None for a camera that doesn't tell."""
     level: Level | None = None
     """The image's level, where *Expose* asked for it and it could be measured."""
+    sizes: StarSizes | None = None
+    """The size of the image's stars, where *Expose* asked for it and it could be measured."""
 
 
 class Cool(Payload, frozen=True):

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from pyros.clock import Clock
 from pyros.simulators.camera.cooler import Cooler
-from pyros.simulators.camera.neighbours import ask_defocus, ask_dome, ask_filter, ask_position
+from pyros.simulators.camera.neighbours import ask_cloud, ask_defocus, ask_dome, ask_filter, ask_position
 from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.camera.transients import Transient
 from pyros.simulators.celestial import Site, Sky
@@ -167,6 +167,7 @@ class Camera(Device):
         opened, temperature = self.clock.time(), self._cooler.temperature()
         pointing, wheel = ask(is_.telescope, ask_position), ask(is_.filter_wheel, ask_filter)
         focuser, dome = ask(is_.focuser, ask_defocus), ask(is_.dome, ask_dome)
+        weather = ask(is_.weather, ask_cloud)
         filter = self._filter
         try:
             self.state = "exposing"
@@ -182,6 +183,7 @@ class Camera(Device):
                 pointing=(await pointing) if pointing else None,
                 filter=(await wheel) if wheel else filter,
                 blur=((await focuser) if focuser else None) or 0.0,
+                cloud=((await weather) if weather else None) or 0.0,
                 closed=dome is not None and await dome == "closed",
                 transients=tuple(self._transients),
             )

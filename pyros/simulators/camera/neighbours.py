@@ -42,6 +42,11 @@ def ask_dome(reactor: Any, clock: Clock, address: str) -> Deferred[str | None]:
     return _ask(reactor, clock, address, ("state",), _word, "dome", "It counts as open.")
 
 
+def ask_cloud(reactor: Any, clock: Clock, address: str) -> Deferred[float | None]:
+    """Return the fraction of the sky that clouds cover."""
+    return _ask(reactor, clock, address, ("readings",), _cloud, "weather station", "The sky is clear, then.")
+
+
 def _sky(values: list[str]) -> Sky:
     ra, dec = values
     position = Sky(float(ra), float(dec))
@@ -61,6 +66,14 @@ def _blur(values: list[str]) -> float:
     if not 0 <= blur <= 3600:
         raise ValueError
     return blur
+
+
+def _cloud(values: list[str]) -> float:
+    named = dict(value.split("=", 1) for value in values)
+    cloud = float(named.get("cloud", "0"))
+    if not 0 <= cloud <= 1:
+        raise ValueError
+    return cloud
 
 
 def _ask(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -15,8 +15,12 @@ from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.camera.sky import Optics, View, electrons
 from pyros.simulators.camera.transients import Transient
 from pyros.simulators.celestial import Site, Sky
+from pyros.simulators.smooth_noise import SmoothNoise
 from pyros.stars import Stars, catalogue
 from pyros.stars.field import joined
+
+_CLOUDS_PASS = 1.0
+"""Standard deviation of what passes before the telescope, for a sky that is half covered: a quarter of its clouds."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,10 @@ class Moment:
     throughput: float
     blur: float = 0.0
     transients: tuple[Transient, ...] = ()
+    seeing: float = 1.0
+    """How many times the usual seeing there is."""
+    clouds: float = 0.0
+    """Magnitudes that clouds take from the stars."""
 
 
 class Scene:
@@ -48,10 +56,12 @@ class Scene:
         self.stars = catalogue(settings.stars)
         self._settings = settings
         self._site = site
+        self._wavering = SmoothNoise(settings.seed, "seeing", settings.seeing_change)
+        self._passing = SmoothNoise(settings.seed, "clouds", _CLOUDS_PASS)
 
     def moment(
         self, *, opened: float, seconds: float, temperature: float, pointing: Sky | None, filter: str | None,
-        blur: float = 0.0, closed: bool = False, transients: tuple[Transient, ...] = (),
+        blur: float = 0.0, closed: bool = False, cloud: float = 0.0, transients: tuple[Transient, ...] = (),
     ) -> Moment:  # fmt: skip
         """Take what the devices around have answered; a filter of unknown throughput lets everything through."""
         throughput = 1.0
@@ -59,13 +69,20 @@ class Scene:
             if filter not in self._settings.filters:
                 self.log.warn("filter {filter!r} has no throughput here: it counts as clear", filter=filter)
             throughput = self._settings.filters.get(filter, 1.0)
-        return Moment(opened, seconds, temperature, None if closed else pointing, throughput, blur, transients)
+        middle = opened + seconds / 2
+        seeing = math.exp(self._wavering.at(middle))
+        # What covers a part of the sky is at times before the telescope and at times not.
+        covered = max(0.0, cloud + cloud * (1 - cloud) * self._passing.at(middle))
+        clouds = self._settings.cloud_extinction * min(1.0, covered)
+        where = None if closed else pointing
+        return Moment(opened, seconds, temperature, where, throughput, blur, transients, seeing, clouds)
 
     def image(self, moment: Moment, seed: tuple[int, ...]) -> bytes:
         """Return the pixels as the grammar sends them; in any thread. The same arguments give the same image."""
         light = None
         if moment.pointing is not None:
-            light = electrons(self.optics, self._view(moment.pointing, moment), moment.seconds)
+            optics = replace(self.optics, seeing=self.optics.seeing * moment.seeing)
+            light = electrons(optics, self._view(moment.pointing, moment), moment.seconds)
         return self.detector.read(light, moment.seconds, moment.temperature, seed)
 
     def _view(self, pointing: Sky, moment: Moment) -> View:
@@ -77,7 +94,7 @@ class Scene:
             background *= moonlight.sky_factor(self._site, pointing, middle, is_.dark_sky, is_.extinction)
             dimming = moonlight.dimming(self._site.ground(pointing, middle), is_.extinction)
         stars = joined([stars, _flaring(moment)])
-        return View(pointing, stars, background, moment.throughput, dimming, moment.blur)
+        return View(pointing, stars, background, moment.throughput, dimming + moment.clouds, moment.blur)
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,14 @@ class CameraSettings(Settings, frozen=True, kw_only=True):
     """Brightness of the moonless sky, magnitudes per square arcsecond."""
     extinction: Annotated[float, Meta(ge=0, le=2, description="magnitudes per airmass, 0 to 2")] = 0.15
     """Magnitudes per airmass."""
+    seeing_change: Annotated[
+        float, Meta(ge=0, le=0.5, description="a fraction of the seeing, one standard deviation, 0 to 0.5")
+    ] = 0.0
+    """By how much the seeing wavers in minutes to half hours; on average it stays as it is."""
+    cloud_extinction: Annotated[
+        float, Meta(ge=0, le=20, description="magnitudes that an overcast sky takes from the stars, 0 to 20")
+    ] = 6.0
+    """What a wholly covered sky takes from the stars, where the weather station tells how much of it is."""
     transients: Annotated[
         tuple[TransientSettings, ...],
         Meta(max_length=1000, description="a list such as [{ra: 150, dec: 2, magnitude: 14, slope: 1.2}]"),
@@ -143,6 +151,8 @@ class CameraSettings(Settings, frozen=True, kw_only=True):
     focuser: _Address = ""
     """Address of the simulated focuser; '' for a camera that is always in focus."""
     dome: _Address = ""
+    weather: _Address = ""
+    """The weather station that tells how cloudy the images are."""
     """Address of the simulated dome; '' for none in the beam."""
 
     def contradictions(self) -> list[str]:
