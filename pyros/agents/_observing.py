@@ -41,7 +41,8 @@ class Progress(msgspec.Struct, frozen=True):
 
     def is_of(self, observation: Observation) -> bool:
         """Whether the same images of the same place are asked for still."""
-        return (self.ra, self.dec, self.exposures) == (observation.ra, observation.dec, observation.exposures)
+        same_place = observation.orbit is not None or (self.ra, self.dec) == (observation.ra, observation.dec)
+        return same_place and self.exposures == observation.exposures
 
 
 class ObservationManagerState(msgspec.Struct):

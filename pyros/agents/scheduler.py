@@ -1,28 +1,70 @@
-"""The scheduler: keeps what is wanted, and makes the plan whenever something changes."""
+"""The scheduler: keeps what is wanted, and makes the plan whenever something changes.
+
+The first plan is made in the turn itself. A better one is computed in a worker process meanwhile, and is taken as a
+message when it comes, unless what it was made of has changed.
+"""
 
 from __future__ import annotations
 
+import re
+import sqlite3
+from collections.abc import Iterator
+from datetime import date
+from math import ceil
+from typing import Any
+
 import msgspec
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from pyros import messages
 from pyros.agents._filters import check_filters
+from pyros.agents._night_plan import NightPlanner
 from pyros.agents.agent import Agent
-from pyros.messages import FiltersKnown, Message, Observation
-from pyros.planning import Site, make_plan
+from pyros.messages import FiltersKnown, Message, Observation, Payload, Plan, Planned
+from pyros.planning import Site, improvement, night_log
+from pyros.planning.cadence import occurrences
+from pyros.planning.improvement import ImprovementJob
+from pyros.planning.night_log import Fate, NightLine
+from pyros.planning.planner import ROUNDS, Running
 from pyros.planning.visibility import warm_up
+from pyros.workers import Worker
 
 PLAN_IN_TIME = messages.guard("Time to plan")
+PLAN_IMPROVED = "Plan improved"
+MAX_REQUESTS = 1000
+"""How many requests are kept; each repeat of an alert's is one."""
 _INTERVAL = 60.0
 _ATTEMPTS = 3
 _PAUSE = 60.0  # seconds before the instruments are tried again with what they failed at
-_MOST = 1000
 _PLAN_LINES = 50  # the one to start, then the others in their order
+_DAY_SECONDS = 86_400.0
+_JOB_SECONDS = 60.0
+"""After which a worker that plans hangs."""
+_IMPROVE_EVERY_SECONDS = 600.0
+"""While nothing changes, as in cloud, the better plan is made anew so often."""
+_ROUNDS_INLINE = 10
+"""Rounds of the better plan in a rehearsal, whose nights must be cheap."""
+_DUE = re.compile(r"(?P<request>.+)-due(?P<number>\d+)")
+
+
+class PlanImproved(Payload, frozen=True):
+    """The scheduler to itself: a better plan has been computed."""
+
+    number: int
+    """Which state of the requests it was made of."""
+    plan: Plan
+    """The plan."""
+
+
+messages.register(PLAN_IMPROVED, PlanImproved, guarded=True)
 
 
 class SchedulerState(msgspec.Struct):
     """What is to be observed.
 
-    A request that is to be repeated is several: each of its repeats is an observation of its own.
+    A request that is to be repeated is several: each of its repeats is an observation of its own. So is each time of a
+    request with a cadence, but only the request is kept.
     """
 
     requests: dict[str, Observation] = {}
@@ -38,12 +80,24 @@ class SchedulerState(msgspec.Struct):
     filters: FiltersKnown | None = None
     """What the filter wheel has said last."""
     timer: int | None = None
+    """The number of the timer by which the next plan is made."""
     timer_due: float = 0.0
     """When the timer fires, Unix seconds."""
+    began: float = 0.0
+    """When the one that runs has started, Unix seconds."""
+    next: Observation | None = None
+    """What the last plan has said to start, with the place where a moving body is then."""
+    taken: dict[str, int] = {}
+    """How many images there are of observations that were interrupted, by their ids."""
+    made: dict[str, list[int]] = {}
+    """By the ids of requests with a cadence, the numbers of those of their times that need no observation any more."""
 
 
 class SchedulerAgent(Agent):
-    """Turns requests into *Plan updated* for the majordome."""
+    """Turns requests into *Plan updated* for the majordome.
+
+    ``option_rounds``: how much is done for the better plan (0: none is made).
+    """
 
     MSG_OBS_FINISHED = messages.OBSERVATION_FINISHED
 
@@ -65,20 +119,42 @@ class SchedulerAgent(Agent):
             messages.PLAN_AGAIN: self.plan_again,
             messages.FILTERS_KNOWN: self.filters_known,
             PLAN_IN_TIME: self.plan_in_time,
+            PLAN_IMPROVED: self.plan_improved,
         }
+        self.number = 0
+        """Counts the changes of what plans are made of."""
+        self._improved = 0.0
+        """When the better plan was asked for last, Unix seconds."""
+        self._written: dict[str, NightLine] = {}
+        """What is in the log of the night already."""
+        self._computing = False
+        self._next_job: tuple[int, ImprovementJob] | None = None
+
+    def attach(self, reactor: Any) -> None:
+        self._worker = Worker(reactor, self.clock, self.log, "scheduler's", [improvement.__name__])
+        self._worker.warm_up()
+
+    def detach(self) -> Deferred[None]:
+        return self._worker.stop()
 
     def work(self) -> None:
         """Load the tables of the sky, so that the first alert does not wait for them."""
         self.site = Site.load(self.config.site)
+        self._rounds = self.option("rounds", int, _ROUNDS_INLINE if self._worker.inline else ROUNDS)
+        self._planner = NightPlanner(self.site)
         warm_up()
+        self.in_transaction(night_log.prepare)
         if self.state.requests:
             self._plan()
 
     def observation_requested(self, message: Message) -> None:
         """Take a new request, or one whose position has become better."""
         request: Observation = message.payload
-        if request.id not in self.state.requests and len(self.state.requests) + len(request.repeat) >= _MOST:
-            raise ValueError(f"{_MOST} observations are waiting already; withdraw some before {request.id}")
+        if request.id not in self.state.requests and len(self.state.requests) + len(request.repeat) >= MAX_REQUESTS:
+            raise ValueError(f"{MAX_REQUESTS} observations are waiting already; withdraw some before {request.id}")
+        known = self.state.requests.get(request.id)
+        if known is not None and not _same_sky(known, request):
+            self.state.taken.pop(request.id, None)
         self.state.requests[request.id] = msgspec.structs.replace(request, repeat=())
         self._plan_repeats(request)
         self._check_filters()
@@ -98,45 +174,76 @@ class SchedulerAgent(Agent):
         """Forget a request that is not wanted any more; if it runs, the majordome stops it."""
         wanted = message.payload.observation
         withdrawn = [wanted, *(each.id for each in self.state.requests.values() if each.repeats == wanted)]
+        running = self.state.running
+        if running is not None and (match := _DUE.fullmatch(running)) and match["request"] == wanted:
+            withdrawn.append(running)
+        for observation in withdrawn:
+            if (request := self._find(observation)) is not None:
+                self._log_fate(request, "withdrawn", message.payload.reason)
         for observation in withdrawn:
             self._forget(observation)
         self._plan(withdrawn=tuple(withdrawn))
 
     def observation_started(self, message: Message) -> None:
-        self.state.running = message.payload.observation
-        self.state.started = self.state.requests.get(message.payload.observation)
+        """Note what runs, as the plan has sent it: a moving body where it was then."""
+        observation = message.payload.observation
+        sent = self.state.next
+        self.state.running = observation
+        self.state.began = self.clock.time()
+        self.state.started = sent if sent is not None and sent.id == observation else self._find(observation)
+        if self.state.started is not None:
+            self._planner.pointing = (self.state.started.ra, self.state.started.dec)
+            self._log_fate(self.state.started, "observing", "")
 
     def observation_finished(self, message: Message) -> None:
         """Forget a finished observation, unless a better position came while its last image was taken."""
         observation = message.payload.observation
+        wanted, started = self._find(observation), self.state.started
+        if (told := wanted or started) is not None and told.id == observation:
+            self._log_fate(told, "observed", "", len(message.payload.images))
         self._ended(observation)
-        wanted, started = self.state.requests.get(observation), self.state.started
-        if wanted is None or started is None or started.id != wanted.id or _same_sky(started, wanted):
-            self._forget(observation)
-        self._plan()
+        again = wanted is not None and started is not None and started.id == wanted.id
+        if not (again and wanted is not None and started is not None and not _same_sky(started, wanted)):
+            self._made(observation)
+        self.state.taken.pop(observation, None)
+        self._plan(changed=False)
 
     def observation_failed(self, message: Message) -> None:
         """Keep it when it may be observed again, but not for ever when the instruments fail."""
-        observation = message.payload.observation
+        observation, report = message.payload.observation, message.payload
+        wanted = self._find(observation)
         self._ended(observation)
         failures = self.state.failures.get(observation, 0)
-        if not message.payload.again:
+        if not report.again:
             failures += 1
             self.state.failures[observation] = failures
             self.state.paused[observation] = self.clock.time() + _PAUSE
-        if failures >= _ATTEMPTS or observation not in self.state.requests:
-            self.log.warn("{observation} is given up: {reason}", observation=observation, reason=message.payload.reason)
-            self._forget(observation)
+        if report.images and wanted is not None:
+            self.state.taken[observation] = len(report.images)
+        if wanted is not None:
+            fate: Fate = "interrupted" if report.again else "failed"
+            self._log_fate(wanted, fate, report.reason, len(report.images))
+        if failures >= _ATTEMPTS or wanted is None:
+            self.log.warn("{observation} is given up: {reason}", observation=observation, reason=report.reason)
+            self._made(observation)
         self._plan()
 
     def plan_again(self) -> None:
         """Plan anew: the majordome has become free and wants to know what is next."""
-        self._plan()
+        self._plan(changed=False)
 
     def plan_in_time(self) -> None:
         """Time has passed: what was below the horizon may be up now."""
         self.state.timer = None
-        self._plan()
+        self._plan(changed=False)
+
+    def plan_improved(self, message: Message) -> None:
+        """Follow a better plan, unless what it was made of has changed meanwhile."""
+        improved: PlanImproved = message.payload
+        if message.sender != self.name or improved.number != self.number:
+            return
+        self._planner.take(improved.plan)
+        self._plan(changed=False, improve=False)
 
     def _plan_repeats(self, request: Observation) -> None:
         """Each repeat is an observation of its own, with as long to begin in as the first one has.
@@ -157,44 +264,239 @@ class SchedulerAgent(Agent):
                     expires=None if patience is None else moment + patience,
                 )  # fmt: skip
 
+    def _find(self, observation: str) -> Observation | None:
+        """Return what is wanted under an observation's id: a request, or one of the times of one with a cadence."""
+        if (request := self.state.requests.get(observation)) is not None:
+            return request
+        match = _DUE.fullmatch(observation)
+        request = self.state.requests.get(match["request"]) if match else None
+        if match is None or request is None or request.cadence is None:
+            return None
+        due = request.cadence.start + int(match["number"]) * request.cadence.period
+        return next((each for each in occurrences(request, due, due) if each.id == observation), None)
+
     def _ended(self, observation: str) -> None:
         if self.state.running == observation:
             self.state.running = None
 
+    def _made(self, observation: str) -> None:
+        """Do without an observation from now on: of a request with a cadence, without this time."""
+        match = _DUE.fullmatch(observation)
+        if match is None or match["request"] not in self.state.requests:
+            self._forget(observation)
+            return
+        self._forget_failures(observation)
+        self.state.made.setdefault(match["request"], []).append(int(match["number"]))
+
     def _forget(self, observation: str) -> None:
         self.state.requests.pop(observation, None)
+        self.state.made.pop(observation, None)
+        self._forget_failures(observation)
+
+    def _forget_failures(self, observation: str) -> None:
         self.state.failures.pop(observation, None)
         self.state.paused.pop(observation, None)
+        self.state.taken.pop(observation, None)
 
-    def _plan(self, withdrawn: tuple[str, ...] = ()) -> None:
-        now = self.clock.now()
-        due = [each for each in self.state.requests.values() if self.state.paused.get(each.id, 0.0) <= now.timestamp()]
-        plan = make_plan(due, self.site, now, self.state.running)
-        kept = {planned.observation.id for planned in plan.observations}
-        for observation in [each.id for each in due if each.id not in kept]:
-            self.log.info("{observation} has expired", observation=observation)
-            self._forget(observation)
+    def _all(self, now: float) -> Iterator[Observation]:
+        """Yield what may be observed until the next noon, each with the images that there are of it already."""
+        night = date.fromisoformat(night_log.night_name(self.site, now))
+        end = night_log.noon_before(self.site, night) + _DAY_SECONDS
+        for request in self.state.requests.values():
+            if request.cadence is None:
+                each_time = [request]
+            else:
+                made = self.state.made.get(request.id, [])
+                each_time = [
+                    each
+                    for each in occurrences(request, now, end)
+                    if each.id == self.state.running or int(each.id.rpartition("-due")[2]) not in made
+                ]
+            for each in each_time:
+                taken = self.state.taken.get(each.id, 0)
+                yield msgspec.structs.replace(each, taken=taken) if taken else each
+
+    def _plan(self, withdrawn: tuple[str, ...] = (), changed: bool = True, improve: bool = True) -> None:
+        """Send the majordome a plan: a new one when something has ``changed``, else the rest of the last one."""
+        when = self.clock.now()
+        now = when.timestamp()
+        if self._forget_expired(now) or changed:
+            self.number += 1
+            self._planner.forget()
+        wanted = {each.id: each for each in self._all(now) if self.state.paused.get(each.id, 0.0) <= now}
+        running = self._running(wanted, now)
+        plan = self._planner.plan(wanted, running, when)
         lines = [each for each in plan.observations if each.observation.id == plan.start_now]
+        self.state.next = lines[0].observation if lines else None
         if lines and plan.start_now != self.state.running:
             self.log.info("{id}: {reason}", id=plan.start_now, reason=lines[0].reason)
+        self._log_plan(plan, now)
         lines += [each for each in plan.observations if each.observation.id != plan.start_now]
-        plan = msgspec.structs.replace(plan, observations=tuple(lines[:_PLAN_LINES]), withdrawn=withdrawn)
-        self.send_to(self.MAJORDOME, messages.PLAN_UPDATED, plan)
-        self._plan_in_time(now.timestamp())
+        sent = msgspec.structs.replace(plan, observations=tuple(lines[:_PLAN_LINES]), withdrawn=withdrawn, refused=())
+        self.send_to(self.MAJORDOME, messages.PLAN_UPDATED, sent)
+        self._plan_in_time(now, plan)
+        if improve and wanted and self._rounds and (changed or now - self._improved >= _IMPROVE_EVERY_SECONDS):
+            self._improved = now
+            seconds = None if self._worker.inline else improvement.LONGEST_SECONDS
+            job = self._planner.job(wanted, running, now, self._rounds, seconds)
+            self.after_commit(self._improve, self.number, job)
 
-    def _plan_in_time(self, now: float) -> None:
-        """Plan again in a minute, or when the first repeat begins or a pause ends, if that is sooner."""
+    def _running(self, wanted: dict[str, Observation], now: float) -> Running | None:
+        """Return what runs, as it was sent, unless it isn't wanted any more."""
+        if self.state.running is None or self.state.running not in wanted:
+            return None
+        request, started = wanted[self.state.running], self.state.started
+        if started is not None and started.id == request.id and request.orbit is not None:
+            request = msgspec.structs.replace(request, ra=started.ra, dec=started.dec)
+        return self._planner.running(request, self.state.began or now, now)
+
+    def _forget_expired(self, now: float) -> bool:
+        """Forget what cannot be made any more; return whether there was any."""
+        gone = False
+        for request in list(self.state.requests.values()):
+            running = self.state.running
+            if running is not None and running.startswith(request.id) and self._find(running) is not None:
+                match = _DUE.fullmatch(running)
+                if request.id in (running, match["request"] if match else ""):
+                    continue
+            if _is_over(request, now):
+                self.log.info("{observation} has expired", observation=request.id)
+                self._log_fate(request, "expired", "its time is over")
+                self._forget(request.id)
+                gone = True
+            elif (cadence := request.cadence) is not None and request.id in self.state.made:
+                first = ceil((now - cadence.tolerance - cadence.start) / cadence.period)
+                kept = [number for number in self.state.made[request.id] if number >= first]
+                self.state.made[request.id] = kept
+                if cadence.count is not None and len(kept) >= cadence.count - max(0, first):
+                    self.log.info("{observation} has been made for the last time", observation=request.id)
+                    self._forget(request.id)
+                    gone = True
+        return gone
+
+    def _plan_in_time(self, now: float, plan: Plan) -> None:
+        """Plan again in a minute, or when something begins or a pause ends, if that is sooner."""
         if not self.state.requests:
             return
         moments = [each.not_before or 0.0 for each in self.state.requests.values()] + [*self.state.paused.values()]
+        moments += [each.start for each in plan.observations[:2] if each.start is not None]
         due = min([now + _INTERVAL, *(moment for moment in moments if moment > now)])
-        if self.state.timer is not None and self.state.timer_due <= due:
+        if self.state.timer is not None and now < self.state.timer_due <= due:
             return
         if self.state.timer is not None:
             self.cancel_timer(self.state.timer)
         self.state.timer, self.state.timer_due = self.call_later(due - now, PLAN_IN_TIME), due
 
+    # The log of the night ----------------------------------------------------------------------------------------
+
+    def _log_plan(self, plan: Plan, now: float) -> None:
+        """Keep what has become different of what the plan says of each request."""
+        begin = plan.begin if plan.begin is not None else now
+        night = night_log.night_name(self.site, max(begin, now))
+        if any(line.night != night for line in self._written.values()):
+            self._written = {}
+            self.in_transaction(night_log.forget_oldest)
+        found: dict[str, NightLine] = {}
+        for planned in plan.observations:
+            found[planned.observation.id] = _line(night, planned.observation, now, planned)
+        for refused in plan.refused:
+            request = self._find(refused.observation)
+            if request is not None and refused.observation not in found:
+                found[refused.observation] = msgspec.structs.replace(_line(night, request, now), reason=refused.reason)
+        lines = [line for id_, line in found.items() if not _says_the_same(self._written.get(id_), line)]
+        if lines:
+            self._written |= {line.observation: line for line in lines}
+            self.in_transaction(lambda db: night_log.write(db, lines))
+
+    def _log_fate(self, request: Observation, fate: Fate, reason: str, images: int | None = None) -> None:
+        """Keep what has become of an observation."""
+        now = self.clock.time()
+        began = None
+        if request.id == self.state.running or fate == "observing":
+            began = self.state.began
+        line = msgspec.structs.replace(
+            _line(night_log.night_name(self.site, now), request, now), fate=fate, fate_reason=reason, began=began,
+            ended=now if fate in ("observed", "interrupted", "failed") else None,
+            images=self.state.taken.get(request.id, 0) if images is None else images,
+        )  # fmt: skip
+
+        def write(db: sqlite3.Connection) -> None:
+            night_log.write_fate(db, [line])
+
+        self.in_transaction(write)
+
+    # In the reactor's thread -------------------------------------------------------------------------------------
+
+    def _improve(self, number: int, job: ImprovementJob) -> None:
+        """Have the better plan computed; while one is under way only the newest waits."""
+        self._next_job = (number, job)
+        if not self._computing:
+            self._compute()
+
+    def _compute(self) -> None:
+        if self._next_job is None:
+            return
+        (number, job), self._next_job = self._next_job, None
+        self._computing = True
+
+        def improved(plan: Plan) -> None:
+            self._computing = False
+            if self._next_job is None or self._next_job[0] == number:
+                self.post_to_self(PLAN_IMPROVED, PlanImproved(number=number, plan=plan))
+            self._compute()
+
+        def failed(failure: Failure) -> None:
+            self._computing = False
+            if not self.made_safe and not self.ending:
+                self.log.warn("no better plan: {reason}", reason=failure.getErrorMessage())
+            self._compute()
+
+        self._worker.run(improvement.improve, job, seconds=_JOB_SECONDS).addCallbacks(improved, failed)
+
+
+def _line(night: str, request: Observation, now: float, planned: Planned | None = None) -> NightLine:
+    """Return the log's line of a request, with what a plan says of it."""
+    line = NightLine(
+        night=night, observation=request.id, request=_request_of(request), target=request.target, owner=request.owner,
+        priority=request.priority, ra=request.ra, dec=request.dec,
+        filters=" ".join(dict.fromkeys(each.filter for each in request.exposures)), planned=now,
+    )  # fmt: skip
+    if planned is None:
+        return line
+    return msgspec.structs.replace(
+        line, start=planned.start, end=planned.end, airmass=planned.airmass, reason=planned.reason
+    )
+
+
+def _request_of(request: Observation) -> str:
+    """Return the id of the request that an observation is of: repeats of an alert's are their own."""
+    match = _DUE.fullmatch(request.id)
+    return match["request"] if match and request.repeats == match["request"] else request.id
+
+
+def _says_the_same(known: NightLine | None, line: NightLine) -> bool:
+    """Tell whether a line says nothing new: times that moved by less than a minute are not new."""
+    if known is None or (known.start is None) != (line.start is None):
+        return False
+    if known.start is not None and line.start is not None:
+        return abs(known.start - line.start) < 60 and abs((known.end or 0.0) - (line.end or 0.0)) < 60
+    return known.reason == line.reason
+
+
+def _is_over(request: Observation, now: float) -> bool:
+    """Tell whether a request can never be made any more."""
+    if request.expires is not None and request.expires <= now:
+        return True
+    if request.windows and all(each.end <= now for each in request.windows):
+        return True
+    cadence = request.cadence
+    if cadence is None or cadence.count is None:
+        return False
+    return cadence.start + (cadence.count - 1) * cadence.period + cadence.tolerance <= now
+
 
 def _same_sky(one: Observation, other: Observation) -> bool:
     """Whether the same images would be taken of the same place for both."""
+    if one.orbit is not None or other.orbit is not None:
+        return (one.orbit, one.exposures) == (other.orbit, other.exposures)
     return (one.ra, one.dec, one.exposures) == (other.ra, other.dec, other.exposures)

@@ -21,6 +21,7 @@ COMMANDS = {
     "service": "pyros.cli.hold:service",
     "alert": "pyros.cli.alert:alert",
     "publish": "pyros.cli.publish:publish",
+    "request": "pyros.cli.request.app:app",
     "send": "pyros.cli.send:send",
     "broker": "pyros.cli.broker:app",
     "messages": "pyros.cli.messages:app",

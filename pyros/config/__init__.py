@@ -14,6 +14,7 @@ from pyros.config._reader import Reader, addresses_clash
 from pyros.config._values import (
     BROKER,
     INSTRUMENTS,
+    NO,
     NOWHERE,
     OPTIONAL_AGENTS,
     PYROS_IVO,
@@ -36,6 +37,7 @@ __all__ = [
     "ENVIRONMENT",
     "FILE_NAME",
     "INSTRUMENTS",
+    "NO",
     "NOWHERE",
     "OPTIONAL_AGENTS",
     "PYROS_IVO",

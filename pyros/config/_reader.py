@@ -40,6 +40,7 @@ from pyros.config._words import (
     servers,
     topic,
     topics,
+    web_address,
     yes,
 )
 from pyros.errors import ConfigError
@@ -124,11 +125,15 @@ class Reader:
             group=observatory.take("group", str, ""),
             key=observatory.take("key", self._path) if "key" in observatory.values else None,
             archive=observatory.take("archive", self._archive) if "archive" in observatory.values else "",
+            targets=observatory.take("targets", self._existing, NOWHERE),
+            simbad=observatory.take("simbad", web_address, "") if "simbad" in observatory.values else "",
             broker=self._broker(broker, tls, named, kafka) if broker else None,
             guardian=self._guardian(guardian) if guardian else None,
             agents={name: self._agent(section) for name, section in self.sections.items()},
         )
-        observatory.rest("name, data, site, alert_rules, simulators, clock, on_alarm, group, key, archive")
+        observatory.rest(
+            "name, data, site, alert_rules, simulators, clock, on_alarm, group, key, archive, targets, simbad"
+        )
         if config.clock == "night" and "site" not in observatory.given:
             observatory.problem("site", "missing; clock = night needs it")
         if guardian is not None and "dome" not in config.agents:

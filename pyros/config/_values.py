@@ -238,6 +238,7 @@ class WeatherLimits(msgspec.Struct, frozen=True):
     """Seconds without a reading."""
 
 
+NO = "no"
 NOWHERE = Path()
 """Stands for a file that the configuration doesn't name."""
 
@@ -275,6 +276,11 @@ class Config(msgspec.Struct, frozen=True):
     """The file of the observatory's key, where another one than that in the data folder is named."""
     archive: Path | str = ""
     """Another place of the archive of alerts: a file, or a database's URL. '' for the file in the data folder."""
+
+    targets: Path = NOWHERE
+    """The observatory's own names of targets, CSV; `NOWHERE` for none."""
+    simbad: str = ""
+    """Where SIMBAD is asked for names that are not in it: a URL; '' for SIMBAD's own, `NO` for nowhere."""
 
     def required(self, key: str, who: str) -> Path:
         """Return the file that ``site`` or ``alert_rules`` names; raises ConfigError telling who needs it."""

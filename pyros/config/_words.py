@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 
-from pyros.config._values import Network, RemoteConfig
+from pyros.config._values import NO, Network, RemoteConfig
 
 
 class Untold(ValueError):
@@ -118,4 +118,10 @@ def yes(text: str) -> bool:
 def ivo(text: str) -> str:
     if not re.fullmatch(r"ivo://[A-Za-z0-9][\w\-.~*'()]{2,}/[\w\-.~*'()/]+", text, re.ASCII):
         raise ValueError("is not an IVOA identifier, like ivo://my.observatory/broker")
+    return text
+
+
+def web_address(text: str) -> str:
+    if text != NO and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", text):
+        raise ValueError("is neither no nor a web address, like https://simbad.cds.unistra.fr/simbad/sim-tap/sync")
     return text

@@ -1,0 +1,1 @@
+"""``pyros request``: what people want to be observed."""

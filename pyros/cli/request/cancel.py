@@ -1,0 +1,40 @@
+"""``pyros request cancel``: withdraw requests."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Annotated
+
+import typer
+
+from pyros import config as configuration
+from pyros import messages
+from pyros.cli.common import ConfigOption, out
+from pyros.cli.request.common import TimeoutOption, scheduler_state, user
+from pyros.errors import PyrosError
+from pyros.messages import Withdrawal
+from pyros.sender import Sender
+
+
+def cancel(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="As pyros request list shows them.")],
+    why: Annotated[str, typer.Option(metavar="TEXT", help="For those who read the log.")] = "",
+    timeout: TimeoutOption = 10.0,
+    config: ConfigOption = None,
+) -> None:
+    """Withdraw requests; one that is being observed is stopped, its images stay.
+
+    Examples:
+      pyros request cancel m-31
+      pyros request cancel rx-and --why "the outburst is over"
+    """
+    loaded = configuration.load(config)
+    known = scheduler_state(loaded).requests
+    if unknown := [each for each in ids if each not in known]:
+        near = get_close_matches(unknown[0], known, 1)
+        hint = f"did you mean {near[0]}?" if near else "pyros request list shows them all"
+        raise PyrosError(f"there is no request {', '.join(unknown)}; {hint}")
+    for each in ids:
+        order = Withdrawal(observation=each, reason=why or f"cancelled by {user() or 'a person'}")
+        Sender.send_to("scheduler", messages.OBSERVATION_REQUEST_WITHDRAWN, order, config=loaded, timeout=timeout)
+        out.print(f"{each} is withdrawn")

@@ -1,0 +1,77 @@
+"""When a request can be made next: the first answer to somebody who asks for it. Plain Python, for any thread."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import numpy as np
+
+from pyros.messages import Observation
+from pyros.planning.cadence import occurrences
+from pyros.planning.night_sky import NightSky, night_of
+from pyros.planning.problem import DEFAULT_OVERHEADS, Overheads, make_problem
+from pyros.planning.reasons import reason_never, reason_refused
+from pyros.site import Site
+
+_STEP = 300.0
+"""Seconds of a slot: the answer is good to that."""
+_EVERY_NIGHT = 14
+"""Nights that are looked at one by one; later ones every third, since a target comes up 4 minutes earlier each."""
+_NIGHTS = 366
+
+
+class NextUp(msgspec.Struct, frozen=True):
+    """When a request can begin, or why it cannot within a year."""
+
+    begin: float | None
+    """Unix seconds; None for not within a year."""
+    altitude: float = 0.0
+    """Of the target then, degrees."""
+    exact: bool = True
+    """Whether the night is the first one; else it may be up to two nights earlier."""
+    reason: str = ""
+    """Why it cannot in the night that is or comes next, when it can't."""
+
+
+def next_up(request: Observation, site: Site, now: float, overheads: Overheads = DEFAULT_OVERHEADS) -> NextUp:
+    """Return when a request, were it alone, can begin first; raises PlanningError where its orbit cannot be computed.
+
+    Its whole length must fit in: a request of ten hours is up in no night of eight.
+    """
+    when, reason = datetime.fromtimestamp(now, UTC), ""
+    number = 0
+    while number < _NIGHTS:
+        night = night_of(site, when)
+        step = 1 if number < _EVERY_NIGHT else 3
+        number += step
+        if night is None:
+            reason = reason or "it isn't dark enough in any night around now"
+            when += timedelta(days=step)
+            continue
+        begin, end = max(now, night[0].timestamp()), night[1].timestamp()
+        found = _first_in_night(request, site, begin, end, overheads)
+        if isinstance(found, NextUp):
+            return msgspec.structs.replace(found, exact=step == 1, reason=reason)
+        reason = reason or found
+        when = night[1] + timedelta(hours=1) + timedelta(days=step - 1)
+    return NextUp(None, reason=reason)
+
+
+def _first_in_night(request: Observation, site: Site, begin: float, end: float, overheads: Overheads) -> NextUp | str:
+    """Return the first time in a night, or why there is none."""
+    wanted = occurrences(request, begin, end)
+    never = [reason_never(each, begin, end) for each in wanted]
+    wanted = [each for each, reason in zip(wanted, never, strict=True) if not reason]
+    if not wanted:
+        return next(iter(never), "it is not due then")
+    sky = NightSky(site, begin, max(begin + _STEP, end), _STEP)
+    problem = make_problem(wanted, sky, overheads, overheads.settle)
+    possible = problem.value > 0
+    if not possible.any():
+        return reason_refused(problem, 0, [], np.zeros(problem.slots))
+    slot = int(np.argmax(possible.any(axis=0)))
+    row = int(np.argmax(possible[:, slot]))
+    sine = float(problem.tracks.sin_altitude[row, slot])
+    return NextUp(float(sky.times[slot]), math.degrees(math.asin(sine)))

@@ -1,0 +1,173 @@
+"""What each night's plan did with each request, and why: a table in the scheduler's journal, written in its turns.
+
+A night has a row for each request that a plan of it named. The plan's side of a row is overwritten by every later plan
+of that night: where a request was planned last, or why it was not. What really happened is beside it, so that "why
+wasn't my target observed" has an answer for every night that is kept.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from pyros.errors import JournalError
+from pyros.journal import JournalReader
+from pyros.site import Site
+
+MAX_NIGHTS = 400
+"""How many nights are kept."""
+MAX_LINES = 5000
+"""How many requests of one night are kept: of more, the latest are left out."""
+
+Fate = Literal["", "observing", "observed", "interrupted", "failed", "withdrawn", "expired"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS night_lines (
+    night TEXT NOT NULL, observation TEXT NOT NULL, request TEXT NOT NULL, target TEXT NOT NULL, owner TEXT NOT NULL,
+    priority INTEGER NOT NULL, ra REAL NOT NULL, dec REAL NOT NULL, filters TEXT NOT NULL, start REAL, end REAL,
+    airmass REAL, reason TEXT NOT NULL, planned REAL NOT NULL, fate TEXT NOT NULL DEFAULT '',
+    fate_reason TEXT NOT NULL DEFAULT '', began REAL, ended REAL, images INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (night, observation)) WITHOUT ROWID
+"""
+
+
+class NightLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One request in one night."""
+
+    night: str
+    """The date of its evening at the site: ``2026-11-29``."""
+    observation: str
+    """The observation's id: the request's own, or that of one of its times."""
+    request: str = ""
+    """The request's id."""
+    target: str = ""
+    """The target's name."""
+    owner: str = ""
+    """Who asked for it."""
+    priority: int = 0
+    """The request's."""
+    ra: float = 0.0
+    """ICRS, degrees."""
+    dec: float = 0.0
+    """ICRS, degrees."""
+    filters: str = ""
+    """The filters, in their order."""
+    start: float | None = None
+    """When the last plan has it begin, Unix seconds; None when that does without it."""
+    end: float | None = None
+    """When the last plan has it end, Unix seconds."""
+    airmass: float | None = None
+    """In the middle of that."""
+    reason: str = ""
+    """Why it is planned so, or not at all."""
+    planned: float = 0.0
+    """When that was decided, Unix seconds."""
+    fate: Fate = ""
+    """What became of it; '' for nothing yet."""
+    fate_reason: str = ""
+    """Why it failed, was interrupted, or ended without images."""
+    began: float | None = None
+    """When it was begun last, Unix seconds."""
+    ended: float | None = None
+    """When it ended last, Unix seconds."""
+    images: int = 0
+    """How many of its images there are."""
+
+
+_COLUMNS = NightLine.__struct_fields__
+_PLANNED = ("request", "target", "owner", "priority", "ra", "dec", "filters", "start", "end", "airmass", "reason",
+            "planned")  # fmt: skip
+_HAPPENED = ("fate", "fate_reason", "began", "ended", "images")
+
+
+def night_name(site: Site, when: float) -> str:
+    """Return the name of the night of a moment (Unix seconds): the date of its evening, by the site's mean solar time.
+
+    A night goes from noon to noon.
+    """
+    local = datetime.fromtimestamp(when, UTC) + timedelta(hours=site.longitude / 15)
+    return (local - timedelta(hours=12)).date().isoformat()
+
+
+def noon_before(site: Site, night: date) -> float:
+    """Return when a night's day has its noon, by the site's mean solar time, Unix seconds."""
+    noon = datetime(night.year, night.month, night.day, 12, tzinfo=UTC) - timedelta(hours=site.longitude / 15)
+    return noon.timestamp()
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """Make the table where it isn't there; in a transaction."""
+    db.execute(_SCHEMA)
+
+
+def write(db: sqlite3.Connection, lines: Iterable[NightLine]) -> None:
+    """Store what a plan says of requests, inside a transaction; what happened to them stays as it is."""
+    _upsert(db, lines, _PLANNED)
+
+
+def write_fate(db: sqlite3.Connection, lines: Iterable[NightLine]) -> None:
+    """Store what has happened to requests, inside a transaction; what the plan said of them stays as it is."""
+    _upsert(db, lines, _HAPPENED)
+
+
+def forget_oldest(db: sqlite3.Connection) -> None:
+    """Forget the oldest nights, so that `MAX_NIGHTS` stay; in a transaction."""
+    db.execute(
+        "DELETE FROM night_lines WHERE night <="
+        " (SELECT night FROM night_lines GROUP BY night ORDER BY night DESC LIMIT 1 OFFSET ?)",
+        (MAX_NIGHTS,),
+    )
+
+
+def _upsert(db: sqlite3.Connection, lines: Iterable[NightLine], columns: tuple[str, ...]) -> None:
+    updates = ", ".join(f"{column} = excluded.{column}" for column in columns)
+    marks = ", ".join("?" * len(_COLUMNS))
+    there: dict[str, set[str]] = {}
+    rows = []
+    for line in lines:
+        known = there.get(line.night)
+        if known is None:
+            known = {row[0] for row in db.execute("SELECT observation FROM night_lines WHERE night = ?", (line.night,))}
+            there[line.night] = known
+        if line.observation in known or len(known) < MAX_LINES:
+            known.add(line.observation)
+            rows.append([getattr(line, column) for column in _COLUMNS])
+    db.executemany(
+        f"INSERT INTO night_lines ({', '.join(_COLUMNS)}) VALUES ({marks})"
+        f" ON CONFLICT (night, observation) DO UPDATE SET {updates}",
+        rows,
+    )
+
+
+def nights(journal: JournalReader) -> list[str]:
+    """Return the nights that are kept, oldest first; raises JournalError."""
+    if not _is_there(journal):
+        return []
+    return [row[0] for row in journal.rows("SELECT DISTINCT night FROM night_lines ORDER BY night")]
+
+
+def read(journal: JournalReader, night: str) -> list[NightLine]:
+    """Return a night's lines, in order of time, those without one last; raises JournalError."""
+    if not _is_there(journal):
+        return []
+    rows = journal.rows(
+        f"SELECT {', '.join(_COLUMNS)} FROM night_lines WHERE night = ?"
+        " ORDER BY coalesce(began, start) IS NULL, coalesce(began, start), observation",
+        night,
+    )
+    try:
+        return [msgspec.convert(_named(row), NightLine, strict=False) for row in rows]
+    except msgspec.ValidationError as error:
+        raise JournalError(f"{journal.path}: the plan of {night} cannot be read: {error}") from None
+
+
+def _is_there(journal: JournalReader) -> bool:
+    return bool(journal.rows("SELECT 1 FROM sqlite_master WHERE name = 'night_lines'"))
+
+
+def _named(row: Any) -> dict[str, Any]:
+    return dict(zip(_COLUMNS, row, strict=True))

@@ -1,0 +1,231 @@
+"""The scheduler by itself: what it plans, what it keeps, and what it answers for a night."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from pyros import messages
+from pyros.agents.scheduler import PLAN_IMPROVED, PlanImproved, SchedulerAgent
+from pyros.journal import JournalReader
+from pyros.messages import Cadence, Exposures, Observation, ObservationReport, Plan, Window, Withdrawal, encode_payload
+from pyros.planning import Site, night_log
+from pyros.planning.night_log import NightLine
+from pyros.planning.visibility import place_overhead
+from tests.agents.conftest import Inline
+
+SITE = Path(__file__).parents[2] / "observatory" / "site.yaml"
+NOW = datetime(2026, 3, 20, 23, 30, tzinfo=UTC)
+HOUR = 3600.0
+
+
+def place(altitude: float, azimuth: float, hours: float = 0.0) -> dict[str, float]:
+    """Return where a target stands so in so many hours."""
+    ra, dec = place_overhead(Site.load(SITE), NOW + timedelta(hours=hours), altitude, azimuth)
+    return {"ra": ra, "dec": dec}
+
+
+def request(name: str, minutes: float = 5.0, where: dict[str, float] | None = None, **fields: Any) -> Observation:
+    exposures = fields.pop("exposures", (Exposures("r", minutes * 60),))
+    keys = {"requested": NOW.timestamp(), **(where or place(60, 250)), **fields}
+    return Observation(id=name, target=name.upper(), exposures=exposures, **keys)
+
+
+class Rig:
+    """A scheduler, and what it tells the majordome."""
+
+    def __init__(self, inline: Callable[..., Inline]) -> None:
+        self.host = inline(SchedulerAgent(), "majordome", site=SITE)
+        self.numbers: dict[str, Any] = defaultdict(lambda: itertools.count(1))
+        self.state = self.host.agent.state
+
+    def say(self, name: str, payload: Any = None, peer: str = "other") -> Plan:
+        """Give it one message; return the plan that it tells last."""
+        outcome = self.host.turn((name, encode_payload(name, payload)), first=next(self.numbers[peer]), peer=peer)
+        told = [each for each in outcome.outgoing if each.name == messages.PLAN_UPDATED]
+        return messages.decode_payload(told[-1].name, told[-1].payload) if told else Plan(observations=())
+
+    def ask(self, *requests: Observation) -> Plan:
+        return [self.say(messages.OBSERVATION_REQUESTED, each) for each in requests][-1]
+
+    def start(self, id_: str) -> None:
+        self.say(messages.OBSERVATION_STARTED, ObservationReport(observation=id_))
+
+    def finish(self, id_: str, images: int = 1) -> Plan:
+        return self.say(messages.OBSERVATION_FINISHED, ObservationReport(observation=id_, images=("x.fits",) * images))
+
+    def wait(self, seconds: float) -> Plan:
+        self.host.reactor.advance(seconds)
+        return self.say(messages.PLAN_AGAIN)
+
+    def log(self) -> dict[str, NightLine]:
+        reader = JournalReader(self.host.journal.path)
+        try:
+            return {line.observation: line for line in night_log.read(reader, "2026-03-20")}
+        finally:
+            reader.close()
+
+
+@pytest.fixture
+def rig(inline: Callable[..., Inline], request: pytest.FixtureRequest) -> Iterator[Rig]:
+    rig = Rig(inline)
+    yield rig
+    assert rig.host.turns.failed == ("refused" in request.node.name)
+
+
+def ids(plan: Plan) -> list[str]:
+    return [line.observation.id for line in plan.observations]
+
+
+def test_peoples_requests_follow_each_other_through_the_night(rig: Rig) -> None:
+    plan = rig.ask(request("a", priority=3), request("b"), request("c", where=place(60, 90, 3)))
+    assert plan.start_now == "a"
+    times = [(line.start, line.end) for line in plan.observations]
+    assert len(times) == 3
+    assert all(one[1] <= other[0] for one, other in itertools.pairwise(times) if one[1] and other[0])
+
+
+def test_what_is_next_begins_when_the_one_before_has_ended(rig: Rig) -> None:
+    first = rig.ask(request("a", priority=3), request("b")).start_now
+    assert first == "a"
+    rig.start("a")
+    assert rig.wait(200).start_now == "a"
+    assert rig.finish("a").start_now == "b"
+    assert "a" not in rig.state.requests
+
+
+def test_an_alert_supersedes_what_runs_with_a_lower_priority(rig: Rig) -> None:
+    rig.ask(request("person", minutes=60, priority=20))
+    rig.start("person")
+    assert rig.ask(request("low", alert="ivo://low", priority=20)).start_now == "person"
+    plan = rig.ask(request("burst", alert="ivo://burst", priority=21))
+    assert plan.start_now == "burst"
+    assert ids(plan)[0] == "burst"
+    assert plan.observations[0].reason.startswith("up ")
+
+
+def test_an_alert_does_not_supersede_what_must_not_be_interrupted(rig: Rig) -> None:
+    rig.ask(request("person", minutes=60, interruptible=False))
+    rig.start("person")
+    assert rig.ask(request("burst", alert="ivo://burst", priority=90)).start_now == "person"
+
+
+def test_what_an_alert_waits_for_is_told(rig: Rig) -> None:
+    plan = rig.ask(request("burst", alert="ivo://burst", where=place(20, 90, 3), min_altitude=15))
+    (line,) = plan.observations
+    assert plan.start_now is None
+    assert line.reason.startswith("not up: altitude -")
+    assert "; planned from " in line.reason
+
+
+def test_a_running_observation_that_has_set_is_told_with_its_reason(rig: Rig) -> None:
+    rig.ask(request("a", minutes=5, where=place(12, 270)))
+    rig.start("a")
+    plan = rig.wait(2 * HOUR)
+    assert plan.start_now is None
+    assert [(line.observation.id, line.start) for line in plan.observations] == [("a", None)]
+    assert plan.observations[0].reason.startswith("not up: altitude -")
+
+
+def test_each_time_of_a_cadence_is_an_observation_of_its_own(rig: Rig) -> None:
+    cadence = Cadence(period=HOUR, tolerance=600, start=NOW.timestamp(), count=2)
+    assert rig.ask(request("v", cadence=cadence)).start_now == "v-due0"
+    rig.start("v-due0")
+    assert rig.finish("v-due0").start_now is None
+    assert list(rig.state.requests) == ["v"]
+    plan = rig.wait(HOUR - 601)
+    assert plan.start_now is None
+    (line,) = plan.observations
+    assert line.observation.id == "v-due1"
+    assert line.start == pytest.approx(NOW.timestamp() + HOUR - 600, abs=600)
+    assert rig.wait((line.start or 0) - rig.host.clock.time() + 1).start_now == "v-due1"
+    rig.start("v-due1")
+    rig.finish("v-due1")
+    rig.wait(60)
+    assert rig.state.requests == {}
+
+
+def test_withdrawing_a_cadence_stops_the_one_that_runs(rig: Rig) -> None:
+    rig.ask(request("v", cadence=Cadence(period=HOUR, tolerance=600, start=NOW.timestamp())))
+    rig.start("v-due0")
+    plan = rig.say(messages.OBSERVATION_REQUEST_WITHDRAWN, Withdrawal(observation="v", reason="done"))
+    assert plan.withdrawn == ("v", "v-due0")
+    assert rig.log()["v-due0"].fate == "withdrawn"
+
+
+def test_an_interrupted_observation_takes_only_what_is_left(rig: Rig) -> None:
+    whole = request("a", exposures=(Exposures("r", 600.0, 4),))
+    long = rig.ask(whole).observations[0]
+    rig.start("a")
+    plan = rig.say(
+        messages.OBSERVATION_FAILED,
+        ObservationReport(observation="a", images=("1", "2", "3"), reason="rain", again=True),
+    )
+    short = plan.observations[0]
+    assert plan.start_now == "a"
+    assert short.observation.exposures == whole.exposures, "the observation manager knows what there is already"
+    assert (short.end or 0) - (short.start or 0) == pytest.approx((long.end or 0) - (long.start or 0) - 1800, abs=30)
+    line = rig.log()["a"]
+    assert (line.fate, line.fate_reason, line.images) == ("interrupted", "rain", 3)
+
+
+def test_what_is_too_long_for_the_night_is_begun_all_the_same(rig: Rig) -> None:
+    plan = rig.ask(request("long", exposures=(Exposures("r", 300.0, 400),), where=place(70, 90)))
+    assert plan.start_now == "long"
+    assert plan.observations[0].observation.exposures == (Exposures("r", 300.0, 400),)
+    assert 2 * HOUR < (plan.observations[0].end or 0) - NOW.timestamp() < 8 * HOUR
+
+
+def test_a_better_plan_is_followed_unless_it_is_outdated(rig: Rig) -> None:
+    plan = rig.ask(request("a", priority=3), request("b"))
+    assert plan.start_now == "a"
+    lines = plan.observations
+    swapped = zip(reversed(lines), lines, strict=True)
+    moved = tuple(msgspec.structs.replace(line, start=old.start, end=old.end) for line, old in swapped)
+    other = msgspec.structs.replace(plan, start_now="b", observations=moved)
+    old = PlanImproved(number=rig.host.agent.number - 1, plan=other)  # type: ignore[attr-defined]
+    assert rig.say(PLAN_IMPROVED, old, "scheduler") == Plan(observations=())
+    new = PlanImproved(number=rig.host.agent.number, plan=other)  # type: ignore[attr-defined]
+    assert rig.say(PLAN_IMPROVED, new, "other") == Plan(observations=()), "nobody else makes plans"
+    assert rig.say(PLAN_IMPROVED, new, "scheduler").start_now == "b"
+    assert rig.wait(60).start_now == "b"
+
+
+def test_what_can_never_be_made_any_more_is_forgotten(rig: Rig) -> None:
+    now = NOW.timestamp()
+    rig.ask(
+        request("expired", expires=now + 100, where=place(-40, 90)),
+        request("window", windows=(Window(now - 10, now + 100),), minutes=30),
+        request("stays", where=place(-40, 90)),
+    )
+    rig.wait(200)
+    assert list(rig.state.requests) == ["stays"]
+    log = rig.log()
+    assert [log[name].fate for name in ("expired", "window", "stays")] == ["expired", "expired", ""]
+    assert log["stays"].reason
+    assert log["stays"].start is None
+
+
+def test_the_log_of_the_night_answers_why(rig: Rig) -> None:
+    rig.ask(request("a", owner="anna"), request("south", where={"ra": 0.0, "dec": -80.0}))
+    rig.start("a")
+    rig.host.reactor.advance(300)
+    rig.finish("a", 3)
+    log = rig.log()
+    assert (log["a"].fate, log["a"].owner, log["a"].images) == ("observed", "anna", 3)
+    assert (log["a"].began, log["a"].ended) == (NOW.timestamp(), NOW.timestamp() + 300)
+    assert "it is never up" in log["south"].reason
+
+
+def test_more_requests_than_it_keeps_are_refused(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyros.agents.scheduler.MAX_REQUESTS", 1)
+    rig.ask(request("a"))
+    rig.ask(request("b"))
+    assert list(rig.host.agent.state.requests) == ["a"]

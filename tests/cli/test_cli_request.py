@@ -1,0 +1,124 @@
+"""``pyros request`` and ``pyros plan``: with a scheduler that runs in this process, and without one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pyros import config as configuration
+from pyros.agents.scheduler import SchedulerAgent
+from pyros.cli.app import app
+from pyros.config import Config
+
+NAMES = "name,ra,dec,aliases\nPole Field,2:31:49,+88:00:00,NGP\nM 31,00:42:44.3,+41:16:09,\n"
+
+
+@pytest.fixture
+def config(observatory: Path) -> Config:
+    """Give the demo observatory names of its own, no SIMBAD, and the true time."""
+    (observatory.parent / "targets.csv").write_text(NAMES)
+    text = observatory.read_text().replace("clock = night", "targets = targets.csv\nsimbad = no\nclock = real")
+    observatory.write_text(text)
+    return configuration.load(observatory)
+
+
+@pytest.fixture
+def scheduler(config: Config) -> Iterator[SchedulerAgent]:
+    agent = SchedulerAgent()
+    agent.start(config, timeout=60.0)
+    yield agent
+    agent.stop(60.0)
+
+
+@pytest.fixture
+def run(config: Config) -> Callable[..., Any]:
+    def run(*arguments: str | Path) -> Any:
+        return CliRunner().invoke(app, [*map(str, arguments), "--config", str(config.path)])
+
+    return run
+
+
+def test_a_request_is_with_the_scheduler_until_it_is_cancelled(scheduler: SchedulerAgent, run: Any) -> None:
+    added = run("request", "add", "ngp", "--expose", "r:60x3", "-e", "g:30", "--priority", "10", "--owner", "anna",
+                "--every", "1 d", "--comment", "is the pole there?")  # fmt: skip
+    assert added.exit_code == 0, added.stderr
+    assert added.stdout.startswith("ngp: next up: ")
+    listed = run("request", "list")
+    assert listed.stdout.splitlines()[1].split() == ["ngp", "ngp", "10", "anna", "r:60x3;", "g:30", "waits"]
+    assert run("request", "list", "--owner", "ben").stdout == "no requests\n"
+    shown = run("request", "show", "ngp").stdout
+    for fact in ("position          02h31m49.00s +88d00m00.0s", "cadence           every 24 h, 6 h earlier or later",
+                 "comment           is the pole there?", "owner             anna", "next up: "):  # fmt: skip
+        assert fact in shown
+    assert json.loads(run("request", "show", "ngp", "--json").stdout)["next_up"]["begin"] > 0
+    cancelled = run("request", "cancel", "ngp")
+    assert (cancelled.exit_code, cancelled.stdout) == (0, "ngp is withdrawn\n")
+    assert run("request", "list", "--json").stdout == ""
+
+
+def test_a_file_is_taken_whole_or_not_at_all(scheduler: SchedulerAgent, run: Any, tmp_path: Path) -> None:
+    good = "requests:\n  - {target: M 31, exposures: 'r:60'}\n  - {target: Pole Field, exposures: 'g:60'}\n"
+    file = tmp_path / "requests.yaml"
+    file.write_text(good + "  - {target: Pole Feld, exposures: 'r:60'}\n")
+    refused = run("request", "import", file)
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith(f"pyros: {file}: line 4 (Pole Feld) target: 'Pole Feld' is not in ")
+    assert refused.stderr.endswith("did you mean Pole Field?\n")
+    file.write_text(good)
+    checked = run("request", "import", file, "--check")
+    assert checked.stdout.endswith("2 requests are right; nothing was sent\n")
+    assert run("request", "list").stdout == "no requests\n"
+    taken = run("request", "import", file)
+    assert taken.exit_code == 0
+    assert taken.stdout.endswith("2 requests are with the scheduler\n")
+    again = run("request", "add", "M 31", "-e", "r:60")
+    assert again.stdout.startswith("m-31-2: next up: ")
+    known = run("request", "add", "M 31", "-e", "r:60", "--id", "m-31")
+    assert "'m-31' is there already; pyros request cancel m-31 withdraws that" in known.stderr
+
+
+def test_pocs_fields_are_known_by_what_is_in_them(run: Any, tmp_path: Path) -> None:
+    file = tmp_path / "fields.yaml"
+    file.write_text("- field: {name: M 31}\n  observation: {exptime: 30}\n")
+    assert run("request", "import", file, "--check", "--filter", "r").exit_code == 0
+    assert "observation filter_name: missing" in run("request", "import", file, "--check").stderr
+
+
+def test_a_target_that_never_rises_is_told_with_the_reason(run: Any) -> None:
+    told = run("request", "add", "South", "--ra", "0", "--dec", "-85", "-e", "r:60", "--check")
+    assert told.exit_code == 0
+    assert told.stdout.startswith("south: never up within a year: ")
+    assert "never up: at most -" in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["add", "M 31"], 2, "--expose"),
+        (["add", "M 31", "-e", "r60"], 2, "--expose: must be FILTER:SECONDS"),
+        (["add", "M 31", "-e", "r:60", "--min-altitude", "95"], 1, "M 31 --min-altitude: must be a number of degrees"),
+        (["add", "M 31", "-e", "r:60", "--simbad"], 1, "[observatory] simbad = no: SIMBAD is not asked here"),
+        (["add", "M 33", "-e", "r:60"], 1, "M 33 TARGET: 'M 33' is not in "),
+        (["import", "nothing.yaml"], 1, "nothing.yaml: cannot be read: No such file or directory"),
+        (["import", "night.esl", "--timezone", "Moon/Base"], 2, "'Moon/Base' is not a time zone"),
+        (["cancel", "nothing"], 1, "there is no request nothing; pyros request list shows them all"),
+        (["show", "nothing"], 1, "there is no request nothing; pyros request list shows them all"),
+        (["add", "M 31", "-e", "r:60"], 1, "agent 'scheduler' at 127.0.0.1:"),
+    ],
+)
+def test_a_mistake_of_a_person_is_told_in_one_line(run: Any, arguments: list[str], code: int, said: str) -> None:
+    result = run("request", *arguments)
+    assert result.exit_code == code
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_what_the_camera_cannot_set_is_refused(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyros.cli.request.common.ask", lambda *_: {"can_set": ["gain"]})
+    refused = run("request", "add", "M 31", "-e", "r:60,gain=5,binning=2", "--check")
+    assert refused.stderr == ("pyros: m-31 exposures: binning: this camera's driver cannot set it; leave it out\n")
