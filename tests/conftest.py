@@ -23,6 +23,7 @@ from twisted.internet.task import Clock
 from twisted.python import threadable
 
 from pyros.agents import Agent
+from pyros.clock import RealClock
 from pyros.config import ENVIRONMENT, FILE_NAME, INSTRUMENTS, STANDARD_AGENTS, Config, load
 from pyros.errors import PyrosError, WireError
 from pyros.journal import JournalReader
@@ -290,9 +291,10 @@ def wait_for() -> Callable[..., Any]:
 
 
 def another_reactor(kind: Callable[[], Any]) -> Any:
-    """Make a reactor that is not the one of the process."""
+    """Make a reactor that is not the one of the process, and whose time goes on when the computer's clock is set."""
     made = kind()
     made._registerAsIOThread = False  # noqa: SLF001  Twisted's
+    RealClock(made)
     return made
 
 
