@@ -42,8 +42,11 @@ class Alarm(NamedTuple):
     """An alarm that isn't over: its key, what it says, and since when (Unix seconds)."""
 
     key: str
+    """What it is about, in words that never change."""
     text: str
+    """What it says, for people."""
     since: float
+    """When it was raised, Unix seconds."""
 
 
 class _Told(NamedTuple):

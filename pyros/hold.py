@@ -24,11 +24,15 @@ class Hold(msgspec.Struct, frozen=True):
     """Who holds the observatory, why, and since when (Unix seconds)."""
 
     who: str
+    """The person."""
     why: str
+    """Why, for people."""
     when: float
+    """When it began, Unix seconds."""
     said: float = -math.inf
     """The same as monotonic seconds of the computer's start ``boot``: no release that was said before ends it."""
     boot: str = ""
+    """Id of the computer's run in which it began."""
 
     def is_newer(self, said: float) -> bool:
         """Whether it began after that instant (monotonic seconds); True when that cannot be known."""
@@ -42,9 +46,13 @@ class Service(msgspec.Struct, frozen=True):
     """Who works on the devices by hand, why, since when (Unix seconds), and until when (monotonic seconds)."""
 
     who: str
+    """The person."""
     why: str
+    """Why, for people."""
     when: float
+    """When it began, Unix seconds."""
     until: float
+    """When it ends, monotonic seconds."""
     boot: str = ""
     """The computer's start that ``until`` counts from: the next one ends the service."""
 

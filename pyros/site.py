@@ -32,9 +32,13 @@ class Site:
     """
 
     name: str
+    """Name of the place."""
     latitude: float
+    """Geodetic latitude on WGS 84, degrees."""
     longitude: float
+    """Longitude, degrees, east positive."""
     elevation: float
+    """Metres above the ellipsoid; the height above the sea will do."""
     horizon: tuple[tuple[float, float], ...] = ()
     """What stands around: (azimuth from north through east, altitude) in degrees, by azimuth; straight in between."""
     twilight: float = -12.0

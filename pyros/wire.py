@@ -45,11 +45,15 @@ class Entry(msgspec.Struct, gc=False):
     """One message on the wire; ``payload`` is raw JSON until somebody needs it."""
 
     seq: Seq
+    """Number of the message among those of its sender for its receiver."""
     id: Short
+    """Id of the message, unique."""
     name: Short
+    """Name of the message."""
     sent: float
     """When it was said, Unix seconds of the sender's wall clock: for people."""
     payload: msgspec.Raw = msgspec.Raw(b"{}")
+    """Raw JSON."""
     said: float | None = None
     """The same, monotonic seconds of the sender's computer; None when it waited through a restart of its sender."""
 
@@ -63,9 +67,13 @@ class Hello(msgspec.Struct, omit_defaults=True):
     """Who connects, to whom, and which journal its numbers count."""
 
     protocol: int
+    """Version of the protocol."""
     sender: str = msgspec.field(name="from")
+    """The agent that connects."""
     to: str
+    """The agent that it looks for."""
     epoch: str
+    """Id of the journal that counts the sender's numbers."""
     nonce: Short = ""
     """A word that is used once, from a sender that can prove the observatory's key; '' from one that cannot."""
     boot: Short = ""
@@ -92,6 +100,7 @@ class Welcome(msgspec.Struct, omit_defaults=True):
     """The end of the handshake: the last number committed from that sender's journal."""
 
     last_seq: LastSeq
+    """The last number that was committed from that journal."""
     mac: Short = ""
     """The receiver's own proof of the key; '' for a sender that has not proved it."""
 
@@ -100,7 +109,9 @@ class Refusal(msgspec.Struct):
     """A message that was not accepted; it is acknowledged like the others, and the sender keeps it."""
 
     seq: Seq
+    """Number of the message."""
     reason: str
+    """Why, for people."""
 
 
 class Frame(msgspec.Struct, omit_defaults=True):
@@ -122,6 +133,7 @@ class Line(msgspec.Struct):
     """One line of a text client, without its end."""
 
     text: bytes
+    """The line, UTF-8."""
 
 
 _encoder = msgspec.json.Encoder()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from twisted.internet.testing import StringTransport
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
 
 _VOEVENT = """<?xml version="1.0" encoding="UTF-8"?>
 <voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
@@ -44,13 +46,32 @@ def voevent(
     ).encode()  # fmt: skip
 
 
+class InlineReactor(MemoryReactorClock):
+    """Virtual time, recorded connections, and a thread pool that runs inline."""
+
+    def getThreadPool(self) -> Any:
+        return self
+
+    def callInThreadWithCallback(self, on_result: Any, function: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            fine, result = True, function(*args, **kwargs)
+        except Exception:
+            make: Any = Failure  # Twisted's carry no types
+            fine, result = False, make()
+        on_result(fine, result)
+
+    def callFromThread(self, function: Any, *args: Any, **kwargs: Any) -> None:
+        function(*args, **kwargs)
+
+
 class MemoryLine(StringTransport):
     """An in-memory connection that remembers whether it was cut off."""
 
     aborting = False
 
-    def setTcpKeepAlive(self, _: bool) -> None:
-        pass
+    def setTcpKeepAlive(self, enabled: bool) -> None: ...
+
+    def setTcpNoDelay(self, enabled: bool) -> None: ...
 
     def abortConnection(self) -> None:
         self.aborting = self.disconnecting = True

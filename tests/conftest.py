@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ def is_open(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE, what: str = "") -> Any:
+def wait_until(condition: Callable[..., Any], seconds: float = PATIENCE, what: str = "") -> Any:
     """Poll until the condition is true; return its value, or fail after so many seconds."""
     end = time.monotonic() + seconds
     pause = 0.003
@@ -230,11 +230,8 @@ class Observatory:
         """Return the rows of a SELECT in the agent's journal; none before it has one."""
         if not self.config.journal(name).is_file():
             return []
-        reader = JournalReader(self.config.journal(name))
-        try:
+        with closing(JournalReader(self.config.journal(name))) as reader:
             return reader.rows(query, *values)
-        finally:
-            reader.close()
 
     def received(self, name: str) -> list[tuple[str, Any, str | None]]:
         """(name, payload, traceback or None) of what the agent has taken, oldest first."""
@@ -283,11 +280,6 @@ class GreetedPeer:
 
     def drop(self, reason: str) -> None:
         raise WireError(reason)
-
-
-@pytest.fixture
-def wait_for() -> Callable[..., Any]:
-    return wait_until
 
 
 def another_reactor(kind: Callable[[], Any]) -> Any:

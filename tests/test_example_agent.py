@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,8 @@ class Example:
         return path.read_text().splitlines() if path.exists() else []
 
     def state(self) -> Any:
-        reader = JournalReader(self.config.journal("notifier"))
-        try:
+        with closing(JournalReader(self.config.journal("notifier"))) as reader:
             return msgspec.json.decode(reader.rows("SELECT value FROM state")[0][0])
-        finally:
-            reader.close()
 
 
 @pytest.fixture

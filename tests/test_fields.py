@@ -11,15 +11,19 @@ import pytest
 import pyros
 
 PACKAGE = Path(pyros.__file__).parent
-DONE = ("config/_values.py", "instruments/interfaces.py", "messages/*.py", "simulators/**/*settings.py",
-        "simulators/devices/*.py")  # fmt: skip
+DONE = (
+    "alarms.py", "alerts/alert.py", "alerts/followup.py", "alerts/history.py", "alerts/identity.py",
+    "alerts/archive/archive.py", "alerts/archive/query.py", "alerts/rules/*.py", "analysis/*.py", "config/_values.py",
+    "hold.py", "instruments/fits.py", "instruments/interfaces.py", "instruments/writing.py", "messages/*.py",
+    "simulators/**/*settings.py", "simulators/devices/*.py", "site.py", "stars/field.py",
+)  # fmt: skip
 """Where no field is without one; other modules join when theirs are written."""
 
 
 def undocumented(path: Path) -> Iterator[str]:
-    """Yield the fields of the module's classes that no docstring follows."""
+    """Yield the fields of the module's public classes that no docstring follows."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.ClassDef):
+        if not isinstance(node, ast.ClassDef) or node.name[0] == "_":
             continue
         for field, after in zip(node.body, [*node.body[1:], None], strict=True):
             if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):

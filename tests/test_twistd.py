@@ -469,20 +469,8 @@ def images(here: Place) -> list[Any]:
     return [fits.getheader(path) for path in sorted(here.config.data.rglob("*.fits"))]
 
 
-def test_an_alert_sent_with_comet_sendvo_becomes_an_image(place: Callable[..., Place]) -> None:
-    here = place()
-    program = here.twistd("pyros", "--config", here.path)
-    here.up_all(program)
-    ra, dec = send_burst(here, "one")
-    wait_until(lambda: images(here), what="an image")
-    header = images(here)[0]
-    assert header["OBJECT"] == "ivo://pyros.observatory/demo#one"
-    assert (header["RA"], header["DEC"]) == (pytest.approx(ra, abs=0.02), pytest.approx(dec, abs=0.02))
-    stop(program, signal.SIGTERM)
-
-
 @pytest.mark.parametrize("folders", ["the same folder", "two folders"])
-def test_two_observatories_side_by_side(place: Callable[..., Place], folders: str) -> None:
+def test_two_side_by_side_and_an_alert_becomes_an_image(place: Callable[..., Place], folders: str) -> None:
     one = place("one", file="one.ini", data="one")
     two = place("one" if folders == "the same folder" else "two", file="two.ini", data="two")
     programs = [here.twistd("pyros", "--config", here.path) for here in (one, two)]
@@ -490,10 +478,12 @@ def test_two_observatories_side_by_side(place: Callable[..., Place], folders: st
         here.up_all(program)
     Sender.send_to("notes", "Note", {"text": "for one"}, config=one.config)
     Sender.send_to("notes", "Note", {"text": "for two"}, config=two.config)
-    send_burst(two, "of-two")
+    ra, dec = send_burst(two, "of-two")
     wait_until(lambda: images(two), what="an image of the second")
     assert images(one) == []
-    assert {header["OBJECT"] for header in images(two)} == {"ivo://pyros.observatory/demo#of-two"}
+    header, *others = images(two)
+    assert {each["OBJECT"] for each in (header, *others)} == {"ivo://pyros.observatory/demo#of-two"}
+    assert (header["RA"], header["DEC"]) == (pytest.approx(ra, abs=0.02), pytest.approx(dec, abs=0.02))
     stop(programs[0], signal.SIGINT)
     assert one.notes() == ["for one", "shutdown"]
     assert two.notes() == ["for two"]

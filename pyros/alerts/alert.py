@@ -24,9 +24,11 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     """What tells this packet from every other one: its ivorn, or topic + event + record."""
     ivorn: str | None = None
+    """IVORN of a VOEvent; None for what is none."""
     role: Role = "observation"
     """What the packet means, not only what it says: a test event sent as an observation is ``test`` here."""
     kind: Kind = "initial"
+    """Whether it begins an event, updates it or takes it back."""
     event: str
     """The identity key of the event: ``stream:identifier``, the same in all packets about it, retractions included."""
     notice_type: str = ""
@@ -38,6 +40,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     ra: float | None = None
     """ICRS degrees, 0 <= ra < 360. FK5 J2000 is taken as ICRS: they differ by less than 0.1 arcsecond."""
     dec: float | None = None
+    """Declination, ICRS degrees."""
     pointing: bool = False
     """True where ra, dec is where a spacecraft looked, not where the source is."""
     error_radius: float | None = None

@@ -40,17 +40,24 @@ class Author(msgspec.Struct, frozen=True):
     """The author of follow-ups: the broker's identifier, the observatory's name and place (degrees, metres)."""
 
     ivo: str
+    """The broker's identifier."""
     observatory: str
+    """The observatory's name."""
     latitude: float
+    """Geodetic latitude on WGS 84, degrees."""
     longitude: float
+    """Longitude, degrees, east positive."""
     elevation: float
+    """Metres above the ellipsoid."""
 
 
 class Cited(msgspec.Struct, frozen=True):
     """The alert that is followed up: the packet's identifier, and its event's."""
 
     alert: str
+    """The packet's identifier."""
     event: str
+    """Name of the event."""
 
 
 def is_own(identifier: str, ivo: str) -> bool:

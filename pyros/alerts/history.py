@@ -11,8 +11,11 @@ class HistoryStep(msgspec.Struct, frozen=True):
     """One packet, and what is believed of the event once it is there."""
 
     packet: PacketRecord
+    """The packet."""
     change: str
+    """What it changed, in words."""
     belief: Belief
+    """What is believed of the event from then on."""
 
 
 def history(event: Event) -> tuple[HistoryStep, ...]:

@@ -34,19 +34,27 @@ class PacketRecord(msgspec.Struct, frozen=True, array_like=True, omit_defaults=T
     """One packet, as far as its event needs it. Stored as a JSON array: an agent keeps hundreds."""
 
     id: str
+    """The packet's identifier."""
     key: str
     """The identity key in its own stream's numbering."""
     kind: Kind = "initial"
+    """Whether it begins the event, updates it or takes it back."""
     role: Role = "observation"
+    """The packet's role."""
     notice_type: str = ""
+    """Type of the notice, in its stream's words."""
     sent: float | None = None
     """When its author wrote it, Unix seconds."""
     ra: float | None = None
     """ICRS degrees of the source; None where the packet doesn't say where the source is."""
     dec: float | None = None
+    """Declination, ICRS degrees; None without a position."""
     error_radius: float | None = None
+    """How well the position is known, degrees; None when the packet doesn't say."""
     containment: float | None = None
+    """Probability that the source is within that radius, 0 to 1; None when the packet doesn't say."""
     cites: tuple[tuple[str, str], ...] = ()
+    """What it cites: (identifier, how)."""
     links: tuple[str, ...] = ()
     """What else joins it with others, see `links`; worked out when it is made."""
     names: tuple[str, ...] = ()

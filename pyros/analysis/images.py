@@ -35,21 +35,27 @@ class AnalysisSettings(msgspec.Struct, frozen=True):
     solver: str = ""
     """The path of the plate solver; "" for none."""
     solver_seconds: float = 60.0
+    """Seconds that the solver may take."""
 
 
 class AnalysisJob(msgspec.Struct, frozen=True):
     """One image."""
 
     image: ImageTaken
+    """The image that was taken."""
     settings: AnalysisSettings
+    """The analyzer's settings."""
 
 
 class Analysis(msgspec.Struct, frozen=True):
     """The result of an analysis: what is told, and for the log what went wrong beside it."""
 
     report: ImageAnalysed
+    """What is told of the image."""
     found: SourceFound | None = None
+    """A source that may be the alert's; None without one."""
     warnings: list[str] = []
+    """What went wrong beside it, for the log."""
 
 
 def analyse_image(job: AnalysisJob) -> Analysis:

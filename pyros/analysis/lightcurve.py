@@ -30,17 +30,29 @@ class Point:
     """One measurement. ``mjd`` is the middle of the exposure, UTC; ``after`` are seconds since the event."""
 
     source: str
+    """Name of the source."""
     utc: str
+    """Middle of the exposure, UTC, as ISO 8601."""
     mjd: float
+    """Middle of the exposure, modified Julian date, UTC."""
     after: float | None
+    """Seconds since the event; None where its time isn't known."""
     filter: str
+    """The filter's name."""
     seconds: float
+    """Exposure time, seconds."""
     magnitude: float
+    """Magnitude through the filter."""
     error: float
+    """Standard error, magnitudes."""
     ra: float
+    """Right ascension, ICRS degrees."""
     dec: float
+    """Declination, ICRS degrees."""
     observation: str
+    """Id of the observation."""
     image: str
+    """The FITS file."""
 
 
 _COLUMNS = [field.name for field in fields(Point)]

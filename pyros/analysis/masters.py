@@ -39,10 +39,15 @@ class Master:
     """One master frame."""
 
     kind: Kind
+    """Bias, dark or flat."""
     pixels: Pixels
+    """ADU; of a flat its sensitivity, 1 on the average."""
     seconds: float = 0.0
+    """Exposure time, seconds."""
     temperature: float | None = None
+    """The detector's, degrees Celsius; None where it isn't known."""
     filter: str = ""
+    """The filter's name; '' for biases and darks."""
 
 
 @dataclass
@@ -50,6 +55,7 @@ class Masters:
     """The master frames of a folder."""
 
     frames: list[Master] = field(default_factory=list)
+    """The master frames."""
 
     @classmethod
     def load(cls, folder: Path) -> Masters:

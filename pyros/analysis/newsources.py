@@ -29,10 +29,15 @@ class NewSource:
     """A source that the catalogue doesn't know: ICRS degrees, magnitude, arcseconds from the alert's position."""
 
     ra: float
+    """Right ascension, ICRS degrees."""
     dec: float
+    """Declination, ICRS degrees."""
     magnitude: float
+    """Magnitude through the image's filter."""
     error: float
+    """Standard error, magnitudes."""
     distance: float
+    """Arcseconds from the alert's position."""
 
 
 def new_sources(

@@ -21,8 +21,11 @@ class ZeroPoint:
     """The magnitude of 1 ADU per second, its error, and how many stars gave it."""
 
     magnitude: float
+    """Magnitude of 1 ADU per second."""
     error: float
+    """Standard error, magnitudes."""
     stars: int
+    """How many stars gave it."""
 
 
 def instrumental(sources: Sources, seconds: float) -> tuple[Floats, Floats]:

@@ -26,10 +26,15 @@ class Detected:
     """The sources of an image, before anything is known about the sky."""
 
     path: Path
+    """The FITS file."""
     header: fits.Header
+    """The image's own header."""
     shape: tuple[int, ...]
+    """(height, width), pixels."""
     found: Found
+    """The sources."""
     calibrated: tuple[str, ...]
+    """Of bias, dark, flat those that there was a master for."""
 
     @property
     def seconds(self) -> float:
@@ -48,9 +53,13 @@ class Pointing:
     """The image's true centre, ICRS degrees, and how far it is from where the header says that it is, arcseconds."""
 
     ra: float
+    """True centre: right ascension, ICRS degrees."""
     dec: float
+    """True centre: declination, ICRS degrees."""
     east: float | None = None
+    """How far it is to the east of the header's, arcseconds; None where the header has none."""
     north: float | None = None
+    """How far it is to the north of the header's, arcseconds; None where the header has none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +67,21 @@ class Measured:
     """The measurements of an image; ``problem`` says why something is missing."""
 
     detected: Detected
+    """The sources before."""
     stars: Stars = NONE
+    """The catalogue's stars in the field."""
     matched: Match | None = None
+    """Which sources are which stars; None where that was not found."""
     solved: bool = False
+    """Whether the solver found where the image is."""
     zero: ZeroPoint | None = None
+    """The zero point; None where it was not found."""
     pointing: Pointing | None = None
+    """The true centre; None where it was not found."""
     new: list[NewSource] = field(default_factory=list)
+    """Sources that the catalogue doesn't know."""
     problem: str = ""
+    """Why something is missing; '' where nothing is."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +89,11 @@ class SearchArea:
     """The place where something new may be, ICRS degrees, and its error; None where the alert doesn't say."""
 
     ra: float
+    """Right ascension, ICRS degrees."""
     dec: float
+    """Declination, ICRS degrees."""
     error_radius: float | None = None
+    """How well the position is known, degrees; None where the alert doesn't say."""
 
 
 def detect(path: Path, masters: Masters, saturation: float) -> Detected:

@@ -32,8 +32,11 @@ class Match:
     """World coordinates that fit the stars, and the pairs: indices of sources, and of the catalogue's stars."""
 
     wcs: WCS
+    """World coordinates that fit the stars."""
     sources: NDArray[np.int64]
+    """Indices of the sources."""
     stars: NDArray[np.int64]
+    """Indices of the catalogue's stars, in the same order."""
     rms: float
     """Arcseconds, of all pairs' distances."""
 

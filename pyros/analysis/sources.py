@@ -41,13 +41,21 @@ class Sources:
     """
 
     x: Floats
+    """Pixels from the leftmost one's centre."""
     y: Floats
+    """Pixels from the lowest one's centre."""
     flux: Floats
+    """ADU in an aperture of 1.5 FWHM."""
     error: Floats
+    """Standard error of the flux, ADU."""
     fwhm: Floats
+    """Twice the radius with half the light, pixels."""
     peak: Floats
+    """Share of the light in the brightest pixel."""
     elongation: Floats
+    """Ratio of the axes."""
     clean: NDArray[np.bool_]
+    """Whether neither saturation nor an edge, a gap or a neighbour spoils it."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -62,6 +70,7 @@ class Found:
     """The sources of an image, and what is typical of it."""
 
     sources: Sources
+    """The sources."""
     fwhm: float
     """The stars' FWHM, pixels."""
     background: float

@@ -43,24 +43,43 @@ class ImageFacts:
     """
 
     object: str
+    """Name of the target."""
     ra: float
+    """Measured pointing: right ascension, ICRS degrees."""
     dec: float
+    """Measured pointing: declination, ICRS degrees."""
     observation: str
+    """Id of the observation."""
     number: int = 1
+    """Number of the exposure in the observation, from 1."""
     of: int = 1
+    """How many exposures the observation has."""
     alert: str = ""
+    """Identifier of the alert."""
     event: str = ""
+    """Name of the alert's event."""
     rotation: float = 0.0
+    """Position angle of the image's upper side, degrees from north through east."""
     airmass: float | None = None
+    """In the middle of the exposure."""
     target_ra: float | None = None
+    """What was asked for: right ascension, ICRS degrees."""
     target_dec: float | None = None
+    """What was asked for: declination, ICRS degrees."""
     image_type: str = "LIGHT"
+    """LIGHT, BIAS, DARK or FLAT."""
     observatory: str = ""
+    """The observatory's name."""
     telescope: str = ""
+    """The telescope's name."""
     instrument: str = ""
+    """The camera's name."""
     latitude: float | None = None
+    """Geodetic latitude on WGS 84, degrees."""
     longitude: float | None = None
+    """Longitude, degrees, east positive."""
     elevation: float | None = None
+    """Metres above the ellipsoid."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,8 +87,11 @@ class ImageFile:
     """What was read: ``pixels`` of shape (height, width), the first row at the bottom, and the image's own header."""
 
     path: Path
+    """The file."""
     pixels: NDArray[np.float32]
+    """ADU; the first row is at the bottom."""
     header: fits.Header
+    """The image's own header."""
 
 
 def read_image(path: Path | str) -> ImageFile:

@@ -16,16 +16,27 @@ class WriteJob:
     """All of an `Image` but its pixels, what else is known about it, and where it goes."""
 
     path: str
+    """The FITS file to be."""
     facts: ImageFacts
+    """What the camera doesn't know about the image."""
     height: int
+    """Pixels."""
     width: int
+    """Pixels."""
     started: float
+    """When the shutter opened, Unix seconds."""
     seconds: float
+    """Exposure time, seconds."""
     filter: str
+    """The filter's name; '' where the camera has none."""
     temperature: float | None
+    """The detector's, degrees Celsius; None where the device doesn't tell."""
     gain: float | None
+    """Electrons per ADU; None where the device doesn't tell."""
     arcsec_per_pixel: float
+    """Side of a pixel on the sky, arcseconds."""
     compress: bool = False
+    """Whether the file is compressed (Rice)."""
 
 
 def write_job(path: Path, image: Image, facts: ImageFacts, *, compress: bool) -> tuple[WriteJob, memoryview]:

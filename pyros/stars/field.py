@@ -15,8 +15,11 @@ class Stars:
     """Right ascensions and declinations (ICRS degrees) and magnitudes, one array each of the same length."""
 
     ra: Floats
+    """Right ascensions, ICRS degrees."""
     dec: Floats
+    """Declinations, ICRS degrees."""
     magnitude: Floats
+    """Magnitudes."""
 
     def __len__(self) -> int:
         return len(self.ra)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,11 +66,8 @@ class Inline:
         return outcome
 
     def rows(self, query: str) -> list[Any]:
-        reader = JournalReader(self.journal.path)
-        try:
+        with closing(JournalReader(self.journal.path)) as reader:
             return reader.rows(query)
-        finally:
-            reader.close()
 
     def stop(self) -> None:
         if not self.host.stopped.called:

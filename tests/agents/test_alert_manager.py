@@ -6,6 +6,7 @@ import itertools
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,8 @@ class Rig:
         ]
 
     def decisions(self) -> list[decisions.DecisionRecord]:
-        reader = JournalReader(self.host.journal.path)
-        try:
+        with closing(JournalReader(self.host.journal.path)) as reader:
             return decisions.read(reader)
-        finally:
-            reader.close()
 
 
 @pytest.fixture

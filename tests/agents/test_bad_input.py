@@ -118,7 +118,7 @@ def test_refused_messages_do_not_stop_the_others(place: Any) -> None:
     assert [refusal.seq for refusal in events[-1].refused] == list(range(2, wire.MAX_MESSAGES + 1, 2))
 
 
-def test_1000_idle_connections(place: Any, wait_for: Callable[..., Any]) -> None:
+def test_1000_idle_connections(place: Any) -> None:
     port = _hosts["echo"].port
     with ExitStack() as stack:
         for _ in range(1000):
@@ -127,7 +127,7 @@ def test_1000_idle_connections(place: Any, wait_for: Callable[..., Any]) -> None
             late.sendall(b"Echo\n")
             assert late.recv(100).startswith(b"OK ")
         assert len(port.connections) <= agent_port.MAX_ANONYMOUS
-    wait_for(lambda: not port.connections, what="the connections to be closed")
+    wait_until(lambda: not port.connections, what="the connections to be closed")
 
 
 def send_on(connection: socket.socket, data: bytes) -> None:
@@ -141,9 +141,7 @@ def resident() -> int:
 
 
 @pytest.mark.parametrize("data", [b"Echo\n" * 12_000, b"\xff\n" * 30_000], ids=["good", "bad"])
-def test_a_client_that_never_reads_its_answers(
-    place: Any, data: bytes, wait_for: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_client_that_never_reads_its_answers(place: Any, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent_port, "BLOCKED_TIMEOUT", 1.0)
     port = _hosts["echo"].port
     before = resident()
@@ -153,7 +151,7 @@ def test_a_client_that_never_reads_its_answers(
         with pytest.raises(ConnectionError):  # a time-out would mean that it is never cut off
             send_on(connection, data)
         assert resident() - before < 60_000_000
-    wait_for(lambda: not port.connections, what="it to be cut off")
+    wait_until(lambda: not port.connections, what="it to be cut off")
 
 
 def test_a_client_that_sends_much_before_it_reads_gets_every_answer(place: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
 from pyros.agents.dome import DomeAgent
 from pyros.clock import steady_seconds
 from pyros.config import GuardianConfig
-from tests.conftest import DEMO, PATIENCE
+from tests.conftest import DEMO, PATIENCE, wait_until
 
 SILENCE = 4.5
 """Seconds: several beats would have come meanwhile."""
@@ -79,10 +79,7 @@ def guardian() -> Iterator[ListeningGuardian]:
 
 
 def test_the_beat_stops_when_a_handler_hangs_and_goes_on_with_it(
-    observatory: Callable[..., Any],
-    guardian: ListeningGuardian,
-    wait_for: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
+    observatory: Callable[..., Any], guardian: ListeningGuardian, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pyros.agents._shutter_control.AWAY_SECONDS", 0.1)  # there is no device, whose end to wait for
     place = observatory("monitoring", dome={"driver": "native", "address": "tcp:127.0.0.1:9"})
@@ -90,14 +87,14 @@ def test_the_beat_stops_when_a_handler_hangs_and_goes_on_with_it(
     agent = HangingDomeAgent()
     agent.start(config)
     try:
-        wait_for(lambda: len(guardian.beats) > 2)
+        wait_until(lambda: len(guardian.beats) > 2)
         with place.connect("dome") as person:
             person.sendall(b"Hang\n")
             assert agent.hangs.wait(PATIENCE)
-        wait_for(lambda: guardian.silent_for() > SILENCE)
+        wait_until(lambda: guardian.silent_for() > SILENCE)
         before = len(guardian.beats)
         agent.goes_on.set()
-        wait_for(lambda: len(guardian.beats) > before + 1)
+        wait_until(lambda: len(guardian.beats) > before + 1)
     finally:
         agent.goes_on.set()
         agent.stop(PATIENCE)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pyros.sender import Sender
+from tests.conftest import wait_until
 
 PROGRAM = Path(__file__).parent / "programs" / "numbers_agents.py"
 SENDERS = ("north", "south")
@@ -24,9 +25,8 @@ AT_ONCE = 312
 class Nursery:
     """The process that forks agents. Speaks to `numbers_agents.py`."""
 
-    def __init__(self, observatory: Any, wait_for: Callable[..., Any]) -> None:
+    def __init__(self, observatory: Any) -> None:
         self._observatory = observatory
-        self._wait_for = wait_for
         self._program = observatory.run("-u", PROGRAM)
         self._started = 0
         self.pids: dict[str, int] = {}
@@ -37,12 +37,12 @@ class Nursery:
         stdin.write(f"start {name} {kind}\n".encode())
         stdin.flush()
         self._started += 1
-        pids = self._wait_for(self._pids, what=f"{name} to be forked; {self._program.errors}")
+        pids = wait_until(self._pids, what=f"{name} to be forked; {self._program.errors}")
         self.pids[name] = pids[-1]
 
     def kill(self, name: str) -> None:
         os.kill(self.pids[name], signal.SIGKILL)
-        self._wait_for(lambda: not Path(f"/proc/{self.pids[name]}").exists(), what=f"{name} to be gone")
+        wait_until(lambda: not Path(f"/proc/{self.pids[name]}").exists(), what=f"{name} to be gone")
 
     def close(self) -> str:
         """End all agents; returns what they complained of."""
@@ -58,15 +58,13 @@ class Nursery:
 
 @pytest.mark.parametrize("forward", [False, True], ids=["counted", "sent-on"])
 @pytest.mark.parametrize("victim", ["receiver", "north"])
-def test_exactly_once_under_kill_9(
-    observatory: Callable[..., Any], wait_for: Callable[..., Any], victim: str, forward: bool
-) -> None:
+def test_exactly_once_under_kill_9(observatory: Callable[..., Any], victim: str, forward: bool) -> None:
     """The effect is a count in the receiver's state, and in the other runs a message to a third agent besides."""
     instants = random.Random(f"{victim} {forward}")
     last = "third" if forward else "receiver"
     keys = {"receiver": {"option_forward": "third"} if forward else {}}
     place = observatory("third", *SENDERS, **keys)
-    nursery = Nursery(place, wait_for)
+    nursery = Nursery(place)
     for name in {"receiver", last, *SENDERS}:
         nursery.start(name)
     for name in nursery.pids:
@@ -83,7 +81,7 @@ def test_exactly_once_under_kill_9(
         rounds += 1
         assert rounds < 10 * KILLS, f"only {in_the_middle} kills came before all was sent"
         allow(allowed + 1)
-        wait_for(lambda: place.up(victim)["taken"], what=f"{victim} to take messages again")
+        wait_until(lambda: place.up(victim)["taken"], what=f"{victim} to take messages again")
         allowed += AT_ONCE
         allow(allowed)
         time.sleep(instants.uniform(0.0, longest))  # any instant will do, and no event is to tell it
@@ -98,9 +96,9 @@ def test_exactly_once_under_kill_9(
         state = place.state(last)
         return bool(state) and state["last"] == dict.fromkeys(SENDERS, allowed)
 
-    wait_for(done, what="the last messages")
+    wait_until(done, what="the last messages")
     for name in nursery.pids:
-        wait_for(lambda name=name: not place.up(name)["outbox"], what=f"the outbox of {name} to be empty")
+        wait_until(lambda name=name: not place.up(name)["outbox"], what=f"the outbox of {name} to be empty")
     errors = nursery.close()
 
     assert "Traceback" not in errors

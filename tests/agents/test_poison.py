@@ -19,6 +19,7 @@ from pyros.agents.runtime.turns import Batch
 from pyros.errors import AgentError, JournalError
 from pyros.sender import ask
 from pyros.wire import Entry
+from tests.conftest import wait_until
 
 
 class Kept(msgspec.Struct):
@@ -199,7 +200,7 @@ def test_a_command_that_raises_keeps_no_other_from_being_given(rig: Any, agent: 
 
 
 def test_an_agent_that_cannot_go_on_says_why_after_it_has_made_safe(
-    running: Any, observatory: Any, wait_for: Any, monkeypatch: pytest.MonkeyPatch
+    running: Any, observatory: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     safe: list[str] = []
     monkeypatch.setattr(FragileAgent, "make_safe", lambda _, reason: safe.append(reason))
@@ -216,14 +217,14 @@ def test_an_agent_that_cannot_go_on_says_why_after_it_has_made_safe(
     monkeypatch.setattr("pyros.agents.runtime.program._exit_as_failed", lambda: None)
     monkeypatch.setattr(host.turns, "run", lambda *_: 1 / 0)
     agent.post_to_self("Good")
-    wait_for(lambda: host.stopped.called)
+    wait_until(lambda: host.stopped.called)
     assert isinstance(host.failure, ZeroDivisionError)
     assert host.worked
     assert safe == ["the agent cannot go on"]
     assert not isinstance(host.stopped.result, Failure)
 
 
-def test_a_handler_that_hangs_is_seen_in_the_status(running: Any, observatory: Any, wait_for: Any) -> None:
+def test_a_handler_that_hangs_is_seen_in_the_status(running: Any, observatory: Any) -> None:
     release = threading.Event()
 
     def hang() -> None:
@@ -235,15 +236,15 @@ def test_a_handler_that_hangs_is_seen_in_the_status(running: Any, observatory: A
     running(place, agent)
     agent.post_to_self("Bad")
     try:
-        handling = wait_for(lambda: ask(place.config.agent("fragile"), "status")["handling"])
+        handling = wait_until(lambda: ask(place.config.agent("fragile"), "status")["handling"])
         assert handling["message"] == "Bad"
-        longer = wait_for(
+        longer = wait_until(
             lambda: ask(place.config.agent("fragile"), "status")["handling"]["seconds"] > handling["seconds"]
         )
         assert longer
     finally:
         release.set()
-    wait_for(lambda: ask(place.config.agent("fragile"), "status")["handling"] is None)
+    wait_until(lambda: ask(place.config.agent("fragile"), "status")["handling"] is None)
 
 
 def test_a_busy_agent_forgets_what_is_too_much_and_says_so_once(

@@ -11,7 +11,6 @@ import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -24,28 +23,19 @@ from pyros.config import AgentConfig
 from pyros.sender.handshake import SenderHandshake
 from pyros.sender.inbound import PING_SECONDS
 from pyros.wire import Decoder, Entry, Frame, Hello, encode_frame
+from tests.builders import MemoryLine
 
-_Transport: Any = StringTransport
 KEY = b"k" * 32
 HELLO = encode_frame(Frame(hello=Hello(protocol=1, sender="dome", to="scheduler", epoch="e")))
 
 
-class Wire(_Transport):  # type: ignore[misc]
+class Wire(MemoryLine):
     """A client's end: what the port wrote, whether it reads, and how it was closed."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
         super().__init__(peerAddress=IPv4Address("TCP", host, 40000))
-        self.aborted = self.disconnected = False
         self.unread = False
         """The client does not read: like a real transport, every write beyond the buffer says so again."""
-
-    def setTcpNoDelay(self, enabled: bool) -> None: ...
-
-    def setTcpKeepAlive(self, enabled: bool) -> None: ...
-
-    def abortConnection(self) -> None:
-        self.aborted = True
-        self.loseConnection()
 
     def write(self, data: bytes) -> None:
         super().write(data)
@@ -150,7 +140,7 @@ def test_a_proof_that_never_comes_is_not_waited_for(rig: Rig) -> None:
     handshake = SenderHandshake("majordome", "scheduler", "e", KEY)
     _, transport = rig.connect(encode_frame(Frame(hello=handshake.hello)))
     rig.reactor.advance(agent_port.AFTER_ANSWER_TIMEOUT)
-    assert transport.aborted
+    assert transport.aborting
 
 
 def test_a_wrong_proof_ends_the_connection(rig: Rig) -> None:
@@ -278,7 +268,7 @@ def test_silence_is_borne_for_so_long(rig: Rig, data: list[bytes], seconds: floa
     rig.reactor.advance(seconds - 0.1)
     assert not transport.disconnecting
     rig.reactor.advance(0.2)
-    assert transport.aborted
+    assert transport.aborting
 
 
 def test_an_agent_may_be_silent_for_hours(rig: Rig) -> None:
@@ -293,9 +283,9 @@ def test_an_agent_may_be_silent_for_hours(rig: Rig) -> None:
 
 def test_a_refused_client_that_does_not_close_is_cut_off(rig: Rig) -> None:
     _, transport = rig.connect(HELLO, HELLO)
-    assert not transport.aborted
+    assert not transport.aborting
     rig.reactor.advance(6)
-    assert transport.aborted
+    assert transport.aborting
 
 
 def test_a_client_served_to_its_end_that_does_not_take_its_answers_is_cut_off(rig: Rig) -> None:
@@ -304,7 +294,7 @@ def test_a_client_served_to_its_end_that_does_not_take_its_answers_is_cut_off(ri
     rig.take()
     assert transport.disconnecting
     rig.reactor.advance(60)
-    assert transport.aborted
+    assert transport.aborting
 
 
 def test_another_network_is_told_and_closed(rig: Rig) -> None:
@@ -364,9 +354,9 @@ def test_a_client_that_does_not_read_its_answers_is_not_read_and_then_cut_off(ri
         rig.reactor.advance(1)
     assert transport.producerState == "paused"
     rig.reactor.advance(agent_port.BLOCKED_TIMEOUT - 6)
-    assert not transport.aborted
+    assert not transport.aborting
     rig.reactor.advance(6)
-    assert transport.aborted
+    assert transport.aborting
 
 
 def test_a_client_that_reads_late_is_served_on(rig: Rig) -> None:
@@ -441,16 +431,16 @@ def test_strangers_with_names_leave_files_for_the_others(rig: Rig) -> None:
     for number in range(50):
         strangers.append(rig.connect(hello(f"x{number}")))
         for connection, line in strangers:
-            if line.aborted and not line.disconnected:
+            if line.aborting and not line.disconnected:
                 line.disconnected = True
                 connection.connectionLost(Failure(ConnectionDone()))
-    assert not majordomes.aborted
-    assert not busy_line.aborted, "it waits for an answer"
-    assert [line.aborted for _, line in strangers] == [True] * 40 + [False] * 10
+    assert not majordomes.aborting
+    assert not busy_line.aborting, "it waits for an answer"
+    assert [line.aborting for _, line in strangers] == [True] * 40 + [False] * 10
     assert frames(strangers[0][1])[-1].error == "too many connections"
     assert len(rig.port.crowd.open) == 12
     _, cameras, _ = proved(rig, "camera")
-    assert not cameras.aborted
+    assert not cameras.aborting
     del busy
 
 

@@ -18,7 +18,7 @@ import pytest
 from pyros.agents import Agent, Message
 from pyros.errors import AgentError, JournalError, MessageRefused, UnknownAgent
 from pyros.sender import Sender
-from tests.conftest import PATIENCE
+from tests.conftest import PATIENCE, wait_until
 
 REMEMBERING = Path(__file__).parent / "programs" / "remembering_agent.py"
 
@@ -105,7 +105,7 @@ def test_netcat_itself(observatory: Callable[..., Any]) -> None:
     assert done.stdout.startswith(b"OK ")
 
 
-def test_timers_and_state_survive_a_kill(observatory: Callable[..., Any], wait_for: Callable[..., Any]) -> None:
+def test_timers_and_state_survive_a_kill(observatory: Callable[..., Any]) -> None:
     place = observatory("remembering")
     program = place.run(REMEMBERING)
     place.up("remembering")
@@ -116,7 +116,7 @@ def test_timers_and_state_survive_a_kill(observatory: Callable[..., Any], wait_f
     assert program.wait() == -signal.SIGKILL
     again = place.run(REMEMBERING)
     place.up("remembering")  # before that a signal just kills it
-    wait_for(lambda: place.state("remembering")["heard"] == ["first", "soon"], what="the timer")
+    wait_until(lambda: place.state("remembering")["heard"] == ["first", "soon"], what="the timer")
     assert len(place.rows("remembering", "SELECT * FROM timers")) == 1
     again.kill(signal.SIGTERM)
     again.wait()
@@ -147,7 +147,7 @@ def test_a_failed_message_is_kept_over_a_restart_and_can_be_retried(observatory:
         send(place, Agent.RETRY_FAILED, {"number": number})
 
 
-def test_an_agent_with_a_full_disk_stores_later(observatory: Callable[..., Any], wait_for: Callable[..., Any]) -> None:
+def test_an_agent_with_a_full_disk_stores_later(observatory: Callable[..., Any]) -> None:
     place = observatory("remembering", "other")
     program = place.run(REMEMBERING)
     place.up("remembering")
@@ -163,7 +163,7 @@ def test_an_agent_with_a_full_disk_stores_later(observatory: Callable[..., Any],
             connection.post("Remember", {"what": str(number), "data": "x" * 5000})
         flushing = threading.Thread(target=connection.flush)
         flushing.start()
-        wait_for(lambda: place.up("remembering")["waiting"], what="the messages to wait")
+        wait_until(lambda: place.up("remembering")["waiting"], what="the messages to wait")
         assert place.state("remembering") == {"heard": ["before"], "size": 0}
         resource.prlimit(program.pid, resource.RLIMIT_FSIZE, unlimited)
         flushing.join(PATIENCE)
@@ -243,14 +243,14 @@ def test_a_running_agent_is_not_started_twice(observatory: Callable[..., Any], r
 
 
 def test_an_agent_ends_by_message_and_can_be_started_again(
-    observatory: Callable[..., Any], running: Callable[..., Any], wait_for: Callable[..., Any]
+    observatory: Callable[..., Any], running: Callable[..., Any]
 ) -> None:
     place = observatory("plain")
     plain = PlainAgent()
     for _ in range(3):
         plain.start(place.config)
         send(place, Agent.SHUTDOWN, agent="plain")
-        wait_for(lambda: not any(thread.name == "pyros-plain" for thread in threading.enumerate()))
+        wait_until(lambda: not any(thread.name == "pyros-plain" for thread in threading.enumerate()))
         plain.stop()
     running(place, plain)
     send(place, "Hear", agent="plain")
@@ -259,7 +259,7 @@ def test_an_agent_ends_by_message_and_can_be_started_again(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("rest", ["", "import signal\nwhile True: signal.pause()\n"], ids=["ended", "main-goes-on"])
 def test_a_plain_program_ends_by_signal_with_shutdown_run(
-    observatory: Callable[..., Any], wait_for: Callable[..., Any], number: signal.Signals, rest: str
+    observatory: Callable[..., Any], number: signal.Signals, rest: str
 ) -> None:
     place = observatory("remembering")
     program = place.run(write(place, REMEMBERING.read_text() + rest))
@@ -292,9 +292,7 @@ def test_started_at_module_level_of_a_tac_file_under_twistd(
     assert place.state("remembering")["heard"] == ["under twistd", "shut down"]
 
 
-def test_a_handler_that_never_returns_does_not_keep_the_program_alive_for_ever(
-    observatory: Callable[..., Any], wait_for: Callable[..., Any]
-) -> None:
+def test_a_handler_that_never_returns_does_not_keep_the_program_alive_for_ever(observatory: Callable[..., Any]) -> None:
     place = observatory("scheduler")
     text = DESIGN.replace("def observation_finished(self, message):\n        ...",
                           "def observation_finished(self, message):\n        __import__('time').sleep(99)")  # fmt: skip
@@ -302,6 +300,6 @@ def test_a_handler_that_never_returns_does_not_keep_the_program_alive_for_ever(
     place.up("scheduler")
     with place.connect("scheduler") as connection:
         connection.sendall(b"Observation finished\n")
-        wait_for(lambda: place.up("scheduler")["waiting"])
+        wait_until(lambda: place.up("scheduler")["waiting"])
         program.kill(signal.SIGTERM)
         program.wait()

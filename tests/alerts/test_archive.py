@@ -6,6 +6,7 @@ import math
 import random
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,8 @@ def archive(place: Path | str) -> Iterator[Archive]:
 
 
 def ids(archive: Archive, **query: Any) -> list[str]:
-    reader = ArchiveReader(archive.where)
-    try:
+    with closing(ArchiveReader(archive.where)) as reader:
         return [entry.identity for entry in reader.find(Query(**query))]
-    finally:
-        reader.close()
 
 
 def test_a_packet_comes_back_as_it_came(archive: Archive) -> None:

@@ -8,11 +8,11 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from lxml import etree
 from twisted.internet.defer import Deferred
@@ -25,13 +25,14 @@ from pyros.clock import VirtualClock
 from pyros.config import AgentConfig, BrokerConfig, Config
 from pyros.errors import JournalError
 from pyros.journal import Journal, JournalReader
+from tests.broker.process import BrokerProcess
 from tests.builders import voevent
 from tests.conftest import PATIENCE, free_port
 
 ROOT = Path(__file__).parents[2]
 IVORN = "ivo://test.observatory/bursts#burst-1"
-Event = Callable[..., bytes]
-Answers = Callable[[bytes], list[Any]]
+Configuration = Callable[..., Path]
+Start = Callable[[Path], BrokerProcess]
 
 
 def make_event(ivorn: str = IVORN, *, role: str = "test", importance: float = 0.5, text: str = "a burst") -> bytes:
@@ -104,26 +105,8 @@ def store(reactor: MemoryReactorClock, clock: VirtualClock, tmp_path: Path) -> I
 
 def kept_rows(journal: Journal, query: str) -> list[Any]:
     """Return the rows of a SELECT from what the journal has committed."""
-    reader = JournalReader(journal.path)
-    try:
+    with closing(JournalReader(journal.path)) as reader:
         return reader.rows(query)
-    finally:
-        reader.close()
-
-
-def waiting_alerts(journal: Path) -> list[messages.AlertReceived]:
-    """Return what waits for the alert manager in a broker's journal, as it will be sent."""
-    reader = JournalReader(journal)
-    try:
-        events = dict(reader.rows("SELECT number, packet FROM events"))
-        alerts = [messages.decode_payload(entry.name, bytes(entry.payload))
-                  for entry in reader.outbox("alert_manager", 0, 100_000)]  # fmt: skip
-        assert not any(alert.packet for alert in alerts), "packets are kept once"
-        small = {number for number, packet in events.items() if len(packet) <= messages.LARGEST_PACKET}
-        return [msgspec.structs.replace(alert, packet=events[alert.kept] if alert.kept in small else b"")
-                for alert in alerts]  # fmt: skip
-    finally:
-        reader.close()
 
 
 def comet_sendvo(port: int, packet: bytes) -> subprocess.CompletedProcess[str]:
@@ -140,7 +123,7 @@ def port() -> int:
 
 
 @pytest.fixture
-def configuration(tmp_path: Path) -> Callable[..., Path]:
+def configuration(tmp_path: Path) -> Configuration:
     def write(name: str = "a", **broker: str) -> Path:
         folder = tmp_path / name
         folder.mkdir()
@@ -185,11 +168,8 @@ class AlertManager:
 
     def received(self) -> Counter[bytes]:
         """Return the packets that the alert manager was given, and how often."""
-        reader = JournalReader(self.journal)
-        try:
+        with closing(JournalReader(self.journal)) as reader:
             rows = reader.rows("SELECT payload FROM received WHERE name = ?", messages.ALERT_RECEIVED)
-        finally:
-            reader.close()
         return Counter(messages.decode_payload(messages.ALERT_RECEIVED, row[0]).packet for row in rows)
 
     def count(self) -> int:
@@ -207,11 +187,8 @@ class AlertManager:
 
     def decided(self) -> Counter[str]:
         """Return the alerts that the alert manager has decided about, and how often."""
-        reader = JournalReader(self.journal)
-        try:
+        with closing(JournalReader(self.journal)) as reader:
             return Counter(record.alert for record in decisions.read(reader))
-        finally:
-            reader.close()
 
     def close(self) -> None:
         self.process.kill()
@@ -229,3 +206,17 @@ def alert_manager() -> Iterator[Callable[[Path], AlertManager]]:
     yield start
     for each in started:
         each.close()
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start brokers of configurations, each in a process of its own."""
+    started: list[BrokerProcess] = []
+
+    def start_one(config: Path) -> BrokerProcess:
+        started.append(BrokerProcess(config))
+        return started[-1]
+
+    yield start_one
+    for broker in started:
+        broker.close()

@@ -12,52 +12,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.testing import MemoryReactorClock
 
 from pyros.alerts.archive.query import Query
 from pyros.alerts.archive.search import ArchiveReader
 from pyros.broker.archiving import AFTER, ArchiveFiller, Archiving
 from pyros.broker.store import EventStore
-from pyros.broker.vtp.author import send_event
 from pyros.clock import VirtualClock
 from pyros.errors import JournalError, PyrosError
-from pyros.journal import JournalReader
-from tests.broker.conftest import make_event
+from tests.broker.conftest import Configuration, make_event
+from tests.broker.process import BrokerProcess
+from tests.builders import InlineReactor
 from tests.conftest import wait_until
 
-Event = Callable[..., bytes]
 Until = Callable[[Callable[[], Any]], Any]
 HERE = Path(__file__).parent
 
 
-class InlinePool:
-    """A thread pool that runs everything at once, as a rehearsal's."""
-
-    def callInThreadWithCallback(self, done: Any, function: Any, *args: Any, **kw: Any) -> None:
-        try:
-            result, fine = function(*args, **kw), True
-        except Exception as error:
-            from twisted.python.failure import Failure
-
-            result, fine = Failure(error), False
-        done(fine, result)
-
-
-class Reactor(MemoryReactorClock):
-    def getThreadPool(self) -> InlinePool:
-        return InlinePool()
-
-    def callFromThread(self, call: Any, *args: Any, **kw: Any) -> None:
-        call(*args, **kw)
+@pytest.fixture
+def reactor() -> InlineReactor:
+    return InlineReactor()
 
 
 @pytest.fixture
-def reactor() -> Reactor:
-    return Reactor()
-
-
-@pytest.fixture
-def archiving(reactor: Reactor, store: EventStore, tmp_path: Path) -> Iterator[Archiving]:
+def archiving(reactor: InlineReactor, store: EventStore, tmp_path: Path) -> Iterator[Archiving]:
     archiving = Archiving(reactor, store, tmp_path / "archive.sqlite")
     store.start(lambda _: archiving.poke())
     yield archiving
@@ -76,7 +53,7 @@ def archived(path: Path) -> list[str]:
 
 
 def test_an_event_is_archived_after_its_commit(
-    reactor: Reactor, clock: VirtualClock, store: EventStore, archiving: Archiving, tmp_path: Path
+    reactor: InlineReactor, clock: VirtualClock, store: EventStore, archiving: Archiving, tmp_path: Path
 ) -> None:
     path = tmp_path / "archive.sqlite"
     packet = make_event("ivo://test/a#1")
@@ -95,7 +72,7 @@ def test_an_event_is_archived_after_its_commit(
 
 
 def test_what_an_earlier_process_left_is_archived_at_the_start(
-    reactor: Reactor, store: EventStore, tmp_path: Path
+    reactor: InlineReactor, store: EventStore, tmp_path: Path
 ) -> None:
     store.start(lambda _: None)
     for number in range(200):
@@ -109,7 +86,7 @@ def test_what_an_earlier_process_left_is_archived_at_the_start(
 
 
 def test_an_archive_that_fails_is_tried_again_and_nothing_is_lost(
-    reactor: Reactor, store: EventStore, archiving: Archiving, tmp_path: Path
+    reactor: InlineReactor, store: EventStore, archiving: Archiving, tmp_path: Path
 ) -> None:
     (tmp_path / "archive.sqlite").mkdir()
     for number in range(3):
@@ -121,7 +98,7 @@ def test_an_archive_that_fails_is_tried_again_and_nothing_is_lost(
     assert len(archived(tmp_path / "archive.sqlite")) == 3
 
 
-def test_a_new_journal_is_read_from_its_beginning(reactor: Reactor, clock: VirtualClock, tmp_path: Path) -> None:
+def test_a_new_journal_is_read_from_its_beginning(reactor: InlineReactor, clock: VirtualClock, tmp_path: Path) -> None:
     for epoch in ("one", "two"):
         store = EventStore(reactor, clock, tmp_path / f"{epoch}.sqlite", threaded=False, durable=False, epoch=epoch)
         archiving = Archiving(reactor, store, tmp_path / "archive.sqlite")
@@ -135,7 +112,7 @@ def test_a_new_journal_is_read_from_its_beginning(reactor: Reactor, clock: Virtu
 
 
 def test_killed_at_random_instants_it_archives_everything_once(
-    reactor: Reactor, store: EventStore, tmp_path: Path
+    reactor: InlineReactor, store: EventStore, tmp_path: Path
 ) -> None:
     store.start(lambda _: None)
     chance = random.Random(11)
@@ -167,50 +144,40 @@ def test_killed_at_random_instants_it_archives_everything_once(
 
 
 def test_every_event_that_a_killed_broker_acknowledged_gets_into_the_archive(
-    configuration: Callable[..., Path], tmp_path: Path
+    configuration: Configuration, tmp_path: Path
 ) -> None:
     config = configuration()
     path = config.parent / "var" / "archive.sqlite"
     chance = random.Random(5)
     acknowledged: list[str] = []
     for life in range(3):
-        process = subprocess.Popen(
-            [sys.executable, HERE / "broker_process.py", config, "--any-port"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
-        assert process.stdout is not None
+        broker = BrokerProcess(config)
         try:
-            import json
-
-            port = json.loads(process.stdout.readline())["receiver_port"]
             last = life == 2
             for number in range(60):
                 ivorn = f"ivo://test/a#{life}-{number}"
                 if not last and number == 50:
                     pause = AFTER + chance.uniform(0, 0.5)  # about when it archives
                     with pytest.raises(subprocess.TimeoutExpired):
-                        process.wait(pause)
-                    process.kill()
+                        broker.process.wait(pause)
+                    broker.process.kill()
                 try:
-                    send_event("127.0.0.1", port, make_event(ivorn))
+                    broker.publish(make_event(ivorn))
                 except PyrosError:
                     break
                 acknowledged.append(ivorn)
             if last:
                 wait_until(lambda: len(archived(path)) >= len(acknowledged))
         finally:
-            process.kill()
-            process.communicate()
-    reader = JournalReader(config.parent / "var" / "journals" / "broker.sqlite")
-    stored = [row[0] for row in reader.rows("SELECT ivorn FROM events ORDER BY number")]
-    reader.close()
+            broker.kill()
+    stored = [row[0] for row in broker.rows("SELECT ivorn FROM events ORDER BY number")]
     assert len(acknowledged) >= 150
     assert set(acknowledged) <= set(stored)
     assert sorted(archived(path)) == sorted(stored)
 
 
 def test_a_broker_that_stops_does_not_wait_for_an_older_archive(
-    reactor: Reactor, store: EventStore, archiving: Archiving, tmp_path: Path
+    reactor: InlineReactor, store: EventStore, archiving: Archiving, tmp_path: Path
 ) -> None:
     path = tmp_path / "archive.sqlite"
     store.store(make_event("ivo://test/a#1"), "ivo://test/a#1", "author 127.0.0.1")

@@ -5,7 +5,6 @@ Whatever dies or fills up, what was acknowledged is in the archive, and has reac
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import selectors
@@ -13,7 +12,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,14 +24,13 @@ from pyros.alerts.archive.query import Query
 from pyros.alerts.archive.search import ArchiveReader
 from pyros.broker.vtp.protocol import frame
 from pyros.errors import JournalError
-from pyros.journal import JournalReader
-from tests.broker.conftest import AlertManager, make_event
-from tests.conftest import PATIENCE, free_port, wait_until
+from tests.broker.conftest import AlertManager, Configuration, make_event
+from tests.broker.process import BrokerProcess
+from tests.conftest import free_port, wait_until
 
 HERE = Path(__file__).parent
 EVENTS, KILLS, AT_ONCE = 5_000, 30, 16
 pytestmark = pytest.mark.timeout(300)
-Configuration = Callable[..., Path]
 Managers = Callable[[Path], AlertManager]
 
 
@@ -41,51 +38,12 @@ def ivorn(number: int) -> str:
     return f"ivo://test.observatory/bursts#{number}"
 
 
-class Broker:
-    """One in a process of its own, on ports that stay the same when it starts again."""
-
-    def __init__(self, config: Path) -> None:
-        self.config, self.log = config, config.parent / "broker.log"
-        self.port = int(config.read_text().partition("\nreceiver_port = ")[2].partition("\n")[0])
-        self.start()
-
-    def start(self) -> None:
-        with self.log.open("a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, HERE / "broker_process.py", self.config], stdout=subprocess.PIPE, stderr=log, text=True
-            )
-        assert self.process.stdout is not None
-        assert "receiver_port" in json.loads(self.process.stdout.readline())
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    def kill_and_start(self) -> None:
-        self.kill()
-        self.start()
-
-    def outbox(self) -> list[Any]:
-        reader = JournalReader(self.config.parent / "var" / "journals" / "broker.sqlite")
-        try:
-            return reader.rows("SELECT seq FROM outbox")
-        finally:
-            reader.close()
-
-    def stop(self) -> dict[str, Any]:
-        """Its status before it stopped."""
-        self.process.send_signal(signal.SIGTERM)
-        status: dict[str, Any] = json.loads(self.process.communicate(timeout=PATIENCE)[0].splitlines()[0])
-        return status
-
-
 @pytest.fixture
-def broker(configuration: Configuration) -> Iterator[Broker]:
+def broker(configuration: Configuration) -> Iterator[BrokerProcess]:
     keys = {key: str(free_port()) for key in ("receiver_port", "broadcaster_port")}
-    made = Broker(configuration(**keys))
+    made = BrokerProcess(configuration(**keys), any_port=False)
     yield made
-    made.kill()
-    assert "Traceback" not in made.log.read_text()
+    made.close()
 
 
 class Author:
@@ -147,11 +105,11 @@ class Author:
 
 
 @pytest.fixture
-def author(broker: Broker) -> Iterator[Callable[[int], Author]]:
+def author(broker: BrokerProcess) -> Iterator[Callable[[int], Author]]:
     made: list[Author] = []
 
     def make(count: int) -> Author:
-        made.append(Author(broker.port, range(count)))
+        made.append(Author(broker.receiver, range(count)))
         return made[-1]
 
     yield make
@@ -163,7 +121,7 @@ def never() -> bool:
     return False
 
 
-def check(broker: Broker, manager: AlertManager, count: int, text: str = "") -> None:
+def check(broker: BrokerProcess, manager: AlertManager, count: int, text: str = "") -> None:
     """Every one of so many events is in the archive once, and was handed to the alert manager once."""
     wait_until(lambda: manager.count() >= count)
     once = Counter(make_event(ivorn(number), text=text) for number in range(count))
@@ -184,18 +142,19 @@ def check(broker: Broker, manager: AlertManager, count: int, text: str = "") -> 
             reader.close()
 
     assert Counter(wait_until(archived)) == Counter(ivorn(number) for number in range(count))
-    wait_until(lambda: not broker.outbox(), what="the last answers of the alert manager")
+    wait_until(lambda: not broker.count(), what="the last answers of the alert manager")
     assert broker.stop()["waiting"] == 0
 
 
 def test_killed_thirty_times_while_an_author_sends_5000_events(
-    broker: Broker, author: Callable[[int], Author], alert_manager: Managers
+    broker: BrokerProcess, author: Callable[[int], Author], alert_manager: Managers
 ) -> None:
     manager, sending, chance = alert_manager(broker.config), author(EVENTS), random.Random(20_260_102)
     instants = sorted(chance.sample(range(EVENTS - 100), KILLS))
     for instant in instants:  # after so many acknowledgements, with up to 16 events on their way
         sending.run(lambda instant=instant: len(sending.acknowledged) + len(sending.known) >= instant)  # type: ignore[misc]
-        broker.kill_and_start()
+        broker.kill()
+        broker.start()
     sending.run(never)
     assert len(sending.acknowledged | sending.known) == EVENTS
     assert len(sending.known) <= KILLS * AT_ONCE
@@ -203,18 +162,19 @@ def test_killed_thirty_times_while_an_author_sends_5000_events(
 
 
 def test_an_alert_manager_that_is_away_for_the_whole_run(
-    broker: Broker, author: Callable[[int], Author], alert_manager: Managers
+    broker: BrokerProcess, author: Callable[[int], Author], alert_manager: Managers
 ) -> None:
     sending = author(600)
     sending.run(lambda: len(sending.acknowledged) >= 300)
-    broker.kill_and_start()
+    broker.kill()
+    broker.start()
     sending.run(never)
     assert len(sending.acknowledged | sending.known) == 600
     check(broker, alert_manager(broker.config), 600)
 
 
 def test_a_disk_that_is_full_for_a_while(
-    broker: Broker, author: Callable[[int], Author], alert_manager: Managers
+    broker: BrokerProcess, author: Callable[[int], Author], alert_manager: Managers
 ) -> None:
     manager, sending = alert_manager(broker.config), author(600)
     sending.run(lambda: len(sending.acknowledged) >= 200)
@@ -256,8 +216,8 @@ def test_a_file_system_without_room(
     config = configuration("small", **keys)
     count, text = 800, "x" * 20_000  # 16 MB, which 12 can never hold
     with small_disk(config.parent / "var", 12) as grow:  # 8 MB of it for the WAL
-        broker, manager = Broker(config), alert_manager(config)
-        sending = Author(broker.port, range(count), text)
+        broker, manager = BrokerProcess(config, any_port=False), alert_manager(config)
+        sending = Author(broker.receiver, range(count), text)
         try:
             sending.run(lambda: sending.refused >= 50)
             assert 0 < len(sending.acknowledged) < count

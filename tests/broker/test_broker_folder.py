@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,6 @@ from pyros.broker.store import EventStore
 from pyros.clock import VirtualClock
 from pyros.errors import AgentError
 from tests.broker.conftest import kept_rows, make_event
-
-Event = Callable[..., bytes]
 
 
 @pytest.fixture

@@ -20,17 +20,14 @@ import pytest
 
 from pyros import messages
 from pyros.config import AgentConfig
-from pyros.journal import JournalReader
 from pyros.sender import ask
-from tests.broker.conftest import make_event, waiting_alerts
+from tests.broker.conftest import Configuration, make_event
 from tests.conftest import PATIENCE, wait_until
 
 if not os.environ.get("CI"):  # there it must be tested
     pytest.importorskip("confluent_kafka", reason="needs: pip install 'pyros-observatory[kafka]'")
 
 HERE = Path(__file__).parent
-Event = Callable[..., bytes]
-Until = Callable[..., Any]
 FAST = """
 librdkafka.session.timeout.ms = 2000
 librdkafka.heartbeat.interval.ms = 400
@@ -38,8 +35,6 @@ librdkafka.topic.metadata.refresh.interval.ms = 500
 librdkafka.reconnect.backoff.max.ms = 500
 """
 OFFSET_COMMIT, FETCH, TOPIC_AUTHORIZATION_FAILED, INVALID_COMMIT = 8, 1, 29, 28
-
-Waiting = Callable[[Path], list[messages.AlertReceived]]
 
 
 class Service:
@@ -72,50 +67,6 @@ class Service:
         self.process.communicate()
 
 
-class BrokerProcess:
-    """A broker in a process of its own."""
-
-    def __init__(self, config: Path, waiting: Waiting) -> None:
-        self.waiting = waiting
-        self.path = config.parent / "var" / "journals" / "broker.sqlite"
-        self.log = config.parent / "broker.log"
-        with self.log.open("a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, HERE / "broker_process.py", config, "--any-port"],
-                stdout=subprocess.PIPE, stderr=log, text=True,
-            )  # fmt: skip
-        assert self.process.stdout is not None
-        self.ports = json.loads(self.process.stdout.readline())
-
-    def rows(self, query: str) -> list[Any]:
-        reader = JournalReader(self.path)
-        try:
-            return reader.rows(query)
-        finally:
-            reader.close()
-
-    def count(self) -> int:
-        number: int = self.rows("SELECT count(*) FROM outbox")[0][0]
-        return number
-
-    def alerts(self) -> list[messages.AlertReceived]:
-        return self.waiting(self.path)
-
-    def said(self, text: str) -> bool:
-        return text in self.log.read_text()
-
-    def stop(self) -> dict[str, Any]:
-        """SIGTERM; its status before."""
-        self.process.send_signal(signal.SIGTERM)
-        out, _ = self.process.communicate(timeout=PATIENCE)
-        status: dict[str, Any] = json.loads(out.splitlines()[0])
-        return status
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-
 @pytest.fixture
 def service() -> Iterator[Callable[..., Service]]:
     made: list[Service] = []
@@ -130,22 +81,7 @@ def service() -> Iterator[Callable[..., Service]]:
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[[Path], BrokerProcess]]:
-    started: list[BrokerProcess] = []
-
-    def start_one(config: Path) -> BrokerProcess:
-        started.append(BrokerProcess(config, waiting_alerts))
-        return started[-1]
-
-    yield start_one
-    for broker in started:
-        if broker.process.poll() is None:
-            broker.kill()
-        assert not broker.said("Traceback")
-
-
-@pytest.fixture
-def section(configuration: Callable[..., Path]) -> Callable[..., Path]:
+def section(configuration: Configuration) -> Callable[..., Path]:
     """Write a configuration with one [kafka gcn]."""
 
     def write(address: str, name: str = "a", **keys: str) -> Path:
@@ -173,9 +109,9 @@ def test_voevents_json_and_what_is_neither(service: Any, start: Any, section: An
     gcn.produce(VOEVENTS, first, b"Error: no such thing", first, first.replace(b"a burst", b"another"), second)
     gcn.produce(NOTICES, notice(1), notice(2), notice(1))
     wait_until(lambda: broker.count() == 4)
-    alerts = {(alert.packet, alert.topic) for alert in broker.alerts()}
+    alerts = {(alert.packet, alert.topic) for alert in broker.outbox()}
     assert alerts == {(first, VOEVENTS), (second, VOEVENTS), (notice(1), NOTICES), (notice(2), NOTICES)}
-    assert {alert.source for alert in broker.alerts()} == {f"kafka gcn {VOEVENTS}", f"kafka gcn {NOTICES}"}
+    assert {alert.source for alert in broker.outbox()} == {f"kafka gcn {VOEVENTS}", f"kafka gcn {NOTICES}"}
     wait_until(lambda: len(broker.rows("SELECT * FROM rejected")) == 2)
     kept = broker.rows("SELECT packet, reason, conflict FROM rejected ORDER BY conflict")
     assert kept[0][0] == b"Error: no such thing"
@@ -207,7 +143,7 @@ def test_killed_in_mid_stream_every_alert_arrives_once(service: Any, start: Any,
     gcn.produce(NOTICES, notice(total))
     wait_until(lambda: broker.count() == total + 1)
     broker.stop()
-    assert [alert.packet for alert in broker.alerts()] == [notice(number) for number in range(total + 1)]
+    assert [alert.packet for alert in broker.outbox()] == [notice(number) for number in range(total + 1)]
 
 
 def test_after_a_clean_stop_nothing_comes_twice(service: Any, start: Any, section: Any) -> None:
@@ -299,7 +235,7 @@ def test_a_full_disk_holds_the_stream_and_loses_nothing(service: Any, start: Any
     broker.process.send_signal(signal.SIGUSR2)
     wait_until(lambda: broker.count() == 400)
     status = broker.stop()
-    assert {alert.packet for alert in broker.alerts()} == set(packets)
+    assert {alert.packet for alert in broker.outbox()} == set(packets)
     assert status["duplicates"] == 0
 
 
@@ -309,7 +245,7 @@ def test_a_packet_too_large_for_a_message(service: Any, start: Any, section: Any
     large = msgspec.json.encode({"healpix_file": "x" * 4_000_000})
     gcn.produce(NOTICES, large)
     wait_until(lambda: broker.count() == 1)
-    (alert,) = broker.alerts()
+    (alert,) = broker.outbox()
     assert (alert.packet, alert.kept) == (b"", 1)
     assert broker.rows("SELECT packet FROM events WHERE number = 1") == [(large,)]
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -13,7 +12,6 @@ from pyros.broker.packet import check_schema, identify, is_voevent, one_line, pa
 from pyros.errors import AlertError
 from tests.broker.conftest import make_event
 
-Event = Callable[..., bytes]
 BOMB = (
     b'<!DOCTYPE a [<!ENTITY a "xxxxxxxxxx">'
     + b"".join(b'<!ENTITY a%d "%s">' % (n, b"&a%d;" % (n - 1) * 10 if n > 1 else b"&a;" * 10) for n in range(1, 10))

@@ -19,7 +19,7 @@ from pyros.broker.vtp import receiver as receiver_module
 from pyros.broker.vtp.protocol import frame
 from pyros.broker.vtp.receiver import AlertReceiver, AlertReceiverFactory
 from pyros.clock import VirtualClock
-from tests.broker.conftest import Answers, make_event, read_answers
+from tests.broker.conftest import make_event, read_answers
 from tests.builders import MemoryLine
 
 Broadcast = list[bytes]
@@ -56,8 +56,8 @@ def close(author: AlertReceiver) -> None:
     author.connectionLost(Failure(ConnectionDone()))
 
 
-def only(answers: Answers, transport: MemoryLine) -> tuple[str, str, str]:
-    (answer,) = answers(transport.value())
+def only(transport: MemoryLine) -> tuple[str, str, str]:
+    (answer,) = read_answers(transport.value())
     return answer.get("role", ""), answer.findtext("Origin") or "", answer.findtext("Meta/Result") or ""
 
 
@@ -90,7 +90,7 @@ def test_a_duplicate_is_refused_as_comet_does_and_not_broadcast_again(
         author, transport = connect(factory)
         author.dataReceived(frame(packet))
         reactor.advance(0)
-        outcomes.append(only(read_answers, transport))
+        outcomes.append(only(transport))
     ivorn = "ivo://test.observatory/bursts#burst-1"
     assert outcomes == [
         ("ack", ivorn, ""),
@@ -116,7 +116,7 @@ def test_a_duplicate_is_refused_as_comet_does_and_not_broadcast_again(
 def test_bad_input_gets_a_reason(factory: AlertReceiverFactory, packet: bytes, reason: str, store: EventStore) -> None:
     author, transport = connect(factory)
     author.dataReceived(frame(packet))
-    role, _, result = only(read_answers, transport)
+    role, _, result = only(transport)
     assert role == "nak"
     assert reason in result
     assert transport.disconnecting
@@ -133,7 +133,7 @@ def test_a_failing_store_refuses_and_the_event_is_accepted_later(
         author, transport = connect(factory)
         author.dataReceived(frame(packet))
         reactor.advance(0)
-        results.append(only(read_answers, transport))
+        results.append(only(transport))
         store.journal.limit_growth(None)
     assert results[0][0] == "nak"
     assert "could not be stored, send it again" in results[0][2]
@@ -148,7 +148,7 @@ def test_too_long_a_packet_is_told_so_and_not_buffered(
     author.dataReceived(b"\x7f\xff\xff\xff")
     for _ in range(100):
         author.dataReceived(b"x" * 10_000)
-    role, _, result = only(read_answers, transport)
+    role, _, result = only(transport)
     assert role == "nak"
     assert "2147483647 bytes; the limit is 99999 (its length comes first" in result
     assert factory.intake.counts["refused"] == 1
@@ -166,7 +166,7 @@ def test_only_the_first_event_of_a_connection_counts(
     author.dataReceived(frame(make_event("ivo://a.b.c/d#1")) + after)
     author.dataReceived(frame(make_event("ivo://a.b.c/d#3")))
     reactor.advance(0)
-    assert only(read_answers, transport)[:2] == ("ack", "ivo://a.b.c/d#1")
+    assert only(transport)[:2] == ("ack", "ivo://a.b.c/d#1")
     assert store.events == 1
 
 
@@ -208,7 +208,7 @@ def test_an_author_waits_for_the_store_however_long(
         reactor.advance(15)
     assert not transport.aborting
     waiting.callback(Stored(True, 1))
-    assert only(read_answers, transport)[0] == "ack"
+    assert only(transport)[0] == "ack"
     reactor.advance(20.1)
     assert transport.aborting
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from ipaddress import ip_network
 from typing import Any
 
@@ -24,15 +24,14 @@ from pyros.broker.vtp.protocol import frame, transport
 from pyros.clock import VirtualClock
 from tests.broker.conftest import kept_rows, make_event
 
-Event = Callable[..., bytes]
 BROKER, US = "ivo://test.observatory/broker", "ivo://other.observatory/subscriber"
 
 
 class Place:
     """A broker's store and broadcaster on virtual time."""
 
-    def __init__(self, reactor: MemoryReactorClock, clock: VirtualClock, store: EventStore, event: Event) -> None:
-        self.reactor, self.clock, self.store, self.event = reactor, clock, store, event
+    def __init__(self, reactor: MemoryReactorClock, clock: VirtualClock, store: EventStore) -> None:
+        self.reactor, self.clock, self.store = reactor, clock, store
         self.begin()
 
     def begin(self) -> None:
@@ -49,7 +48,7 @@ class Place:
     def publish(self, *numbers: int) -> None:
         for number in numbers:
             importance = (number % 10) / 10
-            packet = self.event(f"ivo://test.observatory/bursts#{number}", importance=importance)
+            packet = make_event(f"ivo://test.observatory/bursts#{number}", importance=importance)
             self.intake.receive(packet, "author", strict=True)
         self.reactor.advance(0)
 
@@ -99,7 +98,7 @@ class Subscriber:
 @pytest.fixture
 def place(reactor: MemoryReactorClock, clock: VirtualClock, store: EventStore) -> Iterator[Place]:
     store.start(lambda _: None)
-    place = Place(reactor, clock, store, make_event)
+    place = Place(reactor, clock, store)
     yield place
     place.end()
 

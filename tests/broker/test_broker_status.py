@@ -7,7 +7,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,17 @@ from pyros.broker.vtp.protocol import frame, transport
 from pyros.cli.broker import lines, missing, receiving
 from pyros.clock import VirtualClock
 from pyros.errors import MessageRefused
-from tests.broker.conftest import make_event
+from tests.broker.conftest import Configuration, make_event
+from tests.broker.process import BrokerProcess
 from tests.conftest import PATIENCE, wait_until
-
-SCRIPT = Path(__file__).with_name("broker_process.py")
 
 
 @pytest.fixture
-def running(configuration: Callable[..., Path], port: int) -> Iterator[tuple[Path, dict[str, int]]]:
+def running(configuration: Configuration, port: int) -> Iterator[tuple[Path, dict[str, int]]]:
     config = configuration(port=str(port), remotes="127.0.0.1:1")
-    with subprocess.Popen(
-        [sys.executable, SCRIPT, config, "--any-port"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        assert process.stdout is not None
-        yield config, json.loads(process.stdout.readline())
-        process.terminate()
-        process.communicate()
+    broker = BrokerProcess(config)
+    yield config, broker.ports
+    broker.close()
 
 
 def pyros(*arguments: Any) -> subprocess.CompletedProcess[str]:
@@ -119,7 +114,7 @@ def test_other_questions_are_refused(running: tuple[Path, dict[str, int]]) -> No
             assert b"".join(iter(lambda one=one: one.recv(1000), b"")).startswith(answer)  # type: ignore[misc]
 
 
-def test_a_broker_that_is_not_there(configuration: Callable[..., Path], port: int) -> None:
+def test_a_broker_that_is_not_there(configuration: Configuration, port: int) -> None:
     shown = pyros("broker", "status", "-c", configuration("a", port=str(port)))
     assert (shown.returncode, shown.stderr.count("\n")) == (1, 1)
     assert "Connection refused" in shown.stderr

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,8 @@ Result = Callable[[Any], Any]
 
 
 def outbox(store: EventStore) -> list[int]:
-    reader = JournalReader(store.journal.path)
-    try:
+    with closing(JournalReader(store.journal.path)) as reader:
         return [entry.seq for entry in reader.outbox("alert_manager", 0, 1000)]
-    finally:
-        reader.close()
 
 
 def test_event_and_message_are_stored_together(store: EventStore, reactor: MemoryReactorClock) -> None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import selectors
-import signal
 import socket
 import ssl
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,21 +17,18 @@ from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
 from pyros import config as config_module
-from pyros import messages
 from pyros.broker.vtp import tls as tls_module
 from pyros.broker.vtp.author import send_event
 from pyros.broker.vtp.protocol import frame
 from pyros.broker.vtp.tls import Tls, ended
 from pyros.broker.vtp.tls_words import of_certificate, of_failure
 from pyros.errors import ConfigError
-from tests.broker.conftest import make_event, waiting_alerts
+from tests.broker.conftest import Configuration, Start, make_event
 from tests.conftest import PATIENCE, wait_until
 
 HERE = Path(__file__).parent
 NOW = datetime.now(UTC)
-Event = Callable[..., bytes]
 Until = Callable[[Callable[[], Any]], Any]
-Waiting = Callable[[Path], list[messages.AlertReceived]]
 
 
 class Files:
@@ -68,46 +61,6 @@ def files(tmp_path: Path) -> Files:
     return Files(tmp_path / "tls")
 
 
-class Broker:
-    """One in a process of its own."""
-
-    def __init__(self, config: Path) -> None:
-        self.config, self.log = config, config.parent / "broker.log"
-        self.journal = config.parent / "var" / "journals" / "broker.sqlite"
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, HERE / "broker_process.py", config, "--any-port"],
-                stdout=subprocess.PIPE, stderr=log, text=True,
-            )  # fmt: skip
-        assert self.process.stdout is not None
-        self.ports = json.loads(self.process.stdout.readline())
-
-    def stop(self) -> dict[str, Any]:
-        """Its status before it stopped; nothing may be left of it."""
-        self.process.send_signal(signal.SIGTERM)
-        out, _ = self.process.communicate(timeout=PATIENCE)
-        status, left = map(json.loads, out.splitlines())
-        assert left == {"threads": [], "calls": []}
-        said: dict[str, Any] = status
-        return said
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[[Path], Broker]]:
-    started: list[Broker] = []
-
-    def start_one(config: Path) -> Broker:
-        started.append(Broker(config))
-        return started[-1]
-
-    yield start_one
-    for broker in started:
-        if broker.process.poll() is None:
-            broker.process.kill()
-            broker.process.communicate()
-        assert "Traceback" not in broker.log.read_text()
-
-
 def add(config: Path, section: str, **keys: object) -> Path:
     lines = "".join(f"{key} = {value}\n" for key, value in keys.items())
     config.write_text(f"{config.read_text()}[{section}]\n{lines}")
@@ -115,7 +68,7 @@ def add(config: Path, section: str, **keys: object) -> Path:
 
 
 @pytest.fixture
-def config(configuration: Callable[..., Path], files: Files) -> Path:
+def config(configuration: Configuration, files: Files) -> Path:
     """Configure a broker whose ports with TLS are for those who have a certificate."""
     certificate, key = files.issue("broker")
     return add(
@@ -145,9 +98,7 @@ def read(connection: ssl.SSLSocket) -> bytes:
     return data[4:]
 
 
-def test_authors_and_subscribers_with_a_certificate(
-    start: Callable[[Path], Broker], config: Path, files: Files
-) -> None:
+def test_authors_and_subscribers_with_a_certificate(start: Start, config: Path, files: Files) -> None:
     broker = start(config)
     with (
         socket.create_connection(("127.0.0.1", broker.ports["tls broadcaster_port"]), PATIENCE) as plain,
@@ -157,11 +108,11 @@ def test_authors_and_subscribers_with_a_certificate(
         answer = send(broker.ports["tls receiver_port"], make_event(), files.client("author"))
         assert b'role="ack"' in answer
         assert read(subscriber) == make_event()
-    send_event("127.0.0.1", broker.ports["receiver_port"], make_event("ivo://test.observatory/bursts#2"))  # as ever
+    send_event("127.0.0.1", broker.receiver, make_event("ivo://test.observatory/bursts#2"))  # as ever
     assert broker.stop()["received"] == 2
 
 
-def test_nobody_else(start: Callable[[Path], Broker], config: Path, files: Files, tmp_path: Path) -> None:
+def test_nobody_else(start: Start, config: Path, files: Files, tmp_path: Path) -> None:
     broker = start(config)
     port = broker.ports["tls receiver_port"]
     stranger = Files(tmp_path / "another authority")
@@ -183,7 +134,7 @@ def test_nobody_else(start: Callable[[Path], Broker], config: Path, files: Files
 
 
 def test_a_subscription_with_tls_and_filters(
-    start: Callable[[Path], Broker], config: Path, configuration: Callable[..., Path], files: Files
+    start: Start, config: Path, configuration: Configuration, files: Files
 ) -> None:
     upstream = start(config)
     certificate, key = files.issue("near")
@@ -193,12 +144,12 @@ def test_a_subscription_with_tls_and_filters(
         configuration("near"), "remote upstream", address=address, tls="yes", ca=files.ca, certificate=certificate,
         key=key, filters=wanted,
     ))  # fmt: skip
-    wait_until(lambda: "filters by /*[@role" in upstream.log.read_text())
-    author = upstream.ports["receiver_port"]
+    wait_until(lambda: upstream.said("filters by /*[@role"))
+    author = upstream.receiver
     for number, importance in enumerate((0.1, 0.9, 0.2, 0.8)):
         send_event("127.0.0.1", author, make_event(f"ivo://test.observatory/bursts#{number}", importance=importance))
-    wait_until(lambda: len(waiting_alerts(near.journal)) == 2)
-    assert [alert.packet.count(b"#1") + alert.packet.count(b"#3") for alert in waiting_alerts(near.journal)] == [1, 1]
+    wait_until(lambda: len(near.outbox()) == 2)
+    assert [alert.packet.count(b"#1") + alert.packet.count(b"#3") for alert in near.outbox()] == [1, 1]
     remote = near.stop()["remotes"][address]
     assert (remote["connected"], remote["tls"], remote["received"], remote["trouble"]) == (True, True, 2, "")
     assert remote["filters"] == ['//Param[@name="importance" and @value > 0.7]', '/*[@role="utility"]']
@@ -221,9 +172,9 @@ def test_a_subscription_with_tls_and_filters(
     ],
 )
 def test_a_remote_that_is_somebody_else_or_takes_us_for_that(
-    start: Callable[[Path], Broker],
+    start: Start,
     config: Path,
-    configuration: Callable[..., Path],
+    configuration: Configuration,
     files: Files,
     tmp_path: Path,
     keys: dict[str, str | None],
@@ -238,8 +189,8 @@ def test_a_remote_that_is_somebody_else_or_takes_us_for_that(
     section |= {"certificate": shown[0], "key": shown[1]} if shown else {}
     section |= {"server_name": keys["server_name"]} if "server_name" in keys else {}
     near = start(add(configuration("near"), "remote upstream", address=address, tls="yes", **section))
-    wait_until(lambda: said in near.log.read_text())
-    wait_until(lambda: upstream_said in upstream.log.read_text())
+    wait_until(lambda: near.said(said))
+    wait_until(lambda: upstream.said(upstream_said))
     remote = near.stop()["remotes"][address]
     assert said in remote["trouble"]
     assert (remote["received"], remote["heard"]) == (0, None)
@@ -266,7 +217,7 @@ def problems(config: Path) -> list[str]:
     return [problem.removeprefix(f"{config}: ") for problem in caught.value.problems]
 
 
-def test_every_mistake_in_the_files_is_told(configuration: Callable[..., Path], files: Files) -> None:
+def test_every_mistake_in_the_files_is_told(configuration: Configuration, files: Files) -> None:
     certificate, _ = files.issue("one")
     _, key = files.issue("other")
     text = files.folder / "text"
@@ -281,7 +232,7 @@ def test_every_mistake_in_the_files_is_told(configuration: Callable[..., Path], 
     ]
 
 
-def test_what_ends_soon_is_told(configuration: Callable[..., Path], files: Files) -> None:
+def test_what_ends_soon_is_told(configuration: Configuration, files: Files) -> None:
     certificate, key = files.issue("broker", NOW + timedelta(days=10))
     path = add(configuration(), "broker tls", certificate=certificate, key=key, receiver_port=8198)
     found = Tls(load(path))
@@ -294,7 +245,7 @@ def test_what_ends_soon_is_told(configuration: Callable[..., Path], files: Files
     assert "has ended on" in problem
 
 
-def test_without_the_extra(configuration: Callable[..., Path], files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra(configuration: Configuration, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate, key = files.issue("broker")
     path = add(configuration(), "broker tls", certificate=certificate, key=key, receiver_port=8198)
     monkeypatch.setattr(tls_module, "MISSING", "No module named 'OpenSSL'")
@@ -302,7 +253,7 @@ def test_without_the_extra(configuration: Callable[..., Path], files: Files, mon
     assert problem == "[broker tls]: needs: pip install 'pyros-observatory[tls]' (No module named 'OpenSSL')"
 
 
-def test_without_tls_nothing_is_needed(configuration: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_tls_nothing_is_needed(configuration: Configuration, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tls_module, "MISSING", "No module named 'OpenSSL'")
     assert Tls(load(configuration())).certificates == []
 

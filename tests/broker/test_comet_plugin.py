@@ -17,7 +17,8 @@ from twisted.python.failure import Failure
 
 from pyros import messages
 from pyros.journal import JournalReader
-from tests.broker.conftest import comet_sendvo, make_config, make_event, waiting_alerts
+from tests.broker.conftest import Configuration, comet_sendvo, make_config, make_event
+from tests.broker.process import waiting_alerts
 from tests.conftest import PATIENCE, wait_until
 
 TWISTD = str(Path(sys.executable).with_name("twistd"))
@@ -45,7 +46,7 @@ def test_comet_lists_the_handler(tmp_path: Path) -> None:
 
 
 def test_an_event_is_in_the_outbox_for_the_alert_manager(
-    tmp_path: Path, configuration: Callable[..., Path], port: int
+    tmp_path: Path, configuration: Configuration, port: int
 ) -> None:
     config = configuration()
     journal = config.parent / "var" / "journals" / "comet.sqlite"

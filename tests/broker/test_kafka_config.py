@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pyros import config
 from pyros.errors import ConfigError
+from tests.broker.conftest import Configuration
 
 
 def load(path: Path, text: str) -> config.Config:
@@ -17,7 +17,7 @@ def load(path: Path, text: str) -> config.Config:
     return config.load(path)
 
 
-def test_a_whole_section(configuration: Callable[..., Path]) -> None:
+def test_a_whole_section(configuration: Configuration) -> None:
     path = configuration()
     loaded = load(path, "[kafka gcn]\nservers = kafka.gcn.nasa.gov other:9093\ntopics = gcn.notices.*\n igwn.gwalert\n"
                         "login = oidc\nuser = me\nsecret = file:secret.txt\ntoken_url = https://x/token\n"
@@ -31,7 +31,7 @@ def test_a_whole_section(configuration: Callable[..., Path]) -> None:
     )  # fmt: skip
 
 
-def test_every_mistake_is_told_and_no_secret(configuration: Callable[..., Path]) -> None:
+def test_every_mistake_is_told_and_no_secret(configuration: Configuration) -> None:
     path = configuration()
     with pytest.raises(ConfigError) as caught:
         load(path, "[kafka]\nservers =\ntopics = a b/c\n"
@@ -58,7 +58,7 @@ def test_every_mistake_is_told_and_no_secret(configuration: Callable[..., Path])
     ]
 
 
-def test_it_needs_a_broker(configuration: Callable[..., Path]) -> None:
+def test_it_needs_a_broker(configuration: Configuration) -> None:
     path = configuration()
     path.write_text(path.read_text().partition("[broker]")[0])
     with pytest.raises(ConfigError, match=r"\[kafka gcn\]: needs a \[broker\] section"):

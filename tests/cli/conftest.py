@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from pyros import config as configuration
+from pyros.cli.app import app
 from pyros.config import Config
 from pyros.journal import Effects, Journal, Outgoing, Received
 from pyros.messages import encode_payload
@@ -33,6 +35,19 @@ def copy_demo(parent: Path) -> Path:
         text = text.replace("; beat = 5 ", "beat = 60 ")  # of a guardian on a busy computer
         file.write_text(text.replace("speed: 10 ", "speed: 40 "))  # a test has less patience than a visitor
     return files[0]
+
+
+def run(*arguments: str | Path, stdin: bytes | None = None) -> Any:
+    """Run a command in this process, which has imported everything already."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+
+
+def fails(arguments: list[str | Path], *words: str, code: int = 1) -> None:
+    """Check that a command ends with that code, and says all this as its mistake."""
+    result = run(*arguments)
+    assert result.exit_code == code, result.output
+    for each in words:
+        assert each in result.stderr
 
 
 @pytest.fixture

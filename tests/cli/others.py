@@ -10,22 +10,21 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from astropy.io import fits
-from typer.testing import CliRunner
 
 from pyros import config as configuration
 from pyros.angles import separation_arcsec
-from pyros.cli.app import app
 from pyros.cli.demo.demo import Packet, fill
 from pyros.cli.demo.observatory import ObservatoryProcess
 from pyros.config import Config
 from pyros.journal import JournalReader
 from tests.builders import voevent
+from tests.cli.conftest import run
 from tests.conftest import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -57,11 +56,8 @@ def heard(config: Config, agent: str, name: str) -> list[dict[str, Any]]:
     """Return the payloads of the messages of that name which an agent has taken."""
     if not config.journal(agent).is_file():
         return []
-    reader = JournalReader(config.journal(agent))
-    try:
+    with closing(JournalReader(config.journal(agent))) as reader:
         rows = reader.rows("SELECT payload FROM received WHERE name = ? ORDER BY number", name)
-    finally:
-        reader.close()
     return [msgspec.json.decode(payload) for (payload,) in rows]
 
 
@@ -141,7 +137,7 @@ class Trouble:
 
 
 def send(config: Config, file: Path) -> None:
-    told = CliRunner().invoke(app, ["alert", str(file), "--no-follow", "--config", str(config.path)])
+    told = run("alert", file, "--no-follow", "--config", config.path)
     assert told.exit_code == 0, told.output
 
 

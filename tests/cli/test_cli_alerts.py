@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 from pyros.alerts.archive.archive import Archive, Packet
 from pyros.alerts.rules import decisions
@@ -22,10 +21,10 @@ from pyros.alerts.rules.decisions import DecisionRecord
 from pyros.alerts.rules.rules import Considered
 from pyros.cli.alerts import export_packets, import_packets
 from pyros.cli.alerts import tar as tar_module
-from pyros.cli.app import app
 from pyros.config import Config
 from pyros.journal import Effects, Journal
 from tests.builders import voevent
+from tests.cli.conftest import fails, run
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "tests" / "alerts" / "samples"
@@ -38,10 +37,6 @@ def packet(name: str, date: str = "2026-03-20T23:00:00", *, ra: float = 10, erro
     return voevent(
         f"ivo://a/b#{name}", role=role, date=date, ra=ra, error=error, text=text, citations=citations
     )  # fmt: skip
-
-
-def run(*arguments: str | Path, stdin: bytes | None = None) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
 
 
 def lines(result: Any) -> list[dict[str, Any]]:
@@ -253,9 +248,10 @@ def test_a_header_without_end_is_refused(tmp_path: Path) -> None:
     header = tarfile.TarInfo("long")
     header.type, header.size = tarfile.GNUTYPE_LONGNAME, 2**40
     (tmp_path / "bomb.tar").write_bytes(header.tobuf(tarfile.GNU_FORMAT) + b"x" * 2000)
-    result = run("alerts", "import", tmp_path / "bomb.tar", "--archive", tmp_path / "a.sqlite")
-    assert result.exit_code == 1
-    assert "a header of 1099511627776 bytes" in result.stderr
+    fails(
+        ["alerts", "import", tmp_path / "bomb.tar", "--archive", tmp_path / "a.sqlite"],
+        "a header of 1099511627776 bytes",
+    )
 
 
 def damaged(whole: bytes) -> dict[str, tuple[bytes, str]]:
@@ -528,9 +524,10 @@ def test_what_fits_nothing_is_doubted(archive: Path, tmp_path: Path) -> None:
 
 def test_a_mistake_in_the_rules_is_told(archive: Path, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text("rules: [{name: x, when: {colour: blue}, observe: nothing}]")
-    result = run("rules", "try", tmp_path / "rules.yaml", "--archive", archive)
-    assert result.exit_code == 1
-    assert "rules.yaml: line 1: rule 1 (x) when colour: is not known here" in result.stderr
+    fails(
+        ["rules", "try", tmp_path / "rules.yaml", "--archive", archive],
+        "rules.yaml: line 1: rule 1 (x) when colour: is not known here",
+    )
 
 
 def test_the_table_of_a_trial(archive: Path, tmp_path: Path, config: Config) -> None:

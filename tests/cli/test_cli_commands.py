@@ -15,20 +15,15 @@ from typing import Any
 import msgspec
 import pytest
 import trustme
-from typer.testing import CliRunner
 
 from pyros.agents.monitoring import MonitoringState, StandingAlarm
 from pyros.cli import app as app_module
-from pyros.cli.app import app
 from pyros.config import Config
 from pyros.journal import Effects, Journal
 from pyros.wire import Frame, encode_frame
+from tests.cli.conftest import fails, run
 
 IVORN = "ivo://author.test/stream#one"
-
-
-def run(*arguments: str | Path) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def edit(file: Path, old: str, new: str) -> None:
@@ -142,34 +137,33 @@ def test_check_asks_the_wheel_where_there_is_one(observatory: Path) -> None:
     edit(
         observatory.parent / "observatory" / "simulators" / "filter_wheel.yaml", "filters: [g, r, i]", "filters: [g, i]"
     )
-    result = run("check", "--config", observatory)
-    assert result.exit_code == 1
-    assert "rule 'demo burst' observe: filter 'r' is not in the filter wheel" in result.stderr
-    assert "(it has: g, i)" in result.stderr
+    fails(
+        ["check", "--config", observatory],
+        "rule 'demo burst' observe: filter 'r' is not in the filter wheel",
+        "(it has: g, i)",
+    )
 
 
 def test_check_asks_the_camera_where_there_is_no_wheel(observatory: Path) -> None:
     text = observatory.read_text()
     observatory.write_text(re.sub(r"^\[filter_wheel\].*?^(?=\[)", "", text, flags=re.MULTILINE | re.DOTALL))
     edit(observatory.parent / "observatory" / "alert_rules.yaml", "filter: r,", "filter: Halpha,")
-    result = run("check", "--config", observatory)
-    assert result.exit_code == 1
-    assert "rule 'demo burst' observe: filter 'Halpha' is not in the camera" in result.stderr
+    fails(["check", "--config", observatory], "rule 'demo burst' observe: filter 'Halpha' is not in the camera")
 
 
 def test_check_warns_of_a_stream_that_is_nearly_a_known_one(observatory: Path) -> None:
     edit(observatory.parent / "observatory" / "alert_rules.yaml", "stream: swift\n", "stream: swfit\n")
-    result = run("check", "--config", observatory)
-    assert result.exit_code == 0
-    assert "rule 'Swift BAT burst' when.stream: PYROS knows no stream 'swfit' (did you mean swift?)" in result.stderr
+    fails(
+        ["check", "--config", observatory],
+        "rule 'Swift BAT burst' when.stream: PYROS knows no stream 'swfit' (did you mean swift?)",
+        code=0,
+    )
 
 
 def test_check_finds_a_simulator_on_an_agents_port(observatory: Path, config: Config) -> None:
     yaml = observatory.parent / "observatory" / "simulators" / "weather.yaml"
     yaml.write_text(re.sub(r"listen: tcp:\d+", f"listen: tcp:{config.agents['scheduler'].port}", yaml.read_text()))
-    result = run("check", "--config", observatory)
-    assert result.exit_code == 1
-    assert f"port {config.agents['scheduler'].port} is already taken by [scheduler]" in result.stderr
+    fails(["check", "--config", observatory], f"port {config.agents['scheduler'].port} is already taken by [scheduler]")
 
 
 def test_check_finds_mistakes_in_devices_without_python_and_in_faults(observatory: Path) -> None:
@@ -281,19 +275,16 @@ def test_status_shows_the_alarms_that_monitoring_has_kept(observatory: Path, con
 
 
 def test_send_to_whom_is_not_there(observatory: Path) -> None:
-    result = run("send", "scheduler", "Plan again", "--config", observatory)
-    assert result.exit_code == 1
-    assert "agent 'scheduler' at 127.0.0.1:" in result.stderr
-    assert "is it running?" in result.stderr
-    result = run("send", "gardener", "Mow", "--config", observatory)
-    assert result.exit_code == 1
-    assert "'gardener': no such section" in result.stderr
+    fails(
+        ["send", "scheduler", "Plan again", "--config", observatory],
+        "agent 'scheduler' at 127.0.0.1:",
+        "is it running?",
+    )
+    fails(["send", "gardener", "Mow", "--config", observatory], "'gardener': no such section")
 
 
 def test_send_refuses_a_payload_that_does_not_fit(observatory: Path) -> None:
-    result = run("send", "dome", "Keep open", "--payload", '{"seconds": -1}', "--config", observatory)
-    assert result.exit_code == 2
-    assert "$.seconds" in result.stderr
+    fails(["send", "dome", "Keep open", "--payload", '{"seconds": -1}', "--config", observatory], "$.seconds", code=2)
 
 
 def test_alert_without_broker_or_packet(observatory: Path, tmp_path: Path) -> None:
@@ -311,9 +302,7 @@ def test_alert_without_broker_or_packet(observatory: Path, tmp_path: Path) -> No
         assert said in result.stderr
     text = observatory.read_text()
     observatory.write_text(text[: text.index("[broker]")] + text[text.index("[alert_manager]") :])
-    result = run("alert", packet, "--config", observatory)
-    assert result.exit_code == 1
-    assert "[broker]: the section is missing" in result.stderr
+    fails(["alert", packet, "--config", observatory], "[broker]: the section is missing")
 
 
 # messages ------------------------------------------------------------------------------------------------------------
@@ -322,9 +311,7 @@ def test_alert_without_broker_or_packet(observatory: Path, tmp_path: Path) -> No
 def test_messages_of_agents_that_never_ran(observatory: Path) -> None:
     assert run("messages", "list", "--config", observatory).stdout == "no messages\n"
     assert run("messages", "failed", "--config", observatory).stdout == "no failed messages\n"
-    result = run("messages", "list", "scheduler", "--config", observatory)
-    assert result.exit_code == 1
-    assert "the agent has not run here yet" in result.stderr
+    fails(["messages", "list", "scheduler", "--config", observatory], "the agent has not run here yet")
     assert "no such section" in run("messages", "list", "gardener", "--config", observatory).stderr
 
 
@@ -360,12 +347,14 @@ def test_failed_messages_and_refused_ones(observatory: Path, write: Any, write_r
 def test_retry_of_what_cannot_be_retried(observatory: Path, write: Any) -> None:
     write("scheduler", "Fine", sent=10.0)
     write("scheduler", "Bad", sent=20.0, error="KeyError: 'x'")
-    result = run("messages", "retry", "scheduler", "1", "--config", observatory)
-    assert result.exit_code == 1
-    assert "has no failed message 1; pyros messages failed scheduler shows them" in result.stderr
-    result = run("messages", "retry", "scheduler", "2", "--config", observatory)
-    assert result.exit_code == 1
-    assert "can only be retried by a running agent: pyros run" in result.stderr
+    fails(
+        ["messages", "retry", "scheduler", "1", "--config", observatory],
+        "has no failed message 1; pyros messages failed scheduler shows them",
+    )
+    fails(
+        ["messages", "retry", "scheduler", "2", "--config", observatory],
+        "can only be retried by a running agent: pyros run",
+    )
 
 
 def test_check_reads_certificates_and_filters(observatory: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pyros.config import Config
 from pyros.journal import Effects, Journal
 from pyros.messages import Exposures, Observation, ObservationReport
 from pyros.observatory import clock_for
-from tests.cli.test_cli_alerts import run
+from tests.cli.conftest import run
 
 Write = Any
 

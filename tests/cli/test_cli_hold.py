@@ -5,18 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from pyros import hold
-from pyros.cli.app import app
 from pyros.config import Config
-
-
-def run(*arguments: str | Path) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+from tests.cli.conftest import fails, run
 
 
 @pytest.mark.parametrize("command", [["stop", "hail"], ["hold", "hail"]])
@@ -55,9 +49,10 @@ def test_a_hold_that_cannot_be_written_is_said(observatory: Path, monkeypatch: p
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(hold, "atomic_write", full)
-    result = run("stop", "--config", observatory)
-    assert result.exit_code == 1
-    assert "hold.json cannot be written: No space left on device; only the agents that answer are held" in result.stderr
+    fails(
+        ["stop", "--config", observatory],
+        "hold.json cannot be written: No space left on device; only the agents that answer are held",
+    )
     result = run("service", "why", "--minutes", "5", "--config", observatory)
     assert "there is no service" in result.stderr
 
@@ -67,6 +62,4 @@ def test_a_hold_that_cannot_be_written_is_said(observatory: Path, monkeypatch: p
     [(["hold"], "WHY"), (["service", "why"], "--minutes"), (["service", "why", "--minutes", "0"], "--minutes")],
 )
 def test_wrong_usage_of_holds_is_told(arguments: list[str], said: str, observatory: Path) -> None:
-    result = run(*arguments, "--config", observatory)
-    assert result.exit_code == 2
-    assert said in result.stderr
+    fails([*arguments, "--config", observatory], said, code=2)

@@ -10,15 +10,10 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 from PIL import Image as Picture
-from typer.testing import CliRunner
 
-from pyros.cli.app import app
 from pyros.instruments.fits import ImageFacts, write_image
 from pyros.instruments.interfaces import Image
-
-
-def run(*arguments: str | Path) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+from tests.cli.conftest import run
 
 
 def ring(png: Path) -> Any:

@@ -8,22 +8,21 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from pyros import config as configuration
 from pyros import sender
 from pyros.cli import status
-from pyros.cli.app import app
 from pyros.cli.demo.demo import fill
 from pyros.cli.demo.observatory import ObservatoryProcess
 from pyros.config import Config
 from pyros.errors import AgentError
+from tests.cli.conftest import run
 from tests.conftest import PATIENCE, free_port, wait_until
 
 PYROS = [sys.executable, "-c", "from pyros.cli import main; main()"]
@@ -33,11 +32,6 @@ def pyros(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Complet
     return subprocess.run(
         [*PYROS, *map(str, arguments)], capture_output=True, text=True, timeout=250, check=False, cwd=cwd
     )
-
-
-def here(*arguments: str | Path) -> Any:
-    """Run a command in this process, which has imported everything already."""
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def processes_with(text: str) -> list[str]:
@@ -130,18 +124,16 @@ def test_ctrl_c_leaves_nothing_running(config: Config, tmp_path: Path, number: s
     assert processes_with(str(tmp_path)) == []
 
 
-def test_a_demo_that_is_killed_leaves_nothing_running(
-    config: Config, tmp_path: Path, wait_for: Callable[..., Any]
-) -> None:
+def test_a_demo_that_is_killed_leaves_nothing_running(config: Config, tmp_path: Path) -> None:
     data = tmp_path / "data"
     with subprocess.Popen([*PYROS, "demo", "--config", config.path, "--data", data], stdout=subprocess.PIPE) as demo:
         log = data / "observatory.log"
-        wait_for(lambda: log.is_file() and "connected to" in log.read_text(), what="the observatory")
+        wait_until(lambda: log.is_file() and "connected to" in log.read_text(), what="the observatory")
         assert processes_with(str(data / "pyros_agent_config.ini"))
         demo.kill()
         assert demo.stdout is not None
         demo.stdout.read()
-    wait_for(lambda: not processes_with(str(data / "pyros_agent_config.ini")), what="the observatory to end")
+    wait_until(lambda: not processes_with(str(data / "pyros_agent_config.ini")), what="the observatory to end")
     assert "Server Shut Down" in log.read_text()
     assert "Traceback" not in log.read_text()
 
@@ -200,17 +192,17 @@ def running(config: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Config]
 def test_the_commands_with_an_observatory_that_runs(running: Config, tmp_path: Path) -> None:
     config = running
     how = ("--config", config.path)
-    lines = [json.loads(line) for line in here("status", "--json", *how).stdout.splitlines()]
-    wait_until(lambda: json.loads(here("status", "--json", *how).stdout.splitlines()[0])["alarms"] == [])
+    lines = [json.loads(line) for line in run("status", "--json", *how).stdout.splitlines()]
+    wait_until(lambda: json.loads(run("status", "--json", *how).stdout.splitlines()[0])["alarms"] == [])
     assert all(line["up"] for line in lines[1:])
-    table = here("status", *how)
+    table = run("status", *how)
     assert (table.exit_code, table.stdout.count(" up ")) == (0, len(config.agents) + 2)  # broker and guardian
 
-    sent = here("send", "scheduler", "Plan again", *how)
+    sent = run("send", "scheduler", "Plan again", *how)
     assert sent.exit_code == 0
     assert re.fullmatch(r"OK \S+\n", sent.stdout)
-    assert "Plan again" in here("messages", "list", "scheduler", *how).stdout
-    refused = here("send", "scheduler", "Dance", *how)
+    assert "Plan again" in run("messages", "list", "scheduler", *how).stdout
+    refused = run("send", "scheduler", "Dance", *how)
     assert refused.exit_code == 1
     assert "takes no message 'Dance'" in refused.stderr
 
@@ -221,54 +213,54 @@ def test_the_commands_with_an_observatory_that_runs(running: Config, tmp_path: P
 
 
 def _waits(how: Any) -> None:
-    done = here("send", "filter_wheel", "Select filter", "-p", '{"filter": "i"}', "--wait", "60", *how)
+    done = run("send", "filter_wheel", "Select filter", "-p", '{"filter": "i"}', "--wait", "60", *how)
     assert (done.exit_code, done.stdout.splitlines()[1:]) == (0, ["done"]), done.stderr
-    failed = here("send", "filter_wheel", "Select filter", "-p", '{"filter": "no such"}', "--wait", "60", *how)
+    failed = run("send", "filter_wheel", "Select filter", "-p", '{"filter": "no such"}', "--wait", "60", *how)
     assert (failed.exit_code, "failed: " in failed.stderr) == (1, True)
-    closed = here("send", "dome", "Close", "--wait", "60", *how)
+    closed = run("send", "dome", "Close", "--wait", "60", *how)
     assert (closed.exit_code, closed.stdout.splitlines()[1:]) == (0, ["done"]), closed.stderr
-    none = here("send", "scheduler", "Plan again", "--wait", "5", *how)
+    none = run("send", "scheduler", "Plan again", "--wait", "5", *how)
     assert (none.exit_code, "no device" in none.stderr) == (1, True)
 
 
 def _holds(config: Config, how: Any) -> None:
-    stopped = here("stop", "hail", *how)
+    stopped = run("stop", "hail", *how)
     assert (stopped.exit_code, len(re.findall(r" OK$", stopped.stdout, re.MULTILINE))) == (0, len(config.agents))
-    shown = here("status", "--json", *how).stdout.splitlines()
+    shown = run("status", "--json", *how).stdout.splitlines()
     assert json.loads(shown[0])["hold"]["why"] == "hail"
     assert {line["hold"]["why"] for line in map(json.loads, shown) if line.get("agent") in config.agents} == {"hail"}
-    assert here("service", "new filter", "--minutes", "5", *how).exit_code == 0
-    assert "SERVICE by" in here("status", *how).stdout
-    released = here("release", *how)
+    assert run("service", "new filter", "--minutes", "5", *how).exit_code == 0
+    assert "SERVICE by" in run("status", *how).stdout
+    released = run("release", *how)
     assert (released.exit_code, released.stdout.count(" OK")) == (0, len(config.agents))
-    shown = here("status", "--json", *how).stdout.splitlines()
+    shown = run("status", "--json", *how).stdout.splitlines()
     assert json.loads(shown[0])["hold"] is None
     assert {line["hold"] for line in map(json.loads, shown) if line.get("agent") in config.agents} == {None}
 
 
 def _failed_messages(config: Config, how: Any) -> None:
-    assert here("messages", "failed", *how).stdout == "no failed messages\n"
-    assert here("send", "gardener", "Mow", *how).exit_code == 0  # it is taken, and kept as failed
-    failed = here("messages", "failed", *how).stdout
+    assert run("messages", "failed", *how).stdout == "no failed messages\n"
+    assert run("send", "gardener", "Mow", *how).exit_code == 0  # it is taken, and kept as failed
+    failed = run("messages", "failed", *how).stdout
     assert re.search(r"gardener +1 +in +Mow +program:\S+ .*RuntimeError: no fuel", failed)
-    again = here("messages", "retry", "gardener", "1", *how)
+    again = run("messages", "retry", "gardener", "1", *how)
     assert again.exit_code == 1
     assert again.stderr == "pyros: agent 'gardener' failed again at message 1: RuntimeError: no fuel\n"
     (config.path.parent / "fuel").touch()
-    assert here("messages", "retry", "gardener", "1", *how).stdout == "OK: agent 'gardener' has handled message 1\n"
-    assert here("messages", "failed", *how).stdout == "no failed messages\n"
+    assert run("messages", "retry", "gardener", "1", *how).stdout == "OK: agent 'gardener' has handled message 1\n"
+    assert run("messages", "failed", *how).stdout == "no failed messages\n"
 
 
 def _publish(ivorn: str, how: Any) -> None:
     words = ("--position", "10.5 -20", "--magnitude", "17.25", "--filter", "r")
-    published = here("publish", ivorn, *words, *how)
+    published = run("publish", ivorn, *words, *how)
     assert published.exit_code == 0, published.stderr
     name = re.fullmatch(r"(ivo://pyros\.observatory/demo/followup#by-hand/detection-\S+) is kept by the broker\n",
                         published.stdout)  # fmt: skip
     assert name is not None, published.stdout
     for bad in ("10.5", "400 0", "a b", "1 2 3"):
-        assert here("publish", ivorn, "--position", bad, *words[2:], *how).exit_code == 2
-    assert here("publish", ivorn, *words, "--time", "yesterday", *how).exit_code == 2
+        assert run("publish", ivorn, "--position", bad, *words[2:], *how).exit_code == 2
+    assert run("publish", ivorn, *words, "--time", "yesterday", *how).exit_code == 2
 
 
 def _alerts(config: Config, how: Any, tmp_path: Path) -> None:
@@ -280,17 +272,17 @@ def _alerts(config: Config, how: Any, tmp_path: Path) -> None:
         text = text.replace(key, value)
     packet = tmp_path / "alert.xml"
     packet.write_text(text.replace('role="observation"', 'role="test"'))
-    told = here("alert", packet, *how)
+    told = run("alert", packet, *how)
     assert told.exit_code == 1
     assert "is kept by the broker" in told.stdout
     assert "refused         role test" in told.stdout
-    again = here("alert", packet, *how)
+    again = run("alert", packet, *how)
     assert again.exit_code == 1
     burst = fill(template, config, tmp_path)
-    told = here("alert", burst.file, *how)
+    told = run("alert", burst.file, *how)
     assert told.exit_code == 0, told.stdout + told.stderr
     assert re.search(r"^ +[\d.]+ s  finished +\d images$", told.stdout, re.MULTILINE)
     assert re.search(r"published +finished: ivo://pyros.observatory/demo/followup#obs-", told.stdout)
     _publish(burst.ivorn, how)
     packet.write_text(text.replace("#t1", "#t2").replace('role="observation"', 'role="utility"'))
-    assert here("alert", packet, "--no-follow", *how).exit_code == 0
+    assert run("alert", packet, "--no-follow", *how).exit_code == 0

@@ -14,14 +14,15 @@ from twisted.internet import error
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from pyros import instruments
 from pyros.clock import VirtualClock
 from pyros.instruments.conformance import Context
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
+from tests.builders import InlineReactor
 from tests.conftest import reactor_in_a_thread
 from tests.instruments.indi_by_hand import Client
 from tests.instruments.indi_server import IndiServer
@@ -75,7 +76,7 @@ class End:
         return lambda *_: None
 
 
-class World(MemoryReactorClock):
+class World(InlineReactor):
     """A reactor whose connections lead to what listens in it; its time goes by only in ``run``."""
 
     def __init__(self) -> None:
@@ -144,16 +145,37 @@ class World(MemoryReactorClock):
         with pytest.raises(kind, match=words or None):
             self.result(deferred, seconds)
 
-    # A thread pool that runs inline.
 
-    def getThreadPool(self) -> Any:
-        return self
+class Pending:
+    """A command under way."""
 
-    def callInThreadWithCallback(self, on_result: Any, function: Any, *args: Any, **kwargs: Any) -> None:
-        on_result(True, function(*args, **kwargs))
+    def __init__(self, deferred: Deferred[Any]) -> None:
+        self.results: list[Any] = []
+        deferred.addCallbacks(self.results.append, lambda failure: self.results.append(failure.value))
 
-    def callFromThread(self, function: Any, *args: Any, **kwargs: Any) -> None:
-        function(*args, **kwargs)
+    @property
+    def result(self) -> Any:
+        assert len(self.results) == 1, "it has not ended"
+        return self.results[0]
+
+
+class DriverRig:
+    """A driver, and what it told: connections, events, and the estimates of commands that began."""
+
+    def __init__(self, world: World, clock: VirtualClock, kind: Any, driver: str, address: str, **named: Any) -> None:
+        self.world, self.clock = world, clock
+        self.told: list[tuple[bool, str]] = []
+        self.events: list[str] = []
+        self.started: list[float] = []
+        self.device: Any = instruments.connect(
+            kind, driver, address, world, clock,
+            on_connection=lambda *each: self.told.append(each), on_event=self.events.append, **named,
+        )  # fmt: skip
+
+    def begin(self, deferred: Deferred[Any]) -> Any:
+        pending = Pending(deferred)
+        self.world.run()
+        return pending
 
 
 Lines = str | bytes | Sequence[str | bytes]

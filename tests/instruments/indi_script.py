@@ -9,10 +9,9 @@ from xml.etree import ElementTree
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 
-from pyros import instruments
 from pyros.clock import VirtualClock
 from pyros.kinds import KINDS, driver_class
-from tests.instruments.conftest import World
+from tests.instruments.conftest import DriverRig, World
 
 ADDRESS = "tcp:127.0.0.1:7624/Dev"
 Members = dict[str, Any]
@@ -129,30 +128,17 @@ class _Line(Protocol):
             self.transport.write(self.server.answer(element).encode())
 
 
-class Rig:
+class Rig(DriverRig):
     """A driver and the scripted server."""
 
     def __init__(
-        self,
-        world: World,
-        clock: VirtualClock,
-        kind: Any,
-        vectors: dict[str, Any],
-        address: str = ADDRESS,
-        labels: dict[str, str] | None = None,
-        **named: Any,
-    ) -> None:
-        self.world, self.clock = world, clock
+        self, world: World, clock: VirtualClock, kind: Any, vectors: dict[str, Any], address: str = ADDRESS,
+        labels: dict[str, str] | None = None, **named: Any,
+    ) -> None:  # fmt: skip
         self.server = Server(world, kind)
         self.server.vectors |= vectors
         self.server.labels |= labels or {}
-        self.told: list[tuple[bool, str]] = []
-        self.events: list[str] = []
-        self.started: list[float] = []
-        self.device: Any = instruments.connect(
-            kind, "indi", address, world, clock,
-            on_connection=lambda up, text: self.told.append((up, text)), on_event=self.events.append, **named,
-        )  # fmt: skip
+        super().__init__(world, clock, kind, "indi", address, **named)
         world.run(1)
 
     def begin(self, deferred: Deferred[Any], seconds: float = 0.0) -> list[Any]:

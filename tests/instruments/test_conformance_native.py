@@ -1,4 +1,7 @@
-"""Every check of every kind, over the native driver and the simulators of the demo, on virtual time."""
+"""Every check of every kind, over the native driver and the simulators of the demo, on virtual time.
+
+Each has its own codec of the grammar, and the bytes between them come in pieces of 7.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,8 @@ CASES = [pytest.param(name, check, id=f"{name}: {check}") for name in DEVICES fo
 def connect(world: World, clock: VirtualClock) -> Iterator[Callable[[str], Any]]:
     devices: list[Any] = []
     simulators: list[Simulator] = []
+
+    world.cut = 7
 
     def make(name: str) -> Any:
         kind = kind_of(name)

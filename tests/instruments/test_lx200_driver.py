@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.protocol import Factory, Protocol
 
 from pyros import instruments
@@ -28,7 +27,7 @@ from pyros.instruments.drivers.coordinates import apparent_of_icrs, icrs_of_appa
 from pyros.instruments.lx200.codec import MAX_ANSWER_BYTES, AnswerKind, AnswerReader, angle, dec_command, ra_command
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
-from tests.instruments.conftest import MIDNIGHT, World
+from tests.instruments.conftest import MIDNIGHT, DriverRig, Pending, World
 
 ADDRESS = "tcp:127.0.0.1:4030"
 RA, DEC = 150.0, 20.0
@@ -194,35 +193,11 @@ class _MountLine(Protocol):
         self.transport.write(text.encode("latin-1"))
 
 
-class Pending:
-    """A command under way."""
-
-    def __init__(self, deferred: Deferred[Any]) -> None:
-        self.results: list[Any] = []
-        deferred.addCallbacks(self.results.append, lambda failure: self.results.append(failure.value))
-
-    @property
-    def result(self) -> Any:
-        assert len(self.results) == 1, "it has not ended"
-        return self.results[0]
-
-
-class Rig:
+class Rig(DriverRig):
     def __init__(self, world: World, clock: VirtualClock, options: str = "") -> None:
-        self.world = world
         self.mount = Mount(world)
         self.answers = self.mount.answers
-        self.connections: list[tuple[bool, str]] = []
-        self.started: list[float] = []
-        self.device: Any = instruments.connect(
-            "telescope", "lx200", ADDRESS + options, world, clock,
-            on_connection=lambda up, text: self.connections.append((up, text)),
-        )  # fmt: skip
-
-    def begin(self, deferred: Deferred[Any]) -> Pending:
-        pending = Pending(deferred)
-        self.world.run()
-        return pending
+        super().__init__(world, clock, "telescope", "lx200", ADDRESS + options)
 
     def count(self, start: str) -> int:
         return sum(command.startswith(start) for command in self.mount.asked)
@@ -249,7 +224,7 @@ def test_a_simple_mount_is_known_after_two_seconds_of_silence(rig: Rig) -> None:
     rig.world.run(1.9)
     assert not rig.device.connected
     rig.world.run(0.2)
-    assert rig.connections == [(True, f"Old mount at {ADDRESS}")]
+    assert rig.told == [(True, f"Old mount at {ADDRESS}")]
     assert rig.mount.asked == ["GR", "GVP", "D", "GW"]
     rig.world.drop()
     rig.world.run(0.2)  # what it doesn't know isn't asked again
@@ -527,7 +502,7 @@ def test_silence_is_no_answer_and_the_connection_is_made_anew(up: Rig) -> None:
     assert isinstance(waiting.result, ConnectionLost)
     up.world.run(0.5)
     assert up.device.connected
-    assert [each for each, _ in up.connections] == [True, False, True]
+    assert [each for each, _ in up.told] == [True, False, True]
 
 
 @pytest.mark.parametrize("garbage", ["x" * 300, "\x00\xff" * 100])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 
 from pyros import instruments
 from pyros.clock import VirtualClock
@@ -22,49 +22,24 @@ from pyros.errors import (
     InstrumentError,
     NoAnswer,
 )
-from tests.instruments.conftest import MIDNIGHT, Script, World
+from tests.instruments.conftest import MIDNIGHT, DriverRig, Pending, Script, World
 
 ADDRESS = "tcp:127.0.0.1:6010"
 
 
-class Rig:
+class Rig(DriverRig):
     """A driver and the scripted device at its other end."""
 
     def __init__(self, world: World, clock: VirtualClock, kind: Any, options: str = "") -> None:
-        self.world = world
         self.script = Script(world, kind)
         self.answers = self.script.answers
-        self.connections: list[tuple[bool, str]] = []
-        self.events: list[str] = []
-        self.started: list[float] = []
-        self.device: Any = instruments.connect(
-            kind,
-            "native",
-            ADDRESS + options,
-            world,
-            clock,
-            on_connection=lambda up, text: self.connections.append((up, text)),
-            on_event=self.events.append,
-        )
+        super().__init__(world, clock, kind, "native", ADDRESS + options)
         world.run()
 
-    def begin(self, deferred: Deferred[Any]) -> Pending:
-        pending = Pending(deferred)
+    def say(self, *lines: str) -> None:
+        """Have the device say something by itself."""
+        self.script.say(*lines)
         self.world.run()
-        return pending
-
-
-class Pending:
-    """A command under way."""
-
-    def __init__(self, deferred: Deferred[Any]) -> None:
-        self.results: list[Any] = []
-        deferred.addCallbacks(self.results.append, lambda failure: self.results.append(failure.value))
-
-    @property
-    def result(self) -> Any:
-        assert len(self.results) == 1, "it has not ended"
-        return self.results[0]
 
 
 @pytest.fixture
@@ -131,8 +106,7 @@ def test_a_slew_ends_with_the_measured_position(telescope: Rig) -> None:
     command = telescope.script.asked[-1]
     assert command.startswith("DO slew ra=10 dec=20 tag=grb_1_~")
     telescope.world.run(12.0)
-    telescope.script.say("EVT slew_finished ra=10 dec=20 tag={tag}")
-    telescope.world.run()
+    telescope.say("EVT slew_finished ra=10 dec=20 tag={tag}")
     assert (slew.result.ra, slew.result.dec) == (10.001, 20.0)
     assert slew.result.error_arcsec == pytest.approx(3.6 * np.cos(np.radians(20)), abs=1e-3)
 
@@ -175,29 +149,6 @@ def test_a_parked_telescope_is_unparked_and_a_moving_one_stopped(
     assert telescope.script.count(f"DO {cure}") == 1
 
 
-@pytest.mark.parametrize("newer", ["park", "stop", "slew"])
-@pytest.mark.parametrize("moment", ["GET state", "DO unpark"])
-def test_a_slew_that_is_making_ready_gives_way_to_what_was_asked_after_it(
-    telescope: Rig, newer: str, moment: str
-) -> None:
-    telescope.answers |= {"GET state": "OK parked", "DO slew": "ERR STATE it is parked", "DO park": "OK"}
-    usual = telescope.answers[moment]
-
-    def in_the_middle() -> Any:
-        telescope.answers |= {moment: usual, "DO slew": ["BUSY 1", "EVT slew_finished tag={tag}"]}
-        arguments = (50.0, 20.0) if newer == "slew" else ()
-        getattr(telescope.device, newer)(*arguments).addErrback(lambda _: None)
-        telescope.script.asked.append("here")
-        return usual
-
-    telescope.answers[moment] = in_the_middle
-    older = telescope.begin(telescope.device.slew(10.0, 20.0))
-    assert isinstance(older.result, CommandAborted)
-    later = telescope.script.asked[telescope.script.asked.index("here") :]
-    assert [line for line in later if line.startswith(f"DO {newer}")]
-    assert not [line for line in later if "ra=10" in line or line.startswith("DO unpark")]
-
-
 def test_a_slew_is_not_sent_again_after_a_park(telescope: Rig) -> None:
     telescope.answers |= {"DO slew": ["BUSY 1", "EVT slew_finished tag={tag}"], "DO park": "OK"}
 
@@ -213,32 +164,17 @@ def test_a_slew_is_not_sent_again_after_a_park(telescope: Rig) -> None:
 
 def test_a_slew_that_fails_says_why(telescope: Rig) -> None:
     slew = telescope.begin(telescope.device.slew(10.0, 20.0))
-    telescope.script.say('EVT slew_failed tag={tag} reason="cable wrap"')
-    telescope.world.run()
+    telescope.say('EVT slew_failed tag={tag} reason="cable wrap"')
     assert isinstance(slew.result, DeviceFailed)
     assert str(slew.result) == "Old telescope: slew failed: cable wrap"
 
 
-def test_a_new_slew_takes_the_place_of_the_old_one(telescope: Rig) -> None:
-    old = telescope.begin(telescope.device.slew(50.0, 20.0, "same"))
-    tag = telescope.script.tag
-    telescope.answers["DO slew"] = ["BUSY 9", f"EVT slew_aborted tag={tag}"]
-    new = telescope.begin(telescope.device.slew(10.0, 20.0, "same"))
-    assert isinstance(old.result, CommandAborted)
-    assert not new.results
-    telescope.script.say("EVT slew_finished tag={tag}")
-    telescope.world.run()
-    assert new.result.ra == 10.001
-
-
 def test_the_end_of_somebody_elses_slew_is_not_ours(telescope: Rig) -> None:
     slew = telescope.begin(telescope.device.slew(10.0, 20.0, "x"))
-    telescope.script.say("EVT slew_finished ra=1 dec=1 tag=x", "EVT slew_finished ra=1 dec=1", "EVT limit_reached")
-    telescope.world.run()
+    telescope.say("EVT slew_finished ra=1 dec=1 tag=x", "EVT slew_finished ra=1 dec=1", "EVT limit_reached")
     assert not slew.results
     assert telescope.events == ["slew_finished", "slew_finished", "limit_reached"]
-    telescope.script.say("EVT slew_aborted tag={tag}")
-    telescope.world.run()
+    telescope.say("EVT slew_aborted tag={tag}")
     assert isinstance(slew.result, CommandAborted)
 
 
@@ -313,24 +249,11 @@ def test_a_slew_has_not_ended_while_the_mount_says_that_it_slews(telescope: Rig)
     assert telescope.script.count("DO slew") == 1
 
 
-def test_parking_right_after_a_slew_was_asked_for(telescope: Rig) -> None:
-    telescope.device.slew(10, 20).addErrback(lambda _: None)
-    parking = telescope.begin(telescope.device.park())
-    telescope.script.say("EVT park_finished")
-    telescope.world.run()
-    assert parking.result is None
-
-
 def test_park(telescope: Rig) -> None:
     parked = telescope.begin(telescope.device.park(telescope.started.append))
     assert telescope.started == [20.0]
-    telescope.script.say("EVT park_finished")
-    telescope.world.run()
+    telescope.say("EVT park_finished")
     assert parked.result is None
-    for ends in (telescope.device.stop, lambda: telescope.device.slew(10.0, 20.0)):
-        parked = telescope.begin(telescope.device.park())
-        telescope.begin(ends())
-        assert isinstance(parked.result, CommandAborted)
     telescope.answers["DO park"] = "OK"
     assert telescope.begin(telescope.device.park()).result is None
 
@@ -349,7 +272,7 @@ def test_state_and_position(telescope: Rig) -> None:
 
 
 def test_the_connection_is_reported_with_the_devices_name(telescope: Rig) -> None:
-    assert telescope.connections == [(True, f"Old telescope at {ADDRESS}")]
+    assert telescope.told == [(True, f"Old telescope at {ADDRESS}")]
     assert telescope.device.connected
     assert telescope.device.name == "Old telescope"
 
@@ -367,7 +290,7 @@ def test_a_lost_connection_fails_what_is_pending_and_is_made_again(telescope: Ri
     assert not state.results
     telescope.world.run(1.0)
     assert state.result == "slewing"
-    assert [up for up, _ in telescope.connections] == [True, False, True]
+    assert [up for up, _ in telescope.told] == [True, False, True]
 
 
 def test_without_a_device_a_command_ends_naming_the_address(world: World, clock: VirtualClock) -> None:
@@ -494,8 +417,7 @@ def test_an_exposure_ends_with_its_image(camera: Rig) -> None:
     camera.world.run(1)
     assert not exposure.results
     assert camera.events == ["image_ready"]
-    camera.script.say("EVT image_ready tag={tag}")
-    camera.world.run()
+    camera.say("EVT image_ready tag={tag}")
     image = exposure.result
     assert image.pixels.tolist() == [[1, 2, 3], [4, 5, 65535]]
     assert image.pixels.dtype == np.uint16
@@ -522,8 +444,7 @@ def test_the_filter_of_an_exposure_under_way_is_not_touched(camera: Rig, state: 
 )
 def test_an_exposure_that_ends_without_an_image(camera: Rig, event: str, error: type[InstrumentError]) -> None:
     exposure = camera.begin(camera.device.expose(5.0, "r"))
-    camera.script.say(f"EVT {event} tag={{tag}}")
-    camera.world.run()
+    camera.say(f"EVT {event} tag={{tag}}")
     assert isinstance(exposure.result, error)
 
 
@@ -623,32 +544,13 @@ def test_what_the_camera_is(camera: Rig) -> None:
 def test_open_and_close(dome: Rig) -> None:
     opening = dome.begin(dome.device.open(dome.started.append))
     assert dome.started == [20.0]
-    dome.script.say("EVT opened")
-    dome.world.run()
+    dome.say("EVT opened")
     assert opening.result is None
     dome.answers["DO open"] = "OK"
     assert dome.begin(dome.device.open()).result is None
     closing = dome.begin(dome.device.close())
-    dome.script.say("EVT closed")
-    dome.world.run()
+    dome.say("EVT closed")
     assert closing.result is None
-
-
-def test_closing_takes_the_place_of_opening(dome: Rig) -> None:
-    opening = dome.begin(dome.device.open())
-    closing = dome.begin(dome.device.close())
-    assert isinstance(opening.result, CommandAborted)
-    dome.script.say("EVT closed")
-    dome.world.run()
-    assert closing.result is None
-
-
-def test_the_newer_of_two_commands_given_at_once_is_carried_out(dome: Rig) -> None:
-    closing, opening = dome.device.close(), dome.begin(dome.device.open())
-    dome.world.fails(CommandAborted, "open took its place", closing)
-    dome.script.say("EVT opened")
-    dome.world.run()
-    assert opening.result is None
 
 
 def test_it_can_be_closed_as_soon_as_it_begins_to_open(dome: Rig) -> None:
@@ -658,12 +560,6 @@ def test_it_can_be_closed_as_soon_as_it_begins_to_open(dome: Rig) -> None:
     assert isinstance(opening.result, CommandAborted)
     dome.script.say("EVT closed")
     assert dome.world.result(closing[0]) is None
-
-
-def test_stop_ends_the_movement(dome: Rig) -> None:
-    closing = dome.begin(dome.device.close())
-    dome.begin(dome.device.stop())
-    assert isinstance(closing.result, CommandAborted)
 
 
 def test_a_dome_that_says_nothing_is_looked_at(dome: Rig) -> None:

@@ -13,7 +13,7 @@ from pyros.agents import Agent, Message
 from pyros.keys import make_key
 from pyros.sender import Sender
 from pyros.wire import Frame, Refusal, Welcome, encode_frame
-from tests.conftest import PATIENCE, GreetedPeer
+from tests.conftest import PATIENCE, GreetedPeer, wait_until
 
 
 class TellingAgent(Agent):
@@ -53,92 +53,84 @@ def tell(place: Any, first: int, end: int, **more: Any) -> None:
 
 
 def test_a_message_to_an_agent_that_is_not_running_arrives_when_it_starts(
-    place: Any, running: Callable[..., Any], wait_for: Callable[..., Any]
+    place: Any, running: Callable[..., Any]
 ) -> None:
     running(place, TellingAgent())
     tell(place, 0, 10)
     assert place.up("telling")["outbox"] == {"hearing": 10}
     hearing = HearingAgent()
     running(place, hearing)
-    wait_for(lambda: len(hearing.heard) == 10)
+    wait_until(lambda: len(hearing.heard) == 10)
     assert max(hearing.ages) < float("inf"), "its sender lives still, and knows when it was said"
-    wait_for(lambda: place.up("telling")["outbox"] == {})
-    wait_for(lambda: place.rows("telling", "SELECT count(*) FROM outbox") == [(0,)])
+    wait_until(lambda: place.up("telling")["outbox"] == {})
+    wait_until(lambda: place.rows("telling", "SELECT count(*) FROM outbox") == [(0,)])
     assert hearing.heard == list(range(10))
 
 
-def test_it_arrives_too_when_the_sender_was_stopped_meanwhile(
-    place: Any, running: Callable[..., Any], wait_for: Callable[..., Any]
-) -> None:
+def test_it_arrives_too_when_the_sender_was_stopped_meanwhile(place: Any, running: Callable[..., Any]) -> None:
     telling, hearing = TellingAgent(), HearingAgent()
     telling.start(place.config)
     tell(place, 0, 20_000)  # more than an outbox keeps in memory
     telling.stop()
     running(place, hearing, telling)
-    wait_for(lambda: len(hearing.heard) == 20_000)
+    wait_until(lambda: len(hearing.heard) == 20_000)
     tell(place, 20_000, 20_010)
-    wait_for(lambda: len(hearing.heard) == 20_010)
+    wait_until(lambda: len(hearing.heard) == 20_010)
     assert hearing.heard == list(range(20_010))
 
 
-def test_what_a_failing_handler_sent_with_sender_is_undone(
-    place: Any, running: Callable[..., Any], wait_for: Callable[..., Any]
-) -> None:
+def test_what_a_failing_handler_sent_with_sender_is_undone(place: Any, running: Callable[..., Any]) -> None:
     hearing = HearingAgent()
     running(place, TellingAgent(), hearing)
     tell(place, 0, 5, fail=True)
     tell(place, 5, 10)
-    wait_for(lambda: len(hearing.heard) >= 5)
+    wait_until(lambda: len(hearing.heard) >= 5)
     assert hearing.heard == [5, 6, 7, 8, 9]
     assert place.up("telling")["failed"] == 1
 
 
-def test_a_receiver_that_comes_and_goes(place: Any, running: Callable[..., Any], wait_for: Callable[..., Any]) -> None:
+def test_a_receiver_that_comes_and_goes(place: Any, running: Callable[..., Any]) -> None:
     running(place, TellingAgent())
     hearing = HearingAgent()
     for turn in range(3):
         hearing.start(place.config)
         tell(place, turn * 50, turn * 50 + 25)
-        wait_for(lambda turn=turn: len(hearing.heard) == turn * 50 + 25)
+        wait_until(lambda turn=turn: len(hearing.heard) == turn * 50 + 25)
         hearing.stop()
         tell(place, turn * 50 + 25, turn * 50 + 50)
     running(place, hearing)
-    wait_for(lambda: len(hearing.heard) == 150)
+    wait_until(lambda: len(hearing.heard) == 150)
     assert hearing.heard == list(range(150))
 
 
-def test_a_receiver_whose_journal_was_deleted(
-    place: Any, running: Callable[..., Any], wait_for: Callable[..., Any]
-) -> None:
+def test_a_receiver_whose_journal_was_deleted(place: Any, running: Callable[..., Any]) -> None:
     running(place, TellingAgent())
     hearing = HearingAgent()
     hearing.start(place.config)
     tell(place, 0, 10)
-    wait_for(lambda: len(hearing.heard) == 10)
-    wait_for(lambda: place.up("telling")["outbox"] == {})
+    wait_until(lambda: len(hearing.heard) == 10)
+    wait_until(lambda: place.up("telling")["outbox"] == {})
     hearing.stop()
     for file in place.config.journal("hearing").parent.glob("hearing.*"):
         file.unlink()
     tell(place, 10, 20)
     running(place, hearing)
-    wait_for(lambda: len(hearing.heard) == 20)
+    wait_until(lambda: len(hearing.heard) == 20)
     assert hearing.heard == list(range(20))
 
 
-def test_a_sender_whose_journal_was_deleted(
-    place: Any, running: Callable[..., Any], wait_for: Callable[..., Any]
-) -> None:
+def test_a_sender_whose_journal_was_deleted(place: Any, running: Callable[..., Any]) -> None:
     telling, hearing = TellingAgent(), HearingAgent()
     running(place, hearing)
     telling.start(place.config)
     tell(place, 0, 10)
-    wait_for(lambda: len(hearing.heard) == 10)
+    wait_until(lambda: len(hearing.heard) == 10)
     telling.stop()
     for file in place.config.journal("telling").parent.glob("telling.*"):
         file.unlink()
     running(place, telling)
     tell(place, 10, 15)
-    wait_for(lambda: len(hearing.heard) == 15)
+    wait_until(lambda: len(hearing.heard) == 15)
     assert hearing.heard == list(range(15))
 
 
@@ -188,9 +180,7 @@ class Peer:
         self._server.close()
 
 
-def test_the_hello_and_the_numbers_on_the_wire(
-    place: Any, running: Callable[..., Any], wait_for: Callable[..., Any]
-) -> None:
+def test_the_hello_and_the_numbers_on_the_wire(place: Any, running: Callable[..., Any]) -> None:
     running(place, TellingAgent())
     tell(place, 0, 5)
     peer = Peer(place)
@@ -199,15 +189,15 @@ def test_the_hello_and_the_numbers_on_the_wire(
     (frame,) = peer.read()
     assert [entry.seq for entry in frame.messages] == [3, 4, 5]
     peer.say(Frame(ack=4, refused=[Refusal(4, "no such thing")]))
-    wait_for(lambda: place.up("telling")["outbox"] == {"hearing": 1})
+    wait_until(lambda: place.up("telling")["outbox"] == {"hearing": 1})
     peer.connection.close()
     peer.accept()
     assert peer.welcome(4).epoch == hello.epoch
     (frame,) = peer.read()
     assert [entry.seq for entry in frame.messages] == [5]
     peer.say(Frame(ack=5))
-    wait_for(lambda: place.up("telling")["outbox"] == {})
-    wait_for(lambda: place.rows("telling", "SELECT seq, refused FROM outbox") == [(4, "no such thing")])
+    wait_until(lambda: place.up("telling")["outbox"] == {})
+    wait_until(lambda: place.rows("telling", "SELECT seq, refused FROM outbox") == [(4, "no such thing")])
     peer.close()
 
 

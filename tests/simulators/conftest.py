@@ -11,13 +11,14 @@ from typing import Any, cast
 
 import pytest
 from twisted.internet.error import ConnectionDone
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import StringTransport
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from pyros.clock import VirtualClock
 from pyros.simulators import Simulator, load
 from pyros.simulators.server import Connection
+from tests.builders import InlineReactor
 
 DEMO = Path(__file__).parents[2] / "observatory" / "simulators"
 MIDNIGHT = datetime(2026, 3, 20, 23, 30, tzinfo=UTC)
@@ -26,24 +27,6 @@ MIDNIGHT = datetime(2026, 3, 20, 23, 30, tzinfo=UTC)
 # Twisted's test doubles carry no types.
 _Transport: Any = StringTransport
 _Failure: Any = Failure
-
-
-class VirtualReactor(MemoryReactorClock):
-    """Virtual time, recorded connections, and a thread pool that runs inline."""
-
-    def getThreadPool(self) -> Any:
-        return self
-
-    def callInThreadWithCallback(self, on_result: Any, function: Any, *args: Any, **kwargs: Any) -> None:
-        try:
-            result = function(*args, **kwargs)
-        except BaseException:
-            on_result(False, _Failure())
-        else:
-            on_result(True, result)
-
-    def callFromThread(self, function: Any, *args: Any, **kwargs: Any) -> None:
-        function(*args, **kwargs)
 
 
 class Client:
@@ -91,7 +74,7 @@ class Rig:
     """One simulator and its reactor; ``airless`` leaves a camera's site out, and with it the air and the Moon."""
 
     def __init__(self, device: str, airless: bool = False, **changed: Any) -> None:
-        self.reactor: Any = cast("Any", VirtualReactor)()
+        self.reactor: Any = InlineReactor()
         self.clock = VirtualClock(self.reactor, MIDNIGHT)
         description = load(DEMO / f"{device}.yaml").changed(**ALONE.get(device, {}) | changed)
         if airless:

@@ -6,14 +6,15 @@ import pytest
 
 from pyros.clock import VirtualClock
 from pyros.simulators.device_clock import DeviceClock
-from tests.simulators.conftest import MIDNIGHT, VirtualReactor
+from tests.builders import InlineReactor
+from tests.simulators.conftest import MIDNIGHT
 
 
 class Time:
     """A device's clock over virtual time, and what its timers did."""
 
     def __init__(self, speed: float) -> None:
-        self.reactor = VirtualReactor()
+        self.reactor = InlineReactor()
         self.device_clock = DeviceClock(VirtualClock(self.reactor, MIDNIGHT), speed)
         self.fired: list[str] = []
 

@@ -40,9 +40,13 @@ class Packet(msgspec.Struct, frozen=True):
     """
 
     packet: bytes
+    """The bytes as they came."""
     source: str
+    """Where it came from, such as ``author 10.0.0.1``."""
     received: float | None = None
+    """When it came, Unix seconds; None when that isn't known."""
     otherwise: float = 0.0
+    """When it came, Unix seconds, where it doesn't say itself when it was written."""
     topic: str = ""
     """The Kafka topic it came on."""
     refused: str = ""
@@ -53,15 +57,20 @@ class Cursor(msgspec.Struct, frozen=True):
     """The place up to which an origin's own store (of that ``epoch``) has been read."""
 
     origin: str
+    """Whose store it is."""
     epoch: str
+    """Id of that store."""
     number: int
+    """Number of the last packet that was read."""
 
 
 class Stored(msgspec.Struct, frozen=True):
     """The result of archiving a group of packets."""
 
     new: int = 0
+    """Packets that are new."""
     known: int = 0
+    """Packets that were there already."""
     not_understood: int = 0
     """Of the new ones; or those that were left out."""
 

@@ -11,16 +11,21 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     """A search of the archive; all that is given must hold. Times are Unix seconds, angles degrees."""
 
     number: int | None = None
+    """Number of one packet; None for any."""
     event: str = ""
     """Any of an event's names, or a packet's identity."""
     streams: tuple[str, ...] = ()
+    """Streams, of which it is one; () for any."""
     roles: tuple[str, ...] = ()
+    """Roles, of which it has one; () for any."""
     kinds: tuple[str, ...] = ()
+    """Kinds, of which it is one; () for any."""
     since: float | None = None
     """Received then or later."""
     until: float | None = None
     """Received before."""
     words: str = ""
+    """Words that the packet has; '' for any."""
     cone: tuple[float, float, float] | None = None
     """RA, Dec and radius."""
     last: int | None = None
@@ -31,10 +36,18 @@ class ArchivedPacket(msgspec.Struct, frozen=True):
     """A packet of the archive; ``alert`` is None where it was not understood, ``error`` then says why."""
 
     number: int
+    """Number of the packet in the archive."""
     identity: str
+    """The packet's identifier; '' where it was not understood."""
     event: str
+    """Name of its event."""
     source: str
+    """Where it came from."""
     received: float
+    """When it came, Unix seconds."""
     size: int
+    """Bytes."""
     alert: Alert | None
+    """What it says; None where it was not understood."""
     error: str | None
+    """Why it was not understood; None where it was."""

@@ -33,7 +33,9 @@ class RuleBacktest(msgspec.Struct):
     """The past of one rule: what it would have done. An event counts for the rule that accepted it first."""
 
     name: str
+    """The rule's name."""
     events: int = 0
+    """Events that it accepted."""
     seen: Counter[str] = msgspec.field(default_factory=Counter)
     """Events by `Observability`; empty without a site."""
     updated: int = 0
@@ -52,11 +54,15 @@ class Backtest(msgspec.Struct):
     """The result, rule by rule, and what was looked at."""
 
     rules: dict[str, RuleBacktest]
+    """What each rule would have done, by its name."""
     packets: int = 0
+    """Packets that were looked at."""
     alerts: int = 0
     """Packets that were understood and new."""
     first: float | None = None
+    """When the first of them came, Unix seconds; None without any."""
     last: float | None = None
+    """When the last of them came, Unix seconds; None without any."""
     names: dict[str, set[str]] = {}
     """What there was, by the conditions that ask for it: of ``stream``, ``notice_type`` and ``min_probability``."""
 

@@ -47,7 +47,9 @@ class Circumstances(msgspec.Struct, frozen=True):
     """The moment and the place at which a rule is asked."""
 
     now: datetime
+    """The moment, UTC."""
     sky: LocalSky | None = None
+    """The sky over the site; None where no site is named."""
     min_altitude: float = 0.0
     """The rule's own, degrees."""
 
@@ -56,12 +58,15 @@ class ConditionResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """A condition and what came of it."""
 
     condition: str
+    """The condition's name."""
     holds: bool | None
     """None: what it asks for is not known, so it doesn't hold."""
     value: Any = None
     """What was looked at, in the unit of ``wanted``."""
     wanted: Any = None
+    """What the rule asks for."""
     words: str = ""
+    """What was found, for people."""
     parts: tuple[ConditionResult, ...] = ()
     """Of ``any`` and ``not``: the conditions in them that were looked at."""
 
@@ -78,6 +83,7 @@ class ConditionSpec(msgspec.Struct, frozen=True):
     read: ValueReader
     """From what YAML gave to what ``check`` wants; raises ValueError in words."""
     check: ConditionCheck
+    """Asks whether it holds, and says what was found."""
     selects: bool = False
     """True where it chooses which alerts the rule is about at all: a miss isn't worth telling."""
     sky: bool = False
@@ -282,8 +288,11 @@ class Condition(msgspec.Struct, frozen=True):
     """One line of a rule's ``when``: the value of a known condition, or the groups of ``any`` and ``not``."""
 
     name: str
+    """The condition's name, ``any`` or ``not``."""
     wanted: Any = None
+    """What the rule asks for."""
     groups: tuple[tuple[Condition, ...], ...] = ()
+    """The groups of ``any`` and ``not``."""
 
     @property
     def selects(self) -> bool:

@@ -52,16 +52,23 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A decision, as it is kept. Times are Unix seconds."""
 
     alert: str
+    """The alert's identifier."""
     event: str
+    """Name of its event."""
     decided: float
+    """When, Unix seconds."""
     accepted: bool
+    """Whether it is to be observed."""
     rule: str
+    """Name of the rule that decided; '' for none."""
     reason: str
     """In words, with the limits that the values were held against."""
     outcome: RequestChange
     """What was asked of the scheduler."""
     observation: str = ""
+    """Id of the observation that is asked for; '' for none."""
     looked_at: dict[str, Any] = {}
+    """What the conditions were asked about, by name."""
     considered: tuple[Considered, ...] = ()
     """The rules that were asked, each with its conditions: what was wanted, what was found, and whether it held."""
 

@@ -22,13 +22,19 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """One rule of the file."""
 
     name: str
+    """The rule's name."""
     when: tuple[Condition, ...]
+    """Conditions, all of which must hold."""
     priority: int
+    """Priority of the observation."""
     exposures: tuple[Exposures, ...]
     """Empty: what fits this rule is not observed."""
     min_altitude: float
+    """Least altitude, degrees."""
     expires_after: float
+    """Seconds after the request in which it must begin; 0 for no limit."""
     repeat: tuple[float, ...] = ()
+    """Seconds after the first after which it is observed again."""
 
 
 def read_rules(path: Path) -> tuple[Rule, ...]:

@@ -29,20 +29,26 @@ class Considered(msgspec.Struct, frozen=True, omit_defaults=True):
     """A rule that was asked, and the results of its conditions up to the first that did not hold."""
 
     rule: str
+    """The rule's name."""
     applies: bool = False
+    """Whether all of its conditions hold."""
     conditions: tuple[ConditionResult, ...] = ()
+    """The results, up to the first condition that doesn't hold."""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The decision about an alert, and why. Immutable."""
 
     accepted: bool
+    """Whether it is to be observed."""
     rule: str = ""
     """The name of the rule that decided; '' where none fitted, or where a safeguard refused before any rule."""
     reason: str
     """In words, with the values that were looked at."""
     priority: int = 0
+    """Priority of the observation."""
     exposures: tuple[Exposures, ...] = ()
+    """What to take, in this order."""
     min_altitude: float = 10.0
     """Degrees."""
     expires_after: float = 0.0

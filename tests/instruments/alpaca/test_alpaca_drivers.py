@@ -105,42 +105,14 @@ def test_it_is_looked_at_often_only_near_the_end(server: Server, device: Device,
     assert estimates == [pytest.approx(60.0, rel=0.02)]  # the next one is as fast
 
 
-def test_a_newer_slew_stop_and_park_end_a_slew(server: Server, device: Device, world: World) -> None:
+def test_a_parked_mount_is_not_told_to_stop_or_park(server: Server, device: Device, world: World) -> None:
     Mount(server, world)
     telescope = device("telescope")
-    for index, end in enumerate((lambda: telescope.slew(50.0, 5.0), telescope.stop, telescope.park)):
-        slew = telescope.slew(10.0 + index, 20.0)
-        world.run(3)
-        ending = end()
-        world.fails(CommandAborted, "", slew, 3)
-        world.result(ending, 60)
+    world.result(telescope.park(), 60)
     assert world.result(telescope.state()) == "parked"
     world.result(telescope.stop())  # nothing to stop, though the mount refuses it
     world.result(telescope.park())
     assert server.count("PUT park") == 1
-
-
-def test_a_park_gives_way(server: Server, device: Device, world: World) -> None:
-    Mount(server, world)
-    telescope = device("telescope")
-    for end in (telescope.stop, lambda: telescope.slew(1.0, 1.0)):
-        park = telescope.park()
-        world.run(2)
-        assert world.result(telescope.state()) == "parking"
-        ending = end()
-        world.fails(CommandAborted, "", park, 5)
-        world.result(ending, 60)
-
-
-def test_stop_overtakes_nothing(server: Server, device: Device, world: World) -> None:
-    """A stop while a slew is about to begin stops it all the same."""
-    mount, telescope = Mount(server, world), device("telescope")
-    world.run(1)
-    slew, stop = telescope.slew(10.0, 20.0), telescope.stop()
-    world.fails(CommandAborted, "", slew, 5)
-    world.result(stop, 5)
-    world.run(1)
-    assert not mount.moving
 
 
 @pytest.mark.parametrize(
@@ -543,15 +515,6 @@ def test_an_abort(server: Server, device: Device, world: World) -> None:
     assert world.result(camera.expose(1.0), 20).pixels[0, 0] == cam.number == 2
 
 
-def test_an_abort_of_an_exposure_about_to_begin(server: Server, device: Device, world: World) -> None:
-    cam, camera = Cam(server, world), device("camera")
-    world.run(1)
-    exposure, abort = camera.expose(100.0), camera.abort()
-    world.fails(CommandAborted, "", exposure, 5)
-    world.result(abort, 5)
-    assert cam.end == 0.0
-
-
 def test_an_exposure_from_before_a_restart_is_not_disturbed(server: Server, device: Device, world: World) -> None:
     cam, camera = Cam(server, world), device("camera")
     cam.start({"Duration": "50"})
@@ -746,16 +709,6 @@ def test_a_wheel(late: float, server: Server, device: Device, world: World) -> N
     assert world.result(wheel.filter()) == "r"
 
 
-def test_a_wheel_turned_again(server: Server, device: Device, world: World) -> None:
-    Wheel(server, world)
-    wheel = device("filter_wheel")
-    first = wheel.select("i")
-    world.run(1)
-    second = wheel.select("r")
-    world.fails(CommandAborted, "", first)
-    world.result(second, 5)
-
-
 def test_a_wheel_that_stops_elsewhere_or_never(server: Server, device: Device, world: World) -> None:
     Wheel(server, world, off=1)
     wheel = device("filter_wheel")
@@ -871,19 +824,6 @@ def test_a_shutter(server: Server, device: Device, world: World) -> None:
     assert len(started) == 1
     world.result(dome.close(started.append), 30)
     assert started[1] == pytest.approx(20, abs=1)  # what it took before
-
-
-def test_a_shutter_is_reversed_and_stopped(server: Server, device: Device, world: World) -> None:
-    shutter, dome = Shutter(server, world), device("dome")
-    for end, state in ((dome.close, "closed"), (dome.stop, "stopped")):
-        opening = dome.open()
-        world.run(5)
-        assert world.result(dome.state()) == "opening"
-        ending = end()
-        world.fails(CommandAborted, "", opening)
-        world.result(ending, 30)
-        assert world.result(dome.state()) == state
-    shutter.call.cancel()
 
 
 def test_shutters_that_fail(server: Server, device: Device, world: World) -> None:
