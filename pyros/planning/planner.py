@@ -22,15 +22,17 @@ import msgspec
 import numpy as np
 
 from pyros.messages import Observation, Plan, Planned, Refusal
+from pyros.planning.beam import search_beam
 from pyros.planning.cadence import next_due, occurrences
+from pyros.planning.neighbourhood import Neighbourhood
 from pyros.planning.night_sky import NightSky, night_of
 from pyros.planning.orbits import place_of
 from pyros.planning.problem import DEFAULT_OVERHEADS, Overheads, Problem, make_problem
 from pyros.planning.reasons import clock, date, reason_never, reason_planned, reason_refused
-from pyros.planning.search import Line, Multipliers, by_worth, displaced, first_plan, insert, worth
+from pyros.planning.search import Line, Multipliers, by_worth, displaced, exchange, first_plan, insert, worth
 from pyros.site import Site
 
-ROUNDS = 200
+ROUNDS = 300
 """Rounds of the better plan."""
 _FIRST_STEP = 60.0
 """Seconds of a slot of the first plan."""
@@ -38,6 +40,8 @@ _STEP = 30.0
 """Seconds of a slot of the better plan."""
 _PLAN_EVERY = 3
 """Of so many rounds one makes a plan of its path: that takes longer than the round."""
+_CHANGES = 2
+"""Changes that the neighbourhood search tries for each round."""
 _SOON = 1.0
 """Seconds from now in which a line begins now."""
 _AS_GOOD = 0.99
@@ -72,7 +76,8 @@ def plan_night(
 
     ``rounds`` is how much is done for it: 0 makes the first plan, by insertion, in some ten milliseconds and without a
     bound; `ROUNDS` the better one with its bound in about a second. The same arguments give the same plan, unless
-    ``seconds`` of processor time of this thread, which are a limit besides, end it earlier.
+    ``seconds`` of processor time of this thread, which are a limit besides, end it earlier. ``seed`` is that of the
+    neighbourhood search.
 
     ``running`` is kept to its end unless a request of a higher priority is to begin now and makes the plan worth more:
     then ``start_now`` names that one, and what is left of the running one is planned like the others. It need not be
@@ -186,7 +191,13 @@ def _better(problem: Problem, lines: list[Line], rounds: int, seconds: float, se
     for number in range(rounds):
         if not multipliers.round(number % _PLAN_EVERY == 0) or time.thread_time() > limit:
             break
-    return multipliers.lines, max(multipliers.bound, multipliers.worth)
+    neighbourhood = Neighbourhood(problem, search_beam(multipliers), multipliers.prices, seed)
+    for _ in range(_CHANGES * rounds):
+        if time.thread_time() > limit:
+            break
+        neighbourhood.round()
+    lines = exchange(problem, neighbourhood.lines)
+    return lines, max(multipliers.bound, worth(problem, lines))
 
 
 def _in_time(

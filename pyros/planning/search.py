@@ -18,6 +18,7 @@ Plain Python and numpy; the same numbers give the same plan on every machine. Ca
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +117,34 @@ def first_plan(problem: Problem) -> list[Line]:
     return exchange(problem, [])
 
 
+@dataclass(frozen=True)
+class Cells:
+    """Some of the observations that are possible, by their slots."""
+
+    slots: NDArray[np.int64]
+    """With which each begins."""
+    rows: NDArray[np.int64]
+    """The request of each."""
+    ends: NDArray[np.int64]
+    """The slot after each."""
+    values: Floats
+    """What each is worth."""
+    slack: Floats
+    """How much less than the best path from its slot on one with it is worth."""
+    ahead: Floats
+    """What can still be gained from each slot on, less prices."""
+
+    def best(self, most: int) -> Cells:
+        """Return those with the least slack, at most so many from each slot."""
+        order = np.lexsort((self.slack, self.slots))
+        rank = np.empty(len(order), dtype=np.int64)
+        rank[order] = np.arange(len(order)) - np.searchsorted(self.slots, self.slots)[order]
+        kept = np.flatnonzero(rank < most)
+        return Cells(
+            self.slots[kept], self.rows[kept], self.ends[kept], self.values[kept], self.slack[kept], self.ahead
+        )
+
+
 class Paths:
     """The dynamic program: the best path through the night at given prices, where a request may come more than once."""
 
@@ -140,8 +169,12 @@ class Paths:
     def best(self, prices: Floats) -> tuple[float, list[Line]]:
         """Return the worth of the best path less the prices of what it makes, and the path."""
         gains = self._values - prices[self._rows]
+        ahead = self._ahead(gains)
+        return float(ahead[0]), self._follow(gains, ahead)
+
+    def _ahead(self, gains: Floats) -> Floats:
+        """Return what can still be gained from each slot on."""
         ahead = np.zeros(self._slots + 1)
-        """What can still be gained from each slot on."""
         for begin, end, low, high, starts, filled in self._blocks:
             if low == high:
                 ahead[begin:end] = ahead[end]
@@ -150,7 +183,7 @@ class Paths:
             here[filled] = np.maximum.reduceat(gains[low:high] + ahead[self._ends[low:high]], starts)
             here[-1] = max(here[-1], ahead[end])
             ahead[begin:end] = np.maximum.accumulate(here[::-1])[::-1]
-        return float(ahead[0]), self._follow(gains, ahead)
+        return ahead
 
     def _follow(self, gains: Floats, ahead: Floats) -> list[Line]:
         path: list[Line] = []
@@ -163,6 +196,18 @@ class Paths:
             path.append((int(self._rows[best]), slot))
             slot = int(self._ends[best])
         return path
+
+    def fitting(self, prices: Floats, gap: float) -> Cells:
+        """Return the observations on paths that are worth at most ``gap`` less than the best.
+
+        With the gap between a plan and its bound, no other observation is part of a better plan.
+        """
+        gains = self._values - prices[self._rows]
+        ahead = self._ahead(gains)
+        slots = np.repeat(np.arange(self._slots), np.diff(self._first))
+        slack = ahead[slots] - (gains + ahead[self._ends])
+        kept = np.flatnonzero(slack <= gap + _EPSILON)
+        return Cells(slots[kept], self._rows[kept], self._ends[kept], self._values[kept], slack[kept], ahead)
 
 
 class Multipliers:

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from pyros.messages import Cadence, Constraints, Exposures, Observation, Orbit, Plan, Window
 from pyros.planning import Site
+from pyros.planning.beam import search_beam
+from pyros.planning.neighbourhood import Neighbourhood
 from pyros.planning.night_sky import NightSky, night_of
 from pyros.planning.planner import Running, plan_night
 from pyros.planning.problem import DEFAULT_OVERHEADS, Overheads, Problem, make_problem
@@ -143,7 +145,13 @@ def test_no_plan_is_worth_more_than_the_bound(wanted: list[Observation], random:
         if not multipliers.round(number % 2 == 0):
             break
     order = by_worth(problem)
-    plans = [first_plan(problem), insert(problem, order), multipliers.lines]
+    neighbourhood = Neighbourhood(problem, multipliers.lines, multipliers.prices, seed=random.randrange(1000))
+    for _ in range(10):
+        neighbourhood.round()
+    assert worth(problem, neighbourhood.lines) >= multipliers.worth - 1e-6
+    plans = [first_plan(problem), insert(problem, order), multipliers.lines, neighbourhood.lines]
+    plans.append(search_beam(multipliers))
+    assert worth(problem, plans[-1]) >= multipliers.worth
     for _ in range(10):
         random.shuffle(order)
         plans += [insert(problem, order), exchange(problem, insert(problem, order))]
@@ -164,7 +172,7 @@ def test_one_more_request_never_costs_the_plan_more_than_a_little(
     without = plan_night(wanted, PIC, BEGIN, end=END, rounds=100)
     more = [msgspec.structs.replace(each, id=f"more{each.id}") for each in more]
     plan = plan_night([*wanted, *more], PIC, BEGIN, end=END, rounds=100)
-    assert plan.value >= 0.9 * without.value
+    assert plan.value >= 0.97 * without.value
 
 
 def test_nothing_to_plan() -> None:
