@@ -14,6 +14,8 @@ ANGLES = {"deg": 1.0, "arcmin": 1 / 60, "arcsec": 1 / 3600}
 """Units of angles, in degrees."""
 DURATIONS = {"s": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
 """Units of durations, in seconds."""
+SIZES = {"B": 1.0, "kB": 2.0**10, "MB": 2.0**20, "GB": 2.0**30, "TB": 2.0**40}
+"""Units of memory and of files, in bytes."""
 
 _QUANTITY = re.compile(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*(.*?)\s*")
 

@@ -393,3 +393,32 @@ def test_mistakes_in_the_guardians_section(tmp_path: Path) -> None:
 )
 def test_addresses_clash_as_listening_sockets_do(one: str, other: str, clash: bool) -> None:
     assert config.addresses_clash(one, other) is config.addresses_clash(other, one) is clash
+
+
+QUEUE = "[jobs]\nport = 5020\napp = pyros.agents.jobs\n"
+
+
+def test_a_scheduled_job_has_a_section_of_its_own(tmp_path: Path) -> None:
+    text = (
+        f"{QUEUE}[job masters]\nevery = 1 d at 12:00\ncommand = bin/masters --all 'a b'\nseconds = 2 h\nmemory = 4 GB\n"
+    )
+    [job] = config.load(write(tmp_path, text + "[job clean]\nevery = 30 12 * * mon\ntask = night.clean\n")).jobs[:1]
+    assert (job.name, job.queue, job.missed, job.on_crash) == ("masters", "jobs", "once", "tell")
+    assert job.command == (str(tmp_path / "bin/masters"), "--all", "a b")
+    assert (job.seconds, job.memory, job.every.text) == (7200.0, 4 << 30, "1 d at 12:00")
+
+
+def test_mistakes_in_a_scheduled_job(tmp_path: Path) -> None:
+    text = f"{QUEUE}[job 1]\nevery = daily\n[job x]\nevery = 1 d\ncommand = a\ntask = b\n"
+    text += "queue = no\nretries = -1\nat = 1\n"
+    assert problems(tmp_path, text) == [
+        "[job 1] section: is written [job NAME]; a name is a letter, then letters, digits, _ and -",
+        "[job 1] command: give either command, a program and its arguments, or task, module.function",
+        "[job 1] every: 'daily' is no schedule: write 6 h, 1 d at 12:00 (UTC), or cron's five fields, such as"
+        " 30 12 * * 1-5",
+        "[job x] command: give either command, a program and its arguments, or task, module.function",
+        "[job x] retries: '-1' is not a whole number from 0 to 1000",
+        "[job x] at: unknown key (known here: every, queue, command, task, missed, on_crash, retries, priority,"
+        " seconds, memory)",
+        "[job x] queue: 'no' is no agent of this file; give it a section, with app = pyros.agents.jobs",
+    ]

@@ -24,8 +24,8 @@ from pyros.jobs import ledger
 from pyros.jobs.ledger import JobEnd, JobRun, LedgerReader, Look
 from pyros.jobs.names import jobs_folder
 from pyros.jobs.runner import Limits, ProcessRunner, Runner
-from pyros.jobs.units import duration, size
 from pyros.messages import JobRequest, JobRevoked, JobsCleaned, Message
+from pyros.quantities import DURATIONS, SIZES, quantity
 
 JOB_ENDED = "Job ended"
 LOOK_FOR_JOBS = "Look for jobs"
@@ -83,13 +83,14 @@ class JobsAgent(Agent):
     def attach(self, reactor: Any) -> None:
         """Read the options, so that a mistake in them keeps the agent from beginning."""
         self._detached = False
+        self._schedules = [job for job in self.config.jobs if job.queue == self.name]
         self._at_a_time = self.option("at_a_time", _count, 1)
         limits = Limits(
-            seconds=self.option("seconds", duration, None),
-            memory=self.option("memory", size, None),
+            seconds=self.option("seconds", _duration, None),
+            memory=self.option("memory", _size, None),
             niceness=self.option("niceness", _niceness, 10),
-            grace=self.option("grace", duration, 5.0),
-            log_bytes=self.option("log", size, 64 << 20),
+            grace=self.option("grace", _duration, 5.0),
+            log_bytes=self.option("log", _size, 64 << 20),
         )
         if self.runner is None:
             if not hasattr(reactor, "spawnProcess") or not hasattr(os, "pidfd_open"):
@@ -162,7 +163,7 @@ class JobsAgent(Agent):
         found: list[Look] = []
 
         def write(db: sqlite3.Connection) -> None:
-            found[:] = [ledger.look(db, now, room)]
+            found[:] = [ledger.look(db, now, room, self._schedules)]
 
         self.in_transaction(write)
         self.after_commit(self._looked, found)
@@ -251,6 +252,13 @@ class JobsAgent(Agent):
             "PATH": os.pathsep.join(programs),
             "PYROS_QUEUE": self.name,
         }
+
+
+_duration = quantity(DURATIONS, 0.001, 1e8)
+
+
+def _size(text: str) -> int:
+    return int(quantity(SIZES, 1, 2.0**50)(text))
 
 
 def _count(text: str) -> int:

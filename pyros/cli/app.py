@@ -29,6 +29,7 @@ COMMANDS = {
     "rules": "pyros.cli.rules:app",
     "image": "pyros.cli.image:app",
     "rehearse": "pyros.cli.rehearse:rehearse_nights",
+    "jobs": "pyros.cli.jobs.app:app",
     "instruments": "pyros.cli.instruments.app:app",
 }
 

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from pyros.config._reader import Reader, addresses_clash
+from pyros.config._schedule import Schedule, schedule
 from pyros.config._values import (
     BROKER,
     INSTRUMENTS,
@@ -23,6 +24,7 @@ from pyros.config._values import (
     BrokerConfig,
     Config,
     GuardianConfig,
+    JobConfig,
     KafkaConfig,
     Network,
     RemoteConfig,
@@ -46,9 +48,11 @@ __all__ = [
     "BrokerConfig",
     "Config",
     "GuardianConfig",
+    "JobConfig",
     "KafkaConfig",
     "Network",
     "RemoteConfig",
+    "Schedule",
     "StandardAgents",
     "TlsConfig",
     "WeatherLimits",
@@ -56,6 +60,7 @@ __all__ = [
     "demo_file",
     "find",
     "load",
+    "schedule",
 ]
 
 FILE_NAME = "pyros_agent_config.ini"

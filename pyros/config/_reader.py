@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
+from pyros.config._schedule import schedule
 from pyros.config._values import (
     INSTRUMENTS,
     LOOPBACK,
@@ -19,6 +20,7 @@ from pyros.config._values import (
     BrokerConfig,
     Config,
     GuardianConfig,
+    JobConfig,
     KafkaConfig,
     Network,
     RemoteConfig,
@@ -33,6 +35,7 @@ from pyros.config._words import (
     ivo,
     lines,
     networks,
+    number,
     port_number,
     positive,
     remote,
@@ -44,11 +47,20 @@ from pyros.config._words import (
     yes,
 )
 from pyros.errors import ConfigError
+from pyros.quantities import DURATIONS, SIZES, quantity
 
 _T = TypeVar("_T")
 _KAFKA = re.compile(r"kafka\b")
 _REMOTE = re.compile(r"remote\s")
+_JOB = re.compile(r"job\s")
 _TLS = "broker tls"
+_duration = quantity(DURATIONS, 0.001, 1e8)
+
+
+def _size(text: str) -> int:
+    return int(quantity(SIZES, 2.0**20, 2.0**50)(text))
+
+
 _LIBRDKAFKA = "librdkafka."
 _LOGINS = ("oidc", "plain", "scram-sha-256", "scram-sha-512")
 _KAFKA_OURS = {
@@ -112,6 +124,7 @@ class Reader:
         if broker is None and (tls or named):
             section = _TLS if tls else named[0].section
             self.problems.append(f"{self.file}: [{section}]: needs a [broker] section")
+        jobs = tuple(self._job(self.sections.pop(name)) for name in list(self.sections) if _JOB.match(name))
         config = Config(
             path=self.file,
             name=observatory.take("name", str, "observatory"),
@@ -128,6 +141,7 @@ class Reader:
             targets=observatory.take("targets", self._existing, NOWHERE),
             simbad=observatory.take("simbad", web_address, "") if "simbad" in observatory.values else "",
             broker=self._broker(broker, tls, named, kafka) if broker else None,
+            jobs=jobs,
             guardian=self._guardian(guardian) if guardian else None,
             agents={name: self._agent(section) for name, section in self.sections.items()},
         )
@@ -138,6 +152,10 @@ class Reader:
             observatory.problem("site", "missing; clock = night needs it")
         if guardian is not None and "dome" not in config.agents:
             self.problems.append(f"{self.file}: [guardian]: needs a [dome] section, which names the device")
+        for job in jobs:
+            if job.queue not in config.agents:
+                told = f"{job.queue!r} is no agent of this file; give it a section, with app = pyros.agents.jobs"
+                self.problems.append(f"{self.file}: [{job.section}] queue: {told}")
         self._check_ports(config)
         if config.broker is not None and config.broker.publish:
             self._check_publishing(config, config.broker)
@@ -300,6 +318,29 @@ class Reader:
         if kind == "file" and rest.strip():
             return f"file:{self._path(rest.strip())}"
         raise Untold("says not where the secret is: give env:VARIABLE or file:PATH, not the secret itself")
+
+    def _job(self, section: _Section) -> JobConfig:
+        name = section.name.partition(" ")[2].strip()
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", name):
+            section.problem("section", "is written [job NAME]; a name is a letter, then letters, digits, _ and -")
+        if ("command" in section.given) == ("task" in section.given):
+            section.problem("command", "give either command, a program and its arguments, or task, module.function")
+        limits = {key: section.take(key, convert) if key in section.values else None
+                  for key, convert in (("seconds", _duration), ("memory", _size))}  # fmt: skip
+        config = JobConfig(
+            name=name,
+            every=section.take("every", schedule),
+            queue=section.take("queue", str, "jobs"),
+            command=section.take("command", self._command, ()),
+            task=section.take("task", str, ""),
+            missed=section.take("missed", choice("once", "skip"), "once"),
+            on_crash=section.take("on_crash", choice("tell", "rerun"), "tell"),
+            retries=section.take("retries", number(0, 1000), 0),
+            priority=section.take("priority", number(0, 9), 0),
+            **limits,
+        )
+        section.rest(", ".join(JobConfig.__struct_fields__[1:]))
+        return config
 
     def _agent(self, section: _Section) -> AgentConfig:
         name = section.name

@@ -10,6 +10,7 @@ from typing import ClassVar
 import msgspec
 
 from pyros import keys
+from pyros.config._schedule import Schedule
 from pyros.errors import ConfigError, UnknownAgent
 from pyros.kinds import KINDS
 
@@ -223,6 +224,38 @@ class GuardianConfig(msgspec.Struct, frozen=True):
         return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
 
 
+class JobConfig(msgspec.Struct, frozen=True):
+    """A section ``[job NAME]``: a job that is done again and again."""
+
+    name: str
+    """The section's."""
+    every: Schedule
+    """When it is due."""
+    queue: str = "jobs"
+    """The agent that runs it."""
+    command: tuple[str, ...] = ()
+    """The program and its arguments; () for a task."""
+    task: str = ""
+    """The Python function, ``module.function``; '' for a command."""
+    missed: str = "once"
+    """Instants at which its agent was down: they are made up for ``once``, or it is to ``skip`` them."""
+    on_crash: str = "tell"
+    """``tell`` or ``rerun``, as in `pyros.messages.JobRequest`."""
+    retries: int = 0
+    """How many times it is run again after it has failed."""
+    priority: int = 0
+    """0 to 9; the highest goes first."""
+    seconds: float | None = None
+    """How long it may run; None: the queue's own limit."""
+    memory: int | None = None
+    """Bytes that it may use; None: the queue's own limit."""
+
+    @property
+    def section(self) -> str:
+        """The section's name in the file."""
+        return f"job {self.name}"
+
+
 class WeatherLimits(msgspec.Struct, frozen=True):
     """Above these the weather is unsafe: wind and gust m/s, humidity percent, cloud 0 to 1; silence in seconds."""
 
@@ -264,6 +297,8 @@ class Config(msgspec.Struct, frozen=True):
     """``real``, or ``night``: the observatory's clock is shifted so that its site's night is now."""
     broker: BrokerConfig | None = None
     """The section ``[broker]``; None where there is none."""
+    jobs: tuple[JobConfig, ...] = ()
+    """From the sections ``[job NAME]``."""
     guardian: GuardianConfig | None = None
     """None: nobody closes the dome when the dome's agent cannot."""
     limits: WeatherLimits = WeatherLimits()

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
+from pyros.config import JobConfig
 from pyros.errors import JournalError
 from pyros.journal import JournalReader
 from pyros.messages import JobFinished, JobRequest
@@ -42,6 +44,12 @@ MAX_CRASHES = 5
 """A job that was running at so many crashes is told as crashed, also where it is to be run again: it may cause them."""
 MAX_RETRY_SECONDS = 3600.0
 MAX_CHUNK = 500
+SCHEDULE = "schedule"
+"""Who asks for scheduled jobs."""
+MAX_CLOCK_BACK_SECONDS = 86_400.0
+"""A clock that was set back by less sees no instant twice; one that was further ahead was wrong, and begins anew."""
+PUNCTUAL_SECONDS = 60.0
+"""An instant longer ago counts as missed."""
 _STOPPED, _NOT_AGAIN = 2, 1  # values of `stop`
 
 _encode = msgspec.json.encode
@@ -109,7 +117,7 @@ class Look(NamedTuple):
 
     begin: list[JobRun]
     wake: float | None
-    """When (Unix seconds) a pending job is due next; None when none is, or no more can run now."""
+    """When (Unix seconds) something is due next; None when nothing is."""
     pending: int
     untold: bool
     """There are ends that somebody is to be told."""
@@ -146,8 +154,9 @@ def revoke(db: sqlite3.Connection, id_: str, terminate: bool, now: float) -> Non
         db.execute("UPDATE jobs SET stop = max(stop, ?) WHERE id = ?", (_STOPPED if terminate else _NOT_AGAIN, id_))
 
 
-def look(db: sqlite3.Connection, now: float, room: int) -> Look:
-    """Let expire what is too late, and mark as running what may begin: as many as there is room for."""
+def look(db: sqlite3.Connection, now: float, room: int, schedules: Iterable[JobConfig] = ()) -> Look:
+    """Enter what the schedules want, let expire what is too late, and mark as running as many as there is room for."""
+    wakes = [enter_scheduled(db, schedules, now)]
     db.execute(
         "UPDATE jobs SET state = 'expired', ended = ?, reason = 'expired' WHERE state = 'pending' AND expires < ?",
         (now, now),
@@ -163,9 +172,9 @@ def look(db: sqlite3.Connection, now: float, room: int) -> Look:
         [(now, id_) for id_, _, _ in rows],
     )
     begin = [JobRun(id_, attempt, _decode_request(request), False) for id_, attempt, request in rows]
-    wake = None
     if len(rows) < free:
-        wake = db.execute("SELECT min(due) FROM jobs WHERE state = 'pending'").fetchone()[0]
+        wakes.append(db.execute("SELECT min(due) FROM jobs WHERE state = 'pending'").fetchone()[0])
+    wake = min((wake for wake in wakes if wake is not None), default=None)
     pending = db.execute("SELECT count(*) FROM jobs WHERE state = 'pending'").fetchone()[0]
     untold = db.execute("SELECT 1 FROM jobs WHERE tell != '' AND ended IS NOT NULL LIMIT 1").fetchone()
     return Look(begin, wake, pending, untold is not None)
@@ -211,16 +220,40 @@ def end(db: sqlite3.Connection, id_: str, attempt: int, ended: JobEnd, now: floa
     )
 
 
-def schedule(db: sqlite3.Connection, name: str, now: float) -> float:
-    """Return the time (Unix seconds) up to which a schedule was looked at; from its first look on it counts."""
-    db.execute("INSERT OR IGNORE INTO jobs_scheduled VALUES (?, ?)", (name, now))
-    last: float = db.execute("SELECT last FROM jobs_scheduled WHERE name = ?", (name,)).fetchone()[0]
-    return last
+def enter_scheduled(db: sqlite3.Connection, jobs: Iterable[JobConfig], now: float) -> float | None:
+    """Enter the scheduled jobs that are due, each once; returns when (Unix seconds) the next one is, or None.
+
+    A schedule counts from its first look on. Instants that went by while nobody looked are one job, or none, as its
+    ``missed`` says; none is entered while an earlier one of the same schedule hasn't ended.
+    """
+    wake: float | None = None
+    for job in jobs:
+        db.execute("INSERT OR IGNORE INTO jobs_scheduled VALUES (?, ?)", (job.name, now))
+        last = db.execute("SELECT last FROM jobs_scheduled WHERE name = ?", (job.name,)).fetchone()[0]
+        if last - now > MAX_CLOCK_BACK_SECONDS:
+            last = now
+        due = job.every.next_after(last)
+        if due is not None and due <= now and job.missed == "skip":
+            due = job.every.next_after(max(last, now - PUNCTUAL_SECONDS))
+        if due is not None and due <= now:
+            waiting = "SELECT 1 FROM jobs WHERE name = ? AND asker = ? AND ended IS NULL LIMIT 1"
+            if not db.execute(waiting, (job.name, SCHEDULE)).fetchone():
+                add(db, _scheduled_request(job, due), SCHEDULE, now)
+            due = job.every.next_after(now)
+        db.execute("UPDATE jobs_scheduled SET last = ? WHERE name = ?", (max(last, now), job.name))
+        if due is not None:
+            wake = due if wake is None else min(wake, due)
+    return wake
 
 
-def scheduled(db: sqlite3.Connection, name: str, last: float) -> None:
-    """Note the time (Unix seconds) up to which a schedule was looked at."""
-    db.execute("UPDATE jobs_scheduled SET last = ? WHERE name = ?", (last, name))
+def _scheduled_request(job: JobConfig, due: float) -> JobRequest:
+    """Return the request of a schedule's instant: its identifier is always the same."""
+    when = datetime.fromtimestamp(due, UTC)
+    return JobRequest(
+        id=f"{job.name}-{when:%Y%m%dT%H%M%S}", name=job.name, command=job.command, task=job.task,
+        priority=job.priority, retries=job.retries, seconds=job.seconds, memory=job.memory,
+        on_crash="rerun" if job.on_crash == "rerun" else "tell",
+    )  # fmt: skip
 
 
 def told(db: sqlite3.Connection, ids: Iterable[str]) -> None:
@@ -303,10 +336,6 @@ class LedgerReader:
             value = _end(result).value if state == "succeeded" else None  # type: ignore[union-attr]
             ends.append((tell, JobFinished(id=id_, name=name, state=state, reason=reason, value=value)))
         return ends
-
-    def schedules(self) -> dict[str, float]:
-        """Return up to when (Unix seconds) each schedule was looked at."""
-        return dict(self._journal.rows("SELECT name, last FROM jobs_scheduled"))
 
     def _rows(self, rest: str, *values: Any) -> list[JobRow]:
         return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -14,8 +15,8 @@ from twisted.internet.defer import Deferred, succeed
 from pyros import messages
 from pyros.agents import Agent
 from pyros.agents.jobs import JobsAgent
+from pyros.config import JobConfig, schedule
 from pyros.jobs.ledger import JobEnd, JobRun
-from pyros.jobs.units import duration, size
 from pyros.messages import JobFinished, JobRequest, JobRevoked, Message
 from tests.agents.conftest import Inline
 
@@ -49,8 +50,8 @@ class Scripted:
 class Rig:
     """A queue on virtual time."""
 
-    def __init__(self, inline: Inlines, *others: str, **options: str) -> None:
-        self.inline, self.others, self.options = inline, others, options
+    def __init__(self, inline: Inlines, *others: str, **changes: Any) -> None:
+        self.inline, self.others, self.changes = inline, others, changes
         self.sent = 0
         self.start()
 
@@ -58,7 +59,7 @@ class Rig:
         agent = JobsAgent("jobs")
         self.runner = Scripted()
         agent.runner = self.runner
-        self.life = self.inline(agent, *self.others)
+        self.life = self.inline(agent, *self.others, **self.changes)
         self.life.reactor.advance(0)
 
     def say(self, name: str, payload: Any) -> None:
@@ -85,7 +86,7 @@ class Rig:
 
 @pytest.fixture
 def rig(inline: Inlines) -> Callable[..., Rig]:
-    return lambda *others, **options: Rig(inline, *others, **options)
+    return lambda *others, **changes: Rig(inline, *others, **changes)
 
 
 def test_a_countdown_is_of_the_observatorys_clock(rig: Callable[..., Rig]) -> None:
@@ -224,10 +225,10 @@ def test_no_job_is_lost_or_under_way_twice(steps: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         lives: list[Inline] = []
 
-        def inline(agent: Agent, *others: str) -> Inline:
+        def inline(agent: Agent, *others: str, **changes: Any) -> Inline:
             for each in lives:
                 each.stop()
-            lives.append(Inline(agent, Path(folder), *others))
+            lives.append(Inline(agent, Path(folder), *others, **changes))
             return lives[-1]
 
         jobs = Rig(inline)
@@ -273,18 +274,45 @@ def test_no_job_is_lost_or_under_way_twice(steps: list[Any]) -> None:
         lives[-1].stop()
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("1.5 h", 5400), ("7d", 604_800), ("5 min", 300)])
-def test_a_duration_has_a_unit(text: str, seconds: float) -> None:
-    assert duration(text) == seconds
+def at(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
-@pytest.mark.parametrize("text", ["", "h", "-1 s", "1 year", "0", "1e3 s", "1 2"])
-def test_what_is_no_duration_is_said_to_be_none(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a time like"):
-        duration(text)
+def test_a_schedule_is_kept_through_restarts(rig: Callable[..., Rig]) -> None:
+    """It is 23:30; what is missed while the agent is down is one job, or none."""
+    once = JobConfig("once", schedule("6 h"), command=("/bin/true",))
+    skip = JobConfig("skip", schedule("6 h"), command=("/bin/true",), missed="skip")
+    jobs = rig(jobs=(once, skip))
+    assert jobs.begun() == []
+    jobs.advance(1800)
+    assert jobs.begun() == [("once-20260321T000000", 1)]
+    jobs.end("once-20260321T000000")
+    jobs.end("skip-20260321T000000")
+    clock = jobs.life.clock
+    jobs.start()
+    jobs.life.clock.step(at("2026-03-22T05:30") - jobs.life.clock.time())
+    assert clock is not jobs.life.clock
+    jobs.advance(31)
+    assert jobs.begun() == [("once-20260321T060000", 1)]
+    jobs.end("once-20260321T060000")
+    jobs.advance(1800)
+    assert [run[0] for run in jobs.begun()[1:]] == ["once-20260322T060000"]
 
 
-def test_a_size_has_a_unit() -> None:
-    assert [size(text) for text in ("500 MB", "4GB", "1.5 kb")] == [500 << 20, 4 << 30, 1536]
-    with pytest.raises(ValueError, match="is not a size like"):
-        size("4 apples")
+def test_a_scheduled_job_that_hasnt_ended_isnt_asked_for_again(rig: Callable[..., Rig]) -> None:
+    jobs = rig(jobs=(JobConfig("often", schedule("10 min"), command=("/bin/true",)),))
+    jobs.advance(3600)
+    jobs.advance(3600)
+    assert len(jobs.begun()) == 1
+    jobs.end(*jobs.begun()[0])
+    jobs.advance(600)
+    assert len(jobs.begun()) == 2
+
+
+def test_an_instant_that_comes_again_is_one_job(rig: Callable[..., Rig]) -> None:
+    jobs = rig(jobs=(JobConfig("daily", schedule("1 d"), command=("/bin/true",)),))
+    jobs.advance(1800)
+    jobs.end("daily-20260321T000000")
+    jobs.life.clock.step(-3600)
+    jobs.advance(3600)
+    assert jobs.begun() == [("daily-20260321T000000", 1)]

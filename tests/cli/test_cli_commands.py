@@ -36,7 +36,8 @@ def edit(file: Path, old: str, new: str) -> None:
     "command",
     [["demo"], ["run"], ["check"], ["status"], ["alert"], ["send"], ["messages"], ["messages", "list"],
      ["messages", "failed"], ["messages", "retry"], ["instruments", "list"], ["instruments", "test"],
-     ["instruments", "shell"]],
+     ["instruments", "shell"], ["jobs", "list"], ["jobs", "show"], ["jobs", "log"], ["jobs", "run"], ["jobs", "revoke"],
+     ["jobs", "clean"], ["jobs", "schedule"]],
 )  # fmt: skip
 def test_every_command_has_help_with_an_example(command: list[str]) -> None:
     result = run(*command, "--help")

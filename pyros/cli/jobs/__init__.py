@@ -1,0 +1,1 @@
+"""``pyros jobs``: what the queues have, and what people ask of them."""
