@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pyros import config as configuration
 from pyros.cli.common import ConfigOption, complain, err, out, short
+from pyros.cli.request.importing import read_file
 from pyros.errors import ConfigError
+from pyros.messages import Observation
+from pyros.planning.intake.names import NamedPosition, TargetNames
+from pyros.planning.intake.validation import Reviewer
 from pyros.rehearsal import script as scripts
 from pyros.rehearsal.draw import LEVELS
 from pyros.rehearsal.night import NightPlan, NightResult
@@ -49,11 +53,14 @@ def rehearse_nights(
     rules: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Alert rules, in the place of the configuration's.")
     ] = None,
+    requests: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What people ask for, as for pyros request import.")
+    ] = None,
     images: Annotated[
         Images, typer.Option(help="none: neither drawn nor written nor analysed; small: 64 x 64 pixels.")
     ] = Images.none,
     hours: Annotated[
-        float, typer.Option(min=0, max=24, help="Only so many hours about midnight, as eventful as a whole night.")
+        float, typer.Option(min=0, max=24, help="Only so many hours about midnight, three times as eventful.")
     ] = 0.0,
     jobs: Annotated[int, typer.Option(min=1, max=256, help="How many nights at once, each in a process.")] = 1,
     report: Annotated[
@@ -78,7 +85,8 @@ def rehearse_nights(
       pyros rehearse --seed 17 --faults rehearsal/seed-17.faults
     """
     plan = _plan(config, begin, seed, faults, alerts, rules, images.value)
-    plan = msgspec.structs.replace(plan, hours=hours)
+    asked = () if requests is None else _requests(config, requests, begin)
+    plan = msgspec.structs.replace(plan, hours=hours, requests=asked, requests_file=str(requests or ""))
     results: list[NightResult] = []
     with _progress() as progress:
         task = progress.add_task("nights", total=nights)
@@ -138,6 +146,26 @@ def _plan(
     rules_path = "" if rules is None else str(rules.absolute())
     plan = NightPlan(config=str(loaded.path), date=begin, seed=seed, rules=rules_path, images=images)  # type: ignore[arg-type]
     return msgspec.structs.replace(plan, **values)
+
+
+def _requests(config: Path | None, file: Path, begin: str) -> tuple[Observation, ...]:
+    """Read a file of requests; names are found in the configuration's own file only. Raises ConfigError."""
+    loaded = configuration.load(config)
+    names = TargetNames.load(loaded.targets) if loaded.targets != configuration.NOWHERE else TargetNames()
+
+    def find(name: str) -> NamedPosition:
+        found = names.get(name)
+        if found is None:
+            raise ValueError(f"{name!r} is in no file of names, and a rehearsal asks nobody; give ra and dec")
+        return found
+
+    drafts = read_file(file)
+    evening = datetime.fromisoformat(begin).replace(tzinfo=UTC).timestamp()
+    reviewer = Reviewer(find, evening)
+    asked = [reviewer.review(draft) for draft in drafts.drafts]
+    if problems := [*drafts.problems, *reviewer.problems]:
+        raise ConfigError(problems)
+    return tuple(each for each in asked if each is not None)
 
 
 def _results(plan: NightPlan, nights: int, jobs: int) -> Iterator[NightResult]:

@@ -72,15 +72,15 @@ class _Stream:
         return self.random.uniform(*_ABSENCES[-1][1:])
 
 
-def draw(seed: str, level: Level, seconds: float, cast: Cast, *, dense: bool = False) -> list[Fault]:
+def draw(seed: str, level: Level, seconds: float, cast: Cast, *, density: float = 1.0) -> list[Fault]:
     """Draw the script of a night that is so long, in the order of its lines' times.
 
-    ``dense``: as much happens as in a whole night.
+    ``density``: how often things go wrong, as a multiple of a heavy night's rates.
     """
     factor = LEVELS[level]
     if not factor:
         return []
-    share = 1.0 if dense else seconds / _NIGHT
+    share = density * seconds / _NIGHT
 
     def stream(kind: str) -> _Stream:
         return _Stream(seed, kind, factor * share, seconds)
@@ -92,7 +92,7 @@ def draw(seed: str, level: Level, seconds: float, cast: Cast, *, dense: bool = F
     faults += _power(stream("power"))
     faults += _network(stream("network"), cast)
     faults += _devices(stream, cast)
-    faults += _computer(stream("disk"), stream("clock"))
+    faults += _computer(stream("disk"), stream("clock"), cast)
     weather = draw_weather(random.Random(f"{seed} weather"), factor, seconds)
     faults += weather
     faults += _kills_in_bad_weather(stream("kills in bad weather"), cast, weather)
@@ -102,7 +102,11 @@ def draw(seed: str, level: Level, seconds: float, cast: Cast, *, dense: bool = F
 
 
 def _kills(stream: _Stream, cast: Cast) -> list[Fault]:
-    return [_kill(time, (stream.random.choice(cast.processes),), stream) for time in stream.times(20)]
+    near, draw = _near(cast), stream.random
+    return [
+        _kill(time, (draw.choice(near if draw.random() < 0.5 else cast.processes),), stream)
+        for time in stream.times(20)
+    ]
 
 
 def _together(stream: _Stream, cast: Cast) -> list[Fault]:
@@ -141,9 +145,15 @@ def _kills_in_bad_weather(stream: _Stream, cast: Cast, weather: Sequence[Fault])
 
 def _some(stream: _Stream, cast: Cast) -> list[str]:
     """Return two to four processes, often those on which the dome depends."""
-    near = [name for name in ("dome", "majordome", "monitoring", "weather", "guardian") if name in cast.processes]
+    near = _near(cast)
     names = near if stream.random.random() < 0.6 else list(cast.processes)
     return stream.random.sample(names, min(len(names), stream.random.randint(2, 4)))
+
+
+def _near(cast: Cast) -> list[str]:
+    """Return the processes on which it depends whether the dome is open."""
+    near = ("dome", "majordome", "monitoring", "weather", "guardian")
+    return [name for name in cast.processes if name in near] or list(cast.processes)
 
 
 def _power(stream: _Stream) -> list[Fault]:
@@ -181,12 +191,18 @@ def _devices(stream: object, cast: Cast) -> list[Fault]:
     return faults
 
 
-def _computer(disk: _Stream, clock: _Stream) -> list[Fault]:
+def _computer(disk: _Stream, clock: _Stream, cast: Cast) -> list[Fault]:
+    """Fill the disk, and have the clock step, often shortly before those die who say that it is safe; or drift."""
     faults = [_lasting(time, "disk", (), disk.random.uniform(300, 1800)) for time in disk.times(0.2)]
     for time in clock.times(0.2):
         draw = clock.random
         size = math.exp(draw.uniform(math.log(0.5), math.log(3600))) * draw.choice((-1, 1))
         faults.append(_fault(time, "clock", (), step=_seconds(size), **{"for": _seconds(draw.uniform(60, 7200))}))
+        if draw.random() < 0.5:
+            gone = tuple(name for name in ("monitoring", "majordome") if name in cast.agents)
+            faults += (
+                [_kill(time + draw.uniform(-5, 30), gone, clock, draw.uniform(120, 600), step=False)] if gone else []
+            )
     for time in clock.times(0.1):
         rate = clock.random.uniform(-2e-4, 2e-4)
         faults.append(_fault(time, "clock", (), drift=f"{rate:.6f}", **{"for": _seconds(7200)}))
@@ -199,7 +215,7 @@ def _kill(
     values = {"away": _seconds(stream.absence() if away is None else away)}
     if step and stream.random.random() < 0.6:
         values["step"] = stream.random.choice(STEPS)
-    return Fault(round(time, 3), "kill", names, values)
+    return Fault(max(0.0, round(time, 3)), "kill", names, values)
 
 
 def _lasting(time: float, kind: str, names: tuple[str, ...], seconds: float) -> Fault:

@@ -28,7 +28,8 @@ LOOK_SECONDS = 5.0
 _STARVING_SECONDS = 1800.0
 _QUIET_SECONDS = 1200.0  # without any trouble, before it must be observed what can be
 _ON_TARGET = 0.2  # degrees
-_RETRACTED_SECONDS = 90.0
+_RETRACTED_SECONDS = 20.0  # in which a retraction gets to the camera
+_SAME_PLACE = 0.01  # degrees
 _WRONG_CLOCK = 2.0  # seconds
 
 
@@ -226,9 +227,20 @@ class Invariants:
             return  # nobody can know
         mount = night.state("telescope")
         if mount != "tracking":
-            self._lasting("exposing without tracking", True, 0.0, f"the camera exposes while the mount is {mount}")
+            self.report("exposing without tracking", f"the camera is told to expose while the mount is {mount}")
+        else:
+            self._judge_target(*(float(word) for word in night.truth("telescope", "target").split(" ")))
         if "dome" in night.devices and night.state("dome") == "closed":
             self.report("exposing in a closed dome", "the camera is told to expose while the dome is closed")
+
+    def _judge_target(self, ra: float, dec: float) -> None:
+        """Judge what is exposed when nothing has been out of order for a while: nothing that was retracted before."""
+        night = self._night
+        calm = night.now - self._since.get("unquiet", -1e9) > _RETRACTED_SECONDS
+        for event, (when, *place) in self._retracted.items():
+            if calm and night.now - when > _RETRACTED_SECONDS and separation(ra, dec, *place) < _SAME_PLACE:
+                text = f"{event} is observed {night.now - when:.0f} s after it was retracted"
+                self.report("observing a retracted alert", text)
 
     def _troubled(self, device: str) -> bool:
         """Whether a device's agent cannot know what it does, or could not shortly before."""
@@ -246,11 +258,12 @@ class Invariants:
     def look(self) -> None:
         """Look at everything that must not last."""
         night = self._night
+        if not night.quiet:
+            self._since["unquiet"] = night.now
         for device in ("telescope", "dome"):
             if device in night.devices:
                 self._troubled(device)
         self._look_at_dome()
-        self._look_at_retracted()
         self._look_at_starving()
 
     def _lasting(self, rule: str, so: bool, bound: float, text: str) -> None:
@@ -259,7 +272,7 @@ class Invariants:
             self._since.pop(rule, None)
             return
         lasted = self._night.now - self._since.setdefault(rule, self._night.now)
-        if lasted > bound or bound == 0.0:
+        if lasted > bound:
             self.report(rule, f"{text}; for {lasted:.1f} s, at most {bound:.1f} are allowed")
 
     def _look_at_dome(self) -> None:
@@ -339,24 +352,6 @@ class Invariants:
         if night.link("dome", "telescope"):
             mount = night.state("telescope")
             self.report("roof onto the mount", f"the roof closes while the mount is {mount}, and nothing is broken")
-
-    def _look_at_retracted(self) -> None:
-        night = self._night
-        if not self._retracted or "telescope" not in night.devices:
-            return
-        if night.state("camera") != "exposing" or night.state("telescope") != "tracking":
-            self._since.pop("observing a retracted alert", None)
-            return
-        target = night.truth("telescope", "target").split(" ")
-        if len(target) < 2:
-            return
-        here = float(target[0]), float(target[1])
-        for event, (when, ra, dec) in self._retracted.items():
-            if separation(*here, ra, dec) < 0.01:
-                busy = not night.quiet or night.now - when < _RETRACTED_SECONDS
-                text = f"{event} is observed {night.now - when:.0f} s after it was retracted"
-                self._lasting("observing a retracted alert", not busy, _RETRACTED_SECONDS, text)
-                return
 
     def _look_at_starving(self) -> None:
         """Report when nothing is observed of what can be, though nothing is out of order."""

@@ -6,6 +6,9 @@ import hashlib
 from collections import deque
 from typing import NamedTuple
 
+import msgspec
+
+_encode = msgspec.msgpack.Encoder().encode
 _FLUSH = 512
 _LINES = 4000
 
@@ -31,14 +34,14 @@ class NightLog:
         """``folder`` is the night's, which is left out of everything: it is another one each time."""
         self._folder = folder.encode()
         self._hash = hashlib.blake2b(digest_size=16)
-        self._entries: list[bytes] = []
+        self._entries: list[tuple[str, float, str, bytes | str]] = []
         self.entries = 0
         """How many entries the hash is of."""
         self.lines: deque[Line] = deque(maxlen=_LINES)
 
-    def add(self, time: float, kind: bytes, who: str, data: bytes) -> None:
+    def add(self, time: float, kind: str, who: str, data: bytes | str) -> None:
         """Take what happened: a delivery, a timer, a turn, a commit, a device's state."""
-        self._entries.append(b"%s %.6f %s %s\n" % (kind, time, who.encode(), data))
+        self._entries.append((kind, time, who, data))
         if len(self._entries) >= _FLUSH:
             self._flush()
 
@@ -48,7 +51,7 @@ class NightLog:
 
     def _flush(self) -> None:
         self.entries += len(self._entries)
-        self._hash.update(b"".join(self._entries).replace(self._folder, b""))
+        self._hash.update(_encode(self._entries).replace(self._folder, b""))
         self._entries.clear()
 
     def digest(self) -> str:

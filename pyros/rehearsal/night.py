@@ -7,7 +7,7 @@ be closed and parked, every outbox empty, and about every alert something decide
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -20,11 +20,13 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from pyros import config as configuration
 from pyros import messages
 from pyros.agents.agent import Agent
+from pyros.agents.runtime.turns import Batch
 from pyros.config import BROKER
 from pyros.hold import Holds
 from pyros.instruments.writing import write_pixels
 from pyros.journal import Effects
 from pyros.kinds import KINDS
+from pyros.messages import Observation
 from pyros.planning.visibility import next_night, sun_altitude
 from pyros.rehearsal import traffic
 from pyros.rehearsal.computer import Computer, TrueClock
@@ -54,13 +56,17 @@ from pyros.simulators.device import Refused
 from pyros.simulators.grammar import RequestParser
 from pyros.site import Site
 from pyros.unique import drawn_from
+from pyros.wire import Entry
 
 CALM_SECONDS = 3600.0
 """The calm hour after each night."""
-_SHORT_CALM_SECONDS = 1200.0
+_SHORT_CALM_SECONDS = 900.0
+_SHORT_DENSITY = 3.0
 GUARDIAN = "guardian"
+_PERSON = "rehearsal"
+_ASK_SECONDS = 15.0  # after which what was asked for and not taken is asked for again
 _TICK_SECONDS = 5.0
-_SETTLE_SECONDS = 120.0  # before the end, after which what was sent until then must have been taken
+_SETTLE_SECONDS = 180.0  # before the end, after which what was sent until then must have been taken
 _DUSK = 2.0  # the Sun's altitude in degrees at which a night begins and ends
 
 
@@ -81,9 +87,13 @@ class NightPlan(msgspec.Struct, frozen=True):
     """Packets in the place of drawn ones."""
     rules: str = ""
     """Alert rules in the place of the configuration's."""
+    requests: tuple[Observation, ...] = ()
+    """What people ask for when the night begins."""
+    requests_file: str = ""
+    """Where that was read."""
     images: Literal["none", "small", "full"] = "none"
     hours: float = 0.0
-    """0 for the whole night; else only so many hours about its middle, in which as much happens as in a whole one."""
+    """0 for the whole night; else only so many hours about its middle, in which things happen three times as often."""
 
 
 class NightResult(msgspec.Struct, frozen=True):
@@ -137,7 +147,7 @@ class Night:
         if self.config.guardian is not None:
             self.processes[GUARDIAN] = GuardianNode(cast("World", self), GUARDIAN, self._alarm_of_guardian)
         self.script = (
-            draw(self.name, plan.faults, self.seconds, self.cast(), dense=bool(plan.hours))
+            draw(self.name, plan.faults, self.seconds, self.cast(), density=_SHORT_DENSITY if plan.hours else 1.0)
             if plan.script is None
             else parse(plan.script, "the script", self.cast().nodes)
         )
@@ -153,6 +163,7 @@ class Night:
             self.author = Author(outside, self.config.broker.receiver_port, self._answered)
         self._powerless = False
         self._held = False
+        self._taken: set[str] = set()
         self._calm = False
         self._parser = RequestParser()
         self._counts = {"turns": 0, "kills": 0, "faults": len(self.script)}
@@ -170,11 +181,11 @@ class Night:
 
     # Running ---------------------------------------------------------------------------------------------------------
 
-    def run(self, until: str = "") -> NightResult:
-        """Let the night and its calm hour pass; ``until``: only until that rule is broken."""
+    def run(self, until: Sequence[str] = ()) -> NightResult:
+        """Let the night and its calm hour pass; ``until``: only until one of these rules is broken."""
         began = time.process_time()
         broken = self.invariants.violations
-        done = (lambda: until in broken) if until else None
+        done = (lambda: bool(broken) and any(rule in broken for rule in until)) if until else None
         with drawn_from(self.computer), self._watching():
             self._start()
             try:
@@ -199,6 +210,9 @@ class Night:
         self._end_of_trouble()
         if self.timeline.run_until(self.seconds + self.calm_seconds - _SETTLE_SECONDS, done):
             return
+        if self.plan.hours:  # it is dark still: a person ends it
+            self._holds.set("rehearsal", "the end of a short night")
+            self._held = True
         sent, outboxes = self.deliveries.sent(), self._outboxes()
         if not self.timeline.run_until(self.seconds + self.calm_seconds, done):
             self._judge_end()
@@ -221,15 +235,31 @@ class Night:
         for fault in self.script:
             self.at(fault.time, self._begin_fault, fault)
         self.at(_TICK_SECONDS, self._tick)
+        for number, request in enumerate(self.plan.requests):
+            asked = msgspec.structs.replace(request, requested=self.begin.timestamp())
+            self.at(_ASK_SECONDS, self._ask, f"{_PERSON}-{number}", asked)
         if self.author is None:
             return
         for packet in self._packets():
             self.at(packet.time, self._send, packet)
 
+    def _ask(self, id_: str, request: Observation) -> None:
+        """Ask the scheduler for an observation as a person does, until it has committed that."""
+        if id_ in self._taken:
+            return
+        self.at(self.now + _ASK_SECONDS, self._ask, id_, request)
+        scheduler = self.processes.get(Agent.SCHEDULER)
+        host = scheduler.host if isinstance(scheduler, AgentProcess) else None
+        if host is not None:
+            json = msgspec.Raw(messages.encode_payload(messages.OBSERVATION_REQUESTED, request))
+            now = host.clock.monotonic()
+            entry = Entry(0, id_, messages.OBSERVATION_REQUESTED, self.computer.time(), json, now)
+            host.receive(Batch([entry], f"program:{_PERSON}", proved=True))
+
     def _packets(self) -> list[Packet]:
         if self.plan.alerts_folder:
             return traffic.load_alerts(Path(self.plan.alerts_folder), self.name, self.seconds)
-        rate = self.plan.alerts * (10 / self.plan.hours if self.plan.hours else 1.0)
+        rate = self.plan.alerts * (_SHORT_DENSITY if self.plan.hours else 1.0)
         return traffic.draw_alerts(self.name, rate, self.seconds, self.begin, self.site)
 
     def at(self, seconds: float, function: Any, *args: Any) -> Call:
@@ -417,6 +447,8 @@ class Night:
                 self.report("undecided", f"{ivorn} ({packet.what}) was accepted, and nothing was decided about it")
         if self.plan.faults == "none" and not self.script and self.deliveries.alarms:
             self.report("false alarm", f"without any fault: {self.deliveries.alarms[0]}")
+        if len(self._taken) < len(self.plan.requests):
+            self.report("lost", f"{len(self.plan.requests) - len(self._taken)} requests were never taken")
         if self.author is not None and self.author.waiting:
             self.report("unanswered", f"{self.author.waiting} packets were never answered")
 
@@ -467,30 +499,31 @@ class Night:
         self.log.say(self.now, who, text.replace(str(self.folder), ""))
 
     def _delivered(self, sender: str, receiver: str, data: bytes) -> None:
-        self.log.add(self.now, b"D", f"{sender}>{receiver}", data)
+        self.log.add(self.now, "D", f"{sender}>{receiver}", data)
         self.invariants.delivered(sender, receiver, data)
 
     def on_call(self, node: str, call: Call) -> None:
-        self.log.add(self.now, b"C", node, getattr(call.function, "__qualname__", "").encode())
+        self.log.add(self.now, "C", node, getattr(call.function, "__qualname__", ""))
 
     def on_error(self, node: str, error: Exception) -> None:
         self.report("error", f"{node}: {type(error).__name__}: {error}")
 
     def on_step(self, node: str, step: str) -> None:
         self._counts["turns"] += step == "taken"
-        self.log.add(self.now, b"T", node, step.encode())
+        self.log.add(self.now, "T", node, step)
 
     def on_commit(self, node: str, epoch: str, effects: Effects) -> None:
-        self.log.add(self.now, b"J", node, _bytes_of(effects))
+        self.log.add(self.now, "J", node, _bytes_of(effects))
         self.deliveries.committed(node, epoch, effects)
         if node == Agent.SCHEDULER:
+            self._taken.update(row.id for row in effects.received if row.id.startswith(_PERSON))
             for out in effects.outgoing:
                 if out.name == messages.PLAN_UPDATED:
                     self.invariants.planned(messages.decode_payload(out.name, out.payload).start_now)
 
     def on_life(self, node: str, what: str) -> None:
         self._say(node, what)
-        self.log.add(self.now, b"L", node, what.encode())
+        self.log.add(self.now, "L", node, what)
         if what.startswith("cannot start") and not self.computer.disk_full:
             self.report("cannot start", f"{node} {what}")
         elif what == "has ended by itself" and not self.computer.disk_full:
@@ -510,7 +543,7 @@ class Night:
         state = device.device.state
         if self._states.get(device.agent) != state:
             self._states[device.agent] = state
-            self.log.add(self.now, b"S", device.name, state.encode())
+            self.log.add(self.now, "S", device.name, state)
             self._say(device.name, state)
             self.invariants.look()
 

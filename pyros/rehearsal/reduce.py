@@ -58,7 +58,7 @@ def reduce_night(
             tries += 1
             on_try(tries, len(faults))
             night = make(msgspec.structs.replace(plan, script=script))
-            seen[script] = any(each.rule == first.rule for each in night.run(first.rule).violations)
+            seen[script] = any(each.rule == first.rule for each in night.run((first.rule,)).violations)
         return seen[script]
 
     faults = [fault for fault in parse(result.script, "the script") if fault.time <= first.time]

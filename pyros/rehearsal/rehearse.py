@@ -82,6 +82,7 @@ def command(plan: NightPlan, script: Path | None = None) -> str:
     words += ["--faults", str(script) if script is not None else plan.faults]
     words += ["--alerts", plan.alerts_folder or f"{plan.alerts:g}", "--images", plan.images]
     words += ["--rules", plan.rules] if plan.rules else []
+    words += ["--requests", plan.requests_file] if plan.requests_file else []
     words += ["--hours", f"{plan.hours:g}"] if plan.hours else []
     return shlex.join(words)
 

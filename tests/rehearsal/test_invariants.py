@@ -1,0 +1,379 @@
+"""The rules by which a night is judged: each can be broken, and none is while its bound is kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from pyros import config as configuration
+from pyros import messages, simulators
+from pyros.config import Config
+from pyros.journal import Effects, Outgoing, Received
+from pyros.planning.visibility import place_overhead
+from pyros.rehearsal.deliveries import Deliveries
+from pyros.rehearsal.invariants import Invariants
+from pyros.simulators import Description
+from pyros.site import Site
+
+MIDNIGHT = datetime(2026, 3, 20, 23, 44, tzinfo=UTC)
+NOON = datetime(2026, 3, 20, 11, 44, tzinfo=UTC)
+HIGH = 65.0
+
+
+def _devices() -> dict[str, Description]:
+    folder = configuration.demo_file().parent / "observatory" / "simulators"
+    return {name: simulators.load(folder / f"{name}.yaml") for name in ("dome", "telescope", "camera", "weather")}
+
+
+class FakeNight:
+    """A night of which everything can be set."""
+
+    def __init__(self, *, roof: bool = False) -> None:
+        config = configuration.load(configuration.demo_file())
+        agents = dict(config.agents)
+        agents["dome"] = msgspec.structs.replace(agents["dome"], roof=roof)
+        self.config: Config = msgspec.structs.replace(config, agents=agents)
+        self.site = Site.load(config.site)
+        self.devices = _devices()
+        self.now = 1000.0
+        self.begin = MIDNIGHT
+        self.dead: set[str] = set()
+        self.born: dict[str, float] = {}
+        self.broken: set[frozenset[str]] = set()
+        self.sick: set[str] = set()
+        self.states = {"dome": "closed", "telescope": "parked", "camera": "idle"}
+        self.readings = {"rain": "0", "wind": "3", "humidity": "50", "cloud": "0.1", "target": "", "safe": "1"}
+        self.offset = 0.0
+        self.full_disk = self.held = False
+
+    @property
+    def quiet(self) -> bool:
+        return not (self.dead or self.broken or self.sick)
+
+    def true_time(self) -> float:
+        return self.begin.timestamp() + self.now
+
+    def clock_offset(self) -> float:
+        return self.offset
+
+    def alive_since(self, process: str) -> float | None:
+        return None if process in self.dead else self.born.get(process, 0.0)
+
+    def link(self, one: str, other: str) -> bool:
+        return frozenset((one, other)) not in self.broken
+
+    def faulty(self, device: str) -> bool:
+        return device in self.sick
+
+    def state(self, device: str) -> str:
+        return self.states.get(device, "")
+
+    def truth(self, device: str, quantity: str) -> str:
+        return self.readings[quantity]
+
+    def place(self, altitude: float = HIGH) -> tuple[float, float]:
+        when = datetime.fromtimestamp(self.true_time(), UTC)
+        return place_overhead(self.site, when, altitude, 120.0)
+
+
+class Judge:
+    """A night and its rules."""
+
+    def __init__(self, **keys: bool) -> None:
+        self.night = FakeNight(**keys)
+        self.rules = Invariants(self.night)
+        self.rules.look()
+
+    def open(self) -> None:
+        """Open the dome, with both leases, in the middle of the night."""
+        self.rules.delivered("monitoring", "dome", b'"Weather safe"')
+        self.rules.delivered("majordome", "dome", b'"Open"')
+        self.rules.requested("dome", "#1 DO open")
+        self.night.states["dome"] = "open"
+        self.rules.look()
+
+    def pass_time(self, seconds: float) -> None:
+        for _ in range(round(seconds)):
+            self.night.now += 1
+            self.rules.look()
+
+    def broken(self) -> list[str]:
+        return list(self.rules.violations)
+
+
+@pytest.fixture
+def judge() -> Judge:
+    judge = Judge()
+    judge.pass_time(100)  # whatever was out of order is long ago
+    return judge
+
+
+def test_an_ordinary_night_breaks_nothing(judge: Judge) -> None:
+    judge.open()
+    judge.night.states["telescope"] = "tracking"
+    ra, dec = judge.night.place()
+    judge.rules.requested("telescope", f"#2 DO slew ra={ra} dec={dec}")
+    judge.night.readings["target"] = f"{ra} {dec}"
+    judge.rules.requested("camera", "#3 DO expose seconds=60")
+    judge.pass_time(600)
+    assert judge.broken() == []
+
+
+@pytest.mark.parametrize(
+    ("quantity", "value"), [("rain", "1"), ("wind", "15.1"), ("humidity", "90.5"), ("cloud", "0.9")]
+)
+def test_a_dome_that_stays_open_in_bad_weather(judge: Judge, quantity: str, value: str) -> None:
+    judge.open()
+    judge.night.readings[quantity] = value
+    judge.pass_time(30)
+    assert judge.broken() == []
+    judge.pass_time(10)
+    assert judge.broken() == ["open when told unsafe"]
+
+
+def test_without_monitoring_the_lease_is_the_bound(judge: Judge) -> None:
+    judge.open()
+    judge.night.dead.add("monitoring")
+    judge.night.readings["rain"] = "1"
+    judge.pass_time(80)
+    assert judge.broken() == []
+    judge.pass_time(10)
+    assert set(judge.broken()) == {"open when unsafe", "open without monitoring"}
+
+
+def test_a_majordome_that_is_cut_off_keeps_nothing_open(judge: Judge) -> None:
+    judge.open()
+    judge.night.broken.add(frozenset(("majordome", "dome")))
+    judge.pass_time(80)
+    assert judge.broken() == []
+    judge.pass_time(10)
+    assert judge.broken() == ["open without majordome"]
+
+
+@pytest.mark.parametrize("what", ["dead", "cut off", "sick"])
+def test_the_bound_begins_anew_with_whoever_can_close(judge: Judge, what: str) -> None:
+    night = judge.night
+    judge.open()
+    night.readings["rain"] = "1"
+    night.dead.add("guardian")
+    {"dead": night.dead, "sick": night.sick}.get(what, set()).add("dome")
+    if what == "cut off":
+        night.broken.add(frozenset(("dome", "dome:device")))
+    judge.pass_time(600)
+    assert judge.broken() == []
+    night.dead.discard("dome")
+    night.sick.clear()
+    night.broken.clear()
+    judge.pass_time(30)
+    assert judge.broken() == []
+    judge.pass_time(10)
+    assert judge.broken() == ["open when told unsafe"]
+
+
+def test_the_guardian_closes_when_the_agent_is_dead(judge: Judge) -> None:
+    judge.open()
+    judge.night.dead.add("dome")
+    judge.pass_time(27)
+    assert judge.broken() == []
+    judge.pass_time(3)
+    assert judge.broken() == ["the guardian does not close"]
+
+
+def test_a_dome_that_is_open_by_day_or_under_a_hold() -> None:
+    by_day, held = Judge(), Judge()
+    by_day.night.begin = NOON
+    held.night.held = True
+    for judge in (by_day, held):
+        judge.open()
+        judge.pass_time(26)
+        assert judge.broken() == []
+        judge.pass_time(3)
+    assert by_day.broken() == ["open by day"]
+    assert held.broken() == ["open under hold"]
+
+
+def test_opening_needs_leases_heard_in_this_life(judge: Judge) -> None:
+    judge.open()
+    judge.night.states["dome"] = "closed"
+    judge.night.now += 10
+    judge.night.born["dome"] = judge.night.now
+    judge.rules.requested("dome", "#4 DO open")
+    assert judge.broken() == ["opened without leave"]
+
+
+def test_opening_needs_leases_that_run_still(judge: Judge) -> None:
+    judge.open()
+    judge.night.states["dome"] = "closed"
+    judge.pass_time(100)
+    judge.rules.requested("dome", "#4 DO open")
+    assert judge.broken() == ["opened without leave"]
+
+
+def test_slews_below_the_horizon_and_into_the_sun(judge: Judge) -> None:
+    ra, dec = judge.night.place(altitude=-5)
+    judge.rules.requested("telescope", f"DO slew ra={ra} dec={dec}")
+    assert judge.broken() == ["slew below the horizon"]
+    judge.night.begin = NOON
+    judge.rules.requested("telescope", "DO slew ra=0.5 dec=1")  # at the equinox the Sun is at 0, 0
+    assert "slew into the Sun" in judge.broken()
+
+
+def test_with_a_wrong_clock_nobody_knows_where_the_sky_is(judge: Judge) -> None:
+    judge.night.offset = 3600.0
+    ra, dec = judge.night.place(altitude=-5)
+    judge.rules.requested("telescope", f"DO slew ra={ra} dec={dec}")
+    assert judge.broken() == []
+
+
+def test_roofs_and_mounts() -> None:
+    judge = Judge(roof=True)
+    judge.pass_time(100)
+    ra, dec = judge.night.place()
+    judge.rules.requested("telescope", f"DO slew ra={ra} dec={dec}")
+    assert judge.broken() == ["slew under the roof"]
+    judge.open()
+    judge.night.states |= {"dome": "closing", "telescope": "tracking"}
+    judge.rules.look()
+    assert judge.broken() == ["slew under the roof", "roof onto the mount"]
+
+
+def test_a_roof_closes_when_the_mount_cannot_be_parked() -> None:
+    judge = Judge(roof=True)
+    judge.open()
+    judge.night.sick.add("telescope")
+    judge.pass_time(100)
+    judge.night.states |= {"dome": "closing", "telescope": "tracking"}
+    judge.rules.look()
+    assert judge.broken() == []
+
+
+def test_exposures_need_a_mount_that_tracks_and_an_open_dome(judge: Judge) -> None:
+    judge.open()
+    judge.rules.requested("camera", "DO expose seconds=60")
+    assert judge.broken() == ["exposing without tracking"]
+    judge.night.states |= {"telescope": "tracking", "dome": "closed"}
+    judge.night.readings["target"] = "10 20"
+    judge.rules.requested("camera", "DO expose seconds=60 dark=1")
+    assert len(judge.broken()) == 1, "darks need neither"
+    judge.rules.requested("camera", "DO expose seconds=60")
+    assert judge.broken()[1:] == ["exposing in a closed dome"]
+
+
+def test_a_camera_that_exposes_is_told_nothing(judge: Judge) -> None:
+    judge.night.states["camera"] = "exposing"
+    judge.rules.requested("camera", "DO expose seconds=60 dark=1")
+    assert judge.broken() == ["two commands at once"]
+
+
+def test_tests_and_retracted_alerts_are_not_observed(judge: Judge) -> None:
+    night, rules = judge.night, judge.rules
+    judge.open()
+    ra, dec = night.place()
+    rules.forbidden("ivo://a#test", ra, dec)
+    rules.requested("telescope", f"DO slew ra={ra} dec={dec}")
+    assert judge.broken() == ["pointed at a test"]
+    ra, dec = night.place(altitude=50)
+    rules.wanted("ivo://a#burst", ra, dec)
+    rules.retracted("ivo://a#burst")
+    night.states["telescope"] = "tracking"
+    night.readings["target"] = f"{ra} {dec}"
+    rules.requested("camera", "DO expose seconds=6")
+    assert len(judge.broken()) == 1, "the retraction may be on its way"
+    judge.pass_time(25)
+    rules.requested("camera", "DO expose seconds=6")
+    assert judge.broken()[1:] == ["observing a retracted alert"]
+
+
+def test_what_can_be_observed_is_not_left_waiting(judge: Judge) -> None:
+    judge.pass_time(1300)
+    judge.rules.planned("obs-1")
+    judge.pass_time(1700)
+    assert judge.broken() == []
+    judge.pass_time(1400)
+    assert judge.broken() == ["starving"]
+
+
+def test_nothing_starves_in_bad_weather(judge: Judge) -> None:
+    judge.rules.planned("obs-1")
+    judge.night.readings["wind"] = "20"
+    judge.pass_time(5000)
+    assert judge.broken() == []
+
+
+# Messages ------------------------------------------------------------------------------------------------------------
+
+
+def sent(*numbers: int) -> Effects:
+    effects = Effects()
+    effects.outgoing = [Outgoing("b", number, f"a-{number}", "Plan again", 0.0, b"{}") for number in numbers]
+    return effects
+
+
+def taken(*numbers: int) -> Effects:
+    effects = Effects()
+    effects.received = [Received(f"a-{number}", "Plan again", "a", 0.0, 0.0, b"{}") for number in numbers]
+    effects.seen = {("a", "epoch"): max(numbers)}
+    return effects
+
+
+@pytest.fixture
+def wire() -> tuple[Deliveries, list[str]]:
+    told: list[str] = []
+    deliveries = Deliveries(lambda rule, text: told.append(text))
+    deliveries.committed("a", "epoch", sent(1, 2, 3, 4))
+    return deliveries, told
+
+
+Wire = tuple[Deliveries, list[str]]
+
+
+def test_messages_that_are_taken_once_and_in_order(wire: Wire) -> None:
+    deliveries, told = wire
+    deliveries.committed("b", "other", taken(1, 2))
+    deliveries.committed("b", "other", taken(4))  # 3 was refused
+    assert told == []
+    assert deliveries.missing(deliveries.sent()) == []
+    assert deliveries.messages == 4
+
+
+@pytest.mark.parametrize("numbers", [(2, 1), (1, 1), (5,), (2, 3, 2)])
+def test_messages_that_come_twice_or_in_another_order(wire: Wire, numbers: tuple[int, ...]) -> None:
+    deliveries, told = wire
+    deliveries.committed("b", "other", taken(*numbers))
+    assert told
+
+
+def test_a_message_that_came_before_comes_again(wire: Wire) -> None:
+    deliveries, told = wire
+    deliveries.committed("b", "other", taken(1, 2, 3))
+    deliveries.committed("b", "other", taken(2))
+    assert told
+
+
+def test_messages_that_are_lost(wire: Wire) -> None:
+    deliveries, told = wire
+    deliveries.committed("b", "other", taken(1, 2))
+    assert told == []
+    assert deliveries.missing(deliveries.sent()) == ["b has not taken 2 of a, the first is Plan again"]
+
+
+def test_numbers_with_a_hole(wire: Wire) -> None:
+    deliveries, told = wire
+    deliveries.committed("a", "epoch", sent(6))
+    assert told == ["a numbers Plan again to b 6 after 4"]
+
+
+def test_decisions_alarms_and_failures_are_heard() -> None:
+    deliveries = Deliveries(lambda *_: None)
+    effects = Effects()
+    decided = messages.AlertDecided(alert="ivo://a#1", event="e", accepted=False, reason="test")
+    alarm = messages.AlarmRaised(source="dome", key="k", text="help")
+    for number, (name, payload) in enumerate(((messages.ALERT_DECIDED, decided), (messages.ALARM, alarm)), 1):
+        effects.outgoing.append(Outgoing("monitoring", number, str(number), name, 0.0, msgspec.json.encode(payload)))
+    effects.received.append(Received("1", "Plan again", "x", 0.0, 0.0, b"{}", "Traceback\nValueError: no"))
+    deliveries.committed("a", "epoch", effects)
+    assert deliveries.decided == {"ivo://a#1"}
+    assert deliveries.alarms == ["help"]
+    assert deliveries.failed == ["a: Plan again: ValueError: no"]
