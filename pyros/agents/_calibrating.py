@@ -18,6 +18,7 @@ import msgspec
 from pyros import messages
 from pyros.agents.agent import Agent
 from pyros.calibration import fields, frames
+from pyros.calibration.flats import Flats
 from pyros.calibration.focusing import Focusing
 from pyros.calibration.frames import Frame
 from pyros.messages import (
@@ -33,6 +34,7 @@ from pyros.messages import (
     Payload,
     SelectFilter,
     Slew,
+    cover,
 )
 from pyros.site import Site
 
@@ -93,16 +95,23 @@ class CalibrationState(msgspec.Struct):
     """The filter that the wheel has turned into the beam."""
     focusing: Focusing | None = None
     """How far a focusing is."""
+    flats: Flats | None = None
+    """How far flats are."""
+    covered: bool = False
+    """Whether the cover was closed for it."""
+    lamp: bool = False
+    """Whether the cover's lamp is lit."""
 
 
 class Recipe:
     """What the kinds of calibrations do differently."""
 
-    under_sky = False
-    """Whether it needs the open dome, and the telescope on a field."""
-
     def __init__(self, core: Calibrating) -> None:
         self.core = core
+
+    def needs_sky(self, order: CalibrationOrder) -> bool:
+        """Whether an order needs the open dome, and the telescope on a field."""
+        return False
 
     def problem(self, order: CalibrationOrder) -> str:
         """Why an order can never be carried out; '' when it can."""
@@ -140,6 +149,7 @@ class Calibrating:
             messages.SLIT_IN_PLACE: messages.FOLLOW,
             messages.FILTER_SELECTED: messages.SELECT_FILTER,
             messages.FOCUS_MOVED: messages.MOVE_FOCUS,
+            **{end: name for name, end in cover.FINISHED.items()},
         }
         self._failures = {
             messages.EXPOSURE_FAILED: messages.EXPOSE,
@@ -147,6 +157,7 @@ class Calibrating:
             messages.SLIT_FAILED: messages.FOLLOW,
             messages.FILTER_FAILED: messages.SELECT_FILTER,
             messages.FOCUS_FAILED: messages.MOVE_FOCUS,
+            **{end: name for name, end in cover.FAILED.items()},
         }
         self._others: dict[str, Callable[[Message], None]] = {
             messages.SLEW_STARTED: lambda message: None,
@@ -187,7 +198,7 @@ class Calibrating:
         running, name = self.running, message.name
         if running is None or name not in self._ends | self._failures | self._others:
             return False
-        if message.payload.observation != running.order.id:
+        if getattr(message.payload, "observation", running.order.id) != running.order.id:
             return False
         if name in self._others:
             self._others[name](message)
@@ -223,13 +234,13 @@ class Calibrating:
     def dome_opened(self) -> None:
         """End biases and darks, which light could reach from now on."""
         running = self.running
-        if running is not None and not self._recipes[running.order.kind].under_sky:
+        if running is not None and not self._needs_sky(running.order):
             self.stop("the dome opens", again=True)
 
     def dome_closed(self, reason: str) -> None:
         """End what needs the sky."""
         running = self.running
-        if running is not None and self._recipes[running.order.kind].under_sky:
+        if running is not None and self._needs_sky(running.order):
             self.stop(f"the dome has closed: {reason}", again=True)
 
     def connected(self, device: str) -> None:
@@ -269,12 +280,12 @@ class Calibrating:
         """Give the next command: bring the telescope to the field first, where the kind needs one."""
         running = self.running
         assert running is not None
-        recipe = self._recipes[running.order.kind]
-        if recipe.under_sky and running.pointing is None:
+        recipe, sky = self._recipes[running.order.kind], self._needs_sky(running.order)
+        if sky and running.pointing is None:
             ra, dec = self._field(running)
             slew = Slew(observation=running.order.id, ra=ra, dec=dec)
             self.give(self.manager.TELESCOPE, messages.SLEW, slew, _SLEW_SECONDS)
-        elif recipe.under_sky and not running.slit and self.manager.DOME in self.manager.config.agents:
+        elif sky and not running.slit and self.manager.DOME in self.manager.config.agents:
             assert running.pointing is not None
             follow = Follow(observation=running.order.id, ra=running.pointing[0], dec=running.pointing[1])
             self.give(self.manager.DOME, messages.FOLLOW, follow, _SLIT_SECONDS)
@@ -292,14 +303,28 @@ class Calibrating:
     def expose(
         self, running: CalibrationState, shot: frames.Shot, number: int, of: int, *,
         measure: Literal["", "level", "sizes"] = "level", keep: bool = True,
+        keep_levels: tuple[float, float] | None = None,
     ) -> None:  # fmt: skip
-        """Give the camera an exposure; without ``keep`` its image is measured and thrown away."""
+        """Give the camera an exposure.
+
+        Without ``keep`` its image is measured and thrown away, and so is one whose median is not between
+        ``keep_levels``.
+        """
         ra, dec = running.pointing or (0.0, 0.0)
         expose = Expose(
             observation=running.order.id, number=number, of=of, filter=shot.filter, seconds=shot.seconds,
-            image_type=shot.image_type, measure=measure, keep=keep, ra=ra, dec=dec, pointing_ra=ra, pointing_dec=dec,
+            image_type=shot.image_type, measure=measure, keep=keep, keep_levels=keep_levels, ra=ra, dec=dec,
+            pointing_ra=ra, pointing_dec=dec,
         )  # fmt: skip
         self.give(self.manager.CAMERA, messages.EXPOSE, expose, shot.seconds + _EXPOSURE_MARGIN_SECONDS)
+
+    def pause(self, seconds: float) -> None:
+        """Go on after so many seconds."""
+        running = self.running
+        assert running is not None
+        running.phase, running.away = "pausing", False
+        self._expect_within(None)
+        self.manager.call_later(seconds, CALIBRATION_STEP_AGAIN, CalibrationStep(self.manager.state.step))
 
     def selects(self, running: CalibrationState, filter: str) -> bool:
         """Have a filter turned into the beam, if it isn't there; whether the wheel has that to do."""
@@ -377,20 +402,22 @@ class Calibrating:
 
     def _reason_not_now(self, order: CalibrationOrder) -> str:
         """Why an order must not begin now; '' when it may."""
-        recipe = self._recipes[order.kind]
-        is_open = self.manager.state.dome_open
-        if not recipe.under_sky and is_open:
-            return "the dome is open, and biases and darks want it closed"
-        if recipe.under_sky and not is_open and self.manager.DOME in self.manager.config.agents:
+        sky, is_open = self._needs_sky(order), self.manager.state.dome_open
+        if not sky and is_open:
+            return "the dome is open, and what needs the dark wants it closed"
+        if sky and not is_open and self.manager.DOME in self.manager.config.agents:
             return "the dome is closed"
         return ""
+
+    def _needs_sky(self, order: CalibrationOrder) -> bool:
+        return self._recipes[order.kind].needs_sky(order)
 
     def _problem(self, order: CalibrationOrder) -> str:
         """Why an order can never be carried out; '' when it can."""
         recipe = self._recipes.get(order.kind)
         if recipe is None:
             return f"this version takes no calibrations of the kind {order.kind}"
-        if recipe.under_sky and self.site is None and order.ra is None:
+        if recipe.needs_sky(order) and self.site is None and order.ra is None:
             return "no field is known: name ra and dec, or a site in [observatory]"
         return recipe.problem(order)
 

@@ -29,7 +29,8 @@ class FocusRecipe(Recipe):
     focus* for a filter goes back there.
     """
 
-    under_sky = True
+    def needs_sky(self, order: CalibrationOrder) -> bool:
+        return True
 
     def problem(self, order: CalibrationOrder) -> str:
         manager = self.core.manager

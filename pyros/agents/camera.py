@@ -253,8 +253,9 @@ class CameraAgent(FiltersAgent):
         """Have a worker put the image on disk. It is not thrown away for a worker that dies, twice even."""
         path, facts = self._describe(image, expose)
         job, pixels = write_job(path, replace(image, filter=self._filter(image, expose)), facts, compress=self.compress)
-        written = await self._written(job, pixels) if expose.keep else ""
         measured = await self._measure_image(expose, job, pixels) if expose.measure else None
+        keep = expose.keep and (expose.keep_levels is None or _is_between(measured, expose.keep_levels))
+        written = await self._written(job, pixels) if keep else ""
         return {
             "path": written, "started": image.started, "seconds": image.seconds, "temperature": image.temperature,
             expose.measure or "level": measured and msgspec.to_builtins(measured),
@@ -315,6 +316,10 @@ class CameraAgent(FiltersAgent):
         begin = f"{datetime.fromtimestamp(image.started, UTC):%H%M%S}"
         name = f"{expose.observation}_{begin}_{expose.number:03d}_{expose.filter or expose.image_type}.fits"
         return folder / name, facts
+
+
+def _is_between(measured: Level | StarSizes | None, levels: tuple[float, float]) -> bool:
+    return isinstance(measured, Level) and levels[0] <= measured.median <= levels[1]
 
 
 def yes_or_no(text: str) -> bool:

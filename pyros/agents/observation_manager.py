@@ -12,6 +12,7 @@ from typing import Literal
 
 from pyros import messages
 from pyros.agents._calibrating import CALIBRATION_STEP_AGAIN, CALIBRATION_STEP_OVERDUE, Calibrating, FramesRecipe
+from pyros.agents._flats import FlatRecipe
 from pyros.agents._focusing import FocusRecipe
 from pyros.agents._observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, Progress, Step
 from pyros.agents.agent import Agent
@@ -49,14 +50,16 @@ _ON_TARGET = 0.1  # degrees; a report of a slew to elsewhere is an old one
 class ObservationManagerAgent(Agent):
     """Turns *Observe* and *Calibrate* into commands for the instruments, and their answers into reports.
 
-    ``option_focus_step`` is the way between two positions of the first V-curve, steps.
+    ``option_focus_step`` is the way between two positions of the first V-curve, steps. ``option_flat_level`` (ADU above
+    the bias), ``option_flat_least_seconds`` and ``option_flat_most_seconds`` are for flats, ``option_flat_filters``
+    names the filters from the narrowest on, separated by blanks.
     """
 
     state: ObservationManagerState
 
     def __init__(self) -> None:
         super().__init__(Agent.OBSERVATION_MANAGER)
-        recipes = {"bias": FramesRecipe, "dark": FramesRecipe, "focus": FocusRecipe}
+        recipes = {"bias": FramesRecipe, "dark": FramesRecipe, "flat": FlatRecipe, "focus": FocusRecipe}
         self._calibrating = Calibrating(self, recipes)
         self.actions_by_message |= {
             messages.OBSERVE: self.observe,

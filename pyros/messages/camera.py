@@ -39,6 +39,8 @@ class Expose(Target, frozen=True, kw_only=True):
     """What to measure in the image for *Exposure finished*: nothing, its level, or the size of its stars."""
     keep: bool = True
     """Whether the image goes to disk; one that doesn't is measured only, and its *Exposure finished* has no path."""
+    keep_levels: tuple[float, float] | None = None
+    """Medians, ADU, between which it goes to disk, where its level is measured; None for any."""
 
 
 class ExposureStarted(Payload, frozen=True):

@@ -16,7 +16,16 @@ from twisted.python.failure import Failure
 
 from pyros.clock import Clock
 from pyros.simulators.camera.cooler import Cooler
-from pyros.simulators.camera.neighbours import ask_cloud, ask_defocus, ask_dome, ask_filter, ask_position
+from pyros.simulators.camera.neighbours import (
+    ask_brightest,
+    ask_cloud,
+    ask_cover,
+    ask_defocus,
+    ask_dome,
+    ask_filter,
+    ask_lamp,
+    ask_position,
+)
 from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.camera.transients import Transient
 from pyros.simulators.celestial import Site, Sky
@@ -167,7 +176,8 @@ class Camera(Device):
         opened, temperature = self.clock.time(), self._cooler.temperature()
         pointing, wheel = ask(is_.telescope, ask_position), ask(is_.filter_wheel, ask_filter)
         focuser, dome = ask(is_.focuser, ask_defocus), ask(is_.dome, ask_dome)
-        weather = ask(is_.weather, ask_cloud)
+        weather, cover = ask(is_.weather, ask_cloud), ask(is_.cover, ask_cover)
+        lamp, brightest = ask(is_.cover, ask_lamp), ask(is_.cover, ask_brightest)
         filter = self._filter
         try:
             self.state = "exposing"
@@ -183,6 +193,9 @@ class Camera(Device):
                 pointing=(await pointing) if pointing else None,
                 filter=(await wheel) if wheel else filter,
                 blur=((await focuser) if focuser else None) or 0.0,
+                lamp=_share(await lamp, await brightest)
+                if cover and lamp and brightest and await cover == "closed"
+                else None,
                 cloud=((await weather) if weather else None) or 0.0,
                 closed=dome is not None and await dome == "closed",
                 transients=tuple(self._transients),
@@ -217,6 +230,10 @@ class Camera(Device):
         timer = self.device_clock.call_later(seconds, lambda: waiting.callback(None))
         waiting: Deferred[None] = Deferred(lambda _: timer.cancel())
         return waiting
+
+
+def _share(lamp: float | None, brightest: float | None) -> float:
+    return (lamp or 0.0) / brightest if brightest else 0.0
 
 
 def _forget_cancelled(failure: Failure) -> Failure | None:

@@ -47,6 +47,26 @@ def ask_cloud(reactor: Any, clock: Clock, address: str) -> Deferred[float | None
     return _ask(reactor, clock, address, ("readings",), _cloud, "weather station", "The sky is clear, then.")
 
 
+def ask_cover(reactor: Any, clock: Clock, address: str) -> Deferred[str | None]:
+    """Return the cover's state: closed, open, or between."""
+    return _ask(reactor, clock, address, ("state",), _word, "cover", "It counts as open.")
+
+
+def ask_lamp(reactor: Any, clock: Clock, address: str) -> Deferred[float | None]:
+    """Return the brightness of the cover's lamp, in its own steps."""
+    return _ask(reactor, clock, address, ("brightness",), _number, "cover", "Its lamp is dark, then.")
+
+
+def ask_brightest(reactor: Any, clock: Clock, address: str) -> Deferred[float | None]:
+    """Return the full brightness of the cover's lamp, in its own steps."""
+    return _ask(reactor, clock, address, ("max_brightness",), _number, "cover", "Its lamp is dark, then.")
+
+
+def _number(values: list[str]) -> float:
+    (text,) = values
+    return float(text)
+
+
 def _sky(values: list[str]) -> Sky:
     ra, dec = values
     position = Sky(float(ra), float(dec))

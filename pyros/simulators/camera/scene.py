@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from twisted.logger import Logger
 
-from pyros.simulators.camera import moonlight
+from pyros.simulators.camera import moonlight, twilight
 from pyros.simulators.camera.detector import Detector, Electronics
 from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.camera.sky import Optics, View, electrons
@@ -41,6 +41,8 @@ class Moment:
     """How many times the usual seeing there is."""
     clouds: float = 0.0
     """Magnitudes that clouds take from the stars."""
+    lamp: float | None = None
+    """Share of its full light that the lamp of a closed cover gives; None where no cover is closed."""
 
 
 class Scene:
@@ -61,7 +63,8 @@ class Scene:
 
     def moment(
         self, *, opened: float, seconds: float, temperature: float, pointing: Sky | None, filter: str | None,
-        blur: float = 0.0, closed: bool = False, cloud: float = 0.0, transients: tuple[Transient, ...] = (),
+        blur: float = 0.0, closed: bool = False, cloud: float = 0.0, lamp: float | None = None,
+        transients: tuple[Transient, ...] = (),
     ) -> Moment:  # fmt: skip
         """Take what the devices around have answered; a filter of unknown throughput lets everything through."""
         throughput = 1.0
@@ -75,12 +78,15 @@ class Scene:
         covered = max(0.0, cloud + cloud * (1 - cloud) * self._passing.at(middle))
         clouds = self._settings.cloud_extinction * min(1.0, covered)
         where = None if closed else pointing
-        return Moment(opened, seconds, temperature, where, throughput, blur, transients, seeing, clouds)
+        return Moment(opened, seconds, temperature, where, throughput, blur, transients, seeing, clouds, lamp)
 
     def image(self, moment: Moment, seed: tuple[int, ...]) -> bytes:
         """Return the pixels as the grammar sends them; in any thread. The same arguments give the same image."""
         light = None
-        if moment.pointing is not None:
+        if moment.lamp is not None:
+            rate = self._settings.lamp_light * self._settings.gain * moment.lamp * moment.throughput
+            light = np.full((self.optics.height, self.optics.width), rate * moment.seconds, dtype=np.float32)
+        elif moment.pointing is not None:
             optics = replace(self.optics, seeing=self.optics.seeing * moment.seeing)
             light = electrons(optics, self._view(moment.pointing, moment), moment.seconds)
         return self.detector.read(light, moment.seconds, moment.temperature, seed)
@@ -92,6 +98,7 @@ class Scene:
         if self._site is not None:
             middle = moment.opened + moment.seconds / 2
             background *= moonlight.sky_factor(self._site, pointing, middle, is_.dark_sky, is_.extinction)
+            background += is_.sky_background * is_.gain * twilight.sky_factor(self._site, middle, is_.dark_sky)
             dimming = moonlight.dimming(self._site.ground(pointing, middle), is_.extinction)
         stars = joined([stars, _flaring(moment)])
         return View(pointing, stars, background, moment.throughput, dimming + moment.clouds, moment.blur)

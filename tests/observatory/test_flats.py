@@ -1,0 +1,107 @@
+"""Flats in both twilights, and of the cover's lamp, in rehearsed nights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from astropy.io import fits
+
+from pyros import messages
+from pyros.messages import CalibrationOrder, CalibrationReport
+from tests.observatory.conftest import Automation, Night
+
+REPORTS = (messages.CALIBRATION_STARTED, messages.CALIBRATION_FINISHED, messages.CALIBRATION_FAILED)
+EVENING, MORNING = -5.6, 4.9  # hours after midnight
+LEVEL = 20_000
+
+
+def order(night: Night, *, is_open: bool = True, **changed: Any) -> Automation:
+    """Have the majordome order flats; what opens the dome in twilight is its own affair, and not under test."""
+    automation = Automation(night)
+    night.until(lambda: night.said("the dome is closed", "majordome"), 60)
+    night.run(5)
+    if is_open:
+        night.person("observation_manager", messages.DOME_OPENED)
+        night.run(1)
+    wanted = CalibrationOrder(id="flats-1", kind="flat", filters=("g", "r", "i"), count=3)
+    wanted = msgspec.structs.replace(wanted, **changed)
+    automation.tell("observation_manager", messages.CALIBRATE, wanted, REPORTS)
+    return automation
+
+
+def finished(automation: Automation) -> CalibrationReport:
+    assert automation.end()[0] == messages.CALIBRATION_STARTED
+    name, report = automation.end(5400)
+    assert name == messages.CALIBRATION_FINISHED, report
+    assert isinstance(report, CalibrationReport)
+    return report
+
+
+@pytest.mark.parametrize(
+    ("hours", "filters"), [(EVENING, ["g", "i", "r"]), (MORNING, ["r", "i", "g"])], ids=["evening", "morning"]
+)
+def test_flats_reach_their_level_in_both_twilights(
+    rehearsal: Callable[..., Night], hours: float, filters: list[str]
+) -> None:
+    night = rehearsal(
+        hours_after_midnight=hours,
+        options={"observation_manager": {"option_flat_filters": "g i r"}},
+        devices={"camera": {"width": 96, "height": 96, "speed": 1, "cosmic_rays": 0}},
+    )
+    report = finished(order(night))
+    assert report.reason == ""
+    assert [(each.filter, len(each.images)) for each in report.sets] == [(name, 3) for name in filters]
+    medians = [float(fits.getheader(path)["EXPTIME"]) for each in report.sets for path in each.images]
+    assert all(1 <= seconds <= 60 for seconds in medians)
+    for each in report.sets:
+        assert each.level == pytest.approx(LEVEL, rel=0.1)
+        for path in each.images:
+            assert abs(float(_median(path)) - 1000 - LEVEL) <= 0.1 * LEVEL
+    assert len(night.images()) == 9, "what misses its level is not kept"
+    positions = {position for _, position in night.slews()}
+    assert len(positions) >= 9, "each has its stars elsewhere"
+
+
+def _median(path: str) -> float:
+    pixels = sorted(fits.getdata(path).ravel().tolist())
+    return float(pixels[len(pixels) // 2])
+
+
+def test_at_night_it_is_too_dark_for_flats(rehearsal: Callable[..., Night]) -> None:
+    automation = order(rehearsal(hours_after_midnight=-3))
+    assert automation.end()[0] == messages.CALIBRATION_STARTED
+    name, report = automation.end(600)
+    assert (name, report.again) == (messages.CALIBRATION_FAILED, True)
+    assert report.reason.startswith("g: 0 of 3, it is too dark; ")
+
+
+def test_flats_of_a_lamp_are_taken_behind_a_closed_cover(rehearsal: Callable[..., Night]) -> None:
+    camera = {"width": 64, "height": 64, "speed": 1, "cover": "tcp:127.0.0.1:6021"}
+    night = rehearsal(optional=("cover",), devices={"camera": camera, "cover": {"speed": 1}})
+    report = finished(order(night, is_open=False, source="lamp", filters=("g", "r")))
+    assert [(each.filter, len(each.images)) for each in report.sets] == [("g", 3), ("r", 3)]
+    assert all(each.level == pytest.approx(LEVEL, rel=0.03) for each in report.sets)
+    assert not night.slews()
+    assert night.state("cover") == "open"
+    assert not night.requests("dome", "DO open")
+
+
+def test_lamp_flats_that_are_stopped_leave_the_cover_open(rehearsal: Callable[..., Night]) -> None:
+    camera = {"width": 64, "height": 64, "speed": 1, "cover": "tcp:127.0.0.1:6021"}
+    night = rehearsal(optional=("cover",), devices={"camera": camera, "cover": {"speed": 1}})
+    automation = order(night, is_open=False, source="lamp")
+    night.until(lambda: night.requests("cover", "DO light"))
+    night.run(10)
+    automation.tell("observation_manager", messages.ABORT_CALIBRATION, messages.CalibrationAbort(), REPORTS)
+    night.until(lambda: night.requests("cover", "DO dark"), 10)
+    night.until(lambda: night.state("cover") == "open", 60)
+
+
+def test_without_a_cover_there_are_no_lamp_flats(rehearsal: Callable[..., Night]) -> None:
+    automation = order(rehearsal(), is_open=False, source="lamp")
+    name, report = automation.end(5)
+    assert (name, report.again) == (messages.CALIBRATION_FAILED, False)
+    assert report.reason == "there is no cover with a lamp in the configuration"
