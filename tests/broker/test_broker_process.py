@@ -23,6 +23,7 @@ from pyros.errors import DeliveryError, MessageRefused
 from pyros.keys import make_key
 from tests.broker.conftest import Configuration, Start, comet_sendvo, make_event
 from tests.broker.process import SCRIPT
+from tests.cli.conftest import run
 from tests.conftest import PATIENCE, GreetedPeer, wait_until
 
 BIN = Path(sys.executable).parent
@@ -53,13 +54,13 @@ def test_comet_sends_and_comet_subscribes(start: Start, configuration: Configura
 
 def test_kill_right_after_the_acknowledgement(start: Start, configuration: Configuration) -> None:
     config = configuration()
-    for run in range(1, 4):
+    for life in range(1, 4):
         broker = start(config)
-        packet = make_event(f"ivo://test.observatory/bursts#{run}")
+        packet = make_event(f"ivo://test.observatory/bursts#{life}")
         broker.publish(packet)
         broker.kill()
         assert [alert.packet for alert in broker.outbox()][-1] == packet
-        assert len(broker.outbox()) == run
+        assert len(broker.outbox()) == life
     broker = start(config)
     with pytest.raises(MessageRefused, match="Previously seen by this broker"):
         broker.publish(packet)
@@ -300,13 +301,10 @@ def test_standard_input_of_pyros_alert(start: Start, configuration: Configuratio
     notice = b'{"$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/x.schema.json", "id": "1"}'
     told = []
     for packet in (make_event(), notice, b'{"no": "alert"}', b"nothing", notice + b" " * 100_000):
-        command = [sys.executable, "-c", "import pyros.cli; pyros.cli.main()", "alert", "-", "--no-follow"]
-        ran = subprocess.run(
-            [*command, "--config", config], input=packet, capture_output=True, timeout=PATIENCE, check=False
-        )  # fmt: skip
-        told.append((ran.returncode, (ran.stdout + ran.stderr).decode().count("\n")))
+        ran = run("alert", "-", "--no-follow", "--config", config, stdin=packet)
+        told.append((ran.exit_code, ran.output.count("\n")))
     assert told == [(0, 1), (0, 1), (1, 1), (1, 1), (1, 1)]
-    assert b"VTP carries 99999; files may be larger: " in ran.stderr
+    assert "VTP carries 99999; files may be larger: " in ran.stderr
     assert [alert.packet for alert in broker.outbox()] == [make_event(), notice]
 
 

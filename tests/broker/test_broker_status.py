@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from pyros.clock import VirtualClock
 from pyros.errors import MessageRefused
 from tests.broker.conftest import Configuration, make_event
 from tests.broker.process import BrokerProcess
+from tests.cli.conftest import run
 from tests.conftest import PATIENCE, wait_until
 
 
@@ -31,11 +30,6 @@ def running(configuration: Configuration, port: int) -> Iterator[tuple[Path, dic
     broker.close()
 
 
-def pyros(*arguments: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "import pyros.cli; pyros.cli.main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
-
-
 def test_receiving_from_whom_since_when_filtered_how(running: tuple[Path, dict[str, int]], clock: VirtualClock) -> None:
     config, ports = running
     send_event("127.0.0.1", ports["receiver_port"], make_event())
@@ -44,10 +38,10 @@ def test_receiving_from_whom_since_when_filtered_how(running: tuple[Path, dict[s
     with socket.create_connection(("127.0.0.1", ports["broadcaster_port"])) as subscriber:
         hello = transport("authenticate", "ivo://x.y/z", clock.now(), response="ivo://x.y/z", filters=["//Param"])
         subscriber.sendall(frame(hello))
-        wait_until(lambda: "//Param" in pyros("broker", "status", "-c", config).stdout)
-        shown = pyros("broker", "status", "-c", config)
-        said = json.loads(pyros("broker", "status", "--json", "-c", config).stdout)
-    assert shown.returncode == 1, "a remote broker is not there"
+        wait_until(lambda: "//Param" in run("broker", "status", "-c", config).stdout)
+        shown = run("broker", "status", "-c", config)
+        said = json.loads(run("broker", "status", "--json", "-c", config).stdout)
+    assert shown.exit_code == 1, "a remote broker is not there"
     assert "broker 127.0.0.1:1: NOT CONNECTED since 20" in shown.stdout
     assert "subscriber ivo://x.y/z at 127.0.0.1 since 20" in shown.stdout
     assert "came again with other content from author 127.0.0.1" in shown.stdout
@@ -98,11 +92,11 @@ def test_the_status_of_all_tells_from_where_no_alerts_come(running: tuple[Path, 
     for key in ("receiver_port", "broadcaster_port"):  # as they are: the process took others than the file says
         text = re.sub(rf"^{key} = .*$", f"{key} = {ports[key]}", text, flags=re.MULTILINE)
     config.write_text(text)
-    shown = pyros("status", "-c", config).stdout
+    shown = run("status", "-c", config).stdout
     assert re.search(r"^broker +127\.0\.0\.1:\d+ +up +20\d\d-", shown, re.MULTILINE), "since when is told, too"
     assert re.search(r"^No alerts from: broker 127\.0\.0\.1:1 NOT CONNECTED since 20.* \(pyros broker status\)$", shown,
                      re.MULTILINE)  # fmt: skip
-    lines = [json.loads(line) for line in pyros("status", "--json", "-c", config).stdout.splitlines()]
+    lines = [json.loads(line) for line in run("status", "--json", "-c", config).stdout.splitlines()]
     said = next(line for line in lines if line.get("agent") == "broker")
     assert [each.partition(" since ")[0] for each in said["missing"]] == ["broker 127.0.0.1:1 NOT CONNECTED"]
 
@@ -115,8 +109,8 @@ def test_other_questions_are_refused(running: tuple[Path, dict[str, int]]) -> No
 
 
 def test_a_broker_that_is_not_there(configuration: Configuration, port: int) -> None:
-    shown = pyros("broker", "status", "-c", configuration("a", port=str(port)))
-    assert (shown.returncode, shown.stderr.count("\n")) == (1, 1)
+    shown = run("broker", "status", "-c", configuration("a", port=str(port)))
+    assert (shown.exit_code, shown.stderr.count("\n")) == (1, 1)
     assert "Connection refused" in shown.stderr
-    shown = pyros("broker", "status", "-c", configuration("b"))
+    shown = run("broker", "status", "-c", configuration("b"))
     assert "[broker] port: missing; give one" in shown.stderr

@@ -22,6 +22,7 @@ from pyros.clock import VirtualClock
 from pyros.instruments.conformance import Context
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
+from pyros.simulators import Simulator, load
 from tests.builders import InlineReactor
 from tests.conftest import reactor_in_a_thread
 from tests.instruments.indi_by_hand import Client
@@ -261,6 +262,34 @@ def context(clock: VirtualClock) -> Context:
         return place_overhead(site, clock.now(), altitude, azimuth)
 
     return Context(clock, place, tracking=600.0)
+
+
+Simulate = Callable[..., Any]
+
+
+@pytest.fixture
+def simulate(world: World, clock: VirtualClock) -> Iterator[Simulate]:
+    """Run the demo's simulator of a kind with some settings changed, and connect a driver to it.
+
+    By default that is the native one, at the address of the simulator's file. The driver's ``simulator`` is at hand.
+    """
+    devices: list[Any] = []
+    simulators: list[Simulator] = []
+
+    def make(kind: Any, driver: str = "native", address: str = "", **changed: Any) -> Any:
+        description = load(OBSERVATORY / "simulators" / f"{kind}.yaml").changed(**changed)
+        simulators.append(Simulator(description, world, clock))
+        world.result(simulators[-1].start())
+        address = address or f"tcp:127.0.0.1:{description.listen.split(':')[1]}"
+        devices.append(instruments.connect(kind, driver, address, world, clock))
+        devices[-1].simulator = simulators[-1]
+        return devices[-1]
+
+    yield make
+    for device in devices:
+        world.result(device.disconnect())
+    for simulator in simulators:
+        world.result(simulator.stop())
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ Each has its own codec of the grammar, and the bytes between them come in pieces
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,12 +13,10 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 
 from pyros import instruments
-from pyros.clock import VirtualClock
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.conformance import CHECKS, Check, Context, Result, run, tidy
 from pyros.kinds import KINDS
-from pyros.simulators import Simulator, load
-from tests.instruments.conftest import OBSERVATORY, World
+from tests.instruments.conftest import Simulate, World
 
 DEVICES = (*KINDS, "roof")
 CHANGED: dict[str, dict[str, Any]] = {
@@ -45,26 +43,9 @@ CASES = [pytest.param(name, check, id=f"{name}: {check}") for name in DEVICES fo
 
 
 @pytest.fixture
-def connect(world: World, clock: VirtualClock) -> Iterator[Callable[[str], Any]]:
-    devices: list[Any] = []
-    simulators: list[Simulator] = []
-
+def connect(simulate: Simulate, world: World) -> Callable[[str], Any]:
     world.cut = 7
-
-    def make(name: str) -> Any:
-        kind = kind_of(name)
-        description = load(OBSERVATORY / "simulators" / f"{kind}.yaml").changed(**CHANGED.get(name, {}))
-        simulators.append(Simulator(description, world, clock))
-        world.result(simulators[-1].start())
-        port = description.listen.split(":")[1]
-        devices.append(instruments.connect(kind, "native", f"tcp:127.0.0.1:{port}", world, clock))
-        return devices[-1]
-
-    yield make
-    for device in devices:
-        world.result(device.disconnect())
-    for simulator in simulators:
-        world.result(simulator.stop())
+    return lambda name: simulate(kind_of(name), **CHANGED.get(name, {}))
 
 
 @pytest.mark.parametrize(("name", "check"), CASES)

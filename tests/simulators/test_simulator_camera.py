@@ -69,14 +69,13 @@ def expected(camera: Any, pointing: Sky | None, seconds: float, throughput: floa
 
 
 def test_what_it_is(camera: Any) -> None:
-    client = camera.client()
-    assert client.ask("GET id") == 'OK "Demo camera" camera'
-    assert client.ask("GET geometry") == "OK 64 48 16 1.8"
-    assert client.ask("GET filters") == "OK g r i"
-    assert client.ask("GET filter") == "OK g"
-    assert client.ask("GET temperature") == "OK -20"
-    assert client.ask("GET gain") == "OK 1.5"
-    assert client.ask("GET image").startswith("ERR STATE there is no image yet")
+    assert camera.ask("GET id") == 'OK "Demo camera" camera'
+    assert camera.ask("GET geometry") == "OK 64 48 16 1.8"
+    assert camera.ask("GET filters") == "OK g r i"
+    assert camera.ask("GET filter") == "OK g"
+    assert camera.ask("GET temperature") == "OK -20"
+    assert camera.ask("GET gain") == "OK 1.5"
+    assert camera.ask("GET image").startswith("ERR STATE there is no image yet")
 
 
 def test_an_exposure_from_shutter_to_image(camera: Any) -> None:
@@ -129,8 +128,7 @@ def test_filters_dim_the_sky_and_each_exposure_has_its_own_noise(camera: Any) ->
 
 @pytest.mark.parametrize("fault", ["refused", "silent", "closed", "error", "nonsense", "endless", "unreachable"])
 def test_without_the_telescopes_position_the_image_is_dark(camera: Any, fault: str) -> None:
-    client = camera.client()
-    client.ask("DO expose seconds=20")
+    camera.ask("DO expose seconds=20")
     telescope = Telescope(camera)
     if fault == "refused":
         telescope.refuse()
@@ -147,36 +145,34 @@ def test_without_the_telescopes_position_the_image_is_dark(camera: Any, fault: s
             telescope.say("x" * 5000)
     for _ in range(100):
         camera.advance(0.1)
-    assert client.read()[-1] == "EVT image_ready"
-    assert np.array_equal(image(client), expected(camera, None, 20, 0.7, 1))
+    assert camera.read()[-1] == "EVT image_ready"
+    assert np.array_equal(image(camera), expected(camera, None, 20, 0.7, 1))
 
 
 def test_a_late_position_is_waited_for(camera: Any) -> None:
-    client = camera.client()
-    assert client.ask("DO expose seconds=0 tag=bias") == "BUSY 0.500"
+    assert camera.ask("DO expose seconds=0 tag=bias") == "BUSY 0.500"
     telescope = Telescope(camera)
     camera.advance(1)
-    assert client.ask("GET state") == "OK reading"
+    assert camera.ask("GET state") == "OK reading"
     telescope.connect()
     telescope.say("OK 10 20\n")
-    assert client.read()[-1] == "EVT image_ready tag=bias"
+    assert camera.read()[-1] == "EVT image_ready tag=bias"
 
 
 @pytest.mark.parametrize("after", [0.0, 1.0, 2.2])
 def test_an_abort_ends_it_at_once(camera: Any, after: float) -> None:
-    client = camera.client()
-    client.ask("DO expose seconds=20 tag=gone")
+    camera.ask("DO expose seconds=20 tag=gone")
     camera.advance(after)
-    client.read()
-    assert client.ask("DO abort") == "OK"
-    assert client.read() == ["EVT exposure_aborted tag=gone"]
-    assert client.ask("GET state") == "OK idle"
+    camera.read()
+    assert camera.ask("DO abort") == "OK"
+    assert camera.read() == ["EVT exposure_aborted tag=gone"]
+    assert camera.ask("GET state") == "OK idle"
     assert camera.timers() == 0
     camera.advance(60)
-    assert client.read() == []
-    assert client.ask("DO abort") == "OK"
-    assert client.read() == []
-    assert client.ask("DO expose seconds=1 tag=next").startswith("BUSY")
+    assert camera.read() == []
+    assert camera.ask("DO abort") == "OK"
+    assert camera.read() == []
+    assert camera.ask("DO expose seconds=1 tag=next").startswith("BUSY")
 
 
 def test_the_last_image_stays_until_the_next_is_ready(camera: Any) -> None:
@@ -210,38 +206,35 @@ def test_an_image_that_cannot_be_made_is_told(
 
 @pytest.mark.parametrize("request_", ["DO expose", "DO expose seconds=-1", "DO expose seconds=inf", "SET filter z"])
 def test_mistakes(camera: Any, request_: str) -> None:
-    client = camera.client()
-    assert client.ask(request_).startswith("ERR VALUE ")
-    assert client.ask("GET state") == "OK idle"
+    assert camera.ask(request_).startswith("ERR VALUE ")
+    assert camera.ask("GET state") == "OK idle"
 
 
 def test_a_dark_frame_asks_nobody(camera: Any) -> None:
-    client = camera.client()
-    assert client.ask("DO expose seconds=20 dark=1").startswith("BUSY")
+    assert camera.ask("DO expose seconds=20 dark=1").startswith("BUSY")
     assert camera.reactor.tcpClients == []
     camera.advance(3)
-    assert np.array_equal(image(client), expected(camera, None, 20, 1, 1))
-    assert client.ask("DO expose seconds=0 dark=2").startswith("ERR VALUE dark must be 0 or 1")
+    assert np.array_equal(image(camera), expected(camera, None, 20, 1, 1))
+    assert camera.ask("DO expose seconds=0 dark=2").startswith("ERR VALUE dark must be 0 or 1")
 
 
 def test_the_cooler_takes_its_time(camera: Any) -> None:
-    client = camera.client()
-    assert client.ask("GET cooling") == "OK temperature=-20 target=-20 power=53"
-    assert client.ask("SET cooler -30") == "OK"  # half a degree a second, ten times faster
+    assert camera.ask("GET cooling") == "OK temperature=-20 target=-20 power=53"
+    assert camera.ask("SET cooler -30") == "OK"  # half a degree a second, ten times faster
     camera.advance(1)
-    assert client.numbers("GET temperature") == [-25]
-    client.read()
+    assert camera.numbers("GET temperature") == [-25]
+    camera.read()
     camera.advance(1.01)
-    assert client.read() == ["EVT cooling_finished temperature=-30"]
-    assert client.numbers("GET temperature") == [-30]
-    assert client.ask("SET cooler off") == "OK"
-    assert client.ask("GET cooling") == "OK temperature=-30 power=0"
+    assert camera.read() == ["EVT cooling_finished temperature=-30"]
+    assert camera.numbers("GET temperature") == [-30]
+    assert camera.ask("SET cooler off") == "OK"
+    assert camera.ask("GET cooling") == "OK temperature=-30 power=0"
     camera.advance(2)
-    assert client.numbers("GET temperature") == [-20]
+    assert camera.numbers("GET temperature") == [-20]
     camera.advance(60)
-    assert client.numbers("GET temperature") == [12]
-    assert client.ask("SET cooler -49").startswith("ERR VALUE cooler must be a number from -48 to 12")
-    assert client.ask("SET cooler").startswith("ERR")
+    assert camera.numbers("GET temperature") == [12]
+    assert camera.ask("SET cooler -49").startswith("ERR VALUE cooler must be a number from -48 to 12")
+    assert camera.ask("SET cooler").startswith("ERR")
 
 
 def test_a_transient_flares_up_where_it_is_told(camera: Any) -> None:
@@ -284,9 +277,8 @@ BEAM = {"filter_wheel": "tcp:127.0.0.1:6014", "focuser": "tcp:127.0.0.1:6015", "
 @pytest.mark.parametrize("dome", ["open", "closed"])
 def test_what_stands_in_the_beam_is_asked(rig: Rigs, dome: str) -> None:
     camera = rig("camera", airless=True, speed=10, width=64, height=48, readout=5, seed=7, stars="synthetic", **BEAM)
-    client = camera.client()
-    assert client.ask("SET filter r").startswith("ERR UNKNOWN")
-    client.ask("DO expose seconds=20")
+    assert camera.ask("SET filter r").startswith("ERR UNKNOWN")
+    camera.ask("DO expose seconds=20")
     around = Neighbours(camera)
     assert {port: each.value() for port, each in around.transports.items()} == {
         6010: b"GET true_position\n", 6014: b"GET filter\n", 6015: b"GET defocus\n", 6012: b"GET state\n",
@@ -300,17 +292,16 @@ def test_what_stands_in_the_beam_is_asked(rig: Rigs, dome: str) -> None:
     pointing = Sky(150.25, 2.5) if dome == "open" else None
     moment = Moment(camera.clock.time(), 20, -20, pointing, 0.8, 3.5)
     pixels = np.frombuffer(Scene(settings).image(moment, (7, 1)), "<u2").reshape(48, 64)
-    assert np.array_equal(image(client), pixels)
+    assert np.array_equal(image(camera), pixels)
 
 
 def test_neighbours_that_say_nothing_are_not_waited_for(rig: Rigs) -> None:
     camera = rig("camera", airless=True, speed=10, width=64, height=48, readout=5, seed=7, stars="synthetic", **BEAM)
-    client = camera.client()
-    client.ask("DO expose seconds=20")
+    camera.ask("DO expose seconds=20")
     around = Neighbours(camera)
     around.say(6010, "OK 150.25 2.5\n")
     around.say(6015, "OK -3\n")
     around.say(6012, "ERR STATE no\n")
     camera.advance(6)
-    assert client.read()[-1] == "EVT image_ready"
-    assert np.array_equal(image(client), expected(camera, Sky(150.25, 2.5), 20, 1.0, 1))
+    assert camera.read()[-1] == "EVT image_ready"
+    assert np.array_equal(image(camera), expected(camera, Sky(150.25, 2.5), 20, 1.0, 1))

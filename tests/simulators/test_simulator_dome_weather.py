@@ -13,36 +13,34 @@ Rigs = Callable[..., Any]
 
 def test_the_dome_opens_and_closes(rig: Rigs) -> None:
     dome = rig("dome", speed=2, travel=20)
-    client = dome.client()
-    assert client.ask("GET state") == "OK closed"
-    assert client.ask("DO close") == "OK"
-    assert client.ask("DO open") == "BUSY 10.000"
+    assert dome.ask("GET state") == "OK closed"
+    assert dome.ask("DO close") == "OK"
+    assert dome.ask("DO open") == "BUSY 10.000"
     dome.advance(5)
-    assert client.ask("GET state") == "OK opening"
-    assert client.ask("GET opening") == "OK 0.500"
-    assert client.ask("DO open") == "BUSY 5.000"
+    assert dome.ask("GET state") == "OK opening"
+    assert dome.ask("GET opening") == "OK 0.500"
+    assert dome.ask("DO open") == "BUSY 5.000"
     dome.advance(4.9)
-    assert client.read() == []
+    assert dome.read() == []
     dome.advance(0.2)
-    assert client.read() == ["EVT opened"]
-    assert client.ask("GET state") == "OK open"
-    assert client.ask("DO open") == "OK"
-    assert client.ask("DO close") == "BUSY 10.000"
+    assert dome.read() == ["EVT opened"]
+    assert dome.ask("GET state") == "OK open"
+    assert dome.ask("DO open") == "OK"
+    assert dome.ask("DO close") == "BUSY 10.000"
     dome.advance(10.1)
-    assert client.read() == ["EVT closed"]
+    assert dome.read() == ["EVT closed"]
 
 
 def test_closing_while_it_opens_turns_it_round(rig: Rigs) -> None:
     dome = rig("dome", speed=1, travel=20)
-    client = dome.client()
-    client.ask("DO open")
+    dome.ask("DO open")
     dome.advance(5)
-    assert client.ask("DO close") == "BUSY 5.000"
-    assert client.ask("GET state") == "OK closing"
+    assert dome.ask("DO close") == "BUSY 5.000"
+    assert dome.ask("GET state") == "OK closing"
     dome.advance(5.1)
-    assert client.read() == ["EVT closed"]
+    assert dome.read() == ["EVT closed"]
     dome.advance(60)
-    assert client.read() == []
+    assert dome.read() == []
 
 
 def test_the_dome_stops_half_way_and_goes_on(rig: Rigs) -> None:

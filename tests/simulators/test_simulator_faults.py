@@ -19,27 +19,25 @@ def fault(kind: Any, *, lasts: float | None = None, **keys: Any) -> FaultSetting
 
 def test_no_answer_and_nothing_done(rig: Rigs) -> None:
     dome = rig("dome")
-    client = dome.client()
-    assert client.ask('FAULT no_answer request="DO open"') == "OK"
-    assert client.ask("#5 DO open") == ""
-    assert client.ask("GET state") == "OK closed"
-    assert client.ask("GET faults") == "OK no_answer"
-    assert client.ask("FAULT clear") == "OK"
-    assert client.ask("GET faults") == "OK"
-    assert client.ask("#6 DO open") == "#6 BUSY 2.000"
+    assert dome.ask('FAULT no_answer request="DO open"') == "OK"
+    assert dome.ask("#5 DO open") == ""
+    assert dome.ask("GET state") == "OK closed"
+    assert dome.ask("GET faults") == "OK no_answer"
+    assert dome.ask("FAULT clear") == "OK"
+    assert dome.ask("GET faults") == "OK"
+    assert dome.ask("#6 DO open") == "#6 BUSY 2.000"
 
 
 def test_a_fault_ends_by_itself_and_never_concerns_the_command_that_ends_it(rig: Rigs) -> None:
     dome = rig("dome")
-    client = dome.client()
-    assert client.ask("FAULT no_answer for=30") == "OK"
-    assert client.ask("GET state") == ""
+    assert dome.ask("FAULT no_answer for=30") == "OK"
+    assert dome.ask("GET state") == ""
     dome.advance(29)
-    assert client.ask("GET state") == ""
+    assert dome.ask("GET state") == ""
     dome.advance(1.1)
-    assert client.ask("GET state") == "OK closed"
-    client.ask("FAULT garbage")
-    assert client.ask("FAULT clear") == "OK"
+    assert dome.ask("GET state") == "OK closed"
+    dome.ask("FAULT garbage")
+    assert dome.ask("FAULT clear") == "OK"
 
 
 def test_a_late_answer_holds_up_what_comes_after_it(rig: Rigs) -> None:
@@ -56,52 +54,48 @@ def test_a_late_answer_holds_up_what_comes_after_it(rig: Rigs) -> None:
 
 def test_a_client_that_leaves_before_its_late_answer_leaves_nothing(rig: Rigs) -> None:
     dome = rig("dome")
-    client = dome.client()
-    client.ask("FAULT late_answer")
-    client.send("GET state")
-    client.lose()
+    dome.ask("FAULT late_answer")
+    dome.send("GET state")
+    dome.lose()
     assert dome.timers() == 0
 
 
 def test_who_has_said_all_waits_for_a_late_answer(rig: Rigs) -> None:
     dome = rig("dome")
-    client = dome.client()
-    client.ask("FAULT late_answer seconds=3")
-    client.send("GET state")
-    client.connection.readConnectionLost()
-    assert not client.transport.disconnecting
+    dome.ask("FAULT late_answer seconds=3")
+    dome.send("GET state")
+    dome.connection.readConnectionLost()
+    assert not dome.transport.disconnecting
     dome.advance(3.1)
-    assert client.read() == ["OK closed"]
-    assert client.transport.disconnecting
+    assert dome.read() == ["OK closed"]
+    assert dome.transport.disconnecting
 
 
 def test_garbage_half_a_line_and_a_dropped_connection(rig: Rigs) -> None:
     dome = rig("dome")
-    client = dome.client()
-    client.ask("FAULT garbage")
-    client.send("GET state")
-    data = client.transport.value()
+    dome.ask("FAULT garbage")
+    dome.send("GET state")
+    data = dome.transport.value()
     with pytest.raises(UnicodeDecodeError):
         data.decode()
     assert data.endswith(b"\n")
-    client.ask("FAULT clear")
-    client.ask("FAULT half_line")
-    client.send("GET state")
-    assert client.transport.value() == b"OK cl"
-    client.ask("FAULT clear")
-    client.ask('FAULT drop request="DO open"')
-    client.send("DO open")
-    assert client.transport.value() == b""
-    assert client.transport.disconnecting or client.connection.leaving
+    dome.ask("FAULT clear")
+    dome.ask("FAULT half_line")
+    dome.send("GET state")
+    assert dome.transport.value() == b"OK cl"
+    dome.ask("FAULT clear")
+    dome.ask('FAULT drop request="DO open"')
+    dome.send("DO open")
+    assert dome.transport.value() == b""
+    assert dome.transport.disconnecting or dome.connection.leaving
     assert dome.device.state == "opening", "it was done all the same"
 
 
 def test_a_refusal_does_nothing(rig: Rigs) -> None:
     dome = rig("dome")
-    client = dome.client()
-    client.ask("FAULT refuse request=DO code=HARDWARE")
-    assert client.ask("DO open").startswith("ERR HARDWARE ")
-    assert client.ask("GET state") == "OK closed"
+    dome.ask("FAULT refuse request=DO code=HARDWARE")
+    assert dome.ask("DO open").startswith("ERR HARDWARE ")
+    assert dome.ask("GET state") == "OK closed"
 
 
 @pytest.mark.parametrize(
@@ -120,20 +114,19 @@ def test_a_refusal_does_nothing(rig: Rigs) -> None:
 def test_what_is_stuck_stands_still_and_then_goes_on(rig: Rigs, device: str, begin: str, what: str, end: str) -> None:
     changed = {"dome": {}, "camera": {"width": 16, "height": 16}}.get(device, {"stall": None})
     each = rig(device, speed=1, **changed)
-    client = each.client()
-    seconds = float(client.ask(begin).removeprefix("BUSY "))
+    seconds = float(each.ask(begin).removeprefix("BUSY "))
     each.advance(seconds / 2)
-    client.read()
-    assert client.ask(f"FAULT {'no_image' if device == 'camera' else 'stuck'}") == "OK"
-    before = client.ask(f"GET {what}")
+    each.read()
+    assert each.ask(f"FAULT {'no_image' if device == 'camera' else 'stuck'}") == "OK"
+    before = each.ask(f"GET {what}")
     each.advance(1000)
-    assert client.ask(f"GET {what}") == before
-    assert client.read() == []
-    client.ask("FAULT clear")
+    assert each.ask(f"GET {what}") == before
+    assert each.read() == []
+    each.ask("FAULT clear")
     each.advance(seconds / 2 - 0.01)
-    assert end not in client.read()
+    assert end not in each.read()
     each.advance(seconds)
-    assert end in client.read()
+    assert end in each.read()
 
 
 @pytest.mark.parametrize(
@@ -151,78 +144,73 @@ def test_a_motor_that_is_stuck_is_given_up_where_it_stands(
 ) -> None:
     changed: dict[str, dict[str, Any]] = {"dome": {"rotation_rate": 6.0}, "mirror_cover": {"events": ()}}
     each = rig(device, speed=2, **changed.get(device, {}))
-    client = each.client()
-    before = client.ask("GET state")
-    seconds = float(client.ask(begin).removeprefix("BUSY "))
+    before = each.ask("GET state")
+    seconds = float(each.ask(begin).removeprefix("BUSY "))
     each.advance(seconds / 2)
-    client.ask("FAULT stuck")
-    there = client.ask(f"GET {what}")
+    each.ask("FAULT stuck")
+    there = each.ask(f"GET {what}")
     each.advance(seconds / 2 + 2.4)
-    assert client.read() == []
+    assert each.read() == []
     each.advance(0.2)
-    assert client.read() == [f'EVT {failed} reason="the motor does not move" tag=a']
-    assert client.ask("GET state") == before
-    client.ask("FAULT clear")
+    assert each.read() == [f'EVT {failed} reason="the motor does not move" tag=a']
+    assert each.ask("GET state") == before
+    each.ask("FAULT clear")
     each.advance(1000)
-    assert client.read() == []
-    assert client.ask(f"GET {what}") == there
-    left = float(client.ask(begin).removeprefix("BUSY "))
+    assert each.read() == []
+    assert each.ask(f"GET {what}") == there
+    left = float(each.ask(begin).removeprefix("BUSY "))
     assert left == pytest.approx(seconds / 2, abs=0.01)
     each.advance(left + 3)
-    assert client.read() == [end]
+    assert each.read() == [end]
 
 
 def test_a_motor_that_is_stuck_for_a_moment_only_is_late(rig: Rigs) -> None:
     wheel = rig("filter_wheel", speed=1)
-    client = wheel.client()
-    seconds = float(client.ask("DO select filter=r").removeprefix("BUSY "))
-    client.ask("FAULT stuck for=4")
+    seconds = float(wheel.ask("DO select filter=r").removeprefix("BUSY "))
+    wheel.ask("FAULT stuck for=4")
     wheel.advance(seconds + 3.9)
-    assert client.read() == []
+    assert wheel.read() == []
     wheel.advance(0.2)
-    assert client.read() == ["EVT selected filter=r"]
+    assert wheel.read() == ["EVT selected filter=r"]
     wheel.advance(60)
-    assert client.read() == []
+    assert wheel.read() == []
 
 
 def test_a_wheel_that_stands_between_two_filters_has_none_in_the_beam(rig: Rigs) -> None:
     wheel = rig("filter_wheel", speed=1)
-    client = wheel.client()
-    client.ask("DO select filter=r")
+    wheel.ask("DO select filter=r")
     wheel.advance(1)
-    client.ask("FAULT stuck")
+    wheel.ask("FAULT stuck")
     wheel.advance(60)
-    client.ask("FAULT clear")
-    assert client.ask("GET filter") == 'OK ""'
-    client.ask("FAULT wrong_position")
-    assert client.ask("GET filter") == 'OK ""'
-    assert client.ask("DO select filter=g") == "BUSY 1.000"
+    wheel.ask("FAULT clear")
+    assert wheel.ask("GET filter") == 'OK ""'
+    wheel.ask("FAULT wrong_position")
+    assert wheel.ask("GET filter") == 'OK ""'
+    assert wheel.ask("DO select filter=g") == "BUSY 1.000"
     wheel.advance(1.1)
-    client.ask("FAULT clear")
-    assert client.ask("GET filter") == "OK g"
+    wheel.ask("FAULT clear")
+    assert wheel.ask("GET filter") == "OK g"
 
 
 def test_a_stuck_telescope_points_where_it_stopped(rig: Rigs) -> None:
     telescope = rig("telescope", speed=1, parked=False)
-    client = telescope.client()
-    client.ask("DO park")
-    client.ask("FAULT stuck for=60")
+    telescope.ask("DO park")
+    telescope.ask("FAULT stuck for=60")
     telescope.advance(59)
-    assert client.ask("GET state") == "OK parking"
+    assert telescope.ask("GET state") == "OK parking"
     telescope.advance(120)
-    assert client.ask("GET state") == "OK parked"
+    assert telescope.ask("GET state") == "OK parked"
 
 
 def test_a_newer_command_replaces_a_stuck_one(rig: Rigs) -> None:
     wheel = rig("filter_wheel", speed=1)
-    client = wheel.client()
-    client.ask("DO select filter=r tag=a")
-    client.ask("FAULT stuck")
-    client.ask("DO select filter=i tag=b")
-    client.read()
-    client.ask("FAULT clear")
+    wheel.ask("DO select filter=r tag=a")
+    wheel.ask("FAULT stuck")
+    wheel.ask("DO select filter=i tag=b")
+    wheel.read()
+    wheel.ask("FAULT clear")
     wheel.advance(10)
-    assert client.read() == ["EVT selected filter=i tag=b"]
+    assert wheel.read() == ["EVT selected filter=i tag=b"]
 
 
 def test_positions_that_are_wrong(rig: Rigs) -> None:
@@ -242,17 +230,16 @@ def test_positions_that_are_wrong(rig: Rigs) -> None:
 
 def test_a_frozen_sensor_says_what_it_said_when_it_froze(rig: Rigs) -> None:
     weather = rig("weather", noise=Noise(temperature=3.0, wind=2.0))
-    client = weather.client()
-    before = client.ask("GET readings")
-    client.ask("FAULT frozen")
-    client.ask("SET rain 1")
+    before = weather.ask("GET readings")
+    weather.ask("FAULT frozen")
+    weather.ask("SET rain 1")
     weather.advance(500)
-    assert client.ask("GET readings") == before
-    assert client.ask("GET rain") == "OK 0"
-    assert client.ask("GET climate") == "OK auto"
-    client.ask("FAULT clear")
-    assert client.ask("GET rain") == "OK 1"
-    assert client.ask("GET readings") != before
+    assert weather.ask("GET readings") == before
+    assert weather.ask("GET rain") == "OK 0"
+    assert weather.ask("GET climate") == "OK auto"
+    weather.ask("FAULT clear")
+    assert weather.ask("GET rain") == "OK 1"
+    assert weather.ask("GET readings") != before
 
 
 def test_faults_of_the_file_come_and_go(rig: Rigs) -> None:

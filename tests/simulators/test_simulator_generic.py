@@ -84,16 +84,15 @@ def test_commands_move_wait_and_stop(rig: Rigs) -> None:
 
 def test_a_command_that_waits_sets_properties_at_its_end(rig: Rigs) -> None:
     cover = rig("mirror_cover", speed=1)
-    client = cover.client()
-    client.ask("SET lamp 80")
-    assert client.ask("DO flash") == "BUSY 5.000"
+    cover.ask("SET lamp 80")
+    assert cover.ask("DO flash") == "BUSY 5.000"
     cover.advance(4)
-    assert client.ask("GET state") == "OK flashing"
-    assert client.ask("GET lamp") == "OK 80"
+    assert cover.ask("GET state") == "OK flashing"
+    assert cover.ask("GET lamp") == "OK 80"
     cover.advance(1.1)
-    assert client.read() == ["EVT flash_finished"]
-    assert client.ask("GET lamp") == "OK 0"
-    assert client.ask("GET state") == "OK closed"
+    assert cover.read() == ["EVT flash_finished"]
+    assert cover.ask("GET lamp") == "OK 0"
+    assert cover.ask("GET state") == "OK closed"
 
 
 def test_events_happen_by_themselves(rig: Rigs) -> None:
@@ -111,19 +110,18 @@ def test_events_happen_by_themselves(rig: Rigs) -> None:
 
 def test_it_has_faults_like_all_others(rig: Rigs) -> None:
     cover = rig("mirror_cover", speed=1)
-    client = cover.client()
-    client.ask("DO open")
+    cover.ask("DO open")
     cover.advance(5)
-    client.ask("FAULT stuck")
+    cover.ask("FAULT stuck")
     cover.advance(100)
-    assert client.ask("GET angle") == "OK 90.0"
-    client.ask("FAULT clear")
-    client.ask("FAULT wrong_position by=-12.5")
-    assert client.ask("GET angle") == "OK 77.5"
-    client.ask("FAULT frozen request=temperature")
-    before = client.ask("GET temperature")
+    assert cover.ask("GET angle") == "OK 90.0"
+    cover.ask("FAULT clear")
+    cover.ask("FAULT wrong_position by=-12.5")
+    assert cover.ask("GET angle") == "OK 77.5"
+    cover.ask("FAULT frozen request=temperature")
+    before = cover.ask("GET temperature")
     cover.advance(3600)
-    assert client.ask("GET temperature") == before
+    assert cover.ask("GET temperature") == before
 
 
 LAMP = {"value": 0, "limits": [0, 100]}

@@ -48,10 +48,9 @@ def test_the_script_of_the_plc(rig: Rigs) -> None:
 def test_a_plc_with_a_script_lets_its_clients_go(rig: Rigs) -> None:
     """Its own timers are nobody's command: ``nc -N`` need not wait for them."""
     plc = rig("safety", script=(SafetyChange(at=1e6, safe=False),))
-    client = plc.client()
-    client.send("GET safe")
-    client.connection.readConnectionLost()
-    assert client.transport.disconnecting
+    plc.send("GET safe")
+    plc.connection.readConnectionLost()
+    assert plc.transport.disconnecting
 
 
 def test_channels_and_their_levels(rig: Rigs) -> None:

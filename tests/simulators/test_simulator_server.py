@@ -27,10 +27,9 @@ def test_the_answer_comes_before_the_events_that_the_request_caused(rig: Rigs) -
 
 def test_requests_are_kept_with_their_time(rig: Rigs) -> None:
     dome = rig("dome", speed=10)
-    client = dome.client()
-    client.send("#1 GET state")
+    dome.send("#1 GET state")
     dome.advance(2.5)
-    client.send("nonsense")
+    dome.send("nonsense")
     assert list(dome.simulator.requests) == [(0.0, "#1 GET state"), (2.5, "nonsense")]
 
 
@@ -68,14 +67,13 @@ def test_a_line_without_end_is_refused_and_closed(rig: Rigs) -> None:
 
 def test_who_does_not_read_is_not_read_from(rig: Rigs) -> None:
     dome = rig("dome")
-    client = dome.client()
-    client.connection.pauseProducing()
-    assert client.transport.producerState == "paused"
-    client.send("#1 GET state", "#2 GET state")
-    assert client.read() == []
-    client.connection.resumeProducing()
-    assert client.read() == ["#1 OK closed", "#2 OK closed"]
-    assert client.transport.producerState == "producing"
+    dome.connection.pauseProducing()
+    assert dome.transport.producerState == "paused"
+    dome.send("#1 GET state", "#2 GET state")
+    assert dome.read() == []
+    dome.connection.resumeProducing()
+    assert dome.read() == ["#1 OK closed", "#2 OK closed"]
+    assert dome.transport.producerState == "producing"
 
 
 def test_who_sends_on_and_never_reads_is_cut_off(rig: Rigs) -> None:

@@ -33,10 +33,9 @@ def where(client: Any) -> Sky:
 
 
 def test_who_it_is(mount: Any) -> None:
-    client = mount.client()
-    assert client.ask("GET id") == 'OK "Demo telescope" telescope'
-    assert client.ask("#4 GET state") == "#4 OK idle"
-    assert client.ask("GET target").startswith("ERR STATE")
+    assert mount.ask("GET id") == 'OK "Demo telescope" telescope'
+    assert mount.ask("#4 GET state") == "#4 OK idle"
+    assert mount.ask("GET target").startswith("ERR STATE")
 
 
 def test_a_slew_takes_its_time_and_then_tracks(mount: Any) -> None:
@@ -79,13 +78,12 @@ def test_durations_pass_faster_and_busy_tells_the_clients_seconds(rig: Rigs) -> 
 
 
 def test_when_idle_the_sky_drifts_past(mount: Any) -> None:
-    client = mount.client()
-    before = where(client)
+    before = where(mount)
     mount.advance(239.345)  # one degree of sidereal time
-    after = where(client)
+    after = where(mount)
     assert (after.ra - before.ra) % 360 == pytest.approx(1.0, abs=0.01)
     assert after.dec == pytest.approx(before.dec, abs=0.01)
-    assert client.numbers("GET altitude") == pytest.approx([80, 0], abs=1e-3)
+    assert mount.numbers("GET altitude") == pytest.approx([80, 0], abs=1e-3)
 
 
 def test_below_the_limit_it_refuses(mount: Any) -> None:
@@ -245,6 +243,5 @@ def test_pointing_errors_are_seeded_and_of_the_right_size(rig: Rigs) -> None:
     ],
 )
 def test_mistakes_are_answered_with_what_would_be_right(mount: Any, request_: str, answer: str) -> None:
-    client = mount.client()
-    assert client.ask(f"#9 {request_}").startswith(f"#9 {answer}")
-    assert client.ask("GET state") == "OK idle"
+    assert mount.ask(f"#9 {request_}").startswith(f"#9 {answer}")
+    assert mount.ask("GET state") == "OK idle"
