@@ -55,6 +55,7 @@ bench: $(VENV)/.pyros-dev
 	$(BIN)/python bench/archive.py --quick
 	$(BIN)/python bench/instruments.py --quick
 	$(BIN)/python bench/rules.py --quick
+	$(BIN)/python bench/skymaps.py --quick
 
 # A stamp for each way of installing: make does nothing when neither the environment nor what it is made from changed.
 $(VENV)/.pyros: $(SET_UP_BY) | $(BIN)/python

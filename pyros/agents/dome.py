@@ -38,7 +38,7 @@ from pyros.agents.runtime.turns import NotTaken
 from pyros.angles import turn_between
 from pyros.errors import PlanningError, PyrosError
 from pyros.hold import Hold
-from pyros.messages import DomeReport, Failure, Follow, Message, Order, Reason, SlitInPlace
+from pyros.messages import DomeFailure, DomeReport, Failure, Follow, Message, Order, Reason, SlitInPlace
 from pyros.planning import Site
 from pyros.planning.visibility import altitude_azimuth, sun_altitude
 
@@ -334,7 +334,7 @@ class DomeAgent(InstrumentAgent):
                 self.send_if_there(
                     self.state.open_sender or self.MAJORDOME,
                     messages.DOME_FAILED,
-                    Failure(reason=f"not opened: {reason}"),
+                    DomeFailure(reason=f"not opened: {reason}"),
                 )
             case "opened":
                 self.state.lost = 0
@@ -349,7 +349,9 @@ class DomeAgent(InstrumentAgent):
             case "closed":
                 self._tell(messages.DOME_CLOSED, Reason(reason=reason))
             case "not closed":
-                self.send_if_there(self.MAJORDOME, messages.DOME_FAILED, Failure(reason=f"Close: {reason}"))
+                self.send_if_there(
+                    self.MAJORDOME, messages.DOME_FAILED, DomeFailure(reason=f"Close: {reason}", what="close")
+                )
 
     def _opens_again(self, report: ShutterReport) -> bool:
         return report.lost and self.state.lost < len(_OPEN_PAUSES)
@@ -357,7 +359,8 @@ class DomeAgent(InstrumentAgent):
     def _not_opened(self, report: ShutterReport) -> None:
         """Try again some times to open what was lost while it opened, for it could not be closed either."""
         again = self._opens_again(report)
-        self.send_if_there(self.MAJORDOME, messages.DOME_FAILED, Failure(reason=f"Open: {report.reason}", lost=again))
+        failure = DomeFailure(reason=f"Open: {report.reason}", lost=again, what="open")
+        self.send_if_there(self.MAJORDOME, messages.DOME_FAILED, failure)
         if again:
             self._forget_opening()
             self.state.open_timer = self.call_later(_OPEN_PAUSES[self.state.lost], OPEN_AGAIN)
@@ -393,6 +396,9 @@ class DomeAgent(InstrumentAgent):
         """Tell how the agent is doing, its orders beside its commands."""
         figures = super().figures()
         return figures | {"under_way": [*figures["under_way"], *list(self.state.orders)]}
+
+    def reason_not_allowed(self) -> str:
+        return self.guard.reason_closed()
 
     def done(self, command: Command, result: dict[str, Any]) -> None:
         azimuth: float | None = result["azimuth"]

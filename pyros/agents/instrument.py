@@ -24,7 +24,7 @@ from pyros.agents.agent import Agent
 from pyros.clock import Timer
 from pyros.errors import AgentError, CommandAborted, ConnectionLost, InstrumentError, NoAnswer
 from pyros.instruments import Place, connect
-from pyros.messages import InstrumentConnection, Message, Payload, Telemetry
+from pyros.messages import DeviceState, InstrumentConnection, Message, Payload, Telemetry
 
 STARTED = "Command started"
 DONE = "Command done"
@@ -33,6 +33,7 @@ CONNECTED = "Device connected"
 DISCONNECTED = "Device disconnected"
 LOOKED = "Device looked at"
 MEASURED = "Device measured"
+TOLD = "Device told"
 _STALE = 120.0  # seconds
 _TELEMETRY = 10.0
 _MOST_ASIDE = 100
@@ -71,9 +72,16 @@ class Looked(Payload, frozen=True):
     state: str | None = None
 
 
+class Told(Payload, frozen=True):
+    """What the device does, for the agent that has asked."""
+
+    agent: str
+    state: str
+
+
 for _name, _type in (
     (STARTED, Started), (DONE, Ended), (FAILED, Ended), (CONNECTED, Connection), (DISCONNECTED, Connection),
-    (LOOKED, Looked), (MEASURED, Telemetry),
+    (LOOKED, Looked), (MEASURED, Telemetry), (TOLD, Told),
 ):  # fmt: skip
     messages.register(_name, _type, guarded=True)
 
@@ -128,6 +136,8 @@ class InstrumentAgent(Agent):
             DISCONNECTED: self._disconnected,
             LOOKED: self._looked,
             MEASURED: self._measured,
+            TOLD: self._told,
+            messages.TELL_STATE: self.tell_state,
         }
         self._timer: Timer | None = None
         self._measuring: Deferred[None] | None = None
@@ -270,6 +280,14 @@ class InstrumentAgent(Agent):
         """Stop the device now; in the reactor's thread."""
         self._abort(stop)
 
+    def tell_state(self, message: Message) -> None:
+        """Ask the device what it is doing, and tell the agent that wants to know."""
+        self.after_commit(self._ask_state, message.sender)
+
+    def reason_not_allowed(self) -> str:
+        """Why the device must not stay as it is, such as open; '' when it may. In the agent's thread."""
+        return ""
+
     def refuse_after_safe(self) -> None:
         """Raise CommandAborted when the agent is about to end: what begins a motion or an exposure asks before it."""
         if self.made_safe:
@@ -311,6 +329,17 @@ class InstrumentAgent(Agent):
 
         looking.addCallback(lambda state: self.post_to_self(LOOKED, Looked(number=number, state=state)))
         looking.addErrback(failed)
+
+    def _ask_state(self, agent: str) -> None:
+        asked = self.look() if self.device.connected else None
+        if asked is None:
+            self.post_to_self(TOLD, Told(agent=agent, state="unknown"))
+            return
+
+        def told(state: object) -> None:
+            self.post_to_self(TOLD, Told(agent=agent, state="unknown" if isinstance(state, Failure) else str(state)))
+
+        asked.addBoth(told)
 
     def _measure(self) -> None:
         self._timer = self.clock.call_later(self._pace, self._measure)
@@ -403,6 +432,11 @@ class InstrumentAgent(Agent):
             interrupted, self.state.interrupted = self.state.interrupted, None
             if interrupted is not None or message.payload.state is not None:
                 self.reconcile(message.payload.state, interrupted)
+
+    def _told(self, message: Message) -> None:
+        told: Told = message.payload
+        state = DeviceState(instrument=self.name, state=told.state, reason=self.reason_not_allowed())
+        self.send_if_there(told.agent, messages.DEVICE_STATE, state)
 
     def _measured(self, message: Message) -> None:
         self.send_if_there(self.MONITORING, messages.TELEMETRY, message.payload)

@@ -6,7 +6,6 @@ message when it comes, unless what it was made of has changed.
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Iterator
 from datetime import date
@@ -25,7 +24,7 @@ from pyros.messages import FiltersKnown, Message, Observation, Payload, Plan, Pl
 from pyros.planning import Site, improvement, night_log
 from pyros.planning.cadence import occurrences
 from pyros.planning.improvement import ImprovementJob
-from pyros.planning.night_log import Fate, NightLine
+from pyros.planning.night_log import DUE, Fate, NightLine, line_of
 from pyros.planning.planner import ROUNDS, Running
 from pyros.planning.visibility import warm_up
 from pyros.workers import Worker
@@ -45,7 +44,6 @@ _IMPROVE_EVERY_SECONDS = 600.0
 """While nothing changes, as in cloud, the better plan is made anew so often."""
 _ROUNDS_INLINE = 10
 """Rounds of the better plan in a rehearsal, whose nights must be cheap."""
-_DUE = re.compile(r"(?P<request>.+)-due(?P<number>\d+)")
 
 
 class PlanImproved(Payload, frozen=True):
@@ -175,7 +173,7 @@ class SchedulerAgent(Agent):
         wanted = message.payload.observation
         withdrawn = [wanted, *(each.id for each in self.state.requests.values() if each.repeats == wanted)]
         running = self.state.running
-        if running is not None and (match := _DUE.fullmatch(running)) and match["request"] == wanted:
+        if running is not None and (match := DUE.fullmatch(running)) and match["request"] == wanted:
             withdrawn.append(running)
         for observation in withdrawn:
             if (request := self._find(observation)) is not None:
@@ -268,7 +266,7 @@ class SchedulerAgent(Agent):
         """Return what is wanted under an observation's id: a request, or one of the times of one with a cadence."""
         if (request := self.state.requests.get(observation)) is not None:
             return request
-        match = _DUE.fullmatch(observation)
+        match = DUE.fullmatch(observation)
         request = self.state.requests.get(match["request"]) if match else None
         if match is None or request is None or request.cadence is None:
             return None
@@ -281,7 +279,7 @@ class SchedulerAgent(Agent):
 
     def _made(self, observation: str) -> None:
         """Do without an observation from now on: of a request with a cadence, without this time."""
-        match = _DUE.fullmatch(observation)
+        match = DUE.fullmatch(observation)
         if match is None or match["request"] not in self.state.requests:
             self._forget(observation)
             return
@@ -298,24 +296,6 @@ class SchedulerAgent(Agent):
         self.state.paused.pop(observation, None)
         self.state.taken.pop(observation, None)
 
-    def _all(self, now: float) -> Iterator[Observation]:
-        """Yield what may be observed until the next noon, each with the images that there are of it already."""
-        night = date.fromisoformat(night_log.night_name(self.site, now))
-        end = night_log.noon_before(self.site, night) + _DAY_SECONDS
-        for request in self.state.requests.values():
-            if request.cadence is None:
-                each_time = [request]
-            else:
-                made = self.state.made.get(request.id, [])
-                each_time = [
-                    each
-                    for each in occurrences(request, now, end)
-                    if each.id == self.state.running or int(each.id.rpartition("-due")[2]) not in made
-                ]
-            for each in each_time:
-                taken = self.state.taken.get(each.id, 0)
-                yield msgspec.structs.replace(each, taken=taken) if taken else each
-
     def _plan(self, withdrawn: tuple[str, ...] = (), changed: bool = True, improve: bool = True) -> None:
         """Send the majordome a plan: a new one when something has ``changed``, else the rest of the last one."""
         when = self.clock.now()
@@ -323,7 +303,9 @@ class SchedulerAgent(Agent):
         if self._forget_expired(now) or changed:
             self.number += 1
             self._planner.forget()
-        wanted = {each.id: each for each in self._all(now) if self.state.paused.get(each.id, 0.0) <= now}
+        night = date.fromisoformat(night_log.night_name(self.site, now))
+        everything = wanted_until(self.state, now, night_log.noon_before(self.site, night) + _DAY_SECONDS)
+        wanted = {each.id: each for each in everything if self.state.paused.get(each.id, 0.0) <= now}
         running = self._running(wanted, now)
         plan = self._planner.plan(wanted, running, when)
         lines = [each for each in plan.observations if each.observation.id == plan.start_now]
@@ -331,8 +313,7 @@ class SchedulerAgent(Agent):
         if lines and plan.start_now != self.state.running:
             self.log.info("{id}: {reason}", id=plan.start_now, reason=lines[0].reason)
         self._log_plan(plan, now)
-        lines += [each for each in plan.observations if each.observation.id != plan.start_now]
-        sent = msgspec.structs.replace(plan, observations=tuple(lines[:_PLAN_LINES]), withdrawn=withdrawn, refused=())
+        sent = msgspec.structs.replace(plan, observations=_first_lines(plan), withdrawn=withdrawn, refused=())
         self.send_to(self.MAJORDOME, messages.PLAN_UPDATED, sent)
         self._plan_in_time(now, plan)
         if improve and wanted and self._rounds and (changed or now - self._improved >= _IMPROVE_EVERY_SECONDS):
@@ -356,7 +337,7 @@ class SchedulerAgent(Agent):
         for request in list(self.state.requests.values()):
             running = self.state.running
             if running is not None and running.startswith(request.id) and self._find(running) is not None:
-                match = _DUE.fullmatch(running)
+                match = DUE.fullmatch(running)
                 if request.id in (running, match["request"] if match else ""):
                     continue
             if _is_over(request, now):
@@ -396,13 +377,8 @@ class SchedulerAgent(Agent):
         if any(line.night != night for line in self._written.values()):
             self._written = {}
             self.in_transaction(night_log.forget_oldest)
-        found: dict[str, NightLine] = {}
-        for planned in plan.observations:
-            found[planned.observation.id] = _line(night, planned.observation, now, planned)
-        for refused in plan.refused:
-            request = self._find(refused.observation)
-            if request is not None and refused.observation not in found:
-                found[refused.observation] = msgspec.structs.replace(_line(night, request, now), reason=refused.reason)
+        requests = {each.observation: request for each in plan.refused if (request := self._find(each.observation))}
+        found = night_log.lines_of(night, plan, requests, now)
         lines = [line for id_, line in found.items() if not _says_the_same(self._written.get(id_), line)]
         if lines:
             self._written |= {line.observation: line for line in lines}
@@ -415,7 +391,7 @@ class SchedulerAgent(Agent):
         if request.id == self.state.running or fate == "observing":
             began = self.state.began
         line = msgspec.structs.replace(
-            _line(night_log.night_name(self.site, now), request, now), fate=fate, fate_reason=reason, began=began,
+            line_of(night_log.night_name(self.site, now), request, now), fate=fate, fate_reason=reason, began=began,
             ended=now if fate in ("observed", "interrupted", "failed") else None,
             images=self.state.taken.get(request.id, 0) if images is None else images,
         )  # fmt: skip
@@ -454,24 +430,37 @@ class SchedulerAgent(Agent):
         self._worker.run(improvement.improve, job, seconds=_JOB_SECONDS).addCallbacks(improved, failed)
 
 
-def _line(night: str, request: Observation, now: float, planned: Planned | None = None) -> NightLine:
-    """Return the log's line of a request, with what a plan says of it."""
-    line = NightLine(
-        night=night, observation=request.id, request=_request_of(request), target=request.target, owner=request.owner,
-        priority=request.priority, ra=request.ra, dec=request.dec,
-        filters=" ".join(dict.fromkeys(each.filter for each in request.exposures)), planned=now,
-    )  # fmt: skip
-    if planned is None:
-        return line
-    return msgspec.structs.replace(
-        line, start=planned.start, end=planned.end, airmass=planned.airmass, reason=planned.reason
-    )
+def wanted_until(state: SchedulerState, now: float, end: float) -> Iterator[Observation]:
+    """Yield all that may be observed until ``end``, Unix seconds, each with the images that there are of it already.
+
+    Of a request with a cadence these are its times.
+    """
+    for request in state.requests.values():
+        each_time = [request]
+        if request.cadence is not None:
+            made = state.made.get(request.id, [])
+            each_time = [
+                each
+                for each in occurrences(request, now, end)
+                if each.id == state.running or int(each.id.rpartition("-due")[2]) not in made
+            ]
+        for each in each_time:
+            taken = state.taken.get(each.id, 0)
+            yield msgspec.structs.replace(each, taken=taken) if taken else each
 
 
-def _request_of(request: Observation) -> str:
-    """Return the id of the request that an observation is of: repeats of an alert's are their own."""
-    match = _DUE.fullmatch(request.id)
-    return match["request"] if match and request.repeats == match["request"] else request.id
+def _first_lines(plan: Plan) -> tuple[Planned, ...]:
+    """Return the lines that the majordome is told: the one to start, then the others; alerts' are never left out."""
+    first = [each for each in plan.observations if each.observation.id == plan.start_now]
+    others = [each for each in plan.observations if each.observation.id != plan.start_now]
+    room = _PLAN_LINES - len(first) - sum(bool(each.observation.alert) for each in others)
+    for each in others:
+        if each.observation.alert:
+            first.append(each)
+        elif room > 0:
+            first.append(each)
+            room -= 1
+    return tuple(first[:MAX_REQUESTS])
 
 
 def _says_the_same(known: NightLine | None, line: NightLine) -> bool:

@@ -22,6 +22,7 @@ COMMANDS = {
     "alert": "pyros.cli.alert:alert",
     "publish": "pyros.cli.publish:publish",
     "request": "pyros.cli.request.app:app",
+    "plan": "pyros.cli.plan:plan",
     "send": "pyros.cli.send:send",
     "broker": "pyros.cli.broker:app",
     "messages": "pyros.cli.messages:app",

@@ -40,8 +40,9 @@ __all__ = [
     "OBSERVATION_REQUESTED", "OBSERVATION_REQUEST_CHANGED", "OBSERVATION_REQUEST_WITHDRAWN", "PLAN_UPDATED",
     "PLAN_AGAIN", "OBSERVE", "ABORT_OBSERVATION", "OBSERVATION_STARTED", "OBSERVATION_FINISHED", "OBSERVATION_FAILED",
     # instruments
-    "Failure", "Order", "Reason", "InstrumentConnection", "Telemetry",
-    "ABORT", "INSTRUMENT_CONNECTED", "INSTRUMENT_DISCONNECTED", "TELEMETRY",
+    "Failure", "Order", "Reason", "InstrumentConnection", "Telemetry", "DeviceState",
+    "ABORT", "INSTRUMENT_CONNECTED", "INSTRUMENT_DISCONNECTED", "TELEMETRY", "TELL_STATE",
+    "DEVICE_STATE",
     # telescope
     "Slew", "SlewStarted", "SlewFinished", "TrackingLost", "PointingMeasured",
     "SLEW", "SLEW_STARTED", "SLEW_FINISHED", "SLEW_FAILED", "TRACKING_LOST", "PARK", "PARK_FINISHED", "PARK_FAILED",
@@ -54,7 +55,7 @@ __all__ = [
     "CalibrationAbort", "CalibrationOrder", "CalibrationReport", "FocusPoint", "FocusReached", "FrameSet",
     "CALIBRATE", "ABORT_CALIBRATION", "CALIBRATION_STARTED", "CALIBRATION_FINISHED", "CALIBRATION_FAILED",
     # dome
-    "KeepOpen", "Follow", "SlitInPlace",
+    "KeepOpen", "Follow", "DomeFailure", "SlitInPlace",
     "OPEN", "CLOSE", "KEEP_OPEN", "DOME_OPENED", "DOME_CLOSED", "DOME_FAILED", "FOLLOW", "SLIT_IN_PLACE", "SLIT_FAILED",
     # accessories
     "SelectFilter", "FilterSelected", "FiltersKnown", "MoveFocus", "FocusMoved", "SetSwitch",

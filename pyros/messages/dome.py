@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pyros.messages._codec import register
 from pyros.messages._payload import Degrees, Latitude, Payload, Positive
 from pyros.messages.instruments import Failure, Order, Reason
@@ -25,6 +27,13 @@ class Follow(Payload, frozen=True, kw_only=True):
     """Declination, ICRS degrees."""
 
 
+class DomeFailure(Failure, frozen=True, kw_only=True):
+    """dome -> majordome, or who has told it to open: what did not work, and why."""
+
+    what: Literal["open", "close", "refused"] = "refused"
+    """The device did not open, it did not close, or it was not told to open, since it may not be open."""
+
+
 class SlitInPlace(Payload, frozen=True, kw_only=True):
     """dome -> observation_manager: the slit looks there; the measured azimuth in degrees, None for a roof."""
 
@@ -39,7 +48,7 @@ CLOSE = register("Close", Order, guarded=True)
 KEEP_OPEN = register("Keep open", KeepOpen, guarded=True)
 DOME_OPENED = register("Dome opened", Reason, guarded=True)
 DOME_CLOSED = register("Dome closed", Reason, guarded=True)
-DOME_FAILED = register("Dome failed", Failure)
+DOME_FAILED = register("Dome failed", DomeFailure)
 FOLLOW = register("Follow", Follow, guarded=True)
 SLIT_IN_PLACE = register("Slit in place", SlitInPlace, guarded=True)
 SLIT_FAILED = register("Slit failed", Failure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from pyros.messages._codec import register
-from pyros.messages._payload import Payload
+from pyros.messages._payload import NoPayload, Payload
 from pyros.messages.observations import Abort
 
 
@@ -62,7 +62,20 @@ class Telemetry(Payload, frozen=True):
     """What the device tells, by name."""
 
 
+class DeviceState(Payload, frozen=True, kw_only=True):
+    """An instrument's agent -> who has said *Tell state*: what its device does, asked for this answer."""
+
+    instrument: str
+    """The agent's name."""
+    state: str
+    """As in `pyros.instruments.interfaces`; ``unknown`` when the device did not answer."""
+    reason: str = ""
+    """Of the dome: why it may not be open now by its agent's leases; '' when it may."""
+
+
 ABORT = register("Abort", Abort, guarded=True)
 INSTRUMENT_CONNECTED = register("Instrument connected", InstrumentConnection, guarded=True)
 INSTRUMENT_DISCONNECTED = register("Instrument disconnected", InstrumentConnection)
 TELEMETRY = register("Telemetry", Telemetry, guarded=True)
+TELL_STATE = register("Tell state", NoPayload)
+DEVICE_STATE = register("Device state", DeviceState, guarded=True)

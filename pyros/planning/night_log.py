@@ -7,8 +7,9 @@ wasn't my target observed" has an answer for every night that is kept.
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
@@ -16,12 +17,16 @@ import msgspec
 
 from pyros.errors import JournalError
 from pyros.journal import JournalReader
+from pyros.messages import Observation, Plan, Planned
 from pyros.site import Site
 
 MAX_NIGHTS = 400
 """How many nights are kept."""
 MAX_LINES = 5000
 """How many requests of one night are kept: of more, the latest are left out."""
+
+DUE = re.compile(r"(?P<request>.+)-due(?P<number>\d+)")
+"""The id of one of the times of a request with a cadence."""
 
 Fate = Literal["", "observing", "observed", "interrupted", "failed", "withdrawn", "expired"]
 
@@ -121,6 +126,34 @@ def forget_oldest(db: sqlite3.Connection) -> None:
         " (SELECT night FROM night_lines GROUP BY night ORDER BY night DESC LIMIT 1 OFFSET ?)",
         (MAX_NIGHTS,),
     )
+
+
+def line_of(
+    night: str, request: Observation, now: float, planned: Planned | None = None, reason: str = ""
+) -> NightLine:
+    """Return the line of a request in a night, with what a plan made ``now`` says: its place, or why it has none."""
+    match = DUE.fullmatch(request.id)
+    line = NightLine(
+        night=night, observation=request.id, target=request.target, owner=request.owner, priority=request.priority,
+        request=match["request"] if match and request.repeats == match["request"] else request.id,
+        ra=request.ra, dec=request.dec, filters=" ".join(dict.fromkeys(each.filter for each in request.exposures)),
+        planned=now, reason=reason,
+    )  # fmt: skip
+    if planned is None:
+        return line
+    return msgspec.structs.replace(
+        line, start=planned.start, end=planned.end, airmass=planned.airmass, reason=planned.reason
+    )
+
+
+def lines_of(night: str, plan: Plan, requests: Mapping[str, Observation], now: float) -> dict[str, NightLine]:
+    """Return the lines of all that a plan names, by their ids; ``requests`` are what it was made of."""
+    found = {each.observation.id: line_of(night, each.observation, now, each) for each in plan.observations}
+    for refused in plan.refused:
+        request = requests.get(refused.observation)
+        if request is not None and refused.observation not in found:
+            found[refused.observation] = line_of(night, request, now, reason=refused.reason)
+    return found
 
 
 def _upsert(db: sqlite3.Connection, lines: Iterable[NightLine], columns: tuple[str, ...]) -> None:

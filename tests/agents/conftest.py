@@ -37,12 +37,16 @@ class Inline:
     def __init__(self, agent: Agent, folder: Path, *others: str, **changes: Any) -> None:
         self.agent = agent
         self.reactor: Any = _Reactor()
-        self.clock = VirtualClock(self.reactor, datetime(2026, 3, 20, 23, 30, tzinfo=UTC))
+        self.clock = VirtualClock(self.reactor, self.begin())
         config = msgspec.structs.replace(make_config(folder, agent.name, *others), **changes)
         self.host = Host(agent, config, self.reactor, self.clock, threaded=False)
         self.host.start()
         self.host.outbound.stop()
         self.reactor.advance(0)  # work()
+
+    def begin(self) -> datetime:
+        """When its time begins: by night."""
+        return datetime(2026, 3, 20, 23, 30, tzinfo=UTC)
 
     @property
     def turns(self) -> Any:

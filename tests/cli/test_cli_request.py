@@ -14,6 +14,9 @@ from pyros import config as configuration
 from pyros.agents.scheduler import SchedulerAgent
 from pyros.cli.app import app
 from pyros.config import Config
+from pyros.journal import Effects, Journal
+from pyros.planning import night_log
+from pyros.planning.night_log import NightLine
 
 NAMES = "name,ra,dec,aliases\nPole Field,2:31:49,+88:00:00,NGP\nM 31,00:42:44.3,+41:16:09,\n"
 
@@ -122,3 +125,75 @@ def test_what_the_camera_cannot_set_is_refused(run: Any, monkeypatch: pytest.Mon
     monkeypatch.setattr("pyros.cli.request.common.ask", lambda *_: {"can_set": ["gain"]})
     refused = run("request", "add", "M 31", "-e", "r:60,gain=5,binning=2", "--check")
     assert refused.stderr == ("pyros: m-31 exposures: binning: this camera's driver cannot set it; leave it out\n")
+
+
+def night(run: Any) -> str:
+    """Return the evening of the night that is or comes next."""
+    return str(run("plan").stdout.split()[2])
+
+
+def test_the_plan_says_what_is_observed_when_and_why_the_rest_is_not(run: Any, tmp_path: Path) -> None:
+    file = tmp_path / "requests.yaml"
+    file.write_text(
+        "requests:\n  - {target: Pole Field, exposures: 'r:60x3; g:60', cadence: {every: 2 h, tolerance: 50 min}}\n"
+        "  - {target: South, ra: 0, dec: -85, exposures: 'r:60'}\n"
+    )
+    told = run("plan", "--what-if", file, "--date", "2030-12-01", "--picture", tmp_path / "night.png")
+    assert told.exit_code == 0, told.stderr
+    lines = told.stdout.splitlines()
+    assert lines[0].startswith("night of 2030-12-01 at Haute-Provence: dark from 17:0")
+    assert lines[1].split() == ["start", "end", "target", "id", "priority", "airmass", "filters", "why"]
+    assert [line.split()[2:5] for line in lines[2:8]] == [["Pole", "Field", line.split()[4]] for line in lines[2:8]]
+    assert "r g" in lines[2]
+    refused = lines[lines.index("not planned:") :]
+    assert any("South" in line and "it is never up" in line for line in refused)
+    assert any(line.startswith("with 2 more requests, ") for line in lines)
+    assert (tmp_path / "night.png").read_bytes().startswith(b"\x89PNG")
+    assert run("request", "list").stdout == "no requests\n", "nothing was sent"
+    asked = [json.loads(line) for line in run("plan", "--what-if", file, "--json").stdout.splitlines()]
+    assert {line["request"] for line in asked} == {"pole-field", "south"}
+
+
+def test_the_plan_of_tonight_is_the_schedulers(scheduler: SchedulerAgent, run: Any) -> None:
+    assert run("request", "add", "Pole Field", "-e", "r:60").exit_code == 0
+    planned = run("plan", "--json")
+    (line,) = [json.loads(each) for each in planned.stdout.splitlines()]
+    assert (line["observation"], line["night"]) == ("pole-field", night(run))
+    assert line["start"] is not None
+    assert run("request", "cancel", "pole-field", "--why", "clouds").exit_code == 0
+    assert "withdrawn: clouds" in run("plan").stdout
+
+
+def test_a_night_of_the_past_is_answered_from_what_was_kept(config: Config, run: Any) -> None:
+    line = NightLine(night="2026-03-20", observation="a", target="A", reason="outranked by B", planned=1.0)
+    done = NightLine(night="2026-03-20", observation="b", target="B", fate="observed", began=1774049400.0,
+                     ended=1774050000.0, images=3, start=1774049400.0, end=1774050000.0)  # fmt: skip
+    journal = Journal(config.journal("scheduler"), durable=False)
+    effects = Effects()
+    effects.also += [
+        night_log.prepare,
+        lambda db: night_log.write(db, [line, done]),
+        lambda db: night_log.write_fate(db, [done]),
+    ]
+    journal.commit(effects)
+    journal.close()
+    told = run("plan", "--date", "2026-03-20").stdout
+    assert "23:30  23:40  B       b " in told
+    assert "observed, 3 images" in told
+    assert told.splitlines()[-1].split() == ["A", "a", "0", "outranked", "by", "B"]
+    nothing = run("plan", "--date", "2026-03-21")
+    assert nothing.stderr.startswith("pyros: nothing is kept of the night of 2026-03-21: nothing was asked for then")
+    assert nothing.stderr.endswith("kept are 1 nights from 2026-03-20 to 2026-03-20\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--date", "tomorrow"], 2, "--date: 'tomorrow' is not a date such as 2026-12-01"),
+        (["--picture", "night.jpg"], 2, "must end in .png"),
+        (["--date", "2020-01-01", "--what-if", "x.yaml"], 1, "the night of 2020-01-01 is over"),
+    ],
+)
+def test_a_mistake_in_asking_for_a_plan_is_told(run: Any, arguments: list[str], code: int, said: str) -> None:
+    result = run("plan", *arguments)
+    assert (result.exit_code, said in result.stderr) == (code, True)

@@ -77,3 +77,14 @@ def test_what_is_no_map_is_told_in_a_line(tmp_path: Path, content: bytes | None,
 
 def test_a_field_in_other_words_is_wrong_usage(skymap: Path) -> None:
     assert run(skymap, "--field", "wide").exit_code == 2
+
+
+def test_galaxies_become_a_file_and_are_ranked(skymap: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("name,ra,dec,distance,mass\nnear,10.0,18.0,40,3\nsouth,10.0,-80.0,40,1\n")
+    made = CliRunner().invoke(app, ["alerts", "galaxies", str(tmp_path / "own.csv"), "--to", str(tmp_path / "g.npy")])
+    assert made.exit_code == 0, made.output
+    assert "2 galaxies in" in made.stdout
+    done = run(skymap, "--galaxies", tmp_path / "g.npy", "--share", "1")
+    assert "near" in done.stdout
+    assert "75.000%" in done.stdout
+    assert run(skymap, "--galaxies", tmp_path / "none").exit_code == 1

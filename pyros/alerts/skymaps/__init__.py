@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from pyros.alerts.skymaps.galaxies import Catalogue, Galaxy, RankedGalaxy, rank_galaxies, write_catalogue
 from pyros.alerts.skymaps.reading import read_skymap
 from pyros.alerts.skymaps.skymap import SkyMap
 from pyros.alerts.skymaps.tiles import Field, Tile, make_tiles
 
-__all__ = ["Field", "SkyMap", "Tile", "make_tiles", "read_skymap"]
+__all__ = [
+    "Catalogue",
+    "Field",
+    "Galaxy",
+    "RankedGalaxy",
+    "SkyMap",
+    "Tile",
+    "make_tiles",
+    "rank_galaxies",
+    "read_skymap",
+    "write_catalogue",
+]

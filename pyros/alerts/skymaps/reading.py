@@ -79,19 +79,40 @@ def _read(table: Any) -> SkyMap:
     values = np.where(np.isfinite(values), values, 0.0)
     if values.size == 0 or values.min() < 0:
         raise AlertError("the sky map is empty, or has negative probabilities")
-    upper = [each.upper() for each in table.columns.names]
-    if "UNIQ" in upper:
-        numbers = np.asarray(table.data[table.columns.names[upper.index("UNIQ")]], dtype=np.int64).ravel()
-        level, cell = _of_uniq(numbers)
+    names = {each.upper(): each for each in table.columns.names}
+    along = _along(table, names, len(values))
+    if "UNIQ" in names:
+        level, cell = _of_uniq(np.asarray(table.data[names["UNIQ"]], dtype=np.int64).ravel())
     else:
-        level, cell, values = _flat(table, upper, values, is_density=name.upper() == "PROBDENSITY")
+        level, cell = _of_nside(table, names, len(values))
+        order = np.argsort(cell, kind="stable")
+        cell, values = cell[order], values[order]
+        if along is not None and level[0] <= _FINEST_FLAT:
+            along = along[0][order], along[1][order], along[2][order]
+        else:
+            level, cell, values = _merged(int(level[0]), cell, values, is_density=name.upper() == "PROBDENSITY")
+            along = None
     _check_apart(level, cell)
     areas = 4 * np.pi / 12 / 4.0**level
     probability = values * areas if name.upper() == "PROBDENSITY" else values
     total = float(probability.sum())
     if not 1 - _TOLERANCE <= total <= 1 + _TOLERANCE:
         raise AlertError(f"the probabilities of the sky map sum to {total:.3g}, not to 1")
-    return SkyMap(level, cell, probability / total, distance=_distance(header))
+    return SkyMap(level, cell, probability / total, distance=_distance(header), along=along)
+
+
+def _along(table: Any, names: dict[str, str], count: int) -> tuple[Floats, Floats, Floats] | None:
+    """Return what is known of the distances along each cell's line of sight; a sigma of 0 says nothing."""
+    if not {"DISTMU", "DISTSIGMA", "DISTNORM"} <= names.keys():
+        return None
+    columns = (
+        np.asarray(table.data[names[each]], dtype=np.float64).ravel() for each in ("DISTMU", "DISTSIGMA", "DISTNORM")
+    )
+    mu, sigma, norm = columns
+    if not len(mu) == len(sigma) == len(norm) == count:
+        raise AlertError("the sky map has distances for other cells than probabilities")
+    good = np.isfinite(mu) & np.isfinite(sigma) & np.isfinite(norm) & (sigma > 0) & (norm > 0)
+    return np.where(good, mu, 0.0), np.where(good, sigma, 1.0), np.where(good, norm, 0.0)
 
 
 def _of_uniq(numbers: Integers) -> tuple[Integers, Integers]:
@@ -106,26 +127,25 @@ def _of_uniq(numbers: Integers) -> tuple[Integers, Integers]:
     return level, cell
 
 
-def _flat(table: Any, upper: list[str], values: Floats, is_density: bool) -> tuple[Integers, Integers, Floats]:
-    """Read a map of cells of one size, and merge what is improbable; the values stay what they were."""
+def _of_nside(table: Any, names: dict[str, str], count: int) -> tuple[Integers, Integers]:
+    """Return level and nested number of each row of a map whose cells have one size."""
     header = table.header
-    nside = int(header.get("NSIDE", 0)) or round((len(values) / 12) ** 0.5)
+    nside = int(header.get("NSIDE", 0)) or round((count / 12) ** 0.5)
     level = nside.bit_length() - 1
     if nside < 1 or nside != 1 << level or level > MAX_LEVEL:
         raise AlertError(f"NSIDE {nside} of the sky map is no power of 2 up to 2**{MAX_LEVEL}")
-    if "PIXEL" in upper:
-        cell = np.asarray(table.data[table.columns.names[upper.index("PIXEL")]], dtype=np.int64).ravel()
+    if "PIXEL" in names:
+        cell = np.asarray(table.data[names["PIXEL"]], dtype=np.int64).ravel()
     else:
-        cell = np.arange(len(values), dtype=np.int64) + int(header.get("FIRSTPIX", 0))
-    if len(cell) != len(values) or cell.min() < 0 or cell.max() >= 12 * nside**2:
+        cell = np.arange(count, dtype=np.int64) + int(header.get("FIRSTPIX", 0))
+    if len(cell) != count or cell.min() < 0 or cell.max() >= 12 * nside**2:
         raise AlertError(f"the sky map has cells that NSIDE {nside} has not")
     ordering = str(header.get("ORDERING", "")).strip().upper()
     if ordering == "RING":
         cell = np.asarray(healpix().ring_to_nested(cell, nside), dtype=np.int64)
     elif ordering not in {"NESTED", "NEST"}:
         raise AlertError(f"ORDERING {ordering[:20]!r} of the sky map; RING, NESTED and NUNIQ are read")
-    order = np.argsort(cell, kind="stable")
-    return _merged(level, cell[order], values[order], is_density)
+    return np.full(count, level, dtype=np.int64), cell
 
 
 def _merged(level: int, cell: Integers, values: Floats, is_density: bool) -> tuple[Integers, Integers, Floats]:

@@ -33,13 +33,22 @@ class SkyMap:
     """
 
     def __init__(
-        self, level: Integers, cell: Integers, probability: Floats, *, distance: tuple[float, float] | None = None
+        self,
+        level: Integers,
+        cell: Integers,
+        probability: Floats,
+        *,
+        distance: tuple[float, float] | None = None,
+        along: tuple[Floats, Floats, Floats] | None = None,
     ) -> None:
         """Take cells by their level (0 to 29) and nested number, and their probabilities.
 
-        ``distance`` is the mean luminosity distance and its standard deviation in Mpc, where the map has one.
+        Where the map has them, ``distance`` is the mean luminosity distance and its standard deviation in Mpc, and
+        ``along`` for each cell DISTMU, DISTSIGMA (Mpc) and DISTNORM (1/Mpc**2) of the distances along its line of
+        sight, norm * r**2 * N(r; mu, sigma) (Singer et al. 2016, ApJ 829, L15).
         """
-        self.level, self.cell, self.probability, self.distance = level, cell, probability, distance
+        self.level, self.cell, self.probability = level, cell, probability
+        self.distance, self.along = distance, along
 
     @cached_property
     def areas(self) -> Floats:

@@ -8,6 +8,7 @@ import typer
 
 from pyros.cli.alerts.archive import explain, list_, search, show_
 from pyros.cli.alerts.export_packets import export
+from pyros.cli.alerts.galaxies import galaxies
 from pyros.cli.alerts.import_packets import import_
 from pyros.cli.alerts.parse import parse
 from pyros.cli.alerts.skymap import skymap
@@ -21,6 +22,7 @@ app = typer.Typer(
 _COMMANDS: dict[str, Callable[..., None]] = {
     "parse": parse,
     "skymap": skymap,
+    "galaxies": galaxies,
     "list": list_,
     "search": search,
     "show": show_,

@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from pyros.alerts import form_of
-from pyros.alerts.skymaps import Field, SkyMap, Tile, make_tiles, read_skymap
+from pyros.alerts.skymaps import Catalogue, Field, RankedGalaxy, SkyMap, Tile, make_tiles, rank_galaxies, read_skymap
 from pyros.alerts.skymaps.embedded import embedded_skymap
 from pyros.alerts.skymaps.skymap import Floats
 from pyros.alerts.skymaps.tiles import Mask
@@ -39,7 +39,11 @@ def skymap(
     ] = "",
     overlap: Annotated[float, typer.Option(help="Degrees that neighbouring fields share.")] = 0.0,
     share: Annotated[float, typer.Option(min=0.01, max=1.0, help="Stop at this share of what can be observed.")] = 0.9,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Show at most so many fields.")] = 20,
+    galaxies: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Galaxies, as pyros alerts galaxies makes them: show the most probable."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Show at most so many fields or galaxies.")] = 20,
     site: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The site.yaml of an observatory: only what it sees in a night counts."),
@@ -62,6 +66,7 @@ def skymap(
     Examples:
       pyros alerts skymap bayestar.multiorder.fits
       pyros alerts skymap S241125n.json --field 2x2 --site observatory/site.yaml
+      pyros alerts skymap S241125n.json --galaxies galaxies.npy
       pyros alerts skymap map.fits.gz --field 1.5x1 --overlap 0.1 --share 0.5 --limit 1000 --json
     """
     try:
@@ -69,18 +74,23 @@ def skymap(
         size = _size(field, overlap) if field else None
         visible = _visible(Site.load(site), night, altitude) if site else None
         tiles = make_tiles(chosen, size, share=share, limit=limit, observable=visible) if size else []
+        catalogue = Catalogue(galaxies) if galaxies else None
+        ranked = rank_galaxies(chosen, catalogue, share=share, limit=limit, observable=visible) if catalogue else []
     except AlertError as error:
         raise PyrosError(f"{file}: {error}") from None
     found = facts(chosen)
     if visible is not None:
         found["observable"] = float(chosen.probability[visible(*chosen.centres)].sum())
     if as_json:
-        out.file.write(json.dumps(found | {"tiles": [tile._asdict() for tile in tiles]}) + "\n")
+        more = {"tiles": [tile._asdict() for tile in tiles], "galaxies": [galaxy._asdict() for galaxy in ranked]}
+        out.file.write(json.dumps(found | more) + "\n")
         return
     for line in _lines(found):
         out.print(line)
     if size:
-        show(_table(tiles))
+        show(_table_of_tiles(tiles))
+    if catalogue:
+        show(_table_of_galaxies(ranked))
 
 
 def facts(chosen: SkyMap) -> dict[str, Any]:
@@ -143,7 +153,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _table(tiles: list[Tile]) -> Table:
+def _table_of_tiles(tiles: list[Tile]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("", "ra", "dec", "in it", "together"):
         table.add_column(heading, justify="right")
@@ -151,4 +161,15 @@ def _table(tiles: list[Tile]) -> Table:
     for number, tile in enumerate(tiles, 1):
         together += tile.added
         table.add_row(str(number), f"{tile.ra:.3f}", f"{tile.dec:+.3f}", f"{tile.probability:.2%}", f"{together:.2%}")
+    return table
+
+
+def _table_of_galaxies(ranked: list[RankedGalaxy]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("galaxy", "ra", "dec", "Mpc", "probability"):
+        table.add_column(heading, justify="left" if heading == "galaxy" else "right")
+    for galaxy in ranked:
+        table.add_row(
+            galaxy.name, f"{galaxy.ra:.4f}", f"{galaxy.dec:+.4f}", f"{galaxy.distance:.0f}", f"{galaxy.probability:.3%}"
+        )
     return table

@@ -1,0 +1,123 @@
+"""Sky maps: from the bytes of a multi-order map to ranked fields, and to ranked galaxies.
+
+The map is drawn for it, of as many cells as LVK's real ones: an arc across the sky, with distances. The figures are
+processor time, so that a computer which others use measures the same; the limits are those of docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy_healpix import core
+
+from bench._common import Report, arguments, median
+from pyros.alerts.skymaps import (
+    Catalogue,
+    Field,
+    Galaxy,
+    SkyMap,
+    make_tiles,
+    rank_galaxies,
+    read_skymap,
+    write_catalogue,
+)
+from pyros.angles import separations
+
+COARSE, FINE = 3, 7
+CELLS = 21_504
+GALAXIES = 2_000_000
+
+
+def drawn() -> bytes:
+    """A map of `CELLS` cells, fine where it is probable: an arc 12 degrees wide, half around a pole of its own."""
+    cells = np.arange(12 * 4**FINE)
+    lon, lat = core.healpix_to_lonlat(cells, 2**FINE, order="nested")
+    ring = separations(lon.deg, lat.deg, 130.0, 25.0) - 70.0
+    along = np.abs((lon.deg - 210.0 + 180.0) % 360.0 - 180.0)
+    density = np.exp(-0.5 * (ring / 6.0) ** 2 - 0.5 * (along / 50.0) ** 2) + 1e-9
+    of_coarse = density.reshape(-1, 4 ** (FINE - COARSE))
+    count = (CELLS - 12 * 4**COARSE) // (4 ** (FINE - COARSE) - 1)
+    fine = np.sort(np.argsort(-of_coarse.sum(axis=1))[:count])
+    coarse = np.setdiff1d(np.arange(12 * 4**COARSE), fine)
+    below = (fine[:, None] * 4 ** (FINE - COARSE) + np.arange(4 ** (FINE - COARSE))).ravel()
+    uniq = np.concatenate([core.level_ipix_to_uniq(COARSE, coarse), core.level_ipix_to_uniq(FINE, below)])
+    values = np.concatenate([of_coarse[coarse].mean(axis=1), density[below]])
+    areas = np.concatenate([np.full(len(coarse), math.pi / 3 / 4**COARSE), np.full(len(below), math.pi / 3 / 4**FINE)])
+    values /= float((values * areas).sum())
+    columns = {
+        "UNIQ": uniq, "PROBDENSITY": values, "DISTMU": np.full(len(uniq), 150.0),
+        "DISTSIGMA": np.full(len(uniq), 40.0), "DISTNORM": np.full(len(uniq), 4e-5),
+    }  # fmt: skip
+    table = fits.BinTableHDU.from_columns(
+        [fits.Column(name, "K" if name == "UNIQ" else "D", array=each) for name, each in columns.items()]
+    )
+    table.header["ORDERING"] = "NUNIQ"
+    stream = io.BytesIO()
+    table.writeto(stream)
+    return stream.getvalue()
+
+
+def catalogue(path: Path, count: int) -> Catalogue:
+    """So many galaxies all over the sky, out to 400 Mpc; the same every time."""
+    random = np.random.default_rng(42)
+    ra, dec = random.uniform(0, 360, count), np.degrees(np.arcsin(random.uniform(-1, 1, count)))
+    distance, mass = 400 * random.random(count) ** (1 / 3), random.lognormal(0, 1, count)
+    rows = zip(ra.tolist(), dec.tolist(), distance.tolist(), mass.tolist(), strict=True)
+    write_catalogue((Galaxy(f"G{number}", *row) for number, row in enumerate(rows)), path)
+    return Catalogue(path)
+
+
+def timed(work: Callable[[], object], times: int) -> tuple[float, float]:
+    """Median and worst of the milliseconds of processor time; a first run, which loads what it needs, doesn't count."""
+    work()
+    taken = []
+    for _ in range(times):
+        begin = time.process_time()
+        work()
+        taken.append((time.process_time() - begin) * 1e3)
+    return median(taken), max(taken)
+
+
+def main() -> None:
+    options = arguments(__doc__ or "").parse_args()
+    report = Report("skymaps", options.json, ("numpy", "astropy", "astropy-healpix"))
+    times = 3 if options.quick else 15
+    folder = Path(tempfile.mkdtemp(prefix="bench-skymaps-", dir=options.dir))
+    try:
+        data = drawn()
+        skymap = read_skymap(data)
+        report.doing("a catalogue is made")
+        galaxies = catalogue(folder / "galaxies.npy", GALAXIES // (20 if options.quick else 1))
+
+        def fresh() -> SkyMap:  # what a map has computed once, it keeps
+            return SkyMap(skymap.level, skymap.cell, skymap.probability, along=skymap.along)
+
+        measures = {
+            "read": lambda: read_skymap(data).area(0.9),
+            "fields of 10 degrees": lambda: make_tiles(fresh(), Field(10, 10)),
+            "1,000 fields of 1 degree": lambda: make_tiles(fresh(), Field(1, 1), limit=1000),
+            "5,000 galaxies": lambda: rank_galaxies(fresh(), galaxies, limit=5000),
+        }
+        rows = []
+        for name, work in measures.items():
+            report.doing(name)
+            middle, worst = timed(work, times)
+            report.figures(name, median_ms=middle, worst_ms=worst, cells=len(skymap.cell), galaxies=len(galaxies))
+            rows.append((name, f"{middle:.1f}", f"{worst:.1f}"))
+        title = f"A map of {len(skymap.cell)} cells, {len(galaxies)} galaxies"
+        report.table(title, ("", "median, ms", "worst, ms"), rows)
+        report.ends()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

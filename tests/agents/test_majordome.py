@@ -1,0 +1,481 @@
+"""The majordome's nights, one turn at a time and on virtual time, without any other agent."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from pyros import messages
+from pyros.agents.majordome import ATTEMPTS, LEASE, PAUSES, MajordomeAgent
+from pyros.agents.night_table import OPEN_STATES, State
+from pyros.agents.runtime.turns import Batch
+from pyros.config import AgentConfig
+from pyros.hold import Holds
+from pyros.messages import (
+    DeviceState,
+    DomeFailure,
+    DomeReport,
+    Exposures,
+    Observation,
+    ObservationReport,
+    Plan,
+    Planned,
+    Reason,
+    WeatherState,
+    encode_payload,
+)
+from pyros.planning import Site
+from pyros.planning.visibility import place_overhead
+from pyros.wire import Entry
+from tests.agents.conftest import Inline
+
+SITE_FILE = Path(__file__).resolve().parents[2] / "observatory" / "site.yaml"
+SITE = Site.load(SITE_FILE)
+OTHERS = ("dome", "telescope", "camera", "scheduler", "observation_manager", "monitoring")
+EVENING = datetime(2026, 3, 20, 18, 0, tzinfo=UTC)
+MIDNIGHT = datetime(2026, 3, 20, 23, 30, tzinfo=UTC)
+NOON = datetime(2026, 3, 20, 12, 0, tzinfo=UTC)
+
+
+class Watched(MajordomeAgent):
+    """A majordome whose orders can be seen, and what it logs as an error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.orders: list[tuple[str, str]] = []
+
+    def send_to(self, agent: str, name: str, payload: Any = None) -> None:
+        self.orders.append((agent, name))
+        super().send_to(agent, name, payload)
+
+
+class Rig:
+    """A majordome, and what the others say to it."""
+
+    def __init__(self, folder: Path, start: datetime = MIDNIGHT, *, roof: bool = False, site: Path = SITE_FILE) -> None:
+        self.folder, self.roof, self.site = folder, roof, site
+        self._numbers: dict[str, int] = {}
+        self._shift = (start - MIDNIGHT).total_seconds()
+        self.start()
+
+    def start(self) -> None:
+        """Begin anew on the same journal; the time goes on."""
+        agents = {
+            name: AgentConfig(name, "127.0.0.1", 5001 + number, "x", roof=self.roof and name == "dome")
+            for number, name in enumerate(("majordome", *OTHERS))
+        }
+        self.agent = Watched()
+        self.host = _Host(self.agent, self.folder, self._shift, agents=agents, site=self.site)
+        self.clock = self.host.clock
+        self.holds = Holds(self.folder, self.clock)
+
+    def restart(self) -> None:
+        self._shift += self.host.reactor.seconds()
+        self.host.stop()
+        self._numbers = {}
+        self.start()
+
+    @property
+    def state(self) -> str:
+        return str(self.agent.state.state)
+
+    def say(self, sender: str, name: str, payload: Any = None, *, age: float = 0.0) -> list[tuple[str, str]]:
+        """Have another agent say something; returns the orders that it leads to."""
+        return self.orders(lambda: self.host.say(sender, name, payload, age))
+
+    def orders(self, do: Callable[[], object]) -> list[tuple[str, str]]:
+        before = len(self.agent.orders)
+        do()
+        return self.agent.orders[before:]
+
+    def pass_(self, seconds: float, *, safe: bool = True, kept: bool = True) -> list[tuple[str, str]]:
+        """Let time pass, in which monitoring and the dome's agent say each ten seconds that all is well."""
+        before = len(self.agent.orders)
+        while seconds > 0:
+            step = min(seconds, 10.0)
+            self.host.reactor.advance(step)
+            seconds -= step
+            if safe:
+                self.say("monitoring", messages.WEATHER_SAFE, WeatherState("fine"))
+            if kept and self.state in OPEN_STATES:
+                self.say("dome", messages.KEPT_OPEN, DomeReport(state="open"))
+        return self.agent.orders[before:]
+
+    def safe(self) -> list[tuple[str, str]]:
+        return self.say("monitoring", messages.WEATHER_SAFE, WeatherState("fine"))
+
+    def unsafe(self) -> list[tuple[str, str]]:
+        return self.say("monitoring", messages.WEATHER_UNSAFE, WeatherState("rain", wet=True))
+
+    def plan(self, name: str = "one", *, alert: str = "", **changes: Any) -> list[tuple[str, str]]:
+        """Have the scheduler plan one observation for now, well up in the sky."""
+        return self.say("scheduler", messages.PLAN_UPDATED, self.planned(name, alert=alert, **changes))
+
+    def planned(self, name: str, *, alert: str = "", **changes: Any) -> Plan:
+        ra, dec = place_overhead(SITE, self.clock.now())
+        observation = Observation(
+            id=name, target=name, ra=ra, dec=dec, exposures=(Exposures("r", 20.0),), alert=alert,
+            requested=self.clock.time(),
+        )  # fmt: skip
+        observation = msgspec.structs.replace(observation, **changes)
+        return Plan((Planned(observation, 65.0, "up"),), start_now=name)
+
+    def open(self) -> None:
+        """Have it opened and observing."""
+        self.safe()
+        self.plan()
+        self.say("dome", messages.DOME_OPENED, Reason())
+        assert self.state == State.OBSERVING
+
+    def shut(self) -> list[tuple[str, str]]:
+        """Dome and mount say that they are closed and parked."""
+        return self.say("dome", messages.DOME_CLOSED, Reason()) + self.say("telescope", messages.PARK_FINISHED)
+
+    def close(self) -> None:
+        self.host.stop()
+
+
+class _Host(Inline):
+    """The agent's host, whose peers' messages are numbered by themselves."""
+
+    def __init__(self, agent: MajordomeAgent, folder: Path, shift: float, **changes: Any) -> None:
+        self._numbers: dict[str, int] = {}
+        self._shift = shift
+        super().__init__(agent, folder, **changes)
+
+    def begin(self) -> datetime:
+        return datetime.fromtimestamp(MIDNIGHT.timestamp() + self._shift, UTC)
+
+    def say(self, sender: str, name: str, payload: Any, age: float) -> None:
+        number = self._numbers[sender] = self._numbers.get(sender, 0) + 1
+        json = b"{}" if payload is None else encode_payload(name, payload)
+        said = self.clock.monotonic() - age
+        entry = Entry(number, f"{sender}-{id(self)}-{number}", name, self.clock.time(), msgspec.Raw(json), said)
+        failed = self.run(Batch([entry], sender, (sender, f"{id(self)}"), proved=True))
+        del failed
+
+
+@contextmanager
+def _rig(start: datetime = MIDNIGHT, **keys: Any) -> Iterator[Rig]:
+    with tempfile.TemporaryDirectory() as folder:
+        rig = Rig(Path(folder), start, **keys)
+        yield rig
+        assert rig.host.turns.failed == 0
+        rig.close()
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    with _rig() as made:
+        yield made
+
+
+OPEN_NOW = [("observation_manager", messages.OBSERVE), ("dome", messages.OPEN), ("dome", messages.KEEP_OPEN)]
+SHUT_NOW = [("dome", messages.CLOSE), ("telescope", messages.PARK)]
+
+
+def hours(rig: Rig, count: float) -> None:
+    """Let hours pass by the wall clock, and a minute by every clock."""
+    rig.clock.step(count * 3600)
+    rig.pass_(60)
+
+
+def test_by_day_it_stays_closed_until_the_evening() -> None:
+    with _rig(NOON) as rig:
+        assert rig.state == State.CLOSED
+        rig.safe()
+        assert rig.plan() == []
+        hours(rig, 4)
+        assert rig.state == State.CLOSED
+        hours(rig, 2)
+        assert rig.state == State.READY
+        assert rig.agent.state.night == "2026-03-20"
+
+
+def test_night_follows_night_and_each_ends_closed() -> None:
+    with _rig(NOON) as rig:
+        for night in range(20, 30):
+            hours(rig, 6.5)
+            assert (rig.state, rig.agent.state.night) == (State.READY, f"2026-03-{night}")
+            hours(rig, 6)
+            assert (rig.state, rig.agent.state.over) == (State.READY, False)
+            hours(rig, 6)
+            assert (rig.state, rig.agent.state.over) == (State.CLOSED, True)
+            hours(rig, 5.45)
+
+
+def test_a_night_that_was_begun_is_not_begun_again() -> None:
+    with _rig(EVENING) as rig:
+        rig.restart()
+        hours(rig, 0.5)
+        assert rig.agent.state.change < 8, "each change of state counts"
+
+
+def test_in_a_polar_night_a_new_night_begins_at_noon(tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text("{name: Pole, latitude: 89.9, longitude: 0, elevation: 0}")
+    with _rig(datetime(2026, 12, 20, 11, 0, tzinfo=UTC), site=site) as rig:
+        assert (rig.state, rig.agent.state.night) == (State.READY, "2026-12-19")
+        hours(rig, 1.5)
+        assert (rig.state, rig.agent.state.night) == (State.READY, "2026-12-20")
+
+
+def test_an_alert_is_observed_in_the_turn_of_its_plan(rig: Rig) -> None:
+    rig.safe()
+    assert rig.plan(alert="ivo://x") == OPEN_NOW
+    assert rig.state == State.OPENING
+
+
+def test_a_roof_opens_over_a_parked_mount_and_before_the_slew() -> None:
+    with _rig(roof=True) as rig:
+        rig.safe()
+        assert rig.plan() == [("telescope", messages.PARK)]
+        assert rig.say("telescope", messages.PARK_FINISHED) == [("dome", messages.OPEN), ("dome", messages.KEEP_OPEN)]
+        assert rig.say("telescope", messages.PARK_FINISHED) == []
+        assert rig.say("dome", messages.DOME_OPENED, Reason()) == [("observation_manager", messages.OBSERVE)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"min_altitude": 80.0}, {"expires": 1.0}, {"not_before": 1e10}, {"windows": (messages.Window(1.0, 2.0),)}],
+)
+def test_what_the_sky_forbids_by_now_is_not_slewed_to(rig: Rig, changes: dict[str, Any]) -> None:
+    rig.safe()
+    assert rig.plan(**changes) == []
+    assert rig.state == State.READY
+
+
+def test_unsafe_closes_from_an_open_state_and_a_closed_one(rig: Rig) -> None:
+    rig.safe()
+    assert rig.unsafe() == SHUT_NOW
+    assert rig.state == State.READY
+    rig.open()
+    assert rig.unsafe()[-2:] == SHUT_NOW
+    assert rig.state == State.CLOSING
+    assert rig.unsafe() == []
+    rig.shut()
+    assert rig.state == State.READY
+
+
+def test_it_is_ready_only_when_both_have_said_that_they_are_shut(rig: Rig) -> None:
+    rig.open()
+    rig.unsafe()
+    rig.say("telescope", messages.PARK_FINISHED)
+    assert rig.state == State.CLOSING
+    rig.say("dome", messages.DOME_CLOSED, Reason())
+    assert rig.state == State.READY
+
+
+def test_what_does_not_close_is_a_fault_with_an_alarm_each_minute(rig: Rig) -> None:
+    rig.open()
+    rig.unsafe()
+    rig.pass_(310, safe=False)
+    assert rig.state == State.FAULT
+    assert "the night has stopped" in rig.host.host.alarms.raised
+    assert rig.pass_(120, safe=False).count(("dome", messages.CLOSE)) == 2
+    rig.shut()
+    assert rig.state == State.CLOSING
+    rig.shut()
+    assert rig.state == State.READY
+
+
+def test_a_dome_that_does_not_open_is_tried_ever_more_rarely(rig: Rig) -> None:
+    tries = []
+    rig.safe()
+    end = rig.clock.monotonic() + 4500
+    while rig.clock.monotonic() < end:
+        rig.plan()
+        if rig.state == State.OPENING:
+            tries.append(rig.clock.monotonic())
+            rig.say("dome", messages.DOME_FAILED, DomeFailure(reason="Open: stuck", what="open"))
+            assert rig.state == (State.FAULT if len(tries) >= ATTEMPTS else State.CLOSING)
+        rig.shut()
+        rig.pass_(10)
+        rig.say("dome", messages.KEPT_OPEN, DomeReport(state="closed"))
+    pauses = [later - earlier for earlier, later in pairwise(tries)]
+    assert pauses[:4] == [pytest.approx(pause, abs=15) for pause in PAUSES]
+    assert pauses[4:] == [pytest.approx(PAUSES[-1], abs=15)] * len(pauses[4:])
+    assert list(rig.host.host.alarms.raised) == ["the night has stopped"]
+    rig.pass_(1800)
+    rig.shut()
+    rig.shut()
+    rig.plan()
+    rig.say("dome", messages.DOME_OPENED, Reason())
+    assert rig.state == State.OBSERVING
+    rig.pass_(1)
+    assert list(rig.host.host.alarms.raised) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "after"),
+    [("open", "", State.OBSERVING), ("open", "monitoring is silent", State.CLOSING), ("closed", "", State.CLOSING)],
+)
+def test_after_a_restart_the_dome_says_whether_it_goes_on(rig: Rig, state: str, reason: str, after: State) -> None:
+    rig.open()
+    rig.restart()
+    asked = [agent for agent, name in rig.agent.orders if name == messages.TELL_STATE]
+    assert asked == ["dome", "telescope", "camera"]
+    rig.say("dome", messages.DEVICE_STATE, DeviceState(instrument="dome", state=state, reason=reason))
+    assert rig.state == after
+    assert rig.agent.orders.count(("dome", messages.CLOSE)) == (after is State.CLOSING)
+
+
+@pytest.mark.parametrize(("device", "doing"), [("dome", "open"), ("telescope", "tracking")])
+def test_what_is_found_open_or_moving_when_closed_is_shut(rig: Rig, device: str, doing: str) -> None:
+    rig.restart()
+    orders = rig.say(device, messages.DEVICE_STATE, DeviceState(instrument=device, state=doing, reason="no lease"))
+    assert orders == SHUT_NOW
+    assert rig.state == State.CLOSING
+
+
+def test_a_close_from_before_the_order_to_open_ends_nothing(rig: Rig) -> None:
+    rig.open()
+    rig.unsafe()
+    assert ("dome", messages.OPEN) in rig.safe()
+    rig.say("dome", messages.DOME_CLOSED, Reason())
+    assert rig.state == State.OPENING
+    rig.say("dome", messages.DOME_CLOSED, Reason())
+    assert rig.state == State.CLOSING, "this one was by itself"
+
+
+def test_a_hold_closes_and_its_release_goes_on(rig: Rig) -> None:
+    rig.open()
+    hold = rig.holds.set("anna@dome", "a visitor")
+    rig.agent.holds.set("anna@dome", "a visitor")
+    orders = rig.say("program:person", messages.HOLD, messages.HoldOrder(why=hold.why, who=hold.who))
+    assert orders[-2:] == SHUT_NOW
+    assert rig.state == State.HELD
+    rig.restart()
+    assert rig.state == State.HELD
+    rig.safe()
+    assert rig.plan("two") == []
+    rig.holds.release()
+    rig.say("program:person", messages.RELEASE, messages.ReleaseOrder(who="anna@dome"))
+    assert rig.state == State.READY
+    assert ("dome", messages.OPEN) in rig.plan("three")
+
+
+class Nights(RuleBasedStateMachine):
+    """Anybody says anything at any time, and the majordome dies at any time."""
+
+    @initialize(hours=st.sampled_from((-8.0, -5.6, 0.0, 5.0)), roof=st.booleans())
+    def begin(self, hours: float, roof: bool) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        start = datetime.fromtimestamp(MIDNIGHT.timestamp() + 3600 * hours, UTC)
+        self.rig = Rig(Path(self._folder.name), start, roof=roof)
+        self.safe_until, self.number, self.seen = -1.0, 0, 0
+        self.safe_now = False
+
+    @rule()
+    def weather_is_safe(self) -> None:
+        self.safe_now, self.safe_until = True, self.rig.clock.monotonic() + LEASE
+        self.rig.safe()
+
+    @rule()
+    def weather_is_unsafe(self) -> None:
+        self.safe_now = False
+        orders = self.rig.unsafe()
+        assert self.rig.state not in OPEN_STATES
+        assert ("dome", messages.OPEN) not in orders
+
+    @rule(alert=st.booleans())
+    def something_is_planned(self, alert: bool) -> None:
+        self.number += 1
+        self.rig.plan(f"obs-{self.number}", alert="ivo://x" if alert else "")
+
+    @rule()
+    def nothing_is_planned(self) -> None:
+        self.rig.say("scheduler", messages.PLAN_UPDATED, Plan(()))
+
+    @rule(name=st.sampled_from((messages.OBSERVATION_FINISHED, messages.OBSERVATION_FAILED)))
+    def an_observation_ends(self, name: str) -> None:
+        running = self.rig.agent.state.running
+        self.rig.say("observation_manager", name, ObservationReport(observation=running.id if running else "none"))
+
+    @rule(name=st.sampled_from((messages.DOME_OPENED, messages.DOME_CLOSED)))
+    def the_dome_says(self, name: str) -> None:
+        self.rig.say("dome", name, Reason(reason="it says so"))
+
+    @rule(what=st.sampled_from(("open", "close", "refused")), lost=st.booleans())
+    def the_dome_fails(self, what: Any, lost: bool) -> None:
+        self.rig.say("dome", messages.DOME_FAILED, DomeFailure(reason=f"{what} failed", what=what, lost=lost))
+
+    @rule(reason=st.sampled_from(("", "the guardian is silent")), state=st.sampled_from(("open", "closed")))
+    def the_dome_answers(self, reason: str, state: str) -> None:
+        self.rig.say("dome", messages.KEPT_OPEN, DomeReport(state=state, may_open=reason))
+
+    @rule(name=st.sampled_from((messages.PARK_FINISHED, messages.PARK_FAILED)))
+    def the_mount_says(self, name: str) -> None:
+        payload = messages.Failure(reason="stuck") if name == messages.PARK_FAILED else None
+        self.rig.say("telescope", name, payload)
+
+    @rule(
+        device=st.sampled_from(("dome", "telescope", "camera")),
+        state=st.sampled_from(("open", "closed", "unknown", "tracking", "parked", "exposing")),
+        reason=st.sampled_from(("", "no lease")),
+    )
+    def a_device_tells(self, device: str, state: str, reason: str) -> None:
+        self.rig.say(device, messages.DEVICE_STATE, DeviceState(instrument=device, state=state, reason=reason))
+
+    @precondition(lambda self: self.rig.holds.hold is None)
+    @rule()
+    def a_person_holds(self) -> None:
+        self.rig.agent.holds.set("anna@dome", "a visitor")
+        self.rig.say("program:person", messages.HOLD, messages.HoldOrder(why="a visitor", who="anna@dome"))
+        assert self.rig.state == State.HELD
+
+    @precondition(lambda self: self.rig.holds.hold is not None)
+    @rule()
+    def a_person_releases(self) -> None:
+        self.rig.agent.holds.release()
+        self.rig.say("program:person", messages.RELEASE, messages.ReleaseOrder(who="anna@dome"))
+        assert self.rig.state != State.HELD
+
+    @rule(seconds=st.sampled_from((1.0, 19.0, 61.0, 310.0, 4 * 3600.0)))
+    def time_passes(self, seconds: float) -> None:
+        self.rig.host.reactor.pump([20.0] * int(seconds // 20) + [seconds % 20])
+
+    @rule()
+    def it_dies_and_begins_anew(self) -> None:
+        self.rig.restart()
+        self.seen = 0
+        self.safe_now = False
+
+    @invariant()
+    def it_opens_only_when_it_is_safe_and_nobody_holds(self) -> None:
+        orders, self.seen = self.rig.agent.orders[self.seen :], len(self.rig.agent.orders)
+        if ("dome", messages.OPEN) in orders or ("observation_manager", messages.OBSERVE) in orders:
+            assert self.safe_now
+            assert self.rig.holds.hold is None
+
+    @invariant()
+    def every_cell_that_came_up_is_in_the_table(self) -> None:
+        assert self.rig.agent.impossible == 0
+        assert self.rig.host.turns.failed == 0
+
+    @invariant()
+    def what_runs_under_a_shut_dome_was_stopped(self) -> None:
+        if self.rig.state not in OPEN_STATES:
+            assert self.rig.agent.state.running is None
+
+    def teardown(self) -> None:
+        if hasattr(self, "rig"):
+            self.rig.close()
+            self._folder.cleanup()
+
+
+Nights.TestCase.settings = settings(
+    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
+TestNights = Nights.TestCase
