@@ -282,6 +282,11 @@ class GreetedPeer:
         raise WireError(reason)
 
 
+@pytest.fixture
+def wait_for() -> Callable[..., Any]:
+    return wait_until
+
+
 def another_reactor(kind: Callable[[], Any]) -> Any:
     """Make a reactor that is not the one of the process, and whose time goes on when the computer's clock is set."""
     made = kind()
