@@ -22,14 +22,15 @@ from pyros.config import JobConfig
 from pyros.errors import JournalError
 from pyros.journal import JournalReader
 from pyros.messages import JobFinished, JobRequest
+from pyros.unique import boot_id
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, state TEXT NOT NULL,
     priority INTEGER NOT NULL, due REAL NOT NULL, expires REAL, asked REAL NOT NULL, asker TEXT NOT NULL,
     attempt INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, crashes INTEGER NOT NULL DEFAULT 0,
-    stop INTEGER NOT NULL DEFAULT 0, begun REAL, ended REAL, reason TEXT NOT NULL DEFAULT '', result BLOB,
-    tell TEXT NOT NULL, request BLOB NOT NULL);
+    stop INTEGER NOT NULL DEFAULT 0, boot TEXT NOT NULL DEFAULT '', begun REAL, ended REAL,
+    reason TEXT NOT NULL DEFAULT '', result BLOB, tell TEXT NOT NULL, request BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS jobs_pending ON jobs (priority DESC, number, due) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS jobs_due ON jobs (due) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS jobs_running ON jobs (number) WHERE state = 'running';
@@ -110,6 +111,8 @@ class JobRun(NamedTuple):
     request: JobRequest
     stop: bool
     """It is to be ended."""
+    boot: str
+    """The start of the computer (`boot_id`) in which it was marked as running."""
 
 
 class Look(NamedTuple):
@@ -168,10 +171,10 @@ def look(db: sqlite3.Connection, now: float, room: int, schedules: Iterable[JobC
         " ORDER BY priority DESC, number LIMIT ?", (now, free),
     ).fetchall()  # fmt: skip
     db.executemany(
-        "UPDATE jobs SET state = 'running', attempt = attempt + 1, begun = ? WHERE id = ?",
-        [(now, id_) for id_, _, _ in rows],
+        "UPDATE jobs SET state = 'running', attempt = attempt + 1, begun = ?, boot = ? WHERE id = ?",
+        [(now, boot_id(), id_) for id_, _, _ in rows],
     )
-    begin = [JobRun(id_, attempt, _decode_request(request), False) for id_, attempt, request in rows]
+    begin = [JobRun(id_, attempt, _decode_request(request), False, boot_id()) for id_, attempt, request in rows]
     if len(rows) < free:
         wakes.append(db.execute("SELECT min(due) FROM jobs WHERE state = 'pending'").fetchone()[0])
     wake = min((wake for wake in wakes if wake is not None), default=None)
@@ -182,8 +185,13 @@ def look(db: sqlite3.Connection, now: float, room: int, schedules: Iterable[JobC
 
 def running(db: sqlite3.Connection) -> list[JobRun]:
     """Return the jobs that run, or were about to when the agent ended."""
-    rows = db.execute("SELECT id, attempt, request, stop FROM jobs WHERE state = 'running' ORDER BY number").fetchall()
-    return [JobRun(id_, attempt, _decode_request(request), stop == _STOPPED) for id_, attempt, request, stop in rows]
+    rows = db.execute(
+        "SELECT id, attempt, request, stop, boot FROM jobs WHERE state = 'running' ORDER BY number"
+    ).fetchall()
+    return [
+        JobRun(id_, attempt, _decode_request(request), stop == _STOPPED, boot)
+        for id_, attempt, request, stop, boot in rows
+    ]
 
 
 def end(db: sqlite3.Connection, id_: str, attempt: int, ended: JobEnd, now: float) -> None:

@@ -29,6 +29,7 @@ from pyros.jobs.ledger import JobEnd, JobRun
 from pyros.jobs.names import JOB_VARIABLE, job_folder
 from pyros.jobs.run_task import TASK_FILE, Call, Outcome
 from pyros.messages import JobRequest
+from pyros.unique import boot_id
 
 _AGAIN_SECONDS = 0.1
 _LAUNCH_AGAIN_SECONDS = 1.0
@@ -158,7 +159,7 @@ class ProcessRunner:
             job.timer = self._clock.call_later(_AGAIN_SECONDS, self._look, job, False)
         elif (folder / f"result-{attempt}.json").exists():
             self._over(job, _read_end(folder, attempt))
-        elif (folder / f"begun-{attempt}").exists():
+        elif (folder / f"begun-{attempt}").exists() or job.run.boot != boot_id():
             self._crashed(job)
         elif begin:
             self._begin(job, folder)
@@ -379,7 +380,10 @@ class _Result(msgspec.Struct):
 
 def _read_end(folder: Path, attempt: int) -> JobEnd:
     """Put together how an attempt ended, from the files of its wrapper and its task."""
-    result = msgspec.json.decode((folder / f"result-{attempt}.json").read_bytes(), type=_Result)
+    try:
+        result = msgspec.json.decode((folder / f"result-{attempt}.json").read_bytes(), type=_Result)
+    except msgspec.DecodeError:  # a power cut has left half of it
+        return JobEnd(crashed=True)
     outcome = Outcome()
     file = folder / f"outcome-{attempt}.json"
     try:

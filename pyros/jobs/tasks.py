@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from pyros.jobs.names import queue_of, queues
 from pyros.jobs.run_task import Call, Retry
 from pyros.messages import JobRequest, JobRevoked
 from pyros.sender import Sender, current_config, outbox_of_this_thread
+from pyros.unique import new_name
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -109,7 +109,7 @@ class Task(Generic[_P, _R]):
         config = current_config()
         name = queue_of(config, queue or self.queue, self.name)
         request = JobRequest(
-            id=task_id or uuid.uuid4().hex,
+            id=task_id or new_name(),
             name=self.name,
             task=self.name,
             args=args,

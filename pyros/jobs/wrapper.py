@@ -8,14 +8,16 @@ A wrapper runs one attempt of one job, in a session of its own. It is the subrea
 wrapper's child, and the wrapper has ended only when it has no child any more. The files of a job's folder:
 
     lock            locked (flock) as long as a wrapper lives; its number is in it
-    begun-N         there before attempt N runs its first instruction, synced
-    result-N.json   how it ended, synced, there when nothing of it is left
+    begun-N         there before attempt N runs its first instruction
+    result-N.json   how it ended, there when nothing of it is left
     outcome-N.json  what a task returned or raised
     progress.json   the last PROGRESS line
     log             what it has printed
     work/           where it runs
 
-No result, no lock and no ``begun-N``: it has never begun. No result, no lock, but ``begun-N``: it crashed.
+No result, no lock and no ``begun-N``: it has never begun. No result, no lock, but ``begun-N``: it crashed. Nothing of
+this is synced: it is for agents that are killed. Of an attempt of an earlier life of the computer only a result that is
+there counts; without one it crashed.
 """
 
 from __future__ import annotations
@@ -35,7 +37,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pyros.clock import steady_seconds, system_time
-from pyros.files import atomic_write
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -56,12 +57,14 @@ _libc = ctypes.CDLL(None)
 def launch() -> None:
     """Fork a wrapper for each order that standard input brings, until it ends."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # what a wrapper gets before it is ready waits for it
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the wrappers
     with suppress(OSError):
         os.setpgid(0, 0)  # what ends the agent from a terminal is not for the jobs
     with os.fdopen(os.dup(0), "rb") as orders:
         for line in orders:
             order = json.loads(line)
+            with suppress(ChildProcessError):  # bury the wrappers that have ended
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    continue
             pid = os.fork()
             if pid == 0:
                 _wrap(order)
@@ -102,10 +105,6 @@ def _begin(folder: Path, attempt: int, lock: int) -> bool:
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
     os.close(begun)
-    for path in (folder, folder.parent):
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
     return True
 
 
@@ -133,7 +132,6 @@ class Wrapper:
         for number in _SIGNALS:
             signal.signal(number, lambda *_: None)  # a handler, so that the byte comes; and exec makes it the default
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        self._step_back()
         with suppress(FileNotFoundError):
             (self._folder / "progress.json").unlink()  # an earlier attempt's
         self._began = steady_seconds()
@@ -147,19 +145,6 @@ class Wrapper:
         self._read_output()
         self._save_progress()
         self._write_result()
-
-    def _step_back(self) -> None:
-        """Let everything of the night come first."""
-        niceness = self._order["niceness"]
-        with suppress(OSError):
-            os.nice(niceness - os.nice(0))
-        if niceness:
-            with suppress(OSError):  # a session is a group of its own for the scheduler, with a niceness of its own
-                Path("/proc/self/autogroup").write_text(str(niceness))
-            with suppress(OSError):
-                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-        with suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text(_OUT_OF_MEMORY_SCORE)
 
     def _start(self, output: int) -> None:
         work = self._folder / "work"
@@ -178,8 +163,22 @@ class Wrapper:
         self._main = self._process.pid
 
     def _limit(self) -> None:
-        """In the job's first process, before its program: it dies with the wrapper, and has a limit of memory."""
+        """In the job's first process, before its program: it dies with the wrapper, steps back, and has limits.
+
+        The wrapper doesn't step back: how a job ended is told at once on a busy computer, too.
+        """
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        os.setsid()
+        niceness = self._order["niceness"]
+        with suppress(OSError):
+            os.nice(niceness - os.nice(0))
+        if niceness:
+            with suppress(OSError):  # a session is a group of its own for the scheduler, with a niceness of its own
+                Path("/proc/self/autogroup").write_text(str(niceness))
+            with suppress(OSError):
+                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text(_OUT_OF_MEMORY_SCORE)
         memory = self._order["memory"]
         if memory:
             resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
@@ -207,10 +206,11 @@ class Wrapper:
             except ChildProcessError:
                 return False
             if pid == 0:
+                if self._status is not None:
+                    self._end("")  # what it has left behind is ended, too
                 return True
             if pid == self._main:
                 self._main, self._status = 0, status
-                self._end("")  # what it has left behind is ended, too
 
     def _look_at_limits(self, now: float) -> None:
         seconds, memory = self._order["seconds"], self._order["memory"]
@@ -314,8 +314,9 @@ class Wrapper:
             "cpu_seconds": used.ru_utime + used.ru_stime,
             "memory": used.ru_maxrss * 1024,
         }
-        with atomic_write(self._folder / f"result-{self._order['attempt']}.json") as partial:
-            partial.write_text(json.dumps(result), encoding="utf-8")
+        partial = self._folder / ".result.json.partial"
+        partial.write_text(json.dumps(result), encoding="utf-8")
+        partial.replace(self._folder / f"result-{self._order['attempt']}.json")
 
 
 def kill_all(find: Any) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +36,6 @@ class Queue:
     def __init__(self, place: Observatory, name: str) -> None:
         self.place = place
         self.name = name
-        self.asked: list[str] = []
         self.start()
 
     def start(self) -> None:
@@ -46,7 +49,6 @@ class Queue:
     def ask(self, *command: str, **what: Any) -> str:
         """Ask for a job; returns its identifier."""
         id_ = what.pop("id", None) or uuid.uuid4().hex
-        self.asked.append(id_)
         request = JobRequest(id=id_, name=what.pop("name", "test"), command=command, **what)
         Sender.send_to(self.name, messages.JOB_REQUESTED, request, config=self.place.config, timeout=PATIENCE)
         return id_
@@ -84,13 +86,28 @@ class Queue:
             return ""
 
     def close(self) -> None:
+        """End the agent, and whatever of its jobs lives on: after a test that failed, too."""
         self.place.close()
-        for id_ in self.asked:
-            wait_until(partial(_gone, id_), what="the job's processes to be gone")
+        for folder in jobs_folder(self.place.config, self.name).glob("*"):
+            wait_until(partial(_gone, folder), what="the job's processes to be gone")
 
 
-def _gone(id_: str) -> bool:
-    return not kill_strays(id_)
+def lock_holder(folder: Path) -> int:
+    """Return the process number of the wrapper that lives in a job's folder; 0 for none."""
+    with suppress(OSError, ValueError), (folder / "lock").open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(file.read())
+    return 0
+
+
+def _gone(folder: Path) -> bool:
+    wrapper = lock_holder(folder)
+    if wrapper:
+        with suppress(ProcessLookupError):
+            os.kill(wrapper, signal.SIGKILL)
+    return not kill_strays(folder.name) and not wrapper
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ A test does it with few; by hand: ``python -m tests.jobs.kills --jobs 3000 --kil
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import random
 import signal
@@ -23,7 +22,7 @@ from pyros.jobs.runner import kill_strays
 from pyros.messages import JobRequest
 from pyros.sender import Sender
 from tests.conftest import PATIENCE, Observatory, wait_until
-from tests.jobs.conftest import Queue
+from tests.jobs.conftest import Queue, lock_holder
 
 EFFECT = 'sleep "$1"; echo "$PYROS_JOB" >> "$2"'
 
@@ -56,14 +55,8 @@ class Kills:
 
     def wrappers(self) -> list[int]:
         """Return the process numbers of the wrappers that live."""
-        found = []
-        for (id_,) in self.queue.place.rows("jobs", "SELECT id FROM jobs WHERE state = 'running'"):
-            with suppress(OSError, ValueError), (self.queue.folder(id_) / "lock").open("rb") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    found.append(int(file.read()))
-        return found
+        rows = self.queue.place.rows("jobs", "SELECT id FROM jobs WHERE state = 'running'")
+        return [pid for (id_,) in rows if (pid := lock_holder(self.queue.folder(id_)))]
 
     def launcher(self) -> list[int]:
         found: list[int] = []
@@ -115,7 +108,7 @@ class Kills:
         return Counter(state for _, state, *_ in rows)
 
     def close(self) -> None:
-        self.queue.place.close()
+        self.queue.close()
 
 
 def main() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -239,3 +241,22 @@ def test_a_stranger_without_the_key_may_ask_for_no_job(queue: Queues) -> None:
     answer = jobs.place.say("jobs", b'Job requested\t{"id": "x", "name": "x", "command": ["/bin/true"]}\n')
     assert answer.startswith("ERR")
     assert "key" in answer
+
+
+@pytest.mark.parametrize(("on_crash", "state", "attempts"), [("tell", "crashed", 1), ("rerun", "succeeded", 2)])
+def test_after_a_power_cut_what_was_marked_has_crashed(queue: Queues, on_crash: str, state: str, attempts: int) -> None:
+    """The mark is on disk, and nothing else need be: not even whether it had begun."""
+    jobs = queue()
+    work = '[ "$PYROS_JOB_ATTEMPT" = 2 ] || sleep 1000'
+    id_ = jobs.ask("/bin/sh", "-c", work, on_crash=on_crash)
+    jobs.wait(id_, "running")
+    pid = int(wait_until(lambda: jobs.file(id_, "lock"), what="its wrapper"))
+    jobs.kill()
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: kill_strays(id_) == 0, what="it to be gone")
+    shutil.rmtree(jobs.folder(id_))
+    with sqlite3.connect(jobs.place.config.journal("jobs")) as db:
+        db.execute("UPDATE jobs SET boot = 'an earlier one'")
+    jobs.start()
+    end = jobs.wait(id_)
+    assert (end.state, end.attempt) == (state, attempts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +21,7 @@ from pyros.jobs.scripts import PREFIX, Parameter, Script, read_script, scripts
 from pyros.messages import JobRequest, JobRevoked, JobsCleaned
 from pyros.quantities import DURATIONS, quantity
 from pyros.sender import Sender
+from pyros.unique import new_name
 
 _LOOK_SECONDS = 0.1
 _EVER = 1e9
@@ -64,7 +64,7 @@ def run(
     section, found = _find_script(loaded, script, queue)
     command, files = found.arguments(_pairs(values or []))
     request = JobRequest(
-        id=uuid.uuid4().hex, name=found.name[:200], command=command, files=files, priority=priority,
+        id=new_name(), name=found.name[:200], command=command, files=files, priority=priority,
         on_crash="rerun" if on_crash == "rerun" else "tell",
     )  # fmt: skip
     Sender.send_to(section.name, messages.JOB_REQUESTED, request, config=loaded)

@@ -1,0 +1,234 @@
+"""What jobs cost: queued durably, run one after the other, from being asked for to their result; beside huey.
+
+    python bench/jobs.py            the figures of docs/jobs.md
+    python bench/jobs.py --quick    fewer jobs
+
+Each side is a process of its own with one worker, on the same disk: our agent as `twistd -n pyros-agent` runs it, and
+huey's consumer on SQLite with fsync, where it is installed. huey's worker is a thread that calls a function, which runs
+/bin/true as ours do; it has no wrapper that bounds a program and ends what it has started.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.task import Clock
+
+from bench._common import PATIENCE, Report, arguments, free_ports, median, quantile
+from pyros import config as configuration
+from pyros import messages
+from pyros.cli.common import program
+from pyros.clock import Deadline, RealClock
+from pyros.config import Config
+from pyros.errors import PyrosError
+from pyros.jobs.ledger import LedgerReader
+from pyros.messages import JobRequest
+from pyros.sender import Sender, ask
+
+CLOCK = RealClock(Clock())
+LATER = 1e6
+LOOK_SECONDS = 0.002
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--rounds", type=int, default=3, help="how many times everything is measured")
+    chosen = parser.parse_args()
+    queued, ran, alone, rounds = (500, 30, 5, 1) if chosen.quick else (10_000, 300, 50, chosen.rounds)
+    report = Report("jobs", chosen.json, ["huey"])
+    sides: dict[str, Callable[[Path], Any]] = {"PYROS": pyros}
+    if importlib.util.find_spec("huey"):
+        sides["huey"] = huey
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
+    for number in range(rounds):
+        for name, side in sides.items():
+            report.doing(f"round {number + 1} of {rounds}: {name}")
+            with tempfile.TemporaryDirectory(prefix="bench-", dir=chosen.dir) as folder, side(Path(folder)) as queue:
+                found[name].append(measure(queue, queued, ran, alone))
+    show(report, found, queued)
+
+
+def measure(queue: Any, queued: int, ran: int, alone: int) -> dict[str, float]:
+    """Measure one side once."""
+    times = []
+    for _ in range(alone):
+        began = CLOCK.monotonic()
+        queue.run(1)
+        times.append(CLOCK.monotonic() - began)
+    began, used = CLOCK.monotonic(), _cpu(queue.pid)
+    queue.run(ran)
+    per_second, cpu = ran / (CLOCK.monotonic() - began), _cpu(queue.pid) - used
+    began = CLOCK.monotonic()
+    queue.put(queued)
+    queued_seconds = CLOCK.monotonic() - began
+    memory = [_memory(pid) for pid in _processes(queue.pid)]
+    return {
+        "queued_seconds": queued_seconds, "per_second": per_second, "cpu_ms": cpu / ran * 1e3,
+        "p50_ms": median(times) * 1e3, "p99_ms": quantile(times, 0.99) * 1e3, "memory_mb": memory[0],
+        "others_mb": sum(memory[1:]),
+    }  # fmt: skip
+
+
+class PyrosQueue:
+    """Our queue."""
+
+    def __init__(self, config: Config, pid: int) -> None:
+        self._config, self.pid = config, pid
+        self._client = Sender.open("jobs", config=config, timeout=PATIENCE)
+
+    def _ask(self, count: int, countdown: float) -> list[str]:
+        ids = [uuid.uuid4().hex for _ in range(count)]
+        for id_ in ids:
+            request = JobRequest(id=id_, name="true", command=("/bin/true",), countdown=countdown)
+            self._client.post(messages.JOB_REQUESTED, request)
+        self._client.flush()
+        return ids
+
+    def put(self, count: int) -> None:
+        """Queue jobs that wait; returns when they are on disk."""
+        self._ask(count, LATER)
+
+    def run(self, count: int) -> None:
+        """Queue jobs and wait until the last has ended."""
+        last = self._ask(count, 0.0)[-1]
+        reader = LedgerReader("jobs", self._config.journal("jobs"))
+        deadline = Deadline(PATIENCE)
+        while (row := reader.job(last)) is None or row.ended is None:
+            deadline.pause(LOOK_SECONDS)
+            if not deadline.left():
+                raise SystemExit("the last job has no end")
+        reader.close()
+        if row.state != "succeeded":
+            raise SystemExit(f"the last job {row.state}: {row.reason}")
+
+    def close(self) -> None:
+        self._client.close()
+
+
+@contextmanager
+def pyros(folder: Path) -> Iterator[PyrosQueue]:
+    """Run a queue in a process of its own."""
+    (port,) = free_ports(1)
+    file = folder / configuration.FILE_NAME
+    file.write_text(
+        f"[observatory]\nname = bench\ndata = .\n[jobs]\nport = {port}\napp = pyros.agents.jobs\noption_niceness = 0\n"
+    )
+    config = configuration.load(file)
+    command = [sys.executable, program("twistd"), "-n", "--pidfile=", "pyros-agent", "--config", str(file),
+               "--agent", "jobs"]  # fmt: skip
+    with _process(command, folder, os.environ) as pid:
+        deadline = Deadline(PATIENCE)
+        while True:
+            try:
+                ask(config.agent("jobs"), "status")
+                break
+            except PyrosError:
+                if not deadline.left():
+                    raise
+                deadline.pause(0.05)
+        ours = PyrosQueue(config, pid)
+        ours.run(1)  # the launcher is begun with the first job
+        yield ours
+        ours.close()
+
+
+class HueyQueue:
+    """huey's queue on SQLite, synced."""
+
+    def __init__(self, pid: int) -> None:
+        from bench import _huey_tasks
+
+        self.pid, self._tasks = pid, _huey_tasks
+
+    def put(self, count: int) -> None:
+        for _ in range(count):
+            self._tasks.true.schedule(delay=LATER)
+
+    def run(self, count: int) -> None:
+        last = [self._tasks.true() for _ in range(count)][-1]
+        deadline = Deadline(PATIENCE)
+        while last.get() is None:
+            deadline.pause(LOOK_SECONDS)
+            if not deadline.left():
+                raise SystemExit("huey's last task has no end")
+
+
+@contextmanager
+def huey(folder: Path) -> Iterator[HueyQueue]:
+    """Run huey's consumer in a process of its own."""
+    os.environ["BENCH_HUEY"] = str(folder / "huey.sqlite")
+    sys.modules.pop("bench._huey_tasks", None)
+    here = str(Path(__file__).resolve().parent.parent)
+    command = [sys.executable, "-m", "huey.bin.huey_consumer", "bench._huey_tasks.huey", "-w", "1", "-q", "-d", "0.01"]
+    with _process(command, folder, os.environ | {"PYTHONPATH": here}) as pid:
+        queue = HueyQueue(pid)
+        queue.run(1)
+        yield queue
+
+
+@contextmanager
+def _process(command: list[str], folder: Path, environment: Any) -> Iterator[int]:
+    with (folder / "log").open("wb") as out:
+        running = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=dict(environment)
+        )
+    try:
+        yield running.pid
+    finally:
+        running.terminate()
+        running.wait(PATIENCE)
+
+
+def _processes(pid: int) -> list[int]:
+    children = [file.read_text().split() for file in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [pid, *(int(child) for some in children for child in some)]
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of processor of a process, its children, and of all of theirs that have ended."""
+    total = 0
+    for each in _processes(pid):
+        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        total += sum(map(int, fields[11:15]))
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def _memory(pid: int) -> float:
+    """Megabytes that a process has in memory."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+def show(report: Report, found: dict[str, list[dict[str, float]]], queued: int) -> None:
+    rows = []
+    for key, title in (
+        ("queued_seconds", f"{queued} queued durably, s"),
+        ("per_second", "/bin/true a second, one at a time"),
+        ("cpu_ms", "processor for each, ms"),
+        ("p50_ms", "asked for to its end, p50 ms"),
+        ("p99_ms", "the same, p99 ms"),
+        ("memory_mb", "memory, MB"),
+        ("others_mb", "memory of its launcher, MB"),
+    ):
+        row = [title]
+        for name, rounds in found.items():
+            values = sorted(each[key] for each in rounds)
+            row.append(f"{median(values):.4g} ({values[0]:.4g} to {values[-1]:.4g})")
+            report.figures(title, system=name, median=median(values), rounds=values)
+        rows.append(row)
+    report.table("Jobs", ["", *found], rows)
+    report.note("queued: ours in a pipeline over one connection, huey's one by one as its interface has it")
+    report.ends()
+
+
+if __name__ == "__main__":
+    main()
