@@ -77,6 +77,10 @@ class ObservationManagerState(msgspec.Struct):
     announced: bool = False
     interrupted: dict[str, Progress] = {}
     """Observations that go on with their next image, by their ids, the oldest first."""
+    side: str = ""
+    """The side of the pier on which the tube was at the end of the last slew: east, west, or '' where nobody knows."""
+    flips: int = 0
+    """How often in a row the tube was told to change sides and did not."""
     calibration: CalibrationState | None = None
     """The calibration that runs; while one does, no observation is there."""
     half_width: float | None = None

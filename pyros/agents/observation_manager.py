@@ -17,6 +17,7 @@ from pyros.agents._focusing import FocusRecipe
 from pyros.agents._observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, Progress, Step
 from pyros.agents.agent import Agent
 from pyros.angles import separation
+from pyros.errors import AgentError
 from pyros.hold import Hold
 from pyros.messages import (
     Abort,
@@ -34,6 +35,7 @@ from pyros.messages import (
     Slew,
     TakenImage,
 )
+from pyros.planning import meridian
 from pyros.site import Site
 
 _SLEW_LIMIT = 600.0
@@ -44,6 +46,8 @@ _MAX_INTERRUPTED = 100
 _PAUSE = 5.0  # seconds before a failed exposure is tried again
 _LOST_PAUSES = (1.0, 5.0, 10.0, 20.0)  # the same where the device was lost meanwhile; after them it is a failure
 _RETURN_LIMIT = 600.0  # seconds for which a device that is away, or a dome that does not open, is waited for
+_MAX_FLIPS = 2
+_READOUT_SECONDS = 10.0  # and what else an exposure takes beside its own time
 _ON_TARGET = 0.1  # degrees; a report of a slew to elsewhere is an old one
 
 
@@ -90,6 +94,13 @@ class ObservationManagerAgent(Agent):
         }
 
     def work(self) -> None:
+        telescope = self.config.agents.get(self.TELESCOPE)
+        text = telescope.options.get("meridian_minutes") if telescope is not None else None
+        try:
+            self._meridian_minutes = None if text is None else float(text)
+        except ValueError:
+            key = f"{self.config.path}: [{self.TELESCOPE}] option_meridian_minutes"
+            raise AgentError(f"{key}: {text!r} is not a number of minutes") from None
         self._calibrating.site = None if self.config.site is None else Site.load(self.config.site)
 
     def analyze_message(self, message: Message) -> None:
@@ -113,7 +124,7 @@ class ObservationManagerAgent(Agent):
             self._stop(f"gave way to {observation.id}", again=True, halt=False)
         self._calibrating.stop(f"superseded by {observation.id}", again=True)
         self.state.current = observation
-        self.state.failures = self.state.lost = 0
+        self.state.failures = self.state.lost = self.state.flips = 0
         self._take_up(observation)
         self._slews()
         self.state.slit = self.DOME not in self.config.agents
@@ -159,7 +170,7 @@ class ObservationManagerAgent(Agent):
             return
         if separation(current.ra, current.dec, end.ra, end.dec) > _ON_TARGET:
             return
-        self.state.pointing = (end.ra, end.dec)
+        self.state.pointing, self.state.side = (end.ra, end.dec), end.side
         self.state.phase = "ready"
         self._expect_within(_RETURN_LIMIT)
         self._announce()
@@ -346,8 +357,9 @@ class ObservationManagerAgent(Agent):
         self.state.phase = "waiting"
         self.call_later(seconds, STEP_AGAIN, Step(number=self.state.step, device=device))
 
-    def _slew(self, current: Observation) -> None:
-        self.send_to(self.TELESCOPE, messages.SLEW, Slew(observation=current.id, ra=current.ra, dec=current.dec))
+    def _slew(self, current: Observation, side: Literal["", "east", "west"] = "") -> None:
+        slew = Slew(observation=current.id, ra=current.ra, dec=current.dec, side=side)
+        self.send_to(self.TELESCOPE, messages.SLEW, slew)
         self._slews()
 
     def _slews(self) -> None:
@@ -389,6 +401,8 @@ class ObservationManagerAgent(Agent):
             self._slew(current)
             return
         exposure = exposures[self.state.done]
+        if self._turns_at_the_meridian(current, exposure.seconds):
+            return
         if exposure.filter != self.state.filter:
             self._prepare(current, exposure.filter)
             self._expect_within(_FILTER_LIMIT)
@@ -409,6 +423,30 @@ class ObservationManagerAgent(Agent):
         )
         self.send_to(self.CAMERA, messages.EXPOSE, expose)
         self._expect_within(exposure.seconds + _EXPOSURE_MARGIN)
+
+    def _turns_at_the_meridian(self, current: Observation, seconds: float) -> bool:
+        """Have the tube change sides before an exposure that would go beyond the mount's limit, or wait for that."""
+        site = self._calibrating.site
+        if self._meridian_minutes is None or site is None:
+            return False
+        step = meridian.before_exposure(
+            site, current.ra, current.dec, self.clock.now(), side=self.state.side, seconds=seconds + _READOUT_SECONDS,
+            limit_minutes=self._meridian_minutes,
+        )  # fmt: skip
+        if step.wait:
+            self.log.info("no exposure fits in before the meridian: waiting {seconds:.0f} s", seconds=step.wait)
+            self._expect_within(None)
+            self.state.phase = "waiting"
+            self.call_later(step.wait, STEP_AGAIN, Step(number=self.state.step))
+        elif step.flip and self.state.flips >= _MAX_FLIPS:
+            self._stop("the mount does not change the side of its pier", again=False, halt=True)
+        elif step.flip:
+            self.state.flips += 1
+            self.log.info("{id}: the tube changes to the other side of the pier", id=current.id)
+            self._slew(current, "east")
+        else:
+            self.state.flips = 0
+        return bool(step.wait or step.flip)
 
     def _stop(self, reason: str, *, again: bool, halt: bool) -> None:
         """End the observation that runs as failed. ``halt`` stops the telescope too: no slew follows at once."""

@@ -18,7 +18,7 @@ from pyros.agents.agent import Agent
 from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState
 from pyros.angles import separation_arcsec
 from pyros.clock import Timer
-from pyros.errors import AgentError, DeviceRefused
+from pyros.errors import AgentError, DeviceRefused, InstrumentError
 from pyros.hold import Hold
 from pyros.messages import (
     Failure,
@@ -151,15 +151,23 @@ class TelescopeAgent(InstrumentAgent):
             await self._refuse_what_is_not_allowed(slew, by_hand=by_hand)
             ra, dec = _beside(slew.ra, slew.dec, -east, -north)
             self.refuse_after_safe()
-            end = await self.device.slew(ra, dec, slew.observation, started)
+            end = await self.device.slew(ra, dec, slew.observation, started, side=slew.side)
             self._arrived, self._lapses = instruments.Position(end.ra, end.dec), 0
-            return measured(end)
+            return measured(end) | {"side": await self._side()}
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
             return Deferred.fromCoroutine(slew_if_allowed(started))
 
         self.state.unmeasured = self.state.on_target = ""
         self.command(messages.SLEW, slew, run, order=message)
+
+    async def _side(self) -> str:
+        """Ask for the side of the pier, on which nothing but a flip depends; '' where it cannot be had."""
+        try:
+            return await self.device.side()
+        except InstrumentError as error:
+            self.log.warn("the side of the pier is not known: {reason}", reason=error)
+            return ""
 
     def pointing_measured(self, message: Message) -> None:
         """Correct the offset by the first image after a slew: the others show the same error again."""

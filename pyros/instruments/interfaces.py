@@ -36,6 +36,9 @@ Kind: TypeAlias = str
 TelescopeState = Literal["idle", "slewing", "tracking", "parking", "parked"]
 CameraState = Literal["idle", "exposing", "reading", "ready"]
 DomeState = Literal["closed", "opening", "open", "closing", "stopped"]
+PierSide = Literal["", "east", "west"]
+"""The side of the pier on which a German mount has its tube: in the west it looks to the east. '' for a mount without a
+pier in its way, and for one that doesn't tell."""
 MotorState = Literal["idle", "moving"]
 
 Started: TypeAlias = Callable[[float], None]
@@ -199,10 +202,14 @@ class Instrument(Protocol):
 class Telescope(Instrument, Protocol):
     """A mount and what it carries."""
 
-    def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Deferred[Pointing]:
+    def slew(
+        self, ra: float, dec: float, tag: str = "", started: Started | None = None, *, side: PierSide = ""
+    ) -> Deferred[Pointing]:
         """Point at an ICRS position and track it; ``tag`` names the command in the device's log.
 
         It has ended when the mount stands on the target and tracks; one that doesn't, and is given up, is stopped.
+
+        ``side`` is that of the pier on which the tube shall be, where the mount can be told; others choose themselves.
 
         A parked telescope is unparked, a parking one stopped. A slew that is under way ends with `CommandAborted`.
         The position is measured afterwards: off by more than the driver's tolerance, the slew is sent again once, and
@@ -219,6 +226,10 @@ class Telescope(Instrument, Protocol):
         ...
 
     def unpark(self) -> Deferred[None]: ...
+
+    def side(self) -> Deferred[PierSide]:
+        """Return the side of the pier on which the tube is."""
+        ...
 
     def track(self, on: bool) -> Deferred[None]:
         """Follow the sky, or stand still. A slew tracks by itself."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pyros.messages._codec import register
 from pyros.messages._payload import Degrees, Latitude, NoPayload, Payload
 from pyros.messages.instruments import Failure, Order
+
+PierSide = Literal["", "east", "west"]
+"""The side of the pier on which a German mount has its tube: in the west it looks to the east; '' where nobody
+knows."""
 
 
 class Slew(Payload, frozen=True):
@@ -16,6 +22,8 @@ class Slew(Payload, frozen=True):
     """Right ascension, ICRS degrees."""
     dec: Latitude
     """Declination, ICRS degrees."""
+    side: PierSide = ""
+    """The side of the pier on which the tube shall be, where the mount can be told; '' leaves that to the mount."""
 
 
 class SlewStarted(Payload, frozen=True):
@@ -38,6 +46,8 @@ class SlewFinished(Payload, frozen=True):
     """Measured declination, ICRS degrees."""
     error: float
     """Separation of measured and demanded position, arcseconds."""
+    side: PierSide = ""
+    """The side of the pier on which the tube is."""
 
 
 class TrackingLost(Payload, frozen=True):

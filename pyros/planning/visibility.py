@@ -108,6 +108,11 @@ def altitude_azimuth(site: Site, ra: float, dec: float, when: datetime) -> tuple
     return _observe(site, ra, dec, when)[:2]
 
 
+def hour_angle(site: Site, ra: float, dec: float, when: datetime) -> float:
+    """Return the hour angle of an ICRS position, degrees from -180 to 180, west positive."""
+    return wrapped(_observe(site, ra, dec, when)[2])
+
+
 def altitudes_azimuths(
     site: Site, positions: Sequence[tuple[float, float]], when: datetime
 ) -> list[tuple[float, float]]:

@@ -66,6 +66,10 @@ class Arguments:
             raise Refused("VALUE", f"{self._action} takes {name}=<one of {', '.join(allowed)}>")
         return one_of(name, (self._left.pop(name),), allowed)
 
+    def word_or(self, name: str, allowed: list[str]) -> str | None:
+        """One of the words that are allowed; None when it is left out."""
+        return self.word(name, allowed) if name in self._left else None
+
     def tag(self) -> str | None:
         """Return the word by which the client will know the events of this action; may be left out."""
         tag = self._left.pop("tag", None)

@@ -244,6 +244,16 @@ def test_a_mount_of_j2000_is_told_icrs(rig: Make, world: World) -> None:
     assert [float(value) for value in made.server.changes("EQUATORIAL_COORD")[0].values()] == [2.0, 40.0]
 
 
+@pytest.mark.parametrize(("west", "east", "side"), [(True, False, "west"), (False, True, "east"), (False, False, "")])
+def test_a_mount_tells_the_side_of_its_pier(rig: Make, world: World, west: bool, east: bool, side: str) -> None:
+    pier = {"TELESCOPE_PIER_SIDE": ("Switch", {"PIER_WEST": west, "PIER_EAST": east}, "Ok")}
+    assert world.result(rig("telescope", MOUNT | pier).device.side(), 5) == side
+
+
+def test_a_mount_without_a_pier_has_no_side(rig: Make, world: World) -> None:
+    assert world.result(rig("telescope", MOUNT).device.side(), 5) == ""
+
+
 def test_below_the_horizon_is_refused_before_the_mount_is_asked(rig: Make, world: World) -> None:
     made = rig("telescope", MOUNT, site=Site("x", 80.0, 0.0, 0.0))
     world.fails(DeviceRefused, "LIMIT: Dev: slew: the target is at altitude -", made.device.slew(30.0, -40.0))

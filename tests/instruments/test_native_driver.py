@@ -111,6 +111,19 @@ def test_a_slew_ends_with_the_measured_position(telescope: Rig) -> None:
     assert slew.result.error_arcsec == pytest.approx(3.6 * np.cos(np.radians(20)), abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("answer", "side"), [("OK west", "west"), ("OK east", "east"), ("OK 1 2", ""), ("ERR UNKNOWN no pier", "")]
+)
+def test_a_mount_tells_the_side_of_its_pier(telescope: Rig, answer: str, side: str) -> None:
+    telescope.answers["GET pier"] = answer
+    assert telescope.begin(telescope.device.side()).result == side
+
+
+def test_a_mount_is_told_the_side_of_its_pier(telescope: Rig) -> None:
+    telescope.begin(telescope.device.slew(10.0, 20.0, "flip", side="east"))
+    assert "side=east" in telescope.script.asked[-1]
+
+
 def test_a_slew_that_ends_beside_its_target_is_sent_again_once(telescope: Rig) -> None:
     telescope.answers["DO slew"] = ["BUSY 1", "EVT slew_finished ra=10 dec=20 tag={tag}"]
     positions = iter(["OK 10.1 20", "OK 10 20.001"])

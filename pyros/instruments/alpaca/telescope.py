@@ -15,7 +15,7 @@ from pyros.instruments.drivers.coordinates import apparent_of_icrs, icrs_of_appa
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.drivers.horizon import refuse_below
 from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC, checked_slew
-from pyros.instruments.interfaces import Kind, Place, Pointing, Position, Started, TelescopeState
+from pyros.instruments.interfaces import Kind, PierSide, Place, Pointing, Position, Started, TelescopeState
 
 _DEGREES_PER_SECOND = 3.0
 """The speed of a mount that was not seen slewing yet."""
@@ -30,6 +30,7 @@ _NEAR_DEGREES = 1.0
 """Degrees; a mount that was so near may have been there when it was first asked."""
 _DRIFT_ARCSEC_PER_SECOND = 30.0
 """Arcseconds a second: a mount that is faster is moved by its motors, not left behind by the sky (15)."""
+_PIER_EAST, _PIER_WEST = 0, 1
 _COORDINATE_SYSTEMS = {0: "icrs", 1: "apparent", 2: "icrs"}
 """ASCOM's EquatorialCoordinateType: other, topocentric of date, J2000. Those that answer other mean J2000, which is
 ICRS to 0.02 arcseconds."""
@@ -51,7 +52,9 @@ class AlpacaTelescope(AlpacaDevice):
         self.tolerance_arcsec: float = self._option("tolerance_arcsec", tolerance_arcsec)
 
     @deferred
-    async def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Pointing:
+    async def slew(
+        self, ra: float, dec: float, tag: str = "", started: Started | None = None, *, side: PierSide = ""
+    ) -> Pointing:
         with self._command("slew") as command:
             await self._link.ready()
             if self._site is not None:
@@ -60,15 +63,19 @@ class AlpacaTelescope(AlpacaDevice):
                 raise DeviceRefused("UNSUPPORTED", f"{self.name} cannot slew while others may ask it (CanSlewAsync)")
 
             async def slew_once(attempt: int) -> None:
-                await self._slew_once(command, ra, dec, started if attempt == 1 else None)
+                await self._slew_once(command, ra, dec, started if attempt == 1 else None, side)
 
             async with self._stopping_if_given_up(command, self._abort_slew, "slew", "park"):
                 return await checked_slew(slew_once, self.position, ra, dec, self.name, self.tolerance_arcsec)
 
-    async def _slew_once(self, command: DeviceCommand, ra: float, dec: float, started: Started | None) -> None:
+    async def _slew_once(
+        self, command: DeviceCommand, ra: float, dec: float, started: Started | None, side: PierSide
+    ) -> None:
         async with self._turn(command):
             await self._take_over(command, "a slew took its place")
             await self._make_ready(command)
+            if side:
+                await self._change_side(command, side)
             before = await self.position()
             hours, degrees = await self._coordinates(ra, dec)
             await command.check()
@@ -90,6 +97,14 @@ class AlpacaTelescope(AlpacaDevice):
         if degrees > 10:  # the next one is as fast
             self._speed = degrees / max(1.0, self._clock.monotonic() - begin - _BRAKING_SECONDS)
         await self._until_it_tracks(command)
+
+    async def _change_side(self, command: DeviceCommand, side: PierSide) -> None:
+        """Bring the tube to the other side of the pier, where the mount can be told; else the slew chooses it."""
+        if await self.side() in ("", side) or not await self._link.fact("cansetpierside", bool, False):
+            return
+        await command.check()
+        await self._link.put("sideofpier", SideOfPier=_PIER_EAST if side == "east" else _PIER_WEST)
+        await self._until_still(command)
 
     async def _make_ready(self, command: DeviceCommand) -> None:
         """Unpark it and let it track: else a slew is refused."""
@@ -223,6 +238,12 @@ class AlpacaTelescope(AlpacaDevice):
     @deferred
     async def unpark(self) -> None:
         await self._link.put("unpark", LONG_SECONDS)
+
+    @deferred
+    async def side(self) -> PierSide:
+        await self._link.ready()
+        number = await self._link.get_if_told("sideofpier", int)
+        return "east" if number == _PIER_EAST else "west" if number == _PIER_WEST else ""
 
     @deferred
     async def track(self, on: bool) -> None:

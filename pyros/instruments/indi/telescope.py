@@ -19,7 +19,7 @@ from pyros.instruments.indi import codec
 from pyros.instruments.indi._device import MOTION_SECONDS, IndiDevice, begun
 from pyros.instruments.indi.command import IndiCommand, code_of
 from pyros.instruments.indi.properties import Properties, Property
-from pyros.instruments.interfaces import Kind, Place, Pointing, Position, Started, TelescopeState
+from pyros.instruments.interfaces import Kind, PierSide, Place, Pointing, Position, Started, TelescopeState
 
 _OF_DATE, _J2000 = "EQUATORIAL_EOD_COORD", "EQUATORIAL_COORD"
 _FINE_ARCSEC = 2.0
@@ -162,7 +162,9 @@ class IndiTelescope(IndiDevice):
     # Slews.
 
     @deferred
-    async def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Pointing:
+    async def slew(
+        self, ra: float, dec: float, tag: str = "", started: Started | None = None, *, side: PierSide = ""
+    ) -> Pointing:
         with self._connection.command(f"slew {tag}".strip(), _MOTION) as command:
             motion = _MountMotion()
 
@@ -405,6 +407,14 @@ class IndiTelescope(IndiDevice):
                     await self._abort_motion(command)
                 return
             await self._make_ready(command)
+
+    @deferred
+    async def side(self) -> PierSide:
+        await self._connection.until_ready()
+        pier = self._properties.get("TELESCOPE_PIER_SIDE")
+        if pier is None:
+            return ""
+        return "west" if pier.is_on("PIER_WEST") else "east" if pier.is_on("PIER_EAST") else ""
 
     @deferred
     async def track(self, on: bool) -> None:

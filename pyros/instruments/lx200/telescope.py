@@ -24,6 +24,7 @@ from pyros.instruments.drivers.options import read_options, split_address
 from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC, checked_slew
 from pyros.instruments.interfaces import (
     Kind,
+    PierSide,
     Place,
     Pointing,
     Position,
@@ -109,7 +110,9 @@ class Lx200Telescope(InstrumentDriver):
         return None if newest is None or isinstance(newest.error, CommandAborted) else newest
 
     @deferred
-    async def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Pointing:
+    async def slew(
+        self, ra: float, dec: float, tag: str = "", started: Started | None = None, *, side: PierSide = ""
+    ) -> Pointing:
         await self._connection.link()
         if self._site is not None:
             refuse_below(ra, dec, self._site.latitude, self._site.longitude, self._clock.time(), self.name)
@@ -265,6 +268,10 @@ class Lx200Telescope(InstrumentDriver):
         self._parked = False
 
     # Tracking and position.
+
+    @deferred
+    async def side(self) -> PierSide:
+        return ""
 
     @deferred
     async def track(self, on: bool) -> None:

@@ -15,6 +15,7 @@ from pyros.instruments.drivers.device import deferred
 from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC, checked_slew
 from pyros.instruments.interfaces import (
     Kind,
+    PierSide,
     Pointing,
     Position,
     Started,
@@ -36,19 +37,24 @@ class NativeTelescope(NativeDevice):
         return self._read_state(TelescopeState)
 
     @deferred
-    async def slew(self, ra: float, dec: float, tag: str = "", started: Started | None = None) -> Pointing:
+    async def slew(
+        self, ra: float, dec: float, tag: str = "", started: Started | None = None, *, side: PierSide = ""
+    ) -> Pointing:
         order = self._order("slew")
 
         def slew_once(attempt: int) -> Awaitable[None]:
-            return self._slew_once(order, ra, dec, tag, started if attempt == 1 else None)
+            return self._slew_once(order, ra, dec, tag, started if attempt == 1 else None, side)
 
         async with self._stopping_if_given_up(order):
             return await checked_slew(slew_once, self.position, ra, dec, self.name, self.tolerance_arcsec)
 
-    async def _slew_once(self, order: DeviceCommand, ra: float, dec: float, tag: str, started: Started | None) -> None:
+    async def _slew_once(
+        self, order: DeviceCommand, ra: float, dec: float, tag: str, started: Started | None, side: PierSide
+    ) -> None:
         await order.check()
         tag = self._tag(tag)
-        begin = partial(self._do, "slew", started, ra=float(ra), dec=float(dec), tag=tag)
+        way: dict[str, Any] = {"side": side} if side else {}
+        begin = partial(self._do, "slew", started, ra=float(ra), dec=float(dec), tag=tag, **way)
         parking = self._connection.watches("park_finished")
         with self._connection.watch("slew", "slew_finished", "slew_failed", "slew_aborted", tag=tag) as watch:
             try:
@@ -111,6 +117,14 @@ class NativeTelescope(NativeDevice):
     @deferred
     async def position(self) -> Position:
         return Position(*await self._numbers("position", 2))
+
+    @deferred
+    async def side(self) -> PierSide:
+        try:
+            (word,) = (await self._get("pier")).values
+        except (DeviceRefused, ValueError):
+            return ""
+        return "east" if word == "east" else "west" if word == "west" else ""
 
     @deferred
     async def track(self, on: bool) -> None:

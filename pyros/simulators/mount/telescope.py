@@ -87,14 +87,14 @@ class Telescope(Device):
 
     # What is done.
 
-    def slew(self, target: Sky, tag: str | None = None) -> float:
-        """Begin to slew; returns the device's seconds it will take."""
+    def slew(self, target: Sky, tag: str | None = None, side: str | None = None) -> float:
+        """Begin to slew, to that side of the pier where it is said; returns the device's seconds it will take."""
         self._refuse_if("parked", "parking")
         self._refuse_below_limit("the target", target)
         # The mount's own imperfection is decided here, so that the way leads to where it will really stand.
         noise = self.settings.pointing_noise / 3600
         reached = offset(target, self._random.gauss(0, noise), self._random.gauss(0, noise)) if noise else target
-        way = self._way(reached)
+        way = self._way(reached, side)
         self._end_movement()
         self._target, self._tag = target, tag
         return self._begin("slewing", self.aim.move(reached, way), self._slew_finished)
@@ -165,9 +165,11 @@ class Telescope(Device):
 
     def _do_slew(self, arguments: Arguments) -> Answer:
         target = _sky(arguments)
-        tag = arguments.tag()
+        tag, side = arguments.tag(), arguments.word_or("side", ["east", "west"])
         arguments.end()
-        return busy(self.real(self.slew(target, tag)))
+        if side is not None and self.settings.mount != "german":
+            raise Refused("VALUE", "a mount without a pier has no side=")
+        return busy(self.real(self.slew(target, tag, side)))
 
     def _do_park(self, arguments: Arguments) -> Answer:
         arguments.end()
@@ -216,10 +218,12 @@ class Telescope(Device):
         self.later("move", seconds, arrived)
         return seconds
 
-    def _way(self, sky: Sky) -> Axes:
+    def _way(self, sky: Sky, side: str | None) -> Axes:
         """How the axes will go there, or Refused."""
         now = self.aim.axes()
         ways = self.aim.ways(sky)
+        if side is not None:
+            ways = [way for way in ways if way.flipped == (side == "west")]
         if self.settings.flip == "never":
             ways = [way for way in ways if way.flipped == now.flipped]
         if not ways:

@@ -80,6 +80,26 @@ def test_a_slew_is_measured(server: Server, device: Device, world: World) -> Non
     assert 0 <= float(server.last("PUT slewtocoordinatesasync")["RightAscension"]) < 24
 
 
+@pytest.mark.parametrize(("number", "side"), [(0, "east"), (1, "west"), (-1, "")])
+def test_a_mount_tells_the_side_of_its_pier(
+    server: Server, device: Device, world: World, number: int, side: str
+) -> None:
+    Mount(server, world, sideofpier=number)
+    assert world.result(device("telescope").side()) == side
+
+
+@pytest.mark.parametrize(("can", "times"), [(True, 1), (False, 0)])
+def test_a_mount_that_can_is_told_the_side_of_its_pier(
+    server: Server, device: Device, world: World, can: bool, times: int
+) -> None:
+    mount = Mount(server, world, sideofpier=1, cansetpierside=can)
+    server.answers["PUT sideofpier"] = lambda p: server.set(sideofpier=int(p["SideOfPier"]))
+    mount.tracking = True
+    world.result(device("telescope").slew(10.0, -30.0, side="east"), 60)
+    assert server.count("PUT sideofpier") == times
+    assert server.count("PUT slewtocoordinatesasync") == 1
+
+
 def test_a_slew_that_says_ok_elsewhere_is_sent_again_once(server: Server, device: Device, world: World) -> None:
     mount, telescope = Mount(server, world), device("telescope")
     mount.off = [170 / 3600, 0.0]
