@@ -96,7 +96,7 @@ def _device(
         found = simulators.load(configuration.demo_file().parent / "observatory" / "simulators" / f"{name}.yaml")
         notes.append(f"{name}: its {section.driver} device at {section.address} is replaced by a simulated one")
     keys = found.settings.__struct_fields__
-    changes: dict[str, object] = {"listen": f"tcp:{listens[name]}:interface=127.0.0.1"}
+    changes: dict[str, object] = {"listen": f"tcp:{listens[name]}:interface=127.0.0.1", "speed": 1.0}
     for neighbour in _NEIGHBOURS:
         if neighbour in keys:
             port = listens.get(neighbour)

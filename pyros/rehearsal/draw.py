@@ -75,24 +75,25 @@ class _Stream:
 def draw(seed: str, level: Level, seconds: float, cast: Cast, *, density: float = 1.0) -> list[Fault]:
     """Draw the script of a night that is so long, in the order of its lines' times.
 
-    ``density``: how often things go wrong, as a multiple of a heavy night's rates.
+    ``density``: how often things go wrong, as a multiple of a heavy night's rates; what is rare in a night (the power,
+    the disk, the clock) is no rarer in a shorter one.
     """
     factor = LEVELS[level]
     if not factor:
         return []
     share = density * seconds / _NIGHT
 
-    def stream(kind: str) -> _Stream:
-        return _Stream(seed, kind, factor * share, seconds)
+    def stream(kind: str, *, rare: bool = False) -> _Stream:
+        return _Stream(seed, kind, factor * (max(1.0, share) if rare else share), seconds)
 
     faults = [Fault(0.0, "latency")]
     faults += _kills(stream("kills"), cast)
     faults += _together(stream("kills together"), cast)
     faults += _waiting_words(stream("waiting words"), cast)
-    faults += _power(stream("power"))
+    faults += _power(stream("power", rare=True))
     faults += _network(stream("network"), cast)
     faults += _devices(stream, cast)
-    faults += _computer(stream("disk"), stream("clock"), cast)
+    faults += _computer(stream("disk", rare=True), stream("clock", rare=True), cast)
     weather = draw_weather(random.Random(f"{seed} weather"), factor, seconds)
     faults += weather
     faults += _kills_in_bad_weather(stream("kills in bad weather"), cast, weather)
@@ -126,7 +127,7 @@ def _waiting_words(stream: _Stream, cast: Cast) -> list[Fault]:
     if "dome" not in cast.agents or not speakers:
         return []
     for time in stream.times(1):
-        draw, waits = stream.random, stream.random.uniform(20, 58)
+        draw, waits = stream.random, stream.random.uniform(30, 58)
         for name in speakers:
             faults.append(_lasting(time, "stall", (name, "dome"), waits))
             faults.append(_kill(time + draw.uniform(0, 10), (name,), stream, draw.uniform(120, 600), step=False))

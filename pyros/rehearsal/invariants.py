@@ -21,6 +21,7 @@ LEASE_SECONDS = 60.0
 """Both leases of the dome."""
 SLACK_SECONDS = 20.0
 """For a command that is tried again after ten seconds, a connection that is made again, and the network."""
+_COMMAND_SECONDS = 6.0  # for a command over a network that is slow, where nothing has been broken for a lease
 READING_SECONDS = 10.0
 """Between two readings of the weather, by default."""
 LOOK_SECONDS = 5.0
@@ -288,7 +289,7 @@ class Invariants:
         able = is_open and not night.faulty("dome")
         hand = able and since is not None and night.link("dome", f"dome{DEVICE}")
         unsafe = self.unsafe() if is_open else ""
-        lease = max(LEASE_SECONDS, self._silence) + self._travel + SLACK_SECONDS + self._roof * 60.0
+        lease = max(LEASE_SECONDS, self._silence) + self._travel + _COMMAND_SECONDS + self._roof * 60.0
         soon = LOOK_SECONDS + self._travel + SLACK_SECONDS + self._roof * 60.0
         self._lasting("open when unsafe", bool(hand and unsafe), lease, f"the dome is {state} while {unsafe}")
         told = hand and unsafe and self._told_at_once()

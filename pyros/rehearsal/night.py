@@ -6,6 +6,7 @@ be closed and parked, every outbox empty, and about every alert something decide
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ from pyros.rehearsal.process import (
 )  # fmt: skip
 from pyros.rehearsal.process import tell_monitoring as post_alarm
 from pyros.rehearsal.script import Fault, parse, write
-from pyros.rehearsal.timeline import Call, Timeline
+from pyros.rehearsal.timeline import Call, EndlessError, Timeline
 from pyros.rehearsal.traffic import Author, Packet
 from pyros.simulators.camera.scene import draw as draw_pixels
 from pyros.simulators.device import Refused
@@ -181,15 +182,24 @@ class Night:
 
     # Running ---------------------------------------------------------------------------------------------------------
 
-    def run(self, until: Sequence[str] = ()) -> NightResult:
-        """Let the night and its calm hour pass; ``until``: only until one of these rules is broken."""
+    def run(self, until: Sequence[str] = (), latest: float = math.inf) -> NightResult:
+        """Let the night and its calm hour pass.
+
+        ``until``: only until one of these rules is broken, or ``latest`` seconds have passed.
+        """
         began = time.process_time()
         broken = self.invariants.violations
-        done = (lambda: bool(broken) and any(rule in broken for rule in until)) if until else None
+
+        def over() -> bool:
+            return self.now > latest or (bool(broken) and any(rule in broken for rule in until))
+
+        done = over if until else None
         with drawn_from(self.computer), self._watching():
             self._start()
             try:
                 self._pass(done)
+            except EndlessError as error:
+                self.report("endless", str(error))
             finally:
                 self._close()
         violations = tuple(sorted(self.invariants.violations.values()))

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyros.rehearsal.network import MemoryPort, Network
-from pyros.rehearsal.timeline import Call, Timeline
+from pyros.rehearsal.timeline import GRAIN_SECONDS, Call, Timeline
 
 
 @implementer(IReactorTime, IReactorTCP, IReactorCore)
@@ -53,6 +53,8 @@ class MemoryReactor:
         return self.timeline.now - self.origin
 
     def callLater(self, delay: float, callable: Any, *args: Any, **kw: Any) -> Call:  # noqa: A002  Twisted's name
+        if 0 < delay < GRAIN_SECONDS:
+            delay = GRAIN_SECONDS
         return self.timeline.call_at(self.timeline.now + delay, self, callable, args, kw)
 
     def getDelayedCalls(self) -> list[Call]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -11,6 +12,8 @@ from pyros.rehearsal.night import Night, NightPlan, NightResult
 from pyros.rehearsal.script import Fault, parse, write
 
 _T = TypeVar("_T")
+_LATER_SECONDS = 900.0
+"""How much later than at first a rule may be broken with fewer lines."""
 _NEAR_SECONDS = (600.0, 3600.0)
 """How long before what must not be its causes often are."""
 
@@ -58,7 +61,8 @@ def reduce_night(
             tries += 1
             on_try(tries, len(faults))
             night = make(msgspec.structs.replace(plan, script=script))
-            seen[script] = any(each.rule == first.rule for each in night.run((first.rule,)).violations)
+            latest = first.time + _LATER_SECONDS if first.time < night.seconds else math.inf
+            seen[script] = any(each.rule == first.rule for each in night.run((first.rule,), latest).violations)
         return seen[script]
 
     faults = [fault for fault in parse(result.script, "the script") if fault.time <= first.time]

@@ -16,6 +16,13 @@ from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
 _SWEEP = 2048  # cancelled calls that may lie in the heap
+_MOST_CALLS = 50_000  # at one instant
+GRAIN_SECONDS = 1e-6
+"""No timer waits for less than this, unless for nothing: by rounding it might never come to an end."""
+
+
+class EndlessError(AssertionError):
+    """Calls come without end, and time does not pass."""
 
 
 class Owner(Protocol):
@@ -88,6 +95,7 @@ class Timeline:
         self._heap: list[tuple[float, int, Call]] = []
         self._numbers = itertools.count()
         self._cancelled = 0
+        self._at_this_instant = 0
 
     def call_at(self, time: float, owner: Owner, function: Any, args: Any = (), keywords: Any = None) -> Call:
         """Have a function called at that instant on behalf of ``owner``."""
@@ -126,8 +134,12 @@ class Timeline:
             time, _, call = heapq.heappop(heap)
             if call.state or time != call.time:
                 continue
-            self.now = max(self.now, time)
             self.calls += 1
+            if time > self.now:
+                self.now, self._at_this_instant = time, 0
+            self._at_this_instant += 1
+            if self._at_this_instant > _MOST_CALLS:
+                raise EndlessError(f"at {self.now:g} virtual seconds calls come without end, such as {call}")
             call.state = "called"
             call.owner.run_call(call)
             return True

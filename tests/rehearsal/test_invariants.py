@@ -137,18 +137,18 @@ def test_without_monitoring_the_lease_is_the_bound(judge: Judge) -> None:
     judge.open()
     judge.night.dead.add("monitoring")
     judge.night.readings["rain"] = "1"
-    judge.pass_time(80)
+    judge.pass_time(67)
     assert judge.broken() == []
-    judge.pass_time(10)
+    judge.pass_time(3)
     assert set(judge.broken()) == {"open when unsafe", "open without monitoring"}
 
 
 def test_a_majordome_that_is_cut_off_keeps_nothing_open(judge: Judge) -> None:
     judge.open()
     judge.night.broken.add(frozenset(("majordome", "dome")))
-    judge.pass_time(80)
+    judge.pass_time(67)
     assert judge.broken() == []
-    judge.pass_time(10)
+    judge.pass_time(3)
     assert judge.broken() == ["open without majordome"]
 
 

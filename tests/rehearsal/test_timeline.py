@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 from zope.interface.verify import verifyObject
 
 from pyros.rehearsal.reactor import MemoryReactor
+from pyros.rehearsal.timeline import EndlessError
 
 DELAYS = st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0, 2.0]), st.sampled_from(["keep", "cancel", "later"])))
 
@@ -73,3 +76,31 @@ def test_a_dead_reactor_calls_nothing() -> None:
     reactor.alive = False
     reactor.run_until(2)
     assert made == []
+
+
+def test_a_timer_that_rounding_keeps_from_its_end_comes_to_it() -> None:
+    reactor, made = MemoryReactor(), list[float]()
+    reactor.origin = -30.1
+    reactor.run_until(4123.189117730344)
+    due = math.nextafter(reactor.seconds(), math.inf)
+
+    def wait() -> None:
+        if reactor.seconds() < due:
+            reactor.callLater(due - reactor.seconds(), wait)
+        else:
+            made.append(reactor.seconds())
+
+    wait()
+    reactor.run_until(5000)
+    assert made
+
+
+def test_calls_without_end_are_told() -> None:
+    reactor = MemoryReactor()
+
+    def again() -> None:
+        reactor.callLater(0, again)
+
+    again()
+    with pytest.raises(EndlessError, match=r"calls come without end, such as .*again"):
+        reactor.run_until(1)
