@@ -54,6 +54,7 @@ bench: $(VENV)/.pyros-dev
 	$(BIN)/python bench/alerts.py --quick
 	$(BIN)/python bench/archive.py --quick
 	$(BIN)/python bench/instruments.py --quick
+	$(BIN)/python bench/planning.py --quick
 	$(BIN)/python bench/rules.py --quick
 	$(BIN)/python bench/skymaps.py --quick
 	$(BIN)/python bench/jobs.py --quick

@@ -192,8 +192,9 @@ def _better(problem: Problem, lines: list[Line], rounds: int, seconds: float, se
         if not multipliers.round(number % _PLAN_EVERY == 0) or time.thread_time() > limit:
             break
     neighbourhood = Neighbourhood(problem, search_beam(multipliers), multipliers.prices, seed)
+    enough = multipliers.bound * (1 - 1e-6)
     for _ in range(_CHANGES * rounds):
-        if time.thread_time() > limit:
+        if worth(problem, neighbourhood.lines) >= enough or time.thread_time() > limit:
             break
         neighbourhood.round()
     lines = exchange(problem, neighbourhood.lines)

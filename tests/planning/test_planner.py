@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from itertools import permutations
 from typing import Any
 
 import msgspec
@@ -173,6 +174,42 @@ def test_one_more_request_never_costs_the_plan_more_than_a_little(
     more = [msgspec.structs.replace(each, id=f"more{each.id}") for each in more]
     plan = plan_night([*wanted, *more], PIC, BEGIN, end=END, rounds=100)
     assert plan.value >= 0.97 * without.value
+
+
+def best_of_all_orders(problem: Problem) -> float:
+    """Return the worth of the best plan: every order is tried, each with its best times, and with leaving out."""
+    best = 0.0
+    for order in permutations(range(len(problem.requests))):
+        reached = np.zeros(problem.slots + 1)  # by the slot until which it lasts
+        for row in order:
+            value, after = problem.value[row], reached.copy()
+            starts = np.flatnonzero(value > 0)
+            np.maximum.at(after, starts + problem.length[row, starts], reached[starts] + value[starts])
+            reached = np.maximum.accumulate(after)
+        best = max(best, float(reached[-1]))
+    return best
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(15, 80), st.floats(60, 300), st.floats(10, 90), st.integers(0, 20)), min_size=1,
+             max_size=5),
+)  # fmt: skip
+def test_a_small_night_is_planned_as_well_as_can_be(targets: list[tuple[float, float, float, int]]) -> None:
+    wanted = [
+        request(f"r{number}", altitude, azimuth, minutes, priority=priority)
+        for number, (altitude, azimuth, minutes, priority) in enumerate(targets)
+    ]
+    problem = problem_of(wanted)
+    multipliers = Multipliers(problem, first_plan(problem))
+    for number in range(100):
+        if not multipliers.round(number % 3 == 0):
+            break
+    neighbourhood = Neighbourhood(problem, search_beam(multipliers), multipliers.prices, seed=0)
+    for _ in range(100):
+        neighbourhood.round()
+    best = best_of_all_orders(problem)
+    assert 0.99 * best <= worth(problem, neighbourhood.lines) <= best * (1 + 1e-9) <= multipliers.bound * (1 + 1e-6)
 
 
 def test_nothing_to_plan() -> None:
