@@ -75,6 +75,8 @@ class ObservationManagerState(msgspec.Struct):
     focus_ready: bool = True
     overdue: int | None = None
     announced: bool = False
+    dithered: int = 0
+    """For which image the telescope was moved beside the target last: the number of those before it."""
     interrupted: dict[str, Progress] = {}
     """Observations that go on with their next image, by their ids, the oldest first."""
     side: str = ""

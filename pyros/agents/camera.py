@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure as TwistedFailure
 
@@ -120,6 +120,12 @@ class CameraAgent(FiltersAgent):
             self.send_if_there(message.sender, messages.EXPOSURE_FAILED, failure)
             return
         filter = "" if self.FILTER_WHEEL in self.config.agents else expose.filter
+        if expose.binning != 1:
+            reason = "not exposed: binning is set by the camera's address (bin), not by a request"
+            self.send_if_there(
+                message.sender, messages.EXPOSURE_FAILED, Failure(observation=expose.observation, reason=reason)
+            )
+            return
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
             self.refuse_after_safe()
@@ -127,10 +133,24 @@ class CameraAgent(FiltersAgent):
             dark = expose.image_type in ("BIAS", "DARK")
             seconds = 0.0 if expose.image_type == "BIAS" else expose.seconds  # 0: the shortest that the camera can
             self._worker.warm_up()
-            exposing = self.device.expose(seconds, "" if dark else filter, tag, started, dark=dark)
-            return exposing.addErrback(self._give_up).addCallback(self._keep, expose)
+            return (
+                self._configured(expose)
+                .addCallback(lambda _: self.device.expose(seconds, "" if dark else filter, tag, started, dark=dark))
+                .addErrback(self._give_up)
+                .addCallback(self._keep, expose)
+            )
 
         self.command(messages.EXPOSE, expose, run, order=message)
+
+    def _configured(self, expose: Expose) -> Deferred[None]:
+        """In the reactor's thread: set what an exposure asks of the camera beside its time; fires when it is set."""
+        if expose.gain is None and not expose.readout_mode:
+            return succeed(None)
+        return self.device.configure(expose.gain, expose.readout_mode)
+
+    def figures(self) -> dict[str, Any]:
+        """Tell what can be asked of the camera in a request, too."""
+        return super().figures() | {"can_set": list(self.device.can_set)}
 
     def cool(self, message: Message) -> None:
         """Bring the detector to a temperature, whatever the camera is doing; a newer order supersedes an older one."""

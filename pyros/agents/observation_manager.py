@@ -8,6 +8,7 @@ a filter wheel or a focuser is there. Each of them is asked again before an expo
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pyros import messages
@@ -48,6 +49,8 @@ _LOST_PAUSES = (1.0, 5.0, 10.0, 20.0)  # the same where the device was lost mean
 _RETURN_LIMIT = 600.0  # seconds for which a device that is away, or a dome that does not open, is waited for
 _MAX_FLIPS = 2
 _READOUT_SECONDS = 10.0  # and what else an exposure takes beside its own time
+_DITHER_PLACES = 16
+_GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 _ON_TARGET = 0.1  # degrees; a report of a slew to elsewhere is an old one
 
 
@@ -124,7 +127,7 @@ class ObservationManagerAgent(Agent):
             self._stop(f"gave way to {observation.id}", again=True, halt=False)
         self._calibrating.stop(f"superseded by {observation.id}", again=True)
         self.state.current = observation
-        self.state.failures = self.state.lost = self.state.flips = 0
+        self.state.failures = self.state.lost = self.state.flips = self.state.dithered = 0
         self._take_up(observation)
         self._slews()
         self.state.slit = self.DOME not in self.config.agents
@@ -168,7 +171,7 @@ class ObservationManagerAgent(Agent):
         end, current = message.payload, self.state.current
         if current is None or self.state.phase != "slewing" or end.observation != current.id:
             return
-        if separation(current.ra, current.dec, end.ra, end.dec) > _ON_TARGET:
+        if separation(*_dithered(current, self.state.dithered), end.ra, end.dec) > _ON_TARGET:
             return
         self.state.pointing, self.state.side = (end.ra, end.dec), end.side
         self.state.phase = "ready"
@@ -358,8 +361,8 @@ class ObservationManagerAgent(Agent):
         self.call_later(seconds, STEP_AGAIN, Step(number=self.state.step, device=device))
 
     def _slew(self, current: Observation, side: Literal["", "east", "west"] = "") -> None:
-        slew = Slew(observation=current.id, ra=current.ra, dec=current.dec, side=side)
-        self.send_to(self.TELESCOPE, messages.SLEW, slew)
+        ra, dec = _dithered(current, self.state.dithered)
+        self.send_to(self.TELESCOPE, messages.SLEW, Slew(observation=current.id, ra=ra, dec=dec, side=side))
         self._slews()
 
     def _slews(self) -> None:
@@ -403,6 +406,10 @@ class ObservationManagerAgent(Agent):
         exposure = exposures[self.state.done]
         if self._turns_at_the_meridian(current, exposure.seconds):
             return
+        if exposure.dither and self.state.done not in (0, self.state.dithered):
+            self.state.dithered = self.state.done
+            self._slew(current, "east" if self.state.side == "east" else "")
+            return
         if exposure.filter != self.state.filter:
             self._prepare(current, exposure.filter)
             self._expect_within(_FILTER_LIMIT)
@@ -416,6 +423,9 @@ class ObservationManagerAgent(Agent):
             of=len(exposures),
             filter=exposure.filter,
             seconds=exposure.seconds,
+            gain=exposure.gain,
+            binning=exposure.binning,
+            readout_mode=exposure.readout_mode,
             target=current.target,
             pointing_ra=self.state.pointing[0],
             pointing_dec=self.state.pointing[1],
@@ -520,3 +530,20 @@ class ObservationManagerAgent(Agent):
 def _one_by_one(observation: Observation) -> list[Exposures]:
     """Its exposures in their order, each as often as it is asked for."""
     return [each for each in observation.exposures for _ in range(each.count)]
+
+
+def _dithered(observation: Observation, done: int) -> tuple[float, float]:
+    """Return where the telescope points for the image after so many, ICRS degrees: the first is on the target.
+
+    The places are those of a sunflower's seeds (Vogel 1979, Mathematical Biosciences 44, 179): they fill the circle
+    evenly, and no two of sixteen lie together.
+    """
+    exposures = _one_by_one(observation)
+    greatest = exposures[min(done, len(exposures) - 1)].dither / 3600
+    if not (greatest and done):
+        return observation.ra, observation.dec
+    radius = greatest * math.sqrt((done % _DITHER_PLACES or _DITHER_PLACES) / _DITHER_PLACES)
+    angle = done * _GOLDEN_ANGLE
+    dec = max(-90.0, min(90.0, observation.dec + radius * math.cos(angle)))
+    east = radius * math.sin(angle) / max(math.cos(math.radians(dec)), 1e-3)
+    return (observation.ra + east) % 360, dec

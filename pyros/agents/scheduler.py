@@ -218,9 +218,10 @@ class SchedulerAgent(Agent):
             self.state.paused[observation] = self.clock.time() + _PAUSE
         if report.images and wanted is not None:
             self.state.taken[observation] = len(report.images)
-        if wanted is not None:
-            fate: Fate = "interrupted" if report.again else "failed"
-            self._log_fate(wanted, fate, report.reason, len(report.images))
+        fate: Fate = "withdrawn" if wanted is None else "interrupted" if report.again else "failed"
+        told = wanted or self.state.started
+        if told is not None and told.id == observation:
+            self._log_fate(told, fate, report.reason, len(report.images))
         if failures >= _ATTEMPTS or wanted is None:
             self.log.warn("{observation} is given up: {reason}", observation=observation, reason=report.reason)
             self._made(observation)

@@ -249,6 +249,17 @@ class Telescope(Instrument, Protocol):
 class Camera(Instrument, Protocol):
     """A camera, its shutter and its filter wheel."""
 
+    can_set: tuple[str, ...]
+    """Which of ``gain`` and ``readout_mode`` this driver can `configure`; a camera may still refuse."""
+
+    def configure(self, gain: float | None = None, readout_mode: str = "") -> Deferred[None]:
+        """Set the gain (in the camera's own unit) and the readout mode (by the camera's name) of what is exposed next.
+
+        None and '' leave them as they are. Refused (UNSUPPORTED) where the driver or the camera cannot; nothing is set
+        then.
+        """
+        ...
+
     def expose(
         self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False
     ) -> Deferred[Image]:

@@ -35,6 +35,12 @@ class Expose(Target, frozen=True, kw_only=True):
     """Where the telescope points: right ascension, ICRS degrees."""
     pointing_dec: float
     """Where the telescope points: declination, ICRS degrees."""
+    gain: float | None = None
+    """The camera's gain in its own unit; None leaves it as it is."""
+    binning: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
+    """Pixels in each direction that are read as one; 1 leaves the camera's as its address says."""
+    readout_mode: str = ""
+    """The camera's name of the readout mode; '' leaves it as it is."""
     measure: Literal["", "level", "sizes"] = ""
     """What to measure in the image for *Exposure finished*: nothing, its level, or the size of its stars."""
     keep: bool = True

@@ -655,6 +655,21 @@ def test_what_somebody_left_of_the_detector_is_undone(
     assert tuple(changes) == told
 
 
+@pytest.mark.parametrize(("vector", "member"), [("CCD_GAIN", "GAIN"), ("CCD_CONTROLS", "Gain")])
+def test_gain_is_set_where_the_camera_has_it(rig: Make, world: World, vector: str, member: str) -> None:
+    camera = rig("camera", CAMERA | {vector: ("Number", {member: 10.0}, "Ok")})
+    camera.server.answers[vector] = lambda told: camera.server.set(vector, **told)
+    world.result(camera.device.configure(100.0))
+    assert [{name: float(value) for name, value in each.items()} for each in camera.server.changes(vector)] == [
+        {member: 100.0}
+    ]
+    world.fails(DeviceRefused, "INDI has no word for readout modes", camera.device.configure(None, "Low noise"))
+
+
+def test_a_gain_that_the_camera_has_not_is_refused(rig: Make, world: World) -> None:
+    world.fails(DeviceRefused, "has no gain that can be set", rig("camera", CAMERA).device.configure(100.0))
+
+
 def test_a_camera_that_trims_its_frame_is_told_once(rig: Make, world: World) -> None:
     big = {"CCD_INFO": ("Number", {"CCD_MAX_X": 60, "CCD_MAX_Y": 40, "CCD_PIXEL_SIZE": 5.0}, "Ok")}
     trimmed = {"X": 0, "Y": 0, "WIDTH": 56, "HEIGHT": 40}

@@ -46,6 +46,7 @@ class AlpacaCamera(AlpacaDevice):
     """
 
     kind: Kind = "camera"
+    can_set: tuple[str, ...] = ("gain", "readout_mode")
     _exposing: DeviceCommand | None = None  # None once it is to be aborted
     _fetched = False  # the image that is ready was fetched already
     _readout_seconds = _READOUT_SECONDS
@@ -55,6 +56,21 @@ class AlpacaCamera(AlpacaDevice):
     def __init__(self, *args: Any, **named: Any) -> None:
         self._coolings = DeferredLock()
         super().__init__(*args, **named)
+
+    @deferred
+    async def configure(self, gain: float | None = None, readout_mode: str = "") -> None:
+        """See `Camera`; where gains have names, the number is the place of one in the camera's list (ASCOM)."""
+        modes: list[str] = []
+        if readout_mode:
+            modes = await self._link.get_or("readoutmodes", list, [])
+            if readout_mode not in modes:
+                there = ", ".join(map(str, modes)) or "none"
+                text = f"{self.name} has no readout mode {readout_mode!r}; there are: {there}"
+                raise DeviceRefused("UNSUPPORTED", text)
+        if gain is not None:
+            await self._link.put("gain", Gain=round(gain))
+        if readout_mode:
+            await self._link.put("readoutmode", ReadoutMode=modes.index(readout_mode))
 
     @deferred
     async def expose(

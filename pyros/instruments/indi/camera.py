@@ -25,6 +25,8 @@ from pyros.instruments.interfaces import CameraState, Cooling, Geometry, Image, 
 _EXPOSURE, _SECONDS, _IMAGE, _INFO = "CCD_EXPOSURE", "CCD_EXPOSURE_VALUE", "CCD1", "CCD_INFO"
 _TEMPERATURE, _CELSIUS = "CCD_TEMPERATURE", "CCD_TEMPERATURE_VALUE"
 _TYPE, _FRAME, _BINNING = "CCD_FRAME_TYPE", "CCD_FRAME", "CCD_BINNING"
+_GAINS = (("CCD_GAIN", "GAIN"), ("CCD_CONTROLS", "Gain"))
+"""Where cameras have their gain: the standard property, and that of many drivers (ZWO, QHY, Player One)."""
 _COLOUR_FORMATS = ("CCD_CAPTURE_FORMAT", "CCD_VIDEO_FORMAT", "CCD_COLOR_SPACE")
 """Vectors in which drivers offer colour images beside raw or mono ones."""
 _COLOUR = re.compile(r"rgb|bgr|yuv|\bcolou?r\b", re.IGNORECASE)
@@ -49,6 +51,7 @@ class IndiCamera(IndiDevice):
     """
 
     kind: Kind = "camera"
+    can_set: tuple[str, ...] = ("gain",)
     interface = 2
     needs = (_EXPOSURE, _IMAGE, _INFO)
 
@@ -74,6 +77,20 @@ class IndiCamera(IndiDevice):
             self._connection.snoop(mount, "TELESCOPE_INFO")
 
     # Exposures.
+
+    @deferred
+    async def configure(self, gain: float | None = None, readout_mode: str = "") -> None:
+        if readout_mode:
+            raise DeviceRefused("UNSUPPORTED", f"{self.name}: INDI has no word for readout modes")
+        if gain is None:
+            return
+        for vector, member in _GAINS:
+            known = self._properties.get(vector)
+            if known is not None and known.writable and member in known.members:
+                with self._connection.command("gain", "gain") as command:
+                    await command.change(vector, {member: gain})
+                return
+        raise DeviceRefused("UNSUPPORTED", f"{self.name} has no gain that can be set")
 
     @deferred
     async def expose(

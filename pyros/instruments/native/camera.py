@@ -39,11 +39,17 @@ class NativeCamera(NativeDevice):
     """A `Camera` that speaks the native grammar."""
 
     kind: Kind = "camera"
+    can_set: tuple[str, ...] = ()
     _exposure: _Exposure | None = None
     """The one under way; None once it is to be aborted, for then the device decides whether it takes another."""
 
     def state(self) -> Deferred[CameraState]:
         return self._read_state(CameraState)
+
+    @deferred
+    async def configure(self, gain: float | None = None, readout_mode: str = "") -> None:
+        if gain is not None or readout_mode:
+            raise DeviceRefused("UNSUPPORTED", f"{self.name}: the native grammar sets no gain and no readout mode")
 
     @deferred
     async def expose(

@@ -468,6 +468,16 @@ def test_an_exposure(server: Server, device: Device, world: World, clock: Virtua
     assert server.last("PUT startexposure")["Light"] == "False"
 
 
+def test_gain_and_readout_mode_are_set_by_their_names(server: Server, device: Device, world: World) -> None:
+    Cam(server, world, readoutmodes=["Fast", "Low noise"])
+    camera = device("camera")
+    world.result(camera.configure(100.0, "Low noise"), 5)
+    assert server.last("PUT gain") == {"Gain": "100"}
+    assert server.last("PUT readoutmode") == {"ReadoutMode": "1"}
+    world.fails(DeviceRefused, "no readout mode 'Slow'; there are: Fast, Low noise", camera.configure(5.0, "Slow"), 5)
+    assert server.last("PUT gain") == {"Gain": "100"}, "nothing is set"
+
+
 def test_an_image_as_json(server: Server, device: Device, world: World) -> None:
     cam = Cam(server, world)
     cam.image = lambda: Http(
