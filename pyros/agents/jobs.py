@@ -74,7 +74,7 @@ class JobsAgent(Agent):
         }
         self.runner: Runner | None = None
         """What carries the jobs out; by default processes of this computer."""
-        self._pending = 0
+        self._pending = self._running = 0
         self._looking = self._telling = False
         self._wake: float | None = None
         self._timer: Timer | None = None
@@ -190,8 +190,8 @@ class JobsAgent(Agent):
     # In the reactor's thread -------------------------------------------------------------------------------------
 
     def figures(self) -> dict[str, Any]:
-        """Return how many jobs wait."""
-        return {"jobs_pending": self._pending}
+        """Return how many jobs wait and run."""
+        return {"jobs_pending": self._pending, "jobs_running": self._running}
 
     def _carry_on(self, runs: list[JobRun]) -> None:
         for run in runs:
@@ -222,7 +222,7 @@ class JobsAgent(Agent):
             self.post_to_self(TELL_ENDS)
 
     def _looked(self, found: list[Look]) -> None:
-        self._pending, self._wake = found[0].pending, found[0].wake
+        self._pending, self._running, self._wake = found[0].pending, found[0].running, found[0].wake
         self._carry_on(found[0].begin)
         if found[0].untold:
             self._tell_soon()

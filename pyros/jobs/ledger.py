@@ -122,6 +122,8 @@ class Look(NamedTuple):
     wake: float | None
     """When (Unix seconds) something is due next; None when nothing is."""
     pending: int
+    """How many wait, for their turn or their time."""
+    running: int
     untold: bool
     """There are ends that somebody is to be told."""
 
@@ -180,7 +182,7 @@ def look(db: sqlite3.Connection, now: float, room: int, schedules: Iterable[JobC
     wake = min((wake for wake in wakes if wake is not None), default=None)
     pending = db.execute("SELECT count(*) FROM jobs WHERE state = 'pending'").fetchone()[0]
     untold = db.execute("SELECT 1 FROM jobs WHERE tell != '' AND ended IS NOT NULL LIMIT 1").fetchone()
-    return Look(begin, wake, pending, untold is not None)
+    return Look(begin, wake, pending, running + len(rows), untold is not None)
 
 
 def running(db: sqlite3.Connection) -> list[JobRun]:

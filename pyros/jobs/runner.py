@@ -32,6 +32,7 @@ from pyros.messages import JobRequest
 from pyros.unique import boot_id
 
 _AGAIN_SECONDS = 0.1
+_BEGIN_AGAIN_SECONDS = 1.0
 _LAUNCH_AGAIN_SECONDS = 1.0
 _REAP_SECONDS = 0.05
 _MAX_VALUE = 1 << 20
@@ -164,7 +165,11 @@ class ProcessRunner:
         elif begin:
             self._begin(job, folder)
         else:
-            job.timer = self._clock.call_later(_AGAIN_SECONDS, self._look, job, True)
+            self._log.error(
+                "job {id} could not begin, as on a full disk; it is tried again in {seconds:g} s: look at {folder}",
+                id=job.id, seconds=_BEGIN_AGAIN_SECONDS, folder=str(folder),
+            )  # fmt: skip
+            job.timer = self._clock.call_later(_BEGIN_AGAIN_SECONDS, self._look, job, True)
 
     def _begin(self, job: _Watched, folder: Path) -> None:
         if job.stop:
@@ -355,7 +360,7 @@ def _wrapper_of(folder: Path) -> tuple[bool, int]:
     """Return whether a wrapper lives there, and its process number; 0 while that isn't known."""
     try:
         lock = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False, 0
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

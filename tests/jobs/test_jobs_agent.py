@@ -80,6 +80,8 @@ def test_one_job_at_a_time_by_priority_and_then_by_age(queue: Queues) -> None:
         jobs.ask("/bin/sh", "-c", f"echo {name} >> {order}", priority=int(name[1])) for name in ("a0", "b5", "c0", "d9")
     ]
     assert [jobs.state(id_) for id_ in asked] == ["pending"] * 4
+    status = wait_until(lambda: (it := jobs.place.up("jobs")) and it["jobs_pending"] == 4 and it, what="the figures")
+    assert status["jobs_running"] == 1
     Path(f"{order}.go").touch()
     for id_ in asked:
         jobs.wait(id_)
@@ -260,3 +262,16 @@ def test_after_a_power_cut_what_was_marked_has_crashed(queue: Queues, on_crash: 
     jobs.start()
     end = jobs.wait(id_)
     assert (end.state, end.attempt) == (state, attempts)
+
+
+def test_a_job_that_cannot_begin_begins_when_it_can(queue: Queues) -> None:
+    """Its folder cannot be made, as on a full disk."""
+    jobs = queue()
+    root = jobs.folder("x").parent
+    root.parent.mkdir(parents=True, exist_ok=True)
+    root.write_text("in the way")
+    id_ = jobs.ask("/bin/true")
+    wait_until(lambda: f"job {id_} could not begin" in jobs.program.errors, what="it to be told")
+    assert jobs.state(id_) == "running"
+    root.unlink()
+    assert jobs.wait(id_).state == "succeeded"
