@@ -23,6 +23,7 @@ from pyros.files import atomic_write
 from pyros.garbage import LongLivedObjects
 from pyros.guardian import Guardian
 from pyros.guardian_process import GuardianProcess
+from pyros.journal import SQLITE, AnyJournals
 from pyros.planning import Site
 from pyros.planning.visibility import is_night, next_night
 
@@ -115,14 +116,16 @@ class Observatory:
         with_simulators: bool = True,
         threaded: bool = True,
         durable: bool = True,
+        journals: AnyJournals = SQLITE,
         seed: str = "",
         guardian: Literal["none", "process", "inline"] = "none",
     ) -> None:
         """Make everything, without starting it.
 
         ``agents`` are the names of those to run, all of them by default. ``threaded=False``, ``durable=False`` and
-        ``seed`` are for rehearsals: everything inline, no syncs, and journals named from the seed. ``guardian``: where
-        the configuration has one, whether it is started as a process of its own, or, in a rehearsal, inline.
+        ``seed`` are for rehearsals: everything inline, no syncs, and journals named from the seed; ``journals``, too:
+        where the agents' are kept. ``guardian``: where the configuration has one, whether it is started as a process of
+        its own, or, in a rehearsal, inline.
 
         Raises ConfigError listing every mistake that can be found before anything runs.
         """
@@ -146,7 +149,7 @@ class Observatory:
                 continue
             try:
                 agent = load_agent(config, name)
-                self.hosts[name] = Host(agent, config, reactor, clock, **how, epoch=epoch(name))
+                self.hosts[name] = Host(agent, config, reactor, clock, **how, epoch=epoch(name), journals=journals)
             except PyrosError as error:
                 problems += str(error).splitlines()
         self.failure: PyrosError | None = None

@@ -9,6 +9,7 @@ One port serves two kinds of client, told apart by the first byte (a frame's len
     {"challenge": {"nonce": "..."}}   {"proof": {"now": 4711.5, "mac": "..."}}     see pyros.sender.handshake
     {"welcome": {"last_seq": 1041, "mac": "..."}}
     {"messages": [{"seq": 1042, "id": "...", "name": "...", "sent": 1.7e9, "payload": {...}}, ...]}
+    {"fleeting": [{"id": "...", "name": "...", "sent": 1.7e9, "payload": {...}}, ...]}      without numbers and answers
     {"ack": 1042, "refused": [{"seq": 1042, "reason": "..."}]}     refused: only where something was
     {"query": "status"}   {"status": {...}}                        needs no hello
     {"error": "..."}                                               then the connection is closed
@@ -63,6 +64,18 @@ class Entry(msgspec.Struct, gc=False):
         return memoryview(self.payload).nbytes
 
 
+class FleetingEntry(msgspec.Struct, gc=False):
+    """One fleeting message on the wire: it has no number, gets no acknowledgement, and never comes again."""
+
+    id: Short
+    name: Short
+    sent: float
+    """When it was said, Unix seconds of the sender's wall clock: for people."""
+    payload: msgspec.Raw = msgspec.Raw(b"{}")
+    said: float | None = None
+    """The same, monotonic seconds of the sender's computer."""
+
+
 class Hello(msgspec.Struct, omit_defaults=True):
     """Who connects, to whom, and which journal its numbers count."""
 
@@ -103,6 +116,8 @@ class Welcome(msgspec.Struct, omit_defaults=True):
     """The last number that was committed from that journal."""
     mac: Short = ""
     """The receiver's own proof of the key; '' for a sender that has not proved it."""
+    fleeting: bool = False
+    """Whether the receiver takes fleeting messages without numbers, as it does since PYROS knows them."""
 
 
 class Refusal(msgspec.Struct):
@@ -122,6 +137,7 @@ class Frame(msgspec.Struct, omit_defaults=True):
     proof: Proof | None = None
     welcome: Welcome | None = None
     messages: Annotated[list[Entry], msgspec.Meta(max_length=MAX_MESSAGES)] | None = None
+    fleeting: Annotated[list[FleetingEntry], msgspec.Meta(max_length=MAX_MESSAGES)] | None = None
     ack: LastSeq | None = None
     refused: list[Refusal] | None = None
     query: str | None = None

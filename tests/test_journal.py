@@ -306,7 +306,7 @@ def test_messages_are_read_as_they_came(journal: Journal) -> None:
 
 
 def test_pruning_keeps_failed_messages_and_living_senders(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_writer, "_HISTORY", 100)
+    monkeypatch.setattr(_writer, "HISTORY", 100)
     monkeypatch.setattr(_writer, "_PRUNE_CHUNK", 150)
     day = 86_400.0
     old, new = ("program:nc-1", "a"), ("program:nc-2", "b")

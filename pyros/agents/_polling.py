@@ -2,60 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
 
 from pyros import messages
-from pyros.agents.instrument import InstrumentAgent, InstrumentState
+from pyros.agents.instrument import Ended, InstrumentAgent, InstrumentState, in_words
+from pyros.errors import InstrumentError
 from pyros.messages import Message
 
-READ = messages.guard("Read device")
+READ = messages.guard("Read device", fleeting=True)
+HAS_READ = messages.register("Device read", Ended, guarded=True, fleeting=True)
+NOT_READ = messages.register("Device not read", Ended, guarded=True, fleeting=True)
 _INTERVAL = 10.0
 
 
-class PollingState(InstrumentState):
-    """The timer of the next reading."""
-
-    timer: int | None = None
-
-
 class PollingAgent(InstrumentAgent):
-    """Reads its device. ``option_interval`` in its section: seconds between readings, which are its telemetry too."""
+    """Reads its device. ``option_interval`` in its section: seconds between readings, which are its telemetry too.
 
-    state: PollingState
+    A reading changes nothing that a restart needs: its messages are fleeting.
+    """
+
+    state: InstrumentState
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self.actions_by_message[READ] = self.read
+        self.actions_by_message |= {READ: self.read, HAS_READ: self._has_read, NOT_READ: self._not_read}
+        self._number = 0
+        """That of the last reading: the end of an older one means nothing any more."""
 
     def work(self) -> None:
         self._interval = self.option("interval", float, _INTERVAL)
         self.state.command = None
         super().work()
-        if self.state.timer is not None:
-            self.cancel_timer(self.state.timer)
-        self.state.timer = self.call_later(0, READ)
+        self.call_later(0, READ)
 
     def look(self) -> None:
         """Refuse nothing and begin nothing: the device is only read."""
 
-    def read(self, message: Message) -> None:
-        def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
-            asked = self.clock.monotonic()
-            return self.ask().addCallback(lambda reading: {"reading": msgspec.to_builtins(reading), "asked": asked})
+    def read(self) -> None:
+        self._number += 1
+        self.call_later(self._interval, READ)
+        self.at_once(self._read, self._number)
 
-        self.state.timer = self.call_later(self._interval, READ)
-        self.command(message.name, message.payload, run, order=message)
-
-    def reading(self, result: dict[str, Any]) -> dict[str, Any]:
-        """Return what was read, with its ``age`` (seconds) as of now: it may have waited for this agent."""
-        reading: dict[str, Any] = result["reading"]
-        return reading | {"age": reading.get("age", 0.0) + self.clock.monotonic() - result["asked"]}
+    def pass_on(self, reading: dict[str, Any]) -> None:
+        """Send what was read to whom it concerns; its ``age`` is in seconds as of now."""
 
     def ask(self) -> Deferred[Any]:
         """Read the device, in the reactor's thread."""
         asked: Deferred[Any] = self.device.read()
         return asked
+
+    def _read(self, number: int) -> None:
+        """In the reactor's thread."""
+        asked = self.clock.monotonic()
+
+        def done(reading: Any) -> None:
+            result = {"reading": msgspec.to_builtins(reading), "asked": asked}
+            self.post_to_self(HAS_READ, Ended(number=number, result=result))
+
+        def failed(failure: Failure) -> None:
+            self.post_to_self(NOT_READ, Ended(number=number, reason=in_words(failure)))
+            if not isinstance(failure.value, (InstrumentError, OSError)):
+                self.log.failure("a reading failed in an unexpected way", failure)
+
+        maybeDeferred(self.ask).addCallback(done).addErrback(failed)
+
+    def _has_read(self, message: Message) -> None:
+        end: Ended = message.payload
+        if end.number == self._number:
+            reading: dict[str, Any] = end.result["reading"]
+            waited = self.clock.monotonic() - end.result["asked"]  # for this agent, too
+            self.pass_on(reading | {"age": reading.get("age", 0.0) + waited})
+
+    def _not_read(self, message: Message) -> None:
+        end: Ended = message.payload
+        if end.number == self._number:
+            self.log.error("{name} failed: {reason}", name=READ, reason=end.reason)
+            self.state.failed_commands += 1
+            self.state.last_failure = f"{READ}: {end.reason}"[:300]

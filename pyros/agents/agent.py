@@ -208,21 +208,23 @@ class Agent(StandardAgents):
         """Where the agent gets its time from."""
         return self._settled.clock
 
-    def send_to(self, agent: str, name: str, payload: Any = None) -> None:
+    def send_to(self, agent: str, name: str, payload: Any = None, *, durable: bool = False) -> None:
         """Put a message into the outbox; it leaves when the turn is committed, and arrives exactly once.
 
-        Raises UnknownAgent, or ValueError naming the field of the payload that is wrong.
+        One with a fleeting name arrives at most once, and only where its receiver is there now; ``durable`` sends it
+        like all others, for once. Raises UnknownAgent, or ValueError naming the field of the payload that is wrong.
         """
-        self._settled.turns.send(agent, name, payload)
+        self._settled.turns.send(agent, name, payload, durable)
 
-    def send_if_there(self, agent: str, name: str, payload: Any = None) -> None:
+    def send_if_there(self, agent: str, name: str, payload: Any = None, *, durable: bool = False) -> None:
         """`send_to` an agent that an observatory may do without; nothing when it has no section."""
         if agent in self.config.agents:
-            self.send_to(agent, name, payload)
+            self.send_to(agent, name, payload, durable=durable)
 
     def call_later(self, seconds: float, name: str, payload: Any = None) -> int:
         """Have a message sent to this agent itself after so many seconds; it survives a restart.
 
+        One with a fleeting name doesn't: `work` sets it again, and its number is for an attribute, not for the state.
         Returns a number for `cancel_timer`.
         """
         return self._settled.turns.set_timer(seconds, name, payload)

@@ -270,7 +270,7 @@ class DomeAgent(InstrumentAgent):
         """Tell the majordome, who may have been told that nothing opens without the guardian, what is so now."""
         asked = self.clock.monotonic() + OPEN_LEASE_SECONDS
         report = DomeReport(state=self.control.state, may_open=self.guard.reason_closed(asked=asked))
-        self.send_if_there(self.MAJORDOME, messages.KEPT_OPEN, report)
+        self.send_if_there(self.MAJORDOME, messages.KEPT_OPEN, report, durable=True)
 
     def open_again(self) -> None:
         """Open again a dome that was lost while it opened. One still away is opened when it is connected again."""

@@ -81,9 +81,10 @@ class Told(Payload, frozen=True):
 
 for _name, _type in (
     (STARTED, Started), (DONE, Ended), (FAILED, Ended), (CONNECTED, Connection), (DISCONNECTED, Connection),
-    (LOOKED, Looked), (MEASURED, Telemetry), (TOLD, Told),
+    (LOOKED, Looked), (TOLD, Told),
 ):  # fmt: skip
     messages.register(_name, _type, guarded=True)
+messages.register(MEASURED, Telemetry, guarded=True, fleeting=True)
 
 
 class Command(msgspec.Struct):
@@ -308,7 +309,7 @@ class InstrumentAgent(Agent):
 
         def failed(failure: Failure) -> None:
             lost = failure.check(ConnectionLost, NoAnswer) is not None
-            self.post_to_self(FAILED, Ended(number=number, reason=_in_words(failure), lost=lost))
+            self.post_to_self(FAILED, Ended(number=number, reason=in_words(failure), lost=lost))
             if not isinstance(failure.value, (InstrumentError, OSError)):
                 self.log.failure("a command failed in an unexpected way", failure)
 
@@ -324,7 +325,7 @@ class InstrumentAgent(Agent):
             return
 
         def failed(failure: Failure) -> None:
-            self.log.warn("it could not be asked what it is doing: {reason}", reason=_in_words(failure))
+            self.log.warn("it could not be asked what it is doing: {reason}", reason=in_words(failure))
             self.post_to_self(LOOKED, Looked(number=number))
 
         looking.addCallback(lambda state: self.post_to_self(LOOKED, Looked(number=number, state=state)))
@@ -357,7 +358,7 @@ class InstrumentAgent(Agent):
 
     def _not_measured(self, failure: Failure) -> None:
         """Told once, not every ten seconds."""
-        if failure.check(CancelledError) is None and self._trouble != (reason := _in_words(failure)):
+        if failure.check(CancelledError) is None and self._trouble != (reason := in_words(failure)):
             self._trouble = reason
             self.log.warn("no telemetry: {reason}", reason=reason)
 
@@ -444,6 +445,7 @@ class InstrumentAgent(Agent):
             self.noticed(message.payload.state)
 
 
-def _in_words(failure: Failure) -> str:
+def in_words(failure: Failure) -> str:
+    """Return why a command failed, with the error's class where it isn't the device's own word."""
     text = failure.getErrorMessage().strip() or "no reason given"
     return text if isinstance(failure.value, InstrumentError) else f"{type(failure.value).__name__}: {text}"

@@ -45,7 +45,7 @@ class Limit(Payload, frozen=True):
     number: int
 
 
-RENEW_LEASE = messages.guard("Renew lease")
+RENEW_LEASE = messages.guard("Renew lease", fleeting=True)
 END_SESSION = messages.guard("End session")
 PAUSE_OVER = messages.guard("Pause over")
 STATE_OVERDUE = messages.register("State overdue", Limit, guarded=True)
@@ -106,8 +106,6 @@ class MajordomeState(msgspec.Struct):
     """By the ids of observations that are done, when they had been requested: Unix seconds."""
     end_timer: int | None = None
     """When the session ends for want of something to observe."""
-    lease_timer: int | None = None
-    """When *Keep open* is said next."""
 
 
 class MajordomeAgent(Agent):
@@ -167,7 +165,8 @@ class MajordomeAgent(Agent):
         self._weather_until = -math.inf
         self._dome_reason = ""
         """Why the dome may not be open, by its agent's last word; '' when it may."""
-        self._asked_dome = False
+        self._lease_timer: int | None = None
+        """When *Keep open* is said next."""
         self._planned = self._pause_until = self._opened = -math.inf
         self._paused_by_dome = False
         """The pause is because the dome's agent says that the dome may not be open: its better word ends it."""
@@ -553,7 +552,7 @@ class MajordomeAgent(Agent):
 
     def _hear_dome(self, message: Message) -> None:
         if message.said > self._heard_dome:
-            self._heard_dome, self._asked_dome = message.said, False
+            self._heard_dome = message.said
             self.alarm_over(_DOME_SILENT)
 
     def _look_who_is_silent(self) -> None:
@@ -575,14 +574,13 @@ class MajordomeAgent(Agent):
 
     def _ask_dome(self) -> None:
         """Ask the dome's agent, whose last word was that the dome may not be open, whether that is still so."""
-        if self._dome_reason and not self._asked_dome and self.clock.monotonic() >= self._pause_until:
-            self._asked_dome = True  # the question waits where that agent is away
+        if self._dome_reason and self.clock.monotonic() >= self._pause_until:
             self.send_to(self.DOME, messages.KEEP_OPEN, KeepOpen(seconds=_QUESTION_SECONDS))
 
     def _wait_for_lease(self, seconds: float) -> None:
-        if self.state.lease_timer is not None:
-            self.cancel_timer(self.state.lease_timer)
-        self.state.lease_timer = self.call_later(seconds, RENEW_LEASE)
+        if self._lease_timer is not None:
+            self.cancel_timer(self._lease_timer)
+        self._lease_timer = self.call_later(seconds, RENEW_LEASE)
 
     # What is done -------------------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from pyros.messages import (
     WeatherState,
 )
 
-WEATHER_SILENT = messages.guard("Weather silent")
+WEATHER_SILENT = messages.guard("Weather silent", fleeting=True)
 _SAFE_AFTER = 300.0
 _FROZEN_AFTER = 1800.0
 _INSTRUMENTS = 100
@@ -79,8 +79,6 @@ class MonitoringState(msgspec.Struct):
     """When that was, Unix seconds: only to tell a short absence from a long one."""
     good_since: float | None = None
     """Since when the readings have been good, monotonic seconds."""
-    silence_timer: int | None = None
-    """When the weather station counts as silent."""
     last: WeatherReading | None = None
     """The weather station's last reading, for people."""
     measured: float | None = None
@@ -127,6 +125,8 @@ class MonitoringAgent(Agent):
             messages.ALARM: self.alarm_raised,
             messages.ALARM_OVER: self.alarm_ended,
         }
+        self._silence_timer: int | None = None
+        """When the weather station counts as silent."""
         self._began = 0.0
         self._safe_after = _SAFE_AFTER
         self._frozen_after = _FROZEN_AFTER
@@ -266,7 +266,7 @@ class MonitoringAgent(Agent):
 
     def weather_silent(self) -> None:
         """Tell that the weather station says nothing."""
-        self.state.silence_timer = None
+        self._silence_timer = None
         self.state.good_since = None
         self._say(False, f"no reading for {self.config.limits.max_silence:g} s", None)
         self._expect_reading(self.clock.monotonic())
@@ -341,25 +341,25 @@ class MonitoringAgent(Agent):
 
     def _expect_reading(self, measured: float) -> None:
         """Hear of it when no newer reading has come in time; ``measured`` is the last one's instant."""
-        if self.state.silence_timer is not None:
-            self.cancel_timer(self.state.silence_timer)
+        if self._silence_timer is not None:
+            self.cancel_timer(self._silence_timer)
         left = self.config.limits.max_silence - (self.clock.monotonic() - measured)
-        self.state.silence_timer = self.call_later(max(0.0, left), WEATHER_SILENT)
+        self._silence_timer = self.call_later(max(0.0, left), WEATHER_SILENT)
 
     def _say(self, safe: bool, reason: str, reading: WeatherReading | None) -> None:
-        """Every time: the dome's leave to be open ends with the silence."""
-        self._tell(safe, reason, reading)
+        """Every time: the dome's leave to be open ends with the silence. What is new is kept until it arrives."""
+        self._tell(safe, reason, reading, new=safe != self.state.safe)
         if safe != self.state.safe:
             self.log.info(
                 "{what}: {reason}", what=messages.WEATHER_SAFE if safe else messages.WEATHER_UNSAFE, reason=reason
             )
         self.state.safe, self.state.said = safe, self.clock.time()
 
-    def _tell(self, safe: bool, reason: str, reading: WeatherReading | None) -> None:
+    def _tell(self, safe: bool, reason: str, reading: WeatherReading | None, *, new: bool = False) -> None:
         name = messages.WEATHER_SAFE if safe else messages.WEATHER_UNSAFE
         state = WeatherState(reason=reason, reading=reading, age=self._age(), wet=not safe and self._wet(reading))
-        self.send_if_there(self.DOME, name, state)
-        self.send_if_there(self.MAJORDOME, name, state)
+        self.send_if_there(self.DOME, name, state, durable=new)
+        self.send_if_there(self.MAJORDOME, name, state, durable=new)
 
     def _age(self) -> float:
         """Seconds since the oldest measurement that the word rests on."""

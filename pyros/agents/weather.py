@@ -9,7 +9,6 @@ import msgspec
 from pyros import messages
 from pyros.agents._polling import PollingAgent
 from pyros.agents.agent import Agent
-from pyros.agents.instrument import Command
 from pyros.messages import WeatherReading
 
 
@@ -19,6 +18,5 @@ class WeatherAgent(PollingAgent):
     def __init__(self) -> None:
         super().__init__(Agent.WEATHER)
 
-    def done(self, command: Command, result: dict[str, Any]) -> None:
-        reading = msgspec.convert(self.reading(result), WeatherReading)
-        self.send_if_there(self.MONITORING, messages.WEATHER_READING, reading)
+    def pass_on(self, reading: dict[str, Any]) -> None:
+        self.send_if_there(self.MONITORING, messages.WEATHER_READING, msgspec.convert(reading, WeatherReading))

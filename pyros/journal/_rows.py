@@ -60,7 +60,7 @@ class Received(NamedTuple):
 
 
 class Outgoing(NamedTuple):
-    """A message for another agent, numbered for it."""
+    """A message for another agent, numbered for it; ``seq`` is 0 for a fleeting one, which no journal keeps."""
 
     agent: str
     seq: int

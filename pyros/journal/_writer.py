@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 
 from pyros.errors import JournalError, JournalInUse, WriteFailed
+from pyros.journal._reader import JournalReader
 from pyros.journal._rows import FORMAT, NEWEST, PROGRAM, SCHEMA, Effects, Peer, Received, StoredTimer
 from pyros.unique import new_name
 
-_HISTORY = 50_000  # received messages kept for people to look at; failed ones are kept beyond that
+HISTORY = 50_000  # received messages kept for people to look at; failed ones are kept beyond that
 MAX_FAILED = 10_000
 MAX_FAILED_BYTES = 256 * 1024 * 1024
 MAX_REFUSED = 1_000
@@ -30,7 +31,7 @@ _WAL_PAGES = 2000  # after so many pages a commit moves the WAL into the file
 _PAGE = 4096 + 24  # bytes of a page and its header in the WAL
 _MAX_PAGES = 1_073_741_823  # the most that every version of SQLite allows
 _PRUNE_CHUNK = 5_000
-_PROGRAM_MEMORY = 86_400.0
+PROGRAM_MEMORY = 86_400.0
 
 _DISK_TROUBLES = {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT,
@@ -53,7 +54,7 @@ def insert(db: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -
         db.execute(f"{into} VALUES {marks}", [value for row in some for value in row])
 
 
-def _is_trouble_with_the_disk(error: sqlite3.Error) -> bool:
+def is_trouble_with_the_disk(error: sqlite3.Error) -> bool:
     """Whether the same statement may well succeed later; otherwise it is wrong, and will be each time."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DISK_TROUBLES
 
@@ -156,6 +157,10 @@ class Journal:
         except sqlite3.Error as error:
             raise JournalError(f"{self.path}: cannot read the journal: {error}") from None
 
+    def reader(self) -> JournalReader:
+        """Return a read-only view of it, for other threads."""
+        return JournalReader(self.path)
+
     @property
     def durable(self) -> bool:
         """Whether a commit is on disk when it returns, as SQLite itself says."""
@@ -251,7 +256,7 @@ class Journal:
                 try:
                     write(db)
                 except BaseException as error:
-                    if isinstance(error, sqlite3.Error) and _is_trouble_with_the_disk(error):
+                    if isinstance(error, sqlite3.Error) and is_trouble_with_the_disk(error):
                         raise
                     raise WriteFailed(self.path, place, error) from error
         finally:
@@ -276,7 +281,7 @@ class Journal:
         Failed messages, refusals and senders are kept up to a number; ``known`` are the observatory's agents, whom no
         crowd of other names makes forgotten. `forgotten` counts.
         """
-        db, before = self._open_db, self.received_number - _HISTORY
+        db, before = self._open_db, self.received_number - HISTORY
         try:
             old = db.execute(
                 "SELECT first, last FROM turns WHERE last <= ? ORDER BY last LIMIT ?", (before, _PRUNE_CHUNK)
@@ -290,7 +295,7 @@ class Journal:
             self.failed_bytes -= sum(length for (length,) in retried)
             for name, epoch in db.execute(
                 "DELETE FROM peers WHERE substr(name, 1, ?) = ? AND seen < ? RETURNING name, epoch",
-                (len(PROGRAM), PROGRAM, now - _PROGRAM_MEMORY),
+                (len(PROGRAM), PROGRAM, now - PROGRAM_MEMORY),
             ).fetchall():
                 self.seen.pop((name, epoch), None)
             crowded = [self._forget_failed(db), self._forget_refused(db), self._forget_senders(db, known)]

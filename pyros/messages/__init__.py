@@ -4,6 +4,10 @@ Every name and every payload type of the standard agents stands in a module of i
 payload that does not fit its name is refused where it arrives, with an error that names the field. An agent of one's
 own may add its types with `register`; a name nobody registered carries any JSON object.
 
+Some names are fleeting (`FLEETING`; decision 0065), for what is said again soon and means nothing when it is old:
+*Weather reading*, *Safety reading*, *Weather safe*, *Keep open*, *Kept open* and *Telemetry*. They arrive at most once,
+only where their receiver is there now, and no journal keeps them. All others arrive exactly once.
+
 Angles are ICRS degrees, durations seconds, times seconds since 1970-01-01 UTC, unless a field says otherwise.
 """
 
@@ -12,7 +16,17 @@ from __future__ import annotations
 import pkgutil
 from importlib import import_module
 
-from pyros.messages._codec import GUARDED, PAYLOADS, Message, decode_payload, encode_payload, guard, register, unproved
+from pyros.messages._codec import (
+    FLEETING,
+    GUARDED,
+    PAYLOADS,
+    Message,
+    decode_payload,
+    encode_payload,
+    guard,
+    register,
+    unproved,
+)
 from pyros.messages._payload import NoPayload, Payload, Target
 from pyros.messages.accessories import *
 from pyros.messages.alerts import *
@@ -29,8 +43,8 @@ from pyros.messages.weather import *
 
 # fmt: off
 __all__ = [
-    "GUARDED", "Message", "NoPayload", "PAYLOADS", "Payload", "Target", "decode_payload", "encode_payload", "guard",
-    "register", "unproved",
+    "FLEETING", "GUARDED", "Message", "NoPayload", "PAYLOADS", "Payload", "Target", "decode_payload", "encode_payload",
+    "guard", "register", "unproved",
     # alerts
     "AlertReceived", "AlertDecided", "TakenImage", "FollowUp", "Publish", "AlertSource",
     "LARGEST_PACKET", "ALERT_RECEIVED", "ALERT_DECIDED", "FOLLOW_UP", "PUBLISH", "ALERTS_SILENT", "ALERTS_HEARD",

@@ -13,19 +13,25 @@ GUARDED: set[str] = set()
 """The names that move a device, end an agent or say that it is safe, and what agents say to themselves: taken only
 from who has proved the observatory's key."""
 
+FLEETING: set[str] = set()
+"""The names of what is said again soon, and means nothing when it is old: readings, telemetry, leases. Such a message
+is dropped where its receiver is away or behind, and no journal keeps it; decision 0065."""
+
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {}
 _any_object: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 _encoder = msgspec.json.Encoder()
 
 
-def register(name: str, payload: type[msgspec.Struct], *, guarded: bool = False) -> str:
+def register(name: str, payload: type[msgspec.Struct], *, guarded: bool = False, fleeting: bool = False) -> str:
     """Give the messages of that name a payload type, so that a wrong payload is refused where it arrives.
 
-    ``guarded``: it moves a device or says that it is safe (see `GUARDED`). Returns the name, for the constant it gets;
-    raises ValueError when the name has another type already.
+    ``guarded``: it moves a device or says that it is safe (see `GUARDED`). ``fleeting``: it is said again soon (see
+    `FLEETING`). Returns the name, for the constant it gets; raises ValueError when the name has another type already.
     """
     if guarded:
         GUARDED.add(name)
+    if fleeting:
+        FLEETING.add(name)
     if PAYLOADS.get(name, payload) is not payload:
         raise ValueError(f"message {name!r} already carries {PAYLOADS[name].__name__}")
     PAYLOADS[name] = payload
@@ -33,12 +39,14 @@ def register(name: str, payload: type[msgspec.Struct], *, guarded: bool = False)
     return name
 
 
-def guard(name: str) -> str:
+def guard(name: str, *, fleeting: bool = False) -> str:
     """Take the messages of that name only from who has proved the key, as `register` does with ``guarded``.
 
-    For what has no payload type: what an agent says to itself. Returns the name.
+    For what has no payload type: what an agent says to itself; ``fleeting`` as there. Returns the name.
     """
     GUARDED.add(name)
+    if fleeting:
+        FLEETING.add(name)
     return name
 
 

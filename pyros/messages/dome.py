@@ -45,7 +45,7 @@ class SlitInPlace(Payload, frozen=True, kw_only=True):
 
 OPEN = register("Open", Order, guarded=True)
 CLOSE = register("Close", Order, guarded=True)
-KEEP_OPEN = register("Keep open", KeepOpen, guarded=True)
+KEEP_OPEN = register("Keep open", KeepOpen, guarded=True, fleeting=True)
 DOME_OPENED = register("Dome opened", Reason, guarded=True)
 DOME_CLOSED = register("Dome closed", Reason, guarded=True)
 DOME_FAILED = register("Dome failed", DomeFailure)

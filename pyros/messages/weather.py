@@ -59,7 +59,7 @@ class SafetyReading(Payload, frozen=True):
     """Seconds since the device was asked."""
 
 
-WEATHER_READING = register("Weather reading", WeatherReading, guarded=True)
-WEATHER_SAFE = register("Weather safe", WeatherState, guarded=True)
+WEATHER_READING = register("Weather reading", WeatherReading, guarded=True, fleeting=True)
+WEATHER_SAFE = register("Weather safe", WeatherState, guarded=True, fleeting=True)
 WEATHER_UNSAFE = register("Weather unsafe", WeatherState)
-SAFETY_READING = register("Safety reading", SafetyReading, guarded=True)
+SAFETY_READING = register("Safety reading", SafetyReading, guarded=True, fleeting=True)

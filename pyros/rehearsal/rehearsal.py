@@ -19,7 +19,7 @@ from pyros.agents.runtime.turns import Batch
 from pyros.clock import VirtualClock
 from pyros.config import INSTRUMENTS
 from pyros.errors import JournalError
-from pyros.journal import JournalReader, Received
+from pyros.journal import SQLITE, AnyJournals, Received
 from pyros.messages import encode_payload
 from pyros.observatory import Observatory, load_agent
 from pyros.planning import Site
@@ -69,15 +69,17 @@ class Rehearsal:
         seed: str = "rehearsal",
         optional: tuple[str, ...] = (),
         guardian: bool = False,
+        journals: AnyJournals = SQLITE,
     ) -> None:
         """Write the observatory into ``folder``, which must not have one, and start it.
 
         ``devices`` replaces keys of the simulators' descriptions and ``options`` adds keys to sections of the
         configuration, both by their names. ``rules`` replaces the demo's alert rules (YAML). ``optional`` are
-        instruments that the demo does without. With ``guardian`` there is one. Raises ConfigError or AgentError when
-        the observatory cannot start.
+        instruments that the demo does without. With ``guardian`` there is one. ``journals``: where the agents' journals
+        are kept. Raises ConfigError or AgentError when the observatory cannot start.
         """
         self.folder = folder
+        self.journals = journals
         demo = configuration.load(configuration.demo_file())
         self.instruments = tuple(name for name in INSTRUMENTS if name in demo.agents or name in optional)
         self.config = configuration.load(
@@ -96,8 +98,9 @@ class Rehearsal:
         self._instant, self._calls = 0.0, 0
         globalLogPublisher.addObserver(self._observer)
         self.observatory = Observatory(
-            self.config, self.reactor, self.clock, threaded=False, durable=False, seed=seed, guardian="inline"
-        )
+            self.config, self.reactor, self.clock, threaded=False, durable=False, journals=journals, seed=seed,
+            guardian="inline",
+        )  # fmt: skip
         self.simulators: dict[str, Simulator] = {
             simulator.description.device: simulator for simulator in self.observatory.simulators
         }
@@ -207,7 +210,10 @@ class Rehearsal:
 
     def start(self, name: str) -> None:
         """Start an agent again, on the journal that the one before has left."""
-        host = Host(load_agent(self.config, name), self.config, self.reactor, self.clock, threaded=False, durable=False)
+        host = Host(
+            load_agent(self.config, name), self.config, self.reactor, self.clock, threaded=False, durable=False,
+            journals=self.journals,
+        )  # fmt: skip
         self.observatory.hosts[name] = host
         host.start()
 
@@ -275,7 +281,7 @@ class Rehearsal:
     def received(self, agent: str, name: str = "") -> list[Received]:
         """Return the messages that an agent has taken, the oldest first: those of a name, or all."""
         try:
-            journal = JournalReader(self.config.journal(agent))
+            journal = self.journals.reader(self.config.journal(agent))
         except JournalError:  # it has not run yet
             return []
         try:

@@ -47,8 +47,14 @@ class InboundConnection(Protocol):
 class InboundPort:
     """The receiver's side of one port: its name, the key, and which agents are connected."""
 
-    def __init__(self, name: str, key: bytes, agents: Container[str], reactor: Any) -> None:
-        """``agents`` are the names that nobody may use without the key. ``reactor`` counts as `Clock.monotonic`."""
+    def __init__(
+        self, name: str, key: bytes, agents: Container[str], reactor: Any, *, takes_fleeting: bool = False
+    ) -> None:
+        """``agents`` are the names that nobody may use without the key. ``reactor`` counts as `Clock.monotonic`.
+
+        ``takes_fleeting`` tells senders that fleeting messages may come without numbers.
+        """
+        self.takes_fleeting = takes_fleeting
         self.name = name
         self.key = key
         self.reactor = reactor
@@ -172,7 +178,7 @@ class InboundHandshake:
         self.peer = (hello.sender, hello.epoch)
         last = self._connection.welcomed()
         mac = keys.sign(self._receiver.key, "welcome", *self._words, float(last)) if self.proved else ""
-        self._connection.send(wire.Frame(welcome=wire.Welcome(last, mac)))
+        self._connection.send(wire.Frame(welcome=wire.Welcome(last, mac, self._receiver.takes_fleeting)))
         self._rest()
 
     def contest(self, rival: InboundHandshake) -> None:

@@ -22,7 +22,7 @@ from pyros import wire
 from pyros.backoff import Backoff
 from pyros.config import AgentConfig, Config
 from pyros.errors import UnknownAgent, WireError
-from pyros.journal import Journal, JournalReader, Outgoing
+from pyros.journal import AnyJournal, AnyReader, Outgoing
 from pyros.sender._client import reachable
 from pyros.sender.handshake import SenderHandshake, observatory_key
 
@@ -32,6 +32,9 @@ _MAX_QUEUED_MESSAGES = 8192  # messages kept in memory; the others are read from
 _MAX_QUEUED_BYTES = 32 * 1024 * 1024
 _MAX_KEPT_INSTANTS = 16384  # instants kept of messages that are in the journal only; an older one is as good as unknown
 _FRAME_MESSAGES = 512
+_MAX_FLEETING = 100
+_FLEETING_SECONDS = 5.0
+"""How long a fleeting message may wait for its link to be made or to catch up; then it is dropped."""
 _FRAME_BYTES = 256 * 1024
 _WELCOME_SECONDS = 10.0
 _CLOSE_SECONDS = 1.0
@@ -52,7 +55,7 @@ class Outbound:
         reactor: Any,
         config: Config,
         owner: str,
-        journal: Journal,
+        journal: AnyJournal,
         on_answer: OnAnswer,
         complete: Complete = lambda entry: entry,
     ) -> None:
@@ -68,26 +71,42 @@ class Outbound:
         self._on_answer = on_answer
         self._complete = complete
         self._links: dict[str, AgentLink] = {}
-        self._reader: JournalReader | None = None
+        self.without_fleeting: set[str] = set()
+        """Agents of an older PYROS, to whom fleeting messages must be sent like all others; any thread may read."""
+        self._reader: AnyReader | None = None
         self._key: bytes | None = None
 
     def start(self) -> None:
         """Connect to every agent for which messages wait. Raises ConfigError as `observatory_key` does."""
-        self._reader = JournalReader(self._journal.path)
+        self._reader = self._journal.reader()
         self._key = observatory_key(self._config)
         for agent in self._journal.waiting:
             try:
-                self._link(agent).post([], self._journal.destinations[agent])
+                self._link(agent)
             except UnknownAgent:
                 Logger(self._owner).error("messages wait for {agent}, which is not configured any more", agent=agent)
 
     def post(self, outgoing: list[Outgoing]) -> None:
-        """Send what was just committed."""
-        by_agent: dict[str, list[wire.Entry]] = {}
+        """Send what was just committed, and fleeting messages (without a number), to each agent in this order."""
+        runs: dict[str, list[list[wire.Entry]]] = {}
         for message in outgoing:
-            by_agent.setdefault(message.agent, []).append(message.entry())
-        for agent, entries in by_agent.items():
-            self._link(agent).post(entries, entries[-1].seq)
+            of_agent = runs.setdefault(message.agent, [])
+            if not of_agent or bool(of_agent[-1][-1].seq) is not bool(message.seq):
+                of_agent.append([])
+            of_agent[-1].append(message.entry())
+        for agent, of_agent in runs.items():
+            link = self._link(agent)
+            for entries in of_agent:
+                if entries[-1].seq:
+                    link.post(entries, entries[-1].seq)
+                else:
+                    link.post_fleeting(entries)
+
+    def _welcomed(self, agent: str, takes_fleeting: bool) -> None:
+        if takes_fleeting:
+            self.without_fleeting.discard(agent)
+        else:
+            self.without_fleeting.add(agent)
 
     def connected(self) -> dict[str, bool]:
         """Which links stand."""
@@ -110,8 +129,9 @@ class Outbound:
             greet = partial(SenderHandshake, self._owner, agent, self._journal.epoch, self._key)
             link = self._links[agent] = AgentLink(
                 self._reactor, self._owner, self._config.peer(agent), greet,
-                self._reader, self._on_answer, self._complete,
+                self._reader, self._on_answer, self._complete, self._welcomed,
             )  # fmt: skip
+            link.post([], self._journal.destinations.get(agent, 0))  # also where only fleeting ones follow
         return link
 
 
@@ -128,9 +148,10 @@ class AgentLink:
         owner: str,
         agent: AgentConfig,
         greet: Callable[[], SenderHandshake],
-        reader: JournalReader,
+        reader: AnyReader,
         on_answer: OnAnswer,
         complete: Complete,
+        on_welcome: Callable[[str, bool], None],
     ) -> None:
         self.log = Logger(owner)
         self.agent = agent
@@ -139,6 +160,10 @@ class AgentLink:
         self._reader = reader
         self._on_answer = on_answer
         self._complete = complete
+        self._on_welcome = on_welcome
+        self._takes_fleeting = False
+        self._fleeting: deque[wire.Entry] = deque(maxlen=_MAX_FLEETING)
+        """Fleeting messages that wait a moment for the link: what they follow must be on the wire before."""
         self._sent: deque[wire.Entry] = deque()
         self._ready: deque[wire.Entry] = deque()
         self._sent_bytes = 0
@@ -167,12 +192,18 @@ class AgentLink:
 
     def post(self, entries: list[wire.Entry], highest: int) -> None:
         """More is in the outbox, up to number ``highest``; ``entries`` are its last ones."""
+        self._fleeting.clear()  # what was said before must not arrive after this
         follows = self._tail is not None and entries and entries[0].seq == self._tail + 1 == self._highest + 1
         self._highest = max(self._highest, highest)
         if follows and len(self._ready) < _MAX_QUEUED_MESSAGES and self._ready_bytes < _MAX_QUEUED_BYTES:
             self._enqueue([self._complete(entry) for entry in entries])
         else:
             self._remember_said(entries)
+        self.pump()
+
+    def post_fleeting(self, entries: list[wire.Entry]) -> None:
+        """Send at once what no journal has; it waits a moment for the link, and is dropped then."""
+        self._fleeting.extend(entries)
         self.pump()
 
     def stop(self) -> Deferred[None]:
@@ -196,6 +227,7 @@ class AgentLink:
             return
         while len(self._sent) < _WINDOW_MESSAGES and (self._sent_bytes < _WINDOW_BYTES or not self._sent):
             if not self._ready and not self._refill():
+                self._pump_fleeting(protocol)
                 return
             chunk: list[wire.Entry] = []
             size = 0
@@ -210,8 +242,24 @@ class AgentLink:
             self._sent.extend(chunk)
             protocol.write(wire.Frame(messages=chunk))
 
-    def welcomed(self, protocol: _LinkProtocol, last: int) -> None:
+    def _pump_fleeting(self, protocol: _LinkProtocol) -> None:
+        """Put the fleeting messages on the wire, behind all others: nothing of the outbox waits any more."""
+        if not self._fleeting:
+            return
+        oldest = self.reactor.seconds() - _FLEETING_SECONDS
+        fresh = [
+            wire.FleetingEntry(entry.id, entry.name, entry.sent, entry.payload, entry.said)
+            for entry in self._fleeting
+            if entry.said is not None and entry.said >= oldest
+        ]
+        self._fleeting.clear()
+        if fresh and self._takes_fleeting:
+            protocol.write(wire.Frame(fleeting=fresh))
+
+    def welcomed(self, protocol: _LinkProtocol, last: int, takes_fleeting: bool = False) -> None:
         """Send over a connection that was welcomed by an agent which has committed up to ``last``."""
+        self._takes_fleeting = takes_fleeting
+        self._on_welcome(self.agent.name, takes_fleeting)
         if last > self._highest:
             self.log.critical(
                 "{agent} has message {last} of ours, our journal knows only {highest}: was an old copy put in its"
@@ -382,7 +430,7 @@ class _LinkProtocol(Protocol):
             if frame.welcome is not None:
                 self._handshake.check(frame.welcome)
                 self._settle()
-                self._link.welcomed(self, frame.welcome.last_seq)
+                self._link.welcomed(self, frame.welcome.last_seq, frame.welcome.fleeting)
         except WireError as error:
             self._link.complain(str(error))
             self.fail(str(error))

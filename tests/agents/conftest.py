@@ -17,7 +17,7 @@ from pyros.agents.runtime.host import Host
 from pyros.agents.runtime.turns import Batch, Outcome
 from pyros.clock import VirtualClock
 from pyros.config import AgentConfig, Config
-from pyros.journal import Effects, JournalReader
+from pyros.journal import SQLITE, AnyJournals, Effects, JournalReader
 from pyros.wire import Entry
 
 _Reactor: Any = MemoryReactorClock
@@ -34,12 +34,14 @@ def make_config(folder: Path, *agents: str) -> Config:
 class Inline:
     """One agent whose turns run when the test says so, on virtual time and without sockets."""
 
-    def __init__(self, agent: Agent, folder: Path, *others: str, **changes: Any) -> None:
+    def __init__(
+        self, agent: Agent, folder: Path, *others: str, journals: AnyJournals = SQLITE, **changes: Any
+    ) -> None:
         self.agent = agent
         self.reactor: Any = _Reactor()
         self.clock = VirtualClock(self.reactor, self.begin())
         config = msgspec.structs.replace(make_config(folder, agent.name, *others), **changes)
-        self.host = Host(agent, config, self.reactor, self.clock, threaded=False)
+        self.host = Host(agent, config, self.reactor, self.clock, threaded=False, journals=journals)
         self.host.start()
         self.host.outbound.stop()
         self.reactor.advance(0)  # work()

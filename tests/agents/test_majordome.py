@@ -55,9 +55,9 @@ class Watched(MajordomeAgent):
         super().__init__()
         self.orders: list[tuple[str, str]] = []
 
-    def send_to(self, agent: str, name: str, payload: Any = None) -> None:
+    def send_to(self, agent: str, name: str, payload: Any = None, *, durable: bool = False) -> None:
         self.orders.append((agent, name))
-        super().send_to(agent, name, payload)
+        super().send_to(agent, name, payload, durable=durable)
 
 
 class Rig:

@@ -215,7 +215,7 @@ def test_an_agent_that_cannot_go_on_says_why_after_it_has_made_safe(
     running(observatory("fragile", "other"), agent)
     (host,) = hosts
     monkeypatch.setattr("pyros.agents.runtime.program._exit_as_failed", lambda: None)
-    monkeypatch.setattr(host.turns, "run", lambda *_: 1 / 0)
+    monkeypatch.setattr(host.turns, "run", lambda *_, **__: 1 / 0)
     agent.post_to_self("Good")
     wait_until(lambda: host.stopped.called)
     assert isinstance(host.failure, ZeroDivisionError)

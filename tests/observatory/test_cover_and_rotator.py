@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import pytest
 
 from pyros.hold import Holds
@@ -124,8 +123,7 @@ def test_the_end_of_the_agent_stops_an_opening(night: Night, automation: Automat
 
 def test_telemetry_tells_angle_and_brightness(night: Night) -> None:
     night.run(30)
-    told = [msgspec.json.decode(row.payload) for row in night.received("monitoring", "Telemetry")]
-    values = {each["instrument"]: each["values"] for each in told}
+    values = {name: each.values for name, each in night.agent("monitoring").state.telemetry.items()}
     assert values["cover"] == {"brightness": 0}
     assert values["rotator"] == {"angle": 30.0, "mechanical": 0.0}
 

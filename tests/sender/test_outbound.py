@@ -7,17 +7,22 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from twisted.internet.testing import MemoryReactorClock
 
 from pyros import wire
 from pyros.agents import Agent, Message
 from pyros.keys import make_key
+from pyros.messages import guard
 from pyros.sender import Sender
+from pyros.sender.outbound import AgentLink
 from pyros.wire import Frame, Refusal, Welcome, encode_frame
 from tests.conftest import PATIENCE, GreetedPeer, wait_until
 
+GLANCE = guard("Glance of the sender", fleeting=True)
+
 
 class TellingAgent(Agent):
-    """Sends on what it is told."""
+    """Sends on what it is told; what is fleeting where that is wanted, before and after each of the others."""
 
     def __init__(self) -> None:
         super().__init__("telling")
@@ -25,9 +30,13 @@ class TellingAgent(Agent):
 
     def tell(self, message: Message) -> None:
         for n in range(message.payload["from"], message.payload["to"]):
+            if message.payload.get("glance"):
+                self.send_to("hearing", GLANCE, {"n": n})
             Sender.send_to("hearing", "Heard", {"n": n, "data": "x" * message.payload.get("size", 0)})
         if message.payload.get("fail"):
             raise RuntimeError("after it had sent")
+        if message.payload.get("glance"):
+            self.send_to("hearing", GLANCE, {"n": message.payload["to"]})
 
 
 class HearingAgent(Agent):
@@ -35,12 +44,19 @@ class HearingAgent(Agent):
         super().__init__("hearing")
         self.heard: list[int] = []
         self.ages: list[float] = []
-        self.actions_by_message["Heard"] = self.hear
+        self.glances: list[int] = []
+        self.actions_by_message |= {"Heard": self.hear, GLANCE: self.glance}
 
     def hear(self, message: Message) -> None:
         assert message.sender == "telling"
         self.heard.append(message.payload["n"])
         self.ages.append(self.age(message))
+
+    def glance(self, message: Message) -> None:
+        assert message.proved
+        assert 0 <= self.age(message) < PATIENCE
+        self.glances.append(message.payload["n"])
+        assert message.payload["n"] == len(self.heard), "it has overtaken what it follows"
 
 
 @pytest.fixture
@@ -230,3 +246,70 @@ def test_a_receiver_that_does_not_read_does_not_keep_the_agent_from_ending(place
     peer.connection.recv(1000)  # it flows, and then nobody reads on
     telling.stop()
     peer.close()
+
+
+def test_a_fleeting_message_arrives_where_its_receiver_is_there(
+    place: Any, running: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
+    running(place, TellingAgent())
+    tell(place, 0, 1, glance=True)  # nobody is there: the next number makes this one old
+    hearing = HearingAgent()
+    running(place, hearing)
+    wait_for(lambda: place.up("telling")["outbox"] == {})
+    tell(place, 1, 3, glance=True)
+    wait_for(lambda: 3 in hearing.glances)
+    assert hearing.glances[-3:] == [1, 2, 3]
+    assert 0 not in hearing.glances
+    assert place.up("hearing")["failed"] == 0
+    assert place.rows("hearing", "SELECT count(*) FROM received WHERE name <> 'Heard'") == [(0,)]
+
+
+def test_a_sender_that_is_back_may_begin_with_a_fleeting_message(
+    place: Any, running: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
+    hearing = HearingAgent()
+    running(place, hearing)
+    telling = TellingAgent()
+    running(place, telling)
+    tell(place, 0, 2)
+    wait_for(lambda: place.up("telling")["outbox"] == {})
+    telling.stop()
+    running(place, TellingAgent())
+    tell(place, 2, 2, glance=True)
+    wait_for(lambda: hearing.glances == [2])
+
+
+def test_a_receiver_of_an_older_version_gets_fleeting_ones_with_numbers(
+    place: Any, running: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
+    running(place, TellingAgent())
+    tell(place, 0, 1)
+    peer = Peer(place)
+    peer.welcome(0)
+    peer.read()
+    tell(place, 1, 2, glance=True)
+    entries: list[Any] = []
+    while len(entries) < 3:
+        entries += [entry for frame in peer.read() for entry in frame.messages]
+    assert [(entry.seq, entry.name) for entry in entries] == [(2, GLANCE), (3, "Heard"), (4, GLANCE)]
+    peer.close()
+
+
+def test_a_fleeting_message_is_dropped_when_it_is_old(place: Any) -> None:
+    reactor = MemoryReactorClock()
+    written: list[Frame] = []
+
+    class Protocol:
+        def write(self, frame: Frame) -> None:
+            written.append(frame)
+
+    nothing: Any = None
+    link: Any = AgentLink(
+        reactor, "telling", place.config.agent("hearing"), lambda: nothing, nothing, lambda *_: None,
+        lambda entry: entry, lambda *_: None,
+    )  # fmt: skip
+    link.post_fleeting([wire.Entry(0, "old", GLANCE, 0.0, said=reactor.seconds())])
+    reactor.advance(5.1)
+    link.post_fleeting([wire.Entry(0, "new", GLANCE, 0.0, said=reactor.seconds())])
+    link.welcomed(Protocol(), 0, True)
+    assert [entry.id for frame in written for entry in frame.fleeting or []] == ["new"]

@@ -28,14 +28,17 @@ from pyros.clock import Clock
 from pyros.config import Config
 from pyros.errors import AgentError, ConfigError, JournalError, PyrosError
 from pyros.hold import Hold, Holds
-from pyros.journal import Effects, Journal
-from pyros.messages import ALARM, Message, Payload, encode_payload
+from pyros.journal import SQLITE, AnyJournal, AnyJournals, Effects
+from pyros.messages import ALARM, FLEETING, Message, Payload, encode_payload
 from pyros.sender.handshake import observatory_key
 from pyros.sender.outbound import Outbound
 from pyros.wire import Entry, Refusal
 
 _TURN_MESSAGES = 4096
-_ANSWERS_FLUSH = 0.2
+_MAX_MAILBOX = 1000  # beyond that the agent's own fleeting messages are dropped
+_ANSWERS_SECONDS = 2.0  # an acknowledgement waits so long for a turn that is committed anyway
+_REFUSALS_SECONDS = 0.2
+_UNSTORED_SECONDS = 30.0  # so long the journal's state may lack what fleeting messages have changed
 _LONGEST_WAIT = 5.0
 _RETRY_STORING = 1.0
 _PRUNE_SECONDS = 10.0
@@ -54,26 +57,31 @@ class _Answers:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._effects = Effects()
+        self.due = math.inf
+        """When they must be stored at the latest, monotonic seconds."""
 
-    def __bool__(self) -> bool:
-        return bool(self._effects)
-
-    def add(self, agent: str, seq: int, refusals: list[Refusal]) -> bool:
-        """Add an acknowledgement; True when there was nothing before."""
+    def add(self, agent: str, seq: int, refusals: list[Refusal], now: float) -> bool:
+        """Add an acknowledgement; True when they must be stored sooner for it."""
         with self._lock:
-            first = not self._effects
+            before = self.due
+            self.due = min(before, now + (_REFUSALS_SECONDS if refusals else _ANSWERS_SECONDS))
             self._effects.acknowledged[agent] = seq
             self._effects.refused += [(refusal.reason, agent, refusal.seq) for refusal in refusals]
-        return first
+            return self.due < before
 
-    def take(self) -> Effects:
+    def take(self) -> tuple[Effects, float]:
+        """Take what there is, and when it must be stored."""
         with self._lock:
             effects, self._effects = self._effects, Effects()
-        return effects
+            due, self.due = self.due, math.inf
+        return effects, due
 
-    def put_back(self, effects: Effects) -> None:
-        """Take effects back, for the turn could not be stored."""
+    def put_back(self, effects: Effects, due: float) -> None:
+        """Take effects back, for they are not stored."""
+        if not effects:
+            return
         with self._lock:
+            self.due = min(self.due, due)
             self._effects.acknowledged = {**effects.acknowledged, **self._effects.acknowledged}
             self._effects.refused[:0] = effects.refused
 
@@ -92,12 +100,13 @@ class Host:
         daemon: bool = True,
         durable: bool = True,
         epoch: str = "",
+        journals: AnyJournals = SQLITE,
         on_step: Callable[[str], None] = no_step,
     ) -> None:
         """Take an agent; nothing is opened yet.
 
-        ``daemon=False`` keeps a program alive as long as the agent lives. ``durable=False``, ``epoch`` and ``on_step``
-        are for rehearsals: that is called at each step of a turn at which a process may die (`STEPS`).
+        ``daemon=False`` keeps a program alive as long as the agent lives. ``durable=False``, ``epoch``, ``journals``
+        and ``on_step`` are for rehearsals: that is called at each step of a turn at which a process may die (`STEPS`).
 
         Raises UnknownAgent when the configuration has no section of the agent's name, ConfigError when it lacks what
         the agent needs.
@@ -126,6 +135,7 @@ class Host:
         self._threaded = threaded
         self._daemon = daemon
         self._durable = durable
+        self._journals = journals
         self._epoch = epoch
         self._on_step = on_step
         self._mailbox: SimpleQueue[Batch | None] = SimpleQueue()
@@ -137,6 +147,8 @@ class Host:
         self._safe: Deferred[None] | None = None
         self._calls: dict[str, Any] = {}
         self._kept: list[Batch] = []
+        self._unstored_due = math.inf
+        """When the state must be stored that fleeting messages have changed, monotonic seconds."""
         self._not_stored = False
         """The last turn could not be stored: the next attempt comes after a pause, also where only a timer was due."""
         self._pruned = -math.inf
@@ -151,7 +163,7 @@ class Host:
         self.agent.settle(self)
         try:
             key = observatory_key(self.config)
-            self.journal = Journal(
+            self.journal: AnyJournal = self._journals.open(
                 self.config.journal(self.agent.name), epoch=self._epoch, durable=self._durable, schema=self.agent.schema
             )
         except (JournalError, ConfigError) as error:
@@ -160,6 +172,7 @@ class Host:
         try:
             self.turns = Turns(self.agent, self.journal, self.clock, self._on_step)
             self.outbound = Outbound(self.reactor, self.config, self.agent.name, self.journal, self._answered)
+            self.turns.without_fleeting = self.outbound.without_fleeting
             self.port = AgentPort(
                 self.section, self.reactor, self.clock, self.agent.log, self.receive, self._last_seq, self.status,
                 key, self.config.agents,
@@ -321,8 +334,11 @@ class Host:
 
     def post(self, name: str, json: bytes) -> None:
         """Post a message of the agent to itself, such as an instrument's answer: a turn like any other; any thread."""
+        fleeting = name in FLEETING
+        if fleeting and self._mailbox.qsize() > _MAX_MAILBOX:
+            return  # the agent is behind
         entry = Entry(0, f"self-{name}", name, self.clock.time(), Raw(json), self.clock.monotonic())
-        self._put(Batch([entry], self.agent.name, proved=True))
+        self._put(Batch([entry], self.agent.name, proved=True, fleeting=fleeting))
 
     def at_once(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Call a function in the reactor's thread without waiting for a commit; any thread."""
@@ -432,12 +448,15 @@ class Host:
         return self.journal.seen.get(peer, 0)
 
     def _answered(self, agent: str, seq: int, refusals: list[Refusal]) -> None:
-        """From a link: to be stored with the next turn, or soon."""
-        if self._answers.add(agent, seq, refusals):
-            if self._threaded:
+        """From a link: to be stored with the next turn that is committed, or soon."""
+        if self._finished:
+            return  # the next welcome tells it again
+        now = self.clock.monotonic()
+        if self._answers.add(agent, seq, refusals, now):
+            if not self._threaded:
+                self._call("answers", self._answers.due - now, self._inline_turn)
+            elif refusals:
                 self._mailbox.put(_WAKE)
-            else:
-                self._call("answers", _ANSWERS_FLUSH, self._inline_turn)
 
     def _carry_out(self, outcome: Outcome, told: list[bool]) -> None:
         """After the commit: acknowledge, send, command."""
@@ -502,7 +521,7 @@ class Host:
             self._thread_ended()
         elif self._not_stored:
             self._call("turn", _RETRY_STORING, self._inline_turn)
-        elif (due := self.turns.next_due()) is not None:
+        elif (due := self._next_due()) < math.inf:
             self._call("timer", max(0.0, due - self.clock.monotonic()), self._inline_turn)
 
     def _work(self) -> bool:
@@ -522,7 +541,7 @@ class Host:
 
     def _shut_down(self) -> None:
         try:
-            self._tell(self.turns.run_hook(self.agent.shutdown))
+            self._tell(self.turns.run_hook(self.agent.shutdown, self._answers.take()[0]))
         except BaseException:
             self.agent.log.failure("shutdown() of {name} failed", name=self.agent.name)
 
@@ -548,37 +567,50 @@ class Host:
     def _patience(self) -> float:
         if self._not_stored:
             return 0.0
-        due = self.turns.next_due()
-        wait = _LONGEST_WAIT if due is None else min(_LONGEST_WAIT, max(0.0, due - self.clock.monotonic()))
-        return min(wait, _ANSWERS_FLUSH) if self._answers else wait
+        return min(_LONGEST_WAIT, max(0.0, self._next_due() - self.clock.monotonic()))
+
+    def _next_due(self) -> float:
+        """When there is something to do though no message comes (monotonic seconds): a timer, or something to store."""
+        timer = self.turns.next_due()
+        return min(math.inf if timer is None else timer, self._unstored_due, self._answers.due)
 
     def _take_turn(self, batches: list[Batch], idle: bool) -> None:
         """Run a turn if there is anything to do. What the journal could not store is kept for the next one."""
         batches = self._kept + self.turns.due_timers() + batches
         self._kept = []
-        if not batches and not (idle and self._answers):
+        hurry = min(self._unstored_due, self._answers.due) <= self.clock.monotonic() or self._not_stored
+        if not batches and not hurry:
             if idle:
                 self._prune()
             return
-        answers = self._answers.take()
+        answers, due = self._answers.take()
         self._on_step("taken")
         try:
-            outcome = self.turns.run(batches, answers)
+            outcome = self.turns.run(batches, answers, hurry=hurry)
         except JournalError as error:
             self._not_stored = True
             self.agent.log.error("{error}", error=error)
-            self._answers.put_back(answers)
+            self._answers.put_back(answers, due)
             for batch in batches:
                 if batch.timer is None:
                     self._keep(batch, str(error))
         else:
             self._not_stored = False
+            if not outcome.stored:
+                self._answers.put_back(answers, due)
+            if not self.turns.unstored:
+                self._unstored_due = math.inf
+            elif self._unstored_due == math.inf:
+                self._unstored_due = self.clock.monotonic() + _UNSTORED_SECONDS
             self._on_step("committed")
             self._tell(outcome)
             if self.clock.monotonic() - self._pruned > _PRUNE_SECONDS:
                 self._prune()
 
     def _keep(self, batch: Batch, reason: str) -> None:
+        """Keep what the journal could not store for the next turn; what is fleeting is dropped."""
+        if batch.fleeting and batch.origin is None:
+            return
         if batch.origin is None or batch.peer is not None:
             self._kept.append(batch)
         else:

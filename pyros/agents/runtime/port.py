@@ -122,7 +122,7 @@ class AgentPort(Factory):
         self.log = log
         self.last_seq = last_seq
         self.status = status
-        self.receiver = InboundPort(section.name, key, agents, reactor)
+        self.receiver = InboundPort(section.name, key, agents, reactor, takes_fleeting=True)
         self.waiting = 0
         self.waiting_bytes = 0
         self.connections: dict[AgentConnection, None] = {}
@@ -162,6 +162,13 @@ class AgentPort(Factory):
         if self._full():
             self._paused[connection] = None
             connection.hold("mailbox")
+
+    def put_fleeting(self, batch: Batch) -> None:
+        """Put fleeting messages into the mailbox; where that is full, they are dropped."""
+        if not self._full():
+            self.waiting += len(batch.entries)
+            self.waiting_bytes += batch.size
+            self._put(batch)
 
     def done(self, batch: Batch) -> None:
         """Note that a batch has left the mailbox."""
@@ -307,6 +314,8 @@ class AgentConnection(Protocol):
                     size=size, clock_offset=self._handshake.ahead, proved=proved,
                 )  # fmt: skip
                 self._port.put(self, batch)
+        elif frame.fleeting is not None:
+            self._take_fleeting(frame.fleeting)
         elif frame.hello is not None:
             roomy = self._port.crowd.roomy or self._port.receiver.is_agent(frame.hello.sender)
             if roomy and not self._written and self._direct_writer is None:
@@ -319,7 +328,19 @@ class AgentConnection(Protocol):
         elif frame.query is not None:
             raise WireError(f"unknown query {frame.query[:80]!r}; there is: status")
         else:
-            raise WireError("this frame means nothing here; there are: hello, proof, messages, query")
+            raise WireError("this frame means nothing here; there are: hello, proof, messages, fleeting, query")
+
+    def _take_fleeting(self, fleeting: list[wire.FleetingEntry]) -> None:
+        if self.peer is None:
+            raise WireError("say hello first")
+        entries = [wire.Entry(0, each.id, each.name, each.sent, each.payload, each.said) for each in fleeting]
+        if entries:
+            self._port.put_fleeting(
+                Batch(
+                    entries, self.peer[0], None, self, size=sum(entry.size for entry in entries),
+                    clock_offset=self._handshake.ahead, proved=self._handshake.proved, fleeting=True,
+                )
+            )  # fmt: skip
 
     def welcomed(self) -> int:
         """Let the client send messages from here on; returns the last that was committed of its numbers."""
@@ -340,6 +361,8 @@ class AgentConnection(Protocol):
     def committed(self, batch: Batch, answer: Answer, told: bool) -> None:
         """Acknowledge a turn that is on disk, unless that was done."""
         self._port.done(batch)
+        if batch.fleeting:
+            return
         self._under_way -= 1
         if self._lost:
             return
@@ -357,6 +380,8 @@ class AgentConnection(Protocol):
     def not_stored(self, batch: Batch, reason: str) -> None:
         """Tell a text client that nothing is stored; an agent's messages stay in the mailbox, unacknowledged."""
         self._port.done(batch)
+        if batch.fleeting:
+            return
         self._under_way -= 1
         if not self._lost:
             self._say(f"ERR {reason}")

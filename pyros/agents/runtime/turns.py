@@ -2,6 +2,11 @@
 
 `Turns` knows no socket and no thread: a host gives it batches and carries out what it returns. It runs in the agent's
 thread.
+
+A turn of nothing but fleeting messages is committed when it has an effect that a restart needs: it took or sent a
+message that isn't fleeting, set or cancelled such a timer, gave a command, wrote a row, or failed. Otherwise what it
+changed in the state waits for the next commit. Each commit stores the state as a whole, so that what a crash loses is
+always the end: the fleeting turns since the last commit, as if their messages had been dropped (decision 0065).
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ import math
 import sqlite3
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -19,8 +24,8 @@ import msgspec
 from pyros.agents.runtime.hosted import Hosted
 from pyros.clock import Clock
 from pyros.errors import AgentError, JournalError, StateError, WriteFailed
-from pyros.journal import Effects, Journal, Outgoing, Peer, Received, StoredTimer
-from pyros.messages import GUARDED, Message, encode_payload, unproved
+from pyros.journal import AnyJournal, Effects, Outgoing, Peer, Received, StoredTimer
+from pyros.messages import FLEETING, GUARDED, Message, encode_payload, unproved
 from pyros.printable import printable
 from pyros.sender import outbox_of_this_thread
 from pyros.wire import MAX_FRAME, Entry, Refusal, valid_name
@@ -75,6 +80,8 @@ class Batch(NamedTuple):
     """How far (seconds) the agent's monotonic clock is ahead of the sender's; None when that is unknown."""
     proved: bool = False
     """The sender has proved the observatory's key."""
+    fleeting: bool = False
+    """Nobody sends them again, and no journal keeps them."""
 
     def message(self, entry: Entry, now: float) -> Message:
         """One of its messages as a handler sees it; ``now`` is the agent's monotonic clock."""
@@ -98,12 +105,28 @@ class Outcome(NamedTuple):
     answers: list[tuple[Batch, Answer]]
     outgoing: list[Outgoing]
     calls: list[tuple[Callable[..., Any], tuple[Any, ...]]]
+    stored: bool = True
+    """Whether everything is in the journal; else it was a turn of fleeting messages, and the acknowledgements that were
+    to be stored along still are."""
+
+
+class _Said(NamedTuple):
+    """A message that a handler sends."""
+
+    agent: str
+    name: str
+    json: bytes
+    sent: float
+    said: float
+    fleeting: bool
 
 
 class Turns:
     """One agent's turns, its state and its timers."""
 
-    def __init__(self, agent: Hosted, journal: Journal, clock: Clock, on_step: Callable[[str], None] = no_step) -> None:
+    def __init__(
+        self, agent: Hosted, journal: AnyJournal, clock: Clock, on_step: Callable[[str], None] = no_step
+    ) -> None:
         """Take the stored state; raises StateError when it does not fit the agent's state type.
 
         ``on_step`` is called with ``handled`` before each commit.
@@ -114,18 +137,33 @@ class Turns:
         self._clock = clock
         self._state_type = agent.state_type()
         self._decode_state = msgspec.json.Decoder(self._state_type).decode
-        self._state_bytes = journal.state
+        self._state_bytes = self._settled = journal.state
+        """The state after the last handler, and after the last turn: newer than the journal's after a fleeting one."""
+        self.without_fleeting: Container[str] = ()
+        """Agents to whom fleeting messages must be sent like all others."""
         self.taken = 0
         self.refused = 0
         # The wall clock has bridged the restart; from here on the monotonic one counts.
         begun = clock.monotonic() - clock.time()
-        self._timers = {timer.number: timer._replace(steady=timer.due + begun) for timer in journal.timers}
+        self._timers = {
+            timer.number: timer._replace(steady=timer.due + begun)
+            for timer in journal.timers
+            if timer.name not in FLEETING
+        }
+        # An older PYROS kept these; work() sets them again.
+        self._former_timers = [timer.number for timer in journal.timers if timer.name in FLEETING]
         self._due = [(timer.steady, timer.number) for timer in self._timers.values()]
         heapq.heapify(self._due)
         self._timer_number = journal.timer_number
         self._message_number = sum(journal.destinations.values())
+        self._fleeting_prefix = f"{journal.epoch[:8]}-{clock.time():.3f}"
+        self._fleeting_number = 0
+        self._fleeting_timers = 0
+        self._fleeting_set: list[StoredTimer] = []
+        self._fleeting_gone: list[int] = []
+        self._unheard: set[str] = set()  # names of fleeting messages whose refusal was logged
         self._effects: Effects | None = None
-        self._out: list[tuple[str, str, bytes, float, float]] = []
+        self._out: list[_Said] = []
         self._calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self._marks: list[tuple[list[Any], int]] | None = None
         self._handling: tuple[str, float] | None = None
@@ -149,24 +187,37 @@ class Turns:
 
     # What a handler may do ---------------------------------------------------------------------------------------
 
-    def send(self, agent: str, name: str, payload: Any) -> None:
+    @property
+    def unstored(self) -> bool:
+        """Whether the journal doesn't have the state yet that fleeting messages have changed."""
+        return self._settled != self.journal.state
+
+    def send(self, agent: str, name: str, payload: Any, durable: bool = False) -> None:
         self._inside()
         self._agent.config.peer(agent)
-        self._out.append((agent, name, _encode(name, payload), self._clock.time(), self._clock.monotonic()))
+        fleeting = name in FLEETING and not durable and agent not in self.without_fleeting
+        json, clock = _encode(name, payload), self._clock
+        self._out.append(_Said(agent, name, json, clock.time(), clock.monotonic(), fleeting))
 
     def set_timer(self, seconds: float, name: str, payload: Any) -> int:
         effects = self._inside()
         if not math.isfinite(seconds):
             raise ValueError(f"a timer of {seconds} seconds never fires")
         json = _encode(name, payload)
-        self._timer_number += 1
         due, steady = self._clock.time() + seconds, self._clock.monotonic() + seconds
+        if name in FLEETING:
+            self._fleeting_timers += 1
+            timer = StoredTimer(-self._fleeting_timers, due, name, json, steady)
+            self._fleeting_set.append(timer)
+            return timer.number
+        self._timer_number += 1
         timer = StoredTimer(self._timer_number, due, name, json, steady)
         effects.timers_set.append(timer)
         return timer.number
 
     def cancel_timer(self, number: int) -> None:
-        self._inside().timers_gone.append(number)
+        effects = self._inside()
+        (self._fleeting_gone if number < 0 else effects.timers_gone).append(number)
 
     def after_commit(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self._inside()
@@ -215,16 +266,19 @@ class Turns:
             timer = self._timers[heapq.heappop(self._due)[1]]
             raw = msgspec.Raw(timer.payload or b"{}")
             entry = Entry(0, f"timer-{timer.number}", timer.name, timer.due, raw, due)
-            batches.append(Batch([entry], self._agent.name, timer=timer.number, proved=True))
+            batch = Batch([entry], self._agent.name, timer=timer.number, proved=True, fleeting=timer.number < 0)
+            batches.append(batch)
         return batches
 
-    def run(self, batches: list[Batch], effects: Effects) -> Outcome:
+    def run(self, batches: list[Batch], effects: Effects, *, hurry: bool = True) -> Outcome:
         """Run the handlers of all messages and commit.
 
-        ``effects`` may bring acknowledgements to store along. Raises JournalError when the disk refuses the commit:
-        then nothing has happened, and the same batches may be run again. When a message is to blame, by a further write
-        that raises or a state that cannot be read back, everything is run again without that message, which is kept
-        as failed.
+        ``effects`` may bring acknowledgements to store along. Without ``hurry`` a turn of fleeting messages
+        that have no other effect than on the state isn't committed.
+
+        Raises JournalError when the disk refuses the commit: then nothing has happened, and the same batches may be run
+        again. When a message is to blame, by a further write that raises or a state that cannot be read back,
+        everything is run again without that message, which is kept as failed.
         """
         blamed: dict[int, str] = {}
         self._blamed, self._careful = blamed, False
@@ -232,7 +286,7 @@ class Turns:
             tried = Effects()
             tried.acknowledged, tried.refused = dict(effects.acknowledged), list(effects.refused)
             try:
-                return self._run(batches, tried)
+                return self._run(batches, tried, hurry)
             except WriteFailed as error:
                 owner = self._writers[error.place]
                 if owner in blamed:
@@ -249,26 +303,31 @@ class Turns:
                 else:
                     raise
 
-    def _run(self, batches: list[Batch], effects: Effects) -> Outcome:
+    def _run(self, batches: list[Batch], effects: Effects, hurry: bool) -> Outcome:
         self._begin(effects)
         try:
             answers = [(batch, self._run_batch(batch, effects)) for batch in batches]
-            return self._commit(effects, answers)
+            return self._commit(effects, answers, hurry)
         except BaseException:
             self._undo(batches)
             raise
         finally:
             self._end()
 
-    def run_hook(self, hook: Callable[[], object]) -> Outcome:
-        """``work`` or ``shutdown`` as a turn of its own; whatever it raises undoes it and is raised."""
-        effects = Effects()
+    def run_hook(self, hook: Callable[[], object], effects: Effects | None = None) -> Outcome:
+        """``work`` or ``shutdown`` as a turn of its own; whatever it raises undoes it and is raised.
+
+        ``effects`` may bring acknowledgements to store along.
+        """
+        effects = Effects() if effects is None else effects
+        effects.timers_gone += self._former_timers
+        self._former_timers = []
         self._begin(effects)
         try:
             self._handling = (f"{hook.__name__}()", self._clock.monotonic())
             hook()
             self._save_state()
-            return self._commit(effects, [])
+            return self._commit(effects, [], hurry=True)
         except BaseException:
             self._undo([])
             raise
@@ -278,6 +337,7 @@ class Turns:
     def _begin(self, effects: Effects) -> None:
         self._effects = effects
         self._out, self._calls, self._writers = [], [], []
+        self._fleeting_set, self._fleeting_gone = [], []
         self._marks, self._entry = None, 0
         outbox_of_this_thread.send, outbox_of_this_thread.config = self.send, self._agent.config
 
@@ -292,7 +352,7 @@ class Turns:
         ids: list[str] = []
         missing: int | None = None
         taken = self._clock.time()
-        if batch.timer is not None and batch.timer in effects.timers_gone:
+        if batch.timer is not None and batch.timer in (self._fleeting_gone if batch.fleeting else effects.timers_gone):
             return Answer(0, refused, ids)  # a handler of this turn has cancelled it
         for entry in batch.entries:
             if peer is not None:
@@ -306,7 +366,14 @@ class Turns:
             message = batch.message(entry, now)
             self._handling = (entry.name, now)
             self._entry = id(entry)
+            before = self._count_durable(effects) if batch.fleeting else 0
             reason, error = self._attempt(message, effects)
+            if batch.fleeting:
+                if reason is not None:
+                    self._tell_unheard(message, reason)
+                elif error is None and self._count_durable(effects) == before:
+                    ids.append(entry.id)
+                    continue  # no journal keeps it
             if reason is not None:
                 refused.append(Refusal(entry.seq, reason))
                 continue
@@ -316,9 +383,23 @@ class Turns:
             effects.seen[peer] = last
             effects.seen_at = taken
         if batch.timer is not None:
-            effects.timers_gone.append(batch.timer)
+            (self._fleeting_gone if batch.fleeting else effects.timers_gone).append(batch.timer)
             self._marks = None
         return Answer(last or 0, refused, ids, missing)
+
+    def _count_durable(self, effects: Effects) -> int:
+        """How many effects the turn has so far that a restart needs, beside the state."""
+        sent = sum(not said.fleeting for said in self._out)
+        timers = len(effects.timers_set) + len(effects.timers_gone)
+        return sent + timers + len(effects.retried) + len(effects.also) + len(self._calls)
+
+    def _tell_unheard(self, message: Message, reason: str) -> None:
+        """Log, once for each name, why a fleeting message was refused: its sender hears nothing of it."""
+        if message.name not in self._unheard:
+            self._unheard.add(message.name)
+            self._agent.log.error(
+                "{name} from {sender} is refused: {reason}", name=message.name, sender=message.sender, reason=reason
+            )
 
     def is_guarded(self, name: str) -> bool:
         """Whether the agent takes such a message only from who has proved the observatory's key."""
@@ -362,41 +443,55 @@ class Turns:
             effects.retried,
             effects.also,
             self._writers,
+            self._fleeting_set,
+            self._fleeting_gone,
         )
         return [(made, len(made)) for made in lists]
 
-    def _commit(self, effects: Effects, answers: list[tuple[Batch, Answer]]) -> Outcome:
+    def _commit(self, effects: Effects, answers: list[tuple[Batch, Answer]], hurry: bool) -> Outcome:
         outgoing = self._number()
-        effects.outgoing = outgoing
-        if self._state_bytes != self.journal.state:
-            effects.state = self._state_bytes
+        effects.outgoing = [message for message in outgoing if message.seq]
+        if self._state_bytes != self._settled:
             self._check_state(self._state_bytes)
-        if effects:
-            self._on_step("handled")
-            self._handling = ("the commit", self._clock.monotonic())
-            self.journal.commit(effects)
-        for timer in effects.timers_set:
+        stored = hurry or bool(effects.received or effects.seen or effects.refused or self._count_durable(effects))
+        if stored:
+            if self._state_bytes != self.journal.state:
+                effects.state = self._state_bytes
+            if effects:
+                self._on_step("handled")
+                self._handling = ("the commit", self._clock.monotonic())
+                self.journal.commit(effects)
+        self._settled = self._state_bytes
+        for timer in [*effects.timers_set, *self._fleeting_set]:
             self._timers[timer.number] = timer
             heapq.heappush(self._due, (timer.steady, timer.number))
-        for number in effects.timers_gone:
+        for number in [*effects.timers_gone, *self._fleeting_gone]:
             self._timers.pop(number, None)
-        self._message_number += len(outgoing)
-        self.taken += len(effects.received)
+        self._message_number += len(effects.outgoing)
+        self._fleeting_number += len(outgoing) - len(effects.outgoing)
+        self.taken += sum(len(answer.ids) for _, answer in answers)
         self.refused += sum(len(answer.refused) for _, answer in answers)
-        return Outcome(answers, outgoing, self._calls)
+        return Outcome(answers, outgoing, self._calls, stored)
 
     def _number(self) -> list[Outgoing]:
         """Give the outgoing messages their numbers; done last, so that an undone handler leaves no hole."""
         last = dict(self.journal.destinations)
         outgoing = []
-        for count, (agent, name, json, sent, said) in enumerate(self._out, self._message_number + 1):
-            seq = last[agent] = last.get(agent, 0) + 1
-            outgoing.append(Outgoing(agent, seq, f"{self.journal.epoch[:8]}-{count}", name, sent, json, said))
+        count, fleeting = self._message_number, self._fleeting_number
+        for agent, name, json, sent, said, is_fleeting in self._out:
+            if is_fleeting:
+                fleeting += 1
+                seq, id_ = 0, f"{self._fleeting_prefix}-{fleeting}"
+            else:
+                count += 1
+                seq = last[agent] = last.get(agent, 0) + 1
+                id_ = f"{self.journal.epoch[:8]}-{count}"
+            outgoing.append(Outgoing(agent, seq, id_, name, sent, json, said))
         return outgoing
 
     def _undo(self, batches: list[Batch]) -> None:
-        """Undo the turn: the state is that of the last commit, and the timers are due again."""
-        self._state_bytes = self.journal.state
+        """Undo the turn: the state is that of the turn before, and the timers are due again."""
+        self._state_bytes = self._settled
         self._put_back_state()
         for batch in batches:
             if batch.timer is not None and (timer := self._timers.get(batch.timer)):

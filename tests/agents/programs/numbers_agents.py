@@ -16,8 +16,12 @@ import msgspec
 
 from pyros.agents import Agent, Message
 from pyros.agents.runtime import program
+from pyros.messages import guard
 
 assert program  # imported here, so that a fork is up within milliseconds; the reactor is installed after the fork
+
+
+GLIMPSE = guard("Glimpse", fleeting=True)
 
 
 class Counts(msgspec.Struct):
@@ -26,6 +30,8 @@ class Counts(msgspec.Struct):
     handled: dict[str, int] = {}
     last: dict[str, int] = {}
     out_of_order: list[tuple[str, int, int]] = []
+    glimpsed: dict[str, int] = {}
+    """The last fleeting message of each sender: some of them are lost, none comes twice, or before what it follows."""
 
 
 class CountingAgent(Agent):
@@ -35,7 +41,7 @@ class CountingAgent(Agent):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self.actions_by_message["Number"] = self.number
+        self.actions_by_message |= {"Number": self.number, GLIMPSE: self.glimpse}
         self.forward = ""
 
     def work(self) -> None:
@@ -49,6 +55,12 @@ class CountingAgent(Agent):
         self.state.handled[origin] = self.state.handled.get(origin, 0) + 1
         if self.forward:
             self.send_to(self.forward, "Number", {"number": number, "origin": origin})
+
+    def glimpse(self, message: Message) -> None:
+        number, last = message.payload["number"], self.state.last.get(message.sender, 0)
+        if not self.state.glimpsed.get(message.sender, 0) < number <= last:
+            raise RuntimeError(f"{number} of {message.sender} after {self.state.glimpsed}, while {last} came last")
+        self.state.glimpsed[message.sender] = number
 
 
 class Progress(msgspec.Struct):
@@ -80,6 +92,7 @@ class NumberingAgent(Agent):
         for _ in range(min(self.CHUNK, self.state.up_to - self.state.sent)):
             self.state.sent += 1
             self.send_to("receiver", "Number", {"number": self.state.sent})
+            self.send_to("receiver", GLIMPSE, {"number": self.state.sent})
         self.state.sending = self.state.sent < self.state.up_to
         if self.state.sending:
             self.call_later(self.PAUSE, "Next numbers")
