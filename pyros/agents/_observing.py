@@ -57,7 +57,7 @@ class ObservationManagerState(msgspec.Struct):
     """
 
     current: Observation | None = None
-    phase: Literal["idle", "slewing", "ready", "exposing", "waiting"] = "idle"
+    phase: Literal["idle", "slewing", "ready", "centring", "exposing", "waiting"] = "idle"
     step: int = 0
     done: int = 0
     failures: int = 0
@@ -81,6 +81,10 @@ class ObservationManagerState(msgspec.Struct):
     """Observations that go on with their next image, by their ids, the oldest first."""
     side: str = ""
     """The side of the pier on which the tube was at the end of the last slew: east, west, or '' where nobody knows."""
+    centring: int = 0
+    """Images that may yet be taken to centre the field, before the next exposure."""
+    centring_path: str = ""
+    """The one of those whose analysis is waited for."""
     flips: int = 0
     """How often in a row the tube was told to change sides and did not."""
     calibration: CalibrationState | None = None

@@ -129,7 +129,8 @@ class AnalyzerAgent(Agent):
         if len(left) == len(self.state.waiting):
             return
         self.state.waiting = left
-        self.send_if_there(self.MONITORING, messages.IMAGE_ANALYSED, report)
+        for agent in (self.MONITORING, self.OBSERVATION_MANAGER):
+            self.send_if_there(agent, messages.IMAGE_ANALYSED, report)
         if report.east is not None and report.north is not None:
             pointing = PointingMeasured(observation=report.observation, east=report.east, north=report.north)
             self.send_if_there(self.TELESCOPE, messages.POINTING_MEASURED, pointing)

@@ -28,10 +28,12 @@ from pyros.messages import (
     Failure,
     Follow,
     FollowUp,
+    ImageAnalysed,
     Message,
     MoveFocus,
     Observation,
     ObservationReport,
+    PointingMeasured,
     SelectFilter,
     Slew,
     TakenImage,
@@ -48,6 +50,9 @@ _PAUSE = 5.0  # seconds before a failed exposure is tried again
 _LOST_PAUSES = (1.0, 5.0, 10.0, 20.0)  # the same where the device was lost meanwhile; after them it is a failure
 _RETURN_LIMIT = 600.0  # seconds for which a device that is away, or a dome that does not open, is waited for
 _MAX_FLIPS = 2
+_MAX_CENTRINGS = 3
+_CENTRE_SECONDS = 5.0
+_ANALYSIS_SECONDS = 180.0
 _READOUT_SECONDS = 10.0  # and what else an exposure takes beside its own time
 _DITHER_PLACES = 16
 _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
@@ -59,7 +64,9 @@ class ObservationManagerAgent(Agent):
 
     ``option_focus_step`` is the way between two positions of the first V-curve, steps. ``option_flat_level`` (ADU above
     the bias), ``option_flat_least_seconds`` and ``option_flat_most_seconds`` are for flats, ``option_flat_filters``
-    names the filters from the narrowest on, separated by blanks.
+    names the filters from the narrowest on, separated by blanks. With ``option_centre`` (arcseconds) an image of
+    ``option_centre_seconds`` is taken after a flip, and before an observation that no alert asks for; where its
+    solution shows the field farther off, the telescope is sent there again.
     """
 
     state: ObservationManagerState
@@ -80,6 +87,7 @@ class ObservationManagerAgent(Agent):
             messages.EXPOSURE_STARTED: self.exposure_started,
             messages.EXPOSURE_FINISHED: self.exposure_finished,
             messages.EXPOSURE_FAILED: self.exposure_failed,
+            messages.IMAGE_ANALYSED: self.image_analysed,
             messages.FILTER_SELECTED: self.filter_selected,
             messages.FILTER_FAILED: self.filter_failed,
             messages.FOCUS_MOVED: self.focus_moved,
@@ -97,6 +105,8 @@ class ObservationManagerAgent(Agent):
         }
 
     def work(self) -> None:
+        self._centre = self.option("centre", float, None)
+        self._centre_seconds = self.option("centre_seconds", float, _CENTRE_SECONDS)
         telescope = self.config.agents.get(self.TELESCOPE)
         text = telescope.options.get("meridian_minutes") if telescope is not None else None
         try:
@@ -129,7 +139,7 @@ class ObservationManagerAgent(Agent):
         self.state.current = observation
         self.state.failures = self.state.lost = self.state.flips = self.state.dithered = 0
         self._take_up(observation)
-        self._slews()
+        self._slews(centre=not observation.alert)
         self.state.slit = self.DOME not in self.config.agents
         if not self.state.slit:
             follow = Follow(observation=observation.id, ra=observation.ra, dec=observation.dec)
@@ -214,6 +224,10 @@ class ObservationManagerAgent(Agent):
 
     def exposure_finished(self, message: Message) -> None:
         end: ExposureFinished = message.payload
+        if self._is_current(message, "centring") and end.number == 0:
+            self.state.centring_path = end.path
+            self._expect_within(_ANALYSIS_SECONDS)
+            return
         if not self._is_current(message, "exposing") or end.number != self.state.done + 1:
             return
         self.state.images.append(end.path)
@@ -228,6 +242,57 @@ class ObservationManagerAgent(Agent):
         """Try the same exposure again, some times."""
         if self._is_current(message, "exposing"):
             self._try_again(self.CAMERA, message.payload, "exposure failed")
+        elif self._is_current(message, "centring"):
+            self._not_centred(f"exposure failed: {message.payload.reason}")
+
+    def image_analysed(self, message: Message) -> None:
+        """Send the telescope to the target once more where the image taken to centre it shows that it is beside it."""
+        report: ImageAnalysed = message.payload
+        current = self.state.current
+        if current is None or self.state.phase != "centring" or report.path != self.state.centring_path:
+            return
+        if report.east is None or report.north is None:
+            self._not_centred(report.problem or "the image was not solved")
+            return
+        beside = math.hypot(report.east, report.north)
+        self.log.info("the field is {beside:.0f} arcseconds off its centre", beside=beside)
+        if self._centre is None or beside <= self._centre:
+            self._centred()
+        elif self.state.centring <= 0:
+            self._not_centred(f"it is {beside:.0f} arcseconds off still")
+        else:
+            # On the same link as the slew, so that it comes before it; the analyzer's own word counts once only.
+            pointing = PointingMeasured(observation=current.id, east=report.east, north=report.north)
+            self.send_to(self.TELESCOPE, messages.POINTING_MEASURED, pointing)
+            images = self.state.centring
+            self._slew(current)
+            self.state.centring = images
+
+    def _not_centred(self, reason: str) -> None:
+        """Go on with the field as it is."""
+        self.log.warn("the field is not centred: {reason}", reason=reason)
+        self._centred()
+
+    def _centred(self) -> None:
+        self.state.centring, self.state.phase, self.state.centring_path = 0, "ready", ""
+        self._expect_within(_RETURN_LIMIT)
+        self._next()
+
+    def _takes_centring_image(self, current: Observation) -> bool:
+        """Have an image taken that shows where the telescope points, where that is due."""
+        if self.state.centring <= 0 or self.state.pointing is None:
+            return False
+        self.state.centring -= 1
+        self.state.phase = "centring"
+        ra, dec = self.state.pointing
+        expose = Expose(
+            observation=current.id, number=0, of=len(_one_by_one(current)), filter=self.state.filter,
+            seconds=self._centre_seconds, target=current.target, pointing_ra=ra, pointing_dec=dec,
+            **current.target_fields(),
+        )  # fmt: skip
+        self.send_to(self.CAMERA, messages.EXPOSE, expose)
+        self._expect_within(self._centre_seconds + _EXPOSURE_MARGIN)
+        return True
 
     def filter_selected(self, message: Message) -> None:
         if self._is_of_current(message) and message.payload.filter == self.state.filter:
@@ -310,7 +375,7 @@ class ObservationManagerAgent(Agent):
         """No light comes in any more."""
         self.state.dome_open = False
         self._calibrating.dome_closed(message.payload.reason)
-        if self.state.phase in ("exposing", "waiting") and self.state.pointing is not None:
+        if self.state.phase in ("centring", "exposing", "waiting") and self.state.pointing is not None:
             self._stop(f"the dome has closed: {message.payload.reason}", again=True, halt=True)
 
     def step_overdue(self, message: Message) -> None:
@@ -322,6 +387,8 @@ class ObservationManagerAgent(Agent):
             return
         if self.state.awaited:
             self._stop(f"the {self.state.awaited} does not come back", again=True, halt=True)
+        elif self.state.phase == "centring":
+            self._not_centred("no analysis was heard in time")
         elif self.state.phase == "ready" and not self.state.dome_open:
             self._stop("the dome does not open", again=True, halt=True)
         else:
@@ -363,9 +430,10 @@ class ObservationManagerAgent(Agent):
     def _slew(self, current: Observation, side: Literal["", "east", "west"] = "") -> None:
         ra, dec = _dithered(current, self.state.dithered)
         self.send_to(self.TELESCOPE, messages.SLEW, Slew(observation=current.id, ra=ra, dec=dec, side=side))
-        self._slews()
+        self._slews(centre=bool(side))
 
-    def _slews(self) -> None:
+    def _slews(self, *, centre: bool) -> None:
+        self.state.centring = _MAX_CENTRINGS if centre and self._centre is not None else 0
         self.state.phase, self.state.pointing, self.state.astray = "slewing", None, False
         self._expect_within(_SLEW_LIMIT)
 
@@ -413,7 +481,8 @@ class ObservationManagerAgent(Agent):
         if exposure.filter != self.state.filter:
             self._prepare(current, exposure.filter)
             self._expect_within(_FILTER_LIMIT)
-        if not (self.state.filter_ready and self.state.focus_ready and self.state.slit):
+        prepared = self.state.filter_ready and self.state.focus_ready and self.state.slit
+        if not prepared or self._takes_centring_image(current):
             return
         assert self.state.pointing is not None
         self.state.phase = "exposing"
@@ -463,7 +532,7 @@ class ObservationManagerAgent(Agent):
         current = self.state.current
         assert current is not None
         abort = Abort(observation=current.id, reason=reason)
-        if self.state.phase == "exposing":
+        if self.state.phase in ("centring", "exposing"):
             self.send_to(self.CAMERA, messages.ABORT, abort)
         if halt and self.state.phase == "slewing":
             self.send_to(self.TELESCOPE, messages.ABORT, abort)
