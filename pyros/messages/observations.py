@@ -139,6 +139,8 @@ class Observation(Target, frozen=True):
 
     def remaining(self) -> tuple[Exposures, ...]:
         """Return the exposures that are still to be taken, in their order."""
+        if not self.taken:
+            return self.exposures
         left, taken = [], self.taken
         for each in self.exposures:
             here = min(taken, each.count)

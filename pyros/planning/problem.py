@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from pyros.angles import Floats, wrapped
 from pyros.messages import Observation
-from pyros.planning.night_sky import NightSky, Tracks
+from pyros.planning.night_sky import NightSky, Tracks, airmasses
 from pyros.planning.orbits import place_of
 
 ALERT_DECAY = 1800.0
@@ -134,7 +134,7 @@ def make_problem(requests: Sequence[Observation], sky: NightSky, overheads: Over
     for row, request in enumerate(ordered):
         _leave_out_late_starts(ok[row], ends[row], request, sky)
     middle = np.minimum(columns + length // 2, slots)
-    quality = qualities(np.take_along_axis(tracks.airmass, middle, axis=1))
+    quality = np.interp(np.take_along_axis(tracks.sin_altitude, middle, axis=1), *_quality_table())
     value = np.where(ok, quality * np.array([_worth(each) for each in ordered])[:, None], 0.0)
     for row, request in enumerate(ordered):
         if (decay := decay_of(request)) is not None:
@@ -150,6 +150,13 @@ def qualities(airmass: Floats) -> Floats:
     """Return the signal to noise of a faint star relative to the zenith, by the airmass."""
     result: Floats = 10 ** (-0.06 * (airmass - 1)) * airmass**-0.6
     return result
+
+
+@cache
+def _quality_table() -> tuple[Floats, Floats]:
+    """Return `qualities` by the sines of altitudes from 0 to 90 degrees, good to 0.01 %; powers take their time."""
+    sines = np.sin(np.radians(np.concatenate([np.arange(0.0, 15.0, 0.05), np.arange(15.0, 90.0, 0.25), [90.0]])))
+    return sines, qualities(airmasses(sines))
 
 
 def decay_of(request: Observation) -> float | None:
