@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -108,3 +109,11 @@ def read_yaml(path: Path, loader: type[UniqueKeys] = UniqueKeys) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"is not YAML: {' '.join(str(error).split())}") from None
     raise ValueError(f"is larger than {LARGEST_YAML} bytes")
+
+
+def free_gigabytes(folder: Path) -> float:
+    """Return the free space of a folder's disk in GB (10^9 bytes); infinite where that cannot be known."""
+    try:
+        return shutil.disk_usage(folder).free / 1e9
+    except OSError:
+        return float("inf")

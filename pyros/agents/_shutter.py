@@ -39,11 +39,13 @@ class ShutterGuard:
         max_silence: float,
         sun_limit: float,
         guardian: bool = False,
+        disk: Callable[[], str] = lambda: "",
     ) -> None:
         """Take what decides.
 
         ``max_silence``: seconds for which monitoring's word counts. ``sun_limit``: the Sun's altitude in degrees above
-        which it is day. ``guardian``: the observatory has one, without which nothing is open.
+        which it is day. ``guardian``: the observatory has one, without which nothing is open. ``disk``: why the disk is
+        too full for an open dome; '' when it isn't.
         """
         self._clock = clock
         self._holds = holds
@@ -56,6 +58,7 @@ class ShutterGuard:
         self._unsafe_said = -math.inf
         self._wet_reason = ""
         self._guardian_reason = "no word from the guardian yet" if guardian else ""
+        self._disk = disk
         self._offset = clock.time() - clock.monotonic()
         self._doubts: list[tuple[float, float]] = []
         """Clocks from before a step: their offset to the monotonic clock, and until when they count, too."""
@@ -127,8 +130,8 @@ class ShutterGuard:
             return str(hold)
         if now >= self._weather_until:
             return self._weather_reason
-        if self._guardian_reason:
-            return self._guardian_reason
+        if reason := self._guardian_reason or self._disk():
+            return reason
         return self._reason_day(now) or ("" if now < max(self._open_until, asked) else self._open_reason)
 
     def next_change(self) -> float:

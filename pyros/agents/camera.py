@@ -23,6 +23,7 @@ from pyros.calibration.cooling import Ramp
 from pyros.calibration.levels import measure_level
 from pyros.calibration.starsizes import SizeJob, measure_sizes
 from pyros.errors import ConnectionLost, NoAnswer, WorkerError
+from pyros.files import free_gigabytes
 from pyros.hold import Hold
 from pyros.instruments import writing
 from pyros.instruments.fits import ImageFacts
@@ -115,7 +116,7 @@ class CameraAgent(FiltersAgent):
     def expose(self, message: Message) -> None:
         """Expose once. While another exposure runs the device refuses."""
         expose: Expose = message.payload
-        if reason := self.reason_held(message):
+        if reason := self.reason_held(message) or self._disk_problem():
             failure = Failure(observation=expose.observation, reason=f"not exposed: {reason}")
             self.send_if_there(message.sender, messages.EXPOSURE_FAILED, failure)
             return
@@ -151,6 +152,11 @@ class CameraAgent(FiltersAgent):
     def figures(self) -> dict[str, Any]:
         """Tell what can be asked of the camera in a request, too."""
         return super().figures() | {"can_set": list(self.device.can_set)}
+
+    def _disk_problem(self) -> str:
+        """Why the disk is too full for images; '' when it isn't."""
+        free, least = free_gigabytes(self.config.data), self.config.limits.disk_images
+        return f"the disk has {free:.2f} GB left, the limit is {least:g}" if free < least else ""
 
     def cool(self, message: Message) -> None:
         """Bring the detector to a temperature, whatever the camera is doing; a newer order supersedes an older one."""

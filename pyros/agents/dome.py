@@ -37,6 +37,7 @@ from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState
 from pyros.agents.runtime.turns import NotTaken
 from pyros.angles import turn_between
 from pyros.errors import PlanningError, PyrosError
+from pyros.files import free_gigabytes
 from pyros.hold import Hold
 from pyros.messages import DomeFailure, DomeReport, Failure, Follow, Message, Order, Reason, SlitInPlace
 from pyros.planning import Site
@@ -134,6 +135,7 @@ class DomeAgent(InstrumentAgent):
             max_silence=self.config.limits.max_silence,
             sun_limit=sun_limit,
             guardian=self.config.guardian is not None,
+            disk=self._disk_problem,
         )
         roof = self.section.roof and self.TELESCOPE in self.config.agents
         park = self._park_for_roof if roof else None
@@ -205,6 +207,11 @@ class DomeAgent(InstrumentAgent):
             self.control.connected()
         else:
             self.control.disconnected()
+
+    def _disk_problem(self) -> str:
+        """Why the disk is too full for an open dome: soon nothing could be committed. '' when it isn't."""
+        free, least = free_gigabytes(self.config.data), self.config.limits.disk_dome
+        return f"the disk has {free:.2f} GB left, the limit is {least:g}" if free < least else ""
 
     def _sun_altitude(self, when: datetime) -> float:
         if self._site_problem is not None:

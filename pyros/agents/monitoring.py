@@ -11,8 +11,8 @@ import msgspec
 
 from pyros import messages
 from pyros.agents.agent import Agent
-from pyros.config import WeatherLimits
-from pyros.errors import AgentError
+from pyros.agents.safety_rules import HOUR, Broken, Facts, judge, rules
+from pyros.errors import AgentError, PlanningError
 from pyros.instruments.plausible import impossible
 from pyros.messages import (
     AlarmEnded,
@@ -21,15 +21,21 @@ from pyros.messages import (
     ImageAnalysed,
     InstrumentConnection,
     Message,
+    PowerReading,
     SafetyReading,
     Telemetry,
     WeatherReading,
     WeatherState,
 )
+from pyros.planning import Site
+from pyros.planning.phases import night_of
+from pyros.planning.visibility import sun_altitude
 
 WEATHER_SILENT = messages.guard("Weather silent", fleeting=True)
-_SAFE_AFTER = 300.0
-_FROZEN_AFTER = 1800.0
+_FLAPPING = "flapping"
+_ABSENCE = "absence"
+_REQUIRED = ("weather", "dome", "telescope")
+"""The devices without which it is unsafe, where the observatory has them. The UPS counts by its own word's age."""
 _INSTRUMENTS = 100
 _ALARMS = 200
 _WAVERING = {"temperature": (), "humidity": (100.0,), "wind": (0.0,), "gust": (0.0,)}
@@ -40,6 +46,13 @@ class SafetyWord(msgspec.Struct, frozen=True):
     """What the safety monitor said, and when it was asked (monotonic seconds)."""
 
     reading: SafetyReading
+    measured: float = 0.0
+
+
+class PowerWord(msgspec.Struct, frozen=True):
+    """What the UPS said, and when it was asked (monotonic seconds)."""
+
+    reading: PowerReading
     measured: float = 0.0
 
 
@@ -77,8 +90,22 @@ class MonitoringState(msgspec.Struct):
     """What was said last; None until the first reading."""
     said: float = 0.0
     """When that was, Unix seconds: only to tell a short absence from a long one."""
-    good_since: float | None = None
-    """Since when the readings have been good, monotonic seconds."""
+    broken: dict[str, Broken] = {}
+    """The rules of the safety table that are broken, or not good for long enough, by their names."""
+    closings: list[float] = []
+    """When it became unsafe within the last hour, monotonic seconds."""
+    closings_night: int = 0
+    """How often it did in the night ``night``."""
+    night: str = ""
+    """The date of the last night that was counted."""
+    shut: bool = False
+    """Whether it became unsafe so often that a person must release it."""
+    power: PowerWord | None = None
+    """What the UPS has said last."""
+    battery_since: float | None = None
+    """Since when it is on battery, monotonic seconds; None while it isn't."""
+    away_since: dict[str, float] = {}
+    """By required device that isn't connected: since when, monotonic seconds."""
     last: WeatherReading | None = None
     """The weather station's last reading, for people."""
     measured: float | None = None
@@ -102,9 +129,10 @@ class MonitoringState(msgspec.Struct):
 class MonitoringAgent(Agent):
     """Turns *Weather reading* and *Safety reading* into *Weather safe* and *Weather unsafe* for majordome and dome.
 
-    Options in its section: for how many seconds the readings must have been good before unsafe weather counts as safe
-    again (``option_safe_after``); after how many seconds a sensor that always says the same counts as frozen, and so as
-    unsafe (``option_frozen_after``); and which sensors are too coarse for that (``option_coarse = temperature``).
+    It judges by the safety table (`pyros.agents.safety_rules`), whose limits are keys of its section. Options there:
+    ``option_safe_after`` are seconds that replace every quiet time of the table, ``option_frozen_after`` those after
+    which a sensor that always says the same counts as out of order; ``option_coarse = temperature`` names those that
+    are too coarse for that.
     """
 
     state: MonitoringState
@@ -114,6 +142,7 @@ class MonitoringAgent(Agent):
         self.actions_by_message |= {
             messages.WEATHER_READING: self.weather_reading,
             messages.SAFETY_READING: self.safety_reading,
+            messages.POWER_READING: self.power_reading,
             messages.TELEMETRY: self.telemetry,
             messages.INSTRUMENT_CONNECTED: self.instrument_connected,
             messages.INSTRUMENT_DISCONNECTED: self.instrument_disconnected,
@@ -128,26 +157,39 @@ class MonitoringAgent(Agent):
         self._silence_timer: int | None = None
         """When the weather station counts as silent."""
         self._began = 0.0
-        self._safe_after = _SAFE_AFTER
-        self._frozen_after = _FROZEN_AFTER
+        self._offset = 0.0
+        """Of the wall clock to the monotonic one when that was looked at last, seconds."""
         self._wavering = _WAVERING
 
     def work(self) -> None:
         """Until a reading has come, nothing is safe; and what was heard before this start counts no more."""
-        self._safe_after = self.option("safe_after", float, _SAFE_AFTER)
-        self._frozen_after = self.option("frozen_after", float, _FROZEN_AFTER)
+        limits = self.config.limits
+        frozen = self.option("frozen_after", float, limits.frozen)
+        self._limits = msgspec.structs.replace(limits, frozen=frozen)
+        quiet = self.option("safe_after", float, -1.0)
+        self._rules = rules(self._limits, None if quiet < 0 else quiet)
+        self._quiet = limits.quiet if quiet < 0 else quiet
+        self._site = Site.load(self.config.site) if self.config.site.is_file() else None
         coarse = self.option("coarse", str, "").split()
         if unknown := [word for word in coarse if word not in _WAVERING]:
             where = f"{self.config.path}: [{self.section.name}] option_coarse"
             raise AgentError(f"{where}: {unknown[0]!r} is none of {', '.join(_WAVERING)}")
         self._wavering = {quantity: still for quantity, still in _WAVERING.items() if quantity not in coarse}
         self._began = self.clock.monotonic()
-        self.state.measured = self.state.good_since = self.state.safety = None
+        self._offset = self.clock.time() - self._began
+        self.state.measured = self.state.safety = None
+        for broken in self.state.broken.values():
+            broken.good_since = None  # nobody has looked meanwhile
+        self.state.closings = [each for each in self.state.closings if 0 <= self._began - each < HOUR]
+        self.state.away_since = {name: self._began for name, link in self.state.links.items()
+                                 if name in _REQUIRED and not link.connected}  # fmt: skip
         self.state.unchanged = {}
         self.state.alarms = [alarm for alarm in self.state.alarms if alarm.source != self.name]
         away = self.clock.time() - self.state.said
         if self.state.safe and not 0 <= away <= self.config.limits.max_silence:
             self.state.safe = False  # what the weather did meanwhile nobody knows: the quiet time counts from now
+        if self.state.safe is False and not self.state.broken:
+            self.state.broken[_ABSENCE] = Broken("nobody has looked at the weather", None, self._quiet)
         self._expect_reading(self._began)
 
     def weather_reading(self, message: Message) -> None:
@@ -200,28 +242,72 @@ class MonitoringAgent(Agent):
             elif before is None or before.value != value:
                 self.state.unchanged[quantity] = Unchanged(value, measured)
 
-    def _judge(self) -> None:
-        """Say whether it is safe, by what was heard last."""
-        now, reading = self.clock.monotonic(), self.state.last
-        bad = self._unsafe_by_safety()
-        if reading is not None and self.state.measured is not None and self.WEATHER in self.config.agents:
-            bad = bad or self._unsafe_by_weather(reading)
-        if bad:
-            self.state.good_since = None
-            self._say(False, bad, reading)
+    def power_reading(self, message: Message) -> None:
+        """Take the UPS's word. One that is too old is none; from the first one on its silence is unsafe, too."""
+        reading: PowerReading = message.payload
+        measured = message.said - reading.age
+        if self.clock.monotonic() - measured > self._limits.power_silence:
             return
-        if not_heard := self._not_heard_yet():
+        before = self.state.power
+        if before is not None and measured < before.measured:
+            return  # a newer one was faster
+        self.state.power = PowerWord(reading, measured)
+        if reading.on_mains:
+            self.state.battery_since = None
+        elif self.state.battery_since is None:
+            self.state.battery_since = measured
+        state = "mains" if reading.on_mains else "battery"
+        self._keep(Telemetry("ups", state, self.clock.time(), {"charge": reading.charge}))
+        self._judge()
+
+    def _judge(self) -> None:
+        """Say whether it is safe, by the safety table and what was heard last."""
+        now, reading = self.clock.monotonic(), self.state.last
+        verdict = judge(self._rules, self._facts(now), self.state.broken)
+        if verdict.reason:
+            self._say(False, verdict.reason, reading)
+        elif not_heard := self._not_heard_yet():
             # Not bad, only not known to be good: nobody has to wait long after that.
             if now - self._began > self.config.limits.max_silence:
                 self._tell(False, not_heard, reading)
-            return
-        if self.state.good_since is None:
-            self.state.good_since = now
-        wait = self._safe_after - (now - self.state.good_since)
-        if self.state.safe is False and wait > 0:
-            self._say(False, f"good again, safe in {wait:.0f} s", reading)
+        elif self.state.shut:
+            text = f"unsafe {self.state.closings_night} times in a night: shut until a person releases it"
+            self._say(False, text, reading)
+        elif verdict.wait > 0:
+            why = f" ({self.state.broken[_FLAPPING].reason})" if _FLAPPING in self.state.broken else ""
+            self._say(False, f"good again, safe in {verdict.wait:.0f} s{why}", reading)
         else:
             self._say(True, "all readings are within their limits", reading)
+
+    def _facts(self, now: float) -> Facts:
+        heard = self.state.measured is not None and self.WEATHER in self.config.agents
+        reading, power = self.state.last if heard else None, self.state.power
+        station = self._station_problem(reading) if reading is not None else ""
+        return Facts(
+            now=now,
+            reading=None if station else reading,
+            station=station,
+            frozen=self._frozen() if reading is not None else "",
+            safety=self._unsafe_by_safety(),
+            power=None if power is None else power.reading,
+            power_age=0.0 if power is None else now - power.measured,
+            battery_since=self.state.battery_since,
+            away=self._away(now),
+            step=self._clock_step(now),
+        )
+
+    def _away(self, now: float) -> str:
+        """Which required device has been away for too long, in words; '' for none."""
+        for device, since in self.state.away_since.items():
+            if device in self.config.agents and now - since >= self._limits.missing:
+                return f"the {device} has been away for {now - since:.0f} s"
+        return ""
+
+    def _clock_step(self, now: float) -> str:
+        """By how much the wall clock has stepped since the last look, in words; '' when it hasn't."""
+        before, self._offset = self._offset, self.clock.time() - now
+        step = self._offset - before
+        return f"the clock has stepped by {step:+.0f} s" if abs(step) > self._limits.clock_step else ""
 
     def _not_heard_yet(self) -> str:
         """Who has said nothing since this agent's start."""
@@ -231,8 +317,8 @@ class MonitoringAgent(Agent):
             return "no word from the safety monitor yet"
         return ""
 
-    def _unsafe_by_weather(self, reading: WeatherReading) -> str:
-        """Why the weather is not safe, in words; '' when it is. What isn't measured says nothing."""
+    def _station_problem(self, reading: WeatherReading) -> str:
+        """Tell what is wrong with the weather station, in words; '' when nothing is."""
         silent = self.clock.monotonic() - (self.state.measured or 0.0)
         if silent > self.config.limits.max_silence:
             return f"no reading of the weather for {silent:.0f} s"
@@ -240,17 +326,17 @@ class MonitoringAgent(Agent):
             return f"the weather station is out of order: {problem}"
         if reading.rain is reading.wind is reading.humidity is reading.cloud is None:
             return "the weather station measures neither rain nor wind, humidity or cloud"
-        return _too_much(reading, self.config.limits) or self._frozen()
+        return ""
 
     def _frozen(self) -> str:
         """Which sensor says the same for ever, in words; '' when none does."""
         now, unchanged = self.clock.monotonic(), self.state.unchanged
         same = {quantity: now - each.since for quantity, each in unchanged.items()}
-        if same and min(same.values()) >= self._frozen_after:
+        if same and min(same.values()) >= self._limits.frozen:
             return f"the weather station has said exactly the same for {min(same.values()):.0f} s"
         for quantity, still in self._wavering.items():
             seconds = same.get(quantity, 0.0)
-            if seconds >= self._frozen_after and unchanged[quantity].value not in still:
+            if seconds >= self._limits.frozen and unchanged[quantity].value not in still:
                 return f"the sensor for {quantity} has said {unchanged[quantity].value:g} for {seconds:.0f} s"
         return ""
 
@@ -267,8 +353,9 @@ class MonitoringAgent(Agent):
     def weather_silent(self) -> None:
         """Tell that the weather station says nothing."""
         self._silence_timer = None
-        self.state.good_since = None
-        self._say(False, f"no reading for {self.config.limits.max_silence:g} s", None)
+        reason = f"no reading for {self.config.limits.max_silence:g} s"
+        self.state.broken["station"] = Broken(reason, None, self._quiet)
+        self._say(False, reason, None)
         self._expect_reading(self.clock.monotonic())
 
     def alert_decided(self, message: Message) -> None:
@@ -322,6 +409,10 @@ class MonitoringAgent(Agent):
         connection: InstrumentConnection = message.payload
         if connection.instrument in self.state.links or len(self.state.links) < _INSTRUMENTS:
             self.state.links[connection.instrument] = Link(connected, connection.text, message.sent)
+        if connected:
+            self.state.away_since.pop(connection.instrument, None)
+        elif connection.instrument in _REQUIRED:
+            self.state.away_since.setdefault(connection.instrument, max(message.said, self._began))
 
     def _keep(self, telemetry: Telemetry) -> None:
         if telemetry.instrument in self.state.telemetry or len(self.state.telemetry) < _INSTRUMENTS:
@@ -349,11 +440,42 @@ class MonitoringAgent(Agent):
     def _say(self, safe: bool, reason: str, reading: WeatherReading | None) -> None:
         """Every time: the dome's leave to be open ends with the silence. What is new is kept until it arrives."""
         self._tell(safe, reason, reading, new=safe != self.state.safe)
+        if self.state.safe and not safe:
+            self._count_closing()
         if safe != self.state.safe:
             self.log.info(
                 "{what}: {reason}", what=messages.WEATHER_SAFE if safe else messages.WEATHER_UNSAFE, reason=reason
             )
         self.state.safe, self.state.said = safe, self.clock.time()
+
+    def _count_closing(self) -> None:
+        """Count how often it has become unsafe by night: the more often, the longer it stays so."""
+        now, when = self.clock.monotonic(), self.clock.now()
+        night = f"{when:%Y-%m-%d}"
+        if self._site is not None:
+            try:
+                night = night_of(self._site, when)
+                if sun_altitude(self._site, when) >= self._site.dome_sun_limit:
+                    return
+            except PlanningError as error:
+                self.log.warn("{error}", error=error)
+        if night != self.state.night:
+            self.state.night, self.state.closings_night = night, 0
+        self.state.closings_night += 1
+        self.state.closings = [each for each in self.state.closings if 0 <= now - each < HOUR] + [now]
+        if len(self.state.closings) >= self._limits.closings_hour:
+            text = f"unsafe {len(self.state.closings)} times within an hour"
+            self.state.broken[_FLAPPING] = Broken(text, None, HOUR)
+        if self.state.closings_night >= self._limits.closings_night and not self.state.shut:
+            self.state.shut = True
+            text = f"it has become unsafe {self.state.closings_night} times this night: the dome stays shut until"
+            self.alarm(_FLAPPING, f"{text} you release it (pyros release); look at the weather and the station")
+
+    def on_release(self) -> None:
+        """Forget how often it has become unsafe: a person has looked."""
+        self.state.shut, self.state.closings, self.state.closings_night = False, [], 0
+        self.state.broken.pop(_FLAPPING, None)
+        self.alarm_over(_FLAPPING)
 
     def _tell(self, safe: bool, reason: str, reading: WeatherReading | None, *, new: bool = False) -> None:
         name = messages.WEATHER_SAFE if safe else messages.WEATHER_UNSAFE
@@ -379,19 +501,3 @@ class MonitoringAgent(Agent):
 
 def _values(reading: WeatherReading) -> dict[str, float | str | None]:
     return {**msgspec.structs.asdict(reading), "rain": None if reading.rain is None else float(reading.rain)}
-
-
-def _too_much(reading: WeatherReading, limits: WeatherLimits) -> str:
-    """Say in words what is above its limit; '' when nothing is. What is not measured has no say."""
-    found = []
-    if reading.rain:
-        found.append("rain")
-    if reading.wind is not None and reading.wind > limits.max_wind:
-        found.append(f"wind {reading.wind:.1f} m/s, the limit is {limits.max_wind:g}")
-    if reading.gust is not None and reading.gust > limits.max_gust:
-        found.append(f"gusts of {reading.gust:.1f} m/s, the limit is {limits.max_gust:g}")
-    if reading.humidity is not None and reading.humidity > limits.max_humidity:
-        found.append(f"humidity {reading.humidity:.0f} %, the limit is {limits.max_humidity:g}")
-    if reading.cloud is not None and reading.cloud > limits.max_cloud:
-        found.append(f"cloud {reading.cloud:.2f}, the limit is {limits.max_cloud:g}")
-    return ", ".join(found)

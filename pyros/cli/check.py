@@ -5,10 +5,13 @@ from __future__ import annotations
 import tempfile
 from typing import Any
 
+import msgspec
 from rich.table import Table
 from twisted.internet.task import Clock
 
 from pyros import config as configuration
+from pyros.agents.safety_rules import Rule
+from pyros.agents.safety_rules import rules as safety_rules
 from pyros.alerts.rules.lint import misspelt_streams
 from pyros.alerts.rules.rules import Rules
 from pyros.broker.vtp.filters import check_syntax, compile_filter
@@ -58,6 +61,7 @@ class Findings:
         self.agents: dict[str, Any] = {
             name: self._try(_load_agent, config, name) for name, section in config.agents.items() if section.app
         }
+        self.safety = self._safety_table()
         self._check_devices()
         self._check_filters()
         self._check_ports()
@@ -93,6 +97,21 @@ class Findings:
             except ConfigError as error:
                 for problem in error.problems:
                     self._problem(section.name, problem)
+
+    def _safety_table(self) -> tuple[Rule, ...]:
+        """Make the safety table as monitoring will; () where there is no monitoring."""
+        section, limits = self.config.agents.get("monitoring"), self.config.limits
+        if section is None:
+            return ()
+        values: dict[str, float] = {}
+        for key in ("safe_after", "frozen_after"):
+            if key in section.options:
+                try:
+                    values[key] = float(section.options[key])
+                except ValueError:
+                    self._problem("monitoring", f"option_{key}: {section.options[key]!r} is not a float")
+        limits = msgspec.structs.replace(limits, frozen=values.get("frozen_after", limits.frozen))
+        return safety_rules(limits, values.get("safe_after"))
 
     def _check_filters(self) -> None:
         """Find rules that would fail at the first alert, for they ask for a filter that the observatory doesn't have.
@@ -194,7 +213,20 @@ class Findings:
                 device += f" (simulated by {short(simulator.file)}{faster})"
             table.add_row(section.name, section.where, code, device)
         show(table)
+        self._show_safety()
         out.print(f"\nNo mistake found. Start it: pyros run --config {config.path}")
+
+    def _show_safety(self) -> None:
+        """Print the safety table as configured."""
+        if not self.safety:
+            return
+        out.print()
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for heading in ("unsafe by", "at", "safe again", "stale after", "then"):
+            table.add_column(heading)
+        for rule in self.safety:
+            table.add_row(rule.name, rule.unsafe, rule.safe, rule.stale, rule.acts)
+        show(table)
 
 
 def _load_agent(config: Config, name: str) -> Any:

@@ -257,18 +257,58 @@ class JobConfig(msgspec.Struct, frozen=True):
 
 
 class WeatherLimits(msgspec.Struct, frozen=True):
-    """Above these the weather is unsafe: wind and gust m/s, humidity percent, cloud 0 to 1; silence in seconds."""
+    """The limits of the safety table (`pyros.agents.safety_rules`); keys of the section ``[monitoring]``."""
 
     max_wind: float = 15.0
-    """Metres per second."""
+    """Above this mean wind it is unsafe, m/s."""
+    safe_wind: float = 12.0
+    """Below this it is safe again, m/s; never above ``max_wind``, and so are the others."""
     max_gust: float = 20.0
-    """Metres per second."""
+    """Above such gusts it is unsafe, m/s."""
+    safe_gust: float = 16.0
+    """Below such gusts it is safe again, m/s."""
     max_humidity: float = 90.0
-    """Percent."""
+    """Above this it is unsafe, percent."""
+    safe_humidity: float = 85.0
+    """Below this it is safe again, percent."""
+    min_spread: float = 2.0
+    """Temperature less dew point below which it is unsafe, kelvins."""
+    safe_spread: float = 3.0
+    """The same above which it is safe again, kelvins."""
     max_cloud: float = 0.8
-    """Fraction of the sky covered, 0 to 1."""
+    """Above this it is unsafe, fraction of the sky."""
+    safe_cloud: float = 0.6
+    """Below this it is safe again, fraction of the sky."""
     max_silence: float = 60.0
-    """Seconds without a reading."""
+    """Seconds for which a reading of the weather or the safety monitor's word counts."""
+    quiet: float = 900.0
+    """Seconds for which it must have been good, where nothing else is said."""
+    rain_quiet: float = 1200.0
+    """The same after rain, seconds."""
+    frozen: float = 1800.0
+    """A sensor that has said the same for so many seconds is out of order."""
+    battery: float = 60.0
+    """Seconds on battery after which it is unsafe."""
+    min_charge: float = 50.0
+    """Charge of the UPS below which it is unsafe, percent."""
+    power_quiet: float = 600.0
+    """Seconds of mains after which it is safe again."""
+    power_silence: float = 120.0
+    """Seconds for which the UPS's word counts."""
+    missing: float = 60.0
+    """Seconds for which a required device may be away."""
+    clock_step: float = 2.0
+    """Seconds by which the wall clock may step."""
+    clock_quiet: float = 600.0
+    """Seconds after a step after which it is safe again."""
+    closings_hour: float = 3.0
+    """So many changes to unsafe within an hour keep it unsafe for an hour."""
+    closings_night: float = 6.0
+    """So many in a night keep it unsafe until a person releases it."""
+    disk_images: float = 5.0
+    """Free space below which the camera doesn't expose, GB."""
+    disk_dome: float = 1.0
+    """Free space below which the dome closes, GB."""
 
 
 NO = "no"

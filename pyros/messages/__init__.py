@@ -77,8 +77,8 @@ __all__ = [
     "SET_SWITCH",
     "SWITCH_SET", "SWITCH_FAILED",
     # weather
-    "WeatherReading", "WeatherState", "SafetyReading",
-    "WEATHER_READING", "WEATHER_SAFE", "WEATHER_UNSAFE", "SAFETY_READING",
+    "WeatherReading", "WeatherState", "SafetyReading", "PowerReading",
+    "WEATHER_READING", "WEATHER_SAFE", "WEATHER_UNSAFE", "SAFETY_READING", "POWER_READING",
     # safety
     "HoldOrder", "ReleaseOrder", "ServiceOrder", "AlarmRaised", "AlarmEnded", "DomeReport",
     "HOLD", "RELEASE", "STOP", "SERVICE", "ALARM", "ALARM_OVER", "KEPT_OPEN",

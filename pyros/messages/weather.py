@@ -59,7 +59,19 @@ class SafetyReading(Payload, frozen=True):
     """Seconds since the device was asked."""
 
 
+class PowerReading(Payload, frozen=True, kw_only=True):
+    """Whoever asks the UPS -> monitoring: what it says. From the first one on its silence is unsafe, too."""
+
+    on_mains: bool
+    """Whether it is fed by the mains; False on battery."""
+    charge: float | None = None
+    """Of its battery, percent; None where it doesn't tell."""
+    age: float = 0.0
+    """Seconds since the device was asked."""
+
+
 WEATHER_READING = register("Weather reading", WeatherReading, guarded=True, fleeting=True)
 WEATHER_SAFE = register("Weather safe", WeatherState, guarded=True, fleeting=True)
 WEATHER_UNSAFE = register("Weather unsafe", WeatherState)
 SAFETY_READING = register("Safety reading", SafetyReading, guarded=True, fleeting=True)
+POWER_READING = register("Power reading", PowerReading, guarded=True, fleeting=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 import pytest
@@ -11,8 +12,17 @@ import pytest
 from pyros import messages
 from pyros.agents.monitoring import MonitoringAgent
 from pyros.agents.runtime.turns import Batch
-from pyros.config import AgentConfig
-from pyros.messages import AlertSource, SafetyReading, WeatherReading, WeatherState, decode_payload, encode_payload
+from pyros.config import AgentConfig, WeatherLimits
+from pyros.messages import (
+    AlertSource,
+    InstrumentConnection,
+    PowerReading,
+    SafetyReading,
+    WeatherReading,
+    WeatherState,
+    decode_payload,
+    encode_payload,
+)
 from pyros.wire import Entry
 
 
@@ -136,7 +146,83 @@ def test_a_clock_that_steps_makes_no_old_reading_fresh(host: Any, step: float) -
     host.clock.step(step)
     host.reactor.advance(30)
     assert read(host, 2, waited=61.0) == []
-    assert [name for name, _ in read(host, 3)] == [messages.WEATHER_SAFE]
+    ((name, state),) = read(host, 3)
+    assert name == messages.WEATHER_UNSAFE
+    assert f"the clock has stepped by {step:+.0f} s" in state.reason
+    for number in range(4, 66):
+        host.reactor.advance(10)
+        ((name, _),) = read(host, number, temperature=8 + number / 10)
+    assert name == messages.WEATHER_SAFE
+
+
+NUMBERS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+
+
+def pass_(host: Any, minutes: float, **changed: Any) -> str:
+    """Read each ten seconds for so long; what was said last."""
+    name = ""
+    for _ in range(int(minutes * 6)):
+        host.reactor.advance(10)
+        number = NUMBERS[host] = NUMBERS.get(host, 0) + 1
+        moving = {"temperature": 8 + number / 100, "humidity": 60 + number / 100, "wind": 2 + number / 1000}
+        ((name, _),) = read(host, number, **{**moving, **changed})
+    return name
+
+
+def test_three_closings_in_an_hour_ask_for_an_hour_of_quiet(host: Any) -> None:
+    for _ in range(3):
+        pass_(host, 0.2)
+        assert pass_(host, 1, wind=16.0) == messages.WEATHER_UNSAFE
+        assert pass_(host, 14.5) == messages.WEATHER_UNSAFE
+        last = pass_(host, 1)
+    assert last == messages.WEATHER_UNSAFE
+    assert pass_(host, 40) == messages.WEATHER_UNSAFE
+    assert pass_(host, 6) == messages.WEATHER_SAFE
+
+
+def test_six_closings_in_a_night_stay_until_released(inline: Callable[..., Any]) -> None:
+    section = AgentConfig("monitoring", "127.0.0.1", 5001, "x", options={"safe_after": "1"})
+    agents = {name: AgentConfig(name, "127.0.0.1", 5002, "x") for name in ("weather", "dome")}
+    limits = WeatherLimits(closings_hour=100)
+    host = inline(MonitoringAgent(), agents={"monitoring": section, **agents}, limits=limits)
+    for _ in range(6):
+        assert pass_(host, 0.5) == messages.WEATHER_SAFE
+        assert pass_(host, 0.5, rain=True) == messages.WEATHER_UNSAFE
+    assert pass_(host, 10) == messages.WEATHER_UNSAFE
+    host.reactor.advance(0)
+    assert list(host.host.alarms.raised) == ["flapping"]
+    host.turn((messages.RELEASE, b"{}"), first=1, peer="program:person")
+    assert pass_(host, 0.5) == messages.WEATHER_SAFE
+
+
+@pytest.mark.parametrize("device", ["dome", "telescope"])
+def test_a_required_device_that_is_away_is_unsafe(inline: Callable[..., Any], device: str) -> None:
+    host = inline(MonitoringAgent(), "weather", "majordome", "dome", "telescope")
+    pass_(host, 1)
+    gone = encode_payload(messages.INSTRUMENT_DISCONNECTED, InstrumentConnection(device, "gone"))
+    host.turn((messages.INSTRUMENT_DISCONNECTED, gone), first=1, peer=device)
+    assert pass_(host, 0.8) == messages.WEATHER_SAFE
+    assert pass_(host, 0.4) == messages.WEATHER_UNSAFE
+    back = encode_payload(messages.INSTRUMENT_CONNECTED, InstrumentConnection(device, "back"))
+    host.turn((messages.INSTRUMENT_CONNECTED, back), first=2, peer=device)
+    assert pass_(host, 14.5) == messages.WEATHER_UNSAFE
+    assert pass_(host, 1) == messages.WEATHER_SAFE
+
+
+def test_a_minute_on_battery_is_unsafe_and_so_is_a_silent_ups(host: Any) -> None:
+    def power(number: int, *, on_mains: bool, charge: float = 90.0) -> None:
+        json = encode_payload(messages.POWER_READING, PowerReading(on_mains=on_mains, charge=charge))
+        host.turn((messages.POWER_READING, json), first=number, peer="ups")
+
+    power(1, on_mains=False)
+    assert pass_(host, 0.8) == messages.WEATHER_SAFE
+    power(2, on_mains=False)
+    assert pass_(host, 0.5) == messages.WEATHER_UNSAFE
+    for number in range(3, 10):
+        power(number, on_mains=True)
+        last = pass_(host, 1.7)
+    assert last == messages.WEATHER_SAFE
+    assert pass_(host, 2.5) == messages.WEATHER_UNSAFE, "no word for two minutes"
 
 
 def _values(number: int, **still: float) -> dict[str, float]:
@@ -186,8 +272,17 @@ def test_a_frozen_station_that_only_gets_older_is_frozen(host: Any) -> None:
 
 @pytest.mark.parametrize(("away", "name"), [(20.0, messages.WEATHER_SAFE), (3600.0, messages.WEATHER_UNSAFE)])
 def test_after_a_long_absence_the_quiet_time_counts(inline: Callable[..., Any], away: float, name: str) -> None:
-    before = inline(MonitoringAgent(), "weather", "majordome", "dome")
+    before = inline(MonitoringAgent(), "weather", "majordome", "dome", limits=WeatherLimits(clock_step=1e9))
     before.clock.step(-away)
     read(before, 1)
     after = inline(MonitoringAgent(), "weather", "majordome", "dome")
     assert [said for said, _ in read(after, 2)] == [name]
+
+
+def test_a_restart_in_the_rain_does_not_shorten_the_quiet_time(inline: Callable[..., Any]) -> None:
+    others = ("weather", "majordome", "dome")
+    pass_(inline(MonitoringAgent(), *others), 1, rain=True)
+    host = inline(MonitoringAgent(), *others)
+    NUMBERS[host] = 6
+    assert pass_(host, 19.5) == messages.WEATHER_UNSAFE
+    assert pass_(host, 1) == messages.WEATHER_SAFE

@@ -76,6 +76,8 @@ class Automation:
         return self.answers.pop(0)
 
 
+QUIET = {"option_safe_after": 300, "closings_hour": 1000, "closings_night": 1000}
+"""Of the safety table: nights of twenty minutes have more weather than one, and don't wait a quarter of an hour."""
 SMALL = {"camera": {"width": 64, "height": 64, "speed": 1}}
 
 
@@ -86,6 +88,8 @@ def rehearsal(tmp_path: Path) -> Iterator[Callable[..., Night]]:
 
     def make(**keys: Any) -> Night:
         keys["devices"] = SMALL | keys.get("devices", {})
+        options = keys.setdefault("options", {})
+        keys["options"] = options | {"monitoring": QUIET | options.get("monitoring", {})}
         made.append(Night(tmp_path / f"rehearsal-{len(made) + 1}", **keys))
         return made[-1]
 
