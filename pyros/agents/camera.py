@@ -16,6 +16,7 @@ from twisted.python.failure import Failure as TwistedFailure
 from pyros import instruments, messages
 from pyros.agents._cooling import COOLING_LOOK, COOLING_LOOKED, COOLING_OVERDUE, CoolingState, Detector
 from pyros.agents._filters import FiltersAgent
+from pyros.agents._options import yes_or_no
 from pyros.agents.agent import Agent
 from pyros.agents.instrument import Command, InstrumentState
 from pyros.calibration import cooling, levels, starsizes
@@ -346,13 +347,6 @@ class CameraAgent(FiltersAgent):
 
 def _is_between(measured: Level | StarSizes | None, levels: tuple[float, float]) -> bool:
     return isinstance(measured, Level) and levels[0] <= measured.median <= levels[1]
-
-
-def yes_or_no(text: str) -> bool:
-    """Convert an option's ``yes`` or ``no``; raises ValueError for anything else."""
-    if text not in ("yes", "no"):
-        raise ValueError
-    return text == "yes"
 
 
 def _night(started: float, site: Site) -> str:

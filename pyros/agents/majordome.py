@@ -14,10 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import msgspec
+from twisted.internet.defer import Deferred
 
 from pyros import messages
+from pyros.agents._options import yes_or_no
 from pyros.agents.agent import Agent
 from pyros.agents.night_table import OPEN_STATES, TABLE, Action, Cell, Event, State
 from pyros.errors import PlanningError
@@ -34,9 +37,13 @@ from pyros.messages import (
     Payload,
     Plan,
 )
+from pyros.nights import diary
+from pyros.nights.report import write_report
 from pyros.planning import Site
-from pyros.planning.phases import Phase, night_of, phase, reason_not_now
+from pyros.planning.night_log import night_name
+from pyros.planning.phases import Phase, phase, reason_not_now
 from pyros.planning.visibility import sun_altitude
+from pyros.workers import Worker
 
 
 class Limit(Payload, frozen=True):
@@ -68,6 +75,8 @@ _LIMITS = {
 }  # fmt: skip
 """Seconds that a state may last; of a fault it is the minute between two alarms."""
 _DONE = 200
+_REPORT_SECONDS = 300.0
+_LAST_REPORT_SECONDS = 2.0  # for which the agent's end waits for a report that is being written
 _PLAN_FRESH_SECONDS = 180.0
 _GRACE_SECONDS = 15.0
 _TWILIGHT_MARGIN = 0.5  # degrees of the Sun after the night's end: until then the scheduler ends the night
@@ -112,6 +121,7 @@ class MajordomeAgent(Agent):
     """Turns *Plan updated* and the weather into *Observe*, *Open*, *Close* and *Park*.
 
     ``option_close_after`` in its section: seconds without anything to observe before it closes and parks.
+    ``option_report = no``: no report is written in the morning.
     """
 
     state: MajordomeState
@@ -183,11 +193,19 @@ class MajordomeAgent(Agent):
         """Whether the dome was wanted open, or was being closed, before the event that is being handled."""
         # All instants are monotonic seconds.
 
+    def attach(self, reactor: Any) -> None:
+        self._worker = Worker(reactor, self.clock, self.log, "majordome's", [write_report.__module__])
+
+    def detach(self) -> Deferred[None] | None:
+        return self._worker.stop(_LAST_REPORT_SECONDS)
+
     def work(self) -> None:
         """Take up the night where it was left: a dome that was wanted open gets its lease again, if it is safe."""
         self._close_after = self.option("close_after", float, _CLOSE_AFTER)
         self._site = Site.load(self.config.site)
         dome = self.config.agents.get(self.DOME)
+        self._reports = self.option("report", yes_or_no, True)
+        self.in_transaction(diary.prepare)
         self._roof = dome is not None and dome.roof
         began = self.clock.monotonic()
         self._heard_monitoring = self._heard_dome = began  # it has so long to say something
@@ -222,6 +240,7 @@ class MajordomeAgent(Agent):
         report = message.payload
         self.log.info("{observation}: {name} {reason}", observation=report.observation, name=message.name,
                       reason=report.reason)  # fmt: skip
+        self._note("ended", report.observation, f"{message.name} {report.reason}".strip())
         if report.observation in self.state.observed:
             self.state.observed.remove(report.observation)
         running = self.state.running
@@ -244,6 +263,7 @@ class MajordomeAgent(Agent):
         self._weather_until = max(self._weather_until, until)
         if self._weather_reason:
             self.log.info("the weather is safe")
+            self._note("weather", "safe")
             self._weather_reason = ""
             if self._dome_wanted:
                 self.renew_lease()
@@ -444,8 +464,15 @@ class MajordomeAgent(Agent):
             self.cancel_timer(self.state.end_timer)
             self.state.end_timer = None
         self.state.state = cell.state
+        self._note("state", cell.state, reason)
         self._mount_clear = False
         self._limit_state()
+
+    def _note(self, what: diary.What, value: str, reason: str = "", alert: str = "") -> None:
+        """Write a line into the diary, with this turn."""
+        now = self.clock.time()
+        line = diary.DiaryLine(night_name(self._site, now), now, what, value, reason, alert)
+        self.in_transaction(lambda db: diary.write(db, line))
 
     def _limit_state(self) -> None:
         """Hear of it when the state has lasted as long as it may."""
@@ -462,7 +489,7 @@ class MajordomeAgent(Agent):
         """Begin and end the nights."""
         now = self.clock.now()
         try:
-            part, night = phase(self._site, now), night_of(self._site, now)
+            part, night = phase(self._site, now), night_name(self._site, now.timestamp())
         except (PlanningError, ValueError, OverflowError, OSError) as error:
             self.log.error("the Sun's place cannot be computed: {error}", error=error)
             return
@@ -478,7 +505,7 @@ class MajordomeAgent(Agent):
         return part == "morning" or (not self.state.over and night != self.state.night)
 
     def _prepare(self, reason: str) -> None:
-        self.state.night, self.state.over = night_of(self._site, self.clock.now()), False
+        self.state.night, self.state.over = night_name(self._site, self.clock.time()), False
         self.state.attempts = 0
         self._pass_through(reason)
 
@@ -487,7 +514,23 @@ class MajordomeAgent(Agent):
         self._happen(Event.CALIBRATED, "nothing to calibrate")
 
     def _end_night(self, reason: str) -> None:
-        self.state.over = True
+        """Have the night's report written, once."""
+        if not self.state.over:
+            self.state.over = True
+            self.after_commit(self._report, self.state.night)
+
+    def _report(self, night: str) -> None:
+        """In the reactor's thread; a worker does it."""
+        if not self._reports:
+            return
+        done = self._worker.run(write_report, (str(self.config.path), night), seconds=_REPORT_SECONDS)
+        done.addCallbacks(
+            lambda files: self.log.info("the night of {night}: {files}", night=night, files=" ".join(files)),
+            lambda failure: self.log.error(
+                "the night of {night} has no report: {why}; try pyros report {night}", night=night,
+                why=failure.getErrorMessage(),
+            ),
+        )  # fmt: skip
 
     # Looking ------------------------------------------------------------------------------------------------------
 
@@ -607,6 +650,7 @@ class MajordomeAgent(Agent):
         self.state.running = wanted
         self.state.observed.append(wanted.id)
         self.send_to(self.OBSERVATION_MANAGER, messages.OBSERVE, wanted)
+        self._note("observe", wanted.id, reason, wanted.alert)
 
     def _open(self, reason: str) -> None:
         """Open, while the telescope is on its way already: nothing of a dome is in its way."""
@@ -635,6 +679,7 @@ class MajordomeAgent(Agent):
 
     def _unsafe(self, reason: str) -> None:
         self.log.warn("{reason}", reason=reason)
+        self._note("weather", "unsafe", reason)
         self._weather_reason, self._weather_until = reason, -math.inf
         self._happen(Event.UNSAFE, reason)
 
@@ -666,7 +711,7 @@ class MajordomeAgent(Agent):
 
     def _now(self) -> tuple[Phase, str]:
         now: datetime = self.clock.now()
-        return phase(self._site, now), night_of(self._site, now)
+        return phase(self._site, now), night_name(self._site, now.timestamp())
 
     def _recover(self) -> None:
         """End a fault when everything is closed and parked, and the dome may be tried again."""

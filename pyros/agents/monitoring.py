@@ -28,7 +28,7 @@ from pyros.messages import (
     WeatherState,
 )
 from pyros.planning import Site
-from pyros.planning.phases import night_of
+from pyros.planning.night_log import night_name
 from pyros.planning.visibility import sun_altitude
 
 WEATHER_SILENT = messages.guard("Weather silent", fleeting=True)
@@ -454,7 +454,7 @@ class MonitoringAgent(Agent):
         night = f"{when:%Y-%m-%d}"
         if self._site is not None:
             try:
-                night = night_of(self._site, when)
+                night = night_name(self._site, when.timestamp())
                 if sun_altitude(self._site, when) >= self._site.dome_sun_limit:
                     return
             except PlanningError as error:

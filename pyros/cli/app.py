@@ -14,6 +14,7 @@ COMMANDS = {
     "demo": "pyros.cli.demo.demo:demo",
     "run": "pyros.cli.run:run",
     "check": "pyros.cli.check:check",
+    "report": "pyros.cli.report:report",
     "status": "pyros.cli.status:status",
     "stop": "pyros.cli.hold:stop",
     "hold": "pyros.cli.hold:hold",

@@ -1,9 +1,9 @@
-"""The parts of a day and the names of nights, by the Sun at the site; and whether an observation may begin now."""
+"""The parts of a day, by the Sun at the site; and whether an observation may begin now."""
 
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 from pyros.angles import separation
@@ -29,11 +29,6 @@ def phase(site: Site, when: datetime) -> Phase:
     if hour_angle < 0:
         return "morning"
     return "evening" if altitude < EVENING_SUN else "afternoon"
-
-
-def night_of(site: Site, when: datetime) -> str:
-    """Return the date on which the night began, or will, by the site's mean solar time: from noon to noon it is one."""
-    return f"{when + timedelta(hours=site.longitude / 15 - 12):%Y-%m-%d}"
 
 
 def reason_not_now(site: Site, observation: Observation, when: datetime, *, running: bool = False) -> str:

@@ -22,6 +22,7 @@ from pyros.agents.night_table import OPEN_STATES, State
 from pyros.agents.runtime.turns import Batch
 from pyros.config import AgentConfig
 from pyros.hold import Holds
+from pyros.journal import JournalReader
 from pyros.messages import (
     DeviceState,
     DomeFailure,
@@ -35,6 +36,7 @@ from pyros.messages import (
     WeatherState,
     encode_payload,
 )
+from pyros.nights import diary
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from pyros.wire import Entry
@@ -364,6 +366,21 @@ def test_a_hold_closes_and_its_release_goes_on(rig: Rig) -> None:
     rig.say("program:person", messages.RELEASE, messages.ReleaseOrder(who="anna@dome"))
     assert rig.state == State.READY
     assert ("dome", messages.OPEN) in rig.plan("three")
+
+
+def test_the_diary_has_what_a_night_was_made_of(rig: Rig) -> None:
+    rig.open()
+    rig.say("observation_manager", messages.OBSERVATION_FINISHED, ObservationReport(observation="one"))
+    rig.unsafe()
+    journal = JournalReader(rig.host.journal.path)
+    try:
+        lines = [(line.what, line.value) for line in diary.read(journal, "2026-03-20")]
+    finally:
+        journal.close()
+    assert lines[-7:] == [
+        ("weather", "safe"), ("state", "opening"), ("observe", "one"), ("state", "observing"), ("ended", "one"),
+        ("weather", "unsafe"), ("state", "closing"),
+    ]  # fmt: skip
 
 
 class Nights(RuleBasedStateMachine):

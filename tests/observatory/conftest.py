@@ -76,8 +76,8 @@ class Automation:
         return self.answers.pop(0)
 
 
-QUIET = {"option_safe_after": 300, "closings_hour": 1000, "closings_night": 1000}
-"""Of the safety table: nights of twenty minutes have more weather than one, and don't wait a quarter of an hour."""
+QUIET = {"option_safe_after": 300, "closings_hour": 1000, "closings_night": 1000, "missing": 3600}
+"""Of the safety table: a test has more weather and faults in twenty minutes than a night, and doesn't wait as long."""
 SMALL = {"camera": {"width": 64, "height": 64, "speed": 1}}
 
 

@@ -1,4 +1,4 @@
-"""Parts of the day, names of nights, and whether an observation may begin now."""
+"""Parts of the day, and whether an observation may begin now."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from pyros.messages import Constraints, Exposures, Observation, Window
-from pyros.planning.phases import night_of, phase, reason_not_now
+from pyros.planning.phases import phase, reason_not_now
 from pyros.planning.visibility import moon, place_overhead
 from pyros.site import Site
 
@@ -28,11 +28,6 @@ def test_a_white_night_has_no_night_and_ends_at_midnight() -> None:
     north = Site("Skibotn", 69.35, 20.36, 150.0)
     parts = {phase(north, datetime(2026, 6, 21, hour, 30, tzinfo=UTC)) for hour in range(24)}
     assert parts <= {"afternoon", "evening", "morning"}
-
-
-def test_a_night_has_the_date_of_the_noon_before_it() -> None:
-    dates = [night_of(SITE, datetime(2026, 3, 20, 12, 0, tzinfo=UTC) + timedelta(hours=hours)) for hours in (0, 12, 23)]
-    assert dates == ["2026-03-20"] * 3
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,302 @@
+"""A night's report: what was planned and done, what the time went to, how good the images are, and what to look at.
+
+It is gathered from the journals of majordome, scheduler, monitoring and telescope by their readers; a journal that is
+not there leaves its part empty. Plain Python, for any thread or process.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pyros import config as configuration
+from pyros import messages
+from pyros.config import Config
+from pyros.errors import JournalError
+from pyros.files import atomic_write
+from pyros.journal import JournalReader
+from pyros.messages import AlarmRaised, AlertDecided, ImageAnalysed
+from pyros.nights import diary
+from pyros.planning import Site, night_log
+from pyros.planning.night_log import NightLine
+from pyros.planning.visibility import sun_altitude
+
+DAY = 86400.0
+_HORIZON = -0.83  # degrees of the Sun's centre at sunset: refraction and its radius
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A part of the night."""
+
+    begin: float
+    """Unix seconds."""
+    end: float
+    """Unix seconds."""
+    what: str
+    """A state's name, ``unsafe``, or the id of the observation that ran."""
+    reason: str = ""
+    """Why it began."""
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.begin
+
+
+class AlertLine(msgspec.Struct, frozen=True):
+    """An alert that came in the night."""
+
+    alert: str
+    """Its identifier."""
+    time: float
+    """When it was decided about, Unix seconds."""
+    accepted: bool
+    """Whether it was to be observed."""
+    reason: str
+    """Why, for people."""
+    to_observe: float | None = None
+    """Seconds from its decision to the order to observe; None when there was none."""
+    to_slew: float | None = None
+    """Seconds from its decision to the telescope's taking the order to slew; None when there was none."""
+
+
+class ImageLine(msgspec.Struct, frozen=True):
+    """What an image showed."""
+
+    time: float
+    """When it was analysed, Unix seconds."""
+    path: str
+    """The FITS file."""
+    fwhm: float | None = None
+    """Full width at half maximum of the stars, arcseconds."""
+    zero_point: float | None = None
+    """Magnitude of 1 ADU per second."""
+    problem: str = ""
+    """Why something is missing."""
+
+
+class NightReport(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known of a night."""
+
+    observatory: str
+    """The observatory's name."""
+    site: str
+    """The site's name."""
+    night: str
+    """The date of its evening at the site."""
+    sunset: float
+    """Unix seconds; noon where the Sun doesn't set."""
+    sunrise: float
+    """Unix seconds; the next noon where it doesn't rise."""
+    dusk: float | None = None
+    """When it became dark by the site's twilight, Unix seconds; None when it didn't."""
+    dawn: float | None = None
+    """When that ended, Unix seconds; None when it wasn't dark."""
+    requests: tuple[NightLine, ...] = ()
+    """The plan's lines, and what became of them."""
+    spans: tuple[Span, ...] = ()
+    """The majordome's states."""
+    unsafe: tuple[Span, ...] = ()
+    """When it was not safe."""
+    working: tuple[Span, ...] = ()
+    """When an observation ran."""
+    images: tuple[ImageLine, ...] = ()
+    """What the images showed."""
+    focus: tuple[tuple[float, str, str], ...] = ()
+    """When the focus was looked for (Unix seconds), where it is in steps, and why."""
+    alerts: tuple[AlertLine, ...] = ()
+    """The alerts."""
+    alarms: tuple[tuple[float, str], ...] = ()
+    """When a person was called (Unix seconds), and what for."""
+    missing: tuple[str, ...] = ()
+    """The journals that could not be read, and why."""
+
+    def hours(self) -> dict[str, float]:
+        """Return what the dark time went to, in hours; together they are all of it.
+
+        Weather comes before all else, then faults and holds, then observing and calibrating; the rest was idle.
+        """
+        kinds = {
+            "weather": self.unsafe,
+            "fault": tuple(span for span in self.spans if span.what == "fault"),
+            "held": tuple(span for span in self.spans if span.what == "held"),
+            "observing": self.working,
+            "calibrating": tuple(span for span in self.spans if span.what in ("flats", "focusing")),
+        }
+        hours = dict.fromkeys((*kinds, "idle"), 0.0)
+        if self.dusk is None or self.dawn is None:
+            return hours
+        edges = {self.dusk, self.dawn}
+        edges |= {edge for spans in kinds.values() for span in spans for edge in (span.begin, span.end)}
+        inside = sorted(edge for edge in edges if self.dusk <= edge <= self.dawn)
+        for begin, end in pairwise(inside):
+            middle = (begin + end) / 2
+            covering = (name for name, spans in kinds.items() if any(s.begin <= middle < s.end for s in spans))
+            hours[next(covering, "idle")] += (end - begin) / 3600
+        return hours
+
+    def to_look_at(self) -> list[str]:
+        """Return what a person should look at, in sentences."""
+        lines = [f"{_clock(when)} UTC: alarm: {text}" for when, text in self.alarms]
+        lines += [f"{_clock(s.begin)} UTC: the night stood still for {s.seconds / 60:.0f} min: {s.reason}"
+                  for s in self.spans if s.what == "fault"]  # fmt: skip
+        lines += [f"{each.target}: failed: {each.fate_reason}" for each in self.requests if each.fate == "failed"]
+        problems = [image for image in self.images if image.problem]
+        if problems:
+            lines.append(
+                f"{len(problems)} of {len(self.images)} images have a problem, the first: {problems[0].problem}"
+            )
+        late = [alert for alert in self.alerts if alert.to_slew is not None and alert.to_slew > 2.0]
+        lines += [f"{alert.alert}: the telescope was told {alert.to_slew:.1f} s after the decision" for alert in late]
+        lines += [f"the journal of {text}" for text in self.missing]
+        return lines
+
+
+def gather(config: Config, night: str) -> NightReport:
+    """Read the journals and return a night's report; raises ConfigError without a site, ValueError for no date."""
+    site = Site.load(config.required("site", "a report"))
+    noon = night_log.noon_before(site, date.fromisoformat(night))
+    sunset, sunrise = _below(site, noon, _HORIZON) or (noon, noon + DAY)
+    dark = _below(site, noon, site.twilight)
+    missing: list[str] = []
+    with _journal(config, "majordome", missing) as journal:
+        lines = diary.read(journal, night) if journal else []
+    with _journal(config, "scheduler", missing) as journal:
+        requests = night_log.read(journal, night) if journal else []
+    end = min(noon + DAY, max([sunrise, *(line.time for line in lines)]))
+    with _journal(config, "monitoring", missing) as journal:
+        heard = _heard(journal, noon) if journal else []
+    with _journal(config, "telescope", missing) as journal:
+        alerts = tuple(_alert(journal, lines, when, each) for when, each in heard if isinstance(each, AlertDecided))
+    return NightReport(
+        observatory=config.name, site=site.name, night=night, sunset=sunset, sunrise=sunrise,
+        dusk=dark[0] if dark else None, dawn=dark[1] if dark else None,
+        requests=tuple(requests),
+        spans=_spans([line for line in lines if line.what == "state"], end),
+        unsafe=tuple(s for s in _spans([line for line in lines if line.what == "weather"], end) if s.what == "unsafe"),
+        working=_working(lines, end),
+        images=tuple(ImageLine(when, each.path, each.fwhm, each.zero_point, each.problem)
+                     for when, each in heard if isinstance(each, ImageAnalysed)),
+        focus=tuple((line.time, line.value, line.reason) for line in lines if line.what == "focus"),
+        alerts=alerts,
+        alarms=tuple((when, each.text) for when, each in heard if isinstance(each, AlarmRaised)),
+        missing=tuple(missing),
+    )  # fmt: skip
+
+
+@contextmanager
+def _journal(config: Config, name: str, missing: list[str]) -> Iterator[JournalReader | None]:
+    """Open an agent's journal; None, and a line in ``missing``, where that can't be."""
+    try:
+        journal = JournalReader(config.journal(name))
+    except JournalError as error:
+        missing.append(f"{name} cannot be read: {error}")
+        yield None
+        return
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def _heard(journal: JournalReader, noon: float) -> list[tuple[float, Any]]:
+    """Return what monitoring was told in the night, with when it was said."""
+    types: dict[str, Any] = {
+        messages.IMAGE_ANALYSED: ImageAnalysed, messages.ALERT_DECIDED: AlertDecided, messages.ALARM: AlarmRaised,
+    }  # fmt: skip
+    heard = []
+    for name, taken, payload in reversed(journal.received_about("", *types)):
+        if noon <= taken < noon + DAY:
+            try:
+                heard.append((taken, msgspec.json.decode(payload, type=types[name])))
+            except msgspec.DecodeError:  # of another version
+                continue
+    return heard
+
+
+def _alert(journal: JournalReader | None, lines: list[diary.DiaryLine], when: float, alert: AlertDecided) -> AlertLine:
+    """Add to an alert when it was observed: the first order after its decision."""
+    orders = [line for line in lines if line.what == "observe" and line.value == alert.observation]
+    begun = next((line.time for line in orders if line.time >= when - 1), None) if alert.observation else None
+    slew = None
+    if journal is not None and begun is not None:
+        told = [row for row in journal.received_about(alert.observation, messages.SLEW) if row[1] >= when - 1]
+        slew = told[-1][1] - when if told else None
+    return AlertLine(alert.alert, when, alert.accepted, alert.reason, None if begun is None else begun - when, slew)
+
+
+def _spans(lines: list[diary.DiaryLine], end: float) -> tuple[Span, ...]:
+    ends = [*(line.time for line in lines[1:]), end]
+    return tuple(Span(line.time, max(line.time, until), line.value, line.reason)
+                 for line, until in zip(lines, ends, strict=bool(lines)))  # fmt: skip
+
+
+def _working(lines: list[diary.DiaryLine], end: float) -> tuple[Span, ...]:
+    """Return when each observation ran: until its end, or until another superseded it."""
+    spans, running = [], None
+    for line in [*lines, diary.DiaryLine("", end, "ended", "")]:
+        superseded = line.what == "observe" or (running is not None and line.value in ("", running.value))
+        if running is not None and line.what in ("observe", "ended") and superseded:
+            spans.append(Span(running.time, line.time, running.value))
+            running = None
+        if line.what == "observe":
+            running = line
+    return tuple(spans)
+
+
+def _below(site: Site, noon: float, altitude: float) -> tuple[float, float] | None:
+    """Return from when to when the Sun is below an altitude between a noon and the next one, to two minutes."""
+    times = [noon + 120.0 * step for step in range(int(DAY / 120) + 1)]
+    low = [time for time in times if sun_altitude(site, datetime.fromtimestamp(time, UTC)) < altitude]
+    return (low[0], low[-1]) if low else None
+
+
+def median(values: list[float]) -> float | None:
+    """Return the median; None of nothing."""
+    return statistics.median(values) if values else None
+
+
+def _clock(when: float) -> str:
+    return f"{datetime.fromtimestamp(when, UTC):%H:%M}"
+
+
+def newest_night(site: Site, now: float) -> str:
+    """Return the name of the last night that has begun (``now``: Unix seconds)."""
+    night = night_log.night_name(site, now)
+    day = date.fromisoformat(night)
+    afternoon = now - night_log.noon_before(site, day) < DAY / 2
+    if afternoon and sun_altitude(site, datetime.fromtimestamp(now, UTC)) >= 0:  # its night is still to come
+        return (day - timedelta(days=1)).isoformat()
+    return night
+
+
+def folder_of(config: Config) -> Path:
+    """Return the folder of the reports."""
+    return config.data / "nights"
+
+
+def write_report(job: tuple[str, str]) -> list[str]:
+    """Write a night's report as Markdown and HTML; ``job`` is the configuration's path and the night.
+
+    Returns the files' paths. Raises ConfigError or OSError. For a worker, or the command line.
+    """
+    from pyros.nights.render import as_html, as_markdown  # noqa: PLC0415  they import this module
+
+    path, night = job
+    config = configuration.load(path)
+    report, site = gather(config, night), Site.load(config.required("site", "a report"))
+    folder = folder_of(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for ending, text in (("md", as_markdown(report)), ("html", as_html(report, site))):
+        file = folder / f"{night}.{ending}"
+        with atomic_write(file, shared=True) as partial:
+            partial.write_text(text, encoding="utf-8")
+        files.append(str(file))
+    return files
