@@ -71,8 +71,9 @@ class NightPlanner:
         alerts = [each for each in requests.values() if each.alert]
         told = make_plan(alerts, self.site, when, current.observation.id if current else None)
         urgent = self._urgent(requests, told, current)
-        plan = None if urgent else self._follow(requests, current, when)
-        if plan is None:
+        begun = urgent is not None and self._kept is not None and self._kept.start_now == urgent.id
+        plan = self._follow(requests, current, when) if begun or urgent is None else None
+        if plan is None or (urgent is not None and plan.start_now != urgent.id):
             plan = self._new(requests, current, urgent, now)
             self._known = frozenset(requests)
         self._kept = plan

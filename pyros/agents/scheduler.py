@@ -42,6 +42,8 @@ _JOB_SECONDS = 60.0
 """After which a worker that plans hangs."""
 _IMPROVE_EVERY_SECONDS = 600.0
 """While nothing changes, as in cloud, the better plan is made anew so often."""
+_LEAST_TO_IMPROVE = 3
+"""Of fewer requests the first plan is as good as any."""
 _ROUNDS_INLINE = 10
 """Rounds of the better plan in a rehearsal, whose nights must be cheap."""
 
@@ -317,7 +319,12 @@ class SchedulerAgent(Agent):
         sent = msgspec.structs.replace(plan, observations=_first_lines(plan), withdrawn=withdrawn, refused=())
         self.send_to(self.MAJORDOME, messages.PLAN_UPDATED, sent)
         self._plan_in_time(now, plan)
-        if improve and wanted and self._rounds and (changed or now - self._improved >= _IMPROVE_EVERY_SECONDS):
+        if (
+            improve
+            and len(wanted) >= _LEAST_TO_IMPROVE
+            and self._rounds
+            and (changed or now - self._improved >= _IMPROVE_EVERY_SECONDS)
+        ):
             self._improved = now
             seconds = None if self._worker.inline else improvement.LONGEST_SECONDS
             job = self._planner.job(wanted, running, now, self._rounds, seconds)

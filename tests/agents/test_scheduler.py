@@ -111,6 +111,11 @@ def test_an_alert_supersedes_what_runs_with_a_lower_priority(rig: Rig) -> None:
     assert plan.observations[0].reason.startswith("up ")
 
 
+def test_an_alert_that_cannot_begin_yet_stays_what_is_to_start(rig: Rig) -> None:
+    rig.ask(request("person", minutes=60), request("burst", alert="ivo://burst", priority=10))
+    assert {rig.wait(60).start_now for _ in range(30)} == {"burst"}, "clouds, perhaps"
+
+
 def test_an_alert_does_not_supersede_what_must_not_be_interrupted(rig: Rig) -> None:
     rig.ask(request("person", minutes=60, interruptible=False))
     rig.start("person")

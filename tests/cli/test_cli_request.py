@@ -14,9 +14,10 @@ from pyros import config as configuration
 from pyros.agents.scheduler import SchedulerAgent
 from pyros.cli.app import app
 from pyros.config import Config
-from pyros.journal import Effects, Journal
+from pyros.journal import Effects, Journal, JournalReader
 from pyros.planning import night_log
 from pyros.planning.night_log import NightLine
+from tests.conftest import wait_until
 
 NAMES = "name,ra,dec,aliases\nPole Field,2:31:49,+88:00:00,NGP\nM 31,00:42:44.3,+41:16:09,\n"
 
@@ -162,6 +163,17 @@ def test_the_plan_of_tonight_is_the_schedulers(scheduler: SchedulerAgent, run: A
     assert line["start"] is not None
     assert run("request", "cancel", "pole-field", "--why", "clouds").exit_code == 0
     assert "withdrawn: clouds" in run("plan").stdout
+
+
+def test_a_better_plan_comes_from_the_worker(scheduler: SchedulerAgent, config: Config, run: Any) -> None:
+    for name in ("a", "b", "c"):
+        assert run("request", "add", name, "--ra", "30", "--dec", "80", "-e", "r:60x5").exit_code == 0
+    journal = JournalReader(config.journal("scheduler"))
+    try:
+        wait_until(lambda: journal.has_received("Plan improved"))
+    finally:
+        journal.close()
+    assert len([line for line in run("plan", "--json").stdout.splitlines() if json.loads(line)["start"]]) == 3
 
 
 def test_a_night_of_the_past_is_answered_from_what_was_kept(config: Config, run: Any) -> None:

@@ -117,7 +117,8 @@ def own_config(source: Config, folder: Path) -> Config:
     parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=(";",))
     parser.read(source.path, encoding="utf-8")
     parser["observatory"]["data"] = "."
-    for named in (source.site, source.alert_rules, *source.simulators):
+    targets = () if source.targets == configuration.NOWHERE else (source.targets,)
+    for named in (source.site, source.alert_rules, *targets, *source.simulators):
         if not named.is_relative_to(source.path.parent):
             continue  # named by an absolute path
         first = named.relative_to(source.path.parent).parts[0]
