@@ -60,7 +60,7 @@ def rehearse_nights(
         Images, typer.Option(help="none: neither drawn nor written nor analysed; small: 64 x 64 pixels.")
     ] = Images.none,
     hours: Annotated[
-        float, typer.Option(min=0, max=24, help="Only so many hours about midnight, three times as eventful.")
+        float, typer.Option(min=0, max=24, help="Only so many hours about midnight, with three times the faults.")
     ] = 0.0,
     jobs: Annotated[int, typer.Option(min=1, max=256, help="How many nights at once, each in a process.")] = 1,
     report: Annotated[

@@ -137,9 +137,9 @@ def _waiting_words(stream: _Stream, cast: Cast) -> list[Fault]:
 def _kills_in_bad_weather(stream: _Stream, cast: Cast, weather: Sequence[Fault]) -> list[Fault]:
     faults: list[Fault] = []
     for turn in weather:
-        if stream.random.random() < 0.5 and turn.kind == "weather":
+        if stream.random.random() < 0.7 and turn.kind == "weather":
             for name in _some(stream, cast):
-                time = max(0.0, turn.time + stream.random.uniform(-60, 60))
+                time = max(0.0, turn.time + stream.random.uniform(-30, 15))
                 faults.append(_kill(time, (name,), stream, stream.random.uniform(1, 600)))
     return faults
 

@@ -29,7 +29,7 @@ LOOK_SECONDS = 5.0
 _STARVING_SECONDS = 1800.0
 _QUIET_SECONDS = 1200.0  # without any trouble, before it must be observed what can be
 _ON_TARGET = 0.2  # degrees
-_RETRACTED_SECONDS = 20.0  # in which a retraction gets to the camera
+_RETRACTED_SECONDS = 8.0  # in which a retraction gets to the camera
 _SAME_PLACE = 0.01  # degrees
 _WRONG_CLOCK = 2.0  # seconds
 

@@ -23,6 +23,7 @@ from pyros import messages
 from pyros.agents.agent import Agent
 from pyros.agents.runtime.turns import Batch
 from pyros.config import BROKER
+from pyros.errors import PyrosError
 from pyros.hold import Holds
 from pyros.instruments.writing import write_pixels
 from pyros.journal import Effects
@@ -94,7 +95,7 @@ class NightPlan(msgspec.Struct, frozen=True):
     """Where that was read."""
     images: Literal["none", "small", "full"] = "none"
     hours: float = 0.0
-    """0 for the whole night; else only so many hours about its middle, in which things happen three times as often."""
+    """0 for the whole night; else only so many hours about its middle, with three times the faults."""
 
 
 class NightResult(msgspec.Struct, frozen=True):
@@ -165,6 +166,8 @@ class Night:
         self._powerless = False
         self._held = False
         self._taken: set[str] = set()
+        self._room_since = -1.0
+        """When the disk was full last."""
         self._calm = False
         self._parser = RequestParser()
         self._counts = {"turns": 0, "kills": 0, "faults": len(self.script)}
@@ -269,8 +272,7 @@ class Night:
     def _packets(self) -> list[Packet]:
         if self.plan.alerts_folder:
             return traffic.load_alerts(Path(self.plan.alerts_folder), self.name, self.seconds)
-        rate = self.plan.alerts * (_SHORT_DENSITY if self.plan.hours else 1.0)
-        return traffic.draw_alerts(self.name, rate, self.seconds, self.begin, self.site)
+        return traffic.draw_alerts(self.name, self.plan.alerts, self.seconds, self.begin, self.site)
 
     def at(self, seconds: float, function: Any, *args: Any) -> Call:
         """Have something of the rehearsal's own happen at that time of the night."""
@@ -409,6 +411,7 @@ class Night:
 
     def _disk_has_room(self) -> None:
         self.computer.disk_full = False
+        self._room_since = self.now
 
     def _clock(self, fault: Fault, lasts: float) -> None:
         if "step" in fault.values:
@@ -534,9 +537,11 @@ class Night:
     def on_life(self, node: str, what: str) -> None:
         self._say(node, what)
         self.log.add(self.now, "L", node, what)
+        if self.computer.disk_full:
+            self._room_since = self.now  # what cannot be written ends an agent that begins, perhaps later
         if what.startswith("cannot start") and not self.computer.disk_full:
             self.report("cannot start", f"{node} {what}")
-        elif what == "has ended by itself" and not self.computer.disk_full:
+        elif what == "has ended by itself" and self._room_since < self.processes[node].since:
             self.report("ended", f"{node} {what}")
         if self.timeline.calls:
             self.invariants.look()
@@ -565,8 +570,9 @@ class Night:
         owner = self.current
         if who.startswith("twisted.") or (isinstance(owner, Process) and not owner.alive):
             return
-        if "log_failure" in event:
-            self.report("error", f"{who}: {formatEvent(event)}: {event['log_failure'].getTraceback()[-600:]}")
+        failure = event.get("log_failure")
+        if failure is not None and not isinstance(failure.value, PyrosError):
+            self.report("error", f"{who}: {formatEvent(event)}: {failure.getTraceback()[-600:]}")
         elif event.get("log_level") is not LogLevel.debug:
             self._say(who, formatEvent(event) or "")
 
