@@ -19,6 +19,7 @@ class JobRequest(Payload, frozen=True, kw_only=True):
     """Anybody -> a job agent: run this once. A second request with the same ``id`` changes nothing."""
 
     id: JobId
+    """The job's id, which no other job has."""
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     """What people call it: a task's name, a script's, a program's."""
     command: tuple[str, ...] = ()
@@ -61,6 +62,7 @@ class JobRevoked(Payload, frozen=True, kw_only=True):
     """Anybody -> a job agent: this job shall not begin any more, also one whose request comes later."""
 
     id: JobId
+    """The job's id."""
     terminate: bool = False
     """End it when it runs already, with all that it has started."""
 
@@ -76,8 +78,11 @@ class JobFinished(Payload, frozen=True, kw_only=True):
     """A job agent -> the agent that the request names: the job has its end."""
 
     id: JobId
+    """The job's id."""
     name: str
+    """The job's name."""
     state: Literal["succeeded", "failed", "crashed", "terminated", "revoked", "expired"]
+    """How it ended."""
     reason: str = ""
     """Why it has no success; '' for one."""
     value: Any = None

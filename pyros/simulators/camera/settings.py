@@ -151,6 +151,7 @@ class CameraSettings(Settings, frozen=True, kw_only=True):
     focuser: _Address = ""
     """Address of the simulated focuser; '' for a camera that is always in focus."""
     dome: _Address = ""
+    """Address of the simulated dome; '' for none in the beam."""
     cover: _Address = ""
     """The cover in front of the telescope, and its lamp."""
     lamp_light: Annotated[float, Meta(ge=0, le=1e6, description="ADU per second and pixel, 0 or more")] = 2000.0
