@@ -158,7 +158,6 @@ class CameraSettings(Settings, frozen=True, kw_only=True):
     """Of the cover's lamp at full brightness, at throughput 1."""
     weather: _Address = ""
     """The weather station that tells how cloudy the images are."""
-    """Address of the simulated dome; '' for none in the beam."""
 
     def contradictions(self) -> list[str]:
         problems = []
