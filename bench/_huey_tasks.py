@@ -5,7 +5,8 @@ import subprocess
 
 from huey import SqliteHuey
 
-huey = SqliteHuey(filename=os.environ["BENCH_HUEY"], fsync=True)
+PATIENCE = 60.0  # seconds for a lock on the file; on a busy computer 5, its default, are too few
+huey = SqliteHuey(filename=os.environ["BENCH_HUEY"], fsync=True, timeout=PATIENCE)
 
 
 @huey.task()  # type: ignore[untyped-decorator, unused-ignore]

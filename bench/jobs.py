@@ -10,6 +10,7 @@ huey's consumer on SQLite with fsync, where it is installed. huey's worker is a 
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import subprocess
@@ -39,11 +40,17 @@ LATER = 1e6
 LOOK_SECONDS = 0.002
 
 
+class NoEndError(Exception):
+    """What was asked for last has not ended in time."""
+
+
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--rounds", type=int, default=3, help="how many times everything is measured")
     chosen = parser.parse_args()
-    queued, ran, alone, rounds = (500, 30, 5, 1) if chosen.quick else (10_000, 300, 50, chosen.rounds)
+    queued, ran, alone, rounds = (
+        (500, 30, 5, min(2, chosen.rounds)) if chosen.quick else (10_000, 300, 50, chosen.rounds)
+    )
     report = Report("jobs", chosen.json, ["huey"])
     sides: dict[str, Callable[[Path], Any]] = {"PYROS": pyros}
     if importlib.util.find_spec("huey"):
@@ -53,7 +60,11 @@ def main() -> None:
         for name, side in sides.items():
             report.doing(f"round {number + 1} of {rounds}: {name}")
             with tempfile.TemporaryDirectory(prefix="bench-", dir=chosen.dir) as folder, side(Path(folder)) as queue:
-                found[name].append(measure(queue, queued, ran, alone))
+                try:
+                    found[name].append(measure(queue, queued, ran, alone))
+                except NoEndError as error:
+                    report.doing(f"{name}: {error}: this round doesn't count")
+    found = {name: rounds for name, rounds in found.items() if rounds}
     show(report, found, queued)
 
 
@@ -105,7 +116,7 @@ class PyrosQueue:
         while (row := reader.job(last)) is None or row.ended is None:
             deadline.pause(LOOK_SECONDS)
             if not deadline.left():
-                raise SystemExit("the last job has no end")
+                raise NoEndError("the last job has no end")
         reader.close()
         if row.state != "succeeded":
             raise SystemExit(f"the last job {row.state}: {row.reason}")
@@ -145,9 +156,7 @@ class HueyQueue:
     """huey's queue on SQLite, synced."""
 
     def __init__(self, pid: int) -> None:
-        from bench import _huey_tasks
-
-        self.pid, self._tasks = pid, _huey_tasks
+        self.pid, self._tasks = pid, importlib.import_module("bench._huey_tasks")
 
     def put(self, count: int) -> None:
         for _ in range(count):
@@ -159,7 +168,7 @@ class HueyQueue:
         while last.get() is None:
             deadline.pause(LOOK_SECONDS)
             if not deadline.left():
-                raise SystemExit("huey's last task has no end")
+                raise NoEndError("the last task has no end")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -34,6 +35,7 @@ from pyros.unique import boot_id
 _AGAIN_SECONDS = 0.1
 _BEGIN_AGAIN_SECONDS = 1.0
 _LAUNCH_AGAIN_SECONDS = 1.0
+_CLOSE_SECONDS = 2.0
 _REAP_SECONDS = 0.05
 _MAX_VALUE = 1 << 20
 _LAST_LINE_BYTES = 4096
@@ -285,6 +287,7 @@ class _Launcher(ProcessProtocol):
         self._received = b""
         self._exited = False
         self._closing: Deferred[None] | None = None
+        self._last_wait: Timer | None = None
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         self._transport = reactor.spawnProcess(
             self,
@@ -300,7 +303,14 @@ class _Launcher(ProcessProtocol):
     def close(self) -> Deferred[None]:
         self._closing = Deferred()
         self._transport.closeChildFD(0)
+        self._last_wait = self._clock.call_later(_CLOSE_SECONDS, self._kill)
         return self._closing
+
+    def _kill(self) -> None:
+        """End one that doesn't hear that its standard input has ended."""
+        with suppress(ProcessExitedAlready):
+            self._transport.signalProcess("KILL")
+        self._reap()
 
     def _reap(self) -> None:
         """Where the reactor doesn't run in the main thread no signal tells that a child has ended."""
@@ -328,6 +338,8 @@ class _Launcher(ProcessProtocol):
         self._exited = True
 
     def processEnded(self, reason: Failure) -> None:
+        if self._last_wait is not None and self._last_wait.active():
+            self._last_wait.cancel()
         if self._closing is not None:
             self._closing.callback(None)
         else:

@@ -275,3 +275,14 @@ def test_a_job_that_cannot_begin_begins_when_it_can(queue: Queues) -> None:
     assert jobs.state(id_) == "running"
     root.unlink()
     assert jobs.wait(id_).state == "succeeded"
+
+
+def test_a_launcher_that_hangs_keeps_no_agent_from_ending(queue: Queues) -> None:
+    jobs = queue()
+    jobs.wait(jobs.ask("/bin/true"))
+    children = Path(f"/proc/{jobs.program.pid}/task").glob("*/children")
+    [launcher] = [int(pid) for file in children for pid in file.read_text().split()]
+    os.kill(launcher, signal.SIGSTOP)
+    jobs.program.kill(signal.SIGTERM)
+    assert jobs.program.wait() in (0, -signal.SIGTERM)
+    assert not alive(launcher)
