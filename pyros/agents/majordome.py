@@ -27,6 +27,10 @@ from pyros.errors import PlanningError
 from pyros.hold import Hold
 from pyros.messages import (
     Abort,
+    CalibrationAbort,
+    CalibrationOrder,
+    CalibrationReport,
+    Cool,
     DeviceState,
     DomeFailure,
     DomeReport,
@@ -75,6 +79,9 @@ _LIMITS = {
 }  # fmt: skip
 """Seconds that a state may last; of a fault it is the minute between two alarms."""
 _DONE = 200
+_FLATS = 7  # images through each filter
+_FLATS_SUN = -2.0  # degrees of the Sun below which flats of the sky are begun
+_DARK_TIMES = 30
 _REPORT_SECONDS = 300.0
 _LAST_REPORT_SECONDS = 2.0  # for which the agent's end waits for a report that is being written
 _PLAN_FRESH_SECONDS = 180.0
@@ -104,6 +111,20 @@ class MajordomeState(msgspec.Struct):
     """Of dome and mount those that have said, since they were told to close and park, that they are."""
     limit_timer: int | None = None
     """When the state has lasted as long as it may."""
+    calibration: str = ""
+    """The id of the calibration that was ordered last, and hasn't ended."""
+    orders: list[CalibrationOrder] = []
+    """Those that follow it in this state."""
+    calibrations: int = 0
+    """How many were ordered in all."""
+    cooling: bool = False
+    """Whether the night's beginning waits for a cold detector."""
+    dark_times: list[float] = []
+    """Exposure times of this night, seconds: darks are taken of each in the morning."""
+    flats: list[str] = []
+    """The twilights of this night in which flats were begun."""
+    focused: float = 0.0
+    """When the focus was looked for last, Unix seconds."""
     plan: Plan | None = None
     """The last one."""
     running: Observation | None = None
@@ -121,7 +142,10 @@ class MajordomeAgent(Agent):
     """Turns *Plan updated* and the weather into *Observe*, *Open*, *Close* and *Park*.
 
     ``option_close_after`` in its section: seconds without anything to observe before it closes and parks.
-    ``option_report = no``: no report is written in the morning.
+    Calibrations, all of them left out by default: ``option_cool``: degrees Celsius of the detector by night;
+    ``option_biases`` and ``option_darks``: images, before and after the night (darks of each exposure time);
+    ``option_flats``: filters of which flats are taken in both twilights; ``option_focus``: hours after which the focus
+    is looked for again. ``option_report = no``: no report is written in the morning.
     """
 
     state: MajordomeState
@@ -149,21 +173,27 @@ class MajordomeAgent(Agent):
             END_SESSION: self.end_session,
             PAUSE_OVER: self.pause_over,
             STATE_OVERDUE: self.state_overdue,
+            messages.COOLING_SET: self.cooling_set,
+            messages.COOLING_FINISHED: self.cooling_ended,
+            messages.COOLING_FAILED: self.cooling_ended,
+            messages.CALIBRATION_STARTED: self.calibration_started,
+            messages.CALIBRATION_FINISHED: self.calibration_ended,
+            messages.CALIBRATION_FAILED: self.calibration_ended,
         }
         self.actions: dict[Action, Callable[[str], None]] = {
             Action.ASK: self._ask_devices,
             Action.PREPARE: self._prepare,
             Action.OPEN: self._open,
             Action.OBSERVE: self._observe,
-            Action.FLATS: self._pass_through,
-            Action.FOCUS: self._pass_through,
+            Action.FLATS: self._take_flats,
+            Action.FOCUS: self._focus,
             Action.DECIDE: lambda _: self._decide(),
             Action.ABORT: self._abort,
-            Action.STOP: lambda _: None,
+            Action.STOP: self._stop_calibrating,
             Action.CLOSE: self._close_and_park,
             Action.PAUSE: lambda _: self._pause(),
             Action.ALARM: self._fault_alarm,
-            Action.FINISH: self._pass_through,
+            Action.FINISH: self._finish,
             Action.REPORT: self._end_night,
             Action.PLAN: lambda _: self._ask_for_plan(),
             Action.WARN: self._warn,
@@ -204,6 +234,11 @@ class MajordomeAgent(Agent):
         self._close_after = self.option("close_after", float, _CLOSE_AFTER)
         self._site = Site.load(self.config.site)
         dome = self.config.agents.get(self.DOME)
+        self._cool = self.option("cool", float, math.nan)
+        self._biases = self.option("biases", int, 0)
+        self._darks = self.option("darks", int, 0)
+        self._flat_filters = tuple(self.option("flats", str, "").split())
+        self._focus_seconds = 3600 * self.option("focus", float, math.inf)
         self._reports = self.option("report", yes_or_no, True)
         self.in_transaction(diary.prepare)
         self._roof = dome is not None and dome.roof
@@ -289,7 +324,13 @@ class MajordomeAgent(Agent):
         if self._dome_wanted:
             self.state.attempts = 0
             self.alarm_over(_FAULT)
-            self._happen(Event.OPENED, "the dome is open")
+            event = Event.OPENED
+            if self.state.state is State.OPENING and self.state.running is None:
+                if self._flats_are_due(self._now()[0]):
+                    event = Event.OPENED_FOR_FLATS
+                elif self._focus_is_due() and self._wanted() is not None:
+                    event = Event.OPENED_FOR_FOCUS
+            self._happen(event, "the dome is open")
 
     def kept_open(self, message: Message) -> None:
         """Take the dome's agent's answer to *Keep open*: whether the dome may be open, by all that it knows."""
@@ -494,7 +535,10 @@ class MajordomeAgent(Agent):
             self.log.error("the Sun's place cannot be computed: {error}", error=error)
             return
         state = self.state.state
-        if self._is_over(part, night):
+        if state in (State.PREPARING, State.READY, State.OBSERVING) and self._flats_are_due(part):
+            if self.state.running is None:
+                self._happen(Event.FLATS_DUE, "flats of the twilight")
+        elif self._is_over(part, night):
             if not self.state.over and state in (State.PREPARING, State.READY, State.HELD, State.FAULT):
                 self._happen(Event.MORNING, "the night is over")
         elif part != "afternoon" and night != self.state.night and state in (State.CLOSED, State.FINISHING):
@@ -507,11 +551,85 @@ class MajordomeAgent(Agent):
     def _prepare(self, reason: str) -> None:
         self.state.night, self.state.over = night_name(self._site, self.clock.time()), False
         self.state.attempts = 0
-        self._pass_through(reason)
+        self.state.dark_times, self.state.flats = [], []
+        if not math.isnan(self._cool):
+            self.state.cooling = True
+            self.send_to(self.CAMERA, messages.COOL, Cool(celsius=self._cool))
+        self._calibrate(CalibrationOrder(id="bias", kind="bias", count=self._biases) if self._biases else None)
 
-    def _pass_through(self, reason: str) -> None:
-        """Nothing is to be calibrated."""
-        self._happen(Event.CALIBRATED, "nothing to calibrate")
+    def _finish(self, reason: str) -> None:
+        times = tuple(self.state.dark_times)
+        darks = (
+            CalibrationOrder(id="", kind="dark", count=self._darks, seconds=times) if self._darks and times else None
+        )
+        self._calibrate(darks)
+
+    def _take_flats(self, reason: str) -> None:
+        self.state.flats.append(self._now()[0])
+        self._calibrate(CalibrationOrder(id="flat", kind="flat", filters=self._flat_filters, count=_FLATS))
+
+    def _focus(self, reason: str) -> None:
+        self.state.focused = self.clock.time()
+        self._calibrate(CalibrationOrder(id="focus", kind="focus"))
+
+    def _calibrate(self, *orders: CalibrationOrder | None) -> None:
+        """Order these calibrations one after the other; None is for one that isn't wanted."""
+        self.state.orders = [order for order in orders if order is not None]
+        if not (self.state.cooling and self.state.state is State.PREPARING):  # they wait for a cold detector
+            self._next_calibration()
+
+    def _next_calibration(self) -> None:
+        self.state.calibration = ""
+        if self.state.orders:
+            self.state.calibrations += 1
+            order = self.state.orders.pop(0)
+            self.state.calibration = f"{self.state.night}-{order.kind}-{self.state.calibrations}"
+            order = msgspec.structs.replace(order, id=self.state.calibration)
+            self.send_to(self.OBSERVATION_MANAGER, messages.CALIBRATE, order)
+            return
+        if self.state.state is State.FINISHING and not math.isnan(self._cool):
+            self.state.cooling = False
+            self.send_to(self.CAMERA, messages.COOL, Cool())
+        self._happen(Event.CALIBRATED, "calibrated")
+
+    def cooling_set(self) -> None:
+        """Wait for the second answer: it tells when the detector is there."""
+
+    def cooling_ended(self, message: Message) -> None:
+        """Go on in the evening, with a cold detector or with one that doesn't get so."""
+        was_awaited, self.state.cooling = self.state.cooling, False
+        self.log.info("{name} {what}", name=message.name, what=message.payload)
+        if was_awaited and self.state.state is State.PREPARING and not self.state.calibration:
+            self._next_calibration()
+
+    def calibration_started(self, message: Message) -> None:
+        self.log.info("{id} has started", id=message.payload.calibration)
+
+    def calibration_ended(self, message: Message) -> None:
+        """Go on with the next one; what has failed is not tried again in this state."""
+        report: CalibrationReport = message.payload
+        self.log.info("{id}: {name} {reason}", id=report.calibration, name=message.name, reason=report.reason)
+        for found in report.focus:
+            self._note("focus", str(found.position), found.reason)
+        if report.calibration and report.calibration == self.state.calibration:
+            self._next_calibration()
+
+    def _stop_calibrating(self, reason: str) -> None:
+        if self.state.calibration:
+            abort = CalibrationAbort(self.state.calibration, reason)
+            self.send_to(self.OBSERVATION_MANAGER, messages.ABORT_CALIBRATION, abort)
+        self.state.calibration, self.state.orders = "", []
+
+    def _focus_is_due(self) -> bool:
+        return self.FOCUSER in self.config.agents and self.clock.time() - self.state.focused >= self._focus_seconds
+
+    def _flats_are_due(self, part: Phase) -> bool:
+        """Whether the twilight is right for flats of the sky, none were begun in it, and the dome may be open."""
+        if not self._flat_filters or part not in ("evening", "morning") or part in self.state.flats or self.state.over:
+            return False
+        low = sun_altitude(self._site, self.clock.now())
+        dark = self._site.twilight <= low < min(_FLATS_SUN, self._site.dome_sun_limit)
+        return dark and not self._reason_closed(flats=True) and self.clock.monotonic() >= self._pause_until
 
     def _end_night(self, reason: str) -> None:
         """Have the night's report written, once."""
@@ -551,7 +669,7 @@ class MajordomeAgent(Agent):
             return None if reason or self.clock.monotonic() < self._pause_until else observation
         return None
 
-    def _reason_closed(self) -> str:
+    def _reason_closed(self, *, flats: bool = False) -> str:
         """Why nothing may be opened or observed now; '' when it may."""
         hold, now = self.holds.hold, self.clock.monotonic()
         if hold is not None:
@@ -560,7 +678,7 @@ class MajordomeAgent(Agent):
             return self._weather_reason
         if now >= self._weather_until:
             return _MONITORING_SILENT
-        return self._dome_reason or self._reason_day()
+        return self._dome_reason or self._reason_day(flats=flats)
 
     def _reason_not_now(self, observation: Observation) -> str:
         """Why the sky or the time forbids this observation, though the plan has it: the plan is older than this moment.
@@ -575,18 +693,25 @@ class MajordomeAgent(Agent):
         except (PlanningError, ValueError, OverflowError, OSError) as error:
             return f"where {observation.id} stands cannot be computed: {error}"
 
-    def _reason_day(self) -> str:
-        """Why the Sun keeps the dome closed; '' when it doesn't. In twilight a living scheduler may have it open."""
+    def _reason_day(self, *, flats: bool = False) -> str:
+        """Why the Sun keeps the dome closed; '' when it doesn't.
+
+        In twilight a living scheduler may have it open, and so may flats.
+        """
+        flats = flats or self.state.state is State.FLATS or (bool(self._flat_filters) and self._dome_opens_for_flats())
         plan, age = self.state.plan, self.clock.monotonic() - self._planned
         planned = plan is not None and plan.start_now is not None and age < _PLAN_FRESH_SECONDS
         limit = self._site.dome_sun_limit
-        if not planned:
+        if not planned and not flats:
             limit = min(limit, self._site.twilight + _TWILIGHT_MARGIN)
         try:
             sun = sun_altitude(self._site, self.clock.now())
         except (PlanningError, ValueError, OverflowError, OSError) as error:
             return f"the Sun's place cannot be computed: {error}"
         return f"it is day: the Sun is at {sun:+.1f}°" if sun >= limit else ""
+
+    def _dome_opens_for_flats(self) -> bool:
+        return self.state.state is State.OPENING and self.state.running is None
 
     def _hear_monitoring(self, message: Message) -> None:
         if message.said > self._heard_monitoring:
@@ -640,13 +765,22 @@ class MajordomeAgent(Agent):
             self.state.running = wanted
             return
         self._next = wanted
+        if running is None and not wanted.alert and self.state.state is State.OBSERVING and self._focus_is_due():
+            self._happen(Event.FOCUS_DUE, f"the focus was found {_hours(self.clock.time() - self.state.focused)} ago")
+            return
         self._happen(Event.URGENT if wanted.alert else Event.WORK, f"for {wanted.id}")
+        self._next = None
 
     def _observe(self, reason: str) -> None:
         """Have the observation begin. The telescope under a roof waits until that is open."""
         wanted = self._next
         if wanted is None or (self._roof and self.state.state not in _AT_WORK):
             return
+        if self.state.state is State.OPENING and not wanted.alert and self._focus_is_due():
+            return  # the focus comes first
+        for exposures in wanted.exposures:
+            if exposures.seconds not in self.state.dark_times and len(self.state.dark_times) < _DARK_TIMES:
+                self.state.dark_times.append(exposures.seconds)
         self.state.running = wanted
         self.state.observed.append(wanted.id)
         self.send_to(self.OBSERVATION_MANAGER, messages.OBSERVE, wanted)
@@ -741,6 +875,10 @@ class MajordomeAgent(Agent):
         """Ask what cannot be known after a restart; the answers are compared with the state."""
         for device in (self.DOME, self.TELESCOPE, self.CAMERA):
             self.send_if_there(device, messages.TELL_STATE)
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds < 1e6 else "long"
 
 
 def _same_sky(one: Observation, other: Observation) -> bool:

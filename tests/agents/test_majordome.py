@@ -24,6 +24,7 @@ from pyros.config import AgentConfig
 from pyros.hold import Holds
 from pyros.journal import JournalReader
 from pyros.messages import (
+    CalibrationReport,
     DeviceState,
     DomeFailure,
     DomeReport,
@@ -44,7 +45,7 @@ from tests.agents.conftest import Inline
 
 SITE_FILE = Path(__file__).resolve().parents[2] / "observatory" / "site.yaml"
 SITE = Site.load(SITE_FILE)
-OTHERS = ("dome", "telescope", "camera", "scheduler", "observation_manager", "monitoring")
+OTHERS = ("dome", "telescope", "camera", "focuser", "scheduler", "observation_manager", "monitoring")
 EVENING = datetime(2026, 3, 20, 18, 0, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 3, 20, 23, 30, tzinfo=UTC)
 NOON = datetime(2026, 3, 20, 12, 0, tzinfo=UTC)
@@ -65,8 +66,10 @@ class Watched(MajordomeAgent):
 class Rig:
     """A majordome, and what the others say to it."""
 
-    def __init__(self, folder: Path, start: datetime = MIDNIGHT, *, roof: bool = False, site: Path = SITE_FILE) -> None:
-        self.folder, self.roof, self.site = folder, roof, site
+    def __init__(
+        self, folder: Path, start: datetime = MIDNIGHT, *, roof: bool = False, site: Path = SITE_FILE, **options: Any
+    ) -> None:
+        self.folder, self.roof, self.site, self.options = folder, roof, site, options
         self._numbers: dict[str, int] = {}
         self._shift = (start - MIDNIGHT).total_seconds()
         self.start()
@@ -74,7 +77,14 @@ class Rig:
     def start(self) -> None:
         """Begin anew on the same journal; the time goes on."""
         agents = {
-            name: AgentConfig(name, "127.0.0.1", 5001 + number, "x", roof=self.roof and name == "dome")
+            name: AgentConfig(
+                name,
+                "127.0.0.1",
+                5001 + number,
+                "x",
+                roof=self.roof and name == "dome",
+                options=self.options if name == "majordome" else {},
+            )
             for number, name in enumerate(("majordome", *OTHERS))
         }
         self.agent = Watched()
@@ -383,14 +393,95 @@ def test_the_diary_has_what_a_night_was_made_of(rig: Rig) -> None:
     ]  # fmt: skip
 
 
+def ended(rig: Rig, kind: Any, name: str = messages.CALIBRATION_FINISHED) -> list[tuple[str, str]]:
+    """Have the observation manager end the calibration that was ordered last."""
+    return rig.say("observation_manager", name, CalibrationReport(calibration=rig.agent.state.calibration, kind=kind))
+
+
+CALIBRATE = ("observation_manager", messages.CALIBRATE)
+COOL = ("camera", messages.COOL)
+
+
+def test_an_evening_cools_first_and_then_takes_biases() -> None:
+    with _rig(EVENING, cool="-10", biases="9") as rig:
+        assert COOL in rig.agent.orders
+        assert rig.state == State.PREPARING
+        rig.say("camera", messages.COOLING_SET, messages.Cool(celsius=-10.0))
+        assert CALIBRATE not in rig.agent.orders
+        rig.restart()
+        assert rig.say("camera", messages.COOLING_FINISHED, messages.CoolingReport(celsius=-10.0)) == [CALIBRATE]
+        assert rig.state == State.PREPARING
+        ended(rig, "bias", messages.CALIBRATION_FAILED)
+        assert rig.state == State.READY
+
+
+def test_a_detector_that_stays_warm_is_waited_for_half_an_hour() -> None:
+    with _rig(EVENING, cool="-10") as rig:
+        rig.pass_(1810)
+        assert rig.state == State.READY
+
+
+def test_a_morning_takes_darks_of_the_night_and_warms_up() -> None:
+    with _rig(cool="-10", darks="5") as rig:
+        rig.say("camera", messages.COOLING_FINISHED, messages.CoolingReport(celsius=-10.0))
+        rig.open()
+        rig.unsafe()
+        rig.shut()
+        rig.clock.step(6.5 * 3600)
+        assert CALIBRATE in rig.pass_(25, safe=False)
+        assert rig.state == State.FINISHING
+        assert COOL in ended(rig, "dark")
+        assert rig.state == State.CLOSED
+
+
+def test_flats_open_in_twilight_once_and_close_again() -> None:
+    with _rig(datetime(2026, 3, 20, 18, 15, tzinfo=UTC), flats="r g") as rig:
+        rig.safe()
+        orders = rig.pass_(25)
+        assert ("dome", messages.OPEN) in orders
+        assert ("observation_manager", messages.OBSERVE) not in orders
+        assert rig.say("dome", messages.DOME_OPENED, Reason()) == [CALIBRATE]
+        assert rig.state == State.FLATS
+        ended(rig, "flat")
+        assert rig.pass_(90)[-2:] == SHUT_NOW
+        rig.shut()
+        assert ("dome", messages.OPEN) not in rig.pass_(120)
+
+
+def test_the_focus_comes_before_work_and_an_alert_before_the_focus() -> None:
+    with _rig(focus="2") as rig:
+        rig.safe()
+        assert rig.plan() == [("dome", messages.OPEN), ("dome", messages.KEEP_OPEN)]
+        assert rig.say("dome", messages.DOME_OPENED, Reason()) == [CALIBRATE]
+        assert rig.state == State.FOCUSING
+        assert rig.plan("two") == []
+        assert rig.plan("three", alert="ivo://x") == [
+            ("observation_manager", messages.ABORT_CALIBRATION),
+            ("observation_manager", messages.OBSERVE),
+        ]
+        assert rig.state == State.OBSERVING
+
+
+def test_after_focusing_the_work_goes_on() -> None:
+    with _rig(focus="2") as rig:
+        rig.safe()
+        rig.plan()
+        rig.say("dome", messages.DOME_OPENED, Reason())
+        assert ("observation_manager", messages.OBSERVE) in ended(rig, "focus")
+        assert rig.state == State.OBSERVING
+
+
 class Nights(RuleBasedStateMachine):
     """Anybody says anything at any time, and the majordome dies at any time."""
 
-    @initialize(hours=st.sampled_from((-8.0, -5.6, 0.0, 5.0)), roof=st.booleans())
-    def begin(self, hours: float, roof: bool) -> None:
+    @initialize(hours=st.sampled_from((-8.0, -5.6, 0.0, 5.0)), roof=st.booleans(), calibrating=st.booleans())
+    def begin(self, hours: float, roof: bool, calibrating: bool) -> None:
         self._folder = tempfile.TemporaryDirectory()
         start = datetime.fromtimestamp(MIDNIGHT.timestamp() + 3600 * hours, UTC)
-        self.rig = Rig(Path(self._folder.name), start, roof=roof)
+        options: dict[str, Any] = {}
+        if calibrating:
+            options = {"flats": "r", "focus": "1", "cool": "-10", "biases": "3", "darks": "2"}
+        self.rig = Rig(Path(self._folder.name), start, roof=roof, **options)
         self.safe_until, self.number, self.seen = -1.0, 0, 0
         self.safe_now = False
 
@@ -419,6 +510,14 @@ class Nights(RuleBasedStateMachine):
     def an_observation_ends(self, name: str) -> None:
         running = self.rig.agent.state.running
         self.rig.say("observation_manager", name, ObservationReport(observation=running.id if running else "none"))
+
+    @rule(name=st.sampled_from((messages.CALIBRATION_FINISHED, messages.CALIBRATION_FAILED)))
+    def a_calibration_ends(self, name: str) -> None:
+        ended(self.rig, "focus", name)
+
+    @rule()
+    def the_detector_is_cold(self) -> None:
+        self.rig.say("camera", messages.COOLING_FINISHED, messages.CoolingReport(celsius=-10.0))
 
     @rule(name=st.sampled_from((messages.DOME_OPENED, messages.DOME_CLOSED)))
     def the_dome_says(self, name: str) -> None:
