@@ -57,7 +57,7 @@ def view(journals: AnyJournals, path: Path, journal: AnyJournal) -> dict[str, An
             "seen": dict(sorted(journal.seen.items())), "destinations": dict(sorted(journal.destinations.items())),
             "waiting": {agent: count for agent, count in sorted(journal.waiting.items()) if count},
             "counts": (journal.received_number, journal.failed, journal.failed_bytes, journal.kept_refused),
-            "forgotten": dict(journal.forgotten), "state": journal.state, "stored": reader.state(),
+            "forgotten": dict(+journal.forgotten), "state": journal.state, "stored": reader.state(),
             "received": reader.received(last=1000), "later": reader.received(after=4, last=3),
             "failed": reader.received(failed=True), "newest": reader.newest(),
             "errors": [reader.error(number) for number in range(12)],

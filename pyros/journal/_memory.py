@@ -15,6 +15,7 @@ from typing import Any
 from pyros.errors import JournalError, JournalInUse, WriteFailed
 from pyros.journal import _writer as limits
 from pyros.journal._rows import PROGRAM, Effects, Outgoing, Peer, Received, StoredTimer
+from pyros.unique import new_name
 from pyros.wire import Entry
 
 _PAGE = 4096
@@ -65,7 +66,7 @@ class MemoryJournals:
         """Open or make a journal, as `Journal` does; ``durable`` has no meaning here. Raises JournalInUse."""
         content = self._contents.get(path)
         if content is None:
-            content = self._contents[path] = _Content(epoch or f"memory-{len(self._contents) + 1}")
+            content = self._contents[path] = _Content(epoch or new_name())
         if content.open:
             raise JournalInUse(f"{path}: the journal is in use by this process; stop that agent first")
         if schema:
@@ -97,7 +98,7 @@ class MemoryJournal:
         self.destinations = dict(content.destinations)
         self.waiting: dict[str, int] = {
             agent: count
-            for agent, messages in content.outbox.items()
+            for agent, messages in sorted(content.outbox.items())
             if (count := sum(each.reason is None for each in messages.values()))
         }
         """How many messages wait for each agent."""

@@ -87,7 +87,7 @@ class Journal:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
             self._db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
-            self._create(epoch or new_name(), schema)
+            self._create(epoch, schema)
             self._load()
             if durable:
                 self._grow_wal()
@@ -125,7 +125,7 @@ class Journal:
     def _create(self, epoch: str, schema: str) -> None:
         db = self._open_db
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-            values = f"INSERT INTO meta VALUES ('format', '{FORMAT}'), ('epoch', '{epoch}');"
+            values = f"INSERT INTO meta VALUES ('format', '{FORMAT}'), ('epoch', '{epoch or new_name()}');"
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {values} COMMIT;")
         if schema:
             db.executescript(f"BEGIN IMMEDIATE; {schema}; COMMIT;")

@@ -26,7 +26,7 @@ from pyros.config import BROKER
 from pyros.errors import PyrosError
 from pyros.hold import Holds
 from pyros.instruments.writing import write_pixels
-from pyros.journal import Effects
+from pyros.journal import SQLITE, AnyJournals, Effects, MemoryJournals
 from pyros.kinds import KINDS
 from pyros.messages import Observation
 from pyros.planning.visibility import next_night, sun_altitude
@@ -60,6 +60,8 @@ from pyros.site import Site
 from pyros.unique import drawn_from
 from pyros.wire import Entry
 
+SEEDS_ON_FILES = 10
+"""Of so many seeds one keeps its journals in files, as an observatory does, the others as objects."""
 CALM_SECONDS = 3600.0
 """The calm hour after each night."""
 _SHORT_CALM_SECONDS = 900.0
@@ -136,6 +138,8 @@ class Night:
         self.log = NightLog(str(folder))
         self.network = Network(self.timeline, on_delivery=self._delivered)
         self.current: Node | None = None
+        self.journals: AnyJournals = SQLITE if plan.seed % SEEDS_ON_FILES == 0 else MemoryJournals()
+        """Files or objects: the night is the same on both, but an hour on files costs more."""
         with drawn_from(self.computer):
             rules = Path(plan.rules) if plan.rules else None
             made = rehearsed(loaded, folder, rules=rules, images=plan.images)

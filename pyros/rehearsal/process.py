@@ -19,7 +19,7 @@ from pyros.broker import Broker
 from pyros.config import Config
 from pyros.errors import AgentError, PyrosError
 from pyros.guardian import Guardian
-from pyros.journal import Effects
+from pyros.journal import AnyJournals, Effects
 from pyros.observatory import load_agent
 from pyros.rehearsal.computer import Computer, ProcessClock, TrueClock
 from pyros.rehearsal.network import Network
@@ -45,6 +45,8 @@ class World(Protocol):
     computer: Computer
     config: Config
     current: Node | None
+    journals: AnyJournals
+    """Where the agents' journals are kept."""
 
     def on_call(self, node: str, call: Call) -> None:
         """Hear that a call of a process or device is about to be made."""
@@ -265,7 +267,10 @@ class AgentProcess(Process):
         world = self.world
         self.host = None
         agent: Agent = load_agent(world.config, self.name)
-        host = Host(agent, world.config, reactor, clock, threaded=False, durable=False, on_step=self.step)
+        host = Host(
+            agent, world.config, reactor, clock, threaded=False, durable=False, journals=world.journals,
+            on_step=self.step,
+        )  # fmt: skip
         self.host = host
         host.start()
         _watch(host.journal, world, self.name)

@@ -8,8 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pyros import config
 from pyros.agents.runtime.host import STEPS
+from pyros.rehearsal import night
 from pyros.rehearsal.night import Night, NightPlan, NightResult
 from pyros.rehearsal.rehearse import command, night_folder, plans
 
@@ -67,3 +70,11 @@ def test_agents_killed_at_every_step_of_a_turn_go_on() -> None:
     result = rehearsed(script="\n".join(lines), hours=0.4, alerts=200)
     assert result.violations == ()
     assert result.counts["kills"] == 6 * len(STEPS)
+
+
+def test_a_night_on_files_is_the_same_as_one_on_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = set()
+    for every in (1, 1000):
+        monkeypatch.setattr(night, "SEEDS_ON_FILES", every)
+        digests.add(rehearsed(hours=0.15).digest)
+    assert len(digests) == 1
