@@ -128,9 +128,8 @@ def _waiting_words(stream: _Stream, cast: Cast) -> list[Fault]:
         return []
     for time in stream.times(1):
         draw, waits = stream.random, stream.random.uniform(30, 58)
-        for name in speakers:
-            faults.append(_lasting(time, "stall", (name, "dome"), waits))
-            faults.append(_kill(time + draw.uniform(0, 10), (name,), stream, draw.uniform(120, 600), step=False))
+        faults += [_lasting(time, "stall", (name, "dome"), waits) for name in speakers]
+        faults.append(_kill(time + draw.uniform(0, 10), tuple(speakers), stream, draw.uniform(120, 600), step=False))
     return faults
 
 

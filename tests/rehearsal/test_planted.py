@@ -1,0 +1,62 @@
+"""Each planted bug is found within a hundred seeds, and its night reduced to a few lines."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pyros import config
+from pyros.rehearsal.night import Night, NightPlan
+from pyros.rehearsal.reduce import reduce_night
+from tests.rehearsal.planted import PLANTS, Plant, roof_before_the_mount_is_parked
+
+SEEDS = 100
+MOST_LINES = 5
+HOURS = 1.0
+ALERTS = 90.0
+
+
+def observatory(folder: Path, *, roof: bool) -> Path:
+    """Copy the demo observatory; ``roof``: with a roof that would hit the telescope."""
+    demo = config.demo_file()
+    shutil.copytree(demo.parent / "observatory", folder / "observatory")
+    text = demo.read_text("utf-8")
+    path = folder / demo.name
+    path.write_text(text.replace("; roof = yes", "roof = yes") if roof else text, "utf-8")
+    return path
+
+
+def make_nights(folder: Path) -> Callable[[NightPlan], Night]:
+    """Return what makes a night of a plan, in the same folder again and again."""
+
+    def make(plan: NightPlan) -> Night:
+        shutil.rmtree(folder, ignore_errors=True)
+        return Night(plan, folder)
+
+    return make
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
+def test_a_planted_bug_is_found_and_reduced(plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = observatory(tmp_path, roof=plant is roof_before_the_mount_is_parked)
+    make = make_nights(tmp_path / "night")
+    plant(monkeypatch)
+    for seed in range(SEEDS):
+        plan = NightPlan(str(file), "2026-03-20", seed, hours=HOURS, alerts=ALERTS)
+        result = make(plan).run(PLANTS[plant])
+        if any(violation.rule in PLANTS[plant] for violation in result.violations):
+            break
+    else:
+        pytest.fail(f"not found within {SEEDS} seeds")
+    found = tuple(violation for violation in result.violations if violation.rule in PLANTS[plant])
+    result = msgspec.structs.replace(result, violations=found)
+    shorter = reduce_night(plan, result, make, lambda *_: None)
+    lines = (shorter.script or "").splitlines()
+    print(f"{plant.__name__}: seed {seed}: {found[0]}; {lines}")
+    assert len(lines) <= MOST_LINES
