@@ -184,7 +184,9 @@ class FocuserAgent(InstrumentAgent):
             await self.device.temperature(),
             await self.device.limits(),
         )
-        base = here - aim.offset if aim.base is None else aim.base
+        base = aim.base
+        if base is None:  # a position that is given says nothing of the one before, which was this filter's
+            base = here if aim.position is None else here - aim.offset
         target = aim.position if aim.position is not None else base + aim.offset + aim.drift(celsius)
         target = min(max(target, limits.least), limits.most) if aim.position is None else target
         if target < here and self._backlash:

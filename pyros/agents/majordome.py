@@ -434,9 +434,6 @@ class MajordomeAgent(Agent):
             open_ = told.instrument == self.TELESCOPE and told.state in ("slewing", "tracking")
         if open_ and state in _CLOSED_STATES:
             self._happen(Event.FOUND_OPEN, f"the {told.instrument} was found {told.state}")
-        busy = told.instrument == self.CAMERA and told.state == "exposing"
-        if busy and self.state.running is None and state in (State.OBSERVING, State.CLOSING, State.READY, State.CLOSED):
-            self.send_to(self.CAMERA, messages.ABORT, Abort(reason="the camera exposes for nobody"))
 
     def state_overdue(self, message: Message) -> None:
         """Leave a state that has lasted too long; in a fault a minute has passed."""
