@@ -62,14 +62,8 @@ class NightPlanner:
         alerts ask for, and a running observation that cannot go on.
         """
         now = when.timestamp()
-        current = running
-        over = None
-        if running is not None:
-            line = make_plan([running.observation], self.site, when, running.observation.id)
-            if line.start_now is None:
-                current, over = None, line.observations[0]
-        alerts = [each for each in requests.values() if each.alert]
-        told = make_plan(alerts, self.site, when, current.observation.id if current else None)
+        current, over = self._going_on(running, when)
+        told = self._told(requests, current, when)
         urgent = self._urgent(requests, told, current)
         begun = urgent is not None and self._kept is not None and self._kept.start_now == urgent.id
         plan = self._follow(requests, current, when) if begun or urgent is None else None
@@ -78,6 +72,34 @@ class NightPlanner:
             self._known = frozenset(requests)
         self._kept = plan
         return _with_those_that_wait(plan, requests, told, over)
+
+    def at_once(self, requests: Mapping[str, Observation], running: Running | None, when: datetime) -> Plan | None:
+        """Return a plan of what alerts ask for alone, in a millisecond, where one of them is to begin now.
+
+        None where none is, or where that depends on the plan of the whole night, since something of a higher priority
+        is wanted. The plan of the whole night is to be made soon afterwards.
+        """
+        current, _ = self._going_on(running, when)
+        told = self._told(requests, current, when)
+        urgent = self._urgent(requests, told, current)
+        if urgent is None:
+            return None
+        others = (each.priority for each in requests.values() if not each.alert)
+        if current is None and max(others, default=urgent.priority) > urgent.priority:
+            return None
+        self._kept = None
+        return told
+
+    def _going_on(self, running: Running | None, when: datetime) -> tuple[Running | None, Planned | None]:
+        """Return what runs, if it can go on; else the words of why it can't."""
+        if running is None:
+            return None, None
+        line = make_plan([running.observation], self.site, when, running.observation.id)
+        return (running, None) if line.start_now is not None else (None, line.observations[0])
+
+    def _told(self, requests: Mapping[str, Observation], current: Running | None, when: datetime) -> Plan:
+        alerts = [each for each in requests.values() if each.alert]
+        return make_plan(alerts, self.site, when, current.observation.id if current else None)
 
     def job(
         self, requests: Mapping[str, Observation], running: Running | None, now: float, rounds: int,

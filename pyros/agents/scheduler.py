@@ -30,6 +30,8 @@ from pyros.planning.visibility import warm_up
 from pyros.workers import Worker
 
 PLAN_IN_TIME = messages.guard("Time to plan")
+PLAN_AROUND = messages.guard("Plan around", fleeting=True)
+"""The scheduler to itself: an alert's observation has begun; plan the rest of the night around it."""
 PLAN_IMPROVED = "Plan improved"
 MAX_REQUESTS = 1000
 """How many requests are kept; each repeat of an alert's is one."""
@@ -44,6 +46,8 @@ _IMPROVE_EVERY_SECONDS = 600.0
 """While nothing changes, as in cloud, the better plan is made anew so often."""
 _LEAST_TO_IMPROVE = 3
 """Of fewer requests the first plan is as good as any."""
+_AROUND_SECONDS = 0.3
+"""After which the night is planned around an alert's observation: not while the alert is still on its way."""
 _ROUNDS_INLINE = 10
 """Rounds of the better plan in a rehearsal, whose nights must be cheap."""
 
@@ -119,6 +123,7 @@ class SchedulerAgent(Agent):
             messages.PLAN_AGAIN: self.plan_again,
             messages.FILTERS_KNOWN: self.filters_known,
             PLAN_IN_TIME: self.plan_in_time,
+            PLAN_AROUND: self.plan_around,
             PLAN_IMPROVED: self.plan_improved,
         }
         self.number = 0
@@ -158,7 +163,7 @@ class SchedulerAgent(Agent):
         self.state.requests[request.id] = msgspec.structs.replace(request, repeat=())
         self._plan_repeats(request)
         self._check_filters()
-        self._plan()
+        self._plan(at_once=True)
 
     def filters_known(self, message: Message) -> None:
         """Note which filters the wheel has, which is connected."""
@@ -238,6 +243,10 @@ class SchedulerAgent(Agent):
         self.state.timer = None
         self._plan(changed=False)
 
+    def plan_around(self) -> None:
+        """Plan the whole night, now that the alert's observation has begun."""
+        self._plan()
+
     def plan_improved(self, message: Message) -> None:
         """Follow a better plan, unless what it was made of has changed meanwhile."""
         improved: PlanImproved = message.payload
@@ -299,8 +308,13 @@ class SchedulerAgent(Agent):
         self.state.paused.pop(observation, None)
         self.state.taken.pop(observation, None)
 
-    def _plan(self, withdrawn: tuple[str, ...] = (), changed: bool = True, improve: bool = True) -> None:
-        """Send the majordome a plan: a new one when something has ``changed``, else the rest of the last one."""
+    def _plan(
+        self, withdrawn: tuple[str, ...] = (), changed: bool = True, improve: bool = True, at_once: bool = False
+    ) -> None:
+        """Send the majordome a plan: a new one when something has ``changed``, else the rest of the last one.
+
+        ``at_once``: an alert's observation is begun before the rest of the night is planned.
+        """
         when = self.clock.now()
         now = when.timestamp()
         if self._forget_expired(now) or changed:
@@ -310,14 +324,13 @@ class SchedulerAgent(Agent):
         everything = wanted_until(self.state, now, night_log.noon_before(self.site, night) + _DAY_SECONDS)
         wanted = {each.id: each for each in everything if self.state.paused.get(each.id, 0.0) <= now}
         running = self._running(wanted, now)
+        if at_once and (plan := self._planner.at_once(wanted, running, when)) is not None:
+            self._send_plan(plan, withdrawn)
+            self.call_later(_AROUND_SECONDS, PLAN_AROUND)
+            return
         plan = self._planner.plan(wanted, running, when)
-        lines = [each for each in plan.observations if each.observation.id == plan.start_now]
-        self.state.next = lines[0].observation if lines else None
-        if lines and plan.start_now != self.state.running:
-            self.log.info("{id}: {reason}", id=plan.start_now, reason=lines[0].reason)
+        self._send_plan(plan, withdrawn)
         self._log_plan(plan, now)
-        sent = msgspec.structs.replace(plan, observations=_first_lines(plan), withdrawn=withdrawn, refused=())
-        self.send_to(self.MAJORDOME, messages.PLAN_UPDATED, sent)
         self._plan_in_time(now, plan)
         if (
             improve
@@ -329,6 +342,14 @@ class SchedulerAgent(Agent):
             seconds = None if self._worker.inline else improvement.LONGEST_SECONDS
             job = self._planner.job(wanted, running, now, self._rounds, seconds)
             self.after_commit(self._improve, self.number, job)
+
+    def _send_plan(self, plan: Plan, withdrawn: tuple[str, ...]) -> None:
+        lines = [each for each in plan.observations if each.observation.id == plan.start_now]
+        self.state.next = lines[0].observation if lines else None
+        if lines and plan.start_now != self.state.running:
+            self.log.info("{id}: {reason}", id=plan.start_now, reason=lines[0].reason)
+        sent = msgspec.structs.replace(plan, observations=_first_lines(plan), withdrawn=withdrawn, refused=())
+        self.send_to(self.MAJORDOME, messages.PLAN_UPDATED, sent)
 
     def _running(self, wanted: dict[str, Observation], now: float) -> Running | None:
         """Return what runs, as it was sent, unless it isn't wanted any more."""
