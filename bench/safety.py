@@ -436,7 +436,7 @@ def main() -> None:
     names = options.only or (QUICK if options.quick else list(FAILURES))
     times, parallel = (1, 1) if options.quick else (options.times, options.parallel)
     options.dir.mkdir(parents=True, exist_ok=True)
-    root = Path(tempfile.mkdtemp(prefix="bench-safety-", dir=options.dir))
+    root = Path(tempfile.mkdtemp(prefix="bench-safety-", dir=options.dir.resolve()))  # the small disk is mounted there
     results, skipped = measure(report, root, names, times, parallel, options.keep)
     broken = False
     rows = []
