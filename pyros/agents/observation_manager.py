@@ -75,6 +75,7 @@ class ObservationManagerAgent(Agent):
         super().__init__(Agent.OBSERVATION_MANAGER)
         recipes = {"bias": FramesRecipe, "dark": FramesRecipe, "flat": FlatRecipe, "focus": FocusRecipe}
         self._calibrating = Calibrating(self, recipes)
+        self.guarded.add(messages.IMAGE_ANALYSED)  # what it says of the field may be another slew
         self.actions_by_message |= {
             messages.OBSERVE: self.observe,
             messages.ABORT_OBSERVATION: self.abort_observation,

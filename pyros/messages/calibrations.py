@@ -123,6 +123,6 @@ class CalibrationReport(Payload, frozen=True, kw_only=True):
 
 CALIBRATE = register("Calibrate", CalibrationOrder, guarded=True)
 ABORT_CALIBRATION = register("Abort calibration", CalibrationAbort, guarded=True)
-CALIBRATION_STARTED = register("Calibration started", CalibrationReport)
-CALIBRATION_FINISHED = register("Calibration finished", CalibrationReport)
-CALIBRATION_FAILED = register("Calibration failed", CalibrationReport)
+CALIBRATION_STARTED = register("Calibration started", CalibrationReport, guarded=True)
+CALIBRATION_FINISHED = register("Calibration finished", CalibrationReport, guarded=True)
+CALIBRATION_FAILED = register("Calibration failed", CalibrationReport, guarded=True)

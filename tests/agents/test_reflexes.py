@@ -175,7 +175,7 @@ OPEN_NAMES = {
     },
     "scheduler": {"Plan again"},
 }  # fmt: skip
-MAKES_SAFE = {"Alarm", "Hold"}
+MAKES_SAFE = {"Alarm", "Hold", "Tell state"}
 """What each standard agent takes from anybody: it moves nothing, says of nothing that it is safe, begins nothing."""
 
 

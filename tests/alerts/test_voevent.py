@@ -403,7 +403,7 @@ BOMB = '<!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>'
     [
         (b"", "empty"),
         (b" \n\t", "empty"),
-        (b"hello", "neither XML nor a JSON object"),
+        (b"hello", "neither XML nor JSON"),
         (gzip.compress(b"<a/>", mtime=0), "gzip"),
         (b"<a/>", "not a VOEvent"),
         (BURST.replace("\n", f"\n{BOMB}", 1).encode(), "DOCTYPE"),

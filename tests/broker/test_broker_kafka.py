@@ -115,7 +115,7 @@ def test_voevents_json_and_what_is_neither(service: Any, start: Any, section: An
     wait_until(lambda: len(broker.rows("SELECT * FROM rejected")) == 2)
     kept = broker.rows("SELECT packet, reason, conflict FROM rejected ORDER BY conflict")
     assert kept[0][0] == b"Error: no such thing"
-    assert kept[0][1].startswith("not XML")
+    assert kept[0][1].startswith("neither XML nor JSON")
     assert kept[1][1].startswith("conflicts with the event that is stored under this ivorn")
     gcn.tell(f"create {NOTICES}.new 1")  # a topic that begins to exist while we listen
     gcn.produce(f"{NOTICES}.new", notice(3))

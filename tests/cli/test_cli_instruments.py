@@ -136,7 +136,7 @@ def test_what_is_wrong_on_a_line_is_told_and_the_shell_goes_on(simulated: Config
     assert done.stdout == "parked\n"
     told = done.stderr.splitlines()
     assert len(told) == 6
-    assert told[0] == "pyros: dec missing; usage: slew ra (degrees, ICRS) dec (degrees, ICRS) [tag='']"
+    assert told[0] == "pyros: dec missing; usage: slew ra (degrees, ICRS) dec (degrees, ICRS) [tag=''] [side='']"
     assert told[1] == "pyros: ra: 'x' is not a number"
     assert told[3].startswith("pyros: no command 'dance'; there are: help, quit, slew, stop,")
     assert told[4].startswith("pyros: DeviceRefused: UNKNOWN: there is no property 'nonsense'")

@@ -11,6 +11,8 @@ from tests.observatory.conftest import Night
 
 
 def slew(night: Night, ra: float, dec: float) -> None:
+    """Slew by hand, once the majordome has asked the telescope: what it finds moving when it begins is parked."""
+    night.until(lambda: night.said("the telescope is", "majordome"))
     night.observatory.hosts["telescope"].post(messages.SLEW, encode_payload(messages.SLEW, Slew("by-hand", ra, dec)))
 
 
