@@ -43,6 +43,8 @@ class NightPlanner:
         self._kept: Plan | None = None
         self._known: frozenset[str] = frozenset()
         """The ids of what that plan was made of."""
+        self._asked: frozenset[str] = frozenset()
+        """The ids of what the better plan is made of."""
         self._parts: dict[str, tuple[Observation, float, Observation]] = {}
         """Of long requests, by their ids: the whole one, when it was cut, the part."""
 
@@ -52,7 +54,7 @@ class NightPlanner:
 
     def take(self, plan: Plan) -> None:
         """Follow a better plan, which was made of what is wanted still."""
-        self._kept = plan
+        self._kept, self._known = plan, self._known | self._asked
 
     def plan(self, requests: Mapping[str, Observation], running: Running | None, when: datetime) -> Plan:
         """Return the plan from now on: ``start_now`` is what the telescope is to do.
@@ -73,21 +75,25 @@ class NightPlanner:
         self._kept = plan
         return _with_those_that_wait(plan, requests, told, over)
 
-    def at_once(self, requests: Mapping[str, Observation], running: Running | None, when: datetime) -> Plan | None:
-        """Return a plan of what alerts ask for alone, in a millisecond, where one of them is to begin now.
+    def at_once(self, requests: Mapping[str, Observation], running: str | None, when: datetime) -> Plan | None:
+        """Return a plan of what alerts ask for alone, in a millisecond, where one of them runs or is to begin now.
 
-        None where none is, or where that depends on the plan of the whole night, since something of a higher priority
-        is wanted. The plan of the whole night is to be made soon afterwards.
+        None where none does, where there is a plan to follow, or where that depends on the plan of the whole night,
+        since something of a higher priority is wanted. The plan of the whole night is to be made soon afterwards.
         """
-        current, _ = self._going_on(running, when)
+        if self._kept is not None:
+            return None
+        current = None
+        if running is not None and running in requests:
+            current, _ = self._going_on(Running(requests[running], when.timestamp()), when)
         told = self._told(requests, current, when)
         urgent = self._urgent(requests, told, current)
-        if urgent is None:
+        goes_on = current is not None and told.start_now == current.observation.id
+        if urgent is None and not goes_on:
             return None
         others = (each.priority for each in requests.values() if not each.alert)
-        if current is None and max(others, default=urgent.priority) > urgent.priority:
+        if current is None and urgent is not None and max(others, default=urgent.priority) > urgent.priority:
             return None
-        self._kept = None
         return told
 
     def _going_on(self, running: Running | None, when: datetime) -> tuple[Running | None, Planned | None]:
@@ -111,6 +117,7 @@ class NightPlanner:
             line = plan.observations[0]
             running = Running(line.observation, line.end or now)
         wanted = tuple(self._cut(requests.values(), now))
+        self._asked = frozenset(requests)
         return ImprovementJob(wanted, self.site, now, running, self.pointing, rounds, seconds)
 
     def running(self, observation: Observation, began: float, now: float) -> Running:

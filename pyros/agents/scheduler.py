@@ -46,8 +46,8 @@ _IMPROVE_EVERY_SECONDS = 600.0
 """While nothing changes, as in cloud, the better plan is made anew so often."""
 _LEAST_TO_IMPROVE = 3
 """Of fewer requests the first plan is as good as any."""
-_AROUND_SECONDS = 0.3
-"""After which the night is planned around an alert's observation: not while the alert is still on its way."""
+_AROUND_SECONDS = 1.0
+"""After the last alert the night is planned around its observation: not while one is on its way to the mount."""
 _ROUNDS_INLINE = 10
 """Rounds of the better plan in a rehearsal, whose nights must be cheap."""
 
@@ -132,6 +132,8 @@ class SchedulerAgent(Agent):
         """When the better plan was asked for last, Unix seconds."""
         self._written: dict[str, NightLine] = {}
         """What is in the log of the night already."""
+        self._around_due = 0.0
+        """When the night is to be planned around an alert's observation (monotonic seconds); 0: it isn't to be."""
         self._computing = False
         self._next_job: tuple[int, ImprovementJob] | None = None
 
@@ -232,11 +234,11 @@ class SchedulerAgent(Agent):
         if failures >= _ATTEMPTS or wanted is None:
             self.log.warn("{observation} is given up: {reason}", observation=observation, reason=report.reason)
             self._made(observation)
-        self._plan()
+        self._plan(at_once=True)
 
     def plan_again(self) -> None:
         """Plan anew: the majordome has become free and wants to know what is next."""
-        self._plan(changed=False)
+        self._plan(changed=False, at_once=True)
 
     def plan_in_time(self) -> None:
         """Time has passed: what was below the horizon may be up now."""
@@ -244,8 +246,13 @@ class SchedulerAgent(Agent):
         self._plan(changed=False)
 
     def plan_around(self) -> None:
-        """Plan the whole night, now that the alert's observation has begun."""
-        self._plan()
+        """Have the whole night planned by the worker, now that the alert's observation has begun."""
+        left = self._around_due - self.clock.monotonic()
+        if left > 0:
+            self.call_later(left, PLAN_AROUND)
+            return
+        self._around_due = 0.0
+        self._plan(changed=False, around=True)
 
     def plan_improved(self, message: Message) -> None:
         """Follow a better plan, unless what it was made of has changed meanwhile."""
@@ -309,11 +316,17 @@ class SchedulerAgent(Agent):
         self.state.taken.pop(observation, None)
 
     def _plan(
-        self, withdrawn: tuple[str, ...] = (), changed: bool = True, improve: bool = True, at_once: bool = False
+        self,
+        withdrawn: tuple[str, ...] = (),
+        changed: bool = True,
+        improve: bool = True,
+        at_once: bool = False,
+        around: bool = False,
     ) -> None:
         """Send the majordome a plan: a new one when something has ``changed``, else the rest of the last one.
 
-        ``at_once``: an alert's observation is begun before the rest of the night is planned.
+        ``at_once``: an alert's observation is begun before the rest of the night is planned; ``around`` plans that,
+        where there is much of it not in this turn, for which the next alert would wait.
         """
         when = self.clock.now()
         now = when.timestamp()
@@ -323,25 +336,30 @@ class SchedulerAgent(Agent):
         night = date.fromisoformat(night_log.night_name(self.site, now))
         everything = wanted_until(self.state, now, night_log.noon_before(self.site, night) + _DAY_SECONDS)
         wanted = {each.id: each for each in everything if self.state.paused.get(each.id, 0.0) <= now}
-        running = self._running(wanted, now)
-        if at_once and (plan := self._planner.at_once(wanted, running, when)) is not None:
+        if at_once and (plan := self._planner.at_once(wanted, self.state.running, when)) is not None:
             self._send_plan(plan, withdrawn)
-            self.call_later(_AROUND_SECONDS, PLAN_AROUND)
+            if not self._around_due:
+                self.call_later(_AROUND_SECONDS, PLAN_AROUND)
+            self._around_due = self.clock.monotonic() + _AROUND_SECONDS
+            return
+        running = self._running(wanted, now)
+        many = len(wanted) >= _LEAST_TO_IMPROVE and self._rounds > 0
+        if around and many and (plan := self._planner.at_once(wanted, self.state.running, when)) is not None:
+            self._plan_in_time(now, plan)
+            self._ask_for_better(wanted, running, now)
             return
         plan = self._planner.plan(wanted, running, when)
         self._send_plan(plan, withdrawn)
         self._log_plan(plan, now)
         self._plan_in_time(now, plan)
-        if (
-            improve
-            and len(wanted) >= _LEAST_TO_IMPROVE
-            and self._rounds
-            and (changed or now - self._improved >= _IMPROVE_EVERY_SECONDS)
-        ):
-            self._improved = now
-            seconds = None if self._worker.inline else improvement.LONGEST_SECONDS
-            job = self._planner.job(wanted, running, now, self._rounds, seconds)
-            self.after_commit(self._improve, self.number, job)
+        if improve and many and (changed or around or now - self._improved >= _IMPROVE_EVERY_SECONDS):
+            self._ask_for_better(wanted, running, now)
+
+    def _ask_for_better(self, wanted: dict[str, Observation], running: Running | None, now: float) -> None:
+        self._improved = now
+        seconds = None if self._worker.inline else improvement.LONGEST_SECONDS
+        job = self._planner.job(wanted, running, now, self._rounds, seconds)
+        self.after_commit(self._improve, self.number, job)
 
     def _send_plan(self, plan: Plan, withdrawn: tuple[str, ...]) -> None:
         lines = [each for each in plan.observations if each.observation.id == plan.start_now]
