@@ -36,7 +36,7 @@ from pyros.cli.common import program
 from pyros.clock import Deadline, steady_seconds, system_time
 from pyros.errors import PyrosError
 from pyros.planning import Site
-from pyros.planning.visibility import sun_altitude
+from pyros.planning.visibility import place_overhead, sun_altitude
 from pyros.sender import Sender
 
 HERE = Path(__file__).resolve().parent.parent
@@ -92,6 +92,8 @@ class Stack:
             (folder / f"{kind}.yaml").write_text(text)
         self.dawn = 0.0
         """When the Sun passes the dome's limit, monotonic seconds; only where that is to be seen."""
+        self.place = (10.0, 50.0)
+        """ICRS degrees of what is to be observed: up in the demo's night."""
         if changes.get("dawn"):
             self._write_dawn()
         else:
@@ -131,6 +133,7 @@ class Stack:
         )  # fmt: skip
         limit = sun_altitude(Site("dawn", 0, longitude, 0), now + timedelta(seconds=NIGHT_LEFT))
         self.dawn = steady_seconds() + NIGHT_LEFT
+        self.place = place_overhead(Site("dawn", 0, longitude, 0), now, 60.0, 90.0)
         (self.folder / "site.yaml").write_text(
             f"name: dawn\nlatitude: 0\nlongitude: {longitude}\nelevation: 0\ndome_sun_limit: {limit:.4f}\n"
         )
@@ -193,8 +196,9 @@ class Stack:
         deadline = Deadline(PATIENCE)
         while deadline.left():
             self.requests += 1
+            ra, dec = self.place
             observation = messages.Observation(
-                id=f"o{self.requests}", target="t", ra=10.0, dec=50.0, exposures=(messages.Exposures("r", 1.0),),
+                id=f"o{self.requests}", target="t", ra=ra, dec=dec, exposures=(messages.Exposures("r", 1.0),),
                 requested=system_time(),
             )  # fmt: skip
             plan = messages.Plan((messages.Planned(observation, 50.0, "x"),), start_now=observation.id)
