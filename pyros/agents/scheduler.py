@@ -338,9 +338,11 @@ class SchedulerAgent(Agent):
         wanted = {each.id: each for each in everything if self.state.paused.get(each.id, 0.0) <= now}
         if at_once and (plan := self._planner.at_once(wanted, self.state.running, when)) is not None:
             self._send_plan(plan, withdrawn)
-            if not self._around_due:
+            self._plan_in_time(now, plan)  # also where this turn is undone, and what is in memory isn't
+            due = self.clock.monotonic()
+            if self._around_due <= due:
                 self.call_later(_AROUND_SECONDS, PLAN_AROUND)
-            self._around_due = self.clock.monotonic() + _AROUND_SECONDS
+            self._around_due = due + _AROUND_SECONDS
             return
         running = self._running(wanted, now)
         many = len(wanted) >= _LEAST_TO_IMPROVE and self._rounds > 0

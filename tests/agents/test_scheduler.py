@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from pyros import messages
-from pyros.agents.scheduler import PLAN_IMPROVED, PlanImproved, SchedulerAgent
+from pyros.agents.scheduler import PLAN_IMPROVED, PLAN_IN_TIME, PlanImproved, SchedulerAgent
 from pyros.journal import JournalReader
 from pyros.messages import Cadence, Exposures, Observation, ObservationReport, Plan, Window, Withdrawal, encode_payload
 from pyros.planning import Site, night_log
@@ -109,6 +109,16 @@ def test_an_alert_supersedes_what_runs_with_a_lower_priority(rig: Rig) -> None:
     assert plan.start_now == "burst"
     assert ids(plan)[0] == "burst"
     assert plan.observations[0].reason.startswith("up ")
+
+
+def test_the_night_is_planned_also_when_the_wish_for_it_is_lost(rig: Rig) -> None:
+    """What is in memory goes with a turn that is undone; the timer of the state stays."""
+    plan = rig.ask(request("burst", alert="ivo://burst", priority=21))
+    assert (plan.start_now, plan.end) == ("burst", None), "the night is not planned yet"
+    assert rig.state.timer is not None
+    rig.start("burst")
+    rig.host.reactor.advance(70)
+    assert rig.say(PLAN_IN_TIME, peer="scheduler").end is not None
 
 
 def test_an_alert_that_cannot_begin_yet_stays_what_is_to_start(rig: Rig) -> None:
