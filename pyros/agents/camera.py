@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from pyros.messages import (
     StarSizes,
 )
 from pyros.planning import Site
+from pyros.planning.night_log import night_name
 from pyros.planning.visibility import airmass, altitude_azimuth
 from pyros.workers import Worker
 
@@ -339,7 +340,7 @@ class CameraAgent(FiltersAgent):
             longitude=self.site.longitude,
             elevation=self.site.elevation,
         )
-        folder = self.config.data / "images" / _night(image.started, self.site)
+        folder = self.config.data / "images" / night_name(self.site, image.started)
         begin = f"{datetime.fromtimestamp(image.started, UTC):%H%M%S}"
         name = f"{expose.observation}_{begin}_{expose.number:03d}_{expose.filter or expose.image_type}.fits"
         return folder / name, facts
@@ -347,9 +348,3 @@ class CameraAgent(FiltersAgent):
 
 def _is_between(measured: Level | StarSizes | None, levels: tuple[float, float]) -> bool:
     return isinstance(measured, Level) and levels[0] <= measured.median <= levels[1]
-
-
-def _night(started: float, site: Site) -> str:
-    """Return the date on which the night began, by the site's mean solar time: a night has one folder."""
-    solar = datetime.fromtimestamp(started, UTC) + timedelta(hours=site.longitude / 15 - 12)
-    return f"{solar:%Y-%m-%d}"

@@ -85,7 +85,7 @@ class ProcessClock:
         return self._computer.time()
 
     def now(self) -> datetime:
-        return datetime.fromtimestamp(self._computer.time(), UTC)
+        return datetime.fromtimestamp(self.time(), UTC)
 
     def monotonic(self) -> float:
         seconds: float = self._reactor.seconds()
@@ -96,22 +96,8 @@ class ProcessClock:
         return timer
 
 
-class TrueClock:
+class TrueClock(ProcessClock):
     """What a device has for a clock: always right, and never started anew."""
-
-    def __init__(self, computer: Computer, reactor: Any) -> None:
-        self._computer, self._reactor = computer, reactor
 
     def time(self) -> float:
         return self._computer.true_time()
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self._computer.true_time(), UTC)
-
-    def monotonic(self) -> float:
-        seconds: float = self._reactor.seconds()
-        return seconds
-
-    def call_later(self, seconds: float, function: Any, *args: Any) -> Timer:
-        timer: Timer = self._reactor.callLater(max(0.0, seconds), function, *args)
-        return timer
