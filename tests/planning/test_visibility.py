@@ -2,10 +2,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import erfa
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyros.angles import SECONDS_PER_DAY, UNIX_EPOCH_JD, separation
 from pyros.errors import PlanningError
 from pyros.planning import visibility
 from pyros.site import Site
@@ -34,6 +37,19 @@ def test_altitude_and_azimuth_are_astropys(site: Site, when: datetime, ra: float
     altitude, azimuth = visibility.altitude_azimuth(site, ra, dec, when)
     found = SkyCoord(alt=altitude * u.deg, az=azimuth * u.deg, frame=frame)
     assert expected.separation(found).arcsec < 1.0
+
+
+@given(st.sampled_from([PIC, PARANAL, POLE]), instants, st.floats(0, 360), st.floats(-90, 90))
+def test_between_the_moments_computed_in_full_the_earth_turns_alone(
+    site: Site, when: datetime, ra: float, dec: float
+) -> None:
+    azimuth, zenith, *_ = erfa.ufunc.atco13(
+        np.radians(ra), np.radians(dec), 0.0, 0.0, 0.0, 0.0,
+        UNIX_EPOCH_JD, when.timestamp() / SECONDS_PER_DAY, visibility.ut1_minus_utc(when),
+        np.radians(site.longitude), np.radians(site.latitude), site.elevation, 0.0, 0.0, 0.0, 0.0, 0.0, 0.55,
+    )  # fmt: skip
+    altitude, found = visibility.altitude_azimuth(site, ra, dec, when)
+    assert separation(float(np.degrees(azimuth)), 90 - float(np.degrees(zenith)), found, altitude) * 3600 < 0.02
 
 
 @pytest.mark.usefixtures("astropy_offline")
