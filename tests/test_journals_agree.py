@@ -67,6 +67,7 @@ def view(journals: AnyJournals, path: Path, journal: AnyJournal) -> dict[str, An
             "has": [reader.has_received(f"Name {number}") for number in range(4)],
             "about": reader.received_about('"n": 1', "Name 1", "Name 2"),
             "own": reader.rows("SELECT number FROM own ORDER BY number"),
+            "own, for its writer": journal.rows("SELECT number FROM own WHERE number > ? ORDER BY number", 0),
         }  # fmt: skip
     finally:
         reader.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
 import msgspec
@@ -271,9 +271,20 @@ class Agent(StandardAgents):
         """Have ``write(connection)`` called inside the turn's transaction: for a table of the agent's own.
 
         A message whose write raises is kept as failed; the write may be called again for the rest of its turn.
-        `JournalReader` reads such a table.
+        `stored_rows` reads such a table.
         """
         self._settled.turns.also(write)
+
+    def stored_rows(self, query: str, *values: Any) -> list[Any]:
+        """Return the rows of a SELECT of the agent's own tables, as of the last turn; only for handlers.
+
+        What `in_transaction` was given in this turn is not there yet: see `pending_writes`. Raises JournalError.
+        """
+        return self._settled.turns.journal.rows(query, *values)
+
+    def pending_writes(self) -> Sequence[Callable[[sqlite3.Connection], None]]:
+        """Return what `in_transaction` was given in this turn so far; what handlers that raised had given is gone."""
+        return self._settled.turns.writes
 
     def post_to_self(self, name: str, payload: Any = None) -> None:
         """Post a message to this agent from any thread: how a device's answer becomes a turn.

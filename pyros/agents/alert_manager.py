@@ -14,9 +14,10 @@ import msgspec
 from pyros import messages
 from pyros.agents._filters import check_filters
 from pyros.agents.agent import Agent
-from pyros.alerts import Alert, detections, followup, identity, parse
+from pyros.alerts import Alert, detections, events, followup, identity, parse
 from pyros.alerts.alert import Role
 from pyros.alerts.detections import Detections
+from pyros.alerts.events import EventTable, Followed, StoredEvent
 from pyros.alerts.rules import decisions
 from pyros.alerts.rules.decisions import DecisionRecord, RequestChange
 from pyros.alerts.rules.rules import Decision, Rules
@@ -28,7 +29,6 @@ from pyros.planning import Site, SiteSky
 from pyros.planning.visibility import warm_up
 
 LIGHT_CURVE_DUE = "Light curve due"
-_REMEMBERED = 500
 _FOUND = 50  # events of which it is remembered what was found; the state is written with every turn
 _LIGHT_CURVE_AFTER = 120.0  # seconds after an observation has ended: its last images are measured by then
 
@@ -42,23 +42,11 @@ class LightCurveDue(Payload, frozen=True):
 messages.register(LIGHT_CURVE_DUE, LightCurveDue, guarded=True)
 
 
-class Followed(msgspec.Struct):
-    """One event: its packets, and the observation that it has caused."""
-
-    event: identity.Event = identity.Event()
-    observation: Observation | None = None
-    requests: int = 0
-    """How many observations it has caused so far, withdrawn ones included."""
-    since: float = 0.0
-    """When the last of them was asked for first: its repeats count from there."""
-    accepted: list[str] = []
-    """The packets that the rules wanted observed, the position of another one being better or not."""
-
-
 class AlertManagerState(msgspec.Struct):
-    """The last events by the names that their first packets gave them, the one heard of last at the end."""
+    """What the alert manager remembers beside the events, which have a table of their own."""
 
     events: dict[str, Followed] = {}
+    """Empty: earlier versions kept the last events here, by name; they are moved into the table at the start."""
     published: int = 0
     """How many VOEvents of our own it has written."""
     found: dict[str, Detections] = {}
@@ -75,6 +63,7 @@ class AlertManagerAgent(Agent):
     """
 
     needs = ("site", "alert_rules")
+    schema = events.SCHEMA
     state: AlertManagerState
 
     def __init__(self) -> None:
@@ -95,6 +84,9 @@ class AlertManagerAgent(Agent):
         self.sky = SiteSky(self.site)
         warm_up()
         self.in_transaction(decisions.prepare)
+        self.events = EventTable(self.stored_rows, self.pending_writes)
+        events.migrate(self.events, self.state.events, self.in_transaction)
+        self.state.events = {}
 
     def filters_known(self, message: Message) -> None:
         """Check the rules' filters against those of the wheel, which is connected and tells what it has."""
@@ -114,15 +106,20 @@ class AlertManagerAgent(Agent):
             self._decided(alert, alert.event, decision)
             return
         new = identity.packet_record(alert)
-        name, followed = self._followed(new)
-        if followed.event.has(new.id):
-            self._decided(alert, name, Decision(accepted=False, reason="this packet was handled before"))
+        known = self.events.about(new)
+        if known and known[0].followed.event.has(new.id):
+            self._decided(alert, known[0].name, Decision(accepted=False, reason="this packet was handled before"))
             return
+        stored = known[0] if known else StoredEvent(0, self._new_name(new), Followed())
+        followed = stored.followed
+        for other in known[1:]:
+            self._join(followed, other.followed)
         followed.event = identity.add(followed.event, new)
         if alert.kind == "retraction":
-            self._retract(alert, name, followed)
+            self._retract(alert, stored.name, followed)
         else:
-            self._decide(alert, name, followed)
+            self._decide(alert, stored.name, followed)
+        self.in_transaction(self.events.change(stored, (new,), known[1:]))
 
     def follow_up(self, message: Message) -> None:
         """Tell the broker's subscribers that an observation has begun or ended."""
@@ -170,8 +167,7 @@ class AlertManagerAgent(Agent):
 
     def _is_retracted(self, alert: str) -> bool:
         """Whether the event of a packet is known, and taken back: an image of it may come to be measured later."""
-        events = (each.event for each in self.state.events.values())
-        return any(identity.believe(event).retracted for event in events if event.has(alert))
+        return any(identity.believe(each.followed.event).retracted for each in self.events.having(alert))
 
     def _publish(
         self, observation: str, what: str, alert: str,
@@ -210,33 +206,26 @@ class AlertManagerAgent(Agent):
             raise JournalError(f"{reader.path}: has no event {received.kept}, which the broker handed over")
         return packet
 
-    def _followed(self, new: identity.PacketRecord) -> tuple[str, Followed]:
-        """Return the event that a packet is about, and its name; the packet may show that several events are one."""
-        events = self.state.events
-        known = [name for name, followed in events.items() if identity.is_same_event(followed.event, new)]
-        name = known[0] if known else self._new_name(new)
-        followed = events.pop(name, None) or Followed()
-        for other in (events.pop(each) for each in known[1:]):
-            followed.event = identity.join(followed.event, other.event)
-            followed.requests += other.requests
-            followed.accepted += other.accepted
-            if followed.observation is None:
-                followed.observation = other.observation
-            elif other.observation is not None:
-                self._withdraw(other.observation, f"it is the same event as {followed.observation.event}")
-        events[name] = followed
-        while len(events) > _REMEMBERED:
-            del events[next(iter(events))]
-        return name, followed
+    def _join(self, followed: Followed, other: Followed) -> None:
+        """Make one event of two, of which a packet has shown that they are one."""
+        followed.event = identity.join(followed.event, other.event)
+        followed.requests += other.requests
+        followed.accepted += other.accepted
+        if followed.observation is None:
+            followed.observation = other.observation
+        elif other.observation is not None:
+            self._withdraw(other.observation, f"it is the same event as {followed.observation.event}")
 
     def _new_name(self, new: identity.PacketRecord) -> str:
         """Name an event heard of first; tests and what is real may have one key, and are never one event."""
-        events, for_tests = self.state.events, f"{new.key} (test)"
-        if new.key not in events:
+        for_tests = f"{new.key} (test)"
+        namesake = self.events.named(new.key)
+        if namesake is None:
             return new.key
         if new.role == "test":
             return for_tests
-        events[for_tests] = events.pop(new.key)
+        namesake.name = for_tests
+        self.in_transaction(self.events.change(namesake))
         return new.key
 
     def _decide(self, alert: Alert, name: str, followed: Followed) -> None:

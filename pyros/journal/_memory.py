@@ -116,6 +116,11 @@ class MemoryJournal:
         """Return a view of it, for other parts of the program."""
         return MemoryReader(self.path, self._content)
 
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        """Return the rows of a SELECT of the agent's own tables, as `Journal.rows` does. Raises JournalError."""
+        self._check_open()
+        return self.reader().rows(query, *values)
+
     def commit(self, effects: Effects) -> None:
         """Store a turn: all of it or, with a JournalError that says why (a disk that is full), nothing.
 

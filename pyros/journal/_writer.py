@@ -161,6 +161,16 @@ class Journal:
         """Return a read-only view of it, for other threads."""
         return JournalReader(self.path)
 
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        """Return the rows of a SELECT of the agent's own tables, as of the last commit; for the thread that commits.
+
+        Raises JournalError when the journal cannot be read.
+        """
+        try:
+            return self._open_db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise JournalError(f"{self.path}: cannot read the journal: {error}") from None
+
     @property
     def durable(self) -> bool:
         """Whether a commit is on disk when it returns, as SQLite itself says."""

@@ -172,6 +172,7 @@ def _sun_altitude(site: Site, when: datetime) -> float:
     return altitude_azimuth(site, *sun(when), when)[0]
 
 
+@lru_cache(maxsize=16)
 def moon(site: Site, when: datetime) -> tuple[float, float]:
     """Return the Moon's direction from the site, ICRS degrees: right ascension and declination.
 

@@ -10,12 +10,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pyros import messages
 from pyros.agents.alert_manager import AlertManagerAgent
+from pyros.alerts import events
 from pyros.alerts.rules import decisions
-from pyros.journal import Effects, JournalReader
+from pyros.journal import Effects, Journal, JournalReader
 from pyros.messages import AlertReceived, encode_payload
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
@@ -65,6 +67,10 @@ class Rig:
             for each in outcome.outgoing
             if each.agent == "scheduler"
         ]
+
+    def events(self) -> list[events.StoredEvent]:
+        with closing(JournalReader(self.host.journal.path)) as reader:
+            return events.read(reader)
 
     def decisions(self) -> list[decisions.DecisionRecord]:
         with closing(JournalReader(self.host.journal.path)) as reader:
@@ -128,6 +134,40 @@ def test_what_supersedes_the_retraction_is_observed_anew(rig: Rig) -> None:
     assert (name, request.id, request.ra) == (REQUESTED, "obs-ivo-a-b-initial-2", 11.0)
 
 
+def test_a_retraction_counts_after_many_other_events(rig: Rig) -> None:
+    rig.take(INITIAL)
+    rig.take(*(packet(f"other {number}", ra=number / 10, error=5) for number in range(600)))
+    ((name, withdrawal),) = rig.take(RETRACTION)
+    assert (name, withdrawal.observation) == (WITHDRAWN, "obs-ivo-a-b-initial")
+
+
+def test_events_of_an_earlier_version_are_moved_from_its_state(inline: Callable[..., Any], tmp_path: Path) -> None:
+    rig = Rig(inline, tmp_path)
+    ((_, request),) = rig.take(INITIAL)
+    known = rig.events()[0]
+    older = Effects()
+    state = {"events": {known.name: known.followed}, "published": 7}
+    older.state = msgspec.json.encode(state)
+    older.also = [execute(f"DROP TABLE {table}") for table in ("alert_events", "alert_event_links")]
+    rig.host.stop()
+    journal = Journal(rig.host.journal.path)
+    journal.commit(older)
+    journal.close()
+    again = Rig(inline, tmp_path)
+    again.number = itertools.count(2)
+    assert again.events() == [known]
+    assert (again.agent.state.events, again.agent.state.published) == ({}, 7)
+    ((name, withdrawal),) = again.take(RETRACTION)
+    assert (name, withdrawal.observation) == (WITHDRAWN, request.id)
+
+
+def execute(query: str) -> Callable[[sqlite3.Connection], None]:
+    def write(db: sqlite3.Connection) -> None:
+        db.execute(query)
+
+    return write
+
+
 def test_a_test_that_retracts_withdraws_nothing(rig: Rig) -> None:
     rig.take(INITIAL)
     assert rig.take(packet("t", 3, role="test", cites=(("initial", "retraction"),))) == []
@@ -139,7 +179,7 @@ def test_a_real_event_keeps_its_name_where_a_test_had_taken_it(rig: Rig) -> None
     ((name, request),) = rig.take(INITIAL)
     assert (name, request.id) == (REQUESTED, "obs-ivo-a-b-initial")
     assert rig.take(packet("t2", 2, role="test", cites=(("initial", "retraction"),))) == []
-    assert set(rig.agent.state.events) == {"ivo://a/b#initial", "ivo://a/b#initial (test)"}
+    assert {each.name for each in rig.events()} == {"ivo://a/b#initial", "ivo://a/b#initial (test)"}
 
 
 def test_two_events_that_prove_to_be_one_keep_one_observation(rig: Rig) -> None:
@@ -170,7 +210,7 @@ def test_what_another_mission_saw_is_observed_when_the_finer_position_is_taken_b
     packets = _burst_of_two_missions()
     for name in (*order, *order[::-1]):  # each comes twice
         rig.take(packets[name])
-    (followed,) = rig.agent.state.events.values()
+    followed = rig.events()[0].followed
     assert followed.observation is not None
     observed = followed.observation
     assert (observed.ra, observed.dec, observed.alert) == (12.0, 20.0, "ivo://nasa.gsfc.gcn/Fermi#GBM_x")
@@ -226,7 +266,7 @@ def test_a_turn_that_is_not_committed_keeps_no_decision(rig: Rig, monkeypatch: p
     rig.host.turn((messages.ALERT_RECEIVED, received), first=2)
     assert rig.host.turns.failed == 1
     assert len(rig.decisions()) == 1
-    (followed,) = rig.agent.state.events.values()
+    followed = rig.events()[0].followed
     assert not followed.event.has("ivo://a/b#refined"), "it can be handled again"
 
 

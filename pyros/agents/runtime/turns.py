@@ -16,7 +16,7 @@ import math
 import sqlite3
 import threading
 import traceback
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -226,6 +226,13 @@ class Turns:
     def also(self, write: Callable[[sqlite3.Connection], None]) -> None:
         self._inside().also.append(write)
         self._writers.append(self._entry)
+
+    @property
+    def writes(self) -> Sequence[Callable[[sqlite3.Connection], None]]:
+        """The further writes of the turn that runs, in order, without those of handlers that raised."""
+        if self._effects is None:
+            self._inside()  # which says why not
+        return self._effects.also if self._effects is not None else ()
 
     def retry(self, number: int) -> None:
         """Handle a failed message again, as part of the turn that runs."""

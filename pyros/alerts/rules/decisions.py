@@ -97,6 +97,7 @@ def looked_at(alert: Alert, now: datetime, sky: LocalSky | None = None) -> dict[
         "age": None if seconds is None else round(seconds, 3),
     }
     if sky is not None and alert.target is not None:
+        now = now.replace(microsecond=0)  # 0.004 degrees; the Earth and the Moon are computed once for many packets
         found["altitude"] = round(sky.altitude(*alert.target, now), 2)
         found["moon_distance"] = round(sky.moon_distance(*alert.target, now), 1)
         found["sun_altitude"] = round(sky.sun_altitude(now), 1)

@@ -1,0 +1,294 @@
+"""The events that alerts were about, in two tables of the alert manager's journal: looked up by packet, key and place.
+
+Every event is kept for good, so that a retraction finds what it takes back whatever came in between. What the turn
+under way has changed is not in the file yet: `EventTable` looks through the turn's own writes first, and since those of
+a handler that raised are undone with it, so is what it had changed here.
+
+Places are found by zones of one degree in declination, and by right ascension within each: Gray, Nieto-Santisteban and
+Szalay 2006, "The Zones Algorithm" (MSR-TR-2006-52). Several rows may turn out to be one event; the later ones then name
+the first, instead of having their links written anew. For the agent's thread.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from pyros.alerts import identity
+from pyros.alerts.identity import Event, PacketRecord
+from pyros.angles import separation
+from pyros.journal import AnyReader
+from pyros.messages import Observation
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS alert_events (
+    number INTEGER PRIMARY KEY, name TEXT UNIQUE, zone INTEGER, ra REAL, joined INTEGER, content BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS alert_event_links (
+    link TEXT NOT NULL, test INTEGER NOT NULL, event INTEGER NOT NULL, PRIMARY KEY (link, test, event)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS alert_events_place ON alert_events (zone, ra) WHERE zone IS NOT NULL;
+"""
+_MAX_NAMES = 500
+"""Values in one statement; SQLite takes 999."""
+
+Rows = Callable[..., Sequence[Any]]
+"""Runs a SELECT with its values over what is committed."""
+
+
+class Followed(msgspec.Struct):
+    """One event: its packets, and the observation that it has caused."""
+
+    event: Event = Event()
+    observation: Observation | None = None
+    requests: int = 0
+    """How many observations it has caused so far, withdrawn ones included."""
+    since: float = 0.0
+    """When the last of them was asked for first: its repeats count from there."""
+    accepted: list[str] = []
+    """The packets that the rules wanted observed, the position of another one being better or not."""
+
+
+class StoredEvent(msgspec.Struct):
+    """An event with its number in the table, which is in order of the first packets, and the name that it goes by."""
+
+    number: int
+    """The event's number; 0 for one that is not stored yet."""
+    name: str
+    """The name, which its first packet gave it."""
+    followed: Followed
+    """What is known of it; a copy of the reader's own."""
+
+
+class EventChange:
+    """A row as it is to be written with the turn; called inside its transaction."""
+
+    __slots__ = ("content", "dec", "joined", "links", "name", "number", "ra")
+
+    def __init__(self, stored: StoredEvent, links: Iterable[tuple[str, bool]], joined: Sequence[int]) -> None:
+        best = identity.believe(stored.followed.event).best
+        self.number = stored.number
+        self.name = stored.name
+        self.ra, self.dec = (best.ra, best.dec) if best is not None else (None, None)
+        self.content = msgspec.json.encode(stored.followed)
+        self.links = tuple(links)
+        self.joined = joined
+
+    def __call__(self, db: sqlite3.Connection) -> None:
+        """Write it."""
+        for number in self.joined:
+            db.execute(
+                "UPDATE alert_events SET joined = ?, name = NULL, zone = NULL, content = '' WHERE number = ?",
+                (self.number, number),
+            )
+        zone = None if self.dec is None else _zone(self.dec)
+        db.execute(
+            "INSERT OR REPLACE INTO alert_events VALUES (?, ?, ?, ?, NULL, ?)",
+            (self.number, self.name, zone, self.ra, bytearray(self.content)),
+        )
+        for link, test in self.links:
+            db.execute("INSERT OR IGNORE INTO alert_event_links VALUES (?, ?, ?)", (link, test, self.number))
+
+
+class EventTable:
+    """The events of one alert manager. Not thread-safe: the agent's thread only."""
+
+    def __init__(self, rows: Rows, writes: Callable[[], Sequence[object]]) -> None:
+        """Read by ``rows`` what is committed; ``writes`` gives the writes of the turn under way."""
+        self._rows = rows
+        self._writes = writes
+        self._pending = _Pending()
+        self._last: int = 0
+
+    def about(self, new: PacketRecord) -> list[StoredEvent]:
+        """Return the events that a packet is about (`identity.is_same_event`), the one heard of first at the front."""
+        return self._linked({new.id, new.key, *new.links}, (new.role == "test",))
+
+    def having(self, packet: str) -> list[StoredEvent]:
+        """Return the events that have the packet of that identifier."""
+        return [each for each in self._linked({packet}, (False, True)) if each.followed.event.has(packet)]
+
+    def named(self, name: str) -> StoredEvent | None:
+        """Return the event of that name, if there is one."""
+        pending = self._look_at_writes()
+        if (number := pending.names.get(name)) is not None:
+            return _stored(pending.changes[number])
+        for number, found, content in self._rows("SELECT number, name, content FROM alert_events WHERE name = ?", name):
+            if number not in pending.changes and number not in pending.joined:
+                return StoredEvent(number, found, _decode(content))
+        return None
+
+    def near(self, ra: float, dec: float, radius: float) -> list[StoredEvent]:
+        """Return the events whose best position is within ``radius`` of an ICRS position, all in degrees, in order."""
+        pending = self._look_at_writes()
+        places: dict[int, tuple[float, float]] = {}
+        found: dict[int, StoredEvent] = {}
+        for zone, ranges in _zones(ra, dec, radius):
+            for least, most in ranges:
+                for number, name, content in self._rows(
+                    "SELECT number, name, content FROM alert_events WHERE zone = ? AND ra BETWEEN ? AND ?",
+                    zone, least, most,
+                ):  # fmt: skip
+                    if number not in pending.changes and number not in pending.joined:
+                        found[number] = StoredEvent(number, name, _decode(content))
+        for number, change in pending.changes.items():
+            if change.ra is not None:
+                found[number] = _stored(change)
+        for number, each in found.items():
+            best = identity.believe(each.followed.event).best
+            if best is not None and best.ra is not None and best.dec is not None:
+                places[number] = best.ra, best.dec
+        return [found[number] for number in sorted(places) if separation(ra, dec, *places[number]) <= radius]
+
+    def change(
+        self, stored: StoredEvent, new: Iterable[PacketRecord] = (), joined: Iterable[StoredEvent] = ()
+    ) -> EventChange:
+        """Return the write that keeps an event; it must become one of the turn's writes before the next look-up.
+
+        Args:
+            stored: the event; number 0 makes a new row.
+            new: the packets that it has got since it was read.
+            joined: events that turned out to be this one: they are part of it from now on.
+        """
+        if not stored.number:
+            self._last = max(self._last, self._newest()) + 1
+            stored.number = self._last
+        links = {(link, each.role == "test") for each in new for link in (each.id, each.key, *each.links)}
+        return EventChange(stored, sorted(links), [each.number for each in joined])
+
+    def _newest(self) -> int:
+        if self._last:
+            return self._last
+        ((number,),) = self._rows("SELECT coalesce(max(number), 0) FROM alert_events")
+        return int(number)
+
+    def _linked(self, links: set[str], tests: Sequence[bool]) -> list[StoredEvent]:
+        pending = self._look_at_writes()
+        numbers: set[int] = set()
+        for test in tests:
+            wanted = list(links)
+            for start in range(0, len(wanted), _MAX_NAMES):
+                part = wanted[start : start + _MAX_NAMES]
+                marks = ",".join("?" * len(part))
+                rows = self._rows(
+                    f"SELECT event FROM alert_event_links WHERE link IN ({marks}) AND test = ?", *part, test
+                )
+                numbers.update(row[0] for row in rows)
+            for link in wanted:
+                numbers |= pending.links.get((link, test), set())
+        found: dict[int, StoredEvent] = {}
+        for number in numbers:
+            stored = self._get(number)
+            if stored is not None:
+                found[stored.number] = stored
+        return [found[number] for number in sorted(found)]
+
+    def _get(self, number: int) -> StoredEvent | None:
+        """Return the event that a row is part of."""
+        pending = self._pending
+        while True:
+            number = pending.joined.get(number, number)
+            if (change := pending.changes.get(number)) is not None:
+                return _stored(change)
+            rows = self._rows("SELECT name, content, joined FROM alert_events WHERE number = ?", number)
+            if not rows:
+                return None
+            name, content, joined = rows[0]
+            if joined is None:
+                return StoredEvent(number, name, _decode(content))
+            number = joined
+
+    def _look_at_writes(self) -> _Pending:
+        self._pending.look_at(self._writes())
+        return self._pending
+
+
+class _Pending:
+    """What the turn under way has changed so far."""
+
+    def __init__(self) -> None:
+        self._writes: Sequence[object] = ()
+        self._seen = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._newest: object = None
+        self._seen = 0
+        self.changes: dict[int, EventChange] = {}
+        self.names: dict[str, int] = {}
+        self.links: dict[tuple[str, bool], set[int]] = {}
+        self.joined: dict[int, int] = {}
+
+    def look_at(self, writes: Sequence[object]) -> None:
+        """Take note of the writes that came since; of all when it is another turn, or some were undone."""
+        undone = len(writes) < self._seen or (self._seen and writes[self._seen - 1] is not self._newest)
+        if writes is not self._writes or undone:
+            self._forget()
+            self._writes = writes
+        for each in writes[self._seen :]:
+            if isinstance(each, EventChange):
+                self._take(each)
+            self._newest = each
+        self._seen = len(writes)
+
+    def _take(self, change: EventChange) -> None:
+        for number in change.joined:
+            self.joined[number] = change.number
+            if (former := self.changes.pop(number, None)) is not None:
+                self.names.pop(former.name, None)
+        if (former := self.changes.get(change.number)) is not None:
+            self.names.pop(former.name, None)
+        self.changes[change.number] = change
+        self.names[change.name] = change.number
+        for link in change.links:
+            self.links.setdefault(link, set()).add(change.number)
+
+
+def migrate(table: EventTable, events: dict[str, Followed], keep: Callable[[EventChange], None]) -> None:
+    """Put the events into the table that an earlier version kept in the agent's state, in their order there."""
+    for name, followed in events.items():
+        keep(table.change(StoredEvent(0, name, followed), followed.event.packets))
+
+
+def read(journal: AnyReader, name: str | None = None) -> list[StoredEvent]:
+    """Read the event of that name, or all of them, in the order in which they were heard of first.
+
+    Raises JournalError when the journal cannot be read; one of an earlier version has no such table, and no events.
+    """
+    if not journal.rows("SELECT 1 FROM sqlite_master WHERE name = 'alert_events'"):
+        return []
+    select = "SELECT number, name, content FROM alert_events WHERE joined IS NULL"
+    rows = journal.rows(f"{select} ORDER BY number") if name is None else journal.rows(f"{select} AND name = ?", name)
+    return [StoredEvent(number, name, _decode(content)) for number, name, content in rows]
+
+
+def _stored(change: EventChange) -> StoredEvent:
+    return StoredEvent(change.number, change.name, _decode(change.content))
+
+
+_decode = msgspec.json.Decoder(Followed).decode
+
+
+def _zone(dec: float) -> int:
+    return math.floor(dec)
+
+
+def _zones(ra: float, dec: float, radius: float) -> Iterable[tuple[int, list[tuple[float, float]]]]:
+    """Give each zone that a cone touches, with the ranges of right ascension in it, all in degrees."""
+    least, most = max(-90.0, dec - radius), min(90.0, dec + radius)
+    if least <= -90 or most >= 90:
+        ranges = [(0.0, 360.0)]
+    else:
+        # The cone's widest right ascension: where its rim touches a meridian.
+        width = math.degrees(math.asin(min(1.0, math.sin(math.radians(radius)) / math.cos(math.radians(dec))))) + 1e-9
+        low, high = ra - width, ra + width
+        if low < 0:
+            ranges = [(0.0, high), (low + 360, 360.0)]
+        elif high > 360:
+            ranges = [(0.0, high - 360), (low, 360.0)]
+        else:
+            ranges = [(low, high)]
+    for zone in range(_zone(least), _zone(most) + 1):
+        yield zone, ranges
