@@ -10,7 +10,9 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from pyros import messages
 from pyros.agents.alert_manager import AlertManagerAgent
 from pyros.alerts import Alert, parse
 from pyros.errors import AlertError
+from pyros.journal import Effects
 from pyros.messages import AlertReceived, encode_payload
 from tests.builders import voevent
 
@@ -83,6 +86,10 @@ def _first_voevent(packet: bytes, alert: Alert) -> bytes:
     return etree.tostring(root)
 
 
+def _empty(table: str, db: sqlite3.Connection) -> None:
+    db.execute(f"DELETE FROM {table}")
+
+
 class Manager:
     """An alert manager that has everything observed, and what it tells the scheduler."""
 
@@ -98,6 +105,12 @@ class Manager:
         outcome = self.host.turn((messages.ALERT_RECEIVED, received), first=next(self._number))
         assert self.host.turns.failed == 0
         return [(each.name, messages.decode_payload(each.name, each.payload)) for each in outcome.outgoing]
+
+    def forget(self) -> None:
+        effects = Effects()
+        for table in ("alert_events", "alert_event_links"):
+            effects.also.append(partial(_empty, table))
+        self.host.journal.commit(effects)
 
 
 @pytest.fixture
@@ -140,7 +153,7 @@ def test_every_retraction_withdraws_what_its_events_first_alert_had_caused(manag
         name, first = earlier[0] if earlier else (f"{file} undone", first_of(packet, alert))
         began = parse(first)
         assert (began.event, began.kind != "retraction") == (alert.event, True), name
-        manager.host.agent.state.events.clear()
+        manager.forget()
         outcome = withdrawn_after(manager, first, packet)
         outcomes[origin].append(file)
         mock = alert.event.startswith("lvc:MS")

@@ -118,7 +118,7 @@ def test_our_own_follow_up_is_never_followed_up_whatever_way_it_comes(manager: C
     received = encode_payload(messages.ALERT_RECEIVED, AlertReceived(own, "broker other", 1.0))
     outcome = host.turn((messages.ALERT_RECEIVED, received), first=2)
     assert [each.agent for each in outcome.outgoing] == []
-    assert host.agent.state.events == {}
+    assert host.rows("SELECT * FROM alert_events") == []
     ((reason,),) = host.rows("SELECT reason FROM decisions")
     assert reason == "our own follow-up, which is never followed up"
 
