@@ -62,7 +62,7 @@ bench: $(VENV)/.pyros-dev
 # A stamp for each way of installing: make does nothing when neither the environment nor what it is made from changed.
 $(VENV)/.pyros: $(SET_UP_BY) | $(BIN)/python
 	@echo "Installing PYROS in $(VENV) (once)"
-	@$(PIP) install --constraint constraints.txt --editable .
+	@$(PIP) install --constraint constraints.txt --editable ".[console]"
 	@touch $@
 
 $(VENV)/.pyros-dev: $(SET_UP_BY) | $(BIN)/python

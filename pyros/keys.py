@@ -22,11 +22,14 @@ from pyros.unique import new_name
 
 FILE = "observatory.key"
 _BYTES = 32
+_KEY = "the observatory's key"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def make_key(path: Path) -> bytes:
+def make_key(path: Path, what: str = _KEY) -> bytes:
     """Return the key in that file, which is made where there is none; of several processes at once one makes it.
+
+    ``what`` it is, stands in the errors.
 
     Raises ConfigError when others may read it, when it holds no key, or when it cannot be read or made.
     """
@@ -34,11 +37,11 @@ def make_key(path: Path) -> bytes:
         if not path.exists():
             _make(path)
     except OSError as error:
-        raise ConfigError([f"{path}: the observatory's key cannot be made: {error.strerror}"]) from None
-    return read_key(path)
+        raise ConfigError([f"{path}: {what} cannot be made: {error.strerror}"]) from None
+    return read_key(path, what)
 
 
-def read_key(path: Path) -> bytes:
+def read_key(path: Path, what: str = _KEY) -> bytes:
     """Return the key in that file.
 
     Raises ConfigError when it is not there, cannot be read, holds no key, or when others may read it, too.
@@ -52,10 +55,10 @@ def read_key(path: Path) -> bytes:
             f"{path}: no such file; copy {FILE} there from the data folder of the observatory's first computer"
         ]) from None  # fmt: skip
     except OSError as error:
-        raise ConfigError([f"{path}: the observatory's key cannot be read: {error.strerror}"]) from None
+        raise ConfigError([f"{path}: {what} cannot be read: {error.strerror}"]) from None
     if mode & _OTHERS:
         raise ConfigError([
-            f"{path}: others may read the observatory's key (mode {stat.S_IMODE(mode):04o});"
+            f"{path}: others may read {what} (mode {stat.S_IMODE(mode):04o});"
             f" run: chmod 600 {path}, or, if somebody may have read it, remove it and start every agent again"
         ])  # fmt: skip
     if not re.fullmatch(rb"[0-9a-f]{%d}" % (2 * _BYTES), text):

@@ -11,6 +11,8 @@ from pathlib import Path
 from pyros import keys
 from pyros.errors import ConfigError
 
+CONSOLE = "console"
+"""The folder, in the data folder, of what the console keeps; it protects it itself."""
 _OTHERS = stat.S_IRWXO
 _WRITES = stat.S_IWGRP
 
@@ -39,6 +41,8 @@ def protect(folder: Path, config_file: Path, group: str = "") -> str:
         if top.stat().st_uid != os.geteuid() or _fits(top, number):
             return ""
         for path, folders, files in os.walk(top):
+            if Path(path) == folder and CONSOLE in folders:
+                folders.remove(CONSOLE)  # its passwords and sessions are for no group
             for name in (*folders, *files):
                 with suppress(FileNotFoundError):  # what another process has just removed
                     _set(Path(path, name), number)

@@ -9,12 +9,13 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.main import CONNECTION_DONE
@@ -30,6 +31,7 @@ from pyros.agents.runtime import ending
 from pyros.agents.runtime.host import Host
 from pyros.clock import RealClock, Timer
 from pyros.config import Config
+from pyros.console_process import ConsoleProcess
 from pyros.errors import ConfigError, PyrosError
 from pyros.guardian import Guardian
 from pyros.logs import keep_printable
@@ -91,7 +93,10 @@ class _StandardInput:
 class ObservatoryService(Service):
     """An Observatory under twistd, until standard input ends where that is wanted."""
 
-    def __init__(self, config: Config, *, until_stdin_ends: bool = False, **what: Any) -> None:
+    def __init__(
+        self, config: Config, *, until_stdin_ends: bool = False, with_console: bool = False, **what: Any
+    ) -> None:
+        """Make the `Observatory` of ``what``; ``with_console`` also what starts the console that is configured."""
         from twisted.internet import reactor  # noqa: PLC0415  under twistd it is installed by now
 
         self._reactor: Any = reactor
@@ -100,6 +105,13 @@ class ObservatoryService(Service):
         self.observatory = Observatory(config, self._reactor, clock_for(config, self._reactor), **what)
         self._alone = what.get("agents") is not None
         self._until_stdin_ends = until_stdin_ends
+        self._console: ConsoleProcess | None = None
+        if with_console and config.console is not None and config.console.run:
+            if find_spec("django") is not None:
+                self._console = ConsoleProcess(config, self._reactor, self.observatory.clock)
+            else:
+                log.warn("{path}: [console]: not started; it needs: pip install 'pyros-observatory[console]'",
+                         path=config.path)  # fmt: skip
         self._ending_since = 0.0
 
     def startService(self) -> None:
@@ -116,6 +128,8 @@ class ObservatoryService(Service):
                 self._reactor.iterate(_ITERATE_SECONDS)
             raise NotStarted(f"pyros: {self.observatory.failure}")
         started.addErrback(self._failed)
+        if self._console is not None:
+            self._reactor.callWhenRunning(self._console.start)
         for host in self.observatory.hosts.values():
             host.stopped.addCallback(self._ended, host)
 
@@ -125,7 +139,8 @@ class ObservatoryService(Service):
         self._ending_since = self.observatory.clock.monotonic()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._end_at_once)
-        return self.observatory.stop()
+        parts = [self.observatory.stop(), *([self._console.stop()] if self._console is not None else [])]
+        return gatherResults(parts, consumeErrors=True)
 
     def _hear_hang_up(self) -> None:
         """Have a terminal that is closed end the observatory cleanly, unless that is to be ignored (nohup)."""
@@ -230,7 +245,9 @@ class GuardianService(Service):
         await self.guardian.stop()
 
 
-class _Options(usage.Options):
+class Options(usage.Options):
+    """The options of every service: the configuration's file."""
+
     optParameters = [  # noqa: RUF012  Twisted's way
         ["config", "c", None, "The configuration file (else $PYROS_AGENT_CONFIG, else ./pyros_agent_config.ini)."]
     ]
@@ -240,17 +257,18 @@ class _Options(usage.Options):
         return configuration.load(self["config"])
 
 
-class ObservatoryOptions(_Options):
+class ObservatoryOptions(Options):
     """twistd -n pyros"""
 
     longdesc = "Run the whole observatory in one process: simulators, agents and broker of the configuration."
     optFlags = [  # noqa: RUF012
         ["no-simulators", None, "Do not run the simulators that the configuration names."],
+        ["no-console", None, "Do not start the console that the configuration has."],
         ["until-stdin-ends", None, "End when standard input does: when the program that keeps it open is gone."],
     ]
 
 
-class AgentOptions(_Options):
+class AgentOptions(Options):
     """twistd -n pyros-agent"""
 
     longdesc = "Run one agent of the configuration."
@@ -261,13 +279,13 @@ class AgentOptions(_Options):
             raise usage.UsageError("name the agent: --agent=scheduler")
 
 
-class BrokerOptions(_Options):
+class BrokerOptions(Options):
     """twistd -n pyros-broker"""
 
     longdesc = "Run the VOEvent broker of the configuration."
 
 
-class GuardianOptions(_Options):
+class GuardianOptions(Options):
     """twistd -n pyros-guardian"""
 
     longdesc = "Run the guardian of the configuration, which closes the dome when the dome's agent is silent."
@@ -277,7 +295,7 @@ class GuardianOptions(_Options):
     optFlags = [["simulated", None, "The devices are simulated by that process."]]  # noqa: RUF012
 
 
-class SimulatorOptions(_Options):
+class SimulatorOptions(Options):
     """twistd -n pyros-simulator"""
 
     synopsis = "[options] FILE.yaml..."
@@ -289,7 +307,7 @@ class SimulatorOptions(_Options):
             raise usage.UsageError("name the YAML file of a simulator")
 
 
-def _telling_mistakes(function: Callable[..., Service]) -> Callable[..., Service]:
+def telling_mistakes(function: Callable[..., Service]) -> Callable[..., Service]:
     """Have mistakes in the user's files end twistd with a line each: it shows a traceback for anything else."""
 
     @wraps(function)
@@ -305,7 +323,7 @@ def _telling_mistakes(function: Callable[..., Service]) -> Callable[..., Service
     return make
 
 
-@_telling_mistakes
+@telling_mistakes
 def observatory_service(options: ObservatoryOptions) -> Service:
     """For the plugin ``pyros``."""
     return ObservatoryService(
@@ -313,16 +331,17 @@ def observatory_service(options: ObservatoryOptions) -> Service:
         guardian="process",
         with_simulators=not options["no-simulators"],
         until_stdin_ends=bool(options["until-stdin-ends"]),
+        with_console=not options["no-console"],
     )
 
 
-@_telling_mistakes
+@telling_mistakes
 def agent_service(options: AgentOptions) -> Service:
     """For the plugin ``pyros-agent``."""
     return ObservatoryService(options.load(), agents=[options["agent"]], with_broker=False, with_simulators=False)
 
 
-@_telling_mistakes
+@telling_mistakes
 def broker_service(options: BrokerOptions) -> Service:
     """For the plugin ``pyros-broker``."""
     config = options.load()
@@ -331,13 +350,13 @@ def broker_service(options: BrokerOptions) -> Service:
     return ObservatoryService(config, agents=[], with_simulators=False)
 
 
-@_telling_mistakes
+@telling_mistakes
 def guardian_service(options: GuardianOptions) -> Service:
     """For the plugin ``pyros-guardian``."""
     return GuardianService(options.load(), parent=options["parent"], simulated=bool(options["simulated"]))
 
 
-@_telling_mistakes
+@telling_mistakes
 def simulator_service(options: SimulatorOptions) -> Service:
     """For the plugin ``pyros-simulator``; without a configuration the clock is the computer's."""
     from twisted.internet import reactor  # noqa: PLC0415  under twistd it is installed by now

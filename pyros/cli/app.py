@@ -32,6 +32,7 @@ COMMANDS = {
     "image": "pyros.cli.image:app",
     "rehearse": "pyros.cli.rehearse:rehearse_nights",
     "jobs": "pyros.cli.jobs.app:app",
+    "console": "pyros.cli.console.app:app",
     "instruments": "pyros.cli.instruments.app:app",
 }
 

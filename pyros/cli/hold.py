@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,13 +16,10 @@ from pyros import config as configuration
 from pyros import messages
 from pyros.cli.clock import observatory_clock
 from pyros.cli.common import ConfigOption, complain, out
-from pyros.config import AgentConfig, Config
-from pyros.errors import DeliveryError
+from pyros.config import Config
 from pyros.hold import Hold, Holds
 from pyros.messages import HoldOrder, Payload, ReleaseOrder, ServiceOrder
-from pyros.sender import Sender, ask
-
-_HELD_TIMEOUT = 2.0
+from pyros.orders import tell
 
 TimeoutOption = Annotated[
     float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for each agent's answer.")
@@ -127,39 +122,13 @@ def _hold(loaded: Config, name: str, why: str, timeout: float) -> None:
 def _tell(loaded: Config, name: str, payload: Payload, timeout: float, hold: Hold | None = None) -> None:
     """Tell every agent at once, print each answer as it comes, and end the program with 1 if one is missing."""
     bad = 0
-    for agent, problem in _answers(loaded, name, payload, timeout):
+    for agent, problem in tell(loaded, name, payload, timeout):
         bad += bool(problem)
         out.print(f"{agent:20} {problem or 'OK'}", style="red" if problem else "")
     if bad:
         complain(f"{bad} of {len(loaded.agents)} agents did not answer"
                  + (" (those that start later, or look, obey the hold all the same)" if hold else ""))  # fmt: skip
         raise typer.Exit(1)
-
-
-def _answers(loaded: Config, name: str, payload: Payload, timeout: float) -> Iterator[tuple[str, str]]:
-    """Each agent's name as it answers, and what is wrong; '' for OK."""
-    with ThreadPoolExecutor(max_workers=max(1, len(loaded.agents))) as pool:
-        asked = {pool.submit(_send, loaded, section, name, payload, timeout) for section in loaded.agents.values()}
-        for answered in as_completed(asked):
-            yield answered.result()
-
-
-def _send(loaded: Config, section: AgentConfig, name: str, payload: Any, timeout: float) -> tuple[str, str]:
-    try:
-        with Sender.open(section.name, config=loaded, timeout=timeout) as connection:
-            connection.send(name, payload)
-    except DeliveryError as error:
-        return section.name, _in_spite_of(section, name, error.reason)
-    return section.name, ""
-
-
-def _in_spite_of(section: AgentConfig, name: str, reason: str) -> str:
-    """Return what is wrong. Where a turn cannot be committed, or hangs, the hold counts all the same."""
-    try:
-        holds = name in (messages.HOLD, messages.STOP) and ask(section, "status", _HELD_TIMEOUT).get("hold")
-    except DeliveryError:
-        holds = None
-    return f"it obeys the hold, but {reason}" if holds else reason
 
 
 def _holds(loaded: Config) -> Holds:

@@ -35,6 +35,8 @@ def listening(config: Config, simulators: Iterable[Description]) -> list[Place]:
     ]
     if (guardian := config.guardian) is not None:
         places.append(Place("[guardian]", guardian.ip, guardian.port, config.path, "[guardian] port"))
+    if (console := config.console) is not None and console.run:
+        places.append(Place("[console]", console.ip, console.port, config.path, "[console] port"))
     if config.broker is not None:
         places += [
             Place(f"[broker] {key}", config.broker.ip, getattr(config.broker, key), config.path, f"[broker] {key}")

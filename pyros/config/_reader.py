@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
 
+from pyros.config._console import read_console
 from pyros.config._schedule import schedule
+from pyros.config._section import Section
 from pyros.config._values import (
     INSTRUMENTS,
     LOOPBACK,
@@ -49,7 +49,6 @@ from pyros.config._words import (
 from pyros.errors import ConfigError
 from pyros.quantities import DURATIONS, SIZES, quantity
 
-_T = TypeVar("_T")
 _KAFKA = re.compile(r"kafka\b")
 _REMOTE = re.compile(r"remote\s")
 _JOB = re.compile(r"job\s")
@@ -71,37 +70,6 @@ _KAFKA_OURS = {
 }  # fmt: skip
 
 
-class _Section:
-    """One section while it is read: takes keys away, collects problems."""
-
-    def __init__(self, file: Path, name: str, values: dict[str, str], problems: list[str]) -> None:
-        self.file, self.name, self.values, self.problems = file, name, values, problems
-        self.given = frozenset(values)
-
-    def problem(self, key: str, text: str) -> None:
-        self.problems.append(f"{self.file}: [{self.name}] {key}: {text}")
-
-    def take(self, key: str, convert: Callable[[str], _T], default: _T | None = None) -> _T:
-        """Return the converted value; a missing or bad one becomes a problem (and ``default``, or the empty value)."""
-        text = self.values.pop(key, None)
-        if text is None:
-            if default is None:
-                self.problem(key, "missing")
-                return default  # type: ignore[return-value]
-            return default
-        try:
-            return convert(text)
-        except Untold as error:
-            self.problem(key, str(error))
-        except ValueError as error:
-            self.problem(key, f"{text!r} {error}")
-        return default  # type: ignore[return-value]
-
-    def rest(self, known: str) -> None:
-        for key in self.values:
-            self.problem(key, f"unknown key (known here: {known})")
-
-
 class Reader:
     """One file's sections on their way to a Config."""
 
@@ -109,26 +77,28 @@ class Reader:
         self.file = file
         self.problems: list[str] = []
         self.sections = {
-            name: _Section(file, name, dict(parser.items(name)), self.problems) for name in parser.sections()
+            name: Section(file, name, dict(parser.items(name)), self.problems) for name in parser.sections()
         }
 
     def read(self) -> Config:
-        observatory = self.sections.pop("observatory", None) or _Section(self.file, "observatory", {}, self.problems)
+        observatory = self.sections.pop("observatory", None) or Section(self.file, "observatory", {}, self.problems)
         broker = self.sections.pop("broker", None)
         kafka = tuple(self._kafka(self.sections.pop(name)) for name in list(self.sections) if _KAFKA.match(name))
         if kafka and broker is None:
             self.problems.append(f"{self.file}: [{kafka[0].section}]: needs a [broker] section, which takes the alerts")
         guardian = self.sections.pop("guardian", None)
+        console, cache = self.sections.pop("console", None), self.sections.pop("console cache", None)
         tls = self.sections.pop(_TLS, None)
         named = tuple(self._remote(self.sections.pop(name)) for name in list(self.sections) if _REMOTE.match(name))
         if broker is None and (tls or named):
             section = _TLS if tls else named[0].section
             self.problems.append(f"{self.file}: [{section}]: needs a [broker] section")
         jobs = tuple(self._job(self.sections.pop(name)) for name in list(self.sections) if _JOB.match(name))
+        data = observatory.take("data", self._path, self.file.parent / "var")
         config = Config(
             path=self.file,
             name=observatory.take("name", str, "observatory"),
-            data=observatory.take("data", self._path, self.file.parent / "var"),
+            data=data,
             site=observatory.take("site", self._existing, NOWHERE),
             alert_rules=observatory.take("alert_rules", self._existing, NOWHERE),
             simulators=observatory.take("simulators", self._files, ()),
@@ -143,6 +113,7 @@ class Reader:
             broker=self._broker(broker, tls, named, kafka) if broker else None,
             jobs=jobs,
             guardian=self._guardian(guardian) if guardian else None,
+            console=read_console(console, cache, data, self._existing, self.problems),
             agents={name: self._agent(section) for name, section in self.sections.items()},
         )
         observatory.rest(
@@ -199,7 +170,7 @@ class Reader:
             **{key: section.take(key, positive, getattr(default, key)) for key in WeatherLimits.__struct_fields__}
         )
 
-    def _guardian(self, section: _Section) -> GuardianConfig:
+    def _guardian(self, section: Section) -> GuardianConfig:
         config = GuardianConfig(
             port=section.take("port", port_number),
             ip=section.take("ip", ip_word, "127.0.0.1"),
@@ -212,8 +183,8 @@ class Reader:
 
     def _broker(
         self,
-        section: _Section,
-        tls: _Section | None,
+        section: Section,
+        tls: Section | None,
         named: tuple[RemoteConfig, ...],
         kafka: tuple[KafkaConfig, ...],
     ) -> BrokerConfig:
@@ -238,7 +209,7 @@ class Reader:
             section.problem("remotes", f"{where} is there twice")
         return config
 
-    def _tls(self, section: _Section, ip: str, allow: tuple[Network, ...]) -> TlsConfig:
+    def _tls(self, section: Section, ip: str, allow: tuple[Network, ...]) -> TlsConfig:
         ports = {key: section.take(key, port_number) if key in section.values else None
                  for key in ("receiver_port", "broadcaster_port")}  # fmt: skip
         if not any(ports.values()):
@@ -254,7 +225,7 @@ class Reader:
         section.rest(", ".join(TlsConfig.__struct_fields__))
         return config
 
-    def _remote(self, section: _Section) -> RemoteConfig:
+    def _remote(self, section: Section) -> RemoteConfig:
         name = section.name.partition(" ")[2].strip()
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", name):
             section.problem("section", "is written [remote NAME]; a name is a letter, then letters, digits, _ and -")
@@ -275,7 +246,7 @@ class Reader:
         section.rest("address, filters, tls, server_name, ca, certificate, key")
         return RemoteConfig(host, port, name, filters, tls, server_name, **files)
 
-    def _kafka(self, section: _Section) -> KafkaConfig:
+    def _kafka(self, section: Section) -> KafkaConfig:
         name = section.name.partition(" ")[2].strip()
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", name):
             section.problem("section", "is written [kafka NAME]; a name is a letter, then letters, digits, _ and -")
@@ -319,7 +290,7 @@ class Reader:
             return f"file:{self._path(rest.strip())}"
         raise Untold("says not where the secret is: give env:VARIABLE or file:PATH, not the secret itself")
 
-    def _job(self, section: _Section) -> JobConfig:
+    def _job(self, section: Section) -> JobConfig:
         name = section.name.partition(" ")[2].strip()
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", name):
             section.problem("section", "is written [job NAME]; a name is a letter, then letters, digits, _ and -")
@@ -342,7 +313,7 @@ class Reader:
         section.rest(", ".join(JobConfig.__struct_fields__[1:]))
         return config
 
-    def _agent(self, section: _Section) -> AgentConfig:
+    def _agent(self, section: Section) -> AgentConfig:
         name = section.name
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name):
             section.problem("section", "an agent's name is a letter, then letters, digits and _ (64 at most)")
@@ -382,8 +353,9 @@ class Reader:
 
     def _check_ports(self, config: Config) -> None:
         places = [(agent.name, "port", agent.ip, agent.port) for agent in config.agents.values()]
-        if config.guardian:
-            places.append(("guardian", "port", config.guardian.ip, config.guardian.port))
+        for own, section in (("guardian", config.guardian), ("console", config.console)):
+            if section:
+                places.append((own, "port", section.ip, section.port))
         if config.broker:
             places += [
                 ("broker", key, config.broker.ip, getattr(config.broker, key))

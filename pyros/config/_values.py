@@ -224,6 +224,39 @@ class GuardianConfig(msgspec.Struct, frozen=True):
         return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
 
 
+class ConsoleConfig(msgspec.Struct, frozen=True):
+    """The section ``[console]``: the web pages for people, and what programs ask over HTTP."""
+
+    port: int
+    """TCP port for browsers and programs."""
+    folder: Path
+    """Where it keeps people, sessions, notes and its secret; its user's alone."""
+    ip: str = "127.0.0.1"
+    """Address that it listens on; another than this computer's own needs TLS, or ``behind_proxy``."""
+    hosts: tuple[str, ...] = ()
+    """Names under which browsers reach it, besides this computer's own."""
+    behind_proxy: bool = False
+    """Whether a web server before it speaks TLS, and names the caller in ``X-Forwarded-For`` and ``-Proto``."""
+    certificate: Path | None = None
+    """Its certificate, PEM, with its ``key``; None: without TLS."""
+    key: Path | None = None
+    """The private key of ``certificate``."""
+    hide: tuple[str, ...] = ()
+    """Sections that are nowhere: in no menu, at no URL."""
+    run: bool = True
+    """Whether an observatory that starts starts it, too, where its extra is installed."""
+    cache: str = "memory"
+    """Where answers of views are kept for their lifetimes: ``none``, ``memory``, or a folder's path."""
+    lifetimes: Mapping[str, float] = {}
+    """Seconds for which a view's answer is kept, by section; what isn't named is made anew."""
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this computer finds it."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.ip, f"[{self.ip}]" if ":" in self.ip else self.ip)
+        return f"http{'s' * (self.certificate is not None)}://{host}:{self.port}/"
+
+
 class JobConfig(msgspec.Struct, frozen=True):
     """A section ``[job NAME]``: a job that is done again and again."""
 
@@ -339,6 +372,8 @@ class Config(msgspec.Struct, frozen=True):
     """The section ``[broker]``; None where there is none."""
     jobs: tuple[JobConfig, ...] = ()
     """From the sections ``[job NAME]``."""
+    console: ConsoleConfig | None = None
+    """The section ``[console]``; None: it has no web pages."""
     guardian: GuardianConfig | None = None
     """None: nobody closes the dome when the dome's agent cannot."""
     limits: WeatherLimits = WeatherLimits()

@@ -1,6 +1,6 @@
-"""twistd -n pyros | pyros-agent | pyros-broker | pyros-guardian | pyros-simulator.
+"""twistd -n pyros | pyros-agent | pyros-broker | pyros-guardian | pyros-simulator | pyros-console.
 
-Each is started by what pyros.twistd names.
+Each is started by what pyros.twistd names; the console by pyros.console.service.
 """
 
 import signal
@@ -15,19 +15,20 @@ from zope.interface import implementer
 class PyrosServiceMaker:
     """Names only: pyros is imported when its command is used, not when twistd lists its plugins."""
 
-    def __init__(self, tapname: str, description: str, options: str, make: str) -> None:
-        self.tapname, self.description, self._options, self._make = tapname, description, options, make
+    def __init__(self, tapname: str, description: str, options: str, make: str, module: str = "pyros.twistd") -> None:
+        self.tapname, self.description, self._module = tapname, description, module
+        self._options, self._make = options, make
 
     @property
     def options(self):  # type: ignore[no-untyped-def]
-        return namedAny(f"pyros.twistd.{self._options}")
+        return namedAny(f"{self._module}.{self._options}")
 
     def makeService(self, options):  # type: ignore[no-untyped-def]
         from twisted.internet import reactor  # noqa: PLC0415  here twistd has chosen it
 
         # From the opening of the first port until the reactor takes Ctrl-C itself, it would be a traceback.
         signal.signal(signal.SIGINT, reactor.sigInt)  # type: ignore[attr-defined]
-        return namedAny(f"pyros.twistd.{self._make}")(options)
+        return namedAny(f"{self._module}.{self._make}")(options)
 
 
 observatory = PyrosServiceMaker("pyros", "A whole robotic observatory.", "ObservatoryOptions", "observatory_service")
@@ -37,3 +38,6 @@ guardian = PyrosServiceMaker(
     "pyros-guardian", "What closes an observatory's dome.", "GuardianOptions", "guardian_service"
 )
 simulator = PyrosServiceMaker("pyros-simulator", "Simulated instruments.", "SimulatorOptions", "simulator_service")
+console = PyrosServiceMaker(
+    "pyros-console", "The observatory's web pages.", "ConsoleOptions", "console_service", "pyros.console.service"
+)

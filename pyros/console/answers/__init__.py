@@ -1,0 +1,1 @@
+"""What Django answers: pages, changes, orders, signing in, and errors."""

@@ -1,0 +1,109 @@
+"""Who asks: a person by session, a program by token; while the database can't be asked, a person by a signed pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import DatabaseError
+from django.http import HttpRequest
+from django.http.cookie import parse_cookie
+
+from pyros.console.people.models import Token
+from pyros.console.roles import Role
+from pyros.console.sealed import Pass, unseal
+
+PASS_SECONDS = 12 * 3600.0
+PASS_RENEWED_SECONDS = 600.0
+_BEARER = "bearer "
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks, and what that caller may."""
+
+    name: str = ""
+    """The person's name; '' for nobody."""
+    role: Role = Role.NOBODY
+    """What the caller may."""
+    address: str = ""
+    """An IP address."""
+    token: str = ""
+    """The name of the token, of a program."""
+    user: Any = None
+    """The person's `User`; None for nobody, and while the database can't be asked."""
+
+    @property
+    def full_name(self) -> str:
+        """The person's name, and the token's after a slash."""
+        return f"{self.name}/{self.token}" if self.token else self.name
+
+
+def caller_of(request: HttpRequest) -> Caller:
+    """Return who asks. The database is asked once a request."""
+    found: Caller | None = getattr(request, "caller", None)
+    if found is None:
+        found = _find(request)
+        request.caller = found
+    return found
+
+
+def has_token(request: HttpRequest) -> bool:
+    """Whether a program shows a token: no browser does that for another site's page."""
+    return str(request.headers.get("Authorization", "")).lower().startswith(_BEARER)
+
+
+def address_of(request: HttpRequest) -> str:
+    """Return where the caller is: as the proxy says that stands before the console, where one does."""
+    forwarded = request.headers.get("X-Forwarded-For", "") if settings.CONSOLE.section.behind_proxy else ""
+    return str(forwarded.rpartition(",")[2].strip() or request.META.get("REMOTE_ADDR", ""))[:45]
+
+
+def pass_of(request: HttpRequest) -> Pass | None:
+    """Return the pass that a browser shows."""
+    return unseal(settings.CONSOLE.secret, Pass, str(request.COOKIES.get(settings.PASS_COOKIE_NAME, "")))
+
+
+def may_listen(headers: dict[str, str]) -> bool:
+    """Whether who sends these headers (lower case) may see the observatory. In a thread of Django's."""
+    request = HttpRequest()
+    request.META = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
+    request.COOKIES = parse_cookie(headers.get("cookie", ""))
+    session: Any = SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+    request.session = session
+    try:
+        if not has_token(request):
+            request.user = get_user(request)
+    except DatabaseError:
+        shown = pass_of(request)
+        return shown is not None and shown.role >= Role.VIEWER
+    return caller_of(request).role >= Role.VIEWER
+
+
+def _find(request: HttpRequest) -> Caller:
+    address = address_of(request)
+    if has_token(request):
+        return _program(request, address)
+    try:
+        user: Any = request.user
+        if user.is_authenticated:
+            return Caller(user.name, user.rank, address, user=user)
+        return Caller(address=address)
+    except DatabaseError:
+        return _by_pass(request, address)
+
+
+def _program(request: HttpRequest, address: str) -> Caller:
+    token = Token.objects.shown(request.headers["Authorization"][len(_BEARER) :].strip())
+    if token is None:
+        return Caller(address=address)
+    return Caller(token.user.name, token.rank, address, token.name, token.user)
+
+
+def _by_pass(request: HttpRequest, address: str) -> Caller:
+    shown = pass_of(request)
+    if shown is None or shown.role not in set(Role):
+        return Caller(address=address)
+    return Caller(shown.name, Role(shown.role), address)

@@ -1,0 +1,34 @@
+"""What every template knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from pyros.console.caller import caller_of
+from pyros.console.console import Console
+from pyros.console.roles import Role
+from pyros.errors import PyrosError
+
+
+def everywhere(request: HttpRequest) -> dict[str, Any]:
+    """Return the console's name and menu, who asks, and the newest frame with its panels."""
+    console: Console = settings.CONSOLE
+    caller = caller_of(request)
+    known: dict[str, Any] = {
+        "observatory": console.config.name,
+        "caller": caller,
+        "operator": caller.role >= Role.OPERATOR,
+        "switches": console.switches.read(),
+        "menu": [page for page in console.pages if page.menu and page.role <= caller.role],
+        "published": None,
+        "problem": "",
+    }
+    if caller.role >= Role.VIEWER:
+        try:
+            known["published"] = console.feed.latest
+        except PyrosError as error:
+            known["problem"] = str(error) if caller.role >= Role.ADMIN else "its journals cannot be read"
+    return known

@@ -1,0 +1,156 @@
+"""The frames: what must agree on every page, made once for everybody, with a number, when the observatory has changed.
+
+A thread of its own looks five times a second whether a journal has changed, and every two seconds whether the
+observatory answers at all. News is pushed to who subscribes (`pyros.console.live`), in the reactor's thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+from twisted.logger import Logger
+
+from pyros.clock import steady_seconds
+from pyros.errors import PyrosError
+
+log = Logger("console")
+LOOK_SECONDS = 0.2
+PULSE_SECONDS = 2.0
+OLDEST_SECONDS = 5.0
+"""A frame is made anew after so long, though no journal has changed: what only time changes is in it, too."""
+
+
+class Source(Protocol):
+    """What frames are made of. Every method is called in the feed's thread."""
+
+    def changed(self) -> bool:
+        """Whether there is news since the last call. Cheap."""
+        ...
+
+    def frame(self, number: int) -> msgspec.Struct:
+        """Return the frame of now, with that number. Raises PyrosError."""
+        ...
+
+    def panels(self, frame: Any) -> dict[str, str]:
+        """Return the HTML of the parts of pages that show it, by name."""
+        ...
+
+    def alive(self) -> bool:
+        """Whether any part of the observatory answers. Takes a second at most."""
+        ...
+
+
+class Published(msgspec.Struct, frozen=True):
+    """A frame as it goes to browsers."""
+
+    number: int
+    """Counts from 1 for each start of the console."""
+    frame: Any
+    """The frame."""
+    panels: dict[str, str]
+    """The HTML of the parts that show it."""
+    made: float
+    """When it was made: monotonic seconds."""
+
+
+Listener = Callable[[str, bytes], None]
+"""Takes an event's name and its data, JSON, in the reactor's thread."""
+
+
+class Feed:
+    """Makes the frames. `latest` and `heard_ago` are for any thread; `subscribe` for the reactor's."""
+
+    def __init__(self, source: Source, in_reactor: Callable[..., Any]) -> None:
+        """``in_reactor`` calls a function in the reactor's thread: its ``callFromThread``."""
+        self._source, self._in_reactor = source, in_reactor
+        self._listeners: set[Listener] = set()
+        self._ending = threading.Event()
+        self._making = threading.Lock()
+        self._published: Published | None = None
+        self._heard = steady_seconds()
+        self._problem = ""
+        self._thread = threading.Thread(target=self._run, name="console-feed", daemon=True)
+        self._pulse = threading.Thread(target=self._listen, name="console-pulse", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+        self._pulse.start()
+
+    def stop(self) -> None:
+        """End both threads; returns when they have ended. In a thread but theirs."""
+        self._ending.set()
+        for thread in (self._thread, self._pulse):
+            if thread.is_alive():
+                thread.join()
+
+    @property
+    def latest(self) -> Published:
+        """The newest frame; the first is made here. Raises PyrosError where none can be made."""
+        return self._published or self._make()
+
+    @property
+    def heard_ago(self) -> float:
+        """Seconds since the observatory has answered."""
+        return steady_seconds() - self._heard
+
+    def pulse(self) -> bytes:
+        """Return the data of an event ``pulse``: that the console is there, and since when the observatory is not."""
+        return msgspec.json.encode({"heard": round(self.heard_ago, 1), "problem": self._problem})
+
+    def news(self) -> bytes:
+        """Return the data of an event ``frame``. Raises PyrosError."""
+        return _news(self.latest)
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Have a listener told every event; returns what ends that."""
+        self._listeners.add(listener)
+        return lambda: self._listeners.discard(listener)
+
+    def _run(self) -> None:
+        while not self._ending.wait(LOOK_SECONDS):
+            try:
+                old = self._published
+                if self._source.changed() or old is None or steady_seconds() - old.made > OLDEST_SECONDS:
+                    self._tell("frame", _news(self._make()))
+                self._problem = ""
+            except PyrosError as error:
+                self._failed(str(error))
+            except Exception:  # a mistake of ours must not end the news of the night
+                log.failure("no frame can be made")
+                self._failed("no frame can be made; see the console's log")
+
+    def _failed(self, problem: str) -> None:
+        if problem != self._problem:
+            log.error("{problem}", problem=problem)
+        self._problem = problem
+
+    def _listen(self) -> None:
+        while True:
+            if self._source.alive():
+                self._heard = steady_seconds()
+            self._tell("pulse", self.pulse())
+            if self._ending.wait(PULSE_SECONDS):
+                return
+
+    def _make(self) -> Published:
+        with self._making:
+            number = 1 + (self._published.number if self._published else 0)
+            frame = self._source.frame(number)
+            self._published = Published(number, frame, self._source.panels(frame), steady_seconds())
+            return self._published
+
+    def _tell(self, event: str, data: bytes) -> None:
+        if not self._ending.is_set():
+            self._in_reactor(self._tell_all, event, data)
+
+    def _tell_all(self, event: str, data: bytes) -> None:
+        for listener in tuple(self._listeners):
+            listener(event, data)
+
+
+def _news(published: Published) -> bytes:
+    return msgspec.json.encode({"number": published.number, "frame": published.frame, "panels": published.panels})

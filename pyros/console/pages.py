@@ -1,0 +1,95 @@
+"""Every page of the console, in one table: its URL, its place in the menu, its ``.json`` and who may see it follow.
+
+A page is a view of `pyros.views`, or, where it shows what the console itself keeps, a function named as text (this
+module imports no Django). ``hide = events users`` in ``[console]`` takes sections away: from menu, pages and ``.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from pyros.config import Config
+from pyros.console.roles import Role
+from pyros.errors import ConfigError
+
+MAX_LIMIT = 500
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """One page."""
+
+    name: str
+    """Its name in the code: of its URL, and of nothing else."""
+    title: str
+    """What people call it."""
+    path: str
+    """Its URL without the first slash, as Django's `path`: ``events/<path:key>``."""
+    template: str
+    """The template that shows it, with the view's answer as ``it``."""
+    view: Callable[..., Any] | None = None
+    """What it shows: ``view(observed, **values)``, with the values of path and query; None for one with ``data``.
+
+    Returns a Struct; None for something that isn't there. Raises ValueError for a value that makes no sense.
+    """
+    data: str = ""
+    """The same for what the console itself keeps: ``module:function``, which takes the request and the values."""
+    role: Role = Role.VIEWER
+    """Who may see it."""
+    menu: bool = True
+    """Whether the menu leads there."""
+    section: str = ""
+    """What `hide` calls it, by default its name; several pages may be one section."""
+    query: Mapping[str, Callable[[str], Any]] = {}
+    """The values that it takes from the query, and what makes each from text; it raises ValueError."""
+
+    @property
+    def hidden_by(self) -> str:
+        """The word of ``hide`` that takes it away."""
+        return self.section or self.name
+
+
+def limit(text: str) -> int:
+    """Return how many of a list are wanted, from 1 to `MAX_LIMIT`; raises ValueError."""
+    count = int(text)
+    if not 1 <= count <= MAX_LIMIT:
+        raise ValueError(f"limit: {count} is not from 1 to {MAX_LIMIT}")
+    return count
+
+
+PAGES = (
+    Page(name="tonight", title="Tonight", path="", template="tonight.html",
+         data="pyros.console.answers.tonight:tonight"),
+    Page(name="users", title="Users", path="users", template="users.html", role=Role.ADMIN,
+         data="pyros.console.answers.users:users"),
+    Page(name="account", title="You", path="you", template="account.html",
+         data="pyros.console.answers.account:account"),
+    Page(name="admin", title="Admin", path="administration", template="administration.html", role=Role.ADMIN,
+         data="pyros.console.answers.administration:administration"),
+)  # fmt: skip
+"""In the menu's order."""
+
+ALWAYS = frozenset({"tonight", "account"})
+"""Sections that can't be hidden."""
+
+
+def sections(pages: Iterable[Page] = PAGES) -> tuple[str, ...]:
+    """Return what ``hide`` may name."""
+    return tuple(dict.fromkeys(page.hidden_by for page in pages if page.hidden_by not in ALWAYS))
+
+
+def shown(config: Config, pages: Iterable[Page] = PAGES) -> tuple[Page, ...]:
+    """Return the pages that the configuration doesn't hide. Raises ConfigError for a section that there isn't."""
+    section = config.console
+    hide = section.hide if section is not None else ()
+    known = sections(pages)
+    problems = [
+        f"{config.path}: [console] hide: {word!r} is no section that can be hidden (there are: {', '.join(known)})"
+        for word in hide
+        if word not in known
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return tuple(page for page in pages if page.hidden_by not in hide)

@@ -1,0 +1,1 @@
+"""What the console keeps of people, in its own database: a Django app."""

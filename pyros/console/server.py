@@ -1,0 +1,106 @@
+"""The port: every request's Host and size are looked at before anything else, and every answer has the same headers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.web import server
+from twisted.web.http import BAD_REQUEST
+from twisted.web.resource import IResource, Resource
+from twisted.web.static import Data
+from twisted.web.wsgi import WSGIResource
+
+from pyros.console.actions import ORDERS
+from pyros.console.console import Console
+
+MAX_BODY = 1 << 20
+"""Bytes of a POST; twisted.web keeps all of them before anybody looks."""
+_IDLE_SECONDS = 60
+_TOO_LARGE = (
+    b"HTTP/1.1 413 Content Too Large\r\nContent-Type: text/plain\r\nContent-Length: 10\r\nConnection: close\r\n\r\n"
+    b"too large\n"
+)
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self';"
+    " connect-src 'self'; worker-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none';"
+    " manifest-src 'self'"
+)
+HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=()",
+}
+"""Of every answer."""
+
+
+class BoundedRequest(server.Request):
+    """A request whose body is cut off where it is larger than `MAX_BODY`."""
+
+    _got = 0
+
+    def gotLength(self, length: int | None) -> None:
+        super().gotLength(length if length is not None and length <= MAX_BODY else 0)
+        if length is not None and length > MAX_BODY:
+            self._refuse()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        before, self._got = self._got, self._got + len(data)
+        if self._got <= MAX_BODY:
+            super().handleContentChunk(data)
+        elif before <= MAX_BODY:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        self._got = MAX_BODY + 1
+        channel: Any = self.channel
+        channel.transport.write(_TOO_LARGE)
+        channel.loseConnection()
+
+
+class Root(Resource):
+    """Everything under ``/``."""
+
+    def __init__(self, console: Console, pages: WSGIResource, orders: WSGIResource, **others: IResource) -> None:
+        """``pages`` answers everything but ``orders``, which have threads of their own, and the ``others`` by name."""
+        super().__init__()
+        self._hosts, self._secure = console.hosts, console.secure
+        self._pages, self._orders = pages, orders
+        self._others = {name.encode(): resource for name, resource in others.items()}
+
+    def getChildWithDefault(self, name: bytes, request: Any) -> Any:
+        """Find what answers a request."""
+        for header, value in HEADERS.items():
+            request.setHeader(header, value)
+        if self._secure:
+            request.setHeader("Strict-Transport-Security", "max-age=31536000")
+        request.responseHeaders.removeHeader("Server")
+        if not self._is_ours(request.getHeader("host") or ""):
+            request.setResponseCode(BAD_REQUEST)
+            return Data(b"this console has another name; add it to hosts in [console]\n", "text/plain; charset=utf-8")
+        if (other := self._others.get(name)) is not None:
+            return other
+        request.postpath.insert(0, request.prepath.pop())
+        return self._orders if request.path.decode("latin-1") in ORDERS else self._pages
+
+    def _is_ours(self, host: str) -> bool:
+        name, colon, port = host.rpartition(":")
+        if not colon or not port.isdigit():
+            name = host
+        return name.lower().rstrip(".") in self._hosts
+
+
+class _QuietSite(server.Site):
+    """Keeps no log of requests: URLs hold invitations, and what people do is in the audit."""
+
+    noisy = False
+
+    def log(self, request: Any) -> None: ...
+
+
+def make_site(root: Root) -> server.Site:
+    """Return the factory of the port's connections."""
+    return _QuietSite(root, requestFactory=BoundedRequest, timeout=_IDLE_SECONDS)

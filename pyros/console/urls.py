@@ -1,0 +1,44 @@
+"""The URLs, derived from the tables of pages and actions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.urls import path
+
+from pyros.console.actions import ACTIONS, Action
+from pyros.console.answers import errors, signing
+from pyros.console.answers.doing import do
+from pyros.console.answers.showing import show, show_json
+from pyros.console.console import Console
+from pyros.console.pages import Page
+
+
+def _of_page(page: Page) -> list[Any]:
+    json_path = f"{page.path or page.name}.json"
+    return [
+        path(json_path, show_json(page), name=f"{page.name}.json"),
+        path(page.path, show(page), name=page.name),
+    ]
+
+
+def _of_action(action: Action) -> Any:
+    return path(action.path, do(action), name=action.name)
+
+
+def _shown(console: Console, action: Action) -> bool:
+    return not action.section or action.section in {page.hidden_by for page in console.pages}
+
+
+urlpatterns = [
+    path("sign-in", signing.sign_in, name="sign in"),
+    path("enter/<str:sealed>", signing.enter, name="enter"),
+    path("invitation/<str:sealed>", signing.accept, name="invitation"),
+    *[_of_action(action) for action in ACTIONS if _shown(settings.CONSOLE, action)],
+    *[each for page in settings.CONSOLE.pages for each in _of_page(page)],
+]
+handler400 = errors.bad
+handler403 = errors.forbidden
+handler404 = errors.not_there
+handler500 = errors.failed
