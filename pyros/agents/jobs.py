@@ -21,6 +21,7 @@ from pyros.clock import Timer
 from pyros.config import ENVIRONMENT
 from pyros.errors import AgentError
 from pyros.jobs import ledger
+from pyros.jobs.celery_launcher import CeleryLauncher
 from pyros.jobs.ledger import JobEnd, JobRun, LedgerReader, Look
 from pyros.jobs.names import jobs_folder
 from pyros.jobs.runner import Limits, ProcessRunner, Runner
@@ -54,7 +55,8 @@ class JobsAgent(Agent):
     Its options: ``at_a_time`` (jobs that run at the same time, 1), ``seconds`` (how long one may run: ``2 h``),
     ``memory`` (``4 GB``), ``niceness`` (0 to 19, 10), ``grace`` (between SIGTERM and SIGKILL, ``5 s``), ``log``
     (the most that is kept of what one prints, ``64 MB``), ``path`` (folders in which Python finds the tasks'
-    modules, beside the configuration's), ``tasks`` (patterns of the tasks that come here).
+    modules, beside the configuration's), ``tasks`` (patterns of the tasks that come here), ``runner`` (``celery``: its
+    workers run the jobs, see `pyros.jobs.celery_launcher`; by default the agent's own launcher does).
 
     What runs goes on when the agent ends, however it ends: the next one carries it on.
     """
@@ -96,8 +98,10 @@ class JobsAgent(Agent):
             if not hasattr(reactor, "spawnProcess") or not hasattr(os, "pidfd_open"):
                 raise AgentError(f"{self.config.path}: [{self.name}]: jobs need Linux 5.3 or newer, and real processes")
             folder = jobs_folder(self.config, self.name)
+            celery = self.option("runner", _runner, "own") == "celery"
+            launcher = CeleryLauncher(reactor, self.log, self.config, self.name) if celery else None
             self.runner = ProcessRunner(
-                reactor, self.clock, self.log, folder, limits, self._environment(), self._attempt_ended
+                reactor, self.clock, self.log, folder, limits, self._environment(), self._attempt_ended, launcher
             )
 
     def detach(self) -> Deferred[None] | None:
@@ -265,6 +269,12 @@ def _count(text: str) -> int:
     if not re.fullmatch(r"[1-9]\d{0,2}", text):
         raise ValueError("is not a number from 1 to 999")
     return int(text)
+
+
+def _runner(text: str) -> str:
+    if text not in ("own", "celery"):
+        raise ValueError("is neither own nor celery")
+    return text
 
 
 def _niceness(text: str) -> int:

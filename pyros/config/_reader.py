@@ -18,6 +18,7 @@ from pyros.config._values import (
     STANDARD_AGENTS,
     AgentConfig,
     BrokerConfig,
+    CeleryConfig,
     Config,
     GuardianConfig,
     JobConfig,
@@ -95,6 +96,7 @@ class Reader:
             self.problems.append(f"{self.file}: [{section}]: needs a [broker] section")
         jobs = tuple(self._job(self.sections.pop(name)) for name in list(self.sections) if _JOB.match(name))
         data = observatory.take("data", self._path, self.file.parent / "var")
+        celery = self.sections.pop("celery", None)
         config = Config(
             path=self.file,
             name=observatory.take("name", str, "observatory"),
@@ -112,6 +114,7 @@ class Reader:
             simbad=observatory.take("simbad", web_address, "") if "simbad" in observatory.values else "",
             broker=self._broker(broker, tls, named, kafka) if broker else None,
             jobs=jobs,
+            celery=self._celery(celery) if celery else CeleryConfig(),
             guardian=self._guardian(guardian) if guardian else None,
             console=read_console(console, cache, data, self._existing, self.problems),
             agents={name: self._agent(section) for name, section in self.sections.items()},
@@ -312,6 +315,25 @@ class Reader:
         )
         section.rest(", ".join(JobConfig.__struct_fields__[1:]))
         return config
+
+    def _celery(self, section: Section) -> CeleryConfig:
+        config = CeleryConfig(
+            broker=section.take("broker", self._url, ""),
+            results=section.take("results", self._url, ""),
+            modules=section.take("modules", lambda text: tuple(text.split()), ()),
+            path=section.take("path", lambda text: tuple(self._path(word) for word in text.split()), ()),
+        )
+        section.rest(", ".join(CeleryConfig.__struct_fields__))
+        return config
+
+    def _url(self, text: str) -> str:
+        """Never repeats what was given, for it may hold a password."""
+        if re.match(r"[a-zA-Z][\w.:+-]*://", text):
+            return text
+        try:
+            return self._secret(text)
+        except Untold:
+            raise Untold("is no URL like amqp://USER@HOST//, and not env:VARIABLE or file:PATH, where one is") from None
 
     def _agent(self, section: Section) -> AgentConfig:
         name = section.name

@@ -289,6 +289,19 @@ class JobConfig(msgspec.Struct, frozen=True):
         return f"job {self.name}"
 
 
+class CeleryConfig(msgspec.Struct, frozen=True):
+    """The section ``[celery]``: for those who run tasks by Celery (`pyros.jobs.celery`)."""
+
+    broker: str = ""
+    """The broker's URL, or where it is (``env:VARIABLE``, ``file:PATH``); '' for a file in the data folder."""
+    results: str = ""
+    """Where results are kept, a URL of Celery's; '' for a file in the data folder."""
+    modules: tuple[str, ...] = ()
+    """Modules that have tasks; a worker imports them."""
+    path: tuple[Path, ...] = ()
+    """Folders in which these are found, beside the configuration's."""
+
+
 class WeatherLimits(msgspec.Struct, frozen=True):
     """The limits of the safety table (`pyros.agents.safety_rules`); keys of the section ``[monitoring]``."""
 
@@ -374,6 +387,8 @@ class Config(msgspec.Struct, frozen=True):
     """From the sections ``[job NAME]``."""
     console: ConsoleConfig | None = None
     """The section ``[console]``; None: it has no web pages."""
+    celery: CeleryConfig = CeleryConfig()
+    """From the section ``[celery]``."""
     guardian: GuardianConfig | None = None
     """None: nobody closes the dome when the dome's agent cannot."""
     limits: WeatherLimits = WeatherLimits()

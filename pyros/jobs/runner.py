@@ -39,10 +39,25 @@ _CLOSE_SECONDS = 2.0
 _REAP_SECONDS = 0.05
 _MAX_VALUE = 1 << 20
 _LAST_LINE_BYTES = 4096
-_LOST_SECONDS = 60.0
+LOST_SECONDS = 60.0
 """A wrapper that has said nothing of itself so long after it was ordered is begun once more; only one of two begins."""
 
 OnEnd = Callable[[str, int, JobEnd], None]
+
+
+class Launcher(Protocol):
+    """What gets orders (`pyros.jobs.wrapper`) and has a wrapper run for each; for the reactor's thread."""
+
+    look_seconds: float | None
+    """How often one looks for what it has not told; None: it tells when it has begun a wrapper."""
+
+    def order(self, line: bytes) -> None:
+        """Have a wrapper run for an order, a line of JSON."""
+        ...
+
+    def close(self) -> Deferred[None]:
+        """End it; wrappers go on."""
+        ...
 
 
 class Runner(Protocol):
@@ -87,6 +102,8 @@ class _Watched:
         self.wrapper: _ProcessEnd | None = None
         """Its wrapper's process; None until it is known."""
         self.timer: Timer | None = None
+        self.ordered_until = 0.0
+        """Until then (`Clock.monotonic`) a launcher that doesn't tell may still begin it."""
 
     @property
     def id(self) -> str:
@@ -105,8 +122,12 @@ class ProcessRunner:
         limits: Limits,
         environment: dict[str, str],
         on_end: OnEnd,
+        launcher: Launcher | None = None,
     ) -> None:
-        """``root`` is the folder of the queue's jobs; ``environment`` is added to this process's."""
+        """``root`` is the folder of the queue's jobs; ``environment`` is added to this process's.
+
+        ``launcher`` is another one than the program of our own.
+        """
         self._reactor = reactor
         self._clock = clock
         self._log = log
@@ -115,7 +136,7 @@ class ProcessRunner:
         self._environment = environment
         self._on_end = on_end
         self._jobs: dict[str, _Watched] = {}
-        self._launcher: _Launcher | None = None
+        self._launcher = launcher
         self._closed = False
 
     def carry_on(self, run: JobRun) -> None:
@@ -164,8 +185,10 @@ class ProcessRunner:
             self._over(job, _read_end(folder, attempt))
         elif (folder / f"begun-{attempt}").exists() or job.run.boot != boot_id():
             self._crashed(job)
-        elif begin:
+        elif begin and self._clock.monotonic() >= job.ordered_until:
             self._begin(job, folder)
+        elif self._launcher is not None and self._launcher.look_seconds:
+            job.timer = self._clock.call_later(self._launcher.look_seconds, self._look, job, True)
         else:
             self._log.error(
                 "job {id} could not begin, as on a full disk; it is tried again in {seconds:g} s: look at {folder}",
@@ -177,8 +200,7 @@ class ProcessRunner:
         if job.stop:
             self._over(job, JobEnd(why="stopped"))
             return
-        if self._launcher is None:
-            self._launcher = _Launcher(self._reactor, self._clock, self._log, self)
+        launcher = self._launcher = self._launcher or _Launcher(self._reactor, self._clock, self._log, self)
         request, limits = job.run.request, self._limits
         environment = self._environment | {
             JOB_VARIABLE: job.id, "PYROS_JOB_FOLDER": str(folder), "PYROS_JOB_ATTEMPT": str(job.run.attempt),
@@ -189,8 +211,10 @@ class ProcessRunner:
             "seconds": request.seconds or limits.seconds, "memory": request.memory or limits.memory,
             "niceness": limits.niceness if request.niceness is None else request.niceness,
         }  # fmt: skip
-        self._launcher.order(json.dumps(order).encode() + b"\n")
-        job.timer = self._clock.call_later(_LOST_SECONDS, self._look, job, True)
+        launcher.order(json.dumps(order).encode() + b"\n")
+        if launcher.look_seconds:
+            job.ordered_until = self._clock.monotonic() + LOST_SECONDS
+        job.timer = self._clock.call_later(launcher.look_seconds or LOST_SECONDS, self._look, job, True)
 
     def launched(self, id_: str, attempt: int, pid: int) -> None:
         """For the launcher: it has forked a wrapper."""
@@ -279,6 +303,8 @@ class _ProcessEnd:
 
 class _Launcher(ProcessProtocol):
     """The launcher's process."""
+
+    look_seconds: float | None = None
 
     def __init__(self, reactor: Any, clock: Clock, log: Logger, runner: ProcessRunner) -> None:
         self._clock = clock
