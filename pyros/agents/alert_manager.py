@@ -19,6 +19,7 @@ from pyros.alerts.alert import Role
 from pyros.alerts.detections import Detections
 from pyros.alerts.events import EventTable, Followed, StoredEvent
 from pyros.alerts.rules import decisions
+from pyros.alerts.rules.circumstances import EventFacts
 from pyros.alerts.rules.decisions import DecisionRecord, RequestChange
 from pyros.alerts.rules.rules import Decision, Rules
 from pyros.config import BROKER, PYROS_IVO
@@ -230,7 +231,8 @@ class AlertManagerAgent(Agent):
 
     def _decide(self, alert: Alert, name: str, followed: Followed) -> None:
         """Ask for an observation, or for a change of it, if the rules want it and the packet is the best so far."""
-        decision = self.rules.decide(alert, self.clock.now(), self.sky)
+        event = EventFacts.of(alert, followed) if self.rules.asks_of_event else None
+        decision = self.rules.decide(alert, self.clock.now(), self.sky, event)
         if decision.accepted:
             followed.accepted = [*followed.accepted, alert.id][-identity.MAX_PACKETS_PER_EVENT :]
         known = followed.observation

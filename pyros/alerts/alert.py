@@ -59,6 +59,16 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """True where the author recognised a catalogued source."""
     classification: dict[str, float] = {}
     """The author's probabilities by class (``BNS``, ``Terrestrial``, ``HasNS`` ...)."""
+    instruments: tuple[str, ...] = ()
+    """The instruments or detectors that the author names (``H1``, ``L1``, ``WXT``)."""
+    group: str = ""
+    """The kind of search behind a gravitational wave (``CBC``, ``Burst``)."""
+    pipeline: str = ""
+    """The author's pipeline (``gstlal``, ``orca_HE``)."""
+    search: str = ""
+    """The pipeline's search (``AllSky``, ``BBH``, ``SSM``)."""
+    measured: dict[str, float] = {}
+    """What else was measured, by `measurements.UNITS`: signal-to-noise ratios, durations, magnitudes ..."""
     citations: tuple[tuple[str, str], ...] = ()
     """(ivorn, ``followup`` | ``supersedes`` | ``retraction``) in the packet's order."""
     names: tuple[str, ...] = ()

@@ -38,6 +38,19 @@ Rows = Callable[..., Sequence[Any]]
 """Runs a SELECT with its values over what is committed."""
 
 
+class MapFacts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a sky map was measured to say."""
+
+    area50: float | None = None
+    """Square degrees of the smallest region that has half of the probability."""
+    area90: float | None = None
+    """Square degrees of the smallest region that has 90 % of the probability."""
+    distance: float | None = None
+    """Mean luminosity distance, Mpc; None where the map has none."""
+    distance_error: float | None = None
+    """Its standard deviation, Mpc."""
+
+
 class Followed(msgspec.Struct):
     """One event: its packets, and the observation that it has caused."""
 
@@ -49,6 +62,8 @@ class Followed(msgspec.Struct):
     """When the last of them was asked for first: its repeats count from there."""
     accepted: list[str] = []
     """The packets that the rules wanted observed, the position of another one being better or not."""
+    map: MapFacts | None = None
+    """What the event's newest sky map was measured to say; None without one, or before it was."""
 
 
 class StoredEvent(msgspec.Struct):

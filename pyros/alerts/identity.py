@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -26,8 +27,24 @@ MAX_PACKETS_PER_EVENT = 100
 """Packets that an event remembers; GBM, the most talkative stream, sends a dozen. Test events come for years."""
 _KINDS: dict[Kind, int] = {"initial": 0, "update": 1, "retraction": 2}
 _TAKEN_BACK = frozenset({"retraction", "supersedes"})
+_NOTHING: tuple[object, ...] = (None, "", (), {})
 _REFERENCE = 0.9
 """The containment at which error radii are compared."""
+
+
+FACTS = (
+    "importance",
+    "far",
+    "significant",
+    "known_source",
+    "classification",
+    "instruments",
+    "group",
+    "pipeline",
+    "search",
+    "measured",
+)
+"""Fields of `Alert` of which an event has the value that was said last."""
 
 
 class PacketRecord(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
@@ -59,6 +76,10 @@ class PacketRecord(msgspec.Struct, frozen=True, array_like=True, omit_defaults=T
     """What else joins it with others, see `links`; worked out when it is made."""
     names: tuple[str, ...] = ()
     """Its author's other keys of the event."""
+    time: float | None = None
+    """When it happened in the sky, Unix seconds."""
+    facts: dict[str, Any] = {}
+    """What else the packet says that conditions on the event as a whole ask for: the `FACTS` that it has."""
 
     def __post_init__(self) -> None:
         if (self.cites or self.names) and not self.links:
@@ -169,7 +190,36 @@ def packet_record(alert: Alert) -> PacketRecord:
         cites=alert.citations,
         links=links(alert.event, alert.role, alert.citations, alert.names, alert.related),
         names=alert.names,
+        time=alert.time.timestamp() if alert.time else None,
+        facts=_facts(alert),
     )
+
+
+def _facts(alert: Alert) -> dict[str, Any]:
+    said = {name: getattr(alert, name) for name in FACTS}
+    return {name: value for name, value in said.items() if value not in _NOTHING and (value or name != "known_source")}
+
+
+def said_together(event: Event) -> dict[str, Any]:
+    """Return the facts that the packets of an event that stand say together, as fields of `Alert`.
+
+    Each is the one that was written last; of what was measured, each quantity by itself.
+    """
+    dead = retracted_ids(event)
+    found: dict[str, Any] = {}
+    for each in event.packets:
+        if each.kind == "retraction" or each.id in dead:
+            continue
+        for name, value in each.facts.items():
+            found[name] = {**found.get(name, {}), **value} if name == "measured" else value
+    if "instruments" in found:
+        found["instruments"] = tuple(found["instruments"])  # JSON has made a list of it
+    return found
+
+
+def missions(event: Event) -> tuple[str, ...]:
+    """Return the missions whose packets an event has, in their order: the part of each key before the colon."""
+    return tuple(dict.fromkeys(each.key.partition(":")[0] for each in event.packets))
 
 
 def join(*events: Event) -> Event:

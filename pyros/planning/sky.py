@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from pyros.angles import SECONDS_PER_DAY
-from pyros.planning.visibility import altitude_azimuth, moon_separation, sun_altitude, up_until
+from pyros.planning.visibility import altitude_azimuth, moon_light, moon_separation, sun_altitude, up_until
 from pyros.site import Site
 
 
@@ -27,6 +27,10 @@ class SiteSky:
     def moon_distance(self, ra: float, dec: float, when: datetime) -> float:
         """Return degrees from the Moon as it is seen from the site."""
         return moon_separation(self.site, ra, dec, when)
+
+    def moon_light(self, when: datetime) -> float:
+        """Return how much of the Moon's disc is lit, 0 to 1; 0 while the Moon is below the horizon."""
+        return moon_light(self.site, when.replace(microsecond=0))
 
     def sun_altitude(self, when: datetime) -> float:
         """Return the Sun's degrees above the horizon, negative at night."""

@@ -200,6 +200,15 @@ def moon_separation(site: Site, ra: float, dec: float, when: datetime) -> float:
     return separation(ra, dec, *moon(site, when))
 
 
+@lru_cache(maxsize=16)
+def moon_light(site: Site, when: datetime) -> float:
+    """Return the illuminated fraction of the Moon's disc, good to a hundredth; 0 while it is below the horizon."""
+    place = moon(site, when)
+    if altitude_azimuth(site, *place, when)[0] < 0:
+        return 0.0
+    return (1 - math.cos(math.radians(separation(*sun(when), *place)))) / 2
+
+
 def is_night(site: Site, when: datetime) -> bool:
     """Tell whether the Sun stands below the site's twilight."""
     return sun_altitude(site, when) < site.twilight

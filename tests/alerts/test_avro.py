@@ -28,6 +28,7 @@ EVENT: dict[str, Any] = {
         {"name": "classification", "type": {"type": "map", "values": "double"}},
         {"name": "properties", "type": {"type": "map", "values": "double"}},
         {"name": "instruments", "type": {"type": "array", "items": "string"}},
+        *({"name": name, "type": "string"} for name in ("group", "pipeline", "search")),
         {"name": "skymap", "type": ["null", "bytes"]},
     ],
 }
@@ -47,7 +48,7 @@ SCHEMA = {
 def wave(**fields: Any) -> dict[str, Any]:
     """Return the sample's gravitational wave as a record of `SCHEMA`."""
     event = {field["name"]: WAVE["event"].get(field["name"]) for field in EVENT["fields"]}
-    event |= {"skymap": b"SIMPLE  =                    T", "instruments": []}
+    event |= {"skymap": b"SIMPLE  =                    T"}
     return {**WAVE, "event": event, "again": None, **fields}
 
 

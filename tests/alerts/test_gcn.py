@@ -37,6 +37,9 @@ def test_a_neutrino_is_understood() -> None:
         containment=0.9,
         skymap="https://sky.example/150001.fits.gz",
         importance=0.61,
+        instruments=("IC86",),
+        pipeline="Gold Track Alert",
+        measured={"signalness": 0.61},
         names=("icecube:IceCube-300506A",),
         far=3.2e-8,
     )
@@ -120,6 +123,10 @@ def test_gravitational_waves() -> None:
         far=1.5e-9,
         significant=True,
         classification={"BNS": 0.9, "Terrestrial": 0.1, "HasNS": 1.0},
+        instruments=("H1", "L1"),
+        group="CBC",
+        pipeline="pycbc",
+        search="AllSky",
     )
 
 

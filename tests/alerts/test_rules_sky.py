@@ -30,6 +30,9 @@ class FixedSky:
     def moon_distance(self, ra: float, dec: float, when: datetime) -> float:
         return 40.0
 
+    def moon_light(self, when: datetime) -> float:
+        return 0.4
+
     def sun_altitude(self, when: datetime) -> float:
         return -15.0
 
@@ -165,7 +168,7 @@ def test_mistakes_are_named(tmp_path: Path, text: str, problem: str) -> None:
 
 
 def test_groups_that_contain_themselves_are_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="any and not are nested more than 8 deep"):
+    with pytest.raises(ConfigError, match="any, not and event are nested more than 8 deep"):
         rules(tmp_path, f"rules:\n  - {{name: one, when: &a {{not: *a}}, {OBSERVE}}}\n")
 
 
@@ -176,5 +179,5 @@ def test_what_is_not_observed_is_not_repeated(tmp_path: Path) -> None:
 
 def test_the_file_explains_every_condition() -> None:
     text = SHIPPED.read_text()
-    for word in (*CONDITIONS, "any", "not", "repeat", "expires_after", "min_altitude", "priority"):
+    for word in (*CONDITIONS, "any", "not", "event", "repeat", "expires_after", "min_altitude", "priority"):
         assert f"#     {word} " in text or f"#   {word} " in text, word

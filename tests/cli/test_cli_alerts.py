@@ -71,7 +71,8 @@ def test_parse_gives_one_object_a_packet() -> None:
     assert list(burst) == [
         "file", "stream", "id", "ivorn", "role", "kind", "event", "notice_type", "time", "ra", "dec", "error_radius",
         "containment", "skymap", "importance", "far", "pointing",
-        "known_source", "significant", "classification", "names", "related", "citations",
+        "known_source", "significant", "classification", "instruments", "group", "pipeline", "search", "measured",
+        "names", "related", "citations",
     ]  # fmt: skip
     assert burst["file"] == str(SAMPLES / "burst.xml")
     assert burst["time"].endswith("Z")

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from pyros.alerts.alert import Alert, Kind, Role
-from pyros.alerts.formats import event_keys, localization, snews, streams, surveys, text, values
+from pyros.alerts.formats import event_keys, localization, measurements, snews, streams, surveys, text, values
 from pyros.alerts.formats.streams import Stream
 from pyros.alerts.formats.times import parse_iso
 from pyros.alerts.formats.voevent import parse_voevent_json
@@ -201,6 +201,10 @@ def _notice(notice: dict[str, Any], topic: str) -> Alert:
         significant=_flag(notice.get("significant")),
         known_source=_is_known(notice, row, name) or classes.get("unknown") == 0,
         classification=classes,
+        instruments=measurements.words(notice.get("instruments") or notice.get("instrument")),
+        pipeline=_text(notice.get("pipeline"))[:100],
+        search=_text(notice.get("search"))[:100],
+        measured=measurements.of_notice(target) | measurements.of_notice(notice, signalness=bool(row.importance)),
         names=event_keys.further_names(row, event, named) if named else (),
         related=_related(notice, named),
     )
@@ -276,6 +280,11 @@ def _gravitational_wave(notice: dict[str, Any]) -> Alert:
         far=values.hertz(event.get("far"), "Hz"),
         significant=_flag(event.get("significant")),
         classification=_probabilities(event.get("classification"), event.get("properties")),
+        instruments=measurements.words(event.get("instruments")),
+        group=_text(event.get("group"))[:100],
+        pipeline=_text(event.get("pipeline"))[:100],
+        search=_text(event.get("search"))[:100],
+        measured=measurements.of_notice(event),
         related=_coincidence(notice.get("external_coinc")),
     )
 

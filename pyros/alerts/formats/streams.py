@@ -106,6 +106,11 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     """Params with the URL of a sky map, where it ends as a FITS file does, or of a plot."""
     importance: tuple[str, ...] = ()
     """Params that say it where Why/@importance is the same in every packet."""
+    instruments: tuple[str, ...] = ("Instruments", "Instrument", "*/Instrument")
+    """Params that name the instruments or detectors, which commas divide."""
+    group: tuple[str, ...] = ("Group",)
+    pipeline: tuple[str, ...] = ("Pipeline", "*/pipeline_name")
+    search: tuple[str, ...] = ("Search",)
     significant: str = ""
     classes: tuple[str, ...] = ()
     """Groups that hold probabilities by class."""

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from pyros.alerts.alert import Alert
-from pyros.alerts.formats import values
+from pyros.alerts.formats import measurements, values
 from pyros.alerts.formats.times import parse_iso
 
 
@@ -72,6 +72,17 @@ SURVEYS = (
 )
 
 
+_CLASSES = ("classification", "classifications", "probabilities", "classificationScores")
+_SCORES = {
+    "rf_snia_vs_nonia": "early SN Ia",
+    "snn_snia_vs_nonia": "SN Ia",
+    "snn_sn_vs_all": "SN",
+    "rf_kn_vs_nonkn": "kilonova",
+    "microlensing": "microlensing",
+}
+"""Fink's scores (https://fink-broker.readthedocs.io, "Science modules") and what they are probabilities of."""
+
+
 def of_notice(notice: dict[str, Any]) -> Survey | None:
     """Return the survey whose shape a notice has, if any."""
     return next((survey for survey in SURVEYS if survey.marks <= notice.keys()), None)
@@ -95,7 +106,25 @@ def parse_detection(notice: dict[str, Any], survey: Survey) -> Alert:
         time=parse_iso(_text(place.get(survey.time)), survey.scale),
         ra=target[0] if target else None,
         dec=target[1] if target else None,
+        classification=_classes(notice),
+        measured=measurements.of_candidate(place) or measurements.of_candidate(notice),
     )
+
+
+def _classes(notice: dict[str, Any]) -> dict[str, float]:
+    """Read the broker's classes: probabilities by name, one name alone (Lasair's Sherlock), or Fink's scores."""
+    found: dict[str, float] = {}
+    for field in _CLASSES:
+        content = notice.get(field)
+        if isinstance(content, str) and content.strip():
+            found[content.strip()[:100]] = 1.0
+        for name, value in list(content.items())[:100] if isinstance(content, dict) else ():
+            if (probability := values.fraction(value)) is not None:
+                found[str(name)[:100]] = probability
+    for field, name in _SCORES.items():
+        if (probability := values.fraction(notice.get(field))) is not None:
+            found[name] = probability
+    return found
 
 
 def _at(notice: dict[str, Any], path: str) -> Any:

@@ -13,7 +13,7 @@ import msgspec
 from lxml import etree
 
 from pyros.alerts.alert import Alert, Kind, Role
-from pyros.alerts.formats import event_keys, streams, values
+from pyros.alerts.formats import event_keys, measurements, streams, values
 from pyros.alerts.formats.notices import NOTICES, TRANSPORT
 from pyros.alerts.formats.streams import Stream
 from pyros.alerts.formats.times import from_tjd, parse_iso
@@ -166,7 +166,12 @@ def interpret(event: VOEvent, row: Stream | None = None) -> Alert:
         far=values.hertz(far.value, row.far_unit or far.unit) if far else None,
         significant=_flag(params.get(row.significant)) if row.significant else None,
         known_source=notice in row.known_types or params.marked(row.known) or params.matches(row.known_values),
-        classification=_classification(event.params, row),
+        classification=_classification(event.params, row) or measurements.gbm_classes(params.get),
+        instruments=measurements.words(params.text(row.instruments)),
+        group=params.text(row.group)[:100],
+        pipeline=params.text(row.pipeline)[:100],
+        search=params.text(row.search)[:100],
+        measured=measurements.of_params(params.get),
         citations=event.citations,
         names=(event_keys.by_day(row, time),) if row.event_by_day and time is not None else (),
         related=_related(row, params),
@@ -190,6 +195,10 @@ class _Params:
 
     def first(self, names: tuple[str, ...]) -> Param | None:
         return next((param for name in names if (param := self._by_name.get(name)) and param.value), None)
+
+    def text(self, names: tuple[str, ...]) -> str:
+        param = self.first(names)
+        return param.value if param else ""
 
     def marked(self, names: tuple[str, ...]) -> bool:
         return not self._true.isdisjoint(names)

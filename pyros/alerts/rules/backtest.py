@@ -16,7 +16,8 @@ import msgspec
 from pyros.alerts import followup, identity
 from pyros.alerts.alert import Alert
 from pyros.alerts.archive.query import ArchivedPacket
-from pyros.alerts.rules.conditions import LocalSky
+from pyros.alerts.events import Followed
+from pyros.alerts.rules.circumstances import EventFacts, LocalSky
 from pyros.alerts.rules.rules import Decision, Rules
 
 Observability = Literal["at once", "later", "never"]
@@ -145,11 +146,12 @@ def _judge(
             tried.rule.retracted.append(entry.received - tried.at)
         return
     now = datetime.fromtimestamp(entry.received, UTC)
-    decision = rules.decide(alert, now, sky)
+    event = EventFacts.of(alert, Followed(tried.event)) if rules.asks_of_event else None
+    decision = rules.decide(alert, now, sky, event)
     if not decision.accepted:
         if decision.rule:
             backtest.rules[decision.rule].refused += 1
-        elif alert.actionable and not decision.considered and (fits := rules.fitting(alert, now, sky)):
+        elif alert.actionable and not decision.considered and (fits := rules.fitting(alert, now, sky, event)):
             backtest.rules[fits].unplaced += 1
         return
     if alert.id in identity.retracted_ids(tried.event):

@@ -6,52 +6,16 @@ hold, and neither does its opposite: ``not`` of something unknown is unknown.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from datetime import datetime
-from fnmatch import fnmatchcase
-from typing import Any, Protocol, get_args
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
-from pyros.alerts.alert import Alert, Kind
-from pyros.alerts.formats import values
-from pyros.quantities import ANGLES, DURATIONS, ValueReader, quantity
-
-MIN_AGE_SECONDS = -600.0
-"""An event this many seconds ahead of the observatory's clock is a wrong date, not a fresh event."""
-
-_ROLES = ("observation", "prediction")
-_DAY = 86_400.0
-_SPANS = (("d", 2 * _DAY), ("h", 7_200.0), ("min", 120.0), ("s", 0.0))
-"""Units, and from how many seconds on they are used."""
-
-
-class LocalSky(Protocol):
-    """A site's answers about a position (ICRS degrees) at a moment; the caller of the rules gives it."""
-
-    def altitude(self, ra: float, dec: float, when: datetime) -> float:
-        """Return degrees above the horizon."""
-
-    def time_up(self, ra: float, dec: float, when: datetime, min_altitude: float) -> float:
-        """Return seconds until the position sinks below that altitude in degrees: 0 if it isn't up, a day if never."""
-
-    def moon_distance(self, ra: float, dec: float, when: datetime) -> float:
-        """Return degrees from the Moon, which may be below the horizon."""
-
-    def sun_altitude(self, when: datetime) -> float:
-        """Return the Sun's degrees above the horizon, negative at night."""
-
-
-class Circumstances(msgspec.Struct, frozen=True):
-    """The moment and the place at which a rule is asked."""
-
-    now: datetime
-    """The moment, UTC."""
-    sky: LocalSky | None = None
-    """The sky over the site; None where no site is named."""
-    min_altitude: float = 0.0
-    """The rule's own, degrees."""
+from pyros.alerts.alert import Alert
+from pyros.alerts.rules import checks, readers
+from pyros.alerts.rules.checks import ConditionCheck, limit
+from pyros.alerts.rules.circumstances import Circumstances
+from pyros.quantities import ValueReader
 
 
 class ConditionResult(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -71,12 +35,6 @@ class ConditionResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of ``any`` and ``not``: the conditions in them that were looked at."""
 
 
-CheckResult = tuple[bool | None, Any, str]
-"""Whether it holds (None: unknown), the value that was looked at, and both in words."""
-ConditionCheck = Callable[[Alert, Circumstances, Any], CheckResult]
-_Value = Callable[[Alert, Circumstances], float | None]
-
-
 class ConditionSpec(msgspec.Struct, frozen=True):
     """One condition that a rule may use."""
 
@@ -88,216 +46,162 @@ class ConditionSpec(msgspec.Struct, frozen=True):
     """True where it chooses which alerts the rule is about at all: a miss isn't worth telling."""
     sky: bool = False
     """Whether it needs to know the site."""
+    event: bool = False
+    """Whether it is about the event as a whole."""
 
 
-ANGLE = quantity(ANGLES, 0.0, 180.0)
-DURATION = quantity(DURATIONS, 0.0, 3650 * _DAY)
-PATIENCE = quantity(DURATIONS, 1.0, 3650 * _DAY)
-RATE = quantity(
-    {
-        "Hz": 1.0,
-        "per year": 1 / values.SECONDS_PER_YEAR,
-        "per month": 12 / values.SECONDS_PER_YEAR,
-        "per day": 1 / 86_400,
-    },
-    0.0,
-    1e9,
-)
-FRACTION = quantity({"": 1.0}, 0.0, 1.0)
-ALTITUDE = quantity({"deg": 1.0}, 0.0, 90.0)
-_LATITUDE = quantity(ANGLES, 0.0, 90.0)
-_SUN = quantity({"deg": 1.0}, -90.0, 90.0)
-
-
-def _globs(value: Any) -> tuple[str, ...]:
-    words = value if isinstance(value, list) else [value]
-    if not words or not all(isinstance(word, str) and word for word in words):
-        raise ValueError(f"must be a name or a list of names (with * for any letters), not {value!r}")
-    return tuple(words)
-
-
-def _one_of(allowed: tuple[str, ...], never: str) -> ValueReader:
-    def read(value: Any) -> tuple[str, ...]:
-        words = value if isinstance(value, list) else [value]
-        if not words or any(word not in allowed for word in words):
-            raise ValueError(f"must be of {', '.join(allowed)} ({never}), not {value!r}")
-        return tuple(words)
-
-    return read
-
-
-_KINDS = tuple(kind for kind in get_args(Kind) if kind != "retraction")
-
-
-def _truth(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"must be true or false, not {value!r}")
-    return value
-
-
-def _name(label: str, field: str) -> ConditionCheck:
-    def check(alert: Alert, _: Circumstances, wanted: tuple[str, ...]) -> CheckResult:
-        value = getattr(alert, field)
-        fits = any(fnmatchcase(value.lower(), word.lower()) for word in wanted)
-        return fits, value, f"{label} {value}" if fits else f"{label} {value or 'unknown'} is not {' or '.join(wanted)}"
-
-    return check
-
-
-def _plain(value: float, wanted: float) -> tuple[str, str]:
-    return f"{value:.4g}", f"{wanted:.4g}"
-
-
-def _angles(value: float, wanted: float) -> tuple[str, str]:
-    return f"{value:.4g}", f"{wanted:.4g} deg"
-
-
-def _spans(value: float, wanted: float) -> tuple[str, str]:
-    """Format two durations in seconds, each in a unit that suits it."""
-    return _span(value), _span(wanted)
-
-
-def _span(seconds: float) -> str:
-    unit = next((unit for unit, least in _SPANS if seconds >= least), "s")
-    return f"{seconds / DURATIONS[unit]:.4g} {unit}"
-
-
-def _rates(value: float, wanted: float) -> tuple[str, str]:
-    """Format two false-alarm rates in Hz, and say how rare the alert is."""
-    years = 1 / (value * values.SECONDS_PER_YEAR) if value else math.inf
-    often = f"once in {years:.3g} years" if years >= 1 else f"{1 / years:.3g} a year"
-    return f"{value:.4g} ({often})", f"{wanted:.4g} Hz"
-
-
-def _limit(
-    label: str,
-    words: Callable[[float, float], tuple[str, str]],
-    take: _Value,
-    *,
-    at_most: bool,
-) -> ConditionCheck:
-    def check(alert: Alert, moment: Circumstances, wanted: float) -> CheckResult:
-        value = take(alert, moment)
-        if value is None:
-            return None, None, f"{label} unknown"
-        fits = value <= wanted if at_most else value >= wanted
-        sign = ("<=" if fits else ">") if at_most else (">=" if fits else "<")
-        found, limit = words(value, wanted)
-        return fits, value, f"{label} {found} {sign} {limit}"
-
-    return check
-
-
-def _truth_of(label: str, field: str) -> ConditionCheck:
-    def check(alert: Alert, _: Circumstances, wanted: bool) -> CheckResult:
-        value = getattr(alert, field)
-        words = f"{label}: {'unknown' if value is None else 'yes' if value else 'no'}"
-        return None if value is None else value is wanted, value, words
-
-    return check
-
-
-def age(alert: Alert, now: datetime) -> float | None:
-    """Return the seconds since the event, or since the packet was written where the event's time isn't told."""
-    moment = alert.time or alert.sent
-    return (now - moment).total_seconds() if moment else None
-
-
-def _young(alert: Alert, moment: Circumstances, wanted: float) -> CheckResult:
-    seconds = age(alert, moment.now)
-    if seconds is not None and seconds < MIN_AGE_SECONDS:
-        return None, seconds, f"its time lies {-seconds:.0f} s in the future"
-    return _limit("age", _spans, lambda *_: seconds, at_most=True)(alert, moment, wanted)
-
-
-def _latitude(alert: Alert, _: Circumstances) -> float | None:
-    return abs(values.galactic_latitude(*alert.target)) if alert.target else None
-
-
-def _of_sky(
-    take: Callable[[LocalSky, float, float, Circumstances], float],
-) -> Callable[[Alert, Circumstances], float | None]:
-    def value(alert: Alert, moment: Circumstances) -> float | None:
-        if moment.sky is None or alert.target is None:
-            return None
-        return take(moment.sky, *alert.target, moment)
-
-    return value
-
-
-def _time_up(sky: LocalSky, ra: float, dec: float, moment: Circumstances) -> float:
-    return min(_DAY, sky.time_up(ra, dec, moment.now, moment.min_altitude))
-
-
-def _sun_altitude(_: Alert, moment: Circumstances) -> float | None:
-    return moment.sky.sun_altitude(moment.now) if moment.sky else None
-
-
-def _classified(value: Any) -> dict[str, float]:
-    if not isinstance(value, dict) or not value:
-        raise ValueError(f"must be a mapping such as {{BNS: 0.5}}, not {value!r}")
-    return {str(name): FRACTION(least) for name, least in value.items()}
-
-
-def _probable(alert: Alert, _: Circumstances, wanted: dict[str, float]) -> CheckResult:
-    """Check that one of the classes is at least that probable."""
-    found = {name: alert.classification.get(name) for name in wanted}
-    known = {name: value for name, value in found.items() if value is not None}
-    fits = any(value >= wanted[name] for name, value in known.items())
-    said = ", ".join(f"{name} {'unknown' if value is None else format(value, '.2g')}" for name, value in found.items())
-    return fits or (False if known else None), known, f"class {said}"
+def _between(
+    name: str, label: str, read: ValueReader, words: checks.Words, take: checks.Value, *, event: bool = False
+) -> dict[str, ConditionSpec]:
+    """Make the two conditions on a number: at least, and at most."""
+    return {
+        f"min_{name}": ConditionSpec(read, limit(label, words, take, at_most=False), event=event),
+        f"max_{name}": ConditionSpec(read, limit(label, words, take, at_most=True), event=event),
+    }
 
 
 CONDITIONS: dict[str, ConditionSpec] = {
-    "stream": ConditionSpec(_globs, _name("stream", "stream"), selects=True),
-    "notice_type": ConditionSpec(_globs, _name("notice", "notice_type"), selects=True),
-    "role": ConditionSpec(_one_of(_ROLES, "tests and utility notices are never observed"), _name("role", "role")),
-    "kind": ConditionSpec(_one_of(_KINDS, "a retraction is never observed"), _name("kind", "kind")),
-    "known_source": ConditionSpec(_truth, _truth_of("known source", "known_source")),
-    "significant": ConditionSpec(_truth, _truth_of("significant", "significant")),
+    "stream": ConditionSpec(readers.read_globs, checks.field("stream", "stream"), selects=True),
+    "notice_type": ConditionSpec(readers.read_globs, checks.field("notice", "notice_type"), selects=True),
+    "group": ConditionSpec(readers.read_globs, checks.field("group", "group"), selects=True),
+    "pipeline": ConditionSpec(readers.read_globs, checks.field("pipeline", "pipeline"), selects=True),
+    "search": ConditionSpec(readers.read_globs, checks.field("search", "search"), selects=True),
+    "instruments": ConditionSpec(readers.read_globs, checks.field("instruments", "instruments")),
+    "min_instruments": ConditionSpec(
+        readers.read_count,
+        limit("instruments", checks.plain, lambda alert, _: len(alert.instruments) or None, at_most=False),
+    ),
+    "role": ConditionSpec(
+        readers.one_of(readers.ROLES, "tests and utility notices are never observed"), checks.field("role", "role")
+    ),
+    "kind": ConditionSpec(
+        readers.one_of(readers.KINDS, "a retraction is never observed"), checks.field("kind", "kind")
+    ),
+    "known_source": ConditionSpec(readers.read_truth, checks.truth_of("known source", "known_source")),
+    "significant": ConditionSpec(readers.read_truth, checks.truth_of("significant", "significant")),
     "max_error_radius": ConditionSpec(
-        ANGLE, _limit("error radius", _angles, lambda alert, _: alert.error_radius, at_most=True)
+        readers.ANGLE, limit("error radius", checks.degrees, lambda alert, _: alert.error_radius, at_most=True)
     ),
     "min_importance": ConditionSpec(
-        FRACTION, _limit("importance", _plain, lambda alert, _: alert.importance, at_most=False)
+        readers.FRACTION, limit("importance", checks.plain, lambda alert, _: alert.importance, at_most=False)
     ),
-    "max_far": ConditionSpec(RATE, _limit("false-alarm rate", _rates, lambda alert, _: alert.far, at_most=True)),
-    "min_probability": ConditionSpec(_classified, _probable),
-    "max_age": ConditionSpec(DURATION, _young),
-    "min_galactic_latitude": ConditionSpec(_LATITUDE, _limit("galactic latitude", _angles, _latitude, at_most=False)),
-    "max_sun_altitude": ConditionSpec(_SUN, _limit("Sun's altitude", _angles, _sun_altitude, at_most=True), sky=True),
+    "max_far": ConditionSpec(
+        readers.RATE, limit("false-alarm rate", checks.rates, lambda alert, _: alert.far, at_most=True)
+    ),
+    "min_signalness": ConditionSpec(
+        readers.FRACTION, limit("signalness", checks.plain, checks.measured("signalness"), at_most=False)
+    ),
+    **{
+        f"min_{name}": ConditionSpec(
+            readers.NUMBER, limit(label, checks.in_unit("sigma"), checks.measured(name), at_most=False)
+        )
+        for name, label in (("snr", "SNR"), ("image_snr", "image SNR"), ("rate_snr", "rate SNR"))
+    },
+    **_between("duration", "duration", readers.SHORT_DURATION, checks.spans, checks.duration),
+    **_between("hardness", "hardness", readers.NUMBER, checks.plain, checks.measured("hardness")),
+    "min_probability": ConditionSpec(readers.read_classes, checks.probable),
+    "probability": ConditionSpec(readers.read_sums, checks.probable_together),
+    "most_likely": ConditionSpec(readers.read_globs, checks.names("most likely", checks.most_probable)),
+    **_between("magnitude", "magnitude", readers.MAGNITUDES, checks.in_unit("mag"), checks.measured("magnitude")),
+    "min_real_bogus": ConditionSpec(
+        readers.FRACTION, limit("real-bogus", checks.plain, checks.measured("real_bogus"), at_most=False)
+    ),
+    "max_age": ConditionSpec(readers.DURATION, checks.young),
+    **_between(
+        "area50",
+        "area at 50 %",
+        readers.AREA,
+        checks.in_unit("deg2"),
+        checks.of_map(lambda said: said.area50),
+        event=True,
+    ),
+    **_between(
+        "area90",
+        "area at 90 %",
+        readers.AREA,
+        checks.in_unit("deg2"),
+        checks.of_map(lambda said: said.area90),
+        event=True,
+    ),
+    **_between(
+        "distance",
+        "distance",
+        readers.DISTANCE,
+        checks.in_unit("Mpc"),
+        checks.of_map(lambda said: said.distance),
+        event=True,
+    ),
+    "coincident_with": ConditionSpec(
+        readers.read_globs, checks.names("coincident with", checks.coincident), event=True
+    ),
+    "min_packets": ConditionSpec(
+        readers.read_count, limit("packets", checks.plain, checks.packets, at_most=False), event=True
+    ),
+    **_between("declination", "declination", readers.DECLINATION, checks.degrees, checks.declination),
+    "min_galactic_latitude": ConditionSpec(
+        readers.LATITUDE, limit("galactic latitude", checks.degrees, checks.latitude, at_most=False)
+    ),
+    "max_extinction": ConditionSpec(
+        readers.MAGNITUDES, limit("mean extinction", checks.in_unit("mag"), checks.extinction, at_most=True)
+    ),
+    "max_sun_altitude": ConditionSpec(
+        readers.SUN, limit("Sun's altitude", checks.degrees, checks.sun_altitude, at_most=True), sky=True
+    ),
+    "max_moon_light": ConditionSpec(
+        readers.FRACTION, limit("Moon lit to", checks.plain, checks.moon_light, at_most=True), sky=True
+    ),
     "min_altitude_now": ConditionSpec(
-        ALTITUDE,
-        _limit("altitude", _angles, _of_sky(lambda sky, ra, dec, at: sky.altitude(ra, dec, at.now)), at_most=False),
+        readers.ALTITUDE,
+        limit(
+            "altitude",
+            checks.degrees,
+            checks.of_sky(lambda sky, ra, dec, at: sky.altitude(ra, dec, at.now)),
+            at_most=False,
+        ),
         sky=True,
     ),
-    "min_time_up": ConditionSpec(DURATION, _limit("time up", _spans, _of_sky(_time_up), at_most=False), sky=True),
+    "min_time_up": ConditionSpec(
+        readers.DURATION, limit("time up", checks.spans, checks.of_sky(checks.time_up), at_most=False), sky=True
+    ),
     "min_moon_distance": ConditionSpec(
-        ANGLE,
-        _limit("Moon at", _angles, _of_sky(lambda sky, ra, dec, at: sky.moon_distance(ra, dec, at.now)), at_most=False),
+        readers.ANGLE,
+        limit(
+            "Moon at",
+            checks.degrees,
+            checks.of_sky(lambda sky, ra, dec, at: sky.moon_distance(ra, dec, at.now)),
+            at_most=False,
+        ),
         sky=True,
     ),
 }
 """In the order in which they are judged; the cheap and telling ones first."""
 
-ANY, NOT = "any", "not"
-"""``any``: at least one of these groups holds; ``not``: none of them does. In a group all must hold."""
+ANY, NOT, EVENT = "any", "not", "event"
+"""``any``: at least one of these groups holds; ``not``: none of them does. In a group all must hold. The conditions of
+``event`` are asked of the event as a whole: its best position, and the newest value of all that its packets told."""
+GROUPS = (ANY, NOT, EVENT)
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """One line of a rule's ``when``: the value of a known condition, or the groups of ``any`` and ``not``."""
+    """One line of a rule's ``when``: the value of a known condition, or the groups of ``any``, ``not``, ``event``."""
 
     name: str
-    """The condition's name, ``any`` or ``not``."""
+    """The condition's name, or ``any``, ``not``, ``event``."""
     wanted: Any = None
     """What the rule asks for."""
     groups: tuple[tuple[Condition, ...], ...] = ()
-    """The groups of ``any`` and ``not``."""
+    """The groups of ``any``, ``not`` and ``event``."""
 
     @property
     def selects(self) -> bool:
         """Whether the condition only chooses which alerts the rule is about."""
         return all(CONDITIONS[each.name].selects for each in self.flat())
+
+    @property
+    def asks_of_event(self) -> bool:
+        """Whether it is about the event as a whole, or has a condition in it that is."""
+        within = any(each.asks_of_event for group in self.groups for each in group)
+        return self.name == EVENT or within or (self.name in CONDITIONS and CONDITIONS[self.name].event)
 
     def flat(self) -> Iterator[Condition]:
         """Give the known conditions in this one."""
@@ -313,6 +217,8 @@ def judge(condition: Condition, alert: Alert, moment: Circumstances) -> Conditio
     if condition.name in CONDITIONS:
         holds, value, words = CONDITIONS[condition.name].check(alert, moment, condition.wanted)
         return ConditionResult(condition.name, holds, value, condition.wanted, words)
+    if condition.name == EVENT and moment.event is not None:
+        alert = moment.event.alert
     looked: list[ConditionResult] = []
     outcomes: list[bool | None] = []
     said: list[str] = []
@@ -325,6 +231,8 @@ def judge(condition: Condition, alert: Alert, moment: Circumstances) -> Conditio
         outcomes.append(holds)
         said.append(judged[-1].words)
     found: bool | None = any(outcomes) or (None if None in outcomes else False)
+    if condition.name == EVENT:
+        return ConditionResult(EVENT, found, words=f"of the event: {said[-1]}", parts=tuple(looked))
     if condition.name == ANY:
         words = said[0] if found else f"none of: {'; '.join(said)}"
         return ConditionResult(ANY, found, words=words, parts=tuple(looked))

@@ -14,7 +14,7 @@ import msgspec
 
 from pyros.alerts.alert import Alert
 from pyros.alerts.formats import values
-from pyros.alerts.rules.conditions import LocalSky, age
+from pyros.alerts.rules.circumstances import LocalSky, age
 from pyros.alerts.rules.rules import Considered
 from pyros.errors import JournalError
 from pyros.journal import JournalReader
@@ -94,6 +94,11 @@ def looked_at(alert: Alert, now: datetime, sky: LocalSky | None = None) -> dict[
         "significant": alert.significant,
         "known_source": alert.known_source,
         "classification": alert.classification or None,
+        "instruments": alert.instruments or None,
+        "group": alert.group or None,
+        "pipeline": alert.pipeline or None,
+        "search": alert.search or None,
+        **alert.measured,
         "age": None if seconds is None else round(seconds, 3),
     }
     if sky is not None and alert.target is not None:

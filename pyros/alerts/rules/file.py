@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from pyros.alerts.rules.conditions import ALTITUDE, ANY, CONDITIONS, DURATION, NOT, PATIENCE, Condition
+from pyros.alerts.rules.conditions import CONDITIONS, GROUPS, Condition
+from pyros.alerts.rules.readers import ALTITUDE, DURATION, PATIENCE
 from pyros.errors import ConfigError
 from pyros.files import LinedMapping, LinedMappings, read_yaml
 from pyros.messages import Exposures
@@ -124,14 +125,14 @@ class _Reader:
         return () if content is None else self._group(content, f"{where} when", 0)
 
     def _group(self, content: Any, where: str, depth: int) -> tuple[Condition, ...]:
-        """Read conditions that must all hold, in the order in which they are judged: ``any`` and ``not`` last."""
+        """Read conditions that must all hold, in the order in which they are judged: groups last."""
         if not isinstance(content, dict):
             self._problem(where, f"must be a mapping of conditions, such as {{stream: swift}}, not {content!r:.60}")
             return ()
         if depth > _MAX_DEPTH:
-            self._problem(where, f"any and not are nested more than {_MAX_DEPTH} deep")
+            self._problem(where, f"any, not and event are nested more than {_MAX_DEPTH} deep")
             return ()
-        self._unknown_keys(content, (*CONDITIONS, ANY, NOT), where)
+        self._unknown_keys(content, (*CONDITIONS, *GROUPS), where)
         found = [
             Condition(name, self._read(content, name, known.read, f"{where}.{name}"))
             for name, known in CONDITIONS.items()
@@ -139,7 +140,7 @@ class _Reader:
         ]
         found += [
             Condition(name, groups=self._groups(content, name, f"{where}.{name}", depth + 1))
-            for name in (ANY, NOT)
+            for name in GROUPS
             if name in content
         ]
         return tuple(found)

@@ -13,11 +13,10 @@ from typing import Self
 import msgspec
 
 from pyros.alerts.alert import Alert
+from pyros.alerts.rules.circumstances import Circumstances, EventFacts, LocalSky
 from pyros.alerts.rules.conditions import (
     CONDITIONS,
-    Circumstances,
     ConditionResult,
-    LocalSky,
     in_words,
     judge_all,
 )
@@ -64,6 +63,7 @@ class Rules:
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         self.rules = rules
+        self._asks_of_event = any(condition.asks_of_event for rule in rules for condition in rule.when)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -80,13 +80,21 @@ class Rules:
         asked = {each.name for rule in self.rules for condition in rule.when for each in condition.flat()}
         return tuple(name for name, known in CONDITIONS.items() if known.sky and name in asked)
 
-    def decide(self, alert: Alert, now: datetime, sky: LocalSky | None = None) -> Decision:
+    @property
+    def asks_of_event(self) -> bool:
+        """Whether a condition in the rules is about the event as a whole."""
+        return self._asks_of_event
+
+    def decide(
+        self, alert: Alert, now: datetime, sky: LocalSky | None = None, event: EventFacts | None = None
+    ) -> Decision:
         """Decide whether to observe what an alert is about, and how.
 
         Args:
             alert: as `pyros.alerts.parse` gave it.
             now: the observatory's time, aware.
             sky: what the site tells; without it altitudes, the Sun and the Moon are unknown.
+            event: what is known of the event as a whole; without it conditions on that are asked of the packet.
         """
         refusal = _safeguard(alert)
         if refusal:
@@ -94,7 +102,7 @@ class Rules:
         considered: list[Considered] = []
         near_misses: list[str] = []
         for rule in self.rules:
-            moment = Circumstances(now, sky, rule.min_altitude)
+            moment = Circumstances(now, sky, rule.min_altitude, event)
             holds, judged = judge_all(rule.when, alert, moment)
             considered.append(Considered(rule.name, bool(holds), judged))
             if holds:
@@ -105,10 +113,10 @@ class Rules:
         misses = f" ({'; '.join(near_misses[:5])})" if near_misses else ""
         return Decision(accepted=False, reason=f"no rule fits {what}{misses}", considered=tuple(considered))
 
-    def fitting(self, alert: Alert, now: datetime, sky: LocalSky | None = None) -> str:
+    def fitting(self, alert: Alert, now: datetime, sky: LocalSky | None = None, event: EventFacts | None = None) -> str:
         """Return the first rule whose conditions hold, whether such an alert is ever observed or not; '' for none."""
         for rule in self.rules:
-            if judge_all(rule.when, alert, Circumstances(now, sky, rule.min_altitude))[0]:
+            if judge_all(rule.when, alert, Circumstances(now, sky, rule.min_altitude, event))[0]:
                 return rule.name
         return ""
 

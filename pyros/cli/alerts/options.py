@@ -12,7 +12,7 @@ from rich.table import Table
 from pyros import config as configuration
 from pyros.alerts.alert import Kind, Role
 from pyros.alerts.archive.query import ArchivedPacket, Query
-from pyros.alerts.rules.conditions import ANGLE
+from pyros.alerts.rules.readers import ANGLE
 from pyros.cli.alerts.parse import facts, iso
 from pyros.cli.common import instant, show
 from pyros.errors import PyrosError

@@ -1,0 +1,150 @@
+"""What packets measured beside position and time: one table of where each kind of packet keeps it.
+
+A value of 0 or below means "not measured" in all of them (Swift's Rate_Signif 0.00 of an image trigger, GBM's
+Burst_Signif 0.00), except for magnitudes and hardness. Names are the field's own; `UNITS` says in what they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pyros.alerts.formats import values
+
+UNITS = {
+    "signalness": "",
+    "snr": "sigma",
+    "image_snr": "sigma",
+    "rate_snr": "sigma",
+    "duration": "s",
+    "timescale": "s",
+    "hardness": "",
+    "magnitude": "mag",
+    "real_bogus": "",
+    "dispersion": "pc/cm3",
+}
+"""Everything that is measured, with its unit."""
+
+PARAMS: tuple[tuple[str, float, tuple[str, ...]], ...] = (
+    ("signalness", 1.0, ("signalness", "Signalness")),
+    ("image_snr", 1.0, ("Image_Signif",)),
+    ("rate_snr", 1.0, ("Rate_Signif",)),
+    (
+        "snr",
+        1.0,
+        (
+            *("Trig_Signif", "Data_Signif", "Burst_Signif", "Det_Signif", "TRIGGER_SIGNIF", "SIGNIFICANCE"),
+            *("grb_signif", "Signif", "*/SNR", "*/snr"),
+        ),
+    ),
+    ("duration", 1.0, ("Duration", "Trans_Duration", "BURST_DUR")),
+    ("timescale", 1.0, ("Trig_Timescale", "Trig_Dur", "TRIGGER_DUR", "Data_Timescale", "Integ_Time", "*/Timescale")),
+    ("hardness", 1.0, ("Hardness_Ratio",)),
+    ("magnitude", 0.01, ("Burst_Mag",)),  # UVOT's is in hundredths, though it is labelled mag
+    ("magnitude", 1.0, ("*/AlertMag", "alert-magnitude/averagemag", "*/mag_v", "*/magnitude", "Current_Mag")),
+    ("dispersion", 1.0, ("event parameters/dm", "*/dm")),
+)
+"""(what, factor to its unit, Params of a VOEvent, the first that there is before the others)."""
+
+FIELDS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("signalness", ("signalness",)),
+    ("image_snr", ("image_snr",)),
+    ("rate_snr", ("rate_snr",)),
+    ("snr", ("snr", "net_snr", "sigma")),
+    ("duration", ("t90", "duration")),
+    ("timescale", ("rate_duration", "image_duration", "detection_timescale")),
+    ("hardness", ("hardness_ratio",)),
+    ("magnitude", ("magnitude", "mag")),
+    ("dispersion", ("dm",)),
+)
+"""(what, fields of GCN's unified schema and of igwn.gwalert)."""
+
+CANDIDATE: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("magnitude", ("magpsf", "mag", "gmag", "rmag")),
+    ("real_bogus", ("reliability", "drb", "rb")),
+    ("snr", ("snr",)),
+)
+"""(what, fields of a survey's detection)."""
+
+GBM_CLASSES = {
+    0: "ERROR",
+    1: "UNRELOCH",
+    2: "LOCLPAR",
+    3: "BELOWHZ",
+    4: "GRB",
+    5: "SGR",
+    6: "TRANSNT",
+    7: "DISTPAR",
+    8: "SFL",
+    9: "CYGX1",
+    10: "SGR1806",
+    11: "GROJ422",
+    19: "TGF",
+}
+"""GBM's classes by their index, in the words of its trigger files (Fermi GBM Science Data Products, CLASS)."""
+
+_SIGNED = frozenset({"magnitude", "hardness"})
+_ZERO_POINT = 31.4
+"""AB magnitude of 1 nJy."""
+
+
+def of_params(get: Callable[[str], Any | None]) -> dict[str, float]:
+    """Read a VOEvent's measurements; ``get`` returns a Param by name (as `streams` writes names), or None."""
+    found: dict[str, float] = {}
+    for what, factor, names in PARAMS:
+        if what not in found:
+            texts = (param.value for name in names if (param := get(name)) is not None)
+            _first(found, what, texts, factor)
+    return found
+
+
+def of_notice(notice: dict[str, Any], *, signalness: bool = False) -> dict[str, float]:
+    """Read the measurements of a notice in JSON; with ``signalness`` its p_astro is that (GCN's page on IceCube)."""
+    found = _of_fields(notice, FIELDS)
+    if signalness and (probability := values.fraction(notice.get("p_astro"))) is not None:
+        found.setdefault("signalness", probability)
+    return found
+
+
+def of_candidate(candidate: dict[str, Any]) -> dict[str, float]:
+    """Read the measurements of a survey's detection; Rubin gives a flux in nJy."""
+    found = _of_fields(candidate, CANDIDATE)
+    flux = values.number(candidate.get("psfFlux"))
+    if "magnitude" not in found and flux is not None and flux > 0:
+        found["magnitude"] = round(_ZERO_POINT - 2.5 * math.log10(flux), 3)
+    return found
+
+
+def gbm_classes(get: Callable[[str], Any | None]) -> dict[str, float]:
+    """Read the two most likely classes that GBM gives, whose probabilities are in percent."""
+    found: dict[str, float] = {}
+    for prefix in ("Most_Likely", "Sec_Most_Likely"):
+        index, percent = get(f"{prefix}_Index"), get(f"{prefix}_Prob")
+        if index is None or percent is None or not index.value.isdecimal() or len(index.value) > 3:
+            continue
+        probability = values.number(percent.value)
+        if probability is not None and 0 < probability <= 100:
+            found.setdefault(GBM_CLASSES.get(int(index.value), f"class {index.value}"), probability / 100)
+    return found
+
+
+def words(value: object) -> tuple[str, ...]:
+    """Read the names of instruments: a list of them, or ``H1,L1,V1``."""
+    parts = value if isinstance(value, list) else value.split(",") if isinstance(value, str) else []
+    return tuple(dict.fromkeys(part.strip()[:50] for part in parts[:50] if isinstance(part, str) and part.strip()))
+
+
+def _of_fields(source: dict[str, Any], table: Iterable[tuple[str, tuple[str, ...]]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for what, names in table:
+        _first(found, what, (source.get(name) for name in names if name in source), 1.0)
+    return found
+
+
+def _first(found: dict[str, float], what: str, candidates: Iterable[object], factor: float) -> None:
+    for candidate in candidates:
+        value = values.number(candidate)
+        if value is not None and (value > 0 or (what in _SIGNED and value != 0)):
+            found[what] = round(value * factor, 6)
+            return
