@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import BoundedSemaphore
 from typing import Any
 
 import msgspec
@@ -12,6 +15,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest
 from django.http.cookie import parse_cookie
 
+from pyros.console.actions import ORDERS
 from pyros.console.people.models import Token
 from pyros.console.roles import Role
 from pyros.console.sealed import Pass, unseal
@@ -19,6 +23,9 @@ from pyros.console.sealed import Pass, unseal
 PASS_SECONDS = 12 * 3600.0
 PASS_RENEWED_SECONDS = 600.0
 _BEARER = "bearer "
+_ASKING = 8
+_PATIENCE, _ORDER_PATIENCE = 1.0, 0.15
+"""Seconds for which the database is asked who it is before the pass counts: by a page, and by an order."""
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -39,6 +46,28 @@ class Caller(msgspec.Struct, frozen=True):
     def full_name(self) -> str:
         """The person's name, and the token's after a slash."""
         return f"{self.name}/{self.token}" if self.token else self.name
+
+
+class _Database:
+    """Asks the database in threads of its own: whatever holds it up, STOP waits for a moment only.
+
+    SQLite's own time-out is not enough: a reader of a WAL that it cannot lock waits for ten seconds (walTryBeginRead).
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=_ASKING, thread_name_prefix="console-who")
+        self._free = BoundedSemaphore(_ASKING)
+
+    def ask(self, question: Callable[[], Any], patience: float) -> Any:
+        """Return the answer. Raises TimeoutError after ``patience`` seconds, or when too many wait already."""
+        if not self._free.acquire(timeout=patience):
+            raise TimeoutError
+        asked = self._pool.submit(question)
+        asked.add_done_callback(lambda _: self._free.release())
+        return asked.result(patience)
+
+
+_database = _Database()
 
 
 def caller_of(request: HttpRequest) -> Caller:
@@ -86,13 +115,17 @@ def _find(request: HttpRequest) -> Caller:
     address = address_of(request)
     if has_token(request):
         return _program(request, address)
+    patience = _ORDER_PATIENCE if request.path in ORDERS else _PATIENCE
     try:
-        user: Any = request.user
-        if user.is_authenticated:
-            return Caller(user.name, user.rank, address, user=user)
-        return Caller(address=address)
-    except DatabaseError:
+        user = _database.ask(lambda: _signed_in(request), patience)
+    except (DatabaseError, TimeoutError):
         return _by_pass(request, address)
+    return Caller(address=address) if user is None else Caller(user.name, user.rank, address, user=user)
+
+
+def _signed_in(request: HttpRequest) -> Any:
+    user: Any = request.user
+    return user if user.is_authenticated else None
 
 
 def _program(request: HttpRequest, address: str) -> Caller:

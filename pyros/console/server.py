@@ -7,7 +7,6 @@ from typing import Any
 from twisted.web import server
 from twisted.web.http import BAD_REQUEST
 from twisted.web.resource import IResource, Resource
-from twisted.web.static import Data
 from twisted.web.wsgi import WSGIResource
 
 from pyros.console.actions import ORDERS
@@ -61,6 +60,17 @@ class BoundedRequest(server.Request):
         channel.loseConnection()
 
 
+class _OtherName(Resource):
+    """Answers who calls the console by a name that isn't its own."""
+
+    isLeaf = True
+
+    def render(self, request: Any) -> bytes:
+        request.setResponseCode(BAD_REQUEST)
+        request.setHeader(b"content-type", b"text/plain; charset=utf-8")
+        return b"this console has another name; add this one to hosts in [console]\n"
+
+
 class Root(Resource):
     """Everything under ``/``."""
 
@@ -79,8 +89,7 @@ class Root(Resource):
             request.setHeader("Strict-Transport-Security", "max-age=31536000")
         request.responseHeaders.removeHeader("Server")
         if not self._is_ours(request.getHeader("host") or ""):
-            request.setResponseCode(BAD_REQUEST)
-            return Data(b"this console has another name; add it to hosts in [console]\n", "text/plain; charset=utf-8")
+            return _OtherName()
         if (other := self._others.get(name)) is not None:
             return other
         request.postpath.insert(0, request.prepath.pop())

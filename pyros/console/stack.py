@@ -21,8 +21,6 @@ from pyros.console.night import Night
 from pyros.console.server import Root, make_site
 from pyros.errors import ConfigError
 
-_ORDER_BUSY_MILLISECONDS = 50
-
 
 def prepare_database(console: Console) -> None:
     """Make the database, or bring it up to date. Raises ConfigError naming the file."""
@@ -45,22 +43,8 @@ def make_stack(console: Console, reactor: Any, pool: Any, order_pool: Any) -> tu
     root = Root(
         console,
         WSGIResource(reactor, pool, application),
-        WSGIResource(reactor, order_pool, _impatient(application)),
+        WSGIResource(reactor, order_pool, application),
         live=live,
         static=StaticFiles(storage),
     )
     return night, live, make_site(root)
-
-
-def _impatient(application: Any) -> Any:
-    """Have a database that is locked hold an order up for a moment only: then the pass tells who it is."""
-
-    def answer(environ: Any, start_response: Any) -> Any:
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(f"PRAGMA busy_timeout = {_ORDER_BUSY_MILLISECONDS}")
-        except DatabaseError:
-            connection.close()
-        return application(environ, start_response)
-
-    return answer

@@ -55,4 +55,5 @@ class SwitchFile:
         switches = msgspec.structs.replace(self.read(), **{name: on})
         with atomic_write(self.path, shared=True) as partial:
             partial.write_bytes(msgspec.json.encode(switches))
+            partial.chmod(0o600)
         return switches

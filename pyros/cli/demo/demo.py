@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 from types import FrameType
@@ -25,12 +26,15 @@ from pyros import config as configuration
 from pyros.cli.alert import LINGER, read_alert
 from pyros.cli.broker import broker_of
 from pyros.cli.common import INTERRUPTS, last_line, out, program, short, show
+from pyros.cli.console.app import own_name
 from pyros.cli.demo.observatory import ObservatoryProcess
 from pyros.cli.ports import check_free, listening
 from pyros.cli.timeline.follow import LOOK_EVERY, Ended, Follower, ImageOnDisk, Planned, SourceFound
 from pyros.cli.timeline.render import AlertTimeline
 from pyros.clock import Deadline, system_time
 from pyros.config import FILE_NAME, Config
+from pyros.console.links import entry_link
+from pyros.console.roles import Role
 from pyros.errors import AlertError, PyrosError
 from pyros.journal import JournalReader
 from pyros.sender import reachable
@@ -42,6 +46,8 @@ _SEND_SECONDS = 60.0
 _PREVIEW_SECONDS = 5.0
 _ANALYSIS_SECONDS = 30.0
 _FLARE_SECONDS = 20.0
+_LINK_SECONDS = 86400.0
+_LOOK_EVERY_SECONDS = 1.0
 _BURST = {"magnitude": 14.0, "after": 60.0, "slope": 1.2}
 """What the demo's burst looks like: its magnitude so many seconds after it, and the index of its power law."""
 _ALERT_DELAY = timedelta(seconds=60)
@@ -63,6 +69,7 @@ def demo(
         Path | None,
         typer.Option("--config", "-c", metavar="FILE", help="The observatory to use instead of the demo's."),
     ] = None,
+    stay: Annotated[bool, typer.Option("--stay", help="Leave it all running afterwards, until Ctrl-C.")] = False,
 ) -> None:
     """See a simulated burst followed up: starts a whole observatory, sends it an alert, shows what happens, stops it.
 
@@ -73,6 +80,7 @@ def demo(
     Examples:
       pyros demo
       pyros demo --alert my_burst.xml
+      pyros demo --stay     (to look at the console's pages for longer)
     """
     with signals_as_ctrl_c():
         source = configuration.load(config or configuration.demo_file())
@@ -88,6 +96,8 @@ def demo(
             packet = fill(template, observatory, folder)
             burst = is_template(template) and flare(observatory, packet)
             _follow(process, packet, timeout, burst)
+            if stay:
+                _stay(process)
 
 
 # What the demo runs ------------------------------------------------------------------------------------------------
@@ -198,6 +208,8 @@ def _start(process: ObservatoryProcess) -> None:
             status.update("waiting for the weather station")
         _wait_for_weather(process)
     out.print(f"{len(config.agents)} agents, the broker and {len(config.simulators)} simulated devices are up")
+    if link := console_link(config):
+        out.print(f"console  {link}")
 
 
 def _wait_for_weather(process: ObservatoryProcess) -> None:
@@ -212,6 +224,21 @@ def _wait_for_weather(process: ObservatoryProcess) -> None:
             deadline.pause(LOOK_EVERY)
     finally:
         journal.close()
+
+
+def console_link(config: Config) -> str:
+    """Return a link into the console that runs with the observatory; '' for none."""
+    if config.console is None or not config.console.run or find_spec("django") is None:
+        return ""
+    return entry_link(config, own_name(), Role.ADMIN, _LINK_SECONDS)
+
+
+def _stay(process: ObservatoryProcess) -> None:
+    """Wait for Ctrl-C, or for an end of the observatory, which raises PyrosError."""
+    out.print("It all runs on until Ctrl-C.")
+    while True:
+        Deadline(_LOOK_EVERY_SECONDS).pause(_LOOK_EVERY_SECONDS)
+        process.check()
 
 
 def flare(config: Config, packet: Packet) -> bool:

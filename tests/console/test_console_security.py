@@ -1,0 +1,199 @@
+"""What nobody may do to the console: other sites' pages, guessed passwords, large bodies, stolen links."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from pyros.cli.common import program
+from pyros.console.console import DATABASE_FILE, SECRET_FILE
+from pyros.console.links import entry_link
+from pyros.console.roles import Role
+from pyros.console.server import MAX_BODY
+from pyros.console.switches import SwitchFile
+from tests.cli.conftest import copy_demo
+from tests.conftest import PATIENCE
+from tests.console.conftest import Browser, Running, running_console
+
+PASSWORD = "Kepler-22b-is-warm"
+
+
+@pytest.mark.parametrize("path", ["/", "/live", "/static/console.css", "/stop", "/sign-in"])
+def test_another_host_is_refused_everywhere(console: Running, path: str) -> None:
+    browser = console.browser(Role.ADMIN)
+    for host in ("evil.example.org", "127.0.0.1.evil.org:8080", "", "localhost@evil.org"):
+        answer = browser.get(path, host=host or "x")
+        assert answer.status == 400
+        assert "csrf" not in answer.body
+    assert browser.get("/", host=f"localhost:{browser.port}").status == 200
+
+
+def test_every_answer_forbids_frames_and_foreign_scripts(console: Running) -> None:
+    browser = console.browser(Role.VIEWER)
+    for path in ("/", "/tonight.json", "/nowhere", "/static/console.css", "/static/nothing", "/sign-in"):
+        headers = browser.get(path).headers
+        assert headers["x-frame-options"] == "DENY", path
+        assert headers["x-content-type-options"] == "nosniff", path
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+    page = browser.get("/").body
+    assert re.findall(r"<script(?![^>]*(?: src=| type=\"application/json\"))|\son\w+=|\sstyle=", page) == []
+
+
+def test_forms_of_other_sites_are_refused(console: Running) -> None:
+    browser = console.browser(Role.OPERATOR)
+    own = f"http://127.0.0.1:{browser.port}"
+    assert browser.ask("POST", "/stop", b"why=x", headers={"Origin": own}).status == 403  # no token
+    assert browser.post("/stop", headers={"Origin": "https://evil.example.org"}).status == 403
+    assert browser.post("/stop", headers={"Origin": "null"}).status == 403
+    assert browser.post("/stop", headers={"Sec-Fetch-Site": "cross-site", "Origin": "http://127.0.0.1"}).status == 403
+    assert not (console.config.data / "hold.json").exists()
+    assert browser.get("/live", headers={"Sec-Fetch-Site": "cross-site"}).status == 403
+    assert console.browser().get("/live").status == 401
+
+
+@pytest.mark.parametrize("told", [f"Content-Length: {MAX_BODY + 1}", "Transfer-Encoding: chunked"])
+def test_a_body_that_is_too_large_is_cut_off(console: Running, told: str) -> None:
+    port = console.section.port
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as line:
+        line.sendall(f"POST /sign-in HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{told}\r\n\r\n".encode())
+        if "chunked" in told:
+            with suppress(OSError):  # it is cut off meanwhile
+                line.sendall((b"10000\r\n" + b"x" * 65536 + b"\r\n") * (MAX_BODY // 65536 + 1))
+        assert line.recv(12) == b"HTTP/1.1 413"
+
+
+def test_an_invitation_is_used_once_and_its_person_signs_in(console: Running) -> None:
+    admin = console.browser(Role.ADMIN)
+    page = admin.post("/users/invite", {"role": "observer", "note": "Edwin"}, page="/users").body
+    link = re.search(r'value="(http://[^"]+/invitation/[^"]+)"', page)
+    assert link is not None
+    path = urlsplit(link[1]).path
+    guest = console.browser()
+    assert guest.post(path, {"name": "edwin", "password": "short"}, page=path).status == 400
+    assert guest.post(path, {"name": "Edwin <b>", "password": PASSWORD}, page=path).status == 400
+    assert guest.post(path, {"name": "edwin", "password": PASSWORD}, page=path).status == 302
+    assert guest.get("/").status == 200
+    assert console.browser().get(path).status == 403
+    assert console.browser().get(path[:-1] + ("0" if path[-1] != "0" else "1")).status == 403
+    again = console.browser()
+    assert again.post("/sign-in", {"name": "edwin", "password": PASSWORD, "next": "//evil.org/"}, page="/sign-in")[
+        1
+    ]["location"] == "/"  # fmt: skip
+    assert guest.post("/sign-out", page="/you").status == 303
+    assert guest.get("/").status == 302
+    SwitchFile(console.section.folder).set("sign_in", on=False)
+    try:
+        assert console.browser().post("/sign-in", {"name": "edwin", "password": PASSWORD}, page="/you").status == 403
+        assert again.get("/").status == 200
+    finally:
+        SwitchFile(console.section.folder).set("sign_in", on=True)
+
+
+def test_after_five_wrong_passwords_it_has_to_be_waited(console: Running) -> None:
+    browser = console.browser()
+    wrong = {"name": "galileo", "password": "wrong"}
+    codes = [browser.post("/sign-in", wrong, page="/sign-in").status for _ in range(6)]
+    assert codes == [401] * 5 + [429]
+
+
+def token_of(browser: Browser, scope: str) -> str:
+    page = browser.post("/you/tokens", {"name": "script", "scope": scope, "days": "1"}, page="/you").body
+    found = re.search(r'value="(pyros_[\w-]+)"', page)
+    assert found is not None, page
+    return found[1]
+
+
+def test_a_token_may_what_its_scope_and_its_person_may_until_it_is_revoked(console: Running) -> None:
+    browser = console.browser(Role.OPERATOR, "johannes")
+    assert browser.post("/you/tokens", {"name": "x", "scope": "admin", "days": "1"}, page="/you").status == 400
+    reading, operating = token_of(browser, "viewer"), token_of(browser, "operator")
+    program = Browser(browser.port)
+
+    def ask(token: str, method: str, path: str) -> int:
+        return program.ask(method, path, headers={"Authorization": f"Bearer {token}"}).status
+
+    assert ask(reading, "GET", "/tonight.json") == 200
+    assert ask(reading, "POST", "/stop") == 403
+    assert ask(operating, "POST", "/stop") == 200
+    assert ask(operating, "POST", "/release") == 200
+    assert ask(operating, "POST", "/you/tokens") == 403
+    assert ask("pyros_" + "x" * 43, "GET", "/tonight.json") == 401
+    numbers = re.findall(r"/you/tokens/(\d+)/revoke", browser.get("/you").body)
+    assert console.browser(Role.VIEWER).post(f"/you/tokens/{numbers[0]}/revoke", page="/you").status == 404
+    for number in numbers:
+        assert browser.post(f"/you/tokens/{number}/revoke", page="/you").status == 303
+    assert ask(reading, "GET", "/tonight.json") == ask(operating, "POST", "/stop") == 401
+
+
+def test_no_secret_is_in_any_answer_or_log(console: Running) -> None:
+    browser = console.browser(Role.ADMIN)
+    token = token_of(browser, "viewer")
+    link = urlsplit(entry_link(console.config, "admin", Role.ADMIN)).path
+    assert browser.get(link).status == 302
+    secrets = {
+        (console.section.folder / SECRET_FILE).read_text().strip(), PASSWORD, token, link.rpartition("/")[2],
+        browser.cookies["pyros_session"], "pbkdf2_", str(console.section.folder),
+    }  # fmt: skip
+    answers = [browser.get(path) for path in ("/", "/tonight.json", "/users", "/users.json", "/you", "/you.json",
+                                              "/administration", "/nowhere")]  # fmt: skip
+    shown = "".join(answer.body + repr(answer.headers) for answer in answers) + console.log.read_text()
+    audit = "".join(path.read_text() for path in console.section.folder.glob("audit-*.jsonl"))
+    assert [secret for secret in secrets if secret in shown + audit] == []
+    data = (console.section.folder / DATABASE_FILE).read_bytes()
+    assert token.encode() not in data
+    modes = {path.name: path.stat().st_mode & 0o077 for path in console.section.folder.iterdir()}
+    assert not any(modes.values()), modes
+
+
+def test_a_section_that_is_hidden_is_nowhere(tmp_path: Path) -> None:
+    with running_console(copy_demo(tmp_path), ("; hide = users ", "hide = users ")) as running:
+        browser = running.browser(Role.ADMIN)
+        assert 'href="/users"' not in browser.get("/").body
+        assert {browser.get(path).status for path in ("/users", "/users.json")} == {404}
+        assert browser.post("/users/invite", {"role": "viewer"}).status == 404
+
+
+@pytest.mark.parametrize("wrong", ["secret", "database", "section"])
+def test_it_refuses_to_start_and_says_why(tmp_path: Path, wrong: str) -> None:
+    file = copy_demo(tmp_path)
+    folder = file.parent / "var" / "console"
+    folder.mkdir(parents=True)
+    if wrong == "section":
+        file.write_text(file.read_text().replace("; hide = users ", "hide = cinema "))
+    else:
+        path = folder / (SECRET_FILE if wrong == "secret" else DATABASE_FILE)
+        path.write_text("0" * 64)
+        path.chmod(0o640)
+    done = subprocess.run(
+        [sys.executable, program("twistd"), "-n", "--pidfile=", "pyros-console", "--config", str(file)],
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert {
+        "secret": "others may read the console's secret (mode 0640)",
+        "database": "others may read it, and it holds secrets (mode 0640); run: chmod 600",
+        "section": "[console] hide: 'cinema' is no section that can be hidden (there are: ",
+    }[wrong] in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_nobody_is_told_what_exists(console: Running) -> None:
+    browser = console.browser()
+    assert browser.get("/nowhere").headers["location"] == "/sign-in?next=/nowhere"
+    with pytest.raises(KeyError):
+        browser.get("/").headers["server"]
+    connection = http.client.HTTPConnection("127.0.0.1", browser.port, timeout=PATIENCE)
+    connection.request("TRACE", "/")
+    assert connection.getresponse().status in (400, 405, 501)
+    connection.close()
