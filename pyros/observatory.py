@@ -6,26 +6,28 @@ import importlib
 import inspect
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.logger import Logger
 
-from pyros import messages, simulators
+from pyros import messages
 from pyros.agents import Agent
 from pyros.agents.runtime import ending
 from pyros.agents.runtime.host import Host
-from pyros.broker import Broker
 from pyros.clock import Clock, RealClock
 from pyros.config import Config
 from pyros.errors import AgentError, ConfigError, JournalError, JournalInUse, PyrosError
 from pyros.files import atomic_write
 from pyros.garbage import LongLivedObjects
-from pyros.guardian import Guardian
 from pyros.guardian_process import GuardianProcess
 from pyros.journal import SQLITE, AnyJournals
-from pyros.planning import Site
-from pyros.planning.visibility import is_night, next_night
+from pyros.site import Site
+
+if TYPE_CHECKING:  # numpy, lxml and Comet: twenty megabytes of each process that runs one agent without them
+    from pyros import simulators
+    from pyros.broker import Broker
+    from pyros.guardian import Guardian
 
 log = Logger("pyros")
 _MIN_NIGHT_LEFT = timedelta(hours=1)
@@ -80,6 +82,8 @@ def clock_for(config: Config, reactor: Any) -> RealClock:
     real = RealClock(reactor)
     if config.clock == "real":
         return real
+    from pyros.planning.visibility import is_night, next_night  # noqa: PLC0415
+
     site, now, note = (
         Site.load(config.required("site", "clock = night")),
         real.now(),
@@ -137,11 +141,14 @@ class Observatory:
         problems: list[str] = []
         self.clock = clock
         self.simulators: list[simulators.Simulator] = []
-        for path in config.simulators if with_simulators else ():
-            try:
-                self.simulators.append(simulators.Simulator(simulators.load(path), reactor, clock))
-            except PyrosError as error:
-                problems += str(error).splitlines()
+        if config.simulators and with_simulators:
+            from pyros import simulators  # noqa: PLC0415
+
+            for path in config.simulators:
+                try:
+                    self.simulators.append(simulators.Simulator(simulators.load(path), reactor, clock))
+                except PyrosError as error:
+                    problems += str(error).splitlines()
         self.hosts: dict[str, Host] = {}
         for name in config.agents if agents is None else agents:
             if agents is None and not config.agents[name].app:
@@ -156,9 +163,13 @@ class Observatory:
         """Why `start` failed; known at once, while what had started may still be ending."""
         self.broker: Broker | None = None
         if with_broker and config.broker is not None:
+            from pyros.broker import Broker  # noqa: PLC0415
+
             self.broker = Broker(config, reactor, clock, **how, epoch=epoch("broker"))
         self.guardian: Guardian | GuardianProcess | None = None
         if config.guardian is not None and guardian == "inline":
+            from pyros.guardian import Guardian  # noqa: PLC0415
+
             self.guardian = Guardian(config, reactor, clock, send=self._tell_monitoring)
         elif config.guardian is not None and guardian == "process":
             simulated = bool(self.simulators)

@@ -12,7 +12,7 @@ from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
@@ -26,17 +26,18 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyros import config as configuration
-from pyros import simulators
 from pyros.agents.runtime import ending
 from pyros.agents.runtime.host import Host
 from pyros.clock import RealClock, Timer
 from pyros.config import Config
 from pyros.console_process import ConsoleProcess
 from pyros.errors import ConfigError, PyrosError
-from pyros.guardian import Guardian
 from pyros.logs import keep_printable
 from pyros.observatory import Observatory, clock_for
 from pyros.permissions import umask
+
+if TYPE_CHECKING:  # dear to import, and not for who runs one agent
+    from pyros import simulators
 
 log = Logger("pyros")
 _ITERATE_SECONDS = 0.05
@@ -204,6 +205,8 @@ class GuardianService(Service):
         self._reactor: Any = reactor
         self._umask = umask(config.group)
         self._parent, self._simulated = parent, simulated
+        from pyros.guardian import Guardian  # noqa: PLC0415
+
         self.guardian = Guardian(config, self._reactor, RealClock(self._reactor))
         self._timer: Timer | None = None
 
@@ -362,6 +365,8 @@ def simulator_service(options: SimulatorOptions) -> Service:
     from twisted.internet import reactor  # noqa: PLC0415  under twistd it is installed by now
 
     clock = clock_for(options.load(), reactor) if options["config"] else RealClock(reactor)
+    from pyros import simulators  # noqa: PLC0415
+
     return SimulatorService([simulators.Simulator(simulators.load(file), reactor, clock) for file in options["files"]])
 
 

@@ -118,8 +118,9 @@ def main() -> None:
     parser.add_argument("--cuts", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--dir", default=None, help="the disk that is written to")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory(prefix="kills-", dir=chosen.dir) as folder:
         kills = Kills(Path(folder).absolute(), chosen.seed)
         try:
             kills.ask(chosen.jobs, chosen.seconds)

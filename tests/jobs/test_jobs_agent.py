@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -286,3 +287,11 @@ def test_a_launcher_that_hangs_keeps_no_agent_from_ending(queue: Queues) -> None
     jobs.program.kill(signal.SIGTERM)
     assert jobs.program.wait() in (0, -signal.SIGTERM)
     assert not alive(launcher)
+
+
+def test_a_queue_alone_loads_nothing_that_is_dear() -> None:
+    """numpy, lxml and Comet would be a third of its memory, and most of its start."""
+    dear = {"numpy", "lxml", "comet"}
+    look = f"import sys, pyros.twistd, pyros.agents.jobs; print(*{dear} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
