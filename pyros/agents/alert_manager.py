@@ -14,6 +14,7 @@ import msgspec
 from pyros import messages
 from pyros.agents._filters import check_filters
 from pyros.agents.agent import Agent
+from pyros.agents.runtime.turns import NotTaken
 from pyros.alerts import Alert, detections, events, followup, identity, parse
 from pyros.alerts.alert import Role
 from pyros.alerts.detections import Detections
@@ -23,9 +24,19 @@ from pyros.alerts.rules.circumstances import EventFacts
 from pyros.alerts.rules.decisions import DecisionRecord, RequestChange
 from pyros.alerts.rules.rules import Decision, Rules
 from pyros.config import BROKER, PYROS_IVO
-from pyros.errors import AlertError, JournalError
+from pyros.errors import AlertError, ConfigError, JournalError
 from pyros.journal.events import EventReader
-from pyros.messages import AlertDecided, FollowUp, Message, Observation, Payload, Publish, SourceFound, Withdrawal
+from pyros.messages import (
+    AlertDecided,
+    FiltersKnown,
+    FollowUp,
+    Message,
+    Observation,
+    Payload,
+    Publish,
+    SourceFound,
+    Withdrawal,
+)
 from pyros.planning import Site, SiteSky
 from pyros.planning.visibility import warm_up
 
@@ -75,12 +86,14 @@ class AlertManagerAgent(Agent):
             messages.SOURCE_FOUND: self.source_found,
             LIGHT_CURVE_DUE: self.light_curve_due,
             messages.FILTERS_KNOWN: self.filters_known,
+            messages.RELOAD_RULES: self.reload_rules,
         }
 
     def work(self) -> None:
         """Read the rules; a mistake in them stops the agent at its start, not at its first alert."""
         self._change = self.option("change", float, detections.CHANGE)
         self.rules = Rules.load(self.config.alert_rules)
+        self._filters: FiltersKnown | None = None
         self.site = Site.load(self.config.site)
         self.sky = SiteSky(self.site)
         warm_up()
@@ -91,8 +104,24 @@ class AlertManagerAgent(Agent):
 
     def filters_known(self, message: Message) -> None:
         """Check the rules' filters against those of the wheel, which is connected and tells what it has."""
-        named = (each.filter for rule in self.rules.rules for each in rule.exposures)
-        check_filters(self, message.payload, named, "alert rules")
+        self._filters = message.payload
+        self._check_filters()
+
+    def _check_filters(self) -> None:
+        if self._filters is not None:
+            named = (each.filter for rule in self.rules.rules for each in rule.exposures)
+            check_filters(self, self._filters, named, "alert rules")
+
+    def reload_rules(self) -> None:
+        """Read the file of rules again; one with mistakes is refused with all of them, and the old rules stay."""
+        try:
+            rules = Rules.load(self.config.alert_rules)
+        except ConfigError as error:
+            self.log.error("the rules are as before: {problems}", problems="; ".join(error.problems))
+            raise NotTaken(f"the rules are as before: {'; '.join(error.problems)}") from None
+        self.rules = rules
+        self._check_filters()
+        self.log.info("{file} is read again: {count} rules", file=self.config.alert_rules, count=len(rules.rules))
 
     def alert_received(self, message: Message) -> None:
         """Understand a packet, decide, and tell the scheduler and whoever watches."""

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from pyros import config as configuration
 from pyros.agents.safety_rules import Rule
 from pyros.agents.safety_rules import rules as safety_rules
-from pyros.alerts.rules.lint import misspelt_streams
+from pyros.alerts.rules.lint import misspelt_streams, never_fitting, unknown_notice_types
 from pyros.alerts.rules.rules import Rules
 from pyros.broker.vtp.filters import check_syntax, compile_filter
 from pyros.broker.vtp.tls import Tls, ended
@@ -75,7 +75,9 @@ class Findings:
                 " add one with a port"
             )
         if self.rules:
-            self.warnings += [f"{config.alert_rules}: {each}" for each in misspelt_streams(self.rules)]
+            lints = misspelt_streams, unknown_notice_types, never_fitting
+            self.warnings += [f"{config.alert_rules}: {each}" for lint in lints for each in lint(self.rules)]
+        self._check_alerts_way()
         self.problems = list(dict.fromkeys(self.problems))
 
     def _try(self, load: Any, *args: Any) -> Any:
@@ -97,6 +99,20 @@ class Findings:
             except ConfigError as error:
                 for problem in error.problems:
                     self._problem(section.name, problem)
+
+    def _check_alerts_way(self) -> None:
+        """Find what is missing between an alert and a telescope: each agent sends to the next one."""
+        there = self.config.agents
+        for name, ends in (
+            ("alert_manager", {"scheduler": "what it wants observed goes there"}),
+            ("scheduler", {"majordome": "nobody carries its plan out"}),
+            ("majordome", {"observation_manager": "nobody carries out an observation"}),
+            ("observation_manager", {"telescope": "nothing is pointed", "camera": "nothing is exposed"}),
+        ):
+            for other, why in ends.items():
+                if name in there and other not in there:
+                    missing = f"[{other}]: no such section, but there is [{name}]: {why}"
+                    self.warnings.append(f"{self.config.path}: {missing}")
 
     def _safety_table(self) -> tuple[Rule, ...]:
         """Make the safety table as monitoring will; () where there is no monitoring."""

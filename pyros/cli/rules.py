@@ -1,4 +1,4 @@
-"""``pyros rules try``: what alert rules would have done with the past."""
+"""``pyros rules``: tried on the past, read again by the running alert manager, and templates to begin with."""
 
 from __future__ import annotations
 
@@ -16,25 +16,24 @@ from rich.table import Table
 from pyros import config as configuration
 from pyros.alerts.alert import Alert
 from pyros.alerts.archive.query import ArchivedPacket, Query
+from pyros.alerts.rules import templates
 from pyros.alerts.rules.backtest import Backtest, Observability, ObservabilityOf, RuleBacktest, backtest_rules
-from pyros.alerts.rules.lint import unmatched_names
+from pyros.alerts.rules.lint import misspelt_streams, never_fitting, unknown_notice_types, unmatched_names
 from pyros.alerts.rules.rules import Decision, Rules
 from pyros.cli.alerts.histogram import draw
 from pyros.cli.alerts.options import ArchiveOption, SinceOption, UntilOption, reading
-from pyros.cli.common import ConfigOption, Group, JsonOption, err, instant, out, show
+from pyros.cli.common import ConfigOption, Group, JsonOption, complain, err, instant, out, show
+from pyros.config import StandardAgents
 from pyros.errors import PyrosError
+from pyros.messages import RELOAD_RULES
 from pyros.planning import Site, SiteSky
 from pyros.planning.visibility import observable_after
+from pyros.sender import Sender
 
-app = typer.Typer(cls=Group, help="Alert rules: try them on the past.")
+app = typer.Typer(cls=Group, help="Alert rules: try them on the past, reload them, begin with a template.")
 _AHEAD = 86_400.0  # seconds
 _TOLD = 1_000
 """Packets after which the bar moves on."""
-
-
-@app.callback()
-def rules() -> None:
-    """Without this, typer would take the only command for the group."""
 
 
 @app.command("try")
@@ -97,6 +96,55 @@ def try_(
             out.print(f"events by month: {png}")
     for line in unmatched_names(tried, backtest):
         err.print(line)
+
+
+@app.command()
+def reload(
+    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for the agent.")] = 10.0,
+    config: ConfigOption = None,
+) -> None:
+    """Have the running alert manager read its rules again, without a restart.
+
+    The file is checked before: with a mistake in it nothing is sent, the rules
+    in force stay, and every mistake is told. Requests that were made by the old
+    rules stay as they are.
+
+    Examples:
+      pyros rules reload
+    """
+    loaded = configuration.load(config)
+    file = loaded.required("alert_rules", "pyros rules reload")
+    rules = Rules.load(file)
+    for lint in (misspelt_streams, unknown_notice_types, never_fitting):
+        for line in lint(rules):
+            complain(f"{file}: {line}")
+    Sender.send_to(StandardAgents.ALERT_MANAGER, RELOAD_RULES, config=loaded, timeout=timeout)
+    out.print(f"{file}: {len(rules.rules)} rules are in force")
+
+
+@app.command()
+def template(
+    kind: Annotated[
+        str | None, typer.Argument(metavar="[KIND]", help="Of which kind of team.", show_default=False)
+    ] = None,
+) -> None:
+    """Print the rules that a kind of team would begin with; without KIND the list of kinds.
+
+    Examples:
+      pyros rules template
+      pyros rules template grb-robotic > observatory/alert_rules.yaml
+    """
+    if kind is None:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        table.add_column("kind", no_wrap=True)
+        table.add_column("for")
+        for each in templates.KINDS:
+            table.add_row(each, templates.purpose(each))
+        show(table)
+        return
+    if kind not in templates.KINDS:
+        raise typer.BadParameter(f"there is no template {kind!r}; there are {', '.join(templates.KINDS)}")
+    out.file.write(templates.template(kind))
 
 
 def _told(entries: Iterator[ArchivedPacket], progress: Progress, task: TaskID) -> Iterator[ArchivedPacket]:

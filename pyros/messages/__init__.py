@@ -48,6 +48,7 @@ __all__ = [
     # alerts
     "AlertReceived", "AlertDecided", "TakenImage", "FollowUp", "Publish", "AlertSource",
     "LARGEST_PACKET", "ALERT_RECEIVED", "ALERT_DECIDED", "FOLLOW_UP", "PUBLISH", "ALERTS_SILENT", "ALERTS_HEARD",
+    "RELOAD_RULES",
     # observations
     "Exposures", "Orbit", "Constraints", "Window", "Cadence", "Observation", "Withdrawal", "Planned", "Refusal", "Plan",
     "Abort", "ObservationReport",

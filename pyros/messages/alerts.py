@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pyros.messages._codec import register
-from pyros.messages._payload import Payload
+from pyros.messages._payload import NoPayload, Payload
 from pyros.messages.observations import Observation
 
 LARGEST_PACKET = 1024 * 1024
@@ -99,6 +99,8 @@ class AlertSource(Payload, frozen=True):
 
 ALERT_RECEIVED = register("Alert received", AlertReceived, guarded=True)
 ALERT_DECIDED = register("Alert decided", AlertDecided)
+RELOAD_RULES = register("Reload rules", NoPayload, guarded=True)
+"""Somebody -> alert_manager: read the file of rules again; it is refused with its mistakes when it has some."""
 FOLLOW_UP = register("Follow-up", FollowUp, guarded=True)
 PUBLISH = register("Publish", Publish, guarded=True)
 ALERTS_SILENT = register("Alerts silent", AlertSource)

@@ -161,6 +161,27 @@ def test_events_of_an_earlier_version_are_moved_from_its_state(inline: Callable[
     assert (name, withdrawal.observation) == (WITHDRAWN, request.id)
 
 
+def test_rules_are_read_again_and_a_broken_file_leaves_the_old_ones(rig: Rig, tmp_path: Path) -> None:
+    assert rig.take(packet("one", error=5)) == []
+    (tmp_path / "rules.yaml").write_text("rules:\n  - {name: x, when: {max_eror_radius: 9}, observe: nothing}\n")
+    ((_, answer),) = rig.host.turn(messages.RELOAD_RULES, first=next(rig.number)).answers
+    (refusal,) = answer.refused
+    assert "the rules are as before" in refusal.reason
+    assert "max_eror_radius" in refusal.reason
+    assert [name for name, _ in rig.take(packet("two"))] == [REQUESTED]
+    (tmp_path / "rules.yaml").write_text(RULES.replace("max_error_radius: 1", "max_error_radius: 9"))
+    ((_, answer),) = rig.host.turn(messages.RELOAD_RULES, first=next(rig.number)).answers
+    assert answer.refused == []
+    assert [name for name, _ in rig.take(packet("three", error=5))] == [REQUESTED]
+
+
+def test_a_condition_on_the_event_sees_what_earlier_packets_said(inline: Callable[..., Any], tmp_path: Path) -> None:
+    when = "{event: {max_error_radius: 0.2, min_importance: 0.5}, min_packets: 2}"
+    rig = Rig(inline, tmp_path, f"rules:\n  - {{name: it, when: {when}, observe: [{{filter: r, seconds: 1}}]}}\n")
+    assert rig.take(INITIAL.replace(b"</voe:VOEvent>", b'<Why importance="0.9"/></voe:VOEvent>')) == []
+    assert [name for name, _ in rig.take(REFINED)] == [REQUESTED]
+
+
 def execute(query: str) -> Callable[[sqlite3.Connection], None]:
     def write(db: sqlite3.Connection) -> None:
         db.execute(query)

@@ -9,7 +9,7 @@ import pytest
 
 from pyros.alerts import Rules
 from pyros.alerts.rules.backtest import backtest_rules
-from pyros.alerts.rules.lint import misspelt_streams, unmatched_names
+from pyros.alerts.rules.lint import misspelt_streams, never_fitting, unknown_notice_types, unmatched_names
 from tests.alerts.test_backtest import alert, entries
 
 SHIPPED = Path(__file__).parents[2] / "observatory" / "alert_rules.yaml"
@@ -39,7 +39,49 @@ def test_streams_of_nearly_a_known_name(tmp_path: Path, when: str, meant: str) -
 
 
 def test_the_rules_that_are_shipped_are_beyond_doubt() -> None:
-    assert list(misspelt_streams(Rules.load(SHIPPED))) == []
+    shipped = Rules.load(SHIPPED)
+    assert [each for lint in (misspelt_streams, never_fitting, unknown_notice_types) for each in lint(shipped)] == []
+
+
+@pytest.mark.parametrize(
+    ("when", "why"),
+    [
+        ("{min_declination: 30, max_declination: 10}", "min_declination 30 is above max_declination 10"),
+        ('{probability: ["BNS > 0.5", "BNS < 0.2"]}', "BNS cannot be above 0.5 and below 0.2"),
+        ("{event: {min_duration: 3, max_duration: 2}}", "in event: min_duration 3 is above max_duration 2"),
+        ("{max_age: 1 h, not: {max_age: 2 h}}", "what must hold is also under not"),
+        ("{max_age: 2 h, not: {max_age: 1 h}}", ""),
+        ("{any: [{min_magnitude: 3, max_magnitude: 2}, {stream: gaia}]}", ""),
+        ("{min_declination: 10, max_declination: 30}", ""),
+    ],
+)
+def test_rules_that_exclude_themselves(tmp_path: Path, when: str, why: str) -> None:
+    assert list(never_fitting(rules(tmp_path, when))) == ([f"rule 'a' can never fit: {why}"] if why else [])
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "covered"),
+    [
+        ("{stream: [swift, fermi]}", "{stream: swift, max_age: 1 h}", True),
+        ("{stream: 's*'}", "{stream: swift}", True),
+        ("{max_error_radius: 1}", "{max_error_radius: 0.5}", True),
+        ("{max_error_radius: 1}", "{max_error_radius: 2}", False),
+        ("{max_error_radius: 1, stream: swift}", "{max_error_radius: 0.5}", False),
+        ("{min_time_up: 1 h}", "{min_time_up: 2 h}", False),
+        ("{any: [{stream: swift}]}", "{any: [{stream: swift}], max_age: 1 d}", True),
+    ],
+)
+def test_rules_below_one_that_decides_all_of_theirs(tmp_path: Path, above: str, below: str, covered: bool) -> None:
+    observe = "observe: [{filter: r, seconds: 1}]"
+    file = tmp_path / "rules.yaml"
+    file.write_text(f"rules:\n- {{name: a, when: {above}, {observe}}}\n- {{name: b, when: {below}, {observe}}}\n")
+    found = list(never_fitting(Rules.load(file)))
+    assert found == (["rule 'b' can never fit: whatever fits it is decided by 'a' above it"] if covered else [])
+
+
+def test_notices_that_nobody_sends(tmp_path: Path) -> None:
+    (told,) = unknown_notice_types(rules(tmp_path, "{notice_type: [SWIFT_XRT_POSITON, SWIFT_X*, a.topic, LVC_*]}"))
+    assert told.endswith("knows no notice 'SWIFT_XRT_POSITON' (did you mean SWIFT_XRT_POSITION?)")
 
 
 def test_names_that_no_packet_had(tmp_path: Path) -> None:

@@ -5,18 +5,23 @@ None of it is a mistake for certain: a mission may begin tomorrow. So it is told
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
+from pyros.alerts.formats.notices import NOTICES
 from pyros.alerts.formats.streams import BY_NAME
 from pyros.alerts.rules.backtest import Backtest
-from pyros.alerts.rules.conditions import NOT, Condition
+from pyros.alerts.rules.conditions import ANY, EVENT, NOT, Condition
 from pyros.alerts.rules.rules import Rules
 
 _NAMES = {"stream": "stream", "notice_type": "notice type", "min_probability": "class"}
 """Conditions that are about names."""
 _MIN_LIKENESS = 0.75
+_GCN_NAME = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9*]+)+")
+_NOTICE_TYPES = (*NOTICES.values(), "LVC_EARLYWARNING")
+_GLOBS = ("stream", "notice_type", "group", "pipeline", "search")
 
 
 def misspelt_streams(rules: Rules) -> Iterator[str]:
@@ -27,6 +32,67 @@ def misspelt_streams(rules: Rules) -> Iterator[str]:
             meant = _meant(word, BY_NAME)
             if meant and word.lower() not in BY_NAME:
                 yield f"rule {rule.name!r} when.stream: PYROS knows no stream {word!r}{meant}"
+
+
+def never_fitting(rules: Rules) -> Iterator[str]:
+    """Find rules that no alert can ever fit: what they ask for excludes itself, or is decided by a rule above."""
+    for number, rule in enumerate(rules.rules):
+        yield from (f"rule {rule.name!r} can never fit: {each}" for each in _contradictions(rule.when))
+        above = next((each for each in rules.rules[:number] if _covers(each.when, rule.when)), None)
+        if above is not None:
+            yield f"rule {rule.name!r} can never fit: whatever fits it is decided by {above.name!r} above it"
+
+
+def unknown_notice_types(rules: Rules) -> Iterator[str]:
+    """Find notice types in GCN's spelling that PYROS has never heard of; they may be new, or misspelt."""
+    for rule in rules.rules:
+        asked = [each for condition in rule.when for each in condition.flat() if each.name == "notice_type"]
+        for word in (word for condition in asked for word in condition.wanted):
+            if _GCN_NAME.fullmatch(word) and not any(fnmatchcase(name, word) for name in _NOTICE_TYPES):
+                meant = _meant(word, _NOTICE_TYPES)
+                yield f"rule {rule.name!r} when.notice_type: PYROS knows no notice {word!r}{meant}"
+
+
+def _contradictions(conditions: tuple[Condition, ...]) -> Iterator[str]:
+    """Find conditions of one group that exclude each other."""
+    wanted = {each.name: each.wanted for each in conditions if not each.groups}
+    for name, least in wanted.items():
+        most = wanted.get(f"max_{name.removeprefix('min_')}")
+        if name.startswith("min_") and most is not None and least > most:
+            yield f"min_{name[4:]} {least:g} is above max_{name[4:]} {most:g}"
+    sums: dict[tuple[str, ...], dict[str, float]] = {}
+    for each in wanted.get("probability", ()):
+        sums.setdefault(each.classes, {})[each.sign[0]] = each.limit
+    for classes, limits in sums.items():
+        if limits.get(">", 0.0) > limits.get("<", 1.0):
+            yield f"{' + '.join(classes)} cannot be above {limits['>']:g} and below {limits['<']:g}"
+    for each in conditions:
+        if each.name in {ANY, EVENT} and each.groups:
+            found = [list(_contradictions(group)) for group in each.groups]
+            if all(found):
+                yield f"in {each.name}: {found[0][0]}"
+        elif each.name == NOT and any(_covers(group, conditions) for group in each.groups):
+            yield "what must hold is also under not"
+
+
+def _covers(above: tuple[Condition, ...], below: tuple[Condition, ...]) -> bool:
+    """Tell whether whatever fits the conditions below fits those above too, as far as it can be seen at once."""
+    return all(any(_implies(each, other) for each in below) for other in above)
+
+
+def _implies(one: Condition, other: Condition) -> bool:
+    """Tell whether what holds the one condition surely holds the other."""
+    if one == other:
+        return True
+    if one.name != other.name or one.groups or other.groups or one.name == "min_time_up":
+        return False  # the time up counts from each rule's own altitude
+    if one.name.startswith("min_") and isinstance(one.wanted, float | int):
+        return bool(one.wanted >= other.wanted)
+    if one.name.startswith("max_") and isinstance(one.wanted, float | int):
+        return bool(one.wanted <= other.wanted)
+    if one.name in _GLOBS:
+        return all(any(fnmatchcase(each.lower(), word.lower()) for word in other.wanted) for each in one.wanted)
+    return False
 
 
 def unmatched_names(rules: Rules, backtest: Backtest) -> Iterator[str]:
