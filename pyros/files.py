@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,78 @@ def read_yaml(path: Path, loader: type[UniqueKeys] = UniqueKeys) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"is not YAML: {' '.join(str(error).split())}") from None
     raise ValueError(f"is larger than {LARGEST_YAML} bytes")
+
+
+class LinedReader:
+    """A reader of a YAML file that collects every mistake, each with its file, line and key, before it gives up."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.problems: list[str] = []
+        self._line = 0
+        """The line that is looked at; 0 for none."""
+
+    def document(self) -> Any:
+        """Return what the file holds; None, and a problem, for one that cannot be read."""
+        try:
+            return read_yaml(self.path, LinedMappings)
+        except ValueError as error:
+            self.problem("", str(error))
+            return None
+
+    def look(self, content: Any, key: Any) -> None:
+        """Note the line of a key, or of the mapping it is missing in, for the problems that follow."""
+        if isinstance(content, LinedMapping):
+            self._line = content.lines.get(str(key), content.line)
+
+    def convert(self, value: Any, read: Callable[[Any], Any], where: str) -> Any:
+        """Return ``read(value)``; None, and a problem, where that raises ValueError."""
+        try:
+            return read(value)
+        except ValueError as error:
+            self.problem(where, str(error))
+            return None
+
+    def unknown_keys(self, content: dict[Any, Any], known: Iterable[str], where: str) -> None:
+        """Make a problem of each key that isn't known."""
+        names = tuple(known)
+        for key in (key for key in content if key not in names):
+            near = get_close_matches(str(key)[:100], names, 1)
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            self.look(content, key)
+            told = f"is not known here; known are {', '.join(names)}{meant}"
+            self.problem(f"{where} {str(key)[:100]}".strip(), told)
+
+    def problem(self, where: str, what: str) -> None:
+        """Note a mistake; ``where`` are the words that lead to it within the file."""
+        line = f"line {self._line}: " if self._line else ""
+        self.problems.append(f"{self.path}: {line}{where + ': ' if where else ''}{what}")
+
+
+LARGEST_SECRET = 10_000
+"""Bytes of a file that holds a secret."""
+
+
+def read_secret(path: Path) -> str:
+    """Return the text of a file that only its owner may read (mode 0400 or 0600), without blanks around it.
+
+    Raises ValueError, one line that neither repeats the text nor names the file: it is not there, cannot be read,
+    others may read or write it, it holds nothing, or more than `LARGEST_SECRET` bytes.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(LARGEST_SECRET + 1)
+        text = content.decode().strip()
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8") from None
+    if mode & 0o177:
+        raise ValueError(f"is open to others (mode {mode:04o}); run: chmod 600 {path}")
+    if not text or len(content) > LARGEST_SECRET:
+        raise ValueError(f"must hold a secret, in {LARGEST_SECRET} bytes at most")
+    return text
 
 
 def free_gigabytes(folder: Path) -> float:

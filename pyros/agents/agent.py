@@ -166,9 +166,10 @@ class Agent(StandardAgents):
         """
 
     def report_alarm(self, message: Message) -> None:
-        """Tell monitoring that an alarm of this agent was raised (`TELL_ALARM`), or is over."""
+        """Tell monitoring and the notifier that an alarm of this agent was raised (`TELL_ALARM`), or is over."""
         name = ALARM if message.name == self.TELL_ALARM else ALARM_OVER
-        self.send_if_there(self.MONITORING, name, message.payload)
+        for agent in self._who_hears_alarms():
+            self.send_if_there(agent, name, message.payload)
 
     def figures(self) -> dict[str, Any]:
         """Return further figures for `pyros status`, JSON values. Runs in the reactor's thread."""
@@ -339,8 +340,8 @@ class Agent(StandardAgents):
 
     def begin(self) -> None:
         """Run the first turn, for the host. Alarms of an earlier life are over, unless they are raised again."""
-        if self.name != self.MONITORING:
-            self.send_if_there(self.MONITORING, ALARM_OVER, AlarmEnded(source=self.name))
+        for agent in self._who_hears_alarms():
+            self.send_if_there(agent, ALARM_OVER, AlarmEnded(source=self.name))
         self.work()
 
     def settle(self, host: Host) -> None:
@@ -353,6 +354,10 @@ class Agent(StandardAgents):
         if self._host is None:
             raise AgentError(f"agent {self.name!r} is not running: start() it first")
         return self._host
+
+    def _who_hears_alarms(self) -> list[str]:
+        """Two agents, so that an alarm comes through with one of them down; each hears of its own by itself."""
+        return [agent for agent in (self.MONITORING, self.NOTIFIER) if agent != self.name]
 
     def _shutdown_wanted(self) -> None:
         self.at_once(self._settled.stop)

@@ -380,6 +380,8 @@ class AlertManagerAgent(Agent):
         what = "observe" if decided.accepted else "do not observe"
         self.log.info("{event}: {what}: {reason}", event=decided.event or "a packet", what=what, reason=decided.reason)
         self.send_if_there(self.MONITORING, messages.ALERT_DECIDED, decided)
+        if decided.accepted:
+            self.send_if_there(self.NOTIFIER, messages.ALERT_DECIDED, decided)
 
 
 def _observation_id(event: str, number: int) -> str:

@@ -425,7 +425,7 @@ class InstrumentAgent(Agent):
 
     def _tell_connection(self, name: str, text: str) -> None:
         """Those who keep an eye on it, and who may be waiting for it."""
-        for agent in (self.MONITORING, self.OBSERVATION_MANAGER):
+        for agent in (self.MONITORING, self.OBSERVATION_MANAGER, self.NOTIFIER):
             self.send_if_there(agent, name, InstrumentConnection(self.name, text[:1000]))
 
     def _looked(self, message: Message) -> None:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 
 from pyros import messages
@@ -85,6 +86,7 @@ class JobsAgent(Agent):
     def attach(self, reactor: Any) -> None:
         """Read the options, so that a mistake in them keeps the agent from beginning."""
         self._detached = False
+        self._told = self.NOTIFIER if self.NOTIFIER in self.config.agents else ""
         self._schedules = [job for job in self.config.jobs if job.queue == self.name]
         self._at_a_time = self.option("at_a_time", _count, 1)
         limits = Limits(
@@ -137,6 +139,7 @@ class JobsAgent(Agent):
             raise NotTaken(f"{_MAX_PENDING} jobs wait in {self.name} already")
         now, age = self.clock.time(), self.age(message)
         age = 0.0 if age == float("inf") else age
+        request = msgspec.structs.replace(request, tell=request.tell or self._told)
         self.in_transaction(lambda db: ledger.add(db, request, message.sender, now, age))
         self.after_commit(self._look_soon)
 
@@ -167,7 +170,7 @@ class JobsAgent(Agent):
         found: list[Look] = []
 
         def write(db: sqlite3.Connection) -> None:
-            found[:] = [ledger.look(db, now, room, self._schedules)]
+            found[:] = [ledger.look(db, now, room, self._schedules, self._told)]
 
         self.in_transaction(write)
         self.after_commit(self._looked, found)
@@ -187,7 +190,8 @@ class JobsAgent(Agent):
         finally:
             reader.close()
         for agent, finished in ends:
-            self.send_if_there(agent, messages.JOB_FINISHED, finished)
+            for each in dict.fromkeys((agent, self._told or agent)):
+                self.send_if_there(each, messages.JOB_FINISHED, finished)
         self.in_transaction(lambda db: ledger.told(db, [finished.id for _, finished in ends]))
         self.after_commit(self._look_soon)
 

@@ -36,6 +36,7 @@ from pyros.messages import (
     DomeReport,
     KeepOpen,
     Message,
+    NightReported,
     Observation,
     Order,
     Payload,
@@ -179,6 +180,7 @@ class MajordomeAgent(Agent):
             messages.CALIBRATION_STARTED: self.calibration_started,
             messages.CALIBRATION_FINISHED: self.calibration_ended,
             messages.CALIBRATION_FAILED: self.calibration_ended,
+            messages.NIGHT_REPORTED: self.night_reported,
         }
         self.actions: dict[Action, Callable[[str], None]] = {
             Action.ASK: self._ask_devices,
@@ -639,13 +641,22 @@ class MajordomeAgent(Agent):
         if not self._reports:
             return
         done = self._worker.run(write_report, (str(self.config.path), night), seconds=_REPORT_SECONDS)
+
+        def written(files: list[str]) -> None:
+            self.log.info("the night of {night}: {files}", night=night, files=" ".join(files))
+            self.post_to_self(messages.NIGHT_REPORTED, NightReported(night=night, file=files[0]))
+
         done.addCallbacks(
-            lambda files: self.log.info("the night of {night}: {files}", night=night, files=" ".join(files)),
+            written,
             lambda failure: self.log.error(
                 "the night of {night} has no report: {why}; try pyros report {night}", night=night,
                 why=failure.getErrorMessage(),
             ),
         )  # fmt: skip
+
+    def night_reported(self, message: Message) -> None:
+        """Tell the notifier of the report that a worker has written."""
+        self.send_if_there(self.NOTIFIER, messages.NIGHT_REPORTED, message.payload)
 
     # Looking ------------------------------------------------------------------------------------------------------
 

@@ -383,6 +383,7 @@ class MonitoringAgent(Agent):
         kept.append(StandingAlarm(alarm.source, alarm.key, alarm.text, since))
         self.state.alarms = sorted(kept, key=lambda each: each.since)[-_ALARMS:]
         self.log.critical("alarm of {source}: {text}", source=alarm.source, text=alarm.text)
+        self._pass_on(message)
 
     def alarm_ended(self, message: Message) -> None:
         """One alarm, or every alarm of a source that has begun anew."""
@@ -390,9 +391,16 @@ class MonitoringAgent(Agent):
         self.state.alarms = [
             each for each in self.state.alarms if each.source != over.source or over.key not in ("", each.key)
         ]
+        self._pass_on(message)
+
+    def _pass_on(self, message: Message) -> None:
+        """Tell the notifier of an alarm that isn't an agent's own: agents tell it themselves, the guardian does not."""
+        if message.payload.source not in self.config.agents:
+            self.send_if_there(self.NOTIFIER, message.name, message.payload)
 
     def report_alarm(self, message: Message) -> None:
         """Keep or end an alarm of monitoring's own."""
+        super().report_alarm(message)
         (self.alarm_raised if message.name == self.TELL_ALARM else self.alarm_ended)(message)
 
     def telemetry(self, message: Message) -> None:
@@ -482,6 +490,8 @@ class MonitoringAgent(Agent):
         state = WeatherState(reason=reason, reading=reading, age=self._age(), wet=not safe and self._wet(reading))
         self.send_if_there(self.DOME, name, state, durable=new)
         self.send_if_there(self.MAJORDOME, name, state, durable=new)
+        if new:
+            self.send_if_there(self.NOTIFIER, name, state, durable=True)
 
     def _age(self) -> float:
         """Seconds since the oldest measurement that the word rests on."""

@@ -159,9 +159,10 @@ class Broker:
         return [KafkaIntake(self._reactor, self._clock, self._intake, section, **how) for section in sections]
 
     def _alarm(self, name: str, said: AlertSource) -> None:
-        """Send a message to the agent monitoring, if the observatory has one."""
-        if self._store is not None and StandardAgents.MONITORING in self._config.agents:
-            self._store.send_notice(StandardAgents.MONITORING, name, said)
+        """Send a message to monitoring and notifier, if the observatory has them."""
+        for agent in (StandardAgents.MONITORING, StandardAgents.NOTIFIER):
+            if self._store is not None and agent in self._config.agents:
+                self._store.send_notice(agent, name, said)
 
     async def _listen_tls(self, config: TlsConfig) -> None:
         for key, factory in (("broadcaster_port", self._broadcaster), ("receiver_port", self._receiver)):

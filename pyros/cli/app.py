@@ -33,6 +33,7 @@ COMMANDS = {
     "rehearse": "pyros.cli.rehearse:rehearse_nights",
     "jobs": "pyros.cli.jobs.app:app",
     "console": "pyros.cli.console.app:app",
+    "notify": "pyros.cli.notify:app",
     "instruments": "pyros.cli.instruments.app:app",
 }
 

@@ -22,6 +22,8 @@ from pyros.clock import RealClock
 from pyros.config import NOWHERE, Config, addresses_clash
 from pyros.errors import ConfigError, PyrosError
 from pyros.instruments import KINDS, check_address
+from pyros.notices.delivery import apprise_problem
+from pyros.notices.rules import NoticeRules
 from pyros.planning import Site
 from pyros.simulators import Description
 from pyros.simulators import load as load_simulator
@@ -67,6 +69,7 @@ class Findings:
         self._check_ports()
         self._check_data()
         self._check_broker()
+        self._check_notices()
         if config.broker is not None and "alert_manager" not in config.agents:
             self._problem("alert_manager", "the section is missing; the broker's events go there")
         if "dome" in config.agents and config.guardian is None:
@@ -187,6 +190,17 @@ class Findings:
                 except ValueError as error:
                     where = f"{self.config.path}: [{remote.section}] filters"
                     self.warnings.append(f"{where}: a broker like this one would not take it and send all: {error}")
+
+    def _check_notices(self) -> None:
+        """Check the notifier's rules, the files of its secrets, and what apprise makes of them."""
+        section = self.config.agents.get("notifier")
+        if section is None or not section.options.get("rules"):
+            return
+        rules = self._try(NoticeRules.load, self.config.path.parent / section.options["rules"])
+        for recipient in rules.recipients if rules is not None else ():
+            if recipient.apprise is not None and (problem := apprise_problem(recipient.apprise)):
+                where = f"{rules.path}: recipients {recipient.name} apprise"
+                self.problems.append(f"{where}: {recipient.apprise} {problem}")
 
     def show(self) -> None:
         """Print what was found, as tables."""

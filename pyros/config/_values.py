@@ -29,6 +29,7 @@ class StandardAgents:
     OBSERVATION_MANAGER: ClassVar = "observation_manager"
     MONITORING: ClassVar = "monitoring"
     ANALYZER: ClassVar = "analyzer"
+    NOTIFIER: ClassVar = "notifier"
     TELESCOPE: ClassVar[str]
     CAMERA: ClassVar[str]
     DOME: ClassVar[str]

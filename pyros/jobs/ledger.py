@@ -159,9 +159,12 @@ def revoke(db: sqlite3.Connection, id_: str, terminate: bool, now: float) -> Non
         db.execute("UPDATE jobs SET stop = max(stop, ?) WHERE id = ?", (_STOPPED if terminate else _NOT_AGAIN, id_))
 
 
-def look(db: sqlite3.Connection, now: float, room: int, schedules: Iterable[JobConfig] = ()) -> Look:
-    """Enter what the schedules want, let expire what is too late, and mark as running as many as there is room for."""
-    wakes = [enter_scheduled(db, schedules, now)]
+def look(db: sqlite3.Connection, now: float, room: int, schedules: Iterable[JobConfig] = (), tell: str = "") -> Look:
+    """Enter what the schedules want, let expire what is too late, and mark as running as many as there is room for.
+
+    ``tell`` is the agent that is told of the ends of what the schedules want; '' for none.
+    """
+    wakes = [enter_scheduled(db, schedules, now, tell)]
     db.execute(
         "UPDATE jobs SET state = 'expired', ended = ?, reason = 'expired' WHERE state = 'pending' AND expires < ?",
         (now, now),
@@ -230,7 +233,7 @@ def end(db: sqlite3.Connection, id_: str, attempt: int, ended: JobEnd, now: floa
     )
 
 
-def enter_scheduled(db: sqlite3.Connection, jobs: Iterable[JobConfig], now: float) -> float | None:
+def enter_scheduled(db: sqlite3.Connection, jobs: Iterable[JobConfig], now: float, tell: str = "") -> float | None:
     """Enter the scheduled jobs that are due, each once; returns when (Unix seconds) the next one is, or None.
 
     A schedule counts from its first look on. Instants that went by while nobody looked are one job, or none, as its
@@ -248,7 +251,7 @@ def enter_scheduled(db: sqlite3.Connection, jobs: Iterable[JobConfig], now: floa
         if due is not None and due <= now:
             waiting = "SELECT 1 FROM jobs WHERE name = ? AND asker = ? AND ended IS NULL LIMIT 1"
             if not db.execute(waiting, (job.name, SCHEDULE)).fetchone():
-                add(db, _scheduled_request(job, due), SCHEDULE, now)
+                add(db, _scheduled_request(job, due, tell), SCHEDULE, now)
             due = job.every.next_after(now)
         db.execute("UPDATE jobs_scheduled SET last = ? WHERE name = ?", (max(last, now), job.name))
         if due is not None:
@@ -256,13 +259,13 @@ def enter_scheduled(db: sqlite3.Connection, jobs: Iterable[JobConfig], now: floa
     return wake
 
 
-def _scheduled_request(job: JobConfig, due: float) -> JobRequest:
+def _scheduled_request(job: JobConfig, due: float, tell: str) -> JobRequest:
     """Return the request of a schedule's instant: its identifier is always the same."""
     when = datetime.fromtimestamp(due, UTC)
     return JobRequest(
         id=f"{job.name}-{when:%Y%m%dT%H%M%S}", name=job.name, command=job.command, task=job.task,
         priority=job.priority, retries=job.retries, seconds=job.seconds, memory=job.memory,
-        on_crash="rerun" if job.on_crash == "rerun" else "tell",
+        on_crash="rerun" if job.on_crash == "rerun" else "tell", tell=tell,
     )  # fmt: skip
 
 

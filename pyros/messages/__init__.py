@@ -36,6 +36,7 @@ from pyros.messages.dome import *
 from pyros.messages.images import *
 from pyros.messages.instruments import *
 from pyros.messages.jobs import *
+from pyros.messages.notices import *
 from pyros.messages.observations import *
 from pyros.messages.safety import *
 from pyros.messages.telescope import *
@@ -89,6 +90,9 @@ __all__ = [
     # jobs
     "JobRequest", "JobRevoked", "JobsCleaned", "JobFinished",
     "JOB_REQUESTED", "JOB_REVOKED", "JOBS_CLEANED", "JOB_FINISHED",
+    # notices
+    "NightReported", "NoteRaised", "NoteEnded", "NoticeAcknowledged", "NoticeTest",
+    "NIGHT_REPORTED", "NOTE", "NOTE_OVER", "NOTICE_ACKNOWLEDGED", "NOTICE_TEST",
 ]
 # fmt: on
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from difflib import get_close_matches
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +11,7 @@ import msgspec
 from pyros.alerts.rules.conditions import CONDITIONS, GROUPS, Condition
 from pyros.alerts.rules.readers import ALTITUDE, DURATION, PATIENCE
 from pyros.errors import ConfigError
-from pyros.files import LinedMapping, LinedMappings, read_yaml
+from pyros.files import LinedReader
 from pyros.messages import Exposures
 
 MAX_REPEATS = 20
@@ -47,7 +46,7 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
     return rules
 
 
-class _Reader:
+class _Reader(LinedReader):
     """A reader that turns the file into rules and collects every problem on the way."""
 
     RULE_KEYS = ("name", "when", "priority", "observe", "repeat", "min_altitude", "expires_after")
@@ -58,56 +57,43 @@ class _Reader:
         "count": "a whole number from 1 to 10000",
     }
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.problems: list[str] = []
-        self._line = 0
-        """The line that is looked at; 0 for none."""
-
     def read(self) -> tuple[Rule, ...]:
-        document = self._document()
+        document = self.document()
         if self.problems:
             return ()
         if not isinstance(document, dict) or "rules" not in document:
-            self._problem("", "must have the key 'rules': a list of rules")
+            self.problem("", "must have the key 'rules': a list of rules")
             return ()
-        self._unknown_keys(document, ("rules",), "")
-        self._look(document, "rules")
+        self.unknown_keys(document, ("rules",), "")
+        self.look(document, "rules")
         if not isinstance(document["rules"], list) or not document["rules"]:
-            self._problem("rules", "must be a list with at least one rule")
+            self.problem("rules", "must be a list with at least one rule")
             return ()
         rules: list[Rule] = []
         for number, content in enumerate(document["rules"], 1):
             rule = self._rule(content, f"rule {number}")
-            self._look(content, "name")
+            self.look(content, "name")
             if rule and any(rule.name == other.name for other in rules):
-                self._problem(f"rule {number} name", f"{rule.name!r} is already the name of an earlier rule")
+                self.problem(f"rule {number} name", f"{rule.name!r} is already the name of an earlier rule")
             if rule:
                 rules.append(rule)
         return tuple(rules)
 
-    def _document(self) -> Any:
-        try:
-            return read_yaml(self.path, LinedMappings)
-        except ValueError as error:
-            self._problem("", str(error))
-            return None
-
     def _rule(self, content: Any, where: str) -> Rule | None:
-        self._look(content, "name")
+        self.look(content, "name")
         if not isinstance(content, dict):
-            self._problem(where, "must be a mapping with name, when, observe ...")
+            self.problem(where, "must be a mapping with name, when, observe ...")
             return None
         name = content.get("name")
         if not isinstance(name, str) or not name.strip():
-            self._problem(f"{where} name", "must be a text that tells people which rule this is")
+            self.problem(f"{where} name", "must be a text that tells people which rule this is")
             name = where
         where = f"{where} ({name})"
-        self._unknown_keys(content, self.RULE_KEYS, where)
-        self._look(content, "priority")
+        self.unknown_keys(content, self.RULE_KEYS, where)
+        self.look(content, "priority")
         priority = content.get("priority", 0)
         if isinstance(priority, bool) or not isinstance(priority, int) or not -1000 <= priority <= 1000:
-            self._problem(f"{where} priority", f"must be a whole number from -1000 to 1000, not {priority!r}")
+            self.problem(f"{where} priority", f"must be a whole number from -1000 to 1000, not {priority!r}")
             priority = 0
         return Rule(
             name=name.strip(),
@@ -120,19 +106,19 @@ class _Reader:
         )
 
     def _conditions(self, rule: dict[Any, Any], where: str) -> tuple[Condition, ...]:
-        self._look(rule, "when")
+        self.look(rule, "when")
         content = rule.get("when")
         return () if content is None else self._group(content, f"{where} when", 0)
 
     def _group(self, content: Any, where: str, depth: int) -> tuple[Condition, ...]:
         """Read conditions that must all hold, in the order in which they are judged: groups last."""
         if not isinstance(content, dict):
-            self._problem(where, f"must be a mapping of conditions, such as {{stream: swift}}, not {content!r:.60}")
+            self.problem(where, f"must be a mapping of conditions, such as {{stream: swift}}, not {content!r:.60}")
             return ()
         if depth > _MAX_DEPTH:
-            self._problem(where, f"any, not and event are nested more than {_MAX_DEPTH} deep")
+            self.problem(where, f"any, not and event are nested more than {_MAX_DEPTH} deep")
             return ()
-        self._unknown_keys(content, (*CONDITIONS, *GROUPS), where)
+        self.unknown_keys(content, (*CONDITIONS, *GROUPS), where)
         found = [
             Condition(name, self._read(content, name, known.read, f"{where}.{name}"))
             for name, known in CONDITIONS.items()
@@ -146,91 +132,66 @@ class _Reader:
         return tuple(found)
 
     def _groups(self, around: dict[Any, Any], name: str, where: str, depth: int) -> tuple[tuple[Condition, ...], ...]:
-        self._look(around, name)
+        self.look(around, name)
         content = around[name]
         groups = content if isinstance(content, list) else [content]
         if not groups:
-            self._problem(where, "must be a mapping of conditions, or a list of such mappings")
+            self.problem(where, "must be a mapping of conditions, or a list of such mappings")
         if any(group == {} for group in groups):
-            self._problem(where, "has an empty group, which would hold for every alert; name a condition in it")
+            self.problem(where, "has an empty group, which would hold for every alert; name a condition in it")
         return tuple(self._group(group, f"{where}[{number}]", depth) for number, group in enumerate(groups, 1))
 
     def _repeat(self, rule: dict[Any, Any], where: str) -> tuple[float, ...]:
         """Read the seconds after the first decision, each later than the one before."""
-        self._look(rule, "repeat")
+        self.look(rule, "repeat")
         content = rule.get("repeat", [])
         where = f"{where} repeat"
-        times = [self._convert(each, DURATION, where) for each in (content if isinstance(content, list) else [content])]
+        times = [self.convert(each, DURATION, where) for each in (content if isinstance(content, list) else [content])]
         known = [each for each in times if each is not None]
         if len(known) == len(times) and (sorted(set(known)) != known or 0 in known or len(known) > MAX_REPEATS):
-            self._problem(
+            self.problem(
                 where, f"must be {MAX_REPEATS} times at most, each later than the one before, such as [1 h, 6 h, 1 d]"
             )
         if known and rule.get("observe") == "nothing":
-            self._problem(where, "means nothing where nothing is observed; leave it out")
+            self.problem(where, "means nothing where nothing is observed; leave it out")
         return tuple(known)
 
     def _exposures(self, rule: dict[Any, Any], where: str) -> tuple[Exposures, ...]:
-        self._look(rule, "observe")
+        self.look(rule, "observe")
         content = rule.get("observe")
         if content == "nothing":
             return ()
         if not isinstance(content, list) or not content:
-            self._problem(f"{where} observe", "must be a list of {filter, seconds, count}, or the word nothing")
+            self.problem(f"{where} observe", "must be a list of {filter, seconds, count}, or the word nothing")
             return ()
         found = [self._exposure(item, f"{where} observe[{number}]") for number, item in enumerate(content, 1)]
         return tuple(each for each in found if each is not None)
 
     def _exposure(self, item: Any, at: str) -> Exposures | None:
-        self._look(item, "filter")
+        self.look(item, "filter")
         if not isinstance(item, dict):
-            self._problem(at, "must be {filter: R, seconds: 30, count: 5}")
+            self.problem(at, "must be {filter: R, seconds: 30, count: 5}")
             return None
-        self._unknown_keys(item, self.EXPOSURE_KEYS, at)
+        self.unknown_keys(item, self.EXPOSURE_KEYS, at)
         known = {key: value for key, value in item.items() if key in self.EXPOSURE_KEYS}
         try:
             return msgspec.convert(known, Exposures)
         except msgspec.ValidationError as error:
             wrong = next((key for key in self.EXPOSURE_KEYS if f".{key}`" in str(error)), "")
             missing = next((key for key in self.EXPOSURE_KEYS if f"`{key}`" in str(error)), "")
-            self._look(item, wrong)
+            self.look(item, wrong)
             if wrong:
-                self._problem(f"{at} {wrong}", f"must be {self.EXPOSURE_WANTS[wrong]}, not {known[wrong]!r:.60}")
+                self.problem(f"{at} {wrong}", f"must be {self.EXPOSURE_WANTS[wrong]}, not {known[wrong]!r:.60}")
             elif missing:
-                self._problem(f"{at} {missing}", f"is missing; it must be {self.EXPOSURE_WANTS[missing]}")
+                self.problem(f"{at} {missing}", f"is missing; it must be {self.EXPOSURE_WANTS[missing]}")
             else:
-                self._problem(at, str(error))
+                self.problem(at, str(error))
         return None
 
     def _value(self, content: dict[Any, Any], key: str, default: Any, read: Callable[[Any], Any], where: str) -> float:
-        self._look(content, key)
-        return float(self._convert(content.get(key, default), read, f"{where} {key}") or 0.0)
+        self.look(content, key)
+        return float(self.convert(content.get(key, default), read, f"{where} {key}") or 0.0)
 
     def _read(self, content: dict[Any, Any], key: str, read: Callable[[Any], Any], where: str) -> Any:
-        self._look(content, key)
-        return self._convert(content[key], read, where)
-
-    def _look(self, content: Any, key: Any) -> None:
-        """Note the line of a key, or of the mapping it is missing in, for the problems that follow."""
-        if isinstance(content, LinedMapping):
-            self._line = content.lines.get(str(key), content.line)
-
-    def _convert(self, value: Any, read: Callable[[Any], Any], where: str) -> Any:
-        try:
-            return read(value)
-        except ValueError as error:
-            self._problem(where, str(error))
-            return None
-
-    def _unknown_keys(self, content: dict[Any, Any], known: Iterable[str], where: str) -> None:
-        names = tuple(known)
-        for key in (key for key in content if key not in names):
-            near = get_close_matches(str(key)[:100], names, 1)
-            meant = f" (did you mean {near[0]}?)" if near else ""
-            self._look(content, key)
-            told = f"is not known here; known are {', '.join(names)}{meant}"
-            self._problem(f"{where} {str(key)[:100]}".strip(), told)
-
-    def _problem(self, where: str, what: str) -> None:
-        line = f"line {self._line}: " if self._line else ""
-        self.problems.append(f"{self.path}: {line}{where + ': ' if where else ''}{what}")
+        self.look(content, key)
+        return self.convert(content[key], read, where)

@@ -8,22 +8,18 @@ Barnard's star has gone 4 arcminutes since 2000. Blocks the thread; no Twisted.
 
 from __future__ import annotations
 
-import http.client
 import math
-import urllib.error
 import urllib.parse
-import urllib.request
 
 import msgspec
 
-from pyros.clock import Deadline
 from pyros.errors import PlanningError
+from pyros.outgoing import get
 from pyros.planning.intake.names import NamedPosition
 
 URL = "https://simbad.cds.unistra.fr/simbad/sim-tap/sync"
 LARGEST_ANSWER = 100_000
 """Bytes; an answer has a few hundred."""
-_PART = 4096
 _LONGEST_NAME = 200
 _MAS_PER_DEGREE = 3_600_000.0
 _QUERY = (
@@ -49,18 +45,9 @@ def resolve(name: str, year: float = 2000.0, *, url: str = URL, seconds: float =
     query = _QUERY.format(name=name.strip().replace("'", "''"))
     asked = urllib.parse.urlencode({"request": "doQuery", "lang": "adql", "format": "json", "query": query})
     try:
-        content = _get(f"{url}?{asked}", seconds)
-    except TimeoutError:
-        raise PlanningError(f"SIMBAD at {host} has not answered within {seconds:g} s") from None
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise PlanningError(f"SIMBAD at {host} answers {error.code} {error.reason}") from None
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        if isinstance(reason, TimeoutError):
-            raise PlanningError(f"SIMBAD at {host} has not answered within {seconds:g} s") from None
-        reason = getattr(reason, "strerror", None) or reason
-        raise PlanningError(f"SIMBAD at {host} cannot be asked: {reason}") from None
+        content = get(f"{url}?{asked}", seconds=seconds, largest=LARGEST_ANSWER, headers={"Accept": "application/json"})
+    except OSError as error:
+        raise PlanningError(f"SIMBAD at {host} {error}") from None
     try:
         rows = msgspec.json.decode(content, type=_Answer).data
     except msgspec.DecodeError:
@@ -74,21 +61,3 @@ def resolve(name: str, year: float = 2000.0, *, url: str = URL, seconds: float =
     cosine = max(math.cos(math.radians(dec)), 1e-6)  # pmra is along the parallel, times cos dec
     ra_then = (ra + (pmra or 0.0) / _MAS_PER_DEGREE / cosine * (year - 2000.0)) % 360.0
     return NamedPosition(" ".join(main_id.split()), ra_then, dec_then, "SIMBAD")
-
-
-def _get(url: str, seconds: float) -> bytes:
-    """Return what is there; raises OSError, TimeoutError, HTTPException.
-
-    Also who sends a byte now and then is left in time, and who sends without end after `LARGEST_ANSWER`.
-    """
-    deadline = Deadline(seconds)
-    request = urllib.request.Request(url, headers={"Accept": "application/json", "User-Agent": "pyros"})
-    content = b""
-    with urllib.request.urlopen(request, timeout=seconds) as response:
-        while part := response.read1(_PART):
-            content += part
-            if len(content) > LARGEST_ANSWER:
-                raise OSError(f"it answers more than {LARGEST_ANSWER} bytes")
-            if deadline.left() <= 0:
-                raise TimeoutError
-    return content
