@@ -60,7 +60,7 @@ def mail_sink() -> Iterator[MailSink]:
                         if not line:
                             return
                         lines.append(line.removeprefix(b"."))  # RFC 5321, 4.5.2
-                    sink.taken.append(message_from_bytes(b"".join(lines), policy=policy.default))  # type: ignore[arg-type]
+                    sink.taken.append(message_from_bytes(b"".join(lines), policy=policy.default))
                     if not self.answer("taken", "250 taken"):
                         return
                 elif word == "QUIT":
