@@ -7,6 +7,8 @@ counts that was heard before. Monitoring also keeps what the instruments last to
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from pyros import messages
@@ -27,6 +29,7 @@ from pyros.messages import (
     WeatherReading,
     WeatherState,
 )
+from pyros.nights import weather_log
 from pyros.planning import Site
 from pyros.planning.night_log import night_name
 from pyros.planning.visibility import sun_altitude
@@ -160,11 +163,14 @@ class MonitoringAgent(Agent):
         self._offset = 0.0
         """Of the wall clock to the monotonic one when that was looked at last, seconds."""
         self._wavering = _WAVERING
+        self._logged = -math.inf
+        """When a reading was kept for the curves last, monotonic seconds."""
 
     def work(self) -> None:
         """Until a reading has come, nothing is safe; and what was heard before this start counts no more."""
         limits = self.config.limits
         frozen = self.option("frozen_after", float, limits.frozen)
+        self.in_transaction(weather_log.prepare)
         self._limits = msgspec.structs.replace(limits, frozen=frozen)
         quiet = self.option("safe_after", float, -1.0)
         self._rules = rules(self._limits, None if quiet < 0 else quiet)
@@ -201,6 +207,9 @@ class MonitoringAgent(Agent):
             return  # a newer one was faster
         self.state.last, self.state.measured = reading, measured
         self._note_unchanged(reading, measured)
+        if self.clock.monotonic() - self._logged >= weather_log.EVERY_SECONDS:
+            self._logged, now = self.clock.monotonic(), self.clock.time()
+            self.in_transaction(lambda db: weather_log.write(db, now, reading))
         self._keep(Telemetry(self.WEATHER, "ok", self.clock.time(), _values(reading)))
         self._expect_reading(measured)
         self._judge()

@@ -21,7 +21,7 @@ import msgspec
 from pyros.alerts import identity
 from pyros.alerts.identity import Event, PacketRecord
 from pyros.angles import separation
-from pyros.journal import AnyReader
+from pyros.journal import AnyReader, JournalReader
 from pyros.messages import Observation
 
 SCHEMA = """
@@ -277,6 +277,33 @@ def read(journal: AnyReader, name: str | None = None) -> list[StoredEvent]:
     select = "SELECT number, name, content FROM alert_events WHERE joined IS NULL"
     rows = journal.rows(f"{select} ORDER BY number") if name is None else journal.rows(f"{select} AND name = ?", name)
     return [StoredEvent(number, name, _decode(content)) for number, name, content in rows]
+
+
+def page(journal: JournalReader, before: int | None = None, limit: int = 50) -> list[StoredEvent]:
+    """Return the newest ``limit`` events with a number below ``before``, newest first; raises JournalError.
+
+    By the table's own order, so that one page costs what another costs.
+    """
+    if not journal.has_table("alert_events"):
+        return []
+    select = "SELECT number, name, content FROM alert_events WHERE number < ? AND joined IS NULL"
+    rows = journal.rows(f"{select} ORDER BY number DESC LIMIT ?", 1 << 62 if before is None else before, limit)
+    return [StoredEvent(number, name, _decode(content)) for number, name, content in rows]
+
+
+def with_packet(journal: JournalReader, packet: str) -> StoredEvent | None:
+    """Return the event that has the packet of that identifier, or the name; raises JournalError."""
+    if not journal.has_table("alert_events"):
+        return None
+    columns = "number, name, content, joined"
+    rows = journal.rows(f"SELECT {columns} FROM alert_events WHERE name = ?", packet)
+    rows = rows or journal.rows(
+        f"SELECT {columns} FROM alert_events WHERE number IN (SELECT event FROM alert_event_links WHERE link = ?)"
+        " ORDER BY number LIMIT 1", packet,
+    )  # fmt: skip
+    while rows and rows[0][3] is not None:
+        rows = journal.rows(f"SELECT {columns} FROM alert_events WHERE number = ?", rows[0][3])
+    return StoredEvent(rows[0][0], rows[0][1], _decode(rows[0][2])) if rows else None
 
 
 def _stored(change: EventChange) -> StoredEvent:

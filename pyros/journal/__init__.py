@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pyros.journal._lock import running
 from pyros.journal._memory import MemoryJournal, MemoryJournals, MemoryReader
-from pyros.journal._reader import JournalReader
+from pyros.journal._reader import Figures, JournalReader
 from pyros.journal._rows import PROGRAM, Effects, Outgoing, Peer, Received, StoredTimer
 from pyros.journal._writer import Journal, insert
 
@@ -44,6 +45,7 @@ __all__ = [
     "AnyJournals",
     "AnyReader",
     "Effects",
+    "Figures",
     "Journal",
     "JournalReader",
     "MemoryJournal",
@@ -55,4 +57,5 @@ __all__ = [
     "SqliteJournals",
     "StoredTimer",
     "insert",
+    "running",
 ]

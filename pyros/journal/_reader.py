@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from pyros.errors import JournalError
 from pyros.files import read_only_database
@@ -12,6 +14,23 @@ from pyros.journal._rows import NEWEST, Outgoing, Received
 from pyros.wire import Entry
 
 NOT_YOURS = "the observatory's user may read it, and the group that its configuration names (group = ...)"
+
+
+MAX_COUNTED = 1000
+"""Of what piles up no more than this is counted: whoever looks five times a second has no time for a million rows."""
+
+
+class Figures(NamedTuple):
+    """How much is in a journal. Of the last three at most `MAX_COUNTED` are counted."""
+
+    newest: int
+    """The number of the message that was taken last."""
+    failed: int
+    """Messages whose handlers failed."""
+    waiting: int
+    """Messages that wait for other agents."""
+    refused: int
+    """Messages that their receivers have refused."""
 
 
 class JournalReader:
@@ -23,7 +42,10 @@ class JournalReader:
             if not path.is_file():
                 raise JournalError(f"{path}: no such journal (the agent has not run here yet)")
             path.open("rb").close()
-            self._db = sqlite3.connect(read_only_database(path), uri=True, check_same_thread=False)
+            uri = read_only_database(path)
+            self.unchanging = uri.endswith("immutable=1")
+            """Whether it is read as a file that doesn't change: what is written later is never seen through this."""
+            self._db = sqlite3.connect(uri, uri=True, check_same_thread=False)
         except OSError as error:
             raise JournalError(f"{path}: cannot open the journal: {error.strerror}; {NOT_YOURS}") from None
         except sqlite3.Error as error:
@@ -54,16 +76,74 @@ class JournalReader:
         )
         return [(row[0], Received(*row[1:])) for row in reversed(rows)]
 
+    def page(self, before: int | None = None, limit: int = 50, *, failed: bool = False) -> list[tuple[int, Received]]:
+        """Return the newest ``limit`` messages with a number below ``before``, newest first.
+
+        One page costs the same wherever it is. ``failed``: only those whose handlers failed.
+        """
+        before = _BEYOND if before is None else before
+        condition = "error IS NOT NULL AND number < ?" if failed else "number < ?"
+        rows = self.rows(f"{_FAILED} WHERE {condition} ORDER BY number DESC LIMIT ?", before, limit)
+        found = [(row[0], Received(*row[1:])) for row in rows]
+        taken = limit if failed else 0
+        turns = self.rows("SELECT last FROM turns WHERE last >= ? ORDER BY last LIMIT 1", before)
+        last = turns[0][0] if turns else _BEYOND
+        while taken < limit:  # the turn of ``before`` has some below it
+            turns = self.rows(_TURNS, last, max(1, limit // 4))
+            if not turns:
+                break
+            of_turns = [each for turn in turns for each in _of_turn(turn) if each[0] < before]
+            taken += len(of_turns)
+            found += of_turns
+            last = turns[-1][0] - 1
+        found.sort(key=lambda each: each[0], reverse=True)
+        return found[:limit]
+
+    def since(self, when: float) -> int:
+        """Return a number that the messages taken at ``when`` (Unix seconds) or later are above, and few others.
+
+        By halving, since messages stand in the order in which they were taken; a clock that was set back misleads it.
+        """
+        low, high = 0, self.newest()
+        while low < high:
+            middle = (low + high) // 2
+            turns = self.rows("SELECT last, first, messages FROM turns WHERE last > ? ORDER BY last LIMIT 1", middle)
+            times = [each.taken for turn in turns for _, each in _of_turn(turn)]
+            if turns and not times:  # all of that turn have failed
+                times = [row[0] for row in self.rows("SELECT taken FROM failed WHERE number = ?", turns[0][1])]
+            if times and times[-1] < when:
+                low = turns[0][0]
+            else:
+                high = middle
+        return low
+
+    def data_version(self) -> int:
+        """Return a number that is another one after a commit of the agent: the cheapest way to ask for news."""
+        version: int = self.rows("PRAGMA data_version")[0][0]
+        return version
+
+    def figures(self) -> Figures:
+        """Return how much there is; counting stops at `MAX_COUNTED`."""
+        ((failed, waiting, refused),) = self.rows(_FIGURES)
+        return Figures(self.newest(), failed, waiting, refused)
+
+    def has_table(self, name: str) -> bool:
+        """Return whether there is a table of that name: a journal of an earlier version may lack one."""
+        return bool(self.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", name))
+
     def has_received(self, name: str) -> bool:
         """Return whether a message of this name is among those that were taken."""
         return bool(self.rows("SELECT 1 FROM received WHERE name = ? LIMIT 1", name))
 
-    def received_about(self, text: str, *names: str) -> list[tuple[str, float, bytes]]:
-        """Return (name, taken in Unix seconds, payload) of messages with ``text`` in their payload, newest first."""
+    def received_about(self, text: str, *names: str, after: int = 0) -> list[tuple[str, float, bytes]]:
+        """Return (name, taken in Unix seconds, payload) of messages with ``text`` in their payload, newest first.
+
+        Only those of turns with a number above ``after``, which `since` gives.
+        """
         return self.rows(
-            f"SELECT name, taken, payload FROM received WHERE name IN ({', '.join('?' * len(names))})"
+            f"SELECT name, taken, payload FROM received WHERE turn > ? AND name IN ({', '.join('?' * len(names))})"
             " AND instr(CAST(payload AS TEXT), ?) ORDER BY number DESC",
-            *names, text,
+            after, *names, text,
         )  # fmt: skip
 
     def error(self, number: int) -> str | None:
@@ -99,3 +179,30 @@ class JournalReader:
 
     def close(self) -> None:
         self._db.close()
+
+
+_BEYOND = 1 << 62
+_FAILED = "SELECT number, id, name, sender, sent, taken, payload, error FROM failed"
+_TURNS = "SELECT last, first, messages FROM turns WHERE last <= ? ORDER BY last DESC LIMIT ?"
+_FIGURES = f"""SELECT
+    (SELECT count(*) FROM (SELECT 1 FROM failed WHERE error IS NOT NULL LIMIT {MAX_COUNTED})),
+    (SELECT count(*) FROM (SELECT 1 FROM outbox WHERE refused IS NULL LIMIT {MAX_COUNTED})),
+    (SELECT count(*) FROM (SELECT 1 FROM outbox WHERE refused IS NOT NULL LIMIT {MAX_COUNTED}))"""
+_messages = msgspec.json.Decoder(list[tuple[str, str, str, float, float, str] | None])
+
+
+def _of_turn(turn: Any) -> list[tuple[int, Received]]:
+    """Return the messages of a row (last, first, messages) of the turns, but for those that failed."""
+    _, first, text = turn
+    return [
+        (number, Received(*each[:5], each[5].encode()))
+        for number, each in enumerate(_decoded(text), first)
+        if each is not None
+    ]
+
+
+def _decoded(text: str) -> list[tuple[str, str, str, float, float, str] | None]:
+    try:
+        return _messages.decode(text)
+    except msgspec.DecodeError as error:
+        raise JournalError(f"a turn of the journal is damaged: {error}") from None

@@ -43,6 +43,12 @@ CREATE TABLE timers (number INTEGER PRIMARY KEY AUTOINCREMENT, due REAL NOT NULL
 CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), value BLOB NOT NULL);
 """
 
+INDICES = """
+CREATE INDEX IF NOT EXISTS failed_standing ON failed (number) WHERE error IS NOT NULL;
+CREATE INDEX IF NOT EXISTS outbox_refused ON outbox (agent, seq) WHERE refused IS NOT NULL;
+"""
+"""For who counts and pages through them: of rows that are rare, so that no turn pays for them."""
+
 NEWEST = "SELECT max(ifnull((SELECT max(last) FROM turns), 0), ifnull((SELECT max(number) FROM failed), 0))"
 """The number of the message that was taken last."""
 

@@ -15,7 +15,7 @@ import msgspec
 
 from pyros.errors import JournalError, JournalInUse, WriteFailed
 from pyros.journal._reader import JournalReader
-from pyros.journal._rows import FORMAT, NEWEST, PROGRAM, SCHEMA, Effects, Peer, Received, StoredTimer
+from pyros.journal._rows import FORMAT, INDICES, NEWEST, PROGRAM, SCHEMA, Effects, Peer, Received, StoredTimer
 from pyros.unique import new_name
 
 HISTORY = 50_000  # received messages kept for people to look at; failed ones are kept beyond that
@@ -129,6 +129,8 @@ class Journal:
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {values} COMMIT;")
         if schema:
             db.executescript(f"BEGIN IMMEDIATE; {schema}; COMMIT;")
+        with suppress(sqlite3.Error):  # a journal of another format is refused below, and a full disk doesn't matter
+            db.executescript(INDICES)
 
     def _load(self) -> None:
         db = self._open_db

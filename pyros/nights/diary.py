@@ -16,6 +16,10 @@ CREATE TABLE IF NOT EXISTS diary (
     number INTEGER PRIMARY KEY, night TEXT NOT NULL, time REAL NOT NULL, what TEXT NOT NULL, value TEXT NOT NULL,
     reason TEXT NOT NULL, alert TEXT NOT NULL)
 """
+_INDICES = (
+    "CREATE INDEX IF NOT EXISTS diary_night ON diary (night, number)",
+    "CREATE INDEX IF NOT EXISTS diary_what ON diary (what, number)",
+)
 
 
 class DiaryLine(NamedTuple):
@@ -38,7 +42,8 @@ class DiaryLine(NamedTuple):
 
 def prepare(db: sqlite3.Connection) -> None:
     """Make the table where it isn't there, and forget the oldest nights; in a transaction."""
-    db.execute(_SCHEMA)
+    for statement in (_SCHEMA, *_INDICES):
+        db.execute(statement)
     db.execute(
         "DELETE FROM diary WHERE night <="
         " (SELECT night FROM diary GROUP BY night ORDER BY night DESC LIMIT 1 OFFSET ?)",
@@ -53,14 +58,23 @@ def write(db: sqlite3.Connection, line: DiaryLine) -> None:
 
 def read(journal: JournalReader, night: str) -> list[DiaryLine]:
     """Return a night's lines in their order; raises JournalError."""
-    if not journal.rows("SELECT 1 FROM sqlite_master WHERE name = 'diary'"):
+    if not journal.has_table("diary"):
         return []
     query = "SELECT night, time, what, value, reason, alert FROM diary WHERE night = ? ORDER BY number"
     return [DiaryLine(*row) for row in journal.rows(query, night)]
 
 
+def last(journal: JournalReader, what: What) -> DiaryLine | None:
+    """Return the last line of that kind in any night; None where there is none. Raises JournalError."""
+    if not journal.has_table("diary"):
+        return None
+    query = "SELECT night, time, what, value, reason, alert FROM diary WHERE what = ? ORDER BY number DESC LIMIT 1"
+    rows = journal.rows(query, what)
+    return DiaryLine(*rows[0]) if rows else None
+
+
 def nights(journal: JournalReader) -> list[str]:
     """Return the nights that the diary has, oldest first; raises JournalError."""
-    if not journal.rows("SELECT 1 FROM sqlite_master WHERE name = 'diary'"):
+    if not journal.has_table("diary"):
         return []
     return [row[0] for row in journal.rows("SELECT DISTINCT night FROM diary ORDER BY night")]

@@ -24,12 +24,12 @@ from pyros.files import atomic_write
 from pyros.journal import JournalReader
 from pyros.messages import AlarmRaised, AlertDecided, ImageAnalysed
 from pyros.nights import diary
+from pyros.nights.times import night_times
 from pyros.planning import Site, night_log
 from pyros.planning.night_log import NightLine
 from pyros.planning.visibility import sun_altitude
 
 DAY = 86400.0
-_HORIZON = -0.83  # degrees of the Sun's centre at sunset: refraction and its radius
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -161,9 +161,8 @@ class NightReport(msgspec.Struct, frozen=True, kw_only=True):
 def gather(config: Config, night: str) -> NightReport:
     """Read the journals and return a night's report; raises ConfigError without a site, ValueError for no date."""
     site = Site.load(config.required("site", "a report"))
-    noon = night_log.noon_before(site, date.fromisoformat(night))
-    sunset, sunrise = _below(site, noon, _HORIZON) or (noon, noon + DAY)
-    dark = _below(site, noon, site.twilight)
+    times = night_times(site, night)
+    noon, sunrise = times.noon, times.sunrise
     missing: list[str] = []
     with _journal(config, "majordome", missing) as journal:
         lines = diary.read(journal, night) if journal else []
@@ -174,13 +173,14 @@ def gather(config: Config, night: str) -> NightReport:
         heard = _heard(journal, noon) if journal else []
     with _journal(config, "telescope", missing) as journal:
         alerts = tuple(_alert(journal, lines, when, each) for when, each in heard if isinstance(each, AlertDecided))
+    weather = spans_of([line for line in lines if line.what == "weather"], end)
     return NightReport(
-        observatory=config.name, site=site.name, night=night, sunset=sunset, sunrise=sunrise,
-        dusk=dark[0] if dark else None, dawn=dark[1] if dark else None,
+        observatory=config.name, site=site.name, night=night, sunset=times.sunset, sunrise=sunrise,
+        dusk=times.dusk, dawn=times.dawn,
         requests=tuple(requests),
-        spans=_spans([line for line in lines if line.what == "state"], end),
-        unsafe=tuple(s for s in _spans([line for line in lines if line.what == "weather"], end) if s.what == "unsafe"),
-        working=_working(lines, end),
+        spans=spans_of([line for line in lines if line.what == "state"], end),
+        unsafe=tuple(span for span in weather if span.what == "unsafe"),
+        working=worked(lines, end),
         images=tuple(ImageLine(when, each.path, each.fwhm, each.zero_point, each.problem)
                      for when, each in heard if isinstance(each, ImageAnalysed)),
         focus=tuple((line.time, line.value, line.reason) for line in lines if line.what == "focus"),
@@ -231,13 +231,14 @@ def _alert(journal: JournalReader | None, lines: list[diary.DiaryLine], when: fl
     return AlertLine(alert.alert, when, alert.accepted, alert.reason, None if begun is None else begun - when, slew)
 
 
-def _spans(lines: list[diary.DiaryLine], end: float) -> tuple[Span, ...]:
+def spans_of(lines: list[diary.DiaryLine], end: float) -> tuple[Span, ...]:
+    """Return the spans that lines of one kind begin; the last one lasts until ``end``, Unix seconds."""
     ends = [*(line.time for line in lines[1:]), end]
     return tuple(Span(line.time, max(line.time, until), line.value, line.reason)
                  for line, until in zip(lines, ends, strict=bool(lines)))  # fmt: skip
 
 
-def _working(lines: list[diary.DiaryLine], end: float) -> tuple[Span, ...]:
+def worked(lines: list[diary.DiaryLine], end: float) -> tuple[Span, ...]:
     """Return when each observation ran: until its end, or until another superseded it."""
     spans, running = [], None
     for line in [*lines, diary.DiaryLine("", end, "ended", "")]:
@@ -248,13 +249,6 @@ def _working(lines: list[diary.DiaryLine], end: float) -> tuple[Span, ...]:
         if line.what == "observe":
             running = line
     return tuple(spans)
-
-
-def _below(site: Site, noon: float, altitude: float) -> tuple[float, float] | None:
-    """Return from when to when the Sun is below an altitude between a noon and the next one, to two minutes."""
-    times = [noon + 120.0 * step for step in range(int(DAY / 120) + 1)]
-    low = [time for time in times if sun_altitude(site, datetime.fromtimestamp(time, UTC)) < altitude]
-    return (low[0], low[-1]) if low else None
 
 
 def median(values: list[float]) -> float | None:

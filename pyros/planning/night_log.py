@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS night_lines (
     fate_reason TEXT NOT NULL DEFAULT '', began REAL, ended REAL, images INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (night, observation)) WITHOUT ROWID
 """
+_INDEX = "CREATE INDEX IF NOT EXISTS night_lines_observation ON night_lines (observation, night)"
 
 
 class NightLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +108,7 @@ def noon_before(site: Site, night: date) -> float:
 def prepare(db: sqlite3.Connection) -> None:
     """Make the table where it isn't there; in a transaction."""
     db.execute(_SCHEMA)
+    db.execute(_INDEX)
 
 
 def write(db: sqlite3.Connection, lines: Iterable[NightLine]) -> None:
@@ -192,14 +194,41 @@ def read(journal: JournalReader, night: str) -> list[NightLine]:
         " ORDER BY coalesce(began, start) IS NULL, coalesce(began, start), observation",
         night,
     )
-    try:
-        return [msgspec.convert(_named(row), NightLine, strict=False) for row in rows]
-    except msgspec.ValidationError as error:
-        raise JournalError(f"{journal.path}: the plan of {night} cannot be read: {error}") from None
+    return _lines(journal, rows)
+
+
+def of_observation(journal: JournalReader, observation: str) -> list[NightLine]:
+    """Return what became of an observation in each night, the last night first; raises JournalError."""
+    if not _is_there(journal):
+        return []
+    select = f"SELECT {', '.join(_COLUMNS)} FROM night_lines WHERE observation = ? ORDER BY night DESC LIMIT 100"
+    return _lines(journal, journal.rows(select, observation))
+
+
+def page(journal: JournalReader, before: tuple[str, str] | None = None, limit: int = 50) -> list[NightLine]:
+    """Return lines in the order of the nights, the last night first, from below ``before``: (night, observation).
+
+    Raises JournalError.
+    """
+    if not _is_there(journal):
+        return []
+    rows = journal.rows(
+        f"SELECT {', '.join(_COLUMNS)} FROM night_lines WHERE (night, observation) < (?, ?)"
+        " ORDER BY night DESC, observation DESC LIMIT ?",
+        *(before or ("~", "~")), limit,
+    )  # fmt: skip
+    return _lines(journal, rows)
 
 
 def _is_there(journal: JournalReader) -> bool:
     return bool(journal.rows("SELECT 1 FROM sqlite_master WHERE name = 'night_lines'"))
+
+
+def _lines(journal: JournalReader, rows: list[Any]) -> list[NightLine]:
+    try:
+        return [msgspec.convert(_named(row), NightLine, strict=False) for row in rows]
+    except msgspec.ValidationError as error:
+        raise JournalError(f"{journal.path}: the plan of a night cannot be read: {error}") from None
 
 
 def _named(row: Any) -> dict[str, Any]:

@@ -44,6 +44,7 @@ _COLUMNS = (
     "considered",
 )
 _JSON = ("looked_at", "considered")
+_BRIEF = tuple(name for name in _COLUMNS if name not in _JSON)
 MAX_PARAMETERS = 500
 """Values in one statement; SQLite takes 999."""
 
@@ -148,6 +149,27 @@ def read(
             for row in journal.rows(f"{select} WHERE {column} IN ({marks})", *part):
                 found[row[0]] = _record(journal, row)
     return [found[number] for number in sorted(found)]
+
+
+def first_and_last(journal: JournalReader, event: str) -> tuple[float, DecisionRecord] | None:
+    """Return when an event was decided about first, and its last decision without what led to it; None for none.
+
+    Raises JournalError. Two look-ups in the index, however many packets the event has.
+    """
+    if not journal.has_table("decisions"):
+        return None
+    columns = ", ".join(_BRIEF)
+    first = journal.rows("SELECT decided FROM decisions WHERE event = ? ORDER BY number LIMIT 1", event)
+    select = f"SELECT {columns} FROM decisions WHERE event = ?"
+    rows = journal.rows(f"{select} ORDER BY number DESC LIMIT 1", event)
+    if not rows:
+        return None
+    asked = journal.rows(f"{select} AND outcome != 'nothing' ORDER BY number DESC LIMIT 1", event)
+    named = dict(zip(_BRIEF, (asked or rows)[0], strict=True))
+    try:
+        return first[0][0], msgspec.convert(named, DecisionRecord, strict=False)
+    except msgspec.ValidationError as error:
+        raise JournalError(f"{journal.path}: the decision about {event} cannot be read: {error}") from None
 
 
 def _record(journal: JournalReader, row: tuple[Any, ...]) -> DecisionRecord:

@@ -1,0 +1,77 @@
+"""The devices: what each says that it does, what it measures, and whether its agent reaches it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pyros.config import INSTRUMENTS
+from pyros.journal import running
+from pyros.views.observed import Observed
+from pyros.views.states import Instrument, Monitoring
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """An instrument, as its agent and monitoring know it."""
+
+    name: str
+    """The agent's name, which is the instrument's."""
+    state: str
+    """As in `pyros.instruments.interfaces`, by its last telemetry; ``unknown`` where nobody knows."""
+    said: float | None = None
+    """When that was measured, Unix seconds."""
+    values: dict[str, float | str | None] = {}
+    """What it measures, by name, in the units of `pyros.instruments.interfaces`."""
+    connected: bool | None = None
+    """Whether its agent reaches it; None before it was tried."""
+    link: str = ""
+    """The device and its address, or why it isn't connected."""
+    link_since: float | None = None
+    """Since when, Unix seconds."""
+    up: bool | None = None
+    """Whether its agent runs; None where that cannot be known."""
+    driver: str = ""
+    """The language that it speaks."""
+    address: str = ""
+    """Where it is."""
+    command: str = ""
+    """What is under way; '' for nothing."""
+    failed_commands: int = 0
+    """How many have failed in all."""
+    last_failure: str = ""
+    """The last one's name, and why."""
+
+    @property
+    def silent(self) -> bool:
+        """Whether it isn't reached: its last word then says nothing of now."""
+        return self.up is False or self.connected is False
+
+
+def devices(observed: Observed) -> tuple[Device, ...]:
+    """Return the instruments of the configuration, in its order; and the UPS where one is heard."""
+    monitoring = observed.state("monitoring", Monitoring)
+    sections = [section for name, section in observed.config.agents.items() if name in INSTRUMENTS or section.driver]
+    alive = running(observed.path(section.name) for section in sections)
+    found = []
+    for section in sections:
+        kept = observed.state(section.name, Instrument)
+        told, link = monitoring.telemetry.get(section.name), monitoring.links.get(section.name)
+        found.append(
+            Device(
+                name=section.name,
+                state=told.state if told is not None else "unknown",
+                said=told.time if told is not None else None,
+                values=told.values if told is not None else {},
+                connected=kept.connected,
+                link=link.text if link is not None else "",
+                link_since=link.since if link is not None else None,
+                up=alive[observed.path(section.name)],
+                driver=section.driver,
+                address=section.address,
+                command=kept.command.name if kept.command is not None else "",
+                failed_commands=kept.failed_commands,
+                last_failure=kept.last_failure,
+            )
+        )
+    if (ups := monitoring.telemetry.get("ups")) is not None:
+        found.append(Device(name="ups", state=ups.state, said=ups.time, values=ups.values, connected=True))
+    return tuple(found)

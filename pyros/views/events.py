@@ -1,0 +1,172 @@
+"""Events: what was heard of each, what was decided and why, and what became of its observation."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pyros.alerts import events as table
+from pyros.alerts.events import StoredEvent
+from pyros.alerts.identity import PacketRecord, believe
+from pyros.alerts.rules import decisions
+from pyros.alerts.rules.decisions import DecisionRecord
+from pyros.journal import JournalReader
+from pyros.messages import SourceFound
+from pyros.planning import night_log
+from pyros.planning.night_log import NightLine
+from pyros.views.observed import Observed
+from pyros.views.states import AlertManager, Majordome, ObservationManager
+
+WORDS = ("observing", "planned", "requested", "observed", "failed", "withdrawn", "retracted", "rejected")
+"""What an event's ``word`` may be."""
+_FATES = {
+    "observed": "observed", "failed": "failed", "withdrawn": "withdrawn", "expired": "failed",
+    "interrupted": "requested", "observing": "observing",
+}  # fmt: skip
+
+
+class EventLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One event in a list."""
+
+    number: int
+    """Its place in the list: the ``after`` of the page that follows it."""
+    name: str
+    """Its name, by which it is asked for."""
+    streams: tuple[str, ...] = ()
+    """The beginnings of its keys: who has told of it."""
+    notice: str = ""
+    """Type of the first notice."""
+    test: bool = False
+    """Whether all of it is a test."""
+    packets: int = 0
+    """How many packets it has."""
+    came: float | None = None
+    """When the first of them was decided about, Unix seconds."""
+    ra: float | None = None
+    """The best position, ICRS degrees; None without one."""
+    dec: float | None = None
+    """ICRS, degrees."""
+    error_radius: float | None = None
+    """Degrees; None where nobody says."""
+    word: str = "rejected"
+    """How it stands: one of `WORDS`."""
+    rule: str = ""
+    """The rule that decided; '' for none."""
+    why: str = ""
+    """Why it stands so, in words."""
+    observation: str = ""
+    """Id of its observation; '' for none."""
+    images: int = 0
+    """How many images of it there are in its last night."""
+    found: tuple[SourceFound, ...] = ()
+    """What was found last, one measurement a filter."""
+
+
+class EventPage(msgspec.Struct, frozen=True):
+    """A part of the list, the newest first."""
+
+    events: tuple[EventLine, ...] = ()
+    """The lines."""
+    after: int | None = None
+    """What to ask the next page after; None at the end."""
+
+
+def events(observed: Observed, after: int | None = None, limit: int = 50) -> EventPage:
+    """Return the newest events, or those that follow ``after`` in the list."""
+    stored: list[StoredEvent] = []
+    decided: dict[str, tuple[float, DecisionRecord] | None] = {}
+    with observed.journal("alert_manager") as journal:
+        if journal is not None:
+            stored = table.page(journal, after, limit)
+            decided = {each.name: decisions.first_and_last(journal, each.name) for each in stored}
+    ids = {found[1].observation for found in decided.values() if found is not None and found[1].observation}
+    fates = fates_of(observed, ids)
+    standing = Standing(observed)
+    lines = tuple(line_of(each, decided.get(each.name), fates, standing) for each in stored)
+    return EventPage(lines, stored[-1].number if len(stored) == limit and stored else None)
+
+
+class Standing:
+    """What goes on now: what is observed, what is planned, what was found."""
+
+    def __init__(self, observed: Observed) -> None:
+        manager, plan = observed.state("observation_manager", ObservationManager), None
+        plan = observed.state("majordome", Majordome).plan
+        self.running = manager.current.id if manager.current is not None else ""
+        """The id of what is observed."""
+        self.planned = {
+            line.observation.repeats or line.observation.id: line.start or 0.0
+            for line in (plan.observations if plan is not None else ())
+            if line.start is not None
+        }
+        """By their requests' ids, when what is planned begins."""
+        self.found = observed.state("alert_manager", AlertManager).found
+        """By events' names."""
+
+
+def fates_of(observed: Observed, observations: set[str]) -> dict[str, NightLine]:
+    """Return what became of observations last, by their ids."""
+    found: dict[str, NightLine] = {}
+    with observed.journal("scheduler") as journal:
+        if journal is not None:
+            for each in observations:
+                if lines := night_log.of_observation(journal, each):
+                    found[each] = lines[0]
+    return found
+
+
+def line_of(
+    stored: StoredEvent, decided: tuple[float, DecisionRecord] | None, fates: dict[str, NightLine], standing: Standing
+) -> EventLine:
+    """Return an event as a list shows it."""
+    packets = stored.followed.event.packets
+    belief = believe(stored.followed.event)
+    best = belief.best
+    record = decided[1] if decided is not None else None
+    observation = record.observation if record is not None else ""
+    fate = fates.get(observation)
+    word, why = _word(belief.retracted, record, fate, standing)
+    told = standing.found.get(stored.name)
+    return EventLine(
+        number=stored.number, name=stored.name,
+        streams=tuple(dict.fromkeys(stream_of(packet) for packet in packets)),
+        notice=packets[0].notice_type if packets else "", test=bool(packets) and not any(each.real for each in packets),
+        packets=len(packets), came=decided[0] if decided is not None else None,
+        ra=best.ra if best is not None else None, dec=best.dec if best is not None else None,
+        error_radius=best.error_radius if best is not None else None,
+        word=word, rule=record.rule if record is not None else "", why=why, observation=observation,
+        images=fate.images if fate is not None else 0, found=tuple(told.told.values()) if told is not None else (),
+    )  # fmt: skip
+
+
+def stream_of(packet: PacketRecord) -> str:
+    """Return who tells of an event: the beginning of its key, or its author where no stream's table knows that."""
+    stream = packet.key.partition(":")[0]
+    return packet.author.removeprefix("ivo://") if stream == "ivo" else stream
+
+
+def _word(
+    retracted: bool, record: DecisionRecord | None, fate: NightLine | None, standing: Standing
+) -> tuple[str, str]:
+    if record is None:
+        return ("retracted" if retracted else "rejected"), "no decision is kept"
+    if not record.observation:
+        return ("retracted" if retracted else "rejected"), record.reason
+    if record.outcome == "withdrawn":
+        return ("retracted" if retracted else "withdrawn"), record.reason
+    if record.observation == standing.running:
+        return "observing", record.reason
+    return _word_of_observation(record, fate, standing)
+
+
+def _word_of_observation(record: DecisionRecord, fate: NightLine | None, standing: Standing) -> tuple[str, str]:
+    if fate is not None and fate.fate in _FATES and fate.fate != "observing":
+        images = f"{fate.images} images" if fate.images else ""
+        return _FATES[fate.fate], ": ".join(each for each in (images, fate.fate_reason) if each) or record.reason
+    if record.observation in standing.planned:
+        return "planned", (fate.reason if fate is not None else "") or record.reason
+    return "requested", (fate.reason if fate is not None else "") or record.reason
+
+
+def stored_event(journal: JournalReader, key: str) -> StoredEvent | None:
+    """Return an event by its name or by one of its packets' identifiers; raises JournalError."""
+    return table.with_packet(journal, key)

@@ -1,0 +1,120 @@
+"""The messages in the journals: what agents have taken, what failed, what others refused."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Literal
+
+import msgspec
+
+from pyros.errors import UnknownAgent
+from pyros.journal import JournalReader
+from pyros.views.observed import Observed
+
+Which = Literal["taken", "failed", "refused"]
+
+
+class MessageLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A message of a journal."""
+
+    agent: str
+    """Whose journal has it."""
+    number: int
+    """Its number there; of a refused one its number for its receiver."""
+    direction: Literal["in", "out"] = "in"
+    """``out`` for one that its receiver refused."""
+    name: str
+    """The message's name."""
+    other: str
+    """Whom it came from, or was for."""
+    sent: float
+    """Unix seconds."""
+    taken: float | None = None
+    """Unix seconds; None for one that was refused."""
+    payload: str = ""
+    """JSON."""
+    error: str | None = None
+    """The traceback of a handler that failed, or why it was refused."""
+
+
+class MessagePage(msgspec.Struct, frozen=True):
+    """A part of the list, the newest first."""
+
+    messages: tuple[MessageLine, ...] = ()
+    """The lines."""
+    after: str | None = None
+    """What to ask the next page after; None at the end."""
+
+
+def messages(
+    observed: Observed, agent: str = "", after: str | None = None, limit: int = 50, failed: bool = False
+) -> MessagePage:
+    """Return the newest messages of all agents, or of one; with ``failed`` only those that failed or were refused.
+
+    ``after`` is what the page before has given: by journal the number below which it goes on. Raises ValueError for
+    another text, UnknownAgent for an agent that there isn't.
+    """
+    names = observed.names if not agent else (agent,)
+    if agent and agent not in observed.names:
+        raise UnknownAgent(agent, "", f"no such section in {observed.config.path}")
+    cursor = _cursor(after)
+    found: list[MessageLine] = []
+    for name in names:
+        before = cursor.get(name) if after is not None else None
+        if after is not None and before is None:
+            continue  # that journal has ended
+        lines: list[MessageLine] = []
+        with observed.journal(name) as journal:
+            if journal is not None:
+                lines = _taken(journal, name, before, limit, failed)
+        found += lines
+    if failed and after is None:
+        found += _refused(observed, names)
+    page = heapq.nlargest(limit, found, key=lambda line: (line.taken or line.sent, line.number))
+    left = {line.agent for line in found if line.direction == "in" and line not in page}
+    reached = {
+        name: min((line.number for line in page if line.agent == name and line.direction == "in"), default=None)
+        for name in names
+    }
+    more = {}
+    for name in names:
+        full = sum(line.agent == name and line.direction == "in" for line in found) >= limit
+        if name in left or full:
+            number = reached[name]
+            more[name] = number if number is not None else cursor.get(name, 1 << 62)
+    return MessagePage(tuple(page), msgspec.json.encode(more).decode() if more else None)
+
+
+def _cursor(after: str | None) -> dict[str, int]:
+    if after is None:
+        return {}
+    try:
+        return msgspec.json.decode(after, type=dict[str, int])
+    except msgspec.DecodeError:
+        raise ValueError("after: not what a page of messages has given") from None
+
+
+def _taken(journal: JournalReader, agent: str, before: int | None, limit: int, failed: bool) -> list[MessageLine]:
+    return [
+        MessageLine(
+            agent=agent, number=number, name=it.name, other=it.sender, sent=it.sent, taken=it.taken,
+            payload=it.payload.decode(errors="replace"), error=it.error,
+        )
+        for number, it in journal.page(before, limit, failed=failed)
+    ]  # fmt: skip
+
+
+def _refused(observed: Observed, names: tuple[str, ...]) -> list[MessageLine]:
+    found = []
+    for name in names:
+        rows = []
+        with observed.journal(name) as journal:
+            rows = journal.refused() if journal is not None else []
+        found += [
+            MessageLine(
+                agent=name, number=seq, direction="out", name=message, other=receiver, sent=sent,
+                payload=payload.decode(errors="replace"), error=reason,
+            )
+            for receiver, seq, _id, message, sent, payload, reason in rows
+        ]  # fmt: skip
+    return found

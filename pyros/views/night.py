@@ -1,0 +1,365 @@
+"""The state of the night in one struct: what goes on, whether it is safe and why, dome, telescope, holds and agents."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from pyros import messages
+from pyros.errors import PlanningError
+from pyros.hold import Hold
+from pyros.journal import JournalReader, running
+from pyros.messages import Observation, Plan, Telemetry
+from pyros.nights import diary
+from pyros.planning.visibility import altitude_azimuth
+from pyros.views.observed import Observed
+from pyros.views.states import Instrument, Majordome, Monitoring, ObservationManager, StandingAlarm
+
+_DOME_WORDS = {messages.DOME_OPENED: "open", messages.DOME_CLOSED: "closed"}
+_LAST_MESSAGES = 100
+"""Of the majordome, in which the dome's last word is looked for."""
+WORDS = {
+    "": "NOT RUN YET", "closed": "CLOSED", "preparing": "PREPARING", "ready": "READY", "opening": "OPENING",
+    "flats": "FLATS", "focusing": "FOCUSING", "observing": "OBSERVING", "closing": "CLOSING",
+    "finishing": "FINISHING", "held": "HELD", "fault": "FAULT",
+}  # fmt: skip
+_SENTENCES = {
+    "": "no majordome has run here yet", "closed": "day: nothing moves", "preparing": "the night is prepared",
+    "ready": "closed and parked", "opening": "the dome is told to open", "flats": "flats of the twilight",
+    "focusing": "the focus is looked for", "observing": "nothing is due", "closing": "told to close and to park",
+    "finishing": "the last calibrations of the night", "held": "nothing moves, but closing",
+    "fault": "the dome does not obey",
+}  # fmt: skip
+_PHASES = {
+    "slewing": "the telescope slews", "ready": "about to expose", "centring": "the field is centred",
+    "waiting": "waits for a device",
+}  # fmt: skip
+
+
+class Safety(msgspec.Struct, frozen=True):
+    """Whether the dome may be open by the weather and the other rules of the safety table."""
+
+    safe: bool | None
+    """None where nobody knows: monitoring doesn't run, or has not heard enough."""
+    text: str
+    """Why, for people; never cut it."""
+    since: float | None = None
+    """When it became so, Unix seconds."""
+    good_in: float | None = None
+    """Seconds until it is safe if all stays as good as it is now; None while something is bad, or safe."""
+    monitor: str = ""
+    """The safety monitor's own word; '' where there is none."""
+
+
+class Dome(msgspec.Struct, frozen=True):
+    """The dome, by its last word."""
+
+    state: str
+    """As in `pyros.instruments.interfaces`; ``unknown`` where nobody knows."""
+    since: float | None = None
+    """When that was said, Unix seconds."""
+    azimuth: float | None = None
+    """Of the slit, degrees from north through east; None for a roof."""
+    text: str = ""
+    """What became of its shutter last, where something went wrong."""
+
+
+class Pointing(msgspec.Struct, frozen=True):
+    """Where the telescope looks."""
+
+    state: str
+    """As in `pyros.instruments.interfaces`."""
+    ra: float
+    """ICRS, degrees."""
+    dec: float
+    """ICRS, degrees."""
+    altitude: float
+    """Degrees."""
+    azimuth: float
+    """Degrees from north through east."""
+    said: float
+    """When that was measured, Unix seconds."""
+
+
+class Agent(msgspec.Struct, frozen=True):
+    """One agent, or the broker."""
+
+    name: str
+    """Its name."""
+    up: bool | None
+    """Whether it runs; None where that cannot be known."""
+    taken: int = 0
+    """Messages that it has taken."""
+    failed: int = 0
+    """Messages that its handlers failed at; counted up to `pyros.journal.MAX_COUNTED`, as the next two."""
+    waiting: int = 0
+    """Messages that wait for others."""
+    refused: int = 0
+    """Messages that others have refused."""
+    problem: str = ""
+    """Why its journal cannot be read; '' where it can, or the agent has never run."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What is observed now."""
+
+    id: str
+    """The observation's id."""
+    name: str
+    """The target's name."""
+    event: str
+    """The event that it is for; '' for none."""
+    ra: float
+    """ICRS, degrees."""
+    dec: float
+    """ICRS, degrees."""
+    phase: str
+    """What is done for it: slewing, ready, centring, exposing, waiting."""
+    image: int
+    """The number of the image that is taken, or comes next."""
+    of: int
+    """How many there are to be."""
+    filter: str
+    """Its filter."""
+    seconds: float
+    """Its exposure, seconds."""
+
+
+class NightState(msgspec.Struct, frozen=True, kw_only=True):
+    """All that must agree about the night at one moment."""
+
+    observatory: str
+    """Its name."""
+    now: float
+    """The observatory's time, Unix seconds."""
+    word: str
+    """The night's state in one word for people, in capitals."""
+    state: str
+    """The same as the majordome calls it; '' where it has never run."""
+    text: str
+    """What goes on, in a sentence."""
+    progress: float | None = None
+    """The share of the observation's images that there are, 0 to 1; None while nothing is observed."""
+    ends: float | None = None
+    """When what is observed ends by the plan, Unix seconds."""
+    target: Target | None = None
+    """What is observed."""
+    safety: Safety
+    """Safe or not."""
+    dome: Dome | None = None
+    """None where there is no dome."""
+    telescope: Pointing | None = None
+    """None while it has not said where it looks."""
+    hold: Hold | None = None
+    """Who holds the observatory."""
+    service_left: float = 0.0
+    """Seconds of the service by hand that goes on; 0 without."""
+    alarms: tuple[StandingAlarm, ...] = ()
+    """Those that aren't over, the oldest first."""
+    agents: tuple[Agent, ...] = ()
+    """All of the configuration, and the broker."""
+
+    @property
+    def up(self) -> int:
+        """How many agents run."""
+        return sum(agent.up is True for agent in self.agents)
+
+    @property
+    def down(self) -> tuple[str, ...]:
+        """The names of those that don't."""
+        return tuple(agent.name for agent in self.agents if agent.up is False)
+
+    @property
+    def failed(self) -> int:
+        """How many messages have failed and were not handled since."""
+        return sum(agent.failed for agent in self.agents)
+
+
+def state(observed: Observed) -> NightState:
+    """Return the state of the night. A few milliseconds; raises nothing for a journal that cannot be read."""
+    now = observed.time()
+    agents = _agents(observed)
+    up = {agent.name: agent.up for agent in agents}
+    monitoring = observed.state("monitoring", Monitoring)
+    majordome = observed.state("majordome", Majordome)
+    manager = observed.state("observation_manager", ObservationManager)
+    since, reason, weather_since, dome_word = _majordomes(observed)
+    safety = _safety(observed, monitoring, up.get("monitoring"), weather_since)
+    target = _target(manager) if majordome.state in ("observing", "flats", "focusing") else None
+    hold = observed.holds.hold
+    word, text = _words(observed, majordome, target, safety, hold, up.get("majordome"), since, reason)
+    total = target.of if target is not None else 0
+    return NightState(
+        observatory=observed.config.name, now=now, word=word, state=majordome.state, text=text,
+        progress=min(1.0, manager.done / total) if total else None,
+        ends=_ends(majordome, target), target=target, safety=safety,
+        dome=_dome(observed, monitoring, dome_word) if "dome" in observed.config.agents else None,
+        telescope=_telescope(observed, monitoring.telemetry.get("telescope"), manager, now),
+        hold=hold, service_left=observed.holds.service_left(), alarms=tuple(monitoring.alarms), agents=agents,
+    )  # fmt: skip
+
+
+def _agents(observed: Observed) -> tuple[Agent, ...]:
+    alive = running(observed.path(name) for name in observed.names)
+    return tuple(_agent(observed, name, alive[observed.path(name)]) for name in observed.names)
+
+
+def _agent(observed: Observed, name: str, up: bool | None) -> Agent:
+    agent = Agent(name, up)
+    with observed.journal(name) as journal:
+        if journal is not None:
+            agent = Agent(name, up, *journal.figures())
+    problem = observed.problems.get(name, "")
+    return msgspec.structs.replace(agent, problem=problem) if problem else agent
+
+
+def _majordomes(observed: Observed) -> tuple[float | None, str, float | None, tuple[str, float] | None]:
+    """Return from the majordome's journal: when its state began and why, when the weather turned, the dome's word."""
+    since, reason, weather, word = None, "", None, None
+    with observed.journal("majordome") as journal:
+        if journal is not None:
+            last = diary.last(journal, "state")
+            since, reason = (last.time, last.reason) if last is not None else (None, "")
+            turned = diary.last(journal, "weather")
+            weather = turned.time if turned is not None else None
+            word = _dome_word(journal)
+    return since, reason, weather, word
+
+
+def _dome_word(journal: JournalReader) -> tuple[str, float] | None:
+    for _, received in journal.page(limit=_LAST_MESSAGES):
+        if received.name in _DOME_WORDS:
+            return _DOME_WORDS[received.name], received.sent
+    return None
+
+
+def _safety(observed: Observed, monitoring: Monitoring, up: bool | None, since: float | None) -> Safety:
+    if "monitoring" not in observed.config.agents:
+        return Safety(None, "there is no monitoring in the configuration")
+    if up is False:
+        return Safety(None, "monitoring does not run: nothing may be open")
+    return _judged(monitoring, since, observed.clock.monotonic())
+
+
+def _judged(monitoring: Monitoring, since: float | None, steady: float) -> Safety:
+    monitor = monitoring.safety.reading if monitoring.safety is not None else None
+    said = (
+        "" if monitor is None else f"{'safe' if monitor.safe else 'unsafe'}{monitor.reason and f': {monitor.reason}'}"
+    )
+    if monitoring.safe:
+        return Safety(True, "all readings are within their limits", since, None, said)
+    if monitoring.shut:
+        return Safety(False, "unsafe too often in this night: shut until a person releases it", since, None, said)
+    bad = [rule.reason for rule in monitoring.broken.values() if rule.good_since is None]
+    if bad:
+        return Safety(False, "; ".join(bad), since, None, said)
+    waits = [
+        rule.quiet - (steady - rule.good_since) for rule in monitoring.broken.values() if rule.good_since is not None
+    ]
+    if waits:
+        reasons = "; ".join(rule.reason for rule in monitoring.broken.values())
+        good_in = max(0.0, *waits)
+        return Safety(False, f"good again, safe in {good_in:.0f} s (it was: {reasons})", since, good_in, said)
+    unknown = monitoring.safe is None
+    return Safety(None if unknown else False, "no reading yet" if unknown else "unsafe", since, None, said)
+
+
+def _words(
+    observed: Observed, majordome: Majordome, target: Target | None, safety: Safety, hold: Hold | None,
+    up: bool | None, since: float | None, reason: str,
+) -> tuple[str, str]:  # fmt: skip
+    if "majordome" not in observed.config.agents:
+        return "NO MAJORDOME", "the configuration has none: nobody runs the night"
+    if up is False and majordome.state:
+        left = WORDS.get(majordome.state, majordome.state.upper()).lower()
+        return "STOPPED", f"the majordome does not run; it was {left} when it stopped"
+    word = WORDS.get(majordome.state, majordome.state.upper())
+    if majordome.state == "held" and hold is not None:
+        return word, str(hold)
+    if target is not None:
+        return word, _progress(target)
+    text = ""
+    if majordome.state in ("ready", "closed") and safety.safe is False:
+        text = f"closed: {safety.text}"
+    elif majordome.state in ("ready", "observing", "opening"):
+        text = _next(majordome.plan, observed.time()) or _SENTENCES[majordome.state]
+    why = f": {reason}" if reason else ""
+    return word, text or f"{_SENTENCES.get(majordome.state, majordome.state)}{why}{_at(since)}"
+
+
+def _at(since: float | None) -> str:
+    return "" if since is None else f" (since {datetime.fromtimestamp(since, UTC):%H:%M} UTC)"
+
+
+def _progress(target: Target) -> str:
+    images = f"image {target.image} of {target.of}, {target.filter} {target.seconds:g} s"
+    doing = _PHASES.get(target.phase, "")
+    return f"{target.name}, {images}{f': {doing}' if doing else ''}"
+
+
+def _next(plan: Plan | None, now: float) -> str:
+    if plan is None:
+        return ""
+    coming = [(line.start, line.observation.target) for line in plan.observations if (line.start or 0.0) > now]
+    if not coming:
+        return "nothing more is planned"
+    start, target = min(coming)
+    return f"next: {target} at {datetime.fromtimestamp(start or 0.0, UTC):%H:%M} UTC"
+
+
+def _target(manager: ObservationManager) -> Target | None:
+    current = manager.current
+    if current is None:
+        return None
+    total = sum(each.count for each in current.exposures)
+    exposure = _exposure(current, manager.done)
+    return Target(
+        id=current.id, name=current.target, event=current.event, ra=current.ra, dec=current.dec, phase=manager.phase,
+        image=min(manager.done + 1, total), of=total, filter=exposure.filter, seconds=exposure.seconds,
+    )  # fmt: skip
+
+
+def _exposure(observation: Observation, done: int) -> messages.Exposures:
+    left = done
+    for each in observation.exposures:
+        if left < each.count:
+            return each
+        left -= each.count
+    return observation.exposures[-1]
+
+
+def _ends(majordome: Majordome, target: Target | None) -> float | None:
+    if target is None or majordome.plan is None:
+        return None
+    return next((line.end for line in majordome.plan.observations if line.observation.id == target.id), None)
+
+
+def _dome(observed: Observed, monitoring: Monitoring, word: tuple[str, float] | None) -> Dome:
+    text = observed.state("dome", Instrument).shutter
+    told: Telemetry | None = monitoring.telemetry.get("dome")
+    link = monitoring.links.get("dome")
+    if link is not None and not link.connected:
+        return Dome("unknown", link.since, None, f"not connected: {link.text}")
+    azimuth = told.values.get("azimuth") if told is not None else None
+    where = float(azimuth) if isinstance(azimuth, int | float) else None
+    if word is not None and (told is None or word[1] > told.time):
+        return Dome(word[0], word[1], where, text)
+    return Dome(told.state, told.time, where, text) if told is not None else Dome("unknown", text=text)
+
+
+def _telescope(observed: Observed, told: Telemetry | None, manager: ObservationManager, now: float) -> Pointing | None:
+    if told is None or observed.site is None:
+        return None
+    ra, dec, state = told.values.get("ra"), told.values.get("dec"), told.state
+    if manager.current is not None and manager.pointing is not None:  # newer than what is told every ten seconds
+        (ra, dec), state = manager.pointing, "tracking"
+    elif manager.current is not None and manager.phase == "slewing":
+        state = "slewing"
+    if not isinstance(ra, int | float) or not isinstance(dec, int | float):
+        return None
+    try:
+        altitude, azimuth = altitude_azimuth(observed.site, ra, dec, datetime.fromtimestamp(now, UTC))
+    except (PlanningError, ValueError, OverflowError):
+        return None
+    return Pointing(state, ra, dec, altitude, azimuth, told.time)
