@@ -48,6 +48,8 @@ class Master:
     """The detector's, degrees Celsius; None where it isn't known."""
     filter: str = ""
     """The filter's name; '' for biases and darks."""
+    file: str = ""
+    """The name of its file."""
 
 
 @dataclass
@@ -83,20 +85,27 @@ class Masters:
 
     def calibrate(self, image: ImageFile) -> tuple[Pixels, tuple[str, ...]]:
         """Remove what the detector did to an image, as far as there are masters; return which ones were used, too."""
-        header, pixels, used = image.header, image.pixels.copy(), []
-        seconds, temperature = _number(header, "EXPTIME") or 0.0, _number(header, "CCD-TEMP")
-        if (bias := self.bias(pixels.shape)) is not None:
-            pixels -= bias.pixels
-            used.append("bias")
-        if (dark := self.dark(pixels.shape, seconds, temperature)) is not None and dark.seconds > 0:
-            pixels -= dark.pixels * np.float32(seconds / dark.seconds)
-            used.append("dark")
-        if bias is not None and (flat := self.flat(pixels.shape, str(header.get("FILTER", "")))) is not None:
-            lit = flat.pixels > _MIN_FLAT
-            np.divide(pixels, flat.pixels, out=pixels, where=lit)
-            pixels[~lit] = np.nan
-            used.append("flat")
-        return pixels, tuple(used)
+        pixels, used = image.pixels.copy(), self.fitting(image)
+        seconds = _number(image.header, "EXPTIME") or 0.0
+        for master in used:
+            match master.kind:
+                case "BIAS":
+                    pixels -= master.pixels
+                case "DARK":
+                    pixels -= master.pixels * np.float32(seconds / master.seconds)
+                case "FLAT":
+                    lit = master.pixels > _MIN_FLAT
+                    np.divide(pixels, master.pixels, out=pixels, where=lit)
+                    pixels[~lit] = np.nan
+        return pixels, tuple(master.kind.lower() for master in used)
+
+    def fitting(self, image: ImageFile) -> list[Master]:
+        """Return the masters that `calibrate` applies to an image, in their order."""
+        header, shape = image.header, image.pixels.shape
+        bias = self.bias(shape)
+        dark = self.dark(shape, _number(header, "EXPTIME") or 0.0, _number(header, "CCD-TEMP"))
+        flat = None if bias is None else self.flat(shape, str(header.get("FILTER", "")))
+        return [each for each in (bias, dark, flat) if each is not None and (each is not dark or each.seconds > 0)]
 
     def _of(self, kind: Kind, shape: tuple[int, ...]) -> list[Master]:
         return [each for each in self.frames if each.kind == kind and each.pixels.shape == shape]
@@ -213,8 +222,9 @@ def _write(path: Path, master: Master, frames: int) -> Path:
 def _master(kind: Kind, read: ImageFile) -> Master:
     header = read.header
     return Master(
-        kind, read.pixels, _number(header, "EXPTIME") or 0.0, _number(header, "CCD-TEMP"), str(header.get("FILTER", ""))
-    )
+        kind, read.pixels, _number(header, "EXPTIME") or 0.0, _number(header, "CCD-TEMP"),
+        str(header.get("FILTER", "")), read.path.name,
+    )  # fmt: skip
 
 
 def _as_warm(one: float | None, other: float | None) -> bool:

@@ -31,6 +31,7 @@ COMMANDS = {
     "rules": "pyros.cli.rules:app",
     "image": "pyros.cli.image:app",
     "rehearse": "pyros.cli.rehearse:rehearse_nights",
+    "clean": "pyros.cli.clean:clean",
     "jobs": "pyros.cli.jobs.app:app",
     "console": "pyros.cli.console.app:app",
     "notify": "pyros.cli.notify:app",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -100,6 +101,14 @@ def complain(text: str) -> None:
     """Tell an error: each line of it is one mistake."""
     for line in text.splitlines():
         err.print(f"pyros: {line}", style="red" if err.is_terminal else "")
+
+
+def job_progress(percent: float, text: str) -> None:
+    """Tell how far a command is, where it runs as a job, whose queue reads it."""
+    if "PYROS_JOB" in os.environ:
+        from pyros.jobs import progress  # noqa: PLC0415  for jobs alone
+
+        progress(percent, text)
 
 
 def instant(seconds: float) -> str:

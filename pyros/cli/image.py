@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pyros.cli.common import Group, out, short
+from pyros import config as configuration
+from pyros.cli.common import ConfigOption, Group, complain, job_progress, out, short
+from pyros.config import Config
 from pyros.errors import ImageError
 
 app = typer.Typer(cls=Group, help="Look at images; make masters.")
 
+DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _SUFFIXES = (".fits", ".fit", ".fts", ".fz", ".gz")
 
 
@@ -60,27 +64,108 @@ def show(
     out.print(f"picture  {short(to)}")
 
 
+NightOption = Annotated[
+    str,
+    typer.Option("--night", metavar="DATE", help="The date of a night's evening; by default the last one with images.",
+                 show_default=False),
+]  # fmt: skip
+
+
 @app.command()
 def masters(
-    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Bias, dark and flat frames (IMAGETYP).")],
-    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="The folder that the analyzer is told of.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILES", help="Bias, dark and flat frames (IMAGETYP).")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FOLDER", help="The folder that the analyzer is told of.")
+    ] = None,
+    night: NightOption = "",
+    config: ConfigOption = None,
 ) -> None:
     """Make master frames: medians of bias, dark and flat frames, one for each shape, exposure time and filter.
 
-    Masters that the folder has already serve where the files have none.
+    Without FILES they are those of a night of the observatory. Masters that the
+    folder has already serve where the files have none.
 
     Examples:
-      pyros send camera Expose --payload '{"observation": "darks", "number": 1, "of": 1, "filter": "", "seconds": 60,
-        "image_type": "DARK", "ra": 0, "dec": 0, "pointing_ra": 0, "pointing_dec": 0}'
+      pyros image masters
+      pyros image masters --night 2026-03-20
       pyros image masters var/images/2026-03-20/darks_*.fits --to var/masters
     """
     from pyros.analysis.masters import make_masters  # noqa: PLC0415  astropy takes a moment
+    from pyros.analysis.reduction import make_night_masters  # noqa: PLC0415
 
+    if files and to is None:
+        raise typer.BadParameter("FILES need --to, the folder where the masters go")
+    problems: list[str] = []
     try:
-        for written in make_masters(files, to):
-            out.print(f"master   {short(written)}")
+        if files and to is not None:
+            written = make_masters(files, to)
+        else:
+            loaded = configuration.load(config)
+            folder, own = _night(loaded, night), _masters_folder(loaded)
+            written, problems = make_night_masters(folder, to or own)
+            if not written:
+                out.print(f"{short(folder)} has neither biases nor darks nor flats")
     except OSError as error:
         raise ImageError(f"{error.filename or to}: cannot be written: {error.strerror}") from None
+    for each in written:
+        out.print(f"master   {short(each)}")
+    for problem in problems:
+        complain(problem)
+
+
+@app.command()
+def reduce(
+    night: NightOption = "",
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FOLDER", help="By default data/reduced/NIGHT.", show_default=False)
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Reduce a night's images: bias and dark taken off, divided by the flat, as far as there are masters.
+
+    The header says what was done, and by which masters. What is reduced already,
+    and by the newest masters, is left alone.
+
+    Examples:
+      pyros image reduce
+      pyros image reduce --night 2026-03-20 --to /archive/2026-03-20
+    """
+    from pyros.analysis.reduction import reduce_night  # noqa: PLC0415  astropy takes a moment
+
+    loaded = configuration.load(config)
+    folder = _night(loaded, night)
+    target = to or loaded.data / "reduced" / folder.name
+    try:
+        written, problems = reduce_night(folder, _masters_folder(loaded), target, job_progress)
+    except OSError as error:
+        raise ImageError(f"{error.filename or target}: cannot be written: {error.strerror}") from None
+    for problem in problems:
+        complain(problem)
+    out.print(f"{len(written)} images of {folder.name} reduced into {short(target)}")
+
+
+def _night(config: Config, night: str) -> Path:
+    """Return the folder of a night's images; raises ImageError when there is none."""
+    root = config.data / "images"
+    if not night:
+        nights = sorted(folder.name for folder in root.glob("*") if folder.is_dir() and DATE.fullmatch(folder.name))
+        if not nights:
+            raise ImageError(f"{root}: has no night's images")
+        return root / nights[-1]
+    if not DATE.fullmatch(night):
+        raise ImageError(f"{night!r} is no date; give one like 2026-11-29")
+    if not (root / night).is_dir():
+        raise ImageError(f"{root / night}: there is no such folder: that night has no images")
+    return root / night
+
+
+def _masters_folder(config: Config) -> Path:
+    """Return the folder of the master frames, as the analyzer has it."""
+    analyzer = config.agents.get("analyzer")
+    named = analyzer.options.get("masters", "") if analyzer is not None else ""
+    return config.path.parent / named if named else config.data / "masters"
 
 
 def _beside(file: Path) -> Path:

@@ -32,7 +32,7 @@ _EARTH_STEP = 600.0  # seconds
 
 
 @cache
-def _ut1_minus_utc_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def ut1_minus_utc_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Read modified Julian dates and UT1-UTC in seconds from finals2000A.all (columns 8 to 15 and 59 to 68)."""
     days, seconds = [], []
     with open(astropy_iers_data.IERS_A_FILE, encoding="ascii") as file:
@@ -45,7 +45,7 @@ def _ut1_minus_utc_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def ut1_minus_utc(when: datetime) -> float:
     """Interpolate UT1-UTC in seconds; 0 outside the table (before 1973, or about a year ahead)."""
-    days, seconds = _ut1_minus_utc_table()
+    days, seconds = ut1_minus_utc_table()
     day = mjd_of_unix(_unix(when))
     if not days[0] <= day < days[-1]:
         return 0.0

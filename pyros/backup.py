@@ -1,0 +1,212 @@
+"""A copy of what an observatory must not lose: its databases while they are written to, its configuration, its key.
+
+`back_up` writes a folder, `check` says whether one is whole; both are for any thread or process. Images are not in it:
+they are large, never change, and are copied by whatever copies files. An archive of alerts in PostgreSQL isn't either:
+``pg_dump`` is for that, and the manifest says so.
+
+Each database is copied by SQLite's backup API within one reading transaction (https://sqlite.org/backup.html): it is
+what was committed at one instant, and nobody who writes waits. The instants differ from one database to the next: a
+message may be in its sender's copy as sent and not yet in its receiver's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from pyros import config as configuration
+from pyros.clock import system_time
+from pyros.config import NOWHERE, Config
+from pyros.errors import JournalError, PyrosError
+from pyros.files import atomic_write, read_only_database
+
+MANIFEST = "manifest.json"
+FOLDER = "backups"
+"""The folder of the data folder into which each night's backup goes."""
+KEPT = 14
+"""Each night's backups that are kept."""
+_DATA, _FILES = "data", "files"
+_NOT_BACKED_UP = (FOLDER, "images", "reduced", "jobs", "celery", "lost+found")
+"""Folders of the data folder that have no database that is to be kept."""
+_CHUNK = 1 << 20
+_NAME = re.compile(r"\d{8}T\d{6}Z")
+
+
+class BackedUp(msgspec.Struct, frozen=True):
+    """One file of a backup."""
+
+    path: str
+    """Its path in the backup's folder: ``data/...`` is from the data folder, ``files/...`` another one."""
+    origin: str
+    """Where it came from."""
+    size: int
+    """Bytes."""
+    sha256: str
+    """Of its content, hexadecimal."""
+
+
+class Backup(msgspec.Struct, frozen=True):
+    """A backup's manifest, ``manifest.json``; it is written last."""
+
+    observatory: str
+    """The observatory's name."""
+    made: float
+    """When, Unix seconds."""
+    config: str
+    """The configuration's file, a path in the backup's folder."""
+    files: tuple[BackedUp, ...]
+    """Its files."""
+    missing: tuple[str, ...] = ()
+    """What is not in it and why."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+
+def back_up(
+    config: Config, to: Path, now: float, progress: Callable[[float, str], None] = lambda percent, text: None
+) -> tuple[Path, Backup]:
+    """Write a backup into a new folder of ``to``, named by the instant ``now`` (Unix seconds), and return both.
+
+    The folder has another name until it is whole and synced. Nobody but its owner may read it: the observatory's key is
+    in it. Raises JournalError naming a database that cannot be copied, and OSError as the disk gives it.
+    """
+    name = f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}"
+    folder, partial = to / name, to / f".{name}.partial"
+    if folder.exists():
+        raise FileExistsError(f"{folder}: there is such a backup already")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True, mode=0o700)
+    missing: list[str] = []
+    if not isinstance(config.alert_archive, Path):
+        missing.append("the archive of alerts: it is in a database server, whose own tools back it up (pg_dump)")
+    try:
+        jobs = [*_databases(config), *_other_files(config)]
+        files: list[BackedUp] = []
+        for number, (origin, place) in enumerate(jobs):
+            progress(100.0 * number / len(jobs), place)
+            target = partial / place
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if place.endswith(".sqlite"):
+                _copy_database(origin, target)
+            else:
+                shutil.copyfile(origin, target)
+            files.append(BackedUp(place, str(origin), target.stat().st_size, _digest(target)))
+        [ini] = [place for origin, place in jobs if origin == config.path]
+        backup = Backup(config.name, now, ini, tuple(files), tuple(missing))
+        with atomic_write(partial / MANIFEST) as file:
+            file.write_bytes(msgspec.json.format(msgspec.json.encode(backup)))
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    progress(100.0, f"{len(files)} files")
+    return folder, backup
+
+
+def nightly() -> str:
+    """Back up the observatory that the environment names, and keep the newest fourteen: a task for a job.
+
+    Returns the backup's folder. Another disk is safer: link ``backups`` in the data folder to one.
+    """
+    config = configuration.load()
+    folder, _ = back_up(config, config.data / FOLDER, system_time())
+    keep_newest(config.data / FOLDER, KEPT)
+    return str(folder)
+
+
+def check(folder: Path) -> tuple[Backup, list[str]]:
+    """Return a backup's manifest, and what is wrong with its files: missing, changed, or a broken database.
+
+    Raises PyrosError when it has no manifest that can be read: then it isn't a backup, or not a whole one.
+    """
+    try:
+        backup = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Backup)
+    except (OSError, msgspec.DecodeError) as error:
+        raise PyrosError(f"{folder}: is no whole backup: {MANIFEST} cannot be read: {error}") from None
+    problems = []
+    for file in backup.files:
+        path = folder / file.path
+        if not path.resolve().is_relative_to(folder.resolve()):
+            problems.append(f"{file.path}: lies outside of the backup")
+        elif not path.is_file():
+            problems.append(f"{file.path}: is missing")
+        elif path.stat().st_size != file.size or _digest(path) != file.sha256:
+            problems.append(f"{file.path}: has changed since it was backed up")
+    return backup, problems
+
+
+def backups(to: Path) -> list[Path]:
+    """Return the folders of the backups in ``to``, the oldest first."""
+    return sorted(folder for folder in to.glob("*") if _NAME.fullmatch(folder.name) and (folder / MANIFEST).is_file())
+
+
+def keep_newest(to: Path, count: int) -> list[Path]:
+    """Remove all backups but the newest ``count``; returns the removed ones' folders. Raises OSError."""
+    old = backups(to)[:-count] if count else []
+    for folder in old:
+        gone = folder.with_name(f".{folder.name}.gone")
+        folder.rename(gone)  # half of a backup must not look like one
+        shutil.rmtree(gone)
+    return old
+
+
+def _databases(config: Config) -> Iterator[tuple[Path, str]]:
+    """Yield the observatory's SQLite files, each with its place in a backup."""
+    for path in sorted(config.data.rglob("*.sqlite")):
+        beside = path.relative_to(config.data)
+        if beside.parts[0] not in _NOT_BACKED_UP and not any(part.startswith(".") for part in beside.parts):
+            yield path, f"{_DATA}/{beside}"
+    archive = config.alert_archive
+    if isinstance(archive, Path) and archive.is_file() and not archive.is_relative_to(config.data):
+        yield archive, f"{_FILES}/{archive.name}"
+
+
+def _other_files(config: Config) -> Iterator[tuple[Path, str]]:
+    """Yield the configuration and what it names, and the key."""
+    wanted = [config.path, config.site, config.alert_rules, config.targets, *config.simulators, config.key_file]
+    wanted += sorted(path for path in config.data.glob("*") if path.suffix in (".yaml", ".csv", ".json"))
+    taken: set[str] = set()
+    for path in dict.fromkeys(wanted):
+        if path == NOWHERE or not path.is_file():
+            continue
+        inside = path.is_relative_to(config.data)
+        place = f"{_DATA}/{path.relative_to(config.data)}" if inside else f"{_FILES}/{path.name}"
+        while place in taken:
+            place += "_"
+        taken.add(place)
+        yield path, place
+
+
+def _copy_database(origin: Path, target: Path) -> None:
+    """Copy what is committed now. Raises JournalError naming the file, also when it is damaged."""
+    try:
+        with (
+            closing(sqlite3.connect(read_only_database(origin), uri=True, timeout=30)) as source,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a WAL beside it
+            [(verdict,)] = copy.execute("PRAGMA quick_check(1)").fetchall()
+    except sqlite3.Error as error:
+        raise JournalError(f"{origin}: cannot be backed up: {error}") from None
+    if verdict != "ok":
+        raise JournalError(f"{origin}: is damaged: {verdict}")
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
