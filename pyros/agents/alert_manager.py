@@ -137,7 +137,7 @@ class AlertManagerAgent(Agent):
             return
         new = identity.packet_record(alert)
         known = self.events.about(new)
-        if known and known[0].followed.event.has(new.id):
+        if any(each.followed.event.has(new.id) for each in known):
             self._decided(alert, known[0].name, Decision(accepted=False, reason="this packet was handled before"))
             return
         stored = known[0] if known else StoredEvent(0, self._new_name(new), Followed())

@@ -18,7 +18,8 @@ from typing import Any
 
 import msgspec
 
-from pyros.alerts import identity
+from pyros.alerts import coincidences, identity
+from pyros.alerts.coincidences import LONGEST_SECONDS, Coincidence
 from pyros.alerts.identity import Event, PacketRecord
 from pyros.angles import separation
 from pyros.journal import AnyReader, JournalReader
@@ -30,6 +31,8 @@ CREATE TABLE IF NOT EXISTS alert_events (
 CREATE TABLE IF NOT EXISTS alert_event_links (
     link TEXT NOT NULL, test INTEGER NOT NULL, event INTEGER NOT NULL, PRIMARY KEY (link, test, event)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS alert_events_place ON alert_events (zone, ra) WHERE zone IS NOT NULL;
+CREATE TABLE IF NOT EXISTS alert_event_times (event INTEGER PRIMARY KEY, time REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS alert_event_times_time ON alert_event_times (time);
 """
 _MAX_NAMES = 500
 """Values in one statement; SQLite takes 999."""
@@ -64,6 +67,8 @@ class Followed(msgspec.Struct):
     """The packets that the rules wanted observed, the position of another one being better or not."""
     map: MapFacts | None = None
     """What the event's newest sky map was measured to say; None without one, or before it was."""
+    asked: Observation | None = None
+    """What the rules want observed of it, whether that is its own observation or a coincident event's."""
 
 
 class StoredEvent(msgspec.Struct):
@@ -80,10 +85,11 @@ class StoredEvent(msgspec.Struct):
 class EventChange:
     """A row as it is to be written with the turn; called inside its transaction."""
 
-    __slots__ = ("content", "dec", "joined", "links", "name", "number", "ra")
+    __slots__ = ("content", "dec", "joined", "links", "moment", "name", "number", "ra")
 
     def __init__(self, stored: StoredEvent, links: Iterable[tuple[str, bool]], joined: Sequence[int]) -> None:
         best = identity.believe(stored.followed.event).best
+        self.moment = coincidences.moment_of(stored.followed.event)
         self.number = stored.number
         self.name = stored.name
         self.ra, self.dec = (best.ra, best.dec) if best is not None else (None, None)
@@ -98,11 +104,14 @@ class EventChange:
                 "UPDATE alert_events SET joined = ?, name = NULL, zone = NULL, content = '' WHERE number = ?",
                 (self.number, number),
             )
+            db.execute("DELETE FROM alert_event_times WHERE event = ?", (number,))
         zone = None if self.dec is None else _zone(self.dec)
         db.execute(
             "INSERT OR REPLACE INTO alert_events VALUES (?, ?, ?, ?, NULL, ?)",
             (self.number, self.name, zone, self.ra, bytearray(self.content)),
         )
+        if self.moment is not None:
+            db.execute("INSERT OR REPLACE INTO alert_event_times VALUES (?, ?)", (self.number, self.moment.time))
         for link, test in self.links:
             db.execute("INSERT OR IGNORE INTO alert_event_links VALUES (?, ?, ?)", (link, test, self.number))
 
@@ -156,6 +165,34 @@ class EventTable:
             if best is not None and best.ra is not None and best.dec is not None:
                 places[number] = best.ra, best.dec
         return [found[number] for number in sorted(places) if separation(ra, dec, *places[number]) <= radius]
+
+    def coincident(self, stored: StoredEvent) -> list[tuple[StoredEvent, Coincidence]]:
+        """Return the events of other missions that agree with one in time and place, in order.
+
+        Its packets need not be in the table yet.
+        """
+        one = coincidences.moment_of(stored.followed.event)
+        if one is None:
+            return []
+        found: list[tuple[StoredEvent, Coincidence]] = []
+        for other in self._between(one.time - LONGEST_SECONDS, one.time + LONGEST_SECONDS):
+            moment = coincidences.moment_of(other.followed.event) if other.number != stored.number else None
+            agrees = coincidences.coincide(one, moment, other.name) if moment is not None else None
+            if agrees is not None:
+                found.append((other, agrees))
+        return found
+
+    def _between(self, first: float, last: float) -> list[StoredEvent]:
+        """Return the events of missions that coincide with others, by their times, in order of their numbers."""
+        pending = self._look_at_writes()
+        rows = self._rows("SELECT event FROM alert_event_times WHERE time BETWEEN ? AND ?", first, last)
+        numbers = {number for (number,) in rows if number not in pending.joined}
+        numbers |= {
+            number
+            for number, change in pending.changes.items()
+            if change.moment is not None and first <= change.moment.time <= last
+        }
+        return [stored for number in sorted(numbers) if (stored := self._get(number)) is not None]
 
     def change(
         self, stored: StoredEvent, new: Iterable[PacketRecord] = (), joined: Iterable[StoredEvent] = ()

@@ -23,6 +23,10 @@ _BURST = re.compile(r"GRB[ _]?(\d{6}[A-Z])")
 _DATED = re.compile(r"(?:.*[^\dJ])?\d{6}(?:[A-Za-z]|\.\d).*")
 """A name of one event, not of a source that may flare again: it has a day, and a letter or a fraction of the day. What
 stands after a J is no day but a right ascension (``Swift J174540.7-290015``)."""
+_NOTHING = re.compile(
+    r"(?i)[-+]?0*(?:\.0*)?|-1(?:\.0*)?|-99+(?:\.0*)?|none|null|nan|n/?a|unknown|tb[ad]|[-?]+|-1_-1|0+_0+"
+)
+"""Identifiers by which streams say that there is none: 0, -1, -999, ``N/A``, a run and an event of 0 ..."""
 _SHORTEST = 6
 """Fewer characters under ``id`` count something, beside the identifier that stands first."""
 _EXTERNAL = re.compile(r"([A-Za-z]+)[ _#:/-]+(\w[\w.]*)")
@@ -38,7 +42,11 @@ def event_key(row: Stream, identifier: str) -> str | None:
             identifier = str(int(identifier) & row.event_mask)
         except ValueError:
             return None
-    if identifier in row.no_event or len(identifier) > MAX_IDENTIFIER_CHARACTERS:
+    if (
+        identifier in row.no_event
+        or _NOTHING.fullmatch(identifier[:MAX_IDENTIFIER_CHARACTERS])
+        or len(identifier) > MAX_IDENTIFIER_CHARACTERS
+    ):
         return None
     return f"{row.namespace or row.name}:{_canonical(identifier)}"
 
@@ -46,6 +54,19 @@ def event_key(row: Stream, identifier: str) -> str | None:
 def by_day(row: Stream, moment: datetime) -> str:
     """Return the key of an event that only its day (UTC) names."""
     return f"{row.name}:{moment:%Y-%m-%d}"
+
+
+def of_source(key: str, name: str, moment: datetime | None) -> str:
+    """Return the key of one flare of a source that flares again and again: with its day, where the name has none."""
+    if moment is None or _DATED.fullmatch(name[:MAX_IDENTIFIER_CHARACTERS]):
+        return key
+    return f"{key}@{moment:%Y-%m-%d}"
+
+
+def counterpart(key: str, number: str, identifier: str) -> str:
+    """Return the key of one candidate counterpart of a superevent: it is an event of its own."""
+    own = number.strip()[:40] or identifier.partition("#")[2][:100] or identifier[:100]
+    return f"{key}/counterpart:{own}"
 
 
 def event_of_ivorn(ivorn: str) -> str:

@@ -166,6 +166,9 @@ def _notice(notice: dict[str, Any], topic: str) -> Alert:
     if row.event_by_day and time is not None:
         event = event_keys.by_day(row, time)
     sent = parse_iso(_text(notice.get("alert_datetime")))
+    known_source = _is_known(notice, row, name)
+    if known_source and named and named[0][0] == "event_name":
+        event = event_keys.of_source(event, named[0][1][0], time)
     if not event:
         event = f"{row.name}:{time.strftime('%Y-%m-%dT%H:%M:%S.%fZ') if time else _digest(notice)[:16]}"
     classes = _probabilities(
@@ -199,7 +202,7 @@ def _notice(notice: dict[str, Any], topic: str) -> Alert:
         importance=_first_fraction(notice, "importance", "p_astro"),
         far=values.hertz(notice.get("far"), "Hz"),
         significant=_flag(notice.get("significant")),
-        known_source=_is_known(notice, row, name) or classes.get("unknown") == 0,
+        known_source=known_source or classes.get("unknown") == 0,
         classification=classes,
         instruments=measurements.words(notice.get("instruments") or notice.get("instrument")),
         pipeline=_text(notice.get("pipeline"))[:100],

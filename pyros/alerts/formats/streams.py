@@ -55,6 +55,10 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the day names the event, as nothing else does in all of its packets; such events are rare enough."""
     wide: bool = False
     """Whether many candidates are looked for in each of its events: what only follows one up is another event."""
+    counterpart_types: frozenset[str] = frozenset()
+    """Notices about one candidate of many in an event: each candidate is an event of its own."""
+    counterpart_numbers: tuple[str, ...] = ("Source_SerNum", "SourceSerNum", "Source_Ser_Num", "SOURCE_SERNUM")
+    """Params that number such candidates."""
     json_event: tuple[str, ...] = ("id", "event_name")
     """Fields that name the event, the first that there is before the others, which are its further names."""
     json_id_parts: bool = False
@@ -191,6 +195,7 @@ STREAMS = (
         retraction_types=frozenset({"LVC_RETRACTION"}),
         revives=True,
         wide=True,
+        counterpart_types=frozenset({"LVC_COUNTERPART"}),
         related=(("*/External_Observatory", "*/External_GCN_Notice_Id"),),
         significant="Significant",
         classes=("Classification", "Properties"),

@@ -152,7 +152,7 @@ def interpret(event: VOEvent, row: Stream | None = None) -> Alert:
         ivorn=event.ivorn,
         role=_role(event, row, params, notice),
         kind=kind,
-        event=_event(event, row, params),
+        event=_event(event, row, params, notice),
         notice_type=notice,
         time=time,
         sent=event.date,
@@ -298,8 +298,15 @@ def _importance(event: VOEvent, row: Stream, params: _Params) -> float | None:
     return event.importance if own is None else own
 
 
-def _event(event: VOEvent, row: Stream, params: _Params) -> str:
+def _event(event: VOEvent, row: Stream, params: _Params, notice: str) -> str:
     """Return the event by the stream's own identifier, else by the ivorn, else by what is cited, else by itself."""
+    key = _named_event(event, row, params)
+    if notice in row.counterpart_types:
+        return event_keys.counterpart(key, params.text(row.counterpart_numbers), event.ivorn)
+    return key
+
+
+def _named_event(event: VOEvent, row: Stream, params: _Params) -> str:
     for names in row.event:
         found = [param for name in names if (param := params.get(name))]
         identifier = "_".join(param.value for param in found)
