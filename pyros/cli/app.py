@@ -16,6 +16,7 @@ COMMANDS = {
     "check": "pyros.cli.check:check",
     "report": "pyros.cli.report:report",
     "status": "pyros.cli.status:status",
+    "night": "pyros.cli.night:night",
     "stop": "pyros.cli.hold:stop",
     "hold": "pyros.cli.hold:hold",
     "release": "pyros.cli.hold:release",

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -95,6 +96,30 @@ def interrupts_wait() -> Iterator[None]:
             signal.signal(number, before[number])
         if waiting:
             signal.raise_signal(waiting[0])
+
+
+@contextmanager
+def signals_as_ctrl_c() -> Iterator[None]:
+    """End a command at SIGTERM, and when its terminal is closed, as Ctrl-C does: nothing is left running, or as it was.
+
+    Only the first signal counts: ``make`` passes on what the whole group was sent, and a second one in the middle of
+    ending the observatory would leave that running. What whoever started us wants ignored stays ignored.
+    """
+    before = {number: signal.getsignal(number) for number in INTERRUPTS}
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        for number in heard:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in heard:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
 
 
 def complain(text: str) -> None:

@@ -138,6 +138,11 @@ def line_of(
     )  # fmt: skip
 
 
+def short_name(name: str) -> str:
+    """Return what is different in an event's, a target's or a packet's name: without the authority of an ivorn."""
+    return name.rpartition("#")[2].rpartition("/")[2] or name
+
+
 def stream_of(packet: PacketRecord) -> str:
     """Return who tells of an event: the beginning of its key, or its author where no stream's table knows that."""
     stream = packet.key.partition(":")[0]

@@ -15,6 +15,7 @@ import pytest
 from pyros import alerts
 from pyros import config as configuration
 from pyros import messages as m
+from pyros.cli import common
 from pyros.cli.demo import demo, observatory
 from pyros.cli.demo.images import off_centre, preview
 from pyros.cli.ports import check_free, listening
@@ -141,7 +142,7 @@ def test_a_second_signal_does_not_interrupt_the_end(number: signal.Signals) -> N
                 signal.raise_signal(each)
             ended.append(number)
 
-    with pytest.raises(KeyboardInterrupt), demo.signals_as_ctrl_c():
+    with pytest.raises(KeyboardInterrupt), common.signals_as_ctrl_c():
         interrupted()
     assert ended == [number]
     assert [signal.getsignal(each) for each in SIGNALS] == before
@@ -150,7 +151,7 @@ def test_a_second_signal_does_not_interrupt_the_end(number: signal.Signals) -> N
 def test_what_nohup_ignores_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with demo.signals_as_ctrl_c():
+        with common.signals_as_ctrl_c():
             signal.raise_signal(signal.SIGHUP)
     finally:
         assert signal.signal(signal.SIGHUP, before) is signal.SIG_IGN
@@ -173,7 +174,7 @@ def test_a_signal_while_the_observatory_is_started_leaves_nothing(
     monkeypatch.setattr(subprocess, "Popen", Started)
     with (
         pytest.raises(KeyboardInterrupt),
-        demo.signals_as_ctrl_c(),
+        common.signals_as_ctrl_c(),
         observatory.ObservatoryProcess(config, tmp_path / "log"),
     ):
         pytest.fail("the signal was not heard")

@@ -19,7 +19,7 @@ def configuration(folder: Path, names: Iterable[str] = NAMES, **values: Any) -> 
     """Return a configuration of agents without programs, with its data in a folder."""
     agents = {name: AgentConfig(name, "127.0.0.1", 5001 + n, "") for n, name in enumerate(names)}
     broker = BrokerConfig(ivo="ivo://pyros.test/views")
-    return Config(folder / "a.ini", "demo", folder, SITE, SITE, agents, broker=broker, **values)
+    return Config(folder / "a.ini", "demo", folder, values.pop("site", SITE), SITE, agents, broker=broker, **values)
 
 
 def received(name: str, payload: object = None, *, taken: float = 100.0, error: str | None = None) -> Received:

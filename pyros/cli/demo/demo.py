@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import configparser
 import shlex
-import signal
 import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
-from types import FrameType
-from typing import Annotated, NamedTuple, NoReturn
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -25,7 +22,7 @@ from pyros import alerts, messages
 from pyros import config as configuration
 from pyros.cli.alert import LINGER, read_alert
 from pyros.cli.broker import broker_of
-from pyros.cli.common import INTERRUPTS, last_line, out, program, short, show
+from pyros.cli.common import last_line, out, program, short, show, signals_as_ctrl_c
 from pyros.cli.console.app import own_name
 from pyros.cli.demo.observatory import ObservatoryProcess
 from pyros.cli.ports import check_free, listening
@@ -348,27 +345,3 @@ def _what_it_said(log: str) -> str:
     """Return the line of comet-sendvo's log that tells why it failed."""
     lines = [line for line in log.splitlines() if "VOEventSender" in line or "Connection" in line or "Error" in line]
     return last_line("\n".join(lines)) or last_line(log) or "it said nothing"
-
-
-@contextmanager
-def signals_as_ctrl_c() -> Iterator[None]:
-    """SIGTERM, and a terminal that is closed, end the demo as Ctrl-C does: nothing is left running.
-
-    Only the first signal counts: ``make`` passes on what the whole group was sent, and a second one in the middle of
-    ending the observatory would leave that running. What whoever started us wants ignored stays ignored.
-    """
-    before = {number: signal.getsignal(number) for number in INTERRUPTS}
-    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-
-    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-        for number in heard:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in heard:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number in heard:
-            signal.signal(number, before[number])
