@@ -31,6 +31,7 @@ _WORDS = {
     "observing": "blue", "planned": "yellow", "requested": "yellow", "observed": "green", "failed": "red",
     "rejected": "dim", "retracted": "dim", "withdrawn": "dim",
 }  # fmt: skip
+_SAFETY = {True: ("SAFE", "bold green"), False: ("UNSAFE", "bold red"), None: ("UNKNOWN", "bold yellow")}
 _FATES = {"observing": "blue", "observed": "green", "failed": "red", "interrupted": "yellow"}
 _MAX_LINES = 15
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86_400.0
@@ -120,9 +121,7 @@ def _head(night: NightState) -> list[Text]:
         Text.assemble((f"{night.word:<14}", _STYLES.get(night.word, "bold")), night.text),
     ]
     safety = night.safety
-    word, style = {True: ("SAFE", "bold green"), False: ("UNSAFE", "bold red")}.get(
-        safety.safe, ("UNKNOWN", "bold yellow")
-    )
+    word, style = _SAFETY[safety.safe]
     since = f" (since {instant(safety.since)})" if safety.since is not None and safety.safe is not None else ""
     lines.append(Text.assemble((f"{word:<14}", style), f"{safety.text}{since}"))
     if night.dome is not None:

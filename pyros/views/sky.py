@@ -77,7 +77,8 @@ def sky(observed: Observed) -> Sky:
     altitude, azimuth = altitude_azimuth(site, *moon(site, when), when)
     target = None
     if current is not None:
-        target = Mark(name=current.target, **_place(site, current.ra, current.dec, when))
+        high, where = altitude_azimuth(site, current.ra, current.dec, when)
+        target = Mark(name=current.target, altitude=high, azimuth=where)
     return Sky(
         now=now, sidereal=hour_angle(site, 0.0, 0.0, when) / 15 % 24,
         horizon=tuple((high, where) for where, high in site.horizon), stars=tuple(stars), sun=sun_altitude(site, when),
@@ -87,11 +88,6 @@ def sky(observed: Observed) -> Sky:
         path=_path(site, current.ra, current.dec, when) if current is not None else (), target=target,
         events=_events(observed, site, when),
     )  # fmt: skip
-
-
-def _place(site: Site, ra: float, dec: float, when: datetime) -> dict[str, float]:
-    altitude, azimuth = altitude_azimuth(site, ra, dec, when)
-    return {"altitude": altitude, "azimuth": azimuth}
 
 
 def _path(site: Site, ra: float, dec: float, when: datetime) -> tuple[tuple[float, float], ...]:
