@@ -23,7 +23,7 @@ from pyros.config import ENVIRONMENT
 from pyros.errors import AgentError
 from pyros.jobs import ledger
 from pyros.jobs.celery_launcher import CeleryLauncher
-from pyros.jobs.ledger import JobEnd, JobRun, LedgerReader, Look
+from pyros.jobs.ledger import JobEnd, JobRun, Look
 from pyros.jobs.names import jobs_folder
 from pyros.jobs.runner import Limits, ProcessRunner, Runner
 from pyros.messages import JobRequest, JobRevoked, JobsCleaned, Message
@@ -103,7 +103,7 @@ class JobsAgent(Agent):
             celery = self.option("runner", _runner, "own") == "celery"
             launcher = CeleryLauncher(reactor, self.log, self.config, self.name) if celery else None
             self.runner = ProcessRunner(
-                reactor, self.clock, self.log, folder, limits, self._environment(), self._attempt_ended, launcher
+                reactor, self.clock, self.log, folder, limits, self._environment(), self.attempt_ended, launcher
             )
 
     def detach(self) -> Deferred[None] | None:
@@ -184,11 +184,7 @@ class JobsAgent(Agent):
     def tell_ends(self) -> None:
         """Tell the ends that stand in the ledger; they are marked as told in the same turn."""
         self._telling = False
-        reader = LedgerReader(self.name, self.config.journal(self.name))
-        try:
-            ends = reader.untold()
-        finally:
-            reader.close()
+        ends = ledger.untold(self.stored_rows)
         for agent, finished in ends:
             for each in dict.fromkeys((agent, self._told or agent)):
                 self.send_if_there(each, messages.JOB_FINISHED, finished)
@@ -210,7 +206,8 @@ class JobsAgent(Agent):
         if self.runner is not None:
             self.runner.stop(id_)
 
-    def _attempt_ended(self, id_: str, attempt: int, end: JobEnd) -> None:
+    def attempt_ended(self, id_: str, attempt: int, end: JobEnd) -> None:
+        """For the runner: an attempt has come to an end."""
         self.post_to_self(JOB_ENDED, AttemptEnded(id_, attempt, end))
 
     def _cleaned(self, gone: list[str], order: JobsCleaned) -> None:

@@ -11,7 +11,7 @@ decides by what stands there: no copy in memory could be undone with a turn that
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -274,6 +274,19 @@ def told(db: sqlite3.Connection, ids: Iterable[str]) -> None:
     db.executemany("UPDATE jobs SET tell = '' WHERE id = ?", [(id_,) for id_ in ids])
 
 
+def untold(rows: Callable[..., list[Any]]) -> list[tuple[str, JobFinished]]:
+    """Return some of the ends that weren't told yet, each with the agent that waits for it; ``rows`` runs a SELECT."""
+    found = rows(
+        "SELECT tell, id, name, state, reason, result FROM jobs WHERE tell != '' AND ended IS NOT NULL"
+        " ORDER BY number LIMIT ?", MAX_CHUNK,
+    )  # fmt: skip
+    ends = []
+    for tell, id_, name, state, reason, result in found:
+        value = _end(result).value if state == "succeeded" else None  # type: ignore[union-attr]
+        ends.append((tell, JobFinished(id=id_, name=name, state=state, reason=reason, value=value)))
+    return ends
+
+
 def clean(db: sqlite3.Connection, before: float) -> list[str]:
     """Forget the jobs that ended before (Unix seconds) and were told, a chunk at a time; returns their identifiers."""
     gone = db.execute(
@@ -337,18 +350,6 @@ class LedgerReader:
     def counts(self) -> dict[str, int]:
         """Return how many jobs are in each state."""
         return dict(self._journal.rows("SELECT state, count(*) FROM jobs GROUP BY state"))
-
-    def untold(self) -> list[tuple[str, JobFinished]]:
-        """Return some of the ends that weren't told yet, each with the agent that waits for it."""
-        rows = self._journal.rows(
-            "SELECT tell, id, name, state, reason, result FROM jobs WHERE tell != '' AND ended IS NOT NULL"
-            " ORDER BY number LIMIT ?", MAX_CHUNK,
-        )  # fmt: skip
-        ends = []
-        for tell, id_, name, state, reason, result in rows:
-            value = _end(result).value if state == "succeeded" else None  # type: ignore[union-attr]
-            ends.append((tell, JobFinished(id=id_, name=name, state=state, reason=reason, value=value)))
-        return ends
 
     def _rows(self, rest: str, *values: Any) -> list[JobRow]:
         return [

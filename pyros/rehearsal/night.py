@@ -21,6 +21,7 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from pyros import config as configuration
 from pyros import messages
 from pyros.agents.agent import Agent
+from pyros.agents.jobs import JobsAgent
 from pyros.agents.runtime.turns import Batch
 from pyros.config import BROKER
 from pyros.errors import PyrosError
@@ -36,6 +37,7 @@ from pyros.rehearsal.configuration import rehearsed
 from pyros.rehearsal.deliveries import Deliveries
 from pyros.rehearsal.draw import Cast, Level, draw
 from pyros.rehearsal.invariants import Invariants, Violation
+from pyros.rehearsal.jobs import LEDGER, RehearsedJobs, judge
 from pyros.rehearsal.log import NightLog
 from pyros.rehearsal.network import Network
 from pyros.rehearsal.process import (
@@ -135,6 +137,7 @@ class Night:
         self.calm_seconds = _SHORT_CALM_SECONDS if plan.hours else CALM_SECONDS
         self.timeline = Timeline()
         self.computer = Computer(self.timeline, self.begin, self.name)
+        self.jobs = RehearsedJobs(self.timeline, self.computer, self.name)
         self.log = NightLog(str(folder))
         self.network = Network(self.timeline, on_delivery=self._delivered)
         self.current: Node | None = None
@@ -213,7 +216,7 @@ class Night:
         self._counts |= {
             "calls": self.timeline.calls, "messages": self.deliveries.messages, "refused": self.deliveries.refused,
             "alerts": len(self._accepted), "slews": self.invariants.slews, "exposures": self.invariants.exposures,
-            "openings": self.invariants.opened, "alarms": len(self.deliveries.alarms),
+            "openings": self.invariants.opened, "alarms": len(self.deliveries.alarms), "jobs": self.jobs.begun,
         }  # fmt: skip
         return NightResult(
             self.plan.seed, self.plan.date, violations, self.log.digest(), write(self.script), self.notes,
@@ -326,6 +329,7 @@ class Night:
         muted = [end for process in self.processes for node in self.nodes.values()
                  for end in self.network.mute(process, node.name)]  # fmt: skip
         self._powerless = True
+        self.jobs.cut()
         for process in self.processes.values():
             process.die()
             process.stay_dead()
@@ -492,6 +496,13 @@ class Night:
         for name, process in self.processes.items():
             if not process.alive:
                 self.report("dead", f"after the calm hour {name} is dead")
+            if (
+                isinstance(process, AgentProcess)
+                and process.host is not None
+                and isinstance(process.host.agent, JobsAgent)
+            ):
+                for text in judge(name, process.host.journal.rows(LEDGER), self.computer.time()):
+                    self.report("jobs", text)
         for text in self.deliveries.failed[:1]:
             self.report("failed", f"a handler has failed: {text}")
 

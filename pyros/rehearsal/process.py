@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 
 from pyros import messages
 from pyros.agents.agent import Agent
+from pyros.agents.jobs import JobsAgent
 from pyros.agents.runtime.host import Host
 from pyros.broker import Broker
 from pyros.config import Config
@@ -22,6 +23,7 @@ from pyros.guardian import Guardian
 from pyros.journal import AnyJournals, Effects
 from pyros.observatory import load_agent
 from pyros.rehearsal.computer import Computer, ProcessClock, TrueClock
+from pyros.rehearsal.jobs import RehearsedJobs
 from pyros.rehearsal.network import Network
 from pyros.rehearsal.reactor import MemoryReactor
 from pyros.rehearsal.script import DEVICE
@@ -47,6 +49,8 @@ class World(Protocol):
     current: Node | None
     journals: AnyJournals
     """Where the agents' journals are kept."""
+    jobs: RehearsedJobs
+    """What the queues' jobs do."""
 
     def on_call(self, node: str, call: Call) -> None:
         """Hear that a call of a process or device is about to be made."""
@@ -267,6 +271,8 @@ class AgentProcess(Process):
         world = self.world
         self.host = None
         agent: Agent = load_agent(world.config, self.name)
+        if isinstance(agent, JobsAgent):
+            agent.runner = world.jobs.runner(self.name, clock, agent.attempt_ended)
         host = Host(
             agent, world.config, reactor, clock, threaded=False, durable=False, journals=world.journals,
             on_step=self.step,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,26 @@ from pyros.agents.runtime.host import STEPS
 from pyros.rehearsal import night
 from pyros.rehearsal.night import Night, NightPlan, NightResult
 from pyros.rehearsal.rehearse import command, night_folder, plans
+
+JOBS = """
+[jobs]
+port = 5020
+app = pyros.agents.jobs
+option_at_a_time = 2
+[job often]
+every = 1 min
+command = pyros image reduce
+on_crash = rerun
+retries = 2
+[job reduce]
+every = 3 min
+command = pyros image reduce
+on_crash = rerun
+[job tidy]
+every = 7 min
+command = pyros jobs clean --older 30d
+seconds = 60
+"""
 
 
 def rehearsed(**keys: object) -> NightResult:
@@ -78,3 +99,29 @@ def test_a_night_on_files_is_the_same_as_one_on_objects(monkeypatch: pytest.Monk
         monkeypatch.setattr(night, "SEEDS_ON_FILES", every)
         digests.add(rehearsed(hours=0.15).digest)
     assert len(digests) == 1
+
+
+def test_the_nights_faults_hit_the_jobs_too(tmp_path: Path) -> None:
+    """A queue is killed, the power fails, the disk is full: scheduled jobs begin and end, none is lost or doubled."""
+    folder = tmp_path / "observatory"
+    shutil.copytree(config.demo_file().parent / "observatory", folder / "observatory")
+    ini = folder / config.FILE_NAME
+    ini.write_text(config.demo_file().read_text() + JOBS)
+    kills = [f"00:{5 + 4 * number:02}:30 kill jobs away=20 step={step}" for number, step in enumerate(STEPS)]
+    power = ["00:30:20 power away=60", "00:36:20 power away=20"]
+    script = "\n".join([*kills, *power, "00:40:00 disk for=120", "00:50:00 clock step=600 for=300"])
+    results = []
+    for number in range(2):
+        plan = NightPlan(str(ini), "2026-03-20", 1, script=script, hours=1.2, alerts=0)
+        world = Night(plan, tmp_path / f"night-{number}")
+        result = world.run()
+        results.append(result.digest)
+        assert result.violations == ()
+        assert result.counts["jobs"] >= 30
+    assert results[0] == results[1]
+    rows = world.journals.reader(world.config.journal("jobs")).rows(
+        "SELECT state, count(*), sum(crashes), max(attempt) FROM jobs GROUP BY state"
+    )
+    states = {state: count for state, count, *_ in rows}
+    assert states["succeeded"] >= 20
+    assert sum(crashes for _, _, crashes, _ in rows) >= 1
