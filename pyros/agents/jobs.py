@@ -6,6 +6,7 @@ One class runs every queue: a section with ``app = pyros.agents.jobs`` is one, a
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import sqlite3
 import sys
@@ -57,7 +58,8 @@ class JobsAgent(Agent):
     ``memory`` (``4 GB``), ``niceness`` (0 to 19, 10), ``grace`` (between SIGTERM and SIGKILL, ``5 s``), ``log``
     (the most that is kept of what one prints, ``64 MB``), ``path`` (folders in which Python finds the tasks'
     modules, beside the configuration's), ``tasks`` (patterns of the tasks that come here), ``runner`` (``celery``: its
-    workers run the jobs, see `pyros.jobs.celery_launcher`; by default the agent's own launcher does).
+    workers run the jobs, see `pyros.jobs.celery_launcher`; by default the agent's own launcher does), ``user`` (whom
+    the jobs run as, where the agent is root).
 
     What runs goes on when the agent ends, however it ends: the next one carries it on.
     """
@@ -95,6 +97,7 @@ class JobsAgent(Agent):
             niceness=self.option("niceness", _niceness, 10),
             grace=self.option("grace", _duration, 5.0),
             log_bytes=self.option("log", _size, 64 << 20),
+            user=self.option("user", _user, ""),
         )
         if self.runner is None:
             if not hasattr(reactor, "spawnProcess") or not hasattr(os, "pidfd_open"):
@@ -275,6 +278,16 @@ def _count(text: str) -> int:
 def _runner(text: str) -> str:
     if text not in ("own", "celery"):
         raise ValueError("is neither own nor celery")
+    return text
+
+
+def _user(text: str) -> str:
+    try:
+        pwd.getpwnam(text)
+    except KeyError:
+        raise ValueError("is no user of this computer") from None
+    if os.geteuid() != 0:
+        raise ValueError("cannot be, unless the agent runs as root")
     return text
 
 

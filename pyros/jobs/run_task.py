@@ -11,10 +11,13 @@ from typing import Any
 
 import msgspec
 
-from pyros.files import atomic_write
-
 TASK_FILE = "task.json"
 _MAX_TRACEBACK = 16_000
+
+
+def outcome_file(attempt: int) -> str:
+    """Return the name of the file in the working folder in which a task leaves its outcome."""
+    return f".outcome-{attempt}.json"
 
 
 class Call(msgspec.Struct):
@@ -53,11 +56,14 @@ class Retry(Exception):
 
 def main() -> None:
     """Run the task of this working folder; the exit code is 0 when its outcome is on disk."""
+    here = os.open(".", os.O_RDONLY | os.O_DIRECTORY)  # a task may go elsewhere, and the way back may be barred to it
     call = msgspec.json.decode(Path(TASK_FILE).read_bytes(), type=Call)
     outcome = _outcome(call)
-    file = Path(os.environ["PYROS_JOB_FOLDER"]) / f"outcome-{os.environ['PYROS_JOB_ATTEMPT']}.json"
-    with atomic_write(file) as partial:
-        partial.write_bytes(msgspec.json.encode(outcome))
+    name = outcome_file(int(os.environ["PYROS_JOB_ATTEMPT"]))
+    partial = f"{name}.partial"
+    with open(partial, "wb", opener=lambda path, flags: os.open(path, flags, 0o640, dir_fd=here)) as file:
+        file.write(msgspec.json.encode(outcome))
+    os.rename(partial, name, src_dir_fd=here, dst_dir_fd=here)
     sys.exit(1 if outcome.error else 0)
 
 

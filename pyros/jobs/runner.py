@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -91,6 +92,8 @@ class Limits(msgspec.Struct, frozen=True):
     grace: float = 5.0
     """Seconds between SIGTERM and SIGKILL."""
     log_bytes: int = 64 << 20
+    user: str = ""
+    """Whom the jobs run as; '' for the agent's own user."""
 
 
 class _Watched:
@@ -209,7 +212,7 @@ class ProcessRunner:
             "id": job.id, "attempt": job.run.attempt, "folder": str(folder), "command": _command(request),
             "environment": environment, "files": _files(job.run), "grace": limits.grace, "log_bytes": limits.log_bytes,
             "seconds": request.seconds or limits.seconds, "memory": request.memory or limits.memory,
-            "niceness": limits.niceness if request.niceness is None else request.niceness,
+            "user": limits.user, "niceness": limits.niceness if request.niceness is None else request.niceness,
         }  # fmt: skip
         launcher.order(json.dumps(order).encode() + b"\n")
         if launcher.look_seconds:
@@ -428,19 +431,27 @@ def _read_end(folder: Path, attempt: int) -> JobEnd:
     except msgspec.DecodeError:  # a power cut has left half of it
         return JobEnd(crashed=True)
     outcome = Outcome()
-    file = folder / f"outcome-{attempt}.json"
     try:
-        size = file.stat().st_size
-        if size > _MAX_VALUE:
-            outcome.error = f"its result has {size} bytes, the ledger takes {_MAX_VALUE}: write a file, return its path"
+        data = _read_own(folder / "work" / run_task.outcome_file(attempt))
+        if len(data) > _MAX_VALUE:
+            outcome.error = f"its result has more than {_MAX_VALUE} bytes: write a file, return its path"
         else:
-            outcome = msgspec.json.decode(file.read_bytes(), type=Outcome)
+            outcome = msgspec.json.decode(data, type=Outcome)
     except FileNotFoundError:
         if result.code != 0 and not result.why:
             outcome.error = _last_line(folder / "log")
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, OSError) as error:
         outcome.error = f"its result cannot be read: {error}"
     return JobEnd(**msgspec.structs.asdict(result), **msgspec.structs.asdict(outcome))
+
+
+def _read_own(file: Path) -> bytes:
+    """Read what a job has left, a little more than a result may have; it is the job's: no link, no pipe is followed."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{file} is no file")
+        return opened.read(_MAX_VALUE + 1)
 
 
 def _last_line(log: Path) -> str:

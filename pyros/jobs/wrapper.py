@@ -10,10 +10,10 @@ wrapper's child, and the wrapper has ended only when it has no child any more. T
     lock            locked (flock) as long as a wrapper lives; its number is in it
     begun-N         there before attempt N runs its first instruction
     result-N.json   how it ended, there when nothing of it is left
-    outcome-N.json  what a task returned or raised
     progress.json   the last PROGRESS line
     log             what it has printed
-    work/           where it runs
+    work/           where it runs; it belongs to the user that it runs as, all others to the agent's
+    work/.outcome-N.json   what a task returned or raised
 
 No result, no lock and no ``begun-N``: it has never begun. No result, no lock, but ``begun-N``: it crashed. Nothing of
 this is synced: it is for agents that are killed. Of an attempt of an earlier life of the computer only a result that is
@@ -26,6 +26,7 @@ import ctypes
 import fcntl
 import json
 import os
+import pwd
 import re
 import resource
 import select
@@ -124,6 +125,8 @@ class Wrapper:
         self._why = ""
         self._ending_since: float | None = None
         self._killing_since: float | None = None
+        user = order.get("user")
+        self._user = pwd.getpwnam(user) if user else None
 
     def run(self) -> None:
         """Run the job to its end, and write its result."""
@@ -134,6 +137,7 @@ class Wrapper:
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         with suppress(FileNotFoundError):
             (self._folder / "progress.json").unlink()  # an earlier attempt's
+        self._pid = os.getpid()
         self._began = steady_seconds()
         self._memory_due = self._began + _MEMORY_LOOK_SECONDS
         self._output, output = os.pipe2(os.O_CLOEXEC)
@@ -148,9 +152,13 @@ class Wrapper:
 
     def _start(self, output: int) -> None:
         work = self._folder / "work"
-        for name, text in self._order["files"].items():
-            (work / name).write_text(text, encoding="utf-8")
         environment = {**os.environ, **self._order["environment"]}
+        if self._user is not None:
+            name = self._user.pw_name
+            environment |= {"HOME": self._user.pw_dir, "USER": name, "LOGNAME": name}
+            os.chown(work, self._user.pw_uid, self._user.pw_gid)
+        for name, text in self._order["files"].items():
+            self._write_file(work / name, text)
         try:
             self._process = subprocess.Popen(  # kept: when it is forgotten, it buries the process itself
                 self._order["command"], cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=output,
@@ -162,12 +170,21 @@ class Wrapper:
             return
         self._main = self._process.pid
 
+    def _write_file(self, path: Path, text: str) -> None:
+        """Write a file that the job gets, and follow no link that another user's attempt has left there."""
+        with suppress(FileNotFoundError):
+            path.unlink()
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            if self._user is not None:
+                os.fchown(descriptor, self._user.pw_uid, self._user.pw_gid)
+
     def _limit(self) -> None:
-        """In the job's first process, before its program: it dies with the wrapper, steps back, and has limits.
+        """In the job's first process, before its program: it steps back, has limits and a user, dies with the wrapper.
 
         The wrapper doesn't step back: how a job ended is told at once on a busy computer, too.
         """
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         os.setsid()
         niceness = self._order["niceness"]
         with suppress(OSError):
@@ -182,6 +199,13 @@ class Wrapper:
         memory = self._order["memory"]
         if memory:
             resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+        if self._user is not None:
+            os.initgroups(self._user.pw_name, self._user.pw_gid)
+            os.setgid(self._user.pw_gid)
+            os.setuid(self._user.pw_uid)
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # a change of the user would forget it
+        if os.getppid() != self._pid:
+            os._exit(1)  # the wrapper has died meanwhile
 
     # While it runs -----------------------------------------------------------------------------------------------
 

@@ -15,12 +15,13 @@ import pytest
 
 from pyros.errors import MessageRefused
 from pyros.jobs.runner import kill_strays
-from tests.conftest import wait_until
-from tests.jobs.conftest import Queue
+from tests.conftest import Observatory, wait_until
+from tests.jobs.conftest import RUN, Queue
 
 Queues = Callable[..., Queue]
 HOLD = "import time; x = bytearray(b'x' * (60 << 20)); time.sleep(1000)"
 NAMES = ("a0", "b5", "c0", "d9")
+EXAMPLE = Path(__file__).parents[2] / "docs" / "example"
 STUBBORN = Path(__file__).parent / "stubborn.py"
 
 
@@ -295,3 +296,43 @@ def test_a_queue_alone_loads_nothing_that_is_dear() -> None:
     look = f"import sys, pyros.twistd, pyros.agents.jobs; print(*{dear} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may run a job as somebody else")
+def test_a_job_runs_as_another_user(queue: Queues) -> None:
+    """It cannot read the observatory's key, leaves what it wants in its own folder only, and dies with its wrapper."""
+    jobs = queue(option_user="nobody", option_grace="0.2 s", option_path=str(EXAMPLE))
+    key = jobs.place.config.key_file
+    id_ = jobs.ask("/bin/sh", "-c", f"id -un; cat {key}; echo x > made; echo x > ../escaped; cat notes.txt",
+                   files={"notes.txt": "kept"})  # fmt: skip
+    jobs.wait(id_)
+    log = jobs.file(id_, "log")
+    assert (log.splitlines()[0], log.splitlines()[-1]) == ("nobody", "kept")
+    assert key.read_text().strip() not in log
+    assert (jobs.file(id_, "work/made"), jobs.file(id_, "escaped")) == ("x\n", "")
+    second = jobs.ask("/bin/sh", "-c", "echo $$; exec sleep 1000")
+    pid = int(wait_until(lambda: jobs.file(second, "log")))
+    os.kill(int(jobs.file(second, "lock")), signal.SIGKILL)
+    assert jobs.wait(second).state == "crashed"
+    assert not alive(pid)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may run a job as somebody else")
+def test_no_link_of_anothers_job_is_followed(queue: Queues) -> None:
+    jobs = queue(option_user="nobody")
+    victim = jobs.place.folder / "victim"
+    victim.write_text("as it was")
+    link = f"ln -sf {victim} notes.txt; ln -sf {victim} .outcome-2.json; [ $PYROS_JOB_ATTEMPT = 2 ]"
+    id_ = jobs.ask("/bin/sh", "-c", link, files={"notes.txt": "new"}, retries=1, retry_seconds=0.01)
+    end = jobs.wait(id_)
+    assert end.attempt == 2
+    assert victim.read_text() == "as it was"
+    assert end.end is not None
+    assert end.end.value is None
+
+
+def test_a_user_that_cannot_be_is_told(observatory: Callable[..., Observatory]) -> None:
+    place = observatory(jobs={"app": "pyros.agents.jobs", "option_user": "no-such-user"})
+    program = place.run("-c", RUN, "jobs")
+    assert program.wait() != 0
+    assert "[jobs] option_user: 'no-such-user' cannot be used: is no user of this computer" in program.errors
