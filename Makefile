@@ -58,6 +58,7 @@ bench: $(VENV)/.pyros-dev
 	$(BIN)/python bench/rules.py --quick
 	$(BIN)/python bench/skymaps.py --quick
 	$(BIN)/python bench/jobs.py --quick
+	$(BIN)/python bench/images.py --quick
 
 # A stamp for each way of installing: make does nothing when neither the environment nor what it is made from changed.
 $(VENV)/.pyros: $(SET_UP_BY) | $(BIN)/python

@@ -28,6 +28,8 @@ from pyros.analysis.images import (
     read_catalogue,
 )
 from pyros.errors import AgentError, CatalogueError, PyrosError
+from pyros.imagery.filling import IndexJob, index_image
+from pyros.imagery.index import index_file
 from pyros.messages import ImageAnalysed, ImageTaken, Message, PointingMeasured, SourceFound
 from pyros.stars import gaia
 from pyros.workers import Worker
@@ -37,6 +39,7 @@ _MOST_WAITING = 1000
 _SATURATION = 60_000.0
 _SECONDS = 300.0
 _SOLVER_SECONDS = 60.0
+_INDEX_SECONDS = 60.0
 
 
 class AnalysisEnded(messages.Payload, frozen=True):
@@ -189,7 +192,18 @@ class AnalyzerAgent(Agent):
             if analysis.report.problem:
                 self.log.warn("{path}: {problem}", path=image.path, problem=analysis.report.problem)
             self.post_to_self(ANALYSIS_ENDED, AnalysisEnded(analysis.report, analysis.found))
+            await self._index(analysis.report)
         self._running = None
+
+    async def _index(self, report: ImageAnalysed) -> None:
+        """Put the image into the index; what fails there, `pyros images index` makes good."""
+        site = str(self.config.site) if self.config.site.is_file() else ""
+        job = IndexJob(report, str(index_file(self.config)), site)
+        try:
+            await self._worker.run(index_image, job, seconds=_INDEX_SECONDS)
+        except (PyrosError, OSError) as error:
+            if not self._detached:
+                self.log.warn("{path} is not in the index of images: {why}", path=report.path, why=error)
 
     def _stopped(self, failure: Failure) -> None:
         self._running = None

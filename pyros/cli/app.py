@@ -31,6 +31,7 @@ COMMANDS = {
     "alerts": "pyros.cli.alerts.app:app",
     "rules": "pyros.cli.rules:app",
     "image": "pyros.cli.image:app",
+    "images": "pyros.cli.images:app",
     "rehearse": "pyros.cli.rehearse:rehearse_nights",
     "clean": "pyros.cli.clean:clean",
     "jobs": "pyros.cli.jobs.app:app",
