@@ -13,6 +13,7 @@ import msgspec
 
 from pyros import messages
 from pyros.agents._filters import check_filters
+from pyros.agents._skymaps import SkyMapsAgent
 from pyros.agents.agent import Agent
 from pyros.agents.runtime.turns import NotTaken
 from pyros.alerts import Alert, detections, events, followup, identity, parse
@@ -63,15 +64,17 @@ class AlertManagerState(msgspec.Struct):
     """How many VOEvents of our own it has written."""
     found: dict[str, Detections] = {}
     """What was found of the last events, by their names."""
+    maps: list[str] = []
+    """The packets whose sky maps are being read, or fields chosen of."""
 
 
-class AlertManagerAgent(Agent):
+class AlertManagerAgent(SkyMapsAgent):
     """The alert manager: from *Alert received* to *Observation requested*, *changed* or *withdrawn*.
 
     *Follow-up* and *Source found* become VOEvents of our own.
 
     ``option_change``: magnitudes by which a source must have changed to be published again before its light curve is,
-    after the observation; 0 for every measurement.
+    after the observation; 0 for every measurement. `SkyMapsAgent` has the options for sky maps.
     """
 
     needs = ("site", "alert_rules")
@@ -101,6 +104,7 @@ class AlertManagerAgent(Agent):
         self.events = EventTable(self.stored_rows, self.pending_writes)
         events.migrate(self.events, self.state.events, self.in_transaction)
         self.state.events = {}
+        self.go_on_with_maps()
 
     def filters_known(self, message: Message) -> None:
         """Check the rules' filters against those of the wheel, which is connected and tells what it has."""
@@ -125,28 +129,32 @@ class AlertManagerAgent(Agent):
 
     def alert_received(self, message: Message) -> None:
         """Understand a packet, decide, and tell the scheduler and whoever watches."""
+        packet = self.packet_of(message.payload)
         try:
-            alert = parse(self.packet_of(message.payload), topic=message.payload.topic)
+            alert = parse(packet, topic=message.payload.topic)
         except AlertError as error:
             self._tell(AlertDecided(alert="", event="", accepted=False, reason=f"not understood: {error}"))
             return
         broker = self.config.broker
         if broker is not None and followup.is_own(alert.id, broker.ivo):
             decision = Decision(accepted=False, reason="our own follow-up, which is never followed up")
-            self._decided(alert, alert.event, decision)
+            self.keep_decision(alert, alert.event, decision)
             return
         new = identity.packet_record(alert)
         known = self.events.about(new)
         if any(each.followed.event.has(new.id) for each in known):
-            self._decided(alert, known[0].name, Decision(accepted=False, reason="this packet was handled before"))
+            handled = Decision(accepted=False, reason="this packet was handled before")
+            self.keep_decision(alert, known[0].name, handled)
             return
         stored = known[0] if known else StoredEvent(0, self._new_name(new), Followed())
         followed = stored.followed
         for other in known[1:]:
             self._join(followed, other.followed)
+            self.join_maps(followed, other)
         followed.event = identity.add(followed.event, new)
+        fields_gone = self.look_at_map(alert, message.payload, stored, packet)
         if alert.kind == "retraction":
-            self._retract(alert, stored.name, followed)
+            self._retract(alert, stored.name, followed, fields_gone)
         else:
             self._decide(alert, stored.name, followed)
         self.in_transaction(self.events.change(stored, (new,), known[1:]))
@@ -154,9 +162,10 @@ class AlertManagerAgent(Agent):
     def follow_up(self, message: Message) -> None:
         """Tell the broker's subscribers that an observation has begun or ended."""
         said: FollowUp = message.payload
+        covered = self.field_observed(said)
         self._publish(
             said.request.id, said.what, said.request.alert,
-            lambda author, ivorn, role, now: followup.report(author, ivorn, role, now, said),
+            lambda author, ivorn, role, now: followup.report(author, ivorn, role, now, said, covered),
         )  # fmt: skip
         if said.what != "started":
             self.call_later(_LIGHT_CURVE_AFTER, LIGHT_CURVE_DUE, LightCurveDue(said.request.event))
@@ -244,7 +253,7 @@ class AlertManagerAgent(Agent):
         if followed.observation is None:
             followed.observation = other.observation
         elif other.observation is not None:
-            self._withdraw(other.observation, f"it is the same event as {followed.observation.event}")
+            self.withdraw(other.observation, f"it is the same event as {followed.observation.event}")
 
     def _new_name(self, new: identity.PacketRecord) -> str:
         """Name an event heard of first; tests and what is real may have one key, and are never one event."""
@@ -260,6 +269,12 @@ class AlertManagerAgent(Agent):
 
     def _decide(self, alert: Alert, name: str, followed: Followed) -> None:
         """Ask for an observation, or for a change of it, if the rules want it and the packet is the best so far."""
+        if alert.target is None and self.takes_map(alert):
+            retracted = alert.id in identity.retracted_ids(followed.event)
+            reading = f"no position yet: its sky map is read first ({alert.skymap})"
+            reason = "its event was retracted before" if retracted else reading
+            self.keep_decision(alert, name, Decision(accepted=False, reason=reason))
+            return
         event = EventFacts.of(alert, followed) if self.rules.asks_of_event else None
         decision = self.rules.decide(alert, self.clock.now(), self.sky, event)
         if decision.accepted:
@@ -269,23 +284,25 @@ class AlertManagerAgent(Agent):
         refusal = ""
         if alert.id in identity.retracted_ids(followed.event):
             refusal = "its event was retracted before"
+        elif self.observed_in_fields(alert, followed):
+            refusal = self.OBSERVED_IN_FIELDS
         elif known is not None and best is not None and best.id != alert.id:
             refusal = f"the position of {best.id} is better, or newer; the observation keeps it"
         if decision.accepted and refusal:
             asked = decision.considered
             decision = Decision(accepted=False, rule=decision.rule, reason=refusal, considered=asked)
         if not decision.accepted:
-            self._decided(alert, name, decision)
+            self.keep_decision(alert, name, decision)
             return
         if known is None:
             followed.requests += 1
             followed.since = self.clock.time()
         followed.observation = self._observation(alert, name, decision, followed, best)
         request = messages.OBSERVATION_REQUEST_CHANGED if known else messages.OBSERVATION_REQUESTED
-        self._decided(alert, name, decision, followed.observation.id, "changed" if known else "requested")
+        self.keep_decision(alert, name, decision, followed.observation.id, "changed" if known else "requested")
         self.send_to(self.SCHEDULER, request, followed.observation)
 
-    def _retract(self, alert: Alert, name: str, followed: Followed) -> None:
+    def _retract(self, alert: Alert, name: str, followed: Followed, fields_gone: bool) -> None:
         """Take the observation back if the packet that had caused it is taken back.
 
         Where another mission's packet stands, and the rules had wanted that one too, the observation goes on there.
@@ -293,24 +310,26 @@ class AlertManagerAgent(Agent):
         known = followed.observation
         best = identity.believe(followed.event).best
         if known is None:
-            self._decided(alert, name, Decision(accepted=False, reason=f"{alert.event} is retracted"))
+            decision = Decision(accepted=False, reason=f"{alert.event} is retracted")
+            self.keep_decision(alert, name, decision, outcome="withdrawn" if fields_gone else "nothing")
         elif known.alert not in identity.retracted_ids(followed.event) and best is not None:
             reason = f"{alert.event} is retracted, but not {known.alert}, for which its observation was asked"
-            self._decided(alert, name, Decision(accepted=False, reason=reason))
+            self.keep_decision(alert, name, Decision(accepted=False, reason=reason))
         elif best is not None and best.ra is not None and best.dec is not None and best.id in followed.accepted:
             reason = f"{alert.event} is retracted, but {best.id} stands: the observation goes on there"
             followed.observation = msgspec.structs.replace(
                 known, ra=best.ra, dec=best.dec, error_radius=best.error_radius, alert=best.id, reason=reason
             )
-            self._decided(alert, name, Decision(accepted=False, reason=reason), known.id, "changed")
+            self.keep_decision(alert, name, Decision(accepted=False, reason=reason), known.id, "changed")
             self.send_to(self.SCHEDULER, messages.OBSERVATION_REQUEST_CHANGED, followed.observation)
         else:
             followed.observation = None
             decision = Decision(accepted=False, reason=f"{alert.event} is retracted")
-            self._decided(alert, name, decision, known.id, "withdrawn")
-            self._withdraw(known, decision.reason)
+            self.keep_decision(alert, name, decision, known.id, "withdrawn")
+            self.withdraw(known, decision.reason)
 
-    def _withdraw(self, observation: Observation, reason: str) -> None:
+    def withdraw(self, observation: Observation, reason: str) -> None:
+        """Take an observation back."""
         withdrawal = Withdrawal(observation=observation.id, reason=reason)
         self.send_to(self.SCHEDULER, messages.OBSERVATION_REQUEST_WITHDRAWN, withdrawal)
 
@@ -324,7 +343,7 @@ class AlertManagerAgent(Agent):
             ra, dec, error = best.ra, best.dec, best.error_radius
         now = self.clock.now()
         expires = now + timedelta(seconds=decision.expires_after) if decision.expires_after else None
-        id_ = followed.observation.id if followed.observation else _observation_id(name, followed.requests)
+        id_ = followed.observation.id if followed.observation else self.new_observation_id(name, followed.requests)
         return Observation(
             id=id_,
             target=name,
@@ -343,7 +362,7 @@ class AlertManagerAgent(Agent):
             repeat=tuple(followed.since + seconds for seconds in decision.repeat),
         )
 
-    def _decided(
+    def keep_decision(
         self, alert: Alert, name: str, decision: Decision, observation: str = "", outcome: RequestChange = "nothing"
     ) -> None:
         """Keep the decision with the turn, and tell whoever watches."""
@@ -383,8 +402,7 @@ class AlertManagerAgent(Agent):
         if decided.accepted:
             self.send_if_there(self.NOTIFIER, messages.ALERT_DECIDED, decided)
 
-
-def _observation_id(event: str, number: int) -> str:
-    """``obs-swift-1234``; an event that is observed anew after a retraction counts on: ``obs-lvc-S1a-2``."""
-    words = re.sub(r"[^A-Za-z0-9.+-]+", "-", event).strip("-")[:80]
-    return f"obs-{words}" if number == 1 else f"obs-{words}-{number}"
+    def new_observation_id(self, event: str, number: int) -> str:
+        """``obs-swift-1234``; an event that is observed anew after a retraction counts on: ``obs-lvc-S1a-2``."""
+        words = re.sub(r"[^A-Za-z0-9.+-]+", "-", event).strip("-")[:80]
+        return f"obs-{words}" if number == 1 else f"obs-{words}-{number}"

@@ -592,8 +592,8 @@ class ObservationManagerAgent(Agent):
             self._publish("started", self.state.current)
 
     def _publish(self, what: Literal["started", "finished", "stopped"], request: Observation, reason: str = "") -> None:
-        """Others may want to know it too; the telescope comes first."""
-        if self.config.publishes:
+        """Others may want to know it too; the telescope comes first. The alert manager counts fields of sky maps."""
+        if self.config.publishes or request.probability is not None:
             images = tuple(self.state.taken) if what != "started" else ()
             follow_up = FollowUp(what=what, request=request, time=self.clock.time(), images=images, reason=reason)
             self.send_if_there(self.ALERT_MANAGER, messages.FOLLOW_UP, follow_up)

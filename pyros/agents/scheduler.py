@@ -20,7 +20,7 @@ from pyros import messages
 from pyros.agents._filters import check_filters
 from pyros.agents._night_plan import NightPlanner
 from pyros.agents.agent import Agent
-from pyros.messages import FiltersKnown, Message, Observation, Payload, Plan, Planned
+from pyros.messages import FieldRequests, FiltersKnown, Message, Observation, Payload, Plan, Planned
 from pyros.planning import Site, improvement, night_log
 from pyros.planning.cadence import occurrences
 from pyros.planning.improvement import ImprovementJob
@@ -35,6 +35,7 @@ PLAN_AROUND = messages.guard("Plan around", fleeting=True)
 PLAN_IMPROVED = "Plan improved"
 MAX_REQUESTS = 1000
 """How many requests are kept; each repeat of an alert's is one."""
+_MAX_FIELDS_MADE = 300
 _INTERVAL = 60.0
 _ATTEMPTS = 3
 _PAUSE = 60.0  # seconds before the instruments are tried again with what they failed at
@@ -95,6 +96,8 @@ class SchedulerState(msgspec.Struct):
     """How many images there are of observations that were interrupted, by their ids."""
     made: dict[str, list[int]] = {}
     """By the ids of requests with a cadence, the numbers of those of their times that need no observation any more."""
+    fields_made: list[str] = []
+    """The ids of fields that were observed, of which the alert manager may not know yet."""
 
 
 class SchedulerAgent(Agent):
@@ -117,6 +120,7 @@ class SchedulerAgent(Agent):
             messages.OBSERVATION_REQUESTED: self.observation_requested,
             messages.OBSERVATION_REQUEST_CHANGED: self.observation_requested,
             messages.OBSERVATION_REQUEST_WITHDRAWN: self.observation_withdrawn,
+            messages.FIELDS_REQUESTED: self.fields_requested,
             messages.OBSERVATION_STARTED: self.observation_started,
             messages.OBSERVATION_FINISHED: self.observation_finished,
             messages.OBSERVATION_FAILED: self.observation_failed,
@@ -191,6 +195,40 @@ class SchedulerAgent(Agent):
             self._forget(observation)
         self._plan(withdrawn=tuple(withdrawn))
 
+    def fields_requested(self, message: Message) -> None:
+        """Take all that is wanted of an event's sky map, in place of what was; one plan for all of it."""
+        wanted: FieldRequests = message.payload
+        requests = self.state.requests
+        stay = {*(each.id for each in wanted.requests), *wanted.observed}
+        gone = [
+            each
+            for each in requests.values()
+            if each.event == wanted.event and each.probability is not None and (each.repeats or each.id) not in stay
+        ]
+        for request in gone:
+            self._log_fate(request, "withdrawn", wanted.reason)
+            self._forget(request.id)
+        left = 0
+        for request in wanted.requests:
+            if request.id in self.state.fields_made:
+                continue
+            known = requests.get(request.id)
+            if known is None and len(requests) + len(request.repeat) >= MAX_REQUESTS:
+                left += 1
+                continue
+            if known is not None and not _same_sky(known, request):
+                self.state.taken.pop(request.id, None)
+            requests[request.id] = msgspec.structs.replace(request, repeat=())
+            self._plan_repeats(request)
+        if left:
+            self.log.error(
+                "{event}: {left} fields are left out, for {most} observations wait already",
+                event=wanted.event, left=left, most=MAX_REQUESTS,
+            )  # fmt: skip
+        self.state.fields_made = [each for each in self.state.fields_made if each not in wanted.observed]
+        self._check_filters()
+        self._plan(withdrawn=tuple(each.id for each in gone), at_once=True)
+
     def observation_started(self, message: Message) -> None:
         """Note what runs, as the plan has sent it: a moving body where it was then."""
         observation = message.payload.observation
@@ -209,6 +247,8 @@ class SchedulerAgent(Agent):
         if (told := wanted or started) is not None and told.id == observation:
             self._log_fate(told, "observed", "", len(message.payload.images))
         self._ended(observation)
+        if told is not None and told.probability is not None:
+            self.state.fields_made = [*self.state.fields_made, observation][-_MAX_FIELDS_MADE:]
         again = wanted is not None and started is not None and started.id == wanted.id
         if not (again and wanted is not None and started is not None and not _same_sky(started, wanted)):
             self._made(observation)

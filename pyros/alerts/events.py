@@ -21,6 +21,7 @@ import msgspec
 from pyros.alerts import coincidences, identity
 from pyros.alerts.coincidences import LONGEST_SECONDS, Coincidence
 from pyros.alerts.identity import Event, PacketRecord
+from pyros.alerts.tiling import Tiling
 from pyros.angles import separation
 from pyros.journal import AnyReader, JournalReader
 from pyros.messages import Observation
@@ -69,6 +70,8 @@ class Followed(msgspec.Struct):
     """What the event's newest sky map was measured to say; None without one, or before it was."""
     asked: Observation | None = None
     """What the rules want observed of it, whether that is its own observation or a coincident event's."""
+    tiling: Tiling | None = None
+    """What is done about its sky maps; None for an event without any, or where fields are not observed."""
 
 
 class StoredEvent(msgspec.Struct):

@@ -76,8 +76,13 @@ def new_ivorn(ivo: str, observation: str, what: str, now: datetime, count: int) 
     return f"{beginning(ivo, observation)}{what}-{now:%Y%m%dT%H%M%S}-{count}"
 
 
-def report(author: Author, ivorn: str, role: Role, now: datetime, said: FollowUp) -> bytes:
-    """Write the VOEvent of an observation that started, finished or was stopped, with its images so far."""
+def report(
+    author: Author, ivorn: str, role: Role, now: datetime, said: FollowUp, covered: float | None = None
+) -> bytes:
+    """Write the VOEvent of an observation that started, finished or was stopped, with its images so far.
+
+    Of a field of a sky map ``covered`` is the probability of the map that was observed so far, 0 to 1.
+    """
     request = said.request
     root, what = _begin(author, ivorn, role, now, Cited(request.alert, request.event))
     _param(what, "Observation_Status", said.what, ucd="meta.code.status")
@@ -85,6 +90,10 @@ def report(author: Author, ivorn: str, role: Role, now: datetime, said: FollowUp
     _param(what, "Coords_String", "pointing_direction")
     if said.reason:
         _param(what, "Reason", said.reason[:500])
+    if request.probability is not None:
+        _param(what, "Field_Probability", request.probability, ucd="stat.probability")
+    if covered is not None:
+        _param(what, "Covered_Probability", round(covered, 6), ucd="stat.probability")
     if said.what == "started":
         planned = sum(each.count for each in request.exposures)
         seconds = sum(each.count * each.seconds for each in request.exposures)

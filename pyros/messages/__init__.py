@@ -51,10 +51,11 @@ __all__ = [
     "LARGEST_PACKET", "ALERT_RECEIVED", "ALERT_DECIDED", "FOLLOW_UP", "PUBLISH", "ALERTS_SILENT", "ALERTS_HEARD",
     "RELOAD_RULES",
     # observations
-    "Exposures", "Orbit", "Constraints", "Window", "Cadence", "Observation", "Withdrawal", "Planned", "Refusal", "Plan",
-    "Abort", "ObservationReport",
-    "OBSERVATION_REQUESTED", "OBSERVATION_REQUEST_CHANGED", "OBSERVATION_REQUEST_WITHDRAWN", "PLAN_UPDATED",
-    "PLAN_AGAIN", "OBSERVE", "ABORT_OBSERVATION", "OBSERVATION_STARTED", "OBSERVATION_FINISHED", "OBSERVATION_FAILED",
+    "Exposures", "Orbit", "Constraints", "Window", "Cadence", "Observation", "FieldRequests", "Withdrawal",
+    "Planned", "Refusal", "Plan", "Abort", "ObservationReport",
+    "OBSERVATION_REQUESTED", "OBSERVATION_REQUEST_CHANGED", "OBSERVATION_REQUEST_WITHDRAWN", "FIELDS_REQUESTED",
+    "PLAN_UPDATED", "PLAN_AGAIN", "OBSERVE", "ABORT_OBSERVATION",
+    "OBSERVATION_STARTED", "OBSERVATION_FINISHED", "OBSERVATION_FAILED",
     # instruments
     "Failure", "Order", "Reason", "InstrumentConnection", "Telemetry", "DeviceState",
     "ABORT", "INSTRUMENT_CONNECTED", "INSTRUMENT_DISCONNECTED", "TELEMETRY", "TELL_STATE",

@@ -67,7 +67,10 @@ class TakenImage(Payload, frozen=True):
 
 
 class FollowUp(Payload, frozen=True, kw_only=True):
-    """observation_manager -> alert_manager, where the observatory publishes: an observation has begun or ended."""
+    """observation_manager -> alert_manager: an observation has begun or ended.
+
+    Said where the observatory publishes, and of fields of sky maps.
+    """
 
     what: Literal["started", "finished", "stopped"]
     """Whether the observation has begun, has ended, or was stopped."""

@@ -136,6 +136,8 @@ class Observation(Target, frozen=True):
     """Who asked for it."""
     proposal: str = ""
     """The proposal that it belongs to."""
+    probability: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    """Of a field or a galaxy of an event's sky map, the probability that it adds; None for a target of its own."""
 
     def remaining(self) -> tuple[Exposures, ...]:
         """Return the exposures that are still to be taken, in their order."""
@@ -148,6 +150,19 @@ class Observation(Target, frozen=True):
             if here < each.count:
                 left.append(msgspec.structs.replace(each, count=each.count - here))
         return tuple(left)
+
+
+class FieldRequests(Payload, frozen=True):
+    """alert_manager -> scheduler: all that is wanted of an event's sky map from now on, in place of what was before."""
+
+    event: str
+    """The event's name."""
+    requests: Annotated[tuple[Observation, ...], msgspec.Meta(max_length=500)] = ()
+    """The fields or galaxies, each with its ``probability``; other ones of the event are withdrawn."""
+    observed: Annotated[tuple[str, ...], msgspec.Meta(max_length=2000)] = ()
+    """The ids of those that were observed: their repeats stay."""
+    reason: str = ""
+    """Why, for people."""
 
 
 class Withdrawal(Payload, frozen=True):
@@ -238,6 +253,7 @@ class ObservationReport(Payload, frozen=True):
 OBSERVATION_REQUESTED = register("Observation requested", Observation, guarded=True)
 OBSERVATION_REQUEST_CHANGED = register("Observation request changed", Observation, guarded=True)
 OBSERVATION_REQUEST_WITHDRAWN = register("Observation request withdrawn", Withdrawal, guarded=True)
+FIELDS_REQUESTED = register("Fields requested", FieldRequests, guarded=True)
 PLAN_UPDATED = register("Plan updated", Plan, guarded=True)
 PLAN_AGAIN = register("Plan again", NoPayload)
 OBSERVE = register("Observe", Observation, guarded=True)

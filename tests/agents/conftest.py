@@ -34,11 +34,13 @@ def make_config(folder: Path, *agents: str) -> Config:
 class Inline:
     """One agent whose turns run when the test says so, on virtual time and without sockets."""
 
+    make_reactor: Callable[[], Any] = _Reactor
+
     def __init__(
         self, agent: Agent, folder: Path, *others: str, journals: AnyJournals = SQLITE, **changes: Any
     ) -> None:
         self.agent = agent
-        self.reactor: Any = _Reactor()
+        self.reactor: Any = type(self).make_reactor()
         self.clock = VirtualClock(self.reactor, self.begin())
         config = msgspec.structs.replace(make_config(folder, agent.name, *others), **changes)
         self.host = Host(agent, config, self.reactor, self.clock, threaded=False, journals=journals)

@@ -96,7 +96,7 @@ class Rules:
             sky: what the site tells; without it altitudes, the Sun and the Moon are unknown.
             event: what is known of the event as a whole; without it conditions on that are asked of the packet.
         """
-        refusal = _safeguard(alert)
+        refusal = _safeguard(alert, event)
         if refusal:
             return Decision(accepted=False, reason=refusal)
         considered: list[Considered] = []
@@ -121,12 +121,14 @@ class Rules:
         return ""
 
 
-def _safeguard(alert: Alert) -> str:
-    """Tell why this alert may never move a telescope; '' if it may."""
+def _safeguard(alert: Alert, event: EventFacts | None) -> str:
+    """Tell why this alert may never move a telescope; '' if it may: where its event has a map that was measured."""
     if alert.kind == "retraction":
         return f"a retraction of {alert.event}"
     if not alert.actionable:
         return f"role {alert.role}: never observed"
+    if event is not None and event.map is not None and alert.skymap is not None:
+        return ""
     if alert.pointing:
         return "the position is where a spacecraft pointed, not where the source is"
     if alert.target is None:

@@ -8,23 +8,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.table import Table
 
 from pyros.alerts import form_of
 from pyros.alerts.skymaps import Catalogue, Field, RankedGalaxy, SkyMap, Tile, make_tiles, rank_galaxies, read_skymap
 from pyros.alerts.skymaps.embedded import embedded_skymap
-from pyros.alerts.skymaps.skymap import Floats
 from pyros.alerts.skymaps.tiles import Mask
+from pyros.areas.visible import visible_in_night
 from pyros.cli.common import JsonOption, out, show
 from pyros.clock import system_time
 from pyros.errors import AlertError, PyrosError
-from pyros.planning.night_sky import NightSky, night_of
+from pyros.planning.night_sky import night_of
 from pyros.site import Site
 
-_STEP = 600.0
-"""Seconds between two looks at what is up."""
 _FIELD = re.compile(r"(\d+(?:\.\d+)?)(?:x(\d+(?:\.\d+)?))?")
 
 
@@ -129,16 +126,10 @@ def _visible(site: Site, night: datetime | None, altitude: float) -> Mask:
     """Return which positions stand high enough, above the site's horizon, at some time of the night."""
     when = datetime.fromtimestamp(system_time(), UTC) if night is None else night.replace(tzinfo=UTC)
     dark = night_of(site, when)
-    if dark is None:
+    mask = visible_in_night(site, dark[0].timestamp(), altitude) if dark is not None else None
+    if mask is None:
         raise PyrosError(f"{site.name}: no night by its twilight of {site.twilight:g} degrees about {when:%Y-%m-%d}")
-    sky = NightSky(site, dark[0].timestamp(), dark[1].timestamp(), _STEP)
-
-    def visible(ra: Floats, dec: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        tracks = sky.fixed_tracks(list(zip(ra.tolist(), dec.tolist(), strict=True)))
-        up = tracks.above & (tracks.sin_altitude >= np.sin(np.radians(altitude)))
-        return np.asarray(up.any(axis=1))
-
-    return visible
+    return mask
 
 
 def _lines(found: dict[str, Any]) -> list[str]:

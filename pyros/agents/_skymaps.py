@@ -1,0 +1,470 @@
+"""What the alert manager does about sky maps: has them read, decides again, and asks for fields or galaxies.
+
+A packet's map is read in a worker process after the packet was decided by its position, so that no point waits for a
+map. When it is read, the rules decide once more, now knowing the map; what they want is cut into the telescope's
+fields, or galaxies are chosen, by the same worker, and all that is wanted of the event goes to the scheduler in one
+message. Which map counts is `Tiling.newest`: it follows from the event's packets, in whatever order they came.
+
+    look_at_map -> (worker) -> Sky map read -> rules -> (worker) -> Fields chosen -> Fields requested
+                                    | no map: Read sky map again, later and later; then an older map, or none
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from pyros import messages
+from pyros.agents.agent import Agent
+from pyros.alerts import Alert
+from pyros.alerts.events import EventTable, Followed, StoredEvent
+from pyros.alerts.rules.circumstances import EventFacts
+from pyros.alerts.rules.decisions import RequestChange
+from pyros.alerts.rules.rules import Decision, Rules
+from pyros.alerts.skymaps import Field
+from pyros.alerts.tiling import MapSource, ObservedField, Tiling
+from pyros.areas import work
+from pyros.areas.work import Choice, ChooseJob, MapReading, ReadJob
+from pyros.errors import AgentError, AlertError, WorkerError
+from pyros.messages import AlertReceived, FieldRequests, FollowUp, Message, Observation, Payload
+from pyros.planning import Site, SiteSky
+from pyros.workers import Worker
+
+MAP_READ = "Sky map read"
+FIELDS_CHOSEN = "Fields chosen"
+READ_MAP_AGAIN = "Read sky map again"
+MAPS_FOLDER = "maps"
+"""Of the observatory's data: the maps' files, as they came."""
+_PAUSES = (10.0, 60.0, 300.0, 900.0, 3600.0)
+"""Seconds before a map that could not be read is read again."""
+_JOB_SECONDS = 300.0
+_MAX_PACKETS = 20
+_MAX_OBSERVED = 2000
+_FIELD = re.compile(r"(\d+(?:\.\d+)?)(?:x(\d+(?:\.\d+)?))?")
+
+
+class MapRead(Payload, frozen=True):
+    """The alert manager to itself: the map of a packet was read, or could not be."""
+
+    alert: str
+    """The packet's identifier."""
+    reading: MapReading | None = None
+    """What it says; None where it could not be read."""
+    problem: str = ""
+    """Why not, for people."""
+    again: bool = True
+    """Whether it may be there later."""
+
+
+class FieldsChosen(Payload, frozen=True):
+    """The alert manager to itself: what is to be observed of a packet's map."""
+
+    alert: str
+    """The packet's identifier."""
+    choice: Choice | None = None
+    """What was chosen; None where that failed."""
+    problem: str = ""
+    """Why, for people."""
+
+
+class MapAgain(Payload, frozen=True):
+    """The alert manager to itself: the pause after a map that could not be read is over."""
+
+    alert: str
+    """The packet's identifier."""
+
+
+messages.register(MAP_READ, MapRead, guarded=True)
+messages.register(FIELDS_CHOSEN, FieldsChosen, guarded=True)
+messages.register(READ_MAP_AGAIN, MapAgain, guarded=True)
+
+
+class SkyMapsAgent(Agent):
+    """The part of the alert manager that is about sky maps.
+
+    ``option_field`` is the telescope's field of view, degrees (``1.5x1``): without it no map is read.
+    ``option_overlap`` (degrees) is what neighbouring fields share; galaxies of ``option_galaxies``, a file as pyros
+    alerts galaxies makes them or reads them, are observed instead where a map has distances. ``option_share`` (0.9) is
+    the share of what can be observed at which there are enough, ``option_most`` (100) the most that is asked for at a
+    time.
+    """
+
+    events: EventTable
+    rules: Rules
+    site: Site
+    sky: SiteSky
+    state: Any
+    """With the field ``maps``: the packets whose maps are being read, or chosen of; after a restart that begins again.
+    """
+
+    OBSERVED_IN_FIELDS: ClassVar[str] = "its sky map is observed in fields"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.actions_by_message |= {
+            MAP_READ: self.map_read,
+            FIELDS_CHOSEN: self.fields_chosen,
+            READ_MAP_AGAIN: self.read_map_again,
+        }
+        self._field: Field | None = None
+        self._packets: OrderedDict[str, bytes] = OrderedDict()
+        """Packets whose maps are within them, until they are read."""
+        self._reading: set[str] = set()
+        """Reactor's thread: the packets whose maps the worker reads."""
+
+    def attach(self, reactor: Any) -> None:
+        """Begin the worker where there are maps to read, so that the first needs not wait for its imports."""
+        self._field = self._field_of_view()
+        self._worker = Worker(reactor, self.clock, self.log, "sky maps'", [work.__name__])
+        self._detached = False
+        self._reading.clear()
+        if self._field is not None:
+            self._worker.warm_up()
+
+    def detach(self) -> Deferred[None]:
+        """Stop; a map that is being read is read after the next start."""
+        self._detached = True
+        return self._worker.stop()
+
+    def _field_of_view(self) -> Field | None:
+        """Return the telescope's field by the options; raises AgentError naming file and key."""
+
+        def size(text: str) -> Field:
+            match = _FIELD.fullmatch(text)
+            if match is None:
+                raise ValueError("it must be degrees, such as 1.5 or 2x1.5")
+            return Field(float(match[1]), float(match[2] or match[1]), overlap)
+
+        overlap = self.option("overlap", float, 0.0)
+        field = self.option("field", size, None)
+        galaxies = self.option("galaxies", str, "")
+        self._share = self.option("share", float, 0.9)
+        self._most = self.option("most", int, 100)
+        where = f"{self.config.path}: [{self.name}]"
+        if galaxies and field is None:
+            raise AgentError(f"{where} option_galaxies: needs option_field, the telescope's field in degrees")
+        if field is not None:
+            try:
+                field.check()
+            except AlertError as error:
+                raise AgentError(f"{where} option_field: {error}") from None
+        if not 0 < self._share <= 1:
+            raise AgentError(f"{where} option_share: must be above 0 and at most 1")
+        if not 1 <= self._most <= 500:
+            raise AgentError(f"{where} option_most: must be from 1 to 500")
+        self._galaxies = str(self.config.path.parent / galaxies) if galaxies else ""
+        return field
+
+    def go_on_with_maps(self) -> None:
+        """Begin again what was being read or chosen when the agent stopped."""
+        if self._field is None:
+            self.state.maps = []
+        for alert in list(self.state.maps):
+            self._begin(alert)
+
+    # For the alert manager ---------------------------------------------------------------------------------------
+
+    def takes_map(self, alert: Alert) -> bool:
+        """Tell whether a packet's map is read before it is decided for good."""
+        return self._field is not None and alert.skymap is not None and alert.actionable
+
+    def observed_in_fields(self, alert: Alert, followed: Followed) -> bool:
+        """Tell whether a position is no better than the fields in which the event's map is observed."""
+        tiling = followed.tiling
+        if self._field is None or tiling is None or tiling.request is None or not tiling.targets:
+            return False
+        return alert.error_radius is None or alert.error_radius > min(self._field.width, self._field.height) / 2
+
+    def look_at_map(self, alert: Alert, received: AlertReceived, stored: StoredEvent, packet: bytes) -> bool:
+        """Take note of a packet's map, and of what the packet says of maps before it; True where fields are withdrawn.
+
+        Call it when the packet is part of the event, and before the event is kept.
+        """
+        followed = stored.followed
+        if self.takes_map(alert):
+            followed.tiling = followed.tiling or Tiling()
+            source = MapSource(alert, received.kept, received.topic)
+            followed.tiling.add(source)
+            if not source.url:
+                self._packets[alert.id] = packet
+                while len(self._packets) > _MAX_PACKETS:
+                    self._packets.popitem(last=False)
+        return self._look(stored.name, followed)
+
+    def join_maps(self, followed: Followed, other: StoredEvent) -> None:
+        """Take over what is known of the maps of another event that has turned out to be the same."""
+        theirs = other.followed.tiling
+        if theirs is None:
+            return
+        if theirs.request is not None:
+            self._request_fields(other.name, theirs, f"it is the same event as {followed.event.packets[0].key}", ())
+        mine = followed.tiling = followed.tiling or Tiling()
+        for source in theirs.sources.values():
+            mine.add(source)
+        mine.observed = (*mine.observed, *theirs.observed)[-_MAX_OBSERVED:]
+        followed.map = followed.map or other.followed.map
+
+    def field_observed(self, said: FollowUp) -> float | None:
+        """Take note of a field that was observed; return the probability that is covered now, None for no field."""
+        request = said.request
+        if request.probability is None or self._field is None:
+            return None
+        for stored in self.events.having(request.alert):
+            tiling = stored.followed.tiling
+            if tiling is None:
+                continue
+            if said.what == "finished":
+                target = next((each for each in tiling.targets if request.id.endswith(f"-{each.key}")), None)
+                key = target.key if target is not None else request.id
+                if all(each.key != key for each in tiling.observed):
+                    field = ObservedField(
+                        key, request.ra, request.dec, self._field.width, self._field.height, said.time,
+                        len(said.images),
+                    )  # fmt: skip
+                    tiling.observed = (*tiling.observed, field)[-_MAX_OBSERVED:]
+                    tiling.covered = min(1.0, tiling.covered + (target.probability if target is not None else 0.0))
+                    self.in_transaction(self.events.change(stored))
+            return tiling.covered
+        return None
+
+    # Messages to itself ------------------------------------------------------------------------------------------
+
+    def read_map_again(self, message: Message) -> None:
+        """Read a map that could not be read, if it still counts."""
+        for stored in self.events.having(message.payload.alert):
+            self._look(stored.name, stored.followed)
+
+    def map_read(self, message: Message) -> None:
+        """Decide by the rules once more, now that the map is known."""
+        said: MapRead = message.payload
+        self._done(said.alert)
+        for stored in self.events.having(said.alert):
+            followed = stored.followed
+            tiling = followed.tiling
+            if tiling is None or (source := tiling.newest(followed.event)) is None or source.alert.id != said.alert:
+                continue
+            if said.reading is None:
+                self._not_read(stored, tiling, source, said)
+            else:
+                tiling.read, tiling.file = said.alert, said.reading.file
+                followed.map = said.reading.facts
+                self._decide_by_map(source.alert, stored.name, followed, said.reading)
+            self.in_transaction(self.events.change(stored))
+
+    def fields_chosen(self, message: Message) -> None:
+        """Ask the scheduler for what was chosen."""
+        said: FieldsChosen = message.payload
+        self._done(said.alert)
+        for stored in self.events.having(said.alert):
+            followed = stored.followed
+            tiling = followed.tiling
+            if tiling is None or tiling.read != said.alert or tiling.request is None:
+                continue
+            alert, request = tiling.sources[said.alert].alert, tiling.request
+            choice = said.choice
+            if choice is None or not choice.targets:
+                reason = said.problem or "nothing of its sky map can be observed tonight"
+                if choice is not None:
+                    tiling.covered = choice.covered
+                    if choice.covered:
+                        reason += f"; {choice.covered:.1%} of it was observed"
+                had = bool(tiling.targets)
+                tiling.targets = ()
+                if had:
+                    self._request_fields(stored.name, tiling, reason)
+                tiling.request = request if choice is not None else None
+                self.keep_decision(alert, stored.name, Decision(accepted=False, reason=reason))
+            else:
+                outcome: RequestChange = "changed" if tiling.targets else "requested"
+                tiling.targets, tiling.covered = choice.targets, choice.covered
+                if (point := followed.observation) is not None:
+                    followed.observation = None
+                    self.withdraw(point, self.OBSERVED_IN_FIELDS)
+                    outcome = "changed"
+                reason = f"{request.reason}; {_in_words(choice)}"
+                self.keep_decision(alert, stored.name, Decision(accepted=True, reason=reason), request.id, outcome)
+                self._request_fields(stored.name, tiling, reason)
+            self.in_transaction(self.events.change(stored))
+
+    def _look(self, name: str, followed: Followed) -> bool:
+        """Have the map read that counts now, unless it was; withdraw the fields where none does."""
+        tiling = followed.tiling
+        if tiling is None or self._field is None:
+            return False
+        source = tiling.newest(followed.event)
+        if source is None:
+            asked = tiling.request is not None
+            if asked:
+                self._request_fields(name, tiling, "retracted", ())
+            tiling.forget()
+            followed.map = None
+            return asked
+        if source.alert.id != tiling.read:
+            self._begin(source.alert.id, source)
+        return False
+
+    def _not_read(self, stored: StoredEvent, tiling: Tiling, source: MapSource, said: MapRead) -> None:
+        attempts = source.attempts + 1
+        words = f"its sky map cannot be read: {said.problem}"
+        if said.again and attempts <= len(_PAUSES):
+            pause = _PAUSES[attempts - 1]
+            tiling.sources[said.alert] = msgspec.structs.replace(source, attempts=attempts)
+            self.call_later(pause, READ_MAP_AGAIN, MapAgain(said.alert))
+            if attempts > 1:
+                self.log.warn("{event}: {words}; again in {pause:g} s", event=stored.name, words=words, pause=pause)
+                return
+            words += f"; it is tried again in {pause:g} s, and {len(_PAUSES) - 1} times more after that"
+        else:
+            tiling.sources[said.alert] = msgspec.structs.replace(source, attempts=attempts, problem=said.problem)
+            self._look(stored.name, stored.followed)
+        self.keep_decision(source.alert, stored.name, Decision(accepted=False, reason=words))
+
+    def _decide_by_map(self, alert: Alert, name: str, followed: Followed, reading: MapReading) -> None:
+        tiling = followed.tiling
+        assert tiling is not None
+        now = self.clock.now()
+        decision = self.rules.decide(alert, now, self.sky, EventFacts.of(alert, followed))
+        if not decision.accepted:
+            if tiling.request is not None:
+                self._request_fields(name, tiling, decision.reason, ())
+                tiling.request, tiling.targets = None, ()
+            if alert.target is None:  # else it was decided, and told, by its position
+                self.keep_decision(alert, name, decision)
+            return
+        if tiling.request is None:
+            followed.requests += 1
+            followed.since = self.clock.time()
+        expires = now + timedelta(seconds=decision.expires_after) if decision.expires_after else None
+        tiling.request = Observation(
+            id=tiling.request.id if tiling.request is not None else self.new_observation_id(name, followed.requests),
+            target=name, ra=reading.ra, dec=reading.dec, exposures=decision.exposures, priority=decision.priority,
+            alert=alert.id, event=name, event_time=alert.time.timestamp() if alert.time else None,
+            min_altitude=decision.min_altitude, expires=expires.timestamp() if expires else None,
+            requested=now.timestamp(), reason=decision.reason,
+            repeat=tuple(followed.since + seconds for seconds in decision.repeat),
+        )  # fmt: skip
+        self._choose(alert.id, tiling)
+
+    def _request_fields(
+        self, name: str, tiling: Tiling, reason: str, requests: tuple[Observation, ...] | None = None
+    ) -> None:
+        wanted = tiling.observations() if requests is None else requests
+        observed = tiling.observed_ids() if requests is None else ()
+        payload = FieldRequests(event=name, requests=wanted, observed=observed, reason=reason)
+        self.send_to(self.SCHEDULER, messages.FIELDS_REQUESTED, payload)
+
+    def _begin(self, alert: str, source: MapSource | None = None) -> None:
+        """Have a map read, or chosen of, with the turn that is under way."""
+        for stored in [] if source is not None else self.events.having(alert):
+            tiling = stored.followed.tiling
+            if tiling is None or alert not in tiling.sources:
+                continue
+            if tiling.read == alert:
+                self._choose(alert, tiling)
+                return
+            source = tiling.sources[alert]
+        if source is None:
+            self._done(alert)
+            return
+        if alert not in self.state.maps:
+            self.state.maps.append(alert)
+        folder = str(self.config.data / MAPS_FOLDER)
+        job = ReadJob(folder, source.url or alert, source.url, self.config.simulated)
+        received = AlertReceived(b"", "", 0.0, source.kept, source.topic)
+        packet = b"" if source.url else self._packets.get(alert) or self.packet_of(received)
+        self.after_commit(self._read, alert, job, packet)
+
+    def _choose(self, alert: str, tiling: Tiling) -> None:
+        field, request = self._field, tiling.request
+        if field is None or request is None:
+            self._done(alert)
+            return
+        if alert not in self.state.maps:
+            self.state.maps.append(alert)
+        path = Path(self.config.data / MAPS_FOLDER / tiling.file)
+        job = ChooseJob(
+            path=str(path), site=self.site, now=self.clock.time(), until=request.expires,
+            min_altitude=request.min_altitude, width=field.width, height=field.height, overlap=field.overlap,
+            share=self._share, limit=self._most, galaxies=self._galaxies, observed=tiling.observed,
+        )  # fmt: skip
+        self.after_commit(self._choose_fields, alert, job)
+
+    def _done(self, alert: str) -> None:
+        if alert in self.state.maps:
+            self.state.maps.remove(alert)
+
+    # Of the alert manager ----------------------------------------------------------------------------------------
+
+    def keep_decision(
+        self, alert: Alert, name: str, decision: Decision, observation: str = "", outcome: RequestChange = "nothing"
+    ) -> None:
+        """Keep a decision with the turn, and tell whoever watches."""
+        raise NotImplementedError
+
+    def withdraw(self, observation: Observation, reason: str) -> None:
+        """Take an observation back."""
+        raise NotImplementedError
+
+    def new_observation_id(self, event: str, number: int) -> str:
+        """Make the id of an event's observation."""
+        raise NotImplementedError
+
+    def packet_of(self, received: AlertReceived) -> bytes:
+        """Return an alert's packet."""
+        raise NotImplementedError
+
+    # In the reactor's thread -------------------------------------------------------------------------------------
+
+    def _read(self, alert: str, job: ReadJob, packet: bytes) -> None:
+        if alert in self._reading or self._detached:
+            return
+        self._reading.add(alert)
+        reading = self._worker.run(work.read_map, job, memoryview(packet), seconds=_JOB_SECONDS)
+
+        def read(found: MapReading) -> None:
+            self._reading.discard(alert)
+            self.post_to_self(MAP_READ, MapRead(alert, found))
+
+        def failed(failure: Failure) -> None:
+            self._reading.discard(alert)
+            if not self._detached:
+                self.post_to_self(
+                    MAP_READ, MapRead(alert, problem=failure.getErrorMessage(), again=_again(job, failure))
+                )
+
+        reading.addCallbacks(read, failed)
+
+    def _choose_fields(self, alert: str, job: ChooseJob) -> None:
+        if self._detached:
+            return
+        choosing = self._worker.run(work.choose, job, seconds=_JOB_SECONDS)
+
+        def chosen(choice: Choice) -> None:
+            self.post_to_self(FIELDS_CHOSEN, FieldsChosen(alert, choice))
+
+        def failed(failure: Failure) -> None:
+            if not self._detached:
+                words = f"no fields can be chosen: {failure.getErrorMessage()}"
+                self.post_to_self(FIELDS_CHOSEN, FieldsChosen(alert, problem=words))
+
+        choosing.addCallbacks(chosen, failed)
+
+
+def _again(job: ReadJob, failure: Failure) -> bool:
+    """Tell whether a map may be there later: one within its packet is what it is, unless the worker was lost."""
+    return bool(job.url) or failure.check(AlertError) is None or failure.check(WorkerError) is not None
+
+
+def _in_words(choice: Choice) -> str:
+    together = sum(each.probability for each in choice.targets)
+    what = choice.kind if len(choice.targets) != 1 else {"fields": "field", "galaxies": "galaxy"}[choice.kind]
+    share = "of its probability" if choice.kind == "fields" else "of the catalogue's probability"
+    words = f"{len(choice.targets)} {what} with {together:.1%} {share}; {choice.observable:.1%} is visible tonight"
+    return words + (f", {choice.covered:.1%} was observed already" if choice.covered else "")

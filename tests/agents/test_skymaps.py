@@ -1,0 +1,376 @@
+"""Sky maps in the alert manager: read after the packet is decided, cut into fields, and one end in every order."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyros import messages
+from pyros.agents.alert_manager import AlertManagerAgent
+from pyros.agents.scheduler import SchedulerAgent
+from pyros.alerts import events
+from pyros.alerts.rules import decisions
+from pyros.angles import separation
+from pyros.errors import AgentError
+from pyros.journal import JournalReader
+from pyros.messages import AlertReceived, FieldRequests, FollowUp, Observation, encode_payload
+from pyros.planning import Site
+from pyros.planning.visibility import place_overhead
+from tests.agents.conftest import Inline, make_config
+from tests.builders import InlineReactor, voevent
+from tests.maps import drawn_map, gw_alert
+
+SITE = Path(__file__).parents[2] / "observatory" / "site.yaml"
+RULES = """
+rules:
+  - name: near
+    when: {stream: lvc, max_area90: 2000}
+    observe: [{filter: r, seconds: 10, count: 1}]
+    priority: 50
+    min_altitude: 20
+    expires_after: 12 h
+  - {name: area, when: {stream: "a*", max_area90: 5000}, observe: [{filter: r, seconds: 10, count: 1}]}
+  - {name: point, when: {max_error_radius: 5}, observe: [{filter: r, seconds: 10, count: 1}]}
+"""
+
+
+class Maps(Inline):
+    """An alert manager whose worker is a function call."""
+
+    make_reactor = InlineReactor
+
+    def __init__(self, folder: Path, options: dict[str, str] | None = None) -> None:
+        (folder / "rules.yaml").write_text(RULES)
+        agents = make_config(folder, "alert_manager", "scheduler").agents
+        section = msgspec.structs.replace(
+            agents["alert_manager"], options={"field": "5", "most": "40", **(options or {})}
+        )
+        super().__init__(
+            AlertManagerAgent(), folder, "scheduler", alert_rules=folder / "rules.yaml", site=SITE,
+            agents={**agents, "alert_manager": section}, simulators=(folder / "camera.yaml",),
+        )  # fmt: skip
+        self.number = itertools.count(1)
+
+    def take(self, *packets: bytes, kept: int | None = None) -> list[Any]:
+        """Take packets, a turn each; return what the scheduler is told until nothing more comes of them."""
+        before = len(self.sent())
+        for each in packets:
+            self.tell(messages.ALERT_RECEIVED, AlertReceived(each, "t", 1.0, kept))
+        return self.sent()[before:]
+
+    def tell(self, name: str, payload: Any, settle: bool = True) -> None:
+        outcome = self.turn((name, encode_payload(name, payload)), first=next(self.number))
+        for function, arguments in outcome.calls:
+            function(*arguments)
+        if settle:
+            for _ in range(6):
+                self.reactor.advance(0)
+        assert self.rows("SELECT error FROM failed") == []
+
+    def sent(self) -> list[Any]:
+        rows = self.rows("SELECT name, payload FROM outbox WHERE agent = 'scheduler' ORDER BY seq")
+        return [messages.decode_payload(name, payload) for name, payload in rows]
+
+    def decisions(self) -> list[decisions.DecisionRecord]:
+        with closing(JournalReader(self.journal.path)) as reader:
+            return decisions.read(reader)
+
+    def followed(self) -> events.Followed:
+        with closing(JournalReader(self.journal.path)) as reader:
+            (stored,) = events.read(reader)
+        return stored.followed
+
+    def observe(self, request: Observation, what: Any = "finished") -> None:
+        self.tell(messages.FOLLOW_UP, FollowUp(what=what, request=request, time=self.clock.time()))
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Maps]]:
+    """Make alert managers; the second lives on the journal of the first, which is stopped."""
+    made: list[Maps] = []
+
+    def one(**options: str) -> Maps:
+        for each in made:
+            each.stop()
+        made.append(Maps(tmp_path, options))
+        return made[-1]
+
+    yield one
+    for each in made:
+        each.stop()
+
+
+@pytest.fixture
+def rig(make: Callable[..., Maps]) -> Maps:
+    return make()
+
+
+def overhead(rig: Inline) -> tuple[float, float]:
+    return place_overhead(Site.load(SITE), rig.clock.now())
+
+
+def test_a_map_within_a_packet_becomes_fields_the_most_probable_first(rig: Maps) -> None:
+    ra, dec = overhead(rig)
+    (asked,) = rig.take(gw_alert("INITIAL", 5, drawn_map(ra, dec)))
+    assert isinstance(asked, FieldRequests)
+    first = asked.requests[0]
+    assert separation(first.ra, first.dec, ra, dec) < 5
+    chances = [each.probability or 0.0 for each in asked.requests]
+    assert chances == sorted(chances, reverse=True)
+    assert 0.85 < sum(chances) <= 1
+    assert first.priority == 50
+    halves = [each for each in asked.requests if (each.probability or 0) == pytest.approx(chances[0] / 2, rel=0.05)]
+    assert all(each.priority == 40 for each in halves), "half as probable is worth half as much"
+    waiting, accepted = rig.decisions()
+    assert "its sky map is read first" in waiting.reason
+    assert accepted.accepted
+    assert "fields with" in accepted.reason
+    facts = rig.followed().map
+    assert facts is not None
+    assert facts.area90 == pytest.approx(3.14159 * 64 * 4.605, rel=0.05)
+
+
+def test_an_update_cuts_anew_and_keeps_what_was_observed(rig: Maps) -> None:
+    ra, dec = overhead(rig)
+    (asked,) = rig.take(gw_alert("PRELIMINARY", 5, drawn_map(ra, dec)))
+    done = asked.requests[:2]
+    for each in done:
+        rig.observe(each)
+    covered = rig.followed().tiling
+    assert covered is not None
+    assert covered.covered == pytest.approx(sum(each.probability or 0 for each in done), abs=1e-6)
+    (again,) = rig.take(gw_alert("UPDATE", 9, drawn_map(ra + 6, dec)))
+    ids = {each.id for each in again.requests}
+    assert ids.isdisjoint(each.id for each in done)
+    assert set(again.observed) == {each.id for each in done}
+    assert ids & {each.id for each in asked.requests}, "a field that stays is the same request"
+    assert all(max(abs(each.dec - one.dec) / 5, abs(each.ra - one.ra)) > 0.9 for each in again.requests for one in done)
+    tiling = rig.followed().tiling
+    assert tiling is not None
+    assert 0 < tiling.covered < 1
+    assert rig.decisions()[-1].outcome == "changed"
+
+
+def test_a_retraction_withdraws_all_and_nothing_is_forgotten_of_what_was_seen(rig: Maps) -> None:
+    (asked,) = rig.take(gw_alert("INITIAL", 5, drawn_map(*overhead(rig))))
+    rig.observe(asked.requests[0])
+    (gone,) = rig.take(gw_alert("RETRACTION", 20, None))
+    assert (gone.requests, gone.observed) == ((), ())
+    assert rig.decisions()[-1].outcome == "withdrawn"
+    tiling = rig.followed().tiling
+    assert tiling is not None
+    assert len(tiling.observed) == 1
+
+
+PACKETS = {
+    "initial": gw_alert("INITIAL", 5, drawn_map(150, 40)),
+    "update": gw_alert("UPDATE", 9, drawn_map(155, 40)),
+    "wide": gw_alert("UPDATE", 12, drawn_map(155, 40, width=30)),
+    "retraction": gw_alert("RETRACTION", 15, None),
+    "revival": gw_alert("UPDATE", 20, drawn_map(160, 40)),
+}
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.sampled_from(sorted(PACKETS)), min_size=2, max_size=5, unique=True).flatmap(
+    lambda names: st.tuples(st.permutations(names), st.permutations(names))
+))  # fmt: skip
+def test_every_order_ends_alike(orders: tuple[list[str], list[str]]) -> None:
+    ends = []
+    for order in orders:
+        with tempfile.TemporaryDirectory() as folder:
+            rig = Maps(Path(folder))
+            try:
+                sent = rig.take(*(PACKETS[name] for name in order))
+            finally:
+                rig.stop()
+            last = [each for each in sent if isinstance(each, FieldRequests)][-1:]
+            ends.append({(each.id.partition("-f")[2], each.ra, each.dec) for one in last for each in one.requests})
+    assert ends[0] == ends[1]
+    names = set(orders[0])
+    wanted = "revival" in names or (names.isdisjoint({"retraction", "wide"}) and bool(names))
+    assert bool(ends[0]) == wanted
+
+
+def test_a_restart_while_a_map_is_read_reads_it(make: Callable[..., Maps], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = make()
+    packet = gw_alert("INITIAL", 5, drawn_map(*overhead(first)))
+    payload = AlertReceived(packet, "t", 1.0, 7)
+    first.turn((messages.ALERT_RECEIVED, encode_payload(messages.ALERT_RECEIVED, payload)), first=1)
+    assert first.sent() == [], "it was killed before the map was read"
+    monkeypatch.setattr(AlertManagerAgent, "packet_of", lambda *_: packet)
+    second = make()
+    for _ in range(6):
+        second.reactor.advance(0)
+    (asked,) = second.sent()
+    assert len(asked.requests) > 3
+    assert second.agent.state.maps == []
+
+
+class Server:
+    """A web server of one thing."""
+
+    def __init__(self) -> None:
+        self.body: bytes | None = None
+        self.asked = 0
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked += 1
+                self.send_response(404 if outer.body is None else 200)
+                self.end_headers()
+                self.wfile.write(outer.body or b"")
+
+            def log_message(self, *_: Any) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/map.fits"
+        self._thread = Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.stop()
+
+
+def at_url(url: str, name: str = "one", ra: float | None = None, dec: float = 0.0, error: float = 4.0) -> bytes:
+    params = f'<Param name="skymap_fits" value="{url}"/>'
+    date = "2026-03-20T23:01:00"
+    return voevent(f"ivo://a/b#{name}", date=date, params=params, ra=ra, dec=dec, error=error)
+
+
+def test_a_map_that_is_not_there_is_tried_again_and_then_has_a_fate(rig: Maps, server: Server) -> None:
+    assert rig.take(at_url(server.url)) == []
+    reasons = [each.reason for each in rig.decisions()]
+    assert "read first" in reasons[0]
+    assert "127.0.0.1 answers 404" in reasons[1]
+    assert "tried again in 10 s" in reasons[1]
+    server.body = b"not a map"
+    rig.reactor.pump([5, 6] + 10 * [0])
+    assert server.asked == 2
+    assert len(rig.decisions()) == 2, "the same is not told twice"
+    server.body = drawn_map(*overhead(rig))
+    rig.reactor.pump([61] + 10 * [0])
+    assert len(rig.sent()[-1].requests) > 3
+
+
+def test_a_map_that_never_comes_is_given_up_in_words(rig: Maps, server: Server) -> None:
+    rig.take(at_url(server.url))
+    for pause in (11, 61, 301, 901, 3601):
+        rig.reactor.pump([pause] + 10 * [0])
+    assert server.asked == 6
+    assert rig.decisions()[-1].reason == "its sky map cannot be read: 127.0.0.1 answers 404 Not Found"
+    rig.reactor.pump([7200] + 10 * [0])
+    assert server.asked == 6
+
+
+def test_a_damaged_map_within_a_packet_has_a_fate_at_once(rig: Maps) -> None:
+    assert rig.take(gw_alert("INITIAL", 5, drawn_map(1, 2)[:3000])) == []
+    assert "its sky map cannot be read: no sky map" in rig.decisions()[-1].reason
+    (asked,) = rig.take(gw_alert("UPDATE", 9, drawn_map(*overhead(rig))))
+    assert asked.requests
+
+
+def test_a_point_is_observed_before_its_map_is_read_and_then_the_map(rig: Maps, server: Server) -> None:
+    place = overhead(rig)
+    server.body = drawn_map(*place, width=6)
+    point, withdrawn, fields = rig.take(at_url(server.url, ra=place[0], dec=place[1]))
+    assert isinstance(point, Observation)
+    assert (point.ra, point.dec) == pytest.approx(place, abs=1e-5)
+    assert withdrawn.observation == point.id
+    assert len(fields.requests) > 3
+    assert rig.take(at_url(server.url, "better", *place, error=0.01).replace(
+        b"</voe:VOEvent>", b'<Citations><EventIVORN cite="followup">ivo://a/b#one</EventIVORN></Citations></voe:VOEvent>'
+    ))[0].error_radius == pytest.approx(0.01), "a place that one field shows is a point again"  # fmt: skip
+
+
+def test_no_alert_makes_us_ask_our_own_network(rig: Maps, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(rig.agent.config), "simulated", property(lambda _: False))
+    rig.take(at_url(server.url))
+    assert server.asked == 0
+    assert "our own network" in rig.decisions()[-1].reason
+
+
+def test_a_narrow_telescope_gets_galaxies(make: Callable[..., Maps], tmp_path: Path) -> None:
+    (tmp_path / "galaxies.csv").write_text("name,ra,dec,distance\n")
+    rig = make(field="0.3", galaxies="galaxies.csv")
+    ra, dec = overhead(rig)
+    rows = [
+        ("near", ra, dec, 100),
+        ("beside it", ra + 0.1, dec, 125),
+        ("far", ra + 2, dec, 900),
+        ("other", ra, dec + 4, 105),
+    ]
+    (tmp_path / "galaxies.csv").write_text(
+        "name,ra,dec,distance\n" + "".join(f"{','.join(map(str, row))}\n" for row in rows)
+    )
+    (asked,) = rig.take(gw_alert("INITIAL", 5, drawn_map(ra, dec, distance=100.0)))
+    assert [each.target.partition(" ")[2] for each in asked.requests] == ["near", "other"]
+    near, other = (each.probability or 0.0 for each in asked.requests)
+    assert near > other
+    assert near + other == pytest.approx(1, abs=1e-3), "the far one is at no distance that the map has"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"field": "wide"}, "option_field"), ({"overlap": "9"}, "option_field"), ({"share": "2"}, "option_share")],
+)
+def test_a_mistake_in_the_options_is_told(tmp_path: Path, options: dict[str, str], said: str) -> None:
+    with pytest.raises(AgentError, match=rf"pyros_agent_config\.ini: \[alert_manager\] {said}: "):
+        Maps(tmp_path, options)
+
+
+def test_the_scheduler_replaces_an_events_fields_in_one_plan(inline: Callable[..., Inline]) -> None:
+    host = inline(SchedulerAgent(), "majordome", site=SITE)
+    state: Any = host.agent.state
+    ra, dec = overhead(host)
+
+    def field(key: str, chance: float, **more: Any) -> Observation:
+        return Observation(
+            id=f"obs-{key}", target=key, exposures=(messages.Exposures("r", 10.0),), ra=ra, dec=dec, event="S1",
+            alert="S1", probability=chance, **more,
+        )  # fmt: skip
+
+    def ask(first: int, **keys: Any) -> list[Any]:
+        payload = encode_payload(messages.FIELDS_REQUESTED, FieldRequests(event="S1", **keys))
+        outcome = host.turn((messages.FIELDS_REQUESTED, payload), first=first)
+        return [messages.decode_payload(each.name, each.payload) for each in outcome.outgoing]
+
+    point = encode_payload(
+        messages.OBSERVATION_REQUESTED, msgspec.structs.replace(field("point", 0.1), probability=None)
+    )
+    host.turn((messages.OBSERVATION_REQUESTED, point), first=1)
+    later = (host.clock.time() + 3600,)
+    plans = ask(2, requests=(field("a", 0.5, repeat=later), field("b", 0.3), field("c", 0.1)))
+    assert len(plans) == 1
+    assert set(state.requests) == {"obs-point", "obs-a", "obs-a-again1", "obs-b", "obs-c"}
+    report = messages.ObservationReport(observation="obs-a")
+    for name in (messages.OBSERVATION_STARTED, messages.OBSERVATION_FINISHED):
+        host.turn((name, encode_payload(name, report)), first=3 + (name == messages.OBSERVATION_FINISHED))
+    ask(5, requests=(field("a", 0.5), field("b", 0.4)))
+    assert set(state.requests) == {"obs-point", "obs-a-again1", "obs-b"}, "it was observed, whoever knows it yet"
+    (plan,) = ask(6, observed=("obs-a",), requests=(field("b", 0.4),))
+    assert set(state.requests) == {"obs-point", "obs-a-again1", "obs-b"}
+    (plan,) = ask(7, reason="retracted")
+    assert set(plan.withdrawn) == {"obs-a-again1", "obs-b"}
+    assert set(state.requests) == {"obs-point"}
