@@ -42,6 +42,7 @@ def read_console(
         hosts=section.take("hosts", _hosts, ()),
         behind_proxy=section.take("behind_proxy", yes, False),
         hide=section.take("hide", _sections, ()),
+        fixture=section.take("fixture", existing) if "fixture" in section.values else None,
         run=section.take("run", yes, True),
         cache=str(_folder(cache, kept)) if cache and kept not in ("none", "memory") else kept,
         lifetimes={key: cache.take(key, _lifetime, 0.0) for key in list(cache.values)} if cache else {},
@@ -53,7 +54,7 @@ def read_console(
     if config.ip and not ip_address(config.ip).is_loopback and not (config.certificate or config.behind_proxy):
         section.problem("ip", f"{config.ip!r} is reached from other computers: give certificate and key,"
                               " or behind_proxy = yes where a web server before it speaks TLS")  # fmt: skip
-    section.rest("port, ip, folder, hosts, behind_proxy, certificate, key, hide, run")
+    section.rest("port, ip, folder, hosts, behind_proxy, certificate, key, hide, fixture, run")
     for key in config.lifetimes:
         if cache is not None and not _SECTION.fullmatch(key):
             cache.problem(key, "is no section of the console")

@@ -244,6 +244,8 @@ class ConsoleConfig(msgspec.Struct, frozen=True):
     """The private key of ``certificate``."""
     hide: tuple[str, ...] = ()
     """Sections that are nowhere: in no menu, at no URL."""
+    fixture: Path | None = None
+    """What a new console's database begins with, as ``pyros console dumpdata`` writes it; None: nothing."""
     run: bool = True
     """Whether an observatory that starts starts it, too, where its extra is installed."""
     cache: str = "memory"

@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+from pyros import views
 from pyros.clock import Clock
 from pyros.config import Config, ConsoleConfig
 from pyros.console.attempts import Attempts
@@ -14,7 +15,6 @@ from pyros.console.feed import Feed
 from pyros.console.pages import Page, shown
 from pyros.console.switches import SwitchFile
 from pyros.errors import ConfigError
-from pyros.hold import Holds
 from pyros.keys import make_key
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -28,13 +28,13 @@ class Console:
     def __init__(self, config: Config, section: ConsoleConfig, clock: Clock) -> None:
         """Make the console's folder and secret where there are none. Raises ConfigError, naming file and key.
 
-        ``clock`` is the observatory's.
+        ``clock`` is the reactor's.
         """
         self.config, self.section, self.clock = config, section, clock
         self.feed: Feed
         """Where the frames come from; set when it starts."""
-        self.holds = Holds(config.data, clock)
-        self.observed = config
+        self.observed = views.observed(config)
+        self.holds = self.observed.holds
         self.pages: tuple[Page, ...] = shown(config)
         self.folder = own_folder(section)
         self.secret = make_key(self.folder / SECRET_FILE, "the console's secret")

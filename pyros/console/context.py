@@ -22,6 +22,7 @@ def everywhere(request: HttpRequest) -> dict[str, Any]:
         "caller": caller,
         "operator": caller.role >= Role.OPERATOR,
         "switches": console.switches.read(),
+        "names": {page.name for page in console.pages},
         "menu": [page for page in console.pages if page.menu and page.role <= caller.role],
         "published": None,
         "problem": "",

@@ -92,6 +92,13 @@ class Feed:
         """The newest frame; the first is made here. Raises PyrosError where none can be made."""
         return self._published or self._make()
 
+    def refresh(self) -> None:
+        """Make a frame now and tell everybody, for something was done that must be seen. Blocks."""
+        try:
+            self._tell("frame", _news(self._make()))
+        except PyrosError as error:
+            self._failed(str(error))
+
     @property
     def heard_ago(self) -> float:
         """Seconds since the observatory has answered."""

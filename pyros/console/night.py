@@ -1,77 +1,50 @@
-"""What frames are made of: the view of the night, and its panels."""
+"""What frames are made of: the views' frame of the night, and its panels."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from django.template.loader import render_to_string
 
-from pyros.clock import Clock
-from pyros.config import Config
-from pyros.errors import DeliveryError
-from pyros.hold import Hold, Holds
-from pyros.sender import ask
+from pyros import views
+from pyros.journal import running
+from pyros.views import Observed
 
-_ASK_SECONDS = 1.0
 _PANELS = Path(__file__).parent / "templates" / "panels"
-
-
-class Frame(msgspec.Struct):
-    """Everything that must agree."""
-
-    number: int
-    """Its number."""
-    observatory: str
-    """The observatory's name."""
-    now: float
-    """The observatory's time, Unix seconds."""
-    hold: Hold | None
-    """Who holds it."""
-    up: int
-    """How many agents answer."""
-    agents: int
-    """How many there are."""
 
 
 class Night:
     """The source of a console's frames."""
 
-    def __init__(self, config: Config, clock: Clock, holds: Holds) -> None:
-        self._config, self._clock, self._holds = config, clock, holds
-        self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="console-ask")
-        self._up = 0
+    def __init__(self, observed: Observed) -> None:
+        self._observed = observed
+        self._seen: Hashable = None
 
     def changed(self) -> bool:
-        return False
+        """Whether anything has changed that a frame shows."""
+        now = (views.changes(self._observed), tuple(self._running().values()))
+        seen, self._seen = self._seen, now
+        return now != seen
 
-    def frame(self, number: int) -> Frame:
-        config = self._config
-        return Frame(number, config.name, self._clock.time(), self._holds.hold, self._up, len(config.agents))
+    def frame(self, number: int) -> views.Frame:
+        """Return the frame of now."""
+        return views.frame(self._observed, number)
 
     def panels(self, frame: Any) -> dict[str, str]:
-        known = {"frame": frame}
+        """Return the HTML of each template in ``panels/``."""
+        known = {"frame": frame, "night": frame.night}
         return {path.stem: _plain(render_to_string(f"panels/{path.name}", known)) for path in _PANELS.glob("*.html")}
 
     def alive(self) -> bool:
-        self._up = sum(self._pool.map(_answers, self._config.agents.values()))
-        return self._up > 0
+        """Whether any agent runs, by the locks that go with their processes; True if nobody knows."""
+        return any(up is not False for up in self._running().values())
 
-    def stop(self) -> None:
-        """End its threads."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    def _running(self) -> dict[Path, bool | None]:
+        return running(self._observed.path(name) for name in self._observed.names)
 
 
 def _plain(text: str) -> str:
     """Return Django's SafeString as a str, which JSON is made of."""
     return text[:]
-
-
-def _answers(section: Any) -> bool:
-    try:
-        ask(section, "status", _ASK_SECONDS)
-    except DeliveryError:
-        return False
-    return True

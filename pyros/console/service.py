@@ -16,10 +16,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from pyros.clock import Timer
+from pyros.clock import RealClock, Timer
 from pyros.config import Config, ConsoleConfig
 from pyros.errors import ConfigError, PyrosError
-from pyros.observatory import clock_for
 from pyros.twistd import NotStarted, Options, telling_mistakes
 
 log = Logger("console")
@@ -71,14 +70,13 @@ class ConsoleService(Service):
         os.umask(0o077)
         self._reactor: Any = reactor
         self._section, self._parent = section, parent
-        self.console = Console(config, section, clock_for(config, reactor))
+        self.console = Console(config, section, RealClock(reactor))
         self._pools = (ThreadPool(0, _THREADS, "console"), ThreadPool(0, _ORDER_THREADS, "console-orders"))
         self._port: Any = None
         self._tries = 0
         self._orphan_since: float | None = None
         self._timers: dict[str, Timer] = {}
         self._live: Any = None
-        self._night: Any = None
 
     def startService(self) -> None:
         """Start, or end twistd with one line that says why not."""
@@ -96,12 +94,13 @@ class ConsoleService(Service):
                             ("django.security", logging.CRITICAL + 1)):  # fmt: skip
             logging.getLogger(name).setLevel(level)  # what they would log names URLs, which may be secret
         configure(self.console)
-        from pyros.console.stack import make_stack, prepare_database  # noqa: PLC0415  it needs Django's settings
+        from pyros.console.database import prepare  # noqa: PLC0415  it needs Django's settings
+        from pyros.console.stack import make_stack  # noqa: PLC0415
 
-        prepare_database(self.console)
+        prepare(self.console)
         for pool in self._pools:
             pool.start()
-        self._night, self._live, site = make_stack(self.console, self._reactor, *self._pools)
+        self._live, site = make_stack(self.console, self._reactor, *self._pools)
         self.console.feed.start()
         self._listen(site)
         if self._parent is not None:
@@ -157,9 +156,8 @@ class ConsoleService(Service):
         if self._live is not None:
             self._live.stop()
         await (self._port.stopListening() if self._port is not None else succeed(None))
-        if self._night is not None:
+        if self._live is not None:
             await deferToThreadPool(self._reactor, self._pools[0], self.console.feed.stop)
-            self._night.stop()
         for pool in self._pools:
             if pool.started:
                 pool.stop()

@@ -50,3 +50,71 @@ def duration(seconds: float | None) -> str:
         if seconds < below:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds / 86400:.0f} d"
+
+
+@register.filter
+def percent(fraction: float) -> str:
+    """Return a fraction as percent."""
+    return f"{100 * fraction:.0f} %"
+
+
+@register.filter
+def words(name: str) -> str:
+    """Return an agent's or a quantity's name for people: without underscores."""
+    return str(name).replace("_", " ")
+
+
+@register.filter
+def short(name: str) -> str:
+    """Return what tells an ivorn, or an event's key, from others: what stands after its last # or /."""
+    return str(name).rpartition("#")[2].rpartition("/")[2] or str(name)
+
+
+@register.filter
+def file_name(path: str) -> str:
+    """Return a path's last part."""
+    return str(path).rpartition("/")[2]
+
+
+@register.filter
+def figure(value: float) -> str:
+    """Return a measured value with as many digits as mean something."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+_WORDS = {"observing": "now", "planned": "warn", "requested": "warn", "observed": "good", "failed": "bad",
+          "interrupted": "warn", "expired": "", "withdrawn": "", "retracted": "bad", "rejected": ""}  # fmt: skip
+
+
+@register.filter
+def word_class(word: str) -> str:
+    """Return the colour of an event's, or an observation's, word."""
+    return _WORDS.get(word, "")
+
+
+_UNITS = {"temperature": " °C", "target": " °C", "power": " %", "azimuth": "°", "altitude": "°", "humidity": " %",
+          "wind": " m/s", "gust": " m/s", "pressure": " hPa", "dew_point": " °C", "angle": "°"}  # fmt: skip
+_UNSAID = {"age", "ra", "dec"}
+
+
+@register.filter
+def readings(device: Any) -> str:
+    """Return what a device measures, in a few words."""
+    values = device.values
+    said = []
+    if isinstance(values.get("ra"), float) and isinstance(values.get("dec"), float):
+        said.append(sexagesimal(values["ra"], values["dec"]))
+    for name, value in values.items():
+        if name in _UNSAID or value in (None, ""):
+            continue
+        shown = figure(value) if isinstance(value, int | float) else value
+        said.append(f"{words(name)} {shown}{_UNITS.get(name, '')}")
+    return ", ".join(said[:4]) or (device.link if device.state == "unknown" else "")
+
+
+def sexagesimal(ra: float, dec: float) -> str:
+    """Return an ICRS position (degrees) as hours and degrees, to the arcsecond."""
+    hours, rest = divmod(round(ra % 360 * 240), 3600)
+    degrees, arc = divmod(round(abs(dec) * 3600), 3600)
+    return (f"{hours % 24:02}:{rest // 60:02}:{rest % 60:02} "
+            f"{'-' if dec < 0 else '+'}{degrees:02}:{arc // 60:02}:{arc % 60:02}")  # fmt: skip

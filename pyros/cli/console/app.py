@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,9 +12,11 @@ import typer
 from pyros import config as configuration
 from pyros.cli.common import ConfigOption, Group, out
 from pyros.console.links import entry_link, section_of
+from pyros.console.offline import open_database
 from pyros.console.roles import role_named
 from pyros.console.switches import Switches, SwitchFile
 from pyros.errors import PyrosError
+from pyros.files import atomic_write
 
 app = typer.Typer(
     name="console", cls=Group, help="The console: links for people, switches, fixtures.",
@@ -65,6 +68,58 @@ def switch(
     now = switches.read()
     for each in Switches.__struct_fields__:
         out.print(f"{each:10} {'on' if getattr(now, each) else 'off'}")
+
+
+@app.command()
+def dumpdata(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to; by default standard output.")
+    ] = None,
+    with_passwords: Annotated[
+        bool, typer.Option("--with-passwords", help="With the passwords' hashes: keep the file to yourself.")
+    ] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Write users with their roles, devices, requests and notes as JSON, by names and not by numbers.
+
+    Equal databases give equal bytes. Passwords are left out unless you ask for
+    their hashes; tokens, invitations and sessions always.
+
+    Examples:
+      pyros console dumpdata -o people.json
+    """
+    open_database(configuration.load(config))
+    from pyros.console.fixtures import dump  # noqa: PLC0415  it needs Django
+
+    text = dump(with_passwords=with_passwords)
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        with atomic_write(output) as partial:
+            partial.touch(mode=0o600)
+            partial.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise PyrosError(f"{output}: cannot be written: {error.strerror}") from None
+
+
+@app.command()
+def loaddata(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="As pyros console dumpdata writes it.")],
+    config: ConfigOption = None,
+) -> None:
+    """Load users, devices, requests and notes: all of the file, or nothing where something in it is wrong.
+
+    What has the same name is replaced; a user whose password isn't in the file
+    keeps it.
+
+    Examples:
+      pyros console loaddata people.json
+    """
+    open_database(configuration.load(config))
+    from pyros.console.fixtures import load  # noqa: PLC0415  it needs Django
+
+    out.print(f"{load(file)} loaded from {file}")
 
 
 def own_name() -> str:

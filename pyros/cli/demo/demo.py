@@ -125,7 +125,8 @@ def own_config(source: Config, folder: Path) -> Config:
     parser.read(source.path, encoding="utf-8")
     parser["observatory"]["data"] = "."
     targets = () if source.targets == configuration.NOWHERE else (source.targets,)
-    for named in (source.site, source.alert_rules, *targets, *source.simulators):
+    fixture = () if source.console is None or source.console.fixture is None else (source.console.fixture,)
+    for named in (source.site, source.alert_rules, *targets, *fixture, *source.simulators):
         if not named.is_relative_to(source.path.parent):
             continue  # named by an absolute path
         first = named.relative_to(source.path.parent).parts[0]

@@ -62,6 +62,7 @@ def _hold(request: HttpRequest, name: str, why: str) -> HttpResponse:
 def _told(request: HttpRequest, what: str, name: str, payload: Payload, why: str, unwritten: str = "") -> HttpResponse:
     """Tell every agent, write it down, and answer with what is wrong, if anything is."""
     told = {agent: reason for agent, reason in tell(settings.CONSOLE.config, name, payload, _PATIENCE) if reason}
+    settings.CONSOLE.feed.refresh()
     total = len(settings.CONSOLE.config.agents)
     note(caller_of(request), what, f"{why} ({total - len(told)} of {total} agents answered)", ok=not unwritten)
     found: dict[str, Any] = {"order": what, "agents": total, "missing": told, "problem": unwritten}

@@ -167,6 +167,11 @@ class Note(models.Model):
         constraints = (models.UniqueConstraint(fields=("event", "by", "made"), name="one_note_at_a_time"),)
         indexes = (models.Index(fields=("event",)),)
 
+    def save(self, *args: Any, **how: Any) -> None:
+        """Keep the time to the millisecond, as fixtures have it: it is a part of the note's name."""
+        self.made = self.made.replace(microsecond=self.made.microsecond // 1000 * 1000)
+        super().save(*args, **how)
+
     def natural_key(self) -> tuple[str, str, Any]:
         return (self.event, self.by.name, self.made)
 

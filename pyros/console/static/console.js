@@ -27,7 +27,7 @@ function tick() {
   live.querySelector("span").textContent = stale ? `for ${ago(silent)}` : `heard ${ago(silent)} ago`;
   $("stale").hidden = !stale; $("stale").querySelector("b").textContent = ago(silent);
   document.body.classList.toggle("stale", stale);
-  if (news.frame && !stale) $("utc").textContent = new Date((news.frame.now + (performance.now() - news.clock) / 1e3) * 1e3).toISOString().slice(11, 19);
+  if (news.frame && !stale) $("utc").textContent = new Date((news.frame.night.now + (performance.now() - news.clock) / 1e3) * 1e3).toISOString().slice(11, 19);
 }
 function listen(tell) { // one stream a browser: the page that has it passes everything on to the others
   const source = new EventSource(document.body.dataset.live);

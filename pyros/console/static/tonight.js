@@ -1,0 +1,107 @@
+"use strict";
+// The pictures of the page Tonight: sky and timeline as SVG, curves by uPlot. All words on the page are the server's.
+const NS = "http://www.w3.org/2000/svg";
+const S = (tag, attrs = {}, text) => { // el.style is CSSOM, which a strict policy allows; a style attribute it does not
+  const e = document.createElementNS(NS, tag);
+  for (const k in attrs) if (k === "style") e.style.cssText = attrs[k]; else e.setAttribute(k, attrs[k]);
+  if (text !== undefined) e.textContent = text;
+  return e;
+};
+const hm = t => new Date(t * 1e3).toISOString().slice(11, 16);
+const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const short = name => name.split("#").pop().split("/").pop() || name;
+let frame = JSON.parse($("frame").textContent);
+
+// The timeline.
+const FATES = { observed: "var(--done)", observing: "var(--now)", failed: "var(--bad)", expired: "var(--done)", withdrawn: "var(--done)", interrupted: "var(--warn)" };
+function clip(name, most) { return name.length > most ? `${name.slice(0, most - 1)}…` : name; }
+function timeline() {
+  const v = $("night"), plan = frame.plan, times = plan.times; v.replaceChildren();
+  if (!times) return;
+  const rows = new Map();
+  for (const line of plan.lines) {
+    const key = line.request || line.observation, row = rows.get(key) || { name: short(line.target), spans: [], ids: new Set() };
+    row.ids.add(line.observation); rows.set(key, row);
+    if (line.began) row.spans.push([line.began, line.ended || (line.fate === "observing" ? frame.night.now : line.began), FATES[line.fate] || "var(--done)", line.fate || "begun"]);
+    else if (line.start) row.spans.push([line.start, line.end || line.start, "var(--plan)", "planned"]);
+  }
+  for (const row of rows.values()) row.first = row.spans.length ? Math.min(...row.spans.map(s => s[0])) : Infinity;
+  const shown = [...rows.values()].filter(row => row.spans.length).sort((a, b) => a.first - b.first).slice(-7);
+  const W = v.clientWidth || 600, narrow = W < 460, step = 24, top = 18, height = Math.max(60, shown.length * step + 10), left = shown.length ? (narrow ? 96 : 118) : 4;
+  const t0 = times.sunset - 1200, t1 = times.sunrise + 1200, X = t => left + (Math.min(t1, Math.max(t0, t)) - t0) / (t1 - t0) * (W - left - 6), H = top + height + 30;
+  v.setAttribute("viewBox", `0 0 ${W} ${H}`); v.style.height = `${H}px`;
+  const band = (a, b, style, title) => { const r = S("rect", { x: X(a), y: top, width: Math.max(1, X(b) - X(a)), height, style }); if (title) r.append(S("title", {}, title)); v.append(r); };
+  const dusk = times.dusk ?? times.sunset, dawn = times.dawn ?? times.sunrise;
+  band(t0, times.sunset, "fill:var(--day)"); band(times.sunset, dusk, "fill:var(--twi)"); band(dusk, dawn, times.dusk === null ? "fill:var(--twi)" : "fill:var(--nite)"); band(dawn, times.sunrise, "fill:var(--twi)"); band(times.sunrise, t1, "fill:var(--day)");
+  for (const span of plan.unsafe) { band(span.begin, span.end, "fill:var(--bad);opacity:.22", `unsafe: ${span.reason}`); if (X(span.end) - X(span.begin) > 40) v.append(S("text", { x: (X(span.begin) + X(span.end)) / 2, y: top + height - 3, "text-anchor": "middle", style: "fill:var(--bad)" }, "unsafe")); }
+  const every = narrow ? 4 : 2;
+  for (let t = Math.ceil(t0 / 3600) * 3600; t < t1; t += 3600) if (Math.round(t / 3600) % every === 0) v.append(S("path", { d: `M${X(t)} ${top}V${top + height}`, style: "stroke:var(--grid);stroke-width:.6" }), S("text", { x: X(t), y: top + height + 13, "text-anchor": "middle" }, hm(t)));
+  shown.forEach((row, i) => {
+    const y = top + 6 + i * step;
+    const label = S("text", { x: 0, y: y + 13, style: "fill:var(--text);font-weight:600" }, clip(row.name, narrow ? 13 : 16)); label.append(S("title", {}, row.name)); v.append(label);
+    for (const [a, b, fill, word] of row.spans) { const r = S("rect", { x: X(a), y, width: Math.max(3, X(b) - X(a)), height: 17, rx: 4, style: `fill:${fill}` }); r.append(S("title", {}, `${row.name}: ${word}, ${hm(a)} to ${hm(b)}`)); v.append(r); }
+  });
+  for (const event of frame.events) if (event.came > t0 && event.came < t1) { const g = S("path", { d: `M${X(event.came) - 5} 6h10l-5 9z`, style: "fill:var(--warn)" }); g.append(S("title", {}, `${hm(event.came)} alert ${short(event.name)}`)); v.append(g); }
+  const now = frame.night.now;
+  if (now > t0 && now < t1) v.append(S("path", { d: `M${X(now)} 12V${top + height + 3}`, style: "stroke:var(--bad);stroke-width:1.6" }), S("text", { x: X(now), y: top + height + 27, "text-anchor": "middle", style: "fill:var(--bad);font-weight:700" }, "now"));
+}
+
+// The sky, as one lies under it: north up, east left; r = 100 at the horizon.
+const pol = (alt, az) => { const r = (90 - alt) / .9, a = az * Math.PI / 180; return [-r * Math.sin(a), -r * Math.cos(a)]; };
+const poly = points => points.map((p, i) => (i ? "L" : "M") + p.map(v => v.toFixed(1)).join(" ")).join("");
+const KINDS = { observing: "var(--now)", planned: "var(--warn)", requested: "var(--warn)", observed: "var(--done)", rejected: "var(--bad)", failed: "var(--bad)" };
+let around = null; // what /sky.json has said
+function sky() {
+  const v = $("sky"); v.replaceChildren();
+  v.append(S("circle", { r: 100, style: "fill:var(--sky);stroke:var(--grid)" }));
+  for (const alt of [30, 60]) v.append(S("circle", { r: (90 - alt) / .9, style: "fill:none;stroke:var(--grid);stroke-width:.4" }));
+  for (const az of [0, 45, 90, 135]) v.append(S("path", { d: poly([pol(0, az), pol(0, az + 180)]), style: "stroke:var(--grid);stroke-width:.3" }));
+  if (around) surroundings(v);
+  for (const [t, az] of [["N", 0], ["E", 90], ["S", 180], ["W", 270]]) { const [x, y] = pol(-5.2, az); v.append(S("text", { x, y: y + 2.2, "text-anchor": "middle", style: "font-size:7px;font-weight:600" }, t)); }
+  for (const alt of [30, 60]) { const [x, y] = pol(alt, 205); v.append(S("text", { x, y, style: "font-size:4.6px" }, `${alt}°`)); }
+  const scope = frame.night.telescope;
+  if (scope && scope.altitude > -2) {
+    const [x, y] = pol(scope.altitude, scope.azimuth), g = S("g", { style: "stroke:var(--text);stroke-width:1.1;fill:none" });
+    g.append(S("circle", { cx: x, cy: y, r: 5 }), S("path", { d: `M${x - 9} ${y}h5M${x + 4} ${y}h5M${x} ${y - 9}v5M${x} ${y + 4}v5` }), S("title", {}, `Telescope: ${scope.state}, altitude ${scope.altitude.toFixed(1)}°, azimuth ${scope.azimuth.toFixed(1)}°`)); v.append(g);
+  }
+  const dome = frame.night.dome;
+  if (dome && dome.azimuth !== null && dome.state === "open") { const pts = []; for (let i = -9; i <= 9; i++) pts.push(pol(-1.3, dome.azimuth + i)); v.append(S("path", { d: poly(pts), style: "stroke:var(--now);stroke-width:3;fill:none" })); }
+}
+function surroundings() {}
+
+// Curves.
+const plots = [];
+const axis = (extra = {}) => ({ stroke: css("--dim"), grid: { stroke: css("--grid"), width: .5 }, ticks: { show: false }, font: "11px system-ui", ...extra });
+let trend = null; // what /weather.json has said
+const TRENDS = [["wind", "m/s", 1], ["humidity", "%", 0], ["cloud", "", 2], ["temperature", "°C", 1]];
+function weather() {
+  const box = $("trends"); box.replaceChildren();
+  if (!trend || trend.trend.length < 2) return;
+  const boxes = TRENDS.filter(([name]) => trend.trend.some(row => row[name] !== null && row[name] !== undefined)).map(([name, unit]) => {
+    const d = document.createElement("div"), p = document.createElement("p"); d.className = "trend"; p.textContent = `${name}${unit ? `, ${unit}` : ""}`; d.append(p); box.append(d);
+    return [d, name, trend.quantities.find(q => q.name === name)?.limit ?? null];
+  });
+  const xs = trend.trend.map(row => row.time);
+  for (const [d, name, limit] of boxes) { // a plot takes its box's width, so all boxes must stand first
+    const ys = trend.trend.map(row => row[name] ?? null), known = ys.filter(y => y !== null), lo = Math.min(...known), hi = Math.max(...known, limit ?? -1e9), pad = (hi - lo) * .08 || 1;
+    plots.push(new uPlot({ width: d.clientWidth, height: 72, legend: { show: false }, scales: { x: { time: true }, y: { range: [lo - pad, hi + pad] } }, cursor: { y: false, points: { size: 5 }, sync: { key: "weather" } },
+      axes: [axis({ values: (u, vals) => vals.map(hm), size: 18, space: 70 }), axis({ size: 34, space: 22 })], series: [{}, { stroke: css("--now"), width: 1.4, fill: css("--now") + "22" }],
+      hooks: { draw: [u => { if (limit === null) return; const y = u.valToPos(limit, "y", true), c = u.ctx; c.save(); c.strokeStyle = css("--bad"); c.setLineDash([5, 4]); c.lineWidth = 1.2 * devicePixelRatio; c.beginPath(); c.moveTo(u.bbox.left, y); c.lineTo(u.bbox.left + u.bbox.width, y); c.stroke(); c.restore(); }] } }, [xs, ys], d));
+  }
+}
+function title() {
+  const night = frame.night; document.title = `${night.safety.safe === false ? "✕ " : ""}${night.word} · ${night.observatory}`;
+}
+function draw() { plots.splice(0).forEach(p => p.destroy()); timeline(); sky(); weather(); }
+async function look(url, take) { try { const answer = await fetch(url, { headers: { Accept: "application/json" } }); if (answer.ok) { take(await answer.json()); draw(); } } catch { /* the live chip tells */ } }
+const extra = document.querySelector("main").dataset;
+function lookAround() {
+  if (document.hidden) return;
+  if (extra.weather) look(extra.weather, d => { trend = d; });
+  if (extra.sky) look(extra.sky, d => { around = d; });
+}
+document.addEventListener("frame", e => { frame = e.detail; timeline(); sky(); title(); });
+document.addEventListener("theme", draw);
+let wait; addEventListener("resize", () => { clearTimeout(wait); wait = setTimeout(draw, 150); });
+draw(); lookAround(); setInterval(lookAround, 60000);
+document.documentElement.dataset.ready = "1";
