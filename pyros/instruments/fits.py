@@ -118,6 +118,23 @@ def read_image(path: Path | str) -> ImageFile:
     raise ImageError(f"{path}: has no image in it")
 
 
+def read_header(path: Path | str) -> list[tuple[str, str, str]]:
+    """Return the lines (keyword, value, comment) of the header of the first image of a FITS file, but for empty ones.
+
+    Raises ImageError as `read_image` does; the pixels are not read.
+    """
+    path = Path(path)
+    try:
+        with fits.open(path, memmap=False, lazy_load_hdus=True) as units:
+            for unit in units:
+                if is_image(unit.header):
+                    cards = unit.header.cards
+                    return [(card.keyword, str(card.value), card.comment) for card in cards if card.keyword]
+    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, fits.VerifyError) as error:
+        raise ImageError(f"{path}: its header cannot be read: {' '.join(str(error).split())}") from None
+    raise ImageError(f"{path}: has no image in it")
+
+
 def is_image(header: fits.Header) -> bool:
     """Whether a unit of a file holds an image of two axes or more; not a table, and not a spectrum."""
     return header.get("XTENSION", "IMAGE").strip() == "IMAGE" and all(

@@ -117,6 +117,25 @@ class JournalReader:
                 high = middle
         return low
 
+    def taken_between(self, begin: float, end: float, limit: int = 50_000) -> list[tuple[int, Received]]:
+        """Return the messages taken from ``begin`` to ``end`` (Unix seconds), oldest first; at most about ``limit``.
+
+        Those whose handlers failed are among them.
+        """
+        after = self.since(begin)
+        rows = self.rows(f"{_FAILED} WHERE number > ? AND taken <= ? ORDER BY number LIMIT ?", after, end, limit)
+        found = [(row[0], Received(*row[1:])) for row in rows if row[5] >= begin]
+        taken = 0
+        while taken < limit:
+            turns = self.rows("SELECT last, first, messages FROM turns WHERE last > ? ORDER BY last LIMIT 500", after)
+            of_turns = [each for turn in turns for each in _of_turn(turn) if begin <= each[1].taken <= end]
+            found += of_turns
+            taken += len(of_turns)
+            if not turns or (of_turns == [] and any(each.taken > end for turn in turns for _, each in _of_turn(turn))):
+                break
+            after = turns[-1][0]
+        return sorted(found, key=lambda each: each[0])
+
     def data_version(self) -> int:
         """Return a number that is another one after a commit of the agent: the cheapest way to ask for news."""
         version: int = self.rows("PRAGMA data_version")[0][0]

@@ -94,6 +94,10 @@ class EventReader(JournalReader):
         rows = self.rows("SELECT received, source FROM events WHERE ivorn = ?", ivorn)
         return rows[0] if rows else None
 
+    def heard_last(self, limit: int) -> list[tuple[str, float]]:
+        """Return from where (source) and when (Unix seconds) the newest events came, newest first."""
+        return self.rows("SELECT source, received FROM events ORDER BY number DESC LIMIT ?", limit)
+
     def beginning_with(self, prefix: str, after: int = 0) -> list[PublishedEvent]:
         """Return the events whose ivorn begins with ``prefix`` and whose number is above ``after``, oldest first."""
         rows = self.rows(

@@ -73,6 +73,23 @@ def last(journal: JournalReader, what: What) -> DiaryLine | None:
     return DiaryLine(*rows[0]) if rows else None
 
 
+def about(journal: JournalReader, what: What, value: str) -> list[DiaryLine]:
+    """Return the lines of a kind with that value, oldest first; raises JournalError."""
+    if not journal.has_table("diary"):
+        return []
+    query = "SELECT night, time, what, value, reason, alert FROM diary WHERE what = ? AND value = ? ORDER BY number"
+    return [DiaryLine(*row) for row in journal.rows(query, what, value)]
+
+
+def page(journal: JournalReader, before: int | None = None, limit: int = 50) -> list[tuple[int, DiaryLine]]:
+    """Return the newest lines with a number below ``before``, newest first; raises JournalError."""
+    if not journal.has_table("diary"):
+        return []
+    select = "SELECT number, night, time, what, value, reason, alert FROM diary WHERE number < ?"
+    rows = journal.rows(f"{select} ORDER BY number DESC LIMIT ?", 1 << 62 if before is None else before, limit)
+    return [(row[0], DiaryLine(*row[1:])) for row in rows]
+
+
 def nights(journal: JournalReader) -> list[str]:
     """Return the nights that the diary has, oldest first; raises JournalError."""
     if not journal.has_table("diary"):

@@ -32,7 +32,7 @@ def commit(
     *, schema: str = "",
 ) -> None:  # fmt: skip
     """Write a turn into an agent's journal as the agent would, and close it."""
-    journal = Journal(config.journal(agent), schema=schema)
+    journal = Journal(config.journal(agent), durable=False, schema=schema)
     try:
         write(journal, state, messages, also)
     finally:

@@ -11,13 +11,13 @@ import typer
 from rich.table import Table
 
 from pyros import config as configuration
-from pyros.agents.scheduler import SchedulerState
 from pyros.cli.common import ConfigOption, JsonOption, instant, out
 from pyros.cli.common import show as show_table
 from pyros.cli.request.common import Desk, exposures_words, scheduler_state
 from pyros.errors import PyrosError
 from pyros.messages import Observation
 from pyros.planning.intake.coordinates import sexagesimal
+from pyros.views.requests import how_it_stands
 
 _NO_LIMIT = {"moon_distance": 0.0, "moon_illumination": 1.0, "max_airmass": None, "sun_altitude": None}
 
@@ -78,18 +78,6 @@ def show(
     for name, value in facts:
         out.print(f"{name:<18}{value}")
     out.print(desk.words(coming))
-
-
-def how_it_stands(state: SchedulerState, request: Observation) -> str:
-    """Return in a few words what the scheduler does about a request."""
-    running = state.running or ""
-    if request.id in (running, running.rpartition("-due")[0]):
-        return "is being observed"
-    if failures := state.failures.get(request.id):
-        return f"failed {failures} times, is tried again"
-    if taken := state.taken.get(request.id, 0):
-        return f"{taken} of {sum(each.count for each in request.exposures)} images, goes on"
-    return "waits"
 
 
 def _facts(request: Observation) -> list[tuple[str, Any]]:

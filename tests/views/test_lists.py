@@ -1,0 +1,255 @@
+"""Lists: every page of them, in order and nothing twice; and by an index, however long the list is."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pyros import messages, views
+from pyros.agents.alert_manager import AlertManagerState
+from pyros.agents.scheduler import SchedulerState
+from pyros.alerts import events as table
+from pyros.alerts.events import EventTable, Followed, StoredEvent
+from pyros.alerts.identity import Event, PacketRecord
+from pyros.alerts.rules import decisions
+from pyros.alerts.rules.decisions import DecisionRecord
+from pyros.angles import separation
+from pyros.config import Config
+from pyros.errors import UnknownAgent
+from pyros.journal import Journal, JournalReader
+from pyros.messages import (
+    ExposureFinished,
+    Exposures,
+    ExposureStarted,
+    ImageAnalysed,
+    ImageTaken,
+    Observation,
+    SlewFinished,
+    SlewStarted,
+    SourceFound,
+)
+from pyros.alerts.archive import healpix
+from pyros.imagery.index import ImageIndex, index_file
+from pyros.imagery.record import ImageRecord
+from pyros.nights import diary
+from pyros.nights.diary import DiaryLine
+from pyros.planning import night_log
+from pyros.planning.night_log import NightLine
+from pyros.views import Observed
+from pyros.views.event import event
+from pyros.views.events import events, short_name
+from pyros.views.images import image, images
+from pyros.views.log import log
+from pyros.views.messages import messages as messages_of
+from pyros.views.observations import observations
+from pyros.views.requests import request, requests
+from pyros.views.sources import sources
+from tests.views.written import commit, configuration, received, write
+
+M31 = Observation(id="m31", target="M 31", ra=10.68, dec=41.27, exposures=(Exposures("r", 60.0, 3),))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    names = ("alert_manager", "scheduler", "majordome", "observation_manager", "monitoring", "analyzer")
+    return configuration(tmp_path, names)
+
+
+@pytest.fixture
+def observed(config: Config) -> Iterator[Observed]:
+    made = views.observed(config)
+    yield made
+    made.close()
+
+
+def pages(view: Callable[..., Any], of: str, observed: Observed, limit: int, **asked: Any) -> list[Any]:
+    """Return all lines of a list, page by page."""
+    found: list[Any] = []
+    page = view(observed, limit=limit, **asked)
+    while True:
+        lines = getattr(page, of)
+        assert len(lines) <= limit
+        found += lines
+        if page.after is None:
+            return found
+        page = view(observed, after=page.after, limit=limit, **asked)
+
+
+def packet(number: int, **values: Any) -> PacketRecord:
+    place = {"ra": 10.0, "dec": 20.0, "error_radius": 0.1} | values
+    return PacketRecord(id=f"ivo://gcn/swift#{number}", key=f"swift:{number}", notice_type="BAT", sent=90.0, **place)
+
+
+def written_events(config: Config, count: int) -> None:
+    """Write events of one packet each, the odd ones accepted."""
+    journal = Journal(config.journal("alert_manager"), schema=table.SCHEMA)
+    kept = EventTable(journal.rows, list)
+    changes: list[Any] = [decisions.prepare]
+    for number in range(1, count + 1):
+        new = packet(number)
+        stored = StoredEvent(0, new.key, Followed(event=Event((new,))))
+        changes.append(kept.change(stored, (new,)))
+        record = DecisionRecord(
+            alert=new.id, event=new.key, decided=100.0 + number, accepted=bool(number % 2), rule="bursts",
+            reason="error 0.1 deg", outcome="requested" if number % 2 else "nothing",
+            observation=f"obs-{number}" if number % 2 else "",
+        )  # fmt: skip
+        changes.append(partial(decisions.write, record=record))
+    write(journal, AlertManagerState(), also=changes)
+    journal.close()
+
+
+def test_events_are_paged_newest_first(config: Config, observed: Observed) -> None:
+    written_events(config, 11)
+    for limit in (1, 3, 11, 20):
+        found = pages(events, "events", observed, limit)
+        assert [each.name for each in found] == [f"swift:{number}" for number in range(11, 0, -1)]
+    assert {(each.word, each.streams, each.came) for each in found[:2]} == {
+        ("requested", ("swift",), 111.0), ("rejected", ("swift",), 110.0),
+    }  # fmt: skip
+
+
+def test_what_became_of_an_event_is_its_word(config: Config, observed: Observed) -> None:
+    written_events(config, 3)
+    line = NightLine(night="2026-03-20", observation="obs-3", fate="observed", images=4, began=200.0, ended=300.0)
+    commit(config, "scheduler", also=[night_log.prepare, partial(_fate, line=line)])
+    assert [(each.word, each.images, each.why) for each in events(observed).events] == [
+        ("observed", 4, "4 images"), ("rejected", 0, "error 0.1 deg"), ("requested", 0, "error 0.1 deg"),
+    ]  # fmt: skip
+
+
+def _fate(db: sqlite3.Connection, line: NightLine) -> None:
+    night_log.write(db, [line])
+    night_log.write_fate(db, [line])
+
+
+def test_an_event_has_its_steps_with_their_latencies(config: Config, observed: Observed) -> None:
+    written_events(config, 1)
+    found = SourceFound(
+        observation="obs-1", alert="a", event="swift:1", ra=10.0, dec=20.0, magnitude=15.2, filter="r", time=106.0
+    )
+    commit(config, "alert_manager", messages=[received(messages.SOURCE_FOUND, found, taken=110.0)])
+    told = [
+        (messages.SLEW_STARTED, SlewStarted("obs-1", 4.0), 101.2),
+        (messages.SLEW_FINISHED, SlewFinished("obs-1", 10.0, 20.0, 3.0), 104.0),
+        (messages.SLEW_FINISHED, SlewFinished("another", 10.0, 20.0, 3.0), 104.1),
+        (messages.EXPOSURE_STARTED, ExposureStarted("obs-1", 1, 2, "r", 5.0), 104.5),
+        (messages.EXPOSURE_FINISHED, ExposureFinished("obs-1", 1, "r", "/x.fits"), 109.5),
+    ]
+    commit(config, "observation_manager", messages=[received(name, it, taken=at) for name, it, at in told])
+    order = DiaryLine("2026-03-20", 101.1, "observe", "obs-1")
+    commit(config, "majordome", also=[diary.prepare, partial(diary.write, line=order)])
+    shown = event(observed, "ivo://gcn/swift#1")
+    assert shown == event(observed, "swift:1")
+    assert shown is not None
+    assert [step.what for step in shown.steps] == [
+        "decided", "ordered", "slew commanded", "on target", "shutter open", "image on disk", "source found",
+    ]  # fmt: skip
+    assert [each.magnitude for each in shown.curve] == [15.2]
+    took = [step.took for step in shown.steps[1:]]
+    assert took == [pytest.approx(late.at - early.at) for early, late in pairwise(shown.steps)]
+    assert event(observed, "swift:7") is None
+
+
+def test_images_are_paged_and_have_their_headers(config: Config, observed: Observed) -> None:
+    assert "no index of images" in images(observed).problem
+    index = ImageIndex(index_file(config))
+    many = [ImageRecord(path=f"/images/{n}.fits", night="2026-03-20", started=float(n), filter="ri"[n % 2],
+                        event="a", ra=10.0, dec=20.0, radius=0.1, cell=healpix.cell(10.0, 20.0))
+            for n in range(9)]  # fmt: skip
+    index.add(many)
+    index.close()
+    assert [each.record for each in pages(images, "images", observed, 4)] == many[::-1]
+    assert [each.record.started for each in pages(images, "images", observed, 2, filter="r")] == [8, 6, 4, 2, 0]
+    assert len(pages(images, "images", observed, 50, ra=10.0, dec=20.0, radius=0.2)) == 9
+    shown = image(observed, images(observed).images[0].number)
+    assert shown is not None
+    assert (shown.there, shown.problem) == (False, "its file is gone")
+    assert image(observed, 99) is None
+    with pytest.raises(ValueError, match="go together"):
+        images(observed, ra=1.0)
+
+
+def test_messages_of_all_agents_are_paged_in_one_order(config: Config, observed: Observed) -> None:
+    for step, name in enumerate(("majordome", "scheduler", "monitoring")):
+        commit(config, name, messages=[
+            received(f"{name} {n}", taken=float(3 * n + step), error="x" if n == 4 else None) for n in range(9)
+        ])  # fmt: skip
+    for limit in (1, 4, 100):
+        found = pages(messages_of, "messages", observed, limit)
+        assert [each.taken for each in found] == [float(n) for n in range(26, -1, -1)]
+        assert len(pages(messages_of, "messages", observed, limit, failed=True)) == 3
+        assert len(pages(messages_of, "messages", observed, limit, agent="majordome")) == 9
+    with pytest.raises(UnknownAgent):
+        messages_of(observed, agent="nobody")
+    with pytest.raises(ValueError, match="after"):
+        messages_of(observed, after="{]")
+
+
+def test_requests_log_and_observations_are_paged(config: Config, observed: Observed) -> None:
+    many = {f"r{n}": msgspec.structs.replace(M31, id=f"r{n}", owner="anna" if n < 3 else "") for n in range(7)}
+    lines = [NightLine(night=f"2026-03-{n:02}", observation=f"o{m}") for n in range(1, 5) for m in range(3)]
+    state = SchedulerState(requests=many, running="r1", failures={"r2": 2})
+    commit(config, "scheduler", state, also=[night_log.prepare, partial(night_log.write, lines=lines)])
+    said = [DiaryLine("2026-03-20", float(n), "state", "ready") for n in range(9)]
+    commit(config, "majordome", also=[diary.prepare, *(partial(diary.write, line=each) for each in said)])
+    assert [each.request.id for each in pages(requests, "requests", observed, 2)] == sorted(many)
+    assert [each.state for each in requests(observed, owner="anna").requests] == [
+        "waits", "is being observed", "failed 2 times, is tried again",
+    ]  # fmt: skip
+    assert [each.time for each in pages(log, "lines", observed, 4)] == [float(n) for n in range(8, -1, -1)]
+    kept = [(each.night, each.observation) for each in pages(observations, "observations", observed, 5)]
+    assert kept == sorted(((line.night, line.observation) for line in lines), reverse=True)
+    shown = request(observed, "r1")
+    assert shown is not None
+    assert shown.next_up is not None
+    assert request(observed, "none") is None
+    assert sources(observed) == ()
+
+
+PLANS = {
+    "alert_manager": (
+        "SELECT content FROM alert_events WHERE number < 5 AND joined IS NULL ORDER BY number DESC LIMIT 5",
+        "SELECT * FROM decisions WHERE event = 'a' ORDER BY number DESC LIMIT 1",
+    ),
+    "scheduler": (
+        "SELECT * FROM night_lines WHERE observation = 'a' ORDER BY night DESC LIMIT 9",
+        "SELECT * FROM night_lines WHERE (night, observation) < (1, 2) ORDER BY night DESC, observation DESC LIMIT 9",
+    ),
+    "majordome": (
+        "SELECT * FROM diary WHERE what = 'state' ORDER BY number DESC LIMIT 1",
+        "SELECT * FROM diary WHERE night = 'a' ORDER BY number",
+        "SELECT * FROM diary WHERE number < 9 ORDER BY number DESC LIMIT 9",
+        "SELECT last, first, messages FROM turns WHERE last <= 9 ORDER BY last DESC LIMIT 9",
+        "SELECT * FROM failed WHERE error IS NOT NULL AND number < 9 ORDER BY number DESC LIMIT 9",
+        "SELECT 1 FROM outbox WHERE refused IS NOT NULL LIMIT 9",
+    ),
+}
+
+
+def test_no_page_goes_through_a_whole_table(config: Config) -> None:
+    written_events(config, 1)
+    commit(config, "scheduler", also=[night_log.prepare])
+    commit(config, "majordome", also=[diary.prepare])
+    for name, query in ((name, query) for name, queries in PLANS.items() for query in queries):
+        reader = JournalReader(config.journal(name))
+        steps = [row[3] for row in reader.rows(f"EXPLAIN QUERY PLAN {query}")]
+        reader.close()
+        assert not [step for step in steps if "TEMP B-TREE" in step], (query, steps)
+        scans = [step for step in steps if step.startswith("SCAN") and "INDEX" not in step and "CONSTANT" not in step]
+        assert not scans, (query, steps)
+
+
+def test_names_are_shown_without_their_authority() -> None:
+    assert short_name("ivo://a/b#burst-1") == "burst-1"
+    assert short_name("swift:17") == "swift:17"
+    assert short_name("ivo://a/b#") == "ivo://a/b#"
