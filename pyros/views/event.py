@@ -17,8 +17,8 @@ from pyros.messages import ExposureFinished, ExposureStarted, Observation, SlewF
 from pyros.nights import diary
 from pyros.planning import night_log
 from pyros.planning.night_log import NightLine
-from pyros.views.images import images
 from pyros.views.events import EventLine, Standing, line_of, stored_event
+from pyros.views.images import images
 from pyros.views.observed import Observed
 
 _AFTER_SECONDS = 6 * 3600.0

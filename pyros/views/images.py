@@ -58,8 +58,8 @@ def images(
 ) -> ImagePage:  # fmt: skip
     """Return the newest images that fit, or those that follow ``after`` in the list.
 
-    ``ra``, ``dec`` and ``radius`` (ICRS degrees) are a cone that some part of an image may lie in. Raises ValueError for
-    a cone, or a word of a page, that makes no sense.
+    ``ra``, ``dec`` and ``radius`` (ICRS degrees) are a cone that some part of an image may lie in.
+    Raises ValueError for a cone, or a word of a page, that makes no sense.
     """
     query = ImageQuery(event=event, observation=observation, night=night, filter=filter, object=object,
                        cone=_cone(ra, dec, radius), limit=limit, after=after)  # fmt: skip

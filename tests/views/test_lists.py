@@ -11,35 +11,30 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from pyros import messages, views
 from pyros.agents.alert_manager import AlertManagerState
 from pyros.agents.scheduler import SchedulerState
 from pyros.alerts import events as table
+from pyros.alerts.archive import healpix
 from pyros.alerts.events import EventTable, Followed, StoredEvent
 from pyros.alerts.identity import Event, PacketRecord
 from pyros.alerts.rules import decisions
 from pyros.alerts.rules.decisions import DecisionRecord
-from pyros.angles import separation
 from pyros.config import Config
 from pyros.errors import UnknownAgent
+from pyros.imagery.index import ImageIndex, index_file
+from pyros.imagery.record import ImageRecord
 from pyros.journal import Journal, JournalReader
 from pyros.messages import (
     ExposureFinished,
     Exposures,
     ExposureStarted,
-    ImageAnalysed,
-    ImageTaken,
     Observation,
     SlewFinished,
     SlewStarted,
     SourceFound,
 )
-from pyros.alerts.archive import healpix
-from pyros.imagery.index import ImageIndex, index_file
-from pyros.imagery.record import ImageRecord
 from pyros.nights import diary
 from pyros.nights.diary import DiaryLine
 from pyros.planning import night_log
