@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import cache
 
 import msgspec
 
@@ -90,10 +91,6 @@ PAIRS = {
 }
 """For two kinds of event: seconds from the first to the second, at least and at most. In one order only."""
 
-LONGEST_SECONDS = max(max(-first, last) for first, last in PAIRS.values())
-"""No two events that are farther apart coincide."""
-
-
 class Moment(msgspec.Struct, frozen=True):
     """When and where an event was, as far as it is told."""
 
@@ -160,6 +157,13 @@ def window(one: str, other: str) -> tuple[float, float] | None:
         return found
     turned = PAIRS.get((second.kind, first.kind))
     return (-turned[1], -turned[0]) if turned is not None else None
+
+
+@cache
+def horizon(mission: str) -> tuple[float, float]:
+    """Return between how many seconds before and after an event of that mission others may coincide with it."""
+    found = [times for other in MISSIONS if (times := window(mission, other)) is not None]
+    return min((first for first, _ in found), default=0.0), max((last for _, last in found), default=0.0)
 
 
 def reach(one: Moment, other: Moment) -> float | None:

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from pyros.alerts import coincidences, identity
-from pyros.alerts.coincidences import LONGEST_SECONDS, Coincidence
+from pyros.alerts.coincidences import Coincidence
 from pyros.alerts.identity import Event, PacketRecord
 from pyros.alerts.tiling import Tiling
 from pyros.angles import separation
@@ -178,7 +178,8 @@ class EventTable:
         if one is None:
             return []
         found: list[tuple[StoredEvent, Coincidence]] = []
-        for other in self._between(one.time - LONGEST_SECONDS, one.time + LONGEST_SECONDS):
+        before, after = coincidences.horizon(one.mission)
+        for other in self._between(one.time + before, one.time + after):
             moment = coincidences.moment_of(other.followed.event) if other.number != stored.number else None
             agrees = coincidences.coincide(one, moment, other.name) if moment is not None else None
             if agrees is not None:

@@ -19,7 +19,7 @@ from pyros.angles import separations
 from pyros.journal import Effects, MemoryJournals
 
 RADII = {"fermi": 4.0, "icecube": 0.8, "swift": 0.05, "lvc": None, "chime": 0.3, "gecam": 3.0, "einstein_probe": 0.05}
-BUSY = 400.0
+BUSY = 100.0
 """So many times the real rates, that chance makes enough."""
 
 
