@@ -255,7 +255,7 @@ class SkyMapsAgent(Agent):
             else:
                 tiling.read, tiling.file = said.alert, said.reading.file
                 followed.map = said.reading.facts
-                self._decide_by_map(source.alert, stored.name, followed, said.reading)
+                self._decide_by_map(source.alert, stored, said.reading)
             self.in_transaction(self.events.change(stored))
 
     def fields_chosen(self, message: Message) -> None:
@@ -285,7 +285,7 @@ class SkyMapsAgent(Agent):
                 outcome: RequestChange = "changed" if tiling.targets else "requested"
                 tiling.targets, tiling.covered = choice.targets, choice.covered
                 if (point := followed.observation) is not None:
-                    followed.observation = None
+                    followed.observation = followed.asked = None
                     self.withdraw(point, self.OBSERVED_IN_FIELDS)
                     outcome = "changed"
                 reason = f"{request.reason}; {_in_words(choice)}"
@@ -326,11 +326,12 @@ class SkyMapsAgent(Agent):
             self._look(stored.name, stored.followed)
         self.keep_decision(source.alert, stored.name, Decision(accepted=False, reason=words))
 
-    def _decide_by_map(self, alert: Alert, name: str, followed: Followed, reading: MapReading) -> None:
-        tiling = followed.tiling
+    def _decide_by_map(self, alert: Alert, stored: StoredEvent, reading: MapReading) -> None:
+        name, followed, tiling = stored.name, stored.followed, stored.followed.tiling
         assert tiling is not None
         now = self.clock.now()
-        decision = self.rules.decide(alert, now, self.sky, EventFacts.of(alert, followed))
+        agrees = tuple(each.mission for _, each in self.events.coincident(stored))
+        decision = self.rules.decide(alert, now, self.sky, EventFacts.of(alert, followed, agrees))
         if not decision.accepted:
             if tiling.request is not None:
                 self._request_fields(name, tiling, decision.reason, ())

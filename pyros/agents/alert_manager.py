@@ -5,70 +5,50 @@ Where the observatory publishes, it also writes the VOEvents that tell others wh
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 
 import msgspec
 
 from pyros import messages
+from pyros.agents._alert_requests import Request, observation_id, settle
 from pyros.agents._filters import check_filters
-from pyros.agents._skymaps import SkyMapsAgent
+from pyros.agents._publishing import PublishingAgent, PublishingState
 from pyros.agents.agent import Agent
 from pyros.agents.runtime.turns import NotTaken
-from pyros.alerts import Alert, detections, events, followup, identity, parse
-from pyros.alerts.alert import Role
-from pyros.alerts.detections import Detections
+from pyros.alerts import Alert, events, followup, identity, parse
+from pyros.alerts.coincidences import Coincidence
 from pyros.alerts.events import EventTable, Followed, StoredEvent
 from pyros.alerts.rules import decisions
 from pyros.alerts.rules.circumstances import EventFacts
 from pyros.alerts.rules.decisions import DecisionRecord, RequestChange
 from pyros.alerts.rules.rules import Decision, Rules
-from pyros.config import BROKER, PYROS_IVO
 from pyros.errors import AlertError, ConfigError, JournalError
 from pyros.journal.events import EventReader
 from pyros.messages import (
     AlertDecided,
     FiltersKnown,
-    FollowUp,
     Message,
     Observation,
-    Payload,
-    Publish,
-    SourceFound,
     Withdrawal,
 )
 from pyros.planning import Site, SiteSky
 from pyros.planning.visibility import warm_up
 
-LIGHT_CURVE_DUE = "Light curve due"
-_FOUND = 50  # events of which it is remembered what was found; the state is written with every turn
-_LIGHT_CURVE_AFTER = 120.0  # seconds after an observation has ended: its last images are measured by then
+_MAX_COINCIDENT = 20
+Agreement = tuple[StoredEvent, Coincidence]
 
 
-class LightCurveDue(Payload, frozen=True):
-    """The alert manager to itself: an observation of that event has ended a while ago."""
-
-    event: str
-
-
-messages.register(LIGHT_CURVE_DUE, LightCurveDue, guarded=True)
-
-
-class AlertManagerState(msgspec.Struct):
+class AlertManagerState(PublishingState):
     """What the alert manager remembers beside the events, which have a table of their own."""
 
-    events: dict[str, Followed] = {}
+    events: dict[str, Followed] = msgspec.field(default_factory=dict)
     """Empty: earlier versions kept the last events here, by name; they are moved into the table at the start."""
-    published: int = 0
-    """How many VOEvents of our own it has written."""
-    found: dict[str, Detections] = {}
-    """What was found of the last events, by their names."""
-    maps: list[str] = []
+    maps: list[str] = msgspec.field(default_factory=list)
     """The packets whose sky maps are being read, or fields chosen of."""
 
 
-class AlertManagerAgent(SkyMapsAgent):
+class AlertManagerAgent(PublishingAgent):
     """The alert manager: from *Alert received* to *Observation requested*, *changed* or *withdrawn*.
 
     *Follow-up* and *Source found* become VOEvents of our own.
@@ -85,16 +65,13 @@ class AlertManagerAgent(SkyMapsAgent):
         super().__init__(Agent.ALERT_MANAGER)
         self.actions_by_message |= {
             messages.ALERT_RECEIVED: self.alert_received,
-            messages.FOLLOW_UP: self.follow_up,
-            messages.SOURCE_FOUND: self.source_found,
-            LIGHT_CURVE_DUE: self.light_curve_due,
             messages.FILTERS_KNOWN: self.filters_known,
             messages.RELOAD_RULES: self.reload_rules,
         }
 
     def work(self) -> None:
         """Read the rules; a mistake in them stops the agent at its start, not at its first alert."""
-        self._change = self.option("change", float, detections.CHANGE)
+        super().work()
         self.rules = Rules.load(self.config.alert_rules)
         self._filters: FiltersKnown | None = None
         self.site = Site.load(self.config.site)
@@ -147,87 +124,86 @@ class AlertManagerAgent(SkyMapsAgent):
             self.keep_decision(alert, known[0].name, handled)
             return
         stored = known[0] if known else StoredEvent(0, self._new_name(new), Followed())
-        followed = stored.followed
+        before = self.events.coincident(stored)
         for other in known[1:]:
-            self._join(followed, other.followed)
-            self.join_maps(followed, other)
-        followed.event = identity.add(followed.event, new)
+            self._join(stored.followed, other.followed)
+            self.join_maps(stored.followed, other)
+        stored.followed.event = identity.add(stored.followed.event, new)
         fields_gone = self.look_at_map(alert, message.payload, stored, packet)
+        agrees = self.events.coincident(stored)
         if alert.kind == "retraction":
-            self._retract(alert, stored.name, followed, fields_gone)
+            decision = self._retract(alert, stored.followed)
         else:
-            self._decide(alert, stored.name, followed)
+            decision = self._decide(alert, stored, agrees)
         self.in_transaction(self.events.change(stored, (new,), known[1:]))
+        requests = self._settle(stored, decision, before, agrees)
+        decision, observation, outcome = self._outcome(stored, decision, agrees, requests)
+        if fields_gone and outcome == "nothing":
+            outcome = "withdrawn"
+        self.keep_decision(alert, stored.name, decision, observation, outcome, agrees)
+        for each in requests:
+            self.send_to(self.SCHEDULER, each.message, each.payload)
 
-    def follow_up(self, message: Message) -> None:
-        """Tell the broker's subscribers that an observation has begun or ended."""
-        said: FollowUp = message.payload
-        covered = self.field_observed(said)
-        self._publish(
-            said.request.id, said.what, said.request.alert,
-            lambda author, ivorn, role, now: followup.report(author, ivorn, role, now, said, covered),
-        )  # fmt: skip
-        if said.what != "started":
-            self.call_later(_LIGHT_CURVE_AFTER, LIGHT_CURVE_DUE, LightCurveDue(said.request.event))
+    def _settle(
+        self, stored: StoredEvent, decision: Decision, before: list[Agreement], agrees: list[Agreement]
+    ) -> list[Request]:
+        """Ask for one observation of what coincides, and again for one of its own of what coincides no more."""
+        groups = [self._group(stored) if agrees else [stored]]
+        if agrees and self.rules.asks_of_event:
+            newly = {each.name for each, _ in agrees} - {each.name for each, _ in before}
+            self._reconsider(groups[0], newly | {stored.name} if newly else newly)
+        for other, _ in before:
+            if not any(other.number == each.number for group in groups for each in group):
+                groups.append(self._group(other))
+        requests: list[Request] = []
+        for group in groups:
+            as_before = [(each.followed.observation, each.followed.asked, each.followed.requests) for each in group]
+            requests += settle(group, decision.reason)
+            for each, earlier in zip(group, as_before, strict=True):
+                if (each.followed.observation, each.followed.asked, each.followed.requests) != earlier or agrees:
+                    self.in_transaction(self.events.change(each))
+        return requests
 
-    def source_found(self, message: Message) -> None:
-        """Something was found where an alert's source may be: tell the broker's subscribers."""
-        found: SourceFound = message.payload
-        self.log.info(
-            "{event}: a source at ra {ra:.5f}, dec {dec:+.5f}, {filter} = {magnitude:.2f} mag",
-            event=found.event, ra=found.ra, dec=found.dec, filter=found.filter, magnitude=found.magnitude,
-        )  # fmt: skip
-        if found.observation != followup.BY_HAND and self._is_retracted(found.alert):
-            self.log.info("{event} is retracted: what was found is not published", event=found.event)
-            return
-        if not self.config.publishes or (found.observation != followup.BY_HAND and not self._is_news(found)):
-            return
-        self._publish(
-            found.observation, "detection", found.alert,
-            lambda author, ivorn, role, now: followup.detection(author, ivorn, role, now, found),
-        )  # fmt: skip
+    def _group(self, stored: StoredEvent) -> list[StoredEvent]:
+        """Return an event with what coincides with it, and with what coincides with that."""
+        found = {stored.number: stored}
+        waiting = [stored]
+        while waiting and len(found) < _MAX_COINCIDENT:
+            for other, _ in self.events.coincident(waiting.pop(0)):
+                if other.number not in found:
+                    found[other.number] = other
+                    waiting.append(other)
+        return list(found.values())
 
-    def _is_news(self, found: SourceFound) -> bool:
-        kept = self.state.found.pop(found.event, None) or Detections()
-        self.state.found[found.event] = kept
-        while len(self.state.found) > _FOUND:
-            del self.state.found[next(iter(self.state.found))]
-        return detections.add(kept, found, self._change)
+    def _reconsider(self, group: list[StoredEvent], newly: set[str]) -> None:
+        """Ask the rules again about events that something coincides with now: its packets came too early for that."""
+        for stored in (each for each in group if each.name in newly):
+            dead = identity.retracted_ids(stored.followed.event)
+            for packet in stored.followed.event.packets:
+                if packet.kind == "retraction" or packet.id in {*dead, *stored.followed.accepted}:
+                    continue
+                decision = self._decide(identity.alert_of(packet), stored, self.events.coincident(stored))
+                if decision.accepted:
+                    self.log.info(
+                        "{event}: {reason}", event=stored.name, reason=f"now that it coincides: {decision.reason}"
+                    )
 
-    def light_curve_due(self, message: Message) -> None:
-        """Publish what was measured in all images, where that was not done one by one."""
-        kept = self.state.found.get(message.payload.event)
-        found = detections.take(kept) if kept is not None else []
-        if found and not self._is_retracted(found[-1].alert):
-            self._publish(
-                found[-1].observation, "photometry", found[-1].alert,
-                lambda author, ivorn, role, now: followup.light_curve(author, ivorn, role, now, found),
-            )  # fmt: skip
-
-    def _is_retracted(self, alert: str) -> bool:
-        """Whether the event of a packet is known, and taken back: an image of it may come to be measured later."""
-        return any(identity.believe(each.followed.event).retracted for each in self.events.having(alert))
-
-    def _publish(
-        self, observation: str, what: str, alert: str,
-        write: Callable[[followup.Author, str, Role, datetime], bytes],
-    ) -> None:  # fmt: skip
-        """Give a VOEvent of our own to the broker: with the turn, so that it gets there exactly once, or not at all.
-
-        What no telescope has seen is a test: everything of a simulated observatory, and what follows up a demo's alert.
-        What follows up no alert (somebody asked for it) is nobody else's business.
-        """
-        broker = self.config.broker
-        if broker is None or not broker.publish or not alert:
-            return
-        self.state.published += 1
-        now = self.clock.now()
-        site = self.site
-        author = followup.Author(broker.ivo, self.config.name, site.latitude, site.longitude, site.elevation)
-        ivorn = followup.new_ivorn(broker.ivo, observation, what, now, self.state.published)
-        test = self.config.simulated or alert.lower().startswith(PYROS_IVO)
-        packet = write(author, ivorn, "test" if test else "observation", now)
-        self.send_to(BROKER, messages.PUBLISH, Publish(packet))
+    def _outcome(
+        self, stored: StoredEvent, decision: Decision, agrees: list[Agreement], requests: list[Request]
+    ) -> tuple[Decision, str, RequestChange]:
+        """Return the decision with what came of it: an observation's id, and what was asked of the scheduler."""
+        own = next(iter(requests), None)
+        if own is not None:
+            own = next((each for each in requests if each.change != "withdrawn"), own)
+            return decision, own.observation, own.change
+        if decision.accepted and stored.followed.observation is None and agrees:
+            group = self._group(stored)
+            holder = next((each for each in group if each.followed.observation is not None), None)
+            if holder is not None and holder.followed.observation is not None:
+                known = holder.followed.observation
+                reason = f"{decision.reason}; {holder.name} coincides, and its observation keeps the better position"
+                return msgspec.structs.replace(decision, reason=reason), known.id, "nothing"
+        return decision, "", "nothing"
 
     def packet_of(self, received: messages.AlertReceived) -> bytes:
         """Return an alert's packet; one too large for a message is read from the broker's journal.
@@ -250,6 +226,7 @@ class AlertManagerAgent(SkyMapsAgent):
         followed.event = identity.join(followed.event, other.event)
         followed.requests += other.requests
         followed.accepted += other.accepted
+        followed.asked = followed.asked or other.asked
         if followed.observation is None:
             followed.observation = other.observation
         elif other.observation is not None:
@@ -267,19 +244,19 @@ class AlertManagerAgent(SkyMapsAgent):
         self.in_transaction(self.events.change(namesake))
         return new.key
 
-    def _decide(self, alert: Alert, name: str, followed: Followed) -> None:
-        """Ask for an observation, or for a change of it, if the rules want it and the packet is the best so far."""
+    def _decide(self, alert: Alert, stored: StoredEvent, agrees: list[Agreement]) -> Decision:
+        """Have an observation asked for, or a change of it, if the rules want it and the packet is the best so far."""
+        followed, event = stored.followed, None
         if alert.target is None and self.takes_map(alert):
             retracted = alert.id in identity.retracted_ids(followed.event)
             reading = f"no position yet: its sky map is read first ({alert.skymap})"
-            reason = "its event was retracted before" if retracted else reading
-            self.keep_decision(alert, name, Decision(accepted=False, reason=reason))
-            return
-        event = EventFacts.of(alert, followed) if self.rules.asks_of_event else None
+            return Decision(accepted=False, reason="its event was retracted before" if retracted else reading)
+        if self.rules.asks_of_event:
+            event = EventFacts.of(alert, followed, tuple(each.mission for _, each in agrees))
         decision = self.rules.decide(alert, self.clock.now(), self.sky, event)
         if decision.accepted:
             followed.accepted = [*followed.accepted, alert.id][-identity.MAX_PACKETS_PER_EVENT :]
-        known = followed.observation
+        known = followed.asked
         best = identity.believe(followed.event).best
         refusal = ""
         if alert.id in identity.retracted_ids(followed.event):
@@ -291,47 +268,33 @@ class AlertManagerAgent(SkyMapsAgent):
         if decision.accepted and refusal:
             asked = decision.considered
             decision = Decision(accepted=False, rule=decision.rule, reason=refusal, considered=asked)
-        if not decision.accepted:
-            self.keep_decision(alert, name, decision)
-            return
-        if known is None:
-            followed.requests += 1
-            followed.since = self.clock.time()
-        followed.observation = self._observation(alert, name, decision, followed, best)
-        request = messages.OBSERVATION_REQUEST_CHANGED if known else messages.OBSERVATION_REQUESTED
-        self.keep_decision(alert, name, decision, followed.observation.id, "changed" if known else "requested")
-        self.send_to(self.SCHEDULER, request, followed.observation)
+        if decision.accepted:
+            if known is None:
+                followed.requests += 1
+                followed.since = self.clock.time()
+            followed.asked = self._observation(alert, stored.name, decision, followed, best)
+        return decision
 
-    def _retract(self, alert: Alert, name: str, followed: Followed, fields_gone: bool) -> None:
-        """Take the observation back if the packet that had caused it is taken back.
+    def _retract(self, alert: Alert, followed: Followed) -> Decision:
+        """Ask no more for what the packet takes back that had caused the observation.
 
         Where another mission's packet stands, and the rules had wanted that one too, the observation goes on there.
         """
-        known = followed.observation
+        known = followed.asked
         best = identity.believe(followed.event).best
         if known is None:
-            decision = Decision(accepted=False, reason=f"{alert.event} is retracted")
-            self.keep_decision(alert, name, decision, outcome="withdrawn" if fields_gone else "nothing")
-        elif known.alert not in identity.retracted_ids(followed.event) and best is not None:
+            return Decision(accepted=False, reason=f"{alert.event} is retracted")
+        if known.alert not in identity.retracted_ids(followed.event) and best is not None:
             reason = f"{alert.event} is retracted, but not {known.alert}, for which its observation was asked"
-            self.keep_decision(alert, name, Decision(accepted=False, reason=reason))
-        elif best is not None and best.ra is not None and best.dec is not None and best.id in followed.accepted:
+            return Decision(accepted=False, reason=reason)
+        if best is not None and best.ra is not None and best.dec is not None and best.id in followed.accepted:
             reason = f"{alert.event} is retracted, but {best.id} stands: the observation goes on there"
-            followed.observation = msgspec.structs.replace(
+            followed.asked = msgspec.structs.replace(
                 known, ra=best.ra, dec=best.dec, error_radius=best.error_radius, alert=best.id, reason=reason
             )
-            self.keep_decision(alert, name, Decision(accepted=False, reason=reason), known.id, "changed")
-            self.send_to(self.SCHEDULER, messages.OBSERVATION_REQUEST_CHANGED, followed.observation)
-        else:
-            followed.observation = None
-            decision = Decision(accepted=False, reason=f"{alert.event} is retracted")
-            self.keep_decision(alert, name, decision, known.id, "withdrawn")
-            self.withdraw(known, decision.reason)
-
-    def withdraw(self, observation: Observation, reason: str) -> None:
-        """Take an observation back."""
-        withdrawal = Withdrawal(observation=observation.id, reason=reason)
-        self.send_to(self.SCHEDULER, messages.OBSERVATION_REQUEST_WITHDRAWN, withdrawal)
+            return Decision(accepted=False, reason=reason)
+        followed.asked = None
+        return Decision(accepted=False, reason=f"{alert.event} is retracted")
 
     def _observation(
         self, alert: Alert, name: str, decision: Decision, followed: Followed, best: identity.PacketRecord | None
@@ -343,7 +306,7 @@ class AlertManagerAgent(SkyMapsAgent):
             ra, dec, error = best.ra, best.dec, best.error_radius
         now = self.clock.now()
         expires = now + timedelta(seconds=decision.expires_after) if decision.expires_after else None
-        id_ = followed.observation.id if followed.observation else self.new_observation_id(name, followed.requests)
+        id_ = followed.asked.id if followed.asked else self.new_observation_id(name, followed.requests)
         return Observation(
             id=id_,
             target=name,
@@ -363,7 +326,13 @@ class AlertManagerAgent(SkyMapsAgent):
         )
 
     def keep_decision(
-        self, alert: Alert, name: str, decision: Decision, observation: str = "", outcome: RequestChange = "nothing"
+        self,
+        alert: Alert,
+        name: str,
+        decision: Decision,
+        observation: str = "",
+        outcome: RequestChange = "nothing",
+        agrees: Sequence[Agreement] = (),
     ) -> None:
         """Keep the decision with the turn, and tell whoever watches."""
         target = alert.target or (None, None)
@@ -377,7 +346,7 @@ class AlertManagerAgent(SkyMapsAgent):
             reason=decision.reason,
             outcome=outcome,
             observation=observation,
-            looked_at=decisions.looked_at(alert, now, self.sky),
+            looked_at=decisions.looked_at(alert, now, self.sky, [str(each) for _, each in agrees]),
             considered=decision.considered,
         )
         self.in_transaction(lambda db: decisions.write(db, record))
@@ -403,6 +372,10 @@ class AlertManagerAgent(SkyMapsAgent):
             self.send_if_there(self.NOTIFIER, messages.ALERT_DECIDED, decided)
 
     def new_observation_id(self, event: str, number: int) -> str:
-        """``obs-swift-1234``; an event that is observed anew after a retraction counts on: ``obs-lvc-S1a-2``."""
-        words = re.sub(r"[^A-Za-z0-9.+-]+", "-", event).strip("-")[:80]
-        return f"obs-{words}" if number == 1 else f"obs-{words}-{number}"
+        """Return the id of an event's observation by how many it had."""
+        return observation_id(event, number)
+
+    def withdraw(self, observation: Observation, reason: str) -> None:
+        """Take an observation back."""
+        withdrawal = Withdrawal(observation=observation.id, reason=reason)
+        self.send_to(self.SCHEDULER, messages.OBSERVATION_REQUEST_WITHDRAWN, withdrawal)

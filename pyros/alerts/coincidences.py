@@ -91,6 +91,7 @@ PAIRS = {
 }
 """For two kinds of event: seconds from the first to the second, at least and at most. In one order only."""
 
+
 class Moment(msgspec.Struct, frozen=True):
     """When and where an event was, as far as it is told."""
 
@@ -129,12 +130,12 @@ class Coincidence(msgspec.Struct, frozen=True, omit_defaults=True):
 def moment_of(event: Event) -> Moment | None:
     """Return when and where an event was by all of its real packets, also those that are taken back.
 
-    None for tests, for missions that no pair has, and without a time. The position is the best one that stands, or that
-    stood.
+    None for tests, for missions that no pair has, and without a time. The time is that of the packet written first:
+    later ones may tell when another instrument looked. The position is the best one that stands, or that stood.
     """
     real = [each for each in event.packets if each.real and each.kind != "retraction"]
     mission = next((name for each in real if (name := each.key.partition(":")[0]) in MISSIONS), "")
-    time = next((each.time for each in reversed(real) if each.time is not None), None)
+    time = next((each.time for each in real if each.time is not None), None)
     if not mission or time is None or any("/counterpart:" in each.key for each in real):
         return None
     best = identity.believe(event).best or _most_precise(real)

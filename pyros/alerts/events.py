@@ -73,6 +73,10 @@ class Followed(msgspec.Struct):
     tiling: Tiling | None = None
     """What is done about its sky maps; None for an event without any, or where fields are not observed."""
 
+    def __post_init__(self) -> None:
+        if self.asked is None and self.observation is not None:
+            self.asked = self.observation  # stored by a version that knew no coincidences
+
 
 class StoredEvent(msgspec.Struct):
     """An event with its number in the table, which is in order of the first packets, and the name that it goes by."""
@@ -345,6 +349,15 @@ def with_packet(journal: JournalReader, packet: str) -> StoredEvent | None:
     while rows and rows[0][3] is not None:
         rows = journal.rows(f"SELECT {columns} FROM alert_events WHERE number = ?", rows[0][3])
     return StoredEvent(rows[0][0], rows[0][1], _decode(rows[0][2])) if rows else None
+
+
+def coinciding(journal: AnyReader, name: str) -> list[Coincidence]:
+    """Return what agrees in time and place with the event of that name, of what the journal has now."""
+    if not journal.rows("SELECT 1 FROM sqlite_master WHERE name = 'alert_event_times'"):
+        return []
+    table = EventTable(journal.rows, tuple)
+    stored = table.named(name)
+    return [agrees for _, agrees in table.coincident(stored)] if stored is not None else []
 
 
 def _stored(change: EventChange) -> StoredEvent:

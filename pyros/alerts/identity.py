@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -192,6 +193,29 @@ def packet_record(alert: Alert) -> PacketRecord:
         names=alert.names,
         time=alert.time.timestamp() if alert.time else None,
         facts=_facts(alert),
+    )
+
+
+def alert_of(packet: PacketRecord) -> Alert:
+    """Return what a record keeps of its alert: rules can be asked about it once more."""
+    facts = dict(packet.facts)
+    if "instruments" in facts:
+        facts["instruments"] = tuple(facts["instruments"])
+    return Alert(
+        stream=packet.key.partition(":")[0],
+        id=packet.id,
+        role=packet.role,
+        kind=packet.kind,
+        event=packet.key,
+        notice_type=packet.notice_type,
+        time=None if packet.time is None else datetime.fromtimestamp(packet.time, UTC),
+        sent=None if packet.sent is None else datetime.fromtimestamp(packet.sent, UTC),
+        ra=packet.ra,
+        dec=packet.dec,
+        error_radius=packet.error_radius,
+        containment=packet.containment,
+        names=packet.names,
+        **facts,
     )
 
 

@@ -74,10 +74,13 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The rules that were asked, each with its conditions: what was wanted, what was found, and whether it held."""
 
 
-def looked_at(alert: Alert, now: datetime, sky: LocalSky | None = None) -> dict[str, Any]:
+def looked_at(
+    alert: Alert, now: datetime, sky: LocalSky | None = None, coincident: Iterable[str] = ()
+) -> dict[str, Any]:
     """Return an alert's values that rules can ask for: angles in degrees, age in seconds, false-alarm rate in Hz.
 
-    With a ``sky`` also where its position stood then, and the Sun and the Moon.
+    With a ``sky`` also where its position stood then, and the Sun and the Moon. ``coincident`` says in words what
+    agrees with it in time and place.
     """
     seconds = age(alert, now)
     found: dict[str, Any] = {
@@ -100,6 +103,7 @@ def looked_at(alert: Alert, now: datetime, sky: LocalSky | None = None) -> dict[
         "pipeline": alert.pipeline or None,
         "search": alert.search or None,
         **alert.measured,
+        "coincides_with": list(coincident) or None,
         "age": None if seconds is None else round(seconds, 3),
     }
     if sky is not None and alert.target is not None:

@@ -13,6 +13,7 @@ from rich.table import Table
 from pyros import config as configuration
 from pyros.alerts import followup, identity
 from pyros.alerts.archive.query import ArchivedPacket, Query
+from pyros.alerts.events import coinciding
 from pyros.alerts.history import history
 from pyros.alerts.rules import decisions
 from pyros.alerts.rules.conditions import ConditionResult
@@ -113,7 +114,8 @@ def explain(event: EventArgument, as_json: JsonOption = False, archive: ArchiveO
             config: ConfigOption = None) -> None:  # fmt: skip
     """Explain what was decided about each packet of an event, by which rule, and why.
 
-    Below it: what has become of the observation.
+    Below it: what other missions saw at the same time and place, with the
+    probability of that by chance, and what has become of the observation.
 
     Examples:
       pyros alerts explain swift:1017711
@@ -132,7 +134,7 @@ def explain(event: EventArgument, as_json: JsonOption = False, archive: ArchiveO
             reader.close()
         ids = [event, *(entry.identity for entry in entries)]
         names = [event, *(entry.event for entry in entries)]
-    found = _decisions(loaded, list(dict.fromkeys(ids)), list(dict.fromkeys(names)))
+    found, agrees = _decisions(loaded, list(dict.fromkeys(ids)), list(dict.fromkeys(names)))
     if not found and not entries:
         raise PyrosError(f"{event}: not in the archive, and no decision about it; pyros alerts list shows some")
     if as_json:
@@ -150,18 +152,23 @@ def explain(event: EventArgument, as_json: JsonOption = False, archive: ArchiveO
             own = loaded.broker is not None and followup.is_own(each.identity, loaded.broker.ivo)
             why = "our own follow-up, published" if own else "no decision: the alert manager never had it"
             out.print(f"{instant(each.received)}  {each.identity}\n    {why}")
+    for line in agrees:
+        out.print(line)
     wanted = {record.observation: record.outcome for record in found if record.observation}
     for line in fates(loaded, [each for each, outcome in wanted.items() if outcome != "withdrawn"]):
         out.print(f"now: {line}")
 
 
-def _decisions(config: Config, ids: list[str], names: list[str]) -> list[decisions.DecisionRecord]:
+def _decisions(config: Config, ids: list[str], names: list[str]) -> tuple[list[decisions.DecisionRecord], list[str]]:
+    """Return the decisions about packets and events, and in words what coincides with those events."""
     try:
         journal = JournalReader(config.journal("alert_manager"))
     except JournalError:
-        return []
+        return [], []
     try:
-        return decisions.read(journal, alerts=ids, events=names)
+        found = decisions.read(journal, alerts=ids, events=names)
+        events = dict.fromkeys(record.event for record in found)
+        return found, [f"{event} coincides with {each}" for event in events for each in coinciding(journal, event)]
     finally:
         journal.close()
 

@@ -1,0 +1,172 @@
+"""Alerts of several missions at one time and place: one observation at the better position, whatever came first."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyros.agents.alert_manager import AlertManagerAgent
+from pyros.alerts import events, identity, parse
+from pyros.alerts.rules import decisions
+from pyros.journal import AnyJournals, MemoryJournals
+from tests.agents.conftest import Inline
+from tests.agents.test_alert_manager import CHANGED, REQUESTED, SITE, WITHDRAWN, Rig
+from tests.builders import voevent
+
+RULES = """
+rules:
+  - name: neutrino of a burst
+    when: {stream: icecube, coincident_with: [swift, fermi]}
+    observe: [{filter: i, seconds: 9}]
+  - {name: burst, when: {stream: [swift, fermi], max_error_radius: 8}, observe: [{filter: r, seconds: 9}]}
+"""
+TIME = "2026-03-20T23:00:"
+
+
+def packet(author: str, name: str, number: int, minute: int, *, second: float = 0.0, ra: float = 10.0,
+           error: float = 1.0, gone: bool = False) -> bytes:  # fmt: skip
+    params = f'<Param name="TrigID" value="{number}"/>' + ('<Param name="Def_NOT_a_GRB" value="true"/>' if gone else "")
+    return voevent(
+        f"ivo://nasa.gsfc.gcn/{author}#{name}_{number}-{minute}", author="ivo://nasa.gsfc.tan/gcn", params=params,
+        date=f"2026-03-20T23:{minute:02}:00", time=f"{TIME}{second:06.3f}", ra=ra, dec=20.0, error=error,
+    )  # fmt: skip
+
+
+PACKETS = {
+    "gbm": packet("Fermi", "GBM_Flt_Pos", 700000001, 1, second=2, ra=14.0, error=6),
+    "gbm final": packet("Fermi", "GBM_Fin_Pos", 700000001, 9, second=2, ra=11.0, error=2),
+    "gbm gone": packet("Fermi", "GBM_Flt_Pos", 700000001, 12, second=2, ra=11.0, error=2, gone=True),
+    "bat": packet("SWIFT", "BAT_GRB_Pos", 1300001, 2, second=5, ra=10.5, error=0.05),
+    "bat gone": packet("SWIFT", "BAT_GRB_Pos", 1300001, 14, second=5, ra=10.5, error=0.05, gone=True),
+    "neutrino": packet("AMON", "ICECUBE_GOLD_Event", 139000, 3, second=30, ra=10.6, error=0.7),
+    "elsewhere": packet("Fermi", "GBM_Fin_Pos", 700000300, 4, second=40, ra=200.0, error=2),
+}
+
+
+class Night:
+    """An alert manager, and what the scheduler has of it."""
+
+    def __init__(self, folder: Path, journals: AnyJournals | None = None) -> None:
+        (folder / "rules.yaml").write_text(RULES)
+        rig = Rig.__new__(Rig)
+        rig.agent, rig.number = AlertManagerAgent(), itertools.count(1)
+        rules = folder / "rules.yaml"
+        rig.host = Inline(
+            rig.agent, folder, "scheduler", journals=journals or MemoryJournals(), alert_rules=rules, site=SITE
+        )
+        self.rig = rig
+        self.waiting: dict[str, Any] = {}
+        self.used: set[str] = set()
+
+    def take(self, *names: str) -> list[str]:
+        """One turn; what the scheduler hears."""
+        told = self.rig.take(*(PACKETS[each] for each in names))
+        for name, payload in told:
+            if name == WITHDRAWN:
+                del self.waiting[payload.observation]
+            else:
+                assert (payload.id in self.waiting) is (name == CHANGED), "changed is what waits, and requested is not"
+                assert name == CHANGED or payload.id not in self.used, "an observation that is over is not asked again"
+                self.waiting[payload.id] = payload
+                self.used.add(payload.id)
+        return [name for name, _ in told]
+
+    def end(self) -> list[tuple[float, float | None, str]]:
+        """Where it is observed in the end, and how."""
+        return sorted((each.ra, each.error_radius, each.exposures[0].filter) for each in self.waiting.values())
+
+    def stop(self) -> None:
+        self.rig.host.stop()
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Any:
+    made = Night(tmp_path)
+    yield made
+    made.stop()
+
+
+def test_the_better_position_wins_and_there_is_one_observation(night: Night) -> None:
+    assert night.take("gbm") == [REQUESTED]
+    assert night.take("bat") == [CHANGED]
+    assert night.end() == [(10.5, 0.05, "r")]
+    assert night.take("gbm final") == [], "it is coarser than Swift's"
+    ((id_, request),) = night.waiting.items()
+    assert id_ == "obs-fermi-700000001"
+    assert "swift:1300001 coincides with fermi:700000001" in request.reason
+
+
+def test_each_retraction_is_judged_by_what_remains(night: Night) -> None:
+    night.take("gbm", "bat", "gbm final")
+    assert night.take("bat gone") == [CHANGED]
+    assert night.end() == [(11.0, 2.0, "r")], "Fermi's stands"
+    assert night.take("gbm gone") == [WITHDRAWN]
+    assert night.end() == []
+
+
+def test_the_first_ones_retraction_leaves_the_seconds_observation(night: Night) -> None:
+    night.take("gbm", "bat")
+    assert night.take("gbm gone") == []
+    assert night.end() == [(10.5, 0.05, "r")]
+
+
+def test_what_coincides_no_more_gets_an_observation_of_its_own(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PACKETS, "bat", packet("SWIFT", "BAT_GRB_Pos", 1300001, 2, second=5, ra=24.0, error=0.05))
+    night.take("gbm", "bat")
+    assert night.end() == [(24.0, 0.05, "r")], "within the flight position's 90 %, and more"
+    assert sorted(night.take("gbm final")) == sorted([CHANGED, REQUESTED]), "the final one is far away"
+    assert night.end() == [(11.0, 2.0, "r"), (24.0, 0.05, "r")]
+
+
+def test_a_condition_on_coincidence_holds_also_for_what_came_before_it(night: Night) -> None:
+    assert night.take("neutrino") == []
+    assert night.take("gbm final") == [REQUESTED]
+    assert night.end() == [(10.6, 0.7, "i")], "the neutrino's position is the better one"
+
+
+def test_the_decision_keeps_what_coincides_and_the_chance_of_it(night: Night) -> None:
+    night.take("gbm")
+    night.take("bat")
+    last = decisions.read(night.rig.host.journal.reader())[-1]
+    (agrees,) = last.looked_at["coincides_with"]
+    assert agrees == "fermi:700000001 3 s before, 3.29 deg apart, by chance 9.2e-06"
+    (seen,) = events.coinciding(night.rig.host.journal.reader(), "fermi:700000001")
+    assert (seen.name, seen.seconds) == ("swift:1300001", 3.0), "also from the side of what came first"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.permutations(sorted(PACKETS)), st.lists(st.booleans(), min_size=len(PACKETS), max_size=len(PACKETS)),
+    st.sets(st.sampled_from(sorted(PACKETS)), min_size=1),
+)  # fmt: skip
+def test_every_order_of_arrival_has_the_same_end(order: list[str], together: list[bool], there: set[str]) -> None:
+    ends = []
+    for names in (sorted(there), [each for each in order if each in there]):
+        with tempfile.TemporaryDirectory() as folder:
+            night = Night(Path(folder))
+            try:
+                turn: list[str] = []
+                for name, more in zip(names, together, strict=False):
+                    turn.append(name)
+                    if not more:
+                        night.take(*turn)
+                        turn = []
+                if turn:
+                    night.take(*turn)
+                ends.append(night.end())
+            finally:
+                night.stop()
+    assert ends[0] == ends[1]
+
+
+def test_what_a_record_keeps_is_enough_for_the_rules() -> None:
+    alert = parse(PACKETS["bat"])
+    again = identity.alert_of(identity.packet_record(alert))
+    for field in ("stream", "id", "event", "time", "sent", "ra", "dec", "error_radius", "measured", "classification"):
+        assert getattr(again, field) == getattr(alert, field), field
