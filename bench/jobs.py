@@ -1,11 +1,12 @@
-"""What jobs cost: queued durably, run one after the other, from being asked for to their result; beside huey.
+"""What jobs cost: queued durably, run one by one, from being asked for to their result; beside huey and Celery.
 
     python bench/jobs.py            the figures of docs/jobs.md
-    python bench/jobs.py --quick    fewer jobs
+    python bench/jobs.py --quick    fewer jobs, without Celery
 
 Each side is a process of its own with one worker, on the same disk: our agent as `twistd -n pyros-agent` runs it, and
-huey's consumer on SQLite with fsync, where it is installed. huey's worker is a thread that calls a function, which runs
-/bin/true as ours do; it has no wrapper that bounds a program and ends what it has started.
+huey's consumer on SQLite with fsync, Celery's worker on our transport and on RabbitMQ (a node of its own), where they
+are installed. huey's worker is a thread and Celery's a process that calls a function, which runs /bin/true as ours do;
+they have no wrapper that bounds a program and ends what it has started.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ from pyros import config as configuration
 from pyros import messages
 from pyros.cli.common import program
 from pyros.clock import Deadline, RealClock
-from pyros.config import Config
+from pyros.config import ENVIRONMENT, Config
 from pyros.errors import PyrosError
 from pyros.jobs.ledger import LedgerReader
 from pyros.messages import JobRequest
 from pyros.sender import Sender, ask
+from tests.jobs.rabbit import RABBIT, rabbit
 
 CLOCK = RealClock(Clock())
 LATER = 1e6
@@ -51,10 +53,14 @@ def main() -> None:
     queued, ran, alone, rounds = (
         (500, 30, 5, min(2, chosen.rounds)) if chosen.quick else (10_000, 300, 50, chosen.rounds)
     )
-    report = Report("jobs", chosen.json, ["huey"])
+    report = Report("jobs", chosen.json, ["huey", "celery"])
     sides: dict[str, Callable[[Path], Any]] = {"PYROS": pyros}
     if importlib.util.find_spec("huey"):
         sides["huey"] = huey
+    if importlib.util.find_spec("celery") and not chosen.quick:
+        sides["Celery, our transport"] = celery
+        if RABBIT.exists():
+            sides["Celery, RabbitMQ"] = celery_on_rabbit
     found: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
     for number in range(rounds):
         for name, side in sides.items():
@@ -129,7 +135,7 @@ class PyrosQueue:
 def pyros(folder: Path) -> Iterator[PyrosQueue]:
     """Run a queue in a process of its own."""
     (port,) = free_ports(1)
-    file = folder / configuration.FILE_NAME
+    file = folder.absolute() / configuration.FILE_NAME
     file.write_text(
         f"[observatory]\nname = bench\ndata = .\n[jobs]\nport = {port}\napp = pyros.agents.jobs\noption_niceness = 0\n"
     )
@@ -184,6 +190,55 @@ def huey(folder: Path) -> Iterator[HueyQueue]:
         yield queue
 
 
+class CeleryQueue:
+    """Celery's queue, and a worker with one process."""
+
+    def __init__(self, application: Any, pid: int) -> None:
+        self.pid, self._app = pid, application
+
+    def _ask(self, **options: Any) -> Any:
+        return self._app.send_task("bench._celery_tasks.true", queue="jobs", **options)
+
+    def put(self, count: int) -> None:
+        for _ in range(count):
+            self._ask(countdown=LATER)
+
+    def run(self, count: int) -> None:
+        last = [self._ask() for _ in range(count)][-1]
+        try:
+            last.get(timeout=PATIENCE, interval=LOOK_SECONDS)
+        except TimeoutError:
+            raise NoEndError("the last task has no end") from None
+
+
+@contextmanager
+def celery(folder: Path, broker: str = "") -> Iterator[CeleryQueue]:
+    """Run a worker of Celery in a process of its own."""
+    from pyros.jobs.celery_app import make_app
+
+    file = folder / configuration.FILE_NAME
+    (port,) = free_ports(1)
+    agent = f"[jobs]\nport = {port}\napp = pyros.agents.jobs\n"
+    own = f"[celery]\nmodules = bench._celery_tasks\n{f'broker = {broker}' if broker else ''}\n"
+    file.write_text(f"[observatory]\nname = bench\ndata = .\n{agent}{own}")
+    application = make_app(configuration.load(file))
+    environment = os.environ | {ENVIRONMENT: str(file), "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    command = [program("celery"), "-A", "pyros.jobs", "worker", "-Q", "jobs", "-n", "bench", "-c", "1"]
+    with _process(command, folder, environment) as pid:
+        queue = CeleryQueue(application, pid)
+        queue.run(1)
+        yield queue
+    application.close()
+
+
+@contextmanager
+def celery_on_rabbit(folder: Path) -> Iterator[CeleryQueue]:
+    """Run RabbitMQ, and a worker."""
+    (folder / "rabbit").mkdir()
+    with rabbit(folder / "rabbit") as url, celery(folder, url) as queue:
+        yield queue
+
+
 @contextmanager
 def _process(command: list[str], folder: Path, environment: Any) -> Iterator[int]:
     with (folder / "log").open("wb") as out:
@@ -226,7 +281,7 @@ def show(report: Report, found: dict[str, list[dict[str, float]]], queued: int) 
         ("p50_ms", "asked for to its end, p50 ms"),
         ("p99_ms", "the same, p99 ms"),
         ("memory_mb", "memory, MB"),
-        ("others_mb", "memory of its launcher, MB"),
+        ("others_mb", "memory of its launcher or child, MB"),
     ):
         row = [title]
         for name, rounds in found.items():
@@ -235,7 +290,7 @@ def show(report: Report, found: dict[str, list[dict[str, float]]], queued: int) 
             report.figures(title, system=name, median=median(values), rounds=values)
         rows.append(row)
     report.table("Jobs", ["", *found], rows)
-    report.note("queued: ours in a pipeline over one connection, huey's one by one as its interface has it")
+    report.note("queued: ours in a pipeline over one connection, the others' one by one as their interfaces have it")
     report.ends()
 
 

@@ -25,7 +25,7 @@ TRANSPORT = "pyros"
 MAX_DELIVERIES = 5
 """A message whose workers were killed so many times is put aside, in the queue ``dead.QUEUE``: it may kill them."""
 _LOOK_SECONDS = 1.0
-_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.02
 _REVOKED_DAYS = 30
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (

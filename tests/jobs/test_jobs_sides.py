@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.jobs.sides import FIFTEEN, RABBIT, Celerys, Ours, rabbit
+from tests.jobs.rabbit import RABBIT, rabbit
+from tests.jobs.sides import FIFTEEN, Celerys, Ours
 from tests.jobs.test_jobs_document import TEXT
 
 SIDES = ("ours", "transport", "filesystem", "rabbitmq")
