@@ -1,15 +1,16 @@
-"""Links by which who can read the console's secret signs in: printed by ``pyros console link`` and by the demo."""
+"""Links that who can read the console's secret makes: to sign in (``pyros console link``), and to jobs' outputs."""
 
 from __future__ import annotations
 
 from pyros.config import Config, ConsoleConfig
 from pyros.console.console import SECRET_FILE, own_folder
 from pyros.console.roles import Role
-from pyros.console.sealed import Entry, seal
+from pyros.console.sealed import Download, Entry, seal
 from pyros.errors import ConfigError
 from pyros.keys import make_key
 
 ENTRY_SECONDS = 3600.0
+DOWNLOAD_SECONDS = 7 * 86_400.0
 
 
 def section_of(config: Config) -> ConsoleConfig:
@@ -27,3 +28,10 @@ def entry_link(config: Config, name: str, role: Role, seconds: float = ENTRY_SEC
     section = section_of(config)
     secret = make_key(own_folder(section) / SECRET_FILE, "the console's secret")
     return f"{section.url}enter/{seal(secret, Entry(name, int(role)), seconds)}"
+
+
+def download_link(config: Config, queue: str, job: str, name: str, seconds: float = DOWNLOAD_SECONDS) -> str:
+    """Return a URL by which anybody may take a file that a job has left, for so long. Raises as `entry_link` does."""
+    section = section_of(config)
+    secret = make_key(own_folder(section) / SECRET_FILE, "the console's secret")
+    return f"{section.url}download/{seal(secret, Download(queue, job, name), seconds)}"

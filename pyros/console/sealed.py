@@ -52,6 +52,17 @@ class Invitation(msgspec.Struct, frozen=True):
     """The invitation's number: it is used once."""
 
 
+class Download(msgspec.Struct, frozen=True):
+    """A link to a file that a job has left: whoever has the link may take the file."""
+
+    queue: str
+    """The queue."""
+    job: str
+    """The job's identifier."""
+    name: str
+    """The file's name in the job's outbox."""
+
+
 def seal(secret: bytes, value: msgspec.Struct, seconds: float) -> str:
     """Return a value as text for URLs and cookies, which `unseal` takes for so many seconds.
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.urls import path
 
 from pyros.console.actions import ACTIONS, Action
-from pyros.console.answers import errors, pictures, signing
+from pyros.console.answers import downloads, errors, pictures, signing
 from pyros.console.answers.doing import do
 from pyros.console.answers.showing import show, show_json
 from pyros.console.console import Console
@@ -36,6 +36,7 @@ urlpatterns = [
     path("enter/<str:sealed>", signing.enter, name="enter"),
     path("invitation/<str:sealed>", signing.accept, name="invitation"),
     path("tonight/last.png", pictures.last, name="last image"),
+    path("download/<str:sealed>", downloads.download, name="download"),
     *[_of_action(action) for action in ACTIONS if _shown(settings.CONSOLE, action)],
     *[each for page in settings.CONSOLE.pages for each in _of_page(page)],
 ]

@@ -9,9 +9,11 @@ A script is any executable file. Lines that begin with a prefix, ``##~~`` unless
     ##~~ method (one of mean|median = median) - how they are added
     ##~~ flat (file) - a flat field
     ##~~ notes (long = ) - goes into the header
+    ##~~ list (inbox) - a list of targets
 
 A parameter is text unless a type follows its name: ``text``, ``int``, ``float``, ``yes`` (yes or no), ``file`` (one
-that can be read; the script gets its whole path), ``one of A|B|C``, ``long`` (a text of any kind and length, of which
+that can be read; the script gets its whole path), ``inbox`` (the name of a file of the queue's inbox, ``option_inbox``;
+the script gets its whole path), ``one of A|B|C``, ``long`` (a text of any kind and length, of which
 the script gets the name of a file). What has a default needn't be given. No shell sees any of it.
 """
 
@@ -34,7 +36,7 @@ MAX_ARGUMENTS = 1 << 20
 MAX_LONG = 8 << 20
 _MAX_SCRIPT = 1 << 20
 _MAX_PARAMETERS = 100
-_TYPES = ("text", "int", "float", "yes", "file", "long")
+_TYPES = ("text", "int", "float", "yes", "file", "inbox", "long")
 _NAME = re.compile(r"[A-Za-z]\w{0,49}", re.ASCII)
 _LINE = re.compile(
     r"(?P<name>[^\s()=]+)?\s*(?:\((?P<type>[^()=]*?)\s*(?P<has_default>=\s*(?P<default>[^()]*?)\s*)?\))?"
@@ -48,13 +50,22 @@ class Parameter(msgspec.Struct, frozen=True):
     name: str
     """What people give it by: ``name=value``."""
     type: str = "text"
-    """``text``, ``int``, ``float``, ``yes``, ``file``, ``long`` or ``one of``."""
+    """``text``, ``int``, ``float``, ``yes``, ``file``, ``inbox``, ``long`` or ``one of``."""
     choices: tuple[str, ...] = ()
     """What ``one of`` may be."""
     default: str | None = None
     """What it is where nothing is given; None: it must be given."""
     text: str = ""
     """What it means."""
+    folder: Path | None = None
+    """The inbox, for a file of it; None where the queue has none."""
+
+    def files(self) -> list[str]:
+        """Return the names of the inbox's files, which such a parameter may be."""
+        try:
+            return sorted(path.name for path in self.folder.iterdir() if _is_of(path)) if self.folder else []
+        except OSError:
+            return []
 
     def check(self, value: str) -> str:
         """Return the argument for a value; raises ValueError that says what would be right."""
@@ -78,12 +89,20 @@ class Parameter(msgspec.Struct, frozen=True):
             raise ValueError(f"{value[:50]!r} is neither yes nor no")
         if self.type == "one of" and value not in self.choices:
             raise ValueError(f"{value[:50]!r} is not one of {', '.join(self.choices)}")
-        if self.type == "file":
-            path = Path(value).expanduser().absolute()
-            if not (path.is_file() and os.access(path, os.R_OK)):
-                raise ValueError(f"{value[:200]!r} is no file that can be read")
-            return str(path)
-        return value
+        return self._path(value) if self.type in ("file", "inbox") else value
+
+    def _path(self, value: str) -> str:
+        """Return the whole path of a file, or of an inbox's file; raises ValueError."""
+        if self.type == "inbox":
+            if self.folder is None:
+                raise ValueError("needs an inbox: option_inbox of the queue's section names its folder")
+            if value not in self.files():
+                raise ValueError(f"{value[:200]!r} is no file of {self.folder}")
+            return str(self.folder / value)
+        path = Path(value).expanduser().absolute()
+        if not (path.is_file() and os.access(path, os.R_OK)):
+            raise ValueError(f"{value[:200]!r} is no file that can be read")
+        return str(path)
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -135,8 +154,16 @@ class Script(msgspec.Struct, frozen=True):
         return [parameter.name for parameter in self.parameters]
 
 
-def read_script(path: Path, prefix: str = PREFIX) -> Script:
-    """Read a script's annotations; raises JobError listing every mistake, with file and line."""
+def _is_of(path: Path) -> bool:
+    """Return whether a path of an inbox is a file of it: not hidden, and no link."""
+    return not path.name.startswith(".") and not path.is_symlink() and path.is_file()
+
+
+def read_script(path: Path, prefix: str = PREFIX, inbox: Path | None = None) -> Script:
+    """Read a script's annotations; raises JobError listing every mistake, with file and line.
+
+    ``inbox`` is the folder from which its parameters of that type are chosen.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_SCRIPT + 1)
@@ -160,7 +187,9 @@ def read_script(path: Path, prefix: str = PREFIX) -> Script:
             problems.append(f"{path}: line {number}: {error}")
             continue
         if parameter.name:
-            parameters.append(parameter)
+            parameters.append(
+                msgspec.structs.replace(parameter, folder=inbox) if parameter.type == "inbox" else parameter
+            )
         else:
             text = f"{text} {parameter.text}".strip()
     if problems:
@@ -190,7 +219,7 @@ def _parameter(line: str) -> Parameter:
     elif kind not in _TYPES:
         raise ValueError(f"{name}: {kind[:60]!r} is no type: {', '.join(_TYPES)}, or one of A|B|C")
     parameter = Parameter(name, kind, choices, found["default"] if found["has_default"] else None, text)
-    if parameter.default is not None and kind != "file":
+    if parameter.default is not None and kind not in ("file", "inbox"):
         try:
             parameter.check(parameter.default)
         except ValueError as error:
@@ -198,7 +227,7 @@ def _parameter(line: str) -> Parameter:
     return parameter
 
 
-def scripts(folder: Path, prefix: str = PREFIX) -> tuple[list[Script], list[str]]:
+def scripts(folder: Path, prefix: str = PREFIX, inbox: Path | None = None) -> tuple[list[Script], list[str]]:
     """Return a folder's scripts, by their names, and what is wrong with those that cannot be used."""
     found: list[Script] = []
     problems: list[str] = []
@@ -210,7 +239,7 @@ def scripts(folder: Path, prefix: str = PREFIX) -> tuple[list[Script], list[str]
         if not os.access(path, os.X_OK):
             continue  # data, or a module that a script imports
         try:
-            found.append(read_script(path, prefix))
+            found.append(read_script(path, prefix, inbox))
         except JobError as error:
             problems += str(error).splitlines()
     return found, problems

@@ -13,6 +13,7 @@ wrapper's child, and the wrapper has ended only when it has no child any more. T
     progress.json   the last PROGRESS line
     log             what it has printed
     work/           where it runs; it belongs to the user that it runs as, all others to the agent's
+    work/outbox/    what it leaves for people
     work/.outcome-N.json   what a task returned or raised
 
 No result, no lock and no ``begun-N``: it has never begun. No result, no lock, but ``begun-N``: it crashed. Nothing of
@@ -79,6 +80,8 @@ def _wrap(order: dict[str, Any]) -> NoReturn:
         os.closerange(3, _DESCRIPTORS)
         folder = Path(order["folder"])
         (folder / "work").mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            (folder / "work" / "outbox").mkdir()
         null = os.open(os.devnull, os.O_RDONLY)
         log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         os.dup2(null, 0)
@@ -157,6 +160,10 @@ class Wrapper:
             name = self._user.pw_name
             environment |= {"HOME": self._user.pw_dir, "USER": name, "LOGNAME": name}
             os.chown(work, self._user.pw_uid, self._user.pw_gid)
+            with suppress(OSError):  # an earlier attempt may have put something else there
+                outbox = os.open(work / "outbox", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                os.fchown(outbox, self._user.pw_uid, self._user.pw_gid)
+                os.close(outbox)
         for name, text in self._order["files"].items():
             self._write_file(work / name, text)
         try:

@@ -30,19 +30,20 @@ def test_no_kill_loses_a_job_or_does_one_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_thousand_kills_and_a_hundred_power_cuts(tmp_path: Path) -> None:
-    """Over 3,000 jobs: none lost, none done twice, each that ran at a cut told or run again as it asked for."""
-    kills = Kills(tmp_path, seed=14)
+@pytest.mark.parametrize("seed", range(5))
+def test_a_thousand_kills_and_a_hundred_power_cuts(tmp_path: Path, seed: int) -> None:
+    """Of 3,000 jobs in all none is lost, none done twice; what ran at a cut is told or run again as it asked for."""
+    kills = Kills(tmp_path, seed)
     try:
-        kills.ask(3000)
-        kinds = ["cut"] * 100 + [kills.chance.choice(("agent", "wrapper", "wrapper", "launcher")) for _ in range(1000)]
+        kills.ask(600)
+        kinds = ["cut"] * 20 + [kills.chance.choice(("agent", "wrapper", "wrapper", "launcher")) for _ in range(200)]
         kills.chance.shuffle(kinds)
         for kind in kinds:
             kills.kill(kind)
         kills.finish()
-        ends = kills.check(3000)
-        assert ends["succeeded"] >= 2000
-        assert ends["crashed"] >= 20
+        ends = kills.check(600)
+        assert ends["succeeded"] >= 400
+        assert ends["crashed"] >= 1
     finally:
         kills.close()
 

@@ -154,3 +154,21 @@ def test_no_value_is_more_than_text_to_a_program(queue: Callable[..., Queue]) ->
     assert jobs.wait(id_).state == "succeeded"
     assert json.loads(jobs.file(id_, "log")) == [[*NASTY, "long.txt"], large]
     assert not list(folder.glob("**/owned"))
+
+
+def test_an_input_is_a_file_of_the_inbox(tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    (inbox / "folder").mkdir(parents=True)
+    for name in ("targets.csv", ".hidden", "o f.fits"):
+        (inbox / name).touch()
+    (tmp_path / "secret").touch()
+    (inbox / "link").symlink_to(tmp_path / "secret")
+    path = script(tmp_path, "##~~ list (inbox) - targets\n")
+    [parameter] = read_script(path, inbox=inbox).parameters
+    assert parameter.files() == ["o f.fits", "targets.csv"]
+    assert parameter.check("o f.fits") == str(inbox / "o f.fits")
+    for wrong in ("../secret", "link", "folder", ".hidden", "", "/etc/passwd", "targets.csv/"):
+        with pytest.raises(ValueError, match="is no file of"):
+            parameter.check(wrong)
+    with pytest.raises(JobError, match="option_inbox"):
+        read_script(path).arguments({"list": "targets.csv"})

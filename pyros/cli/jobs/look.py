@@ -14,13 +14,14 @@ from rich.table import Table
 
 from pyros import config as configuration
 from pyros.cli.clock import observatory_clock
-from pyros.cli.common import ConfigOption, JsonOption, instant, out
+from pyros.cli.common import ConfigOption, JsonOption, instant, out, short
 from pyros.cli.common import show as show_table
 from pyros.cli.jobs.find import JobArgument, QueueOption, find, folder_of, ledgers, progress_of
 from pyros.clock import Deadline
 from pyros.config import Config
-from pyros.errors import JobError
+from pyros.errors import JobError, PyrosError
 from pyros.jobs.ledger import ENDS, JobRow
+from pyros.jobs.outbox import FOLDER, outputs
 from pyros.printable import printable
 
 _STATES = ("pending", "running", *ENDS)
@@ -76,8 +77,9 @@ def show(job: JobArgument, as_json: JsonOption = False, config: ConfigOption = N
     with ledgers(loaded) as readers:
         row = find(readers, job)
     told = _as_dict(loaded, row)
+    left = outputs(loaded, row.queue, row.id)
     if as_json:
-        out.print(json.dumps(told))
+        out.print(json.dumps(told | {"outputs": [name for name, _ in left]}))
         return
     table = Table(box=None, show_header=False, pad_edge=False)
     for key, value in told.items():
@@ -85,6 +87,8 @@ def show(job: JobArgument, as_json: JsonOption = False, config: ConfigOption = N
             text = instant(value) if key in ("due", "expires", "asked", "begun", "ended") else value
             table.add_row(key, text if isinstance(text, str) else json.dumps(text))
     show_table(table)
+    for name, size in left:
+        out.print(f"output  {name}  {size} bytes  {_link(loaded, row, name)}")
     if row.end is not None and row.end.traceback:
         out.print(f"\n{row.end.traceback.rstrip()}")
 
@@ -143,6 +147,16 @@ def schedule(as_json: JsonOption = False, config: ConfigOption = None) -> None:
         out.print(f"no scheduled jobs; they are sections [job NAME] of {loaded.path}")
         return
     show_table(table)
+
+
+def _link(config: Config, row: JobRow, name: str) -> str:
+    """Return the link by which an output can be taken; its path where this user can make none."""
+    try:
+        from pyros.console.links import download_link  # noqa: PLC0415  the extra may be missing
+
+        return download_link(config, row.queue, row.id, name)
+    except (PyrosError, OSError, ImportError):
+        return short(folder_of(config, row) / "work" / FOLDER / name)
 
 
 def _print_from(file: Path, place: int) -> int:

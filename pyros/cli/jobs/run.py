@@ -24,6 +24,7 @@ from pyros.sender import Sender
 from pyros.unique import new_name
 
 _LOOK_SECONDS = 0.1
+_MAX_SHOWN = 20
 _EVER = 1e9
 _duration = quantity(DURATIONS, 0.0, 1e9)
 
@@ -150,11 +151,17 @@ def _pairs(values: list[str]) -> dict[str, str]:
     return pairs
 
 
-def _folders(config: Config, queue: str) -> list[tuple[AgentConfig, Path, str]]:
-    """Return the queues that have scripts, with their folders and the prefixes of the annotations there."""
+def _folders(config: Config, queue: str) -> list[tuple[AgentConfig, Path, str, Path | None]]:
+    """Return the queues that have scripts, with their folders, the prefixes of the annotations there, and inboxes."""
     wanted = queue_of(config, queue) if queue else ""
+    here = config.path.parent
     return [
-        (section, config.path.parent / section.options["scripts"], section.options.get("annotation", PREFIX))
+        (
+            section,
+            here / section.options["scripts"],
+            section.options.get("annotation", PREFIX),
+            here / section.options["inbox"] if "inbox" in section.options else None,
+        )
         for section in queues(config)
         if "scripts" in section.options and wanted in ("", section.name)
     ]
@@ -163,14 +170,14 @@ def _folders(config: Config, queue: str) -> list[tuple[AgentConfig, Path, str]]:
 def _find_script(config: Config, name: str, queue: str) -> tuple[AgentConfig, Script]:
     """Return the script of that name, or of that name and one ending; raises JobError when it isn't one."""
     names: list[str] = []
-    for section, folder, prefix in _folders(config, queue):
-        found, problems = scripts(folder, prefix)
+    for section, folder, prefix, inbox in _folders(config, queue):
+        found, problems = scripts(folder, prefix, inbox)
         names += [script.name for script in found]
         for script in found:
             if name in (script.name, script.path.stem):
                 return section, script
         if any(f"{folder / name}:" in problem for problem in problems):
-            read_script(folder / name, prefix)  # raises, and says why
+            read_script(folder / name, prefix, inbox)  # raises, and says why
         if "/" not in name and (folder / name).is_file():
             raise JobError(f"{folder / name}: is not executable; chmod +x makes it")
     if not names:
@@ -182,8 +189,8 @@ def _show_scripts(config: Config, queue: str) -> None:
     folders = _folders(config, queue)
     if not folders:
         raise JobError(f"{config.path}: no queue has scripts; option_scripts of its section names their folder")
-    for section, folder, prefix in folders:
-        found, problems = scripts(folder, prefix)
+    for section, folder, prefix, inbox in folders:
+        found, problems = scripts(folder, prefix, inbox)
         for script in found:
             out.print(f"{script.name}{'  ' + script.text if script.text else ''}  [{section.name}]", style="bold")
             for parameter in script.parameters:
@@ -195,7 +202,8 @@ def _show_scripts(config: Config, queue: str) -> None:
 
 
 def _described(parameter: Parameter) -> str:
-    kind = f"one of {', '.join(parameter.choices)}" if parameter.choices else parameter.type
+    choices = parameter.choices or tuple(parameter.files()[:_MAX_SHOWN])
+    kind = f"one of {', '.join(choices)}" if choices else parameter.type
     default = "" if parameter.default is None else f", {parameter.default or 'empty'} by default"
     return f"{parameter.name} ({kind}{default})  {parameter.text}".rstrip()
 
