@@ -31,7 +31,7 @@ from pyros.alerts.rules.rules import Decision, Rules
 from pyros.alerts.skymaps import Field
 from pyros.alerts.tiling import MapSource, ObservedField, Tiling
 from pyros.areas import work
-from pyros.areas.work import Choice, ChooseJob, MapReading, ReadJob
+from pyros.areas.work import MAPS_FOLDER, Choice, ChooseJob, MapReading, ReadJob
 from pyros.errors import AgentError, AlertError, WorkerError
 from pyros.messages import AlertReceived, FieldRequests, FollowUp, Message, Observation, Payload
 from pyros.planning import Site, SiteSky
@@ -40,8 +40,6 @@ from pyros.workers import Worker
 MAP_READ = "Sky map read"
 FIELDS_CHOSEN = "Fields chosen"
 READ_MAP_AGAIN = "Read sky map again"
-MAPS_FOLDER = "maps"
-"""Of the observatory's data: the maps' files, as they came."""
 _PAUSES = (10.0, 60.0, 300.0, 900.0, 3600.0)
 """Seconds before a map that could not be read is read again."""
 _JOB_SECONDS = 300.0

@@ -82,7 +82,7 @@ class Tiling(msgspec.Struct, omit_defaults=True):
     read: str = ""
     """The packet whose map counts now and has been read; '' for none."""
     file: str = ""
-    """Name of that map's file among the maps."""
+    """Name of the last such map's file among the maps."""
     request: Observation | None = None
     """What each target is asked for with; its id is the beginning of theirs. None where the rules want none of it."""
     targets: tuple[MapTarget, ...] = ()
@@ -108,8 +108,8 @@ class Tiling(msgspec.Struct, omit_defaults=True):
         return None
 
     def forget(self) -> None:
-        """Ask for nothing any more; what was observed stays."""
-        self.read = self.file = ""
+        """Ask for nothing any more; what was observed stays, and of which map."""
+        self.read = ""
         self.request, self.targets = None, ()
 
     def observations(self) -> tuple[Observation, ...]:

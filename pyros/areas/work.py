@@ -31,6 +31,8 @@ from pyros.errors import AlertError
 from pyros.files import atomic_write
 from pyros.site import Site
 
+MAPS_FOLDER = "maps"
+"""Of the observatory's data: the maps' files, as they came."""
 FETCH_SECONDS = 120.0
 LARGEST_MAP = 256 << 20
 """Bytes of a map that is fetched; a flat one of NSIDE 1024 with distances has 50 million, compressed."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import typer
 
 from pyros.cli.alerts.archive import explain, list_, search, show_
+from pyros.cli.alerts.coverage import coverage
 from pyros.cli.alerts.export_packets import export
 from pyros.cli.alerts.galaxies import galaxies
 from pyros.cli.alerts.import_packets import import_
@@ -23,6 +24,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "parse": parse,
     "skymap": skymap,
     "galaxies": galaxies,
+    "coverage": coverage,
     "list": list_,
     "search": search,
     "show": show_,
