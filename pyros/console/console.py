@@ -11,6 +11,7 @@ from pyros.clock import Clock
 from pyros.config import Config, ConsoleConfig
 from pyros.console.attempts import Attempts
 from pyros.console.audit import Audit
+from pyros.console.cache import Cache
 from pyros.console.feed import Feed
 from pyros.console.pages import Page, shown
 from pyros.console.switches import SwitchFile
@@ -41,6 +42,7 @@ class Console:
         for path in (self.database, section.key):
             if path is not None and path.exists():
                 check_private(path)
+        self.cache = Cache(section)
         self.switches = SwitchFile(self.folder)
         self.audit = Audit(self.folder)
         self.attempts = Attempts()

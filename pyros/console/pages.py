@@ -14,6 +14,11 @@ import msgspec
 from pyros.config import Config
 from pyros.console.roles import Role
 from pyros.errors import ConfigError
+from pyros.views.devices import devices
+from pyros.views.events import events
+from pyros.views.messages import messages
+from pyros.views.sky import sky
+from pyros.views.weather import weather
 
 MAX_LIMIT = 500
 
@@ -27,8 +32,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """What people call it."""
     path: str
     """Its URL without the first slash, as Django's `path`: ``events/<path:key>``."""
-    template: str
-    """The template that shows it, with the view's answer as ``it``."""
+    template: str = ""
+    """The template that shows it, with the view's answer as ``it``; '' for one that only programs ask for."""
     view: Callable[..., Any] | None = None
     """What it shows: ``view(observed, **values)``, with the values of path and query; None for one with ``data``.
 
@@ -42,6 +47,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the menu leads there."""
     section: str = ""
     """What `hide` calls it, by default its name; several pages may be one section."""
+    lifetime: float = 0.0
+    """Seconds for which an answer is kept (`pyros.console.cache`) where ``[console cache]`` says nothing else."""
     query: Mapping[str, Callable[[str], Any]] = {}
     """The values that it takes from the query, and what makes each from text; it raises ValueError."""
 
@@ -59,9 +66,24 @@ def limit(text: str) -> int:
     return count
 
 
+def yes(text: str) -> bool:
+    """Return whether a word means yes; raises ValueError for one that means neither yes nor no."""
+    if text not in ("yes", "no"):
+        raise ValueError(f"{text!r} is neither yes nor no")
+    return text == "yes"
+
+
 PAGES = (
     Page(name="tonight", title="Tonight", path="", template="tonight.html",
          data="pyros.console.answers.tonight:tonight"),
+    Page(name="events", title="Events", path="events", template="events.html", view=events,
+         query={"after": int, "limit": limit}),
+    Page(name="weather", title="Weather", path="weather", template="weather.html", view=weather, lifetime=5.0,
+         query={"hours": float}),
+    Page(name="sky", title="Sky", path="sky", view=sky, menu=False, lifetime=2.0),
+    Page(name="devices", title="Devices", path="devices", template="devices.html", view=devices),
+    Page(name="messages", title="Messages", path="messages", template="messages.html", view=messages,
+         query={"agent": str, "after": str, "limit": limit, "failed": yes}),
     Page(name="users", title="Users", path="users", template="users.html", role=Role.ADMIN,
          data="pyros.console.answers.users:users"),
     Page(name="account", title="You", path="you", template="account.html",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,10 +71,16 @@ def short(name: str) -> str:
     return str(name).rpartition("#")[2].rpartition("/")[2] or str(name)
 
 
+_IMAGE = re.compile(r"_(\d\d)(\d\d)(\d\d)_0*(\d+)_(\w+)\.fits")
+
+
 @register.filter
-def file_name(path: str) -> str:
-    """Return a path's last part."""
-    return str(path).rpartition("/")[2]
+def image_words(path: str) -> str:
+    """Return when an image was begun, its number and filter, as its file's name tells them; else the name."""
+    found = _IMAGE.search(str(path))
+    if found is None:
+        return str(path).rpartition("/")[2]
+    return f"{found[1]}:{found[2]}:{found[3]} · number {found[4]} · {found[5]}"
 
 
 @register.filter
@@ -105,7 +112,7 @@ def readings(device: Any) -> str:
     if isinstance(values.get("ra"), float) and isinstance(values.get("dec"), float):
         said.append(sexagesimal(values["ra"], values["dec"]))
     for name, value in values.items():
-        if name in _UNSAID or value in (None, ""):
+        if name in _UNSAID or value in (None, "") or (name == "rain" and not value):
             continue
         shown = figure(value) if isinstance(value, int | float) else value
         said.append(f"{words(name)} {shown}{_UNITS.get(name, '')}")
@@ -118,3 +125,15 @@ def sexagesimal(ra: float, dec: float) -> str:
     degrees, arc = divmod(round(abs(dec) * 3600), 3600)
     return (f"{hours % 24:02}:{rest // 60:02}:{rest % 60:02} "
             f"{'-' if dec < 0 else '+'}{degrees:02}:{arc // 60:02}:{arc % 60:02}")  # fmt: skip
+
+
+@register.filter
+def position(event: Any) -> str:
+    """Return what has ra and dec (ICRS, degrees) as hours and degrees."""
+    return sexagesimal(event.ra, event.dec)
+
+
+@register.filter
+def last_line(text: str) -> str:
+    """Return the last line of a traceback that isn't empty."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

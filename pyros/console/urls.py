@@ -17,10 +17,8 @@ from pyros.console.pages import Page
 
 def _of_page(page: Page) -> list[Any]:
     json_path = f"{page.path or page.name}.json"
-    return [
-        path(json_path, show_json(page), name=f"{page.name}.json"),
-        path(page.path, show(page), name=page.name),
-    ]
+    found = [path(json_path, show_json(page), name=f"{page.name}.json")]
+    return [*found, path(page.path, show(page), name=page.name)] if page.template else found
 
 
 def _of_action(action: Action) -> Any:

@@ -53,7 +53,6 @@ def look_at(console: Running, browser: Any, width: str, *names: str) -> dict[str
         for page in (each for each in _SIMPLE if each.name in names):
             visit.page.goto(f"{console.section.url}{page.path}", wait_until="load")
             visit.wait_for("/heard|NO NEWS/.test(document.getElementById('live').textContent)")
-            visit.page.evaluate("document.body.classList.remove('stale')")  # what is grey on purpose is hard to read
             for theme in THEMES:
                 visit.theme(theme)
                 serious = unreadable(visit.page, None if theme == THEMES[0] else _COLOURS)

@@ -64,6 +64,7 @@ def _answer(request: HttpRequest, page: Page, values: Any, made: Callable[[Any],
 
 
 def _look(request: HttpRequest, page: Page, values: dict[str, Any]) -> Any:
-    if page.view is not None:
-        return page.view(settings.CONSOLE.observed, **values)
+    view, console = page.view, settings.CONSOLE
+    if view is not None:
+        return console.cache.answer(page, values, lambda: view(console.observed, **values))
     return named(page.data)(request, **values)

@@ -67,7 +67,38 @@ function sky() {
   const dome = frame.night.dome;
   if (dome && dome.azimuth !== null && dome.state === "open") { const pts = []; for (let i = -9; i <= 9; i++) pts.push(pol(-1.3, dome.azimuth + i)); v.append(S("path", { d: poly(pts), style: "stroke:var(--now);stroke-width:3;fill:none" })); }
 }
-function surroundings() {}
+function surroundings(v) {
+  for (const [alt, az, m] of around.stars) { const [x, y] = pol(alt, az); v.append(S("circle", { cx: x.toFixed(1), cy: y.toFixed(1), r: Math.max(.35, 1.7 - .38 * m).toFixed(2), style: "fill:var(--star);opacity:.8" })); }
+  if (around.horizon.length) {
+    const sorted = [...around.horizon].sort((a, b) => a[1] - b[1]), rim = []; for (let i = 0; i <= 72; i++) rim.push(pol(0, i * 5));
+    const edge = []; sorted.forEach((p, i) => { // straight in azimuth: no chord through the zenith
+      const q = sorted[(i + 1) % sorted.length], span = (q[1] - p[1] + 360) % 360 || 360, n = Math.max(1, Math.ceil(span / 5));
+      for (let k = 0; k < n; k++) edge.push(pol(p[0] + (q[0] - p[0]) * k / n, p[1] + span * k / n));
+    });
+    v.append(S("path", { d: poly(edge) + "Z" + poly(rim) + "Z", "fill-rule": "evenodd", style: "fill:var(--ground)" }));
+  }
+  if (around.limit > 0) v.append(S("circle", { r: (90 - around.limit) / .9, style: "fill:none;stroke:var(--bad);stroke-width:.5;stroke-dasharray:2 2;opacity:.7" }));
+  if (around.path.length > 1) v.append(S("path", { d: poly(around.path.map(p => pol(...p))), style: "fill:none;stroke:var(--now);stroke-width:.8;stroke-dasharray:3 2" }));
+  const taken = []; // labels keep apart: each takes the first place that no earlier one has
+  if (around.moon.altitude > 0) {
+    const [x, y] = pol(around.moon.altitude, around.moon.azimuth), right = x > 45;
+    v.append(S("circle", { cx: x, cy: y, r: 4, style: "fill:var(--moon,#f2e3a2);stroke:#a8965a;stroke-width:.4" }), S("text", { x: x + (right ? -5.5 : 5.5), y: y + 2, "text-anchor": right ? "end" : "start" }, `Moon ${Math.round(around.moon_lit * 100)} %`));
+    taken.push([x - 46, y - 6, x + 46, y + 5]);
+  }
+  const scope = frame.night.telescope; if (scope) { const [x, y] = pol(scope.altitude, scope.azimuth); taken.push([x - 9, y - 9, x + 9, y + 9]); }
+  for (const mark of around.events) {
+    const [x, y] = pol(mark.altitude, mark.azimuth), r = Math.max(2.6, Math.min(60, mark.radius / .9)), name = clip(short(mark.name), 18), w = name.length * 3.5, colour = KINDS[mark.word] || "var(--done)";
+    const left = ([lx, , at]) => at === "start" ? lx : at === "end" ? lx - w : lx - w / 2;
+    const places = [[x + r + 2, y + 2, "start"], [x - r - 2, y + 2, "end"], [x, y - r - 3, "middle"], [x, y + r + 8, "middle"], [x, y + r + 16, "middle"], [x, y - r - 11, "middle"]];
+    const place = places.find(p => { const l = left(p); return l > -108 && l + w < 108 && !taken.some(([a0, b0, a1, b1]) => l < a1 && l + w > a0 && p[1] - 6 < b1 && p[1] > b0); });
+    const g = S("g"); g.append(S("title", {}, `${short(mark.name)}: ${mark.word}, altitude ${mark.altitude.toFixed(0)}°`), S("circle", { cx: x, cy: y, r, style: `fill:${colour};fill-opacity:.13;stroke:${colour};stroke-width:.9;stroke-dasharray:${mark.word === "rejected" ? "1.5 1.5" : "none"}` }));
+    if (place) { taken.push([left(place), place[1] - 6, left(place) + w, place[1]]); g.append(S("text", { x: place[0], y: place[1], "text-anchor": place[2], style: `fill:${colour};font-weight:600;paint-order:stroke;stroke:var(--sky);stroke-width:1.6px` }, name)); }
+    v.append(g);
+  }
+  const legend = [...new Set(around.events.map(mark => mark.word))].map(word => { const li = document.createElement("li"), i = document.createElement("i"); li.style.color = KINDS[word] || "var(--done)"; li.append(i, word); return li; });
+  const plus = document.createElement("li"); plus.textContent = `+ telescope${around.limit > 0 ? ` · – – limit ${around.limit}°` : ""}`;
+  $("skylegend").replaceChildren(...legend, plus);
+}
 
 // Curves.
 const plots = [];
@@ -93,14 +124,18 @@ function title() {
   const night = frame.night; document.title = `${night.safety.safe === false ? "✕ " : ""}${night.word} · ${night.observatory}`;
 }
 function draw() { plots.splice(0).forEach(p => p.destroy()); timeline(); sky(); weather(); }
-async function look(url, take) { try { const answer = await fetch(url, { headers: { Accept: "application/json" } }); if (answer.ok) { take(await answer.json()); draw(); } } catch { /* the live chip tells */ } }
+async function look(url, take, redraw = draw) { try { const answer = await fetch(url, { headers: { Accept: "application/json" } }); if (answer.ok) { take(await answer.json()); redraw(); } } catch { /* the live chip tells */ } }
 const extra = document.querySelector("main").dataset;
 function lookAround() {
   if (document.hidden) return;
   if (extra.weather) look(extra.weather, d => { trend = d; });
-  if (extra.sky) look(extra.sky, d => { around = d; });
+  if (extra.sky) look(extra.sky, d => { around = d; }, sky);
 }
-document.addEventListener("frame", e => { frame = e.detail; timeline(); sky(); title(); });
+let looked = performance.now();
+document.addEventListener("frame", e => {
+  frame = e.detail; timeline(); sky(); title();
+  if (extra.sky && performance.now() - looked > 5000 && !document.hidden) { looked = performance.now(); look(extra.sky, d => { around = d; }, sky); }
+});
 document.addEventListener("theme", draw);
 let wait; addEventListener("resize", () => { clearTimeout(wait); wait = setTimeout(draw, 150); });
 draw(); lookAround(); setInterval(lookAround, 60000);
