@@ -36,6 +36,8 @@ KEPT = 14
 _DATA, _FILES = "data", "files"
 _NOT_BACKED_UP = (FOLDER, "images", "reduced", "jobs", "celery", "lost+found")
 """Folders of the data folder that have no database that is to be kept."""
+_MADE_ANEW = ("images.sqlite",)
+"""Databases that can be made of other files: large, and not worth a place."""
 _CHUNK = 1 << 20
 _NAME = re.compile(r"\d{8}T\d{6}Z")
 
@@ -165,7 +167,8 @@ def _databases(config: Config) -> Iterator[tuple[Path, str]]:
     """Yield the observatory's SQLite files, each with its place in a backup."""
     for path in sorted(config.data.rglob("*.sqlite")):
         beside = path.relative_to(config.data)
-        if beside.parts[0] not in _NOT_BACKED_UP and not any(part.startswith(".") for part in beside.parts):
+        kept = beside.parts[0] not in _NOT_BACKED_UP and str(beside) not in _MADE_ANEW
+        if kept and not any(part.startswith(".") for part in beside.parts):
             yield path, f"{_DATA}/{beside}"
     archive = config.alert_archive
     if isinstance(archive, Path) and archive.is_file() and not archive.is_relative_to(config.data):

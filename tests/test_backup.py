@@ -26,7 +26,7 @@ def config(tmp_path: Path) -> Config:
         "[observatory]\nname = t\nsite = site.yaml\n[a]\nport = 5020\napp = tests.a\n"
     )
     data = tmp_path / "var"
-    for name in ("journals/a.sqlite", "archive.sqlite", "images/2026-03-20/index.sqlite"):
+    for name in ("journals/a.sqlite", "archive.sqlite", "images/2026-03-20/index.sqlite", "images.sqlite"):
         (data / name).parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(data / name)) as db:
             db.executescript("PRAGMA journal_mode = WAL; CREATE TABLE pairs (one INTEGER, other INTEGER);")
