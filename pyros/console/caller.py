@@ -22,7 +22,8 @@ from pyros.console.sealed import Pass, unseal
 
 PASS_SECONDS = 12 * 3600.0
 PASS_RENEWED_SECONDS = 600.0
-_BEARER = "bearer "
+_SCHEMES = ("bearer ", "token ")
+"""Before a token in the header Authorization: ours, and that of the OCS dialect."""
 _ASKING = 8
 _PATIENCE, _ORDER_PATIENCE = 1.0, 0.15
 """Seconds for which the database is asked who it is before the pass counts: by a page, and by an order."""
@@ -81,7 +82,7 @@ def caller_of(request: HttpRequest) -> Caller:
 
 def has_token(request: HttpRequest) -> bool:
     """Whether a program shows a token: no browser does that for another site's page."""
-    return str(request.headers.get("Authorization", "")).lower().startswith(_BEARER)
+    return str(request.headers.get("Authorization", "")).lower().startswith(_SCHEMES)
 
 
 def address_of(request: HttpRequest) -> str:
@@ -129,7 +130,7 @@ def _signed_in(request: HttpRequest) -> Any:
 
 
 def _program(request: HttpRequest, address: str) -> Caller:
-    token = Token.objects.shown(request.headers["Authorization"][len(_BEARER) :].strip())
+    token = Token.objects.shown(request.headers["Authorization"].partition(" ")[2].strip())
     if token is None:
         return Caller(address=address)
     return Caller(token.user.name, token.rank, address, token.name, token.user)

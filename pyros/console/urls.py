@@ -8,11 +8,13 @@ from django.conf import settings
 from django.urls import path
 
 from pyros.console.actions import ACTIONS, Action
-from pyros.console.answers import downloads, errors, pictures, signing
+from pyros.console.answers import acknowledging, downloads, errors, pictures, signing
 from pyros.console.answers.doing import do
+from pyros.console.answers.serving import serve
 from pyros.console.answers.showing import show, show_json
 from pyros.console.console import Console
 from pyros.console.pages import Page
+from pyros.console.services import SERVICES
 
 
 def _of_page(page: Page) -> list[Any]:
@@ -33,6 +35,8 @@ urlpatterns = [
     path("sign-in", signing.sign_in, name="sign in"),
     path("enter/<str:sealed>", signing.enter, name="enter"),
     path("invitation/<str:sealed>", signing.accept, name="invitation"),
+    path("acknowledge/<str:token>", acknowledging.acknowledged, name="acknowledge"),
+    *[path(service.path, serve(service)) for service in SERVICES],
     path("tonight/last.png", pictures.last, name="last image"),
     path("download/<str:sealed>", downloads.download, name="download"),
     *[_of_action(action) for action in ACTIONS if _shown(settings.CONSOLE, action)],

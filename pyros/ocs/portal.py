@@ -106,6 +106,13 @@ def group_of(observed: Observed, group_id: str) -> Answer:
     return 200, _group(number, state, observed.state("scheduler", Scheduler).requests.get(f"{_PREFIX}{number}"))
 
 
+def owner_of(observed: Observed, group_id: str) -> str | None:
+    """Return who has asked for a request that waits; None for one that doesn't."""
+    number = _number(group_id)
+    request = observed.state("scheduler", Scheduler).requests.get(f"{_PREFIX}{number}")
+    return request.owner if request is not None else None
+
+
 def cancel(observed: Observed, group_id: str, who: str, *, seconds: float = 10.0) -> Answer:
     """``POST /api/requestgroups/{id}/cancel/``: withdraws it; 400 for what has ended already.
 

@@ -1,0 +1,146 @@
+"""What programs of others ask of a console that runs: the OCS dialect, Simple Image Access, and a message's link."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from pyros.cli.common import program
+from pyros.config import Config
+from pyros.console.roles import Role
+from pyros.console.services import SERVICES
+from pyros.imagery.index import ImageIndex, index_file
+from pyros.imagery.record import read_record
+from pyros.keys import make_key
+from pyros.messages import NOTE, NoteRaised
+from pyros.notices.desk import cause_name
+from pyros.notices.links import make_token
+from pyros.notices.reading import read_book
+from pyros.sender import Sender
+from tests.conftest import PATIENCE, is_open, wait_until
+from tests.console.conftest import Answer, Browser, Running
+from tests.imagery.test_image_index import picture
+from tests.ocs.test_ocs import GROUP
+
+
+@contextmanager
+def agent(config: Config, name: str) -> Iterator[None]:
+    """Run one agent as twistd does."""
+    log = config.path.with_name(f"{name}.log")
+    with log.open("wb") as stream:
+        words = [sys.executable, program("twistd"), "-n", "--pidfile=", "pyros-agent", "--config", str(config.path)]
+        process = subprocess.Popen([*words, "--agent", name], stdout=stream, stderr=stream)
+    try:
+        port = config.agent(name).port
+        wait_until(lambda: is_open(port) or process.poll() is not None, what=f"{name} to listen")
+        assert process.poll() is None, log.read_text()
+        yield
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+class Client:
+    """A program with a token, as TOM Toolkit shows it."""
+
+    def __init__(self, console: Running, role: Role) -> None:
+        person = console.browser(role)
+        fields = {"name": f"tom {role.word}", "scope": role.word, "days": "1"}
+        shown = person.post("/you/tokens", fields, page="/you").body
+        found = re.search(r'readonly value="([^"]+)"', shown)
+        assert found is not None, shown
+        self._headers = {"Authorization": f"Token {found[1]}"}
+        self._browser = Browser(console.section.port)
+
+    def ask(self, method: str, path: str, content: Any = None) -> Answer:
+        body = b"" if content is None else json.dumps(content).encode()
+        return self._browser.ask(method, path, body, headers=self._headers | {"Content-Type": "application/json"})
+
+
+@pytest.mark.parametrize("role", list(Role), ids=lambda role: role.word)
+def test_every_service_is_for_who_may_use_it(console: Running, role: Role) -> None:
+    browser = console.browser(role)
+    for service in SERVICES:
+        path = "/" + service.path.replace("<str:number>", "7")
+        if service.get:
+            status = browser.get(path).status
+            assert (status == 401) == (role < service.role), (path, status)
+            assert status < 500 or path.startswith("/sia2/query"), (path, status)  # there is no index yet
+        if service.post and role < service.post_role:
+            status = browser.post(path, page="/you" if role else "/sign-in").status
+            assert status == (403 if role else 401), (path, status)
+
+
+def test_a_group_is_submitted_followed_and_cancelled(console: Running) -> None:
+    observer = Client(console, Role.OBSERVER)
+    with agent(console.config, "scheduler"):
+        group = copy.deepcopy(GROUP)
+        group["requests"][0]["windows"] = [{"start": "2040-01-01", "end": "2041-01-01"}]  # type: ignore[index]
+        checked = observer.ask("POST", "/api/requestgroups/validate/", group)
+        assert checked.json["errors"] == {}, checked
+        wrong = observer.ask("POST", "/api/requestgroups/", group | {"operator": "MANY"})
+        assert (wrong.status, list(wrong.json)) == (400, ["operator"])
+        made = observer.ask("POST", "/api/requestgroups/", group)
+        assert made.status == 201, made
+        (number,) = [each["id"] for each in made.json["requests"]]
+        found = observer.ask("GET", f"/api/requestgroups?request_id={number}").json
+        assert (found["count"], found["results"][0]["id"]) == (1, number)
+        assert observer.ask("GET", f"/api/requests/{number}").json["state"] == "PENDING"
+        assert observer.ask("GET", f"/api/requests/{number}/observations/").status == 200
+        other = console.browser(Role.OBSERVER, "other")
+        refused = other.post(f"/api/requestgroups/{number}/cancel/", page="/you")
+        assert refused.status == 403
+        cancelled = observer.ask("POST", f"/api/requestgroups/{number}/cancel/")
+        assert (cancelled.status, cancelled.json["state"]) == (200, "CANCELED")
+        wait_until(lambda: observer.ask("GET", f"/api/requests/{number}").json["state"] == "CANCELED", what="its end")
+    assert observer.ask("POST", "/api/requestgroups/", [1]).status == 400
+    assert observer.ask("GET", "/api/requestgroups?name=x").status == 400
+
+
+def test_images_are_found_and_downloaded(console: Running) -> None:
+    viewer = Client(console, Role.VIEWER)
+    path = picture(console.config.data / "images" / "one.fits", observation="ocs-77")
+    index = ImageIndex(index_file(console.config))
+    index.add([read_record(path, None)])
+    index.close()
+    (frame,) = viewer.ask("GET", "/frames/?REQNUM=77&limit=1000").json["results"]
+    assert frame["url"].startswith(f"http://127.0.0.1:{console.section.port}/frames/")
+    answer = viewer.ask("GET", "/sia2/query?" + urlencode({"POS": "CIRCLE 83.6 22 0.1"}))
+    assert answer.status == 200
+    assert "<TD>M 1</TD>" in answer.body
+    assert viewer.ask("GET", "/sia2/query?POS=x").status == 400
+    assert "sia2/images/" in answer.body
+    got = viewer.ask("GET", f"/frames/{frame['id']}/download".replace("/download", "/")).json
+    assert got == frame
+    headers = viewer.ask("HEAD", f"/frames/{frame['id']}/download").headers
+    assert headers["content-length"] == str(path.stat().st_size)
+    assert Browser(console.section.port).get("/sia2/query").status == 401
+
+
+def test_a_link_acknowledges_by_its_button_and_not_by_being_opened(console: Running) -> None:
+    config = console.config
+    with agent(config, "notifier"):
+        note = NoteRaised(key="wet", text="the <b>mirror</b> gets wet", critical=True)
+        Sender.send_to("notifier", NOTE, note, config=config)
+        (cause,) = wait_until(lambda: list(read_book(config).causes.values()), what="the notice to be kept")
+        token = make_token(make_key(config.key_file), cause_name(cause), cause.since)
+        stranger = Browser(console.section.port)
+        page = stranger.get(f"/acknowledge/{token}")
+        assert page.status == 200
+        assert "the &lt;b&gt;mirror&lt;/b&gt; gets wet" in page.body
+        assert next(iter(read_book(config).causes.values())).acknowledged == ""
+        done = stranger.post(f"/acknowledge/{token}", {"name": "Ada"}, page=f"/acknowledge/{token}")
+        assert done.status == 200, done
+        assert "Thank you" in done.body
+        assert next(iter(read_book(config).causes.values())).acknowledged == "Ada"
+        assert "Ada takes care of it" in stranger.get(f"/acknowledge/{token}").body
+    assert stranger.get(f"/acknowledge/{token[:-1]}x").status == 403
