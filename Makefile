@@ -2,6 +2,7 @@
 #
 #   make demo                    a simulated burst, followed up
 #   make demo ALERT=burst.xml    the same with another VOEvent
+#   make demo ALERT=gw           a gravitational wave's sky map, field by field; gw-retracted: taken back in the middle
 #   make rehearse                a heavy night with all that can go wrong, and its report
 #   make test lint bench         for developers
 #   make test-long               the tests that take minutes
@@ -20,7 +21,7 @@ JOBS ?= 3
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo              see a simulated burst followed up (ALERT=file.xml: another alert)"
+	@echo "make demo              see a simulated burst followed up (ALERT=file.xml: another alert; ALERT=gw: a sky map)"
 	@echo "make rehearse          rehearse a heavy night, on virtual time; its report is var/rehearsal/report.md"
 	@echo "make test              run the tests (TESTS=tests/cli: only those)"
 	@echo "make test-long         run the tests that take minutes"

@@ -281,7 +281,9 @@ class SkyMapsAgent(Agent):
                 self.keep_decision(alert, stored.name, Decision(accepted=False, reason=reason))
             else:
                 outcome: RequestChange = "changed" if tiling.targets else "requested"
-                tiling.targets, tiling.covered = choice.targets, choice.covered
+                meanwhile = {each.key for each in tiling.observed[choice.known :]}
+                more = sum(each.probability for each in choice.targets if each.key in meanwhile)
+                tiling.targets, tiling.covered = choice.targets, min(1.0, choice.covered + more)
                 if (point := followed.observation) is not None:
                     followed.observation = followed.asked = None
                     self.withdraw(point, self.OBSERVED_IN_FIELDS)

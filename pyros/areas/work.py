@@ -106,6 +106,8 @@ class Choice(msgspec.Struct, frozen=True):
     """The map's probability in what can be observed tonight, 0 to 1."""
     covered: float
     """The map's probability in what was observed already, 0 to 1."""
+    known: int
+    """How many fields were observed when that was asked for."""
     kind: str
     """What the targets are, for people: ``fields`` or ``galaxies``."""
 
@@ -148,18 +150,18 @@ def choose(job: ChooseJob) -> Choice:
     until = float("inf") if job.until is None else job.until
     visible = visible_in_night(job.site, job.now, job.min_altitude, until)
     if visible is None:
-        return Choice((), 0.0, covered, "fields")
+        return Choice((), 0.0, covered, len(job.observed), "fields")
     observable = float(skymap.probability[visible(*skymap.centres)].sum())
 
     def wanted(ra: Floats, dec: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         return np.asarray(visible(ra, dec) & ~inside_any(job.observed, ra, dec))
 
     if job.galaxies and skymap.along is not None:
-        return Choice(_galaxies(job, skymap, wanted), observable, covered, "galaxies")
+        return Choice(_galaxies(job, skymap, wanted), observable, covered, len(job.observed), "galaxies")
     field = Field(job.width, job.height, job.overlap)
     tiles = make_tiles(skymap, field, share=job.share, limit=job.limit, observable=wanted)
     targets = tuple(_named(each.ra, each.dec, each.added) for each in tiles)
-    return Choice(targets, observable, covered, "fields")
+    return Choice(targets, observable, covered, len(job.observed), "fields")
 
 
 def kept_map(path: Path) -> SkyMap:

@@ -11,9 +11,9 @@ import typer
 from pyros import config as configuration
 from pyros.alerts import events
 from pyros.alerts.events import StoredEvent
-from pyros.alerts.skymaps import read_skymap
+from pyros.alerts.skymaps import SkyMap, read_skymap
 from pyros.alerts.skymaps.coverage import moc_of, probability_in, write_moc
-from pyros.alerts.tiling import ObservedField
+from pyros.alerts.tiling import MapTarget, ObservedField, Tiling
 from pyros.areas.work import MAPS_FOLDER
 from pyros.cli.common import ConfigOption, JsonOption, instant, out, short
 from pyros.clock import system_time
@@ -46,13 +46,7 @@ def coverage(
     tiling = stored.followed.tiling
     if tiling is None or not tiling.file:
         raise PyrosError(f"{stored.name}: none of its sky maps was read; pyros alerts explain {event} says why")
-    path = loaded.data / MAPS_FOLDER / tiling.file
-    try:
-        skymap = read_skymap(path.read_bytes())
-    except OSError as error:
-        raise PyrosError(f"{path}: cannot be read: {error.strerror}") from None
-    except AlertError as error:
-        raise PyrosError(f"{path}: {error}") from None
+    skymap = _map_of(loaded, tiling)
     covered = probability_in(skymap, tiling.observed)
     done = {each.key for each in tiling.observed}
     left = [each for each in tiling.targets if each.key not in done]
@@ -61,15 +55,11 @@ def coverage(
     retracted = not tiling.read
     told: dict[str, Any] = {
         "event": stored.name, "retracted": retracted, "probability": covered, "area": area,
-        "fields": len(tiling.observed), "wanted": len(left), "map": str(path),
+        "fields": len(tiling.observed), "wanted": len(left), "map": str(loaded.data / MAPS_FOLDER / tiling.file),
     }  # fmt: skip
     words = f"{covered:.1%} of the probability in {_fields(len(tiling.observed))}, {area:.1f} square degrees"
     if picture is not None:
-        from pyros.areas.picture import draw_coverage  # noqa: PLC0415
-
-        planned = [_planned(each.key, each.ra, each.dec, tiling.observed, loaded) for each in left]
-        title = f"{stored.name}{', retracted' if retracted else ''}"
-        draw_coverage(picture, skymap, tiling.observed, planned, title, f"observed: {words}; {len(left)} wanted")
+        write_picture(loaded, stored, picture)
     if moc is not None:
         with atomic_write(moc) as partial:
             partial.write_bytes(
@@ -90,6 +80,26 @@ def coverage(
             out.print(f"written      {short(file)}")
 
 
+def write_picture(config: Config, stored: StoredEvent, picture: Path) -> float:
+    """Draw an event's map with what was observed of it and what is wanted; return the probability observed, 0 to 1.
+
+    Raises PyrosError where the map cannot be read.
+    """
+    from pyros.areas.picture import draw_coverage  # noqa: PLC0415
+
+    tiling = stored.followed.tiling
+    if tiling is None or not tiling.file:
+        raise PyrosError(f"{stored.name}: none of its sky maps was read; pyros alerts explain {stored.name} says why")
+    skymap = _map_of(config, tiling)
+    covered = probability_in(skymap, tiling.observed)
+    done = {each.key for each in tiling.observed}
+    left = [_planned(each, tiling.observed, config) for each in tiling.targets if each.key not in done]
+    title = f"{stored.name}{'' if tiling.read else ', retracted'}"
+    words = f"observed: {covered:.1%} of the probability in {_fields(len(tiling.observed))}; {len(left)} wanted"
+    draw_coverage(picture, skymap, tiling.observed, left, title, words)
+    return covered
+
+
 def find_event(config: Config, event: str) -> StoredEvent:
     """Return the event of that name, or the one that has a packet of that name; raises PyrosError where none has."""
     journal = JournalReader(config.journal("alert_manager"))
@@ -103,14 +113,24 @@ def find_event(config: Config, event: str) -> StoredEvent:
     return found[0]
 
 
-def _planned(key: str, ra: float, dec: float, observed: tuple[ObservedField, ...], config: Config) -> ObservedField:
+def _map_of(config: Config, tiling: Tiling) -> SkyMap:
+    path = config.data / MAPS_FOLDER / tiling.file
+    try:
+        return read_skymap(path.read_bytes())
+    except OSError as error:
+        raise PyrosError(f"{path}: cannot be read: {error.strerror}") from None
+    except AlertError as error:
+        raise PyrosError(f"{path}: {error}") from None
+
+
+def _planned(target: MapTarget, observed: tuple[ObservedField, ...], config: Config) -> ObservedField:
     """Return a field that is wanted, as large as the others."""
     if observed:
         width, height = observed[-1].width, observed[-1].height
     else:
         words = config.agents["alert_manager"].options.get("field", "1").partition("x")
         width, height = float(words[0]), float(words[2] or words[0])
-    return ObservedField(key, ra, dec, width, height, 0.0)
+    return ObservedField(target.key, target.ra, target.dec, width, height, 0.0)
 
 
 def _fields(count: int) -> str:

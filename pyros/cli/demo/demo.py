@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import uuid
+from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
@@ -25,6 +26,7 @@ from pyros.cli.broker import broker_of
 from pyros.cli.common import last_line, out, program, short, show, signals_as_ctrl_c
 from pyros.cli.console.app import own_name
 from pyros.cli.demo.observatory import ObservatoryProcess
+from pyros.cli.demo.waves import OPTIONS, RETRACTED_WAVE, WAVE, follow_wave
 from pyros.cli.ports import check_free, listening
 from pyros.cli.timeline.follow import LOOK_EVERY, Ended, Follower, ImageOnDisk, Planned, SourceFound
 from pyros.cli.timeline.render import AlertTimeline
@@ -55,7 +57,12 @@ _BURST_OFFSET_ARCSEC = 15.0  # from the alert's position, which is known to 108
 def demo(
     alert: Annotated[
         Path | None,
-        typer.Option("--alert", "-a", metavar="FILE", help="A VOEvent to send instead of the demo's burst."),
+        typer.Option(
+            "--alert",
+            "-a",
+            metavar="FILE",
+            help="A VOEvent to send instead of the demo's burst; gw for a gravitational wave's sky map, gw-retracted.",
+        ),
     ] = None,
     data: Annotated[
         Path | None,
@@ -77,19 +84,27 @@ def demo(
     Examples:
       pyros demo
       pyros demo --alert my_burst.xml
+      pyros demo --alert gw            (a sky map, observed field by field, and updated)
+      pyros demo --alert gw-retracted  (one that is taken back in the middle)
       pyros demo --stay     (to look at the console's pages for longer)
     """
     with signals_as_ctrl_c():
         source = configuration.load(config or configuration.demo_file())
         broker_of(source)
         check_free(listening(source, [load_simulator(path) for path in source.simulators]))
-        template = alert or source.path.parent / "observatory" / "demo-alert.xml"
+        wave = str(alert) if str(alert) in (WAVE, RETRACTED_WAVE) and not Path(str(alert)).exists() else ""
+        template = (None if wave else alert) or source.path.parent / "observatory" / "demo-alert.xml"
         if not is_template(template):
             read_alert(template)  # a mistake in it is told before anything starts
         folder = new_folder(source, data)
-        observatory = own_config(source, folder)
+        observatory = own_config(source, folder, OPTIONS if wave else None)
         with ObservatoryProcess(observatory, folder / "observatory.log") as process:
             _start(process)
+            if wave:
+                follow_wave(process, wave, timeout, _sendvo)
+                if stay:
+                    _stay(process)
+                return
             packet = fill(template, observatory, folder)
             burst = is_template(template) and flare(observatory, packet)
             _follow(process, packet, timeout, burst)
@@ -116,14 +131,17 @@ def new_folder(source: Config, given: Path | None) -> Path:
     return folder
 
 
-def own_config(source: Config, folder: Path) -> Config:
+def own_config(source: Config, folder: Path, options: Mapping[str, str] | None = None) -> Config:
     """Write the same configuration into the demo's folder, with its data there: no other observatory's are touched.
 
-    The files that it names by relative paths are reached through links, so that nothing else in it has to change.
+    The files that it names by relative paths are reached through links, so that nothing else in it has to change but
+    ``options`` of the alert manager.
     """
     parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=(";",))
     parser.read(source.path, encoding="utf-8")
     parser["observatory"]["data"] = "."
+    if options and "alert_manager" in parser:
+        parser["alert_manager"].update(options)
     targets = () if source.targets == configuration.NOWHERE else (source.targets,)
     fixture = () if source.console is None or source.console.fixture is None else (source.console.fixture,)
     for named in (source.site, source.alert_rules, *targets, *fixture, *source.simulators):
