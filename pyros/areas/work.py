@@ -120,7 +120,7 @@ def read_map(job: ReadJob, packet: memoryview) -> MapReading:
         OSError: it cannot be fetched; the text is for people.
     """
     folder = Path(job.folder)
-    file = hashlib.sha256(job.name.encode()).hexdigest()[:32] + ".fits"
+    file = hashlib.sha256(job.name.encode()).hexdigest()[:32] + ".skymap"
     path = folder / file
     skymap: SkyMap | None = None
     if path.exists():
@@ -253,7 +253,7 @@ def _check_public(host: str, port: int) -> None:
 def _forget_oldest(folder: Path) -> None:
     """Keep the newest files of maps; they come anew when they are wanted again."""
     try:
-        files = sorted(folder.glob("*.fits"), key=lambda each: each.stat().st_mtime_ns)
+        files = sorted(folder.glob("*.skymap"), key=lambda each: each.stat().st_mtime_ns)
         for each in files[:-MAX_KEPT_MAPS]:
             each.unlink()
     except OSError:
