@@ -1,13 +1,18 @@
-"""Alerts by the million: how many packets one alert manager takes a second of processor time, and what an event costs.
+"""Alerts by the million: what one alert manager takes a second of processor time, and what the gate before it does.
 
 The agent's turns are run as its thread runs them, on a journal that is synced to the disk, with the observatory's own
 rules: detections as a survey's broker sends them in JSON, one object each, and VOEvents of 6 KB. The first packets are
 measured beside the last ones, when all other events are in the journal. The figures are processor time, which the
 disk's syncs don't count in.
+
+The gate reads made packets of Rubin's shape: 97 fields a detection, 20 previous ones, three images of 15 kB; one of a
+thousand is bright enough to pass. Beside it fastavro reads the same bytes: whole, and with a reader's schema of the
+fields that the gate needs.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -16,7 +21,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import fastavro
 import msgspec
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import globalLogPublisher
@@ -27,6 +34,9 @@ from pyros import messages
 from pyros.agents.alert_manager import AlertManagerAgent
 from pyros.agents.runtime.host import Host
 from pyros.agents.runtime.turns import Batch
+from pyros.alerts.gate import Gate, Projection
+from pyros.alerts.gate.gate import fields
+from pyros.alerts.rules.rules import Rules
 from pyros.clock import RealClock
 from pyros.config import AgentConfig, Config
 from pyros.journal import Effects
@@ -137,6 +147,97 @@ def manager(report: Report, folder: Path, events: int, measured: int) -> list[li
     return rows
 
 
+def optional(kind: str) -> list[str]:
+    return ["null", kind]
+
+
+def rubin_schema() -> dict[str, Any]:
+    """An alert as Rubin's are made up; the names beyond those that the gate reads are invented."""
+    known = [
+        ("diaSourceId", "long"),
+        ("visit", "long"),
+        ("midpointMjdTai", "double"),
+        ("ra", "double"),
+        ("dec", "double"),
+    ]
+    fields: list[dict[str, Any]] = [{"name": name, "type": kind} for name, kind in known]
+    fields += [{"name": name, "type": optional("long")} for name in ("diaObjectId", "ssObjectId")]
+    names = ("psfFlux", "reliability", "snr", *(f"measure{number}" for number in range(87)))
+    fields += [{"name": name, "type": optional("float")} for name in names]
+    source = {"type": "record", "name": "lsst.bench.diaSource", "fields": fields}
+    return {
+        "type": "record", "name": "lsst.bench.alert", "fields": [
+            {"name": "diaSourceId", "type": "long"}, {"name": "observation_reason", "type": optional("string")},
+            {"name": "diaSource", "type": source},
+            {"name": "prvDiaSources", "type": ["null", {"type": "array", "items": "lsst.bench.diaSource"}]},
+            *({"name": f"cutout{what}", "type": optional("bytes")} for what in ("Difference", "Science", "Template")),
+        ],
+    }  # fmt: skip
+
+
+def rubin_packets(count: int, schema: Any) -> list[bytes]:
+    chance = random.Random(7)
+    names = [field["name"] for field in schema["fields"][2]["type"]["fields"]][7:]
+
+    def source(number: int, flux: float) -> dict[str, Any]:
+        made: dict[str, Any] = {name: chance.random() for name in names}
+        return made | {
+            "diaSourceId": number, "visit": 1, "midpointMjdTai": 61000.0 + number * 1e-6, "ra": chance.uniform(0, 360),
+            "dec": chance.uniform(-80, 10), "diaObjectId": number, "ssObjectId": None, "psfFlux": flux,
+        }  # fmt: skip
+
+    images = {f"cutout{what}": os.urandom(15_000) for what in ("Difference", "Science", "Template")}
+    previous = [source(number, 500.0) for number in range(20)]
+    parsed = fastavro.parse_schema(schema)
+    packets = []
+    for number in range(1, count + 1):
+        file = io.BytesIO()
+        made = source(number, 500.0 if number % 1000 else 500_000.0)
+        record = {"diaSourceId": number, "observation_reason": None, "diaSource": made, "prvDiaSources": previous}
+        fastavro.schemaless_writer(file, parsed, record | images)
+        packets.append(b"\0\0\0\0\1" + file.getvalue())
+    return packets
+
+
+def survey_gate(report: Report, folder: Path, count: int, rounds: int) -> list[list[str]]:
+    """The gate beside fastavro, over the same packets, alternated."""
+    rules = folder / "rules.yaml"
+    when = "{stream: lsst, max_magnitude: 18, min_real_bogus: 0.0, max_extinction: 5}"
+    rules.write_text(f"rules:\n  - {{name: bright, when: {when}, observe: [{{filter: r, seconds: 60}}]}}\n")
+    schema = rubin_schema()
+    packets = rubin_packets(count, schema)
+    gate = Gate(Rules.load(rules), schema)
+    projection = Projection(fields(classes=False), schema)
+    parsed = fastavro.parse_schema(schema)
+    wanted = {**schema, "fields": [schema["fields"][0], {"name": "diaSource", "type": needed(schema)}]}
+    reader = fastavro.parse_schema(wanted)
+    ways: dict[str, Callable[[bytes], object]] = {
+        "the gate, decisions included": gate.candidate,
+        "the gate's decoding alone": projection.read,
+        "fastavro, the same fields": lambda data: fastavro.schemaless_reader(io.BytesIO(data[5:]), parsed, reader),
+        "fastavro, everything": lambda data: fastavro.schemaless_reader(io.BytesIO(data[5:]), parsed),
+    }
+    spent: dict[str, list[float]] = {what: [] for what in ways}
+    for _ in range(rounds):
+        for what, way in ways.items():
+            begin = time.process_time()
+            for packet in packets:
+                way(packet)
+            spent[what].append(time.process_time() - begin)
+    rates = {what: count / min(times) for what, times in spent.items()}
+    dropped = 1 - gate.passed / gate.taken
+    figures = {f"{what.replace(' ', '_').replace(',', '')}_per_cpu_second": rate for what, rate in rates.items()}
+    report.figures("gate", dropped=dropped, bytes_a_packet=len(packets[0]), **figures)
+    return [[what, f"{rate:,.0f}"] for what, rate in rates.items()] + [["dropped by the gate", f"{dropped:.2%}"]]
+
+
+def needed(schema: Any) -> Any:
+    """The record of a detection with only what the gate reads of it."""
+    names = {path.removeprefix("diaSource.") for path in fields(classes=False) if path.startswith("diaSource.")}
+    source = schema["fields"][2]["type"]
+    return {**source, "fields": [field for field in source["fields"] if field["name"] in names]}
+
+
 def main() -> None:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, default=100_000, help="events in the journal at the end")
@@ -147,11 +248,14 @@ def main() -> None:
     report = Report("surveys", options.json)
     folder = Path(tempfile.mkdtemp(prefix="surveys-", dir=options.dir))
     try:
+        report.doing("the gate beside fastavro")
+        gate_rows = survey_gate(report, folder, *((1_000, 1) if options.quick else (4_000, 3)))
         rows = manager(report, folder, events, measured)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     columns = ("an alert manager takes", "first, per CPU s", f"after {events:,} events", "bytes each", "MiB grown")
     report.table("Packets into decisions", columns, rows)
+    report.table("Rubin's packets at the gate", ("", "per CPU s"), gate_rows)
 
 
 if __name__ == "__main__":

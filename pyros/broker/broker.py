@@ -142,7 +142,7 @@ class Broker:
 
     def _make_kafka(self) -> list[KafkaIntake]:
         """Make the intakes from Kafka; raises ConfigError where the extra or a secret is missing."""
-        sections = self._broker.kafka
+        sections = [each for each in self._broker.kafka if not each.gate]
         if sections and not self._how["threaded"]:
             log.info("a rehearsal takes nothing from Kafka")
             return []

@@ -23,6 +23,31 @@ def _broker() -> None:
 
 
 @app.command()
+def gate(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the section [kafka NAME], which has gate = yes.")],
+    config: ConfigOption = None,
+) -> None:
+    """Take a survey's packets, drop what no rule can want, give the rest to the alert manager.
+
+    Of each packet only the fields are read that the rules need, never its
+    images. Start as many as you have processors to spare: they share one
+    consumer group, and the service its partitions among them. Ends with
+    Ctrl-C or SIGTERM, after what it has taken is done.
+
+    Examples:
+      pyros broker gate lsst
+    """
+    from pyros.broker import gate as process  # noqa: PLC0415
+
+    loaded = configuration.load(config)
+    sections = {each.name: each for each in loaded.broker.kafka if each.gate} if loaded.broker else {}
+    if name not in sections:
+        known = f"; there are {', '.join(sections)}" if sections else ""
+        raise ConfigError([f"{loaded.path}: [kafka {name}]: no such section with gate = yes{known}"])
+    process.run(loaded, sections[name])
+
+
+@app.command()
 def status(
     timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for its answer.")] = 2.0,
     as_json: JsonOption = False,

@@ -277,6 +277,8 @@ class Reader:
             ca=section.take("ca", self._existing) if "ca" in section.values else None,
             heartbeat=heartbeat,
             silence=section.take("silence", positive, 60.0 if heartbeat else 0.0),
+            gate=section.take("gate", yes, False),
+            schema=section.take("schema", self._existing) if "schema" in section.values else None,
             settings=settings,
         )
         if "*" in heartbeat:

@@ -114,6 +114,10 @@ class KafkaConfig(msgspec.Struct, frozen=True):
     """Topic on which the service says that it lives; '' for none."""
     silence: float = 0.0
     """Seconds without any message after which the silence is an alarm; 0 for never."""
+    gate: bool = False
+    """Whether a survey's packets come there: ``pyros broker gate`` takes them, not the broker."""
+    schema: Path | None = None
+    """The Avro schema, JSON, of a gate's packets that name theirs only by a number; None where they carry it."""
     settings: Mapping[str, str] = {}
     """The ``librdkafka.x`` keys of the section: the client library's own settings, by their names there."""
 

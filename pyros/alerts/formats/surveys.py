@@ -81,6 +81,8 @@ _SCORES = {
     "microlensing": "microlensing",
 }
 """Fink's scores (https://fink-broker.readthedocs.io, "Science modules") and what they are probabilities of."""
+CLASS_FIELDS = (*_CLASSES, *_SCORES)
+"""Fields that say of what class a broker takes the object for."""
 
 
 def of_notice(notice: dict[str, Any]) -> Survey | None:
