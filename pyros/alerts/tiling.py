@@ -115,7 +115,8 @@ class Tiling(msgspec.Struct, omit_defaults=True):
     def observations(self) -> tuple[Observation, ...]:
         """Return the requests for the targets that were not observed.
 
-        Their priorities make the worth of a minute proportional to the probability: ten less for half of it.
+        Their priorities make the worth of a minute proportional to the probability: ten less for half of it. Of one
+        priority the more probable goes first, asked for a millisecond before the next.
         """
         request = self.request
         if request is None or not self.targets:
@@ -126,9 +127,9 @@ class Tiling(msgspec.Struct, omit_defaults=True):
             msgspec.structs.replace(
                 request, id=f"{request.id}-{each.key}", target=f"{request.target} {each.name}", ra=each.ra,
                 dec=each.dec, priority=request.priority + _less(each.probability, most),
-                probability=round(each.probability, 9),
+                probability=round(each.probability, 9), requested=request.requested + number / 1000,
             )
-            for each in self.targets
+            for number, each in enumerate(self.targets)
             if each.key not in done
         )  # fmt: skip
 
