@@ -30,8 +30,8 @@ from bench._common import PATIENCE, Report, arguments, free_ports, median, quant
 from pyros import config as configuration
 from pyros.agents.runtime.program import background_reactor, in_reactor
 from pyros.cli.common import program, twistd
-from pyros.cli.status import of_agent
 from pyros.clock import Deadline, RealClock
+from pyros.health.asking import of_agent
 from pyros.instruments import Image, connect
 from pyros.instruments.fits import ImageFacts, write_image
 

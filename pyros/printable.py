@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 
 def printable(text: str, *, lines: bool = False) -> str:
     r"""Return the text in one line of printable characters: blanks of every kind are one blank, others become ``\x1b``.
@@ -17,3 +19,12 @@ def printable(text: str, *, lines: bool = False) -> str:
         each if each.isprintable() else " " if each.isspace() else each.encode("unicode_escape").decode()
         for each in text
     )
+
+
+def instant(seconds: float) -> str:
+    """Return Unix seconds for people: UTC, to the second; of a time that has no date, its number."""
+    try:
+        when = datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, OSError, ValueError):
+        return f"{seconds:g}"
+    return f"{when:%Y-%m-%d %H:%M:%S}"

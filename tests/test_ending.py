@@ -15,8 +15,8 @@ from twisted.internet.task import Clock as Scheduler
 
 from pyros import config as configuration
 from pyros.agents.runtime import ending
-from pyros.cli.status import of_guardian
 from pyros.clock import VirtualClock
+from pyros.health.asking import of_guardian
 from pyros.sender import Sender
 from tests.conftest import PATIENCE, Program, is_open, wait_until
 from tests.test_twistd import Place, device, place, stop

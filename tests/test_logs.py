@@ -12,10 +12,10 @@ from rich.text import Text
 from twisted.logger import LegacyLogObserverWrapper, Logger, LogPublisher, textFileLogObserver
 from twisted.python.log import FileLogObserver
 
-from pyros.cli.common import PrintableConsole, instant
+from pyros.cli.common import PrintableConsole
 from pyros.errors import AgentUnreachable
 from pyros.logs import PrintableEvents
-from pyros.printable import printable
+from pyros.printable import instant, printable
 
 EVIL = "fine\x1b[2J\x1b]0;owned\x07\r\n2026-11-28 00:00:00 [dome#info] the dome is closed\u202e\x9b31m\ud800"
 

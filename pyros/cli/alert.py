@@ -13,13 +13,12 @@ from pyros import config as configuration
 from pyros.broker.packet import identify, known_by, parse
 from pyros.broker.vtp.author import send_event
 from pyros.broker.vtp.protocol import MAX_LENGTH
-from pyros.cli.broker import broker_of
 from pyros.cli.common import ConfigOption, complain, out
-from pyros.cli.status import of_agent
 from pyros.cli.timeline.follow import Ended, Follower
 from pyros.cli.timeline.render import AlertTimeline
 from pyros.config import Config
 from pyros.errors import AgentUnreachable, AlertError, PyrosError
+from pyros.health.asking import broker_of, of_agent
 from pyros.sender import reachable
 
 LINGER = {"finished": 20.0, "withdrawn": 3.0}

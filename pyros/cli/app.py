@@ -17,6 +17,7 @@ COMMANDS = {
     "report": "pyros.cli.report:report",
     "status": "pyros.cli.status:status",
     "night": "pyros.cli.night:night",
+    "doctor": "pyros.cli.doctor:doctor",
     "stop": "pyros.cli.hold:stop",
     "hold": "pyros.cli.hold:hold",
     "release": "pyros.cli.hold:release",

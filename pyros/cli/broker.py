@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, Group, JsonOption, instant, out
-from pyros.config import AgentConfig, BrokerConfig, Config
+from pyros.cli.common import ConfigOption, Group, JsonOption, out
 from pyros.errors import ConfigError
-from pyros.sender import ask
+from pyros.health.asking import kafka_state, of_broker, receiving, remote_state
+from pyros.printable import instant
 
 app = typer.Typer(cls=Group, help="The broker: where alerts come in and go out.")
 
@@ -71,58 +71,6 @@ def status(
     raise typer.Exit(0 if receiving(said) else 1)
 
 
-def broker_of(config: Config) -> BrokerConfig:
-    """Return the broker's section; raises ConfigError when there is none."""
-    if config.broker is None:
-        raise ConfigError([f"{config.path}: [broker]: the section is missing; add it, for alerts come in through it"])
-    return config.broker
-
-
-def of_broker(config: Config, timeout: float = 2.0) -> dict[str, Any]:
-    """Ask the running broker how it is doing.
-
-    Raises ConfigError when it has no port for that, AgentUnreachable when it doesn't run.
-    """
-    section = broker_of(config)
-    if section.port is None:
-        raise ConfigError([f"{config.path}: [broker] port: missing; give one, there the broker answers how it is"])
-    return ask(AgentConfig("broker", section.ip, section.port, "", section.allow), "status", timeout)
-
-
-def receiving(said: dict[str, Any]) -> bool:
-    """Whether everything that the broker subscribes to is there."""
-    return not any(missing(said))
-
-
-def missing(said: dict[str, Any]) -> Iterator[str]:
-    """Tell what the broker subscribes to and doesn't get, and since when; in a few words each."""
-    for address, remote in said["remotes"].items():
-        if not (remote["connected"] and _spoken(remote)):
-            yield f"broker {address} {_remote_state(remote)}"
-    for name, kafka in said.get("kafka", {}).items():
-        if kafka["silent"] or not kafka["topics"]:
-            yield f"kafka {name} {_kafka_state(kafka)}"
-        elif kafka["missing"]:
-            yield f"kafka {name} has no topic for {' '.join(kafka['missing'])}"
-        elif kafka["trouble"]:
-            yield f"kafka {name}: {kafka['trouble']}"
-
-
-def _spoken(remote: dict[str, Any]) -> bool:
-    """Whether it has said anything since it was connected to: what takes a connection need not be a broker."""
-    return remote["heard"] is not None and remote["heard"] >= remote["since"]
-
-
-def _remote_state(remote: dict[str, Any]) -> str:
-    state = "NOT CONNECTED" if not remote["connected"] else "receiving" if _spoken(remote) else "SAYS NOTHING"
-    return f"{state} since {instant(remote['since'])}"
-
-
-def _kafka_state(kafka: dict[str, Any]) -> str:
-    state = "SILENT" if kafka["silent"] else "receiving" if kafka["topics"] else "NOT RECEIVING"
-    return f"{state} since {instant(kafka['since'])}"
-
-
 def lines(said: dict[str, Any]) -> Iterator[str]:
     """Tell in lines for people what the broker says of itself."""
     yield f"up since {instant(said['since'])} UTC; {said['events']} events are kept"
@@ -131,14 +79,14 @@ def lines(said: dict[str, Any]) -> Iterator[str]:
     for address, remote in said["remotes"].items():
         heard = f"last heard {instant(remote['heard'])}" if remote["heard"] else "never heard"
         how = ", with TLS" if remote["tls"] else ""
-        yield f"broker {address}: {_remote_state(remote)}{how}, {heard}, {remote['received']} events"
+        yield f"broker {address}: {remote_state(remote)}{how}, {heard}, {remote['received']} events"
         yield f"  asked for: {' or '.join(remote['filters']) or 'everything'}"
         if remote["trouble"]:
             yield f"  {remote['trouble']}"
     for name, kafka in said.get("kafka", {}).items():
         heard = f"last heard {instant(kafka['heard'])}" if kafka["heard"] else "never heard"
         lag = "" if kafka["lag"] is None else f", {kafka['lag']} wait there"
-        yield f"kafka {name} ({kafka['servers']}): {_kafka_state(kafka)}, {heard}, {kafka['taken']} packets{lag}"
+        yield f"kafka {name} ({kafka['servers']}): {kafka_state(kafka)}, {heard}, {kafka['taken']} packets{lag}"
         yield f"  asked for: {' '.join(kafka['subscribed'])}; there are {len(kafka['topics'])} such topics"
         if kafka["missing"]:
             yield f"  there is no topic (or none that we may read) for: {' '.join(kafka['missing'])}"

@@ -15,7 +15,8 @@ from pyros.agents.safety_rules import rules as safety_rules
 from pyros.alerts.rules.lint import misspelt_streams, never_fitting, unknown_notice_types
 from pyros.alerts.rules.rules import Rules
 from pyros.broker.vtp.filters import check_syntax, compile_filter
-from pyros.broker.vtp.tls import Tls, ended
+from pyros.broker.vtp.tls import Tls
+from pyros.certificates import ended
 from pyros.cli.common import ConfigOption, complain, out, short, show
 from pyros.cli.ports import Place, listening
 from pyros.clock import RealClock

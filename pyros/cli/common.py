@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -134,15 +133,6 @@ def job_progress(percent: float, text: str) -> None:
         from pyros.jobs import progress  # noqa: PLC0415  for jobs alone
 
         progress(percent, text)
-
-
-def instant(seconds: float) -> str:
-    """Unix seconds for people: UTC, to the second; of a time that has no date, its number."""
-    try:
-        when = datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, OSError, ValueError):
-        return f"{seconds:g}"
-    return f"{when:%Y-%m-%d %H:%M:%S}"
 
 
 def last_line(text: str) -> str:

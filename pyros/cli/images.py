@@ -11,8 +11,9 @@ import typer
 from rich.table import Table
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, Group, JsonOption, complain, err, instant, out, short, show
+from pyros.cli.common import ConfigOption, Group, JsonOption, complain, err, out, short, show
 from pyros.errors import PyrosError
+from pyros.printable import instant
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="The index of images: find them, make it anew from the files.")
 

@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from pyros import views
-from pyros.cli.common import ConfigOption, JsonOption, instant, out, show, signals_as_ctrl_c
+from pyros.cli.common import ConfigOption, JsonOption, out, show, signals_as_ctrl_c
 from pyros.clock import Deadline
 from pyros.planning.night_log import NightLine
+from pyros.printable import instant
 from pyros.views import Frame, Observed
 from pyros.views.events import short_name
 from pyros.views.night import NightState

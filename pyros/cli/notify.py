@@ -12,7 +12,7 @@ from rich.table import Table
 from pyros import config as configuration
 from pyros import messages
 from pyros.cli.clock import observatory_clock
-from pyros.cli.common import ConfigOption, Group, JsonOption, complain, instant, out, show
+from pyros.cli.common import ConfigOption, Group, JsonOption, complain, out, show
 from pyros.clock import Deadline
 from pyros.config import Config, StandardAgents
 from pyros.errors import PyrosError
@@ -22,6 +22,7 @@ from pyros.notices.desk import cause_name
 from pyros.notices.notice import Delivered
 from pyros.notices.reading import read_book
 from pyros.notices.rules import NoticeRules
+from pyros.printable import instant
 from pyros.sender import Sender
 from pyros.unique import new_name
 

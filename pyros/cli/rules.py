@@ -22,12 +22,13 @@ from pyros.alerts.rules.lint import misspelt_streams, never_fitting, unknown_not
 from pyros.alerts.rules.rules import Decision, Rules
 from pyros.cli.alerts.histogram import draw
 from pyros.cli.alerts.options import ArchiveOption, SinceOption, UntilOption, reading
-from pyros.cli.common import ConfigOption, Group, JsonOption, complain, err, instant, out, show
+from pyros.cli.common import ConfigOption, Group, JsonOption, complain, err, out, show
 from pyros.config import StandardAgents
 from pyros.errors import PyrosError
 from pyros.messages import RELOAD_RULES
 from pyros.planning import Site, SiteSky
 from pyros.planning.visibility import observable_after
+from pyros.printable import instant
 from pyros.sender import Sender
 
 app = typer.Typer(cls=Group, help="Alert rules: try them on the past, reload them, begin with a template.")

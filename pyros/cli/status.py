@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Annotated, Any
 
 import msgspec
@@ -16,20 +13,15 @@ from rich.text import Text
 
 from pyros import config as configuration
 from pyros.agents.monitoring import StandingAlarm
-from pyros.cli.broker import missing, of_broker
 from pyros.cli.clock import observatory_clock
-from pyros.cli.common import ConfigOption, JsonOption, complain, instant, out, show
-from pyros.config import AgentConfig, BrokerConfig, Config, GuardianConfig
-from pyros.errors import DeliveryError, JournalError
-from pyros.hold import Hold, Holds
+from pyros.cli.common import ConfigOption, JsonOption, complain, out, show
+from pyros.config import Config
+from pyros.errors import JournalError
+from pyros.health.asking import LONG_SECONDS, ask_all
+from pyros.hold import Holds
 from pyros.journal import JournalReader
-from pyros.journal.events import EventReader
-from pyros.printable import printable
-from pyros.sender import ask, reachable
+from pyros.printable import instant
 
-_LONGEST_ANSWER = 1 << 20  # bytes
-_LONG_SECONDS = 3.0
-"""A handler that takes longer hangs: it should take milliseconds."""
 _FIGURES = ("taken", "failed", "refused", "waiting")
 
 
@@ -52,7 +44,7 @@ def status(
       pyros status --json
     """
     loaded = configuration.load(config)
-    found = observatory(loaded, timeout)
+    found = ask_all(loaded, timeout)
     first = standing(loaded, found)
     if as_json:
         for line in (first, *found):
@@ -61,19 +53,6 @@ def status(
         _show_standing(first)
         _show(loaded, found)
     raise typer.Exit(0 if all(line["up"] for line in found) else 1)
-
-
-def observatory(config: Config, timeout: float = 2.0) -> list[dict[str, Any]]:
-    """How every agent, broker and guardian, where there are any, are doing; all are asked at the same time."""
-    with ThreadPoolExecutor(max_workers=32) as pool:
-        broker = pool.submit(_broker, config, config.broker, timeout) if config.broker else None
-        guardian = pool.submit(of_guardian, config.guardian, timeout) if config.guardian else None
-        found = list(pool.map(lambda section: of_agent(section, timeout), config.agents.values()))
-        if broker is not None:
-            found.insert(0, broker.result())
-        if guardian is not None:
-            found.append(guardian.result())
-    return found
 
 
 def standing(config: Config, found: list[dict[str, Any]]) -> dict[str, Any]:
@@ -117,37 +96,6 @@ def _kept_alarms(config: Config) -> list[dict[str, Any]]:
     return [msgspec.structs.asdict(alarm) for alarm in state.alarms]
 
 
-class _Handling(msgspec.Struct):
-    """What an agent's thread is doing."""
-
-    message: str
-    seconds: float
-
-
-class _SaidAlarm(msgspec.Struct):
-    """An alarm as the agent that has raised it says it."""
-
-    key: str
-    text: str
-    since: float
-
-
-class _Said(msgspec.Struct):
-    """What an agent must say about itself, where it says it, so that it can be shown."""
-
-    agent: str
-    since: Annotated[float, msgspec.Meta(ge=0, lt=1e11)]
-    taken: int = 0
-    failed: int = 0
-    refused: int = 0
-    waiting: int = 0
-    hold: Hold | None = None
-    alarms: list[_SaidAlarm] = []
-    outbox: dict[str, int] = {}
-    handling: _Handling | None = None
-    forgotten: dict[str, int] = {}
-
-
 class _Alarms(msgspec.Struct):
     """What is read of monitoring's state."""
 
@@ -170,58 +118,6 @@ def _show_standing(first: dict[str, Any]) -> None:
         out.print(f"ALARM of {alarm['source']} since {instant(alarm['since'])}: {alarm['text']}", style="red")
     if hold is not None or first["alarms"]:
         out.print()
-
-
-def of_agent(section: AgentConfig, timeout: float) -> dict[str, Any]:
-    """Ask an agent how it is doing: what it says, with ``up``; or why it doesn't answer, in ``reason``."""
-    line: dict[str, Any] = {"agent": section.name, "address": section.where}
-    try:
-        said = ask(section, "status", timeout)
-        msgspec.convert(said, _Said)
-    except DeliveryError as error:
-        return line | {"up": False, "reason": error.reason}
-    except msgspec.ValidationError as error:
-        return line | {"up": False, "reason": f"what answers there is not an agent: {printable(str(error))}"}
-    return line | {"up": True} | said | line
-
-
-def of_guardian(section: GuardianConfig, timeout: float) -> dict[str, Any]:
-    """Ask the guardian how it is doing and what it sees of the dome; or why it doesn't answer, in ``reason``."""
-    line: dict[str, Any] = {"agent": "guardian", "address": section.where, "up": False}
-    try:
-        with socket.create_connection((reachable(section.ip), section.port), timeout) as connection:
-            connection.settimeout(timeout)
-            connection.sendall(b"STATUS\n")
-            with connection.makefile("rb") as answers:
-                greeting, answer = answers.readline(_LONGEST_ANSWER), answers.readline(_LONGEST_ANSWER)
-        if not greeting.startswith(b"GUARDIAN "):
-            return line | {"reason": "what listens there is no guardian"}
-        return line | {"up": True} | msgspec.json.decode(answer, type=dict[str, Any])
-    except (OSError, msgspec.DecodeError) as error:
-        return line | {"reason": getattr(error, "strerror", None) or str(error)}
-
-
-def _broker(config: Config, section: BrokerConfig, timeout: float) -> dict[str, Any]:
-    """Whether the broker's ports accept connections, what it says of where alerts come from, and its journal."""
-    line: dict[str, Any] = {"agent": "broker", "address": f"{section.ip}:{section.receiver_port}", "up": True}
-    for port in (section.receiver_port, section.broadcaster_port):
-        try:
-            socket.create_connection((reachable(section.ip), port), timeout).close()
-        except OSError as error:
-            line |= {"up": False, "reason": f"port {port}: {error.strerror or error}"}
-    if section.port is not None and line["up"]:
-        with suppress(DeliveryError):
-            said = of_broker(config, timeout)
-            line |= {"since": said["since"], "missing": list(missing(said))}
-    try:
-        journal = EventReader(config.journal("broker"))
-    except JournalError:  # it has not run here yet, or runs on another machine
-        return line
-    try:
-        line |= {"events": journal.count(), "outbox": journal.waiting()}
-    finally:
-        journal.close()
-    return line
 
 
 def _figures(line: dict[str, Any]) -> list[Text]:
@@ -268,7 +164,7 @@ def _show_troubles(config: Config, found: list[dict[str, Any]]) -> None:
         out.print(f"No alerts from: {'; '.join(missed)} (pyros broker status)")
     for line in found:
         handling = line.get("handling")
-        if handling is not None and handling["seconds"] >= _LONG_SECONDS:
+        if handling is not None and handling["seconds"] >= LONG_SECONDS:
             what = f"{handling['message']!r} for {handling['seconds']:.0f} s"
             out.print(f"{line['agent']} hangs: it has been handling {what}", style="red")
     for line in found:

@@ -351,6 +351,12 @@ class LedgerReader:
         """Return how many jobs are in each state."""
         return dict(self._journal.rows("SELECT state, count(*) FROM jobs GROUP BY state"))
 
+    def stands_since(self, now: float) -> float | None:
+        """Return since when the longest waiting job has been due while none runs, Unix seconds; None when none has."""
+        ((running,),) = self._journal.rows("SELECT count(*) FROM jobs WHERE state = 'running'")
+        ((due,),) = self._journal.rows("SELECT min(due) FROM jobs WHERE state = 'pending' AND due <= ?", now)
+        return None if running else due
+
     def _rows(self, rest: str, *values: Any) -> list[JobRow]:
         return [
             JobRow._make((self.queue, *row[:12], _end(row[12]), _decode_request(row[13])))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 _LOCKS = Path("/proc/locks")
 """Linux's list of all locks of files; a line ends with device:device:inode and the bytes (proc_locks(5))."""
+_READINGS = 3
+"""The list is read a page at a time: while others lock and unlock, a line may be passed over in one reading."""
 
 
 def running(journals: Iterable[Path]) -> dict[Path, bool | None]:
@@ -16,12 +18,17 @@ def running(journals: Iterable[Path]) -> dict[Path, bool | None]:
     The kernel is asked who has locked what: trying the lock instead could keep an agent from starting. A process of
     another container isn't in the kernel's answer, and counts as one that doesn't run. Any thread.
     """
+    inodes = {path: _inode(path.with_suffix(".lock")) for path in journals}
+    locked: set[int] = set()
     try:
-        lines = [line.split() for line in _LOCKS.read_text(encoding="ascii").splitlines()]
-        locked = {int(words[5].rpartition(":")[2]) for words in lines if len(words) >= 6 and words[1] == "FLOCK"}
+        for _ in range(_READINGS):
+            lines = [line.split() for line in _LOCKS.read_text(encoding="ascii").splitlines()]
+            locked |= {int(words[5].rpartition(":")[2]) for words in lines if len(words) >= 6 and words[1] == "FLOCK"}
+            if locked.issuperset(inodes.values()):
+                break
     except (OSError, ValueError):
-        return dict.fromkeys(journals)
-    return {path: _inode(path.with_suffix(".lock")) in locked for path in journals}
+        return dict.fromkeys(inodes)
+    return {path: inode in locked for path, inode in inodes.items()}
 
 
 def _inode(path: Path) -> int:

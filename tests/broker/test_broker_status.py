@@ -13,9 +13,10 @@ import pytest
 
 from pyros.broker import send_event
 from pyros.broker.vtp.protocol import frame, transport
-from pyros.cli.broker import lines, missing, receiving
+from pyros.cli.broker import lines
 from pyros.clock import VirtualClock
 from pyros.errors import MessageRefused
+from pyros.health.asking import missing, receiving
 from tests.broker.conftest import Configuration, make_event
 from tests.broker.process import BrokerProcess
 from tests.cli.conftest import run

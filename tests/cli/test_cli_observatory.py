@@ -17,11 +17,11 @@ import pytest
 
 from pyros import config as configuration
 from pyros import sender
-from pyros.cli import status
 from pyros.cli.demo.demo import fill
 from pyros.cli.demo.observatory import ObservatoryProcess
 from pyros.config import Config
 from pyros.errors import AgentError
+from pyros.health.asking import ask_all
 from tests.cli.conftest import run
 from tests.conftest import PATIENCE, free_port, wait_until
 
@@ -177,7 +177,7 @@ def running(config: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Config]
 
             def up() -> bool:
                 assert process.poll() is None, process.stdout and process.stdout.read()
-                return all(line["up"] for line in status.observatory(config))
+                return all(line["up"] for line in ask_all(config))
 
             wait_until(up, what="the observatory")
             yield config

@@ -16,7 +16,7 @@ from pyros.alerts.alert import Alert
 from pyros.alerts.archive import healpix
 from pyros.alerts.archive.archive import engine, shown, text_index_for, unusable
 from pyros.alerts.archive.query import ArchivedPacket, Query
-from pyros.alerts.archive.tables import FORMAT, meta, names, packets, raw
+from pyros.alerts.archive.tables import FORMAT, cursors, meta, names, packets, raw
 from pyros.alerts.archive.volumes import VolumeSearch
 from pyros.angles import separation
 from pyros.errors import JournalError
@@ -162,6 +162,11 @@ class ArchiveReader:
             statement = statement.where(packets.c.received < until)
         (row,) = self._all(statement)
         return int(row[0])
+
+    def read_up_to(self, origin: str) -> int:
+        """Return the number of the last packet of that origin that is archived; 0 before the first."""
+        rows = self._all(sa.select(cursors.c.number).where(cursors.c.origin == origin))
+        return int(rows[0][0]) if rows else 0
 
     def close(self) -> None:
         """Close the connections; may be called twice."""

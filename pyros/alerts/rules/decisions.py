@@ -155,6 +155,25 @@ def read(
     return [found[number] for number in sorted(found)]
 
 
+def newest(journal: JournalReader) -> int:
+    """Return the number of the last decision; 0 before the first. Raises JournalError."""
+    if not journal.has_table("decisions"):
+        return 0
+    number: int = journal.rows("SELECT coalesce(max(number), 0) FROM decisions")[0][0]
+    return number
+
+
+def following(journal: JournalReader, after: int, limit: int) -> list[tuple[int, DecisionRecord]]:
+    """Return the decisions with a number above ``after``, oldest first. Raises JournalError."""
+    if not journal.has_table("decisions"):
+        return []
+    columns = ", ".join(name if name != "considered" else "'[]'" for name in _COLUMNS)
+    rows = journal.rows(
+        f"SELECT number, {columns} FROM decisions WHERE number > ? ORDER BY number LIMIT ?", after, limit
+    )
+    return [(row[0], _record(journal, row)) for row in rows]
+
+
 def first_and_last(journal: JournalReader, event: str) -> tuple[float, DecisionRecord] | None:
     """Return when an event was decided about first, and its last decision without what led to it; None for none.
 

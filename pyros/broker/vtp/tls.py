@@ -5,8 +5,8 @@ Everything that can be wrong with the files is found before a port is opened; `c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from pyros.broker.packet import one_line
 from pyros.broker.vtp.tls_words import of_certificate
+from pyros.certificates import Certificate, named
 from pyros.config import BROKER, BrokerConfig, Config, Network, RemoteConfig, TlsConfig
 from pyros.errors import ConfigError
 
@@ -34,24 +35,7 @@ else:
     MISSING = ""
 
 SECTION = f"{BROKER} tls"
-SOON = timedelta(days=30)
-"""A certificate that ends within so long is warned of."""
 _T = TypeVar("_T")
-
-
-class Certificate(NamedTuple):
-    """One that a configuration names: the key that names it, whose it is, and until when it holds."""
-
-    where: str
-    subject: str
-    ends: datetime
-
-    def warning(self, now: datetime) -> str:
-        """Return what to say of the certificate's end; '' while that is far."""
-        if self.ends - now > SOON:
-            return ""
-        ends = "has ended" if self.ends <= now else "ends"
-        return f"{self.where}: the certificate of {self.subject} {ends} on {self.ends:%Y-%m-%d}; get a new one"
 
 
 class Tls:
@@ -132,11 +116,8 @@ class Tls:
     def _authorities(self, section: str, key: str, path: Path) -> list[Any]:
         """Load the certificates of a file."""
         found = self._load(section, key, path, "no certificate in PEM", x509.load_pem_x509_certificates) or []
-        for each in found[:1] if key == "certificate" else found:
-            subject = one_line(each.subject.rfc4514_string())
-            self.certificates.append(
-                Certificate(f"{self._path}: [{section}] {key}: {path}", subject, each.not_valid_after_utc)
-            )
+        where = f"{self._path}: [{section}] {key}: {path}"
+        self.certificates += named(where, found[:1] if key == "certificate" else found)
         return found
 
     def _load(self, section: str, key: str, path: Path, what: str, load: Callable[[bytes], _T]) -> _T | None:
@@ -227,10 +208,3 @@ def _read_key(pem: bytes) -> Any:
 def _openssl(certificate: Any) -> Any:
     """As Twisted wants it."""
     return crypto.X509.from_cryptography(certificate)
-
-
-def ended(certificates: list[Certificate], now: datetime) -> Iterator[str]:
-    """Return a line for each certificate whose time is over."""
-    for each in certificates:
-        if each.ends <= now:
-            yield each.warning(now)

@@ -32,10 +32,11 @@ from pyros.cli.alerts.options import (
     show_entries,
 )
 from pyros.cli.alerts.parse import iso
-from pyros.cli.common import ConfigOption, JsonOption, instant, out, show
+from pyros.cli.common import ConfigOption, JsonOption, out, show
 from pyros.config import Config
 from pyros.errors import JournalError, PyrosError
 from pyros.journal import JournalReader
+from pyros.printable import instant
 
 if TYPE_CHECKING:
     from pyros.alerts.archive.search import ArchiveReader

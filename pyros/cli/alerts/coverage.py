@@ -15,12 +15,13 @@ from pyros.alerts.skymaps import SkyMap, read_skymap
 from pyros.alerts.skymaps.coverage import moc_of, probability_in, write_moc
 from pyros.alerts.tiling import MapTarget, ObservedField, Tiling
 from pyros.areas.work import MAPS_FOLDER
-from pyros.cli.common import ConfigOption, JsonOption, instant, out, short
+from pyros.cli.common import ConfigOption, JsonOption, out, short
 from pyros.clock import system_time
 from pyros.config import Config
 from pyros.errors import AlertError, PyrosError
 from pyros.files import atomic_write
 from pyros.journal import JournalReader
+from pyros.printable import instant
 
 
 def coverage(

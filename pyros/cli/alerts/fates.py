@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 import msgspec
 
 from pyros import messages
-from pyros.cli.common import instant
 from pyros.config import Config
 from pyros.errors import JournalError, PyrosError
 from pyros.journal import JournalReader
 from pyros.messages import Observation
+from pyros.printable import instant
 
 _DAY = 86_400.0
 

@@ -14,8 +14,9 @@ from pyros.alerts.alert import Kind, Role
 from pyros.alerts.archive.query import ArchivedPacket, Query
 from pyros.alerts.rules.readers import ANGLE
 from pyros.cli.alerts.parse import facts, iso
-from pyros.cli.common import instant, show
+from pyros.cli.common import show
 from pyros.errors import PyrosError
+from pyros.printable import instant
 
 if TYPE_CHECKING:
     from pyros.alerts.archive.search import ArchiveReader

@@ -22,7 +22,6 @@ import pyros
 from pyros import alerts, messages
 from pyros import config as configuration
 from pyros.cli.alert import LINGER, read_alert
-from pyros.cli.broker import broker_of
 from pyros.cli.common import last_line, out, program, short, show, signals_as_ctrl_c
 from pyros.cli.console.app import own_name
 from pyros.cli.demo.observatory import ObservatoryProcess
@@ -35,6 +34,7 @@ from pyros.config import FILE_NAME, Config
 from pyros.console.links import entry_link
 from pyros.console.roles import Role
 from pyros.errors import AlertError, PyrosError
+from pyros.health.asking import broker_of
 from pyros.journal import JournalReader
 from pyros.sender import reachable
 from pyros.simulators import load as load_simulator

@@ -12,10 +12,10 @@ from pathlib import Path
 from types import TracebackType
 
 from pyros.cli.common import INTERRUPTS, interrupts_wait, last_line, twistd
-from pyros.cli.status import of_agent, of_guardian
 from pyros.clock import Deadline
 from pyros.config import Config
 from pyros.errors import AgentError
+from pyros.health.asking import of_agent, of_guardian
 
 _LOOK_EVERY = 0.1
 _STOP_PATIENCE = ((signal.SIGTERM, 240.0), (signal.SIGKILL, 5.0))

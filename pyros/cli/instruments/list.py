@@ -11,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, JsonOption, instant, out, show
-from pyros.cli.status import of_agent
+from pyros.cli.common import ConfigOption, JsonOption, out, show
 from pyros.config import INSTRUMENTS, Config
 from pyros.errors import JournalError
+from pyros.health.asking import of_agent
 from pyros.journal import JournalReader
+from pyros.printable import instant
 
 _PATIENCE = 2.0
 

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from pyros import config as configuration
 from pyros.cli.clock import observatory_clock
-from pyros.cli.common import ConfigOption, JsonOption, instant, out, short
+from pyros.cli.common import ConfigOption, JsonOption, out, short
 from pyros.cli.common import show as show_table
 from pyros.cli.jobs.find import JobArgument, QueueOption, find, folder_of, ledgers, progress_of
 from pyros.clock import Deadline
@@ -22,7 +22,7 @@ from pyros.config import Config
 from pyros.errors import JobError, PyrosError
 from pyros.jobs.ledger import ENDS, JobRow
 from pyros.jobs.outbox import FOLDER, outputs
-from pyros.printable import printable
+from pyros.printable import instant, printable
 
 _STATES = ("pending", "running", *ENDS)
 _FOLLOW_SECONDS = 0.2

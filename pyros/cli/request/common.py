@@ -15,7 +15,7 @@ from pyros import config as configuration
 from pyros import messages
 from pyros.agents.scheduler import SchedulerState
 from pyros.cli.clock import observatory_clock
-from pyros.cli.common import complain, instant, out
+from pyros.cli.common import complain, out
 from pyros.config import Config
 from pyros.errors import ConfigError, DeliveryError, JournalError, PlanningError, PyrosError
 from pyros.journal import JournalReader
@@ -27,6 +27,7 @@ from pyros.planning.intake.draft import Drafts
 from pyros.planning.intake.names import NamedPosition, TargetNames
 from pyros.planning.intake.validation import Reviewer
 from pyros.planning.next_up import NextUp, next_up
+from pyros.printable import instant
 from pyros.sender import Sender, ask
 
 MAX_REQUESTS = 1000

@@ -11,12 +11,13 @@ import typer
 from rich.table import Table
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, JsonOption, instant, out
+from pyros.cli.common import ConfigOption, JsonOption, out
 from pyros.cli.common import show as show_table
 from pyros.cli.request.common import Desk, exposures_words, scheduler_state
 from pyros.errors import PyrosError
 from pyros.messages import Observation
 from pyros.planning.intake.coordinates import sexagesimal
+from pyros.printable import instant
 from pyros.views.requests import how_it_stands
 
 _NO_LIMIT = {"moon_distance": 0.0, "moon_illumination": 1.0, "max_airmass": None, "sun_altitude": None}

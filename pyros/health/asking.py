@@ -1,0 +1,175 @@
+"""How agents, broker and guardian are doing, by what they say themselves: each is asked over TCP, within a time limit.
+
+Blocking, for any thread of a program outside the agents. `pyros status`, `pyros doctor` and the checks ask here.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Annotated, Any
+
+import msgspec
+
+from pyros.config import AgentConfig, BrokerConfig, Config, GuardianConfig
+from pyros.errors import ConfigError, DeliveryError, JournalError
+from pyros.hold import Hold
+from pyros.journal.events import EventReader
+from pyros.printable import instant, printable
+from pyros.sender import ask, reachable
+
+LONG_SECONDS = 3.0
+"""A handler that takes longer hangs: it should take milliseconds."""
+_LONGEST_ANSWER = 1 << 20  # bytes
+
+
+def ask_all(config: Config, timeout: float = 2.0) -> list[dict[str, Any]]:
+    """Return how every agent, broker and guardian, where there are any, are doing; all are asked at the same time."""
+    with ThreadPoolExecutor(max_workers=32) as pool:
+        broker = pool.submit(_broker, config, config.broker, timeout) if config.broker else None
+        guardian = pool.submit(of_guardian, config.guardian, timeout) if config.guardian else None
+        found = list(pool.map(lambda section: of_agent(section, timeout), config.agents.values()))
+        if broker is not None:
+            found.insert(0, broker.result())
+        if guardian is not None:
+            found.append(guardian.result())
+    return found
+
+
+def of_agent(section: AgentConfig, timeout: float) -> dict[str, Any]:
+    """Ask an agent how it is doing: what it says, with ``up``; or why it doesn't answer, in ``reason``."""
+    line: dict[str, Any] = {"agent": section.name, "address": section.where}
+    try:
+        said = ask(section, "status", timeout)
+        msgspec.convert(said, _Said)
+    except DeliveryError as error:
+        return line | {"up": False, "reason": error.reason}
+    except msgspec.ValidationError as error:
+        return line | {"up": False, "reason": f"what answers there is not an agent: {printable(str(error))}"}
+    return line | {"up": True} | said | line
+
+
+def of_guardian(section: GuardianConfig, timeout: float) -> dict[str, Any]:
+    """Ask the guardian how it is doing and what it sees of the dome; or why it doesn't answer, in ``reason``."""
+    line: dict[str, Any] = {"agent": "guardian", "address": section.where, "up": False}
+    try:
+        with socket.create_connection((reachable(section.ip), section.port), timeout) as connection:
+            connection.settimeout(timeout)
+            connection.sendall(b"STATUS\n")
+            with connection.makefile("rb") as answers:
+                greeting, answer = answers.readline(_LONGEST_ANSWER), answers.readline(_LONGEST_ANSWER)
+        if not greeting.startswith(b"GUARDIAN "):
+            return line | {"reason": "what listens there is no guardian"}
+        return line | {"up": True} | msgspec.json.decode(answer, type=dict[str, Any])
+    except (OSError, msgspec.DecodeError) as error:
+        return line | {"reason": getattr(error, "strerror", None) or str(error)}
+
+
+def _broker(config: Config, section: BrokerConfig, timeout: float) -> dict[str, Any]:
+    """Whether the broker's ports accept connections, what it says of where alerts come from, and its journal."""
+    line: dict[str, Any] = {"agent": "broker", "address": f"{section.ip}:{section.receiver_port}", "up": True}
+    for port in (section.receiver_port, section.broadcaster_port):
+        try:
+            socket.create_connection((reachable(section.ip), port), timeout).close()
+        except OSError as error:
+            line |= {"up": False, "reason": f"port {port}: {error.strerror or error}"}
+    if section.port is not None and line["up"]:
+        with suppress(DeliveryError):
+            said = of_broker(config, timeout)
+            line |= {"since": said["since"], "missing": list(missing(said))}
+    try:
+        journal = EventReader(config.journal("broker"))
+    except JournalError:  # it has not run here yet, or runs on another machine
+        return line
+    try:
+        line |= {"events": journal.count(), "outbox": journal.waiting()}
+    finally:
+        journal.close()
+    return line
+
+
+def broker_of(config: Config) -> BrokerConfig:
+    """Return the broker's section; raises ConfigError when there is none."""
+    if config.broker is None:
+        raise ConfigError([f"{config.path}: [broker]: the section is missing; add it, for alerts come in through it"])
+    return config.broker
+
+
+def of_broker(config: Config, timeout: float = 2.0) -> dict[str, Any]:
+    """Ask the running broker how it is doing.
+
+    Raises ConfigError when it has no port for that, AgentUnreachable when it doesn't run.
+    """
+    section = broker_of(config)
+    if section.port is None:
+        raise ConfigError([f"{config.path}: [broker] port: missing; give one, there the broker answers how it is"])
+    return ask(AgentConfig("broker", section.ip, section.port, "", section.allow), "status", timeout)
+
+
+def receiving(said: dict[str, Any]) -> bool:
+    """Whether everything that the broker subscribes to is there."""
+    return not any(missing(said))
+
+
+def missing(said: dict[str, Any]) -> Iterator[str]:
+    """Tell what the broker subscribes to and doesn't get, and since when; in a few words each."""
+    for address, remote in said["remotes"].items():
+        if not (remote["connected"] and _spoken(remote)):
+            yield f"broker {address} {remote_state(remote)}"
+    for name, kafka in said.get("kafka", {}).items():
+        if kafka["silent"] or not kafka["topics"]:
+            yield f"kafka {name} {kafka_state(kafka)}"
+        elif kafka["missing"]:
+            yield f"kafka {name} has no topic for {' '.join(kafka['missing'])}"
+        elif kafka["trouble"]:
+            yield f"kafka {name}: {kafka['trouble']}"
+
+
+def _spoken(remote: dict[str, Any]) -> bool:
+    """Whether it has said anything since it was connected to: what takes a connection need not be a broker."""
+    return remote["heard"] is not None and remote["heard"] >= remote["since"]
+
+
+def remote_state(remote: dict[str, Any]) -> str:
+    """Return how it is with a broker that ours subscribes to, in a few words."""
+    state = "NOT CONNECTED" if not remote["connected"] else "receiving" if _spoken(remote) else "SAYS NOTHING"
+    return f"{state} since {instant(remote['since'])}"
+
+
+def kafka_state(kafka: dict[str, Any]) -> str:
+    """Return how it is with a Kafka service, in a few words."""
+    state = "SILENT" if kafka["silent"] else "receiving" if kafka["topics"] else "NOT RECEIVING"
+    return f"{state} since {instant(kafka['since'])}"
+
+
+class _Handling(msgspec.Struct):
+    """What an agent's thread is doing."""
+
+    message: str
+    seconds: float
+
+
+class _SaidAlarm(msgspec.Struct):
+    """An alarm as the agent that has raised it says it."""
+
+    key: str
+    text: str
+    since: float
+
+
+class _Said(msgspec.Struct):
+    """What an agent must say about itself, where it says it, so that it can be shown."""
+
+    agent: str
+    since: Annotated[float, msgspec.Meta(ge=0, lt=1e11)]
+    taken: int = 0
+    failed: int = 0
+    refused: int = 0
+    waiting: int = 0
+    hold: Hold | None = None
+    alarms: list[_SaidAlarm] = []
+    outbox: dict[str, int] = {}
+    handling: _Handling | None = None
+    forgotten: dict[str, int] = {}

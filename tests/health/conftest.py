@@ -1,0 +1,51 @@
+"""A well observatory for each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.health.rig import Rig
+
+SITE_CHECKS = '''
+from pyros.health import HealthCheck, warning
+
+class Room(HealthCheck):
+    tags = ("site",)
+
+    def test_heater(self):
+        """The heater is on."""
+        self.assertNotIn("off", (self.observatory.config.path.parent / "heater").read_text())
+
+    @warning
+    def test_light(self):
+        """The light is off."""
+        self.assertIn("off", (self.observatory.config.path.parent / "light").read_text())
+'''
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    (tmp_path / "masters").mkdir()
+    (tmp_path / "masters" / "bias.fits").write_bytes(b"")
+    (tmp_path / "heater").write_text("on")
+    (tmp_path / "light").write_text("off")
+    (tmp_path / "site_health.py").write_text(SITE_CHECKS)
+    (tmp_path / "telescope_health.py").write_text(
+        "from pyros.health import HealthCheck\n"
+        "class Mirror(HealthCheck):\n"
+        "    def test_clean(self):\n"
+        "        self.assertFalse((self.observatory.config.path.parent / 'dust').exists(), 'dust on it')\n"
+    )
+    made = Rig(tmp_path)
+    yield made
+    made.close()
+
+
+def make_old(path: Path, days: float) -> None:
+    """Let a file be so old."""
+    when = path.stat().st_mtime - days * 86400
+    os.utime(path, (when, when))

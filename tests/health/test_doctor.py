@@ -1,0 +1,293 @@
+"""Each fault is named by exactly its check, by the same verdict in every form; others' mistakes hold nothing up."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from pyros import backup, health, views
+from pyros import config as configuration
+from pyros.agents.monitoring import Link, StandingAlarm
+from pyros.agents.night_table import State
+from pyros.agents.safety_rules import Broken
+from pyros.health import HealthCheck, Observatory
+from pyros.health.report import EXIT_CODES, Report, health_json, nagios
+from pyros.health.running import look
+from pyros.hold import Holds
+from pyros.messages import WeatherReading
+from tests.cli.conftest import run
+from tests.conftest import free_port, wait_until
+from tests.health.conftest import make_old
+from tests.health.rig import Rig
+from tests.views.written import write
+
+Fault = Callable[[Rig], Any]
+DAY = 86400.0
+
+
+def _monitoring(rig: Rig, **values: Any) -> None:
+    rig.monitoring = msgspec.structs.replace(rig.monitoring, **values)
+    rig.save()
+
+
+def _telemetry(rig: Rig, name: str, **values: Any) -> None:
+    rig.monitoring.telemetry[name] = msgspec.structs.replace(rig.monitoring.telemetry[name], **values)
+    rig.save()
+
+
+def _majordome(rig: Rig, **values: Any) -> None:
+    rig.majordome = msgspec.structs.replace(rig.majordome, **values)
+    rig.save()
+
+
+def _says(rig: Rig, name: str, **values: Any) -> None:
+    said = rig.guardian if name == "guardian" else rig.said[name]
+    said |= values
+    rig.answer()
+
+
+def _image(rig: Rig, **values: Any) -> None:
+    assert rig.monitoring.last_image is not None
+    _monitoring(rig, last_image=msgspec.structs.replace(rig.monitoring.last_image, **values))
+
+
+def _disconnected(rig: Rig) -> None:
+    rig.monitoring.links["dome"] = Link(False, "no answer", rig.now)
+    rig.save()
+    write(rig.journals["dome"], {"connected": False})
+
+
+def _frozen(rig: Rig) -> None:
+    _monitoring(rig, broken={"frozen": Broken("the sensor for wind has said 2 for 9999 s")}, safe=False)
+
+
+def _old_backup(rig: Rig) -> None:
+    folder, _ = backup.back_up(rig.config, rig.config.data / backup.FOLDER, rig.now - 3 * DAY)
+    make_old(folder / backup.MANIFEST, 3)
+
+
+def _hold(rig: Rig) -> None:
+    class Earlier:
+        def time(self) -> float:
+            return rig.now - 5 * 3600
+
+        def monotonic(self) -> float:
+            return 0.0
+
+    Holds(rig.config.data, Earlier()).set("Anna", "wasps")  # type: ignore[arg-type]
+
+
+def _ini(rig: Rig, old: str, new: str) -> None:
+    text = rig.file.read_text()
+    assert old in text
+    rig.file.write_text(text.replace(old, new))
+
+
+FAULTS: dict[str, tuple[str, Fault]] = {
+    "agents.running": ("fail", lambda rig: rig.stop("scheduler")),
+    "agents.answering": ("fail", lambda rig: rig.ports.says.pop(rig.port["scheduler"])),
+    "agents.hanging": ("fail", lambda rig: _says(rig, "camera", handling={"message": "Expose", "seconds": 60.0})),
+    "agents.forgetting": ("warn", lambda rig: _says(rig, "scheduler", forgotten={"requests": 3})),
+    "guardian.running": ("fail", lambda rig: rig.ports.says.pop(rig.port["guardian"])),
+    "guardian.beat": ("fail", lambda rig: _says(rig, "guardian", beat=90.0)),
+    "queues.failed": ("warn", lambda rig: rig.fail_message("camera")),
+    "journals.readable": ("fail", lambda rig: write(rig.journals["majordome"], {"focused": "never"})),
+    "night.fault": ("fail", lambda rig: _majordome(rig, state=State.FAULT)),
+    "night.alarms": ("fail", lambda rig: _monitoring(rig, alarms=[StandingAlarm("dome", "shut", "it jams", rig.now)])),
+    "night.hold": ("warn", _hold),
+    "weather.fresh": ("fail", lambda rig: _telemetry(rig, "weather", time=rig.now - 900)),
+    "weather.plausible": ("fail", lambda rig: _monitoring(
+        rig, last=WeatherReading(temperature=8.0, humidity=-999.0, wind=2.0, rain=False))),
+    "weather.varying": ("fail", _frozen),
+    "safety.released": ("fail", lambda rig: _monitoring(rig, shut=True, safe=False)),
+    "safety.known": ("fail", lambda rig: _monitoring(rig, safe=None)),
+    "devices.connected": ("fail", _disconnected),
+    "devices.telling": ("warn", lambda rig: _telemetry(rig, "telescope", time=rig.now - 900)),
+    "camera.temperature": ("warn", lambda rig: _telemetry(
+        rig, "camera", values={"temperature": 3.0, "target": -10.0, "power": 100.0})),
+    "focus.recent": ("warn", lambda rig: _majordome(rig, focused=rig.now - DAY)),
+    "images.measured": ("warn", lambda rig: _image(rig, sources=0)),
+    "images.sharp": ("warn", lambda rig: _image(rig, fwhm=11.0)),
+    "masters.young": ("warn", lambda rig: make_old(rig.folder / "masters" / "bias.fits", 90)),
+    "sources.heard": ("fail", lambda rig: _monitoring(
+        rig, alert_sources={"kafka gcn": Link(False, "silent", rig.now)})),
+    "alert_rules.readable": ("fail", lambda rig: rig.rules.write_text("rules: [")),
+    "archive.behind": ("warn", lambda rig: rig.add_event(rig.now - 3600)),
+    "jobs.moving": ("warn", lambda rig: rig.add_job(rig.now - 3600)),
+    "disk.images": ("warn", lambda rig: _ini(rig, "disk_images = 0.001", "disk_images = 1e9")),
+    "secrets.key": ("fail", lambda rig: rig.config.key_file.chmod(0o644)),
+    "backup.recent": ("warn", _old_backup),
+    "room.heater": ("fail", lambda rig: (rig.folder / "heater").write_text("off")),
+    "room.light": ("warn", lambda rig: (rig.folder / "light").write_text("on")),
+    "mirror.clean": ("fail", lambda rig: (rig.folder / "dust").touch()),
+}  # fmt: skip
+
+
+class Outcomes:
+    """A plugin that keeps which tests of a run of pytest have failed, by the checks' names."""
+
+    def __init__(self) -> None:
+        self.failed: set[str] = set()
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item: Any) -> Any:
+        outcome = yield
+        if outcome.get_result().failed:
+            self.failed.add(item.parent.obj(item.name).check_name)
+
+
+def named(found: dict[str, str]) -> dict[str, str]:
+    """Return the checks that are not well, without the clock: this computer's is not the test's."""
+    return {name: verdict for name, verdict in found.items()
+            if verdict not in ("pass", "skip") and name != "clock.synchronised"}  # fmt: skip
+
+
+def by_json(body: str | bytes) -> dict[str, str]:
+    found = json.loads(body)
+    return named({name.replace(":", "."): each[0]["verdict"] for name, each in found["checks"].items()})
+
+
+def by_nagios(text: str) -> dict[str, str]:
+    words = {"WARNING": "warn", "CRITICAL": "fail", "UNKNOWN": "unknown"}
+    lines = [line.split(": ") for line in text.splitlines()[1:]]
+    return named({line[1]: words[line[0]] for line in lines})
+
+
+def by_pytest(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Run the checks as tests, in this process."""
+    monkeypatch.setenv(configuration.ENVIRONMENT, str(rig.file))
+    outcomes = Outcomes()
+    sys.modules.pop("pyros.health.all_checks", None)
+    options = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:faulthandler", "-p", "no:terminal",
+               "-c", "/dev/null", "--rootdir", str(rig.folder), "--import-mode=importlib"]  # fmt: skip
+    pytest.main([*options, all_checks_file()], plugins=[outcomes])
+    return outcomes.failed - {"clock.synchronised"}
+
+
+def all_checks_file() -> str:
+    return str(Path(health.__file__).with_name("all_checks.py"))
+
+
+def report_of(rig: Rig) -> Report:
+    observed = views.observed(rig.file)
+    try:
+        return look(observed)
+    finally:
+        observed.close()
+
+
+def test_a_well_observatory_has_no_fault(rig: Rig) -> None:
+    report = report_of(rig)
+    assert by_json(health_json(report)) == {}
+    assert len(report.checks) >= 50
+
+
+@pytest.mark.parametrize("check", FAULTS)
+def test_a_fault_is_named_by_exactly_its_check(rig: Rig, check: str) -> None:
+    verdict, fault = FAULTS[check]
+    fault(rig)
+    report = report_of(rig)
+    body = json.loads(health_json(report))
+    assert by_json(health_json(report)) == by_nagios(nagios(report)) == {check: verdict}
+    assert (report.http_status == 503) == (body["status"] == "fail") == (verdict == "fail")
+
+
+@pytest.mark.parametrize("check", list(FAULTS)[::2])
+def test_pytest_and_command_say_the_same(rig: Rig, check: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict, fault = FAULTS[check]
+    fault(rig)
+    assert by_pytest(rig, monkeypatch) == {check}
+    result = run("doctor", "--nagios", "--config", rig.file)
+    assert by_nagios(result.output) == {check: verdict}
+    assert result.exit_code == EXIT_CODES[verdict]  # type: ignore[index]
+
+
+HANGS = """
+from pathlib import Path
+from pyros.health import HealthCheck
+
+class Slow(HealthCheck):
+    timeout = 0.2
+
+    def test_for_ever(self):
+        self.assertEqual(Path(PIPE).read_text(), "go on")
+
+class Quick(HealthCheck):
+    def test_bug(self):
+        raise KeyError("no such thing")
+"""
+
+
+def test_a_check_that_hangs_holds_no_other(rig: Rig) -> None:
+    pipe = rig.folder / "pipe"
+    os.mkfifo(pipe)
+    (rig.folder / "site_health.py").write_text(HANGS.replace("PIPE", repr(str(pipe))))
+    for text in ("has not ended within 0.2 s", "still hangs"):
+        report = report_of(rig)
+        found = {check.name: check for check in report.bad}
+        assert found["slow.for_ever"].verdict == "fail"
+        assert text in found["slow.for_ever"].text
+        assert found["quick.bug"].verdict == "unknown"
+        assert "no such thing" in found["quick.bug"].text
+        assert "site_health.py, line 13" in found["quick.bug"].text
+        assert len(report.checks) >= 50
+    pipe.write_text("go on")
+    wait_until(lambda: not any(each.name == "check slow.for_ever" for each in threading.enumerate()))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def x(:", "line 1"),
+        ("import no_such_module", "no_such_module"),
+        ("raise SystemExit(3)", "SystemExit"),
+        ("import unittest\nclass A(unittest.TestCase):\n    def test_x(self): ...", "HealthCheck"),
+        ("from pyros.health import HealthCheck\nclass A(HealthCheck):\n    level = 'bad'", "level"),
+        ("from pyros.health import HealthCheck\nclass A(HealthCheck):\n    timeout = -1", "timeout"),
+    ],
+)
+def test_a_mistake_in_a_file_is_told(rig: Rig, text: str, words: str) -> None:
+    (rig.folder / "site_health.py").write_text(text)
+    report = report_of(rig)
+    [bad] = [check for check in report.bad if check.name != "clock.synchronised"]
+    assert (bad.name, bad.verdict) == ("site_health", "unknown")
+    assert words in bad.text
+    assert "site_health.py" in bad.text or words == "no_such_module"
+    assert report.exit_code == 3
+
+
+def test_assertions_tell_what_they_found(rig: Rig) -> None:
+    class Own(HealthCheck):
+        def test_all(self) -> None: ...
+
+    check = Own("test_all")
+    observed = views.observed(rig.file)
+    check.observatory = Observatory(observed)
+    check.assert_free(rig.folder / "not" / "yet", 0.001)
+    check.assert_port("127.0.0.1", rig.port["broker"])
+    check.assert_fresh(rig.file, 3600)
+    for fails, words in (
+        (lambda: check.assert_free(rig.folder, 1e9), "are needed"),
+        (lambda: check.assert_port("127.0.0.1", free_port()), "accepts no connection"),
+        (lambda: check.assert_fresh(rig.now - 7200, 3600, "the log"), "the log is 2 h old"),
+        (lambda: check.assert_fresh(rig.folder / "nothing", 3600), "there is none"),
+        (lambda: check.assert_http_response(f"http://127.0.0.1:{free_port()}/x?token=secret"), "/x cannot be asked"),
+    ):
+        with pytest.raises(AssertionError, match=words) as caught:
+            fails()
+        assert "secret" not in str(caught.value)
+    observed.close()
+
+
+def test_a_configuration_that_cannot_be_read_is_unknown(tmp_path: Path) -> None:
+    result = run("doctor", "--nagios", "--config", tmp_path / "none.ini")
+    assert result.exit_code == 3
+    assert result.output.startswith("PYROS UNKNOWN - ")
