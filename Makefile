@@ -17,12 +17,13 @@ ALERT ?=
 TESTS ?=
 JOBS ?= 3
 
-.PHONY: help demo rehearse test test-long lint bench clean distclean
+.PHONY: help demo rehearse picture test test-long lint bench clean distclean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo              see a simulated burst followed up (ALERT=file.xml: another alert; ALERT=gw: a sky map)"
 	@echo "make rehearse          rehearse a heavy night, on virtual time; its report is var/rehearsal/report.md"
+	@echo "make picture           draw README's picture of the console anew, from the demo"
 	@echo "make test              run the tests (TESTS=tests/cli: only those)"
 	@echo "make test-long         run the tests that take minutes"
 	@echo "make lint              ruff, mypy --strict, the layers of the imports"
@@ -36,6 +37,9 @@ demo: $(VENV)/.pyros
 
 rehearse: $(VENV)/.pyros
 	@$(BIN)/pyros rehearse --report var/rehearsal
+
+picture: $(VENV)/.pyros-dev
+	$(BIN)/python tools/console_picture.py
 
 test-long: $(VENV)/.pyros-dev
 	$(BIN)/pytest --numprocesses=$(JOBS) --timeout=3600 -m long $(TESTS)
@@ -54,6 +58,7 @@ bench: $(VENV)/.pyros-dev
 	$(BIN)/python bench/alert_to_slew.py --quick
 	$(BIN)/python bench/alerts.py --quick
 	$(BIN)/python bench/archive.py --quick
+	$(BIN)/python bench/console.py --quick
 	$(BIN)/python bench/instruments.py --quick
 	$(BIN)/python bench/planning.py --quick
 	$(BIN)/python bench/rules.py --quick

@@ -21,6 +21,10 @@ from pyros.cli.common import ConfigOption, complain, out, short, show
 from pyros.cli.ports import Place, listening
 from pyros.clock import RealClock
 from pyros.config import NOWHERE, Config, addresses_clash
+from pyros.console.console import DATABASE_FILE
+from pyros.console.offline import unknown_devices
+from pyros.console.pages import shown
+from pyros.console.service import missing_extra
 from pyros.errors import ConfigError, PyrosError
 from pyros.instruments import KINDS, check_address
 from pyros.notices.delivery import apprise_problem
@@ -70,6 +74,7 @@ class Findings:
         self._check_ports()
         self._check_data()
         self._check_broker()
+        self._check_console()
         self._check_notices()
         if config.broker is not None and "alert_manager" not in config.agents:
             self._problem("alert_manager", "the section is missing; the broker's events go there")
@@ -149,6 +154,21 @@ class Findings:
                 self.problems.append(
                     f"{self.config.alert_rules}: rule {rule.name!r} observe: filter {missing!r} is not in the {name}"
                     f" of {found[0].file} (it has: {', '.join(filters)})"
+                )
+
+    def _check_console(self) -> None:
+        """Try the sections to hide; warn of a missing extra, and of devices that people have described and are none."""
+        section = self.config.console
+        if section is None:
+            return
+        self._try(shown, self.config)
+        if problem := missing_extra(self.config):
+            self.warnings.append(problem)
+        elif (section.folder / DATABASE_FILE).exists():
+            for name in self._try(unknown_devices, self.config) or ():
+                self.warnings.append(
+                    f"{section.folder / DATABASE_FILE}: device {name!r} is described, but has no section in"
+                    f" {self.config.path}"
                 )
 
     def _check_ports(self) -> None:

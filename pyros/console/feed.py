@@ -1,7 +1,8 @@
 """The frames: what must agree on every page, made once for everybody, with a number, when the observatory has changed.
 
 A thread of its own looks five times a second whether a journal has changed, and every two seconds whether the
-observatory answers at all. News is pushed to who subscribes (`pyros.console.live`), in the reactor's thread.
+observatory is there at all; while nobody listens, a frame is made when a page is asked for.
+News is pushed to who subscribes (`pyros.console.live`), in the reactor's thread.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ class Feed:
         self._ending = threading.Event()
         self._making = threading.Lock()
         self._published: Published | None = None
+        self._outdated = False
         self._heard = steady_seconds()
         self._problem = ""
         self._thread = threading.Thread(target=self._run, name="console-feed", daemon=True)
@@ -89,8 +91,9 @@ class Feed:
 
     @property
     def latest(self) -> Published:
-        """The newest frame; the first is made here. Raises PyrosError where none can be made."""
-        return self._published or self._make()
+        """The newest frame; made here where nobody listens. Raises PyrosError where none can be made."""
+        published = self._published
+        return self._make() if published is None or self._is_old() else published
 
     def refresh(self) -> None:
         """Make a frame now and tell everybody, for something was done that must be seen. Blocks."""
@@ -120,8 +123,8 @@ class Feed:
     def _run(self) -> None:
         while not self._ending.wait(LOOK_SECONDS):
             try:
-                old = self._published
-                if self._source.changed() or old is None or steady_seconds() - old.made > OLDEST_SECONDS:
+                self._outdated = self._source.changed() or self._outdated
+                if self._listeners and self._is_old():
                     self._tell("frame", _news(self._make()))
                 self._problem = ""
             except PyrosError as error:
@@ -129,6 +132,10 @@ class Feed:
             except Exception:  # a mistake of ours must not end the news of the night
                 log.failure("no frame can be made")
                 self._failed("no frame can be made; see the console's log")
+
+    def _is_old(self) -> bool:
+        old = self._published
+        return self._outdated or old is None or steady_seconds() - old.made > OLDEST_SECONDS
 
     def _failed(self, problem: str) -> None:
         if problem != self._problem:
@@ -145,6 +152,7 @@ class Feed:
 
     def _make(self) -> Published:
         with self._making:
+            self._outdated = False
             number = 1 + (self._published.number if self._published else 0)
             frame = self._source.frame(number)
             self._published = Published(number, frame, self._source.panels(frame), steady_seconds())

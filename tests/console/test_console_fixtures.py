@@ -68,6 +68,19 @@ def test_the_demos_fixture_is_what_is_dumped_of_it(tmp_path: Path) -> None:
     assert console("dumpdata", "--config", copy_demo(tmp_path)) == (ROOT / "observatory" / "console.json").read_text()
 
 
+def test_check_tells_of_devices_that_are_none(tmp_path: Path) -> None:
+    file = copy_demo(tmp_path)
+    other = tmp_path / "other.json"
+    other.write_text((ROOT / "observatory" / "console.json").read_text().replace('"telescope"', '"periscope"'))
+    console("loaddata", other, "--config", file)
+    done = subprocess.run(
+        [sys.executable, program("pyros"), "check", "--config", file], capture_output=True, text=True, check=True,
+        timeout=PATIENCE,
+    )  # fmt: skip
+    assert "device 'periscope' is described, but has no section in" in done.stderr
+    assert "'camera'" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
