@@ -337,10 +337,12 @@ class LedgerReader:
         rows = self._rows("WHERE id = ?", id_)
         return rows[0] if rows else None
 
-    def jobs(self, *, state: str = "", last: int = 50) -> list[JobRow]:
-        """Return the newest ``last`` jobs, of one state or of all, the oldest first."""
-        where = "WHERE state = ?" if state else ""
-        return self._rows(f"{where} ORDER BY number DESC LIMIT ?", *([state] if state else []), last)[::-1]
+    def jobs(self, *, state: str = "", owner: str = "", last: int = 50) -> list[JobRow]:
+        """Return the newest ``last`` jobs, of one state and one person or of all, the oldest first."""
+        wanted = {"state": state, "json_extract(CAST(request AS TEXT), '$.owner')": owner}
+        given = {word: value for word, value in wanted.items() if value}
+        where = "WHERE " + " AND ".join(f"{word} = ?" for word in given) if given else ""
+        return self._rows(f"{where} ORDER BY number DESC LIMIT ?", *given.values(), last)[::-1]
 
     def found(self, beginning: str) -> list[str]:
         """Return some identifiers that begin so."""

@@ -23,10 +23,13 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
+from pyros.config import Config
 from pyros.errors import JobError
+from pyros.jobs.names import queue_of, queues
 
 PREFIX = "##~~"
 MAX_ARGUMENT = 131_071
@@ -243,3 +246,33 @@ def scripts(folder: Path, prefix: str = PREFIX, inbox: Path | None = None) -> tu
         except JobError as error:
             problems += str(error).splitlines()
     return found, problems
+
+
+class ScriptFolder(NamedTuple):
+    """The scripts of a queue."""
+
+    queue: str
+    """The queue's agent."""
+    folder: Path
+    """Where they are."""
+    prefix: str
+    """What their annotations begin with."""
+    inbox: Path | None
+    """From where their inputs are chosen."""
+
+    def scripts(self) -> tuple[list[Script], list[str]]:
+        """See `scripts`."""
+        return scripts(self.folder, self.prefix, self.inbox)
+
+
+def script_folders(config: Config, queue: str = "") -> list[ScriptFolder]:
+    """Return the folders of the queues that have scripts, or of that queue; raises ConfigError as `queue_of` does."""
+    wanted, here = queue_of(config, queue) if queue else "", config.path.parent
+    return [
+        ScriptFolder(
+            section.name, here / section.options["scripts"], section.options.get("annotation", PREFIX),
+            here / section.options["inbox"] if "inbox" in section.options else None,
+        )
+        for section in queues(config)
+        if "scripts" in section.options and wanted in ("", section.name)
+    ]  # fmt: skip

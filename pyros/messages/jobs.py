@@ -56,6 +56,8 @@ class JobRequest(Payload, frozen=True, kw_only=True):
     """0 (as the agents) to 19 (whatever is left of the processor); None: the queue's own."""
     tell: str = ""
     """The agent that gets *Job finished*; '' for none."""
+    owner: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    """The person who asked for it by the console, and may see and end it there; '' for nobody in particular."""
 
 
 class JobRevoked(Payload, frozen=True, kw_only=True):

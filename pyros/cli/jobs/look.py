@@ -16,12 +16,13 @@ from pyros import config as configuration
 from pyros.cli.clock import observatory_clock
 from pyros.cli.common import ConfigOption, JsonOption, out, short
 from pyros.cli.common import show as show_table
-from pyros.cli.jobs.find import JobArgument, QueueOption, find, folder_of, ledgers, progress_of
+from pyros.cli.jobs.find import JobArgument, QueueOption, find
 from pyros.clock import Deadline
 from pyros.config import Config
 from pyros.errors import JobError, PyrosError
 from pyros.jobs.ledger import ENDS, JobRow
 from pyros.jobs.outbox import FOLDER, outputs
+from pyros.jobs.reading import folder_of, ledgers, progress_of
 from pyros.printable import instant, printable
 
 _STATES = ("pending", "running", *ENDS)

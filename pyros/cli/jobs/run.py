@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,13 +10,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from pyros import config as configuration
 from pyros import messages
 from pyros.cli.common import ConfigOption, complain, err, out
-from pyros.cli.jobs.find import JobArgument, QueueOption, find, folder_of, ledgers, progress_of
+from pyros.cli.jobs.find import JobArgument, QueueOption, find
 from pyros.clock import Deadline
-from pyros.config import AgentConfig, Config
+from pyros.config import Config
 from pyros.errors import JobError, JournalError
 from pyros.jobs.ledger import JobRow
 from pyros.jobs.names import queue_of, queues
-from pyros.jobs.scripts import PREFIX, Parameter, Script, read_script, scripts
+from pyros.jobs.reading import folder_of, ledgers, progress_of
+from pyros.jobs.scripts import Parameter, Script, read_script, script_folders
 from pyros.messages import JobRequest, JobRevoked, JobsCleaned
 from pyros.quantities import DURATIONS, quantity
 from pyros.sender import Sender
@@ -62,18 +62,18 @@ def run(
         return
     if on_crash not in ("tell", "rerun"):
         raise typer.BadParameter(f"--on-crash is tell or rerun, not {on_crash!r}")
-    section, found = _find_script(loaded, script, queue)
+    agent, found = _find_script(loaded, script, queue)
     command, files = found.arguments(_pairs(values or []))
     request = JobRequest(
         id=new_name(), name=found.name[:200], command=command, files=files, priority=priority,
         on_crash="rerun" if on_crash == "rerun" else "tell",
     )  # fmt: skip
-    Sender.send_to(section.name, messages.JOB_REQUESTED, request, config=loaded)
+    Sender.send_to(agent, messages.JOB_REQUESTED, request, config=loaded)
     if detach:
         out.print(request.id)
         return
     try:
-        row = _follow(loaded, section.name, request)
+        row = _follow(loaded, agent, request)
     except KeyboardInterrupt:
         err.print(
             f"job {request.id} goes on; pyros jobs log {request.id[:8]} -f; pyros jobs revoke {request.id[:8]} -t"
@@ -151,54 +151,39 @@ def _pairs(values: list[str]) -> dict[str, str]:
     return pairs
 
 
-def _folders(config: Config, queue: str) -> list[tuple[AgentConfig, Path, str, Path | None]]:
-    """Return the queues that have scripts, with their folders, the prefixes of the annotations there, and inboxes."""
-    wanted = queue_of(config, queue) if queue else ""
-    here = config.path.parent
-    return [
-        (
-            section,
-            here / section.options["scripts"],
-            section.options.get("annotation", PREFIX),
-            here / section.options["inbox"] if "inbox" in section.options else None,
-        )
-        for section in queues(config)
-        if "scripts" in section.options and wanted in ("", section.name)
-    ]
-
-
-def _find_script(config: Config, name: str, queue: str) -> tuple[AgentConfig, Script]:
+def _find_script(config: Config, name: str, queue: str) -> tuple[str, Script]:
     """Return the script of that name, or of that name and one ending; raises JobError when it isn't one."""
     names: list[str] = []
-    for section, folder, prefix, inbox in _folders(config, queue):
-        found, problems = scripts(folder, prefix, inbox)
+    for folder in script_folders(config, queue):
+        found, problems = folder.scripts()
         names += [script.name for script in found]
         for script in found:
             if name in (script.name, script.path.stem):
-                return section, script
-        if any(f"{folder / name}:" in problem for problem in problems):
-            read_script(folder / name, prefix, inbox)  # raises, and says why
-        if "/" not in name and (folder / name).is_file():
-            raise JobError(f"{folder / name}: is not executable; chmod +x makes it")
+                return folder.queue, script
+        file = folder.folder / name
+        if any(f"{file}:" in problem for problem in problems):
+            read_script(file, folder.prefix, folder.inbox)  # raises, and says why
+        if "/" not in name and file.is_file():
+            raise JobError(f"{file}: is not executable; chmod +x makes it")
     if not names:
         raise JobError(f"{config.path}: no queue has scripts; option_scripts of its section names their folder")
     raise JobError(f"no script {name!r} (there are: {', '.join(names)})")
 
 
 def _show_scripts(config: Config, queue: str) -> None:
-    folders = _folders(config, queue)
+    folders = script_folders(config, queue)
     if not folders:
         raise JobError(f"{config.path}: no queue has scripts; option_scripts of its section names their folder")
-    for section, folder, prefix, inbox in folders:
-        found, problems = scripts(folder, prefix, inbox)
+    for folder in folders:
+        found, problems = folder.scripts()
         for script in found:
-            out.print(f"{script.name}{'  ' + script.text if script.text else ''}  [{section.name}]", style="bold")
+            out.print(f"{script.name}{'  ' + script.text if script.text else ''}  [{folder.queue}]", style="bold")
             for parameter in script.parameters:
                 out.print(f"  {_described(parameter)}")
         for problem in problems:
             complain(problem)
         if not found:
-            out.print(f"{folder}: no executable files")
+            out.print(f"{folder.folder}: no executable files")
 
 
 def _described(parameter: Parameter) -> str:
