@@ -13,14 +13,21 @@ from pyros.console.roles import Role
 from pyros.errors import PyrosError
 
 
+def _takes_requests(console: Console) -> bool:
+    switches = console.switches.read()
+    return switches.requests and not switches.read_only
+
+
 def everywhere(request: HttpRequest) -> dict[str, Any]:
     """Return the console's name and menu, who asks, and the newest frame with its panels."""
     console: Console = settings.CONSOLE
     caller = caller_of(request)
     known: dict[str, Any] = {
+        "request": request,
         "observatory": console.config.name,
         "caller": caller,
         "operator": caller.role >= Role.OPERATOR,
+        "may_ask": caller.role >= Role.OBSERVER and _takes_requests(console),
         "switches": console.switches.read(),
         "names": {page.name for page in console.pages},
         "menu": [page for page in console.pages if page.menu and page.role <= caller.role],

@@ -6,6 +6,7 @@ module imports no Django). ``hide = events users`` in ``[console]`` takes sectio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -14,13 +15,20 @@ import msgspec
 from pyros.config import Config
 from pyros.console.roles import Role
 from pyros.errors import ConfigError
+from pyros.views import Observed
 from pyros.views.devices import devices
+from pyros.views.event import event
 from pyros.views.events import events
+from pyros.views.images import image, images
 from pyros.views.messages import messages
+from pyros.views.reports import report, reports
+from pyros.views.requests import request, requests
 from pyros.views.sky import sky
+from pyros.views.sources import sources
 from pyros.views.weather import weather
 
 MAX_LIMIT = 500
+MAX_KEY = 600
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,24 +74,71 @@ def limit(text: str) -> int:
     return count
 
 
+def number(text: str) -> float:
+    """Return a number; raises ValueError."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is no number that means anything here")
+    return value
+
+
+def whole(text: str) -> int:
+    """Return a whole number that fits a database's; raises ValueError."""
+    value = int(text)
+    if not 0 <= value < 1 << 62:
+        raise ValueError(f"after: {text[:40]!r} is not what a page has given")
+    return value
+
+
+def key(text: str) -> str:
+    """Return a name of something; raises ValueError for one that is too long."""
+    if len(text) > MAX_KEY:
+        raise ValueError(f"a name has at most {MAX_KEY} characters")
+    return text
+
+
 def yes(text: str) -> bool:
-    """Return whether a word means yes; raises ValueError for one that means neither yes nor no."""
+    """Return whether a switch is on; raises ValueError."""
     if text not in ("yes", "no"):
-        raise ValueError(f"{text!r} is neither yes nor no")
+        raise ValueError(f"{text[:40]!r} is neither yes nor no")
     return text == "yes"
 
+
+def _event(observed: Observed, key: str = "") -> Any:  # without a key there is none
+    return event(observed, key)
+
+
+def _request(observed: Observed, key: str = "") -> Any:
+    return request(observed, key)
+
+
+_PAGED_BY_NUMBER = {"after": whole, "limit": limit}
 
 PAGES = (
     Page(name="tonight", title="Tonight", path="", template="tonight.html",
          data="pyros.console.answers.tonight:tonight"),
-    Page(name="events", title="Events", path="events", template="events.html", view=events,
-         query={"after": int, "limit": limit}),
-    Page(name="weather", title="Weather", path="weather", template="weather.html", view=weather, lifetime=5.0,
-         query={"hours": float}),
-    Page(name="sky", title="Sky", path="sky", view=sky, menu=False, lifetime=2.0),
+    Page(name="events", title="Events", path="events", template="events.html", view=events, query=_PAGED_BY_NUMBER),
+    Page(name="event", title="Event", path="event", template="event.html", view=_event, menu=False, section="events",
+         query={"key": key}),
+    Page(name="requests", title="Requests", path="requests", template="requests.html", view=requests,
+         query={"after": key, "limit": limit, "owner": key}),
+    Page(name="request", title="Request", path="request", template="request.html", view=_request, menu=False,
+         section="requests", query={"key": key}),
+    Page(name="images", title="Images", path="images", template="images.html", view=images,
+         query={"after": key, "limit": limit, "event": key, "observation": key, "night": key, "filter": key,
+                "object": key, "ra": number, "dec": number, "radius": number}),
+    Page(name="image", title="Image", path="images/<int:number>", template="image.html", view=image, menu=False,
+         section="images"),
     Page(name="devices", title="Devices", path="devices", template="devices.html", view=devices),
     Page(name="messages", title="Messages", path="messages", template="messages.html", view=messages,
-         query={"agent": str, "after": str, "limit": limit, "failed": yes}),
+         query={"after": key, "limit": limit, "agent": key, "failed": yes}),
+    Page(name="sources", title="Sources", path="sources", template="sources.html", view=sources),
+    Page(name="nights", title="Nights", path="nights", template="nights.html", view=reports),
+    Page(name="night report", title="Night report", path="nights/<str:night>", template="night_report.html",
+         view=report, menu=False, section="nights"),
+    Page(name="weather", title="Weather", path="weather", template="weather.html", view=weather, lifetime=5.0,
+         query={"hours": number}),
+    Page(name="sky", title="Sky", path="sky", view=sky, menu=False, lifetime=2.0),
     Page(name="jobs", title="Jobs", path="jobs", template="jobs.html", data="pyros.console.answers.jobs:jobs",
          query={"state": str, "limit": limit}),
     Page(name="job", title="Job", path="jobs/<str:name>", template="job.html", data="pyros.console.answers.jobs:job",

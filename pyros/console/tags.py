@@ -11,6 +11,8 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from pyros.console import charts
+
 register = template.Library()
 
 
@@ -97,6 +99,44 @@ _WORDS = {"observing": "now", "planned": "warn", "requested": "warn", "observed"
 def word_class(word: str) -> str:
     """Return the colour of an event's, or an observation's, word."""
     return _WORDS.get(word, "")
+
+
+@register.simple_tag(takes_context=True)
+def older(context: Any, after: object) -> SafeString:
+    """Return the link to the page of a list that follows; '' at its end. What else was asked stays asked."""
+    if after is None:
+        return mark_safe("")
+    asked = context["request"].GET.copy()
+    asked["after"] = str(after)
+    return format_html('<p><a class="button" rel="next" href="?{}">Older</a></p>', asked.urlencode())
+
+
+@register.simple_tag
+def sky_map(events: Any) -> SafeString:
+    """Return the events on the whole sky, as SVG."""
+    return charts.sky_map(events)
+
+
+@register.simple_tag
+def light_curve(points: Any, since: float | None) -> SafeString:
+    """Return a light curve, as SVG."""
+    return charts.light_curve(points, since)
+
+
+@register.filter
+def seconds(value: float | None) -> str:
+    """Return a short time with as many digits as mean something: ``0.016 s``, ``3.5 s``, ``2.1 min``; '' for None."""
+    if value is None:
+        return ""
+    if abs(value) < 120:
+        return f"{value:.3f} s" if abs(value) < 10 else f"{value:.1f} s"
+    return f"{value / 60:.1f} min" if abs(value) < 7200 else f"{value / 3600:.1f} h"
+
+
+@register.filter
+def exposures(request: Any) -> str:
+    """Return a request's exposures as people type them: ``r:60x3``."""
+    return ", ".join(f"{each.filter}:{each.seconds:g}x{each.count}" for each in request.exposures)
 
 
 _UNITS = {"temperature": " °C", "target": " °C", "power": " %", "azimuth": "°", "altitude": "°", "humidity": " %",

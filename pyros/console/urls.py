@@ -31,6 +31,15 @@ def _shown(console: Console, action: Action) -> bool:
     return not action.section or action.section in {page.hidden_by for page in console.pages}
 
 
+def _of_images(console: Console) -> list[Any]:
+    if all(page.name != "images" for page in console.pages):
+        return []
+    return [
+        path("images/<int:number>/preview", pictures.preview, name="preview"),
+        path("images/<int:number>/fits", pictures.fits, name="fits"),
+    ]
+
+
 urlpatterns = [
     path("sign-in", signing.sign_in, name="sign in"),
     path("enter/<str:sealed>", signing.enter, name="enter"),
@@ -39,6 +48,7 @@ urlpatterns = [
     *[path(service.path, serve(service)) for service in SERVICES],
     path("tonight/last.png", pictures.last, name="last image"),
     path("download/<str:sealed>", downloads.download, name="download"),
+    *_of_images(settings.CONSOLE),
     *[_of_action(action) for action in ACTIONS if _shown(settings.CONSOLE, action)],
     *[each for page in settings.CONSOLE.pages for each in _of_page(page)],
 ]

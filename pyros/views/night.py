@@ -336,7 +336,8 @@ def _ends(majordome: Majordome, target: Target | None) -> float | None:
 
 
 def _dome(observed: Observed, monitoring: Monitoring, word: tuple[str, float] | None) -> Dome:
-    text = observed.state("dome", Instrument).shutter
+    shutter = observed.state("dome", Instrument).shutter
+    text = "" if shutter.startswith("opened") else shutter
     told: Telemetry | None = monitoring.telemetry.get("dome")
     link = monitoring.links.get("dome")
     if link is not None and not link.connected:

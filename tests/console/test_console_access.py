@@ -9,7 +9,7 @@ from pyros.console.pages import PAGES
 from pyros.console.roles import Role
 from tests.console.conftest import Running
 
-_VALUES = {"<str:name>": "nobody", "<int:number>": "7", "<path:key>": "x"}
+_VALUES = {"<str:name>": "nobody", "<str:night>": "2026-03-20", "<int:number>": "7", "<path:key>": "x"}
 _FIELDS: dict[str, dict[str, str]] = {"stop": {}, "hold": {"why": "a test"}, "release": {}}
 
 

@@ -1,0 +1,133 @@
+"""Requests by the console's form: checked as those of the command line, sent to the scheduler, and withdrawn."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.utils.http import urlencode
+
+from pyros import config as configuration
+from pyros import messages
+from pyros.console.answers.doing import note
+from pyros.console.answers.errors import problem
+from pyros.console.caller import caller_of
+from pyros.console.roles import Role
+from pyros.errors import DeliveryError, PlanningError, PyrosError
+from pyros.messages import Observation, Withdrawal
+from pyros.planning.intake import simbad
+from pyros.planning.intake.draft import Draft, exposures
+from pyros.planning.intake.names import NamedPosition, TargetNames
+from pyros.planning.intake.validation import Reviewer
+from pyros.planning.next_up import NextUp, next_up
+from pyros.printable import printable
+from pyros.sender import Sender
+from pyros.views.observed import site_of
+from pyros.views.requests import requests
+from pyros.views.states import Scheduler
+
+_FIELDS = ("target", "ra", "dec", "priority", "min_altitude", "from", "until", "comment")
+_LONGEST = 200
+_SIMBAD_SECONDS = 5.0
+_SEND_SECONDS = 5.0
+
+
+def make(request: HttpRequest) -> HttpResponse:
+    """Check what the form says, and with *Ask for it* send it: then the request's page is shown."""
+    caller = caller_of(request)
+    given = {name: printable(str(request.POST.get(name, "")).strip())[:_LONGEST] for name in (*_FIELDS, "exposures")}
+    found, problems = _reviewed(given, caller.name)
+    told = ""
+    if found is not None:
+        try:
+            coming = next_up(found, site_of(settings.CONSOLE.observed), settings.CONSOLE.observed.time())
+        except PlanningError as error:
+            problems.append(str(error))
+        else:
+            told = _words(coming)
+            if not request.POST.get("check"):
+                return _sent(request, found)
+    shown = {"page": _page(), "it": requests(settings.CONSOLE.observed), "given": given, "problems": problems,
+             "told": told}  # fmt: skip
+    return render(request, "requests.html", shown, status=400 if problems else 200)
+
+
+def cancel(request: HttpRequest) -> HttpResponse:
+    """Withdraw a request: one's own, or, for operators, anybody's."""
+    caller = caller_of(request)
+    key = str(request.POST.get("key", ""))[:_LONGEST]
+    found = settings.CONSOLE.observed.state("scheduler", Scheduler).requests.get(key)
+    if found is None:
+        return problem(request, 404, "there is no such request")
+    if found.owner != caller.name and caller.role < Role.OPERATOR:
+        note(caller, "cancel request", f"{key}: of somebody else", ok=False)
+        return problem(request, 409, "the request is somebody else's; an operator may cancel it")
+    why = printable(str(request.POST.get("why", "")).strip())[:_LONGEST]
+    order = Withdrawal(observation=key, reason=why or f"cancelled by {caller.name}")
+    return _tell(request, messages.OBSERVATION_REQUEST_WITHDRAWN, order, "cancel request", key, "/requests")
+
+
+def _reviewed(given: dict[str, str], owner: str) -> tuple[Observation | None, list[str]]:
+    observed = settings.CONSOLE.observed
+    values: dict[str, Any] = {name: given[name] for name in _FIELDS if given[name]}
+    try:
+        values["exposures"] = exposures(given["exposures"].replace(",", ";") if ":" in given["exposures"] else "")
+    except ValueError as error:
+        return None, [f"exposures: {error}"]
+    state = observed.state("scheduler", Scheduler)
+    filters = state.filters.filters if state.filters is not None else ()
+    try:
+        reviewer = Reviewer(_find, observed.time(), owner, {"filter": filters}, state.requests)
+        found = reviewer.review(Draft(given["target"], values))
+    except PyrosError as error:
+        return None, str(error).splitlines()
+    return (found, []) if not reviewer.problems else (None, list(reviewer.problems))
+
+
+def _find(name: str) -> NamedPosition:
+    """Return where a name is, by the observatory's own file, then by SIMBAD; raises ValueError."""
+    config = settings.CONSOLE.config
+    own = TargetNames.load(config.targets) if config.targets != configuration.NOWHERE else TargetNames()
+    if (found := own.get(name)) is not None:
+        return found
+    if config.simbad == configuration.NO:
+        raise ValueError(f"{name!r} is not in the observatory's names; give ra and dec")
+    now = datetime.fromtimestamp(settings.CONSOLE.observed.time(), UTC)
+    year = 2000.0 + (now - datetime(2000, 1, 1, 12, tzinfo=UTC)).days / 365.25
+    try:
+        known = simbad.resolve(name, year, url=config.simbad or simbad.URL, seconds=_SIMBAD_SECONDS)
+    except PlanningError as error:
+        raise ValueError(f"{name!r} is not in the observatory's names, and {error}; give ra and dec") from None
+    if known is None:
+        raise ValueError(f"{name!r} is not in the observatory's names, and SIMBAD does not know it; give ra and dec")
+    return known
+
+
+def _sent(request: HttpRequest, found: Observation) -> HttpResponse:
+    where = f"/request?{urlencode({'key': found.id})}"
+    return _tell(request, messages.OBSERVATION_REQUESTED, found, "make request", found.id, where)
+
+
+def _tell(request: HttpRequest, name: str, payload: Any, what: str, about: str, where: str) -> HttpResponse:
+    try:
+        Sender.send_to("scheduler", name, payload, config=settings.CONSOLE.config, timeout=_SEND_SECONDS)
+    except DeliveryError as error:
+        note(caller_of(request), what, f"{about}: {error}", ok=False)
+        return problem(request, 503, "the scheduler does not answer: nothing was changed", str(error))
+    note(caller_of(request), what, about)
+    return HttpResponseRedirect(where, status=303)
+
+
+def _words(coming: NextUp) -> str:
+    if coming.begin is None:
+        return f"It can be made, but is not up within a year: {coming.reason}"
+    when = datetime.fromtimestamp(coming.begin, UTC)
+    reason = f" ({coming.reason})" if coming.reason else ""
+    return f"It can be made: next up {when:%Y-%m-%d %H:%M} UTC, at {coming.altitude:.0f}°{reason}"
+
+
+def _page() -> Any:
+    return next((page for page in settings.CONSOLE.pages if page.name == "requests"), None)
