@@ -169,8 +169,8 @@ def sexagesimal(ra: float, dec: float) -> str:
 
 @register.filter
 def position(event: Any) -> str:
-    """Return what has ra and dec (ICRS, degrees) as hours and degrees."""
-    return sexagesimal(event.ra, event.dec)
+    """Return what has ra and dec (ICRS, degrees) as hours and degrees; '' without a position."""
+    return "" if event.ra is None or event.dec is None else sexagesimal(event.ra, event.dec)
 
 
 @register.filter
