@@ -16,6 +16,8 @@ from pyros.console.feed import Feed
 from pyros.console.pages import Page, shown
 from pyros.console.switches import SwitchFile
 from pyros.errors import ConfigError
+from pyros.health.figures import Figures
+from pyros.health.running import Doctor
 from pyros.keys import make_key
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -46,6 +48,8 @@ class Console:
         self.switches = SwitchFile(self.folder)
         self.audit = Audit(self.folder)
         self.attempts = Attempts()
+        self.doctor = Doctor(self.observed)
+        self.figures = Figures(self.observed)
 
     @property
     def database(self) -> Path:

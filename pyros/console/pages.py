@@ -143,6 +143,8 @@ PAGES = (
          query={"state": str, "limit": limit}),
     Page(name="job", title="Job", path="jobs/<str:name>", template="job.html", data="pyros.console.answers.jobs:job",
          menu=False, section="jobs"),
+    Page(name="health", title="Health", path="checks", template="health.html",
+         data="pyros.console.answers.health:page"),
     Page(name="users", title="Users", path="users", template="users.html", role=Role.ADMIN,
          data="pyros.console.answers.users:users"),
     Page(name="account", title="You", path="you", template="account.html",

@@ -1,6 +1,7 @@
 """What programs of others ask, in their own dialects: one table, from which the URLs and who may follow.
 
-The OCS dialect (docs/ocs.md) and the Virtual Observatory's Simple Image Access 2.0 (docs/images.md). A program shows
+The OCS dialect (docs/ocs.md), the Virtual Observatory's Simple Image Access 2.0 (docs/images.md), and what load
+balancers and Prometheus ask (docs/health.md). A program shows
 its token, as ``Authorization: Token ...`` or ``Bearer ...``; who has none gets 401 in JSON.
 """
 
@@ -12,6 +13,7 @@ from pyros.console.roles import Role
 
 _OCS = "pyros.console.answers.ocs"
 _VO = "pyros.console.answers.vo"
+_HEALTH = "pyros.console.answers.health"
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,4 +50,7 @@ SERVICES = (
     Service(path="frames/<str:number>/download", get=f"{_OCS}:download"),
     Service(path="sia2/query", get=f"{_VO}:query"),
     Service(path="sia2/images/<str:number>", get=f"{_VO}:download"),
+    Service(path="health", get=f"{_HEALTH}:health", role=Role.NOBODY),
+    Service(path="health/live", get=f"{_HEALTH}:live", role=Role.NOBODY),
+    Service(path="metrics", get=f"{_HEALTH}:metrics"),
 )

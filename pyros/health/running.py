@@ -56,11 +56,18 @@ class Doctor:
         self._looked = 0.0
 
     def report(self) -> Report:
-        """Return how it is. Any thread; several that ask at once wait for the same look."""
-        with self._lock:
+        """Return how it is. Any thread; while one looks again, the others get the report before."""
+        before = self._report
+        if before is not None and steady_seconds() - self._looked <= self._keep:
+            return before
+        if not self._lock.acquire(blocking=before is None):
+            return before  # type: ignore[return-value]
+        try:
             if self._report is None or steady_seconds() - self._looked > self._keep:
                 self._report, self._looked = look(self.observed), steady_seconds()
             return self._report
+        finally:
+            self._lock.release()
 
 
 def _cases(of: type[HealthCheck], observatory: Observatory) -> list[HealthCheck]:
