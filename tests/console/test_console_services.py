@@ -58,7 +58,8 @@ class Client:
         shown = person.post("/you/tokens", fields, page="/you").body
         found = re.search(r'readonly value="([^"]+)"', shown)
         assert found is not None, shown
-        self._headers = {"Authorization": f"Token {found[1]}"}
+        self.token = found[1]
+        self._headers = {"Authorization": f"Token {self.token}"}
         self._browser = Browser(console.section.port)
 
     def ask(self, method: str, path: str, content: Any = None) -> Answer:
