@@ -19,7 +19,7 @@ from pyros.console.roles import Role
 from pyros.errors import DeliveryError, PlanningError, PyrosError
 from pyros.messages import Observation, Withdrawal
 from pyros.planning.intake import simbad
-from pyros.planning.intake.draft import Draft, exposures
+from pyros.planning.intake.draft import Draft
 from pyros.planning.intake.names import NamedPosition, TargetNames
 from pyros.planning.intake.validation import Reviewer
 from pyros.planning.next_up import NextUp, next_up
@@ -29,7 +29,7 @@ from pyros.views.observed import site_of
 from pyros.views.requests import requests
 from pyros.views.states import Scheduler
 
-_FIELDS = ("target", "ra", "dec", "priority", "min_altitude", "from", "until", "comment")
+_FIELDS = ("target", "ra", "dec", "exposures", "priority", "min_altitude", "from", "until", "comment")
 _LONGEST = 200
 _SIMBAD_SECONDS = 5.0
 _SEND_SECONDS = 5.0
@@ -38,7 +38,7 @@ _SEND_SECONDS = 5.0
 def make(request: HttpRequest) -> HttpResponse:
     """Check what the form says, and with *Ask for it* send it: then the request's page is shown."""
     caller = caller_of(request)
-    given = {name: printable(str(request.POST.get(name, "")).strip())[:_LONGEST] for name in (*_FIELDS, "exposures")}
+    given = {name: printable(str(request.POST.get(name, "")).strip())[:_LONGEST] for name in _FIELDS}
     found, problems = _reviewed(given, caller.name)
     told = ""
     if found is not None:
@@ -72,11 +72,7 @@ def cancel(request: HttpRequest) -> HttpResponse:
 
 def _reviewed(given: dict[str, str], owner: str) -> tuple[Observation | None, list[str]]:
     observed = settings.CONSOLE.observed
-    values: dict[str, Any] = {name: given[name] for name in _FIELDS if given[name]}
-    try:
-        values["exposures"] = exposures(given["exposures"].replace(",", ";") if ":" in given["exposures"] else "")
-    except ValueError as error:
-        return None, [f"exposures: {error}"]
+    values: dict[str, Any] = {name: text for name, text in given.items() if text}
     state = observed.state("scheduler", Scheduler)
     filters = state.filters.filters if state.filters is not None else ()
     try:

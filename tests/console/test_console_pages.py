@@ -1,0 +1,114 @@
+"""The pages of what agents know: links, forms and pictures; and the charts that the server draws."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+import pytest
+
+from pyros.agents.scheduler import SchedulerState
+from pyros.console.roles import Role
+from pyros.imagery.index import ImageIndex, index_file
+from pyros.imagery.record import ImageRecord
+from pyros.messages import Exposures, Observation, SourceFound
+from pyros.nights import diary
+from pyros.nights.diary import DiaryLine
+from pyros.views.events import EventLine
+from tests.console.conftest import Running
+from tests.views.test_lists import written_events
+from tests.views.written import commit, received
+
+
+def found(time: float, magnitude: float, filter_: str = "r") -> SourceFound:
+    return SourceFound(observation="o", alert="a", event="e", ra=1.0, dec=2.0, magnitude=magnitude,
+                       magnitude_error=0.05, filter=filter_, time=time)  # fmt: skip
+
+
+def test_a_charts_numbers_are_where_they_belong() -> None:
+    charts = pytest.importorskip("pyros.console.charts")
+    points = [found(1010.0, 14.0), found(1100.0, 15.0), found(2000.0, 16.5, "<i>")]
+    drawn = ElementTree.fromstring(charts.light_curve(points, 1000.0))
+    circles = [each for each in drawn.iter("circle") if each.find("title") is not None]
+    places = [(float(each.attrib["cx"]), float(each.attrib["cy"])) for each in circles]
+    assert places == sorted(places)  # later is to the right, and fainter is below
+    assert {"10", "100", "1000"} <= {each.text for each in drawn.iter("text")}
+    assert charts.light_curve([], None) == ""
+    for since in (None, 5000.0):
+        ElementTree.fromstring(charts.light_curve(points[:1], since))
+
+
+@pytest.mark.parametrize(("ra", "dec", "x", "y"), [(180, 0, 0, 0), (180, 90, 0, -100), (359.999, 0, -200, 0),
+                                                   (0, 0, 200, 0), (90, 0, 108.2, 0)])  # fmt: skip
+def test_an_event_is_where_it_is_on_the_whole_sky(ra: float, dec: float, x: float, y: float) -> None:
+    charts = pytest.importorskip("pyros.console.charts")
+    event = EventLine(number=1, name="<b>&", ra=ra, dec=dec, error_radius=0.1)
+    drawn = ElementTree.fromstring(charts.sky_map([event, EventLine(number=2, name="nowhere")]))
+    (mark,) = drawn.iter("circle")
+    assert float(mark.attrib["cx"]) == pytest.approx(x, abs=0.2)
+    assert float(mark.attrib["cy"]) == pytest.approx(y, abs=0.2)
+    assert mark.findtext("title") == "<b>&: rejected"
+
+
+def test_lists_lead_to_what_they_list(console: Running) -> None:
+    written_events(console.config, 60)
+    index = ImageIndex(index_file(console.config))
+    file = console.config.data / "images" / "one.fits"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"no FITS")
+    file.with_suffix(".png").write_bytes(b"PNG")
+    index.add([ImageRecord(path=str(file), night="2026-03-20", started=5.0, event="swift:60", filter="r")])
+    index.close()
+    night = DiaryLine("2026-03-20", 1.0, "state", "ready", "<script>")
+    commit(console.config, "majordome", None, [received("Tell me", error="Traceback\nValueError: bad <b>")],
+           [diary.prepare, partial(diary.write, line=night)])  # fmt: skip
+    browser = console.browser(Role.VIEWER)
+    first = browser.get("/events")
+    older = re.search(r'rel="next" href="([^"]+)"', first.body)
+    assert older is not None
+    assert "swift:10<" in browser.get(f"/events{older[1].replace('&amp;', '&')}").body
+    shown = browser.get(f"/event?key={quote('swift:60')}").body
+    for words in ("swift:60", "error 0.1 deg", "/images/1/preview", "first position"):
+        assert words in shown, words
+    assert browser.get("/event?key=none").status == browser.get("/event").status == 404
+    assert browser.get("/images/1/fits").body == "no FITS"
+    assert browser.get("/images/1/preview").headers["content-type"] == "image/png"
+    assert browser.get("/images/7/fits").status == browser.get("/images/7/preview").status == 404
+    assert "cannot be read" in browser.get("/images/1").body
+    failed = browser.get("/messages?failed=yes").body
+    assert "ValueError: bad &lt;b&gt;" in failed
+    assert "/messages/retry" not in failed  # for operators
+    assert "/messages/retry" in console.browser(Role.OPERATOR).get("/messages?failed=yes").body
+    report = browser.get("/nights/2026-03-20").body
+    assert "&lt;script&gt;" in report
+    for path in ("/events?after=x", "/images?ra=1", "/images?after=q", "/messages?after=q", "/nights/yesterday",
+                 "/weather?hours=nan", f"/events?after={1 << 70}"):  # fmt: skip
+        assert browser.get(path).status == 400, path
+
+
+def test_a_request_is_checked_before_it_is_sent(console: Running) -> None:
+    observer = console.browser(Role.OBSERVER)
+    good = {"target": "M 31", "ra": "00:42:44", "dec": "+41:16:09", "exposures": "r:60x3", "check": "yes"}
+    checked = observer.post("/requests/new", good, page="/requests")
+    assert checked.status == 200
+    assert "It can be made" in checked.body
+    refused = observer.post("/requests/new", good | {"exposures": "r", "dec": "+95"}, page="/requests")
+    assert refused.status == 400
+    assert "FILTER:SECONDS" in refused.body
+    assert 'value="M 31"' in refused.body
+    unanswered = observer.post("/requests/new", {**good, "check": ""}, page="/requests")
+    assert unanswered.status == 503  # no scheduler runs here
+    assert "nothing was changed" in unanswered.body
+
+
+def test_only_the_own_request_is_cancelled_by_an_observer(console: Running) -> None:
+    asked = Observation(id="theirs", target="T", ra=1.0, dec=2.0, exposures=(Exposures("r", 1.0),), owner="somebody")
+    commit(console.config, "scheduler", SchedulerState(requests={"theirs": asked}))
+    observer, operator = console.browser(Role.OBSERVER), console.browser(Role.OPERATOR)
+    assert observer.post("/requests/cancel", {"key": "theirs"}, page="/requests").status == 409
+    assert observer.post("/requests/cancel", {"key": "none"}, page="/requests").status == 404
+    assert operator.post("/requests/cancel", {"key": "theirs"}, page="/requests").status == 503
+    assert operator.post("/messages/retry", {"agent": "nobody", "number": "1"}, page="/messages").status == 404
+    assert operator.post("/messages/retry", {"agent": "dome", "number": "1"}, page="/messages").status == 503
