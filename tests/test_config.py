@@ -256,7 +256,7 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
 
 
 def test_sections_that_must_be_there(tmp_path: Path) -> None:
-    assert problems(tmp_path, OBSERVATORY) == ["no agent has a section"]
+    assert problems(tmp_path, OBSERVATORY) == ["no agent has a section, and there is no [broker]"]
 
 
 def test_agents_with_ip_and_port_are_a_configuration(tmp_path: Path) -> None:

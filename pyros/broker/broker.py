@@ -57,19 +57,15 @@ class Broker:
 
         ``threaded=False`` and ``durable=False`` are for rehearsals, see `EventStore`.
 
-        Raises ConfigError when the configuration lacks [broker], or the alert manager that the events are for.
+        Without an alert manager it keeps its events and sends them on, and nothing is decided. Raises ConfigError when
+        the configuration lacks [broker].
         """
-        problems = []
         if config.broker is None:
-            problems.append(f"{config.path}: [{NAME}]: the section is missing; without it there is no broker")
-        if StandardAgents.ALERT_MANAGER not in config.agents:
-            where = f"{config.path}: [{StandardAgents.ALERT_MANAGER}]"
-            problems.append(f"{where}: the section is missing; the broker's events go there")
-        if config.broker is None or problems:
-            raise ConfigError(problems)
+            raise ConfigError([f"{config.path}: [{NAME}]: the section is missing; without it there is no broker"])
         self._config, self._broker = config, config.broker
         self._reactor, self._clock = reactor, clock
-        self._how: dict[str, Any] = {"threaded": threaded, "durable": durable, "epoch": epoch}
+        decided = StandardAgents.ALERT_MANAGER in config.agents
+        self._how: dict[str, Any] = {"threaded": threaded, "durable": durable, "epoch": epoch, "decided": decided}
         self.failure: PyrosError | None = None
         """Why `start` failed; known at once, while what had started may still be ending."""
         self._since = 0.0

@@ -45,13 +45,22 @@ class EventStore:
     """The events of one broker. All methods are for the reactor's thread."""
 
     def __init__(
-        self, reactor: Any, clock: Clock, path: Path, *, threaded: bool = True, durable: bool = True, epoch: str = ""
+        self,
+        reactor: Any,
+        clock: Clock,
+        path: Path,
+        *,
+        threaded: bool = True,
+        durable: bool = True,
+        epoch: str = "",
+        decided: bool = True,
     ) -> None:
         """Open the journal at ``path``; raises JournalError naming it.
 
-        ``threaded=False`` commits in the reactor's thread, ``durable=False`` without syncs, both for rehearsals.
+        ``decided=False``: there is no alert manager, and events are only kept and sent on. ``threaded=False``
+        commits in the reactor's thread, ``durable=False`` without syncs, both for rehearsals.
         """
-        self._reactor, self.clock, self._threaded = reactor, clock, threaded
+        self._reactor, self.clock, self._threaded, self._decided = reactor, clock, threaded, decided
         self.journal = Journal(path, epoch=epoch, durable=durable, schema=SCHEMA)
         try:
             self._reader = EventReader(path)  # for where commits run
@@ -110,7 +119,8 @@ class EventStore:
         conflict), and with JournalError when it could not be stored: then nothing of it is left, and it may be sent
         again.
         """
-        return self._enqueue(Event(packet, ivorn, source, topic, self.clock.time(), Deferred(), own=own))
+        kept_only = own or not self._decided
+        return self._enqueue(Event(packet, ivorn, source, topic, self.clock.time(), Deferred(), own=kept_only))
 
     def reject(self, packet: bytes, ivorn: str, source: str, topic: str, reason: str) -> Deferred[Stored]:
         """Keep what is no event, for people to look at: nobody will send it again. ``ivorn`` may be ''.

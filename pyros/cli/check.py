@@ -77,7 +77,10 @@ class Findings:
         self._check_console()
         self._check_notices()
         if config.broker is not None and "alert_manager" not in config.agents:
-            self._problem("alert_manager", "the section is missing; the broker's events go there")
+            self.warnings.append(
+                f"{config.path}: [alert_manager]: no such section: the broker keeps its events and sends them on, and"
+                " nothing is decided about them"
+            )
         if "dome" in config.agents and config.guardian is None:
             self.warnings.append(
                 f"{config.path}: [guardian]: no such section: nobody closes the dome when the dome's agent cannot;"

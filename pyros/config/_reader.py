@@ -133,8 +133,8 @@ class Reader:
         self._check_ports(config)
         if config.broker is not None and config.broker.publish:
             self._check_publishing(config, config.broker)
-        if not config.agents:
-            self.problems.append(f"{self.file}: no agent has a section")
+        if not config.agents and config.broker is None:
+            self.problems.append(f"{self.file}: no agent has a section, and there is no [broker]")
         if self.problems:
             raise ConfigError(self.problems)
         return config

@@ -73,13 +73,11 @@ def test_an_event_goes_through_without_a_thread(
     assert outcome(broker.stop()) is None, "stopping twice is allowed"
 
 
-def test_a_configuration_without_broker_or_alert_manager(
-    reactor: MemoryReactorClock, clock: VirtualClock, tmp_path: Path
-) -> None:
+def test_a_configuration_without_broker(reactor: MemoryReactorClock, clock: VirtualClock, tmp_path: Path) -> None:
     empty = Config(path=tmp_path / "x.ini", name="x", data=tmp_path, site=tmp_path, alert_rules=tmp_path, agents={})
     with pytest.raises(ConfigError) as raised:
         make_broker(empty, reactor, clock)
-    assert [problem.split(": ")[1] for problem in raised.value.problems] == ["[broker]", "[alert_manager]"]
+    assert [problem.split(": ")[1] for problem in raised.value.problems] == ["[broker]"]
     assert all(problem.startswith(str(tmp_path / "x.ini")) for problem in raised.value.problems)
 
 

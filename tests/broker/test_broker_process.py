@@ -314,3 +314,17 @@ def test_json_that_is_no_alert_is_refused_to_its_author(start: Start, configurat
         with pytest.raises(MessageRefused, match="rejected: "):
             broker.publish(packet)
     assert broker.stop()["refused"] == 3
+
+
+def test_a_broker_alone_keeps_events_and_sends_them_on(configuration: Configuration, start: Start) -> None:
+    """Without an alert manager nothing waits for one."""
+    config = configuration()
+    text = config.read_text()
+    before, _, after = text.partition("[alert_manager]")
+    config.write_text(before + "[" + after.partition("[")[2])
+    broker = start(config)
+    event = make_event("ivo://test.observatory/bursts#alone")
+    broker.publish(event)
+    assert broker.rows("SELECT packet FROM events") == [(event,)]
+    assert broker.rows("SELECT count(*) FROM outbox") == [(0,)]
+    broker.stop()
