@@ -9,7 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,6 +46,7 @@ _PREVIEW_SECONDS = 5.0
 _ANALYSIS_SECONDS = 30.0
 _FLARE_SECONDS = 20.0
 _LINK_SECONDS = 86400.0
+_CONSOLE_SECONDS = 15.0
 _LOOK_EVERY_SECONDS = 1.0
 _BURST = {"magnitude": 14.0, "after": 60.0, "slope": 1.2}
 """What the demo's burst looks like: its magnitude so many seconds after it, and the index of its power law."""
@@ -243,9 +244,14 @@ def _wait_for_weather(process: ObservatoryProcess) -> None:
 
 
 def console_link(config: Config) -> str:
-    """Return a link into the console that runs with the observatory; '' for none."""
-    if config.console is None or not config.console.run or find_spec("django") is None:
+    """Return a link into the console that runs with the observatory, when it answers; '' for none."""
+    section, deadline = config.console, Deadline(_CONSOLE_SECONDS)
+    if section is None or not section.run or find_spec("django") is None:
         return ""
+    while deadline.left():
+        with suppress(OSError), socket.create_connection((reachable(section.ip), section.port), _LOOK_EVERY_SECONDS):
+            break
+        deadline.pause(LOOK_EVERY)
     return entry_link(config, own_name(), Role.ADMIN, _LINK_SECONDS)
 
 
