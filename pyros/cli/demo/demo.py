@@ -46,7 +46,7 @@ _PREVIEW_SECONDS = 5.0
 _ANALYSIS_SECONDS = 30.0
 _FLARE_SECONDS = 20.0
 _LINK_SECONDS = 86400.0
-_CONSOLE_SECONDS = 15.0
+_CONSOLE_SECONDS = 60.0
 _LOOK_EVERY_SECONDS = 1.0
 _BURST = {"magnitude": 14.0, "after": 60.0, "slope": 1.2}
 """What the demo's burst looks like: its magnitude so many seconds after it, and the index of its power law."""
