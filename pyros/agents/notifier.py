@@ -8,6 +8,7 @@ and keeps what would have been sent.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -16,6 +17,7 @@ from twisted.python.failure import Failure
 from pyros import messages
 from pyros.agents._lanes import Lanes
 from pyros.agents.agent import Agent
+from pyros.journal import PROGRAM
 from pyros.messages import (
     AlarmEnded,
     AlarmRaised,
@@ -47,6 +49,8 @@ _DELIVERY_SECONDS = 90.0
 _LAST_SECONDS = 3.0
 """For which the agent's end waits for what is being delivered."""
 _PING = "ping"
+_PROGRAM = re.compile(rf"{PROGRAM}(.+)-\d+-\w+")
+"""How a program is called on the wire: its name, its process's number, and a word of its own."""
 
 
 class DeliveryEnded(messages.Payload, frozen=True):
@@ -191,11 +195,12 @@ class NotifierAgent(Agent):
 
     def note_raised(self, message: Message) -> None:
         note: NoteRaised = message.payload
-        self._take(Notice(kind="note", source=message.sender, key=note.key, text=note.text, critical=note.critical))
+        source = _source(message.sender)
+        self._take(Notice(kind="note", source=source, key=note.key, text=note.text, critical=note.critical))
 
     def note_ended(self, message: Message) -> None:
         ended: NoteEnded = message.payload
-        self._take(Notice(kind="note", source=message.sender, key=ended.key, over=True))
+        self._take(Notice(kind="note", source=_source(message.sender), key=ended.key, over=True))
 
     def notice_acknowledged(self, message: Message) -> None:
         said: NoticeAcknowledged = message.payload
@@ -305,3 +310,9 @@ class NotifierAgent(Agent):
                 self.log.info("the dead man's ping is answered again")
 
         self._lanes.run(_PING, ping, file, _DELIVERY_SECONDS).addBoth(ended)
+
+
+def _source(sender: str) -> str:
+    """Return an agent's or a program's name: another process of the same program speaks of the same things."""
+    match = _PROGRAM.fullmatch(sender)
+    return match[1] if match else sender

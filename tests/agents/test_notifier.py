@@ -103,6 +103,16 @@ def test_what_agents_say_is_told_and_a_rehearsal_only_records_it(inline: Callabl
     assert rig.agent.state.waiting == []
 
 
+def test_another_process_of_a_program_speaks_of_the_same_thing(inline: Callable[..., Inline], tmp_path: Path) -> None:
+    rig = rehearsed(inline, tmp_path)
+    note = said(messages.NOTE, NoteRaised(key="water", text="the water is low"))
+    for number in (1, 2):
+        rig.turn(note, peer=f"program:check_water.py-{number}234-abcde{number}")
+    rig.turn(said(messages.NOTE_OVER, NoteEnded(key="water")), peer="program:check_water.py-9-abcdef")
+    (cause,) = rig.agent.state.causes.values()
+    assert (cause.notice.source, cause.count, cause.over is not None) == ("check_water.py", 2, True)
+
+
 def test_a_file_that_is_wrong_stops_the_notifier_at_its_start(inline: Callable[..., Inline], tmp_path: Path) -> None:
     (tmp_path / "notices.yaml").write_text("rules: all\n")
     agents = dict(make_config(tmp_path, "notifier").agents)

@@ -16,6 +16,7 @@ from pyros.console.answers.errors import problem
 from pyros.console.caller import Caller, address_of, caller_of
 from pyros.errors import DeliveryError, PyrosError
 from pyros.notices.acknowledging import acknowledge, cause_of
+from pyros.notices.texts import instant
 
 _MAX_NAME = 60
 
@@ -37,5 +38,6 @@ def acknowledged(request: HttpRequest, token: str) -> HttpResponse:
         return problem(request, 503, "the notifier does not answer; try again")
     except PyrosError as error:
         return problem(request, 403, str(error))
-    shown = {"cause": cause, "done": request.method == "POST", "name": caller.name}
+    since = instant(cause.since) if cause is not None else ""
+    shown = {"cause": cause, "since": since, "done": request.method == "POST", "name": caller.name}
     return render(request, "acknowledge.html", shown)
