@@ -63,6 +63,7 @@ class Rules:
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         self.rules = rules
+        self._selects = {rule.name: tuple(each.selects for each in rule.when) for rule in rules}
         self._asks_of_event = any(condition.asks_of_event for rule in rules for condition in rule.when)
 
     @classmethod
@@ -107,7 +108,7 @@ class Rules:
             considered.append(Considered(rule.name, bool(holds), judged))
             if holds:
                 return _decision(rule, in_words(judged) or "any alert with a position", tuple(considered))
-            if rule.exposures and not rule.when[len(judged) - 1].selects:
+            if rule.exposures and not self._selects[rule.name][len(judged) - 1]:
                 near_misses.append(f"{rule.name}: {judged[-1].words}")
         what = f"{alert.stream} {alert.notice_type}".strip()
         misses = f" ({'; '.join(near_misses[:5])})" if near_misses else ""
