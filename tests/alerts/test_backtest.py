@@ -60,3 +60,11 @@ def test_every_packet_is_judged_by_the_clock_at_which_it_came(tmp_path: Path) ->
     young = rules(tmp_path, "{name: any, when: {max_age: 90 s}, observe: [{filter: r, seconds: 1}]}")
     assert backtest_rules(young, entries(alert(1))).rules["any"].events == 1
     assert backtest_rules(young, entries(alert(2))).rules["any"].events == 0
+
+
+def test_what_coincides_is_known_to_the_rules_that_ask(tmp_path: Path) -> None:
+    asking = rules(tmp_path, "{name: any, when: {coincident_with: fermi}, observe: [{filter: r, seconds: 1}]}")
+    burst = alert(1, event="fermi:1", error_radius=3.0, time=BEGIN + timedelta(seconds=5), id="ivo://f#1")
+    later = alert(2, event="fermi:2", error_radius=3.0, time=BEGIN + timedelta(hours=5), id="ivo://f#2")
+    assert backtest_rules(asking, entries(alert(0), burst, alert(3))).rules["any"].events == 1
+    assert backtest_rules(asking, entries(alert(0), later, alert(3))).rules["any"].events == 0

@@ -6,6 +6,7 @@ by a function that the caller gives.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from pyros.alerts import followup, identity
+from pyros.alerts import coincidences, followup, identity
 from pyros.alerts.alert import Alert
 from pyros.alerts.archive.query import ArchivedPacket
 from pyros.alerts.events import Followed
@@ -84,6 +85,33 @@ class _ReplayedEvent(msgspec.Struct):
     at: float = 0.0
     updated: bool = False
     retracted: bool = False
+    coincident: tuple[str, ...] = ()
+
+
+class _Moments:
+    """The events of missions that coincide with others, by their times."""
+
+    def __init__(self) -> None:
+        self._times: list[tuple[float, str]] = []
+        self._known: dict[str, float] = {}
+
+    def missions(self, name: str, events: dict[str, _ReplayedEvent]) -> tuple[str, ...]:
+        """Return the missions whose events agree with that one in time and place, and keep it."""
+        one = coincidences.moment_of(events[name].event)
+        if one is None:
+            return ()
+        if self._known.get(name) != one.time:
+            self._known[name] = one.time
+            insort(self._times, (one.time, name))
+        before, after = coincidences.horizon(one.mission)
+        first = bisect_left(self._times, (one.time + before, ""))
+        last = bisect_left(self._times, (one.time + after, "\U0010ffff"))
+        found: list[str] = []
+        for _, other in self._times[first:last]:
+            moment = coincidences.moment_of(events[other].event) if other != name and other in events else None
+            if moment is not None and coincidences.coincide(one, moment, other) is not None:
+                found.append(moment.mission)
+        return tuple(dict.fromkeys(found))
 
 
 def backtest_rules(
@@ -104,6 +132,7 @@ def backtest_rules(
     """
     backtest = Backtest({rule.name: RuleBacktest(rule.name) for rule in rules.rules})
     events: dict[str, _ReplayedEvent] = {}
+    moments = _Moments()
     for entry in entries:
         backtest.packets += 1
         if entry.alert is None or entry.error is not None:
@@ -122,6 +151,8 @@ def backtest_rules(
         backtest.has_names(entry.alert)
         backtest.first = entry.received if backtest.first is None else backtest.first
         backtest.last = entry.received
+        if rules.asks_of_event:
+            tried.coincident = moments.missions(entry.event, events)
         _judge(backtest, rules, tried, entry, entry.alert, see, sky)
         if backtest.packets % SWEEP_PACKETS == 0:
             for name in [name for name, each in events.items() if each.heard < entry.received - FORGET_AFTER_SECONDS]:
@@ -146,7 +177,7 @@ def _judge(
             tried.rule.retracted.append(entry.received - tried.at)
         return
     now = datetime.fromtimestamp(entry.received, UTC)
-    event = EventFacts.of(alert, Followed(tried.event)) if rules.asks_of_event else None
+    event = EventFacts.of(alert, Followed(tried.event), tried.coincident) if rules.asks_of_event else None
     decision = rules.decide(alert, now, sky, event)
     if not decision.accepted:
         if decision.rule:
