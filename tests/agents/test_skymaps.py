@@ -32,6 +32,7 @@ from tests.builders import InlineReactor, voevent
 from tests.maps import drawn_map, gw_alert
 
 SITE = Path(__file__).parents[2] / "observatory" / "site.yaml"
+GW_CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus" / "gcn-json" / "igwn.gwalert"
 RULES = """
 rules:
   - name: near
@@ -87,12 +88,16 @@ class Maps(Inline):
             return decisions.read(reader)
 
     def followed(self) -> events.Followed:
-        with closing(JournalReader(self.journal.path)) as reader:
-            (stored,) = events.read(reader)
-        return stored.followed
+        (one,) = stored(self)
+        return one.followed
 
     def observe(self, request: Observation, what: Any = "finished") -> None:
         self.tell(messages.FOLLOW_UP, FollowUp(what=what, request=request, time=self.clock.time()))
+
+
+def stored(rig: Maps) -> list[events.StoredEvent]:
+    with closing(JournalReader(rig.journal.path)) as reader:
+        return events.read(reader)
 
 
 @pytest.fixture
@@ -374,3 +379,20 @@ def test_the_scheduler_replaces_an_events_fields_in_one_plan(inline: Callable[..
     (plan,) = ask(7, reason="retracted")
     assert set(plan.withdrawn) == {"obs-a-again1", "obs-b"}
     assert set(state.requests) == {"obs-point"}
+
+
+@pytest.mark.skipif(not GW_CORPUS.is_dir(), reason=f"no corpus of real packets at {GW_CORPUS}")
+def test_the_maps_of_a_real_event_are_followed_up_whatever_comes_first(tmp_path: Path) -> None:
+    """S241125n, whose update has the wider map of a multi-order file of 21,504 cells."""
+    packets = [(GW_CORPUS / f"S241125n-{name}-RAVEN.json").read_bytes() for name in ("INITIAL", "UPDATE")]
+    ends = []
+    for number, order in enumerate((packets, packets[::-1])):
+        (tmp_path / str(number)).mkdir()
+        rig = Maps(tmp_path / str(number), {"field": "10"})
+        try:
+            asked = rig.take(*order)[-1]
+            ends.append((rig.followed().map, {(each.ra, each.dec) for each in asked.requests}))
+        finally:
+            rig.stop()
+    assert ends[0] == ends[1]
+    assert len(ends[0][1]) > 5
