@@ -6,6 +6,7 @@ Run by ``make picture``; needs the developers' tools and Debian's chromium.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,10 +17,8 @@ from playwright.sync_api import sync_playwright
 
 from pyros import config as configuration
 from pyros.cli.common import program
-from pyros.cli.demo.demo import fill, flare, own_config
+from pyros.cli.demo.demo import console_link, fill, flare, own_config
 from pyros.cli.demo.observatory import ObservatoryProcess
-from pyros.console.links import entry_link
-from pyros.console.roles import Role
 
 HERE = Path(__file__).resolve().parent.parent
 PICTURE = HERE / "docs" / "console.png"
@@ -32,6 +31,7 @@ def main() -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
         sys.exit("console-picture: needs chromium (tools/system-packages)")
+    os.environ["LOGNAME"] = "observer"  # who is signed in
     with tempfile.TemporaryDirectory(prefix="pyros-picture-") as folder:
         config = own_config(configuration.load(configuration.demo_file()), Path(folder))
         assert config.broker is not None
@@ -40,7 +40,7 @@ def main() -> None:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1400, "height": 937}, color_scheme="dark")
             page.set_default_timeout(PATIENCE)
-            page.goto(entry_link(config, "observer", Role.OPERATOR))
+            page.goto(console_link(config))
             page.wait_for_function(f"() => /✓ SAFE/.test({CHIPS})")
             packet = fill(config.path.parent / "observatory" / "demo-alert.xml", config, Path(folder))
             flare(config, packet)
@@ -54,7 +54,8 @@ def main() -> None:
             page.wait_for_function(
                 "() => /i \\d\\d\\.\\d\\d/.test(document.querySelector('[data-panel=events]').textContent)"
             )
-            page.wait_for_timeout(6000)  # the sky is asked for every five seconds
+            page.wait_for_function("() => document.querySelector('#curve canvas')")
+            page.wait_for_timeout(8000)  # the sky is asked for every five seconds
             page.screenshot(path=PICTURE)
             browser.close()
     print(PICTURE)  # noqa: T201
