@@ -9,9 +9,11 @@ from django.urls import path
 
 from pyros.console.actions import ACTIONS, Action
 from pyros.console.answers import acknowledging, downloads, errors, pictures, signing
+from pyros.console.answers import api as api_answers
 from pyros.console.answers.doing import do
 from pyros.console.answers.serving import serve
 from pyros.console.answers.showing import show, show_json
+from pyros.console.api import api_path
 from pyros.console.console import Console
 from pyros.console.pages import Page
 from pyros.console.services import SERVICES
@@ -46,6 +48,8 @@ urlpatterns = [
     path("invitation/<str:sealed>", signing.accept, name="invitation"),
     path("acknowledge/<str:token>", acknowledging.acknowledged, name="acknowledge"),
     *[path(service.path, serve(service)) for service in SERVICES],
+    path("api/v1/openapi.json", api_answers.describe, name="openapi"),
+    *[path(api_path(page), api_answers.read(page)) for page in settings.CONSOLE.pages if api_path(page)],
     path("tonight/last.png", pictures.last, name="last image"),
     path("download/<str:sealed>", downloads.download, name="download"),
     *_of_images(settings.CONSOLE),

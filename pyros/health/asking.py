@@ -68,17 +68,19 @@ def of_guardian(section: GuardianConfig, timeout: float) -> dict[str, Any]:
 
 
 def _broker(config: Config, section: BrokerConfig, timeout: float) -> dict[str, Any]:
-    """Whether the broker's ports accept connections, what it says of where alerts come from, and its journal."""
+    """Return whether the broker answers, or its ports do, what it says of where alerts come from, and its journal."""
     line: dict[str, Any] = {"agent": "broker", "address": f"{section.ip}:{section.receiver_port}", "up": True}
-    for port in (section.receiver_port, section.broadcaster_port):
-        try:
-            socket.create_connection((reachable(section.ip), port), timeout).close()
-        except OSError as error:
-            line |= {"up": False, "reason": f"port {port}: {error.strerror or error}"}
-    if section.port is not None and line["up"]:
+    said: dict[str, Any] | None = None
+    if section.port is not None:
         with suppress(DeliveryError):
             said = of_broker(config, timeout)
             line |= {"since": said["since"], "missing": list(missing(said))}
+    if said is None:  # its ports, whose users it would log, are knocked at only then
+        for port in (section.receiver_port, section.broadcaster_port):
+            try:
+                socket.create_connection((reachable(section.ip), port), timeout).close()
+            except OSError as error:
+                line |= {"up": False, "reason": f"port {port}: {error.strerror or error}"}
     try:
         journal = EventReader(config.journal("broker"))
     except JournalError:  # it has not run here yet, or runs on another machine

@@ -10,7 +10,12 @@ from pyros.console.roles import Role
 from tests.console.conftest import Running
 
 _VALUES = {"<str:name>": "nobody", "<str:night>": "2026-03-20", "<int:number>": "7", "<path:key>": "x"}
-_FIELDS: dict[str, dict[str, str]] = {"stop": {}, "hold": {"why": "a test"}, "release": {}}
+_FIELDS: dict[str, dict[str, str]] = {
+    "stop": {},
+    "hold": {"why": "a test"},
+    "hold by API": {"why": "a test"},
+    "release": {},
+}
 
 
 def filled(path: str) -> str:

@@ -25,7 +25,7 @@ def refuse(request: HttpRequest) -> HttpResponse:
     """Answer who may not: a browser without a person goes and signs in."""
     caller = caller_of(request)
     if caller.role == Role.NOBODY:
-        if request.method in ("GET", "HEAD") and not _wants_json(request):
+        if request.method in ("GET", "HEAD") and not wants_json(request):
             return HttpResponseRedirect(f"/sign-in?next={quote(request.get_full_path())}")
         answer = problem(request, 401, "sign in first")
         answer["WWW-Authenticate"] = "Bearer"
@@ -39,7 +39,7 @@ def problem(request: HttpRequest, status: int, text: str, detail: str = "") -> H
         admin = caller_of(request).role >= Role.ADMIN
     except DatabaseError:
         admin = False
-    if _wants_json(request):
+    if wants_json(request):
         return JsonResponse({"error": text} | ({"detail": detail} if admin and detail else {}), status=status)
     shown = {"status": status, "text": text, "detail": detail if admin else ""}
     return render(request, "error.html", shown, status=status)
@@ -79,6 +79,12 @@ def failed(request: HttpRequest) -> HttpResponse:
     return problem(request, 500, "the console has failed here; its log says why", told)
 
 
-def _wants_json(request: HttpRequest) -> bool:
+def wants_json(request: HttpRequest) -> bool:
+    """Return whether a program asks."""
     accepts = request.headers.get("Accept", "")
-    return has_token(request) or request.path.endswith(".json") or "application/json" in accepts
+    return (
+        has_token(request)
+        or request.path.endswith(".json")
+        or request.path.startswith("/api/")
+        or "application/json" in accepts
+    )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 
 from pyros import messages
 from pyros.console.answers.doing import note
-from pyros.console.answers.errors import problem
+from pyros.console.answers.errors import problem, wants_json
 from pyros.console.caller import caller_of
 from pyros.hold import Holds
 from pyros.messages import HoldOrder, Payload, ReleaseOrder
@@ -67,7 +68,7 @@ def _told(request: HttpRequest, what: str, name: str, payload: Payload, why: str
     note(caller_of(request), what, f"{why} ({total - len(told)} of {total} agents answered)", ok=not unwritten)
     found: dict[str, Any] = {"order": what, "agents": total, "missing": told, "problem": unwritten}
     status = 503 if unwritten and len(told) == total else 200
-    if "application/json" in request.headers.get("Accept", ""):
+    if wants_json(request):
         return JsonResponse(found, status=status)
     if not told and not unwritten:
         return HttpResponseRedirect("/", status=303)
@@ -75,7 +76,19 @@ def _told(request: HttpRequest, what: str, name: str, payload: Payload, why: str
 
 
 def _why(request: HttpRequest) -> str:
-    return printable(str(request.POST.get("why", "")).strip())[:_MAX_WHY]
+    given = request.POST.get("why", "")
+    if request.content_type == "application/json":
+        try:
+            given = msgspec.json.decode(request.body, type=_Given).why
+        except (msgspec.DecodeError, ValueError):
+            given = ""
+    return printable(str(given).strip())[:_MAX_WHY]
+
+
+class _Given(msgspec.Struct):
+    """The body of an order as JSON."""
+
+    why: str = ""
 
 
 def _who(request: HttpRequest) -> str:

@@ -15,7 +15,7 @@ from pyros.console.answers.errors import problem, refuse
 from pyros.console.answers.naming import named
 from pyros.console.caller import caller_of
 from pyros.console.pages import Page
-from pyros.errors import PyrosError
+from pyros.errors import PyrosError, UnknownAgent
 
 Answer = Callable[..., HttpResponse]
 
@@ -56,6 +56,8 @@ def _answer(request: HttpRequest, page: Page, values: Any, made: Callable[[Any],
         it = _look(request, page, values)
     except ValueError as error:
         return problem(request, 400, str(error))
+    except UnknownAgent as error:
+        return problem(request, 404, f"there is no agent {error.agent!r}")
     except PyrosError as error:
         return problem(request, 503, "what the page shows cannot be read", str(error))
     if it is None:

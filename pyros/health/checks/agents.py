@@ -68,7 +68,7 @@ class Broker(HealthCheck):
     tags = ("alerts",)
 
     def test_listening(self) -> None:
-        """The ports for authors and subscribers accept connections."""
+        """It answers, or where it has no port for that, its ports for authors and subscribers do."""
         if self.observatory.config.broker is None:
             self.skipTest("there is no broker")
         if not self.observatory.is_up(BROKER):
