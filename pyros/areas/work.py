@@ -183,7 +183,9 @@ def _named(ra: float, dec: float, probability: float) -> MapTarget:
 
 def _galaxies(job: ChooseJob, skymap: SkyMap, wanted: Mask) -> tuple[MapTarget, ...]:
     """Choose the most probable galaxies; those that lie in a chosen one's field are observed with it."""
-    left = rank_galaxies(skymap, _catalogue(Path(job.galaxies)), share=0.99, limit=_MAX_RANKED, observable=wanted)
+    left = rank_galaxies(
+        skymap, _catalogue(Path(job.galaxies), Path(job.path).parent), share=0.99, limit=_MAX_RANKED, observable=wanted
+    )
     ra, dec = np.array([each.ra for each in left]), np.array([each.dec for each in left])
     chance = np.array([each.probability for each in left])
     goal = job.share * float(chance.sum())
@@ -210,11 +212,11 @@ def _key(galaxy: RankedGalaxy) -> str:
     return "g" + re.sub(r"[^A-Za-z0-9.+-]+", "-", galaxy.name)[:30] + f"-{galaxy.ra:.3f}{galaxy.dec:+.3f}"
 
 
-def _catalogue(path: Path) -> Catalogue:
-    """Open a catalogue; of a text file the index is made, beside it, where that is older or missing."""
+def _catalogue(path: Path, folder: Path) -> Catalogue:
+    """Open a catalogue; of a text file the index is made in the maps' folder, where that is older or missing."""
     if path.suffix == ".npy":
         return Catalogue(path)
-    indexed = path.with_suffix(".npy")
+    indexed = folder / f"{path.stem}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}.npy"
     if not indexed.exists() or indexed.stat().st_mtime < path.stat().st_mtime:
         write_catalogue(read_galaxies(path), indexed)
     return Catalogue(indexed)

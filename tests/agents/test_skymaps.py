@@ -336,6 +336,14 @@ def test_a_narrow_telescope_gets_galaxies(make: Callable[..., Maps], tmp_path: P
     assert near + other == pytest.approx(1, abs=1e-3), "the far one is at no distance that the map has"
 
 
+def test_the_catalogue_that_ships_serves_a_narrow_telescope(make: Callable[..., Maps]) -> None:
+    rig = make(field="0.5", galaxies=str(SITE.parent / "galaxies.csv"))
+    (asked,) = rig.take(gw_alert("INITIAL", 5, drawn_map(*overhead(rig), distance=200.0)))
+    assert len(asked.requests) > 5
+    assert all(each.target.split()[1] == "SIM" for each in asked.requests)
+    assert not list(SITE.parent.glob("*.npy")), "its index is among the maps"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [({"field": "wide"}, "option_field"), ({"overlap": "9"}, "option_field"), ({"share": "2"}, "option_share")],

@@ -68,11 +68,11 @@ def follow_wave(process: ObservatoryProcess, kind: str, timeout: float, send: Se
     with _served(folder) as url:
         (folder / "first.fits").write_bytes(drawn_wave(ra, dec, 9.0, 3.0))
         first = f"{name}-1"
-        send(config, _notice(folder, "first", first, now - timedelta(seconds=60), f"{url}/first.fits"))
+        send(config, notice(folder, "first", first, now - timedelta(seconds=60), f"{url}/first.fits"))
         watch = _Watch(process, first, Deadline(timeout))
         watch.until(lambda seen, _: seen >= _BEFORE_UPDATE, f"{_BEFORE_UPDATE} fields are observed")
         if kind == RETRACTED_WAVE:
-            send(config, _notice(folder, "retraction", f"{name}-2", now, cites=("retraction", first)))
+            send(config, notice(folder, "retraction", f"{name}-2", now, cites=("retraction", first)))
             watch.until(lambda _, wanted: wanted == 0, "nothing is wanted any more")
             seen = watch.seen
             watch.linger(_QUIET_SECONDS)
@@ -81,7 +81,7 @@ def follow_wave(process: ObservatoryProcess, kind: str, timeout: float, send: Se
             out.print("retracted    nothing more is observed")
         else:
             (folder / "second.fits").write_bytes(drawn_wave(ra + 3.0, dec, 6.0, 2.0))
-            second = _notice(folder, "second", f"{name}-2", now, f"{url}/second.fits", ("followup", first))
+            second = notice(folder, "second", f"{name}-2", now, f"{url}/second.fits", ("followup", first))
             send(config, second)
             watch.until(lambda _, wanted: watch.maps > 1 and wanted == 0, "all of its fields are observed")
     picture = config.path.parent / "coverage.png"
@@ -113,9 +113,10 @@ def drawn_wave(ra: float, dec: float, along: float, across: float) -> bytes:
     return stream.getvalue()
 
 
-def _notice(
+def notice(
     folder: Path, what: str, ivorn: str, date: datetime, url: str = "", cites: tuple[str, str] | None = None
 ) -> Path:
+    """Write a notice into the folder: with the address of a map, or citing another notice."""
     file = folder / f"{what}.xml"
     skymap = f'<Param name="skymap_fits" value="{url}"/>' if url else ""
     citations = f'<Citations><EventIVORN cite="{cites[0]}">{cites[1]}</EventIVORN></Citations>' if cites else ""
