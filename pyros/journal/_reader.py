@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,7 +43,10 @@ class JournalReader:
         try:
             if not path.is_file():
                 raise JournalError(f"{path}: no such journal (the agent has not run here yet)")
-            path.open("rb").close()
+            # Not by opening it: closing any descriptor of the file gives up the locks that this process's SQLite has on
+            # it (https://sqlite.org/howtocorrupt.html, 2.2), and whoever opens it next deletes the writer's WAL.
+            if not os.access(path, os.R_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             uri = read_only_database(path)
             self.unchanging = uri.endswith("immutable=1")
             """Whether it is read as a file that doesn't change: what is written later is never seen through this."""
