@@ -9,6 +9,7 @@ One port serves two kinds of client, told apart by the first byte (a frame's len
     {"challenge": {"nonce": "..."}}   {"proof": {"now": 4711.5, "mac": "..."}}     see pyros.sender.handshake
     {"welcome": {"last_seq": 1041, "mac": "..."}}
     {"messages": [{"seq": 1042, "id": "...", "name": "...", "sent": 1.7e9, "payload": {...}}, ...]}
+                                                                   after: only where numbers before these are gone
     {"fleeting": [{"id": "...", "name": "...", "sent": 1.7e9, "payload": {...}}, ...]}      without numbers and answers
     {"ack": 1042, "refused": [{"seq": 1042, "reason": "..."}]}     refused: only where something was
     {"query": "status"}   {"status": {...}}                        needs no hello
@@ -130,13 +131,16 @@ class Refusal(msgspec.Struct):
 
 
 class Frame(msgspec.Struct, omit_defaults=True):
-    """Exactly one of these is set (``refused`` comes with ``ack``)."""
+    """Exactly one of these is set (``refused`` comes with ``ack``, ``after`` with ``messages``)."""
 
     hello: Hello | None = None
     challenge: Challenge | None = None
     proof: Proof | None = None
     welcome: Welcome | None = None
     messages: Annotated[list[Entry], msgspec.Meta(max_length=MAX_MESSAGES)] | None = None
+    after: LastSeq | None = None
+    """The number before that of the first message, where the sender has forgotten what had it: it was acknowledged once
+    by a receiver that has forgotten that itself."""
     fleeting: Annotated[list[FleetingEntry], msgspec.Meta(max_length=MAX_MESSAGES)] | None = None
     ack: LastSeq | None = None
     refused: list[Refusal] | None = None

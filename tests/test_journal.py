@@ -7,12 +7,13 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pyros.errors import JournalError, WriteFailed
+from pyros.errors import JournalError, JournalInUse, WriteFailed
 from pyros.journal import Effects, Journal, JournalReader, Outgoing, Received, StoredTimer, _writer
 from tests.conftest import PATIENCE
 
@@ -235,10 +236,6 @@ def test_each_new_journal_has_an_epoch_of_its_own(journal: Journal, path: Path, 
     assert reopened(journal).epoch != first
 
 
-def fill(journal: Journal, path: Path) -> None:
-    path.write_bytes(b"not a database, though it is long enough to be looked at " * 100)
-
-
 def newer(journal: Journal, path: Path) -> None:
     db = sqlite3.connect(path)
     db.execute("UPDATE meta SET value = '99' WHERE key = 'format'")
@@ -256,7 +253,6 @@ def damaged(journal: Journal, path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (fill, "cannot open the journal: file is not a database"),
         (newer, "journal of format 99, this PYROS reads 2"),
         (damaged, "cannot read the journal: no such table: timers"),
     ],
@@ -418,3 +414,65 @@ def test_a_commit_is_on_disk_when_it_returns(tmp_path: Path) -> None:
         journal = Journal(tmp_path / f"{durable}.sqlite", durable=durable)
         assert journal.durable is durable
         journal.close()
+
+
+@pytest.mark.parametrize(
+    ("harm", "why"),
+    [
+        (lambda path: os.truncate(path, path.stat().st_size // 2), "malformed"),
+        (lambda path: os.truncate(path, 0), "it is empty"),
+        (lambda path: path.write_bytes(b"no journal at all" * 1000), "not a database"),
+    ],
+)
+def test_a_damaged_journal_is_kept_aside_and_a_new_one_says_so(
+    journal: Journal, path: Path, harm: Callable[[Path], object], why: str
+) -> None:
+    for seq in range(1, 200):
+        journal.commit(effects(received=[received(seq)], outgoing=[outgoing(seq)], state=b"x" * 1000))
+    journal.close()
+    harm(path)
+    spoilt = path.read_bytes()
+    with closing(Journal(path)) as new:
+        assert why in new.damage
+        assert str(path) in new.damage
+        assert (new.received_number, new.destinations, new.state) == (0, {}, None)
+        new.commit(effects(received=[received(1)]))
+    assert path.with_name("scheduler.sqlite.damaged-1").read_bytes() == spoilt
+    with closing(Journal(path)) as again:
+        assert again.damage == ""
+        assert again.received_number == 1
+
+
+def test_a_journal_that_is_gone_is_missed(journal: Journal, path: Path) -> None:
+    assert journal.damage == ""
+    journal.close()
+    path.unlink()
+    with closing(Journal(path)) as new:
+        assert f"{path}: the journal is gone" in new.damage
+
+
+def test_two_never_write_though_the_lock_was_removed(journal: Journal, path: Path) -> None:
+    path.with_suffix(".lock").unlink()
+    with pytest.raises(JournalInUse, match="in use by another process"):
+        Journal(path)
+    journal.commit(effects(received=[received(1)]))
+    assert not journal.is_gone()
+    path.unlink()
+    assert journal.is_gone()
+    saved = journal.save()
+    assert JournalReader(saved).newest() == 1
+
+
+def test_no_reader_takes_the_writers_locks_away(journal: Journal, path: Path) -> None:
+    """Else the next program that opens the journal deletes the WAL that the writer goes on to write into."""
+    journal.commit(effects(received=[received(1)]))
+    reader = journal.reader()
+    count = (
+        "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM received').fetchone())"
+    )
+    for number in (2, 3):
+        journal.commit(effects(received=[received(number)]))
+        seen = subprocess.run([sys.executable, "-c", count, path], capture_output=True, text=True, check=True)
+        assert seen.stdout == f"({number},)\n"
+    assert reader.newest() == 3
+    reader.close()

@@ -79,7 +79,12 @@ class AlertHandler:
             log.error("{error}", error=error)
             reactor.stop()
             return
-        self._outbound = Outbound(reactor, self._config, NAME, store.journal, store.on_answer, store.complete)
+        self._outbound = Outbound(
+            reactor, self._config, NAME, store.journal,
+            store.on_answer, store.on_confirm, lambda _, text: log.critical("{text}", text=text), store.complete,
+        )  # fmt: skip
+        if store.journal.damage:
+            log.critical("{text}", text=store.journal.damage)
         self._outbound.start()
         store.start(self._outbound.post)
         self.store = store

@@ -27,7 +27,7 @@ from pyros.clock import Clock
 from pyros.config import Config, StandardAgents, TlsConfig
 from pyros.errors import AgentError, ConfigError, PyrosError, WireError
 from pyros.journal import Journal, Outgoing
-from pyros.messages import AlertSource
+from pyros.messages import ALARM, AlarmRaised, AlertSource
 from pyros.sender.handshake import observatory_key
 from pyros.sender.outbound import Outbound
 
@@ -94,7 +94,10 @@ class Broker:
             log.warn("{warning}", warning=warning)
         key = observatory_key(self._config)
         store = self._store = EventStore(reactor, clock, self._config.journal(NAME), **self._how)
-        self._outbound = Outbound(reactor, self._config, NAME, store.journal, store.on_answer, store.complete)
+        self._outbound = Outbound(
+            reactor, self._config, NAME, store.journal,
+            store.on_answer, store.on_confirm, self._alarm_of_journal, store.complete,
+        )  # fmt: skip
         self._replay = Replay(store)
         self._filtering = ProcessFiltering(reactor) if self._how["threaded"] else InlineFiltering()
         self._broadcaster = AlertBroadcasterFactory(
@@ -107,6 +110,8 @@ class Broker:
             self._outbound.start()
             self._archiving = Archiving(reactor, store, self._config.alert_archive)
             store.start(self._post)
+            if store.journal.damage:
+                self._alarm_of_journal("damaged journal", store.journal.damage)
             self._archiving.poke()
             if config.port is not None:
                 self._port = BrokerPort(reactor, config.allow, self.status, self._publish, key, self._config.agents)
@@ -153,6 +158,12 @@ class Broker:
             raise ConfigError([f"{where}: needs: pip install 'pyros-observatory[kafka]' ({error})"]) from None
         how: dict[str, Any] = {"path": self._config.path, "group": group, "alarm": self._alarm}
         return [KafkaIntake(self._reactor, self._clock, self._intake, section, **how) for section in sections]
+
+    def _alarm_of_journal(self, key: str, text: str) -> None:
+        log.critical("{text}", text=text)
+        if self._store is not None and StandardAgents.MONITORING in self._config.agents:
+            alarm = AlarmRaised(source=NAME, key=key, text=text)
+            self._store.send_notice(StandardAgents.MONITORING, ALARM, alarm)
 
     def _alarm(self, name: str, said: AlertSource) -> None:
         """Send a message to monitoring and notifier, if the observatory has them."""

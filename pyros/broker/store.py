@@ -149,6 +149,13 @@ class EventStore:
             self._answers.add({agent: seq}, [(refusal.reason, agent, refusal.seq) for refusal in refusals])
         self._flush_soon()
 
+    def on_confirm(self, agent: str, last: int) -> None:
+        """Note which number an agent has, which is unconfirmed; nothing is sent there before that is stored."""
+        with self._changed:
+            self._answers.confirmed[agent] = last
+            self._flush = True
+        self._wake()
+
     def send_notice(self, agent: str, name: str, payload: messages.Payload) -> None:
         """Send a message to another agent than the alert manager, with the next commit."""
         notice = agent, name, self.clock.time(), messages.encode_payload(name, payload)
@@ -272,6 +279,7 @@ class EventStore:
             self._flush = self._flush and self._stopping
         turn = Transaction(self.journal, self._reader, self.events)
         turn.effects.acknowledged, turn.effects.refused = answers.acknowledged, answers.refused
+        turn.effects.confirmed = answers.confirmed
         if answers.positions:
             turn.effects.also.append(answers.write_positions)
         results: list[Stored | PyrosError]
@@ -291,6 +299,7 @@ class EventStore:
             with self._changed:
                 if not self._stopping:  # else: at the next start they are asked for again
                     self._answers.add(answers.acknowledged, answers.refused)
+                    self._answers.confirmed = answers.confirmed | self._answers.confirmed
                     self._answers.positions = answers.positions | self._answers.positions
                     self._answers.notices = answers.notices + self._answers.notices
         told = self._reactor.callFromThread if self._threaded else (lambda call, *args: call(*args))

@@ -48,6 +48,7 @@ class Answers:
 
     def __init__(self) -> None:
         self.acknowledged: dict[str, int] = {}
+        self.confirmed: dict[str, int] = {}
         self.refused: list[tuple[str, str, int]] = []
         self.positions: dict[str, tuple[str, int, float] | None] = {}
         """How far subscribers have got: (identifier, number, when) by identifier; None of whom is to be forgotten."""
@@ -55,7 +56,7 @@ class Answers:
         """Messages to other agents than the alert manager: (agent, name, when, payload)."""
 
     def __bool__(self) -> bool:
-        return bool(self.acknowledged or self.refused or self.positions or self.notices)
+        return any(vars(self).values())
 
     def write_positions(self, db: sqlite3.Connection) -> None:
         known = [each for each in self.positions.values() if each is not None]

@@ -39,6 +39,7 @@ class _Content:
         self.open = False
         self.seen: dict[Peer, tuple[int, float]] = {}
         self.destinations: dict[str, int] = {}
+        self.unconfirmed: dict[str, int] = {}
         self.outbox: dict[str, dict[int, _Refused]] = {}
         self.timers: dict[int, StoredTimer] = {}
         self.timer_number = 0
@@ -84,6 +85,7 @@ class MemoryJournal:
     """The writing side; used by one thread."""
 
     durable = False
+    damage = ""
 
     def __init__(self, path: Path, content: _Content) -> None:
         self.path = path
@@ -96,6 +98,9 @@ class MemoryJournal:
         self.epoch = content.epoch
         self.seen: dict[Peer, int] = {peer: seq for peer, (seq, _) in content.seen.items()}
         self.destinations = dict(content.destinations)
+        content.unconfirmed = content.destinations | content.unconfirmed
+        self.unconfirmed = dict(content.unconfirmed)
+        """By agents that have not said yet which number they have: the last one when the journal was opened."""
         self.waiting: dict[str, int] = {
             agent: count
             for agent, messages in sorted(content.outbox.items())
@@ -196,6 +201,8 @@ class MemoryJournal:
     def _write_outbox(self, effects: Effects) -> None:
         content = self._content
         for out in effects.outgoing:
+            if out.agent not in self.destinations:
+                content.unconfirmed[out.agent] = self.unconfirmed[out.agent] = 0
             content.outbox.setdefault(out.agent, {})[out.seq] = _Refused(out._replace(said=None))
             content.destinations[out.agent] = self.destinations[out.agent] = out.seq
             self.waiting[out.agent] = self.waiting.get(out.agent, 0) + 1
@@ -208,6 +215,25 @@ class MemoryJournal:
             for number in [number for number, each in messages.items() if number <= seq and each.reason is None]:
                 del messages[number]
             self.waiting[agent] = self.destinations.get(agent, seq) - seq
+        for agent, last in effects.confirmed.items():
+            self._confirm(agent, last)
+
+    def _confirm(self, agent: str, last: int) -> None:
+        """Count on from what the agent has, as `Journal` does."""
+        content = self._content
+        content.unconfirmed.pop(agent, None)
+        known = self.unconfirmed.pop(agent, last)
+        if last <= known:
+            return
+        content.outbox[agent] = {
+            seq + last - known if seq > known else seq: each
+            for seq, each in content.outbox.get(agent, {}).items()
+            if seq > known or each.reason is not None
+        }
+        for seq, each in content.outbox[agent].items():
+            each.message = each.message._replace(seq=seq)
+        content.destinations[agent] = self.destinations[agent] = self.destinations[agent] + last - known
+        self.waiting[agent] = self.destinations[agent] - last
 
     def failed_message(self, number: int) -> Received | None:
         """Return the failed message of that number, or None."""
@@ -285,6 +311,14 @@ class MemoryJournal:
         if not self._closed:
             self._closed = True
             self._content.open = False
+
+    def is_gone(self) -> bool:
+        """Return False: nobody can remove it."""
+        return False
+
+    def save(self) -> Path:
+        """Raise JournalError: there is no file."""
+        raise JournalError(f"{self.path}: a rehearsed journal has no file")
 
     def _check_open(self) -> None:
         if self._closed:

@@ -49,6 +49,15 @@ CREATE INDEX IF NOT EXISTS outbox_refused ON outbox (agent, seq) WHERE refused I
 """
 """For who counts and pages through them: of rows that are rare, so that no turn pays for them."""
 
+# The last number for each agent when the journal was opened, until the agent has said what it has: an old copy of a
+# journal, put in its place, counts on from too low a number. Another file than before is a copy: all it has is old.
+CONFIRMATIONS = """
+CREATE TABLE IF NOT EXISTS unconfirmed (agent TEXT PRIMARY KEY, last_seq INTEGER NOT NULL) WITHOUT ROWID;
+DELETE FROM unconfirmed WHERE '{file}' <> (SELECT value FROM meta WHERE key = 'file');
+INSERT OR IGNORE INTO unconfirmed SELECT agent, last_seq FROM destinations;
+INSERT OR REPLACE INTO meta VALUES ('file', '{file}');
+"""
+
 NEWEST = "SELECT max(ifnull((SELECT max(last) FROM turns), 0), ifnull((SELECT max(number) FROM failed), 0))"
 """The number of the message that was taken last."""
 
@@ -103,6 +112,9 @@ class Effects:
         """When (Unix seconds) the turn took what is in ``seen``."""
         self.outgoing: list[Outgoing] = []
         self.acknowledged: dict[str, int] = {}
+        self.confirmed: dict[str, int] = {}
+        """The last number that an agent has, for those that were unconfirmed: messages that were given such numbers
+        since the journal was opened get higher ones."""
         self.refused: list[tuple[str, str, int]] = []
         """(reason, agent, seq): what another agent would not take."""
         self.timers_set: list[StoredTimer] = []

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections import Counter
 from collections.abc import Container, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from pyros.errors import JournalError, JournalInUse, WriteFailed
+from pyros.errors import JournalError, WriteFailed
+from pyros.journal._file import JournalFile
 from pyros.journal._reader import JournalReader
-from pyros.journal._rows import FORMAT, INDICES, NEWEST, PROGRAM, SCHEMA, Effects, Peer, Received, StoredTimer
+from pyros.journal._rows import (
+    CONFIRMATIONS,
+    FORMAT,
+    INDICES,
+    NEWEST,
+    PROGRAM,
+    SCHEMA,
+    Effects,
+    Peer,
+    Received,
+    StoredTimer,
+)
 from pyros.unique import new_name
 
 HISTORY = 50_000  # received messages kept for people to look at; failed ones are kept beyond that
@@ -74,20 +85,23 @@ class Journal:
         ``schema`` has further ``CREATE TABLE IF NOT EXISTS`` statements. Raises JournalError naming the file.
         """
         self.path = path
-        self._lock_file: int | None = None
+        self.damage = ""
+        """Why this journal was begun anew though there was one; '' when it wasn't."""
+        self._file: JournalFile | None = None
         self._db: sqlite3.Connection | None = None
         self._writes_further = False
         self.forgotten: Counter[str] = Counter()
         """How much was forgotten because there was too much of it, by what it was."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock(path.with_suffix(".lock"))
+            self._file = JournalFile(path)
+            self.damage = self._file.damage
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
             self._db.set_authorizer(self._authorize)
             self._db.execute("PRAGMA journal_mode=WAL")
+            number = self._file.claim()
             self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
             self._db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
-            self._create(epoch, schema)
+            self._create(epoch, schema, number)
             self._load()
             if durable:
                 self._grow_wal()
@@ -98,17 +112,21 @@ class Journal:
             self.close()
             raise
 
-    def _lock(self, path: Path) -> None:
-        self._lock_file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    def is_gone(self) -> bool:
+        """Whether the file was removed, or another one put in its place, since it was opened; any thread."""
+        return self._file is None or self._file.is_gone()
+
+    def save(self) -> Path:
+        """Write all that the journal has into a file beside it; returns which. Raises JournalError."""
+        if self._file is None:
+            raise JournalError(f"{self.path}: the journal is closed")
+        path = self._file.free_name("saved")
         try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(self._lock_file, 32, 0).decode(errors="replace").strip() or "?"
-            os.close(self._lock_file)
-            self._lock_file = None
-            raise JournalInUse(f"{self.path}: the journal is in use by process {holder}; stop that one first") from None
-        os.ftruncate(self._lock_file, 0)
-        os.pwrite(self._lock_file, str(os.getpid()).encode(), 0)
+            with closing(sqlite3.connect(path)) as copy:
+                self._open_db.backup(copy)
+        except sqlite3.Error as error:
+            raise JournalError(f"{path}: cannot save the journal: {error}") from None
+        return path
 
     def _grow_wal(self) -> None:
         """Give the WAL its size beforehand: a sync that need not make the file longer takes two thirds of the time.
@@ -122,11 +140,13 @@ class Journal:
                 wal.flush()
                 os.fsync(wal.fileno())
 
-    def _create(self, epoch: str, schema: str) -> None:
+    def _create(self, epoch: str, schema: str, number: int) -> None:
         db = self._open_db
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
             values = f"INSERT INTO meta VALUES ('format', '{FORMAT}'), ('epoch', '{epoch or new_name()}');"
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {values} COMMIT;")
+        confirmations = CONFIRMATIONS.format(file=number)
+        db.executescript(f"BEGIN IMMEDIATE; {confirmations} COMMIT;")
         if schema:
             db.executescript(f"BEGIN IMMEDIATE; {schema}; COMMIT;")
         with suppress(sqlite3.Error):  # a journal of another format is refused below, and a full disk doesn't matter
@@ -143,6 +163,8 @@ class Journal:
                 (name, epoch): seq for name, epoch, seq in db.execute("SELECT name, epoch, last_seq FROM peers")
             }
             self.destinations: dict[str, int] = dict(db.execute("SELECT agent, last_seq FROM destinations"))
+            self.unconfirmed: dict[str, int] = dict(db.execute("SELECT agent, last_seq FROM unconfirmed"))
+            """By agents that have not said yet which number they have: the last one when the journal was opened."""
             self.waiting: dict[str, int] = dict(
                 db.execute("SELECT agent, count(*) FROM outbox WHERE refused IS NULL GROUP BY agent")
             )
@@ -191,9 +213,12 @@ class Journal:
         Raises WriteFailed when a further write of the turn is to blame, not the disk.
         """
         db = self._open_db
+        unconfirmed = {message.agent: 0 for message in effects.outgoing if message.agent not in self.destinations}
         try:
             db.execute("BEGIN IMMEDIATE")
             try:
+                if unconfirmed:
+                    db.executemany("INSERT OR IGNORE INTO unconfirmed VALUES (?, ?)", unconfirmed.items())
                 self._write(db, effects)
                 self._write_further(db, effects)
                 db.execute(_COMMIT)
@@ -212,8 +237,14 @@ class Journal:
         for outgoing in effects.outgoing:
             self.destinations[outgoing.agent] = outgoing.seq
             self.waiting[outgoing.agent] = self.waiting.get(outgoing.agent, 0) + 1
+        self.unconfirmed |= unconfirmed
         for agent, seq in effects.acknowledged.items():
             self.waiting[agent] = self.destinations.get(agent, seq) - seq
+        for agent, last in effects.confirmed.items():
+            known = self.unconfirmed.pop(agent, last)
+            if last > known:
+                self.destinations[agent] += last - known
+                self.waiting[agent] = self.destinations[agent] - last
         if effects.state is not None:
             self.state = effects.state
 
@@ -249,6 +280,8 @@ class Journal:
             db.executemany(
                 "DELETE FROM outbox WHERE agent = ? AND seq <= ? AND refused IS NULL", effects.acknowledged.items()
             )
+        for agent, last in effects.confirmed.items():
+            self._confirm(db, agent, last)
         if effects.timers_set:
             db.executemany("INSERT INTO timers VALUES (?, ?, ?, ?)", [timer[:4] for timer in effects.timers_set])
         if effects.timers_gone:
@@ -257,6 +290,20 @@ class Journal:
             db.executemany("UPDATE failed SET error = ? WHERE number = ?", effects.retried)
         if effects.state is not None:
             db.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (effects.state,))
+
+    def _confirm(self, db: sqlite3.Connection, agent: str, last: int) -> None:
+        """Count on from what the agent has, if that is more than what the journal knew when it was opened.
+
+        What waited then is there already. What was said since waits under higher numbers.
+        """
+        db.execute("DELETE FROM unconfirmed WHERE agent = ?", (agent,))
+        known = self.unconfirmed.get(agent, last)
+        if last > known:
+            db.execute("DELETE FROM outbox WHERE agent = ? AND seq <= ? AND refused IS NULL", (agent, known))
+            # Through numbers below 0, lest two have the same one for a moment.
+            db.execute("UPDATE outbox SET seq = -seq - ? WHERE agent = ? AND seq > ?", (last - known, agent, known))
+            db.execute("UPDATE outbox SET seq = -seq WHERE agent = ? AND seq < 0", (agent,))
+            db.execute("UPDATE destinations SET last_seq = last_seq + ? WHERE agent = ?", (last - known, agent))
 
     def _write_further(self, db: sqlite3.Connection, effects: Effects) -> None:
         """Have the further writes made; they cannot end the transaction."""
@@ -384,6 +431,6 @@ class Journal:
         if self._db is not None:
             self._db.close()
             self._db = None
-        if self._lock_file is not None:
-            os.close(self._lock_file)
-            self._lock_file = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None

@@ -229,10 +229,13 @@ class AgentClient:
         self._forget(last)
         entries = [entry for entries, _ in self._flying for entry in entries if entry.seq > last]
         assert self._socket is not None
+        # An agent whose journal is an old copy has forgotten what it had acknowledged, and so have we.
+        after = entries[0].seq - 1 if entries and entries[0].seq > last + 1 else None
         for begin in range(0, len(entries), _FRAME_MESSAGES):
             for chunk in _by_size(entries[begin : begin + _FRAME_MESSAGES]):
                 try:
-                    self._socket.sendall(wire.encode_frame(wire.Frame(messages=chunk)))
+                    self._socket.sendall(wire.encode_frame(wire.Frame(messages=chunk, after=after)))
+                    after = None
                 except OSError:
                     return  # the next read finds the end and comes back here
 

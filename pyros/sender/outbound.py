@@ -43,6 +43,9 @@ _RECONNECT_SECONDS = (0.2, 0.4, 0.8, 1.6, 2.0)
 _ATTEMPTS_UNTOLD = 3
 """The log says that an agent's messages wait after so many failed attempts."""
 
+_CONFIRM_SECONDS = 0.02
+"""How often a link looks whether the journal has stored what its agent has."""
+
 OnAnswer = Callable[[str, int, list[wire.Refusal]], None]
 Complete = Callable[[wire.Entry], wire.Entry]
 
@@ -57,20 +60,29 @@ class Outbound:
         owner: str,
         journal: AnyJournal,
         on_answer: OnAnswer,
+        on_confirm: Callable[[str, int], None],
+        on_old_copy: Callable[[str, str], None],
         complete: Complete = lambda entry: entry,
     ) -> None:
         """Prepare the links; ``owner`` is the name the other agents see.
 
-        ``on_answer(agent, seq, refusals)`` is called when an agent has committed up to ``seq``. ``complete(entry)``
-        makes of what the outbox keeps of a message what is sent. Both run in the reactor's thread.
+        ``on_answer(agent, seq, refusals)`` is called when an agent has committed up to ``seq``;
+        ``on_confirm(agent, last)``, which may come several times, when an agent that the journal has as unconfirmed has
+        number ``last``: that must be stored (`Effects.confirmed`) before anything is sent there.
+        ``on_old_copy(key, text)`` is told where the journal is found to be older than what an agent has of it.
+        ``complete(entry)`` makes of what the outbox keeps of a message what is sent. All run in the reactor's thread.
         """
         self._reactor = reactor
         self._config = config
         self._owner = owner
         self._journal = journal
         self._on_answer = on_answer
+        self._on_confirm = on_confirm
+        self._on_old_copy = on_old_copy
         self._complete = complete
         self._links: dict[str, AgentLink] = {}
+        self._renumbered: set[str] = set()
+        """Agents whose waiting messages are getting higher numbers."""
         self.without_fleeting: set[str] = set()
         """Agents of an older PYROS, to whom fleeting messages must be sent like all others; any thread may read."""
         self._reader: AnyReader | None = None
@@ -108,6 +120,24 @@ class Outbound:
         else:
             self.without_fleeting.add(agent)
 
+    def _confirm(self, agent: str, last: int) -> bool:
+        """Whether the journal agrees with an agent about its number; otherwise that is about to be stored."""
+        known = self._journal.unconfirmed.get(agent)
+        if known is None:
+            if agent in self._renumbered:
+                self._renumbered.discard(agent)
+                self._links[agent].begin_again(last, self._journal.destinations[agent])
+            return True
+        if last > known and agent not in self._renumbered:
+            self._renumbered.add(agent)
+            self._on_old_copy(
+                f"old copy for {agent}",
+                f"{agent} has {last - known} messages of {self._owner} that this journal doesn't know: an old copy was"
+                " put in its place; what they told is done, and may be told once more",
+            )
+        self._on_confirm(agent, last)
+        return False
+
     def connected(self) -> dict[str, bool]:
         """Which links stand."""
         return {agent: link.connected for agent, link in self._links.items()}
@@ -129,7 +159,7 @@ class Outbound:
             greet = partial(SenderHandshake, self._owner, agent, self._journal.epoch, self._key)
             link = self._links[agent] = AgentLink(
                 self._reactor, self._owner, self._config.peer(agent), greet,
-                self._reader, self._on_answer, self._complete, self._welcomed,
+                self._reader, self._on_answer, self._complete, self._welcomed, self._confirm,
             )  # fmt: skip
             link.post([], self._journal.destinations.get(agent, 0))  # also where only fleeting ones follow
         return link
@@ -152,6 +182,7 @@ class AgentLink:
         on_answer: OnAnswer,
         complete: Complete,
         on_welcome: Callable[[str, bool], None],
+        confirm: Callable[[str, int], bool],
     ) -> None:
         self.log = Logger(owner)
         self.agent = agent
@@ -161,6 +192,7 @@ class AgentLink:
         self._on_answer = on_answer
         self._complete = complete
         self._on_welcome = on_welcome
+        self._confirm = confirm
         self._takes_fleeting = False
         self._fleeting: deque[wire.Entry] = deque(maxlen=_MAX_FLEETING)
         """Fleeting messages that wait a moment for the link: what they follow must be on the wire before."""
@@ -172,6 +204,8 @@ class AgentLink:
         """When the messages that are only in the journal were said: that doesn't know it."""
         self._tail: int | None = None
         self._highest = 0
+        self._last = 0
+        """The number that was put on the wire last, or that the agent had before."""
         self._protocol: _LinkProtocol | None = None
         self._complained = False
         ip = reachable(agent.ip)
@@ -231,16 +265,20 @@ class AgentLink:
                 return
             chunk: list[wire.Entry] = []
             size = 0
+            before = self._ready[0].seq - 1
+            after = before if before != self._last else None
+            self._last = before
             while self._ready and len(chunk) < _FRAME_MESSAGES and (size < _FRAME_BYTES or not chunk):
                 length = self._ready[0].size
-                if chunk and size + length > _FRAME_BYTES:
+                if (chunk and size + length > _FRAME_BYTES) or self._ready[0].seq != self._last + 1:
                     break
                 chunk.append(self._ready.popleft())
                 size += length
+                self._last += 1
             self._ready_bytes -= size
             self._sent_bytes += size
             self._sent.extend(chunk)
-            protocol.write(wire.Frame(messages=chunk))
+            protocol.write(wire.Frame(messages=chunk, after=after))
 
     def _pump_fleeting(self, protocol: _LinkProtocol) -> None:
         """Put the fleeting messages on the wire, behind all others: nothing of the outbox waits any more."""
@@ -258,16 +296,14 @@ class AgentLink:
 
     def welcomed(self, protocol: _LinkProtocol, last: int, takes_fleeting: bool = False) -> None:
         """Send over a connection that was welcomed by an agent which has committed up to ``last``."""
+        if not self._confirm(self.agent.name, last):
+            self.reactor.callLater(_CONFIRM_SECONDS, self._welcomed_again, protocol, last, takes_fleeting)
+            return
         self._takes_fleeting = takes_fleeting
         self._on_welcome(self.agent.name, takes_fleeting)
         if last > self._highest:
-            self.log.critical(
-                "{agent} has message {last} of ours, our journal knows only {highest}: was an old copy put in its"
-                " place? Remove it to begin a new one.",
-                agent=self.agent.name, last=last, highest=self._highest,
-            )  # fmt: skip
-            protocol.fail(f"journal behind its receiver ({self._highest} < {last})")
-            return
+            raise WireError(f"it has message {last}, and there are only {self._highest}")
+        self._last = last
         if self._complained:
             self.log.info("{agent} at {where} is back", agent=self.agent.name, where=self.agent.where)
         self._complained = False
@@ -284,6 +320,18 @@ class AgentLink:
         if last:
             self._on_answer(self.agent.name, last, [])
         self.pump()
+
+    def _welcomed_again(self, protocol: _LinkProtocol, last: int, takes_fleeting: bool) -> None:
+        if self._unwelcomed is protocol and not self._stopping:
+            self.welcomed(protocol, last, takes_fleeting)
+
+    def begin_again(self, last: int, highest: int) -> None:
+        """Send what the journal has above ``last``, up to ``highest``: other numbers than before."""
+        for entries in (self._sent, self._ready):
+            entries.clear()
+        self._sent_bytes = self._ready_bytes = 0
+        self._said.clear()
+        self._tail, self._highest = last, highest
 
     def answered(self, seq: int, refusals: list[wire.Refusal]) -> None:
         """Forget what the agent has committed, up to ``seq``, and log what it refused."""

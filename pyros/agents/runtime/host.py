@@ -69,6 +69,12 @@ class _Answers:
             self._effects.refused += [(refusal.reason, agent, refusal.seq) for refusal in refusals]
             return self.due < before
 
+    def confirm(self, agent: str, last: int, now: float) -> None:
+        """Add which number an agent has, to be stored at once: until then it is sent nothing."""
+        with self._lock:
+            self.due = now
+            self._effects.confirmed[agent] = last
+
     def take(self) -> tuple[Effects, float]:
         """Take what there is, and when it must be stored."""
         with self._lock:
@@ -83,6 +89,7 @@ class _Answers:
         with self._lock:
             self.due = min(self.due, due)
             self._effects.acknowledged = {**effects.acknowledged, **self._effects.acknowledged}
+            self._effects.confirmed = {**effects.confirmed, **self._effects.confirmed}
             self._effects.refused[:0] = effects.refused
 
 
@@ -149,6 +156,7 @@ class Host:
         self._kept: list[Batch] = []
         self._unstored_due = math.inf
         """When the state must be stored that fleeting messages have changed, monotonic seconds."""
+        self._journal_gone = False
         self._not_stored = False
         """The last turn could not be stored: the next attempt comes after a pause, also where only a timer was due."""
         self._pruned = -math.inf
@@ -171,7 +179,10 @@ class Host:
             raise
         try:
             self.turns = Turns(self.agent, self.journal, self.clock, self._on_step)
-            self.outbound = Outbound(self.reactor, self.config, self.agent.name, self.journal, self._answered)
+            self.outbound = Outbound(
+                self.reactor, self.config, self.agent.name, self.journal,
+                self._answered, self._confirmed, self.raise_alarm,
+            )  # fmt: skip
             self.turns.without_fleeting = self.outbound.without_fleeting
             self.port = AgentPort(
                 self.section, self.reactor, self.clock, self.agent.log, self.receive, self._last_seq, self.status,
@@ -185,6 +196,8 @@ class Host:
             raise
         self.since = self.clock.time()
         try:
+            if self.journal.damage:
+                self.raise_alarm("damaged journal", self.journal.damage)
             self.outbound.start()
             self.agent.attach(self.reactor)
         except BaseException:
@@ -365,7 +378,14 @@ class Host:
             if hold is not None and self.ready.is_set():
                 self._obey(hold)
             self.post(self.agent.HOLD_CHANGED, b"{}")
-        self._call("hold", _HOLD_LOOK_SECONDS, self._look_at_hold)
+        self._call("hold", _HOLD_LOOK_SECONDS, self._look_around)
+
+    def _look_around(self) -> None:
+        """Look every few seconds for what happens to the agent's files without a word."""
+        self._look_at_hold()
+        if self.journal.is_gone() and not self._journal_gone:
+            self._journal_gone = True
+            self._mailbox.put(_WAKE)
 
     def _obey(self, hold: Hold) -> None:
         try:
@@ -457,6 +477,16 @@ class Host:
                 self._call("answers", self._answers.due - now, self._inline_turn)
             elif refusals:
                 self._mailbox.put(_WAKE)
+
+    def _confirmed(self, agent: str, last: int) -> None:
+        """From a link: to be stored at once."""
+        if self._finished:
+            return
+        self._answers.confirm(agent, last, self.clock.monotonic())
+        if self._threaded:
+            self._mailbox.put(_WAKE)
+        else:
+            self._call("answers", 0, self._inline_turn)
 
     def _carry_out(self, outcome: Outcome, told: list[bool]) -> None:
         """After the commit: acknowledge, send, command."""
@@ -575,7 +605,16 @@ class Host:
         return min(math.inf if timer is None else timer, self._unstored_due, self._answers.due)
 
     def _take_turn(self, batches: list[Batch], idle: bool) -> None:
-        """Run a turn if there is anything to do. What the journal could not store is kept for the next one."""
+        """Run a turn if there is anything to do. What the journal could not store is kept for the next one.
+
+        Raises JournalError when the journal's file is gone: what is stored now would be lost at the end.
+        """
+        if self._journal_gone:
+            saved = self.journal.save()
+            raise JournalError(
+                f"{self.journal.path}: the journal was removed, or another file put in its place, while the agent used"
+                f" it; all that it knows is kept in {saved}"
+            )
         batches = self._kept + self.turns.due_timers() + batches
         self._kept = []
         hurry = min(self._unstored_due, self._answers.due) <= self.clock.monotonic() or self._not_stored

@@ -311,7 +311,7 @@ class AgentConnection(Protocol):
                 size, proved = sum(entry.size for entry in frame.messages), self._handshake.proved
                 batch = Batch(
                     frame.messages, self.peer[0], self.peer, self,
-                    size=size, clock_offset=self._handshake.ahead, proved=proved,
+                    size=size, clock_offset=self._handshake.ahead, proved=proved, after=frame.after,
                 )  # fmt: skip
                 self._port.put(self, batch)
         elif frame.fleeting is not None:

@@ -82,6 +82,8 @@ class Batch(NamedTuple):
     """The sender has proved the observatory's key."""
     fleeting: bool = False
     """Nobody sends them again, and no journal keeps them."""
+    after: int | None = None
+    """The number before that of the first one, which its sender does not have any more."""
 
     def message(self, entry: Entry, now: float) -> Message:
         """One of its messages as a handler sees it; ``now`` is the agent's monotonic clock."""
@@ -292,6 +294,7 @@ class Turns:
         while True:
             tried = Effects()
             tried.acknowledged, tried.refused = dict(effects.acknowledged), list(effects.refused)
+            tried.confirmed = dict(effects.confirmed)
             try:
                 return self._run(batches, tried, hurry)
             except WriteFailed as error:
@@ -358,6 +361,8 @@ class Turns:
         refused: list[Refusal] = []
         ids: list[str] = []
         missing: int | None = None
+        if peer is not None and last is None:
+            self._look_for_older_journal(sender)
         taken = self._clock.time()
         if batch.timer is not None and batch.timer in (self._fleeting_gone if batch.fleeting else effects.timers_gone):
             return Answer(0, refused, ids)  # a handler of this turn has cancelled it
@@ -365,8 +370,8 @@ class Turns:
             if peer is not None:
                 if last is not None and entry.seq <= last:
                     continue  # it came again over a new connection
-                if last is not None and entry.seq > last + 1:
-                    missing = last + 1
+                missing = self._first_missing(batch, entry.seq, last)
+                if missing is not None:
                     break
                 last = entry.seq
             now = self._clock.monotonic()
@@ -393,6 +398,36 @@ class Turns:
             (self._fleeting_gone if batch.fleeting else effects.timers_gone).append(batch.timer)
             self._marks = None
         return Answer(last or 0, refused, ids, missing)
+
+    def _first_missing(self, batch: Batch, seq: int, last: int | None) -> int | None:
+        """Return the number that is missing before ``seq``, where ``last`` was taken last; None for none.
+
+        Numbers that the sender itself has forgotten were taken once: that this journal doesn't know them is told, and
+        they aren't waited for.
+        """
+        if batch.after is None or batch.after <= (last or 0) or seq != batch.after + 1:
+            return last + 1 if last is not None and seq > last + 1 else None
+        text = (
+            f"the messages {(last or 0) + 1} to {batch.after} of {batch.sender} were taken once, and this journal"
+            " doesn't know them: it is new, or an old copy was put in its place; what they have changed here is"
+            " lost"
+        )
+        self._tell_of_agent(batch.sender, "messages forgotten", text)
+        return None
+
+    def _tell_of_agent(self, sender: str, key: str, text: str) -> None:
+        """Raise an alarm about an agent after the commit; of other senders the log is told."""
+        if sender in self._agent.config.agents:
+            self._calls.append((self._agent.alarm, (f"{key}: {sender}", text)))
+            self._marks = None
+        else:
+            self._agent.log.error("{text}", text=text)
+
+    def _look_for_older_journal(self, sender: str) -> None:
+        """Tell after the commit that an agent whose messages were taken before comes with another journal."""
+        if sender in self._agent.config.agents and any(name == sender for name, _ in self.journal.seen):
+            text = f"{sender} has begun a new journal; what waited for this agent in its old one is lost"
+            self._tell_of_agent(sender, "new journal", text)
 
     def _count_durable(self, effects: Effects) -> int:
         """How many effects the turn has so far that a restart needs, beside the state."""

@@ -1,0 +1,123 @@
+"""A journal's file: who may write it, whether it is whole, and whether it is still there."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import sqlite3
+import sys
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+from pyros.errors import JournalInUse
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class JournalFile:
+    """The file at ``path``, locked for its one writer."""
+
+    def __init__(self, path: Path) -> None:
+        """Lock it, and move a damaged one aside. Raises JournalInUse, OSError, sqlite3.Error."""
+        self.path = path
+        self.damage = ""
+        """Why the journal must be begun anew though there was one; '' when it needn't."""
+        self._file: tuple[int, int] | None = None
+        self._claim: int | None = None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock: int | None = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            was_there = self._take_lock(self._lock)
+            if was_there and not path.exists():
+                self.damage = f"{path}: the journal is gone; a new one is begun, and what the agent knew is lost"
+            elif reason := self._reason_damaged():
+                aside = self._move_aside().name
+                self.damage = (
+                    f"{path}: the journal is damaged ({reason}); it was moved to {aside}, a new one is begun, and what"
+                    " the agent knew is lost"
+                )
+        except BaseException:
+            self.close()
+            raise
+
+    def _take_lock(self, lock: int) -> bool:
+        """Take the lock beside it; whether it was taken once before."""
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "?"
+            raise JournalInUse(f"{self.path}: the journal is in use by process {holder}; stop that one first") from None
+        was_there = os.fstat(lock).st_size > 0
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        return was_there
+
+    def _reason_damaged(self) -> str:
+        """Why the file cannot be a journal as it was written; '' when it can, or there is none."""
+        try:
+            if self.path.stat().st_size == 0:
+                return "it is empty"
+        except FileNotFoundError:
+            return ""
+        db = sqlite3.connect(self.path, isolation_level=None)
+        try:
+            found: str = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            return "" if found == "ok" else found.splitlines()[-1]
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
+                raise
+            return str(error)
+        finally:
+            db.close()
+
+    def _move_aside(self) -> Path:
+        """Move the file away, for people to look at; returns where it is now."""
+        aside = self.free_name("damaged")
+        for end in ("-wal", ""):
+            with suppress(FileNotFoundError):
+                Path(f"{self.path}{end}").rename(f"{aside}{end}")
+        Path(f"{self.path}-shm").unlink(missing_ok=True)
+        return aside
+
+    def free_name(self, what: str) -> Path:
+        """Return a name beside the journal's that no file has."""
+        names = (self.path.with_name(f"{self.path.name}.{what}-{number}") for number in count(1))
+        return next(name for name in names if not name.exists())
+
+    def claim(self) -> int:
+        """Claim the file itself, which exists now; returns its number (inode). Raises JournalInUse.
+
+        A lock beside it can be removed, and then two would write. Linux alone has names that nobody can remove.
+        """
+        status = self.path.stat()
+        self._file = status.st_dev, status.st_ino
+        if sys.platform == "linux":
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim:
+                try:
+                    claim.bind(f"\0pyros-journal-{status.st_dev}-{status.st_ino}")
+                except OSError as error:
+                    if error.errno != errno.EADDRINUSE:
+                        raise
+                    raise JournalInUse(
+                        f"{self.path}: the journal is in use by another process; stop that one first"
+                    ) from None
+                self._claim = claim.detach()
+        return status.st_ino
+
+    def is_gone(self) -> bool:
+        """Whether the file was removed, or another one put in its place, since it was claimed; any thread."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return True
+        return (status.st_dev, status.st_ino) != self._file
+
+    def close(self) -> None:
+        """Give lock and claim back; may be called twice."""
+        descriptors, self._claim, self._lock = (self._claim, self._lock), None, None
+        for descriptor in descriptors:
+            if descriptor is not None:
+                os.close(descriptor)
