@@ -20,7 +20,8 @@ QUICK = ("result", "priority", "kill", "eta", "revoked")
 
 def table() -> dict[str, list[str]]:
     """Return the page's table: a row's words by its title."""
-    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in TEXT.splitlines() if "|" in line]
+    text = TEXT.partition("## Celery itself")[2].partition("## How fast")[0]
+    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in text.splitlines() if "|" in line]
     return {row[0]: row[1:] for row in rows if len(row) == len(SIDES) + 1}
 
 
