@@ -65,6 +65,7 @@ bench: $(VENV)/.pyros-dev
 	$(BIN)/python bench/skymaps.py --quick
 	$(BIN)/python bench/jobs.py --quick
 	$(BIN)/python bench/images.py --quick
+	$(BIN)/python bench/views.py --quick
 
 # A stamp for each way of installing: make does nothing when neither the environment nor what it is made from changed.
 $(VENV)/.pyros: $(SET_UP_BY) | $(BIN)/python
