@@ -110,9 +110,10 @@ def commit(journal: Journal, writes: list[Any]) -> None:
 
 def look(observed: Observed, report: Report, journal: Journal) -> None:
     """Measure each view."""
-    deep: dict[str, Any] = {"events": events(observed), "messages": messages(observed), "observations": observations(observed)}
+    lists: dict[str, Callable[..., Any]] = {"events": events, "messages": messages, "observations": observations}
+    deep: dict[str, Any] = {name: view(observed) for name, view in lists.items()}
     for _ in range(998):
-        for name, view in (("events", events), ("messages", messages), ("observations", observations)):
+        for name, view in lists.items():
             if deep[name].after is not None:
                 deep[name] = view(observed, after=deep[name].after)
     rows = []
