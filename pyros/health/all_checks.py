@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from pyros import config as configuration
+from pyros.health.check import HealthCheck
 from pyros.health.loading import load
 
 _loaded = load(configuration.load())
-if _loaded.problems:
-    raise ImportError("\n".join(f"{problem.source}: {problem.text}" for problem in _loaded.problems))
+
+
+class Loading(HealthCheck):
+    """The files of checks."""
+
+    def test_files(self) -> None:
+        """Every file of checks can be loaded."""
+        if _loaded.problems:
+            self.fail("; ".join(f"{problem.source}: {problem.text}" for problem in _loaded.problems))
+
+
 for _each in _loaded.classes:
-    globals()[f"{_each.__module__.rpartition('.')[2]}_{_each.__name__}"] = _each
+    _name = _each.__name__
+    while _name in globals():  # two files have a class of this name
+        _name += "_"
+    globals()[_name] = _each

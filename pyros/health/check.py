@@ -139,11 +139,10 @@ class HealthCheck(unittest.TestCase):
             self.fail(f"{shown} answers, but {contains!r} is not in it")
 
     def assert_free(self, path: Path | str, gigabytes: float) -> None:
-        """Fail unless so much is free on the disk of a folder (or of the nearest one above it that exists)."""
-        folder = Path(path)
-        while not folder.exists() and folder != folder.parent:
-            folder = folder.parent
-        free = free_gigabytes(folder)
+        """Fail unless a folder is there, and so much is free on its disk: one that isn't mounted is nowhere."""
+        if not Path(path).exists():
+            self.fail(f"{path}: there is no such folder; is its disk mounted?")
+        free = free_gigabytes(Path(path))
         if free < gigabytes:
             self.fail(f"{free:.1f} GB are free in {path}, {gigabytes:g} GB are needed")
 

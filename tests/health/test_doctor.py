@@ -254,7 +254,7 @@ def test_a_check_that_hangs_holds_no_other(rig: Rig) -> None:
         ("from pyros.health import HealthCheck\nclass A(HealthCheck):\n    timeout = -1", "timeout"),
     ],
 )
-def test_a_mistake_in_a_file_is_told(rig: Rig, text: str, words: str) -> None:
+def test_a_mistake_in_a_file_is_told(rig: Rig, text: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (rig.folder / "site_health.py").write_text(text)
     report = report_of(rig)
     [bad] = [check for check in report.bad if check.name != "clock.synchronised"]
@@ -262,6 +262,8 @@ def test_a_mistake_in_a_file_is_told(rig: Rig, text: str, words: str) -> None:
     assert words in bad.text
     assert "site_health.py" in bad.text or words == "no_such_module"
     assert report.exit_code == 3
+    if words == "line 1":
+        assert by_pytest(rig, monkeypatch) == {"loading.files"}
 
 
 def test_assertions_tell_what_they_found(rig: Rig) -> None:
@@ -271,11 +273,12 @@ def test_assertions_tell_what_they_found(rig: Rig) -> None:
     check = Own("test_all")
     observed = views.observed(rig.file)
     check.observatory = Observatory(observed)
-    check.assert_free(rig.folder / "not" / "yet", 0.001)
+    check.assert_free(rig.folder, 0.001)
     check.assert_port("127.0.0.1", rig.port["broker"])
     check.assert_fresh(rig.file, 3600)
     for fails, words in (
         (lambda: check.assert_free(rig.folder, 1e9), "are needed"),
+        (lambda: check.assert_free(rig.folder / "not" / "mounted", 0.001), "no such folder"),
         (lambda: check.assert_port("127.0.0.1", free_port()), "accepts no connection"),
         (lambda: check.assert_fresh(rig.now - 7200, 3600, "the log"), "the log is 2 h old"),
         (lambda: check.assert_fresh(rig.folder / "nothing", 3600), "there is none"),

@@ -28,6 +28,10 @@ class Disk(HealthCheck):
 
     tags = ("disk",)
 
+    def setUp(self) -> None:
+        if not self.observatory.config.data.exists():
+            self.skipTest("nothing has run here yet")
+
     def test_dome(self) -> None:
         """So much is free that the dome may be open."""
         self.assert_free(self.observatory.config.data, self.observatory.config.limits.disk_dome)
@@ -40,8 +44,6 @@ class Disk(HealthCheck):
     def test_files(self) -> None:
         """New files can be made: the disk has inodes, and isn't read-only."""
         data = self.observatory.config.data
-        if not data.exists():
-            self.skipTest("nothing has run here yet")
         disk = os.statvfs(data)
         if disk.f_flag & os.ST_RDONLY:
             self.fail(f"{data}: the disk is mounted read-only")
