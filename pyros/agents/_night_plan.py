@@ -17,7 +17,7 @@ from pyros.messages import Exposures, Observation, Plan, Planned
 from pyros.planning import make_plan
 from pyros.planning.improvement import ImprovementJob
 from pyros.planning.night_sky import NightSky
-from pyros.planning.planner import Running, plan_night
+from pyros.planning.planner import Running, observing_span, plan_night
 from pyros.planning.problem import DEFAULT_OVERHEADS, Overheads, make_problem
 from pyros.planning.reasons import clock
 from pyros.site import Site
@@ -273,10 +273,10 @@ def _part_of_night(request: Observation, site: Site, now: float, overheads: Over
         taken=0,
         windows=request.windows,
     )
-    plan = plan_night([], site, now)
-    if plan.begin is None or plan.end is None or plan.end <= plan.begin:
+    begin, end = observing_span(site, now)
+    if end <= begin:
         return request
-    sky = NightSky(site, plan.begin, plan.end, _CUT_STEP)
+    sky = NightSky(site, begin, end, _CUT_STEP)
     problem = make_problem([probe], sky, overheads, overheads.settle)
     longest = run = 0
     for allowed in problem.allowed[0]:

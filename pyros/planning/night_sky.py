@@ -14,8 +14,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import cache, cached_property
+from datetime import UTC, datetime
+from functools import cache, cached_property, lru_cache
+from itertools import islice
 
 import erfa
 import numpy as np
@@ -199,19 +200,31 @@ def night_of(site: Site, when: datetime) -> tuple[datetime, datetime] | None:
     """Return when it is night by the site's twilight, dusk and dawn: the night that is, or the next one.
 
     None where the Sun does not go so deep in the next day, as in a polar summer. In a polar night it begins and ends
-    at noon. Good to a second.
+    at noon. Good to a second; each night is computed once, so that all who ask in it are told the same.
     """
-    midnight = next_night(site, when - timedelta(hours=12))
-    for _ in range(2):
-        begin = midnight.timestamp() - SECONDS_PER_DAY / 2
-        sky = NightSky(site, begin, begin + SECONDS_PER_DAY, 120.0)
-        dark = sky.sun_altitude < site.twilight
-        if dark.any():
-            dusk, dawn = _edges(sky, dark, site.twilight)
-            if dawn > when.timestamp():
-                return datetime.fromtimestamp(dusk, UTC), datetime.fromtimestamp(dawn, UTC)
-        midnight = next_night(site, midnight + timedelta(hours=1))
+    now = when.timestamp()
+    day = math.floor((now + site.longitude / 360 * SECONDS_PER_DAY) / SECONDS_PER_DAY - 0.5)
+    # By the mean Sun, from which the true one is up to 17 minutes off: the day before may be the one that is asked for.
+    near = (_night(site, day + offset) for offset in (-1, 0, 1, 2))
+    ahead = (each for each in near if each[0] > now - SECONDS_PER_DAY / 2)
+    for _, dusk, dawn in islice(ahead, 2):
+        if dawn > now:
+            return datetime.fromtimestamp(dusk, UTC), datetime.fromtimestamp(dawn, UTC)
     return None
+
+
+@lru_cache(maxsize=64)
+def _night(site: Site, day: int) -> tuple[float, float, float]:
+    """Return solar midnight after the mean local noon of a day since 1970, and dusk and dawn, Unix seconds.
+
+    Dusk and dawn are minus infinity where it does not get dark.
+    """
+    noon = (day + 0.5 - site.longitude / 360) * SECONDS_PER_DAY
+    midnight = next_night(site, datetime.fromtimestamp(noon, UTC)).timestamp()
+    begin = midnight - SECONDS_PER_DAY / 2
+    sky = NightSky(site, begin, begin + SECONDS_PER_DAY, 120.0)
+    dark = sky.sun_altitude < site.twilight
+    return midnight, *(_edges(sky, dark, site.twilight) if dark.any() else (-math.inf, -math.inf))
 
 
 def _edges(sky: NightSky, dark: NDArray[np.bool_], twilight: float) -> tuple[float, float]:

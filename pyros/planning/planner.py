@@ -86,10 +86,9 @@ def plan_night(
 
     Raises PlanningError for an orbit that cannot be computed or a span that is too long.
     """
-    night = night_of(site, datetime.fromtimestamp(begin, UTC))
-    if end is None:
-        end = night[1].timestamp() if night else begin
-    start = begin if running or not night else max(begin, min(night[0].timestamp(), end))
+    dusk, dawn = observing_span(site, begin)
+    end = dawn if end is None else end
+    start = begin if running else max(begin, min(dusk, end))
     wanted, refused = _sorted_out(requests, running, start, end)
     if end <= start:
         reason = f"no night comes within a day: the Sun doesn't sink below {site.twilight:g}°"
@@ -117,6 +116,15 @@ def plan_night(
         value=sum(each.value for each in planned),
         bound=bound,
     )
+
+
+def observing_span(site: Site, begin: float) -> tuple[float, float]:
+    """Return from when until when can be observed in the night that is or comes next, from ``begin`` on; Unix seconds.
+
+    Both are ``begin`` where no night comes within a day.
+    """
+    night = night_of(site, datetime.fromtimestamp(begin, UTC))
+    return (max(begin, night[0].timestamp()), night[1].timestamp()) if night else (begin, begin)
 
 
 def _sorted_out(

@@ -120,6 +120,17 @@ def test_the_night_is_the_one_that_is_or_the_next_one(hours: int) -> None:
     assert (dusk.day == 28) == (hours < 5)
 
 
+@pytest.mark.parametrize("longitude", [-180.0, -70.4, 0.0, 100.0, 180.0])
+def test_all_who_ask_in_a_night_are_told_the_same(longitude: float) -> None:
+    site = Site("somewhere", -24.6, longitude, 2635.0)
+    hours = [datetime(2026, 11, 1, tzinfo=UTC) + timedelta(hours=each) for each in range(73)]
+    nights = [night_of(site, hour) for hour in hours]
+    assert len(set(nights)) in {3, 4}
+    for hour, night in zip(hours, nights, strict=True):
+        assert night is not None
+        assert hour < night[1] < hour + timedelta(hours=24)
+
+
 def test_a_polar_summer_has_no_night_and_a_polar_night_no_end() -> None:
     assert night_of(TROMSO, datetime(2026, 6, 21, 12, tzinfo=UTC)) is None
     pole = Site("South Pole", -90.0, 0.0, 2835.0)
