@@ -1,6 +1,7 @@
 """A copy of what an observatory must not lose: its databases while they are written to, its configuration, its key.
 
-`back_up` writes a folder, `check` says whether one is whole; both are for any thread or process. Images are not in it:
+`back_up` writes a folder, `check` says whether one is whole, `restore` puts it in place while the observatory is down;
+all are for any thread or process. Images are not in it:
 they are large, never change, and are copied by whatever copies files. An archive of alerts in PostgreSQL isn't either:
 ``pg_dump`` is for that, and the manifest says so.
 
@@ -11,12 +12,13 @@ message may be in its sender's copy as sent and not yet in its receiver's.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -146,6 +148,61 @@ def check(folder: Path) -> tuple[Backup, list[str]]:
         elif path.stat().st_size != file.size or _digest(path) != file.sha256:
             problems.append(f"{file.path}: has changed since it was backed up")
     return backup, problems
+
+
+def restore(config: Config, folder: Path, now: float) -> tuple[Path, list[str]]:
+    """Put a backup's databases, and its other files of the data folder, in the place of those that are there.
+
+    Returns the folder to which those were moved, named by the instant ``now`` (Unix seconds), and the files that came
+    from elsewhere (configuration, site, rules) and differ from what stands there: they are left to a person.
+
+    Agents find by their peers' numbers that their journals are older, and tell what is lost. Raises PyrosError when the
+    backup isn't whole or of another observatory, or an agent runs; OSError as the disk gives it.
+    """
+    backup, problems = check(folder)
+    if problems:
+        raise PyrosError(f"{folder}: nothing was restored: {'; '.join(problems)}")
+    if backup.observatory != config.name:
+        raise PyrosError(f"{folder}: is a backup of {backup.observatory!r}; {config.path} is {config.name!r}")
+    replaced = config.data / f"replaced-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}"
+    elsewhere = []
+    with ExitStack() as stack:
+        for lock in sorted((config.data / "journals").glob("*.lock")):
+            _take_lock(lock, stack)
+        for file in backup.files:
+            kind, _, place = file.path.partition("/")
+            if kind == _DATA:
+                _put_back(folder / file.path, config.data / place, replaced / place)
+            elif not Path(file.origin).is_file():
+                elsewhere.append(f"{file.origin}: is missing; the backup has it as {folder / file.path}")
+            elif _digest(Path(file.origin)) != file.sha256:
+                elsewhere.append(f"{file.origin}: differs from the backup's {folder / file.path}")
+    return replaced, elsewhere
+
+
+def _take_lock(path: Path, stack: ExitStack) -> None:
+    """Hold an agent's lock until the stack is left. Raises PyrosError while the agent runs."""
+    lock = stack.enter_context(path.open("r+"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise PyrosError(
+            f"{path.stem} is running (process {lock.read(32).strip() or '?'}): nothing was restored; stop the"
+            " observatory first"
+        ) from None
+
+
+def _put_back(source: Path, target: Path, old: Path) -> None:
+    """Copy a file into its place, whole or not at all; what stood there, and what SQLite has beside it, is moved."""
+    for end in ("-wal", "-shm", ""):
+        beside = Path(f"{target}{end}")
+        if beside.exists():
+            old.parent.mkdir(parents=True, exist_ok=True)
+            beside.rename(f"{old}{end}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(target) as file:
+        shutil.copyfile(source, file)
+    target.chmod(0o600)  # the observatory gives its files to its group when it starts
 
 
 def backups(to: Path) -> list[Path]:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pyros.backup import FOLDER, KEPT, MANIFEST, back_up, backups, check, keep_newest, nightly
+from pyros.backup import FOLDER, KEPT, MANIFEST, back_up, backups, check, keep_newest, nightly, restore
 from pyros.config import ENVIRONMENT, Config, load
 from pyros.errors import JournalError, PyrosError
+from pyros.journal import Journal
 
 NOW = 1_800_000_000.0
 LONG_AGO = 1_600_000_000.0
@@ -114,3 +115,32 @@ def test_each_nights_backup_is_a_task(config: Config, monkeypatch: pytest.Monkey
     made = Path(nightly())
     assert check(made)[1] == []
     assert backups(config.data / FOLDER) == [*older[1:], made]
+
+
+def test_a_backup_is_put_back_and_what_stood_there_is_kept(config: Config) -> None:
+    journal = config.journal("a")
+    with closing(sqlite3.connect(journal, isolation_level=None)) as db:
+        db.execute("INSERT INTO pairs VALUES (1, 1)")
+    folder, _ = back_up(config, config.data / FOLDER, NOW)
+    with closing(sqlite3.connect(journal, isolation_level=None)) as db:
+        db.execute("INSERT INTO pairs VALUES (2, 2)")
+    config.site.write_text("# another\n")
+    replaced, elsewhere = restore(config, folder, NOW + 60)
+    for path, rows in ((journal, [(1, 1)]), (replaced / "journals" / "a.sqlite", [(1, 1), (2, 2)])):
+        with closing(sqlite3.connect(path)) as db:
+            assert db.execute("SELECT * FROM pairs").fetchall() == rows
+    assert [text.partition(":")[0] for text in elsewhere] == [str(config.site)]
+    assert config.key_file.read_text() == "secret"
+    assert config.key_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_nothing_is_restored_that_is_not_whole_or_under_a_living_agent(config: Config) -> None:
+    folder, _ = back_up(config, config.data / FOLDER, NOW)
+    journal = Journal(config.data / "journals" / "b.sqlite")
+    with pytest.raises(PyrosError, match="b is running"):
+        restore(config, folder, NOW)
+    journal.close()
+    (folder / "data" / "archive.sqlite").write_bytes(b"something else")
+    with pytest.raises(PyrosError, match=r"nothing was restored: data/archive\.sqlite: has changed"):
+        restore(config, folder, NOW)
+    assert not list(config.data.glob("replaced-*"))

@@ -35,6 +35,8 @@ COMMANDS = {
     "images": "pyros.cli.images:app",
     "rehearse": "pyros.cli.rehearse:rehearse_nights",
     "clean": "pyros.cli.clean:clean",
+    "backup": "pyros.cli.backup:backup",
+    "restore": "pyros.cli.backup:restore",
     "jobs": "pyros.cli.jobs.app:app",
     "console": "pyros.cli.console.app:app",
     "notify": "pyros.cli.notify:app",
