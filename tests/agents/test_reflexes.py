@@ -169,6 +169,10 @@ OPEN_NAMES = {
     "dome": {"Park failed", "Weather unsafe"},
     "majordome": {"Dome failed", "Park failed", "Weather unsafe"},
     "monitoring": {"Alert decided", "Alerts heard", "Alerts silent", "Image analysed", "Instrument disconnected"},
+    "notifier": {
+        "Alert decided", "Alerts heard", "Alerts silent", "Instrument disconnected", "Notice", "Notice over",
+        "Observation failed", "Weather unsafe",
+    },
     "observation_manager": {
         "Exposure failed", "Exposure started", "Filter failed", "Focus failed", "Instrument disconnected",
         "Slew failed", "Slit failed",
