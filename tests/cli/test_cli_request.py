@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,10 @@ def config(observatory: Path) -> Config:
 
 @pytest.fixture
 def scheduler(config: Config) -> Iterator[SchedulerAgent]:
+    """Start the scheduler where it is three in the afternoon: a whole night is to come, whenever the test runs."""
+    now = datetime.now(UTC)
+    longitude = (15 - now.hour - now.minute / 60 + 12) % 24 * 15 - 180
+    config.site.write_text(re.sub(r"longitude: \S+", f"longitude: {longitude:.2f}", config.site.read_text()))
     agent = SchedulerAgent()
     agent.start(config, timeout=60.0)
     yield agent
