@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -88,7 +90,7 @@ def rehearse_nights(
     asked = () if requests is None else _requests(config, requests, begin)
     plan = msgspec.structs.replace(plan, hours=hours, requests=asked, requests_file=str(requests or ""))
     results: list[NightResult] = []
-    with _progress() as progress:
+    with _ended_by_sigterm(), _progress() as progress:
         task = progress.add_task("nights", total=nights)
         for result in _results(plan, nights, jobs):
             results.append(result)
@@ -166,6 +168,20 @@ def _requests(config: Path | None, file: Path, begin: str) -> tuple[Observation,
     if problems := [*drafts.problems, *reviewer.problems]:
         raise ConfigError(problems)
     return tuple(each for each in asked if each is not None)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Take SIGTERM as Ctrl-C is taken: what the nights have, processes and folders, goes, too. In the main thread."""
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _results(plan: NightPlan, nights: int, jobs: int) -> Iterator[NightResult]:

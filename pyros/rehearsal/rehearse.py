@@ -34,7 +34,7 @@ def plans(plan: NightPlan, nights: int) -> list[NightPlan]:
 @contextmanager
 def night_folder() -> Iterator[Path]:
     """Give a folder for one night, which is removed afterwards."""
-    outer = Path(tempfile.mkdtemp(prefix="pyros-rehearsal-"))
+    outer = Path(tempfile.mkdtemp(prefix="pyros-rehearsal-", dir=_among[0] if _among else None))
     try:
         yield outer / "night".ljust(max(5, _PATH_LENGTH - len(str(outer)) - 1), "-")
     finally:
@@ -53,12 +53,13 @@ def rehearse(every: Iterable[NightPlan], jobs: int) -> Iterator[NightResult]:
     One that is given up (the generator is closed, or Ctrl-C) leaves no process behind.
     """
     context = multiprocessing.get_context("spawn")
-    pool = context.Pool(jobs, _begin)
-    try:
-        yield from pool.imap_unordered(rehearse_night, every)
-    finally:
-        pool.terminate()
-        pool.join()
+    with tempfile.TemporaryDirectory(prefix="pyros-rehearsals-", ignore_cleanup_errors=True) as folder:
+        pool = context.Pool(jobs, _begin, (folder,))
+        try:
+            yield from pool.imap_unordered(rehearse_night, every)
+        finally:
+            pool.terminate()
+            pool.join()
 
 
 def reduce(plan: NightPlan, result: NightResult, on_try: Callable[[int, int], None]) -> NightPlan:
@@ -95,9 +96,13 @@ def quiet() -> None:
 
 
 _begun: list[bool] = []
+_among: list[str] = []
+"""The folder among whose folders each night of this process has its own."""
 
 
-def _begin() -> None:
-    """Begin a process of nights: Ctrl-C is for the one that has started it, which ends this one."""
+def _begin(folder: str) -> None:
+    """Begin a process of nights: Ctrl-C is for the one that has started it, which ends this one and its folder."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _among.append(folder)
     quiet()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import run
+from tests.conftest import PATIENCE, wait_until
 
 SHORT = ("rehearse", "--hours", "0.05", "--seed", "3")
 ASKED = """
@@ -88,3 +93,26 @@ def test_a_fault_of_nobody_is_told_with_its_line(observatory: Path, tmp_path: Pa
     done = run(*SHORT, "--config", observatory, "--faults", script)
     assert done.exit_code == 1
     assert "there is no 'kettle'; there are" in done.stderr
+
+
+def test_sigterm_leaves_no_process_and_no_folder(observatory: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    words = ["rehearse", "--nights", "4", "--jobs", "2", "--images", "none", "--config", str(observatory)]
+    program = subprocess.Popen(
+        [sys.executable, "-c", "from pyros.cli import main; main()", *words],
+        env={**os.environ, "TMPDIR": str(folder)}, start_new_session=True, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    wait_until(lambda: list(folder.glob("*/pyros-rehearsal-*/night*")), what="a night")
+    program.terminate()
+    assert program.wait(PATIENCE) == 128 + signal.SIGTERM
+    wait_until(lambda: not _group_lives(program.pid), what="its processes to end")
+    assert not list(folder.iterdir())
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
