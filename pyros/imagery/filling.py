@@ -11,7 +11,8 @@ import msgspec
 from pyros.config import NOWHERE, Config
 from pyros.errors import ImageError
 from pyros.imagery.index import ImageIndex, index_file
-from pyros.imagery.record import ImageRecord, read_record
+from pyros.imagery.reading import read_record
+from pyros.imagery.record import ImageRecord
 from pyros.messages import ImageAnalysed
 from pyros.site import Site
 

@@ -19,7 +19,7 @@ from pyros.config import Config
 from pyros.console.roles import Role
 from pyros.console.services import SERVICES
 from pyros.imagery.index import ImageIndex, index_file
-from pyros.imagery.record import read_record
+from pyros.imagery.reading import read_record
 from pyros.keys import make_key
 from pyros.messages import NOTE, NoteRaised
 from pyros.notices.desk import cause_name

@@ -13,7 +13,7 @@ import pytest
 from pyros import messages
 from pyros.console.roles import Role
 from pyros.imagery.index import ImageIndex, index_file
-from pyros.imagery.record import read_record
+from pyros.imagery.reading import read_record
 from pyros.messages import FiltersKnown
 from pyros.sender import Sender
 from tests.conftest import PATIENCE

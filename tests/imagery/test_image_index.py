@@ -20,7 +20,7 @@ from pyros.cli.app import app
 from pyros.errors import ImageError, JournalError
 from pyros.imagery.filling import IndexJob, index_files, index_image
 from pyros.imagery.index import ImageIndex, ImageIndexReader, ImageQuery, index_file
-from pyros.imagery.record import read_record
+from pyros.imagery.reading import read_record
 from pyros.instruments.fits import ImageFacts, read_image, write_image
 from pyros.instruments.interfaces import Image
 from pyros.messages import ImageAnalysed

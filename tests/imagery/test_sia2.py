@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyros.imagery.index import ImageIndex, ImageIndexReader
-from pyros.imagery.record import read_record
+from pyros.imagery.reading import read_record
 from pyros.imagery.sia2 import CONTENT_TYPE, answer, read_query
 from tests.imagery.test_image_index import STARTED, picture
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pyros import messages
 from pyros.imagery.index import ImageIndex, index_file
-from pyros.imagery.record import read_record
+from pyros.imagery.reading import read_record
 from pyros.messages import FiltersKnown, Observation
 from pyros.ocs import portal
 from pyros.ocs.request_group import read_group
