@@ -18,8 +18,12 @@ BENCH = Path(__file__).resolve().parent.parent / "bench"
 BENCHES = sorted(path.name for path in BENCH.glob("*.py") if not path.name.startswith("_"))
 
 
+LONG = ("safety.py",)
+"""Takes minutes: whole observatories fail, one after the other."""
+
+
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", BENCHES)
+@pytest.mark.parametrize("name", [pytest.param(each, marks=[pytest.mark.long] * (each in LONG)) for each in BENCHES])
 def test_bench_runs_quickly_and_gives_json(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, BENCH / name, "--quick", "--json", "--dir", tmp_path],

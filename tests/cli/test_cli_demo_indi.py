@@ -41,6 +41,7 @@ def test_the_follow_up(indi: Config, tmp_path: Path) -> None:
         assert header["CD2_2"] * 3600 == pytest.approx(206.265 * 5.2 / 900, rel=1e-4)
 
 
+@pytest.mark.long
 def test_a_night_with_trouble(indi: Config, server: IndiServer, tmp_path: Path) -> None:
     """The indiserver is killed in mid-slew and started again; the alert is retracted in mid-exposure; it rains."""
 

@@ -113,11 +113,15 @@ def test_ctrl_c_leaves_nothing_running(config: Config, tmp_path: Path, number: s
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as demo:  # fmt: skip
         assert demo.stdout is not None
-        said = next((line for line in demo.stdout if "slew commanded" in line), None)
+        said: list[str] = []
+        for line in demo.stdout:
+            said.append(line)
+            if "slew commanded" in line:
+                break
         running = processes_with("--pidfile= pyros --config " + str(tmp_path))
         demo.send_signal(number)
         _, errors = demo.communicate(timeout=PATIENCE)
-    assert said is not None, errors
+    assert "slew commanded" in said[-1], f"ended with {demo.returncode}\n{''.join(said)}{errors}"
     assert len(running) == 1
     assert demo.returncode == 130
     assert errors == ""

@@ -91,6 +91,7 @@ def test_our_driver_drives_indis_bridge(bridged: tuple[Any, Callable[[], OfDate]
     assert not indi_is_at(ra + 40, dec - 30, 5 * 3600)
 
 
+@pytest.mark.long
 def test_our_driver_conforms_at_indis_bridge(
     bridged: tuple[Any, Callable[[], OfDate], RealClock], reactor: Any
 ) -> None:
