@@ -43,8 +43,8 @@ _RECONNECT_SECONDS = (0.2, 0.4, 0.8, 1.6, 2.0)
 _ATTEMPTS_UNTOLD = 3
 """The log says that an agent's messages wait after so many failed attempts."""
 
-_CONFIRM_SECONDS = 0.02
-"""How often a link looks whether the journal has stored what its agent has."""
+_CONFIRM_SECONDS = (0.001, 0.1)
+"""The first and the longest pause between a link's looks whether the journal has stored what its agent has."""
 
 OnAnswer = Callable[[str, int, list[wire.Refusal]], None]
 Complete = Callable[[wire.Entry], wire.Entry]
@@ -294,10 +294,12 @@ class AgentLink:
         if fresh and self._takes_fleeting:
             protocol.write(wire.Frame(fleeting=fresh))
 
-    def welcomed(self, protocol: _LinkProtocol, last: int, takes_fleeting: bool = False) -> None:
+    def welcomed(
+        self, protocol: _LinkProtocol, last: int, takes_fleeting: bool = False, pause: float = _CONFIRM_SECONDS[0]
+    ) -> None:
         """Send over a connection that was welcomed by an agent which has committed up to ``last``."""
         if not self._confirm(self.agent.name, last):
-            self.reactor.callLater(_CONFIRM_SECONDS, self._welcomed_again, protocol, last, takes_fleeting)
+            self.reactor.callLater(pause, self._welcomed_again, protocol, last, takes_fleeting, pause)
             return
         self._takes_fleeting = takes_fleeting
         self._on_welcome(self.agent.name, takes_fleeting)
@@ -321,9 +323,9 @@ class AgentLink:
             self._on_answer(self.agent.name, last, [])
         self.pump()
 
-    def _welcomed_again(self, protocol: _LinkProtocol, last: int, takes_fleeting: bool) -> None:
+    def _welcomed_again(self, protocol: _LinkProtocol, last: int, takes_fleeting: bool, pause: float) -> None:
         if self._unwelcomed is protocol and not self._stopping:
-            self.welcomed(protocol, last, takes_fleeting)
+            self.welcomed(protocol, last, takes_fleeting, min(2 * pause, _CONFIRM_SECONDS[1]))
 
     def begin_again(self, last: int, highest: int) -> None:
         """Send what the journal has above ``last``, up to ``highest``: other numbers than before."""
