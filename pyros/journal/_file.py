@@ -108,11 +108,16 @@ class JournalFile:
         return status.st_ino
 
     def is_gone(self) -> bool:
-        """Whether the file was removed, or another one put in its place, since it was claimed; any thread."""
+        """Whether the file was removed, or another one put in its place, since it was claimed; any thread.
+
+        A file that cannot be looked at for now, such as on a failing disk, isn't gone.
+        """
         try:
             status = self.path.stat()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return True
+        except OSError:
+            return False
         return (status.st_dev, status.st_ino) != self._file
 
     def close(self) -> None:
