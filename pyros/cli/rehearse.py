@@ -24,7 +24,7 @@ from pyros.planning.intake.names import NamedPosition, TargetNames
 from pyros.planning.intake.validation import Reviewer
 from pyros.rehearsal import script as scripts
 from pyros.rehearsal.draw import LEVELS
-from pyros.rehearsal.night import NightPlan, NightResult
+from pyros.rehearsal.plan import NightPlan, NightResult
 from pyros.rehearsal.rehearse import command, plans, quiet, reduce, rehearse, rehearse_night
 from pyros.rehearsal.report import clock, script_file, write_report
 

@@ -12,7 +12,9 @@ import random
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from pyros.agents.agent import Agent
 from pyros.agents.runtime.host import STEPS
+from pyros.kinds import KINDS
 from pyros.rehearsal.climate import draw_weather
 from pyros.rehearsal.script import DEVICE, Fault
 
@@ -237,3 +239,16 @@ def _poisson(draw: random.Random, mean: float) -> int:
         count += 1
         product *= draw.random()
     return max(0, count)
+
+
+def busiest_links(agents: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of processes that talk most; others may, too."""
+    instruments = [name for name in agents if name in KINDS]
+    pairs = [
+        *((name, Agent.MONITORING) for name in instruments),
+        *((Agent.OBSERVATION_MANAGER, name) for name in ("telescope", "camera", "filter_wheel", "focuser", "dome")),
+        ("majordome", "dome"), ("monitoring", "dome"), ("monitoring", "majordome"), ("scheduler", "majordome"),
+        ("majordome", "observation_manager"), ("scheduler", "observation_manager"), ("alert_manager", "scheduler"),
+        ("broker", "alert_manager"), ("majordome", "telescope"),
+    ]  # fmt: skip
+    return tuple((one, other) for one, other in pairs if one in agents and other in agents)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from pyros.journal import Effects
+
 _encode = msgspec.msgpack.Encoder().encode
 _FLUSH = 512
 _LINES = 4000
@@ -58,3 +60,18 @@ class NightLog:
         """Return the hash of all entries until now."""
         self._flush()
         return self._hash.hexdigest()
+
+
+def bytes_of_commit(effects: Effects) -> bytes:
+    """Return a commit as bytes, for the hash."""
+    return msgspec.msgpack.encode(
+        (
+            [(row.id, row.name, row.error) for row in effects.received],
+            [(name, epoch, last) for (name, epoch), last in effects.seen.items()],
+            [(out.agent, out.seq, out.id, out.payload) for out in effects.outgoing],
+            list(effects.acknowledged.items()),
+            [timer[:3] for timer in effects.timers_set],
+            effects.timers_gone,
+            effects.state,
+        )
+    )

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import msgspec
 
-from pyros.rehearsal.night import Night, NightPlan, NightResult
+from pyros.rehearsal.night import Night
+from pyros.rehearsal.plan import NightPlan, NightResult
 from pyros.rehearsal.script import Fault, parse, write
 
 _T = TypeVar("_T")

@@ -15,7 +15,8 @@ from pathlib import Path
 import msgspec
 from twisted.logger import globalLogBeginner
 
-from pyros.rehearsal.night import Night, NightPlan, NightResult
+from pyros.rehearsal.night import Night
+from pyros.rehearsal.plan import NightPlan, NightResult
 from pyros.rehearsal.reduce import reduce_night
 
 _PATH_LENGTH = 200

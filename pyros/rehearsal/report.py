@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from pyros.rehearsal.night import NightPlan, NightResult
+from pyros.rehearsal.plan import NightPlan, NightResult
 from pyros.rehearsal.rehearse import command
 
 _MOST_NOTES = 40

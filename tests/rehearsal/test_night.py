@@ -14,7 +14,8 @@ import pytest
 from pyros import config
 from pyros.agents.runtime.host import STEPS
 from pyros.rehearsal import night
-from pyros.rehearsal.night import Night, NightPlan, NightResult
+from pyros.rehearsal.night import Night
+from pyros.rehearsal.plan import NightPlan, NightResult
 from pyros.rehearsal.rehearse import command, night_folder, plans
 
 JOBS = """

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from pyros import config
-from pyros.rehearsal.night import Night, NightPlan
+from pyros.rehearsal.night import Night
+from pyros.rehearsal.plan import NightPlan
 from pyros.rehearsal.reduce import reduce_night
 from tests.rehearsal.planted import PLANTS, Plant, roof_before_the_mount_is_parked
 

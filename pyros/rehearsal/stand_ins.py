@@ -1,0 +1,32 @@
+"""What a rehearsal does in place of the workers' jobs: images are neither drawn nor written, and a disk may be full."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pyros.instruments.writing import write_pixels
+from pyros.simulators.camera.scene import draw as draw_pixels
+
+
+def stand_in(function: Any, *, images: bool, full_disk: bool) -> Any:
+    """Return what is done for a worker's job: a full disk takes no image, and without ``images`` none is made."""
+    if function is write_pixels and full_disk:
+        return _no_space
+    if not images:
+        return {write_pixels: _write_nothing, draw_pixels: _draw_nothing}.get(function, function)
+    return function
+
+
+def _no_space(*_: Any) -> str:
+    raise OSError(28, "No space left on device")
+
+
+def _write_nothing(job: Any, _: Any) -> str:
+    return str(job.path)
+
+
+def _draw_nothing(drawing: Any) -> bytes:
+    settings = drawing.settings
+    return np.zeros((settings.height, settings.width), np.uint16).tobytes()
