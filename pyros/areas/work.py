@@ -6,9 +6,7 @@ A map is kept as it came, in a folder of the observatory's data, and read from t
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
-import socket
 from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
@@ -233,23 +231,10 @@ def _fetched(job: ReadJob) -> bytes:
     parts = urlsplit(job.url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise AlertError(f"no address of a sky map: {job.url[:200]!r}")
-    if not job.private:
-        _check_public(parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
     try:
-        return outgoing.get(job.url, seconds=FETCH_SECONDS, largest=LARGEST_MAP)
+        return outgoing.get(job.url, seconds=FETCH_SECONDS, largest=LARGEST_MAP, public=not job.private)
     except OSError as error:
         raise OSError(f"{parts.hostname} {error}") from None
-
-
-def _check_public(host: str, port: int) -> None:
-    """Raise OSError for an address that an alert must not make us ask: of this computer, or of our own network."""
-    try:
-        places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise OSError(f"{host} is not found: {error.strerror}") from None
-    for *_, place in places:
-        if not ipaddress.ip_address(str(place[0]).partition("%")[0]).is_global:
-            raise OSError(f"{host} is an address of our own network, from which no alert has a map fetched")
 
 
 def _forget_oldest(folder: Path) -> None:

@@ -1,0 +1,117 @@
+"""Questions to web servers: bounds, redirections, and addresses that no public question reaches."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pyros import outgoing
+
+ELSEWHERE = "127.0.0.2"
+"""An address that the tests call private, while 127.0.0.1 is public."""
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Sends on who asks for /to/..., and answers others with what they sent."""
+
+    protocol_version = "HTTP/1.0"
+
+    def do_GET(self) -> None:
+        where = self.path.removeprefix("/to/")
+        if where != self.path:
+            self.send_response(302)
+            self.send_header("Location", where)
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.path.encode())
+
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with http.server.ThreadingHTTPServer(("0.0.0.0", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def loopback_is_public(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outgoing, "is_public", lambda address: address == "127.0.0.1")
+
+
+def ask(url: str, **how: Any) -> bytes:
+    return outgoing.get(url, seconds=30.0, largest=1000, **how)
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("192.0.43.8", True), ("2001:4860:4860::8888", True), ("127.0.0.1", False), ("10.1.2.3", False),
+        ("169.254.169.254", False), ("100.64.0.1", False), ("0.0.0.0", False), ("224.0.0.1", False), ("::1", False),
+        ("fe80::1%eth0", False), ("fd00::1", False), ("::ffff:127.0.0.1", False),
+    ],
+)  # fmt: skip
+def test_which_addresses_are_public(address: str, public: bool) -> None:
+    assert outgoing.is_public(address) is public
+
+
+def test_a_public_question_reaches_no_private_address(port: int) -> None:
+    with pytest.raises(OSError, match="own network"):
+        ask(f"http://127.0.0.1:{port}/", public=True)
+    with pytest.raises(OSError, match="own network"):
+        ask(f"https://localhost:{port}/", public=True)
+    assert ask(f"http://127.0.0.1:{port}/x") == b"/x"
+
+
+@pytest.mark.usefixtures("loopback_is_public")
+def test_each_server_that_one_is_sent_on_to_is_checked(port: int) -> None:
+    own = f"http://127.0.0.1:{port}"
+    assert ask(f"{own}/to/{own}/to/{own}/end", public=True) == b"/end"
+    with pytest.raises(OSError, match="own network"):
+        ask(f"{own}/to/{own}/to/http://{ELSEWHERE}:{port}/end", public=True)
+    assert ask(f"{own}/to/http://{ELSEWHERE}:{port}/end") == b"/end"
+
+
+@pytest.mark.usefixtures("loopback_is_public")
+def test_the_address_that_was_checked_is_connected_to(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = ["127.0.0.1", ELSEWHERE]  # the second is what the name means a moment later
+
+    def named(host: str, port: int, **_: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answers.pop(0), port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", named)
+    assert ask(f"http://rebinding.example:{port}/", public=True) == b"/"
+    assert answers == [ELSEWHERE]
+    with pytest.raises(OSError, match="own network"):
+        ask(f"http://rebinding.example:{port}/", public=True)
+
+
+@pytest.mark.parametrize("where", ["file:///etc/hostname", "ftp://127.0.0.1/x", "data:text/plain,x"])
+def test_nothing_but_http_is_followed(port: int, where: str) -> None:
+    for url in (where, f"http://127.0.0.1:{port}/to/{where}"):
+        with pytest.raises(OSError, match=r"cannot be asked|answers 302"):
+            ask(url)
+
+
+def test_a_body_is_posted_and_a_large_answer_refused(port: int) -> None:
+    url = f"http://127.0.0.1:{port}/"
+    assert ask(url, body=b"a=b") == b"a=b"
+    with pytest.raises(OSError, match="more than 1000 bytes"):
+        ask(url, body=b"x" * 1001)
