@@ -39,6 +39,15 @@ _ORDERED = {
     "required": ["order", "agents", "missing", "problem"],
 }  # fmt: skip
 
+_NOTE = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "maxLength": 400}, "text": {"type": "string", "maxLength": 4000},
+        "tags": {"type": "array", "maxItems": 10, "items": {"type": "string", "pattern": r"^[\w.+-]{1,40}$"}},
+    },
+    "required": ["event"],
+}  # fmt: skip
+
 
 def api_path(page: Page) -> str:
     """Return a page's path in the API, as Django's `path`; '' for one that isn't there."""
@@ -55,9 +64,12 @@ def openapi(pages: Iterable[Page]) -> dict[str, Any]:
     for page, schema in zip(pages, schemas, strict=True):
         written = _CONVERTER.sub(r"{\g<name>}", api_path(page))
         paths[f"/{written}"] = {"get": _reading(page, schema)}
-    for action in ACTIONS:
-        if action.order and action.path.startswith(ROOT):
+    sections = {page.hidden_by for page in pages}
+    for action in (each for each in ACTIONS if each.path.startswith(ROOT)):
+        if action.order:
             paths[f"/{action.path}"] = {"post": _order(action)}
+        elif action.section in sections:
+            paths[f"/{action.path}"] = {"post": _NOTING}
     return {
         "openapi": "3.1.0",
         "info": {"title": "PYROS", "version": __version__, "description": "An observatory's data and orders."},
@@ -126,3 +138,15 @@ def _value(convert: Callable[[str], Any]) -> dict[str, Any]:
             return schema
     returned: Any = get_type_hints(convert).get("return") if convert is not str else str
     return {"type": {float: "number", int: "integer"}.get(returned, "string")}
+
+
+_NOTING = {
+    "operationId": "add_note",
+    "summary": "Write a note about an event, or tags; for the role observer",
+    "requestBody": {"required": True, "content": {"application/json": {"schema": _NOTE}}},
+    "responses": {
+        "201": {"description": "the note", "content": {"application/json": {
+            "schema": {"$ref": "#/components/schemas/NoteLine"}}}},
+        **_problems(400, 401, 403, 404, 503),
+    },
+}  # fmt: skip

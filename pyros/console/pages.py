@@ -120,6 +120,8 @@ PAGES = (
     Page(name="events", title="Events", path="events", template="events.html", view=events, query=_PAGED_BY_NUMBER),
     Page(name="event", title="Event", path="event", template="event.html", view=_event, menu=False, section="events",
          query={"key": key}),
+    Page(name="notes", title="Notes", path="notes", template="notes.html", section="events",
+         data="pyros.console.answers.noting:notes", query={"after": whole, "limit": limit, "event": key, "tag": key}),
     Page(name="requests", title="Requests", path="requests", template="requests.html", view=requests,
          query={"after": key, "limit": limit, "owner": key}),
     Page(name="request", title="Request", path="request", template="request.html", view=_request, menu=False,

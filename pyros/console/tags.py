@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from django import template
+from django.db import DatabaseError
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
@@ -109,6 +110,18 @@ def older(context: Any, after: object) -> SafeString:
     asked = context["request"].GET.copy()
     asked["after"] = str(after)
     return format_html('<p><a class="button" rel="next" href="?{}">Older</a></p>', asked.urlencode())
+
+
+@register.inclusion_tag("event_notes.html", takes_context=True)
+def event_notes(context: Any, event: str) -> dict[str, Any]:
+    """Show what people have written about an event; while the database is locked, that."""
+    from pyros.console.answers.noting import of_event  # noqa: PLC0415  it needs Django's tables
+
+    shown = {name: context.get(name) for name in ("request", "may_write", "csrf_token")}
+    try:
+        return shown | {"event": event, "notes": of_event(context["request"], event)}
+    except DatabaseError:
+        return shown | {"event": event, "busy": True}
 
 
 @register.simple_tag
