@@ -43,6 +43,8 @@ ACTIONS = (
            role=Role.OBSERVER, section="events"),
     Action(name="make request", path="requests/new", answer="pyros.console.answers.requesting:make",
            role=Role.OBSERVER, section="requests", switch="requests"),
+    Action(name="change request", path="requests/change", answer="pyros.console.answers.requesting:change",
+           role=Role.OBSERVER, section="requests", switch="requests"),
     Action(name="cancel request", path="requests/cancel", answer="pyros.console.answers.requesting:cancel",
            role=Role.OBSERVER, section="requests", switch="requests"),
     Action(name="retry message", path="messages/retry", answer="pyros.console.answers.retrying:retry",

@@ -13,6 +13,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from pyros.console import charts
+from pyros.console.request_form import exposures_text, given_of, may_be_changed
+from pyros.console.roles import Role
 
 register = template.Library()
 
@@ -149,7 +151,17 @@ def seconds(value: float | None) -> str:
 @register.filter
 def exposures(request: Any) -> str:
     """Return a request's exposures as people type them: ``r:60x3``."""
-    return ", ".join(f"{each.filter}:{each.seconds:g}x{each.count}" for each in request.exposures)
+    return exposures_text(request.exposures)
+
+
+@register.simple_tag(takes_context=True)
+def change_form(context: Any, request: Any) -> Any:
+    """Return what the form that changes a request begins with; None for who may not change it."""
+    caller = context["caller"]
+    own = request.owner == caller.name or caller.role >= Role.OPERATOR
+    if not (context["may_ask"] and own and may_be_changed(request)):
+        return None
+    return context.get("given") or given_of(request)
 
 
 _UNITS = {"temperature": " °C", "target": " °C", "power": " %", "azimuth": "°", "altitude": "°", "humidity": " %",

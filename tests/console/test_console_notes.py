@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from pyros.console.roles import Role
 from tests.console.conftest import Browser, Running
-from tests.console.test_console_pages import written_events
 from tests.console.test_console_security import token_of
+from tests.views.test_lists import written_events
 
 EVENT = f"/event?key={quote('swift:3')}"
 

@@ -7,19 +7,26 @@ from functools import partial
 from urllib.parse import quote
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
 from pyros.agents.scheduler import SchedulerState
+from pyros.console.request_form import changed, given_of
 from pyros.console.roles import Role
 from pyros.imagery.index import ImageIndex, index_file
 from pyros.imagery.record import ImageRecord
-from pyros.messages import Exposures, Observation, SourceFound
+from pyros.messages import Exposures, Observation, Orbit, SourceFound, Window
 from pyros.nights import diary
 from pyros.nights.diary import DiaryLine
+from pyros.planning.intake.draft import Draft
+from pyros.planning.intake.names import NamedPosition
+from pyros.planning.intake.validation import Reviewer
 from pyros.views.events import EventLine
 from tests.console.conftest import Running
 from tests.views.test_lists import written_events
 from tests.views.written import commit, received
+
+COMET = Orbit(perihelion_distance=1.0, eccentricity=1.0, inclination=10.0, node=0.0, argument=0.0, perihelion=60000.0)
 
 
 def found(time: float, magnitude: float, filter_: str = "r") -> SourceFound:
@@ -112,3 +119,48 @@ def test_only_the_own_request_is_cancelled_by_an_observer(console: Running) -> N
     assert operator.post("/requests/cancel", {"key": "theirs"}, page="/requests").status == 503
     assert operator.post("/messages/retry", {"agent": "nobody", "number": "1"}, page="/messages").status == 404
     assert operator.post("/messages/retry", {"agent": "dome", "number": "1"}, page="/messages").status == 503
+
+
+def test_a_request_is_changed_and_what_the_form_lacks_stays(console: Running) -> None:
+    asked = Observation(
+        id="m31", target="M 31", ra=10.684708333, dec=41.26875, exposures=(Exposures("r", 60.0, 3, dither=5.0),),
+        owner="observer", priority=7, proposal="P1", interruptible=False,
+        windows=(Window(1e9, 1.1e9), Window(2e9, 3e9)),
+    )  # fmt: skip
+    alerts = msgspec.structs.replace(asked, id="alerts", alert="ivo://a/b#1", owner="")
+    commit(console.config, "scheduler", SchedulerState(requests={"m31": asked, "alerts": alerts}))
+    observer = console.browser(Role.OBSERVER)
+    shown = observer.get("/request?key=m31").body
+    form = shown.partition('action="/requests/change"')[2]
+    fields = dict(re.findall(r'name="(\w+)"[^>]* value="([^"]*)"', form.partition("</form>")[0]))
+    assert fields.pop("csrfmiddlewaretoken")
+    assert fields.pop("check") == "yes"
+    assert fields.items() >= {"key": "m31", "target": "M 31", "exposures": "r:60x3,dither=5", "priority": "7"}.items()
+    assert "from" not in fields
+    page = "/request?key=m31"
+    assert "It can be made" in observer.post("/requests/change", fields | {"check": "yes"}, page=page).body
+    wrong = observer.post("/requests/change", fields | {"dec": "+95", "priority": "x"}, page=page)
+    assert (wrong.status, 'value="x"' in wrong.body) == (400, True)
+    assert observer.post("/requests/change", fields, page=page).status == 503  # no scheduler runs here
+    other = console.browser(Role.OBSERVER, "leavitt")
+    assert "/requests/change" not in other.get(page).body
+    assert other.post("/requests/change", fields, page="/requests").status == 409
+    operator = console.browser(Role.OPERATOR)
+    assert operator.post("/requests/change", fields | {"key": "alerts"}, page="/requests").status == 409
+    assert operator.post("/requests/change", fields | {"key": "none"}, page="/requests").status == 404
+
+
+def test_what_a_form_says_is_what_it_was_given() -> None:
+    known = Observation(
+        id="x", target="T", ra=10.684708333, dec=-41.26875, priority=7, min_altitude=12.5, reason="why",
+        exposures=(Exposures("r", 60.25, 3), Exposures("i", 0.5, 1, 100.0, 2, 5.5, "fast")),
+        windows=(Window(2e9, 2.1e9),),
+    )  # fmt: skip
+    given = {name: text for name, text in given_of(known).items() if text}
+    reviewer = Reviewer(lambda _: NamedPosition("", 0.0, 0.0, ""), 1e9)
+    found = reviewer.review(Draft("T", dict(given)))
+    assert reviewer.problems == []
+    assert found is not None
+    assert changed(known, found) == known
+    assert changed(msgspec.structs.replace(known, target="U"), found) == known
+    assert not {"ra", "dec"} & set(given_of(msgspec.structs.replace(known, orbit=COMET)))

@@ -1,4 +1,4 @@
-"""Requests by the console's form: checked as those of the command line, sent to the scheduler, and withdrawn."""
+"""Requests by the console's form: checked as those of the command line, sent to the scheduler, changed, withdrawn."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pyros import messages
 from pyros.console.answers.doing import note
 from pyros.console.answers.errors import problem
 from pyros.console.caller import caller_of
+from pyros.console.request_form import FIELDS, changed, given_of, may_be_changed
 from pyros.console.roles import Role
 from pyros.errors import DeliveryError, PlanningError, PyrosError
 from pyros.messages import Observation, Withdrawal
@@ -26,10 +27,10 @@ from pyros.planning.next_up import NextUp, next_up
 from pyros.printable import printable
 from pyros.sender import Sender
 from pyros.views.observed import site_of
+from pyros.views.requests import request as request_view
 from pyros.views.requests import requests
 from pyros.views.states import Scheduler
 
-_FIELDS = ("target", "ra", "dec", "exposures", "priority", "min_altitude", "from", "until", "comment")
 _LONGEST = 200
 _SIMBAD_SECONDS = 5.0
 _SEND_SECONDS = 5.0
@@ -38,21 +39,38 @@ _SEND_SECONDS = 5.0
 def make(request: HttpRequest) -> HttpResponse:
     """Check what the form says, and with *Ask for it* send it: then the request's page is shown."""
     caller = caller_of(request)
-    given = {name: printable(str(request.POST.get(name, "")).strip())[:_LONGEST] for name in _FIELDS}
+    given = _given(request)
     found, problems = _reviewed(given, caller.name)
-    told = ""
-    if found is not None:
-        try:
-            coming = next_up(found, site_of(settings.CONSOLE.observed), settings.CONSOLE.observed.time())
-        except PlanningError as error:
-            problems.append(str(error))
-        else:
-            told = _words(coming)
-            if not request.POST.get("check"):
-                return _sent(request, found)
-    shown = {"page": _page(), "it": requests(settings.CONSOLE.observed), "given": given, "problems": problems,
-             "told": told}  # fmt: skip
+    told = _next_up(found, problems)
+    if found is not None and not problems and not request.POST.get("check"):
+        return _send(request, messages.OBSERVATION_REQUESTED, found, "make request")
+    shown = {"page": _page("requests"), "it": requests(settings.CONSOLE.observed), "given": given,
+             "problems": problems, "told": told}  # fmt: skip
     return render(request, "requests.html", shown, status=400 if problems else 200)
+
+
+def change(request: HttpRequest) -> HttpResponse:
+    """Check what the form says of a request that there is, and with *Change it* send it; the rest of it stays."""
+    caller = caller_of(request)
+    key = str(request.POST.get("key", ""))[:_LONGEST]
+    known = settings.CONSOLE.observed.state("scheduler", Scheduler).requests.get(key)
+    if known is None:
+        return problem(request, 404, "there is no such request")
+    if known.owner != caller.name and caller.role < Role.OPERATOR:
+        note(caller, "change request", f"{key}: of somebody else", ok=False)
+        return problem(request, 409, "the request is somebody else's; an operator may change it")
+    if not may_be_changed(known):
+        return problem(request, 409, "an alert asks for it: its rule would change it back")
+    given = {name: text for name, text in _given(request).items() if name in given_of(known)}
+    found, problems = _reviewed(given, known.owner, known)
+    if found is not None:
+        found = changed(known, found)
+    told = _next_up(found, problems)
+    if found is not None and not problems and not request.POST.get("check"):
+        return _send(request, messages.OBSERVATION_REQUEST_CHANGED, found, "change request")
+    shown = {"page": _page("request"), "it": request_view(settings.CONSOLE.observed, key), "given": given,
+             "problems": problems, "told": told}  # fmt: skip
+    return render(request, "request.html", shown, status=400 if problems else 200)
 
 
 def cancel(request: HttpRequest) -> HttpResponse:
@@ -70,13 +88,34 @@ def cancel(request: HttpRequest) -> HttpResponse:
     return _tell(request, messages.OBSERVATION_REQUEST_WITHDRAWN, order, "cancel request", key, "/requests")
 
 
-def _reviewed(given: dict[str, str], owner: str) -> tuple[Observation | None, list[str]]:
+def _given(request: HttpRequest) -> dict[str, str]:
+    return {name: printable(str(request.POST.get(name, "")).strip())[:_LONGEST] for name in FIELDS}
+
+
+def _next_up(found: Observation | None, problems: list[str]) -> str:
+    """Return in words when a request is up next; what speaks against it is added to the problems."""
+    if found is None:
+        return ""
+    try:
+        return _words(next_up(found, site_of(settings.CONSOLE.observed), settings.CONSOLE.observed.time()))
+    except PlanningError as error:
+        problems.append(str(error))
+        return ""
+
+
+def _reviewed(
+    given: dict[str, str], owner: str, known: Observation | None = None
+) -> tuple[Observation | None, list[str]]:
+    """Return the request that a form means, and what is wrong; ``known`` is what it changes, whose name it keeps."""
     observed = settings.CONSOLE.observed
     values: dict[str, Any] = {name: text for name, text in given.items() if text}
+    if known is not None and known.orbit is not None:  # a body that moves is nowhere in the form
+        values |= {"ra": str(known.ra), "dec": str(known.dec)}
     state = observed.state("scheduler", Scheduler)
     filters = state.filters.filters if state.filters is not None else ()
     try:
-        reviewer = Reviewer(_find, observed.time(), owner, {"filter": filters}, state.requests)
+        reviewer = Reviewer(_find, observed.time(), owner, {"filter": filters},
+                            () if known is not None else state.requests)  # fmt: skip
         found = reviewer.review(Draft(given["target"], values))
     except PyrosError as error:
         return None, str(error).splitlines()
@@ -102,9 +141,8 @@ def _find(name: str) -> NamedPosition:
     return known
 
 
-def _sent(request: HttpRequest, found: Observation) -> HttpResponse:
-    where = f"/request?{urlencode({'key': found.id})}"
-    return _tell(request, messages.OBSERVATION_REQUESTED, found, "make request", found.id, where)
+def _send(request: HttpRequest, name: str, found: Observation, what: str) -> HttpResponse:
+    return _tell(request, name, found, what, found.id, f"/request?{urlencode({'key': found.id})}")
 
 
 def _tell(request: HttpRequest, name: str, payload: Any, what: str, about: str, where: str) -> HttpResponse:
@@ -125,5 +163,5 @@ def _words(coming: NextUp) -> str:
     return f"It can be made: next up {when:%Y-%m-%d %H:%M} UTC, at {coming.altitude:.0f}°{reason}"
 
 
-def _page() -> Any:
-    return next((page for page in settings.CONSOLE.pages if page.name == "requests"), None)
+def _page(name: str) -> Any:
+    return next((page for page in settings.CONSOLE.pages if page.name == name), None)
