@@ -10,6 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from pyros import config as configuration
+from pyros.config import Config
+from pyros.errors import AgentUnreachable
+from pyros.health.asking import of_agent, of_broker
+from tests.cli.conftest import on_free_ports
+from tests.conftest import wait_until
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -23,8 +30,10 @@ def run(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.timeout(600)
-def test_the_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel, and install it in an empty environment."""
+    tmp_path = tmp_path_factory.mktemp("wheel")
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT, cwd=tmp_path)
     wheel = next(tmp_path.glob("*.whl"))
     environment = tmp_path / "environment"
@@ -44,8 +53,12 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
         if subprocess.run(reachable, capture_output=True, check=False).returncode:
             pytest.skip("no package index can be reached from here")
     run(*install, "--no-compile", "--constraint", ROOT / "constraints.txt", wheel, cwd=tmp_path)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
+    return environment
+
+
+@pytest.mark.timeout(600)
+def test_the_wheel_works_in_an_empty_environment(environment: Path, tmp_path: Path) -> None:
+    programs, elsewhere = environment / "bin", tmp_path
     commands = run(programs / "twistd", "--help", cwd=elsewhere).split()
     assert {"pyros", "pyros-agent", "pyros-broker", "pyros-simulator"} <= set(commands)
     assert "pyros-alerts" in run(programs / "twistd", "-n", "comet", "--help", cwd=elsewhere)
@@ -54,3 +67,34 @@ def test_the_wheel_works_in_an_empty_environment(tmp_path: Path) -> None:
     assert (environment / "lib").is_dir()
     location = run(programs / "python", "-c", "import pyros; print(pyros.__file__)", cwd=elsewhere)
     assert str(environment) in location
+    assert "No mistake found" in run(programs / "pyros", "init", "mine", "--yes", "--simulators", cwd=elsewhere)
+
+
+def broker_answers(config: Config) -> bool:
+    try:
+        return bool(of_broker(config))
+    except AgentUnreachable:
+        return False
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_first_burst_is_followed_up_three_commands_after_the_wheel_is_installed(
+    environment: Path, tmp_path: Path
+) -> None:
+    pyros = environment / "bin" / "pyros"
+    run(pyros, "init", "mine", "--yes", "--simulators", cwd=tmp_path)
+    mine = tmp_path / "mine"
+    on_free_ports(mine / "pyros_agent_config.ini")
+    with (mine / "log").open("wb") as log:
+        observatory = subprocess.Popen([pyros, "run"], cwd=mine, stdout=log, stderr=log, start_new_session=True)
+    try:
+        config = configuration.load(mine / "pyros_agent_config.ini")
+        wait_until(lambda: all(of_agent(each, 1.0)["up"] for each in config.agents.values()))
+        wait_until(lambda: observatory.poll() is not None or broker_answers(config))
+        followed = run(pyros, "alert", "observatory/demo-alert.xml", cwd=mine)
+        assert "image on disk" in followed
+        assert list((mine / "var" / "images").rglob("*.fits"))
+    finally:
+        observatory.terminate()
+        observatory.wait(300)

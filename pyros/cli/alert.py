@@ -13,6 +13,7 @@ from pyros import config as configuration
 from pyros.broker.packet import identify, known_by, parse
 from pyros.broker.vtp.author import send_event
 from pyros.broker.vtp.protocol import MAX_LENGTH
+from pyros.cli.alert_template import filled, is_template
 from pyros.cli.common import ConfigOption, complain, out
 from pyros.cli.timeline.follow import Ended, Follower
 from pyros.cli.timeline.render import AlertTimeline
@@ -45,11 +46,12 @@ def alert(
     Examples:
       pyros alert burst.xml
       pyros alert burst.xml --no-follow
+      pyros alert observatory/demo-alert.xml   (a burst that can be seen now)
       curl https://example.org/notice.json | pyros alert -
     """
     loaded = configuration.load(config)
     broker = broker_of(loaded)
-    packet, ivorn = read_alert(file)
+    packet, ivorn = read_alert(file, loaded)
     if len(packet) > MAX_LENGTH:
         folder = f"put it into {broker.folder}" if broker.folder else f"{loaded.path}: [broker] folder names one for it"
         raise PyrosError(f"{file}: {len(packet)} bytes, and VTP carries {MAX_LENGTH}; files may be larger: {folder}")
@@ -74,12 +76,15 @@ def alert(
     raise typer.Exit(0 if isinstance(end, Ended) and end.how == "finished" else 1)
 
 
-def read_alert(file: Path) -> tuple[bytes, str]:
-    """Return an alert's bytes and its ivorn, or the name that its JSON gives it; raises PyrosError naming the file."""
+def read_alert(file: Path, config: Config | None = None) -> tuple[bytes, str]:
+    """Return an alert's bytes and its ivorn, or the name that its JSON gives it; raises PyrosError naming the file.
+
+    A template, whose time and place are missing, is filled in for the observatory of ``config``.
+    """
     try:
         packet = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-        if b"$ivorn" in packet:
-            raise PyrosError(f"{file}: is a template without time and position; pyros demo --alert fills them in")
+        if config is not None and is_template(packet):
+            packet = filled(packet, config)
         return packet, identify(parse(packet)) if alerts.form_of(packet) == "voevent" else alerts.parse(packet).id
     except OSError as error:
         raise PyrosError(f"{file}: cannot be read: {error.strerror}") from None

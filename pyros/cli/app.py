@@ -12,6 +12,7 @@ from pyros.cli.common import Group, out
 
 COMMANDS = {
     "demo": "pyros.cli.demo.demo:demo",
+    "init": "pyros.cli.init.init:init",
     "run": "pyros.cli.run:run",
     "check": "pyros.cli.check:check",
     "report": "pyros.cli.report:report",

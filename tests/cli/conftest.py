@@ -27,7 +27,13 @@ def copy_demo(parent: Path) -> Path:
     folder.mkdir()
     shutil.copytree(ROOT / "observatory", folder / "observatory")
     shutil.copy(ROOT / "pyros_agent_config.ini", folder)
-    files = [folder / "pyros_agent_config.ini", *(folder / "observatory" / "simulators").glob("*.yaml")]
+    return on_free_ports(folder / "pyros_agent_config.ini")
+
+
+def on_free_ports(configuration_file: Path) -> Path:
+    """Give an observatory made of the demo's files other ports, and less patience; returns its configuration's path."""
+    folder = configuration_file.parent
+    files = [configuration_file, *(folder / "observatory" / "simulators").glob("*.yaml")]
     known = sorted({port for file in files for port in re.findall(r"\b(?:50|60|80)\d\d\b", file.read_text())})
     other = dict(zip(known, map(str, free_ports(len(known))), strict=True))
     for file in files:

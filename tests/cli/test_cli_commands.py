@@ -295,7 +295,7 @@ def test_alert_without_broker_or_packet(observatory: Path, tmp_path: Path) -> No
     for file, said in (
         (tmp_path / "none.xml", "none.xml: cannot be read: No such file"),
         (observatory, "pyros_agent_config.ini: neither XML nor JSON"),
-        (template, "is a template"),
+        (template, "Connection refused; start the observatory first: pyros run"),
         (packet, "Connection refused; start the observatory first: pyros run"),
     ):
         result = run("alert", file, "--config", observatory)

@@ -7,13 +7,11 @@ import shlex
 import socket
 import subprocess
 import sys
-import uuid
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from string import Template
 from typing import Annotated, NamedTuple
 
 import typer
@@ -21,6 +19,7 @@ import typer
 import pyros
 from pyros import alerts, messages
 from pyros import config as configuration
+from pyros.cli import alert_template
 from pyros.cli.alert import LINGER, read_alert
 from pyros.cli.common import last_line, out, program, short, show, signals_as_ctrl_c
 from pyros.cli.console.app import own_name
@@ -50,8 +49,6 @@ _CONSOLE_SECONDS = 60.0
 _LOOK_EVERY_SECONDS = 1.0
 _BURST = {"magnitude": 14.0, "after": 60.0, "slope": 1.2}
 """What the demo's burst looks like: its magnitude so many seconds after it, and the index of its power law."""
-_ALERT_DELAY = timedelta(seconds=60)
-"""How long the demo's alert took to get here: a burst that is younger than an exposure is long has no time to name."""
 _BURST_OFFSET_ARCSEC = 15.0  # from the alert's position, which is known to 108
 
 
@@ -172,7 +169,7 @@ class Packet(NamedTuple):
 def is_template(file: Path) -> bool:
     """Whether time and position of this alert have to be filled in; raises PyrosError for a file that isn't there."""
     try:
-        return b"$ivorn" in file.read_bytes()
+        return alert_template.is_template(file.read_bytes())
     except OSError as error:
         raise PyrosError(f"{file}: cannot be read: {error.strerror}; name a VOEvent with --alert") from None
 
@@ -182,25 +179,9 @@ def fill(template: Path, config: Config, folder: Path) -> Packet:
 
     The position is one that the site can see now, by the observatory's clock.
     """
-    from pyros.observatory import clock_for  # noqa: PLC0415
-    from pyros.planning import Site  # noqa: PLC0415  astropy's tables take a moment
-    from pyros.planning.visibility import place_overhead  # noqa: PLC0415
-
     file = folder / "alert.xml"
-    text = template.read_bytes()
-    if is_template(template):
-        now = clock_for(config, None).now()  # the running observatory has noted its shift in the data folder
-        ra, dec = place_overhead(Site.load(config.required("site", "an alert made from a template")), now)
-        name = f"burst-{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
-        values = {
-            "ivorn": f"ivo://pyros.observatory/demo#{name}",
-            "time": f"{now - _ALERT_DELAY:%Y-%m-%dT%H:%M:%S}",
-            "ra": f"{ra:.5f}",
-            "dec": f"{dec:.5f}",
-        }
-        text = Template(text.decode("utf-8", "replace")).safe_substitute(values).encode()
-    file.write_bytes(text)
-    packet, ivorn = read_alert(file)
+    packet, ivorn = read_alert(template, config)
+    file.write_bytes(packet)
     try:
         return Packet(file, ivorn, alerts.parse(packet).target)
     except AlertError:  # the observatory will say so too, and we shall see

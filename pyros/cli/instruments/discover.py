@@ -16,7 +16,9 @@ _INDI_PORT = 7624
 _FIRST_PORT = 5020
 
 
-class _Device(NamedTuple):
+class FoundDevice(NamedTuple):
+    """A device that has answered, in the words of the configuration."""
+
     kind: str
     driver: str
     name: str
@@ -49,8 +51,8 @@ def discover(
       pyros instruments discover
       pyros instruments discover --indi 192.168.1.20 --indi localhost:7625
     """
-    servers = [_server(word) for word in indi or []]
-    found = _ask(seconds, servers, alpaca_port if alpaca else None)
+    servers = [indi_server(word) for word in indi or []]
+    found = ask_devices(seconds, servers, alpaca_port if alpaca else None)
     for number, device in enumerate(found):
         out.print(f"; {device.name}")
         out.print(f"[{device.kind}]")
@@ -63,7 +65,8 @@ def discover(
         )
 
 
-def _server(word: str) -> str:
+def indi_server(word: str) -> str:
+    """Return where an INDI server is (``tcp:HOST:PORT``) from HOST or HOST:PORT; raises BadParameter."""
     host, colon, port = word.rpartition(":")
     if not colon:
         host, port = word, str(_INDI_PORT)
@@ -72,8 +75,11 @@ def _server(word: str) -> str:
     return f"tcp:{host}:{port}"
 
 
-def _ask(seconds: float, servers: list[str], alpaca_port: int | None) -> list[_Device]:
-    """Everybody at the same time. Raises InstrumentError for an INDI server that isn't there."""
+def ask_devices(seconds: float, servers: list[str], alpaca_port: int | None) -> list[FoundDevice]:
+    """Ask INDI servers (``tcp:HOST:PORT``) and, on that UDP port, every Alpaca server, all at the same time.
+
+    Raises InstrumentError for an INDI server that isn't there.
+    """
     from pyros.agents.runtime.program import background_reactor  # noqa: PLC0415  Twisted takes a moment
     from pyros.instruments.alpaca.discovery import discover as ask_alpaca  # noqa: PLC0415
     from pyros.instruments.indi.discovery import discover as ask_indi  # noqa: PLC0415
@@ -81,19 +87,19 @@ def _ask(seconds: float, servers: list[str], alpaca_port: int | None) -> list[_D
     reactor = background_reactor()
     done: SimpleQueue[Any] = SimpleQueue()
 
-    async def ask() -> list[_Device]:
+    async def ask() -> list[FoundDevice]:
         asked: list[tuple[str, Deferred[Any]]] = []
         if alpaca_port is not None:
             asked.append(("alpaca", ask_alpaca(reactor, seconds, port=alpaca_port)))
         asked += [("indi", ask_indi(reactor, server, seconds)) for server in servers]
         found = []
         for driver, answers in asked:
-            found += [_Device(each.kind, driver, each.name, each.address) for each in await answers]
+            found += [FoundDevice(each.kind, driver, each.name, each.address) for each in await answers]
         return found
 
     reactor.callFromThread(lambda: Deferred.fromCoroutine(ask()).addBoth(done.put))
     result = done.get()
     if isinstance(result, Failure):
         result.raiseException()
-    devices: list[_Device] = result
+    devices: list[FoundDevice] = result
     return devices

@@ -1,0 +1,1 @@
+"""``pyros init``: an observatory of one's own, in a folder."""
