@@ -293,6 +293,8 @@ def retracted_ids(event: Event) -> frozenset[str]:
     sent as a utility notice counts.
     """
     retractions = [each for each in event.packets if each.kind == "retraction"]
+    if not retractions:
+        return frozenset()
     revived = {
         ivorn
         for each in event.packets
@@ -322,6 +324,8 @@ def _best(alive: Iterable[PacketRecord]) -> PacketRecord | None:
     mission revises what it said (IceCube), its last word counts by whatever way and in whatever kind of notice it came.
     """
     placed = {each.id: each for each in alive if each.ra is not None}
+    if len(placed) < 2:
+        return next(iter(placed.values()), None)
     superseded = {
         ivorn for each in placed.values() for ivorn, cite in each.cites if cite == "supersedes" and ivorn != each.id
     }

@@ -33,7 +33,7 @@ def parse(packet: bytes, *, topic: str = "") -> Alert:
         AlertError: it is no alert, or one that cannot be understood; one line. No other exception, whatever the bytes.
     """
     alert = _parse(packet, topic)
-    if alert.actionable and not _TEST_WORDS.isdisjoint(re.split(r"[^a-z0-9]+", topic.lower())):
+    if topic and alert.actionable and not _TEST_WORDS.isdisjoint(re.split(r"[^a-z0-9]+", topic.lower())):
         # Authors send to a test topic what they would send to the real one, with its schema, and without a mark.
         return msgspec.structs.replace(alert, role="test", id=alert.ivorn or f"{alert.id}:test")
     return alert

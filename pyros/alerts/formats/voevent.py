@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any, get_args
 
 import msgspec
-from lxml import etree
 
 from pyros.alerts.alert import Alert, Kind, Role
 from pyros.alerts.formats import event_keys, measurements, streams, values
@@ -80,7 +79,7 @@ def parse_voevent(packet: bytes) -> Alert:
     root = read_xml(packet)
     if not isinstance(root.tag, str) or local_name(root) != "VOEvent":
         raise AlertError(f"the root element is {str(root.tag)[:100]}, not a VOEvent")
-    namespace = etree.QName(root).namespace
+    namespace = root.tag[1:].rpartition("}")[0] or None
     if namespace is not None and namespace not in NAMESPACES and namespace not in _SECURE:
         raise AlertError(f"VOEvent in namespace {str(namespace)[:100]}; known are {', '.join(NAMESPACES)}")
     return interpret(read(root))
@@ -182,19 +181,20 @@ class _Params:
     """The Params of What, found by the names that the streams' table uses."""
 
     def __init__(self, params: tuple[Param, ...]) -> None:
-        self._by_name: dict[str, Param] = {}
-        self._true: set[str] = set()
-        for param in params:
-            self._by_name.setdefault(f"{param.group}/{param.name}" if param.group else param.name, param)
-            self._by_name.setdefault(f"*/{param.name}", param)
-            if param.value.lower() in _TRUE:
-                self._true.add(param.name.lower())
+        first = params[::-1]  # of several with one name the first one counts
+        self._by_name = {"*/" + each.name: each for each in first}
+        self._by_name |= {f"{each.group}/{each.name}" if each.group else each.name: each for each in first}
+        self._true = {each.name.lower() for each in params if each.value.lower() in _TRUE}
 
     def get(self, name: str) -> Param | None:
         return self._by_name.get(name)
 
     def first(self, names: tuple[str, ...]) -> Param | None:
-        return next((param for name in names if (param := self._by_name.get(name)) and param.value), None)
+        for name in names:
+            param = self._by_name.get(name)
+            if param is not None and param.value:
+                return param
+        return None
 
     def text(self, names: tuple[str, ...]) -> str:
         param = self.first(names)
@@ -215,11 +215,10 @@ def _params(what: Any | None) -> tuple[Param, ...]:
     if what is None:
         return ()
     params: list[Param] = []
-    for element in what:
-        name = local_name(element)
-        if name == "Param":
+    for element in what.iterchildren("{*}Param", "{*}Group"):
+        if element.tag.endswith("Param"):
             params.append(_param("", element))
-        elif name == "Group":
+        else:
             group = (element.get("name") or element.get("type") or "").strip()
             params.extend(_param(group, member) for member in element.iter("{*}Param"))  # groups in groups occur
         if len(params) > _MAX_PARAMS:
@@ -232,7 +231,7 @@ def _param(group: str, element: Any) -> Param:
     value = get("value")
     if value is None:  # VOEvent 2.0 allows <Value> as well as the attribute
         value = text(child(element, "Value"))
-    return Param(group, (get("name") or "").strip(), value.strip(), get("unit") or "")
+    return Param(group, get("name", "").strip(), value.strip(), get("unit", ""))
 
 
 def _attribute(element: Any | None, name: str) -> float | None:
@@ -308,9 +307,11 @@ def _event(event: VOEvent, row: Stream, params: _Params, notice: str) -> str:
 
 def _named_event(event: VOEvent, row: Stream, params: _Params) -> str:
     for names in row.event:
-        found = [param for name in names if (param := params.get(name))]
-        identifier = "_".join(param.value for param in found)
-        if len(found) == len(names) and len(identifier) >= row.event_shortest:
+        found = [params.get(name) for name in names]
+        if None in found:
+            continue
+        identifier = "_".join(param.value for param in found if param is not None)
+        if len(identifier) >= row.event_shortest:
             key = event_keys.event_key(row, identifier)
             if key:
                 return key

@@ -50,7 +50,7 @@ def source_coords(where: Any | None) -> Coords:
     if where is None:
         return found
     for element in where.iter("{*}AstroCoords"):
-        if any(local_name(above) == "ObservatoryLocation" for above in element.iterancestors()):
+        if next(element.iterancestors("{*}ObservatoryLocation"), None) is not None:
             continue
         time = child(element, "Time")
         system = _system(element)

@@ -72,7 +72,7 @@ def read_xml(packet: bytes, *, whole: bool = False) -> Any:
         raise AlertError("not XML: it has no element")
     if root.getroottree().docinfo.internalDTD is not None:
         raise AlertError(_DOCTYPE)
-    if _too_deep(root):
+    if packet.count(b"</") >= MAX_DEPTH and _too_deep(root):  # all but the innermost have an end tag
         raise AlertError(f"elements are nested more than {MAX_DEPTH} deep")
     return root
 
@@ -80,17 +80,14 @@ def read_xml(packet: bytes, *, whole: bool = False) -> Any:
 def local_name(element: Any) -> str:
     """Return an element's name without its namespace; '' for a comment or a processing instruction."""
     tag = element.tag
-    return tag.rpartition("}")[2] if isinstance(tag, str) else ""
+    return tag[tag.rfind("}") + 1 :] if isinstance(tag, str) else ""
 
 
 def child(element: Any, name: str) -> Any | None:
     """Return the first child of that name in any namespace."""
     if element is None:
         return None
-    for candidate in element:
-        if local_name(candidate) == name:
-            return candidate
-    return None
+    return next(element.iterchildren("{*}" + name), None)
 
 
 def descendant(element: Any, name: str) -> Any | None:

@@ -7,8 +7,10 @@ hold, and neither does its opposite: ``not`` of something unknown is unknown.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import lru_cache
 from typing import Any
 
 from pyros.alerts.alert import Alert
@@ -40,11 +42,17 @@ def names(label: str, take: Callable[[Alert, Circumstances], str | tuple[str, ..
         if value is None:
             return None, None, f"{label} unknown"
         there = (value,) if isinstance(value, str) else value
-        fits = any(fnmatchcase(each.lower(), word.lower()) for word in wanted for each in there)
+        fits = any(map(_fits(wanted), map(str.lower, there)))
         said = ", ".join(there)
         return fits, value, f"{label} {said}" if fits else f"{label} {said or 'unknown'} is not {' or '.join(wanted)}"
 
     return check
+
+
+@lru_cache(maxsize=1024)
+def _fits(wanted: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
+    """Return what matches a name in lower case where one of the names, which may have ``*`` and ``?``, fits."""
+    return re.compile("|".join(translate(word.lower()) for word in wanted)).match
 
 
 def field(label: str, name: str) -> ConditionCheck:

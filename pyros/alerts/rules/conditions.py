@@ -214,8 +214,8 @@ class Condition(msgspec.Struct, frozen=True):
 
 def judge(condition: Condition, alert: Alert, moment: Circumstances) -> ConditionResult:
     """Judge an alert by one condition."""
-    if condition.name in CONDITIONS:
-        holds, value, words = CONDITIONS[condition.name].check(alert, moment, condition.wanted)
+    if (known := CONDITIONS.get(condition.name)) is not None:
+        holds, value, words = known.check(alert, moment, condition.wanted)
         return ConditionResult(condition.name, holds, value, condition.wanted, words)
     if condition.name == EVENT and moment.event is not None:
         alert = moment.event.alert

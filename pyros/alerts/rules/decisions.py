@@ -44,6 +44,7 @@ _COLUMNS = (
     "considered",
 )
 _JSON = ("looked_at", "considered")
+_INSERT = f"INSERT INTO decisions ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 _BRIEF = tuple(name for name in _COLUMNS if name not in _JSON)
 MAX_PARAMETERS = 500
 """Values in one statement; SQLite takes 999."""
@@ -124,11 +125,9 @@ def prepare(db: sqlite3.Connection) -> None:
 
 def write(db: sqlite3.Connection, record: DecisionRecord) -> None:
     """Store a decision, inside a transaction that is under way; `prepare` comes once before."""
-    stored = [
-        msgspec.json.encode(getattr(record, name)).decode() if name in _JSON else getattr(record, name)
-        for name in _COLUMNS
-    ]
-    db.execute(f"INSERT INTO decisions ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(stored))})", stored)
+    plain = msgspec.structs.astuple(record)[: -len(_JSON)]
+    as_json = (msgspec.json.encode(getattr(record, name)).decode() for name in _JSON)
+    db.execute(_INSERT, (*plain, *as_json))
 
 
 def read(
