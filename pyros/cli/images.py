@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import typer
@@ -13,8 +15,10 @@ from rich.table import Table
 from pyros import config as configuration
 from pyros.cli.common import ConfigOption, Group, JsonOption, complain, err, out, short, show
 from pyros.errors import PyrosError
+from pyros.files import atomic_write
 from pyros.printable import instant
 
+ObsCoreFormat = Literal["votable", "csv"]
 app = typer.Typer(cls=Group, no_args_is_help=True, help="The index of images: find them, make it anew from the files.")
 
 
@@ -46,13 +50,8 @@ def find(
     """
     from pyros.imagery.index import ImageQuery, find_images  # noqa: PLC0415  astropy takes a moment
 
-    if night:
-        try:
-            night = date.fromisoformat(night).isoformat()
-        except ValueError:
-            raise PyrosError(f"{night!r} is no date; give one like 2026-11-29") from None
     query = ImageQuery(
-        cone=cone, filter=filter_, night=night, event=event, observation=observation, object=target,
+        cone=cone, filter=filter_, night=_night(night), event=event, observation=observation, object=target,
         type=kind.upper(), since=_unix(since), until=_unix(until), limit=limit, after=after,
     )  # fmt: skip
     try:
@@ -75,6 +74,52 @@ def find(
         show(table) if page.images else out.print("no such images")
     if page.next:
         err.print(f"more: --after {page.next}")
+
+
+@app.command()
+def export(
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="By default the standard output.")
+    ] = None,
+    format_: Annotated[ObsCoreFormat, typer.Option("--format", help="What is written.")] = "votable",
+    base: Annotated[
+        str,
+        typer.Option("--base", metavar="URL", help="Where an image is downloaded: its number follows."),
+    ] = "",
+    night: Annotated[str, typer.Option("--night", help="The date of the night's evening: 2026-11-29.")] = "",
+    since: Annotated[datetime | None, typer.Option(help="Exposed at or after this (UTC).")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Exposed before this (UTC).")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write the images of the sky as an ObsCore table: VOTable or CSV, the newest first.
+
+    Images are downloaded from the console: where others reach it, --base says.
+
+    Examples:
+      pyros images export -o obscore.xml
+      pyros images export --format csv --night 2026-11-29
+      pyros images export --base https://observatory.example/sia2/images/
+    """
+    from pyros.imagery.index import ImageIndexReader, ImageQuery, index_file  # noqa: PLC0415
+    from pyros.imagery.obscore import FORMATS, found  # noqa: PLC0415
+
+    loaded = configuration.load(config)
+    if not base:
+        if loaded.console is None:
+            raise PyrosError(f"{loaded.path}: has no [console] from which images are downloaded; give --base URL")
+        base = f"{loaded.console.url}sia2/images/"
+    query = ImageQuery(type="LIGHT", night=_night(night), since=_unix(since), until=_unix(until))
+    with closing(ImageIndexReader(index_file(loaded))) as reader:
+        pieces = FORMATS[format_][1](found(reader, query), base, loaded.name)
+        if output is None:
+            for piece in pieces:
+                sys.stdout.write(piece)
+            return
+        try:
+            with atomic_write(output, shared=True) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+                file.writelines(pieces)
+        except OSError as error:
+            raise PyrosError(f"{output}: cannot be written: {error.strerror}") from None
 
 
 @app.command()
@@ -109,6 +154,14 @@ def index(
     for problem in done.problems:
         complain(problem)
     raise typer.Exit(1 if done.problems else 0)
+
+
+def _night(text: str) -> str:
+    """Return a night's date as the index has it; '' for none. Raises PyrosError."""
+    try:
+        return date.fromisoformat(text).isoformat() if text else ""
+    except ValueError:
+        raise PyrosError(f"{text!r} is no date; give one like 2026-11-29") from None
 
 
 def _unix(when: datetime | None) -> float | None:

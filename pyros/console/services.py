@@ -50,6 +50,8 @@ SERVICES = (
     Service(path="frames/<str:number>/download", get=f"{_OCS}:download"),
     Service(path="sia2/query", get=f"{_VO}:query"),
     Service(path="sia2/images/<str:number>", get=f"{_VO}:download"),
+    Service(path="obscore.xml", get=f"{_VO}:obscore_votable"),
+    Service(path="obscore.csv", get=f"{_VO}:obscore_csv"),
     Service(path="health", get=f"{_HEALTH}:health", role=Role.NOBODY),
     Service(path="health/live", get=f"{_HEALTH}:live", role=Role.NOBODY),
     Service(path="metrics", get=f"{_HEALTH}:metrics"),

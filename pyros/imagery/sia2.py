@@ -23,7 +23,7 @@ CONTENT_TYPE = "application/x-votable+xml"
 _BEYOND = math.inf
 _NO_SUCH = ("POL", "SPECRP", "TIMERES")
 _TYPES = ("image",)
-_COLUMNS: tuple[tuple[str, str, str, str, str], ...] = (
+COLUMNS: tuple[tuple[str, str, str, str, str], ...] = (
     ("dataproduct_type", "char", "", "meta.code.class", "ObsDataset.dataProductType"),
     ("calib_level", "int", "", "meta.code;obs.calib", "ObsDataset.calibLevel"),
     ("obs_collection", "char", "", "meta.id", "DataID.collection"),
@@ -188,13 +188,13 @@ def votable(
             document, name=name, ID=name, datatype=kind, arraysize="*" if kind == "char" else None, unit=unit or None,
             ucd=ucd, utype=f"obscore:{utype}" if utype else None,
         )
-        for name, kind, unit, ucd, utype in _COLUMNS
+        for name, kind, unit, ucd, utype in COLUMNS
     )  # fmt: skip
     table.create_arrays(len(images))
     for row, image in enumerate(images):
         values = obscore(image, base, collection)
-        table.array[row] = tuple(_masked(values[name], kind) for name, kind, *_ in _COLUMNS)
-        table.array.mask[row] = tuple(values[name] is None for name, *_ in _COLUMNS)
+        table.array[row] = tuple(_masked(values[name], kind) for name, kind, *_ in COLUMNS)
+        table.array.mask[row] = tuple(values[name] is None for name, *_ in COLUMNS)
     if overflow:
         table.infos.append(tree.Info(name="QUERY_STATUS", value="OVERFLOW"))
     stream = io.BytesIO()

@@ -76,7 +76,7 @@ def test_every_service_is_for_who_may_use_it(console: Running, role: Role) -> No
             status = browser.get(path).status
             assert (status == 401) == (role < service.role), (path, status)
             # there is no index yet, and nothing of the observatory runs
-            assert status < 500 or path in ("/sia2/query", "/health"), (path, status)
+            assert status < 500 or path in ("/sia2/query", "/obscore.xml", "/obscore.csv", "/health"), (path, status)
         if service.post and role < service.post_role:
             status = browser.post(path, page="/you" if role else "/sign-in").status
             assert status == (403 if role else 401), (path, status)
@@ -120,6 +120,9 @@ def test_images_are_found_and_downloaded(console: Running) -> None:
     assert answer.status == 200
     assert "<TD>M 1</TD>" in answer.body
     assert viewer.ask("GET", "/sia2/query?POS=x").status == 400
+    exported = viewer.ask("GET", "/obscore.xml")
+    assert exported.headers["content-type"] == "application/x-votable+xml"
+    assert exported.body.count("<TR>") == viewer.ask("GET", "/obscore.csv").body.count("\n") - 1 == 1
     assert "sia2/images/" in answer.body
     got = viewer.ask("GET", f"/frames/{frame['id']}/download".replace("/download", "/")).json
     assert got == frame

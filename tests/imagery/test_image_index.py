@@ -174,6 +174,11 @@ def test_the_command_line_makes_the_index_from_files_and_searches_it(tmp_path: P
     after = page.output.rpartition("--after ")[2].split()[0]
     assert "image_1.fits" in cli.invoke(app, ["images", "find", "--after", after, *how]).output
     assert cli.invoke(app, ["images", "find", "--night", "monday", *how]).exit_code == 1
+    written = tmp_path / "obscore.csv"
+    done = cli.invoke(app, ["images", "export", "--format", "csv", "--base", "http://x/", "-o", str(written), *how])
+    assert done.exit_code == 0, done.output
+    assert written.read_text().count("\n") == cli.invoke(app, ["images", "find", "--json", *how]).output.count("\n") + 1
+    assert "http://x/" in cli.invoke(app, ["images", "export", "--base", "http://x/", *how]).output
     shutil.rmtree(tmp_path / "var" / "images")
 
 

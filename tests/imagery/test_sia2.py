@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ from astropy.time import Time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyros.imagery.index import ImageIndex, ImageIndexReader
+from pyros.imagery import obscore
+from pyros.imagery.index import ImageIndex, ImageIndexReader, ImageQuery
 from pyros.imagery.reading import read_record
 from pyros.imagery.sia2 import CONTENT_TYPE, answer, read_query
 from tests.imagery.test_image_index import STARTED, picture
@@ -144,6 +146,28 @@ def test_the_columns_of_obscore_are_valid(reader: ImageIndexReader) -> None:
 
 
 _words = st.sampled_from(["CIRCLE", "RANGE", "POLYGON", "1", "-Inf", "+Inf", "nan", "83.6", "1e400", "-91", "x", ""])
+
+
+def shown(value: object) -> str:
+    """Return a value of a table as text, the same for every way of saying that it isn't known."""
+    return "" if np.ma.is_masked(value) or str(value) == "nan" else str(value)
+
+
+def test_the_export_has_the_rows_and_columns_of_an_answer(reader: ImageIndexReader) -> None:
+    query = ImageQuery(type="LIGHT")
+    text = "".join(obscore.votable(obscore.found(reader, query), "http://x/", "demo"))
+    exported = votable.parse(io.BytesIO(text.encode()), verify="exception").get_first_table().to_table()
+    _, answered = answer(reader, {}, base="http://x/", collection="demo")
+    same = votable.parse(io.BytesIO(answered)).get_first_table().to_table()
+    assert exported.colnames == same.colnames
+    assert len(exported) == 3
+    for name in same.colnames:
+        one, other = exported[name], same[name]
+        assert [shown(each) for each in one] == [shown(each) for each in other], name
+        assert (one.unit, one.meta.get("utype")) == (other.unit, other.meta.get("utype"))
+    lines = list(csv.DictReader(io.StringIO("".join(obscore.table(obscore.found(reader, query), "http://x/", "demo")))))
+    assert [each["target_name"] for each in lines] == [str(each) for each in exported["target_name"]]
+    assert float(lines[0]["s_ra"]) == exported["s_ra"][0]
 
 
 @given(st.dictionaries(
