@@ -14,6 +14,7 @@ from pyros.console.audit import Audit
 from pyros.console.cache import Cache
 from pyros.console.feed import Feed
 from pyros.console.pages import Page, shown
+from pyros.console.search_index import SearchIndex
 from pyros.console.switches import SwitchFile
 from pyros.errors import ConfigError
 from pyros.health.figures import Figures
@@ -50,6 +51,7 @@ class Console:
         self.attempts = Attempts()
         self.doctor = Doctor(self.observed)
         self.figures = Figures(self.observed)
+        self.search = SearchIndex(self.folder, self.observed)
 
     @property
     def database(self) -> Path:

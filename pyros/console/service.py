@@ -24,6 +24,8 @@ from pyros.twistd import NotStarted, Options, telling_mistakes
 log = Logger("console")
 _THREADS, _ORDER_THREADS = 8, 4
 _AGAIN_SECONDS, _TRIES = 0.5, 120
+_FILL_SECONDS = 0.5
+_FILL_EVERY_SECONDS = 30.0
 _PARENT_SECONDS = 1.0
 LINGER_SECONDS = 20.0
 """How long a console outlives the observatory that started it: its pages say meanwhile that there is no news."""
@@ -103,6 +105,7 @@ class ConsoleService(Service):
         self._live, site = make_stack(self.console, self._reactor, *self._pools)
         self.console.feed.start()
         self._listen(site)
+        self._fill_search()
         if self._parent is not None:
             self._watch_parent()
 
@@ -125,6 +128,21 @@ class ConsoleService(Service):
         log.critical("{path}: [console] port: cannot listen on {ip}:{port}: {why}", path=self.console.config.path,
                      ip=section.ip, port=section.port, why=failure.getErrorMessage())  # fmt: skip
         self._end(1)
+
+    def _fill_search(self) -> None:
+        """Take into the search's index what the journals have, a while at a time: who searches need not wait."""
+
+        def filled(complete: bool) -> None:
+            if self.running:
+                seconds = _FILL_EVERY_SECONDS if complete else _FILL_SECONDS
+                self._timers["search"] = self.console.clock.call_later(seconds, self._fill_search)
+
+        def broken(failure: Failure) -> None:
+            log.error("the search's index cannot be filled: {why}", why=failure.getErrorMessage())
+            filled(True)
+
+        filling = deferToThreadPool(self._reactor, self._pools[0], self.console.search.fill, _FILL_SECONDS)
+        filling.addCallbacks(filled, broken)
 
     def _watch_parent(self) -> None:
         self._timers["parent"] = self.console.clock.call_later(_PARENT_SECONDS, self._watch_parent)

@@ -90,6 +90,15 @@ def page(journal: JournalReader, before: int | None = None, limit: int = 50) -> 
     return [(row[0], DiaryLine(*row[1:])) for row in rows]
 
 
+def following(journal: JournalReader, after: int, limit: int) -> list[tuple[int, DiaryLine]]:
+    """Return the lines with a number above ``after``, oldest first; raises JournalError."""
+    if not journal.has_table("diary"):
+        return []
+    select = "SELECT number, night, time, what, value, reason, alert FROM diary WHERE number > ?"
+    rows = journal.rows(f"{select} ORDER BY number LIMIT ?", after, limit)
+    return [(row[0], DiaryLine(*row[1:])) for row in rows]
+
+
 def nights(journal: JournalReader) -> list[str]:
     """Return the nights that the diary has, oldest first; raises JournalError."""
     if not journal.has_table("diary"):
