@@ -176,7 +176,7 @@ class Observatory:
             self.guardian = GuardianProcess(config, config.guardian, reactor, clock, simulated=simulated)
         if problems:
             raise ConfigError(problems)
-        self._long_lived = LongLivedObjects(clock, self._has_begun) if threaded else None
+        self._long_lived = LongLivedObjects(clock, self.has_begun) if threaded else None
 
     def start(self) -> Deferred[None]:
         """Start the simulators, then the guardian, the agents, the broker; if one fails, stop what had started."""
@@ -209,8 +209,17 @@ class Observatory:
         """What isn't made safe yet while it ends, in words; '' for nothing."""
         return ending.left(self.hosts.values())
 
-    def _has_begun(self) -> bool:
+    def has_begun(self) -> bool:
+        """Whether the work() of every agent has returned."""
         return all(host.ready.is_set() for host in self.hosts.values())
+
+    def hanging(self, seconds: float) -> list[str]:
+        """Return the agents whose threads have passed between no two turns for so many seconds.
+
+        Asks them to pass again: what is only idle has passed when this is called the next time.
+        """
+        now = self.clock.monotonic()
+        return [name for name, host in self.hosts.items() if host.running and now - host.heard_of_thread() > seconds]
 
     def stop(self) -> Deferred[Any]:
         """Make safe what the agents move, then end: broker and agents, then the guardian, at last the simulators.

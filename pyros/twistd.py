@@ -17,13 +17,10 @@ from typing import TYPE_CHECKING, Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.error import ReactorNotRunning
-from twisted.internet.interfaces import IReadDescriptor
-from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from pyros import config as configuration
 from pyros.agents.runtime import ending
@@ -35,6 +32,8 @@ from pyros.errors import ConfigError, PyrosError
 from pyros.logs import keep_printable
 from pyros.observatory import Observatory, clock_for
 from pyros.permissions import umask
+from pyros.service_manager import ServiceManager
+from pyros.standard_input import StandardInput
 
 if TYPE_CHECKING:  # dear to import, and not for who runs one agent
     from pyros import simulators
@@ -61,36 +60,6 @@ def _end_with_a_line(kind: type[BaseException], error: BaseException, traceback:
         sys.__excepthook__(kind, error, traceback)
 
 
-@implementer(IReadDescriptor)
-class _StandardInput:
-    """Stops the reactor when standard input ends.
-
-    A program that starts this process with a pipe there, and keeps the other end, needn't end it: when that program is
-    gone, however it went, its end is closed.
-    """
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        reactor.addReader(self)
-
-    def fileno(self) -> int:
-        return 0
-
-    def logPrefix(self) -> str:
-        return "standard input"
-
-    def doRead(self) -> None:
-        """Read what comes, which means nothing, until nothing more comes."""
-        if not os.read(0, 65536):
-            self.connectionLost(Failure(CONNECTION_DONE))
-
-    def connectionLost(self, reason: Failure) -> None:
-        self._reactor.removeReader(self)
-        log.info("standard input has ended, and so does the observatory")
-        with suppress(ReactorNotRunning):
-            self._reactor.stop()
-
-
 class ObservatoryService(Service):
     """An Observatory under twistd, until standard input ends where that is wanted."""
 
@@ -104,6 +73,7 @@ class ObservatoryService(Service):
         self._umask = umask(config.group)
         os.umask(self._umask)
         self.observatory = Observatory(config, self._reactor, clock_for(config, self._reactor), **what)
+        self._manager = ServiceManager(self.observatory.clock)
         self._alone = what.get("agents") is not None
         self._until_stdin_ends = until_stdin_ends
         self._console: ConsoleProcess | None = None
@@ -120,7 +90,7 @@ class ObservatoryService(Service):
         super().startService()
         os.umask(self._umask)  # a daemon has been given another one meanwhile
         if self._until_stdin_ends:
-            self._reactor.callWhenRunning(_StandardInput, self._reactor)
+            self._reactor.callWhenRunning(StandardInput, self._reactor)
         self._reactor.callWhenRunning(self._hear_hang_up)
         started = self.observatory.start()
         if self.observatory.failure is not None:
@@ -129,6 +99,7 @@ class ObservatoryService(Service):
                 self._reactor.iterate(_ITERATE_SECONDS)
             raise NotStarted(f"pyros: {self.observatory.failure}")
         started.addErrback(self._failed)
+        self._manager.watch(lambda: started.called and self.observatory.has_begun(), self.observatory.hanging)
         if self._console is not None:
             self._reactor.callWhenRunning(self._console.start)
         for host in self.observatory.hosts.values():
@@ -137,6 +108,7 @@ class ObservatoryService(Service):
     def stopService(self) -> Deferred[Any]:
         """Make safe and end; a second signal ends at once, as it is."""
         super().stopService()
+        self._manager.stop()
         self._ending_since = self.observatory.clock.monotonic()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._end_at_once)
@@ -208,6 +180,7 @@ class GuardianService(Service):
         from pyros.guardian import Guardian  # noqa: PLC0415
 
         self.guardian = Guardian(config, self._reactor, RealClock(self._reactor))
+        self._manager = ServiceManager(self.guardian.clock)
         self._timer: Timer | None = None
 
     def startService(self) -> None:
@@ -218,6 +191,7 @@ class GuardianService(Service):
             self.guardian.start()
         except PyrosError as error:
             raise NotStarted(f"pyros: {error}") from None
+        self._manager.watch(lambda: True)
         if self._parent is not None:
             self._watch_parent()
 
@@ -236,6 +210,7 @@ class GuardianService(Service):
 
     def stopService(self) -> Deferred[Any]:
         super().stopService()
+        self._manager.stop()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DECISIONS = ROOT / "docs" / "decisions"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 _PATH = re.compile(r"(?:pyros|tests|bench|docs|observatory|twisted|comet)/[\w./-]*\w")
-_MODULE = re.compile(r"pyros(?:\.[a-z_][a-z0-9_]*)+")
+_MODULE = re.compile(r"pyros(?!\.(?:service|target)\b)(?:\.[a-z_][a-z0-9_]*)+")
 _RECORD = re.compile(
     r"# (?P<number>\d{4}): (?P<title>.+)\n\nDate: (?P<date>\d{4}-\d\d-\d\d)\. "
     r"Status: (?P<status>accepted|superseded by \d{4})\.\n\n## Context\n.*\n## Decision\n.*\n## Consequences\n",

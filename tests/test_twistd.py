@@ -108,10 +108,10 @@ class Place:
             keep.append(f"{key}: {replaced[key]}" if key in replaced else line)
         path.write_text("\n".join(keep) + "\n")
 
-    def twistd(self, *arguments: str | Path, folder: Path | None = None) -> Program:
-        """Start ``twistd -n --pidfile= arguments`` in a process of its own."""
+    def twistd(self, *arguments: str | Path, folder: Path | None = None, **environment: str) -> Program:
+        """Start ``twistd -n --pidfile= arguments`` in a process of its own, with more in its environment."""
         command = [str(SCRIPTS / "twistd"), "-n", "--pidfile=", *map(str, arguments)]
-        program = Program(command, folder or self.folder, {"PYTHONPATH": str(self.folder)})
+        program = Program(command, folder or self.folder, {"PYTHONPATH": str(self.folder)} | environment)
         self.programs.append(program)
         return program
 
@@ -196,7 +196,7 @@ def test_an_agent_ends_and_a_signal_comes_at_the_same_time(monkeypatch: pytest.M
     stopped = SimpleNamespace(callWhenRunning=Mock(), stop=Mock(side_effect=ReactorNotRunning))
     monkeypatch.setattr("twisted.internet.reactor", stopped, raising=False)
     host = SimpleNamespace(running=False, failure=None, stopped=Deferred[None]())
-    observatory = SimpleNamespace(start=Deferred[None], failure=None, hosts={"notes": host})
+    observatory = SimpleNamespace(start=Deferred[None], failure=None, hosts={"notes": host}, clock=None, hanging=None)
     monkeypatch.setattr("pyros.twistd.Observatory", lambda *_, **__: observatory)
     monkeypatch.setattr("os.umask", Mock())
     config: Any = SimpleNamespace(group="", clock="real")

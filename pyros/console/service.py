@@ -19,6 +19,7 @@ from twisted.python.threadpool import ThreadPool
 from pyros.clock import RealClock, Timer
 from pyros.config import Config, ConsoleConfig
 from pyros.errors import ConfigError, PyrosError
+from pyros.service_manager import ServiceManager
 from pyros.twistd import NotStarted, Options, telling_mistakes
 
 log = Logger("console")
@@ -73,6 +74,7 @@ class ConsoleService(Service):
         self._reactor: Any = reactor
         self._section, self._parent = section, parent
         self.console = Console(config, section, RealClock(reactor))
+        self._manager = ServiceManager(self.console.clock)
         self._pools = (ThreadPool(0, _THREADS, "console"), ThreadPool(0, _ORDER_THREADS, "console-orders"))
         self._port: Any = None
         self._tries = 0
@@ -88,6 +90,7 @@ class ConsoleService(Service):
             self._start()
         except PyrosError as error:
             raise NotStarted(f"pyros: {error}") from None
+        self._manager.watch(lambda: self._port is not None)
 
     def _start(self) -> None:
         from pyros.console.settings import configure  # noqa: PLC0415
@@ -165,6 +168,7 @@ class ConsoleService(Service):
     def stopService(self) -> Deferred[Any]:
         """End the streams, the threads, the port."""
         super().stopService()
+        self._manager.stop()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shlex
 import sys
@@ -14,11 +15,12 @@ import typer
 from pyros import config as configuration
 from pyros.alerts.rules import templates
 from pyros.cli.check import check
-from pyros.cli.common import out, short
-from pyros.cli.init.plan import GCN_SECRET, PRIVATE, Plan, files, ivo_of
+from pyros.cli.common import out, program, short
+from pyros.cli.init import units
+from pyros.cli.init.plan import GCN_SECRET, PLAIN, PRIVATE, Plan, files, ivo_of
 from pyros.cli.init.questions import Questions
 from pyros.cli.instruments.discover import indi_server
-from pyros.config import FILE_NAME
+from pyros.config import FILE_NAME, Config
 from pyros.errors import PyrosError
 from pyros.keys import make_key
 from pyros.permissions import protect
@@ -144,27 +146,41 @@ def _secret(questions: Questions, file: Path | None) -> str:
 def _write(top: Path, plan: Plan) -> Path:
     """Write the files of an observatory into its folder, and return its configuration's; raises PyrosError."""
     wanted = files(plan)
-    _refuse(top, list(wanted))
+    _refuse(top, [*wanted, Path(units.FOLDER)])
     try:
         for path, (text, mode) in wanted.items():
-            file = top / path
-            for parent in reversed(file.parents):
-                if not parent.is_dir():
-                    parent.mkdir()
-                    private = parent == (top / GCN_SECRET).parent
-                    parent.chmod(_PRIVATE_FOLDER if private else _FOLDER)
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            file.chmod(mode)
+            _write_new(top / path, text, mode, private=path == Path(GCN_SECRET))
+        config = configuration.load(top / FILE_NAME)
+        for name, text in _units(config).items():
+            _write_new(top / units.FOLDER / name, text, PLAIN)
     except OSError as error:
         raise PyrosError(f"{error.filename or top}: cannot be written: {error.strerror}; name another folder") from None
-    config = configuration.load(top / FILE_NAME)
     protect(config.data, config.path)
     make_key(config.key_file)
-    out.print(
-        f"{len(wanted)} files are in {short(top)}; its key is {short(config.key_file)}: who can read that may command"
-    )
+    key = short(config.key_file)
+    out.print(f"{len(wanted)} files and units for systemd are in {short(top)}; its key is {key}:"
+              " who can read that may command")  # fmt: skip
     if plan.gcn_id and find_spec("confluent_kafka") is None:
         out.print("alerts from GCN's Kafka need: pip install 'pyros-observatory[kafka]'")
     return config.path
+
+
+def _write_new(file: Path, text: str, mode: int, private: bool = False) -> None:
+    """Write a file that is not there yet, and the folders above it."""
+    for parent in reversed(file.parents):
+        if not parent.is_dir():
+            parent.mkdir()
+            parent.chmod(_PRIVATE_FOLDER if private and parent == file.parent else _FOLDER)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    file.chmod(mode)
+
+
+def _units(config: Config) -> dict[str, str]:
+    where = {
+        "folder": str(config.path.parent), "data": str(config.data), "config": str(config.path),
+        "user": getpass.getuser(), "python": sys.executable, "twistd": program("twistd"),
+    }  # fmt: skip
+    parts = [part for part in ("broker", "guardian", "console") if getattr(config, part) is not None]
+    return units.units(where, config.name, config.agents, parts, simulated=bool(config.simulators))
