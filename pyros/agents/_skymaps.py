@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from pyros import messages
 from pyros.agents.agent import Agent
 from pyros.alerts import Alert
+from pyros.alerts.coincidences import Coincidence
 from pyros.alerts.events import EventTable, Followed, StoredEvent
 from pyros.alerts.rules.circumstances import EventFacts
 from pyros.alerts.rules.decisions import RequestChange
@@ -79,6 +80,7 @@ class MapAgain(Payload, frozen=True):
     """The packet's identifier."""
 
 
+Agreement = tuple[StoredEvent, Coincidence]
 messages.register(MAP_READ, MapRead, guarded=True)
 messages.register(FIELDS_CHOSEN, FieldsChosen, guarded=True)
 messages.register(READ_MAP_AGAIN, MapAgain, guarded=True)
@@ -248,13 +250,15 @@ class SkyMapsAgent(Agent):
             tiling = followed.tiling
             if tiling is None or (source := tiling.newest(followed.event)) is None or source.alert.id != said.alert:
                 continue
+            before = self.events.coincident(stored)
             if said.reading is None:
                 self._not_read(stored, tiling, source, said)
             else:
                 tiling.read, tiling.file = said.alert, said.reading.file
                 followed.map = said.reading.facts
-                self._decide_by_map(source.alert, stored, said.reading)
+                self.decide_by_map(source.alert, stored, (said.reading.ra, said.reading.dec))
             self.in_transaction(self.events.change(stored))
+            self.relate_anew(stored, before)
 
     def fields_chosen(self, message: Message) -> None:
         """Ask the scheduler for what was chosen."""
@@ -326,7 +330,8 @@ class SkyMapsAgent(Agent):
             self._look(stored.name, stored.followed)
         self.keep_decision(source.alert, stored.name, Decision(accepted=False, reason=words))
 
-    def _decide_by_map(self, alert: Alert, stored: StoredEvent, reading: MapReading) -> None:
+    def decide_by_map(self, alert: Alert, stored: StoredEvent, densest: tuple[float, float]) -> None:
+        """Decide about an event by its map, which is densest at that place (ICRS degrees), and have fields chosen."""
         name, followed, tiling = stored.name, stored.followed, stored.followed.tiling
         assert tiling is not None
         now = self.clock.now()
@@ -345,7 +350,7 @@ class SkyMapsAgent(Agent):
         expires = now + timedelta(seconds=decision.expires_after) if decision.expires_after else None
         tiling.request = Observation(
             id=tiling.request.id if tiling.request is not None else self.new_observation_id(name, followed.requests),
-            target=name, ra=reading.ra, dec=reading.dec, exposures=decision.exposures, priority=decision.priority,
+            target=name, ra=densest[0], dec=densest[1], exposures=decision.exposures, priority=decision.priority,
             alert=alert.id, event=name, event_time=alert.time.timestamp() if alert.time else None,
             min_altitude=decision.min_altitude, expires=expires.timestamp() if expires else None,
             requested=now.timestamp(), reason=decision.reason,
@@ -419,6 +424,10 @@ class SkyMapsAgent(Agent):
 
     def packet_of(self, received: AlertReceived) -> bytes:
         """Return an alert's packet."""
+        raise NotImplementedError
+
+    def relate_anew(self, stored: StoredEvent, before: list[Agreement]) -> None:
+        """Settle who observes what coincides, now that an event's map is known, or is not waited for any more."""
         raise NotImplementedError
 
     # In the reactor's thread -------------------------------------------------------------------------------------

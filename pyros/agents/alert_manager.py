@@ -14,10 +14,10 @@ from pyros import messages
 from pyros.agents._alert_requests import Request, observation_id, settle
 from pyros.agents._filters import check_filters
 from pyros.agents._publishing import PublishingAgent, PublishingState
+from pyros.agents._skymaps import Agreement
 from pyros.agents.agent import Agent
 from pyros.agents.runtime.turns import NotTaken
 from pyros.alerts import Alert, events, followup, identity, parse
-from pyros.alerts.coincidences import Coincidence
 from pyros.alerts.events import EventTable, Followed, StoredEvent
 from pyros.alerts.rules import decisions
 from pyros.alerts.rules.circumstances import EventFacts
@@ -36,7 +36,6 @@ from pyros.planning import Site, SiteSky
 from pyros.planning.visibility import warm_up
 
 _MAX_COINCIDENT = 20
-Agreement = tuple[StoredEvent, Coincidence]
 
 
 class AlertManagerState(PublishingState):
@@ -136,7 +135,7 @@ class AlertManagerAgent(PublishingAgent):
         else:
             decision = self._decide(alert, stored, agrees)
         self.in_transaction(self.events.change(stored, (new,), known[1:]))
-        requests = self._settle(stored, decision, before, agrees)
+        requests = self._settle(stored, decision.reason, before, agrees)
         decision, observation, outcome = self._outcome(stored, decision, agrees, requests)
         if fields_gone and outcome == "nothing":
             outcome = "withdrawn"
@@ -144,8 +143,15 @@ class AlertManagerAgent(PublishingAgent):
         for each in requests:
             self.send_to(self.SCHEDULER, each.message, each.payload)
 
+    def relate_anew(self, stored: StoredEvent, before: list[Agreement]) -> None:
+        """Settle who observes what coincides, now that an event's map is known, or is not waited for any more."""
+        agrees = self.events.coincident(stored)
+        if before or agrees:
+            for each in self._settle(stored, "its sky map was read", before, agrees):
+                self.send_to(self.SCHEDULER, each.message, each.payload)
+
     def _settle(
-        self, stored: StoredEvent, decision: Decision, before: list[Agreement], agrees: list[Agreement]
+        self, stored: StoredEvent, reason: str, before: list[Agreement], agrees: list[Agreement]
     ) -> list[Request]:
         """Ask for one observation of what coincides, and again for one of its own of what coincides no more."""
         groups = [self._group(stored) if agrees else [stored]]
@@ -158,7 +164,7 @@ class AlertManagerAgent(PublishingAgent):
         requests: list[Request] = []
         for group in groups:
             as_before = [(each.followed.observation, each.followed.asked, each.followed.requests) for each in group]
-            requests += settle(group, decision.reason)
+            requests += settle(group, reason)
             for each, earlier in zip(group, as_before, strict=True):
                 if (each.followed.observation, each.followed.asked, each.followed.requests) != earlier or agrees:
                     self.in_transaction(self.events.change(each))
@@ -178,6 +184,9 @@ class AlertManagerAgent(PublishingAgent):
     def _reconsider(self, group: list[StoredEvent], newly: set[str]) -> None:
         """Ask the rules again about events that something coincides with now: its packets came too early for that."""
         for stored in (each for each in group if each.name in newly):
+            tiling, measured = stored.followed.tiling, stored.followed.map
+            if tiling is not None and tiling.read and not tiling.request and measured is not None and measured.place:
+                self.decide_by_map(tiling.sources[tiling.read].alert, stored, measured.place.densest)
             dead = identity.retracted_ids(stored.followed.event)
             for packet in stored.followed.event.packets:
                 if packet.kind == "retraction" or packet.id in {*dead, *stored.followed.accepted}:

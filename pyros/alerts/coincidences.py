@@ -9,12 +9,13 @@ gravitational waves are the windows in which LVK itself looks for bursts and neu
 35, 1), that of two satellites covers their distance in light time and their different trigger scales.
 
 Place. The distance is held against both radii together, scaled from 90 % to 99 % of a Gaussian in two dimensions
-(a factor of sqrt(2)), with the systematic error that some missions leave out of theirs. What has no position, or only
-a sky map, is related by its time alone, and said so.
+(a factor of sqrt(2)), with the systematic error that some missions leave out of theirs. Of what has a sky map instead
+the region of 99 % must come so near to the other's position, or to its map. What has neither is related by its time
+alone, and said so.
 
 Chance. Events of the other mission come at its rate; within the window and the circle of the distance that would still
-count, 1 - exp(-rate * window * share of the sky) is the probability that at least one comes by chance. Plain functions,
-for any thread.
+count (or the map's region, made wider by the other's radius), 1 - exp(-rate * window * share of the sky) is the
+probability that at least one comes by chance. Plain functions, for any thread.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import msgspec
 
 from pyros.alerts import identity
 from pyros.alerts.identity import Event, PacketRecord
+from pyros.alerts.map_places import MapPlace
 from pyros.angles import separation
 
 SECONDS_PER_YEAR = 365.25 * 86_400
@@ -105,6 +107,8 @@ class Moment(msgspec.Struct, frozen=True):
     """Declination, ICRS degrees; None without a position."""
     radius: float | None = None
     """Error radius at 90 %, degrees; None where it isn't told."""
+    place: MapPlace | None = None
+    """Where its sky map puts it; None with a position, or while no map has been read."""
 
 
 class Coincidence(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -120,18 +124,23 @@ class Coincidence(msgspec.Struct, frozen=True, omit_defaults=True):
     """Degrees between the two positions; None where one has none."""
     chance: float = 1.0
     """The probability of such a coincidence by chance."""
+    share: float | None = None
+    """The share (0 to 1) of the smallest region of the sky map that comes as near as that; None without a map."""
 
     def __str__(self) -> str:
         after = f"{abs(self.seconds):.3g} s {'after' if self.seconds >= 0 else 'before'}"
         place = "by time alone" if self.separation is None else f"{self.separation:.3g} deg apart"
+        if self.share is not None:
+            place = f"in the region of {self.share:.0%} of the sky map"
         return f"{self.name} {after}, {place}, by chance {self.chance:.2g}"
 
 
-def moment_of(event: Event) -> Moment | None:
+def moment_of(event: Event, place: MapPlace | None = None) -> Moment | None:
     """Return when and where an event was by all of its real packets, also those that are taken back.
 
-    None for tests, for missions that no pair has, and without a time. The time is that of the packet written first:
-    later ones may tell when another instrument looked. The position is the best one that stands, or that stood.
+    ``place`` is what its sky map says, which counts where there is no position. None for tests, for missions that no
+    pair has, and without a time. The time is that of the packet written first: later ones may tell when another
+    instrument looked. The position is the best one that stands, or that stood.
     """
     real = [each for each in event.packets if each.real and each.kind != "retraction"]
     mission = next((name for each in real if (name := each.key.partition(":")[0]) in MISSIONS), "")
@@ -140,7 +149,7 @@ def moment_of(event: Event) -> Moment | None:
         return None
     best = identity.believe(event).best or _most_precise(real)
     if best is None:
-        return Moment(mission, time)
+        return Moment(mission, time, place=place)
     return Moment(mission, time, best.ra, best.dec, None if math.isinf(best.radius) else best.radius)
 
 
@@ -175,14 +184,38 @@ def reach(one: Moment, other: Moment) -> float | None:
     return max(_LEAST_RADIUS, _TO_99 * math.sqrt(sum((size or 0.0) ** 2 for size in sizes)))
 
 
+def _size(moment: Moment) -> float:
+    """Return the radius at 99 % of a position, with what its mission leaves out, in degrees."""
+    return max(_LEAST_RADIUS, _TO_99 * math.hypot(moment.radius or 0.0, MISSIONS[moment.mission].systematic))
+
+
+def _with_map(one: Moment, other: Moment) -> tuple[bool, float | None]:
+    """Tell whether a sky map decides about the place, and the share of it that does; None where they are apart."""
+    if one.place is not None and other.place is not None:
+        return True, one.place.share_with(other.place)
+    for mapped, placed in ((one, other), (other, one)):
+        if mapped.place is not None and placed.ra is not None and placed.dec is not None:
+            return True, mapped.place.share_at(placed.ra, placed.dec, _size(placed))
+    return False, None
+
+
+def _share_of_sky(one: Moment, other: Moment) -> float:
+    """Return the share of the sky in which the other's place would agree with one's."""
+    if one.place is not None and other.place is not None:
+        return one.place.chance(other.place.area)
+    for mapped, placed in ((one, other), (other, one)):
+        if mapped.place is not None and placed.ra is not None:
+            return mapped.place.chance(math.pi * _size(placed) ** 2)
+    limit = reach(one, other)
+    return 1.0 if limit is None else (1 - math.cos(math.radians(min(limit, 180.0)))) / 2
+
+
 def chance(one: Moment, other: Moment) -> float:
     """Return how probable it is that an event of the other's mission agrees with one by chance."""
     times = window(one.mission, other.mission)
     if times is None:
         return 0.0
-    limit = reach(one, other)
-    share = 1.0 if limit is None else (1 - math.cos(math.radians(min(limit, 180.0)))) / 2
-    expected = MISSIONS[other.mission].rate / SECONDS_PER_YEAR * (times[1] - times[0]) * share
+    expected = MISSIONS[other.mission].rate / SECONDS_PER_YEAR * (times[1] - times[0]) * _share_of_sky(one, other)
     return -math.expm1(-expected)
 
 
@@ -197,4 +230,7 @@ def coincide(one: Moment, other: Moment, name: str) -> Coincidence | None:
         apart = separation(one.ra or 0.0, one.dec or 0.0, other.ra or 0.0, other.dec or 0.0)
         if apart > limit:
             return None
-    return Coincidence(name, other.mission, round(seconds, 6), apart, chance(one, other))
+    mapped, share = _with_map(one, other)
+    if mapped and share is None:
+        return None
+    return Coincidence(name, other.mission, round(seconds, 6), apart, chance(one, other), share)

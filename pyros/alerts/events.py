@@ -19,8 +19,9 @@ from typing import Any
 import msgspec
 
 from pyros.alerts import coincidences, identity
-from pyros.alerts.coincidences import Coincidence
+from pyros.alerts.coincidences import Coincidence, Moment
 from pyros.alerts.identity import Event, PacketRecord
+from pyros.alerts.map_places import MapPlace
 from pyros.alerts.tiling import Tiling
 from pyros.angles import separation
 from pyros.journal import AnyReader, JournalReader
@@ -53,6 +54,8 @@ class MapFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     """Mean luminosity distance, Mpc; None where the map has none."""
     distance_error: float | None = None
     """Its standard deviation, Mpc."""
+    place: MapPlace | None = None
+    """Where it puts the event; None where an earlier version measured it."""
 
 
 class Followed(msgspec.Struct):
@@ -72,6 +75,13 @@ class Followed(msgspec.Struct):
     """What the rules want observed of it, whether that is its own observation or a coincident event's."""
     tiling: Tiling | None = None
     """What is done about its sky maps; None for an event without any, or where fields are not observed."""
+
+    @property
+    def moment(self) -> Moment | None:
+        """When and where it was, for coincidences; None too while the place depends on a map that is being read."""
+        moment = coincidences.moment_of(self.event, self.map.place if self.map is not None else None)
+        awaited = self.map is None and self.tiling is not None and self.tiling.is_awaited(self.event)
+        return None if awaited and moment is not None and moment.ra is None else moment
 
     def __post_init__(self) -> None:
         if self.asked is None and self.observation is not None:
@@ -176,15 +186,15 @@ class EventTable:
     def coincident(self, stored: StoredEvent) -> list[tuple[StoredEvent, Coincidence]]:
         """Return the events of other missions that agree with one in time and place, in order.
 
-        Its packets need not be in the table yet.
+        Its packets need not be in the table yet. Nothing agrees with what has only a sky map that is being read.
         """
-        one = coincidences.moment_of(stored.followed.event)
+        one = stored.followed.moment
         if one is None:
             return []
         found: list[tuple[StoredEvent, Coincidence]] = []
         before, after = coincidences.horizon(one.mission)
         for other in self._between(one.time + before, one.time + after):
-            moment = coincidences.moment_of(other.followed.event) if other.number != stored.number else None
+            moment = other.followed.moment if other.number != stored.number else None
             agrees = coincidences.coincide(one, moment, other.name) if moment is not None else None
             if agrees is not None:
                 found.append((other, agrees))

@@ -107,6 +107,11 @@ class Tiling(msgspec.Struct, omit_defaults=True):
                 return source
         return None
 
+    def is_awaited(self, event: Event) -> bool:
+        """Tell whether the map that counts is being read for the first time."""
+        source = self.newest(event)
+        return source is not None and source.alert.id != self.read and not source.attempts
+
     def forget(self) -> None:
         """Ask for nothing any more; what was observed stays, and of which map."""
         self.read = ""

@@ -17,7 +17,16 @@ import numpy as np
 
 from pyros import outgoing
 from pyros.alerts.events import MapFacts
-from pyros.alerts.skymaps import Catalogue, Field, RankedGalaxy, SkyMap, make_tiles, rank_galaxies, read_skymap
+from pyros.alerts.skymaps import (
+    Catalogue,
+    Field,
+    RankedGalaxy,
+    SkyMap,
+    make_tiles,
+    place_of,
+    rank_galaxies,
+    read_skymap,
+)
 from pyros.alerts.skymaps.coverage import inside_any, probability_in
 from pyros.alerts.skymaps.embedded import embedded_skymap
 from pyros.alerts.skymaps.galaxies import read_galaxies, write_catalogue
@@ -134,7 +143,7 @@ def read_map(job: ReadJob, packet: memoryview) -> MapReading:
         _forget_oldest(folder)
     ra, dec = skymap.most_probable
     mean, error = skymap.distance or (None, None)
-    facts = MapFacts(skymap.area(0.5), skymap.area(0.9), mean, error)
+    facts = MapFacts(skymap.area(0.5), skymap.area(0.9), mean, error, place_of(skymap))
     return MapReading(file, facts, ra, dec)
 
 

@@ -15,6 +15,7 @@ from pyros.alerts import coincidences, identity
 from pyros.alerts.coincidences import MISSIONS, PAIRS, SECONDS_PER_YEAR, Moment
 from pyros.alerts.events import SCHEMA, EventTable, Followed, StoredEvent
 from pyros.alerts.identity import Event, PacketRecord
+from pyros.alerts.map_places import MapPlace
 from pyros.angles import separations
 from pyros.journal import Effects, MemoryJournals
 
@@ -115,10 +116,18 @@ def test_coincidences_of_many_alerts_are_those_of_a_second_count_and_of_chance()
     assert abs(len(false) - expected) < 5 * math.sqrt(expected), (len(false), expected)
 
 
-MOMENTS = st.builds(
-    Moment, st.sampled_from(sorted(MISSIONS)), st.floats(0, 2000), st.floats(0, 359.9), st.floats(-90, 90),
-    st.one_of(st.none(), st.floats(0.001, 20)),
+PLACES = st.builds(
+    MapPlace,
+    st.lists(st.tuples(st.floats(0, 359.9), st.floats(-90, 90), st.floats(0, 0.99)), min_size=1, max_size=5).map(tuple),
+    st.floats(0.1, 60), st.floats(0.1, 30_000),
 )  # fmt: skip
+KINDS, TIMES = st.sampled_from(sorted(MISSIONS)), st.floats(0, 2000)
+MOMENTS = st.one_of(
+    st.builds(
+        Moment, KINDS, TIMES, st.floats(0, 359.9), st.floats(-90, 90), st.one_of(st.none(), st.floats(0.001, 20))
+    ),
+    st.builds(Moment, KINDS, TIMES, place=st.one_of(st.none(), PLACES)),
+)
 
 
 @given(MOMENTS, MOMENTS)
@@ -128,6 +137,7 @@ def test_a_coincidence_is_seen_from_both_sides(one: Moment, other: Moment) -> No
     if there is not None and back is not None:
         assert there.seconds == -back.seconds
         assert (there.separation is None) == (back.separation is None)
+        assert there.share == back.share
         assert 0 < there.chance <= 1
         assert str(there).startswith("b ")
 

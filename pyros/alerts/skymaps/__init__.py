@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyros.alerts.skymaps.galaxies import Catalogue, Galaxy, RankedGalaxy, rank_galaxies, write_catalogue
+from pyros.alerts.skymaps.place import place_of
 from pyros.alerts.skymaps.reading import read_skymap
 from pyros.alerts.skymaps.skymap import SkyMap
 from pyros.alerts.skymaps.tiles import Field, Tile, make_tiles
@@ -15,6 +16,7 @@ __all__ = [
     "SkyMap",
     "Tile",
     "make_tiles",
+    "place_of",
     "rank_galaxies",
     "read_skymap",
     "write_catalogue",

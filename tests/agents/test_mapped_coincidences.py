@@ -1,0 +1,115 @@
+"""A wave and bursts at its time: the map tells which of them it is, whatever came first."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyros.alerts import events
+from pyros.alerts.rules import decisions
+from pyros.messages import FieldRequests, Observation, Withdrawal
+from tests.agents import test_skymaps
+from tests.agents.test_coincident_alerts import packet
+from tests.agents.test_skymaps import Maps, overhead
+from tests.maps import drawn_map, gw_alert
+
+RULES = """
+rules:
+  - name: wave with a burst
+    when: {stream: lvc, coincident_with: [fermi, swift]}
+    observe: [{filter: r, seconds: 10, count: 1}]
+    min_altitude: 20
+  - name: burst with a wave
+    when: {stream: swift, coincident_with: lvc}
+    observe: [{filter: i, seconds: 10, count: 1}]
+"""
+
+
+def burst(number: int, minute: int, ra: float) -> bytes:
+    return packet("SWIFT", "BAT_GRB_Pos", number, minute, second=9, ra=ra, error=0.05)
+
+
+@pytest.fixture(autouse=True)
+def rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(test_skymaps, "RULES", RULES)
+
+
+class Sky:
+    """The packets of a wave and two bursts, one of them in the wave's map (the bursts stand at declination 20)."""
+
+    def __init__(self, rig: Maps) -> None:
+        ra, _ = overhead(rig)
+        wave = drawn_map(ra, 20.0, width=5.0)
+        self.packets = {
+            "wave": gw_alert("INITIAL", 5, wave),
+            "better": gw_alert("UPDATE", 9, drawn_map(ra, 20.0, width=3.0)),
+            "inside": burst(1300001, 2, ra + 3),
+            "outside": burst(1300002, 3, (ra + 120) % 360),
+        }
+
+
+def end(rig: Maps) -> tuple[set[tuple[str, str]], bool]:
+    """Who is observed in the end: the points with their filters, and whether the wave's fields are."""
+    points: dict[str, Observation] = {}
+    fields: dict[str, FieldRequests] = {}
+    for each in rig.sent():
+        match each:
+            case Observation():
+                points[each.id] = each
+            case Withdrawal():
+                points.pop(each.observation, None)
+            case FieldRequests():
+                fields[each.event] = each
+    return {(each.event, each.exposures[0].filter) for each in points.values()}, any(
+        each.requests for each in fields.values()
+    )
+
+
+def test_only_the_burst_in_the_map_coincides(tmp_path: Path) -> None:
+    rig = Maps(tmp_path)
+    try:
+        packets = Sky(rig).packets
+        rig.take(packets["outside"], packets["wave"])
+        assert end(rig) == (set(), False), "it is elsewhere"
+        rig.take(packets["inside"])
+        assert end(rig) == ({("swift:1300001", "i")}, True), "also the wave is asked about again"
+        last = decisions.read(rig.journal.reader(), events=["swift:1300001"])[-1]
+        (agrees,) = last.looked_at["coincides_with"]
+        assert agrees.startswith("lvc:S260320a 9 s before, in the region of ")
+        (seen,) = events.coinciding(rig.journal.reader(), "lvc:S260320a")
+        assert seen.name == "swift:1300001"
+    finally:
+        rig.stop()
+
+
+def test_a_map_that_cannot_be_read_leaves_the_time_alone(tmp_path: Path) -> None:
+    rig = Maps(tmp_path)
+    try:
+        packets = Sky(rig).packets
+        rig.take(packets["outside"], gw_alert("INITIAL", 5, b"no map"))
+        assert end(rig) == ({("swift:1300002", "i")}, False)
+    finally:
+        rig.stop()
+
+
+NAMES = ("better", "inside", "outside", "wave")
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.permutations(NAMES), st.sets(st.sampled_from(NAMES), min_size=2))
+def test_every_order_of_a_map_and_bursts_has_the_same_end(order: list[str], there: set[str]) -> None:
+    ends = []
+    for names in (sorted(there), [each for each in order if each in there]):
+        with tempfile.TemporaryDirectory() as folder:
+            rig = Maps(Path(folder))
+            try:
+                packets = Sky(rig).packets
+                rig.take(*(packets[each] for each in names))
+                ends.append(end(rig))
+            finally:
+                rig.stop()
+    assert ends[0] == ends[1]
