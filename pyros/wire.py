@@ -12,6 +12,7 @@ One port serves two kinds of client, told apart by the first byte (a frame's len
                                                                    after: only where numbers before these are gone
     {"fleeting": [{"id": "...", "name": "...", "sent": 1.7e9, "payload": {...}}, ...]}      without numbers and answers
     {"ack": 1042, "refused": [{"seq": 1042, "reason": "..."}]}     refused: only where something was
+    {"alive": 51234}                                               bytes that have come: see pyros.sender.liveness
     {"query": "status"}   {"status": {...}}                        needs no hello
     {"error": "..."}                                               then the connection is closed
 
@@ -92,6 +93,10 @@ class Hello(msgspec.Struct, omit_defaults=True):
     """A word that is used once, from a sender that can prove the observatory's key; '' from one that cannot."""
     boot: Short = ""
     """Which start of which computer the sender's monotonic clock counts from; '' when that is unknown."""
+    run: Short = ""
+    """Which start of which process connects: a second connection of the same one replaces its first. '' for others."""
+    alive: bool = False
+    """Whether the sender says that it is alive, and takes such frames."""
 
 
 class Challenge(msgspec.Struct):
@@ -119,6 +124,8 @@ class Welcome(msgspec.Struct, omit_defaults=True):
     """The receiver's own proof of the key; '' for a sender that has not proved it."""
     fleeting: bool = False
     """Whether the receiver takes fleeting messages without numbers, as it does since PYROS knows them."""
+    alive: bool = False
+    """Whether the receiver answers signs of life, as it does for a sender that has said so in its hello."""
 
 
 class Refusal(msgspec.Struct):
@@ -142,6 +149,8 @@ class Frame(msgspec.Struct, omit_defaults=True):
     """The number before that of the first message, where the sender has forgotten what had it: it was acknowledged once
     by a receiver that has forgotten that itself."""
     fleeting: Annotated[list[FleetingEntry], msgspec.Meta(max_length=MAX_MESSAGES)] | None = None
+    alive: LastSeq | None = None
+    """A sign of life: how many bytes of this connection have come so far."""
     ack: LastSeq | None = None
     refused: list[Refusal] | None = None
     query: str | None = None

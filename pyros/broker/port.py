@@ -23,6 +23,7 @@ from pyros.broker.vtp.protocol import Connections, allowed, host_of
 from pyros.config import BROKER, Network
 from pyros.errors import PyrosError, WireError
 from pyros.sender.inbound import InboundHandshake, InboundPort
+from pyros.sender.tcp import bound_silence
 
 MAX_ASKING = 64
 TIMEOUT = 10.0  # seconds for question and answer
@@ -56,6 +57,7 @@ class BrokerConnection(Protocol):
 
     def pauseProducing(self) -> None:
         self._full = True
+        self._handshake.on_hold()
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
@@ -76,6 +78,7 @@ class BrokerConnection(Protocol):
         self._factory.asking.discard(self)
 
     def dataReceived(self, data: bytes) -> None:
+        self._handshake.on_bytes(len(data))
         try:
             for frame in self._decoder.feed(data):
                 if self._done:
@@ -94,6 +97,7 @@ class BrokerConnection(Protocol):
             self._waiting += frame.messages
             if not self._publishing:
                 self._publishing = True
+                self._handshake.on_hold()
                 self.transport.pauseProducing()  # at most one read's frames wait here
                 Deferred.fromCoroutine(self._publish()).addErrback(self._failed)
         elif frame.query == "status" and peer is None:
@@ -109,7 +113,7 @@ class BrokerConnection(Protocol):
     def welcomed(self) -> int:
         """Let the agent send messages; returns 0 as the number committed last, as the broker keeps none."""
         self._bear_silence()
-        self.transport.setTcpKeepAlive(True)
+        bound_silence(self.transport)
         return 0
 
     async def _publish(self) -> None:

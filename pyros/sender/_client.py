@@ -23,6 +23,7 @@ from pyros.keys import find_key
 from pyros.messages import encode_payload
 from pyros.printable import printable
 from pyros.sender.handshake import SenderHandshake
+from pyros.sender.tcp import bound_silence_of
 from pyros.unique import new_name
 
 _WINDOW = 8192
@@ -246,6 +247,8 @@ class AgentClient:
             (reachable(self.agent.ip), self.agent.port), timeout=max(deadline.left(), 0.001)
         )
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        bound_silence_of(self._socket)
         self._bound = -1.0
         key = find_key(self._key_file) if self._key_file is not None else None
         handshake = self._handshake = SenderHandshake(self._name, self.agent.name, self._epoch, key)

@@ -40,11 +40,14 @@ def observatory_key(config: Config) -> bytes:
 class SenderHandshake:
     """The sender's side of one connection."""
 
-    def __init__(self, sender: str, to: str, epoch: str, key: bytes | None) -> None:
-        """``key`` is None for a program that has none: it is welcomed unproved."""
+    def __init__(self, sender: str, to: str, epoch: str, key: bytes | None, run: str = "") -> None:
+        """``key`` is None for a program that has none: it is welcomed unproved.
+
+        ``run`` names this start of an agent's process, which then says that it is alive; '' for a program.
+        """
         self._key = key
         nonce = keys.nonce() if key is not None else ""
-        self.hello = wire.Hello(wire.PROTOCOL, sender, to, epoch, nonce, boot_id())
+        self.hello = wire.Hello(wire.PROTOCOL, sender, to, epoch, nonce, boot_id(), run, bool(run))
         self._words: tuple[str | float, ...] | None = None
 
     def prove(self, challenge: wire.Challenge, now: float) -> wire.Frame:

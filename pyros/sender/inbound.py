@@ -13,6 +13,7 @@ from pyros import keys, wire
 from pyros.config import BROKER
 from pyros.errors import WireError
 from pyros.sender.handshake import signed_words
+from pyros.sender.liveness import ReceiverWatch
 from pyros.unique import boot_id
 
 PING_SECONDS = 3.0
@@ -95,6 +96,8 @@ class InboundHandshake:
         self._ahead: float | None = None
         self._rivals: list[InboundHandshake] = []
         self._timer: Any = None
+        self._watch: ReceiverWatch | None = None
+        self._bytes_heard = 0
         self._closed = False
 
     @property
@@ -102,8 +105,24 @@ class InboundHandshake:
         """How far (seconds) our monotonic clock is ahead of the sender's, at least; None when that is unknown."""
         return self._ahead
 
+    def on_bytes(self, count: int) -> None:
+        """Note that so many bytes have come, of whatever."""
+        self._bytes_heard += count
+        if self._watch is not None:
+            self._watch.heard()
+
+    def on_answer(self) -> None:
+        """Note that all messages that have come are acknowledged."""
+        if self._watch is not None:
+            self._watch.answered()
+
+    def on_hold(self) -> None:
+        """Note that nothing is read from now on."""
+        if self._watch is not None:
+            self._watch.held()
+
     def on_frame(self, frame: wire.Frame) -> bool:
-        """Take a hello or a proof; return False for any other frame, which is for the port.
+        """Take a hello, a proof or a sign of life; return False for any other frame, which is for the port.
 
         Raises WireError: the connection must be closed with that reason.
         """
@@ -112,7 +131,7 @@ class InboundHandshake:
         elif frame.proof is not None:
             self.on_proof(frame.proof)
         else:
-            return False
+            return frame.alive is not None
         return True
 
     def on_hello(self, hello: wire.Hello) -> None:
@@ -164,6 +183,8 @@ class InboundHandshake:
             return
         self._closed = True
         self._set_timer(None)
+        if self._watch is not None:
+            self._watch.stop()
         if self._hello is not None:
             self._receiver.leave(self, self._hello.sender)
         self._give_way()
@@ -178,16 +199,37 @@ class InboundHandshake:
         self.peer = (hello.sender, hello.epoch)
         last = self._connection.welcomed()
         mac = keys.sign(self._receiver.key, "welcome", *self._words, float(last)) if self.proved else ""
-        self._connection.send(wire.Frame(welcome=wire.Welcome(last, mac, self._receiver.takes_fleeting)))
+        welcome = wire.Welcome(last, mac, self._receiver.takes_fleeting, hello.alive)
+        self._connection.send(wire.Frame(welcome=welcome))
+        if hello.alive:
+            self._watch = ReceiverWatch(
+                self._receiver.reactor, lambda: self._connection.unread, self._say_alive, self._connection.drop
+            )
         self._rest()
 
     def contest(self, rival: InboundHandshake) -> None:
-        """Another connection has proved the name that this one holds: whose it is must be seen at once."""
+        """Another connection has proved the name that this one holds: whose it is must be seen at once.
+
+        The same process replaces its own connection, which it has given up; that the path between has died isn't seen
+        from here.
+        """
         self._rivals.append(rival)
+        if self._hello is not None and rival.run and rival.run == self._hello.run:
+            self._connection.drop("the same process has made another connection")
+            self.on_closed()
+            return
         if len(self._rivals) == 1:
             if not self._challenge:
                 self._send_challenge()
             self._set_timer(PING_SECONDS, self._no_answer)
+
+    @property
+    def run(self) -> str:
+        """Which start of which process connects; '' when that is unknown."""
+        return self._hello.run if self._hello is not None else ""
+
+    def _say_alive(self) -> None:
+        self._connection.send(wire.Frame(alive=self._bytes_heard))
 
     def _measure(self, hello: wire.Hello, now: float) -> None:
         """Compare the clocks so that nothing looks younger than it is.

@@ -14,7 +14,7 @@ from pyros.agents import Agent, Message
 from pyros.keys import make_key
 from pyros.messages import guard
 from pyros.sender import Sender
-from pyros.sender.outbound import AgentLink
+from pyros.sender.link import AgentLink
 from pyros.wire import Frame, Refusal, Welcome, encode_frame
 from tests.conftest import PATIENCE, GreetedPeer, wait_until
 
@@ -303,17 +303,26 @@ def test_a_fleeting_message_is_dropped_when_it_is_old(place: Any) -> None:
     reactor = MemoryReactorClock()
     written: list[Frame] = []
 
-    class Protocol:
+    class Line:
+        open = True
+
         def write(self, frame: Frame) -> None:
             written.append(frame)
 
+        def in_use(self) -> None:
+            pass
+
+        def start(self, _: Any) -> None:
+            pass
+
     nothing: Any = None
+    line: Any = Line()
     link: Any = AgentLink(
-        reactor, "telling", place.config.agent("hearing"), lambda: nothing, nothing, lambda *_: None,
+        reactor, "telling", place.config.agent("hearing"), line, nothing, lambda *_: None,
         lambda entry: entry, lambda *_: None, lambda *_: True,
     )  # fmt: skip
     link.post_fleeting([wire.Entry(0, "old", GLANCE, 0.0, said=reactor.seconds())])
     reactor.advance(5.1)
     link.post_fleeting([wire.Entry(0, "new", GLANCE, 0.0, said=reactor.seconds())])
-    link.welcomed(Protocol(), 0, True)
+    link.welcomed(line, Welcome(0, fleeting=True))
     assert [entry.id for frame in written for entry in frame.fleeting or []] == ["new"]

@@ -25,6 +25,7 @@ from pyros.config import AgentConfig
 from pyros.errors import WireError
 from pyros.printable import printable
 from pyros.sender.inbound import InboundHandshake, InboundPort
+from pyros.sender.tcp import bound_silence
 from pyros.unique import new_name
 
 FIRST_BYTE_TIMEOUT = 60.0
@@ -242,8 +243,7 @@ class AgentConnection(Protocol):
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
-        transport.setTcpNoDelay(True)
-        transport.setTcpKeepAlive(True)
+        bound_silence(transport)
         transport.registerProducer(self, True)
         self._port.crowd.open[self] = None
         self._port.opened(self)
@@ -272,6 +272,7 @@ class AgentConnection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self._lost:
             return
+        self._handshake.on_bytes(len(data))
         try:
             events = self._decoder.feed(data)
             for event in events:
@@ -374,6 +375,8 @@ class AgentConnection(Protocol):
             return
         else:
             self._write(b"" if told else _acknowledgement(answer))
+            if not self._under_way:
+                self._handshake.on_answer()
         self._watch()
         self._close_if_done()
 
@@ -483,6 +486,7 @@ class AgentConnection(Protocol):
         self._holds.add(why)
         transport: Any = self.transport
         transport.pauseProducing()
+        self._handshake.on_hold()
         self._watch()
 
     def release(self, why: str) -> None:

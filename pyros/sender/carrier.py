@@ -1,0 +1,304 @@
+"""What carries frames to another agent: connections that are made, greeted, watched, and made again when they end.
+
+A `Carrier` knows nothing of numbers and queues: those are the link's (`pyros.sender.link`), whatever carries frames.
+Everything here runs in the reactor's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from typing import Protocol as Interface
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pyros import wire
+from pyros.backoff import Backoff
+from pyros.config import AgentConfig
+from pyros.errors import WireError
+from pyros.sender._client import reachable
+from pyros.sender.handshake import SenderHandshake
+from pyros.sender.liveness import SenderWatch
+from pyros.sender.tcp import bound_silence
+
+_PATIENCE_SECONDS = (4.0, 4.0, 10.0)
+"""How long the first, the second and the third attempt in a row may take to connect, and then to be welcomed. The third
+is for paths that need so long; and so on in turn. The kernel's own next attempt never comes later than 4 s."""
+
+_CLOSE_SECONDS = 1.0
+_RECONNECT_SECONDS = (0.2, 0.4, 0.8, 1.6, 2.0)
+"""Pauses between attempts to connect, see `Backoff`: short ones, so that an agent that is back is found soon."""
+
+_ATTEMPTS_UNTOLD = 3
+"""The log says that an agent's messages wait after so many failed attempts."""
+
+
+class Connection(Interface):
+    """One connection to an agent, as a link uses it."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it is the carrier's present one, and nothing has ended it."""
+        ...
+
+    def write(self, frame: wire.Frame) -> None: ...
+
+    def in_use(self) -> None:
+        """Note that the link goes on here: the next attempt after a break comes soon."""
+        ...
+
+    def fail(self, reason: str) -> None:
+        """End it; the carrier will make another one."""
+        ...
+
+
+class Carried(Interface):
+    """A link, as its carrier uses it."""
+
+    log: Logger
+
+    @property
+    def answered_all(self) -> bool: ...
+
+    def welcomed(self, connection: Connection, welcome: wire.Welcome) -> None:
+        """Go on over this connection. Raises WireError: it must be ended with that reason."""
+        ...
+
+    def answered(self, seq: int, refusals: list[wire.Refusal]) -> None: ...
+
+    def broken(self, connection: Connection) -> None:
+        """Put nothing more on this connection."""
+        ...
+
+    def complain(self, reason: str) -> None:
+        """Say once, until messages flow again, why they wait."""
+        ...
+
+
+class Carrier(Interface):
+    """Brings the frames of one link to its agent, and the answers back."""
+
+    def start(self, link: Carried) -> None:
+        """Begin to make connections, one at a time, and again after each that ends."""
+        ...
+
+    def stop(self) -> Deferred[None]:
+        """Let what is on its way arrive, but not for long; fires when nothing is open."""
+        ...
+
+
+class TcpCarrier:
+    """One TCP connection at a time to an agent's port."""
+
+    # ClientService cannot be used here: it knows no connection that breaks before it has become useful (Twisted 26.10),
+    # and an agent that refuses us must be asked ever more rarely, though connecting succeeds each time.
+
+    def __init__(self, reactor: Any, agent: AgentConfig, greet: Callable[[], SenderHandshake]) -> None:
+        """``greet()`` begins the handshake of a new connection."""
+        self.reactor = reactor
+        self.agent = agent
+        self.greet = greet
+        self.link: Carried
+        self._backoff = Backoff(*_RECONNECT_SECONDS)
+        self._connecting: Deferred[Any] | None = None
+        self._retry_call: Any = None
+        self._stopping = False
+        self._opened = 0
+        self._newest: TcpConnection | None = None
+        self._stopped: Deferred[None] = Deferred()
+
+    @property
+    def patience(self) -> float:
+        """How many seconds the present attempt may take."""
+        return _PATIENCE_SECONDS[self._backoff.failures % len(_PATIENCE_SECONDS)]
+
+    def start(self, link: Carried) -> None:
+        self.link = link
+        self._connect()
+
+    def stop(self) -> Deferred[None]:
+        self._stopping = True
+        if self._retry_call is not None and self._retry_call.active():
+            self._retry_call.cancel()
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._newest is not None:
+            self._newest.close()
+        self._ended()
+        return self._stopped
+
+    def settled(self) -> None:
+        """Note that a connection has become useful."""
+        self._backoff.reset()
+
+    def lost(self, connection: TcpConnection) -> None:
+        """Replace a connection that has ended."""
+        self._opened -= 1
+        if self._newest is connection:
+            self._newest = None
+        self._again()
+
+    def _connect(self) -> None:
+        """Connect; a name is looked up anew each time."""
+        self._connecting = self._endpoint().connect(_ConnectionFactory(self))
+        # A name that is being looked up has no time-out of its own.
+        overdue = self.reactor.callLater(self.patience + 1.0, self._connecting.cancel)
+        self._connecting.addCallbacks(self._made, self._not_made, (overdue,), {}, (overdue,))
+
+    def _endpoint(self) -> Any:
+        host, port, patience = reachable(self.agent.ip), self.agent.port, self.patience
+        if ":" in host:
+            return TCP6ClientEndpoint(self.reactor, host, port, patience)
+        if host.replace(".", "").isdigit():
+            return TCP4ClientEndpoint(self.reactor, host, port, patience)
+        return HostnameEndpoint(self.reactor, host, port, patience)
+
+    def _made(self, connection: TcpConnection, overdue: Any) -> None:
+        overdue.cancel()
+        self._connecting = None
+        self._opened += 1
+        self._newest = connection
+        if self._stopping:
+            connection.fail("the agent stops")
+            self._ended()
+
+    def _not_made(self, _: object, overdue: Any) -> None:
+        if overdue.active():
+            overdue.cancel()
+        self._connecting = None
+        self._again()
+
+    def _again(self) -> None:
+        if self._stopping:
+            self._ended()
+            return
+        pause = self._backoff.next_pause()
+        if self._backoff.failures == _ATTEMPTS_UNTOLD:
+            self.link.complain("no answer")
+        self._retry_call = self.reactor.callLater(pause, self._connect)
+
+    def _ended(self) -> None:
+        if not self._opened and self._connecting is None and not self._stopped.called:
+            self._stopped.callback(None)
+
+
+class _ConnectionFactory(Factory):
+    noisy = False
+
+    def __init__(self, carrier: TcpCarrier) -> None:
+        self._carrier = carrier
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        return TcpConnection(self._carrier)
+
+
+class TcpConnection(Protocol):
+    """Speaks the sender's side of the wire on one connection."""
+
+    def __init__(self, carrier: TcpCarrier) -> None:
+        self._carrier = carrier
+        self._decoder = wire.Decoder(frames=True)
+        self._handshake = carrier.greet()
+        self._watch = SenderWatch(carrier.reactor, self._say_alive, self.fail)
+        self._timeout: Any = None
+        self._made = 0.0
+        self._bytes_heard = self._bytes_said = 0
+        self._in_use = False
+        self.open = True
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        bound_silence(transport)
+        self._made = self._carrier.reactor.seconds()
+        self._timeout = self._carrier.reactor.callLater(self._carrier.patience, self.fail, "no welcome")
+        self.write(wire.Frame(hello=self._handshake.hello))
+
+    def write(self, frame: wire.Frame) -> None:
+        data = wire.encode_frame(frame)
+        self._bytes_said += len(data)
+        self._watch.wrote()
+        transport: Any = self.transport
+        transport.write(data)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._bytes_heard += len(data)
+        try:
+            events = self._decoder.feed(data)
+        except WireError as error:
+            self.fail(str(error))
+            return
+        everything = False
+        for frame in events:
+            if not isinstance(frame, wire.Frame):
+                continue
+            if frame.ack is not None:
+                self._carrier.link.answered(frame.ack, frame.refused or [])
+                everything = self._carrier.link.answered_all
+            elif frame.alive is not None:
+                everything = frame.alive >= self._bytes_said
+            elif frame.challenge is not None or frame.welcome is not None:
+                self._greeted(frame)
+            elif frame.error is not None:
+                self._carrier.link.complain(frame.error)
+                self.fail(frame.error)
+        self._watch.heard(everything)
+
+    def _greeted(self, frame: wire.Frame) -> None:
+        try:
+            if frame.challenge is not None:
+                self.write(self._handshake.prove(frame.challenge, self._carrier.reactor.seconds()))
+            if frame.welcome is not None:
+                self._handshake.check(frame.welcome)
+                self._settle()
+                if frame.welcome.alive:
+                    self._watch.start(self._carrier.reactor.seconds() - self._made)
+                self._carrier.link.welcomed(self, frame.welcome)
+        except WireError as error:
+            self._carrier.link.complain(str(error))
+            self.fail(str(error))
+
+    def in_use(self) -> None:
+        self._in_use = True
+        self._carrier.settled()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.open = False
+        self._settle()
+        self._watch.stop()
+        self._carrier.link.broken(self)
+        self._carrier.lost(self)
+
+    def fail(self, reason: str) -> None:
+        """Give this connection up; the carrier will make another one."""
+        self.open = False
+        self._settle()
+        self._watch.stop()
+        link = self._carrier.link
+        link.broken(self)
+        link.log.debug("connection to {agent} given up: {reason}", agent=self._carrier.agent.name, reason=reason)
+        transport: Any = self.transport
+        transport.abortConnection()
+
+    def close(self) -> None:
+        """Let what is on its way arrive, but not for long: it is in the outbox too."""
+        if not self._in_use:  # what is said there now would be answered to nobody
+            self.fail("the agent stops")
+            return
+        self.open = False
+        self._settle()
+        self._watch.stop()
+        transport: Any = self.transport
+        transport.loseConnection()
+        self._timeout = self._carrier.reactor.callLater(_CLOSE_SECONDS, transport.abortConnection)
+
+    def _say_alive(self) -> None:
+        self.write(wire.Frame(alive=self._bytes_heard))
+
+    def _settle(self) -> None:
+        if self._timeout is not None and self._timeout.active():
+            self._timeout.cancel()

@@ -1,0 +1,155 @@
+"""Whether the other end of a connection lives: by the bytes that come from it, whatever they say.
+
+Two rules, one for each side of the wire, without sockets. Both sides say in their greeting that they know them; to a
+peer of an older PYROS nothing is said, and TCP alone finds out.
+
+* The receiver answers whatever comes within a second: by its acknowledgement, or else by ``{"alive": bytes}``, which
+  says how many bytes of the connection have come. So does one that reads nothing for a while, as its mailbox is full. A
+  frame that comes slowly is answered all the while, which is why a link of 64 kbit/s is not taken for dead.
+* The sender says the same when it has said nothing for 15 s, which also keeps a router from forgetting the connection.
+  It gives up a connection on which something that it has said isn't answered, and nothing comes for 4 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+PING_SECONDS = 15.0
+"""After so long without a word the sender says that it is there."""
+
+PATIENCE_SECONDS = 4.0
+"""How long a sender waits at least for a sign of life."""
+
+MAX_PATIENCE_SECONDS = 30.0
+"""How long it waits at most, on a path that was slow from the beginning."""
+
+ANSWER_SECONDS = 1.0
+"""Within so long a receiver shows that it lives, when something has come."""
+
+STALE_SECONDS = 45.0
+"""After so long without a byte a receiver closes the connection of a sender that knows these rules."""
+
+_DOUBT_SECONDS = 0.5
+"""A process that was held up reads first what has come meanwhile, and judges then."""
+
+
+class SenderWatch:
+    """The sender's side of one connection; for the reactor's thread."""
+
+    def __init__(self, reactor: Any, ping: Callable[[], None], give_up: Callable[[str], None]) -> None:
+        """``ping()`` says that we are there; ``give_up(reason)`` ends the connection, and is called once."""
+        self._reactor = reactor
+        self._ping = ping
+        self._give_up = give_up
+        self._patience = PATIENCE_SECONDS
+        self._spoke: float | None = None
+        """Since when an answer is waited for, or a further sign of life; None: all that was said has arrived."""
+        self._last_word = 0.0
+        self._doubted = False
+        self._timer: Any = None
+
+    def start(self, round_trip: float) -> None:
+        """Begin to watch; ``round_trip`` (seconds) is how long the other side took to answer so far."""
+        self._patience = min(max(PATIENCE_SECONDS, 2 * round_trip), MAX_PATIENCE_SECONDS)
+        self._last_word = self._reactor.seconds()
+        self._timer = self._reactor.callLater(PING_SECONDS, self._look)
+
+    def wrote(self) -> None:
+        """Note that something was said."""
+        if self._timer is None:
+            return
+        now = self._last_word = self._reactor.seconds()
+        if self._spoke is None:
+            self._spoke = now
+            if self._timer.getTime() > now + self._patience:
+                self._timer.reset(self._patience)
+
+    def heard(self, everything: bool) -> None:
+        """Note that bytes have come; ``everything`` that was said has arrived by what they say."""
+        self._spoke = None if everything or self._timer is None else self._reactor.seconds()
+        self._doubted = False
+
+    def stop(self) -> None:
+        """Watch no more."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+    def _look(self) -> None:
+        now = self._reactor.seconds()
+        silent = 0.0 if self._spoke is None else now - self._spoke
+        if silent >= self._patience and self._doubted:
+            self._timer = None
+            self._give_up(f"no sign of life for {silent:.1f} s")
+            return
+        if silent >= self._patience:
+            self._doubted = True
+            pause = _DOUBT_SECONDS
+        elif self._spoke is not None:
+            pause = self._patience - silent
+        else:
+            pause = self._last_word + PING_SECONDS - now
+        self._timer = self._reactor.callLater(max(pause, 0.0), self._look)
+        if self._spoke is None and pause <= 0:
+            self._ping()
+
+
+class ReceiverWatch:
+    """The receiver's side of one connection, whose sender knows the rules; for the reactor's thread."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        is_unread: Callable[[], bool],
+        say_alive: Callable[[], None],
+        give_up: Callable[[str], None],
+    ) -> None:
+        """``is_unread()`` tells whether nothing is being read now. The others are as a sender's."""
+        self._reactor = reactor
+        self._is_unread = is_unread
+        self._say_alive = say_alive
+        self._give_up = give_up
+        self._heard = reactor.seconds()
+        self._owed = False
+        self._timer = reactor.callLater(ANSWER_SECONDS, self._look)
+        self._quick = True
+        """Whether the timer is one for an answer, and not for silence."""
+
+    def heard(self) -> None:
+        """Note that bytes have come."""
+        self._owed = True
+        self._hasten()
+
+    def answered(self) -> None:
+        """Note that something was said: it tells as much as a sign of life."""
+        self._owed = False
+
+    def held(self) -> None:
+        """Note that nothing is read from now on."""
+        self._hasten()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        if self._timer.active():
+            self._timer.cancel()
+
+    def _hasten(self) -> None:
+        if not self._quick and self._timer.active():
+            self._quick = True
+            self._heard = self._reactor.seconds()
+            self._timer.reset(ANSWER_SECONDS)
+
+    def _look(self) -> None:
+        now = self._reactor.seconds()
+        unread = self._is_unread()
+        if self._owed or unread:
+            self._heard = now
+            self._owed = False
+            self._timer = self._reactor.callLater(ANSWER_SECONDS, self._look)
+            self._say_alive()
+        elif now - self._heard >= STALE_SECONDS:
+            self._give_up(f"nothing was heard for {now - self._heard:.0f} s")
+        else:
+            self._quick = False
+            self._timer = self._reactor.callLater(STALE_SECONDS, self._look)
