@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyros import config
+from pyros.config import Address
 from pyros.errors import ConfigError, UnknownAgent
 
 OBSERVATORY = "[observatory]\nname = demo\nsite = site.yaml\nalert_rules = rules.yaml\n"
@@ -48,9 +49,11 @@ ip = 0.0.0.0
 port = 5010
 driver = native
 address = tcp:127.0.0.1:6010
+at = tls:dome.example.org
 [mine]
 ip = ::1
 port = 5002
+at = [2001:db8::1]:6002
 app = my.agents
 option_gain = 3
 [broker]
@@ -72,9 +75,14 @@ max_wind = 12.5
     scheduler = loaded.agent("scheduler")
     assert (scheduler.ip, scheduler.port, scheduler.app) == ("127.0.0.1", 5002, "pyros.agents.scheduler")
     assert scheduler.allow == (ip_network("127.0.0.1"), ip_network("10.1.0.0/16"), ip_network("::1"))
-    assert loaded.agent("telescope").address == "tcp:127.0.0.1:6010"
+    telescope, mine = loaded.agent("telescope"), loaded.agent("mine")
+    assert telescope.address == "tcp:127.0.0.1:6010"
+    assert telescope.destination == Address("dome.example.org", 5010, True)
+    assert (telescope.where, telescope.listens) == ("dome.example.org:5010", "0.0.0.0:5010")
+    assert mine.where == "[2001:db8::1]:6002"
+    assert scheduler.destination == Address("127.0.0.1", 5002)
     assert loaded.agent("mine").options == {"gain": "3"}
-    assert (loaded.agent("mine").where, scheduler.where) == ("[::1]:5002", "127.0.0.1:5002")
+    assert (mine.listens, scheduler.where) == ("[::1]:5002", "127.0.0.1:5002")
     assert loaded.broker is not None
     assert loaded.broker.remotes == (
         config.RemoteConfig("voevent.example.org", 8099), config.RemoteConfig("other.example.org", 9099)
@@ -201,7 +209,7 @@ remotes = a.example:x
         "[scheduler] ip: 'localhost' is not an IP address, like 127.0.0.1",
         "[scheduler] allow: '127.0.0.1/8' is not a list of networks, like 127.0.0.0/8 ::1"
         " (127.0.0.1/8 has host bits set)",
-        "[scheduler] prot: unknown key (known here: ip, port, app, allow, driver, address, option_...)",
+        "[scheduler] prot: unknown key (known here: ip, port, at, app, allow, driver, address, option_...)",
         "[majordome] port: missing",
         "[camera] port: '70000' is not a port; give a whole number from 1 to 65535",
         "[camera] address: missing",
@@ -373,7 +381,7 @@ def test_mistakes_in_the_guardians_section(tmp_path: Path) -> None:
         "[guardian] port: 5008 on 127.0.0.1 is already taken by [dome]",
     ]
     assert problems(tmp_path, f"{OBSERVATORY}[guardian]\nport = 5016\n[scheduler]\nport = 5002\nroof = yes\n") == [
-        "[scheduler] roof: unknown key (known here: ip, port, app, allow, driver, address, option_...)",
+        "[scheduler] roof: unknown key (known here: ip, port, at, app, allow, driver, address, option_...)",
         "[guardian]: needs a [dome] section, which names the device",
     ]
 

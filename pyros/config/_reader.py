@@ -30,6 +30,7 @@ from pyros.config._values import (
 )
 from pyros.config._words import (
     Untold,
+    address,
     choice,
     command,
     ip_word,
@@ -361,8 +362,9 @@ class Reader:
             address=section.take("address", str, None if instrument else ""),
             roof=section.take("roof", yes, False) if name == "dome" else False,
             options=options,
+            at=section.take("at", address) if "at" in section.values else None,
         )
-        section.rest(f"ip, port, app, allow, driver, address{', roof' * (name == 'dome')}, option_...")
+        section.rest(f"ip, port, at, app, allow, driver, address{', roof' * (name == 'dome')}, option_...")
         return config
 
     def _check_publishing(self, config: Config, broker: BrokerConfig) -> None:

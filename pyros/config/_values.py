@@ -55,6 +55,20 @@ OPTIONAL_AGENTS = tuple(kind.name for kind in KINDS.values() if kind.optional)
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
 
 
+class Address(msgspec.Struct, frozen=True):
+    """Where something is found from other computers."""
+
+    host: str
+    """Name or IP address; a name is looked up at each attempt to connect."""
+    port: int
+    """TCP port; 0 for the one that it listens on."""
+    tls: bool = False
+    """Whether TLS is spoken there, though the address be one of this computer."""
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
 class AgentConfig(msgspec.Struct, frozen=True):
     """Where an agent listens, what runs it, who may connect, and the values of its own keys."""
 
@@ -76,11 +90,25 @@ class AgentConfig(msgspec.Struct, frozen=True):
     """A dome's: a roof that would hit the telescope, so that the mount must be parked before it closes."""
     options: Mapping[str, str] = {}
     """The ``option_...`` keys of the section, without that beginning; for agents of one's own."""
+    at: Address | None = None
+    """Where the others find it; None: where it listens."""
+
+    @property
+    def destination(self) -> Address:
+        """Where to connect to."""
+        if self.at is not None:
+            return Address(self.at.host, self.at.port or self.port, self.at.tls)
+        return Address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.ip, self.ip), self.port)
 
     @property
     def where(self) -> str:
-        """``ip:port``, for people."""
-        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+        """Where the others find it, for people."""
+        return str(self.destination) if self.at is not None else self.listens
+
+    @property
+    def listens(self) -> str:
+        """``ip:port`` that it listens on, for people."""
+        return str(Address(self.ip, self.port))
 
 
 class KafkaConfig(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 
-from pyros.config._values import NO, Network, RemoteConfig
+from pyros.config._values import NO, Address, Network, RemoteConfig
 
 
 class Untold(ValueError):
@@ -69,6 +69,18 @@ def remote(text: str) -> tuple[str, int]:
     if not re.fullmatch(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]", host):
         raise ValueError("is not like host:port, or [IPv6 address]:port")
     return host.strip("[]"), number
+
+
+def address(text: str) -> Address:
+    """``[tls:]host:port``; without a port, that is 0."""
+    tls = text.startswith("tls:")
+    text = text.removeprefix("tls:")
+    if not re.search(r"(?<!\]):\d+$|\]:\d+$", text):
+        text += ":0"
+    host, _, port = text.rpartition(":")
+    if not re.fullmatch(r"[A-Za-z0-9](?:[\w.-]{0,252})|\[[0-9A-Fa-f:.]+\]", host, re.ASCII):
+        raise ValueError("is not like dome.example.org:5010, or [IPv6 address]:5010; tls: may stand before it")
+    return Address(host.strip("[]"), port_number(port) if port != "0" else 0, tls)
 
 
 def remotes(text: str) -> tuple[RemoteConfig, ...]:

@@ -29,7 +29,7 @@ class _Outbox(threading.local):
 
 
 outbox_of_this_thread = _Outbox()
-_connections: dict[tuple[str, str, int, Path], AgentClient] = {}
+_connections: dict[tuple[str, _config.Address, Path], AgentClient] = {}
 _loaded: dict[tuple[str, int], _config.Config] = {}
 _guard = threading.Lock()
 
@@ -74,7 +74,7 @@ class Sender:
         section = loaded.agent(agent)
         if _in_reactor_thread():
             raise AgentError("Sender.send_to would block the reactor: call it in another thread, or use self.send_to")
-        key = (section.name, section.ip, section.port, loaded.key_file)
+        key = (section.name, section.destination, loaded.key_file)
         with _guard:
             connection = _connections.get(key)
             if connection is None or connection.pid != os.getpid():

@@ -244,7 +244,7 @@ class AgentClient:
         self.close()
         self._decoder = wire.Decoder(frames=True)
         self._socket = socket.create_connection(
-            (reachable(self.agent.ip), self.agent.port), timeout=max(deadline.left(), 0.001)
+            (self.agent.destination.host, self.agent.destination.port), timeout=max(deadline.left(), 0.001)
         )
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -280,7 +280,8 @@ def ask(agent: AgentConfig, query: str, timeout: float = 2.0) -> dict[str, Any]:
     decoder = wire.Decoder(frames=True)
     deadline = Deadline(timeout)
     try:
-        with socket.create_connection((reachable(agent.ip), agent.port), timeout=timeout) as connection:
+        destination = agent.destination
+        with socket.create_connection((destination.host, destination.port), timeout=timeout) as connection:
             connection.sendall(wire.encode_frame(wire.Frame(query=query)))
             while True:
                 connection.settimeout(max(deadline.left(), 0.001))

@@ -21,7 +21,6 @@ from pyros import wire
 from pyros.backoff import Backoff
 from pyros.config import AgentConfig
 from pyros.errors import WireError
-from pyros.sender._client import reachable
 from pyros.sender.handshake import SenderHandshake
 from pyros.sender.liveness import SenderWatch
 from pyros.sender.tcp import bound_silence
@@ -151,7 +150,7 @@ class TcpCarrier:
         self._connecting.addCallbacks(self._made, self._not_made, (overdue,), {}, (overdue,))
 
     def _endpoint(self) -> Any:
-        host, port, patience = reachable(self.agent.ip), self.agent.port, self.patience
+        host, port, patience = self.agent.destination.host, self.agent.destination.port, self.patience
         if ":" in host:
             return TCP6ClientEndpoint(self.reactor, host, port, patience)
         if host.replace(".", "").isdigit():

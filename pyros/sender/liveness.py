@@ -90,8 +90,9 @@ class SenderWatch:
             pause = self._patience - silent
         else:
             pause = self._last_word + PING_SECONDS - now
-        self._timer = self._reactor.callLater(max(pause, 0.0), self._look)
-        if self._spoke is None and pause <= 0:
+        ping = pause <= 0
+        self._timer = self._reactor.callLater(PING_SECONDS if ping else pause, self._look)
+        if ping:
             self._ping()
 
 

@@ -226,7 +226,7 @@ class Host:
             )
         except CannotListenError as error:
             raise AgentError(
-                f"{self.config.path}: [{self.section.name}] port: cannot listen on {self.section.where}:"
+                f"{self.config.path}: [{self.section.name}] port: cannot listen on {self.section.listens}:"
                 f" {getattr(error.socketError, 'strerror', None) or error.socketError};"
                 " is this agent running already?"
             ) from None

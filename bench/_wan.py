@@ -1,0 +1,187 @@
+"""A wide-area network of one TCP port, in a process of its own: slow, narrow, broken, or forgetting a connection.
+
+    python -m bench._wan LISTEN TARGET
+
+It forwards connections from one port of 127.0.0.1 to another, and takes commands on its standard input, one a line,
+each answered by ``ok``:
+
+* ``delay S``: seconds in each direction
+* ``rate B``: bytes a second in each direction, shared by all connections
+* ``outage``: nothing passes until ``heal``. What was under way comes then by TCP's own doubled pauses, as it does after
+  packets were lost: up to as late again as it was away
+* ``forget``: the connections that are open are dead for good, and nobody hears of it: a router has forgotten them
+* ``cut``: they all end
+* ``heal``: everything passes again
+* ``count``: answers how many connections were made, instead of ``ok``
+
+At most 64 KiB a direction wait in it; then it reads no more.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from typing import Any
+
+from twisted.internet import reactor as the_reactor
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.stdio import StandardIO
+from twisted.protocols.basic import LineOnlyReceiver
+from twisted.python.failure import Failure
+
+BUFFER = 64 * 1024
+FIRST_RETRY = 0.2
+CHUNK = 1400
+
+reactor: Any = the_reactor
+
+
+class Way:
+    """One direction of the network: when what is sent on it now arrives."""
+
+    def __init__(self) -> None:
+        self.delay = 0.0
+        self.rate = float("inf")
+        self._free = 0.0
+
+    def arrival(self, size: int) -> float:
+        """Take ``size`` bytes' time of the way; return when they arrive."""
+        self._free = max(self._free, reactor.seconds()) + size / self.rate
+        return self._free + self.delay
+
+
+class Network:
+    """The state of the network, and what goes through it."""
+
+    def __init__(self) -> None:
+        self.ways = (Way(), Way())
+        self.down_since: float | None = None
+        self.pipes: dict[Pipe, None] = {}
+        self.made = 0
+
+    def obey(self, line: str) -> str:
+        word, _, value = line.partition(" ")
+        match word:
+            case "delay" | "rate":
+                for way in self.ways:
+                    setattr(way, word, float(value))
+            case "outage":
+                self.down_since = reactor.seconds()
+            case "heal":
+                self.down_since = None
+                for pipe in list(self.pipes):
+                    pipe.heal()
+            case "forget":
+                for pipe in self.pipes:
+                    pipe.dead = True
+            case "cut":
+                for pipe in list(self.pipes):
+                    pipe.near.transport.abortConnection()
+            case "count":
+                return str(self.made)
+        return "ok"
+
+
+class Pipe:
+    """One direction of one connection."""
+
+    def __init__(self, network: Network, way: Way, near: End) -> None:
+        self.network, self.way, self.near = network, way, near
+        self.dead = False
+        self._held: deque[tuple[float, bytes]] = deque()
+        self._under_way: deque[bytes] = deque()
+        self._waiting = 0
+        network.pipes[self] = None
+
+    def send(self, data: bytes) -> None:
+        if self.dead:
+            return
+        first = not self._held
+        for begin in range(0, len(data), CHUNK):
+            self._waiting += len(data[begin : begin + CHUNK])
+            self._held.append((reactor.seconds(), data[begin : begin + CHUNK]))
+        if first:
+            self._forward()
+        if self._waiting > BUFFER:
+            self.near.transport.pauseProducing()
+
+    def heal(self) -> None:
+        """Go on with what was held, when TCP would have tried again."""
+        if self._held and not self.dead:
+            pause = FIRST_RETRY
+            due = self._held[0][0]
+            while due < reactor.seconds():
+                due += pause
+                pause *= 2
+            reactor.callLater(due - reactor.seconds(), self._forward)
+
+    def _forward(self) -> None:
+        while self._held and self.network.down_since is None:
+            data = self._held.popleft()[1]
+            self._under_way.append(data)
+            reactor.callLater(max(0.0, self.way.arrival(len(data)) - reactor.seconds()), self._arrive)
+
+    def _arrive(self) -> None:
+        data = self._under_way.popleft()
+        self._waiting -= len(data)
+        far = self.near.far
+        if self.dead or far is None:
+            return
+        far.transport.write(data)
+        if self._waiting <= BUFFER and self.near.connected:
+            self.near.transport.resumeProducing()
+
+
+class End(Protocol):
+    """One end of a connection; ``far`` is the other one, once it is there."""
+
+    transport: Any
+
+    def __init__(self, network: Network, way: Way, far: End | None = None) -> None:
+        self.far = far
+        self.pipe = Pipe(network, way, self)
+
+    def connectionMade(self) -> None:
+        self.transport.setTcpNoDelay(True)
+        if self.far is None:
+            self.pipe.network.made += 1
+            self.transport.pauseProducing()
+            target = TCP4ClientEndpoint(reactor, "127.0.0.1", int(sys.argv[2]))
+            network = self.pipe.network
+            making = target.connect(Factory.forProtocol(lambda: End(network, network.ways[1], self)))
+            making.addErrback(lambda _: self.transport.abortConnection())
+        else:
+            self.far.far = self
+            self.far.transport.resumeProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.pipe.send(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.pipe.network.pipes.pop(self.pipe, None)
+        if self.far is not None and not self.pipe.dead and self.pipe.network.down_since is None:
+            self.far.transport.loseConnection()
+
+
+class Commands(LineOnlyReceiver):
+    """The standard input."""
+
+    delimiter = b"\n"
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def lineReceived(self, line: bytes) -> None:
+        self.sendLine(self._network.obey(line.decode()).encode())
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if reactor.running:
+            reactor.stop()
+
+
+if __name__ == "__main__":
+    state = Network()
+    reactor.listenTCP(int(sys.argv[1]), Factory.forProtocol(lambda: End(state, state.ways[0])), interface="127.0.0.1")
+    StandardIO(Commands(state))
+    reactor.run()

@@ -1,0 +1,254 @@
+"""Messages between two sites over a bad network: how late an urgent one comes, and whether any is lost or doubled.
+
+Two agents, each in a process of its own, with a network between them that is a program (`bench._wan`): outages, a
+router that forgets the connection, delay, a narrow line. What is measured is the time from when the network is whole
+again, or, on a narrow line, from when the message was said, until its receiver has handled it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from bench._common import PATIENCE, Report, arguments, free_ports
+from bench._peers import Context
+from pyros import config as configuration
+from pyros.agents import Agent
+from pyros.sender import Sender, ask
+
+URGENT, BULK, TELL = "Urgent", "Picture", "Tell"
+OUTAGES = (3.0, 10.0, 30.0, 60.0)
+
+
+class West(Agent):
+    """Sends on to the other site what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__("west")
+        self.actions_by_message[TELL] = self.tell
+
+    def tell(self, message: Any) -> None:
+        for _ in range(message.payload["count"]):
+            size = message.payload["size"]
+            self.send_to("east", message.payload["name"], {"n": message.payload["n"], "data": "x" * size})
+
+
+class East(Agent):
+    """Notes what has come, and when."""
+
+    def __init__(self, heard: Any) -> None:
+        super().__init__("east")
+        self._heard = heard
+        self.actions_by_message |= {URGENT: self.take, BULK: self.take}
+
+    def take(self, message: Any) -> None:
+        self._heard.put((message.name, message.payload["n"], time.monotonic()))
+
+
+def _live_west(path: str) -> None:
+    West().start(path)
+
+
+def _live_east(path: str, heard: Any) -> None:
+    East(heard).start(path)
+
+
+class Sites:
+    """The two agents and the network between them."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        near, west, east = free_ports(3)
+        path = folder / configuration.FILE_NAME
+        path.write_text(
+            f"[observatory]\nname = bench\nsite = {path.name}\nalert_rules = {path.name}\n"
+            f"[west]\napp = bench.wan\nport = {west}\n"
+            f"[east]\napp = bench.wan\nport = {east}\nat = 127.0.0.1:{near}\n"
+        )
+        self.config = configuration.load(path)
+        self._wan = subprocess.Popen(
+            [sys.executable, "-m", "bench._wan", str(near), str(east)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1],
+        )  # fmt: skip
+        self.heard: Any = Context.Queue()
+        self._agents = [
+            Context.Process(target=_live_west, args=(str(path),), daemon=True),
+            Context.Process(target=_live_east, args=(str(path), self.heard), daemon=True),
+        ]
+        self.wan("count")
+        for process in self._agents:
+            process.start()
+        self._numbers = itertools.count()
+        until(lambda: _is_up(self.config, "west"))
+        self.say(URGENT)
+        self.take(1)
+
+    def wan(self, command: str) -> str:
+        """Tell the network something."""
+        assert self._wan.stdin is not None
+        assert self._wan.stdout is not None
+        self._wan.stdin.write(command + "\n")
+        self._wan.stdin.flush()
+        return self._wan.stdout.readline().strip()
+
+    def say(self, name: str, count: int = 1, size: int = 0) -> int:
+        """Have messages sent from west to east; returns their number."""
+        n = next(self._numbers)
+        Sender.send_to("west", TELL, {"name": name, "count": count, "size": size, "n": n}, config=self.config)
+        return n
+
+    def take(self, count: int) -> list[tuple[str, int, float]]:
+        """Wait for so many messages; returns name, number and instant of each."""
+        return [self.heard.get(timeout=PATIENCE) for _ in range(count)]
+
+    def waiting(self) -> int:
+        """How many messages wait in west's outbox."""
+        return sum(ask(self.config.agent("west"), "status")["outbox"].values())
+
+    def close(self) -> None:
+        for process in self._agents:
+            process.terminate()
+        for process in self._agents:
+            process.join(10)
+        assert self._wan.stdin is not None
+        self._wan.stdin.close()
+        self._wan.wait(10)
+
+
+def until(condition: Any) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            raise SystemExit("waited in vain")
+        time.sleep(0.02)
+
+
+def _is_up(config: configuration.Config, name: str) -> bool:
+    try:
+        ask(config.agent(name), "status")
+    except Exception:
+        return False
+    return True
+
+
+def after_outage(sites: Sites, seconds: float, said_before_end: float) -> float:
+    """How late (seconds after the healing) a message comes that was said in an outage."""
+    sites.wan("outage")
+    time.sleep(seconds - said_before_end)
+    sites.say(URGENT)
+    time.sleep(said_before_end)
+    sites.wan("heal")
+    healed = time.monotonic()
+    return sites.take(1)[0][2] - healed
+
+
+def after_forgetting(sites: Sites) -> float:
+    """How late a message comes that is said into a connection which the router has forgotten."""
+    sites.wan("forget")
+    said = time.monotonic()
+    sites.say(URGENT)
+    return sites.take(1)[0][2] - said
+
+
+def behind_bulk(sites: Sites, megabytes: int, rate: float) -> tuple[float, float]:
+    """How late an urgent message comes that is said behind pictures, and when the last picture is there."""
+    sites.wan(f"rate {rate}")
+    count = megabytes * 4
+    begin = time.monotonic()
+    sites.say(BULK, count, 250_000)
+    time.sleep(1.0)
+    said = time.monotonic()
+    sites.say(URGENT)
+    came = sites.take(count + 1)
+    sites.wan("rate inf")
+    (urgent,) = [at for name, _, at in came if name == URGENT]
+    return urgent - said, came[-1][2] - begin
+
+
+def steady(sites: Sites, seconds: float, each: float, size: int, partitions: int) -> tuple[int, int, int]:
+    """Send a message each so many seconds, through so many partitions; returns lost, doubled and disordered ones."""
+    stop = threading.Event()
+
+    def part() -> None:
+        for number in range(partitions):
+            if stop.wait(seconds / (partitions + 1)):
+                return
+            sites.wan(("outage", "forget", "cut")[number % 3])
+            time.sleep(0.2 + number % 4)
+            sites.wan("heal")
+
+    network = threading.Thread(target=part)
+    network.start()
+    end = time.monotonic() + seconds
+    sent = []
+    while time.monotonic() < end:
+        sent.append(sites.say(URGENT, 1, size))
+        time.sleep(each)
+    network.join()
+    stop.set()
+    until(lambda: not sites.waiting())
+    came: list[int] = []
+    while not sites.heard.empty() or len(came) < len(sent):
+        came.append(sites.take(1)[0][1])
+    return len(set(sent) - set(came)), len(came) - len(set(came)), int(came != sorted(came))
+
+
+def narrow(sites: Sites, seconds: float) -> tuple[int, int]:
+    """Send pictures over 64 kbit/s for so long; returns how many came, and how many connections were made meanwhile."""
+    sites.wan("rate 8000")
+    before = int(sites.wan("count"))
+    count = max(1, round(seconds * 8000 / 250_000))
+    sites.say(BULK, count, 250_000)
+    came = sites.take(count)
+    made = int(sites.wan("count")) - before
+    sites.wan("rate inf")
+    return len(came), made
+
+
+def _measure(sites: Sites, quick: bool, report: Report) -> None:
+    rows: list[tuple[str, str]] = []
+
+    def told(title: str, text: str, **figures: Any) -> None:
+        rows.append((title, text))
+        report.figures(title, **figures)
+        report.doing(f"{title}: {text}")
+
+    for seconds in OUTAGES[:2] if quick else OUTAGES:
+        late = [after_outage(sites, seconds, before) for before in (0.0, 0.2, seconds / 2)]
+        told(f"after {seconds:g} s of outage", f"{min(late):.2f} to {max(late):.2f} s", seconds=late)
+    late = [after_forgetting(sites) for _ in range(1 if quick else 5)]
+    told("into a forgotten connection", f"{min(late):.2f} to {max(late):.2f} s", seconds=late)
+    urgent, all_there = behind_bulk(sites, 1 if quick else 8, 250_000)
+    told("behind pictures at 2 Mbit/s", f"{urgent:.2f} s, pictures {all_there:.0f} s", urgent=urgent, all=all_there)
+    came, made = narrow(sites, 20 if quick else 180)
+    told("pictures at 64 kbit/s", f"{came} came, {made} reconnections", came=came, reconnections=made)
+    sites.wan("delay 0.1")
+    lost, doubled, disordered = steady(sites, 20 if quick else 180, 0.1, 200, 3 if quick else 20)
+    told(
+        "200 ms there and back, with partitions", f"{lost} lost, {doubled} doubled, {disordered} out of order",
+        lost=lost, doubled=doubled, disordered=disordered,
+    )  # fmt: skip
+    report.table("Between two sites", ("", ""), rows)
+
+
+def main() -> None:
+    """Measure, and print what was found."""
+    options = arguments(__doc__ or "").parse_args()
+    report = Report("wan", options.json)
+    with tempfile.TemporaryDirectory(dir=options.dir, prefix="bench-wan-") as folder:
+        sites = Sites(Path(folder) / "sites")
+        try:
+            _measure(sites, options.quick, report)
+        finally:
+            sites.close()
+    report.ends()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Whether the other end lives: who says what, and who is given up, on a clock of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from twisted.internet.task import Clock
+
+from pyros.sender.liveness import (
+    ANSWER_SECONDS,
+    PATIENCE_SECONDS,
+    PING_SECONDS,
+    STALE_SECONDS,
+    ReceiverWatch,
+    SenderWatch,
+)
+
+
+class Wire:
+    """Both sides of a connection that takes ``delay`` seconds each way, and loses everything once it is ``dead``."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.delay = 0.01
+        self.dead = False
+        self.unread = False
+        self.said = self.arrived = self.pings = self.signs = 0
+        self.ended: dict[str, float] = {}
+        self.sender = SenderWatch(self.clock, self._ping, lambda _: self._end("sender"))
+        self.receiver = ReceiverWatch(self.clock, lambda: self.unread, self._sign, lambda _: self._end("receiver"))
+        self.sender.start(2 * self.delay)
+
+    def say(self, pieces: int = 1, apart: float = 0.0) -> None:
+        """Write as many bytes as there are pieces, which arrive so many seconds apart."""
+        self.said += pieces
+        self.sender.wrote()
+        for piece in range(pieces):
+            self._later(self._arrive, piece * apart)
+
+    def run(self, seconds: float) -> None:
+        for _ in range(round(seconds * 10)):
+            self.clock.advance(0.1)
+
+    def _later(self, function: Callable[[], None], pause: float = 0.0) -> None:
+        if not self.dead:
+            self.clock.callLater(self.delay + pause, lambda: None if self.dead else function())
+
+    def _arrive(self) -> None:
+        if not self.unread:
+            self.arrived += 1
+            self.receiver.heard()
+
+    def _ping(self) -> None:
+        self.pings += 1
+        self.say()
+
+    def _sign(self) -> None:
+        self.signs += 1
+        told = self.arrived
+        self._later(lambda: self.sender.heard(told >= self.said))
+
+    def _end(self, side: str) -> None:
+        self.ended[side] = self.clock.seconds()
+
+
+@pytest.fixture
+def line() -> Wire:
+    return Wire()
+
+
+def test_an_idle_connection_stays_and_is_pinged(line: Wire) -> None:
+    line.run(3600)
+    assert not line.ended
+    assert line.pings == pytest.approx(3600 / PING_SECONDS, rel=0.1)
+    assert line.signs == line.pings
+
+
+def test_what_is_said_into_a_dead_connection_ends_it_soon(line: Wire) -> None:
+    line.run(5)
+    line.dead = True
+    line.say()
+    line.run(PATIENCE_SECONDS + 1)
+    assert "sender" in line.ended
+
+
+def test_an_idle_connection_that_has_died_is_found_by_both_ends(line: Wire) -> None:
+    line.run(5)
+    line.dead = True
+    line.run(60)
+    assert line.ended["sender"] <= 5 + PING_SECONDS + PATIENCE_SECONDS + 1
+    assert line.ended["receiver"] <= 60
+
+
+def test_a_frame_that_comes_slowly_is_a_sign_of_life(line: Wire) -> None:
+    line.say(pieces=60, apart=1.0)
+    line.run(70)
+    assert not line.ended
+    assert line.signs >= 50
+
+
+def test_a_frame_that_stops_in_the_middle_is_none(line: Wire) -> None:
+    line.say(pieces=60, apart=1.0)
+    line.run(20)
+    line.dead = True
+    line.run(PATIENCE_SECONDS + ANSWER_SECONDS + 1)
+    assert "sender" in line.ended
+
+
+def test_the_last_word_is_missed_though_the_one_before_was_heard(line: Wire) -> None:
+    line.say()
+    line.run(0.5)
+    line.dead = False
+    line.say()
+    line.arrived -= 1  # the second one is lost, and the sign of the first one comes after it was said
+    line.run(ANSWER_SECONDS)
+    line.dead = True
+    line.run(PATIENCE_SECONDS + 1)
+    assert "sender" in line.ended
+
+
+def test_a_receiver_that_reads_nothing_lives(line: Wire) -> None:
+    line.unread = True
+    line.receiver.held()
+    line.say()
+    line.run(600)
+    assert not line.ended
+    line.unread = False
+    line.arrived = line.said
+    line.receiver.heard()
+    line.run(60)
+    assert not line.ended
+
+
+def test_a_path_that_was_slow_from_the_beginning_gets_more_time() -> None:
+    clock = Clock()
+    ended: list[str] = []
+    watch = SenderWatch(clock, lambda: None, ended.append)
+    watch.start(round_trip=4.0)
+    watch.wrote()
+    clock.advance(7.0)
+    assert not ended
+    clock.advance(1.1)
+    clock.advance(0.6)
+    assert ended == ["no sign of life for 8.7 s"]
+
+
+def test_a_process_that_was_held_up_reads_before_it_judges() -> None:
+    clock = Clock()
+    ended: list[str] = []
+    watch = SenderWatch(clock, lambda: None, ended.append)
+    watch.start(0.1)
+    watch.wrote()
+    clock.advance(60.0)
+    watch.heard(everything=True)
+    clock.advance(1.0)
+    assert not ended
+
+
+def test_a_stopped_watch_calls_nothing(line: Wire) -> None:
+    line.say()
+    line.sender.stop()
+    line.receiver.stop()
+    line.dead = True
+    line.run(200)
+    assert not line.ended
+    assert not line.clock.getDelayedCalls()
+
+
+def test_a_busy_connection_says_nothing_more_than_its_answers(line: Wire) -> None:
+    for _ in range(1000):
+        line.say()
+        line.clock.advance(0.02)
+        line.receiver.answered()
+        line.sender.heard(everything=True)
+        line.clock.advance(0.08)
+    assert not line.pings
+    assert line.signs <= 100, "one a second at most"
+    assert not line.ended
+    assert STALE_SECONDS > 2 * PING_SECONDS
