@@ -256,6 +256,32 @@ def test_an_agent_ends_by_message_and_can_be_started_again(
     send(place, "Hear", agent="plain")
 
 
+class GatheringAgent(PlainAgent):
+    GATHER_SECONDS = 600.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived: list[Message] = []
+        self.reflexes["Hear"] = self.arrived.append
+
+
+def test_messages_to_an_agent_that_gathers_share_a_turn_and_its_end_waits_for_no_more(
+    observatory: Callable[..., Any], running: Callable[..., Any]
+) -> None:
+    place = observatory("plain")
+    plain = GatheringAgent()
+    running(place, plain)
+    section = place.config.agent("plain")
+    for number in (1, 2, 3):
+        with socket.create_connection((section.ip, section.port), PATIENCE) as client:
+            client.sendall(b"Hear\n")
+            wait_until(lambda: len(plain.arrived) == number)  # noqa: B023
+    assert plain.heard == []
+    plain.stop()
+    query = "SELECT count(*), count(DISTINCT turn) FROM received WHERE name = 'Hear'"
+    assert place.rows("plain", query) == [(3, 1)]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("rest", ["", "import signal\nwhile True: signal.pause()\n"], ids=["ended", "main-goes-on"])
 def test_a_plain_program_ends_by_signal_with_shutdown_run(

@@ -583,14 +583,18 @@ class Host:
             batch = self._mailbox.get(timeout=self._patience())
         except Empty:
             return batches, True
+        until = self.clock.monotonic() + self.agent.GATHER_SECONDS
         while True:
-            if batch is not None and batch.entries:
+            if batch is None or not batch.entries:  # the end, or something that doesn't wait
+                until = 0.0
+            else:
                 batches.append(batch)
                 count += len(batch.entries)
             if count >= _TURN_MESSAGES:
                 return batches, False
+            left = until - self.clock.monotonic()
             try:
-                batch = self._mailbox.get_nowait()
+                batch = self._mailbox.get(timeout=left) if left > 0 else self._mailbox.get_nowait()
             except Empty:
                 return batches, False
 
