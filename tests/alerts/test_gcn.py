@@ -535,3 +535,61 @@ def test_topics_that_are_announced(topic: str, notice: dict[str, Any], expected:
     gone = {**{key: whole[key] for key in ("mission", *notice)}, "alert_type": "retraction"}
     retraction = parse(json.dumps(gone).encode(), topic=f"gcn.notices.{topic}")
     assert (retraction.kind, retraction.event) == ("retraction", alert.event)
+
+
+SCHEMAS = "https://gcn.nasa.gov/schema/main/gcn/notices"
+
+
+def notice(schema: str, **fields: Any) -> Alert:
+    return parse(json.dumps({"$schema": f"{SCHEMAS}/{schema}.schema.json", **fields}).encode())
+
+
+@pytest.mark.parametrize("value", [True, 1, "true", "True", "yes"])
+def test_a_mark_counts_however_it_is_written(value: Any) -> None:
+    for mark, field, expected in (("is_test", "role", "test"), ("retracted", "kind", "retraction")):
+        made = notice("svom/trigger", id=["sb26110101"], trigger_time="2026-11-01T02:03:04Z", **{mark: value})
+        assert getattr(made, field) == expected
+
+
+@pytest.mark.parametrize("value", [False, 0, "false", "none", "", None])
+def test_what_is_not_marked_is_not_known_and_no_test(value: Any) -> None:
+    made = notice("einstein_probe/wxt/alert", id=["0170"], ra=1.0, dec=2.0, known_source=value, is_test=value)
+    assert (made.role, made.kind, made.known_source) == ("observation", "initial", False)
+
+
+def test_a_sources_flares_of_two_days_are_two_events() -> None:
+    """Write LAT's flares, which have no trigger time: the first and the next day of data of one source."""
+    days = [
+        notice("fermi/lat/flare", event_name="OQ 334", ra=215.6, dec=32.4, alert_datetime=f"2026-11-{day + 1}T00:00:00",
+               observation_start=f"2026-11-{day}T00:00:00.0")
+        for day in (20, 23)
+    ]  # fmt: skip
+    assert [each.event for each in days] == ["fermi:OQ 334@2026-11-20", "fermi:OQ 334@2026-11-23"]
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("M1", True), ("Sco X-1", True), ("GRB 261101A", False), ("sb26110101", False)]
+)
+def test_svom_names_the_catalogues_source_as_the_event(name: str, known: bool) -> None:
+    made = notice("svom/trigger", id=["sb26110101"], event_name=[name], ra=83.6, dec=22.0, instrument="ECLAIRs")
+    assert (made.known_source, made.event) == (known, "svom:sb26110101")
+
+
+def test_the_newest_magnitude_that_boom_sends_along() -> None:
+    def row(day: int, **fields: Any) -> dict[str, Any]:
+        return {"event_name": "ZTF26abc", "observation_start": f"2026-11-{day}T03:00:00Z", **fields}
+
+    rows = [row(12, mag=18.1), row(14, mag=17.9), row(13, mag=18.4), row(15, limiting_mag=20.0)]
+    other = {"event_name": "ZTF26xyz", "observation_start": "2026-11-16T03:00:00Z", "mag": 14.0}
+    target = {"event_name": "ZTF26abc", "ra": 150.2, "dec": 15.3}
+    made = notice("boom/alert", mission="Boom", alert_datetime="2026-11-16T04:00:00Z",
+                  data={"targets": [target], "photometry": [*rows, other]})  # fmt: skip
+    assert made.measured == {"magnitude": 17.9}
+
+
+@pytest.mark.parametrize(("number", "known"), [(0, False), (None, False), (24_680, True)])
+def test_rubins_known_objects_of_the_solar_system_are_known(number: Any, known: bool) -> None:
+    source = {"diaSourceId": 7, "diaObjectId": 0 if known else 5, "ssObjectId": number, "ra": 1.0, "dec": 2.0,
+              "midpointMjdTai": 61_000.0}  # fmt: skip
+    made = parse(json.dumps({"diaSourceId": 7, "diaSource": source}).encode())
+    assert (made.known_source, made.event) == (known, f"lsst:{24_680 if known else 5}")

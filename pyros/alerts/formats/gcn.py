@@ -168,7 +168,7 @@ def _notice(notice: dict[str, Any], topic: str) -> Alert:
     sent = parse_iso(_text(notice.get("alert_datetime")))
     known_source = _is_known(notice, row, name)
     if known_source and named and named[0][0] == "event_name":
-        event = event_keys.of_source(event, named[0][1][0], time)
+        event = event_keys.of_source(event, named[0][1][0], time or parse_iso(_text(notice.get("observation_start"))))
     if not event:
         event = f"{row.name}:{time.strftime('%Y-%m-%dT%H:%M:%S.%fZ') if time else _digest(notice)[:16]}"
     classes = _probabilities(
@@ -201,13 +201,15 @@ def _notice(notice: dict[str, Any], topic: str) -> Alert:
         skymap=localization.find_skymap(target),
         importance=_first_fraction(notice, "importance", "p_astro"),
         far=values.hertz(notice.get("far"), "Hz"),
-        significant=_flag(notice.get("significant")),
+        significant=values.truth(notice.get("significant")),
         known_source=known_source or classes.get("unknown") == 0,
         classification=classes,
         instruments=measurements.words(notice.get("instruments") or notice.get("instrument")),
         pipeline=_text(notice.get("pipeline"))[:100],
         search=_text(notice.get("search"))[:100],
-        measured=measurements.of_notice(target) | measurements.of_notice(notice, signalness=bool(row.importance)),
+        measured=measurements.of_photometry(notice.get("data"), target)
+        | measurements.of_notice(target)
+        | measurements.of_notice(notice, signalness=bool(row.importance)),
         names=event_keys.further_names(row, event, named) if named else (),
         related=_related(notice, named),
     )
@@ -230,7 +232,7 @@ def _role(notice: dict[str, Any], row: Stream, name: str, event: str) -> Role:
     """Return the role: ``test`` where anything says so, ``utility`` where nothing was seen yet."""
     words = [_text(notice.get(field)).lower() for field in ("alert_tense", "alert_type", "role")]
     said = {_ROLES.get(word, "observation") for word in words}
-    marked = any(value is True and field.lower() in row.test for field, value in notice.items())
+    marked = any(field.lower() in row.test and values.truth(value) for field, value in notice.items())
     named = "test" in re.split(r"[^a-z0-9]+", f"{name} {_text(notice.get('notice_type'))[:200]}".lower())
     if "test" in said or marked or named or _is_mock(event):
         return "test"
@@ -239,7 +241,8 @@ def _role(notice: dict[str, Any], row: Stream, name: str, event: str) -> Role:
 
 def _kind(notice: dict[str, Any], row: Stream, word: str, own_type: str) -> Kind:
     """Return the kind by the schema's word; else by the stream's own type of notice, and by what counts the notices."""
-    if "retract" in {word[:7], own_type[:7]} or any(notice.get(name) is value for name, value in row.json_retraction):
+    marks = (values.truth(notice.get(name)) is value for name, value in row.json_retraction)
+    if "retract" in {word[:7], own_type[:7]} or any(marks):
         return "retraction"
     record = notice.get("record_number")
     return _KINDS.get(word) or ("update" if isinstance(record, int) and record > 1 else "initial")
@@ -249,7 +252,8 @@ def _is_known(notice: dict[str, Any], row: Stream, name: str) -> bool:
     """Tell whether the author of the notice knows the source from before."""
     marks = ((_text(notice.get(field))[:200], expression) for field, expression in row.known_values)
     marked = any(text and streams.pattern(expression).fullmatch(text) for text, expression in marks)
-    return bool(notice.get("known_source")) or name in row.known_types or marked
+    named = notice.get("known_source")
+    return (bool(named) and values.truth(named) is not False) or name in row.known_types or marked
 
 
 def _digest(notice: dict[str, Any]) -> str:
@@ -281,7 +285,7 @@ def _gravitational_wave(notice: dict[str, Any]) -> Alert:
         sent=parse_iso(_text(notice.get("time_created"))),
         skymap="embedded" if event.get("skymap") else None,
         far=values.hertz(event.get("far"), "Hz"),
-        significant=_flag(event.get("significant")),
+        significant=values.truth(event.get("significant")),
         classification=_probabilities(event.get("classification"), event.get("properties")),
         instruments=measurements.words(event.get("instruments")),
         group=_text(event.get("group"))[:100],
@@ -369,10 +373,6 @@ def _percent(value: object) -> float | None:
     """Read a probability, also where it is written in percent (68.0)."""
     size = values.number(value)
     return size / 100 if size is not None and 1 < size <= 100 else size
-
-
-def _flag(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
 
 
 def _texts(value: object) -> list[str]:

@@ -107,6 +107,17 @@ def of_notice(notice: dict[str, Any], *, signalness: bool = False) -> dict[str, 
     return found
 
 
+def of_photometry(data: object, target: dict[str, Any]) -> dict[str, float]:
+    """Read the target's newest magnitude among the photometry that BOOM sends along; limits are none."""
+    rows = data.get("photometry") if isinstance(data, dict) else None
+    own = [
+        each
+        for each in (rows[:10_000] if isinstance(rows, list) else ())
+        if isinstance(each, dict) and each.get("event_name") == target.get("event_name") and each.get("mag") is not None
+    ]
+    return _of_fields(max(own, key=lambda each: str(each.get("observation_start"))), FIELDS) if own else {}
+
+
 def of_candidate(candidate: dict[str, Any]) -> dict[str, float]:
     """Read the measurements of a survey's detection; Rubin gives a flux in nJy."""
     found = _of_fields(candidate, CANDIDATE)

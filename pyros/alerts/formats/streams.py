@@ -209,6 +209,7 @@ STREAMS = (
         event_in_ivorn=r"#(sb\d+)_",
         retraction_types=frozenset({"SVOM_RETRACTION"}),
         known_types=frozenset({"SVOM_ECLAIRS_CATALOG"}),
+        known_values=(("event_name", r"(?i)(?!sb\d|grb|svom).*\S.*"),),  # bursts have other names
         containment=0.9,
     ),
     Stream(

@@ -31,6 +31,8 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     axes: tuple[str, str] = ("ra", "dec")
     time: str
     """A (modified) Julian day, in the place."""
+    known: str = ""
+    """What names the known object of the Solar System that the detection belongs to."""
     scale: str = "UTC"
 
 
@@ -43,6 +45,7 @@ SURVEYS = (
         places=("diaSource",),
         time="midpointMjdTai",
         scale="TAI",
+        known="diaSource.ssObjectId",
     ),
     Survey(  # what a filter of Lasair selected (https://lasair.readthedocs.io): the object, at its mean position
         marks=frozenset({"diaObjectId", "ra", "decl"}),
@@ -108,6 +111,7 @@ def parse_detection(notice: dict[str, Any], survey: Survey) -> Alert:
         time=parse_iso(_text(place.get(survey.time)), survey.scale),
         ra=target[0] if target else None,
         dec=target[1] if target else None,
+        known_source=bool(survey.known and _text(_at(notice, survey.known))),
         classification=_classes(notice),
         measured=measurements.of_candidate(place) or measurements.of_candidate(notice),
     )

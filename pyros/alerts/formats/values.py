@@ -15,6 +15,7 @@ _SECONDS = {
 }
 _RATE = re.compile(r"(?:(?:1|events?)?\s*(?:/|per)\s*([a-z]+))|(?:([a-z]+)\s*(?:\^|\*\*)?\s*\(?-1\)?)")
 """``1/yr``, ``per year``, ``events/day``; ``yr^-1``, ``s-1``."""
+_TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0", "none", "null"})
 WHOLE_SKY = 180.0
 """A circle of this radius in degrees is the whole sky: it says nothing about where the source is."""
 
@@ -30,6 +31,14 @@ def number(value: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return result if math.isfinite(result) else None
+
+
+def truth(value: object) -> bool | None:
+    """Read a mark: true, false, 1, 0, or such a word; None for everything else."""
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else str(value) if isinstance(value, int) else ""
+    return True if word in _TRUE else False if word in _FALSE else None
 
 
 def fraction(value: object) -> float | None:
