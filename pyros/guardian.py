@@ -56,6 +56,7 @@ _PARK_SECONDS = 60.0  # for the mount, before the roof closes anyway
 _CLOSE_SECONDS = 120.0  # for one attempt to close
 _AGAIN_SECONDS = 2.0  # from a failed attempt to the next
 _ALARM_SECONDS = 10.0  # from an alarm that nobody took to the next attempt
+_JUST_AFTER_SECONDS = 0.01  # after the end of the silence that it bears, for rounding
 _IDLE_SECONDS = 30.0  # without a line, after which a connection ends
 _MAX_CONNECTIONS = 16
 
@@ -140,14 +141,23 @@ class Guardian:
         }  # fmt: skip
 
     def _look(self) -> None:
-        """Ask the device what it does, every `poll` seconds."""
-        self._later("look", self.section.poll, self._look)
+        """Ask the device what it does; see `_pause`."""
+        self._later("look", self._pause(), self._look)
         for connection in list(self.connections):
             if self.clock.monotonic() - connection.heard > _IDLE_SECONDS:
                 connection.transport.abortConnection()
         if not self._looking:
             self._looking = True
             Deferred.fromCoroutine(self.look())
+
+    def _pause(self) -> float:
+        """Seconds to the next look: to the end of the silence it bears while the device and the agent's beat are there.
+
+        Else `poll`.
+        """
+        if self.state in ("starting", "unknown"):
+            return self.section.poll
+        return max(self.section.poll, self.section.beat - self.silence + _JUST_AFTER_SECONDS)
 
     async def look(self) -> None:
         """Ask the device once, and close it if it must be closed. Raises nothing."""

@@ -28,7 +28,7 @@ ANSWER_SECONDS = 3.0
 """After so long without an answer the guardian counts as gone; longer where the configured ``beat`` is."""
 START_SECONDS = 15.0
 """How long the guardian, which starts together with the agent, may take before its absence is told."""
-_SOON_SECONDS = 0.5  # while the guardian starts
+_SOON_SECONDS = 0.5  # while the guardian starts, or the agent's turns do not go on
 _AGAIN_SECONDS = 1.0  # from a lost connection to the next attempt
 
 
@@ -71,8 +71,8 @@ class BeatSender:
 
     @property
     def pause(self) -> float:
-        """Seconds between two beats: several of them fit into the silence that the guardian bears."""
-        return min(5.0, self.section.beat / 5)
+        """Seconds between two beats: three of them fit into the silence that the guardian bears."""
+        return min(5.0, self.section.beat / 3)
 
     @property
     def patience(self) -> float:
@@ -180,7 +180,7 @@ class _Beats(LineOnlyReceiver):
 
     def _beat(self) -> None:
         if not self._sender.alive():
-            self._later(self._sender.pause, self._beat)
+            self._later(min(self._sender.pause, _SOON_SECONDS), self._beat)
             return
         self._number += 1
         signature = keys.sign(self._sender.key, "beat", self._nonce, self._number)

@@ -9,9 +9,11 @@ that stands still under a moving sky needs.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 _TT_MINUS_UTC = 69.184  # seconds; since 2017, and a second more moves the sky's precession by nothing
+_EARTH_SECONDS = 60.0
 _UNIX_EPOCH = 2440587.5  # Julian date of 1970-01-01 UTC
 
 
@@ -61,7 +63,7 @@ class Site(NamedTuple):
         """Return the hour angle of a direction of the sky at a time (seconds since 1970-01-01 UTC)."""
         import erfa  # noqa: PLC0415  (a quarter of a second, which `pyros check` need not pay)
 
-        ra, dec, _ = erfa.atci13(math.radians(sky.ra), math.radians(sky.dec), 0, 0, 0, 0, _UNIX_EPOCH, _tt(time))
+        ra, dec = erfa.atciqz(math.radians(sky.ra), math.radians(sky.dec), _earth(time).place)
         return Hour(half_turn(math.degrees(self._rotation(time) - ra)), math.degrees(dec))
 
     def sky_of(self, hour: Hour, time: float) -> Sky:
@@ -69,7 +71,7 @@ class Site(NamedTuple):
         import erfa  # noqa: PLC0415
 
         right_ascension = self._rotation(time) - math.radians(hour.angle)
-        ra, dec, _ = erfa.atic13(right_ascension, math.radians(hour.dec), _UNIX_EPOCH, _tt(time))
+        ra, dec = erfa.aticq(right_ascension, math.radians(hour.dec), _earth(time).place)
         return Sky(math.degrees(ra) % 360, math.degrees(dec))
 
     def ground_of(self, hour: Hour) -> Ground:
@@ -101,7 +103,7 @@ def of_date(sky: Sky, time: float) -> OfDate:
     """Return a direction in the coordinates that most mounts think in, at a time (seconds since 1970-01-01 UTC)."""
     import erfa  # noqa: PLC0415
 
-    ra, dec, _ = erfa.atci13(math.radians(sky.ra), math.radians(sky.dec), 0, 0, 0, 0, _UNIX_EPOCH, _tt(time))
+    ra, dec = erfa.atciqz(math.radians(sky.ra), math.radians(sky.dec), _earth(time).place)
     return OfDate(math.degrees(ra - _equation_of_the_origins(time)) % 360, math.degrees(dec))
 
 
@@ -110,7 +112,7 @@ def from_date(place: OfDate, time: float) -> Sky:
     import erfa  # noqa: PLC0415
 
     ra = math.radians(place.ra) + _equation_of_the_origins(time)
-    ra, dec, _ = erfa.atic13(ra, math.radians(place.dec), _UNIX_EPOCH, _tt(time))
+    ra, dec = erfa.aticq(ra, math.radians(place.dec), _earth(time).place)
     return Sky(math.degrees(ra) % 360, math.degrees(dec))
 
 
@@ -149,13 +151,29 @@ def offset(sky: Sky, east: float, north: float) -> Sky:
 
 def _equation_of_the_origins(time: float) -> float:
     """From the celestial intermediate origin to the true equinox, radians (IAU 2006/2000A)."""
+    return _earth(time).origins
+
+
+class _Earth(NamedTuple):
+    """The Earth at a time."""
+
+    place: Any
+    """erfa's parameters between ICRS and the celestial intermediate system."""
+    origins: float
+    """From the celestial intermediate origin to the true equinox, radians."""
+
+
+def _earth(time: float) -> _Earth:
+    """Return the Earth at the beginning of the minute: aberration and precession move the sky by 0.2 mas in one."""
+    return _earth_at(time // _EARTH_SECONDS * _EARTH_SECONDS)
+
+
+@lru_cache(maxsize=64)
+def _earth_at(time: float) -> _Earth:
     import erfa  # noqa: PLC0415
 
-    return float(erfa.eo06a(_UNIX_EPOCH, _tt(time)))
-
-
-def _tt(time: float) -> float:
-    return (time + _TT_MINUS_UTC) / 86400
+    place, origins = erfa.apci13(_UNIX_EPOCH, (time + _TT_MINUS_UTC) / 86400)
+    return _Earth(place, float(origins))
 
 
 def _vector(sky: Sky) -> tuple[float, float, float]:

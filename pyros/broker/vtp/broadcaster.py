@@ -108,6 +108,7 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         self.backlog = _Backlog(self._replay_soon)
         self.transport.registerProducer(self.backlog, True)
         self.factory.broadcasters.add(self, host)
+        self.factory.save_soon()
         if len(self.factory.broadcasters) > MAX_SUBSCRIBERS:
             self.cut_off(f"there are {MAX_SUBSCRIBERS} subscribers already")
             return
@@ -343,13 +344,14 @@ class AlertBroadcasterFactory(VOEventBroadcasterFactory):  # type: ignore[misc]
         self.alive_loop.clock = reactor
         self.broadcasters: Connections[AlertBroadcaster] = Connections(reactor)
 
-    def startFactory(self) -> None:
-        super().startFactory()
-        if self.replay is not None:
+    def save_soon(self) -> None:
+        """Remember every second how far everybody has got, while anybody is there."""
+        if self.replay is not None and (self._save_call is None or not self._save_call.active()):
             self._save_call = self.reactor.callLater(SAVE_EVERY, self._save)
 
     def _save(self) -> None:
-        self._save_call = self.reactor.callLater(SAVE_EVERY, self._save)
+        if self.broadcasters:
+            self.save_soon()
         self.save()
 
     def save(self) -> None:
