@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 
 from pyros.messages import Observation, Plan, Planned, Refusal
-from pyros.planning.beam import search_beam
+from pyros.planning.beam import WIDTH, search_beam
 from pyros.planning.cadence import next_due, occurrences
 from pyros.planning.neighbourhood import Neighbourhood
 from pyros.planning.night_sky import NightSky, night_of
@@ -42,6 +42,8 @@ _PLAN_EVERY = 3
 """Of so many rounds one makes a plan of its path: that takes longer than the round."""
 _CHANGES = 2
 """Changes that the neighbourhood search tries for each round."""
+_ROUNDS_A_BEGINNING = 10
+"""Of so many rounds each has the beam search follow one beginning more, up to its `WIDTH`."""
 _SOON = 1.0
 """Seconds from now in which a line begins now."""
 _AS_GOOD = 0.99
@@ -199,7 +201,9 @@ def _better(problem: Problem, lines: list[Line], rounds: int, seconds: float, se
     for number in range(rounds):
         if not multipliers.round(number % _PLAN_EVERY == 0) or time.thread_time() > limit:
             break
-    neighbourhood = Neighbourhood(problem, search_beam(multipliers), multipliers.prices, seed)
+    neighbourhood = Neighbourhood(
+        problem, search_beam(multipliers, min(WIDTH, 1 + rounds // _ROUNDS_A_BEGINNING)), multipliers.prices, seed
+    )
     enough = multipliers.bound * (1 - 1e-6)
     for _ in range(_CHANGES * rounds):
         if worth(problem, neighbourhood.lines) >= enough or time.thread_time() > limit:

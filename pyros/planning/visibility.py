@@ -191,7 +191,13 @@ def sun_altitude(site: Site, when: datetime) -> float:
 
 @lru_cache(maxsize=16)
 def _sun_altitude(site: Site, when: datetime) -> float:
-    return altitude_azimuth(site, *sun(when), when)[0]
+    return altitude_azimuth(site, *_sun_of_minute(when.replace(second=0)), when)[0]
+
+
+@lru_cache(maxsize=16)
+def _sun_of_minute(minute: datetime) -> tuple[float, float]:
+    """Return where the Sun stands among the stars; it moves by 0.0007 degrees in a minute."""
+    return sun(minute)
 
 
 @lru_cache(maxsize=16)
