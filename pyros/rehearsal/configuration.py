@@ -7,6 +7,7 @@ import itertools
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import yaml
@@ -24,6 +25,9 @@ from pyros.unique import new_name
 
 _FIRST_PORT = 20_000
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
+_TELEMETRY = {"telemetry": "30"}
+"""What `_SELDOM` measure that nobody looks at in a rehearsal: an hour of it costs as much as an hour of observing."""
+_SELDOM = KINDS.keys() - {"telescope", "dome", "weather", "safety"}
 _NEIGHBOURS = ("telescope", "filter_wheel", "focuser", "dome")
 RULE = "rehearsed burst"
 """The name of the rule for the rehearsal's own alerts."""
@@ -63,7 +67,10 @@ def rehearsed(config: Config, folder: Path, *, rules: Path | None, images: Image
         if images == "none" and name == "analyzer":
             notes.append("analyzer is left out: there are no images")
             continue
-        here = {"driver": "native", "address": f"tcp:127.0.0.1:{listens[name]}"} if name in listens else {}
+        here: dict[str, Any] = (
+            {"driver": "native", "address": f"tcp:127.0.0.1:{listens[name]}"} if name in listens else {}
+        )
+        here["options"] = {**_TELEMETRY, **section.options} if name in _SELDOM else section.options
         agents[name] = msgspec.structs.replace(section, ip="127.0.0.1", port=next(ports), allow=_LOOPBACK, **here)
     broker = config.broker and msgspec.structs.replace(
         config.broker, ip="127.0.0.1", port=next(ports), receiver_port=next(ports), broadcaster_port=next(ports),

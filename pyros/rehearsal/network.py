@@ -47,7 +47,7 @@ class Network:
         self._seed: str | None = None
         self._random: dict[tuple[str, str], random.Random] = {}
         self._stalled: dict[frozenset[str], float] = {}
-        self._mutes = 0
+        self._muted: dict[MemoryTransport, None] = {}
 
     # What goes wrong ---------------------------------------------------------------------------------------------
 
@@ -80,20 +80,23 @@ class Network:
         ends = list(self.between(one, other))
         for transport in ends:
             transport.mute = transport.peer.mute = True
-        self._mutes += len(ends)
+            self._muted[transport] = None
         return ends
 
     def muted(self, one: str, other: str) -> bool:
         """Whether what is written to a connection between two nodes is lost."""
-        if not self._mutes:
-            return False
-        return any(end.mute for end in (*self.between(one, other), *self.between(other, one)))
+        return any(end.connected and {end.node, end.peer.node} == {one, other} for end in self._muted)
+
+    def forget(self, transport: MemoryTransport) -> None:
+        """Note that a connection has ended at one end."""
+        self.transports.pop(transport, None)
+        self._muted.pop(transport, None)
 
     def calm(self) -> None:
         """Let everything pass again, at once."""
         self.slow(None)
         self._stalled.clear()
-        self._mutes = 0
+        self._muted.clear()
         for transport in list(self.transports):
             if transport.mute:
                 transport.reset()
@@ -320,7 +323,7 @@ class MemoryTransport:
 
     def _disconnect(self) -> None:
         self.connected = False
-        self._network.transports.pop(self, None)
+        self._network.forget(self)
 
     def _schedule(self) -> None:
         if self._delivery is None and self.connected:
