@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from pyros.config._section import Section
-from pyros.config._values import ConsoleConfig
+from pyros.config._values import LOOK_UP, ConsoleConfig
 from pyros.config._words import ip_word, port_number, yes
 from pyros.quantities import DURATIONS, quantity
 
@@ -44,6 +44,8 @@ def read_console(
         hide=section.take("hide", _sections, ()),
         fixture=section.take("fixture", existing) if "fixture" in section.values else None,
         run=section.take("run", yes, True),
+        look_up=section.take("look_up", _services, LOOK_UP),
+        tns=section.take("tns", existing) if "tns" in section.values else None,
         cache=str(_folder(cache, kept)) if cache and kept not in ("none", "memory") else kept,
         lifetimes={key: cache.take(key, _lifetime, 0.0) for key in list(cache.values)} if cache else {},
         **files,
@@ -54,7 +56,7 @@ def read_console(
     if config.ip and not ip_address(config.ip).is_loopback and not (config.certificate or config.behind_proxy):
         section.problem("ip", f"{config.ip!r} is reached from other computers: give certificate and key,"
                               " or behind_proxy = yes where a web server before it speaks TLS")  # fmt: skip
-    section.rest("port, ip, folder, hosts, behind_proxy, certificate, key, hide, fixture, run")
+    section.rest("port, ip, folder, hosts, behind_proxy, certificate, key, hide, fixture, run, look_up, tns")
     for key in config.lifetimes:
         if cache is not None and not _SECTION.fullmatch(key):
             cache.problem(key, "is no section of the console")
@@ -70,6 +72,16 @@ def _place(text: str) -> str:
     if not text.strip():
         raise ValueError("is not one of: none, memory, or a folder")
     return text
+
+
+def _services(text: str) -> tuple[str, ...]:
+    words = tuple(text.split())
+    if words == ("none",):
+        return ()
+    for word in words:
+        if word not in LOOK_UP:
+            raise ValueError(f"has {word!r}, which is none of {', '.join(LOOK_UP)}; or it is none")
+    return words
 
 
 def _hosts(text: str) -> tuple[str, ...]:

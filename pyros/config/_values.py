@@ -257,6 +257,10 @@ class GuardianConfig(msgspec.Struct, frozen=True):
         return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
 
 
+LOOK_UP = ("simbad", "tns", "gcn")
+"""The services elsewhere that the console may ask."""
+
+
 class ConsoleConfig(msgspec.Struct, frozen=True):
     """The section ``[console]``: the web pages for people, and what programs ask over HTTP."""
 
@@ -280,6 +284,10 @@ class ConsoleConfig(msgspec.Struct, frozen=True):
     """What a new console's database begins with, as ``pyros console dumpdata`` writes it; None: nothing."""
     run: bool = True
     """Whether an observatory that starts starts it, too, where its extra is installed."""
+    look_up: tuple[str, ...] = LOOK_UP
+    """The services elsewhere that are asked what they know of an event that somebody looks at."""
+    tns: Path | None = None
+    """The file with a bot's number, name and key at the Transient Name Server; None: it isn't asked."""
     cache: str = "memory"
     """Where answers of views are kept for their lifetimes: ``none``, ``memory``, or a folder's path."""
     lifetimes: Mapping[str, float] = {}

@@ -8,15 +8,18 @@ from pathlib import Path
 
 from pyros import views
 from pyros.clock import Clock
-from pyros.config import Config, ConsoleConfig
+from pyros.config import NO, Config, ConsoleConfig
 from pyros.console.attempts import Attempts
 from pyros.console.audit import Audit
 from pyros.console.cache import Cache
+from pyros.console.elsewhere import Elsewhere
 from pyros.console.feed import Feed
+from pyros.console.outside import Means
 from pyros.console.pages import Page, shown
 from pyros.console.search_index import SearchIndex
 from pyros.console.switches import SwitchFile
 from pyros.errors import ConfigError
+from pyros.files import read_secret
 from pyros.health.figures import Figures
 from pyros.health.running import Doctor
 from pyros.keys import make_key
@@ -42,7 +45,7 @@ class Console:
         self.pages: tuple[Page, ...] = shown(config)
         self.folder = own_folder(section)
         self.secret = make_key(self.folder / SECRET_FILE, "the console's secret")
-        for path in (self.database, section.key):
+        for path in (self.database, section.key, section.tns):
             if path is not None and path.exists():
                 check_private(path)
         self.cache = Cache(section)
@@ -51,6 +54,7 @@ class Console:
         self.attempts = Attempts()
         self.doctor = Doctor(self.observed)
         self.figures = Figures(self.observed)
+        self.elsewhere = Elsewhere(self.folder, look_up_names(config, section), means_of(config, section))
         self.search = SearchIndex(self.folder, self.observed)
 
     @property
@@ -70,6 +74,25 @@ class Console:
         ip = self.section.ip
         listening = {f"[{ip}]" if ":" in ip else ip} - {"0.0.0.0", "[::]"}
         return frozenset(own | listening | set(self.section.hosts))
+
+
+def look_up_names(config: Config, section: ConsoleConfig) -> tuple[str, ...]:
+    """Return the services elsewhere that may be asked; SIMBAD not, where names of targets aren't looked up there."""
+    return tuple(name for name in section.look_up if name != "simbad" or config.simbad != NO)
+
+
+def means_of(config: Config, section: ConsoleConfig) -> Means:
+    """Return what asking needs. Raises ConfigError for a file that isn't secret, or doesn't hold what it should."""
+    address = config.simbad if config.simbad != NO else ""
+    if section.tns is None:
+        return Means(simbad=address)
+    try:
+        key = read_secret(section.tns)
+    except ValueError as error:
+        raise ConfigError([f"{section.tns}: {error}"]) from None
+    if len(key.split()) != 3:
+        raise ConfigError([f"{section.tns}: must hold a bot's number, name and key at TNS, with blanks between"])
+    return Means(simbad=address, tns=key)
 
 
 def own_folder(section: ConsoleConfig) -> Path:

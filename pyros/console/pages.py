@@ -120,6 +120,8 @@ PAGES = (
     Page(name="events", title="Events", path="events", template="events.html", view=events, query=_PAGED_BY_NUMBER),
     Page(name="event", title="Event", path="event", template="event.html", view=_event, menu=False, section="events",
          query={"key": key}),
+    Page(name="elsewhere", title="Elsewhere", path="elsewhere", template="elsewhere.html",
+         data="pyros.console.answers.looking_up:elsewhere", query={"key": key}, menu=False),
     Page(name="search", title="Search", path="search", template="search.html",
          data="pyros.console.answers.searching:search",
          query={"words": key, "kind": key, "after": whole, "limit": limit}),

@@ -13,6 +13,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from pyros.console import charts
+from pyros.console.answers.looking_up import about_of
+from pyros.console.outside import SERVICES
 from pyros.console.request_form import exposures_text, given_of, may_be_changed
 from pyros.console.roles import Role
 
@@ -112,6 +114,13 @@ def older(context: Any, after: object) -> SafeString:
     asked = context["request"].GET.copy()
     asked["after"] = str(after)
     return format_html('<p><a class="button" rel="next" href="?{}">Older</a></p>', asked.urlencode())
+
+
+@register.filter
+def elsewhere_links(event: Any) -> list[dict[str, str]]:
+    """Return where services elsewhere show what they know of an event."""
+    about = about_of(event)
+    return [{"title": each.title, "link": link} for each in SERVICES if (link := each.link(about))]
 
 
 @register.inclusion_tag("event_notes.html", takes_context=True)
