@@ -29,6 +29,7 @@ from pyros.clock import system_time
 from pyros.config import NOWHERE, Config
 from pyros.errors import JournalError, PyrosError
 from pyros.files import atomic_write, read_only_database
+from pyros.prepared import prepared
 
 MANIFEST = "manifest.json"
 FOLDER = "backups"
@@ -135,7 +136,7 @@ def check(folder: Path) -> tuple[Backup, list[str]]:
     Raises PyrosError when it has no manifest that can be read: then it isn't a backup, or not a whole one.
     """
     try:
-        backup = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Backup)
+        backup = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=prepared(Backup))
     except (OSError, msgspec.DecodeError) as error:
         raise PyrosError(f"{folder}: is no whole backup: {MANIFEST} cannot be read: {error}") from None
     problems = []

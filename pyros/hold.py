@@ -14,6 +14,7 @@ import msgspec
 
 from pyros.clock import Clock
 from pyros.files import atomic_write
+from pyros.prepared import prepared
 from pyros.unique import boot_id
 
 FILE = "hold.json"
@@ -143,7 +144,7 @@ class Holds:
             there = self.path.stat()
             key = (there.st_mtime_ns, there.st_ino, there.st_size)
             if key != self._seen:
-                self._content = msgspec.json.decode(self.path.read_bytes(), type=_Content)
+                self._content = msgspec.json.decode(self.path.read_bytes(), type=prepared(_Content))
                 self._seen = key
         except FileNotFoundError:
             self._content, self._seen = _Content(), None

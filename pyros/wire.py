@@ -26,6 +26,7 @@ from typing import Annotated, Any
 import msgspec
 
 from pyros.errors import WireError
+from pyros.prepared import prepared
 
 PROTOCOL = 1
 MAX_FRAME = 16 * 1024 * 1024
@@ -166,7 +167,7 @@ class Line(msgspec.Struct):
 
 
 _encoder = msgspec.json.Encoder()
-_frame_decoder: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
+_frame_decoder: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(prepared(Frame))
 
 
 def encode_frame(frame: Frame) -> bytes:

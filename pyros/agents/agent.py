@@ -41,6 +41,7 @@ from pyros.messages import (
     guard,
     register,
 )
+from pyros.prepared import prepared
 
 Handler = Callable[..., Any]
 _SERVICE_SECONDS = 60.0  # an order of service that is older begins none
@@ -335,7 +336,7 @@ class Agent(StandardAgents):
             if klass is not Agent and "state" in inspect.get_annotations(klass):
                 try:
                     type_ = get_type_hints(klass)["state"]
-                    msgspec.json.decode(msgspec.json.encode(type_()), type=type_)
+                    msgspec.json.decode(msgspec.json.encode(type_()), type=prepared(type_))
                 except (TypeError, NameError, msgspec.DecodeError) as error:
                     raise AgentError(f"{cls.__name__}.state: every field needs a default and a type: {error}") from None
                 return type_

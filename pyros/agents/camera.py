@@ -43,6 +43,7 @@ from pyros.messages import (
 from pyros.planning import Site
 from pyros.planning.night_log import night_name
 from pyros.planning.visibility import airmass, altitude_azimuth
+from pyros.prepared import prepared
 from pyros.workers import Worker
 
 _WRITE_SECONDS = 120.0
@@ -232,7 +233,7 @@ class CameraAgent(FiltersAgent):
 
     def done(self, command: Command, result: dict[str, Any]) -> None:
         if command.name == messages.COOL:
-            self.answer(command, messages.COOLING_SET, msgspec.convert(command.payload, Cool))
+            self.answer(command, messages.COOLING_SET, msgspec.convert(command.payload, prepared(Cool)))
             self._detector.given(command.number, result["set_point"])
             return
         expose = self._expose(command)
@@ -242,8 +243,8 @@ class CameraAgent(FiltersAgent):
             ExposureFinished(
                 observation=expose.observation, number=expose.number, filter=expose.filter, path=result["path"],
                 started=result.get("started"), seconds=result.get("seconds"), temperature=result.get("temperature"),
-                level=msgspec.convert(result.get("level"), Level | None),
-                sizes=msgspec.convert(result.get("sizes"), StarSizes | None),
+                level=msgspec.convert(result.get("level"), prepared(Level | None)),
+                sizes=msgspec.convert(result.get("sizes"), prepared(StarSizes | None)),
             ),
         )  # fmt: skip
         if expose.image_type != "LIGHT" or not expose.keep:
@@ -262,7 +263,7 @@ class CameraAgent(FiltersAgent):
 
     @staticmethod
     def _expose(command: Command) -> Expose:
-        return msgspec.convert(command.payload, Expose)
+        return msgspec.convert(command.payload, prepared(Expose))
 
     # In the reactor's thread -------------------------------------------------------------------------------------
 

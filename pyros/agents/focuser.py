@@ -16,6 +16,7 @@ from pyros.calibration import temperature
 from pyros.calibration.temperature import MAX_CURVES
 from pyros.hold import Hold
 from pyros.messages import Failure, FocusMoved, Message, MoveFocus
+from pyros.prepared import prepared
 
 
 class FocusFound(msgspec.Struct, frozen=True):
@@ -147,7 +148,7 @@ class FocuserAgent(InstrumentAgent):
         return state, {"position": position, "temperature": await self.device.temperature()}
 
     def done(self, command: Command, result: dict[str, Any]) -> None:
-        move = msgspec.convert(command.payload, MoveFocus)
+        move = msgspec.convert(command.payload, prepared(MoveFocus))
         self._learn(move, result)
         moved = FocusMoved(
             observation=move.observation, position=result["position"], filter=move.filter,

@@ -10,6 +10,7 @@ from pyros import messages
 from pyros.agents._polling import PollingAgent
 from pyros.agents.agent import Agent
 from pyros.messages import WeatherReading
+from pyros.prepared import prepared
 
 
 class WeatherAgent(PollingAgent):
@@ -19,4 +20,6 @@ class WeatherAgent(PollingAgent):
         super().__init__(Agent.WEATHER)
 
     def pass_on(self, reading: dict[str, Any]) -> None:
-        self.send_if_there(self.MONITORING, messages.WEATHER_READING, msgspec.convert(reading, WeatherReading))
+        self.send_if_there(
+            self.MONITORING, messages.WEATHER_READING, msgspec.convert(reading, prepared(WeatherReading))
+        )

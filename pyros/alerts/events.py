@@ -26,6 +26,7 @@ from pyros.alerts.tiling import Tiling
 from pyros.angles import separation
 from pyros.journal import AnyReader, JournalReader
 from pyros.messages import Observation
+from pyros.prepared import prepared
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS alert_events (
@@ -374,7 +375,7 @@ def _stored(change: EventChange) -> StoredEvent:
     return StoredEvent(change.number, change.name, _decode(change.content))
 
 
-_decode = msgspec.json.Decoder(Followed).decode
+_decode = msgspec.json.Decoder(prepared(Followed)).decode
 
 
 def _zone(dec: float) -> int:

@@ -20,6 +20,7 @@ from pyros.errors import JournalError
 from pyros.health.asking import LONG_SECONDS, ask_all
 from pyros.hold import Holds
 from pyros.journal import JournalReader
+from pyros.prepared import prepared
 from pyros.printable import instant
 
 _FIGURES = ("taken", "failed", "refused", "waiting")
@@ -88,7 +89,7 @@ def _kept_alarms(config: Config) -> list[dict[str, Any]]:
     except JournalError:
         return []
     try:
-        state = msgspec.json.decode(journal.state() or b"{}", type=_Alarms)
+        state = msgspec.json.decode(journal.state() or b"{}", type=prepared(_Alarms))
     except (JournalError, msgspec.DecodeError):
         return []
     finally:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from pyros.prepared import prepared
 from pyros.printable import printable
 
 _MAX_TEXT = 500
@@ -70,6 +71,6 @@ def _backwards(path: Path) -> Iterator[Act]:
         lines = file.read().splitlines()
     for line in reversed(lines):
         try:
-            yield msgspec.json.decode(line, type=Act)
+            yield msgspec.json.decode(line, type=prepared(Act))
         except msgspec.DecodeError:  # cut by a crash, or where the tail begins
             continue

@@ -19,6 +19,7 @@ from pyros.clock import steady_seconds, system_time
 from pyros.config import ConsoleConfig
 from pyros.console.pages import Page
 from pyros.files import atomic_write
+from pyros.prepared import prepared
 
 _MAX_KEPT = 500
 _MAX_NAME = 200
@@ -58,7 +59,7 @@ class Cache:
     def _from_folder(path: Path, page: Page, seconds: float, make: Callable[[], Any]) -> Any:
         with suppress(OSError, msgspec.DecodeError, ValueError):
             if 0 <= system_time() - path.stat().st_mtime < seconds:
-                return msgspec.json.decode(path.read_bytes(), type=get_type_hints(page.view)["return"])
+                return msgspec.json.decode(path.read_bytes(), type=prepared(get_type_hints(page.view)["return"]))
         made = make()
         with suppress(OSError):  # a full disk keeps nobody from looking
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

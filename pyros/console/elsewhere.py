@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from pyros.clock import system_time
 from pyros.console.outside import SERVICES, About, Known, Means, Service, asked_of
 from pyros.files import atomic_write
+from pyros.prepared import prepared
 from pyros.printable import printable
 
 FOLDER = "elsewhere"
@@ -125,7 +126,7 @@ class Elsewhere:
 
     def _kept(self, key: str) -> Kept | None:
         with suppress(OSError, msgspec.DecodeError):
-            return msgspec.json.decode(self._path(key).read_bytes(), type=Kept)
+            return msgspec.json.decode(self._path(key).read_bytes(), type=prepared(Kept))
         return None
 
     def _keep(self, key: str, kept: Kept) -> None:

@@ -19,6 +19,7 @@ import msgspec
 
 from pyros import outgoing
 from pyros.planning.intake import simbad
+from pyros.prepared import prepared
 from pyros.printable import printable
 
 SECONDS = 10.0
@@ -145,7 +146,9 @@ def _ask_tns(about: About, means: Means) -> tuple[Known, ...]:
     body = urlencode({"api_key": key, "data": msgspec.json.encode(data).decode()}).encode()
     content = _get(f"{_TNS}/api/get/search", body=body, headers={"User-Agent": f"tns_marker{marker}"})
     found: Any = _decoded(content, _TnsAnswer).data
-    rows = msgspec.convert(found["reply"] if isinstance(found, dict) and "reply" in found else found, list[_TnsObject])
+    rows = msgspec.convert(
+        found["reply"] if isinstance(found, dict) and "reply" in found else found, prepared(list[_TnsObject])
+    )
     return tuple(Known(name=f"{each.prefix} {each.objname}".strip(), url=f"{_TNS}/object/{each.objname}")
                  for each in rows[:MOST])  # fmt: skip
 
@@ -196,7 +199,7 @@ def _get(url: str, *, public: bool = True, **how: Any) -> bytes:
 
 def _decoded(content: bytes, kind: Any) -> Any:
     try:
-        return msgspec.json.decode(content, type=kind)
+        return msgspec.json.decode(content, type=prepared(kind))
     except msgspec.DecodeError:
         raise OSError("answers something that is not its table") from None
 

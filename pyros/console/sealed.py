@@ -14,6 +14,7 @@ import msgspec
 
 from pyros.clock import system_time
 from pyros.keys import is_signed, sign
+from pyros.prepared import prepared
 
 _T = TypeVar("_T")
 MAX_LENGTH = 2000
@@ -79,8 +80,8 @@ def unseal(secret: bytes, kind: type[_T], text: str) -> _T | None:
     if len(text) > MAX_LENGTH or not is_signed(signature, secret, kind.__name__, content):
         return None
     try:
-        sealed = msgspec.json.decode(urlsafe_b64decode(content + "=" * (-len(content) % 4)), type=_Sealed)
-        value = msgspec.json.decode(sealed.value, type=kind)
+        sealed = msgspec.json.decode(urlsafe_b64decode(content + "=" * (-len(content) % 4)), type=prepared(_Sealed))
+        value = msgspec.json.decode(sealed.value, type=prepared(kind))
     except (ValueError, msgspec.DecodeError):
         return None
     return value if system_time() < sealed.expires < math.inf else None

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from pyros.files import atomic_write
+from pyros.prepared import prepared
 
 FILE = "switches.json"
 
@@ -40,7 +41,7 @@ class SwitchFile:
             try:
                 there = self.path.stat()
                 if (key := (there.st_mtime_ns, there.st_ino)) != self._seen:
-                    self._switches = msgspec.json.decode(self.path.read_bytes(), type=Switches)
+                    self._switches = msgspec.json.decode(self.path.read_bytes(), type=prepared(Switches))
                     self._seen = key
             except FileNotFoundError:
                 self._switches, self._seen = Switches(), None

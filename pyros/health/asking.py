@@ -17,6 +17,7 @@ from pyros.config import AgentConfig, BrokerConfig, Config, GuardianConfig
 from pyros.errors import ConfigError, DeliveryError, JournalError
 from pyros.hold import Hold
 from pyros.journal.events import EventReader
+from pyros.prepared import prepared
 from pyros.printable import instant, printable
 from pyros.sender import ask, reachable
 
@@ -43,7 +44,7 @@ def of_agent(section: AgentConfig, timeout: float) -> dict[str, Any]:
     line: dict[str, Any] = {"agent": section.name, "address": section.where}
     try:
         said = ask(section, "status", timeout)
-        msgspec.convert(said, _Said)
+        msgspec.convert(said, prepared(_Said))
     except DeliveryError as error:
         return line | {"up": False, "reason": error.reason}
     except msgspec.ValidationError as error:

@@ -17,6 +17,7 @@ import msgspec
 from pyros import messages
 from pyros.alerts.rules import decisions
 from pyros.alerts.rules.decisions import DecisionRecord
+from pyros.prepared import prepared
 from pyros.views import Observed
 
 SLEW_BUCKETS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
@@ -141,7 +142,7 @@ class Figures:
 
     def _count_image(self, payload: bytes) -> None:
         try:
-            name = msgspec.json.decode(payload, type=_Filter).filter or _OTHER
+            name = msgspec.json.decode(payload, type=prepared(_Filter)).filter or _OTHER
         except msgspec.DecodeError:
             return
         if name not in self.images and len(self.images) >= _MAX_FILTERS:

@@ -22,6 +22,7 @@ from pyros.config import Config
 from pyros.errors import JournalError
 from pyros.files import read_only_database
 from pyros.imagery.record import ImageRecord
+from pyros.prepared import prepared
 
 FORMAT = 1
 MAX_LIMIT = 1000
@@ -289,4 +290,4 @@ def _row(record: ImageRecord) -> tuple[Any, ...]:
 def _record(row: tuple[Any, ...]) -> ImageRecord:
     values = dict(zip(_FIELDS, row, strict=True))
     values["corners"] = msgspec.json.decode(values["corners"])
-    return msgspec.convert(values, ImageRecord, strict=False)
+    return msgspec.convert(values, prepared(ImageRecord), strict=False)

@@ -22,6 +22,7 @@ from pyros.config import JobConfig
 from pyros.errors import JournalError
 from pyros.journal import JournalReader
 from pyros.messages import JobFinished, JobRequest
+from pyros.prepared import prepared
 from pyros.unique import boot_id
 
 SCHEMA = """
@@ -54,7 +55,7 @@ PUNCTUAL_SECONDS = 60.0
 _STOPPED, _NOT_AGAIN = 2, 1  # values of `stop`
 
 _encode = msgspec.json.encode
-_decode_request = msgspec.json.Decoder(JobRequest).decode
+_decode_request = msgspec.json.Decoder(prepared(JobRequest)).decode
 
 
 class JobEnd(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -371,4 +372,4 @@ class LedgerReader:
 
 
 def _end(encoded: bytes | None) -> JobEnd | None:
-    return None if encoded is None else msgspec.json.decode(encoded, type=JobEnd)
+    return None if encoded is None else msgspec.json.decode(encoded, type=prepared(JobEnd))

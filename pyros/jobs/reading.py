@@ -14,6 +14,7 @@ from pyros.config import Config
 from pyros.errors import JobError, JournalError
 from pyros.jobs.ledger import JobRow, LedgerReader
 from pyros.jobs.names import job_folder, jobs_folder, queue_of, queues
+from pyros.prepared import prepared
 
 
 class JobProgress(msgspec.Struct):
@@ -61,7 +62,7 @@ def progress_of(config: Config, row: JobRow) -> JobProgress | None:
         return None
     try:
         data = (folder_of(config, row) / "progress.json").read_bytes()
-        return msgspec.json.decode(data, type=JobProgress)
+        return msgspec.json.decode(data, type=prepared(JobProgress))
     except (OSError, msgspec.DecodeError):
         return None
 

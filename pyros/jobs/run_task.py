@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from pyros.prepared import prepared
+
 TASK_FILE = "task.json"
 _MAX_TRACEBACK = 16_000
 
@@ -57,7 +59,7 @@ class Retry(Exception):
 def main() -> None:
     """Run the task of this working folder; the exit code is 0 when its outcome is on disk."""
     here = os.open(".", os.O_RDONLY | os.O_DIRECTORY)  # a task may go elsewhere, and the way back may be barred to it
-    call = msgspec.json.decode(Path(TASK_FILE).read_bytes(), type=Call)
+    call = msgspec.json.decode(Path(TASK_FILE).read_bytes(), type=prepared(Call))
     outcome = _outcome(call)
     name = outcome_file(int(os.environ["PYROS_JOB_ATTEMPT"]))
     partial = f"{name}.partial"

@@ -31,6 +31,7 @@ from pyros.jobs.ledger import JobEnd, JobRun
 from pyros.jobs.names import JOB_VARIABLE, job_folder
 from pyros.jobs.run_task import TASK_FILE, Call, Outcome
 from pyros.messages import JobRequest
+from pyros.prepared import prepared
 from pyros.unique import boot_id
 
 _AGAIN_SECONDS = 0.1
@@ -427,7 +428,7 @@ class _Result(msgspec.Struct):
 def _read_end(folder: Path, attempt: int) -> JobEnd:
     """Put together how an attempt ended, from the files of its wrapper and its task."""
     try:
-        result = msgspec.json.decode((folder / f"result-{attempt}.json").read_bytes(), type=_Result)
+        result = msgspec.json.decode((folder / f"result-{attempt}.json").read_bytes(), type=prepared(_Result))
     except msgspec.DecodeError:  # a power cut has left half of it
         return JobEnd(crashed=True)
     outcome = Outcome()
@@ -436,7 +437,7 @@ def _read_end(folder: Path, attempt: int) -> JobEnd:
         if len(data) > _MAX_VALUE:
             outcome.error = f"its result has more than {_MAX_VALUE} bytes: write a file, return its path"
         else:
-            outcome = msgspec.json.decode(data, type=Outcome)
+            outcome = msgspec.json.decode(data, type=prepared(Outcome))
     except FileNotFoundError:
         if result.code != 0 and not result.why:
             outcome.error = _last_line(folder / "log")

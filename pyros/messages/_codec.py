@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from pyros.prepared import prepared
+
 PAYLOADS: dict[str, type[msgspec.Struct]] = {}
 """What the messages of each registered name carry."""
 
@@ -35,7 +37,7 @@ def register(name: str, payload: type[msgspec.Struct], *, guarded: bool = False,
     if PAYLOADS.get(name, payload) is not payload:
         raise ValueError(f"message {name!r} already carries {PAYLOADS[name].__name__}")
     PAYLOADS[name] = payload
-    _decoders[name] = msgspec.json.Decoder(payload)
+    _decoders[name] = msgspec.json.Decoder(prepared(payload))
     return name
 
 

@@ -28,6 +28,7 @@ from pyros.nights.times import night_times
 from pyros.planning import Site, night_log
 from pyros.planning.night_log import NightLine
 from pyros.planning.visibility import sun_altitude
+from pyros.prepared import prepared
 
 DAY = 86400.0
 
@@ -214,7 +215,7 @@ def _heard(journal: JournalReader, noon: float) -> list[tuple[float, Any]]:
     for name, taken, payload in reversed(journal.received_about("", *types)):
         if noon <= taken < noon + DAY:
             try:
-                heard.append((taken, msgspec.json.decode(payload, type=types[name])))
+                heard.append((taken, msgspec.json.decode(payload, type=prepared(types[name]))))
             except msgspec.DecodeError:  # of another version
                 continue
     return heard

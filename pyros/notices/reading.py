@@ -8,6 +8,7 @@ from pyros.config import Config, StandardAgents
 from pyros.errors import JournalError
 from pyros.journal import JournalReader
 from pyros.notices.notice import NoticeBook
+from pyros.prepared import prepared
 
 
 def read_book(config: Config) -> NoticeBook:
@@ -18,6 +19,6 @@ def read_book(config: Config) -> NoticeBook:
     finally:
         reader.close()
     try:
-        return NoticeBook() if state is None else msgspec.json.decode(state, type=NoticeBook)
+        return NoticeBook() if state is None else msgspec.json.decode(state, type=prepared(NoticeBook))
     except msgspec.DecodeError as error:
         raise JournalError(f"{reader.path}: holds no state of this version's notifier: {error}") from None

@@ -18,6 +18,7 @@ import msgspec
 from pyros.errors import JournalError
 from pyros.journal import JournalReader
 from pyros.messages import Observation, Plan, Planned
+from pyros.prepared import prepared
 from pyros.site import Site
 
 MAX_NIGHTS = 400
@@ -226,7 +227,7 @@ def _is_there(journal: JournalReader) -> bool:
 
 def _lines(journal: JournalReader, rows: list[Any]) -> list[NightLine]:
     try:
-        return [msgspec.convert(_named(row), NightLine, strict=False) for row in rows]
+        return [msgspec.convert(_named(row), prepared(NightLine), strict=False) for row in rows]
     except msgspec.ValidationError as error:
         raise JournalError(f"{journal.path}: the plan of a night cannot be read: {error}") from None
 

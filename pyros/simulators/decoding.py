@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from pyros.prepared import prepared
+
 _S = TypeVar("_S", bound=msgspec.Struct)
 
 
@@ -33,7 +35,7 @@ def decode(data: Mapping[Any, Any], target: type[_S], strict: bool = True) -> tu
             problems += [f"{name}: {problem}" for problem in parts]
             continue
         try:
-            msgspec.convert(data[name], field.type, strict=strict)
+            msgspec.convert(data[name], prepared(field.type), strict=strict)
             reason = "" if _finite(data[name]) else "Not a finite number"
         except msgspec.ValidationError as problem:
             reason = str(problem)
@@ -43,7 +45,7 @@ def decode(data: Mapping[Any, Any], target: type[_S], strict: bool = True) -> tu
     if problems:
         return None, problems
     known = {key: value for key, value in data.items() if key in fields}
-    return msgspec.convert(known, target, strict=strict), []
+    return msgspec.convert(known, prepared(target), strict=strict), []
 
 
 def _inside(value: object, type_: Any, strict: bool) -> list[str]:

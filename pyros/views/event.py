@@ -17,6 +17,7 @@ from pyros.messages import ExposureFinished, ExposureStarted, Observation, SlewF
 from pyros.nights import diary
 from pyros.planning import night_log
 from pyros.planning.night_log import NightLine
+from pyros.prepared import prepared
 from pyros.views.events import EventLine, Standing, line_of, stored_event
 from pyros.views.images import images
 from pyros.views.observed import Observed
@@ -149,7 +150,7 @@ def _curve(observed: Observed, name: str, since: float | None) -> list[tuple[flo
     found: list[tuple[float, SourceFound]] = []
     for _, taken, payload in rows:
         try:
-            each = msgspec.json.decode(payload, type=SourceFound)
+            each = msgspec.json.decode(payload, type=prepared(SourceFound))
         except msgspec.DecodeError:  # of another version
             continue
         if each.event == name:
@@ -201,7 +202,7 @@ def _of_the_devices(
 def _of_message(name: str, payload: bytes, at: float, ids: tuple[str, ...]) -> Step | None:
     kind = _TYPES.get(name)
     try:
-        told: Any = msgspec.json.decode(payload, type=kind) if kind is not None else None
+        told: Any = msgspec.json.decode(payload, type=prepared(kind)) if kind is not None else None
     except msgspec.DecodeError:  # of another version
         return None
     if told is None or told.observation not in ids:

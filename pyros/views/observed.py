@@ -24,6 +24,7 @@ from pyros.errors import ConfigError, JournalError
 from pyros.hold import Holds
 from pyros.journal import JournalReader
 from pyros.journal.events import EventReader
+from pyros.prepared import prepared
 from pyros.site import Site
 
 _MAX_IDLE = 4
@@ -97,7 +98,7 @@ class Observed:
         if known is not None and known[0] == stored:
             return known[1]  # type: ignore[no-any-return]
         try:
-            state = msgspec.json.decode(stored, type=kind)
+            state = msgspec.json.decode(stored, type=prepared(kind))
         except (msgspec.DecodeError, ValueError) as error:
             self._misread[name] = f"its state is of another version, or damaged: {error}"
             return kind()

@@ -15,6 +15,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from pyros.clock import Clock, Timer
+from pyros.prepared import prepared
 from pyros.workers import process
 from pyros.workers.process import BLOCK_DESCRIPTOR, MAX_FRAME, Answer
 
@@ -116,7 +117,7 @@ class Child(ProcessProtocol):
             body = bytes(self._received[4 : 4 + size])
             del self._received[: 4 + size]
             try:
-                answer = msgspec.msgpack.decode(body, type=Answer)
+                answer = msgspec.msgpack.decode(body, type=prepared(Answer))
             except msgspec.MsgspecError as error:
                 self._worker.died(self, f"its answer cannot be understood: {error}")
                 return

@@ -32,6 +32,8 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from pyros.prepared import prepared
+
 MAX_FRAME = 16 << 20
 """Bytes of a request or an answer; what is larger goes through the file."""
 BLOCK_DESCRIPTOR = 3
@@ -137,7 +139,7 @@ def _read(requests: SimpleQueue[Request]) -> None:
     source = os.fdopen(os.dup(0), "rb")
     try:
         while head := source.read(4):
-            requests.put(msgspec.msgpack.decode(source.read(int.from_bytes(head, "big")), type=Request))
+            requests.put(msgspec.msgpack.decode(source.read(int.from_bytes(head, "big")), type=prepared(Request)))
     finally:
         os._exit(0)
 
@@ -145,7 +147,7 @@ def _read(requests: SimpleQueue[Request]) -> None:
 def _run(request: Request, descriptor: int) -> Answer:
     function = _function(request.function)
     parameters = list(inspect.signature(function).parameters)
-    argument = msgspec.msgpack.decode(request.argument, type=get_type_hints(function)[parameters[0]])
+    argument = msgspec.msgpack.decode(request.argument, type=prepared(get_type_hints(function)[parameters[0]]))
     if request.block < 0:
         result = function(argument)
     elif request.block == 0:  # nothing can be mapped

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from pyros import errors
 from pyros.clock import Clock
 from pyros.errors import PyrosError, WorkerError
+from pyros.prepared import prepared
 from pyros.workers import process
 from pyros.workers.child import Child
 from pyros.workers.process import Answer, Problem, Request
@@ -262,7 +263,7 @@ class _Job:
         self.frame = process.frame(Request(where, msgspec.msgpack.encode(argument), size))
 
     def decode(self, value: bytes) -> Any:
-        return msgspec.msgpack.decode(value, type=_result_type(self._function))
+        return msgspec.msgpack.decode(value, type=prepared(_result_type(self._function)))
 
     def fail(self, error: Exception) -> None:
         self.end(error)

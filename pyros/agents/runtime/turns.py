@@ -26,6 +26,7 @@ from pyros.clock import Clock
 from pyros.errors import AgentError, JournalError, StateError, WriteFailed
 from pyros.journal import AnyJournal, Effects, Outgoing, Peer, Received, StoredTimer
 from pyros.messages import FLEETING, GUARDED, Message, encode_payload, unproved
+from pyros.prepared import prepared
 from pyros.printable import printable
 from pyros.sender import outbox_of_this_thread
 from pyros.wire import MAX_FRAME, Entry, Refusal, valid_name
@@ -138,7 +139,7 @@ class Turns:
         self.journal = journal
         self._clock = clock
         self._state_type = agent.state_type()
-        self._decode_state = msgspec.json.Decoder(self._state_type).decode
+        self._decode_state = msgspec.json.Decoder(prepared(self._state_type)).decode
         self._state_bytes = self._settled = journal.state
         """The state after the last handler, and after the last turn: newer than the journal's after a fleeting one."""
         self.without_fleeting: Container[str] = ()

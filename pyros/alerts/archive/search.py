@@ -20,13 +20,14 @@ from pyros.alerts.archive.tables import FORMAT, cursors, meta, names, packets, r
 from pyros.alerts.archive.volumes import VolumeSearch
 from pyros.angles import separation
 from pyros.errors import JournalError
+from pyros.prepared import prepared
 
 _CHUNK = 1_000
 _WIDE = 1e-3
 """The share of the sky, about, from which on the newest packets are asked whether they are there."""
 _VERY_WIDE = 0.2
 """The same, where all of them are wanted."""
-_ALERT: msgspec.json.Decoder[Alert] = msgspec.json.Decoder(Alert)
+_ALERT: msgspec.json.Decoder[Alert] = msgspec.json.Decoder(prepared(Alert))
 
 
 class ArchiveReader:

@@ -18,6 +18,7 @@ from pyros.alerts.rules.circumstances import LocalSky, age
 from pyros.alerts.rules.rules import Considered
 from pyros.errors import JournalError
 from pyros.journal import JournalReader
+from pyros.prepared import prepared
 
 RequestChange = Literal["requested", "changed", "withdrawn", "nothing"]
 
@@ -189,7 +190,7 @@ def first_and_last(journal: JournalReader, event: str) -> tuple[float, DecisionR
     asked = journal.rows(f"{select} AND outcome != 'nothing' ORDER BY number DESC LIMIT 1", event)
     named = dict(zip(_BRIEF, (asked or rows)[0], strict=True))
     try:
-        return first[0][0], msgspec.convert(named, DecisionRecord, strict=False)
+        return first[0][0], msgspec.convert(named, prepared(DecisionRecord), strict=False)
     except msgspec.ValidationError as error:
         raise JournalError(f"{journal.path}: the decision about {event} cannot be read: {error}") from None
 
@@ -199,6 +200,6 @@ def _record(journal: JournalReader, row: tuple[Any, ...]) -> DecisionRecord:
     try:
         for name in _JSON:
             named[name] = msgspec.json.decode(named[name])
-        return msgspec.convert(named, DecisionRecord, strict=False)
+        return msgspec.convert(named, prepared(DecisionRecord), strict=False)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise JournalError(f"{journal.path}: decision {row[0]} cannot be read: {error}") from None

@@ -13,6 +13,7 @@ from pyros.alerts.rules.readers import ALTITUDE, DURATION, PATIENCE
 from pyros.errors import ConfigError
 from pyros.files import LinedReader
 from pyros.messages import Exposures
+from pyros.prepared import prepared
 
 MAX_REPEATS = 20
 _MAX_DEPTH = 8
@@ -175,7 +176,7 @@ class _Reader(LinedReader):
         self.unknown_keys(item, self.EXPOSURE_KEYS, at)
         known = {key: value for key, value in item.items() if key in self.EXPOSURE_KEYS}
         try:
-            return msgspec.convert(known, Exposures)
+            return msgspec.convert(known, prepared(Exposures))
         except msgspec.ValidationError as error:
             wrong = next((key for key in self.EXPOSURE_KEYS if f".{key}`" in str(error)), "")
             missing = next((key for key in self.EXPOSURE_KEYS if f"`{key}`" in str(error)), "")

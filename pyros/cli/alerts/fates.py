@@ -13,6 +13,7 @@ from pyros.config import Config
 from pyros.errors import JournalError, PyrosError
 from pyros.journal import JournalReader
 from pyros.messages import Observation
+from pyros.prepared import prepared
 from pyros.printable import instant
 
 _DAY = 86_400.0
@@ -32,7 +33,7 @@ def fates(config: Config, observations: Iterable[str]) -> Iterator[str]:
     except JournalError:
         return
     try:
-        state = msgspec.json.decode(journal.state() or b"{}", type=_Scheduled)
+        state = msgspec.json.decode(journal.state() or b"{}", type=prepared(_Scheduled))
         for observation in observations:
             if observation not in state.requests:
                 yield f"{observation} {_ended(journal, observation)}"

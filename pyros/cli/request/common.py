@@ -27,6 +27,7 @@ from pyros.planning.intake.draft import Drafts
 from pyros.planning.intake.names import NamedPosition, TargetNames
 from pyros.planning.intake.validation import Reviewer
 from pyros.planning.next_up import NextUp, next_up
+from pyros.prepared import prepared
 from pyros.printable import instant
 from pyros.sender import Sender, ask
 
@@ -177,7 +178,7 @@ def scheduler_state(config: Config) -> SchedulerState:
     except JournalError:
         return SchedulerState()
     try:
-        return msgspec.json.decode(journal.state() or b"{}", type=SchedulerState)
+        return msgspec.json.decode(journal.state() or b"{}", type=prepared(SchedulerState))
     except msgspec.DecodeError as error:
         raise PyrosError(f"{config.journal('scheduler')}: its state cannot be read: {error}") from None
     finally:

@@ -17,6 +17,7 @@ from pyros.console.answers.errors import problem, wants_json
 from pyros.console.caller import caller_of
 from pyros.console.people.models import Note
 from pyros.console.roles import Role
+from pyros.prepared import prepared
 from pyros.printable import printable
 from pyros.views.events import stored_event
 
@@ -139,7 +140,7 @@ def remove(request: HttpRequest, number: int) -> HttpResponse:
 def _given(request: HttpRequest) -> _Given:
     if request.content_type == "application/json":
         try:
-            given = msgspec.json.decode(request.body, type=_Given)
+            given = msgspec.json.decode(request.body, type=prepared(_Given))
         except (msgspec.DecodeError, ValueError) as error:
             raise ValueError(f"no note as JSON: {error}") from None
     else:

@@ -20,6 +20,7 @@ from pyros.console.caller import caller_of
 from pyros.hold import Holds
 from pyros.messages import HoldOrder, Payload, ReleaseOrder
 from pyros.orders import tell
+from pyros.prepared import prepared
 from pyros.printable import printable
 
 _PATIENCE = 5.0
@@ -79,7 +80,7 @@ def _why(request: HttpRequest) -> str:
     given = request.POST.get("why", "")
     if request.content_type == "application/json":
         try:
-            given = msgspec.json.decode(request.body, type=_Given).why
+            given = msgspec.json.decode(request.body, type=prepared(_Given)).why
         except (msgspec.DecodeError, ValueError):
             given = ""
     return printable(str(given).strip())[:_MAX_WHY]

@@ -22,6 +22,7 @@ from pyros.instruments.alpaca.client import AlpacaClient
 from pyros.instruments.alpaca.replies import in_words, typed, value_of
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import Kind
+from pyros.prepared import prepared
 
 PORT = 32227
 QUESTION = b"alpacadiscovery1"
@@ -90,7 +91,7 @@ class AnswerListener(DatagramProtocol):
         if len(datagram) > _MAX_ANSWER_BYTES or len(self._servers) >= _MAX_SERVERS or "%" in host:
             return  # a link-local address means nothing without the name of the interface
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            port = msgspec.json.decode(datagram, type=_Port).AlpacaPort
+            port = msgspec.json.decode(datagram, type=prepared(_Port)).AlpacaPort
             if 0 < port < 65536:
                 self._servers[f"http://{f'[{host}]' if ':' in host else host}:{port}"] = None
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca.replies import error_of, in_words
 from pyros.instruments.pixels import to_uint16
+from pyros.prepared import prepared
 
 HEADER = struct.Struct("<iiIIiiiiiii")
 """Version, error number, the two transactions, data start, element type, element type sent, rank, three dimensions."""
@@ -67,7 +68,7 @@ class _JsonImage(msgspec.Struct):
     ErrorMessage: str | None = None
 
 
-_json = msgspec.json.Decoder(_JsonImage)
+_json = msgspec.json.Decoder(prepared(_JsonImage))
 
 
 def json_image(body: bytes, most: int, what: str) -> NDArray[np.uint16]:

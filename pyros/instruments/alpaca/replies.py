@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, InstrumentError
+from pyros.prepared import prepared
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ class Reply(msgspec.Struct):
     ErrorMessage: str | None = None
 
 
-_decoder = msgspec.json.Decoder(Reply)
+_decoder = msgspec.json.Decoder(prepared(Reply))
 
 
 def value_of(body: bytes, what: str) -> Any:
@@ -71,7 +72,7 @@ def typed(value: Any, type_: type[T], what: str) -> T:
                 raise ValueError("not finite")
             if type_ is int and value.is_integer():  # some devices write 3.0
                 value = int(value)
-        return msgspec.convert(value, type_)
+        return msgspec.convert(value, prepared(type_))
     except (msgspec.ValidationError, OverflowError, ValueError) as error:
         raise DeviceFailed(f"{what}: answered {in_words(repr(value))}: {error}") from None
 

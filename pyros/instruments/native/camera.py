@@ -24,6 +24,7 @@ from pyros.instruments.interfaces import (
 )
 from pyros.instruments.native._device import NativeDevice, allowed, reason
 from pyros.instruments.pixels import to_uint16
+from pyros.prepared import prepared
 
 _PIXELS = {"8": "u1", "16": "<u2", "32": "<u4", "-32": "<f4", "-64": "<f8"}
 """numpy's names of the kinds of pixels by their bits, floating ones with a minus as in FITS."""
@@ -162,6 +163,6 @@ class NativeCamera(NativeDevice):
     async def cooling(self) -> Cooling:
         named = (await self._get("cooling")).named
         try:
-            return msgspec.convert(named, Cooling, strict=False)
+            return msgspec.convert(named, prepared(Cooling), strict=False)
         except msgspec.ValidationError as error:
             raise DeviceFailed(f"{self.name}: answered {named} to GET cooling: {error}") from None

@@ -10,6 +10,7 @@ from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import Channel, Kind
 from pyros.instruments.native._device import NativeDevice
+from pyros.prepared import prepared
 
 _MAX_CHANNELS = 1000
 
@@ -29,7 +30,7 @@ class NativeSwitch(NativeDevice):
     async def _channel(self, index: int) -> Channel:
         named = (await self._get(f"channel_{index}")).named
         try:
-            channel = msgspec.convert(named, Channel, strict=False)
+            channel = msgspec.convert(named, prepared(Channel), strict=False)
         except msgspec.ValidationError as error:
             raise DeviceFailed(f"{self.name}: answered {named} to GET channel_{index}: {error}") from None
         if not all(map(math.isfinite, (channel.least, channel.most, channel.step))):

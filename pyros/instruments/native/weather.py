@@ -12,6 +12,7 @@ from pyros.instruments.interfaces import (
 from pyros.instruments.native._device import NativeDevice
 from pyros.instruments.plausible import checked
 from pyros.messages import WeatherReading
+from pyros.prepared import prepared
 
 OLDEST_SECONDS = 300.0
 """A station that says that its readings are older doesn't know the weather."""
@@ -37,7 +38,7 @@ class NativeWeatherStation(NativeDevice):
         }
         told = dict.fromkeys(_REQUIRED) | known
         try:
-            reading = msgspec.convert(told, WeatherReading, strict=False)
+            reading = msgspec.convert(told, prepared(WeatherReading), strict=False)
         except msgspec.ValidationError as error:
             raise DeviceFailed(f"{self.name}: answered {named} to GET readings: {error}") from None
         if reading.age > (oldest := self._option("oldest_seconds", OLDEST_SECONDS)):

@@ -16,6 +16,7 @@ import msgspec
 from pyros.errors import PlanningError
 from pyros.outgoing import get
 from pyros.planning.intake.names import NamedPosition
+from pyros.prepared import prepared
 
 URL = "https://simbad.cds.unistra.fr/simbad/sim-tap/sync"
 LARGEST_ANSWER = 100_000
@@ -49,7 +50,7 @@ def resolve(name: str, year: float = 2000.0, *, url: str = URL, seconds: float =
     except OSError as error:
         raise PlanningError(f"SIMBAD at {host} {error}") from None
     try:
-        rows = msgspec.json.decode(content, type=_Answer).data
+        rows = msgspec.json.decode(content, type=prepared(_Answer)).data
     except msgspec.DecodeError:
         raise PlanningError(f"SIMBAD at {host} answers something that is not its table") from None
     if not rows:

@@ -16,6 +16,7 @@ from pyros.messages import Cadence, Constraints, Exposures, Observation, Orbit, 
 from pyros.planning.intake import coordinates
 from pyros.planning.intake.draft import EXPOSURE_KEYS, EXPOSURE_WANTED, Draft, exposures
 from pyros.planning.intake.names import NamedPosition
+from pyros.prepared import prepared
 from pyros.quantities import ANGLES, DURATIONS, quantity
 
 Find = Callable[[str], NamedPosition]
@@ -205,7 +206,7 @@ class Reviewer:
                         owner=values.get("owner", self._owner), proposal=values.get("proposal", ""),
                     )
                 ),
-                Observation,
+                prepared(Observation),
             )  # fmt: skip
         except msgspec.ValidationError as error:
             self._problem(draft, "target", str(error))
