@@ -1,8 +1,8 @@
 """From the last byte of a VOEvent to the slew command's bytes at the telescope: the whole observatory in one process.
 
     python bench/alert_to_slew.py                   200 alerts one after the other, 200 that come while the image of the
-                                                    one before is analysed, 200 that come while large images are, and
-                                                    200 that each preempt the one before
+                                                    one before is analysed, 200 that come while large images are, 200
+                                                    while sky maps are read, and 200 that each preempt the one before
     python bench/alert_to_slew.py --quick           20 of each
     python bench/alert_to_slew.py --before FOLDER   beside another version, a checkout with its own .venv: in turns
 
@@ -10,10 +10,12 @@ The observatory is the demo's (real threads, real sockets, journals with synchro
 so that an observation ends within a fraction of a second. The author is a blocking socket in a thread of its own, and
 the clock that is read at its last byte is the one that the telescope simulator reads when the command's line arrives.
 The images that are analysed meanwhile have 2048 x 2048 pixels and some hundred stars; another one always waits already.
+The maps have 50,000 cells; each comes within a gravitational wave's packet, as a file of 2 MB, just before the alert.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import shutil
@@ -39,6 +41,7 @@ from pyros.clock import Deadline, RealClock
 from pyros.instruments.fits import ImageFacts, write_image
 from pyros.instruments.interfaces import Image
 from pyros.journal import JournalReader, Received
+from pyros.messages import AlertReceived
 from pyros.observatory import Observatory, clock_for
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
@@ -54,6 +57,7 @@ KINDS = {
     "calm": ("one after the other", 1),
     "following": ("while the image before is analysed", 1),
     "analysing": ("while large images are analysed", 1),
+    "mapping": ("while sky maps are read", 1),
     "preempting": ("each preempts the one before", 50_000),
 }
 """Of alerts: in words, and the seconds of the exposures that they ask for."""
@@ -113,6 +117,8 @@ def write_observatory(folder: Path, alerts: int) -> Path:
     ]  # fmt: skip
     for name in demo.agents:
         ini += [f"[{name}]", f"port = {next(ports)}"]
+        if name == Agent.ALERT_MANAGER:
+            ini += ["option_field = 2"]
         if name in devices:
             ini += ["driver = native", f"address = tcp:127.0.0.1:{devices[name]}"]
     (folder / "bench.ini").write_text("\n".join(ini))
@@ -131,6 +137,7 @@ class Run:
         self.position = place_overhead(self.site, self.clock.now())
         self.image: Path | None = None
         self.images = 0
+        self.map = ""
         self.random = random.Random(1)
 
     def journal(self, agent: str) -> JournalReader:
@@ -198,6 +205,8 @@ class Run:
         for number in range(first, first + alerts):
             if kind == "analysing":
                 self.analyse()
+            if kind == "mapping":
+                self.read_map(number)
             monotonic, time = self.publish(kind, number)
             when, slews = self.slew_after(slews)
             results.append((when - monotonic, time))
@@ -217,6 +226,21 @@ class Run:
             analyzer.post_to_self(messages.IMAGE_TAKEN, messages.ImageTaken("bench", str(path), ra=150.2, dec=40.1))
             Deadline(0.1).pause(0.1)
         Deadline(1).pause(self.random.uniform(0, 0.3))
+
+    def read_map(self, number: int) -> None:
+        """Return while the alert manager's worker reads a sky map, most of the time."""
+        from bench.skymaps import drawn
+
+        if not self.map:
+            self.map = base64.b64encode(drawn()).decode()
+        wave = {
+            "alert_type": "INITIAL", "time_created": "2026-01-02T03:04:05Z", "superevent_id": f"S260102{number:05}a",
+            "event": {"time": "2026-01-02T03:03:05Z", "far": 1e-9, "significant": True, "skymap": self.map},
+        }  # fmt: skip
+        manager = self.observatory.hosts[Agent.ALERT_MANAGER].agent
+        packet = AlertReceived(json.dumps(wave).encode(), "bench", self.clock.time())
+        manager.post_to_self(messages.ALERT_RECEIVED, packet)
+        Deadline(1).pause(self.random.uniform(0.05, 0.15))
 
     def write_image(self) -> Path:
         """What the analyzer is given, drawn once."""

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 
 from pyros import messages
 from pyros.agents.alert_manager import AlertManagerAgent
@@ -22,11 +23,13 @@ from pyros.agents.scheduler import SchedulerAgent
 from pyros.alerts import events
 from pyros.alerts.rules import decisions
 from pyros.angles import separation
+from pyros.areas import work
 from pyros.errors import AgentError
 from pyros.journal import JournalReader
 from pyros.messages import AlertReceived, FieldRequests, FollowUp, Observation, encode_payload
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
+from pyros.workers import Worker
 from tests.agents.conftest import Inline, make_config
 from tests.builders import InlineReactor, voevent
 from tests.maps import drawn_map, gw_alert
@@ -307,6 +310,21 @@ def test_a_point_is_observed_before_its_map_is_read_and_then_the_map(rig: Maps, 
     assert rig.take(at_url(server.url, "better", *place, error=0.01).replace(
         b"</voe:VOEvent>", b'<Citations><EventIVORN cite="followup">ivo://a/b#one</EventIVORN></Citations></voe:VOEvent>'
     ))[0].error_radius == pytest.approx(0.01), "a place that one field shows is a point again"  # fmt: skip
+
+
+def test_a_point_is_asked_for_while_another_alerts_map_is_read(rig: Maps, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[object] = []
+
+    def run(_: Worker, function: object, *__: object, **___: object) -> Deferred[object]:
+        given.append(function)
+        return Deferred()  # the worker's process is at it for as long as it likes
+
+    monkeypatch.setattr(Worker, "run", run)
+    ra, dec = overhead(rig)
+    assert rig.take(gw_alert("INITIAL", 5, drawn_map(ra, dec))) == []
+    assert given == [work.read_map], "the map is read nowhere else"
+    (asked,) = rig.take(voevent("ivo://a/b#burst", time="2026-03-20T23:00:00", ra=ra, dec=dec, error=0.1))
+    assert (asked.ra, asked.dec) == pytest.approx((ra, dec), abs=1e-3)
 
 
 def test_no_alert_makes_us_ask_our_own_network(rig: Maps, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
