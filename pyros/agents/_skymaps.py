@@ -22,6 +22,15 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pyros import messages
+from pyros.agents._skymap_messages import (
+    CHOOSE_AGAIN,
+    FIELDS_CHOSEN,
+    MAP_READ,
+    READ_MAP_AGAIN,
+    FieldsChosen,
+    MapAgain,
+    MapRead,
+)
 from pyros.agents.agent import Agent
 from pyros.alerts import Alert
 from pyros.alerts.coincidences import Coincidence
@@ -31,59 +40,25 @@ from pyros.alerts.rules.decisions import RequestChange
 from pyros.alerts.rules.rules import Decision, Rules
 from pyros.alerts.skymaps import Field
 from pyros.alerts.tiling import MapSource, ObservedField, Tiling
+from pyros.angles import SECONDS_PER_DAY
 from pyros.areas import work
 from pyros.areas.work import MAPS_FOLDER, Choice, ChooseJob, MapReading, ReadJob
 from pyros.errors import AgentError, AlertError, WorkerError
-from pyros.messages import AlertReceived, FieldRequests, FollowUp, Message, Observation, Payload
+from pyros.messages import AlertReceived, FieldRequests, FollowUp, Message, Observation
 from pyros.planning import Site, SiteSky
+from pyros.planning.night_sky import night_of
 from pyros.workers import Worker
 
-MAP_READ = "Sky map read"
-FIELDS_CHOSEN = "Fields chosen"
-READ_MAP_AGAIN = "Read sky map again"
 _PAUSES = (10.0, 60.0, 300.0, 900.0, 3600.0)
 """Seconds before a map that could not be read is read again."""
 _JOB_SECONDS = 300.0
+_AFTER_DAWN_SECONDS = 600.0
 _MAX_PACKETS = 20
 _MAX_OBSERVED = 2000
 _FIELD = re.compile(r"(\d+(?:\.\d+)?)(?:x(\d+(?:\.\d+)?))?")
 
 
-class MapRead(Payload, frozen=True):
-    """The alert manager to itself: the map of a packet was read, or could not be."""
-
-    alert: str
-    """The packet's identifier."""
-    reading: MapReading | None = None
-    """What it says; None where it could not be read."""
-    problem: str = ""
-    """Why not, for people."""
-    again: bool = True
-    """Whether it may be there later."""
-
-
-class FieldsChosen(Payload, frozen=True):
-    """The alert manager to itself: what is to be observed of a packet's map."""
-
-    alert: str
-    """The packet's identifier."""
-    choice: Choice | None = None
-    """What was chosen; None where that failed."""
-    problem: str = ""
-    """Why, for people."""
-
-
-class MapAgain(Payload, frozen=True):
-    """The alert manager to itself: the pause after a map that could not be read is over."""
-
-    alert: str
-    """The packet's identifier."""
-
-
 Agreement = tuple[StoredEvent, Coincidence]
-messages.register(MAP_READ, MapRead, guarded=True)
-messages.register(FIELDS_CHOSEN, FieldsChosen, guarded=True)
-messages.register(READ_MAP_AGAIN, MapAgain, guarded=True)
 
 
 class SkyMapsAgent(Agent):
@@ -112,6 +87,7 @@ class SkyMapsAgent(Agent):
             MAP_READ: self.map_read,
             FIELDS_CHOSEN: self.fields_chosen,
             READ_MAP_AGAIN: self.read_map_again,
+            CHOOSE_AGAIN: self.choose_again,
         }
         self._field: Field | None = None
         self._packets: OrderedDict[str, bytes] = OrderedDict()
@@ -241,6 +217,12 @@ class SkyMapsAgent(Agent):
         for stored in self.events.having(message.payload.alert):
             self._look(stored.name, stored.followed)
 
+    def choose_again(self, message: Message) -> None:
+        """Choose for the night to come, of what is left of an event's map."""
+        for stored in self.events.having(message.payload.alert):
+            if stored.followed.tiling is not None and stored.followed.tiling.read:
+                self._choose(stored.followed.tiling.read, stored.followed.tiling)
+
     def map_read(self, message: Message) -> None:
         """Decide by the rules once more, now that the map is known."""
         said: MapRead = message.payload
@@ -295,7 +277,19 @@ class SkyMapsAgent(Agent):
                 reason = f"{request.reason}; {_in_words(choice)}"
                 self.keep_decision(alert, stored.name, Decision(accepted=True, reason=reason), request.id, outcome)
                 self._request_fields(stored.name, tiling, reason)
+            self._choose_tomorrow(said.alert, tiling)
             self.in_transaction(self.events.change(stored))
+
+    def _choose_tomorrow(self, alert: str, tiling: Tiling) -> None:
+        """Have fields chosen anew after this night, where the next begins in time; call it before the event is kept."""
+        now, night = self.clock.time(), night_of(self.site, self.clock.now())
+        expires = tiling.request.expires if tiling.request is not None else None
+        if expires is None or tiling.again > now:
+            return
+        begin, end = (now, now + SECONDS_PER_DAY) if night is None else (each.timestamp() for each in night)
+        tiling.again = end + _AFTER_DAWN_SECONDS
+        if begin + SECONDS_PER_DAY < expires:
+            self.call_later(tiling.again - now, CHOOSE_AGAIN, MapAgain(alert))
 
     def _look(self, name: str, followed: Followed) -> bool:
         """Have the map read that counts now, unless it was; withdraw the fields where none does."""

@@ -92,6 +92,9 @@ class Tiling(msgspec.Struct, omit_defaults=True):
     covered: float = 0.0
     """The probability that the observed fields have of the map that counts, 0 to 1."""
 
+    again: float = 0.0
+    """When fields are chosen anew, after the night, Unix seconds; 0 for never."""
+
     def add(self, source: MapSource) -> None:
         """Take note of a packet's map."""
         self.sources[source.alert.id] = source

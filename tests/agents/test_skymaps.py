@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -422,3 +423,29 @@ def test_the_maps_of_a_real_event_are_followed_up_whatever_comes_first(tmp_path:
             rig.stop()
     assert ends[0] == ends[1]
     assert len(ends[0][1]) > 5
+
+
+def test_what_is_left_of_a_map_is_chosen_anew_for_each_night(
+    make: Callable[..., Maps], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "RULES", RULES.replace("expires_after: 12 h", "expires_after: 3 d"))
+    rig = make()
+    (asked,) = rig.take(gw_alert("INITIAL", 5, drawn_map(*overhead(rig), width=4.0)))
+    seen = {each.id for each in asked.requests[:3]}
+    for each in asked.requests[:3]:
+        rig.observe(each)
+    hour = [3600.0, *(10 * [0.0])]
+    rig.reactor.pump(24 * hour)
+    again = rig.sent()[1:]
+    assert len(again) == 1
+    assert again[0].requests
+    assert seen.isdisjoint(each.id for each in again[0].requests), "what was observed is not asked for again"
+    rig.reactor.pump(120 * hour)
+    assert len(rig.sent()) == 4, "the fourth night is the last that begins in time"
+
+
+def test_fields_are_not_chosen_anew_when_no_night_is_left(rig: Maps) -> None:
+    (asked,) = rig.take(gw_alert("INITIAL", 5, drawn_map(*overhead(rig))))
+    assert asked.requests
+    rig.reactor.pump([86_400.0, *(10 * [0.0])])
+    assert len(rig.sent()) == 1
