@@ -237,7 +237,7 @@ class Run:
             "alert_type": "INITIAL", "time_created": "2026-01-02T03:04:05Z", "superevent_id": f"S260102{number:05}a",
             "event": {"time": "2026-01-02T03:03:05Z", "far": 1e-9, "significant": True, "skymap": self.map},
         }  # fmt: skip
-        manager = self.observatory.hosts[Agent.ALERT_MANAGER].agent
+        manager: Any = self.observatory.hosts[Agent.ALERT_MANAGER].agent
         packet = AlertReceived(json.dumps(wave).encode(), "bench", self.clock.time())
         manager.post_to_self(messages.ALERT_RECEIVED, packet)
         Deadline(1).pause(self.random.uniform(0.05, 0.15))
