@@ -48,6 +48,10 @@ class NightPlanner:
         self._parts: dict[str, tuple[Observation, float, Observation]] = {}
         """Of long requests, by their ids: the whole one, when it was cut, the part."""
 
+    def begin_night(self) -> None:
+        """Note that the telescope was parked since it was sent somewhere last."""
+        self.pointing = None
+
     def forget(self) -> None:
         """Follow the last plan no longer: what it was made of has changed."""
         self._kept = None

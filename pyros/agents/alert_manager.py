@@ -77,7 +77,7 @@ class AlertManagerAgent(PublishingAgent):
         self.sky = SiteSky(self.site)
         warm_up()
         self.in_transaction(decisions.prepare)
-        self.events = EventTable(self.stored_rows, self.pending_writes)
+        self.events = EventTable(self.stored_rows, self.pending_writes, self.clock.time)
         events.migrate(self.events, self.state.events, self.in_transaction)
         self.state.events = {}
         self.go_on_with_maps()

@@ -98,6 +98,8 @@ class SchedulerState(msgspec.Struct):
     """By the ids of requests with a cadence, the numbers of those of their times that need no observation any more."""
     fields_made: list[str] = []
     """The ids of fields that were observed, of which the alert manager may not know yet."""
+    number: int = 0
+    """Counts the changes of what plans are made of."""
 
 
 class SchedulerAgent(Agent):
@@ -130,8 +132,8 @@ class SchedulerAgent(Agent):
             PLAN_AROUND: self.plan_around,
             PLAN_IMPROVED: self.plan_improved,
         }
-        self.number = 0
-        """Counts the changes of what plans are made of."""
+        self._night = ""
+        """Which the last plan was of: a replay begins at a day's beginning, without what was in memory then."""
         self._improved = 0.0
         """When the better plan was asked for last, Unix seconds."""
         self._written: dict[str, NightLine] = {}
@@ -297,7 +299,7 @@ class SchedulerAgent(Agent):
     def plan_improved(self, message: Message) -> None:
         """Follow a better plan, unless what it was made of has changed meanwhile."""
         improved: PlanImproved = message.payload
-        if message.sender != self.name or improved.number != self.number:
+        if message.sender != self.name or improved.number != self.state.number:
             return
         self._planner.take(improved.plan)
         self._plan(changed=False, improve=False)
@@ -370,10 +372,13 @@ class SchedulerAgent(Agent):
         """
         when = self.clock.now()
         now = when.timestamp()
-        if self._forget_expired(now) or changed:
-            self.number += 1
-            self._planner.forget()
         night = date.fromisoformat(night_log.night_name(self.site, now))
+        if str(night) != self._night:
+            self._night, changed = str(night), True
+            self._planner.begin_night()
+        if self._forget_expired(now) or changed:
+            self.state.number += 1
+            self._planner.forget()
         everything = wanted_until(self.state, now, night_log.noon_before(self.site, night) + _DAY_SECONDS)
         wanted = {each.id: each for each in everything if self.state.paused.get(each.id, 0.0) <= now}
         if at_once and (plan := self._planner.at_once(wanted, self.state.running, when)) is not None:
@@ -401,7 +406,7 @@ class SchedulerAgent(Agent):
         self._improved = now
         seconds = None if self._worker.inline else improvement.LONGEST_SECONDS
         job = self._planner.job(wanted, running, now, self._rounds, seconds)
-        self.after_commit(self._improve, self.number, job)
+        self.after_commit(self._improve, self.state.number, job)
 
     def _send_plan(self, plan: Plan, withdrawn: tuple[str, ...]) -> None:
         lines = [each for each in plan.observations if each.observation.id == plan.start_now]

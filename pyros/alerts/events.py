@@ -24,7 +24,7 @@ from pyros.alerts.identity import Event, PacketRecord
 from pyros.alerts.map_places import MapPlace
 from pyros.alerts.tiling import Tiling
 from pyros.angles import separation
-from pyros.journal import AnyReader, JournalReader
+from pyros.journal import AnyReader, JournalReader, past
 from pyros.messages import Observation
 from pyros.prepared import prepared
 
@@ -36,6 +36,9 @@ CREATE TABLE IF NOT EXISTS alert_event_links (
 CREATE INDEX IF NOT EXISTS alert_events_place ON alert_events (zone, ra) WHERE zone IS NOT NULL;
 CREATE TABLE IF NOT EXISTS alert_event_times (event INTEGER PRIMARY KEY, time REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS alert_event_times_time ON alert_event_times (time);
+CREATE TABLE IF NOT EXISTS alert_events_past (
+    day INTEGER NOT NULL, number INTEGER NOT NULL, name TEXT, content BLOB NOT NULL, joined INTEGER,
+    PRIMARY KEY (day, number)) WITHOUT ROWID;
 """
 _MAX_NAMES = 500
 """Values in one statement; SQLite takes 999."""
@@ -103,9 +106,12 @@ class StoredEvent(msgspec.Struct):
 class EventChange:
     """A row as it is to be written with the turn; called inside its transaction."""
 
-    __slots__ = ("content", "dec", "joined", "links", "moment", "name", "number", "ra")
+    __slots__ = ("content", "day", "dec", "joined", "links", "moment", "name", "number", "ra")
 
-    def __init__(self, stored: StoredEvent, links: Iterable[tuple[str, bool]], joined: Sequence[int]) -> None:
+    def __init__(
+        self, stored: StoredEvent, links: Iterable[tuple[str, bool]], joined: Sequence[int], day: int | None = None
+    ) -> None:
+        """``day``: whose beginning is to be kept, see `past.day_of`; None for none."""
         best = identity.believe(stored.followed.event).best
         self.moment = coincidences.moment_of(stored.followed.event)
         self.number = stored.number
@@ -114,9 +120,12 @@ class EventChange:
         self.content = msgspec.json.encode(stored.followed)
         self.links = tuple(links)
         self.joined = joined
+        self.day = day
 
     def __call__(self, db: sqlite3.Connection) -> None:
         """Write it."""
+        if self.day is not None:
+            self._keep_past(db, self.day)
         for number in self.joined:
             db.execute(
                 "UPDATE alert_events SET joined = ?, name = NULL, zone = NULL, content = '' WHERE number = ?",
@@ -133,12 +142,28 @@ class EventChange:
         for link, test in self.links:
             db.execute("INSERT OR IGNORE INTO alert_event_links VALUES (?, ?, ?)", (link, test, self.number))
 
+    def _keep_past(self, db: sqlite3.Connection, day: int) -> None:
+        """Keep the rows as the day began, before its first change of them; of a new one, that there was none."""
+        for number in (self.number, *self.joined):
+            db.execute(
+                "INSERT OR IGNORE INTO alert_events_past"
+                " SELECT ?, number, name, content, joined FROM alert_events WHERE number = ?", (day, number),
+            )  # fmt: skip
+        db.execute("INSERT OR IGNORE INTO alert_events_past VALUES (?, ?, NULL, '', NULL)", (day, self.number))
+        db.execute("DELETE FROM alert_events_past WHERE day <= ?", (day - past.KEPT_DAYS,))
+
 
 class EventTable:
     """The events of one alert manager. Not thread-safe: the agent's thread only."""
 
-    def __init__(self, rows: Rows, writes: Callable[[], Sequence[object]]) -> None:
-        """Read by ``rows`` what is committed; ``writes`` gives the writes of the turn under way."""
+    def __init__(
+        self, rows: Rows, writes: Callable[[], Sequence[object]], time: Callable[[], float] | None = None
+    ) -> None:
+        """Read by ``rows`` what is committed; ``writes`` gives the writes of the turn under way.
+
+        ``time`` (Unix seconds): by which it is kept how each day began, for `as_of`; None keeps nothing of it.
+        """
+        self._time = time
         self._rows = rows
         self._writes = writes
         self._pending = _Pending()
@@ -227,7 +252,8 @@ class EventTable:
             self._last = max(self._last, self._newest()) + 1
             stored.number = self._last
         links = {(link, each.role == "test") for each in new for link in (each.id, each.key, *each.links)}
-        return EventChange(stored, sorted(links), [each.number for each in joined])
+        day = None if self._time is None else past.day_of(self._time())
+        return EventChange(stored, sorted(links), [each.number for each in joined], day)
 
     def _newest(self) -> int:
         if self._last:

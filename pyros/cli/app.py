@@ -35,6 +35,7 @@ COMMANDS = {
     "image": "pyros.cli.image:app",
     "images": "pyros.cli.images:app",
     "rehearse": "pyros.cli.rehearse:rehearse_nights",
+    "replay": "pyros.cli.replay:replay",
     "clean": "pyros.cli.clean:clean",
     "backup": "pyros.cli.backup:backup",
     "restore": "pyros.cli.backup:restore",

@@ -205,9 +205,9 @@ def test_a_better_plan_is_followed_unless_it_is_outdated(rig: Rig) -> None:
     swapped = zip(reversed(lines), lines, strict=True)
     moved = tuple(msgspec.structs.replace(line, start=old.start, end=old.end) for line, old in swapped)
     other = msgspec.structs.replace(plan, start_now="b", observations=moved)
-    old = PlanImproved(number=rig.host.agent.number - 1, plan=other)  # type: ignore[attr-defined]
+    old = PlanImproved(number=rig.host.agent.state.number - 1, plan=other)
     assert rig.say(PLAN_IMPROVED, old, "scheduler") == Plan(observations=())
-    new = PlanImproved(number=rig.host.agent.number, plan=other)  # type: ignore[attr-defined]
+    new = PlanImproved(number=rig.host.agent.state.number, plan=other)
     assert rig.say(PLAN_IMPROVED, new, "other") == Plan(observations=()), "nobody else makes plans"
     assert rig.say(PLAN_IMPROVED, new, "scheduler").start_now == "b"
     assert rig.wait(60).start_now == "b"

@@ -28,7 +28,7 @@ from pyros.clock import Clock
 from pyros.config import Config
 from pyros.errors import AgentError, ConfigError, JournalError, PyrosError
 from pyros.hold import Hold, Holds
-from pyros.journal import SQLITE, AnyJournal, AnyJournals, Effects
+from pyros.journal import SQLITE, AnyJournal, AnyJournals, Effects, past
 from pyros.messages import ALARM, FLEETING, Message, Payload, encode_payload
 from pyros.sender.handshake import observatory_key
 from pyros.sender.outbound import Outbound
@@ -172,8 +172,9 @@ class Host:
         try:
             key = observatory_key(self.config)
             self.journal: AnyJournal = self._journals.open(
-                self.config.journal(self.agent.name), epoch=self._epoch, durable=self._durable, schema=self.agent.schema
-            )
+                self.config.journal(self.agent.name), epoch=self._epoch, durable=self._durable,
+                schema=past.SCHEMA + self.agent.schema,
+            )  # fmt: skip
         except (JournalError, ConfigError) as error:
             self.make_safe_without_journal(str(error))
             raise
@@ -556,7 +557,7 @@ class Host:
 
     def _work(self) -> bool:
         try:
-            self._tell(self.turns.run_hook(self.agent.begin))
+            self._tell(self.turns.begin())
         except BaseException as error:
             self.failure = error
             if isinstance(error, PyrosError):  # its words are enough

@@ -24,7 +24,7 @@ import msgspec
 from pyros.agents.runtime.hosted import Hosted
 from pyros.clock import Clock
 from pyros.errors import AgentError, JournalError, StateError, WriteFailed
-from pyros.journal import AnyJournal, Effects, Outgoing, Peer, Received, StoredTimer
+from pyros.journal import AnyJournal, Effects, Outgoing, Peer, Received, StoredTimer, past
 from pyros.messages import FLEETING, GUARDED, Message, encode_payload, unproved
 from pyros.prepared import prepared
 from pyros.printable import printable
@@ -174,6 +174,8 @@ class Turns:
         self._writers: list[int] = []  # by whom the further writes are wanted
         self._blamed: dict[int, str] = {}  # messages that must not be handled, and why
         self._careful = False
+        self._day = -1
+        """Whose beginning the journal has, see `past`."""
         self._put_back_state()
 
     @property
@@ -325,8 +327,14 @@ class Turns:
         finally:
             self._end()
 
+    def begin(self) -> Outcome:
+        """Run the agent's ``begin`` as its first turn, and note in the journal that it has started; see `run_hook`."""
+        effects = Effects()
+        effects.also.append(past.keep_start(past.Started(self.journal.received_number, self._clock.time())))
+        return self.run_hook(self._agent.begin, effects)
+
     def run_hook(self, hook: Callable[[], object], effects: Effects | None = None) -> Outcome:
-        """``work`` or ``shutdown`` as a turn of its own; whatever it raises undoes it and is raised.
+        """``begin`` or ``shutdown`` as a turn of its own; whatever it raises undoes it and is raised.
 
         ``effects`` may bring acknowledgements to store along.
         """
@@ -347,7 +355,7 @@ class Turns:
 
     def _begin(self, effects: Effects) -> None:
         self._effects = effects
-        self._out, self._calls, self._writers = [], [], []
+        self._out, self._calls, self._writers = [], [], [0] * len(effects.also)
         self._fleeting_set, self._fleeting_gone = [], []
         self._marks, self._entry = None, 0
         outbox_of_this_thread.send, outbox_of_this_thread.config = self.send, self._agent.config
@@ -501,9 +509,14 @@ class Turns:
             if self._state_bytes != self.journal.state:
                 effects.state = self._state_bytes
             if effects:
+                day = past.day_of(self._clock.time())
+                if day != self._day:
+                    effects.also.append(past.keep_day(past.DayBegun(day, self.journal.received_number, self._settled)))
+                    self._writers.append(0)
                 self._on_step("handled")
                 self._handling = ("the commit", self._clock.monotonic())
                 self.journal.commit(effects)
+                self._day = day
         self._settled = self._state_bytes
         for timer in [*effects.timers_set, *self._fleeting_set]:
             self._timers[timer.number] = timer

@@ -17,7 +17,7 @@ from pyros.alerts.formats import values
 from pyros.alerts.rules.circumstances import LocalSky, age
 from pyros.alerts.rules.rules import Considered
 from pyros.errors import JournalError
-from pyros.journal import JournalReader
+from pyros.journal import AnyReader, JournalReader
 from pyros.prepared import prepared
 
 RequestChange = Literal["requested", "changed", "withdrawn", "nothing"]
@@ -174,6 +174,28 @@ def following(journal: JournalReader, after: int, limit: int) -> list[tuple[int,
     return [(row[0], _record(journal, row)) for row in rows]
 
 
+def decided_between(journal: AnyReader, begin: float, end: float) -> list[DecisionRecord]:
+    """Return the decisions made from ``begin`` until before ``end``, Unix seconds, oldest first.
+
+    By halving, since they stand in the order in which they were made; a clock that was set back misleads it. Raises
+    JournalError; a journal without decisions has none.
+    """
+    there = [row[1] for row in journal.rows("PRAGMA table_info(decisions)")]
+    if not there:
+        return []
+    low, high = 0, journal.rows("SELECT coalesce(max(number), 0) FROM decisions")[0][0]
+    while low < high:
+        middle = (low + high) // 2
+        rows = journal.rows("SELECT number, decided FROM decisions WHERE number > ? ORDER BY number LIMIT 1", middle)
+        if rows and rows[0][1] < begin:
+            low = rows[0][0]
+        else:
+            high = middle
+    columns = ", ".join(name if name in there else "'[]'" for name in _COLUMNS)
+    select = f"SELECT number, {columns} FROM decisions WHERE number > ? AND decided >= ? AND decided < ?"
+    return [_record(journal, row) for row in journal.rows(f"{select} ORDER BY number", low, begin, end)]
+
+
 def first_and_last(journal: JournalReader, event: str) -> tuple[float, DecisionRecord] | None:
     """Return when an event was decided about first, and its last decision without what led to it; None for none.
 
@@ -195,7 +217,7 @@ def first_and_last(journal: JournalReader, event: str) -> tuple[float, DecisionR
         raise JournalError(f"{journal.path}: the decision about {event} cannot be read: {error}") from None
 
 
-def _record(journal: JournalReader, row: tuple[Any, ...]) -> DecisionRecord:
+def _record(journal: AnyReader, row: tuple[Any, ...]) -> DecisionRecord:
     named = dict(zip(_COLUMNS, row[1:], strict=True))
     try:
         for name in _JSON:

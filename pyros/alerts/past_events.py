@@ -1,0 +1,74 @@
+"""The events as they were when a day began, from what each day has kept of its first changes; for a replay."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from pyros.alerts.events import EventChange, Followed, StoredEvent
+from pyros.errors import JournalError
+from pyros.journal import AnyReader, insert
+
+_PAGE = 5000
+"""Rows that are read at a time: there may be millions."""
+
+
+def as_of(journal: AnyReader, day: int) -> Callable[[sqlite3.Connection], None]:
+    """Return the write that fills empty tables with the events as they were when that day began, see `past.day_of`.
+
+    It knows the days of `past.KEPT_DAYS`. It raises JournalError when the journal cannot be read.
+    """
+
+    def write(db: sqlite3.Connection) -> None:
+        then: dict[int, tuple[str | None, bytes, int | None]] = {}
+        rows = journal.rows(
+            "SELECT number, name, content, joined FROM alert_events_past WHERE day >= ? ORDER BY day DESC", day
+        )
+        for number, name, content, joined in rows:
+            then[number] = (name, bytes(content) if isinstance(content, bytes) else b"", joined)
+        columns = "number, name, zone, ra, joined, content"
+        for page in _pages(journal, f"SELECT {columns} FROM alert_events WHERE number > ? ORDER BY number LIMIT ?"):
+            insert(db, "INSERT INTO alert_events", [row for row in page if row[0] not in then])
+        for page in _pages(journal, "SELECT event, time FROM alert_event_times WHERE event > ? ORDER BY event LIMIT ?"):
+            insert(db, "INSERT INTO alert_event_times", [row for row in page if row[0] not in then])
+        for rows in _links(journal):
+            insert(db, "INSERT INTO alert_event_links", [row for row in rows if row[2] not in then])
+        for number, (name, content, joined) in sorted(then.items()):
+            if joined is not None:
+                db.execute("INSERT INTO alert_events VALUES (?, NULL, NULL, NULL, ?, '')", (number, joined))
+            elif name is not None:
+                _restore(db, StoredEvent(number, name, _decode(journal, content)))
+
+    return write
+
+
+def _restore(db: sqlite3.Connection, stored: StoredEvent) -> None:
+    packets = stored.followed.event.packets
+    links = {(link, each.role == "test") for each in packets for link in (each.id, each.key, *each.links)}
+    EventChange(stored, sorted(links), ())(db)
+
+
+def _pages(journal: AnyReader, query: str) -> Iterator[list[Any]]:
+    """Yield the rows of a query by pages: its first column is what the next page goes on after."""
+    last = 0
+    while rows := journal.rows(query, last, _PAGE):
+        yield rows
+        last = rows[-1][0]
+
+
+def _links(journal: AnyReader) -> Iterator[list[Any]]:
+    last: tuple[Any, ...] = ("", -1, -1)
+    query = "SELECT link, test, event FROM alert_event_links WHERE (link, test, event) > (?, ?, ?) ORDER BY 1, 2, 3"
+    while rows := journal.rows(f"{query} LIMIT ?", *last, _PAGE):
+        yield rows
+        last = tuple(rows[-1])
+
+
+def _decode(journal: AnyReader, content: bytes) -> Followed:
+    try:
+        return msgspec.json.decode(content, type=Followed)
+    except msgspec.DecodeError as error:
+        raise JournalError(f"{journal.path}: an event of the past cannot be read: {error}") from None
