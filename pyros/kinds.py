@@ -128,6 +128,7 @@ KINDS: dict[str, InstrumentKind] = {
             simulator="devices.safety.Safety",
             alpaca_type="safetymonitor",
         ),
+        InstrumentKind("ups", interface="ups.Ups", simulator="devices.ups.Ups", drivers=("native", "nut")),
         InstrumentKind(
             "switch", interface="interfaces.Switch", simulator="devices.switch.Switch", alpaca_type="switch"
         ),

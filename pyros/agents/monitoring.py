@@ -324,6 +324,8 @@ class MonitoringAgent(Agent):
             return "no reading of the weather yet"
         if self.SAFETY in self.config.agents and self.state.safety is None:
             return "no word from the safety monitor yet"
+        if self.UPS in self.config.agents and self.state.power is None:
+            return "no word from the UPS yet"
         return ""
 
     def _station_problem(self, reading: WeatherReading) -> str:

@@ -37,6 +37,7 @@ class StandardAgents:
     FILTER_WHEEL: ClassVar[str]
     FOCUSER: ClassVar[str]
     SAFETY: ClassVar[str]
+    UPS: ClassVar[str]
     SWITCH: ClassVar[str]
 
 

@@ -60,7 +60,7 @@ class SafetyReading(Payload, frozen=True):
 
 
 class PowerReading(Payload, frozen=True, kw_only=True):
-    """Whoever asks the UPS -> monitoring: what it says. From the first one on its silence is unsafe, too."""
+    """ups, or a program that asks one -> monitoring: what it says. From the first one on its silence is unsafe, too."""
 
     on_mains: bool
     """Whether it is fed by the mains; False on battery."""

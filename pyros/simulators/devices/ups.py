@@ -1,0 +1,120 @@
+"""A UPS: the mains fail by a script or by hand, the battery empties and is charged again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from msgspec import Meta
+
+from pyros.clock import Clock
+from pyros.simulators.device import Device, number, one_of
+from pyros.simulators.grammar import Answer, ok
+from pyros.simulators.settings import NotNegative, Positive, Settings, Strict, out_of_order
+
+
+class MainsChange(Strict, frozen=True, kw_only=True):
+    """One step of the script: from ``at`` seconds after the start the mains are there, or they are not."""
+
+    at: NotNegative
+    """When it begins, seconds after the start."""
+    mains: bool
+    """Whether the mains are there from then on."""
+
+
+class UpsSettings(Settings, frozen=True, kw_only=True):
+    """How the UPS is when it is switched on, how long its battery lasts, and when the mains fail."""
+
+    kind = "ups"
+    can_have = frozenset({"frozen"})
+
+    charge: Annotated[float, Meta(ge=0, le=100, description="percent, 0 to 100: the battery's at the start")] = 100.0
+    """The battery's at the start, percent."""
+    lasts: Positive = 1200.0
+    """Seconds in which a full battery empties."""
+    charges: Positive = 14_400.0
+    """Seconds in which an empty one is charged."""
+    script: Annotated[
+        tuple[MainsChange, ...],
+        Meta(
+            max_length=10_000, description="a list of steps such as [{at: 600, mains: false}, {at: 900, mains: true}]"
+        ),
+    ] = ()
+    """When the mains fail and come back, in the order of time."""
+
+    def contradictions(self) -> list[str]:
+        return out_of_order("script", self.script)
+
+
+class Ups(Device):
+    """State: ok. ``SET mains 0`` overrules the script until ``SET script auto``."""
+
+    def __init__(self, settings: UpsSettings, clock: Clock, emit: Callable[[Answer], None]) -> None:
+        super().__init__(settings, clock, emit)
+        self._lasts, self._charges = settings.lasts, settings.charges
+        self._scripted = True
+        self._by_hand: bool | None = None
+        self._charge = settings.charge
+        self._script = list(settings.script)
+        self._since = self._start = self.device_clock.monotonic()
+        self.properties |= {
+            "power": self._get_power,
+            "script": lambda: ok("auto" if self._by_hand is None else "manual"),
+        }
+        self.settable |= {"mains": self._set_mains, "charge": self._set_charge, "script": self._auto}
+        self._next_step()
+
+    @property
+    def busy(self) -> bool:
+        return False  # the script's timers are nobody's command
+
+    @property
+    def on_mains(self) -> bool:
+        """Whether the mains are there."""
+        return self._scripted if self._by_hand is None else self._by_hand
+
+    def _get_power(self) -> Answer:
+        self._settle()
+        return ok("mains" if self.on_mains else "battery", charge=round(self._charge, 1))
+
+    def _settle(self) -> None:
+        """Bring the charge up to now."""
+        now = self.device_clock.monotonic()
+        rate = 100 / self._charges if self.on_mains else -100 / self._lasts
+        self._charge = min(100.0, max(0.0, self._charge + rate * (now - self._since)))
+        self._since = now
+
+    def _set_mains(self, values: tuple[str, ...]) -> Answer:
+        there = one_of("mains", values, ["0", "1"]) == "1"
+        self._change(lambda: setattr(self, "_by_hand", there))
+        return ok()
+
+    def _set_charge(self, values: tuple[str, ...]) -> Answer:
+        self._settle()
+        self._charge = number("charge", " ".join(values), 0.0, 100.0)
+        return ok()
+
+    def _auto(self, values: tuple[str, ...]) -> Answer:
+        one_of("script", values, ["auto"])
+        self._change(lambda: setattr(self, "_by_hand", None))
+        return ok()
+
+    def _next_step(self) -> None:
+        """Wait for the next step of the script, if there is one."""
+        if not self._script:
+            return
+        step = self._script.pop(0)
+
+        def due() -> None:
+            self._change(lambda: setattr(self, "_scripted", step.mains))
+            self._next_step()
+
+        self.later("script", max(0.0, self._start + step.at - self.device_clock.monotonic()), due)
+
+    def _change(self, change: Callable[[], None]) -> None:
+        """Tell every client when the mains fail or come back."""
+        self._settle()
+        before = self.on_mains
+        change()
+        if self.on_mains != before:
+            self.event("mains" if self.on_mains else "battery", charge=round(self._charge, 1))
