@@ -42,7 +42,7 @@ picture: $(VENV)/.pyros-dev
 	$(BIN)/python tools/console_picture.py
 
 test-long: $(VENV)/.pyros-dev
-	$(BIN)/pytest --numprocesses=$(JOBS) --timeout=3600 -m long $(TESTS)
+	$(BIN)/pytest --numprocesses=$(JOBS) --timeout=3600 -o faulthandler_timeout=3630 -m long $(TESTS)
 
 test: $(VENV)/.pyros-dev
 	$(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder $(TESTS)
