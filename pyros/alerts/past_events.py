@@ -11,6 +11,7 @@ import msgspec
 from pyros.alerts.events import EventChange, Followed, StoredEvent
 from pyros.errors import JournalError
 from pyros.journal import AnyReader, insert
+from pyros.prepared import prepared
 
 _PAGE = 5000
 """Rows that are read at a time: there may be millions."""
@@ -69,6 +70,6 @@ def _links(journal: AnyReader) -> Iterator[list[Any]]:
 
 def _decode(journal: AnyReader, content: bytes) -> Followed:
     try:
-        return msgspec.json.decode(content, type=Followed)
+        return msgspec.json.decode(content, type=prepared(Followed))
     except msgspec.DecodeError as error:
         raise JournalError(f"{journal.path}: an event of the past cannot be read: {error}") from None
