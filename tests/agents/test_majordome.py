@@ -577,7 +577,7 @@ class Nights(RuleBasedStateMachine):
 
     @invariant()
     def every_cell_that_came_up_is_in_the_table(self) -> None:
-        assert self.rig.agent.impossible == 0
+        assert self.rig.agent.machine.impossible == 0
         assert self.rig.host.turns.failed == 0
 
     @invariant()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from pyros.agents.majordome import MajordomeState
+from pyros.agents.night_state import MajordomeState
 from pyros.agents.night_table import State
 from pyros.cli.common import program
 from pyros.clock import Deadline

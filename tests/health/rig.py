@@ -12,8 +12,8 @@ from typing import Any
 
 from pyros import config as configuration
 from pyros import keys, wire
-from pyros.agents.majordome import MajordomeState
 from pyros.agents.monitoring import Link, MonitoringState
+from pyros.agents.night_state import MajordomeState
 from pyros.agents.night_table import State
 from pyros.config import Config
 from pyros.jobs import ledger

@@ -1,0 +1,147 @@
+"""The night's calibrations, for the majordome: biases in the evening, flats and focus in between, darks in the morning.
+
+The majordome orders one after the other of the observation manager; the night goes on when the last has ended.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from pyros import messages
+from pyros.agents._night_gate import NightGate
+from pyros.agents._night_machine import NightMachine
+from pyros.agents.agent import Agent
+from pyros.agents.night_state import MajordomeState
+from pyros.agents.night_table import Event, State
+from pyros.messages import CalibrationAbort, CalibrationOrder, CalibrationReport, Cool, Exposures, Message
+from pyros.planning.night_log import night_name
+from pyros.planning.phases import Phase, phase
+from pyros.planning.visibility import sun_altitude
+
+_FLATS = 7  # images through each filter
+_FLATS_SUN = -2.0  # degrees of the Sun below which flats of the sky are begun
+_MAX_DARK_TIMES = 30
+
+
+class NightCalibrations:
+    """Which calibrations are due, and the one that runs; for the majordome's turns."""
+
+    def __init__(self, agent: Agent, machine: NightMachine, gate: NightGate) -> None:
+        self._agent, self._machine, self._gate = agent, machine, gate
+        self._cool = math.nan
+        self._biases = self._darks = 0
+        self._flat_filters: tuple[str, ...] = ()
+        self._focus_seconds = math.inf
+
+    @property
+    def _state(self) -> MajordomeState:
+        state: MajordomeState = self._agent.state
+        return state
+
+    def begin(self) -> None:
+        """Read the options of the agent's section; raises ConfigError."""
+        agent = self._agent
+        self._cool = agent.option("cool", float, math.nan)
+        self._biases = agent.option("biases", int, 0)
+        self._darks = agent.option("darks", int, 0)
+        self._flat_filters = tuple(agent.option("flats", str, "").split())
+        self._focus_seconds = 3600 * agent.option("focus", float, math.inf)
+        self._gate.flats = bool(self._flat_filters)
+
+    def note_exposures(self, exposures: tuple[Exposures, ...]) -> None:
+        """Remember the exposure times of an observation: darks are taken of each in the morning."""
+        times = self._state.dark_times
+        for each in exposures:
+            if each.seconds not in times and len(times) < _MAX_DARK_TIMES:
+                times.append(each.seconds)
+
+    def prepare(self, reason: str) -> None:
+        self._state.night, self._state.over = night_name(self._gate.site, self._agent.clock.time()), False
+        self._state.attempts = 0
+        self._state.dark_times, self._state.flats = [], []
+        if not math.isnan(self._cool):
+            self._state.cooling = True
+            self._agent.send_to(Agent.CAMERA, messages.COOL, Cool(celsius=self._cool))
+        self._calibrate(CalibrationOrder(id="bias", kind="bias", count=self._biases) if self._biases else None)
+
+    def finish(self, reason: str) -> None:
+        times = tuple(self._state.dark_times)
+        darks = (
+            CalibrationOrder(id="", kind="dark", count=self._darks, seconds=times) if self._darks and times else None
+        )
+        self._calibrate(darks)
+
+    def take_flats(self, reason: str) -> None:
+        self._state.flats.append(phase(self._gate.site, self._agent.clock.now()))
+        self._calibrate(CalibrationOrder(id="flat", kind="flat", filters=self._flat_filters, count=_FLATS))
+
+    def focus(self, reason: str) -> None:
+        self._state.focused = self._agent.clock.time()
+        self._calibrate(CalibrationOrder(id="focus", kind="focus"))
+
+    def _calibrate(self, *orders: CalibrationOrder | None) -> None:
+        """Order these calibrations one after the other; None is for one that isn't wanted."""
+        self._state.orders = [order for order in orders if order is not None]
+        if not (self._state.cooling and self._state.state is State.PREPARING):  # they wait for a cold detector
+            self._next_calibration()
+
+    def _next_calibration(self) -> None:
+        self._state.calibration = ""
+        if self._state.orders:
+            self._state.calibrations += 1
+            order = self._state.orders.pop(0)
+            self._state.calibration = f"{self._state.night}-{order.kind}-{self._state.calibrations}"
+            order = msgspec.structs.replace(order, id=self._state.calibration)
+            self._agent.send_to(Agent.OBSERVATION_MANAGER, messages.CALIBRATE, order)
+            return
+        if self._state.state is State.FINISHING and not math.isnan(self._cool):
+            self._state.cooling = False
+            self._agent.send_to(Agent.CAMERA, messages.COOL, Cool())
+        self._machine.happen(Event.CALIBRATED, "calibrated")
+
+    def cooling_ended(self, message: Message) -> None:
+        """Go on in the evening, with a cold detector or with one that doesn't get so."""
+        was_awaited, self._state.cooling = self._state.cooling, False
+        self._agent.log.info("{name} {what}", name=message.name, what=message.payload)
+        if was_awaited and self._state.state is State.PREPARING and not self._state.calibration:
+            self._next_calibration()
+
+    def calibration_ended(self, message: Message) -> None:
+        """Go on with the next one; what has failed is not tried again in this state."""
+        report: CalibrationReport = message.payload
+        self._agent.log.info("{id}: {name} {reason}", id=report.calibration, name=message.name, reason=report.reason)
+        for found in report.focus:
+            self._machine.note("focus", str(found.position), found.reason)
+        if report.calibration and report.calibration == self._state.calibration:
+            self._next_calibration()
+
+    def stop(self, reason: str) -> None:
+        if self._state.calibration:
+            abort = CalibrationAbort(self._state.calibration, reason)
+            self._agent.send_to(Agent.OBSERVATION_MANAGER, messages.ABORT_CALIBRATION, abort)
+        self._state.calibration, self._state.orders = "", []
+
+    def focus_is_due(self) -> bool:
+        return (
+            Agent.FOCUSER in self._agent.config.agents
+            and self._agent.clock.time() - self._state.focused >= self._focus_seconds
+        )
+
+    def flats_are_due(self, part: Phase) -> bool:
+        """Whether the twilight is right for flats of the sky, none were begun in it, and the dome may be open."""
+        if (
+            not self._flat_filters
+            or part not in ("evening", "morning")
+            or part in self._state.flats
+            or self._state.over
+        ):
+            return False
+        low = sun_altitude(self._gate.site, self._agent.clock.now())
+        dark = self._gate.site.twilight <= low < min(_FLATS_SUN, self._gate.site.dome_sun_limit)
+        return (
+            dark
+            and not self._gate.reason_closed(flats=True)
+            and self._agent.clock.monotonic() >= self._gate.pause_until
+        )

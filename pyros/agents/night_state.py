@@ -1,0 +1,61 @@
+"""What the majordome remembers of the night, in its journal."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pyros.agents.night_table import State
+from pyros.messages import CalibrationOrder, Observation, Plan
+
+_MAX_DONE = 200
+
+
+class MajordomeState(msgspec.Struct):
+    """What the majordome remembers of the night."""
+
+    state: State = State.CLOSED
+    """Where the night stands."""
+    change: int = 0
+    """How often that has changed."""
+    night: str = ""
+    """The date of the night that was begun last; '' before the first."""
+    over: bool = True
+    """Whether that night is over."""
+    attempts: int = 0
+    """How often in a row the dome did not open."""
+    shut: list[str] = []
+    """Of dome and mount those that have said, since they were told to close and park, that they are."""
+    limit_timer: int | None = None
+    """When the state has lasted as long as it may."""
+    calibration: str = ""
+    """The id of the calibration that was ordered last, and hasn't ended."""
+    orders: list[CalibrationOrder] = []
+    """Those that follow it in this state."""
+    calibrations: int = 0
+    """How many were ordered in all."""
+    cooling: bool = False
+    """Whether the night's beginning waits for a cold detector."""
+    dark_times: list[float] = []
+    """Exposure times of this night, seconds: darks are taken of each in the morning."""
+    flats: list[str] = []
+    """The twilights of this night in which flats were begun."""
+    focused: float = 0.0
+    """When the focus was looked for last, Unix seconds."""
+    plan: Plan | None = None
+    """The last one."""
+    running: Observation | None = None
+    """What the observation manager was told to observe last, and hasn't ended."""
+    observed: list[str] = []
+    """The ids of every *Observe* whose end was not heard yet, in their order: the observation manager ends each of them
+    exactly once, and the end of an earlier one says nothing about the one that runs."""
+    done: dict[str, float] = {}
+    """By the ids of observations that are done, when they had been requested: Unix seconds."""
+    end_timer: int | None = None
+    """When the session ends for want of something to observe."""
+
+    def note_done(self, observation: str, requested: float) -> None:
+        """Note that an observation is done; an old plan may name it still, but only a newer request is observed."""
+        self.done.pop(observation, None)
+        self.done[observation] = requested
+        while len(self.done) > _MAX_DONE:
+            del self.done[next(iter(self.done))]
