@@ -32,8 +32,8 @@ from bench._authors import event
 from bench._common import Report, arguments
 from pyros import messages
 from pyros.agents.alert_manager import AlertManagerAgent
+from pyros.agents.runtime.batches import Batch
 from pyros.agents.runtime.host import Host
-from pyros.agents.runtime.turns import Batch
 from pyros.alerts.gate import Gate, Projection
 from pyros.alerts.gate.gate import fields
 from pyros.alerts.rules.rules import Rules

@@ -17,9 +17,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from pyros.agents.runtime import program
+from pyros.agents.runtime.batches import NotTaken
 from pyros.agents.runtime.host import Host
 from pyros.agents.runtime.hosted import Reflex
-from pyros.agents.runtime.turns import NotTaken
 from pyros.clock import Clock
 from pyros.config import AgentConfig, Config, StandardAgents
 from pyros.errors import AgentError, ConfigError

@@ -16,7 +16,7 @@ from pyros.agents._filters import check_filters
 from pyros.agents._publishing import PublishingAgent, PublishingState
 from pyros.agents._skymaps import Agreement
 from pyros.agents.agent import Agent
-from pyros.agents.runtime.turns import NotTaken
+from pyros.agents.runtime.batches import NotTaken
 from pyros.alerts import Alert, events, followup, identity, parse
 from pyros.alerts.events import EventTable, Followed, StoredEvent
 from pyros.alerts.rules import decisions

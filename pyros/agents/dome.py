@@ -34,7 +34,7 @@ from pyros.agents._shutter import ShutterGuard
 from pyros.agents._shutter_control import OPEN_LEASE_SECONDS, ShutterControl, ShutterReport
 from pyros.agents.agent import Agent
 from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState
-from pyros.agents.runtime.turns import NotTaken
+from pyros.agents.runtime.batches import NotTaken
 from pyros.angles import turn_between
 from pyros.errors import PlanningError, PyrosError
 from pyros.files import free_gigabytes

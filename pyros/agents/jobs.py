@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 
 from pyros import messages
 from pyros.agents.agent import Agent
-from pyros.agents.runtime.turns import NotTaken
+from pyros.agents.runtime.batches import NotTaken
 from pyros.clock import Timer
 from pyros.config import ENVIRONMENT
 from pyros.errors import AgentError

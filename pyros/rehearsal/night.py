@@ -20,7 +20,7 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from pyros import config as configuration
 from pyros import messages
 from pyros.agents.agent import Agent
-from pyros.agents.runtime.turns import Batch
+from pyros.agents.runtime.batches import Batch
 from pyros.config import BROKER
 from pyros.errors import PyrosError
 from pyros.hold import Holds

@@ -14,8 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import formatEvent, globalLogPublisher
 
 from pyros import config as configuration
+from pyros.agents.runtime.batches import Batch
 from pyros.agents.runtime.host import Host
-from pyros.agents.runtime.turns import Batch
 from pyros.clock import VirtualClock
 from pyros.config import INSTRUMENTS
 from pyros.errors import JournalError

@@ -16,7 +16,8 @@ import msgspec
 from msgspec import Raw
 
 from pyros.agents import Agent
-from pyros.agents.runtime.turns import Batch, Turns
+from pyros.agents.runtime.batches import Batch
+from pyros.agents.runtime.turns import Turns
 from pyros.alerts import past_events
 from pyros.clock import VirtualClock
 from pyros.config import Config, StandardAgents

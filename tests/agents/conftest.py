@@ -13,8 +13,8 @@ import pytest
 from twisted.internet.testing import MemoryReactorClock
 
 from pyros.agents import Agent
+from pyros.agents.runtime.batches import Batch, Outcome
 from pyros.agents.runtime.host import Host
-from pyros.agents.runtime.turns import Batch, Outcome
 from pyros.clock import VirtualClock
 from pyros.config import AgentConfig, Config
 from pyros.journal import SQLITE, AnyJournals, Effects, JournalReader

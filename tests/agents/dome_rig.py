@@ -17,8 +17,8 @@ from twisted.internet.protocol import Factory, Protocol
 
 from pyros import messages, simulators
 from pyros.agents.dome import DomeAgent
+from pyros.agents.runtime.batches import Batch
 from pyros.agents.runtime.host import Host
-from pyros.agents.runtime.turns import Batch
 from pyros.clock import VirtualClock
 from pyros.config import AgentConfig, Config
 from pyros.errors import JournalError

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyros.agents import Agent, Message
-from pyros.agents.runtime.turns import Batch
+from pyros.agents.runtime.batches import Batch
 from pyros.errors import JournalError
 from pyros.journal import Effects, StoredTimer
 from pyros.messages import FLEETING, GUARDED, guard, register

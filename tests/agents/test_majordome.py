@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pyros import messages
 from pyros.agents.majordome import ATTEMPTS, LEASE, PAUSES, MajordomeAgent
 from pyros.agents.night_table import OPEN_STATES, State
-from pyros.agents.runtime.turns import Batch
+from pyros.agents.runtime.batches import Batch
 from pyros.config import AgentConfig
 from pyros.hold import Holds
 from pyros.journal import JournalReader

@@ -11,7 +11,7 @@ import pytest
 
 from pyros import messages
 from pyros.agents.monitoring import MonitoringAgent
-from pyros.agents.runtime.turns import Batch
+from pyros.agents.runtime.batches import Batch
 from pyros.config import AgentConfig, WeatherLimits
 from pyros.messages import (
     AlertSource,

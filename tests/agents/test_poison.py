@@ -14,8 +14,8 @@ import pytest
 from twisted.python.failure import Failure
 
 from pyros.agents import Agent, Message
+from pyros.agents.runtime.batches import Batch
 from pyros.agents.runtime.host import Host
-from pyros.agents.runtime.turns import Batch
 from pyros.errors import AgentError, JournalError
 from pyros.sender import ask
 from pyros.wire import Entry

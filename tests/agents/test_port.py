@@ -16,8 +16,8 @@ from twisted.python.failure import Failure
 
 from pyros import wire
 from pyros.agents.runtime import port as agent_port
+from pyros.agents.runtime.batches import Answer, Batch
 from pyros.agents.runtime.port import AgentPort, Crowd
-from pyros.agents.runtime.turns import Answer, Batch
 from pyros.clock import VirtualClock
 from pyros.config import AgentConfig
 from pyros.sender.handshake import SenderHandshake

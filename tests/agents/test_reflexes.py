@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from pyros import messages
 from pyros.agents import Agent, Message
-from pyros.agents.runtime.turns import Batch
+from pyros.agents.runtime.batches import Batch
 from pyros.config import STANDARD_AGENTS
 from pyros.errors import JournalError
 from pyros.journal import Journal, JournalReader

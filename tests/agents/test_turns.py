@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from pyros.agents import Agent, Message
-from pyros.agents.runtime.turns import Batch
+from pyros.agents.runtime.batches import Batch
 from pyros.errors import AgentError, JournalError, StateError, UnknownAgent
 from pyros.sender import Sender
 from pyros.wire import MAX_FRAME, Entry

@@ -20,15 +20,18 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
 from pyros import __version__
+from pyros.agents.runtime.answers import Answers
+from pyros.agents.runtime.batches import Batch, Outcome
 from pyros.agents.runtime.hosted import Hosted
+from pyros.agents.runtime.making_safe import MakingSafe
 from pyros.agents.runtime.port import AgentPort
-from pyros.agents.runtime.turns import Batch, Outcome, Turns, no_step
+from pyros.agents.runtime.turns import Turns, no_step
 from pyros.alarms import Alarms
 from pyros.clock import Clock
 from pyros.config import Config
 from pyros.errors import AgentError, ConfigError, JournalError, PyrosError
 from pyros.hold import Hold, Holds
-from pyros.journal import SQLITE, AnyJournal, AnyJournals, Effects, past
+from pyros.journal import SQLITE, AnyJournal, AnyJournals, past
 from pyros.messages import ALARM, FLEETING, Message, Payload, encode_payload
 from pyros.sender.handshake import observatory_key
 from pyros.sender.outbound import Outbound
@@ -36,8 +39,6 @@ from pyros.wire import Entry, Refusal
 
 _TURN_MESSAGES = 4096
 _MAX_MAILBOX = 1000  # beyond that the agent's own fleeting messages are dropped
-_ANSWERS_SECONDS = 2.0  # an acknowledgement waits so long for a turn that is committed anyway
-_REFUSALS_SECONDS = 0.2
 _UNSTORED_SECONDS = 30.0  # so long the journal's state may lack what fleeting messages have changed
 _LONGEST_WAIT = 5.0
 _RETRY_STORING = 1.0
@@ -49,48 +50,6 @@ _WAKE = Batch([], "")
 
 STEPS = ("taken", "handled", "committed", "acknowledged", "sent", "command")
 """The steps of a turn between which a process may die, in their order; the last one comes before each command."""
-
-
-class _Answers:
-    """What other agents acknowledged, gathered from the links until a turn stores it. Used by two threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._effects = Effects()
-        self.due = math.inf
-        """When they must be stored at the latest, monotonic seconds."""
-
-    def add(self, agent: str, seq: int, refusals: list[Refusal], now: float) -> bool:
-        """Add an acknowledgement; True when they must be stored sooner for it."""
-        with self._lock:
-            before = self.due
-            self.due = min(before, now + (_REFUSALS_SECONDS if refusals else _ANSWERS_SECONDS))
-            self._effects.acknowledged[agent] = seq
-            self._effects.refused += [(refusal.reason, agent, refusal.seq) for refusal in refusals]
-            return self.due < before
-
-    def confirm(self, agent: str, last: int, now: float) -> None:
-        """Add which number an agent has, to be stored at once: until then it is sent nothing."""
-        with self._lock:
-            self.due = now
-            self._effects.confirmed[agent] = last
-
-    def take(self) -> tuple[Effects, float]:
-        """Take what there is, and when it must be stored."""
-        with self._lock:
-            effects, self._effects = self._effects, Effects()
-            due, self.due = self.due, math.inf
-        return effects, due
-
-    def put_back(self, effects: Effects, due: float) -> None:
-        """Take effects back, for they are not stored."""
-        if not effects:
-            return
-        with self._lock:
-            self.due = min(self.due, due)
-            self._effects.acknowledged = {**effects.acknowledged, **self._effects.acknowledged}
-            self._effects.confirmed = {**effects.confirmed, **self._effects.confirmed}
-            self._effects.refused[:0] = effects.refused
 
 
 class Host:
@@ -146,12 +105,12 @@ class Host:
         self._epoch = epoch
         self._on_step = on_step
         self._mailbox: SimpleQueue[Batch | None] = SimpleQueue()
-        self._answers = _Answers()
+        self._answers = Answers()
         self._stop_wanted = threading.Event()
         self._closed = threading.Event()
         self._finished = False
         self._ending = False
-        self._safe: Deferred[None] | None = None
+        self._safe = MakingSafe(agent, reactor)
         self._calls: dict[str, Any] = {}
         self._kept: list[Batch] = []
         self._unstored_due = math.inf
@@ -246,21 +205,18 @@ class Host:
     @property
     def unsafe(self) -> bool:
         """Whether it is making safe what it moves, and hasn't done so yet."""
-        return self._safe is not None and not self._safe.called
+        return self._safe.begun and not self._safe.done
 
     def make_safe(self, reason: str) -> Deferred[None]:
         """Have the agent make safe what it moves, once; from then on it begins nothing, but goes on taking messages.
 
         Fires, and never fails, when that is done, or has taken `Agent.SAFE_SECONDS`.
         """
-        if self._safe is None:
-            self._begin_safe(lambda: self.agent.make_safe(reason))
-        assert self._safe is not None
-        return self._safe
+        return self._safe.make(reason)
 
     def make_safe_without_journal(self, reason: str) -> None:
         """Close, stop or park the device of an agent that cannot begin; `make_safe` tells when that is done."""
-        if self._safe is not None or self.begun:
+        if self._safe.begun or self.begun:
             return
         self.agent.settle(self)
         try:
@@ -268,33 +224,7 @@ class Host:
         except Exception:
             self.agent.log.failure("{name} could not reach its device", name=self.agent.name)
             return
-        self._begin_safe(lambda: self.agent.make_safe(reason)).addCallback(lambda _: self.agent.detach())
-
-    def _begin_safe(self, make_safe: Callable[[], Deferred[None] | None]) -> Deferred[None]:
-        safe = self._safe = Deferred()
-        self.agent.made_safe = True
-        self._call("safe", self.agent.SAFE_SECONDS, self._not_safe_in_time)
-        making = maybeDeferred(make_safe)
-        making.addErrback(lambda failure: self.agent.log.critical(
-            "what {name} moves could not be made safe: {reason}",
-            name=self.agent.name, reason=failure.getErrorMessage(), log_failure=failure,
-        ))  # fmt: skip
-        making.addCallback(lambda _: self._safe_now())
-        return safe
-
-    def _safe_now(self) -> None:
-        if self._safe is not None and not self._safe.called:
-            if self._calls["safe"].active():
-                self._calls["safe"].cancel()
-            self._safe.callback(None)
-
-    def _not_safe_in_time(self) -> None:
-        self.agent.log.critical(
-            "{name} ends, though what it moves was not made safe within {seconds:.0f} s",
-            name=self.agent.name, seconds=self.agent.SAFE_SECONDS,
-        )  # fmt: skip
-        if self._safe is not None:
-            self._safe.callback(None)
+        self._safe.make(reason).addCallback(lambda _: self.agent.detach())
 
     def _end(self) -> None:
         """End the agent's thread, and then everything else, now that what the agent moves is safe."""
@@ -324,6 +254,7 @@ class Host:
         self._finished = True
         self._stop_wanted.set()
         self.alarms.close()
+        self._safe.close()
         for call in self._calls.values():
             if call.active():
                 call.cancel()

@@ -18,8 +18,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyros import wire
+from pyros.agents.runtime.batches import Answer, Batch
 from pyros.agents.runtime.direct_writer import DirectWriter
-from pyros.agents.runtime.turns import Answer, Batch
 from pyros.clock import Clock
 from pyros.config import AgentConfig
 from pyros.errors import WireError

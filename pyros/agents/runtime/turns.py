@@ -17,14 +17,15 @@ import sqlite3
 import threading
 import traceback
 from collections.abc import Callable, Container, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 
+from pyros.agents.runtime.batches import Answer, Batch, NotTaken, Outcome
 from pyros.agents.runtime.hosted import Hosted
 from pyros.clock import Clock
 from pyros.errors import AgentError, JournalError, StateError, WriteFailed
-from pyros.journal import AnyJournal, Effects, Outgoing, Peer, Received, StoredTimer, past
+from pyros.journal import AnyJournal, Effects, Outgoing, Received, StoredTimer, past
 from pyros.messages import FLEETING, GUARDED, Message, encode_payload, unproved
 from pyros.prepared import prepared
 from pyros.printable import printable
@@ -40,77 +41,8 @@ def no_step(_: str) -> None:
     """Pass a named step of a turn: nobody waits for it."""
 
 
-class NotTaken(AgentError):
-    """The agent has no use for this message: it is refused, not kept."""
-
-
 class _Blamed(Exception):
     """The message was found to blame for a commit that failed."""
-
-
-class Origin(Protocol):
-    """Who hears what became of a batch."""
-
-    def acknowledge(self, batch: Batch, answer: Answer) -> bool:
-        """Tell the sender at once that the batch is on disk, if the agent's thread can; returns whether it did."""
-        ...
-
-    def committed(self, batch: Batch, answer: Answer, told: bool) -> None:
-        """Hear that the batch is on disk; ``told`` is what `acknowledge` said. Called in the reactor's thread."""
-        ...
-
-    def not_stored(self, batch: Batch, reason: str) -> None:
-        """Hear that the journal cannot store now, and that the batch isn't tried again (text clients only).
-
-        Called in the reactor's thread.
-        """
-        ...
-
-
-class Batch(NamedTuple):
-    """Messages that came together from one sender. ``peer`` is None for a text client and for the agent itself."""
-
-    entries: list[Entry]
-    sender: str
-    peer: Peer | None = None
-    origin: Origin | None = None
-    timer: int | None = None
-    size: int = 0
-    """Bytes of all payloads, for the bound of the mailbox."""
-    clock_offset: float | None = 0.0
-    """How far (seconds) the agent's monotonic clock is ahead of the sender's; None when that is unknown."""
-    proved: bool = False
-    """The sender has proved the observatory's key."""
-    fleeting: bool = False
-    """Nobody sends them again, and no journal keeps them."""
-    after: int | None = None
-    """The number before that of the first one, which its sender does not have any more."""
-
-    def message(self, entry: Entry, now: float) -> Message:
-        """One of its messages as a handler sees it; ``now`` is the agent's monotonic clock."""
-        unknown = entry.said is None or self.clock_offset is None
-        said = -math.inf if unknown else min(entry.said + self.clock_offset, now)  # type: ignore[operator]
-        return Message(entry.id, entry.name, self.sender, entry.sent, bytes(entry.payload), said, self.proved)
-
-
-class Answer(NamedTuple):
-    """What became of a batch: acknowledged up to ``last``; some refused; or a number is missing before it."""
-
-    last: int
-    refused: list[Refusal]
-    ids: list[str]
-    missing: int | None = None
-
-
-class Outcome(NamedTuple):
-    """What a committed turn wants from the reactor's thread."""
-
-    answers: list[tuple[Batch, Answer]]
-    outgoing: list[Outgoing]
-    calls: list[tuple[Callable[..., Any], tuple[Any, ...]]]
-    stored: bool = True
-    """Whether everything is in the journal; else it was a turn of fleeting messages, and the acknowledgements that were
-    to be stored along still are."""
 
 
 class _Said(NamedTuple):
