@@ -240,8 +240,7 @@ class Decoder:
         Events that were complete before the bad bytes are lost with it: the connection is to be closed, and whatever
         was not acknowledged is sent again.
         """
-        if self.frames is None and data:
-            self.frames = data[0] < _FIRST_TEXT_BYTE
+        self.begin(data)
         self._buffer += data
         events: list[Frame | Line] = []
         (self._take_frames if self.frames else self._take_lines)(events)
@@ -252,6 +251,11 @@ class Decoder:
             del self._buffer[: self._start]
             self._start = 0
         return events
+
+    def begin(self, data: bytes) -> None:
+        """Tell by the first byte whether the connection carries frames."""
+        if self.frames is None and data:
+            self.frames = data[0] < _FIRST_TEXT_BYTE
 
     def finish(self) -> list[Frame | Line]:
         """Read the rest once the peer has closed its sending side: a line needs no end; half a frame is an error."""

@@ -29,6 +29,7 @@ from pyros.errors import AgentError, ConfigError, PyrosError, WireError
 from pyros.journal import Journal, Outgoing
 from pyros.messages import ALARM, AlarmRaised, AlertSource
 from pyros.sender.handshake import observatory_key
+from pyros.sender.inbound_tls import PortTls
 from pyros.sender.outbound import Outbound
 
 if TYPE_CHECKING:
@@ -114,7 +115,10 @@ class Broker:
                 self._alarm_of_journal("damaged journal", store.journal.damage)
             self._archiving.poke()
             if config.port is not None:
-                self._port = BrokerPort(reactor, config.allow, self.status, self._publish, key, self._config.agents)
+                tls = PortTls(self._config.peer(NAME))
+                self._port = BrokerPort(
+                    reactor, config.allow, self.status, self._publish, key, self._config.agents, tls
+                )
                 await self._listen("port", self._port)
             await self._listen("broadcaster_port", self._broadcaster)
             await self._listen("receiver_port", self._receiver)

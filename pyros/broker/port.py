@@ -23,6 +23,7 @@ from pyros.broker.vtp.protocol import Connections, allowed, host_of
 from pyros.config import BROKER, Network
 from pyros.errors import PyrosError, WireError
 from pyros.sender.inbound import InboundHandshake, InboundPort
+from pyros.sender.inbound_tls import InboundTls, PortTls
 from pyros.sender.tcp import bound_silence
 
 MAX_ASKING = 64
@@ -46,6 +47,7 @@ class BrokerConnection(Protocol):
         self._decoder = wire.Decoder()
         self._timeout: Any = None
         self._handshake = InboundHandshake(factory.receiver, self)
+        self._tls = InboundTls(factory.tls)
         self._publishing = self._full = self._done = False
         self._waiting: list[wire.Entry] = []
         self._lost = False
@@ -73,13 +75,17 @@ class BrokerConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
+        if trouble := self._tls.trouble(reason):
+            log.warn("{trouble}", trouble=trouble)
         self._bear_silence()
         self._handshake.on_closed()
         self._factory.asking.discard(self)
 
     def dataReceived(self, data: bytes) -> None:
-        self._handshake.on_bytes(len(data))
         try:
+            if self._tls.takes(self.transport, data):
+                return
+            self._handshake.on_bytes(len(data))
             for frame in self._decoder.feed(data):
                 if self._done:
                     return
@@ -87,6 +93,7 @@ class BrokerConnection(Protocol):
                     raise WireError("this is the broker; it answers one query: status")
                 self._take(frame)
         except PyrosError as error:  # of the wire, or the journal cannot be read
+            self._decoder.begin(data)
             self.drop(str(error))
 
     def _take(self, frame: wire.Frame) -> None:
@@ -104,6 +111,11 @@ class BrokerConnection(Protocol):
             self._end(wire.encode_frame(wire.Frame(status=self._factory.status())))
         else:
             raise WireError("this is the broker; it answers one query: status")
+
+    @property
+    def certified(self) -> str | None:
+        """The name in the certificate that the agent has shown; None without TLS."""
+        return self._tls.certified
 
     @property
     def unread(self) -> bool:
@@ -183,8 +195,10 @@ class BrokerPort(Factory):
         publish: Publisher,
         key: bytes,
         agents: Container[str],
+        tls: PortTls,
     ) -> None:
         """``key`` is the observatory's, and ``agents`` are the names that nobody may use without it."""
+        self.tls = tls
         self.receiver = InboundPort(BROKER, key, agents, reactor)
         self.reactor, self.allow, self.status, self.publish = reactor, allow, status, publish
         self.asking: Connections[BrokerConnection] = Connections(reactor)

@@ -40,6 +40,7 @@ COMMANDS = {
     "backup": "pyros.cli.backup:backup",
     "restore": "pyros.cli.backup:restore",
     "jobs": "pyros.cli.jobs.app:app",
+    "cert": "pyros.cli.cert:cert",
     "console": "pyros.cli.console.app:app",
     "notify": "pyros.cli.notify:app",
     "instruments": "pyros.cli.instruments.app:app",

@@ -30,6 +30,7 @@ from pyros.instruments import KINDS, check_address
 from pyros.notices.delivery import apprise_problem
 from pyros.notices.rules import NoticeRules
 from pyros.planning import Site
+from pyros.sender.certificates import examine
 from pyros.simulators import Description
 from pyros.simulators import load as load_simulator
 
@@ -74,6 +75,7 @@ class Findings:
         self._check_ports()
         self._check_data()
         self._check_broker()
+        self._check_certificates()
         self._check_console()
         self._check_notices()
         if config.broker is not None and "alert_manager" not in config.agents:
@@ -195,6 +197,12 @@ class Findings:
         except OSError as error:
             reason = f"cannot be written ({folder}: {error.strerror or error}); name a folder of your own"
             self._problem("observatory", f"data: {self.config.data} {reason}")
+
+    def _check_certificates(self) -> None:
+        """Check the agents' certificates, and where they are needed."""
+        found = examine(self.config, RealClock(Clock()).now())
+        self.problems += found.problems
+        self.warnings += found.warnings
 
     def _check_broker(self) -> None:
         """Check the files of the broker's TLS, and what it asks of other brokers."""

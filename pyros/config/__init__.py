@@ -10,6 +10,8 @@ import configparser
 import os
 from pathlib import Path
 
+from pyros.config._agent import Address, AgentConfig, Network, is_here
+from pyros.config._agent_section import DANGEROUSLY_OFF
 from pyros.config._reader import Reader, addresses_clash
 from pyros.config._schedule import Schedule, schedule
 from pyros.config._values import (
@@ -20,8 +22,6 @@ from pyros.config._values import (
     OPTIONAL_AGENTS,
     PYROS_IVO,
     STANDARD_AGENTS,
-    Address,
-    AgentConfig,
     BrokerConfig,
     CeleryConfig,
     Config,
@@ -29,7 +29,6 @@ from pyros.config._values import (
     GuardianConfig,
     JobConfig,
     KafkaConfig,
-    Network,
     RemoteConfig,
     StandardAgents,
     TlsConfig,
@@ -39,6 +38,7 @@ from pyros.errors import ConfigError
 
 __all__ = [
     "BROKER",
+    "DANGEROUSLY_OFF",
     "ENVIRONMENT",
     "FILE_NAME",
     "INSTRUMENTS",
@@ -65,6 +65,7 @@ __all__ = [
     "addresses_clash",
     "demo_file",
     "find",
+    "is_here",
     "load",
     "schedule",
 ]

@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import configparser
 import re
-from difflib import get_close_matches
 from pathlib import Path
 
+from pyros.config._agent import LOOPBACK, Network
+from pyros.config._agent_section import Tls, read_agent, tls_word
 from pyros.config._console import read_console
 from pyros.config._schedule import schedule
 from pyros.config._section import Section
 from pyros.config._values import (
-    INSTRUMENTS,
-    LOOPBACK,
     NOWHERE,
     PYROS_IVO,
-    STANDARD_AGENTS,
-    AgentConfig,
     BrokerConfig,
     CeleryConfig,
     Config,
     GuardianConfig,
     JobConfig,
     KafkaConfig,
-    Network,
     RemoteConfig,
     TlsConfig,
     WeatherLimits,
 )
 from pyros.config._words import (
     Untold,
-    address,
     choice,
     command,
     ip_word,
@@ -98,6 +93,7 @@ class Reader:
         jobs = tuple(self._job(self.sections.pop(name)) for name in list(self.sections) if _JOB.match(name))
         data = observatory.take("data", self._path, self.file.parent / "var")
         celery = self.sections.pop("celery", None)
+        tls_rule = observatory.take("tls", tls_word(self._path), Tls()) or Tls()
         config = Config(
             path=self.file,
             name=observatory.take("name", str, "observatory"),
@@ -118,10 +114,12 @@ class Reader:
             celery=self._celery(celery) if celery else CeleryConfig(),
             guardian=self._guardian(guardian) if guardian else None,
             console=read_console(console, cache, data, self._existing, self.problems),
-            agents={name: self._agent(section) for name, section in self.sections.items()},
+            certificates=tls_rule.certificates,
+            dangerous=tls_rule.dangerous,
+            agents={name: read_agent(section, tls_rule) for name, section in self.sections.items()},
         )
         observatory.rest(
-            "name, data, site, alert_rules, simulators, clock, on_alarm, group, key, archive, targets, simbad"
+            "name, data, site, alert_rules, simulators, clock, on_alarm, group, tls, key, archive, targets, simbad"
         )
         if config.clock == "night" and "site" not in observatory.given:
             observatory.problem("site", "missing; clock = night needs it")
@@ -337,35 +335,6 @@ class Reader:
             return self._secret(text)
         except Untold:
             raise Untold("is no URL like amqp://USER@HOST//, and not env:VARIABLE or file:PATH, where one is") from None
-
-    def _agent(self, section: Section) -> AgentConfig:
-        name = section.name
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name):
-            section.problem("section", "an agent's name is a letter, then letters, digits and _ (64 at most)")
-        if "app" not in section.values and name not in STANDARD_AGENTS:
-            meant = get_close_matches(name, STANDARD_AGENTS, 1, 0.8)
-            if meant:
-                section.problem("app", f"missing: name the module of this agent, unless [{meant[0]}] is meant")
-        instrument = name in INSTRUMENTS and "app" not in section.values
-        options = {
-            key.removeprefix("option_"): section.values.pop(key)
-            for key in list(section.values)
-            if key.startswith("option_")
-        }
-        config = AgentConfig(
-            name=name,
-            ip=section.take("ip", ip_word, "127.0.0.1"),
-            port=section.take("port", port_number),
-            app=section.take("app", str, STANDARD_AGENTS.get(name, "")),
-            allow=section.take("allow", networks, LOOPBACK),
-            driver=section.take("driver", str, None if instrument else ""),
-            address=section.take("address", str, None if instrument else ""),
-            roof=section.take("roof", yes, False) if name == "dome" else False,
-            options=options,
-            at=section.take("at", address) if "at" in section.values else None,
-        )
-        section.rest(f"ip, port, at, app, allow, driver, address{', roof' * (name == 'dome')}, option_...")
-        return config
 
     def _check_publishing(self, config: Config, broker: BrokerConfig) -> None:
         where = f"{self.file}: [broker]"

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import ClassVar
 
 import msgspec
 
 from pyros import keys
+from pyros.config._agent import LOOPBACK, AgentConfig, Network
 from pyros.config._schedule import Schedule
 from pyros.errors import ConfigError, UnknownAgent
 from pyros.kinds import KINDS
-
-Network = IPv4Network | IPv6Network
 
 
 class StandardAgents:
@@ -53,63 +51,6 @@ for _kind in INSTRUMENTS:
     setattr(StandardAgents, _kind.upper(), _kind)  # such as StandardAgents.FOCUSER
 OPTIONAL_AGENTS = tuple(kind.name for kind in KINDS.values() if kind.optional)
 """Those that an observatory may well do without."""
-LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
-
-
-class Address(msgspec.Struct, frozen=True):
-    """Where something is found from other computers."""
-
-    host: str
-    """Name or IP address; a name is looked up at each attempt to connect."""
-    port: int
-    """TCP port; 0 for the one that it listens on."""
-    tls: bool = False
-    """Whether TLS is spoken there, though the address be one of this computer."""
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-class AgentConfig(msgspec.Struct, frozen=True):
-    """Where an agent listens, what runs it, who may connect, and the values of its own keys."""
-
-    name: str
-    """The section's name, which is the agent's."""
-    ip: str
-    """Address that it listens on."""
-    port: int
-    """TCP port that it listens on."""
-    app: str
-    """The module of its class; '' for an agent that a program of its own runs."""
-    allow: tuple[Network, ...] = LOOPBACK
-    """Networks that may connect."""
-    driver: str = ""
-    """An instrument's: the driver's name; '' for what has none."""
-    address: str = ""
-    """An instrument's: where its device is, as its driver writes addresses."""
-    roof: bool = False
-    """A dome's: a roof that would hit the telescope, so that the mount must be parked before it closes."""
-    options: Mapping[str, str] = {}
-    """The ``option_...`` keys of the section, without that beginning; for agents of one's own."""
-    at: Address | None = None
-    """Where the others find it; None: where it listens."""
-
-    @property
-    def destination(self) -> Address:
-        """Where to connect to."""
-        if self.at is not None:
-            return Address(self.at.host, self.at.port or self.port, self.at.tls)
-        return Address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.ip, self.ip), self.port)
-
-    @property
-    def where(self) -> str:
-        """Where the others find it, for people."""
-        return str(self.destination) if self.at is not None else self.listens
-
-    @property
-    def listens(self) -> str:
-        """``ip:port`` that it listens on, for people."""
-        return str(Address(self.ip, self.port))
 
 
 class KafkaConfig(msgspec.Struct, frozen=True):
@@ -441,6 +382,10 @@ class Config(msgspec.Struct, frozen=True):
     """The site's own command for alarms, its words; () for none."""
     group: str = ""
     """The group of users who may read journals and data; '' for the observatory's own user alone."""
+    certificates: Path | None = None
+    """``tls``: folder of the certificates with which agents on other computers are spoken to; None: there is none."""
+    dangerous: bool = False
+    """``tls = DANGEROUSLY_OFF``: plain text is spoken with other computers."""
     key: Path | None = None
     """The file of the observatory's key, where another one than that in the data folder is named."""
     archive: Path | str = ""
@@ -469,7 +414,10 @@ class Config(msgspec.Struct, frozen=True):
     def peer(self, name: str) -> AgentConfig:
         """Where messages for an agent go, or for the broker; raises UnknownAgent as `agent` does."""
         if name == BROKER and self.broker is not None and self.broker.port is not None:
-            return AgentConfig(BROKER, self.broker.ip, self.broker.port, "", self.broker.allow)
+            return AgentConfig(
+                BROKER, self.broker.ip, self.broker.port, "", self.broker.allow,
+                certificates=self.certificates, dangerous=self.dangerous,
+            )  # fmt: skip
         return self.agent(name)
 
     @property

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 
-from pyros.config._values import NO, Address, Network, RemoteConfig
+from pyros.config._agent import Address, Network
+from pyros.config._values import NO, RemoteConfig
 
 
 class Untold(ValueError):

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from pyros.config import AgentConfig, BrokerConfig, Config, GuardianConfig
+from pyros.config import BROKER, AgentConfig, BrokerConfig, Config, GuardianConfig
 from pyros.errors import ConfigError, DeliveryError, JournalError
 from pyros.hold import Hold
 from pyros.journal.events import EventReader
@@ -108,7 +108,7 @@ def of_broker(config: Config, timeout: float = 2.0) -> dict[str, Any]:
     section = broker_of(config)
     if section.port is None:
         raise ConfigError([f"{config.path}: [broker] port: missing; give one, there the broker answers how it is"])
-    return ask(AgentConfig("broker", section.ip, section.port, "", section.allow), "status", timeout)
+    return ask(config.peer(BROKER), "status", timeout)
 
 
 def receiving(said: dict[str, Any]) -> bool:

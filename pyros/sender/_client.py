@@ -22,6 +22,7 @@ from pyros.journal import PROGRAM
 from pyros.keys import find_key
 from pyros.messages import encode_payload
 from pyros.printable import printable
+from pyros.sender.client_tls import encrypt
 from pyros.sender.handshake import SenderHandshake
 from pyros.sender.tcp import bound_silence_of
 from pyros.unique import new_name
@@ -176,7 +177,7 @@ class AgentClient:
         self._bound_waits()
         try:
             data = self._socket.recv(65536)
-        except BlockingIOError:
+        except (BlockingIOError, TimeoutError):
             data = b""
             deadline = Deadline(0)
         if not deadline.left():
@@ -190,6 +191,10 @@ class AgentClient:
         """Let the kernel bound each wait. Python's ``settimeout`` costs three system calls more a message."""
         if self._bound != self.timeout:
             assert self._socket is not None
+            if self.agent.encrypted:
+                self._socket.settimeout(max(self.timeout, 0.001))
+                self._bound = self.timeout
+                return
             self._socket.settimeout(None)
             seconds = max(self.timeout, 0.001)
             bound = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
@@ -243,12 +248,7 @@ class AgentClient:
     def _greet(self, deadline: Deadline) -> int:
         self.close()
         self._decoder = wire.Decoder(frames=True)
-        self._socket = socket.create_connection(
-            (self.agent.destination.host, self.agent.destination.port), timeout=max(deadline.left(), 0.001)
-        )
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        bound_silence_of(self._socket)
+        self._socket = _connect(self.agent, max(deadline.left(), 0.001))
         self._bound = -1.0
         key = find_key(self._key_file) if self._key_file is not None else None
         handshake = self._handshake = SenderHandshake(self._name, self.agent.name, self._epoch, key)
@@ -280,8 +280,7 @@ def ask(agent: AgentConfig, query: str, timeout: float = 2.0) -> dict[str, Any]:
     decoder = wire.Decoder(frames=True)
     deadline = Deadline(timeout)
     try:
-        destination = agent.destination
-        with socket.create_connection((destination.host, destination.port), timeout=timeout) as connection:
+        with _connect(agent, timeout) as connection:
             connection.sendall(wire.encode_frame(wire.Frame(query=query)))
             while True:
                 connection.settimeout(max(deadline.left(), 0.001))
@@ -296,6 +295,19 @@ def ask(agent: AgentConfig, query: str, timeout: float = 2.0) -> dict[str, Any]:
                         raise MessageRefused(agent.name, agent.where, frame.error)
     except (OSError, WireError) as error:
         raise AgentUnreachable(agent.name, agent.where, getattr(error, "strerror", None) or str(error)) from None
+
+
+def _connect(agent: AgentConfig, timeout: float) -> socket.socket:
+    """Return a connection to the agent, encrypted where that is due. Raises OSError, and as `encrypt` does."""
+    destination = agent.destination
+    connection = socket.create_connection((destination.host, destination.port), timeout=timeout)
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        bound_silence_of(connection)
+        return encrypt(connection, agent) if agent.encrypted else connection
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _printable(said: Any) -> Any:

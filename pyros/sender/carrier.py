@@ -11,7 +11,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
@@ -23,7 +23,9 @@ from pyros.config import AgentConfig
 from pyros.errors import WireError
 from pyros.sender.handshake import SenderHandshake
 from pyros.sender.liveness import SenderWatch
-from pyros.sender.tcp import bound_silence
+from pyros.sender.tcp import bound_silence, bound_unanswered
+from pyros.sender.tls import TlsSide
+from pyros.tls_words import of_failure
 
 _PATIENCE_SECONDS = (4.0, 4.0, 10.0)
 """How long the first, the second and the third attempt in a row may take to connect, and then to be welcomed. The third
@@ -97,9 +99,14 @@ class TcpCarrier:
     # ClientService cannot be used here: it knows no connection that breaks before it has become useful (Twisted 26.10),
     # and an agent that refuses us must be asked ever more rarely, though connecting succeeds each time.
 
-    def __init__(self, reactor: Any, agent: AgentConfig, greet: Callable[[], SenderHandshake]) -> None:
-        """``greet()`` begins the handshake of a new connection."""
+    def __init__(
+        self, reactor: Any, agent: AgentConfig, greet: Callable[[], SenderHandshake], encrypt: Callable[[], TlsSide]
+    ) -> None:
+        """``greet()`` begins the handshake of a new connection, ``encrypt()`` its TLS; that raises WireError."""
         self.reactor = reactor
+        self.tls: TlsSide | None = None
+        """Our side of the newest connection's TLS; None where it has none."""
+        self._encrypt = encrypt
         self.agent = agent
         self.greet = greet
         self.link: Carried
@@ -144,7 +151,16 @@ class TcpCarrier:
 
     def _connect(self) -> None:
         """Connect; a name is looked up anew each time."""
-        self._connecting = self._endpoint().connect(_ConnectionFactory(self))
+        endpoint = self._endpoint()
+        if self.agent.encrypted:
+            try:
+                self.tls = self._encrypt()
+            except WireError as error:
+                self.link.complain(str(error))
+                self._again()
+                return
+            endpoint = wrapClientTLS(self.tls, endpoint)
+        self._connecting = endpoint.connect(_ConnectionFactory(self))
         # A name that is being looked up has no time-out of its own.
         overdue = self.reactor.callLater(self.patience + 1.0, self._connecting.cancel)
         self._connecting.addCallbacks(self._made, self._not_made, (overdue,), {}, (overdue,))
@@ -208,6 +224,7 @@ class TcpConnection(Protocol):
         self._made = 0.0
         self._bytes_heard = self._bytes_said = 0
         self._in_use = False
+        self._tls = carrier.tls
         self.open = True
 
     def connectionMade(self) -> None:
@@ -256,6 +273,8 @@ class TcpConnection(Protocol):
                 self._settle()
                 if frame.welcome.alive:
                     self._watch.start(self._carrier.reactor.seconds() - self._made)
+                else:
+                    bound_unanswered(self.transport)
                 self._carrier.link.welcomed(self, frame.welcome)
         except WireError as error:
             self._carrier.link.complain(str(error))
@@ -266,6 +285,10 @@ class TcpConnection(Protocol):
         self._carrier.settled()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._tls is not None and not self._in_use:
+            trouble = self._tls.trouble or of_failure(reason)
+            if trouble:
+                self._carrier.link.complain(f"no TLS with it: {trouble}")
         self.open = False
         self._settle()
         self._watch.stop()

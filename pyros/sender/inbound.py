@@ -34,6 +34,11 @@ class InboundConnection(Protocol):
         """Whether what the sender says is not being read at present."""
         ...
 
+    @property
+    def certified(self) -> str | None:
+        """The name in the certificate that the sender has shown; None on a connection without TLS."""
+        ...
+
     def send(self, frame: wire.Frame) -> None: ...
 
     def welcomed(self) -> int:
@@ -144,6 +149,9 @@ class InboundHandshake:
             raise WireError("a hello comes once, with a name of 200 and an epoch of 64 characters at most")
         if not (hello.sender.isprintable() and hello.epoch.isprintable()):
             raise WireError("a hello's name and epoch are printable")
+        certified = self._connection.certified
+        if certified is not None and self._receiver.is_agent(hello.sender) and certified != hello.sender:
+            raise WireError(f"the certificate is of {certified!r}, and not of {hello.sender!r}")
         self._hello = hello
         if hello.nonce:
             self._send_challenge()

@@ -20,6 +20,7 @@ from pyros.journal import AnyJournal, AnyReader, Outgoing
 from pyros.sender.carrier import TcpCarrier
 from pyros.sender.handshake import SenderHandshake, observatory_key
 from pyros.sender.link import AgentLink, Complete, OnAnswer
+from pyros.sender.tls import AgentTls
 from pyros.unique import new_name
 
 
@@ -61,6 +62,7 @@ class Outbound:
         self._reader: AnyReader | None = None
         self._key: bytes | None = None
         self._run = new_name(8)
+        self._tls = AgentTls(config.certificates)
 
     def start(self) -> None:
         """Connect to every agent for which messages wait. Raises ConfigError as `observatory_key` does."""
@@ -132,8 +134,9 @@ class Outbound:
             assert self._reader is not None, "Outbound.start comes first"
             section = self._config.peer(agent)
             greet = partial(SenderHandshake, self._owner, agent, self._journal.epoch, self._key, self._run)
+            encrypt = partial(self._tls.client, self._owner, agent)
             link = self._links[agent] = AgentLink(
-                self._reactor, self._owner, section, TcpCarrier(self._reactor, section, greet),
+                self._reactor, self._owner, section, TcpCarrier(self._reactor, section, greet, encrypt),
                 self._reader, self._on_answer, self._complete, self._welcomed, self._confirm,
             )  # fmt: skip
             link.post([], self._journal.destinations.get(agent, 0))  # also where only fleeting ones follow

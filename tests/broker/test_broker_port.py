@@ -15,9 +15,11 @@ from twisted.internet.testing import MemoryReactorClock
 
 from pyros import messages, wire
 from pyros.broker.port import BrokerConnection, BrokerPort
+from pyros.config import AgentConfig
 from pyros.errors import JournalError
 from pyros.messages import Publish, encode_payload
 from pyros.sender.handshake import SenderHandshake
+from pyros.sender.inbound_tls import PortTls
 from tests.builders import MemoryLine
 
 KEY = b"k" * 32
@@ -30,7 +32,15 @@ class Asked:
     def __init__(self, reactor: MemoryReactorClock) -> None:
         self.statuses, self.published = 0, list[bytes]()
         networks = [ip_network("10.0.0.0/8")]
-        self.factory = BrokerPort(reactor, networks, self.status, self.publish, KEY, ["alert_manager"])
+        self.factory = BrokerPort(
+            reactor,
+            networks,
+            self.status,
+            self.publish,
+            KEY,
+            ["alert_manager"],
+            PortTls(AgentConfig("broker", "127.0.0.1", 1, "", dangerous=True)),
+        )
         self.protocols: list[Any] = []
         self.broken = False
 

@@ -21,9 +21,9 @@ from pyros.broker.vtp import tls as tls_module
 from pyros.broker.vtp.author import send_event
 from pyros.broker.vtp.protocol import frame
 from pyros.broker.vtp.tls import Tls
-from pyros.broker.vtp.tls_words import of_certificate, of_failure
 from pyros.certificates import ended
 from pyros.errors import ConfigError
+from pyros.tls_words import of_certificate, of_failure
 from tests.broker.conftest import Configuration, Start, make_event
 from tests.conftest import PATIENCE, wait_until
 

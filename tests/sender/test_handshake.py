@@ -38,6 +38,7 @@ class Connection:
         self.place = place
         self.sender = sender
         self.unread = False
+        self.certified: str | None = None
         self.said: list[wire.Frame] = []
         self.dropped = ""
         self.side = inbound.InboundHandshake(place.receiver, self)

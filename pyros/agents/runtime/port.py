@@ -25,6 +25,7 @@ from pyros.config import AgentConfig
 from pyros.errors import WireError
 from pyros.printable import printable
 from pyros.sender.inbound import InboundHandshake, InboundPort
+from pyros.sender.inbound_tls import InboundTls, PortTls
 from pyros.sender.tcp import bound_silence
 from pyros.unique import new_name
 
@@ -123,6 +124,7 @@ class AgentPort(Factory):
         self.log = log
         self.last_seq = last_seq
         self.status = status
+        self.tls = PortTls(section)
         self.receiver = InboundPort(section.name, key, agents, reactor, takes_fleeting=True)
         self.waiting = 0
         self.waiting_bytes = 0
@@ -224,6 +226,7 @@ class AgentConnection(Protocol):
         self._decoder = wire.Decoder()
         self._decoder.limit = MAX_FIRST_FRAME
         self._handshake = InboundHandshake(port.receiver, self)
+        self._tls = InboundTls(port.tls)
         self._direct_writer: DirectWriter | None = None
         self._written = False
         self._under_way = 0
@@ -235,6 +238,10 @@ class AgentConnection(Protocol):
     @property
     def peer(self) -> tuple[str, str] | None:
         return self._handshake.peer
+
+    @property
+    def certified(self) -> str | None:
+        return self._tls.certified
 
     @property
     def unread(self) -> bool:
@@ -250,6 +257,8 @@ class AgentConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
+        if trouble := self._tls.trouble(reason):
+            self._port.log.warn("{trouble}", trouble=trouble)
         if self._direct_writer is not None:
             self._direct_writer.close()
         self._set_timer(None)
@@ -272,8 +281,10 @@ class AgentConnection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self._lost:
             return
-        self._handshake.on_bytes(len(data))
         try:
+            if self._tls.takes(self.transport, data):
+                return
+            self._handshake.on_bytes(len(data))
             events = self._decoder.feed(data)
             for event in events:
                 if isinstance(event, wire.Line):
@@ -283,6 +294,7 @@ class AgentConnection(Protocol):
                 else:
                     self._frame(event)
         except WireError as error:
+            self._decoder.begin(data)
             self.drop(str(error))
             return
         self._watch()

@@ -31,10 +31,10 @@ from pyros.broker.vtp.protocol import (
     role_of,
     transport,
 )
-from pyros.broker.vtp.tls_words import of_failure
 from pyros.clock import Clock
 from pyros.config import Network
 from pyros.errors import AlertError
+from pyros.tls_words import of_failure
 
 MAX_SUBSCRIBERS = 256
 MAX_PER_PEER = 16  # of one computer, ours excepted

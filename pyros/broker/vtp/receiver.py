@@ -16,9 +16,9 @@ from zope.interface import implementer
 from pyros.broker.intake import Intake, Receipt
 from pyros.broker.vtp.one_answer import OneAnswerConnection
 from pyros.broker.vtp.protocol import MAX_LENGTH, Connections, allowed, frame, host_of, transport
-from pyros.broker.vtp.tls_words import of_failure
 from pyros.clock import Clock
 from pyros.config import Network
+from pyros.tls_words import of_failure
 
 MAX_AUTHORS = 256
 MAX_PER_PEER = 64  # of one computer, ours excepted

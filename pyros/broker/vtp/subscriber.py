@@ -22,10 +22,10 @@ from pyros.backoff import Backoff
 from pyros.broker.intake import Intake, Receipt
 from pyros.broker.packet import is_voevent, one_line, parse
 from pyros.broker.vtp.protocol import MAX_CHATTER, MAX_LENGTH, Chatter, Connections, host_of, role_of, transport
-from pyros.broker.vtp.tls_words import of_failure
 from pyros.clock import Clock
 from pyros.config import RemoteConfig
 from pyros.errors import AlertError
+from pyros.tls_words import of_failure
 
 SILENCE = 180.0  # seconds; a broker says iamalive every 60
 MAX_GARBAGE = 10  # packets that are nothing a broker says, in one connection

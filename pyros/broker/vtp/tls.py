@@ -15,10 +15,10 @@ from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from pyros.broker.packet import one_line
-from pyros.broker.vtp.tls_words import of_certificate
 from pyros.certificates import Certificate, named
 from pyros.config import BROKER, BrokerConfig, Config, Network, RemoteConfig, TlsConfig
 from pyros.errors import ConfigError
+from pyros.tls_words import of_certificate
 
 try:
     from cryptography import x509

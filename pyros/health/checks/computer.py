@@ -13,6 +13,7 @@ from pyros import backup, certificates
 from pyros.certificates import Certificate
 from pyros.clock import system_time
 from pyros.health.check import HealthCheck, warning
+from pyros.sender.certificates import names
 
 _LEAST_INODES = 10_000
 _FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
@@ -144,6 +145,10 @@ class Certificates(HealthCheck):
                     yield f"[{remote.section}] {key}", path, key == "certificate"
         if config.console is not None and config.console.certificate is not None:
             yield "[console] certificate", config.console.certificate, True
+        if config.certificates is not None:
+            for name in names(config):
+                if (path := config.certificates / f"{name}.pem").exists():
+                    yield "[observatory] tls", path, True
 
 
 class Secrets(HealthCheck):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.python.failure import Failure
 
-from pyros.broker.packet import one_line
+from pyros.printable import printable
 
 _WORDS = {
     "alert certificate required": "it wants a certificate, and we showed none that it takes: certificate, key",
@@ -33,10 +33,14 @@ _CERTIFICATE = {
 """By the numbers of OpenSSL's x509_vfy.h."""
 
 
+def _one_line(said: object) -> str:
+    return " ".join(printable(str(said)).split())[:300]
+
+
 def of_certificate(subject: str, error: int) -> str:
     """Why a certificate is not taken."""
     return (
-        f"its certificate ({one_line(subject)}) {_CERTIFICATE.get(error, f'is not valid (error {error} of OpenSSL)')}"
+        f"its certificate ({_one_line(subject)}) {_CERTIFICATE.get(error, f'is not valid (error {error} of OpenSSL)')}"
     )
 
 
@@ -44,5 +48,5 @@ def of_failure(reason: Failure) -> str:
     """Why a handshake failed; '' where a connection ended for another reason."""
     if not reason.type.__module__.startswith("OpenSSL"):
         return ""
-    said = one_line(reason.value)
+    said = _one_line(reason.value)
     return next((words for part, words in _WORDS.items() if part in said.lower()), said)

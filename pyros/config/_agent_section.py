@@ -1,0 +1,70 @@
+"""The sections of agents, and how computers speak with each other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple
+
+from pyros.config._agent import LOOPBACK, AgentConfig
+from pyros.config._section import Section
+from pyros.config._values import INSTRUMENTS, STANDARD_AGENTS
+from pyros.config._words import address, ip_word, networks, port_number, yes
+
+DANGEROUSLY_OFF = "DANGEROUSLY_OFF"
+"""The word for plain text between computers: anybody on the way may read and change what is said."""
+
+
+class Tls(NamedTuple):
+    """What ``[observatory] tls`` says: a folder of certificates, or that plain text is spoken."""
+
+    certificates: Path | None = None
+    dangerous: bool = False
+
+
+def tls_word(path: Callable[[str], Path]) -> Callable[[str], Tls]:
+    """Return what reads a folder, by ``path``, or `DANGEROUSLY_OFF`."""
+
+    def convert(text: str) -> Tls:
+        if text == DANGEROUSLY_OFF:
+            return Tls(dangerous=True)
+        if text.lower() in ("no", "off", "none", "") or text.upper() == DANGEROUSLY_OFF:
+            raise ValueError(f"is neither a folder of certificates nor {DANGEROUSLY_OFF}")
+        return Tls(path(text))
+
+    return convert
+
+
+def read_agent(section: Section, tls: Tls) -> AgentConfig:
+    """Return what an agent's section says; every mistake becomes a problem of the section."""
+    name = section.name
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name):
+        section.problem("section", "an agent's name is a letter, then letters, digits and _ (64 at most)")
+    if "app" not in section.values and name not in STANDARD_AGENTS:
+        meant = get_close_matches(name, STANDARD_AGENTS, 1, 0.8)
+        if meant:
+            section.problem("app", f"missing: name the module of this agent, unless [{meant[0]}] is meant")
+    instrument = name in INSTRUMENTS and "app" not in section.values
+    options = {
+        key.removeprefix("option_"): section.values.pop(key)
+        for key in list(section.values)
+        if key.startswith("option_")
+    }
+    config = AgentConfig(
+        name=name,
+        ip=section.take("ip", ip_word, "127.0.0.1"),
+        port=section.take("port", port_number),
+        app=section.take("app", str, STANDARD_AGENTS.get(name, "")),
+        allow=section.take("allow", networks, LOOPBACK),
+        driver=section.take("driver", str, None if instrument else ""),
+        address=section.take("address", str, None if instrument else ""),
+        roof=section.take("roof", yes, False) if name == "dome" else False,
+        options=options,
+        at=section.take("at", address) if "at" in section.values else None,
+        certificates=tls.certificates,
+        dangerous=tls.dangerous,
+    )
+    section.rest(f"ip, port, at, app, allow, driver, address{', roof' * (name == 'dome')}, option_...")
+    return config

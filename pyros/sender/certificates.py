@@ -1,0 +1,65 @@
+"""What can be said of the agents' certificates before anything runs: which miss, which end, where nothing protects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from pyros import certificates
+from pyros.authority import AUTHORITY, PROGRAM
+from pyros.certificates import Certificate
+from pyros.config import BROKER, DANGEROUSLY_OFF, Config
+
+
+class Findings(NamedTuple):
+    """What is wrong, and what had better be otherwise; each names file, section and key."""
+
+    problems: list[str]
+    warnings: list[str]
+
+
+def names(config: Config) -> list[str]:
+    """Return the names that a certificate may be made for: the agents', the broker's, that of programs."""
+    broker = [BROKER] if config.broker is not None and config.broker.port is not None else []
+    return [*config.agents, *broker, PROGRAM]
+
+
+def examine(config: Config, now: datetime) -> Findings:
+    """Look at the certificates of agents; reads their files."""
+    where = f"{config.path}: [observatory] tls:"
+    if config.dangerous:
+        told = f"{where} {DANGEROUSLY_OFF}: who is on the network between two computers reads and changes everything"
+        return Findings([], [told])
+    if config.certificates is None:
+        return Findings(list(_unprotected(config)), [])
+    found, problems, warnings = list[Certificate](), list[str](), list[str]()
+    for name in (AUTHORITY.removesuffix(".pem"), *names(config)):
+        path = config.certificates / f"{name}.pem"
+        if path.exists():
+            try:
+                found += certificates.read(f"{where} {path}", path, first=True)
+            except ValueError as error:
+                problems.append(str(error) if str(path) in str(error) else f"{where} {error}")
+        elif path.name == AUTHORITY:
+            problems.append(f"{where} {path}: no such file; pyros cert --ca makes an authority")
+        elif name == PROGRAM:
+            warnings.append(f"{where} {path}: no such file; programs here reach no agent on another computer"
+                            f" (pyros cert {name})")  # fmt: skip
+        else:
+            warnings.append(f"{where} {path}: no such file; if {name} runs here, it and other computers cannot speak"
+                            f" (pyros cert {name})")  # fmt: skip
+    problems += certificates.ended(found, now)
+    warnings += [text for each in found if each.ends > now and (text := each.warning(now))]
+    return Findings(problems, warnings)
+
+
+def _unprotected(config: Config) -> Iterator[str]:
+    """Yield what an observatory on several computers lacks."""
+    want = f"that needs TLS: [observatory] tls = FOLDER (pyros cert --help), or tls = {DANGEROUSLY_OFF}"
+    for section in config.agents.values():
+        if section.encrypted:
+            key = "ip" if section.at is None else "at"
+            yield f"{config.path}: [{section.name}] {key}: {section.where} is on another computer, or may be; {want}"
+        elif not all(network.is_loopback for network in section.allow):
+            yield f"{config.path}: [{section.name}] allow: lets other computers in; {want}"
