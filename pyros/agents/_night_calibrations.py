@@ -12,6 +12,7 @@ import msgspec
 from pyros import messages
 from pyros.agents._night_gate import NightGate
 from pyros.agents._night_machine import NightMachine
+from pyros.agents._sharpness import AT_MOST_EVERY_SECONDS, Sharpness
 from pyros.agents.agent import Agent
 from pyros.agents.night_state import MajordomeState
 from pyros.agents.night_table import Event, State
@@ -33,7 +34,7 @@ class NightCalibrations:
         self._cool = math.nan
         self._biases = self._darks = 0
         self._flat_filters: tuple[str, ...] = ()
-        self._focus_seconds = math.inf
+        self._focus_seconds = self._focus_wider = math.inf
 
     @property
     def _state(self) -> MajordomeState:
@@ -48,6 +49,7 @@ class NightCalibrations:
         self._darks = agent.option("darks", int, 0)
         self._flat_filters = tuple(agent.option("flats", str, "").split())
         self._focus_seconds = 3600 * agent.option("focus", float, math.inf)
+        self._focus_wider = agent.option("focus_wider", float, math.inf) / 100
         self._gate.flats = bool(self._flat_filters)
 
     def note_exposures(self, exposures: tuple[Exposures, ...]) -> None:
@@ -78,7 +80,7 @@ class NightCalibrations:
         self._calibrate(CalibrationOrder(id="flat", kind="flat", filters=self._flat_filters, count=_FLATS))
 
     def focus(self, reason: str) -> None:
-        self._state.focused = self._agent.clock.time()
+        self._state.focused, self._state.sharpness = self._agent.clock.time(), Sharpness()
         self._calibrate(CalibrationOrder(id="focus", kind="focus"))
 
     def _calibrate(self, *orders: CalibrationOrder | None) -> None:
@@ -123,11 +125,19 @@ class NightCalibrations:
             self._agent.send_to(Agent.OBSERVATION_MANAGER, messages.ABORT_CALIBRATION, abort)
         self._state.calibration, self._state.orders = "", []
 
-    def focus_is_due(self) -> bool:
-        return (
-            Agent.FOCUSER in self._agent.config.agents
-            and self._agent.clock.time() - self._state.focused >= self._focus_seconds
-        )
+    def image_analysed(self, message: Message) -> None:
+        """Note how wide the stars are: the focus may have to be looked for before the next observation."""
+        if message.payload.fwhm is not None:
+            self._state.sharpness.take(message.payload.fwhm)
+
+    def why_focus(self) -> str:
+        """Say why the focus is to be looked for now; '' where it isn't."""
+        if Agent.FOCUSER not in self._agent.config.agents:
+            return ""
+        since = self._agent.clock.time() - self._state.focused
+        if since >= self._focus_seconds:
+            return f"the focus was found {_hours(since)} ago"
+        return self._state.sharpness.why_focus(self._focus_wider) if since >= AT_MOST_EVERY_SECONDS else ""
 
     def flats_are_due(self, part: Phase) -> bool:
         """Whether the twilight is right for flats of the sky, none were begun in it, and the dome may be open."""
@@ -145,3 +155,7 @@ class NightCalibrations:
             and not self._gate.reason_closed(flats=True)
             and self._agent.clock.monotonic() >= self._gate.pause_until
         )
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds < 1e6 else "long"

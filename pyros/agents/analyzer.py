@@ -132,7 +132,7 @@ class AnalyzerAgent(Agent):
         if len(left) == len(self.state.waiting):
             return
         self.state.waiting = left
-        for agent in (self.MONITORING, self.OBSERVATION_MANAGER):
+        for agent in (self.MONITORING, self.OBSERVATION_MANAGER, self.MAJORDOME):
             self.send_if_there(agent, messages.IMAGE_ANALYSED, report)
         if report.east is not None and report.north is not None:
             pointing = PointingMeasured(observation=report.observation, east=report.east, north=report.north)

@@ -73,7 +73,8 @@ class MajordomeAgent(Agent):
     Calibrations, all of them left out by default: ``option_cool``: degrees Celsius of the detector by night;
     ``option_biases`` and ``option_darks``: images, before and after the night (darks of each exposure time);
     ``option_flats``: filters of which flats are taken in both twilights; ``option_focus``: hours after which the focus
-    is looked for again. ``option_report = no``: no report is written in the morning.
+    is looked for again, and ``option_focus_wider``: percent by which the stars must have become wider for that.
+    ``option_report = no``: no report is written in the morning.
     """
 
     state: MajordomeState
@@ -113,6 +114,7 @@ class MajordomeAgent(Agent):
             messages.CALIBRATION_FINISHED: self._calibrations.calibration_ended,
             messages.CALIBRATION_FAILED: self._calibrations.calibration_ended,
             messages.NIGHT_REPORTED: self.night_reported,
+            messages.IMAGE_ANALYSED: self._calibrations.image_analysed,
         }
         self.actions |= {
             Action.ASK: self._ask_devices,
@@ -246,7 +248,7 @@ class MajordomeAgent(Agent):
             if self.state.state is State.OPENING and self.state.running is None:
                 if self._calibrations.flats_are_due(self._now()[0]):
                     event = Event.OPENED_FOR_FLATS
-                elif self._calibrations.focus_is_due() and self._gate.wanted() is not None:
+                elif self._calibrations.why_focus() and self._gate.wanted() is not None:
                     event = Event.OPENED_FOR_FOCUS
             self.machine.happen(event, "the dome is open")
 
@@ -477,15 +479,9 @@ class MajordomeAgent(Agent):
             self.state.running = wanted
             return
         self._next = wanted
-        if (
-            running is None
-            and not wanted.alert
-            and self.state.state is State.OBSERVING
-            and self._calibrations.focus_is_due()
-        ):
-            self.machine.happen(
-                Event.FOCUS_DUE, f"the focus was found {_hours(self.clock.time() - self.state.focused)} ago"
-            )
+        may_focus = running is None and not wanted.alert and self.state.state is State.OBSERVING
+        if may_focus and (why := self._calibrations.why_focus()):
+            self.machine.happen(Event.FOCUS_DUE, why)
             return
         self.machine.happen(Event.URGENT if wanted.alert else Event.WORK, f"for {wanted.id}")
         self._next = None
@@ -495,7 +491,7 @@ class MajordomeAgent(Agent):
         wanted = self._next
         if wanted is None or (self._roof and self.state.state not in _AT_WORK):
             return
-        if self.state.state is State.OPENING and not wanted.alert and self._calibrations.focus_is_due():
+        if self.state.state is State.OPENING and not wanted.alert and self._calibrations.why_focus():
             return  # the focus comes first
         self._calibrations.note_exposures(wanted.exposures)
         self.state.running = wanted
@@ -585,10 +581,6 @@ class MajordomeAgent(Agent):
         """Ask what cannot be known after a restart; the answers are compared with the state."""
         for device in (self.DOME, self.TELESCOPE, self.CAMERA):
             self.send_if_there(device, messages.TELL_STATE)
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h" if seconds < 1e6 else "long"
 
 
 def _same_sky(one: Observation, other: Observation) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from pyros.agents._sharpness import Sharpness
 from pyros.agents.night_table import State
 from pyros.messages import CalibrationOrder, Observation, Plan
 
@@ -41,6 +42,8 @@ class MajordomeState(msgspec.Struct):
     """The twilights of this night in which flats were begun."""
     focused: float = 0.0
     """When the focus was looked for last, Unix seconds."""
+    sharpness: Sharpness = msgspec.field(default_factory=Sharpness)
+    """Of the images since then."""
     plan: Plan | None = None
     """The last one."""
     running: Observation | None = None

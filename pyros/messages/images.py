@@ -20,11 +20,11 @@ class ImageTaken(Target, frozen=True):
 
 
 class ImageAnalysed(Payload, frozen=True):
-    """analyzer -> monitoring, observation_manager: what an image showed; ``problem`` says why something is missing.
+    """analyzer -> monitoring, observation_manager, majordome: what an image showed.
 
-    ``ra`` and ``dec`` are its true centre, ``east`` and ``north`` how far (arcseconds) that is from where its header
-    says; ``fwhm`` of the stars in arcseconds; ``zero_point`` the magnitude of 1 ADU per second; ``new`` counts the
-    sources near the alert's position that the catalogue doesn't know.
+    ``problem`` says why something is missing. ``ra`` and ``dec`` are its true centre, ``east`` and ``north`` how far
+    (arcseconds) that is from where its header says; ``fwhm`` of the stars in arcseconds; ``zero_point`` the magnitude
+    of 1 ADU per second; ``new`` counts the sources near the alert's position that the catalogue doesn't know.
     """
 
     observation: str

@@ -29,6 +29,7 @@ from pyros.messages import (
     DomeFailure,
     DomeReport,
     Exposures,
+    ImageAnalysed,
     Observation,
     ObservationReport,
     Plan,
@@ -469,6 +470,26 @@ def test_after_focusing_the_work_goes_on() -> None:
         rig.say("dome", messages.DOME_OPENED, Reason())
         assert ("observation_manager", messages.OBSERVE) in ended(rig, "focus")
         assert rig.state == State.OBSERVING
+
+
+def test_stars_that_have_become_wider_are_a_reason_to_focus_before_the_next_work() -> None:
+    with _rig(focus_wider="20") as rig:
+        rig.safe()
+        rig.plan()
+        rig.say("dome", messages.DOME_OPENED, Reason())
+        assert rig.state == State.OBSERVING
+        sharp, wide = (ImageAnalysed(observation="one", path="x", fwhm=fwhm) for fwhm in (2.0, 2.5))
+        for image in (sharp, sharp, sharp, wide, wide):
+            rig.say("analyzer", messages.IMAGE_ANALYSED, image)
+        rig.say("observation_manager", messages.OBSERVATION_FINISHED, ObservationReport(observation="one"))
+        assert CALIBRATE in rig.plan("two"), "the stars are 25 % wider"
+        assert rig.state == State.FOCUSING
+        assert ("observation_manager", messages.OBSERVE) in ended(rig, "focus")
+        for _ in range(3):
+            rig.say("analyzer", messages.IMAGE_ANALYSED, wide)
+            rig.pass_(700)
+        rig.say("observation_manager", messages.OBSERVATION_FINISHED, ObservationReport(observation="two"))
+        assert CALIBRATE not in rig.plan("three"), "the seeing was it"
 
 
 class Nights(RuleBasedStateMachine):
