@@ -21,6 +21,8 @@ class Faults:
     ``say`` takes a line for people; ``look`` has the invariants look at the world, which has changed.
     """
 
+    origin = 0.0
+
     def __init__(
         self,
         name: str,

@@ -75,6 +75,8 @@ _SETTLE_SECONDS = 180.0  # before the end, after which what was sent until then 
 class Night:
     """One night's world; see `pyros.rehearsal.process.World` and `pyros.rehearsal.invariants.Night`."""
 
+    origin = 0.0
+
     def __init__(self, plan: NightPlan, folder: Path) -> None:
         """Make everything in ``folder``, which must not have a night yet. Raises ConfigError or SimulatorError."""
         self.plan = plan

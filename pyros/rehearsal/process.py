@@ -150,6 +150,8 @@ class NodeReactor(MemoryReactor):
 class Process:
     """An agent, the broker or the guardian: alive on a reactor, or dead."""
 
+    origin = 0.0
+
     def __init__(self, world: World, name: str) -> None:
         self.name = name
         self.world = world

@@ -28,6 +28,9 @@ class EndlessError(AssertionError):
 class Owner(Protocol):
     """Whose call it is: a process, a device, or the rehearsal itself."""
 
+    origin: float
+    """The timeline's instant from which its seconds count."""
+
     def run_call(self, call: Call) -> None:
         """Make a call whose time has come, or drop it."""
         ...
@@ -48,7 +51,7 @@ class Call:
         """``called`` or ``cancelled``; '' while it waits."""
 
     def getTime(self) -> float:
-        return self.time
+        return self.time - self.owner.origin
 
     def active(self) -> bool:
         return not self.state

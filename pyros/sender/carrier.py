@@ -248,7 +248,7 @@ class TcpConnection(Protocol):
         except WireError as error:
             self.fail(str(error))
             return
-        everything = False
+        watching, everything = self._watch.watching, False
         for frame in events:
             if not isinstance(frame, wire.Frame):
                 continue
@@ -262,7 +262,8 @@ class TcpConnection(Protocol):
             elif frame.error is not None:
                 self._carrier.link.complain(frame.error)
                 self.fail(frame.error)
-        self._watch.heard(everything)
+        if watching:  # else what was said since the welcome came cannot be answered yet
+            self._watch.heard(everything)
 
     def _greeted(self, frame: wire.Frame) -> None:
         try:

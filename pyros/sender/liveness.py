@@ -49,6 +49,11 @@ class SenderWatch:
         self._doubted = False
         self._timer: Any = None
 
+    @property
+    def watching(self) -> bool:
+        """Whether it has begun to watch."""
+        return self._timer is not None
+
     def start(self, round_trip: float) -> None:
         """Begin to watch; ``round_trip`` (seconds) is how long the other side took to answer so far."""
         self._patience = min(max(PATIENCE_SECONDS, 2 * round_trip), MAX_PATIENCE_SECONDS)
