@@ -16,12 +16,13 @@ from pyros.agents import Agent
 from pyros.agents.runtime import ending
 from pyros.agents.runtime.host import Host
 from pyros.clock import Clock, RealClock
-from pyros.config import Config
+from pyros.config import NOWHERE, Config
 from pyros.errors import AgentError, ConfigError, JournalError, JournalInUse, PyrosError
 from pyros.files import atomic_write
 from pyros.garbage import LongLivedObjects
 from pyros.guardian_process import GuardianProcess
 from pyros.journal import SQLITE, AnyJournals
+from pyros.orders import check_reloadable
 from pyros.site import Site
 
 if TYPE_CHECKING:  # numpy, lxml and Comet: twenty megabytes of each process that runs one agent without them
@@ -133,6 +134,7 @@ class Observatory:
 
         Raises ConfigError listing every mistake that can be found before anything runs.
         """
+        self.config = config
         how: dict[str, Any] = {"threaded": threaded, "durable": durable}
 
         def epoch(name: str) -> str:
@@ -203,6 +205,15 @@ class Observatory:
                     host.make_safe_without_journal(str(error))
             await self.stop()
             raise
+
+    def reload(self) -> None:
+        """Have the agents of this process read site and rules again; raises ConfigError, and nothing has changed."""
+        check_reloadable(self.config)
+        for name, host in self.hosts.items():
+            if host.running:
+                host.post(messages.RELOAD_SITE, b"{}")
+                if name == Agent.ALERT_MANAGER and self.config.alert_rules != NOWHERE:
+                    host.post(messages.RELOAD_RULES, b"{}")
 
     @property
     def left(self) -> str:

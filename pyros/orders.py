@@ -1,4 +1,4 @@
-"""A person's word, to every agent at once: stop, hold, release, service.
+"""A person's word, to every agent at once: stop, hold, release, service, and to read files again.
 
 The hold is written first (`pyros.hold`), into the data folder, so that it counts with every agent down; then all agents
 are told at the same time, by ``pyros stop`` and by the console alike.
@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from pyros import messages
-from pyros.config import AgentConfig, Config
-from pyros.errors import DeliveryError
+from pyros.config import NOWHERE, AgentConfig, Config
+from pyros.errors import ConfigError, DeliveryError
 from pyros.messages import Payload
 from pyros.sender import Sender, ask
+from pyros.site import Site
 
 _HELD_TIMEOUT = 2.0
 
@@ -28,6 +29,25 @@ def tell(config: Config, name: str, payload: Payload, timeout: float) -> Iterato
         asked = {pool.submit(_send, config, section, name, payload, timeout) for section in config.agents.values()}
         for answered in as_completed(asked):
             yield answered.result()
+
+
+def check_reloadable(config: Config) -> None:
+    """Read the files that a running observatory reads again when it is told to: its site and its alert rules.
+
+    Raises ConfigError with every mistake in both.
+    """
+    from pyros.alerts.rules.rules import Rules  # noqa: PLC0415  dear to import for who runs one agent
+
+    problems: list[str] = []
+    for file, load in ((config.site, Site.load), (config.alert_rules, Rules.load)):
+        if file == NOWHERE:
+            continue
+        try:
+            load(file)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
 
 
 def _send(config: Config, section: AgentConfig, name: str, payload: Any, timeout: float) -> tuple[str, str]:

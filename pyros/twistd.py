@@ -29,11 +29,11 @@ from pyros.clock import RealClock, Timer
 from pyros.config import Config
 from pyros.console_process import ConsoleProcess
 from pyros.errors import ConfigError, PyrosError
-from pyros.logs import keep_printable
+from pyros.lifeline import StandardInput, has_terminal
+from pyros.logs import keep_printable, write_log
 from pyros.observatory import Observatory, clock_for
 from pyros.permissions import umask
 from pyros.service_manager import ServiceManager
-from pyros.standard_input import StandardInput
 
 if TYPE_CHECKING:  # dear to import, and not for who runs one agent
     from pyros import simulators
@@ -116,9 +116,19 @@ class ObservatoryService(Service):
         return gatherResults(parts, consumeErrors=True)
 
     def _hear_hang_up(self) -> None:
-        """Have a terminal that is closed end the observatory cleanly, unless that is to be ignored (nohup)."""
+        """Have a terminal that is closed end the observatory cleanly, unless that is to be ignored (nohup).
+
+        A service has no terminal: there the signal means, as it does elsewhere, that files are to be read again.
+        """
         if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-            signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hung_up))
+            hang_up = self._hung_up if has_terminal() else self._reload
+            signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(hang_up))
+
+    def _reload(self) -> None:
+        try:
+            self.observatory.reload()
+        except ConfigError as error:
+            log.error("site and rules stay as they were: {problems}", problems="; ".join(error.problems))
 
     def _hung_up(self) -> None:
         if self.running:
@@ -223,12 +233,27 @@ class GuardianService(Service):
         await self.guardian.stop()
 
 
+def _log_format(word: str) -> str:
+    if word not in ("text", "json"):
+        raise ValueError(f"{word!r} is neither text nor json")
+    return word
+
+
 class Options(usage.Options):
     """The options of every service: the configuration's file."""
 
-    optParameters = [  # noqa: RUF012  Twisted's way
-        ["config", "c", None, "The configuration file (else $PYROS_AGENT_CONFIG, else ./pyros_agent_config.ini)."]
+    optParameters: list[list[Any]] = [  # noqa: RUF012  Twisted's way
+        ["config", "c", None, "The configuration file (else $PYROS_AGENT_CONFIG, else ./pyros_agent_config.ini)."],
+        ["log-format", None, "text", "How the log is written: text, or json, an object a line.", _log_format],
     ]
+
+    def postOptions(self) -> None:
+        """Have the log written in that format, and a file of it rotated; in twistd's own options, which come first."""
+        twistds: Any = self.parent
+        as_json, file = self["log-format"] == "json", twistds["logfile"]
+        if as_json or file not in (None, "-"):
+            path = file or ("-" if twistds["nodaemon"] else "twistd.log")
+            twistds["logger"] = write_log(path, as_json=as_json)
 
     def load(self) -> Config:
         """Read the configuration; raises ConfigError."""
@@ -253,6 +278,7 @@ class AgentOptions(Options):
     optParameters = [["agent", "a", None, "The agent's name: its section in the configuration."]]  # noqa: RUF012
 
     def postOptions(self) -> None:
+        super().postOptions()
         if not self["agent"]:
             raise usage.UsageError("name the agent: --agent=scheduler")
 

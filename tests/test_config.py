@@ -209,7 +209,7 @@ remotes = a.example:x
         "[scheduler] ip: 'localhost' is not an IP address, like 127.0.0.1",
         "[scheduler] allow: '127.0.0.1/8' is not a list of networks, like 127.0.0.0/8 ::1"
         " (127.0.0.1/8 has host bits set)",
-        "[scheduler] prot: unknown key (known here: ip, port, at, app, allow, driver, address, option_...)",
+        "[scheduler] prot: unknown key (known here: ip, port, at, app, allow, log, driver, address, option_...)",
         "[majordome] port: missing",
         "[camera] port: '70000' is not a port; give a whole number from 1 to 65535",
         "[camera] address: missing",
@@ -381,7 +381,7 @@ def test_mistakes_in_the_guardians_section(tmp_path: Path) -> None:
         "[guardian] port: 5008 on 127.0.0.1 is already taken by [dome]",
     ]
     assert problems(tmp_path, f"{OBSERVATORY}[guardian]\nport = 5016\n[scheduler]\nport = 5002\nroof = yes\n") == [
-        "[scheduler] roof: unknown key (known here: ip, port, at, app, allow, driver, address, option_...)",
+        "[scheduler] roof: unknown key (known here: ip, port, at, app, allow, log, driver, address, option_...)",
         "[guardian]: needs a [dome] section, which names the device",
     ]
 

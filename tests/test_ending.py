@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +21,7 @@ from pyros.clock import VirtualClock
 from pyros.health.asking import of_guardian
 from pyros.sender import Sender
 from tests.conftest import PATIENCE, Program, is_open, wait_until
-from tests.test_twistd import Place, device, place, stop
+from tests.test_twistd import SCRIPTS, Place, device, place, stop
 
 __all__ = ["place"]
 
@@ -62,6 +64,7 @@ _program._STOP_TIMEOUT = 0.0
 MovingAgent().start()
 """
 
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 ENDS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 
 
@@ -90,7 +93,7 @@ def again_and_again(program: Program, number: int) -> int:
 # Under twistd ------------------------------------------------------------------------------------------------------
 
 
-@ENDS
+@SIGNALS
 def test_an_observatory_ends_when_everything_is_safe(place: Callable[..., Place], number: int) -> None:
     here = with_crane(place())
     program = here.twistd("pyros", "--config", here.path)
@@ -104,6 +107,27 @@ def test_an_observatory_ends_when_everything_is_safe(place: Callable[..., Place]
     assert program.wait() in (0, -number), program.output
     assert "Traceback" not in program.output + program.errors
     assert here.notes() == ["all live", "shutdown"]
+
+
+def test_an_observatory_ends_when_its_terminal_is_closed(place: Callable[..., Place]) -> None:
+    here = with_crane(place())
+    terminal, other_end = pty.openpty()
+    service = ["-n", "--pidfile=", "--logfile", "log", "pyros-agent", "--agent", "minutes"]
+    process = subprocess.Popen(
+        ["setsid", "--ctty", str(SCRIPTS / "twistd"), *service],
+        cwd=here.folder, env=os.environ | {"PYTHONPATH": str(here.folder)},
+        stdin=other_end, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(other_end)
+    try:
+        wait_until(lambda: is_open(here.config.agent("minutes").port))
+        lowered(here.folder)
+        os.close(terminal)
+        process.wait(PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+    assert "the terminal was closed, and the observatory ends" in (here.folder / "log").read_text()
 
 
 def test_an_observatory_ends_at_once_at_the_second_signal(place: Callable[..., Place]) -> None:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.table import Table
 from rich.text import Text
-from twisted.logger import LegacyLogObserverWrapper, Logger, LogPublisher, textFileLogObserver
+from twisted.logger import (
+    ILogObserver,
+    LegacyLogObserverWrapper,
+    Logger,
+    LogPublisher,
+    globalLogPublisher,
+    textFileLogObserver,
+)
 from twisted.python.log import FileLogObserver
+from zope.interface import implementer
 
 from pyros.cli.common import PrintableConsole
 from pyros.errors import AgentUnreachable
-from pyros.logs import PrintableEvents
+from pyros.logs import PrintableEvents, limit, log_observer, open_log
 from pyros.printable import instant, printable
 
 EVIL = "fine\x1b[2J\x1b]0;owned\x07\r\n2026-11-28 00:00:00 [dome#info] the dome is closed\u202e\x9b31m\ud800"
@@ -104,3 +115,52 @@ def test_the_console_writes_no_escapes_of_others() -> None:
 @pytest.mark.parametrize(("seconds", "shown"), [(0.0, "1970-01-01 00:00:00"), (1e300, "1e+300"), (float("nan"), "nan")])
 def test_a_time_without_a_date_is_shown_as_a_number(seconds: float, shown: str) -> None:
     assert instant(seconds) == shown
+
+
+def test_a_log_in_json_is_an_object_a_line(tmp_path: Path) -> None:
+    file = open_log(str(tmp_path / "log"))
+    logger = Logger("dome", observer=log_observer(file, as_json=True))
+    logger.info("closed after {seconds} s\nor so", seconds=3)
+    logger.debug("")
+    try:
+        raise AgentUnreachable("camera", "here", "away")
+    except AgentUnreachable:
+        logger.failure("what now")
+    file.close()
+    first, second = map(json.loads, (tmp_path / "log").read_text().splitlines())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", first.pop("time"))
+    assert first == {"level": "info", "who": "dome", "text": "closed after 3 s\nor so"}
+    assert (second["level"], second["text"]) == ("critical", "what now")
+    assert "AgentUnreachable" in second["traceback"]
+
+
+def test_a_file_of_the_log_is_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyros.logs._ROTATE_BYTES", 200)
+    monkeypatch.setattr("pyros.logs._MAX_ROTATED", 2)
+    file = open_log(str(tmp_path / "log"))
+    logger = Logger("dome", observer=log_observer(file, as_json=False))
+    for number in range(20):
+        logger.info("line {number}, of some length", number=number)
+    file.close()
+    assert {path.name for path in tmp_path.iterdir()} == {"log", "log.1", "log.2"}
+    assert "line 19" in (tmp_path / "log").read_text()
+
+
+def test_a_loggers_level_is_limited() -> None:
+    logger = Logger("dome")
+    heard: list[str] = []
+
+    @implementer(ILogObserver)
+    def observer(event: dict[str, Any]) -> None:
+        heard.append(event["log_format"])
+
+    globalLogPublisher.addObserver(observer)
+    try:
+        limit(logger, "debug")
+        logger.info("one")
+        limit(logger, "warn")
+        logger.info("two")
+        logger.warn("three")
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    assert heard == ["one", "three"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -16,7 +17,7 @@ import pytest
 from pyros.cli.init.units import units
 from pyros.sender import Sender
 from tests.conftest import Program, wait_until
-from tests.test_twistd import Place, place, stop
+from tests.test_twistd import SCRIPTS, Place, place, stop
 
 __all__ = ["place"]
 
@@ -99,6 +100,35 @@ def test_the_guardian_tells_that_it_is_ready(place: Callable[..., Place], system
     waits_for(systemd, "READY=1", program)
     program.kill()
     program.wait()
+
+
+def test_a_log_in_json_and_an_agent_that_says_little(place: Callable[..., Place], systemd: Systemd) -> None:
+    here = place()
+    here.path.write_text(here.path.read_text().replace("[notes]", "[notes]\nlog = critical"))
+    program = here.twistd(
+        "--logfile", here.folder / "log", "pyros-agent", "--agent", "notes", "--log-format", "json",
+        NOTIFY_SOCKET=systemd.address,
+    )  # fmt: skip
+    waits_for(systemd, "READY=1", program)
+    stop(program, signal.SIGTERM)
+    events = [json.loads(line) for line in (here.folder / "log").read_text().splitlines()]
+    assert events
+    assert all(event["text"] for event in events)
+    assert "notes" not in {event["who"] for event in events}
+
+
+def test_a_service_that_hangs_up_reads_its_site_again(place: Callable[..., Place], systemd: Systemd) -> None:
+    here = place()
+    command = ["setsid", str(SCRIPTS / "twistd"), "-n", "--pidfile=", "pyros-agent", "--agent", "notes"]  # no terminal
+    program = Program(command, here.folder, {"PYTHONPATH": str(here.folder), "NOTIFY_SOCKET": systemd.address})
+    here.programs.append(program)
+    waits_for(systemd, "READY=1", program)
+    program.kill(signal.SIGHUP)
+    wait_until(lambda: "site.yaml is read again" in program.output, what=program.output)
+    here.config.site.write_text("name: nowhere\n")
+    program.kill(signal.SIGHUP)
+    wait_until(lambda: "site and rules stay as they were" in program.output, what=program.output)
+    stop(program, signal.SIGTERM)
 
 
 # Units ----------------------------------------------------------------------------------------------------------------

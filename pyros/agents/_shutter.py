@@ -51,7 +51,8 @@ class ShutterGuard:
         self._holds = holds
         self._sun_altitude = sun_altitude
         self._max_silence = max_silence
-        self._sun_limit = sun_limit
+        self.sun_limit = sun_limit
+        """The Sun's altitude in degrees from which on the dome is closed."""
         self._weather_until = self._heard_until = self._open_until = -math.inf
         self._weather_reason = self._heard_reason = "no word from monitoring yet"
         self._open_reason = "the majordome is silent"
@@ -149,6 +150,6 @@ class ShutterGuard:
                 altitude = self._sun_altitude(datetime.fromtimestamp(now + offset, UTC))
             except (PlanningError, ValueError, OverflowError, OSError) as error:
                 return f"the Sun's place cannot be computed{which}: {error}"
-            if not altitude < self._sun_limit:
+            if not altitude < self.sun_limit:
                 return f"the Sun is at {altitude:+.0f}°{which}: it is day"
         return ""

@@ -21,7 +21,7 @@ from pyros.agents.runtime.batches import NotTaken
 from pyros.agents.runtime.host import Host
 from pyros.agents.runtime.hosted import Reflex
 from pyros.clock import Clock
-from pyros.config import AgentConfig, Config, StandardAgents
+from pyros.config import NOWHERE, AgentConfig, Config, StandardAgents
 from pyros.errors import AgentError, ConfigError
 from pyros.hold import Hold, Holds
 from pyros.messages import (
@@ -29,6 +29,7 @@ from pyros.messages import (
     ALARM_OVER,
     HOLD,
     RELEASE,
+    RELOAD_SITE,
     SERVICE,
     STOP,
     AlarmEnded,
@@ -42,6 +43,7 @@ from pyros.messages import (
     register,
 )
 from pyros.prepared import prepared
+from pyros.site import Site
 
 Handler = Callable[..., Any]
 _SERVICE_SECONDS = 60.0  # an order of service that is older begins none
@@ -94,6 +96,9 @@ class Agent(StandardAgents):
 
     state: Any = None
 
+    site: Site
+    """Where the observatory stands: of agents that need it, from the time on when they have loaded it."""
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.log = Logger(name)
@@ -107,6 +112,7 @@ class Agent(StandardAgents):
             RELEASE: self._release_ordered,
             SERVICE: self._service_ordered,
             self.HOLD_CHANGED: self._hold_changed,
+            RELOAD_SITE: self._reload_site,
         }
         self._to_every_agent = frozenset(self.actions_by_message)
         self.reflexes: dict[str, Reflex] = {HOLD: self._hold_at_once, STOP: self._hold_at_once}
@@ -125,6 +131,10 @@ class Agent(StandardAgents):
 
     def work(self) -> None:
         """Begin: runs once, in the agent's thread, before the first message; must return. It is a turn of its own."""
+
+    def site_changed(self, site: Site) -> None:
+        """Take what is new in the file of the site; runs in the agent's thread, in a turn."""
+        self.site = site
 
     def shutdown(self) -> None:
         """End: runs in the agent's thread, as the last turn."""
@@ -406,6 +416,16 @@ class Agent(StandardAgents):
             raise NotTaken("this service was ordered long ago; order it again")
         self.holds.serve(order.who or message.sender, order.why, message.said + 60 * order.minutes)
         self._hold_changed()
+
+    def _reload_site(self) -> None:
+        if self.config.site == NOWHERE:
+            return
+        try:
+            self.site_changed(Site.load(self.config.site))
+        except ConfigError as error:
+            self.log.error("the site is as before: {problems}", problems="; ".join(error.problems))
+            raise NotTaken(f"the site is as before: {'; '.join(error.problems)}") from None
+        self.log.info("{file} is read again", file=self.config.site)
 
     def _hold_changed(self) -> None:
         hold = self._settled.hold_seen = self.holds.hold

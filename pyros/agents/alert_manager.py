@@ -73,8 +73,7 @@ class AlertManagerAgent(PublishingAgent):
         super().work()
         self.rules = Rules.load(self.config.alert_rules)
         self._filters: FiltersKnown | None = None
-        self.site = Site.load(self.config.site)
-        self.sky = SiteSky(self.site)
+        self.site_changed(Site.load(self.config.site))
         warm_up()
         self.in_transaction(decisions.prepare)
         self.events = EventTable(self.stored_rows, self.pending_writes, self.clock.time)
@@ -91,6 +90,10 @@ class AlertManagerAgent(PublishingAgent):
         if self._filters is not None:
             named = (each.filter for rule in self.rules.rules for each in rule.exposures)
             check_filters(self, self._filters, named, "alert rules")
+
+    def site_changed(self, site: Site) -> None:
+        super().site_changed(site)
+        self.sky = SiteSky(site)
 
     def reload_rules(self) -> None:
         """Read the file of rules again; one with mistakes is refused with all of them, and the old rules stay."""

@@ -208,6 +208,10 @@ class DomeAgent(InstrumentAgent):
         else:
             self.control.disconnected()
 
+    def site_changed(self, site: Site) -> None:
+        super().site_changed(site)
+        self.guard.sun_limit = site.dome_sun_limit
+
     def _disk_problem(self) -> str:
         """Why the disk is too full for an open dome: soon nothing could be committed. '' when it isn't."""
         free, least = free_gigabytes(self.config.data), self.config.limits.disk_dome

@@ -153,10 +153,14 @@ class MajordomeAgent(Agent):
     def detach(self) -> Deferred[None] | None:
         return self._reporting.detach()
 
+    def site_changed(self, site: Site) -> None:
+        super().site_changed(site)
+        self.machine.site = self._gate.site = site
+
     def work(self) -> None:
         """Take up the night where it was left: a dome that was wanted open gets its lease again, if it is safe."""
         self._close_after = self.option("close_after", float, _CLOSE_AFTER)
-        self._site = self.machine.site = self._gate.site = Site.load(self.config.site)
+        self.site_changed(Site.load(self.config.site))
         dome = self.config.agents.get(self.DOME)
         self._calibrations.begin()
         self._reporting.begin()
@@ -401,7 +405,7 @@ class MajordomeAgent(Agent):
         """Begin and end the nights."""
         now = self.clock.now()
         try:
-            part, night = phase(self._site, now), night_name(self._site, now.timestamp())
+            part, night = phase(self.site, now), night_name(self.site, now.timestamp())
         except (PlanningError, ValueError, OverflowError, OSError) as error:
             self.log.error("the Sun's place cannot be computed: {error}", error=error)
             return
@@ -551,7 +555,7 @@ class MajordomeAgent(Agent):
 
     def _now(self) -> tuple[Phase, str]:
         now: datetime = self.clock.now()
-        return phase(self._site, now), night_name(self._site, now.timestamp())
+        return phase(self.site, now), night_name(self.site, now.timestamp())
 
     def _recover(self) -> None:
         """End a fault when everything is closed and parked, and the dome may be tried again."""

@@ -166,6 +166,9 @@ class MonitoringAgent(Agent):
         self._logged = -math.inf
         """When a reading was kept for the curves last, monotonic seconds."""
 
+    def site_changed(self, site: Site) -> None:
+        self._site: Site | None = site
+
     def work(self) -> None:
         """Until a reading has come, nothing is safe; and what was heard before this start counts no more."""
         limits = self.config.limits

@@ -117,6 +117,9 @@ class ObservationManagerAgent(Agent):
             raise AgentError(f"{key}: {text!r} is not a number of minutes") from None
         self._calibrating.site = None if self.config.site is None else Site.load(self.config.site)
 
+    def site_changed(self, site: Site) -> None:
+        self._calibrating.site = site
+
     def analyze_message(self, message: Message) -> None:
         """Handle a message; the answer to a command of a calibration is for that."""
         if not self._calibrating.takes(message):

@@ -150,6 +150,13 @@ class SchedulerAgent(Agent):
     def detach(self) -> Deferred[None]:
         return self._worker.stop()
 
+    def site_changed(self, site: Site) -> None:
+        """Plan for the site as it is now."""
+        super().site_changed(site)
+        self._planner.site = site
+        self._planner.forget()
+        self._plan()
+
     def work(self) -> None:
         """Load the tables of the sky, so that the first alert does not wait for them."""
         self.site = Site.load(self.config.site)

@@ -15,6 +15,7 @@ COMMANDS = {
     "init": "pyros.cli.init.init:init",
     "run": "pyros.cli.run:run",
     "check": "pyros.cli.check:check",
+    "reload": "pyros.cli.reload:reload",
     "report": "pyros.cli.report:report",
     "status": "pyros.cli.status:status",
     "night": "pyros.cli.night:night",

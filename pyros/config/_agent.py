@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 
 Network = IPv4Network | IPv6Network
+LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
+"""What a line of the log weighs, from everything on."""
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
 
 
@@ -53,6 +55,8 @@ class AgentConfig(msgspec.Struct, frozen=True):
     """An instrument's: where its device is, as its driver writes addresses."""
     roof: bool = False
     """A dome's: a roof that would hit the telescope, so that the mount must be parked before it closes."""
+    log: str = "debug"
+    """The level of the log from which on it writes lines: one of `LOG_LEVELS`."""
     options: Mapping[str, str] = {}
     """The ``option_...`` keys of the section, without that beginning; for agents of one's own."""
     at: Address | None = None

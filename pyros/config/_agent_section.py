@@ -8,10 +8,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from pyros.config._agent import LOOPBACK, AgentConfig
+from pyros.config._agent import LOG_LEVELS, LOOPBACK, AgentConfig
 from pyros.config._section import Section
 from pyros.config._values import INSTRUMENTS, STANDARD_AGENTS
-from pyros.config._words import address, ip_word, networks, port_number, yes
+from pyros.config._words import address, choice, ip_word, networks, port_number, yes
 
 DANGEROUSLY_OFF = "DANGEROUSLY_OFF"
 """The word for plain text between computers: anybody on the way may read and change what is said."""
@@ -61,10 +61,11 @@ def read_agent(section: Section, tls: Tls) -> AgentConfig:
         driver=section.take("driver", str, None if instrument else ""),
         address=section.take("address", str, None if instrument else ""),
         roof=section.take("roof", yes, False) if name == "dome" else False,
+        log=section.take("log", choice(*LOG_LEVELS), "debug"),
         options=options,
         at=section.take("at", address) if "at" in section.values else None,
         certificates=tls.certificates,
         dangerous=tls.dangerous,
     )
-    section.rest(f"ip, port, at, app, allow, driver, address{', roof' * (name == 'dome')}, option_...")
+    section.rest(f"ip, port, at, app, allow, log, driver, address{', roof' * (name == 'dome')}, option_...")
     return config

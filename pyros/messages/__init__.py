@@ -50,6 +50,7 @@ __all__ = [
     "AlertReceived", "AlertDecided", "TakenImage", "FollowUp", "Publish", "AlertSource",
     "LARGEST_PACKET", "ALERT_RECEIVED", "ALERT_DECIDED", "FOLLOW_UP", "PUBLISH", "ALERTS_SILENT", "ALERTS_HEARD",
     "RELOAD_RULES",
+    "RELOAD_SITE",
     # observations
     "Exposures", "Orbit", "Constraints", "Window", "Cadence", "Observation", "FieldRequests", "Withdrawal",
     "Planned", "Refusal", "Plan", "Abort", "ObservationReport",

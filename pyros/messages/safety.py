@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyros.messages._codec import register
-from pyros.messages._payload import Payload, Positive
+from pyros.messages._payload import NoPayload, Payload, Positive
 
 
 class HoldOrder(Payload, frozen=True, kw_only=True):
@@ -66,6 +66,8 @@ HOLD = register("Hold", HoldOrder)
 RELEASE = register("Release", ReleaseOrder, guarded=True)
 STOP = register("Stop", HoldOrder, guarded=True)
 SERVICE = register("Service", ServiceOrder, guarded=True)
+RELOAD_SITE = register("Reload site", NoPayload, guarded=True)
+"""Somebody -> every agent: read the file of the site again; it is refused with its mistakes when it has some."""
 ALARM = register("Alarm", AlarmRaised)
 ALARM_OVER = register("Alarm over", AlarmEnded, guarded=True)
 KEPT_OPEN = register("Kept open", DomeReport, guarded=True, fleeting=True)

@@ -32,6 +32,7 @@ from pyros.config import Config
 from pyros.errors import AgentError, ConfigError, JournalError, PyrosError
 from pyros.hold import Hold, Holds
 from pyros.journal import SQLITE, AnyJournal, AnyJournals, past
+from pyros.logs import limit
 from pyros.messages import ALARM, FLEETING, Message, Payload, encode_payload
 from pyros.sender.handshake import observatory_key
 from pyros.sender.outbound import Outbound
@@ -82,6 +83,7 @@ class Host:
         self.reactor = reactor
         self.clock = clock
         self.section = config.agent(agent.name)
+        limit(agent.log, self.section.log)
         agent.check_needs(config)
         self.ready = threading.Event()
         """Set when work() has returned, or has failed: then `failure` is what it raised."""

@@ -1,4 +1,4 @@
-"""Standard input as a line of life: a service that a program keeps ends when that program is gone."""
+"""What a process hangs on: a program that keeps its standard input open, and a terminal."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 log = Logger("pyros")
+
+
+def has_terminal() -> bool:
+    """Whether a terminal controls this process, and hangs up when it is closed (credentials(7))."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 @implementer(IReadDescriptor)
