@@ -194,6 +194,8 @@ class ImageIndexReader:
 
     def get(self, number: int) -> ImageRecord | None:
         """Return the image of that number, None where there is none."""
+        if not 0 <= number < 1 << 63:  # more than a number of a row can be
+            return None
         row = self._db.execute(f"SELECT {', '.join(_FIELDS)} FROM images WHERE number = ?", (number,)).fetchone()
         return None if row is None else _record(row)
 

@@ -141,6 +141,11 @@ def test_a_query_that_makes_no_sense_is_refused(many: Any, query: ImageQuery) ->
         many[0].find(query)
 
 
+@pytest.mark.parametrize("number", [-1, 1 << 63, 1 << 80])
+def test_there_is_no_image_of_an_impossible_number(many: Any, number: int) -> None:
+    assert many[0].get(number) is None
+
+
 @given(st.text(max_size=40))
 def test_no_word_of_a_page_breaks_it(many: Any, after: str) -> None:
     try:
