@@ -125,7 +125,7 @@ PAGES = (
     Page(name="search", title="Search", path="search", template="search.html",
          data="pyros.console.answers.searching:search",
          query={"words": key, "kind": key, "after": whole, "limit": limit}),
-    Page(name="notes", title="Notes", path="notes", template="notes.html", section="events",
+    Page(name="notes", title="Notes", path="notes", template="notes.html", section="events", menu=False,
          data="pyros.console.answers.noting:notes", query={"after": whole, "limit": limit, "event": key, "tag": key}),
     Page(name="requests", title="Requests", path="requests", template="requests.html", view=requests,
          query={"after": key, "limit": limit, "owner": key}),

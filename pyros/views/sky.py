@@ -6,16 +6,20 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from pyros.alerts import events as table
+from pyros.alerts.events import StoredEvent
 from pyros.nights.times import night_times
 from pyros.planning.visibility import altitude_azimuth, altitudes_azimuths, hour_angle, moon, sun_altitude
 from pyros.site import Site
 from pyros.stars.brightest import brightest
-from pyros.views.events import events
+from pyros.views.events import EventLine, events
 from pyros.views.observed import Observed, site_of
 from pyros.views.plan import night_name_of
 from pyros.views.states import ObservationManager
 
 _EVENTS = 20
+_REGIONS = 3
+_SHARE = 0.9
 _PATH_HOURS = 6
 _PATH_MINUTES = 30
 
@@ -33,6 +37,35 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     """Of what it may be in, degrees; 0 for a point."""
     word: str = ""
     """How an event stands, as in `pyros.views.events.WORDS`."""
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True):
+    """A field, or a galaxy, of a sky map."""
+
+    altitude: float
+    """Of its centre, degrees."""
+    azimuth: float
+    """Of its centre, degrees from north through east."""
+    observed: bool = False
+    """Whether it was observed; else it is asked for."""
+
+
+class Region(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an event's sky map puts it, as far as that is up: points with their surroundings."""
+
+    name: str
+    """The event's."""
+    word: str
+    """How it stands, as in `pyros.views.events.WORDS`."""
+    radius: float
+    """Degrees about each point that belong to the region."""
+    points: tuple[tuple[float, float, float], ...]
+    """(altitude, azimuth, share): degrees, and the share of the probability (0 to 0.9) that lies where the map is at
+    least as dense as here."""
+    area90: float | None = None
+    """Square degrees that have 90 % of the probability."""
+    fields: tuple[Field, ...] = ()
+    """What is asked for of it, and was observed."""
 
 
 class Sky(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +93,8 @@ class Sky(msgspec.Struct, frozen=True, kw_only=True):
     """What is observed now."""
     events: tuple[Mark, ...] = ()
     """The last events that have a position and are above the mathematical horizon."""
+    regions: tuple[Region, ...] = ()
+    """The sky maps of the last events that have one, three at most, the newest first."""
 
 
 def sky(observed: Observed) -> Sky:
@@ -73,6 +108,7 @@ def sky(observed: Observed) -> Sky:
         for (altitude, azimuth), (_, _, magnitude) in zip(places, known, strict=True)
         if altitude > 0
     ]
+    shown = events(observed, limit=_EVENTS).events
     current = observed.state("observation_manager", ObservationManager).current
     altitude, azimuth = altitude_azimuth(site, *moon(site, when), when)
     target = None
@@ -86,7 +122,8 @@ def sky(observed: Observed) -> Sky:
         moon_lit=night_times(site, night_name_of(site, now)).moon_lit,
         limit=current.min_altitude if current is not None else 0.0,
         path=_path(site, current.ra, current.dec, when) if current is not None else (), target=target,
-        events=_events(observed, site, when),
+        events=_marks(shown, site, when),
+        regions=_regions(observed, site, when, {each.name: each.word for each in shown}),
     )  # fmt: skip
 
 
@@ -100,12 +137,50 @@ def _path(site: Site, ra: float, dec: float, when: datetime) -> tuple[tuple[floa
     return tuple(points)
 
 
-def _events(observed: Observed, site: Site, when: datetime) -> tuple[Mark, ...]:
-    placed = [
-        (each, each.ra, each.dec)
-        for each in events(observed, limit=_EVENTS).events
-        if each.ra is not None and each.dec is not None
-    ]
+def _regions(observed: Observed, site: Site, when: datetime, words: dict[str, str]) -> tuple[Region, ...]:
+    stored: list[StoredEvent] = []
+    with observed.journal("alert_manager") as journal:
+        stored = table.page(journal, limit=_EVENTS) if journal is not None else []
+    found = []
+    for each in stored:
+        region = _region(each, site, when, words.get(each.name, ""))
+        if region is not None and region.word != "retracted":
+            found.append(region)
+    return tuple(found[:_REGIONS])
+
+
+def _region(event: StoredEvent, site: Site, when: datetime, word: str) -> Region | None:
+    """Return an event's region; None for one without a map, and for one that is below the horizon."""
+    facts, tiling = event.followed.map, event.followed.tiling
+    inner = [each for each in facts.place.points if each[2] <= _SHARE] if facts is not None and facts.place else []
+    if facts is None or facts.place is None or not inner:
+        return None
+    targets = tiling.targets if tiling is not None else ()
+    observed = tiling.observed if tiling is not None else ()
+    done = {each.key for each in observed}
+    places = [*((each.ra, each.dec, True) for each in observed),
+              *((each.ra, each.dec, False) for each in targets if each.key not in done)]  # fmt: skip
+    high = altitudes_azimuths(site, [(ra, dec) for ra, dec, _ in inner], when)
+    fields = altitudes_azimuths(site, [(ra, dec) for ra, dec, _ in places], when)
+    points = tuple(
+        (round(altitude, 1), round(azimuth, 1), round(share, 2))
+        for (altitude, azimuth), (_, _, share) in zip(high, inner, strict=True)
+        if altitude > 0
+    )
+    if not points:
+        return None
+    return Region(
+        name=event.name, word=word, radius=facts.place.radius, points=points, area90=facts.area90,
+        fields=tuple(
+            Field(altitude=round(altitude, 1), azimuth=round(azimuth, 1), observed=made)
+            for (altitude, azimuth), (_, _, made) in zip(fields, places, strict=True)
+            if altitude > 0
+        ),
+    )  # fmt: skip
+
+
+def _marks(shown: tuple[EventLine, ...], site: Site, when: datetime) -> tuple[Mark, ...]:
+    placed = [(each, each.ra, each.dec) for each in shown if each.ra is not None and each.dec is not None]
     places = altitudes_azimuths(site, [(ra, dec) for _, ra, dec in placed], when)
     return tuple(
         Mark(name=each.name, altitude=altitude, azimuth=azimuth, radius=each.error_radius or 0.0, word=each.word)

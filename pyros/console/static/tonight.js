@@ -79,6 +79,22 @@ function surroundings(v) {
   }
   if (around.limit > 0) v.append(S("circle", { r: (90 - around.limit) / .9, style: "fill:none;stroke:var(--bad);stroke-width:.5;stroke-dasharray:2 2;opacity:.7" }));
   if (around.path.length > 1) v.append(S("path", { d: poly(around.path.map(p => pol(...p))), style: "fill:none;stroke:var(--now);stroke-width:.8;stroke-dasharray:3 2" }));
+  if (around.regions.length) { // within the horizon's circle
+    const clip = S("clipPath", { id: "upper" }); clip.append(S("circle", { r: 100 })); v.append(clip);
+  }
+  const regions = around.regions.map(region => {
+    const colour = KINDS[region.word] || "var(--warn)", g = S("g", { "clip-path": "url(#upper)" }), r = Math.max(.9, region.radius / .9).toFixed(2);
+    for (const [share, opacity] of [[.9, .22], [.5, .3]]) { // one group each: where circles overlap nothing is darker
+      const inside = S("g", { style: `fill:${colour};opacity:${opacity}` });
+      for (const [alt, az, at] of region.points) if (at <= share) { const [x, y] = pol(alt, az); inside.append(S("circle", { cx: x.toFixed(1), cy: y.toFixed(1), r })); }
+      g.append(inside);
+    }
+    for (const field of region.fields) { const [x, y] = pol(field.altitude, field.azimuth); g.append(S("rect", { x: (x - 1).toFixed(1), y: (y - 1).toFixed(1), width: 2, height: 2, style: field.observed ? `fill:${colour}` : `fill:none;stroke:${colour};stroke-width:.4` })); }
+    g.append(S("title", {}, `${short(region.name)}: ${region.word}${region.area90 ? `, 90 % in ${Math.round(region.area90)} square degrees` : ""}${region.fields.length ? `, ${region.fields.filter(f => f.observed).length} of ${region.fields.length} fields that are up observed` : ""}`));
+    v.append(g);
+    const [alt, az] = region.points.reduce((a, b) => b[2] < a[2] ? b : a);
+    return { name: region.name, word: region.word, altitude: alt, azimuth: az, radius: region.radius };
+  });
   const taken = []; // labels keep apart: each takes the first place that no earlier one has
   if (around.moon.altitude > 0) {
     const [x, y] = pol(around.moon.altitude, around.moon.azimuth), right = x > 45;
@@ -86,7 +102,8 @@ function surroundings(v) {
     taken.push([x - 46, y - 6, x + 46, y + 5]);
   }
   const scope = frame.night.telescope; if (scope) { const [x, y] = pol(scope.altitude, scope.azimuth); taken.push([x - 9, y - 9, x + 9, y + 9]); }
-  for (const mark of around.events) {
+  const placed = new Set(around.events.map(mark => mark.name)), marks = [...around.events, ...regions.filter(mark => !placed.has(mark.name))];
+  for (const mark of marks) {
     const [x, y] = pol(mark.altitude, mark.azimuth), r = Math.max(2.6, Math.min(60, mark.radius / .9)), name = clip(short(mark.name), 18), w = name.length * 3.5, colour = KINDS[mark.word] || "var(--done)";
     const left = ([lx, , at]) => at === "start" ? lx : at === "end" ? lx - w : lx - w / 2;
     const places = [[x + r + 2, y + 2, "start"], [x - r - 2, y + 2, "end"], [x, y - r - 3, "middle"], [x, y + r + 8, "middle"], [x, y + r + 16, "middle"], [x, y - r - 11, "middle"]];
@@ -95,7 +112,7 @@ function surroundings(v) {
     if (place) { taken.push([left(place), place[1] - 6, left(place) + w, place[1]]); g.append(S("text", { x: place[0], y: place[1], "text-anchor": place[2], style: `fill:${colour};font-weight:600;paint-order:stroke;stroke:var(--sky);stroke-width:1.6px` }, name)); }
     v.append(g);
   }
-  const legend = [...new Set(around.events.map(mark => mark.word))].map(word => { const li = document.createElement("li"), i = document.createElement("i"); li.style.color = KINDS[word] || "var(--done)"; li.append(i, word); return li; });
+  const legend = [...new Set(marks.map(mark => mark.word))].map(word => { const li = document.createElement("li"), i = document.createElement("i"); li.style.color = KINDS[word] || "var(--done)"; li.append(i, word); return li; });
   const plus = document.createElement("li"); plus.textContent = `+ telescope${around.limit > 0 ? ` · – – limit ${around.limit}°` : ""}`;
   $("skylegend").replaceChildren(...legend, plus);
 }
