@@ -99,6 +99,11 @@ def file_of(observed: Observed, number: int) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
+def is_indexed(observed: Observed, number: int) -> bool:
+    """Return whether the index has an image of that number, whatever has become of its file."""
+    return _record(observed, number) is not None
+
+
 def _record(observed: Observed, number: int) -> ImageRecord | None:
     try:
         reader = ImageIndexReader(index_file(observed.config))

@@ -82,6 +82,8 @@ def test_lists_lead_to_what_they_list(console: Running) -> None:
     assert browser.get("/event?key=none").status == browser.get("/event").status == 404
     assert browser.get("/images/1/fits").body == "no FITS"
     assert browser.get("/images/1/preview").headers["content-type"] == "image/png"
+    file.with_suffix(".png").unlink()
+    assert "no preview" in browser.get("/images/1/preview").body
     assert browser.get("/images/7/fits").status == browser.get("/images/7/preview").status == 404
     assert "cannot be read" in browser.get("/images/1").body
     failed = browser.get("/messages?failed=yes").body

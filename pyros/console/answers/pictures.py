@@ -12,14 +12,19 @@ from django.views.decorators.http import require_safe
 from pyros.console.answers.errors import refuse
 from pyros.console.caller import caller_of
 from pyros.console.roles import Role
-from pyros.views.images import file_of
+from pyros.views.images import file_of, is_indexed
 
 _MAX_BYTES = 20_000_000
+_NO_PREVIEW = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 160 160"><rect width="160" height="160" fill="#222"/>'
+    b'<text x="80" y="84" fill="#999" font-family="sans-serif" font-size="13" text-anchor="middle">no preview</text>'
+    b"</svg>"
+)
 
 
 @require_safe
 def preview(request: HttpRequest, number: int) -> HttpResponse:
-    """Return the preview that lies beside an image of the index."""
+    """Return the preview that lies beside an image of the index; one that says so where there is none."""
     if caller_of(request).role < Role.VIEWER:
         return refuse(request)
     path = file_of(settings.CONSOLE.observed, number)
@@ -29,7 +34,11 @@ def preview(request: HttpRequest, number: int) -> HttpResponse:
             answer = HttpResponse(picture.read_bytes(), content_type="image/png")
             answer["Cache-Control"] = "private, max-age=86400"
             return answer
-    raise Http404
+    if not is_indexed(settings.CONSOLE.observed, number):
+        raise Http404
+    answer = HttpResponse(_NO_PREVIEW, content_type="image/svg+xml")
+    answer["Cache-Control"] = "no-store"
+    return answer
 
 
 @require_safe
