@@ -10,16 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.segment import Segment
 from rich.table import Table
 from typer.core import TyperGroup
 
-from pyros.errors import PyrosError
+from pyros import config as configuration
+from pyros.config import Config
+from pyros.errors import ConfigError, PyrosError
 from pyros.printable import printable
+
+if TYPE_CHECKING:
+    from pyros.views.observed import Observed
 
 
 class PrintableConsole(Console):
@@ -133,6 +139,21 @@ def job_progress(percent: float, text: str) -> None:
         from pyros.jobs import progress  # noqa: PLC0415  for jobs alone
 
         progress(percent, text)
+
+
+@contextmanager
+def looking(config: Config) -> Iterator[Observed]:
+    """Lend the views' way into an observatory; one whose site cannot be read is looked at without a sky."""
+    from pyros.views.observed import Observed  # noqa: PLC0415  commands that look at nothing don't load it
+
+    try:
+        observed = Observed(config)
+    except ConfigError:
+        observed = Observed(msgspec.structs.replace(config, site=configuration.NOWHERE))
+    try:
+        yield observed
+    finally:
+        observed.close()
 
 
 def last_line(text: str) -> str:

@@ -12,16 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from pyros import config as configuration
-from pyros.agents.monitoring import StandingAlarm
-from pyros.cli.clock import observatory_clock
-from pyros.cli.common import ConfigOption, JsonOption, complain, out, show
+from pyros.cli.common import ConfigOption, JsonOption, complain, looking, out, show
 from pyros.config import Config
-from pyros.errors import JournalError
 from pyros.health.asking import LONG_SECONDS, ask_all
-from pyros.hold import Holds
-from pyros.journal import JournalReader
-from pyros.prepared import prepared
 from pyros.printable import instant
+from pyros.views.observed import Observed
+from pyros.views.states import Monitoring
 
 _FIGURES = ("taken", "failed", "refused", "waiting")
 
@@ -61,14 +57,20 @@ def standing(config: Config, found: list[dict[str, Any]]) -> dict[str, Any]:
 
     A hold that could not be written, and alarms while monitoring is dead, are known to the agents alone.
     """
-    holds = Holds(config.data, observatory_clock(config))
+    with looking(config) as observed:
+        return _standing(observed, found)
+
+
+def _standing(observed: Observed, found: list[dict[str, Any]]) -> dict[str, Any]:
+    config, holds = observed.config, observed.holds
     if os.path.lexists(config.data) and not os.access(config.data, os.R_OK | os.X_OK):  # the agents say it, too
         complain(f"{config.data}: this user may not read it; hold and alarms are as the agents tell them")
         hold = service = None
     else:
         hold, service = holds.hold, holds.service
     held = msgspec.structs.asdict(hold) if hold is not None else None
-    alarms = {(alarm["source"], alarm["key"]): alarm for alarm in _kept_alarms(config)}
+    kept = observed.state("monitoring", Monitoring).alarms
+    alarms = {(alarm.source, alarm.key): msgspec.structs.asdict(alarm) for alarm in kept}
     for line in found:
         held = held or line.get("hold")
         if line["up"] and "alarms" in line:
@@ -80,27 +82,6 @@ def standing(config: Config, found: list[dict[str, Any]]) -> dict[str, Any]:
         "service": None if service is None else msgspec.structs.asdict(service) | {"left": holds.service_left()},
         "alarms": sorted(alarms.values(), key=lambda alarm: alarm["since"]),
     }
-
-
-def _kept_alarms(config: Config) -> list[dict[str, Any]]:
-    """Read the alarms in monitoring's state; none when it has no journal here."""
-    try:
-        journal = JournalReader(config.journal("monitoring"))
-    except JournalError:
-        return []
-    try:
-        state = msgspec.json.decode(journal.state() or b"{}", type=prepared(_Alarms))
-    except (JournalError, msgspec.DecodeError):
-        return []
-    finally:
-        journal.close()
-    return [msgspec.structs.asdict(alarm) for alarm in state.alarms]
-
-
-class _Alarms(msgspec.Struct):
-    """What is read of monitoring's state."""
-
-    alarms: list[StandingAlarm] = []
 
 
 def _show_standing(first: dict[str, Any]) -> None:

@@ -8,17 +8,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from pyros import messages
+from pyros import messages, views
 from pyros.alerts.rules import decisions
 from pyros.alerts.rules.decisions import DecisionRecord
-from pyros.cli.alerts.fates import fates
 from pyros.config import Config
 from pyros.journal import Effects, Journal
 from pyros.messages import Exposures, Observation, ObservationReport
 from pyros.observatory import clock_for
+from pyros.views.fates import fates
 from tests.cli.conftest import run
 
 Write = Any
+
+
+def told(config: Config, observations: list[str]) -> list[str]:
+    return [f"{each.observation} {each.words}" for each in fates(views.observed(config), observations)]
 
 
 def wanted(name: str, dec: float, **more: Any) -> Observation:
@@ -47,7 +51,7 @@ def test_what_waits_and_why(config: Config, scheduler: Journal) -> None:
         wanted("high-again1", 89.0, repeats="high", not_before=now + 1_000, expires=now + 4_600),
         wanted("runs", 89.0), wanted("over", 89.0, expires=now - 5), running="runs",
     )  # fmt: skip
-    high, again, low, ever, runs, over = fates(config, ["high", "low", "ever", "runs", "over"])
+    high, again, low, ever, runs, over = told(config, ["high", "low", "ever", "runs", "over"])
     assert high.startswith("high waits (up all night: altitude 4")
     assert high.endswith("), and can be observed now")
     assert again.startswith("high-again1 waits until 20")
@@ -68,14 +72,14 @@ def test_what_has_ended(config: Config, write: Write, monkeypatch: pytest.Monkey
         (messages.OBSERVATION_FAILED, ObservationReport("obs-3", reason="the shutter is stuck")),
     )):  # fmt: skip
         write("scheduler", name, report, sent=1_774_000_000.0 + number)
-    one, two, three = fates(config, ["obs-1", "obs-2", "obs-3"])
+    one, two, three = told(config, ["obs-1", "obs-2", "obs-3"])
     assert one == "obs-1 was observed, until 2026-03-20 09:46:41"
     assert two == "obs-2 does not wait any more: it has expired, or its end is too long ago"
     assert three == "obs-3 failed, last at 2026-03-20 09:46:43: the shutter is stuck"
 
 
 def test_without_a_scheduler_here_nothing_is_told(config: Config) -> None:
-    assert list(fates(config, ["obs-1"])) == []
+    assert told(config, ["obs-1"]) == []
 
 
 def test_explain_tells_it_of_what_was_not_withdrawn(config: Config, scheduler: Journal) -> None:

@@ -13,11 +13,9 @@ from rich.table import Table
 from pyros import config as configuration
 from pyros.alerts import followup, identity
 from pyros.alerts.archive.query import ArchivedPacket, Query
-from pyros.alerts.events import coinciding
 from pyros.alerts.history import history
 from pyros.alerts.rules import decisions
 from pyros.alerts.rules.conditions import ConditionResult
-from pyros.cli.alerts.fates import fates
 from pyros.cli.alerts.options import (
     ArchiveOption,
     ConeOption,
@@ -32,11 +30,11 @@ from pyros.cli.alerts.options import (
     show_entries,
 )
 from pyros.cli.alerts.parse import iso
-from pyros.cli.common import ConfigOption, JsonOption, out, show
-from pyros.config import Config
+from pyros.cli.common import ConfigOption, JsonOption, looking, out, show
 from pyros.errors import JournalError, PyrosError
-from pyros.journal import JournalReader
 from pyros.printable import instant
+from pyros.views.decided import decided
+from pyros.views.fates import fates
 
 if TYPE_CHECKING:
     from pyros.alerts.archive.search import ArchiveReader
@@ -135,13 +133,18 @@ def explain(event: EventArgument, as_json: JsonOption = False, archive: ArchiveO
             reader.close()
         ids = [event, *(entry.identity for entry in entries)]
         names = [event, *(entry.event for entry in entries)]
-    found, agrees = _decisions(loaded, list(dict.fromkeys(ids)), list(dict.fromkeys(names)))
+    with looking(loaded) as observed:
+        made = decided(observed, list(dict.fromkeys(ids)), list(dict.fromkeys(names)))
+        wanted = {record.observation: record.outcome for record in made.records if record.observation}
+        asked = [each for each, outcome in wanted.items() if outcome != "withdrawn"]
+        stands = () if as_json else fates(observed, asked)
+    found = made.records
     if not found and not entries:
         raise PyrosError(f"{event}: not in the archive, and no decision about it; pyros alerts list shows some")
     if as_json:
         for record in found:
-            decided = iso(datetime.fromtimestamp(record.decided, UTC))
-            out.file.write(json.dumps({**msgspec.to_builtins(record), "decided": decided}) + "\n")
+            when = iso(datetime.fromtimestamp(record.decided, UTC))
+            out.file.write(json.dumps({**msgspec.to_builtins(record), "decided": when}) + "\n")
         return
     decided_ids = {record.alert for record in found}
     told: list[tuple[float, decisions.DecisionRecord | ArchivedPacket]] = [(record.decided, record) for record in found]
@@ -153,25 +156,10 @@ def explain(event: EventArgument, as_json: JsonOption = False, archive: ArchiveO
             own = loaded.broker is not None and followup.is_own(each.identity, loaded.broker.ivo)
             why = "our own follow-up, published" if own else "no decision: the alert manager never had it"
             out.print(f"{instant(each.received)}  {each.identity}\n    {why}")
-    for line in agrees:
+    for line in made.coincidences:
         out.print(line)
-    wanted = {record.observation: record.outcome for record in found if record.observation}
-    for line in fates(loaded, [each for each, outcome in wanted.items() if outcome != "withdrawn"]):
-        out.print(f"now: {line}")
-
-
-def _decisions(config: Config, ids: list[str], names: list[str]) -> tuple[list[decisions.DecisionRecord], list[str]]:
-    """Return the decisions about packets and events, and in words what coincides with those events."""
-    try:
-        journal = JournalReader(config.journal("alert_manager"))
-    except JournalError:
-        return [], []
-    try:
-        found = decisions.read(journal, alerts=ids, events=names)
-        events = dict.fromkeys(record.event for record in found)
-        return found, [f"{event} coincides with {each}" for event in events for each in coinciding(journal, event)]
-    finally:
-        journal.close()
+    for fate in stands:
+        out.print(f"now: {fate.observation} {fate.words}")
 
 
 def _explain(record: decisions.DecisionRecord) -> None:

@@ -1,53 +1,53 @@
-"""What has become of observations that were asked for: by the scheduler's journal, where that is on this computer."""
+"""What has become of observations that were asked for, in words: by the scheduler's journal."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import msgspec
 
 from pyros import messages
-from pyros.config import Config
-from pyros.errors import JournalError, PyrosError
+from pyros.errors import PyrosError
 from pyros.journal import JournalReader
 from pyros.messages import Observation
-from pyros.prepared import prepared
 from pyros.printable import instant
+from pyros.views.observed import Observed, site_of
+from pyros.views.states import Scheduler
 
 _DAY = 86_400.0
 
 
-class _Scheduled(msgspec.Struct):
-    """What is looked at of the scheduler's state."""
+class Fate(msgspec.Struct, frozen=True):
+    """How an observation, or one of its repeats, stands."""
 
-    requests: dict[str, Observation] = {}
-    running: str | None = None
+    observation: str
+    """Its id."""
+    words: str
+    """What has become of it, and when it can be observed: ``was observed, until 2026-11-29 21:10:02``."""
 
 
-def fates(config: Config, observations: Iterable[str]) -> Iterator[str]:
-    """Tell a line for each observation, and for each of its repeats that is to come; none without the journal."""
-    try:
-        journal = JournalReader(config.journal("scheduler"))
-    except JournalError:
-        return
-    try:
-        state = msgspec.json.decode(journal.state() or b"{}", type=prepared(_Scheduled))
+def fates(observed: Observed, observations: Iterable[str]) -> tuple[Fate, ...]:
+    """Return how each observation stands, and each of its repeats that is to come; () without the journal."""
+    found: list[Fate] = []
+    with observed.journal("scheduler") as journal:
+        if journal is None:
+            return ()
+        state = observed.state("scheduler", Scheduler)
         for observation in observations:
             if observation not in state.requests:
-                yield f"{observation} {_ended(journal, observation)}"
-            for each in state.requests.values():
-                if observation in {each.id, each.repeats}:
-                    yield f"{each.id} {'is being observed' if each.id == state.running else _waits(config, each)}"
-    except (JournalError, msgspec.DecodeError):  # of another version, perhaps
-        return
-    finally:
-        journal.close()
+                found.append(Fate(observation, _ended(journal, observation)))
+            found += [
+                Fate(each.id, "is being observed" if each.id == state.running else _waits(observed, each))
+                for each in state.requests.values()
+                if observation in {each.id, each.repeats}
+            ]
+    return tuple(found)
 
 
 def _ended(journal: JournalReader, observation: str) -> str:
-    """By the messages that the scheduler keeps."""
+    """Return its end by the messages that the scheduler keeps."""
     words = {messages.OBSERVATION_FINISHED: "was observed, until", messages.OBSERVATION_FAILED: "failed, last at"}
     for name, taken, payload in journal.received_about(json.dumps(observation), *words):
         said = json.loads(payload)
@@ -57,14 +57,13 @@ def _ended(journal: JournalReader, observation: str) -> str:
     return "does not wait any more: it has expired, or its end is too long ago"
 
 
-def _waits(config: Config, observation: Observation) -> str:
-    """Why it is not observed at this moment, and when it could be."""
-    from pyros.observatory import clock_for  # noqa: PLC0415
-    from pyros.planning import Site, make_plan  # noqa: PLC0415  astropy is slow to load
+def _waits(observed: Observed, observation: Observation) -> str:
+    """Return why it is not observed at this moment, and when it could be."""
+    from pyros.planning import make_plan  # noqa: PLC0415  astropy is slow to load
     from pyros.planning.visibility import observable_after  # noqa: PLC0415
 
     try:
-        site, now = Site.load(config.site), clock_for(config, None).now()
+        site, now = site_of(observed), observed.clock.now()
     except PyrosError:
         return "waits"
     lines = make_plan([observation], site, now).observations
