@@ -104,7 +104,7 @@ class Broker:
         self._broadcaster = AlertBroadcasterFactory(
             reactor, clock, config.ivo, config.allow, self._replay, filtering=self._filtering
         )
-        self._intake = Intake(store, self._broadcaster.broadcast)
+        self._intake = Intake(store, self._broadcaster.broadcast, self._broadcaster.carry)
         self._receiver = AlertReceiverFactory(reactor, clock, config.ivo, self._intake, config.allow)
         try:
             self._kafka = self._make_kafka()

@@ -15,6 +15,7 @@ from pyros.broker.event_log import LineLimit
 from pyros.broker.packet import check_schema, identify, identify_by_content, one_line, parse
 from pyros.broker.store import EventStore
 from pyros.broker.transaction import Stored
+from pyros.broker.vtp.carried import MAX_CARRIED
 from pyros.broker.vtp.protocol import MAX_LENGTH
 from pyros.errors import AlertError, JournalError
 
@@ -38,8 +39,14 @@ class Receipt(NamedTuple):
 class Intake:
     """Checks packets, stores them, and gives new ones to ``broadcast``. Runs in the reactor's thread."""
 
-    def __init__(self, store: EventStore, broadcast: Callable[[bytes, etree._Element, int], None]) -> None:
-        self._store, self._broadcast = store, broadcast
+    def __init__(
+        self,
+        store: EventStore,
+        broadcast: Callable[[bytes, etree._Element, int], None],
+        carry: Callable[[bytes, str, str, int], None] = lambda *_: None,
+    ) -> None:
+        """``carry`` gets what VTP cannot carry: the packet, its name, its topic, and its number in the store."""
+        self._store, self._broadcast, self._carry = store, broadcast, carry
         self._lines = LineLimit(store.clock)
         self.counts = {"new": 0, "duplicate": 0, "refused": 0, "failed": 0}
 
@@ -73,16 +80,20 @@ class Intake:
             stored = self._store.reject(packet, ivorn, source, topic, reason)
         else:
             stored = self._store.store(packet, ivorn, source, topic, own=own)
-        return stored.addCallbacks(self._stored, self._not_stored, (packet, root, ivorn, source), {}, (ivorn, source))
+        told = (packet, root, ivorn, source, topic)
+        return stored.addCallbacks(self._stored, self._not_stored, told, {}, (ivorn, source))
 
-    def _stored(self, stored: Stored, packet: bytes, root: etree._Element | None, ivorn: str, source: str) -> Receipt:
+    def _stored(
+        self, stored: Stored, packet: bytes, root: etree._Element | None, ivorn: str, source: str, topic: str
+    ) -> Receipt:
         if not stored.new:
             return self._receipt(Receipt("duplicate", ivorn, PREVIOUSLY_SEEN), source)
         self.counts["new"] += 1
-        if root is None or len(packet) > MAX_LENGTH:  # VTP cannot carry it
-            return Receipt("new", ivorn)
         try:
-            self._broadcast(packet, root, stored.number)
+            if root is not None and len(packet) <= MAX_LENGTH:
+                self._broadcast(packet, root, stored.number)
+            elif len(packet) <= MAX_CARRIED:
+                self._carry(packet, ivorn, topic, stored.number)
         except Exception:  # whatever subscribers are up to, the author's event is safe and is acknowledged
             log.failure("broadcasting {ivorn}", ivorn=ivorn)
         return Receipt("new", ivorn)

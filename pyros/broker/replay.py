@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pyros.broker.packet import MAX_IVORN, one_line
 from pyros.broker.store import EventStore
+from pyros.broker.vtp.carried import MAX_CARRIED
 from pyros.broker.vtp.protocol import MAX_LENGTH
 from pyros.journal.events import Conflict, EventReader, KeptEvent
 
@@ -43,9 +44,12 @@ class Replay:
         if known != number:
             self._store.record_position(ivo, number)
 
-    def between(self, after: int, last: int, limit: int) -> list[KeptEvent]:
-        """Events that VTP can carry, with numbers above ``after`` up to ``last``, oldest first."""
-        return self._reader.between(after, last, MAX_LENGTH, limit)
+    def between(self, after: int, last: int, limit: int, *, all_forms: bool = False) -> list[KeptEvent]:
+        """Events with numbers above ``after`` up to ``last``, oldest first.
+
+        Those that VTP can carry; with ``all_forms`` the others too, as far as they are carried at all.
+        """
+        return self._reader.between(after, last, MAX_LENGTH, limit, MAX_CARRIED if all_forms else 0)
 
     def before(self, time: float) -> int:
         """Return the number of the last event that was received before this time (Unix seconds); 0 when there is none.

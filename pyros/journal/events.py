@@ -30,6 +30,8 @@ class KeptEvent(NamedTuple):
     number: int
     ivorn: str
     packet: bytes
+    topic: str | None = None
+    """The Kafka topic of a packet that is no VOEvent, or is a long one; '' for none. None for other VOEvents."""
 
 
 class Conflict(NamedTuple):
@@ -112,12 +114,16 @@ class EventReader(JournalReader):
         rows = self.rows(f"SELECT ivorn, number, sha256 FROM events WHERE ivorn IN ({marks})", *ivorns)
         return {ivorn: (number, digest) for ivorn, number, digest in rows}
 
-    def between(self, after: int, last: int, largest: int, limit: int) -> list[KeptEvent]:
-        """Return VOEvents of at most ``largest`` bytes with numbers above ``after`` up to ``last``, oldest first."""
+    def between(self, after: int, last: int, largest: int, limit: int, others: int = 0) -> list[KeptEvent]:
+        """Return VOEvents of at most ``largest`` bytes with numbers above ``after`` up to ``last``, oldest first.
+
+        With ``others`` also larger ones, and packets of other forms, of at most so many bytes: these have their topic.
+        """
+        plain = "(length(packet) <= ? AND substr(ivorn, 1, 5) <> 'json:')"
         rows = self.rows(
-            "SELECT number, ivorn, packet FROM events WHERE number > ? AND number <= ?"
-            " AND length(packet) <= ? AND substr(ivorn, 1, 5) <> 'json:' ORDER BY number LIMIT ?",
-            after, last, largest, limit,
+            f"SELECT number, ivorn, packet, CASE WHEN {plain} THEN NULL ELSE topic END FROM events WHERE number > ?"
+            f" AND number <= ? AND ({plain} OR length(packet) <= ?) ORDER BY number LIMIT ?",
+            largest, after, last, largest, others, limit,
         )  # fmt: skip
         return [KeptEvent(*row) for row in rows]
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from comet.protocol.broadcaster import VOEventBroadcaster, VOEventBroadcasterFactory
 from lxml import etree
-from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from pyros.broker.packet import one_line, parse
 from pyros.broker.replay import MAX_REPLAY, Replay
+from pyros.broker.vtp import carried
+from pyros.broker.vtp.backlog import Backlog
 from pyros.broker.vtp.filtering import Evaluator, InlineFiltering, Job
 from pyros.broker.vtp.filters import MAX_FILTERS, Filter, compile_filter
 from pyros.broker.vtp.protocol import (
@@ -25,6 +24,7 @@ from pyros.broker.vtp.protocol import (
     MAX_LENGTH,
     Chatter,
     Connections,
+    acknowledged,
     allowed,
     frame,
     host_of,
@@ -39,41 +39,17 @@ from pyros.tls_words import of_failure
 MAX_SUBSCRIBERS = 256
 MAX_PER_PEER = 16  # of one computer, ours excepted
 MAX_BACKLOG = 4 * 1024 * 1024  # bytes that wait for one subscriber
+MAX_CARRIERS = 16  # subscribers that also take what VTP cannot carry: more may wait for them
+CARRIED_BACKLOG = MAX_BACKLOG + 2 * carried.MAX_FRAME
 MAX_ALIVE = 3  # unanswered iamalives; one a minute
 MAX_UNANSWERED = 1_000  # events
 ANSWER_WITHIN = 180.0  # seconds
 REPLAY_CHUNK = 10  # events of the past at a time
+CARRIED_CHUNK = 2  # the same, where they may be large
 REPLAY_WINDOW = 100  # unacknowledged events; then the past waits
 SAVE_EVERY = 1.0  # seconds; what a killed broker sends again
 
-_ACK = re.compile(
-    rb"""\A(?:<\?xml[^<>]{0,99}\?>\s{0,9})?<\w{1,32}:Transport\s[^<>]{0,999}?\brole=["']ack["'][^<>]{0,999}>"""
-    rb"""\s{0,99}<Origin>([^<>&]{1,512})</Origin>"""
-)
-"""An acknowledgement as everybody writes it. There is one for every event and subscriber: parsing them as XML took more
-time than sending the events."""
-
 log = Logger(namespace="pyros.broker")
-
-
-@implementer(IPushProducer)
-class _Backlog:
-    """Counts what was written while the transport couldn't send: its own buffer is beyond reach, and without bound."""
-
-    def __init__(self, drained: Callable[[], None]) -> None:
-        self._drained = drained
-        self.full = False
-        self.waiting = 0
-
-    def pauseProducing(self) -> None:
-        self.full = True
-
-    def resumeProducing(self) -> None:
-        self.full, self.waiting = False, 0
-        self._drained()
-
-    def stopProducing(self) -> None:
-        self.full, self.waiting = False, 0
 
 
 class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has no types
@@ -97,6 +73,8 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         self.MAX_LENGTH = self.factory.max_length
         self.filters: list[Filter] = []
         self.refused_filters: list[str] = []
+        self.carries = False
+        """Whether it also gets what VTP cannot carry."""
         self.unanswered_alive = 0
         self.chatter = Chatter(self.factory.reactor)
         self.unanswered: dict[str, int] = {}
@@ -105,7 +83,7 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         """Numbers of events that its filters have not judged yet, with their bytes."""
         self.unjudged_bytes = 0
         self.heard = self.factory.reactor.seconds()
-        self.backlog = _Backlog(self._replay_soon)
+        self.backlog = Backlog(self._replay_soon)
         self.transport.registerProducer(self.backlog, True)
         self.factory.broadcasters.add(self, host)
         self.factory.save_soon()
@@ -143,8 +121,8 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         """Send a packet with its length before it."""
         if self.backlog.full:
             self.backlog.waiting += len(framed)
-            if self.backlog.waiting > MAX_BACKLOG:
-                self.cut_off(f"it reads too slowly, {MAX_BACKLOG} bytes wait for it")
+            if self.backlog.waiting > (limit := CARRIED_BACKLOG if self.carries else MAX_BACKLOG):
+                self.cut_off(f"it reads too slowly, {limit} bytes wait for it")
                 return
         self.transport.write(framed)
 
@@ -188,9 +166,8 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
     def stringReceived(self, data: bytes) -> None:
         if self not in self.factory.broadcasters:
             return  # cut off while its last bytes were read
-        answer = _ACK.match(data)
-        if answer is not None:
-            self._acknowledged(answer[1].decode("utf-8", "replace"))
+        if (ivorn := acknowledged(data)) is not None:
+            self._acknowledged(ivorn)
             return
         try:
             root = parse(data)
@@ -208,6 +185,7 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
                 self._acknowledged(root.findtext("Origin") or "")
             case "authenticate":
                 self._install_filters(root)
+                self._carry(root)
                 self._recognise(root)
             case "nak":  # VTP, section 6.4: this removes a subscriber from the distribution
                 self.cut_off(f"it refused an event: {one_line(root.findtext('Meta/Result') or 'no reason given')}")
@@ -235,6 +213,17 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
             except ValueError as error:
                 self.refused_filters.append(str(error))
                 log.warn("{peer}: {error}", peer=self.peer, error=error)
+
+    def _carry(self, root: etree._Element) -> None:
+        """Begin to send what VTP cannot carry, where it asks for that and for no filter, which only knows VOEvents."""
+        wanted = carried.is_asked_for(root) and not self.filters
+        if wanted and not self.carries:
+            if sum(each.carries for each in self.factory.broadcasters) >= MAX_CARRIERS:
+                log.warn("{peer} gets VOEvents alone: {count} others get all", peer=self.peer, count=MAX_CARRIERS)
+                return
+            if self.factory.replay is not None and not self.ivo:  # what came since it connected belongs to the past
+                self.live_from = self.replayed = self.factory.replay.newest
+        self.carries = wanted
 
     def _acknowledged(self, ivorn: str) -> None:
         """Note an acknowledgement; when it names no event that was sent, the oldest is meant: answers come in order."""
@@ -276,18 +265,22 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         replay = self.factory.replay
         if replay is None or self.backlog.full or len(self.unanswered) + len(self.unjudged) >= REPLAY_WINDOW:
             return
-        events = replay.between(self.replayed, self.live_from, REPLAY_CHUNK)
+        chunk = CARRIED_CHUNK if self.carries else REPLAY_CHUNK
+        events = replay.between(self.replayed, self.live_from, chunk, all_forms=self.carries)
         for event in events:
             self.replayed = event.number
-            self.send_event(event.number, event.ivorn, frame(event.packet), None)
-        if len(events) < REPLAY_CHUNK:
+            if event.topic is None:
+                self.send_event(event.number, event.ivorn, frame(event.packet), None)
+            else:
+                self.send(event.number, event.ivorn, frame(carried.wrap(event.packet, event.topic)))
+        if len(events) < chunk:
             self.replayed = self.live_from
         self._replay_soon()
 
     def send_event(self, number: int, ivorn: str, framed: bytes, root: etree._Element | None) -> None:
         """Send the event, as the author sent it, if it passes the filters; ``root`` is the same, parsed, if it is."""
         if not self.filters and not self.unjudged:
-            self._send(number, ivorn, framed)
+            self.send(number, ivorn, framed)
             return
         self.unjudged[number] = len(framed)
         self.unjudged_bytes += len(framed)
@@ -298,7 +291,7 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         def answered(passes: bool) -> None:
             self.unjudged_bytes -= self.unjudged.pop(number)
             if passes:
-                self._send(number, ivorn, framed)
+                self.send(number, ivorn, framed)
             if self.replayed < self.live_from:
                 self._replay_soon()
 
@@ -310,7 +303,8 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         self.refused_filters.append(reason)
         log.warn("{peer}: a filter is no longer taken, it {reason}", peer=self.peer, reason=one_line(reason))
 
-    def _send(self, number: int, ivorn: str, framed: bytes) -> None:
+    def send(self, number: int, ivorn: str, framed: bytes) -> None:
+        """Send an event whatever its filters say."""
         if not self.unanswered:
             self.heard = self.factory.reactor.seconds()
         self.unanswered[ivorn] = number
@@ -393,6 +387,15 @@ class AlertBroadcasterFactory(VOEventBroadcasterFactory):  # type: ignore[misc]
         ivorn, framed = root.get("ivorn", ""), frame(packet)
         for broadcaster in self.broadcasters:
             broadcaster.send_event(number, ivorn, framed, root)
+
+    def carry(self, packet: bytes, ivorn: str, topic: str, number: int) -> None:
+        """Send what VTP cannot carry to the brokers that take it; ``number`` is what it is kept under."""
+        if self.replay is not None:
+            self.replay.newest = number
+        takers = [each for each in self.broadcasters if each.carries]
+        framed = frame(carried.wrap(packet, topic)) if takers else b""
+        for each in takers:
+            each.send(number, ivorn, framed)
 
 
 def _time(text: str) -> float:

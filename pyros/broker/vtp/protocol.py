@@ -7,6 +7,7 @@ the computer's time; here it comes from the observatory's clock, so that a rehea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -33,6 +34,13 @@ _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _LOCATION = (
     "http://telescope-networks.org/schema/Transport/v1.1 http://www.telescope-networks.org/schema/Transport-v1.1.xsd"
 )
+
+_ACK = re.compile(
+    rb"""\A(?:<\?xml[^<>]{0,99}\?>\s{0,9})?<\w{1,32}:Transport\s[^<>]{0,999}?\brole=["']ack["'][^<>]{0,999}>"""
+    rb"""\s{0,99}<Origin>([^<>&]{1,512})</Origin>"""
+)
+"""An acknowledgement as everybody writes it. There is one for every event and subscriber: parsing them as XML took more
+time than sending the events."""
 
 
 class Connection(Protocol):
@@ -119,7 +127,14 @@ class Chatter:
 
 
 def transport(
-    role: str, origin: str, now: datetime, *, response: str = "", result: str = "", filters: Sequence[str] = ()
+    role: str,
+    origin: str,
+    now: datetime,
+    *,
+    response: str = "",
+    result: str = "",
+    filters: Sequence[str] = (),
+    asks: Sequence[str] = (),
 ) -> bytes:
     """Return a Transport message, by which VTP's peers talk about themselves and events.
 
@@ -130,6 +145,7 @@ def transport(
         response: the identifier of who answers.
         result: why, in a nak.
         filters: XPath expressions, in a subscriber's authenticate.
+        asks: names of further Params there, for what VTP itself doesn't know.
     """
     # Written as text, in the order of the schema: it is the answer to every event, and lxml takes ten times as long.
     parts = [
@@ -140,8 +156,9 @@ def transport(
     if response:
         parts.append(f"<Response>{_text(response)}</Response>")
     parts.append(f"<TimeStamp>{now.isoformat()[:19]}Z</TimeStamp>")
-    if result or filters:
+    if result or filters or asks:
         params = "".join(f'<Param name="xpath-filter" value={quoteattr(text)}/>' for text in filters)
+        params += "".join(f'<Param name={quoteattr(name)} value="1"/>' for name in asks)
         told = f"<Result>{_text(one_line(result))}</Result>" if result else ""
         parts.append(f"<Meta>{params}{told}</Meta>")
     parts.append("</trn:Transport>")
@@ -156,6 +173,12 @@ def _text(text: str) -> str:
 def frame(packet: bytes) -> bytes:
     """Return a packet with its length before it."""
     return len(packet).to_bytes(4, "big") + packet
+
+
+def acknowledged(data: bytes) -> str | None:
+    """Return the ivorn of an acknowledgement; None for anything else, and for one that is written in another way."""
+    match = _ACK.match(data)
+    return match[1].decode("utf-8", "replace") if match is not None else None
 
 
 def role_of(root: etree._Element) -> str:

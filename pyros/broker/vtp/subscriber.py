@@ -18,9 +18,11 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from pyros.alerts import form_of
 from pyros.backoff import Backoff
 from pyros.broker.intake import Intake, Receipt
 from pyros.broker.packet import is_voevent, one_line, parse
+from pyros.broker.vtp import carried
 from pyros.broker.vtp.protocol import MAX_CHATTER, MAX_LENGTH, Chatter, Connections, host_of, role_of, transport
 from pyros.clock import Clock
 from pyros.config import RemoteConfig
@@ -68,7 +70,7 @@ class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no
         self.lost = False
         self.held: set[str] = set()
         self.chatter = Chatter(self.factory.reactor)
-        self.MAX_LENGTH = self.factory.max_length
+        self.MAX_LENGTH = carried.MAX_FRAME
         self.setTimeout(SILENCE)
         self.transport.registerProducer(_Answers(self), True)
         log.info("subscribed to {source}", source=self.factory.source)
@@ -101,14 +103,24 @@ class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no
             return
         self.resetTimeout()
         self.factory.heard = self.factory.clock.time()
+        topic = ""
         try:
+            if carried.is_wrapped(packet):
+                packet, topic = carried.unwrap(packet)
+                if form_of(packet) != "voevent":
+                    self._useful()
+                    self._take(packet, topic)
+                    return
+            elif len(packet) > self.factory.max_length:
+                self._drop(f"it sent a packet of {len(packet)} bytes; the limit is {self.factory.max_length}")
+                return
             root = parse(packet)
         except AlertError as error:  # no ivorn to acknowledge it by
             self._garbage(str(error))
             return
         if is_voevent(root):
             self._useful()
-            self._take(packet)
+            self._take(packet, topic)
         elif self.chatter.too_much():
             self._drop(f"it said more than {MAX_CHATTER} things in a minute that are no events")
         else:
@@ -143,17 +155,18 @@ class RemoteSubscriber(VOEventSubscriber):  # type: ignore[misc]  # Comet has no
             case "iamalive":
                 self.sendString(transport("iamalive", origin, now, response=local))
             case "authenticate":
-                filters = self.factory.filters
-                self.sendString(transport("authenticate", origin, now, response=local, filters=filters))
+                filters, asks = self.factory.filters, () if self.factory.filters else (carried.PARAM,)
+                self.sendString(transport("authenticate", origin, now, response=local, filters=filters, asks=asks))
             case _:
                 self._garbage(f"not from a broker: {one_line(root.tag)} {one_line(role)}".rstrip())
 
-    def _take(self, packet: bytes) -> None:
+    def _take(self, packet: bytes, topic: str) -> None:
         self.pending += 1
         self.factory.received += 1
-        if self.pending == MAX_PENDING:
+        if self.pending == MAX_PENDING or len(packet) > self.factory.max_length:
             self.hold("events")
-        self.factory.intake.receive(packet, self.factory.source, strict=False).addCallback(self._answer)
+        intake = self.factory.intake
+        intake.receive(packet, self.factory.source, strict=False, topic=topic).addCallback(self._answer)
 
     def _answer(self, receipt: Receipt) -> None:
         if self.lost:
