@@ -127,6 +127,8 @@ class Welcome(msgspec.Struct, omit_defaults=True):
     """Whether the receiver takes fleeting messages without numbers, as it does since PYROS knows them."""
     alive: bool = False
     """Whether the receiver answers signs of life, as it does for a sender that has said so in its hello."""
+    lanes: bool = False
+    """Whether the receiver takes a second connection of the sender, for its bulk: see pyros.sender.lanes."""
 
 
 class Refusal(msgspec.Struct):

@@ -17,6 +17,7 @@ import pkgutil
 from importlib import import_module
 
 from pyros.messages._codec import (
+    BULK,
     FLEETING,
     GUARDED,
     PAYLOADS,
@@ -44,8 +45,8 @@ from pyros.messages.weather import *
 
 # fmt: off
 __all__ = [
-    "FLEETING", "GUARDED", "Message", "NoPayload", "PAYLOADS", "Payload", "Target", "decode_payload", "encode_payload",
-    "guard", "register", "unproved",
+    "BULK", "FLEETING", "GUARDED", "Message", "NoPayload", "PAYLOADS", "Payload", "Target", "decode_payload",
+    "encode_payload", "guard", "register", "unproved",
     # alerts
     "AlertReceived", "AlertDecided", "TakenImage", "FollowUp", "Publish", "AlertSource",
     "LARGEST_PACKET", "ALERT_RECEIVED", "ALERT_DECIDED", "FOLLOW_UP", "PUBLISH", "ALERTS_SILENT", "ALERTS_HEARD",

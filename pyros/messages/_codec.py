@@ -24,16 +24,26 @@ _any_object: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[st
 _encoder = msgspec.json.Encoder()
 
 
-def register(name: str, payload: type[msgspec.Struct], *, guarded: bool = False, fleeting: bool = False) -> str:
+BULK: set[str] = set()
+"""Names of what is large and may come later: whatever else its sender says may overtake it, and its own order stays;
+decision 0098."""
+
+
+def register(
+    name: str, payload: type[msgspec.Struct], *, guarded: bool = False, fleeting: bool = False, bulk: bool = False
+) -> str:
     """Give the messages of that name a payload type, so that a wrong payload is refused where it arrives.
 
     ``guarded``: it moves a device or says that it is safe (see `GUARDED`). ``fleeting``: it is said again soon (see
-    `FLEETING`). Returns the name, for the constant it gets; raises ValueError when the name has another type already.
+    `FLEETING`). ``bulk``: others may overtake it (see `BULK`). Returns the name, for the constant it gets; raises
+    ValueError when the name has another type already.
     """
     if guarded:
         GUARDED.add(name)
     if fleeting:
         FLEETING.add(name)
+    if bulk:
+        BULK.add(name)
     if PAYLOADS.get(name, payload) is not payload:
         raise ValueError(f"message {name!r} already carries {PAYLOADS[name].__name__}")
     PAYLOADS[name] = payload
@@ -41,14 +51,16 @@ def register(name: str, payload: type[msgspec.Struct], *, guarded: bool = False,
     return name
 
 
-def guard(name: str, *, fleeting: bool = False) -> str:
+def guard(name: str, *, fleeting: bool = False, bulk: bool = False) -> str:
     """Take the messages of that name only from who has proved the key, as `register` does with ``guarded``.
 
-    For what has no payload type: what an agent says to itself; ``fleeting`` as there. Returns the name.
+    For what has no payload type: what an agent says to itself; ``fleeting`` and ``bulk`` as there. Returns the name.
     """
     GUARDED.add(name)
     if fleeting:
         FLEETING.add(name)
+    if bulk:
+        BULK.add(name)
     return name
 
 

@@ -13,6 +13,7 @@ from pyros import keys, wire
 from pyros.config import BROKER
 from pyros.errors import WireError
 from pyros.sender.handshake import signed_words
+from pyros.sender.lanes import bulk_lane, is_bulk
 from pyros.sender.liveness import ReceiverWatch
 from pyros.unique import boot_id
 
@@ -54,12 +55,21 @@ class InboundPort:
     """The receiver's side of one port: its name, the key, and which agents are connected."""
 
     def __init__(
-        self, name: str, key: bytes, agents: Container[str], reactor: Any, *, takes_fleeting: bool = False
+        self,
+        name: str,
+        key: bytes,
+        agents: Container[str],
+        reactor: Any,
+        *,
+        takes_fleeting: bool = False,
+        lanes: bool = False,
     ) -> None:
         """``agents`` are the names that nobody may use without the key. ``reactor`` counts as `Clock.monotonic`.
 
-        ``takes_fleeting`` tells senders that fleeting messages may come without numbers.
+        ``takes_fleeting`` tells senders that fleeting messages may come without numbers, ``lanes`` that bulk may come
+        on a connection of its own.
         """
+        self.lanes = lanes
         self.takes_fleeting = takes_fleeting
         self.name = name
         self.key = key
@@ -181,7 +191,7 @@ class InboundHandshake:
         if self.peer is not None:
             self._proved_again()
         elif self._receiver.is_agent(hello.sender):
-            self._receiver.enter(self, hello.sender)
+            self._receiver.enter(self, self._place)
         else:
             self.welcome()
 
@@ -194,7 +204,7 @@ class InboundHandshake:
         if self._watch is not None:
             self._watch.stop()
         if self._hello is not None:
-            self._receiver.leave(self, self._hello.sender)
+            self._receiver.leave(self, self._place)
         self._give_way()
 
     def welcome(self) -> None:
@@ -202,12 +212,12 @@ class InboundHandshake:
         hello = self._hello
         assert hello is not None
         if self._closed:
-            self._receiver.leave(self, hello.sender)
+            self._receiver.leave(self, self._place)
             return
         self.peer = (hello.sender, hello.epoch)
         last = self._connection.welcomed()
         mac = keys.sign(self._receiver.key, "welcome", *self._words, float(last)) if self.proved else ""
-        welcome = wire.Welcome(last, mac, self._receiver.takes_fleeting, hello.alive)
+        welcome = wire.Welcome(last, mac, self._receiver.takes_fleeting, hello.alive, self._receiver.lanes)
         self._connection.send(wire.Frame(welcome=welcome))
         if hello.alive:
             self._watch = ReceiverWatch(
@@ -230,6 +240,12 @@ class InboundHandshake:
             if not self._challenge:
                 self._send_challenge()
             self._set_timer(PING_SECONDS, self._no_answer)
+
+    @property
+    def _place(self) -> str:
+        """What only one connection may hold: the sender's name, and that of its bulk lane."""
+        assert self._hello is not None
+        return bulk_lane(self._hello.sender) if is_bulk(self._hello.epoch) else self._hello.sender
 
     @property
     def run(self) -> str:
@@ -281,7 +297,7 @@ class InboundHandshake:
     def compete(self) -> None:
         """Ask for the name once more, unless the connection has been closed."""
         if not self._closed and self._hello is not None:
-            self._receiver.enter(self, self._hello.sender)
+            self._receiver.enter(self, self._place)
 
     def _rest(self) -> None:
         """Nothing to wait for, but the next time to measure the clock of another computer."""

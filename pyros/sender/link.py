@@ -17,9 +17,10 @@ from pyros.config import AgentConfig
 from pyros.errors import WireError
 from pyros.journal import AnyReader
 from pyros.sender.carrier import Carrier, Connection
+from pyros.sender.lanes import is_bulk
+from pyros.sender.window import Window
 
 _WINDOW_MESSAGES = 4096
-_WINDOW_BYTES = 8 * 1024 * 1024
 _MAX_QUEUED_MESSAGES = 8192  # messages kept in memory; the others are read from the journal when their turn comes
 _MAX_QUEUED_BYTES = 32 * 1024 * 1024
 _MAX_KEPT_INSTANTS = 16384  # instants kept of messages that are in the journal only; an older one is as good as unknown
@@ -47,14 +48,20 @@ class AgentLink:
         self,
         reactor: Any,
         owner: str,
+        lane: str,
         agent: AgentConfig,
         carrier: Carrier,
         reader: AnyReader,
         on_answer: OnAnswer,
         complete: Complete,
-        on_welcome: Callable[[str, bool], None],
+        on_welcome: Callable[[str, wire.Welcome], None],
+        on_empty: Callable[[str], None],
         confirm: Callable[[str, int], bool],
     ) -> None:
+        """``lane`` is the agent's name, or that of its bulk lane, which the callbacks get.
+
+        ``on_empty(lane)`` hears, perhaps again and again, that nothing of the outbox waits any more.
+        """
         self.log = Logger(owner)
         self.agent = agent
         self._carrier = carrier
@@ -63,7 +70,10 @@ class AgentLink:
         self._on_answer = on_answer
         self._complete = complete
         self._on_welcome = on_welcome
+        self._on_empty = on_empty
         self._confirm = confirm
+        self._lane = lane
+        self._window = Window(is_bulk(lane), reactor.seconds)
         self._takes_fleeting = False
         self._fleeting: deque[wire.Entry] = deque(maxlen=_MAX_FLEETING)
         """Fleeting messages that wait a moment for the link: what they follow must be on the wire before."""
@@ -112,8 +122,10 @@ class AgentLink:
         connection = self._connection
         if connection is None:
             return
-        while len(self._sent) < _WINDOW_MESSAGES and (self._sent_bytes < _WINDOW_BYTES or not self._sent):
+        while len(self._sent) < _WINDOW_MESSAGES and (self._sent_bytes < self._window.bytes or not self._sent):
             if not self._ready and not self._refill():
+                if not self._sent:
+                    self._on_empty(self._lane)
                 self._pump_fleeting(connection)
                 return
             chunk: list[wire.Entry] = []
@@ -132,6 +144,7 @@ class AgentLink:
             self._sent_bytes += size
             self._sent.extend(chunk)
             connection.write(wire.Frame(messages=chunk, after=after))
+            self._window.wrote(self._last)
 
     def _pump_fleeting(self, connection: Connection) -> None:
         """Put the fleeting messages on the wire, behind all others: nothing of the outbox waits any more."""
@@ -155,11 +168,13 @@ class AgentLink:
     def welcomed(self, connection: Connection, welcome: wire.Welcome, pause: float = _CONFIRM_SECONDS[0]) -> None:
         """Send over a connection that the agent has welcomed. Raises WireError: its number is higher than ours."""
         last = welcome.last_seq
-        if not self._confirm(self.agent.name, last):
+        if not self._confirm(self._lane, last):
             self._reactor.callLater(pause, self._welcomed_again, connection, welcome, pause)
             return
         self._takes_fleeting = welcome.fleeting
-        self._on_welcome(self.agent.name, welcome.fleeting)
+        self._on_welcome(self._lane, welcome)
+        if is_bulk(self._lane) and not welcome.lanes:
+            raise WireError("it is of an older PYROS, and what is bulk waits")
         if last > self._highest:
             raise WireError(f"it has message {last}, and there are only {self._highest}")
         connection.in_use()
@@ -176,8 +191,9 @@ class AgentLink:
         if not self._ready:
             self._tail = max(self._tail or 0, last)
         self._connection = connection
+        self._window.begin_again()
         if last:
-            self._on_answer(self.agent.name, last, [])
+            self._on_answer(self._lane, last, [])
         self.pump()
 
     def _welcomed_again(self, connection: Connection, welcome: wire.Welcome, pause: float) -> None:
@@ -204,7 +220,8 @@ class AgentLink:
             self.log.error(
                 "{agent} refused message {seq}: {reason}", agent=self.agent.name, seq=refusal.seq, reason=refusal.reason
             )
-        self._on_answer(self.agent.name, seq, refusals)
+        self._window.answered(seq)
+        self._on_answer(self._lane, seq, refusals)
         self.pump()
 
     def broken(self, connection: Connection) -> None:
@@ -236,7 +253,7 @@ class AgentLink:
         """Read from the journal what is not in memory; False when there is nothing."""
         if self._tail is None or self._tail >= self._highest:
             return False
-        found = self._reader.outbox(self.agent.name, self._tail, _FRAME_MESSAGES)
+        found = self._reader.outbox(self._lane, self._tail, _FRAME_MESSAGES)
         for entry in found:
             entry.said = self._said.pop(entry.seq, None)
         entries = [self._complete(entry) for entry in found]

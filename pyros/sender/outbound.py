@@ -19,6 +19,7 @@ from pyros.errors import UnknownAgent
 from pyros.journal import AnyJournal, AnyReader, Outgoing
 from pyros.sender.carrier import TcpCarrier
 from pyros.sender.handshake import SenderHandshake, observatory_key
+from pyros.sender.lanes import bulk_lane, is_bulk, main_lane
 from pyros.sender.link import AgentLink, Complete, OnAnswer
 from pyros.sender.tls import AgentTls
 from pyros.unique import new_name
@@ -59,6 +60,11 @@ class Outbound:
         """Agents whose waiting messages are getting higher numbers."""
         self.without_fleeting: set[str] = set()
         """Agents of an older PYROS, to whom fleeting messages must be sent like all others; any thread may read."""
+        self.with_lanes: set[str] = set()
+        """Agents that take bulk on a lane of its own, and to whom nothing waits that was said before; any thread may
+        read."""
+        self._lanes: set[str] = set()
+        """Agents that take bulk on a lane of its own."""
         self._reader: AnyReader | None = None
         self._key: bytes | None = None
         self._run = new_name(8)
@@ -68,7 +74,7 @@ class Outbound:
         """Connect to every agent for which messages wait. Raises ConfigError as `observatory_key` does."""
         self._reader = self._journal.reader()
         self._key = observatory_key(self._config)
-        for agent in self._journal.waiting:
+        for agent in dict.fromkeys(map(main_lane, self._journal.waiting)):  # which tells whether it has lanes
             try:
                 self._link(agent)
             except UnknownAgent:
@@ -90,11 +96,21 @@ class Outbound:
                 else:
                     link.post_fleeting(entries)
 
-    def _welcomed(self, agent: str, takes_fleeting: bool) -> None:
-        if takes_fleeting:
-            self.without_fleeting.discard(agent)
-        else:
-            self.without_fleeting.add(agent)
+    def _welcomed(self, lane: str, welcome: wire.Welcome) -> None:
+        if is_bulk(lane):
+            return
+        (self.without_fleeting.discard if welcome.fleeting else self.without_fleeting.add)(lane)
+        if not welcome.lanes:
+            self._lanes.discard(lane)
+            self.with_lanes.discard(lane)
+            return
+        self._lanes.add(lane)
+        if self._journal.waiting.get(bulk_lane(lane)):
+            self._link(bulk_lane(lane))
+
+    def _empty(self, lane: str) -> None:
+        if lane in self._lanes:
+            self.with_lanes.add(lane)
 
     def _confirm(self, agent: str, last: int) -> bool:
         """Whether the journal agrees with an agent about its number; otherwise that is about to be stored."""
@@ -132,12 +148,14 @@ class Outbound:
         link = self._links.get(agent)
         if link is None:
             assert self._reader is not None, "Outbound.start comes first"
-            section = self._config.peer(agent)
-            greet = partial(SenderHandshake, self._owner, agent, self._journal.epoch, self._key, self._run)
-            encrypt = partial(self._tls.client, self._owner, agent)
+            name, epoch = main_lane(agent), self._journal.epoch
+            section = self._config.peer(name)
+            epoch = bulk_lane(epoch) if is_bulk(agent) else epoch
+            greet = partial(SenderHandshake, self._owner, name, epoch, self._key, self._run)
+            encrypt = partial(self._tls.client, self._owner, name)
             link = self._links[agent] = AgentLink(
-                self._reactor, self._owner, section, TcpCarrier(self._reactor, section, greet, encrypt),
-                self._reader, self._on_answer, self._complete, self._welcomed, self._confirm,
+                self._reactor, self._owner, agent, section, TcpCarrier(self._reactor, section, greet, encrypt),
+                self._reader, self._on_answer, self._complete, self._welcomed, self._empty, self._confirm,
             )  # fmt: skip
             link.post([], self._journal.destinations.get(agent, 0))  # also where only fleeting ones follow
         return link

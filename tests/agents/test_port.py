@@ -105,7 +105,7 @@ def error(transport: Any) -> str:
 
 def test_a_hello_is_welcomed_with_the_last_number(rig: Rig) -> None:
     _, transport = rig.connect(HELLO)
-    assert frames(transport)[0].welcome == wire.Welcome(7, fleeting=True)
+    assert frames(transport)[0].welcome == wire.Welcome(7, fleeting=True, lanes=True)
 
 
 def test_who_has_proved_the_key_is_welcome_and_its_messages_say_so(rig: Rig) -> None:

@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
+from pyros.agents import Agent, Message
+from pyros.messages import guard
+from pyros.sender import Sender
+from pyros.wire import Frame
 from tests.conftest import free_port, wait_until
-from tests.sender.test_outbound import HearingAgent, TellingAgent, tell
+from tests.sender.test_outbound import HearingAgent, Peer, TellingAgent, tell
 
 
 class Wan:
@@ -71,6 +75,89 @@ def test_messages_go_on_after_the_network_was_down(sites: Any, hearing: HearingA
     sites.wan("heal")
     wait_until(lambda: len(hearing.heard) == 20)
     assert hearing.heard == list(range(20))
+
+
+PICTURE = guard("Picture of the sender", bulk=True)
+
+
+class PicturingAgent(Agent):
+    """Sends pictures, and something else behind them, in one turn."""
+
+    def __init__(self) -> None:
+        super().__init__("telling")
+        self.actions_by_message["Picture"] = self.picture
+
+    def picture(self, message: Message) -> None:
+        for n in range(message.payload["count"]):
+            self.send_to("hearing", PICTURE, {"n": n, "data": "x" * 100_000})
+        self.send_to("hearing", "Heard", {"n": message.payload["count"]})
+
+
+class LookingAgent(Agent):
+    """Notes what comes, in its order."""
+
+    def __init__(self) -> None:
+        super().__init__("hearing")
+        self.came: list[int] = []
+        self.actions_by_message |= {PICTURE: self.take, "Heard": self.take}
+
+    def take(self, message: Message) -> None:
+        assert message.sender == "telling"
+        self.came.append(message.payload["n"])
+
+
+def picture(place: Any, count: int) -> None:
+    Sender.send_to("telling", "Picture", {"count": count}, config=place.config)
+
+
+def test_what_is_bulk_holds_nothing_up_and_keeps_its_order(sites: Any, running: Callable[..., Any]) -> None:
+    looking = LookingAgent()
+    running(sites, PicturingAgent(), looking)
+    picture(sites, 0)
+    wait_until(lambda: looking.came == [0])
+    wait_until(lambda: sites.up("telling")["outbox"] == {})
+    sites.wan("rate 300000")
+    picture(sites, 20)
+    wait_until(lambda: len(looking.came) == 22)
+    assert looking.came[1:].index(20) < 15, "it came before the last pictures"
+    assert [n for n in looking.came[1:] if n != 20] == list(range(20))
+    assert sites.up("hearing")["alarms"] == []
+
+
+def test_bulk_goes_on_after_a_restart(sites: Any, running: Callable[..., Any]) -> None:
+    looking, telling = LookingAgent(), PicturingAgent()
+    running(sites, looking)
+    telling.start(sites.config)
+    picture(sites, 0)
+    wait_until(lambda: looking.came == [0])
+    wait_until(lambda: sites.up("telling")["outbox"] == {})
+    looking.stop()
+    picture(sites, 10)
+    assert sites.up("telling")["outbox"] == {"hearing/bulk": 10, "hearing": 1}
+    telling.stop()
+    running(sites, PicturingAgent(), looking)
+    wait_until(lambda: len(looking.came) == 12)
+    assert [n for n in looking.came[1:] if n != 10] == list(range(10))
+    wait_until(lambda: sites.up("telling")["outbox"] == {})
+
+
+def test_an_older_receiver_gets_bulk_with_everything_else(
+    observatory: Callable[..., Any], running: Callable[..., Any]
+) -> None:
+    place = observatory("telling", "hearing")
+    running(place, PicturingAgent())
+    picture(place, 0)
+    peer = Peer(place)
+    peer.welcome(0)
+    peer.read()
+    peer.say(Frame(ack=1))
+    wait_until(lambda: place.up("telling")["outbox"] == {})
+    picture(place, 2)
+    came: list[Any] = []
+    while len(came) < 3:
+        came += [entry for frame in peer.read() for entry in frame.messages]
+    assert [(entry.seq, entry.name) for entry in came] == [(2, PICTURE), (3, PICTURE), (4, "Heard")]
+    peer.close()
 
 
 @pytest.mark.long

@@ -318,8 +318,8 @@ def test_a_fleeting_message_is_dropped_when_it_is_old(place: Any) -> None:
     nothing: Any = None
     line: Any = Line()
     link: Any = AgentLink(
-        reactor, "telling", place.config.agent("hearing"), line, nothing, lambda *_: None,
-        lambda entry: entry, lambda *_: None, lambda *_: True,
+        reactor, "telling", "hearing", place.config.agent("hearing"), line, nothing, lambda *_: None,
+        lambda entry: entry, lambda *_: None, lambda *_: None, lambda *_: True,
     )  # fmt: skip
     link.post_fleeting([wire.Entry(0, "old", GLANCE, 0.0, said=reactor.seconds())])
     reactor.advance(5.1)

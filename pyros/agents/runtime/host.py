@@ -146,6 +146,7 @@ class Host:
                 self._answered, self._confirmed, self.raise_alarm,
             )  # fmt: skip
             self.turns.without_fleeting = self.outbound.without_fleeting
+            self.turns.with_lanes = self.outbound.with_lanes
             self.port = AgentPort(
                 self.section, self.reactor, self.clock, self.agent.log, self.receive, self._last_seq, self.status,
                 key, self.config.agents,

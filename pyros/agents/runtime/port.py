@@ -125,7 +125,7 @@ class AgentPort(Factory):
         self.last_seq = last_seq
         self.status = status
         self.tls = PortTls(section)
-        self.receiver = InboundPort(section.name, key, agents, reactor, takes_fleeting=True)
+        self.receiver = InboundPort(section.name, key, agents, reactor, takes_fleeting=True, lanes=True)
         self.waiting = 0
         self.waiting_bytes = 0
         self.connections: dict[AgentConnection, None] = {}

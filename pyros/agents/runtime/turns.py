@@ -26,10 +26,11 @@ from pyros.agents.runtime.hosted import Hosted
 from pyros.clock import Clock
 from pyros.errors import AgentError, JournalError, StateError, WriteFailed
 from pyros.journal import AnyJournal, Effects, Outgoing, Received, StoredTimer, past
-from pyros.messages import FLEETING, GUARDED, Message, encode_payload, unproved
+from pyros.messages import BULK, FLEETING, GUARDED, Message, encode_payload, unproved
 from pyros.prepared import prepared
 from pyros.printable import printable
 from pyros.sender import outbox_of_this_thread
+from pyros.sender.lanes import bulk_lane, main_lane
 from pyros.wire import MAX_FRAME, Entry, Refusal, valid_name
 
 _TRACEBACK_LIMIT = 16_000
@@ -76,6 +77,8 @@ class Turns:
         """The state after the last handler, and after the last turn: newer than the journal's after a fleeting one."""
         self.without_fleeting: Container[str] = ()
         """Agents to whom fleeting messages must be sent like all others."""
+        self.with_lanes: Container[str] = ()
+        """Agents to whom bulk is sent on a lane of its own."""
         self.taken = 0
         self.refused = 0
         # The wall clock has bridged the restart; from here on the monotonic one counts.
@@ -134,6 +137,8 @@ class Turns:
         self._agent.config.peer(agent)
         fleeting = name in FLEETING and not durable and agent not in self.without_fleeting
         json, clock = _encode(name, payload), self._clock
+        if name in BULK and agent in self.with_lanes:
+            agent = bulk_lane(agent)
         self._out.append(_Said(agent, name, json, clock.time(), clock.monotonic(), fleeting))
 
     def set_timer(self, seconds: float, name: str, payload: Any) -> int:
@@ -303,7 +308,7 @@ class Turns:
         ids: list[str] = []
         missing: int | None = None
         if peer is not None and last is None:
-            self._look_for_older_journal(sender)
+            self._look_for_older_journal(*peer)
         taken = self._clock.time()
         if batch.timer is not None and batch.timer in (self._fleeting_gone if batch.fleeting else effects.timers_gone):
             return Answer(0, refused, ids)  # a handler of this turn has cancelled it
@@ -364,9 +369,10 @@ class Turns:
         else:
             self._agent.log.error("{text}", text=text)
 
-    def _look_for_older_journal(self, sender: str) -> None:
+    def _look_for_older_journal(self, sender: str, epoch: str) -> None:
         """Tell after the commit that an agent whose messages were taken before comes with another journal."""
-        if sender in self._agent.config.agents and any(name == sender for name, _ in self.journal.seen):
+        journals = {main_lane(epoch) for name, epoch in self.journal.seen if name == sender} - {main_lane(epoch)}
+        if sender in self._agent.config.agents and journals:
             text = f"{sender} has begun a new journal; what waited for this agent in its old one is lost"
             self._tell_of_agent(sender, "new journal", text)
 
