@@ -5,6 +5,7 @@
 #   make demo ALERT=gw           a gravitational wave's sky map, field by field; gw-retracted: taken back in the middle
 #   make rehearse                a heavy night with all that can go wrong, and its report
 #   make test lint bench         for developers
+#   make docs                    the documentation as a site
 #   make test-long               the tests that take minutes
 #   PYTHON=python3.12 make ...   another Python than python3; 3.11 or newer
 
@@ -17,7 +18,7 @@ ALERT ?=
 TESTS ?=
 JOBS ?= 3
 
-.PHONY: help demo rehearse picture test test-long lint bench clean distclean
+.PHONY: help demo rehearse picture test test-long lint bench docs clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +28,7 @@ help:
 	@echo "make test              run the tests (TESTS=tests/cli: only those)"
 	@echo "make test-long         run the tests that take minutes"
 	@echo "make lint              ruff, mypy --strict, the layers of the imports"
+	@echo "make docs              the documentation as a site, in build/site"
 	@echo "make bench             measure the speed, quickly"
 	@echo "make clean             remove caches, builds and what demos have written"
 	@echo "make distclean         remove the environment .venv too"
@@ -43,6 +45,10 @@ picture: $(VENV)/.pyros-dev
 
 test-long: $(VENV)/.pyros-dev
 	$(BIN)/pytest --numprocesses=$(JOBS) --timeout=3600 -o faulthandler_timeout=3630 -m long $(TESTS)
+
+docs: $(VENV)/.pyros-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "the documentation: build/site/index.html"
 
 test: $(VENV)/.pyros-dev
 	$(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder $(TESTS)
@@ -76,6 +82,11 @@ $(VENV)/.pyros: $(SET_UP_BY) | $(BIN)/python
 $(VENV)/.pyros-dev: $(SET_UP_BY) | $(BIN)/python
 	@echo "Installing PYROS and its developers' tools in $(VENV) (once)"
 	@$(PIP) install --constraint constraints.txt --editable ".[dev,bench]"
+	@touch $@ $(VENV)/.pyros
+
+$(VENV)/.pyros-docs: $(SET_UP_BY) | $(BIN)/python
+	@echo "Installing PYROS and what makes its documentation in $(VENV) (once)"
+	@$(PIP) install --constraint constraints.txt --editable ".[console,docs]"
 	@touch $@ $(VENV)/.pyros
 
 $(BIN)/python:
