@@ -20,6 +20,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
+from twisted.logger import (
+    FilteringLogObserver,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogBeginner,
+    textFileLogObserver,
+)
 from twisted.python import threadable
 
 from pyros.agents import Agent
@@ -90,6 +97,14 @@ def _signals_are_heard() -> None:
     """By the programs that tests start, although whoever runs the tests ignores one, as nohup and `&` do."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warnings_go_beside_what_a_command_says() -> None:
+    """Of an agent in the tests' process: on the process's own stderr, not on the one that a command was given."""
+    assert sys.__stderr__ is not None
+    observer = FilteringLogObserver(textFileLogObserver(sys.__stderr__), [LogLevelFilterPredicate(LogLevel.warn)])
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -364,5 +379,5 @@ def nothing_left_behind() -> Iterator[None]:
     threads, processes = _threads(), _processes()
     yield
     assert not threadable.isInIOThread(), "nobody could use Sender.send_to here any more"
-    wait_until(lambda: _threads() <= threads, 30, "threads to end")
-    wait_until(lambda: _processes() <= processes, 30, "processes to end")
+    wait_until(lambda: _threads() <= threads, what="threads to end")
+    wait_until(lambda: _processes() <= processes, what="processes to end")

@@ -51,7 +51,10 @@ def pyros(config: Config, *arguments: str, text: str = "") -> Any:
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
     """Run the demo's simulators; the clock of the configuration is shifted into its night."""
-    config = configuration.load(copy_demo(tmp_path_factory.mktemp("simulated")))
+    file = copy_demo(tmp_path_factory.mktemp("simulated"))
+    patient = rf"\g<0>?readout_seconds={PATIENCE:g}"  # the first image comes when the catalogue has been read
+    file.write_text(re.sub(r"\[camera\][^\[]*?address = \S+", patient, file.read_text()))
+    config = configuration.load(file)
     files = [config.path.parent / "observatory" / "simulators" / f"{name}.yaml" for name in DEVICES]
     camera = files[DEVICES.index("camera")]
     camera.write_text(camera.read_text().replace(": 768 ", ": 64 "))  # its image is made in a moment

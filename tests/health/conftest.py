@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pyros.health import HealthCheck, observatory
+from tests.conftest import PATIENCE
 from tests.health.rig import Rig
 
 SITE_CHECKS = '''
@@ -28,7 +30,9 @@ class Room(HealthCheck):
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    monkeypatch.setattr(observatory, "ASK_SECONDS", PATIENCE)
+    monkeypatch.setattr(HealthCheck, "timeout", PATIENCE)
     (tmp_path / "masters").mkdir()
     (tmp_path / "masters" / "bias.fits").write_bytes(b"")
     (tmp_path / "heater").write_text("on")

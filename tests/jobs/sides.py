@@ -18,7 +18,7 @@ from pyros.config import ENVIRONMENT, load
 from pyros.jobs import AsyncResult
 from pyros.jobs.celery_app import make_app
 from tests.conftest import Observatory, wait_until
-from tests.jobs.conftest import Queue
+from tests.jobs.conftest import Queue, lock_holder
 
 TASKS = """
 import os
@@ -121,7 +121,7 @@ class Ours:
 
     def cut(self) -> None:
         """Kill everything, as a power cut does."""
-        wrappers = [int(file.read_text()) for file in self.queue.folder("x").parent.glob("*/lock")]
+        wrappers = [pid for job in self.queue.folder("x").parent.glob("*") if (pid := lock_holder(job))]
         self.queue.kill()
         for pid in wrappers:
             with suppress(ProcessLookupError):

@@ -10,6 +10,8 @@ import ctypes
 import os
 import signal
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -104,7 +106,6 @@ KINDS: dict[str, Any] = {"counting": CountingAgent, "numbering": NumberingAgent}
 
 def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are reaped by the kernel
-    children = []
     for line in sys.stdin:
         _, name, kind = line.split()
         pid = os.fork()
@@ -113,13 +114,11 @@ def main() -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             KINDS[kind](name).start()
             return  # its thread keeps the process alive
-        children.append(pid)
         print(pid, flush=True)
-    for pid in children:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    for living in Path("/proc/self/task").glob("*/children"):  # the numbers of the dead may be others' by now
+        for number in living.read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(number), signal.SIGKILL)
 
 
 if __name__ == "__main__":
