@@ -13,9 +13,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from pyros import messages
 from pyros.hold import Holds
@@ -365,7 +373,7 @@ class DomeMachine(RuleBasedStateMachine):
         self.run(seconds)
 
 
-DomeMachine.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=25, suppress_health_check=list(HealthCheck)
-)
-TestDomeAgainstItsModel = DomeMachine.TestCase
+@pytest.mark.parametrize("examples", [40, pytest.param(300, marks=pytest.mark.long)])
+def test_the_dome_against_its_model(examples: int) -> None:
+    how = settings(max_examples=examples, stateful_step_count=25, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(DomeMachine, settings=how)

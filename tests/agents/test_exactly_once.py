@@ -20,7 +20,6 @@ from tests.conftest import wait_until
 
 PROGRAM = Path(__file__).parent / "programs" / "numbers_agents.py"
 SENDERS = ("north", "south")
-KILLS = 30
 AT_ONCE = 312
 """Numbers that a sender is allowed at once: it needs 0.15 s and more for them, for it pauses between."""
 
@@ -59,9 +58,10 @@ class Nursery:
         return [int(word) for word in words] if len(words) == self._started else []
 
 
+@pytest.mark.parametrize("kills", [8, pytest.param(30, marks=pytest.mark.long)])
 @pytest.mark.parametrize("forward", [False, True], ids=["counted", "sent-on"])
 @pytest.mark.parametrize("victim", ["receiver", "north"])
-def test_exactly_once_under_kill_9(observatory: Callable[..., Any], victim: str, forward: bool) -> None:
+def test_exactly_once_under_kill_9(observatory: Callable[..., Any], victim: str, forward: bool, kills: int) -> None:
     """The effect is a count in the receiver's state, and in the other runs a message to a third agent besides."""
     instants = random.Random(f"{victim} {forward}")
     last = "third" if forward else "receiver"
@@ -80,9 +80,9 @@ def test_exactly_once_under_kill_9(observatory: Callable[..., Any], victim: str,
             place.up(sender)
             Sender.send_to(sender, "Up to", {"number": number}, config=place.config)
 
-    while in_the_middle < KILLS:
+    while in_the_middle < kills:
         rounds += 1
-        assert rounds < 10 * KILLS, f"only {in_the_middle} kills came before all was sent"
+        assert rounds < 10 * kills, f"only {in_the_middle} kills came before all was sent"
         allow(allowed + 1)
         wait_until(lambda: place.up(victim)["taken"], what=f"{victim} to take messages again")
         allowed += AT_ONCE

@@ -29,7 +29,7 @@ from tests.broker.process import BrokerProcess
 from tests.conftest import free_port, wait_until
 
 HERE = Path(__file__).parent
-EVENTS, KILLS, AT_ONCE = 5_000, 30, 16
+AT_ONCE = 16
 pytestmark = pytest.mark.timeout(300)
 Managers = Callable[[Path], AlertManager]
 
@@ -146,19 +146,20 @@ def check(broker: BrokerProcess, manager: AlertManager, count: int, text: str = 
     assert broker.stop()["waiting"] == 0
 
 
-def test_killed_thirty_times_while_an_author_sends_5000_events(
-    broker: BrokerProcess, author: Callable[[int], Author], alert_manager: Managers
+@pytest.mark.parametrize(("kills", "events"), [(8, 1500), pytest.param(30, 5000, marks=pytest.mark.long)])
+def test_killed_again_and_again_while_an_author_sends(
+    broker: BrokerProcess, author: Callable[[int], Author], alert_manager: Managers, kills: int, events: int
 ) -> None:
-    manager, sending, chance = alert_manager(broker.config), author(EVENTS), random.Random(20_260_102)
-    instants = sorted(chance.sample(range(EVENTS - 100), KILLS))
+    manager, sending, chance = alert_manager(broker.config), author(events), random.Random(20_260_102)
+    instants = sorted(chance.sample(range(events - 100), kills))
     for instant in instants:  # after so many acknowledgements, with up to 16 events on their way
         sending.run(lambda instant=instant: len(sending.acknowledged) + len(sending.known) >= instant)  # type: ignore[misc]
         broker.kill()
         broker.start()
     sending.run(never)
-    assert len(sending.acknowledged | sending.known) == EVENTS
-    assert len(sending.known) <= KILLS * AT_ONCE
-    check(broker, manager, EVENTS)
+    assert len(sending.acknowledged | sending.known) == events
+    assert len(sending.known) <= kills * AT_ONCE
+    check(broker, manager, events)
 
 
 def test_an_alert_manager_that_is_away_for_the_whole_run(

@@ -41,6 +41,7 @@ def test_the_follow_up(alpaca: Config, simulators: Simulators, tmp_path: Path) -
         assert (header["GAIN"], header["CCD-TEMP"]) == (1, -20)
 
 
+@pytest.mark.long
 def test_a_night_with_trouble(alpaca: Config, simulators: Simulators, tmp_path: Path) -> None:
     """The devices' server is killed in mid-slew and started again; the alert is retracted in mid-exposure; it rains."""
 

@@ -11,7 +11,7 @@ from pyros.config import Config
 from tests.cli.others import as_documented, follow_up, trouble
 from tests.instruments.indi_server import IndiServer, needs_indi
 
-pytestmark = needs_indi
+pytestmark = [needs_indi, pytest.mark.long]
 
 
 @pytest.fixture
@@ -41,7 +41,6 @@ def test_the_follow_up(indi: Config, tmp_path: Path) -> None:
         assert header["CD2_2"] * 3600 == pytest.approx(206.265 * 5.2 / 900, rel=1e-4)
 
 
-@pytest.mark.long
 def test_a_night_with_trouble(indi: Config, server: IndiServer, tmp_path: Path) -> None:
     """The indiserver is killed in mid-slew and started again; the alert is retracted in mid-exposure; it rains."""
 

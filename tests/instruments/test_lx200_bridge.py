@@ -23,7 +23,7 @@ from tests.instruments.whole_suite import exceptions
 
 blockingCallFromThread: Any = threads.blockingCallFromThread  # its types know only Deferreds of Never
 
-pytestmark = needs_indi
+pytestmark = [needs_indi, pytest.mark.long]
 SITE = Site("INDI's", 43.93, 5.71, 650.0)
 STEP = 16.0
 """Arcseconds: a second of right ascension, in which the language counts, and a bit."""
@@ -91,7 +91,6 @@ def test_our_driver_drives_indis_bridge(bridged: tuple[Any, Callable[[], OfDate]
     assert not indi_is_at(ra + 40, dec - 30, 5 * 3600)
 
 
-@pytest.mark.long
 def test_our_driver_conforms_at_indis_bridge(
     bridged: tuple[Any, Callable[[], OfDate], RealClock], reactor: Any
 ) -> None:

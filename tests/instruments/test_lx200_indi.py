@@ -180,6 +180,9 @@ LACKS = {"LX200 Basic": NO_PARKING | NO_TRACKING, "LX200 Classic": NO_TRACKING}
 """What INDI's drivers have no vector for, and say so."""
 
 
+@pytest.mark.parametrize(
+    "driven", ["LX200 Basic", pytest.param("LX200 Classic", marks=pytest.mark.long)], indirect=True
+)
 def test_our_indi_driver_conforms_at_indis_lx200_drivers(driven: Driven, reactor: Any) -> None:
     """From our INDI driver through INDI's LX200 driver to our telescope: each link by somebody else than the next."""
     site = Site("x", driven.telescope.site.latitude, driven.telescope.site.longitude, 650.0)

@@ -45,7 +45,7 @@ def test_at_the_times_that_the_rule_names(night: Night) -> None:
     assert all(where == pytest.approx(place, abs=1e-3) for _, where in night.slews())
     assert {path.name.partition("_")[0] for path in night.images()} == set(IDS)
     night.until(lambda: night.agent("scheduler").state.requests == {}, 60)
-    night.run(7200)
+    night.run(1800)
     assert len(night.images()) == 3
 
 

@@ -102,6 +102,7 @@ def test_a_night_on_files_is_the_same_as_one_on_objects(monkeypatch: pytest.Monk
     assert len(digests) == 1
 
 
+@pytest.mark.long
 def test_the_nights_faults_hit_the_jobs_too(tmp_path: Path) -> None:
     """A queue is killed, the power fails, the disk is full: scheduled jobs begin and end, none is lost or doubled."""
     folder = tmp_path / "observatory"
