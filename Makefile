@@ -69,6 +69,8 @@ bench: $(VENV)/.pyros-dev
 	$(BIN)/python bench/planning.py --quick
 	$(BIN)/python bench/rules.py --quick
 	$(BIN)/python bench/skymaps.py --quick
+	$(BIN)/python bench/tls.py --quick
+	$(BIN)/python bench/wan.py --quick
 	$(BIN)/python bench/jobs.py --quick
 	$(BIN)/python bench/images.py --quick
 	$(BIN)/python bench/views.py --quick

@@ -114,21 +114,22 @@ class PyrosServer:
 
     name = "PYROS"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, keys: str = "", at: str = "") -> None:
+        """``keys`` are further lines of [observatory]; ``at`` is said of both agents, where there is one."""
         directory.mkdir(parents=True)
         path = directory / "pyros_agent_config.ini"
         ports = zip((Agent.SCHEDULER, Agent.MAJORDOME), free_ports(2), strict=True)
-        agents = "".join(f"[{name}]\nport = {port}\n" for name, port in ports)
+        agents = keys + "".join(f"[{name}]\nport = {port}\n{at}" for name, port in ports)
         path.write_text(f"[observatory]\nname = bench\nsite = {path.name}\nalert_rules = {path.name}\n{agents}")
         self.address = str(path)
         self.config = configuration.load(path)
         self.handled = Handled()
         self._rounds = 0
-        self._processes = [
+        self.processes = [
             Context.Process(target=_live, args=(self.address, self.handled, name), daemon=True)
             for name in (Agent.SCHEDULER, Agent.MAJORDOME)
         ]
-        for process in self._processes:
+        for process in self.processes:
             process.start()
         for name in (Agent.SCHEDULER, Agent.MAJORDOME):
             _until_up(self.config, name)
@@ -152,9 +153,9 @@ class PyrosServer:
         return Round(chunks * CHUNK / (end - begin), [])
 
     def stop(self) -> None:
-        for process in self._processes:
+        for process in self.processes:
             process.terminate()
-        for process in self._processes:
+        for process in self.processes:
             process.join(10)
 
 

@@ -225,13 +225,13 @@ def _measure(sites: Sites, quick: bool, report: Report) -> None:
 
     for seconds in OUTAGES[:2] if quick else OUTAGES:
         late = [after_outage(sites, seconds, before) for before in (0.0, 0.2, seconds / 2)]
-        told(f"after {seconds:g} s of outage", f"{min(late):.2f} to {max(late):.2f} s", seconds=late)
+        told(f"after {seconds:g} s of outage", f"{min(late):.2f} to {max(late):.2f} s", worst=max(late), seconds=late)
     late = [after_forgetting(sites) for _ in range(1 if quick else 5)]
-    told("into a forgotten connection", f"{min(late):.2f} to {max(late):.2f} s", seconds=late)
+    told("into a forgotten connection", f"{min(late):.2f} to {max(late):.2f} s", worst=max(late), seconds=late)
     urgent, all_there = behind_bulk(sites, 1 if quick else 8, 250_000)
     told(
         "behind pictures at 2 Mbit/s", f"{min(urgent):.2f} to {max(urgent):.2f} s, the pictures {all_there:.0f} s",
-        seconds=urgent, all=all_there,
+        worst=max(urgent), seconds=urgent, all=all_there,
     )  # fmt: skip
     came, made = narrow(sites, 20 if quick else 180)
     told("pictures at 64 kbit/s", f"{came} came, {made} reconnections", came=came, reconnections=made)

@@ -18,8 +18,8 @@ BENCH = Path(__file__).resolve().parent.parent / "bench"
 BENCHES = sorted(path.name for path in BENCH.glob("*.py") if not path.name.startswith("_"))
 
 
-LONG = ("alert_to_slew.py", "alerts.py", "safety.py")
-"""What takes longest: whole observatories and brokers run, or fail, one after the other."""
+LONG = ("alert_to_slew.py", "alerts.py", "safety.py", "tls.py", "wan.py")
+"""What takes longest: whole observatories and brokers run, or fail, one after the other; outages last."""
 
 
 @pytest.mark.timeout(300)
