@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, cast
+from weakref import WeakKeyDictionary
 
 import pytest
 
 from pyros import wire
-from pyros.agents import _shutter, _shutter_control
+from pyros.agents import _shutter, _shutter_control, majordome, observation_manager
 from pyros.agents.runtime import host
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -27,6 +28,126 @@ def lease_never_checked(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(_shutter.ShutterGuard, "weather_safe", weather_safe)
     monkeypatch.setattr(_shutter.ShutterGuard, "kept_open", kept_open)
+
+
+def lease_counted_from_arrival(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count both leases from when their words arrive, however long they were on their way."""
+    guard = _shutter.ShutterGuard
+    weather_safe, kept_open = guard.weather_safe, guard.kept_open
+    monkeypatch.setattr(guard, "weather_safe", lambda self, _: weather_safe(self, self._clock.monotonic()))
+    monkeypatch.setattr(guard, "kept_open", lambda self, _, seconds: kept_open(self, self._clock.monotonic(), seconds))
+
+
+class _WallClock:
+    """A clock whose monotonic time is the wall clock's, which may step."""
+
+    def __init__(self, clock: Any) -> None:
+        self.steady, self.time = clock, clock.time
+
+    def monotonic(self) -> float:
+        return float(self.time())
+
+
+def lease_by_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count both leases by the wall clock, and notice no step of it."""
+    guard = _shutter.ShutterGuard
+    init, weather_safe, kept_open = guard.__init__, guard.weather_safe, guard.kept_open
+
+    def begin(self: Any, clock: Any, *args: Any, **keys: Any) -> None:
+        init(self, cast("Any", _WallClock(clock)), *args, **keys)
+
+    def wall(self: Any, said: float) -> float:
+        return float(self._clock.time() - self._clock.steady.monotonic() + said)
+
+    def next_change(self: Any) -> float:
+        return float(self._clock.steady.monotonic() + _shutter.LOOK_SECONDS)
+
+    monkeypatch.setattr(guard, "__init__", begin)
+    monkeypatch.setattr(guard, "weather_safe", lambda self, said: weather_safe(self, wall(self, said)))
+    monkeypatch.setattr(guard, "kept_open", lambda self, said, seconds: kept_open(self, wall(self, said), seconds))
+    monkeypatch.setattr(guard, "notice_step", lambda self: None)
+    monkeypatch.setattr(guard, "next_change", next_change)
+
+
+def unsafe_ignored_by_the_dome(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave it to the majordome to close when it is unsafe."""
+    monkeypatch.setattr(_shutter.ShutterGuard, "weather_unsafe", lambda *_: None)
+
+
+def closed_by_belief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tell no dome to close that was closed when an agent last heard of it, in this life or an earlier one."""
+    control = _shutter_control.ShutterControl
+    init, is_closed, command_close = control.__init__, control._is_closed, control._command_close
+    believed: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # by the night's computer
+
+    def begin(self: Any, *args: Any) -> None:
+        init(self, *args)
+        tell = self._report
+
+        def report(what: Any) -> None:
+            if what.what == "opened":
+                believed[self._clock._computer] = False
+            tell(what)
+
+        self._report = report
+
+    def closed(self: Any) -> None:
+        believed[self._clock._computer] = True
+        is_closed(self)
+
+    def unless_closed(self: Any) -> None:
+        (is_closed if believed.get(self._clock._computer) else command_close)(self)
+
+    monkeypatch.setattr(control, "__init__", begin)
+    monkeypatch.setattr(control, "_is_closed", closed)
+    monkeypatch.setattr(control, "_command_close", unless_closed)
+
+
+def reopened_at_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open a dome at its agent's start that was to be open when the agent ended, whoever says that it may."""
+    control = _shutter_control.ShutterControl
+    open_, close = control._open, control.close
+    wanted: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # by the night's computer
+
+    def opened(self: Any, reason: str, by_hand: bool) -> None:
+        open_(self, reason, by_hand)
+        wanted[self._clock._computer] = self.wanted_open
+
+    def closed(self: Any, reason: str, said: float | None = None) -> None:
+        if reason == "this agent was started" and wanted.get(self._clock._computer):
+            self.wanted_open, self._closed = True, False
+            self._device.open(lambda _: None).addErrback(lambda _: None)
+            return
+        wanted[self._clock._computer] = False
+        close(self, reason, said)
+
+    monkeypatch.setattr(control, "_open", opened)
+    monkeypatch.setattr(control, "close", closed)
+
+
+def retraction_lost_during_the_slew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go on with what is aborted before its first exposure."""
+    agent = observation_manager.ObservationManagerAgent
+    abort = agent.abort_observation
+
+    def once_it_exposes(self: Any, message: Any) -> None:
+        if self.state.phase == "exposing":
+            abort(self, message)
+
+    monkeypatch.setattr(agent, "abort_observation", once_it_exposes)
+
+
+def morning_taken_for_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail when the night is over."""
+    agent = majordome.MajordomeAgent
+    is_over = agent._is_over
+
+    def fails(self: Any, part: Any, night: str) -> bool:
+        if is_over(self, part, night):
+            raise RuntimeError("the Sun has come up in the middle of a sequence")
+        return False
+
+    monkeypatch.setattr(agent, "_is_over", fails)
 
 
 def acknowledged_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,9 +171,57 @@ def roof_before_the_mount_is_parked(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-PLANTS: dict[Plant, tuple[str, ...]] = {
-    lease_never_checked: ("open without majordome", "open without monitoring", "open when unsafe"),
+class Found(NamedTuple):
+    """How a planted bug is found."""
+
+    rules: tuple[str, ...]
+    """Of which one is broken by it."""
+    script: str
+    """Faults with which it is found, five lines at most; none of them breaks a rule without the bug."""
+    seed: int = 1
+    """The alerts' of that night."""
+    hours: float = 0.5
+    """0 for a whole night."""
+
+
+_OPEN = ("open without majordome", "open without monitoring", "open when unsafe")
+WITH_A_SCRIPT: dict[Plant, Found] = {
+    lease_counted_from_arrival: Found(
+        _OPEN,
+        """
+        00:05:13 stall majordome dome for=35
+        00:05:16 kill majordome away=900
+        """,
+    ),
+    lease_by_wall_clock: Found(
+        _OPEN,
+        """
+        00:04:59 kill monitoring,majordome away=900
+        00:05:00 clock step=-1800 for=1800
+        """,
+    ),
+    unsafe_ignored_by_the_dome: Found(
+        ("open when told unsafe",),
+        """
+        00:05:00 kill majordome away=600
+        00:05:05 weather rain=1 for=900
+        """,
+    ),
+    closed_by_belief: Found(
+        _OPEN,
+        """
+        00:01:20 kill majordome away=900
+        00:01:20 kill dome away=2
+        """,
+    ),
+    reopened_at_restart: Found(("opened without leave",), "00:05:00 kill dome away=2"),
+    retraction_lost_during_the_slew: Found(("observing a retracted alert",), "", seed=44),
+    morning_taken_for_an_error: Found(("failed", "not closed and parked", "error"), "", hours=0.0),
+}
+"""Planted bugs that a few lines on purpose show."""
+SEARCHED: dict[Plant, tuple[str, ...]] = {
+    lease_never_checked: _OPEN,
     acknowledged_before_the_commit: ("lost", "undecided", "message"),
     roof_before_the_mount_is_parked: ("roof onto the mount",),
 }
-"""Each planted bug, and the rules by which it is found."""
+"""Planted bugs for which nights are drawn until one finds them, and the rules by which that is seen."""
