@@ -21,6 +21,11 @@ def printable(text: str, *, lines: bool = False) -> str:
     )
 
 
+def last_line(text: str) -> str:
+    """Return the last line of a traceback or a log that isn't empty."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
 def instant(seconds: float) -> str:
     """Return Unix seconds for people: UTC, to the second; of a time that has no date, its number."""
     try:

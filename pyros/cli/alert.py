@@ -14,13 +14,14 @@ from pyros.broker.packet import identify, known_by, parse
 from pyros.broker.vtp.author import send_event
 from pyros.broker.vtp.protocol import MAX_LENGTH
 from pyros.cli.alert_template import filled, is_template
-from pyros.cli.common import ConfigOption, complain, out
-from pyros.cli.timeline.follow import Ended, Follower
+from pyros.cli.common import ConfigOption, complain, looking, out
 from pyros.cli.timeline.render import AlertTimeline
 from pyros.config import Config
 from pyros.errors import AgentUnreachable, AlertError, PyrosError
 from pyros.health.asking import broker_of, of_agent
 from pyros.sender import reachable
+from pyros.views.timeline import Follower
+from pyros.views.timeline_steps import Ended
 
 LINGER = {"finished": 20.0, "withdrawn": 3.0}
 """Seconds, by how an alert ended, in which its last VOEvent may still come: of one withdrawn before it began none
@@ -55,8 +56,8 @@ def alert(
     if len(packet) > MAX_LENGTH:
         folder = f"put it into {broker.folder}" if broker.folder else f"{loaded.path}: [broker] folder names one for it"
         raise PyrosError(f"{file}: {len(packet)} bytes, and VTP carries {MAX_LENGTH}; files may be larger: {folder}")
-    follower = Follower(loaded, ivorn, known_by(packet))
-    try:
+    with looking(loaded) as observed:
+        follower = Follower(observed, ivorn, known_by, known_by(packet))
         try:
             send_event(reachable(broker.ip), broker.receiver_port, packet)
         except AgentUnreachable as error:
@@ -69,8 +70,6 @@ def alert(
             end = timeline.watch(follower, timeout)
             if loaded.publishes and isinstance(end, Ended) and end.how in LINGER:
                 timeline.linger(follower, LINGER[end.how])
-    finally:
-        follower.close()
     if end is None:
         complain(f"no end within {timeout:g} s: the observatory goes on with it; pyros status shows how it is doing")
     raise typer.Exit(0 if isinstance(end, Ended) and end.how == "finished" else 1)

@@ -156,11 +156,6 @@ def looking(config: Config) -> Iterator[Observed]:
         observed.close()
 
 
-def last_line(text: str) -> str:
-    """Return the last line of a traceback or a log that isn't empty."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
-
-
 def show(table: Table) -> None:
     """Print a table whose rows are never cut: where they are wider than the terminal, it breaks them."""
     wide = PrintableConsole(

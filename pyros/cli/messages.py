@@ -11,11 +11,11 @@ from rich.table import Table
 
 from pyros import config as configuration
 from pyros.agents import Agent
-from pyros.cli.common import ConfigOption, Group, JsonOption, last_line, out, show
+from pyros.cli.common import ConfigOption, Group, JsonOption, out, show
 from pyros.config import Config
 from pyros.errors import AgentUnreachable, JournalError, PyrosError
 from pyros.journal import JournalReader
-from pyros.printable import instant
+from pyros.printable import instant, last_line
 from pyros.sender import Sender
 
 app = typer.Typer(

@@ -12,7 +12,6 @@ from pyros.alerts import followup
 from pyros.alerts.formats import event_keys
 from pyros.alerts.formats.times import parse_iso
 from pyros.cli.common import ConfigOption, out
-from pyros.cli.timeline.follow import LOOK_EVERY
 from pyros.clock import Deadline
 from pyros.config import BrokerConfig, Config
 from pyros.errors import JournalError, PyrosError
@@ -20,6 +19,7 @@ from pyros.journal.events import EventReader
 from pyros.messages import SOURCE_FOUND, SourceFound
 from pyros.observatory import clock_for
 from pyros.sender import Sender
+from pyros.views.timeline import LOOK_EVERY
 
 
 def position(text: str) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from pyros.console.answers.looking_up import about_of
 from pyros.console.outside import SERVICES
 from pyros.console.request_form import exposures_text, given_of, may_be_changed
 from pyros.console.roles import Role
+from pyros.printable import last_line
 
 register = template.Library()
 
@@ -207,7 +208,4 @@ def position(event: Any) -> str:
     return "" if event.ra is None or event.dec is None else sexagesimal(event.ra, event.dec)
 
 
-@register.filter
-def last_line(text: str) -> str:
-    """Return the last line of a traceback that isn't empty."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+register.filter(last_line)

@@ -19,7 +19,6 @@ from pyros.cli import common
 from pyros.cli.demo import demo, observatory
 from pyros.cli.demo.images import off_centre, preview
 from pyros.cli.ports import check_free, listening
-from pyros.cli.timeline.follow import Ended, Planned
 from pyros.config import Config
 from pyros.errors import ConfigError, PyrosError
 from pyros.instruments import Image
@@ -28,6 +27,7 @@ from pyros.observatory import clock_for
 from pyros.planning import Site
 from pyros.planning.visibility import altitude_azimuth, is_night
 from pyros.simulators import load as load_simulator
+from pyros.views.timeline_steps import Ended, Planned
 
 
 def test_the_demos_own_configuration_differs_in_its_data_only(config: Config, tmp_path: Path) -> None:

@@ -7,13 +7,18 @@ import pytest
 from twisted.internet.task import Clock
 
 from pyros import messages as m
+from pyros import views
+from pyros.broker.packet import known_by
 from pyros.broker.store import EventStore
-from pyros.cli.timeline.follow import (
+from pyros.clock import RealClock
+from pyros.config import Config
+from pyros.journal import Effects, Journal, insert
+from pyros.views.timeline import Follower
+from pyros.views.timeline_steps import (
     Arrived,
     Decided,
     DomeOpened,
     Ended,
-    Follower,
     ImageOnDisk,
     OnTarget,
     Planned,
@@ -24,9 +29,6 @@ from pyros.cli.timeline.follow import (
     TimelineStep,
     Trouble,
 )
-from pyros.clock import RealClock
-from pyros.config import Config
-from pyros.journal import Effects, Journal, insert
 from tests.builders import voevent
 
 IVORN = "ivo://author.test/stream#one"
@@ -49,9 +51,9 @@ def plan(*observations: m.Observation, start: str | None = None, altitude: float
 
 @pytest.fixture
 def follower(config: Config) -> Any:
-    follower = Follower(config, IVORN)
+    follower = Follower(views.observed(config), IVORN, known_by)
     yield follower
-    follower.close()
+    follower.observed.close()
 
 
 def kinds(steps: list[TimelineStep]) -> list[type[TimelineStep]]:
@@ -130,11 +132,11 @@ def test_another_alert_is_not_told(follower: Follower, write: Any) -> None:
 
 def test_what_was_there_before_is_not_told(config: Config, write: Any) -> None:
     accept(write)
-    follower = Follower(config, IVORN)
+    follower = Follower(views.observed(config), IVORN, known_by)
     assert follower.look() == []
     write("monitoring", m.ALERT_DECIDED, decided(accepted=False, observation=""), sent=200.0)
     assert kinds(follower.look()) == [Decided, Ended]
-    follower.close()
+    follower.observed.close()
 
 
 def test_a_refusal_ends_it(follower: Follower, write: Any) -> None:
@@ -204,12 +206,12 @@ def test_an_observation_that_failed_is_tried_again_and_then_given_up(follower: F
 
 def test_a_withdrawal_and_an_expiry_end_it(config: Config, write: Any) -> None:
     for last, how in ((m.Plan((), withdrawn=("obs-1",)), "withdrawn"), (plan(), "failed")):
-        follower = Follower(config, IVORN)
+        follower = Follower(views.observed(config), IVORN, known_by)
         accept(write)
         follower.look()
         write("majordome", m.PLAN_UPDATED, last, sent=131.0)
         assert [step.how for step in follower.look() if isinstance(step, Ended)] == [how]
-        follower.close()
+        follower.observed.close()
 
 
 def test_plans_without_it_before_it_was_planned_mean_nothing(follower: Follower, write: Any) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 from rich.console import Console
 
 from pyros import messages as m
-from pyros.cli.timeline.follow import (
+from pyros.cli.timeline.render import AlertTimeline
+from pyros.views.timeline_steps import (
     Arrived,
     Decided,
     DomeOpened,
@@ -19,7 +20,6 @@ from pyros.cli.timeline.follow import (
     TimelineStep,
     Trouble,
 )
-from pyros.cli.timeline.render import AlertTimeline
 
 OBS = m.Observation(id="obs-1", target="burst", ra=10.0, dec=20.0, exposures=(m.Exposures("r", 5.0, 2),))
 NIGHT: list[TimelineStep] = [

@@ -19,14 +19,14 @@ import typer
 import pyros
 from pyros import alerts, messages
 from pyros import config as configuration
+from pyros.broker.packet import known_by
 from pyros.cli import alert_template
 from pyros.cli.alert import LINGER, read_alert
-from pyros.cli.common import last_line, out, program, short, show, signals_as_ctrl_c
+from pyros.cli.common import looking, out, program, short, show, signals_as_ctrl_c
 from pyros.cli.console.app import own_name
 from pyros.cli.demo.observatory import ObservatoryProcess
 from pyros.cli.demo.waves import OPTIONS, RETRACTED_WAVE, WAVE, follow_wave
 from pyros.cli.ports import check_free, listening
-from pyros.cli.timeline.follow import LOOK_EVERY, Ended, Follower, ImageOnDisk, Planned, SourceFound
 from pyros.cli.timeline.render import AlertTimeline
 from pyros.clock import Deadline, system_time
 from pyros.config import FILE_NAME, Config
@@ -35,8 +35,11 @@ from pyros.console.roles import Role
 from pyros.errors import AlertError, PyrosError
 from pyros.health.asking import broker_of
 from pyros.journal import JournalReader
+from pyros.printable import last_line
 from pyros.sender import reachable
 from pyros.simulators import load as load_simulator
+from pyros.views.timeline import LOOK_EVERY, Follower
+from pyros.views.timeline_steps import Ended, ImageOnDisk, Planned, SourceFound
 
 _START_SECONDS = 90.0
 _WEATHER_SECONDS = 30.0
@@ -275,8 +278,8 @@ def flare(config: Config, packet: Packet) -> bool:
 def _follow(process: ObservatoryProcess, packet: Packet, timeout: float, burst: bool) -> None:
     """Send the alert and show what happens; raises PyrosError when it is no success, saying why."""
     config = process.config
-    follower = Follower(config, packet.ivorn)
-    try:
+    with looking(config) as observed:
+        follower = Follower(observed, packet.ivorn, known_by)
         with AlertTimeline(out) as timeline:
             _sendvo(config, packet.file)
             end = timeline.watch(follower, timeout, patient=False)
@@ -285,8 +288,6 @@ def _follow(process: ObservatoryProcess, packet: Packet, timeout: float, burst: 
             if burst and "analyzer" in config.agents and isinstance(end, Ended) and end.how == "finished":
                 timeline.linger_for_sources(follower, _ANALYSIS_SECONDS)
         process.check()
-    finally:
-        follower.close()
     images = [Path(step.path) for step in timeline.steps if isinstance(step, ImageOnDisk)]
     out.print()
     if images:

@@ -11,11 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from pyros.cli.common import INTERRUPTS, interrupts_wait, last_line, twistd
+from pyros.cli.common import INTERRUPTS, interrupts_wait, twistd
 from pyros.clock import Deadline
 from pyros.config import Config
 from pyros.errors import AgentError
 from pyros.health.asking import of_agent, of_guardian
+from pyros.printable import last_line
 
 _LOOK_EVERY = 0.1
 _STOP_PATIENCE = ((signal.SIGTERM, 240.0), (signal.SIGKILL, 5.0))

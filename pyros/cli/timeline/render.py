@@ -14,13 +14,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
-from pyros.cli.timeline.follow import (
-    LOOK_EVERY,
+from pyros.clock import Deadline
+from pyros.views.timeline import LOOK_EVERY, Follower
+from pyros.views.timeline_steps import (
     Arrived,
     Decided,
     DomeOpened,
     Ended,
-    Follower,
     ImageOnDisk,
     OnTarget,
     Planned,
@@ -31,7 +31,6 @@ from pyros.cli.timeline.follow import (
     TimelineStep,
     Trouble,
 )
-from pyros.clock import Deadline
 
 _LAST = ("finished", "stopped")
 _STYLES = {Decided: "bold", ImageOnDisk: "green", SourceFound: "green", Trouble: "yellow", Ended: "bold"}

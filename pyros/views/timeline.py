@@ -6,163 +6,55 @@ the observatory's: compare them with each other, not with the computer's clock.
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 from pyros import messages
 from pyros.alerts import followup
-from pyros.broker.packet import known_by
-from pyros.cli.common import last_line
-from pyros.config import Config
-from pyros.errors import AlertError, JournalError
-from pyros.journal import JournalReader, Received
-from pyros.journal.events import EventReader
+from pyros.errors import AlertError
+from pyros.journal import Received
 from pyros.messages import Observation, decode_payload
+from pyros.printable import last_line
+from pyros.views.observed import Observed
+from pyros.views.timeline_steps import (
+    Arrived,
+    Decided,
+    DomeOpened,
+    Ended,
+    How,
+    ImageOnDisk,
+    OnTarget,
+    Planned,
+    Published,
+    ShutterOpened,
+    SlewCommanded,
+    SourceFound,
+    TimelineStep,
+    Trouble,
+)
 
 LOOK_EVERY = 0.1
 """Seconds between two looks at the journals."""
 
 _AT_ONCE = 10_000
-_BROKER = "broker"
 _BACKWARDS = ("observation_manager", "majordome", "scheduler", "monitoring", "alert_manager")
 """The journals in the order in which they are read: against the way of the messages. What is seen in one was caused by
 something in a later one, which was committed before, and so is seen in the same look."""
 
 
-How = Literal["finished", "refused", "failed", "withdrawn"]
-
-
-@dataclass(frozen=True, slots=True)
-class TimelineStep:
-    """Something that happened to the alert, ``at`` this Unix time of the observatory's clock."""
-
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived(TimelineStep):
-    """The broker has it."""
-
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Decided(TimelineStep):
-    """The alert manager has decided by its rules; the position is ICRS degrees."""
-
-    accepted: bool
-    reason: str
-    observation: str
-    ra: float | None
-    dec: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Planned(TimelineStep):
-    """It is in the scheduler's plan, to be started now or not."""
-
-    starts: bool
-    reason: str
-    altitude: float
-    observation: Observation
-
-    @property
-    def up(self) -> bool:
-        """Whether its target is above the altitude that it needs, degrees."""
-        return self.altitude >= self.observation.min_altitude
-
-
-@dataclass(frozen=True, slots=True)
-class DomeOpened(TimelineStep):
-    """The dome is open."""
-
-
-@dataclass(frozen=True, slots=True)
-class SlewCommanded(TimelineStep):
-    """The mount took the command; ``seconds`` is its own estimate."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class OnTarget(TimelineStep):
-    """The measured position, ICRS degrees, and its distance from the demanded one in arcseconds."""
-
-    ra: float
-    dec: float
-    error: float
-
-
-@dataclass(frozen=True, slots=True)
-class ShutterOpened(TimelineStep):
-    """The camera exposes image ``number`` of ``of`` for so many seconds."""
-
-    number: int
-    of: int
-    filter: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class ImageOnDisk(TimelineStep):
-    """Synced: it would survive a power cut."""
-
-    number: int
-    filter: str
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFound(TimelineStep):
-    """The analyzer has found a source in an image that the catalogue doesn't know: ICRS degrees, magnitudes."""
-
-    ra: float
-    dec: float
-    filter: str
-    magnitude: float
-    error: float | None
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Published(TimelineStep):
-    """The broker keeps a VOEvent of our own about it, and sends it to the subscribers."""
-
-    what: str
-    """started, finished, stopped, detection or photometry."""
-    ivorn: str
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble(TimelineStep):
-    """Something did not work; the agents may try again."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ended(TimelineStep):
-    """Nothing more will happen to it."""
-
-    how: How
-    reason: str = ""
-    images: tuple[str, ...] = ()
-
-
 class Follower:
     """Watches the journals for one alert, from now on."""
 
-    def __init__(self, config: Config, ivorn: str, key: str = "") -> None:
-        """Remembers where each journal ends now: make it before the alert is sent.
+    def __init__(self, observed: Observed, ivorn: str, known_by: Callable[[bytes], str], key: str = "") -> None:
+        """Remember where each journal ends now: make it before the alert is sent.
 
-        ``key`` is what the broker keeps it under, where that isn't its ivorn.
+        ``known_by`` returns what the broker knows a packet by, or raises AlertError; ``key`` is that of this alert,
+        where it isn't its ivorn.
         """
-        self._config, self._ivorn, self._key = config, ivorn, key or ivorn
+        self.observed, self._ivorn, self._key, self._known_by = observed, ivorn, key or ivorn, known_by
+        config = observed.config
         others = [agent for agent in config.agents if agent not in _BACKWARDS]
         self._agents = [*others, *(agent for agent in _BACKWARDS if agent in config.agents)]
-        self._journals: dict[str, JournalReader] = {}
-        self._events: EventReader | None = None
         self._read = dict.fromkeys(self._agents, 0)
         self._waiting: list[tuple[str, Received]] = []
         """What cannot be told yet: which observation is this alert's is known after the decision."""
@@ -174,16 +66,12 @@ class Follower:
         self._published = 0
         self.ended = False
         for agent in self._agents:
-            if journal := self._journal(agent):
-                self._read[agent] = journal.newest()
-
-    def close(self) -> None:
-        """Close the journals."""
-        for journal in (*self._journals.values(), *([self._events] if self._events else [])):
-            journal.close()
+            with observed.journal(agent) as journal:
+                if journal is not None:
+                    self._read[agent] = journal.newest()
 
     def look(self) -> list[TimelineStep]:
-        """Return what has happened since the last look, in the order in which it happened. Raises JournalError."""
+        """Return what has happened since the last look, in the order in which it happened."""
         for agent in self._agents:
             self._waiting += [(agent, received) for received in self._new(agent)]
         self._waiting.sort(key=lambda item: item[1].sent)
@@ -202,46 +90,32 @@ class Follower:
                 steps = sorted(steps + published, key=lambda step: step.at)
         return steps
 
-    def _journal(self, name: str) -> JournalReader | None:
-        """Return an open journal; None as long as that agent has never run."""
-        if name not in self._journals:
-            try:
-                self._journals[name] = JournalReader(self._config.journal(name))
-            except JournalError:
-                return None
-        return self._journals[name]
-
-    def _brokers_events(self) -> EventReader | None:
-        if self._events is None:
-            with suppress(JournalError):  # the broker has not run here yet
-                self._events = EventReader(self._config.journal(_BROKER))
-        return self._events
-
     def _new(self, agent: str) -> list[Received]:
-        journal = self._journal(agent)
-        if journal is None:
-            return []
-        rows = journal.received(after=self._read[agent], last=_AT_ONCE)
+        rows: list[tuple[int, Received]] = []
+        with self.observed.journal(agent) as journal:
+            if journal is not None:  # it has run here
+                rows = journal.received(after=self._read[agent], last=_AT_ONCE)
         if rows:
             self._read[agent] = rows[-1][0]
         return [received for _, received in rows if received.error or (agent, received.name) in _TELLING]
 
     def _look_at_broker(self) -> list[TimelineStep]:
         """Look for the alert in the broker, which may keep it long before an alert manager runs."""
-        events = None if self._arrived else self._brokers_events()
-        arrival = events.arrival(self._key) if events else None
+        arrival: tuple[float, str] | None = None
+        if not self._arrived:
+            with self.observed.events() as events:
+                arrival = events.arrival(self._key) if events is not None else None
         return self._arrival(*arrival) if arrival else []
 
     def _look_at_publications(self) -> list[TimelineStep]:
         """Look for our own VOEvents about this observation in the broker; they go on after the end."""
-        broker = self._config.broker
+        broker = self.observed.config.broker
         if broker is None or not broker.publish or not self._observation:
             return []
-        events = self._brokers_events()
-        if events is None:
-            return []
         begin = followup.beginning(broker.ivo, self._observation)
-        rows = events.beginning_with(begin, self._published)
+        rows: list[Any] = []
+        with self.observed.events() as events:
+            rows = events.beginning_with(begin, self._published) if events is not None else []
         if rows:
             self._published = rows[-1].number
         return [Published(at, ivorn.removeprefix(begin).partition("-")[0], ivorn) for _, at, ivorn in rows]
@@ -296,7 +170,7 @@ class Follower:
 
     def _is_this_alert(self, payload: messages.AlertReceived) -> bool:
         try:
-            return known_by(payload.packet) == self._key
+            return self._known_by(payload.packet) == self._key
         except AlertError:
             return False
 
