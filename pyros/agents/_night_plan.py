@@ -120,7 +120,7 @@ class NightPlanner:
         if running is None and plan is not None and plan.start_now is not None:
             line = plan.observations[0]
             running = Running(line.observation, line.end or now)
-        wanted = tuple(self._cut(requests.values(), now))
+        wanted = tuple(self._cut(requests.values(), _free(running, now)))
         self._asked = frozenset(requests)
         return ImprovementJob(wanted, self.site, now, running, self.pointing, rounds, seconds)
 
@@ -145,16 +145,15 @@ class NightPlanner:
     def _new(
         self, requests: Mapping[str, Observation], current: Running | None, urgent: Observation | None, now: float
     ) -> Plan:
-        wanted = self._cut(requests.values(), now)
         if urgent is not None:
-            more = max((each.priority for each in wanted if not each.alert), default=urgent.priority)
+            more = max((each.priority for each in requests.values() if not each.alert), default=urgent.priority)
             if current is None and more > urgent.priority:
-                plan = self._whole(wanted, None, now)
+                plan = self._whole(self._cut(requests.values(), now), None, now)
                 first = requests.get(plan.start_now or "")
                 if first is not None and first.priority > urgent.priority:
                     return plan
             current = self.running(urgent, now, now)
-        return self._whole(wanted, current, now)
+        return self._whole(self._cut(requests.values(), _free(current, now)), current, now)
 
     def _whole(self, wanted: list[Observation], running: Running | None, now: float) -> Plan:
         return plan_night(wanted, self.site, now, running=running, overheads=self.overheads, pointing=self.pointing)
@@ -178,9 +177,11 @@ class NightPlanner:
         self, plan: Plan, lines: list[Planned], requests: Mapping[str, Observation], when: datetime
     ) -> Plan | None:
         """Return the rest of a plan where nothing runs: its next line begins when its time has come, or is free."""
+        now = when.timestamp()
         if not lines:
-            return _rest(plan, lines, None)
-        now, first = when.timestamp(), lines[0]
+            tried = now - (plan.begin or now) < _LATE_SECONDS
+            return _rest(plan, lines, None) if tried or not requests else None
+        first = lines[0]
         start = first.start or now
         if start < now - _LATE_SECONDS:
             return None
@@ -193,21 +194,21 @@ class NightPlanner:
         moved = msgspec.structs.replace(first, start=now, end=now + (first.end or now) - start)
         return _rest(plan, [moved, *lines[1:]], moved)
 
-    def _cut(self, requests: Iterable[Observation], now: float) -> list[Observation]:
+    def _cut(self, requests: Iterable[Observation], free: float) -> list[Observation]:
         """Return the requests, those that are too long for this night cut to what of them fits in.
 
-        They go on with their next image in another night.
+        ``free`` is when the telescope is (Unix seconds). They go on with their next image in another night.
         """
         wanted = list(requests)
         long = [
             each for each in wanted if each.interruptible and self.overheads.observation_seconds(each) > _LONG_SECONDS
         ]
-        parts = {each.id: self._part(each, now) for each in long}
+        parts = {each.id: self._part(each, free) for each in long}
         return [parts.get(each.id, each) for each in wanted]
 
     def _part(self, request: Observation, now: float) -> Observation:
         known = self._parts.get(request.id)
-        if known is not None and known[0] == request and 0 <= now - known[1] < _LATE_SECONDS:
+        if known is not None and known[0] == request and 0 <= now - known[1] < _CUT_STEP:  # it has that room
             return known[2]
         part = _part_of_night(request, self.site, now, self.overheads)
         self._parts[request.id] = (request, now, part)
@@ -234,6 +235,11 @@ def _rest(plan: Plan, lines: list[Planned], first: Planned | None) -> Plan:
     start_now = first.observation.id if first is not None else None
     value = sum(each.value for each in lines)
     return msgspec.structs.replace(plan, observations=tuple(lines), start_now=start_now, value=value, bound=None)
+
+
+def _free(running: Running | None, now: float) -> float:
+    """Return when the telescope is free, Unix seconds."""
+    return now if running is None else max(now, running.end)
 
 
 def _named(lines: Iterable[Planned], id_: str) -> Planned | None:

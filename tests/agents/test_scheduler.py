@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from pyros import messages
-from pyros.agents.scheduler import PLAN_IMPROVED, PLAN_IN_TIME, PlanImproved, SchedulerAgent
+from pyros.agents._night_plan import NightPlanner
+from pyros.agents.scheduler import PLAN_AROUND, PLAN_IMPROVED, PLAN_IN_TIME, PlanImproved, SchedulerAgent
 from pyros.journal import JournalReader
 from pyros.messages import Cadence, Exposures, Observation, ObservationReport, Plan, Window, Withdrawal, encode_payload
 from pyros.planning import Site, night_log
@@ -244,3 +245,32 @@ def test_more_requests_than_it_keeps_are_refused(rig: Rig, monkeypatch: pytest.M
     rig.ask(request("a"))
     rig.ask(request("b"))
     assert list(rig.host.agent.state.requests) == ["a"]
+
+
+def test_a_sequence_longer_than_the_night_goes_on_after_an_alert(rig: Rig) -> None:
+    """What is left of the night when the alert's observation ends counts, not what is left when that begins."""
+    survey = request("survey", where=place(75, 90), min_altitude=0.0, exposures=(Exposures("r", 300.0, 100),))
+    assert rig.ask(survey).start_now == "survey"
+    rig.start("survey")
+    burst = request("burst", alert="ivo://x/burst#1", priority=90, exposures=(Exposures("g", 300.0, 4),))
+    assert rig.ask(burst).start_now == "burst"
+    interrupted = ObservationReport(observation="survey", images=("1.fits",), reason="gave way to burst", again=True)
+    rig.say(messages.OBSERVATION_FAILED, interrupted)
+    rig.start("burst")
+    rig.host.reactor.advance(7)
+    rig.say(PLAN_AROUND)
+    rig.say(messages.OBSERVATION_FINISHED, ObservationReport(observation="burst", images=("1.fits", "2.fits")))
+    plan = rig.say(messages.PLAN_AGAIN)
+    assert plan.start_now == "survey"
+    assert plan.observations[0].observation.remaining()[0].count == 99
+
+
+def test_a_night_without_a_plan_is_planned_again() -> None:
+    """What had no place while something ran for long may have one later: nothing due starves."""
+    planner = NightPlanner(Site.load(SITE))
+    wanted = {"long": request("long", minutes=20, where=place(60, 180))}
+    plan = planner.plan(wanted, None, NOW)
+    assert plan.start_now == "long"
+    planner.take(msgspec.structs.replace(plan, observations=(), start_now=None))
+    assert planner.plan(wanted, None, NOW + timedelta(minutes=10)).start_now is None
+    assert planner.plan(wanted, None, NOW + timedelta(minutes=16)).start_now == "long"
