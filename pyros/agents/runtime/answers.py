@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Mapping
 
 from pyros.journal import Effects
 from pyros.wire import Refusal
@@ -18,6 +19,7 @@ class Answers:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._effects = Effects()
+        self._latest: dict[str, int] = {}
         self.due = math.inf
         """When they must be stored at the latest, monotonic seconds."""
 
@@ -26,9 +28,21 @@ class Answers:
         with self._lock:
             before = self.due
             self.due = min(before, now + (_REFUSALS_SECONDS if refusals else _ANSWERS_SECONDS))
-            self._effects.acknowledged[agent] = seq
+            self._effects.acknowledged[agent] = self._latest[agent] = seq
             self._effects.refused += [(refusal.reason, agent, refusal.seq) for refusal in refusals]
             return self.due < before
+
+    def still_waiting(self, waiting: Mapping[str, int], destinations: Mapping[str, int]) -> dict[str, int]:
+        """Return how many messages wait for each agent: what it has acknowledged doesn't, though it isn't stored yet.
+
+        ``waiting`` and ``destinations`` are the journal's: what it has, and the last number for each agent.
+        """
+        latest = self._latest
+        counts = {
+            agent: min(count, destinations.get(agent, 0) - latest.get(agent, 0))
+            for agent, count in list(waiting.items())
+        }
+        return {agent: count for agent, count in counts.items() if count > 0}
 
     def confirm(self, agent: str, last: int, now: float) -> None:
         """Add which number an agent has, to be stored at once: until then it is sent nothing."""

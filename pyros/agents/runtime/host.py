@@ -362,7 +362,7 @@ class Host:
             "hold": None if hold is None else msgspec.structs.asdict(hold),
             "alarms": [alarm._asdict() for alarm in list(self.alarms.raised.values())],
             **self.agent.figures(),
-            "outbox": {agent: count for agent, count in list(self.journal.waiting.items()) if count},
+            "outbox": self._answers.still_waiting(self.journal.waiting, self.journal.destinations),
         }
 
     def _call(self, what: str, seconds: float, function: Callable[[], None]) -> None:
