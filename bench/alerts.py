@@ -31,6 +31,7 @@ from pyros.broker.store import EventStore
 from pyros.clock import RealClock
 from pyros.errors import AlertError
 from pyros.journal import Effects
+from pyros.rehearsal.reactor import MemoryReactor
 
 BENCH = Path(__file__).parent
 DEBIAN = "/usr/bin/python3"
@@ -66,7 +67,7 @@ def pyros(folder: Path, stored: int) -> Iterator[Server]:
     )
     if stored:
         store = EventStore(
-            None, RealClock(Clock()), folder / "journals" / "broker.sqlite", threaded=False, durable=False
+            MemoryReactor(), RealClock(Clock()), folder / "journals" / "broker.sqlite", threaded=False, durable=False
         )
         effects = Effects()
         effects.also.append(lambda db: fill(db, stored))

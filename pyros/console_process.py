@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import Deferred
 
 from pyros.clock import Clock, Timer
 from pyros.config import Config
 from pyros.kept_process import KeptProcess
+from pyros.reactor import Reactor
 
 _LOOK_SECONDS = 1.0
 _STOP_SECONDS = 5.0
@@ -17,7 +16,7 @@ _STOP_SECONDS = 5.0
 class ConsoleProcess:
     """Keeps the console of a configuration alive. Every method is for the reactor's thread."""
 
-    def __init__(self, config: Config, reactor: Any, clock: Clock) -> None:
+    def __init__(self, config: Config, reactor: Reactor, clock: Clock) -> None:
         self._reactor, self._clock = reactor, clock
         plugin = ["pyros-console", "--config", str(config.path)]
         self._process = KeptProcess("console", plugin, config.data / "console.log", clock)

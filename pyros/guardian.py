@@ -29,7 +29,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import ITCPTransport
-from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -43,6 +43,7 @@ from pyros.config import Config, GuardianConfig, StandardAgents
 from pyros.errors import AgentError, ConfigError
 from pyros.instruments import connect
 from pyros.planning import Site
+from pyros.reactor import Reactor
 from pyros.sender import Sender
 from pyros.sender.handshake import observatory_key
 
@@ -65,7 +66,7 @@ class Guardian:
     """Watches one dome. ``send`` delivers a message to monitoring and may block; it runs in a thread."""
 
     def __init__(
-        self, config: Config, reactor: Any, clock: Clock, *, send: Callable[[str, Any], object] | None = None
+        self, config: Config, reactor: Reactor, clock: Clock, *, send: Callable[[str, Any], object] | None = None
     ) -> None:
         if config.guardian is None:
             raise ConfigError([f"{config.path}: [guardian]: the section is missing"])
@@ -109,7 +110,7 @@ class Guardian:
                 timer.cancel()
         self._alarms.close()
         self._task.cancel()
-        await self._port.stopListening()
+        await maybeDeferred(self._port.stopListening)
         for connection in list(self.connections):
             connection.transport.abortConnection()
         await self._dome.disconnect()
@@ -267,7 +268,7 @@ class _Connection(LineOnlyReceiver):
         self._guardian.connections.remove(self)
 
 
-class _Connections(Factory):
+class _Connections(ServerFactory):
     """Takes connections from allowed networks; of too many, the oldest that hasn't proved the key goes."""
 
     noisy = False

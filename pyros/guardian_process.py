@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from pyros.clock import Clock, Timer
 from pyros.config import Config, GuardianConfig
 from pyros.kept_process import KeptProcess
+from pyros.reactor import Reactor
 from pyros.sender import reachable
 
 _LOOK_SECONDS = 1.0
@@ -27,7 +28,9 @@ _STOP_SECONDS = 5.0
 class GuardianProcess:
     """Keeps the guardian of a configuration alive. Every method is for the reactor's thread."""
 
-    def __init__(self, config: Config, section: GuardianConfig, reactor: Any, clock: Clock, *, simulated: bool) -> None:
+    def __init__(
+        self, config: Config, section: GuardianConfig, reactor: Reactor, clock: Clock, *, simulated: bool
+    ) -> None:
         """Take the guardian's section; ``simulated``: this process is what simulates the devices."""
         self.config, self.section = config, section
         self.log = Logger("guardian")

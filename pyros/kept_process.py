@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from pyros.clock import Clock
+from pyros.reactor import Reactor
 
 _PAUSES = (1.0, 30.0)  # the first and the longest before it is started again, each twice the one before
 _LASTING = 60.0  # seconds after which a process that ends has been a good one
@@ -75,17 +76,17 @@ class KeptProcess:
         self._log.info("the {name} is process {pid}, and writes to {file}",
                        name=self.name, pid=self._process.pid, file=self.file)  # fmt: skip
 
-    def end(self, reactor: object, seconds: float) -> Deferred[bool]:
+    def end(self, reactor: Reactor, seconds: float) -> Deferred[bool]:
         """Ask it to end; fires after so many seconds at most: whether it has, or was none."""
         return Deferred.fromCoroutine(self._end(reactor, seconds))
 
-    async def _end(self, reactor: object, seconds: float) -> bool:
+    async def _end(self, reactor: Reactor, seconds: float) -> bool:
         process, end = self._process, self._clock.monotonic() + seconds
         if process is None or process.poll() is not None:
             return True
         process.terminate()
         while process.poll() is None and self._clock.monotonic() < end:
-            await deferLater(reactor, _STOP_LOOK)  # type: ignore[arg-type]
+            await deferLater(reactor, _STOP_LOOK)
         return process.returncode is not None
 
     def _not_begun(self, problem: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import Any
 
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReadDescriptor
@@ -12,6 +11,8 @@ from twisted.internet.main import CONNECTION_DONE
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from pyros.reactor import SystemReactor
 
 log = Logger("pyros")
 
@@ -33,7 +34,7 @@ class StandardInput:
     gone, however it went, its end is closed.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: SystemReactor) -> None:
         self._reactor = reactor
         reactor.addReader(self)
 

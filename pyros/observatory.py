@@ -6,7 +6,7 @@ import importlib
 import inspect
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.logger import Logger
@@ -23,6 +23,7 @@ from pyros.garbage import LongLivedObjects
 from pyros.guardian_process import GuardianProcess
 from pyros.journal import SQLITE, AnyJournals
 from pyros.orders import check_reloadable
+from pyros.reactor import Reactor
 from pyros.site import Site
 
 if TYPE_CHECKING:  # numpy, lxml and Comet: twenty megabytes of each process that runs one agent without them
@@ -74,13 +75,14 @@ def load_agent(config: Config, name: str) -> Agent:
     return agent
 
 
-def clock_for(config: Config, reactor: Any) -> RealClock:
+def clock_for(config: Config, reactor: Reactor | None) -> RealClock:
     """Make the observatory's clock: the computer's, or, with ``clock = night``, shifted into its site's night.
 
     The shift is noted in the data folder, so that all processes of the observatory share it, and those that start again
     in the same night too. Raises PlanningError or ConfigError: a bad site, or the note can't be written.
     """
-    real = RealClock(reactor)
+    scheduler = cast("Reactor", reactor)  # without one only the time is wanted
+    real = RealClock(scheduler)
     if config.clock == "real":
         return real
     from pyros.planning.visibility import is_night, next_night  # noqa: PLC0415
@@ -104,7 +106,7 @@ def clock_for(config: Config, reactor: Any) -> RealClock:
         except OSError as error:
             problem = f"{config.path}: [observatory] data: {config.data} cannot be written: {error.strerror}"
             raise ConfigError([f"{problem}; name a folder of your own"]) from None
-    return RealClock(reactor, offset=shift.total_seconds())
+    return RealClock(scheduler, offset=shift.total_seconds())
 
 
 class Observatory:
@@ -113,7 +115,7 @@ class Observatory:
     def __init__(
         self,
         config: Config,
-        reactor: Any,
+        reactor: Reactor,
         clock: Clock,
         *,
         agents: Iterable[str] | None = None,

@@ -33,6 +33,7 @@ from pyros.lifeline import StandardInput, has_terminal
 from pyros.logs import keep_printable, write_log
 from pyros.observatory import Observatory, clock_for
 from pyros.permissions import umask
+from pyros.reactor import installed_reactor
 from pyros.service_manager import ServiceManager
 
 if TYPE_CHECKING:  # dear to import, and not for who runs one agent
@@ -67,9 +68,7 @@ class ObservatoryService(Service):
         self, config: Config, *, until_stdin_ends: bool = False, with_console: bool = False, **what: Any
     ) -> None:
         """Make the `Observatory` of ``what``; ``with_console`` also what starts the console that is configured."""
-        from twisted.internet import reactor  # noqa: PLC0415  under twistd it is installed by now
-
-        self._reactor: Any = reactor
+        self._reactor = installed_reactor()
         self._umask = umask(config.group)
         os.umask(self._umask)
         self.observatory = Observatory(config, self._reactor, clock_for(config, self._reactor), **what)
@@ -182,9 +181,7 @@ class GuardianService(Service):
 
         Raises ConfigError.
         """
-        from twisted.internet import reactor  # noqa: PLC0415  under twistd it is installed by now
-
-        self._reactor: Any = reactor
+        self._reactor = installed_reactor()
         self._umask = umask(config.group)
         self._parent, self._simulated = parent, simulated
         from pyros.guardian import Guardian  # noqa: PLC0415
@@ -363,8 +360,7 @@ def guardian_service(options: GuardianOptions) -> Service:
 @telling_mistakes
 def simulator_service(options: SimulatorOptions) -> Service:
     """For the plugin ``pyros-simulator``; without a configuration the clock is the computer's."""
-    from twisted.internet import reactor  # noqa: PLC0415  under twistd it is installed by now
-
+    reactor = installed_reactor()
     clock = clock_for(options.load(), reactor) if options["config"] else RealClock(reactor)
     from pyros import simulators  # noqa: PLC0415
 

@@ -7,6 +7,9 @@ from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pyros.reactor import Reactor
 
 _VOEVENT = """<?xml version="1.0" encoding="UTF-8"?>
 <voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
@@ -46,6 +49,7 @@ def voevent(
     ).encode()  # fmt: skip
 
 
+@implementer(Reactor)
 class InlineReactor(MemoryReactorClock):
     """Virtual time, recorded connections, and a thread pool that runs inline."""
 
@@ -60,8 +64,14 @@ class InlineReactor(MemoryReactorClock):
             fine, result = False, make()
         on_result(fine, result)
 
-    def callFromThread(self, function: Any, *args: Any, **kwargs: Any) -> None:
-        function(*args, **kwargs)
+    def callFromThread(self, callable: Any, *args: Any, **kwargs: Any) -> None:  # noqa: A002  Twisted's name
+        callable(*args, **kwargs)
+
+    def callInThread(self, callable: Any, *args: Any, **kwargs: Any) -> None:  # noqa: A002  Twisted's name
+        callable(*args, **kwargs)
+
+    def suggestThreadPoolSize(self, size: int) -> None:
+        """There are no threads."""
 
 
 class MemoryLine(StringTransport):

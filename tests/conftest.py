@@ -19,7 +19,6 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from twisted.internet.selectreactor import SelectReactor
-from twisted.internet.task import Clock
 from twisted.logger import (
     FilteringLogObserver,
     LogLevel,
@@ -37,6 +36,7 @@ from pyros.journal import JournalReader
 from pyros.sender import ask
 from pyros.sender.inbound import InboundHandshake, InboundPort
 from pyros.wire import Decoder, Frame, Hello, encode_frame
+from tests.builders import InlineReactor
 
 # Hypothesis's own timed checks fail where the machine is slow: its first text on a new machine takes a second.
 # In CI its examples are always the same: a change is not blamed for what chance has found out elsewhere.
@@ -276,7 +276,7 @@ class GreetedPeer:
         self._connection, self._last = connection, last
         self.decoder = Decoder(frames=True)
         self.hello: Hello | None = None
-        handshake = InboundHandshake(InboundPort(name, key, [], Clock()), self)
+        handshake = InboundHandshake(InboundPort(name, key, [], InlineReactor()), self)
         while handshake.peer is None:
             data = connection.recv(65536)
             assert data, "closed"

@@ -21,6 +21,7 @@ from pyros import keys
 from pyros.clock import Clock, Timer
 from pyros.config import Config, GuardianConfig
 from pyros.errors import ConfigError
+from pyros.reactor import Reactor
 from pyros.sender import reachable
 from pyros.sender.handshake import observatory_key
 
@@ -42,7 +43,7 @@ class BeatSender:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         clock: Clock,
         config: Config,
         log: Logger,

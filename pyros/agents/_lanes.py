@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from pyros.clock import Clock, Timer
+from pyros.reactor import Reactor
 from pyros.workers import Worker
 
 IDLE_SECONDS = 600.0
@@ -19,7 +20,7 @@ _T = TypeVar("_T")
 class Lanes:
     """Worker processes by name, begun when they are needed. All methods are for the reactor's thread."""
 
-    def __init__(self, reactor: Any, clock: Clock, log: Logger, module: str) -> None:
+    def __init__(self, reactor: Reactor, clock: Clock, log: Logger, module: str) -> None:
         """Make no process yet; each imports ``module`` before its first job."""
         self._reactor = reactor
         self._clock = clock

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import Deferred
 
 from pyros import messages
@@ -11,6 +9,7 @@ from pyros.agents._options import yes_or_no
 from pyros.agents.agent import Agent
 from pyros.messages import NightReported
 from pyros.nights.report import write_report
+from pyros.reactor import Reactor
 from pyros.workers import Worker
 
 _REPORT_SECONDS = 300.0
@@ -24,7 +23,7 @@ class NightReporting:
         self._agent = agent
         self._wanted = True
 
-    def attach(self, reactor: Any) -> None:
+    def attach(self, reactor: Reactor) -> None:
         """Prepare the worker, which is started with the first report."""
         agent = self._agent
         self._worker = Worker(reactor, agent.clock, agent.log, "majordome's", [write_report.__module__])

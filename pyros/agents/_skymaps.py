@@ -47,6 +47,7 @@ from pyros.errors import AgentError, AlertError, WorkerError
 from pyros.messages import AlertReceived, FieldRequests, FollowUp, Message, Observation
 from pyros.planning import Site, SiteSky
 from pyros.planning.night_sky import night_of
+from pyros.reactor import Reactor
 from pyros.workers import Worker
 
 _PAUSES = (10.0, 60.0, 300.0, 900.0, 3600.0)
@@ -95,7 +96,7 @@ class SkyMapsAgent(Agent):
         self._reading: set[str] = set()
         """Reactor's thread: the packets whose maps the worker reads."""
 
-    def attach(self, reactor: Any) -> None:
+    def attach(self, reactor: Reactor) -> None:
         """Begin the worker where there are maps to read, so that the first needs not wait for its imports."""
         self._field = self._field_of_view()
         self._worker = Worker(reactor, self.clock, self.log, "sky maps'", [work.__name__])

@@ -43,6 +43,7 @@ from pyros.messages import (
     register,
 )
 from pyros.prepared import prepared
+from pyros.reactor import Reactor
 from pyros.site import Site
 
 Handler = Callable[..., Any]
@@ -189,7 +190,7 @@ class Agent(StandardAgents):
         """Return further figures for `pyros status`, JSON values. Runs in the reactor's thread."""
         return {}
 
-    def attach(self, reactor: Any) -> None:
+    def attach(self, reactor: Reactor) -> None:
         """Open the device's connection: runs in the reactor's thread before the agent's thread begins."""
 
     def detach(self) -> Deferred[None] | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
@@ -31,6 +30,7 @@ from pyros.errors import AgentError, CatalogueError, PyrosError
 from pyros.imagery.filling import IndexJob, index_image
 from pyros.imagery.index import index_file
 from pyros.messages import ImageAnalysed, ImageTaken, Message, PointingMeasured, SourceFound
+from pyros.reactor import Reactor
 from pyros.stars import gaia
 from pyros.workers import Worker
 
@@ -80,7 +80,7 @@ class AnalyzerAgent(Agent):
         self._queue: deque[ImageTaken] = deque()
         self._running: Deferred[None] | None = None
 
-    def attach(self, reactor: Any) -> None:
+    def attach(self, reactor: Reactor) -> None:
         self._detached = False
         self._worker = Worker(reactor, self.clock, self.log, "analyzer's", [images.__name__])
 

@@ -44,6 +44,7 @@ from pyros.planning import Site
 from pyros.planning.night_log import night_name
 from pyros.planning.visibility import airmass, altitude_azimuth
 from pyros.prepared import prepared
+from pyros.reactor import Reactor
 from pyros.workers import Worker
 
 _WRITE_SECONDS = 120.0
@@ -95,7 +96,7 @@ class CameraAgent(FiltersAgent):
     def has_filters(self) -> bool:
         return self.FILTER_WHEEL not in self.config.agents
 
-    def attach(self, reactor: Any) -> None:
+    def attach(self, reactor: Reactor) -> None:
         self._worker = Worker(
             reactor, self.clock, self.log, "camera's", [writing.__name__, levels.__name__, starsizes.__name__]
         )

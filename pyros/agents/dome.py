@@ -42,6 +42,7 @@ from pyros.hold import Hold
 from pyros.messages import DomeFailure, DomeReport, Failure, Follow, Message, Order, Reason, SlitInPlace
 from pyros.planning import Site
 from pyros.planning.visibility import altitude_azimuth, sun_altitude
+from pyros.reactor import Reactor
 
 SHUTTER = messages.register("Shutter", ShutterReport, guarded=True)
 FOLLOW_ON = messages.guard("Follow on")
@@ -119,7 +120,7 @@ class DomeAgent(InstrumentAgent):
 
     # The reactor's thread: what is done before and without any turn -------------------------------------------------
 
-    def attach(self, reactor: Any) -> None:
+    def attach(self, reactor: Reactor) -> None:
         """Close whatever is open: nothing is known yet that would allow it."""
         super().attach(reactor)
         sun_limit = 0.0

@@ -25,6 +25,7 @@ from pyros.clock import Timer
 from pyros.errors import AgentError, CommandAborted, ConnectionLost, InstrumentError, NoAnswer
 from pyros.instruments import Place, connect
 from pyros.messages import DeviceState, InstrumentConnection, Message, Payload, Telemetry
+from pyros.reactor import Reactor
 
 STARTED = "Command started"
 DONE = "Command done"
@@ -144,7 +145,7 @@ class InstrumentAgent(Agent):
         self._measuring: Deferred[None] | None = None
         self._trouble = ""
 
-    def attach(self, reactor: Any) -> None:
+    def attach(self, reactor: Reactor) -> None:
         self.reactor = reactor
         kind: Any = self.name
         self._pace = self.option("telemetry", float, _TELEMETRY)

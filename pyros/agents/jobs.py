@@ -29,6 +29,7 @@ from pyros.jobs.names import jobs_folder
 from pyros.jobs.runner import Limits, ProcessRunner, Runner
 from pyros.messages import JobRequest, JobRevoked, JobsCleaned, Message
 from pyros.quantities import DURATIONS, SIZES, quantity
+from pyros.reactor import Reactor
 
 JOB_ENDED = "Job ended"
 LOOK_FOR_JOBS = "Look for jobs"
@@ -85,7 +86,7 @@ class JobsAgent(Agent):
         self._timer: Timer | None = None
         self._detached = False
 
-    def attach(self, reactor: Any) -> None:
+    def attach(self, reactor: Reactor) -> None:
         """Read the options, so that a mistake in them keeps the agent from beginning."""
         self._detached = False
         self._told = self.NOTIFIER if self.NOTIFIER in self.config.agents else ""

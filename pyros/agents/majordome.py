@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -43,6 +42,7 @@ from pyros.nights import diary
 from pyros.planning import Site
 from pyros.planning.night_log import night_name
 from pyros.planning.phases import Phase, phase
+from pyros.reactor import Reactor
 
 RENEW_LEASE = messages.guard("Renew lease", fleeting=True)
 END_SESSION = messages.guard("End session")
@@ -147,7 +147,7 @@ class MajordomeAgent(Agent):
         self._dome_not_closed = False
         """The dome did not close when it was told to: its device was not there."""
 
-    def attach(self, reactor: Any) -> None:
+    def attach(self, reactor: Reactor) -> None:
         self._reporting.attach(reactor)
 
     def detach(self) -> Deferred[None] | None:

@@ -39,6 +39,7 @@ from pyros.notices.delivery import SendJob, SendResult, ping, send
 from pyros.notices.desk import ALARM_FAILURES, Desk, Outcome
 from pyros.notices.notice import Notice, NoticeBook
 from pyros.notices.rules import NoticeRules
+from pyros.reactor import Reactor
 from pyros.sender.handshake import observatory_key
 
 NOTICES_DUE = messages.guard("Notices due", fleeting=True)
@@ -108,7 +109,7 @@ class NotifierAgent(Agent):
         self._rehearsed = False
         self._pinged = True
 
-    def attach(self, reactor: Any) -> None:
+    def attach(self, reactor: Reactor) -> None:
         self._detached = False
         self._rehearsed = not hasattr(reactor, "spawnProcess")
         self._lanes = Lanes(reactor, self.clock, self.log, delivery.__name__)

@@ -10,7 +10,6 @@ import sqlite3
 from collections.abc import Iterator
 from datetime import date
 from math import ceil
-from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -27,6 +26,7 @@ from pyros.planning.improvement import ImprovementJob
 from pyros.planning.night_log import DUE, Fate, NightLine, line_of
 from pyros.planning.planner import ROUNDS, Running
 from pyros.planning.visibility import warm_up
+from pyros.reactor import Reactor
 from pyros.workers import Worker
 
 PLAN_IN_TIME = messages.guard("Time to plan")
@@ -143,7 +143,7 @@ class SchedulerAgent(Agent):
         self._computing = False
         self._next_job: tuple[int, ImprovementJob] | None = None
 
-    def attach(self, reactor: Any) -> None:
+    def attach(self, reactor: Reactor) -> None:
         self._worker = Worker(reactor, self.clock, self.log, "scheduler's", [improvement.__name__])
         self._worker.warm_up()
 

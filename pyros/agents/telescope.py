@@ -34,6 +34,7 @@ from pyros.messages import (
 from pyros.planning import Site
 from pyros.planning.pointing import reason_refused
 from pyros.planning.visibility import is_night
+from pyros.reactor import Reactor
 
 LIMIT_REACHED = "Limit reached"
 messages.register(LIMIT_REACHED, Reason, guarded=True)
@@ -101,7 +102,7 @@ class TelescopeAgent(InstrumentAgent):
         self.site = Site.load(self.config.site)
         return self.site
 
-    def attach(self, reactor: Any) -> None:
+    def attach(self, reactor: Reactor) -> None:
         super().attach(reactor)
         self._check_pace = self.option("tracking_check", float, _TRACKING_CHECK)
         self._drift = self.option("tracking_drift", float, _TRACKING_DRIFT)

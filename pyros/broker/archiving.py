@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from pyros.broker.store import EventStore
 from pyros.errors import JournalError
 from pyros.journal.events import EventReader
+from pyros.reactor import Reactor
 
 if TYPE_CHECKING:
     from pyros.alerts.archive.archive import Archive
@@ -46,7 +47,7 @@ class _Done(NamedTuple):
 class Archiving:
     """Fills the archive from a broker's store. Every method is for the reactor's thread."""
 
-    def __init__(self, reactor: Any, store: EventStore, archive: Path | str) -> None:
+    def __init__(self, reactor: Reactor, store: EventStore, archive: Path | str) -> None:
         """Nothing is opened before the first step, which runs in the reactor's thread pool."""
         self._reactor, self._store = reactor, store
         self._filler = ArchiveFiller(store.journal.path, store.journal.epoch, archive)

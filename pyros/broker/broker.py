@@ -28,6 +28,7 @@ from pyros.config import Config, StandardAgents, TlsConfig
 from pyros.errors import AgentError, ConfigError, PyrosError, WireError
 from pyros.journal import Journal, Outgoing
 from pyros.messages import ALARM, AlarmRaised, AlertSource
+from pyros.reactor import Reactor
 from pyros.sender.handshake import observatory_key
 from pyros.sender.inbound_tls import PortTls
 from pyros.sender.outbound import Outbound
@@ -47,7 +48,7 @@ class Broker:
     def __init__(
         self,
         config: Config,
-        reactor: Any,
+        reactor: Reactor,
         clock: Clock,
         *,
         threaded: bool = True,

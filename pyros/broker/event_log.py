@@ -7,11 +7,11 @@ A line for each event would cost a busy broker a tenth of its time, and a hostil
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from twisted.logger import Logger
 
 from pyros.clock import Clock, Timer
+from pyros.reactor import Reactor
 
 EVERY = 1.0  # seconds between lines
 MAX_LINES = 60  # of events that were not stored, in a minute
@@ -23,7 +23,7 @@ log = Logger(namespace="pyros.broker")
 class EventLog:
     """Writes the lines of stored events. Every method is for the reactor's thread."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
         self._quiet: Timer | None = None
         self._first: tuple[str, str, int] | None = None

@@ -27,6 +27,7 @@ from pyros.clock import Clock, RealClock
 from pyros.config import Config, KafkaConfig
 from pyros.errors import AlertError, ConfigError, DeliveryError
 from pyros.messages import AlertReceived
+from pyros.reactor import installed_reactor
 from pyros.sender import Sender
 
 TELL_SECONDS = 60.0
@@ -93,13 +94,12 @@ def make_gate(config: Config, section: KafkaConfig) -> Gate:
 
 def run(config: Config, section: KafkaConfig) -> None:
     """Run the gate until the process is told to end. Raises ConfigError before it begins."""
-    from twisted.internet import reactor as installed  # noqa: PLC0415  installs it
     from twisted.internet.task import LoopingCall  # noqa: PLC0415
 
     from pyros.broker.kafka.receiver import KafkaIntake  # noqa: PLC0415  an extra
 
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
-    reactor: Any = installed
+    reactor = installed_reactor()
     clock = RealClock(reactor)
 
     def send(payload: AlertReceived) -> None:

@@ -22,6 +22,7 @@ from pyros import messages, wire
 from pyros.broker.vtp.protocol import Connections, allowed, host_of
 from pyros.config import BROKER, Network
 from pyros.errors import PyrosError, WireError
+from pyros.reactor import Reactor
 from pyros.sender.inbound import InboundHandshake, InboundPort
 from pyros.sender.inbound_tls import InboundTls, PortTls
 from pyros.sender.tcp import bound_silence
@@ -189,7 +190,7 @@ class BrokerPort(Factory):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         allow: Sequence[Network],
         status: Callable[[], dict[str, Any]],
         publish: Publisher,

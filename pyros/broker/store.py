@@ -11,7 +11,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred, fail, succeed
@@ -25,6 +24,7 @@ from pyros.config import StandardAgents
 from pyros.errors import JournalError, PyrosError
 from pyros.journal import Effects, Journal, Outgoing
 from pyros.journal.events import SCHEMA, EventReader
+from pyros.reactor import Reactor
 from pyros.wire import Entry, Refusal
 
 MAX_WAITING = 4_096  # events; at 99,999 bytes each they hold 400 MB at the very worst
@@ -46,7 +46,7 @@ class EventStore:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         clock: Clock,
         path: Path,
         *,

@@ -23,6 +23,7 @@ from zope.interface import implementer
 from pyros.clock import Clock, Timer
 from pyros.console.feed import Feed
 from pyros.errors import PyrosError
+from pyros.reactor import Reactor
 
 log = Logger("console")
 CHECK_SECONDS = 60.0
@@ -39,7 +40,7 @@ class Live(Resource):
 
     isLeaf = True
 
-    def __init__(self, reactor: Any, pool: Any, clock: Clock, feed: Feed, may: May) -> None:
+    def __init__(self, reactor: Reactor, pool: Any, clock: Clock, feed: Feed, may: May) -> None:
         super().__init__()
         self._reactor, self._pool, self._clock, self._feed, self._may = reactor, pool, clock, feed, may
         self.streams: set[_Stream] = set()

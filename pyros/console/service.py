@@ -19,6 +19,7 @@ from twisted.python.threadpool import ThreadPool
 from pyros.clock import RealClock, Timer
 from pyros.config import Config, ConsoleConfig
 from pyros.errors import ConfigError, PyrosError
+from pyros.reactor import installed_reactor
 from pyros.service_manager import ServiceManager
 from pyros.twistd import NotStarted, Options, telling_mistakes
 
@@ -66,14 +67,12 @@ class ConsoleService(Service):
 
         Raises ConfigError, as `pyros.console.console.Console` does.
         """
-        from twisted.internet import reactor  # noqa: PLC0415  under twistd it is installed by now
-
         from pyros.console.console import Console  # noqa: PLC0415
 
         os.umask(0o077)
-        self._reactor: Any = reactor
+        self._reactor = installed_reactor()
         self._section, self._parent = section, parent
-        self.console = Console(config, section, RealClock(reactor))
+        self.console = Console(config, section, RealClock(self._reactor))
         self._manager = ServiceManager(self.console.clock)
         self._pools = (ThreadPool(0, _THREADS, "console"), ThreadPool(0, _ORDER_THREADS, "console-orders"))
         self._port: Any = None

@@ -15,9 +15,10 @@ from pyros.console.files import StaticFiles
 from pyros.console.live import Live
 from pyros.console.night import Night
 from pyros.console.server import Root, make_site
+from pyros.reactor import Reactor
 
 
-def make_stack(console: Console, reactor: Any, pool: Any, order_pool: Any) -> tuple[Live, Any]:
+def make_stack(console: Console, reactor: Reactor, pool: Any, order_pool: Any) -> tuple[Live, Any]:
     """Return the live resource and the factory of connections. Starts nothing."""
     console.feed = Feed(Night(console.observed), reactor.callFromThread)
     application = get_wsgi_application()

@@ -30,6 +30,7 @@ from pyros.instruments.interfaces import (
     WeatherStation,
 )
 from pyros.kinds import KINDS, driver_class
+from pyros.reactor import Reactor
 
 __all__ = [
     "DRIVERS",
@@ -76,7 +77,7 @@ def connect(
     kind: Kind,
     driver: str,
     address: str,
-    reactor: Any,
+    reactor: Reactor,
     clock: Clock,
     *,
     on_connection: OnConnection | None = None,

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from pyros.config import Config
 from pyros.jobs.runner import LOST_SECONDS
+from pyros.reactor import Reactor
 
 _LOOK_SECONDS = 0.2
 _RETRY = {"max_retries": 3, "interval_start": 0.2, "interval_step": 0.5, "interval_max": 2.0}
@@ -26,7 +27,7 @@ class CeleryLauncher:
 
     look_seconds: float | None = _LOOK_SECONDS
 
-    def __init__(self, reactor: Any, log: Logger, config: Config, queue: str) -> None:
+    def __init__(self, reactor: Reactor, log: Logger, config: Config, queue: str) -> None:
         """Raise ConfigError where the extra is missing, or the broker's URL is."""
         from pyros.jobs import celery_app  # noqa: PLC0415  needs the extra celery
 

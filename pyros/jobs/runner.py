@@ -15,15 +15,17 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from pyros.clock import Clock, Timer
 from pyros.jobs import run_task, wrapper
@@ -32,6 +34,7 @@ from pyros.jobs.names import JOB_VARIABLE, job_folder
 from pyros.jobs.run_task import TASK_FILE, Call, Outcome
 from pyros.messages import JobRequest
 from pyros.prepared import prepared
+from pyros.reactor import Reactor, SystemReactor
 from pyros.unique import boot_id
 
 _AGAIN_SECONDS = 0.1
@@ -119,7 +122,7 @@ class ProcessRunner:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         clock: Clock,
         log: Logger,
         root: Path,
@@ -132,7 +135,7 @@ class ProcessRunner:
 
         ``launcher`` is another one than the program of our own.
         """
-        self._reactor = reactor
+        self._reactor = cast("SystemReactor", reactor)
         self._clock = clock
         self._log = log
         self._root = root
@@ -285,6 +288,7 @@ class ProcessRunner:
         self._on_end(job.id, job.run.attempt, end)
 
 
+@implementer(IReadDescriptor)
 class _ProcessEnd:
     """Waits in the reactor for the end of a process."""
 
@@ -310,7 +314,7 @@ class _Launcher(ProcessProtocol):
 
     look_seconds: float | None = None
 
-    def __init__(self, reactor: Any, clock: Clock, log: Logger, runner: ProcessRunner) -> None:
+    def __init__(self, reactor: SystemReactor, clock: Clock, log: Logger, runner: ProcessRunner) -> None:
         self._clock = clock
         self._log = log
         self._runner = runner
@@ -319,7 +323,7 @@ class _Launcher(ProcessProtocol):
         self._closing: Deferred[None] | None = None
         self._last_wait: Timer | None = None
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        self._transport = reactor.spawnProcess(
+        self._transport: Any = reactor.spawnProcess(
             self,
             sys.executable,
             [sys.executable, "-P", str(wrapper.__file__)],

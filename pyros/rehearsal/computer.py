@@ -9,6 +9,7 @@ from typing import Any
 
 from pyros.clock import Timer
 from pyros.errors import JournalError
+from pyros.reactor import Reactor
 from pyros.rehearsal.timeline import Timeline
 
 _BOOT_SECONDS = 30.0  # of monotonic time that have passed when the processes begin
@@ -78,7 +79,7 @@ class Computer:
 class ProcessClock:
     """What one process has for a clock: the computer's wall clock, and its own reactor's seconds."""
 
-    def __init__(self, computer: Computer, reactor: Any) -> None:
+    def __init__(self, computer: Computer, reactor: Reactor) -> None:
         self._computer, self._reactor = computer, reactor
 
     def time(self) -> float:

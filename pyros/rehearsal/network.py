@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
@@ -24,7 +24,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pyros.rehearsal.timeline import Call, Timeline
+from pyros.rehearsal.timeline import Call, Owner, Timeline
 
 _BUFFER = 64 * 1024
 _FIRST_FREE_PORT = 40_000
@@ -32,6 +32,18 @@ _LATENCY = (0.001, 0.020)  # seconds
 _SLOW_SHARE, _SLOWEST = 0.01, 2.0  # of the deliveries, and seconds
 
 Delivered = Callable[[str, str, bytes], None]
+
+
+class NetworkReactor(Owner, Protocol):
+    """What the network asks of a reactor that stands in it."""
+
+    node: str
+    """Its name in the network."""
+    network: Network
+
+    def callLater(self, delay: float, function: Callable[..., Any], /, *args: Any, **kw: Any) -> Call:
+        """See `IReactorTime.callLater`."""
+        ...
 
 
 class Network:
@@ -128,7 +140,7 @@ class Network:
 
     # Ports and connections ---------------------------------------------------------------------------------------
 
-    def listen(self, reactor: Any, port: int, factory: Any, interface: str) -> MemoryPort:
+    def listen(self, reactor: NetworkReactor, port: int, factory: Any, interface: str) -> MemoryPort:
         """Open a port; 0 for any. Raises CannotListenError."""
         if port == 0:
             self._next_port += 1
@@ -139,7 +151,7 @@ class Network:
         factory.doStart()
         return self.listening[port]
 
-    def connect(self, reactor: Any, host: str, port: int, factory: Any, timeout: float) -> MemoryConnector:
+    def connect(self, reactor: NetworkReactor, host: str, port: int, factory: Any, timeout: float) -> MemoryConnector:
         """Begin to connect to a port."""
         connector = MemoryConnector(reactor, host, port, factory, timeout)
         connector.connect()
@@ -156,7 +168,7 @@ class Network:
 class MemoryPort:
     """What listenTCP returns."""
 
-    def __init__(self, reactor: Any, port: int, factory: Any) -> None:
+    def __init__(self, reactor: NetworkReactor, port: int, factory: Any) -> None:
         self.factory = factory
         self.reactor = reactor
         self._address = _address(port)
@@ -165,11 +177,11 @@ class MemoryPort:
         return self._address
 
     def startListening(self) -> None:
-        self.reactor.listening[self._address.port] = self
+        self.reactor.network.listening[self._address.port] = self
 
     def stopListening(self) -> Deferred[None]:
-        if self.reactor.listening.get(self._address.port) is self:
-            del self.reactor.listening[self._address.port]
+        if self.reactor.network.listening.get(self._address.port) is self:
+            del self.reactor.network.listening[self._address.port]
             self.factory.doStop()
         return succeed(None)
 
@@ -177,7 +189,7 @@ class MemoryPort:
 class MemoryConnector:
     """What connectTCP returns: one attempt, then one connection."""
 
-    def __init__(self, reactor: Any, host: str, port: int, factory: Any, timeout: float) -> None:
+    def __init__(self, reactor: NetworkReactor, host: str, port: int, factory: Any, timeout: float) -> None:
         self.factory = factory
         self.state = "disconnected"
         self._reactor = reactor
@@ -245,7 +257,7 @@ class MemoryTransport:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: NetworkReactor,
         protocol: Any,
         peer_address: IPv4Address,
         on_lost: Callable[[Failure], None] | None,

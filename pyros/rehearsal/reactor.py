@@ -11,15 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorCore, IReactorTCP, IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from pyros.reactor import Reactor
 from pyros.rehearsal.network import MemoryPort, Network
 from pyros.rehearsal.timeline import GRAIN_SECONDS, Call, Timeline
 
 
-@implementer(IReactorTime, IReactorTCP, IReactorCore)
+@implementer(Reactor)
 class MemoryReactor:
     """The parts of a Twisted reactor that PYROS, Comet and the drivers use."""
 
@@ -82,11 +82,11 @@ class MemoryReactor:
 
     # IReactorCore and threads: everything happens in this thread -------------------------------------------------
 
-    def callFromThread(self, function: Any, *args: Any, **kw: Any) -> None:
-        self.callLater(0, function, *args, **kw)
+    def callFromThread(self, callable: Any, *args: Any, **kw: Any) -> None:  # noqa: A002  Twisted's name
+        self.callLater(0, callable, *args, **kw)
 
-    def callInThread(self, function: Any, *args: Any, **kw: Any) -> None:
-        function(*args, **kw)
+    def callInThread(self, callable: Any, *args: Any, **kw: Any) -> None:  # noqa: A002  Twisted's name
+        callable(*args, **kw)
 
     def callWhenRunning(self, callable: Any, *args: Any, **kw: Any) -> None:  # noqa: A002  Twisted's name
         self.callLater(0, callable, *args, **kw)
@@ -115,8 +115,11 @@ class MemoryReactor:
     def iterate(self, delay: float = 0) -> None:
         self.run_until(self.seconds() + delay)
 
-    def getThreadPool(self) -> MemoryReactor:
+    def getThreadPool(self) -> Any:
         return self
+
+    def suggestThreadPoolSize(self, _: int) -> None:
+        """There are no threads."""
 
     def callInThreadWithCallback(self, on_result: Any, function: Any, *args: Any, **kw: Any) -> None:
         try:

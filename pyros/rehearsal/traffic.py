@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from pyros.config import PYROS_IVO
 from pyros.errors import ConfigError
 from pyros.planning.visibility import place_overhead
+from pyros.reactor import Reactor
 from pyros.site import Site
 
 Role = Literal["observation", "test", "utility"]
@@ -121,7 +122,7 @@ def _at(begin: datetime, seconds: float) -> datetime:
 class Author:
     """Sends packets to the broker over VTP, each again until it is answered."""
 
-    def __init__(self, reactor: Any, port: int, on_answer: Callable[[Packet, bool], None]) -> None:
+    def __init__(self, reactor: Reactor, port: int, on_answer: Callable[[Packet, bool], None]) -> None:
         """``on_answer(packet, accepted)`` hears what the broker has said of a packet."""
         self.reactor, self._on_answer = reactor, on_answer
         self._endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port, timeout=10)

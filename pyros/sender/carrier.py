@@ -21,6 +21,7 @@ from pyros import wire
 from pyros.backoff import Backoff
 from pyros.config import AgentConfig
 from pyros.errors import WireError
+from pyros.reactor import Reactor
 from pyros.sender.handshake import SenderHandshake
 from pyros.sender.liveness import SenderWatch
 from pyros.sender.tcp import bound_silence, bound_unanswered
@@ -100,7 +101,7 @@ class TcpCarrier:
     # and an agent that refuses us must be asked ever more rarely, though connecting succeeds each time.
 
     def __init__(
-        self, reactor: Any, agent: AgentConfig, greet: Callable[[], SenderHandshake], encrypt: Callable[[], TlsSide]
+        self, reactor: Reactor, agent: AgentConfig, greet: Callable[[], SenderHandshake], encrypt: Callable[[], TlsSide]
     ) -> None:
         """``greet()`` begins the handshake of a new connection, ``encrypt()`` its TLS; that raises WireError."""
         self.reactor = reactor

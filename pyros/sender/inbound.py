@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from pyros import keys, wire
 from pyros.config import BROKER
 from pyros.errors import WireError
+from pyros.reactor import Reactor
 from pyros.sender.handshake import signed_words
 from pyros.sender.lanes import bulk_lane, is_bulk
 from pyros.sender.liveness import ReceiverWatch
@@ -59,7 +60,7 @@ class InboundPort:
         name: str,
         key: bytes,
         agents: Container[str],
-        reactor: Any,
+        reactor: Reactor,
         *,
         takes_fleeting: bool = False,
         lanes: bool = False,

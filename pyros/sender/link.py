@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -16,6 +15,7 @@ from pyros import wire
 from pyros.config import AgentConfig
 from pyros.errors import WireError
 from pyros.journal import AnyReader
+from pyros.reactor import Reactor
 from pyros.sender.carrier import Carrier, Connection
 from pyros.sender.lanes import is_bulk
 from pyros.sender.window import Window
@@ -46,7 +46,7 @@ class AgentLink:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         owner: str,
         lane: str,
         agent: AgentConfig,

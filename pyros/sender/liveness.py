@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pyros.reactor import Reactor
+
 PING_SECONDS = 15.0
 """After so long without a word the sender says that it is there."""
 
@@ -37,7 +39,7 @@ _DOUBT_SECONDS = 0.5
 class SenderWatch:
     """The sender's side of one connection; for the reactor's thread."""
 
-    def __init__(self, reactor: Any, ping: Callable[[], None], give_up: Callable[[str], None]) -> None:
+    def __init__(self, reactor: Reactor, ping: Callable[[], None], give_up: Callable[[str], None]) -> None:
         """``ping()`` says that we are there; ``give_up(reason)`` ends the connection, and is called once."""
         self._reactor = reactor
         self._ping = ping
@@ -106,7 +108,7 @@ class ReceiverWatch:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         is_unread: Callable[[], bool],
         say_alive: Callable[[], None],
         give_up: Callable[[str], None],

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
@@ -17,6 +16,7 @@ from pyros import wire
 from pyros.config import Config
 from pyros.errors import UnknownAgent
 from pyros.journal import AnyJournal, AnyReader, Outgoing
+from pyros.reactor import Reactor
 from pyros.sender.carrier import TcpCarrier
 from pyros.sender.handshake import SenderHandshake, observatory_key
 from pyros.sender.lanes import bulk_lane, is_bulk, main_lane
@@ -30,7 +30,7 @@ class Outbound:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         config: Config,
         owner: str,
         journal: AnyJournal,

@@ -7,10 +7,12 @@ from typing import Any, cast
 from twisted.internet import endpoints
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 
+from pyros.reactor import Reactor
+
 _twisted: Any = endpoints  # its functions carry no types
 
 
-def server_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
+def server_endpoint(reactor: Reactor | None, text: str) -> IStreamServerEndpoint:
     """Where to listen, such as ``tcp:6010:interface=127.0.0.1``; raises ValueError. ``reactor`` None: to check only."""
     try:
         endpoint = _twisted.serverFromString(reactor, text)
@@ -21,7 +23,7 @@ def server_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     return cast("IStreamServerEndpoint", endpoint)
 
 
-def client_endpoint(reactor: Any, text: str) -> IStreamClientEndpoint:
+def client_endpoint(reactor: Reactor | None, text: str) -> IStreamClientEndpoint:
     """Whom to connect to, such as ``tcp:127.0.0.1:6010``; raises ValueError. ``reactor`` None: to check only."""
     try:
         endpoint = _twisted.clientFromString(reactor, text)

@@ -22,6 +22,7 @@ from zope.interface import implementer
 from pyros.clock import Clock, Timer
 from pyros.errors import CatalogueError, SimulatorError
 from pyros.kinds import KINDS, load
+from pyros.reactor import Reactor
 from pyros.simulators.camera.camera import Camera
 from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.description import Description
@@ -53,7 +54,7 @@ class Simulator:
 
     log = Logger()
 
-    def __init__(self, description: Description, reactor: Any, clock: Clock) -> None:
+    def __init__(self, description: Description, reactor: Reactor, clock: Clock) -> None:
         self.description = description
         self.clock = clock
         self.requests: deque[tuple[float, str]] = deque(maxlen=_REQUESTS_KEPT)
@@ -307,7 +308,7 @@ class _Clients(Factory):
         return Connection(self._simulator)
 
 
-def _device(description: Description, reactor: Any, clock: Clock, emit: Callable[[Answer], None]) -> Device:
+def _device(description: Description, reactor: Reactor, clock: Clock, emit: Callable[[Answer], None]) -> Device:
     match description.settings:
         case TelescopeSettings() as settings:
             if description.site is None:

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from pyros.clock import Clock, Timer
 from pyros.prepared import prepared
+from pyros.reactor import SystemReactor
 from pyros.workers import process
 from pyros.workers.process import BLOCK_DESCRIPTOR, MAX_FRAME, Answer
 
@@ -37,7 +38,7 @@ class ChildOwner(Protocol):
 class Child(ProcessProtocol):
     """One process: frames, its limit of time, and its end. All in the reactor's thread."""
 
-    def __init__(self, reactor: Any, clock: Clock, worker: ChildOwner) -> None:
+    def __init__(self, reactor: SystemReactor, clock: Clock, worker: ChildOwner) -> None:
         self.ready = False
         self.block = Block()
         self.gone: Deferred[None] = Deferred()
@@ -50,7 +51,7 @@ class Child(ProcessProtocol):
         self._reaping: Timer | None = None
         self._last_wait: Timer | None = None
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)  # what this process can import, it can
-        self._transport = reactor.spawnProcess(
+        self._transport: Any = reactor.spawnProcess(
             self,
             sys.executable,
             [sys.executable, "-P", "-m", process.__name__],

@@ -6,7 +6,7 @@ import inspect
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 import msgspec
 from twisted.internet.defer import Deferred, DeferredList, succeed
@@ -18,6 +18,7 @@ from pyros import errors
 from pyros.clock import Clock
 from pyros.errors import PyrosError, WorkerError
 from pyros.prepared import prepared
+from pyros.reactor import Reactor, SystemReactor
 from pyros.workers import process
 from pyros.workers.child import Child
 from pyros.workers.process import Answer, Problem, Request
@@ -39,7 +40,7 @@ class Worker:
     run inline, in that reactor's own pool.
     """
 
-    def __init__(self, reactor: Any, clock: Clock, log: Logger, name: str, modules: Sequence[str] = ()) -> None:
+    def __init__(self, reactor: Reactor, clock: Clock, log: Logger, name: str, modules: Sequence[str] = ()) -> None:
         """``name`` is for people; ``modules`` are imported before the first job."""
         self._reactor = reactor
         self._clock = clock
@@ -129,7 +130,7 @@ class Worker:
     # The process -------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        self._process = Child(self._reactor, self._clock, self)
+        self._process = Child(cast("SystemReactor", self._reactor), self._clock, self)
         self._process.send(process.frame(Request(_PREPARE, msgspec.msgpack.encode(self._modules))))
         self._process.limit(START_SECONDS)
 

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -23,7 +22,7 @@ from pyros.config import AgentConfig
 from pyros.sender.handshake import SenderHandshake
 from pyros.sender.inbound import PING_SECONDS
 from pyros.wire import Decoder, Entry, Frame, Hello, encode_frame
-from tests.builders import MemoryLine
+from tests.builders import InlineReactor, MemoryLine
 
 KEY = b"k" * 32
 HELLO = encode_frame(Frame(hello=Hello(protocol=1, sender="dome", to="scheduler", epoch="e")))
@@ -45,7 +44,7 @@ class Wire(MemoryLine):
 
 class Rig:
     def __init__(self) -> None:
-        self.reactor = Clock()
+        self.reactor = InlineReactor()
         self.mailbox: list[Batch] = []
         section = AgentConfig("scheduler", "127.0.0.1", 5002, "x", allow=(ip_network("127.0.0.0/8"),))
         clock = VirtualClock(self.reactor, datetime(2026, 1, 1, tzinfo=UTC))
@@ -453,7 +452,7 @@ def test_where_only_agents_are_connected_a_further_one_is_refused(rig: Rig) -> N
 
 def test_connections_take_a_quarter_of_the_files_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resource.getrlimit", lambda _: (64, 64))
-    assert Crowd(Clock()).limit == 16
+    assert Crowd(InlineReactor()).limit == 16
 
 
 @pytest.mark.parametrize(("name", "epoch"), [("a\nb", "e"), ("\x1b[2J", "e"), ("a", "\u202e")])

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from lxml import etree
 from twisted.internet.defer import Deferred
-from twisted.internet.testing import MemoryReactorClock
 
 from pyros import messages
 from pyros.alerts.rules import decisions
@@ -26,7 +25,7 @@ from pyros.config import AgentConfig, BrokerConfig, Config
 from pyros.errors import JournalError
 from pyros.journal import Journal, JournalReader
 from tests.broker.process import BrokerProcess
-from tests.builders import voevent
+from tests.builders import InlineReactor, voevent
 from tests.conftest import PATIENCE, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -70,15 +69,15 @@ def outcome(deferred: Deferred[Any]) -> Any:
     return results[0]
 
 
-class ThreadReactor(MemoryReactorClock):
+class ThreadReactor(InlineReactor):
     """Calls from threads run when the test says so, in the test's thread."""
 
     def __init__(self) -> None:
         super().__init__()
         self.from_threads: queue.Queue[Callable[[], Any]] = queue.Queue()
 
-    def callFromThread(self, call: Any, *args: Any, **kw: Any) -> None:
-        self.from_threads.put(lambda: call(*args, **kw))
+    def callFromThread(self, callable: Any, *args: Any, **kw: Any) -> None:  # noqa: A002  Twisted's name
+        self.from_threads.put(lambda: callable(*args, **kw))
 
     def run_until(self, done: Callable[[], bool]) -> None:
         while not done():
@@ -86,17 +85,17 @@ class ThreadReactor(MemoryReactorClock):
 
 
 @pytest.fixture
-def reactor() -> MemoryReactorClock:
-    return MemoryReactorClock()
+def reactor() -> InlineReactor:
+    return InlineReactor()
 
 
 @pytest.fixture
-def clock(reactor: MemoryReactorClock) -> VirtualClock:
+def clock(reactor: InlineReactor) -> VirtualClock:
     return VirtualClock(reactor, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 
 
 @pytest.fixture
-def store(reactor: MemoryReactorClock, clock: VirtualClock, tmp_path: Path) -> Iterator[EventStore]:
+def store(reactor: InlineReactor, clock: VirtualClock, tmp_path: Path) -> Iterator[EventStore]:
     store = EventStore(reactor, clock, tmp_path / "broker.sqlite", threaded=False, durable=False, epoch="epoch-of-test")
     yield store
     outcome(store.stop())

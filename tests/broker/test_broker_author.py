@@ -16,13 +16,14 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.error import ConnectionRefusedError as Refused
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from pyros.broker import send_event, send_event_async
 from pyros.broker.vtp.protocol import frame, transport
 from pyros.errors import AgentUnreachable, MessageRefused
 from tests.broker.conftest import outcome
+from tests.builders import InlineReactor
 from tests.conftest import PATIENCE, free_port
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -83,7 +84,7 @@ def test_nobody_there_and_nobody_answering() -> None:
         send_event("127.0.0.1", port, b"<event/>", timeout=0.1)
 
 
-def begin(reactor: MemoryReactorClock) -> tuple[Any, StringTransport, Any]:
+def begin(reactor: InlineReactor) -> tuple[Any, StringTransport, Any]:
     """Begin to send as an author in a reactor, and connect."""
     published = Deferred.fromCoroutine(send_event_async(reactor, "127.0.0.1", 8098, b"<event/>"))
     assert reactor.tcpClients[0][:2] == ("127.0.0.1", 8098)
@@ -95,7 +96,7 @@ def begin(reactor: MemoryReactorClock) -> tuple[Any, StringTransport, Any]:
 
 
 @pytest.mark.parametrize(("answer", "error", "reason"), [(ACK, None, ""), *ANSWERS])
-def test_in_a_reactor(reactor: MemoryReactorClock, answer: bytes, error: type[Exception] | None, reason: str) -> None:
+def test_in_a_reactor(reactor: InlineReactor, answer: bytes, error: type[Exception] | None, reason: str) -> None:
     author, _, published = begin(reactor)
     author.dataReceived(answer)
     author.connectionLost(Failure(ConnectionDone()))
@@ -108,14 +109,14 @@ def test_in_a_reactor(reactor: MemoryReactorClock, answer: bytes, error: type[Ex
     assert not reactor.getDelayedCalls()
 
 
-def test_in_a_reactor_nobody_answers(reactor: MemoryReactorClock) -> None:
+def test_in_a_reactor_nobody_answers(reactor: InlineReactor) -> None:
     _, line, published = begin(reactor)
     reactor.advance(10.1)
     assert "no answer within 10 s" in str(outcome(published))
     assert line.disconnected
 
 
-def test_in_a_reactor_nobody_is_there(reactor: MemoryReactorClock) -> None:
+def test_in_a_reactor_nobody_is_there(reactor: InlineReactor) -> None:
     published = Deferred.fromCoroutine(send_event_async(reactor, "127.0.0.1", 8098, b"<event/>"))
     reactor.tcpClients[0][2].clientConnectionFailed(reactor.connectors[0], Failure(Refused()))
     ended = outcome(published)

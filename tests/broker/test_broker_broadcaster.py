@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.testing import MemoryReactorClock
 
 from pyros.broker.packet import parse
 from pyros.broker.vtp import broadcaster as broadcaster_module
@@ -19,13 +18,13 @@ from pyros.broker.vtp.filtering import Job
 from pyros.broker.vtp.protocol import MAX_CHATTER, frame, transport
 from pyros.clock import VirtualClock
 from tests.broker.conftest import make_event, read_answers
-from tests.builders import MemoryLine
+from tests.builders import InlineReactor, MemoryLine
 
 IVO = "ivo://test.observatory/broker"
 
 
 @pytest.fixture
-def factory(reactor: MemoryReactorClock, clock: VirtualClock) -> Any:
+def factory(reactor: InlineReactor, clock: VirtualClock) -> Any:
     factory = AlertBroadcasterFactory(reactor, clock, IVO, [ip_network("10.0.0.0/8")])
     factory.doStart()
     yield factory
@@ -82,7 +81,7 @@ def test_old_style_filters_and_bad_ones(factory: AlertBroadcasterFactory) -> Non
 
 
 def test_one_that_answers_stays_and_one_that_does_not_is_cut_off(
-    factory: AlertBroadcasterFactory, reactor: MemoryReactorClock, clock: VirtualClock
+    factory: AlertBroadcasterFactory, reactor: InlineReactor, clock: VirtualClock
 ) -> None:
     (good, good_line), (_, bad_line) = connect(factory), connect(factory)
     for _ in range(10):
@@ -96,7 +95,7 @@ def test_one_that_answers_stays_and_one_that_does_not_is_cut_off(
 
 
 def test_one_that_never_acknowledges_is_cut_off_late(
-    factory: AlertBroadcasterFactory, reactor: MemoryReactorClock, clock: VirtualClock
+    factory: AlertBroadcasterFactory, reactor: InlineReactor, clock: VirtualClock
 ) -> None:
     (lazy, lazy_line), (late, late_line) = connect(factory), connect(factory)
     for number in range(1200):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import CannotListenError, ConnectionDone
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from pyros.broker import Broker
@@ -22,17 +22,16 @@ from pyros.config import Config
 from pyros.errors import AgentError, ConfigError, JournalError
 from pyros.journal import Journal, JournalReader
 from tests.broker.conftest import make_config, make_event, outcome
+from tests.builders import InlineReactor
 
 MakeConfig = Callable[..., Config]
 
 
-def make_broker(config: Config, reactor: MemoryReactorClock, clock: VirtualClock) -> Broker:
+def make_broker(config: Config, reactor: InlineReactor, clock: VirtualClock) -> Broker:
     return Broker(config, reactor, clock, threaded=False, durable=False, epoch="0123456789")
 
 
-def test_an_event_goes_through_without_a_thread(
-    reactor: MemoryReactorClock, clock: VirtualClock, tmp_path: Path
-) -> None:
+def test_an_event_goes_through_without_a_thread(reactor: InlineReactor, clock: VirtualClock, tmp_path: Path) -> None:
     threads = threading.active_count()
     broker = make_broker(make_config(tmp_path), reactor, clock)
     assert broker.status() == {"up": False}
@@ -73,7 +72,7 @@ def test_an_event_goes_through_without_a_thread(
     assert outcome(broker.stop()) is None, "stopping twice is allowed"
 
 
-def test_a_configuration_without_broker(reactor: MemoryReactorClock, clock: VirtualClock, tmp_path: Path) -> None:
+def test_a_configuration_without_broker(reactor: InlineReactor, clock: VirtualClock, tmp_path: Path) -> None:
     empty = Config(path=tmp_path / "x.ini", name="x", data=tmp_path, site=tmp_path, alert_rules=tmp_path, agents={})
     with pytest.raises(ConfigError) as raised:
         make_broker(empty, reactor, clock)
@@ -82,7 +81,7 @@ def test_a_configuration_without_broker(reactor: MemoryReactorClock, clock: Virt
 
 
 def test_a_port_in_use_leaves_nothing_open(
-    reactor: MemoryReactorClock, clock: VirtualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reactor: InlineReactor, clock: VirtualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listen = reactor.listenTCP
 
@@ -101,7 +100,7 @@ def test_a_port_in_use_leaves_nothing_open(
     Journal(make_config(tmp_path).journal("broker")).close()
 
 
-def test_a_journal_in_use(reactor: MemoryReactorClock, clock: VirtualClock, tmp_path: Path) -> None:
+def test_a_journal_in_use(reactor: InlineReactor, clock: VirtualClock, tmp_path: Path) -> None:
     other = Journal(make_config(tmp_path).journal("broker"))
     error = outcome(make_broker(make_config(tmp_path), reactor, clock).start())
     assert isinstance(error, JournalError)

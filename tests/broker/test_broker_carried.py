@@ -13,7 +13,6 @@ import pytest
 from lxml import etree
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from pyros.broker.intake import Intake
@@ -25,7 +24,7 @@ from pyros.broker.vtp.subscriber import RemoteFactory
 from pyros.clock import VirtualClock
 from tests.broker.conftest import kept_rows, make_event, outcome
 from tests.broker.test_broker_replay import BROKER, US, Place
-from tests.builders import MemoryLine
+from tests.builders import InlineReactor, MemoryLine
 
 TOPIC = "gcn.notices.einstein_probe.wxt.alert"
 NOTICE = json.dumps({"instrument": "WXT", "trigger_time": "2026-01-02T03:04:05Z", "ra": 1.5, "dec": 2.5}).encode()
@@ -91,7 +90,7 @@ class First(Place):
 
 
 @pytest.fixture
-def first(reactor: MemoryReactorClock, clock: VirtualClock, store: EventStore) -> Iterator[First]:
+def first(reactor: InlineReactor, clock: VirtualClock, store: EventStore) -> Iterator[First]:
     store.start(lambda _: None)
     made = First(reactor, clock, store)
     yield made

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from twisted.internet.testing import MemoryReactorClock
 
 from pyros.broker import event_log
 from pyros.broker.event_log import MAX_LINES, EventLog, LineLimit
 from pyros.clock import VirtualClock
+from tests.builders import InlineReactor
 
 
-def test_a_line_at_once_and_then_one_a_second(reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_at_once_and_then_one_a_second(reactor: InlineReactor, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(event_log.log, "info", lambda text, **values: said.append(text.format(**values)))
     told = EventLog(reactor)
@@ -28,7 +28,7 @@ def test_a_line_at_once_and_then_one_a_second(reactor: MemoryReactorClock, monke
     assert not reactor.getDelayedCalls()
 
 
-def test_silence_needs_no_timer(reactor: MemoryReactorClock) -> None:
+def test_silence_needs_no_timer(reactor: InlineReactor) -> None:
     told = EventLog(reactor)
     told.add([("ivo://a/b#1", "x", 1)])
     reactor.advance(1)
@@ -36,7 +36,7 @@ def test_silence_needs_no_timer(reactor: MemoryReactorClock) -> None:
     told.stop()
 
 
-def test_lines_are_bounded_and_those_left_out_are_told(reactor: MemoryReactorClock, clock: VirtualClock) -> None:
+def test_lines_are_bounded_and_those_left_out_are_told(reactor: InlineReactor, clock: VirtualClock) -> None:
     lines = LineLimit(clock)
     assert [lines.more() for _ in range(MAX_LINES - 1)] == [""] * (MAX_LINES - 1)
     assert lines.more() == " (more such lines are left out for a minute)"

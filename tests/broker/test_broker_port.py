@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import pytest
 from twisted.internet.address import IPv4Address
-from twisted.internet.testing import MemoryReactorClock
 
 from pyros import messages, wire
 from pyros.broker.port import BrokerConnection, BrokerPort
@@ -20,7 +19,7 @@ from pyros.errors import JournalError
 from pyros.messages import Publish, encode_payload
 from pyros.sender.handshake import SenderHandshake
 from pyros.sender.inbound_tls import PortTls
-from tests.builders import MemoryLine
+from tests.builders import InlineReactor, MemoryLine
 
 KEY = b"k" * 32
 QUERY = wire.encode_frame(wire.Frame(query="status"))
@@ -29,7 +28,7 @@ QUERY = wire.encode_frame(wire.Frame(query="status"))
 class Asked:
     """A port whose status is counted and whose publishing always succeeds at once."""
 
-    def __init__(self, reactor: MemoryReactorClock) -> None:
+    def __init__(self, reactor: InlineReactor) -> None:
         self.statuses, self.published = 0, list[bytes]()
         networks = [ip_network("10.0.0.0/8")]
         self.factory = BrokerPort(
@@ -65,7 +64,7 @@ class Asked:
 
 
 @pytest.fixture
-def asked(reactor: MemoryReactorClock) -> Iterator[Asked]:
+def asked(reactor: InlineReactor) -> Iterator[Asked]:
     made = Asked(reactor)
     yield made
     for protocol in made.protocols:

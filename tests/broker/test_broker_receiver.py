@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.testing import MemoryReactorClock
 
 from pyros.broker.intake import Intake
 from pyros.broker.store import EventStore
@@ -20,7 +19,7 @@ from pyros.broker.vtp.protocol import frame
 from pyros.broker.vtp.receiver import AlertReceiver, AlertReceiverFactory
 from pyros.clock import VirtualClock
 from tests.broker.conftest import make_event, read_answers
-from tests.builders import MemoryLine
+from tests.builders import InlineReactor, MemoryLine
 
 Broadcast = list[bytes]
 
@@ -32,7 +31,7 @@ def broadcast() -> Broadcast:
 
 @pytest.fixture
 def factory(
-    reactor: MemoryReactorClock, clock: VirtualClock, store: EventStore, broadcast: Broadcast
+    reactor: InlineReactor, clock: VirtualClock, store: EventStore, broadcast: Broadcast
 ) -> AlertReceiverFactory:
     store.start(lambda _: None)
     intake = Intake(store, lambda packet, *_: broadcast.append(packet))
@@ -62,7 +61,7 @@ def only(transport: MemoryLine) -> tuple[str, str, str]:
 
 
 def test_the_acknowledgement_waits_for_the_commit(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock, broadcast: Broadcast
+    factory: AlertReceiverFactory, reactor: InlineReactor, broadcast: Broadcast
 ) -> None:
     author, transport = connect(factory)
     for byte in frame(make_event("ivo://a.b.c/d#1")):
@@ -83,7 +82,7 @@ def test_the_acknowledgement_waits_for_the_commit(
 
 
 def test_a_duplicate_is_refused_as_comet_does_and_not_broadcast_again(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock, broadcast: Broadcast
+    factory: AlertReceiverFactory, reactor: InlineReactor, broadcast: Broadcast
 ) -> None:
     outcomes = []
     for packet in (make_event(), make_event(), make_event(importance=0.9)):
@@ -124,7 +123,7 @@ def test_bad_input_gets_a_reason(factory: AlertReceiverFactory, packet: bytes, r
 
 
 def test_a_failing_store_refuses_and_the_event_is_accepted_later(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock, store: EventStore
+    factory: AlertReceiverFactory, reactor: InlineReactor, store: EventStore
 ) -> None:
     store.journal.limit_growth(0)
     packet = make_event(text="long " * 10_000)
@@ -141,9 +140,7 @@ def test_a_failing_store_refuses_and_the_event_is_accepted_later(
     assert results[1][0] == "ack"
 
 
-def test_too_long_a_packet_is_told_so_and_not_buffered(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock
-) -> None:
+def test_too_long_a_packet_is_told_so_and_not_buffered(factory: AlertReceiverFactory, reactor: InlineReactor) -> None:
     author, transport = connect(factory)
     author.dataReceived(b"\x7f\xff\xff\xff")
     for _ in range(100):
@@ -160,7 +157,7 @@ def test_too_long_a_packet_is_told_so_and_not_buffered(
 
 @pytest.mark.parametrize("after", [frame(make_event("ivo://a.b.c/d#2")) + b"\x00", b"x" * 1000])
 def test_only_the_first_event_of_a_connection_counts(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock, store: EventStore, after: bytes
+    factory: AlertReceiverFactory, reactor: InlineReactor, store: EventStore, after: bytes
 ) -> None:
     author, transport = connect(factory)
     author.dataReceived(frame(make_event("ivo://a.b.c/d#1")) + after)
@@ -172,7 +169,7 @@ def test_only_the_first_event_of_a_connection_counts(
 
 @pytest.mark.parametrize("bytes_a_second", [0, 1])
 def test_an_author_has_twenty_seconds_in_all(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock, bytes_a_second: int
+    factory: AlertReceiverFactory, reactor: InlineReactor, bytes_a_second: int
 ) -> None:
     author, transport = connect(factory)
     data = frame(make_event())
@@ -185,7 +182,7 @@ def test_an_author_has_twenty_seconds_in_all(
 
 
 def test_an_author_that_left_before_the_commit(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock, store: EventStore
+    factory: AlertReceiverFactory, reactor: InlineReactor, store: EventStore
 ) -> None:
     author, transport = connect(factory)
     author.dataReceived(frame(make_event()))
@@ -198,7 +195,7 @@ def test_an_author_that_left_before_the_commit(
 
 
 def test_an_author_waits_for_the_store_however_long(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock, store: EventStore
+    factory: AlertReceiverFactory, reactor: InlineReactor, store: EventStore
 ) -> None:
     waiting: Deferred[Stored] = Deferred()
     store.store = lambda *_, **__: waiting  # type: ignore[method-assign]
@@ -214,7 +211,7 @@ def test_an_author_waits_for_the_store_however_long(
 
 
 def test_an_answer_that_nobody_reads_is_not_kept_for_ever(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock
+    factory: AlertReceiverFactory, reactor: InlineReactor
 ) -> None:
     author, transport = connect(factory)
     author.dataReceived(frame(make_event()))
@@ -225,7 +222,7 @@ def test_an_answer_that_nobody_reads_is_not_kept_for_ever(
 
 
 def test_the_longest_silent_author_makes_room(
-    factory: AlertReceiverFactory, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch
+    factory: AlertReceiverFactory, reactor: InlineReactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receiver_module, "MAX_AUTHORS", 2)
     busy = connect(factory)

@@ -12,7 +12,7 @@ import pytest
 from lxml import etree
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from pyros.broker import replay as replay_module
@@ -23,6 +23,7 @@ from pyros.broker.vtp.broadcaster import REPLAY_WINDOW, AlertBroadcasterFactory
 from pyros.broker.vtp.protocol import frame, transport
 from pyros.clock import VirtualClock
 from tests.broker.conftest import kept_rows, make_event
+from tests.builders import InlineReactor
 
 BROKER, US = "ivo://test.observatory/broker", "ivo://other.observatory/subscriber"
 
@@ -30,7 +31,7 @@ BROKER, US = "ivo://test.observatory/broker", "ivo://other.observatory/subscribe
 class Place:
     """A broker's store and broadcaster on virtual time."""
 
-    def __init__(self, reactor: MemoryReactorClock, clock: VirtualClock, store: EventStore) -> None:
+    def __init__(self, reactor: InlineReactor, clock: VirtualClock, store: EventStore) -> None:
         self.reactor, self.clock, self.store = reactor, clock, store
         self.begin()
 
@@ -96,7 +97,7 @@ class Subscriber:
 
 
 @pytest.fixture
-def place(reactor: MemoryReactorClock, clock: VirtualClock, store: EventStore) -> Iterator[Place]:
+def place(reactor: InlineReactor, clock: VirtualClock, store: EventStore) -> Iterator[Place]:
     store.start(lambda _: None)
     place = Place(reactor, clock, store)
     yield place
@@ -121,7 +122,7 @@ def test_what_it_missed_comes_and_nothing_else(place: Place) -> None:
     assert place.connect(ivo="ivo://somebody.else/x").got() == []
 
 
-def test_it_is_known_after_a_restart_of_the_broker(place: Place, reactor: MemoryReactorClock) -> None:
+def test_it_is_known_after_a_restart_of_the_broker(place: Place, reactor: InlineReactor) -> None:
     first = place.connect()
     place.publish(1)
     assert first.got() == [1]
@@ -146,7 +147,7 @@ def test_it_is_bounded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_who_was_here_last_is_not_forgotten_for_a_crowd(
-    place: Place, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch
+    place: Place, reactor: InlineReactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replay_module, "MAX_KNOWN", 4)
     for number in range(3):
@@ -183,7 +184,7 @@ def test_filters_hold_for_the_past(place: Place) -> None:
     assert place.connect("//Param[@name='importance' and @value > 0.75]").got() == [8, 9, 18, 19, 28, 29]
 
 
-def test_on_request_from_a_time(place: Place, reactor: MemoryReactorClock, clock: VirtualClock) -> None:
+def test_on_request_from_a_time(place: Place, reactor: InlineReactor, clock: VirtualClock) -> None:
     place.publish(1, 2)
     reactor.advance(10)
     since = clock.now().isoformat()

@@ -10,7 +10,6 @@ from unittest.mock import Mock
 
 import msgspec
 import pytest
-from twisted.internet.testing import MemoryReactorClock
 
 from pyros import messages
 from pyros.broker import store as store_module
@@ -21,6 +20,7 @@ from pyros.errors import AlertError, JournalError
 from pyros.journal import JournalReader, Outgoing
 from pyros.wire import Entry, Refusal
 from tests.broker.conftest import kept_rows, outcome
+from tests.builders import InlineReactor
 
 Result = Callable[[Any], Any]
 
@@ -30,7 +30,7 @@ def outbox(store: EventStore) -> list[int]:
         return [entry.seq for entry in reader.outbox("alert_manager", 0, 1000)]
 
 
-def test_event_and_message_are_stored_together(store: EventStore, reactor: MemoryReactorClock) -> None:
+def test_event_and_message_are_stored_together(store: EventStore, reactor: InlineReactor) -> None:
     posted: list[Outgoing] = []
     store.start(posted.extend)
     waiting = store.store(b"<packet/>", "ivo://a/b#1", "author 10.0.0.1")
@@ -50,7 +50,7 @@ def test_event_and_message_are_stored_together(store: EventStore, reactor: Memor
 
 
 def test_a_message_gets_its_packet_when_it_is_sent(
-    store: EventStore, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch
+    store: EventStore, reactor: InlineReactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(messages, "LARGEST_PACKET", 10)
     sent: list[bytes] = []
@@ -66,7 +66,7 @@ def test_a_message_gets_its_packet_when_it_is_sent(
     assert packets == [b"at once", b""], "one too large for a message is left out"
 
 
-def test_a_group_with_twins_and_a_conflict(store: EventStore, reactor: MemoryReactorClock) -> None:
+def test_a_group_with_twins_and_a_conflict(store: EventStore, reactor: InlineReactor) -> None:
     posted: list[Outgoing] = []
     store.start(posted.extend)
     waiting = [
@@ -80,7 +80,7 @@ def test_a_group_with_twins_and_a_conflict(store: EventStore, reactor: MemoryRea
     assert [message.seq for message in posted] == [1, 2]
 
 
-def test_numbers_and_memory_survive_a_restart(reactor: MemoryReactorClock, clock: VirtualClock, tmp_path: Path) -> None:
+def test_numbers_and_memory_survive_a_restart(reactor: InlineReactor, clock: VirtualClock, tmp_path: Path) -> None:
     path = tmp_path / "b.sqlite"
     for run in (1, 2):
         store = EventStore(reactor, clock, path, threaded=False, durable=False)
@@ -94,7 +94,7 @@ def test_numbers_and_memory_survive_a_restart(reactor: MemoryReactorClock, clock
         store.close()
 
 
-def test_a_full_disk_refuses_and_accepts_again(store: EventStore, reactor: MemoryReactorClock) -> None:
+def test_a_full_disk_refuses_and_accepts_again(store: EventStore, reactor: InlineReactor) -> None:
     posted: list[Outgoing] = []
     store.start(posted.extend)
     first = store.store(b"1", "a", "x")
@@ -116,7 +116,7 @@ def test_a_full_disk_refuses_and_accepts_again(store: EventStore, reactor: Memor
 
 
 def test_a_mistake_of_ours_is_a_refusal_too(
-    store: EventStore, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch
+    store: EventStore, reactor: InlineReactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.start(lambda _: None)
     with monkeypatch.context() as patch:
@@ -129,7 +129,7 @@ def test_a_mistake_of_ours_is_a_refusal_too(
     assert outcome(waiting) == Stored(True, 1)
 
 
-def test_an_event_that_we_stumble_over_holds_no_other_up(store: EventStore, reactor: MemoryReactorClock) -> None:
+def test_an_event_that_we_stumble_over_holds_no_other_up(store: EventStore, reactor: InlineReactor) -> None:
     store.start(lambda _: None)
     waiting = [store.store(b"%d" % number, str(number), "x" if number != 1 else "\udcff") for number in range(3)]
     reactor.advance(0)
@@ -140,7 +140,7 @@ def test_an_event_that_we_stumble_over_holds_no_other_up(store: EventStore, reac
 
 
 def test_messages_to_others_have_numbers_of_their_own_and_outlive_a_full_disk(
-    store: EventStore, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch
+    store: EventStore, reactor: InlineReactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     posted: list[Outgoing] = []
     store.start(posted.extend)
@@ -173,7 +173,7 @@ def test_messages_to_others_have_numbers_of_their_own_and_outlive_a_full_disk(
     assert len(posted) == store_module.MAX_NOTICES
 
 
-def test_answers_leave_the_outbox_within_a_moment(store: EventStore, reactor: MemoryReactorClock) -> None:
+def test_answers_leave_the_outbox_within_a_moment(store: EventStore, reactor: InlineReactor) -> None:
     store.start(lambda _: None)
     for number in range(5):
         store.store(b"%d" % number, f"{number}", "x")
@@ -193,7 +193,7 @@ def test_answers_leave_the_outbox_within_a_moment(store: EventStore, reactor: Me
     assert not reactor.getDelayedCalls()
 
 
-def test_answers_are_stored_when_it_stops(reactor: MemoryReactorClock, clock: VirtualClock, tmp_path: Path) -> None:
+def test_answers_are_stored_when_it_stops(reactor: InlineReactor, clock: VirtualClock, tmp_path: Path) -> None:
     store = EventStore(reactor, clock, tmp_path / "b.sqlite", threaded=False, durable=False)
     store.start(lambda _: None)
     store.store(b"1", "a", "x")
@@ -209,7 +209,7 @@ def test_answers_are_stored_when_it_stops(reactor: MemoryReactorClock, clock: Vi
     assert not reactor.getDelayedCalls()
 
 
-def test_the_queue_is_bounded(store: EventStore, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_queue_is_bounded(store: EventStore, reactor: InlineReactor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "MAX_WAITING", 3)
     store.start(lambda _: None)
     waiting = [store.store(b"x", f"{number}", "x") for number in range(4)]

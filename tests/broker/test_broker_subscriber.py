@@ -7,7 +7,6 @@ from __future__ import annotations
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from pyros.broker.intake import Intake
@@ -17,7 +16,7 @@ from pyros.broker.vtp.subscriber import MAX_GARBAGE, MAX_PENDING, RemoteFactory,
 from pyros.clock import VirtualClock
 from pyros.config import RemoteConfig
 from tests.broker.conftest import kept_rows, make_event, read_answers
-from tests.builders import MemoryLine
+from tests.builders import InlineReactor, MemoryLine
 
 IVO = "ivo://test.observatory/broker"
 
@@ -29,7 +28,7 @@ def intake(store: EventStore) -> Intake:
 
 
 @pytest.fixture
-def factory(reactor: MemoryReactorClock, clock: VirtualClock, intake: Intake) -> RemoteFactory:
+def factory(reactor: InlineReactor, clock: VirtualClock, intake: Intake) -> RemoteFactory:
     return RemoteFactory(reactor, clock, IVO, intake, "broker voevents.org:8099")
 
 
@@ -49,7 +48,7 @@ def test_it_answers_the_remote_broker(factory: RemoteFactory, clock: VirtualCloc
 
 
 def test_events_are_stored_then_acknowledged_duplicates_too(
-    factory: RemoteFactory, reactor: MemoryReactorClock, store: EventStore
+    factory: RemoteFactory, reactor: InlineReactor, store: EventStore
 ) -> None:
     subscriber, line = connect(factory)
     off_schema = make_event("ivo://gecam/alerts#1").replace(b"<Param ", b'<Param datatype="int" ')
@@ -73,7 +72,7 @@ def test_events_are_stored_then_acknowledged_duplicates_too(
 
 
 def test_what_is_not_stored_is_not_acknowledged(
-    factory: RemoteFactory, reactor: MemoryReactorClock, store: EventStore
+    factory: RemoteFactory, reactor: InlineReactor, store: EventStore
 ) -> None:
     store.journal.limit_growth(0)
     subscriber, line = connect(factory)
@@ -84,7 +83,7 @@ def test_what_is_not_stored_is_not_acknowledged(
     store.journal.limit_growth(None)
 
 
-def test_a_flood_is_held_back(factory: RemoteFactory, reactor: MemoryReactorClock, store: EventStore) -> None:
+def test_a_flood_is_held_back(factory: RemoteFactory, reactor: InlineReactor, store: EventStore) -> None:
     subscriber, line = connect(factory)
     packets = [make_event(f"ivo://a.b.c/d#{number}") for number in range(200)]
     subscriber.dataReceived(b"".join(map(frame, packets)))
@@ -97,7 +96,7 @@ def test_a_flood_is_held_back(factory: RemoteFactory, reactor: MemoryReactorCloc
     assert len(read_answers(line.value())) == 200
 
 
-def test_silence_and_nonsense_drop_the_connection(factory: RemoteFactory, reactor: MemoryReactorClock) -> None:
+def test_silence_and_nonsense_drop_the_connection(factory: RemoteFactory, reactor: InlineReactor) -> None:
     _, line = connect(factory)
     reactor.advance(181)
     assert line.aborting
@@ -107,7 +106,7 @@ def test_silence_and_nonsense_drop_the_connection(factory: RemoteFactory, reacto
     assert line.aborting
 
 
-def test_it_asks_for_what_it_wants(reactor: MemoryReactorClock, clock: VirtualClock, intake: Intake) -> None:
+def test_it_asks_for_what_it_wants(reactor: InlineReactor, clock: VirtualClock, intake: Intake) -> None:
     filters = ('//Param[@name="a & b"]', "/*[@role='test']")
     subscriber, line = connect(RemoteFactory(reactor, clock, IVO, intake, "broker a:8099", filters))
     subscriber.dataReceived(frame(transport("authenticate", "ivo://remote/broker", clock.now())))
@@ -116,7 +115,7 @@ def test_it_asks_for_what_it_wants(reactor: MemoryReactorClock, clock: VirtualCl
 
 
 def test_nonsense_in_xml_and_chatter_for_ever_are_garbage(
-    factory: RemoteFactory, reactor: MemoryReactorClock, clock: VirtualClock
+    factory: RemoteFactory, reactor: InlineReactor, clock: VirtualClock
 ) -> None:
     for nonsense in (b"<html/>", transport("whatever", "x", clock.now()), b"<VOEvent role='test'/>"):
         subscriber, line = connect(factory)
@@ -138,7 +137,7 @@ def test_nonsense_in_xml_and_chatter_for_ever_are_garbage(
 
 
 def test_a_broker_that_reads_no_answers_is_not_read_either(
-    factory: RemoteFactory, reactor: MemoryReactorClock, store: EventStore
+    factory: RemoteFactory, reactor: InlineReactor, store: EventStore
 ) -> None:
     subscriber, line = connect(factory)
     line.producer.pauseProducing()  # what a transport does when its buffer is full
@@ -156,7 +155,7 @@ def test_a_broker_that_reads_no_answers_is_not_read_either(
 
 
 def test_garbage_for_ever_is_asked_for_ever_more_rarely(
-    reactor: MemoryReactorClock, clock: VirtualClock, intake: Intake
+    reactor: InlineReactor, clock: VirtualClock, intake: Intake
 ) -> None:
     remote = RemoteSubscription(reactor, clock, IVO, intake, RemoteConfig("127.0.0.1"))
     remote.startService()
@@ -191,7 +190,7 @@ def test_garbage_for_ever_is_asked_for_ever_more_rarely(
 
 
 def test_it_reconnects_for_ever_and_stops(
-    reactor: MemoryReactorClock, clock: VirtualClock, intake: Intake, store: EventStore
+    reactor: InlineReactor, clock: VirtualClock, intake: Intake, store: EventStore
 ) -> None:
     remote = RemoteSubscription(reactor, clock, IVO, intake, RemoteConfig("127.0.0.1"))
     remote.startService()

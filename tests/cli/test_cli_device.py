@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -15,16 +14,18 @@ from pyros.cli.instruments import shell
 from pyros.cli.instruments.device import DeviceSession
 from pyros.config import Config
 from pyros.errors import CommandAborted
+from tests.builders import InlineReactor
 
 
-class Reactor:
+class InterruptedReactor(InlineReactor):
     """Does at once what it is given; the first time, Ctrl-C is pressed before the caller goes on."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.pressed = False
 
-    def callFromThread(self, call: Callable[[], Any]) -> None:
-        call()
+    def callFromThread(self, callable: Any, *args: Any, **kwargs: Any) -> None:  # noqa: A002  Twisted's name
+        callable(*args, **kwargs)
         if not self.pressed:
             self.pressed = True
             signal.raise_signal(signal.SIGINT)
@@ -33,7 +34,7 @@ class Reactor:
 @pytest.fixture
 def session() -> DeviceSession:
     nothing: Any = None
-    return DeviceSession("camera", nothing, Reactor(), nothing, nothing)
+    return DeviceSession("camera", nothing, InterruptedReactor(), nothing, nothing)
 
 
 def test_ctrl_c_just_after_a_command_was_given_ends_the_command(session: DeviceSession) -> None:

@@ -29,7 +29,7 @@ from pyros.views.timeline_steps import (
     TimelineStep,
     Trouble,
 )
-from tests.builders import voevent
+from tests.builders import InlineReactor, voevent
 
 IVORN = "ivo://author.test/stream#one"
 OBS = m.Observation(id="obs-1", target="burst", ra=10.0, dec=20.0, exposures=(m.Exposures("r", 5.0, 2),), alert=IVORN)
@@ -249,7 +249,7 @@ def test_the_broker_tells_of_an_arrival_while_no_alert_manager_runs(follower: Fo
 def test_what_we_publish_about_it_is_told_also_after_its_end(follower: Follower, write: Any, config: Config) -> None:
     accept(write)
     follower.look()
-    store = EventStore(None, RealClock(Clock()), config.journal("broker"), threaded=False, durable=False)
+    store = EventStore(InlineReactor(), RealClock(Clock()), config.journal("broker"), threaded=False, durable=False)
     try:
         columns = "INSERT INTO events (number, ivorn, sha256, packet, source, received)"
 

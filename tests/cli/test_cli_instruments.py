@@ -35,6 +35,7 @@ from pyros.errors import CommandAborted
 from pyros.instruments import conformance
 from pyros.instruments.conformance import Check, Context
 from pyros.planning import Site
+from tests.builders import InlineReactor
 from tests.cli.conftest import copy_demo
 from tests.conftest import PATIENCE, wait_until
 from tests.instruments.indi_server import IndiServer, needs_indi
@@ -366,7 +367,7 @@ def test_a_check_that_is_interrupted_commands_nothing_after_the_park(monkeypatch
             return results[0]
 
     monkeypatch.setitem(conformance.CHECKS, "telescope", (Check("slews", check), Check("disconnects", check)))
-    session = InterruptedSession("telescope", Mount(), None, VirtualClock(Clock(), NIGHT), Site("", 0, 0, 0))
+    session = InterruptedSession("telescope", Mount(), InlineReactor(), VirtualClock(Clock(), NIGHT), Site("", 0, 0, 0))
     with pytest.raises(KeyboardInterrupt):
         conform.test_device(session, everything=False)
     assert commands == ["park"]

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.task import Clock
 
 from pyros import wire
 from pyros.errors import WireError
 from pyros.sender import inbound
 from pyros.sender.handshake import SenderHandshake
 from pyros.sender.inbound import MAX_DRIFT, PING_SECONDS, REMEASURE_SECONDS, InboundPort
+from tests.builders import InlineReactor
 
 KEY = bytes(range(32))
 ALLOWANCE = MAX_DRIFT * REMEASURE_SECONDS
@@ -23,7 +23,7 @@ class Place:
     """A receiver called dome, on a clock of its own."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = InlineReactor()
         self.clock.advance(1000.0)
         self.receiver = InboundPort("dome", KEY, ["majordome", "monitoring"], self.clock)
 

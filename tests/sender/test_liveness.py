@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from twisted.internet.task import Clock
 
 from pyros.sender.liveness import (
     ANSWER_SECONDS,
@@ -15,13 +14,14 @@ from pyros.sender.liveness import (
     ReceiverWatch,
     SenderWatch,
 )
+from tests.builders import InlineReactor
 
 
 class Wire:
     """Both sides of a connection that takes ``delay`` seconds each way, and loses everything once it is ``dead``."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = InlineReactor()
         self.delay = 0.01
         self.dead = False
         self.unread = False
@@ -133,7 +133,7 @@ def test_a_receiver_that_reads_nothing_lives(line: Wire) -> None:
 
 
 def test_a_path_that_was_slow_from_the_beginning_gets_more_time() -> None:
-    clock = Clock()
+    clock = InlineReactor()
     ended: list[str] = []
     watch = SenderWatch(clock, lambda: None, ended.append)
     watch.start(round_trip=4.0)
@@ -146,7 +146,7 @@ def test_a_path_that_was_slow_from_the_beginning_gets_more_time() -> None:
 
 
 def test_a_process_that_was_held_up_reads_before_it_judges() -> None:
-    clock = Clock()
+    clock = InlineReactor()
     ended: list[str] = []
     watch = SenderWatch(clock, lambda: None, ended.append)
     watch.start(0.1)

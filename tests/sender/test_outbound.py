@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from twisted.internet.testing import MemoryReactorClock
 
 from pyros import wire
 from pyros.agents import Agent, Message
@@ -16,6 +15,7 @@ from pyros.messages import guard
 from pyros.sender import Sender
 from pyros.sender.link import AgentLink
 from pyros.wire import Frame, Refusal, Welcome, encode_frame
+from tests.builders import InlineReactor
 from tests.conftest import PATIENCE, GreetedPeer, wait_until
 
 GLANCE = guard("Glance of the sender", fleeting=True)
@@ -300,7 +300,7 @@ def test_a_receiver_of_an_older_version_gets_fleeting_ones_with_numbers(
 
 
 def test_a_fleeting_message_is_dropped_when_it_is_old(place: Any) -> None:
-    reactor = MemoryReactorClock()
+    reactor = InlineReactor()
     written: list[Frame] = []
 
     class Line:

@@ -34,6 +34,7 @@ from pyros.hold import Hold, Holds
 from pyros.journal import SQLITE, AnyJournal, AnyJournals, past
 from pyros.logs import limit
 from pyros.messages import ALARM, FLEETING, Message, Payload, encode_payload
+from pyros.reactor import Reactor
 from pyros.sender.handshake import observatory_key
 from pyros.sender.outbound import Outbound
 from pyros.wire import Entry, Refusal
@@ -60,7 +61,7 @@ class Host:
         self,
         agent: Hosted,
         config: Config,
-        reactor: Any,
+        reactor: Reactor,
         clock: Clock,
         *,
         threaded: bool = True,

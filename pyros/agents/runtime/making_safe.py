@@ -7,12 +7,13 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from pyros.agents.runtime.hosted import Hosted
+from pyros.reactor import Reactor
 
 
 class MakingSafe:
     """Makes safe what one agent moves; for the reactor's thread."""
 
-    def __init__(self, agent: Hosted, reactor: Any) -> None:
+    def __init__(self, agent: Hosted, reactor: Reactor) -> None:
         self._agent, self._reactor = agent, reactor
         self._safe: Deferred[None] | None = None
         self._limit: Any = None

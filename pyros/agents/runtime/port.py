@@ -11,8 +11,8 @@ from weakref import WeakKeyDictionary, ref
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -24,6 +24,7 @@ from pyros.clock import Clock
 from pyros.config import AgentConfig
 from pyros.errors import WireError
 from pyros.printable import printable
+from pyros.reactor import Reactor
 from pyros.sender.inbound import InboundHandshake, InboundPort
 from pyros.sender.inbound_tls import InboundTls, PortTls
 from pyros.sender.tcp import bound_silence
@@ -56,14 +57,14 @@ class Crowd:
 
     _crowds: ClassVar[WeakKeyDictionary[Any, Crowd]] = WeakKeyDictionary()
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Reactor) -> None:
         self._reactor = ref(reactor)
         self.limit = min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
         self.open: dict[AgentConnection, None] = {}
         self._told = -math.inf
 
     @classmethod
-    def of(cls, reactor: Any) -> Crowd:
+    def of(cls, reactor: Reactor) -> Crowd:
         """Return the crowd of this reactor."""
         return cls._crowds.setdefault(reactor, cls(reactor))
 
@@ -95,7 +96,7 @@ class Crowd:
         return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
 
 
-class AgentPort(Factory):
+class AgentPort(ServerFactory):
     """Makes the connections of one agent and keeps the mailbox bounded."""
 
     noisy = False
@@ -103,7 +104,7 @@ class AgentPort(Factory):
     def __init__(
         self,
         section: AgentConfig,
-        reactor: Any,
+        reactor: Reactor,
         clock: Clock,
         log: Logger,
         put: Callable[[Batch], None],
@@ -233,7 +234,9 @@ class AgentConnection(Protocol):
         self._ended = False
         self._lost = False
         self._holds: set[str] = set()
-        self._timer = port.reactor.callLater(FIRST_BYTE_TIMEOUT, self._timed_out, "nothing was sent")
+        self._timer: IDelayedCall | None = port.reactor.callLater(
+            FIRST_BYTE_TIMEOUT, self._timed_out, "nothing was sent"
+        )
 
     @property
     def peer(self) -> tuple[str, str] | None:

@@ -34,6 +34,7 @@ from pyros.agents.runtime.hosted import Hosted
 from pyros.clock import Deadline, RealClock, steady_seconds
 from pyros.errors import AgentError
 from pyros.logs import keep_printable
+from pyros.reactor import Reactor, SystemReactor, installed_reactor
 
 _T = TypeVar("_T")
 _hosts: dict[str, Host] = {}
@@ -107,7 +108,7 @@ def stop(agent: Hosted, timeout: float) -> None:
         raise AgentError(f"agent {agent.name!r} has not ended within {timeout:g} s")
 
 
-def in_reactor(reactor: Any, function: Callable[[], _T]) -> _T:
+def in_reactor(reactor: Reactor, function: Callable[[], _T]) -> _T:
     """Run a function in the reactor's thread and return what it returns or raise what it raises."""
     if not reactor.running or threadable.isInIOThread():
         return function()
@@ -129,16 +130,14 @@ def in_reactor(reactor: Any, function: Callable[[], _T]) -> _T:
     return value
 
 
-def background_reactor() -> Any:
+def background_reactor() -> SystemReactor:
     """Return the reactor, running in a thread of its own: for a plain program that talks to devices itself."""
     return _reactor()[0]
 
 
-def _reactor() -> tuple[Any, bool]:
+def _reactor() -> tuple[SystemReactor, bool]:
     """Return the reactor, and whether this module runs it: it does in a plain program."""
-    from twisted.internet import reactor  # noqa: PLC0415  importing it installs it: not before somebody starts an agent
-
-    running: Any = reactor
+    running = installed_reactor()  # not before an agent is started
     with _guard:
         if not running.running and "twisted.application.app" in sys.modules and _under_twistd():
             running.addSystemEventTrigger("before", "shutdown", _end_all)
@@ -155,7 +154,7 @@ def _reactor() -> tuple[Any, bool]:
         return running, bool(_mine)
 
 
-_mine: list[Any] = []
+_mine: list[SystemReactor] = []
 _signalled: list[float] = []
 """When the signal came that ends the agents; empty while none does."""
 
@@ -218,7 +217,7 @@ class _SignalPipe:
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
 
-    def install(self, reactor: Any) -> None:
+    def install(self, reactor: SystemReactor) -> None:
         """Unless the program has one of its own. In the main thread."""
         other = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         if other == -1:
@@ -240,7 +239,7 @@ class _SignalPipe:
         """Note that the reactor has ended, and the program with it."""
 
 
-def _watch_signals(reactor: Any) -> None:
+def _watch_signals(reactor: SystemReactor) -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     if signal.getsignal(signal.SIGINT) is not _on_signal and signal.getsignal(signal.SIGTERM) is not _on_signal:

@@ -25,6 +25,7 @@ from pyros.clock import Clock
 from pyros.config import KafkaConfig
 from pyros.errors import ConfigError
 from pyros.messages import AlertSource
+from pyros.reactor import Reactor
 
 STOP_WITHIN = 4.0  # seconds; a service that hangs may hold its thread longer, the observatory doesn't wait for it
 REPEAT = 300.0  # seconds after which the same trouble is told again
@@ -53,7 +54,7 @@ class KafkaIntake:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         clock: Clock,
         intake: Intake,
         config: KafkaConfig,

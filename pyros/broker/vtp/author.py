@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from pyros.broker.packet import one_line, parse
 from pyros.broker.vtp.protocol import MAX_LENGTH, frame, role_of
 from pyros.errors import AgentUnreachable, AlertError, DeliveryError, MessageRefused
+from pyros.reactor import Reactor
 
 BROKER = "broker"
 
@@ -105,7 +106,7 @@ class _Author(Int32StringReceiver):
                 self.answer.errback(error)
 
 
-async def send_event_async(reactor: Any, host: str, port: int, packet: bytes, timeout: float = 10.0) -> None:
+async def send_event_async(reactor: Reactor, host: str, port: int, packet: bytes, timeout: float = 10.0) -> None:
     """Do as `send_event` in a reactor's thread; ``timeout`` (seconds) counts for connecting and for the answer."""
     address = f"{host}:{port}"
     endpoint = (TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint)(reactor, host, port, timeout)

@@ -34,6 +34,7 @@ from pyros.broker.vtp.protocol import (
 from pyros.clock import Clock
 from pyros.config import Network
 from pyros.errors import AlertError
+from pyros.reactor import Reactor
 from pyros.tls_words import of_failure
 
 MAX_SUBSCRIBERS = 256
@@ -320,7 +321,7 @@ class AlertBroadcasterFactory(VOEventBroadcasterFactory):  # type: ignore[misc]
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         clock: Clock,
         local_ivo: str,
         allow: Sequence[Network],

@@ -15,7 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from lxml import etree
 from twisted.internet.defer import Deferred, succeed
@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 from pyros.broker.packet import parse
 from pyros.broker.vtp import filter_worker
 from pyros.broker.vtp.filters import Filter, matches
+from pyros.reactor import Reactor, SystemReactor
 
 BUDGET_SECONDS = 0.25
 """Processor time of all filters of one subscriber on one event."""
@@ -96,8 +97,8 @@ class InlineFiltering:
 class ProcessFiltering:
     """Answers by a process, which is started when there is something to do. In the reactor's thread."""
 
-    def __init__(self, reactor: Any, *, budget: float = BUDGET_SECONDS) -> None:
-        self._reactor, self._budget = reactor, budget
+    def __init__(self, reactor: Reactor, *, budget: float = BUDGET_SECONDS) -> None:
+        self._reactor, self._budget = cast("SystemReactor", reactor), budget
         self._queues: dict[str, deque[Job]] = {}
         self._spent: dict[str, tuple[float, float]] = {}  # by computer: seconds of processor time, and when that was
         self._condemned: dict[str, str] = {}

@@ -20,6 +20,7 @@ from twisted.internet.defer import Deferred
 
 from pyros.broker.packet import one_line
 from pyros.config import Network
+from pyros.reactor import Reactor
 
 MAX_LENGTH = 99_999
 """The longest packet, in bytes. VTP names none; Comet takes this much, so that every author and subscriber can."""
@@ -56,7 +57,7 @@ _C = TypeVar("_C", bound=Connection)
 class Connections(Generic[_C]):
     """The open connections of a port, oldest first."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
         self._open: dict[_C, str] = {}
         self._by_host: dict[str, dict[_C, None]] = {}
@@ -113,7 +114,7 @@ class Connections(Generic[_C]):
 class Chatter:
     """Counts what a peer says besides events and acknowledgements: for ever, it would keep a broker busy."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
         self._since, self._count = reactor.seconds(), 0
 

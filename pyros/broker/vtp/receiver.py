@@ -18,6 +18,7 @@ from pyros.broker.vtp.one_answer import OneAnswerConnection
 from pyros.broker.vtp.protocol import MAX_LENGTH, Connections, allowed, frame, host_of, transport
 from pyros.clock import Clock
 from pyros.config import Network
+from pyros.reactor import Reactor
 from pyros.tls_words import of_failure
 
 MAX_AUTHORS = 256
@@ -125,7 +126,7 @@ class AlertReceiverFactory(VOEventReceiverFactory):  # type: ignore[misc]
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         clock: Clock,
         local_ivo: str,
         intake: Intake,

@@ -27,6 +27,7 @@ from pyros.broker.vtp.protocol import MAX_CHATTER, MAX_LENGTH, Chatter, Connecti
 from pyros.clock import Clock
 from pyros.config import RemoteConfig
 from pyros.errors import AlertError
+from pyros.reactor import Reactor
 from pyros.tls_words import of_failure
 
 SILENCE = 180.0  # seconds; a broker says iamalive every 60
@@ -199,7 +200,7 @@ class RemoteFactory(Factory):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         clock: Clock,
         local_ivo: str,
         intake: Intake,
@@ -237,7 +238,7 @@ class RemoteSubscription(ClientService):
     """The subscription to one broker: reconnects for ever, after 1 to 30 seconds."""
 
     def __init__(
-        self, reactor: Any, clock: Clock, local_ivo: str, intake: Intake, config: RemoteConfig, creator: Any = None
+        self, reactor: Reactor, clock: Clock, local_ivo: str, intake: Intake, config: RemoteConfig, creator: Any = None
     ) -> None:
         """``creator`` is the `ClientTls` for a broker with TLS."""
         host = config.host

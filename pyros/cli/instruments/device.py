@@ -18,6 +18,7 @@ from pyros.errors import AgentError, ConfigError, PyrosError
 from pyros.instruments import Kind, connect
 from pyros.instruments.interfaces import OnEvent
 from pyros.planning import Site
+from pyros.reactor import Reactor
 from pyros.sender import ask
 
 NameArgument = Annotated[
@@ -31,7 +32,7 @@ AnywayOption = Annotated[
 class DeviceSession:
     """A device that a command talks to, and how to wait for it. Its methods are for the main thread."""
 
-    def __init__(self, kind: Kind, device: Any, reactor: Any, clock: Clock, site: Site) -> None:
+    def __init__(self, kind: Kind, device: Any, reactor: Reactor, clock: Clock, site: Site) -> None:
         self.kind, self.device, self.reactor, self.clock, self.site = kind, device, reactor, clock, site
 
     def wait(self, give: Callable[[], Any], interrupted: Callable[[], Any] | None = None) -> Any:
@@ -96,7 +97,7 @@ def _runs(config: Config, name: str) -> bool:
     return True
 
 
-def _given(reactor: Any, function: Callable[[], Any]) -> SimpleQueue[Any]:
+def _given(reactor: Reactor, function: Callable[[], Any]) -> SimpleQueue[Any]:
     done: SimpleQueue[Any] = SimpleQueue()
 
     def give() -> None:

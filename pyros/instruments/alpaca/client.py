@@ -27,6 +27,7 @@ from zope.interface import implementer
 from pyros.clock import Clock
 from pyros.errors import ConnectionLost, DeviceFailed, NoAnswer
 from pyros.instruments.alpaca.replies import http_error_of
+from pyros.reactor import Reactor
 
 CONNECT_SECONDS = 5.0
 """How long making a connection may take."""
@@ -44,7 +45,7 @@ _IDLE_SECONDS = 3
 class _Endpoints:
     """Endpoints that ask no name server for an address."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802  twisted.web's name
@@ -108,7 +109,7 @@ class _Pool(HTTPConnectionPool):
 class AlpacaClient:
     """Requests to one server. ``close`` when it is no longer wanted."""
 
-    def __init__(self, server: str, reactor: Any, clock: Clock) -> None:
+    def __init__(self, server: str, reactor: Reactor, clock: Clock) -> None:
         self.server = server
         self._clock = clock
         self._pool = _Pool(reactor, persistent=True)

@@ -23,6 +23,7 @@ from pyros.instruments.alpaca.replies import in_words, typed, value_of
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import Kind
 from pyros.prepared import prepared
+from pyros.reactor import Reactor, SystemReactor
 
 PORT = 32227
 QUESTION = b"alpacadiscovery1"
@@ -32,6 +33,7 @@ IPV6 = ("ff12::a1:9aca", "::1")
 _MAX_SERVERS = 64
 _MAX_DEVICES = 256
 _MAX_ANSWER_BYTES = 1024
+_DATAGRAM_BYTES = 8192
 _KINDS: dict[str, Kind] = {name: kind for kind, name in TYPES.items()}
 
 
@@ -57,7 +59,7 @@ class _ConfiguredDevice(msgspec.Struct):
 
 @deferred
 async def discover(
-    reactor: Any, seconds: float, *, port: int = PORT, ipv4: Sequence[str] = IPV4, ipv6: Sequence[str] = IPV6
+    reactor: SystemReactor, seconds: float, *, port: int = PORT, ipv4: Sequence[str] = IPV4, ipv6: Sequence[str] = IPV6
 ) -> list[FoundAlpacaDevice]:
     """Ask the network for Alpaca devices, and wait so many seconds for answers.
 
@@ -96,12 +98,12 @@ class AnswerListener(DatagramProtocol):
                 self._servers[f"http://{f'[{host}]' if ':' in host else host}:{port}"] = None
 
 
-def _ask(reactor: Any, interface: str, targets: Sequence[str], port: int, servers: dict[str, None]) -> Any:
+def _ask(reactor: SystemReactor, interface: str, targets: Sequence[str], port: int, servers: dict[str, None]) -> Any:
     """Ask these addresses; returns the UDP port where the answers come, or None where there is no such network."""
     if not targets:
         return None
     try:
-        listening = reactor.listenUDP(0, AnswerListener(servers), interface)
+        listening: Any = reactor.listenUDP(0, AnswerListener(servers), interface, _DATAGRAM_BYTES)
     except (CannotListenError, OSError):
         return None
     if not interface:
@@ -112,7 +114,7 @@ def _ask(reactor: Any, interface: str, targets: Sequence[str], port: int, server
     return listening
 
 
-async def _devices_of(server: str, reactor: Any) -> list[tuple[str, FoundAlpacaDevice]]:
+async def _devices_of(server: str, reactor: Reactor) -> list[tuple[str, FoundAlpacaDevice]]:
     """Return a server's devices, each with its identity among all servers."""
     client = AlpacaClient(server, reactor, RealClock(reactor))
     what = f"{server}: GET configureddevices"

@@ -21,6 +21,7 @@ from pyros.instruments.alpaca.client import ANSWER_SECONDS, CONNECT_SECONDS, LON
 from pyros.instruments.alpaca.replies import in_words, typed, value_of
 from pyros.instruments.drivers.reconnecting import RETRY_SECONDS
 from pyros.instruments.interfaces import Kind, OnConnection, OnEvent
+from pyros.reactor import Reactor
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ _CONNECTING_SECONDS = 30.0
 class AlpacaLink:
     """Questions and commands to one device, and whether it is there."""
 
-    def __init__(self, kind: Kind, text: str, address: Address, reactor: Any, clock: Clock) -> None:
+    def __init__(self, kind: Kind, text: str, address: Address, reactor: Reactor, clock: Clock) -> None:
         self.kind = kind
         self.text = text
         self.address = address

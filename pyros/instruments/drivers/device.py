@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from pyros.clock import Clock
 from pyros.instruments.interfaces import Kind, OnConnection, OnEvent
+from pyros.reactor import Reactor
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,7 +57,7 @@ class InstrumentDriver:
     def __init__(
         self,
         address: str,
-        reactor: Any,
+        reactor: Reactor,
         clock: Clock,
         on_connection: OnConnection | None = None,
         on_event: OnEvent | None = None,

@@ -23,6 +23,7 @@ from pyros.backoff import Backoff
 from pyros.clock import Clock, Timer
 from pyros.errors import ConfigError, ConnectionLost, InstrumentError
 from pyros.instruments.interfaces import Kind, OnConnection, OnEvent
+from pyros.reactor import Reactor
 
 CONNECT_SECONDS = 5.0
 """How long one attempt to connect, and a command without a connection, may wait."""
@@ -67,7 +68,7 @@ def host_and_port(address: str) -> tuple[str, int]:
     return match[1] or match[2], int(match[3])
 
 
-def endpoint_of(address: str, reactor: Any) -> IStreamClientEndpoint:
+def endpoint_of(address: str, reactor: Reactor) -> IStreamClientEndpoint:
     """Make the endpoint for ``tcp:HOST:PORT``. Raises ConfigError."""
     host, port = host_and_port(address)
     if ":" in host:
@@ -93,7 +94,7 @@ class Reconnecting(Generic[L]):
     A connection counts only once ``identify`` has returned: until then nobody may use it. Subclasses say how.
     """
 
-    def __init__(self, kind: Kind, address: str, reactor: Any, clock: Clock) -> None:
+    def __init__(self, kind: Kind, address: str, reactor: Reactor, clock: Clock) -> None:
         self.kind = kind
         self.address = address
         self.clock = clock

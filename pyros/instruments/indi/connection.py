@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -26,6 +25,7 @@ from pyros.instruments.indi.codec import IndiDecoder, IndiEvent, Ping, Vector
 from pyros.instruments.indi.command import IndiCommand
 from pyros.instruments.indi.properties import Properties
 from pyros.instruments.interfaces import Kind
+from pyros.reactor import Reactor
 
 NUDGE_SECONDS = 2.0
 """How often a device that is not ready is asked for, or told to connect."""
@@ -79,7 +79,7 @@ class IndiConnection(Reconnecting[_IndiLink]):
         kind: Kind,
         interface: int,
         address: str,
-        reactor: Any,
+        reactor: Reactor,
         clock: Clock,
         *,
         missing: Callable[[Properties], str],

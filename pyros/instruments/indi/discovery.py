@@ -18,6 +18,7 @@ from pyros.instruments.indi._device import ANY_INTERFACE
 from pyros.instruments.indi.codec import IndiDecoder, Vector, number
 from pyros.instruments.interfaces import Kind
 from pyros.kinds import KINDS, driver_class
+from pyros.reactor import Reactor
 
 PORT = 7624
 _MAX_DEVICES = 256
@@ -63,7 +64,7 @@ def _kind_of_bits() -> dict[int, Kind]:
 
 
 @deferred
-async def discover(reactor: Any, server: str, seconds: float) -> list[FoundIndiDevice]:
+async def discover(reactor: Reactor, server: str, seconds: float) -> list[FoundIndiDevice]:
     """Ask the server at ``tcp:HOST:PORT`` and listen for so many seconds: a server does not say when it has told all.
 
     Fires with a line for each kind that each device is for, sorted. Fails with ConnectionLost when nobody is there, and

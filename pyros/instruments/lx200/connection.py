@@ -16,6 +16,7 @@ from pyros.errors import ConnectionLost, DeviceFailed, InstrumentError, NoAnswer
 from pyros.instruments.drivers.reconnecting import DeviceLink, Reconnecting
 from pyros.instruments.interfaces import Kind
 from pyros.instruments.lx200.codec import AnswerKind, AnswerReader, angle
+from pyros.reactor import Reactor
 
 ANSWER_SECONDS = 5.0
 """How long a mount may take to answer (not: to carry out a command)."""
@@ -143,7 +144,7 @@ class Lx200Link(DeviceLink):
 class Lx200Connection(Reconnecting[Lx200Link]):
     """A connection counts once the mount has told where it points; what else it knows is found out with it."""
 
-    def __init__(self, kind: Kind, address: str, reactor: Any, clock: Clock) -> None:
+    def __init__(self, kind: Kind, address: str, reactor: Reactor, clock: Clock) -> None:
         super().__init__(kind, address, reactor, clock)
         self.precise = True
         self.tells_distance = True

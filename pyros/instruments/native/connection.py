@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 from contextlib import AbstractContextManager
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
@@ -20,6 +19,7 @@ from pyros.instruments.drivers.commands import CommandsUnderWay, DeviceCommand
 from pyros.instruments.drivers.reconnecting import DeviceLink, Reconnecting
 from pyros.instruments.interfaces import Kind
 from pyros.instruments.native.grammar import Busy, Err, NativeAnswer, NativeDecoder, NativeEvent, Ok, Value, request
+from pyros.reactor import Reactor
 
 ANSWER_SECONDS = 5.0
 """How long a device may take to answer a request (not: to carry out a command)."""
@@ -124,7 +124,7 @@ class NativeConnection(Reconnecting[_NativeLink]):
     agent never commands a dome.
     """
 
-    def __init__(self, kind: Kind, address: str, reactor: Any, clock: Clock) -> None:
+    def __init__(self, kind: Kind, address: str, reactor: Reactor, clock: Clock) -> None:
         super().__init__(kind, address, reactor, clock)
         self._watches = CommandsUnderWay[Watch]()
 

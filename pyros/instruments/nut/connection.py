@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections import deque
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
@@ -16,6 +15,7 @@ from pyros.errors import ConfigError, ConnectionLost, DeviceFailed, InstrumentEr
 from pyros.instruments.drivers.options import read_options, split_address
 from pyros.instruments.drivers.reconnecting import DeviceLink, Reconnecting, host_and_port
 from pyros.instruments.interfaces import Kind
+from pyros.reactor import Reactor
 
 ANSWER_SECONDS = 5.0
 """How long the server may take to answer."""
@@ -103,7 +103,7 @@ class NutLink(DeviceLink):
 class NutConnection(Reconnecting[NutLink]):
     """A connection counts once the server has told that it has the UPS."""
 
-    def __init__(self, kind: Kind, address: str, reactor: Any, clock: Clock) -> None:
+    def __init__(self, kind: Kind, address: str, reactor: Reactor, clock: Clock) -> None:
         where, self.ups = split(kind, address)
         super().__init__(kind, where, reactor, clock)
 

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyros.clock import Clock
+from pyros.reactor import Reactor
 from pyros.simulators.camera.cooler import Cooler
 from pyros.simulators.camera.neighbours import (
     ask_brightest,
@@ -45,7 +46,12 @@ class Camera(Device):
     log = Logger()
 
     def __init__(
-        self, settings: CameraSettings, site: Site | None, reactor: Any, clock: Clock, emit: Callable[[Answer], None]
+        self,
+        settings: CameraSettings,
+        site: Site | None,
+        reactor: Reactor,
+        clock: Clock,
+        emit: Callable[[Answer], None],
     ) -> None:
         super().__init__(settings, clock, emit)
         from pyros.simulators.camera import scene  # noqa: PLC0415  (numpy, which the other devices do without)

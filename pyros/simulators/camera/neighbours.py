@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyros.clock import Clock
+from pyros.reactor import Reactor
 from pyros.simulators.celestial import Sky
 from pyros.simulators.endpoints import client_endpoint
 
@@ -22,42 +23,42 @@ _T = TypeVar("_T")
 _log = Logger()
 
 
-def ask_position(reactor: Any, clock: Clock, address: str) -> Deferred[Sky | None]:
+def ask_position(reactor: Reactor, clock: Clock, address: str) -> Deferred[Sky | None]:
     """Where the telescope truly points; a mount that knows it tells ``true_position``, others their ``position``."""
     return _ask(reactor, clock, address, ("true_position", "position"), _sky, "telescope", "The image will be dark.")
 
 
-def ask_filter(reactor: Any, clock: Clock, address: str) -> Deferred[str | None]:
+def ask_filter(reactor: Reactor, clock: Clock, address: str) -> Deferred[str | None]:
     """Return the name of the filter in the beam."""
     return _ask(reactor, clock, address, ("filter",), _word, "filter wheel", "No filter is in the beam, then.")
 
 
-def ask_defocus(reactor: Any, clock: Clock, address: str) -> Deferred[float | None]:
+def ask_defocus(reactor: Reactor, clock: Clock, address: str) -> Deferred[float | None]:
     """How far from focus it is: the blur, arcseconds FWHM."""
     return _ask(reactor, clock, address, ("defocus",), _blur, "focuser", "The image will be in focus.")
 
 
-def ask_dome(reactor: Any, clock: Clock, address: str) -> Deferred[str | None]:
+def ask_dome(reactor: Reactor, clock: Clock, address: str) -> Deferred[str | None]:
     """Return the dome's state: closed, open, or between."""
     return _ask(reactor, clock, address, ("state",), _word, "dome", "It counts as open.")
 
 
-def ask_cloud(reactor: Any, clock: Clock, address: str) -> Deferred[float | None]:
+def ask_cloud(reactor: Reactor, clock: Clock, address: str) -> Deferred[float | None]:
     """Return the fraction of the sky that clouds cover."""
     return _ask(reactor, clock, address, ("readings",), _cloud, "weather station", "The sky is clear, then.")
 
 
-def ask_cover(reactor: Any, clock: Clock, address: str) -> Deferred[str | None]:
+def ask_cover(reactor: Reactor, clock: Clock, address: str) -> Deferred[str | None]:
     """Return the cover's state: closed, open, or between."""
     return _ask(reactor, clock, address, ("state",), _word, "cover", "It counts as open.")
 
 
-def ask_lamp(reactor: Any, clock: Clock, address: str) -> Deferred[float | None]:
+def ask_lamp(reactor: Reactor, clock: Clock, address: str) -> Deferred[float | None]:
     """Return the brightness of the cover's lamp, in its own steps."""
     return _ask(reactor, clock, address, ("brightness",), _number, "cover", "Its lamp is dark, then.")
 
 
-def ask_brightest(reactor: Any, clock: Clock, address: str) -> Deferred[float | None]:
+def ask_brightest(reactor: Reactor, clock: Clock, address: str) -> Deferred[float | None]:
     """Return the full brightness of the cover's lamp, in its own steps."""
     return _ask(reactor, clock, address, ("max_brightness",), _number, "cover", "Its lamp is dark, then.")
 
@@ -97,7 +98,7 @@ def _cloud(values: list[str]) -> float:
 
 
 def _ask(
-    reactor: Any, clock: Clock, address: str, properties: tuple[str, ...], read: Callable[[list[str]], _T],
+    reactor: Reactor, clock: Clock, address: str, properties: tuple[str, ...], read: Callable[[list[str]], _T],
     whom: str, otherwise: str,
 ) -> Deferred[_T | None]:  # fmt: skip
     """Ask a device for the first of these properties that it knows.
