@@ -21,6 +21,8 @@ REAL = (
     FoundDevice("telescope", "indi", "EQMod Mount", "tcp:10.0.0.2:7624/EQMod Mount"),
     FoundDevice("camera", "alpaca", "ASI 1600", "http://10.0.0.3:11111/camera/0"),
     FoundDevice("camera", "alpaca", "Guider", "http://10.0.0.3:11111/camera/1"),
+    FoundDevice("filter_wheel", "alpaca", "ASI 1600", "http://10.0.0.3:11111/camera/0"),
+    FoundDevice("filter_wheel", "indi", "EFW", "tcp:10.0.0.2:7624/EFW"),
     FoundDevice("focuser", "indi", "Moonlite", "tcp:10.0.0.2:7624/Moonlite"),
 )
 
@@ -71,6 +73,7 @@ def test_devices_that_answer_are_used_and_the_others_left_out(tmp_path: Path) ->
     assert {name: (agent.driver, agent.address) for name, agent in config.agents.items() if agent.driver} == {
         "telescope": ("indi", "tcp:10.0.0.2:7624/EQMod Mount"),
         "camera": ("alpaca", "http://10.0.0.3:11111/camera/0"),
+        "filter_wheel": ("indi", "tcp:10.0.0.2:7624/EFW"),
         "focuser": ("indi", "tcp:10.0.0.2:7624/Moonlite"),
         "weather": ("native", "tcp:127.0.0.1:6013"),
     }
@@ -80,6 +83,19 @@ def test_devices_that_answer_are_used_and_the_others_left_out(tmp_path: Path) ->
     assert [remote.where for remote in config.broker.remotes] == ["10.0.0.9:8099", "b:8100"]
     site = Site.load(config.site)
     assert (site.name, site.latitude, site.longitude, site.elevation) == ("south", -29.26, -70.73, 2400)
+
+
+def test_what_a_station_does_not_measure_stands_in_its_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    station = FoundDevice("weather", "indi", "Davis", "tcp:10.0.0.2:7624/Davis")
+    monkeypatch.setattr(questions, "ask_devices", lambda *_: [station])
+    how = ["--yes", *PLACE, "--indi", "10.0.0.2"]
+    fails(
+        ["init", tmp_path / "o", *how, "--without", "clouds"], "--without clouds: a weather station is asked for rain"
+    )
+    assert run("init", tmp_path / "o", *how, "--without", "humidity,cloud").exit_code == 0
+    config = configuration.load(tmp_path / "o" / configuration.FILE_NAME)
+    assert config.agents["weather"].address == "tcp:10.0.0.2:7624/Davis?without=humidity,cloud"
+    assert run("init", tmp_path / "p", *how).exit_code == 0
 
 
 @pytest.mark.usefixtures("devices")
@@ -116,7 +132,7 @@ def test_a_person_is_asked_for_what_no_option_says(tmp_path: Path, monkeypatch: 
             super().__init__(asking=True)
 
     monkeypatch.setattr(command, "Questions", Terminal)
-    answers = ["Mount Hill", "2", "n", "y", "n", "n", "abc", "10.5", "20", "300", "none", "me", "the-secret"]
+    answers = ["Mount Hill", "2", "1", "n", "y", "n", "abc", "10.5", "20", "300", "none", "me", "the-secret"]
     folder = tmp_path / "o"
     result = run("init", folder, stdin="".join(f"{each}\n" for each in answers).encode())
     assert result.exit_code == 0, result.output

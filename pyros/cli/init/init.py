@@ -52,6 +52,9 @@ def init(
     simulate: Annotated[
         list[str] | None, typer.Option("--simulate", metavar="KIND", help="Simulate this one beside real devices.")
     ] = None,
+    without: Annotated[
+        str, typer.Option(metavar="WORDS", help="What the weather station doesn't measure: humidity,cloud.")
+    ] = "",
     night: Annotated[
         bool | None,
         typer.Option(help="Its night is now, whatever the hour; so it is where all is simulated.", show_default=False),
@@ -93,6 +96,8 @@ def init(
     name = name or questions.word("The observatory's name", top.name)
     servers = [indi_server(word) for word in indi or []]
     devices = {} if simulators else questions.devices(servers, alpaca_port if alpaca else None, seconds)
+    if "weather" in devices:
+        devices["weather"] = questions.measuring(devices["weather"], without)
     for kind, device in devices.items():
         out.print(f"{kind.replace('_', ' ')}: {device.name} ({device.driver}, {device.address})")
     if not devices:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 
@@ -21,6 +22,7 @@ DEMO_PLACE = Place(latitude=43.9308, longitude=5.7133, elevation=650.0)
 _LIMITS = {"latitude": (-90.0, 90.0), "longitude": (-180.0, 360.0), "elevation": (-500.0, 9000.0)}
 _UNITS = {"latitude": "degrees north", "longitude": "degrees east", "elevation": "metres above the sea"}
 _PROBE_SECONDS = 0.5
+_MEASURED = ("rain", "temperature", "humidity", "wind", "cloud")
 
 
 class Questions:
@@ -80,9 +82,25 @@ class Questions:
         if not servers and _listens(INDI_PORT):
             servers = [here]
         by_kind: dict[str, list[FoundDevice]] = {}
-        for device in ask_devices(seconds, servers, alpaca_port):
+        found = ask_devices(seconds, servers, alpaca_port)
+        kinds_at = Counter(device.address for device in found)
+        # A wheel of its own goes before what a camera says that it has, too.
+        for device in sorted(found, key=lambda each: (each.kind == "filter_wheel") * kinds_at[each.address]):
             by_kind.setdefault(device.kind, []).append(device)
         return {kind: self._choose(kind, by_kind[kind]) for kind in KINDS if kind in by_kind}
+
+    def measuring(self, station: FoundDevice, given: str) -> FoundDevice:
+        """Return a weather station with what it doesn't measure in its address, as its driver wants it said.
+
+        Raises PyrosError for a quantity that is not asked of a station.
+        """
+        without = given or self.word(f"What doesn't the weather station measure, of {', '.join(_MEASURED)}", "none")
+        words = without.replace(",", " ").split()
+        if words in ([], ["none"]):
+            return station
+        if unknown := [word for word in words if word not in _MEASURED]:
+            raise PyrosError(f"--without {' '.join(unknown)}: a weather station is asked for {', '.join(_MEASURED)}")
+        return station._replace(address=f"{station.address}?without={','.join(words)}")
 
     def _choose(self, kind: str, devices: list[FoundDevice]) -> FoundDevice:
         if len(devices) == 1 or not self.asking:
