@@ -35,6 +35,7 @@ def test_every_command_and_service_is_imported_without_django() -> None:
 def test_a_console_without_its_extra_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "find_spec", lambda name: None)
     options = service.ConsoleOptions()
+    monkeypatch.setattr(options, "parent", {"logfile": None, "nodaemon": True})  # twistd's own
     options.parseOptions(["--config", str(copy_demo(tmp_path))])
     with pytest.raises(SystemExit, match=r"\[console\]: needs: pip install 'pyros-observatory\[console\]'"):
         service.console_service(options)
