@@ -23,7 +23,7 @@ from pyros.config import AgentConfig
 from pyros.errors import WireError
 from pyros.reactor import Reactor
 from pyros.sender.handshake import SenderHandshake
-from pyros.sender.liveness import SenderWatch
+from pyros.sender.liveness import MAX_PATIENCE_SECONDS, Path, SenderWatch
 from pyros.sender.tcp import bound_silence, bound_unanswered
 from pyros.sender.tls import TlsSide
 from pyros.tls_words import of_failure
@@ -101,9 +101,18 @@ class TcpCarrier:
     # and an agent that refuses us must be asked ever more rarely, though connecting succeeds each time.
 
     def __init__(
-        self, reactor: Reactor, agent: AgentConfig, greet: Callable[[], SenderHandshake], encrypt: Callable[[], TlsSide]
+        self,
+        reactor: Reactor,
+        agent: AgentConfig,
+        path: Path,
+        greet: Callable[[], SenderHandshake],
+        encrypt: Callable[[], TlsSide],
     ) -> None:
-        """``greet()`` begins the handshake of a new connection, ``encrypt()`` its TLS; that raises WireError."""
+        """``greet()`` begins the handshake of a new connection, ``encrypt()`` its TLS; that raises WireError.
+
+        ``path`` is shared by all carriers to the same computer.
+        """
+        self.path = path
         self.reactor = reactor
         self.tls: TlsSide | None = None
         """Our side of the newest connection's TLS; None where it has none."""
@@ -122,6 +131,8 @@ class TcpCarrier:
     @property
     def patience(self) -> float:
         """How many seconds the present attempt may take."""
+        if self.path.is_alive(self.reactor.seconds()):
+            return MAX_PATIENCE_SECONDS
         return _PATIENCE_SECONDS[self._backoff.failures % len(_PATIENCE_SECONDS)]
 
     def start(self, link: Carried) -> None:
@@ -220,7 +231,7 @@ class TcpConnection(Protocol):
         self._carrier = carrier
         self._decoder = wire.Decoder(frames=True)
         self._handshake = carrier.greet()
-        self._watch = SenderWatch(carrier.reactor, self._say_alive, self.fail)
+        self._watch = SenderWatch(carrier.reactor, carrier.path, self._say_alive, self.fail)
         self._timeout: Any = None
         self._made = 0.0
         self._bytes_heard = self._bytes_said = 0

@@ -12,6 +12,7 @@ peer of an older PYROS nothing is said, and TCP alone finds out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -36,12 +37,31 @@ _DOUBT_SECONDS = 0.5
 """A process that was held up reads first what has come meanwhile, and judges then."""
 
 
+class Path:
+    """The way to another computer, which several connections share: what one hears tells that the others may wait.
+
+    Where a narrow line is full of one's frames, the words of another stand behind them.
+    """
+
+    def __init__(self) -> None:
+        self.heard = -math.inf
+        """When bytes came last on any of its connections, seconds of the reactor."""
+
+    def is_alive(self, now: float) -> bool:
+        """Whether something has come of late."""
+        return now - self.heard < PATIENCE_SECONDS
+
+
 class SenderWatch:
     """The sender's side of one connection; for the reactor's thread."""
 
-    def __init__(self, reactor: Reactor, ping: Callable[[], None], give_up: Callable[[str], None]) -> None:
-        """``ping()`` says that we are there; ``give_up(reason)`` ends the connection, and is called once."""
+    def __init__(self, reactor: Reactor, path: Path, ping: Callable[[], None], give_up: Callable[[str], None]) -> None:
+        """``ping()`` says that we are there; ``give_up(reason)`` ends the connection, and is called once.
+
+        While others on its ``path`` hear something, a connection is given up after `MAX_PATIENCE_SECONDS` only.
+        """
         self._reactor = reactor
+        self._path = path
         self._ping = ping
         self._give_up = give_up
         self._patience = PATIENCE_SECONDS
@@ -74,7 +94,8 @@ class SenderWatch:
 
     def heard(self, everything: bool) -> None:
         """Note that bytes have come; ``everything`` that was said has arrived by what they say."""
-        self._spoke = None if everything or self._timer is None else self._reactor.seconds()
+        now = self._path.heard = self._reactor.seconds()
+        self._spoke = None if everything or self._timer is None else now
         self._doubted = False
 
     def stop(self) -> None:
@@ -86,7 +107,8 @@ class SenderWatch:
     def _look(self) -> None:
         now = self._reactor.seconds()
         silent = 0.0 if self._spoke is None else now - self._spoke
-        if silent >= self._patience and self._doubted:
+        waits = silent < MAX_PATIENCE_SECONDS and self._path.is_alive(now)
+        if silent >= self._patience and self._doubted and not waits:
             self._timer = None
             self._give_up(f"no sign of life for {silent:.1f} s")
             return

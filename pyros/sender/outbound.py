@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from pyros import wire
-from pyros.config import Config
+from pyros.config import Config, is_here
 from pyros.errors import UnknownAgent
 from pyros.journal import AnyJournal, AnyReader, Outgoing
 from pyros.reactor import Reactor
@@ -21,6 +21,7 @@ from pyros.sender.carrier import TcpCarrier
 from pyros.sender.handshake import SenderHandshake, observatory_key
 from pyros.sender.lanes import bulk_lane, is_bulk, main_lane
 from pyros.sender.link import AgentLink, Complete, OnAnswer
+from pyros.sender.liveness import Path
 from pyros.sender.tls import AgentTls
 from pyros.unique import new_name
 
@@ -68,6 +69,7 @@ class Outbound:
         self._reader: AnyReader | None = None
         self._key: bytes | None = None
         self._run = new_name(8)
+        self._paths: dict[str, Path] = {}
         self._tls = AgentTls(config.certificates)
 
     def start(self) -> None:
@@ -152,9 +154,11 @@ class Outbound:
             section = self._config.peer(name)
             epoch = bulk_lane(epoch) if is_bulk(agent) else epoch
             greet = partial(SenderHandshake, self._owner, name, epoch, self._key, self._run)
+            there = section.destination
+            path = self._paths.setdefault(str(there) if is_here(there.host) else there.host, Path())
             encrypt = partial(self._tls.client, self._owner, name)
             link = self._links[agent] = AgentLink(
-                self._reactor, self._owner, agent, section, TcpCarrier(self._reactor, section, greet, encrypt),
+                self._reactor, self._owner, agent, section, TcpCarrier(self._reactor, section, path, greet, encrypt),
                 self._reader, self._on_answer, self._complete, self._welcomed, self._empty, self._confirm,
             )  # fmt: skip
             link.post([], self._journal.destinations.get(agent, 0))  # also where only fleeting ones follow

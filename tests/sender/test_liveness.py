@@ -8,9 +8,11 @@ import pytest
 
 from pyros.sender.liveness import (
     ANSWER_SECONDS,
+    MAX_PATIENCE_SECONDS,
     PATIENCE_SECONDS,
     PING_SECONDS,
     STALE_SECONDS,
+    Path,
     ReceiverWatch,
     SenderWatch,
 )
@@ -27,7 +29,7 @@ class Wire:
         self.unread = False
         self.said = self.arrived = self.pings = self.signs = 0
         self.ended: dict[str, float] = {}
-        self.sender = SenderWatch(self.clock, self._ping, lambda _: self._end("sender"))
+        self.sender = SenderWatch(self.clock, Path(), self._ping, lambda _: self._end("sender"))
         self.receiver = ReceiverWatch(self.clock, lambda: self.unread, self._sign, lambda _: self._end("receiver"))
         self.sender.start(2 * self.delay)
 
@@ -135,7 +137,7 @@ def test_a_receiver_that_reads_nothing_lives(line: Wire) -> None:
 def test_a_path_that_was_slow_from_the_beginning_gets_more_time() -> None:
     clock = InlineReactor()
     ended: list[str] = []
-    watch = SenderWatch(clock, lambda: None, ended.append)
+    watch = SenderWatch(clock, Path(), lambda: None, ended.append)
     watch.start(round_trip=4.0)
     watch.wrote()
     clock.advance(7.0)
@@ -148,7 +150,7 @@ def test_a_path_that_was_slow_from_the_beginning_gets_more_time() -> None:
 def test_a_process_that_was_held_up_reads_before_it_judges() -> None:
     clock = InlineReactor()
     ended: list[str] = []
-    watch = SenderWatch(clock, lambda: None, ended.append)
+    watch = SenderWatch(clock, Path(), lambda: None, ended.append)
     watch.start(0.1)
     watch.wrote()
     clock.advance(60.0)
@@ -178,3 +180,26 @@ def test_a_busy_connection_says_nothing_more_than_its_answers(line: Wire) -> Non
     assert line.signs <= 100, "one a second at most"
     assert not line.ended
     assert STALE_SECONDS > 2 * PING_SECONDS
+
+
+def test_a_connection_waits_longer_while_another_one_fills_the_path() -> None:
+    clock, path = InlineReactor(), Path()
+    ended: list[str] = []
+    bulk = SenderWatch(clock, path, lambda: None, lambda _: None)
+    watch = SenderWatch(clock, path, lambda: None, ended.append)
+    watch.start(0.1)
+    watch.wrote()
+    for _ in range(20):
+        clock.advance(1.0)
+        bulk.heard(everything=False)
+    assert not ended
+    clock.pump([0.5] * 10)
+    assert ended, "nobody hears anything any more"
+    ended.clear()
+    again = SenderWatch(clock, path, lambda: None, ended.append)
+    again.start(0.1)
+    again.wrote()
+    for _ in range(round(MAX_PATIENCE_SECONDS) + 1):
+        clock.advance(1.0)
+        bulk.heard(everything=False)
+    assert ended, "this one is dead, though the path is not"
