@@ -20,9 +20,9 @@ from astropy_healpix import core
 
 from bench._common import Report, arguments, median
 from pyros.alerts.skymaps import (
-    Catalogue,
     Field,
     Galaxy,
+    GalaxyCatalogue,
     SkyMap,
     make_tiles,
     rank_galaxies,
@@ -67,14 +67,14 @@ def drawn() -> bytes:
     return stream.getvalue()
 
 
-def catalogue(path: Path, count: int) -> Catalogue:
+def catalogue(path: Path, count: int) -> GalaxyCatalogue:
     """So many galaxies all over the sky, out to 400 Mpc; the same every time."""
     random = np.random.default_rng(42)
     ra, dec = random.uniform(0, 360, count), np.degrees(np.arcsin(random.uniform(-1, 1, count)))
     distance, mass = 400 * random.random(count) ** (1 / 3), random.lognormal(0, 1, count)
     rows = zip(ra.tolist(), dec.tolist(), distance.tolist(), mass.tolist(), strict=True)
     write_catalogue((Galaxy(f"G{number}", *row) for number, row in enumerate(rows)), path)
-    return Catalogue(path)
+    return GalaxyCatalogue(path)
 
 
 def timed(work: Callable[[], object], times: int) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from pyros.alerts.rules.decisions import RequestChange
 from pyros.messages import Observation, Withdrawal
 
 
-class Request(NamedTuple):
+class RequestNotice(NamedTuple):
     """What the scheduler is told of one observation."""
 
     change: RequestChange
@@ -34,7 +34,7 @@ class Request(NamedTuple):
         return self.payload.id if isinstance(self.payload, Observation) else self.payload.observation
 
 
-def settle(group: Iterable[StoredEvent], reason: str) -> list[Request]:
+def settle(group: Iterable[StoredEvent], reason: str) -> list[RequestNotice]:
     """Give a group of events that coincide one observation; changes the events, and returns what to tell.
 
     ``reason`` says why an observation is taken back that nobody asks for any more.
@@ -51,9 +51,9 @@ def settle(group: Iterable[StoredEvent], reason: str) -> list[Request]:
     known = holder.followed.observation
     holder.followed.observation = wanted
     if known is None:
-        requests.append(Request("requested", messages.OBSERVATION_REQUESTED, wanted))
+        requests.append(RequestNotice("requested", messages.OBSERVATION_REQUESTED, wanted))
     elif known != wanted:
-        requests.append(Request("changed", messages.OBSERVATION_REQUEST_CHANGED, wanted))
+        requests.append(RequestNotice("changed", messages.OBSERVATION_REQUEST_CHANGED, wanted))
     return requests
 
 
@@ -74,7 +74,7 @@ def _as_of(best: StoredEvent, holder: StoredEvent) -> Observation:
     return msgspec.structs.replace(asked, id=known.id, target=known.target, event=known.event, reason=reason)
 
 
-def _withdraw(stored: StoredEvent, reason: str) -> Request:
+def _withdraw(stored: StoredEvent, reason: str) -> RequestNotice:
     followed = stored.followed
     assert followed.observation is not None, "only what has one"
     withdrawal = Withdrawal(observation=followed.observation.id, reason=reason)
@@ -83,7 +83,7 @@ def _withdraw(stored: StoredEvent, reason: str) -> Request:
         followed.requests += 1
         id_ = observation_id(stored.name, followed.requests)
         followed.asked = msgspec.structs.replace(followed.asked, id=id_)
-    return Request("withdrawn", messages.OBSERVATION_REQUEST_WITHDRAWN, withdrawal)
+    return RequestNotice("withdrawn", messages.OBSERVATION_REQUEST_WITHDRAWN, withdrawal)
 
 
 def _radius(stored: StoredEvent) -> float:

@@ -76,7 +76,7 @@ class CoolingState(msgspec.Struct):
     """Why the last look failed, as it stands in the log."""
 
 
-class Detector:
+class DetectorCooling:
     """Brings the detector to a temperature. Methods are for the camera agent's turns, unless they say otherwise."""
 
     def __init__(self, agent: Agent) -> None:

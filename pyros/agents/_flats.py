@@ -7,7 +7,7 @@ from typing import Any
 from pyros import messages
 from pyros.agents._calibrating import CalibrationState, Recipe
 from pyros.calibration import flats
-from pyros.calibration.flats import Expose, Flats, Wait
+from pyros.calibration.flats import FlatExposure, Flats, Wait
 from pyros.calibration.frames import Frame, Shot
 from pyros.messages import CalibrationOrder, ExposureFinished, Order
 from pyros.messages.cover import CALIBRATOR_OFF, CALIBRATOR_ON, CLOSE_COVER, OPEN_COVER, CalibratorOn
@@ -87,7 +87,7 @@ class FlatRecipe(Recipe):
 
     def _next(self, running: CalibrationState, now: Flats) -> None:
         following = flats.following(now, self.core.manager.clock.time())
-        if isinstance(following, Expose):
+        if isinstance(following, FlatExposure):
             number = running.exposures + 1
             shot = Shot("FLAT", following.seconds, now.filters[0])
             levels, now.test = flats.window(now) if following.keep else None, not following.keep

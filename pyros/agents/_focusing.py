@@ -9,7 +9,7 @@ from pyros.agents._calibrating import CalibrationState, Recipe
 from pyros.calibration import focusing, vcurve
 from pyros.calibration.focusing import Focusing
 from pyros.calibration.frames import Shot
-from pyros.calibration.vcurve import Move, Point
+from pyros.calibration.vcurve import Move, VCurvePoint
 from pyros.messages import (
     CalibrationOrder,
     CalibrationReport,
@@ -107,7 +107,7 @@ class FocusRecipe(Recipe):
         assert now.curve is not None
         assert now.curve.here is not None
         sizes = end.sizes or StarSizes(0)
-        vcurve.add(now.curve, Point(now.curve.here, sizes.count, sizes.radius, sizes.error))
+        vcurve.add(now.curve, VCurvePoint(now.curve.here, sizes.count, sizes.radius, sizes.error))
         self._plan(running, now)
 
     def _plan(self, running: CalibrationState, now: Focusing) -> None:

@@ -14,15 +14,15 @@ STEP_OVERDUE = "Step overdue"
 STEP_AGAIN = "Step again"
 
 
-class Step(Payload, frozen=True):
+class ObservingStep(Payload, frozen=True):
     """Which step has taken too long, or is to be tried again; and with which device, if it was lost."""
 
     number: int
     device: str = ""
 
 
-messages.register(STEP_OVERDUE, Step, guarded=True)
-messages.register(STEP_AGAIN, Step, guarded=True)
+messages.register(STEP_OVERDUE, ObservingStep, guarded=True)
+messages.register(STEP_AGAIN, ObservingStep, guarded=True)
 
 
 class Progress(msgspec.Struct, frozen=True):

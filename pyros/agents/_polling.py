@@ -9,13 +9,13 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from pyros import messages
-from pyros.agents.instrument import Ended, InstrumentAgent, InstrumentState, in_words
+from pyros.agents.instrument import CommandEnded, InstrumentAgent, InstrumentState, in_words
 from pyros.errors import InstrumentError
 from pyros.messages import Message
 
 READ = messages.guard("Read device", fleeting=True)
-HAS_READ = messages.register("Device read", Ended, guarded=True, fleeting=True)
-NOT_READ = messages.register("Device not read", Ended, guarded=True, fleeting=True)
+HAS_READ = messages.register("Device read", CommandEnded, guarded=True, fleeting=True)
+NOT_READ = messages.register("Device not read", CommandEnded, guarded=True, fleeting=True)
 _INTERVAL = 10.0
 
 
@@ -61,24 +61,24 @@ class PollingAgent(InstrumentAgent):
 
         def done(reading: Any) -> None:
             result = {"reading": msgspec.to_builtins(reading), "asked": asked}
-            self.post_to_self(HAS_READ, Ended(number=number, result=result))
+            self.post_to_self(HAS_READ, CommandEnded(number=number, result=result))
 
         def failed(failure: Failure) -> None:
-            self.post_to_self(NOT_READ, Ended(number=number, reason=in_words(failure)))
+            self.post_to_self(NOT_READ, CommandEnded(number=number, reason=in_words(failure)))
             if not isinstance(failure.value, (InstrumentError, OSError)):
                 self.log.failure("a reading failed in an unexpected way", failure)
 
         maybeDeferred(self.ask).addCallback(done).addErrback(failed)
 
     def _has_read(self, message: Message) -> None:
-        end: Ended = message.payload
+        end: CommandEnded = message.payload
         if end.number == self._number:
             reading: dict[str, Any] = end.result["reading"]
             waited = self.clock.monotonic() - end.result["asked"]  # for this agent, too
             self.pass_on(reading | {"age": reading.get("age", 0.0) + waited})
 
     def _not_read(self, message: Message) -> None:
-        end: Ended = message.payload
+        end: CommandEnded = message.payload
         if end.number == self._number:
             self.log.error("{name} failed: {reason}", name=READ, reason=end.reason)
             self.state.failed_commands += 1

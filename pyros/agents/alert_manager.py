@@ -11,7 +11,7 @@ from datetime import timedelta
 import msgspec
 
 from pyros import messages
-from pyros.agents._alert_requests import Request, observation_id, settle
+from pyros.agents._alert_requests import RequestNotice, observation_id, settle
 from pyros.agents._filters import check_filters
 from pyros.agents._publishing import PublishingAgent, PublishingState
 from pyros.agents._skymaps import Agreement
@@ -155,7 +155,7 @@ class AlertManagerAgent(PublishingAgent):
 
     def _settle(
         self, stored: StoredEvent, reason: str, before: list[Agreement], agrees: list[Agreement]
-    ) -> list[Request]:
+    ) -> list[RequestNotice]:
         """Ask for one observation of what coincides, and again for one of its own of what coincides no more."""
         groups = [self._group(stored) if agrees else [stored]]
         if agrees and self.rules.asks_of_event:
@@ -164,7 +164,7 @@ class AlertManagerAgent(PublishingAgent):
         for other, _ in before:
             if not any(other.number == each.number for group in groups for each in group):
                 groups.append(self._group(other))
-        requests: list[Request] = []
+        requests: list[RequestNotice] = []
         for group in groups:
             as_before = [(each.followed.observation, each.followed.asked, each.followed.requests) for each in group]
             requests += settle(group, reason)
@@ -201,7 +201,7 @@ class AlertManagerAgent(PublishingAgent):
                     )
 
     def _outcome(
-        self, stored: StoredEvent, decision: Decision, agrees: list[Agreement], requests: list[Request]
+        self, stored: StoredEvent, decision: Decision, agrees: list[Agreement], requests: list[RequestNotice]
     ) -> tuple[Decision, str, RequestChange]:
         """Return the decision with what came of it: an observation's id, and what was asked of the scheduler."""
         own = next(iter(requests), None)

@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure as TwistedFailure
 
 from pyros import instruments, messages
-from pyros.agents._cooling import COOLING_LOOK, COOLING_LOOKED, COOLING_OVERDUE, CoolingState, Detector
+from pyros.agents._cooling import COOLING_LOOK, COOLING_LOOKED, COOLING_OVERDUE, CoolingState, DetectorCooling
 from pyros.agents._filters import FiltersAgent
 from pyros.agents._options import yes_or_no
 from pyros.agents.agent import Agent
@@ -82,7 +82,7 @@ class CameraAgent(FiltersAgent):
 
     def __init__(self) -> None:
         super().__init__(Agent.CAMERA)
-        self._detector = Detector(self)
+        self._detector = DetectorCooling(self)
         self.actions_by_message |= {
             messages.EXPOSE: self.expose,
             messages.ABORT: self.abort,

@@ -44,7 +44,7 @@ class FocuserState(InstrumentState):
 
 
 @dataclass(frozen=True)
-class Aim:
+class FocusAim:
     """Where a move goes to, but for what only the device knows."""
 
     base: int | None
@@ -97,7 +97,7 @@ class FocuserAgent(InstrumentAgent):
             failure = Failure(observation=move.observation, reason=f"not moved: {reason}")
             self.send_if_there(message.sender, messages.FOCUS_FAILED, failure)
             return
-        aim = Aim(
+        aim = FocusAim(
             base=self.state.base,
             offset=self._offset(move.filter),
             position=move.position,
@@ -178,7 +178,7 @@ class FocuserAgent(InstrumentAgent):
     def failed(self, command: Command, failure: Failure) -> None:
         self.answer(command, messages.FOCUS_FAILED, failure)
 
-    async def _move(self, aim: Aim, started: Callable[[float], None]) -> dict[str, Any]:
+    async def _move(self, aim: FocusAim, started: Callable[[float], None]) -> dict[str, Any]:
         """In the reactor's thread."""
         here, celsius, limits = (
             await self.device.position(),

@@ -51,7 +51,7 @@ class Started(Payload, frozen=True):
     seconds: float
 
 
-class Ended(Payload, frozen=True):
+class CommandEnded(Payload, frozen=True):
     """The device is done: what it measured, or why it failed, and whether it was lost meanwhile."""
 
     number: int
@@ -60,7 +60,7 @@ class Ended(Payload, frozen=True):
     lost: bool = False
 
 
-class Connection(Payload, frozen=True):
+class LinkChange(Payload, frozen=True):
     """The device is there, or not: its name and address, or the reason."""
 
     text: str
@@ -81,8 +81,8 @@ class Told(Payload, frozen=True):
 
 
 for _name, _type in (
-    (STARTED, Started), (DONE, Ended), (FAILED, Ended), (CONNECTED, Connection), (DISCONNECTED, Connection),
-    (LOOKED, Looked), (TOLD, Told),
+    (STARTED, Started), (DONE, CommandEnded), (FAILED, CommandEnded),
+    (CONNECTED, LinkChange), (DISCONNECTED, LinkChange), (LOOKED, Looked), (TOLD, Told),
 ):  # fmt: skip
     messages.register(_name, _type, guarded=True)
 messages.register(MEASURED, Telemetry, guarded=True, fleeting=True)
@@ -306,11 +306,11 @@ class InstrumentAgent(Agent):
             self.post_to_self(STARTED, Started(number=number, seconds=seconds))
 
         def done(result: dict[str, Any]) -> None:
-            self.post_to_self(DONE, Ended(number=number, result=result))
+            self.post_to_self(DONE, CommandEnded(number=number, result=result))
 
         def failed(failure: Failure) -> None:
             lost = failure.check(ConnectionLost, NoAnswer) is not None
-            self.post_to_self(FAILED, Ended(number=number, reason=in_words(failure), lost=lost))
+            self.post_to_self(FAILED, CommandEnded(number=number, reason=in_words(failure), lost=lost))
             if not isinstance(failure.value, (InstrumentError, OSError)):
                 self.log.failure("a command failed in an unexpected way", failure)
 
@@ -368,7 +368,7 @@ class InstrumentAgent(Agent):
 
     def _on_connection(self, connected: bool, text: str) -> None:
         self.on_connection(connected)
-        self.post_to_self(CONNECTED if connected else DISCONNECTED, Connection(text=text))
+        self.post_to_self(CONNECTED if connected else DISCONNECTED, LinkChange(text=text))
 
     # Messages from the device ------------------------------------------------------------------------------------
 
@@ -383,7 +383,7 @@ class InstrumentAgent(Agent):
 
     def _failed(self, message: Message) -> None:
         if (command := self._ended(message.payload.number)) is not None:
-            end: Ended = message.payload
+            end: CommandEnded = message.payload
             self.log.error("{name} failed: {reason}", name=command.name, reason=end.reason)
             observation = command.payload.get("observation", "")
             self.keep_end(command.id, command.sender, end.reason or "no reason given")

@@ -15,7 +15,7 @@ from pyros import messages
 from pyros.agents._calibrating import CALIBRATION_STEP_AGAIN, CALIBRATION_STEP_OVERDUE, Calibrating, FramesRecipe
 from pyros.agents._flats import FlatRecipe
 from pyros.agents._focusing import FocusRecipe
-from pyros.agents._observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, Progress, Step
+from pyros.agents._observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, ObservingStep, Progress
 from pyros.agents.agent import Agent
 from pyros.angles import separation
 from pyros.errors import AgentError
@@ -429,7 +429,7 @@ class ObservationManagerAgent(Agent):
         self.log.warn("{reason}; it is tried again", reason=reason)
         self._expect_within(None)
         self.state.phase = "waiting"
-        self.call_later(seconds, STEP_AGAIN, Step(number=self.state.step, device=device))
+        self.call_later(seconds, STEP_AGAIN, ObservingStep(number=self.state.step, device=device))
 
     def _slew(self, current: Observation, side: Literal["", "east", "west"] = "") -> None:
         ra, dec = _dithered(current, self.state.dithered)
@@ -520,7 +520,7 @@ class ObservationManagerAgent(Agent):
             self.log.info("no exposure fits in before the meridian: waiting {seconds:.0f} s", seconds=step.wait)
             self._expect_within(None)
             self.state.phase = "waiting"
-            self.call_later(step.wait, STEP_AGAIN, Step(number=self.state.step))
+            self.call_later(step.wait, STEP_AGAIN, ObservingStep(number=self.state.step))
         elif step.flip and self.state.flips >= _MAX_FLIPS:
             self._stop("the mount does not change the side of its pier", again=False, halt=True)
         elif step.flip:
@@ -579,7 +579,7 @@ class ObservationManagerAgent(Agent):
             self.cancel_timer(self.state.overdue)
         self.state.step += 1
         self.state.overdue = (
-            None if seconds is None else self.call_later(seconds, STEP_OVERDUE, Step(number=self.state.step))
+            None if seconds is None else self.call_later(seconds, STEP_OVERDUE, ObservingStep(number=self.state.step))
         )
 
     def _report(self, name: str, report: ObservationReport) -> None:

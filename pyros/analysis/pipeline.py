@@ -49,7 +49,7 @@ class Detected:
 
 
 @dataclass(frozen=True)
-class Pointing:
+class MeasuredPointing:
     """The image's true centre, ICRS degrees, and how far it is from where the header says that it is, arcseconds."""
 
     ra: float
@@ -76,7 +76,7 @@ class Measured:
     """Whether the solver found where the image is."""
     zero: ZeroPoint | None = None
     """The zero point; None where it was not found."""
-    pointing: Pointing | None = None
+    pointing: MeasuredPointing | None = None
     """The true centre; None where it was not found."""
     new: list[NewSource] = field(default_factory=list)
     """Sources that the catalogue doesn't know."""
@@ -157,13 +157,13 @@ def scale_of(detected: Detected) -> float | None:
     return None if coordinates is None else pixel_scale(coordinates)
 
 
-def _pointing(header: WCS | None, true: WCS, shape: tuple[int, ...]) -> Pointing:
+def _pointing(header: WCS | None, true: WCS, shape: tuple[int, ...]) -> MeasuredPointing:
     ra, dec, _ = centre_and_radius(true, shape)
     if header is None:
-        return Pointing(ra, dec)
+        return MeasuredPointing(ra, dec)
     ra0, dec0, _ = centre_and_radius(header, shape)
     east = wrapped(ra - ra0) * float(np.cos(np.radians(dec))) * 3600
-    return Pointing(ra, dec, east, (dec - dec0) * 3600)
+    return MeasuredPointing(ra, dec, east, (dec - dec0) * 3600)
 
 
 def _number(header: fits.Header, keyword: str, default: float) -> float:

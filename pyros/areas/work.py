@@ -18,8 +18,8 @@ import numpy as np
 from pyros import outgoing
 from pyros.alerts.events import MapFacts
 from pyros.alerts.skymaps import (
-    Catalogue,
     Field,
+    GalaxyCatalogue,
     RankedGalaxy,
     SkyMap,
     make_tiles,
@@ -219,14 +219,14 @@ def _key(galaxy: RankedGalaxy) -> str:
     return "g" + re.sub(r"[^A-Za-z0-9.+-]+", "-", galaxy.name)[:30] + f"-{galaxy.ra:.3f}{galaxy.dec:+.3f}"
 
 
-def _catalogue(path: Path, folder: Path) -> Catalogue:
+def _catalogue(path: Path, folder: Path) -> GalaxyCatalogue:
     """Open a catalogue; of a text file the index is made in the maps' folder, where that is older or missing."""
     if path.suffix == ".npy":
-        return Catalogue(path)
+        return GalaxyCatalogue(path)
     indexed = folder / f"{path.stem}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}.npy"
     if not indexed.exists() or indexed.stat().st_mtime < path.stat().st_mtime:
         write_catalogue(read_galaxies(path), indexed)
-    return Catalogue(indexed)
+    return GalaxyCatalogue(indexed)
 
 
 def _within(packet: bytes) -> bytes:

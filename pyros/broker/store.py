@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from pyros import messages
 from pyros.broker.event_log import EventLog
-from pyros.broker.transaction import Answers, Event, Stored, Transaction, add_topic
+from pyros.broker.transaction import Answers, Stored, Transaction, WaitingEvent, add_topic
 from pyros.clock import Clock, Timer
 from pyros.config import StandardAgents
 from pyros.errors import JournalError, PyrosError
@@ -72,7 +72,7 @@ class EventStore:
             raise
         self._answered = self._last_seq - self.journal.waiting.get(StandardAgents.ALERT_MANAGER, 0)
         self._post: Callable[[list[Outgoing]], None] = lambda _: None
-        self._arrived: list[Event] = []
+        self._arrived: list[WaitingEvent] = []
         self._waiting = 0
         self._log = EventLog(reactor)
         self._fresh: dict[int, bytes] = {}
@@ -80,7 +80,7 @@ class EventStore:
         self._timer: Timer | None = None
         self._woken: Timer | None = None
         self._changed = threading.Condition()  # guards what follows
-        self._queue: deque[Event] = deque()
+        self._queue: deque[WaitingEvent] = deque()
         self._answers = Answers()
         self._flush = False
         self._stopping = False
@@ -120,16 +120,16 @@ class EventStore:
         again.
         """
         kept_only = own or not self._decided
-        return self._enqueue(Event(packet, ivorn, source, topic, self.clock.time(), Deferred(), own=kept_only))
+        return self._enqueue(WaitingEvent(packet, ivorn, source, topic, self.clock.time(), Deferred(), own=kept_only))
 
     def reject(self, packet: bytes, ivorn: str, source: str, topic: str, reason: str) -> Deferred[Stored]:
         """Keep what is no event, for people to look at: nobody will send it again. ``ivorn`` may be ''.
 
         The Deferred fails with AlertError(reason) after the commit, or with JournalError as that of `store`.
         """
-        return self._enqueue(Event(packet, ivorn, source, topic, self.clock.time(), Deferred(), reason))
+        return self._enqueue(WaitingEvent(packet, ivorn, source, topic, self.clock.time(), Deferred(), reason))
 
-    def _enqueue(self, event: Event) -> Deferred[Stored]:
+    def _enqueue(self, event: WaitingEvent) -> Deferred[Stored]:
         if self._stopping:
             return fail(JournalError("the broker is stopping; send the event again later"))
         if self._waiting >= MAX_WAITING:
@@ -305,7 +305,7 @@ class EventStore:
         told = self._reactor.callFromThread if self._threaded else (lambda call, *args: call(*args))
         told(self._committed, turn.effects.outgoing, group, results)
 
-    def _place(self, turn: Transaction, event: Event) -> Stored | PyrosError:
+    def _place(self, turn: Transaction, event: WaitingEvent) -> Stored | PyrosError:
         """Place one event, so that one which raises does not keep those beside it from being stored."""
         try:
             return turn.place(event)
@@ -313,7 +313,9 @@ class EventStore:
             log.failure("storing {ivorn} from {source}", ivorn=event.ivorn, source=event.source)
             return JournalError(f"{self.journal.path}: cannot store: {error}")
 
-    def _committed(self, outgoing: list[Outgoing], group: list[Event], results: list[Stored | PyrosError]) -> None:
+    def _committed(
+        self, outgoing: list[Outgoing], group: list[WaitingEvent], results: list[Stored | PyrosError]
+    ) -> None:
         """In the reactor's thread: the telescope first, then those who wait for an acknowledgement."""
         self._waiting -= len(group)
         if outgoing or any(isinstance(result, Stored) and result.new for result in results):

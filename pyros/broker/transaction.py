@@ -28,7 +28,7 @@ class Stored(NamedTuple):
     number: int
 
 
-class Event(NamedTuple):
+class WaitingEvent(NamedTuple):
     """An event that waits for its commit."""
 
     packet: bytes
@@ -87,11 +87,11 @@ class Transaction:
         self._rejected: list[tuple[str, bytes, bytes, str, float, str, str, int | None]] = []
         self.effects = Effects()
 
-    def look_up(self, group: list[Event]) -> None:
+    def look_up(self, group: list[WaitingEvent]) -> None:
         """Find what is kept already, in one question for all; `place` comes after."""
         self._known.update(self._reader.numbers_and_digests([event.ivorn for event in group]))
 
-    def place(self, event: Event) -> Stored | AlertError:
+    def place(self, event: WaitingEvent) -> Stored | AlertError:
         """Give the event its number; `commit` writes it if it is new. What is raised leaves nothing of the event."""
         digest = sha256(event.packet).digest()
         if event.refused:
@@ -110,12 +110,12 @@ class Transaction:
         self.effects.outgoing += outgoing
         return Stored(True, number)
 
-    def _reject(self, event: Event, digest: bytes, reason: str, conflict: int | None) -> AlertError:
+    def _reject(self, event: WaitingEvent, digest: bytes, reason: str, conflict: int | None) -> AlertError:
         row = (event.ivorn, digest, event.packet, event.source, event.received, event.topic, reason, conflict)
         self._rejected.append(row)
         return AlertError(reason)
 
-    def _message(self, event: Event, number: int) -> Outgoing:
+    def _message(self, event: WaitingEvent, number: int) -> Outgoing:
         journal = self._journal
         seq = journal.destinations.get(StandardAgents.ALERT_MANAGER, 0) + len(self.effects.outgoing) + 1
         # The packet is kept once, among the events: `EventStore.complete` puts it in when the message is sent.

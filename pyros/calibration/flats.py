@@ -45,7 +45,7 @@ _ORDER = "uvyxzbwgirl"
 _UNKNOWN = 0.5
 
 
-class Sky(msgspec.Struct, frozen=True):
+class TwilightSky(msgspec.Struct, frozen=True):
     """The light that an exposure has measured."""
 
     middle: float
@@ -73,7 +73,7 @@ class Flats(msgspec.Struct):
     """Level of a bias, ADU; None before it was measured."""
     halving: float = HALVING_SECONDS
     """Seconds in which the light halves or doubles."""
-    sky: Sky | None = None
+    sky: TwilightSky | None = None
     """What the last exposure through the present filter has measured; None before a test frame."""
     tries: int = 0
     """Exposures through the present filter since the last flat that was kept."""
@@ -85,7 +85,7 @@ class Flats(msgspec.Struct):
     """Why flats are missing."""
 
 
-class Expose(msgspec.Struct, frozen=True):
+class FlatExposure(msgspec.Struct, frozen=True):
     """Take an exposure of so many seconds; one that isn't kept is a test frame."""
 
     seconds: float
@@ -122,20 +122,20 @@ def _width(name: str) -> float:
     return _ORDER.index(letter) / len(_ORDER) if letter and letter in _ORDER else _UNKNOWN
 
 
-def following(flats: Flats, now: float) -> Expose | Wait | Skip:
+def following(flats: Flats, now: float) -> FlatExposure | Wait | Skip:
     """Return what is to be done next for the present filter, at Unix seconds ``now``."""
     if flats.tries >= MAX_TRIES:
         return Skip(f"the level was missed {flats.tries} times")
     first = min(max(FIRST_SECONDS, flats.least), flats.most)
     if flats.sky is None:
-        return Expose(first, keep=False)
+        return FlatExposure(first, keep=False)
     seconds = exposure(flats, now)
     old = flats.rising is not None and now - flats.sky.middle > STALE_SECONDS
     faint = flats.sky.counts < _FAINT_SHARE * flats.level and seconds <= flats.most
     if old or faint:
-        return Expose(min(max(first, seconds / 4), _MOST_TEST_SECONDS, flats.most), keep=False)
+        return FlatExposure(min(max(first, seconds / 4), _MOST_TEST_SECONDS, flats.most), keep=False)
     if flats.least <= seconds <= flats.most:
-        return Expose(seconds)
+        return FlatExposure(seconds)
     return _out_of_reach(flats, seconds)
 
 
@@ -175,7 +175,7 @@ def add(
     counts = max(median - flats.bias, _LEAST_COUNTS)
     if saturated > 0.5:
         counts = max(counts, _BRIGHT_SHARE * flats.level)
-    seen = Sky(started + seconds / 2, counts / seconds, counts)
+    seen = TwilightSky(started + seconds / 2, counts / seconds, counts)
     before, flats.sky = flats.sky, seen
     flats.tries += 0 if test else 1
     if kept:

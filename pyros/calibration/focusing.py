@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from pyros.calibration import vcurve
-from pyros.calibration.vcurve import Found, VCurve
+from pyros.calibration.vcurve import FoundFocus, VCurve
 from pyros.messages import FocusPoint, FocusReached
 
 SPAN = 0.75
@@ -43,7 +43,7 @@ def first_step(half_width: float | None, least: int, most: int) -> int:
     return max(1, round(step))
 
 
-def result(focusing: Focusing, end: vcurve.Found | vcurve.NotFound) -> FocusReached:
+def result(focusing: Focusing, end: vcurve.FoundFocus | vcurve.NotFound) -> FocusReached:
     """Return what is to be reported of the present filter."""
     assert focusing.curve is not None
     assert focusing.old is not None
@@ -51,7 +51,7 @@ def result(focusing: Focusing, end: vcurve.Found | vcurve.NotFound) -> FocusReac
     reached = FocusReached(
         filter=focusing.filters[0], position=focusing.old, found=False, temperature=focusing.temperature, points=points
     )
-    if not isinstance(end, Found):
+    if not isinstance(end, FoundFocus):
         return msgspec.structs.replace(reached, reason=end.reason)
     _, error, radius, slope = end.curve
     focusing.half_width = radius / slope

@@ -46,7 +46,7 @@ CONFIRMED = 1.25
 """How many times as large as in the vertex of the curve the stars of the last image may be."""
 
 
-class Point(msgspec.Struct, frozen=True):
+class VCurvePoint(msgspec.Struct, frozen=True):
     """The size of the stars at one position."""
 
     position: int
@@ -72,7 +72,7 @@ class VCurve(msgspec.Struct):
     """The lowest position that the focuser can reach."""
     most: int
     """The highest one."""
-    points: list[Point] = []
+    points: list[VCurvePoint] = []
     """What was measured, in the order of time."""
     waiting: list[int] = []
     """Positions to be measured yet, upwards."""
@@ -92,7 +92,7 @@ class Move(msgspec.Struct, frozen=True):
     positions: tuple[int, ...]
 
 
-class Found(msgspec.Struct, frozen=True):
+class FoundFocus(msgspec.Struct, frozen=True):
     """The focus was found, and confirmed by an image; the focuser stands there."""
 
     position: int
@@ -106,7 +106,7 @@ class NotFound(msgspec.Struct, frozen=True):
     reason: str
 
 
-Next = Move | Found | NotFound
+Next = Move | FoundFocus | NotFound
 
 
 def begin(expected: int, step: int, least: int, most: int) -> VCurve:
@@ -119,7 +119,7 @@ def begin(expected: int, step: int, least: int, most: int) -> VCurve:
     return curve
 
 
-def add(curve: VCurve, point: Point) -> None:
+def add(curve: VCurve, point: VCurvePoint) -> None:
     """Add what an image at the last position has shown."""
     if curve.focus is None and point.stars < LEAST_STARS and not curve.again:
         curve.again = True  # a cloud may pass
@@ -151,7 +151,7 @@ def fitted(curve: VCurve) -> Hyperbola | None:
     return (_fit(near) if len(near) >= LEAST_POINTS else None) or first
 
 
-def _fit(points: list[Point]) -> Hyperbola | None:
+def _fit(points: list[VCurvePoint]) -> Hyperbola | None:
     return hyperbola.fit(
         [each.position for each in points], [each.radius for each in points], [each.error for each in points]
     )
@@ -175,7 +175,7 @@ def _plan(curve: VCurve) -> str:
     return short if room <= 0 else "the stars get smaller up to the end of the focuser's way"
 
 
-def _chosen(curve: VCurve, good: list[Point], fit: Hyperbola) -> str:
+def _chosen(curve: VCurve, good: list[VCurvePoint], fit: Hyperbola) -> str:
     """Take the vertex for the focus; returns why it cannot be believed."""
     if not good[0].position < fit.vertex < good[-1].position:
         return f"the vertex at {fit.vertex:.0f} is not among the positions measured"
@@ -185,7 +185,7 @@ def _chosen(curve: VCurve, good: list[Point], fit: Hyperbola) -> str:
     return ""
 
 
-def _wanted(curve: VCurve, good: list[Point], fit: Hyperbola | None) -> list[int]:
+def _wanted(curve: VCurve, good: list[VCurvePoint], fit: Hyperbola | None) -> list[int]:
     """Return the positions that are wanting for a curve that can be believed; none when nothing is."""
     if len(good) < LEAST_POINTS:
         return [each.position + curve.step // 2 for each in curve.points]
@@ -242,4 +242,4 @@ def _judged(curve: VCurve) -> Next:
         return NotFound(
             f"the stars in the focus found have a radius of {last.radius:.2f} pixels, the curve says {fit.radius:.2f}"
         )
-    return Found(curve.focus, (fit.vertex, fit.error, fit.radius, fit.slope))
+    return FoundFocus(curve.focus, (fit.vertex, fit.error, fit.radius, fit.slope))

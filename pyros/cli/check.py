@@ -18,7 +18,7 @@ from pyros.broker.vtp.filters import check_syntax, compile_filter
 from pyros.broker.vtp.tls import Tls
 from pyros.certificates import ended
 from pyros.cli.common import ConfigOption, complain, out, short, show
-from pyros.cli.ports import Place, listening
+from pyros.cli.ports import PortPlace, listening
 from pyros.clock import RealClock
 from pyros.config import NOWHERE, Config, addresses_clash
 from pyros.console.console import DATABASE_FILE
@@ -178,7 +178,7 @@ class Findings:
 
     def _check_ports(self) -> None:
         """Agents and broker were compared when the configuration was read; the simulators come on top."""
-        taken: list[Place] = []
+        taken: list[PortPlace] = []
         for place in listening(self.config, self.simulators):
             other = next(
                 (each for each in taken if each.port == place.port and addresses_clash(each.ip, place.ip)), None

@@ -14,7 +14,7 @@ from rich.table import Table
 from pyros import config as configuration
 from pyros.agents.scheduler import wanted_until
 from pyros.cli.common import ConfigOption, JsonOption, err, out, show
-from pyros.cli.request.common import Desk, TimeoutOption, user
+from pyros.cli.request.common import RequestDesk, TimeoutOption, user
 from pyros.cli.request.importing import read_file
 from pyros.errors import JournalError, PlanningError, PyrosError
 from pyros.journal import JournalReader
@@ -63,7 +63,7 @@ def plan(
     """
     if picture is not None and picture.suffix.lower() != ".png":
         raise typer.BadParameter(f"--picture: {picture} must end in .png")
-    desk = Desk(configuration.load(config), timeout)
+    desk = RequestDesk(configuration.load(config), timeout)
     asked = _asked(desk, night)
     added: list[Observation] = []
     if what_if is not None:
@@ -90,7 +90,7 @@ def plan(
             out.print(f"picture: {picture}")
 
 
-def _asked(desk: Desk, text: str | None) -> _Night:
+def _asked(desk: RequestDesk, text: str | None) -> _Night:
     """Return the night that is asked for: the one that is or comes next, or that of an evening."""
     if text is None:
         found = night_of(desk.site, datetime.fromtimestamp(desk.now, UTC))
@@ -109,7 +109,7 @@ def _asked(desk: Desk, text: str | None) -> _Night:
     return _Night(name, found[0].timestamp(), found[1].timestamp(), noon)
 
 
-def _kept(desk: Desk, night: _Night) -> list[NightLine]:
+def _kept(desk: RequestDesk, night: _Night) -> list[NightLine]:
     """Return what the scheduler has kept of a night; an error for one of the past of which there is nothing."""
     lines: list[NightLine] = []
     known: list[str] = []
@@ -128,7 +128,7 @@ def _kept(desk: Desk, night: _Night) -> list[NightLine]:
     return lines
 
 
-def _planned(desk: Desk, night: _Night, added: list[Observation]) -> tuple[list[NightLine], Plan]:
+def _planned(desk: RequestDesk, night: _Night, added: list[Observation]) -> tuple[list[NightLine], Plan]:
     """Plan a night of what there is, and of what is added."""
     begin = max(desk.now, night.dusk)
     state = msgspec.structs.replace(
@@ -140,7 +140,7 @@ def _planned(desk: Desk, night: _Night, added: list[Observation]) -> tuple[list[
     return list(lines.values()), made
 
 
-def _show(desk: Desk, night: _Night, lines: list[NightLine]) -> None:
+def _show(desk: RequestDesk, night: _Night, lines: list[NightLine]) -> None:
     sky = NightSky(desk.site, night.dusk, night.dawn, 600.0)
     lit = float(sky.moon_illumination[len(sky.times) // 2])
     up = sky.times[sky.moon_altitude > 0]
@@ -199,7 +199,7 @@ def _why(line: NightLine) -> str:
     return line.reason
 
 
-def _draw(desk: Desk, night: _Night, lines: list[NightLine], path: Path) -> None:
+def _draw(desk: RequestDesk, night: _Night, lines: list[NightLine], path: Path) -> None:
     from pyros.planning.picture import draw_night  # noqa: PLC0415  Pillow is slow to load
 
     try:

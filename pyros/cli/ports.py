@@ -17,7 +17,7 @@ _SOME = 5
 """So many ports that are taken may each have a story of its own; more are another observatory's."""
 
 
-class Place(NamedTuple):
+class PortPlace(NamedTuple):
     """Who listens where, and the file and key that say so."""
 
     who: str
@@ -27,25 +27,25 @@ class Place(NamedTuple):
     key: str
 
 
-def listening(config: Config, simulators: Iterable[Description]) -> list[Place]:
+def listening(config: Config, simulators: Iterable[Description]) -> list[PortPlace]:
     """Every port that a whole observatory opens. ``simulators`` are those of the configuration, loaded."""
     places = [
-        Place(f"[{agent.name}]", agent.ip, agent.port, config.path, f"[{agent.name}] port")
+        PortPlace(f"[{agent.name}]", agent.ip, agent.port, config.path, f"[{agent.name}] port")
         for agent in config.agents.values()
     ]
     if (guardian := config.guardian) is not None:
-        places.append(Place("[guardian]", guardian.ip, guardian.port, config.path, "[guardian] port"))
+        places.append(PortPlace("[guardian]", guardian.ip, guardian.port, config.path, "[guardian] port"))
     if (console := config.console) is not None and console.run:
-        places.append(Place("[console]", console.ip, console.port, config.path, "[console] port"))
+        places.append(PortPlace("[console]", console.ip, console.port, config.path, "[console] port"))
     if config.broker is not None:
         places += [
-            Place(f"[broker] {key}", config.broker.ip, getattr(config.broker, key), config.path, f"[broker] {key}")
+            PortPlace(f"[broker] {key}", config.broker.ip, getattr(config.broker, key), config.path, f"[broker] {key}")
             for key in ("port", "receiver_port", "broadcaster_port")
             if getattr(config.broker, key) is not None
         ]
         if (tls := config.broker.tls) is not None:
             places += [
-                Place(f"[broker tls] {key}", tls.ip, getattr(tls, key), config.path, f"[broker tls] {key}")
+                PortPlace(f"[broker tls] {key}", tls.ip, getattr(tls, key), config.path, f"[broker tls] {key}")
                 for key in ("receiver_port", "broadcaster_port")
                 if getattr(tls, key) is not None
             ]
@@ -53,11 +53,11 @@ def listening(config: Config, simulators: Iterable[Description]) -> list[Place]:
         for key, address in simulator.endpoints.items():
             endpoint = server_endpoint(None, address)  # loading has checked it
             ip, port = getattr(endpoint, "_interface", ""), getattr(endpoint, "_port", 0)
-            places.append(Place(f"simulator {simulator.name!r}", ip or "0.0.0.0", port, simulator.file, key))
+            places.append(PortPlace(f"simulator {simulator.name!r}", ip or "0.0.0.0", port, simulator.file, key))
     return places
 
 
-def check_free(places: list[Place]) -> None:
+def check_free(places: list[PortPlace]) -> None:
     """Raise ConfigError naming every port that cannot be opened, and what to do."""
     problems = []
     used = []

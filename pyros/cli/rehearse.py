@@ -31,7 +31,7 @@ from pyros.rehearsal.report import clock, script_file, write_report
 _EQUINOX = "2026-03-20"
 
 
-class Images(StrEnum):
+class RehearsedImages(StrEnum):
     """What the camera's images are."""
 
     none = "none"
@@ -59,8 +59,8 @@ def rehearse_nights(
         Path | None, typer.Option(metavar="FILE", help="What people ask for, as for pyros request import.")
     ] = None,
     images: Annotated[
-        Images, typer.Option(help="none: neither drawn nor written nor analysed; small: 64 x 64 pixels.")
-    ] = Images.none,
+        RehearsedImages, typer.Option(help="none: neither drawn nor written nor analysed; small: 64 x 64 pixels.")
+    ] = RehearsedImages.none,
     hours: Annotated[
         float, typer.Option(min=0, max=24, help="Only so many hours about midnight, with three times the faults.")
     ] = 0.0,

@@ -86,7 +86,7 @@ class FoundImage(msgspec.Struct, frozen=True):
     """What is known of it."""
 
 
-class ImagePage(msgspec.Struct, frozen=True):
+class FoundImages(msgspec.Struct, frozen=True):
     """A page of a search, the newest first."""
 
     images: tuple[FoundImage, ...]
@@ -176,7 +176,7 @@ class ImageIndexReader:
         except sqlite3.Error as error:
             raise JournalError(f"{path}: cannot open the index of images: {error}") from None
 
-    def find(self, query: ImageQuery) -> ImagePage:
+    def find(self, query: ImageQuery) -> FoundImages:
         """Return a page of images, the newest first.
 
         Raises ValueError for a query that makes no sense, JournalError when the index cannot be read.
@@ -190,7 +190,7 @@ class ImageIndexReader:
         images = tuple(FoundImage(row[0], _record(row[1:])) for row in rows[:limit])
         last = images[-1] if images else None
         more = f"{last.record.started!r}:{last.number}" if last is not None and len(rows) > limit else ""
-        return ImagePage(images, more)
+        return FoundImages(images, more)
 
     def get(self, number: int) -> ImageRecord | None:
         """Return the image of that number, None where there is none."""
@@ -235,7 +235,7 @@ class ImageIndexReader:
         return self._db.execute(f"{select} WHERE {chosen} {order}", (numbers, *values, *vector, limit)).fetchall()
 
 
-def find_images(config: Config, query: ImageQuery) -> ImagePage:
+def find_images(config: Config, query: ImageQuery) -> FoundImages:
     """Search the index of an observatory once. Raises ValueError or JournalError as `ImageIndexReader` does."""
     with closing(ImageIndexReader(index_file(config))) as reader:
         return reader.find(query)

@@ -232,7 +232,7 @@ class QoS(virtual.QoS):
         return []
 
 
-class Channel(virtual.Channel):
+class SqliteChannel(virtual.Channel):
     """kombu's channel on a `Store`."""
 
     QoS = QoS
@@ -308,7 +308,7 @@ class Channel(virtual.Channel):
 class Transport(virtual.Transport):
     """kombu's transport on one file."""
 
-    Channel = Channel
+    Channel = SqliteChannel
     polling_interval = _POLL_SECONDS
     driver_type = "sqlite"
     driver_name = "pyros"

@@ -22,7 +22,7 @@ def outcome_file(attempt: int) -> str:
     return f".outcome-{attempt}.json"
 
 
-class Call(msgspec.Struct):
+class TaskCall(msgspec.Struct):
     """What is to be called."""
 
     id: str
@@ -33,7 +33,7 @@ class Call(msgspec.Struct):
     """How many times it has been begun before."""
 
 
-class Outcome(msgspec.Struct):
+class TaskOutcome(msgspec.Struct):
     """What a task has left."""
 
     value: Any = None
@@ -59,7 +59,7 @@ class Retry(Exception):
 def main() -> None:
     """Run the task of this working folder; the exit code is 0 when its outcome is on disk."""
     here = os.open(".", os.O_RDONLY | os.O_DIRECTORY)  # a task may go elsewhere, and the way back may be barred to it
-    call = msgspec.json.decode(Path(TASK_FILE).read_bytes(), type=prepared(Call))
+    call = msgspec.json.decode(Path(TASK_FILE).read_bytes(), type=prepared(TaskCall))
     outcome = _outcome(call)
     name = outcome_file(int(os.environ["PYROS_JOB_ATTEMPT"]))
     partial = f"{name}.partial"
@@ -69,23 +69,23 @@ def main() -> None:
     sys.exit(1 if outcome.error else 0)
 
 
-def _outcome(call: Call) -> Outcome:
+def _outcome(call: TaskCall) -> TaskOutcome:
     try:
         task = _find(call.task)
     except Exception as error:
         traceback.print_exc()
         told = f"the task {call.task!r} cannot be found: {type(error).__name__}: {error}"
-        return Outcome(error=told, traceback=_traceback(error), final=True)
+        return TaskOutcome(error=told, traceback=_traceback(error), final=True)
     try:
         value = task.run_as_job(call) if hasattr(task, "run_as_job") else task(*call.args, **call.kwargs)
         msgspec.json.encode(value)
     except Retry as error:
-        return Outcome(error=str(error), traceback=_traceback(error.error or error), retry=error.seconds)
+        return TaskOutcome(error=str(error), traceback=_traceback(error.error or error), retry=error.seconds)
     except BaseException as error:
         traceback.print_exc()
         again = isinstance(error, getattr(task, "autoretry_for", ()))
-        return Outcome(error=f"{type(error).__name__}: {error}", traceback=_traceback(error), final=not again)
-    return Outcome(value)
+        return TaskOutcome(error=f"{type(error).__name__}: {error}", traceback=_traceback(error), final=not again)
+    return TaskOutcome(value)
 
 
 def _find(name: str) -> Any:

@@ -31,7 +31,7 @@ from pyros.clock import Clock, Timer
 from pyros.jobs import run_task, wrapper
 from pyros.jobs.ledger import JobEnd, JobRun
 from pyros.jobs.names import JOB_VARIABLE, job_folder
-from pyros.jobs.run_task import TASK_FILE, Call, Outcome
+from pyros.jobs.run_task import TASK_FILE, TaskCall, TaskOutcome
 from pyros.messages import JobRequest
 from pyros.prepared import prepared
 from pyros.reactor import Reactor, SystemReactor
@@ -435,13 +435,13 @@ def _read_end(folder: Path, attempt: int) -> JobEnd:
         result = msgspec.json.decode((folder / f"result-{attempt}.json").read_bytes(), type=prepared(_Result))
     except msgspec.DecodeError:  # a power cut has left half of it
         return JobEnd(crashed=True)
-    outcome = Outcome()
+    outcome = TaskOutcome()
     try:
         data = _read_own(folder / "work" / run_task.outcome_file(attempt))
         if len(data) > _MAX_VALUE:
             outcome.error = f"its result has more than {_MAX_VALUE} bytes: write a file, return its path"
         else:
-            outcome = msgspec.json.decode(data, type=prepared(Outcome))
+            outcome = msgspec.json.decode(data, type=prepared(TaskOutcome))
     except FileNotFoundError:
         if result.code != 0 and not result.why:
             outcome.error = _last_line(folder / "log")
@@ -484,5 +484,5 @@ def _files(run: JobRun) -> dict[str, str]:
     request = run.request
     if not request.task:
         return request.files
-    call = Call(request.id, request.task, request.args, request.kwargs, run.attempt - 1)
+    call = TaskCall(request.id, request.task, request.args, request.kwargs, run.attempt - 1)
     return request.files | {TASK_FILE: msgspec.json.encode(call).decode()}

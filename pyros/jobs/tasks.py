@@ -21,7 +21,7 @@ from pyros.config import Config
 from pyros.errors import AgentError, JobError, JournalError
 from pyros.jobs.ledger import JobRow, LedgerReader
 from pyros.jobs.names import queue_of, queues
-from pyros.jobs.run_task import Call, Retry
+from pyros.jobs.run_task import Retry, TaskCall
 from pyros.messages import JobRequest, JobRevoked
 from pyros.sender import Sender, current_config, outbox_of_this_thread
 from pyros.unique import new_name
@@ -69,7 +69,7 @@ class Task(Generic[_P, _R]):
         self.autoretry_for = tuple(autoretry_for)
         self.acks_late = acks_late
         self.time_limit = time_limit
-        self.request = Call("", self.name, (), {}, 0)
+        self.request = TaskCall("", self.name, (), {}, 0)
         """The call that is carried out, in the job's process."""
         self._function = function
 
@@ -127,7 +127,7 @@ class Task(Generic[_P, _R]):
         Sender.send_to(name, messages.JOB_REQUESTED, request, config=config)
         return AsyncResult(request.id, config)
 
-    def run_as_job(self, call: Call) -> _R:
+    def run_as_job(self, call: TaskCall) -> _R:
         """Carry out a call, in the job's process."""
         self.request = call
         return self(*call.args, **call.kwargs)

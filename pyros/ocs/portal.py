@@ -23,7 +23,7 @@ from pyros.planning.night_log import NightLine
 from pyros.planning.problem import Overheads
 from pyros.sender import Sender
 from pyros.views.observed import Observed
-from pyros.views.states import Monitoring, Scheduler
+from pyros.views.states import Monitoring, SeenScheduler
 
 _PREFIX = "ocs-"
 _SLEW_SECONDS = 60.0
@@ -103,13 +103,13 @@ def group_of(observed: Observed, group_id: str) -> Answer:
     number, state = _known(observed, group_id)
     if state is None:
         return NOT_FOUND
-    return 200, _group(number, state, observed.state("scheduler", Scheduler).requests.get(f"{_PREFIX}{number}"))
+    return 200, _group(number, state, observed.state("scheduler", SeenScheduler).requests.get(f"{_PREFIX}{number}"))
 
 
 def owner_of(observed: Observed, group_id: str) -> str | None:
     """Return who has asked for a request that waits; None for one that doesn't."""
     number = _number(group_id)
-    request = observed.state("scheduler", Scheduler).requests.get(f"{_PREFIX}{number}")
+    request = observed.state("scheduler", SeenScheduler).requests.get(f"{_PREFIX}{number}")
     return request.owner if request is not None else None
 
 
@@ -213,19 +213,19 @@ def frame_file(observed: Observed, frame_id: str) -> Path | None:
 
 
 def _read(observed: Observed, payload: Any, owner: str, number: int) -> tuple[Observation | None, Errors]:
-    taken = observed.state("scheduler", Scheduler).requests
+    taken = observed.state("scheduler", SeenScheduler).requests
     how: dict[str, Any] = {"number": number, "owner": owner, "now": observed.time(), "filters": _filters(observed)}
     return read_group(payload, **how, taken=tuple(taken))
 
 
 def _filters(observed: Observed) -> tuple[str, ...]:
-    known = observed.state("scheduler", Scheduler).filters
+    known = observed.state("scheduler", SeenScheduler).filters
     return known.filters if known is not None else ()
 
 
 def _new_number(observed: Observed) -> int:
     """Return a number that no request has: the time in milliseconds, or the next free one."""
-    taken = observed.state("scheduler", Scheduler).requests
+    taken = observed.state("scheduler", SeenScheduler).requests
     number = int(observed.time() * 1000)
     while f"{_PREFIX}{number}" in taken or _lines(observed, number):
         number += 1
@@ -247,7 +247,7 @@ def _known(observed: Observed, text: str) -> tuple[int, str | None]:
     number = _number(text)
     if number is None:
         return 0, None
-    if f"{_PREFIX}{number}" in observed.state("scheduler", Scheduler).requests:
+    if f"{_PREFIX}{number}" in observed.state("scheduler", SeenScheduler).requests:
         return number, "PENDING"
     lines = _lines(observed, number)
     return number, _STATES[lines[0].fate] if lines else None

@@ -22,7 +22,7 @@ PASSED_DEGREES = 0.25
 """Hour angle, a minute, from which on a mount chooses the other side by itself."""
 
 
-class Step(NamedTuple):
+class MeridianStep(NamedTuple):
     """What comes before the next exposure."""
 
     flip: bool = False
@@ -33,17 +33,17 @@ class Step(NamedTuple):
 
 def before_exposure(
     site: Site, ra: float, dec: float, when: datetime, *, side: str, seconds: float, limit_minutes: float
-) -> Step:
+) -> MeridianStep:
     """Return what comes before an exposure of so many seconds (readout included) at an ICRS position (degrees).
 
     ``side`` is that of the pier where the tube is, ``limit_minutes`` how long past the meridian the mount may track.
     """
     if side != "west":
-        return Step()
+        return MeridianStep()
     now = hour_angle(site, ra, dec, when)
     end = now + seconds / SECONDS_PER_DAY * DEGREES_PER_DAY
     if not -90 < now < 90 or end < limit_minutes / 4:
-        return Step()
+        return MeridianStep()
     if now >= PASSED_DEGREES:
-        return Step(flip=True)
-    return Step(wait=(PASSED_DEGREES - now) / DEGREES_PER_DAY * SECONDS_PER_DAY + 1.0)
+        return MeridianStep(flip=True)
+    return MeridianStep(wait=(PASSED_DEGREES - now) / DEGREES_PER_DAY * SECONDS_PER_DAY + 1.0)

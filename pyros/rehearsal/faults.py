@@ -15,7 +15,7 @@ from pyros.rehearsal.timeline import Call
 from pyros.simulators.grammar import RequestParser
 
 
-class Faults:
+class NightFaults:
     """What goes wrong in one night. Both mappings may still be filled after this is made.
 
     ``say`` takes a line for people; ``look`` has the invariants look at the world, which has changed.

@@ -44,7 +44,7 @@ class Violation(NamedTuple):
     text: str
 
 
-class Night(Protocol):
+class JudgedNight(Protocol):
     """What the invariants look at."""
 
     config: Config
@@ -103,7 +103,7 @@ class Night(Protocol):
 class Invariants:
     """Looks at the night whenever something has happened. `violations` has the first of each rule."""
 
-    def __init__(self, night: Night) -> None:
+    def __init__(self, night: JudgedNight) -> None:
         self._night = night
         self._since: dict[str, float] = {}
         self.violations: dict[str, Violation] = {}

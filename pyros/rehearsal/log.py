@@ -15,7 +15,7 @@ _FLUSH = 512
 _LINES = 4000
 
 
-class Line(NamedTuple):
+class NightLogLine(NamedTuple):
     """A line of a process's log, or of the rehearsal's own."""
 
     time: float
@@ -39,7 +39,7 @@ class NightLog:
         self._entries: list[tuple[str, float, str, bytes | str]] = []
         self.entries = 0
         """How many entries the hash is of."""
-        self.lines: deque[Line] = deque(maxlen=_LINES)
+        self.lines: deque[NightLogLine] = deque(maxlen=_LINES)
 
     def add(self, time: float, kind: str, who: str, data: bytes | str) -> None:
         """Take what happened: a delivery, a timer, a turn, a commit, a device's state."""
@@ -49,7 +49,7 @@ class NightLog:
 
     def say(self, time: float, who: str, text: str) -> None:
         """Keep a line for people."""
-        self.lines.append(Line(time, who, text))
+        self.lines.append(NightLogLine(time, who, text))
 
     def _flush(self) -> None:
         self.entries += len(self._entries)

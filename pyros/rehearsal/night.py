@@ -31,7 +31,7 @@ from pyros.rehearsal.computer import Computer, TrueClock
 from pyros.rehearsal.configuration import rehearsed
 from pyros.rehearsal.deliveries import Deliveries
 from pyros.rehearsal.draw import Cast, busiest_links, draw
-from pyros.rehearsal.faults import Faults
+from pyros.rehearsal.faults import NightFaults
 from pyros.rehearsal.invariants import Invariants
 from pyros.rehearsal.jobs import RehearsedJobs
 from pyros.rehearsal.judging import judge_processes, outbox_ends
@@ -53,7 +53,7 @@ from pyros.rehearsal.process import tell_monitoring as post_alarm
 from pyros.rehearsal.script import parse, write
 from pyros.rehearsal.stand_ins import stand_in
 from pyros.rehearsal.timeline import Call, EndlessError, Timeline
-from pyros.rehearsal.traffic import Author, Packet
+from pyros.rehearsal.traffic import Packet, RehearsedAuthor
 from pyros.simulators.device import Refused
 from pyros.site import Site
 from pyros.unique import drawn_from
@@ -73,7 +73,7 @@ _SETTLE_SECONDS = 180.0  # before the end, after which what was sent until then 
 
 
 class Night:
-    """One night's world; see `pyros.rehearsal.process.World` and `pyros.rehearsal.invariants.Night`."""
+    """One night's world; see `pyros.rehearsal.process.World` and `pyros.rehearsal.invariants.JudgedNight`."""
 
     origin = 0.0
 
@@ -117,13 +117,13 @@ class Night:
         self._states: dict[str, str] = {}
         self._accepted: dict[str, Packet] = {}
         outside = NodeReactor(cast("World", self), Outsider("outside"), 0.0)
-        self.faults = Faults(
+        self.faults = NightFaults(
             self.name, cast("World", self), self.processes, self.nodes,
             Holds(self.config.data, TrueClock(self.computer, outside)), self._say_own, self.invariants.look,
         )  # fmt: skip
-        self.author: Author | None = None
+        self.author: RehearsedAuthor | None = None
         if self.config.broker is not None:
-            self.author = Author(outside, self.config.broker.receiver_port, self._answered)
+            self.author = RehearsedAuthor(outside, self.config.broker.receiver_port, self._answered)
         self._taken: set[str] = set()
         self._turns = 0
         self._tail: tuple[str, ...] = ()

@@ -41,7 +41,7 @@ class RehearsalError(AssertionError):
     """What a rehearsal waits for doesn't happen, or it happens without end; the text has the end of the log."""
 
 
-class LogLine(NamedTuple):
+class RehearsalLogLine(NamedTuple):
     """A line of the log."""
 
     time: float
@@ -91,7 +91,7 @@ class Rehearsal:
         self.reactor = MemoryReactor()
         begin = next_night(self.site, EQUINOX) + timedelta(hours=hours_after_midnight)
         self.clock = VirtualClock(self.reactor, begin)
-        self.log: list[LogLine] = []
+        self.log: list[RehearsalLogLine] = []
         self.watchers: list[Callable[[], None]] = []
         """Called between any two things that happen; what one of them raises ends the rehearsal."""
         self._observer = cast("Any", self._observe)
@@ -274,7 +274,7 @@ class Rehearsal:
         named = [(when, dict(word.split("=") for word in line.split()[2:])) for when, line in slews]
         return [(when, (float(values["ra"]), float(values["dec"]))) for when, values in named]
 
-    def said(self, text: str, agent: str = "", since: float = 0.0) -> list[LogLine]:
+    def said(self, text: str, agent: str = "", since: float = 0.0) -> list[RehearsalLogLine]:
         """Return the lines of the log that contain the text."""
         return [line for line in self.log if text in line.text and agent in line.agent and line.time >= since]
 
@@ -309,4 +309,4 @@ class Rehearsal:
         text = (formatEvent(event) or "").replace(str(self.folder), "")
         if "log_failure" in event:
             text += event["log_failure"].getTraceback()
-        self.log.append(LogLine(self.reactor.seconds(), agent, text))
+        self.log.append(RehearsalLogLine(self.reactor.seconds(), agent, text))

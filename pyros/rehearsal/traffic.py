@@ -119,7 +119,7 @@ def _at(begin: datetime, seconds: float) -> datetime:
     return datetime.fromtimestamp(begin.timestamp() + seconds, UTC)
 
 
-class Author:
+class RehearsedAuthor:
     """Sends packets to the broker over VTP, each again until it is answered."""
 
     def __init__(self, reactor: Reactor, port: int, on_answer: Callable[[Packet, bool], None]) -> None:
@@ -155,7 +155,7 @@ class _Sending(Protocol):
 
     transport: Any
 
-    def __init__(self, author: Author, packet: Packet) -> None:
+    def __init__(self, author: RehearsedAuthor, packet: Packet) -> None:
         self._author, self._packet = author, packet
         self._answer = b""
         self._timer: Any = None
@@ -178,7 +178,7 @@ class _Sending(Protocol):
 class _SendingFactory(Factory):
     noisy = False
 
-    def __init__(self, author: Author, packet: Packet) -> None:
+    def __init__(self, author: RehearsedAuthor, packet: Packet) -> None:
         self._author, self._packet = author, packet
 
     def buildProtocol(self, addr: Any) -> Protocol:

@@ -65,7 +65,7 @@ class Simulator:
             self.lx200 = Lx200Port(Lx200Mount(self.device), clock)
         self._reactor = reactor
         self._port: IListeningPort | None = None
-        self.connections: dict[Connection, None] = {}  # in the order they came
+        self.connections: dict[SimulatorConnection, None] = {}  # in the order they came
         self._events: list[Answer] | None = None
 
     @property
@@ -147,15 +147,15 @@ class Simulator:
                 connection.tell(event)
             connection.finish_if_done()
 
-    def connected(self, connection: Connection) -> None:
+    def connected(self, connection: SimulatorConnection) -> None:
         self.connections[connection] = None
 
-    def disconnected(self, connection: Connection) -> None:
+    def disconnected(self, connection: SimulatorConnection) -> None:
         self.connections.pop(connection, None)
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
-class Connection(Protocol):
+class SimulatorConnection(Protocol):
     """One client."""
 
     transport: Any
@@ -304,8 +304,8 @@ class _Clients(Factory):
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator
 
-    def buildProtocol(self, addr: object) -> Connection:
-        return Connection(self._simulator)
+    def buildProtocol(self, addr: object) -> SimulatorConnection:
+        return SimulatorConnection(self._simulator)
 
 
 def _device(description: Description, reactor: Reactor, clock: Clock, emit: Callable[[Answer], None]) -> Device:

@@ -39,14 +39,14 @@ class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A part of a file: a key that it does not have is a mistake."""
 
 
-class Step(Protocol):
+class ScriptStep(Protocol):
     """One step of a script: from ``at`` seconds after the start something is so."""
 
     @property
     def at(self) -> float: ...
 
 
-def out_of_order(key: str, steps: Iterable[Step]) -> list[str]:
+def out_of_order(key: str, steps: Iterable[ScriptStep]) -> list[str]:
     """Return what is wrong with the order of a script's steps, as a list of none or one mistake."""
     times = [step.at for step in steps]
     return [] if times == sorted(times) else [f"{key}: the steps must stand in the order of their times 'at'"]

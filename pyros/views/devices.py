@@ -7,7 +7,7 @@ import msgspec
 from pyros.config import INSTRUMENTS
 from pyros.journal import running
 from pyros.views.observed import Observed
-from pyros.views.states import Instrument, Monitoring
+from pyros.views.states import Monitoring, SeenInstrument
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +53,7 @@ def devices(observed: Observed) -> tuple[Device, ...]:
     alive = running(observed.path(section.name) for section in sections)
     found = []
     for section in sections:
-        kept = observed.state(section.name, Instrument)
+        kept = observed.state(section.name, SeenInstrument)
         told, link = monitoring.telemetry.get(section.name), monitoring.links.get(section.name)
         found.append(
             Device(

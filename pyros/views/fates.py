@@ -14,7 +14,7 @@ from pyros.journal import JournalReader
 from pyros.messages import Observation
 from pyros.printable import instant
 from pyros.views.observed import Observed, site_of
-from pyros.views.states import Scheduler
+from pyros.views.states import SeenScheduler
 
 _DAY = 86_400.0
 
@@ -34,7 +34,7 @@ def fates(observed: Observed, observations: Iterable[str]) -> tuple[Fate, ...]:
     with observed.journal("scheduler") as journal:
         if journal is None:
             return ()
-        state = observed.state("scheduler", Scheduler)
+        state = observed.state("scheduler", SeenScheduler)
         for observation in observations:
             if observation not in state.requests:
                 found.append(Fate(observation, _ended(journal, observation)))

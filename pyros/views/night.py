@@ -14,7 +14,7 @@ from pyros.messages import Observation, Plan, Telemetry
 from pyros.nights import diary
 from pyros.planning.visibility import altitude_azimuth
 from pyros.views.observed import Observed
-from pyros.views.states import Instrument, Majordome, Monitoring, ObservationManager, StandingAlarm
+from pyros.views.states import Majordome, Monitoring, ObservationManager, SeenAlarm, SeenInstrument
 
 _DOME_WORDS = {messages.DOME_OPENED: "open", messages.DOME_CLOSED: "closed"}
 _LAST_MESSAGES = 100
@@ -155,7 +155,7 @@ class NightState(msgspec.Struct, frozen=True, kw_only=True):
     """Who holds the observatory."""
     service_left: float = 0.0
     """Seconds of the service by hand that goes on; 0 without."""
-    alarms: tuple[StandingAlarm, ...] = ()
+    alarms: tuple[SeenAlarm, ...] = ()
     """Those that aren't over, the oldest first."""
     agents: tuple[Agent, ...] = ()
     """All of the configuration, and the broker."""
@@ -336,7 +336,7 @@ def _ends(majordome: Majordome, target: Target | None) -> float | None:
 
 
 def _dome(observed: Observed, monitoring: Monitoring, word: tuple[str, float] | None) -> Dome:
-    shutter = observed.state("dome", Instrument).shutter
+    shutter = observed.state("dome", SeenInstrument).shutter
     text = "" if shutter.startswith("opened") else shutter
     told: Telemetry | None = monitoring.telemetry.get("dome")
     link = monitoring.links.get("dome")

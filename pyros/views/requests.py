@@ -12,7 +12,7 @@ from pyros.planning import night_log
 from pyros.planning.next_up import NextUp, next_up
 from pyros.planning.night_log import NightLine
 from pyros.views.observed import Observed
-from pyros.views.states import Scheduler
+from pyros.views.states import SeenScheduler
 
 
 class RequestLine(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ class RequestDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 def requests(observed: Observed, after: str = "", limit: int = 50, owner: str = "") -> RequestPage:
     """Return requests in order of their ids, all or one owner's, those after ``after``."""
-    state = observed.state("scheduler", Scheduler)
+    state = observed.state("scheduler", SeenScheduler)
     wanted = sorted(each for each, request in state.requests.items() if each > after and owner in ("", request.owner))
     lines = tuple(RequestLine(state.requests[each], how_it_stands(state, state.requests[each]))
                   for each in wanted[:limit])  # fmt: skip
@@ -62,7 +62,7 @@ def requests(observed: Observed, after: str = "", limit: int = 50, owner: str = 
 
 def request(observed: Observed, key: str) -> RequestDetail | None:
     """Return a request, with the next time that it is up (up to a second for one that is up in months); or None."""
-    state = observed.state("scheduler", Scheduler)
+    state = observed.state("scheduler", SeenScheduler)
     found = state.requests.get(key)
     if found is None:
         return None

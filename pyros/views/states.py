@@ -32,7 +32,7 @@ class BrokenRule(msgspec.Struct):
     """Seconds for which they must be."""
 
 
-class SafetyWord(msgspec.Struct):
+class SeenSafety(msgspec.Struct):
     """The safety monitor's last word."""
 
     reading: SafetyReading
@@ -41,7 +41,7 @@ class SafetyWord(msgspec.Struct):
     """When it was asked, monotonic seconds."""
 
 
-class PowerWord(msgspec.Struct):
+class SeenPower(msgspec.Struct):
     """The UPS's last word."""
 
     reading: PowerReading
@@ -50,7 +50,7 @@ class PowerWord(msgspec.Struct):
     """When it was asked, monotonic seconds."""
 
 
-class Link(msgspec.Struct):
+class SeenLink(msgspec.Struct):
     """Whether an instrument is connected, or a source of alerts is heard."""
 
     connected: bool
@@ -61,7 +61,7 @@ class Link(msgspec.Struct):
     """Unix seconds."""
 
 
-class StandingAlarm(msgspec.Struct, frozen=True):
+class SeenAlarm(msgspec.Struct, frozen=True):
     """An alarm that isn't over."""
 
     source: str
@@ -85,21 +85,21 @@ class Monitoring(msgspec.Struct):
     """By the rules' names."""
     shut: bool = False
     """Whether a person must release it."""
-    power: PowerWord | None = None
+    power: SeenPower | None = None
     """The UPS."""
     last: WeatherReading | None = None
     """The weather station's last reading."""
-    safety: SafetyWord | None = None
+    safety: SeenSafety | None = None
     """The safety monitor."""
-    links: dict[str, Link] = {}
+    links: dict[str, SeenLink] = {}
     """By instrument."""
-    alert_sources: dict[str, Link] = {}
+    alert_sources: dict[str, SeenLink] = {}
     """By name."""
     telemetry: dict[str, Telemetry] = {}
     """The last of each instrument."""
     last_image: ImageAnalysed | None = None
     """What the last image showed."""
-    alarms: list[StandingAlarm] = []
+    alarms: list[SeenAlarm] = []
     """Those that aren't over, the oldest first."""
 
 
@@ -135,7 +135,7 @@ class ObservationManager(msgspec.Struct):
     """Where the telescope has arrived, ICRS degrees."""
 
 
-class Scheduler(msgspec.Struct):
+class SeenScheduler(msgspec.Struct):
     """Of the scheduler's state."""
 
     requests: dict[str, Observation] = {}
@@ -150,7 +150,7 @@ class Scheduler(msgspec.Struct):
     """What the filter wheel has said."""
 
 
-class UnderWay(msgspec.Struct):
+class SeenCommand(msgspec.Struct):
     """A device's command."""
 
     name: str = ""
@@ -159,12 +159,12 @@ class UnderWay(msgspec.Struct):
     """What was asked."""
 
 
-class Instrument(msgspec.Struct):
+class SeenInstrument(msgspec.Struct):
     """Of an instrument's agent's state."""
 
     connected: bool | None = None
     """Whether the device is."""
-    command: UnderWay | None = None
+    command: SeenCommand | None = None
     """What is under way."""
     failed_commands: int = 0
     """How many have failed in all."""

@@ -18,7 +18,7 @@ from pyros.clock import Clock, Timer
 from pyros.prepared import prepared
 from pyros.reactor import SystemReactor
 from pyros.workers import process
-from pyros.workers.process import BLOCK_DESCRIPTOR, MAX_FRAME, Answer
+from pyros.workers.process import BLOCK_DESCRIPTOR, MAX_FRAME, JobAnswer
 
 _REAP_SECONDS = 0.05
 _KILL_SECONDS = 2.0  # within which a killed process is gone, unless it hangs in the kernel
@@ -28,7 +28,7 @@ _STDERR_KEPT = 2000
 class ChildOwner(Protocol):
     """The worker, as far as its process knows it."""
 
-    def answered(self, process: Child, answer: Answer) -> None: ...
+    def answered(self, process: Child, answer: JobAnswer) -> None: ...
 
     def died(self, process: Child, why: str) -> None: ...
 
@@ -118,7 +118,7 @@ class Child(ProcessProtocol):
             body = bytes(self._received[4 : 4 + size])
             del self._received[: 4 + size]
             try:
-                answer = msgspec.msgpack.decode(body, type=prepared(Answer))
+                answer = msgspec.msgpack.decode(body, type=prepared(JobAnswer))
             except msgspec.MsgspecError as error:
                 self._worker.died(self, f"its answer cannot be understood: {error}")
                 return

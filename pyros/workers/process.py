@@ -44,7 +44,7 @@ _PR_SET_PDEATHSIG = 1
 _MAX_TRACEBACK = 4000
 
 
-class Request(msgspec.Struct, frozen=True, array_like=True):
+class JobRequest(msgspec.Struct, frozen=True, array_like=True):
     """One job: ``module:function``, its argument as msgpack, and the bytes of its block, -1 where it has none."""
 
     function: str
@@ -52,7 +52,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     block: int = -1
 
 
-class Problem(msgspec.Struct, frozen=True, array_like=True):
+class JobProblem(msgspec.Struct, frozen=True, array_like=True):
     """What a job raised: the class's name, the text, and of an OSError its number and file."""
 
     kind: str
@@ -62,12 +62,12 @@ class Problem(msgspec.Struct, frozen=True, array_like=True):
     traceback: str = ""
 
 
-class Answer(msgspec.Struct, frozen=True, array_like=True):
+class JobAnswer(msgspec.Struct, frozen=True, array_like=True):
     """The end of a job: a value as msgpack, or so many bytes in the file, or a problem."""
 
     value: bytes = b""
     block: int = -1
-    problem: Problem | None = None
+    problem: JobProblem | None = None
 
 
 def prepare(modules: list[str]) -> None:
@@ -76,7 +76,7 @@ def prepare(modules: list[str]) -> None:
         importlib.import_module(name)
 
 
-def frame(message: Request | Answer) -> bytes:
+def frame(message: JobRequest | JobAnswer) -> bytes:
     """Return a message as it goes over the pipe; ValueError when it is longer than a frame may be."""
     data = msgspec.msgpack.encode(message)
     if len(data) > MAX_FRAME:
@@ -84,15 +84,15 @@ def frame(message: Request | Answer) -> bytes:
     return len(data).to_bytes(4, "big") + data
 
 
-def answer(request: Request, descriptor: int = BLOCK_DESCRIPTOR) -> Answer:
+def answer(request: JobRequest, descriptor: int = BLOCK_DESCRIPTOR) -> JobAnswer:
     """Run a job; whatever it raises becomes a problem."""
     try:
         return _run(request, descriptor)
     except Exception as error:
         number, file = getattr(error, "errno", None), getattr(error, "filename", None)
         text = getattr(error, "strerror", None) if number is not None else None
-        return Answer(
-            problem=Problem(
+        return JobAnswer(
+            problem=JobProblem(
                 kind=type(error).__name__,
                 text=text or str(error),
                 number=number if isinstance(number, int) else None,
@@ -107,7 +107,7 @@ def main() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)  # what a job prints is no answer
     _step_back()
-    requests: SimpleQueue[Request] = SimpleQueue()
+    requests: SimpleQueue[JobRequest] = SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
     while True:
         told = frame(answer(requests.get()))
@@ -134,17 +134,17 @@ def _step_back() -> None:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _read(requests: SimpleQueue[Request]) -> None:
+def _read(requests: SimpleQueue[JobRequest]) -> None:
     """In a thread of its own: the process ends the moment that standard input does, whatever a job is doing."""
     source = os.fdopen(os.dup(0), "rb")
     try:
         while head := source.read(4):
-            requests.put(msgspec.msgpack.decode(source.read(int.from_bytes(head, "big")), type=prepared(Request)))
+            requests.put(msgspec.msgpack.decode(source.read(int.from_bytes(head, "big")), type=prepared(JobRequest)))
     finally:
         os._exit(0)
 
 
-def _run(request: Request, descriptor: int) -> Answer:
+def _run(request: JobRequest, descriptor: int) -> JobAnswer:
     function = _function(request.function)
     parameters = list(inspect.signature(function).parameters)
     argument = msgspec.msgpack.decode(request.argument, type=prepared(get_type_hints(function)[parameters[0]]))
@@ -157,10 +157,10 @@ def _run(request: Request, descriptor: int) -> Answer:
         mapped = mmap.mmap(descriptor, request.block, prot=mmap.PROT_READ)
         result = function(argument, memoryview(mapped))
     if not isinstance(result, bytes):
-        return Answer(msgspec.msgpack.encode(result))
+        return JobAnswer(msgspec.msgpack.encode(result))
     os.ftruncate(descriptor, 0)
     write_block(descriptor, memoryview(result))
-    return Answer(block=len(result))
+    return JobAnswer(block=len(result))
 
 
 def _function(name: str) -> Callable[..., Any]:

@@ -21,7 +21,7 @@ from pyros.prepared import prepared
 from pyros.reactor import Reactor, SystemReactor
 from pyros.workers import process
 from pyros.workers.child import Child
-from pyros.workers.process import Answer, Problem, Request
+from pyros.workers.process import JobAnswer, JobProblem, JobRequest
 
 MAX_WAITING_JOBS = 1000
 START_SECONDS = 300.0
@@ -131,7 +131,7 @@ class Worker:
 
     def _begin(self) -> None:
         self._process = Child(cast("SystemReactor", self._reactor), self._clock, self)
-        self._process.send(process.frame(Request(_PREPARE, msgspec.msgpack.encode(self._modules))))
+        self._process.send(process.frame(JobRequest(_PREPARE, msgspec.msgpack.encode(self._modules))))
         self._process.limit(START_SECONDS)
 
     def _next(self) -> None:
@@ -167,7 +167,7 @@ class Worker:
         writing = deferToThreadPool(self._reactor, pool, process.block.write, job.block)
         writing.addCallbacks(written, failed)
 
-    def answered(self, process: Child, answer: Answer) -> None:
+    def answered(self, process: Child, answer: JobAnswer) -> None:
         """For the process: the end of a job, or of its preparation."""
         if self._process is not process:
             return
@@ -233,7 +233,7 @@ class Worker:
             job.end(result)
         self._next()
 
-    def _error(self, job: _Job, problem: Problem) -> Exception:
+    def _error(self, job: _Job, problem: JobProblem) -> Exception:
         """Return what the job raised, as the class that it was where a caller may expect that."""
         for module, base in ((errors, PyrosError), (__import__("builtins"), OSError)):
             kind = getattr(module, problem.kind, None)
@@ -261,7 +261,7 @@ class _Job:
         self._function = function
         where = f"{function.__module__}:{function.__qualname__}"
         size = -1 if block is None else len(block)
-        self.frame = process.frame(Request(where, msgspec.msgpack.encode(argument), size))
+        self.frame = process.frame(JobRequest(where, msgspec.msgpack.encode(argument), size))
 
     def decode(self, value: bytes) -> Any:
         return msgspec.msgpack.decode(value, type=prepared(_result_type(self._function)))

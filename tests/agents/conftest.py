@@ -13,7 +13,7 @@ import pytest
 from twisted.internet.testing import MemoryReactorClock
 
 from pyros.agents import Agent
-from pyros.agents.runtime.batches import Batch, Outcome
+from pyros.agents.runtime.batches import Batch, TurnOutcome
 from pyros.agents.runtime.host import Host
 from pyros.clock import VirtualClock
 from pyros.config import AgentConfig, Config
@@ -60,7 +60,7 @@ class Inline:
     def journal(self) -> Any:
         return self.host.journal
 
-    def turn(self, *messages: tuple[str, bytes] | str, first: int = 1, peer: str = "other") -> Outcome:
+    def turn(self, *messages: tuple[str, bytes] | str, first: int = 1, peer: str = "other") -> TurnOutcome:
         """One turn of messages that came from another agent, numbered from ``first``."""
         pairs = [(message, b"{}") if isinstance(message, str) else message for message in messages]
         entries = [
@@ -69,8 +69,8 @@ class Inline:
         ]
         return self.run(Batch(entries, peer, (peer, "epoch"), proved=True))
 
-    def run(self, *batches: Batch) -> Outcome:
-        outcome: Outcome = self.turns.run(list(batches), Effects())
+    def run(self, *batches: Batch) -> TurnOutcome:
+        outcome: TurnOutcome = self.turns.run(list(batches), Effects())
         return outcome
 
     def rows(self, query: str) -> list[Any]:

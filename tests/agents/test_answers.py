@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pyros.agents.runtime.answers import Answers
+from pyros.agents.runtime.answers import Acknowledgements
 
 
 def test_what_is_acknowledged_waits_no_more_though_it_is_not_stored() -> None:
-    answers = Answers()
+    answers = Acknowledgements()
     journal = {"dome": 10, "camera": 2}, {"dome": 25, "camera": 2}
     assert answers.still_waiting(*journal) == {"dome": 10, "camera": 2}
     answers.add("dome", 22, [], 0.0)
@@ -17,6 +17,6 @@ def test_what_is_acknowledged_waits_no_more_though_it_is_not_stored() -> None:
 
 
 def test_an_old_acknowledgement_hides_nothing() -> None:
-    answers = Answers()
+    answers = Acknowledgements()
     answers.add("dome", 5, [], 0.0)
     assert answers.still_waiting({"dome": 4}, {"dome": 20}) == {"dome": 4}

@@ -9,7 +9,7 @@ import pytest
 from astropy import units
 from astropy_healpix import core
 
-from pyros.alerts.skymaps import Catalogue, Galaxy, SkyMap, rank_galaxies, write_catalogue
+from pyros.alerts.skymaps import Galaxy, GalaxyCatalogue, SkyMap, rank_galaxies, write_catalogue
 from pyros.alerts.skymaps.galaxies import read_galaxies
 from pyros.errors import AlertError
 
@@ -35,12 +35,12 @@ GALAXIES = [
 
 
 @pytest.fixture
-def catalogue(tmp_path: Path) -> Catalogue:
+def catalogue(tmp_path: Path) -> GalaxyCatalogue:
     assert write_catalogue(GALAXIES, tmp_path / "galaxies.npy") == len(GALAXIES)
-    return Catalogue(tmp_path / "galaxies.npy")
+    return GalaxyCatalogue(tmp_path / "galaxies.npy")
 
 
-def test_galaxies_are_ranked_by_place_distance_and_mass(catalogue: Catalogue) -> None:
+def test_galaxies_are_ranked_by_place_distance_and_mass(catalogue: GalaxyCatalogue) -> None:
     ranked = rank_galaxies(skymap(), catalogue, share=1.0)
     assert [galaxy.name for galaxy in ranked] == ["at its distance", "second", "third", "small", "too far"]
     assert sum(galaxy.probability for galaxy in ranked) == pytest.approx(1)
@@ -50,12 +50,12 @@ def test_galaxies_are_ranked_by_place_distance_and_mass(catalogue: Catalogue) ->
     assert first / far == pytest.approx(np.exp(8), rel=1e-4)
 
 
-def test_without_distances_the_place_alone_counts(catalogue: Catalogue) -> None:
+def test_without_distances_the_place_alone_counts(catalogue: GalaxyCatalogue) -> None:
     ranked = rank_galaxies(skymap(distances=False), catalogue, share=1.0)
     assert {galaxy.name for galaxy in ranked[:2]} == {"at its distance", "too far"}
 
 
-def test_only_the_region_and_what_can_be_observed_are_ranked(catalogue: Catalogue) -> None:
+def test_only_the_region_and_what_can_be_observed_are_ranked(catalogue: GalaxyCatalogue) -> None:
     assert "third" not in {galaxy.name for galaxy in rank_galaxies(skymap(), catalogue, share=0.9)}
     seen = rank_galaxies(skymap(), catalogue, share=1.0, observable=lambda _, dec: dec < 0)
     assert [galaxy.name for galaxy in seen] == ["second"]
@@ -68,7 +68,7 @@ def test_every_galaxy_is_found_by_its_own_cell(tmp_path: Path) -> None:
     ra, dec = random.uniform(0, 360, 300), np.degrees(np.arcsin(random.uniform(-1, 1, 300)))
     galaxies = [Galaxy(str(index), *place, 100.0) for index, place in enumerate(zip(ra, dec, strict=True))]
     write_catalogue(galaxies, tmp_path / "galaxies.npy")
-    catalogue = Catalogue(tmp_path / "galaxies.npy")
+    catalogue = GalaxyCatalogue(tmp_path / "galaxies.npy")
     for level in (0, 3, 12):
         cells = core.lonlat_to_healpix(ra * units.deg, dec * units.deg, 2**level, order="nested")
         for cell in np.unique(cells)[:40]:
@@ -123,14 +123,14 @@ def test_what_is_no_catalogue_is_refused(tmp_path: Path) -> None:
     for content in (b"", b"garbage", b"\x93NUMPY\x01\x00"):
         file.write_bytes(content)
         with pytest.raises(AlertError, match=r"x.npy: no catalogue"):
-            Catalogue(file)
+            GalaxyCatalogue(file)
     np.save(file, np.zeros(3))
     with pytest.raises(AlertError, match="pyros alerts galaxies makes one"):
-        Catalogue(file)
+        GalaxyCatalogue(file)
     with pytest.raises(AlertError, match="No such file"):
-        Catalogue(tmp_path / "none")
+        GalaxyCatalogue(tmp_path / "none")
 
 
-def test_no_galaxy_in_the_region_is_no_mistake(catalogue: Catalogue) -> None:
+def test_no_galaxy_in_the_region_is_no_mistake(catalogue: GalaxyCatalogue) -> None:
     spot = SkyMap(np.array([10]), np.array([5]), np.array([1.0]))
     assert rank_galaxies(spot, catalogue) == []

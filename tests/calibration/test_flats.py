@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyros.calibration import flats
-from pyros.calibration.flats import Expose, Flats, Skip, Wait
+from pyros.calibration.flats import FlatExposure, Flats, Skip, Wait
 
 LEVEL, BIAS = 20_000.0, 1000.0
 
@@ -38,7 +38,7 @@ def take(twilight: Twilight, count: int = 5, most: float = 60.0) -> tuple[list[f
             assert following.seconds > 0
             twilight.now += following.seconds
             continue
-        assert isinstance(following, Expose)
+        assert isinstance(following, FlatExposure)
         assert 1.0 <= following.seconds <= most
         started = twilight.now + 3
         median = twilight.median(following.seconds)
@@ -76,7 +76,7 @@ def test_a_filter_whose_time_has_passed_is_left_out(rate: float, rising: bool, r
 def test_a_lamps_light_stays() -> None:
     state = Flats(["r"], LEVEL, 1.0, 60.0, None, BIAS)
     flats.add(state, 1.0, 0.0, 3000.0, 0.0, kept=False)
-    assert flats.following(state, 5000.0) == Expose(10.0)
+    assert flats.following(state, 5000.0) == FlatExposure(10.0)
     assert flats.exposure(state, 9000.0) == 10.0
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyros.calibration import hyperbola, vcurve
-from pyros.calibration.vcurve import Found, Move, NotFound, Point
+from pyros.calibration.vcurve import FoundFocus, Move, NotFound, VCurvePoint
 
 SEEING, BLUR, PIXEL = 4.0, 0.01, 1.8  # arcseconds, arcseconds a step, arcseconds
 ZONE = 2 * SEEING * math.sqrt(1.1**2 - 1) / BLUR
@@ -31,16 +31,16 @@ class Telescope:
         self.screw = position
         self.tube = min(max(self.tube, position - 20), position)
 
-    def image(self, position: int) -> Point:
+    def image(self, position: int) -> VCurvePoint:
         self.visited.append(position)
         fwhm = math.hypot(SEEING * math.exp(self.random.normal(0, self.seeing)), (self.tube - self.best) * BLUR)
         stars = int(self.random.poisson(50)) if self.random.random() > self.clouds else int(self.random.integers(0, 4))
         radius = fwhm / 2 / PIXEL
         error = 0.01 * radius * math.sqrt(50 / max(stars, 1))
-        return Point(position, stars, radius + float(self.random.normal(0, error)), error)
+        return VCurvePoint(position, stars, radius + float(self.random.normal(0, error)), error)
 
 
-def focus(telescope: Telescope, step: int = 200, least: int = 0, most: int = 50000) -> Found | NotFound:
+def focus(telescope: Telescope, step: int = 200, least: int = 0, most: int = 50000) -> FoundFocus | NotFound:
     """Make a V-curve; every position must be approached from below."""
     curve = vcurve.begin(telescope.screw, step, least, most)
     before = 10**9
@@ -95,14 +95,14 @@ def test_what_has_no_minimum_is_no_hyperbola(radii: list[float]) -> None:
 def test_the_focus_is_found_within_5_percent_of_its_zone(start: int, step: int) -> None:
     for seed in range(4):
         telescope = Telescope(start, seed, seeing=0.03)
-        assert isinstance(focus(telescope, step), Found)
+        assert isinstance(focus(telescope, step), FoundFocus)
         assert abs(telescope.tube - telescope.best) <= 0.05 * ZONE
         assert len(telescope.visited) <= vcurve.MAX_POINTS + 1
 
 
 def test_a_good_curve_near_the_focus_takes_eight_images() -> None:
     telescope = Telescope(25000, seeing=0.01)
-    assert isinstance(focus(telescope), Found)
+    assert isinstance(focus(telescope), FoundFocus)
     assert len(telescope.visited) == 8
 
 
@@ -110,7 +110,7 @@ def test_a_good_curve_near_the_focus_takes_eight_images() -> None:
 @given(st.integers(0, 1000), st.floats(0, 1), st.integers(-1500, 1500))
 def test_through_clouds_it_ends_at_the_focus_or_not_at_all(seed: int, clouds: float, start: int) -> None:
     telescope = Telescope(25000 + start, seed, seeing=0.03, clouds=clouds)
-    if isinstance(focus(telescope), Found):
+    if isinstance(focus(telescope), FoundFocus):
         assert abs(telescope.tube - telescope.best) <= 0.1 * ZONE
 
 
@@ -136,7 +136,7 @@ def test_stars_that_grew_meanwhile_are_no_focus() -> None:
             telescope.move(position)
         vcurve.add(curve, telescope.image(telescope.screw))
     assert curve.focus is not None
-    vcurve.add(curve, Point(curve.focus, 50, 3.0, 0.01))
+    vcurve.add(curve, VCurvePoint(curve.focus, 50, 3.0, 0.01))
     end = vcurve.following(curve)
     assert isinstance(end, NotFound)
     assert "the curve says" in end.reason

@@ -19,7 +19,7 @@ from astropy.io import fits
 
 from pyros import config as configuration
 from pyros.angles import separation_arcsec
-from pyros.cli.demo.demo import Packet, fill
+from pyros.cli.demo.demo import DemoPacket, fill
 from pyros.cli.demo.observatory import ObservatoryProcess
 from pyros.config import Config
 from pyros.journal import JournalReader
@@ -88,7 +88,7 @@ def follow_up(config: Config, data: Path) -> list[tuple[fits.Header, Any]]:
 class Trouble:
     """An observatory that runs while its devices have trouble."""
 
-    def __init__(self, config: Config, process: ObservatoryProcess, packet: Packet) -> None:
+    def __init__(self, config: Config, process: ObservatoryProcess, packet: DemoPacket) -> None:
         self.config, self.process, self.packet = config, process, packet
 
     def heard(self, agent: str, name: str) -> list[dict[str, Any]]:

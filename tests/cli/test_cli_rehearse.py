@@ -41,7 +41,7 @@ def test_a_night_that_breaks_a_rule_is_reduced(
     monkeypatch.chdir(tmp_path)
     script = tmp_path / "night.faults"
     script.write_text("00:00:20 kill camera away=2\n00:00:30 disk for=20\n00:01:00 kill camera,dome away=3\n")
-    monkeypatch.setattr("pyros.rehearsal.faults.Faults._kill", _end_by_itself)
+    monkeypatch.setattr("pyros.rehearsal.faults.NightFaults._kill", _end_by_itself)
     done = run(*SHORT, "--config", observatory, "--faults", script, "--reduce", "--report", "out", "--alerts", "0")
     assert done.exit_code == 1, done.stderr
     assert "ended: with these 1 lines:\n    00:00:20.000 kill camera away=2\n" in done.stdout

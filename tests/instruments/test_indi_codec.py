@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pyros.errors import WireError
 from pyros.instruments.indi import codec
-from pyros.instruments.indi.codec import Blob, Deleted, IndiDecoder, IndiEvent, Note, Ping, Vector, VectorMember
+from pyros.instruments.indi.codec import Blob, Deleted, IndiDecoder, IndiEvent, IndiNote, IndiPing, Vector, VectorMember
 
 PIXELS = bytes(range(256)) * 3
 STREAM = f"""
@@ -48,11 +48,11 @@ EVENTS: list[IndiEvent] = [
     Vector(False, "Switch", "Dome", "CONNECTION", "Ok",
            (VectorMember("CONNECT", True), VectorMember("DISCONNECT", False)), timeout=60),
     Vector(True, "Light", "W", "WEATHER_STATUS", "Alert", (VectorMember("WIND", "Alert"),), writable=False),
-    Note("Dome", "[ERROR] caf\u00e9 & more"),
+    IndiNote("Dome", "[ERROR] caf\u00e9 & more"),
     Vector(False, "BLOB", "CCD", "CCD1", "Ok", (VectorMember("CCD1", Blob(PIXELS, ".fits")),)),
     Deleted("CCD", "CCD_GAIN"),
     Deleted("CCD", ""),
-    Ping("7"),
+    IndiPing("7"),
     Vector(True, "Text", "F", "FILTER_NAME", None, (VectorMember("FILTER_SLOT_NAME_1", "r"),), writable=False),
 ]  # fmt: skip
 
@@ -173,7 +173,7 @@ def test_what_is_no_number(text: str) -> None:
 
 
 def test_letters_in_another_encoding_are_no_reason_to_give_up() -> None:
-    assert events('<message message="caf\u00e9"/>'.encode("latin-1")) == [Note("", "caf\ufffd")]
+    assert events('<message message="caf\u00e9"/>'.encode("latin-1")) == [IndiNote("", "caf\ufffd")]
 
 
 @given(

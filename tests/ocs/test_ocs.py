@@ -22,7 +22,7 @@ from pyros.planning import night_log
 from pyros.planning.night_log import NightLine
 from pyros.sender import Sender
 from pyros.views.observed import Observed
-from pyros.views.states import Monitoring, Scheduler
+from pyros.views.states import Monitoring, SeenScheduler
 from tests.imagery.test_image_index import picture
 from tests.views.written import commit, configuration
 
@@ -192,7 +192,7 @@ def has(observed: Observed, *requests: Observation, lines: tuple[NightLine, ...]
         night_log.write_fate(db, lines)
 
     filters = FiltersKnown(instrument="filter_wheel", filters=FILTERS)
-    state = Scheduler(requests={each.id: each for each in requests}, filters=filters)
+    state = SeenScheduler(requests={each.id: each for each in requests}, filters=filters)
     commit(observed.config, "scheduler", state, also=[write])
 
 

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from pyros.clock import VirtualClock
 from pyros.simulators import Simulator, load
-from pyros.simulators.server import Connection
+from pyros.simulators.server import SimulatorConnection
 from tests.builders import InlineReactor
 
 DEMO = Path(__file__).parents[2] / "observatory" / "simulators"
@@ -32,7 +32,7 @@ _Failure: Any = Failure
 class Client:
     """Somebody with ``nc``."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: SimulatorConnection) -> None:
         self.connection = connection
         self.transport = _Transport()
         cast("Any", connection).makeConnection(self.transport)
@@ -83,7 +83,7 @@ class Rig:
         self.device: Any = self.simulator.device
 
     def client(self) -> Client:
-        return Client(Connection(self.simulator))
+        return Client(SimulatorConnection(self.simulator))
 
     def __getattr__(self, name: str) -> Any:
         """Let the first client speak: it is there from its first word on."""

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyros.simulators.celestial import Ground, Site, Sky, half_turn, separation
-from pyros.simulators.mount.mechanics import AltAzimuth, Axes, Equatorial, Frame, German, Mount
+from pyros.simulators.mount.mechanics import AltAzimuth, Axes, Equatorial, German, Mount, MountFrame
 from pyros.simulators.mount.pointing_model import SIDEREAL_RATE, optics, periodic_error
 
 SITE = Site(43.9308, 5.7133)
 ANGLES = st.tuples(st.floats(-180, 180), st.floats(-85, 85))
 
 
-def looks(mount: Mount, at: tuple[float, float], **terms: float) -> Frame:
+def looks(mount: Mount, at: tuple[float, float], **terms: float) -> MountFrame:
     return optics(mount, Axes(*at), terms, not isinstance(mount, AltAzimuth))
 
 

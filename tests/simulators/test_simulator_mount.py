@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyros.simulators.celestial import Ground, Site, Sky, half_turn, separation
-from pyros.simulators.mount.mechanics import AltAzimuth, Axes, Drive, Equatorial, Frame, German, over_the_pole
+from pyros.simulators.mount.mechanics import AltAzimuth, Axes, Drive, Equatorial, German, MountFrame, over_the_pole
 
 SITE = Site(43.9308, 5.7133)
 TIME = 1_774_049_400.0  # 2026-03-20 23:30 UTC
@@ -59,19 +59,19 @@ def test_every_way_to_a_place_leads_there(mount: Equatorial, ra: float, dec: flo
 def test_a_german_mount_keeps_its_side_while_it_can() -> None:
     mount = German(SITE, 5)
     west_of_pier = Axes(150.0, 140.0, True)  # it looks to the east, at hour angle -30
-    assert mount.pointing(west_of_pier) == Frame(-30, 40)
-    assert mount.ways(Frame(-60, 20), west_of_pier) == [Axes(120, 160, True)]
-    near_meridian, other_side = mount.ways(Frame(3, 20), west_of_pier)
+    assert mount.pointing(west_of_pier) == MountFrame(-30, 40)
+    assert mount.ways(MountFrame(-60, 20), west_of_pier) == [Axes(120, 160, True)]
+    near_meridian, other_side = mount.ways(MountFrame(3, 20), west_of_pier)
     assert near_meridian == Axes(183, 160, True)
     assert other_side == Axes(3, 20, False)
-    assert mount.ways(Frame(6, 20), west_of_pier) == [Axes(6, 20, False)]
+    assert mount.ways(MountFrame(6, 20), west_of_pier) == [Axes(6, 20, False)]
     assert mount.limit(Axes(186, 160, True)) == "meridian"
 
 
 def test_the_shortest_way_crosses_the_north() -> None:
     mount = AltAzimuth(SITE, 85)
     assert mount.ways(mount.frame_of_ground(Ground(40, 10)), Axes(350, 40)) == [Axes(370, 40)]
-    assert mount.ways(Frame(10, 86), Axes(350, 40)) == []
+    assert mount.ways(MountFrame(10, 86), Axes(350, 40)) == []
 
 
 @given(st.floats(-180, 180), st.floats(-89, 89))

@@ -34,8 +34,8 @@ from pyros.views.weather import weather
 from tests.views.written import NAMES, commit, configuration, received, write
 
 AGENTS_STATES = (
-    (states.Monitoring, MonitoringState), (states.Majordome, MajordomeState), (states.Scheduler, SchedulerState),
-    (states.ObservationManager, ObservationManagerState), (states.Instrument, DomeState),
+    (states.Monitoring, MonitoringState), (states.Majordome, MajordomeState), (states.SeenScheduler, SchedulerState),
+    (states.ObservationManager, ObservationManagerState), (states.SeenInstrument, DomeState),
     (states.AlertManager, AlertManagerState), (states.BrokenRule, Broken),
 )  # fmt: skip
 READING = WeatherReading(temperature=8.0, humidity=95.0, wind=2.0, rain=False, cloud=0.1, dew_point=7.5)

@@ -13,7 +13,7 @@ _ANSWERS_SECONDS = 2.0  # an acknowledgement waits so long for a turn that is co
 _REFUSALS_SECONDS = 0.2
 
 
-class Answers:
+class Acknowledgements:
     """What other agents acknowledged, gathered from the links until a turn stores it. Used by two threads."""
 
     def __init__(self) -> None:

@@ -70,7 +70,7 @@ class Answer(NamedTuple):
     missing: int | None = None
 
 
-class Outcome(NamedTuple):
+class TurnOutcome(NamedTuple):
     """What a committed turn wants from the reactor's thread."""
 
     answers: list[tuple[Batch, Answer]]

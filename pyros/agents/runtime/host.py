@@ -20,8 +20,8 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
 from pyros import __version__
-from pyros.agents.runtime.answers import Answers
-from pyros.agents.runtime.batches import Batch, Outcome
+from pyros.agents.runtime.answers import Acknowledgements
+from pyros.agents.runtime.batches import Batch, TurnOutcome
 from pyros.agents.runtime.hosted import Hosted
 from pyros.agents.runtime.making_safe import MakingSafe
 from pyros.agents.runtime.port import AgentPort
@@ -108,7 +108,7 @@ class Host:
         self._epoch = epoch
         self._on_step = on_step
         self._mailbox: SimpleQueue[Batch | None] = SimpleQueue()
-        self._answers = Answers()
+        self._answers = Acknowledgements()
         self._stop_wanted = threading.Event()
         self._closed = threading.Event()
         self._finished = False
@@ -424,7 +424,7 @@ class Host:
         else:
             self._call("answers", 0, self._inline_turn)
 
-    def _carry_out(self, outcome: Outcome, told: list[bool]) -> None:
+    def _carry_out(self, outcome: TurnOutcome, told: list[bool]) -> None:
         """After the commit: acknowledge, send, command."""
         for (batch, answer), was_told in zip(outcome.answers, told, strict=True):
             if batch.origin is not None:
@@ -607,7 +607,7 @@ class Host:
         for what in set(+self.journal.forgotten) - before:  # said once; the status counts
             self.agent.log.warn("{name} has too many {what}: the oldest are forgotten", name=self.agent.name, what=what)
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _tell(self, outcome: TurnOutcome) -> None:
         told = [
             batch.origin is not None and batch.origin.acknowledge(batch, answer) for batch, answer in outcome.answers
         ]

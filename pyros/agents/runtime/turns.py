@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pyros.agents.runtime.batches import Answer, Batch, NotTaken, Outcome
+from pyros.agents.runtime.batches import Answer, Batch, NotTaken, TurnOutcome
 from pyros.agents.runtime.hosted import Hosted
 from pyros.clock import Clock
 from pyros.errors import AgentError, JournalError, StateError, WriteFailed
@@ -219,7 +219,7 @@ class Turns:
             batches.append(batch)
         return batches
 
-    def run(self, batches: list[Batch], effects: Effects, *, hurry: bool = True) -> Outcome:
+    def run(self, batches: list[Batch], effects: Effects, *, hurry: bool = True) -> TurnOutcome:
         """Run the handlers of all messages and commit.
 
         ``effects`` may bring acknowledgements to store along. Without ``hurry`` a turn of fleeting messages
@@ -253,7 +253,7 @@ class Turns:
                 else:
                     raise
 
-    def _run(self, batches: list[Batch], effects: Effects, hurry: bool) -> Outcome:
+    def _run(self, batches: list[Batch], effects: Effects, hurry: bool) -> TurnOutcome:
         self._begin(effects)
         try:
             answers = [(batch, self._run_batch(batch, effects)) for batch in batches]
@@ -264,13 +264,13 @@ class Turns:
         finally:
             self._end()
 
-    def begin(self) -> Outcome:
+    def begin(self) -> TurnOutcome:
         """Run the agent's ``begin`` as its first turn, and note in the journal that it has started; see `run_hook`."""
         effects = Effects()
         effects.also.append(past.keep_start(past.Started(self.journal.received_number, self._clock.time())))
         return self.run_hook(self._agent.begin, effects)
 
-    def run_hook(self, hook: Callable[[], object], effects: Effects | None = None) -> Outcome:
+    def run_hook(self, hook: Callable[[], object], effects: Effects | None = None) -> TurnOutcome:
         """``begin`` or ``shutdown`` as a turn of its own; whatever it raises undoes it and is raised.
 
         ``effects`` may bring acknowledgements to store along.
@@ -437,7 +437,7 @@ class Turns:
         )
         return [(made, len(made)) for made in lists]
 
-    def _commit(self, effects: Effects, answers: list[tuple[Batch, Answer]], hurry: bool) -> Outcome:
+    def _commit(self, effects: Effects, answers: list[tuple[Batch, Answer]], hurry: bool) -> TurnOutcome:
         outgoing = self._number()
         effects.outgoing = [message for message in outgoing if message.seq]
         if self._state_bytes != self._settled:
@@ -465,7 +465,7 @@ class Turns:
         self._fleeting_number += len(outgoing) - len(effects.outgoing)
         self.taken += sum(len(answer.ids) for _, answer in answers)
         self.refused += sum(len(answer.refused) for _, answer in answers)
-        return Outcome(answers, outgoing, self._calls, stored)
+        return TurnOutcome(answers, outgoing, self._calls, stored)
 
     def _number(self) -> list[Outgoing]:
         """Give the outgoing messages their numbers; done last, so that an undone handler leaves no hole."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pyros.alerts.skymaps.galaxies import Catalogue, Galaxy, RankedGalaxy, rank_galaxies, write_catalogue
+from pyros.alerts.skymaps.galaxies import Galaxy, GalaxyCatalogue, RankedGalaxy, rank_galaxies, write_catalogue
 from pyros.alerts.skymaps.place import place_of
 from pyros.alerts.skymaps.reading import read_skymap
 from pyros.alerts.skymaps.skymap import SkyMap
 from pyros.alerts.skymaps.tiles import Field, Tile, make_tiles
 
 __all__ = [
-    "Catalogue",
     "Field",
     "Galaxy",
+    "GalaxyCatalogue",
     "RankedGalaxy",
     "SkyMap",
     "Tile",

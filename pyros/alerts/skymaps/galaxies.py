@@ -67,7 +67,7 @@ class RankedGalaxy(NamedTuple):
     """Among all galaxies of the catalogue in the map's region, 0 to 1."""
 
 
-class Catalogue:
+class GalaxyCatalogue:
     """An indexed file of galaxies. Read-only; may be shared between threads."""
 
     def __init__(self, path: Path) -> None:
@@ -86,7 +86,7 @@ class Catalogue:
 
 
 def rank_galaxies(
-    skymap: SkyMap, catalogue: Catalogue, *, share: float = 0.9, limit: int = 5000, observable: Mask | None = None
+    skymap: SkyMap, catalogue: GalaxyCatalogue, *, share: float = 0.9, limit: int = 5000, observable: Mask | None = None
 ) -> list[RankedGalaxy]:
     """Return the galaxies in the smallest region with ``share`` of a map, the most probable first, at most ``limit``.
 

@@ -36,7 +36,7 @@ _silent.addHandler(logging.NullHandler())  # what matters of it comes as an erro
 _silent.propagate = False
 
 
-class Packet(NamedTuple):
+class KafkaPacket(NamedTuple):
     """One message of a topic, to be stored."""
 
     offsets: Offsets
@@ -47,7 +47,7 @@ class Packet(NamedTuple):
 class Handlers(NamedTuple):
     """What the thread calls, from itself."""
 
-    packets: Callable[[list[Packet]], None]
+    packets: Callable[[list[KafkaPacket]], None]
     heard: Callable[[], None]
     """The service has sent something."""
     trouble: Callable[[Any], None]
@@ -64,7 +64,7 @@ class Consumer:
     def __init__(self, clock: Clock, config: KafkaConfig, settings: dict[str, Any], handlers: Handlers) -> None:
         self._clock, self._config, self._settings, self._handlers = clock, config, settings, handlers
         self._stopping = threading.Event()
-        self._finished: SimpleQueue[Packet] = SimpleQueue()
+        self._finished: SimpleQueue[KafkaPacket] = SimpleQueue()
         self.lag: int | None = None
         """How many packets the service had for us, when last looked at, that we had not taken; None while unknown."""
         self._begin()
@@ -96,7 +96,7 @@ class Consumer:
         """Let what is being stored become durable, commit, leave the group, end. From any thread; returns at once."""
         self._stopping.set()
 
-    def finished(self, packet: Packet) -> None:
+    def finished(self, packet: KafkaPacket) -> None:
         """Note that a packet is durable, so that its offset is committed. From any thread."""
         self._finished.put(packet)
 
@@ -133,7 +133,7 @@ class Consumer:
 
     def _step(self, consumer: ck.Consumer) -> None:
         """Take what there is, wait for it if there is nothing; then commit."""
-        packets: list[Packet] = []
+        packets: list[KafkaPacket] = []
         size = 0
         message = consumer.poll(POLL)
         while message is not None:
@@ -164,7 +164,7 @@ class Consumer:
                 waiting.append(max(0, end[1] - each.offset))
         self.lag = sum(waiting) if waiting else None
 
-    def _read(self, message: ck.Message) -> Packet | None:
+    def _read(self, message: ck.Message) -> KafkaPacket | None:
         """Return the packet in a message; None for what is no packet: an error, a heartbeat, a deletion mark."""
         error = message.error()
         if error is not None:
@@ -184,7 +184,7 @@ class Consumer:
         if value is None:
             offsets.finished(offset)
             return None
-        return Packet(offsets, offset, bytes(value))
+        return KafkaPacket(offsets, offset, bytes(value))
 
     def _is_full(self, more: int = 0, size: int = 0) -> bool:
         pending = sum(map(len, self._offsets.values()))

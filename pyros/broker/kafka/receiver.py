@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from pyros import messages
 from pyros.backoff import Backoff
 from pyros.broker.intake import Intake, Receipt
-from pyros.broker.kafka.consumer import Consumer, Handlers, Packet, matching
+from pyros.broker.kafka.consumer import Consumer, Handlers, KafkaPacket, matching
 from pyros.broker.packet import one_line
 from pyros.clock import Clock
 from pyros.config import KafkaConfig
@@ -190,16 +190,16 @@ class KafkaIntake:
         log.info("{source}: receiving {topics}", source=self.source, topics=", ".join(topics) or "no topic")
         self._recovered()
 
-    def _take(self, packets: list[Packet]) -> None:
+    def _take(self, packets: list[KafkaPacket]) -> None:
         for packet in packets:
             self._store(packet, Backoff(*STORE_AGAIN_SECONDS))
 
-    def _store(self, packet: Packet, backoff: Backoff) -> None:
+    def _store(self, packet: KafkaPacket, backoff: Backoff) -> None:
         topic = packet.offsets.topic
         taken = self._intake.receive(packet.value, f"{self.source} {topic}", strict=False, topic=topic)
         taken.addCallback(self._stored, packet, backoff)
 
-    def _stored(self, receipt: Receipt, packet: Packet, backoff: Backoff) -> None:
+    def _stored(self, receipt: Receipt, packet: KafkaPacket, backoff: Backoff) -> None:
         if receipt.outcome != "failed":
             self._taken += 1
             self._consumer.finished(packet)

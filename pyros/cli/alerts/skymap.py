@@ -12,7 +12,16 @@ import typer
 from rich.table import Table
 
 from pyros.alerts import form_of
-from pyros.alerts.skymaps import Catalogue, Field, RankedGalaxy, SkyMap, Tile, make_tiles, rank_galaxies, read_skymap
+from pyros.alerts.skymaps import (
+    Field,
+    GalaxyCatalogue,
+    RankedGalaxy,
+    SkyMap,
+    Tile,
+    make_tiles,
+    rank_galaxies,
+    read_skymap,
+)
 from pyros.alerts.skymaps.embedded import embedded_skymap
 from pyros.alerts.skymaps.tiles import Mask
 from pyros.areas.visible import visible_in_night
@@ -71,7 +80,7 @@ def skymap(
         size = _size(field, overlap) if field else None
         visible = _visible(Site.load(site), night, altitude) if site else None
         tiles = make_tiles(chosen, size, share=share, limit=limit, observable=visible) if size else []
-        catalogue = Catalogue(galaxies) if galaxies else None
+        catalogue = GalaxyCatalogue(galaxies) if galaxies else None
         ranked = rank_galaxies(chosen, catalogue, share=share, limit=limit, observable=visible) if catalogue else []
     except AlertError as error:
         raise PyrosError(f"{file}: {error}") from None

@@ -160,7 +160,7 @@ def own_config(source: Config, folder: Path, options: Mapping[str, str] | None =
     return configuration.load(file)
 
 
-class Packet(NamedTuple):
+class DemoPacket(NamedTuple):
     """A VOEvent in a file, ready to be sent."""
 
     file: Path
@@ -177,7 +177,7 @@ def is_template(file: Path) -> bool:
         raise PyrosError(f"{file}: cannot be read: {error.strerror}; name a VOEvent with --alert") from None
 
 
-def fill(template: Path, config: Config, folder: Path) -> Packet:
+def fill(template: Path, config: Config, folder: Path) -> DemoPacket:
     """Write the alert to send: the file as it is, or, where it is a template, with a new ivorn, time and position.
 
     The position is one that the site can see now, by the observatory's clock.
@@ -186,9 +186,9 @@ def fill(template: Path, config: Config, folder: Path) -> Packet:
     packet, ivorn = read_alert(template, config)
     file.write_bytes(packet)
     try:
-        return Packet(file, ivorn, alerts.parse(packet).target)
+        return DemoPacket(file, ivorn, alerts.parse(packet).target)
     except AlertError:  # the observatory will say so too, and we shall see
-        return Packet(file, ivorn, None)
+        return DemoPacket(file, ivorn, None)
 
 
 # The parts of the show ---------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def _stay(process: ObservatoryProcess) -> None:
         process.check()
 
 
-def flare(config: Config, packet: Packet) -> bool:
+def flare(config: Config, packet: DemoPacket) -> bool:
     """Tell the simulated camera of the burst, so that there is something to be found; False without such a camera.
 
     Raises PyrosError when it doesn't answer.
@@ -275,7 +275,7 @@ def flare(config: Config, packet: Packet) -> bool:
     return True
 
 
-def _follow(process: ObservatoryProcess, packet: Packet, timeout: float, burst: bool) -> None:
+def _follow(process: ObservatoryProcess, packet: DemoPacket, timeout: float, burst: bool) -> None:
     """Send the alert and show what happens; raises PyrosError when it is no success, saying why."""
     config = process.config
     with looking(config) as observed:

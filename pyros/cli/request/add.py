@@ -8,7 +8,7 @@ import typer
 
 from pyros import config as configuration
 from pyros.cli.common import ConfigOption, out
-from pyros.cli.request.common import CheckOption, Desk, SimbadOption, TimeoutOption, user
+from pyros.cli.request.common import CheckOption, RequestDesk, SimbadOption, TimeoutOption, user
 from pyros.planning.intake.draft import Draft, Drafts, exposures
 
 _WORDS = {
@@ -80,7 +80,7 @@ def add(
     except ValueError as error:
         raise typer.BadParameter(f"--expose: {error}") from None
     draft = Draft(target, values, _WORDS)
-    desk = Desk(configuration.load(config), timeout, simbad)
+    desk = RequestDesk(configuration.load(config), timeout, simbad)
     (request,) = desk.review(Drafts([draft]), user())
     coming = desk.coming(request)
     if not check:

@@ -88,7 +88,7 @@ class Names:
         return self._asked.get(name)
 
 
-class Desk:
+class RequestDesk:
     """One command's view of the observatory: what the scheduler has, and what the instruments can."""
 
     def __init__(self, config: Config, timeout: float, simbad_first: bool = False) -> None:

@@ -11,7 +11,7 @@ from rich.progress import track
 
 from pyros import config as configuration
 from pyros.cli.common import ConfigOption, err, out
-from pyros.cli.request.common import CheckOption, Desk, SimbadOption, TimeoutOption, user
+from pyros.cli.request.common import CheckOption, RequestDesk, SimbadOption, TimeoutOption, user
 from pyros.planning.intake.draft import Drafts
 from pyros.planning.intake.ekos import read_ekos
 from pyros.planning.intake.pocs import looks_like_pocs, read_pocs
@@ -43,7 +43,7 @@ def import_(
       pyros request import night.esl --timezone Europe/Paris
     """
     drafts = read_file(file, filter_, timezone)
-    desk = Desk(configuration.load(config), timeout, simbad)
+    desk = RequestDesk(configuration.load(config), timeout, simbad)
     requests = desk.review(drafts, owner or user())
     shown = track(requests, "looking at the sky", console=err, transient=True, disable=not err.is_terminal)
     coming = [(request, desk.coming(request)) for request in shown]

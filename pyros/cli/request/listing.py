@@ -13,7 +13,7 @@ from rich.table import Table
 from pyros import config as configuration
 from pyros.cli.common import ConfigOption, JsonOption, out
 from pyros.cli.common import show as show_table
-from pyros.cli.request.common import Desk, exposures_words, scheduler_state
+from pyros.cli.request.common import RequestDesk, exposures_words, scheduler_state
 from pyros.errors import PyrosError
 from pyros.messages import Observation
 from pyros.planning.intake.coordinates import sexagesimal
@@ -64,7 +64,7 @@ def show(
     Examples:
       pyros request show m-31
     """
-    desk = Desk(configuration.load(config), 10.0)
+    desk = RequestDesk(configuration.load(config), 10.0)
     request = desk.state.requests.get(id_)
     if request is None:
         near = get_close_matches(id_, desk.state.requests, 1)

@@ -29,7 +29,7 @@ from pyros.sender import Sender
 from pyros.views.observed import site_of
 from pyros.views.requests import request as request_view
 from pyros.views.requests import requests
-from pyros.views.states import Scheduler
+from pyros.views.states import SeenScheduler
 
 _LONGEST = 200
 _SIMBAD_SECONDS = 5.0
@@ -53,7 +53,7 @@ def change(request: HttpRequest) -> HttpResponse:
     """Check what the form says of a request that there is, and with *Change it* send it; the rest of it stays."""
     caller = caller_of(request)
     key = str(request.POST.get("key", ""))[:_LONGEST]
-    known = settings.CONSOLE.observed.state("scheduler", Scheduler).requests.get(key)
+    known = settings.CONSOLE.observed.state("scheduler", SeenScheduler).requests.get(key)
     if known is None:
         return problem(request, 404, "there is no such request")
     if known.owner != caller.name and caller.role < Role.OPERATOR:
@@ -77,7 +77,7 @@ def cancel(request: HttpRequest) -> HttpResponse:
     """Withdraw a request: one's own, or, for operators, anybody's."""
     caller = caller_of(request)
     key = str(request.POST.get("key", ""))[:_LONGEST]
-    found = settings.CONSOLE.observed.state("scheduler", Scheduler).requests.get(key)
+    found = settings.CONSOLE.observed.state("scheduler", SeenScheduler).requests.get(key)
     if found is None:
         return problem(request, 404, "there is no such request")
     if found.owner != caller.name and caller.role < Role.OPERATOR:
@@ -111,7 +111,7 @@ def _reviewed(
     values: dict[str, Any] = {name: text for name, text in given.items() if text}
     if known is not None and known.orbit is not None:  # a body that moves is nowhere in the form
         values |= {"ra": str(known.ra), "dec": str(known.dec)}
-    state = observed.state("scheduler", Scheduler)
+    state = observed.state("scheduler", SeenScheduler)
     filters = state.filters.filters if state.filters is not None else ()
     try:
         reviewer = Reviewer(_find, observed.time(), owner, {"filter": filters},

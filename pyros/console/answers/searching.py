@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from pyros.console.answers.noting import NoteLine, with_words
 from pyros.console.search_index import EVENT, LOG, TARGET, Doc
-from pyros.views.states import Scheduler
+from pyros.views.states import SeenScheduler
 
 FILL_SECONDS = 0.3
 _SECTIONS = {EVENT: "events", TARGET: "requests", LOG: "nights"}
@@ -64,7 +64,7 @@ def search(
         return Found(words=words)
     complete = console.search.fill(FILL_SECONDS)
     found, more = console.search.find(words, wanted, after, limit)
-    waiting: dict[str, Any] = console.observed.state("scheduler", Scheduler).requests
+    waiting: dict[str, Any] = console.observed.state("scheduler", SeenScheduler).requests
     notes = with_words(request, tuple(words.split()[:20]), _MAX_NOTES) if "note" in wanted and after is None else ()
     return Found(
         words=words, notes=notes, complete=complete, after=found[-1][0] if more else None,

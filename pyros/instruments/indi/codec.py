@@ -93,7 +93,7 @@ class Deleted:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class IndiNote:
     """What a device, or with '' the server, says to people."""
 
     device: str
@@ -101,13 +101,13 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Ping:
+class IndiPing:
     """The server wants to hear this back (libindi 2)."""
 
     uid: str
 
 
-IndiEvent: TypeAlias = Vector | Deleted | Note | Ping
+IndiEvent: TypeAlias = Vector | Deleted | IndiNote | IndiPing
 
 
 def number(text: str) -> float:
@@ -272,9 +272,9 @@ class IndiDecoder:
         elif tag == "delProperty" and device:
             self._events.append(Deleted(device, name))
         elif tag == "message" and named("message"):
-            self._events.append(Note(device, named("message", "")))
+            self._events.append(IndiNote(device, named("message", "")))
         elif tag == "pingRequest" and named("uid"):
-            self._events.append(Ping(named("uid", "")))
+            self._events.append(IndiPing(named("uid", "")))
         self._members = []
 
 

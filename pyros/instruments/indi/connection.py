@@ -21,7 +21,7 @@ from pyros.errors import ConfigError, ConnectionLost, InstrumentError, WireError
 from pyros.instruments.drivers.commands import CommandsUnderWay
 from pyros.instruments.drivers.reconnecting import DeviceLink, Reconnecting, host_and_port
 from pyros.instruments.indi import codec
-from pyros.instruments.indi.codec import IndiDecoder, IndiEvent, Ping, Vector
+from pyros.instruments.indi.codec import IndiDecoder, IndiEvent, IndiPing, Vector
 from pyros.instruments.indi.command import IndiCommand
 from pyros.instruments.indi.properties import Properties
 from pyros.instruments.interfaces import Kind
@@ -223,7 +223,7 @@ class IndiConnection(Reconnecting[_IndiLink]):
         """Something was heard of the server."""
         if link not in (self._link, self._opening):
             return
-        if isinstance(event, Ping):
+        if isinstance(event, IndiPing):
             self.write(codec.ping_reply(event.uid))
             return
         if not self.device:

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 from pyros.errors import WireError
-from pyros.instruments.indi.codec import Blob, Deleted, IndiEvent, Note, State, Vector, VectorMember, VectorType
+from pyros.instruments.indi.codec import Blob, Deleted, IndiEvent, IndiNote, State, Vector, VectorMember, VectorType
 
 VECTOR_LIMIT = 2048
 """Vectors of one device."""
@@ -134,10 +134,10 @@ class Properties:
 
     def apply(self, event: IndiEvent, now: float = 0.0) -> bool:
         """Take in what was heard now; whether it was about this device. Raises WireError for too many vectors."""
-        if not isinstance(event, Vector | Deleted | Note) or event.device != self.device:
+        if not isinstance(event, Vector | Deleted | IndiNote) or event.device != self.device:
             return False
         self.serial += 1
-        if isinstance(event, Note):
+        if isinstance(event, IndiNote):
             self.remarks.append(Remark(self.serial, event.text, now))
         elif isinstance(event, Deleted):
             if event.name:

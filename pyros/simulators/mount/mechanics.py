@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pyros.simulators.celestial import Ground, Hour, Site, Sky, half_turn
 
 
-class Frame(NamedTuple):
+class MountFrame(NamedTuple):
     """A direction: hour angle and declination, or azimuth and altitude."""
 
     first: float
@@ -67,31 +67,31 @@ class Mount:
     def __init__(self, site: Site) -> None:
         self.site = site
 
-    def frame(self, sky: Sky, time: float) -> Frame:
+    def frame(self, sky: Sky, time: float) -> MountFrame:
         """Return a direction of the sky in the mount's frame at a time (seconds since 1970-01-01 UTC)."""
-        return Frame(*self.site.hour(sky, time))
+        return MountFrame(*self.site.hour(sky, time))
 
-    def sky(self, frame: Frame, time: float) -> Sky:
+    def sky(self, frame: MountFrame, time: float) -> Sky:
         """Return the inverse of ``frame``."""
         return self.site.sky_of(Hour(*frame), time)
 
-    def ground(self, frame: Frame) -> Ground:
+    def ground(self, frame: MountFrame) -> Ground:
         """Where a direction of the frame stands above the horizon."""
         return self.site.ground_of(Hour(*frame))
 
-    def frame_of_ground(self, ground: Ground) -> Frame:
+    def frame_of_ground(self, ground: Ground) -> MountFrame:
         """Return the inverse of ``ground``."""
-        return Frame(*self.site.hour_of(ground))
+        return MountFrame(*self.site.hour_of(ground))
 
-    def pointing(self, axes: Axes) -> Frame:
+    def pointing(self, axes: Axes) -> MountFrame:
         """Where the axes point."""
         return over_the_pole(axes.first, axes.second)
 
-    def follow(self, frame: Frame, near: Axes) -> Axes:
+    def follow(self, frame: MountFrame, near: Axes) -> Axes:
         """Return the axes for a direction, by the shortest way and on the same side of the pier."""
         return Axes(near.first + half_turn(frame.first - near.first), frame.second)
 
-    def ways(self, frame: Frame, near: Axes) -> list[Axes]:
+    def ways(self, frame: MountFrame, near: Axes) -> list[Axes]:
         """How the axes can reach a direction within their own limits, the way that is preferred first."""
         axes = self.follow(frame, near)
         return [] if self.limit(axes) else [axes]
@@ -116,17 +116,17 @@ class AltAzimuth(Mount):
         super().__init__(site)
         self._zenith_limit = zenith_limit
 
-    def frame(self, sky: Sky, time: float) -> Frame:
+    def frame(self, sky: Sky, time: float) -> MountFrame:
         return self.frame_of_ground(self.site.ground(sky, time))
 
-    def sky(self, frame: Frame, time: float) -> Sky:
+    def sky(self, frame: MountFrame, time: float) -> Sky:
         return self.site.sky(self.ground(frame), time)
 
-    def ground(self, frame: Frame) -> Ground:
+    def ground(self, frame: MountFrame) -> Ground:
         return Ground(frame.second, frame.first % 360)
 
-    def frame_of_ground(self, ground: Ground) -> Frame:
-        return Frame(ground.az, ground.alt)
+    def frame_of_ground(self, ground: Ground) -> MountFrame:
+        return MountFrame(ground.az, ground.alt)
 
     def limit(self, axes: Axes) -> str:
         return "zenith" if axes.second > self._zenith_limit else ""
@@ -142,13 +142,13 @@ class German(Mount):
         super().__init__(site)
         self._past = past_meridian
 
-    def follow(self, frame: Frame, near: Axes) -> Axes:
+    def follow(self, frame: MountFrame, near: Axes) -> Axes:
         # Both sides turn the main axis from a little less than 0 to a little more than 180.
         if near.flipped:
             return Axes(90 + half_turn(frame.first + 90), 180 - frame.second, True)
         return Axes(90 + half_turn(frame.first - 90), frame.second)
 
-    def ways(self, frame: Frame, near: Axes) -> list[Axes]:
+    def ways(self, frame: MountFrame, near: Axes) -> list[Axes]:
         sides = [near, Axes(90.0, 90.0, not near.flipped)]
         return [axes for axes in (self.follow(frame, side) for side in sides) if not self.limit(axes)]
 
@@ -159,9 +159,9 @@ class German(Mount):
         return Axes(axes.first + first, axes.second + (-second if axes.flipped else second), axes.flipped)
 
 
-def over_the_pole(first: float, second: float) -> Frame:
+def over_the_pole(first: float, second: float) -> MountFrame:
     """Return a direction of which the second coordinate may have passed a pole."""
     second = half_turn(second)
     if abs(second) > 90:
         first, second = first + 180, math.copysign(180, second) - second
-    return Frame(half_turn(first), second)
+    return MountFrame(half_turn(first), second)

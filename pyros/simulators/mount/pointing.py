@@ -11,7 +11,16 @@ from dataclasses import dataclass, replace
 
 from pyros.clock import Clock
 from pyros.simulators.celestial import Ground, Site, Sky, half_turn, offset
-from pyros.simulators.mount.mechanics import AltAzimuth, Axes, Drive, Equatorial, Frame, German, Mount, over_the_pole
+from pyros.simulators.mount.mechanics import (
+    AltAzimuth,
+    Axes,
+    Drive,
+    Equatorial,
+    German,
+    Mount,
+    MountFrame,
+    over_the_pole,
+)
 from pyros.simulators.mount.pointing_model import optics, periodic_error, shifted
 from pyros.simulators.mount.settings import TelescopeSettings, each, horizon_altitude
 
@@ -62,7 +71,7 @@ class Aim:
         self.mount = _mount(settings, site)
         rates, accelerations = each(settings.slew_rate), each(settings.slew_acceleration)
         self._drives = [Drive(*motor) for motor in zip(rates, accelerations, strict=True)]
-        self._sync = Frame(0.0, 0.0)
+        self._sync = MountFrame(0.0, 0.0)
         self._drifting: float | None = None  # since when
         self._drifted = (0.0, 0.0)  # degrees to the east and the north
         park = self.mount.frame_of_ground(Ground(settings.park_altitude, settings.park_azimuth))
@@ -101,7 +110,7 @@ class Aim:
         east, north = self._drift()
         return offset(sky, east, north) if east or north else sky
 
-    def frame(self) -> Frame:
+    def frame(self) -> MountFrame:
         """Return what the mount says, in its own frame."""
         return self._said(self.axes())
 
@@ -177,7 +186,7 @@ class Aim:
         """From now on the axes as they are mean this point of the sky."""
         raw = self.mount.pointing(self.axes())
         said = self.mount.frame(sky, self._clock.time())
-        self._sync = Frame(half_turn(said.first - raw.first), said.second - raw.second)
+        self._sync = MountFrame(half_turn(said.first - raw.first), said.second - raw.second)
         if isinstance(self.mode, Following):
             self.mode = replace(self.mode, sky=sky)
 
@@ -188,7 +197,7 @@ class Aim:
         return first.rate, second.rate
 
     @property
-    def offset(self) -> Frame:
+    def offset(self) -> MountFrame:
         """What synchronising adds to the axes, degrees of the mount's frame."""
         return self._sync
 
@@ -216,12 +225,12 @@ class Aim:
     def _followed(self, sky: Sky, near: Axes) -> Axes:
         return self.mount.follow(self._demanded(sky, self._clock.time()), near)
 
-    def _demanded(self, sky: Sky, time: float) -> Frame:
+    def _demanded(self, sky: Sky, time: float) -> MountFrame:
         """Where in its own frame the mount must go for a point of the sky, as far as it knows."""
         frame = self.mount.frame(sky, time)
         return over_the_pole(frame.first - self._sync.first, frame.second - self._sync.second)
 
-    def _said(self, axes: Axes) -> Frame:
+    def _said(self, axes: Axes) -> MountFrame:
         frame = self.mount.pointing(axes)
         return over_the_pole(frame.first + self._sync.first, frame.second + self._sync.second)
 

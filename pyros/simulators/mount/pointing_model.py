@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 
 from pyros.simulators.celestial import Site, Sky, offset
-from pyros.simulators.mount.mechanics import Axes, Frame, Mount
+from pyros.simulators.mount.mechanics import Axes, Mount, MountFrame
 
 EQUATORIAL_TERMS = ("IH", "ID", "CH", "NP", "MA", "ME", "TF")
 """Index errors, collimation, axes not perpendicular, polar axis to the left and too high, the tube's sag."""
@@ -21,7 +21,7 @@ ALTAZIMUTH_TERMS = ("IA", "IE", "CA", "NPAE", "AN", "AW", "TF")
 SIDEREAL_RATE = 360 / 86164.0905  # degrees of the sky per second
 
 
-def optics(mount: Mount, axes: Axes, terms: Mapping[str, float], equatorial: bool) -> Frame:
+def optics(mount: Mount, axes: Axes, terms: Mapping[str, float], equatorial: bool) -> MountFrame:
     """Where the optics look when the axes are so; ``terms`` in arcseconds."""
     frame = mount.pointing(axes)
     if not terms:
@@ -33,10 +33,10 @@ def optics(mount: Mount, axes: Axes, terms: Mapping[str, float], equatorial: boo
     return shifted(frame, along / 3600, across / 3600)
 
 
-def shifted(frame: Frame, along: float, across: float) -> Frame:
+def shifted(frame: MountFrame, along: float, across: float) -> MountFrame:
     """So many degrees on the sky to growing first and second coordinates."""
     moved = offset(Sky(*frame), along, across)
-    return Frame(moved.ra, moved.dec)
+    return MountFrame(moved.ra, moved.dec)
 
 
 def periodic_error(axes: Axes, amplitude: float, period: float) -> float:
@@ -44,7 +44,7 @@ def periodic_error(axes: Axes, amplitude: float, period: float) -> float:
     return amplitude * math.sin(2 * math.pi * axes.first / (SIDEREAL_RATE * period))
 
 
-def _equatorial(frame: Frame, terms: Mapping[str, float], site: Site, side: int) -> tuple[float, float]:
+def _equatorial(frame: MountFrame, terms: Mapping[str, float], site: Site, side: int) -> tuple[float, float]:
     sin_h, cos_h = _sin_cos(frame.first)
     sin_d, cos_d = _sin_cos(frame.second)
     sin_phi, cos_phi = _sin_cos(site.latitude)
@@ -55,7 +55,7 @@ def _equatorial(frame: Frame, terms: Mapping[str, float], site: Site, side: int)
     return along, across
 
 
-def _altazimuth(frame: Frame, terms: Mapping[str, float]) -> tuple[float, float]:
+def _altazimuth(frame: MountFrame, terms: Mapping[str, float]) -> tuple[float, float]:
     sin_a, cos_a = _sin_cos(frame.first)
     sin_e, cos_e = _sin_cos(frame.second)
     ia, ie, ca, npae, an, aw, tf = (terms.get(name, 0.0) for name in ALTAZIMUTH_TERMS)
