@@ -89,6 +89,7 @@ class MajordomeAgent(Agent):
         self._gate = NightGate(self)
         self._calibrations = NightCalibrations(self, self.machine, self._gate)
         self._reporting = NightReporting(self)
+        self.guarded.add(messages.IMAGE_ANALYSED)  # wide stars may have the focus looked for
         self.actions_by_message |= {
             messages.PLAN_UPDATED: self.plan_updated,
             messages.OBSERVATION_STARTED: self.observation_started,

@@ -228,7 +228,7 @@ def test_the_image_of_an_aborted_exposure_is_not_taken_for_the_next(device: Call
     left = max(0.0, began + 4.0 - begin)  # of the aborted one, at least
     image = real.result(camera.expose(3.8))  # would end at the same time
     assert image.seconds == 3.8
-    assert real.clock.monotonic() - begin > left + 3.7
+    assert real.clock.monotonic() - begin > left + 2  # the aborted one's image came when that had ended
 
 
 async def _until_state(device: Any, real: Real, wanted: str) -> None:
