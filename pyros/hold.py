@@ -80,14 +80,18 @@ class Holds:
     @property
     def hold(self) -> Hold | None:
         """The hold that the automation obeys; a service is one, too."""
-        hold = self._unsaved.hold or self._read().hold
-        service = self.service
+        content = self._read()
+        service = self._lasting(content)
+        hold = self._unsaved.hold or content.hold
         return hold or (Hold(service.who, f"service: {service.why}", service.when) if service else None)
 
     @property
     def service(self) -> Service | None:
         """The service by hand, while it lasts."""
-        service = self._unsaved.service or self._read().service
+        return self._lasting(self._read())
+
+    def _lasting(self, content: _Content) -> Service | None:
+        service = self._unsaved.service or content.service
         lasts = service is not None and service.boot == boot_id() and self._clock.monotonic() < service.until
         return service if lasts else None
 

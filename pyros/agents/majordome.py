@@ -536,7 +536,7 @@ class MajordomeAgent(Agent):
         self.call_later(seconds, PAUSE_OVER)
 
     def _close_and_park(self, reason: str) -> None:
-        if self.holds.service is not None and not self.machine.was_open:
+        if not self.machine.was_open and self.holds.service is not None:
             return  # a person moves the devices
         self.state.shut = []
         self.send_to(self.DOME, messages.CLOSE, Order(reason=reason))

@@ -140,7 +140,7 @@ class TelescopeAgent(InstrumentAgent):
         self.state.park_wanted = False
 
         east, north = self.state.east, self.state.north
-        by_hand = self.holds.service is not None and message.sender not in self.config.agents
+        by_hand = message.sender not in self.config.agents and self.holds.service is not None
 
         def measured(end: instruments.Pointing) -> dict[str, Any]:
             ra, dec = _beside(end.ra, end.dec, east, north)
