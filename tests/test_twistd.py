@@ -166,6 +166,15 @@ def device(here: Place, name: str, line: str) -> str:
         return next(answer.strip() for answer in answers if not answer.startswith("EVT"))
 
 
+def ask_guardian(here: Place) -> str:
+    """Return what the guardian says of itself."""
+    assert here.config.guardian is not None
+    with socket.create_connection(("127.0.0.1", here.config.guardian.port), timeout=PATIENCE) as client:
+        client.sendall(b"STATUS\n")
+        with client.makefile() as answers:
+            return answers.read()
+
+
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 
 
@@ -247,6 +256,7 @@ def test_the_guardian_alone_ends_when_the_dome_is_closed(place: Callable[..., Pl
     guardian = here.twistd("pyros-guardian", "--config", here.path)
     here.up(devices, port)
     here.up(guardian, here.config.guardian.port)
+    assert '"dome"' in ask_guardian(here)  # its reactor runs, and hears signals, when it answers
     assert device(here, "dome", "DO open").startswith("BUSY")
     guardian.kill(number)
     assert guardian.wait() in (0, -number), guardian.output

@@ -42,7 +42,6 @@ MAX_CONNECTIONS = 512
 """Connections of all agents of a process, or a quarter of the files that it may open, if that is less: some need two,
 and devices, journals and links need the others. Beyond this the ones that matter least go; see `Crowd`."""
 
-_SLACK = 8
 _TELL_SECONDS = 60.0
 
 MAX_FIRST_FRAME = 64 * 1024
@@ -84,7 +83,8 @@ class Crowd:
         victim = self._least()
         if victim is not None:
             victim.give_way()
-        return victim is not None and len(self.open) < self.limit + _SLACK
+        # What was told to go counts until the reactor's next round, and in one round it may accept some hundred.
+        return victim is not None and len(self.open) < 2 * self.limit
 
     def _least(self) -> AgentConnection | None:
         """Choose the connection that goes when there are too many; None when they are all agents'.
