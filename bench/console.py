@@ -11,8 +11,8 @@ has the frame that shows the hold.
 
 from __future__ import annotations
 
+import ctypes
 import http.client
-import os
 import re
 import selectors
 import shutil
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,6 @@ from pyros.errors import DeliveryError
 from pyros.sender import ask
 
 HERE = Path(pyros.__file__).resolve().parent.parent
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def copy_observatory(folder: Path) -> Config:
@@ -80,9 +80,11 @@ def wait_for(what: str, condition: object) -> None:
 
 
 def cpu(pid: int) -> float:
-    """Seconds of CPU that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """Seconds of CPU that a process has used, finer than the ticks of ``/proc``."""
+    clock = ctypes.c_int()
+    if ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
+        raise SystemExit(f"process {pid} has ended")
+    return time.clock_gettime(clock.value)
 
 
 def resident(pid: int) -> float:
@@ -176,7 +178,7 @@ def measure(report: Report, config: Config, pid: int, *, streams: int, orders: i
     browser = Browser(config, "first")
     Deadline(2).pause(2)
     before, began = cpu(pid), steady_seconds()
-    Deadline(seconds / 2).pause(seconds / 2)
+    Deadline(seconds).pause(seconds)
     idle = (cpu(pid) - before) / (steady_seconds() - began)
     report.doing(f"{pages} pages")
     before, began = cpu(pid), steady_seconds()
@@ -243,7 +245,7 @@ def main() -> None:
             wait_for("the console", lambda: _listens(config))
             measure(
                 report, config, console.pid, streams=given.streams or (20 if given.quick else 200),
-                orders=5 if given.quick else 40, pages=20 if given.quick else 400, seconds=3 if given.quick else 60,
+                orders=5 if given.quick else 40, pages=20 if given.quick else 400, seconds=10 if given.quick else 60,
             )  # fmt: skip
     report.ends()
 

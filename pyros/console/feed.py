@@ -1,7 +1,7 @@
 """The frames: what must agree on every page, made once for everybody, with a number, when the observatory has changed.
 
-A thread of its own looks five times a second whether a journal has changed, and every two seconds whether the
-observatory is there at all; while nobody listens, a frame is made when a page is asked for.
+While somebody listens, a thread of its own looks five times a second whether a journal has changed; else it is looked
+when a page is asked for. Every two seconds another thread looks whether the observatory is there at all.
 News is pushed to who subscribes (`pyros.console.live`), in the reactor's thread.
 """
 
@@ -25,10 +25,10 @@ OLDEST_SECONDS = 5.0
 
 
 class Source(Protocol):
-    """What frames are made of. Every method is called in the feed's thread."""
+    """What frames are made of. Any thread may call its methods."""
 
     def changed(self) -> bool:
-        """Whether there is news since the last call. Cheap."""
+        """Whether there is news since the last call. Cheap; called by one thread at a time."""
         ...
 
     def frame(self, number: int) -> msgspec.Struct:
@@ -69,7 +69,7 @@ class Feed:
         self._source, self._in_reactor = source, in_reactor
         self._listeners: set[Listener] = set()
         self._ending = threading.Event()
-        self._making = threading.Lock()
+        self._making, self._looking = threading.Lock(), threading.Lock()
         self._published: Published | None = None
         self._outdated = False
         self._heard = steady_seconds()
@@ -91,7 +91,8 @@ class Feed:
 
     @property
     def latest(self) -> Published:
-        """The newest frame; made here where nobody listens. Raises PyrosError where none can be made."""
+        """The frame of now; made here where there is news. Raises PyrosError where none can be made."""
+        self._look()
         published = self._published
         return self._make() if published is None or self._is_old() else published
 
@@ -122,9 +123,11 @@ class Feed:
 
     def _run(self) -> None:
         while not self._ending.wait(LOOK_SECONDS):
+            if not self._listeners:
+                continue
             try:
-                self._outdated = self._source.changed() or self._outdated
-                if self._listeners and self._is_old():
+                self._look()
+                if self._is_old():
                     self._tell("frame", _news(self._make()))
                 self._problem = ""
             except PyrosError as error:
@@ -132,6 +135,10 @@ class Feed:
             except Exception:  # a mistake of ours must not end the news of the night
                 log.failure("no frame can be made")
                 self._failed("no frame can be made; see the console's log")
+
+    def _look(self) -> None:
+        with self._looking:
+            self._outdated = self._source.changed() or self._outdated
 
     def _is_old(self) -> bool:
         old = self._published

@@ -21,10 +21,12 @@ class Night:
     def __init__(self, observed: Observed) -> None:
         self._observed = observed
         self._seen: Hashable = None
+        self._up: Hashable = None
+        """Which agents ran when `alive` was called last; asking the kernel costs too much for five times a second."""
 
     def changed(self) -> bool:
-        """Whether anything has changed that a frame shows."""
-        now = (views.changes(self._observed), tuple(self._running().values()))
+        """Whether anything has changed that a frame shows; an agent's end is seen by `alive`."""
+        now = (views.changes(self._observed), self._up)
         seen, self._seen = self._seen, now
         return now != seen
 
@@ -39,10 +41,9 @@ class Night:
 
     def alive(self) -> bool:
         """Whether any agent runs, by the locks that go with their processes; True if nobody knows."""
-        return any(up is not False for up in self._running().values())
-
-    def _running(self) -> dict[Path, bool | None]:
-        return running(self._observed.path(name) for name in self._observed.names)
+        up = tuple(running(self._observed.path(name) for name in self._observed.names).values())
+        self._up = up
+        return any(each is not False for each in up)
 
 
 def _plain(text: str) -> str:
