@@ -64,7 +64,6 @@ def view(journals: AnyJournals, path: Path, journal: AnyJournal) -> dict[str, An
             "one failed": [journal.failed_message(number) for number in range(12)],
             "outbox": [reader.outbox(agent, *which) for agent in ("dome", "mount") for which in ((0, 100), (2, 1))],
             "stored waiting": dict(sorted(reader.waiting().items())), "refused": reader.refused(),
-            "has": [reader.has_received(f"Name {number}") for number in range(4)],
             "about": reader.received_about('"n": 1', "Name 1", "Name 2"),
             "own": reader.rows("SELECT number FROM own ORDER BY number"),
             "own, for its writer": journal.rows("SELECT number FROM own WHERE number > ? ORDER BY number", 0),

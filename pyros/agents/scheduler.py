@@ -7,7 +7,6 @@ message when it comes, unless what it was made of has changed.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from datetime import date
 from math import ceil
 
@@ -21,7 +20,7 @@ from pyros.agents._night_plan import NightPlanner
 from pyros.agents.agent import Agent
 from pyros.messages import FieldRequests, FiltersKnown, Message, Observation, Payload, Plan, Planned
 from pyros.planning import Site, improvement, night_log
-from pyros.planning.cadence import occurrences
+from pyros.planning.cadence import occurrences, wanted_until
 from pyros.planning.improvement import ImprovementJob
 from pyros.planning.night_log import DUE, Fate, NightLine, line_of
 from pyros.planning.planner import ROUNDS, Running
@@ -529,25 +528,6 @@ class SchedulerAgent(Agent):
             self._compute()
 
         self._worker.run(improvement.improve, job, seconds=_JOB_SECONDS).addCallbacks(improved, failed)
-
-
-def wanted_until(state: SchedulerState, now: float, end: float) -> Iterator[Observation]:
-    """Yield all that may be observed until ``end``, Unix seconds, each with the images that there are of it already.
-
-    Of a request with a cadence these are its times.
-    """
-    for request in state.requests.values():
-        each_time = [request]
-        if request.cadence is not None:
-            made = state.made.get(request.id, [])
-            each_time = [
-                each
-                for each in occurrences(request, now, end)
-                if each.id == state.running or int(each.id.rpartition("-due")[2]) not in made
-            ]
-        for each in each_time:
-            taken = state.taken.get(each.id, 0)
-            yield msgspec.structs.replace(each, taken=taken) if taken else each
 
 
 def _first_lines(plan: Plan) -> tuple[Planned, ...]:

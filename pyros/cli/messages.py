@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
+import msgspec
 import typer
 from rich.table import Table
 
 from pyros import config as configuration
 from pyros.agents import Agent
-from pyros.cli.common import ConfigOption, Group, JsonOption, out, show
-from pyros.config import Config
-from pyros.errors import AgentUnreachable, JournalError, PyrosError
-from pyros.journal import JournalReader
+from pyros.cli.common import ConfigOption, Group, JsonOption, complain, looking, out, show
+from pyros.errors import AgentUnreachable, PyrosError
 from pyros.printable import instant, last_line
 from pyros.sender import Sender
+from pyros.views import Observed
+from pyros.views.messages import MessageLine, failure, messages
 
 app = typer.Typer(
     cls=Group,
@@ -30,21 +31,6 @@ LastOption = Annotated[int, typer.Option("--last", "-n", min=1, metavar="N", hel
 TracebackOption = Annotated[bool, typer.Option("--traceback", help="Show the whole tracebacks.")]
 
 
-class MessageRow(NamedTuple):
-    """A message of a journal, as it is shown. ``direction`` is ``in``, or ``out`` for one that its receiver refused."""
-
-    agent: str
-    number: int
-    direction: str
-    name: str
-    other: str
-    """Whom it came from, or was for."""
-    sent: float
-    taken: float | None
-    payload: str
-    error: str | None
-
-
 @app.command("list")
 def list_(agent: AgentArgument = None, last: LastOption = 20, as_json: JsonOption = False,
           config: ConfigOption = None) -> None:  # fmt: skip
@@ -54,8 +40,8 @@ def list_(agent: AgentArgument = None, last: LastOption = 20, as_json: JsonOptio
       pyros messages list
       pyros messages list scheduler --last 100 --json
     """
-    loaded = configuration.load(config)
-    lines = [line for name in _names(loaded, agent) for line in _received(loaded, name, last)]
+    with looking(configuration.load(config)) as observed:
+        lines = list(_lines(observed, agent, last))
     _print(sorted(lines, key=lambda line: (line.taken or line.sent, line.agent, line.number)), as_json, "no messages")
 
 
@@ -68,11 +54,8 @@ def failed(agent: AgentArgument = None, last: LastOption = 1000, traceback: Trac
       pyros messages failed
       pyros messages failed scheduler --traceback
     """
-    loaded = configuration.load(config)
-    lines: list[MessageRow] = []
-    for name in _names(loaded, agent):
-        lines += _received(loaded, name, last, failed=True)
-        lines += _refused(loaded, name)
+    with looking(configuration.load(config)) as observed:
+        lines = list(_lines(observed, agent, last, failed=True))
     _print(lines, as_json, "no failed messages")
     if as_json:
         return
@@ -96,62 +79,36 @@ def retry(
     """
     loaded = configuration.load(config)
     loaded.agent(agent)
-    if _error_of(loaded, agent, number) is None:
-        raise PyrosError(f"agent {agent!r} has no failed message {number}; pyros messages failed {agent} shows them")
-    try:
-        Sender.send_to(agent, Agent.RETRY_FAILED, {"number": number}, config=loaded)
-    except AgentUnreachable as error:
-        raise PyrosError(f"{error}; a message can only be retried by a running agent: pyros run") from None
-    traceback = _error_of(loaded, agent, number)
+    with looking(loaded) as observed:
+        if failure(observed, agent, number) is None:
+            raise PyrosError(
+                f"agent {agent!r} has no failed message {number}; pyros messages failed {agent} shows them"
+            )
+        try:
+            Sender.send_to(agent, Agent.RETRY_FAILED, {"number": number}, config=loaded)
+        except AgentUnreachable as error:
+            raise PyrosError(f"{error}; a message can only be retried by a running agent: pyros run") from None
+        traceback = failure(observed, agent, number)
     if traceback is not None:
         raise PyrosError(f"agent {agent!r} failed again at message {number}: {last_line(traceback)}")
     out.print(f"OK: agent {agent!r} has handled message {number}")
 
 
-def _names(config: Config, agent: str | None) -> list[str]:
-    """Return the names of the journals to look at: the one named, which must be there, or all that are."""
-    if agent is None:
-        return [name for name in config.agents if config.journal(name).is_file()]
-    if agent != "broker":
-        config.agent(agent)
-    return [agent]
+def _lines(observed: Observed, agent: str | None, last: int, *, failed: bool = False) -> Iterator[MessageLine]:
+    """Yield the last messages of each agent, oldest first; of the one named, whose journal must be there, or of all."""
+    for name in observed.names if agent is None else (agent,):
+        page = messages(observed, name, limit=last, failed=failed)
+        if agent is not None:
+            observed.require(agent)
+        elif problem := observed.problems.get(name):
+            complain(problem)
+        yield from reversed(page.messages)
 
 
-def _received(config: Config, agent: str, last: int, failed: bool = False) -> Iterator[MessageRow]:
-    journal = JournalReader(config.journal(agent))
-    try:
-        for number, it in journal.received(failed=failed, last=last):
-            payload = it.payload.decode(errors="replace")
-            yield MessageRow(agent, number, "in", it.name, it.sender, it.sent, it.taken, payload, it.error)
-    finally:
-        journal.close()
-
-
-def _refused(config: Config, agent: str) -> Iterator[MessageRow]:
-    journal = JournalReader(config.journal(agent))
-    try:
-        for receiver, seq, _id, name, sent, payload, reason in journal.refused():
-            yield MessageRow(agent, seq, "out", name, receiver, sent, None, payload.decode(errors="replace"), reason)
-    finally:
-        journal.close()
-
-
-def _error_of(config: Config, agent: str, number: int) -> str | None:
-    """Return the traceback of a failed message; None when that number has none."""
-    try:
-        journal = JournalReader(config.journal(agent))
-    except JournalError:
-        return None
-    try:
-        return journal.error(number)
-    finally:
-        journal.close()
-
-
-def _print(lines: list[MessageRow], as_json: bool, nothing: str) -> None:
+def _print(lines: list[MessageLine], as_json: bool, nothing: str) -> None:
     if as_json:
         for line in lines:
-            out.print(json.dumps(_as_dict(line)))
+            out.print(json.dumps({**msgspec.structs.asdict(line), "payload": json.loads(line.payload)}))
         return
     if not lines:
         out.print(nothing)
@@ -166,7 +123,3 @@ def _print(lines: list[MessageRow], as_json: bool, nothing: str) -> None:
             last_line(line.error) if line.error else "" if line.payload == "{}" else line.payload[:80],
         )  # fmt: skip
     show(table)
-
-
-def _as_dict(line: MessageRow) -> dict[str, Any]:
-    return {**line._asdict(), "payload": json.loads(line.payload)}

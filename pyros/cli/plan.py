@@ -12,17 +12,17 @@ import typer
 from rich.table import Table
 
 from pyros import config as configuration
-from pyros.agents.scheduler import wanted_until
-from pyros.cli.common import ConfigOption, JsonOption, err, out, show
+from pyros.cli.common import ConfigOption, JsonOption, err, looking, out, show
 from pyros.cli.request.common import RequestDesk, TimeoutOption, user
 from pyros.cli.request.importing import read_file
-from pyros.errors import JournalError, PlanningError, PyrosError
-from pyros.journal import JournalReader
+from pyros.errors import PlanningError, PyrosError
 from pyros.messages import Observation, Plan
 from pyros.planning import night_log
+from pyros.planning.cadence import wanted_until
 from pyros.planning.night_log import NightLine
 from pyros.planning.night_sky import NightSky, night_of
 from pyros.planning.planner import ROUNDS, plan_night
+from pyros.views.plan import nights, tonight
 
 _DAY_SECONDS = 86_400.0
 _FATES = {"observing": "is being observed", "observed": "observed"}
@@ -111,17 +111,8 @@ def _asked(desk: RequestDesk, text: str | None) -> _Night:
 
 def _kept(desk: RequestDesk, night: _Night) -> list[NightLine]:
     """Return what the scheduler has kept of a night; an error for one of the past of which there is nothing."""
-    lines: list[NightLine] = []
-    known: list[str] = []
-    try:
-        journal = JournalReader(desk.config.journal("scheduler"))
-    except JournalError:
-        pass
-    else:
-        try:
-            lines, known = night_log.read(journal, night.name), night_log.nights(journal)
-        finally:
-            journal.close()
+    with looking(desk.config) as observed:
+        lines, known = list(tonight(observed, night.name).lines), nights(observed)
     if not lines and night.dawn <= desk.now:
         span = f"; kept are {len(known)} nights from {known[0]} to {known[-1]}" if known else ""
         raise PyrosError(f"nothing is kept of the night of {night.name}: nothing was asked for then{span}")

@@ -11,14 +11,14 @@ from pyros import config as configuration
 from pyros.alerts import followup
 from pyros.alerts.formats import event_keys
 from pyros.alerts.formats.times import parse_iso
-from pyros.cli.common import ConfigOption, out
+from pyros.cli.common import ConfigOption, looking, out
 from pyros.clock import Deadline
 from pyros.config import BrokerConfig, Config
-from pyros.errors import JournalError, PyrosError
-from pyros.journal.events import EventReader
+from pyros.errors import PyrosError
 from pyros.messages import SOURCE_FOUND, SourceFound
 from pyros.observatory import clock_for
 from pyros.sender import Sender
+from pyros.views.sources import published
 from pyros.views.timeline import LOOK_EVERY
 
 
@@ -71,21 +71,22 @@ def publish(
     loaded = configuration.load(config)
     broker = _publishing(loaded)
     begin = followup.beginning(broker.ivo, followup.BY_HAND)
-    before = set(_kept(loaded, begin))
     when = time or clock_for(loaded, None).now()
     found = SourceFound(
         observation=followup.BY_HAND, alert=alert, event=event_keys.event_of_ivorn(alert), ra=at[0], dec=at[1],
         magnitude=magnitude, magnitude_error=magnitude_error, filter=filter_, time=when.timestamp(),
         error_radius=error_radius,
     )  # fmt: skip
-    Sender.send_to("alert_manager", SOURCE_FOUND, found, config=loaded, timeout=timeout)
-    deadline = Deadline(timeout)
-    while not (new := [ivorn for ivorn in _kept(loaded, begin) if ivorn not in before]):
-        if not deadline.left():
-            raise PyrosError(
-                f"the alert manager has it, but not the broker within {timeout:g} s; it gets it when it is up"
-            )
-        deadline.pause(LOOK_EVERY)
+    with looking(loaded) as observed:
+        before = published(observed, begin)
+        Sender.send_to("alert_manager", SOURCE_FOUND, found, config=loaded, timeout=timeout)
+        deadline = Deadline(timeout)
+        while not (new := [ivorn for ivorn in published(observed, begin) if ivorn not in before]):
+            if not deadline.left():
+                raise PyrosError(
+                    f"the alert manager has it, but not the broker within {timeout:g} s; it gets it when it is up"
+                )
+            deadline.pause(LOOK_EVERY)
     for ivorn in new:
         out.print(f"{ivorn} is kept by the broker")
 
@@ -94,15 +95,3 @@ def _publishing(config: Config) -> BrokerConfig:
     if config.broker is None or not config.broker.publish:
         raise PyrosError(f"{config.path}: [broker] publish: this observatory doesn't publish; publish = yes lets it")
     return config.broker
-
-
-def _kept(config: Config, begin: str) -> list[str]:
-    """Return the ivorns that the broker keeps and that begin so."""
-    try:
-        journal = EventReader(config.journal("broker"))
-    except JournalError:  # it has never run
-        return []
-    try:
-        return [event.ivorn for event in journal.beginning_with(begin)]
-    finally:
-        journal.close()

@@ -360,10 +360,6 @@ class MemoryReader:
             rows.sort(key=lambda row: row[0])
         return rows[-last:]
 
-    def has_received(self, name: str) -> bool:
-        """Return whether a message of this name is among those that were taken."""
-        return any(message.name == name for _, message in self.received(last=self._content.number + 1))
-
     def received_about(self, text: str, *names: str) -> list[tuple[str, float, bytes]]:
         """Return (name, taken in Unix seconds, payload) of messages with ``text`` in their payload, newest first."""
         rows = reversed(self.received(last=self._content.number + 1))

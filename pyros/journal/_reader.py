@@ -155,10 +155,6 @@ class JournalReader:
         """Return whether there is a table of that name: a journal of an earlier version may lack one."""
         return bool(self.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", name))
 
-    def has_received(self, name: str) -> bool:
-        """Return whether a message of this name is among those that were taken."""
-        return bool(self.rows("SELECT 1 FROM received WHERE name = ? LIMIT 1", name))
-
     def received_about(self, text: str, *names: str, after: int = 0) -> list[tuple[str, float, bytes]]:
         """Return (name, taken in Unix seconds, payload) of messages with ``text`` in their payload, newest first.
 

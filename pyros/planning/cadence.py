@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Protocol
 
 import msgspec
 
@@ -10,6 +12,38 @@ from pyros.messages import Observation
 
 MAX_OCCURRENCES = 200
 """The most observations that one request becomes in one night."""
+
+
+class Wanted(Protocol):
+    """What is to be observed: the scheduler's state, or what is read of it."""
+
+    requests: dict[str, Observation]
+    """By their ids."""
+    made: dict[str, list[int]]
+    """By the ids of requests with a cadence, the numbers of those of their times that need no observation any more."""
+    running: str | None
+    """The id of the one that runs."""
+    taken: dict[str, int]
+    """How many images there are of observations that were interrupted, by their ids."""
+
+
+def wanted_until(state: Wanted, now: float, end: float) -> Iterator[Observation]:
+    """Yield all that may be observed until ``end``, Unix seconds, each with the images that there are of it already.
+
+    Of a request with a cadence these are its times.
+    """
+    for request in state.requests.values():
+        each_time = [request]
+        if request.cadence is not None:
+            made = state.made.get(request.id, [])
+            each_time = [
+                each
+                for each in occurrences(request, now, end)
+                if each.id == state.running or int(each.id.rpartition("-due")[2]) not in made
+            ]
+        for each in each_time:
+            taken = state.taken.get(each.id, 0)
+            yield msgspec.structs.replace(each, taken=taken) if taken else each
 
 
 def occurrences(request: Observation, begin: float, end: float) -> list[Observation]:

@@ -61,7 +61,7 @@ def devices(observed: Observed) -> tuple[Device, ...]:
                 state=told.state if told is not None else "unknown",
                 said=told.time if told is not None else None,
                 values=told.values if told is not None else {},
-                connected=kept.connected,
+                connected=link.connected if kept.connected is None and link is not None else kept.connected,
                 link=link.text if link is not None else "",
                 link_since=link.since if link is not None else None,
                 up=alive[observed.path(section.name)],

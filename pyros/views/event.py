@@ -89,13 +89,13 @@ def event(observed: Observed, key: str) -> EventDetail | None:
 
     What happened long ago is told as far as the journals keep it: the last 50,000 messages of each agent.
     """
-    stored: StoredEvent | None = None
-    records: list[DecisionRecord] = []
-    with observed.journal("alert_manager") as journal:
-        if journal is not None and (stored := stored_event(journal, key)) is not None:
-            records = decisions.read(journal, events=[stored.name])
+    stored = stored_event(observed, key)
     if stored is None:
         return None
+    records: list[DecisionRecord] = []
+    with observed.journal("alert_manager") as journal:
+        if journal is not None:
+            records = decisions.read(journal, events=[stored.name])
     packets = _packets(observed, stored)
     arrived = min((packet.received for packet in packets if packet.received is not None), default=None)
     ids = tuple(dict.fromkeys(record.observation for record in records if record.observation))

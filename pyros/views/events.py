@@ -9,7 +9,6 @@ from pyros.alerts.events import StoredEvent
 from pyros.alerts.identity import PacketRecord, believe
 from pyros.alerts.rules import decisions
 from pyros.alerts.rules.decisions import DecisionRecord
-from pyros.journal import JournalReader
 from pyros.messages import SourceFound
 from pyros.planning import night_log
 from pyros.planning.night_log import NightLine
@@ -172,6 +171,8 @@ def _word_of_observation(record: DecisionRecord, fate: NightLine | None, standin
     return "requested", (fate.reason if fate is not None else "") or record.reason
 
 
-def stored_event(journal: JournalReader, key: str) -> StoredEvent | None:
-    """Return an event by its name or by one of its packets' identifiers; raises JournalError."""
-    return table.with_packet(journal, key)
+def stored_event(observed: Observed, key: str) -> StoredEvent | None:
+    """Return an event by its name or by one of its packets' identifiers; None where there is none."""
+    with observed.journal("alert_manager") as journal:
+        return table.with_packet(journal, key) if journal is not None else None
+    return None

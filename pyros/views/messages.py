@@ -85,6 +85,13 @@ def messages(
     return MessagePage(tuple(page), msgspec.json.encode(more).decode() if more else None)
 
 
+def failure(observed: Observed, agent: str, number: int) -> str | None:
+    """Return the traceback of an agent's failed message; None when no failed message has that number."""
+    with observed.journal(agent) as journal:
+        return journal.error(number) if journal is not None else None
+    return None
+
+
 def _cursor(after: str | None) -> dict[str, int]:
     if after is None:
         return {}

@@ -64,6 +64,13 @@ class Observed:
         """By agent, why its journal or its state cannot be read; without those that have never run."""
         return self._misread | self._unreadable
 
+    def require(self, name: str) -> None:
+        """Raise JournalError where an agent has no journal, or where the last look into it found it unreadable."""
+        if place_of(self._paths[name]) is None:
+            raise JournalError(f"{self._paths[name]}: no such journal (the agent has not run here yet)")
+        if problem := self.problems.get(name):
+            raise JournalError(problem)
+
     def path(self, name: str) -> Path:
         """Return where that agent's journal is."""
         return self._paths[name]

@@ -69,6 +69,13 @@ def tonight(observed: Observed, night: str = "") -> Tonight:
     )  # fmt: skip
 
 
+def nights(observed: Observed) -> tuple[str, ...]:
+    """Return the names of the nights whose plans are kept, the oldest first."""
+    with observed.journal("scheduler") as journal:
+        return tuple(night_log.nights(journal)) if journal is not None else ()
+    return ()
+
+
 def night_name_of(site: Site, now: float) -> str:
     """Return the name of the night that is or comes next at a time (Unix seconds)."""
     name = night_log.night_name(site, now)

@@ -32,6 +32,13 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """How many of the last 2,000 alerts came from it."""
 
 
+def published(observed: Observed, beginning: str) -> tuple[str, ...]:
+    """Return the ivorns that the broker keeps and that begin so, as what the observatory itself has published."""
+    with observed.events() as journal:
+        return tuple(row.ivorn for row in journal.beginning_with(beginning)) if journal is not None else ()
+    return ()
+
+
 def sources(observed: Observed) -> tuple[Source, ...]:
     """Return the sources that the configuration names, and who else has sent one of the last 2,000 alerts."""
     broker = observed.config.broker

@@ -146,6 +146,8 @@ class SeenScheduler(msgspec.Struct):
     """The id of the one that runs."""
     taken: dict[str, int] = {}
     """How many images there are of those that were interrupted."""
+    made: dict[str, list[int]] = {}
+    """By the ids of requests with a cadence, the numbers of those of their times that need no observation any more."""
     filters: FiltersKnown | None = None
     """What the filter wheel has said."""
 

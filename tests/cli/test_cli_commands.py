@@ -16,6 +16,7 @@ import msgspec
 import pytest
 import trustme
 
+from pyros import config as configuration
 from pyros.agents.monitoring import MonitoringState, StandingAlarm
 from pyros.cli import app as app_module
 from pyros.config import Config
@@ -329,6 +330,17 @@ def test_messages_are_listed_in_order_of_time(observatory: Path, write: Any) -> 
         "agent": "scheduler", "number": 1, "direction": "in", "name": "Second", "other": "majordome", "sent": 20.0,
         "taken": 20.001, "payload": {"a": 1}, "error": None,
     }  # fmt: skip
+
+
+def test_a_damaged_journal_is_told_beside_the_messages_of_others(observatory: Path, write: Any) -> None:
+    write("majordome", "First", sent=10.0)
+    damaged = configuration.load(observatory).journal("scheduler")
+    damaged.write_bytes(b"no database" * 100)
+    done = run("messages", "list", "--config", observatory)
+    assert (done.exit_code, "First" in done.stdout) == (0, True)
+    assert f"{damaged}: cannot read the journal" in done.stderr
+    for command in (["messages", "list", "scheduler"], ["request", "list"]):
+        fails([*command, "--config", observatory], f"{damaged}: cannot read the journal")
 
 
 def test_failed_messages_and_refused_ones(observatory: Path, write: Any, write_refused: Any) -> None:

@@ -176,7 +176,7 @@ def test_a_better_plan_comes_from_the_worker(scheduler: SchedulerAgent, config: 
         assert run("request", "add", name, "--ra", "30", "--dec", "80", "-e", "r:60x5").exit_code == 0
     journal = JournalReader(config.journal("scheduler"))
     try:
-        wait_until(lambda: journal.has_received("Plan improved"))
+        wait_until(lambda: any(each.name == "Plan improved" for _, each in journal.received()))
     finally:
         journal.close()
     assert len([line for line in run("plan", "--json").stdout.splitlines() if json.loads(line)["start"]]) == 3

@@ -9,19 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from pyros import config as configuration
-from pyros.alerts import events
 from pyros.alerts.events import StoredEvent
 from pyros.alerts.skymaps import SkyMap, read_skymap
 from pyros.alerts.skymaps.coverage import moc_of, probability_in, write_moc
 from pyros.alerts.tiling import MapTarget, ObservedField, Tiling
 from pyros.areas.work import MAPS_FOLDER
-from pyros.cli.common import ConfigOption, JsonOption, out, short
+from pyros.cli.common import ConfigOption, JsonOption, looking, out, short
 from pyros.clock import system_time
 from pyros.config import Config
 from pyros.errors import AlertError, PyrosError
 from pyros.files import atomic_write
-from pyros.journal import JournalReader
 from pyros.printable import instant
+from pyros.views.events import stored_event
 
 
 def coverage(
@@ -103,15 +102,12 @@ def write_picture(config: Config, stored: StoredEvent, picture: Path) -> float:
 
 def find_event(config: Config, event: str) -> StoredEvent:
     """Return the event of that name, or the one that has a packet of that name; raises PyrosError where none has."""
-    journal = JournalReader(config.journal("alert_manager"))
-    try:
-        found = events.read(journal, event)
-        found = found or [each for each in events.read(journal) if each.followed.event.has(event)]
-    finally:
-        journal.close()
-    if not found:
-        raise PyrosError(f"{event}: the alert manager knows no such event; pyros alerts list shows some")
-    return found[0]
+    with looking(config) as observed:
+        found = stored_event(observed, event)
+        if found is None:
+            observed.require("alert_manager")
+            raise PyrosError(f"{event}: the alert manager knows no such event; pyros alerts list shows some")
+    return found
 
 
 def _map_of(config: Config, tiling: Tiling) -> SkyMap:

@@ -17,7 +17,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 import pyros
-from pyros import alerts, messages
+from pyros import alerts
 from pyros import config as configuration
 from pyros.broker.packet import known_by
 from pyros.cli import alert_template
@@ -34,10 +34,10 @@ from pyros.console.links import entry_link
 from pyros.console.roles import Role
 from pyros.errors import AlertError, PyrosError
 from pyros.health.asking import broker_of
-from pyros.journal import JournalReader
 from pyros.printable import last_line
 from pyros.sender import reachable
 from pyros.simulators import load as load_simulator
+from pyros.views.night import state
 from pyros.views.timeline import LOOK_EVERY, Follower
 from pyros.views.timeline_steps import Ended, ImageOnDisk, Planned, SourceFound
 
@@ -218,13 +218,10 @@ def _wait_for_weather(process: ObservatoryProcess) -> None:
     if not {"weather", "monitoring", "majordome"} <= set(process.config.agents):
         return
     deadline = Deadline(_WEATHER_SECONDS)
-    journal = JournalReader(process.config.journal("majordome"))
-    try:
-        while deadline.left() and not journal.has_received(messages.WEATHER_SAFE):
+    with looking(process.config) as observed:
+        while deadline.left() and not state(observed).safety.safe:
             process.check()
             deadline.pause(LOOK_EVERY)
-    finally:
-        journal.close()
 
 
 def console_link(config: Config) -> str:

@@ -6,17 +6,15 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import msgspec
 from rich.table import Table
 from rich.text import Text
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, JsonOption, out, show
+from pyros.cli.common import ConfigOption, JsonOption, looking, out, show
 from pyros.config import INSTRUMENTS, Config
-from pyros.errors import JournalError
 from pyros.health.asking import of_agent
-from pyros.journal import JournalReader
 from pyros.printable import instant
+from pyros.views.devices import Device, devices
 
 _PATIENCE = 2.0
 
@@ -24,8 +22,8 @@ _PATIENCE = 2.0
 def list_(as_json: JsonOption = False, config: ConfigOption = None) -> None:
     """Show the instruments of the configuration: driver, address, connected or why not, state, last telemetry.
 
-    What they are doing comes from monitoring's journal, where their agents
-    report; an instrument whose agent is down has said nothing since then.
+    What they are doing comes from the journals of their agents and of
+    monitoring; an instrument whose agent is down has said nothing since then.
     Times are the observatory's.
 
     Examples:
@@ -57,38 +55,30 @@ def list_(as_json: JsonOption = False, config: ConfigOption = None) -> None:
 
 def instruments(config: Config) -> list[dict[str, Any]]:
     """Return a line for each instrument of the configuration; ``connected`` is None where nobody knows."""
-    sections = [config.agents[name] for name in INSTRUMENTS if name in config.agents and config.agents[name].driver]
-    with ThreadPoolExecutor(max_workers=len(INSTRUMENTS)) as pool:
-        up = {line["agent"]: line["up"] for line in pool.map(lambda section: of_agent(section, _PATIENCE), sections)}
-    links, telemetry = _monitored(config)
+    with looking(config) as observed:
+        known = sorted((device for device in devices(observed) if device.driver), key=_in_order)
+    if not known:
+        return []
+    with ThreadPoolExecutor(max_workers=len(known)) as pool:
+        answers = pool.map(lambda device: of_agent(config.agents[device.name], _PATIENCE), known)
     found = []
-    for section in sections:
-        link, told = links.get(section.name), telemetry.get(section.name, {})
-        connected = bool(link["connected"]) if link is not None and up[section.name] else None
-        reason = "" if up[section.name] else "its agent is not running"
-        if connected is False and link is not None:
-            reason = link["text"]
+    for device, answer in zip(known, answers, strict=True):
+        connected = device.connected if answer["up"] else None
+        reason = "" if answer["up"] else "its agent is not running"
+        if connected is False:
+            reason = device.link
         found.append(
             {
-                "instrument": section.name, "driver": section.driver, "address": section.address,
-                "connected": connected, "reason": reason, "state": told.get("state", ""),
-                "values": told.get("values", {}), "time": told.get("time"),
+                "instrument": device.name, "driver": device.driver, "address": device.address,
+                "connected": connected, "reason": reason, "state": "" if device.said is None else device.state,
+                "values": device.values, "time": device.said,
             }
         )  # fmt: skip
     return found
 
 
-def _monitored(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read what monitoring keeps of the instruments: their connections and their telemetry."""
-    try:
-        journal = JournalReader(config.journal("monitoring"))
-    except JournalError:  # it has not run here yet, or runs on another machine
-        return {}, {}
-    try:
-        state = msgspec.json.decode(journal.state() or b"{}")
-    finally:
-        journal.close()
-    return state.get("links", {}), state.get("telemetry", {})
+def _in_order(device: Device) -> int:
+    return INSTRUMENTS.index(device.name) if device.name in INSTRUMENTS else len(INSTRUMENTS)
 
 
 def _plain(value: Any) -> str:

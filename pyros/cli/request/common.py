@@ -8,17 +8,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
 from pyros import config as configuration
 from pyros import messages
-from pyros.agents.scheduler import SchedulerState
 from pyros.cli.clock import observatory_clock
-from pyros.cli.common import complain, out
+from pyros.cli.common import complain, looking, out
 from pyros.config import Config
-from pyros.errors import ConfigError, DeliveryError, JournalError, PlanningError, PyrosError
-from pyros.journal import JournalReader
+from pyros.errors import ConfigError, DeliveryError, PlanningError, PyrosError
 from pyros.messages import Exposures, Observation
 from pyros.planning import Site
 from pyros.planning.intake import simbad
@@ -27,9 +24,9 @@ from pyros.planning.intake.draft import Drafts
 from pyros.planning.intake.names import NamedPosition, TargetNames
 from pyros.planning.intake.validation import Reviewer
 from pyros.planning.next_up import NextUp, next_up
-from pyros.prepared import prepared
 from pyros.printable import instant
 from pyros.sender import Sender, ask
+from pyros.views.states import SeenScheduler
 
 MAX_REQUESTS = 1000
 """How many the scheduler keeps."""
@@ -171,18 +168,16 @@ def settings_asked(exposures: Iterable[Exposures]) -> list[str]:
     return [name for name in _SETTINGS if any(getattr(each, name) != getattr(default, name) for each in exposures)]
 
 
-def scheduler_state(config: Config) -> SchedulerState:
-    """Read what the scheduler has, also while it does not run; an empty one where it has not run yet."""
-    try:
-        journal = JournalReader(config.journal("scheduler"))
-    except JournalError:
-        return SchedulerState()
-    try:
-        return msgspec.json.decode(journal.state() or b"{}", type=prepared(SchedulerState))
-    except msgspec.DecodeError as error:
-        raise PyrosError(f"{config.journal('scheduler')}: its state cannot be read: {error}") from None
-    finally:
-        journal.close()
+def scheduler_state(config: Config) -> SeenScheduler:
+    """Read what the scheduler has, also while it does not run; an empty one where it has not run yet.
+
+    Raises PyrosError where its journal cannot be read.
+    """
+    with looking(config) as observed:
+        state = observed.state("scheduler", SeenScheduler)
+        if problem := observed.problems.get("scheduler"):
+            raise PyrosError(problem)
+    return state
 
 
 def user() -> str:

@@ -108,9 +108,7 @@ def add(request: HttpRequest) -> HttpResponse:
         given = _given(request)
     except ValueError as error:
         return problem(request, 400, str(error))
-    stored = None
-    with settings.CONSOLE.observed.journal("alert_manager") as journal:
-        stored = stored_event(journal, given.event) if journal is not None else None
+    stored = stored_event(settings.CONSOLE.observed, given.event)
     if stored is None:
         return problem(request, 404, "there is no such event")
     if caller.user is None:
