@@ -11,7 +11,10 @@ each answered by ``ok``:
   packets were lost: up to as late again as it was away
 * ``forget``: the connections that are open are dead for good, and nobody hears of it: a router has forgotten them
 * ``cut``: they all end
+* ``break WAY BYTES``: they all end when so many further bytes have arrived, ``there`` or ``back``
+* ``breaks``: answers whether that is still to come, ``yes`` or ``no``
 * ``heal``: everything passes again
+* ``reset``: it is as in the beginning
 * ``count``: answers how many connections were made, instead of ``ok``
 
 At most 64 KiB a direction wait in it; then it reads no more.
@@ -43,6 +46,8 @@ class Way:
     def __init__(self) -> None:
         self.delay = 0.0
         self.rate = float("inf")
+        self.left: int | None = None
+        """So many bytes arrive before all connections end; None: they don't."""
         self._free = 0.0
 
     def arrival(self, size: int) -> float:
@@ -76,11 +81,24 @@ class Network:
                 for pipe in self.pipes:
                     pipe.dead = True
             case "cut":
-                for pipe in list(self.pipes):
-                    pipe.near.transport.abortConnection()
+                self.cut()
+            case "break":
+                direction, _, count = value.partition(" ")
+                self.ways[direction == "back"].left = int(count)
+            case "breaks":
+                return "no" if self.ways[0].left is None and self.ways[1].left is None else "yes"
+            case "reset":
+                self.down_since = None
+                self.ways = (Way(), Way())
+                self.cut()
             case "count":
                 return str(self.made)
         return "ok"
+
+    def cut(self) -> None:
+        """End all connections."""
+        for pipe in list(self.pipes):
+            pipe.near.transport.abortConnection()
 
 
 class Pipe:
@@ -128,7 +146,13 @@ class Pipe:
         far = self.near.far
         if self.dead or far is None:
             return
+        if self.way.left is not None:
+            data = data[: self.way.left]
+            self.way.left -= len(data)
         far.transport.write(data)
+        if self.way.left == 0:
+            self.way.left = None
+            self.network.cut()
         if self._waiting <= BUFFER and self.near.connected:
             self.near.transport.resumeProducing()
 

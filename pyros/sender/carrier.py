@@ -33,7 +33,7 @@ _PATIENCE_SECONDS = (4.0, 4.0, 10.0)
 is for paths that need so long; and so on in turn. The kernel's own next attempt never comes later than 4 s."""
 
 _CLOSE_SECONDS = 1.0
-_RECONNECT_SECONDS = (0.2, 0.4, 0.8, 1.6, 2.0)
+RECONNECT_SECONDS = (0.2, 0.4, 0.8, 1.6, 2.0)
 """Pauses between attempts to connect, see `Backoff`: short ones, so that an agent that is back is found soon."""
 
 _ATTEMPTS_UNTOLD = 3
@@ -120,7 +120,7 @@ class TcpCarrier:
         self.agent = agent
         self.greet = greet
         self.link: Carried
-        self._backoff = Backoff(*_RECONNECT_SECONDS)
+        self._backoff = Backoff(*RECONNECT_SECONDS)
         self._connecting: Deferred[Any] | None = None
         self._retry_call: Any = None
         self._stopping = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 from twisted.internet.address import IPv4Address
-from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
-from zope.interface import implementer
 
 from pyros.authority import make_authority, make_certificate
 from pyros.config import Address, AgentConfig, load
@@ -36,20 +34,6 @@ def place(observatory: Callable[..., Any]) -> Any:
     for name in ("telling", "hearing", "program"):
         make_certificate(folder, name, NOW)
     return made
-
-
-@pytest.fixture
-def logged() -> Iterator[Callable[[], str]]:
-    """Return what was logged since the test began, as one text."""
-    events: list[str] = []
-
-    @implementer(ILogObserver)
-    def observe(event: Any) -> None:
-        events.append(formatEvent(event))
-
-    globalLogPublisher.addObserver(observe)
-    yield lambda: "\n".join(events)
-    globalLogPublisher.removeObserver(observe)
 
 
 def test_messages_go_between_agents_and_from_programs(place: Any, running: Callable[..., Any]) -> None:

@@ -1,4 +1,4 @@
-"""From an agent's outbox to another agent: later when it is down, in order, resuming, and stopping in time."""
+"""From an agent's outbox to another agent: what is on the wire. What every carrier does is in `test_carriers`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ class TellingAgent(Agent):
         for n in range(message.payload["from"], message.payload["to"]):
             if message.payload.get("glance"):
                 self.send_to("hearing", GLANCE, {"n": n})
-            Sender.send_to("hearing", "Heard", {"n": n, "data": "x" * message.payload.get("size", 0)})
+            Sender.send_to(
+                "hearing", message.payload.get("name", "Heard"), {"n": n, "data": "x" * message.payload.get("size", 0)}
+            )
         if message.payload.get("fail"):
             raise RuntimeError("after it had sent")
         if message.payload.get("glance"):
@@ -68,33 +70,6 @@ def tell(place: Any, first: int, end: int, **more: Any) -> None:
     Sender.send_to("telling", "Tell", {"from": first, "to": end, **more}, config=place.config)
 
 
-def test_a_message_to_an_agent_that_is_not_running_arrives_when_it_starts(
-    place: Any, running: Callable[..., Any]
-) -> None:
-    running(place, TellingAgent())
-    tell(place, 0, 10)
-    assert place.up("telling")["outbox"] == {"hearing": 10}
-    hearing = HearingAgent()
-    running(place, hearing)
-    wait_until(lambda: len(hearing.heard) == 10)
-    assert max(hearing.ages) < float("inf"), "its sender lives still, and knows when it was said"
-    wait_until(lambda: place.up("telling")["outbox"] == {})
-    wait_until(lambda: place.rows("telling", "SELECT count(*) FROM outbox") == [(0,)])
-    assert hearing.heard == list(range(10))
-
-
-def test_it_arrives_too_when_the_sender_was_stopped_meanwhile(place: Any, running: Callable[..., Any]) -> None:
-    telling, hearing = TellingAgent(), HearingAgent()
-    telling.start(place.config)
-    tell(place, 0, 20_000)  # more than an outbox keeps in memory
-    telling.stop()
-    running(place, hearing, telling)
-    wait_until(lambda: len(hearing.heard) == 20_000)
-    tell(place, 20_000, 20_010)
-    wait_until(lambda: len(hearing.heard) == 20_010)
-    assert hearing.heard == list(range(20_010))
-
-
 def test_what_a_failing_handler_sent_with_sender_is_undone(place: Any, running: Callable[..., Any]) -> None:
     hearing = HearingAgent()
     running(place, TellingAgent(), hearing)
@@ -103,51 +78,6 @@ def test_what_a_failing_handler_sent_with_sender_is_undone(place: Any, running: 
     wait_until(lambda: len(hearing.heard) >= 5)
     assert hearing.heard == [5, 6, 7, 8, 9]
     assert place.up("telling")["failed"] == 1
-
-
-def test_a_receiver_that_comes_and_goes(place: Any, running: Callable[..., Any]) -> None:
-    running(place, TellingAgent())
-    hearing = HearingAgent()
-    for turn in range(3):
-        hearing.start(place.config)
-        tell(place, turn * 50, turn * 50 + 25)
-        wait_until(lambda turn=turn: len(hearing.heard) == turn * 50 + 25)
-        hearing.stop()
-        tell(place, turn * 50 + 25, turn * 50 + 50)
-    running(place, hearing)
-    wait_until(lambda: len(hearing.heard) == 150)
-    assert hearing.heard == list(range(150))
-
-
-def test_a_receiver_whose_journal_was_deleted(place: Any, running: Callable[..., Any]) -> None:
-    running(place, TellingAgent())
-    hearing = HearingAgent()
-    hearing.start(place.config)
-    tell(place, 0, 10)
-    wait_until(lambda: len(hearing.heard) == 10)
-    wait_until(lambda: place.up("telling")["outbox"] == {})
-    hearing.stop()
-    for file in place.config.journal("hearing").parent.glob("hearing.*"):
-        file.unlink()
-    tell(place, 10, 20)
-    running(place, hearing)
-    wait_until(lambda: len(hearing.heard) == 20)
-    assert hearing.heard == list(range(20))
-
-
-def test_a_sender_whose_journal_was_deleted(place: Any, running: Callable[..., Any]) -> None:
-    telling, hearing = TellingAgent(), HearingAgent()
-    running(place, hearing)
-    telling.start(place.config)
-    tell(place, 0, 10)
-    wait_until(lambda: len(hearing.heard) == 10)
-    telling.stop()
-    for file in place.config.journal("telling").parent.glob("telling.*"):
-        file.unlink()
-    running(place, telling)
-    tell(place, 10, 15)
-    wait_until(lambda: len(hearing.heard) == 15)
-    assert hearing.heard == list(range(15))
 
 
 class Peer:
@@ -250,37 +180,6 @@ def test_a_receiver_that_does_not_read_does_not_keep_the_agent_from_ending(place
     peer.connection.recv(1000)  # it flows, and then nobody reads on
     telling.stop()
     peer.close()
-
-
-def test_a_fleeting_message_arrives_where_its_receiver_is_there(
-    place: Any, running: Callable[..., Any], wait_for: Callable[..., Any]
-) -> None:
-    running(place, TellingAgent())
-    tell(place, 0, 1, glance=True)  # nobody is there: the next number makes this one old
-    hearing = HearingAgent()
-    running(place, hearing)
-    wait_for(lambda: place.up("telling")["outbox"] == {})
-    tell(place, 1, 3, glance=True)
-    wait_for(lambda: 3 in hearing.glances)
-    assert hearing.glances[-3:] == [1, 2, 3]
-    assert 0 not in hearing.glances
-    assert place.up("hearing")["failed"] == 0
-    assert place.rows("hearing", "SELECT count(*) FROM received WHERE name <> 'Heard'") == [(0,)]
-
-
-def test_a_sender_that_is_back_may_begin_with_a_fleeting_message(
-    place: Any, running: Callable[..., Any], wait_for: Callable[..., Any]
-) -> None:
-    hearing = HearingAgent()
-    running(place, hearing)
-    telling = TellingAgent()
-    running(place, telling)
-    tell(place, 0, 2)
-    wait_for(lambda: place.up("telling")["outbox"] == {})
-    telling.stop()
-    running(place, TellingAgent())
-    tell(place, 2, 2, glance=True)
-    wait_for(lambda: hearing.glances == [2])
 
 
 def test_a_receiver_of_an_older_version_gets_fleeting_ones_with_numbers(

@@ -1,0 +1,74 @@
+"""Two agents with a carrier and a network between them: what the conformance suite of carriers runs on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.conftest import Observatory, free_port
+
+
+class Wan:
+    """The program `bench._wan` between others and one port."""
+
+    def __init__(self, port: int, target: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench._wan", str(port), str(target)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
+        )  # fmt: skip
+        self("count")
+
+    def __call__(self, command: str) -> str:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(command + "\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline().strip()
+
+    def close(self) -> None:
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            stream.close()
+        self._process.wait()
+
+
+@contextmanager
+def wan_before(target: int) -> Iterator[tuple[int, Wan]]:
+    """Run a network before a port; gives the port at its other side."""
+    near = free_port()
+    wan = Wan(near, target)
+    try:
+        yield near, wan
+    finally:
+        wan.close()
+
+
+class Carrier(NamedTuple):
+    """The network of a carrier, and what the configuration says."""
+
+    wan: Wan
+    sections: dict[str, dict[str, str]]
+    """The sections of ``hearing`` and of what the carrier needs."""
+
+
+class Carried(NamedTuple):
+    """The agents ``telling`` and ``hearing``, and the network by which one reaches the other."""
+
+    place: Observatory
+    wan: Wan
+
+
+@contextmanager
+def tcp() -> Iterator[Carrier]:
+    """Have ``hearing`` reached by TCP, through the network."""
+    port = free_port()
+    with wan_before(port) as (near, wan):
+        yield Carrier(wan, {"hearing": {"port": str(port), "at": f"localhost:{near}"}})
+
+
+CARRIERS: dict[str, Callable[[], AbstractContextManager[Carrier]]] = {"tcp": tcp}
+"""What runs each carrier, by its name."""
