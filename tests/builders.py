@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from pyros.planning.visibility import sun_altitude
 from pyros.reactor import Reactor
+from pyros.site import Site
 
 _VOEVENT = """<?xml version="1.0" encoding="UTF-8"?>
 <voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
@@ -85,3 +89,28 @@ class MemoryLine(StringTransport):
 
     def abortConnection(self) -> None:
         self.aborting = self.disconnecting = True
+
+
+def polar_site(begin: datetime, end: datetime) -> dict[str, Any]:
+    """Return where it is day just from ``begin`` to ``end``: the Sun is as high at both, and higher only between."""
+    site = Site(name="polar", latitude=80.0, longitude=0.0, elevation=100.0)
+
+    def east(longitude: float) -> float:
+        there = replace(site, longitude=longitude)
+        return sun_altitude(there, end) - sun_altitude(there, begin)
+
+    noon = -15.0 * ((begin + (end - begin) / 2).hour + begin.minute / 60 - 12)
+    low, high = noon - 15.0, noon + 15.0
+    for _ in range(60):  # further east the Sun is later in its day: the end is lower than the beginning
+        middle = (low + high) / 2
+        low, high = (middle, high) if east(middle) > 0 else (low, middle)
+    longitude = (low + high) / 2
+    longitude = (longitude + 180.0) % 360.0 - 180.0
+    there = replace(site, longitude=longitude)
+    return {
+        "name": "polar",
+        "latitude": 80.0,
+        "longitude": longitude,
+        "elevation": 100.0,
+        "twilight": sun_altitude(there, begin),
+    }

@@ -17,7 +17,6 @@ from pyros.agents.agent import Agent
 from pyros.agents.night_state import MajordomeState
 from pyros.agents.night_table import Event, State
 from pyros.messages import CalibrationAbort, CalibrationOrder, CalibrationReport, Cool, Exposures, Message
-from pyros.planning.night_log import night_name
 from pyros.planning.phases import Phase, phase
 from pyros.planning.visibility import sun_altitude
 
@@ -60,9 +59,9 @@ class NightCalibrations:
                 times.append(each.seconds)
 
     def prepare(self, reason: str) -> None:
-        self._state.night, self._state.over = night_name(self._gate.site, self._agent.clock.time()), False
+        """Cool, and order biases."""
+        self._state.prepared = True
         self._state.attempts = 0
-        self._state.dark_times, self._state.flats = [], []
         if not math.isnan(self._cool):
             self._state.cooling = True
             self._agent.send_to(Agent.CAMERA, messages.COOL, Cool(celsius=self._cool))

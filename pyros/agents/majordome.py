@@ -63,6 +63,7 @@ ATTEMPTS = 3
 _GRACE_SECONDS = 15.0
 _FAULT = "the night has stopped"
 _CLOSED_STATES = frozenset(State) - OPEN_STATES - {State.HELD, State.FAULT, State.CLOSING}
+_ENDS_NIGHTS = frozenset((State.PREPARING, State.READY, State.HELD, State.FAULT))  # in the others it goes on, or closes
 _AT_WORK = frozenset((State.FLATS, State.FOCUSING, State.OBSERVING))  # the dome has said that it is open
 
 
@@ -119,6 +120,7 @@ class MajordomeAgent(Agent):
         }
         self.actions |= {
             Action.ASK: self._ask_devices,
+            Action.BEGIN: self._begin_night,
             Action.PREPARE: self._calibrations.prepare,
             Action.OPEN: self._open,
             Action.OBSERVE: self._observe,
@@ -414,15 +416,23 @@ class MajordomeAgent(Agent):
         if state in (State.PREPARING, State.READY, State.OBSERVING) and self._calibrations.flats_are_due(part):
             if self.state.running is None:
                 self.machine.happen(Event.FLATS_DUE, "flats of the twilight")
-        elif self._is_over(part, night):
-            if not self.state.over and state in (State.PREPARING, State.READY, State.HELD, State.FAULT):
-                self.machine.happen(Event.MORNING, "the night is over")
-        elif part != "afternoon" and night != self.state.night and state in (State.CLOSED, State.FINISHING):
-            self.machine.happen(Event.EVENING, f"the night of {night} begins")
+        elif not self.state.over and state in _ENDS_NIGHTS and self._is_over(part, night):
+            self.machine.happen(Event.MORNING, "the night is over")
+        elif part in ("evening", "night"):
+            unprepared = state is State.READY and not self.state.prepared
+            if (night != self.state.night or unprepared) and state is not State.PREPARING:
+                self.machine.happen(Event.EVENING, f"the night of {night} begins")
 
     def _is_over(self, part: Phase, night: str) -> bool:
         """Whether it is morning, or the night that was begun is another one than that of now."""
         return part == "morning" or (not self.state.over and night != self.state.night)
+
+    def _begin_night(self, reason: str) -> None:
+        night = self._now()[1]
+        if night != self.state.night:
+            self._end_night(reason)
+            self.state.night, self.state.over, self.state.prepared = night, False, False
+            self.state.dark_times, self.state.flats = [], []
 
     def _end_night(self, reason: str) -> None:
         """Have the night's report written, once."""
@@ -499,6 +509,8 @@ class MajordomeAgent(Agent):
         if self.state.state is State.OPENING and not wanted.alert and self._calibrations.why_focus():
             return  # the focus comes first
         self._calibrations.note_exposures(wanted.exposures)
+        if self.state.over and self._now()[1] == self.state.night:
+            self.state.over = False  # after a day of minutes it is dark on the same date again
         self.state.running = wanted
         self.state.observed.append(wanted.id)
         self.send_to(self.OBSERVATION_MANAGER, messages.OBSERVE, wanted)

@@ -22,6 +22,8 @@ class MajordomeState(msgspec.Struct):
     """The date of the night that was begun last; '' before the first."""
     over: bool = True
     """Whether that night is over."""
+    prepared: bool = True
+    """Whether the detector was cooled, and biases were ordered, for that night."""
     attempts: int = 0
     """How often in a row the dome did not open."""
     shut: list[str] = []

@@ -48,7 +48,7 @@ class Event(StrEnum):
     RESTART = "restart"
     """The majordome begins, in whatever state it was left."""
     EVENING = "evening"
-    """The Sun is below +5° and a night that wasn't begun yet lies ahead."""
+    """The Sun is below +5° and a night that wasn't begun, or not prepared yet, is here; in a polar night it is noon."""
     MORNING = "morning"
     """The night is over."""
     DAY = "day"
@@ -99,6 +99,8 @@ class Action(StrEnum):
 
     ASK = "ask the devices"
     """Ask dome, mount and camera what they are doing."""
+    BEGIN = "begin the night"
+    """Count from here as the night of this date; the one before has its report, where it has none yet."""
     PREPARE = "prepare"
     """Cool, and order biases and darks."""
     OPEN = "open"
@@ -141,6 +143,7 @@ class _Row(NamedTuple):
 _S, _E, _A = State, Event, Action
 _SUPERSEDE = (_A.STOP, _A.OPEN)
 _SHUT_DOWN = (_A.STOP, _A.ABORT, _A.CLOSE)
+_EVENING = (_A.BEGIN, _A.PREPARE)
 
 
 def _row(*cells: tuple[tuple[Event, ...] | Event, State, tuple[Action, ...]], ignores: tuple[Event, ...]) -> _Row:
@@ -162,7 +165,7 @@ _OPEN_ENDS = (
 _ROWS: dict[State, _Row] = {
     _S.CLOSED: _row(
         (_E.RESTART, _S.CLOSED, (_A.ABORT, _A.ASK)),
-        (_E.EVENING, _S.PREPARING, (_A.PREPARE,)),
+        (_E.EVENING, _S.PREPARING, _EVENING),
         ((_E.WORK, _E.URGENT), _S.OPENING, (_A.OPEN,)),
         (_E.UNSAFE, _S.CLOSED, (_A.CLOSE,)),
         (_E.FOUND_OPEN, _S.CLOSING, (_A.CLOSE,)),
@@ -185,12 +188,14 @@ _ROWS: dict[State, _Row] = {
         ((_E.WORK, _E.URGENT, _E.FLATS_DUE), _S.OPENING, (_A.OPEN,)),
         (_E.UNSAFE, _S.READY, (_A.CLOSE,)),
         (_E.FOUND_OPEN, _S.CLOSING, (_A.CLOSE,)),
+        (_E.EVENING, _S.PREPARING, _EVENING),
         (_E.MORNING, _S.FINISHING, (_A.FINISH,)),
         (_E.HOLD, _S.HELD, ()),
-        ignores=(_E.EVENING, _E.DOME_FAILED),
+        ignores=(_E.DOME_FAILED,),
     ),
     _S.OPENING: _row(
         (_E.RESTART, _S.OPENING, (_A.ASK,)),
+        (_E.EVENING, _S.OPENING, (_A.BEGIN,)),
         (_E.MOUNT_CLEAR, _S.OPENING, (_A.OPEN,)),
         ((_E.WORK, _E.URGENT), _S.OPENING, (_A.OBSERVE,)),
         (_E.OPENED, _S.OBSERVING, (_A.DECIDE,)),
@@ -202,6 +207,7 @@ _ROWS: dict[State, _Row] = {
     ),
     _S.FLATS: _row(
         (_E.RESTART, _S.FLATS, (_A.ASK,)),
+        (_E.EVENING, _S.FLATS, (_A.BEGIN,)),
         (_E.CALIBRATED, _S.OBSERVING, (_A.DECIDE,)),
         (_E.OVERDUE, _S.OBSERVING, (_A.WARN, _A.STOP, _A.DECIDE)),
         ((_E.WORK, _E.URGENT), _S.OBSERVING, (_A.STOP, _A.OBSERVE)),
@@ -210,6 +216,7 @@ _ROWS: dict[State, _Row] = {
     ),
     _S.FOCUSING: _row(
         (_E.RESTART, _S.FOCUSING, (_A.ASK,)),
+        (_E.EVENING, _S.FOCUSING, (_A.BEGIN,)),
         (_E.CALIBRATED, _S.OBSERVING, (_A.DECIDE,)),
         (_E.OVERDUE, _S.OBSERVING, (_A.WARN, _A.STOP, _A.DECIDE)),
         (_E.URGENT, _S.OBSERVING, (_A.STOP, _A.OBSERVE)),
@@ -224,6 +231,7 @@ _ROWS: dict[State, _Row] = {
     ),
     _S.OBSERVING: _row(
         (_E.RESTART, _S.OBSERVING, (_A.ASK,)),
+        (_E.EVENING, _S.OBSERVING, (_A.BEGIN,)),
         ((_E.WORK, _E.URGENT), _S.OBSERVING, (_A.OBSERVE,)),
         (_E.FLATS_DUE, _S.FLATS, (_A.FLATS,)),
         (_E.FOCUS_DUE, _S.FOCUSING, (_A.FOCUS,)),
@@ -241,6 +249,7 @@ _ROWS: dict[State, _Row] = {
         (_E.SHUT_AT_MORNING, _S.FINISHING, (_A.FINISH,)),
         ((_E.WORK, _E.URGENT), _S.OPENING, (_A.OPEN,)),
         (_E.UNSAFE, _S.CLOSING, (_A.CLOSE,)),
+        (_E.EVENING, _S.CLOSING, (_A.BEGIN,)),
         (_E.OVERDUE, _S.FAULT, (_A.CLOSE, _A.ALARM)),
         (_E.HOLD, _S.HELD, (_A.CLOSE,)),
         ignores=(_E.DOME_FAILED, _E.FOUND_OPEN, _E.MORNING),
@@ -249,7 +258,7 @@ _ROWS: dict[State, _Row] = {
         (_E.RESTART, _S.FINISHING, (_A.ABORT, _A.ASK)),
         (_E.CALIBRATED, _S.CLOSED, (_A.REPORT,)),
         (_E.OVERDUE, _S.CLOSED, (_A.WARN, _A.STOP, _A.REPORT)),
-        (_E.EVENING, _S.PREPARING, (_A.STOP, _A.REPORT, _A.PREPARE)),
+        (_E.EVENING, _S.PREPARING, (_A.STOP, *_EVENING)),
         ((_E.WORK, _E.URGENT), _S.OPENING, _SUPERSEDE),
         (_E.UNSAFE, _S.FINISHING, (_A.CLOSE,)),
         (_E.FOUND_OPEN, _S.CLOSING, (_A.STOP, _A.CLOSE)),
@@ -260,6 +269,7 @@ _ROWS: dict[State, _Row] = {
         (_E.RESTART, _S.HELD, (_A.ABORT, _A.ASK)),
         (_E.UNSAFE, _S.HELD, (_A.CLOSE,)),
         (_E.RELEASE, _S.READY, (_A.PLAN,)),
+        (_E.EVENING, _S.HELD, (_A.BEGIN,)),
         (_E.MORNING, _S.HELD, (_A.REPORT,)),
         ignores=(_E.HOLD, _E.FOUND_OPEN, _E.DOME_FAILED, _E.WORK, _E.URGENT),
     ),
@@ -268,6 +278,7 @@ _ROWS: dict[State, _Row] = {
         (_E.MINUTE, _S.FAULT, (_A.CLOSE, _A.ALARM)),
         (_E.RECOVERED, _S.CLOSING, (_A.CLOSE,)),
         (_E.UNSAFE, _S.FAULT, (_A.CLOSE,)),
+        (_E.EVENING, _S.FAULT, (_A.BEGIN,)),
         (_E.MORNING, _S.FAULT, (_A.REPORT,)),
         (_E.HOLD, _S.HELD, (_A.CLOSE,)),
         ignores=(_E.FOUND_OPEN, _E.DOME_FAILED, _E.WORK, _E.URGENT),

@@ -5,18 +5,20 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import yaml
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pyros import messages
+from pyros.agents._night_reporting import NightReporting
 from pyros.agents.majordome import ATTEMPTS, LEASE, PAUSES, MajordomeAgent
 from pyros.agents.night_table import OPEN_STATES, State
 from pyros.agents.runtime.batches import Batch
@@ -43,6 +45,7 @@ from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from pyros.wire import Entry
 from tests.agents.conftest import Inline
+from tests.builders import polar_site
 
 SITE_FILE = Path(__file__).resolve().parents[2] / "observatory" / "site.yaml"
 SITE = Site.load(SITE_FILE)
@@ -242,6 +245,98 @@ def test_in_a_polar_night_a_new_night_begins_at_noon(tmp_path: Path) -> None:
         assert (rig.state, rig.agent.state.night) == (State.READY, "2026-12-19")
         hours(rig, 1.5)
         assert (rig.state, rig.agent.state.night) == (State.READY, "2026-12-20")
+
+
+@pytest.fixture
+def reported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the nights whose reports were asked for."""
+    nights: list[str] = []
+    monkeypatch.setattr(NightReporting, "write", lambda _, night: nights.append(night))
+    return nights
+
+
+def test_a_night_that_never_ends_is_reported_at_each_noon_while_it_observes(
+    tmp_path: Path, reported: list[str]
+) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text("{name: Pole, latitude: 89.9, longitude: 0, elevation: 0}")
+    with _rig(datetime(2026, 12, 19, 11, 0, tzinfo=UTC), site=site) as rig:
+        rig.open()
+        for night in (19, 20, 21):
+            hours(rig, 24)
+            assert (rig.state, rig.agent.state.night) == (State.OBSERVING, f"2026-12-{night}")
+        assert reported == ["2026-12-18", "2026-12-19", "2026-12-20"]
+
+
+def test_after_a_day_of_minutes_the_second_dark_time_has_its_evening_and_its_report(
+    tmp_path: Path, reported: list[str]
+) -> None:
+    day = datetime(2026, 11, 29, 11, 35, tzinfo=UTC)
+    keys = polar_site(day, day + timedelta(minutes=5))
+    site = tmp_path / "site.yaml"
+    site.write_text(yaml.safe_dump(keys))
+
+    def dark(rig: Rig) -> None:
+        ra, dec = place_overhead(Site(**keys), rig.clock.now(), 80.0, 0.0)
+        rig.plan("survey", ra=ra, dec=dec)
+        rig.say("dome", messages.DOME_OPENED, Reason())
+        assert rig.state == State.OBSERVING
+
+    with _rig(day - timedelta(hours=2), site=site, cool="-10") as rig:
+        rig.safe()
+        dark(rig)
+        night = rig.agent.state.night
+        hours(rig, 2)
+        rig.say("scheduler", messages.PLAN_UPDATED, Plan(()))
+        rig.say("observation_manager", messages.OBSERVATION_FAILED, ObservationReport(observation="survey"))
+        rig.pass_(70)
+        assert rig.state == State.CLOSING, "day"
+        rig.shut()
+        assert (rig.state, rig.agent.state.over) == (State.CLOSED, True)
+        hours(rig, 1 / 12)
+        dark(rig)
+        assert rig.agent.state.night == night, "the same date, until the noon of the mean Sun"
+        hours(rig, 0.5)
+        second = rig.agent.state.night
+        assert second > night
+        assert reported == [night], "once more: the report has what was observed since"
+        rig.say("scheduler", messages.PLAN_UPDATED, Plan(()))
+        rig.say("observation_manager", messages.OBSERVATION_FAILED, ObservationReport(observation="survey"))
+        rig.pass_(70)
+        rig.shut()
+        rig.pass_(20)
+        assert (rig.state, rig.agent.state.prepared) == (State.PREPARING, True), "it cools when it is closed again"
+        hours(rig, 24)
+        assert reported == [night, second]
+
+
+@pytest.mark.parametrize("fault", [False, True])
+def test_a_night_spent_held_or_in_fault_is_begun_and_reported_all_the_same(reported: list[str], fault: bool) -> None:
+    with _rig(NOON) as rig:
+        rig.agent.state.state = State.FAULT if fault else State.HELD
+        rig.agent.holds.set("anna@dome", "a visitor")
+        for night in (20, 21):
+            hours(rig, 7)
+            assert (rig.agent.state.night, rig.agent.state.over) == (f"2026-03-{night}", False)
+            hours(rig, 16.95)
+            assert rig.agent.state.over
+        assert reported == ["2026-03-20", "2026-03-21"]
+
+
+def test_what_is_released_in_the_dark_is_prepared_then(reported: list[str]) -> None:
+    with _rig(NOON, cool="-10") as rig:
+        rig.agent.holds.set("anna@dome", "a visitor")
+        rig.say("program:person", messages.HOLD, messages.HoldOrder(why="a visitor", who="anna@dome"))
+        hours(rig, 8)
+        assert (rig.state, rig.agent.state.night) == (State.HELD, "2026-03-20")
+        rig.agent.holds.release()
+        orders = rig.say("program:person", messages.RELEASE, messages.ReleaseOrder(who="anna@dome"))
+        assert ("camera", messages.COOL) in orders
+        assert rig.state == State.PREPARING
+        rig.say("camera", messages.COOLING_FINISHED, messages.CoolingReport(celsius=-10.0))
+        assert rig.pass_(60).count(("camera", messages.COOL)) == 0, "once"
+        hours(rig, 9)
+        assert reported == ["2026-03-20"]
 
 
 def test_an_alert_is_observed_in_the_turn_of_its_plan(rig: Rig) -> None:

@@ -5,17 +5,18 @@ The site stands where the Sun rises above the twilight for some minutes only, an
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from pyros.agents.night_state import MajordomeState
 from pyros.messages import Exposures, Observation
+from pyros.planning.night_log import night_name
 from pyros.planning.phases import phase
-from pyros.planning.visibility import place_overhead, sun_altitude
+from pyros.planning.visibility import place_overhead
 from pyros.site import Site
+from tests.builders import polar_site
 from tests.conftest import wait_until
 from tests.live.observatory import EXPOSURE, LiveObservatory
 
@@ -26,31 +27,6 @@ PATIENCE = 1800.0
 SPEED = 25
 """Of the camera: three quarters of the images are taken before the day."""
 _COUNT = 100
-
-
-def polar_site(begin: datetime, end: datetime) -> dict[str, Any]:
-    """Return where it is day just from ``begin`` to ``end``: the Sun is as high at both, and higher only between."""
-    site = Site(name="polar", latitude=80.0, longitude=0.0, elevation=100.0)
-
-    def east(longitude: float) -> float:
-        there = replace(site, longitude=longitude)
-        return sun_altitude(there, end) - sun_altitude(there, begin)
-
-    noon = -15.0 * ((begin + (end - begin) / 2).hour + begin.minute / 60 - 12)
-    low, high = noon - 15.0, noon + 15.0
-    for _ in range(60):  # further east the Sun is later in its day: the end is lower than the beginning
-        middle = (low + high) / 2
-        low, high = (middle, high) if east(middle) > 0 else (low, middle)
-    longitude = (low + high) / 2
-    longitude = (longitude + 180.0) % 360.0 - 180.0
-    there = replace(site, longitude=longitude)
-    return {
-        "name": "polar",
-        "latitude": 80.0,
-        "longitude": longitude,
-        "elevation": 100.0,
-        "twilight": sun_altitude(there, begin),
-    }
 
 
 @pytest.mark.long
@@ -89,6 +65,11 @@ def _two_nights(live: LiveObservatory, site: Site, day: datetime) -> None:
     (finished,) = [each for each in live.reports() if each.observation == "survey"]
     assert len(set(finished.images)) == len(finished.images) == _COUNT
     assert sorted(live.images("survey").items()) == [(number, 1) for number in range(1, _COUNT + 1)]
+    tonight = night_name(site, datetime.now(UTC).timestamp())
+    wait_until(
+        lambda: live.state_of("majordome", MajordomeState).night == tonight, PATIENCE, "the second night's begin"
+    )
     nights = sorted(path.stem for path in (live.config.data / "nights").glob("*.md"))
     print(f"reports of {nights}")
+    assert min(nights, default="") < tonight or tonight in nights
     assert live.failures() == []
