@@ -67,9 +67,6 @@ class Agent(StandardAgents):
     SAFE_SECONDS: ClassVar[float] = 180.0
     """How long `make_safe` may take at the agent's end."""
 
-    GATHER_SECONDS: ClassVar[float] = 0.0
-    """How long a turn waits for more messages to share its commit; for an agent whose answer nothing waits for."""
-
     LEFT: ClassVar[str] = "what {name} moves is not made safe"
     """What is told when the process is ended at once, before `make_safe` is done."""
 

@@ -76,8 +76,6 @@ class NotifierAgent(Agent):
     Its option: ``rules``, a YAML file of recipients and rules; without one nothing is sent.
     """
 
-    GATHER_SECONDS = 0.1  # an alert's way to the telescope has the disk to itself meanwhile
-
     state: NoticeBook
 
     def __init__(self) -> None:

@@ -20,6 +20,7 @@ from pyros.messages._codec import (
     BULK,
     FLEETING,
     GUARDED,
+    PATIENT,
     PAYLOADS,
     Message,
     decode_payload,
@@ -45,7 +46,7 @@ from pyros.messages.weather import *
 
 # fmt: off
 __all__ = [
-    "BULK", "FLEETING", "GUARDED", "Message", "NoPayload", "PAYLOADS", "Payload", "Target", "decode_payload",
+    "BULK", "FLEETING", "GUARDED", "Message", "NoPayload", "PATIENT", "PAYLOADS", "Payload", "Target", "decode_payload",
     "encode_payload", "guard", "register", "unproved",
     # alerts
     "AlertReceived", "AlertDecided", "TakenImage", "FollowUp", "Publish", "AlertSource",

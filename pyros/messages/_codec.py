@@ -28,15 +28,26 @@ BULK: set[str] = set()
 """Names of what is large and may come later: whatever else its sender says may overtake it, and its own order stays;
 decision 0098."""
 
+PATIENT: set[str] = set()
+"""Names of reports that nobody acts on at once: their receiver may wait for more before it stores them, so that what
+is urgent has the disk to itself; decision 0110."""
+
 
 def register(
-    name: str, payload: type[msgspec.Struct], *, guarded: bool = False, fleeting: bool = False, bulk: bool = False
+    name: str,
+    payload: type[msgspec.Struct],
+    *,
+    guarded: bool = False,
+    fleeting: bool = False,
+    bulk: bool = False,
+    patient: bool = False,
 ) -> str:
     """Give the messages of that name a payload type, so that a wrong payload is refused where it arrives.
 
     ``guarded``: it moves a device or says that it is safe (see `GUARDED`). ``fleeting``: it is said again soon (see
-    `FLEETING`). ``bulk``: others may overtake it (see `BULK`). Returns the name, for the constant it gets; raises
-    ValueError when the name has another type already.
+    `FLEETING`). ``bulk``: others may overtake it (see `BULK`). ``patient``: its receiver may wait
+    before it stores it (see `PATIENT`). Returns the name, for the constant it gets; raises ValueError when the name has
+    another type already.
     """
     if guarded:
         GUARDED.add(name)
@@ -44,6 +55,8 @@ def register(
         FLEETING.add(name)
     if bulk:
         BULK.add(name)
+    if patient:
+        PATIENT.add(name)
     if PAYLOADS.get(name, payload) is not payload:
         raise ValueError(f"message {name!r} already carries {PAYLOADS[name].__name__}")
     PAYLOADS[name] = payload

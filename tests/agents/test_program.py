@@ -256,20 +256,22 @@ def test_an_agent_ends_by_message_and_can_be_started_again(
     send(place, "Hear", agent="plain")
 
 
-class GatheringAgent(PlainAgent):
-    GATHER_SECONDS = 600.0
-
+class ReflexAgent(PlainAgent):
     def __init__(self) -> None:
         super().__init__()
+        self.actions_by_message["Hear at once"] = self.actions_by_message["Hear"]
         self.arrived: list[Message] = []
         self.reflexes["Hear"] = self.arrived.append
 
 
-def test_messages_to_an_agent_that_gathers_share_a_turn_and_its_end_waits_for_no_more(
-    observatory: Callable[..., Any], running: Callable[..., Any]
+@pytest.mark.parametrize("then", ["the end", "a message that cannot wait"])
+def test_patient_messages_share_a_turn_which_ends_with_the_first_that_is_not(
+    observatory: Callable[..., Any], running: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, then: str
 ) -> None:
+    monkeypatch.setattr("pyros.agents.runtime.host.PATIENT_SECONDS", 600.0)
+    monkeypatch.setattr("pyros.agents.runtime.host.PATIENT", {"Hear"})
     place = observatory("plain")
-    plain = GatheringAgent()
+    plain = ReflexAgent()
     running(place, plain)
     section = place.config.agent("plain")
     for number in (1, 2, 3):
@@ -277,9 +279,12 @@ def test_messages_to_an_agent_that_gathers_share_a_turn_and_its_end_waits_for_no
             client.sendall(b"Hear\n")
             wait_until(lambda: len(plain.arrived) == number)  # noqa: B023
     assert plain.heard == []
+    if then == "a message that cannot wait":
+        send(place, "Hear at once", agent="plain")
+        wait_until(lambda: len(plain.heard) == 4)
     plain.stop()
-    query = "SELECT count(*), count(DISTINCT turn) FROM received WHERE name = 'Hear'"
-    assert place.rows("plain", query) == [(3, 1)]
+    query = "SELECT count(*), count(DISTINCT turn) FROM received WHERE name LIKE 'Hear%'"
+    assert place.rows("plain", query) == [(len(plain.heard), 1)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

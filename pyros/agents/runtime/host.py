@@ -33,12 +33,14 @@ from pyros.errors import AgentError, ConfigError, JournalError, PyrosError
 from pyros.hold import Hold, Holds
 from pyros.journal import SQLITE, AnyJournal, AnyJournals, past
 from pyros.logs import limit
-from pyros.messages import ALARM, FLEETING, Message, Payload, encode_payload
+from pyros.messages import ALARM, FLEETING, PATIENT, Message, Payload, encode_payload
 from pyros.reactor import Reactor
 from pyros.sender.handshake import observatory_key
 from pyros.sender.outbound import Outbound
 from pyros.wire import Entry, Refusal
 
+PATIENT_SECONDS = 0.1
+"""How long a turn of nothing but patient messages waits for more before its commit."""
 _TURN_MESSAGES = 4096
 _MAX_MAILBOX = 1000  # beyond that the agent's own fleeting messages are dropped
 _UNSTORED_SECONDS = 30.0  # so long the journal's state may lack what fleeting messages have changed
@@ -512,20 +514,25 @@ class Host:
             self.agent.log.failure("shutdown() of {name} failed", name=self.agent.name)
 
     def _gather(self) -> tuple[list[Batch], bool]:
-        """Wait for the mailbox or a timer: what is there now, up to the size of a turn; True when nothing came."""
+        """Wait for the mailbox or a timer: what is there now, up to the size of a turn; True when nothing came.
+
+        Where nothing but reports came that can wait, more is waited for.
+        """
         batches: list[Batch] = []
         count = 0
         try:
             batch = self._mailbox.get(timeout=self._patience())
         except Empty:
             return batches, True
-        until = self.clock.monotonic() + self.agent.GATHER_SECONDS
+        until = min(self.clock.monotonic() + PATIENT_SECONDS, self._next_due())
         while True:
             if batch is None or not batch.entries:  # the end, or something that doesn't wait
                 until = 0.0
             else:
                 batches.append(batch)
                 count += len(batch.entries)
+                if not all(entry.name in PATIENT for entry in batch.entries):
+                    until = 0.0
             if count >= _TURN_MESSAGES:
                 return batches, False
             left = until - self.clock.monotonic()

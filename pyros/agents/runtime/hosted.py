@@ -29,7 +29,6 @@ class Hosted(Protocol):
 
     schema: ClassVar[str]
     SAFE_SECONDS: ClassVar[float]
-    GATHER_SECONDS: ClassVar[float]
     LEFT: ClassVar[str]
     HOLD_CHANGED: ClassVar[str]
     TELL_ALARM: ClassVar[str]
