@@ -20,6 +20,9 @@ from pyros.reactor import SystemReactor
 from pyros.workers import process
 from pyros.workers.process import BLOCK_DESCRIPTOR, MAX_FRAME, JobAnswer
 
+LATE_SECONDS = 30.0
+"""After which a job that still runs, or a process that isn't ready, is told in the log, with where it is; and again
+whenever it has taken twice as long."""
 _REAP_SECONDS = 0.05
 _KILL_SECONDS = 2.0  # within which a killed process is gone, unless it hangs in the kernel
 _STDERR_KEPT = 2000
@@ -31,6 +34,8 @@ class ChildOwner(Protocol):
     def answered(self, process: Child, answer: JobAnswer) -> None: ...
 
     def died(self, process: Child, why: str) -> None: ...
+
+    def late(self, process: Child, seconds: float, where: str) -> None: ...
 
     def gone(self, process: Child) -> None: ...
 
@@ -48,13 +53,14 @@ class Child(ProcessProtocol):
         self._stderr = b""
         self._exited = False
         self._limit: Timer | None = None
+        self._late: Timer | None = None
         self._reaping: Timer | None = None
         self._last_wait: Timer | None = None
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)  # what this process can import, it can
         self._transport: Any = reactor.spawnProcess(
             self,
             sys.executable,
-            [sys.executable, "-P", "-m", process.__name__],
+            [sys.executable, "-P", "-m", process.__name__, str(0.9 * LATE_SECONDS)],
             os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             childFDs={0: "w", 1: "r", 2: "r", BLOCK_DESCRIPTOR: self.block.descriptor},
         )
@@ -69,11 +75,18 @@ class Child(ProcessProtocol):
 
     def limit(self, seconds: float | None) -> None:
         """Give it up unless this is called again within so many seconds; None: no limit."""
-        if self._limit is not None and self._limit.active():
-            self._limit.cancel()
-        self._limit = None
+        for timer in (self._limit, self._late):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._limit = self._late = None
         if seconds is not None:
             self._limit = self._clock.call_later(seconds, self._too_late, seconds)
+            self._late = self._clock.call_later(LATE_SECONDS, self._tell_late, LATE_SECONDS)
+
+    def _tell_late(self, seconds: float) -> None:
+        self._late = self._clock.call_later(seconds, self._tell_late, 2 * seconds)
+        lines = [line.strip() for line in self._stderr.decode(errors="replace").splitlines() if line.strip()]
+        self._worker.late(self, seconds, "; ".join(lines))
 
     def _too_late(self, seconds: float) -> None:
         self._worker.died(self, f"no answer within {seconds:g} s, it is killed")
@@ -144,7 +157,7 @@ class Child(ProcessProtocol):
         self._all_over()
 
     def _all_over(self) -> None:
-        for timer in (self._limit, self._reaping, self._last_wait):
+        for timer in (self._limit, self._late, self._reaping, self._last_wait):
             if timer is not None and timer.active():
                 timer.cancel()
         if not self.gone.called:

@@ -1,8 +1,8 @@
 """The program of a worker process: runs one job after the other, at low priority, until standard input ends.
 
-``python -m pyros.workers.process`` is started by `Worker`, which writes requests to standard input and reads answers
-from standard output; both are frames of a 4-byte big-endian length and msgpack. Descriptor 3 is a file without a name,
-in memory where the system can: images go through it, past the frames. No Twisted here.
+``python -m pyros.workers.process SECONDS`` is started by `Worker`, which writes requests to standard input and reads
+answers from standard output; both are frames of a 4-byte big-endian length and msgpack. Descriptor 3 is a file without
+a name, in memory where the system can: images go through it, past the frames. No Twisted here.
 
 A job is a function of a module: ``function(argument)`` or ``function(argument, block)``, where ``argument`` is decoded
 to the type that the function's first parameter is annotated with, and ``block`` is a memoryview of the bytes that came
@@ -16,6 +16,7 @@ too stuck to see that. A job that needs a program starts it by `programs.run`, w
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import importlib
 import inspect
 import mmap
@@ -103,14 +104,18 @@ def answer(request: JobRequest, descriptor: int = BLOCK_DESCRIPTOR) -> JobAnswer
 
 
 def main() -> None:
-    """Run until standard input ends."""
+    """Run until standard input ends; after the seconds that the first argument names, a job tells where it is."""
+    late = float(sys.argv[1])
     answers = os.dup(1)
     os.dup2(2, 1)  # what a job prints is no answer
     _step_back()
     requests: SimpleQueue[JobRequest] = SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
     while True:
-        told = frame(answer(requests.get()))
+        request = requests.get()
+        faulthandler.dump_traceback_later(late)  # to standard error, where the parent finds it
+        told = frame(answer(request))
+        faulthandler.cancel_dump_traceback_later()
         with memoryview(told) as rest:
             sent = 0
             while sent < len(told):

@@ -203,6 +203,14 @@ class Worker:
         if self._process is process:
             self._lose(process, why)
 
+    def late(self, process: Child, seconds: float, where: str) -> None:
+        """For the process: what it does takes long; said, for a worker that hangs says nothing itself."""
+        doing = f"{self._current.name} is not over" if self._current is not None else "it is not ready"
+        self._log.warn(
+            "the {name} worker: {doing} after {seconds:g} s; it is at: {where}",
+            name=self._name, doing=doing, seconds=seconds, where=where or "it has said nothing",
+        )  # fmt: skip
+
     def gone(self, process: Child) -> None:
         """For the process: nothing is left of it."""
         self._ending.discard(process)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from twisted.internet import threads
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel, capturedLogs, formatEvent
 
 from pyros.clock import RealClock
 from pyros.errors import ImageError, WorkerError
@@ -155,6 +155,24 @@ def test_a_worker_that_hangs_costs_one_job(worker: Any, tmp_path: Path, job: Cal
     assert w.run(jobs.add, jobs.Sum([1])).total == 1
     assert (tmp_path / "hung").exists(), "it ran"
     wait_until(lambda: is_gone(noted(tmp_path / "hung")), what="its end")
+
+
+def test_a_job_that_takes_long_is_told_with_where_it_is(
+    worker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyros.workers.child.LATE_SECONDS", 0.3)
+    w = worker()
+
+    def told() -> bool:
+        said = [formatEvent(event) for event in list(logs) if event["log_level"] is LogLevel.warn]
+        return any("the test worker: hang is not over after" in line and "jobs.py" in line for line in said)
+
+    with capturedLogs() as logs:
+        hung = w.begin(jobs.hang, str(tmp_path / "hung"))
+        wait_until(told, what="where it is")
+        w.stop()
+    with pytest.raises(WorkerError, match="stopped"):
+        w.wait_for(hung)
 
 
 def test_a_worker_that_is_stopped_by_a_signal_costs_one_job(worker: Any, tmp_path: Path) -> None:
