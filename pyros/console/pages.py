@@ -16,11 +16,13 @@ from pyros.config import Config
 from pyros.console.roles import Role
 from pyros.errors import ConfigError
 from pyros.views import Observed
+from pyros.views.alerts import alerts
 from pyros.views.devices import devices
 from pyros.views.event import event
 from pyros.views.events import events
 from pyros.views.images import image, images
 from pyros.views.messages import messages
+from pyros.views.observations import observations
 from pyros.views.reports import report, reports
 from pyros.views.requests import request, requests
 from pyros.views.sky import sky
@@ -120,6 +122,9 @@ PAGES = (
     Page(name="events", title="Events", path="events", template="events.html", view=events, query=_PAGED_BY_NUMBER),
     Page(name="event", title="Event", path="event", template="event.html", view=_event, menu=False, section="events",
          query={"key": key}),
+    Page(name="alerts", title="Alerts", path="alerts", view=alerts, menu=False, section="events",
+         query={"after": key, "limit": limit, "event": key, "stream": key, "role": key, "kind": key, "words": key,
+                "since": number, "until": number, "ra": number, "dec": number, "radius": number}),
     Page(name="elsewhere", title="Elsewhere", path="elsewhere", template="elsewhere.html",
          data="pyros.console.answers.looking_up:elsewhere", query={"key": key}, menu=False),
     Page(name="search", title="Search", path="search", template="search.html",
@@ -131,6 +136,8 @@ PAGES = (
          query={"after": key, "limit": limit, "owner": key}),
     Page(name="request", title="Request", path="request", template="request.html", view=_request, menu=False,
          section="requests", query={"key": key}),
+    Page(name="observations", title="Observations", path="observations", view=observations, menu=False,
+         section="requests", query={"after": key, "limit": limit}),
     Page(name="images", title="Images", path="images", template="images.html", view=images,
          query={"after": key, "limit": limit, "event": key, "observation": key, "night": key, "filter": key,
                 "object": key, "ra": number, "dec": number, "radius": number}),

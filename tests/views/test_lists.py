@@ -17,6 +17,7 @@ from pyros.agents.alert_manager import AlertManagerState
 from pyros.agents.scheduler import SchedulerState
 from pyros.alerts import events as table
 from pyros.alerts.archive import healpix
+from pyros.alerts.archive.archive import Archive, Packet
 from pyros.alerts.events import EventTable, Followed, StoredEvent
 from pyros.alerts.identity import Event, PacketRecord
 from pyros.alerts.rules import decisions
@@ -40,6 +41,7 @@ from pyros.nights.diary import DiaryLine
 from pyros.planning import night_log
 from pyros.planning.night_log import NightLine
 from pyros.views import Observed
+from pyros.views.alerts import alerts
 from pyros.views.event import event
 from pyros.views.events import events, short_name
 from pyros.views.images import image, images
@@ -48,6 +50,7 @@ from pyros.views.messages import messages as messages_of
 from pyros.views.observations import observations
 from pyros.views.requests import request, requests
 from pyros.views.sources import sources
+from tests.builders import voevent
 from tests.views.written import commit, configuration, received, write
 
 M31 = Observation(id="m31", target="M 31", ra=10.68, dec=41.27, exposures=(Exposures("r", 60.0, 3),))
@@ -248,3 +251,43 @@ def test_names_are_shown_without_their_authority() -> None:
     assert short_name("ivo://a/b#burst-1") == "burst-1"
     assert short_name("swift:17") == "swift:17"
     assert short_name("ivo://a/b#") == "ivo://a/b#"
+
+
+def archived(config: Config, count: int) -> None:
+    """Archive packets: every second came in the same second as the one before it."""
+    archive = Archive(config.alert_archive)
+    archive.store([
+        Packet(voevent(f"ivo://test/swift#{n}", ra=10.0 + n % 2, dec=20.0, text="grb odd" if n % 2 else "grb even"),
+               "author 127.0.0.1", 1000.0 + n // 2)
+        for n in range(count)
+    ])  # fmt: skip
+    archive.close()
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ({}, range(25)), ({"words": "grb"}, range(25)), ({"words": "odd"}, range(1, 25, 2)),
+        ({"ra": 10.0, "dec": 20.0, "radius": 0.1}, range(0, 25, 2)),
+        ({"since": 1005.0, "until": 1007.0}, range(10, 14)),
+        ({"role": "test"}, ()), ({"event": "ivo://test/swift#7"}, (7,)),
+    ],
+)  # fmt: skip
+def test_alerts_come_page_by_page(observed: Observed, asked: dict[str, Any], wanted: range) -> None:
+    archived(observed.config, 25)
+    found = pages(alerts, "alerts", observed, 4, **asked)
+    assert [each.identity for each in found] == [f"ivo://test/swift#{n}" for n in reversed(wanted)]
+
+
+def test_alerts_before_there_is_an_archive(observed: Observed) -> None:
+    assert "no such archive" in alerts(observed).problem
+
+
+@pytest.mark.parametrize(
+    "asked", [{"after": "x"}, {"after": "1e999:1"}, {"role": "captain"}, {"kind": "x"}, {"words": "!"}, {"ra": 1.0},
+              {"ra": 361.0, "dec": 0.0, "radius": 1.0}],
+)  # fmt: skip
+def test_a_question_about_alerts_that_makes_no_sense(observed: Observed, asked: dict[str, Any]) -> None:
+    archived(observed.config, 1)
+    with pytest.raises(ValueError, match=next(iter(asked)) if "radius" not in asked else "cone"):
+        alerts(observed, **asked)

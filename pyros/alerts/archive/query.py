@@ -24,6 +24,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     """Received then or later."""
     until: float | None = None
     """Received before."""
+    before: tuple[float, int] | None = None
+    """Older than a packet, of which these are when it was received and its number: the next page of the newest."""
     words: str = ""
     """Words that the packet has; '' for any."""
     cone: tuple[float, float, float] | None = None

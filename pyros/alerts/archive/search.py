@@ -141,6 +141,10 @@ class ArchiveReader:
             yield packets.c.received >= query.since
         if query.until is not None:
             yield packets.c.received < query.until
+        if query.before is not None:
+            received, number = query.before
+            yield packets.c.received <= received
+            yield sa.or_(packets.c.received < received, packets.c.number < number)
         if query.cone:
             cell = packets.c.cell if by_cell else packets.c.cell + 0
             yield sa.or_(*(cell.between(*cells) for cells in healpix.cone(*query.cone)))

@@ -124,7 +124,8 @@ class VolumeSearch:
     def _in_order(self) -> list[_Volume]:
         since = float("-inf") if self._query.since is None else self._query.since
         until = float("inf") if self._query.until is None else self._query.until
-        there = [volume for volume in self._volumes if volume.newest >= since and volume.oldest < until]
+        last = float("inf") if self._query.before is None else self._query.before[0]
+        there = [each for each in self._volumes if each.newest >= since and each.oldest < until and each.oldest <= last]
         return sorted(there, key=lambda volume: -volume.newest if self._backwards else volume.oldest)
 
     def _place(self, row: Any) -> tuple[float, float]:
