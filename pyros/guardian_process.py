@@ -33,12 +33,14 @@ class GuardianProcess:
     ) -> None:
         """Take the guardian's section; ``simulated``: this process is what simulates the devices."""
         self.config, self.section = config, section
-        self.log = Logger("guardian")
-        self.file: Path = config.data / "guardian.log"
+        name = f"guardian {config.unit}".strip()
+        self.log = Logger(name)
+        self.file: Path = config.data / f"{name}.log"
         """Where the guardian writes what it does."""
         self._reactor, self._clock = reactor, clock
-        plugin = ["pyros-guardian", "--config", str(config.path), *["--simulated"] * simulated]
-        self._process = KeptProcess("guardian", plugin, self.file, clock)
+        unit = ["--unit", config.unit] if config.unit else []
+        plugin = ["pyros-guardian", "--config", str(config.path), *unit, *["--simulated"] * simulated]
+        self._process = KeptProcess(name, plugin, self.file, clock)
         host = reachable(section.ip)
         endpoint = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
         self._endpoint = endpoint(reactor, host, section.port, _ASK_SECONDS)

@@ -6,6 +6,7 @@ import importlib
 import inspect
 from collections.abc import Iterable
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
@@ -67,11 +68,13 @@ def load_agent(config: Config, name: str) -> Agent:
     except TypeError as error:
         how = "with its section's name" if make.many else "without arguments"
         raise ConfigError([f"{where}: {classes[0].__name__} must be made {how}: {error}"]) from None
+    if agent.name == section.kind:
+        agent.rename(name)
     if agent.name != name:
         raise ConfigError(
             [f"{where}: {classes[0].__name__} calls itself {agent.name!r}; the section's name must be that"]
         )
-    agent.check_needs(config)
+    agent.check_needs(config.seen_from(section.unit))
     return agent
 
 
@@ -170,14 +173,15 @@ class Observatory:
             from pyros.broker import Broker  # noqa: PLC0415
 
             self.broker = Broker(config, reactor, clock, **how, epoch=epoch("broker"))
-        self.guardian: Guardian | GuardianProcess | None = None
-        if config.guardian is not None and guardian == "inline":
-            from pyros.guardian import Guardian  # noqa: PLC0415
+        self.guardians: list[Guardian | GuardianProcess] = []
+        for seen in config.guarded() if guardian != "none" else ():
+            if guardian == "inline":
+                from pyros.guardian import Guardian  # noqa: PLC0415
 
-            self.guardian = Guardian(config, reactor, clock, send=self._tell_monitoring)
-        elif config.guardian is not None and guardian == "process":
-            simulated = bool(self.simulators)
-            self.guardian = GuardianProcess(config, config.guardian, reactor, clock, simulated=simulated)
+                self.guardians.append(Guardian(seen, reactor, clock, send=partial(self._tell_monitoring, seen)))
+            elif seen.guardian is not None:
+                simulated = bool(self.simulators)
+                self.guardians.append(GuardianProcess(seen, seen.guardian, reactor, clock, simulated=simulated))
         if problems:
             raise ConfigError(problems)
         self._long_lived = LongLivedObjects(clock, self.has_begun) if threaded else None
@@ -190,8 +194,8 @@ class Observatory:
         try:
             for simulator in self.simulators:
                 await simulator.start()
-            if self.guardian is not None:
-                self.guardian.start()
+            for guardian in self.guardians:
+                guardian.start()
             for host in self.hosts.values():
                 host.start()
             if self.broker is not None:
@@ -247,14 +251,15 @@ class Observatory:
         broker = maybeDeferred(self.broker.stop) if self.broker is not None else succeed(None)
         concerned = [host for host in self.hosts.values() if host.running or host.unsafe]
         await DeferredList([broker, ending.stop(concerned, "the observatory ends")], consumeErrors=True)
-        if self.guardian is not None:
-            await self.guardian.stop()
+        for guardian in self.guardians:
+            await guardian.stop()
         for simulator in self.simulators:
             await simulator.stop()
 
-    def _tell_monitoring(self, name: str, payload: Any) -> None:
-        """Pass an inline guardian's alarm to monitoring; raises AgentError when that isn't there."""
-        monitoring = self.hosts.get(Agent.MONITORING)
+    def _tell_monitoring(self, seen: Config, name: str, payload: Any) -> None:
+        """Pass an inline guardian's alarm to its unit's monitoring; raises AgentError when that isn't there."""
+        section = seen.agents.get(Agent.MONITORING)
+        monitoring = self.hosts.get(section.name) if section is not None else None
         if monitoring is None or not monitoring.running:
             raise AgentError("monitoring is not there")
         monitoring.post(name, messages.encode_payload(name, payload))

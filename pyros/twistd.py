@@ -291,7 +291,8 @@ class GuardianOptions(Options):
 
     longdesc = "Run the guardian of the configuration, which closes the dome when the dome's agent is silent."
     optParameters: list[list[Any]] = [  # noqa: RUF012
-        ["parent", None, None, "The process that started it: without that it ends when the dome is closed.", int]
+        ["unit", None, "", "Of several telescopes, the unit of the one whose dome it closes."],
+        ["parent", None, None, "The process that started it: without that it ends when the dome is closed.", int],
     ]
     optFlags = [["simulated", None, "The devices are simulated by that process."]]  # noqa: RUF012
 
@@ -354,7 +355,8 @@ def broker_service(options: BrokerOptions) -> Service:
 @telling_mistakes
 def guardian_service(options: GuardianOptions) -> Service:
     """For the plugin ``pyros-guardian``."""
-    return GuardianService(options.load(), parent=options["parent"], simulated=bool(options["simulated"]))
+    config = options.load().seen_from(options["unit"])
+    return GuardianService(config, parent=options["parent"], simulated=bool(options["simulated"]))
 
 
 @telling_mistakes

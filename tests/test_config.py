@@ -187,7 +187,7 @@ port = 70000
 driver = native
 [mine]
 port = five
-[two words]
+[two-words]
 port = 5009
 app = x
 [monitoring]
@@ -209,12 +209,14 @@ remotes = a.example:x
         "[scheduler] ip: 'localhost' is not an IP address, like 127.0.0.1",
         "[scheduler] allow: '127.0.0.1/8' is not a list of networks, like 127.0.0.0/8 ::1"
         " (127.0.0.1/8 has host bits set)",
-        "[scheduler] prot: unknown key (known here: ip, port, at, app, allow, log, driver, address, option_...)",
+        "[scheduler] prot: unknown key"
+        " (known here: ip, port, at, app, allow, log, driver, address, kind, unit, option_...)",
         "[majordome] port: missing",
         "[camera] port: '70000' is not a port; give a whole number from 1 to 65535",
         "[camera] address: missing",
         "[mine] port: 'five' is not a port; give a whole number from 1 to 65535",
-        "[two words] section: an agent's name is a letter, then letters, digits and _ (64 at most)",
+        "[two-words] section: an agent's name is a letter, then letters, digits and _;"
+        " its unit follows after a blank (64 at most)",
         "[monitoring] max_wind: 'strong' is not a positive number",
         "[monitoring] max_cloud: '0' is not a positive number",
         "[broker] ivo: 'my broker' is not an IVOA identifier, like ivo://my.observatory/broker",
@@ -381,7 +383,8 @@ def test_mistakes_in_the_guardians_section(tmp_path: Path) -> None:
         "[guardian] port: 5008 on 127.0.0.1 is already taken by [dome]",
     ]
     assert problems(tmp_path, f"{OBSERVATORY}[guardian]\nport = 5016\n[scheduler]\nport = 5002\nroof = yes\n") == [
-        "[scheduler] roof: unknown key (known here: ip, port, at, app, allow, log, driver, address, option_...)",
+        "[scheduler] roof: unknown key"
+        " (known here: ip, port, at, app, allow, log, driver, address, kind, unit, option_...)",
         "[guardian]: needs a [dome] section, which names the device",
     ]
 

@@ -158,7 +158,7 @@ def test_there_is_a_unit_for_all_and_a_target_with_one_for_each(written: Path) -
         "pyros-agent@dome.service",
     ]  # fmt: skip
     agent = (written / "pyros-agent@.service").read_text()
-    assert '" -n --pidfile= pyros-agent --agent %i --config "/srv/my observatory/pyros.ini"\n' in agent
+    assert '" -n --pidfile= pyros-agent --agent %I --config "/srv/my observatory/pyros.ini"\n' in agent
     assert "Description=PYROS, 100 %% north: the agent %i\n" in agent
 
 

@@ -125,6 +125,10 @@ class Agent(StandardAgents):
         self._takes_message: dict[str, tuple[Handler, bool]] = {}
         self._host: Host | None = None
 
+    def rename(self, name: str) -> None:
+        """Take the name of a section that says more than the kind, such as ``telescope east``; before it is started."""
+        self.name, self.log = name, Logger(name)
+
     # To be overridden --------------------------------------------------------------------------------------------
 
     def work(self) -> None:
@@ -197,7 +201,7 @@ class Agent(StandardAgents):
 
     @property
     def config(self) -> Config:
-        """The configuration the agent was started with."""
+        """The configuration the agent was started with, as its unit sees it."""
         return self._settled.config
 
     @property
@@ -224,6 +228,8 @@ class Agent(StandardAgents):
     def send_to(self, agent: str, name: str, payload: Any = None, *, durable: bool = False) -> None:
         """Put a message into the outbox; it leaves when the turn is committed, and arrives exactly once.
 
+        ``agent`` is looked up as `Config.receivers` says: a kind means the agent of one's own unit.
+
         One with a fleeting name arrives at most once, and only where its receiver is there now; ``durable`` sends it
         like all others, for once. Raises UnknownAgent, or ValueError naming the field of the payload that is wrong.
         """
@@ -231,7 +237,7 @@ class Agent(StandardAgents):
 
     def send_if_there(self, agent: str, name: str, payload: Any = None, *, durable: bool = False) -> None:
         """`send_to` an agent that an observatory may do without; nothing when it has no section."""
-        if agent in self.config.agents:
+        if self.config.has(agent):
             self.send_to(agent, name, payload, durable=durable)
 
     def call_later(self, seconds: float, name: str, payload: Any = None) -> int:
@@ -369,7 +375,7 @@ class Agent(StandardAgents):
 
     def _who_hears_alarms(self) -> list[str]:
         """Two agents, so that an alarm comes through with one of them down; each hears of its own by itself."""
-        return [agent for agent in (self.MONITORING, self.NOTIFIER) if agent != self.name]
+        return [agent for agent in (self.MONITORING, self.NOTIFIER) if agent != self.section.kind]
 
     def _shutdown_wanted(self) -> None:
         self.at_once(self._settled.stop)

@@ -187,7 +187,7 @@ class DomeAgent(InstrumentAgent):
 
     def hear_parked(self, message: Message) -> None:
         """Take the mount's word that it is parked: a roof that waits for that closes now."""
-        if message.sender == self.TELESCOPE:
+        if self.config.short_name(message.sender) == self.TELESCOPE:
             self.control.mount_parked()
 
     def hear_weather_safe(self, message: Message) -> None:

@@ -147,7 +147,7 @@ class InstrumentAgent(Agent):
 
     def attach(self, reactor: Reactor) -> None:
         self.reactor = reactor
-        kind: Any = self.name
+        kind: Any = self.section.kind
         self._pace = self.option("telemetry", float, _TELEMETRY)
         if not 0 < self._pace < float("inf"):
             raise AgentError(

@@ -345,9 +345,9 @@ class MajordomeAgent(Agent):
     def device_state(self, message: Message) -> None:
         """Compare what a device says that it does, asked after a restart, with what it should."""
         told: DeviceState = message.payload
-        self.log.info("the {device} is {state}", device=told.instrument, state=told.state)
-        state = self.state.state
-        if told.instrument == self.DOME:
+        device, state = self.config.short_name(told.instrument), self.state.state
+        self.log.info("the {device} is {state}", device=device, state=told.state)
+        if device == self.DOME:
             self._gate.hear_dome(message)
             open_, shut = told.state in ("open", "opening"), told.state == "closed"
             if self.machine.dome_wanted and told.reason:
@@ -358,9 +358,9 @@ class MajordomeAgent(Agent):
             elif state in _AT_WORK and shut:
                 self.machine.happen(Event.DOME_SHUT, "the dome is closed")
         else:
-            open_ = told.instrument == self.TELESCOPE and told.state in ("slewing", "tracking")
+            open_ = device == self.TELESCOPE and told.state in ("slewing", "tracking")
         if open_ and state in _CLOSED_STATES:
-            self.machine.happen(Event.FOUND_OPEN, f"the {told.instrument} was found {told.state}")
+            self.machine.happen(Event.FOUND_OPEN, f"the {device} was found {told.state}")
 
     def state_overdue(self, message: Message) -> None:
         """Leave a state that has lasted too long; in a fault a minute has passed."""

@@ -429,16 +429,18 @@ class MonitoringAgent(Agent):
 
     def _link(self, message: Message, connected: bool) -> None:
         connection: InstrumentConnection = message.payload
-        if connection.instrument in self.state.links or len(self.state.links) < _INSTRUMENTS:
-            self.state.links[connection.instrument] = Link(connected, connection.text, message.sent)
+        name = self.config.short_name(connection.instrument)
+        if name in self.state.links or len(self.state.links) < _INSTRUMENTS:
+            self.state.links[name] = Link(connected, connection.text, message.sent)
         if connected:
-            self.state.away_since.pop(connection.instrument, None)
-        elif connection.instrument in _REQUIRED:
-            self.state.away_since.setdefault(connection.instrument, max(message.said, self._began))
+            self.state.away_since.pop(name, None)
+        elif name in _REQUIRED:
+            self.state.away_since.setdefault(name, max(message.said, self._began))
 
     def _keep(self, telemetry: Telemetry) -> None:
-        if telemetry.instrument in self.state.telemetry or len(self.state.telemetry) < _INSTRUMENTS:
-            self.state.telemetry[telemetry.instrument] = telemetry
+        name = self.config.short_name(telemetry.instrument)
+        if name in self.state.telemetry or len(self.state.telemetry) < _INSTRUMENTS:
+            self.state.telemetry[name] = telemetry
 
     def image_analysed(self, message: Message) -> None:
         """How good the images are is worth knowing when something goes wrong with them."""

@@ -333,7 +333,7 @@ class ObservationManagerAgent(Agent):
 
     def instrument_connected(self, message: Message) -> None:
         """Go on with what waited for the device. A telescope that was away may have been moved, or have stood still."""
-        name = message.payload.instrument
+        name = self.config.short_name(message.payload.instrument)
         self.log.info("{name}: {text}", name=message.name, text=message.payload.text)
         if name in self.state.away:
             self.state.away.remove(name)
@@ -345,7 +345,7 @@ class ObservationManagerAgent(Agent):
 
     def instrument_disconnected(self, message: Message) -> None:
         """Note that a device is away: what it does is unknown, and the end of the command under way will tell."""
-        name = message.payload.instrument
+        name = self.config.short_name(message.payload.instrument)
         self.log.warn("{name}: {text}", name=message.name, text=message.payload.text)
         if name not in self.state.away:
             self.state.away.append(name)

@@ -381,7 +381,7 @@ class TelescopeAgent(InstrumentAgent):
         if command.name == messages.PARK:
             self.answer(command, messages.PARK_FINISHED)
             dome = self.config.agents.get(self.DOME)
-            if dome is not None and dome.roof and command.sender != self.DOME:  # which may wait for it, too
+            if dome is not None and dome.roof and command.sender != dome.name:  # which may wait for it, too
                 self.send_to(self.DOME, messages.PARK_FINISHED)
         else:
             self.state.unmeasured = self.state.on_target = command.payload["observation"]

@@ -166,15 +166,17 @@ class Broker:
 
     def _alarm_of_journal(self, key: str, text: str) -> None:
         log.critical("{text}", text=text)
-        if self._store is not None and StandardAgents.MONITORING in self._config.agents:
+        if self._store is not None and self._config.has(StandardAgents.MONITORING):
             alarm = AlarmRaised(source=NAME, key=key, text=text)
-            self._store.send_notice(StandardAgents.MONITORING, ALARM, alarm)
+            for receiver in self._config.receivers(StandardAgents.MONITORING):
+                self._store.send_notice(receiver, ALARM, alarm)
 
     def _alarm(self, name: str, said: AlertSource) -> None:
         """Send a message to monitoring and notifier, if the observatory has them."""
         for agent in (StandardAgents.MONITORING, StandardAgents.NOTIFIER):
-            if self._store is not None and agent in self._config.agents:
-                self._store.send_notice(agent, name, said)
+            if self._store is not None and self._config.has(agent):
+                for receiver in self._config.receivers(agent):
+                    self._store.send_notice(receiver, name, said)
 
     async def _listen_tls(self, config: TlsConfig) -> None:
         for key, factory in (("broadcaster_port", self._broadcaster), ("receiver_port", self._receiver)):

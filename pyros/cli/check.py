@@ -62,6 +62,9 @@ class Findings:
         self.problems: list[str] = []
         self.warnings: list[str] = []
         self.site = None if config.site == NOWHERE else self._try(Site.load, config.site)
+        for unit in config.units.values():
+            if unit.site is not None:
+                self._try(Site.load, unit.site)
         self.rules = None if config.alert_rules == NOWHERE else self._try(Rules.load, config.alert_rules)
         self.simulators: list[Description] = [
             found for path in config.simulators if (found := self._try(load_simulator, path))
@@ -83,11 +86,13 @@ class Findings:
                 f"{config.path}: [alert_manager]: no such section: the broker keeps its events and sends them on, and"
                 " nothing is decided about them"
             )
-        if "dome" in config.agents and config.guardian is None:
-            self.warnings.append(
-                f"{config.path}: [guardian]: no such section: nobody closes the dome when the dome's agent cannot;"
-                " add one with a port"
-            )
+        for section in config.agents.values():
+            if section.kind == "dome" and config.seen_from(section.unit).guardian is None:
+                name = f"guardian {section.unit}".strip()
+                self.warnings.append(
+                    f"{config.path}: [{name}]: no such section: nobody closes the dome when the dome's agent cannot;"
+                    " add one with a port"
+                )
         if self.rules:
             lints = misspelt_streams, unknown_notice_types, never_fitting
             self.warnings += [f"{config.alert_rules}: {each}" for lint in lints for each in lint(self.rules)]
@@ -106,10 +111,10 @@ class Findings:
 
     def _check_devices(self) -> None:
         for section in self.config.agents.values():
-            if section.name not in KINDS or not section.driver:
+            if section.kind not in KINDS or not section.driver:
                 continue
             try:
-                check_address(section.name, section.driver, section.address)
+                check_address(section.kind, section.driver, section.address)
             except ConfigError as error:
                 for problem in error.problems:
                     self._problem(section.name, problem)
@@ -124,9 +129,11 @@ class Findings:
             ("observation_manager", {"telescope": "nothing is pointed", "camera": "nothing is exposed"}),
         ):
             for other, why in ends.items():
-                if name in there and other not in there:
-                    missing = f"[{other}]: no such section, but there is [{name}]: {why}"
-                    self.warnings.append(f"{self.config.path}: {missing}")
+                for section in there.values():
+                    if section.kind == name and not self.config.seen_from(section.unit).has(other):
+                        missing = f"{other} {section.unit}".strip()
+                        told = f"[{missing}]: no such section, but there is [{section.name}]: {why}"
+                        self.warnings.append(f"{self.config.path}: {told}")
 
     def _safety_table(self) -> tuple[Rule, ...]:
         """Make the safety table as monitoring will; () where there is no monitoring."""
@@ -257,9 +264,12 @@ class Findings:
                 ports = ", ".join(str(port) for port in (broker.tls.receiver_port, broker.tls.broadcaster_port) if port)
                 who = f"whom {broker.tls.client_ca} knows" if broker.tls.client_ca else "anybody in its networks"
                 facts.add_row("with TLS", f"{broker.tls.ip}, ports {ports}, for {who}")
-        guardian = config.guardian
-        facts.add_row("guardian", "none" if guardian is None else
-                      f"{guardian.where}: closes the dome after {guardian.beat:g} s without a beat")  # fmt: skip
+        if config.telescopes:
+            facts.add_row("telescopes", ", ".join(config.telescopes))
+        for seen in config.guarded() or (config,):
+            guardian = seen.guardian
+            facts.add_row(f"guardian {seen.unit}".strip(), "none" if guardian is None else
+                          f"{guardian.where}: closes the dome after {guardian.beat:g} s without a beat")  # fmt: skip
         show(facts)
         out.print()
         table = Table(box=None, header_style="bold", pad_edge=False)

@@ -33,8 +33,10 @@ def listening(config: Config, simulators: Iterable[Description]) -> list[PortPla
         PortPlace(f"[{agent.name}]", agent.ip, agent.port, config.path, f"[{agent.name}] port")
         for agent in config.agents.values()
     ]
-    if (guardian := config.guardian) is not None:
-        places.append(PortPlace("[guardian]", guardian.ip, guardian.port, config.path, "[guardian] port"))
+    for seen in config.guarded():
+        if (guardian := seen.guardian) is not None:
+            name = f"[guardian {seen.unit}".strip() + "]"
+            places.append(PortPlace(name, guardian.ip, guardian.port, config.path, f"{name} port"))
     if (console := config.console) is not None and console.run:
         places.append(PortPlace("[console]", console.ip, console.port, config.path, "[console] port"))
     if config.broker is not None:

@@ -65,6 +65,15 @@ class AgentConfig(msgspec.Struct, frozen=True):
     """Folder of the certificates with which agents on other computers are spoken to; None: there is none."""
     dangerous: bool = False
     """Plain text is spoken with other computers."""
+    of_kind: str = ""
+    """What it is, such as ``telescope``, where its name says more; '' where that is its name."""
+    unit: str = ""
+    """The unit that it belongs to; '' for the whole observatory's."""
+
+    @property
+    def kind(self) -> str:
+        """What it is, such as ``telescope``; for an agent of one's own its name."""
+        return self.of_kind or self.name
 
     @property
     def destination(self) -> Address:

@@ -10,11 +10,15 @@ from typing import NamedTuple
 
 from pyros.config._agent import LOG_LEVELS, LOOPBACK, AgentConfig
 from pyros.config._section import Section
+from pyros.config._units import CENTRAL_SCHEDULER
 from pyros.config._values import INSTRUMENTS, STANDARD_AGENTS
 from pyros.config._words import address, choice, ip_word, networks, port_number, yes
 
 DANGEROUSLY_OFF = "DANGEROUSLY_OFF"
 """The word for plain text between computers: anybody on the way may read and change what is said."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*( [A-Za-z0-9_]+)*")
+_MAX_NAME = 64
 
 
 class Tls(NamedTuple):
@@ -37,16 +41,29 @@ def tls_word(path: Callable[[str], Path]) -> Callable[[str], Tls]:
     return convert
 
 
+def _unit(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_]+( [A-Za-z0-9_]+)*", text):
+        raise ValueError("is no unit: letters, digits and _, and a blank where it lies within another one")
+    return text
+
+
 def read_agent(section: Section, tls: Tls) -> AgentConfig:
     """Return what an agent's section says; every mistake becomes a problem of the section."""
     name = section.name
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name):
-        section.problem("section", "an agent's name is a letter, then letters, digits and _ (64 at most)")
-    if "app" not in section.values and name not in STANDARD_AGENTS:
-        meant = get_close_matches(name, STANDARD_AGENTS, 1, 0.8)
+    if not _NAME.fullmatch(name) or len(name) > _MAX_NAME:
+        told = "an agent's name is a letter, then letters, digits and _; its unit follows after a blank (64 at most)"
+        section.problem("section", told)
+    first, _, rest = name.partition(" ")
+    kind = section.take("kind", choice(*STANDARD_AGENTS), first) or first
+    unit = section.take("unit", _unit, rest)
+    if "app" not in section.values and kind not in STANDARD_AGENTS:
+        meant = get_close_matches(kind, STANDARD_AGENTS, 1, 0.8)
         if meant:
             section.problem("app", f"missing: name the module of this agent, unless [{meant[0]}] is meant")
-    instrument = name in INSTRUMENTS and "app" not in section.values
+    instrument = kind in INSTRUMENTS and "app" not in section.values
+    app = STANDARD_AGENTS.get(kind, "")
+    if name == CENTRAL_SCHEDULER:
+        kind = "scheduler"  # the whole's: where there are several, a request goes to it
     options = {
         key.removeprefix("option_"): section.values.pop(key)
         for key in list(section.values)
@@ -56,16 +73,18 @@ def read_agent(section: Section, tls: Tls) -> AgentConfig:
         name=name,
         ip=section.take("ip", ip_word, "127.0.0.1"),
         port=section.take("port", port_number),
-        app=section.take("app", str, STANDARD_AGENTS.get(name, "")),
+        app=section.take("app", str, app),
         allow=section.take("allow", networks, LOOPBACK),
         driver=section.take("driver", str, None if instrument else ""),
         address=section.take("address", str, None if instrument else ""),
-        roof=section.take("roof", yes, False) if name == "dome" else False,
+        roof=section.take("roof", yes, False) if kind == "dome" else False,
         log=section.take("log", choice(*LOG_LEVELS), "debug"),
         options=options,
         at=section.take("at", address) if "at" in section.values else None,
         certificates=tls.certificates,
         dangerous=tls.dangerous,
+        of_kind="" if kind == name else kind,
+        unit=unit,
     )
-    section.rest(f"ip, port, at, app, allow, log, driver, address{', roof' * (name == 'dome')}, option_...")
+    section.rest(f"ip, port, at, app, allow, log, driver, address, kind, unit{', roof' * (kind == 'dome')}, option_...")
     return config

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import configparser
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
-from pyros.config._agent import LOOPBACK, Network
+from pyros.config._agent import LOOPBACK, AgentConfig, Network
 from pyros.config._agent_section import Tls, read_agent, tls_word
 from pyros.config._console import read_console
 from pyros.config._schedule import schedule
 from pyros.config._section import Section
+from pyros.config._units import Agents, UnitConfig, check_units
 from pyros.config._values import (
+    INSTRUMENTS,
     NOWHERE,
     PYROS_IVO,
     BrokerConfig,
@@ -49,6 +52,8 @@ from pyros.quantities import DURATIONS, SIZES, quantity
 _KAFKA = re.compile(r"kafka\b")
 _REMOTE = re.compile(r"remote\s")
 _JOB = re.compile(r"job\s")
+_GUARDIAN = re.compile(r"guardian\s")
+_UNIT = re.compile(r"unit\s")
 _TLS = "broker tls"
 _duration = quantity(DURATIONS, 0.001, 1e8)
 
@@ -84,6 +89,8 @@ class Reader:
         if kafka and broker is None:
             self.problems.append(f"{self.file}: [{kafka[0].section}]: needs a [broker] section, which takes the alerts")
         guardian = self.sections.pop("guardian", None)
+        guardians = [self.sections.pop(name) for name in list(self.sections) if _GUARDIAN.match(name)]
+        units = [self._unit(self.sections.pop(name)) for name in list(self.sections) if _UNIT.match(name)]
         console, cache = self.sections.pop("console", None), self.sections.pop("console cache", None)
         tls = self.sections.pop(_TLS, None)
         named = tuple(self._remote(self.sections.pop(name)) for name in list(self.sections) if _REMOTE.match(name))
@@ -102,7 +109,14 @@ class Reader:
             alert_rules=observatory.take("alert_rules", self._existing, NOWHERE),
             simulators=observatory.take("simulators", self._files, ()),
             clock=observatory.take("clock", choice("real", "night"), "real"),
-            limits=self._limits(),
+            limits=self._limits(self.sections.get("monitoring")),
+            unit_limits={
+                name.partition(" ")[2]: self._limits(section)
+                for name, section in self.sections.items()
+                if name.startswith("monitoring ")
+            },
+            units={unit.name: unit for unit in units},
+            unit_guardians={each.name.partition(" ")[2].strip(): self._guardian(each) for each in guardians},
             on_alarm=observatory.take("on_alarm", self._command, ()),
             group=observatory.take("group", str, ""),
             key=observatory.take("key", self._path) if "key" in observatory.values else None,
@@ -116,15 +130,21 @@ class Reader:
             console=read_console(console, cache, data, self._existing, self.problems),
             certificates=tls_rule.certificates,
             dangerous=tls_rule.dangerous,
-            agents={name: read_agent(section, tls_rule) for name, section in self.sections.items()},
+            agents=_as_units({name: read_agent(section, tls_rule) for name, section in self.sections.items()}),
         )
         observatory.rest(
             "name, data, site, alert_rules, simulators, clock, on_alarm, group, tls, key, archive, targets, simbad"
         )
+        if not self.problems:
+            wrong = check_units(config.agents.values(), config.units, INSTRUMENTS)
+            self.problems += [f"{self.file}: {each}" for each in wrong]
         if config.clock == "night" and "site" not in observatory.given:
             observatory.problem("site", "missing; clock = night needs it")
         if guardian is not None and "dome" not in config.agents:
             self.problems.append(f"{self.file}: [guardian]: needs a [dome] section, which names the device")
+        for unit in config.unit_guardians:
+            if f"dome {unit}" not in config.agents:
+                self.problems.append(f"{self.file}: [guardian {unit}]: needs a [dome {unit}] section")
         for job in jobs:
             if job.queue not in config.agents:
                 told = f"{job.queue!r} is no agent of this file; give it a section, with app = pyros.agents.jobs"
@@ -163,8 +183,15 @@ class Reader:
     def _files(self, text: str) -> tuple[Path, ...]:
         return tuple(self._existing(word) for word in text.split())
 
-    def _limits(self) -> WeatherLimits:
-        section = self.sections.get("monitoring")
+    def _unit(self, section: Section) -> UnitConfig:
+        name = " ".join(section.name.split()[1:])
+        if not re.fullmatch(r"[A-Za-z0-9_]+( [A-Za-z0-9_]+)*", name):
+            section.problem("section", "is written [unit NAME]; a name is letters, digits and _, and blanks between")
+        config = UnitConfig(name, site=section.take("site", self._existing) if "site" in section.values else None)
+        section.rest("site")
+        return config
+
+    def _limits(self, section: Section | None) -> WeatherLimits:
         default = WeatherLimits()
         if section is None:
             return default
@@ -348,7 +375,8 @@ class Reader:
 
     def _check_ports(self, config: Config) -> None:
         places = [(agent.name, "port", agent.ip, agent.port) for agent in config.agents.values()]
-        for own, section in (("guardian", config.guardian), ("console", config.console)):
+        guardians = [(f"guardian {unit}", each) for unit, each in config.unit_guardians.items()]
+        for own, section in (("guardian", config.guardian), ("console", config.console), *guardians):
             if section:
                 places.append((own, "port", section.ip, section.port))
         if config.broker:
@@ -368,6 +396,11 @@ class Reader:
                 self.problems.append(f"{self.file}: [{name}] {key}: {port} on {ip} is already taken by [{other}]")
             else:
                 taken.append((who, ip, port))
+
+
+def _as_units(agents: dict[str, AgentConfig]) -> Mapping[str, AgentConfig]:
+    """Return the sections as they are, or, where one says more than its kind, as units see them."""
+    return Agents(agents.values()) if any(section.of_kind or section.unit for section in agents.values()) else agents
 
 
 def addresses_clash(one: str, other: str) -> bool:

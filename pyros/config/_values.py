@@ -11,6 +11,7 @@ import msgspec
 from pyros import keys
 from pyros.config._agent import LOOPBACK, AgentConfig, Network
 from pyros.config._schedule import Schedule
+from pyros.config._units import WHOLE, Agents, UnitConfig, around
 from pyros.errors import ConfigError, UnknownAgent
 from pyros.kinds import KINDS
 
@@ -378,6 +379,14 @@ class Config(msgspec.Struct, frozen=True):
     """None: nobody closes the dome when the dome's agent cannot."""
     limits: WeatherLimits = WeatherLimits()
     """Weather in which the dome may be open."""
+    unit: str = ""
+    """The unit that sees the observatory so, see `seen_from`; '' for the whole."""
+    units: Mapping[str, UnitConfig] = {}
+    """From the sections ``[unit NAME]``, by the units' names."""
+    unit_guardians: Mapping[str, GuardianConfig] = {}
+    """From the sections ``[guardian UNIT]``, by their units."""
+    unit_limits: Mapping[str, WeatherLimits] = {}
+    """Limits of the sections ``[monitoring UNIT]``, by their units."""
     on_alarm: tuple[str, ...] = ()
     """The site's own command for alarms, its words; () for none."""
     group: str = ""
@@ -410,6 +419,66 @@ class Config(msgspec.Struct, frozen=True):
         except KeyError:
             known = ", ".join(sorted(self.agents))
             raise UnknownAgent(name, "", f"no such section in {self.path} (there are: {known})") from None
+
+    def seen_from(self, unit: str) -> Config:
+        """Return the configuration as a unit sees it: short names mean its own agents, or else those around it.
+
+        Its site, guardian and limits of the weather are the unit's, too. Any thread.
+        """
+        if not isinstance(self.agents, Agents) or unit == self.unit:
+            return self
+        places = tuple(around(unit))
+        sites = [own.site for place in places if (own := self.units.get(place)) is not None and own.site is not None]
+        return msgspec.structs.replace(
+            self,
+            unit=unit,
+            agents=Agents(self.agents.sections, unit),
+            site=sites[0] if sites else self.site,
+            guardian=self.unit_guardians.get(unit) if unit else self.guardian,
+            limits=next((self.unit_limits[place] for place in places if place in self.unit_limits), self.limits),
+        )
+
+    def guarded(self) -> tuple[Config, ...]:
+        """Return the configuration as each unit sees it whose dome has a guardian."""
+        units = ((WHOLE,) if self.guardian is not None else ()) + tuple(self.unit_guardians)
+        return tuple(self.seen_from(unit) for unit in units)
+
+    def has(self, name: str) -> bool:
+        """Return whether a message for that name goes to anybody; see `receivers`."""
+        return name in self.agents or bool(self._within(name))
+
+    def receivers(self, name: str) -> tuple[str, ...]:
+        """Return the names of the agents that a message for a name goes to.
+
+        One, that of `agent` or the broker; or, of a kind that only units within this one have, each of them. Raises
+        UnknownAgent as `agent` does.
+        """
+        if name not in self.agents and (within := self._within(name)):
+            return within
+        return (self.peer(name).name,)
+
+    def _within(self, kind: str) -> tuple[str, ...]:
+        return self.agents.within(kind) if isinstance(self.agents, Agents) else ()
+
+    def short_name(self, name: str) -> str:
+        """Return how this unit calls an agent: by its kind where that means this very agent, else by its name."""
+        section = self.agents.get(name)
+        if section is None or (short := self.agents.get(section.kind)) is None or short.name != section.name:
+            return name
+        return section.kind
+
+    def monitored(self, section: AgentConfig) -> tuple[str, str]:
+        """Return who monitors an instrument, and how it calls it there; of several who share it, the first does."""
+        seen = self.seen_from(section.unit)
+        keeper = seen.receivers(StandardAgents.MONITORING)[0] if seen.has(StandardAgents.MONITORING) else ""
+        unit = seen.agents[keeper].unit if keeper else section.unit
+        return keeper or StandardAgents.MONITORING, self.seen_from(unit).short_name(section.name)
+
+    @property
+    def telescopes(self) -> tuple[str, ...]:
+        """The units of the telescopes, where there are several units; () where the telescope is the whole's."""
+        units = (section.unit for section in self.agents.values() if section.kind == StandardAgents.TELESCOPE)
+        return tuple(dict.fromkeys(unit for unit in units if unit))
 
     def peer(self, name: str) -> AgentConfig:
         """Where messages for an agent go, or for the broker; raises UnknownAgent as `agent` does."""
@@ -447,4 +516,5 @@ class Config(msgspec.Struct, frozen=True):
 
     def journal(self, name: str) -> Path:
         """Where that agent's (or the broker's) journal is."""
-        return self.data / "journals" / f"{name}.sqlite"
+        section = self.agents.get(name)
+        return self.data / "journals" / f"{name if section is None else section.name}.sqlite"

@@ -30,12 +30,13 @@ def ask_all(config: Config, timeout: float = 2.0) -> list[dict[str, Any]]:
     """Return how every agent, broker and guardian, where there are any, are doing; all are asked at the same time."""
     with ThreadPoolExecutor(max_workers=32) as pool:
         broker = pool.submit(_broker, config, config.broker, timeout) if config.broker else None
-        guardian = pool.submit(of_guardian, config.guardian, timeout) if config.guardian else None
+        guardians = [
+            pool.submit(of_guardian, seen.guardian, timeout, seen.unit) for seen in config.guarded() if seen.guardian
+        ]
         found = list(pool.map(lambda section: of_agent(section, timeout), config.agents.values()))
         if broker is not None:
             found.insert(0, broker.result())
-        if guardian is not None:
-            found.append(guardian.result())
+        found += [guardian.result() for guardian in guardians]
     return found
 
 
@@ -52,9 +53,9 @@ def of_agent(section: AgentConfig, timeout: float) -> dict[str, Any]:
     return line | {"up": True} | said | line
 
 
-def of_guardian(section: GuardianConfig, timeout: float) -> dict[str, Any]:
+def of_guardian(section: GuardianConfig, timeout: float, unit: str = "") -> dict[str, Any]:
     """Ask the guardian how it is doing and what it sees of the dome; or why it doesn't answer, in ``reason``."""
-    line: dict[str, Any] = {"agent": "guardian", "address": section.where, "up": False}
+    line: dict[str, Any] = {"agent": f"guardian {unit}".strip(), "address": section.where, "up": False}
     try:
         with socket.create_connection((reachable(section.ip), section.port), timeout) as connection:
             connection.settimeout(timeout)

@@ -48,13 +48,15 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 
 def devices(observed: Observed) -> tuple[Device, ...]:
     """Return the instruments of the configuration, in its order; and the UPS where one is heard."""
-    monitoring = observed.state("monitoring", Monitoring)
-    sections = [section for name, section in observed.config.agents.items() if name in INSTRUMENTS or section.driver]
+    config = observed.config
+    sections = [section for section in config.agents.values() if section.kind in INSTRUMENTS or section.driver]
     alive = running(observed.path(section.name) for section in sections)
     found = []
     for section in sections:
         kept = observed.state(section.name, SeenInstrument)
-        told, link = monitoring.telemetry.get(section.name), monitoring.links.get(section.name)
+        keeper, known_as = config.monitored(section)
+        monitoring = observed.state(keeper, Monitoring)
+        told, link = monitoring.telemetry.get(known_as), monitoring.links.get(known_as)
         found.append(
             Device(
                 name=section.name,
@@ -72,6 +74,7 @@ def devices(observed: Observed) -> tuple[Device, ...]:
                 last_failure=kept.last_failure,
             )
         )
-    if (ups := monitoring.telemetry.get("ups")) is not None:
+    ups = observed.state("monitoring", Monitoring).telemetry.get("ups")
+    if ups is not None:
         found.append(Device(name="ups", state=ups.state, said=ups.time, values=ups.values, connected=True))
     return tuple(found)

@@ -32,14 +32,14 @@ def test_the_guardian_closes_when_the_domes_agent_is_gone(guarded: Night) -> Non
 
 
 def test_nothing_is_open_without_the_guardian(guarded: Night) -> None:
-    guardian = guarded.observatory.guardian
+    guardian = guarded.observatory.guardians[0]
     assert isinstance(guardian, Guardian)
     guardian.stop()
     guarded.until(lambda: guarded.state("dome") == "closed", 10)
     gone = guarded.now
     guarded.run(300)
     assert guarded.requests("dome", "DO open", since=gone) == []
-    guardian = guarded.observatory.guardian = Guardian(
+    guardian = guarded.observatory.guardians[0] = Guardian(
         guarded.config, guarded.reactor, guarded.clock, send=lambda *_: None
     )
     guardian.start()

@@ -48,15 +48,17 @@ def test_stop_aborts_closes_and_parks(exposing: Night) -> None:
 
 def kill(night: Night, name: str) -> None:
     if name == "guardian":
-        assert isinstance(night.observatory.guardian, Guardian)
-        night.observatory.guardian.stop()
+        assert isinstance(night.observatory.guardians[0], Guardian)
+        night.observatory.guardians[0].stop()
     else:
         night.kill(name)
 
 
 def start(night: Night, name: str) -> None:
     if name == "guardian":
-        guardian = night.observatory.guardian = Guardian(night.config, night.reactor, night.clock, send=lambda *_: None)
+        guardian = night.observatory.guardians[0] = Guardian(
+            night.config, night.reactor, night.clock, send=lambda *_: None
+        )
         guardian.start()
     else:
         night.start(name)

@@ -82,7 +82,7 @@ class Host:
         the agent needs.
         """
         self.agent = agent
-        self.config = config
+        self.config = config = config.seen_from(config.agent(agent.name).unit)
         self.reactor = reactor
         self.clock = clock
         self.section = config.agent(agent.name)

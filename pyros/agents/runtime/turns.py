@@ -134,12 +134,11 @@ class Turns:
 
     def send(self, agent: str, name: str, payload: Any, durable: bool = False) -> None:
         self._inside()
-        self._agent.config.peer(agent)
-        fleeting = name in FLEETING and not durable and agent not in self.without_fleeting
         json, clock = _encode(name, payload), self._clock
-        if name in BULK and agent in self.with_lanes:
-            agent = bulk_lane(agent)
-        self._out.append(_Said(agent, name, json, clock.time(), clock.monotonic(), fleeting))
+        for receiver in self._agent.config.receivers(agent):
+            fleeting = name in FLEETING and not durable and receiver not in self.without_fleeting
+            lane = bulk_lane(receiver) if name in BULK and receiver in self.with_lanes else receiver
+            self._out.append(_Said(lane, name, json, clock.time(), clock.monotonic(), fleeting))
 
     def set_timer(self, seconds: float, name: str, payload: Any) -> int:
         effects = self._inside()

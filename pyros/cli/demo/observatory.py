@@ -78,8 +78,8 @@ class ObservatoryProcess:
             deadline.pause(_LOOK_EVERY)
 
     def _guarded(self) -> bool:
-        section = self.config.guardian
-        return section is None or of_guardian(section, 1.0).get("told", "") not in ("", "starting", "unknown")
+        sections = [seen.guardian for seen in self.config.guarded() if seen.guardian is not None]
+        return all(of_guardian(each, 1.0).get("told", "") not in ("", "starting", "unknown") for each in sections)
 
     def check(self) -> None:
         """Raise AgentError with the last line of the log when the process has ended by itself."""

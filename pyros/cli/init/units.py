@@ -100,8 +100,9 @@ def units(
     made = {"pyros.service": service("the whole observatory", "pyros", target=False)}
     if simulated:
         return made
-    made["pyros-agent@.service"] = service("the agent %i", "pyros-agent --agent %i")
+    made["pyros-agent@.service"] = service("the agent %i", "pyros-agent --agent %I")
     made |= {f"pyros-{part}.service": service(f"its {part}", f"pyros-{part}") for part in parts}
-    wants = [*(f"pyros-{part}.service" for part in parts), *(f"pyros-agent@{agent}.service" for agent in agents)]
+    instances = [agent.replace(" ", "\\x20") for agent in agents]  # as systemd-escape(1) writes a blank
+    wants = [*(f"pyros-{part}.service" for part in parts), *(f"pyros-agent@{each}.service" for each in instances)]
     made["pyros.target"] = _TARGET.substitute(name=name.replace("%", "%%"), wants=" ".join(wants))
     return made

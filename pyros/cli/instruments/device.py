@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
@@ -64,20 +65,20 @@ def device_session(config: Config, name: str, anyway: bool, on_event: OnEvent | 
     Raises ConfigError for a name without a device, AgentError while its agent runs.
     """
     section = config.agents.get(name)
-    if section is None or name not in INSTRUMENTS or not section.driver:
-        known = ", ".join(each for each in INSTRUMENTS if each in config.agents and config.agents[each].driver)
+    if section is None or section.kind not in INSTRUMENTS or not section.driver:
+        there = [each for each in config.agents.values() if each.kind in INSTRUMENTS and each.driver]
+        known = ", ".join(each.name for each in sorted(there, key=lambda each: INSTRUMENTS.index(each.kind)))
         raise ConfigError([f"{config.path}: no instrument {name!r} (there are: {known or 'none'})"])
     if not anyway and _runs(config, name):
-        raise AgentError(
-            f"agent {name!r} is running and commands this device; end it first (pyros send {name} Shutdown),"
-            " or say --anyway"
-        )
+        end = f"pyros send {shlex.quote(name)} Shutdown"
+        raise AgentError(f"agent {name!r} is running and commands this device; end it first ({end}), or say --anyway")
     from pyros.agents.runtime.program import background_reactor, in_reactor  # noqa: PLC0415  Twisted takes a moment
     from pyros.observatory import clock_for  # noqa: PLC0415
 
     reactor = background_reactor()
-    clock, site = clock_for(config, reactor), Site.load(config.required("site", "a command to a device"))
-    kind: Any = name
+    seen = config.seen_from(section.unit)
+    clock, site = clock_for(config, reactor), Site.load(seen.required("site", "a command to a device"))
+    kind: Any = section.kind
 
     def begin() -> Any:
         return connect(kind, section.driver, section.address, reactor, clock, on_event=on_event, site=site)

@@ -56,7 +56,7 @@ def list_(as_json: JsonOption = False, config: ConfigOption = None) -> None:
 def instruments(config: Config) -> list[dict[str, Any]]:
     """Return a line for each instrument of the configuration; ``connected`` is None where nobody knows."""
     with looking(config) as observed:
-        known = sorted((device for device in devices(observed) if device.driver), key=_in_order)
+        known = sorted((each for each in devices(observed) if each.driver), key=lambda each: _in_order(config, each))
     if not known:
         return []
     with ThreadPoolExecutor(max_workers=len(known)) as pool:
@@ -77,8 +77,9 @@ def instruments(config: Config) -> list[dict[str, Any]]:
     return found
 
 
-def _in_order(device: Device) -> int:
-    return INSTRUMENTS.index(device.name) if device.name in INSTRUMENTS else len(INSTRUMENTS)
+def _in_order(config: Config, device: Device) -> int:
+    kind = config.agents[device.name].kind
+    return INSTRUMENTS.index(kind) if kind in INSTRUMENTS else len(INSTRUMENTS)
 
 
 def _plain(value: Any) -> str:
