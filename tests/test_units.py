@@ -41,7 +41,7 @@ def problems(folder: Path, *sections: str) -> list[str]:
 
 
 TWO = (
-    "alert_manager", "central_scheduler:app=pyros.agents.scheduler", "notifier", "weather",
+    "alert_manager", "central_scheduler", "notifier", "weather",
     "telescope east", "dome east:roof=yes", "scheduler east", "monitoring east:max_wind=9;option_x=1",
     "telescope west", "dome west", "scheduler west", "monitoring west", "guardian west", "unit east:site=andes.yaml",
 )  # fmt: skip
@@ -88,7 +88,7 @@ def test_a_unit_sees_itself_and_what_is_around_it(tmp_path: Path) -> None:
 
 def test_units_lie_within_others(tmp_path: Path) -> None:
     whole = load(
-        tmp_path, "central_scheduler:app=x", "unit andes:site=andes.yaml", "weather andes", "telescope andes east",
+        tmp_path, "central_scheduler", "unit andes:site=andes.yaml", "weather andes", "telescope andes east",
         "monitoring andes east", "telescope andes west", "monitoring andes west", "telescope canary", "weather canary",
         "monitoring canary",
     )  # fmt: skip
@@ -130,7 +130,7 @@ def test_what_cannot_be_shared_is_refused(tmp_path: Path) -> None:
         "[central_scheduler]: missing: it hands requests to the schedulers of east, west",
         "[guardian north]: needs a [dome north] section",
     ]
-    assert problems(tmp_path, "telescope", "telescope west", "central_scheduler:app=x") == [
+    assert problems(tmp_path, "telescope", "telescope west", "central_scheduler") == [
         "[telescope]: there is [telescope west], too: where there are several, each needs a unit of its own,"
         " and none lies within another's",
     ]

@@ -110,7 +110,8 @@ class CameraAgent(FiltersAgent):
         self.site = Site.load(self.config.site)
         self.rotation = self.option("rotation", float, 0.0)
         telescope = self.config.agents.get(self.TELESCOPE)
-        self.telescope = telescope.options.get("name", f"{self.config.name} telescope") if telescope else ""
+        default = f"{self.config.name} telescope {self.section.unit}".strip()
+        self.telescope = telescope.options.get("name", default) if telescope else ""
         self.instrument = self.option("name", str, "")
         self.saturation = self.option("saturation", float, _SATURATION)
         self.compress = self.option("compress", yes_or_no, False)
@@ -345,7 +346,8 @@ class CameraAgent(FiltersAgent):
         folder = self.config.data / "images" / night_name(self.site, image.started)
         begin = f"{datetime.fromtimestamp(image.started, UTC):%H%M%S}"
         name = f"{expose.observation}_{begin}_{expose.number:03d}_{expose.filter or expose.image_type}.fits"
-        return folder / name, facts
+        unit = self.section.unit.replace(" ", "_")
+        return folder / (f"{unit}_{name}" if unit else name), facts
 
 
 def _is_between(measured: Level | StarSizes | None, levels: tuple[float, float]) -> bool:

@@ -506,6 +506,7 @@ class MonitoringAgent(Agent):
         state = WeatherState(reason=reason, reading=reading, age=self._age(), wet=not safe and self._wet(reading))
         self.send_if_there(self.DOME, name, state, durable=new)
         self.send_if_there(self.MAJORDOME, name, state, durable=new)
+        self.send_if_there(self.CENTRAL_SCHEDULER, name, state)
         if new:
             self.send_if_there(self.NOTIFIER, name, state, durable=True)
 

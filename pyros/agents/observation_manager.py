@@ -585,6 +585,7 @@ class ObservationManagerAgent(Agent):
     def _report(self, name: str, report: ObservationReport) -> None:
         self.send_to(self.MAJORDOME, name, report)
         self.send_to(self.SCHEDULER, name, report)
+        self.send_if_there(self.CENTRAL_SCHEDULER, name, report)
         if name == messages.OBSERVATION_FAILED and not report.again:
             self.send_if_there(self.NOTIFIER, name, report)
 

@@ -169,6 +169,8 @@ class SchedulerAgent(Agent):
     def observation_requested(self, message: Message) -> None:
         """Take a new request, or one whose position has become better."""
         request: Observation = message.payload
+        if request.telescope and not self.section.unit:
+            raise ValueError(f"telescope: {request.telescope!r} is not there: this observatory has one, without a name")
         if request.id not in self.state.requests and len(self.state.requests) + len(request.repeat) >= MAX_REQUESTS:
             raise ValueError(f"{MAX_REQUESTS} observations are waiting already; withdraw some before {request.id}")
         known = self.state.requests.get(request.id)

@@ -14,6 +14,7 @@ from pyros.config._agent import Address, AgentConfig, Network, is_here
 from pyros.config._agent_section import DANGEROUSLY_OFF
 from pyros.config._reader import Reader, addresses_clash
 from pyros.config._schedule import Schedule, schedule
+from pyros.config._units import CENTRAL_SCHEDULER, SHARED_KINDS, UnitConfig, lies_within
 from pyros.config._values import (
     BROKER,
     INSTRUMENTS,
@@ -38,6 +39,7 @@ from pyros.errors import ConfigError
 
 __all__ = [
     "BROKER",
+    "CENTRAL_SCHEDULER",
     "DANGEROUSLY_OFF",
     "ENVIRONMENT",
     "FILE_NAME",
@@ -46,6 +48,7 @@ __all__ = [
     "NOWHERE",
     "OPTIONAL_AGENTS",
     "PYROS_IVO",
+    "SHARED_KINDS",
     "STANDARD_AGENTS",
     "Address",
     "AgentConfig",
@@ -61,11 +64,13 @@ __all__ = [
     "Schedule",
     "StandardAgents",
     "TlsConfig",
+    "UnitConfig",
     "WeatherLimits",
     "addresses_clash",
     "demo_file",
     "find",
     "is_here",
+    "lies_within",
     "load",
     "schedule",
 ]

@@ -11,7 +11,7 @@ import msgspec
 from pyros import keys
 from pyros.config._agent import LOOPBACK, AgentConfig, Network
 from pyros.config._schedule import Schedule
-from pyros.config._units import WHOLE, Agents, UnitConfig, around
+from pyros.config._units import CENTRAL_SCHEDULER, WHOLE, Agents, UnitConfig, around
 from pyros.errors import ConfigError, UnknownAgent
 from pyros.kinds import KINDS
 
@@ -24,6 +24,7 @@ class StandardAgents:
 
     ALERT_MANAGER: ClassVar = "alert_manager"
     SCHEDULER: ClassVar = "scheduler"
+    CENTRAL_SCHEDULER: ClassVar = CENTRAL_SCHEDULER
     MAJORDOME: ClassVar = "majordome"
     OBSERVATION_MANAGER: ClassVar = "observation_manager"
     MONITORING: ClassVar = "monitoring"

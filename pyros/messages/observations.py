@@ -136,6 +136,8 @@ class Observation(Target, frozen=True):
     """Who asked for it."""
     proposal: str = ""
     """The proposal that it belongs to."""
+    telescope: str = ""
+    """Where there are several telescopes, the unit of the one that is to make it, or that of a site; '' for any."""
     probability: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     """Of a field or a galaxy of an event's sky map, the probability that it adds; None for a target of its own."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from string import Template
@@ -69,13 +69,16 @@ class Rehearsal:
         seed: str = "rehearsal",
         optional: tuple[str, ...] = (),
         guardian: bool = False,
+        telescopes: tuple[str, ...] = (),
+        sites: Mapping[str, str] | None = None,
         journals: AnyJournals = SQLITE,
     ) -> None:
         """Write the observatory into ``folder``, which must not have one, and start it.
 
         ``devices`` replaces keys of the simulators' descriptions and ``options`` adds keys to sections of the
         configuration, both by their names. ``rules`` replaces the demo's alert rules (YAML). ``optional`` are
-        instruments that the demo does without. With ``guardian`` there is one. ``journals``: where the agents' journals
+        instruments that the demo does without. With ``guardian`` there is one. ``telescopes`` and ``sites``: several,
+        as `write_observatory` says; a device is then called as its section is. ``journals``: where the agents' journals
         are kept. Raises ConfigError or AgentError when the observatory cannot start.
         """
         self.folder = folder
@@ -84,7 +87,14 @@ class Rehearsal:
         self.instruments = tuple(name for name in INSTRUMENTS if name in demo.agents or name in optional)
         self.config = configuration.load(
             write_observatory(
-                folder, self.instruments, devices=devices or {}, options=options or {}, rules=rules, guardian=guardian
+                folder,
+                self.instruments,
+                devices=devices or {},
+                options=options or {},
+                rules=rules,
+                guardian=guardian,
+                telescopes=telescopes,
+                sites=sites,
             )
         )
         self.site = Site.load(self.config.required("site", "a rehearsal"))
@@ -102,7 +112,8 @@ class Rehearsal:
             guardian="inline",
         )  # fmt: skip
         self.simulators: dict[str, Simulator] = {
-            simulator.description.device: simulator for simulator in self.observatory.simulators
+            simulator.description.file.stem.replace("_", " ") if telescopes else simulator.description.device: simulator
+            for simulator in self.observatory.simulators
         }
         started = self.observatory.start()
         if not started.called:

@@ -49,7 +49,10 @@ class Observed:
         self.names: tuple[str, ...] = (*config.agents, *((BROKER,) if config.broker is not None else ()))
         """The names of all that have journals: the agents, and the broker if there is one."""
         self._paths = {name: config.journal(name) for name in self.names}
-        self._paths |= {section.name: config.journal(section.name) for section in config.agents.values()}
+        for section in config.agents.values():
+            self._paths[section.name] = config.journal(section.name)
+            if section.kind in config.agents:
+                self._paths[section.kind] = config.journal(section.kind)
         self._lock = threading.Lock()
         self._idle: dict[str, list[tuple[_Place, JournalReader]]] = {}
         self._states: dict[tuple[str, type], tuple[bytes, Any]] = {}

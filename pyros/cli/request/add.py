@@ -17,7 +17,7 @@ _WORDS = {
     "moon_illumination": "--moon-illumination", "sun_altitude": "--sun-altitude", "from": "--from",
     "until": "--until", "cadence": "--every", "cadence every": "--every", "cadence tolerance": "--tolerance",
     "cadence start": "--start", "cadence count": "--times", "owner": "--owner", "proposal": "--proposal",
-    "comment": "--comment", "id": "--id", "target": "TARGET",
+    "telescope": "--telescope", "comment": "--comment", "id": "--id", "target": "TARGET",
 }  # fmt: skip
 
 
@@ -48,6 +48,9 @@ def add(
     ] = True,
     owner: Annotated[str | None, typer.Option(metavar="NAME", help="Who wants it; you by default.")] = None,
     proposal: Annotated[str | None, typer.Option(metavar="NAME", help="The proposal it belongs to.")] = None,
+    telescope: Annotated[
+        str | None, typer.Option(metavar="UNIT", help="Of several telescopes, the one that is to make it; or a site.")
+    ] = None,
     comment: Annotated[str | None, typer.Option(metavar="TEXT", help="Why it is wanted.")] = None,
     id_: Annotated[str | None, typer.Option("--id", metavar="ID", help="Its id; made of its name by default.")] = None,
     simbad: SimbadOption = False,
@@ -69,7 +72,7 @@ def add(
         "id": id_, "target": target, "ra": ra, "dec": dec, "priority": priority, "min_altitude": min_altitude,
         "max_airmass": max_airmass, "moon_distance": moon_distance, "moon_illumination": moon_illumination,
         "sun_altitude": sun_altitude, "from": from_, "until": until, "interruptible": interruptible, "owner": owner,
-        "proposal": proposal, "comment": comment,
+        "proposal": proposal, "telescope": telescope, "comment": comment,
     }  # fmt: skip
     values = {key: value for key, value in given.items() if value is not None}
     cadence = {"every": every, "tolerance": tolerance, "start": start, "count": times}

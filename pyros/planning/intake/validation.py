@@ -118,6 +118,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "interruptible": _yes,
     "owner": _text,
     "proposal": _text,
+    "telescope": _text,
     "comment": _text,
 }
 """Keys with one value, each read by itself."""
@@ -125,7 +126,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 KEYS = (
     "id", "target", "position", "ra", "dec", "orbit", "priority", "exposures", "min_altitude", "max_airmass",
     "moon_distance", "moon_illumination", "sun_altitude", "from", "until", "windows", "cadence", "interruptible",
-    "owner", "proposal", "comment",
+    "owner", "proposal", "telescope", "comment",
 )  # fmt: skip
 """All keys of a request."""
 
@@ -204,6 +205,7 @@ class Reviewer:
                         reason=values.get("comment", ""), orbit=orbit, constraints=constraints, windows=windows,
                         cadence=cadence, interruptible=values.get("interruptible", True),
                         owner=values.get("owner", self._owner), proposal=values.get("proposal", ""),
+                        telescope=values.get("telescope", ""),
                     )
                 ),
                 prepared(Observation),

@@ -1,0 +1,184 @@
+"""The central scheduler: which telescope gets a request, and what moves it to another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from pyros import config, messages
+from pyros.agents.central_scheduler import CentralSchedulerAgent
+from pyros.messages import Exposures, FieldRequests, Observation, ObservationReport, WeatherState, Withdrawal
+from pyros.planning import Site
+from pyros.planning.visibility import place_overhead
+from tests.agents.conftest import Inline
+
+SITES = {"ohp": (43.93, 5.71), "hess": (-23.27, 16.5)}
+UNITS = ("ohp one", "ohp two", "hess one")
+HERE, GONE = "Observation requested", "Observation request withdrawn"
+
+
+class Rig:
+    def __init__(self, inline: Callable[..., Inline], folder: Path) -> None:
+        text = ""
+        for name, (latitude, longitude) in SITES.items():
+            (folder / f"{name}.yaml").write_text(
+                f"{{name: {name}, latitude: {latitude}, longitude: {longitude}, elevation: 0}}"
+            )
+            text += f"[unit {name}]\nsite = {name}.yaml\n"
+        names = [
+            f"{kind} {unit}"
+            for unit in UNITS
+            for kind in ("telescope", "scheduler", "monitoring", "observation_manager")
+        ]
+        for port, name in enumerate(["central_scheduler", *names], 5001):
+            text += f"[{name}]\nport = {port}\n" + "driver = native\naddress = x\n" * name.startswith("telescope")
+        file = folder / "units.ini"
+        file.write_text(text)
+        loaded = config.load(file)
+        changes = {"agents": loaded.agents, "units": loaded.units, "site": loaded.site}
+        self.host = inline(CentralSchedulerAgent(), **changes)
+        self.agent: Any = self.host.agent
+        self.site = Site.load(folder / "ohp.yaml")
+        self.numbers: dict[str, int] = {}
+        for unit in UNITS:
+            self.weather(unit)
+
+    def say(self, peer: str, name: str, payload: Any) -> list[tuple[str, str, str]]:
+        """Have an agent say something; returns to which unit what is sent for which observation or event."""
+        self.numbers[peer] = number = self.numbers.get(peer, 0) + 1
+        outcome = self.host.turn((name, msgspec.json.encode(payload)), first=number, peer=peer)
+        sent = []
+        for out in outcome.outgoing:
+            said: Any = msgspec.json.decode(out.payload)
+            what = said.get("observation") or said.get("id")
+            if what is None:
+                what = " ".join(each["id"] for each in said.get("requests", ()))
+            sent.append((out.agent.removeprefix("scheduler "), out.name, what))
+        return sent
+
+    def ask(self, id_: str, place: tuple[float, float] | None = None, **keys: Any) -> list[tuple[str, str, str]]:
+        return self.say("other", HERE, self.request(id_, place, **keys))
+
+    def request(self, id_: str, place: tuple[float, float] | None = None, **keys: Any) -> Observation:
+        ra, dec = place or self.everywhere()
+        return Observation(ra=ra, dec=dec, id=id_, target=id_, exposures=(Exposures(filter="r", seconds=60),), **keys)
+
+    def everywhere(self) -> tuple[float, float]:
+        """Return a place that all sites see."""
+        return place_overhead(self.site, self.host.clock.now(), 80, 180)[0], 10.0
+
+    def weather(self, unit: str, safe: bool = True) -> list[tuple[str, str, str]]:
+        name = messages.WEATHER_SAFE if safe else messages.WEATHER_UNSAFE
+        return self.say(f"monitoring {unit}", name, WeatherState(reason="test"))
+
+    def report(self, unit: str, name: str, id_: str, **keys: Any) -> list[tuple[str, str, str]]:
+        return self.say(f"observation_manager {unit}", name, ObservationReport(observation=id_, **keys))
+
+
+@pytest.fixture
+def rig(inline: Callable[..., Inline], tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
+    rig = Rig(inline, tmp_path)
+    yield rig
+    assert rig.host.turns.failed == ("refused" in request.node.name)
+
+
+def test_requests_are_shared_out_among_the_free(rig: Rig) -> None:
+    assert [rig.ask(id_)[0][0] for id_ in "abc"] == ["ohp one", "ohp two", "hess one"]
+
+
+def test_an_alert_goes_to_the_busy_telescope_with_the_least_priority(rig: Rig) -> None:
+    for id_, unit, priority in (("a", "ohp one", 5), ("b", "ohp two", 2), ("c", "hess one", 3)):
+        assert rig.ask(id_, priority=priority) == [(unit, HERE, id_)]
+        rig.report(unit, messages.OBSERVATION_STARTED, id_)
+    assert rig.ask("alert", priority=50) == [("ohp two", HERE, "alert")]
+
+
+def test_a_request_names_its_telescope_or_site(rig: Rig) -> None:
+    assert rig.ask("a", telescope="two") == [("ohp two", HERE, "a")]
+    assert rig.ask("b", telescope="hess") == [("hess one", HERE, "b")]
+    assert rig.ask("c", telescope="ohp") == [("ohp one", HERE, "c")]
+    assert rig.ask("a", telescope="hess one") == [("ohp two", GONE, "a"), ("hess one", HERE, "a")]
+
+
+def test_a_telescope_that_is_not_there_is_refused(rig: Rig) -> None:
+    assert rig.ask("a", telescope="three") == []
+    assert "'three' is none of ohp one, ohp two, hess one" in rig.host.rows("SELECT error FROM received")[-1][0]
+    assert "a" not in rig.agent.state.requests
+
+
+def test_what_only_one_site_sees_goes_there_whatever_the_weather(rig: Rig) -> None:
+    rig.weather("hess one", safe=False)
+    assert rig.ask("south", (rig.everywhere()[0], -65.0)) == [("hess one", HERE, "south")]
+    assert rig.ask("north", (rig.everywhere()[0], 80.0)) == [("ohp one", HERE, "north")]
+
+
+def test_weather_that_turns_moves_what_has_not_begun(rig: Rig) -> None:
+    rig.ask("a")
+    assert rig.weather("ohp one", safe=False) == [("ohp one", GONE, "a"), ("ohp two", HERE, "a")]
+    rig.report("ohp two", messages.OBSERVATION_STARTED, "a")
+    assert rig.weather("ohp two", safe=False) == []
+    failed = {"reason": "the dome has closed", "again": True}
+    assert rig.report("ohp two", messages.OBSERVATION_FAILED, "a", **failed) == [
+        ("ohp two", GONE, "a"), ("hess one", HERE, "a"),
+    ]  # fmt: skip
+
+
+def test_a_silent_site_gets_nothing(rig: Rig) -> None:
+    rig.host.reactor.advance(100)
+    rig.weather("hess one")
+    rig.host.reactor.advance(100)
+    assert rig.ask("a") == [("hess one", HERE, "a")]
+
+
+def test_what_fails_is_tried_elsewhere_and_given_up_at_last(rig: Rig) -> None:
+    rig.ask("a")
+    ways = [rig.report(unit, messages.OBSERVATION_FAILED, "a", reason="the mount") for unit in UNITS]
+    assert ways == [
+        [("ohp one", GONE, "a"), ("ohp two", HERE, "a")],
+        [("ohp two", GONE, "a"), ("hess one", HERE, "a")],
+        [],
+    ]
+    assert rig.agent.state.requests == {}
+
+
+def test_a_change_and_a_withdrawal_go_where_the_request_is(rig: Rig) -> None:
+    rig.ask("a", telescope="two")
+    changed = rig.request("a", telescope="two", priority=7)
+    assert rig.say("other", "Observation request changed", changed) == [("ohp two", "Observation request changed", "a")]
+    rig.report("ohp two", messages.OBSERVATION_FINISHED, "a")
+    assert rig.agent.state.requests == {}
+    assert rig.say("other", "Observation request changed", changed)[0][0] == "ohp two"
+    assert rig.say("other", GONE, Withdrawal(observation="a", reason="test")) == [("ohp two", GONE, "a")]
+
+
+def test_repeats_stay_with_their_telescope(rig: Rig) -> None:
+    now = rig.host.clock.time()
+    rig.ask("a", repeat=(now + 600,), requested=now)
+    rig.report("ohp one", messages.OBSERVATION_FINISHED, "a")
+    assert "a" in rig.agent.state.requests
+    assert rig.weather("ohp one", safe=False) == []
+    rig.report("ohp one", messages.OBSERVATION_STARTED, "a-again1")
+    assert rig.agent.state.running == {"ohp one": "a"}
+
+
+def test_fields_are_shared_out_and_follow_the_weather(rig: Rig) -> None:
+    fields = tuple(rig.request(id_, probability=0.1, event="S1") for id_ in "abcd")
+    wanted = FieldRequests(event="S1", requests=fields)
+    name = messages.FIELDS_REQUESTED
+    assert rig.say("other", name, wanted) == [("ohp one", name, "a d"), ("ohp two", name, "b"), ("hess one", name, "c")]
+    rig.report("ohp one", messages.OBSERVATION_FINISHED, "a")
+    assert rig.weather("ohp one", safe=False) == [
+        ("ohp one", name, ""), ("ohp two", name, "b d"), ("hess one", name, "c"),
+    ]  # fmt: skip
+    assert rig.say("other", name, FieldRequests(event="S1")) == [(unit, name, "") for unit in UNITS]
+
+
+def test_what_has_expired_is_forgotten(rig: Rig) -> None:
+    now = rig.host.clock.time()
+    rig.ask("a", requested=now, expires=now + 100)
+    rig.host.reactor.advance(130)
+    assert rig.agent.state.requests == {}
