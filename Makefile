@@ -65,6 +65,7 @@ bench: $(VENV)/.pyros-dev
 	$(BIN)/python bench/alerts.py --quick
 	$(BIN)/python bench/archive.py --quick
 	$(BIN)/python bench/console.py --quick
+	$(BIN)/python bench/console_browser.py --quick
 	$(BIN)/python bench/instruments.py --quick
 	$(BIN)/python bench/planning.py --quick
 	$(BIN)/python bench/rules.py --quick

@@ -241,13 +241,18 @@ def main() -> None:
         config = copy_observatory(Path(folder))
         report.doing("the observatory starts")
         with running(config, "pyros", "--no-console"), running(config, "pyros-console") as console:
-            wait_for("the observatory", lambda: all(_answers(config, name) for name in config.agents))
-            wait_for("the console", lambda: _listens(config))
+            wait_for("the observatory", lambda: is_up(config))
+            wait_for("the console", lambda: is_listening(config))
             measure(
                 report, config, console.pid, streams=given.streams or (20 if given.quick else 200),
-                orders=5 if given.quick else 40, pages=20 if given.quick else 400, seconds=10 if given.quick else 60,
+                orders=5 if given.quick else 40, pages=20 if given.quick else 400, seconds=3 if given.quick else 60,
             )  # fmt: skip
     report.ends()
+
+
+def is_up(config: Config) -> bool:
+    """Whether every agent answers."""
+    return all(_answers(config, name) for name in config.agents)
 
 
 def _answers(config: Config, name: str) -> bool:
@@ -257,7 +262,8 @@ def _answers(config: Config, name: str) -> bool:
         return False
 
 
-def _listens(config: Config) -> bool:
+def is_listening(config: Config) -> bool:
+    """Whether the console does."""
     assert config.console is not None
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", config.console.port)) == 0
