@@ -46,7 +46,7 @@ from pyros.observatory import Observatory, clock_for
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from pyros.simulators import load
-from pyros.simulators.camera.scene import Moment, Scene
+from pyros.simulators.camera.scene import Scene, ShutterOpening
 from pyros.simulators.celestial import Sky
 
 reactor: Any = _reactor
@@ -247,7 +247,7 @@ class Run:
         settings: Any = load(HERE / "observatory" / "simulators" / "camera.yaml").changed(
             width=PIXELS, height=PIXELS, stars="synthetic"
         ).settings  # fmt: skip
-        pixels = Scene(settings).image(Moment(1.77e9, 20, -20, Sky(150.2, 40.1), 1.0), (1,))
+        pixels = Scene(settings).image(ShutterOpening(1.77e9, 20, -20, Sky(150.2, 40.1), 1.0), (1,))
         image = Image(
             np.frombuffer(pixels, np.uint16).reshape(PIXELS, PIXELS), 1.77e9, 20.0, "r", -20.0, 1.5,
             settings.arcsec_per_pixel,

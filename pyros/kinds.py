@@ -26,8 +26,7 @@ class InstrumentKind:
     interface: str
     """Module, below `pyros.instruments`, and class of what its drivers offer."""
     simulator: str
-    """Module, below `pyros.simulators`, and class of the simulated device. Its settings, of the class's name and
-    ``Settings``, are in the same module, or in ``settings`` of that folder."""
+    """Module of the simulated device, below `pyros.simulators`."""
     optional: bool = True
     """An observatory may do without it."""
     drivers: tuple[str, ...] = ("native", "indi", "alpaca")
@@ -44,6 +43,20 @@ class InstrumentKind:
         return f"pyros.agents.{self.name}"
 
     @property
+    def simulated_device(self) -> str:
+        """Module and class of the simulated device."""
+        return f"pyros.simulators.{self.simulator}.Simulated{self._camel_case}"
+
+    @property
+    def simulator_settings(self) -> str:
+        """Module and class of the simulated device's settings, which the device's module has or imports."""
+        return f"pyros.simulators.{self.simulator}.{self._camel_case}Settings"
+
+    @property
+    def _camel_case(self) -> str:
+        return self.name.title().replace("_", "")
+
+    @property
     def class_name(self) -> str:
         """Class of its interface, without the module."""
         return self.interface.rpartition(".")[2]
@@ -55,7 +68,7 @@ KINDS: dict[str, InstrumentKind] = {
         InstrumentKind(
             "telescope",
             interface="interfaces.Telescope",
-            simulator="mount.telescope.Telescope",
+            simulator="mount.telescope",
             optional=False,
             drivers=("native", "indi", "alpaca", "lx200"),
             alpaca_type="telescope",
@@ -71,7 +84,7 @@ KINDS: dict[str, InstrumentKind] = {
         InstrumentKind(
             "camera",
             interface="interfaces.Camera",
-            simulator="camera.camera.Camera",
+            simulator="camera.camera",
             optional=False,
             alpaca_type="camera",
             trial="takes exposures, dark ones too, and sets the cooler to what it is set to",
@@ -83,7 +96,7 @@ KINDS: dict[str, InstrumentKind] = {
         InstrumentKind(
             "dome",
             interface="interfaces.Dome",
-            simulator="devices.dome.Dome",
+            simulator="devices.dome",
             optional=False,
             alpaca_type="dome",
             trial="closes the dome, and turns its slit",
@@ -97,7 +110,7 @@ KINDS: dict[str, InstrumentKind] = {
         InstrumentKind(
             "weather",
             interface="interfaces.WeatherStation",
-            simulator="devices.weather.Weather",
+            simulator="devices.weather",
             optional=False,
             alpaca_type="observingconditions",
             options={"oldest_seconds": "the age from which on a sensor's reading is none"},
@@ -105,7 +118,7 @@ KINDS: dict[str, InstrumentKind] = {
         InstrumentKind(
             "filter_wheel",
             interface="interfaces.FilterWheel",
-            simulator="devices.filter_wheel.FilterWheel",
+            simulator="devices.filter_wheel",
             alpaca_type="filterwheel",
             trial="turns the filter wheel, and back",
             options={"turn_seconds": "the longest that a turn may take", "begin_seconds": _BEGIN},
@@ -113,7 +126,7 @@ KINDS: dict[str, InstrumentKind] = {
         InstrumentKind(
             "focuser",
             interface="interfaces.Focuser",
-            simulator="devices.focuser.Focuser",
+            simulator="devices.focuser",
             alpaca_type="focuser",
             trial="moves the focuser by a part of its way, and back",
             options={
@@ -125,17 +138,15 @@ KINDS: dict[str, InstrumentKind] = {
         InstrumentKind(
             "safety",
             interface="interfaces.SafetyMonitor",
-            simulator="devices.safety.Safety",
+            simulator="devices.safety",
             alpaca_type="safetymonitor",
         ),
-        InstrumentKind("ups", interface="ups.Ups", simulator="devices.ups.Ups", drivers=("native", "nut")),
-        InstrumentKind(
-            "switch", interface="interfaces.Switch", simulator="devices.switch.Switch", alpaca_type="switch"
-        ),
+        InstrumentKind("ups", interface="ups.Ups", simulator="devices.ups", drivers=("native", "nut")),
+        InstrumentKind("switch", interface="interfaces.Switch", simulator="devices.switch", alpaca_type="switch"),
         InstrumentKind(
             "cover",
             interface="cover.Cover",
-            simulator="devices.cover.Cover",
+            simulator="devices.cover",
             alpaca_type="covercalibrator",
             trial="closes the cover, and lights its lamp",
             options={
@@ -147,7 +158,7 @@ KINDS: dict[str, InstrumentKind] = {
         InstrumentKind(
             "rotator",
             interface="rotator.Rotator",
-            simulator="devices.rotator.Rotator",
+            simulator="devices.rotator",
             alpaca_type="rotator",
             trial="turns the rotator by 15 degrees, and back",
             options={

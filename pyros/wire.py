@@ -161,7 +161,7 @@ class Frame(msgspec.Struct, omit_defaults=True):
     error: str | None = None
 
 
-class Line(msgspec.Struct):
+class TextLine(msgspec.Struct):
     """One line of a text client, without its end."""
 
     text: bytes
@@ -236,7 +236,7 @@ class Decoder:
         """How many bytes of an unfinished frame or line are held."""
         return len(self._buffer) - self._start
 
-    def feed(self, data: bytes) -> list[Frame | Line]:
+    def feed(self, data: bytes) -> list[Frame | TextLine]:
         """Take bytes; return what is complete. Raises WireError, after which the decoder must not be used again.
 
         Events that were complete before the bad bytes are lost with it: the connection is to be closed, and whatever
@@ -244,7 +244,7 @@ class Decoder:
         """
         self.begin(data)
         self._buffer += data
-        events: list[Frame | Line] = []
+        events: list[Frame | TextLine] = []
         (self._take_frames if self.frames else self._take_lines)(events)
         if self._start == len(self._buffer):
             self._buffer.clear()
@@ -259,16 +259,16 @@ class Decoder:
         if self.frames is None and data:
             self.frames = data[0] < _FIRST_TEXT_BYTE
 
-    def finish(self) -> list[Frame | Line]:
+    def finish(self) -> list[Frame | TextLine]:
         """Read the rest once the peer has closed its sending side: a line needs no end; half a frame is an error."""
         rest = bytes(self._buffer[self._start :])
         self._buffer.clear()
         self._start = 0
         if self.frames and rest:
             raise WireError("the connection ended in the middle of a frame")
-        return [Line(rest.rstrip(b"\r"))] if rest.strip() else []
+        return [TextLine(rest.rstrip(b"\r"))] if rest.strip() else []
 
-    def _take_frames(self, events: list[Frame | Line]) -> None:
+    def _take_frames(self, events: list[Frame | TextLine]) -> None:
         buffer = self._buffer
         while len(buffer) - self._start >= _HEADER:
             begin = self._start + _HEADER
@@ -288,7 +288,7 @@ class Decoder:
         said = bytes(self._buffer[self._start : self._start + 200]).partition(b"\n")[0]
         return said.decode(errors="replace") if said.startswith(b"ERR ") else ""
 
-    def _take_lines(self, events: list[Frame | Line]) -> None:
+    def _take_lines(self, events: list[Frame | TextLine]) -> None:
         buffer = self._buffer
         while True:
             end = buffer.find(b"\n", self._start)
@@ -296,5 +296,5 @@ class Decoder:
                 raise WireError(f"line of more than {MAX_LINE} bytes")
             if end < 0:
                 return
-            events.append(Line(bytes(buffer[self._start : end]).rstrip(b"\r")))
+            events.append(TextLine(bytes(buffer[self._start : end]).rstrip(b"\r")))
             self._start = end + 1

@@ -12,7 +12,7 @@ from pyros.agents.instrument import InstrumentAgent
 from pyros.config import INSTRUMENTS, STANDARD_AGENTS
 from pyros.instruments.conformance import CHECKS
 from pyros.kinds import KINDS, InstrumentKind, driver_class, load
-from pyros.simulators.device import Device
+from pyros.simulators.device import SimulatedDevice
 
 
 @pytest.fixture(params=KINDS.values(), ids=lambda kind: kind.name)
@@ -37,8 +37,8 @@ def test_every_kind_has_an_agent_with_its_constant(kind: InstrumentKind) -> None
 
 
 def test_every_kind_has_a_simulator(kind: InstrumentKind) -> None:
-    device, settings = (load(f"pyros.simulators.{kind.simulator}{ending}") for ending in ("", "Settings"))
-    assert issubclass(device, Device)
+    device, settings = load(kind.simulated_device), load(kind.simulator_settings)
+    assert issubclass(device, SimulatedDevice)
     assert settings.kind == kind.name
 
 

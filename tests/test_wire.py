@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pyros import wire
 from pyros.errors import WireError
-from pyros.wire import Challenge, Decoder, Entry, Frame, Hello, Line, Proof, Refusal, Welcome
+from pyros.wire import Challenge, Decoder, Entry, Frame, Hello, Proof, Refusal, TextLine, Welcome
 
 names = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=20)
 numbers = st.integers(1, 2**63 - 1)
@@ -78,7 +78,7 @@ def test_frames_survive_byte_by_byte(sent: list[Frame]) -> None:
 def test_lines_survive_every_cut(sent: list[bytes], end: bytes, ended: bool, places: list[int]) -> None:
     data = end.join(sent) + (end if ended else b"")
     expected = sent if ended or sent[-1].strip() else sent[:-1]
-    assert read(Decoder(), cut(data, places)) == [Line(text) for text in expected]
+    assert read(Decoder(), cut(data, places)) == [TextLine(text) for text in expected]
 
 
 def outcome(data: bytes, places: list[int]) -> tuple[list[object], bool]:
@@ -207,7 +207,7 @@ def test_the_largest_frame_passes_and_a_larger_one_is_not_made() -> None:
 
 def test_the_longest_line_passes_and_a_longer_one_is_refused_with_or_without_its_end() -> None:
     longest = b"x" * wire.MAX_LINE
-    assert Decoder().feed(longest + b"\n") == [Line(longest)]
+    assert Decoder().feed(longest + b"\n") == [TextLine(longest)]
     with pytest.raises(WireError, match="line of more than 65536 bytes"):
         Decoder().feed(longest + b"x\n")
     decoder = Decoder()

@@ -15,7 +15,7 @@ from pyros.agents._night_machine import NightMachine
 from pyros.agents._sharpness import AT_MOST_EVERY_SECONDS, Sharpness
 from pyros.agents.agent import Agent
 from pyros.agents.night_state import MajordomeState
-from pyros.agents.night_table import Event, State
+from pyros.agents.night_table import NightEvent, State
 from pyros.messages import CalibrationAbort, CalibrationOrder, CalibrationReport, Cool, Exposures, Message
 from pyros.planning.phases import Phase, phase
 from pyros.planning.visibility import sun_altitude
@@ -100,7 +100,7 @@ class NightCalibrations:
         if self._state.state is State.FINISHING and not math.isnan(self._cool):
             self._state.cooling = False
             self._agent.send_to(Agent.CAMERA, messages.COOL, Cool())
-        self._machine.happen(Event.CALIBRATED, "calibrated")
+        self._machine.happen(NightEvent.CALIBRATED, "calibrated")
 
     def cooling_ended(self, message: Message) -> None:
         """Go on in the evening, with a cold detector or with one that doesn't get so."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pyros import messages
 from pyros.agents.agent import Agent
 from pyros.agents.night_state import MajordomeState
-from pyros.agents.night_table import OPEN_STATES, TABLE, Action, Cell, Event, State
+from pyros.agents.night_table import OPEN_STATES, TABLE, Cell, NightAction, NightEvent, State
 from pyros.messages import Payload
 from pyros.nights import diary
 from pyros.planning import Site
@@ -33,7 +33,7 @@ class NightMachine:
 
     site: Site
 
-    def __init__(self, agent: Agent, actions: Mapping[Action, Callable[[str], None]]) -> None:
+    def __init__(self, agent: Agent, actions: Mapping[NightAction, Callable[[str], None]]) -> None:
         self._agent, self._actions = agent, actions
         self.impossible = 0
         """How often an event came up that the table has no cell for."""
@@ -52,7 +52,7 @@ class NightMachine:
         """Whether the dome shall be open now, or be opened."""
         return self._state.state in OPEN_STATES
 
-    def happen(self, event: Event, reason: str) -> None:
+    def happen(self, event: NightEvent, reason: str) -> None:
         """Go to the next state, and do what the table says; ``reason`` is for people, and goes with the orders."""
         before = self._state.state
         cell = TABLE.get((before, event))

@@ -24,7 +24,7 @@ from pyros.agents._night_machine import LIMIT_SECONDS, STATE_OVERDUE, NightMachi
 from pyros.agents._night_reporting import NightReporting
 from pyros.agents.agent import Agent
 from pyros.agents.night_state import MajordomeState
-from pyros.agents.night_table import OPEN_STATES, Action, Event, State
+from pyros.agents.night_table import OPEN_STATES, NightAction, NightEvent, State
 from pyros.errors import PlanningError
 from pyros.hold import Hold
 from pyros.messages import (
@@ -85,7 +85,7 @@ class MajordomeAgent(Agent):
         self.guarded |= {  # what they end in is the next observation's slew
             messages.OBSERVATION_STARTED, messages.OBSERVATION_FINISHED, messages.OBSERVATION_FAILED,
         }  # fmt: skip
-        self.actions: dict[Action, Callable[[str], None]] = {}
+        self.actions: dict[NightAction, Callable[[str], None]] = {}
         self.machine = NightMachine(self, self.actions)
         self._gate = NightGate(self)
         self._calibrations = NightCalibrations(self, self.machine, self._gate)
@@ -119,23 +119,23 @@ class MajordomeAgent(Agent):
             messages.IMAGE_ANALYSED: self._calibrations.image_analysed,
         }
         self.actions |= {
-            Action.ASK: self._ask_devices,
-            Action.BEGIN: self._begin_night,
-            Action.PREPARE: self._calibrations.prepare,
-            Action.OPEN: self._open,
-            Action.OBSERVE: self._observe,
-            Action.FLATS: self._calibrations.take_flats,
-            Action.FOCUS: self._calibrations.focus,
-            Action.DECIDE: lambda _: self._decide(),
-            Action.ABORT: self._abort,
-            Action.STOP: self._calibrations.stop,
-            Action.CLOSE: self._close_and_park,
-            Action.PAUSE: lambda _: self._pause(),
-            Action.ALARM: self._fault_alarm,
-            Action.FINISH: self._calibrations.finish,
-            Action.REPORT: self._end_night,
-            Action.PLAN: lambda _: self._ask_for_plan(),
-            Action.WARN: self._warn,
+            NightAction.ASK: self._ask_devices,
+            NightAction.BEGIN: self._begin_night,
+            NightAction.PREPARE: self._calibrations.prepare,
+            NightAction.OPEN: self._open,
+            NightAction.OBSERVE: self._observe,
+            NightAction.FLATS: self._calibrations.take_flats,
+            NightAction.FOCUS: self._calibrations.focus,
+            NightAction.DECIDE: lambda _: self._decide(),
+            NightAction.ABORT: self._abort,
+            NightAction.STOP: self._calibrations.stop,
+            NightAction.CLOSE: self._close_and_park,
+            NightAction.PAUSE: lambda _: self._pause(),
+            NightAction.ALARM: self._fault_alarm,
+            NightAction.FINISH: self._calibrations.finish,
+            NightAction.REPORT: self._end_night,
+            NightAction.PLAN: lambda _: self._ask_for_plan(),
+            NightAction.WARN: self._warn,
         }
         self._lease_timer: int | None = None
         """When *Keep open* is said next."""
@@ -171,14 +171,14 @@ class MajordomeAgent(Agent):
         self._roof = dome is not None and dome.roof
         began = self.clock.monotonic()
         self._gate.heard_monitoring = self._gate.heard_dome = began  # it has so long to say something
-        self.machine.happen(Event.RESTART, "this agent was started")
+        self.machine.happen(NightEvent.RESTART, "this agent was started")
         self.machine.limit_state()
         self._wait_for_lease(0.0)
         hold = self.holds.hold
         if hold is not None and self.state.state is not State.HELD:
-            self.machine.happen(Event.HOLD, str(hold))
+            self.machine.happen(NightEvent.HOLD, str(hold))
         elif hold is None and self.state.state is State.HELD:
-            self.machine.happen(Event.RELEASE, "nobody holds the observatory any more")
+            self.machine.happen(NightEvent.RELEASE, "nobody holds the observatory any more")
         self._look_at_sun()
 
     def plan_updated(self, message: Message) -> None:
@@ -251,12 +251,12 @@ class MajordomeAgent(Agent):
         if self.machine.dome_wanted:
             self.state.attempts = 0
             self.alarm_over(_FAULT)
-            event = Event.OPENED
+            event = NightEvent.OPENED
             if self.state.state is State.OPENING and self.state.running is None:
                 if self._calibrations.flats_are_due(self._now()[0]):
-                    event = Event.OPENED_FOR_FLATS
+                    event = NightEvent.OPENED_FOR_FLATS
                 elif self._calibrations.why_focus() and self._gate.wanted() is not None:
-                    event = Event.OPENED_FOR_FOCUS
+                    event = NightEvent.OPENED_FOR_FOCUS
             self.machine.happen(event, "the dome is open")
 
     def kept_open(self, message: Message) -> None:
@@ -267,7 +267,7 @@ class MajordomeAgent(Agent):
         self._gate.hear_dome(message)
         self._gate.dome_reason = report.may_open and f"the dome may not be open: {report.may_open}"
         if self._gate.dome_reason and self.machine.dome_wanted:
-            self.machine.happen(Event.DOME_SHUT, self._gate.dome_reason)
+            self.machine.happen(NightEvent.DOME_SHUT, self._gate.dome_reason)
             self._paused_by_dome = True
         elif not self._gate.dome_reason:
             if self._paused_by_dome:  # what kept it closed is over
@@ -283,7 +283,7 @@ class MajordomeAgent(Agent):
             return  # told to open since
         if self.machine.dome_wanted:
             self._gate.dome_reason = f"the dome has closed: {message.payload.reason}"
-            self.machine.happen(Event.DOME_SHUT, self._gate.dome_reason)
+            self.machine.happen(NightEvent.DOME_SHUT, self._gate.dome_reason)
         else:
             self._dome_is_back()
             self._is_shut(self.DOME)
@@ -311,22 +311,22 @@ class MajordomeAgent(Agent):
         if self.state.state is State.OPENING and failure.what == "open":
             self._not_opened(self._gate.dome_reason)
         else:
-            self.machine.happen(Event.DOME_FAILED, self._gate.dome_reason)
+            self.machine.happen(NightEvent.DOME_FAILED, self._gate.dome_reason)
 
     def _not_opened(self, reason: str) -> None:
         self.state.attempts += 1
-        self.machine.happen(Event.GIVEN_UP if self.state.attempts >= ATTEMPTS else Event.DOME_FAILED, reason)
+        self.machine.happen(NightEvent.GIVEN_UP if self.state.attempts >= ATTEMPTS else NightEvent.DOME_FAILED, reason)
 
     def on_hold(self, hold: Hold, stop: bool) -> None:
         """Stop what runs. What a person has moved meanwhile stays as it is."""
-        self.machine.happen(Event.HOLD, str(hold))
+        self.machine.happen(NightEvent.HOLD, str(hold))
 
     def on_release(self) -> None:
         """Ask for a new plan: the last one is as old as the hold."""
         if self.holds.hold is not None:
             return  # another one began
         if self.state.state is State.HELD:
-            self.machine.happen(Event.RELEASE, "nobody holds the observatory any more")
+            self.machine.happen(NightEvent.RELEASE, "nobody holds the observatory any more")
         else:
             self._ask_for_plan()
         self._look_at_sun()
@@ -335,7 +335,7 @@ class MajordomeAgent(Agent):
         self.log.info("the telescope is parked")
         if self.state.state is State.OPENING and self._roof and not self.machine.mount_clear:
             self.machine.mount_clear = True
-            self.machine.happen(Event.MOUNT_CLEAR, "the telescope is parked")
+            self.machine.happen(NightEvent.MOUNT_CLEAR, "the telescope is parked")
         else:
             self._is_shut(self.TELESCOPE)
 
@@ -352,15 +352,15 @@ class MajordomeAgent(Agent):
             open_, shut = told.state in ("open", "opening"), told.state == "closed"
             if self.machine.dome_wanted and told.reason:
                 self._gate.dome_reason = f"the dome may not be open: {told.reason}"
-                self.machine.happen(Event.DOME_SHUT, self._gate.dome_reason)
+                self.machine.happen(NightEvent.DOME_SHUT, self._gate.dome_reason)
             elif state is State.OPENING and told.state == "open":
                 self._dome_is_open()
             elif state in _AT_WORK and shut:
-                self.machine.happen(Event.DOME_SHUT, "the dome is closed")
+                self.machine.happen(NightEvent.DOME_SHUT, "the dome is closed")
         else:
             open_ = device == self.TELESCOPE and told.state in ("slewing", "tracking")
         if open_ and state in _CLOSED_STATES:
-            self.machine.happen(Event.FOUND_OPEN, f"the {device} was found {told.state}")
+            self.machine.happen(NightEvent.FOUND_OPEN, f"the {device} was found {told.state}")
 
     def state_overdue(self, message: Message) -> None:
         """Leave a state that has lasted too long; in a fault a minute has passed."""
@@ -369,19 +369,19 @@ class MajordomeAgent(Agent):
         self.state.limit_timer = None
         match self.state.state:
             case State.FAULT:
-                self.machine.happen(Event.MINUTE, "")
+                self.machine.happen(NightEvent.MINUTE, "")
                 self.machine.limit_state()
             case State.OPENING:
                 self._not_opened(f"the dome is not open after {LIMIT_SECONDS[State.OPENING]:.0f} s")
             case state:
-                self.machine.happen(Event.OVERDUE, f"{state} has lasted {LIMIT_SECONDS[state]:.0f} s")
+                self.machine.happen(NightEvent.OVERDUE, f"{state} has lasted {LIMIT_SECONDS[state]:.0f} s")
 
     def renew_lease(self) -> None:
         """While the dome shall be open, say so again before the lease ends; and look who is silent, and at the Sun."""
         self._wait_for_lease(_RENEW_SECONDS)
         self._look_who_is_silent()
         if self.machine.dome_wanted and (day := self._gate.reason_day()):
-            self.machine.happen(Event.DAY, day)
+            self.machine.happen(NightEvent.DAY, day)
         self._look_at_sun()
         if self.machine.dome_wanted and not self._gate.weather_reason:
             self.send_to(self.DOME, messages.KEEP_OPEN, KeepOpen(seconds=LEASE))
@@ -398,7 +398,7 @@ class MajordomeAgent(Agent):
     def end_session(self) -> None:
         self.state.end_timer = None
         if self.state.state is State.OBSERVING and self.state.running is None and self._gate.wanted() is None:
-            self.machine.happen(Event.IDLE, "nothing to observe")
+            self.machine.happen(NightEvent.IDLE, "nothing to observe")
 
     # The table ----------------------------------------------------------------------------------------------------
 
@@ -415,13 +415,13 @@ class MajordomeAgent(Agent):
         state = self.state.state
         if state in (State.PREPARING, State.READY, State.OBSERVING) and self._calibrations.flats_are_due(part):
             if self.state.running is None:
-                self.machine.happen(Event.FLATS_DUE, "flats of the twilight")
+                self.machine.happen(NightEvent.FLATS_DUE, "flats of the twilight")
         elif not self.state.over and state in _ENDS_NIGHTS and self._is_over(part, night):
-            self.machine.happen(Event.MORNING, "the night is over")
+            self.machine.happen(NightEvent.MORNING, "the night is over")
         elif part in ("evening", "night"):
             unprepared = state is State.READY and not self.state.prepared
             if (night != self.state.night or unprepared) and state is not State.PREPARING:
-                self.machine.happen(Event.EVENING, f"the night of {night} begins")
+                self.machine.happen(NightEvent.EVENING, f"the night of {night} begins")
 
     def _is_over(self, part: Phase, night: str) -> bool:
         """Whether it is morning, or the night that was begun is another one than that of now."""
@@ -467,7 +467,7 @@ class MajordomeAgent(Agent):
             self._gate.dome_reason = f"the dome's agent has said nothing for {silent:.0f} s"
             told = "nothing is observed; look whether the dome is closed, and start the agent again"
             self.alarm(DOME_SILENT, f"{self._gate.dome_reason}: {told}")
-            self.machine.happen(Event.DOME_SILENT, self._gate.dome_reason)
+            self.machine.happen(NightEvent.DOME_SILENT, self._gate.dome_reason)
 
     def _ask_dome(self) -> None:
         """Ask the dome's agent, whose last word was that the dome may not be open, whether that is still so."""
@@ -496,9 +496,9 @@ class MajordomeAgent(Agent):
         self._next = wanted
         may_focus = running is None and not wanted.alert and self.state.state is State.OBSERVING
         if may_focus and (why := self._calibrations.why_focus()):
-            self.machine.happen(Event.FOCUS_DUE, why)
+            self.machine.happen(NightEvent.FOCUS_DUE, why)
             return
-        self.machine.happen(Event.URGENT if wanted.alert else Event.WORK, f"for {wanted.id}")
+        self.machine.happen(NightEvent.URGENT if wanted.alert else NightEvent.WORK, f"for {wanted.id}")
         self._next = None
 
     def _observe(self, reason: str) -> None:
@@ -538,7 +538,7 @@ class MajordomeAgent(Agent):
         self.log.warn("{reason}", reason=reason)
         self.machine.note("weather", "unsafe", reason)
         self._gate.weather_reason, self._gate.weather_until = reason, -math.inf
-        self.machine.happen(Event.UNSAFE, reason)
+        self.machine.happen(NightEvent.UNSAFE, reason)
 
     def _pause(self) -> None:
         """Pause before the dome, which has just refused, is asked again: the longer the more often it has failed."""
@@ -562,7 +562,7 @@ class MajordomeAgent(Agent):
             return
         if self.state.state is State.CLOSING:
             over = not self.state.over and self._is_over(*self._now())
-            self.machine.happen(Event.SHUT_AT_MORNING if over else Event.SHUT, "closed and parked")
+            self.machine.happen(NightEvent.SHUT_AT_MORNING if over else NightEvent.SHUT, "closed and parked")
         else:
             self._recover()
 
@@ -577,7 +577,7 @@ class MajordomeAgent(Agent):
             and len(self.state.shut) == 2
             and self.clock.monotonic() >= self._gate.pause_until
         ):
-            self.machine.happen(Event.RECOVERED, "closed and parked; it goes on")
+            self.machine.happen(NightEvent.RECOVERED, "closed and parked; it goes on")
 
     def _fault_alarm(self, reason: str) -> None:
         """Tell a person, each minute: once as an alarm, which stands, and in the log."""

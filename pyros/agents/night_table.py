@@ -42,7 +42,7 @@ class State(StrEnum):
     """The dome did not open three times, or does not close: an alarm each minute, and further attempts for ever."""
 
 
-class Event(StrEnum):
+class NightEvent(StrEnum):
     """What may happen, in the words of docs/night.md."""
 
     RESTART = "restart"
@@ -94,7 +94,7 @@ class Event(StrEnum):
     """A minute of a fault has passed."""
 
 
-class Action(StrEnum):
+class NightAction(StrEnum):
     """What the majordome does; each is a method of the agent."""
 
     ASK = "ask the devices"
@@ -130,29 +130,31 @@ class Cell(NamedTuple):
     """The next state, and what is done on the way, in this order."""
 
     state: State
-    actions: tuple[Action, ...] = ()
+    actions: tuple[NightAction, ...] = ()
 
 
-class _Row(NamedTuple):
+class _NightRow(NamedTuple):
     """One state's cells, and the events that change nothing in it."""
 
-    cells: dict[Event, Cell]
-    ignores: frozenset[Event]
+    cells: dict[NightEvent, Cell]
+    ignores: frozenset[NightEvent]
 
 
-_S, _E, _A = State, Event, Action
+_S, _E, _A = State, NightEvent, NightAction
 _SUPERSEDE = (_A.STOP, _A.OPEN)
 _SHUT_DOWN = (_A.STOP, _A.ABORT, _A.CLOSE)
 _EVENING = (_A.BEGIN, _A.PREPARE)
 
 
-def _row(*cells: tuple[tuple[Event, ...] | Event, State, tuple[Action, ...]], ignores: tuple[Event, ...]) -> _Row:
-    row: dict[Event, Cell] = {}
+def _row(
+    *cells: tuple[tuple[NightEvent, ...] | NightEvent, State, tuple[NightAction, ...]], ignores: tuple[NightEvent, ...]
+) -> _NightRow:
+    row: dict[NightEvent, Cell] = {}
     for events, state, actions in cells:
-        for event in (events,) if isinstance(events, Event) else events:
+        for event in (events,) if isinstance(events, NightEvent) else events:
             assert event not in row, event
             row[event] = Cell(state, actions)
-    return _Row(row, frozenset(ignores))
+    return _NightRow(row, frozenset(ignores))
 
 
 _OPEN_ENDS = (
@@ -162,7 +164,7 @@ _OPEN_ENDS = (
 )
 """What ends every state in which the dome is open, or was told to open."""
 
-_ROWS: dict[State, _Row] = {
+_ROWS: dict[State, _NightRow] = {
     _S.CLOSED: _row(
         (_E.RESTART, _S.CLOSED, (_A.ABORT, _A.ASK)),
         (_E.EVENING, _S.PREPARING, _EVENING),
@@ -285,28 +287,32 @@ _ROWS: dict[State, _Row] = {
     ),
 }
 
-TABLE: dict[tuple[State, Event], Cell] = {
+TABLE: dict[tuple[State, NightEvent], Cell] = {
     (state, event): cell for state, row in _ROWS.items() for event, cell in row.cells.items()
 } | {(state, event): Cell(state) for state, row in _ROWS.items() for event in row.ignores}
 """The cells; the ones that change nothing, too."""
 
-IMPOSSIBLE = frozenset((state, event) for state in State for event in Event) - TABLE.keys()
+IMPOSSIBLE = frozenset((state, event) for state in State for event in NightEvent) - TABLE.keys()
 """What cannot happen: the agent makes no such event in that state."""
 
 OPEN_STATES = frozenset((State.OPENING, State.FLATS, State.FOCUSING, State.OBSERVING))
 """Those in which the dome is wanted open, and *Keep open* is said."""
 
-_ALWAYS = (Event.RESTART, Event.HOLD, Event.UNSAFE)  # in nearly every state: they would hide the night in the diagram
+_ALWAYS = (
+    NightEvent.RESTART,
+    NightEvent.HOLD,
+    NightEvent.UNSAFE,
+)  # in nearly every state: they would hide the night in the diagram
 
 
-def next_cell(state: State, event: Event) -> Cell:
+def next_cell(state: State, event: NightEvent) -> Cell:
     """Return the next state and the actions; raises KeyError for what cannot happen in this state."""
     return TABLE[state, event]
 
 
 def diagram() -> str:
     """Draw the table as Mermaid's state diagram: an arrow for each change of state, with the events that cause it."""
-    causes: dict[tuple[State, State], list[Event]] = {}
+    causes: dict[tuple[State, State], list[NightEvent]] = {}
     for (state, event), cell in TABLE.items():
         if cell.state is not state and event not in _ALWAYS:
             causes.setdefault((state, cell.state), []).append(event)
@@ -320,7 +326,7 @@ def as_markdown() -> str:
     """Write the table for people: a line for each cell that does something."""
     lines = ["| state | event | next | actions |", "|---|---|---|---|"]
     for state in State:
-        groups: dict[Cell, list[Event]] = {}
+        groups: dict[Cell, list[NightEvent]] = {}
         for event, cell in _ROWS[state].cells.items():
             groups.setdefault(cell, []).append(event)
         for cell, events in groups.items():

@@ -94,7 +94,7 @@ PAIRS = {
 """For two kinds of event: seconds from the first to the second, at least and at most. In one order only."""
 
 
-class Moment(msgspec.Struct, frozen=True):
+class Occurrence(msgspec.Struct, frozen=True):
     """When and where an event was, as far as it is told."""
 
     mission: str
@@ -135,7 +135,7 @@ class Coincidence(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{self.name} {after}, {place}, by chance {self.chance:.2g}"
 
 
-def moment_of(event: Event, place: MapPlace | None = None) -> Moment | None:
+def moment_of(event: Event, place: MapPlace | None = None) -> Occurrence | None:
     """Return when and where an event was by all of its real packets, also those that are taken back.
 
     ``place`` is what its sky map says, which counts where there is no position. None for tests, for missions that no
@@ -149,8 +149,8 @@ def moment_of(event: Event, place: MapPlace | None = None) -> Moment | None:
         return None
     best = identity.believe(event).best or _most_precise(real)
     if best is None:
-        return Moment(mission, time, place=place)
-    return Moment(mission, time, best.ra, best.dec, None if math.isinf(best.radius) else best.radius)
+        return Occurrence(mission, time, place=place)
+    return Occurrence(mission, time, best.ra, best.dec, None if math.isinf(best.radius) else best.radius)
 
 
 def _most_precise(packets: Iterable[PacketRecord]) -> PacketRecord | None:
@@ -176,7 +176,7 @@ def horizon(mission: str) -> tuple[float, float]:
     return min((first for first, _ in found), default=0.0), max((last for _, last in found), default=0.0)
 
 
-def reach(one: Moment, other: Moment) -> float | None:
+def reach(one: Occurrence, other: Occurrence) -> float | None:
     """Return the distance in degrees up to which two events are at the same place; None where that cannot be told."""
     if None in (one.ra, other.ra, one.radius, other.radius):
         return None
@@ -184,12 +184,12 @@ def reach(one: Moment, other: Moment) -> float | None:
     return max(_LEAST_RADIUS, _TO_99 * math.sqrt(sum((size or 0.0) ** 2 for size in sizes)))
 
 
-def _size(moment: Moment) -> float:
+def _size(moment: Occurrence) -> float:
     """Return the radius at 99 % of a position, with what its mission leaves out, in degrees."""
     return max(_LEAST_RADIUS, _TO_99 * math.hypot(moment.radius or 0.0, MISSIONS[moment.mission].systematic))
 
 
-def _with_map(one: Moment, other: Moment) -> tuple[bool, float | None]:
+def _with_map(one: Occurrence, other: Occurrence) -> tuple[bool, float | None]:
     """Tell whether a sky map decides about the place, and the share of it that does; None where they are apart."""
     if one.place is not None and other.place is not None:
         return True, one.place.share_with(other.place)
@@ -199,7 +199,7 @@ def _with_map(one: Moment, other: Moment) -> tuple[bool, float | None]:
     return False, None
 
 
-def _share_of_sky(one: Moment, other: Moment) -> float:
+def _share_of_sky(one: Occurrence, other: Occurrence) -> float:
     """Return the share of the sky in which the other's place would agree with one's."""
     if one.place is not None and other.place is not None:
         return one.place.chance(other.place.area)
@@ -210,7 +210,7 @@ def _share_of_sky(one: Moment, other: Moment) -> float:
     return 1.0 if limit is None else (1 - math.cos(math.radians(min(limit, 180.0)))) / 2
 
 
-def chance(one: Moment, other: Moment) -> float:
+def chance(one: Occurrence, other: Occurrence) -> float:
     """Return how probable it is that an event of the other's mission agrees with one by chance."""
     times = window(one.mission, other.mission)
     if times is None:
@@ -219,7 +219,7 @@ def chance(one: Moment, other: Moment) -> float:
     return -math.expm1(-expected)
 
 
-def coincide(one: Moment, other: Moment, name: str) -> Coincidence | None:
+def coincide(one: Occurrence, other: Occurrence, name: str) -> Coincidence | None:
     """Tell whether another event, of that name, agrees with one in time and place."""
     times = window(one.mission, other.mission)
     seconds = other.time - one.time

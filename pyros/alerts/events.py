@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from pyros.alerts import coincidences, identity
-from pyros.alerts.coincidences import Coincidence, Moment
+from pyros.alerts.coincidences import Coincidence, Occurrence
 from pyros.alerts.identity import Event, PacketRecord
 from pyros.alerts.map_places import MapPlace
 from pyros.alerts.tiling import Tiling
@@ -81,7 +81,7 @@ class Followed(msgspec.Struct):
     """What is done about its sky maps; None for an event without any, or where fields are not observed."""
 
     @property
-    def moment(self) -> Moment | None:
+    def moment(self) -> Occurrence | None:
         """When and where it was, for coincidences; None too while the place depends on a map that is being read."""
         moment = coincidences.moment_of(self.event, self.map.place if self.map is not None else None)
         awaited = self.map is None and self.tiling is not None and self.tiling.is_awaited(self.event)

@@ -19,7 +19,7 @@ from pyros.errors import ConfigError, PyrosError
 from pyros.files import read_yaml
 from pyros.kinds import KINDS
 from pyros.simulators import Description
-from pyros.simulators.celestial import Site as SkySite
+from pyros.simulators.celestial import SiteCoordinates as SkySite
 from pyros.site import Site
 from pyros.unique import new_name
 

@@ -29,7 +29,7 @@ from pyros.rehearsal.reactor import MemoryReactor
 from pyros.rehearsal.script import DEVICE
 from pyros.rehearsal.timeline import Call, Timeline
 from pyros.simulators import Description, Simulator
-from pyros.simulators.device import Device
+from pyros.simulators.device import SimulatedDevice
 
 AGAIN_SECONDS = 10.0
 """What ends by itself is started again so much later, as a service manager does."""
@@ -343,7 +343,7 @@ class DeviceNode:
         self.simulator.requests = _Requests(self)
 
     @property
-    def device(self) -> Device:
+    def device(self) -> SimulatedDevice:
         """The device itself: what is true."""
         return self.simulator.device
 

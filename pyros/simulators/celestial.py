@@ -45,7 +45,7 @@ class OfDate(NamedTuple):
     dec: float
 
 
-class Site(NamedTuple):
+class SiteCoordinates(NamedTuple):
     """A place: geodetic latitude and longitude, degrees, east positive."""
 
     latitude: float

@@ -16,7 +16,7 @@ from pyros.errors import ConfigError, SimulatorError
 from pyros.files import read_yaml
 from pyros.kinds import KINDS
 from pyros.kinds import load as load_class
-from pyros.simulators.celestial import Site
+from pyros.simulators.celestial import SiteCoordinates
 from pyros.simulators.decoding import decode, short
 from pyros.simulators.devices.generic_settings import GenericSettings
 from pyros.simulators.endpoints import client_endpoint, server_endpoint
@@ -26,9 +26,9 @@ _NEIGHBOURS = ("telescope", "filter_wheel", "focuser", "dome")
 _REQUIRED = ("listen", "telescope")
 
 
-_DEVICES: dict[str, type[Settings]] = {
-    kind.name: load_class(f"pyros.simulators.{kind.simulator}Settings") for kind in KINDS.values()
-} | {GenericSettings.kind: GenericSettings}
+_DEVICES: dict[str, type[Settings]] = {kind.name: load_class(kind.simulator_settings) for kind in KINDS.values()} | {
+    GenericSettings.kind: GenericSettings
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Description:
 
     file: Path
     settings: Settings
-    site: Site | None = None
+    site: SiteCoordinates | None = None
 
     @property
     def device(self) -> str:
@@ -91,14 +91,14 @@ def load(path: Path) -> Description:
     return Description(path, settings, site)
 
 
-def _load_site(path: Path, named_by: str) -> Site:
+def _load_site(path: Path, named_by: str) -> SiteCoordinates:
     if not path.is_file():
         raise SimulatorError(f"{named_by}: there is no file {path}; name the site's YAML file, relative to this one")
     try:
         site = site_file.Site.load(path)
     except ConfigError as error:
         raise SimulatorError("\n".join(f"{named_by}: {problem}" for problem in error.problems)) from None
-    return Site(site.latitude, site.longitude)
+    return SiteCoordinates(site.latitude, site.longitude)
 
 
 def _mapping(path: Path) -> dict[Any, Any]:

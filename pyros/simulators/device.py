@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from pyros.clock import Clock, Timer
 from pyros.simulators.device_clock import DeviceClock
 from pyros.simulators.faults import Faults
-from pyros.simulators.grammar import Answer, Request, error, event, ok, shown
+from pyros.simulators.grammar import DeviceAnswer, DeviceRequest, error, event, ok, shown
 from pyros.simulators.settings import Settings
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -83,7 +83,7 @@ class Arguments:
             raise Refused("VALUE", f"{self._action} takes no {next(iter(self._left))}=")
 
 
-class Device:
+class SimulatedDevice:
     """One simulated device, without its port.
 
     Subclasses fill the three tables. Everything runs in the reactor's thread. ``clock`` is the observatory's;
@@ -94,7 +94,7 @@ class Device:
     positions: frozenset[str] = frozenset({"position"})
     """The properties that a ``wrong_position`` concerns."""
 
-    def __init__(self, settings: Settings, clock: Clock, emit: Callable[[Answer], None]) -> None:
+    def __init__(self, settings: Settings, clock: Clock, emit: Callable[[DeviceAnswer], None]) -> None:
         self.clock = clock
         self.device_clock = DeviceClock(clock, settings.speed)
         self.faults = Faults(settings, clock, self.device_clock, self._sensors)
@@ -102,13 +102,13 @@ class Device:
         self._speed = settings.speed
         self._emit = emit
         self._timers: dict[str, Timer] = {}
-        self.properties: dict[str, Callable[[], Answer]] = {
-            "id": lambda: Answer(f"{_quoted_id(settings.name)} {settings.kind}"),
+        self.properties: dict[str, Callable[[], DeviceAnswer]] = {
+            "id": lambda: DeviceAnswer(f"{_quoted_id(settings.name)} {settings.kind}"),
             "state": lambda: ok(self.state),
             "faults": lambda: ok(*self.faults.names()),
         }
-        self.settable: dict[str, Callable[[tuple[str, ...]], Answer]] = {}
-        self.actions: dict[str, Callable[[Arguments], Answer]] = {}
+        self.settable: dict[str, Callable[[tuple[str, ...]], DeviceAnswer]] = {}
+        self.actions: dict[str, Callable[[Arguments], DeviceAnswer]] = {}
 
     @property
     def busy(self) -> bool:
@@ -122,7 +122,7 @@ class Device:
             self.cancel(name)
         return None
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: DeviceRequest) -> DeviceAnswer:
         """Do what is asked; whatever is wrong with it becomes an ERR answer."""
         try:
             if request.verb == "FAULT":
@@ -139,25 +139,25 @@ class Device:
         except Refused as refused:
             return error(refused.code, str(refused))
 
-    def refuse_by_fault(self, request: Request) -> None:
+    def refuse_by_fault(self, request: DeviceRequest) -> None:
         """Raise Refused where a fault wants it."""
         if refusal := self.faults.refusal(request):
             raise Refused(refusal.code, "a fault makes it refuse")
 
-    def get(self, request: Request) -> Answer:
+    def get(self, request: DeviceRequest) -> DeviceAnswer:
         """Return what a property says, or what a fault makes it say; raises Refused."""
         read = _find("property", self.properties, request.name)
         answer = self.faults.frozen(request) or read()
         off = self.faults.displacement(request) if request.name in self.positions else 0.0
         return self.displaced(answer, off) if off else answer
 
-    def displaced(self, answer: Answer, off: float) -> Answer:
+    def displaced(self, answer: DeviceAnswer, off: float) -> DeviceAnswer:
         """Return the answer of a device that is mistaken about its position; the last number is."""
         *words, last = answer.line.split(" ")
         decimals = len(last.partition(".")[2])
-        return Answer(" ".join([*words, f"{float(last) + off:.{decimals}f}"]))
+        return DeviceAnswer(" ".join([*words, f"{float(last) + off:.{decimals}f}"]))
 
-    def _sensors(self, without: frozenset[str]) -> dict[str, Answer]:
+    def _sensors(self, without: frozenset[str]) -> dict[str, DeviceAnswer]:
         """Return what everything says now, as far as it can be told."""
         answers = {}
         for name in self.properties.keys() - without:
@@ -167,7 +167,7 @@ class Device:
                 continue
         return answers
 
-    def _fault(self, request: Request) -> Answer:
+    def _fault(self, request: DeviceRequest) -> DeviceAnswer:
         problem = self.faults.command(request.name, request.arguments)
         if problem:
             raise Refused("VALUE", problem)

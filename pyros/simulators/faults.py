@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from pyros.clock import Clock, Timer
 from pyros.simulators.decoding import decode
 from pyros.simulators.device_clock import DeviceClock
-from pyros.simulators.grammar import Answer, Request
+from pyros.simulators.grammar import DeviceAnswer, DeviceRequest
 from pyros.simulators.settings import FaultSettings, Settings, fault_problem
 
 _ON_THE_LINE = ("no_answer", "late_answer", "garbage", "half_line", "drop")
@@ -43,19 +43,19 @@ _MOST = 1000
 
 
 @dataclass(eq=False)
-class Fault:
+class ScheduledFault:
     """One that has begun or will, and what its sensors said when it began."""
 
     settings: FaultSettings
     began: bool = False
-    frozen: dict[str, Answer] = field(default_factory=dict)
+    frozen: dict[str, DeviceAnswer] = field(default_factory=dict)
     timer: Timer | None = None
 
     @property
     def kind(self) -> str:
         return self.settings.kind
 
-    def concerns(self, request: Request) -> bool:
+    def concerns(self, request: DeviceRequest) -> bool:
         """Whether ``request`` names this request."""
         named = self.settings.request
         return named in ("", request.verb, request.name, f"{request.verb} {request.name}")
@@ -72,16 +72,16 @@ class Faults:
         settings: Settings,
         clock: Clock,
         device_clock: DeviceClock,
-        sensors: Callable[[frozenset[str]], dict[str, Answer]],
+        sensors: Callable[[frozenset[str]], dict[str, DeviceAnswer]],
     ) -> None:
         self._kind = type(settings)
         self._clock = clock
         self._device_clock = device_clock
         self._sensors = sensors
         self._random = random.Random(f"{settings.seed} faults")
-        self._faults: dict[Fault, None] = {}
+        self._faults: dict[ScheduledFault, None] = {}
         for each in settings.faults:  # not before the device is complete
-            fault = Fault(each)
+            fault = ScheduledFault(each)
             self._faults[fault] = None
             fault.timer = clock.call_later(each.at, self._begin, fault)
 
@@ -104,7 +104,7 @@ class Faults:
 
     def add(self, settings: FaultSettings) -> None:
         """Let it begin at its time."""
-        fault = Fault(settings)
+        fault = ScheduledFault(settings)
         self._faults[fault] = None
         if settings.at > 0:
             fault.timer = self._clock.call_later(settings.at, self._begin, fault)
@@ -120,27 +120,27 @@ class Faults:
         """Return the kinds of those that are there now."""
         return [fault.kind for fault in self._faults if fault.began]
 
-    def on_the_line(self, request: Request) -> FaultSettings | None:
+    def on_the_line(self, request: DeviceRequest) -> FaultSettings | None:
         """Return what happens to the answer of this request, if anything."""
         return None if request.verb == "FAULT" else self._hit(request, *_ON_THE_LINE)
 
-    def refusal(self, request: Request) -> FaultSettings | None:
+    def refusal(self, request: DeviceRequest) -> FaultSettings | None:
         """Why this request is refused, if it is."""
         return self._hit(request, "refuse")
 
-    def displacement(self, request: Request) -> float:
+    def displacement(self, request: DeviceRequest) -> float:
         """How far off the position is that this request asks for."""
         fault = self._hit(request, "wrong_position")
         return fault.by if fault else 0.0
 
-    def frozen(self, request: Request) -> Answer | None:
+    def frozen(self, request: DeviceRequest) -> DeviceAnswer | None:
         """Return what the sensor said when it froze, if it did."""
         for fault in self._faults:
             if fault.began and fault.concerns(request) and request.name in fault.frozen:
                 return fault.frozen[request.name]
         return None
 
-    def _hit(self, request: Request, *kinds: str) -> FaultSettings | None:
+    def _hit(self, request: DeviceRequest, *kinds: str) -> FaultSettings | None:
         for fault in self._faults:
             if fault.began and fault.kind in kinds and fault.concerns(request):
                 probability = fault.settings.probability
@@ -148,7 +148,7 @@ class Faults:
                     return fault.settings
         return None
 
-    def _begin(self, fault: Fault) -> None:
+    def _begin(self, fault: ScheduledFault) -> None:
         fault.timer = None
         settings = fault.settings
         if settings.kind in (*_STILL, "frozen") and self._random.random() >= settings.probability:
@@ -162,7 +162,7 @@ class Faults:
         if settings.kind in _STILL:
             self._device_clock.stand_still()
 
-    def _end(self, fault: Fault) -> None:
+    def _end(self, fault: ScheduledFault) -> None:
         self._faults.pop(fault, None)
         if fault.timer is not None and fault.timer.active():
             fault.timer.cancel()

@@ -35,7 +35,7 @@ _ESCAPED = re.compile(r'\\(["\\])')
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class DeviceRequest:
     """What a client asks. ``line`` is the text as it came; ``number`` the digits after ``#``, or ''."""
 
     line: str
@@ -59,7 +59,7 @@ class BadRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DeviceAnswer:
     """One line without its newline, and the raw bytes that follow it."""
 
     line: str
@@ -96,7 +96,7 @@ class RequestParser:
         if self._buffer and not self._buffer.endswith(b"\n"):
             self.feed(b"\n")
 
-    def next(self) -> Request | BadRequest | None:
+    def next(self) -> DeviceRequest | BadRequest | None:
         """Return the next request, or what is wrong with the next line, or None when no line is complete."""
         end = self._buffer.find(b"\n", 0, MAX_LINE + 1)
         if end < 0:
@@ -113,7 +113,7 @@ class RequestParser:
             return BadRequest(raw.decode(errors="replace"), "", "the line is not UTF-8")
 
 
-def parse(line: str) -> Request | BadRequest:
+def parse(line: str) -> DeviceRequest | BadRequest:
     """Read one line, given without its newline."""
     number, at = "", 0
     if found := _NUMBER.match(line):
@@ -124,24 +124,24 @@ def parse(line: str) -> Request | BadRequest:
         return BadRequest(line, number, str(wrong))
 
 
-def ok(*values: object, **named: object) -> Answer:
+def ok(*values: object, **named: object) -> DeviceAnswer:
     """``OK``, with values; a named one that is None is left out."""
-    return Answer(_line("OK", values, named))
+    return DeviceAnswer(_line("OK", values, named))
 
 
-def busy(seconds: float) -> Answer:
+def busy(seconds: float) -> DeviceAnswer:
     """``BUSY``: the action has begun and will be over in so many seconds."""
-    return Answer(f"BUSY {seconds:.3f}")
+    return DeviceAnswer(f"BUSY {seconds:.3f}")
 
 
-def error(code: str, text: str) -> Answer:
+def error(code: str, text: str) -> DeviceAnswer:
     """``ERR``: it was not done; the text says why, and what would be right."""
-    return Answer(f"ERR {code} {_printable(text)}")
+    return DeviceAnswer(f"ERR {code} {_printable(text)}")
 
 
-def event(name: str, *values: object, **named: object) -> Answer:
+def event(name: str, *values: object, **named: object) -> DeviceAnswer:
     """``EVT``: something happened; a named value that is None is left out."""
-    return Answer(_line(f"EVT {name}", values, named))
+    return DeviceAnswer(_line(f"EVT {name}", values, named))
 
 
 def shown(text: str) -> str:
@@ -153,7 +153,7 @@ class _Wrong(Exception):
     """Why a line is no request; never leaves this file."""
 
 
-def _request(line: str, number: str, text: str) -> Request:
+def _request(line: str, number: str, text: str) -> DeviceRequest:
     verb, _, rest = text.partition(" ")
     name, _, rest = rest.lstrip(" ").partition(" ")
     if verb not in ("GET", "SET", "DO", "FAULT"):
@@ -165,13 +165,13 @@ def _request(line: str, number: str, text: str) -> Request:
         arguments = {key: value for key, value in words if key is not None}
         if len(arguments) < len(words):
             raise _Wrong(f"{verb} {name} takes name=value, each name once")
-        return Request(line, number, verb, name, arguments=arguments)
+        return DeviceRequest(line, number, verb, name, arguments=arguments)
     values = tuple(value for key, value in words if key is None)
     if len(values) < len(words):
         raise _Wrong(f"{verb} {name} takes no name=value")
     if bool(values) != (verb == "SET"):
         raise _Wrong(f"SET {name} takes a value" if verb == "SET" else "GET takes one property only")
-    return Request(line, number, verb, name, values=values)
+    return DeviceRequest(line, number, verb, name, values=values)
 
 
 def _words(text: str) -> list[tuple[str | None, str]]:

@@ -9,7 +9,7 @@ from pyros.simulators.faults import Faults
 from pyros.simulators.settings import FaultSettings
 
 
-class Line:
+class ClientLine:
     """What a port gives its answers to. For the reactor's thread.
 
     ``write`` sends bytes to the client, ``cut_off`` ends its connection at once, ``go_on`` is called when an answer

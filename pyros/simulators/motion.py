@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pyros.simulators.device import Device
-from pyros.simulators.grammar import Answer, busy
+from pyros.simulators.device import SimulatedDevice
+from pyros.simulators.grammar import DeviceAnswer, busy
 
 STUCK = "the motor does not move"
 """Why a movement failed, in a device's own words."""
@@ -35,7 +35,7 @@ class Motion:
     """
 
     def __init__(
-        self, device: Device, name: str, position: float, rate: float, aborted: str | None = None,
+        self, device: SimulatedDevice, name: str, position: float, rate: float, aborted: str | None = None,
         watch: MotorWatch | None = None,
     ) -> None:  # fmt: skip
         self._device = device
@@ -61,7 +61,7 @@ class Motion:
         """The device's seconds until the movement ends."""
         return abs(self._end - self.position) / self._rate if self.moving else 0.0
 
-    def begin(self, end: float, arrived: Callable[[], None], rate: float | None = None, **told: Any) -> Answer:
+    def begin(self, end: float, arrived: Callable[[], None], rate: float | None = None, **told: Any) -> DeviceAnswer:
         """Move to ``end``, in place of an earlier movement, and call ``arrived``; at another rate, if one is given.
 
         ``told`` goes with the event of an abort."""

@@ -23,19 +23,19 @@ from pyros.clock import Clock, Timer
 from pyros.errors import CatalogueError, SimulatorError
 from pyros.kinds import KINDS, load
 from pyros.reactor import Reactor
-from pyros.simulators.camera.camera import Camera
+from pyros.simulators.camera.camera import SimulatedCamera
 from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.description import Description
-from pyros.simulators.device import Device
-from pyros.simulators.devices.generic import Generic
+from pyros.simulators.device import SimulatedDevice
+from pyros.simulators.devices.generic import GenericDevice
 from pyros.simulators.devices.generic_settings import GenericSettings
 from pyros.simulators.endpoints import server_endpoint
-from pyros.simulators.grammar import Answer, BadRequest, Request, RequestParser, error
-from pyros.simulators.line import Line
+from pyros.simulators.grammar import BadRequest, DeviceAnswer, DeviceRequest, RequestParser, error
+from pyros.simulators.line import ClientLine
 from pyros.simulators.lx200.mount import Lx200Mount
 from pyros.simulators.lx200.port import Lx200Port
 from pyros.simulators.mount.settings import TelescopeSettings
-from pyros.simulators.mount.telescope import Telescope
+from pyros.simulators.mount.telescope import SimulatedTelescope
 
 _MAX_WAITING = 1 << 20
 """Bytes of events that may wait for a client, and of requests that may wait for their turn."""
@@ -61,12 +61,12 @@ class Simulator:
         self.device = _device(description, reactor, clock, self._broadcast)
         self.lx200: Lx200Port | None = None
         """The second port of a telescope whose file has one."""
-        if isinstance(self.device, Telescope) and self.device.settings.lx200:
+        if isinstance(self.device, SimulatedTelescope) and self.device.settings.lx200:
             self.lx200 = Lx200Port(Lx200Mount(self.device), clock)
         self._reactor = reactor
         self._port: IListeningPort | None = None
         self.connections: dict[SimulatorConnection, None] = {}  # in the order they came
-        self._events: list[Answer] | None = None
+        self._events: list[DeviceAnswer] | None = None
 
     @property
     def port(self) -> int:
@@ -126,7 +126,7 @@ class Simulator:
             waiting.append(self.lx200.stop())
         return DeferredList(waiting, fireOnOneErrback=True, consumeErrors=True).addCallback(lambda _: None)
 
-    def answer(self, request: Request) -> tuple[Answer, list[Answer]]:
+    def answer(self, request: DeviceRequest) -> tuple[DeviceAnswer, list[DeviceAnswer]]:
         """Return the device's answer, and the events that doing it caused: those follow the answer."""
         self._events = []
         try:
@@ -134,13 +134,13 @@ class Simulator:
         finally:
             self._events = None
 
-    def _broadcast(self, event: Answer) -> None:
+    def _broadcast(self, event: DeviceAnswer) -> None:
         if self._events is not None:
             self._events.append(event)
             return
         self.broadcast([event])
 
-    def broadcast(self, events: list[Answer]) -> None:
+    def broadcast(self, events: list[DeviceAnswer]) -> None:
         """Tell every client; those who only wait for the end of something may then go."""
         for connection in list(self.connections):
             for event in events:
@@ -171,7 +171,7 @@ class SimulatorConnection(Protocol):
         self.leaving = False
         self._guard: Timer | None = None
         faults = simulator.device.faults
-        self._line = Line(faults, simulator.clock, self._write, lambda: self._cut_off(""), self._go_on)
+        self._line = ClientLine(faults, simulator.clock, self._write, lambda: self._cut_off(""), self._go_on)
 
     def connectionMade(self) -> None:
         if ITCPTransport.providedBy(self.transport):
@@ -205,7 +205,7 @@ class SimulatorConnection(Protocol):
         if not self.closed.called:
             self.closed.callback(None)
 
-    def tell(self, event: Answer) -> None:
+    def tell(self, event: DeviceAnswer) -> None:
         """Send an event, unless the client has let too many pile up."""
         if self.leaving:
             return
@@ -252,7 +252,7 @@ class SimulatorConnection(Protocol):
         simulator = self._simulator
         while not (self._paused or self.leaving or self._line.held) and (request := self._parser.next()) is not None:
             simulator.requests.append((simulator.clock.monotonic(), request.line))
-            events: list[Answer] = []
+            events: list[DeviceAnswer] = []
             fault = None if isinstance(request, BadRequest) else simulator.device.faults.on_the_line(request)
             if fault is not None and fault.kind == "no_answer":
                 continue
@@ -308,19 +308,21 @@ class _Clients(Factory):
         return SimulatorConnection(self._simulator)
 
 
-def _device(description: Description, reactor: Reactor, clock: Clock, emit: Callable[[Answer], None]) -> Device:
+def _device(
+    description: Description, reactor: Reactor, clock: Clock, emit: Callable[[DeviceAnswer], None]
+) -> SimulatedDevice:
     match description.settings:
         case TelescopeSettings() as settings:
             if description.site is None:
                 raise SimulatorError(f"{description.file}: site: a telescope needs its site")
-            return Telescope(settings, description.site, clock, emit)
+            return SimulatedTelescope(settings, description.site, clock, emit)
         case CameraSettings() as settings:
             try:
-                return Camera(settings, description.site, reactor, clock, emit)
+                return SimulatedCamera(settings, description.site, reactor, clock, emit)
             except CatalogueError as problem:
                 raise SimulatorError(f"{description.file}: stars: {problem}") from problem
         case GenericSettings() as settings:
-            return Generic(settings, clock, emit)
+            return GenericDevice(settings, clock, emit)
         case other:
-            device: Device = load(f"pyros.simulators.{KINDS[other.kind].simulator}")(other, clock, emit)
+            device: SimulatedDevice = load(KINDS[other.kind].simulated_device)(other, clock, emit)
             return device

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from pyros.agents.majordome import MajordomeAgent
-from pyros.agents.night_table import IMPOSSIBLE, OPEN_STATES, TABLE, Action, Event, State, for_document
+from pyros.agents.night_table import IMPOSSIBLE, OPEN_STATES, TABLE, NightAction, NightEvent, State, for_document
 
 CELLS = sorted(TABLE.items())
 
 
 def test_every_cell_is_listed_or_known_to_be_impossible() -> None:
-    assert TABLE.keys() | IMPOSSIBLE == {(state, event) for state in State for event in Event}
+    assert TABLE.keys() | IMPOSSIBLE == {(state, event) for state in State for event in NightEvent}
     assert not TABLE.keys() & IMPOSSIBLE
 
 
@@ -24,47 +24,49 @@ def test_the_document_has_diagram_and_table_as_they_are() -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_unsafe_is_taken_in_every_state_and_closes(state: State) -> None:
-    cell = TABLE[state, Event.UNSAFE]
-    assert Action.CLOSE in cell.actions
+    cell = TABLE[state, NightEvent.UNSAFE]
+    assert NightAction.CLOSE in cell.actions
     assert cell.state not in OPEN_STATES
 
 
 @pytest.mark.parametrize("state", State)
 def test_a_hold_is_taken_in_every_state_and_opens_nothing(state: State) -> None:
-    cell = TABLE[state, Event.HOLD]
+    cell = TABLE[state, NightEvent.HOLD]
     assert cell.state is State.HELD
-    assert (Action.CLOSE in cell.actions) >= (state in OPEN_STATES)
+    assert (NightAction.CLOSE in cell.actions) >= (state in OPEN_STATES)
 
 
 @pytest.mark.parametrize(("place", "cell"), CELLS)
-def test_what_is_open_is_closed_on_the_way_to_closed(place: tuple[State, Event], cell: tuple[State, object]) -> None:
+def test_what_is_open_is_closed_on_the_way_to_closed(
+    place: tuple[State, NightEvent], cell: tuple[State, object]
+) -> None:
     state, _ = place
     if state in OPEN_STATES and cell[0] not in OPEN_STATES:
-        assert Action.CLOSE in TABLE[place].actions
+        assert NightAction.CLOSE in TABLE[place].actions
     if state in OPEN_STATES and TABLE[place].state in OPEN_STATES:
-        assert Action.CLOSE not in TABLE[place].actions
+        assert NightAction.CLOSE not in TABLE[place].actions
 
 
 @pytest.mark.parametrize(("place", "cell"), CELLS)
-def test_only_work_and_flats_open(place: tuple[State, Event], cell: tuple[State, object]) -> None:
-    if Action.OPEN in TABLE[place].actions:
-        assert place[1] in (Event.WORK, Event.URGENT, Event.FLATS_DUE, Event.MOUNT_CLEAR)
+def test_only_work_and_flats_open(place: tuple[State, NightEvent], cell: tuple[State, object]) -> None:
+    if NightAction.OPEN in TABLE[place].actions:
+        assert place[1] in (NightEvent.WORK, NightEvent.URGENT, NightEvent.FLATS_DUE, NightEvent.MOUNT_CLEAR)
         assert TABLE[place].state is State.OPENING
     if place[0] not in OPEN_STATES and cell[0] in OPEN_STATES:
-        assert Action.OPEN in TABLE[place].actions
+        assert NightAction.OPEN in TABLE[place].actions
 
 
 @pytest.mark.parametrize("state", [state for state in State if state not in {State.HELD, State.FAULT}])
 def test_an_alert_preempts_in_one_step(state: State) -> None:
-    assert set(TABLE[state, Event.URGENT].actions) & {Action.OPEN, Action.OBSERVE}
+    assert set(TABLE[state, NightEvent.URGENT].actions) & {NightAction.OPEN, NightAction.OBSERVE}
 
 
 @pytest.mark.parametrize("state", State)
 def test_a_restart_asks_the_devices_and_opens_nothing(state: State) -> None:
-    cell = TABLE[state, Event.RESTART]
+    cell = TABLE[state, NightEvent.RESTART]
     assert cell.state is state
-    assert Action.ASK in cell.actions
-    assert Action.OPEN not in cell.actions
+    assert NightAction.ASK in cell.actions
+    assert NightAction.OPEN not in cell.actions
 
 
 def test_from_every_state_the_night_goes_on_to_every_other() -> None:
@@ -77,4 +79,4 @@ def test_from_every_state_the_night_goes_on_to_every_other() -> None:
 
 
 def test_the_agent_has_a_method_for_every_action() -> None:
-    assert MajordomeAgent().actions.keys() == set(Action)
+    assert MajordomeAgent().actions.keys() == set(NightAction)

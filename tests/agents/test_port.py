@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from pyros import wire
 from pyros.agents.runtime import port as agent_port
-from pyros.agents.runtime.batches import Answer, Batch
+from pyros.agents.runtime.batches import Batch, BatchAnswer
 from pyros.agents.runtime.port import AgentPort, Crowd
 from pyros.clock import VirtualClock
 from pyros.config import AgentConfig
@@ -68,7 +68,7 @@ class Rig:
         for batch in batches:
             last = batch.entries[-1].seq
             assert batch.origin is not None
-            answer = Answer(last, [], [entry.id for entry in batch.entries])
+            answer = BatchAnswer(last, [], [entry.id for entry in batch.entries])
             batch.origin.committed(batch, answer, batch.origin.acknowledge(batch, answer))
 
 
@@ -381,7 +381,7 @@ def test_what_is_refused_is_told_in_the_clients_own_words(rig: Rig) -> None:
     for batch in rig.mailbox:
         refused = [wire.Refusal(batch.entries[0].seq or 1, "no\nsuch thing")]
         assert batch.origin is not None
-        batch.origin.committed(batch, Answer(9, refused, ["x"]), told=False)
+        batch.origin.committed(batch, BatchAnswer(9, refused, ["x"]), told=False)
     assert text.value() == b"ERR no such thing\n"
     assert frames(framed)[-1] == Frame(ack=9, refused=[wire.Refusal(8, "no\nsuch thing")])
 
@@ -390,7 +390,7 @@ def test_a_gap_is_told_and_the_connection_closed(rig: Rig) -> None:
     _, transport = rig.connect(HELLO, messages(8))
     (batch,) = rig.mailbox
     assert batch.origin is not None
-    batch.origin.committed(batch, Answer(3, [], [], missing=4), told=False)
+    batch.origin.committed(batch, BatchAnswer(3, [], [], missing=4), told=False)
     assert error(transport) == "message 4 is missing before the ones that came"
 
 

@@ -22,7 +22,7 @@ from pyros.instruments.interfaces import Image
 from pyros.instruments.writing import write_job, write_pixels
 from pyros.messages import ImageTaken
 from pyros.simulators import load
-from pyros.simulators.camera.scene import Drawing, Moment, draw
+from pyros.simulators.camera.scene import Drawing, ShutterOpening, draw
 from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.camera.transients import Transient
 from pyros.simulators.celestial import Sky
@@ -41,7 +41,7 @@ def drawing(stars: str = "synthetic") -> Drawing:
     settings = load(DEMO / "camera.yaml").changed(**changed).settings
     assert isinstance(settings, CameraSettings)
     burst = Transient(Sky(WHERE.ra, WHERE.dec + 0.01), 13.0, BEGUN - 60)
-    return Drawing(settings, None, Moment(BEGUN, 20, -20, WHERE, 1.0, 0.0, (burst,)), (1,))
+    return Drawing(settings, None, ShutterOpening(BEGUN, 20, -20, WHERE, 1.0, 0.0, (burst,)), (1,))
 
 
 def image(pixels: bytes) -> Image:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyros.alerts import coincidences, identity
-from pyros.alerts.coincidences import MISSIONS, PAIRS, SECONDS_PER_YEAR, Moment
+from pyros.alerts.coincidences import MISSIONS, PAIRS, SECONDS_PER_YEAR, Occurrence
 from pyros.alerts.events import SCHEMA, EventTable, Followed, StoredEvent
 from pyros.alerts.identity import Event, PacketRecord
 from pyros.alerts.map_places import MapPlace
@@ -110,7 +110,7 @@ def test_coincidences_of_many_alerts_are_those_of_a_second_count_and_of_chance()
         assert one is not None
         for mission, radius in RADII.items():
             if mission > one.mission and coincidences.window(one.mission, mission) is not None:
-                other = Moment(mission, 0.0) if radius is None else Moment(mission, 0.0, 0.0, 0.0, radius)
+                other = Occurrence(mission, 0.0) if radius is None else Occurrence(mission, 0.0, 0.0, 0.0, radius)
                 expected += -math.log1p(-coincidences.chance(one, other)) * BUSY
     assert expected > 100
     assert abs(len(false) - expected) < 5 * math.sqrt(expected), (len(false), expected)
@@ -124,14 +124,14 @@ PLACES = st.builds(
 KINDS, TIMES = st.sampled_from(sorted(MISSIONS)), st.floats(0, 2000)
 MOMENTS = st.one_of(
     st.builds(
-        Moment, KINDS, TIMES, st.floats(0, 359.9), st.floats(-90, 90), st.one_of(st.none(), st.floats(0.001, 20))
+        Occurrence, KINDS, TIMES, st.floats(0, 359.9), st.floats(-90, 90), st.one_of(st.none(), st.floats(0.001, 20))
     ),
-    st.builds(Moment, KINDS, TIMES, place=st.one_of(st.none(), PLACES)),
+    st.builds(Occurrence, KINDS, TIMES, place=st.one_of(st.none(), PLACES)),
 )
 
 
 @given(MOMENTS, MOMENTS)
-def test_a_coincidence_is_seen_from_both_sides(one: Moment, other: Moment) -> None:
+def test_a_coincidence_is_seen_from_both_sides(one: Occurrence, other: Occurrence) -> None:
     there, back = coincidences.coincide(one, other, "b"), coincidences.coincide(other, one, "a")
     assert (there is None) == (back is None)
     if there is not None and back is not None:
@@ -143,8 +143,8 @@ def test_a_coincidence_is_seen_from_both_sides(one: Moment, other: Moment) -> No
 
 
 def test_the_chance_of_a_burst_in_a_neutrinos_window_is_what_one_computes_by_hand() -> None:
-    neutrino = Moment("icecube", 0.0, 10.0, 20.0, 0.8)
-    burst = Moment("swift", 100.0, 10.5, 20.0, 0.05)
+    neutrino = Occurrence("icecube", 0.0, 10.0, 20.0, 0.8)
+    burst = Occurrence("swift", 100.0, 10.5, 20.0, 0.05)
     found = coincidences.coincide(neutrino, burst, "swift:1")
     assert found is not None
     limit = math.radians(math.sqrt(2) * math.hypot(0.8, 0.05))

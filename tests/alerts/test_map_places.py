@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pyros.alerts import coincidences
-from pyros.alerts.coincidences import SECONDS_PER_YEAR, Moment
+from pyros.alerts.coincidences import SECONDS_PER_YEAR, Occurrence
 from pyros.alerts.map_places import SKY, MapPlace
 from pyros.alerts.skymaps import SkyMap, place_of, read_skymap
 from pyros.alerts.skymaps.place import MAX_POINTS
@@ -62,8 +62,8 @@ MAP = MapPlace(((30.0, 10.0, 0.1), (33.0, 10.0, 0.6), (36.0, 10.0, 0.98)), 2.0, 
 
 
 def test_a_wave_agrees_with_what_its_map_has_at_the_place() -> None:
-    wave = Moment("lvc", 0.0, place=MAP)
-    inside, outside = Moment("swift", 5.0, 34.0, 10.0, 0.05), Moment("swift", 5.0, 60.0, 10.0, 0.05)
+    wave = Occurrence("lvc", 0.0, place=MAP)
+    inside, outside = Occurrence("swift", 5.0, 34.0, 10.0, 0.05), Occurrence("swift", 5.0, 60.0, 10.0, 0.05)
     found = coincidences.coincide(wave, inside, "swift:1")
     assert found is not None
     assert found.share == 0.6
@@ -72,18 +72,23 @@ def test_a_wave_agrees_with_what_its_map_has_at_the_place() -> None:
     assert str(found) == "swift:1 5 s after, in the region of 60% of the sky map, by chance 2.9e-06"
     assert coincidences.coincide(wave, outside, "swift:2") is None
     assert coincidences.coincide(outside, wave, "lvc:1") is None
-    assert coincidences.coincide(Moment("lvc", 0.0), outside, "swift:2") is not None, "without a map by time alone"
+    assert coincidences.coincide(Occurrence("lvc", 0.0), outside, "swift:2") is not None, "without a map by time alone"
 
 
 def test_two_maps_agree_where_their_regions_touch() -> None:
     near, far = MapPlace(((39.5, 10.0, 0.3),), 2.0, 10.0), MapPlace(((39.5, 40.0, 0.3),), 2.0, 10.0)
-    wave = Moment("lvc", 0.0, place=MAP)
-    found = coincidences.coincide(wave, Moment("svom", 5.0, place=near), "svom:1")
+    wave = Occurrence("lvc", 0.0, place=MAP)
+    found = coincidences.coincide(wave, Occurrence("svom", 5.0, place=near), "svom:1")
     assert found is not None
     assert found.share == 0.98
-    assert coincidences.coincide(wave, Moment("svom", 5.0, place=far), "svom:1") is None
+    assert coincidences.coincide(wave, Occurrence("svom", 5.0, place=far), "svom:1") is None
 
 
 def test_a_position_without_a_radius_is_a_point_in_a_map() -> None:
-    assert coincidences.coincide(Moment("lvc", 0.0, place=MAP), Moment("maxi", 5.0, 30.0, 10.0), "maxi:1") is not None
-    assert coincidences.coincide(Moment("lvc", 0.0, place=MAP), Moment("maxi", 5.0, 30.0, 30.0), "maxi:1") is None
+    assert (
+        coincidences.coincide(Occurrence("lvc", 0.0, place=MAP), Occurrence("maxi", 5.0, 30.0, 10.0), "maxi:1")
+        is not None
+    )
+    assert (
+        coincidences.coincide(Occurrence("lvc", 0.0, place=MAP), Occurrence("maxi", 5.0, 30.0, 30.0), "maxi:1") is None
+    )

@@ -12,7 +12,7 @@ import pytest
 from pyros.instruments.fits import ImageFacts, write_image
 from pyros.instruments.interfaces import Image
 from pyros.simulators import load
-from pyros.simulators.camera.scene import Moment, Scene
+from pyros.simulators.camera.scene import Scene, ShutterOpening
 from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.camera.transients import Transient
 from pyros.simulators.celestial import Sky, offset
@@ -41,7 +41,7 @@ class Camera:
     ) -> Path:  # fmt: skip
         self._count += 1
         is_ = self.settings
-        moment = Moment(at, seconds, temperature, pointing, 1.0, transients=tuple(self.transients))
+        moment = ShutterOpening(at, seconds, temperature, pointing, 1.0, transients=tuple(self.transients))
         pixels = np.frombuffer(self.scene.image(moment, (5, self._count)), "<u2").reshape(is_.height, is_.width)
         said = offset(pointing, -error[0] / 3600, -error[1] / 3600) if pointing else Sky(0, 0)
         image = Image(pixels, at, seconds, filter, temperature, is_.gain, is_.arcsec_per_pixel)

@@ -17,7 +17,7 @@ from pyros.analysis.solving import solve
 from pyros.instruments.fits import ImageFacts, write_image
 from pyros.instruments.interfaces import Image
 from pyros.simulators import load
-from pyros.simulators.camera.scene import Moment, Scene
+from pyros.simulators.camera.scene import Scene, ShutterOpening
 from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.celestial import Sky, separation
 from pyros.stars import gaia
@@ -33,7 +33,9 @@ def taken(folder: Path, stars: Any, rotation: float, said: Sky, said_rotation: f
         width=2048, height=2048, arcsec_per_pixel=3.5, seeing=7.0, rotation=rotation, stars=stars
     ).settings  # fmt: skip
     assert isinstance(settings, CameraSettings)
-    pixels = np.frombuffer(Scene(settings).image(Moment(1.77e9, 20, -20, WHERE, 1.0), (1,)), "<u2").reshape(2048, 2048)
+    pixels = np.frombuffer(Scene(settings).image(ShutterOpening(1.77e9, 20, -20, WHERE, 1.0), (1,)), "<u2").reshape(
+        2048, 2048
+    )
     image = Image(pixels, 1.77e9, 20.0, "r", -20.0, 1.5, 3.5)
     facts = ImageFacts("x", said.ra, said.dec, "o", rotation=said_rotation)
     return detect(write_image(folder / "wide.fits", image, facts), Masters(), 60_000)

@@ -11,7 +11,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from pyros.simulators.camera.scene import Moment, Scene
+from pyros.simulators.camera.scene import Scene, ShutterOpening
 from pyros.simulators.celestial import Sky
 
 Rigs = Callable[..., Any]
@@ -63,7 +63,7 @@ def image(client: Any, *, width: int = 64, height: int = 48) -> NDArray[np.uint1
 
 def expected(camera: Any, pointing: Sky | None, seconds: float, throughput: float, count: int) -> NDArray[np.uint16]:
     settings = camera.simulator.description.settings
-    moment = Moment(camera.clock.time(), seconds, settings.temperature, pointing, throughput)
+    moment = ShutterOpening(camera.clock.time(), seconds, settings.temperature, pointing, throughput)
     pixels = Scene(settings).image(moment, (settings.seed, count))
     return np.frombuffer(pixels, "<u2").reshape(settings.height, settings.width)
 
@@ -290,7 +290,7 @@ def test_what_stands_in_the_beam_is_asked(rig: Rigs, dome: str) -> None:
     camera.advance(3)
     settings = camera.simulator.description.settings
     pointing = Sky(150.25, 2.5) if dome == "open" else None
-    moment = Moment(camera.clock.time(), 20, -20, pointing, 0.8, 3.5)
+    moment = ShutterOpening(camera.clock.time(), 20, -20, pointing, 0.8, 3.5)
     pixels = np.frombuffer(Scene(settings).image(moment, (7, 1)), "<u2").reshape(48, 64)
     assert np.array_equal(image(camera), pixels)
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyros.simulators.celestial import Ground, Site, Sky, between, from_date, of_date, offset, separation
+from pyros.simulators.celestial import Ground, SiteCoordinates, Sky, between, from_date, of_date, offset, separation
 
-SITE = Site(43.9308, 5.7133)
+SITE = SiteCoordinates(43.9308, 5.7133)
 TIME = 1_774_049_400.0  # 2026-03-20 23:30 UTC
 
 

@@ -9,7 +9,7 @@ import yaml
 from pyros.errors import SimulatorError
 from pyros.simulators import Description, load
 from pyros.simulators.camera.settings import CameraSettings
-from pyros.simulators.celestial import Site
+from pyros.simulators.celestial import SiteCoordinates
 from pyros.simulators.devices.weather import WeatherSettings
 from pyros.simulators.mount.settings import TelescopeSettings, each
 
@@ -20,7 +20,7 @@ def test_the_demo() -> None:
     telescope, camera, dome, weather = (
         load(DEMO / f"{name}.yaml") for name in ("telescope", "camera", "dome", "weather")
     )
-    assert telescope.site == Site(43.9308, 5.7133)
+    assert telescope.site == SiteCoordinates(43.9308, 5.7133)
     assert isinstance(telescope.settings, TelescopeSettings)
     assert isinstance(camera.settings, CameraSettings)
     assert list(camera.settings.filters) == ["g", "r", "i"]

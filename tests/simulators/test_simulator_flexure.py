@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyros.simulators.celestial import Ground, Site, Sky, half_turn, separation
+from pyros.simulators.celestial import Ground, SiteCoordinates, Sky, half_turn, separation
 from pyros.simulators.mount.mechanics import AltAzimuth, Axes, Equatorial, German, Mount, MountFrame
 from pyros.simulators.mount.pointing_model import SIDEREAL_RATE, optics, periodic_error
 
-SITE = Site(43.9308, 5.7133)
+SITE = SiteCoordinates(43.9308, 5.7133)
 ANGLES = st.tuples(st.floats(-180, 180), st.floats(-85, 85))
 
 

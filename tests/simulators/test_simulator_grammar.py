@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyros.simulators.grammar import MAX_LINE, BadRequest, Request, RequestParser, busy, error, event, ok, parse
+from pyros.simulators.grammar import MAX_LINE, BadRequest, DeviceRequest, RequestParser, busy, error, event, ok, parse
 
 
-def requests(parser: RequestParser) -> list[Request | BadRequest]:
+def requests(parser: RequestParser) -> list[DeviceRequest | BadRequest]:
     found = []
     while (request := parser.next()) is not None:
         found.append(request)
@@ -31,7 +31,7 @@ def requests(parser: RequestParser) -> list[Request | BadRequest]:
 )
 def test_requests(line: str, expected: tuple[object, ...]) -> None:
     request = parse(line)
-    assert isinstance(request, Request), request
+    assert isinstance(request, DeviceRequest), request
     assert (request.number, request.verb, request.name, request.values, request.arguments) == expected
     assert request.line == line
 
@@ -81,14 +81,14 @@ def test_invalid_utf8_is_one_bad_line() -> None:
     assert isinstance(bad, BadRequest)
     assert "UTF-8" in bad.reason
     assert not bad.fatal
-    assert isinstance(good, Request)
+    assert isinstance(good, DeviceRequest)
 
 
 def test_the_longest_line_is_taken_and_one_byte_more_is_the_end() -> None:
     parser = RequestParser()
     parser.feed(b"SET x " + b"a" * (MAX_LINE - 6) + b"\n")
     (request,) = requests(parser)
-    assert isinstance(request, Request)
+    assert isinstance(request, DeviceRequest)
     parser.feed(b"SET x " + b"a" * (MAX_LINE - 5))
     (bad,) = requests(parser)
     assert isinstance(bad, BadRequest)
@@ -182,5 +182,5 @@ def test_any_text_is_a_request_or_a_bad_one_whose_answer_is_one_line(line: str) 
 def test_values_survive_the_way_there_and_back(values: list[str]) -> None:
     line = ok(*values).line
     request = parse(re.sub("^OK", "SET x", line))
-    assert isinstance(request, Request), request
+    assert isinstance(request, DeviceRequest), request
     assert list(request.values) == values

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pyros.simulators.camera.moonlight import dimming, moon, moonlight, nanolamberts, sky_factor
-from pyros.simulators.celestial import Site, Sky, separation
+from pyros.simulators.celestial import SiteCoordinates, Sky, separation
 
 
 def at(text: str) -> float:
@@ -49,7 +49,7 @@ def test_dark_skies() -> None:
 
 
 def test_a_night_with_a_moon_and_one_without() -> None:
-    site = Site(43.9, 5.7)
+    site = SiteCoordinates(43.9, 5.7)
     full, new = at("2026-03-03T23:30"), at("2026-03-18T23:30")
     assert sky_factor(site, Sky(150, 40), full, 21.6, 0.15) > 4
     assert sky_factor(site, Sky(150, 40), new, 21.6, 0.15) == 1

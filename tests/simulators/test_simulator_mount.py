@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyros.simulators.celestial import Ground, Site, Sky, half_turn, separation
+from pyros.simulators.celestial import Ground, SiteCoordinates, Sky, half_turn, separation
 from pyros.simulators.mount.mechanics import AltAzimuth, Axes, Drive, Equatorial, German, MountFrame, over_the_pole
 
-SITE = Site(43.9308, 5.7133)
+SITE = SiteCoordinates(43.9308, 5.7133)
 TIME = 1_774_049_400.0  # 2026-03-20 23:30 UTC
 
 

@@ -7,13 +7,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from pyros.simulators.camera.scene import Moment, Scene
+from pyros.simulators.camera.scene import Scene, ShutterOpening
 from pyros.simulators.camera.settings import CameraSettings
-from pyros.simulators.celestial import Site, Sky
+from pyros.simulators.celestial import SiteCoordinates, Sky
 from pyros.simulators.description import load
 
 CAMERA = Path(__file__).parents[2] / "observatory" / "simulators" / "camera.yaml"
-SITE = Site(43.9, 5.7)
+SITE = SiteCoordinates(43.9, 5.7)
 FULL_MOON = datetime(2026, 3, 3, 23, 30, tzinfo=UTC).timestamp()
 NEW_MOON = datetime(2026, 3, 18, 23, 30, tzinfo=UTC).timestamp()
 _NORTH = Sky(150, 40)
@@ -27,7 +27,7 @@ def settings() -> CameraSettings:
 
 
 def background(scene: Scene, opened: float, pointing: Sky = _NORTH) -> float:
-    pixels = np.frombuffer(scene.image(Moment(opened, 20, -20, pointing, 1.0), (1,)), "<u2")
+    pixels = np.frombuffer(scene.image(ShutterOpening(opened, 20, -20, pointing, 1.0), (1,)), "<u2")
     return float(np.median(pixels)) - 1000
 
 
@@ -42,7 +42,7 @@ def test_air_dims_the_stars(settings: CameraSettings) -> None:
     quiet = msgspec.structs.replace(settings, sky_background=0.0, extinction=0.5)
     light = []
     for site in (None, SITE):
-        moment = Moment(NEW_MOON, 20, -60, Sky(150, 40), 1.0)
+        moment = ShutterOpening(NEW_MOON, 20, -60, Sky(150, 40), 1.0)
         pixels = np.frombuffer(Scene(quiet, site).image(moment, (1,)), "<u2").astype(float)
         light.append((pixels - np.median(pixels))[pixels > 1200].sum())
     altitude = SITE.ground(Sky(150, 40), NEW_MOON).alt

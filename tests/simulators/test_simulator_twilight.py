@@ -10,9 +10,9 @@ import pytest
 from pyros.planning import Site as Observatory
 from pyros.planning.visibility import sun_altitude
 from pyros.simulators.camera import twilight
-from pyros.simulators.celestial import Site
+from pyros.simulators.celestial import SiteCoordinates
 
-HAUTE_PROVENCE = Site(43.93, 5.71)
+HAUTE_PROVENCE = SiteCoordinates(43.93, 5.71)
 SUNSET = 1773964800.0 + 18 * 3600  # 2026-03-20
 
 

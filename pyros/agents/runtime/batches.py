@@ -19,11 +19,11 @@ class NotTaken(AgentError):
 class Origin(Protocol):
     """Who hears what became of a batch."""
 
-    def acknowledge(self, batch: Batch, answer: Answer) -> bool:
+    def acknowledge(self, batch: Batch, answer: BatchAnswer) -> bool:
         """Tell the sender at once that the batch is on disk, if the agent's thread can; returns whether it did."""
         ...
 
-    def committed(self, batch: Batch, answer: Answer, told: bool) -> None:
+    def committed(self, batch: Batch, answer: BatchAnswer, told: bool) -> None:
         """Hear that the batch is on disk; ``told`` is what `acknowledge` said. Called in the reactor's thread."""
         ...
 
@@ -61,7 +61,7 @@ class Batch(NamedTuple):
         return Message(entry.id, entry.name, self.sender, entry.sent, bytes(entry.payload), said, self.proved)
 
 
-class Answer(NamedTuple):
+class BatchAnswer(NamedTuple):
     """What became of a batch: acknowledged up to ``last``; some refused; or a number is missing before it."""
 
     last: int
@@ -73,7 +73,7 @@ class Answer(NamedTuple):
 class TurnOutcome(NamedTuple):
     """What a committed turn wants from the reactor's thread."""
 
-    answers: list[tuple[Batch, Answer]]
+    answers: list[tuple[Batch, BatchAnswer]]
     outgoing: list[Outgoing]
     calls: list[tuple[Callable[..., Any], tuple[Any, ...]]]
     stored: bool = True

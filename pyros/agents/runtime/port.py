@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pyros import wire
-from pyros.agents.runtime.batches import Answer, Batch
+from pyros.agents.runtime.batches import Batch, BatchAnswer
 from pyros.agents.runtime.direct_writer import DirectWriter
 from pyros.clock import Clock
 from pyros.config import AgentConfig
@@ -204,7 +204,7 @@ class AgentPort(ServerFactory):
         return any(address in network for network in self.section.allow)
 
 
-def _acknowledgement(answer: Answer) -> bytes:
+def _acknowledgement(answer: BatchAnswer) -> bytes:
     return wire.encode_frame(wire.Frame(ack=answer.last, refused=answer.refused or None))
 
 
@@ -290,7 +290,7 @@ class AgentConnection(Protocol):
             self._handshake.on_bytes(len(data))
             events = self._decoder.feed(data)
             for event in events:
-                if isinstance(event, wire.Line):
+                if isinstance(event, wire.TextLine):
                     self._line(event)
                 elif self._lost:
                     return
@@ -302,7 +302,7 @@ class AgentConnection(Protocol):
             return
         self._watch()
 
-    def _line(self, line: wire.Line) -> None:
+    def _line(self, line: wire.TextLine) -> None:
         if not line.text.strip():
             return
         try:
@@ -367,14 +367,14 @@ class AgentConnection(Protocol):
 
     # From the mailbox --------------------------------------------------------------------------------------------
 
-    def acknowledge(self, batch: Batch, answer: Answer) -> bool:
+    def acknowledge(self, batch: Batch, answer: BatchAnswer) -> bool:
         """Tell another agent, without waiting for the reactor, that the turn is on disk. In the agent's thread."""
         if self._direct_writer is None or batch.peer is None or answer.missing is not None:
             return False
         self._direct_writer.send(_acknowledgement(answer))
         return True
 
-    def committed(self, batch: Batch, answer: Answer, told: bool) -> None:
+    def committed(self, batch: Batch, answer: BatchAnswer, told: bool) -> None:
         """Acknowledge a turn that is on disk, unless that was done."""
         self._port.done(batch)
         if batch.fleeting:
@@ -454,7 +454,7 @@ class AgentConnection(Protocol):
         self._ended = True
         try:
             for event in self._decoder.finish():
-                if isinstance(event, wire.Line):
+                if isinstance(event, wire.TextLine):
                     self._line(event)
         except WireError as error:
             self.drop(str(error))

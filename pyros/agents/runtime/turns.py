@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pyros.agents.runtime.batches import Answer, Batch, NotTaken, TurnOutcome
+from pyros.agents.runtime.batches import Batch, BatchAnswer, NotTaken, TurnOutcome
 from pyros.agents.runtime.hosted import Hosted
 from pyros.clock import Clock
 from pyros.errors import AgentError, JournalError, StateError, WriteFailed
@@ -300,7 +300,7 @@ class Turns:
         self._effects = self._handling = None
         outbox_of_this_thread.send = outbox_of_this_thread.config = None
 
-    def _run_batch(self, batch: Batch, effects: Effects) -> Answer:
+    def _run_batch(self, batch: Batch, effects: Effects) -> BatchAnswer:
         peer, sender = batch.peer, batch.sender
         last = effects.seen.get(peer, self.journal.seen.get(peer)) if peer else None
         refused: list[Refusal] = []
@@ -310,7 +310,7 @@ class Turns:
             self._look_for_older_journal(*peer)
         taken = self._clock.time()
         if batch.timer is not None and batch.timer in (self._fleeting_gone if batch.fleeting else effects.timers_gone):
-            return Answer(0, refused, ids)  # a handler of this turn has cancelled it
+            return BatchAnswer(0, refused, ids)  # a handler of this turn has cancelled it
         for entry in batch.entries:
             if peer is not None:
                 if last is not None and entry.seq <= last:
@@ -342,7 +342,7 @@ class Turns:
         if batch.timer is not None:
             (self._fleeting_gone if batch.fleeting else effects.timers_gone).append(batch.timer)
             self._marks = None
-        return Answer(last or 0, refused, ids, missing)
+        return BatchAnswer(last or 0, refused, ids, missing)
 
     def _first_missing(self, batch: Batch, seq: int, last: int | None) -> int | None:
         """Return the number that is missing before ``seq``, where ``last`` was taken last; None for none.
@@ -436,7 +436,7 @@ class Turns:
         )
         return [(made, len(made)) for made in lists]
 
-    def _commit(self, effects: Effects, answers: list[tuple[Batch, Answer]], hurry: bool) -> TurnOutcome:
+    def _commit(self, effects: Effects, answers: list[tuple[Batch, BatchAnswer]], hurry: bool) -> TurnOutcome:
         outgoing = self._number()
         effects.outgoing = [message for message in outgoing if message.seq]
         if self._state_bytes != self._settled:

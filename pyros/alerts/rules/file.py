@@ -19,7 +19,7 @@ MAX_REPEATS = 20
 _MAX_DEPTH = 8
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
+class AlertRule(msgspec.Struct, frozen=True, kw_only=True):
     """One rule of the file."""
 
     name: str
@@ -38,7 +38,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds after the first after which it is observed again."""
 
 
-def read_rules(path: Path) -> tuple[Rule, ...]:
+def read_rules(path: Path) -> tuple[AlertRule, ...]:
     """Read the rules of a file, in its order; raises ConfigError listing every problem."""
     reader = _Reader(path)
     rules = reader.read()
@@ -58,7 +58,7 @@ class _Reader(LinedReader):
         "count": "a whole number from 1 to 10000",
     }
 
-    def read(self) -> tuple[Rule, ...]:
+    def read(self) -> tuple[AlertRule, ...]:
         document = self.document()
         if self.problems:
             return ()
@@ -70,7 +70,7 @@ class _Reader(LinedReader):
         if not isinstance(document["rules"], list) or not document["rules"]:
             self.problem("rules", "must be a list with at least one rule")
             return ()
-        rules: list[Rule] = []
+        rules: list[AlertRule] = []
         for number, content in enumerate(document["rules"], 1):
             rule = self._rule(content, f"rule {number}")
             self.look(content, "name")
@@ -80,7 +80,7 @@ class _Reader(LinedReader):
                 rules.append(rule)
         return tuple(rules)
 
-    def _rule(self, content: Any, where: str) -> Rule | None:
+    def _rule(self, content: Any, where: str) -> AlertRule | None:
         self.look(content, "name")
         if not isinstance(content, dict):
             self.problem(where, "must be a mapping with name, when, observe ...")
@@ -96,7 +96,7 @@ class _Reader(LinedReader):
         if isinstance(priority, bool) or not isinstance(priority, int) or not -1000 <= priority <= 1000:
             self.problem(f"{where} priority", f"must be a whole number from -1000 to 1000, not {priority!r}")
             priority = 0
-        return Rule(
+        return AlertRule(
             name=name.strip(),
             when=self._conditions(content, where),
             priority=priority,

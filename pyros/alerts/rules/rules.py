@@ -20,7 +20,7 @@ from pyros.alerts.rules.conditions import (
     in_words,
     judge_all,
 )
-from pyros.alerts.rules.file import Rule, read_rules
+from pyros.alerts.rules.file import AlertRule, read_rules
 from pyros.messages import Exposures
 
 
@@ -61,7 +61,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 class Rules:
     """The rules of one file, in its order. Immutable; may be used in any thread."""
 
-    def __init__(self, rules: tuple[Rule, ...]) -> None:
+    def __init__(self, rules: tuple[AlertRule, ...]) -> None:
         self.rules = rules
         self._selects = {rule.name: tuple(each.selects for each in rule.when) for rule in rules}
         self._asks_of_event = any(condition.asks_of_event for rule in rules for condition in rule.when)
@@ -137,7 +137,7 @@ def _safeguard(alert: Alert, event: EventFacts | None) -> str:
     return ""
 
 
-def _decision(rule: Rule, words: str, considered: tuple[Considered, ...]) -> Decision:
+def _decision(rule: AlertRule, words: str, considered: tuple[Considered, ...]) -> Decision:
     if not rule.exposures:
         reason = f"rule {rule.name!r} says not to observe: {words}"
         return Decision(accepted=False, rule=rule.name, reason=reason, considered=considered)

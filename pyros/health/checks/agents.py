@@ -13,9 +13,10 @@ _MAX_JOURNAL_GB = 4.0
 _MAX_WAL_GB = 0.5
 
 
-class Agents(HealthCheck):
+class AgentsCheck(HealthCheck):
     """The agents run, and their threads do not hang."""
 
+    group = "agents"
     tags = ("agents",)
 
     def test_running(self) -> None:
@@ -62,9 +63,10 @@ class Agents(HealthCheck):
             self.fail("; ".join(forgotten))
 
 
-class Broker(HealthCheck):
+class BrokerCheck(HealthCheck):
     """The broker takes alerts."""
 
+    group = "broker"
     tags = ("alerts",)
 
     def test_listening(self) -> None:
@@ -78,9 +80,10 @@ class Broker(HealthCheck):
             self.fail(said.get("reason", "no answer"))
 
 
-class Guardian(HealthCheck):
+class GuardianCheck(HealthCheck):
     """The process that closes the dome when the dome's agent is gone."""
 
+    group = "guardian"
     tags = ("safety",)
 
     @warning
@@ -113,9 +116,10 @@ class Guardian(HealthCheck):
             self.fail(f"the dome's agent has not been heard for {said['beat']:.0f} s")
 
 
-class Queues(HealthCheck):
+class QueuesCheck(HealthCheck):
     """Messages arrive and are handled."""
 
+    group = "queues"
     level = "warning"
     tags = ("agents",)
 
@@ -146,9 +150,10 @@ class Queues(HealthCheck):
             self.fail(f"refused messages: {', '.join(refused)}; pyros messages failed")
 
 
-class Journals(HealthCheck):
+class JournalsCheck(HealthCheck):
     """The agents' journals."""
 
+    group = "journals"
     tags = ("agents", "disk")
 
     def test_readable(self) -> None:

@@ -13,9 +13,10 @@ from pyros.health.check import HealthCheck, warning
 _LATE_SECONDS = 900.0
 
 
-class Sources(HealthCheck):
+class SourcesCheck(HealthCheck):
     """Where alerts come from."""
 
+    group = "sources"
     tags = ("alerts",)
 
     def test_heard(self) -> None:
@@ -34,9 +35,10 @@ class Sources(HealthCheck):
             self.fail(f"no alerts from: {'; '.join(dict.fromkeys(silent))}")
 
 
-class AlertRules(HealthCheck):
+class AlertRulesCheck(HealthCheck):
     """The rules that decide about alerts."""
 
+    group = "alert_rules"
     tags = ("alerts",)
 
     def test_readable(self) -> None:
@@ -64,9 +66,10 @@ class AlertRules(HealthCheck):
         return path
 
 
-class Archive(HealthCheck):
+class ArchiveCheck(HealthCheck):
     """The archive of alerts."""
 
+    group = "archive"
     level = "warning"
     tags = ("alerts",)
 

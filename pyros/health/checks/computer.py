@@ -24,9 +24,10 @@ _STA_UNSYNC = 0x0040
 _TIME_ERROR = 5
 
 
-class Disk(HealthCheck):
+class DiskCheck(HealthCheck):
     """The disk of the data folder."""
 
+    group = "disk"
     tags = ("disk",)
 
     def setUp(self) -> None:
@@ -52,9 +53,10 @@ class Disk(HealthCheck):
             self.fail(f"{data}: the disk has room for {disk.f_favail} files more")
 
 
-class Clock(HealthCheck):
+class ClockCheck(HealthCheck):
     """The computer's clock. An hour angle is wrong by 15 arcseconds for each second."""
 
+    group = "clock"
     tags = ("clock",)
 
     def test_sane(self) -> None:
@@ -100,9 +102,10 @@ def clock_synchronised() -> bool | None:
     return None if state < 0 else state != _TIME_ERROR and not told.status & _STA_UNSYNC
 
 
-class Certificates(HealthCheck):
+class CertificatesCheck(HealthCheck):
     """The certificates that the configuration names."""
 
+    group = "certificates"
     tags = ("certificates",)
 
     def test_valid(self) -> None:
@@ -151,9 +154,10 @@ class Certificates(HealthCheck):
                     yield "[observatory] tls", path, True
 
 
-class Secrets(HealthCheck):
+class SecretsCheck(HealthCheck):
     """Files that hold secrets."""
 
+    group = "secrets"
     tags = ("security",)
 
     def test_key(self) -> None:
@@ -166,9 +170,10 @@ class Secrets(HealthCheck):
             self.fail(f"{path}: others may use it (mode {stat.S_IMODE(mode):04o}); run: chmod 600 {path}")
 
 
-class Backup(HealthCheck):
+class BackupCheck(HealthCheck):
     """The backups of journals, configuration and key, where any are made."""
 
+    group = "backup"
     level = "warning"
     tags = ("disk",)
 

@@ -11,9 +11,10 @@ _FOCUS_LATE = 2.0
 _NIGHT = ("observing", "ready", "opening", "focusing")
 
 
-class Devices(HealthCheck):
+class DevicesCheck(HealthCheck):
     """All instruments."""
 
+    group = "devices"
     tags = ("devices",)
 
     def test_connected(self) -> None:
@@ -53,9 +54,10 @@ class Devices(HealthCheck):
 _BAD = ("error", "fault")
 
 
-class Camera(HealthCheck):
+class CameraCheck(HealthCheck):
     """The camera's detector."""
 
+    group = "camera"
     level = "warning"
     tags = ("devices", "images")
 
@@ -71,9 +73,10 @@ class Camera(HealthCheck):
             self.fail(f"the detector has {temperature:.1f} °C{at}, {target:.1f} °C were ordered")
 
 
-class Focus(HealthCheck):
+class FocusCheck(HealthCheck):
     """The focus of the night."""
 
+    group = "focus"
     level = "warning"
     tags = ("devices", "images")
 

@@ -11,9 +11,10 @@ _MAX_FWHM = 8.0
 _MAX_MASTER_DAYS = 60.0
 
 
-class Images(HealthCheck):
+class ImagesCheck(HealthCheck):
     """What the last image showed."""
 
+    group = "images"
     level = "warning"
     tags = ("images",)
 
@@ -48,9 +49,10 @@ class Images(HealthCheck):
             self.fail(f"{image.path}: is gone")
 
 
-class Masters(HealthCheck):
+class MastersCheck(HealthCheck):
     """The master frames."""
 
+    group = "masters"
     level = "warning"
     tags = ("images",)
 

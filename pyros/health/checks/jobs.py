@@ -14,9 +14,10 @@ _DAY = 86400.0
 _LAST = 200
 
 
-class Jobs(HealthCheck):
+class JobsCheck(HealthCheck):
     """All queues."""
 
+    group = "jobs"
     level = "warning"
     tags = ("jobs",)
 

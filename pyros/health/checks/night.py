@@ -10,9 +10,10 @@ from pyros.site import Site as PlaceOnEarth
 _HOLD_HOURS = 1.0
 
 
-class Night(HealthCheck):
+class NightCheck(HealthCheck):
     """What the majordome does."""
 
+    group = "night"
     tags = ("night",)
 
     def test_fault(self) -> None:
@@ -37,9 +38,10 @@ class Night(HealthCheck):
             self.fail("; ".join(f"{alarm.source}: {alarm.text}" for alarm in alarms))
 
 
-class Site(HealthCheck):
+class SiteCheck(HealthCheck):
     """Where the observatory stands."""
 
+    group = "site"
     level = "warning"
     tags = ("night",)
 
@@ -63,9 +65,10 @@ class Site(HealthCheck):
             self.fail(f"{config.site}: horizon: missing; targets behind trees and walls are planned")
 
 
-class Earth(HealthCheck):
+class EarthCheck(HealthCheck):
     """The table of the Earth's rotation (IERS)."""
 
+    group = "earth"
     level = "warning"
     tags = ("clock",)
     timeout = 30.0

@@ -8,9 +8,10 @@ from pyros.instruments.plausible import impossible
 _STATION = "weather"
 
 
-class Weather(HealthCheck):
+class WeatherCheck(HealthCheck):
     """The weather station's readings."""
 
+    group = "weather"
     tags = ("weather",)
 
     def setUp(self) -> None:
@@ -41,9 +42,10 @@ class Weather(HealthCheck):
             self.fail(broken.reason)
 
 
-class Safety(HealthCheck):
+class SafetyCheck(HealthCheck):
     """What monitoring makes of all it hears."""
 
+    group = "safety"
     tags = ("safety",)
 
     def setUp(self) -> None:

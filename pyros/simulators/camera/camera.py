@@ -29,9 +29,9 @@ from pyros.simulators.camera.neighbours import (
 )
 from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.camera.transients import Transient
-from pyros.simulators.celestial import Site, Sky
-from pyros.simulators.device import Arguments, Device, Refused, number, one_of
-from pyros.simulators.grammar import Answer, busy, ok
+from pyros.simulators.celestial import SiteCoordinates, Sky
+from pyros.simulators.device import Arguments, Refused, SimulatedDevice, number, one_of
+from pyros.simulators.grammar import DeviceAnswer, busy, ok
 from pyros.workers import Worker
 
 _LONGEST = 86400.0
@@ -40,7 +40,7 @@ _MOST_TRANSIENTS = 1000
 _DRAW_SECONDS = 600.0
 
 
-class Camera(Device):
+class SimulatedCamera(SimulatedDevice):
     """States: idle, exposing, reading, ready (an image waits; the next exposure may begin)."""
 
     log = Logger()
@@ -48,10 +48,10 @@ class Camera(Device):
     def __init__(
         self,
         settings: CameraSettings,
-        site: Site | None,
+        site: SiteCoordinates | None,
         reactor: Reactor,
         clock: Clock,
-        emit: Callable[[Answer], None],
+        emit: Callable[[DeviceAnswer], None],
     ) -> None:
         super().__init__(settings, clock, emit)
         from pyros.simulators.camera import scene  # noqa: PLC0415  (numpy, which the other devices do without)
@@ -99,24 +99,24 @@ class Camera(Device):
         super().stop()
         return self._worker.stop()
 
-    def _get_image(self) -> Answer:
+    def _get_image(self) -> DeviceAnswer:
         if self._image is None:
             raise Refused("STATE", "there is no image yet; DO expose seconds=... first")
         size = len(self._image)
-        return Answer(ok(self._settings.width, self._settings.height, _BITS, block=size).line, self._image)
+        return DeviceAnswer(ok(self._settings.width, self._settings.height, _BITS, block=size).line, self._image)
 
-    def _set_filter(self, values: tuple[str, ...]) -> Answer:
+    def _set_filter(self, values: tuple[str, ...]) -> DeviceAnswer:
         wanted = one_of("filter", values, list(self._settings.filters))
         self._refuse_if_busy()
         self._filter = wanted
         return ok()
 
-    def _get_cooling(self) -> Answer:
+    def _get_cooling(self) -> DeviceAnswer:
         target = None if self._cooler.off else f"{self._cooler.wanted:g}"
         power = f"{self._cooler.power(self._settings.cooling_range):.0f}"
         return ok(temperature=f"{round(self._cooler.temperature(), 2):g}", target=target, power=power)
 
-    def _set_cooler(self, values: tuple[str, ...]) -> Answer:
+    def _set_cooler(self, values: tuple[str, ...]) -> DeviceAnswer:
         if values == ("off",):
             self._cooler.switch_off()
         else:
@@ -129,7 +129,7 @@ class Camera(Device):
     def _cooled(self) -> None:
         self.event("cooling_finished", temperature=f"{self._cooler.temperature():g}")
 
-    def _do_transient(self, arguments: Arguments) -> Answer:
+    def _do_transient(self, arguments: Arguments) -> DeviceAnswer:
         transient = Transient(
             Sky(arguments.number("ra", 0, 360) % 360, arguments.number("dec", -90, 90)),
             arguments.number("magnitude", -5, 30),
@@ -143,7 +143,7 @@ class Camera(Device):
         self._transients.append(transient)
         return ok()
 
-    def _do_expose(self, arguments: Arguments) -> Answer:
+    def _do_expose(self, arguments: Arguments) -> DeviceAnswer:
         seconds = arguments.number("seconds", 0, _LONGEST)
         dark = arguments.flag("dark")
         tag = arguments.tag()
@@ -156,7 +156,7 @@ class Camera(Device):
         self._running.addErrback(self._failed, tag)
         return busy(self.real(seconds + self._settings.readout))
 
-    def _do_abort(self, arguments: Arguments) -> Answer:
+    def _do_abort(self, arguments: Arguments) -> DeviceAnswer:
         arguments.end()
         if self.busy and self._running:
             self._running.cancel()

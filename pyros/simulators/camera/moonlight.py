@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from pyros.simulators.celestial import Ground, Site, Sky, separation
+from pyros.simulators.celestial import Ground, SiteCoordinates, Sky, separation
 
 _UNIX_EPOCH = 2440587.5
 _TT_MINUS_UTC = 69.184
@@ -54,7 +54,7 @@ def nanolamberts(magnitude: float) -> float:
     return 34.08 * math.exp(20.7233 - 0.92104 * magnitude)
 
 
-def sky_factor(site: Site, pointing: Sky, time: float, dark_sky: float, extinction: float) -> float:
+def sky_factor(site: SiteCoordinates, pointing: Sky, time: float, dark_sky: float, extinction: float) -> float:
     """How many times brighter than without a Moon the sky is: 1 while it is down.
 
     ``dark_sky`` is the moonless sky, magnitudes per square arcsecond.

@@ -14,7 +14,7 @@ from pyros.simulators.camera.detector import Detector, Electronics
 from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.camera.sky import Optics, View, electrons
 from pyros.simulators.camera.transients import Transient
-from pyros.simulators.celestial import Site, Sky
+from pyros.simulators.celestial import SiteCoordinates, Sky
 from pyros.simulators.smooth_noise import SmoothNoise
 from pyros.stars import Stars, catalogue
 from pyros.stars.field import joined
@@ -24,7 +24,7 @@ _CLOUDS_PASS = 1.0
 
 
 @dataclass(frozen=True)
-class Moment:
+class ShutterOpening:
     """What the shutter opens on, and when: seconds since 1970-01-01 UTC, arcseconds of blur (FWHM).
 
     Without a pointing, or with the dome closed, no light comes in.
@@ -50,7 +50,7 @@ class Scene:
 
     log = Logger()
 
-    def __init__(self, settings: CameraSettings, site: Site | None = None) -> None:
+    def __init__(self, settings: CameraSettings, site: SiteCoordinates | None = None) -> None:
         self.optics = Optics(**{name: getattr(settings, name) for name in Optics.__dataclass_fields__})
         self.detector = Detector(
             Electronics(**{name: getattr(settings, name) for name in Electronics.__dataclass_fields__})
@@ -65,7 +65,7 @@ class Scene:
         self, *, opened: float, seconds: float, temperature: float, pointing: Sky | None, filter: str | None,
         blur: float = 0.0, closed: bool = False, cloud: float = 0.0, lamp: float | None = None,
         transients: tuple[Transient, ...] = (),
-    ) -> Moment:  # fmt: skip
+    ) -> ShutterOpening:  # fmt: skip
         """Take what the devices around have answered; a filter of unknown throughput lets everything through."""
         throughput = 1.0
         if filter is not None:
@@ -78,9 +78,9 @@ class Scene:
         covered = max(0.0, cloud + cloud * (1 - cloud) * self._passing.at(middle))
         clouds = self._settings.cloud_extinction * min(1.0, covered)
         where = None if closed else pointing
-        return Moment(opened, seconds, temperature, where, throughput, blur, transients, seeing, clouds, lamp)
+        return ShutterOpening(opened, seconds, temperature, where, throughput, blur, transients, seeing, clouds, lamp)
 
-    def image(self, moment: Moment, seed: tuple[int, ...]) -> bytes:
+    def image(self, moment: ShutterOpening, seed: tuple[int, ...]) -> bytes:
         """Return the pixels as the grammar sends them; in any thread. The same arguments give the same image."""
         light = None
         if moment.lamp is not None:
@@ -91,7 +91,7 @@ class Scene:
             light = electrons(optics, self._view(moment.pointing, moment), moment.seconds)
         return self.detector.read(light, moment.seconds, moment.temperature, seed)
 
-    def _view(self, pointing: Sky, moment: Moment) -> View:
+    def _view(self, pointing: Sky, moment: ShutterOpening) -> View:
         is_ = self._settings
         stars = self.stars.near(pointing.ra, pointing.dec, self.optics.radius)
         background, dimming = is_.sky_background * is_.gain, 0.0
@@ -109,8 +109,8 @@ class Drawing:
     """One exposure, as a worker is told of it: the camera, its site, the moment, and the seed of its noise."""
 
     settings: CameraSettings
-    site: Site | None
-    moment: Moment
+    site: SiteCoordinates | None
+    moment: ShutterOpening
     seed: tuple[int, ...]
 
 
@@ -129,7 +129,7 @@ def draw(drawing: Drawing) -> bytes:
     return scene.image(drawing.moment, drawing.seed)
 
 
-def _flaring(moment: Moment) -> Stars:
+def _flaring(moment: ShutterOpening) -> Stars:
     """Return the transients that are there during the exposure."""
     closed = moment.opened + moment.seconds
     there = [(each, each.mean_magnitude(moment.opened, closed)) for each in moment.transients]

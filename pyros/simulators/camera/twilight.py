@@ -10,7 +10,7 @@ here, and without a gradient: flats are taken where the real one has least of it
 from __future__ import annotations
 
 from pyros.simulators.camera.moonlight import nanolamberts
-from pyros.simulators.celestial import Site, Sky
+from pyros.simulators.celestial import SiteCoordinates, Sky
 
 _AT_95, _SLOPE, _CURVE = 11.84, 1.518, -0.057
 _FIRST, _LAST = 95.0, 108.0
@@ -38,7 +38,7 @@ def brightness(sun_altitude: float) -> float | None:
     return max(_BRIGHTEST, _AT_95 + _SLOPE * beyond + curve)
 
 
-def sky_factor(site: Site, time: float, dark_sky: float) -> float:
+def sky_factor(site: SiteCoordinates, time: float, dark_sky: float) -> float:
     """How many times as bright as the dark sky (magnitudes per square arcsecond) the twilight alone is; 0 at night."""
     magnitude = brightness(site.ground(sun(time), time).alt)
     return 0.0 if magnitude is None else nanolamberts(magnitude) / nanolamberts(dark_sky)

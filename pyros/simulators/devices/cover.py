@@ -8,8 +8,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from pyros.clock import Clock
-from pyros.simulators.device import Arguments, Device, Refused
-from pyros.simulators.grammar import Answer, busy, ok
+from pyros.simulators.device import Arguments, Refused, SimulatedDevice
+from pyros.simulators.grammar import DeviceAnswer, busy, ok
 from pyros.simulators.motion import Motion, MotorWatch
 from pyros.simulators.settings import Seconds, Settings, Stall
 
@@ -40,10 +40,10 @@ class CoverSettings(Settings, frozen=True, kw_only=True):
         return []
 
 
-class Cover(Device):
+class SimulatedCover(SimulatedDevice):
     """States: absent, closed, moving, open, stopped; those of the cover. It is closed and dark when switched on."""
 
-    def __init__(self, settings: CoverSettings, clock: Clock, emit: Callable[[Answer], None]) -> None:
+    def __init__(self, settings: CoverSettings, clock: Clock, emit: Callable[[DeviceAnswer], None]) -> None:
         super().__init__(settings, clock, emit)
         self._settings = settings
         self._brightness = 0
@@ -66,7 +66,7 @@ class Cover(Device):
             }
             self.actions |= {"light": self._light, "dark": self._dark}
 
-    def _move(self, done: str, event: str, end: float, arguments: Arguments) -> Answer:
+    def _move(self, done: str, event: str, end: float, arguments: Arguments) -> DeviceAnswer:
         tag = arguments.tag()
         arguments.end()
         if self.state == done:
@@ -80,7 +80,7 @@ class Cover(Device):
         self.state = "moving"
         return answer
 
-    def _stop(self, arguments: Arguments) -> Answer:
+    def _stop(self, arguments: Arguments) -> DeviceAnswer:
         arguments.end()
         if self._cover.stop():
             self._stopped()
@@ -89,7 +89,7 @@ class Cover(Device):
     def _stopped(self) -> None:
         self.state = "stopped"
 
-    def _light(self, arguments: Arguments) -> Answer:
+    def _light(self, arguments: Arguments) -> DeviceAnswer:
         brightness = arguments.number("brightness", 1, self._settings.max_brightness)
         tag = arguments.tag()
         arguments.end()
@@ -108,7 +108,7 @@ class Cover(Device):
         self.later("lamp", self._settings.warm_up, lit)
         return busy(self.real(self._settings.warm_up))
 
-    def _dark(self, arguments: Arguments) -> Answer:
+    def _dark(self, arguments: Arguments) -> DeviceAnswer:
         arguments.end()
         self._abort_lighting()
         self._brightness = 0

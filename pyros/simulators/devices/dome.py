@@ -8,8 +8,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from pyros.clock import Clock
-from pyros.simulators.device import Arguments, Device
-from pyros.simulators.grammar import Answer, ok
+from pyros.simulators.device import Arguments, SimulatedDevice
+from pyros.simulators.grammar import DeviceAnswer, ok
 from pyros.simulators.motion import Motion, MotorWatch
 from pyros.simulators.settings import Degrees, Settings, Stall
 
@@ -43,12 +43,12 @@ class DomeSettings(Settings, frozen=True, kw_only=True):
         return []
 
 
-class Dome(Device):
+class SimulatedDome(SimulatedDevice):
     """States: closed, opening, open, closing, stopped; those of the shutter. It is closed when switched on."""
 
     positions = frozenset({"azimuth"})
 
-    def __init__(self, settings: DomeSettings, clock: Clock, emit: Callable[[Answer], None]) -> None:
+    def __init__(self, settings: DomeSettings, clock: Clock, emit: Callable[[DeviceAnswer], None]) -> None:
         super().__init__(settings, clock, emit)
         self.state = "closed"
         self._shutter = Motion(self, "move", 0.0, 1 / settings.travel)  # 0 is closed, 1 is open
@@ -63,15 +63,15 @@ class Dome(Device):
             self.properties |= {"azimuth": lambda: ok(_degrees(slit.position))}
             self.actions |= {"rotate": lambda arguments: self._rotate(slit, arguments)}
 
-    def _open(self, arguments: Arguments) -> Answer:
+    def _open(self, arguments: Arguments) -> DeviceAnswer:
         arguments.end()
         return self._move("opening", "open", "opened", 1.0)
 
-    def _close(self, arguments: Arguments) -> Answer:
+    def _close(self, arguments: Arguments) -> DeviceAnswer:
         arguments.end()
         return self._move("closing", "closed", "closed", 0.0)
 
-    def _move(self, moving: str, done: str, event: str, end: float) -> Answer:
+    def _move(self, moving: str, done: str, event: str, end: float) -> DeviceAnswer:
         if self.state == done:
             return ok()
 
@@ -82,10 +82,10 @@ class Dome(Device):
         self.state = moving
         return self._shutter.begin(end, arrived)
 
-    def displaced(self, answer: Answer, off: float) -> Answer:
+    def displaced(self, answer: DeviceAnswer, off: float) -> DeviceAnswer:
         return ok(_degrees(float(answer.line.removeprefix("OK ")) + off))
 
-    def _rotate(self, slit: Motion, arguments: Arguments) -> Answer:
+    def _rotate(self, slit: Motion, arguments: Arguments) -> DeviceAnswer:
         azimuth = arguments.number("azimuth", 0, 360) % 360
         tag = arguments.tag()
         arguments.end()
@@ -99,7 +99,7 @@ class Dome(Device):
         shorter = (azimuth - here + 180) % 360 - 180
         return slit.begin(here + shorter, arrived, tag=tag)
 
-    def _stop(self, arguments: Arguments) -> Answer:
+    def _stop(self, arguments: Arguments) -> DeviceAnswer:
         arguments.end()
         if self._shutter.stop():
             self.state = "stopped"

@@ -8,8 +8,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from pyros.clock import Clock
-from pyros.simulators.device import Arguments, Device
-from pyros.simulators.grammar import Answer, ok
+from pyros.simulators.device import Arguments, SimulatedDevice
+from pyros.simulators.grammar import DeviceAnswer, ok
 from pyros.simulators.motion import Motion, MotorWatch
 from pyros.simulators.settings import Settings, Stall, Word
 
@@ -40,7 +40,7 @@ class FilterWheelSettings(Settings, frozen=True, kw_only=True):
         return [f"filters: {name} stands there twice; each filter has a name of its own" for name in twice]
 
 
-class FilterWheel(Device):
+class SimulatedFilterWheel(SimulatedDevice):
     """A filter wheel; its states are idle and moving.
 
     While it turns, or where it was stuck, no filter is in the beam, and ``GET filter`` tells ``""``.
@@ -48,7 +48,7 @@ class FilterWheel(Device):
 
     positions = frozenset({"filter"})
 
-    def __init__(self, settings: FilterWheelSettings, clock: Clock, emit: Callable[[Answer], None]) -> None:
+    def __init__(self, settings: FilterWheelSettings, clock: Clock, emit: Callable[[DeviceAnswer], None]) -> None:
         super().__init__(settings, clock, emit)
         self.state = "idle"
         self._filters = list(settings.filters)
@@ -67,7 +67,7 @@ class FilterWheel(Device):
         between = abs(self._wheel.position - nearest) > _PLAY
         return None if self._wheel.moving or between else nearest % len(self._filters)
 
-    def displaced(self, answer: Answer, off: float) -> Answer:
+    def displaced(self, answer: DeviceAnswer, off: float) -> DeviceAnswer:
         if self._position is None:
             return answer
         return ok(self._filters[(self._position + round(off)) % len(self._filters)])
@@ -75,7 +75,7 @@ class FilterWheel(Device):
     def _rest(self) -> None:
         self.state = "idle"
 
-    def _select(self, arguments: Arguments) -> Answer:
+    def _select(self, arguments: Arguments) -> DeviceAnswer:
         name = arguments.word("filter", self._filters)
         tag = arguments.tag()
         arguments.end()

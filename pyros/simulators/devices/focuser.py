@@ -8,8 +8,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from pyros.clock import Clock
-from pyros.simulators.device import Arguments, Device, Refused
-from pyros.simulators.grammar import Answer, ok
+from pyros.simulators.device import Arguments, Refused, SimulatedDevice
+from pyros.simulators.grammar import DeviceAnswer, ok
 from pyros.simulators.motion import Motion, MotorWatch
 from pyros.simulators.settings import NotNegative, Settings, Stall, Temperature
 from pyros.simulators.smooth_noise import SmoothNoise
@@ -72,14 +72,14 @@ class FocuserSettings(Settings, frozen=True, kw_only=True):
         ]
 
 
-class Focuser(Device):
+class SimulatedFocuser(SimulatedDevice):
     """States: idle, moving.
 
     The screw has play: the tube follows only when the play is used up, so that a position reached from above and from
     below is not quite the same focus.
     """
 
-    def __init__(self, settings: FocuserSettings, clock: Clock, emit: Callable[[Answer], None]) -> None:
+    def __init__(self, settings: FocuserSettings, clock: Clock, emit: Callable[[DeviceAnswer], None]) -> None:
         super().__init__(settings, clock, emit)
         self.state = "idle"
         self._settings = settings
@@ -122,7 +122,7 @@ class Focuser(Device):
         self._tube = min(max(self._tube, screw - self._settings.backlash), screw)
         return self._tube
 
-    def _move(self, arguments: Arguments) -> Answer:
+    def _move(self, arguments: Arguments) -> DeviceAnswer:
         target = arguments.number("position", -1e9, 1e9)
         tag = arguments.tag()
         arguments.end()
@@ -142,7 +142,7 @@ class Focuser(Device):
         self.state = "moving"
         return self._screw.begin(target, arrived, tag=tag)
 
-    def _stop(self, arguments: Arguments) -> Answer:
+    def _stop(self, arguments: Arguments) -> DeviceAnswer:
         arguments.end()
         if self._screw.stop():
             self._rest()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from pyros.clock import Clock
-from pyros.simulators.device import Arguments, Device, Refused, number, one_of
+from pyros.simulators.device import Arguments, Refused, SimulatedDevice, number, one_of
 from pyros.simulators.devices.generic_settings import (
     CommandSettings,
     EventSettings,
@@ -20,15 +20,15 @@ from pyros.simulators.devices.generic_settings import (
     PropertySettings,
     Value,
 )
-from pyros.simulators.grammar import Answer, busy, ok
+from pyros.simulators.grammar import DeviceAnswer, busy, ok
 from pyros.simulators.motion import STUCK, Motion, MotorWatch
 from pyros.simulators.smooth_noise import SmoothNoise
 
 
-class Generic(Device):
+class GenericDevice(SimulatedDevice):
     """States: those of its file, and ``busy`` while a command runs that names no other."""
 
-    def __init__(self, settings: GenericSettings, clock: Clock, emit: Callable[[Answer], None]) -> None:
+    def __init__(self, settings: GenericSettings, clock: Clock, emit: Callable[[DeviceAnswer], None]) -> None:
         super().__init__(settings, clock, emit)
         self.state = settings.state
         self._settings = settings
@@ -55,7 +55,7 @@ class Generic(Device):
     def busy(self) -> bool:
         return self._running is not None
 
-    def _get_value(self, name: str, each: PropertySettings) -> Answer:
+    def _get_value(self, name: str, each: PropertySettings) -> DeviceAnswer:
         if isinstance(each.value, bool):
             return ok(int(self._values[name]))
         if isinstance(each.value, str):
@@ -68,7 +68,7 @@ class Generic(Device):
         least, most = each.limits or (-math.inf, math.inf)
         return ok(f"{min(max(value, least), most):.{each.digits}f}")
 
-    def _set_value(self, name: str, each: PropertySettings, values: tuple[str, ...]) -> Answer:
+    def _set_value(self, name: str, each: PropertySettings, values: tuple[str, ...]) -> DeviceAnswer:
         if isinstance(each.value, bool):
             self._values[name] = one_of(name, values, ["0", "1"]) == "1"
         elif each.choices:
@@ -81,7 +81,7 @@ class Generic(Device):
             self._values[name] = number(name, values[0], *(each.limits or (-1e300, 1e300)))
         return ok()
 
-    def _do(self, name: str, each: CommandSettings, arguments: Arguments) -> Answer:
+    def _do(self, name: str, each: CommandSettings, arguments: Arguments) -> DeviceAnswer:
         end = each.to
         if each.moves and end is None:
             least, most = self._settings.properties[each.moves].limits or (0.0, 0.0)

@@ -8,8 +8,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from pyros.clock import Clock
-from pyros.simulators.device import Arguments, Device, Refused
-from pyros.simulators.grammar import Answer, ok
+from pyros.simulators.device import Arguments, Refused, SimulatedDevice
+from pyros.simulators.grammar import DeviceAnswer, ok
 from pyros.simulators.motion import Motion, MotorWatch
 from pyros.simulators.settings import Degrees, Settings, Stall
 
@@ -32,12 +32,12 @@ class RotatorSettings(Settings, frozen=True, kw_only=True):
     """Whether its direction can be reversed."""
 
 
-class Rotator(Device):
+class SimulatedRotator(SimulatedDevice):
     """States: idle, moving. It goes the shorter way."""
 
     positions = frozenset({"angle"})
 
-    def __init__(self, settings: RotatorSettings, clock: Clock, emit: Callable[[Answer], None]) -> None:
+    def __init__(self, settings: RotatorSettings, clock: Clock, emit: Callable[[DeviceAnswer], None]) -> None:
         super().__init__(settings, clock, emit)
         self.state = "idle"
         self._offset = settings.angle
@@ -61,10 +61,10 @@ class Rotator(Device):
     def _angle(self) -> float:
         return self._offset + self._sense * self._motor.position
 
-    def displaced(self, answer: Answer, off: float) -> Answer:
+    def displaced(self, answer: DeviceAnswer, off: float) -> DeviceAnswer:
         return ok(_degrees(float(answer.line.removeprefix("OK ")) + off))
 
-    def _move(self, arguments: Arguments) -> Answer:
+    def _move(self, arguments: Arguments) -> DeviceAnswer:
         angle = arguments.number("angle", 0, 360)
         tag = arguments.tag()
         arguments.end()
@@ -80,20 +80,20 @@ class Rotator(Device):
         self.state = "moving"
         return answer
 
-    def _stop(self, arguments: Arguments) -> Answer:
+    def _stop(self, arguments: Arguments) -> DeviceAnswer:
         arguments.end()
         if self._motor.stop():
             self._rest()
         return ok()
 
-    def _sync(self, arguments: Arguments) -> Answer:
+    def _sync(self, arguments: Arguments) -> DeviceAnswer:
         angle = arguments.number("angle", 0, 360)
         arguments.end()
         self._refuse_while_moving()
         self._offset = angle - self._sense * self._motor.position
         return ok()
 
-    def _reverse(self, arguments: Arguments) -> Answer:
+    def _reverse(self, arguments: Arguments) -> DeviceAnswer:
         on = arguments.flag("on")
         arguments.end()
         self._refuse_while_moving()

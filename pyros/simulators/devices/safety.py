@@ -8,8 +8,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from pyros.clock import Clock
-from pyros.simulators.device import Device, Refused, one_of
-from pyros.simulators.grammar import Answer, ok
+from pyros.simulators.device import Refused, SimulatedDevice, one_of
+from pyros.simulators.grammar import DeviceAnswer, ok
 from pyros.simulators.settings import NotNegative, Settings, Strict, Text, out_of_order
 
 _BY_HAND = "set by hand"
@@ -50,10 +50,10 @@ class SafetySettings(Settings, frozen=True, kw_only=True):
         return out_of_order("script", self.script)
 
 
-class Safety(Device):
+class SimulatedSafety(SimulatedDevice):
     """State: ok. ``SET safe 0 "why"`` overrules the script until ``SET script auto``."""
 
-    def __init__(self, settings: SafetySettings, clock: Clock, emit: Callable[[Answer], None]) -> None:
+    def __init__(self, settings: SafetySettings, clock: Clock, emit: Callable[[DeviceAnswer], None]) -> None:
         super().__init__(settings, clock, emit)
         self._scripted = (settings.safe, settings.reason)
         self._by_hand: tuple[bool, str] | None = None
@@ -67,18 +67,18 @@ class Safety(Device):
     def busy(self) -> bool:
         return False  # the script's timers are nobody's command
 
-    def _get_safe(self) -> Answer:
+    def _get_safe(self) -> DeviceAnswer:
         safe, reason = self._by_hand or self._scripted
         return ok(int(safe), reason=None if safe else reason or None)
 
-    def _set_safe(self, values: tuple[str, ...]) -> Answer:
+    def _set_safe(self, values: tuple[str, ...]) -> DeviceAnswer:
         if len(values) > 2 or (len(values) == 2 and len(values[1]) > _MAX_REASON):
             raise Refused("VALUE", f"safe takes 0 or 1, and a reason of at most {_MAX_REASON} characters")
         safe = one_of("safe", values[:1], ["0", "1"]) == "1"
         self._change(lambda: setattr(self, "_by_hand", (safe, values[1] if len(values) == 2 else _BY_HAND)))
         return ok()
 
-    def _auto(self, values: tuple[str, ...]) -> Answer:
+    def _auto(self, values: tuple[str, ...]) -> DeviceAnswer:
         one_of("script", values, ["auto"])
         self._change(lambda: setattr(self, "_by_hand", None))
         return ok()

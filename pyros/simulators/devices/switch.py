@@ -10,8 +10,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from pyros.clock import Clock
-from pyros.simulators.device import Device, Refused, number
-from pyros.simulators.grammar import Answer, ok
+from pyros.simulators.device import Refused, SimulatedDevice, number
+from pyros.simulators.grammar import DeviceAnswer, ok
 from pyros.simulators.settings import Settings, Strict, Word
 
 _Level = Annotated[float, Meta(ge=-1e6, le=1e6)]
@@ -63,10 +63,10 @@ class SwitchSettings(Settings, frozen=True, kw_only=True):
         return problems
 
 
-class Switch(Device):
+class SimulatedSwitch(SimulatedDevice):
     """State: ok. ``GET channels`` tells the names; channel ``n`` has ``channel_n`` (what it can) and ``level_n``."""
 
-    def __init__(self, settings: SwitchSettings, clock: Clock, emit: Callable[[Answer], None]) -> None:
+    def __init__(self, settings: SwitchSettings, clock: Clock, emit: Callable[[DeviceAnswer], None]) -> None:
         super().__init__(settings, clock, emit)
         self._levels = [channel.level for channel in settings.channels]
         self.properties |= {"channels": lambda: ok(*(channel.name for channel in settings.channels))}
@@ -77,10 +77,10 @@ class Switch(Device):
             }
             self.settable |= {f"level_{index}": partial(self._set_level, index, channel)}
 
-    def _get_level(self, index: int) -> Answer:
+    def _get_level(self, index: int) -> DeviceAnswer:
         return ok(f"{self._levels[index]:.10g}")
 
-    def _set_level(self, index: int, channel: ChannelSettings, values: tuple[str, ...]) -> Answer:
+    def _set_level(self, index: int, channel: ChannelSettings, values: tuple[str, ...]) -> DeviceAnswer:
         if not channel.writable:
             raise Refused("UNSUPPORTED", f"{channel.name} can only be read")
         if len(values) != 1:
@@ -94,7 +94,7 @@ class Switch(Device):
         return ok()
 
 
-def _described(channel: ChannelSettings) -> Answer:
+def _described(channel: ChannelSettings) -> DeviceAnswer:
     return ok(
         name=channel.name,
         writable=int(channel.writable),

@@ -8,8 +8,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from pyros.clock import Clock
-from pyros.simulators.device import Device, number, one_of
-from pyros.simulators.grammar import Answer, ok
+from pyros.simulators.device import SimulatedDevice, number, one_of
+from pyros.simulators.grammar import DeviceAnswer, ok
 from pyros.simulators.settings import NotNegative, Positive, Settings, Strict, out_of_order
 
 
@@ -46,10 +46,10 @@ class UpsSettings(Settings, frozen=True, kw_only=True):
         return out_of_order("script", self.script)
 
 
-class Ups(Device):
+class SimulatedUps(SimulatedDevice):
     """State: ok. ``SET mains 0`` overrules the script until ``SET script auto``."""
 
-    def __init__(self, settings: UpsSettings, clock: Clock, emit: Callable[[Answer], None]) -> None:
+    def __init__(self, settings: UpsSettings, clock: Clock, emit: Callable[[DeviceAnswer], None]) -> None:
         super().__init__(settings, clock, emit)
         self._lasts, self._charges = settings.lasts, settings.charges
         self._scripted = True
@@ -73,7 +73,7 @@ class Ups(Device):
         """Whether the mains are there."""
         return self._scripted if self._by_hand is None else self._by_hand
 
-    def _get_power(self) -> Answer:
+    def _get_power(self) -> DeviceAnswer:
         self._settle()
         return ok("mains" if self.on_mains else "battery", charge=round(self._charge, 1))
 
@@ -84,17 +84,17 @@ class Ups(Device):
         self._charge = min(100.0, max(0.0, self._charge + rate * (now - self._since)))
         self._since = now
 
-    def _set_mains(self, values: tuple[str, ...]) -> Answer:
+    def _set_mains(self, values: tuple[str, ...]) -> DeviceAnswer:
         there = one_of("mains", values, ["0", "1"]) == "1"
         self._change(lambda: setattr(self, "_by_hand", there))
         return ok()
 
-    def _set_charge(self, values: tuple[str, ...]) -> Answer:
+    def _set_charge(self, values: tuple[str, ...]) -> DeviceAnswer:
         self._settle()
         self._charge = number("charge", " ".join(values), 0.0, 100.0)
         return ok()
 
-    def _auto(self, values: tuple[str, ...]) -> Answer:
+    def _auto(self, values: tuple[str, ...]) -> DeviceAnswer:
         one_of("script", values, ["auto"])
         self._change(lambda: setattr(self, "_by_hand", None))
         return ok()

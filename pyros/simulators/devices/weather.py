@@ -14,8 +14,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from pyros.clock import Clock
-from pyros.simulators.device import Device, Refused, number, one_of
-from pyros.simulators.grammar import Answer, ok
+from pyros.simulators.device import Refused, SimulatedDevice, number, one_of
+from pyros.simulators.grammar import DeviceAnswer, ok
 from pyros.simulators.settings import (
     Brightness,
     Cloud,
@@ -139,10 +139,10 @@ class WeatherSettings(Settings, frozen=True, kw_only=True):
         return out_of_order("climate", self.climate)
 
 
-class Weather(Device):
+class SimulatedWeather(SimulatedDevice):
     """State: ok. Its readings depend on the time alone, so two clients that ask at once are told the same."""
 
-    def __init__(self, settings: WeatherSettings, clock: Clock, emit: Callable[[Answer], None]) -> None:
+    def __init__(self, settings: WeatherSettings, clock: Clock, emit: Callable[[DeviceAnswer], None]) -> None:
         super().__init__(settings, clock, emit)
         self._settings = settings
         self._start = self.device_clock.monotonic()
@@ -155,10 +155,10 @@ class Weather(Device):
         self.settable |= {name: partial(self._override, name) for name in _LIMITS}
         self.settable |= {"climate": self._auto}
 
-    def _readings(self) -> Answer:
+    def _readings(self) -> DeviceAnswer:
         return ok(**{name: self._text(name) for name in _LIMITS}, dew_point=self._dew_point())
 
-    def _reading(self, name: str) -> Answer:
+    def _reading(self, name: str) -> DeviceAnswer:
         return ok(self._text(name))
 
     def _text(self, name: str) -> str:
@@ -192,7 +192,7 @@ class Weather(Device):
             return 0.0
         return most * math.cos(2 * math.pi * (self.clock.time() / 3600 - day.warmest) / 24)
 
-    def _override(self, name: str, values: tuple[str, ...]) -> Answer:
+    def _override(self, name: str, values: tuple[str, ...]) -> DeviceAnswer:
         if len(values) != 1:
             raise Refused("VALUE", f"{name} takes one value")
         if name == "rain":
@@ -200,7 +200,7 @@ class Weather(Device):
         self._overrides[name] = number(name, values[0], *_LIMITS[name])
         return ok()
 
-    def _auto(self, values: tuple[str, ...]) -> Answer:
+    def _auto(self, values: tuple[str, ...]) -> DeviceAnswer:
         one_of("climate", values, ["auto"])
         self._overrides.clear()
         return ok()

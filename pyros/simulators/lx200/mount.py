@@ -14,10 +14,10 @@ from functools import partial
 from pyros.simulators.celestial import Ground, OfDate, Sky, from_date, of_date
 from pyros.simulators.device import Refused
 from pyros.simulators.faults import Faults
-from pyros.simulators.grammar import Request
+from pyros.simulators.grammar import DeviceRequest
 from pyros.simulators.lx200.codec import ALIGNMENT_QUERY, degrees, hours, sexagesimal
 from pyros.simulators.mount.pointing_model import SIDEREAL_RATE
-from pyros.simulators.mount.telescope import Telescope
+from pyros.simulators.mount.telescope import SimulatedTelescope
 
 _RATES = {"G": 1.0, "C": 16.0, "M": 128.0}  # of the sky's motion; S is as fast as it can
 _REFUSALS = {"LIMIT": "1", "STATE": "4", "BUSY": "5"}
@@ -40,7 +40,7 @@ _MEANINGS = {
 class Lx200Mount:
     """One telescope, many clients: precision, target and rate belong to the mount, as on the real one."""
 
-    def __init__(self, telescope: Telescope) -> None:
+    def __init__(self, telescope: SimulatedTelescope) -> None:
         self._telescope = telescope
         self._clock = telescope.clock
         self._precise = False  # when it is switched on
@@ -60,7 +60,7 @@ class Lx200Mount:
         """Those of the telescope."""
         return self._telescope.faults
 
-    def meaning(self, command: str) -> Request:
+    def meaning(self, command: str) -> DeviceRequest:
         """Return the request of the grammar that means the same; one without a name where the grammar has none."""
         if command in _MEANINGS:
             verb, name = _MEANINGS[command]
@@ -70,7 +70,7 @@ class Lx200Mount:
             verb, name = "DO", "move"
         else:
             verb, name = ("GET" if command in self._queries or command in ("P", ALIGNMENT_QUERY) else "SET"), ""
-        return Request(command, "", verb, name)
+        return DeviceRequest(command, "", verb, name)
 
     def answer(self, command: str) -> str:
         """Return what the mount answers; nothing to most commands that move it, and to those that it doesn't know."""
@@ -82,11 +82,11 @@ class Lx200Mount:
             return self._refusal(request, refused)
         return self._answer(command)
 
-    def _refusal(self, request: Request, refused: Refused) -> str:
+    def _refusal(self, request: DeviceRequest, refused: Refused) -> str:
         match request:
-            case Request(name="slew"):
+            case DeviceRequest(name="slew"):
                 return f"{_REFUSALS.get(refused.code, '2')}{refused}#"
-            case Request(name="sync"):
+            case DeviceRequest(name="sync"):
                 return f"Not matched: {refused}#"
         return "0" if request.line[:1] == "S" else ""
 
@@ -179,7 +179,7 @@ class Lx200Mount:
 
     def _told(self, name: str) -> tuple[float, float]:
         """Two numbers as the mount's own grammar says them, with what faults make of them."""
-        first, second = self._telescope.get(Request(f"GET {name}", "", "GET", name)).line.split()[1:]
+        first, second = self._telescope.get(DeviceRequest(f"GET {name}", "", "GET", name)).line.split()[1:]
         return float(first), float(second)
 
     def _alignment(self) -> str:

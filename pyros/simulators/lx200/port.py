@@ -11,7 +11,7 @@ from twisted.internet.protocol import Factory, Protocol
 from zope.interface import implementer
 
 from pyros.clock import Clock, Timer
-from pyros.simulators.line import Line
+from pyros.simulators.line import ClientLine
 from pyros.simulators.lx200.codec import CommandParser
 from pyros.simulators.lx200.mount import Lx200Mount
 
@@ -74,7 +74,7 @@ class _Client(Protocol):
         self._parser = CommandParser()
         self._waiting: deque[str] = deque()
         self._ended = self.leaving = False
-        self._line = Line(port.mount.faults, port.clock, self._write, self._cut_off, self._go_on, end=b"#")
+        self._line = ClientLine(port.mount.faults, port.clock, self._write, self._cut_off, self._go_on, end=b"#")
         self._guard: Timer | None = None
 
     def connectionMade(self) -> None:

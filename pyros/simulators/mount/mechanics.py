@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from pyros.simulators.celestial import Ground, Hour, Site, Sky, half_turn
+from pyros.simulators.celestial import Ground, Hour, SiteCoordinates, Sky, half_turn
 
 
 class MountFrame(NamedTuple):
@@ -64,7 +64,7 @@ class Drive(NamedTuple):
 class Mount:
     """What the three kinds share."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: SiteCoordinates) -> None:
         self.site = site
 
     def frame(self, sky: Sky, time: float) -> MountFrame:
@@ -112,7 +112,7 @@ class Equatorial(Mount):
 class AltAzimuth(Mount):
     """Azimuth and altitude; near the zenith it cannot follow, and doesn't try above ``zenith_limit``."""
 
-    def __init__(self, site: Site, zenith_limit: float) -> None:
+    def __init__(self, site: SiteCoordinates, zenith_limit: float) -> None:
         super().__init__(site)
         self._zenith_limit = zenith_limit
 
@@ -138,7 +138,7 @@ class German(Mount):
     With its tube in the west (flipped) it looks to the east, and the other way round.
     """
 
-    def __init__(self, site: Site, past_meridian: float) -> None:
+    def __init__(self, site: SiteCoordinates, past_meridian: float) -> None:
         super().__init__(site)
         self._past = past_meridian
 

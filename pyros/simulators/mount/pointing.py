@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pyros.clock import Clock
-from pyros.simulators.celestial import Ground, Site, Sky, half_turn, offset
+from pyros.simulators.celestial import Ground, SiteCoordinates, Sky, half_turn, offset
 from pyros.simulators.mount.mechanics import (
     AltAzimuth,
     Axes,
@@ -64,7 +64,7 @@ class Nudged:
 class Aim:
     """The mount's mode and what follows from it; no timers, and nothing is ever refused here."""
 
-    def __init__(self, settings: TelescopeSettings, site: Site, clock: Clock, device_clock: Clock) -> None:
+    def __init__(self, settings: TelescopeSettings, site: SiteCoordinates, clock: Clock, device_clock: Clock) -> None:
         self._settings = settings
         self._clock, self._device_clock = clock, device_clock
         self._equatorial = settings.mount != "altazimuth"
@@ -248,7 +248,7 @@ def replace_side(axes: Axes, side: Axes) -> Axes:
     return axes._replace(flipped=side.flipped)
 
 
-def _mount(settings: TelescopeSettings, site: Site) -> Mount:
+def _mount(settings: TelescopeSettings, site: SiteCoordinates) -> Mount:
     if settings.mount == "altazimuth":
         return AltAzimuth(site, settings.zenith_limit)
     return German(site, settings.meridian_limit) if settings.mount == "german" else Equatorial(site)

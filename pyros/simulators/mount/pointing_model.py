@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from pyros.simulators.celestial import Site, Sky, offset
+from pyros.simulators.celestial import SiteCoordinates, Sky, offset
 from pyros.simulators.mount.mechanics import Axes, Mount, MountFrame
 
 EQUATORIAL_TERMS = ("IH", "ID", "CH", "NP", "MA", "ME", "TF")
@@ -44,7 +44,7 @@ def periodic_error(axes: Axes, amplitude: float, period: float) -> float:
     return amplitude * math.sin(2 * math.pi * axes.first / (SIDEREAL_RATE * period))
 
 
-def _equatorial(frame: MountFrame, terms: Mapping[str, float], site: Site, side: int) -> tuple[float, float]:
+def _equatorial(frame: MountFrame, terms: Mapping[str, float], site: SiteCoordinates, side: int) -> tuple[float, float]:
     sin_h, cos_h = _sin_cos(frame.first)
     sin_d, cos_d = _sin_cos(frame.second)
     sin_phi, cos_phi = _sin_cos(site.latitude)

@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable
 
 from pyros.clock import Clock
-from pyros.simulators.celestial import Site, Sky, offset
-from pyros.simulators.device import Arguments, Device, Refused, one_of
-from pyros.simulators.grammar import Answer, busy, ok
+from pyros.simulators.celestial import SiteCoordinates, Sky, offset
+from pyros.simulators.device import Arguments, Refused, SimulatedDevice, one_of
+from pyros.simulators.grammar import DeviceAnswer, busy, ok
 from pyros.simulators.mount.mechanics import Axes
 from pyros.simulators.mount.pointing import Aim, Nudged
 from pyros.simulators.mount.settings import TelescopeSettings
@@ -17,14 +17,16 @@ _LIMIT_CHECK = 10.0  # seconds of the real sky, which moves by 2.5 arcminutes me
 _NUDGE_CHECK = 0.2  # seconds
 
 
-class Telescope(Device):
+class SimulatedTelescope(SimulatedDevice):
     """States: parked, idle (fixed to the ground, the sky drifts past), slewing, tracking, parking.
 
     The sky is that of the clock's time whatever the speed; only slewing and settling pass faster. The methods without
     an underscore are for other languages than the grammar; they raise `Refused`.
     """
 
-    def __init__(self, settings: TelescopeSettings, site: Site, clock: Clock, emit: Callable[[Answer], None]) -> None:
+    def __init__(
+        self, settings: TelescopeSettings, site: SiteCoordinates, clock: Clock, emit: Callable[[DeviceAnswer], None]
+    ) -> None:
         super().__init__(settings, clock, emit)
         self.state = "parked" if settings.parked else "idle"
         self.settings = settings
@@ -76,12 +78,12 @@ class Telescope(Device):
 
     # What is asked.
 
-    def _get_target(self) -> Answer:
+    def _get_target(self) -> DeviceAnswer:
         if self._target is None:
             raise Refused("STATE", f"there is no target: the telescope is {self.state}")
         return ok(*_words(self._target))
 
-    def _get_altitude(self) -> Answer:
+    def _get_altitude(self) -> DeviceAnswer:
         ground = self.aim.ground()
         return ok(f"{ground.alt:.4f}", f"{round(ground.az, 4) % 360:.4f}")
 
@@ -163,7 +165,7 @@ class Telescope(Device):
 
     # The same in the grammar.
 
-    def _do_slew(self, arguments: Arguments) -> Answer:
+    def _do_slew(self, arguments: Arguments) -> DeviceAnswer:
         target = _sky(arguments)
         tag, side = arguments.tag(), arguments.word_or("side", ["east", "west"])
         arguments.end()
@@ -171,40 +173,40 @@ class Telescope(Device):
             raise Refused("VALUE", "a mount without a pier has no side=")
         return busy(self.real(self.slew(target, tag, side)))
 
-    def _do_park(self, arguments: Arguments) -> Answer:
+    def _do_park(self, arguments: Arguments) -> DeviceAnswer:
         arguments.end()
         seconds = self.park()
         return ok() if self.state == "parked" else busy(self.real(seconds))
 
-    def _do_unpark(self, arguments: Arguments) -> Answer:
+    def _do_unpark(self, arguments: Arguments) -> DeviceAnswer:
         arguments.end()
         self.unpark()
         return ok()
 
-    def _do_stop(self, arguments: Arguments) -> Answer:
+    def _do_stop(self, arguments: Arguments) -> DeviceAnswer:
         arguments.end()
         self.stop_moving()
         return ok()
 
-    def _do_track(self, arguments: Arguments) -> Answer:
+    def _do_track(self, arguments: Arguments) -> DeviceAnswer:
         on = arguments.word("on", ["0", "1"])
         arguments.end()
         self.track(on == "1")
         return ok()
 
-    def _do_sync(self, arguments: Arguments) -> Answer:
+    def _do_sync(self, arguments: Arguments) -> DeviceAnswer:
         sky = _sky(arguments)
         arguments.end()
         self.sync(sky)
         return ok()
 
-    def _do_move(self, arguments: Arguments) -> Answer:
+    def _do_move(self, arguments: Arguments) -> DeviceAnswer:
         first, second = arguments.number("first", -360, 360), arguments.number("second", -360, 360)
         arguments.end()
         self.nudge(first, second)
         return ok()
 
-    def _set_tracking(self, values: tuple[str, ...]) -> Answer:
+    def _set_tracking(self, values: tuple[str, ...]) -> DeviceAnswer:
         self.track(one_of("tracking", values, ["on", "off"]) == "on")
         return ok()
 
