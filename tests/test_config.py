@@ -413,7 +413,10 @@ def test_a_scheduled_job_has_a_section_of_its_own(tmp_path: Path) -> None:
     text = (
         f"{QUEUE}[job masters]\nevery = 1 d at 12:00\ncommand = bin/masters --all 'a b'\nseconds = 2 h\nmemory = 4 GB\n"
     )
-    [job] = config.load(write(tmp_path, text + "[job clean]\nevery = 30 12 * * mon\ntask = night.clean\n")).jobs[:1]
+    text += "[jobs_reduce]\nport = 5021\napp = pyros.agents.jobs\n"
+    text += "[job clean]\nevery = 30 12 * * mon\ntask = night.clean\nqueue = reduce\n"
+    job, other = config.load(write(tmp_path, text)).jobs
+    assert other.queue == "jobs_reduce"
     assert (job.name, job.queue, job.missed, job.on_crash) == ("masters", "jobs", "once", "tell")
     assert job.command == (str(tmp_path / "bin/masters"), "--all", "a b")
     assert (job.seconds, job.memory, job.every.text) == (7200.0, 4 << 30, "1 d at 12:00")

@@ -27,14 +27,19 @@ from pyros.jobs.celery_launcher import CeleryLauncher
 from pyros.jobs.ledger import JobEnd, JobRun, Look
 from pyros.jobs.names import jobs_folder
 from pyros.jobs.runner import Limits, ProcessRunner, Runner
-from pyros.messages import JobRequest, JobRevoked, JobsCleaned, Message
+from pyros.messages import JobProgressed, JobRequest, JobRevoked, JobsCleaned, Message
 from pyros.quantities import DURATIONS, SIZES, quantity
 from pyros.reactor import Reactor
 
 JOB_ENDED = "Job ended"
 LOOK_FOR_JOBS = "Look for jobs"
 TELL_ENDS = "Tell ends"
+TELL_PROGRESS = "Tell progress"
 _MAX_PENDING = 100_000
+_MAX_SAID = 200
+_PROGRESS_SECONDS = 30.0
+_PROGRESS_PERCENT = 25.0
+"""People are told of each quarter of a job's work, in which it is for so long at least."""
 _LONGEST_WAIT = 30.0
 """Seconds between two looks at the wall clock while a job waits for its time: it may be set meanwhile."""
 
@@ -50,6 +55,7 @@ class AttemptEnded(messages.Payload, frozen=True):
 messages.register(JOB_ENDED, AttemptEnded, guarded=True)
 messages.register(LOOK_FOR_JOBS, messages.NoPayload, guarded=True)
 messages.register(TELL_ENDS, messages.NoPayload, guarded=True)
+messages.register(TELL_PROGRESS, JobProgressed, guarded=True, fleeting=True)
 
 
 class JobsAgent(Agent):
@@ -77,6 +83,7 @@ class JobsAgent(Agent):
             JOB_ENDED: self.job_ended,
             LOOK_FOR_JOBS: self.look_for_jobs,
             TELL_ENDS: self.tell_ends,
+            TELL_PROGRESS: self.tell_progress,
         }
         self.runner: Runner | None = None
         """What carries the jobs out; by default processes of this computer."""
@@ -84,6 +91,9 @@ class JobsAgent(Agent):
         self._looking = self._telling = False
         self._wake: float | None = None
         self._timer: Timer | None = None
+        self._progress_timer: Timer | None = None
+        self._quarters: dict[tuple[str, int], int] = {}
+        """Of each attempt under way, up to which quarter people were told."""
         self._detached = False
 
     def attach(self, reactor: Reactor) -> None:
@@ -113,8 +123,9 @@ class JobsAgent(Agent):
     def detach(self) -> Deferred[None] | None:
         """Stop hearing of the jobs; those that run go on."""
         self._detached = True
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        for timer in (self._timer, self._progress_timer):
+            if timer is not None and timer.active():
+                timer.cancel()
         runner, self.runner = self.runner, None
         return runner.close() if runner is not None else None
 
@@ -195,6 +206,10 @@ class JobsAgent(Agent):
         self.in_transaction(lambda db: ledger.told(db, [finished.id for _, finished in ends]))
         self.after_commit(self._look_soon)
 
+    def tell_progress(self, message: Message) -> None:
+        """Tell people how far a job is; where nobody hears it, the next quarter's or its end will do."""
+        self.send_if_there(self.NOTIFIER, messages.JOB_PROGRESSED, message.payload)
+
     # In the reactor's thread -------------------------------------------------------------------------------------
 
     def figures(self) -> dict[str, Any]:
@@ -236,6 +251,26 @@ class JobsAgent(Agent):
         if found[0].untold:
             self._tell_soon()
         self._wait()
+        self._watch_progress()
+
+    def _watch_progress(self) -> None:
+        """Look now and then how far the jobs are, while any runs and there is a notifier to tell."""
+        waits = self._progress_timer is not None and self._progress_timer.active()
+        if self._told and self._running and not waits and not self._detached:
+            self._progress_timer = self.clock.call_later(_PROGRESS_SECONDS, self._look_at_progress)
+
+    def _look_at_progress(self) -> None:
+        said = self.runner.progress() if self.runner is not None else []
+        before, self._quarters = self._quarters, {}
+        for run, progress in said:
+            name, quarter = (run.id, run.attempt), int(progress.percent / _PROGRESS_PERCENT)
+            self._quarters[name] = max(quarter, before.get(name, 0))
+            if before.get(name, 0) < quarter < 100 / _PROGRESS_PERCENT:
+                self.post_to_self(TELL_PROGRESS, JobProgressed(
+                    id=run.id, name=run.request.name, percent=progress.percent, text=progress.text[:_MAX_SAID],
+                    owner=run.request.owner,
+                ))  # fmt: skip
+        self._watch_progress()
 
     def _wait(self) -> None:
         """Look again when the next job is due."""

@@ -25,6 +25,7 @@ from pyros.messages import (
     AlertSource,
     InstrumentConnection,
     JobFinished,
+    JobProgressed,
     Message,
     NightReported,
     NoteEnded,
@@ -71,7 +72,7 @@ messages.register(DELIVERY_ENDED, DeliveryEnded, guarded=True)
 
 
 class NotifierAgent(Agent):
-    """Takes alarms, changes of safety, alerts that are observed, faults, ends of jobs, reports and notes.
+    """Takes alarms, changes of safety, alerts that are observed, faults, jobs, reports and notes.
 
     Its option: ``rules``, a YAML file of recipients and rules; without one nothing is sent.
     """
@@ -92,6 +93,7 @@ class NotifierAgent(Agent):
             messages.ALERTS_HEARD: self.alert_source,
             messages.OBSERVATION_FAILED: self.observation_failed,
             messages.JOB_FINISHED: self.job_finished,
+            messages.JOB_PROGRESSED: self.job_progressed,
             messages.NIGHT_REPORTED: self.night_reported,
             messages.NOTE: self.note_raised,
             messages.NOTE_OVER: self.note_ended,
@@ -186,8 +188,13 @@ class NotifierAgent(Agent):
 
     def job_finished(self, message: Message) -> None:
         job: JobFinished = message.payload
-        text = f"the job {job.name} ({job.id}) has {job.state}" + (f": {job.reason}" if job.reason else "")
+        text = f"{_job(job)} has {job.state}" + (f": {job.reason}" if job.reason else "")
         self._take(Notice(kind="job", source=message.sender, key=job.id, text=text))
+
+    def job_progressed(self, message: Message) -> None:
+        job: JobProgressed = message.payload
+        text = f"{_job(job)} is at {job.percent:.0f} %" + (f": {job.text}" if job.text else "")
+        self._take(Notice(kind="progress", source=message.sender, key=job.id, text=text))
 
     def night_reported(self, message: Message) -> None:
         report: NightReported = message.payload
@@ -311,6 +318,10 @@ class NotifierAgent(Agent):
                 self.log.info("the dead man's ping is answered again")
 
         self._lanes.run(_PING, ping, file, _DELIVERY_SECONDS).addBoth(ended)
+
+
+def _job(job: JobFinished | JobProgressed) -> str:
+    return f"the job {job.name} ({job.id}" + (f", asked for by {job.owner})" if job.owner else ")")
 
 
 def _source(sender: str) -> str:

@@ -103,8 +103,9 @@ def masters(
             written = make_masters(files, to)
         else:
             loaded = configuration.load(config)
-            folder, own = _night(loaded, night), _masters_folder(loaded)
-            written, problems = make_night_masters(folder, to or own)
+            if (folder := _night(loaded, night)) is None:
+                return
+            written, problems = make_night_masters(folder, to or _masters_folder(loaded))
             if not written:
                 out.print(f"{short(folder)} has neither biases nor darks nor flats")
     except OSError as error:
@@ -135,7 +136,8 @@ def reduce(
     from pyros.analysis.reduction import reduce_night  # noqa: PLC0415  astropy takes a moment
 
     loaded = configuration.load(config)
-    folder = _night(loaded, night)
+    if (folder := _night(loaded, night)) is None:
+        return
     target = to or loaded.data / "reduced" / folder.name
     try:
         written, problems = reduce_night(folder, _masters_folder(loaded), target, job_progress)
@@ -146,13 +148,17 @@ def reduce(
     out.print(f"{len(written)} images of {folder.name} reduced into {short(target)}")
 
 
-def _night(config: Config, night: str) -> Path:
-    """Return the folder of a night's images; raises ImageError when there is none."""
+def _night(config: Config, night: str) -> Path | None:
+    """Return the folder of a night's images; raises ImageError when that night has none.
+
+    None, which is said, where no night is named and none has any yet: a job that does it every day has not failed.
+    """
     root = config.data / "images"
     if not night:
         nights = sorted(folder.name for folder in root.glob("*") if folder.is_dir() and DATE.fullmatch(folder.name))
         if not nights:
-            raise ImageError(f"{root}: has no night's images")
+            out.print(f"{short(root)} has no night's images yet")
+            return None
         return root / nights[-1]
     if not DATE.fullmatch(night):
         raise ImageError(f"{night!r} is no date; give one like 2026-11-29")

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from pyros.config._agent import LOOPBACK, AgentConfig, Network
 from pyros.config._agent_section import Tls, read_agent, tls_word
 from pyros.config._console import read_console
@@ -124,7 +126,6 @@ class Reader:
             targets=observatory.take("targets", self._existing, NOWHERE),
             simbad=observatory.take("simbad", web_address, "") if "simbad" in observatory.values else "",
             broker=self._broker(broker, tls, named, kafka) if broker else None,
-            jobs=jobs,
             celery=self._celery(celery) if celery else CeleryConfig(),
             guardian=self._guardian(guardian) if guardian else None,
             console=read_console(console, cache, data, self._existing, self.problems),
@@ -145,10 +146,7 @@ class Reader:
         for unit in config.unit_guardians:
             if f"dome {unit}" not in config.agents:
                 self.problems.append(f"{self.file}: [guardian {unit}]: needs a [dome {unit}] section")
-        for job in jobs:
-            if job.queue not in config.agents:
-                told = f"{job.queue!r} is no agent of this file; give it a section, with app = pyros.agents.jobs"
-                self.problems.append(f"{self.file}: [{job.section}] queue: {told}")
+        config = msgspec.structs.replace(config, jobs=tuple(self._routed(job, config) for job in jobs))
         self._check_ports(config)
         if config.broker is not None and config.broker.publish:
             self._check_publishing(config, config.broker)
@@ -343,6 +341,15 @@ class Reader:
         )
         section.rest(", ".join(JobConfig.__struct_fields__[1:]))
         return config
+
+    def _routed(self, job: JobConfig, config: Config) -> JobConfig:
+        """Return a scheduled job with its queue's whole name: ``reduce`` is ``jobs_reduce``, as on the command line."""
+        for name in (job.queue, f"jobs_{job.queue}"):
+            if name in config.agents:
+                return msgspec.structs.replace(job, queue=name)
+        told = f"{job.queue!r} is no agent of this file; give it a section, with app = pyros.agents.jobs"
+        self.problems.append(f"{self.file}: [{job.section}] queue: {told}")
+        return job
 
     def _celery(self, section: Section) -> CeleryConfig:
         config = CeleryConfig(

@@ -252,7 +252,7 @@ class JobConfig(msgspec.Struct, frozen=True):
     every: Schedule
     """When it is due."""
     queue: str = "jobs"
-    """The agent that runs it."""
+    """The agent that runs it; a section may leave out the beginning ``jobs_`` of its name."""
     command: tuple[str, ...] = ()
     """The program and its arguments; () for a task."""
     task: str = ""

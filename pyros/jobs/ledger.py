@@ -278,13 +278,14 @@ def told(db: sqlite3.Connection, ids: Iterable[str]) -> None:
 def untold(rows: Callable[..., list[Any]]) -> list[tuple[str, JobFinished]]:
     """Return some of the ends that weren't told yet, each with the agent that waits for it; ``rows`` runs a SELECT."""
     found = rows(
-        "SELECT tell, id, name, state, reason, result FROM jobs WHERE tell != '' AND ended IS NOT NULL"
+        "SELECT tell, id, name, state, reason, result, request FROM jobs WHERE tell != '' AND ended IS NOT NULL"
         " ORDER BY number LIMIT ?", MAX_CHUNK,
     )  # fmt: skip
     ends = []
-    for tell, id_, name, state, reason, result in found:
+    for tell, id_, name, state, reason, result, encoded in found:
         value = _end(result).value if state == "succeeded" else None  # type: ignore[union-attr]
-        ends.append((tell, JobFinished(id=id_, name=name, state=state, reason=reason, value=value)))
+        owner = _decode_request(encoded).owner
+        ends.append((tell, JobFinished(id=id_, name=name, state=state, reason=reason, value=value, owner=owner)))
     return ends
 
 

@@ -58,10 +58,13 @@ def folder_of(config: Config, row: JobRow) -> Path:
 
 def progress_of(config: Config, row: JobRow) -> JobProgress | None:
     """Return how far a running job is; None when it hasn't said so, or doesn't run."""
-    if row.state != "running":
-        return None
+    return read_progress(folder_of(config, row)) if row.state == "running" else None
+
+
+def read_progress(folder: Path) -> JobProgress | None:
+    """Return what the job of that folder has said last; None when it hasn't said how far it is."""
     try:
-        data = (folder_of(config, row) / "progress.json").read_bytes()
+        data = (folder / "progress.json").read_bytes()
         return msgspec.json.decode(data, type=prepared(JobProgress))
     except (OSError, msgspec.DecodeError):
         return None

@@ -31,6 +31,7 @@ from pyros.clock import Clock, Timer
 from pyros.jobs import run_task, wrapper
 from pyros.jobs.ledger import JobEnd, JobRun
 from pyros.jobs.names import JOB_VARIABLE, job_folder
+from pyros.jobs.reading import JobProgress, read_progress
 from pyros.jobs.run_task import TASK_FILE, TaskCall, TaskOutcome
 from pyros.messages import JobRequest
 from pyros.prepared import prepared
@@ -74,6 +75,10 @@ class Runner(Protocol):
 
     def stop(self, id: str) -> None:  # noqa: A002  a job has an id
         """End a job that runs, with all that it has started; nothing when it doesn't run."""
+        ...
+
+    def progress(self) -> list[tuple[JobRun, JobProgress]]:
+        """Return what jobs that run have said last of how far they are."""
         ...
 
     def forget(self, ids: list[str]) -> None:
@@ -159,6 +164,11 @@ class ProcessRunner:
         if job is not None:
             job.stop = True
             self._signal(job)
+
+    def progress(self) -> list[tuple[JobRun, JobProgress]]:
+        """See `Runner.progress`."""
+        said = [(job.run, read_progress(job_folder(self._root, id_))) for id_, job in self._jobs.items() if job.wrapper]
+        return [(run, each) for run, each in said if each is not None]
 
     def forget(self, ids: list[str]) -> None:
         """See `Runner.forget`; in a thread of the reactor's pool."""

@@ -92,8 +92,8 @@ __all__ = [
     "ImageTaken", "ImageAnalysed", "SourceFound",
     "IMAGE_TAKEN", "IMAGE_ANALYSED", "SOURCE_FOUND",
     # jobs
-    "JobRequest", "JobRevoked", "JobsCleaned", "JobFinished",
-    "JOB_REQUESTED", "JOB_REVOKED", "JOBS_CLEANED", "JOB_FINISHED",
+    "JobRequest", "JobRevoked", "JobsCleaned", "JobFinished", "JobProgressed",
+    "JOB_REQUESTED", "JOB_REVOKED", "JOBS_CLEANED", "JOB_FINISHED", "JOB_PROGRESSED",
     # notices
     "NightReported", "NoteRaised", "NoteEnded", "NoticeAcknowledged", "NoticeTest",
     "NIGHT_REPORTED", "NOTE", "NOTE_OVER", "NOTICE_ACKNOWLEDGED", "NOTICE_TEST",

@@ -89,9 +89,27 @@ class JobFinished(Payload, frozen=True, kw_only=True):
     """Why it has no success; '' for one."""
     value: Any = None
     """What a task returned, a JSON value."""
+    owner: str = ""
+    """The person who asked for it by the console; '' for nobody in particular."""
+
+
+class JobProgressed(Payload, frozen=True, kw_only=True):
+    """A job agent -> the notifier: a running job has come to another quarter of its work."""
+
+    id: JobId
+    """The job's id."""
+    name: str
+    """The job's name."""
+    percent: Annotated[float, msgspec.Meta(ge=0, le=100)]
+    """How much of its work is done, as it says itself."""
+    text: str = ""
+    """What it is doing, in its own words."""
+    owner: str = ""
+    """The person who asked for it by the console; '' for nobody in particular."""
 
 
 JOB_REQUESTED = register("Job requested", JobRequest, guarded=True)
 JOB_REVOKED = register("Job revoked", JobRevoked, guarded=True)
 JOBS_CLEANED = register("Jobs cleaned", JobsCleaned, guarded=True)
 JOB_FINISHED = register("Job finished", JobFinished, guarded=True)
+JOB_PROGRESSED = register("Job progressed", JobProgressed, guarded=True, fleeting=True)

@@ -292,7 +292,7 @@ class Desk:
         """Keep `MAX_CAUSES`: first those go that are over or have no end, at last the oldest."""
         causes = self.book.causes
         if len(causes) > MAX_CAUSES:
-            passing = ("alert", "job", "report", "note")
+            passing = ("alert", "job", "progress", "report", "note")
             ended = (name for name, each in causes.items() if each.over is not None or each.notice.kind in passing)
             del causes[next(ended, next(iter(causes)))]
 

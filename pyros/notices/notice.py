@@ -6,10 +6,12 @@ from typing import Literal
 
 import msgspec
 
-KINDS = ("alarm", "safety", "alert", "fault", "job", "report", "note")
-"""What there is to be told of: an alarm, safe or unsafe, an alert that is to be observed, what failed, a job's end, the
-night's report, and what an agent of one's own has to say."""
-Kind = Literal["alarm", "safety", "alert", "fault", "job", "report", "note"]
+KINDS = ("alarm", "safety", "alert", "fault", "job", "progress", "report", "note")
+"""What there is to be told of: an alarm, safe or unsafe, an alert that is to be observed, what failed, a job's end, how
+far a job is, the night's report, and what an agent of one's own has to say."""
+UNASKED = tuple(kind for kind in KINDS if kind != "progress")
+"""What a rule for all is told: how far jobs are is for who names it."""
+Kind = Literal["alarm", "safety", "alert", "fault", "job", "progress", "report", "note"]
 
 MAX_TEXT = 2000
 """Characters of what a notice says; the rest is cut off."""

@@ -20,7 +20,7 @@ import msgspec
 
 from pyros.errors import ConfigError
 from pyros.files import LinedReader, read_secret
-from pyros.notices.notice import KINDS, Notice
+from pyros.notices.notice import KINDS, UNASKED, Notice
 from pyros.quantities import DURATIONS, quantity
 
 MAX_RECIPIENTS = 20
@@ -263,7 +263,7 @@ class _Reader(LinedReader):
         at_most, per = self._take(content, "at_most", _at_most, (6, 60.0), where)
         return NoticeRule(
             name=name,
-            kinds=KINDS if "all" in kinds else kinds,
+            kinds=tuple(dict.fromkeys((*UNASKED, *kinds))) if "all" in kinds else kinds,
             sources=self._take(content, "from", _texts, (), where),
             contains=self._take(content, "contains", _texts, (), where),
             to=tuple(dict.fromkeys(to)),

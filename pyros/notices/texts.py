@@ -11,8 +11,8 @@ from pyros.printable import printable
 TEST = "This is a test: somebody has asked whether the observatory's messages arrive here. There is nothing to do.\n"
 REPEAT = "(This may have come before: the last attempt was interrupted.)\n\n"
 _SUBJECT = 150
-_WORDS = {"alarm": "ALARM", "safety": "unsafe", "alert": "alert", "fault": "fault", "job": "job", "report": "night",
-          "note": "note"}  # fmt: skip
+_WORDS = {"alarm": "ALARM", "safety": "unsafe", "alert": "alert", "fault": "fault", "job": "job",
+          "progress": "job", "report": "night", "note": "note"}  # fmt: skip
 
 
 def subject(observatory: str, cause: Cause, *, again: bool = False) -> str:

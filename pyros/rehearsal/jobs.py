@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from pyros.clock import Clock, Timer
 from pyros.jobs.ledger import JobEnd, JobRun
+from pyros.jobs.reading import JobProgress
 from pyros.jobs.runner import OnEnd
 from pyros.rehearsal.computer import Computer
 from pyros.rehearsal.timeline import Timeline
@@ -129,6 +130,10 @@ class RehearsedRunner:
         if ends < attempt.ends:
             attempt.ends, attempt.end = ends, JobEnd(why="stopped")
         self._wait(run, max(0.0, attempt.ends - self._jobs.timeline.now), attempt.end)
+
+    def progress(self) -> list[tuple[JobRun, JobProgress]]:
+        """See `Runner.progress`: a rehearsed job says nothing."""
+        return []
 
     def forget(self, ids: list[str]) -> None:
         """See `Runner.forget`."""

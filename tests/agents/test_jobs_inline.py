@@ -17,6 +17,7 @@ from pyros.agents import Agent
 from pyros.agents.jobs import JobsAgent
 from pyros.config import JobConfig, schedule
 from pyros.jobs.ledger import JobEnd, JobRun
+from pyros.jobs.reading import JobProgress
 from pyros.messages import JobFinished, JobRequest, JobRevoked, Message
 from tests.agents.conftest import Inline
 
@@ -33,12 +34,16 @@ class Scripted:
         self.runs: list[JobRun] = []
         self.stopped: list[str] = []
         self.forgotten: list[str] = []
+        self.percent = 0.0
 
     def carry_on(self, run: JobRun) -> None:
         self.runs.append(run)
 
     def stop(self, id: str) -> None:  # noqa: A002
         self.stopped.append(id)
+
+    def progress(self) -> list[tuple[JobRun, JobProgress]]:
+        return [(run, JobProgress(self.percent, "adding", 0)) for run in self.runs[-1:]]
 
     def forget(self, ids: list[str]) -> None:
         self.forgotten += ids
@@ -158,16 +163,40 @@ def test_a_running_job_is_terminated_or_only_not_run_again(rig: Callable[..., Ri
 
 def test_the_end_is_told_once_also_when_the_agent_dies(rig: Callable[..., Rig]) -> None:
     jobs = rig("asker")
-    jobs.ask("a", tell="asker")
+    jobs.ask("a", tell="asker", owner="ada")
     jobs.ask("b", tell="asker", countdown=1e6)
     jobs.say(messages.JOB_REVOKED, JobRevoked(id="b"))
     jobs.end("a", 1, JobEnd(code=0, value=[20]))
     for _ in range(2):
         jobs.start()
         told = [msgspec.json.decode(row[0], type=JobFinished) for row in jobs.life.rows("SELECT payload FROM outbox")]
-        assert sorted((each.id, each.state, each.value) for each in told) == [
-            ("a", "succeeded", [20]), ("b", "revoked", None),
+        assert sorted((each.id, each.state, each.value, each.owner) for each in told) == [
+            ("a", "succeeded", [20], "ada"), ("b", "revoked", None, ""),
         ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("others", "percents"), [(("notifier",), [25, 70, 30]), ((), [])])
+def test_the_notifier_hears_of_each_quarter_once(
+    rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...], percents: list[float]
+) -> None:
+    jobs = rig(*others)
+    told: list[tuple[str, float, str]] = []
+
+    def send(agent: str, name: str, payload: Any) -> None:
+        if name == messages.JOB_PROGRESSED:
+            told.append((agent, payload.percent, payload.owner))
+
+    monkeypatch.setattr(jobs.life.agent, "send_if_there", send)
+    jobs.ask("a", owner="ada", on_crash="rerun")
+    for percent in (24, 25, 40, 70, 60, 74, 100):
+        jobs.runner.percent = percent
+        jobs.advance(30)
+    jobs.end("a", 1, CRASHED)  # and begins once more
+    jobs.runner.percent = 30
+    jobs.advance(30)
+    jobs.end("a", 2)
+    jobs.advance(30)
+    assert told == [("notifier", percent, "ada") for percent in percents]
 
 
 def test_old_ends_are_forgotten_and_others_are_not(rig: Callable[..., Rig]) -> None:

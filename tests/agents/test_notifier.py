@@ -25,6 +25,7 @@ from pyros.messages import (
     AlertSource,
     InstrumentConnection,
     JobFinished,
+    JobProgressed,
     NightReported,
     NoteEnded,
     NoteRaised,
@@ -42,7 +43,7 @@ RULES = """
 mail: {{server: "127.0.0.1:{port}", from: pyros@example.org, security: none}}
 recipients: {{ada: {{mail: ada@example.org}}, bob: {{mail: bob@example.org}}}}
 rules:
-- {{name: all, what: all, to: [ada], at_most: 100 per 1 min}}
+- {{name: all, what: [all, progress], to: [ada], at_most: 100 per 1 min}}
 - {{name: notes, what: note, to: [bob]}}
 """
 PROGRAM = "from pyros.agents.notifier import NotifierAgent; NotifierAgent().start()"
@@ -77,6 +78,7 @@ def test_what_agents_say_is_told_and_a_rehearsal_only_records_it(inline: Callabl
         said(messages.OBSERVATION_FAILED, failed),
         said(messages.OBSERVATION_FAILED, ObservationReport(observation="obs-2", reason="a cloud", again=True)),
         said(messages.JOB_FINISHED, JobFinished(id="tidy-1", name="tidy", state="failed", reason="exit code 2")),
+        said(messages.JOB_PROGRESSED, JobProgressed(id="m-1", name="masters", percent=50, text="flats", owner="ada")),
         said(messages.NIGHT_REPORTED, NightReported(night="2026-03-20", file="/night.md")),
         said(messages.NOTE, NoteRaised(key="n", text="the water is low")),
         said(messages.NOTE_OVER, NoteEnded(key="n")),
@@ -96,6 +98,7 @@ def test_what_agents_say_is_told_and_a_rehearsal_only_records_it(inline: Callabl
         "fault: notifier: no alerts from kafka gcn: no heartbeat for 60 s",
         "fault: notifier: obs-1 has failed: the shutter is stuck",
         "job: notifier: the job tidy (tidy-1) has failed: exit code 2",
+        "job: notifier: the job masters (m-1, asked for by ada) is at 50 %: flats",
         "night: notifier: the report of the night of 2026-03-20",
         "note: notifier: the water is low",
         "good again: notifier: the water is low",

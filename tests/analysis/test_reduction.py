@@ -81,3 +81,11 @@ def test_the_command_line_reduces_a_night(night: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["image", "reduce", "--night", "yesterday", "--config", str(ini)])
     assert done.exit_code == 1
     assert "is no date" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["masters", "reduce"])
+def test_a_first_day_without_images_is_no_failure(tmp_path: Path, command: str) -> None:
+    ini = tmp_path / "pyros_agent_config.ini"
+    ini.write_text("[observatory]\nname = t\n[jobs]\nport = 5020\napp = pyros.agents.jobs\n")
+    done = CliRunner().invoke(app, ["image", command, "--config", str(ini)])
+    assert (done.exit_code, done.stdout) == (0, f"{tmp_path / 'var/images'} has no night's images yet\n")

@@ -49,6 +49,8 @@ def test_simulators_alone_need_no_answer(tmp_path: Path) -> None:
     assert config.broker.ivo == "ivo://my-observatory.observatory/pyros"
     assert [mode(path) for path in (folder, folder / "observatory", config.data)] == [0o750, 0o750, 0o700]
     assert mode(config.key_file) == 0o600
+    assert [job.name for job in config.jobs] == ["masters", "backup", "index", "earth", "tidy"]
+    assert {job.queue for job in config.jobs} == {"jobs"}
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

@@ -65,9 +65,16 @@ class Kills:
                 found += [int(pid) for pid in file.read_text().split()]
         return found
 
+    def left(self) -> int:
+        """Return how many jobs have no end yet."""
+        count: int = self.queue.place.rows("jobs", "SELECT count(*) FROM jobs WHERE ended IS NULL")[0][0]
+        return count
+
     def kill(self, kind: str) -> None:
-        self.killed[kind] += 1
+        """Kill something of that kind; it counts where there was something, while jobs had no end yet."""
         time.sleep(self.chance.uniform(0, 0.2))
+        if not self.left():
+            return
         if kind in ("agent", "cut"):
             wrappers = self.wrappers()
             self.queue.program.kill()
@@ -77,14 +84,17 @@ class Kills:
                         os.kill(pid, signal.SIGKILL)
             self.queue.program.wait()
             self.queue.start()
+            self.killed[kind] += 1
             return
-        for pid in self.wrappers()[:1] if kind == "wrapper" else self.launcher():
+        find = self.launcher if kind == "launcher" else self.wrappers
+        wait_until(lambda: find() or not self.left(), what=f"a {kind} to kill")
+        for pid in find()[:1]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+                self.killed[kind] += 1
 
     def finish(self) -> None:
-        left = "SELECT count(*) FROM jobs WHERE ended IS NULL"
-        wait_until(lambda: not self.queue.place.rows("jobs", left)[0][0], 10 * PATIENCE, "every job to have its end")
+        wait_until(lambda: not self.left(), 10 * PATIENCE, "every job to have its end")
 
     def check(self, count: int) -> dict[str, int]:
         """Assert that none was lost and none done twice; returns how many ended how."""
@@ -129,9 +139,8 @@ def main() -> None:
             kills.chance.shuffle(kinds)
             for number, kind in enumerate(kinds, 1):
                 kills.kill(kind)
-                left = "SELECT count(*) FROM jobs WHERE ended IS NULL"
                 if number % 20 == 0:
-                    print(number, kind, kills.queue.place.rows("jobs", left)[0][0], "left", file=sys.stderr, flush=True)
+                    print(number, kind, kills.left(), "left", file=sys.stderr, flush=True)
             kills.finish()
             print(dict(kills.check(chosen.jobs)), dict(kills.killed), flush=True)
         finally:

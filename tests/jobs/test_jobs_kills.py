@@ -35,13 +35,15 @@ def test_a_thousand_kills_and_a_hundred_power_cuts(tmp_path: Path, seed: int) ->
     """Of 3,000 jobs in all none is lost, none done twice; what ran at a cut is told or run again as it asked for."""
     kills = Kills(tmp_path, seed)
     try:
-        kills.ask(600)
+        kills.ask(600, seconds=0.15)
         kinds = ["cut"] * 20 + [kills.chance.choice(("agent", "wrapper", "wrapper", "launcher")) for _ in range(200)]
         kills.chance.shuffle(kinds)
         for kind in kinds:
             kills.kill(kind)
         kills.finish()
         ends = kills.check(600)
+        assert kills.killed["cut"] == 20
+        assert kills.killed.total() > 200
         assert ends["succeeded"] >= 400
         assert ends["crashed"] >= 1
     finally:

@@ -115,6 +115,15 @@ def test_a_password_does_not_go_readable_over_a_network(tmp_path: Path) -> None:
     assert "would send the password readable over the network" in found
 
 
+def test_all_is_all_but_progress(tmp_path: Path) -> None:
+    file = tmp_path / "notices.yaml"
+    rules = "- {name: a, what: all, to: ada}\n- {name: b, what: [progress, all], to: ada}\n"
+    file.write_text(RECIPIENTS + rules)
+    some, more = NoticeRules.load(file).rules
+    assert "job" in some.kinds
+    assert set(more.kinds) - set(some.kinds) == {"progress"}
+
+
 def test_the_demos_file_is_right_also_with_its_examples(tmp_path: Path) -> None:
     file = demo_file().parent / "observatory" / "notices.yaml"
     assert NoticeRules.load(file).recipients == ()

@@ -17,6 +17,8 @@ from pyros.kinds import KINDS
 
 DEMO_KINDS = ("telescope", "camera", "dome", "weather", "filter_wheel", "safety")
 """The kinds that the demo's configuration has a section for; the others are commented out in it."""
+JOBS = ("masters", "backup", "index", "earth", "tidy")
+"""The demo's scheduled jobs that every observatory does; what fills its disk, or removes images, its owner decides."""
 GCN_SECRET = "secrets/gcn"
 PRIVATE, SECRET, PLAIN = 0o600, 0o400, 0o640
 """Modes of files: what its owner alone may read, and may not even change, and what a group may read."""
@@ -110,6 +112,9 @@ def _ini(plan: Plan, demo: Path) -> str:
         ini.set("kafka gcn", "user", plan.gcn_id)
         ini.set("kafka gcn", "secret", f"file:{GCN_SECRET}")
     ini.set("notifier", "option_rules", "observatory/notices.yaml")
+    ini.enable("jobs", "port", "app")
+    for job in JOBS:
+        ini.enable(f"job {job}", "every", "command", "task")
     for kind in KINDS:
         if (device := plan.devices.get(kind)) is not None:
             ini.enable(kind, "port", "driver", "address")

@@ -207,6 +207,7 @@ def _as_dict(config: Config, row: JobRow) -> dict[str, Any]:
     request = msgspec.to_builtins(row.request)
     told = {
         **{key: value for key, value in row._asdict().items() if key not in ("end", "request")},
+        "due": row.due or None,
         **{key: value for key, value in request.items() if key not in row._fields and key != "files"},
         "progress": None if progress is None else f"{progress.percent:g} % {progress.text}",
         "folder": os.fspath(folder_of(config, row)),
