@@ -138,8 +138,8 @@ def test_the_catalogue_has_every_name_and_payload_of_its_modules() -> None:
             }
     assert len(set(names.values())) == len(names)
     others = {
-        "BULK", "FLEETING", "GUARDED", "LARGEST_PACKET", "PAYLOADS", "Message", "decode_payload", "encode_payload",
-        "guard", "register", "unproved",
+        "BULK", "FLEETING", "GUARDED", "LARGEST_PACKET", "PATIENT", "PAYLOADS", "Message", "decode_payload",
+        "encode_payload", "guard", "register", "unproved",
     }  # fmt: skip
     assert sorted(messages.__all__) == sorted(names.keys() | payloads | others)
 
