@@ -314,7 +314,7 @@ class Calibrating:
         expose = Expose(
             observation=running.order.id, number=number, of=of, filter=shot.filter, seconds=shot.seconds,
             image_type=shot.image_type, measure=measure, keep=keep, keep_levels=keep_levels, ra=ra, dec=dec,
-            pointing_ra=ra, pointing_dec=dec,
+            pointing_ra=ra, pointing_dec=dec, binning=running.order.binning,
         )  # fmt: skip
         self.give(self.manager.CAMERA, messages.EXPOSE, expose, shot.seconds + _EXPOSURE_MARGIN_SECONDS)
 

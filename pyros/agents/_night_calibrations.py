@@ -52,9 +52,10 @@ class NightCalibrations:
         self._gate.flats = bool(self._flat_filters)
 
     def note_exposures(self, exposures: tuple[Exposures, ...]) -> None:
-        """Remember the exposure times of an observation: darks are taken of each in the morning."""
-        times = self._state.dark_times
+        """Remember exposure times and binnings of an observation: darks are taken of each in the morning."""
         for each in exposures:
+            binned = self._state.binned_times
+            times = self._state.dark_times if each.binning == 1 else binned.setdefault(each.binning, [])
             if each.seconds not in times and len(times) < _MAX_DARK_TIMES:
                 times.append(each.seconds)
 
@@ -68,15 +69,29 @@ class NightCalibrations:
         self._calibrate(CalibrationOrder(id="bias", kind="bias", count=self._biases) if self._biases else None)
 
     def finish(self, reason: str) -> None:
-        times = tuple(self._state.dark_times)
-        darks = (
-            CalibrationOrder(id="", kind="dark", count=self._darks, seconds=times) if self._darks and times else None
-        )
-        self._calibrate(darks)
+        """Order darks that match the night, and for binned ones biases as well, which the evening couldn't know of."""
+        orders: list[CalibrationOrder] = []
+        if self._darks and (times := tuple(self._state.dark_times)):
+            orders.append(CalibrationOrder(id="dark", kind="dark", count=self._darks, seconds=times))
+        for binning, binned in sorted(self._state.binned_times.items()):
+            if self._biases:
+                orders.append(CalibrationOrder(id="bias", kind="bias", count=self._biases, binning=binning))
+            if self._darks:
+                dark = CalibrationOrder(
+                    id="dark", kind="dark", count=self._darks, seconds=tuple(binned), binning=binning
+                )
+                orders.append(dark)
+        self._calibrate(*orders)
 
     def take_flats(self, reason: str) -> None:
         self._state.flats.append(phase(self._gate.site, self._agent.clock.now()))
-        self._calibrate(CalibrationOrder(id="flat", kind="flat", filters=self._flat_filters, count=_FLATS))
+        binnings = (1, *sorted(self._state.binned_times))  # in the evening those of the night aren't known yet
+        self._calibrate(
+            *(
+                CalibrationOrder(id="flat", kind="flat", filters=self._flat_filters, count=_FLATS, binning=each)
+                for each in binnings
+            )
+        )
 
     def focus(self, reason: str) -> None:
         self._state.focused, self._state.sharpness = self._agent.clock.time(), Sharpness()

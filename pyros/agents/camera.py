@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from pyros.calibration import cooling, levels, starsizes
 from pyros.calibration.cooling import Ramp
 from pyros.calibration.levels import measure_level
 from pyros.calibration.starsizes import SizeJob, measure_sizes
-from pyros.errors import ConnectionLost, NoAnswer, WorkerError
+from pyros.errors import ConnectionLost, DeviceFailed, NoAnswer, WorkerError
 from pyros.files import free_gigabytes
 from pyros.hold import Hold
 from pyros.instruments import writing
@@ -83,6 +84,8 @@ class CameraAgent(FiltersAgent):
     def __init__(self) -> None:
         super().__init__(Agent.CAMERA)
         self._detector = DetectorCooling(self)
+        self._max_binning: int | None = None
+        """The most pixels in each direction that the camera reads as one; None while that isn't known."""
         self.actions_by_message |= {
             messages.EXPOSE: self.expose,
             messages.ABORT: self.abort,
@@ -126,12 +129,6 @@ class CameraAgent(FiltersAgent):
             self.send_if_there(message.sender, messages.EXPOSURE_FAILED, failure)
             return
         filter = "" if self.FILTER_WHEEL in self.config.agents else expose.filter
-        if expose.binning != 1:
-            reason = "not exposed: binning is set by the camera's address (bin), not by a request"
-            self.send_if_there(
-                message.sender, messages.EXPOSURE_FAILED, Failure(observation=expose.observation, reason=reason)
-            )
-            return
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
             self.refuse_after_safe()
@@ -141,7 +138,11 @@ class CameraAgent(FiltersAgent):
             self._worker.warm_up()
             return (
                 self._configured(expose)
-                .addCallback(lambda _: self.device.expose(seconds, "" if dark else filter, tag, started, dark=dark))
+                .addCallback(
+                    lambda _: self.device.expose(
+                        seconds, "" if dark else filter, tag, started, dark=dark, binning=expose.binning
+                    )
+                )
                 .addErrback(self._give_up)
                 .addCallback(self._keep, expose)
             )
@@ -156,7 +157,7 @@ class CameraAgent(FiltersAgent):
 
     def figures(self) -> dict[str, Any]:
         """Tell what can be asked of the camera in a request, too."""
-        return super().figures() | {"can_set": list(self.device.can_set)}
+        return super().figures() | {"can_set": list(self.device.can_set), "max_binning": self._max_binning}
 
     def _disk_problem(self) -> str:
         """Why the disk is too full for images; '' when it isn't."""
@@ -215,8 +216,14 @@ class CameraAgent(FiltersAgent):
             reason = "the camera's agent was restarted in the middle"
             self.failed(interrupted, Failure(observation=interrupted.payload["observation"], reason=reason))
 
+    def on_connection(self, connected: bool) -> None:
+        self._max_binning = None
+
     async def measure(self) -> tuple[str, dict[str, float | str | None]]:
         state = await self.device.state()
+        if self._max_binning is None:
+            with suppress(DeviceFailed, NoAnswer):  # it is asked again
+                self._max_binning = await self.device.max_binning()
         cooling = await self.device.cooling()
         return state, {"temperature": cooling.temperature, "target": cooling.target, "power": cooling.power}
 

@@ -432,7 +432,7 @@ class MajordomeAgent(Agent):
         if night != self.state.night:
             self._end_night(reason)
             self.state.night, self.state.over, self.state.prepared = night, False, False
-            self.state.dark_times, self.state.flats = [], []
+            self.state.dark_times, self.state.binned_times, self.state.flats = [], {}, []
 
     def _end_night(self, reason: str) -> None:
         """Have the night's report written, once."""

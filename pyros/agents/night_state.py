@@ -40,6 +40,8 @@ class MajordomeState(msgspec.Struct):
     """Whether the night's beginning waits for a cold detector."""
     dark_times: list[float] = []
     """Exposure times of this night, seconds: darks are taken of each in the morning."""
+    binned_times: dict[int, list[float]] = {}
+    """The same of binned exposures, by the binning."""
     flats: list[str] = []
     """The twilights of this night in which flats were begun."""
     focused: float = 0.0

@@ -211,6 +211,8 @@ def _cards(image: Image, facts: ImageFacts) -> list[tuple[str, Any, str]]:
         *(_place(facts) if sky else []),
         ("CCD-TEMP", image.temperature, "[Celsius] detector temperature"),
         ("GAIN", image.gain, "[electron/adu] gain"),
+        ("XBINNING", image.binning, "pixels of the detector across read as one"),
+        ("YBINNING", image.binning, "pixels of the detector along read as one"),
         ("BAYERPAT", image.bayer, "colours of the pixels from the first row on"),
         ("TELESCOP", facts.telescope, "telescope"),
         ("INSTRUME", facts.instrument, "camera"),

@@ -160,6 +160,12 @@ class Image:
     """Side of a pixel on the sky, arcseconds."""
     bayer: str = ""
     """Pattern of the Bayer mosaic from the first row on; '' without one."""
+    binning: int = 1
+    """Pixels of the detector in each direction that were read as one."""
+
+
+MAX_BINNING = 16
+"""The most pixels in each direction that can be asked for as one."""
 
 
 class Place(Protocol):
@@ -250,7 +256,8 @@ class Camera(Instrument, Protocol):
     """A camera, its shutter and its filter wheel."""
 
     can_set: tuple[str, ...]
-    """Which of ``gain`` and ``readout_mode`` this driver can `configure`; a camera may still refuse."""
+    """Which of ``gain`` and ``readout_mode`` (by `configure`), and ``binning`` (of `expose`), this driver can set; a
+    camera may still refuse."""
 
     def configure(self, gain: float | None = None, readout_mode: str = "") -> Deferred[None]:
         """Set the gain (in the camera's own unit) and the readout mode (by the camera's name) of what is exposed next.
@@ -260,14 +267,22 @@ class Camera(Instrument, Protocol):
         """
         ...
 
+    def max_binning(self) -> Deferred[int]:
+        """Return the most pixels in each direction that the camera reads as one; 1 where it cannot bin."""
+        ...
+
     def expose(
-        self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False
-    ) -> Deferred[Image]:
+        self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False,
+        binning: int = 1,
+    ) -> Deferred[Image]:  # fmt: skip
         """Choose the filter, expose, read out and fetch the image.
 
         ``filter`` is for a camera with a wheel of its own; '' leaves it as it is, and is all that a camera without one
         takes (its images say ''). ``dark`` keeps the shutter closed; refused (UNSUPPORTED) where there is none. 0
         seconds are a bias: the shortest exposure that there is.
+        ``binning`` is how many pixels in each direction are read as one in this exposure only; refused (VALUE or
+        UNSUPPORTED) before the shutter opens where the camera cannot. 1 is what the address says, unbinned where it
+        says nothing, whatever somebody left. `geometry` is that of an exposure with 1.
         ``started`` is called when the shutter opens, with the estimate for exposure and readout together. A camera
         that is exposing or reading refuses (code BUSY) before its filter is touched.
         """

@@ -35,6 +35,8 @@ class WriteJob:
     """Electrons per ADU; None where the device doesn't tell."""
     arcsec_per_pixel: float
     """Side of a pixel on the sky, arcseconds."""
+    binning: int = 1
+    """Pixels of the detector in each direction that were read as one."""
     compress: bool = False
     """Whether the file is compressed (Rice)."""
 
@@ -44,7 +46,7 @@ def write_job(path: Path, image: Image, facts: ImageFacts, *, compress: bool) ->
     height, width = image.pixels.shape
     job = WriteJob(
         str(path), facts, height, width, image.started, image.seconds, image.filter, image.temperature, image.gain,
-        image.arcsec_per_pixel, compress,
+        image.arcsec_per_pixel, image.binning, compress,
     )  # fmt: skip
     return job, np.ascontiguousarray(image.pixels, dtype=np.uint16).data.cast("B")
 
@@ -55,7 +57,10 @@ def write_pixels(job: WriteJob, block: memoryview) -> str:
     Raises OSError.
     """
     pixels = np.frombuffer(block, np.uint16).reshape(job.height, job.width)
-    image = Image(pixels, job.started, job.seconds, job.filter, job.temperature, job.gain, job.arcsec_per_pixel)
+    image = Image(
+        pixels, job.started, job.seconds, job.filter, job.temperature, job.gain, job.arcsec_per_pixel,
+        binning=job.binning,
+    )  # fmt: skip
     path = Path(job.path)
     path.parent.mkdir(parents=True, exist_ok=True)
     return str(write_image(path, image, job.facts, compress=job.compress))

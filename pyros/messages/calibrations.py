@@ -32,6 +32,8 @@ class CalibrationOrder(Payload, frozen=True, kw_only=True):
     """Names of filters: of flats all of them, in any order; of a focusing each, the first one's focus counts."""
     count: Count = 1
     """Images: of a bias in all, of darks at each exposure time, of flats through each filter; 1 for a focusing."""
+    binning: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
+    """Pixels in each direction that are read as one; 1 is what the camera's address says."""
     level: Positive | None = None
     """The level asked of flats, ADU above the bias; None for `option_flat_level` of the observation manager."""
     ra: Degrees | None = None

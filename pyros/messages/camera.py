@@ -38,7 +38,7 @@ class Expose(Target, frozen=True, kw_only=True):
     gain: float | None = None
     """The camera's gain in its own unit; None leaves it as it is."""
     binning: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
-    """Pixels in each direction that are read as one; 1 leaves the camera's as its address says."""
+    """Pixels in each direction that are read as one; 1 is what the camera's address says, unbinned by default."""
     readout_mode: str = ""
     """The camera's name of the readout mode; '' leaves it as it is."""
     measure: Literal["", "level", "sizes"] = ""

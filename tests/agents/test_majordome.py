@@ -71,9 +71,10 @@ class Rig:
     """A majordome, and what the others say to it."""
 
     def __init__(
-        self, folder: Path, start: datetime = MIDNIGHT, *, roof: bool = False, site: Path = SITE_FILE, **options: Any
-    ) -> None:
-        self.folder, self.roof, self.site, self.options = folder, roof, site, options
+        self, folder: Path, start: datetime = MIDNIGHT, *, roof: bool = False, site: Path = SITE_FILE,
+        make: type[Watched] = Watched, **options: Any,
+    ) -> None:  # fmt: skip
+        self.folder, self.roof, self.site, self.options, self.make = folder, roof, site, options, make
         self._numbers: dict[str, int] = {}
         self._shift = (start - MIDNIGHT).total_seconds()
         self.start()
@@ -91,7 +92,7 @@ class Rig:
             )
             for number, name in enumerate(("majordome", *OTHERS))
         }
-        self.agent = Watched()
+        self.agent = self.make()
         self.host = _Host(self.agent, self.folder, self._shift, agents=agents, site=self.site)
         self.clock = self.host.clock
         self.holds = Holds(self.folder, self.clock)
@@ -528,6 +529,32 @@ def test_a_morning_takes_darks_of_the_night_and_warms_up() -> None:
         assert rig.state == State.FINISHING
         assert COOL in ended(rig, "dark")
         assert rig.state == State.CLOSED
+
+
+def test_binned_exposures_have_biases_and_darks_of_their_own() -> None:
+    ordered: list[messages.CalibrationOrder] = []
+
+    class Noting(Watched):
+        def send_to(self, agent: str, name: str, payload: Any = None, *, durable: bool = False) -> None:
+            if name == messages.CALIBRATE:
+                ordered.append(payload)
+            super().send_to(agent, name, payload, durable=durable)
+
+    with _rig(biases="3", darks="2", make=Noting) as rig:
+        ended(rig, "bias")
+        rig.safe()
+        rig.plan(exposures=(Exposures("r", 20.0), Exposures("g", 60.0, binning=2), Exposures("g", 5.0, binning=2)))
+        rig.say("dome", messages.DOME_OPENED, Reason())
+        rig.say("observation_manager", messages.OBSERVATION_FINISHED, ObservationReport(observation="one"))
+        rig.unsafe()
+        rig.shut()
+        hours(rig, 6)
+        for kind in ("dark", "bias", "dark"):
+            ended(rig, kind)
+        assert rig.state == State.CLOSED
+    assert [(each.kind, each.binning, each.seconds) for each in ordered] == [
+        ("bias", 1, ()), ("dark", 1, (20.0,)), ("bias", 2, ()), ("dark", 2, (60.0, 5.0)),
+    ]  # fmt: skip
 
 
 def test_flats_open_in_twilight_once_and_close_again() -> None:

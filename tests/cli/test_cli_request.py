@@ -134,6 +134,14 @@ def test_what_the_camera_cannot_set_is_refused(run: Any, monkeypatch: pytest.Mon
     assert refused.stderr == ("pyros: m-31 exposures: binning: this camera's driver cannot set it; leave it out\n")
 
 
+def test_more_binning_than_the_camera_has_is_refused(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    can = {"can_set": ["gain", "binning"], "max_binning": 2}
+    monkeypatch.setattr("pyros.cli.request.common.ask", lambda *_: can)
+    refused = run("request", "add", "M 31", "-e", "r:60,binning=3", "--check")
+    assert refused.stderr == "pyros: m-31 exposures: binning: 3 is more than the camera has, 2\n"
+    assert run("request", "add", "M 31", "-e", "r:60,binning=2", "--check").exit_code == 0
+
+
 def night(run: Any) -> str:
     """Return the evening of the night that is or comes next."""
     return str(run("plan").stdout.split()[2])

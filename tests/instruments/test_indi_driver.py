@@ -655,6 +655,44 @@ def test_what_somebody_left_of_the_detector_is_undone(
     assert tuple(changes) == told
 
 
+def binned(rig: Make, most: int, address: str = "", **vector: Any) -> Any:
+    """Make a camera that bins by 1 to ``most``."""
+    bins = dict.fromkeys(("HOR_BIN", "VER_BIN"), (1, 1, most))
+    vectors = {"CCD_FRAME": ("Number", WHOLE, "Ok"), "CCD_BINNING": ("Number", bins, "Ok")}
+    camera = rig("camera", CAMERA | vectors | vector, address=ADDRESS + address)
+    busy(camera)
+    camera.server.answers["CCD_BINNING"] = lambda told: camera.server.set("CCD_BINNING", **told)
+    return camera
+
+
+@pytest.mark.parametrize(("address", "others"), [("", 1), ("?bin=3", 3)])
+def test_a_binning_is_of_the_one_exposure_that_asks_for_it(rig: Make, address: str, others: int) -> None:
+    camera = binned(rig, 4, address)
+    images = []
+    for binning in (2, 1):
+        outcome = camera.begin(camera.device.expose(1.0, binning=binning), 1.0)
+        camera.server.say(image_of(PIXELS), camera.server.set("CCD_EXPOSURE", CCD_EXPOSURE_VALUE=0))
+        images.append(outcome[0])
+    told = [float(each["HOR_BIN"]) for each in camera.server.changes("CCD_BINNING")]
+    assert told == [2, others]
+    assert [each.binning for each in images] == [2, others]
+    scales = [each.arcsec_per_pixel for each in images]
+    assert scales == [pytest.approx(1.0313 * each, abs=1e-3) for each in (2, others)]
+
+
+def test_a_binning_that_the_camera_has_not_is_refused_before_the_shutter_opens(rig: Make, world: World) -> None:
+    camera = binned(rig, 2)
+    assert world.result(camera.device.max_binning()) == 2
+    world.fails(DeviceRefused, "VALUE: .*binning 3 is not from 1 to 2", camera.device.expose(1.0, binning=3))
+    assert camera.server.changes("CCD_EXPOSURE") == []
+
+
+def test_a_camera_that_cannot_bin_refuses_to(rig: Make, world: World) -> None:
+    camera = rig("camera", CAMERA)
+    assert world.result(camera.device.max_binning()) == 1
+    world.fails(DeviceRefused, "UNSUPPORTED: .*no binning that can be set", camera.device.expose(1.0, binning=2))
+
+
 @pytest.mark.parametrize(("vector", "member"), [("CCD_GAIN", "GAIN"), ("CCD_CONTROLS", "Gain")])
 def test_gain_is_set_where_the_camera_has_it(rig: Make, world: World, vector: str, member: str) -> None:
     camera = rig("camera", CAMERA | {vector: ("Number", {member: 10.0}, "Ok")})

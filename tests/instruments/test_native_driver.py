@@ -627,3 +627,24 @@ def test_what_the_address_names_as_absent_is_unknown(rigs: list[Rig], world: Wor
     weather.answers["GET readings"] = "OK temperature=1 humidity=2 wind=1 age=6"
     with pytest.raises(DeviceFailed, match="its readings are 6 s old, more than 5 s"):
         raise weather.begin(weather.device.read()).result
+
+
+def test_gain_and_binning_are_told_in_the_grammars_words(camera: Rig) -> None:
+    camera.answers |= {"SET gain": "OK", "GET max_binning": "OK 3"}
+    camera.begin(camera.device.configure(2.5))
+    assert camera.script.asked[-1] == "SET gain 2.5"
+    assert camera.begin(camera.device.max_binning()).result == 3
+    exposure = camera.begin(camera.device.expose(5.0, "r", "o1", binning=2))
+    assert camera.script.asked[-1].endswith(" binning=2")
+    camera.say("EVT exposure_started tag={tag}", "EVT exposure_finished tag={tag}", "EVT image_ready tag={tag}")
+    assert (exposure.result.binning, exposure.result.arcsec_per_pixel) == (2, 3.6)
+    refusal = camera.begin(camera.device.configure(None, "Low noise")).result
+    assert (type(refusal), refusal.code) == (DeviceRefused, "UNSUPPORTED")
+
+
+@pytest.mark.parametrize(
+    "answer", ["ERR UNKNOWN there is no such property", "ERR SYNTAX what", "OK 0", "OK 99999", "OK -3", "OK 2.9"]
+)
+def test_what_a_camera_says_of_binning_is_within_bounds(camera: Rig, answer: str) -> None:
+    camera.answers["GET max_binning"] = answer
+    assert camera.begin(camera.device.max_binning()).result == (2 if answer == "OK 2.9" else 1)

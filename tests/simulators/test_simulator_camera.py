@@ -210,6 +210,25 @@ def test_mistakes(camera: Any, request_: str) -> None:
     assert camera.ask("GET state") == "OK idle"
 
 
+def test_gain_and_binning_are_of_the_exposure_that_is_asked_for(camera: Any) -> None:
+    client = camera.client()
+    assert client.ask("GET max_binning") == "OK 4"
+    assert client.ask("SET gain 3") == "OK"
+    assert client.ask("GET gain") == "OK 3"
+    for wrong in ("SET gain 0", "SET gain nan", "SET gain", "DO expose seconds=1 binning=5",
+                  "DO expose seconds=1 binning=1.5", "DO expose seconds=1 binning=0"):  # fmt: skip
+        assert client.ask(wrong).startswith("ERR "), wrong
+    sizes = []
+    for binning, shape in (("binning=3", (21, 16)), ("", (64, 48))):
+        assert client.ask(f"DO expose seconds=1 dark=1 {binning}".strip()).startswith("BUSY")
+        client.read()
+        assert client.ask("SET gain 1").startswith("ERR BUSY")
+        camera.advance(3)
+        sizes.append(image(client, width=shape[0], height=shape[1]).shape)
+    assert sizes == [(16, 21), (48, 64)]
+    assert client.ask("GET geometry") == "OK 64 48 16 1.8"
+
+
 def test_a_dark_frame_asks_nobody(camera: Any) -> None:
     assert camera.ask("DO expose seconds=20 dark=1").startswith("BUSY")
     assert camera.reactor.tcpClients == []

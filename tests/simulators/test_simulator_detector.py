@@ -94,3 +94,26 @@ def test_saturation_by_the_converter_and_by_the_well() -> None:
     well = read(1e6, full_well=50_000)
     assert well.mean() == pytest.approx(1000 + 50_000 / 1.5, rel=0.01)
     assert well.std() == pytest.approx(math.hypot(8 / 1.5, 0.29), rel=0.05), "a full pixel has no photon noise"
+
+
+def test_binned_pixels_have_the_light_of_all_and_the_read_noise_of_one() -> None:
+    is_ = dataclasses.replace(PLAIN, dark_current=0, width=301, height=203)
+    for light, noise in ((100.0, math.sqrt(9 * 100 + 64)), (None, 8.0)):
+        mean = None if light is None else np.full((is_.height, is_.width), light, dtype=np.float32)
+        pixels = Detector(is_).read(mean, 10, -20, (9, 1), binning=3, gain=3.0)
+        image = np.frombuffer(pixels, "<u2").reshape(203 // 3, 301 // 3).astype(float)
+        assert image.mean() == pytest.approx(1000 + 9 * (light or 0) / 3, abs=1)
+        assert image.std() == pytest.approx(noise / 3, rel=0.03)
+
+
+def test_columns_and_hot_pixels_are_binned_in_their_place() -> None:
+    flaws: dict[str, Any] = {"read_noise": 0.0, "dark_current": 0.0, "hot_pixels": 0.001, "bias_columns": 20.0}
+    whole = read(None, 10, **flaws)
+    is_ = dataclasses.replace(PLAIN, **flaws)
+    binned = np.frombuffer(Detector(is_).read(None, 10, -20, (9, 1), binning=2), "<u2").reshape(100, 150)
+    columns = Detector(is_).columns
+    added = (whole - np.rint(columns)).reshape(100, 2, 150, 2).sum(axis=(1, 3))
+    expected = added + columns.reshape(150, 2).mean(axis=1)
+    quiet = added == 0
+    assert np.abs(binned - expected)[quiet].max() < 4
+    assert np.corrcoef(binned[~quiet], expected[~quiet])[0, 1] > 0.9, "hot pixels are where they were"

@@ -16,6 +16,7 @@ from pyros.cli.clock import observatory_clock
 from pyros.cli.common import complain, looking, out
 from pyros.config import Config
 from pyros.errors import ConfigError, DeliveryError, PlanningError, PyrosError
+from pyros.instruments.interfaces import MAX_BINNING
 from pyros.messages import Exposures, Observation
 from pyros.planning import Site
 from pyros.planning.intake import simbad
@@ -153,12 +154,17 @@ class RequestDesk:
         except DeliveryError as error:
             complain(f"whether the camera has {', '.join(sorted(set().union(*asked.values())))} is not known: {error}")
             return []
-        can = said.get("can_set", [])
-        return [
+        can, most = said.get("can_set", []), said.get("max_binning") or MAX_BINNING
+        cannot = [
             f"{id_} exposures: {name}: this camera's driver cannot set it; leave it out"
             for id_, names in asked.items()
             for name in names
             if name not in can
+        ]
+        return cannot + [
+            f"{each.id} exposures: binning: {largest} is more than the camera has, {most}"
+            for each in requests
+            if "binning" in can and (largest := max(exposure.binning for exposure in each.exposures)) > most
         ]
 
 

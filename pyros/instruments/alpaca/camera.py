@@ -16,7 +16,7 @@ from pyros.instruments.alpaca._device import AlpacaDevice
 from pyros.instruments.alpaca.image import BYTES_PER_ELEMENT, COLOUR, image_of
 from pyros.instruments.drivers.commands import DeviceCommand
 from pyros.instruments.drivers.device import deferred
-from pyros.instruments.interfaces import CameraState, Cooling, Geometry, Image, Kind, Started
+from pyros.instruments.interfaces import MAX_BINNING, CameraState, Cooling, Geometry, Image, Kind, Started
 
 _IDLE, _WAITING, _EXPOSING, _READING, _DOWNLOAD, _ERROR = range(6)
 """ASCOM's CameraStates."""
@@ -39,14 +39,14 @@ log = Logger()
 
 
 class AlpacaCamera(AlpacaDevice):
-    """A `Camera` that speaks Alpaca: always its whole detector, binned as its address says.
+    """A `Camera` that speaks Alpaca: always its whole detector, binned as its address or the exposure says.
 
     The size of a pixel on the sky is that of its address (``arcsec_per_pixel``, or ``focal_length``), or else it comes
     from the focal length of the telescope of that number at the same server.
     """
 
     kind: Kind = "camera"
-    can_set: tuple[str, ...] = ("gain", "readout_mode")
+    can_set: tuple[str, ...] = ("gain", "readout_mode", "binning")
     _exposing: DeviceCommand | None = None  # None once it is to be aborted
     _fetched = False  # the image that is ready was fetched already
     _readout_seconds = _READOUT_SECONDS
@@ -73,36 +73,50 @@ class AlpacaCamera(AlpacaDevice):
             await self._link.put("readoutmode", ReadoutMode=modes.index(readout_mode))
 
     @deferred
+    async def max_binning(self) -> int:
+        await self._link.ready()
+        return await self._max_binning()
+
+    async def _max_binning(self) -> int:
+        return max(1, min(MAX_BINNING, *[await self._link.fact(name, int, 1) for name in ("maxbinx", "maxbiny")]))
+
+    @deferred
     async def expose(
-        self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False
-    ) -> Image:
+        self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False,
+        binning: int = 1,
+    ) -> Image:  # fmt: skip
         if self._exposing is not None:
             raise DeviceRefused("BUSY", f"{self.name}: an exposure is under way")
         with self._command("exposure") as command:
             self._exposing = command
             try:
                 async with self._turn(command):  # what is being aborted is over then
-                    await self._check_that_it_can(filter, float(seconds), dark)
-                return await self._expose_now(command, float(seconds), started, dark)
+                    await self._check_that_it_can(filter, float(seconds), dark, binning)
+                bins = binning if binning > 1 else self._option("bin", 1)
+                return await self._expose_now(command, float(seconds), started, dark, bins)
             finally:
                 if self._exposing is command:
                     self._exposing = None
 
-    async def _check_that_it_can(self, filter: str, seconds: float, dark: bool) -> None:
+    async def _check_that_it_can(self, filter: str, seconds: float, dark: bool, binning: int) -> None:
         if await self._link.get("camerastate", int) in _STATES:  # an exposure that somebody else began
             raise DeviceRefused("BUSY", f"{self.name}: an exposure is under way")
         if filter:
             raise DeviceRefused("UNSUPPORTED", f"{self.name} has no filter wheel of its own: no filter {filter!r}")
         if dark and seconds > 0 and not await self._link.fact("hasshutter", bool, False):
             raise DeviceRefused("UNSUPPORTED", f"{self.name} has no shutter for a dark")
+        if binning != 1 and not 1 < binning <= (most := await self._max_binning()):
+            raise DeviceRefused("VALUE", f"{self.name}: binning {binning} is not from 1 to {most}")
         if await self._link.fact("sensortype", int, 0) not in _TWO_DIMENSIONS:
             raise DeviceRefused("UNSUPPORTED", f"{self.name}: {COLOUR}")
 
-    async def _expose_now(self, command: DeviceCommand, seconds: float, started: Started | None, dark: bool) -> Image:
-        geometry = await self.geometry()
+    async def _expose_now(
+        self, command: DeviceCommand, seconds: float, started: Started | None, dark: bool, bins: int
+    ) -> Image:
+        geometry = await self._geometry(bins)
         if seconds == 0:  # a bias: as short as can be
             seconds = max(0.0, await self._link.fact("exposuremin", float, 0.0))
-        await self._whole_frame()
+        await self._whole_frame(bins)
         if await self._link.get("camerastate", int) == _ERROR:  # of an exposure before; this ends it
             await self._link.put("abortexposure")
         await self._avoid_the_image_thrown_away(command, seconds)
@@ -127,10 +141,10 @@ class AlpacaCamera(AlpacaDevice):
         with suppress(ConnectionLost):  # it is here, whatever has become of the camera since
             await command.check()
         self._readout_seconds = self._clock.monotonic() - end
-        return await self._described(pixels, geometry, opened, seconds, ready - end + seconds)
+        return await self._described(pixels, geometry, opened, seconds, ready - end + seconds, bins)
 
     async def _described(
-        self, pixels: NDArray[np.uint16], geometry: Geometry, opened: float, seconds: float, elapsed: float
+        self, pixels: NDArray[np.uint16], geometry: Geometry, opened: float, seconds: float, elapsed: float, bins: int
     ) -> Image:
         """Return the image with what the camera tells about it; an answer that stays out costs no image."""
         exposed = await self._link.get_if_told("lastexposureduration", float)
@@ -154,6 +168,7 @@ class AlpacaCamera(AlpacaDevice):
             temperature=temperature if temperature is not None and -273.15 <= temperature <= 100 else None,
             gain=gain if gain is not None and gain > 0 else None,
             arcsec_per_pixel=scale,
+            binning=bins,
         )
 
     async def _avoid_the_image_thrown_away(self, command: DeviceCommand, seconds: float) -> None:
@@ -206,19 +221,19 @@ class AlpacaCamera(AlpacaDevice):
         self._fetched = True
         return image_of(body, most, what)
 
-    async def _whole_frame(self) -> None:
-        """Undo the subframe and binning that somebody else has left; first the binning, by which the rest counts."""
-        binning = self._option("bin", 1)
-        width, height = await self._size()
-        wanted = {"BinX": binning, "BinY": binning, "StartX": 0, "StartY": 0, "NumX": width, "NumY": height}
+    async def _whole_frame(self, bins: int) -> None:
+        """Set the binning, by which the rest counts, and undo the subframe that somebody else has left."""
+        width, height = await self._size(bins)
+        wanted = {"BinX": bins, "BinY": bins, "StartX": 0, "StartY": 0, "NumX": width, "NumY": height}
         for name, value in wanted.items():
             if await self._link.get_or(name.lower(), int, value) != value:
                 await self._link.put(name.lower(), **{name: value})
 
-    async def _size(self) -> tuple[int, int]:
-        binning = self._option("bin", 1)
+    async def _size(self, bins: int) -> tuple[int, int]:
         width, height = await self._whole_size()
-        return width // binning, height // binning
+        if not width >= bins <= height:
+            raise DeviceRefused("VALUE", f"{self.name}: {width} x {height} pixels cannot be binned by {bins}")
+        return width // bins, height // bins
 
     async def _whole_size(self) -> tuple[int, int]:
         """Of the unbinned detector."""
@@ -272,10 +287,13 @@ class AlpacaCamera(AlpacaDevice):
 
     @deferred
     async def geometry(self) -> Geometry:
-        width, height = await self._size()
+        return await self._geometry(self._option("bin", 1))
+
+    async def _geometry(self, bins: int) -> Geometry:
+        width, height = await self._size(bins)
         levels = await self._link.fact("maxadu", int, 65535)
         bits = max(1, min(16, levels.bit_length()))
-        return Geometry(width, height, bits, await self._arcsec_per_pixel() * self._option("bin", 1))
+        return Geometry(width, height, bits, await self._arcsec_per_pixel() * bins)
 
     async def _arcsec_per_pixel(self) -> float:
         """Of an unbinned pixel."""

@@ -101,6 +101,26 @@ async def _dark(camera: Camera, context: Context) -> None:
     await _check_image(camera, image, context.exposure)
 
 
+async def _bins(camera: Camera, context: Context) -> None:
+    most = await camera.max_binning()
+    if most < 2:
+        await refused(
+            camera.expose(context.exposure, binning=2), "VALUE", *UNSUPPORTED, what="a binning that it hasn't"
+        )
+        raise NotSupported("the camera cannot bin")
+    whole = await camera.expose(context.exposure)
+    if whole.binning > 1:
+        raise NotSupported("the address says how the camera bins")
+    image, shape = await camera.expose(context.exposure, binning=2), await camera.geometry()
+    wanted = (shape.height // 2, shape.width // 2)
+    expect(image.pixels.shape == wanted, f"binned by 2 the image has the shape {image.pixels.shape}, not {wanted}")
+    expect(image.binning == 2, f"binned by 2 the image says {image.binning}")
+    scale = image.arcsec_per_pixel / whole.arcsec_per_pixel
+    expect(abs(scale - 2) < 0.01, f"binned by 2 a pixel is {scale:.2f} times as large")
+    await _check_image(camera, await camera.expose(context.exposure), context.exposure)
+    await refused(camera.expose(context.exposure, binning=most + 1), "VALUE", what="more binning than it has")
+
+
 async def _cools(camera: Camera, context: Context) -> None:
     before = await camera.cooling()
     for number in (before.temperature, before.target, before.power):
@@ -130,6 +150,7 @@ CHECKS = (
     Check("exposes through each filter of its own wheel", _filters),
     Check("an unknown filter is refused", _no_such_filter),
     Check("takes a dark with the shutter closed", _dark),
+    Check("bins one exposure where it is asked to, and the next is whole again", _bins),
     Check("tells its temperature, and takes one to cool to", _cools),
     disconnecting(lambda camera: camera.state()),
 )

@@ -20,7 +20,7 @@ from pyros.instruments.indi.command import ANSWER_SECONDS, IndiCommand
 from pyros.instruments.indi.filter_wheel import SLOT, filters, slot_of, turn
 from pyros.instruments.indi.image import DecodedImage, decode
 from pyros.instruments.indi.properties import Property
-from pyros.instruments.interfaces import CameraState, Cooling, Geometry, Image, Kind, Started
+from pyros.instruments.interfaces import MAX_BINNING, CameraState, Cooling, Geometry, Image, Kind, Started
 
 _EXPOSURE, _SECONDS, _IMAGE, _INFO = "CCD_EXPOSURE", "CCD_EXPOSURE_VALUE", "CCD1", "CCD_INFO"
 _TEMPERATURE, _CELSIUS = "CCD_TEMPERATURE", "CCD_TEMPERATURE_VALUE"
@@ -47,11 +47,12 @@ class IndiCamera(IndiDevice):
     did not come before it could, and is not that of an exposure that was given up: a driver may send that one later.
     How long it was exposed is what its header says, whatever the camera was asked for.
 
-    The address may say ``bin=2``; without it the detector is read unbinned. It is always read whole.
+    The address may say ``bin=2``; without it, and where an exposure asks for no other binning, the detector is read
+    unbinned. It is always read whole.
     """
 
     kind: Kind = "camera"
-    can_set: tuple[str, ...] = ("gain",)
+    can_set: tuple[str, ...] = ("gain", "binning")
     interface = 2
     needs = (_EXPOSURE, _IMAGE, _INFO)
 
@@ -93,9 +94,26 @@ class IndiCamera(IndiDevice):
         raise DeviceRefused("UNSUPPORTED", f"{self.name} has no gain that can be set")
 
     @deferred
+    async def max_binning(self) -> int:
+        await self._connection.until_ready()
+        return self._max_binning()
+
+    def _max_binning(self) -> int:
+        known = self._properties.get(_BINNING)
+        if known is None or not known.writable:
+            return 1
+        most = [
+            member.most if math.isfinite(member.most) and member.least < member.most else float(MAX_BINNING)
+            for name in ("HOR_BIN", "VER_BIN")
+            if (member := known.members.get(name)) is not None
+        ]
+        return max(1, int(min([*most, MAX_BINNING]))) if most else 1
+
+    @deferred
     async def expose(
-        self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False
-    ) -> Image:
+        self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False,
+        binning: int = 1,
+    ) -> Image:  # fmt: skip
         with self._connection.command(f"exposure {tag}".strip(), "exposure") as command:
             if self._exposing is not None:
                 raise DeviceRefused("BUSY", command.describe("an exposure is under way"))
@@ -105,16 +123,18 @@ class IndiCamera(IndiDevice):
                 # Setting the filter would spoil an exposure from before a restart: ask first.
                 if (await command.ask(_EXPOSURE)).state == "Busy":
                     raise DeviceRefused("BUSY", command.describe("an exposure is under way"))
-                return await self._expose_now(command, float(seconds), filter, tag, started, dark)
+                return await self._expose_now(command, float(seconds), filter, tag, started, dark, binning)
             finally:
                 if self._exposing is command:
                     self._exposing = None
                     self._reading = self._begun = False
 
     async def _expose_now(
-        self, command: IndiCommand, seconds: float, filter: str, tag: str, started: Started | None, dark: bool
-    ) -> Image:
+        self, command: IndiCommand, seconds: float, filter: str, tag: str, started: Started | None, dark: bool,
+        binning: int,
+    ) -> Image:  # fmt: skip
         await self._shape(command)
+        self._refuse_binning(command, binning)
         bias = dark and seconds == 0
         seconds = self._possible(command, seconds)
         self._refuse_colour(command)
@@ -122,8 +142,8 @@ class IndiCamera(IndiDevice):
             slot = slot_of(command, self._properties, filter)
             if (await command.ask(SLOT)).number("FILTER_SLOT_VALUE") != slot:
                 await turn(command, self._properties, slot)
-        label = await self._set_up(command, tag, dark, bias=bias)
-        scale = (await self._shape(command)).arcsec_per_pixel
+        label = await self._set_up(command, tag, dark, bias=bias, binning=binning)
+        scale, bins = (await self._shape(command, binning)).arcsec_per_pixel, self._bins(binning)[0]
         await command.settled(_EXPOSURE)
         mark = self._properties.serial
         self._begun, self._asked = True, seconds
@@ -141,7 +161,10 @@ class IndiCamera(IndiDevice):
         if temperature is None:
             temperature = self._properties.number(_TEMPERATURE, _CELSIUS)
         exposed = seconds if frame.seconds is None else frame.seconds
-        return Image(frame.pixels, opened, exposed, filter, temperature, frame.gain, scale, frame.bayer)
+        return Image(
+            frame.pixels, opened, exposed, filter, temperature, frame.gain, scale, frame.bayer if bins == 1 else "",
+            int(bins),
+        )  # fmt: skip
 
     async def _image_of(
         self, command: IndiCommand, mark: int, since: int, label: str, seconds: float, begin: float
@@ -198,6 +221,15 @@ class IndiCamera(IndiDevice):
             raise DeviceRefused("VALUE", command.describe(f"{seconds:g} s: the shortest exposure is {shortest:g} s"))
         return max(seconds, shortest)
 
+    def _refuse_binning(self, command: IndiCommand, binning: int) -> None:
+        """Refuse a binning that the camera says it hasn't."""
+        most = self._max_binning()
+        if binning == 1 or 1 < binning <= most:
+            return
+        if most == 1:
+            raise DeviceRefused("UNSUPPORTED", command.describe("the camera has no binning that can be set"))
+        raise DeviceRefused("VALUE", command.describe(f"binning {binning} is not from 1 to {most}"))
+
     def _refuse_colour(self, command: IndiCommand) -> None:
         """Refuse before the shutter opens what would be an image of three planes."""
         for vector in filter(None, map(self._properties.get, _COLOUR_FORMATS)):
@@ -210,7 +242,7 @@ class IndiCamera(IndiDevice):
                 text = f"the camera is set to colour images, and only one plane can be taken ({vector.name}){instead}"
                 raise DeviceRefused("UNSUPPORTED", command.describe(text))
 
-    async def _set_up(self, command: IndiCommand, tag: str, dark: bool, *, bias: bool) -> str:
+    async def _set_up(self, command: IndiCommand, tag: str, dark: bool, *, bias: bool, binning: int) -> str:
         """Prepare the camera for an exposure; return what the image's header will have as its OBJECT, if any."""
         if (types := self._properties.get(_TYPE)) is None:
             if dark:
@@ -225,19 +257,22 @@ class IndiCamera(IndiDevice):
             vector = self._properties.get(name)
             if vector is not None and member in vector.members and not vector.is_on(member):
                 await command.change(name, {member: True})
-        await self._read_whole(command)
+        await self._read_whole(command, binning)
         return await self._label(command, tag)
 
-    async def _read_whole(self, command: IndiCommand) -> None:
-        """Undo a binning or a subframe that somebody has left. Raises DeviceRefused where the camera keeps it."""
-        binning = self._properties.get(_BINNING)
-        wanted = float(self._option("bin", 1))
+    async def _read_whole(self, command: IndiCommand, binning: int) -> None:
+        """Set the binning asked for, and undo one, or a subframe, that somebody has left.
+
+        Raises DeviceRefused where the camera keeps it.
+        """
+        known = self._properties.get(_BINNING)
+        wanted = float(binning if binning > 1 else self._option("bin", 1))
         if (
-            binning is not None
-            and binning.writable
-            and any(binning.number(name) not in (None, wanted) for name in ("HOR_BIN", "VER_BIN"))
+            known is not None
+            and known.writable
+            and any(known.number(name) not in (None, wanted) for name in ("HOR_BIN", "VER_BIN"))
         ):
-            await command.change(_BINNING, {name: wanted for name in ("HOR_BIN", "VER_BIN") if name in binning.members})
+            await command.change(_BINNING, {name: wanted for name in ("HOR_BIN", "VER_BIN") if name in known.members})
         frame = self._properties.get(_FRAME)
         whole = self._whole_frame()
         if frame is None or not whole or self._part_of(frame) in (tuple(whole.values()), self._part):
@@ -360,7 +395,14 @@ class IndiCamera(IndiDevice):
             await self._connection.until_ready()
             return await self._shape(command)
 
-    async def _shape(self, command: IndiCommand) -> Geometry:
+    def _bins(self, binning: int) -> tuple[float, float]:
+        """Return the pixels across and along that an exposure with that binning reads as one."""
+        known = self._properties.get(_BINNING)
+        own = float(binning if binning > 1 else self._option("bin", 1)) if known is not None and known.writable else 0.0
+        across, along = (own or self._properties.number(_BINNING, name) or 1.0 for name in ("HOR_BIN", "VER_BIN"))
+        return max(1.0, across), max(1.0, along)
+
+    async def _shape(self, command: IndiCommand, binning: int = 1) -> Geometry:
         """From what an exposure reads of the detector, its binning, and the focal length of what stands before it."""
         focal = self._focal_length()
         if focal is None and (mount := self._connection.snooped.device):
@@ -372,10 +414,7 @@ class IndiCamera(IndiDevice):
         whole = self._whole_frame() if part is None or self._part_of(part) != self._part else {}
         width = whole.get("WIDTH") or known.number(_FRAME, "WIDTH") or known.number(_INFO, "CCD_MAX_X") or 0.0
         height = whole.get("HEIGHT") or known.number(_FRAME, "HEIGHT") or known.number(_INFO, "CCD_MAX_Y") or 0.0
-        bins = known.get(_BINNING)
-        own = float(self._option("bin", 1)) if bins is not None and bins.writable else 0.0
-        binning = max(1.0, own or known.number(_BINNING, "HOR_BIN") or 1.0)
-        rows = max(1.0, own or known.number(_BINNING, "VER_BIN") or 1.0)
+        across, along = self._bins(binning)
         bits = known.number(_INFO, "CCD_BITSPERPIXEL") or 16.0
         pixel = known.number(_INFO, "CCD_PIXEL_SIZE_X") or known.number(_INFO, "CCD_PIXEL_SIZE") or 0.0
         if width < 1 or height < 1 or pixel <= 0:
@@ -384,7 +423,7 @@ class IndiCamera(IndiDevice):
             where = "SCOPE_INFO of the camera, or TELESCOPE_INFO of the mount in its ACTIVE_DEVICES"
             raise DeviceRefused("STATE", command.describe(f"no focal length is set: {where}"))
         return Geometry(
-            int(width // binning), int(height // rows), int(bits), _ARCSEC_PER_MILLIRADIAN * pixel * binning / focal
+            int(width // across), int(height // along), int(bits), _ARCSEC_PER_MILLIRADIAN * pixel * across / focal
         )
 
     def _focal_length(self) -> float | None:

@@ -15,6 +15,7 @@ from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, Instrument
 from pyros.instruments.drivers.commands import DeviceCommand
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import (
+    MAX_BINNING,
     CameraState,
     Cooling,
     Geometry,
@@ -40,7 +41,7 @@ class NativeCamera(NativeDevice):
     """A `Camera` that speaks the native grammar."""
 
     kind: Kind = "camera"
-    can_set: tuple[str, ...] = ()
+    can_set: tuple[str, ...] = ("gain", "binning")
     _exposure: _Exposure | None = None
     """The one under way; None once it is to be aborted, for then the device decides whether it takes another."""
 
@@ -49,13 +50,25 @@ class NativeCamera(NativeDevice):
 
     @deferred
     async def configure(self, gain: float | None = None, readout_mode: str = "") -> None:
-        if gain is not None or readout_mode:
-            raise DeviceRefused("UNSUPPORTED", f"{self.name}: the native grammar sets no gain and no readout mode")
+        """See `Camera`; the native grammar's gains are in electrons per ADU."""
+        if readout_mode:
+            raise DeviceRefused("UNSUPPORTED", f"{self.name}: the native grammar sets no readout mode")
+        if gain is not None:
+            await self._connection.ask("SET", "gain", float(gain))
+
+    @deferred
+    async def max_binning(self) -> int:
+        try:
+            (most,) = await self._numbers("max_binning", 1)
+        except DeviceRefused:  # it doesn't know the word
+            return 1
+        return int(most) if 1 <= most <= MAX_BINNING else 1
 
     @deferred
     async def expose(
-        self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False
-    ) -> Image:
+        self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False,
+        binning: int = 1,
+    ) -> Image:  # fmt: skip
         if self._exposure is not None:
             raise DeviceRefused("BUSY", "an exposure is under way")
         self._exposure = exposure = _Exposure("exposure", self._clock)
@@ -69,15 +82,17 @@ class NativeCamera(NativeDevice):
                 await exposure.check()
             exposure.begun = True
             try:
-                return await self._expose_now(seconds, filter, self._tag(tag), started, dark)
+                return await self._expose_now(seconds, filter, self._tag(tag), started, dark, binning)
             finally:
                 await exposure.check()  # an image that was thrown away is none, and cannot be fetched
         finally:
             if self._exposure is exposure:
                 self._exposure = None
 
-    async def _expose_now(self, seconds: float, filter: str, tag: str, started: Started | None, dark: bool) -> Image:
-        closed: dict[str, Any] = {"dark": 1} if dark else {}
+    async def _expose_now(
+        self, seconds: float, filter: str, tag: str, started: Started | None, dark: bool, binning: int
+    ) -> Image:
+        closed: dict[str, Any] = ({"dark": 1} if dark else {}) | ({"binning": binning} if binning != 1 else {})
         names = ("exposure_started", "exposure_finished", "image_ready", "exposure_aborted", "exposure_failed")
         with self._connection.watch("exposure", *names, tag=tag) as watch:
             busy = await self._do("expose", seconds=float(seconds), tag=tag, **closed)
@@ -105,7 +120,8 @@ class NativeCamera(NativeDevice):
             filter=filter,
             temperature=temperature if temperature is not None and -273.15 <= temperature <= 100 else None,
             gain=gain if gain is not None and gain > 0 else None,
-            arcsec_per_pixel=scale,
+            arcsec_per_pixel=scale * binning,
+            binning=binning,
         )
 
     async def _number_if_told(self, name: str) -> float | None:

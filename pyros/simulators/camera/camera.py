@@ -36,6 +36,7 @@ from pyros.workers import Worker
 
 _LONGEST = 86400.0
 _BITS = 16
+_GAINS = (0.01, 1000.0)
 _MOST_TRANSIENTS = 1000
 _DRAW_SECONDS = 600.0
 
@@ -69,6 +70,8 @@ class SimulatedCamera(SimulatedDevice):
         self._running: Deferred[None] | None = None
         self._tag: str | None = None
         self._image: bytes | None = None
+        self._image_size = (settings.width, settings.height)
+        self._gain = settings.gain
         self._cooler = Cooler(self.device_clock, settings.temperature, settings.ambient, settings.cooling_rate)
         started = clock.time()
         self._transients = [
@@ -80,10 +83,11 @@ class SimulatedCamera(SimulatedDevice):
             "geometry": lambda: ok(*geometry),
             "temperature": lambda: ok(f"{round(self._cooler.temperature(), 2):g}"),
             "cooling": self._get_cooling,
-            "gain": lambda: ok(f"{settings.gain:g}"),
+            "gain": lambda: ok(f"{self._gain:g}"),
+            "max_binning": lambda: ok(settings.max_binning),
             "image": self._get_image,
         }
-        self.settable |= {"cooler": self._set_cooler}
+        self.settable |= {"cooler": self._set_cooler, "gain": self._set_gain}
         if not settings.filter_wheel:  # else the wheel is a device of its own
             self.properties |= {"filters": lambda: ok(*settings.filters), "filter": lambda: ok(self._filter)}
             self.settable |= {"filter": self._set_filter}
@@ -103,7 +107,13 @@ class SimulatedCamera(SimulatedDevice):
         if self._image is None:
             raise Refused("STATE", "there is no image yet; DO expose seconds=... first")
         size = len(self._image)
-        return DeviceAnswer(ok(self._settings.width, self._settings.height, _BITS, block=size).line, self._image)
+        return DeviceAnswer(ok(*self._image_size, _BITS, block=size).line, self._image)
+
+    def _set_gain(self, values: tuple[str, ...]) -> DeviceAnswer:
+        wanted = number("gain", " ".join(values), *_GAINS)
+        self._refuse_if_busy()
+        self._gain = wanted
+        return ok()
 
     def _set_filter(self, values: tuple[str, ...]) -> DeviceAnswer:
         wanted = one_of("filter", values, list(self._settings.filters))
@@ -146,13 +156,14 @@ class SimulatedCamera(SimulatedDevice):
     def _do_expose(self, arguments: Arguments) -> DeviceAnswer:
         seconds = arguments.number("seconds", 0, _LONGEST)
         dark = arguments.flag("dark")
+        binning = self._binning(arguments.number_or("binning", 1, 1, self._settings.max_binning))
         tag = arguments.tag()
         arguments.end()
         self._refuse_if_busy()
         self._tag = tag
         self._exposures += 1
         self._worker.warm_up()
-        self._running = Deferred.fromCoroutine(self._expose(seconds, dark, tag, self._exposures))
+        self._running = Deferred.fromCoroutine(self._expose(seconds, dark, tag, self._exposures, binning))
         self._running.addErrback(self._failed, tag)
         return busy(self.real(seconds + self._settings.readout))
 
@@ -164,7 +175,13 @@ class SimulatedCamera(SimulatedDevice):
             self.event("exposure_aborted", tag=self._tag)
         return ok()
 
-    async def _expose(self, seconds: float, dark: bool, tag: str | None, count: int) -> None:
+    def _binning(self, wanted: float) -> int:
+        least = min(self._settings.width, self._settings.height)
+        if wanted != int(wanted) or wanted > least:
+            raise Refused("VALUE", f"binning must be a whole number, at most {least}, not {wanted:g}")
+        return int(wanted)
+
+    async def _expose(self, seconds: float, dark: bool, tag: str | None, count: int, binning: int) -> None:
         """One exposure from shutter to image; cancelling its Deferred stops it wherever it is."""
         waiting: list[Deferred[Any]] = []
 
@@ -179,7 +196,7 @@ class SimulatedCamera(SimulatedDevice):
             return waiting[-1]
 
         is_ = self._settings
-        opened, temperature = self.clock.time(), self._cooler.temperature()
+        opened, temperature, gain = self.clock.time(), self._cooler.temperature(), self._gain
         pointing, wheel = ask(is_.telescope, ask_position), ask(is_.filter_wheel, ask_filter)
         focuser, dome = ask(is_.focuser, ask_defocus), ask(is_.dome, ask_dome)
         weather, cover = ask(is_.weather, ask_cloud), ask(is_.cover, ask_cover)
@@ -205,6 +222,8 @@ class SimulatedCamera(SimulatedDevice):
                 cloud=((await weather) if weather else None) or 0.0,
                 closed=dome is not None and await dome == "closed",
                 transients=tuple(self._transients),
+                binning=binning,
+                gain=gain,
             )
             drawing = self._drawing(is_, self._site, moment, (is_.seed, count))
             image = await self._worker.run(self._draw, drawing, seconds=_DRAW_SECONDS)
@@ -213,7 +232,7 @@ class SimulatedCamera(SimulatedDevice):
             for each in waiting:  # cancelling one that is over does nothing
                 each.addErrback(_forget_cancelled)
                 each.cancel()
-        self._image = image
+        self._image, self._image_size = image, (is_.width // binning, is_.height // binning)
         self._rest()
         self.event("image_ready", tag=tag)
 

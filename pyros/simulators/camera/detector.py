@@ -92,11 +92,16 @@ class Detector:
         where = random.choice(is_.width * is_.height, count, replace=False)
         return where.astype(np.int64), (is_.hot_current * random.exponential(1, count)).astype(np.float32)
 
-    def read(self, light: Electrons | None, seconds: float, temperature: float, seed: tuple[int, ...]) -> bytes:
+    def read(
+        self, light: Electrons | None, seconds: float, temperature: float, seed: tuple[int, ...], binning: int = 1,
+        gain: float | None = None,
+    ) -> bytes:  # fmt: skip
         """One exposure: little-endian unsigned 16-bit pixels, row by row, row 0 at the bottom.
 
         ``light`` is the mean number of electrons in each pixel behind a perfect detector, and is used up; None for a
-        closed shutter. The same arguments give the same image.
+        closed shutter. ``binning`` pixels in each direction are added up before they are read, so that they have the
+        read noise of one; ``gain`` is electrons per ADU, where it isn't the description's. The same arguments give the
+        same image.
         """
         is_ = self.electronics
         noise = np.random.default_rng(seed)
@@ -105,13 +110,14 @@ class Detector:
         warmth = self.warmth(temperature)
         spots = np.concatenate([hot, rays])
         extra = np.concatenate([current * np.float32(warmth * seconds), charges])
-        image = np.empty((is_.height, is_.width), dtype="<u2")
-        rows = max(1, _BLOCK // is_.width)
+        image = np.empty((is_.height // binning, is_.width // binning), dtype="<u2")
+        rows = max(1, _BLOCK // is_.width // binning) * binning
+        columns = self.columns if binning == 1 else _added(self.columns[None, :], binning, 1)[0] / np.float32(binning)
 
         def expose(begin: int, noise: np.random.Generator) -> None:
             block = slice(begin, begin + rows)
             if light is None:
-                charge = np.zeros(image[block].shape, dtype=np.float32)
+                charge = np.zeros((min(rows, is_.height - begin), is_.width), dtype=np.float32)
             else:
                 charge = light[block]
                 if self.flat is not None:
@@ -120,7 +126,10 @@ class Detector:
                 charge += np.float32(is_.dark_current * warmth * seconds)
             here = (spots >= begin * is_.width) & (spots < (begin + rows) * is_.width)
             np.add.at(charge.reshape(-1), spots[here] - begin * is_.width, extra[here])
-            self._digitise(charge, image[block], noise)
+            if binning > 1:
+                charge = _added(charge, binning, binning)
+            part = slice(begin // binning, begin // binning + len(charge))
+            self._digitise(charge, image[part], columns, gain or is_.gain, noise)
 
         begins = range(0, is_.height, rows)
         # A generator for each block, so that the image is the same whichever thread makes which block.
@@ -128,7 +137,9 @@ class Detector:
             list(pool.map(expose, begins, noise.spawn(len(begins))))
         return image.tobytes()
 
-    def _digitise(self, charge: Electrons, image: NDArray[np.uint16], noise: np.random.Generator) -> None:
+    def _digitise(
+        self, charge: Electrons, image: NDArray[np.uint16], columns: Electrons, gain: float, noise: np.random.Generator
+    ) -> None:
         """Photon noise, full well, read noise, gain, bias and rounding; ``charge`` is used up."""
         is_ = self.electronics
         dark = not charge.any()
@@ -151,8 +162,8 @@ class Detector:
         if few is not None:
             charge[few] = exact
         charge += normal
-        charge *= np.float32(1 / is_.gain)
-        charge += self.columns
+        charge *= np.float32(1 / gain)
+        charge += columns
         np.rint(charge, out=charge)
         np.clip(charge, 0, is_.saturation, out=charge)
         image[:] = charge
@@ -173,3 +184,11 @@ class Detector:
         on = (step <= length[:, None]) & (column >= 0) & (column < is_.width) & (row >= 0) & (row < is_.height)
         each = np.broadcast_to(density[:, None], on.shape)[on]
         return row[on] * is_.width + column[on], each.astype(np.float32)
+
+
+def _added(pixels: Electrons, across: int, along: int) -> Electrons:
+    """Add up pixels by so many across and along; what is left over at the edges is not read."""
+    rows, columns = len(pixels) // along, pixels.shape[1] // across
+    part = pixels[: rows * along, : columns * across]
+    added: Electrons = part.reshape(rows, along, columns, across).sum(axis=(1, 3), dtype=np.float32)
+    return added

@@ -43,6 +43,10 @@ class ShutterOpening:
     """Magnitudes that clouds take from the stars."""
     lamp: float | None = None
     """Share of its full light that the lamp of a closed cover gives; None where no cover is closed."""
+    binning: int = 1
+    """Pixels in each direction that are read as one."""
+    gain: float | None = None
+    """Electrons per ADU; None for the description's."""
 
 
 class Scene:
@@ -64,7 +68,7 @@ class Scene:
     def moment(
         self, *, opened: float, seconds: float, temperature: float, pointing: Sky | None, filter: str | None,
         blur: float = 0.0, closed: bool = False, cloud: float = 0.0, lamp: float | None = None,
-        transients: tuple[Transient, ...] = (),
+        transients: tuple[Transient, ...] = (), binning: int = 1, gain: float | None = None,
     ) -> ShutterOpening:  # fmt: skip
         """Take what the devices around have answered; a filter of unknown throughput lets everything through."""
         throughput = 1.0
@@ -78,7 +82,9 @@ class Scene:
         covered = max(0.0, cloud + cloud * (1 - cloud) * self._passing.at(middle))
         clouds = self._settings.cloud_extinction * min(1.0, covered)
         where = None if closed else pointing
-        return ShutterOpening(opened, seconds, temperature, where, throughput, blur, transients, seeing, clouds, lamp)
+        return ShutterOpening(
+            opened, seconds, temperature, where, throughput, blur, transients, seeing, clouds, lamp, binning, gain
+        )
 
     def image(self, moment: ShutterOpening, seed: tuple[int, ...]) -> bytes:
         """Return the pixels as the grammar sends them; in any thread. The same arguments give the same image."""
@@ -89,7 +95,7 @@ class Scene:
         elif moment.pointing is not None:
             optics = replace(self.optics, seeing=self.optics.seeing * moment.seeing)
             light = electrons(optics, self._view(moment.pointing, moment), moment.seconds)
-        return self.detector.read(light, moment.seconds, moment.temperature, seed)
+        return self.detector.read(light, moment.seconds, moment.temperature, seed, moment.binning, moment.gain)
 
     def _view(self, pointing: Sky, moment: ShutterOpening) -> View:
         is_ = self._settings

@@ -70,6 +70,8 @@ class CameraSettings(Settings, frozen=True, kw_only=True):
     """Address of the simulated telescope, which tells where the camera looks."""
     gain: Annotated[float, Meta(gt=0, le=1000, description="electrons per ADU, above 0, at most 1000")] = 1.0
     """Electrons per ADU."""
+    max_binning: Annotated[int, Meta(ge=1, le=16, description="pixels in each direction, 1 to 16")] = 4
+    """Most pixels in each direction that are read as one."""
     read_noise: Annotated[float, Meta(ge=0, le=10_000, description="electrons, 0 to 10000")] = 8.0
     """Electrons of one standard deviation."""
     bias: Adu = 1000

@@ -527,6 +527,23 @@ def test_binning(server: Server, device: Device, world: World) -> None:
     assert cam.number == 1
 
 
+def test_a_binning_is_of_the_one_exposure_that_asks_for_it(server: Server, device: Device, world: World) -> None:
+    Cam(server, world, cameraxsize=6, cameraysize=4, binx=1, biny=1, numx=6, numy=4, startx=0, starty=0,
+        maxbinx=2, maxbiny=3)  # fmt: skip
+    camera = device("camera")
+    assert world.result(camera.max_binning()) == 2
+    image = world.result(camera.expose(1.0, binning=2), 20)
+    assert image.binning == 2
+    assert image.arcsec_per_pixel == pytest.approx(2 * 206265 * 9e-6, rel=1e-5)
+    assert server.last("PUT binx") == {"BinX": "2"}
+    server.set(binx=2, biny=2, numx=3, numy=2)
+    assert world.result(camera.expose(1.0), 20).binning == 1
+    assert server.last("PUT binx") == {"BinX": "1"}
+    assert server.last("PUT numx") == {"NumX": "6"}
+    world.fails(DeviceRefused, "VALUE: .*binning 3 is not from 1 to 2", camera.expose(1.0, binning=3), 5)
+    assert server.count("PUT startexposure") == 2
+
+
 def test_nobody_knows_the_size_of_a_pixel(server: Server, device: Device, world: World) -> None:
     """It fails before the exposure, not after."""
     Cam(server, world, focallength=Wrong(0x400))
