@@ -18,11 +18,12 @@ ALERT ?=
 TESTS ?=
 JOBS ?= 3
 
-.PHONY: help demo rehearse picture test test-long lint bench docs clean distclean
+.PHONY: help demo demo-sites rehearse picture test test-long lint bench docs clean distclean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo              see a simulated burst followed up (ALERT=file.xml: another alert; ALERT=gw: a sky map)"
+	@echo "make demo-sites        see two sites with three telescopes share requests out, and what an alert moves"
 	@echo "make rehearse          rehearse a heavy night, on virtual time; its report is var/rehearsal/report.md"
 	@echo "make picture           draw README's picture of the console anew, from the demo"
 	@echo "make test              run the tests (TESTS=tests/cli: only those)"
@@ -33,6 +34,9 @@ help:
 	@echo "make clean             remove caches, builds and what demos have written"
 	@echo "make distclean         remove the environment .venv too"
 	@echo "PYTHON=python3.12 make ...  uses another Python than python3 (3.11 or newer)"
+
+demo-sites: $(VENV)/.pyros
+	@$(BIN)/python tools/demo_sites.py
 
 demo: $(VENV)/.pyros
 	@$(BIN)/pyros demo $(if $(ALERT),--alert "$(ALERT)")
@@ -69,6 +73,7 @@ bench: $(VENV)/.pyros-dev
 	$(BIN)/python bench/instruments.py --quick
 	$(BIN)/python bench/planning.py --quick
 	$(BIN)/python bench/rules.py --quick
+	$(BIN)/python bench/sites.py --quick
 	$(BIN)/python bench/skymaps.py --quick
 	$(BIN)/python bench/tls.py --quick
 	$(BIN)/python bench/wan.py --quick

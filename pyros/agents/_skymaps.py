@@ -45,7 +45,7 @@ from pyros.areas import work
 from pyros.areas.work import MAPS_FOLDER, Choice, ChooseJob, MapReading, ReadJob
 from pyros.errors import AgentError, AlertError, WorkerError
 from pyros.messages import AlertReceived, FieldRequests, FollowUp, Message, Observation
-from pyros.planning import Site, SiteSky
+from pyros.planning import Site, SiteSky, SitesSky
 from pyros.planning.night_sky import night_of
 from pyros.reactor import Reactor
 from pyros.workers import Worker
@@ -75,7 +75,7 @@ class SkyMapsAgent(Agent):
     events: EventTable
     rules: Rules
     site: Site
-    sky: SiteSky
+    sky: SiteSky | SitesSky
     state: Any
     """With the field ``maps``: the packets whose maps are being read, or chosen of; after a restart that begins again.
     """

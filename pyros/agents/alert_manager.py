@@ -23,6 +23,7 @@ from pyros.alerts.rules import decisions
 from pyros.alerts.rules.circumstances import EventFacts
 from pyros.alerts.rules.decisions import DecisionRecord, RequestChange
 from pyros.alerts.rules.rules import Decision, Rules
+from pyros.config import NOWHERE
 from pyros.errors import AlertError, ConfigError, JournalError
 from pyros.journal.events import EventReader
 from pyros.messages import (
@@ -32,7 +33,7 @@ from pyros.messages import (
     Observation,
     Withdrawal,
 )
-from pyros.planning import Site, SiteSky
+from pyros.planning import Site, SiteSky, SitesSky
 from pyros.planning.visibility import warm_up
 
 _MAX_COINCIDENT = 20
@@ -93,7 +94,10 @@ class AlertManagerAgent(PublishingAgent):
 
     def site_changed(self, site: Site) -> None:
         super().site_changed(site)
-        self.sky = SiteSky(site)
+        config = self.config
+        seen = {config.seen_from(unit).site for unit in config.telescopes}
+        others = [Site.load(path) for path in sorted(seen - {config.site, NOWHERE})]
+        self.sky = SitesSky((site, *others)) if others else SiteSky(site)
 
     def reload_rules(self) -> None:
         """Read the file of rules again; one with mistakes is refused with all of them, and the old rules stay."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyros.planning.plan import make_plan
-from pyros.planning.sky import SiteSky
+from pyros.planning.sky import SiteSky, SitesSky
 from pyros.site import Site
 
-__all__ = ["Site", "SiteSky", "make_plan"]
+__all__ = ["Site", "SiteSky", "SitesSky", "make_plan"]
