@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,9 @@ NASTY = [
     "; rm -rf /", "$(touch owned)", "`touch owned`", "a\nb\r\nc", "' \" \\", "| cat > owned", "&& touch owned", "*",
     "~", "-rf", "--", "${IFS}", "%s%n", "\x1b[2J", "é\U0001f30c", "", " ", "x" * MAX_ARGUMENT,
 ]  # fmt: skip
+CHARACTERS = (
+    [chr(code) for code in range(1, 256)] + list("\u0301\u202e\ufeff\uffff\U0001f30c") + list("$`;&|<>(){}*?!\n\\") * 9
+)
 
 
 def script(folder: Path, text: str, name: str = "add.sh") -> Path:
@@ -146,13 +150,16 @@ def test_no_value_is_more_than_text_to_a_program(queue: Callable[..., Queue]) ->
     folder = jobs.place.folder
     show = f"#!{sys.executable}\nimport json, sys\nlong = open('long.txt', newline='').read()\n"
     show += "print(json.dumps([sys.argv[1:], long]))\n"
-    notes = "".join(f"##~~ p{number} - a text\n" for number in range(len(NASTY)))
+    chance = random.Random(14)
+    drawn = ["".join(chance.choices(CHARACTERS, k=chance.randint(1, 300))) for _ in range(70)]
+    values = [*NASTY, *drawn]
+    notes = "".join(f"##~~ p{number} - a text\n" for number in range(len(values)))
     read = read_script(script(folder, show + notes + "##~~ long (long) - a text\n", "show.py"))
     large = "; rm -rf / $(reboot)\n" * 50_000
-    words, files = read.arguments({f"p{number}": value for number, value in enumerate(NASTY)} | {"long": large})
+    words, files = read.arguments({f"p{number}": value for number, value in enumerate(values)} | {"long": large})
     id_ = jobs.ask(*words, files=files)
     assert jobs.wait(id_).state == "succeeded"
-    assert json.loads(jobs.file(id_, "log")) == [[*NASTY, "long.txt"], large]
+    assert json.loads(jobs.file(id_, "log")) == [[*values, "long.txt"], large]
     assert not list(folder.glob("**/owned"))
 
 
