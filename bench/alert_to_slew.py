@@ -42,7 +42,7 @@ from pyros.instruments.fits import ImageFacts, write_image
 from pyros.instruments.interfaces import Image
 from pyros.journal import JournalReader, Received
 from pyros.messages import AlertReceived
-from pyros.observatory import Observatory, clock_for
+from pyros.observatory import RunningObservatory, clock_for
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from pyros.simulators import load
@@ -132,7 +132,7 @@ class Run:
         self.config = configuration.load(path)
         self.clock: RealClock = clock_for(self.config, reactor)
         self.site = Site.load(self.config.site)
-        self.observatory = Observatory(self.config, reactor, self.clock)
+        self.observatory = RunningObservatory(self.config, reactor, self.clock)
         self.telescope = next(each for each in self.observatory.simulators if each.description.device == "telescope")
         self.position = place_overhead(self.site, self.clock.now())
         self.image: Path | None = None

@@ -201,7 +201,7 @@ class Stack:
                 id=f"o{self.requests}", target="t", ra=ra, dec=dec, exposures=(messages.Exposures("r", 1.0),),
                 requested=system_time(),
             )  # fmt: skip
-            plan = messages.Plan((messages.Planned(observation, 50.0, "x"),), start_now=observation.id)
+            plan = messages.Plan((messages.PlannedObservation(observation, 50.0, "x"),), start_now=observation.id)
             with suppress(PyrosError):
                 self.send("majordome", messages.PLAN_UPDATED, plan)
             once_more = Deadline(5)

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from bench._common import Report, arguments, median
-from pyros.alerts.skymaps import Field, SkyMap, make_tiles, read_skymap
+from pyros.alerts.skymaps import FieldOfView, SkyMap, make_tiles, read_skymap
 from pyros.alerts.tiling import MapTarget, Tiling
 from pyros.angles import separations
 from pyros.areas.visible import visible_in_night
@@ -151,7 +151,7 @@ def night(site: Site, skymap: SkyMap, path: str, size: float) -> tuple[float, fl
     targets = choose(job).targets
     mask = visible_in_night(site, begin, ALTITUDE)
     assert mask is not None
-    every = make_tiles(skymap, Field(size, size), share=1.0, limit=100_000, observable=mask)
+    every = make_tiles(skymap, FieldOfView(size, size), share=1.0, limit=100_000, observable=mask)
     if not targets or sum(each.added for each in every) < 0.02:
         return None
     values = np.array([each.added for each in every])

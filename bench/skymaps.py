@@ -20,7 +20,7 @@ from astropy_healpix import core
 
 from bench._common import Report, arguments, median
 from pyros.alerts.skymaps import (
-    Field,
+    FieldOfView,
     Galaxy,
     GalaxyCatalogue,
     SkyMap,
@@ -132,8 +132,8 @@ def main() -> None:
 
         measures = {
             "read": lambda: read_skymap(data).area(0.9),
-            "fields of 10 degrees": lambda: make_tiles(fresh(), Field(10, 10)),
-            "1,000 fields of 1 degree": lambda: make_tiles(fresh(), Field(1, 1), limit=1000),
+            "fields of 10 degrees": lambda: make_tiles(fresh(), FieldOfView(10, 10)),
+            "1,000 fields of 1 degree": lambda: make_tiles(fresh(), FieldOfView(1, 1), limit=1000),
             "5,000 galaxies": lambda: rank_galaxies(fresh(), galaxies, limit=5000),
         }
         rows = []

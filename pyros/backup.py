@@ -58,7 +58,7 @@ class BackedUp(msgspec.Struct, frozen=True):
     """Of its content, hexadecimal."""
 
 
-class Backup(msgspec.Struct, frozen=True):
+class BackupManifest(msgspec.Struct, frozen=True):
     """A backup's manifest, ``manifest.json``; it is written last."""
 
     observatory: str
@@ -80,7 +80,7 @@ class Backup(msgspec.Struct, frozen=True):
 
 def back_up(
     config: Config, to: Path, now: float, progress: Callable[[float, str], None] = lambda percent, text: None
-) -> tuple[Path, Backup]:
+) -> tuple[Path, BackupManifest]:
     """Write a backup into a new folder of ``to``, named by the instant ``now`` (Unix seconds), and return both.
 
     The folder has another name until it is whole and synced. Nobody but its owner may read it: the observatory's key is
@@ -108,7 +108,7 @@ def back_up(
                 shutil.copyfile(origin, target)
             files.append(BackedUp(place, str(origin), target.stat().st_size, _digest(target)))
         [ini] = [place for origin, place in jobs if origin == config.path]
-        backup = Backup(config.name, now, ini, tuple(files), tuple(missing))
+        backup = BackupManifest(config.name, now, ini, tuple(files), tuple(missing))
         with atomic_write(partial / MANIFEST) as file:
             file.write_bytes(msgspec.json.format(msgspec.json.encode(backup)))
         partial.rename(folder)
@@ -130,13 +130,13 @@ def nightly() -> str:
     return str(folder)
 
 
-def check(folder: Path) -> tuple[Backup, list[str]]:
+def check(folder: Path) -> tuple[BackupManifest, list[str]]:
     """Return a backup's manifest, and what is wrong with its files: missing, changed, or a broken database.
 
     Raises PyrosError when it has no manifest that can be read: then it isn't a backup, or not a whole one.
     """
     try:
-        backup = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=prepared(Backup))
+        backup = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=prepared(BackupManifest))
     except (OSError, msgspec.DecodeError) as error:
         raise PyrosError(f"{folder}: is no whole backup: {MANIFEST} cannot be read: {error}") from None
     problems = []

@@ -43,7 +43,7 @@ class Hold(msgspec.Struct, frozen=True):
         return f"held by {self.who}: {self.why}"
 
 
-class Service(msgspec.Struct, frozen=True):
+class ServiceMode(msgspec.Struct, frozen=True):
     """Who works on the devices by hand, why, since when (Unix seconds), and until when (monotonic seconds)."""
 
     who: str
@@ -63,7 +63,7 @@ class Service(msgspec.Struct, frozen=True):
 
 class _Content(msgspec.Struct):
     hold: Hold | None = None
-    service: Service | None = None
+    service: ServiceMode | None = None
 
 
 class Holds:
@@ -86,11 +86,11 @@ class Holds:
         return hold or (Hold(service.who, f"service: {service.why}", service.when) if service else None)
 
     @property
-    def service(self) -> Service | None:
+    def service(self) -> ServiceMode | None:
         """The service by hand, while it lasts."""
         return self._lasting(self._read())
 
-    def _lasting(self, content: _Content) -> Service | None:
+    def _lasting(self, content: _Content) -> ServiceMode | None:
         service = self._unsaved.service or content.service
         lasts = service is not None and service.boot == boot_id() and self._clock.monotonic() < service.until
         return service if lasts else None
@@ -112,7 +112,7 @@ class Holds:
         self._write(_Content(hold, self.service))
         return hold
 
-    def serve(self, who: str, why: str, until: float) -> Service:
+    def serve(self, who: str, why: str, until: float) -> ServiceMode:
         """Begin a service by hand until then (monotonic seconds). Returns the one that counts.
 
         Raises OSError as `set` does.
@@ -120,7 +120,7 @@ class Holds:
         there = self.service
         if there is not None and (there.who, there.why) == (who, why) and abs(there.until - until) < _SAME_SECONDS:
             return there
-        service = Service(who, why, self._clock.time(), until, boot_id())
+        service = ServiceMode(who, why, self._clock.time(), until, boot_id())
         self._write(_Content(self._unsaved.hold or self._read().hold, service))
         return service
 

@@ -34,7 +34,7 @@ _ROTATE_BYTES = 10_000_000
 _MAX_ROTATED = 9
 
 
-class _Told(Exception):
+class _ErrorStandIn(Exception):
     """Stands for an error whose traceback had to be changed."""
 
 
@@ -66,7 +66,7 @@ def keep_printable() -> None:
 
 def _of_text(traceback: str) -> Failure:
     """Return a failure that is written as this text."""
-    failure = Failure(_Told(traceback.rstrip().rpartition("\n")[2]))
+    failure = Failure(_ErrorStandIn(traceback.rstrip().rpartition("\n")[2]))
     failure.getTraceback = lambda *_, **__: traceback  # type: ignore[method-assign]
     return failure
 

@@ -112,7 +112,7 @@ def clock_for(config: Config, reactor: Reactor | None) -> RealClock:
     return RealClock(scheduler, offset=shift.total_seconds())
 
 
-class Observatory:
+class RunningObservatory:
     """Simulators, agents and broker in one process. Every method is for the reactor's thread."""
 
     def __init__(

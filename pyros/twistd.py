@@ -31,7 +31,7 @@ from pyros.console_process import ConsoleProcess
 from pyros.errors import ConfigError, PyrosError
 from pyros.lifeline import StandardInput, has_terminal
 from pyros.logs import keep_printable, write_log
-from pyros.observatory import Observatory, clock_for
+from pyros.observatory import RunningObservatory, clock_for
 from pyros.permissions import umask
 from pyros.reactor import installed_reactor
 from pyros.service_manager import ServiceManager
@@ -62,16 +62,16 @@ def _end_with_a_line(kind: type[BaseException], error: BaseException, traceback:
 
 
 class ObservatoryService(Service):
-    """An Observatory under twistd, until standard input ends where that is wanted."""
+    """A running observatory under twistd, until standard input ends where that is wanted."""
 
     def __init__(
         self, config: Config, *, until_stdin_ends: bool = False, with_console: bool = False, **what: Any
     ) -> None:
-        """Make the `Observatory` of ``what``; ``with_console`` also what starts the console that is configured."""
+        """Make the `RunningObservatory` of ``what``; ``with_console`` also the configured console."""
         self._reactor = installed_reactor()
         self._umask = umask(config.group)
         os.umask(self._umask)
-        self.observatory = Observatory(config, self._reactor, clock_for(config, self._reactor), **what)
+        self.observatory = RunningObservatory(config, self._reactor, clock_for(config, self._reactor), **what)
         self._manager = ServiceManager(self.observatory.clock)
         self._alone = what.get("agents") is not None
         self._until_stdin_ends = until_stdin_ends

@@ -1,6 +1,6 @@
 """What is unlike anything before: names that are drawn once, and the name of the computer's present start.
 
-A rehearsal, which must be the same each time, puts a `Source` of its own in place of the computer's (`drawn_from`).
+A rehearsal, which must be the same each time, puts a `NameSource` of its own in place of the computer's (`drawn_from`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 
-class Source(Protocol):
+class NameSource(Protocol):
     """Where the names come from."""
 
     def name(self, size: int) -> str:
@@ -35,7 +35,7 @@ class _Computer:
         return _boot_id()
 
 
-_source: list[Source] = [_Computer()]
+_source: list[NameSource] = [_Computer()]
 
 
 def new_name(size: int = 16) -> str:
@@ -49,7 +49,7 @@ def boot_id() -> str:
 
 
 @contextmanager
-def drawn_from(source: Source) -> Iterator[None]:
+def drawn_from(source: NameSource) -> Iterator[None]:
     """Take all names of this process from ``source`` meanwhile: for rehearsals."""
     _source.append(source)
     try:

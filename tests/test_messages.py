@@ -149,7 +149,9 @@ def test_a_request_of_an_older_journal_is_read() -> None:
     request = decode_payload(messages.OBSERVATION_REQUESTED, old)
     assert request == messages.Observation("a", "T", (messages.Exposures("r", 30.0, 2),), ra=10.0, dec=20.0)
     plan = b'{"observations":[{"observation":%s,"altitude":50.0,"reason":"up"}],"start_now":"a"}' % old
-    assert decode_payload(messages.PLAN_UPDATED, plan).observations[0] == messages.Planned(request, 50.0, "up")
+    assert decode_payload(messages.PLAN_UPDATED, plan).observations[0] == messages.PlannedObservation(
+        request, 50.0, "up"
+    )
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(0, 25))

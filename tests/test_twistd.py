@@ -206,7 +206,7 @@ def test_an_agent_ends_and_a_signal_comes_at_the_same_time(monkeypatch: pytest.M
     monkeypatch.setattr("twisted.internet.reactor", stopped, raising=False)
     host = SimpleNamespace(running=False, failure=None, stopped=Deferred[None]())
     observatory = SimpleNamespace(start=Deferred[None], failure=None, hosts={"notes": host}, clock=None, hanging=None)
-    monkeypatch.setattr("pyros.twistd.Observatory", lambda *_, **__: observatory)
+    monkeypatch.setattr("pyros.twistd.RunningObservatory", lambda *_, **__: observatory)
     monkeypatch.setattr("os.umask", Mock())
     config: Any = SimpleNamespace(group="", clock="real")
     ObservatoryService(config, agents=["notes"]).startService()

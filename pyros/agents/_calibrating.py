@@ -20,7 +20,7 @@ from pyros.agents.agent import Agent
 from pyros.calibration import fields, frames
 from pyros.calibration.flats import Flats
 from pyros.calibration.focusing import Focusing
-from pyros.calibration.frames import Frame
+from pyros.calibration.frames import CalibrationFrame
 from pyros.messages import (
     Abort,
     CalibrationOrder,
@@ -83,7 +83,7 @@ class CalibrationState(msgspec.Struct):
     """Whether the pause is over, and the device is waited for."""
     exposures: int = 0
     """Exposures that were begun, of whatever kind."""
-    frames: list[Frame] = []
+    frames: list[CalibrationFrame] = []
     """The images that are on disk, in the order of their exposures."""
     overdue: int | None = None
     """The timer that gives up the command under way."""
@@ -456,4 +456,4 @@ class FramesRecipe(Recipe):
             image_type: frames.ImageType = "BIAS" if running.order.kind == "bias" else "DARK"
             seconds = frames.shots(running.order)[taken].seconds
             level = None if end.level is None else end.level.median
-            running.frames.append(Frame(image_type, "", seconds, end.path, level, end.temperature))
+            running.frames.append(CalibrationFrame(image_type, "", seconds, end.path, level, end.temperature))

@@ -8,7 +8,7 @@ from pyros import messages
 from pyros.agents._calibrating import CalibrationState, Recipe
 from pyros.calibration import flats
 from pyros.calibration.flats import FlatExposure, Flats, Wait
-from pyros.calibration.frames import Frame, Shot
+from pyros.calibration.frames import CalibrationFrame, Shot
 from pyros.messages import CalibrationOrder, ExposureFinished, Order
 from pyros.messages.cover import CALIBRATOR_OFF, CALIBRATOR_ON, CLOSE_COVER, OPEN_COVER, CalibratorOn
 from pyros.planning.visibility import sun_altitude
@@ -122,7 +122,7 @@ class FlatRecipe(Recipe):
         flats.add(now, seconds, started, level.median, level.saturated, kept=bool(end.path), test=test)
         if end.path:
             counts = level.median - now.bias
-            running.frames.append(Frame("FLAT", now.filters[0], seconds, end.path, counts, end.temperature))
+            running.frames.append(CalibrationFrame("FLAT", now.filters[0], seconds, end.path, counts, end.temperature))
             if running.order.source == "sky":
                 running.pointing = None  # the next one with its stars elsewhere
 

@@ -13,7 +13,7 @@ from datetime import datetime
 
 import msgspec
 
-from pyros.messages import Exposures, Observation, Plan, Planned
+from pyros.messages import Exposures, Observation, Plan, PlannedObservation
 from pyros.planning import make_plan
 from pyros.planning.improvement import ImprovementJob
 from pyros.planning.night_sky import NightSky
@@ -100,7 +100,7 @@ class NightPlanner:
             return None
         return told
 
-    def _going_on(self, running: Running | None, when: datetime) -> tuple[Running | None, Planned | None]:
+    def _going_on(self, running: Running | None, when: datetime) -> tuple[Running | None, PlannedObservation | None]:
         """Return what runs, if it can go on; else the words of why it can't."""
         if running is None:
             return None, None
@@ -174,7 +174,7 @@ class NightPlanner:
         return _rest(plan, [mine, *rest], mine)
 
     def _next(
-        self, plan: Plan, lines: list[Planned], requests: Mapping[str, Observation], when: datetime
+        self, plan: Plan, lines: list[PlannedObservation], requests: Mapping[str, Observation], when: datetime
     ) -> Plan | None:
         """Return the rest of a plan where nothing runs: its next line begins when its time has come, or is free."""
         now = when.timestamp()
@@ -230,7 +230,7 @@ def restored(plan: Plan, requests: Mapping[str, Observation]) -> Plan:
     return msgspec.structs.replace(plan, observations=lines)
 
 
-def _rest(plan: Plan, lines: list[Planned], first: Planned | None) -> Plan:
+def _rest(plan: Plan, lines: list[PlannedObservation], first: PlannedObservation | None) -> Plan:
     """Return what is left of a plan; its bound was of the whole."""
     start_now = first.observation.id if first is not None else None
     value = sum(each.value for each in lines)
@@ -242,7 +242,7 @@ def _free(running: Running | None, now: float) -> float:
     return now if running is None else max(now, running.end)
 
 
-def _named(lines: Iterable[Planned], id_: str) -> Planned | None:
+def _named(lines: Iterable[PlannedObservation], id_: str) -> PlannedObservation | None:
     return next((each for each in lines if each.observation.id == id_), None)
 
 
@@ -254,13 +254,15 @@ def _may_begin(request: Observation, site: Site, when: datetime) -> bool:
     return make_plan([request], site, when).start_now is not None
 
 
-def _with_those_that_wait(plan: Plan, requests: Mapping[str, Observation], told: Plan, over: Planned | None) -> Plan:
+def _with_those_that_wait(
+    plan: Plan, requests: Mapping[str, Observation], told: Plan, over: PlannedObservation | None
+) -> Plan:
     """Return the plan with all that somebody waits for, and the words of why it waits."""
     plan = restored(plan, requests)
     words = {line.observation.id: line for line in told.observations}
     if over is not None:
         words[over.observation.id] = over
-    lines: list[Planned] = []
+    lines: list[PlannedObservation] = []
     for line in plan.observations:
         if (said := words.pop(line.observation.id, None)) is not None:
             ahead = line.observation.id != plan.start_now and line.start is not None

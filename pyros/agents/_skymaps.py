@@ -38,7 +38,7 @@ from pyros.alerts.events import EventTable, Followed, StoredEvent
 from pyros.alerts.rules.circumstances import EventFacts
 from pyros.alerts.rules.decisions import RequestChange
 from pyros.alerts.rules.rules import Decision, Rules
-from pyros.alerts.skymaps import Field
+from pyros.alerts.skymaps import FieldOfView
 from pyros.alerts.tiling import MapSource, ObservedField, Tiling
 from pyros.angles import SECONDS_PER_DAY
 from pyros.areas import work
@@ -90,7 +90,7 @@ class SkyMapsAgent(Agent):
             READ_MAP_AGAIN: self.read_map_again,
             CHOOSE_AGAIN: self.choose_again,
         }
-        self._field: Field | None = None
+        self._field: FieldOfView | None = None
         self._packets: OrderedDict[str, bytes] = OrderedDict()
         """Packets whose maps are within them, until they are read."""
         self._reading: set[str] = set()
@@ -110,14 +110,14 @@ class SkyMapsAgent(Agent):
         self._detached = True
         return self._worker.stop()
 
-    def _field_of_view(self) -> Field | None:
+    def _field_of_view(self) -> FieldOfView | None:
         """Return the telescope's field by the options; raises AgentError naming file and key."""
 
-        def size(text: str) -> Field:
+        def size(text: str) -> FieldOfView:
             match = _FIELD.fullmatch(text)
             if match is None:
                 raise ValueError("it must be degrees, such as 1.5 or 2x1.5")
-            return Field(float(match[1]), float(match[2] or match[1]), overlap)
+            return FieldOfView(float(match[1]), float(match[2] or match[1]), overlap)
 
         overlap = self.option("overlap", float, 0.0)
         field = self.option("field", size, None)

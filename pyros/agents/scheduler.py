@@ -18,7 +18,7 @@ from pyros import messages
 from pyros.agents._filters import check_filters
 from pyros.agents._night_plan import NightPlanner
 from pyros.agents.agent import Agent
-from pyros.messages import FieldRequests, FiltersKnown, Message, Observation, Payload, Plan, Planned
+from pyros.messages import FieldRequests, FiltersKnown, Message, Observation, Payload, Plan, PlannedObservation
 from pyros.planning import Site, improvement, night_log
 from pyros.planning.cadence import occurrences, wanted_until
 from pyros.planning.improvement import ImprovementJob
@@ -532,7 +532,7 @@ class SchedulerAgent(Agent):
         self._worker.run(improvement.improve, job, seconds=_JOB_SECONDS).addCallbacks(improved, failed)
 
 
-def _first_lines(plan: Plan) -> tuple[Planned, ...]:
+def _first_lines(plan: Plan) -> tuple[PlannedObservation, ...]:
     """Return the lines that the majordome is told: the one to start, then the others; alerts' are never left out."""
     first = [each for each in plan.observations if each.observation.id == plan.start_now]
     others = [each for each in plan.observations if each.observation.id != plan.start_now]

@@ -8,7 +8,7 @@ import numpy as np
 
 from pyros.analysis.photometry import ZeroPoint, instrumental
 from pyros.analysis.positions import Match, to_pixels
-from pyros.analysis.sources import Floats, Found, Sources
+from pyros.analysis.sources import DetectedSources, Floats, Sources
 from pyros.angles import separations
 from pyros.stars import Stars
 
@@ -41,7 +41,7 @@ class NewSource:
 
 
 def new_sources(
-    found: Found, stars: Stars, matched: Match, zero: ZeroPoint, seconds: float,
+    found: DetectedSources, stars: Stars, matched: Match, zero: ZeroPoint, seconds: float,
     ra: float, dec: float, radius: float | None, faintest: float,
 ) -> list[NewSource]:  # fmt: skip
     """Return the new sources within ``radius`` degrees of a position, the brightest first.

@@ -13,7 +13,7 @@ from pyros.analysis.masters import Masters
 from pyros.analysis.newsources import NewSource, new_sources
 from pyros.analysis.photometry import ZeroPoint, zero_point
 from pyros.analysis.positions import FARTHEST, Match, centre_and_radius, match, pixel_scale, world
-from pyros.analysis.sources import Found, find
+from pyros.analysis.sources import DetectedSources, find
 from pyros.angles import wrapped
 from pyros.errors import ImageError
 from pyros.instruments.fits import read_image
@@ -31,7 +31,7 @@ class Detected:
     """The image's own header."""
     shape: tuple[int, ...]
     """(height, width), pixels."""
-    found: Found
+    found: DetectedSources
     """The sources."""
     calibrated: tuple[str, ...]
     """Of bias, dark, flat those that there was a master for."""

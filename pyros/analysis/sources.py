@@ -66,7 +66,7 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Found:
+class DetectedSources:
     """The sources of an image, and what is typical of it."""
 
     sources: Sources
@@ -83,7 +83,7 @@ class Found:
     """The ratio of the stars' axes."""
 
 
-def find(pixels: Pixels, gain: float = 1.0, saturation: float = 60_000.0) -> Found:
+def find(pixels: Pixels, gain: float = 1.0, saturation: float = 60_000.0) -> DetectedSources:
     """Find all sources of an image. ``gain`` is electrons per ADU.
 
     Raises ImageError when the image is too small, or is so crowded that no source can be told from the next.
@@ -124,7 +124,9 @@ def find(pixels: Pixels, gain: float = 1.0, saturation: float = 60_000.0) -> Fou
     elongation = objects["a"] / np.maximum(objects["b"], 1e-3)
     sources = Sources(x, y, flux, error, 2 * half, peak_share, elongation, clean)
     usual = [_typical(each, clean) if clean.any() else 1.0 for each in (peak_share, elongation)]
-    return Found(sources.chosen(np.argsort(-flux)), fwhm, float(background.globalback), noise, usual[0], usual[1])
+    return DetectedSources(
+        sources.chosen(np.argsort(-flux)), fwhm, float(background.globalback), noise, usual[0], usual[1]
+    )
 
 
 def _typical(fwhm: Floats, good: NDArray[np.bool_]) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 from pyros import outgoing
 from pyros.alerts.events import MapFacts
 from pyros.alerts.skymaps import (
-    Field,
+    FieldOfView,
     GalaxyCatalogue,
     RankedGalaxy,
     SkyMap,
@@ -165,7 +165,7 @@ def choose(job: ChooseJob) -> Choice:
 
     if job.galaxies and skymap.along is not None:
         return Choice(_galaxies(job, skymap, wanted), observable, covered, len(job.observed), "galaxies")
-    field = Field(job.width, job.height, job.overlap)
+    field = FieldOfView(job.width, job.height, job.overlap)
     tiles = make_tiles(skymap, field, share=job.share, limit=job.limit, observable=wanted)
     targets = tuple(_named(each.ra, each.dec, each.added) for each in tiles)
     return Choice(targets, observable, covered, len(job.observed), "fields")

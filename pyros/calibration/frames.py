@@ -15,7 +15,7 @@ ImageType = Literal["BIAS", "DARK", "FLAT"]
 ShotType = Literal["LIGHT", "BIAS", "DARK", "FLAT"]
 
 
-class Frame(msgspec.Struct, frozen=True):
+class CalibrationFrame(msgspec.Struct, frozen=True):
     """An image of a calibration that is on disk."""
 
     image_type: ImageType
@@ -51,9 +51,9 @@ def problem(order: CalibrationOrder) -> str:
     return "darks need exposure times: seconds is empty" if order.kind == "dark" and not order.seconds else ""
 
 
-def sets(frames: Sequence[Frame]) -> tuple[FrameSet, ...]:
+def sets(frames: Sequence[CalibrationFrame]) -> tuple[FrameSet, ...]:
     """Return the sets that images make, in the order of their first ones: by type, filter and darks' exposure time."""
-    groups: dict[tuple[str, str, float], list[Frame]] = {}
+    groups: dict[tuple[str, str, float], list[CalibrationFrame]] = {}
     for frame in frames:
         seconds = 0.0 if frame.image_type == "FLAT" else frame.seconds
         groups.setdefault((frame.image_type, frame.filter, seconds), []).append(frame)

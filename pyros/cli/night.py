@@ -17,7 +17,7 @@ from pyros.cli.common import ConfigOption, JsonOption, out, show, signals_as_ctr
 from pyros.clock import Deadline
 from pyros.planning.night_log import NightLine
 from pyros.printable import instant
-from pyros.views import Frame, Observed
+from pyros.views import ObservatoryFrame, Observed
 from pyros.views.events import short_name
 from pyros.views.night import NightState
 
@@ -72,7 +72,7 @@ def _show(observed: Observed, once: bool, as_json: bool) -> None:
         show_frame(frame)
 
 
-def _print_json(frame: Frame) -> None:
+def _print_json(frame: ObservatoryFrame) -> None:
     out.file.write(f"{msgspec.json.encode(frame).decode()}\n")
     out.file.flush()
 
@@ -99,7 +99,7 @@ def _follow(observed: Observed) -> NoReturn:
             Deadline(_LOOK_SECONDS).pause(_LOOK_SECONDS)
 
 
-def show_frame(frame: Frame) -> None:
+def show_frame(frame: ObservatoryFrame) -> None:
     """Print a frame once."""
     for part in picture(frame):
         if isinstance(part, Table):
@@ -108,7 +108,7 @@ def show_frame(frame: Frame) -> None:
             out.print(part)
 
 
-def picture(frame: Frame) -> list[RenderableType]:
+def picture(frame: ObservatoryFrame) -> list[RenderableType]:
     """Return a frame for a terminal."""
     parts: list[RenderableType] = [*_head(frame.night), Text(), *_plan(frame)]
     if frame.events:
@@ -146,7 +146,7 @@ def _head(night: NightState) -> list[Text]:
     return lines
 
 
-def _plan(frame: Frame) -> list[RenderableType]:
+def _plan(frame: ObservatoryFrame) -> list[RenderableType]:
     plan = frame.plan
     if plan.times is None:
         return [Text("no site, and so no night: [observatory] site names one")]
@@ -183,7 +183,7 @@ def _lines(lines: list[NightLine]) -> Table:
     return table
 
 
-def _events(frame: Frame) -> Table:
+def _events(frame: ObservatoryFrame) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("event", "came", "", "why", "found"):
         table.add_column(heading, no_wrap=heading != "why", overflow="fold")

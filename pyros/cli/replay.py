@@ -15,7 +15,7 @@ from pyros.config import Config
 from pyros.errors import PyrosError
 from pyros.planning import Site
 from pyros.rehearsal.rehearse import quiet
-from pyros.rehearsal.replay import Replay, nights, replay_night
+from pyros.rehearsal.replay import ReplayResult, nights, replay_night
 
 _DIFFERS, _CANNOT = 1, 2
 
@@ -71,7 +71,7 @@ def _in_place(loaded: Config, data: Path, rules: Path | None) -> Config:
     return msgspec.structs.replace(loaded, data=data.absolute(), alert_rules=where)
 
 
-def _replayed(loaded: Config, night: str) -> list[Replay]:
+def _replayed(loaded: Config, night: str) -> list[ReplayResult]:
     site = Site.load(loaded.required("site", "pyros replay"))
     known = nights(loaded, site)
     if not night and not known:
@@ -89,7 +89,7 @@ def _replayed(loaded: Config, night: str) -> list[Replay]:
     return replay_night(loaded, site, evening)
 
 
-def _show(replayed: Replay) -> None:
+def _show(replayed: ReplayResult) -> None:
     count = len(replayed.differences)
     differ = "none differs" if not count else f"{count} {'differs' if count == 1 else 'differ'}"
     counts = f"{_number(replayed.messages, 'message')}, {_number(replayed.decisions, 'decision')}"

@@ -21,22 +21,22 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*( [A-Za-z0-9_]+)*")
 _MAX_NAME = 64
 
 
-class Tls(NamedTuple):
+class TlsOption(NamedTuple):
     """What ``[observatory] tls`` says: a folder of certificates, or that plain text is spoken."""
 
     certificates: Path | None = None
     dangerous: bool = False
 
 
-def tls_word(path: Callable[[str], Path]) -> Callable[[str], Tls]:
+def tls_word(path: Callable[[str], Path]) -> Callable[[str], TlsOption]:
     """Return what reads a folder, by ``path``, or `DANGEROUSLY_OFF`."""
 
-    def convert(text: str) -> Tls:
+    def convert(text: str) -> TlsOption:
         if text == DANGEROUSLY_OFF:
-            return Tls(dangerous=True)
+            return TlsOption(dangerous=True)
         if text.lower() in ("no", "off", "none", "") or text.upper() == DANGEROUSLY_OFF:
             raise ValueError(f"is neither a folder of certificates nor {DANGEROUSLY_OFF}")
-        return Tls(path(text))
+        return TlsOption(path(text))
 
     return convert
 
@@ -47,7 +47,7 @@ def _unit(text: str) -> str:
     return text
 
 
-def read_agent(section: Section, tls: Tls) -> AgentConfig:
+def read_agent(section: Section, tls: TlsOption) -> AgentConfig:
     """Return what an agent's section says; every mistake becomes a problem of the section."""
     name = section.name
     if not _NAME.fullmatch(name) or len(name) > _MAX_NAME:

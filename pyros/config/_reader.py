@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from pyros.config._agent import LOOPBACK, AgentConfig, Network
-from pyros.config._agent_section import Tls, read_agent, tls_word
+from pyros.config._agent_section import TlsOption, read_agent, tls_word
 from pyros.config._console import read_console
 from pyros.config._schedule import schedule
 from pyros.config._section import Section
@@ -102,7 +102,7 @@ class Reader:
         jobs = tuple(self._job(self.sections.pop(name)) for name in list(self.sections) if _JOB.match(name))
         data = observatory.take("data", self._path, self.file.parent / "var")
         celery = self.sections.pop("celery", None)
-        tls_rule = observatory.take("tls", tls_word(self._path), Tls()) or Tls()
+        tls_rule = observatory.take("tls", tls_word(self._path), TlsOption()) or TlsOption()
         config = Config(
             path=self.file,
             name=observatory.take("name", str, "observatory"),

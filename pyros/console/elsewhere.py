@@ -13,7 +13,7 @@ import msgspec
 from twisted.logger import Logger
 
 from pyros.clock import system_time
-from pyros.console.outside import SERVICES, About, Known, Means, Service, asked_of
+from pyros.console.outside import SERVICES, About, Known, Means, OutsideService, asked_of
 from pyros.files import atomic_write
 from pyros.prepared import prepared
 from pyros.printable import printable
@@ -77,7 +77,7 @@ class Elsewhere:
         """Return what is known by now; who has not answered lately is asked."""
         return tuple(self._look(service, about) for service in SERVICES)
 
-    def _look(self, service: Service, about: About) -> Answered:
+    def _look(self, service: OutsideService, about: About) -> Answered:
         link = service.link(about)
         made = Answered(name=service.name, title=service.title, link=link, state="not asked")
         if reason := self._reason_not_asked(service, link):
@@ -93,20 +93,20 @@ class Elsewhere:
             return msgspec.structs.replace(made, state=state)
         return msgspec.structs.replace(made, state=state, asked=kept.asked, rows=kept.rows, problem=kept.problem)
 
-    def _reason_not_asked(self, service: Service, link: str) -> str:
+    def _reason_not_asked(self, service: OutsideService, link: str) -> str:
         if not link:
             return "cannot be asked: the event has no position"
         needs_key = service.name == "tns" and not self._means.tns
         return "is not asked here" if needs_key or service.name not in self._names else ""
 
-    def _ask(self, service: Service, about: About, key: str, before: Kept | None) -> None:
+    def _ask(self, service: OutsideService, about: About, key: str, before: Kept | None) -> None:
         with self._lock:
             if key in self._asking or len(self._asking) >= _AT_ONCE:
                 return
             self._asking.add(key)
         self._start(lambda: self._answered(service, about, key, before))
 
-    def _answered(self, service: Service, about: About, key: str, before: Kept | None) -> None:
+    def _answered(self, service: OutsideService, about: About, key: str, before: Kept | None) -> None:
         """Ask, in a thread; what was known before stays beside the reason of a failure."""
         try:
             kept = Kept(asked=system_time(), rows=service.ask(about, self._means))

@@ -24,7 +24,7 @@ OLDEST_SECONDS = 5.0
 """A frame is made anew after so long, though no journal has changed: what only time changes is in it, too."""
 
 
-class Source(Protocol):
+class FrameSource(Protocol):
     """What frames are made of. Any thread may call its methods."""
 
     def changed(self) -> bool:
@@ -44,7 +44,7 @@ class Source(Protocol):
         ...
 
 
-class Published(msgspec.Struct, frozen=True):
+class PublishedFrame(msgspec.Struct, frozen=True):
     """A frame as it goes to browsers."""
 
     number: int
@@ -64,13 +64,13 @@ Listener = Callable[[str, bytes], None]
 class Feed:
     """Makes the frames. `latest` and `heard_ago` are for any thread; `subscribe` for the reactor's."""
 
-    def __init__(self, source: Source, in_reactor: Callable[..., Any]) -> None:
+    def __init__(self, source: FrameSource, in_reactor: Callable[..., Any]) -> None:
         """``in_reactor`` calls a function in the reactor's thread: its ``callFromThread``."""
         self._source, self._in_reactor = source, in_reactor
         self._listeners: set[Listener] = set()
         self._ending = threading.Event()
         self._making, self._looking = threading.Lock(), threading.Lock()
-        self._published: Published | None = None
+        self._published: PublishedFrame | None = None
         self._outdated = False
         self._heard = steady_seconds()
         self._problem = ""
@@ -90,7 +90,7 @@ class Feed:
                 thread.join()
 
     @property
-    def latest(self) -> Published:
+    def latest(self) -> PublishedFrame:
         """The frame of now; made here where there is news. Raises PyrosError where none can be made."""
         self._look()
         published = self._published
@@ -157,12 +157,12 @@ class Feed:
             if self._ending.wait(PULSE_SECONDS):
                 return
 
-    def _make(self) -> Published:
+    def _make(self) -> PublishedFrame:
         with self._making:
             self._outdated = False
             number = 1 + (self._published.number if self._published else 0)
             frame = self._source.frame(number)
-            self._published = Published(number, frame, self._source.panels(frame), steady_seconds())
+            self._published = PublishedFrame(number, frame, self._source.panels(frame), steady_seconds())
             return self._published
 
     def _tell(self, event: str, data: bytes) -> None:
@@ -174,5 +174,5 @@ class Feed:
             listener(event, data)
 
 
-def _news(published: Published) -> bytes:
+def _news(published: PublishedFrame) -> bytes:
     return msgspec.json.encode({"number": published.number, "frame": published.frame, "panels": published.panels})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyros.config import Config, ConsoleConfig
 from pyros.console.console import SECRET_FILE, own_folder
 from pyros.console.roles import Role
-from pyros.console.sealed import Download, Entry, seal
+from pyros.console.sealed import Download, SignInLink, seal
 from pyros.errors import ConfigError
 from pyros.keys import make_key
 
@@ -27,7 +27,7 @@ def entry_link(config: Config, name: str, role: Role, seconds: float = ENTRY_SEC
     """
     section = section_of(config)
     secret = make_key(own_folder(section) / SECRET_FILE, "the console's secret")
-    return f"{section.url}enter/{seal(secret, Entry(name, int(role)), seconds)}"
+    return f"{section.url}enter/{seal(secret, SignInLink(name, int(role)), seconds)}"
 
 
 def download_link(config: Config, queue: str, job: str, name: str, seconds: float = DOWNLOAD_SECONDS) -> str:

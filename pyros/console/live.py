@@ -43,7 +43,7 @@ class Live(Resource):
     def __init__(self, reactor: Reactor, pool: Any, clock: Clock, feed: Feed, may: May) -> None:
         super().__init__()
         self._reactor, self._pool, self._clock, self._feed, self._may = reactor, pool, clock, feed, may
-        self.streams: set[_Stream] = set()
+        self.streams: set[_BrowserStream] = set()
 
     def render_GET(self, request: Request) -> Any:
         """Begin a stream for who may see the observatory."""
@@ -51,13 +51,13 @@ class Live(Resource):
             return _refuse(request, FORBIDDEN, "another site's page may not listen")
         if len(self.streams) >= MAX_STREAMS:
             return _refuse(request, SERVICE_UNAVAILABLE, "too many listen")
-        stream = _Stream(request, self)
+        stream = _BrowserStream(request, self)
         self.streams.add(stream)
         request.notifyFinish().addBoth(lambda _: stream.end())
         self.ask(stream).addCallbacks(stream.begin, stream.failed)
         return NOT_DONE_YET
 
-    def ask(self, stream: _Stream) -> Deferred[bool]:
+    def ask(self, stream: _BrowserStream) -> Deferred[bool]:
         """Ask whether who listens may."""
         return deferToThreadPool(self._reactor, self._pool, self._may, stream.headers)
 
@@ -78,7 +78,7 @@ class Live(Resource):
 
 
 @implementer(IPushProducer)
-class _Stream:
+class _BrowserStream:
     """One browser. What it doesn't read in time is skipped, but for the newest frame."""
 
     def __init__(self, request: Request, live: Live) -> None:

@@ -15,7 +15,7 @@ from pyros.views import Observed
 _PANELS = Path(__file__).parent / "templates" / "panels"
 
 
-class Night:
+class NightFrames:
     """The source of a console's frames."""
 
     def __init__(self, observed: Observed) -> None:
@@ -30,7 +30,7 @@ class Night:
         seen, self._seen = self._seen, now
         return now != seen
 
-    def frame(self, number: int) -> views.Frame:
+    def frame(self, number: int) -> views.ObservatoryFrame:
         """Return the frame of now."""
         return views.frame(self._observed, number)
 

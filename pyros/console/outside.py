@@ -90,7 +90,7 @@ class Means(msgspec.Struct, frozen=True):
     """The bot's number, name and key at TNS, with blanks between; '' for none."""
 
 
-class Service(msgspec.Struct, frozen=True):
+class OutsideService(msgspec.Struct, frozen=True):
     """One service."""
 
     name: str
@@ -121,7 +121,7 @@ def _ask_simbad(about: About, means: Means) -> tuple[Known, ...]:
     )
     asked = urlencode({"request": "doQuery", "lang": "adql", "format": "json", "query": query})
     content = _get(f"{means.simbad or simbad.URL}?{asked}", public=not means.simbad)
-    rows = _decoded(content, _Table).data
+    rows = _decoded(content, _TapTable).data
     return tuple(
         Known(name=" ".join(name.split()), text=kind or "", distance=3600.0 * away,
               url=f"{_CDS}/sim-id?{urlencode({'Ident': name})}")
@@ -168,13 +168,13 @@ def _ask_gcn(about: About, means: Means) -> tuple[Known, ...]:
 
 
 SERVICES = (
-    Service("simbad", "SIMBAD", _simbad_link, _ask_simbad),
-    Service("tns", "Transient Name Server", _tns_link, _ask_tns),
-    Service("gcn", "GCN Circulars", _gcn_link, _ask_gcn),
+    OutsideService("simbad", "SIMBAD", _simbad_link, _ask_simbad),
+    OutsideService("tns", "Transient Name Server", _tns_link, _ask_tns),
+    OutsideService("gcn", "GCN Circulars", _gcn_link, _ask_gcn),
 )
 
 
-class _Table(msgspec.Struct):
+class _TapTable(msgspec.Struct):
     """What TAP answers as JSON."""
 
     data: list[tuple[str, str | None, float]]
@@ -204,7 +204,7 @@ def _decoded(content: bytes, kind: Any) -> Any:
         raise OSError("answers something that is not its table") from None
 
 
-def asked_of(about: About, service: Service) -> str:
+def asked_of(about: About, service: OutsideService) -> str:
     """Return what tells one question from another, for a file's name."""
     if service.name == "gcn" or about.ra is None or about.dec is None:
         return f"{service.name} {about.circulars_name}"

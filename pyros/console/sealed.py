@@ -37,7 +37,7 @@ class Pass(msgspec.Struct, frozen=True):
     """When it was made, Unix seconds."""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class SignInLink(msgspec.Struct, frozen=True):
     """A link by which its holder signs in: made by who can read the console's secret."""
 
     name: str
@@ -46,7 +46,7 @@ class Entry(msgspec.Struct, frozen=True):
     """The role of the person that is made."""
 
 
-class Invitation(msgspec.Struct, frozen=True):
+class InvitationLink(msgspec.Struct, frozen=True):
     """A link by which an invited person chooses a name and a password."""
 
     id: int

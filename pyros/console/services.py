@@ -16,7 +16,7 @@ _VO = "pyros.console.answers.vo"
 _HEALTH = "pyros.console.answers.health"
 
 
-class Service(msgspec.Struct, frozen=True, kw_only=True):
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One URL, with what answers each method."""
 
     path: str
@@ -34,25 +34,25 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SERVICES = (
-    Service(path="api/instruments/", get=f"{_OCS}:instruments"),
-    Service(path="api/profile/", get=f"{_OCS}:profile"),
-    Service(path="api/telescope_states/", get=f"{_OCS}:telescope_states"),
-    Service(path="api/requestgroups/validate/", post=f"{_OCS}:validate", changes=False),
-    Service(path="api/requestgroups/<str:number>/cancel/", post=f"{_OCS}:cancel"),
-    Service(path="api/requestgroups/<str:number>/", get=f"{_OCS}:group"),
-    Service(path="api/requestgroups/", get=f"{_OCS}:groups", post=f"{_OCS}:submit"),
-    Service(path="api/requestgroups", get=f"{_OCS}:groups"),
-    Service(path="api/requests/<str:number>/observations/", get=f"{_OCS}:observations"),
-    Service(path="api/requests/<str:number>/", get=f"{_OCS}:request_of"),
-    Service(path="api/requests/<str:number>", get=f"{_OCS}:request_of"),
-    Service(path="frames/", get=f"{_OCS}:frames"),
-    Service(path="frames/<str:number>/", get=f"{_OCS}:frame"),
-    Service(path="frames/<str:number>/download", get=f"{_OCS}:download"),
-    Service(path="sia2/query", get=f"{_VO}:query"),
-    Service(path="sia2/images/<str:number>", get=f"{_VO}:download"),
-    Service(path="obscore.xml", get=f"{_VO}:obscore_votable"),
-    Service(path="obscore.csv", get=f"{_VO}:obscore_csv"),
-    Service(path="health", get=f"{_HEALTH}:health", role=Role.NOBODY),
-    Service(path="health/live", get=f"{_HEALTH}:live", role=Role.NOBODY),
-    Service(path="metrics", get=f"{_HEALTH}:metrics"),
+    Endpoint(path="api/instruments/", get=f"{_OCS}:instruments"),
+    Endpoint(path="api/profile/", get=f"{_OCS}:profile"),
+    Endpoint(path="api/telescope_states/", get=f"{_OCS}:telescope_states"),
+    Endpoint(path="api/requestgroups/validate/", post=f"{_OCS}:validate", changes=False),
+    Endpoint(path="api/requestgroups/<str:number>/cancel/", post=f"{_OCS}:cancel"),
+    Endpoint(path="api/requestgroups/<str:number>/", get=f"{_OCS}:group"),
+    Endpoint(path="api/requestgroups/", get=f"{_OCS}:groups", post=f"{_OCS}:submit"),
+    Endpoint(path="api/requestgroups", get=f"{_OCS}:groups"),
+    Endpoint(path="api/requests/<str:number>/observations/", get=f"{_OCS}:observations"),
+    Endpoint(path="api/requests/<str:number>/", get=f"{_OCS}:request_of"),
+    Endpoint(path="api/requests/<str:number>", get=f"{_OCS}:request_of"),
+    Endpoint(path="frames/", get=f"{_OCS}:frames"),
+    Endpoint(path="frames/<str:number>/", get=f"{_OCS}:frame"),
+    Endpoint(path="frames/<str:number>/download", get=f"{_OCS}:download"),
+    Endpoint(path="sia2/query", get=f"{_VO}:query"),
+    Endpoint(path="sia2/images/<str:number>", get=f"{_VO}:download"),
+    Endpoint(path="obscore.xml", get=f"{_VO}:obscore_votable"),
+    Endpoint(path="obscore.csv", get=f"{_VO}:obscore_csv"),
+    Endpoint(path="health", get=f"{_HEALTH}:health", role=Role.NOBODY),
+    Endpoint(path="health/live", get=f"{_HEALTH}:live", role=Role.NOBODY),
+    Endpoint(path="metrics", get=f"{_HEALTH}:metrics"),
 )

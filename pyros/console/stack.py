@@ -13,14 +13,14 @@ from pyros.console.console import Console
 from pyros.console.feed import Feed
 from pyros.console.files import StaticFiles
 from pyros.console.live import Live
-from pyros.console.night import Night
+from pyros.console.night import NightFrames
 from pyros.console.server import Root, make_site
 from pyros.reactor import Reactor
 
 
 def make_stack(console: Console, reactor: Reactor, pool: Any, order_pool: Any) -> tuple[Live, Any]:
     """Return the live resource and the factory of connections. Starts nothing."""
-    console.feed = Feed(Night(console.observed), reactor.callFromThread)
+    console.feed = Feed(NightFrames(console.observed), reactor.callFromThread)
     application = get_wsgi_application()
     live = Live(reactor, pool, console.clock, console.feed, may_listen)
     storage: Any = staticfiles_storage

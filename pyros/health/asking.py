@@ -45,7 +45,7 @@ def of_agent(section: AgentConfig, timeout: float) -> dict[str, Any]:
     line: dict[str, Any] = {"agent": section.name, "address": section.where}
     try:
         said = ask(section, "status", timeout)
-        msgspec.convert(said, prepared(_Said))
+        msgspec.convert(said, prepared(_ToldByAgent))
     except DeliveryError as error:
         return line | {"up": False, "reason": error.reason}
     except msgspec.ValidationError as error:
@@ -163,7 +163,7 @@ class _SaidAlarm(msgspec.Struct):
     since: float
 
 
-class _Said(msgspec.Struct):
+class _ToldByAgent(msgspec.Struct):
     """What an agent must say about itself, where it says it, so that it can be shown."""
 
     agent: str

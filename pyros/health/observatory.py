@@ -11,7 +11,7 @@ from pyros import views
 from pyros.config import Config
 from pyros.health.asking import ask_all
 from pyros.views import Observed
-from pyros.views.devices import Device, devices
+from pyros.views.devices import DeviceView, devices
 from pyros.views.night import NightState, state
 from pyros.views.states import Majordome, Monitoring
 
@@ -44,7 +44,7 @@ class Observatory:
         return state(self.observed)
 
     @cached_property
-    def devices(self) -> tuple[Device, ...]:
+    def devices(self) -> tuple[DeviceView, ...]:
         """The devices."""
         return devices(self.observed)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pyros.journal._lock import running
 from pyros.journal._memory import MemoryJournal, MemoryJournals, MemoryReader
-from pyros.journal._reader import MAX_COUNTED, Figures, JournalReader
+from pyros.journal._reader import MAX_COUNTED, JournalFigures, JournalReader
 from pyros.journal._rows import PROGRAM, Effects, Outgoing, Peer, Received, StoredTimer
 from pyros.journal._writer import Journal, insert
 
@@ -46,8 +46,8 @@ __all__ = [
     "AnyJournals",
     "AnyReader",
     "Effects",
-    "Figures",
     "Journal",
+    "JournalFigures",
     "JournalReader",
     "MemoryJournal",
     "MemoryJournals",

@@ -31,7 +31,7 @@ class _Refused:
         self.reason: str | None = None
 
 
-class _Content:
+class _JournalContent:
     """What a file would hold."""
 
     def __init__(self, epoch: str) -> None:
@@ -61,13 +61,13 @@ class MemoryJournals:
     """The journals of one rehearsal, by the paths of the files that they stand for."""
 
     def __init__(self) -> None:
-        self._contents: dict[Path, _Content] = {}
+        self._contents: dict[Path, _JournalContent] = {}
 
     def open(self, path: Path, *, epoch: str = "", durable: bool = True, schema: str = "") -> MemoryJournal:
         """Open or make a journal, as `Journal` does; ``durable`` has no meaning here. Raises JournalInUse."""
         content = self._contents.get(path)
         if content is None:
-            content = self._contents[path] = _Content(epoch or new_name())
+            content = self._contents[path] = _JournalContent(epoch or new_name())
         if content.open:
             raise JournalInUse(f"{path}: the journal is in use by this process; stop that agent first")
         if schema:
@@ -87,7 +87,7 @@ class MemoryJournal:
     durable = False
     damage = ""
 
-    def __init__(self, path: Path, content: _Content) -> None:
+    def __init__(self, path: Path, content: _JournalContent) -> None:
         self.path = path
         self._content = content
         self._closed = False
@@ -328,7 +328,7 @@ class MemoryJournal:
 class MemoryReader:
     """A view of a journal of Python objects: what `JournalReader` tells of a file."""
 
-    def __init__(self, path: Path, content: _Content) -> None:
+    def __init__(self, path: Path, content: _JournalContent) -> None:
         self.path = path
         self._content = content
 

@@ -22,7 +22,7 @@ MAX_COUNTED = 1000
 """Of what piles up no more than this is counted: whoever looks five times a second has no time for a million rows."""
 
 
-class Figures(NamedTuple):
+class JournalFigures(NamedTuple):
     """How much is in a journal. Of the last three at most `MAX_COUNTED` are counted."""
 
     newest: int
@@ -146,10 +146,10 @@ class JournalReader:
         version: int = self.rows("PRAGMA data_version")[0][0]
         return version
 
-    def figures(self) -> Figures:
+    def figures(self) -> JournalFigures:
         """Return how much there is; counting stops at `MAX_COUNTED`."""
         ((failed, waiting, refused),) = self.rows(_FIGURES)
-        return Figures(self.newest(), failed, waiting, refused)
+        return JournalFigures(self.newest(), failed, waiting, refused)
 
     def has_table(self, name: str) -> bool:
         """Return whether there is a table of that name: a journal of an earlier version may lack one."""

@@ -40,7 +40,7 @@ class DayBegun(NamedTuple):
     """The agent's state then, JSON; None where it had none yet."""
 
 
-class Started(NamedTuple):
+class AgentStart(NamedTuple):
     """A start of the agent."""
 
     number: int
@@ -65,7 +65,7 @@ def keep_day(begun: DayBegun) -> Write:
     return write
 
 
-def keep_start(start: Started) -> Write:
+def keep_start(start: AgentStart) -> Write:
     """Return the write that notes a start of the agent."""
 
     def write(db: sqlite3.Connection) -> None:
@@ -93,12 +93,12 @@ def state(journal: JournalReader | MemoryReader, day: int) -> bytes | None:
     return bytes(rows[0][0]) if rows and rows[0][0] is not None else None
 
 
-def starts(journal: JournalReader | MemoryReader, after: int) -> list[Started]:
+def starts(journal: JournalReader | MemoryReader, after: int) -> list[AgentStart]:
     """Return the starts of the agent after the message of that number, the first one first. Raises JournalError."""
     if not _has(journal, "past_starts"):
         return []
     rows = journal.rows("SELECT number, at FROM past_starts WHERE number >= ? ORDER BY rowid", after)
-    return [Started(*row) for row in rows]
+    return [AgentStart(*row) for row in rows]
 
 
 def _has(journal: JournalReader | MemoryReader, table: str) -> bool:

@@ -55,7 +55,7 @@ __all__ = [
     "RELOAD_SITE",
     # observations
     "Exposures", "Orbit", "Constraints", "Window", "Cadence", "Observation", "FieldRequests", "Withdrawal",
-    "Planned", "Refusal", "Plan", "Abort", "ObservationReport",
+    "PlannedObservation", "RefusedRequest", "Plan", "Abort", "ObservationReport",
     "OBSERVATION_REQUESTED", "OBSERVATION_REQUEST_CHANGED", "OBSERVATION_REQUEST_WITHDRAWN", "FIELDS_REQUESTED",
     "PLAN_UPDATED", "PLAN_AGAIN", "OBSERVE", "ABORT_OBSERVATION",
     "OBSERVATION_STARTED", "OBSERVATION_FINISHED", "OBSERVATION_FAILED",

@@ -176,7 +176,7 @@ class Withdrawal(Payload, frozen=True):
     """Why, for people."""
 
 
-class Planned(Payload, frozen=True):
+class PlannedObservation(Payload, frozen=True):
     """One line of the plan: an observation and what was computed for it."""
 
     observation: Observation
@@ -195,7 +195,7 @@ class Planned(Payload, frozen=True):
     """What it is worth to the plan: minutes of priority 0 at the zenith."""
 
 
-class Refusal(Payload, frozen=True):
+class RefusedRequest(Payload, frozen=True):
     """A request that the plan does without, and why."""
 
     observation: str
@@ -209,13 +209,13 @@ class Refusal(Payload, frozen=True):
 class Plan(Payload, frozen=True):
     """scheduler -> majordome: tonight in order."""
 
-    observations: tuple[Planned, ...]
+    observations: tuple[PlannedObservation, ...]
     """Those that are planned by their start, then those that wait."""
     start_now: str | None = None
     """The id of the observation to run at this moment."""
     withdrawn: tuple[str, ...] = ()
     """The ids of those that are not wanted any more."""
-    refused: tuple[Refusal, ...] = ()
+    refused: tuple[RefusedRequest, ...] = ()
     """What the plan does without."""
     begin: float | None = None
     """The beginning of what is planned, Unix seconds."""

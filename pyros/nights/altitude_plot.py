@@ -22,7 +22,7 @@ _BARS = {"unsafe": "#4a6fa5", "fault": "#c0392b", "held": "#8e44ad", "flats": "#
 _INK, _GRID = "#222222", "#d8d8d8"
 
 
-class _Axes:
+class _PlotAxes:
     """Where times and altitudes lie in the picture."""
 
     def __init__(self, begin: float, end: float) -> None:
@@ -41,7 +41,7 @@ def as_svg(report: NightReport, site: Site) -> str:
 
     What kept the dome closed stands in a bar above.
     """
-    axes = _Axes(report.sunset, report.sunrise)
+    axes = _PlotAxes(report.sunset, report.sunrise)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}"'
         ' font-family="sans-serif" font-size="13">',
@@ -66,7 +66,7 @@ def _targets(report: NightReport) -> list[NightLine]:
     return list(chosen.values())[:MAX_TARGETS]
 
 
-def _twilight(report: NightReport, axes: _Axes) -> list[str]:
+def _twilight(report: NightReport, axes: _PlotAxes) -> list[str]:
     top, height = axes.y(90), axes.y(0) - axes.y(90)
     parts = [f'<rect x="{_LEFT}" y="{top}" width="{axes.x(axes.end) - _LEFT:.1f}" height="{height}" fill="#fff3d6"/>']
     if report.dusk is not None and report.dawn is not None:
@@ -76,7 +76,7 @@ def _twilight(report: NightReport, axes: _Axes) -> list[str]:
     return parts
 
 
-def _frame(report: NightReport, axes: _Axes) -> list[str]:
+def _frame(report: NightReport, axes: _PlotAxes) -> list[str]:
     parts = []
     right = axes.x(axes.end)
     for altitude in range(0, 91, 15):
@@ -104,7 +104,7 @@ def _frame(report: NightReport, axes: _Axes) -> list[str]:
     return parts
 
 
-def _bars(report: NightReport, axes: _Axes) -> list[str]:
+def _bars(report: NightReport, axes: _PlotAxes) -> list[str]:
     """Draw a bar of what kept it from observing, with a legend of what is in it."""
     parts, x = [], float(_LEFT)
     for what, colour in _BARS.items():
@@ -121,7 +121,7 @@ def _bars(report: NightReport, axes: _Axes) -> list[str]:
     return parts
 
 
-def _curve(line: NightLine, report: NightReport, site: Site, axes: _Axes, colour: str) -> list[str]:
+def _curve(line: NightLine, report: NightReport, site: Site, axes: _PlotAxes, colour: str) -> list[str]:
     times = _times(report.sunset, report.sunrise)
     parts = [_polyline(line, times, site, axes, f'stroke="{colour}" stroke-width="1.2" stroke-opacity="0.6"')]
     there = {each.observation for each in report.requests if (each.ra, each.dec) == (line.ra, line.dec)}
@@ -137,7 +137,7 @@ def _times(begin: float, end: float) -> list[float]:
     return [begin + (end - begin) * number / count for number in range(count + 1)]
 
 
-def _polyline(line: NightLine, times: list[float], site: Site, axes: _Axes, style: str) -> str:
+def _polyline(line: NightLine, times: list[float], site: Site, axes: _PlotAxes, style: str) -> str:
     points = []
     for when in times:
         altitude, _ = altitudes_azimuths(site, [(line.ra, line.dec)], datetime.fromtimestamp(when, UTC))[0]

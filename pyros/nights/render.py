@@ -19,7 +19,7 @@ svg { max-width: 100%; height: auto; }
 """
 
 
-class _Table(NamedTuple):
+class _ReportTable(NamedTuple):
     """A heading, the columns' names, and rows; ``empty`` is said where there are none."""
 
     heading: str
@@ -81,25 +81,25 @@ def _summary(report: NightReport) -> str:
     )
 
 
-def _tables(report: NightReport) -> list[_Table]:
+def _tables(report: NightReport) -> list[_ReportTable]:
     return [
-        _Table("Where the dark hours went", ("to", "hours"),
+        _ReportTable("Where the dark hours went", ("to", "hours"),
                [(name, f"{hours:.2f}") for name, hours in report.hours().items()], ""),
-        _Table("Requests", ("target", "priority", "planned (UTC)", "observed (UTC)", "images", "became", "why"),
+        _ReportTable("Requests", ("target", "priority", "planned (UTC)", "observed (UTC)", "images", "became", "why"),
                [(line.target, str(line.priority), _from_to(line.start, line.end), _from_to(line.began, line.ended),
                  str(line.images), line.fate or "waits", line.fate_reason or line.reason) for line in report.requests],
                "Nothing was asked for."),
-        _Table("Alerts", ("UTC", "alert", "decision", "why", "to the order (s)", "to the slew (s)"),
+        _ReportTable("Alerts", ("UTC", "alert", "decision", "why", "to the order (s)", "to the slew (s)"),
                [(_clock(alert.time), alert.alert, "observe" if alert.accepted else "leave", alert.reason,
                  _number(alert.to_observe, 3), _number(alert.to_slew, 3)) for alert in report.alerts],
                "None came."),
-        _Table("Images", ("", "least", "median", "greatest"), _image_rows(report), "None was analysed."),
-        _Table("Focus", ("UTC", "steps", "why"),
+        _ReportTable("Images", ("", "least", "median", "greatest"), _image_rows(report), "None was analysed."),
+        _ReportTable("Focus", ("UTC", "steps", "why"),
                [(_clock(when), steps, why) for when, steps, why in report.focus], "It was not looked for."),
-        _Table("Unsafe", ("from", "to", "minutes", "why"),
+        _ReportTable("Unsafe", ("from", "to", "minutes", "why"),
                [(_clock(s.begin), _clock(s.end), f"{s.seconds / 60:.0f}", s.reason) for s in report.unsafe],
                "It was safe all the time."),
-        _Table("States", ("from", "minutes", "state", "why"),
+        _ReportTable("States", ("from", "minutes", "state", "why"),
                [(_clock(s.begin), f"{s.seconds / 60:.1f}", s.what, s.reason) for s in report.spans],
                "The majordome's diary has nothing of this night."),
     ]  # fmt: skip

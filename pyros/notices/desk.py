@@ -17,7 +17,7 @@ from typing import Literal
 
 from pyros.notices import texts
 from pyros.notices.links import make_token
-from pyros.notices.notice import MAX_TEXT, Cause, Channel, Delivered, Delivery, Held, HeldLine, Notice, NoticeBook
+from pyros.notices.notice import MAX_TEXT, Cause, ChannelState, Delivered, Delivery, Held, HeldLine, Notice, NoticeBook
 from pyros.notices.rules import CRITICAL_AT_MOST, NoticeRule, NoticeRules
 from pyros.printable import printable
 
@@ -159,13 +159,13 @@ class Desk:
             begun.append(delivery)
         return begun
 
-    def end(self, number: int, attempt: int, outcome: Outcome, reason: str, now: float) -> Channel | None:
+    def end(self, number: int, attempt: int, outcome: Outcome, reason: str, now: float) -> ChannelState | None:
         """Take the end of an attempt; returns how its recipient's channel is now, None for an unknown attempt."""
         delivery = next((each for each in self.book.waiting if each.number == number), None)
         if delivery is None or not delivery.trying or delivery.attempts != attempt:
             return None
         delivery.trying = False
-        channel = self.book.channels.setdefault(delivery.recipient, Channel())
+        channel = self.book.channels.setdefault(delivery.recipient, ChannelState())
         if outcome in ("sent", "recorded"):
             channel.failures, channel.again, channel.reason = 0, 0.0, ""
             self._close(delivery, outcome, "", now)

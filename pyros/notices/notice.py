@@ -134,7 +134,7 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     """The word of the test that it belongs to; '' for none."""
 
 
-class Channel(msgspec.Struct, kw_only=True):
+class ChannelState(msgspec.Struct, kw_only=True):
     """How the way to a recipient is doing."""
 
     failures: int = 0
@@ -156,7 +156,7 @@ class NoticeBook(msgspec.Struct, kw_only=True):
     """Messages that were not taken yet, the oldest first."""
     ended: list[Delivered] = []
     """The last deliveries that ended, the oldest first."""
-    channels: dict[str, Channel] = {}
+    channels: dict[str, ChannelState] = {}
     """By recipient."""
     number: int = 0
     """The last number that was given."""

@@ -126,7 +126,7 @@ class NoticeRules(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def load(cls, path: Path) -> NoticeRules:
         """Read a file; raises ConfigError listing every mistake."""
-        return _Reader(path).read()
+        return _NoticeRuleReader(path).read()
 
     def recipient(self, name: str) -> Recipient | None:
         """Return the recipient of that name, None when there is none."""
@@ -141,7 +141,7 @@ class NoticeRules(msgspec.Struct, frozen=True, kw_only=True):
         return begin <= here < end if begin <= end else here >= begin or here < end
 
 
-class _Reader(LinedReader):
+class _NoticeRuleReader(LinedReader):
     """Turns the file into rules, and collects every problem on the way."""
 
     KEYS = ("recipients", "rules", "mail", "ping", "console", "zone")

@@ -17,7 +17,7 @@ import msgspec
 
 from pyros.errors import JournalError
 from pyros.journal import JournalReader
-from pyros.messages import Observation, Plan, Planned
+from pyros.messages import Observation, Plan, PlannedObservation
 from pyros.prepared import prepared
 from pyros.site import Site
 
@@ -132,7 +132,7 @@ def forget_oldest(db: sqlite3.Connection) -> None:
 
 
 def line_of(
-    night: str, request: Observation, now: float, planned: Planned | None = None, reason: str = ""
+    night: str, request: Observation, now: float, planned: PlannedObservation | None = None, reason: str = ""
 ) -> NightLine:
     """Return the line of a request in a night, with what a plan made ``now`` says: its place, or why it has none."""
     match = DUE.fullmatch(request.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from pyros.messages import Observation, Plan, Planned
+from pyros.messages import Observation, Plan, PlannedObservation
 from pyros.planning.visibility import airmass, altitudes_azimuths, sun_altitude, up_until
 from pyros.site import Site
 
@@ -55,7 +55,7 @@ def make_plan(
             reason = f"waits until {_clock(observation.not_before)} UTC: {reason}"
         elif sun >= site.twilight:
             reason = f"waits for the night: the Sun is at {sun:.1f}°, its limit is {site.twilight:g}°; {reason}"
-        lines.append(Planned(observation=observation, altitude=round(altitude, 3), reason=reason))
+        lines.append(PlannedObservation(observation=observation, altitude=round(altitude, 3), reason=reason))
     return Plan(observations=tuple(lines), start_now=first.id if first is not None else None)
 
 

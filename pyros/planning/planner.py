@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 
-from pyros.messages import Observation, Plan, Planned, Refusal
+from pyros.messages import Observation, Plan, PlannedObservation, RefusedRequest
 from pyros.planning.beam import WIDTH, search_beam
 from pyros.planning.cadence import next_due, occurrences
 from pyros.planning.neighbourhood import Neighbourhood
@@ -94,7 +94,7 @@ def plan_night(
     wanted, refused = _sorted_out(requests, running, start, end)
     if end <= start:
         reason = f"no night comes within a day: the Sun doesn't sink below {site.twilight:g}°"
-        refused += [Refusal(each.id, reason, each.target) for each in wanted]
+        refused += [RefusedRequest(each.id, reason, each.target) for each in wanted]
         return Plan(observations=(), refused=tuple(refused) if reasons else (), begin=start, end=start)
     step = _STEP if rounds else _FIRST_STEP
     sky = NightSky(site, start, max(end, start), step)
@@ -131,21 +131,21 @@ def observing_span(site: Site, begin: float) -> tuple[float, float]:
 
 def _sorted_out(
     requests: Sequence[Observation], running: Running | None, begin: float, end: float
-) -> tuple[list[Observation], list[Refusal]]:
+) -> tuple[list[Observation], list[RefusedRequest]]:
     """Return what may be planned, each occurrence by itself, and what can't be, whatever the sky is like."""
     wanted: dict[str, Observation] = {}
-    refused: list[Refusal] = []
+    refused: list[RefusedRequest] = []
     for request in requests:
         each_time = occurrences(request, begin, end)
         if not each_time:
             due = next_due(request, begin)
             reason = f"it is due next at {date(due)}" if due is not None else "it has been due for the last time"
-            refused.append(Refusal(request.id, reason, request.target))
+            refused.append(RefusedRequest(request.id, reason, request.target))
         for each in each_time:
             if running and each.id == running.observation.id:
                 continue
             if reason := reason_never(each, begin, end):
-                refused.append(Refusal(each.id, reason, each.target))
+                refused.append(RefusedRequest(each.id, reason, each.target))
             else:
                 wanted[each.id] = each
     if running and running.observation.remaining():
@@ -156,7 +156,7 @@ def _sorted_out(
     return [wanted[each] for each in sorted(wanted)], refused
 
 
-def _begin(problem: Problem, running: Running | None) -> tuple[Problem, list[Line], Planned | None]:
+def _begin(problem: Problem, running: Running | None) -> tuple[Problem, list[Line], PlannedObservation | None]:
     """Return the problem that is left beside what is kept running, its first plan, and what is kept."""
     if running is None:
         return problem, first_plan(problem), None
@@ -170,7 +170,7 @@ def _begin(problem: Problem, running: Running | None) -> tuple[Problem, list[Lin
     keeping = replace(problem, value=value)
     lines = first_plan(keeping)
     height = float(np.degrees(np.arcsin(problem.tracks.sin_altitude[mine, 0]))) if mine is not None else 0.0
-    kept = Planned(
+    kept = PlannedObservation(
         observation=running.observation,
         altitude=height,
         reason=f"it runs until {clock(running.end)} UTC",
@@ -218,8 +218,8 @@ def _in_time(
     lines: list[Line],
     overheads: Overheads,
     pointing: tuple[float, float] | None,
-    kept: Planned | None,
-) -> tuple[list[Planned], list[Line], set[int]]:
+    kept: PlannedObservation | None,
+) -> tuple[list[PlannedObservation], list[Line], set[int]]:
     """Return the plan in continuous time, its lines, and the rows of what would have come too late."""
     late: set[int] = set()
     while True:
@@ -237,8 +237,8 @@ def _forward(
     lines: list[Line],
     overheads: Overheads,
     pointing: tuple[float, float] | None,
-    kept: Planned | None,
-) -> tuple[list[Planned], list[Line]]:
+    kept: PlannedObservation | None,
+) -> tuple[list[PlannedObservation], list[Line]]:
     """Take the lines in their order in continuous time; return them, and those for which it becomes too late."""
     planned = [kept] if kept else []
     dropped: list[Line] = []
@@ -262,7 +262,7 @@ def _forward(
         height = math.degrees(math.asin(np.interp(middle, sky.times, problem.tracks.sin_altitude[row])))
         airmass = float(np.interp(middle, sky.times, problem.tracks.airmass[row]))
         planned.append(
-            Planned(
+            PlannedObservation(
                 observation=request,
                 altitude=round(height, 3),
                 reason=reason_planned(problem, row, airmass),
@@ -317,7 +317,9 @@ def _holds(problem: Problem, row: int, start: float, end: float, request: Observ
     return not request.windows or any(each.begin <= start and end <= each.end for each in request.windows)
 
 
-def _refusals(problem: Problem, lines: list[Line], kept: Planned | None, late: set[int]) -> list[Refusal]:
+def _refusals(
+    problem: Problem, lines: list[Line], kept: PlannedObservation | None, late: set[int]
+) -> list[RefusedRequest]:
     """Return the requests that are in no line, and why; those of the rows ``late`` were dropped."""
     there = {row for row, _ in lines}
     lost = displaced(problem, lines)
@@ -329,5 +331,5 @@ def _refusals(problem: Problem, lines: list[Line], kept: Planned | None, late: s
             reason = "the telescope's ways before it take so long that it would come too late"
         else:
             reason = reason_refused(problem, row, lines, lost[row])
-        result.append(Refusal(request.id, reason, request.target))
+        result.append(RefusedRequest(request.id, reason, request.target))
     return result

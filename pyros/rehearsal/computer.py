@@ -16,7 +16,7 @@ _BOOT_SECONDS = 30.0  # of monotonic time that have passed when the processes be
 
 
 class Computer:
-    """One computer; its times are those of the timeline, as its clocks show them. A `pyros.unique.Source`, too."""
+    """One computer; its times are those of the timeline, as its clocks show them. A `pyros.unique.NameSource`, too."""
 
     def __init__(self, timeline: Timeline, start: datetime, seed: str) -> None:
         """``start`` is the instant at which the timeline begins, by true time."""

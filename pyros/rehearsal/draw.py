@@ -50,7 +50,7 @@ class Cast(NamedTuple):
         return (*self.processes, *(f"{name}{DEVICE}" for name in self.devices))
 
 
-class _Stream:
+class _RandomNumbers:
     """One kind's random numbers, and how often it happens."""
 
     def __init__(self, seed: str, kind: str, level: float, seconds: float) -> None:
@@ -85,8 +85,8 @@ def draw(seed: str, level: Level, seconds: float, cast: Cast, *, density: float 
         return []
     share = density * seconds / _NIGHT
 
-    def stream(kind: str, *, rare: bool = False) -> _Stream:
-        return _Stream(seed, kind, factor * (max(1.0, share) if rare else share), seconds)
+    def stream(kind: str, *, rare: bool = False) -> _RandomNumbers:
+        return _RandomNumbers(seed, kind, factor * (max(1.0, share) if rare else share), seconds)
 
     faults = [Fault(0.0, "latency")]
     faults += _kills(stream("kills"), cast)
@@ -104,7 +104,7 @@ def draw(seed: str, level: Level, seconds: float, cast: Cast, *, density: float 
     return sorted(faults, key=lambda fault: fault.time)
 
 
-def _kills(stream: _Stream, cast: Cast) -> list[Fault]:
+def _kills(stream: _RandomNumbers, cast: Cast) -> list[Fault]:
     near, draw = _near(cast), stream.random
     return [
         _kill(time, (draw.choice(near if draw.random() < 0.5 else cast.processes),), stream)
@@ -112,7 +112,7 @@ def _kills(stream: _Stream, cast: Cast) -> list[Fault]:
     ]
 
 
-def _together(stream: _Stream, cast: Cast) -> list[Fault]:
+def _together(stream: _RandomNumbers, cast: Cast) -> list[Fault]:
     """Kill some processes at once, or shortly one after the other, often for long."""
     faults: list[Fault] = []
     for time in stream.times(2):
@@ -122,7 +122,7 @@ def _together(stream: _Stream, cast: Cast) -> list[Fault]:
     return faults
 
 
-def _waiting_words(stream: _Stream, cast: Cast) -> list[Fault]:
+def _waiting_words(stream: _RandomNumbers, cast: Cast) -> list[Fault]:
     """Let what was said wait on its way, and who has said it die meanwhile."""
     faults: list[Fault] = []
     speakers = [name for name in ("monitoring", "majordome") if name in cast.agents]
@@ -135,7 +135,7 @@ def _waiting_words(stream: _Stream, cast: Cast) -> list[Fault]:
     return faults
 
 
-def _kills_in_bad_weather(stream: _Stream, cast: Cast, weather: Sequence[Fault]) -> list[Fault]:
+def _kills_in_bad_weather(stream: _RandomNumbers, cast: Cast, weather: Sequence[Fault]) -> list[Fault]:
     faults: list[Fault] = []
     for turn in weather:
         if stream.random.random() < 0.7 and turn.kind == "weather":
@@ -145,7 +145,7 @@ def _kills_in_bad_weather(stream: _Stream, cast: Cast, weather: Sequence[Fault])
     return faults
 
 
-def _some(stream: _Stream, cast: Cast) -> list[str]:
+def _some(stream: _RandomNumbers, cast: Cast) -> list[str]:
     """Return two to four processes, often those on which the dome depends."""
     near = _near(cast)
     names = near if stream.random.random() < 0.6 else list(cast.processes)
@@ -158,12 +158,12 @@ def _near(cast: Cast) -> list[str]:
     return [name for name in cast.processes if name in near] or list(cast.processes)
 
 
-def _power(stream: _Stream) -> list[Fault]:
+def _power(stream: _RandomNumbers) -> list[Fault]:
     times = stream.times(1 / 3)
     return [_fault(time, "power", (), away=_seconds(stream.random.uniform(20, 600))) for time in times[:2]]
 
 
-def _network(stream: _Stream, cast: Cast) -> list[Fault]:
+def _network(stream: _RandomNumbers, cast: Cast) -> list[Fault]:
     draw, faults = stream.random, list[Fault]()
     devices = [(name, f"{name}{DEVICE}") for name in cast.devices]
     for time in stream.times(2):
@@ -183,7 +183,7 @@ def _network(stream: _Stream, cast: Cast) -> list[Fault]:
 def _devices(stream: object, cast: Cast) -> list[Fault]:
     faults: list[Fault] = []
     for name, own in cast.devices.items():
-        each: _Stream = stream(f"device {name}")  # type: ignore[operator]
+        each: _RandomNumbers = stream(f"device {name}")  # type: ignore[operator]
         for kind in (*_LINE_FAULTS, *own):
             for time in each.times(1):
                 values = {"for": _seconds(each.random.uniform(10, 600))}
@@ -193,7 +193,7 @@ def _devices(stream: object, cast: Cast) -> list[Fault]:
     return faults
 
 
-def _computer(disk: _Stream, clock: _Stream, cast: Cast) -> list[Fault]:
+def _computer(disk: _RandomNumbers, clock: _RandomNumbers, cast: Cast) -> list[Fault]:
     """Fill the disk, and have the clock step, often shortly before those die who say that it is safe; or drift."""
     faults = [_lasting(time, "disk", (), disk.random.uniform(300, 1800)) for time in disk.times(0.2)]
     for time in clock.times(0.2):
@@ -212,7 +212,7 @@ def _computer(disk: _Stream, clock: _Stream, cast: Cast) -> list[Fault]:
 
 
 def _kill(
-    time: float, names: tuple[str, ...], stream: _Stream, away: float | None = None, *, step: bool = True
+    time: float, names: tuple[str, ...], stream: _RandomNumbers, away: float | None = None, *, step: bool = True
 ) -> Fault:
     values = {"away": _seconds(stream.absence() if away is None else away)}
     if step and stream.random.random() < 0.6:

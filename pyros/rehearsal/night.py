@@ -53,7 +53,7 @@ from pyros.rehearsal.process import tell_monitoring as post_alarm
 from pyros.rehearsal.script import parse, write
 from pyros.rehearsal.stand_ins import stand_in
 from pyros.rehearsal.timeline import Call, EndlessError, Timeline
-from pyros.rehearsal.traffic import Packet, RehearsedAuthor
+from pyros.rehearsal.traffic import RehearsedAuthor, TrafficPacket
 from pyros.simulators.device import Refused
 from pyros.site import Site
 from pyros.unique import drawn_from
@@ -72,7 +72,7 @@ _TICK_SECONDS = 5.0
 _SETTLE_SECONDS = 180.0  # before the end, after which what was sent until then must have been taken
 
 
-class Night:
+class RehearsedNight:
     """One night's world; see `pyros.rehearsal.process.World` and `pyros.rehearsal.invariants.JudgedNight`."""
 
     origin = 0.0
@@ -115,7 +115,7 @@ class Night:
         self.deliveries = Deliveries(self.report)
         self.invariants = Invariants(self)
         self._states: dict[str, str] = {}
-        self._accepted: dict[str, Packet] = {}
+        self._accepted: dict[str, TrafficPacket] = {}
         outside = NodeReactor(cast("World", self), Outsider("outside"), 0.0)
         self.faults = NightFaults(
             self.name, cast("World", self), self.processes, self.nodes,
@@ -228,7 +228,7 @@ class Night:
             entry = Entry(0, id_, messages.OBSERVATION_REQUESTED, self.computer.time(), json, now)
             host.receive(Batch([entry], f"program:{_PERSON}", proved=True))
 
-    def _packets(self) -> list[Packet]:
+    def _packets(self) -> list[TrafficPacket]:
         if self.plan.alerts_folder:
             return traffic.load_alerts(Path(self.plan.alerts_folder), self.name, self.seconds)
         return traffic.draw_alerts(self.name, self.plan.alerts, self.seconds, self.begin, self.site)
@@ -387,13 +387,13 @@ class Night:
 
     # Alerts ----------------------------------------------------------------------------------------------------------
 
-    def _send(self, packet: Packet) -> None:
+    def _send(self, packet: TrafficPacket) -> None:
         if packet.what in ("test", "utility"):
             self.invariants.forbidden(packet.ivorn, packet.ra, packet.dec)
         if self.author is not None:
             self.author.send(packet)
 
-    def _answered(self, packet: Packet, accepted: bool) -> None:
+    def _answered(self, packet: TrafficPacket, accepted: bool) -> None:
         if not accepted:
             return
         self._accepted[packet.ivorn] = packet
@@ -408,4 +408,4 @@ class Night:
 
 def run_night(plan: NightPlan, folder: Path) -> NightResult:
     """Rehearse a night in a folder. Raises ConfigError or SimulatorError."""
-    return Night(plan, folder).run()
+    return RehearsedNight(plan, folder).run()

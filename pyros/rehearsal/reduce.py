@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from pyros.rehearsal.night import Night
+from pyros.rehearsal.night import RehearsedNight
 from pyros.rehearsal.plan import NightPlan, NightResult
 from pyros.rehearsal.script import Fault, parse, write
 
@@ -42,7 +42,10 @@ def shortest(items: Sequence[_T], fails: Callable[[Sequence[_T]], bool], known: 
 
 
 def reduce_night(
-    plan: NightPlan, result: NightResult, make: Callable[[NightPlan], Night], on_try: Callable[[int, int], None]
+    plan: NightPlan,
+    result: NightResult,
+    make: Callable[[NightPlan], RehearsedNight],
+    on_try: Callable[[int, int], None],
 ) -> NightPlan:
     """Return the plan of the same night with the shortest script that breaks the same rule.
 

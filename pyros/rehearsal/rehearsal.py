@@ -21,7 +21,7 @@ from pyros.config import INSTRUMENTS
 from pyros.errors import JournalError
 from pyros.journal import SQLITE, AnyJournals, Received
 from pyros.messages import encode_payload
-from pyros.observatory import Observatory, load_agent
+from pyros.observatory import RunningObservatory, load_agent
 from pyros.planning import Site
 from pyros.planning.visibility import next_night, place_overhead
 from pyros.rehearsal.client import MemoryClient
@@ -107,7 +107,7 @@ class Rehearsal:
         self._observer = cast("Any", self._observe)
         self._instant, self._calls = 0.0, 0
         globalLogPublisher.addObserver(self._observer)
-        self.observatory = Observatory(
+        self.observatory = RunningObservatory(
             self.config, self.reactor, self.clock, threaded=False, durable=False, journals=journals, seed=seed,
             guardian="inline",
         )  # fmt: skip

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 from twisted.logger import globalLogBeginner
 
-from pyros.rehearsal.night import Night
+from pyros.rehearsal.night import RehearsedNight
 from pyros.rehearsal.plan import NightPlan, NightResult
 from pyros.rehearsal.reduce import reduce_night
 
@@ -45,7 +45,7 @@ def night_folder() -> Iterator[Path]:
 def rehearse_night(plan: NightPlan) -> NightResult:
     """Rehearse one night in a folder that is removed afterwards. Raises ConfigError or SimulatorError."""
     with night_folder() as folder:
-        return Night(plan, folder).run()
+        return RehearsedNight(plan, folder).run()
 
 
 def rehearse(every: Iterable[NightPlan], jobs: int) -> Iterator[NightResult]:
@@ -69,11 +69,11 @@ def reduce(plan: NightPlan, result: NightResult, on_try: Callable[[int, int], No
     with night_folder() as outer:
         count = 0
 
-        def make(fewer: NightPlan) -> Night:
+        def make(fewer: NightPlan) -> RehearsedNight:
             nonlocal count
             shutil.rmtree(outer, ignore_errors=True)
             count += 1
-            return Night(fewer, outer)
+            return RehearsedNight(fewer, outer)
 
         return reduce_night(plan, result, make, on_try)
 

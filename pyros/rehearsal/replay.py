@@ -52,7 +52,7 @@ class Difference(msgspec.Struct, frozen=True):
     """What is decided now, and why."""
 
 
-class Replay(msgspec.Struct, frozen=True):
+class ReplayResult(msgspec.Struct, frozen=True):
     """What came of one agent's night."""
 
     agent: str
@@ -107,7 +107,7 @@ def _nights(journal: JournalReader, site: Site) -> set[str]:
     return {(first + timedelta(days=each)).isoformat() for each in range((last - first).days + 1)}
 
 
-def replay_night(config: Config, site: Site, night: date) -> list[Replay]:
+def replay_night(config: Config, site: Site, night: date) -> list[ReplayResult]:
     """Replay a night, from noon to noon; the journals are those of ``config.data``, and are only read.
 
     Raises PyrosError naming the file where a journal cannot be read or doesn't reach back so far.
@@ -117,7 +117,7 @@ def replay_night(config: Config, site: Site, night: date) -> list[Replay]:
     return [_replay(config, name, span) for name in _JUDGES if name in config.agents and config.journal(name).exists()]
 
 
-def _replay(config: Config, name: str, span: _Span) -> Replay:
+def _replay(config: Config, name: str, span: _Span) -> ReplayResult:
     with closing(JournalReader(config.journal(name))) as journal, tempfile.TemporaryDirectory() as scratch:
         agent = ReplayedAgent(config, name, journal, Path(scratch))
         turns = [turn for turn in agent.run(span.begin, span.end) if span.has(turn.taken)]
@@ -129,7 +129,7 @@ def _replay(config: Config, name: str, span: _Span) -> Replay:
         if bool(turn.then) != bool(turn.now)
     ]  # fmt: skip
     taken = sum(turn.name != START for turn in turns)
-    return Replay(name, taken, count, tuple(sorted(found, key=lambda each: each.time)), notes)
+    return ReplayResult(name, taken, count, tuple(sorted(found, key=lambda each: each.time)), notes)
 
 
 def _told(config: Config, sender: str, hearer: str, span: _Span) -> tuple[list[Received] | None, tuple[str, ...]]:

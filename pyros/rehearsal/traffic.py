@@ -41,7 +41,7 @@ _PACKET = """<?xml version="1.0" encoding="UTF-8"?>
 """
 
 
-class Packet(NamedTuple):
+class TrafficPacket(NamedTuple):
     """One packet, and when it is sent."""
 
     time: float
@@ -58,17 +58,17 @@ class Packet(NamedTuple):
     """The first packet's name of the event that it is about."""
 
 
-def draw_alerts(seed: str, rate: float, seconds: float, begin: datetime, site: Site) -> list[Packet]:
+def draw_alerts(seed: str, rate: float, seconds: float, begin: datetime, site: Site) -> list[TrafficPacket]:
     """Draw a night's alerts: ``rate`` new events in ten hours, and what follows them."""
     draw = random.Random(f"{seed} alerts")
     count = round(rate * seconds / 36_000)
-    packets: list[Packet] = []
+    packets: list[TrafficPacket] = []
     for number, time in enumerate(sorted(draw.uniform(0, seconds) for _ in range(count)), 1):
         packets += _event(draw, number, time, begin, site)
     return sorted(packets, key=lambda packet: packet.time)
 
 
-def _event(draw: random.Random, number: int, time: float, begin: datetime, site: Site) -> list[Packet]:
+def _event(draw: random.Random, number: int, time: float, begin: datetime, site: Site) -> list[TrafficPacket]:
     """One event's packets."""
     name = f"{PYROS_IVO}rehearsal#burst-{number}"
     place = place_overhead(site, _at(begin, time), draw.uniform(30, 85), draw.uniform(0, 360))
@@ -76,14 +76,14 @@ def _event(draw: random.Random, number: int, time: float, begin: datetime, site:
     def packet(
         after: float, ivorn: str, what: Any, where: tuple[float, float] = place, error: float = 0.05,
         cites: str = "", role: Role = "observation",
-    ) -> Packet:  # fmt: skip
+    ) -> TrafficPacket:  # fmt: skip
         when = round(time + after, 3)
         cited = f'<Citations><EventIVORN cite="{cites}">{name}</EventIVORN></Citations>' if cites else ""
         said, happened = (f"{_at(begin, moment):%Y-%m-%dT%H:%M:%S}" for moment in (when, time))
         data = _PACKET.format(
             role=role, ivorn=ivorn, date=said, time=happened, ra=where[0], dec=where[1], error=error, citations=cited
         )
-        return Packet(when, ivorn, data.encode(), what, *where, event=name)
+        return TrafficPacket(when, ivorn, data.encode(), what, *where, event=name)
 
     kind = draw.random()
     if kind < 0.08:
@@ -102,7 +102,7 @@ def _event(draw: random.Random, number: int, time: float, begin: datetime, site:
     return packets
 
 
-def load_alerts(folder: Path, seed: str, seconds: float) -> list[Packet]:
+def load_alerts(folder: Path, seed: str, seconds: float) -> list[TrafficPacket]:
     """Read every file of a folder as a packet, each sent at a time drawn from ``seed``; raises ConfigError."""
     try:
         files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
@@ -112,7 +112,7 @@ def load_alerts(folder: Path, seed: str, seconds: float) -> list[Packet]:
     if not data or len(data) > _MOST_PACKETS:
         raise ConfigError([f"{folder}: must have 1 to {_MOST_PACKETS} files, each an alert; it has {len(files)}"])
     draw = random.Random(f"{seed} alerts")
-    return sorted(Packet(round(draw.uniform(0, seconds), 3), "", packet, "file") for packet in data)
+    return sorted(TrafficPacket(round(draw.uniform(0, seconds), 3), "", packet, "file") for packet in data)
 
 
 def _at(begin: datetime, seconds: float) -> datetime:
@@ -122,26 +122,26 @@ def _at(begin: datetime, seconds: float) -> datetime:
 class RehearsedAuthor:
     """Sends packets to the broker over VTP, each again until it is answered."""
 
-    def __init__(self, reactor: Reactor, port: int, on_answer: Callable[[Packet, bool], None]) -> None:
+    def __init__(self, reactor: Reactor, port: int, on_answer: Callable[[TrafficPacket, bool], None]) -> None:
         """``on_answer(packet, accepted)`` hears what the broker has said of a packet."""
         self.reactor, self._on_answer = reactor, on_answer
         self._endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port, timeout=10)
         self.waiting = 0
         """Packets that weren't answered yet."""
 
-    def send(self, packet: Packet) -> None:
+    def send(self, packet: TrafficPacket) -> None:
         """Send a packet until it is answered."""
         self.waiting += 1
         self._try(packet)
 
-    def _try(self, packet: Packet) -> None:
+    def _try(self, packet: TrafficPacket) -> None:
         connecting = self._endpoint.connect(_SendingFactory(self, packet))
         connecting.addErrback(lambda _: self.ended(packet, b""))
 
-    def again(self, packet: Packet, seconds: float = _AGAIN_SECONDS) -> None:
+    def again(self, packet: TrafficPacket, seconds: float = _AGAIN_SECONDS) -> None:
         self.reactor.callLater(seconds, self._try, packet)
 
-    def ended(self, packet: Packet, answer: bytes) -> None:
+    def ended(self, packet: TrafficPacket, answer: bytes) -> None:
         """Take the answer of one attempt; without one the packet is sent again."""
         if b'role="ack"' in answer or b'role="nak"' in answer:
             self.waiting -= 1
@@ -155,7 +155,7 @@ class _Sending(Protocol):
 
     transport: Any
 
-    def __init__(self, author: RehearsedAuthor, packet: Packet) -> None:
+    def __init__(self, author: RehearsedAuthor, packet: TrafficPacket) -> None:
         self._author, self._packet = author, packet
         self._answer = b""
         self._timer: Any = None
@@ -178,7 +178,7 @@ class _Sending(Protocol):
 class _SendingFactory(Factory):
     noisy = False
 
-    def __init__(self, author: RehearsedAuthor, packet: Packet) -> None:
+    def __init__(self, author: RehearsedAuthor, packet: TrafficPacket) -> None:
         self._author, self._packet = author, packet
 
     def buildProtocol(self, addr: Any) -> Protocol:

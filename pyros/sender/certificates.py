@@ -12,7 +12,7 @@ from pyros.certificates import Certificate
 from pyros.config import BROKER, DANGEROUSLY_OFF, Config
 
 
-class Findings(NamedTuple):
+class CertificateFindings(NamedTuple):
     """What is wrong, and what had better be otherwise; each names file, section and key."""
 
     problems: list[str]
@@ -25,14 +25,14 @@ def names(config: Config) -> list[str]:
     return [*config.agents, *broker, PROGRAM]
 
 
-def examine(config: Config, now: datetime) -> Findings:
+def examine(config: Config, now: datetime) -> CertificateFindings:
     """Look at the certificates of agents; reads their files."""
     where = f"{config.path}: [observatory] tls:"
     if config.dangerous:
         told = f"{where} {DANGEROUSLY_OFF}: who is on the network between two computers reads and changes everything"
-        return Findings([], [told])
+        return CertificateFindings([], [told])
     if config.certificates is None:
-        return Findings(list(_unprotected(config)), [])
+        return CertificateFindings(list(_unprotected(config)), [])
     found, problems, warnings = list[Certificate](), list[str](), list[str]()
     for name in (AUTHORITY.removesuffix(".pem"), *names(config)):
         path = config.certificates / f"{name}.pem"
@@ -51,7 +51,7 @@ def examine(config: Config, now: datetime) -> Findings:
                             f" (pyros cert {name})")  # fmt: skip
     problems += certificates.ended(found, now)
     warnings += [text for each in found if each.ends > now and (text := each.warning(now))]
-    return Findings(problems, warnings)
+    return CertificateFindings(problems, warnings)
 
 
 def _unprotected(config: Config) -> Iterator[str]:

@@ -18,7 +18,7 @@ from pyros.journal import AnyReader
 from pyros.reactor import Reactor
 from pyros.sender.carrier import Carrier, Connection
 from pyros.sender.lanes import is_bulk
-from pyros.sender.window import Window
+from pyros.sender.window import SendWindow
 
 _WINDOW_MESSAGES = 4096
 _MAX_QUEUED_MESSAGES = 8192  # messages kept in memory; the others are read from the journal when their turn comes
@@ -73,7 +73,7 @@ class AgentLink:
         self._on_empty = on_empty
         self._confirm = confirm
         self._lane = lane
-        self._window = Window(is_bulk(lane), reactor.seconds)
+        self._window = SendWindow(is_bulk(lane), reactor.seconds)
         self._takes_fleeting = False
         self._fleeting: deque[wire.Entry] = deque(maxlen=_MAX_FLEETING)
         """Fleeting messages that wait a moment for the link: what they follow must be on the wire before."""

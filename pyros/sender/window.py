@@ -14,7 +14,7 @@ SHORT_SECONDS = 0.5
 """One that is acknowledged sooner says that more may be on its way."""
 
 
-class Window:
+class SendWindow:
     """The bytes that may be unacknowledged; ``bounded`` ones follow how long frames are on their way."""
 
     def __init__(self, bounded: bool, seconds: Callable[[], float]) -> None:

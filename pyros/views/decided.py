@@ -12,7 +12,7 @@ from pyros.alerts.rules.decisions import DecisionRecord
 from pyros.views.observed import Observed
 
 
-class Decided(msgspec.Struct, frozen=True):
+class RuleDecision(msgspec.Struct, frozen=True):
     """What was decided."""
 
     records: tuple[DecisionRecord, ...] = ()
@@ -21,7 +21,7 @@ class Decided(msgspec.Struct, frozen=True):
     """In words: which event coincides with which, and the probability of that by chance."""
 
 
-def decided(observed: Observed, alerts: Sequence[str], events: Sequence[str]) -> Decided:
+def decided(observed: Observed, alerts: Sequence[str], events: Sequence[str]) -> RuleDecision:
     """Return the decisions about packets, by their identifiers, and about events, by their names."""
     found: list[DecisionRecord] = []
     words: list[str] = []
@@ -30,4 +30,4 @@ def decided(observed: Observed, alerts: Sequence[str], events: Sequence[str]) ->
             found = decisions.read(journal, alerts=list(alerts), events=list(events))
             for event in dict.fromkeys(record.event for record in found):
                 words += [f"{event} coincides with {each}" for each in coinciding(journal, event)]
-    return Decided(tuple(found), tuple(words))
+    return RuleDecision(tuple(found), tuple(words))

@@ -10,7 +10,7 @@ from pyros.views.observed import Observed
 from pyros.views.states import Monitoring, SeenInstrument
 
 
-class Device(msgspec.Struct, frozen=True, kw_only=True):
+class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
     """An instrument, as its agent and monitoring know it."""
 
     name: str
@@ -46,7 +46,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
         return self.up is False or self.connected is False
 
 
-def devices(observed: Observed) -> tuple[Device, ...]:
+def devices(observed: Observed) -> tuple[DeviceView, ...]:
     """Return the instruments of the configuration, in its order; and the UPS where one is heard."""
     config = observed.config
     sections = [section for section in config.agents.values() if section.kind in INSTRUMENTS or section.driver]
@@ -58,7 +58,7 @@ def devices(observed: Observed) -> tuple[Device, ...]:
         monitoring = observed.state(keeper, Monitoring)
         told, link = monitoring.telemetry.get(known_as), monitoring.links.get(known_as)
         found.append(
-            Device(
+            DeviceView(
                 name=section.name,
                 state=told.state if told is not None else "unknown",
                 said=told.time if told is not None else None,
@@ -76,5 +76,5 @@ def devices(observed: Observed) -> tuple[Device, ...]:
         )
     ups = observed.state("monitoring", Monitoring).telemetry.get("ups")
     if ups is not None:
-        found.append(Device(name="ups", state=ups.state, said=ups.time, values=ups.values, connected=True))
+        found.append(DeviceView(name="ups", state=ups.state, said=ups.time, values=ups.values, connected=True))
     return tuple(found)

@@ -10,14 +10,14 @@ from collections.abc import Hashable
 
 import msgspec
 
-from pyros.views.devices import Device, devices
+from pyros.views.devices import DeviceView, devices
 from pyros.views.events import EventLine, events
 from pyros.views.messages import MessageLine, messages
 from pyros.views.night import NightState, state
 from pyros.views.observed import Observed
 from pyros.views.plan import Tonight, tonight
 from pyros.views.states import Monitoring
-from pyros.views.weather import Weather, weather
+from pyros.views.weather import WeatherView, weather
 
 _EVENTS = 8
 _MESSAGES = 12
@@ -45,7 +45,7 @@ class LastImage(msgspec.Struct, frozen=True):
     """Why something is missing."""
 
 
-class Frame(msgspec.Struct, frozen=True, kw_only=True):
+class ObservatoryFrame(msgspec.Struct, frozen=True, kw_only=True):
     """One look at the observatory."""
 
     number: int
@@ -54,9 +54,9 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the night."""
     plan: Tonight
     """What is planned and done."""
-    weather: Weather
+    weather: WeatherView
     """The last reading, without curves."""
-    devices: tuple[Device, ...]
+    devices: tuple[DeviceView, ...]
     """All of them."""
     events: tuple[EventLine, ...]
     """The last ones."""
@@ -66,7 +66,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """None before the first."""
 
 
-def frame(observed: Observed, number: int = 0) -> Frame:
+def frame(observed: Observed, number: int = 0) -> ObservatoryFrame:
     """Return a frame of now. A few milliseconds.
 
     It is read anew when an agent has committed meanwhile, up to three times: so as a rule all of it is of one instant.
@@ -87,8 +87,8 @@ def changes(observed: Observed) -> Hashable:
     return observed.versions()
 
 
-def _frame(observed: Observed, number: int) -> Frame:
-    return Frame(
+def _frame(observed: Observed, number: int) -> ObservatoryFrame:
+    return ObservatoryFrame(
         number=number, night=state(observed), plan=tonight(observed), weather=weather(observed, trend=False),
         devices=devices(observed), events=events(observed, limit=_EVENTS).events,
         messages=messages(observed, limit=_MESSAGES).messages, last_image=_last_image(observed),

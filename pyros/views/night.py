@@ -37,7 +37,7 @@ _PHASES = {
 }  # fmt: skip
 
 
-class Safety(msgspec.Struct, frozen=True):
+class SafetyView(msgspec.Struct, frozen=True):
     """Whether the dome may be open by the weather and the other rules of the safety table."""
 
     safe: bool | None
@@ -52,7 +52,7 @@ class Safety(msgspec.Struct, frozen=True):
     """The safety monitor's own word; '' where there is none."""
 
 
-class Dome(msgspec.Struct, frozen=True):
+class DomeView(msgspec.Struct, frozen=True):
     """The dome, by its last word."""
 
     state: str
@@ -65,7 +65,7 @@ class Dome(msgspec.Struct, frozen=True):
     """What became of its shutter last, where something went wrong."""
 
 
-class Pointing(msgspec.Struct, frozen=True):
+class TelescopeView(msgspec.Struct, frozen=True):
     """Where the telescope looks."""
 
     state: str
@@ -82,7 +82,7 @@ class Pointing(msgspec.Struct, frozen=True):
     """When that was measured, Unix seconds."""
 
 
-class Agent(msgspec.Struct, frozen=True):
+class AgentView(msgspec.Struct, frozen=True):
     """One agent, or the broker."""
 
     name: str
@@ -101,7 +101,7 @@ class Agent(msgspec.Struct, frozen=True):
     """Why its journal cannot be read; '' where it can, or the agent has never run."""
 
 
-class Target(msgspec.Struct, frozen=True):
+class TargetView(msgspec.Struct, frozen=True):
     """What is observed now."""
 
     id: str
@@ -143,13 +143,13 @@ class NightState(msgspec.Struct, frozen=True, kw_only=True):
     """The share of the observation's images that there are, 0 to 1; None while nothing is observed."""
     ends: float | None = None
     """When what is observed ends by the plan, Unix seconds."""
-    target: Target | None = None
+    target: TargetView | None = None
     """What is observed."""
-    safety: Safety
+    safety: SafetyView
     """Safe or not."""
-    dome: Dome | None = None
+    dome: DomeView | None = None
     """None where there is no dome."""
-    telescope: Pointing | None = None
+    telescope: TelescopeView | None = None
     """None while it has not said where it looks."""
     hold: Hold | None = None
     """Who holds the observatory."""
@@ -157,7 +157,7 @@ class NightState(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of the service by hand that goes on; 0 without."""
     alarms: tuple[SeenAlarm, ...] = ()
     """Those that aren't over, the oldest first."""
-    agents: tuple[Agent, ...] = ()
+    agents: tuple[AgentView, ...] = ()
     """All of the configuration, and the broker."""
 
     @property
@@ -200,16 +200,16 @@ def state(observed: Observed) -> NightState:
     )  # fmt: skip
 
 
-def _agents(observed: Observed) -> tuple[Agent, ...]:
+def _agents(observed: Observed) -> tuple[AgentView, ...]:
     alive = running(observed.path(name) for name in observed.names)
     return tuple(_agent(observed, name, alive[observed.path(name)]) for name in observed.names)
 
 
-def _agent(observed: Observed, name: str, up: bool | None) -> Agent:
-    agent = Agent(name, up)
+def _agent(observed: Observed, name: str, up: bool | None) -> AgentView:
+    agent = AgentView(name, up)
     with observed.journal(name) as journal:
         if journal is not None:
-            agent = Agent(name, up, *journal.figures())
+            agent = AgentView(name, up, *journal.figures())
     problem = observed.problems.get(name, "")
     return msgspec.structs.replace(agent, problem=problem) if problem else agent
 
@@ -234,39 +234,39 @@ def _dome_word(journal: JournalReader) -> tuple[str, float] | None:
     return None
 
 
-def _safety(observed: Observed, monitoring: Monitoring, up: bool | None, since: float | None) -> Safety:
+def _safety(observed: Observed, monitoring: Monitoring, up: bool | None, since: float | None) -> SafetyView:
     if "monitoring" not in observed.config.agents:
-        return Safety(None, "there is no monitoring in the configuration")
+        return SafetyView(None, "there is no monitoring in the configuration")
     if up is False:
-        return Safety(None, "monitoring does not run: nothing may be open")
+        return SafetyView(None, "monitoring does not run: nothing may be open")
     return _judged(monitoring, since, observed.clock.monotonic())
 
 
-def _judged(monitoring: Monitoring, since: float | None, steady: float) -> Safety:
+def _judged(monitoring: Monitoring, since: float | None, steady: float) -> SafetyView:
     monitor = monitoring.safety.reading if monitoring.safety is not None else None
     said = (
         "" if monitor is None else f"{'safe' if monitor.safe else 'unsafe'}{monitor.reason and f': {monitor.reason}'}"
     )
     if monitoring.safe:
-        return Safety(True, "all readings are within their limits", since, None, said)
+        return SafetyView(True, "all readings are within their limits", since, None, said)
     if monitoring.shut:
-        return Safety(False, "unsafe too often in this night: shut until a person releases it", since, None, said)
+        return SafetyView(False, "unsafe too often in this night: shut until a person releases it", since, None, said)
     bad = [rule.reason for rule in monitoring.broken.values() if rule.good_since is None]
     if bad:
-        return Safety(False, "; ".join(bad), since, None, said)
+        return SafetyView(False, "; ".join(bad), since, None, said)
     waits = [
         rule.quiet - (steady - rule.good_since) for rule in monitoring.broken.values() if rule.good_since is not None
     ]
     if waits:
         reasons = "; ".join(rule.reason for rule in monitoring.broken.values())
         good_in = max(0.0, *waits)
-        return Safety(False, f"good again, safe in {good_in:.0f} s (it was: {reasons})", since, good_in, said)
+        return SafetyView(False, f"good again, safe in {good_in:.0f} s (it was: {reasons})", since, good_in, said)
     unknown = monitoring.safe is None
-    return Safety(None if unknown else False, "no reading yet" if unknown else "unsafe", since, None, said)
+    return SafetyView(None if unknown else False, "no reading yet" if unknown else "unsafe", since, None, said)
 
 
 def _words(
-    observed: Observed, majordome: Majordome, target: Target | None, safety: Safety, hold: Hold | None,
+    observed: Observed, majordome: Majordome, target: TargetView | None, safety: SafetyView, hold: Hold | None,
     up: bool | None, since: float | None, reason: str,
 ) -> tuple[str, str]:  # fmt: skip
     if "majordome" not in observed.config.agents:
@@ -292,7 +292,7 @@ def _at(since: float | None) -> str:
     return "" if since is None else f" (since {datetime.fromtimestamp(since, UTC):%H:%M} UTC)"
 
 
-def _progress(target: Target) -> str:
+def _progress(target: TargetView) -> str:
     images = f"image {target.image} of {target.of}, {target.filter} {target.seconds:g} s"
     doing = _PHASES.get(target.phase, "")
     return f"{target.name}, {images}{f': {doing}' if doing else ''}"
@@ -308,13 +308,13 @@ def _next(plan: Plan | None, now: float) -> str:
     return f"next: {target} at {datetime.fromtimestamp(start or 0.0, UTC):%H:%M} UTC"
 
 
-def _target(manager: ObservationManager) -> Target | None:
+def _target(manager: ObservationManager) -> TargetView | None:
     current = manager.current
     if current is None:
         return None
     total = sum(each.count for each in current.exposures)
     exposure = _exposure(current, manager.done)
-    return Target(
+    return TargetView(
         id=current.id, name=current.target, event=current.event, ra=current.ra, dec=current.dec, phase=manager.phase,
         image=min(manager.done + 1, total), of=total, filter=exposure.filter, seconds=exposure.seconds,
     )  # fmt: skip
@@ -329,27 +329,29 @@ def _exposure(observation: Observation, done: int) -> messages.Exposures:
     return observation.exposures[-1]
 
 
-def _ends(majordome: Majordome, target: Target | None) -> float | None:
+def _ends(majordome: Majordome, target: TargetView | None) -> float | None:
     if target is None or majordome.plan is None:
         return None
     return next((line.end for line in majordome.plan.observations if line.observation.id == target.id), None)
 
 
-def _dome(observed: Observed, monitoring: Monitoring, word: tuple[str, float] | None) -> Dome:
+def _dome(observed: Observed, monitoring: Monitoring, word: tuple[str, float] | None) -> DomeView:
     shutter = observed.state("dome", SeenInstrument).shutter
     text = "" if shutter.startswith("opened") else shutter
     told: Telemetry | None = monitoring.telemetry.get("dome")
     link = monitoring.links.get("dome")
     if link is not None and not link.connected:
-        return Dome("unknown", link.since, None, f"not connected: {link.text}")
+        return DomeView("unknown", link.since, None, f"not connected: {link.text}")
     azimuth = told.values.get("azimuth") if told is not None else None
     where = float(azimuth) if isinstance(azimuth, int | float) else None
     if word is not None and (told is None or word[1] > told.time):
-        return Dome(word[0], word[1], where, text)
-    return Dome(told.state, told.time, where, text) if told is not None else Dome("unknown", text=text)
+        return DomeView(word[0], word[1], where, text)
+    return DomeView(told.state, told.time, where, text) if told is not None else DomeView("unknown", text=text)
 
 
-def _telescope(observed: Observed, told: Telemetry | None, manager: ObservationManager, now: float) -> Pointing | None:
+def _telescope(
+    observed: Observed, told: Telemetry | None, manager: ObservationManager, now: float
+) -> TelescopeView | None:
     if told is None or observed.site is None:
         return None
     ra, dec, state = told.values.get("ra"), told.values.get("dec"), told.state
@@ -363,4 +365,4 @@ def _telescope(observed: Observed, told: Telemetry | None, manager: ObservationM
         altitude, azimuth = altitude_azimuth(observed.site, ra, dec, datetime.fromtimestamp(now, UTC))
     except (PlanningError, ValueError, OverflowError):
         return None
-    return Pointing(state, ra, dec, altitude, azimuth, told.time)
+    return TelescopeView(state, ra, dec, altitude, azimuth, told.time)

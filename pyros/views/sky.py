@@ -39,7 +39,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     """How an event stands, as in `pyros.views.events.WORDS`."""
 
 
-class Field(msgspec.Struct, frozen=True, kw_only=True):
+class MapField(msgspec.Struct, frozen=True, kw_only=True):
     """A field, or a galaxy, of a sky map."""
 
     altitude: float
@@ -64,11 +64,11 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
     least as dense as here."""
     area90: float | None = None
     """Square degrees that have 90 % of the probability."""
-    fields: tuple[Field, ...] = ()
+    fields: tuple[MapField, ...] = ()
     """What is asked for of it, and was observed."""
 
 
-class Sky(msgspec.Struct, frozen=True, kw_only=True):
+class SkyView(msgspec.Struct, frozen=True, kw_only=True):
     """The sky now. A place in a list is (altitude, azimuth, ...), degrees."""
 
     now: float
@@ -97,7 +97,7 @@ class Sky(msgspec.Struct, frozen=True, kw_only=True):
     """The sky maps of the last events that have one, three at most, the newest first."""
 
 
-def sky(observed: Observed) -> Sky:
+def sky(observed: Observed) -> SkyView:
     """Return the sky now; raises ConfigError for an observatory without a site. A few milliseconds."""
     site, now = site_of(observed), observed.time()
     when = datetime.fromtimestamp(now, UTC)
@@ -115,7 +115,7 @@ def sky(observed: Observed) -> Sky:
     if current is not None:
         high, where = altitude_azimuth(site, current.ra, current.dec, when)
         target = Mark(name=current.target, altitude=high, azimuth=where)
-    return Sky(
+    return SkyView(
         now=now, sidereal=hour_angle(site, 0.0, 0.0, when) / 15 % 24,
         horizon=tuple((high, where) for where, high in site.horizon), stars=tuple(stars), sun=sun_altitude(site, when),
         moon=Mark(name="Moon", altitude=altitude, azimuth=azimuth),
@@ -172,7 +172,7 @@ def _region(event: StoredEvent, site: Site, when: datetime, word: str) -> Region
     return Region(
         name=event.name, word=word, radius=facts.place.radius, points=points, area90=facts.area90,
         fields=tuple(
-            Field(altitude=round(altitude, 1), azimuth=round(azimuth, 1), observed=made)
+            MapField(altitude=round(altitude, 1), azimuth=round(azimuth, 1), observed=made)
             for (altitude, azimuth), (_, _, made) in zip(fields, places, strict=True)
             if altitude > 0
         ),

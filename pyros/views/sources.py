@@ -11,7 +11,7 @@ _LAST = 2000
 """Events among which the last one of each source is looked for."""
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
+class AlertSourceView(msgspec.Struct, frozen=True, kw_only=True):
     """Where alerts come from."""
 
     name: str
@@ -39,7 +39,7 @@ def published(observed: Observed, beginning: str) -> tuple[str, ...]:
     return ()
 
 
-def sources(observed: Observed) -> tuple[Source, ...]:
+def sources(observed: Observed) -> tuple[AlertSourceView, ...]:
     """Return the sources that the configuration names, and who else has sent one of the last 2,000 alerts."""
     broker = observed.config.broker
     if broker is None:
@@ -65,7 +65,7 @@ def sources(observed: Observed) -> tuple[Source, ...]:
     for name, kind, asked_for in wanted:
         link = said.get(name)
         found.append(
-            Source(
+            AlertSourceView(
                 name=name, kind=kind, asked_for=asked_for, heard=link.connected if link is not None else None,
                 text=link.text if link is not None else "", since=link.since if link is not None else None,
                 last=last.get(name), alerts=count.get(name, 0),

@@ -28,7 +28,7 @@ from pyros.views.timeline_steps import (
     Published,
     ShutterOpened,
     SlewCommanded,
-    SourceFound,
+    SourceDetected,
     TimelineStep,
     Trouble,
 )
@@ -227,8 +227,8 @@ class Follower:
         return [Trouble(at, f"{received.name.lower()}: {it.reason}")]
 
 
-def _found(at: float, it: messages.SourceFound) -> SourceFound:
-    return SourceFound(at, it.ra, it.dec, it.filter, it.magnitude, it.magnitude_error, it.path)
+def _found(at: float, it: messages.SourceFound) -> SourceDetected:
+    return SourceDetected(at, it.ra, it.dec, it.filter, it.magnitude, it.magnitude_error, it.path)
 
 
 _BEFORE_OBSERVATION = (messages.ALERT_RECEIVED, messages.ALERT_DECIDED)

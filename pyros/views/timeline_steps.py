@@ -91,7 +91,7 @@ class ImageOnDisk(TimelineStep):
 
 
 @dataclass(frozen=True, slots=True)
-class SourceFound(TimelineStep):
+class SourceDetected(TimelineStep):
     """The analyzer has found a source in an image that the catalogue doesn't know: ICRS degrees, magnitudes."""
 
     ra: float

@@ -44,7 +44,7 @@ class RuleState(msgspec.Struct, frozen=True):
     """Seconds until it is satisfied if all stays good; None while it is broken."""
 
 
-class Weather(msgspec.Struct, frozen=True, kw_only=True):
+class WeatherView(msgspec.Struct, frozen=True, kw_only=True):
     """The weather now."""
 
     now: float
@@ -69,7 +69,7 @@ _UNITS = {
 }  # fmt: skip
 
 
-def weather(observed: Observed, hours: float = _HOURS, trend: bool = True) -> Weather:
+def weather(observed: Observed, hours: float = _HOURS, trend: bool = True) -> WeatherView:
     """Return the weather, with the curves of the last ``hours``, 40 days at most. Raises ValueError for other hours."""
     if not 0 < hours <= _MOST_HOURS:
         raise ValueError(f"hours: {hours:g} is not above 0 and up to {_MOST_HOURS:g}")
@@ -88,7 +88,7 @@ def weather(observed: Observed, hours: float = _HOURS, trend: bool = True) -> We
         for name, rule in monitoring.broken.items()
     )
     reading = monitoring.last
-    return Weather(
+    return WeatherView(
         now=now, time=told.time if told is not None else None, rain=reading.rain if reading is not None else None,
         quantities=_quantities(reading, observed.config.limits) if reading is not None else (),
         rules=rules, power=monitoring.power.reading if monitoring.power is not None else None, trend=tuple(rows),

@@ -45,7 +45,7 @@ _PR_SET_PDEATHSIG = 1
 _MAX_TRACEBACK = 4000
 
 
-class JobRequest(msgspec.Struct, frozen=True, array_like=True):
+class WorkerJob(msgspec.Struct, frozen=True, array_like=True):
     """One job: ``module:function``, its argument as msgpack, and the bytes of its block, -1 where it has none."""
 
     function: str
@@ -77,7 +77,7 @@ def prepare(modules: list[str]) -> None:
         importlib.import_module(name)
 
 
-def frame(message: JobRequest | JobAnswer) -> bytes:
+def frame(message: WorkerJob | JobAnswer) -> bytes:
     """Return a message as it goes over the pipe; ValueError when it is longer than a frame may be."""
     data = msgspec.msgpack.encode(message)
     if len(data) > MAX_FRAME:
@@ -85,7 +85,7 @@ def frame(message: JobRequest | JobAnswer) -> bytes:
     return len(data).to_bytes(4, "big") + data
 
 
-def answer(request: JobRequest, descriptor: int = BLOCK_DESCRIPTOR) -> JobAnswer:
+def answer(request: WorkerJob, descriptor: int = BLOCK_DESCRIPTOR) -> JobAnswer:
     """Run a job; whatever it raises becomes a problem."""
     try:
         return _run(request, descriptor)
@@ -109,7 +109,7 @@ def main() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)  # what a job prints is no answer
     _step_back()
-    requests: SimpleQueue[JobRequest] = SimpleQueue()
+    requests: SimpleQueue[WorkerJob] = SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
     while True:
         request = requests.get()
@@ -139,17 +139,17 @@ def _step_back() -> None:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _read(requests: SimpleQueue[JobRequest]) -> None:
+def _read(requests: SimpleQueue[WorkerJob]) -> None:
     """In a thread of its own: the process ends the moment that standard input does, whatever a job is doing."""
     source = os.fdopen(os.dup(0), "rb")
     try:
         while head := source.read(4):
-            requests.put(msgspec.msgpack.decode(source.read(int.from_bytes(head, "big")), type=prepared(JobRequest)))
+            requests.put(msgspec.msgpack.decode(source.read(int.from_bytes(head, "big")), type=prepared(WorkerJob)))
     finally:
         os._exit(0)
 
 
-def _run(request: JobRequest, descriptor: int) -> JobAnswer:
+def _run(request: WorkerJob, descriptor: int) -> JobAnswer:
     function = _function(request.function)
     parameters = list(inspect.signature(function).parameters)
     argument = msgspec.msgpack.decode(request.argument, type=prepared(get_type_hints(function)[parameters[0]]))

@@ -21,7 +21,7 @@ from pyros.prepared import prepared
 from pyros.reactor import Reactor, SystemReactor
 from pyros.workers import process
 from pyros.workers.child import Child
-from pyros.workers.process import JobAnswer, JobProblem, JobRequest
+from pyros.workers.process import JobAnswer, JobProblem, WorkerJob
 
 MAX_WAITING_JOBS = 1000
 START_SECONDS = 300.0
@@ -131,7 +131,7 @@ class Worker:
 
     def _begin(self) -> None:
         self._process = Child(cast("SystemReactor", self._reactor), self._clock, self)
-        self._process.send(process.frame(JobRequest(_PREPARE, msgspec.msgpack.encode(self._modules))))
+        self._process.send(process.frame(WorkerJob(_PREPARE, msgspec.msgpack.encode(self._modules))))
         self._process.limit(START_SECONDS)
 
     def _next(self) -> None:
@@ -269,7 +269,7 @@ class _Job:
         self._function = function
         where = f"{function.__module__}:{function.__qualname__}"
         size = -1 if block is None else len(block)
-        self.frame = process.frame(JobRequest(where, msgspec.msgpack.encode(argument), size))
+        self.frame = process.frame(WorkerJob(where, msgspec.msgpack.encode(argument), size))
 
     def decode(self, value: bytes) -> Any:
         return msgspec.msgpack.decode(value, type=prepared(_result_type(self._function)))

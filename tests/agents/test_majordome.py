@@ -35,7 +35,7 @@ from pyros.messages import (
     Observation,
     ObservationReport,
     Plan,
-    Planned,
+    PlannedObservation,
     Reason,
     WeatherState,
     encode_payload,
@@ -146,7 +146,7 @@ class Rig:
             requested=self.clock.time(),
         )  # fmt: skip
         observation = msgspec.structs.replace(observation, **changes)
-        return Plan((Planned(observation, 65.0, "up"),), start_now=name)
+        return Plan((PlannedObservation(observation, 65.0, "up"),), start_now=name)
 
     def open(self) -> None:
         """Have it opened and observing."""

@@ -19,7 +19,7 @@ from pyros.alerts.archive import archive as module
 from pyros.alerts.archive import search as search_module
 from pyros.alerts.archive import text_index
 from pyros.alerts.archive import volumes as volumes_module
-from pyros.alerts.archive.archive import Archive, Cursor, Packet, Stored, engine
+from pyros.alerts.archive.archive import Archive, ArchiveResult, Cursor, Packet, engine
 from pyros.alerts.archive.query import Query
 from pyros.alerts.archive.search import ArchiveReader
 from pyros.alerts.archive.tables import metadata, packets
@@ -68,7 +68,7 @@ def ids(archive: Archive, **query: Any) -> list[str]:
 
 def test_a_packet_comes_back_as_it_came(archive: Archive) -> None:
     packet = (SAMPLES / "burst.xml").read_bytes()
-    assert archive.store([Packet(packet, "author 10.0.0.1", 1000.5)]) == Stored(1, 0, 0)
+    assert archive.store([Packet(packet, "author 10.0.0.1", 1000.5)]) == ArchiveResult(1, 0, 0)
     reader = ArchiveReader(archive.where)
     (entry,) = reader.find(Query())
     assert reader.packet(entry.number) == packet
@@ -82,8 +82,8 @@ def test_a_packet_comes_back_as_it_came(archive: Archive) -> None:
 
 def test_the_same_bytes_are_kept_once_and_other_bytes_of_the_same_name_beside_them(archive: Archive) -> None:
     one, other = event("ivo://a/b#1"), event("ivo://a/b#1", text="other words")
-    assert archive.store([Packet(one, "x", 1.0), Packet(one, "y", 2.0)]) == Stored(1, 1, 0)
-    assert archive.store([Packet(one, "z", 3.0), Packet(other, "z", 3.0)]) == Stored(1, 1, 0)
+    assert archive.store([Packet(one, "x", 1.0), Packet(one, "y", 2.0)]) == ArchiveResult(1, 1, 0)
+    assert archive.store([Packet(one, "z", 3.0), Packet(other, "z", 3.0)]) == ArchiveResult(1, 1, 0)
     assert ids(archive) == ["ivo://a/b#1", "ivo://a/b#1"]
 
 
@@ -98,7 +98,7 @@ def test_what_is_there_already_is_not_understood_once_more(archive: Archive, mon
         return parse(packet, **more)
 
     monkeypatch.setattr(module, "parse", counted)
-    assert archive.store(packets, only_alerts=True) == Stored(1, 2, 0)
+    assert archive.store(packets, only_alerts=True) == ArchiveResult(1, 2, 0)
     assert understood == [packets[2].packet]
 
 
@@ -110,7 +110,7 @@ def test_packets_of_a_span_are_counted(archive: Archive) -> None:
 
 
 def test_what_is_not_understood_is_kept_with_the_reason(archive: Archive) -> None:
-    assert archive.store([Packet(b"garbage", "x", 1.0), Packet(b"", "x", 2.0)]) == Stored(2, 0, 2)
+    assert archive.store([Packet(b"garbage", "x", 1.0), Packet(b"", "x", 2.0)]) == ArchiveResult(2, 0, 2)
     reader = ArchiveReader(archive.where)
     found = list(reader.find(Query()))
     assert [entry.alert for entry in found] == [None, None]

@@ -16,7 +16,7 @@ from astropy_healpix import core
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyros.alerts.skymaps import Field, SkyMap, make_tiles, read_skymap
+from pyros.alerts.skymaps import FieldOfView, SkyMap, make_tiles, read_skymap
 from pyros.alerts.skymaps.embedded import embedded_skymap
 from pyros.angles import separation, separations
 from pyros.errors import AlertError
@@ -164,7 +164,7 @@ def test_no_place_lies_between_the_fields(width: float, height: float, part: flo
     level = 12
     cell = core.lonlat_to_healpix(ra * units.deg, dec * units.deg, 2**level, order="nested")
     spot = SkyMap(np.array([level]), np.array([int(cell)]), np.array([1.0]))
-    field = Field(width, height, part * min(width, height))
+    field = FieldOfView(width, height, part * min(width, height))
     (tile, *more) = make_tiles(spot, field, share=1.0)
     assert not more
     (lon,), (lat,) = spot.centres
@@ -175,7 +175,7 @@ def test_no_place_lies_between_the_fields(width: float, height: float, part: flo
 
 @pytest.mark.parametrize("size", [2.0, 5.0, 20.0])
 def test_fields_come_in_the_order_of_what_they_add(size: float) -> None:
-    tiles = make_tiles(read_skymap(MAP), Field(size, size, size / 5), share=0.9)
+    tiles = make_tiles(read_skymap(MAP), FieldOfView(size, size, size / 5), share=0.9)
     added = [tile.added for tile in tiles]
     assert added == sorted(added, reverse=True)
     assert 0.9 <= sum(added) <= 0.95 + added[-1]
@@ -187,15 +187,18 @@ def test_only_what_can_be_observed_is_covered() -> None:
     def south(_: Any, dec: Any) -> Any:
         return dec < PLACE[1]
 
-    tiles = make_tiles(read_skymap(MAP), Field(4, 4), share=0.9, observable=south)
+    tiles = make_tiles(read_skymap(MAP), FieldOfView(4, 4), share=0.9, observable=south)
     assert sum(tile.added for tile in tiles) == pytest.approx(0.45, abs=0.05)
     assert all(tile.dec < PLACE[1] for tile in tiles)
-    assert make_tiles(read_skymap(MAP), Field(4, 4), observable=lambda ra, dec: dec > 80) == []
-    assert len(make_tiles(read_skymap(MAP), Field(1, 1), limit=7)) == 7
+    assert make_tiles(read_skymap(MAP), FieldOfView(4, 4), observable=lambda ra, dec: dec > 80) == []
+    assert len(make_tiles(read_skymap(MAP), FieldOfView(1, 1), limit=7)) == 7
 
 
-@pytest.mark.parametrize("field", [Field(0, 1), Field(1, 0.001), Field(1, 91), Field(1, 1, 0.6), Field(1, 1, -0.1)])
-def test_a_field_that_makes_no_sense_is_refused(field: Field) -> None:
+@pytest.mark.parametrize(
+    "field",
+    [FieldOfView(0, 1), FieldOfView(1, 0.001), FieldOfView(1, 91), FieldOfView(1, 1, 0.6), FieldOfView(1, 1, -0.1)],
+)
+def test_a_field_that_makes_no_sense_is_refused(field: FieldOfView) -> None:
     with pytest.raises(AlertError, match=r"field of|overlap of"):
         make_tiles(read_skymap(MAP), field)
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from pyros.alerts import events, parse
 from pyros.alerts.events import EventTable, Followed, StoredEvent
 from pyros.alerts.identity import Event, packet_record
-from pyros.alerts.skymaps import Field, make_tiles, read_skymap
+from pyros.alerts.skymaps import FieldOfView, make_tiles, read_skymap
 from pyros.alerts.skymaps.coverage import inside_any, moc_of, probability_in, write_moc
 from pyros.alerts.tiling import MapSource, MapTarget, ObservedField, Tiling
 from pyros.areas.picture import draw_coverage
@@ -40,7 +40,7 @@ def field(ra: float, dec: float, size: float = 4.0) -> ObservedField:
 @pytest.mark.parametrize(("ra", "dec"), [(150.0, -35.0), (0.5, 0.0), (77.0, 84.0)])
 def test_the_probability_of_fields_is_that_of_the_tiles(ra: float, dec: float) -> None:
     skymap = read_skymap(drawn_map(ra, dec))
-    tiles = make_tiles(skymap, Field(4, 4, 0.2), limit=20)
+    tiles = make_tiles(skymap, FieldOfView(4, 4, 0.2), limit=20)
     observed = [field(each.ra, each.dec) for each in tiles]
     assert probability_in(skymap, observed) == pytest.approx(sum(each.added for each in tiles), abs=0.02)
     assert probability_in(skymap, [*observed, *observed]) == pytest.approx(probability_in(skymap, observed))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyros.calibration import frames
-from pyros.calibration.frames import Frame
+from pyros.calibration.frames import CalibrationFrame
 from pyros.calibration.levels import measure_level
 from pyros.messages import CalibrationOrder
 
@@ -32,11 +32,11 @@ def test_darks_come_at_each_time_the_shortest_first() -> None:
 
 def test_images_of_a_time_and_a_filter_make_a_set() -> None:
     taken = [
-        Frame("DARK", "", 20.0, "a", 1000.0, -20.0),
-        Frame("DARK", "", 60.0, "b", None, None),
-        Frame("DARK", "", 20.0, "c", 1002.0, -19.0),
-        Frame("FLAT", "r", 2.0, "d", 20000.0),
-        Frame("FLAT", "r", 3.0, "e", 22000.0),
+        CalibrationFrame("DARK", "", 20.0, "a", 1000.0, -20.0),
+        CalibrationFrame("DARK", "", 60.0, "b", None, None),
+        CalibrationFrame("DARK", "", 20.0, "c", 1002.0, -19.0),
+        CalibrationFrame("FLAT", "r", 2.0, "d", 20000.0),
+        CalibrationFrame("FLAT", "r", 3.0, "e", 22000.0),
     ]
     short, long, flat = frames.sets(taken)
     assert (short.images, short.level, short.temperature) == (("a", "c"), 1001.0, -19.5)

@@ -25,7 +25,7 @@ from pyros.views.timeline_steps import (
     Published,
     ShutterOpened,
     SlewCommanded,
-    SourceFound,
+    SourceDetected,
     TimelineStep,
     Trouble,
 )
@@ -46,7 +46,7 @@ def decided(**changes: Any) -> m.AlertDecided:
 
 
 def plan(*observations: m.Observation, start: str | None = None, altitude: float = 60.0) -> m.Plan:
-    return m.Plan(tuple(m.Planned(each, altitude, "up until 05:00 UTC") for each in observations), start)
+    return m.Plan(tuple(m.PlannedObservation(each, altitude, "up until 05:00 UTC") for each in observations), start)
 
 
 @pytest.fixture
@@ -102,12 +102,12 @@ def test_what_is_found_in_the_images_is_told_also_after_the_end(follower: Follow
     other = msgspec.structs.replace(found, observation="obs-2")
     write("alert_manager", m.SOURCE_FOUND, other, sent=105.0)
     write("alert_manager", m.SOURCE_FOUND, found, sent=106.0)
-    assert follower.look() == [SourceFound(106.0, 10.0, 20.0, "r", 14.5, 0.02, "/d/1.fits")]
+    assert follower.look() == [SourceDetected(106.0, 10.0, 20.0, "r", 14.5, 0.02, "/d/1.fits")]
     write("scheduler", m.OBSERVATION_FINISHED, m.ObservationReport("obs-1"), sent=107.6)
     assert kinds(follower.look()) == [Ended]
     write("alert_manager", m.SOURCE_FOUND, found, sent=108.0)
     write("observation_manager", m.SLEW_STARTED, m.SlewStarted("obs-1", 2.5), sent=108.5)
-    assert kinds(follower.look()) == [SourceFound]
+    assert kinds(follower.look()) == [SourceDetected]
 
 
 def test_what_came_before_the_decision_was_read_is_told_after_it(follower: Follower, write: Any) -> None:

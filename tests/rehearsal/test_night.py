@@ -14,7 +14,7 @@ import pytest
 from pyros import config
 from pyros.agents.runtime.host import STEPS
 from pyros.rehearsal import night
-from pyros.rehearsal.night import Night
+from pyros.rehearsal.night import RehearsedNight
 from pyros.rehearsal.plan import NightPlan, NightResult
 from pyros.rehearsal.rehearse import command, night_folder, plans
 
@@ -42,7 +42,7 @@ seconds = 60
 def rehearsed(**keys: object) -> NightResult:
     plan = NightPlan(str(config.demo_file()), "2026-03-20", 1, **keys)  # type: ignore[arg-type]
     with night_folder() as folder:
-        return Night(plan, folder).run()
+        return RehearsedNight(plan, folder).run()
 
 
 def digest(folder: Path, hash_seed: str) -> str:
@@ -115,7 +115,7 @@ def test_the_nights_faults_hit_the_jobs_too(tmp_path: Path) -> None:
     results = []
     for number in range(2):
         plan = NightPlan(str(ini), "2026-03-20", 1, script=script, hours=1.2, alerts=0)
-        world = Night(plan, tmp_path / f"night-{number}")
+        world = RehearsedNight(plan, tmp_path / f"night-{number}")
         result = world.run()
         results.append(result.digest)
         assert result.violations == ()

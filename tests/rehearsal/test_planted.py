@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from pyros import config
-from pyros.rehearsal.night import Night
+from pyros.rehearsal.night import RehearsedNight
 from pyros.rehearsal.plan import NightPlan
 from pyros.rehearsal.reduce import reduce_night
 from pyros.rehearsal.script import parse, write
@@ -33,12 +33,12 @@ def observatory(folder: Path, *, roof: bool) -> Path:
     return path
 
 
-def make_nights(folder: Path) -> Callable[[NightPlan], Night]:
+def make_nights(folder: Path) -> Callable[[NightPlan], RehearsedNight]:
     """Return what makes a night of a plan, in the same folder again and again."""
 
-    def make(plan: NightPlan) -> Night:
+    def make(plan: NightPlan) -> RehearsedNight:
         shutil.rmtree(folder, ignore_errors=True)
-        return Night(plan, folder)
+        return RehearsedNight(plan, folder)
 
     return make
 

@@ -19,7 +19,7 @@ from pyros.alerts.events import EventTable
 from pyros.config import Config
 from pyros.journal import Effects, JournalReader, MemoryJournals, past
 from pyros.rehearsal.rehearsal import Rehearsal
-from pyros.rehearsal.replay import Replay, nights, replay_night
+from pyros.rehearsal.replay import ReplayResult, nights, replay_night
 from pyros.rehearsal.replayed import ReplayedAgent
 from tests.observatory.conftest import RULES, SMALL, Night
 
@@ -52,7 +52,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Night:
     return night
 
 
-def replayed(night: Rehearsal, rules: str | None = None) -> dict[str, Replay]:
+def replayed(night: Rehearsal, rules: str | None = None) -> dict[str, ReplayResult]:
     config: Config = night.config
     if rules is not None:
         file = Path(night.folder) / "other_rules.yaml"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from twisted.internet.task import Clock
 
-from pyros.sender.window import FIRST_BYTES, MAX_BYTES, MIN_BYTES, Window
+from pyros.sender.window import FIRST_BYTES, MAX_BYTES, MIN_BYTES, SendWindow
 
 
-def send(window: Window, clock: Clock, seconds: float, times: int) -> None:
+def send(window: SendWindow, clock: Clock, seconds: float, times: int) -> None:
     for number in range(1, times + 1):
         window.wrote(number)
         clock.advance(seconds)
@@ -17,7 +17,7 @@ def send(window: Window, clock: Clock, seconds: float, times: int) -> None:
 
 def test_the_window_follows_the_path() -> None:
     clock = Clock()
-    window = Window(True, clock.seconds)
+    window = SendWindow(True, clock.seconds)
     assert window.bytes == FIRST_BYTES
     send(window, clock, 5.0, 20)
     assert window.bytes == MIN_BYTES
@@ -29,14 +29,14 @@ def test_the_window_follows_the_path() -> None:
 
 def test_what_is_not_bulk_has_all_the_room() -> None:
     clock = Clock()
-    window = Window(False, clock.seconds)
+    window = SendWindow(False, clock.seconds)
     send(window, clock, 60.0, 10)
     assert window.bytes == MAX_BYTES
 
 
 def test_an_answer_to_another_connection_tells_nothing() -> None:
     clock = Clock()
-    window = Window(True, clock.seconds)
+    window = SendWindow(True, clock.seconds)
     window.wrote(1)
     window.begin_again()
     clock.advance(60.0)

@@ -24,7 +24,7 @@ from pyros.agents.safety_rules import Broken
 from pyros.agents.scheduler import SchedulerState
 from pyros.config import Config
 from pyros.journal import Journal, JournalReader, running
-from pyros.messages import Exposures, Observation, Plan, Planned, Reason, Telemetry, WeatherReading
+from pyros.messages import Exposures, Observation, Plan, PlannedObservation, Reason, Telemetry, WeatherReading
 from pyros.nights import diary, weather_log
 from pyros.nights.diary import DiaryLine
 from pyros.views import Observed, states
@@ -58,7 +58,7 @@ def observed(config: Config) -> Iterator[Observed]:
 
 def observing(config: Config) -> None:
     """Write an observatory that takes its fourth image."""
-    plan = Plan((Planned(observation=M31, altitude=60.0, reason="up", start=1.0, end=2.0),), start_now="m31")
+    plan = Plan((PlannedObservation(observation=M31, altitude=60.0, reason="up", start=1.0, end=2.0),), start_now="m31")
     lines = [
         DiaryLine("2026-03-20", 1.0, "weather", "safe"), DiaryLine("2026-03-20", 2.0, "state", "observing", "open"),
     ]  # fmt: skip

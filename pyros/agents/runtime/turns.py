@@ -46,7 +46,7 @@ class _Blamed(Exception):
     """The message was found to blame for a commit that failed."""
 
 
-class _Said(NamedTuple):
+class _SentMessage(NamedTuple):
     """A message that a handler sends."""
 
     agent: str
@@ -101,7 +101,7 @@ class Turns:
         self._fleeting_gone: list[int] = []
         self._unheard: set[str] = set()  # names of fleeting messages whose refusal was logged
         self._effects: Effects | None = None
-        self._out: list[_Said] = []
+        self._out: list[_SentMessage] = []
         self._calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self._marks: list[tuple[list[Any], int]] | None = None
         self._handling: tuple[str, float] | None = None
@@ -138,7 +138,7 @@ class Turns:
         for receiver in self._agent.config.receivers(agent):
             fleeting = name in FLEETING and not durable and receiver not in self.without_fleeting
             lane = bulk_lane(receiver) if name in BULK and receiver in self.with_lanes else receiver
-            self._out.append(_Said(lane, name, json, clock.time(), clock.monotonic(), fleeting))
+            self._out.append(_SentMessage(lane, name, json, clock.time(), clock.monotonic(), fleeting))
 
     def set_timer(self, seconds: float, name: str, payload: Any) -> int:
         effects = self._inside()
@@ -266,7 +266,7 @@ class Turns:
     def begin(self) -> TurnOutcome:
         """Run the agent's ``begin`` as its first turn, and note in the journal that it has started; see `run_hook`."""
         effects = Effects()
-        effects.also.append(past.keep_start(past.Started(self.journal.received_number, self._clock.time())))
+        effects.also.append(past.keep_start(past.AgentStart(self.journal.received_number, self._clock.time())))
         return self.run_hook(self._agent.begin, effects)
 
     def run_hook(self, hook: Callable[[], object], effects: Effects | None = None) -> TurnOutcome:

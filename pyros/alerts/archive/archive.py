@@ -64,7 +64,7 @@ class Cursor(msgspec.Struct, frozen=True):
     """Number of the last packet that was read."""
 
 
-class Stored(msgspec.Struct, frozen=True):
+class ArchiveResult(msgspec.Struct, frozen=True):
     """The result of archiving a group of packets."""
 
     new: int = 0
@@ -130,7 +130,9 @@ class Archive:
             raise unusable(self.where, error) from None
         return Cursor(*row) if row else Cursor(origin, "", 0)
 
-    def store(self, group: Sequence[Packet], cursor: Cursor | None = None, *, only_alerts: bool = False) -> Stored:
+    def store(
+        self, group: Sequence[Packet], cursor: Cursor | None = None, *, only_alerts: bool = False
+    ) -> ArchiveResult:
         """Archive packets, and note how far their origin has been read, in one transaction.
 
         Bytes that are there already are left out; with ``only_alerts`` also what cannot be understood. Raises
@@ -159,7 +161,7 @@ class Archive:
             if cursor is not None:
                 connection.execute(cursors.delete().where(cursors.c.origin == cursor.origin))
                 connection.execute(cursors.insert().values(**msgspec.structs.asdict(cursor)))
-        return Stored(len(new), before + len(read) - len(new), bad or sum(row.alert is None for row in new))
+        return ArchiveResult(len(new), before + len(read) - len(new), bad or sum(row.alert is None for row in new))
 
     def _known(self, digests: list[bytes]) -> set[bytes]:
         try:

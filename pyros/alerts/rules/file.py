@@ -40,14 +40,14 @@ class AlertRule(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_rules(path: Path) -> tuple[AlertRule, ...]:
     """Read the rules of a file, in its order; raises ConfigError listing every problem."""
-    reader = _Reader(path)
+    reader = _AlertRuleReader(path)
     rules = reader.read()
     if reader.problems:
         raise ConfigError(reader.problems)
     return rules
 
 
-class _Reader(LinedReader):
+class _AlertRuleReader(LinedReader):
     """A reader that turns the file into rules and collects every problem on the way."""
 
     RULE_KEYS = ("name", "when", "priority", "observe", "repeat", "min_altitude", "expires_after")

@@ -6,10 +6,10 @@ from pyros.alerts.skymaps.galaxies import Galaxy, GalaxyCatalogue, RankedGalaxy,
 from pyros.alerts.skymaps.place import place_of
 from pyros.alerts.skymaps.reading import read_skymap
 from pyros.alerts.skymaps.skymap import SkyMap
-from pyros.alerts.skymaps.tiles import Field, Tile, make_tiles
+from pyros.alerts.skymaps.tiles import FieldOfView, Tile, make_tiles
 
 __all__ = [
-    "Field",
+    "FieldOfView",
     "Galaxy",
     "GalaxyCatalogue",
     "RankedGalaxy",

@@ -26,7 +26,7 @@ _REGION = 0.999
 """The share of the probability that is looked at: the rest may be most of the sky."""
 
 
-class Field(NamedTuple):
+class FieldOfView(NamedTuple):
     """A telescope's field of view."""
 
     width: float
@@ -57,7 +57,7 @@ class Tile(NamedTuple):
 
 
 def make_tiles(
-    skymap: SkyMap, field: Field, *, share: float = 0.9, limit: int = 1000, observable: Mask | None = None
+    skymap: SkyMap, field: FieldOfView, *, share: float = 0.9, limit: int = 1000, observable: Mask | None = None
 ) -> list[Tile]:
     """Return fields of a map, those that add most first, until they have ``share`` of what can be observed.
 
@@ -106,7 +106,7 @@ def make_tiles(
 class _Grid:
     """The fields that cover the sky, each with a number: ring * 2**32 + place in the ring."""
 
-    def __init__(self, field: Field) -> None:
+    def __init__(self, field: FieldOfView) -> None:
         self._half_width, self._half_height = field.width / 2, field.height / 2
         count = math.ceil((180.0 - field.overlap) / (field.height - field.overlap))
         self._step = 180.0 / count  # at most the height less the overlap, so that whole rings fit

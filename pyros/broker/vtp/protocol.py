@@ -44,14 +44,14 @@ _ACK = re.compile(
 time than sending the events."""
 
 
-class Connection(Protocol):
+class VtpConnection(Protocol):
     """What is asked of a protocol that `Connections` keeps."""
 
     @property
     def transport(self) -> Any: ...
 
 
-_C = TypeVar("_C", bound=Connection)
+_C = TypeVar("_C", bound=VtpConnection)
 
 
 class Connections(Generic[_C]):

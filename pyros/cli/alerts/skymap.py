@@ -13,7 +13,7 @@ from rich.table import Table
 
 from pyros.alerts import form_of
 from pyros.alerts.skymaps import (
-    Field,
+    FieldOfView,
     GalaxyCatalogue,
     RankedGalaxy,
     SkyMap,
@@ -122,11 +122,11 @@ def _map_of(file: Path) -> bytes:
     return packed
 
 
-def _size(text: str, overlap: float) -> Field:
+def _size(text: str, overlap: float) -> FieldOfView:
     match = _FIELD.fullmatch(text)
     if match is None:
         raise typer.BadParameter(f"{text!r} is no field; give degrees as 2x1.5", param_hint="--field")
-    size = Field(float(match[1]), float(match[2] or match[1]), overlap)
+    size = FieldOfView(float(match[1]), float(match[2] or match[1]), overlap)
     size.check()
     return size
 

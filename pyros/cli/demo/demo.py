@@ -39,7 +39,7 @@ from pyros.sender import reachable
 from pyros.simulators import load as load_simulator
 from pyros.views.night import state
 from pyros.views.timeline import LOOK_EVERY, Follower
-from pyros.views.timeline_steps import Ended, ImageOnDisk, Planned, SourceFound
+from pyros.views.timeline_steps import Ended, ImageOnDisk, Planned, SourceDetected
 
 _START_SECONDS = 90.0
 _WEATHER_SECONDS = 30.0
@@ -291,7 +291,7 @@ def _follow(process: ObservatoryProcess, packet: DemoPacket, timeout: float, bur
         show(timeline.times())
         out.print()
     good = [_shown(number, path, packet.target) for number, path in enumerate(images, 1)]
-    found = [step for step in timeline.steps if isinstance(step, SourceFound)]
+    found = [step for step in timeline.steps if isinstance(step, SourceDetected)]
     for curve in sorted(config.data.glob("lightcurves/*.png")):
         out.print(f"light curve  {short(curve)}")
     judge(end, good, timeout)

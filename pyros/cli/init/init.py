@@ -17,7 +17,7 @@ from pyros.alerts.rules import templates
 from pyros.cli.check import check
 from pyros.cli.common import out, program, short
 from pyros.cli.init import units
-from pyros.cli.init.plan import GCN_SECRET, PLAIN, PRIVATE, Plan, files, ivo_of
+from pyros.cli.init.plan import GCN_SECRET, PLAIN, PRIVATE, ObservatoryPlan, files, ivo_of
 from pyros.cli.init.questions import Questions
 from pyros.cli.instruments.discover import indi_server
 from pyros.config import FILE_NAME, Config
@@ -109,7 +109,7 @@ def init(
     remotes = tuple(remote or questions.word("VOEvent brokers to subscribe to, host:port", "none").split())
     gcn_id = gcn_id or questions.word("Client id of an account at GCN (gcn.nasa.gov)", "none")
     gcn_id = "" if gcn_id == "none" else gcn_id
-    plan = Plan(
+    plan = ObservatoryPlan(
         name=name, place=place, ivo=ivo or ivo_of(name), devices=devices, simulated=simulated, rules=rules,
         remotes=() if remotes == ("none",) else remotes, gcn_id=gcn_id,
         gcn_secret=_secret(questions, gcn_secret) if gcn_id else "",
@@ -148,7 +148,7 @@ def _secret(questions: Questions, file: Path | None) -> str:
     return text
 
 
-def _write(top: Path, plan: Plan) -> Path:
+def _write(top: Path, plan: ObservatoryPlan) -> Path:
     """Write the files of an observatory into its folder, and return its configuration's; raises PyrosError."""
     wanted = files(plan)
     _refuse(top, [*wanted, Path(units.FOLDER)])

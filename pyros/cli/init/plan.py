@@ -25,7 +25,7 @@ PRIVATE, SECRET, PLAIN = 0o600, 0o400, 0o640
 
 
 @dataclass(frozen=True)
-class Place:
+class TelescopePlace:
     """Where the telescope stands."""
 
     latitude: float
@@ -37,11 +37,11 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ObservatoryPlan:
     """What is asked before the files of an observatory are written."""
 
     name: str
-    place: Place
+    place: TelescopePlace
     ivo: str
     """Its own name among brokers."""
     devices: Mapping[str, FoundDevice] = field(default_factory=dict)
@@ -65,7 +65,7 @@ def ivo_of(name: str) -> str:
     return f"ivo://{word}.observatory/pyros"
 
 
-def files(plan: Plan) -> dict[Path, tuple[str, int]]:
+def files(plan: ObservatoryPlan) -> dict[Path, tuple[str, int]]:
     """Return the observatory's files, relative to its folder: the text of each, and its mode.
 
     Raises PyrosError when the demo's files, which they are made from, are not those they should be.
@@ -90,7 +90,7 @@ def files(plan: Plan) -> dict[Path, tuple[str, int]]:
     return made
 
 
-def _ini(plan: Plan, demo: Path) -> str:
+def _ini(plan: ObservatoryPlan, demo: Path) -> str:
     ini = IniTemplate(demo.read_text(encoding="utf-8"))
     ini.head(
         f"The configuration of {plan.name}, begun by pyros init from the demo observatory's.",

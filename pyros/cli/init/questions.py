@@ -11,13 +11,13 @@ from contextlib import closing
 import typer
 
 from pyros.cli.common import out
-from pyros.cli.init.plan import DEMO_KINDS, Place
+from pyros.cli.init.plan import DEMO_KINDS, TelescopePlace
 from pyros.cli.instruments.discover import FoundDevice, ask_devices
 from pyros.errors import PyrosError
 from pyros.instruments.indi.discovery import PORT as INDI_PORT
 from pyros.kinds import KINDS
 
-DEMO_PLACE = Place(latitude=43.9308, longitude=5.7133, elevation=650.0)
+DEMO_PLACE = TelescopePlace(latitude=43.9308, longitude=5.7133, elevation=650.0)
 """Where the demo stands, which an observatory of simulators may stand at as well."""
 _LIMITS = {"latitude": (-90.0, 90.0), "longitude": (-180.0, 360.0), "elevation": (-500.0, 9000.0)}
 _UNITS = {"latitude": "degrees north", "longitude": "degrees east", "elevation": "metres above the sea"}
@@ -43,7 +43,7 @@ class Questions:
         """Return what is typed without showing it."""
         return str(typer.prompt(text, hide_input=True)).strip()
 
-    def place(self, given: Mapping[str, float | None], simulated: bool) -> Place:
+    def place(self, given: Mapping[str, float | None], simulated: bool) -> TelescopePlace:
         """Return where the telescope stands; an observatory of simulators may stand where the demo does.
 
         Raises PyrosError where nobody can be asked, and it is not known.
@@ -62,7 +62,7 @@ class Questions:
                 values[key] = _within(key, value)
         if missing:
             raise PyrosError(f"where does the telescope stand? give {', '.join(missing)}")
-        return Place(**values)
+        return TelescopePlace(**values)
 
     def _number(self, key: str, default: float) -> float:
         while True:

@@ -14,7 +14,7 @@ from pyros.cli.common import ConfigOption, JsonOption, looking, out, show
 from pyros.config import INSTRUMENTS, Config
 from pyros.health.asking import of_agent
 from pyros.printable import instant
-from pyros.views.devices import Device, devices
+from pyros.views.devices import DeviceView, devices
 
 _PATIENCE = 2.0
 
@@ -77,7 +77,7 @@ def instruments(config: Config) -> list[dict[str, Any]]:
     return found
 
 
-def _in_order(config: Config, device: Device) -> int:
+def _in_order(config: Config, device: DeviceView) -> int:
     kind = config.agents[device.name].kind
     return INSTRUMENTS.index(kind) if kind in INSTRUMENTS else len(INSTRUMENTS)
 

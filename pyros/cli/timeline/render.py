@@ -27,13 +27,13 @@ from pyros.views.timeline_steps import (
     Published,
     ShutterOpened,
     SlewCommanded,
-    SourceFound,
+    SourceDetected,
     TimelineStep,
     Trouble,
 )
 
 _LAST = ("finished", "stopped")
-_STYLES = {Decided: "bold", ImageOnDisk: "green", SourceFound: "green", Trouble: "yellow", Ended: "bold"}
+_STYLES = {Decided: "bold", ImageOnDisk: "green", SourceDetected: "green", Trouble: "yellow", Ended: "bold"}
 
 
 class AlertTimeline:
@@ -87,7 +87,7 @@ class AlertTimeline:
         def count(kind: type[TimelineStep]) -> int:
             return sum(isinstance(step, kind) for step in self.steps)
 
-        self._go_on(follower, seconds, lambda: count(SourceFound) >= count(ImageOnDisk))
+        self._go_on(follower, seconds, lambda: count(SourceDetected) >= count(ImageOnDisk))
 
     def _go_on(self, follower: Follower, seconds: float, done: Callable[[], bool]) -> None:
         deadline = Deadline(seconds)
@@ -139,7 +139,7 @@ class AlertTimeline:
             ("on target", OnTarget),
             ("shutter opened", ShutterOpened),
             ("image on disk", ImageOnDisk),
-            ("source found", SourceFound),
+            ("source found", SourceDetected),
         )
         found = {}
         for name, kind in wanted:
@@ -190,7 +190,7 @@ def in_words(step: TimelineStep) -> tuple[str, str]:
             )
         case ImageOnDisk():
             words = "image on disk", Path(step.path).name
-        case SourceFound() | Published():
+        case SourceDetected() | Published():
             words = _what_came_of_it(step)
         case Trouble():
             words = "trouble", step.reason
@@ -201,7 +201,7 @@ def in_words(step: TimelineStep) -> tuple[str, str]:
     return words
 
 
-def _what_came_of_it(step: SourceFound | Published) -> tuple[str, str]:
+def _what_came_of_it(step: SourceDetected | Published) -> tuple[str, str]:
     if isinstance(step, Published):
         return "published", f"{step.what}: {step.ivorn}"
     error = "" if step.error is None else f" ± {step.error:.2f}"

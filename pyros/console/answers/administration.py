@@ -19,7 +19,7 @@ _MEANING = {
 }
 
 
-class Switch(msgspec.Struct):
+class SwitchSetting(msgspec.Struct):
     """A switch, and what it means."""
 
     name: str
@@ -30,13 +30,15 @@ class Switch(msgspec.Struct):
 class Administration(msgspec.Struct):
     """What is switched on and off."""
 
-    switches: list[Switch]
+    switches: list[SwitchSetting]
 
 
 def administration(request: HttpRequest) -> Administration:
     """Return the switches."""
     now = settings.CONSOLE.switches.read()
-    return Administration([Switch(name, getattr(now, name), _MEANING[name]) for name in Switches.__struct_fields__])
+    return Administration(
+        [SwitchSetting(name, getattr(now, name), _MEANING[name]) for name in Switches.__struct_fields__]
+    )
 
 
 def switch(request: HttpRequest) -> HttpResponse:

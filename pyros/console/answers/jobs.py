@@ -56,7 +56,7 @@ class JobLine(msgspec.Struct):
     """What it is doing, in its own words."""
 
 
-class Field(msgspec.Struct):
+class ParameterField(msgspec.Struct):
     """A script's parameter, as a form has it."""
 
     name: str
@@ -73,7 +73,7 @@ class Form(msgspec.Struct):
     queue: str
     name: str
     text: str
-    fields: list[Field]
+    fields: list[ParameterField]
 
 
 class Scheduled(msgspec.Struct):
@@ -87,7 +87,7 @@ class Scheduled(msgspec.Struct):
     what: str
 
 
-class Jobs(msgspec.Struct):
+class JobsPage(msgspec.Struct):
     """The page."""
 
     jobs: list[JobLine]
@@ -127,7 +127,7 @@ class JobPage(msgspec.Struct):
     may_end: bool
 
 
-def jobs(request: HttpRequest, state: str = "", limit: int = 100) -> Jobs:
+def jobs(request: HttpRequest, state: str = "", limit: int = 100) -> JobsPage:
     """Return what queues do, and what may be asked for. Raises JournalError."""
     caller, config = caller_of(request), _config()
     mine = "" if caller.role >= Role.OPERATOR else caller.name
@@ -145,7 +145,7 @@ def jobs(request: HttpRequest, state: str = "", limit: int = 100) -> Jobs:
         Scheduled(job.name, job.queue, job.every.text, job.every.next_after(now), job.task or " ".join(job.command))
         for job in config.jobs
     ]
-    return Jobs(lines[:limit], counts, forms, problems, scheduled, caller.role >= Role.OBSERVER)
+    return JobsPage(lines[:limit], counts, forms, problems, scheduled, caller.role >= Role.OBSERVER)
 
 
 def job(request: HttpRequest, name: str) -> JobPage | None:
@@ -244,7 +244,7 @@ def _forms(config: Config) -> tuple[list[Form], list[str]]:
     found, problems = _scripts(config)
     forms = [
         Form(queue, script.name, script.text, [
-            Field(each.name, each.type, list(each.choices) or each.files(), each.default, each.text)
+            ParameterField(each.name, each.type, list(each.choices) or each.files(), each.default, each.text)
             for each in script.parameters
         ])
         for queue, script in found

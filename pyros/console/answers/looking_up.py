@@ -11,7 +11,7 @@ from pyros.console.outside import About
 from pyros.views.event import EventDetail, event
 
 
-class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
+class ElsewhereAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of an event elsewhere."""
 
     event: str
@@ -27,14 +27,14 @@ class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
         return any(each.state == "asking" for each in self.services)
 
 
-def elsewhere(request: HttpRequest, key: str = "") -> Elsewhere | None:
+def elsewhere(request: HttpRequest, key: str = "") -> ElsewhereAnswer | None:
     """Return what is known by now; None for no such event."""
     console = settings.CONSOLE
     found = event(console.observed, key)
     if found is None:
         return None
     about = about_of(found)
-    return Elsewhere(event=found.event.name, services=console.elsewhere.look(about), radius=about.radius)
+    return ElsewhereAnswer(event=found.event.name, services=console.elsewhere.look(about), radius=about.radius)
 
 
 def about_of(found: EventDetail) -> About:

@@ -57,7 +57,7 @@ class Notes(msgspec.Struct, frozen=True, kw_only=True):
     """The tags of the newest 5,000 notes, by name."""
 
 
-class _Given(msgspec.Struct):
+class _NoteBody(msgspec.Struct):
     """A note as JSON."""
 
     event: str
@@ -135,15 +135,17 @@ def remove(request: HttpRequest, number: int) -> HttpResponse:
     return HttpResponseRedirect(f"/event?{urlencode({'key': row.event})}#notes", status=303)
 
 
-def _given(request: HttpRequest) -> _Given:
+def _given(request: HttpRequest) -> _NoteBody:
     if request.content_type == "application/json":
         try:
-            given = msgspec.json.decode(request.body, type=prepared(_Given))
+            given = msgspec.json.decode(request.body, type=prepared(_NoteBody))
         except (msgspec.DecodeError, ValueError) as error:
             raise ValueError(f"no note as JSON: {error}") from None
     else:
         form = request.POST
-        given = _Given(str(form.get("event", "")), str(form.get("text", "")), re.split(r"[\s,]+", form.get("tags", "")))
+        given = _NoteBody(
+            str(form.get("event", "")), str(form.get("text", "")), re.split(r"[\s,]+", form.get("tags", ""))
+        )
     text = printable(given.text.replace("\r\n", "\n").strip(), lines=True)
     tags = list(dict.fromkeys(filter(None, (each.strip() for each in given.tags))))
     if not text and not tags:
@@ -152,4 +154,4 @@ def _given(request: HttpRequest) -> _Given:
         raise ValueError(f"a note has at most {MAX_TEXT} characters")
     if len(tags) > MAX_TAGS or not all(_TAG.fullmatch(each) for each in tags):
         raise ValueError(f"tags are at most {MAX_TAGS} words of at most 40 letters, digits and _ . + -")
-    return _Given(given.event, text, tags)
+    return _NoteBody(given.event, text, tags)

@@ -80,13 +80,13 @@ def _why(request: HttpRequest) -> str:
     given = request.POST.get("why", "")
     if request.content_type == "application/json":
         try:
-            given = msgspec.json.decode(request.body, type=prepared(_Given)).why
+            given = msgspec.json.decode(request.body, type=prepared(_OrderBody)).why
         except (msgspec.DecodeError, ValueError):
             given = ""
     return printable(str(given).strip())[:_MAX_WHY]
 
 
-class _Given(msgspec.Struct):
+class _OrderBody(msgspec.Struct):
     """The body of an order as JSON."""
 
     why: str = ""

@@ -35,7 +35,7 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a target's request waits still."""
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What was found, the newest first."""
 
     words: str = ""
@@ -52,7 +52,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 def search(
     request: HttpRequest, words: str = "", kind: str = "", after: int | None = None, limit: int = 50
-) -> Found:  # fmt: skip
+) -> SearchAnswer:  # fmt: skip
     """Return what has all the words, the last of which may be a beginning. Raises ValueError for an unknown kind."""
     console = settings.CONSOLE
     kinds = {"note": "events"} | _SECTIONS
@@ -61,12 +61,12 @@ def search(
     shown = {page.hidden_by for page in console.pages}
     wanted = [each for each, section in kinds.items() if section in shown and kind in ("", each)]
     if not words.split():
-        return Found(words=words)
+        return SearchAnswer(words=words)
     complete = console.search.fill(FILL_SECONDS)
     found, more = console.search.find(words, wanted, after, limit)
     waiting: dict[str, Any] = console.observed.state("scheduler", SeenScheduler).requests
     notes = with_words(request, tuple(words.split()[:20]), _MAX_NOTES) if "note" in wanted and after is None else ()
-    return Found(
+    return SearchAnswer(
         words=words, notes=notes, complete=complete, after=found[-1][0] if more else None,
         hits=tuple(_hit(number, doc, doc.key in waiting) for number, doc in found),
     )  # fmt: skip

@@ -14,11 +14,11 @@ from django.views.decorators.http import require_http_methods
 from pyros.console.answers.naming import named
 from pyros.console.caller import caller_of
 from pyros.console.roles import Role
-from pyros.console.services import Service
+from pyros.console.services import Endpoint
 from pyros.errors import DeliveryError, PyrosError
 
 
-def serve(service: Service) -> Callable[..., HttpResponseBase]:
+def serve(service: Endpoint) -> Callable[..., HttpResponseBase]:
     """Return what answers the service."""
     methods = [*(["GET", "HEAD"] if service.get else []), *(["POST"] if service.post else [])]
 

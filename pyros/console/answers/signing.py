@@ -19,7 +19,7 @@ from pyros.console.caller import Caller, address_of, caller_of
 from pyros.console.people.models import Invitation as InvitationRow
 from pyros.console.people.models import User
 from pyros.console.roles import Role
-from pyros.console.sealed import Entry, Invitation, unseal
+from pyros.console.sealed import InvitationLink, SignInLink, unseal
 
 _BACKEND = "django.contrib.auth.backends.ModelBackend"
 _OVER = "this link has been used, is too old, or is not one of ours; ask for another"
@@ -57,7 +57,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 @require_safe
 def enter(request: HttpRequest, sealed: str) -> HttpResponse:
     """Sign in by a link that somebody has made who can read the console's secret; makes the person if need be."""
-    entry = unseal(settings.CONSOLE.secret, Entry, sealed)
+    entry = unseal(settings.CONSOLE.secret, SignInLink, sealed)
     if entry is None or entry.role not in set(Role) - {Role.NOBODY}:
         return problem(request, 403, _OVER)
     user = User.objects.filter(name=entry.name).first() or User.objects.make(entry.name, Role(entry.role))
@@ -72,7 +72,7 @@ def enter(request: HttpRequest, sealed: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def accept(request: HttpRequest, sealed: str) -> HttpResponse:
     """Have an invited person choose a name and a password; once."""
-    invitation = unseal(settings.CONSOLE.secret, Invitation, sealed)
+    invitation = unseal(settings.CONSOLE.secret, InvitationLink, sealed)
     row = None if invitation is None else InvitationRow.objects.filter(id=invitation.id, used=False).first()
     if row is None:
         return problem(request, 403, _OVER)

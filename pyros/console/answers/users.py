@@ -15,7 +15,7 @@ from pyros.console.caller import caller_of
 from pyros.console.people.models import Invitation as InvitationRow
 from pyros.console.people.models import User
 from pyros.console.roles import Role, role_named
-from pyros.console.sealed import Invitation, seal
+from pyros.console.sealed import InvitationLink, seal
 
 INVITATION_SECONDS = 7 * 86400.0
 _ACTS = 100
@@ -59,7 +59,7 @@ def invite(request: HttpRequest) -> HttpResponse:
         return problem(request, 400, str(error))
     row = InvitationRow(role=int(role), note=str(request.POST.get("note", ""))[:100], by=caller.user)
     row.save()
-    sealed = seal(settings.CONSOLE.secret, Invitation(row.id), INVITATION_SECONDS)
+    sealed = seal(settings.CONSOLE.secret, InvitationLink(row.id), INVITATION_SECONDS)
     note(caller, "invite", f"{role.word}: {row.note}")
     link = request.build_absolute_uri(f"/invitation/{sealed}")
     return render(request, "invited.html", {"link": link, "role": role.word, "days": INVITATION_SECONDS / 86400})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyros.health.check import HealthCheck, warning
-from pyros.views.devices import Device
+from pyros.views.devices import DeviceView
 
 _SILENT_SECONDS = 180.0
 _DEGREES = 3.0
@@ -47,7 +47,7 @@ class DevicesCheck(HealthCheck):
         if bad:
             self.fail("; ".join(bad))
 
-    def _up(self) -> list[Device]:
+    def _up(self) -> list[DeviceView]:
         return [device for device in self.observatory.devices if device.up is not False]
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from twisted.internet.defer import DeferredLock
 
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
-from pyros.instruments.alpaca.address import Address, parse_address
+from pyros.instruments.alpaca.address import AlpacaAddress, parse_address
 from pyros.instruments.alpaca.link import AlpacaLink
 from pyros.instruments.drivers.commands import CommandsUnderWay, DeviceCommand, Stillness
 from pyros.instruments.drivers.device import InstrumentDriver
@@ -40,7 +40,7 @@ class AlpacaDevice(InstrumentDriver):
         self._turns = DeferredLock()
         self._stops: list[DeferredLock] = []
         """Each is locked until that stop is over."""
-        self._address: Address = parse_address(self.kind, address)
+        self._address: AlpacaAddress = parse_address(self.kind, address)
         self._options = self._address.options
         self._link = AlpacaLink(self.kind, address, self._address, self._reactor, self._clock)
         self._link.on_lost = self._lost

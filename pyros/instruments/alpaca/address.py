@@ -40,7 +40,7 @@ OPTIONS: dict[Kind, dict[str, Option]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class AlpacaAddress:
     """Where a device is: ``path`` is that of its methods, ``options`` what else its address says."""
 
     scheme: str
@@ -60,7 +60,7 @@ class Address:
         return f"/api/v1/{self.type}/{self.number}"
 
 
-def parse_address(kind: Kind, address: str) -> Address:
+def parse_address(kind: Kind, address: str) -> AlpacaAddress:
     """Read an address. Raises ConfigError that says what would be right."""
     if kind not in TYPES:
         raise ConfigError([f"kind = {kind}: must be one of {', '.join(TYPES)}"])
@@ -87,6 +87,6 @@ def parse_address(kind: Kind, address: str) -> Address:
         raise ConfigError([f"address = {address}: is that of a {path[1]}; a {kind}'s is {wanted}"])
     if parts.scheme == "https" and (find_spec("OpenSSL") is None or find_spec("service_identity") is None):
         raise ConfigError([f"address = {address}: https needs pip install 'pyros-observatory[tls]'"])
-    return Address(
+    return AlpacaAddress(
         parts.scheme, host, port, path[1], int(path[2]), read_options(kind, address, parts.query, OPTIONS.get(kind))
     )

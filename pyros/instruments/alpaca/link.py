@@ -16,7 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from pyros.backoff import Backoff
 from pyros.clock import Clock, Timer
 from pyros.errors import ConnectionLost, DeviceRefused, InstrumentError, NoAnswer
-from pyros.instruments.alpaca.address import Address
+from pyros.instruments.alpaca.address import AlpacaAddress
 from pyros.instruments.alpaca.client import ANSWER_SECONDS, CONNECT_SECONDS, LONG_SECONDS, AlpacaClient
 from pyros.instruments.alpaca.replies import in_words, typed, value_of
 from pyros.instruments.drivers.reconnecting import RETRY_SECONDS
@@ -33,7 +33,7 @@ _CONNECTING_SECONDS = 30.0
 class AlpacaLink:
     """Questions and commands to one device, and whether it is there."""
 
-    def __init__(self, kind: Kind, text: str, address: Address, reactor: Reactor, clock: Clock) -> None:
+    def __init__(self, kind: Kind, text: str, address: AlpacaAddress, reactor: Reactor, clock: Clock) -> None:
         self.kind = kind
         self.text = text
         self.address = address
