@@ -28,7 +28,6 @@ MAX_PACKETS_PER_EVENT = 100
 """Packets that an event remembers; GBM, the most talkative stream, sends a dozen. Test events come for years."""
 _KINDS: dict[Kind, int] = {"initial": 0, "update": 1, "retraction": 2}
 _TAKEN_BACK = frozenset({"retraction", "supersedes"})
-_NOTHING: tuple[object, ...] = (None, "", (), {})
 _REFERENCE = 0.9
 """The containment at which error radii are compared."""
 
@@ -176,7 +175,8 @@ def _another(key: str, about: str) -> bool:
 
 def packet_record(alert: Alert) -> PacketRecord:
     """Make the record of an alert that its event keeps."""
-    ra, dec = alert.target or (None, None)
+    target = alert.target
+    ra, dec = target or (None, None)
     return PacketRecord(
         id=alert.id,
         key=alert.event,
@@ -186,8 +186,8 @@ def packet_record(alert: Alert) -> PacketRecord:
         sent=alert.sent.timestamp() if alert.sent else None,
         ra=ra,
         dec=dec,
-        error_radius=alert.error_radius if alert.target else None,
-        containment=alert.containment if alert.target else None,
+        error_radius=alert.error_radius if target else None,
+        containment=alert.containment if target else None,
         cites=alert.citations,
         links=links(alert.event, alert.role, alert.citations, alert.names, alert.related),
         names=alert.names,
@@ -221,7 +221,7 @@ def alert_of(packet: PacketRecord) -> Alert:
 
 def _facts(alert: Alert) -> dict[str, Any]:
     said = {name: getattr(alert, name) for name in FACTS}
-    return {name: value for name, value in said.items() if value not in _NOTHING and (value or name != "known_source")}
+    return {name: value for name, value in said.items() if value or (value == 0 and name != "known_source")}
 
 
 def said_together(event: Event) -> dict[str, Any]:

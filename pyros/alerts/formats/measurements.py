@@ -7,7 +7,7 @@ Burst_Signif 0.00), except for magnitudes and hardness. Names are the field's ow
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import Any
 
 from pyros.alerts.formats import values
@@ -46,6 +46,7 @@ PARAMS: tuple[tuple[str, float, tuple[str, ...]], ...] = (
     ("dispersion", 1.0, ("event parameters/dm", "*/dm")),
 )
 """(what, factor to its unit, Params of a VOEvent, the first that there is before the others)."""
+_PARAM_NAMES = frozenset(name.rpartition("/")[2] for _, _, names in PARAMS for name in names)
 
 FIELDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("signalness", ("signalness",)),
@@ -89,9 +90,16 @@ _ZERO_POINT = 31.4
 """AB magnitude of 1 nJy."""
 
 
-def of_params(get: Callable[[str], Any | None]) -> dict[str, float]:
-    """Read a VOEvent's measurements; ``get`` returns a Param by name (as `streams` writes names), or None."""
+def of_params(there: Set[str], get: Callable[[str], Any | None]) -> dict[str, float]:
+    """Read a VOEvent's measurements.
+
+    Args:
+        there: the names of its Params, without their groups.
+        get: returns one of them by name (as `streams` writes names), or None.
+    """
     found: dict[str, float] = {}
+    if there.isdisjoint(_PARAM_NAMES):
+        return found
     for what, factor, names in PARAMS:
         if what not in found:
             texts = (param.value for name in names if (param := get(name)) is not None)

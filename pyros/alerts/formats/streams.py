@@ -351,6 +351,7 @@ def pattern(expression: str) -> re.Pattern[str]:
 
 
 _BY_IVORN = sorted(((prefix, row) for row in (GCN, *STREAMS) for prefix in row.ivorns), key=lambda item: -len(item[0]))
+_PREFIXES = tuple(prefix for prefix, _ in _BY_IVORN)
 _BY_SCHEMA = {folder: row for row in STREAMS for folder in row.schemas}
 BY_NAME = {row.name: row for row in STREAMS}
 
@@ -359,7 +360,7 @@ BY_NAME = {row.name: row for row in STREAMS}
 def of_ivorn(ivorn: str) -> Stream:
     """Return the stream's row by an ivorn; `GCN` or `UNKNOWN` with the author's name where the table has none."""
     lower = ivorn[:200].lower()
-    for prefix, row in _BY_IVORN:
+    for prefix, row in _BY_IVORN if lower.startswith(_PREFIXES) else ():
         if lower.startswith(prefix):
             if row.name:
                 return row

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, get_args
 
 import msgspec
@@ -39,7 +41,7 @@ _COORDS_TYPES = {"0": "unavailable", "2": "pointing_direction"}
 _COORDS_TYPE = re.compile(r"coordinates are of the type:?\s*(\w+)", re.IGNORECASE)
 
 
-class Param(msgspec.Struct, frozen=True):
+class Param(msgspec.Struct, frozen=True, gc=False):
     """One Param of What."""
 
     group: str
@@ -170,7 +172,7 @@ def interpret(event: VOEvent, row: Stream | None = None) -> Alert:
         group=params.text(row.group)[:100],
         pipeline=params.text(row.pipeline)[:100],
         search=params.text(row.search)[:100],
-        measured=measurements.of_params(params.get),
+        measured=measurements.of_params(params.names, params.get),
         citations=event.citations,
         names=(event_keys.by_day(row, time),) if row.event_by_day and time is not None else (),
         related=_related(row, params),
@@ -181,17 +183,25 @@ class _Params:
     """The Params of What, found by the names that the streams' table uses."""
 
     def __init__(self, params: tuple[Param, ...]) -> None:
+        self._params = params
         first = params[::-1]  # of several with one name the first one counts
-        self._by_name = {"*/" + each.name: each for each in first}
-        self._by_name |= {f"{each.group}/{each.name}" if each.group else each.name: each for each in first}
-        self._true = {each.name.lower() for each in params if each.value.lower() in _TRUE}
+        self._in_any_group = {each.name: each for each in first}
+        self._by_name = self._in_any_group
+        if any(each.group for each in params):
+            self._by_name = {f"{each.group}/{each.name}" if each.group else each.name: each for each in first}
+
+    @property
+    def names(self) -> Set[str]:
+        """The names of the Params, without their groups."""
+        return self._in_any_group.keys()
 
     def get(self, name: str) -> Param | None:
-        return self._by_name.get(name)
+        """Return the Param of a name, that of a group and a name, or, with ``*`` for the group, that of any group."""
+        return self._in_any_group.get(name[2:]) if name.startswith("*/") else self._by_name.get(name)
 
     def first(self, names: tuple[str, ...]) -> Param | None:
         for name in names:
-            param = self._by_name.get(name)
+            param = self.get(name)
             if param is not None and param.value:
                 return param
         return None
@@ -201,24 +211,28 @@ class _Params:
         return param.value if param else ""
 
     def marked(self, names: tuple[str, ...]) -> bool:
-        return not self._true.isdisjoint(names)
+        """Tell whether a Param of one of these names, in lower case, is true."""
+        return bool(names) and not self._true.isdisjoint(names)
+
+    @cached_property
+    def _true(self) -> set[str]:
+        return {each.name.lower() for each in self._params if each.value.lower() in _TRUE}
 
     def matches(self, marks: tuple[tuple[str, str], ...]) -> bool:
         for name, expression in marks:
-            param = self._by_name.get(name)
+            param = self.get(name)
             if param and streams.pattern(expression).fullmatch(param.value[:200]):
                 return True
         return False
 
 
 def _params(what: Any | None) -> tuple[Param, ...]:
-    if what is None:
-        return ()
     params: list[Param] = []
-    for element in what.iterchildren("{*}Param", "{*}Group"):
-        if element.tag.endswith("Param"):
+    for element in what if what is not None else ():
+        tag = local_name(element)
+        if tag == "Param":
             params.append(_param("", element))
-        else:
+        elif tag == "Group":
             group = (element.get("name") or element.get("type") or "").strip()
             params.extend(_param(group, member) for member in element.iter("{*}Param"))  # groups in groups occur
         if len(params) > _MAX_PARAMS:

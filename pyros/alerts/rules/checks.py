@@ -41,12 +41,18 @@ def names(label: str, take: Callable[[Alert, Circumstances], str | tuple[str, ..
         value = take(alert, moment)
         if value is None:
             return None, None, f"{label} unknown"
-        there = (value,) if isinstance(value, str) else value
-        fits = any(map(_fits(wanted), map(str.lower, there)))
-        said = ", ".join(there)
-        return fits, value, f"{label} {said}" if fits else f"{label} {said or 'unknown'} is not {' or '.join(wanted)}"
+        return _named(label, value, wanted)
 
     return check
+
+
+@lru_cache(maxsize=4096)
+def _named(label: str, value: str | tuple[str, ...], wanted: tuple[str, ...]) -> CheckResult:
+    """Hold names against those that a rule wants; few come, and they come again and again."""
+    there = (value,) if isinstance(value, str) else value
+    fits = any(map(_fits(wanted), map(str.lower, there)))
+    said = ", ".join(there)
+    return fits, value, f"{label} {said}" if fits else f"{label} {said or 'unknown'} is not {' or '.join(wanted)}"
 
 
 @lru_cache(maxsize=1024)
@@ -121,7 +127,10 @@ def young(alert: Alert, moment: Circumstances, wanted: float) -> CheckResult:
     seconds = age(alert, moment.now)
     if seconds is not None and seconds < MIN_AGE_SECONDS:
         return None, seconds, f"its time lies {-seconds:.0f} s in the future"
-    return limit("age", spans, lambda *_: seconds, at_most=True)(alert, moment, wanted)
+    return _at_most_age(alert, moment, wanted)
+
+
+_at_most_age = limit("age", spans, lambda alert, moment: age(alert, moment.now), at_most=True)
 
 
 def probable(alert: Alert, _: Circumstances, wanted: dict[str, float]) -> CheckResult:

@@ -49,6 +49,8 @@ class EventFacts(msgspec.Struct, frozen=True):
     def of(cls, alert: Alert, followed: Followed, coincident: tuple[str, ...] = ()) -> Self:
         """Put together what is known of a packet's event, the packet itself included."""
         event = followed.event
+        if len(event.packets) == 1:  # it says what its packet says
+            return cls(alert, 1, identity.missions(event), coincident, followed.map)
         best = identity.believe(event).best
         said = identity.said_together(event)
         if best is not None:

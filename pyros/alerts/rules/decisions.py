@@ -84,7 +84,7 @@ def looked_at(
     With a ``sky`` also where its position stood then, and the Sun and the Moon. ``coincident`` says in words what
     agrees with it in time and place.
     """
-    seconds = age(alert, now)
+    seconds, target = age(alert, now), alert.target
     found: dict[str, Any] = {
         "stream": alert.stream,
         "notice_type": alert.notice_type,
@@ -94,7 +94,7 @@ def looked_at(
         "dec": alert.dec,
         "error_radius": alert.error_radius,
         "containment": alert.containment,
-        "galactic_latitude": round(values.galactic_latitude(*alert.target), 3) if alert.target else None,
+        "galactic_latitude": round(values.galactic_latitude(*target), 3) if target else None,
         "importance": alert.importance,
         "far": alert.far,
         "significant": alert.significant,
@@ -108,10 +108,10 @@ def looked_at(
         "coincides_with": list(coincident) or None,
         "age": None if seconds is None else round(seconds, 3),
     }
-    if sky is not None and alert.target is not None:
+    if sky is not None and target is not None:
         now = now.replace(microsecond=0)  # 0.004 degrees; the Earth and the Moon are computed once for many packets
-        found["altitude"] = round(sky.altitude(*alert.target, now), 2)
-        found["moon_distance"] = round(sky.moon_distance(*alert.target, now), 1)
+        found["altitude"] = round(sky.altitude(*target, now), 2)
+        found["moon_distance"] = round(sky.moon_distance(*target, now), 1)
         found["sun_altitude"] = round(sky.sun_altitude(now), 1)
     return {name: value for name, value in found.items() if value is not None}
 
