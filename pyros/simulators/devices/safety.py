@@ -8,7 +8,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from pyros.clock import Clock
-from pyros.simulators.device import Refused, SimulatedDevice, one_of
+from pyros.simulators.device import Refused, one_of
+from pyros.simulators.devices.scripted import ScriptedDevice
 from pyros.simulators.grammar import DeviceAnswer, ok
 from pyros.simulators.settings import NotNegative, Settings, Strict, Text, out_of_order
 
@@ -50,55 +51,28 @@ class SafetySettings(Settings, frozen=True, kw_only=True):
         return out_of_order("script", self.script)
 
 
-class SimulatedSafety(SimulatedDevice):
+class SimulatedSafety(ScriptedDevice[tuple[bool, str]]):
     """State: ok. ``SET safe 0 "why"`` overrules the script until ``SET script auto``."""
 
     def __init__(self, settings: SafetySettings, clock: Clock, emit: Callable[[DeviceAnswer], None]) -> None:
-        super().__init__(settings, clock, emit)
-        self._scripted = (settings.safe, settings.reason)
-        self._by_hand: tuple[bool, str] | None = None
-        self._script = list(settings.script)
-        self._start = self.device_clock.monotonic()
-        self.properties |= {"safe": self._get_safe, "script": lambda: ok("auto" if self._by_hand is None else "manual")}
-        self.settable |= {"safe": self._set_safe, "script": self._auto}
-        self._next_step()
+        steps = [(step.at, (step.safe, step.reason or "")) for step in settings.script]
+        super().__init__(settings, clock, emit, (settings.safe, settings.reason), steps)
+        self.properties["safe"] = self._get_safe
+        self.settable["safe"] = self._set_safe
 
-    @property
-    def busy(self) -> bool:
-        return False  # the script's timers are nobody's command
+    def after_change(self, before: tuple[bool, str]) -> None:
+        """Tell every client whether it is safe, if that is new."""
+        safe, reason = self.current
+        if safe != before[0]:
+            self.event("safe" if safe else "unsafe", reason=None if safe else reason or None)
 
     def _get_safe(self) -> DeviceAnswer:
-        safe, reason = self._by_hand or self._scripted
+        safe, reason = self.current
         return ok(int(safe), reason=None if safe else reason or None)
 
     def _set_safe(self, values: tuple[str, ...]) -> DeviceAnswer:
         if len(values) > 2 or (len(values) == 2 and len(values[1]) > _MAX_REASON):
             raise Refused("VALUE", f"safe takes 0 or 1, and a reason of at most {_MAX_REASON} characters")
         safe = one_of("safe", values[:1], ["0", "1"]) == "1"
-        self._change(lambda: setattr(self, "_by_hand", (safe, values[1] if len(values) == 2 else _BY_HAND)))
+        self.set_by_hand((safe, values[1] if len(values) == 2 else _BY_HAND))
         return ok()
-
-    def _auto(self, values: tuple[str, ...]) -> DeviceAnswer:
-        one_of("script", values, ["auto"])
-        self._change(lambda: setattr(self, "_by_hand", None))
-        return ok()
-
-    def _next_step(self) -> None:
-        """Wait for the next step of the script, if there is one."""
-        if not self._script:
-            return
-        step = self._script.pop(0)
-
-        def due() -> None:
-            self._change(lambda: setattr(self, "_scripted", (step.safe, step.reason or "")))
-            self._next_step()
-
-        self.later("script", max(0.0, self._start + step.at - self.device_clock.monotonic()), due)
-
-    def _change(self, change: Callable[[], None]) -> None:
-        """Tell every client what it says now, if that is something else."""
-        before = self._by_hand or self._scripted
-        change()
-        now = self._by_hand or self._scripted
-        if now[0] != before[0]:
-            self.event("safe" if now[0] else "unsafe", reason=None if now[0] else now[1] or None)

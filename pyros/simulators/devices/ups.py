@@ -8,7 +8,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from pyros.clock import Clock
-from pyros.simulators.device import SimulatedDevice, number, one_of
+from pyros.simulators.device import number, one_of
+from pyros.simulators.devices.scripted import ScriptedDevice
 from pyros.simulators.grammar import DeviceAnswer, ok
 from pyros.simulators.settings import NotNegative, Positive, Settings, Strict, out_of_order
 
@@ -46,36 +47,24 @@ class UpsSettings(Settings, frozen=True, kw_only=True):
         return out_of_order("script", self.script)
 
 
-class SimulatedUps(SimulatedDevice):
+class SimulatedUps(ScriptedDevice[bool]):
     """State: ok. ``SET mains 0`` overrules the script until ``SET script auto``."""
 
     def __init__(self, settings: UpsSettings, clock: Clock, emit: Callable[[DeviceAnswer], None]) -> None:
-        super().__init__(settings, clock, emit)
+        super().__init__(settings, clock, emit, True, [(step.at, step.mains) for step in settings.script])
         self._lasts, self._charges = settings.lasts, settings.charges
-        self._scripted = True
-        self._by_hand: bool | None = None
         self._charge = settings.charge
-        self._script = list(settings.script)
-        self._since = self._start = self.device_clock.monotonic()
-        self.properties |= {
-            "power": self._get_power,
-            "script": lambda: ok("auto" if self._by_hand is None else "manual"),
-        }
-        self.settable |= {"mains": self._set_mains, "charge": self._set_charge, "script": self._auto}
-        self._next_step()
-
-    @property
-    def busy(self) -> bool:
-        return False  # the script's timers are nobody's command
+        self._since = self.device_clock.monotonic()
+        self.properties["power"] = self._get_power
+        self.settable |= {"mains": self._set_mains, "charge": self._set_charge}
 
     @property
     def on_mains(self) -> bool:
         """Whether the mains are there."""
-        return self._scripted if self._by_hand is None else self._by_hand
+        return self.current
 
-    def _get_power(self) -> DeviceAnswer:
+    def before_change(self) -> None:
         self._settle()
-        return ok("mains" if self.on_mains else "battery", charge=round(self._charge, 1))
 
     def _settle(self) -> None:
         """Bring the charge up to now."""
@@ -84,37 +73,20 @@ class SimulatedUps(SimulatedDevice):
         self._charge = min(100.0, max(0.0, self._charge + rate * (now - self._since)))
         self._since = now
 
+    def after_change(self, before: bool) -> None:
+        """Tell every client when the mains fail or come back."""
+        if self.on_mains != before:
+            self.event("mains" if self.on_mains else "battery", charge=round(self._charge, 1))
+
+    def _get_power(self) -> DeviceAnswer:
+        self._settle()
+        return ok("mains" if self.on_mains else "battery", charge=round(self._charge, 1))
+
     def _set_mains(self, values: tuple[str, ...]) -> DeviceAnswer:
-        there = one_of("mains", values, ["0", "1"]) == "1"
-        self._change(lambda: setattr(self, "_by_hand", there))
+        self.set_by_hand(one_of("mains", values, ["0", "1"]) == "1")
         return ok()
 
     def _set_charge(self, values: tuple[str, ...]) -> DeviceAnswer:
         self._settle()
         self._charge = number("charge", " ".join(values), 0.0, 100.0)
         return ok()
-
-    def _auto(self, values: tuple[str, ...]) -> DeviceAnswer:
-        one_of("script", values, ["auto"])
-        self._change(lambda: setattr(self, "_by_hand", None))
-        return ok()
-
-    def _next_step(self) -> None:
-        """Wait for the next step of the script, if there is one."""
-        if not self._script:
-            return
-        step = self._script.pop(0)
-
-        def due() -> None:
-            self._change(lambda: setattr(self, "_scripted", step.mains))
-            self._next_step()
-
-        self.later("script", max(0.0, self._start + step.at - self.device_clock.monotonic()), due)
-
-    def _change(self, change: Callable[[], None]) -> None:
-        """Tell every client when the mains fail or come back."""
-        self._settle()
-        before = self.on_mains
-        change()
-        if self.on_mains != before:
-            self.event("mains" if self.on_mains else "battery", charge=round(self._charge, 1))
