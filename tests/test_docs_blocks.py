@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
-from pyros.cli.app import COMMANDS
+from pyros.cli.app import COMMANDS, SUBJECTS, app
 from pyros.messages import PAYLOADS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,6 +75,20 @@ def test_every_call_in_a_document_names_a_command_and_options_of_it() -> None:
                 wrong.append(f"{document.name}: {line}")
     assert count > 50
     assert wrong == []
+
+
+def test_the_help_lists_every_command_under_its_subject() -> None:
+    lines = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output.splitlines()
+    found: dict[str, list[str]] = {}
+    subject = ""
+    for line in lines:
+        words = line.strip("╭─╮│ ")
+        if line.startswith("╭"):
+            subject = words
+        elif line.startswith("│ ") and line[2] != " ":
+            found.setdefault(subject, []).append(words.split()[0])
+    assert {subject: found.get(subject) for subject in SUBJECTS} == {key: list(rows) for key, rows in SUBJECTS.items()}
+    assert sum(map(len, SUBJECTS.values())) == len(COMMANDS)
 
 
 def test_the_reference_pages_name_every_command_and_every_message() -> None:

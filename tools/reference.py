@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from pyros import messages
 from pyros.agents import Agent
-from pyros.cli.app import app
+from pyros.cli.app import SUBJECTS, app
 from pyros.config import demo_file
 from pyros.health import HealthCheck, Observatory
 from pyros.kinds import KINDS, load
@@ -39,6 +39,8 @@ def on_files(files: Any, config: Any) -> Any:
 def commands_page() -> str:
     """Return the page of every command, its arguments and options."""
     lines = ["# Command line", ""]
+    lines += [f"* {subject}: {', '.join(f'`pyros {name}`' for name in rows)}" for subject, rows in SUBJECTS.items()]
+    lines.append("")
     for name, command in commands():
         lines += [f"## `{name}`", "", *_indented_last(inspect.cleandoc(command.help or "")), ""]
         rows = [(_parameter(each), (getattr(each, "help", None) or "").replace("|", "\\|")) for each in command.params]

@@ -10,42 +10,58 @@ import typer
 from pyros import __version__
 from pyros.cli.common import Group, out
 
-COMMANDS = {
-    "demo": "pyros.cli.demo.demo:demo",
-    "init": "pyros.cli.init.init:init",
-    "run": "pyros.cli.run:run",
-    "check": "pyros.cli.check:check",
-    "reload": "pyros.cli.reload:reload",
-    "report": "pyros.cli.report:report",
-    "status": "pyros.cli.status:status",
-    "night": "pyros.cli.night:night",
-    "doctor": "pyros.cli.doctor:doctor",
-    "stop": "pyros.cli.hold:stop",
-    "hold": "pyros.cli.hold:hold",
-    "release": "pyros.cli.hold:release",
-    "service": "pyros.cli.hold:service",
-    "alert": "pyros.cli.alert:alert",
-    "publish": "pyros.cli.publish:publish",
-    "request": "pyros.cli.request.app:app",
-    "plan": "pyros.cli.plan:plan",
-    "send": "pyros.cli.send:send",
-    "broker": "pyros.cli.broker:app",
-    "messages": "pyros.cli.messages:app",
-    "alerts": "pyros.cli.alerts.app:app",
-    "rules": "pyros.cli.rules:app",
-    "image": "pyros.cli.image:app",
-    "images": "pyros.cli.images:app",
-    "rehearse": "pyros.cli.rehearse:rehearse_nights",
-    "replay": "pyros.cli.replay:replay",
-    "clean": "pyros.cli.clean:clean",
-    "backup": "pyros.cli.backup:backup",
-    "restore": "pyros.cli.backup:restore",
-    "jobs": "pyros.cli.jobs.app:app",
-    "cert": "pyros.cli.cert:cert",
-    "console": "pyros.cli.console.app:app",
-    "notify": "pyros.cli.notify:app",
-    "instruments": "pyros.cli.instruments.app:app",
+SUBJECTS: dict[str, dict[str, str]] = {
+    "Safety, by hand": {
+        "stop": "pyros.cli.hold:stop",
+        "hold": "pyros.cli.hold:hold",
+        "release": "pyros.cli.hold:release",
+        "service": "pyros.cli.hold:service",
+    },
+    "The night": {
+        "status": "pyros.cli.status:status",
+        "night": "pyros.cli.night:night",
+        "plan": "pyros.cli.plan:plan",
+        "request": "pyros.cli.request.app:app",
+        "report": "pyros.cli.report:report",
+        "doctor": "pyros.cli.doctor:doctor",
+        "notify": "pyros.cli.notify:app",
+    },
+    "Alerts": {
+        "alert": "pyros.cli.alert:alert",
+        "publish": "pyros.cli.publish:publish",
+        "alerts": "pyros.cli.alerts.app:app",
+        "rules": "pyros.cli.rules:app",
+        "broker": "pyros.cli.broker:app",
+    },
+    "Images and instruments": {
+        "instruments": "pyros.cli.instruments.app:app",
+        "image": "pyros.cli.image:app",
+        "images": "pyros.cli.images:app",
+    },
+    "Agents and jobs": {
+        "send": "pyros.cli.send:send",
+        "messages": "pyros.cli.messages:app",
+        "jobs": "pyros.cli.jobs.app:app",
+    },
+    "Run and keep an observatory": {
+        "init": "pyros.cli.init.init:init",
+        "check": "pyros.cli.check:check",
+        "run": "pyros.cli.run:run",
+        "reload": "pyros.cli.reload:reload",
+        "console": "pyros.cli.console.app:app",
+        "cert": "pyros.cli.cert:cert",
+        "backup": "pyros.cli.backup:backup",
+        "restore": "pyros.cli.backup:restore",
+        "clean": "pyros.cli.clean:clean",
+    },
+    "Try it": {
+        "demo": "pyros.cli.demo.demo:demo",
+        "rehearse": "pyros.cli.rehearse:rehearse_nights",
+        "replay": "pyros.cli.replay:replay",
+    },
 }
+"""Every command: module and function, or group of commands, under the subject by which ``pyros --help`` lists it."""
+COMMANDS = {name: place for rows in SUBJECTS.values() for name, place in rows.items()}
 
 
 class Commands(Group):
@@ -59,13 +75,15 @@ class Commands(Group):
             return None
         module, _, name = COMMANDS[cmd_name].partition(":")
         found = getattr(import_module(module), name)
-        if not isinstance(found, typer.Typer):
+        if isinstance(found, typer.Typer):
+            command: Any = typer.main.get_group(found)
+            command.name = cmd_name
+        else:
             alone = typer.Typer(cls=Group, rich_markup_mode="rich", pretty_exceptions_enable=False)
             alone.command(cmd_name)(found)
             alone.callback()(_nothing)
-            return typer.main.get_group(alone).commands[cmd_name]
-        command = typer.main.get_group(found)
-        command.name = cmd_name
+            command = typer.main.get_group(alone).commands[cmd_name]
+        command.rich_help_panel = next(subject for subject, rows in SUBJECTS.items() if cmd_name in rows)
         return command
 
 
