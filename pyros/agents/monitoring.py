@@ -8,12 +8,15 @@ counts that was heard before. Monitoring also keeps what the instruments last to
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgspec
+from twisted.internet.interfaces import IReactorProcess
+from twisted.internet.threads import deferToThreadPool
 
-from pyros import messages
+from pyros import messages, time_server
 from pyros.agents.agent import Agent
-from pyros.agents.safety_rules import HOUR, Broken, Facts, judge, rules
+from pyros.agents.safety_rules import CLOCK_STALE_SECONDS, HOUR, Broken, Facts, judge, rules
 from pyros.errors import AgentError, PlanningError
 from pyros.instruments.plausible import impossible
 from pyros.messages import (
@@ -23,6 +26,7 @@ from pyros.messages import (
     ImageAnalysed,
     InstrumentConnection,
     Message,
+    Payload,
     PowerReading,
     SafetyReading,
     Telemetry,
@@ -33,8 +37,11 @@ from pyros.nights import weather_log
 from pyros.planning import Site
 from pyros.planning.night_log import night_name
 from pyros.planning.visibility import sun_altitude
+from pyros.reactor import Reactor
 
 WEATHER_SILENT = messages.guard("Weather silent", fleeting=True)
+ASK_CLOCK = messages.guard("Ask the clock's offset", fleeting=True)
+_CLOCK_EVERY_SECONDS = 600.0
 _FLAPPING = "flapping"
 _ABSENCE = "absence"
 _REQUIRED = ("weather", "dome", "telescope")
@@ -57,6 +64,18 @@ class PowerWord(msgspec.Struct, frozen=True):
 
     reading: PowerReading
     measured: float = 0.0
+
+
+class ClockWord(Payload, frozen=True):
+    """What was found out about the computer's clock."""
+
+    offset: float | None
+    """By how much it is off, seconds; None where nobody knows."""
+    source: str
+    """Who says so; or why nobody can."""
+
+
+CLOCK_ASKED = messages.register("Clock's offset asked", ClockWord, guarded=True, fleeting=True)
 
 
 class Unchanged(msgspec.Struct, frozen=True):
@@ -154,6 +173,8 @@ class MonitoringAgent(Agent):
             messages.ALERTS_HEARD: self.alerts_heard,
             messages.IMAGE_ANALYSED: self.image_analysed,
             WEATHER_SILENT: self.weather_silent,
+            ASK_CLOCK: self.ask_clock,
+            CLOCK_ASKED: self.clock_asked,
             messages.ALARM: self.alarm_raised,
             messages.ALARM_OVER: self.alarm_ended,
         }
@@ -162,6 +183,9 @@ class MonitoringAgent(Agent):
         self._began = 0.0
         self._offset = 0.0
         """Of the wall clock to the monotonic one when that was looked at last, seconds."""
+        self._clock_word: ClockWord | None = None
+        self._clock_asked = -math.inf
+        """When the clock's offset was told last, monotonic seconds."""
         self._wavering = _WAVERING
         self._logged = -math.inf
         """When a reading was kept for the curves last, monotonic seconds."""
@@ -200,6 +224,41 @@ class MonitoringAgent(Agent):
         if self.state.safe is False and not self.state.broken:
             self.state.broken[_ABSENCE] = Broken("nobody has looked at the weather", None, self._quiet)
         self._expect_reading(self._began)
+        if not self.config.simulated:  # else the clock of this computer says nothing about the observatory's
+            self.call_later(0.0, ASK_CLOCK)
+
+    def attach(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+
+    def figures(self) -> dict[str, Any]:
+        """Tell what is known about the computer's clock, too."""
+        word = self._clock_word
+        return {} if word is None else {"clock_offset": word.offset, "clock_source": word.source}
+
+    def ask_clock(self) -> None:
+        """Have chrony or systemd-timesyncd asked how far the clock is off, every ten minutes."""
+        self.call_later(_CLOCK_EVERY_SECONDS, ASK_CLOCK)
+        self.after_commit(self._ask_clock)
+
+    def _ask_clock(self) -> None:
+        """In the reactor's thread: ask in one of its pool, for the programs may need seconds; not in a rehearsal."""
+        if not IReactorProcess.providedBy(self._reactor):
+            return
+        asked = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), time_server.clock_offset)
+        asked.addCallback(lambda found: self.post_to_self(CLOCK_ASKED, ClockWord(found.seconds, found.source)))
+        asked.addErrback(lambda failure: self.log.failure("the clock's offset was not asked", failure))
+
+    def clock_asked(self, message: Message) -> None:
+        """Take the answer. Where nobody can be asked the log says so, once."""
+        before, word = self._clock_word, message.payload
+        self._clock_word = word
+        if word.offset is None:
+            if before is None or before.offset is not None:
+                self.log.info("{why}: the rule of the clock's offset says nothing", why=word.source)
+            return
+        self._clock_asked = self.clock.monotonic()
+        if self.state.measured is not None:
+            self._judge()
 
     def weather_reading(self, message: Message) -> None:
         reading: WeatherReading = message.payload
@@ -306,6 +365,7 @@ class MonitoringAgent(Agent):
             battery_since=self.state.battery_since,
             away=self._away(now),
             step=self._clock_step(now),
+            clock_offset=self._offset_told(now),
         )
 
     def _away(self, now: float) -> str:
@@ -320,6 +380,11 @@ class MonitoringAgent(Agent):
         before, self._offset = self._offset, self.clock.time() - now
         step = self._offset - before
         return f"the clock has stepped by {step:+.0f} s" if abs(step) > self._limits.clock_step else ""
+
+    def _offset_told(self, now: float) -> float | None:
+        """Return by how much the clock is off; None where that isn't known, or isn't any more."""
+        told = self._clock_word is not None and now - self._clock_asked <= CLOCK_STALE_SECONDS
+        return self._clock_word.offset if told and self._clock_word is not None else None
 
     def _not_heard_yet(self) -> str:
         """Who has said nothing since this agent's start."""

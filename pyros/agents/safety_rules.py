@@ -19,6 +19,8 @@ from pyros.config import WeatherLimits
 from pyros.messages import PowerReading, WeatherReading
 
 HOUR = 3600.0
+CLOCK_STALE_SECONDS = HOUR
+"""For which a word about the clock's offset counts."""
 
 
 class Facts(NamedTuple):
@@ -44,6 +46,8 @@ class Facts(NamedTuple):
     """Which required device has been away for too long; '' for none."""
     step: str = ""
     """That the wall clock has just stepped; '' when it hasn't."""
+    clock_offset: float | None = None
+    """By how much the wall clock is off, seconds; None where nobody has said so within `CLOCK_STALE_SECONDS`."""
 
 
 class Rule(NamedTuple):
@@ -151,6 +155,8 @@ def rules(limits: WeatherLimits, quiet: float | None = None) -> tuple[Rule, ...]
              short, lambda facts, _: facts.away),
         Rule("clock", f"a step of more than {limits.clock_step:g} s", f"none for {_time(clock)}", "",
              "close; the dome ends its leases", clock, lambda facts, _: facts.step),
+        Rule("clock's offset", f"more than {limits.clock_step:g} s, where chrony or systemd-timesyncd tells it",
+             f"less for {_time(clock)}", _time(CLOCK_STALE_SECONDS), "close", clock, _offset(limits)),
         Rule("flapping", f"unsafe {limits.closings_hour:g} times in an hour", f"nothing unsafe for {_time(HOUR)}", "",
              "stay shut"),
         Rule("flapping all night", f"unsafe {limits.closings_night:g} times in a night", "pyros release", "",
@@ -235,6 +241,16 @@ def _power(limits: WeatherLimits) -> Callable[[Facts, bool], str | None]:
         if seconds >= limits.battery or broken:
             return f"on battery for {seconds:.0f} s"
         return ""
+
+    return check
+
+
+def _offset(limits: WeatherLimits) -> Callable[[Facts, bool], str | None]:
+    def check(facts: Facts, broken: bool) -> str | None:
+        offset = facts.clock_offset
+        if offset is None:
+            return None if broken else ""
+        return f"the clock is {offset:+.1f} s off" if abs(offset) > limits.clock_step else ""
 
     return check
 

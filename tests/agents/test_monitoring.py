@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 from weakref import WeakKeyDictionary
 
 import msgspec
 import pytest
+from twisted.internet.defer import succeed
+from twisted.internet.interfaces import IReactorProcess
+from zope.interface import directlyProvides
 
-from pyros import messages
-from pyros.agents.monitoring import MonitoringAgent
+from pyros import messages, time_server
+from pyros.agents import monitoring
+from pyros.agents.monitoring import CLOCK_ASKED, ClockWord, MonitoringAgent
 from pyros.agents.runtime.batches import Batch
 from pyros.config import AgentConfig, WeatherLimits
 from pyros.messages import (
@@ -23,6 +28,7 @@ from pyros.messages import (
     decode_payload,
     encode_payload,
 )
+from pyros.time_server import ClockOffset
 from pyros.wire import Entry
 
 
@@ -286,3 +292,42 @@ def test_a_restart_in_the_rain_does_not_shorten_the_quiet_time(inline: Callable[
     NUMBERS[host] = 6
     assert pass_(host, 19.5) == messages.WEATHER_UNSAFE
     assert pass_(host, 1) == messages.WEATHER_SAFE
+
+
+def _clock(host: Any, number: int, offset: float | None) -> None:
+    word = encode_payload(CLOCK_ASKED, ClockWord(offset, "chrony"))
+    host.turn((CLOCK_ASKED, word), first=number, peer="clock")
+
+
+def test_a_clock_that_is_off_is_unsafe_until_it_was_right_for_ten_minutes(host: Any) -> None:
+    assert [name for name, _ in read(host, 1)] == [messages.WEATHER_SAFE]
+    _clock(host, 1, 0.4)
+    assert [name for name, _ in read(host, 2)] == [messages.WEATHER_SAFE]
+    _clock(host, 2, -2.5)
+    ((name, state),) = read(host, 3)
+    assert (name, "the clock is -2.5 s off" in state.reason) == (messages.WEATHER_UNSAFE, True)
+    _clock(host, 3, 0.1)
+    ((name, state),) = read(host, 4)
+    assert (name, "safe in" in state.reason) == (messages.WEATHER_UNSAFE, True)
+    NUMBERS[host] = 4
+    assert pass_(host, 10.5) == messages.WEATHER_SAFE
+
+
+def test_where_nobody_tells_the_clocks_offset_it_is_said_and_nothing_follows(host: Any) -> None:
+    _clock(host, 1, None)
+    assert [name for name, _ in read(host, 1)] == [messages.WEATHER_SAFE]
+    assert host.agent.figures() == {"clock_offset": None, "clock_source": "chrony"}
+
+
+def test_the_clock_is_asked_in_the_pool_of_a_real_reactor_only(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(time_server, "clock_offset", lambda: ClockOffset(1.5, "chrony"))
+    monkeypatch.setattr(monitoring, "deferToThreadPool", lambda _, pool, ask: succeed(ask()))
+    monkeypatch.setattr(host.agent, "post_to_self", lambda name, payload: told.append((name, payload)))
+    host.reactor.advance(1300)
+    assert told == []
+    reactor = Mock(getThreadPool=lambda: None)
+    directlyProvides(reactor, IReactorProcess)
+    host.agent.attach(reactor)
+    host.reactor.advance(600)
+    assert told == [(CLOCK_ASKED, ClockWord(1.5, "chrony"))]

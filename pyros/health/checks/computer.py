@@ -14,6 +14,7 @@ from pyros.certificates import Certificate
 from pyros.clock import system_time
 from pyros.health.check import HealthCheck, warning
 from pyros.sender.certificates import names
+from pyros.time_server import clock_offset
 
 _LEAST_INODES = 10_000
 _FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
@@ -74,6 +75,18 @@ class ClockCheck(HealthCheck):
             self.skipTest("the kernel does not tell")
         if not synchronised:
             self.fail("no time server disciplines the clock: start chrony, ntpd or systemd-timesyncd")
+
+    @warning
+    def test_offset(self) -> None:
+        """It is right, as the program says that disciplines it."""
+        config = self.observatory.config
+        if config.simulated:
+            self.skipTest("nothing of it is real")
+        found = clock_offset()
+        if found.seconds is None:
+            self.skipTest(found.source)
+        if abs(found.seconds) > config.limits.clock_step:
+            self.fail(f"the clock is {found.seconds:+.3f} s off, says {found.source}; look why it isn't set")
 
     def test_real(self) -> None:
         """The observatory's clock isn't shifted while its devices are real."""
