@@ -1,14 +1,18 @@
 """What it costs to look at an observatory: a poll of all journals, a frame, and page 1 and 1,000 of its lists.
 
-    python bench/views.py            a million events, each agent with all the messages that it keeps
-    python bench/views.py --quick    5,000 events
+    python bench/views.py                       a million events, images and packets, and all the messages that are kept
+    python bench/views.py --packets 10000000    as many packets in the archive: some 24 GB, an hour to write
+    python bench/views.py --quick               5,000 of each
 
-The journals are written as the agents would write them, but with invented content. Each figure is the median of a
-hundred, and the slowest of them.
+Journals, archive and index of images are written as the agents would write them, but with invented content;
+``--archive`` names a file of packets that is filled up and stays. Each figure is the median, and the slowest. The lists
+have 50 lines a page.
 """
 
 from __future__ import annotations
 
+import math
+import random
 import statistics
 import tempfile
 import time
@@ -19,25 +23,35 @@ from typing import Any
 
 import msgspec
 
+from bench import archive as archive_bench
 from bench._common import Report, arguments
 from pyros import config as configuration
 from pyros import views
 from pyros.alerts import events as table
+from pyros.alerts.archive import healpix
+from pyros.alerts.archive.archive import Archive
 from pyros.alerts.events import EventTable, Followed, StoredEvent
 from pyros.alerts.identity import Event, PacketRecord
 from pyros.alerts.rules import decisions
 from pyros.alerts.rules.decisions import DecisionRecord
 from pyros.config import Config
+from pyros.console.search_index import EVENT, LOG, TARGET, SearchIndex
+from pyros.imagery.index import ImageIndex, index_file
+from pyros.imagery.record import ImageRecord
 from pyros.journal import Effects, Journal, Received
 from pyros.planning import night_log
 from pyros.planning.night_log import NightLine
 from pyros.views import Observed
+from pyros.views.alerts import alerts
 from pyros.views.event import event
 from pyros.views.events import events
+from pyros.views.images import image, images
 from pyros.views.messages import messages
 from pyros.views.observations import observations
 
 TIMES = 100
+DEEP = 999 * 50
+"""Lines before page 1,000."""
 _TURN = 2000
 _MESSAGES = 10
 """In a turn."""
@@ -45,16 +59,32 @@ _MESSAGES = 10
 
 def main() -> None:
     parser = arguments(__doc__ or "")
+    parser.add_argument("--events", type=int, default=0, help="0: a million, quickly 5,000")
+    parser.add_argument("--packets", type=int, default=0, help="packets in the archive; 0: a million, quickly 5,000")
+    parser.add_argument("--images", type=int, default=0, help="images in the index; 0: a million, quickly 5,000")
+    parser.add_argument("--archive", type=Path, help="an archive to fill up and look at, and to leave there")
     given = parser.parse_args()
     report = Report("views", given.json)
-    count, kept = (5_000, 2_000) if given.quick else (1_000_000, 50_000)
+    many, kept = (5_000, 2_000) if given.quick else (1_000_000, 50_000)
+    count = given.events or many
     with tempfile.TemporaryDirectory(dir=given.dir) as folder:
-        config = msgspec.structs.replace(configuration.load(configuration.demo_file()), data=Path(folder))
+        config = msgspec.structs.replace(
+            configuration.load(configuration.demo_file()),
+            data=Path(folder), archive=str((given.archive or Path(folder) / "archive.sqlite").absolute()),
+        )  # fmt: skip
         report.doing(f"writing {count} events and {kept} messages of each agent")
         journals = list(written(config, count, kept))
         observed = views.observed(config)
         try:
             look(observed, report, journals[0])
+            for what, most, fill, ask in (
+                ("packets", given.packets or many, fill_archive, of_alerts),
+                ("images", given.images or many, fill_images, of_images),
+                ("words of events", count, fill_words, of_words),
+            ):
+                report.doing(f"writing {most} {what}")
+                fill(observed, most)
+                measure(report, f"{most:,} {what}", ask(observed, most), 3 if given.quick else 20)
         finally:
             observed.close()
             for journal in journals:
@@ -116,7 +146,6 @@ def look(observed: Observed, report: Report, journal: Journal) -> None:
         for name, view in lists.items():
             if deep[name].after is not None:
                 deep[name] = view(observed, after=deep[name].after)
-    rows = []
     looks: dict[str, Callable[[], Any]] = {
         "a poll of all journals": partial(views.changes, observed),
         "a frame": partial(views.frame, observed),
@@ -129,19 +158,127 @@ def look(observed: Observed, report: Report, journal: Journal) -> None:
         "observations, page 1": partial(observations, observed),
         "observations, page 1,000 or the last": partial(observations, observed, after=deep["observations"].after or ""),
     }
-    for measure, ask in looks.items():
+    measure(report, f"{len(observed.names)} journals", looks, TIMES, partial(commit, journal, []))
+
+
+def measure(
+    report: Report, title: str, looks: dict[str, Callable[[], Any]], times: int,
+    between: Callable[[], None] = lambda: None,
+) -> None:  # fmt: skip
+    """Look so many times at each, and do something after every ten."""
+    rows = []
+    for what, ask in looks.items():
         ask()
         spent = []
-        for n in range(TIMES):
+        for n in range(times):
             if n % 10 == 0:
-                commit(journal, [])
+                between()
             begin = time.perf_counter()
             ask()
             spent.append((time.perf_counter() - begin) * 1000)
         typical, most = statistics.median(spent), max(spent)
-        report.figures(measure, typical_ms=typical, most_ms=most)
-        rows.append((measure, f"{typical:.2f}", f"{most:.2f}"))
-    report.table(f"{len(observed.names)} journals", ("look", "typical ms", "most ms"), rows)
+        report.figures(what, typical_ms=typical, most_ms=most)
+        rows.append((what, f"{typical:.2f}", f"{most:.2f}"))
+    report.table(title, ("look", "typical ms", "most ms"), rows)
+
+
+def pages(view: Callable[..., Any], of: str, what: str, *args: Any, **asked: Any) -> dict[str, Callable[[], Any]]:
+    """Page 1 of a list, and page 1,000 or the last."""
+    after: Any = None
+    page, passed = view(*args, limit=500, **asked), 0
+    while page.after is not None and passed + len(getattr(page, of)) <= DEEP:
+        passed, after = passed + len(getattr(page, of)), page.after
+        page = view(*args, limit=500, after=after, **asked)
+    found: dict[str, Callable[[], Any]] = {f"{what}, page 1": partial(view, *args, **asked)}
+    if after is not None:
+        found[f"{what}, page {1 + passed // 50:,}"] = partial(view, *args, after=after, **asked)
+    return found
+
+
+def fill_archive(observed: Observed, count: int) -> None:
+    """Write packets, unless they are there."""
+    archive = Archive(observed.config.alert_archive)
+    archive_bench.fill(archive, count, lambda _: None)
+    archive.close()
+
+
+def of_alerts(observed: Observed, count: int) -> dict[str, Callable[[], Any]]:
+    """What is asked of the packets."""
+    chance = random.Random(1)
+    asked: dict[str, dict[str, Any]] = {
+        "all": {}, "a stream": {"stream": "observatory7/stream"}, "a role": {"role": "test"},
+        "a kind": {"kind": "retraction"}, "a word of every packet": {"words": "burst"},
+        "a word of some": {"words": "prose12"}, "the beginning of words": {"words": "comm*"},
+        "a rare word": {"words": f"trigger{count // 2 // archive_bench.PER_EVENT}"},
+        "a word of a stream": {"words": "burst", "stream": "observatory7/stream"},
+        "an event": {"event": f"event-{count // 2 // archive_bench.PER_EVENT}"},
+        "the second half": {"since": archive_bench.FIRST + archive_bench.MINUTE * count / 2},
+        "a day": {"since": archive_bench.FIRST + archive_bench.MINUTE * count / 2,
+                  "until": archive_bench.FIRST + archive_bench.MINUTE * (count / 2 + 1440)},
+    }  # fmt: skip
+    for radius in (0.1, 1.0, 10.0, 60.0):
+        asked[f"{radius:g} degrees"] = {"ra": chance.uniform(0, 360), "dec": 30.0, "radius": radius}
+    asked["10 degrees, with a word"] = {**asked["10 degrees"], "words": "burst"}
+    found: dict[str, Callable[[], Any]] = {}
+    for what, values in asked.items():
+        found |= pages(alerts, "alerts", f"packets: {what}", observed, **values)
+    return found
+
+
+def fill_images(observed: Observed, count: int) -> None:
+    """Write an index of images: 500 a night, of 20 filters, 5,000 events and objects, all over the sky."""
+    chance = random.Random(1)
+    index = ImageIndex(index_file(observed.config))
+    for begin in range(0, count, 5_000):
+        records = []
+        for n in range(begin, min(begin + 5_000, count)):
+            ra, dec = chance.uniform(0, 360), math.degrees(math.asin(chance.uniform(-1, 1)))
+            records.append(
+                ImageRecord(
+                    path=f"/images/{n}.fits", night=f"night-{n // 500:05d}", started=60.0 * n, filter=f"f{n % 20}",
+                    event=f"event-{n % 5000}", observation=f"obs-{n // 5}", object=f"object {n % 5000}",
+                    type="LIGHT", ra=ra, dec=dec, radius=0.3, cell=healpix.cell(ra, dec),
+                )
+            )  # fmt: skip
+        index.add(records)
+    index.close()
+
+
+def of_images(observed: Observed, count: int) -> dict[str, Callable[[], Any]]:
+    """What is asked of the images."""
+    asked: dict[str, dict[str, Any]] = {
+        "all": {}, "a filter": {"filter": "f7"}, "a night": {"night": f"night-{count // 1000:05d}"},
+        "an event": {"event": "event-77"}, "an object": {"object": "object 77"},
+        "an observation": {"observation": "obs-77"},
+        "a filter of an object": {"object": "object 77", "filter": "f17"},
+    }  # fmt: skip
+    for radius in (0.1, 1.0, 10.0, 60.0):
+        asked[f"{radius:g} degrees"] = {"ra": 77.0, "dec": 30.0, "radius": radius}
+    asked["10 degrees of a filter"] = {**asked["10 degrees"], "filter": "f7"}
+    found: dict[str, Callable[[], Any]] = {"image 77": partial(image, observed, 77)}
+    for what, values in asked.items():
+        found |= pages(images, "images", f"images: {what}", observed, **values)
+    return found
+
+
+def fill_words(observed: Observed, count: int) -> None:
+    """Fill the console's index of words from the journals."""
+    index = SearchIndex(observed.config.data, observed)
+    while not index.fill(60.0):
+        pass
+
+
+def of_words(observed: Observed, count: int) -> dict[str, Callable[[], Any]]:
+    """What is looked for."""
+    index, kinds = SearchIndex(observed.config.data, observed), (EVENT, TARGET, LOG)
+    found: dict[str, Callable[[], Any]] = {
+        f"words: {what}": partial(index.find, words, kinds, after, 50)
+        for what, words, after in (
+            ("a word of all", "rule ", None), ("a word of all, from the middle", "rule ", count // 2),
+            ("a rare word", f"{count // 2} ", None), ("a beginning", "sw", None), ("two words", "rule fits ", None),
+        )
+    }  # fmt: skip
+    return found
 
 
 if __name__ == "__main__":
