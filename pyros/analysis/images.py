@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -18,7 +17,7 @@ from pyros.angles import unix_of_mjd
 from pyros.errors import CatalogueError
 from pyros.instruments.preview import write_preview
 from pyros.messages import ImageAnalysed, ImageTaken, SourceFound
-from pyros.stars import Catalogue, FileStars, RealStars, SyntheticStars, catalogue, gaia
+from pyros.stars import FileStars, gaia, named_catalogue
 
 
 class AnalysisSettings(msgspec.Struct, frozen=True):
@@ -83,19 +82,6 @@ def analyse_image(job: AnalysisJob) -> Analysis:
     if measured.new:
         _keep(image, measured, Path(settings.lightcurves))
     return Analysis(_report(image, measured), _source(image, measured), warnings)
-
-
-@lru_cache(maxsize=2)
-def named_catalogue(name: str) -> Catalogue:
-    """Make the catalogue ``gaia``, ``simulated``, ``synthetic``, or of a file. Raises CatalogueError."""
-    match name:
-        case "gaia":
-            return RealStars()
-        case "simulated":
-            return catalogue("auto")
-        case "synthetic":
-            return SyntheticStars()
-    return FileStars(Path(name))
 
 
 def check_catalogue(name: str) -> None:

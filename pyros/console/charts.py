@@ -12,6 +12,7 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from pyros.messages import SourceFound
+from pyros.views.chart import FindingChart
 from pyros.views.events import EventLine, short_name
 
 _MOST_LABELS = 12
@@ -100,6 +101,34 @@ def light_curve(points: Sequence[SourceFound], since: float | None) -> SafeStrin
     )
     label = f"Light curve of {len(points)} measurements"
     return _svg(f"0 0 {_WIDTH:g} {_HEIGHT:g}", "lightcurve", label, parts)
+
+
+def finding_chart(chart: FindingChart) -> str:
+    """Draw a finding chart as a picture of its own: black stars, north up, east to the left."""
+    scale, size = 150 / chart.half_width, 330
+    parts = [f'<rect x="-165" y="-165" width="{size}" height="{size}" fill="#fff"/>',
+             '<rect x="-150" y="-150" width="300" height="300" fill="none" stroke="#000"/>']  # fmt: skip
+    faintest = max((star.magnitude for star in chart.stars), default=0.0)
+    for star in chart.stars:
+        x, y, r = -star.east * scale, -star.north * scale, 0.7 + 0.55 * min(10.0, faintest - star.magnitude)
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}"><title>{star.magnitude:.1f} mag</title></circle>')
+    if chart.error_radius is not None:
+        dashed = 'fill="none" stroke="#0b5fd0" stroke-dasharray="4 3"'
+        parts.append(f'<circle r="{chart.error_radius * scale:.1f}" {dashed}/>')
+    parts.append('<path d="M-14 0H-5M5 0H14M0 -14V-5M0 5V14" stroke="#0b5fd0" fill="none"/>')
+    for found in chart.found:
+        x, y = -found.east * scale, -found.north * scale
+        parts.append(f'<path d="M{x + 5:.1f} {y:.1f}h10M{x:.1f} {y - 5:.1f}v-10" stroke="#b3151d" stroke-width="2"/>')
+    text = 'font-family="sans-serif" font-size="9"'
+    bar = next((each for each in (30, 10, 5, 2, 1) if each / 60 * scale <= 120), 1)
+    parts.append(f'<path d="M-142 142h{bar / 60 * scale:.1f}" stroke="#000" stroke-width="2"/>')
+    parts.append(f'<text {text} x="-142" y="137">{bar}\u2032</text><text {text} x="-3" y="-153">N</text>')
+    parts.append(f'<text {text} x="-163" y="3">E</text>')
+    if chart.problem:
+        parts.append(f'<text {text} y="80" text-anchor="middle">{escape(chart.problem)}</text>')
+    label = escape(f"Finding chart of {short_name(chart.name)}")
+    head = f'xmlns="http://www.w3.org/2000/svg" viewBox="-165 -165 {size} {size}"'
+    return f'<svg {head} role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
 _RAS = [n * 3.599 for n in range(101)]

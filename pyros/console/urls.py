@@ -42,6 +42,7 @@ def _of_images(console: Console) -> list[Any]:
     ]
 
 
+_NAMES = {page.name for page in settings.CONSOLE.pages}
 urlpatterns = [
     path("sign-in", signing.sign_in, name="sign in"),
     path("enter/<str:sealed>", signing.enter, name="enter"),
@@ -53,6 +54,7 @@ urlpatterns = [
     path("tonight/last.png", pictures.last, name="last image"),
     path("download/<str:sealed>", downloads.download, name="download"),
     *_of_images(settings.CONSOLE),
+    *([path("event/chart", pictures.chart, name="chart")] if "event" in _NAMES else []),
     *[_of_action(action) for action in ACTIONS if _shown(settings.CONSOLE, action)],
     *[each for page in settings.CONSOLE.pages for each in _of_page(page)],
 ]

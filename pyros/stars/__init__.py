@@ -5,7 +5,16 @@ measurement are written once in ``simulators`` and again, with other libraries, 
 No Twisted here; any thread may call it.
 """
 
-from pyros.stars.catalogue import Catalogue, FileStars, GaiaStars, RealStars, SyntheticStars, catalogue
+from pyros.stars.catalogue import Catalogue, FileStars, GaiaStars, RealStars, SyntheticStars, catalogue, named_catalogue
 from pyros.stars.field import Stars
 
-__all__ = ["Catalogue", "FileStars", "GaiaStars", "RealStars", "Stars", "SyntheticStars", "catalogue"]
+__all__ = [
+    "Catalogue",
+    "FileStars",
+    "GaiaStars",
+    "RealStars",
+    "Stars",
+    "SyntheticStars",
+    "catalogue",
+    "named_catalogue",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Protocol, TextIO
 
@@ -115,3 +116,16 @@ def catalogue(choice: Choice = "auto") -> Catalogue:
     stars = GaiaStars()
     stars.near(0.0, 0.0, 0.01)  # read now: a mistake is told at the start, not in the night
     return stars
+
+
+@lru_cache(maxsize=2)
+def named_catalogue(name: str) -> Catalogue:
+    """Make the catalogue ``gaia``, ``simulated``, ``synthetic``, or of a file. Raises CatalogueError."""
+    match name:
+        case "gaia":
+            return RealStars()
+        case "simulated":
+            return catalogue("auto")
+        case "synthetic":
+            return SyntheticStars()
+    return FileStars(Path(name))

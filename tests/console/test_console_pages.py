@@ -166,3 +166,15 @@ def test_what_a_form_says_is_what_it_was_given() -> None:
     assert changed(known, found) == known
     assert changed(msgspec.structs.replace(known, target="U"), found) == known
     assert not {"ra", "dec"} & set(given_of(msgspec.structs.replace(known, orbit=COMET)))
+
+
+def test_an_event_has_its_finding_chart(console: Running) -> None:
+    written_events(console.config, 3)
+    browser = console.browser(Role.VIEWER)
+    assert "/event/chart?key=swift%3A3" in browser.get("/event?key=swift:3").body
+    answer = browser.get("/event/chart?key=swift:3")
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/svg+xml")
+    stars = [each for each in ElementTree.fromstring(answer.body).iter() if each.tag.endswith("circle")]
+    assert len(stars) > 3
+    assert browser.get("/event/chart?key=swift:9").status == 404
+    assert console.browser().get("/event/chart?key=swift:3").status == 302

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -42,6 +43,7 @@ from pyros.planning import night_log
 from pyros.planning.night_log import NightLine
 from pyros.views import Observed
 from pyros.views.alerts import alerts
+from pyros.views.chart import finding_chart
 from pyros.views.event import event
 from pyros.views.events import events, short_name
 from pyros.views.images import image, images
@@ -291,3 +293,19 @@ def test_a_question_about_alerts_that_makes_no_sense(observed: Observed, asked: 
     archived(observed.config, 1)
     with pytest.raises(ValueError, match=next(iter(asked)) if "radius" not in asked else "cone"):
         alerts(observed, **asked)
+
+
+def test_a_finding_chart_has_the_stars_of_the_analyzers_catalogue(config: Config) -> None:
+    (config.path.parent / "stars.csv").write_text("ra,dec,magnitude\n10.0,20.05,9.0\n10.03,20.0,8.0\n10.0,22.0,7.0\n")
+    analyzer = msgspec.structs.replace(config.agents["analyzer"], options={"catalogue": "stars.csv"})
+    observed = views.observed(msgspec.structs.replace(config, agents={**config.agents, "analyzer": analyzer}))
+    written_events(config, 5)
+    chart = finding_chart(observed, "swift:3")
+    assert finding_chart(observed, "swift:99") is None
+    observed.close()
+    assert chart is not None
+    assert (chart.ra, chart.dec, chart.problem, len(chart.stars)) == (10.0, 20.0, "", 2)
+    for star, wanted in zip(
+        chart.stars, [(0.03 * math.cos(math.radians(20.0)), 0.0, 8.0), (0.0, 0.05, 9.0)], strict=True
+    ):
+        assert (star.east, star.north, star.magnitude) == pytest.approx(wanted, abs=1e-5)

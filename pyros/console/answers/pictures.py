@@ -9,9 +9,12 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
+from pyros.console import charts
 from pyros.console.answers.errors import refuse
 from pyros.console.caller import caller_of
+from pyros.console.pages import MAX_KEY
 from pyros.console.roles import Role
+from pyros.views.chart import finding_chart
 from pyros.views.images import file_of, is_indexed
 
 _MAX_BYTES = 20_000_000
@@ -38,6 +41,19 @@ def preview(request: HttpRequest, number: int) -> HttpResponse:
         raise Http404
     answer = HttpResponse(_NO_PREVIEW, content_type="image/svg+xml")
     answer["Cache-Control"] = "no-store"
+    return answer
+
+
+@require_safe
+def chart(request: HttpRequest) -> HttpResponse:
+    """Return the finding chart of the event that the query names, an SVG picture."""
+    if caller_of(request).role < Role.VIEWER:
+        return refuse(request)
+    found = finding_chart(settings.CONSOLE.observed, request.GET.get("key", "")[:MAX_KEY])
+    if found is None:
+        raise Http404
+    answer = HttpResponse(charts.finding_chart(found), content_type="image/svg+xml")
+    answer["Cache-Control"] = "private, max-age=60"
     return answer
 
 

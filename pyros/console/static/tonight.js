@@ -112,7 +112,7 @@ function surroundings(v) {
     if (place) { taken.push([left(place), place[1] - 6, left(place) + w, place[1]]); g.append(S("text", { x: place[0], y: place[1], "text-anchor": place[2], style: `fill:${colour};font-weight:600;paint-order:stroke;stroke:var(--sky);stroke-width:1.6px` }, name)); }
     v.append(g);
   }
-  const legend = [...new Set(marks.map(mark => mark.word))].map(word => { const li = document.createElement("li"), i = document.createElement("i"); li.style.color = KINDS[word] || "var(--done)"; li.append(i, word); return li; });
+  const legend = [...new Set(marks.map(mark => mark.word))].map(word => { const li = document.createElement("li"), i = document.createElement("i"); i.style.color = KINDS[word] || "var(--done)"; li.append(i, word); return li; });
   const plus = document.createElement("li"); plus.textContent = `+ telescope${around.limit > 0 ? ` · – – limit ${around.limit}°` : ""}`;
   $("skylegend").replaceChildren(...legend, plus);
 }
