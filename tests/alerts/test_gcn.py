@@ -215,6 +215,12 @@ def test_what_is_certainly_not_unknown_is_a_known_source() -> None:
     assert not parse(changed("neutrino.json", classification={"known": 0.0, "unknown": 1.0})).known_source
 
 
+def test_gbm_classes_have_one_name_in_json_text_and_voevent() -> None:
+    classes = {"SOLAR_FLARE": 0.6, "GENERIC_SGR": 0.2, "BELOW_HORIZON": 0.1, "GRB": 0.05, "NEW": 0.05}
+    alert = notice("fermi/gbm/trigger", id=["745121685"], classification=classes)
+    assert alert.classification == {"SFL": 0.6, "SGR": 0.2, "BELOWHZ": 0.1, "GRB": 0.05, "NEW": 0.05}
+
+
 def test_topics_for_tests_carry_tests() -> None:
     schema = "https://gcn.nasa.gov/schema/main/gcn/notices/icecube/test/gold_bronze_track_alerts.schema.json"
     assert parse(changed("neutrino.json", **{"$schema": schema})).role == "test"

@@ -34,12 +34,29 @@ def test_a_notice_in_text_is_understood() -> None:
         dec=-12.5,
         error_radius=2.4,
         containment=0.68,
+        measured={"snr": 12.3},
     )
 
 
 def test_the_topic_tells_the_type_as_well() -> None:
     topic = "gcn.classic.text.FERMI_GBM_FIN_POS"
     assert changed(topic=topic) == changed(("Fermi-GBM Final Position", "Fermi-GBM new words"), topic=topic)
+
+
+def test_what_a_notice_in_text_measured_is_that_of_its_voevent() -> None:
+    lines = """INTEG_TIME:      0.064 [sec]
+HARD_RATIO:      3.18
+MOST_LIKELY:      67%  Below horizon
+2nd_MOST_LIKELY:  32%  Local Particles
+"""
+    alert = changed(("COMMENTS:         Fermi", f"{lines}COMMENTS:         Fermi"))
+    assert alert.measured == {"snr": 12.3, "timescale": 0.064, "hardness": 3.18}
+    assert alert.classification == {"BELOWHZ": 0.67, "LOCLPAR": 0.32}
+
+
+@pytest.mark.parametrize("likely", ["GRB", "167%  GRB", "0%  GRB", "67%"])
+def test_what_is_no_class_with_its_probability_is_none(likely: str) -> None:
+    assert changed(("COMMENTS:         Fermi", f"MOST_LIKELY: {likely}\nCOMMENTS:         Fermi")).classification == {}
 
 
 def test_a_neutrino_in_text_is_that_of_its_voevent() -> None:

@@ -177,6 +177,8 @@ def _notice(notice: dict[str, Any], topic: str) -> Alert:
         target.get("classification_scores"),
         target.get("classifications"),
     )
+    if row.name == "fermi":
+        classes = {measurements.gbm_class(each): probability for each, probability in classes.items()}
     subtype = _text(notice.get("subtype")) or own_type or _text(notice.get("pipeline"))
     notice_type = f"{name}/{subtype}" if subtype else name
     counted = record not in (None, "") or notice.get("alert_datetime") is not None

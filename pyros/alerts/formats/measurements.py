@@ -7,6 +7,7 @@ Burst_Signif 0.00), except for magnitudes and hardness. Names are the field's ow
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Set
 from typing import Any
 
@@ -85,6 +86,19 @@ GBM_CLASSES = {
 }
 """GBM's classes by their index, in the words of its trigger files (Fermi GBM Science Data Products, CLASS)."""
 
+_GBM_IN_WORDS = {
+    "unreliable_location": "UNRELOCH",
+    "local_particles": "LOCLPAR",
+    "below_horizon": "BELOWHZ",
+    "generic_sgr": "SGR",
+    "generic_transient": "TRANSNT",
+    "distant_particles": "DISTPAR",
+    "solar_flare": "SFL",
+    **dict.fromkeys(("cyg_x1", "cyg_x_1"), "CYGX1"),
+    "sgr_1806_20": "SGR1806",
+    "groj_0422_32": "GROJ422",
+}
+"""The same classes as GCN's JSON (``BELOW_HORIZON``) and text (``Below horizon``) write them out."""
 _SIGNED = frozenset({"magnitude", "hardness"})
 _ZERO_POINT = 31.4
 """AB magnitude of 1 nJy."""
@@ -146,6 +160,11 @@ def gbm_classes(get: Callable[[str], Any | None]) -> dict[str, float]:
         if probability is not None and 0 < probability <= 100:
             found.setdefault(GBM_CLASSES.get(int(index.value), f"class {index.value}"), probability / 100)
     return found
+
+
+def gbm_class(written: str) -> str:
+    """Return the name in `GBM_CLASSES` of a class that is written out; another one as it is."""
+    return _GBM_IN_WORDS.get(re.sub(r"[^a-z0-9]+", "_", written.lower()).strip("_"), written)
 
 
 def words(value: object) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from pyros.alerts.alert import Alert
-from pyros.alerts.formats import streams, values
+from pyros.alerts.formats import measurements, streams, values
 from pyros.alerts.formats.notices import NOTICES
 from pyros.alerts.formats.streams import Stream
 from pyros.alerts.formats.times import from_tjd, parse_iso
@@ -26,7 +26,7 @@ MAX_BYTES = 1024 * 1024
 """Notices have 2 to 4 kB; the longest circulars 100 kB."""
 _MAX_VALUE = 1_000  # characters of a line
 _TOPIC = "gcn.classic.text."
-_FIELD = re.compile(r"([A-Z][A-Z0-9_/-]{0,40}):(.*)")
+_FIELD = re.compile(r"((?:2nd_)?[A-Z][A-Z0-9_/-]{0,40}):(.*)")
 _TITLE = re.compile(r"GCN(?:/([A-Z0-9_-]{1,40}))? NOTICE")
 _PLACES = ("GRB", "SRC", "EVENT", "BURST", "TRANS", "CNTRPART")
 """How the keys begin that have the source's place; NEXT_POINT_RA and SUN_RA are no source's."""
@@ -37,10 +37,11 @@ _CONTAINMENT = re.compile(r"(\d{2}(?:\.\d)?)% ?cont")
 _DAY, _SECONDS = re.compile(r"(\d{4,5}) TJD"), re.compile(r"(\d{1,5}(?:\.\d{0,6})?) SOD")
 _NUMBER = re.compile(r"[A-Za-z]{0,3}[\d.eE+-]{1,30}[a-z]{0,3}")
 _RATE = re.compile(r"([\d.eE+-]{1,20}) \[([^\]]{1,20})\]")
+_CLASS = re.compile(r"(\d{1,3})% +(.{1,40})")
 _SENT = re.compile(r"[A-Z][a-z]{2} (\d\d) ([A-Z][a-z]{2}) (\d\d) (\d\d:\d\d:\d\d) UTC?")
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 _UNITS = {"deg": 1.0, "arcmin": 1 / 60, "arcsec": 1 / 3600}
-_EVENT = {
+_PARAMS = {
     "TRIGGER_NUM": ("TrigID", "Trigger_Number", "GraceID", "Trans_Num"),
     "TRIGGER_NUMBER": ("Trigger_Number", "TrigID"),
     "EVENT_ID_NUM": ("TrigID",),
@@ -48,6 +49,13 @@ _EVENT = {
     "EVENT_NUM": ("event_id",),
     "REVISION": ("Rev", "rev"),
     "SIGNALNESS": ("signalness",),
+    "DATA_SIGNIF": ("Data_Signif",),
+    "TRIGGER_SIGNIF": ("Trig_Signif",),
+    "RATE_SIGNIF": ("Rate_Signif",),
+    "IMAGE_SIGNIF": ("Image_Signif",),
+    "TRIGGER_DUR": ("Trig_Dur",),
+    "INTEG_TIME": ("Integ_Time",),
+    "HARD_RATIO": ("Hardness_Ratio",),
 }
 """The Params of the same notices in VOEvent."""
 _TEST = re.compile(r"this is (?:only )?a test|\btest (?:notice|alert|event|position|message)", re.IGNORECASE)
@@ -125,7 +133,7 @@ def _notice(fields: dict[str, list[str]], mission: str, topic: str) -> Alert:
     comments = " ".join(fields.get("COMMENTS", ()))[:20_000]
     number = _NUMBERS.get(name)
     params = [Param("", "Packet_Type", str(number), "")] if number is not None else []
-    for key, names in _EVENT.items():
+    for key, names in _PARAMS.items():
         match = _NUMBER.match(_first(fields, key))
         params += [Param("", param, match[0], "") for param in names if match]
     if rate := _RATE.match(_first(fields, "FAR")):
@@ -173,7 +181,18 @@ def _notice(fields: dict[str, list[str]], mission: str, topic: str) -> Alert:
         kind="retraction" if retracts else alert.kind,
         containment=alert.containment if containment is None or alert.error_radius is None else containment,
         known_source=alert.known_source or "KNOWN" in said.upper().split(),
+        classification=_classification(fields),
     )
+
+
+def _classification(fields: dict[str, list[str]]) -> dict[str, float]:
+    """Read the two most likely classes that GBM gives, ``67%  Below horizon``."""
+    found: dict[str, float] = {}
+    for key in ("MOST_LIKELY", "2nd_MOST_LIKELY"):
+        match = _CLASS.fullmatch(_first(fields, key))
+        if match and 0 < int(match[1]) <= 100:
+            found.setdefault(measurements.gbm_class(match[2]), int(match[1]) / 100)
+    return found
 
 
 def _row(said: str, mission: str) -> Stream:
