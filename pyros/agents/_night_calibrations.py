@@ -23,6 +23,7 @@ from pyros.planning.visibility import sun_altitude
 _FLATS = 7  # images through each filter
 _FLATS_SUN = -2.0  # degrees of the Sun below which flats of the sky are begun
 _MAX_DARK_TIMES = 30
+_MAX_FILTERS = 100
 
 
 class NightCalibrations:
@@ -33,7 +34,10 @@ class NightCalibrations:
         self._cool = math.nan
         self._biases = self._darks = 0
         self._flat_filters: tuple[str, ...] = ()
-        self._focus_seconds = self._focus_wider = math.inf
+        self._focus_seconds = self._focus_wider = self._focus_kelvin = math.inf
+        self._focus_filters: tuple[str, ...] = ()
+        self._celsius: float | None = None
+        """The focuser's temperature by its last word, degrees; None before the first since this agent's start."""
 
     @property
     def _state(self) -> MajordomeState:
@@ -49,6 +53,8 @@ class NightCalibrations:
         self._flat_filters = tuple(agent.option("flats", str, "").split())
         self._focus_seconds = 3600 * agent.option("focus", float, math.inf)
         self._focus_wider = agent.option("focus_wider", float, math.inf) / 100
+        self._focus_kelvin = agent.option("focus_kelvin", float, math.inf)
+        self._focus_filters = tuple(dict.fromkeys(agent.option("focus_filters", str, "").split()))
         self._gate.flats = bool(self._flat_filters)
 
     def note_exposures(self, exposures: tuple[Exposures, ...]) -> None:
@@ -95,7 +101,19 @@ class NightCalibrations:
 
     def focus(self, reason: str) -> None:
         self._state.focused, self._state.sharpness = self._agent.clock.time(), Sharpness()
-        self._calibrate(CalibrationOrder(id="focus", kind="focus"))
+        self._state.focus_temperature = self._celsius
+        self._calibrate(CalibrationOrder(id="focus", kind="focus", filters=self._filters_to_focus()))
+
+    def _filters_to_focus(self) -> tuple[str, ...]:
+        """Return the first filter, and those whose offsets beside it aren't known yet."""
+        others = (each for each in self._focus_filters[1:] if each not in self._state.focused_filters)
+        return (*self._focus_filters[:1], *others)
+
+    def focuser_temperature(self, message: Message) -> None:
+        """Note how warm the focuser is: the focus may have to be looked for before the next observation."""
+        self._celsius = message.payload.celsius
+        if self._state.focus_temperature is None and self._state.focused:
+            self._state.focus_temperature = self._celsius  # it wasn't known then; from here on its changes count
 
     def _calibrate(self, *orders: CalibrationOrder | None) -> None:
         """Order these calibrations one after the other; None is for one that isn't wanted."""
@@ -130,6 +148,8 @@ class NightCalibrations:
         self._agent.log.info("{id}: {name} {reason}", id=report.calibration, name=message.name, reason=report.reason)
         for found in report.focus:
             self._machine.note("focus", str(found.position), found.reason)
+            if found.found and found.filter and found.filter not in self._state.focused_filters:
+                self._state.focused_filters = [*self._state.focused_filters, found.filter][-_MAX_FILTERS:]
         if report.calibration and report.calibration == self._state.calibration:
             self._next_calibration()
 
@@ -151,7 +171,15 @@ class NightCalibrations:
         since = self._agent.clock.time() - self._state.focused
         if since >= self._focus_seconds:
             return f"the focus was found {_hours(since)} ago"
-        return self._state.sharpness.why_focus(self._focus_wider) if since >= AT_MOST_EVERY_SECONDS else ""
+        if since < AT_MOST_EVERY_SECONDS:
+            return ""
+        if unknown := [each for each in self._focus_filters if each not in self._state.focused_filters]:
+            return f"the focus was never found through {', '.join(unknown)}"
+        if self._celsius is not None and self._state.focus_temperature is not None:
+            change = self._celsius - self._state.focus_temperature
+            if abs(change) >= self._focus_kelvin:
+                return f"the focuser's temperature has changed by {change:+.1f} K"
+        return self._state.sharpness.why_focus(self._focus_wider)
 
     def flats_are_due(self, part: Phase) -> bool:
         """Whether the twilight is right for flats of the sky, none were begun in it, and the dome may be open."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,10 @@ from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState
 from pyros.calibration import temperature
 from pyros.calibration.temperature import MAX_CURVES
 from pyros.hold import Hold
-from pyros.messages import Failure, FocusMoved, Message, MoveFocus
+from pyros.messages import Failure, FocuserTemperature, FocusMoved, Message, MoveFocus, Telemetry
 from pyros.prepared import prepared
+
+_TOLD_KELVIN, _TOLD_SECONDS = 0.1, 600.0
 
 
 class FocusFound(msgspec.Struct, frozen=True):
@@ -82,6 +85,8 @@ class FocuserAgent(InstrumentAgent):
     def __init__(self) -> None:
         super().__init__(Agent.FOCUSER)
         self.actions_by_message |= {messages.MOVE_FOCUS: self.move_focus, messages.ABORT: self.abort}
+        self._sent_celsius = self._sent_at = -math.inf
+        """The temperature that the majordome was told last, degrees Celsius, and when, monotonic seconds."""
 
     def work(self) -> None:
         none: dict[str, int] = {}
@@ -146,6 +151,15 @@ class FocuserAgent(InstrumentAgent):
     async def measure(self) -> tuple[str, dict[str, float | str | None]]:
         state, position = await self.device.state(), await self.device.position()
         return state, {"position": position, "temperature": await self.device.temperature()}
+
+    def measured(self, telemetry: Telemetry) -> None:
+        """Tell the majordome how warm it is, who may have the focus looked for again."""
+        celsius, now = telemetry.values.get("temperature"), self.clock.monotonic()
+        if not isinstance(celsius, int | float) or not math.isfinite(celsius):
+            return
+        if abs(celsius - self._sent_celsius) >= _TOLD_KELVIN or now - self._sent_at >= _TOLD_SECONDS:
+            self._sent_celsius, self._sent_at = float(celsius), now
+            self.send_if_there(self.MAJORDOME, messages.FOCUSER_TEMPERATURE, FocuserTemperature(float(celsius)))
 
     def done(self, command: Command, result: dict[str, Any]) -> None:
         move = msgspec.convert(command.payload, prepared(MoveFocus))

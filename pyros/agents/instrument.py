@@ -207,6 +207,9 @@ class InstrumentAgent(Agent):
         """State and telemetry, in the reactor's thread; None for a kind whose readings are its telemetry."""
         return None
 
+    def measured(self, telemetry: Telemetry) -> None:
+        """Take what was measured, of a device that tells its state and telemetry (`measure`)."""
+
     def noticed(self, state: str) -> None:
         """Judge what the device is doing by its telemetry, while no command is under way."""
 
@@ -442,6 +445,7 @@ class InstrumentAgent(Agent):
 
     def _measured(self, message: Message) -> None:
         self.send_if_there(self.MONITORING, messages.TELEMETRY, message.payload)
+        self.measured(message.payload)
         if self.state.command is None:
             self.noticed(message.payload.state)
 

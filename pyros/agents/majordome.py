@@ -74,7 +74,9 @@ class MajordomeAgent(Agent):
     Calibrations, all of them left out by default: ``option_cool``: degrees Celsius of the detector by night;
     ``option_biases`` and ``option_darks``: images, before and after the night (darks of each exposure time);
     ``option_flats``: filters of which flats are taken in both twilights; ``option_focus``: hours after which the focus
-    is looked for again, and ``option_focus_wider``: percent by which the stars must have become wider for that.
+    is looked for again; ``option_focus_kelvin`` and ``option_focus_wider``: kelvins by which the temperature must have
+    changed, or percent by which the stars must have become wider, for that; ``option_focus_filters``: the filters whose
+    offsets are to be learnt, the first one's focus counts.
     ``option_report = no``: no report is written in the morning.
     """
 
@@ -117,6 +119,7 @@ class MajordomeAgent(Agent):
             messages.CALIBRATION_FAILED: self._calibrations.calibration_ended,
             messages.NIGHT_REPORTED: self.night_reported,
             messages.IMAGE_ANALYSED: self._calibrations.image_analysed,
+            messages.FOCUSER_TEMPERATURE: self._calibrations.focuser_temperature,
         }
         self.actions |= {
             NightAction.ASK: self._ask_devices,

@@ -46,6 +46,10 @@ class MajordomeState(msgspec.Struct):
     """The twilights of this night in which flats were begun."""
     focused: float = 0.0
     """When the focus was looked for last, Unix seconds."""
+    focus_temperature: float | None = None
+    """The focuser's then, degrees Celsius; None where that wasn't known."""
+    focused_filters: list[str] = []
+    """Filters through which the focus was found, in any night: their offsets are known."""
     sharpness: Sharpness = msgspec.field(default_factory=Sharpness)
     """Of the images since then."""
     plan: Plan | None = None

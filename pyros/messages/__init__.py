@@ -78,8 +78,9 @@ __all__ = [
     "KeepOpen", "Follow", "DomeFailure", "SlitInPlace",
     "OPEN", "CLOSE", "KEEP_OPEN", "DOME_OPENED", "DOME_CLOSED", "DOME_FAILED", "FOLLOW", "SLIT_IN_PLACE", "SLIT_FAILED",
     # accessories
-    "SelectFilter", "FilterSelected", "FiltersKnown", "MoveFocus", "FocusMoved", "SetSwitch",
+    "SelectFilter", "FilterSelected", "FiltersKnown", "MoveFocus", "FocusMoved", "FocuserTemperature", "SetSwitch",
     "SELECT_FILTER", "FILTER_SELECTED", "FILTERS_KNOWN", "FILTER_FAILED", "MOVE_FOCUS", "FOCUS_MOVED", "FOCUS_FAILED",
+    "FOCUSER_TEMPERATURE",
     "SET_SWITCH",
     "SWITCH_SET", "SWITCH_FAILED",
     # weather

@@ -75,6 +75,13 @@ class FocusMoved(Payload, frozen=True, kw_only=True):
     """The least and the greatest position that it can reach, steps; None where it doesn't tell."""
 
 
+class FocuserTemperature(Payload, frozen=True):
+    """focuser -> majordome: how warm it is, when that has changed, and every ten minutes."""
+
+    celsius: float
+    """Degrees Celsius."""
+
+
 class SetSwitch(Payload, frozen=True):
     """-> switch: a channel, by its number from 0 or its name, and its level. Also the answer, with the measured one."""
 
@@ -91,6 +98,7 @@ FILTER_FAILED = register("Filter failed", Failure)
 MOVE_FOCUS = register("Move focus", MoveFocus, guarded=True)
 FOCUS_MOVED = register("Focus moved", FocusMoved, guarded=True)
 FOCUS_FAILED = register("Focus failed", Failure)
+FOCUSER_TEMPERATURE = register("Focuser temperature", FocuserTemperature, guarded=True, fleeting=True)
 SET_SWITCH = register("Set switch", SetSwitch, guarded=True)
 SWITCH_SET = register("Switch set", SetSwitch)
 SWITCH_FAILED = register("Switch failed", Failure)

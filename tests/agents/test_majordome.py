@@ -31,6 +31,7 @@ from pyros.messages import (
     DomeFailure,
     DomeReport,
     Exposures,
+    FocusReached,
     ImageAnalysed,
     Observation,
     ObservationReport,
@@ -612,6 +613,79 @@ def test_stars_that_have_become_wider_are_a_reason_to_focus_before_the_next_work
             rig.pass_(700)
         rig.say("observation_manager", messages.OBSERVATION_FINISHED, ObservationReport(observation="two"))
         assert CALIBRATE not in rig.plan("three"), "the seeing was it"
+
+
+def _focuses(rig: Rig, name: str) -> bool:
+    """Whether the focus is looked for before the next work; if so it is found then."""
+    if rig.agent.state.running is not None:
+        running = rig.agent.state.running.id
+        rig.say("observation_manager", messages.OBSERVATION_FINISHED, ObservationReport(observation=running))
+    orders = rig.plan(name)
+    if rig.state == State.OPENING:
+        orders += rig.say("dome", messages.DOME_OPENED, Reason())
+    if CALIBRATE not in orders:
+        return False
+    ended(rig, "focus")
+    return True
+
+
+def test_a_changed_temperature_is_a_reason_to_focus_before_the_next_work() -> None:
+    with _rig(focus_kelvin="1.5") as rig:
+
+        def warm(celsius: float) -> None:
+            rig.say("focuser", messages.FOCUSER_TEMPERATURE, messages.FocuserTemperature(celsius))
+
+        warm(10.0)
+        rig.safe()
+        assert not _focuses(rig, "one"), "it was never found, and nothing else asks for it"
+        rig.agent.state.focused = rig.clock.time()
+        warm(10.0)
+        rig.pass_(1801)
+        warm(8.6)
+        assert not _focuses(rig, "two")
+        warm(8.5)
+        assert _focuses(rig, "three")
+        assert not _focuses(rig, "four")
+        warm(4.0)
+        assert not _focuses(rig, "five"), "not within half an hour"
+        rig.pass_(1801)
+        assert _focuses(rig, "six")
+
+
+def test_offsets_of_filters_are_learnt_once_and_those_that_failed_again() -> None:
+    ordered: list[tuple[str, ...]] = []
+
+    class Noting(Watched):
+        def send_to(self, agent: str, name: str, payload: Any = None, *, durable: bool = False) -> None:
+            if name == messages.CALIBRATE:
+                ordered.append(payload.filters)
+            super().send_to(agent, name, payload, durable=durable)
+
+    def focus(rig: Rig, name: str, **found: bool) -> None:
+        rig.say("observation_manager", messages.OBSERVATION_FINISHED, ObservationReport(observation=name))
+        rig.plan(f"{name}+")
+        if rig.state == State.OPENING:
+            rig.say("dome", messages.DOME_OPENED, Reason())
+        assert rig.state == State.FOCUSING
+        report = CalibrationReport(
+            calibration=rig.agent.state.calibration, kind="focus",
+            focus=tuple(FocusReached(filter=each, position=1, found=good) for each, good in found.items()),
+        )  # fmt: skip
+        rig.say("observation_manager", messages.CALIBRATION_FINISHED, report)
+        assert rig.state == State.OBSERVING
+
+    with _rig(focus="2", focus_filters="r g i", make=Noting) as rig:
+        rig.safe()
+        focus(rig, "one", r=True, g=True, i=False)
+        rig.pass_(1801)
+        focus(rig, "one+", r=True, i=True)
+        rig.pass_(1801)
+        rig.restart()
+        rig.safe()
+        rig.say("dome", messages.DEVICE_STATE, DeviceState(instrument="dome", state="open"))
+        rig.pass_(5600)
+        focus(rig, "one++", r=True)
+    assert ordered == [("r", "g", "i"), ("r", "i"), ("r",)]
 
 
 class Nights(RuleBasedStateMachine):

@@ -1,12 +1,10 @@
-"""How the focus moves with the temperature, and when to focus again."""
+"""How the focus moves with the temperature."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from pyros.calibration.temperature import reason_to_focus, steps_per_kelvin
+from pyros.calibration.temperature import steps_per_kelvin
 
 
 def test_the_steps_for_each_kelvin_are_learnt() -> None:
@@ -23,22 +21,3 @@ def test_a_wrong_focus_does_not_spoil_what_is_learnt() -> None:
 @pytest.mark.parametrize("curves", [[], [(1.0, 5.0), (9.0, 7.0)], [(1.0, 5.0), (1.5, 5.0), (2.0, 9.0)]])
 def test_too_little_is_learnt_from_few_or_equal_temperatures(curves: list[tuple[float, float]]) -> None:
     assert steps_per_kelvin(curves) is None
-
-
-@pytest.mark.parametrize(
-    ("known", "reason"),
-    [
-        ({"hours": None}, "it was not focused yet"),
-        ({"hours": 1.0}, ""),
-        ({"hours": 2.0}, "it was focused 2.0 h ago"),
-        ({"hours": 1.0, "kelvin": 1.4}, ""),
-        ({"hours": 1.0, "kelvin": -1.5}, "the temperature has changed by -1.5 K"),
-        ({"hours": 1.0, "kelvin": -1.5, "per_kelvin": -60.0, "half_width": 400.0}, ""),
-        ({"hours": 1.0, "kelvin": -3.1, "per_kelvin": -60.0, "half_width": 400.0},
-         "the temperature has changed by -3.1 K"),
-        ({"hours": 1.0, "fwhm": 1.19}, ""),
-        ({"hours": 1.0, "fwhm": 1.25}, "stars are 1.2 times as large as after the last focusing"),
-    ],
-)  # fmt: skip
-def test_when_to_focus_again(known: dict[str, Any], reason: str) -> None:
-    assert reason_to_focus(**({"kelvin": None, "fwhm": None} | known)) == reason

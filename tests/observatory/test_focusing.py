@@ -163,3 +163,14 @@ def test_without_a_focuser_a_focusing_is_refused(rehearsal: Callable[..., Night]
     name, report = automation.end(5)
     assert (name, report.again) == (messages.CALIBRATION_FAILED, False)
     assert report.reason == "there is no focuser in the configuration"
+
+
+def test_the_majordome_hears_how_warm_the_focuser_is(rehearsal: Callable[..., Night]) -> None:
+    focuser = FOCUSER | {"temperature": 7.5}
+    night = rehearsal(optional=("focuser",), devices={"focuser": focuser})
+    told: list[float] = []
+    majordome: Any = night.agent("majordome")
+    majordome.actions_by_message[messages.FOCUSER_TEMPERATURE] = lambda message: told.append(message.payload.celsius)
+    night.until(lambda: told, 60)
+    night.run(60)
+    assert told == [7.5], "as long as it stays the same it isn't said again"
