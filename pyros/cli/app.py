@@ -52,6 +52,7 @@ SUBJECTS: dict[str, dict[str, str]] = {
         "cert": "pyros.cli.cert:cert",
         "backup": "pyros.cli.backup:backup",
         "restore": "pyros.cli.backup:restore",
+        "upgrade": "pyros.cli.upgrade:upgrade",
         "clean": "pyros.cli.clean:clean",
     },
     "Try it": {

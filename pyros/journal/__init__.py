@@ -16,7 +16,7 @@ from pathlib import Path
 from pyros.journal._lock import running
 from pyros.journal._memory import MemoryJournal, MemoryJournals, MemoryReader
 from pyros.journal._reader import MAX_COUNTED, JournalFigures, JournalReader
-from pyros.journal._rows import PROGRAM, Effects, Outgoing, Peer, Received, StoredTimer
+from pyros.journal._rows import FORMAT, PROGRAM, Effects, Outgoing, Peer, Received, StoredTimer
 from pyros.journal._writer import Journal, insert
 
 AnyJournal = Journal | MemoryJournal
@@ -39,6 +39,7 @@ AnyJournals = SqliteJournals | MemoryJournals
 SQLITE = SqliteJournals()
 
 __all__ = [
+    "FORMAT",
     "MAX_COUNTED",
     "PROGRAM",
     "SQLITE",

@@ -151,6 +151,11 @@ class JournalReader:
         ((failed, waiting, refused),) = self.rows(_FIGURES)
         return JournalFigures(self.newest(), failed, waiting, refused)
 
+    def format(self) -> int:
+        """Return the format that the file has: one of an earlier version is brought up to date when it is opened."""
+        rows = self.rows("SELECT value FROM meta WHERE key = 'format'")
+        return int(rows[0][0]) if rows else 0
+
     def has_table(self, name: str) -> bool:
         """Return whether there is a table of that name: a journal of an earlier version may lack one."""
         return bool(self.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", name))

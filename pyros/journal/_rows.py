@@ -20,18 +20,23 @@ FORMAT = 2
 
 # The messages of a turn are one row, a JSON array: a row for each took half of the time of a pipeline. The ones that
 # failed stand in a table of their own, and leave a null in the array; the view has all of them, one by one.
-SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE turns (last INTEGER PRIMARY KEY, first INTEGER NOT NULL, messages TEXT NOT NULL);
+TURNS = "CREATE TABLE turns (last INTEGER PRIMARY KEY, first INTEGER NOT NULL, messages TEXT NOT NULL);"
+FAILED = """
 CREATE TABLE failed (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL, name TEXT NOT NULL, sender TEXT NOT NULL,
     sent REAL NOT NULL, taken REAL NOT NULL, payload BLOB NOT NULL, error TEXT);
+"""
+RECEIVED = """
 CREATE VIEW received AS
     SELECT turns.first + one.key AS number, one.value ->> 0 AS id, one.value ->> 1 AS name, one.value ->> 2 AS sender,
         one.value ->> 3 AS sent, one.value ->> 4 AS taken, CAST(one.value ->> 5 AS BLOB) AS payload, NULL AS error,
         turns.last AS turn
     FROM turns, json_each(turns.messages) AS one WHERE one.type = 'array'
     UNION ALL SELECT number, id, name, sender, sent, taken, payload, error, number FROM failed;
+"""
+SCHEMA = f"""
+{TURNS} {FAILED} {RECEIVED}
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE peers (
     name TEXT NOT NULL, epoch TEXT NOT NULL, last_seq INTEGER NOT NULL, seen REAL NOT NULL,
     PRIMARY KEY (name, epoch)) WITHOUT ROWID;

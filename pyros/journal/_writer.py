@@ -14,6 +14,7 @@ import msgspec
 
 from pyros.errors import JournalError, WriteFailed
 from pyros.journal._file import JournalFile
+from pyros.journal._migrations import from_format_1
 from pyros.journal._reader import JournalReader
 from pyros.journal._rows import (
     CONFIRMATIONS,
@@ -145,6 +146,8 @@ class Journal:
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
             values = f"INSERT INTO meta VALUES ('format', '{FORMAT}'), ('epoch', '{epoch or new_name()}');"
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {values} COMMIT;")
+        if db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() == ("1",):
+            from_format_1(db)
         confirmations = CONFIRMATIONS.format(file=number)
         db.executescript(f"BEGIN IMMEDIATE; {confirmations} COMMIT;")
         if schema:

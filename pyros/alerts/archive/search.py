@@ -30,6 +30,29 @@ _VERY_WIDE = 0.2
 _ALERT: msgspec.json.Decoder[Alert] = msgspec.json.Decoder(prepared(Alert))
 
 
+def archive_format(where: Path | str) -> int | None:
+    """Return the format of an archive; None where there is none yet. Raises JournalError naming it."""
+    if "://" not in str(where) and not Path(where).is_file():
+        return None
+    reading = engine(where, read_only=True)
+    try:
+        return _format(reading, shown(where))
+    finally:
+        reading.dispose()
+
+
+def _format(reading: sa.Engine, where: str) -> int | None:
+    """Read the archive's format; None until the writer has made its tables, the format's line last."""
+    try:
+        with reading.connect() as connection:
+            if not sa.inspect(connection).has_table(meta.name):
+                return None
+            found: int | None = connection.execute(sa.select(meta.c.format)).scalar()
+            return found
+    except sa.exc.SQLAlchemyError as error:
+        raise unusable(where, error) from None
+
+
 class ArchiveReader:
     """A read-only view of an archive, from any process; for one thread at a time. Raises JournalError naming it."""
 
@@ -40,7 +63,7 @@ class ArchiveReader:
         self._engine = engine(where, read_only=True)
         try:
             self._words = text_index_for(self._engine)
-            found = self._format()
+            found = _format(self._engine, self.where)
             if found is None:
                 raise self._nothing()
             if found != FORMAT:
@@ -50,16 +73,6 @@ class ArchiveReader:
         except JournalError:
             self._engine.dispose()
             raise
-
-    def _format(self) -> int | None:
-        """Read the archive's format; None until the writer has made its tables, the format's line last."""
-        try:
-            with self._engine.connect() as connection:
-                if not sa.inspect(connection).has_table(meta.name):
-                    return None
-                return connection.execute(sa.select(meta.c.format)).scalar()
-        except sa.exc.SQLAlchemyError as error:
-            raise unusable(self.where, error) from None
 
     def _nothing(self) -> JournalError:
         return JournalError(f"{self.where}: no such archive (no packet has been archived here yet)")
