@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pyros import config
+from pyros.cli.common import load_unit
 from pyros.config import Config
 from pyros.errors import ConfigError, UnknownAgent
 from pyros.observatory import load_agent
@@ -143,3 +144,17 @@ def test_mistakes_in_names_and_kinds(tmp_path: Path) -> None:
         f"[dome] kind: 'domme' is not one of: {', '.join(config.STANDARD_AGENTS)}",
         "[dome] unit: 'a-b' is no unit: letters, digits and _, and a blank where it lies within another one",
     ]
+
+
+def test_a_command_shows_one_telescope(tmp_path: Path) -> None:
+    path = write(tmp_path, *TWO)
+    assert load_unit(path, "west").agent("dome").name == "dome west"
+    for wrong in ("", "north"):
+        with pytest.raises(ConfigError, match="name the telescope with --unit .there are: east, west."):
+            load_unit(path, wrong)
+    one = write(tmp_path, "telescope east", "dome east")
+    assert load_unit(one, "").agent("dome").name == "dome east"
+    plain = write(tmp_path, "telescope", "dome")
+    assert load_unit(plain, "").agent("dome").name == "dome"
+    with pytest.raises(ConfigError, match="one without a name"):
+        load_unit(plain, "east")

@@ -15,6 +15,7 @@ import msgspec
 
 from pyros import messages
 from pyros.agents.agent import Agent
+from pyros.agents.runtime.batches import NotTaken
 from pyros.config import lies_within
 from pyros.errors import ConfigError
 from pyros.messages import FieldRequests, Message, Observation, ObservationReport, Withdrawal
@@ -44,7 +45,7 @@ class CentralState(msgspec.Struct):
     """By their ids, also of some that have ended: the unit that each was handed to."""
     tried: dict[str, list[str]] = {}
     """By their ids, the units where each has failed."""
-    running: dict[str, str] = {}
+    observing: dict[str, str] = {}
     """By unit, the id of the request whose observation runs there."""
     fields: dict[str, FieldRequests] = {}
     """By event, what is wanted of its sky map."""
@@ -162,7 +163,7 @@ class CentralSchedulerAgent(Agent):
     def observation_started(self, message: Message) -> None:
         """Note what a telescope does."""
         report: ObservationReport = message.payload
-        self.state.running[self._unit_of(message)] = self._request_of(report.observation)
+        self.state.observing[self._unit_of(message)] = self._request_of(report.observation)
 
     def observation_finished(self, message: Message) -> None:
         """Forget a request that is done; repeats and times of a cadence stay where they are."""
@@ -216,7 +217,7 @@ class CentralSchedulerAgent(Agent):
         self._firsts.clear()
         for request in list(self.state.requests.values()):
             unit = self.state.handed.get(request.id)
-            if unit is None or not _moves(request) or request.id in self.state.running.values():
+            if unit is None or not _moves(request) or request.id in self.state.observing.values():
                 continue
             allowed = self._allowed(request)
             if self._can_begin(request, unit) and self._is_free(unit, request):
@@ -233,10 +234,10 @@ class CentralSchedulerAgent(Agent):
     # The telescopes ----------------------------------------------------------------------------------------------
 
     def _allowed(self, request: Observation) -> list[str]:
-        """Return the units whose telescope it may be; raises ValueError naming them where it is none."""
+        """Return the units whose telescope it may be; raises NotTaken naming them where it is none."""
         allowed = [unit for unit in self._units if not request.telescope or _is_called(unit, request.telescope)]
         if not allowed:
-            raise ValueError(f"telescope: {request.telescope!r} is none of {', '.join(self._units)}")
+            raise NotTaken(f"telescope: {request.telescope!r} is none of {', '.join(self._units)}")
         return allowed
 
     def _best(self, request: Observation, units: Iterable[str], loads: dict[str, int] | None = None) -> str:
@@ -246,7 +247,7 @@ class CentralSchedulerAgent(Agent):
         def cost(unit: str) -> tuple[float, ...]:
             wait = self._wait(request, unit)
             ready = wait == 0 and self._is_safe(unit)
-            running = self.state.requests.get(self.state.running.get(unit, ""))
+            running = self.state.requests.get(self.state.observing.get(unit, ""))
             busy = 0.0 if self._is_free(unit, request) else 1.0
             priority = running.priority if running is not None and running.id != request.id else -math.inf
             return (
@@ -271,7 +272,7 @@ class CentralSchedulerAgent(Agent):
 
     def _is_free(self, unit: str, request: Observation) -> bool:
         """Whether the telescope has nothing else to do now than this request."""
-        if self.state.running.get(unit, request.id) != request.id:
+        if self.state.observing.get(unit, request.id) != request.id:
             return False
         first = self._first(unit)
         return first is None or first.id == request.id or first.priority < request.priority
@@ -300,8 +301,8 @@ class CentralSchedulerAgent(Agent):
 
     def _ended(self, message: Message) -> str:
         request, unit = self._request_of(message.payload.observation), self._unit_of(message)
-        if self.state.running.get(unit) == request:
-            del self.state.running[unit]
+        if self.state.observing.get(unit) == request:
+            del self.state.observing[unit]
         return request
 
     def _note(self, request: str, unit: str) -> None:

@@ -18,6 +18,7 @@ from pyros import messages
 from pyros.agents._filters import check_filters
 from pyros.agents._night_plan import NightPlanner
 from pyros.agents.agent import Agent
+from pyros.agents.runtime.batches import NotTaken
 from pyros.messages import FieldRequests, FiltersKnown, Message, Observation, Payload, Plan, PlannedObservation
 from pyros.planning import Site, improvement, night_log
 from pyros.planning.cadence import occurrences, wanted_until
@@ -170,7 +171,7 @@ class SchedulerAgent(Agent):
         """Take a new request, or one whose position has become better."""
         request: Observation = message.payload
         if request.telescope and not self.section.unit:
-            raise ValueError(f"telescope: {request.telescope!r} is not there: this observatory has one, without a name")
+            raise NotTaken(f"telescope: {request.telescope!r} is not there: this observatory has one, without a name")
         if request.id not in self.state.requests and len(self.state.requests) + len(request.repeat) >= MAX_REQUESTS:
             raise ValueError(f"{MAX_REQUESTS} observations are waiting already; withdraw some before {request.id}")
         known = self.state.requests.get(request.id)

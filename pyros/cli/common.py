@@ -53,6 +53,10 @@ ConfigOption = Annotated[
         show_default=False,
     ),
 ]
+UnitOption = Annotated[
+    str,
+    typer.Option("--unit", metavar="UNIT", help="Of several telescopes, the one to show.", show_default=False),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs: JSON, one object a line.")]
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -139,6 +143,18 @@ def job_progress(percent: float, text: str) -> None:
         from pyros.jobs import progress  # noqa: PLC0415  for jobs alone
 
         progress(percent, text)
+
+
+def load_unit(file: Path | None, unit: str) -> Config:
+    """Read the configuration as a telescope's unit sees it; of one telescope there is no choice. Raises ConfigError."""
+    config = configuration.load(file)
+    units = config.telescopes
+    if not units and not unit:
+        return config
+    if (seen := unit or (units[0] if len(units) == 1 else "")) not in units:
+        there = ", ".join(units) or "one without a name"
+        raise ConfigError([f"{config.path}: name the telescope with --unit (there are: {there})"])
+    return config.seen_from(seen)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pyros import views
-from pyros.cli.common import ConfigOption, JsonOption, out, show, signals_as_ctrl_c
+from pyros.cli.common import ConfigOption, JsonOption, UnitOption, load_unit, out, show, signals_as_ctrl_c
 from pyros.clock import Deadline
 from pyros.planning.night_log import NightLine
 from pyros.printable import instant
@@ -41,6 +41,7 @@ _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86_400.0
 def night(
     once: Annotated[bool, typer.Option("--once", help="Show it once, and end.")] = False,
     as_json: JsonOption = False,
+    unit: UnitOption = "",
     config: ConfigOption = None,
 ) -> None:
     """Show the state of the night and its plan, live, until Ctrl-C.
@@ -54,7 +55,7 @@ def night(
       pyros night --once
       pyros night --once --json
     """
-    observed = views.observed(config)
+    observed = views.observed(load_unit(config, unit))
     try:
         with signals_as_ctrl_c():  # or the terminal keeps the picture
             _show(observed, once or not (out.is_terminal or as_json), as_json)

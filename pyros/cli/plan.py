@@ -11,8 +11,7 @@ import msgspec
 import typer
 from rich.table import Table
 
-from pyros import config as configuration
-from pyros.cli.common import ConfigOption, JsonOption, err, looking, out, show
+from pyros.cli.common import ConfigOption, JsonOption, UnitOption, err, load_unit, looking, out, show
 from pyros.cli.request.common import RequestDesk, TimeoutOption, user
 from pyros.cli.request.importing import read_file
 from pyros.errors import PlanningError, PyrosError
@@ -49,6 +48,7 @@ def plan(
     picture: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the night there.")] = None,
     as_json: JsonOption = False,
     timeout: TimeoutOption = 10.0,
+    unit: UnitOption = "",
     config: ConfigOption = None,
 ) -> None:
     """Show the plan of tonight, or of any night: what is observed when, and why the rest is not.
@@ -63,7 +63,7 @@ def plan(
     """
     if picture is not None and picture.suffix.lower() != ".png":
         raise typer.BadParameter(f"--picture: {picture} must end in .png")
-    desk = RequestDesk(configuration.load(config), timeout)
+    desk = RequestDesk(load_unit(config, unit), timeout)
     asked = _asked(desk, night)
     added: list[Observation] = []
     if what_if is not None:

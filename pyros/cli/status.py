@@ -69,7 +69,8 @@ def _standing(observed: Observed, found: list[dict[str, Any]]) -> dict[str, Any]
     else:
         hold, service = holds.hold, holds.service
     held = msgspec.structs.asdict(hold) if hold is not None else None
-    kept = observed.state("monitoring", Monitoring).alarms
+    keepers = [section.name for section in config.agents.values() if section.kind == "monitoring"]
+    kept = [alarm for keeper in keepers for alarm in observed.state(keeper, Monitoring).alarms]
     alarms = {(alarm.source, alarm.key): msgspec.structs.asdict(alarm) for alarm in kept}
     for line in found:
         held = held or line.get("hold")

@@ -44,7 +44,7 @@ def running(night: Night, unit: str) -> str:
 
 def test_an_alert_moves_one_telescope_and_the_other_goes_on(rehearsal: Callable[..., Night]) -> None:
     options = {"analyzer": {"option_catalogue": "synthetic"}}
-    two = made(rehearsal, ("east", "west"), options=options, devices=SYNTHETIC)
+    two = made(rehearsal, ("east", "west"), options=options, devices=SYNTHETIC, guardian=True)
     ask(two, "a", two.place(), priority=2)
     ask(two, "b", two.place(), priority=1)
     two.until(lambda: running(two, "east") == "a" and running(two, "west") == "b")
@@ -57,6 +57,7 @@ def test_an_alert_moves_one_telescope_and_the_other_goes_on(rehearsal: Callable[
     assert two.requests("telescope east", "DO ", began) == []
     two.kill("dome west")
     two.until(lambda: two.said("has said nothing", "majordome west"))
+    assert two.state("dome west") == "closed", "its guardian has closed it"
     assert two.state("dome east") == "open"
     assert running(two, "east") == "a"
     seen = observed(two.config)
