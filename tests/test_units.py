@@ -150,7 +150,7 @@ def test_a_command_shows_one_telescope(tmp_path: Path) -> None:
     path = write(tmp_path, *TWO)
     assert load_unit(path, "west").agent("dome").name == "dome west"
     for wrong in ("", "north"):
-        with pytest.raises(ConfigError, match="name the telescope with --unit .there are: east, west."):
+        with pytest.raises(ConfigError, match="name the telescope with --unit"):
             load_unit(path, wrong)
     one = write(tmp_path, "telescope east", "dome east")
     assert load_unit(one, "").agent("dome").name == "dome east"
