@@ -228,6 +228,12 @@ def test_every_way_of_searching_finds_the_same(
         for last in (1, 3, 20):
             found = [entry.identity for entry in reader.find(Query(last=last, **query))]
             assert found == expected[-last:], (query, last)
+        paged: list[str] = []
+        page = list(reader.find(Query(last=7, **query)))
+        while page:
+            paged = [entry.identity for entry in page] + paged
+            page = list(reader.find(Query(last=7, before=(page[0].received, page[0].number), **query)))
+        assert paged == expected, query
     reader.close()
 
 

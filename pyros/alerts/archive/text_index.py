@@ -74,8 +74,10 @@ class TextIndex(Protocol):
     def close(self, connection: sa.Connection, volume: int) -> None:
         """Prepare a volume into which nothing more will come."""
 
-    def newest(self, connection: sa.Connection, volume: int, wanted: Wanted, most: int) -> list[int]:
-        """Return the numbers of packets in a volume that have all the words: the ``most`` highest."""
+    def newest(
+        self, connection: sa.Connection, volume: int, wanted: Wanted, most: int, below: int | None = None
+    ) -> list[int]:
+        """Return the numbers of packets in a volume with all the words: the ``most`` highest below a number."""
 
     def matching(self, connection: sa.Connection, volume: int, wanted: Wanted, numbers: list[int]) -> set[int]:
         """Return which of these packets, all in that volume, have all the words."""
@@ -101,11 +103,14 @@ class SqliteTextIndex:
         """Merge the index's dozen segments to one: a word is looked up in each."""
         connection.exec_driver_sql(f"INSERT INTO words_{volume} (words_{volume}) VALUES ('optimize')")
 
-    def newest(self, connection: sa.Connection, volume: int, wanted: Wanted, most: int) -> list[int]:
+    def newest(
+        self, connection: sa.Connection, volume: int, wanted: Wanted, most: int, below: int | None = None
+    ) -> list[int]:
         whole = tuple(each for each in wanted if not each[1])  # FTS5 collects all that has a beginning before all else
         if whole and whole != wanted and not self._matching(connection, volume, whole, "LIMIT 1"):
             return []
-        return self._matching(connection, volume, wanted, f"ORDER BY rowid DESC LIMIT {most}")
+        here = "" if below is None else f"AND rowid < {below}"
+        return self._matching(connection, volume, wanted, f"{here} ORDER BY rowid DESC LIMIT {most}")
 
     def matching(self, connection: sa.Connection, volume: int, wanted: Wanted, numbers: list[int]) -> set[int]:
         least, most = min(numbers), max(numbers)
@@ -146,9 +151,13 @@ class PostgresqlTextIndex:
         connection.exec_driver_sql(f"SELECT gin_clean_pending_list('words_{volume}_words'::regclass)")
         connection.exec_driver_sql(f"ANALYZE words_{volume}")
 
-    def newest(self, connection: sa.Connection, volume: int, wanted: Wanted, most: int) -> list[int]:
+    def newest(
+        self, connection: sa.Connection, volume: int, wanted: Wanted, most: int, below: int | None = None
+    ) -> list[int]:
+        here = "" if below is None else f"AND packet < {below}"
+
         def found(table: str, words: Wanted, *values: str) -> list[int]:
-            select = f"SELECT packet FROM {table} WHERE words @@ %s::tsquery ORDER BY packet DESC LIMIT %s"
+            select = f"SELECT packet FROM {table} WHERE words @@ %s::tsquery {here} ORDER BY packet DESC LIMIT %s"
             return list(connection.exec_driver_sql(select, (*values, _query(words), most)).scalars().all())
 
         table = f"words_{volume}"

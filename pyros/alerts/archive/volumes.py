@@ -88,7 +88,7 @@ class VolumeSearch:
             edge = -volume.newest if self._backwards else volume.oldest
             if not numbers:
                 yield (edge, float("-inf")), iter(())  # the rows before it are taken first; they may be enough
-            found = self._words.newest(self._connection, volume.number, self._wanted, _MANY_PACKETS + 1)
+            found, below = self._highest(volume)
             if len(found) <= _MANY_PACKETS:
                 start = start if numbers else edge
                 numbers += found
@@ -96,11 +96,25 @@ class VolumeSearch:
                 yield few()
                 numbers = []
             if len(found) > _MANY_PACKETS:
-                yield (edge, float("-inf")), self._many(volume, found, select, rows)
+                yield (edge, float("-inf")), self._many(volume, found, below, select, rows)
         if numbers:
             yield few()
 
-    def _many(self, volume: _Volume, found: list[int], select: Select, rows: Rows) -> Iterator[Any]:
+    def _highest(self, volume: _Volume) -> tuple[list[int], int]:
+        """Return the highest numbers in a volume that have the words, and below which number they are.
+
+        Of the page after a packet they are below that packet's number, since a beginning of words costs the whole
+        volume each time that it is asked for; but only where there are many, for else they must be all.
+        """
+        before = self._query.before
+        if before is not None and volume.first < before[1] <= volume.last:
+            found = self._words.newest(self._connection, volume.number, self._wanted, _MANY_PACKETS + 1, before[1])
+            if len(found) > _MANY_PACKETS:
+                return found, before[1]
+        found = self._words.newest(self._connection, volume.number, self._wanted, _MANY_PACKETS + 1)
+        return found, _NO_LAST_PACKET
+
+    def _many(self, volume: _Volume, found: list[int], below: int, select: Select, rows: Rows) -> Iterator[Any]:
         """Find the rows of a volume where many packets have the words, by going through their times."""
         number = packets.c.number
         here = packets.c.received.between(volume.oldest, volume.newest) & (number + 0).between(
@@ -110,14 +124,19 @@ class VolumeSearch:
             here &= self._words.condition(volume.number, number, self._wanted)
             return rows(self._connection, select(self._query, here), _MAX_GROUP)
         all_rows = rows(self._connection, select(self._query, here, limited=False), _MAX_GROUP)
-        return self._newest(found, all_rows) if self._backwards else self.matching_rows(all_rows)
+        return self._newest(found, below, all_rows) if self._backwards else self.matching_rows(all_rows)
 
-    def _newest(self, found: list[int], rows: Iterator[Any]) -> Iterator[Any]:
-        """Find the newest rows that have the words; they hardly ever are others than the highest numbers, ``found``."""
+    def _newest(self, found: list[int], below: int, rows: Iterator[Any]) -> Iterator[Any]:
+        """Find the newest rows that have the words.
+
+        They hardly ever are others than ``found``, the highest numbers that have them ``below`` one.
+        """
         having, lowest = set(found), min(found)
         for row in rows:
             if row.number < lowest:
                 yield from self.matching_rows(chain((row,), rows))
+            elif row.number >= below:
+                yield from self.matching_rows(iter((row,)))
             elif row.number in having:
                 yield row
 
