@@ -7,6 +7,8 @@ each answered by ``ok``:
 
 * ``delay S``: seconds in each direction
 * ``rate B``: bytes a second in each direction, shared by all connections
+* ``loss P``: such a share of the packets (1,400 bytes) is lost: the rest of its connection waits for as long as there
+  and back take
 * ``outage``: nothing passes until ``heal``. What was under way comes then by TCP's own doubled pauses, as it does after
   packets were lost: up to as late again as it was away
 * ``forget``: the connections that are open are dead for good, and nobody hears of it: a router has forgotten them
@@ -24,6 +26,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from random import Random
 from typing import Any
 
 from twisted.internet import reactor as the_reactor
@@ -46,6 +49,7 @@ class Way:
     def __init__(self) -> None:
         self.delay = 0.0
         self.rate = float("inf")
+        self.loss = 0.0
         self.left: int | None = None
         """So many bytes arrive before all connections end; None: they don't."""
         self._free = 0.0
@@ -64,11 +68,12 @@ class Network:
         self.down_since: float | None = None
         self.pipes: dict[Pipe, None] = {}
         self.made = 0
+        self.random = Random(1)
 
     def obey(self, line: str) -> str:
         word, _, value = line.partition(" ")
         match word:
-            case "delay" | "rate":
+            case "delay" | "rate" | "loss":
                 for way in self.ways:
                     setattr(way, word, float(value))
             case "outage":
@@ -110,6 +115,8 @@ class Pipe:
         self._held: deque[tuple[float, bytes]] = deque()
         self._under_way: deque[bytes] = deque()
         self._waiting = 0
+        self._last = 0.0
+        """When what was sent last arrives."""
         network.pipes[self] = None
 
     def send(self, data: bytes) -> None:
@@ -138,7 +145,11 @@ class Pipe:
         while self._held and self.network.down_since is None:
             data = self._held.popleft()[1]
             self._under_way.append(data)
-            reactor.callLater(max(0.0, self.way.arrival(len(data)) - reactor.seconds()), self._arrive)
+            arrival = self.way.arrival(len(data))
+            if self.network.random.random() < self.way.loss:
+                arrival += 2 * self.way.delay
+            self._last = max(self._last, arrival)
+            reactor.callLater(max(0.0, self._last - reactor.seconds()), self._arrive)
 
     def _arrive(self) -> None:
         data = self._under_way.popleft()

@@ -13,19 +13,29 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from bench import _rabbit
 from bench._common import PATIENCE, Report, arguments, free_ports
 from bench._peers import Context
 from pyros import config as configuration
 from pyros.agents import Agent
 from pyros.messages import guard
 from pyros.sender import Sender, ask
+from tests.jobs.rabbit import RABBIT, rabbit_node
 
 URGENT, TELL = "Urgent", "Tell"
 BULK = guard("Picture", bulk=True)
 OUTAGES = (3.0, 10.0, 30.0, 60.0)
+LINKS = {
+    "20 ms there and back": (0.01, 0.0),
+    "200 ms": (0.1, 0.0),
+    "200 ms, 1 % lost": (0.1, 0.01),
+    "200 ms, 5 % lost": (0.1, 0.05),
+}
+"""Delay each way in seconds, and the share that is lost."""
 
 
 class West(Agent):
@@ -64,24 +74,29 @@ def _live_east(path: str, heard: Any) -> None:
 class Sites:
     """The two agents and the network between them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rabbit: int = 0) -> None:
+        """``rabbit`` is the port of a RabbitMQ at east by which west reaches it; 0: it is reached by TCP."""
         folder.mkdir(parents=True)
         near, west, east = free_ports(3)
-        path = folder / configuration.FILE_NAME
-        path.write_text(
-            f"[observatory]\nname = bench\nsite = {path.name}\nalert_rules = {path.name}\n"
-            f"[west]\napp = bench.wan\nport = {west}\n"
-            f"[east]\napp = bench.wan\nport = {east}\nat = 127.0.0.1:{near}\n"
-        )
-        self.config = configuration.load(path)
+        paths = [folder / name for name in ("west.ini", "east.ini")]
+        for path, port in zip(paths, (near, rabbit), strict=True):
+            path.write_text(
+                f"[observatory]\nname = bench\nsite = {path.name}\nalert_rules = {path.name}\n"
+                f"tls = DANGEROUSLY_OFF\namqp = amqp://127.0.0.1:{port or 1}\n"
+                f"[west]\napp = bench.wan\nport = {west}\n"
+                f"[east]\napp = bench.wan\nport = {east}\nat = {'amqp' if rabbit else f'127.0.0.1:{near}'}\n"
+            )
+        self.config = configuration.load(paths[0])
+        self.near = near
+        """The port at west's side of the network."""
         self._wan = subprocess.Popen(
-            [sys.executable, "-m", "bench._wan", str(near), str(east)],
+            [sys.executable, "-m", "bench._wan", str(near), str(rabbit or east)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1],
         )  # fmt: skip
         self.heard: Any = Context.Queue()
         self._agents = [
-            Context.Process(target=_live_west, args=(str(path),), daemon=True),
-            Context.Process(target=_live_east, args=(str(path), self.heard), daemon=True),
+            Context.Process(target=_live_west, args=(str(paths[0]),), daemon=True),
+            Context.Process(target=_live_east, args=(str(paths[1]), self.heard), daemon=True),
         ]
         self.wan("count")
         for process in self._agents:
@@ -215,6 +230,72 @@ def narrow(sites: Sites, seconds: float) -> tuple[int, int]:
     return len(came), made
 
 
+def flow(sites: Sites, count: int) -> float:
+    """How many messages of 200 bytes a second go to the other site, one way."""
+    begin = time.monotonic()
+    sites.say(URGENT, count, 200)
+    return count / (sites.take(count)[-1][2] - begin)
+
+
+def rabbit_flow(sites: Sites, heard: Any, first: int, count: int) -> tuple[float, int]:
+    """Send the same by RabbitMQ's quorum queue as such; returns the rate, and how many came twice."""
+    sender = Context.Process(target=_rabbit.send, args=(sites.near, first, count, 190, heard))
+    sender.start()
+    begin = last = 0.0
+    came: Counter[int] = Counter()
+    while len(came) < count:
+        word, number, at = heard.get(timeout=PATIENCE)
+        if word == "begin":
+            begin = begin or at
+        else:
+            came[number] += 1
+            last = at
+    sender.join()
+    return count / (last - begin), came.total() - count
+
+
+def beside_rabbit(folder: Path, report: Report) -> None:
+    """Compare TCP, RabbitMQ's queue as such, and agents through RabbitMQ: in turn, on the same links."""
+    (folder / "rabbit").mkdir(parents=True)
+    count, rounds = 3000, 3
+    rates: dict[tuple[str, str], list[float]] = {}
+    first, twice = itertools.count(step=count), 0
+    with rabbit_node(folder / "rabbit") as node:
+        tcp, amqp = Sites(folder / "tcp"), Sites(folder / "amqp", node.port)
+        _rabbit.declare(node.port)
+        heard: Any = Context.Queue()
+        consumer = Context.Process(target=_rabbit.consume, args=(node.port, heard), daemon=True)
+        consumer.start()
+        try:
+            for _, (link, (delay, loss)) in itertools.product(range(rounds), LINKS.items()):
+                for sites in (tcp, amqp):
+                    sites.wan(f"delay {delay}")
+                    sites.wan(f"loss {loss}")
+                rates.setdefault((link, "TCP"), []).append(flow(tcp, count))
+                rate, doubled = rabbit_flow(amqp, heard, next(first), count)
+                twice += doubled
+                rates.setdefault((link, "RabbitMQ"), []).append(rate)
+                rates.setdefault((link, "through RabbitMQ"), []).append(flow(amqp, count))
+                report.doing(f"{link}: {[f'{of[-1]:.0f}' for (at, _), of in rates.items() if at == link]}")
+        finally:
+            consumer.terminate()
+            consumer.join()
+            tcp.close()
+            amqp.close()
+    rows = []
+    for link in LINKS:
+        ours, queue, through = (rates[link, what] for what in ("TCP", "RabbitMQ", "through RabbitMQ"))
+        ratios = [mine / its for mine, its in zip(ours, queue, strict=True)]
+        report.figures(f"beside RabbitMQ, {link}", tcp=ours, rabbit=queue, through=through, worst=min(ratios))
+        rows.append((link, *(f"{min(of):,.0f} to {max(of):,.0f}" for of in (ours, queue, through)),
+                     f"{min(ratios):.1f} to {max(ratios):.1f}"))  # fmt: skip
+    report.figures("RabbitMQ's quorum queue", twice=twice)
+    report.table(
+        "Messages of 200 bytes a second to another site",
+        ("", "TCP", "RabbitMQ's quorum queue", "agents through RabbitMQ", "TCP to queue"), rows,
+    )  # fmt: skip
+
+
 def _measure(sites: Sites, quick: bool, report: Report) -> None:
     rows: list[tuple[str, str]] = []
 
@@ -254,6 +335,8 @@ def main() -> None:
             _measure(sites, options.quick, report)
         finally:
             sites.close()
+        if RABBIT.exists() and not options.quick:
+            beside_rabbit(Path(folder) / "beside", report)
     report.ends()
 
 

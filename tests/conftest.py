@@ -204,6 +204,7 @@ class Observatory:
         for name in ("site.yaml", "rules.yaml"):
             (folder / name).write_text("{}\n")
         lines = ["[observatory]", "name = test", "site = site.yaml", "alert_rules = rules.yaml"]
+        lines += [f"{key} = {value}" for key, value in agents.pop("observatory", {}).items()]
         for name, keys in agents.items():
             lines.append(f"[{name}]")
             for key, value in ({"port": str(free_port()), "app": f"tests.{name}"} | keys).items():

@@ -204,8 +204,8 @@ remotes = a.example:x
         "[observatory] site: 'nowhere.yaml' names no file (" + str(tmp_path / "nowhere.yaml") + ")",
         "[observatory] clock: 'fast' is not one of: real, night",
         "[observatory] colour: unknown key"
-        " (known here: name, data, site, alert_rules, simulators, clock, on_alarm, group, tls, key, archive,"
-        " targets, simbad)",
+        " (known here: name, data, site, alert_rules, simulators, clock, on_alarm, group, tls, amqp,"
+        " amqp_password, amqp_ca, key, archive, targets, simbad)",
         "[scheduler] ip: 'localhost' is not an IP address, like 127.0.0.1",
         "[scheduler] allow: '127.0.0.1/8' is not a list of networks, like 127.0.0.0/8 ::1"
         " (127.0.0.1/8 has host bits set)",

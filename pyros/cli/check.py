@@ -30,6 +30,7 @@ from pyros.instruments import KINDS, check_address
 from pyros.notices.delivery import apprise_problem
 from pyros.notices.rules import NoticeRules
 from pyros.planning import Site
+from pyros.sender.amqp import amqp_ready
 from pyros.sender.certificates import examine
 from pyros.simulators import Description
 from pyros.simulators import load as load_simulator
@@ -206,7 +207,8 @@ class Findings:
             self._problem("observatory", f"data: {self.config.data} {reason}")
 
     def _check_certificates(self) -> None:
-        """Check the agents' certificates, and where they are needed."""
+        """Check the agents' certificates, where they are needed, and the way to RabbitMQ where one is used."""
+        self._try(amqp_ready, self.config)
         found = examine(self.config, RealClock(Clock()).now())
         self.problems += found.problems
         self.warnings += found.warnings

@@ -10,7 +10,7 @@ import configparser
 import os
 from pathlib import Path
 
-from pyros.config._agent import Address, AgentConfig, Network, is_here
+from pyros.config._agent import Address, AgentConfig, AmqpConfig, Network, is_here
 from pyros.config._agent_section import DANGEROUSLY_OFF
 from pyros.config._reader import Reader, addresses_clash
 from pyros.config._schedule import Schedule, schedule
@@ -52,6 +52,7 @@ __all__ = [
     "STANDARD_AGENTS",
     "Address",
     "AgentConfig",
+    "AmqpConfig",
     "BrokerConfig",
     "CeleryConfig",
     "Config",

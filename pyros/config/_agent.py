@@ -28,6 +28,30 @@ class Address(msgspec.Struct, frozen=True):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class AmqpConfig(msgspec.Struct, frozen=True):
+    """``[observatory] amqp``: the RabbitMQ by which agents are reached whose section says ``at = amqp``."""
+
+    host: str
+    """Name or address of the computer."""
+    port: int = 5672
+    """TCP port."""
+    vhost: str = "/"
+    """The virtual host: one for each observatory."""
+    user: str = "guest"
+    """Who we are there."""
+    tls: bool = False
+    """Whether the connection to it is encrypted (``amqps``); what agents say to each other is in any case."""
+    password: Path | None = None
+    """The file of the password; None: RabbitMQ's guest."""
+    authority: Path | None = None
+    """Who has signed its certificate, PEM; None: those that this computer trusts."""
+
+    @property
+    def where(self) -> str:
+        """``host:port``, for people."""
+        return str(Address(self.host, self.port))
+
+
 def is_here(host: str) -> bool:
     """Return whether an address is certainly this computer's own."""
     try:
@@ -63,6 +87,8 @@ class AgentConfig(msgspec.Struct, frozen=True):
     """Where the others find it; None: where it listens."""
     certificates: Path | None = None
     """Folder of the certificates with which agents on other computers are spoken to; None: there is none."""
+    amqp: AmqpConfig | None = None
+    """``at = amqp``: the RabbitMQ by which the other agents reach it; programs go where it listens."""
     dangerous: bool = False
     """Plain text is spoken with other computers."""
     of_kind: str = ""
@@ -92,6 +118,11 @@ class AgentConfig(msgspec.Struct, frozen=True):
     def where(self) -> str:
         """Where the others find it, for people."""
         return str(self.destination) if self.at is not None else self.listens
+
+    @property
+    def reached(self) -> str:
+        """Where the other agents find it, for people."""
+        return self.where if self.amqp is None else f"RabbitMQ at {self.amqp.where}"
 
     @property
     def listens(self) -> str:

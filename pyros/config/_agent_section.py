@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from pyros.config._agent import LOG_LEVELS, LOOPBACK, AgentConfig
+from pyros.config._agent import LOG_LEVELS, LOOPBACK, Address, AgentConfig, AmqpConfig
 from pyros.config._section import Section
 from pyros.config._units import CENTRAL_SCHEDULER
 from pyros.config._values import INSTRUMENTS, STANDARD_AGENTS
@@ -41,13 +41,17 @@ def tls_word(path: Callable[[str], Path]) -> Callable[[str], TlsOption]:
     return convert
 
 
+AMQP = "amqp"
+"""The word of ``at`` for agents that are reached by RabbitMQ."""
+
+
 def _unit(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_]+( [A-Za-z0-9_]+)*", text):
         raise ValueError("is no unit: letters, digits and _, and a blank where it lies within another one")
     return text
 
 
-def read_agent(section: Section, tls: TlsOption) -> AgentConfig:
+def read_agent(section: Section, tls: TlsOption, amqp: AmqpConfig | None) -> AgentConfig:
     """Return what an agent's section says; every mistake becomes a problem of the section."""
     name = section.name
     if not _NAME.fullmatch(name) or len(name) > _MAX_NAME:
@@ -69,6 +73,14 @@ def read_agent(section: Section, tls: TlsOption) -> AgentConfig:
         for key in list(section.values)
         if key.startswith("option_")
     }
+    at: Address | None = None
+    by_amqp = section.values.get("at") == AMQP
+    if by_amqp:
+        del section.values["at"]
+        if amqp is None:
+            section.problem("at", f"{AMQP} needs [observatory] amqp = amqps://USER@HOST/VHOST")
+    elif "at" in section.values:
+        at = section.take("at", address)
     config = AgentConfig(
         name=name,
         ip=section.take("ip", ip_word, "127.0.0.1"),
@@ -80,7 +92,8 @@ def read_agent(section: Section, tls: TlsOption) -> AgentConfig:
         roof=section.take("roof", yes, False) if kind == "dome" else False,
         log=section.take("log", choice(*LOG_LEVELS), "debug"),
         options=options,
-        at=section.take("at", address) if "at" in section.values else None,
+        at=at,
+        amqp=amqp if by_amqp else None,
         certificates=tls.certificates,
         dangerous=tls.dangerous,
         of_kind="" if kind == name else kind,

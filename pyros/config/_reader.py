@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from pyros.config._agent import LOOPBACK, AgentConfig, Network
+from pyros.config._agent import LOOPBACK, AgentConfig, AmqpConfig, Network, is_here
 from pyros.config._agent_section import TlsOption, read_agent, tls_word
 from pyros.config._console import read_console
 from pyros.config._schedule import schedule
@@ -31,6 +31,7 @@ from pyros.config._values import (
 )
 from pyros.config._words import (
     Untold,
+    amqp_url,
     choice,
     command,
     ip_word,
@@ -103,6 +104,7 @@ class Reader:
         data = observatory.take("data", self._path, self.file.parent / "var")
         celery = self.sections.pop("celery", None)
         tls_rule = observatory.take("tls", tls_word(self._path), TlsOption()) or TlsOption()
+        amqp = self._amqp(observatory, tls_rule.dangerous)
         config = Config(
             path=self.file,
             name=observatory.take("name", str, "observatory"),
@@ -131,10 +133,12 @@ class Reader:
             console=read_console(console, cache, data, self._existing, self.problems),
             certificates=tls_rule.certificates,
             dangerous=tls_rule.dangerous,
-            agents=_as_units({name: read_agent(section, tls_rule) for name, section in self.sections.items()}),
+            amqp=amqp,
+            agents=_as_units({name: read_agent(section, tls_rule, amqp) for name, section in self.sections.items()}),
         )
         observatory.rest(
-            "name, data, site, alert_rules, simulators, clock, on_alarm, group, tls, key, archive, targets, simbad"
+            "name, data, site, alert_rules, simulators, clock, on_alarm, group, tls, amqp, amqp_password, amqp_ca,"
+            " key, archive, targets, simbad"
         )
         if not self.problems:
             wrong = check_units(config.agents.values(), config.units, INSTRUMENTS)
@@ -156,6 +160,23 @@ class Reader:
             raise ConfigError(self.problems)
         return config
 
+    def _amqp(self, section: Section, dangerous: bool) -> AmqpConfig | None:
+        server = section.take("amqp", amqp_url) if "amqp" in section.values else None
+        readers = {"amqp_password": self._secret_file, "amqp_ca": self._existing}
+        files = {key: section.take(key, read) if key in section.values else None for key, read in readers.items()}
+        if "amqp" not in section.given:
+            for key in [key for key, file in files.items() if file is not None]:
+                section.problem(key, "means something only with amqp = amqps://USER@HOST/VHOST")
+        if server is None:
+            return None
+        if "amqp_password" not in section.given and server.user != AmqpConfig("").user:
+            section.problem("amqp_password", f"missing; a file with the password of {server.user}")
+        if files["amqp_ca"] and not server.tls:
+            section.problem("amqp_ca", "means something only with amqps://")
+        if not (server.tls or dangerous or is_here(server.host)):
+            section.problem("amqp", "would tell the password to who is on the network: amqps:// on another computer")
+        return msgspec.structs.replace(server, password=files["amqp_password"], authority=files["amqp_ca"])
+
     def _path(self, text: str) -> Path:
         return (self.file.parent / Path(text).expanduser()).absolute()
 
@@ -176,6 +197,13 @@ class Reader:
         path = self._path(text)
         if not path.is_file():
             raise ValueError(f"names no file ({path})")
+        return path
+
+    def _secret_file(self, text: str) -> Path:
+        """Never repeats what was given, for it may be the secret itself."""
+        path = self._path(text)
+        if not path.is_file():
+            raise Untold("names no file; the password stands in a file that only its owner may read")
         return path
 
     def _files(self, text: str) -> tuple[Path, ...]:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import msgspec
 
 from pyros import keys
-from pyros.config._agent import LOOPBACK, AgentConfig, Network
+from pyros.config._agent import LOOPBACK, AgentConfig, AmqpConfig, Network
 from pyros.config._schedule import Schedule
 from pyros.config._units import CENTRAL_SCHEDULER, WHOLE, Agents, UnitConfig, around
 from pyros.errors import ConfigError, UnknownAgent
@@ -396,6 +396,8 @@ class Config(msgspec.Struct, frozen=True):
     """``tls``: folder of the certificates with which agents on other computers are spoken to; None: there is none."""
     dangerous: bool = False
     """``tls = DANGEROUSLY_OFF``: plain text is spoken with other computers."""
+    amqp: AmqpConfig | None = None
+    """The RabbitMQ by which agents are reached whose section says so; None: there is none."""
     key: Path | None = None
     """The file of the observatory's key, where another one than that in the data folder is named."""
     archive: Path | str = ""

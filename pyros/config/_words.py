@@ -6,8 +6,9 @@ import re
 import shlex
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
+from urllib.parse import unquote, urlsplit
 
-from pyros.config._agent import Address, Network
+from pyros.config._agent import Address, AmqpConfig, Network
 from pyros.config._values import NO, RemoteConfig
 
 
@@ -82,6 +83,21 @@ def address(text: str) -> Address:
     if not re.fullmatch(r"[A-Za-z0-9](?:[\w.-]{0,252})|\[[0-9A-Fa-f:.]+\]", host, re.ASCII):
         raise ValueError("is not like dome.example.org:5010, or [IPv6 address]:5010; tls: may stand before it")
     return Address(host.strip("[]"), port_number(port) if port != "0" else 0, tls)
+
+
+def amqp_url(text: str) -> AmqpConfig:
+    """``amqp[s]://[user@]host[:port][/vhost]``; never repeats what was given, for it may hold a password."""
+    told = Untold("is not like amqps://USER@HOST:PORT/VHOST; the password is in the file that amqp_password names")
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise told from None
+    if url.scheme not in ("amqp", "amqps") or not url.hostname or url.password or url.query or url.fragment:
+        raise told
+    tls = url.scheme == "amqps"
+    vhost = unquote(url.path.removeprefix("/")) or "/"
+    return AmqpConfig(url.hostname, port or (5671 if tls else 5672), vhost, unquote(url.username or "guest"), tls)
 
 
 def remotes(text: str) -> tuple[RemoteConfig, ...]:

@@ -71,7 +71,9 @@ def rehearsed(config: Config, folder: Path, *, rules: Path | None, images: Image
             {"driver": "native", "address": f"tcp:127.0.0.1:{listens[name]}"} if name in listens else {}
         )
         here["options"] = {**_TELEMETRY, **section.options} if name in _SELDOM else section.options
-        agents[name] = msgspec.structs.replace(section, ip="127.0.0.1", port=next(ports), allow=_LOOPBACK, **here)
+        agents[name] = msgspec.structs.replace(
+            section, ip="127.0.0.1", port=next(ports), allow=_LOOPBACK, at=None, amqp=None, **here
+        )
     broker = config.broker and msgspec.structs.replace(
         config.broker, ip="127.0.0.1", port=next(ports), receiver_port=next(ports), broadcaster_port=next(ports),
         remotes=(), kafka=(), tls=None, folder=None, allow=_LOOPBACK,
@@ -83,7 +85,7 @@ def rehearsed(config: Config, folder: Path, *, rules: Path | None, images: Image
         notes.append("there is no [broker]: no alert can come")
     made = msgspec.structs.replace(
         config, data=folder / "data", agents=agents, broker=broker, guardian=guardian, clock="real", on_alarm=(),
-        group="", key=None, archive="", alert_rules=_rules(config, rules, folder, site),
+        group="", amqp=None, key=None, archive="", alert_rules=_rules(config, rules, folder, site),
         simulators=tuple(description.file for description in devices.values()),
     )  # fmt: skip
     _write_key(made)

@@ -22,6 +22,7 @@ from pyros.backoff import Backoff
 from pyros.config import AgentConfig
 from pyros.errors import WireError
 from pyros.reactor import Reactor
+from pyros.sender.amqp import AmqpCaller
 from pyros.sender.handshake import SenderHandshake
 from pyros.sender.liveness import MAX_PATIENCE_SECONDS, Path, SenderWatch
 from pyros.sender.tcp import bound_silence, bound_unanswered
@@ -94,8 +95,8 @@ class Carrier(Interface):
         ...
 
 
-class TcpCarrier:
-    """One TCP connection at a time to an agent's port."""
+class StreamCarrier:
+    """One connection at a time to an agent, a stream of bytes in each direction."""
 
     # ClientService cannot be used here: it knows no connection that breaks before it has become useful (Twisted 26.10),
     # and an agent that refuses us must be asked ever more rarely, though connecting succeeds each time.
@@ -119,13 +120,15 @@ class TcpCarrier:
         self._encrypt = encrypt
         self.agent = agent
         self.greet = greet
+        self.encrypted = agent.encrypted
+        """Whether TLS is spoken with the agent."""
         self.link: Carried
         self._backoff = Backoff(*RECONNECT_SECONDS)
         self._connecting: Deferred[Any] | None = None
         self._retry_call: Any = None
         self._stopping = False
         self._opened = 0
-        self._newest: TcpConnection | None = None
+        self._newest: StreamConnection | None = None
         self._stopped: Deferred[None] = Deferred()
 
     @property
@@ -154,7 +157,7 @@ class TcpCarrier:
         """Note that a connection has become useful."""
         self._backoff.reset()
 
-    def lost(self, connection: TcpConnection) -> None:
+    def lost(self, connection: StreamConnection) -> None:
         """Replace a connection that has ended."""
         self._opened -= 1
         if self._newest is connection:
@@ -163,8 +166,8 @@ class TcpCarrier:
 
     def _connect(self) -> None:
         """Connect; a name is looked up anew each time."""
-        endpoint = self._endpoint()
-        if self.agent.encrypted:
+        endpoint = self.endpoint()
+        if self.encrypted:
             try:
                 self.tls = self._encrypt()
             except WireError as error:
@@ -177,15 +180,16 @@ class TcpCarrier:
         overdue = self.reactor.callLater(self.patience + 1.0, self._connecting.cancel)
         self._connecting.addCallbacks(self._made, self._not_made, (overdue,), {}, (overdue,))
 
-    def _endpoint(self) -> Any:
-        host, port, patience = self.agent.destination.host, self.agent.destination.port, self.patience
-        if ":" in host:
-            return TCP6ClientEndpoint(self.reactor, host, port, patience)
-        if host.replace(".", "").isdigit():
-            return TCP4ClientEndpoint(self.reactor, host, port, patience)
-        return HostnameEndpoint(self.reactor, host, port, patience)
+    def endpoint(self) -> Any:
+        """Return what makes the next connection, as Twisted's endpoints do."""
+        raise NotImplementedError
 
-    def _made(self, connection: TcpConnection, overdue: Any) -> None:
+    @property
+    def trouble(self) -> str:
+        """What is to be said of an agent to which no connection can be made."""
+        return "no answer"
+
+    def _made(self, connection: StreamConnection, overdue: Any) -> None:
         overdue.cancel()
         self._connecting = None
         self._opened += 1
@@ -206,7 +210,7 @@ class TcpCarrier:
             return
         pause = self._backoff.next_pause()
         if self._backoff.failures == _ATTEMPTS_UNTOLD:
-            self.link.complain("no answer")
+            self.link.complain(self.trouble)
         self._retry_call = self.reactor.callLater(pause, self._connect)
 
     def _ended(self) -> None:
@@ -214,20 +218,53 @@ class TcpCarrier:
             self._stopped.callback(None)
 
 
+class TcpCarrier(StreamCarrier):
+    """One TCP connection at a time to an agent's port."""
+
+    def endpoint(self) -> Any:
+        host, port, patience = self.agent.destination.host, self.agent.destination.port, self.patience
+        if ":" in host:
+            return TCP6ClientEndpoint(self.reactor, host, port, patience)
+        if host.replace(".", "").isdigit():
+            return TCP4ClientEndpoint(self.reactor, host, port, patience)
+        return HostnameEndpoint(self.reactor, host, port, patience)
+
+
+class AmqpCarrier(StreamCarrier):
+    """One connection at a time to an agent through RabbitMQ: two queues."""
+
+    def __init__(self, caller: AmqpCaller, lane: str, *args: Any) -> None:
+        """``lane`` is the agent's name, or that of its bulk lane; the others are as `StreamCarrier` takes them."""
+        super().__init__(*args)
+        self.encrypted = not self.agent.dangerous  # RabbitMQ is no part of the observatory
+        self._caller, self._lane = caller, lane
+
+    def endpoint(self) -> Any:
+        return self
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        """Connect, as Twisted's endpoints do."""
+        return self._caller.connect(self._lane, factory)
+
+    @property
+    def trouble(self) -> str:
+        return self._caller.line.trouble or "no answer"
+
+
 class _ConnectionFactory(Factory):
     noisy = False
 
-    def __init__(self, carrier: TcpCarrier) -> None:
+    def __init__(self, carrier: StreamCarrier) -> None:
         self._carrier = carrier
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        return TcpConnection(self._carrier)
+        return StreamConnection(self._carrier)
 
 
-class TcpConnection(Protocol):
+class StreamConnection(Protocol):
     """Speaks the sender's side of the wire on one connection."""
 
-    def __init__(self, carrier: TcpCarrier) -> None:
+    def __init__(self, carrier: StreamCarrier) -> None:
         self._carrier = carrier
         self._decoder = wire.Decoder(frames=True)
         self._handshake = carrier.greet()

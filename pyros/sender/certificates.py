@@ -58,7 +58,9 @@ def _unprotected(config: Config) -> Iterator[str]:
     """Yield what an observatory on several computers lacks."""
     want = f"that needs TLS: [observatory] tls = FOLDER (pyros cert --help), or tls = {DANGEROUSLY_OFF}"
     for section in config.agents.values():
-        if section.encrypted:
+        if section.amqp is not None:
+            yield f"{config.path}: [{section.name}] at: is reached through RabbitMQ; {want}"
+        elif section.encrypted:
             key = "ip" if section.at is None else "at"
             yield f"{config.path}: [{section.name}] {key}: {section.where} is on another computer, or may be; {want}"
         elif not all(network.is_loopback for network in section.allow):

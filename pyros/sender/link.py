@@ -180,7 +180,7 @@ class AgentLink:
         connection.in_use()
         self._last = last
         if self._complained:
-            self.log.info("{agent} at {where} is back", agent=self.agent.name, where=self.agent.where)
+            self.log.info("{agent} at {where} is back", agent=self.agent.name, where=self.agent.reached)
         self._complained = False
         self._ready.extendleft(reversed(self._sent))
         self._ready_bytes += self._sent_bytes
@@ -235,7 +235,7 @@ class AgentLink:
             self._complained = True
             self.log.warn(
                 "{agent} at {where}: {reason}; its messages wait",
-                agent=self.agent.name, where=self.agent.where, reason=reason,
+                agent=self.agent.name, where=self.agent.reached, reason=reason,
             )  # fmt: skip
 
     def _enqueue(self, entries: list[wire.Entry]) -> None:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from pyros import wire
-from pyros.config import Config, is_here
+from pyros.config import AgentConfig, Config, is_here
 from pyros.errors import UnknownAgent
 from pyros.journal import AnyJournal, AnyReader, Outgoing
 from pyros.reactor import Reactor
-from pyros.sender.carrier import TcpCarrier
+from pyros.sender.amqp import AmqpCaller, amqp_ready
+from pyros.sender.carrier import AmqpCarrier, Carrier, TcpCarrier
 from pyros.sender.handshake import SenderHandshake, observatory_key
 from pyros.sender.lanes import bulk_lane, is_bulk, main_lane
 from pyros.sender.link import AgentLink, Complete, OnAnswer
@@ -71,9 +73,15 @@ class Outbound:
         self._run = new_name(8)
         self._paths: dict[str, Path] = {}
         self._tls = AgentTls(config.certificates)
+        self._callers: dict[bool, AmqpCaller] = {}
+        """The connections to RabbitMQ: one for what is bulk, one for all else."""
 
     def start(self) -> None:
-        """Connect to every agent for which messages wait. Raises ConfigError as `observatory_key` does."""
+        """Connect to every agent for which messages wait.
+
+        Raises ConfigError as `observatory_key` and `amqp_ready` do.
+        """
+        amqp_ready(self._config)
         self._reader = self._journal.reader()
         self._key = observatory_key(self._config)
         for agent in dict.fromkeys(map(main_lane, self._journal.waiting)):  # which tells whether it has lanes
@@ -139,10 +147,12 @@ class Outbound:
     def stop(self) -> Deferred[None]:
         """Close every link; what was not acknowledged stays in the outbox."""
         links, self._links = list(self._links.values()), {}
+        callers, self._callers = list(self._callers.values()), {}
 
-        def close(_: object) -> None:
+        def close(_: object) -> Deferred[Any]:
             if self._reader is not None:
                 self._reader.close()
+            return DeferredList([caller.stop() for caller in callers])
 
         return DeferredList([link.stop() for link in links]).addCallback(close)
 
@@ -154,12 +164,21 @@ class Outbound:
             section = self._config.peer(name)
             epoch = bulk_lane(epoch) if is_bulk(agent) else epoch
             greet = partial(SenderHandshake, self._owner, name, epoch, self._key, self._run)
-            there = section.destination
-            path = self._paths.setdefault(str(there) if is_here(there.host) else there.host, Path())
-            encrypt = partial(self._tls.client, self._owner, name)
             link = self._links[agent] = AgentLink(
-                self._reactor, self._owner, agent, section, TcpCarrier(self._reactor, section, path, greet, encrypt),
+                self._reactor, self._owner, agent, section, self._carrier(agent, section, greet),
                 self._reader, self._on_answer, self._complete, self._welcomed, self._empty, self._confirm,
             )  # fmt: skip
             link.post([], self._journal.destinations.get(agent, 0))  # also where only fleeting ones follow
         return link
+
+    def _carrier(self, lane: str, section: AgentConfig, greet: Callable[[], SenderHandshake]) -> Carrier:
+        """Return what carries the frames for an agent's lane."""
+        encrypt = partial(self._tls.client, self._owner, section.name)
+        if section.amqp is None:
+            there = section.destination
+            path = self._paths.setdefault(str(there) if is_here(there.host) else there.host, Path())
+            return TcpCarrier(self._reactor, section, path, greet, encrypt)
+        path = self._paths.setdefault(section.reached, Path())
+        if is_bulk(lane) not in self._callers:
+            self._callers[is_bulk(lane)] = AmqpCaller(self._reactor, section.amqp, Logger(self._owner))
+        return AmqpCarrier(self._callers[is_bulk(lane)], lane, self._reactor, section, path, greet, encrypt)

@@ -14,9 +14,54 @@ from tests.conftest import free_port, wait_until
 RABBIT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
 
+class Node:
+    """One node, which may be killed and started again."""
+
+    def __init__(self, folder: Path, port: int, environment: dict[str, str]) -> None:
+        self.port = port
+        self.url = f"amqp://guest:guest@127.0.0.1:{port}//"
+        self._folder, self._environment = folder, environment
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it is ready."""
+        log = self._folder / "node.log"
+        with log.open("wb") as out:
+            process = self._process = subprocess.Popen(
+                [str(RABBIT)], env=self._environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                start_new_session=True,
+            )  # fmt: skip
+
+        def ready() -> bool:
+            assert process.poll() is None, log.read_text()
+            return "Starting broker... completed" in log.read_text()
+
+        wait_until(ready, what="RabbitMQ to be ready")
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send the node's processes a signal, and wait for their end, for which they have half a minute."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
 @contextmanager
 def rabbit(folder: Path) -> Iterator[str]:
     """Run a node of RabbitMQ with everything of its own; gives its URL."""
+    with rabbit_node(folder) as node:
+        yield node.url
+
+
+@contextmanager
+def rabbit_node(folder: Path) -> Iterator[Node]:
+    """Run a node of RabbitMQ with everything of its own."""
     port, distribution, mapper = free_port(), free_port(), free_port()
     environment = os.environ | {
         "HOME": str(folder), "RABBITMQ_NODENAME": f"pyros{port}@localhost", "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
@@ -28,24 +73,11 @@ def rabbit(folder: Path) -> Iterator[str]:
     }  # fmt: skip
     (folder / "plugins").write_text("[].\n")
     names = subprocess.Popen(["epmd", "-address", "127.0.0.1", "-port", str(mapper)], env=environment)
-    with (folder / "node.log").open("wb") as out:
-        node = subprocess.Popen([str(RABBIT)], env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                start_new_session=True)  # fmt: skip
+    node = Node(folder, port, environment)
     try:
-
-        def ready() -> bool:
-            assert node.poll() is None, (folder / "node.log").read_text()
-            return "Starting broker... completed" in (folder / "node.log").read_text()
-
-        wait_until(ready, what="RabbitMQ to be ready")
-        yield f"amqp://guest:guest@127.0.0.1:{port}//"
+        node.start()
+        yield node
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(node.pid, signal.SIGTERM)
-        try:
-            node.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(node.pid, signal.SIGKILL)
-            node.wait()
+        node.kill(signal.SIGTERM)
         names.kill()
         names.wait()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import pytest
+
 from tests.conftest import Observatory, free_port
+from tests.jobs.rabbit import RABBIT, Node, rabbit_node
 
 
 class Wan:
@@ -53,6 +58,10 @@ class Carrier(NamedTuple):
     wan: Wan
     sections: dict[str, dict[str, str]]
     """The sections of ``hearing`` and of what the carrier needs."""
+    greeting: int = 1000
+    """Bytes each way, about, until messages flow on a new connection."""
+    node: Node | None = None
+    """The RabbitMQ, where there is one."""
 
 
 class Carried(NamedTuple):
@@ -60,6 +69,7 @@ class Carried(NamedTuple):
 
     place: Observatory
     wan: Wan
+    greeting: int
 
 
 @contextmanager
@@ -70,5 +80,26 @@ def tcp() -> Iterator[Carrier]:
         yield Carrier(wan, {"hearing": {"port": str(port), "at": f"localhost:{near}"}})
 
 
-CARRIERS: dict[str, Callable[[], AbstractContextManager[Carrier]]] = {"tcp": tcp}
+@contextmanager
+def amqp() -> Iterator[Carrier]:
+    """Have ``hearing`` reached by a RabbitMQ of its own, with the network before that; skips where there is none."""
+    if os.environ.get("CI") or not RABBIT.exists():
+        pytest.skip("never in CI" if os.environ.get("CI") else f"RabbitMQ is not installed: there is no {RABBIT}")
+    with (
+        TemporaryDirectory(prefix="rabbit-") as folder,
+        rabbit_node(Path(folder)) as node,
+        wan_before(node.port) as (near, wan),
+    ):
+        yield Carrier(wan, through_rabbit(near), 3000, node)
+
+
+def through_rabbit(port: int) -> dict[str, dict[str, str]]:
+    """Return the sections of a configuration whose ``hearing`` is reached by the RabbitMQ at a port."""
+    return {
+        "observatory": {"amqp": f"amqp://localhost:{port}", "tls": "DANGEROUSLY_OFF"},
+        "hearing": {"port": str(free_port()), "at": "amqp"},
+    }
+
+
+CARRIERS: dict[str, Callable[[], AbstractContextManager[Carrier]]] = {"tcp": tcp, "amqp": amqp}
 """What runs each carrier, by its name."""

@@ -23,7 +23,7 @@ def network() -> Iterator[Carrier]:
 @pytest.fixture
 def sites(network: Carrier, observatory: Callable[..., Observatory]) -> Iterator[Carried]:
     """Two agents, of which one reaches the other through the network ``wan``."""
-    yield Carried(observatory("telling", **network.sections), network.wan)
+    yield Carried(observatory("telling", **network.sections), network.wan, network.greeting)
     network.wan("reset")
 
 

@@ -35,6 +35,7 @@ from pyros.journal import SQLITE, AnyJournal, AnyJournals, past
 from pyros.logs import limit
 from pyros.messages import ALARM, FLEETING, PATIENT, Message, Payload, encode_payload
 from pyros.reactor import Reactor
+from pyros.sender.amqp import AmqpIntake
 from pyros.sender.handshake import observatory_key
 from pyros.sender.outbound import Outbound
 from pyros.wire import Entry, Refusal
@@ -111,6 +112,7 @@ class Host:
         self._on_step = on_step
         self._mailbox: SimpleQueue[Batch | None] = SimpleQueue()
         self._answers = Acknowledgements()
+        self._intake: AmqpIntake | None = None
         self._stop_wanted = threading.Event()
         self._closed = threading.Event()
         self._finished = False
@@ -165,6 +167,8 @@ class Host:
             if self.journal.damage:
                 self.raise_alarm("damaged journal", self.journal.damage)
             self.outbound.start()
+            if self.section.amqp is not None:
+                self._intake = AmqpIntake(self.reactor, self.section.amqp, self.agent.log, self.agent.name, self.port)
             self.agent.attach(self.reactor)
         except BaseException:
             self._finish()
@@ -265,7 +269,7 @@ class Host:
             if call.active():
                 call.cancel()
         closing: list[Deferred[Any]] = [
-            self.port.close_all(),
+            self.port.close_all().addCallback(lambda _: self._intake.stop() if self._intake is not None else None),
             maybeDeferred(self._listening.stopListening),
             maybeDeferred(self.agent.detach),
             maybeDeferred(self.outbound.stop),

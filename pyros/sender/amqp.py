@@ -1,0 +1,393 @@
+"""Connections to agents through RabbitMQ, for where neither side reaches the other.
+
+Each agent that is reached so has a queue of its own, and one for its bulk: quorum queues, whose single active consumer
+is the agent. What a sender says to it are pieces of a stream (`pyros.sender.amqp_stream`); the answers come back by a
+queue that is only the sender's. Above that everything is as over TCP: greeting, proof of the key, TLS from agent to
+agent, numbers and acknowledgements, signs of life. What RabbitMQ confirms means nothing to anybody: a message counts as
+delivered when its agent says that it is stored. So nothing needs to stay in the queues for longer than a minute.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from pyros.backoff import Backoff
+from pyros.config import AmqpConfig, Config
+from pyros.errors import ConfigError
+from pyros.files import read_secret
+from pyros.reactor import Reactor
+from pyros.sender.amqp_stream import AmqpTransport, Piece, RabbitAddress
+from pyros.sender.lanes import bulk_lane
+from pyros.sender.tcp import bound_silence
+from pyros.unique import new_name
+
+_HEARTBEAT_SECONDS = 5
+"""Half as often each side says to the other that it is there; RabbitMQ lets go of a consumer that has been silent for
+about twice as long, and another process of the agent takes its place."""
+
+_CONNECT_SECONDS = 10.0
+_CLOSE_SECONDS = 1.0
+_ATTEMPTS_UNTOLD = 3
+_UNREAD_PIECES = 1000
+"""So many pieces RabbitMQ hands on before they are read: what an agent with a full mailbox holds is bounded by it."""
+
+_KEPT_MILLISECONDS = 60_000
+"""How long RabbitMQ keeps a piece: its sender has begun another connection by then."""
+
+_QUEUE = {"x-queue-type": "quorum", "x-single-active-consumer": True, "x-message-ttl": _KEPT_MILLISECONDS}
+_ENDS = "end"
+
+logging.getLogger("pika").addHandler(logging.NullHandler())
+logging.getLogger("pika").propagate = False  # what matters is told by us
+
+
+def amqp_ready(config: Config) -> AmqpConfig | None:
+    """Return where RabbitMQ is, if it is used. Raises ConfigError: the extra isn't installed; no password is there."""
+    server = config.amqp
+    if server is None:
+        return None
+    try:
+        import pika  # noqa: F401, PLC0415  the extra [amqp]
+    except ImportError:
+        raise ConfigError([f"{config.path}: [observatory] amqp: needs pip install 'pyros-observatory[amqp]'"]) from None
+    try:
+        _password(server)
+    except ValueError as error:
+        raise ConfigError([f"{config.path}: [observatory] amqp_password: {server.password} {error}"]) from None
+    return server
+
+
+def _password(server: AmqpConfig) -> str:
+    return read_secret(server.password) if server.password is not None else "guest"
+
+
+class AmqpLine:
+    """One connection to RabbitMQ, made again whenever it ends."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        server: AmqpConfig,
+        log: Logger,
+        begin: Callable[[Any], Any],
+        end: Callable[[], None],
+    ) -> None:
+        """``begin(channel)`` is awaited on each new connection; ``end()`` is called when that is lost."""
+        self.channel: Any = None
+        """pika's channel while the connection stands and has begun."""
+        self.trouble = ""
+        """Why there is no connection; '' while there is one."""
+        self._reactor = reactor
+        self._server = server
+        self._log = log
+        self._begin = begin
+        self._end = end
+        self._backoff = Backoff(0.2, 0.5, 1.0, 2.0)
+        self._waiting: list[Deferred[None]] = []
+        self._told = False
+        self._stopping = False
+        self._living: Deferred[None] = Deferred.fromCoroutine(self._live())
+
+    def up(self) -> Deferred[None]:
+        """Fire when the connection stands."""
+        waiting: Deferred[None] = Deferred(self._waiting.remove)
+        if self.channel is not None:
+            waiting.callback(None)
+        else:
+            self._waiting.append(waiting)
+        return waiting
+
+    def publish(self, queue: str, piece: Piece, reply_to: str = "") -> None:
+        """Hand a piece to RabbitMQ, if there is a connection."""
+        if self.channel is None or not self.channel.is_open:
+            return
+        from pika import BasicProperties  # noqa: PLC0415  the extra [amqp]
+
+        properties = BasicProperties(
+            correlation_id=piece.stream, message_id=str(piece.number), reply_to=reply_to or None,
+            type=_ENDS if piece.ends else None, delivery_mode=1,
+        )  # fmt: skip
+        self.channel.basic_publish("", queue, piece.data, properties, mandatory=True)
+
+    def stop(self) -> Deferred[None]:
+        """Close it; what was published before goes out, but not for long."""
+        self._stopping = True
+        self._living.cancel()
+        return self._living.addErrback(lambda _: None)
+
+    async def _live(self) -> None:
+        while not self._stopping:
+            try:
+                await self._serve()
+                trouble = "it has closed the connection"
+            except Exception as error:  # of pika, of Twisted, of the system
+                trouble = _in_words(error)
+            if self._stopping:
+                return
+            self.trouble = trouble
+            pause = self._backoff.next_pause()
+            if self._backoff.failures == _ATTEMPTS_UNTOLD and not self._told:
+                self._told = True
+                self._log.warn("RabbitMQ at {where}: {trouble}", where=self._server.where, trouble=trouble)
+            await deferLater(self._reactor, pause)
+
+    async def _serve(self) -> None:
+        """Keep one connection until it ends."""
+        from pika.adapters.twisted_connection import TwistedProtocolConnection  # noqa: PLC0415  the extra [amqp]
+
+        endpoint: Any = HostnameEndpoint(self._reactor, self._server.host, self._server.port, _CONNECT_SECONDS)
+        if self._server.tls:
+            endpoint = wrapClientTLS(self._trust(), endpoint)
+        parameters = self._parameters()
+        connection = await endpoint.connect(
+            Factory.forProtocol(partial(TwistedProtocolConnection, parameters, custom_reactor=self._reactor))
+        )
+        try:
+            bound_silence(connection.transport)
+            await connection.ready.addTimeout(_CONNECT_SECONDS, self._reactor)
+            closed = connection.closed
+            channel = await connection.channel()
+            await self._begin(channel)
+            self.channel, self.trouble = channel, ""
+            self._backoff.reset()
+            if self._told:
+                self._told = False
+                self._log.info("RabbitMQ at {where} is back", where=self._server.where)
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                each.callback(None)
+            reason = await channel.on_closed
+            if isinstance(reason, Exception):
+                raise reason
+        finally:
+            self.channel = None
+            self._end()
+            if connection.is_open:
+                connection.close()
+                await closed.addTimeout(_CLOSE_SECONDS, self._reactor, onTimeoutCancel=lambda *_: None)
+            connection.transport.abortConnection()
+
+    def _parameters(self) -> Any:
+        from pika import ConnectionParameters, PlainCredentials  # noqa: PLC0415  the extra [amqp]
+
+        server = self._server
+        return ConnectionParameters(
+            server.host, server.port, server.vhost, PlainCredentials(server.user, _password(server)),
+            heartbeat=_HEARTBEAT_SECONDS, client_properties={"product": "PYROS"},
+        )  # fmt: skip
+
+    def _trust(self) -> Any:
+        from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates  # noqa: PLC0415
+
+        authority = self._server.authority
+        trusted = (
+            None if authority is None else trustRootFromCertificates([Certificate.loadPEM(authority.read_bytes())])
+        )
+        return optionsForClientTLS(self._server.host, trusted)
+
+
+def _in_words(error: Exception) -> str:
+    """Return in one line what is wrong."""
+    return " ".join((str(error) or type(error).__name__).split())[:300]
+
+
+def _piece(properties: Any, body: bytes) -> Piece | None:
+    """Read a message of a queue; None: it is not one of ours."""
+    stream, number = properties.correlation_id, properties.message_id or ""
+    if not isinstance(stream, str) or not 0 < len(stream) <= 64 or not number.isascii() or not number.isdigit():
+        return None
+    return Piece(stream, int(number[:12]), body, properties.type == _ENDS)
+
+
+class AmqpCaller:
+    """A sender's connection to RabbitMQ, and its connections to agents through it."""
+
+    def __init__(self, reactor: Reactor, server: AmqpConfig, log: Logger) -> None:
+        self._reactor = reactor
+        self._streams: dict[str, AmqpTransport] = {}
+        self._declared: set[str] = set()
+        self._answers = ""
+        self.line = AmqpLine(reactor, server, log, self._begin, self._lost)
+
+    def connect(self, lane: str, factory: Any) -> Deferred[Any]:
+        """Begin a connection to an agent's lane, with one of ``factory``'s protocols, which is given."""
+        return Deferred.fromCoroutine(self._connect(queue_of(lane), factory))
+
+    def stop(self) -> Deferred[None]:
+        return self.line.stop()
+
+    async def _connect(self, queue: str, factory: Any) -> Any:
+        await self.line.up()
+        if queue not in self._declared:
+            await self.line.channel.queue_declare(queue, durable=True, arguments=_QUEUE)
+            self._declared.add(queue)
+        protocol = factory.buildProtocol(RabbitAddress())
+        answers = self._answers
+        transport = AmqpTransport(
+            self._reactor, new_name(16), lambda piece: self.line.publish(queue, piece, answers), self._forget
+        )
+        self._streams[transport.stream] = transport
+        transport.begin(protocol)
+        return protocol
+
+    def _forget(self, transport: AmqpTransport) -> None:
+        self._streams.pop(transport.stream, None)
+
+    async def _begin(self, channel: Any) -> None:
+        declared = await channel.queue_declare("", exclusive=True, auto_delete=True)
+        self._answers = declared.method.queue
+        channel.add_on_return_callback(self._returned)
+        messages, _ = await channel.basic_consume(self._answers, auto_ack=True)
+        _consume(channel, messages, self._take)
+
+    def _take(self, message: Any) -> None:
+        piece = _piece(message.properties, message.body)
+        if piece is not None and piece.stream in self._streams:
+            self._streams[piece.stream].take(piece, _nothing)
+
+    def _returned(self, message: Any) -> None:
+        """End a connection to an agent whose queue isn't there: somebody has deleted it."""
+        self._declared.clear()
+        transport = self._streams.get(message.properties.correlation_id)
+        if transport is not None:
+            transport.unheard()
+
+    def _lost(self) -> None:
+        self._declared.clear()
+        for transport in list(self._streams.values()):
+            transport.line_lost()
+
+
+class AmqpIntake:
+    """What comes for an agent through RabbitMQ: it goes to the agent's port as other connections do."""
+
+    def __init__(self, reactor: Reactor, server: AmqpConfig, log: Logger, name: str, port: Any) -> None:
+        """``port`` makes the protocols of connections, as a Twisted factory does."""
+        self._lanes = [_Lane(reactor, server, log, lane, port) for lane in (name, bulk_lane(name))]
+
+    def stop(self) -> Deferred[Any]:
+        """Take no more; fires when nothing is open."""
+        return DeferredList([lane.line.stop() for lane in self._lanes])
+
+
+class _Lane:
+    """One queue of an agent."""
+
+    def __init__(self, reactor: Reactor, server: AmqpConfig, log: Logger, lane: str, port: Any) -> None:
+        self._reactor = reactor
+        self._queue = queue_of(lane)
+        self._port = port
+        self._streams: dict[str, AmqpTransport] = {}
+        self._unread: deque[int] = deque()
+        """Delivery tags that RabbitMQ waits for, in their order."""
+        self._read: set[int] = set()
+        """Those of them whose pieces were read."""
+        self._settle_call: Any = None
+        self.line = AmqpLine(reactor, server, log, self._begin, self._lost)
+
+    async def _begin(self, channel: Any) -> None:
+        await channel.queue_declare(self._queue, durable=True, arguments=_QUEUE)
+        await channel.basic_qos(prefetch_count=_UNREAD_PIECES)
+        channel.add_on_return_callback(self._returned)
+        messages, _ = await channel.basic_consume(self._queue)
+        _consume(channel, messages, self._take)
+
+    def _take(self, message: Any) -> None:
+        tag = message.method.delivery_tag
+        self._unread.append(tag)
+        taken = partial(self._taken, message.channel, tag)
+        piece, reply_to = _piece(message.properties, message.body), message.properties.reply_to
+        if piece is None or not reply_to:
+            taken()
+            return
+        transport = self._streams.get(piece.stream)
+        if transport is None and piece.number == 0 and not piece.ends:
+            transport = self._called(piece.stream, reply_to)
+        if transport is not None:
+            transport.take(piece, taken)
+            return
+        taken()
+        if not piece.ends:  # such as the rest of a connection to this agent before its restart
+            self.line.publish(reply_to, Piece(piece.stream, 0, ends=True))
+
+    def _called(self, stream: str, reply_to: str) -> AmqpTransport | None:
+        protocol = self._port.buildProtocol(None)
+        if protocol is None:
+            return None
+        transport = AmqpTransport(self._reactor, stream, lambda piece: self.line.publish(reply_to, piece), self._forget)
+        self._streams[stream] = transport
+        transport.begin(protocol)
+        return transport
+
+    def _forget(self, transport: AmqpTransport) -> None:
+        self._streams.pop(transport.stream, None)
+
+    def _taken(self, channel: Any, tag: int) -> None:
+        """Note that a piece was read; RabbitMQ hears of all of them at once, after this turn of the reactor."""
+        self._read.add(tag)
+        if self._settle_call is None and self._unread and self._unread[0] == tag:
+            self._settle_call = self._reactor.callLater(0, self._settle, channel)
+
+    def _settle(self, channel: Any) -> None:
+        self._settle_call = None
+        last = 0
+        while self._unread and self._unread[0] in self._read:
+            last = self._unread.popleft()
+            self._read.discard(last)
+        if last and channel.is_open:
+            channel.basic_ack(last, multiple=True)
+
+    def _returned(self, message: Any) -> None:
+        """End a connection whose sender has gone, and the queue for its answers, too."""
+        transport = self._streams.get(message.properties.correlation_id)
+        if transport is not None:
+            transport.unheard()
+
+    def _lost(self) -> None:
+        if self._settle_call is not None and self._settle_call.active():
+            self._settle_call.cancel()
+        self._settle_call = None
+        for transport in list(self._streams.values()):
+            transport.line_lost()
+        self._unread.clear()
+        self._read.clear()
+
+
+def queue_of(lane: str) -> str:
+    """Return the name of the queue of an agent, or of its bulk."""
+    return f"pyros.{lane}"
+
+
+def _nothing() -> None:
+    pass
+
+
+def _consume(channel: Any, messages: Any, take: Callable[[Any], None]) -> None:
+    """Hand on what comes in a queue, until the channel ends."""
+
+    async def consume() -> None:
+        while True:
+            try:
+                message = await messages.get()
+            except Exception:  # it was closed, or RabbitMQ has taken the queue away: then all begins anew
+                if channel.is_open:
+                    channel.close()
+                return
+            take(message)
+
+    def failed(failure: Failure) -> None:
+        Logger("pyros").failure("what came through RabbitMQ could not be taken", failure)
+        channel.close()
+
+    Deferred.fromCoroutine(consume()).addErrback(failed)

@@ -1,0 +1,271 @@
+"""RabbitMQ between agents: it may lose, repeat and die as it likes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+
+from pyros.authority import make_authority, make_certificate
+from pyros.config import AmqpConfig, load
+from pyros.errors import ConfigError
+from pyros.sender.amqp import amqp_ready
+from pyros.sender.amqp_stream import PIECE_BYTES, AmqpTransport, Piece
+from pyros.sender.tls import AgentTls
+from tests.builders import InlineReactor
+from tests.conftest import Observatory, wait_until
+from tests.sender.carriers import Carrier, amqp
+from tests.sender.test_outbound import HearingAgent, TellingAgent, tell
+
+
+class Noting(Protocol):
+    """Notes what comes, and why it ends."""
+
+    def __init__(self) -> None:
+        self.heard = b""
+        self.end: str | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        self.heard += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        assert reason.type is not None
+        self.end = reason.type.__name__
+
+
+class Stream:
+    """Both ends of a connection, and what is under way: a test hands that on as it likes."""
+
+    def __init__(self) -> None:
+        self.reactor = InlineReactor()
+        self.there: list[Piece] = []
+        self.back: list[Piece] = []
+        self.taken = 0
+        self.forgotten: list[AmqpTransport] = []
+        self.near, self.far = Noting(), Noting()
+        self.caller = AmqpTransport(self.reactor, "one", self.there.append, self.forgotten.append)
+        self.called = AmqpTransport(self.reactor, "one", self.back.append, self.forgotten.append)
+
+    def begin(self) -> None:
+        self.caller.begin(self.near)
+        self.called.begin(self.far)
+
+    def carry(self) -> None:
+        """Hand on what is under way, in order, until nothing is."""
+        self.reactor.advance(0)
+        while self.there or self.back:
+            there, self.there[:] = list(self.there), []
+            back, self.back[:] = list(self.back), []
+            for piece in there:
+                self.called.take(piece, self.take)
+            for piece in back:
+                self.caller.take(piece, self.take)
+            self.reactor.advance(0)
+
+    def take(self) -> None:
+        self.taken += 1
+
+
+@pytest.fixture
+def stream() -> Stream:
+    made = Stream()
+    made.begin()
+    return made
+
+
+def test_what_is_written_at_the_same_time_is_one_piece(stream: Stream) -> None:
+    stream.caller.write(b"one ")
+    stream.caller.write(b"two")
+    stream.reactor.advance(0)
+    assert stream.there == [Piece("one", 0, b"one two")]
+
+
+def test_long_words_come_in_pieces_and_before_the_end(stream: Stream) -> None:
+    data = bytes(range(256)) * 200
+    stream.caller.write(data)
+    stream.caller.loseConnection()
+    assert [len(piece.data) for piece in stream.there] == [PIECE_BYTES] * 3 + [len(data) - 3 * PIECE_BYTES, 0]
+    stream.carry()
+    assert stream.far.heard == data
+    assert (stream.near.end, stream.far.end) == ("ConnectionDone", "ConnectionDone")
+    assert len(stream.forgotten) == 2
+
+
+@pytest.mark.parametrize("order", [(1,), (0, 0), (0, 2), (1, 0)])
+def test_a_piece_out_of_turn_ends_the_connection(stream: Stream, order: tuple[int, ...]) -> None:
+    for number in order:
+        stream.called.take(Piece("one", number, b"%d" % number), stream.take)
+    stream.reactor.advance(0)
+    assert stream.far.heard in (b"", b"0")
+    assert stream.far.end == "ConnectionAborted"
+    assert stream.taken == len(order), "RabbitMQ may forget them all"
+    assert stream.back[-1].ends
+
+
+def test_what_is_not_read_is_not_taken(stream: Stream) -> None:
+    stream.called.pauseProducing()
+    stream.caller.write(b"x" * 3 * PIECE_BYTES)
+    stream.carry()
+    assert (stream.far.heard, stream.taken) == (b"", 0)
+    stream.called.resumeProducing()
+    stream.reactor.advance(0)
+    assert (len(stream.far.heard), stream.taken) == (3 * PIECE_BYTES, 3)
+
+
+def test_the_end_of_the_line_ends_its_connections(stream: Stream) -> None:
+    stream.called.pauseProducing()
+    stream.caller.write(b"never read")
+    stream.carry()
+    stream.called.line_lost()
+    stream.caller.unheard()
+    stream.reactor.advance(0)
+    assert (stream.near.end, stream.far.end) == ("ConnectionLost", "ConnectionLost")
+    assert (stream.far.heard, stream.taken) == (b"", 1)
+
+
+def test_it_may_be_encrypted_from_end_to_end(tmp_path: Path) -> None:
+    make_authority(tmp_path, "test", datetime.now(UTC))
+    for name in ("telling", "hearing"):
+        make_certificate(tmp_path, name, datetime.now(UTC))
+    tls, stream = AgentTls(tmp_path), Stream()
+    factory: Any = Factory.forProtocol(lambda: stream.near)
+    wrapped = TLSMemoryBIOFactory(tls.client("telling", "hearing"), True, factory, stream.reactor)
+    stream.called.begin(stream.far)
+    side = tls.server("hearing")
+    stream.called.startTLS(side)
+    stream.caller.begin(wrapped.buildProtocol(None))
+    stream.carry()
+    assert side.name == "telling"
+    assert stream.near.transport is not None
+    assert stream.far.transport is not None
+    stream.near.transport.write(b"secret question")
+    stream.far.transport.write(b"secret answer")
+    stream.reactor.advance(0)
+    assert b"secret" not in b"".join(piece.data for piece in stream.there + stream.back)
+    stream.carry()
+    assert (stream.far.heard, stream.near.heard) == (b"secret question", b"secret answer")
+
+
+def configured(tmp_path: Path, observatory: str, agent: str = "at = amqp") -> Path:
+    path = tmp_path / "pyros_agent_config.ini"
+    path.write_text(f"[observatory]\n{observatory}\n[hearing]\nport = 5001\napp = tests.hearing\n{agent}\n")
+    return path
+
+
+def test_where_rabbitmq_is(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hunter2\n")
+    (tmp_path / "ca.pem").write_text("")
+    keys = "amqp = amqps://pyros@rabbit.example.org/north%2Fone\namqp_password = secret\namqp_ca = ca.pem"
+    config = load(configured(tmp_path, keys))
+    assert config.amqp == AmqpConfig(
+        "rabbit.example.org", 5671, "north/one", "pyros", True, tmp_path / "secret", tmp_path / "ca.pem"
+    )
+    hearing = config.agent("hearing")
+    assert (hearing.amqp, hearing.at) == (config.amqp, None)
+    assert hearing.reached == "RabbitMQ at rabbit.example.org:5671"
+    assert str(hearing.destination) == "127.0.0.1:5001"
+    assert load(configured(tmp_path, "amqp = amqp://localhost")).amqp == AmqpConfig("localhost")
+    assert load(configured(tmp_path, keys, "")).agent("hearing").amqp is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ("name = x", r"\[hearing\] at: amqp needs \[observatory\] amqp = amqps://USER@HOST/VHOST"),
+        ("amqp = http://localhost", r"\[observatory\] amqp: is not like amqps://USER@HOST:PORT/VHOST"),
+        ("amqp = amqp://pyros:hunter2@localhost", r"\[observatory\] amqp: is not like .* the password is in the file"),
+        ("amqp = amqp://localhost:port", r"\[observatory\] amqp: is not like"),
+        ("amqp = amqp://pyros@localhost", r"\[observatory\] amqp_password: missing; a file with the password of pyros"),
+        ("amqp = amqp://localhost\namqp_password = hunter2", r"\[observatory\] amqp_password: names no file"),
+        ("amqp = amqp://localhost\namqp_ca = secret", r"\[observatory\] amqp_ca: means something only with amqps"),
+        ("amqp = amqp://rabbit.example.org", r"\[observatory\] amqp: would tell the password .* amqps:// on another"),
+        ("amqp_password = secret", r"\[observatory\] amqp_password: means something only with amqp ="),
+    ],
+)
+def test_what_is_wrong_is_told_without_the_password(tmp_path: Path, keys: str, told: str) -> None:
+    (tmp_path / "secret").write_text("hunter2\n")
+    with pytest.raises(ConfigError, match=told) as error:
+        load(configured(tmp_path, keys))
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_password_that_others_may_read_is_told_before_it_is_used(tmp_path: Path) -> None:
+    pytest.importorskip("pika")
+    (tmp_path / "secret").write_text("hunter2\n")
+    (tmp_path / "secret").chmod(0o644)
+    config = load(configured(tmp_path, "amqp = amqp://pyros@localhost\namqp_password = secret"))
+    with pytest.raises(ConfigError, match=r"\[observatory\] amqp_password: .*secret is open to others"):
+        amqp_ready(config)
+
+
+# With a RabbitMQ ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Carrier]:
+    with amqp() as made:
+        yield made
+
+
+@pytest.fixture
+def place(server: Carrier, observatory: Callable[..., Observatory]) -> Iterator[Observatory]:
+    yield observatory("telling", **server.sections)
+    server.wan("reset")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_partitions_from_rabbitmq_lose_and_double_nothing(
+    server: Carrier, place: Observatory, running: Callable[..., Any]
+) -> None:
+    hearing = HearingAgent()
+    running(place, TellingAgent(), hearing)
+    server.wan("delay 0.05")
+    for part in range(9):
+        tell(place, part * 50, part * 50 + 25)
+        server.wan(("outage", "forget", "cut")[part % 3])
+        tell(place, part * 50 + 25, part * 50 + 50)
+        server.wan("heal")
+        wait_until(lambda part=part: len(hearing.heard) > part * 50 + 40)
+    wait_until(lambda: place.up("telling")["outbox"] == {})
+    assert hearing.heard == list(range(450))
+
+
+@pytest.mark.long
+def test_agents_speak_tls_through_it(
+    server: Carrier, observatory: Callable[..., Observatory], running: Callable[..., Any], logged: Callable[[], str]
+) -> None:
+    sections = server.sections | {"observatory": server.sections["observatory"] | {"tls": "certificates"}}
+    place, hearing = observatory("telling", **sections), HearingAgent()
+    folder = place.config.certificates
+    assert folder is not None
+    make_authority(folder, "test", datetime.now(UTC))
+    make_certificate(folder, "telling", datetime.now(UTC))
+    running(place, TellingAgent(), hearing)
+    tell(place, 0, 10)
+    wait_until(lambda: "hearing.pem: no such file; pyros cert hearing makes it" in logged())
+    assert hearing.heard == []
+    make_certificate(folder, "hearing", datetime.now(UTC))
+    wait_until(lambda: len(hearing.heard) == 10)
+
+
+@pytest.mark.long
+def test_plain_text_is_not_taken_through_it(
+    server: Carrier, observatory: Callable[..., Observatory], running: Callable[..., Any], logged: Callable[[], str]
+) -> None:
+    """Also on this computer: who speaks through RabbitMQ may be anywhere."""
+    place, hearing = observatory("telling", **server.sections), HearingAgent()
+    running(place, TellingAgent())
+    strict = place.folder / "strict.ini"
+    strict.write_text(place.path.read_text().replace("DANGEROUSLY_OFF", "certificates"))
+    hearing.start(load(strict))
+    tell(place, 0, 3)
+    wait_until(lambda: "from another computer nothing is taken without TLS" in logged())
+    hearing.stop()
+    assert hearing.heard == []
