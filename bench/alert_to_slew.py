@@ -10,7 +10,8 @@ The observatory is the demo's (real threads, real sockets, journals with synchro
 so that an observation ends within a fraction of a second. The author is a blocking socket in a thread of its own, and
 the clock that is read at its last byte is the one that the telescope simulator reads when the command's line arrives.
 The images that are analysed meanwhile have 2048 x 2048 pixels and some hundred stars; another one always waits already.
-The maps have 50,000 cells; each comes within a gravitational wave's packet, as a file of 2 MB, just before the alert.
+The maps have 21,504 cells; each comes within the packet of a gravitational wave, an hour after the one before, as a
+file of 0.9 MB, just before the alert.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -233,9 +234,10 @@ class Run:
 
         if not self.map:
             self.map = base64.b64encode(drawn()).decode()
+        time = f"{datetime(2026, 1, 2, 3, 3, 5, tzinfo=UTC) + timedelta(hours=number):%Y-%m-%dT%H:%M:%SZ}"
         wave = {
-            "alert_type": "INITIAL", "time_created": "2026-01-02T03:04:05Z", "superevent_id": f"S260102{number:05}a",
-            "event": {"time": "2026-01-02T03:03:05Z", "far": 1e-9, "significant": True, "skymap": self.map},
+            "alert_type": "INITIAL", "time_created": time, "superevent_id": f"S260102{number:05}a",
+            "event": {"time": time, "far": 1e-9, "significant": True, "skymap": self.map},
         }  # fmt: skip
         manager: Any = self.observatory.hosts[Agent.ALERT_MANAGER].agent
         packet = AlertReceived(json.dumps(wave).encode(), "bench", self.clock.time())

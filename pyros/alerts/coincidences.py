@@ -142,8 +142,8 @@ def moment_of(event: Event, place: MapPlace | None = None) -> Occurrence | None:
     pair has, and without a time. The time is that of the packet written first: later ones may tell when another
     instrument looked. The position is the best one that stands, or that stood.
     """
-    real = [each for each in event.packets if each.real and each.kind != "retraction"]
-    mission = next((name for each in real if (name := each.key.partition(":")[0]) in MISSIONS), "")
+    real = _said(event)
+    mission = mission_of(event)
     time = next((each.time for each in real if each.time is not None), None)
     if not mission or time is None or any("/counterpart:" in each.key for each in real):
         return None
@@ -151,6 +151,16 @@ def moment_of(event: Event, place: MapPlace | None = None) -> Occurrence | None:
     if best is None:
         return Occurrence(mission, time, place=place)
     return Occurrence(mission, time, best.ra, best.dec, None if math.isinf(best.radius) else best.radius)
+
+
+def mission_of(event: Event) -> str:
+    """Return whose event it is among others that may coincide with it; '' for tests and for missions no pair has."""
+    missions = (each.key.partition(":")[0] for each in _said(event))
+    return next((name for name in missions if name in MISSIONS), "")
+
+
+def _said(event: Event) -> list[PacketRecord]:
+    return [each for each in event.packets if each.real and each.kind != "retraction"]
 
 
 def _most_precise(packets: Iterable[PacketRecord]) -> PacketRecord | None:

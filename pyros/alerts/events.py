@@ -181,7 +181,8 @@ class EventTable:
         """Return the event of that name, if there is one."""
         pending = self._look_at_writes()
         if (number := pending.names.get(name)) is not None:
-            return _stored(pending.changes[number])
+            change = pending.changes[number]
+            return _stored(change.number, change.name, change.content)
         for number, found, content in self._rows("SELECT number, name, content FROM alert_events WHERE name = ?", name):
             if number not in pending.changes and number not in pending.joined:
                 return StoredEvent(number, found, _decode(content))
@@ -202,7 +203,7 @@ class EventTable:
                         found[number] = StoredEvent(number, name, _decode(content))
         for number, change in pending.changes.items():
             if change.ra is not None:
-                found[number] = _stored(change)
+                found[number] = _stored(change.number, change.name, change.content)
         for number, each in found.items():
             best = identity.believe(each.followed.event).best
             if best is not None and best.ra is not None and best.dec is not None:
@@ -219,15 +220,18 @@ class EventTable:
             return []
         found: list[tuple[StoredEvent, Coincidence]] = []
         before, after = coincidences.horizon(one.mission)
-        for other in self._between(one.time + before, one.time + after):
+        for other in self._between(one.time + before, one.time + after, one.mission):
             moment = other.followed.moment if other.number != stored.number else None
             agrees = coincidences.coincide(one, moment, other.name) if moment is not None else None
             if agrees is not None:
                 found.append((other, agrees))
         return found
 
-    def _between(self, first: float, last: float) -> list[StoredEvent]:
-        """Return the events of missions that coincide with others, by their times, in order of their numbers."""
+    def _between(self, first: float, last: float, mission: str) -> list[StoredEvent]:
+        """Return the events that those of a mission coincide with, by their times, in order of their numbers.
+
+        Of all others only the packets are decoded: a sky map's region takes ten times as long.
+        """
         pending = self._look_at_writes()
         rows = self._rows("SELECT event FROM alert_event_times WHERE time BETWEEN ? AND ?", first, last)
         numbers = {number for (number,) in rows if number not in pending.joined}
@@ -236,7 +240,12 @@ class EventTable:
             for number, change in pending.changes.items()
             if change.moment is not None and first <= change.moment.time <= last
         }
-        return [stored for number in sorted(numbers) if (stored := self._get(number)) is not None]
+        found = []
+        for row in filter(None, map(self._row, sorted(numbers))):
+            other = coincidences.mission_of(_decode_packets(row[2]).event)
+            if coincidences.window(mission, other) is not None:
+                found.append(_stored(*row))
+        return found
 
     def change(
         self, stored: StoredEvent, new: Iterable[PacketRecord] = (), joined: Iterable[StoredEvent] = ()
@@ -284,17 +293,22 @@ class EventTable:
 
     def _get(self, number: int) -> StoredEvent | None:
         """Return the event that a row is part of."""
+        row = self._row(number)
+        return _stored(*row) if row is not None else None
+
+    def _row(self, number: int) -> tuple[int, str, bytes] | None:
+        """Return the number, name and content of the event that a row is part of."""
         pending = self._pending
         while True:
             number = pending.joined.get(number, number)
             if (change := pending.changes.get(number)) is not None:
-                return _stored(change)
+                return change.number, change.name, change.content
             rows = self._rows("SELECT name, content, joined FROM alert_events WHERE number = ?", number)
             if not rows:
                 return None
             name, content, joined = rows[0]
             if joined is None:
-                return StoredEvent(number, name, _decode(content))
+                return number, name, content
             number = joined
 
     def _look_at_writes(self) -> _Pending:
@@ -397,11 +411,18 @@ def coinciding(journal: AnyReader, name: str) -> list[Coincidence]:
     return [agrees for _, agrees in table.coincident(stored)] if stored is not None else []
 
 
-def _stored(change: EventChange) -> StoredEvent:
-    return StoredEvent(change.number, change.name, _decode(change.content))
+def _stored(number: int, name: str, content: bytes) -> StoredEvent:
+    return StoredEvent(number, name, _decode(content))
+
+
+class _Packets(msgspec.Struct):
+    """A `Followed` of which only the packets are decoded."""
+
+    event: Event = Event()
 
 
 _decode = msgspec.json.Decoder(prepared(Followed)).decode
+_decode_packets = msgspec.json.Decoder(prepared(_Packets)).decode
 
 
 def _zone(dec: float) -> int:
