@@ -6,6 +6,7 @@ import msgspec
 
 from pyros.config import INSTRUMENTS
 from pyros.journal import running
+from pyros.views.night import dome
 from pyros.views.observed import Observed
 from pyros.views.states import Monitoring, SeenInstrument
 
@@ -52,16 +53,20 @@ def devices(observed: Observed) -> tuple[DeviceView, ...]:
     sections = [section for section in config.agents.values() if section.kind in INSTRUMENTS or section.driver]
     alive = running(observed.path(section.name) for section in sections)
     found = []
+    shutter = dome(observed)
     for section in sections:
         kept = observed.state(section.name, SeenInstrument)
         keeper, known_as = config.monitored(section)
         monitoring = observed.state(keeper, Monitoring)
         told, link = monitoring.telemetry.get(known_as), monitoring.links.get(known_as)
+        state, said = (told.state, told.time) if told is not None else ("unknown", None)
+        if section.name == "dome" and shutter is not None:
+            state, said = shutter.state, shutter.since
         found.append(
             DeviceView(
                 name=section.name,
-                state=told.state if told is not None else "unknown",
-                said=told.time if told is not None else None,
+                state=state,
+                said=said,
                 values=told.values if told is not None else {},
                 connected=link.connected if kept.connected is None and link is not None else kept.connected,
                 link=link.text if link is not None else "",

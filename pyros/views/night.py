@@ -335,6 +335,16 @@ def _ends(majordome: Majordome, target: TargetView | None) -> float | None:
     return next((line.end for line in majordome.plan.observations if line.observation.id == target.id), None)
 
 
+def dome(observed: Observed) -> DomeView | None:
+    """Return the dome by its last word, which is newer than its telemetry where it has just moved; None without one."""
+    if "dome" not in observed.config.agents:
+        return None
+    word: tuple[str, float] | None = None
+    with observed.journal("majordome") as journal:
+        word = _dome_word(journal) if journal is not None else None
+    return _dome(observed, observed.state("monitoring", Monitoring), word)
+
+
 def _dome(observed: Observed, monitoring: Monitoring, word: tuple[str, float] | None) -> DomeView:
     shutter = observed.state("dome", SeenInstrument).shutter
     text = "" if shutter.startswith("opened") else shutter

@@ -98,6 +98,8 @@ def test_a_frame_tells_what_is_observed(config: Config, observed: Observed) -> N
     assert night.progress == 0.6
     assert night.dome is not None
     assert (night.dome.state, night.dome.azimuth, night.dome.since) == ("open", 90.0, 50.0)
+    listed = next(device for device in frame.devices if device.name == "dome")
+    assert (listed.state, listed.said) == ("open", 50.0)
     assert night.telescope is not None
     assert night.telescope.ra == 10.68
     assert [quantity.name for quantity in frame.weather.quantities if quantity.bad] == ["humidity", "spread"]
