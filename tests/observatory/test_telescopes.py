@@ -88,3 +88,15 @@ def test_rain_at_one_site_moves_its_request_to_the_other(sites: Night) -> None:
     withdrawal = {"observation": "named", "reason": "test"}
     sites.person(Agent.CENTRAL_SCHEDULER, messages.OBSERVATION_REQUEST_WITHDRAWN, **withdrawal)
     sites.until(lambda: running(sites, "namibia one") == "any")
+
+
+def test_each_roof_waits_for_the_mount_below_it_at_the_end(rehearsal: Callable[..., Night]) -> None:
+    two = made(rehearsal, ("east", "west"), options={"dome": {"roof": "yes"}})
+    ask(two, "a", two.place())
+    two.until(lambda: running(two, "east") == "a")
+    began = two.now
+    stopped = two.observatory.stop()
+    two.until(lambda: stopped.called, 300)
+    ((closing, _),) = two.requests("dome east", "DO close", began)
+    (parked,) = two.said("parked after", "telescope east", began)
+    assert began < parked.time <= closing

@@ -42,14 +42,21 @@ def exit_at_once(hosts: Iterable[Host]) -> NoReturn:
 
 
 async def _make_safe(hosts: list[Host], reason: str) -> None:
-    roofs = [host for host in hosts if host.agent.name == _DOME and host.section.roof]
+    roofs = [host for host in hosts if host.section.kind == _DOME and host.section.roof]
     others = [host for host in hosts if host not in roofs]
     making = [host.make_safe(reason) for host in others]
-    mounts = [safe for host, safe in zip(others, making, strict=True) if host.agent.name == _MOUNT]
-    for roof in roofs:
-        await _within(PARK_SECONDS, mounts, roof)
-        making.append(roof.make_safe(reason))
-    await DeferredList(making)
+    mounts = [(host.section.unit, safe) for host, safe in zip(others, making, strict=True)
+              if host.section.kind == _MOUNT]  # fmt: skip
+    closing = [
+        Deferred.fromCoroutine(_close(roof, [safe for unit, safe in mounts if unit == roof.section.unit], reason))
+        for roof in roofs
+    ]
+    await DeferredList([*making, *closing])
+
+
+async def _close(roof: Host, mounts: list[Deferred[None]], reason: str) -> None:
+    await _within(PARK_SECONDS, mounts, roof)
+    await roof.make_safe(reason)
 
 
 async def _stop(hosts: list[Host], reason: str) -> None:
