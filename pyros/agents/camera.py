@@ -86,6 +86,8 @@ class CameraAgent(FiltersAgent):
         self._detector = DetectorCooling(self)
         self._max_binning: int | None = None
         """The most pixels in each direction that the camera reads as one; None while that isn't known."""
+        self._readout_modes: tuple[str, ...] | None = None
+        """The names of its readout modes; None while they aren't known."""
         self.actions_by_message |= {
             messages.EXPOSE: self.expose,
             messages.ABORT: self.abort,
@@ -157,7 +159,10 @@ class CameraAgent(FiltersAgent):
 
     def figures(self) -> dict[str, Any]:
         """Tell what can be asked of the camera in a request, too."""
-        return super().figures() | {"can_set": list(self.device.can_set), "max_binning": self._max_binning}
+        return super().figures() | {
+            "can_set": list(self.device.can_set), "max_binning": self._max_binning,
+            "readout_modes": self._readout_modes and list(self._readout_modes),
+        }  # fmt: skip
 
     def _disk_problem(self) -> str:
         """Why the disk is too full for images; '' when it isn't."""
@@ -217,12 +222,13 @@ class CameraAgent(FiltersAgent):
             self.failed(interrupted, Failure(observation=interrupted.payload["observation"], reason=reason))
 
     def on_connection(self, connected: bool) -> None:
-        self._max_binning = None
+        self._max_binning = self._readout_modes = None
 
     async def measure(self) -> tuple[str, dict[str, float | str | None]]:
         state = await self.device.state()
         if self._max_binning is None:
             with suppress(DeviceFailed, NoAnswer):  # it is asked again
+                self._readout_modes = await self.device.readout_modes()
                 self._max_binning = await self.device.max_binning()
         cooling = await self.device.cooling()
         return state, {"temperature": cooling.temperature, "target": cooling.target, "power": cooling.power}

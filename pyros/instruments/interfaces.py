@@ -271,6 +271,10 @@ class Camera(Instrument, Protocol):
         """Return the most pixels in each direction that the camera reads as one; 1 where it cannot bin."""
         ...
 
+    def readout_modes(self) -> Deferred[tuple[str, ...]]:
+        """Return the camera's names of its readout modes; none where none can be chosen."""
+        ...
+
     def expose(
         self, seconds: float, filter: str = "", tag: str = "", started: Started | None = None, *, dark: bool = False,
         binning: int = 1,

@@ -134,6 +134,14 @@ def test_what_the_camera_cannot_set_is_refused(run: Any, monkeypatch: pytest.Mon
     assert refused.stderr == ("pyros: m-31 exposures: binning: this camera's driver cannot set it; leave it out\n")
 
 
+def test_a_readout_mode_that_the_camera_has_not_is_refused(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    can = {"can_set": ["readout_mode"], "max_binning": 1, "readout_modes": ["Normal", "Fast"]}
+    monkeypatch.setattr("pyros.cli.request.common.ask", lambda *_: can)
+    refused = run("request", "add", "M 31", "-e", "r:60,readout_mode=Slow", "--check")
+    assert refused.stderr == "pyros: m-31 exposures: readout_mode: the camera has no 'Slow'; there are: Normal, Fast\n"
+    assert run("request", "add", "M 31", "-e", "r:60,readout_mode=Fast", "--check").exit_code == 0
+
+
 def test_more_binning_than_the_camera_has_is_refused(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     can = {"can_set": ["gain", "binning"], "max_binning": 2}
     monkeypatch.setattr("pyros.cli.request.common.ask", lambda *_: can)

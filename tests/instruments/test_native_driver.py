@@ -638,8 +638,20 @@ def test_gain_and_binning_are_told_in_the_grammars_words(camera: Rig) -> None:
     assert camera.script.asked[-1].endswith(" binning=2")
     camera.say("EVT exposure_started tag={tag}", "EVT exposure_finished tag={tag}", "EVT image_ready tag={tag}")
     assert (exposure.result.binning, exposure.result.arcsec_per_pixel) == (2, 3.6)
-    refusal = camera.begin(camera.device.configure(None, "Low noise")).result
+
+
+@pytest.mark.parametrize(
+    ("answer", "modes"), [('OK Normal "Low noise"', ("Normal", "Low noise")), ("ERR UNKNOWN there is none", ())]
+)
+def test_readout_modes_are_those_that_the_camera_tells(camera: Rig, answer: str, modes: tuple[str, ...]) -> None:
+    camera.answers |= {"GET readout_modes": answer, "SET readout_mode": "OK"}
+    assert camera.begin(camera.device.readout_modes()).result == modes
+    refusal = camera.begin(camera.device.configure(5.0, "Fast")).result
     assert (type(refusal), refusal.code) == (DeviceRefused, "UNSUPPORTED")
+    assert camera.script.count("SET gain") == 0, "nothing is set then"
+    if modes:
+        camera.begin(camera.device.configure(None, "Low noise"))
+        assert camera.script.asked[-1] == 'SET readout_mode "Low noise"'
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from pyros.simulators.camera.scene import Scene, ShutterOpening
+from pyros.simulators.camera.settings import ReadoutModeSettings
 from pyros.simulators.celestial import Sky
 
 Rigs = Callable[..., Any]
@@ -227,6 +228,25 @@ def test_gain_and_binning_are_of_the_exposure_that_is_asked_for(camera: Any) -> 
         sizes.append(image(client, width=shape[0], height=shape[1]).shape)
     assert sizes == [(16, 21), (48, 64)]
     assert client.ask("GET geometry") == "OK 64 48 16 1.8"
+
+
+def test_a_readout_mode_has_its_own_time_and_noise(rig: Rigs) -> None:
+    modes = {"Fast mode": ReadoutModeSettings(readout=1, read_noise=400)}
+    camera = rig("camera", airless=True, speed=10, width=64, height=48, readout=5, seed=7, readout_modes=modes)
+    assert camera.ask("GET readout_modes") == 'OK Normal "Fast mode"'
+    noises = []
+    for mode, seconds in (("Normal", "0.500"), ('"Fast mode"', "0.100")):
+        assert camera.ask(f"SET readout_mode {mode}") == "OK"
+        assert camera.ask("GET readout_mode") == f"OK {mode}"
+        assert camera.ask("DO expose seconds=0 dark=1") == f"BUSY {seconds}"
+        camera.advance(1)
+        noises.append(float(image(camera).std()))
+    assert noises == [pytest.approx(8 / 1.5, rel=0.1), pytest.approx(400 / 1.5, rel=0.1)]
+    assert camera.ask("SET readout_mode Slow").startswith("ERR VALUE")
+
+
+def test_a_camera_with_one_readout_mode_has_no_word_for_it(camera: Any) -> None:
+    assert camera.ask("GET readout_modes").startswith("ERR UNKNOWN")
 
 
 def test_a_dark_frame_asks_nobody(camera: Any) -> None:

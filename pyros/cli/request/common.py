@@ -161,6 +161,15 @@ class RequestDesk:
             for name in names
             if name not in can
         ]
+        modes = said.get("readout_modes")
+        if modes is not None and "readout_mode" in can:
+            cannot += [
+                f"{each.id} exposures: readout_mode: the camera has no {exposure.readout_mode!r}; "
+                f"there are: {', '.join(modes) or 'none'}"
+                for each in requests
+                for exposure in each.exposures
+                if exposure.readout_mode and exposure.readout_mode not in modes
+            ]
         return cannot + [
             f"{each.id} exposures: binning: {largest} is more than the camera has, {most}"
             for each in requests

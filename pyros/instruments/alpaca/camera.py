@@ -31,6 +31,7 @@ _MAX_FETCHES = 3
 _REFETCH_SECONDS = 1.0
 _LATE_SECONDS = 3.0
 """How long after its end an exposure that was thrown away may still leave its image."""
+_MAX_READOUT_MODES = 100
 _MAX_PIXELS = 1 << 28
 _ARCSEC_PER_RADIAN = math.degrees(1) * 3600
 _ACCEPT = "application/imagebytes, application/json;q=0.5"
@@ -62,7 +63,7 @@ class AlpacaCamera(AlpacaDevice):
         """See `Camera`; where gains have names, the number is the place of one in the camera's list (ASCOM)."""
         modes: list[str] = []
         if readout_mode:
-            modes = await self._link.get_or("readoutmodes", list, [])
+            modes = await self._readout_modes()
             if readout_mode not in modes:
                 there = ", ".join(map(str, modes)) or "none"
                 text = f"{self.name} has no readout mode {readout_mode!r}; there are: {there}"
@@ -71,6 +72,14 @@ class AlpacaCamera(AlpacaDevice):
             await self._link.put("gain", Gain=round(gain))
         if readout_mode:
             await self._link.put("readoutmode", ReadoutMode=modes.index(readout_mode))
+
+    @deferred
+    async def readout_modes(self) -> tuple[str, ...]:
+        await self._link.ready()
+        return tuple(await self._readout_modes())
+
+    async def _readout_modes(self) -> list[str]:
+        return [str(each) for each in (await self._link.get_or("readoutmodes", list, []))[:_MAX_READOUT_MODES]]
 
     @deferred
     async def max_binning(self) -> int:

@@ -94,6 +94,10 @@ class IndiCamera(IndiDevice):
         raise DeviceRefused("UNSUPPORTED", f"{self.name} has no gain that can be set")
 
     @deferred
+    async def readout_modes(self) -> tuple[str, ...]:
+        return ()
+
+    @deferred
     async def max_binning(self) -> int:
         await self._connection.until_ready()
         return self._max_binning()

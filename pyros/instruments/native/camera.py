@@ -41,7 +41,7 @@ class NativeCamera(NativeDevice):
     """A `Camera` that speaks the native grammar."""
 
     kind: Kind = "camera"
-    can_set: tuple[str, ...] = ("gain", "binning")
+    can_set: tuple[str, ...] = ("gain", "readout_mode", "binning")
     _exposure: _Exposure | None = None
     """The one under way; None once it is to be aborted, for then the device decides whether it takes another."""
 
@@ -52,9 +52,24 @@ class NativeCamera(NativeDevice):
     async def configure(self, gain: float | None = None, readout_mode: str = "") -> None:
         """See `Camera`; the native grammar's gains are in electrons per ADU."""
         if readout_mode:
-            raise DeviceRefused("UNSUPPORTED", f"{self.name}: the native grammar sets no readout mode")
+            modes = await self._readout_modes()
+            if readout_mode not in modes:
+                text = f"{self.name} has no readout mode {readout_mode!r}; there are: {', '.join(modes) or 'none'}"
+                raise DeviceRefused("UNSUPPORTED", text)
         if gain is not None:
             await self._connection.ask("SET", "gain", float(gain))
+        if readout_mode:
+            await self._connection.ask("SET", "readout_mode", readout_mode)
+
+    @deferred
+    async def readout_modes(self) -> tuple[str, ...]:
+        return await self._readout_modes()
+
+    async def _readout_modes(self) -> tuple[str, ...]:
+        try:
+            return (await self._get("readout_modes")).values
+        except DeviceRefused:  # it doesn't know the word
+            return ()
 
     @deferred
     async def max_binning(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -37,6 +38,7 @@ from pyros.workers import Worker
 _LONGEST = 86400.0
 _BITS = 16
 _GAINS = (0.01, 1000.0)
+_NORMAL = "Normal"
 _MOST_TRANSIENTS = 1000
 _DRAW_SECONDS = 600.0
 
@@ -72,6 +74,12 @@ class SimulatedCamera(SimulatedDevice):
         self._image: bytes | None = None
         self._image_size = (settings.width, settings.height)
         self._gain = settings.gain
+        self._modes = {_NORMAL: settings} | {
+            name: msgspec.structs.replace(settings, readout=mode.readout, read_noise=mode.read_noise)
+            for name, mode in settings.readout_modes.items()
+        }
+        """What the description says, by the readout mode."""
+        self._mode = _NORMAL
         self._cooler = Cooler(self.device_clock, settings.temperature, settings.ambient, settings.cooling_rate)
         started = clock.time()
         self._transients = [
@@ -88,6 +96,11 @@ class SimulatedCamera(SimulatedDevice):
             "image": self._get_image,
         }
         self.settable |= {"cooler": self._set_cooler, "gain": self._set_gain}
+        if settings.readout_modes:
+            self.properties |= {
+                "readout_modes": lambda: ok(*self._modes), "readout_mode": lambda: ok(self._mode)
+            }  # fmt: skip
+            self.settable |= {"readout_mode": self._set_readout_mode}
         if not settings.filter_wheel:  # else the wheel is a device of its own
             self.properties |= {"filters": lambda: ok(*settings.filters), "filter": lambda: ok(self._filter)}
             self.settable |= {"filter": self._set_filter}
@@ -108,6 +121,12 @@ class SimulatedCamera(SimulatedDevice):
             raise Refused("STATE", "there is no image yet; DO expose seconds=... first")
         size = len(self._image)
         return DeviceAnswer(ok(*self._image_size, _BITS, block=size).line, self._image)
+
+    def _set_readout_mode(self, values: tuple[str, ...]) -> DeviceAnswer:
+        wanted = one_of("readout_mode", values, list(self._modes))
+        self._refuse_if_busy()
+        self._mode = wanted
+        return ok()
 
     def _set_gain(self, values: tuple[str, ...]) -> DeviceAnswer:
         wanted = number("gain", " ".join(values), *_GAINS)
@@ -165,7 +184,7 @@ class SimulatedCamera(SimulatedDevice):
         self._worker.warm_up()
         self._running = Deferred.fromCoroutine(self._expose(seconds, dark, tag, self._exposures, binning))
         self._running.addErrback(self._failed, tag)
-        return busy(self.real(seconds + self._settings.readout))
+        return busy(self.real(seconds + self._modes[self._mode].readout))
 
     def _do_abort(self, arguments: Arguments) -> DeviceAnswer:
         arguments.end()
@@ -195,7 +214,7 @@ class SimulatedCamera(SimulatedDevice):
             waiting.append(self._wait(seconds))
             return waiting[-1]
 
-        is_ = self._settings
+        is_ = self._modes[self._mode]
         opened, temperature, gain = self.clock.time(), self._cooler.temperature(), self._gain
         pointing, wheel = ask(is_.telescope, ask_position), ask(is_.filter_wheel, ask_filter)
         focuser, dome = ask(is_.focuser, ask_defocus), ask(is_.dome, ask_dome)

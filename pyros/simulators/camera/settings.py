@@ -47,6 +47,15 @@ class TransientSettings(Strict, frozen=True, kw_only=True):
 _Address = Annotated[str, Meta(description="an address such as tcp:127.0.0.1:6014, or nothing")]
 
 
+class ReadoutModeSettings(Strict, frozen=True, kw_only=True):
+    """A way to read the image out."""
+
+    readout: Seconds
+    """Time to read the image out, seconds."""
+    read_noise: Annotated[float, Meta(ge=0, le=10_000, description="electrons, 0 to 10000")]
+    """Electrons of one standard deviation."""
+
+
 class CameraSettings(Settings, frozen=True, kw_only=True):
     """A CCD camera behind a telescope: geometry, electronics, and the sky it sees."""
 
@@ -74,6 +83,11 @@ class CameraSettings(Settings, frozen=True, kw_only=True):
     """Most pixels in each direction that are read as one."""
     read_noise: Annotated[float, Meta(ge=0, le=10_000, description="electrons, 0 to 10000")] = 8.0
     """Electrons of one standard deviation."""
+    readout_modes: Annotated[
+        dict[Annotated[str, Meta(min_length=1, max_length=64)], ReadoutModeSettings],
+        Meta(max_length=20, description="names with readout and read_noise: {Fast: {readout: 1, read_noise: 15}}"),
+    ] = {}  # noqa: RUF012  msgspec copies it
+    """Other ways to read the image out, by their names; Normal is that of the camera's own keys."""
     bias: Adu = 1000
     """ADU."""
     saturation: Adu = 65535
