@@ -215,7 +215,7 @@ class Moved:
     def __init__(self, name: str, clock: VirtualClock, said: list[str], *, roof: bool = False) -> None:
         log = SimpleNamespace(critical=lambda text, **_: said.append("critical"))
         self.agent = SimpleNamespace(name=name, LEFT=name, log=log)
-        self.section = SimpleNamespace(roof=roof)
+        self.section = SimpleNamespace(roof=roof, kind=name, unit="")
         self.clock, self.said = clock, said
         self.safe: Deferred[None] = Deferred()
 
