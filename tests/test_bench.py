@@ -18,7 +18,10 @@ BENCH = Path(__file__).resolve().parent.parent / "bench"
 BENCHES = sorted(path.name for path in BENCH.glob("*.py") if not path.name.startswith("_"))
 
 
-LONG = ("alert_to_slew.py", "alerts.py", "console_browser.py", "safety.py", "sites.py", "tls.py", "wan.py")
+LONG = (
+    "alert_to_slew.py", "alerts.py", "console.py", "console_browser.py", "safety.py", "sites.py", "skymap_nights.py",
+    "surveys.py", "tls.py", "wan.py",
+)  # fmt: skip
 """What takes longest: whole observatories and brokers run, or fail, one after the other; outages last."""
 
 
