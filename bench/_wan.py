@@ -7,6 +7,8 @@ each answered by ``ok``:
 
 * ``delay S``: seconds in each direction
 * ``rate B``: bytes a second in each direction, shared by all connections
+* ``room B``: bytes of a direction of a connection that wait in it at most, 64 KiB in the beginning; then it reads no
+  more. It is what the kernels' buffers are for a real path, which let them grow to some megabytes
 * ``loss P``: such a share of the packets (1,400 bytes) is lost: the rest of its connection waits for as long as there
   and back take
 * ``outage``: nothing passes until ``heal``. What was under way comes then by TCP's own doubled pauses, as it does after
@@ -18,8 +20,6 @@ each answered by ``ok``:
 * ``heal``: everything passes again
 * ``reset``: it is as in the beginning
 * ``count``: answers how many connections were made, instead of ``ok``
-
-At most 64 KiB a direction wait in it; then it reads no more.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from twisted.internet.stdio import StandardIO
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
-BUFFER = 64 * 1024
+ROOM = 64 * 1024
 FIRST_RETRY = 0.2
 CHUNK = 1400
 
@@ -50,6 +50,7 @@ class Way:
         self.delay = 0.0
         self.rate = float("inf")
         self.loss = 0.0
+        self.room: float = ROOM
         self.left: int | None = None
         """So many bytes arrive before all connections end; None: they don't."""
         self._free = 0.0
@@ -73,7 +74,7 @@ class Network:
     def obey(self, line: str) -> str:
         word, _, value = line.partition(" ")
         match word:
-            case "delay" | "rate" | "loss":
+            case "delay" | "rate" | "loss" | "room":
                 for way in self.ways:
                     setattr(way, word, float(value))
             case "outage":
@@ -128,7 +129,7 @@ class Pipe:
             self._held.append((reactor.seconds(), data[begin : begin + CHUNK]))
         if first:
             self._forward()
-        if self._waiting > BUFFER:
+        if self._waiting > self.way.room:
             self.near.transport.pauseProducing()
 
     def heal(self) -> None:
@@ -164,7 +165,7 @@ class Pipe:
         if self.way.left == 0:
             self.way.left = None
             self.network.cut()
-        if self._waiting <= BUFFER and self.near.connected:
+        if self._waiting <= self.way.room and self.near.connected:
             self.near.transport.resumeProducing()
 
 

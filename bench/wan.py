@@ -29,6 +29,8 @@ from tests.jobs.rabbit import RABBIT, rabbit_node
 URGENT, TELL = "Urgent", "Tell"
 BULK = guard("Picture", bulk=True)
 OUTAGES = (3.0, 10.0, 30.0, 60.0)
+ROOM = 4 * 1024 * 1024
+"""Bytes that the path holds in each direction where messages flow: what Linux lets a connection's buffer grow to."""
 LINKS = {
     "20 ms there and back": (0.01, 0.0),
     "200 ms": (0.1, 0.0),
@@ -231,9 +233,10 @@ def narrow(sites: Sites, seconds: float) -> tuple[int, int]:
 
 
 def flow(sites: Sites, count: int) -> float:
-    """How many messages of 200 bytes a second go to the other site, one way."""
+    """How many messages of 200 bytes a second go to the other site, said in turns of 500."""
     begin = time.monotonic()
-    sites.say(URGENT, count, 200)
+    for _ in range(count // 500):
+        sites.say(URGENT, 500, 200)
     return count / (sites.take(count)[-1][2] - begin)
 
 
@@ -257,7 +260,7 @@ def rabbit_flow(sites: Sites, heard: Any, first: int, count: int) -> tuple[float
 def beside_rabbit(folder: Path, report: Report) -> None:
     """Compare TCP, RabbitMQ's queue as such, and agents through RabbitMQ: in turn, on the same links."""
     (folder / "rabbit").mkdir(parents=True)
-    count, rounds = 3000, 3
+    count, rounds = 10_000, 3
     rates: dict[tuple[str, str], list[float]] = {}
     first, twice = itertools.count(step=count), 0
     with rabbit_node(folder / "rabbit") as node:
@@ -271,6 +274,7 @@ def beside_rabbit(folder: Path, report: Report) -> None:
                 for sites in (tcp, amqp):
                     sites.wan(f"delay {delay}")
                     sites.wan(f"loss {loss}")
+                    sites.wan(f"room {ROOM}")
                 rates.setdefault((link, "TCP"), []).append(flow(tcp, count))
                 rate, doubled = rabbit_flow(amqp, heard, next(first), count)
                 twice += doubled

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import TimeoutError as NotInTime
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
@@ -158,7 +159,7 @@ class AmqpLine:
             await connection.ready.addTimeout(_CONNECT_SECONDS, self._reactor)
             closed = connection.closed
             channel = await connection.channel()
-            await self._begin(channel)
+            await Deferred.fromCoroutine(self._begin(channel)).addTimeout(_CONNECT_SECONDS, self._reactor)
             self.channel, self.trouble = channel, ""
             self._backoff.reset()
             if self._told:
@@ -199,6 +200,8 @@ class AmqpLine:
 
 def _in_words(error: Exception) -> str:
     """Return in one line what is wrong."""
+    if isinstance(error, NotInTime):
+        return "it doesn't answer in time"
     return " ".join((str(error) or type(error).__name__).split())[:300]
 
 
