@@ -60,8 +60,9 @@ def rabbit(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def rabbit_node(folder: Path) -> Iterator[Node]:
-    """Run a node of RabbitMQ with everything of its own."""
+def rabbit_node(folder: Path, config: str = "") -> Iterator[Node]:
+    """Run a node of RabbitMQ with everything of its own; ``config`` are lines of its configuration."""
+    (folder / "rabbitmq.conf").write_text(config)
     port, distribution, mapper = free_port(), free_port(), free_port()
     environment = os.environ | {
         "HOME": str(folder), "RABBITMQ_NODENAME": f"pyros{port}@localhost", "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",

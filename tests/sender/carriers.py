@@ -80,11 +80,16 @@ def tcp() -> Iterator[Carrier]:
         yield Carrier(wan, {"hearing": {"port": str(port), "at": f"localhost:{near}"}})
 
 
+def needs_rabbit() -> None:
+    """Skip the test where there is no RabbitMQ, and in CI."""
+    if os.environ.get("CI") or not RABBIT.exists():
+        pytest.skip("never in CI" if os.environ.get("CI") else f"RabbitMQ is not installed: there is no {RABBIT}")
+
+
 @contextmanager
 def amqp() -> Iterator[Carrier]:
     """Have ``hearing`` reached by a RabbitMQ of its own, with the network before that; skips where there is none."""
-    if os.environ.get("CI") or not RABBIT.exists():
-        pytest.skip("never in CI" if os.environ.get("CI") else f"RabbitMQ is not installed: there is no {RABBIT}")
+    needs_rabbit()
     with (
         TemporaryDirectory(prefix="rabbit-") as folder,
         rabbit_node(Path(folder)) as node,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
@@ -19,10 +20,12 @@ from pyros.config import AmqpConfig, load
 from pyros.errors import ConfigError
 from pyros.sender.amqp import amqp_ready
 from pyros.sender.amqp_stream import PIECE_BYTES, AmqpTransport, Piece
+from pyros.sender.certificates import examine
 from pyros.sender.tls import AgentTls
 from tests.builders import InlineReactor
-from tests.conftest import Observatory, wait_until
-from tests.sender.carriers import Carrier, amqp
+from tests.conftest import Observatory, free_port, wait_until
+from tests.jobs.rabbit import rabbit_node
+from tests.sender.carriers import Carrier, amqp, needs_rabbit, through_rabbit
 from tests.sender.test_outbound import HearingAgent, TellingAgent, tell
 
 
@@ -206,6 +209,12 @@ def test_a_password_that_others_may_read_is_told_before_it_is_used(tmp_path: Pat
         amqp_ready(config)
 
 
+def test_what_goes_through_it_unprotected_is_told_before(tmp_path: Path) -> None:
+    config = load(configured(tmp_path, "amqp = amqp://localhost"))
+    (problem,) = examine(config, datetime.now(UTC)).problems
+    assert "[hearing] at: is reached through RabbitMQ; that needs TLS: [observatory] tls = FOLDER" in problem
+
+
 # With a RabbitMQ ------------------------------------------------------------------------------------------------------
 
 
@@ -299,3 +308,25 @@ def test_plain_text_is_not_taken_through_it(
     wait_until(lambda: "from another computer nothing is taken without TLS" in logged())
     hearing.stop()
     assert hearing.heard == []
+
+
+@pytest.mark.long
+def test_the_connection_to_rabbitmq_may_be_encrypted(
+    tmp_path: Path, observatory: Callable[..., Observatory], running: Callable[..., Any]
+) -> None:
+    needs_rabbit()
+    authority, folder, port = trustme.CA(), tmp_path / "rabbit", free_port()
+    folder.mkdir()
+    certificate = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    certificate.cert_chain_pems[0].write_to_path(str(folder / "cert.pem"))
+    certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
+    options = {"cacertfile": "ca.pem", "certfile": "cert.pem", "keyfile": "key.pem"}
+    lines = [f"ssl_options.{key} = {folder / name}" for key, name in options.items()]
+    with rabbit_node(folder, "\n".join([f"listeners.ssl.default = {port}", *lines, ""])):
+        sections = through_rabbit(port)
+        sections["observatory"] |= {"amqp": f"amqps://localhost:{port}", "amqp_ca": str(folder / "ca.pem")}
+        place, hearing = observatory("telling", **sections), HearingAgent()
+        running(place, TellingAgent(), hearing)
+        tell(place, 0, 10)
+        wait_until(lambda: len(hearing.heard) == 10)
