@@ -572,6 +572,29 @@ def test_flats_open_in_twilight_once_and_close_again() -> None:
         assert ("dome", messages.OPEN) not in rig.pass_(120)
 
 
+def test_flats_are_taken_in_each_binning_of_the_night() -> None:
+    ordered: list[messages.CalibrationOrder] = []
+
+    class Noting(Watched):
+        def send_to(self, agent: str, name: str, payload: Any = None, *, durable: bool = False) -> None:
+            if name == messages.CALIBRATE:
+                ordered.append(payload)
+            super().send_to(agent, name, payload, durable=durable)
+
+    with _rig(datetime(2026, 3, 20, 18, 15, tzinfo=UTC), flats="r g", make=Noting) as rig:
+        rig.safe()
+        rig.agent.state.binned_times = {2: [5.0]}
+        rig.pass_(25)
+        rig.say("dome", messages.DOME_OPENED, Reason())
+        ended(rig, "flat")
+        assert rig.state == State.FLATS
+        ended(rig, "flat")
+        assert rig.state == State.OBSERVING
+    assert [(each.kind, each.binning, each.filters) for each in ordered] == [
+        ("flat", 1, ("r", "g")), ("flat", 2, ("r", "g")),
+    ]  # fmt: skip
+
+
 def test_the_focus_comes_before_work_and_an_alert_before_the_focus() -> None:
     with _rig(focus="2") as rig:
         rig.safe()

@@ -53,6 +53,10 @@ def test_biases_and_darks_are_taken_behind_a_closed_dome(night: Night, calibrati
     assert [(each.seconds, len(each.images)) for each in report.sets] == [(5.0, 2), (20.0, 2)]
     header = fits.getheader(report.sets[1].images[0])
     assert (header["IMAGETYP"], header["EXPTIME"], header["OBSID"]) == ("DARK", 20.0, "dark-1")
+    calibrations.order(CalibrationOrder(id="bias-2", kind="bias", count=1, binning=2))
+    calibrations.report(messages.CALIBRATION_STARTED)
+    header = fits.getheader(calibrations.report(messages.CALIBRATION_FINISHED).sets[0].images[0])
+    assert (header["IMAGETYP"], header["NAXIS1"], header["XBINNING"]) == ("BIAS", 32, 2)
     assert not night.requests("dome", "DO open")
     assert not night.slews()
 
