@@ -216,6 +216,8 @@ def judge(condition: Condition, alert: Alert, moment: Circumstances) -> Conditio
     """Judge an alert by one condition."""
     if (known := CONDITIONS.get(condition.name)) is not None:
         holds, value, words = known.check(alert, moment, condition.wanted)
+        if known.selects and not holds:  # most rules are about other alerts, and each decision is kept with all of them
+            return ConditionResult(condition.name, holds, words=words)
         return ConditionResult(condition.name, holds, value, condition.wanted, words)
     if condition.name == EVENT and moment.event is not None:
         alert = moment.event.alert
