@@ -47,7 +47,7 @@ PARAMS: tuple[tuple[str, float, tuple[str, ...]], ...] = (
     ("dispersion", 1.0, ("event parameters/dm", "*/dm")),
 )
 """(what, factor to its unit, Params of a VOEvent, the first that there is before the others)."""
-_PARAM_NAMES = frozenset(name.rpartition("/")[2] for _, _, names in PARAMS for name in names)
+_PARAM_NAMES = frozenset(name for _, _, names in PARAMS for name in names)
 
 FIELDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("signalness", ("signalness",)),
@@ -108,8 +108,8 @@ def of_params(there: Set[str], get: Callable[[str], Any | None]) -> dict[str, fl
     """Read a VOEvent's measurements.
 
     Args:
-        there: the names of its Params, without their groups.
-        get: returns one of them by name (as `streams` writes names), or None.
+        there: the names by which it has a Param, as `streams` writes names.
+        get: returns a Param by such a name, or None.
     """
     found: dict[str, float] = {}
     if there.isdisjoint(_PARAM_NAMES):

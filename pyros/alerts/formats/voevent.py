@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Set
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import Any, get_args
 
 import msgspec
@@ -183,25 +182,22 @@ class _Params:
     """The Params of What, found by the names that the streams' table uses."""
 
     def __init__(self, params: tuple[Param, ...]) -> None:
-        self._params = params
         first = params[::-1]  # of several with one name the first one counts
-        self._in_any_group = {each.name: each for each in first}
-        self._by_name = self._in_any_group
-        if any(each.group for each in params):
-            self._by_name = {f"{each.group}/{each.name}" if each.group else each.name: each for each in first}
+        self._by_name = {"*/" + each.name: each for each in first}
+        self._by_name |= {f"{each.group}/{each.name}" if each.group else each.name: each for each in first}
+        self._true = {each.name.lower() for each in params if each.value.lower() in _TRUE}
 
     @property
     def names(self) -> Set[str]:
-        """The names of the Params, without their groups."""
-        return self._in_any_group.keys()
+        """The names by which there is a Param."""
+        return self._by_name.keys()
 
     def get(self, name: str) -> Param | None:
-        """Return the Param of a name, that of a group and a name, or, with ``*`` for the group, that of any group."""
-        return self._in_any_group.get(name[2:]) if name.startswith("*/") else self._by_name.get(name)
+        return self._by_name.get(name)
 
     def first(self, names: tuple[str, ...]) -> Param | None:
         for name in names:
-            param = self.get(name)
+            param = self._by_name.get(name)
             if param is not None and param.value:
                 return param
         return None
@@ -211,28 +207,24 @@ class _Params:
         return param.value if param else ""
 
     def marked(self, names: tuple[str, ...]) -> bool:
-        """Tell whether a Param of one of these names, in lower case, is true."""
-        return bool(names) and not self._true.isdisjoint(names)
-
-    @cached_property
-    def _true(self) -> set[str]:
-        return {each.name.lower() for each in self._params if each.value.lower() in _TRUE}
+        return not self._true.isdisjoint(names)
 
     def matches(self, marks: tuple[tuple[str, str], ...]) -> bool:
         for name, expression in marks:
-            param = self.get(name)
+            param = self._by_name.get(name)
             if param and streams.pattern(expression).fullmatch(param.value[:200]):
                 return True
         return False
 
 
 def _params(what: Any | None) -> tuple[Param, ...]:
+    if what is None:
+        return ()
     params: list[Param] = []
-    for element in what if what is not None else ():
-        tag = local_name(element)
-        if tag == "Param":
+    for element in what.iterchildren("{*}Param", "{*}Group"):
+        if element.tag.endswith("Param"):
             params.append(_param("", element))
-        elif tag == "Group":
+        else:
             group = (element.get("name") or element.get("type") or "").strip()
             params.extend(_param(group, member) for member in element.iter("{*}Param"))  # groups in groups occur
         if len(params) > _MAX_PARAMS:

@@ -27,8 +27,6 @@ _SIZES = {
 }
 """Units of an error radius in degrees; a radius in another one says nothing."""
 _SECONDS = {"s": 1.0, "sec": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
-_MOMENTS = ("ISOTime", "MJDTime", "JDTime", "ISOTimeStart")
-"""Where a time is written: as a date, as a Julian day (STC), or as the beginning of an interval (VOEvent 2.1)."""
 _RIGHT_ASCENSION, _DECLINATION = ("ra", "r.a", "right", "alpha"), ("de", "delta")
 """How the names of the axes begin, lower case."""
 
@@ -54,19 +52,19 @@ def source_coords(where: Any | None) -> Coords:
     for element in where.iter("{*}AstroCoords"):
         if next(element.iterancestors("{*}ObservatoryLocation"), None) is not None:
             continue
-        parts = _parts(element)
-        time = parts.get("Time")
-        moments = _descendants(time)
+        time = child(element, "Time")
         system = _system(element)
-        if scale := text(moments.get("TimeScale")):
+        if scale := text(descendant(time, "TimeScale")):
             system = f"{scale.upper()}-{system}"
-        isotime = next((moment for name in _MOMENTS if (moment := text(moments.get(name)))), "")
-        position = parts.get("Position2D", parts.get("Position3D"))
+        isotime = text(descendant(time, "ISOTime")) or _other_time(time)
+        position = child(element, "Position2D")
+        if position is None:
+            position = child(element, "Position3D")
         if position is not None and (not system or "FK5" in system or "ICRS" in system):  # what else is RA and Dec
             ra, dec, error = _read(position)
-            return Coords(system, isotime or found.isotime, _offset(moments), ra, dec, error)
+            return Coords(system, isotime or found.isotime, _offset(time), ra, dec, error)
         if isotime and not found.isotime:
-            found = Coords(system, isotime, _offset(moments))
+            found = Coords(system, isotime, _offset(time))
     return found
 
 
@@ -82,10 +80,17 @@ def _system(coords: Any) -> str:
     return "-".join(filter(None, described)).upper() or str(named or (beside.get("id") or "").strip().upper())
 
 
-def _offset(moments: dict[str, Any]) -> float:
+def _other_time(time: Any | None) -> str:
+    """Read a Julian day (STC), or when an interval begins (VOEvent 2.1)."""
+    names = ("MJDTime", "JDTime", "ISOTimeStart")
+    return next((moment for name in names if (moment := text(descendant(time, name)))), "")
+
+
+def _offset(time: Any | None) -> float:
     """Return the seconds that a TimeInstant lies after its ISOTime (VOEvent 2.1)."""
-    size = values.number(text(moments.get("TimeOffset")))
-    return size * _SECONDS.get((moments["Time"].get("unit") or "s").strip().lower(), 0.0) if size else 0.0
+    element = descendant(time, "TimeOffset")
+    size = values.number(text(element)) if element is not None else None
+    return size * _SECONDS.get((time.get("unit") or "s").strip().lower(), 0.0) if size and time is not None else 0.0
 
 
 def _read(position: Any) -> tuple[float | None, float | None, float | None]:
@@ -111,14 +116,6 @@ def _read(position: Any) -> tuple[float | None, float | None, float | None]:
 def _parts(element: Any) -> dict[str, Any]:
     """Return an element's children by their names; of several with one name the first."""
     return {local_name(each): each for each in reversed(element)}
-
-
-def _descendants(element: Any | None) -> dict[str, Any]:
-    """Return an element and all elements in it by their names; of several with one name the first."""
-    found: dict[str, Any] = {}
-    for each in element.iter() if element is not None else ():
-        found.setdefault(local_name(each), each)
-    return found
 
 
 @lru_cache(maxsize=64)
