@@ -38,7 +38,9 @@ class FiltersAgent(InstrumentAgent):
             self.post_to_self(FILTERS_READ, FiltersKnown(instrument=self.name, filters=filters))
 
     def _filters_not_told(self, failure: Failure) -> None:
-        self.log.warn("it does not say which filters it has: {reason}", reason=failure.getErrorMessage())
+        self.log.warn(
+            "{name} does not say which filters it has: {reason}", name=self.name, reason=failure.getErrorMessage()
+        )
 
     def filters_read(self, message: Message) -> None:
         for agent in (self.ALERT_MANAGER, self.SCHEDULER):

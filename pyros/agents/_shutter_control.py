@@ -246,7 +246,7 @@ class ShutterControl:
             self.opening = False
             self.lost = failure.check(ConnectionLost, NoAnswer) is not None
             why = self._words(failure)
-            self._log.error("Open failed: {reason}", reason=why)
+            self._log.error("opening the dome failed: {reason}", reason=why)
             self._report(ShutterReport(what="not opened", reason=why, lost=self.lost))
             if not self.lost:
                 self.close(f"opening failed: {why}")

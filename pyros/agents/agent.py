@@ -411,7 +411,7 @@ class Agent(StandardAgents):
         if not self.holds.release(message.said):
             raise NotTaken(f"{self.holds.hold}: that began after this release was said; release it again")
         self._settled.hold_seen = None
-        self.log.warn("released by {who}", who=message.payload.who or message.sender)
+        self.log.warn("the hold is released by {who}", who=message.payload.who or message.sender)
         self.on_release()
 
     def _service_ordered(self, message: Message) -> None:

@@ -215,7 +215,7 @@ class CameraAgent(FiltersAgent):
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:
         """Abort an exposure whose image nobody fetches: it must not keep the camera from the next one."""
         if state in ("exposing", "reading"):
-            self.log.warn("the camera is {state} for nobody: that is aborted", state=state)
+            self.log.warn("the camera is {state}, and no agent asked for it: the exposure is aborted", state=state)
             self.aborting(self.device.abort)
         if interrupted is not None:
             reason = "the camera's agent was restarted in the middle"
@@ -283,7 +283,7 @@ class CameraAgent(FiltersAgent):
     # In the reactor's thread -------------------------------------------------------------------------------------
 
     def _give_up(self, failure: TwistedFailure) -> TwistedFailure:
-        """Whoever exposes for nobody would refuse the next exposure."""
+        """Abort the exposure after contact was lost, so that the camera accepts the next one."""
         if failure.check(NoAnswer, ConnectionLost):
             self.device.abort().addErrback(
                 lambda why: self.log.warn("the exposure may go on: {reason}", reason=why.getErrorMessage())
@@ -324,7 +324,7 @@ class CameraAgent(FiltersAgent):
             size = SizeJob(job.height, job.width, self.saturation)
             return await self._worker.run(measure_sizes, size, pixels, seconds=_MEASURE_SECONDS)
         except (WorkerError, ValueError) as error:
-            self.log.warn("{name}: it was not measured: {reason}", name=name, reason=error)
+            self.log.warn("{name} was not measured: {reason}", name=name, reason=error)
             return None
 
     def _filter(self, image: instruments.Image, expose: Expose) -> str:

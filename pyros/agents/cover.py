@@ -125,7 +125,7 @@ class CoverAgent(InstrumentAgent):
         if self._opens_for_nobody and state is not None:
             self._opens_for_nobody = False
             if state == "moving":
-                self.log.warn("the cover opens for nobody: it is stopped")
+                self.log.warn("the cover opens, and no agent asked for it: it is stopped")
                 self.aborting(self.device.stop)
 
     async def measure(self) -> tuple[str, dict[str, float | str | None]]:

@@ -145,7 +145,7 @@ class FocuserAgent(InstrumentAgent):
         if interrupted is not None:
             self.again(interrupted)
         elif state == "moving":
-            self.log.warn("the focuser moves for nobody: it is stopped")
+            self.log.warn("the focuser moves, and no agent asked for it: it is stopped")
             self.aborting(self.device.stop)
 
     async def measure(self) -> tuple[str, dict[str, float | str | None]]:

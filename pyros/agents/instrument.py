@@ -329,7 +329,7 @@ class InstrumentAgent(Agent):
             return
 
         def failed(failure: Failure) -> None:
-            self.log.warn("it could not be asked what it is doing: {reason}", reason=in_words(failure))
+            self.log.warn("{name} does not say what it is doing: {reason}", name=self.name, reason=in_words(failure))
             self.post_to_self(LOOKED, Looked(number=number))
 
         looking.addCallback(lambda state: self.post_to_self(LOOKED, Looked(number=number, state=state)))
@@ -364,7 +364,7 @@ class InstrumentAgent(Agent):
         """Told once, not every ten seconds."""
         if failure.check(CancelledError) is None and self._trouble != (reason := in_words(failure)):
             self._trouble = reason
-            self.log.warn("no telemetry: {reason}", reason=reason)
+            self.log.warn("{name} sends no telemetry: {reason}", name=self.name, reason=reason)
 
     def _measured_once(self, _: object) -> None:
         self._measuring = None

@@ -246,7 +246,9 @@ class MonitoringAgent(Agent):
             return
         asked = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), time_server.clock_offset)
         asked.addCallback(lambda found: self.post_to_self(CLOCK_ASKED, ClockWord(found.seconds, found.source)))
-        asked.addErrback(lambda failure: self.log.failure("the clock's offset was not asked", failure))
+        asked.addErrback(
+            lambda failure: self.log.failure("the offset of the computer's clock could not be read", failure)
+        )
 
     def clock_asked(self, message: Message) -> None:
         """Take the answer. Where nobody can be asked the log says so, once."""

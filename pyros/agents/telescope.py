@@ -339,7 +339,7 @@ class TelescopeAgent(InstrumentAgent):
             if state not in ("parked", "parking"):
                 self._park_again("it should be parked")
         elif state == "slewing":
-            self.log.warn("the telescope is slewing for nobody: it is stopped")
+            self.log.warn("the telescope is slewing, and no agent asked for it: it is stopped")
             self.aborting(self.device.stop)
 
     async def _refuse_what_is_not_allowed(self, slew: Slew, *, by_hand: bool) -> None:

@@ -101,7 +101,7 @@ class Archiving:
         """Log once why the archive cannot be written, and try again later: no alert depends on it."""
         reason = str(failure.value)
         if not isinstance(failure.value, JournalError):
-            log.failure("archiving", failure)
+            log.failure("alerts could not be archived; it is tried again", failure)
         elif reason != self._failing and not self._stopping:
             log.error("not archived for now, nothing is lost: {reason}", reason=reason)
         self._failing = reason

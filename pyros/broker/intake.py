@@ -73,7 +73,7 @@ class Intake:
         except Exception as error:
             reason = str(error)
             if not isinstance(error, AlertError):  # a mistake of ours must not hold up what comes after this packet
-                log.failure("understanding a packet from {source}", source=source)
+                log.failure("a packet from {source} could not be understood", source=source)
                 reason = f"cannot be understood: {one_line(repr(error))}"
             if strict:
                 return succeed(self._receipt(Receipt("refused", ivorn, reason), source))
@@ -95,14 +95,14 @@ class Intake:
             elif len(packet) <= MAX_CARRIED:
                 self._carry(packet, ivorn, topic, stored.number)
         except Exception:  # whatever subscribers are up to, the author's event is safe and is acknowledged
-            log.failure("broadcasting {ivorn}", ivorn=ivorn)
+            log.failure("{ivorn} could not be sent to the subscribers", ivorn=ivorn)
         return Receipt("new", ivorn)
 
     def _not_stored(self, failure: Failure, ivorn: str, source: str) -> Receipt:
         if isinstance(failure.value, AlertError):
             return self._receipt(Receipt("refused", ivorn, one_line(failure.value)), source)
         if not isinstance(failure.value, JournalError):
-            log.failure("storing {ivorn}", failure, ivorn=ivorn)
+            log.failure("{ivorn} could not be stored; its author is told to send it again", failure, ivorn=ivorn)
         reason = f"could not be stored, send it again: {failure.value}"
         return self._receipt(Receipt("failed", ivorn, one_line(reason)), source)
 

@@ -158,7 +158,7 @@ class BrokerConnection(Protocol):
     def _failed(self, failure: Failure) -> None:
         """Close after an event that could not be stored: unacknowledged, the agent sends it again."""
         if not failure.check(WireError):
-            log.failure("publishing for {agent}", failure, agent=self._sender)
+            log.failure("a VOEvent of {agent} could not be published", failure, agent=self._sender)
         if not self._lost:
             self.drop(failure.getErrorMessage())
 

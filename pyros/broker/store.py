@@ -291,7 +291,7 @@ class EventStore:
             self.events = turn.last
         except Exception as error:
             if not isinstance(error, JournalError):  # a mistake of ours: the authors are told, the thread goes on
-                log.failure("storing {count} events", count=len(group))
+                log.failure("{count} events could not be stored", count=len(group))
                 error = JournalError(f"{self.journal.path}: cannot store: {error}")
             log.error("{count} events refused: {error}", count=len(group), error=error)
             results = [error] * len(group)
@@ -310,7 +310,7 @@ class EventStore:
         try:
             return turn.place(event)
         except Exception as error:
-            log.failure("storing {ivorn} from {source}", ivorn=event.ivorn, source=event.source)
+            log.failure("{ivorn} from {source} could not be stored", ivorn=event.ivorn, source=event.source)
             return JournalError(f"{self.journal.path}: cannot store: {error}")
 
     def _committed(

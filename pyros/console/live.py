@@ -132,7 +132,7 @@ class _BrowserStream:
 
     def failed(self, failure: Failure) -> None:
         """End it: nobody can tell who listens."""
-        log.failure("who listens can't be told", failure)
+        log.failure("whether a browser may still listen could not be checked", failure)
         self.finish()
 
     def finish(self) -> None:

@@ -290,7 +290,9 @@ class ProcessRunner:
             else:
                 self._over(job, JobEnd(crashed=True))
 
-        killing.addCallbacks(killed, lambda failure: self._log.failure("strays of a job cannot be found", failure))
+        killing.addCallbacks(
+            killed, lambda failure: self._log.failure("processes that a job left behind could not be found", failure)
+        )
 
     def _over(self, job: _Watched, end: JobEnd) -> None:
         del self._jobs[job.id]

@@ -164,4 +164,4 @@ def test_a_slew_is_stopped_when_a_hold_began_while_the_agent_was_down(rehearsal:
     hold(night).set("anna@dome", "work on the roof")
     night.start("telescope")
     night.until(lambda: night.state("telescope") == "idle", 3)
-    assert night.said("the telescope is slewing for nobody")
+    assert night.said("the telescope is slewing, and no agent asked for it")

@@ -123,7 +123,7 @@ class Consumer:
             except ck.KafkaException as error:
                 self._handlers.trouble(error.args[0])
             except Exception:
-                log.failure("taking alerts from Kafka service {name}", name=self._config.name)
+                log.failure("alerts of the Kafka service {name} could not be taken", name=self._config.name)
             _close(consumer)
             consumer = None
             self._stopping.wait(RESTART)

@@ -51,7 +51,7 @@ class OneAnswerConnection(Server):
             if self.connected:
                 self.doRead()  # its end, if this was that, shows again when the kernel watches
         except Exception:  # as the reactor would
-            log.failure("reading from {peer}", peer=self.client)
+            log.failure("{peer} could not be read from; its connection is closed", peer=self.client)
             self.abortConnection()
         self._begun = True
         if self.connected and self._reading:

@@ -258,7 +258,7 @@ class SimulatedCamera(SimulatedDevice):
     def _failed(self, failure: Failure, tag: str | None) -> None:
         if isinstance(failure.value, CancelledError):
             return
-        self.log.failure("The image could not be made.", failure)
+        self.log.failure("the image could not be made", failure)
         self._rest()
         self.event("exposure_failed", tag=tag, reason="the image could not be made; the simulator's log says why")
 
