@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -63,7 +64,9 @@ def alert(
         except AgentUnreachable as error:
             raise PyrosError(f"{error}; start the observatory first: pyros run --config {loaded.path}") from None
         out.print(f"{ivorn} is kept by the broker")
-        if not follow:
+        if follow and loaded.telescopes:
+            out.print(f"there are several telescopes: pyros night --unit {shlex.quote(loaded.telescopes[0])} shows one")
+        if not follow or loaded.telescopes:
             return
         _tell_who_is_missing(loaded)
         with AlertTimeline(out) as timeline:
