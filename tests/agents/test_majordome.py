@@ -663,7 +663,7 @@ def test_a_changed_temperature_is_a_reason_to_focus_before_the_next_work() -> No
         assert not _focuses(rig, "one"), "it was never found, and nothing else asks for it"
         rig.agent.state.focused = rig.clock.time()
         warm(10.0)
-        rig.pass_(1801)
+        rig.agent.state.focused -= 1801
         warm(8.6)
         assert not _focuses(rig, "two")
         warm(8.5)
@@ -671,7 +671,7 @@ def test_a_changed_temperature_is_a_reason_to_focus_before_the_next_work() -> No
         assert not _focuses(rig, "four")
         warm(4.0)
         assert not _focuses(rig, "five"), "not within half an hour"
-        rig.pass_(1801)
+        rig.agent.state.focused -= 1801
         assert _focuses(rig, "six")
 
 
@@ -700,13 +700,13 @@ def test_offsets_of_filters_are_learnt_once_and_those_that_failed_again() -> Non
     with _rig(focus="2", focus_filters="r g i", make=Noting) as rig:
         rig.safe()
         focus(rig, "one", r=True, g=True, i=False)
-        rig.pass_(1801)
+        rig.agent.state.focused -= 1801
         focus(rig, "one+", r=True, i=True)
-        rig.pass_(1801)
+        rig.agent.state.focused -= 1801
         rig.restart()
         rig.safe()
         rig.say("dome", messages.DEVICE_STATE, DeviceState(instrument="dome", state="open"))
-        rig.pass_(5600)
+        rig.agent.state.focused -= 7200
         focus(rig, "one++", r=True)
     assert ordered == [("r", "g", "i"), ("r", "i"), ("r",)]
 
