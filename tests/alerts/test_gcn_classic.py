@@ -9,6 +9,7 @@ import pytest
 
 from pyros.alerts import Alert, parse
 from pyros.alerts.identity import Event, add, is_same_event, packet_record
+from tests import builders
 
 
 def notice(schema: str = "newmission/alert", **fields: Any) -> Alert:
@@ -18,10 +19,7 @@ def notice(schema: str = "newmission/alert", **fields: Any) -> Alert:
 
 def voevent(ivorn: str, **params: object) -> Alert:
     what = "".join(f'<Param name="{name}" value="{value}"/>' for name, value in params.items())
-    return parse(
-        f'<v:VOEvent xmlns:v="http://www.ivoa.net/xml/VOEvent/v2.0" ivorn="ivo://nasa.gsfc.gcn/{ivorn}"'
-        f' role="observation" version="2.0"><What>{what}</What></v:VOEvent>'.encode()
-    )
+    return parse(builders.voevent(f"ivo://nasa.gsfc.gcn/{ivorn}", ra=None, params=what, text=""))
 
 
 @pytest.mark.parametrize(
