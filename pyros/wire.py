@@ -129,6 +129,8 @@ class Welcome(msgspec.Struct, omit_defaults=True):
     """Whether the receiver answers signs of life, as it does for a sender that has said so in its hello."""
     lanes: bool = False
     """Whether the receiver takes a second connection of the sender, for its bulk: see pyros.sender.lanes."""
+    local: bool = False
+    """Whether both are on one computer, so that silence on their connection is no sign of death."""
 
 
 class Refusal(msgspec.Struct):

@@ -322,7 +322,8 @@ class StreamConnection(Protocol):
                 self._handshake.check(frame.welcome)
                 self._settle()
                 if frame.welcome.alive:
-                    self._watch.start(self._carrier.reactor.seconds() - self._made)
+                    round_trip = self._carrier.reactor.seconds() - self._made
+                    self._watch.start(round_trip, local=frame.welcome.local)
                 else:
                     bound_unanswered(self.transport)
                 self._carrier.link.welcomed(self, frame.welcome)

@@ -218,12 +218,14 @@ class InboundHandshake:
         self.peer = (hello.sender, hello.epoch)
         last = self._connection.welcomed()
         mac = keys.sign(self._receiver.key, "welcome", *self._words, float(last)) if self.proved else ""
-        welcome = wire.Welcome(last, mac, self._receiver.takes_fleeting, hello.alive, self._receiver.lanes)
+        local = self.proved and self._ahead == 0.0
+        welcome = wire.Welcome(last, mac, self._receiver.takes_fleeting, hello.alive, self._receiver.lanes, local)
         self._connection.send(wire.Frame(welcome=welcome))
         if hello.alive:
             self._watch = ReceiverWatch(
-                self._receiver.reactor, lambda: self._connection.unread, self._say_alive, self._connection.drop
-            )
+                self._receiver.reactor, lambda: self._connection.unread, self._say_alive, self._connection.drop,
+                local=local,
+            )  # fmt: skip
         self._rest()
 
     def contest(self, rival: InboundHandshake) -> None:

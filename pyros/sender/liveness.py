@@ -8,6 +8,10 @@ peer of an older PYROS nothing is said, and TCP alone finds out.
   frame that comes slowly is answered all the while, which is why a link of 64 kbit/s is not taken for dead.
 * The sender says the same when it has said nothing for 15 s, which also keeps a router from forgetting the connection.
   It gives up a connection on which something that it has said isn't answered, and nothing comes for 4 s.
+
+Between two processes of one computer there is no router, and the kernel tells when the other has ended. On such a *local*
+connection nobody pings and silence is no sign of death; what is said is still answered, so that the next word finds one
+that has died all the same.
 """
 
 from __future__ import annotations
@@ -65,51 +69,56 @@ class SenderWatch:
         self._ping = ping
         self._give_up = give_up
         self._patience = PATIENCE_SECONDS
+        self._local = False
         self._spoke: float | None = None
         """Since when an answer is waited for, or a further sign of life; None: all that was said has arrived."""
         self._last_word = 0.0
         self._doubted = False
         self._timer: Any = None
-
-    @property
-    def watching(self) -> bool:
+        self.watching = False
         """Whether it has begun to watch."""
-        return self._timer is not None
 
-    def start(self, round_trip: float) -> None:
+    def start(self, round_trip: float, *, local: bool = False) -> None:
         """Begin to watch; ``round_trip`` (seconds) is how long the other side took to answer so far."""
+        self.watching = True
+        self._local = local
         self._patience = min(max(PATIENCE_SECONDS, 2 * round_trip), MAX_PATIENCE_SECONDS)
         self._last_word = self._reactor.seconds()
-        self._timer = self._reactor.callLater(PING_SECONDS, self._look)
+        if not local:
+            self._timer = self._reactor.callLater(PING_SECONDS, self._look)
 
     def wrote(self) -> None:
         """Note that something was said."""
-        if self._timer is None:
+        if not self.watching:
             return
         now = self._last_word = self._reactor.seconds()
         if self._spoke is None:
             self._spoke = now
-            if self._timer.getTime() > now + self._patience:
+            if self._timer is None:
+                self._timer = self._reactor.callLater(self._patience, self._look)
+            elif self._timer.getTime() > now + self._patience:
                 self._timer.reset(self._patience)
 
     def heard(self, everything: bool) -> None:
         """Note that bytes have come; ``everything`` that was said has arrived by what they say."""
         now = self._path.heard = self._reactor.seconds()
-        self._spoke = None if everything or self._timer is None else now
+        self._spoke = None if everything or not self.watching else now
         self._doubted = False
 
     def stop(self) -> None:
         """Watch no more."""
+        self.watching = False
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
 
     def _look(self) -> None:
+        self._timer = None
         now = self._reactor.seconds()
         silent = 0.0 if self._spoke is None else now - self._spoke
         waits = silent < MAX_PATIENCE_SECONDS and self._path.is_alive(now)
         if silent >= self._patience and self._doubted and not waits:
-            self._timer = None
+            self.watching = False
             self._give_up(f"no sign of life for {silent:.1f} s")
             return
         if silent >= self._patience:
@@ -117,6 +126,8 @@ class SenderWatch:
             pause = _DOUBT_SECONDS
         elif self._spoke is not None:
             pause = self._patience - silent
+        elif self._local:
+            return
         else:
             pause = self._last_word + PING_SECONDS - now
         ping = pause <= 0
@@ -134,16 +145,19 @@ class ReceiverWatch:
         is_unread: Callable[[], bool],
         say_alive: Callable[[], None],
         give_up: Callable[[str], None],
+        *,
+        local: bool = False,
     ) -> None:
         """``is_unread()`` tells whether nothing is being read now. The others are as a sender's."""
         self._reactor = reactor
         self._is_unread = is_unread
         self._say_alive = say_alive
         self._give_up = give_up
+        self._local = local
         self._heard = reactor.seconds()
         self._owed = False
-        self._timer = reactor.callLater(ANSWER_SECONDS, self._look)
-        self._quick = True
+        self._timer: Any = None if local else reactor.callLater(ANSWER_SECONDS, self._look)
+        self._quick = not local
         """Whether the timer is one for an answer, and not for silence."""
 
     def heard(self) -> None:
@@ -161,23 +175,33 @@ class ReceiverWatch:
 
     def stop(self) -> None:
         """Watch no more."""
-        if self._timer.active():
+        self._quick = True  # nothing begins anew
+        if self._timer is not None and self._timer.active():
             self._timer.cancel()
 
     def _hasten(self) -> None:
-        if not self._quick and self._timer.active():
-            self._quick = True
-            self._heard = self._reactor.seconds()
+        if self._quick:
+            return
+        self._quick = True
+        self._heard = self._reactor.seconds()
+        if self._timer is None:
+            self._timer = self._reactor.callLater(ANSWER_SECONDS, self._look)
+        else:
             self._timer.reset(ANSWER_SECONDS)
 
     def _look(self) -> None:
         now = self._reactor.seconds()
         unread = self._is_unread()
+        self._timer = None
         if self._owed or unread:
             self._heard = now
             self._owed = False
-            self._timer = self._reactor.callLater(ANSWER_SECONDS, self._look)
+            self._quick = unread or not self._local
+            if self._quick:
+                self._timer = self._reactor.callLater(ANSWER_SECONDS, self._look)
             self._say_alive()
+        elif self._local:
+            self._quick = False
         elif now - self._heard >= STALE_SECONDS:
             self._give_up(f"nothing was heard for {now - self._heard:.0f} s")
         else:

@@ -264,6 +264,15 @@ def test_on_one_computer_the_clocks_are_one(place: Place) -> None:
     assert len(connection.said) == 2, "there is nothing to measure again"
 
 
+@pytest.mark.parametrize(("now", "boot", "local"), [(1000.0, None, True), (999.9, None, False), (1000.0, "x", False)])
+def test_a_sender_hears_whether_it_is_on_this_computer(place: Place, now: float, boot: str | None, local: bool) -> None:
+    connection = place.connect()
+    connection.sender.hello.boot = connection.sender.hello.boot if boot is None else boot
+    connection.hello().answer(now)
+    assert connection.welcome is not None
+    assert connection.welcome.local is local
+
+
 @pytest.mark.parametrize("now", [999.9, 1000.6])
 def test_a_clock_that_cannot_be_ours_is_measured(place: Place, now: float) -> None:
     """Two containers of one computer may count from different moments."""

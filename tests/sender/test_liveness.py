@@ -22,7 +22,7 @@ from tests.builders import InlineReactor
 class Wire:
     """Both sides of a connection that takes ``delay`` seconds each way, and loses everything once it is ``dead``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, local: bool = False) -> None:
         self.clock = InlineReactor()
         self.delay = 0.01
         self.dead = False
@@ -30,8 +30,10 @@ class Wire:
         self.said = self.arrived = self.pings = self.signs = 0
         self.ended: dict[str, float] = {}
         self.sender = SenderWatch(self.clock, Path(), self._ping, lambda _: self._end("sender"))
-        self.receiver = ReceiverWatch(self.clock, lambda: self.unread, self._sign, lambda _: self._end("receiver"))
-        self.sender.start(2 * self.delay)
+        self.receiver = ReceiverWatch(
+            self.clock, lambda: self.unread, self._sign, lambda _: self._end("receiver"), local=local
+        )
+        self.sender.start(2 * self.delay, local=local)
 
     def say(self, pieces: int = 1, apart: float = 0.0) -> None:
         """Write as many bytes as there are pieces, which arrive so many seconds apart."""
@@ -78,7 +80,43 @@ def test_an_idle_connection_stays_and_is_pinged(line: Wire) -> None:
     assert line.signs == line.pings
 
 
-def test_what_is_said_into_a_dead_connection_ends_it_soon(line: Wire) -> None:
+def test_an_idle_connection_within_a_computer_stays_without_a_word() -> None:
+    line = Wire(local=True)
+    line.run(3600)
+    assert (line.ended, line.pings, line.signs) == ({}, 0, 0)
+    assert not line.clock.getDelayedCalls()
+
+
+def test_a_word_within_a_computer_is_answered_once() -> None:
+    line = Wire(local=True)
+    for said in range(1, 4):
+        line.run(100)
+        line.say()
+        line.run(ANSWER_SECONDS + 0.5)
+        assert line.signs == said
+    line.run(100)
+    assert not line.ended
+    assert not line.clock.getDelayedCalls()
+
+
+def test_a_full_mailbox_within_a_computer_is_no_death() -> None:
+    line = Wire(local=True)
+    line.unread = True
+    line.receiver.held()
+    line.say()
+    line.run(600)
+    assert not line.ended
+    line.unread = False
+    line.arrived = line.said
+    line.receiver.heard()
+    line.run(60)
+    assert not line.ended
+    assert not line.clock.getDelayedCalls()
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_what_is_said_into_a_dead_connection_ends_it_soon(local: bool) -> None:
+    line = Wire(local=local)
     line.run(5)
     line.dead = True
     line.say()
