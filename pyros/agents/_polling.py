@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from pyros import messages
 from pyros.agents.instrument import CommandEnded, InstrumentAgent, InstrumentState, in_words
-from pyros.errors import InstrumentError
+from pyros.errors import AgentError, InstrumentError
 from pyros.messages import Message
+from pyros.reactor import Reactor
 
-READ = messages.guard("Read device", fleeting=True)
 HAS_READ = messages.register("Device read", CommandEnded, guarded=True, fleeting=True)
 NOT_READ = messages.register("Device not read", CommandEnded, guarded=True, fleeting=True)
 _INTERVAL = 10.0
@@ -29,23 +29,16 @@ class PollingAgent(InstrumentAgent):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self.actions_by_message |= {READ: self.read, HAS_READ: self._has_read, NOT_READ: self._not_read}
+        self.actions_by_message |= {HAS_READ: self._has_read, NOT_READ: self._not_read}
         self._number = 0
-        """That of the last reading: the end of an older one means nothing any more."""
+        """That of the last reading that has ended: an older one means nothing any more."""
 
     def work(self) -> None:
-        self._interval = self.option("interval", float, _INTERVAL)
         self.state.command = None
         super().work()
-        self.call_later(0, READ)
 
     def look(self) -> None:
         """Refuse nothing and begin nothing: the device is only read."""
-
-    def read(self) -> None:
-        self._number += 1
-        self.call_later(self._interval, READ)
-        self.at_once(self._read, self._number)
 
     def pass_on(self, reading: dict[str, Any]) -> None:
         """Send what was read to whom it concerns; its ``age`` is in seconds as of now."""
@@ -55,20 +48,45 @@ class PollingAgent(InstrumentAgent):
         asked: Deferred[Any] = self.device.read()
         return asked
 
-    def _read(self, number: int) -> None:
-        """In the reactor's thread."""
+    # In the reactor's thread -------------------------------------------------------------------------------------
+
+    def attach(self, reactor: Reactor) -> None:
+        super().attach(reactor)
+        self._pace = self.option("interval", float, _INTERVAL)
+        if not 0 < self._pace < float("inf"):
+            raise AgentError(
+                f"{self.config.path}: [{self.section.name}] option_interval: must be a positive number of seconds"
+            )
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.clock.call_later(0, self._measure)
+
+    def _measure(self) -> None:
+        """Read once, unless the reading before is under way, which ends by the driver's patience."""
+        self._timer = self.clock.call_later(self._pace, self._measure)
+        if self._measuring is None:
+            reading = self._measuring = self._read()
+            reading.addBoth(self._measured_once)
+
+    def _read(self) -> Deferred[None]:
         asked = self.clock.monotonic()
 
         def done(reading: Any) -> None:
             result = {"reading": msgspec.to_builtins(reading), "asked": asked}
-            self.post_to_self(HAS_READ, CommandEnded(number=number, result=result))
+            self._number += 1
+            self.post_to_self(HAS_READ, CommandEnded(number=self._number, result=result))
 
         def failed(failure: Failure) -> None:
-            self.post_to_self(NOT_READ, CommandEnded(number=number, reason=in_words(failure)))
+            if failure.check(CancelledError) is not None:
+                return
+            self._number += 1
+            self.post_to_self(NOT_READ, CommandEnded(number=self._number, reason=in_words(failure)))
             if not isinstance(failure.value, (InstrumentError, OSError)):
                 self.log.failure("a reading failed in an unexpected way", failure)
 
-        maybeDeferred(self.ask).addCallback(done).addErrback(failed)
+        return maybeDeferred(self.ask).addCallback(done).addErrback(failed)
+
+    # Messages from the device ------------------------------------------------------------------------------------
 
     def _has_read(self, message: Message) -> None:
         end: CommandEnded = message.payload
@@ -80,6 +98,6 @@ class PollingAgent(InstrumentAgent):
     def _not_read(self, message: Message) -> None:
         end: CommandEnded = message.payload
         if end.number == self._number:
-            self.log.error("{name} failed: {reason}", name=READ, reason=end.reason)
+            self.log.error("the device could not be read: {reason}", reason=end.reason)
             self.state.failed_commands += 1
-            self.state.last_failure = f"{READ}: {end.reason}"[:300]
+            self.state.last_failure = f"reading: {end.reason}"[:300]

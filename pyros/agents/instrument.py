@@ -37,6 +37,8 @@ MEASURED = "Device measured"
 TOLD = "Device told"
 _STALE = 120.0  # seconds
 _TELEMETRY = 10.0
+_TOLD_AGAIN = 25.0
+"""What is measured as it was before is told again after so long, seconds: each third time by default."""
 _MOST_ASIDE = 100
 _KEPT_ENDS = 20
 
@@ -123,7 +125,10 @@ class InstrumentState(msgspec.Struct):
 
 
 class InstrumentAgent(Agent):
-    """An agent with a device behind a driver. ``option_telemetry`` in its section: seconds between two measurements."""
+    """An agent with a device behind a driver. ``option_telemetry`` in its section: seconds between two measurements.
+
+    What is measured is told to monitoring when it has changed, and each half minute.
+    """
 
     state: InstrumentState
     device: Any
@@ -144,6 +149,8 @@ class InstrumentAgent(Agent):
         self._timer: Timer | None = None
         self._measuring: Deferred[None] | None = None
         self._trouble = ""
+        self._told_last: tuple[str, dict[str, float | str | None]] | None = None
+        self._told_when = 0.0
 
     def attach(self, reactor: Reactor) -> None:
         self.reactor = reactor
@@ -209,9 +216,6 @@ class InstrumentAgent(Agent):
 
     def measured(self, telemetry: Telemetry) -> None:
         """Take what was measured, of a device that tells its state and telemetry (`measure`)."""
-
-    def noticed(self, state: str) -> None:
-        """Judge what the device is doing by its telemetry, while no command is under way."""
 
     def on_connection(self, connected: bool) -> None:
         """Hear that the device is connected, or is no longer; in the reactor's thread, before a turn hears of it."""
@@ -355,7 +359,9 @@ class InstrumentAgent(Agent):
 
     async def _measure_once(self) -> None:
         measured = await self.measure()
-        if measured is not None:
+        now = self.clock.monotonic()
+        if measured is not None and (measured != self._told_last or now - self._told_when >= _TOLD_AGAIN):
+            self._told_last, self._told_when = measured, now
             state, values = measured
             self.post_to_self(MEASURED, Telemetry(self.name, state, self.clock.time(), values))
         self._trouble = ""
@@ -446,8 +452,6 @@ class InstrumentAgent(Agent):
     def _measured(self, message: Message) -> None:
         self.send_if_there(self.MONITORING, messages.TELEMETRY, message.payload)
         self.measured(message.payload)
-        if self.state.command is None:
-            self.noticed(message.payload.state)
 
 
 def in_words(failure: Failure) -> str:

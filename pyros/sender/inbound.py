@@ -132,6 +132,11 @@ class InboundHandshake:
         if self._watch is not None:
             self._watch.answered()
 
+    def on_fleeting(self) -> None:
+        """Note that fleeting messages have come, which are not acknowledged."""
+        if self._watch is not None:
+            self._watch.on_fleeting()
+
     def on_hold(self) -> None:
         """Note that nothing is read from now on."""
         if self._watch is not None:

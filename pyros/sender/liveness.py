@@ -9,9 +9,9 @@ peer of an older PYROS nothing is said, and TCP alone finds out.
 * The sender says the same when it has said nothing for 15 s, which also keeps a router from forgetting the connection.
   It gives up a connection on which something that it has said isn't answered, and nothing comes for 4 s.
 
-Between two processes of one computer there is no router, and the kernel tells when the other has ended. On such a *local*
-connection nobody pings and silence is no sign of death; what is said is still answered, so that the next word finds one
-that has died all the same.
+Between two processes of one computer there is no router, and the kernel tells when the other has ended. On such a
+*local* connection nobody pings and silence is no sign of death; what is said is still answered, so that the next word
+finds one that has died all the same.
 """
 
 from __future__ import annotations
@@ -104,6 +104,9 @@ class SenderWatch:
         now = self._path.heard = self._reactor.seconds()
         self._spoke = None if everything or not self.watching else now
         self._doubted = False
+        if self._local and everything and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def stop(self) -> None:
         """Watch no more."""
@@ -168,6 +171,15 @@ class ReceiverWatch:
     def answered(self) -> None:
         """Note that something was said: it tells as much as a sign of life."""
         self._owed = False
+
+    def on_fleeting(self) -> None:
+        """Note that something has come which no acknowledgement will answer."""
+        if not self._local or self._timer is None:
+            return
+        self._timer.cancel()
+        self._timer = None
+        self._owed = self._quick = False
+        self._say_alive()
 
     def held(self) -> None:
         """Note that nothing is read from now on."""

@@ -357,6 +357,7 @@ class AgentConnection(Protocol):
                     clock_offset=self._handshake.ahead, proved=self._handshake.proved, fleeting=True,
                 )
             )  # fmt: skip
+        self._handshake.on_fleeting()
 
     def welcomed(self) -> int:
         """Let the client send messages from here on; returns the last that was committed of its numbers."""
