@@ -8,6 +8,7 @@ counts that was heard before. Monitoring also keeps what the instruments last to
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import msgspec
@@ -48,6 +49,9 @@ _REQUIRED = ("weather", "dome", "telescope")
 """The devices without which it is unsafe, where the observatory has them. The UPS counts by its own word's age."""
 _INSTRUMENTS = 100
 _ALARMS = 200
+_NUMBER = re.compile(r"-?[0-9.]+")
+_WORDS = 4
+"""What stays unsafe is said so often within the silence that others bear, or as often as there are readings."""
 _WAVERING = {"temperature": (), "humidity": (100.0,), "wind": (0.0,), "gust": (0.0,)}
 """The quantities that are never the same for long, and the values at which a sensor may well stay: calm, fog."""
 
@@ -189,6 +193,8 @@ class MonitoringAgent(Agent):
         self._wavering = _WAVERING
         self._logged = -math.inf
         """When a reading was kept for the curves last, monotonic seconds."""
+        self._told_unsafe: tuple[tuple[str, bool] | None, float] = None, -math.inf
+        """Why it was unsafe by the last word, and when that was said."""
 
     def site_changed(self, site: Site) -> None:
         self._site: Site | None = site
@@ -570,12 +576,26 @@ class MonitoringAgent(Agent):
 
     def _tell(self, safe: bool, reason: str, reading: WeatherReading | None, *, new: bool = False) -> None:
         name = messages.WEATHER_SAFE if safe else messages.WEATHER_UNSAFE
-        state = WeatherState(reason=reason, reading=reading, age=self._age(), wet=not safe and self._wet(reading))
+        wet = not safe and self._wet(reading)
+        if self._is_told(None if safe else (_NUMBER.sub("", reason), wet)) and not new:
+            return
+        state = WeatherState(reason=reason, reading=reading, age=self._age(), wet=wet)
         self.send_if_there(self.DOME, name, state, durable=new)
         self.send_if_there(self.MAJORDOME, name, state, durable=new)
         self.send_if_there(self.CENTRAL_SCHEDULER, name, state)
         if new:
             self.send_if_there(self.NOTIFIER, name, state, durable=True)
+
+    def _is_told(self, unsafe: tuple[str, bool] | None) -> bool:
+        """Whether the same was told of late: *Weather unsafe* is kept until it arrives, and not said each time.
+
+        ``unsafe``: why, without figures, and whether it is wet; None: it is safe.
+        """
+        now, (before, when) = self.clock.monotonic(), self._told_unsafe
+        if unsafe is not None and unsafe == before and now - when < self.config.limits.max_silence / _WORDS:
+            return True
+        self._told_unsafe = unsafe, now
+        return False
 
     def _age(self) -> float:
         """Seconds since the oldest measurement that the word rests on."""

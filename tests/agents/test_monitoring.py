@@ -157,8 +157,20 @@ def test_a_clock_that_steps_makes_no_old_reading_fresh(host: Any, step: float) -
     assert f"the clock has stepped by {step:+.0f} s" in state.reason
     for number in range(4, 66):
         host.reactor.advance(10)
-        ((name, _),) = read(host, number, temperature=8 + number / 10)
+        name = next((name for name, _ in read(host, number, temperature=8 + number / 10)), name)
     assert name == messages.WEATHER_SAFE
+
+
+def test_what_stays_unsafe_is_said_as_often_as_a_sign_of_life_needs(host: Any) -> None:
+    reasons: list[str] = []
+    for number in range(1, 61):
+        host.reactor.advance(10)
+        reasons += [state.reason for _, state in read(host, number, wind=16 + number / 100)]
+    assert 28 <= len(reasons) <= 31, "each 20 s"
+    told = read(host, 61, wind=16.7, rain=True)
+    assert len(told) == 1, "what is new is said at once"
+    host.reactor.advance(10)
+    assert len(read(host, 62, wind=2.0)) == 1
 
 
 NUMBERS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
@@ -171,7 +183,7 @@ def pass_(host: Any, minutes: float, **changed: Any) -> str:
         host.reactor.advance(10)
         number = NUMBERS[host] = NUMBERS.get(host, 0) + 1
         moving = {"temperature": 8 + number / 100, "humidity": 60 + number / 100, "wind": 2 + number / 1000}
-        ((name, _),) = read(host, number, **{**moving, **changed})
+        name = next((name for name, _ in read(host, number, **{**moving, **changed})), name)
     return name
 
 
@@ -304,9 +316,11 @@ def test_a_clock_that_is_off_is_unsafe_until_it_was_right_for_ten_minutes(host: 
     _clock(host, 1, 0.4)
     assert [name for name, _ in read(host, 2)] == [messages.WEATHER_SAFE]
     _clock(host, 2, -2.5)
+    host.reactor.advance(20)
     ((name, state),) = read(host, 3)
     assert (name, "the clock is -2.5 s off" in state.reason) == (messages.WEATHER_UNSAFE, True)
     _clock(host, 3, 0.1)
+    host.reactor.advance(20)
     ((name, state),) = read(host, 4)
     assert (name, "safe in" in state.reason) == (messages.WEATHER_UNSAFE, True)
     NUMBERS[host] = 4
