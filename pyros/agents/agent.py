@@ -321,7 +321,8 @@ class Agent(StandardAgents):
         working directory gives. ``work`` is waited for at most ``timeout`` seconds. Works in a plain program (the
         program then lives until the agents have ended) and under twistd.
 
-        Raises ConfigError, UnknownAgent, AgentError (the port is taken ...), JournalError, or what ``work`` raised.
+        Raises ConfigError, UnknownAgent, AgentError (the port is taken, Django's reloader ...), JournalError, or what
+        ``work`` raised.
         """
         program.start(self, config, timeout)
 

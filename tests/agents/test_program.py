@@ -215,6 +215,15 @@ def test_what_work_raises_start_raises_and_nothing_is_left(
     assert plain.heard == ["pyros-plain"]
 
 
+def test_under_djangos_reloader_it_says_what_to_do(
+    observatory: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = observatory("plain")
+    monkeypatch.setenv("RUN_MAIN", "true")  # what the reloader tells the process that it restarts
+    with pytest.raises(AgentError, match=r"'plain' cannot be started under Django's reloader.* `runserver --noreload`"):
+        PlainAgent().start(place.config)
+
+
 class BadDeviceAgent(PlainAgent):
     def attach(self, reactor: Any) -> None:
         raise AgentError("no such device")

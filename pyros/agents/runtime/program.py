@@ -47,6 +47,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def start(agent: Hosted, config: configuration.Config | str | None, timeout: float) -> None:
     """See `Agent.start`."""
+    if os.environ.get("RUN_MAIN") == "true":
+        raise AgentError(
+            f"agent {agent.name!r} cannot be started under Django's reloader, which runs AppConfig.ready in two"
+            " processes and ends neither: use `runserver --noreload`, or start the agent in a process of its own"
+        )
     loaded = config if isinstance(config, configuration.Config) else configuration.load(config)
     reactor, mine = _reactor()
     if mine:
