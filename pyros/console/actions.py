@@ -49,6 +49,8 @@ ACTIONS = (
            role=Role.OBSERVER, section="requests", switch="requests"),
     Action(name="retry message", path="messages/retry", answer="pyros.console.answers.retrying:retry",
            role=Role.OPERATOR, section="messages"),
+    Action(name="command device", path="devices/command", answer="pyros.console.answers.commanding:command",
+           role=Role.OPERATOR, section="devices"),
     Action(name="add note by API", path="api/v1/event/note", answer="pyros.console.answers.noting:add",
            role=Role.OBSERVER, section="events"),
     Action(name="stop by API", path="api/v1/stop", answer="pyros.console.answers.orders:stop", role=Role.OPERATOR,

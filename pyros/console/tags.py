@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 from django import template
+from django.conf import settings
 from django.db import DatabaseError
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from pyros.console import charts
+from pyros.console.answers.commanding import COMMANDS
 from pyros.console.answers.looking_up import about_of
 from pyros.console.outside import SERVICES
 from pyros.console.request_form import exposures_text, given_of, may_be_changed
@@ -71,6 +73,13 @@ def percent(fraction: float) -> str:
 def words(name: str) -> str:
     """Return an agent's or a quantity's name for people: without underscores."""
     return str(name).replace("_", " ")
+
+
+@register.filter
+def commands(agent: str) -> tuple[str, ...]:
+    """Return what an operator may command of an agent's device."""
+    section = settings.CONSOLE.config.agents.get(agent)
+    return () if section is None else COMMANDS.get(section.kind, ())
 
 
 @register.filter

@@ -10,18 +10,21 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
+from pyros import messages
+from pyros.agents import Agent
 from pyros.agents.scheduler import SchedulerState
 from pyros.console.request_form import changed, given_of
 from pyros.console.roles import Role
 from pyros.imagery.index import ImageIndex, index_file
 from pyros.imagery.record import ImageRecord
-from pyros.messages import Exposures, Observation, Orbit, SourceFound, Window
+from pyros.messages import Exposures, Message, Observation, Orbit, SourceFound, Window
 from pyros.nights import diary
 from pyros.nights.diary import DiaryLine
 from pyros.planning.intake.draft import Draft
 from pyros.planning.intake.names import NamedPosition
 from pyros.planning.intake.validation import Reviewer
 from pyros.views.events import EventLine
+from tests.conftest import wait_until
 from tests.console.conftest import Running
 from tests.views.test_lists import written_events
 from tests.views.written import commit, received
@@ -121,6 +124,34 @@ def test_only_the_own_request_is_cancelled_by_an_observer(console: Running) -> N
     assert operator.post("/requests/cancel", {"key": "theirs"}, page="/requests").status == 503
     assert operator.post("/messages/retry", {"agent": "nobody", "number": "1"}, page="/messages").status == 404
     assert operator.post("/messages/retry", {"agent": "dome", "number": "1"}, page="/messages").status == 503
+
+
+class CommandedDome(Agent):
+    """Takes *Close* in place of the dome's agent."""
+
+    def __init__(self) -> None:
+        super().__init__(Agent.DOME)
+        self.closed: list[Message] = []
+        self.actions_by_message[messages.CLOSE] = self.closed.append
+
+
+def test_an_operator_commands_a_device(console: Running) -> None:
+    observer, operator = console.browser(Role.OBSERVER), console.browser(Role.OPERATOR)
+    assert "/devices/command" not in observer.get("/devices").body
+    assert 'value="Close"' in operator.get("/devices").body
+    order = {"agent": "dome", "command": "Close"}
+    assert operator.post("/devices/command", order, page="/devices").status == 503  # its agent doesn't run
+    for wrong in ({"command": "Keep open"}, {"agent": "weather"}, {"agent": "nobody"}):
+        assert operator.post("/devices/command", order | wrong, page="/devices").status == 404
+    dome = CommandedDome()
+    dome.start(console.config)
+    try:
+        assert operator.post("/devices/command", order, page="/devices").status == 303
+        wait_until(lambda: dome.closed, what="the command")
+    finally:
+        dome.stop()
+    assert dome.closed[0].payload.reason == "operator@console"
+    assert '"command device"' in "".join(file.read_text() for file in console.section.folder.glob("audit-*.jsonl"))
 
 
 def test_a_request_is_changed_and_what_the_form_lacks_stays(console: Running) -> None:
