@@ -207,5 +207,5 @@ def test_an_event_has_its_finding_chart(console: Running) -> None:
     assert (answer.status, answer.headers["content-type"]) == (200, "image/svg+xml")
     stars = [each for each in ElementTree.fromstring(answer.body).iter() if each.tag.endswith("circle")]
     assert len(stars) > 3
-    assert browser.get("/event/chart?key=swift:9").status == 404
+    assert browser.get("/event/chart?key=swift:9000").status == 404
     assert console.browser().get("/event/chart?key=swift:3").status == 302
