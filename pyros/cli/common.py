@@ -159,7 +159,10 @@ def load_unit(file: Path | None, unit: str) -> Config:
 
 @contextmanager
 def looking(config: Config) -> Iterator[Observed]:
-    """Lend the views' way into an observatory; one whose site cannot be read is looked at without a sky."""
+    """Lend the views' way into an observatory; one whose site cannot be read is looked at without a sky.
+
+    Raises JournalError where this user may not look into its folder.
+    """
     from pyros.views.observed import Observed  # noqa: PLC0415  commands that look at nothing don't load it
 
     try:
@@ -167,6 +170,7 @@ def looking(config: Config) -> Iterator[Observed]:
     except ConfigError:
         observed = Observed(msgspec.structs.replace(config, site=configuration.NOWHERE))
     try:
+        observed.require_folder()
         yield observed
     finally:
         observed.close()

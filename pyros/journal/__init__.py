@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pyros.journal._lock import running
 from pyros.journal._memory import MemoryJournal, MemoryJournals, MemoryReader
-from pyros.journal._reader import MAX_COUNTED, JournalFigures, JournalReader
+from pyros.journal._reader import MAX_COUNTED, NOT_YOURS, JournalFigures, JournalReader
 from pyros.journal._rows import FORMAT, PROGRAM, Effects, Outgoing, Peer, Received, StoredTimer
 from pyros.journal._writer import Journal, insert
 
@@ -41,6 +41,7 @@ SQLITE = SqliteJournals()
 __all__ = [
     "FORMAT",
     "MAX_COUNTED",
+    "NOT_YOURS",
     "PROGRAM",
     "SQLITE",
     "AnyJournal",

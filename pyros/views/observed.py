@@ -7,6 +7,7 @@ an earlier version never raises here: its part of a view is empty, and `Observed
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Hashable, Iterator
@@ -22,7 +23,7 @@ from pyros.clock import Timer, steady_seconds, system_time
 from pyros.config import BROKER, Config
 from pyros.errors import ConfigError, JournalError
 from pyros.hold import Holds
-from pyros.journal import JournalReader
+from pyros.journal import NOT_YOURS, JournalReader
 from pyros.journal.events import EventReader
 from pyros.prepared import prepared
 from pyros.site import Site
@@ -74,6 +75,20 @@ class Observed:
             raise JournalError(f"{self._paths[name]}: no such journal (the agent has not run here yet)")
         if problem := self.problems.get(name):
             raise JournalError(problem)
+
+    def require_folder(self) -> None:
+        """Raise JournalError where this user may not look into the folder of the journals; one may be missing."""
+        folders = {path.parent for path in self._paths.values()}
+        for folder in sorted(folders):
+            try:
+                folder.stat()
+                allowed = os.access(folder, os.R_OK | os.X_OK)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                allowed = False
+            if not allowed:
+                raise JournalError(f"{folder}: {os.strerror(errno.EACCES)}; {NOT_YOURS}")
 
     def path(self, name: str) -> Path:
         """Return where that agent's journal is."""

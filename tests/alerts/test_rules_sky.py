@@ -123,7 +123,7 @@ rules:
                                    each.conditions]) for each in decision.considered
     ]  # fmt: skip
     assert told == [
-        ("fermi", False, [("stream", False, "swift", ("fermi",))]),
+        ("fermi", False, [("stream", False, None, None)]),  # about another alert: the words are enough
         ("small", False, [("stream", True, "swift", ("swift",)), ("max_error_radius", False, 0.05, 0.01)]),
         ("high", True, [("any", True, None, None)]),
     ]
