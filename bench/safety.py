@@ -108,7 +108,8 @@ class Stack:
         ]  # fmt: skip
         extra = {
             "monitoring": f"max_silence = {SILENCE:g}\noption_safe_after = 1\n"
-            f"option_frozen_after = {changes.get('frozen_after', 1800)}",
+            f"option_frozen_after = {changes.get('frozen_after', 1800)}\n"
+            f"disk_dome = {0.01 if 'data' in changes else 1}",
             "weather": f"option_interval = {INTERVAL:g}",
             "dome": "app = bench._safety_agents:HangingDomeAgent",
         }
@@ -272,11 +273,16 @@ def _by_hand(agent: str, name: str, payload: Any) -> Callable[[Stack], None]:
     return lambda stack: stack.send(agent, name, payload)
 
 
-def _full_disk(stack: Stack) -> None:
-    """Fill the small disk, and use up the room that the journals have made themselves beforehand."""
+def _fill(stack: Stack) -> None:
+    """Fill the small disk."""
     with suppress(OSError), open(Path(stack.config.data).parent / "ballast", "wb", buffering=0) as ballast:
         while True:
             ballast.write(bytes(65536))
+
+
+def _full_disk(stack: Stack) -> None:
+    """Fill it, and use up the room that the journals have made themselves beforehand."""
+    _fill(stack)
     with suppress(PyrosError):
         for _ in range(6000):
             stack.send("dome", messages.KEEP_OPEN, messages.KeepOpen(seconds=LEASE))
@@ -324,6 +330,7 @@ FAILURES = {
     "dome agent hangs, then rain": Failure(INTERVAL, _rain, _hang),
     "dome agent hangs": Failure(GUARDED, _hang),
     "all agents killed": Failure(GUARDED, _killed(*AGENTS)),
+    "disk full": Failure(INTERVAL, _fill, changes={"small_disk": True}),
     "disk full, then rain": Failure(INTERVAL, _rain, _full_disk, {"small_disk": True}),
     "clock 1 h back, then rain": Failure(INTERVAL, _stepped(-3600, _rain), changes={"faked": True}),
     "clock 1 h back, then monitoring killed": Failure(
