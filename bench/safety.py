@@ -280,14 +280,6 @@ def _fill(stack: Stack) -> None:
             ballast.write(bytes(65536))
 
 
-def _full_disk(stack: Stack) -> None:
-    """Fill it, and use up the room that the journals have made themselves beforehand."""
-    _fill(stack)
-    with suppress(PyrosError):
-        for _ in range(6000):
-            stack.send("dome", messages.KEEP_OPEN, messages.KeepOpen(seconds=LEASE))
-
-
 def _faked(stack: Stack) -> None:
     """Have the step of the agents' wall clock, in seconds, in a file."""
     (stack.folder / "step").write_text("0\n")
@@ -331,7 +323,6 @@ FAILURES = {
     "dome agent hangs": Failure(GUARDED, _hang),
     "all agents killed": Failure(GUARDED, _killed(*AGENTS)),
     "disk full": Failure(INTERVAL, _fill, changes={"small_disk": True}),
-    "disk full, then rain": Failure(INTERVAL, _rain, _full_disk, {"small_disk": True}),
     "clock 1 h back, then rain": Failure(INTERVAL, _stepped(-3600, _rain), changes={"faked": True}),
     "clock 1 h back, then monitoring killed": Failure(
         WEATHER, _stepped(-3600, _killed("monitoring")), changes={"faked": True}

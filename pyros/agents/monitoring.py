@@ -535,7 +535,7 @@ class MonitoringAgent(Agent):
         self._silence_timer = self.call_later(max(0.0, left), WEATHER_SILENT)
 
     def _say(self, safe: bool, reason: str, reading: WeatherReading | None) -> None:
-        """Every time: the dome's leave to be open ends with the silence. What is new is kept until it arrives."""
+        """Say it: that it is safe every time, for the dome's leave to be open ends with the silence; see `_is_told`."""
         self._tell(safe, reason, reading, new=safe != self.state.safe)
         if self.state.safe and not safe:
             self._count_closing()
