@@ -188,8 +188,8 @@ def _take_lock(path: Path, stack: ExitStack) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise PyrosError(
-            f"{path.stem} is running (process {lock.read(32).strip() or '?'}): nothing was restored; stop the"
-            " observatory first"
+            f"{path.stem} is running (process {next(iter(lock.read(128).split()), '?')}): nothing was restored; stop"
+            " the observatory first"
         ) from None
 
 

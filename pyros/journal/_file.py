@@ -13,8 +13,10 @@ from itertools import count
 from pathlib import Path
 
 from pyros.errors import JournalInUse
+from pyros.unique import new_name
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_LOCK_BYTES = 128
 
 
 class JournalFile:
@@ -25,6 +27,10 @@ class JournalFile:
         self.path = path
         self.damage = ""
         """Why the journal must be begun anew though there was one; '' when it needn't."""
+        self.mark_before = ""
+        """What the journal that was open here last has as its mark; '' when there was none."""
+        self.mark = ""
+        """What this opening is known by, for the journal to keep: a copy that was made before doesn't have it."""
         self._file: tuple[int, int] | None = None
         self._claim: int | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,11 +54,13 @@ class JournalFile:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "?"
+            holder = (_words(lock) or ["?"])[0]
             raise JournalInUse(f"{self.path}: the journal is in use by process {holder}; stop that one first") from None
         was_there = os.fstat(lock).st_size > 0
+        self.mark_before = _mark(lock)
         os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        os.pwrite(lock, f"{os.getpid()} {new_name()}".encode(), 0)
+        self.mark = _mark(lock)
         return was_there
 
     def _reason_damaged(self) -> str:
@@ -87,8 +95,8 @@ class JournalFile:
         names = (self.path.with_name(f"{self.path.name}.{what}-{number}") for number in count(1))
         return next(name for name in names if not name.exists())
 
-    def claim(self) -> int:
-        """Claim the file itself, which exists now; returns its number (inode). Raises JournalInUse.
+    def claim(self) -> None:
+        """Claim the file itself, which exists now. Raises JournalInUse.
 
         A lock beside it can be removed, and then two would write. Linux alone has names that nobody can remove.
         """
@@ -105,7 +113,6 @@ class JournalFile:
                         f"{self.path}: the journal is in use by another process; stop that one first"
                     ) from None
                 self._claim = claim.detach()
-        return status.st_ino
 
     def is_gone(self) -> bool:
         """Whether the file was removed, or another one put in its place, since it was claimed; any thread.
@@ -126,3 +133,13 @@ class JournalFile:
         for descriptor in descriptors:
             if descriptor is not None:
                 os.close(descriptor)
+
+
+def _words(lock: int) -> list[str]:
+    """Return what stands in a lock: the process that took it last, and the name of that opening."""
+    return os.pread(lock, _LOCK_BYTES, 0).decode("ascii", "replace").split()
+
+
+def _mark(lock: int) -> str:
+    """Return what the last opening is known by: its name, and when the lock was written, which no copy of it keeps."""
+    return f"{_words(lock)[-1]} {os.fstat(lock).st_ctime_ns}" if _words(lock) else ""

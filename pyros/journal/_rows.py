@@ -55,12 +55,13 @@ CREATE INDEX IF NOT EXISTS outbox_refused ON outbox (agent, seq) WHERE refused I
 """For who counts and pages through them: of rows that are rare, so that no turn pays for them."""
 
 # The last number for each agent when the journal was opened, until the agent has said what it has: an old copy of a
-# journal, put in its place, counts on from too low a number. Another file than before is a copy: all it has is old.
+# journal, put in its place, counts on from too low a number. What doesn't have the mark of the opening before is a
+# copy: all it has is old.
 CONFIRMATIONS = """
 CREATE TABLE IF NOT EXISTS unconfirmed (agent TEXT PRIMARY KEY, last_seq INTEGER NOT NULL) WITHOUT ROWID;
-DELETE FROM unconfirmed WHERE '{file}' <> (SELECT value FROM meta WHERE key = 'file');
+DELETE FROM unconfirmed WHERE '{before}' <> (SELECT value FROM meta WHERE key = 'file');
 INSERT OR IGNORE INTO unconfirmed SELECT agent, last_seq FROM destinations;
-INSERT OR REPLACE INTO meta VALUES ('file', '{file}');
+INSERT OR REPLACE INTO meta VALUES ('file', '{mark}');
 """
 
 NEWEST = "SELECT max(ifnull((SELECT max(last) FROM turns), 0), ifnull((SELECT max(number) FROM failed), 0))"

@@ -99,10 +99,10 @@ class Journal:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
             self._db.set_authorizer(self._authorize)
             self._db.execute("PRAGMA journal_mode=WAL")
-            number = self._file.claim()
+            self._file.claim()
             self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
             self._db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
-            self._create(epoch, schema, number)
+            self._create(epoch, schema, self._file.mark_before, self._file.mark)
             self._load()
             if durable:
                 self._grow_wal()
@@ -141,14 +141,14 @@ class Journal:
                 wal.flush()
                 os.fsync(wal.fileno())
 
-    def _create(self, epoch: str, schema: str, number: int) -> None:
+    def _create(self, epoch: str, schema: str, mark_before: str, mark: str) -> None:
         db = self._open_db
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
             values = f"INSERT INTO meta VALUES ('format', '{FORMAT}'), ('epoch', '{epoch or new_name()}');"
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {values} COMMIT;")
         if db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() == ("1",):
             from_format_1(db)
-        confirmations = CONFIRMATIONS.format(file=number)
+        confirmations = CONFIRMATIONS.format(before=mark_before, mark=mark)
         db.executescript(f"BEGIN IMMEDIATE; {confirmations} COMMIT;")
         if schema:
             db.executescript(f"BEGIN IMMEDIATE; {schema}; COMMIT;")

@@ -24,10 +24,10 @@ def place(observatory: Callable[..., Any]) -> Any:
     return observatory("telling", "hearing")
 
 
-def copy(place: Any, agent: str, folder: Path) -> None:
+def copy(place: Any, agent: str, folder: Path, files: str = ".sqlite*") -> None:
     """Copy the journal of an agent that is down."""
     folder.mkdir()
-    for file in place.config.journal(agent).parent.glob(f"{agent}.sqlite*"):
+    for file in place.config.journal(agent).parent.glob(f"{agent}{files}"):
         shutil.copy2(file, folder)
 
 
@@ -37,6 +37,15 @@ def put_back(place: Any, agent: str, folder: Path) -> None:
         file.unlink()
     for file in folder.iterdir():
         shutil.copy2(file, journals)
+
+
+def write_over(place: Any, agent: str, folder: Path) -> None:
+    """Put a copy back as `cp` does: the files stay the same, with other content."""
+    journals = place.config.journal(agent).parent
+    for file in journals.glob(f"{agent}.sqlite-*"):
+        file.unlink()
+    for file in folder.iterdir():
+        (journals / file.name).write_bytes(file.read_bytes())
 
 
 def alarms(place: Any, agent: str) -> str:
@@ -98,21 +107,26 @@ def test_a_senders_old_copy_sends_all_that_is_new_and_nothing_twice(
     wait_until(lambda: place.rows("telling", "SELECT count(*) FROM outbox") == [(0,)])
 
 
+@pytest.mark.parametrize(
+    ("files", "putting"),
+    [(".sqlite*", put_back), (".sqlite*", write_over), (".*", put_back), (".*", write_over)],
+    ids=["removed first", "written over", "removed first, with its lock", "written over, with its lock"],
+)
 def test_what_waited_in_the_copy_and_was_delivered_since_is_not_sent_again(
-    place: Any, running: Callable[..., Any], tmp_path: Path
+    files: str, putting: Callable[..., None], place: Any, running: Callable[..., Any], tmp_path: Path
 ) -> None:
     telling, hearing = TellingAgent(), HearingAgent()
     telling.start(place.config)
     tell(place, 0, 10)
     telling.stop()
-    copy(place, "telling", tmp_path / "copy")
+    copy(place, "telling", tmp_path / "copy", files)
     running(place, hearing)
     telling.start(place.config)
     wait_until(lambda: len(hearing.heard) == 10)
     tell(place, 10, 12)
     wait_until(lambda: len(hearing.heard) == 12)
     telling.stop()
-    put_back(place, "telling", tmp_path / "copy")
+    putting(place, "telling", tmp_path / "copy")
     running(place, telling)
     tell(place, 20, 21)
     wait_until(lambda: len(hearing.heard) == 13)
