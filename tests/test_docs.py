@@ -47,12 +47,3 @@ def test_every_decision_has_the_same_form_and_a_row_in_the_index() -> None:
         rows.append(f"| [{record['number']}]({file.name}) | {' | '.join(cells)} |")
     index = [line for line in (DECISIONS / "README.md").read_text().splitlines() if line.startswith("| [")]
     assert [line[: len(row)] for line, row in zip(index, rows, strict=True)] == rows
-
-
-def test_the_walk_of_an_alert_names_files_that_are_there_each_once() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text().partition("## The walk")[2]
-    rows = [line.split("|")[2:4] for line in text.splitlines() if "`pyros/" in line]
-    walk, beside = ([name for row in rows for name in re.findall(r"`(pyros/[^`]+)`", row[column])] for column in (0, 1))
-    assert [name for name in walk + beside if not (ROOT / name).is_file()] == []
-    assert len(set(walk + beside)) == len(walk + beside)
-    assert f"The walk is {len(walk)} files, and {len(beside)} are beside it" in text

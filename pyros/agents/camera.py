@@ -27,9 +27,8 @@ from pyros.calibration.starsizes import SizeJob, measure_sizes
 from pyros.errors import ConnectionLost, DeviceFailed, NoAnswer, WorkerError
 from pyros.files import free_gigabytes
 from pyros.hold import Hold
-from pyros.instruments import writing
-from pyros.instruments.fits import ImageFacts
-from pyros.instruments.writing import WriteJob, write_job, write_pixels
+from pyros.instruments import fits
+from pyros.instruments.fits import ImageFacts, WriteJob, write_job, write_pixels
 from pyros.messages import (
     Cool,
     Expose,
@@ -103,7 +102,7 @@ class CameraAgent(FiltersAgent):
 
     def attach(self, reactor: Reactor) -> None:
         self._worker = Worker(
-            reactor, self.clock, self.log, "camera's", [writing.__name__, levels.__name__, starsizes.__name__]
+            reactor, self.clock, self.log, "camera's", [fits.__name__, levels.__name__, starsizes.__name__]
         )
         super().attach(reactor)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pyros.instruments.writing import write_pixels
+from pyros.instruments.fits import write_pixels
 from pyros.simulators.camera.scene import draw as draw_pixels
 
 

@@ -17,9 +17,8 @@ from pyros import messages
 from pyros.agents.analyzer import AnalyzerAgent
 from pyros.analysis.images import Analysis, AnalysisJob, AnalysisSettings, analyse_image
 from pyros.clock import RealClock
-from pyros.instruments.fits import ImageFacts
+from pyros.instruments.fits import ImageFacts, write_job, write_pixels
 from pyros.instruments.interfaces import Image
-from pyros.instruments.writing import write_job, write_pixels
 from pyros.messages import ImageTaken
 from pyros.simulators import load
 from pyros.simulators.camera.scene import Drawing, ShutterOpening, draw
