@@ -21,7 +21,8 @@ from pyros.reactor import Reactor
 _PAUSES = (1.0, 30.0)  # the first and the longest before it is started again, each twice the one before
 _LASTING = 60.0  # seconds after which a process that ends has been a good one
 _STOP_LOOK = 0.02
-_RUN = "from twisted.scripts.twistd import run; run()"
+_RUN = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = {name!r}; run()"
+"""The name is what agents call its messages' sender."""
 
 
 class KeptProcess:
@@ -60,7 +61,7 @@ class KeptProcess:
     def run(self) -> None:
         """Start it; what keeps it from starting is said, and it is tried again later."""
         command = [
-            sys.executable, "-c", _RUN, "-n", "--pidfile=", "--logfile", str(self.file),
+            sys.executable, "-c", _RUN.format(name=self.name), "-n", "--pidfile=", "--logfile", str(self.file),
             *self._plugin, "--parent", str(os.getpid()),
         ]  # fmt: skip
         try:

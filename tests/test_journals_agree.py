@@ -65,6 +65,7 @@ def view(journals: AnyJournals, path: Path, journal: AnyJournal) -> dict[str, An
             "outbox": [reader.outbox(agent, *which) for agent in ("dome", "mount") for which in ((0, 100), (2, 1))],
             "stored waiting": dict(sorted(reader.waiting().items())), "refused": reader.refused(),
             "about": reader.received_about('"n": 1', "Name 1", "Name 2"),
+            "about, sent": reader.received_about('"n": 1', "Name 1", "Name 2", sent=True),
             "own": reader.rows("SELECT number FROM own ORDER BY number"),
             "own, for its writer": journal.rows("SELECT number FROM own WHERE number > ? ORDER BY number", 0),
         }  # fmt: skip

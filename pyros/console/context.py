@@ -27,6 +27,7 @@ def everywhere(request: HttpRequest) -> dict[str, Any]:
         "observatory": console.config.name,
         "caller": caller,
         "operator": caller.role >= Role.OPERATOR,
+        "may_command": caller.role >= Role.OPERATOR and not console.switches.read().read_only,
         "may_write": caller.role >= Role.OBSERVER and not console.switches.read().read_only,
         "may_ask": caller.role >= Role.OBSERVER and _takes_requests(console),
         "switches": console.switches.read(),

@@ -69,10 +69,13 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.0f} %"
 
 
+_PROGRAM_NAME = re.compile(r"^program:(.+)-\d+-\w{6}$")
+
+
 @register.filter
 def words(name: str) -> str:
-    """Return an agent's or a quantity's name for people: without underscores."""
-    return str(name).replace("_", " ")
+    """Return an agent's or a quantity's name for people: without underscores; a program's without its process."""
+    return _PROGRAM_NAME.sub(r"\1", str(name)).replace("_", " ")
 
 
 @register.filter

@@ -360,11 +360,11 @@ class MemoryReader:
             rows.sort(key=lambda row: row[0])
         return rows[-last:]
 
-    def received_about(self, text: str, *names: str) -> list[tuple[str, float, bytes]]:
-        """Return (name, taken in Unix seconds, payload) of messages with ``text`` in their payload, newest first."""
+    def received_about(self, text: str, *names: str, sent: bool = False) -> list[tuple[str, float, bytes]]:
+        """Return (name, taken or sent in Unix seconds, payload) of messages with ``text`` in it, newest first."""
         rows = reversed(self.received(last=self._content.number + 1))
         return [
-            (message.name, message.taken, bytes(message.payload))
+            (message.name, message.sent if sent else message.taken, bytes(message.payload))
             for _, message in rows
             if message.name in names and text.encode() in message.payload
         ]

@@ -160,13 +160,17 @@ class JournalReader:
         """Return whether there is a table of that name: a journal of an earlier version may lack one."""
         return bool(self.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", name))
 
-    def received_about(self, text: str, *names: str, after: int = 0) -> list[tuple[str, float, bytes]]:
+    def received_about(
+        self, text: str, *names: str, after: int = 0, sent: bool = False
+    ) -> list[tuple[str, float, bytes]]:
         """Return (name, taken in Unix seconds, payload) of messages with ``text`` in their payload, newest first.
 
-        Only those of turns with a number above ``after``, which `since` gives.
+        Only those of turns with a number above ``after``, which `since` gives. With ``sent`` the time is that at which
+        the message was sent.
         """
+        when = "sent" if sent else "taken"
         return self.rows(
-            f"SELECT name, taken, payload FROM received WHERE turn > ? AND name IN ({', '.join('?' * len(names))})"
+            f"SELECT name, {when}, payload FROM received WHERE turn > ? AND name IN ({', '.join('?' * len(names))})"
             " AND instr(CAST(payload AS TEXT), ?) ORDER BY number DESC",
             after, *names, text,
         )  # fmt: skip

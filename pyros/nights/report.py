@@ -99,6 +99,8 @@ class NightReport(msgspec.Struct, frozen=True, kw_only=True):
     """When it became dark by the site's twilight, Unix seconds; None when it didn't."""
     dawn: float | None = None
     """When that ended, Unix seconds; None when it wasn't dark."""
+    until: float | None = None
+    """Up to when it is told, Unix seconds; None for a night that is over."""
     requests: tuple[NightLine, ...] = ()
     """The plan's lines, and what became of them."""
     spans: tuple[Span, ...] = ()
@@ -119,7 +121,7 @@ class NightReport(msgspec.Struct, frozen=True, kw_only=True):
     """The journals that could not be read, and why."""
 
     def hours(self) -> dict[str, float]:
-        """Return what the dark time went to, in hours; together they are all of it.
+        """Return what the dark time went to, in hours; together they are all of it, or all that has passed.
 
         Weather comes before all else, then faults and holds, then observing and calibrating; the rest was idle.
         """
@@ -133,9 +135,10 @@ class NightReport(msgspec.Struct, frozen=True, kw_only=True):
         hours = dict.fromkeys((*kinds, "idle"), 0.0)
         if self.dusk is None or self.dawn is None:
             return hours
-        edges = {self.dusk, self.dawn}
+        over = self.dawn if self.until is None else min(self.dawn, self.until)
+        edges = {self.dusk, over}
         edges |= {edge for spans in kinds.values() for span in spans for edge in (span.begin, span.end)}
-        inside = sorted(edge for edge in edges if self.dusk <= edge <= self.dawn)
+        inside = sorted(edge for edge in edges if self.dusk <= edge <= over)
         for begin, end in pairwise(inside):
             middle = (begin + end) / 2
             covering = (name for name, spans in kinds.items() if any(s.begin <= middle < s.end for s in spans))
@@ -159,8 +162,11 @@ class NightReport(msgspec.Struct, frozen=True, kw_only=True):
         return lines
 
 
-def gather(config: Config, night: str) -> NightReport:
-    """Read the journals and return a night's report; raises ConfigError without a site, ValueError for no date."""
+def gather(config: Config, night: str, now: float | None = None) -> NightReport:
+    """Read the journals and return a night's report; raises ConfigError without a site, ValueError for no date.
+
+    A night that goes on ``now`` (Unix seconds) is told up to then.
+    """
     site = Site.load(config.required("site", "a report"))
     times = night_times(site, night)
     noon, sunrise = times.noon, times.sunrise
@@ -169,7 +175,8 @@ def gather(config: Config, night: str) -> NightReport:
         lines = diary.read(journal, night) if journal else []
     with _journal(config, "scheduler", missing) as journal:
         requests = night_log.read(journal, night) if journal else []
-    end = min(noon + DAY, max([sunrise, *(line.time for line in lines)]))
+    until = None if now is None or now >= sunrise else max(now, noon)
+    end = min(noon + DAY, max([sunrise, *(line.time for line in lines)])) if until is None else until
     with _journal(config, "monitoring", missing) as journal:
         heard = _heard(journal, noon) if journal else []
     with _journal(config, "telescope", missing) as journal:
@@ -177,7 +184,7 @@ def gather(config: Config, night: str) -> NightReport:
     weather = spans_of([line for line in lines if line.what == "weather"], end)
     return NightReport(
         observatory=config.name, site=site.name, night=night, sunset=times.sunset, sunrise=sunrise,
-        dusk=times.dusk, dawn=times.dawn,
+        dusk=times.dusk, dawn=times.dawn, until=until,
         requests=tuple(requests),
         spans=spans_of([line for line in lines if line.what == "state"], end),
         unsafe=tuple(span for span in weather if span.what == "unsafe"),
@@ -212,10 +219,10 @@ def _heard(journal: JournalReader, noon: float) -> list[tuple[float, Any]]:
         messages.IMAGE_ANALYSED: ImageAnalysed, messages.ALERT_DECIDED: AlertDecided, messages.ALARM: AlarmRaised,
     }  # fmt: skip
     heard = []
-    for name, taken, payload in reversed(journal.received_about("", *types)):
-        if noon <= taken < noon + DAY:
+    for name, sent, payload in reversed(journal.received_about("", *types, sent=True)):
+        if noon <= sent < noon + DAY:
             try:
-                heard.append((taken, msgspec.json.decode(payload, type=prepared(types[name]))))
+                heard.append((sent, msgspec.json.decode(payload, type=prepared(types[name]))))
             except msgspec.DecodeError:  # of another version
                 continue
     return heard

@@ -55,8 +55,15 @@ def next_up(request: Observation, site: Site, now: float, overheads: Overheads =
         if isinstance(found, NextUp):
             return msgspec.structs.replace(found, exact=step == 1, reason=reason)
         reason = reason or found
+        if _is_always_low(request, site):
+            break
         when = night[1] + timedelta(hours=1) + timedelta(days=step - 1)
     return NextUp(None, reason=reason)
+
+
+def _is_always_low(request: Observation, site: Site) -> bool:
+    """Whether it never comes as high as it must, on its meridian; one degree for precession, aberration, refraction."""
+    return request.orbit is None and 91.0 - abs(site.latitude - request.dec) < request.min_altitude
 
 
 def _first_in_night(request: Observation, site: Site, begin: float, end: float, overheads: Overheads) -> NextUp | str:

@@ -221,6 +221,21 @@ def page(journal: JournalReader, before: tuple[str, str] | None = None, limit: i
     return _lines(journal, rows)
 
 
+def ended(journal: JournalReader, owner: str = "", limit: int = 50) -> list[NightLine]:
+    """Return what has ended, of all or of one owner's requests, the last night first, and in it what ended last.
+
+    What was interrupted has not: it is observed again. Raises JournalError.
+    """
+    if not _is_there(journal):
+        return []
+    rows = journal.rows(
+        f"SELECT {', '.join(_COLUMNS)} FROM night_lines WHERE fate NOT IN ('', 'observing', 'interrupted')"
+        " AND ? IN ('', owner) ORDER BY night DESC, coalesce(ended, planned) DESC LIMIT ?",
+        owner, limit,
+    )  # fmt: skip
+    return _lines(journal, rows)
+
+
 def _is_there(journal: JournalReader) -> bool:
     return bool(journal.rows("SELECT 1 FROM sqlite_master WHERE name = 'night_lines'"))
 

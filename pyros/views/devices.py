@@ -61,7 +61,7 @@ def devices(observed: Observed) -> tuple[DeviceView, ...]:
         told, link = monitoring.telemetry.get(known_as), monitoring.links.get(known_as)
         state, said = (told.state, told.time) if told is not None else ("unknown", None)
         if section.name == "dome" and shutter is not None:
-            state, said = shutter.state, shutter.since
+            state, said = shutter.state, shutter.said
         found.append(
             DeviceView(
                 name=section.name,

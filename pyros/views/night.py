@@ -58,7 +58,9 @@ class DomeView(msgspec.Struct, frozen=True):
     state: str
     """As in `pyros.instruments.interfaces`; ``unknown`` where nobody knows."""
     since: float | None = None
-    """When that was said, Unix seconds."""
+    """When it became so, Unix seconds; None where that isn't known any more."""
+    said: float | None = None
+    """When it was said last, Unix seconds."""
     azimuth: float | None = None
     """Of the slit, degrees from north through east; None for a roof."""
     text: str = ""
@@ -351,12 +353,15 @@ def _dome(observed: Observed, monitoring: Monitoring, word: tuple[str, float] | 
     told: Telemetry | None = monitoring.telemetry.get("dome")
     link = monitoring.links.get("dome")
     if link is not None and not link.connected:
-        return DomeView("unknown", link.since, None, f"not connected: {link.text}")
+        return DomeView("unknown", link.since, link.since, None, f"not connected: {link.text}")
     azimuth = told.values.get("azimuth") if told is not None else None
     where = float(azimuth) if isinstance(azimuth, int | float) else None
     if word is not None and (told is None or word[1] > told.time):
-        return DomeView(word[0], word[1], where, text)
-    return DomeView(told.state, told.time, where, text) if told is not None else DomeView("unknown", text=text)
+        return DomeView(word[0], word[1], word[1], where, text)
+    if told is None:
+        return DomeView("unknown", text=text)
+    since = word[1] if word is not None and word[0] == told.state else None
+    return DomeView(told.state, since, told.time, where, text)
 
 
 def _telescope(

@@ -49,5 +49,5 @@ def report(observed: Observed, night: str) -> NightDetail | None:
     name = date.fromisoformat(night).isoformat()
     if name not in {each.night for each in reports(observed)}:
         return None
-    gathered = gather(observed.config, name)
+    gathered = gather(observed.config, name, observed.time())
     return NightDetail(report=gathered, hours=gathered.hours(), to_look_at=gathered.to_look_at())

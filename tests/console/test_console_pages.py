@@ -15,20 +15,25 @@ from pyros.agents import Agent
 from pyros.agents.scheduler import SchedulerState
 from pyros.console.request_form import changed, given_of
 from pyros.console.roles import Role
+from pyros.console.switches import SwitchFile
 from pyros.imagery.index import ImageIndex, index_file
 from pyros.imagery.record import ImageRecord
 from pyros.messages import Exposures, Message, Observation, Orbit, SourceFound, Window
 from pyros.nights import diary
 from pyros.nights.diary import DiaryLine
+from pyros.planning import night_log
 from pyros.planning.intake.draft import Draft
 from pyros.planning.intake.names import NamedPosition
 from pyros.planning.intake.validation import Reviewer
+from pyros.planning.night_log import NightLine
 from pyros.views.events import EventLine
 from tests.conftest import wait_until
 from tests.console.conftest import Running
 from tests.views.test_lists import written_events
 from tests.views.written import commit, received
 
+SAFE_FORMS = {"/stop", "/hold", "/release", "/sign-out"}
+"""What is taken in read-only mode, too."""
 COMET = Orbit(perihelion_distance=1.0, eccentricity=1.0, inclination=10.0, node=0.0, argument=0.0, perihelion=60000.0)
 
 
@@ -92,7 +97,15 @@ def test_lists_lead_to_what_they_list(console: Running) -> None:
     failed = browser.get("/messages?failed=yes").body
     assert "ValueError: bad &lt;b&gt;" in failed
     assert "/messages/retry" not in failed  # for operators
-    assert "/messages/retry" in console.browser(Role.OPERATOR).get("/messages?failed=yes").body
+    operator = console.browser(Role.OPERATOR)
+    assert "/messages/retry" in operator.get("/messages?failed=yes").body
+    switches = SwitchFile(console.section.folder)
+    switches.set("read_only", on=True)
+    try:  # no button is there that would be refused
+        for path in ("/messages?failed=yes", "/devices", "/event?key=swift:60", "/requests", "/you"):
+            assert set(re.findall(r'action="([^"]+)"', operator.get(path).body)) <= SAFE_FORMS, path
+    finally:
+        switches.set("read_only", on=False)
     report = browser.get("/nights/2026-03-20").body
     assert "&lt;script&gt;" in report
     for path in ("/events?after=x", "/images?ra=1", "/images?after=q", "/messages?after=q", "/nights/yesterday",
@@ -110,6 +123,9 @@ def test_a_request_is_checked_before_it_is_sent(console: Running) -> None:
     assert refused.status == 400
     assert "FILTER:SECONDS" in refused.body
     assert 'value="M 31"' in refused.body
+    never = observer.post("/requests/new", good | {"dec": "-80"}, page="/requests")
+    assert "cannot be observed within a year" in never.body
+    assert 'class="warn message"' in never.body
     unanswered = observer.post("/requests/new", {**good, "check": ""}, page="/requests")
     assert unanswered.status == 503  # no scheduler runs here
     assert "nothing was changed" in unanswered.body
@@ -146,6 +162,9 @@ def test_an_operator_commands_a_device(console: Running) -> None:
     dome = CommandedDome()
     dome.start(console.config)
     try:
+        refused = operator.post("/devices/command", order | {"command": "Open"}, page="/devices")
+        assert refused.status == 409
+        assert "Dome refuses Open: " in refused.body
         assert operator.post("/devices/command", order, page="/devices").status == 303
         wait_until(lambda: dome.closed, what="the command")
     finally:
@@ -197,6 +216,19 @@ def test_what_a_form_says_is_what_it_was_given() -> None:
     assert changed(known, found) == known
     assert changed(msgspec.structs.replace(known, target="U"), found) == known
     assert not {"ra", "dec"} & set(given_of(msgspec.structs.replace(known, orbit=COMET)))
+
+
+def test_a_request_that_has_ended_has_its_page_still(console: Running) -> None:
+    line = NightLine(night="2026-03-20", observation="m33", target="M <33>", ra=23.46, dec=30.66, owner="observer",
+                     fate="observed", ended=1.79e9, images=2)  # fmt: skip
+    kept = [night_log.prepare, partial(night_log.write, lines=[line]), partial(night_log.write_fate, lines=[line])]
+    commit(console.config, "scheduler", SchedulerState(), also=kept)
+    viewer = console.browser(Role.VIEWER)
+    assert 'href="/request?key=m33"' in viewer.get("/requests").body
+    page = viewer.get("/request?key=m33").body
+    for words in ("M &lt;33&gt;", "observed", "/images?observation=m33", "01:33:50 +30:39:36"):
+        assert words in page, words
+    assert "/requests/cancel" not in console.browser(Role.OPERATOR).get("/request?key=m33").body
 
 
 def test_an_event_has_its_finding_chart(console: Running) -> None:

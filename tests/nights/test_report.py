@@ -97,6 +97,13 @@ def test_all_dark_hours_are_accounted_for() -> None:
     assert (hours["weather"], hours["fault"], hours["observing"]) == pytest.approx((2.0, 0.5, 2.0))
 
 
+def test_a_night_that_goes_on_is_told_up_to_now() -> None:
+    hours = report(until=at(23)).hours()
+    assert sum(hours.values()) == pytest.approx(4.0)
+    assert (hours["weather"], hours["fault"]) == pytest.approx((1.0, 0.0))
+    assert sum(report(until=at(18)).hours().values()) == 0
+
+
 def test_weather_comes_before_what_else_went_on() -> None:
     hours = report(working=(Span(at(20), at(24), "x"),)).hours()
     assert (hours["weather"], hours["observing"]) == pytest.approx((2.0, 2.0))
@@ -120,12 +127,15 @@ def test_a_night_is_gathered_from_its_journals(config: Config) -> None:
                                  lambda db: night_log.write_fate(db, requests())], [])  # fmt: skip
     _write(config, "monitoring", [], heard)
     _write(config, "telescope", [], [(messages.SLEW, slew)])
-    made = gather(config, NIGHT)
+    going_on = gather(config, NIGHT, at(29))
+    assert (going_on.until, going_on.spans[-1].end) == (at(29), at(29))
+    made = gather(config, NIGHT, at(40))
+    assert made.until is None
     assert made.missing == ()
     assert [span.what for span in made.working] == ["grb", "m31"]
     assert [round(span.seconds / 3600, 2) for span in made.unsafe] == [2.0]
     assert made.images[0].fwhm == 2.5
-    assert made.alerts[0].to_slew is not None
+    assert (made.alerts[0].to_observe, made.alerts[0].to_slew) == (0.0, 0.0)  # monitoring heard of it later
     text = as_markdown(made)
     assert "alarm: the dome does not close" in text
     assert "| GRB 260320A | 100 |" in text

@@ -97,13 +97,30 @@ def test_a_frame_tells_what_is_observed(config: Config, observed: Observed) -> N
     assert (target.image, target.of, target.filter, target.seconds) == (4, 5, "i", 30.0)
     assert night.progress == 0.6
     assert night.dome is not None
-    assert (night.dome.state, night.dome.azimuth, night.dome.since) == ("open", 90.0, 50.0)
+    assert (night.dome.state, night.dome.azimuth, night.dome.since, night.dome.said) == ("open", 90.0, 50.0, 50.0)
     listed = next(device for device in frame.devices if device.name == "dome")
     assert (listed.state, listed.said) == ("open", 50.0)
     assert night.telescope is not None
     assert night.telescope.ra == 10.68
     assert [quantity.name for quantity in frame.weather.quantities if quantity.bad] == ["humidity", "spread"]
     msgspec.json.encode(frame)
+
+
+def test_a_dome_is_open_since_it_was_opened(config: Config, observed: Observed) -> None:
+    observing(config)
+    told = Telemetry("dome", "open", 90.0, {"azimuth": 90.0})
+    commit(config, "monitoring", MonitoringState(safe=True, telemetry={"dome": told}))
+    dome = views.frame(observed).night.dome
+    assert dome is not None
+    assert (dome.state, dome.since, dome.said) == ("open", 50.0, 90.0)
+    commit(
+        config,
+        "monitoring",
+        MonitoringState(safe=True, telemetry={"dome": msgspec.structs.replace(told, state="closed")}),
+    )
+    dome = views.frame(observed).night.dome
+    assert dome is not None
+    assert (dome.state, dome.since, dome.said) == ("closed", None, 90.0)
 
 
 def test_who_does_not_run_is_never_believed(config: Config, observed: Observed) -> None:

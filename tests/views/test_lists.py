@@ -216,6 +216,26 @@ def test_requests_log_and_observations_are_paged(config: Config, observed: Obser
     assert sources(observed) == ()
 
 
+def test_a_request_that_has_ended_is_found_by_the_nights_that_had_it(config: Config, observed: Observed) -> None:
+    def line(night: int, observation: str, ended: float | None, **values: Any) -> NightLine:
+        return NightLine(night=f"2026-03-{night}", observation=observation, request=observation, ended=ended, **values)
+
+    lines = [
+        line(20, "cloudy", 10.0, fate="failed", fate_reason="no star", owner="anna"),
+        line(21, "cloudy", 20.0, fate="observed", owner="anna", images=3), line(21, "late", 30.0, fate="observed"),
+        line(21, "gone", None, fate="withdrawn", planned=25.0), line(21, "cut", 40.0, fate="interrupted"),
+        line(21, "m31", 50.0, fate="failed"), line(21, "waiting", None),
+    ]  # fmt: skip
+    also = [night_log.prepare, partial(night_log.write, lines=lines), partial(night_log.write_fate, lines=lines)]
+    commit(config, "scheduler", SchedulerState(requests={"m31": M31}), also=also)
+    assert [each.observation for each in requests(observed).ended] == ["late", "gone", "cloudy", "cloudy"]
+    assert [each.night for each in requests(observed, owner="anna").ended] == ["2026-03-21", "2026-03-20"]
+    assert requests(observed, after="a").ended == ()
+    shown = request(observed, "cloudy")
+    assert shown is not None
+    assert (shown.request, shown.state, [each.images for each in shown.nights]) == (None, "observed", [3, 0])
+
+
 PLANS = {
     "alert_manager": (
         "SELECT content FROM alert_events WHERE number < 5 AND joined IS NULL ORDER BY number DESC LIMIT 5",

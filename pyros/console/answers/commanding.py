@@ -12,7 +12,7 @@ from pyros.agents import Agent
 from pyros.console.answers.doing import note
 from pyros.console.answers.errors import problem
 from pyros.console.caller import caller_of
-from pyros.errors import DeliveryError
+from pyros.errors import DeliveryError, MessageRefused
 from pyros.messages import Order
 from pyros.sender import Sender
 
@@ -35,6 +35,9 @@ def command(request: HttpRequest) -> HttpResponse:
     payload: Any = None if name == messages.ABORT else Order(reason=f"{caller.full_name}@console")
     try:
         Sender.send_to(agent, name, payload, config=console.config, timeout=_SECONDS)
+    except MessageRefused as error:
+        note(caller, "command device", f"{agent} {name}: {error}", ok=False)
+        return problem(request, 409, f"{agent} refuses {name}: {error.reason}")
     except DeliveryError as error:
         note(caller, "command device", f"{agent} {name}: {error}", ok=False)
         return problem(request, 503, f"{agent} has not taken it: nothing was commanded", str(error))

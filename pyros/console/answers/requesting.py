@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -92,15 +93,24 @@ def _given(request: HttpRequest) -> dict[str, str]:
     return {name: printable(str(request.POST.get(name, "")).strip())[:_LONGEST] for name in FIELDS}
 
 
-def _next_up(found: Observation | None, problems: list[str]) -> str:
-    """Return in words when a request is up next; what speaks against it is added to the problems."""
+class _NextUpWords(msgspec.Struct, frozen=True):
+    """When a request is up next, for the form."""
+
+    words: str
+    """In a sentence."""
+    up: bool
+    """Whether it is within a year."""
+
+
+def _next_up(found: Observation | None, problems: list[str]) -> _NextUpWords | None:
+    """Return when a request is up next; what speaks against it is added to the problems."""
     if found is None:
-        return ""
+        return None
     try:
         return _words(next_up(found, site_of(settings.CONSOLE.observed), settings.CONSOLE.observed.time()))
     except PlanningError as error:
         problems.append(str(error))
-        return ""
+        return None
 
 
 def _reviewed(
@@ -155,12 +165,14 @@ def _tell(request: HttpRequest, name: str, payload: Any, what: str, about: str, 
     return HttpResponseRedirect(where, status=303)
 
 
-def _words(coming: NextUp) -> str:
+def _words(coming: NextUp) -> _NextUpWords:
     if coming.begin is None:
-        return f"It can be made, but is not up within a year: {coming.reason}"
+        return _NextUpWords(f"It would be taken, but cannot be observed within a year: {coming.reason}", up=False)
     when = datetime.fromtimestamp(coming.begin, UTC)
     reason = f" ({coming.reason})" if coming.reason else ""
-    return f"It can be made: next up {when:%Y-%m-%d %H:%M} UTC, at {coming.altitude:.0f}°{reason}"
+    return _NextUpWords(
+        f"It can be made: next up {when:%Y-%m-%d %H:%M} UTC, at {coming.altitude:.0f}°{reason}", up=True
+    )
 
 
 def _page(name: str) -> Any:
