@@ -13,7 +13,9 @@ What is said, in lines of ASCII; numbers grow on each connection, and the key is
     anybody, once, and answer    STATUS, one line of JSON
     guardian, to the rest        ERR <reason>, and the connection ends
 
-A beat that was said before, or that a stranger says, counts for nothing. Everything runs in the reactor's thread.
+A beat that was said before, or that a stranger says, counts for nothing. From another computer all this is said in TLS,
+by certificates like the agents': the guardian's has its section's name, and only who shows that of the dome's agent may
+beat. Where TLS is awaited, the guardian says its first line after what comes. Everything runs in the reactor's thread.
 """
 
 from __future__ import annotations
@@ -40,12 +42,14 @@ from pyros import keys
 from pyros.alarms import Alarms
 from pyros.clock import Clock, Timer
 from pyros.config import Config, GuardianConfig, StandardAgents
-from pyros.errors import AgentError, ConfigError
+from pyros.errors import AgentError, ConfigError, WireError
 from pyros.instruments import connect
 from pyros.planning import Site
 from pyros.reactor import Reactor
 from pyros.sender import Sender
 from pyros.sender.handshake import observatory_key
+from pyros.sender.inbound_tls import InboundTls, PortTls
+from pyros.sender.tcp import bound_silence
 
 NAME = "guardian"
 SILENT = "the dome's agent is silent"
@@ -77,6 +81,7 @@ class Guardian:
         """What the device last said it does; ``unknown`` while it cannot be asked, ``starting`` before it was."""
         self.beats, self._told = 0, ""
         self.connections: list[_Connection] = []
+        self.tls = PortTls(self.section.place)
         self._send = send or partial(Sender.send_to, StandardAgents.MONITORING, config=config, timeout=2.0)
         self._alarms = Alarms(NAME, config.on_alarm, clock, self.log, self._tell)
         self._looking = False
@@ -237,18 +242,39 @@ class _Connection(LineOnlyReceiver):
 
     def __init__(self, guardian: Guardian) -> None:
         self._guardian, self._nonce = guardian, keys.nonce()
+        self._tls, self._greeted = InboundTls(guardian.tls), False
         self.heard = guardian.clock.monotonic()
         self.number = 0
         """That of its last beat; 0: it has not proved the key."""
 
     def connectionMade(self) -> None:
         self._guardian.connections.append(self)
-        self.sendLine(f"GUARDIAN 1 {self._nonce}".encode())
+        bound_silence(self.transport)
+        if not self._tls.is_expected(self.transport):
+            self._greet()
+
+    def _greet(self) -> None:
+        if not self._greeted:
+            self._greeted = True
+            self.sendLine(f"GUARDIAN 1 {self._nonce}".encode())
+
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            taken = self._tls.takes(self.transport, data)
+        except WireError as error:
+            if self._guardian.tls.is_news(str(error)):
+                self._guardian.log.warn("{host} is refused: {why}", host=self.transport.getPeer().host, why=error)
+            self.sendLine(f"ERR {error}".encode())
+            self.transport.loseConnection()
+            return
+        self._greet()
+        if not taken:
+            super().dataReceived(data)
 
     def lineReceived(self, line: bytes) -> None:
         self.heard = self._guardian.clock.monotonic()
         word, *rest = line.decode("ascii", "replace").split() or [""]
-        if word == "BEAT" and self._is_new(*rest[:2]):
+        if word == "BEAT" and self._is_from_dome() and self._is_new(*rest[:2]):
             self.sendLine(f"OK {self._guardian.beat()}".encode())
             return
         if word == "STATUS":
@@ -256,6 +282,15 @@ class _Connection(LineOnlyReceiver):
         else:
             self.sendLine(b"ERR say STATUS, or BEAT, a number, and its signature by the key; none comes twice")
         self.transport.loseConnection()
+
+    def _is_from_dome(self) -> bool:
+        shown, wanted = self._tls.certified, self._guardian.config.agent("dome").name
+        if shown in (None, wanted):
+            return True
+        told = f"a beat with the certificate of {shown!r}, and not of {wanted!r}, counts for nothing"
+        if self._guardian.tls.is_news(told):
+            self._guardian.log.warn("{told}", told=told)
+        return False
 
     def _is_new(self, number: str = "", signature: str = "") -> bool:
         if not re.fullmatch("[0-9]{1,15}", number) or int(number) <= self.number:
@@ -266,6 +301,8 @@ class _Connection(LineOnlyReceiver):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._guardian.connections.remove(self)
+        if trouble := self._tls.trouble(reason):
+            self._guardian.log.warn("{trouble}", trouble=trouble)
 
 
 class _Connections(ServerFactory):

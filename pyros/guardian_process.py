@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
@@ -15,10 +14,11 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from pyros.clock import Clock, Timer
-from pyros.config import Config, GuardianConfig
+from pyros.config import Address, Config, GuardianConfig
 from pyros.kept_process import KeptProcess
 from pyros.reactor import Reactor
 from pyros.sender import reachable
+from pyros.sender.endpoints import client_endpoint
 
 _LOOK_SECONDS = 1.0
 _ASK_SECONDS = 3.0
@@ -41,9 +41,7 @@ class GuardianProcess:
         unit = ["--unit", config.unit] if config.unit else []
         plugin = ["pyros-guardian", "--config", str(config.path), *unit, *["--simulated"] * simulated]
         self._process = KeptProcess(name, plugin, self.file, clock)
-        host = reachable(section.ip)
-        endpoint = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
-        self._endpoint = endpoint(reactor, host, section.port, _ASK_SECONDS)
+        self._endpoint = client_endpoint(reactor, Address(reachable(section.ip), section.port), _ASK_SECONDS)
         self._asking: Deferred[Any] | None = None
         self._found: dict[str, Any] | None = None
         self._timer: Timer | None = None

@@ -210,7 +210,7 @@ remotes = a.example:x
         "[scheduler] allow: '127.0.0.1/8' is not a list of networks, like 127.0.0.0/8 ::1"
         " (127.0.0.1/8 has host bits set)",
         "[scheduler] prot: unknown key"
-        " (known here: ip, port, at, app, allow, log, driver, address, kind, unit, option_...)",
+        " (known here: ip, port, listen, at, app, allow, log, driver, address, kind, unit, option_...)",
         "[majordome] port: missing",
         "[camera] port: '70000' is not a port; give a whole number from 1 to 65535",
         "[camera] address: missing",
@@ -379,12 +379,12 @@ def test_the_guardian_has_a_section_of_its_own(tmp_path: Path) -> None:
 def test_mistakes_in_the_guardians_section(tmp_path: Path) -> None:
     assert problems(tmp_path, f"{OBSERVATORY}[guardian]\nport = 5008\nbeat = 0\nopen = yes\n{DOME}") == [
         "[guardian] beat: '0' is not a positive number",
-        "[guardian] open: unknown key (known here: port, ip, beat, poll, allow)",
+        "[guardian] open: unknown key (known here: ip, port, listen, at, beat, poll, allow)",
         "[guardian] port: 5008 on 127.0.0.1 is already taken by [dome]",
     ]
     assert problems(tmp_path, f"{OBSERVATORY}[guardian]\nport = 5016\n[scheduler]\nport = 5002\nroof = yes\n") == [
         "[scheduler] roof: unknown key"
-        " (known here: ip, port, at, app, allow, log, driver, address, kind, unit, option_...)",
+        " (known here: ip, port, listen, at, app, allow, log, driver, address, kind, unit, option_...)",
         "[guardian]: needs a [dome] section, which names the device",
     ]
 
@@ -436,3 +436,61 @@ def test_mistakes_in_a_scheduled_job(tmp_path: Path) -> None:
         " seconds, memory)",
         "[job x] queue: 'no' is no agent of this file; give it a section, with app = pyros.agents.jobs",
     ]
+
+
+# Where an agent listens, and where others find it --------------------------------------------------------------------
+
+
+def test_where_an_agent_listens_is_apart_from_where_it_is_found(tmp_path: Path) -> None:
+    text = (
+        f"{OBSERVATORY}tls = tls\n[scheduler]\nlisten = [::]:5002\nat = tls:north.example.org:15002\n"
+        f"[guardian]\nlisten = 0.0.0.0:5016\nat = dome.example.org\n{DOME}"
+        "[broker]\nport = 5030\nat = north.example.org\n"
+    )
+    loaded = config.load(write(tmp_path, text))
+    scheduler = loaded.agent("scheduler")
+    assert (scheduler.ip, scheduler.port, scheduler.listens) == ("::", 5002, "[::]:5002")
+    assert scheduler.destination == config.Address("north.example.org", 15002, tls=True)
+    assert loaded.guardian is not None
+    assert loaded.guardian.where == "dome.example.org:5016"
+    assert loaded.guardian.place.encrypted
+    assert loaded.peer("broker").destination == config.Address("north.example.org", 5030)
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ("listen = dome.example.org:5002", "listen: 'dome.example.org:5002' is not an IP address and a port"),
+        ("listen = 5002", "listen: '5002' is not an IP address and a port, like 0.0.0.0:5010"),
+        ("listen = tls:0.0.0.0:5002", "listen: 'tls:0.0.0.0:5002' is not an IP address and a port"),
+        ("listen = 0.0.0.0:70000", "listen: '0.0.0.0:70000' is not a port"),
+        ("listen = 0.0.0.0:5002\nport = 5002", "port: listen says that already; give one of them"),
+        ("port = 5002\nat = 0.0.0.0", "at: '0.0.0.0' is no address to connect to"),
+    ],
+)
+def test_mistakes_in_where_an_agent_listens(keys: str, told: str, tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, f"{OBSERVATORY}[scheduler]\n{keys}\n")
+    assert problem.startswith(f"[scheduler] {told}")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "told"),
+    [
+        ("at = north.example.org", "at = south.example.org", []),
+        ("at = example.org:15001", "at = example.org:15002", []),  # behind one router, on two computers
+        ("at = example.org", "at = example.org", ["[majordome] port: 5001 on 0.0.0.0 is already taken by [scheduler]"]),
+        ("at = example.org", "", []),
+        ("", "", ["[majordome] port: 5001 on 0.0.0.0 is already taken by [scheduler]"]),
+        (
+            "at = example.org:15001",
+            "at = example.org:15001",
+            ["[majordome] at: [scheduler] is found at example.org:15001 already"],
+        ),
+    ],
+)
+def test_one_file_serves_several_computers(one: str, other: str, told: list[str], tmp_path: Path) -> None:
+    text = f"{OBSERVATORY}[scheduler]\nlisten = 0.0.0.0:5001\n{one}\n[majordome]\nlisten = 0.0.0.0:5001\n{other}\n"
+    if told:
+        assert problems(tmp_path, text) == told
+    else:
+        config.load(write(tmp_path, text))

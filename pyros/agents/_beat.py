@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
@@ -20,10 +20,13 @@ from twisted.python.failure import Failure
 from pyros import keys
 from pyros.clock import Clock, Timer
 from pyros.config import Config, GuardianConfig
-from pyros.errors import ConfigError
+from pyros.errors import ConfigError, WireError
 from pyros.reactor import Reactor
-from pyros.sender import reachable
+from pyros.sender.endpoints import client_endpoint
 from pyros.sender.handshake import observatory_key
+from pyros.sender.tcp import bound_silence
+from pyros.sender.tls import AgentTls, TlsSide
+from pyros.tls_words import of_failure
 
 ANSWER_SECONDS = 3.0
 """After so long without an answer the guardian counts as gone; longer where the configured ``beat`` is."""
@@ -60,9 +63,9 @@ class BeatSender:
         self.key = observatory_key(config)
         self.clock = clock
         self._log, self._alive, self._on_presence = log, alive, on_presence
-        host, port = reachable(self.section.ip), self.section.port
-        endpoint = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
-        self._endpoint = endpoint(reactor, host, port, ANSWER_SECONDS)
+        self._reactor, self._place = reactor, self.section.place
+        self._name, self._tls = config.agent("dome").name, AgentTls(config.certificates)
+        self._side: TlsSide | None = None
         self._told: tuple[bool, str] | None = None
         self._begun = clock.monotonic()
         self._connection: _Beats | None = None
@@ -83,7 +86,16 @@ class BeatSender:
     def start(self) -> None:
         """Begin to beat."""
         self._timer = None
-        self._attempt = self._endpoint.connect(_BeatsFactory(self))
+        endpoint = client_endpoint(self._reactor, self._place.destination, ANSWER_SECONDS)
+        if self._place.encrypted:
+            try:
+                self._side = self._tls.client(self._name, self._place.name)
+            except WireError as error:
+                self._retry(f"nothing can be said to the guardian at {self._place.where}: {error}")
+                return
+            endpoint = wrapClientTLS(self._side, endpoint)
+        self._attempt = endpoint.connect(_BeatsFactory(self))
+        self._attempt.addTimeout(ANSWER_SECONDS + 1, self._reactor)  # a name that is looked up has no other
         self._attempt.addCallbacks(self._connected, self._failed)
 
     def stop(self) -> None:
@@ -113,10 +125,12 @@ class BeatSender:
         elif state != "starting":
             self._tell(True, "")
 
-    def lost(self, reason: str) -> None:
-        """Note that the connection to the guardian is gone."""
+    def lost(self, reason: Failure, why: str) -> None:
+        """Note that the connection to the guardian is gone, and ``why``, if we know more than the reason given."""
         self._connection = None
-        self._retry(f"the guardian at {self.section.where} is gone: {reason}")
+        trouble = self._side.trouble if self._side is not None else ""
+        told = trouble or of_failure(reason) or why or reason.getErrorMessage()
+        self._retry(f"the guardian at {self._place.where} is gone: {told}")
 
     # Its life.
 
@@ -126,7 +140,7 @@ class BeatSender:
     def _failed(self, failure: Failure) -> None:
         self._attempt = None
         if failure.check(CancelledError) is None:
-            self._retry(f"there is no guardian at {self.section.where}: {failure.getErrorMessage()}")
+            self._retry(f"there is no guardian at {self._place.where}: {failure.getErrorMessage()}")
 
     def _retry(self, reason: str) -> None:
         if not self._stopped:
@@ -157,6 +171,7 @@ class _Beats(LineOnlyReceiver):
         self._timer: Timer | None = None
 
     def connectionMade(self) -> None:
+        bound_silence(self.transport)
         self._wait_for_answer()
 
     def lineReceived(self, line: bytes) -> None:
@@ -177,7 +192,7 @@ class _Beats(LineOnlyReceiver):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        self._sender.lost(self._reason or reason.getErrorMessage())
+        self._sender.lost(reason, self._reason)
 
     def _beat(self) -> None:
         if not self._sender.alive():

@@ -31,7 +31,7 @@ from pyros.notices.delivery import apprise_problem
 from pyros.notices.rules import NoticeRules
 from pyros.planning import Site
 from pyros.sender.amqp import amqp_ready
-from pyros.sender.certificates import examine
+from pyros.sender.certificates import examine, unreachable
 from pyros.simulators import Description
 from pyros.simulators import load as load_simulator
 
@@ -211,7 +211,7 @@ class Findings:
         self._try(amqp_ready, self.config)
         found = examine(self.config, RealClock(Clock()).now())
         self.problems += found.problems
-        self.warnings += found.warnings
+        self.warnings += [*found.warnings, *unreachable(self.config)]
 
     def _check_broker(self) -> None:
         """Check the files of the broker's TLS, and what it asks of other brokers."""

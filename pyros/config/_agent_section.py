@@ -12,7 +12,7 @@ from pyros.config._agent import LOG_LEVELS, LOOPBACK, Address, AgentConfig, Amqp
 from pyros.config._section import Section
 from pyros.config._units import CENTRAL_SCHEDULER
 from pyros.config._values import INSTRUMENTS, STANDARD_AGENTS
-from pyros.config._words import address, choice, ip_word, networks, port_number, yes
+from pyros.config._words import address, choice, ip_and_port, ip_word, networks, port_number, yes
 
 DANGEROUSLY_OFF = "DANGEROUSLY_OFF"
 """The word for plain text between computers: anybody on the way may read and change what is said."""
@@ -51,6 +51,16 @@ def _unit(text: str) -> str:
     return text
 
 
+def listening(section: Section) -> tuple[str, int]:
+    """Take the address and port that a section listens on: ``listen``, or ``ip`` and ``port``."""
+    if "listen" not in section.values:
+        return section.take("ip", ip_word, "127.0.0.1"), section.take("port", port_number)
+    for key in ("ip", "port"):
+        if section.values.pop(key, None) is not None:
+            section.problem(key, "listen says that already; give one of them")
+    return section.take("listen", ip_and_port) or ("", 0)
+
+
 def read_agent(section: Section, tls: TlsOption, amqp: AmqpConfig | None) -> AgentConfig:
     """Return what an agent's section says; every mistake becomes a problem of the section."""
     name = section.name
@@ -81,10 +91,11 @@ def read_agent(section: Section, tls: TlsOption, amqp: AmqpConfig | None) -> Age
             section.problem("at", f"{AMQP} needs [observatory] amqp = amqps://USER@HOST/VHOST")
     elif "at" in section.values:
         at = section.take("at", address)
+    ip, port = listening(section)
     config = AgentConfig(
         name=name,
-        ip=section.take("ip", ip_word, "127.0.0.1"),
-        port=section.take("port", port_number),
+        ip=ip,
+        port=port,
         app=section.take("app", str, app),
         allow=section.take("allow", networks, LOOPBACK),
         driver=section.take("driver", str, None if instrument else ""),
@@ -99,5 +110,6 @@ def read_agent(section: Section, tls: TlsOption, amqp: AmqpConfig | None) -> Age
         of_kind="" if kind == name else kind,
         unit=unit,
     )
-    section.rest(f"ip, port, at, app, allow, log, driver, address, kind, unit{', roof' * (kind == 'dome')}, option_...")
+    of_domes = ", roof" * (kind == "dome")
+    section.rest(f"ip, port, listen, at, app, allow, log, driver, address, kind, unit{of_domes}, option_...")
     return config

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from pyros.config._agent import LOOPBACK, AgentConfig, AmqpConfig, Network, is_here
-from pyros.config._agent_section import TlsOption, read_agent, tls_word
+from pyros.config._agent import LOOPBACK, Address, AgentConfig, AmqpConfig, Network, is_here
+from pyros.config._agent_section import TlsOption, listening, read_agent, tls_word
 from pyros.config._console import read_console
 from pyros.config._schedule import schedule
 from pyros.config._section import Section
@@ -31,6 +31,7 @@ from pyros.config._values import (
 )
 from pyros.config._words import (
     Untold,
+    address,
     amqp_url,
     choice,
     command,
@@ -120,7 +121,7 @@ class Reader:
                 if name.startswith("monitoring ")
             },
             units={unit.name: unit for unit in units},
-            unit_guardians={each.name.partition(" ")[2].strip(): self._guardian(each) for each in guardians},
+            unit_guardians={each.name.partition(" ")[2].strip(): self._guardian(each, tls_rule) for each in guardians},
             on_alarm=observatory.take("on_alarm", self._command, ()),
             group=observatory.take("group", str, ""),
             key=observatory.take("key", self._path) if "key" in observatory.values else None,
@@ -129,7 +130,7 @@ class Reader:
             simbad=observatory.take("simbad", web_address, "") if "simbad" in observatory.values else "",
             broker=self._broker(broker, tls, named, kafka) if broker else None,
             celery=self._celery(celery) if celery else CeleryConfig(),
-            guardian=self._guardian(guardian) if guardian else None,
+            guardian=self._guardian(guardian, tls_rule) if guardian else None,
             console=read_console(console, cache, data, self._existing, self.problems),
             certificates=tls_rule.certificates,
             dangerous=tls_rule.dangerous,
@@ -225,15 +226,20 @@ class Reader:
             **{key: section.take(key, positive, getattr(default, key)) for key in WeatherLimits.__struct_fields__}
         )
 
-    def _guardian(self, section: Section) -> GuardianConfig:
+    def _guardian(self, section: Section, tls: TlsOption) -> GuardianConfig:
+        ip, port = listening(section)
         config = GuardianConfig(
-            port=section.take("port", port_number),
-            ip=section.take("ip", ip_word, "127.0.0.1"),
+            port=port,
+            ip=ip,
+            at=section.take("at", address) if "at" in section.values else None,
             beat=section.take("beat", positive, 5.0),
             poll=section.take("poll", positive, 1.0),
             allow=section.take("allow", networks, LOOPBACK),
+            name=" ".join(section.name.split()),
+            certificates=tls.certificates,
+            dangerous=tls.dangerous,
         )
-        section.rest(", ".join(GuardianConfig.__struct_fields__))
+        section.rest("ip, port, listen, at, beat, poll, allow")
         return config
 
     def _broker(
@@ -248,6 +254,7 @@ class Reader:
         config = BrokerConfig(
             ip=ip,
             port=section.take("port", port_number) if "port" in section.values else None,
+            at=section.take("at", address) if "at" in section.values else None,
             receiver_port=section.take("receiver_port", port_number, default.receiver_port),
             broadcaster_port=section.take("broadcaster_port", port_number, default.broadcaster_port),
             ivo=section.take("ivo", ivo, default.ivo),
@@ -259,6 +266,8 @@ class Reader:
             tls=self._tls(tls, ip, allow) if tls else None,
         )
         section.rest(", ".join(field for field in BrokerConfig.__struct_fields__ if field not in ("kafka", "tls")))
+        if config.at is not None and config.port is None:
+            section.problem("port", "missing; at says where the others find that port")
         twins = [each.where for each in config.remotes]
         for where in sorted({each for each in twins if twins.count(each) > 1}):
             section.problem("remotes", f"{where} is there twice")
@@ -409,33 +418,50 @@ class Reader:
             )
 
     def _check_ports(self, config: Config) -> None:
-        places = [(agent.name, "port", agent.ip, agent.port) for agent in config.agents.values()]
-        guardians = [(f"guardian {unit}", each) for unit, each in config.unit_guardians.items()]
-        for own, section in (("guardian", config.guardian), ("console", config.console), *guardians):
-            if section:
-                places.append((own, "port", section.ip, section.port))
+        agents = list(config.agents.values())
+        agents += [each.place for each in (config.guardian, *config.unit_guardians.values()) if each is not None]
+        places = [(agent.name, "port", agent.ip, agent.port, agent.at) for agent in agents]
+        if config.console:
+            places.append(("console", "port", config.console.ip, config.console.port, None))
         if config.broker:
             places += [
-                ("broker", key, config.broker.ip, getattr(config.broker, key))
+                ("broker", key, config.broker.ip, getattr(config.broker, key), config.broker.at)
                 for key in ("port", "receiver_port", "broadcaster_port")
             ]
             if (tls := config.broker.tls) is not None:
-                places += [(_TLS, key, tls.ip, getattr(tls, key)) for key in ("receiver_port", "broadcaster_port")]
-        taken: list[tuple[str, str, int]] = []
-        for name, key, ip, port in places:
+                keys = ("receiver_port", "broadcaster_port")
+                places += [(_TLS, key, tls.ip, getattr(tls, key), config.broker.at) for key in keys]
+        taken: list[tuple[str, str, int, Address | None]] = []
+        found_at: dict[Address, str] = {}
+        for name, key, ip, port, at in places:
             if not (ip and port):
                 continue  # told already
             who = name if key == "port" else f"{name} {key}"
-            other = next((other for other, at, same in taken if port == same and addresses_clash(ip, at)), None)
+            other = next((each[0] for each in taken if port == each[2] and addresses_clash(ip, each[1])
+                          and _same_computer(port, at, each[3])), None)  # fmt: skip
             if other:
                 self.problems.append(f"{self.file}: [{name}] {key}: {port} on {ip} is already taken by [{other}]")
-            else:
-                taken.append((who, ip, port))
+                continue
+            taken.append((who, ip, port, at))
+            if at is not None and key == "port":
+                there = Address(at.host, at.port or port)
+                if (first := found_at.setdefault(there, name)) != name:
+                    self.problems.append(f"{self.file}: [{name}] at: [{first}] is found at {there} already")
 
 
 def _as_units(agents: dict[str, AgentConfig]) -> Mapping[str, AgentConfig]:
     """Return the sections as they are, or, where one says more than its kind, as units see them."""
     return Agents(agents.values()) if any(section.of_kind or section.unit for section in agents.values()) else agents
+
+
+def _same_computer(port: int, one: Address | None, other: Address | None) -> bool:
+    """Return whether two sections that listen on ``port`` are certainly of one computer.
+
+    They need not be where others find them under different names, or where a router forwards another port.
+    """
+    if one is None or other is None:
+        return one is other
+    return one.host == other.host and {one.port or port, other.port or port} == {port}
 
 
 def addresses_clash(one: str, other: str) -> bool:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import msgspec
 
 from pyros import keys
-from pyros.config._agent import LOOPBACK, AgentConfig, AmqpConfig, Network
+from pyros.config._agent import LOOPBACK, Address, AgentConfig, AmqpConfig, Network
 from pyros.config._schedule import Schedule
 from pyros.config._units import CENTRAL_SCHEDULER, WHOLE, Agents, UnitConfig, around
 from pyros.errors import ConfigError, UnknownAgent
@@ -161,6 +161,8 @@ class BrokerConfig(msgspec.Struct, frozen=True):
     """Address that its ports are on."""
     port: int | None = None
     """Where it answers how it is, as agents do; None for nowhere."""
+    at: Address | None = None
+    """Where the agents find that port; None: where it listens."""
     receiver_port: int = 8098
     """TCP port for authors."""
     broadcaster_port: int = 8099
@@ -188,17 +190,33 @@ class GuardianConfig(msgspec.Struct, frozen=True):
     """TCP port for the beat of the dome's agent."""
     ip: str = "127.0.0.1"
     """Address that it listens on."""
+    at: Address | None = None
+    """Where the dome's agent finds it; None: where it listens."""
     beat: float = 5.0
     """Seconds without a beat of the dome's agent after which it closes a dome that isn't closed."""
     poll: float = 1.0
     """Seconds between two looks at the device."""
     allow: tuple[Network, ...] = LOOPBACK
     """Networks that may connect."""
+    name: str = "guardian"
+    """The section's name, which its certificate has."""
+    certificates: Path | None = None
+    """Folder of the certificates with which other computers are spoken to; None: there is none."""
+    dangerous: bool = False
+    """Plain text is spoken with other computers."""
+
+    @property
+    def place(self) -> AgentConfig:
+        """Where it listens, how it is reached, and by which certificates, in the words of an agent's section."""
+        return AgentConfig(
+            self.name, self.ip, self.port, "", self.allow,
+            at=self.at, certificates=self.certificates, dangerous=self.dangerous,
+        )  # fmt: skip
 
     @property
     def where(self) -> str:
-        """``ip:port``, for people."""
-        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+        """Where the dome's agent finds it, for people."""
+        return self.place.where
 
 
 LOOK_UP = ("simbad", "tns", "gcn")
@@ -487,7 +505,7 @@ class Config(msgspec.Struct, frozen=True):
         """Where messages for an agent go, or for the broker; raises UnknownAgent as `agent` does."""
         if name == BROKER and self.broker is not None and self.broker.port is not None:
             return AgentConfig(
-                BROKER, self.broker.ip, self.broker.port, "", self.broker.allow,
+                BROKER, self.broker.ip, self.broker.port, "", self.broker.allow, at=self.broker.at,
                 certificates=self.certificates, dangerous=self.dangerous,
             )  # fmt: skip
         return self.agent(name)

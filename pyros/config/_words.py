@@ -29,6 +29,14 @@ def ip_word(text: str) -> str:
         raise ValueError("is not an IP address, like 127.0.0.1") from None
 
 
+def ip_and_port(text: str) -> tuple[str, int]:
+    """``ip:port``; an IPv6 address is in brackets."""
+    found = re.fullmatch(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<four>[0-9.]+)):(?P<port>[0-9]+)", text)
+    if found is None:
+        raise ValueError("is not an IP address and a port, like 0.0.0.0:5010 or [::]:5010; for others there is at")
+    return ip_word(found["six"] or found["four"]), port_number(found["port"])
+
+
 def networks(text: str) -> tuple[Network, ...]:
     try:
         return tuple(ip_network(word) for word in text.split())
@@ -82,6 +90,8 @@ def address(text: str) -> Address:
     host, _, port = text.rpartition(":")
     if not re.fullmatch(r"[A-Za-z0-9](?:[\w.-]{0,252})|\[[0-9A-Fa-f:.]+\]", host, re.ASCII):
         raise ValueError("is not like dome.example.org:5010, or [IPv6 address]:5010; tls: may stand before it")
+    if host.strip("[]") in ("0.0.0.0", "::"):
+        raise ValueError("is no address to connect to: there one listens; give the computer's name or address")
     return Address(host.strip("[]"), port_number(port) if port != "0" else 0, tls)
 
 

@@ -19,7 +19,7 @@ from pyros.hold import Hold
 from pyros.journal.events import EventReader
 from pyros.prepared import prepared
 from pyros.printable import instant, printable
-from pyros.sender import ask, reachable
+from pyros.sender import ask, open_connection, reachable
 
 LONG_SECONDS = 3.0
 """A handler that takes longer hangs: it should take milliseconds."""
@@ -57,7 +57,7 @@ def of_guardian(section: GuardianConfig, timeout: float, unit: str = "") -> dict
     """Ask the guardian how it is doing and what it sees of the dome; or why it doesn't answer, in ``reason``."""
     line: dict[str, Any] = {"agent": f"guardian {unit}".strip(), "address": section.where, "up": False}
     try:
-        with socket.create_connection((reachable(section.ip), section.port), timeout) as connection:
+        with open_connection(section.place, timeout) as connection:
             connection.settimeout(timeout)
             connection.sendall(b"STATUS\n")
             with connection.makefile("rb") as answers:
@@ -65,6 +65,8 @@ def of_guardian(section: GuardianConfig, timeout: float, unit: str = "") -> dict
         if not greeting.startswith(b"GUARDIAN "):
             return line | {"reason": "what listens there is no guardian"}
         return line | {"up": True} | msgspec.json.decode(answer, type=dict[str, Any])
+    except DeliveryError as error:
+        return line | {"reason": error.reason}
     except (OSError, msgspec.DecodeError) as error:
         return line | {"reason": getattr(error, "strerror", None) or str(error)}
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from pyros import config as _config
 from pyros.errors import AgentError, AgentUnreachable
-from pyros.sender._client import AgentClient, ask, reachable
+from pyros.sender._client import AgentClient, ask, open_connection, reachable
 
-__all__ = ["AgentClient", "Sender", "ask", "current_config", "outbox_of_this_thread", "reachable"]
+__all__ = ["AgentClient", "Sender", "ask", "current_config", "open_connection", "outbox_of_this_thread", "reachable"]
 
 
 class _Outbox(threading.local):

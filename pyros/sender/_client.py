@@ -248,7 +248,7 @@ class AgentClient:
     def _greet(self, deadline: Deadline) -> int:
         self.close()
         self._decoder = wire.Decoder(frames=True)
-        self._socket = _connect(self.agent, max(deadline.left(), 0.001))
+        self._socket = open_connection(self.agent, max(deadline.left(), 0.001))
         self._bound = -1.0
         key = find_key(self._key_file) if self._key_file is not None else None
         handshake = self._handshake = SenderHandshake(self._name, self.agent.name, self._epoch, key)
@@ -280,7 +280,7 @@ def ask(agent: AgentConfig, query: str, timeout: float = 2.0) -> dict[str, Any]:
     decoder = wire.Decoder(frames=True)
     deadline = Deadline(timeout)
     try:
-        with _connect(agent, timeout) as connection:
+        with open_connection(agent, timeout) as connection:
             connection.sendall(wire.encode_frame(wire.Frame(query=query)))
             while True:
                 connection.settimeout(max(deadline.left(), 0.001))
@@ -297,7 +297,7 @@ def ask(agent: AgentConfig, query: str, timeout: float = 2.0) -> dict[str, Any]:
         raise AgentUnreachable(agent.name, agent.where, getattr(error, "strerror", None) or str(error)) from None
 
 
-def _connect(agent: AgentConfig, timeout: float) -> socket.socket:
+def open_connection(agent: AgentConfig, timeout: float) -> socket.socket:
     """Return a connection to the agent, encrypted where that is due. Raises OSError, and as `encrypt` does."""
     destination = agent.destination
     connection = socket.create_connection((destination.host, destination.port), timeout=timeout)

@@ -11,7 +11,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
@@ -23,6 +23,7 @@ from pyros.config import AgentConfig
 from pyros.errors import WireError
 from pyros.reactor import Reactor
 from pyros.sender.amqp import AmqpCaller
+from pyros.sender.endpoints import client_endpoint
 from pyros.sender.handshake import SenderHandshake
 from pyros.sender.liveness import MAX_PATIENCE_SECONDS, Path, SenderWatch
 from pyros.sender.tcp import bound_silence, bound_unanswered
@@ -222,12 +223,7 @@ class TcpCarrier(StreamCarrier):
     """One TCP connection at a time to an agent's port."""
 
     def endpoint(self) -> Any:
-        host, port, patience = self.agent.destination.host, self.agent.destination.port, self.patience
-        if ":" in host:
-            return TCP6ClientEndpoint(self.reactor, host, port, patience)
-        if host.replace(".", "").isdigit():
-            return TCP4ClientEndpoint(self.reactor, host, port, patience)
-        return HostnameEndpoint(self.reactor, host, port, patience)
+        return client_endpoint(self.reactor, self.agent.destination, self.patience)
 
 
 class AmqpCarrier(StreamCarrier):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pyros import certificates
 from pyros.authority import AUTHORITY, PROGRAM
 from pyros.certificates import Certificate
-from pyros.config import BROKER, DANGEROUSLY_OFF, Config
+from pyros.config import BROKER, DANGEROUSLY_OFF, AgentConfig, Config, is_here
 
 
 class CertificateFindings(NamedTuple):
@@ -20,9 +20,14 @@ class CertificateFindings(NamedTuple):
 
 
 def names(config: Config) -> list[str]:
-    """Return the names that a certificate may be made for: the agents', the broker's, that of programs."""
-    broker = [BROKER] if config.broker is not None and config.broker.port is not None else []
-    return [*config.agents, *broker, PROGRAM]
+    """Return the names that a certificate may be made for: the agents', the broker's, guardians', that of programs."""
+    return [*config.agents, *(each.name for each in _others(config)), PROGRAM]
+
+
+def _others(config: Config) -> list[AgentConfig]:
+    """Return the ports that take what agents say and are none: the broker's and the guardians'."""
+    broker = [config.peer(BROKER)] if config.broker is not None and config.broker.port is not None else []
+    return broker + [seen.guardian.place for seen in config.guarded() if seen.guardian is not None]
 
 
 def examine(config: Config, now: datetime) -> CertificateFindings:
@@ -54,10 +59,23 @@ def examine(config: Config, now: datetime) -> CertificateFindings:
     return CertificateFindings(problems, warnings)
 
 
+def unreachable(config: Config) -> Iterator[str]:
+    """Yield what keeps other computers from a port that is said to be for them."""
+    for section in (*config.agents.values(), *_others(config)):
+        where = f"{config.path}: [{section.name}]"
+        here = is_here(section.ip)
+        if section.at is not None and here and not (section.at.tls or is_here(section.at.host)):
+            yield (f"{where} listen: {section.listens} is for this computer alone, and others look for it at"
+                   f" {section.where}: listen = 0.0.0.0:{section.port}, unless something here passes on what"
+                   " comes")  # fmt: skip
+        elif not here and all(network.is_loopback for network in section.allow):
+            yield f"{where} allow: lets this computer in alone, though it listens on {section.listens}: name networks"
+
+
 def _unprotected(config: Config) -> Iterator[str]:
     """Yield what an observatory on several computers lacks."""
     want = f"that needs TLS: [observatory] tls = FOLDER (pyros cert --help), or tls = {DANGEROUSLY_OFF}"
-    for section in config.agents.values():
+    for section in (*config.agents.values(), *_others(config)):
         if section.amqp is not None:
             yield f"{config.path}: [{section.name}] at: is reached through RabbitMQ; {want}"
         elif section.encrypted:

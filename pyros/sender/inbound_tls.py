@@ -23,6 +23,7 @@ class PortTls:
     def __init__(self, section: AgentConfig) -> None:
         self.name = section.name
         self.dangerous = section.dangerous
+        self.encrypted = section.encrypted
         self.tls = AgentTls(section.certificates)
         self._told: set[str] = set()
 
@@ -48,6 +49,10 @@ class InboundTls:
     def certified(self) -> str | None:
         """The name in the certificate that was shown; None without TLS."""
         return self._side.name if self._side is not None else None
+
+    def is_expected(self, transport: Any) -> bool:
+        """Return whether whoever has connected is to begin with TLS, so that nothing may be said before."""
+        return not self._port.dangerous and (self._port.encrypted or not _is_here(transport))
 
     def takes(self, transport: Any, data: bytes) -> bool:
         """Look at what comes first; return whether it was the beginning of TLS, which has then been taken.

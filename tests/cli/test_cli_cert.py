@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pyros.authority import make_certificate
+from pyros.config import load
+from pyros.sender.certificates import unreachable
 from tests.cli.conftest import fails, run
 
 
@@ -72,3 +74,14 @@ def test_check_wants_tls_between_computers_or_a_dangerous_word(observatory: Path
     assert "DANGEROUSLY_OFF: who is on the network" in " ".join((result.stdout + result.stderr).split())
     observatory.write_text(observatory.read_text().replace("DANGEROUSLY_OFF", "off"))
     fails(["check", "--config", observatory], "neither a folder of certificates nor DANGEROUSLY_OFF")
+
+
+def test_check_tells_what_keeps_other_computers_out(tmp_path: Path) -> None:
+    path = tmp_path / "pyros_agent_config.ini"
+    path.write_text(
+        "[observatory]\nname = test\ntls = DANGEROUSLY_OFF\n[notifier]\nport = 5001\nat = north.example.org\n"
+        "[scheduler]\nlisten = 0.0.0.0:5002\nat = north.example.org\n[majordome]\nport = 5003\n"
+    )
+    alone, nobody = unreachable(load(path))
+    assert "[notifier] listen: 127.0.0.1:5001 is for this computer alone, and others look for it at" in alone
+    assert "[scheduler] allow: lets this computer in alone, though it listens on 0.0.0.0:5002" in nobody

@@ -1,0 +1,186 @@
+"""The guardian on another computer than the dome's agent: who may beat, and what is said without TLS."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.threads import blockingCallFromThread
+from twisted.logger import Logger
+
+from pyros import config as configuration
+from pyros.agents._beat import BeatSender
+from pyros.agents.runtime.program import background_reactor
+from pyros.authority import make_authority, make_certificate
+from pyros.clock import RealClock
+from pyros.guardian import Guardian
+from pyros.health.asking import of_guardian
+from pyros.sender.certificates import examine, names
+from tests.conftest import PATIENCE, free_port, wait_until
+
+NOW = datetime.now(UTC)
+DOME = "[dome east]\nport = 5008\ndriver = native\naddress = tcp:127.0.0.1:{nobody}\n"
+
+
+class Place:
+    """A guardian and the beat of the dome's agent, of a unit, both with certificates; the device is away."""
+
+    def __init__(self, folder: Path, reactor: Any, *, tls: str = "tls = tls") -> None:
+        port = free_port()
+        path = folder / configuration.FILE_NAME
+        path.write_text(
+            f"[observatory]\nname = test\n{tls}\n[guardian east]\nlisten = 127.0.0.1:{port}\n"
+            f"at = tls:127.0.0.1:{port}\n" + DOME.format(nobody=free_port())
+        )
+        self.whole = configuration.load(path)
+        self.config = self.whole.seen_from("east")
+        self.reactor, self.clock = reactor, RealClock(reactor)
+        self.presence: list[tuple[bool, str]] = []
+        if self.config.certificates is not None:
+            make_authority(self.config.certificates, "test", NOW)
+            for name in names(self.whole):
+                make_certificate(self.config.certificates, name, NOW)
+
+    @contextmanager
+    def running(self) -> Iterator[Guardian]:
+        guardian, beat = blockingCallFromThread(self.reactor, self._start)
+        try:
+            yield guardian
+        finally:
+            blockingCallFromThread(self.reactor, beat.stop)
+            blockingCallFromThread(self.reactor, guardian.stop)
+
+    def _start(self) -> tuple[Guardian, BeatSender]:
+        guardian = Guardian(self.config, self.reactor, self.clock, send=lambda *_: None)
+        guardian.start()
+        beat = BeatSender(
+            self.reactor,
+            self.clock,
+            self.config,
+            Logger("dome"),
+            lambda: True,
+            lambda *said: self.presence.append(said),
+        )
+        beat.start()
+        return guardian, beat
+
+    def said(self, reason: str) -> bool:
+        return any(reason in said for _, said in self.presence)
+
+    @property
+    def plain(self) -> socket.socket:
+        assert self.config.guardian is not None
+        return socket.create_connection(("127.0.0.1", self.config.guardian.port), PATIENCE)
+
+
+@pytest.fixture
+def reactor() -> Any:
+    """Return the process's own: Twisted's TLS sends by that one's time."""
+    return background_reactor()
+
+
+def test_the_domes_agent_beats_by_certificates(tmp_path: Path, reactor: Any) -> None:
+    place = Place(tmp_path, reactor)
+    with place.running() as guardian:
+        wait_until(lambda: guardian.beats > 0)
+        assert place.config.guardian is not None
+        said = of_guardian(place.config.guardian, PATIENCE, "east")
+        assert said["up"]
+        assert said["agent"] == "guardian east"
+        assert said["beats"] > 0
+
+
+@pytest.mark.parametrize(
+    ("certificate", "reason"),
+    [
+        ("program", "ERR"),  # the key alone does not make a beat
+        ("strange", "it does not know who has signed our certificate"),
+        ("ended", "our certificate has expired"),
+        ("none", "dome east.pem: no such file; pyros cert dome east makes it"),
+    ],
+)
+def test_a_beat_with_a_wrong_certificate_counts_for_nothing(
+    certificate: str, reason: str, tmp_path: Path, reactor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyros.agents._beat.START_SECONDS", 0)
+    place = Place(tmp_path, reactor)
+    spoil(place.config.certificates, "dome east", certificate)
+    with place.running() as guardian:
+        wait_until(lambda: place.said(reason), what=reason)
+        assert guardian.beats == 0
+
+
+@pytest.mark.parametrize(
+    ("certificate", "reason"),
+    [
+        ("dome east", "its certificate is of 'dome east', and not of 'guardian east'"),
+        ("strange", "is signed by none of those whom we trust"),
+    ],
+)
+def test_another_one_in_the_guardians_place_is_no_guardian(
+    certificate: str, reason: str, tmp_path: Path, reactor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyros.agents._beat.START_SECONDS", 0)
+    place = Place(tmp_path, reactor)
+    spoil(place.config.certificates, "guardian east", certificate)
+    with place.running() as guardian:
+        wait_until(lambda: place.said(reason), what=reason)
+        assert guardian.beats == 0
+
+
+def spoil(folder: Path | None, name: str, how: str) -> None:
+    """Give a name a certificate that is another's, of another authority, or over; or none."""
+    assert folder is not None
+    own = folder / f"{name}.pem"
+    if how == "none":
+        own.unlink()
+    elif how == "strange":
+        make_authority(folder / "strange", "strangers", NOW)
+        own.write_bytes(make_certificate(folder / "strange", name, NOW).read_bytes())
+    elif how == "ended":
+        make_certificate(folder, name, NOW - timedelta(days=4 * 365))
+    else:
+        own.write_bytes((folder / f"{how}.pem").read_bytes())
+
+
+def test_a_program_on_its_own_computer_asks_without_tls(tmp_path: Path, reactor: Any) -> None:
+    place = Place(tmp_path, reactor)
+    with place.running(), place.plain as connection:
+        connection.sendall(b"STATUS\n")
+        with connection.makefile("rb") as answers:
+            assert answers.readline().startswith(b"GUARDIAN 1 ")
+            assert b'"beats"' in answers.readline()
+
+
+def test_plain_text_from_another_computer_is_refused(
+    tmp_path: Path, reactor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyros.sender.inbound_tls._is_here", lambda _transport: False)
+    place = Place(tmp_path, reactor)
+    with place.running(), place.plain as connection:
+        connection.sendall(b"STATUS\n")
+        with connection.makefile("rb") as answers:
+            assert b"nothing is taken without TLS" in answers.read()
+
+
+def test_without_certificates_nothing_leaves_the_computer(
+    tmp_path: Path, reactor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyros.agents._beat.START_SECONDS", 0)
+    place = Place(tmp_path, reactor, tls="")
+    assert ["[guardian east] at:" in each for each in examine(place.whole, NOW).problems] == [True]
+    with place.running() as guardian:
+        wait_until(lambda: place.said("[observatory] tls names no folder of certificates"))
+        assert guardian.beats == 0
+
+
+def test_plain_text_needs_a_dangerous_word(tmp_path: Path, reactor: Any) -> None:
+    place = Place(tmp_path, reactor, tls="tls = DANGEROUSLY_OFF")
+    assert place.config.guardian is not None
+    assert place.config.guardian.place.dangerous
+    assert not examine(place.whole, NOW).problems
