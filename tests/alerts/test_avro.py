@@ -98,6 +98,64 @@ def test_a_detection_of_a_survey_in_avro() -> None:
     assert (alert.stream, alert.event, alert.target) == ("ztf", "ztf:ZTF30aaaaaaa", (10.5, -43.5))
 
 
+FINK: dict[str, Any] = {
+    "type": "record", "name": "topLevelRecord",
+    "fields": [
+        {"name": "diaSourceId", "type": "long"},
+        {"name": "diaSource", "type": {"type": "record", "name": "diaSource", "fields": [
+            *({"name": name, "type": "double"} for name in ("ra", "dec", "midpointMjdTai", "psfFlux")),
+            {"name": "diaObjectId", "type": ["long", "null"]},
+        ]}},
+        {"name": "cutoutScience", "type": ["bytes", "null"]},
+        {"name": "clf", "type": {"type": "record", "name": "clf", "fields": [
+            {"name": "snnSnVsOthers_score", "type": ["float", "null"]},
+            {"name": "earlySNIa_score", "type": ["float", "null"]},
+        ]}},
+        {"name": "pred", "type": {"type": "record", "name": "pred", "fields": [{"name": "is_sso", "type": "boolean"}]}},
+    ],
+}  # fmt: skip
+"""As fink-client 11 dumps the schema of a livestream of Rubin's alerts, shortened."""
+
+
+def fink(solar_system: bool = False) -> bytes:
+    """Return the bare record of one alert, as Fink's livestream has it in a message's value."""
+    source = {"ra": 10.5, "dec": -43.5, "midpointMjdTai": 60924.25, "psfFlux": 3630.78, "diaObjectId": 77}
+    scores = {"snnSnVsOthers_score": 0.875, "earlySNIa_score": None}
+    stream = io.BytesIO()
+    record = {"diaSourceId": 29, "diaSource": source, "cutoutScience": b"\0" * 300, "clf": scores}
+    fastavro.schemaless_writer(stream, FINK, {**record, "pred": {"is_sso": solar_system}})
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("solar_system", [False, True])
+def test_a_bare_record_is_read_with_the_schema_that_came_beside_it(solar_system: bool) -> None:
+    key = json.dumps(fastavro.parse_schema(json.loads(json.dumps(FINK)))).encode()
+    packet = avro.container(key, fink(solar_system))
+    assert packet == avro.container(key, fink(solar_system)), "what comes again is the same packet"
+    assert len(list(fastavro.reader(io.BytesIO(packet)))) == 1
+    alert = parse(packet)
+    assert (alert.stream, alert.event, alert.target) == ("lsst", "lsst:77", (10.5, -43.5))
+    assert (alert.classification, alert.measured) == ({"SN": 0.875}, {"magnitude": 22.5})
+    assert alert.known_source is solar_system
+    with pytest.raises(AlertError, match="neither XML nor JSON"):
+        parse(fink())
+
+
+@pytest.mark.parametrize("key", [None, b"", b"ZTF30aaaaaaa", b'{"type": "record"}', b'{"id": 7}', b"{", b"[]", b"{}"])
+def test_a_key_that_is_no_schema_changes_nothing(key: bytes | None) -> None:
+    assert avro.container(key, b"{}") == b"{}"
+
+
+def test_a_container_needs_no_key() -> None:
+    assert avro.container(json.dumps(SCHEMA).encode(), PACKET) == PACKET
+
+
+def test_what_fastavro_writes_into_a_schema_is_not_trusted() -> None:
+    """It would take types from there without looking at them."""
+    schema = {**FINK, "__fastavro_parsed": True, "__named_schemas": {"x": "y"}}
+    assert avro.checked_schema(schema).keys() == {"type", "name", "fields"}
+
+
 ITEMS = [
     "null",
     {"type": "null"},

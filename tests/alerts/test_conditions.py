@@ -149,6 +149,12 @@ def test_what_params_measure_is_read_and_zero_is_nothing() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("unit", "seconds"), [("sec", 64.0), ("[ms]", 0.064), ("minutes", 3840.0), ("keV", None)])
+def test_a_duration_is_in_seconds_whatever_its_unit(unit: str, seconds: float | None) -> None:
+    param = f'<Param name="Trig_Dur" value="64" unit="{unit}"/>'
+    assert parse(voevent("ivo://nasa.gsfc.gcn/Fermi#GBM_x", params=param)).measured.get("timescale") == seconds
+
+
 def test_a_survey_says_magnitude_score_and_classes() -> None:
     packet = (
         b'{"objectId": "ZTF26aaaaaab", "candid": 7, "candidate": {"ra": 10, "dec": 20, "jd": 2461000.5,'

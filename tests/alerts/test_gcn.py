@@ -326,16 +326,59 @@ def test_numbers_that_are_none_are_not_the_whole_packets_fault() -> None:
             parse(bad)
 
 
+def test_numbers_as_texts_lists_of_one_and_floats_are_those_numbers() -> None:
+    fields = {"ra": 45.5, "dec": 9.25, "far": 1e-8, "record_number": 2, "alert_type": None, "p_astro": 0.5}
+    plain = parse(changed("neutrino.json", **fields))
+    assert (plain.kind, plain.target) == ("update", (45.5, 9.25))
+    for written in (str, lambda value: [value], float):
+        other = {name: value if value is None else written(value) for name, value in fields.items()}
+        assert parse(changed("neutrino.json", **other)) == plain
+
+
+def test_an_identifier_that_was_made_a_float_is_the_same() -> None:
+    assert notice("superk/sn_alert", id=10_070.0).event == notice("superk/sn_alert", id=10_070).event == "sk_sn:10070"
+
+
+@pytest.mark.parametrize(
+    ("schema", "fields", "seconds"),
+    [
+        ("dsa110/frb", {"event_duration": 1.5}, {"duration": 0.0015}),
+        ("maxi/gsc.unknown", {"detection_timescale": 10}, {"timescale": 10}),
+        *(
+            ("maxi/gsc.unknown", {"detection_timescale": 2, "detection_timescale_units": unit}, expected)
+            for unit, expected in [
+                ("s", {"timescale": 2}), ("d", {"timescale": 172_800}), ("orbit", {"timescale": 11_120}), ("scan", {}),
+            ]
+        ),
+    ],
+)  # fmt: skip
+def test_durations_are_in_seconds_whatever_their_unit(
+    schema: str, fields: dict[str, Any], seconds: dict[str, float]
+) -> None:
+    """The units of GCN's schema 7.2: DSA-110 gives milliseconds, MAXI one of four."""
+    assert notice(schema, id="123456", **fields).measured == seconds
+
+
+@pytest.mark.parametrize("name", ["content", "data", "payload", "message", "notice"])
+def test_what_services_wrap_is_what_it_holds(name: str) -> None:
+    packet = changed("neutrino.json")
+    inner = json.loads(packet)
+    assert parse(json.dumps({name: inner, "format": "json"}).encode()) == parse(packet)
+    assert parse(json.dumps({"payload": {name: inner}}).encode()) == parse(packet)
+    says = {"alert_type": "retraction", "id": "123456", "trigger_time": "2030-05-06T07:08:09Z"}
+    assert notice("chime/frb", **says, **{name: inner}).event == "chime:123456", "what says something is no envelope"
+    deep: Any = inner
+    for _ in range(5):
+        deep = {name: deep}
+    with pytest.raises(AlertError, match="no alert"):
+        parse(json.dumps(deep).encode())
+
+
 def test_a_circular_is_kept_and_never_observed() -> None:
     alert = parse(b'{"eventId": "GRB 300506A", "circularId": 99999, "subject": "s", "body": "b"}')
     assert (alert.role, alert.event, alert.actionable) == ("utility", "gcn.circulars:GRB 300506A", False)
     corrected = parse(b'{"eventId": "GRB 300506A", "circularId": 99999, "subject": "s", "body": "b", "version": 2}')
     assert (corrected.event, corrected.id) == (alert.event, alert.id + ":2")
-
-
-def test_what_hop_wraps_is_what_it_holds() -> None:
-    notice = json.loads(changed("neutrino.json"))
-    assert parse(json.dumps({"format": "json", "content": notice}).encode()) == parse(changed("neutrino.json"))
 
 
 @pytest.mark.parametrize(
@@ -591,6 +634,12 @@ def test_the_newest_magnitude_that_boom_sends_along() -> None:
     made = notice("boom/alert", mission="Boom", alert_datetime="2026-11-16T04:00:00Z",
                   data={"targets": [target], "photometry": [*rows, other]})  # fmt: skip
     assert made.measured == {"magnitude": 17.9}
+
+
+@pytest.mark.parametrize(("injected", "role"), [(True, "test"), (False, "observation"), (None, "observation")])
+def test_what_rubin_put_into_its_image_is_a_test(injected: bool | None, role: str) -> None:
+    source = {"diaObjectId": 5, "ra": 1.0, "dec": 2.0, "pixelFlags_injected": injected}
+    assert parse(json.dumps({"diaSourceId": 7, "diaSource": source}).encode()).role == role
 
 
 @pytest.mark.parametrize(("number", "known"), [(0, False), (None, False), (24_680, True)])

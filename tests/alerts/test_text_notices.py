@@ -118,6 +118,70 @@ def test_error_radii_in_text_have_their_unit(unit: str, degrees: float | None) -
     assert changed(("[deg radius", f"[{unit} radius")).error_radius == (degrees and pytest.approx(degrees))
 
 
+@pytest.mark.parametrize(("unit", "seconds"), [("[sec]", 64), ("[msec]", 0.064), ("orbit", 355_840), ("[cnts]", None)])
+def test_durations_in_text_have_their_unit(unit: str, seconds: float | None) -> None:
+    measured = changed(("COMMENTS:         Fermi", f"INTEG_TIME: 64 {unit} (=1.1 [min])\nCOMMENTS: Fermi")).measured
+    assert measured.get("timescale") == seconds
+
+
+@pytest.mark.parametrize(
+    ("key", "unit", "containment"),
+    [("90", "stat+sys, 90% containment", 0.9), ("68", "stat+sys", 0.68), ("50", "stat", 0.5), ("_INNER", "", None)],
+)
+def test_the_only_radius_may_be_under_the_key_of_its_containment(
+    key: str, unit: str, containment: float | None
+) -> None:
+    alert = changed(("GRB_ERROR: ", f"GRB_ERROR{key}: "), ("statistical plus systematic", unit))
+    assert (alert.error_radius, alert.containment) == (2.4 if containment else None, containment)
+
+
+@pytest.mark.parametrize(
+    ("clock", "micro"), [("07:08:09.50", 500_000), ("07:08:09.75", 750_000), ("03:08:09.75", 500_000)]
+)
+def test_the_finer_of_two_clocks_counts_where_they_agree(clock: str, micro: int) -> None:
+    alert = changed(("07:08:09.50", clock)) if clock != "07:08:09.50" else changed()
+    assert alert.time == datetime(2030, 5, 6, 7, 8, 9, micro, UTC)
+
+
+@pytest.mark.parametrize(
+    ("comment", "known", "kind"),
+    [
+        ("This matches a source in the on-board catalog: Cyg X-1", True, "initial"),
+        ("This does not match any source in the ground catalog.", False, "initial"),
+        ("This trigger occured while the StarTracker had lost lock, so it is possibly bogus.", False, "retraction"),
+    ],
+)
+def test_what_comments_in_text_say_of_the_source(comment: str, known: bool, kind: str) -> None:
+    alert = changed(("This notice is from the ground", comment))
+    assert (alert.known_source, alert.kind) == (known, kind)
+
+
+def test_a_wave_in_text_is_that_of_its_voevent() -> None:
+    alert = parse(
+        b"""TITLE:            GCN/LVC NOTICE
+NOTICE_DATE:      Mon 06 May 30 07:31:00 UT
+NOTICE_TYPE:      LVC Initial
+TRIGGER_NUM:      S300506b
+TRIGGER_DATE:     22627 TJD;   126 DOY;   2030/05/06 (yyyy/mm/dd)
+TRIGGER_TIME:     25689.500000 SOD {07:08:09.500000} UT
+GROUP_TYPE:       1 = CBC
+SEARCH_TYPE:      1 = AllSky
+PIPELINE_TYPE:    4 = gstlal
+FAR:              4.5e-13 [Hz]  (one per 25504660.2 days)
+PROB_NS:          1.00 [range is 0.0-1.0]
+PROB_BNS:         0.75 [range is 0.0-1.0]
+PROB_MassGap:     0.05 [range is 0.0-1.0]
+PROB_TERRES:      0.20 [range is 0.0-1.0]
+SKYMAP_FITS_URL:  https://example.org/S300506b/bayestar.multiorder.fits,1
+"""
+    )
+    assert (alert.event, alert.notice_type, alert.far) == ("lvc:S300506b", "LVC_INITIAL", 4.5e-13)
+    assert (alert.group, alert.pipeline, alert.search) == ("CBC", "gstlal", "AllSky")
+    assert alert.classification == {"HasNS": 1.0, "BNS": 0.75, "MassGap": 0.05, "Terrestrial": 0.2}
+    assert alert.skymap == "https://example.org/S300506b/bayestar.multiorder.fits,1"
+    assert alert.time == datetime(2030, 5, 6, 7, 8, 9, 500_000, UTC)
+
+
 def test_without_a_number_the_event_is_its_time() -> None:
     assert changed(("TRIGGER_NUM:      925970700\n", "")).event == "fermi:2030-05-06T07:08:09.500000Z"
 

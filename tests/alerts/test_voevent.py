@@ -74,7 +74,10 @@ def test_a_burst_is_understood() -> None:
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-8"])
 def test_encodings_and_line_ends_change_nothing(encoding: str) -> None:
     declared = BURST.replace("UTF-8", "UTF-16") if encoding == "utf-16" else BURST
-    assert parse(declared.replace("\n", "\r\n").encode(encoding)) == parse(burst())
+    packet = declared.replace("\n", "\r\n").encode(encoding)
+    assert parse(packet) == parse(burst())
+    if encoding != "utf-16":
+        assert parse(packet + b"\0") == parse(burst()), "a C string"
 
 
 def test_default_and_stc_namespaces_of_1_1() -> None:

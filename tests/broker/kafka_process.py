@@ -1,7 +1,7 @@
 """librdkafka's own mock cluster in a process of its own: a Kafka service for tests, over real sockets.
 
 Prints its address, then obeys lines on its standard input, answering each with a line: ``create TOPIC PARTITIONS``,
-``produce TOPIC BASE64``, ``flush``, ``down``, ``up``, ``fail APIKEY ERROR COUNT``.
+``produce TOPIC BASE64 [KEY, BASE64]``, ``flush``, ``down``, ``up``, ``fail APIKEY ERROR COUNT``.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ def main() -> None:
         match line.split():
             case ["create", topic, partitions]:
                 assert rd.rd_kafka_mock_topic_create(cluster, topic.encode(), int(partitions), 1) == 0
-            case ["produce", topic, text]:
-                producer.produce(topic, base64.b64decode(text))
+            case ["produce", topic, *texts]:
+                value, key = base64.b64decode(texts[0]), base64.b64decode("".join(texts[1:]))
+                producer.produce(topic, value, key or None)
             case ["flush"]:
                 assert producer.flush(30) == 0
             case ["down"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.server
+import io
 import json
 import os
 import signal
@@ -15,10 +16,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import msgspec
 import pytest
 
 from pyros import messages
+from pyros.alerts import parse
+from pyros.alerts.formats.avro import container
 from pyros.config import AgentConfig
 from pyros.sender import ask
 from tests.broker.conftest import Configuration, make_event
@@ -57,9 +61,10 @@ class Service:
         self.process.stdin.flush()
         assert self.process.stdout.readline() == "ok\n"
 
-    def produce(self, topic: str, *packets: bytes) -> None:
+    def produce(self, topic: str, *packets: bytes, key: bytes = b"") -> None:
         for packet in packets:
-            self.tell(f"produce {topic} {base64.b64encode(packet).decode()}")
+            texts = (base64.b64encode(part).decode() for part in (packet, key) if part)
+            self.tell(f"produce {topic} {' '.join(texts)}")
         self.tell("flush")
 
     def close(self) -> None:
@@ -123,6 +128,26 @@ def test_voevents_json_and_what_is_neither(service: Any, start: Any, section: An
     status = broker.stop()
     assert status["kafka"]["gcn"]["topics"] == [VOEVENTS, NOTICES, f"{NOTICES}.new"]
     assert status["kafka"]["gcn"]["trouble"] == ""
+
+
+def test_the_schema_of_a_bare_record_comes_as_its_key(service: Any, start: Any, section: Any) -> None:
+    """So Fink sends its livestream."""
+    fields = [
+        {"name": "diaSourceId", "type": "long"},
+        {"name": "diaSource", "type": {"type": "map", "values": "double"}},
+    ]
+    schema = {"type": "record", "name": "alert", "fields": fields}
+    stream, key = io.BytesIO(), json.dumps(schema).encode()
+    fastavro.schemaless_writer(stream, schema, {"diaSourceId": 29, "diaSource": {"ra": 10.5, "dec": -43.5}})
+    fink = service("fink_sn_lsst")
+    broker = start(section(fink.address, topics="fink_sn_lsst"))
+    wait_until(lambda: broker.said("receiving fink_sn_lsst"))
+    fink.produce("fink_sn_lsst", stream.getvalue(), stream.getvalue(), key=key)
+    fink.produce("fink_sn_lsst", notice(1), key=b"an object's name")
+    wait_until(lambda: broker.count() == 2)
+    packets = {alert.packet for alert in broker.outbox()}
+    assert packets == {container(key, stream.getvalue()), notice(1)}
+    assert parse(container(key, stream.getvalue())).target == (10.5, -43.5)
 
 
 def test_killed_in_mid_stream_every_alert_arrives_once(service: Any, start: Any, section: Any) -> None:

@@ -7,6 +7,7 @@ nest deeper than the stack.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zlib
 from collections.abc import Mapping
@@ -17,6 +18,10 @@ import msgspec
 from pyros.errors import AlertError
 
 MAGIC = b"Obj\x01"
+_IGNORED = frozenset(
+    {"logicalType", "default", "aliases", "doc", "__fastavro_parsed", "__named_schemas"}  # fastavro would trust them
+)
+"""Parts of a type's schema by which nothing is read."""
 MAX_UNPACKED_BYTES = 64 * 1024 * 1024
 """A record with its cut-outs or its sky map; Rubin's have 100 kB, multi-order maps 1 to 2.3 MB."""
 _MAX_NODES = 20_000
@@ -65,6 +70,38 @@ def read_avro(packet: bytes) -> Any:
         raise AlertError(f"not Avro: {type(error).__name__}: {' '.join(str(error).split())[:150]}") from None
 
 
+def container(schema: bytes | None, record: bytes) -> bytes:
+    """Return an Avro container of a bare record, where the schema that came with it is one (a key of Fink's packets).
+
+    The same record becomes the same container each time. A packet whose key is no schema is returned as it is.
+    """
+    if not schema or not schema.startswith(b"{") or record.startswith(MAGIC):
+        return record
+    try:
+        written = msgspec.json.decode(schema)
+    except msgspec.DecodeError:
+        return record
+    if not isinstance(written, dict) or written.get("type") != "record" or not isinstance(written.get("fields"), list):
+        return record
+    mark = hashlib.sha256(schema).digest()[:_SYNC_BYTES]
+    meta = b"".join(map(_bytes, (b"avro.schema", schema, b"avro.codec", b"null")))
+    return b"".join((MAGIC, _long(2), meta, _long(0), mark, _long(1), _bytes(record), mark))
+
+
+def _bytes(data: bytes) -> bytes:
+    return _long(len(data)) + data
+
+
+def _long(number: int) -> bytes:
+    """Write a long that is not negative, zigzag in groups of seven bits."""
+    left, written = number << 1, bytearray()
+    while left > 0x7F:
+        written.append(left & 0x7F | 0x80)
+        left >>= 7
+    written.append(left)
+    return bytes(written)
+
+
 def _unpacked(data: bytes, codec: bytes) -> bytes:
     if codec == b"null":
         return data
@@ -104,7 +141,7 @@ class _Checked:
             return schema
         if not isinstance(schema, Mapping):
             raise AlertError("the Avro schema has what is no type")
-        copy = {key: value for key, value in schema.items() if key not in {"logicalType", "default", "aliases", "doc"}}
+        copy = {key: value for key, value in schema.items() if key not in _IGNORED}
         inner = {"array": "items", "map": "values"}.get(str(schema.get("type")))
         if inner:
             copy[inner] = self.plain(schema.get(inner), depth + 1)

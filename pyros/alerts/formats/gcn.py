@@ -27,8 +27,9 @@ MAX_BYTES = 64 * 1024 * 1024
 _SCHEMA = re.compile(r"(?:[^?#]{0,200}/)?gcn/(notices/([\w/.-]+?)|circulars)\.schema\.json#?")
 """Wherever the schema is fetched from: https://gcn.nasa.gov/schema/v4.3.0/gcn/notices/..., or its repository."""
 _NO_NUMBER = re.compile(rb"[:,\[]\s*-?(?:NaN|Infinity)\b")
-_WRAPPED = frozenset({"format", "content"})
-"""What SCiMMA's hop client writes around a message."""
+_ENVELOPES = ("content", "data", "payload", "message", "notice")
+"""Fields in which services put a packet as its author made it (SCiMMA's hop client, Kafka Connect), one in another."""
+_MAX_ENVELOPES = 3
 _HERMES = frozenset({"title", "submitter", "message_text"})
 _TOPIC = re.compile(r"gcn\.notices\.([a-z0-9_]+)\..+")
 _PLACES = ("event", "alert", "datetime", "discovery_datetime")
@@ -81,9 +82,11 @@ def parse_notice(notice: Any, topic: str) -> Alert:
         raise AlertError(f"a JSON list of {len(notice)}: a packet is one notice, and has an object to itself")
     if not isinstance(notice, dict):
         raise AlertError("the JSON is not an object")
-    if notice.keys() == _WRAPPED and isinstance(notice["content"], dict):
-        notice = notice["content"]
-    if (other := _of_another_shape(notice)) is not None:
+    other, enveloped = _of_another_shape(notice), 0
+    while other is None and enveloped < _MAX_ENVELOPES and (inner := _enveloped(notice)) is not None:
+        notice, enveloped = inner, enveloped + 1
+        other = _of_another_shape(notice)
+    if other is not None:
         return other
     schema = _SCHEMA.fullmatch(_text(notice.get("$schema")))
     known = len(_CORE & notice.keys())
@@ -109,6 +112,13 @@ def _decode(packet: bytes) -> Any:
         if not _NO_NUMBER.search(packet):
             raise
         return msgspec.json.decode(msgspec.json.encode(json.loads(packet, parse_constant=lambda _: None)))
+
+
+def _enveloped(notice: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what an object holds that says nothing of an alert itself; None where it is no envelope."""
+    if "$schema" in notice or len(_CORE & notice.keys()) >= MIN_CORE_FIELDS:
+        return None
+    return next((inner for name in _ENVELOPES if isinstance(inner := notice.get(name), dict)), None)
 
 
 def _of_another_shape(notice: dict[str, Any]) -> Alert | None:
@@ -160,12 +170,12 @@ def _notice(notice: dict[str, Any], topic: str) -> Alert:
     event = _event(notice, row, named, name)
     word, own_type = _text(notice.get("alert_type")).lower(), _text(notice.get("notice_type"))
     role = _role(notice, row, name, event)
-    record = notice.get("record_number")
+    record, written = _text(notice.get("record_number")), _text(notice.get("alert_datetime"))
     kind = _kind(notice, row, word, own_type.lower())
     time = parse_iso(_text(_field(notice, "trigger_time")))
     if row.event_by_day and time is not None:
         event = event_keys.by_day(row, time)
-    sent = parse_iso(_text(notice.get("alert_datetime")))
+    sent = parse_iso(written)
     known_source = _is_known(notice, row, name)
     if known_source and named and named[0][0] == "event_name":
         event = event_keys.of_source(event, named[0][1][0], time or parse_iso(_text(notice.get("observation_start"))))
@@ -181,14 +191,13 @@ def _notice(notice: dict[str, Any], topic: str) -> Alert:
         classes = {measurements.gbm_class(each): probability for each, probability in classes.items()}
     subtype = _text(notice.get("subtype")) or own_type or _text(notice.get("pipeline"))
     notice_type = f"{name}/{subtype}" if subtype else name
-    counted = record not in (None, "") or notice.get("alert_datetime") is not None
     parts = (
-        *(topic, event.partition(":")[2], word, record, notice.get("alert_datetime"), subtype),
-        *(role if role == "test" else None, None if counted else _digest(notice)[:8]),
+        *(topic, event.partition(":")[2], word, record, written, subtype),
+        *(role if role == "test" else "", "" if record or written else _digest(notice)[:8]),
     )
     return Alert(
         stream=row.name,
-        id=":".join(str(part)[:200] for part in parts if part not in (None, "")),
+        id=":".join(part[:200] for part in parts if part),
         role=role,
         kind=kind,
         event=event,
@@ -246,8 +255,7 @@ def _kind(notice: dict[str, Any], row: Stream, word: str, own_type: str) -> Kind
     marks = (values.truth(notice.get(name)) is value for name, value in row.json_retraction)
     if "retract" in {word[:7], own_type[:7]} or any(marks):
         return "retraction"
-    record = notice.get("record_number")
-    return _KINDS.get(word) or ("update" if isinstance(record, int) and record > 1 else "initial")
+    return _KINDS.get(word) or ("update" if (values.number(notice.get("record_number")) or 0) > 1 else "initial")
 
 
 def _is_known(notice: dict[str, Any], row: Stream, name: str) -> bool:
@@ -401,4 +409,6 @@ def _text(value: object) -> str:
         value = value[0] if value else None
     if isinstance(value, str):
         return value.strip()
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -49,25 +49,27 @@ PARAMS: tuple[tuple[str, float, tuple[str, ...]], ...] = (
 """(what, factor to its unit, Params of a VOEvent, the first that there is before the others)."""
 _PARAM_NAMES = frozenset(name for _, _, names in PARAMS for name in names)
 
-FIELDS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("signalness", ("signalness",)),
-    ("image_snr", ("image_snr",)),
-    ("rate_snr", ("rate_snr",)),
-    ("snr", ("snr", "net_snr", "sigma")),
-    ("duration", ("t90", "duration")),
-    ("timescale", ("rate_duration", "image_duration", "detection_timescale")),
-    ("hardness", ("hardness_ratio",)),
-    ("magnitude", ("magnitude", "mag")),
-    ("dispersion", ("dm",)),
+FIELDS: tuple[tuple[str, float, tuple[str, ...]], ...] = (
+    ("signalness", 1.0, ("signalness",)),
+    ("image_snr", 1.0, ("image_snr",)),
+    ("rate_snr", 1.0, ("rate_snr",)),
+    ("snr", 1.0, ("snr", "net_snr", "sigma")),
+    ("duration", 1.0, ("t90", "duration")),
+    ("duration", 1e-3, ("event_duration",)),  # DSA-110's is in ms
+    ("timescale", 1.0, ("rate_duration", "image_duration", "detection_timescale")),
+    ("hardness", 1.0, ("hardness_ratio",)),
+    ("magnitude", 1.0, ("magnitude", "mag")),
+    ("dispersion", 1.0, ("dm",)),
 )
-"""(what, fields of GCN's unified schema and of igwn.gwalert)."""
+"""(what, factor to its unit, fields of GCN's unified schema and of igwn.gwalert). A duration may have its unit beside
+it, ``detection_timescale_units``."""
 
-CANDIDATE: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("magnitude", ("magpsf", "mag", "gmag", "rmag")),
-    ("real_bogus", ("reliability", "drb", "rb")),
-    ("snr", ("snr",)),
+CANDIDATE: tuple[tuple[str, float, tuple[str, ...]], ...] = (
+    ("magnitude", 1.0, ("magpsf", "mag", "gmag", "rmag")),
+    ("real_bogus", 1.0, ("reliability", "drb", "rb")),
+    ("snr", 1.0, ("snr",)),
 )
-"""(what, fields of a survey's detection)."""
+"""(what, factor to its unit, fields of a survey's detection)."""
 
 GBM_CLASSES = {
     0: "ERROR",
@@ -100,6 +102,8 @@ _GBM_IN_WORDS = {
 }
 """The same classes as GCN's JSON (``BELOW_HORIZON``) and text (``Below horizon``) write them out."""
 _SIGNED = frozenset({"magnitude", "hardness"})
+_SPANS = frozenset({"duration", "timescale"})
+"""What packets give in a unit of their own: milliseconds, days, an orbit."""
 _ZERO_POINT = 31.4
 """AB magnitude of 1 nJy."""
 
@@ -116,8 +120,7 @@ def of_params(there: Set[str], get: Callable[[str], Any | None]) -> dict[str, fl
         return found
     for what, factor, names in PARAMS:
         if what not in found:
-            texts = (param.value for name in names if (param := get(name)) is not None)
-            _first(found, what, texts, factor)
+            _first(found, what, ((each.value, each.unit) for name in names if (each := get(name))), factor)
     return found
 
 
@@ -173,16 +176,21 @@ def words(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip()[:50] for part in parts[:50] if isinstance(part, str) and part.strip()))
 
 
-def _of_fields(source: dict[str, Any], table: Iterable[tuple[str, tuple[str, ...]]]) -> dict[str, float]:
+def _of_fields(source: dict[str, Any], table: Iterable[tuple[str, float, tuple[str, ...]]]) -> dict[str, float]:
     found: dict[str, float] = {}
-    for what, names in table:
-        _first(found, what, (source.get(name) for name in names if name in source), 1.0)
+    for what, factor, names in table:
+        if what not in found:
+            _first(
+                found, what, ((source[name], source.get(f"{name}_units")) for name in names if name in source), factor
+            )
     return found
 
 
-def _first(found: dict[str, float], what: str, candidates: Iterable[object], factor: float) -> None:
-    for candidate in candidates:
+def _first(found: dict[str, float], what: str, candidates: Iterable[tuple[object, object]], factor: float) -> None:
+    """Take the first of the values, each with its unit, that says something."""
+    for candidate, unit in candidates:
         value = values.number(candidate)
-        if value is not None and (value > 0 or (what in _SIGNED and value != 0)):
-            found[what] = round(value * factor, 6)
+        size = values.span(unit) if what in _SPANS and isinstance(unit, str) else 1.0
+        if value is not None and size is not None and (value > 0 or (what in _SIGNED and value != 0)):
+            found[what] = round(value * size * factor, 6)
             return

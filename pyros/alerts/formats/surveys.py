@@ -31,8 +31,10 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     axes: tuple[str, str] = ("ra", "dec")
     time: str
     """A (modified) Julian day, in the place."""
-    known: str = ""
-    """What names the known object of the Solar System that the detection belongs to."""
+    known: tuple[str, ...] = ()
+    """What names the known object of the Solar System that the detection belongs to, or says that there is one."""
+    injected: str = ""
+    """What says that the detection is of a star that was put into the image to test how it is found."""
     scale: str = "UTC"
 
 
@@ -45,7 +47,8 @@ SURVEYS = (
         places=("diaSource",),
         time="midpointMjdTai",
         scale="TAI",
-        known="diaSource.ssObjectId",
+        known=("diaSource.ssObjectId", "pred.is_sso"),
+        injected="diaSource.pixelFlags_injected",
     ),
     Survey(  # what a filter of Lasair selected (https://lasair.readthedocs.io): the object, at its mean position
         marks=frozenset({"diaObjectId", "ra", "decl"}),
@@ -80,10 +83,15 @@ _SCORES = {
     "rf_snia_vs_nonia": "early SN Ia",
     "snn_snia_vs_nonia": "SN Ia",
     "snn_sn_vs_all": "SN",
+    "clf.earlySNIa_score": "early SN Ia",
+    "clf.snnSnVsOthers_score": "SN",
+    "slsn_score": "SLSN",
     "rf_kn_vs_nonkn": "kilonova",
+    "mulens": "microlensing",
     "microlensing": "microlensing",
 }
-"""Fink's scores (https://fink-broker.readthedocs.io, "Science modules") and what they are probabilities of."""
+"""Fink's scores (https://fink-broker.readthedocs.io, "Science modules") and what they are probabilities of; those of
+Rubin's alerts stand within ``clf``."""
 CLASS_FIELDS = (*_CLASSES, *_SCORES)
 """Fields that say of what class a broker takes the object for."""
 
@@ -106,12 +114,13 @@ def parse_detection(notice: dict[str, Any], survey: Survey) -> Alert:
     return Alert(
         stream=stream,
         id=f"{stream}.alert:{found}:{detection}",
+        role="test" if survey.injected and _at(notice, survey.injected) is True else "observation",
         event=f"{stream}:{found or detection}",
         notice_type=f"{stream}.alert",
         time=parse_iso(_text(place.get(survey.time)), survey.scale),
         ra=target[0] if target else None,
         dec=target[1] if target else None,
-        known_source=bool(survey.known and _text(_at(notice, survey.known))),
+        known_source=any(bool(_at(notice, path)) for path in survey.known),
         classification=_classes(notice),
         measured=measurements.of_candidate(place) or measurements.of_candidate(notice),
     )
@@ -128,7 +137,7 @@ def _classes(notice: dict[str, Any]) -> dict[str, float]:
             if (probability := values.fraction(value)) is not None:
                 found[str(name)[:100]] = probability
     for field, name in _SCORES.items():
-        if (probability := values.fraction(notice.get(field))) is not None:
+        if (probability := values.fraction(_at(notice, field))) is not None:
             found[name] = probability
     return found
 

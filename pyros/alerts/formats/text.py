@@ -26,7 +26,7 @@ MAX_BYTES = 1024 * 1024
 """Notices have 2 to 4 kB; the longest circulars 100 kB."""
 _MAX_VALUE = 1_000  # characters of a line
 _TOPIC = "gcn.classic.text."
-_FIELD = re.compile(r"((?:2nd_)?[A-Z][A-Z0-9_/-]{0,40}):(.*)")
+_FIELD = re.compile(r"((?:2nd_)?[A-Z][A-Z0-9_/-]{0,40}|PROB_[A-Za-z]{1,20}):(.*)")
 _TITLE = re.compile(r"GCN(?:/([A-Z0-9_-]{1,40}))? NOTICE")
 _PLACES = ("GRB", "SRC", "EVENT", "BURST", "TRANS", "CNTRPART")
 """How the keys begin that have the source's place; NEXT_POINT_RA and SUN_RA are no source's."""
@@ -35,8 +35,11 @@ _DEGREES = re.compile(r"([-+]?\d{1,3}(?:\.\d{0,10})?)d? (?:\{[^}]{0,40}\} )?\(J2
 _RADIUS = re.compile(r"([\d.]{1,12}) \[(deg|arcmin|arcsec)\b([^\]]{0,100})")
 _CONTAINMENT = re.compile(r"(\d{2}(?:\.\d)?)% ?cont")
 _DAY, _SECONDS = re.compile(r"(\d{4,5}) TJD"), re.compile(r"(\d{1,5}(?:\.\d{0,6})?) SOD")
-_NUMBER = re.compile(r"[A-Za-z]{0,3}[\d.eE+-]{1,30}[a-z]{0,3}")
-_RATE = re.compile(r"([\d.eE+-]{1,20}) \[([^\]]{1,20})\]")
+_CLOCK = re.compile(r"\{(\d\d):(\d\d):(\d\d\.\d{1,6})\}")
+"""The same seconds of the day as a time; AMON's alone have fractions."""
+_NUMBER = re.compile(r"([A-Za-z]{0,3}[\d.eE+-]{1,30}[a-z]{0,3})(?: {1,3}\[?([A-Za-z][A-Za-z0-9^-]{0,19}))?")
+"""An identifier or a number, and its unit: ``S190425z``, ``64 [msec]``, ``1 orbit``."""
+_CODE = re.compile(r"\d{1,3} = (\w{1,40})")
 _CLASS = re.compile(r"(\d{1,3})% +(.{1,40})")
 _SENT = re.compile(r"[A-Z][a-z]{2} (\d\d) ([A-Z][a-z]{2}) (\d\d) (\d\d:\d\d:\d\d) UTC?")
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
@@ -55,11 +58,23 @@ _PARAMS = {
     "IMAGE_SIGNIF": ("Image_Signif",),
     "TRIGGER_DUR": ("Trig_Dur",),
     "INTEG_TIME": ("Integ_Time",),
+    "EVENT_TSCALE": ("Timescale",),
+    "TRANS_NUM": ("Trans_Num",),
+    "TRANS_DURATION": ("Trans_Duration",),
+    "GRB_MAG": ("AlertMag",),  # UVOT's Burst_Mag is in hundredths
     "HARD_RATIO": ("Hardness_Ratio",),
+    "FAR": ("FAR",),
 }
 """The Params of the same notices in VOEvent."""
+_CODES = {"GROUP_TYPE": "Group", "PIPELINE_TYPE": "Pipeline", "SEARCH_TYPE": "Search"}
+"""Keys whose value is a number and its word, ``1 = CBC``."""
+_URLS = ("SKYMAP_FITS_URL", "HEALPIX_URL")
+_PROBABILITY = "PROB_"
+_CLASSES = {"NS": "HasNS", "REMNANT": "HasRemnant", "TERRES": "Terrestrial"}
+"""How the classes of gravitational waves in text are called elsewhere, where that is not the same."""
 _TEST = re.compile(r"this is (?:only )?a test|\btest (?:notice|alert|event|position|message)", re.IGNORECASE)
-_RETRACTION = re.compile(r"\bretract|\bnot a GRB\b", re.IGNORECASE)
+_RETRACTION = re.compile(r"\bretract|\bnot a GRB\b|StarTracker had lost lock", re.IGNORECASE)
+_KNOWN = re.compile(r"\bmatches a source in the (?:on-board|ground|BAT) catalog", re.IGNORECASE)
 _NUMBERS = {name: number for number, name in NOTICES.items()}
 _PHRASES = {
     "fermi-gbm alert": "FERMI_GBM_ALERT",
@@ -67,6 +82,7 @@ _PHRASES = {
     "fermi-gbm ground position": "FERMI_GBM_GND_POS",
     "fermi-gbm final position": "FERMI_GBM_FIN_POS",
     "fermi-gbm subthreshold": "FERMI_GBM_SUBTHRESH",
+    "fermi-lat offline position": "FERMI_LAT_OFFLINE",
     "swift-bat grb alert": "SWIFT_BAT_GRB_ALERT",
     "swift-bat grb position": "SWIFT_BAT_GRB_POS_ACK",
     "swift-xrt position": "SWIFT_XRT_POSITION",
@@ -131,20 +147,14 @@ def _notice(fields: dict[str, list[str]], mission: str, topic: str) -> Alert:
     name = name or re.sub(r"[^A-Z0-9]+", "_", said.upper()).strip("_") or "UNKNOWN"
     row = _row(said, mission)
     comments = " ".join(fields.get("COMMENTS", ()))[:20_000]
-    number = _NUMBERS.get(name)
-    params = [Param("", "Packet_Type", str(number), "")] if number is not None else []
-    for key, names in _PARAMS.items():
-        match = _NUMBER.match(_first(fields, key))
-        params += [Param("", param, match[0], "") for param in names if match]
-    if rate := _RATE.match(_first(fields, "FAR")):
-        params.append(Param("", "FAR", rate[1], rate[2]))
+    params = _params(fields, _NUMBERS.get(name))
     sent = _sent(_first(fields, "NOTICE_DATE"))
     own = next((param.value for param in params if param.name in {"TrigID", "event_id"}), "")
     count = _first(fields, "RECORD_NUM") or _first(fields, "REVISION")
     parts = (f"gcn.classic.text.{name}", own, count.strip()[:20], f"{sent:%Y-%m-%dT%H:%M:%SZ}" if sent else "")
     identifier = ":".join(part for part in parts if part)
     place = next((prefix for prefix in _PLACES if f"{prefix}_RA" in fields), "")
-    radius, containment = _radius(_first(fields, f"{place}_ERROR"))
+    radius, containment = _error(fields, place)
     role: Literal["test", "observation"] = (
         "test"
         if _TEST.search(comments) or "TEST" in re.split(r"[^A-Z0-9]+", f"{name} {said}".upper())
@@ -180,9 +190,25 @@ def _notice(fields: dict[str, list[str]], mission: str, topic: str) -> Alert:
         notice_type=name[:100],
         kind="retraction" if retracts else alert.kind,
         containment=alert.containment if containment is None or alert.error_radius is None else containment,
-        known_source=alert.known_source or "KNOWN" in said.upper().split(),
-        classification=_classification(fields),
+        known_source=alert.known_source or "KNOWN" in said.upper().split() or _KNOWN.search(comments) is not None,
+        classification=alert.classification or _classification(fields),
     )
+
+
+def _params(fields: dict[str, list[str]], packet_type: int | None) -> list[Param]:
+    """Return the Params that the same notice has as a VOEvent."""
+    params = [Param("", "Packet_Type", str(packet_type), "")] if packet_type is not None else []
+    for key, names in _PARAMS.items():
+        match = _NUMBER.match(_first(fields, key))
+        params += [Param("", param, match[1], match[2] or "") for param in names if match]
+    for key, param in _CODES.items():
+        params += [Param("", param, match[1], "") for match in [_CODE.match(_first(fields, key))] if match]
+    params += [Param("", "skymap_fits", url, "") for key in _URLS if (url := _first(fields, key))]
+    for key in fields:
+        if key.startswith(_PROBABILITY) and (match := _NUMBER.match(_first(fields, key))):
+            name = key.removeprefix(_PROBABILITY)
+            params.append(Param("Classification", _CLASSES.get(name, name), match[1], ""))
+    return params
 
 
 def _classification(fields: dict[str, list[str]]) -> dict[str, float]:
@@ -211,6 +237,15 @@ def _degrees(text: str) -> float | None:
     return values.number(match[1]) if match else None
 
 
+def _error(fields: dict[str, list[str]], place: str) -> tuple[float | None, float | None]:
+    """Return the radius in degrees and its containment; some notices have only one key for each containment."""
+    for share in ("", "90", "68", "95", "50"):
+        radius, containment = _radius(_first(fields, f"{place}_ERROR{share}"))
+        if radius is not None:
+            return radius, containment or (int(share) / 100 if share else None)
+    return None, None
+
+
 def _radius(text: str) -> tuple[float | None, float | None]:
     """Return the radius in degrees and its containment, where the unit says them."""
     match = _RADIUS.match(text)
@@ -225,7 +260,11 @@ def _moment(fields: dict[str, list[str]]) -> str:
     """Return the event's time as ISO, from its truncated Julian day and seconds of the day; '' where it has none."""
     for prefix in _CLOCKS:
         day, seconds = _DAY.search(_first(fields, f"{prefix}_DATE")), _SECONDS.search(_first(fields, f"{prefix}_TIME"))
-        if day and seconds and (moment := from_tjd(values.number(day[1]), values.number(seconds[1]))):
+        if not day or not seconds:
+            continue
+        second, clock = values.number(seconds[1]) or 0.0, _CLOCK.search(_first(fields, f"{prefix}_TIME"))
+        finer = int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3]) if clock else second
+        if moment := from_tjd(values.number(day[1]), finer if abs(finer - second) <= 1 else second):
             return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")
     return ""
 

@@ -18,10 +18,21 @@ _RATE = re.compile(r"(?:(?:1|events?)?\s*(?:/|per)\s*([a-z]+))|(?:([a-z]+)\s*(?:
 _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0", "none", "null"})
 WHOLE_SKY = 180.0
 """A circle of this radius in degrees is the whole sky: it says nothing about where the source is."""
+_SPANS = {
+    "": 1.0,
+    **dict.fromkeys(("us", "usec", "microsecond"), 1e-6),
+    **dict.fromkeys(("ms", "msec", "millisec", "millisecond"), 1e-3),
+    **dict.fromkeys(("min", "minute"), 60.0),
+    "orbit": 5_560.0,  # of the ISS (MAXI)
+    **{unit: size for unit, size in _SECONDS.items() if unit not in {"a", "month"}},
+}
+"""Units of a duration in seconds."""
 
 
 def number(value: object) -> float | None:
-    """Read a finite float from a number or its text; None for everything else, booleans included."""
+    """Read a finite float from a number, its text, or a list of one; None for everything else, booleans included."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, str) and (len(value) > 64 or not value.isascii() or "_" in value):
@@ -31,6 +42,12 @@ def number(value: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return result if math.isfinite(result) else None
+
+
+def span(unit: str) -> float | None:
+    """Return the size in seconds of a unit of durations, seconds where none is named; None for what is no such unit."""
+    word = unit.strip(" []").lower()[:20]
+    return _SPANS.get(word, _SPANS.get(word.removesuffix("s")))
 
 
 def truth(value: object) -> bool | None:

@@ -79,7 +79,7 @@ def parse_voevent(packet: bytes) -> Alert:
     """
     root = read_xml(packet)
     if not isinstance(root.tag, str) or local_name(root) != "VOEvent":
-        raise AlertError(f"the root element is {str(root.tag)[:100]}, not a VOEvent")
+        raise AlertError(f"not a VOEvent: its root element is {str(root.tag)[:100]}")
     namespace = root.tag[1:].rpartition("}")[0] or None
     if namespace is not None and namespace not in NAMESPACES and namespace not in _SECURE:
         raise AlertError(f"VOEvent in namespace {str(namespace)[:100]}; known are {', '.join(NAMESPACES)}")

@@ -56,6 +56,8 @@ def read_xml(packet: bytes, *, whole: bool = False) -> Any:
     """
     if len(packet) > MAX_BYTES:
         raise AlertError(f"the XML has {len(packet)} bytes; at most {MAX_BYTES} are taken")
+    if b"\0" not in packet[:4]:  # no UTF-16: some end as a C string
+        packet = packet.rstrip(b"\0 \t\r\n")
     declared = _ENCODING.search(packet[:256].replace(b"\0", b""))
     encoding = declared[1].decode("ascii").lower() if declared else "utf-8"
     if not _ENCODINGS.fullmatch(encoding) or b"\0\0" in packet[:4]:

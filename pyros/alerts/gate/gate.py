@@ -82,10 +82,11 @@ def fields(*, classes: bool) -> Iterator[str]:
 
     What an object's record repeats of the detection's is left out: it stands behind all previous detections.
     """
-    measured = {name for _, names in measurements.CANDIDATE for name in names} | {"psfFlux"}
+    measured = {name for *_, names in measurements.CANDIDATE for name in names} | {"psfFlux"}
     for survey in surveys.SURVEYS:
         yield from survey.marks
         yield from (each for each in (*survey.detection, *survey.objects) if not each.startswith(("diaObject.", "ssO")))
+        yield from (each for each in (*survey.known, survey.injected) if each)
         for place in survey.places:
             yield from (f"{place}.{name}".removeprefix(".") for name in (*survey.axes, survey.time, *measured))
     yield "publisher"

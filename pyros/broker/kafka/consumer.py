@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import confluent_kafka as ck
 from twisted.logger import Logger
 
+from pyros.alerts.formats.avro import container
 from pyros.broker.kafka.offsets import Offsets
 from pyros.clock import Clock
 from pyros.config import KafkaConfig
@@ -42,6 +43,7 @@ class KafkaPacket(NamedTuple):
     offsets: Offsets
     offset: int
     value: bytes
+    """The packet; with its schema, where that came beside it."""
 
 
 class Handlers(NamedTuple):
@@ -184,7 +186,8 @@ class Consumer:
         if value is None:
             offsets.finished(offset)
             return None
-        return KafkaPacket(offsets, offset, bytes(value))
+        schema = message.key()
+        return KafkaPacket(offsets, offset, container(schema if isinstance(schema, bytes) else None, bytes(value)))
 
     def _is_full(self, more: int = 0, size: int = 0) -> bool:
         pending = sum(map(len, self._offsets.values()))
