@@ -167,6 +167,13 @@ KINDS: dict[str, InstrumentKind] = {
                 "tolerance_degrees": "how far from its target a move may end",
             },
         ),
+        InstrumentKind(
+            "guider",
+            interface="guider.Guider",
+            simulator="devices.guider",
+            drivers=("native", "phd2"),
+            options={"guide_seconds": "the longest until it guides steadily, a calibration included"},
+        ),
     )
 }
 """Each kind by its name, those first without which an observatory cannot observe."""

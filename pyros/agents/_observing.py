@@ -57,7 +57,7 @@ class ObservationManagerState(msgspec.Struct):
     """
 
     current: Observation | None = None
-    phase: Literal["idle", "slewing", "ready", "centring", "exposing", "waiting"] = "idle"
+    phase: Literal["idle", "slewing", "ready", "centring", "guiding", "exposing", "waiting"] = "idle"
     step: int = 0
     done: int = 0
     failures: int = 0
@@ -87,6 +87,10 @@ class ObservationManagerState(msgspec.Struct):
     """The one of those whose analysis is waited for."""
     flips: int = 0
     """How often in a row the tube was told to change sides and did not."""
+    guiding: Literal["off", "on", "paused", "lost"] = "off"
+    """What the guider does for the observation that runs; lost: it was to guide and does not."""
+    guide_after: float = 0.0
+    """Until when exposures are not guided, because that failed: Unix seconds."""
     calibration: CalibrationState | None = None
     """The calibration that runs; while one does, no observation is there."""
     half_width: float | None = None

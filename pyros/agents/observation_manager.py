@@ -15,6 +15,7 @@ from pyros import messages
 from pyros.agents._calibrating import CALIBRATION_STEP_AGAIN, CALIBRATION_STEP_OVERDUE, Calibrating, FramesRecipe
 from pyros.agents._flats import FlatRecipe
 from pyros.agents._focusing import FocusRecipe
+from pyros.agents._guiding import ObservationGuiding
 from pyros.agents._observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, ObservingStep, Progress
 from pyros.agents.agent import Agent
 from pyros.angles import separation
@@ -66,7 +67,8 @@ class ObservationManagerAgent(Agent):
     the bias), ``option_flat_least_seconds`` and ``option_flat_most_seconds`` are for flats, ``option_flat_filters``
     names the filters from the narrowest on, separated by blanks. With ``option_centre`` (arcseconds) an image of
     ``option_centre_seconds`` is taken after a flip, and before an observation that no alert asks for; where its
-    solution shows the field farther off, the telescope is sent there again.
+    solution shows the field farther off, the telescope is sent there again. With a guider, exposures of
+    ``option_guide_from`` seconds (60) and longer are guided.
     """
 
     state: ObservationManagerState
@@ -104,8 +106,10 @@ class ObservationManagerAgent(Agent):
             CALIBRATION_STEP_OVERDUE: self._calibrating.step_overdue,
             CALIBRATION_STEP_AGAIN: self._calibrating.step_again,
         }
+        self._guiding = ObservationGuiding(self, self._expect_within, self._go_on_exposing)
 
     def work(self) -> None:
+        self._guiding.work()
         self._centre = self.option("centre", float, None)
         self._centre_seconds = self.option("centre_seconds", float, _CENTRE_SECONDS)
         telescope = self.config.agents.get(self.TELESCOPE)
@@ -142,6 +146,7 @@ class ObservationManagerAgent(Agent):
         self._calibrating.stop(f"superseded by {observation.id}", again=True)
         self.state.current = observation
         self.state.failures = self.state.lost = self.state.flips = self.state.dithered = 0
+        self._guiding.observes()
         self._take_up(observation)
         self._slews(centre=not observation.alert)
         self.state.slit = self.DOME not in self.config.agents
@@ -278,7 +283,12 @@ class ObservationManagerAgent(Agent):
         self._centred()
 
     def _centred(self) -> None:
-        self.state.centring, self.state.phase, self.state.centring_path = 0, "ready", ""
+        self.state.centring, self.state.centring_path = 0, ""
+        self._go_on_exposing()
+
+    def _go_on_exposing(self) -> None:
+        """Begin the next exposure: what had to be done before it has ended."""
+        self.state.phase = "ready"
         self._expect_within(_RETURN_LIMIT)
         self._next()
 
@@ -349,6 +359,8 @@ class ObservationManagerAgent(Agent):
         self.log.warn("{name}: {text}", name=message.name, text=message.payload.text)
         if name not in self.state.away:
             self.state.away.append(name)
+        if name == self.GUIDER:
+            self._guiding.away()
 
     def step_again(self, message: Message) -> None:
         """Go on after a pause; a device that is still away is waited for."""
@@ -379,7 +391,7 @@ class ObservationManagerAgent(Agent):
         """No light comes in any more."""
         self.state.dome_open = False
         self._calibrating.dome_closed(message.payload.reason)
-        if self.state.phase in ("centring", "exposing", "waiting") and self.state.pointing is not None:
+        if self.state.phase in ("centring", "guiding", "exposing", "waiting") and self.state.pointing is not None:
             self._stop(f"the dome has closed: {message.payload.reason}", again=True, halt=True)
 
     def step_overdue(self, message: Message) -> None:
@@ -393,6 +405,8 @@ class ObservationManagerAgent(Agent):
             self._stop(f"the {self.state.awaited} does not come back", again=True, halt=True)
         elif self.state.phase == "centring":
             self._not_centred("no analysis was heard in time")
+        elif self.state.phase == "guiding":
+            self._guiding.overdue()
         elif self.state.phase == "ready" and not self.state.dome_open:
             self._stop("the dome does not open", again=True, halt=True)
         else:
@@ -432,6 +446,7 @@ class ObservationManagerAgent(Agent):
         self.call_later(seconds, STEP_AGAIN, ObservingStep(number=self.state.step, device=device))
 
     def _slew(self, current: Observation, side: Literal["", "east", "west"] = "") -> None:
+        self._guiding.stop()
         ra, dec = _dithered(current, self.state.dithered)
         self.send_to(self.TELESCOPE, messages.SLEW, Slew(observation=current.id, ra=ra, dec=dec, side=side))
         self._slews(centre=bool(side))
@@ -444,6 +459,8 @@ class ObservationManagerAgent(Agent):
     def _prepare(self, current: Observation, filter: str) -> None:
         """Have the filter turned into the beam, and its focus found, where there are devices for that."""
         self.state.filter = filter
+        if self.FOCUSER in self.config.agents:
+            self._guiding.pause()
         self.state.filter_ready = self.FILTER_WHEEL not in self.config.agents
         self.state.focus_ready = self.FOCUSER not in self.config.agents
         if not self.state.filter_ready:
@@ -476,17 +493,13 @@ class ObservationManagerAgent(Agent):
             self._slew(current)
             return
         exposure = exposures[self.state.done]
-        if self._turns_at_the_meridian(current, exposure.seconds):
-            return
-        if exposure.dither and self.state.done not in (0, self.state.dithered):
-            self.state.dithered = self.state.done
-            self._slew(current, "east" if self.state.side == "east" else "")
+        if self._turns_at_the_meridian(current, exposure.seconds) or self._dithers(current, exposure):
             return
         if exposure.filter != self.state.filter:
             self._prepare(current, exposure.filter)
             self._expect_within(_FILTER_LIMIT)
         prepared = self.state.filter_ready and self.state.focus_ready and self.state.slit
-        if not prepared or self._takes_centring_image(current):
+        if not prepared or self._holds_the_field(current, exposure):
             return
         assert self.state.pointing is not None
         self.state.phase = "exposing"
@@ -506,6 +519,21 @@ class ObservationManagerAgent(Agent):
         )
         self.send_to(self.CAMERA, messages.EXPOSE, expose)
         self._expect_within(exposure.seconds + _EXPOSURE_MARGIN)
+
+    def _dithers(self, current: Observation, exposure: Exposures) -> bool:
+        """Move the field a little before the next image, where that is wanted: by the guider, or with a slew."""
+        if not exposure.dither or self.state.done in (0, self.state.dithered):
+            return False
+        self.state.dithered = self.state.done
+        if not self._guiding.dithers(current, exposure):
+            self._slew(current, "east" if self.state.side == "east" else "")
+        return True
+
+    def _holds_the_field(self, current: Observation, exposure: Exposures) -> bool:
+        """Have the field centred, and then guided, where either is due; whether that is to be waited for."""
+        if self._guiding.gives_up_a_lost_star() and self._centre is not None:
+            self.state.centring = _MAX_CENTRINGS
+        return self._takes_centring_image(current) or self._guiding.begins(current, exposure)
 
     def _turns_at_the_meridian(self, current: Observation, seconds: float) -> bool:
         """Have the tube change sides before an exposure that would go beyond the mount's limit, or wait for that."""
@@ -569,6 +597,7 @@ class ObservationManagerAgent(Agent):
                 del self.state.interrupted[next(iter(self.state.interrupted))]
 
     def _end(self) -> None:
+        self._guiding.stop()
         self.state.current = None
         self.state.phase, self.state.awaited = "idle", ""
         self._expect_within(None)

@@ -36,6 +36,7 @@ class StandardAgents:
     WEATHER: ClassVar[str]
     FILTER_WHEEL: ClassVar[str]
     FOCUSER: ClassVar[str]
+    GUIDER: ClassVar[str]
     SAFETY: ClassVar[str]
     UPS: ClassVar[str]
     SWITCH: ClassVar[str]

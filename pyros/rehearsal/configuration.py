@@ -20,6 +20,7 @@ from pyros.files import read_yaml
 from pyros.kinds import KINDS
 from pyros.simulators import Description
 from pyros.simulators.celestial import SiteCoordinates as SkySite
+from pyros.simulators.description import SECOND_LANGUAGES
 from pyros.site import Site
 from pyros.unique import new_name
 
@@ -111,8 +112,7 @@ def _device(
             port = listens.get(neighbour)
             used = port is not None and (getattr(found.settings, neighbour) or neighbour == "telescope")
             changes[neighbour] = f"tcp:127.0.0.1:{port}" if used else ""
-    if "lx200" in keys:
-        changes["lx200"] = ""
+    changes |= dict.fromkeys(SECOND_LANGUAGES.keys() & set(keys), "")
     if "faults" in keys:
         changes["faults"] = ()
     if name == "camera" and images != "full":

@@ -22,6 +22,8 @@ from pyros.simulators.devices.generic_settings import GenericSettings
 from pyros.simulators.endpoints import client_endpoint, server_endpoint
 from pyros.simulators.settings import Settings, fault_problem
 
+SECOND_LANGUAGES = {"lx200": 6020, "phd2": 4400}
+"""The keys of second ports, and the ports that they usually have."""
 _NEIGHBOURS = ("telescope", "filter_wheel", "focuser", "dome")
 _REQUIRED = ("listen", "telescope")
 
@@ -54,8 +56,13 @@ class Description:
     @property
     def endpoints(self) -> dict[str, str]:
         """Everywhere it listens, by the key that says so."""
-        second = getattr(self.settings, "lx200", "")
-        return {"listen": self.listen} | ({"lx200": second} if second else {})
+        return {"listen": self.listen} | self.second
+
+    @property
+    def second(self) -> dict[str, str]:
+        """Where it speaks another language, by that language's key; nothing for most."""
+        told = {key: getattr(self.settings, key, "") for key in SECOND_LANGUAGES}
+        return {key: address for key, address in told.items() if address}
 
     @property
     def speed(self) -> float:
@@ -115,7 +122,10 @@ def _endpoint_problems(data: dict[Any, Any], fields: type[Settings]) -> list[str
     problems = []
     for key, check, right in (
         ("listen", server_endpoint, "a server endpoint such as tcp:6010:interface=127.0.0.1"),
-        ("lx200", server_endpoint, "a server endpoint such as tcp:6020:interface=127.0.0.1, or nothing"),
+        *(
+            (key, server_endpoint, f"a server endpoint such as tcp:{port}:interface=127.0.0.1, or nothing")
+            for key, port in SECOND_LANGUAGES.items()
+        ),
         *((key, client_endpoint, "an address such as tcp:127.0.0.1:6010") for key in _NEIGHBOURS),
     ):
         if key in fields.__struct_fields__ and isinstance(text := data.get(key), str) and (text or key in _REQUIRED):

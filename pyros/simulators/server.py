@@ -29,13 +29,15 @@ from pyros.simulators.description import Description
 from pyros.simulators.device import SimulatedDevice
 from pyros.simulators.devices.generic import GenericDevice
 from pyros.simulators.devices.generic_settings import GenericSettings
+from pyros.simulators.devices.guider import SimulatedGuider
 from pyros.simulators.endpoints import server_endpoint
 from pyros.simulators.grammar import BadRequest, DeviceAnswer, DeviceRequest, RequestParser, error
 from pyros.simulators.line import ClientLine
 from pyros.simulators.lx200.mount import Lx200Mount
-from pyros.simulators.lx200.port import Lx200Port
 from pyros.simulators.mount.settings import TelescopeSettings
 from pyros.simulators.mount.telescope import SimulatedTelescope
+from pyros.simulators.phd2.program import Phd2Program
+from pyros.simulators.second_port import SecondPort
 
 _MAX_WAITING = 1 << 20
 """Bytes of events that may wait for a client, and of requests that may wait for their turn."""
@@ -59,10 +61,14 @@ class Simulator:
         self.clock = clock
         self.requests: deque[tuple[float, str]] = deque(maxlen=_REQUESTS_KEPT)
         self.device = _device(description, reactor, clock, self._broadcast)
-        self.lx200: Lx200Port | None = None
-        """The second port of a telescope whose file has one."""
+        self.second: SecondPort | None = None
+        """The second port of a device whose file has one: of a telescope (``lx200``) or a guider (``phd2``)."""
         if isinstance(self.device, SimulatedTelescope) and self.device.settings.lx200:
-            self.lx200 = Lx200Port(Lx200Mount(self.device), clock)
+            self.second = SecondPort(Lx200Mount(self.device), clock)
+        elif isinstance(self.device, SimulatedGuider) and self.device.settings.phd2:
+            program = Phd2Program(self.device)
+            self.second = SecondPort(program, clock)
+            program.say = self.second.broadcast
         self._reactor = reactor
         self._port: IListeningPort | None = None
         self.connections: dict[SimulatorConnection, None] = {}  # in the order they came
@@ -78,10 +84,10 @@ class Simulator:
 
         def listening(port: IListeningPort) -> Deferred[Any] | None:
             self._port = port
-            if self.lx200 is None:
+            if self.second is None:
                 return None
-            address = getattr(self.description.settings, "lx200", "")
-            return self._open("lx200", address, self.lx200).addCallback(self.lx200.opened)
+            ((key, address),) = self.description.second.items()
+            return self._open(key, address, self.second).addCallback(self.second.opened)
 
         opening = self._open("listen", self.description.listen, _Clients(self))
         return opening.addCallback(listening)
@@ -122,8 +128,8 @@ class Simulator:
             connection.finish(FAREWELL_SECONDS)
         if port:
             waiting.append(maybeDeferred(port.stopListening))
-        if self.lx200:
-            waiting.append(self.lx200.stop())
+        if self.second:
+            waiting.append(self.second.stop())
         return DeferredList(waiting, fireOnOneErrback=True, consumeErrors=True).addCallback(lambda _: None)
 
     def answer(self, request: DeviceRequest) -> tuple[DeviceAnswer, list[DeviceAnswer]]:

@@ -93,11 +93,11 @@ def driven(request: pytest.FixtureRequest, reactor: Any, serve: Callable[..., An
     server, client = serve(device)
     blockingCallFromThread(reactor, simulator.start)
     try:
-        assert simulator.lx200 is not None
+        assert simulator.second is not None
         client.wait(f"{device}.CONNECTION_MODE")
         client.switch(f"{device}.CONNECTION_MODE", "CONNECTION_TCP")
         client.wait(f"{device}.DEVICE_ADDRESS")
-        client.set("Text", f"{device}.DEVICE_ADDRESS", ADDRESS="127.0.0.1", PORT=simulator.lx200.port)
+        client.set("Text", f"{device}.DEVICE_ADDRESS", ADDRESS="127.0.0.1", PORT=simulator.second.port)
         client.wait(f"{device}.DEVICE_ADDRESS", "Ok")
         client.switch(f"{device}.CONNECTION", "CONNECT")
         client.wait(f"{device}.CONNECTION", "Ok")
@@ -113,8 +113,8 @@ def test_indi_slews_our_telescope_and_knows_where_it_is(driven: Driven) -> None:
     driven.slewed_to(target)
     assert separation(driven.ours(driven.telescope.pointing), target) * 3600 < STEP
     driven.until_indi_says(target)
-    assert driven.simulator.lx200 is not None
-    assert "MS" in driven.simulator.lx200.commands
+    assert driven.simulator.second is not None
+    assert "MS" in driven.simulator.second.commands
 
 
 def test_indi_synchronises_our_telescope(driven: Driven) -> None:

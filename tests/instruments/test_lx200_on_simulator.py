@@ -62,7 +62,7 @@ def test_only_one_command_is_under_way(connect: Simulate, world: World) -> None:
     asked = [telescope.position() for _ in range(20)]
     world.run()
     assert all(each.called for each in asked)
-    commands = list(telescope.simulator.lx200.commands)
+    commands = list(telescope.simulator.second.commands)
     assert commands.count("GR") >= 20
     assert commands[:5] == ["GR", "U", "GR", "GVP", "D"]
 

@@ -30,8 +30,8 @@ def test_a_burst_is_followed_up_through_lx200(night: Night) -> None:
     assert separation(device.pointing(), Sky(*burst)) * 3600 < 45  # 4 of noise on each axis, and the steps
     night.until(lambda: night.state("dome") == "closed")
     assert night.objects() == 3 * ["ivo://pyros.test/first#1"]
-    assert telescope.lx200 is not None
-    assert "MS" in telescope.lx200.commands
+    assert telescope.second is not None
+    assert "MS" in telescope.second.commands
     assert not any(line.startswith("DO") for _, line in telescope.requests), "nobody spoke its other language to it"
     night.until(lambda: telescope.device.state == "parked")
 
@@ -40,9 +40,9 @@ def test_a_mount_whose_cable_is_pulled_in_mid_slew_is_sent_again(night: Night) -
     night.run(5)
     night.publish(night.packet("pyros.test/first#1", night.place(65, 100)))
     telescope = night.simulators["telescope"]
-    assert telescope.lx200 is not None
+    assert telescope.second is not None
     night.until(lambda: telescope.device.state == "slewing")
-    for client in list(telescope.lx200.clients):
+    for client in list(telescope.second.clients):
         client.transport.abortConnection()
     night.until(lambda: len(night.images()) == 3)
     night.until(lambda: night.state("dome") == "closed")

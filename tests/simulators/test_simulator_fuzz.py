@@ -25,6 +25,7 @@ DEVICES: dict[str, dict[str, Any]] = {
     "switch": {},
     "cover": {},
     "rotator": {},
+    "guider": {},
     "mirror_cover": {},
 }
 KEYS = (
@@ -41,6 +42,9 @@ KEYS = (
     "angle",
     "dark",
     "brightness",
+    "arcsec",
+    "timeout",
+    "by",
 )
 WORDS = st.one_of(
     st.sampled_from(

@@ -78,7 +78,7 @@ class Client:
     """A planetarium program at the second port."""
 
     def __init__(self, rig: Any) -> None:
-        self.protocol = rig.simulator.lx200.buildProtocol(None)
+        self.protocol = rig.simulator.second.buildProtocol(None)
         self.transport = _Transport()
         self.protocol.makeConnection(self.transport)
 
@@ -249,7 +249,7 @@ def test_a_client_that_never_reads_is_cut_off(mount: Any, client: Client) -> Non
 
 def test_clients_are_counted(mount: Any) -> None:
     clients = [Client(mount) for _ in range(32)]
-    assert mount.simulator.lx200.buildProtocol(None) is None
+    assert mount.simulator.second.buildProtocol(None) is None
     for each in clients:
         each.protocol.connectionLost()
 

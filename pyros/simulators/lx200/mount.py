@@ -15,7 +15,7 @@ from pyros.simulators.celestial import Ground, OfDate, Sky, from_date, of_date
 from pyros.simulators.device import Refused
 from pyros.simulators.faults import Faults
 from pyros.simulators.grammar import DeviceRequest
-from pyros.simulators.lx200.codec import ALIGNMENT_QUERY, degrees, hours, sexagesimal
+from pyros.simulators.lx200.codec import ALIGNMENT_QUERY, CommandParser, degrees, hours, sexagesimal
 from pyros.simulators.mount.pointing_model import SIDEREAL_RATE
 from pyros.simulators.mount.telescope import SimulatedTelescope
 
@@ -40,6 +40,8 @@ _MEANINGS = {
 class Lx200Mount:
     """One telescope, many clients: precision, target and rate belong to the mount, as on the real one."""
 
+    end = b"#"
+
     def __init__(self, telescope: SimulatedTelescope) -> None:
         self._telescope = telescope
         self._clock = telescope.clock
@@ -59,6 +61,14 @@ class Lx200Mount:
     def faults(self) -> Faults:
         """Those of the telescope."""
         return self._telescope.faults
+
+    def parser(self) -> CommandParser:
+        """Make the parser of a new client."""
+        return CommandParser()
+
+    def greeting(self) -> str:
+        """Return nothing: a mount speaks when it is asked."""
+        return ""
 
     def meaning(self, command: str) -> DeviceRequest:
         """Return the request of the grammar that means the same; one without a name where the grammar has none."""

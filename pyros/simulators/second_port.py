@@ -1,19 +1,23 @@
-"""The second port of a simulated telescope, on which it speaks LX200. For the reactor's thread."""
+"""The second port of a simulated device, on which it speaks another language than the native grammar.
+
+For the reactor's thread.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IListeningPort, IPushProducer, ITCPTransport
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Protocol as TwistedProtocol
 from zope.interface import implementer
 
 from pyros.clock import Clock, Timer
+from pyros.simulators.faults import Faults
+from pyros.simulators.grammar import DeviceRequest
 from pyros.simulators.line import ClientLine
-from pyros.simulators.lx200.codec import CommandParser
-from pyros.simulators.lx200.mount import Lx200Mount
 
 _STALLED = 120.0
 """Seconds after which a client that doesn't read its answers is cut off."""
@@ -24,16 +28,54 @@ _MOST_WAITING = 10_000
 """Commands that may wait behind an answer that a fault holds back."""
 
 
-class Lx200Port(Factory):
-    """Where clients of the LX200 language connect.
+_MAX_UNREAD = 1 << 20
+"""Bytes of what the device says by itself that may wait for a client that doesn't read."""
 
-    ``commands`` keeps the last that they sent, without ``:`` and ``#``.
+
+class SecondParser(Protocol):
+    """Cuts a stream of bytes into requests, however the network cut it."""
+
+    def feed(self, data: bytes) -> list[str]: ...
+
+
+class SecondLanguage(Protocol):
+    """What a device understands and says at its second port. Texts are Latin-1."""
+
+    end: bytes
+    """What ends a line."""
+
+    @property
+    def faults(self) -> Faults:
+        """Those of the device."""
+        ...
+
+    def parser(self) -> SecondParser:
+        """Make the parser of a new client."""
+        ...
+
+    def greeting(self) -> str:
+        """Return what a new client is told."""
+        ...
+
+    def meaning(self, command: str) -> DeviceRequest:
+        """Return the request of the native grammar that means the same, which faults name."""
+        ...
+
+    def answer(self, command: str) -> str:
+        """Do what is asked, and return the answer."""
+        ...
+
+
+class SecondPort(Factory):
+    """Where clients of the other language connect.
+
+    ``commands`` keeps the last that they sent, as their parser gave them.
     """
 
     noisy = False
 
-    def __init__(self, mount: Lx200Mount, clock: Clock) -> None:
-        self.mount = mount
+    def __init__(self, language: SecondLanguage, clock: Clock) -> None:
+        self.language = language
         self.clock = clock
         self.commands: deque[str] = deque(maxlen=_COMMANDS_KEPT)
         self.clients: dict[_Client, None] = {}
@@ -58,23 +100,32 @@ class Lx200Port(Factory):
             waiting.append(maybeDeferred(port.stopListening))
         return DeferredList(waiting, fireOnOneErrback=True, consumeErrors=True).addCallback(lambda _: None)
 
+    def broadcast(self, text: str) -> None:
+        """Say something to every client."""
+        for client in list(self.clients):
+            client.say(text)
+
     def buildProtocol(self, addr: object) -> _Client | None:
         return _Client(self) if len(self.clients) < _MOST_CLIENTS else None
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
-class _Client(Protocol):
+class _Client(TwistedProtocol):
     """One client. One that doesn't read its answers is not read from."""
 
     transport: Any
 
-    def __init__(self, port: Lx200Port) -> None:
+    def __init__(self, port: SecondPort) -> None:
         self.closed: Deferred[None] = Deferred()
         self._port = port
-        self._parser = CommandParser()
+        self._parser = port.language.parser()
         self._waiting: deque[str] = deque()
         self._ended = self.leaving = False
-        self._line = ClientLine(port.mount.faults, port.clock, self._write, self._cut_off, self._go_on, end=b"#")
+        self._unread: int | None = None
+        """Bytes that were said to a client since it stopped reading; None while it reads."""
+        self._line = ClientLine(
+            port.language.faults, port.clock, self._write, self._cut_off, self._go_on, end=port.language.end
+        )
         self._guard: Timer | None = None
 
     def connectionMade(self) -> None:
@@ -83,6 +134,18 @@ class _Client(Protocol):
             self.transport.setTcpKeepAlive(True)
         self.transport.registerProducer(self, True)
         self._port.clients[self] = None
+        if greeting := self._port.language.greeting():
+            self._write(greeting.encode("latin-1"))
+
+    def say(self, text: str) -> None:
+        """Say what nobody has asked for; a client that lets too much of it pile up is cut off."""
+        data = text.encode("latin-1")
+        if self._unread is not None:
+            self._unread += len(data)
+        if (self._unread or 0) > _MAX_UNREAD:
+            self._cut_off()
+        else:
+            self._write(data)
 
     def dataReceived(self, data: bytes) -> None:
         self._waiting.extend(self._parser.feed(data))
@@ -100,9 +163,9 @@ class _Client(Protocol):
         while self._waiting and not (self._line.held or self.leaving):
             command = self._waiting.popleft()
             port.commands.append(command)
-            fault = port.mount.faults.on_the_line(port.mount.meaning(command))
+            fault = port.language.faults.on_the_line(port.language.meaning(command))
             if fault is None or fault.kind != "no_answer":
-                self._line.reply(port.mount.answer(command).encode("latin-1"), fault)
+                self._line.reply(port.language.answer(command).encode("latin-1"), fault)
         if self._ended and not (self._line.held or self.leaving):
             self.finish()
 
@@ -135,10 +198,12 @@ class _Client(Protocol):
     # The transport calls these when its buffer fills and when it is empty again.
 
     def pauseProducing(self) -> None:
+        self._unread = 0
         self.transport.pauseProducing()
         self._watch(_STALLED)
 
     def resumeProducing(self) -> None:
+        self._unread = None
         self._watch(None)
         self.transport.resumeProducing()
 

@@ -1,0 +1,172 @@
+"""Guiding, as the observation manager has it done: from before the first long exposure until the telescope moves.
+
+An observation never fails for it: what cannot be guided is exposed unguided, and said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pyros.agents.agent import Agent
+from pyros.errors import AgentError
+from pyros.messages import Exposures, Failure, Message, Observation, Order
+from pyros.messages.guider import (
+    DITHER,
+    FAILED,
+    FINISHED,
+    GUIDE,
+    GUIDING_AGAIN,
+    GUIDING_LOST,
+    PAUSE_GUIDING,
+    STOP_GUIDING,
+    Dither,
+    Guide,
+    Guiding,
+)
+
+LIMIT_SECONDS = 1000.0
+"""How long the guider's agent may take, which knows itself when its device takes too long: a calibration included."""
+RETRY_SECONDS = 600.0
+"""For how long exposures are not guided after a failure: clouds pass, and each attempt costs a minute."""
+_FROM_SECONDS = 60.0
+"""Exposures that are shorter are not guided."""
+
+
+class ObservationGuiding:
+    """The guider's part of the observation manager, whose state it shares. Without a ``[guider]`` it does nothing."""
+
+    def __init__(
+        self, manager: Agent, expect_within: Callable[[float | None], None], go_on: Callable[[], None]
+    ) -> None:
+        """``expect_within`` sets how long the guider may take, ``go_on`` begins the next exposure."""
+        self._manager: Any = manager
+        self._expect_within, self._go_on = expect_within, go_on
+        manager.actions_by_message |= {
+            **dict.fromkeys(FINISHED.values(), self.steady),
+            **dict.fromkeys(FAILED.values(), self.failed),
+            GUIDING_LOST: self.lost,
+            GUIDING_AGAIN: self.again,
+        }
+
+    def work(self) -> None:
+        """Read the options. Raises AgentError."""
+        manager = self._manager
+        self._from = manager.option("guide_from", float, _FROM_SECONDS)
+        if not self._from >= 0:
+            key = f"{manager.config.path}: [{manager.section.name}] option_guide_from"
+            raise AgentError(f"{key}: must be a number of seconds")
+
+    # What the observation does.
+
+    def observes(self) -> None:
+        """Try it again, for a new observation."""
+        self._manager.state.guide_after = 0.0
+
+    def begins(self, current: Observation, exposure: Exposures) -> bool:
+        """Have the guider guide before an exposure that wants it; whether that is to be waited for.
+
+        Not before the first image of an alert's observation, which is worth more than it would gain.
+        """
+        manager, state = self._manager, self._manager.state
+        if manager.GUIDER not in manager.config.agents or state.guiding == "on":
+            return False
+        if state.guiding == "off" and (
+            exposure.seconds < self._from
+            or manager.GUIDER in state.away
+            or manager.clock.time() < state.guide_after
+            or (current.alert and not state.done)
+        ):
+            return False
+        manager.send_to(manager.GUIDER, GUIDE, Guide(observation=current.id))
+        self._waits()
+        return True
+
+    def gives_up_a_lost_star(self) -> bool:
+        """Stop a guider that has lost its star; whether it had, so that the field may have gone since."""
+        if self._manager.state.guiding != "lost":
+            return False
+        self.stop()
+        return True
+
+    def dithers(self, current: Observation, exposure: Exposures) -> bool:
+        """Have the guider move its star between two images; not while it doesn't guide, then the telescope slews."""
+        manager = self._manager
+        if manager.state.guiding != "on":
+            return False
+        manager.send_to(manager.GUIDER, DITHER, Dither(observation=current.id, arcsec=exposure.dither))
+        self._waits()
+        return True
+
+    def pause(self) -> None:
+        """Correct nothing while the focus moves."""
+        manager = self._manager
+        if manager.state.guiding == "on":
+            manager.state.guiding = "paused"
+            manager.send_to(manager.GUIDER, PAUSE_GUIDING, Order("the focus moves"))
+
+    def stop(self) -> None:
+        """Stop guiding: the telescope is going to move, or the observation has ended."""
+        manager = self._manager
+        if manager.state.guiding != "off" or manager.state.phase == "guiding":
+            manager.state.guiding = "off"
+            manager.send_to(manager.GUIDER, STOP_GUIDING, Order("the telescope moves, or the observation has ended"))
+
+    def overdue(self) -> None:
+        """Go on without a guider that told no end."""
+        self._manager.send_to(self._manager.GUIDER, STOP_GUIDING, Order("no end was heard in time"))
+        self._unguided("no end was heard in time")
+
+    def away(self) -> None:
+        """Note that the guider is not connected."""
+        if self._manager.state.guiding != "off":
+            self._manager.state.guiding = "lost"
+
+    # What the guider says.
+
+    def steady(self, message: Message) -> None:
+        manager, end = self._manager, message.payload
+        if not self._waited_for(end):
+            return
+        manager.log.info("{id} is guided, to {error:.1f} arcseconds", id=end.observation, error=end.error)
+        manager.state.guiding = "on"
+        self._go_on()
+
+    def failed(self, message: Message) -> None:
+        failure: Failure = message.payload
+        if self._waited_for(failure):
+            self._unguided(failure.reason)
+
+    def lost(self, message: Message) -> None:
+        """Let the exposure go on: the star may come back, and is looked for before the next one."""
+        manager, failure = self._manager, message.payload
+        if manager.state.guiding != "off" and manager.state.phase != "guiding" and self._is_of_current(failure):
+            manager.log.warn("{id} is not guided: {reason}", id=failure.observation, reason=failure.reason)
+            manager.state.guiding = "lost"
+
+    def again(self, message: Message) -> None:
+        manager = self._manager
+        if manager.state.guiding == "lost" and self._is_of_current(message.payload):
+            manager.log.info("{id} is guided again", id=message.payload.observation)
+            manager.state.guiding = "on"
+
+    def _unguided(self, reason: str) -> None:
+        """Go on without guiding, for some minutes."""
+        manager = self._manager
+        manager.log.warn(
+            "the next {minutes:.0f} minutes are exposed unguided: {reason}", minutes=RETRY_SECONDS / 60, reason=reason
+        )
+        manager.state.guiding = "off"
+        manager.state.guide_after = manager.clock.time() + RETRY_SECONDS
+        self._go_on()
+
+    def _waits(self) -> None:
+        self._manager.state.phase = "guiding"
+        self._expect_within(LIMIT_SECONDS)
+
+    def _waited_for(self, end: Guiding | Failure) -> bool:
+        return self._manager.state.phase == "guiding" and self._is_of_current(end)
+
+    def _is_of_current(self, end: Guiding | Failure) -> bool:
+        current = self._manager.state.current
+        return current is not None and end.observation == current.id

@@ -1,0 +1,1 @@
+"""The simulated guider as PHD2, the guiding program, lets itself be driven."""
