@@ -7,10 +7,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from pyros.agents.instrument import Command, InstrumentAgent
-from pyros.hold import Hold
+from pyros.agents._motor import MotorAgent
+from pyros.agents.instrument import Command
 from pyros.instruments.cover import Cover
-from pyros.messages import ABORT, Failure, Message
+from pyros.messages import Failure, Message
 from pyros.messages.cover import (
     CALIBRATOR_OFF,
     CALIBRATOR_ON,
@@ -25,7 +25,7 @@ from pyros.messages.cover import (
 Started = Callable[[float], None]
 
 
-class CoverAgent(InstrumentAgent):
+class CoverAgent(MotorAgent):
     """Takes *Open cover*, *Close cover*, *Calibrator on*, *Calibrator off* and *Abort*.
 
     A hold stops an opening, and lets none begin; closing it never forbids. The lamp, which moves nothing, has its
@@ -33,6 +33,7 @@ class CoverAgent(InstrumentAgent):
     """
 
     device: Cover
+    moves = OPEN_COVER
 
     def __init__(self) -> None:
         super().__init__("cover")
@@ -41,7 +42,6 @@ class CoverAgent(InstrumentAgent):
             CLOSE_COVER: self.close_cover,
             CALIBRATOR_ON: self.calibrator_on,
             CALIBRATOR_OFF: self.calibrator_off,
-            ABORT: self.abort,
         }
         self._opens_for_nobody = False
         """An opening was under way when the agent stopped, and is refused now: it is stopped if it goes on."""
@@ -92,27 +92,22 @@ class CoverAgent(InstrumentAgent):
         )
 
     def abort(self, message: Message) -> None:
-        """Stop the cover; who moved it hears that the command failed."""
+        """Stop the cover; the agent that moved it hears that the command failed."""
         if self.state.command is not None and message.payload.observation == "":
             self.aborting(self.device.stop)
 
-    def obey_hold(self, hold: Hold, stop: bool) -> None:
-        if self._ends_by(stop):
-            self.stop_at_once(self.device.stop)
-
-    def on_hold(self, hold: Hold, stop: bool) -> None:
-        if self._ends_by(stop):
-            self.state.command = self.state.interrupted = None
-            self.aborting(self.device.stop)
+    def ends_by_hold(self, stop: bool) -> bool:
+        """Whether a hold ends what the cover does: an opening of the automation; with ``stop`` all but a closing."""
+        command = self.state.command
+        closes = command is not None and command.name == CLOSE_COVER
+        return (stop and not closes) or self.for_automation(OPEN_COVER) is not None
 
     def make_safe(self, reason: str) -> Deferred[None] | None:
         """Stop an opening; a cover that closes may go on by itself."""
         command = self.state.command
         if command is None or command.name != OPEN_COVER:
             return None
-        return self.device.stop().addErrback(
-            lambda failure: self.log.error("stop failed: {reason}", reason=failure.getErrorMessage())
-        )
+        return self.stop_at_once(self.device.stop)
 
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:
         """Give an interrupted command again, which ends at once where it is done; stop an opening refused by a hold.
@@ -136,12 +131,6 @@ class CoverAgent(InstrumentAgent):
 
     def failed(self, command: Command, failure: Failure) -> None:
         self.answer(command, FAILED[command.name], failure)
-
-    def _ends_by(self, stop: bool) -> bool:
-        """Whether a hold ends what the cover does: an opening of the automation; with ``stop`` all but a closing."""
-        command = self.state.command
-        closes = command is not None and command.name == CLOSE_COVER
-        return (stop and not closes) or self.for_automation(OPEN_COVER) is not None
 
     def _refuse(self, message: Message, reason: str) -> None:
         self.send_if_there(message.sender, FAILED[message.name], Failure(reason=reason))

@@ -11,11 +11,11 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from pyros import instruments, messages
+from pyros.agents._motor import MotorAgent
 from pyros.agents.agent import Agent
-from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState
+from pyros.agents.instrument import Command, InstrumentState
 from pyros.calibration import temperature
 from pyros.calibration.temperature import MAX_CURVES
-from pyros.hold import Hold
 from pyros.messages import Failure, FocuserTemperature, FocusMoved, Message, MoveFocus, Telemetry
 from pyros.prepared import prepared
 
@@ -68,7 +68,7 @@ class FocusAim:
         return round(self.per_kelvin * (celsius - self.reference))
 
 
-class FocuserAgent(InstrumentAgent):
+class FocuserAgent(MotorAgent):
     """Takes *Move focus* and *Abort*.
 
     ``option_offsets`` in its section are the filters' offsets in steps, like ``r:0 g:120 i:-40``; a filter that isn't
@@ -81,10 +81,11 @@ class FocuserAgent(InstrumentAgent):
 
     state: FocuserState
     device: instruments.Focuser
+    moves = messages.MOVE_FOCUS
 
     def __init__(self) -> None:
         super().__init__(Agent.FOCUSER)
-        self.actions_by_message |= {messages.MOVE_FOCUS: self.move_focus, messages.ABORT: self.abort}
+        self.actions_by_message |= {messages.MOVE_FOCUS: self.move_focus}
         self._sent_celsius = self._sent_at = -math.inf
         """The temperature that the majordome was told last, degrees Celsius, and when, monotonic seconds."""
 
@@ -123,30 +124,6 @@ class FocuserAgent(InstrumentAgent):
 
     def _offset(self, filter: str) -> int:
         return self.state.offsets.get(filter, self._offsets.get(filter, 0))
-
-    def abort(self, message: Message) -> None:
-        """Stop a move; whoever wanted it hears that it failed."""
-        command = self.state.command
-        wanted = message.payload.observation
-        if command is not None and wanted in ("", command.payload.get("observation", "")):
-            self.aborting(self.device.stop)
-
-    def obey_hold(self, hold: Hold, stop: bool) -> None:
-        if stop or self.for_automation(messages.MOVE_FOCUS) is not None:
-            self.stop_at_once(self.device.stop)
-
-    def on_hold(self, hold: Hold, stop: bool) -> None:
-        if stop or self.for_automation(messages.MOVE_FOCUS) is not None:
-            self.state.command = self.state.interrupted = None
-            self.aborting(self.device.stop)
-
-    def reconcile(self, state: str | None, interrupted: Command | None) -> None:
-        """Move to the same position again, which ends at once where it is reached; stop what moves for nobody."""
-        if interrupted is not None:
-            self.again(interrupted)
-        elif state == "moving":
-            self.log.warn("the focuser moves, and no agent asked for it: it is stopped")
-            self.aborting(self.device.stop)
 
     async def measure(self) -> tuple[str, dict[str, float | str | None]]:
         state, position = await self.device.state(), await self.device.position()

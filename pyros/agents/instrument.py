@@ -285,9 +285,11 @@ class InstrumentAgent(Agent):
         mine = command is not None and command.name in names and command.sender in self.config.agents
         return command if mine else None
 
-    def stop_at_once(self, stop: Callable[[], Deferred[None]]) -> None:
-        """Stop the device now; in the reactor's thread."""
-        self._abort(stop)
+    def stop_at_once(self, stop: Callable[[], Deferred[None]]) -> Deferred[None]:
+        """Stop the device now, and return when that has ended; in the reactor's thread. A failure is logged."""
+        return stop().addErrback(
+            lambda failure: self.log.error("stop failed: {reason}", reason=failure.getErrorMessage())
+        )
 
     def tell_state(self, message: Message) -> None:
         """Ask the device what it is doing, and tell the agent that wants to know."""
@@ -304,7 +306,7 @@ class InstrumentAgent(Agent):
 
     def aborting(self, stop: Callable[[], Deferred[None]]) -> None:
         """Stop the device after the commit."""
-        self.after_commit(self._abort, stop)
+        self.after_commit(self.stop_at_once, stop)
 
     # In the reactor's thread -------------------------------------------------------------------------------------
 
@@ -322,9 +324,6 @@ class InstrumentAgent(Agent):
                 self.log.failure("a command failed in an unexpected way", failure)
 
         maybeDeferred(run, started).addCallback(done).addErrback(failed)
-
-    def _abort(self, stop: Callable[[], Deferred[None]]) -> None:
-        stop().addErrback(lambda failure: self.log.error("stop failed: {reason}", reason=failure.getErrorMessage()))
 
     def _look(self, number: int) -> None:
         looking = self.look()

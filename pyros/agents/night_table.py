@@ -305,11 +305,6 @@ _ALWAYS = (
 )  # in nearly every state: they would hide the night in the diagram
 
 
-def next_cell(state: State, event: NightEvent) -> Cell:
-    """Return the next state and the actions; raises KeyError for what cannot happen in this state."""
-    return TABLE[state, event]
-
-
 def diagram() -> str:
     """Draw the table as Mermaid's state diagram: an arrow for each change of state, with the events that cause it."""
     causes: dict[tuple[State, State], list[NightEvent]] = {}

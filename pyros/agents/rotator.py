@@ -7,21 +7,22 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from pyros.agents.instrument import Command, InstrumentAgent
-from pyros.hold import Hold
+from pyros.agents._motor import MotorAgent
+from pyros.agents.instrument import Command
 from pyros.instruments.rotator import Rotator
-from pyros.messages import ABORT, Failure, Message
+from pyros.messages import Failure, Message
 from pyros.messages.rotator import FAILED, FINISHED, ROTATE, SYNC_ROTATOR, Rotate, Rotated
 
 
-class RotatorAgent(InstrumentAgent):
+class RotatorAgent(MotorAgent):
     """Takes *Rotate*, *Sync rotator* and *Abort*."""
 
     device: Rotator
+    moves = ROTATE
 
     def __init__(self) -> None:
         super().__init__("rotator")
-        self.actions_by_message |= {ROTATE: self.rotate, SYNC_ROTATOR: self.sync, ABORT: self.abort}
+        self.actions_by_message |= {ROTATE: self.rotate, SYNC_ROTATOR: self.sync}
 
     def rotate(self, message: Message) -> None:
         """Turn to an angle, in place of a move under way."""
@@ -53,37 +54,11 @@ class RotatorAgent(InstrumentAgent):
             message.name, message.payload, lambda started: Deferred.fromCoroutine(run()), order=message, aside=True
         )
 
-    def abort(self, message: Message) -> None:
-        """Stop a move; who wanted it hears that it failed."""
-        command = self.state.command
-        wanted = message.payload.observation
-        if command is not None and wanted in ("", command.payload.get("observation", "")):
-            self.aborting(self.device.stop)
-
-    def obey_hold(self, hold: Hold, stop: bool) -> None:
-        if stop or self.for_automation(ROTATE) is not None:
-            self.stop_at_once(self.device.stop)
-
-    def on_hold(self, hold: Hold, stop: bool) -> None:
-        if stop or self.for_automation(ROTATE) is not None:
-            self.state.command = self.state.interrupted = None
-            self.aborting(self.device.stop)
-
     def make_safe(self, reason: str) -> Deferred[None] | None:
         """Stop a move."""
         if self.state.command is None:
             return None
-        return self.device.stop().addErrback(
-            lambda failure: self.log.error("stop failed: {reason}", reason=failure.getErrorMessage())
-        )
-
-    def reconcile(self, state: str | None, interrupted: Command | None) -> None:
-        """Move to the interrupted command's angle again, which ends at once there; stop what moves for nobody."""
-        if interrupted is not None:
-            self.again(interrupted)
-        elif state == "moving":
-            self.log.warn("the rotator moves, and no agent asked for it: it is stopped")
-            self.aborting(self.device.stop)
+        return self.stop_at_once(self.device.stop)
 
     async def measure(self) -> tuple[str, dict[str, float | str | None]]:
         return await self.device.state(), {

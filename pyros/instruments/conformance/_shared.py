@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 from pyros.errors import ConnectionLost, InstrumentError
-from pyros.instruments.conformance._check import Check, CheckFailed, Context, expect
+from pyros.instruments.conformance._check import Check, CheckFailed, Context, UnderWay, expect
 from pyros.instruments.interfaces import Instrument, Kind
 
 
@@ -17,6 +18,19 @@ async def named(device: Instrument, context: Context, ask: Callable[[], Awaitabl
     await ask()
     expect(device.connected, "it answered, and yet is not connected")
     expect(bool(device.name.strip()), "it has no name")
+
+
+async def stopping(device: Any, context: Context, far: float, back: float) -> None:
+    """Check that stop ends the move to a place far away, and return to the one where it was."""
+    move = UnderWay(context, partial(device.move, far))
+    try:
+        await move.begun()
+        await device.stop()
+        await move.aborted("the move")
+        await context.until(device.state, "idle")
+        await device.stop()  # with nothing to stop it is nothing
+    finally:
+        await device.move(back)
 
 
 def disconnecting(ask: Callable[[Any], Awaitable[Any]]) -> Check:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import get_args
 
 from pyros.instruments.conformance._check import Check, Context, UnderWay, expect, refused
-from pyros.instruments.conformance._shared import disconnecting, named
+from pyros.instruments.conformance._shared import disconnecting, named, stopping
 from pyros.instruments.interfaces import Focuser, MotorState
 
 _PART = 20
@@ -47,15 +47,7 @@ async def _moves(focuser: Focuser, context: Context) -> None:
 
 async def _stops(focuser: Focuser, context: Context) -> None:
     here = await focuser.position()
-    move = UnderWay(context, partial(focuser.move, await _beside(focuser, here, 2)))
-    try:
-        await move.begun()
-        await focuser.stop()
-        await move.aborted("the move")
-        await context.until(focuser.state, "idle")
-        await focuser.stop()  # with nothing to stop it is nothing
-    finally:
-        await focuser.move(here)
+    await stopping(focuser, context, await _beside(focuser, here, 2), here)
 
 
 async def _limits(focuser: Focuser, context: Context) -> None:

@@ -7,7 +7,7 @@ from typing import get_args
 
 from pyros.angles import turn_between
 from pyros.instruments.conformance._check import Check, Context, NotSupported, UnderWay, expect
-from pyros.instruments.conformance._shared import disconnecting, named
+from pyros.instruments.conformance._shared import disconnecting, named, stopping
 from pyros.instruments.interfaces import MotorState
 from pyros.instruments.rotator import Rotator
 
@@ -62,15 +62,7 @@ async def _newer(rotator: Rotator, context: Context) -> None:
 
 async def _stops(rotator: Rotator, context: Context) -> None:
     here = await rotator.angle()
-    move = UnderWay(context, partial(rotator.move, (here + _FAR) % 360))
-    try:
-        await move.begun()
-        await rotator.stop()
-        await move.aborted("the move")
-        await context.until(rotator.state, "idle")
-        await rotator.stop()  # with nothing to stop it is nothing
-    finally:
-        await rotator.move(here)
+    await stopping(rotator, context, (here + _FAR) % 360, here)
 
 
 async def _syncs(rotator: Rotator, context: Context) -> None:

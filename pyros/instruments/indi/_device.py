@@ -72,6 +72,17 @@ class IndiDevice(InstrumentDriver):
         with self._connection.command(what) as command:
             await command.change(name, {member: True})
 
+    async def _abort_vector(self, command: IndiCommand, place: str, abort: str, group: str) -> None:
+        """Abort by one vector what another shows to move, and wait until it stands still, or a newer one moves it."""
+        await command.change(abort, {"ABORT": True})
+
+        def still() -> bool | None:
+            vector = self._properties.get(place)
+            stands = vector is not None and vector.state != "Busy"
+            return True if stands or not self._connection.commands.is_newest(command, group) else None
+
+        await command.until(still, 10.0, "told to stop, it still moves")
+
     def _stopping(self, *groups: str, why: str = "stopped") -> AbstractContextManager[None]:
         """While the block stops the device, the commands of these groups end with CommandAborted, however they end."""
         return self._connection.stopping(lambda command: CommandAborted(command.describe(why)), *groups)

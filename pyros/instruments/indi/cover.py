@@ -53,7 +53,7 @@ class IndiCover(IndiDevice):
                 {member: True},
                 lambda now: now.is_on(member),
                 seconds,
-                stop=lambda: self._abort_motion(command),
+                stop=lambda: self._abort_vector(command, _CAP, _ABORT, "cover"),
                 seconds=seconds,
             )
             if vector.state == "Busy":
@@ -71,17 +71,7 @@ class IndiCover(IndiDevice):
                 raise DeviceRefused("UNSUPPORTED", command.describe("it has no cover"))
             if _ABORT not in self._properties and (await command.ask(_CAP)).state != "Busy":
                 return
-            await self._abort_motion(command)
-
-    async def _abort_motion(self, command: IndiCommand) -> None:
-        await command.change(_ABORT, {"ABORT": True})
-
-        def still() -> bool | None:
-            vector = self._properties.get(_CAP)
-            stands = vector is not None and vector.state != "Busy"
-            return True if stands or not self._connection.commands.is_newest(command, "cover") else None
-
-        await command.until(still, 10.0, "told to stop, it still moves")
+            await self._abort_vector(command, _CAP, _ABORT, "cover")
 
     @deferred
     async def state(self) -> CoverState:

@@ -5,48 +5,37 @@ from __future__ import annotations
 from pyros.angles import turn_between
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.drivers.device import deferred
-from pyros.instruments.indi._device import MOTION_SECONDS, IndiDevice, begun
-from pyros.instruments.indi.command import GRACE_SECONDS, IndiCommand
+from pyros.instruments.indi._motor import IndiMotor
+from pyros.instruments.indi.command import GRACE_SECONDS
 from pyros.instruments.indi.properties import Property
-from pyros.instruments.interfaces import Kind, MotorState, Started
+from pyros.instruments.interfaces import Kind, Started
 
-_PLACE, _ANGLE, _ABORT = "ABS_ROTATOR_ANGLE", "ANGLE", "ROTATOR_ABORT_MOTION"
+_PLACE, _ANGLE = "ABS_ROTATOR_ANGLE", "ANGLE"
 _SYNC, _REVERSE = "SYNC_ROTATOR_ANGLE", "ROTATOR_REVERSE"
 _TOLERANCE = 0.5
 """Degrees, where the address doesn't say, by which a move may end beside its target."""
 
 
-class IndiRotator(IndiDevice):
+class IndiRotator(IndiMotor):
     """A `Rotator` behind INDI, which has no word for the mechanical angle."""
 
     kind: Kind = "rotator"
     interface = 4096
     needs = (_PLACE,)
+    place, member, abort = _PLACE, _ANGLE, "ROTATOR_ABORT_MOTION"
 
     @deferred
     async def move(self, angle: float, started: Started | None = None) -> float:
         target = angle % 360.0
         with self._connection.command(f"move to {target:g}", "move") as command:
             await self._connection.until_ready()
-            self._end("move", "a newer one took its place", command)
-            await command.settled(_PLACE)
-            seconds, tolerance = self._option("move_seconds", MOTION_SECONDS), self._tolerance
-            clock, begin = self._clock, self._clock.monotonic()
+            tolerance = self._tolerance
 
             def there(now: Property) -> bool:
                 here = now.number(_ANGLE)
                 return here is not None and turn_between(here, target) <= tolerance
 
-            def taken(now: Property) -> bool:
-                # What it tells by itself may be from before the command.
-                return now.state == "Busy" or there(now) or clock.monotonic() - begin > self._begin_seconds
-
-            vector, since = await command.insist(
-                _PLACE, {_ANGLE: target}, taken, seconds, stop=lambda: self._abort_motion(command), seconds=seconds
-            )
-            if vector.state == "Busy":
-                begun(started, vector)
-            vector = await command.arrived(_PLACE, there, seconds, self._begin_seconds)
+            vector, since = await self._move(command, target, there, started)
             measured = self._degrees(vector)
             if vector.state == "Alert" or not there(vector):
                 raise command.failed(since, f"told to move to {target:g}, it is at {measured:g} degrees", vector)
@@ -60,25 +49,6 @@ class IndiRotator(IndiDevice):
         if (degrees := vector.number(_ANGLE)) is None:
             raise DeviceFailed(f"{self.name}: its angle is no number")
         return degrees % 360.0
-
-    @deferred
-    async def stop(self) -> None:
-        """Stop the rotator; do nothing to one that cannot be stopped and stands still."""
-        with self._connection.command("stop") as command, self._stopping("move"):
-            await self._connection.until_ready()
-            if _ABORT not in self._properties and (await command.ask(_PLACE)).state != "Busy":
-                return
-            await self._abort_motion(command)
-
-    async def _abort_motion(self, command: IndiCommand) -> None:
-        await command.change(_ABORT, {"ABORT": True})
-
-        def still() -> bool | None:
-            vector = self._properties.get(_PLACE)
-            stands = vector is not None and vector.state != "Busy"
-            return True if stands or not self._connection.commands.is_newest(command, "move") else None
-
-        await command.until(still, 10.0, "told to stop, it still moves")
 
     @deferred
     async def sync(self, angle: float) -> None:
@@ -109,7 +79,3 @@ class IndiRotator(IndiDevice):
     async def reversed(self) -> bool | None:
         await self._connection.until_ready()
         return (await self._ask(_REVERSE)).is_on("INDI_ENABLED") if _REVERSE in self._properties else None
-
-    @deferred
-    async def state(self) -> MotorState:
-        return "moving" if (await self._ask(_PLACE)).state == "Busy" else "idle"

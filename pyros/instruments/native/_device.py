@@ -135,6 +135,26 @@ class NativeDevice(InstrumentDriver):
             raise DeviceFailed(f"{self.name}: answered {values} to GET {name}, not {count} numbers")
         return numbers
 
+    async def _number_or_none(self, name: str) -> float | None:
+        """Read a number; None where the device has no such property."""
+        try:
+            (number,) = await self._numbers(name, 1)
+        except DeviceRefused as refusal:
+            if refusal.code == "UNKNOWN":
+                return None
+            raise
+        return number
+
+    async def _known(self, command: Awaitable[T], lacking: str = "") -> T:
+        """Await a command; one that the device doesn't know is for a part that it doesn't have, as ``lacking`` says."""
+        try:
+            return await command
+        except DeviceRefused as refusal:
+            if refusal.code != "UNKNOWN":
+                raise
+            text = f"{self.name} {lacking}" if lacking else f"{self.name}: {refusal}"
+            raise DeviceRefused("UNSUPPORTED", text) from None
+
     @deferred
     async def _read_state(self, states: type[S] | Any) -> Any:
         values = (await self._get("state")).values

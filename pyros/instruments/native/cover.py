@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-
 from twisted.internet.defer import Deferred
 
-from pyros.errors import DeviceFailed, DeviceRefused
+from pyros.errors import DeviceFailed
 from pyros.instruments.cover import CoverState
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import Kind, Started
@@ -64,20 +62,6 @@ class NativeCover(NativeDevice):
     async def max_brightness(self) -> int:
         return await self._lamp("max_brightness")
 
-    async def _known(self, command: Awaitable[object]) -> None:
-        """Await a command; one that the device doesn't know is for a part that it doesn't have."""
-        try:
-            await command
-        except DeviceRefused as refusal:
-            if refusal.code != "UNKNOWN":
-                raise
-            raise DeviceRefused("UNSUPPORTED", f"{self.name}: {refusal}") from None
-
     async def _lamp(self, name: str) -> int:
-        try:
-            (level,) = await self._numbers(name, 1)
-        except DeviceRefused as refusal:
-            if refusal.code == "UNKNOWN":  # it has no lamp
-                return 0
-            raise
-        return round(level)
+        """Read a level of the lamp; 0 where there is none."""
+        return round(await self._number_or_none(name) or 0.0)

@@ -7,7 +7,7 @@ from typing import Literal
 from twisted.internet.defer import Deferred
 
 from pyros.angles import turn_between
-from pyros.errors import DeviceFailed, DeviceRefused, NoAnswer
+from pyros.errors import DeviceFailed, NoAnswer
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.interfaces import (
     DomeState,
@@ -63,24 +63,14 @@ class NativeDome(NativeDevice):
 
     @deferred
     async def azimuth(self) -> float | None:
-        try:
-            (azimuth,) = await self._numbers("azimuth", 1)
-        except DeviceRefused as refusal:
-            if refusal.code == "UNKNOWN":  # a roof
-                return None
-            raise
-        return azimuth
+        return await self._number_or_none("azimuth")  # None: a roof
 
     @deferred
     async def rotate(self, azimuth: float, started: Started | None = None) -> float:
         """Fails with `DeviceFailed` too when the azimuth measured is off by more than the tolerance."""
         order, tolerance = self._order("rotation"), self._option("tolerance_degrees", TOLERANCE_DEGREES)
-        try:
-            await self._to_its_end("rotate", _TURN, "rotation", "turn_seconds", started, azimuth=float(azimuth))
-        except DeviceRefused as refusal:
-            if refusal.code == "UNKNOWN":
-                raise DeviceRefused("UNSUPPORTED", f"{self.name} is a roof: its slit does not turn") from None
-            raise
+        turn = self._to_its_end("rotate", _TURN, "rotation", "turn_seconds", started, azimuth=float(azimuth))
+        await self._known(turn, "is a roof: its slit does not turn")
 
         def there(measured: list[float]) -> bool:
             return turn_between(measured[0], azimuth) <= tolerance
