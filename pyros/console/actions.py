@@ -51,6 +51,8 @@ ACTIONS = (
            role=Role.OPERATOR, section="messages"),
     Action(name="command device", path="devices/command", answer="pyros.console.answers.commanding:command",
            role=Role.OPERATOR, section="devices"),
+    Action(name="describe device", path="devices/describe", answer="pyros.console.answers.describing:describe",
+           role=Role.OPERATOR, section="devices"),
     Action(name="add note by API", path="api/v1/event/note", answer="pyros.console.answers.noting:add",
            role=Role.OBSERVER, section="events"),
     Action(name="stop by API", path="api/v1/stop", answer="pyros.console.answers.orders:stop", role=Role.OPERATOR,

@@ -144,6 +144,8 @@ PAGES = (
     Page(name="image", title="Image", path="images/<int:number>", template="image.html", view=image, menu=False,
          section="images"),
     Page(name="devices", title="Devices", path="devices", template="devices.html", view=devices),
+    Page(name="device", title="Device", path="device", template="device.html", menu=False, section="devices",
+         data="pyros.console.answers.describing:device", query={"key": key}),
     Page(name="messages", title="Messages", path="messages", template="messages.html", view=messages,
          query={"after": key, "limit": limit, "agent": key, "failed": yes}),
     Page(name="sources", title="Sources", path="sources", template="sources.html", view=sources),

@@ -188,6 +188,14 @@ def change_form(context: Any, request: Any) -> Any:
 
 _UNITS = {"temperature": " °C", "target": " °C", "power": " %", "azimuth": "°", "altitude": "°", "humidity": " %",
           "wind": " m/s", "gust": " m/s", "pressure": " hPa", "dew_point": " °C", "angle": "°"}  # fmt: skip
+
+
+@register.filter
+def unit(name: str) -> str:
+    """Return the unit of what a device measures, after a space; '' for none."""
+    return _UNITS.get(name, "")
+
+
 _UNSAID = {"age", "ra", "dec"}
 
 

@@ -25,8 +25,9 @@ from tests.views.test_lists import written_events
 from tests.views.written import commit
 
 _FEW = ("tonight", "account")
-_OF = {"event": "event?key=swift:3", "elsewhere": "elsewhere?key=swift:3", "request": "request?key=m31",
-       "search": "search?words=swift", "image": "images/1", "night report": "nights/2026-03-20"}  # fmt: skip
+_OF = {"event": "event?key=swift:3", "device": "device?key=camera", "elsewhere": "elsewhere?key=swift:3",
+       "request": "request?key=m31", "search": "search?words=swift", "image": "images/1",
+       "night report": "nights/2026-03-20"}  # fmt: skip
 """Where pages are that show one of something."""
 _SIMPLE = [page for page in PAGES if page.template and ("<" not in page.path or page.name in _OF)]
 _COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast"]}, "resultTypes": ["violations"]}

@@ -173,6 +173,28 @@ def test_an_operator_commands_a_device(console: Running) -> None:
     assert '"command device"' in "".join(file.read_text() for file in console.section.folder.glob("audit-*.jsonl"))
 
 
+def test_an_operator_writes_down_what_is_known_of_a_device(console: Running) -> None:
+    viewer, operator = console.browser(Role.VIEWER), console.browser(Role.OPERATOR)
+    page = "/device?key=camera"
+    assert 'href="/device?key=camera"' in viewer.get("/devices").body
+    assert "Draws the stars" in viewer.get(page).body  # by the demo's fixture
+    assert "/devices/describe" not in viewer.get(page).body
+    facts = {"key": "camera", "maker": "Moravian <b>", "model": "C4", "serial": "17", "since": "2026-03-01",
+             "notes": "shutter changed\r\nin May"}  # fmt: skip
+    for wrong in ({"since": "yesterday"}, {"maker": "x" * 101}, {"notes": "x" * 4001}):
+        assert operator.post("/devices/describe", facts | wrong, page=page).status == 400, wrong
+    assert operator.post("/devices/describe", facts | {"key": "scheduler"}, page=page).status == 404
+    assert operator.post("/devices/describe", facts, page=page).status == 303
+    assert viewer.get("/device.json?key=camera").json["known"] == {
+        "maker": "Moravian <b>", "model": "C4", "serial": "17", "since": "2026-03-01",
+        "notes": "shutter changed\nin May",
+    }  # fmt: skip
+    shown = viewer.get(page).body
+    assert "Moravian &lt;b&gt;" in shown
+    assert "shutter changed<br>in May" in shown
+    assert viewer.get("/device?key=nothing").status == viewer.get("/device").status == 404
+
+
 def test_a_request_is_changed_and_what_the_form_lacks_stays(console: Running) -> None:
     asked = Observation(
         id="m31", target="M 31", ra=10.684708333, dec=41.26875, exposures=(Exposures("r", 60.0, 3, dither=5.0),),
