@@ -189,7 +189,10 @@ class SkyMapsAgent(Agent):
         followed.map = followed.map or other.followed.map
 
     def field_observed(self, said: FollowUp) -> float | None:
-        """Take note of a field that was observed; return the probability that is covered now, None for no field."""
+        """Take note of a field that was observed; return the probability that is covered now.
+
+        None for no field, and between a new map's reading and the choice of its fields.
+        """
         request = said.request
         if request.probability is None or self._field is None:
             return None
@@ -206,7 +209,8 @@ class SkyMapsAgent(Agent):
                         len(said.images),
                     )  # fmt: skip
                     tiling.observed = (*tiling.observed, field)[-_MAX_OBSERVED:]
-                    tiling.covered = min(1.0, tiling.covered + (target.probability if target is not None else 0.0))
+                    if tiling.covered is not None and target is not None:
+                        tiling.covered = min(1.0, tiling.covered + target.probability)
                     self.in_transaction(self.events.change(stored))
             return tiling.covered
         return None
@@ -238,6 +242,7 @@ class SkyMapsAgent(Agent):
                 self._not_read(stored, tiling, source, said)
             else:
                 tiling.read, tiling.file = said.alert, said.reading.file
+                tiling.covered = None if tiling.observed else 0.0  # it was of the map before
                 followed.map = said.reading.facts
                 self.decide_by_map(source.alert, stored, (said.reading.ra, said.reading.dec))
             self.in_transaction(self.events.change(stored))

@@ -89,9 +89,9 @@ class Tiling(msgspec.Struct, omit_defaults=True):
     """What is asked for, the most probable first; observed ones stay in it."""
     observed: tuple[ObservedField, ...] = ()
     """What was observed, in that order."""
-    covered: float = 0.0
-    """The probability that the observed fields have of the map that counts, 0 to 1."""
-
+    covered: float | None = 0.0
+    """The probability that the observed fields have of the map that counts, 0 to 1; None until a new map is looked at.
+    """
     again: float = 0.0
     """When fields are chosen anew, after the night, Unix seconds; 0 for never."""
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from pyros import messages
+from pyros.agents._skymap_messages import CHOOSE_AGAIN, MapAgain
 from pyros.agents.alert_manager import AlertManagerAgent
 from pyros.agents.scheduler import SchedulerAgent
 from pyros.alerts import events
@@ -158,6 +159,7 @@ def test_an_update_cuts_anew_and_keeps_what_was_observed(rig: Maps) -> None:
         rig.observe(each)
     covered = rig.followed().tiling
     assert covered is not None
+    assert covered.covered is not None
     assert covered.covered == pytest.approx(sum(each.probability or 0 for each in done), abs=1e-6)
     (again,) = rig.take(gw_alert("UPDATE", 9, drawn_map(ra + 6, dec)))
     ids = {each.id for each in again.requests}
@@ -167,8 +169,29 @@ def test_an_update_cuts_anew_and_keeps_what_was_observed(rig: Maps) -> None:
     assert all(max(abs(each.dec - one.dec) / 5, abs(each.ra - one.ra)) > 0.9 for each in again.requests for one in done)
     tiling = rig.followed().tiling
     assert tiling is not None
-    assert 0 < tiling.covered < 1
+    assert tiling.covered is not None
+    assert 0 < tiling.covered < covered.covered
     assert rig.decisions()[-1].outcome == "changed"
+
+
+def test_what_is_covered_of_a_new_map_is_unknown_until_its_fields_are_chosen(
+    rig: Maps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ra, dec = overhead(rig)
+    (asked,) = rig.take(gw_alert("PRELIMINARY", 5, drawn_map(ra, dec)))
+    rig.observe(asked.requests[0])
+    packet = gw_alert("UPDATE", 9, drawn_map(ra + 60, dec))
+    with monkeypatch.context() as patch:
+        patch.setattr(AlertManagerAgent, "_choose", lambda *_: None)  # it takes a while
+        assert rig.take(packet) == []
+        rig.observe(asked.requests[1])
+        tiling = rig.followed().tiling
+        assert tiling is not None
+        assert tiling.covered is None, "it is not that of the map before"
+    rig.tell(CHOOSE_AGAIN, MapAgain(tiling.read))
+    tiling = rig.followed().tiling
+    assert tiling is not None
+    assert tiling.covered == pytest.approx(0, abs=0.01), "both fields are far from the new map"
 
 
 def test_a_retraction_withdraws_all_and_nothing_is_forgotten_of_what_was_seen(rig: Maps) -> None:

@@ -60,6 +60,34 @@ def test_rules_that_exclude_themselves(tmp_path: Path, when: str, why: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("when", "why"),
+    [
+        ("{stream: swift, min_signalness: 0.5}", "no packet of swift tells what min_signalness asks for"),
+        ("{stream: [Fermi, lvc], min_signalness: 0.5}", "no packet of Fermi or lvc tells what min_signalness asks for"),
+        ("{stream: [swift, icecube], min_signalness: 0.5}", ""),
+        ("{stream: 'sw*', min_signalness: 0.5}", ""),
+        ("{stream: a.new/mission, min_signalness: 0.5}", ""),
+        ("{stream: icecube, max_duration: 2}", "no packet of icecube tells what max_duration asks for"),
+        ("{stream: swift, min_real_bogus: 0.5}", "no packet of swift tells what min_real_bogus asks for"),
+        ("{stream: ztf, min_real_bogus: 0.5}", ""),
+        ("{stream: fermi, significant: true}", "no packet of fermi tells what significant asks for"),
+        ("{stream: swift, any: [{min_signalness: 0.5}, {group: CBC}]}",
+         "in any: no packet of swift tells what min_signalness asks for"),
+        ("{stream: swift, any: [{min_signalness: 0.5}, {max_age: 1 h}]}", ""),
+        ("{stream: swift, event: {min_signalness: 0.5}}", ""),
+        ("{stream: swift, notice_type: FERMI_GBM_*}", "FERMI_GBM_* is no notice of swift"),
+        ("{stream: [swift, svom], notice_type: [LVC_UPDATE, ICECUBE_*]}",
+         "LVC_UPDATE or ICECUBE_* is no notice of swift or svom"),
+        ("{stream: swift, notice_type: [FERMI_GBM_*, swift.bat.guano]}", ""),
+        ("{stream: '*', notice_type: FERMI_GBM_*}", ""),
+        ("{stream: icecube, notice_type: AMON_ICECUBE_*}", ""),
+    ],
+)  # fmt: skip
+def test_rules_that_ask_a_stream_for_what_it_never_tells(tmp_path: Path, when: str, why: str) -> None:
+    assert list(never_fitting(rules(tmp_path, when))) == ([f"rule 'a' can never fit: {why}"] if why else [])
+
+
+@pytest.mark.parametrize(
     ("above", "below", "covered"),
     [
         ("{stream: [swift, fermi]}", "{stream: swift, max_age: 1 h}", True),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
+from pyros.alerts.coincidences import MISSIONS
 from pyros.alerts.formats.notices import NOTICES
 from pyros.alerts.formats.streams import BY_NAME
 from pyros.alerts.rules.backtest import Backtest
@@ -22,6 +23,19 @@ _MIN_LIKENESS = 0.75
 _GCN_NAME = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9*]+)+")
 _NOTICE_TYPES = (*NOTICES.values(), "LVC_EARLYWARNING")
 _GLOBS = ("stream", "notice_type", "group", "pipeline", "search")
+_TOLD_BY = {
+    **dict.fromkeys(("group", "search", "significant"), frozenset({"wave"})),
+    "signalness": frozenset({"neutrino"}),
+    **dict.fromkeys(("image_snr", "rate_snr", "hardness", "magnitude"), frozenset({"burst", "x-ray"})),
+    "duration": frozenset({"burst", "x-ray", "radio", "wave"}),
+    "real_bogus": frozenset(),
+}
+"""Conditions without their min or max, and the kinds of missions (`coincidences.MISSIONS`) whose packets tell what they
+ask for; of other streams nothing is known."""
+
+
+_AUTHORS = frozenset(BY_NAME) - {"amon"}
+"""Streams with which GCN's names of their notices begin; AMON's are those of its members."""
 
 
 def misspelt_streams(rules: Rules) -> Iterator[str]:
@@ -37,7 +51,8 @@ def misspelt_streams(rules: Rules) -> Iterator[str]:
 def never_fitting(rules: Rules) -> Iterator[str]:
     """Find rules that no alert can ever fit: what they ask for excludes itself, or is decided by a rule above."""
     for number, rule in enumerate(rules.rules):
-        yield from (f"rule {rule.name!r} can never fit: {each}" for each in _contradictions(rule.when))
+        why = (*_contradictions(rule.when), *_untold(rule.when))
+        yield from (f"rule {rule.name!r} can never fit: {each}" for each in why)
         above = next((each for each in rules.rules[:number] if _covers(each.when, rule.when)), None)
         if above is not None:
             yield f"rule {rule.name!r} can never fit: whatever fits it is decided by {above.name!r} above it"
@@ -73,6 +88,29 @@ def _contradictions(conditions: tuple[Condition, ...]) -> Iterator[str]:
                 yield f"in {each.name}: {found[0][0]}"
         elif each.name == NOT and any(_covers(group, conditions) for group in each.groups):
             yield "what must hold is also under not"
+
+
+def _untold(conditions: tuple[Condition, ...], streams: tuple[str, ...] = ()) -> Iterator[str]:
+    """Find conditions on what no packet tells of the streams that are asked for, here or around the group."""
+    wanted = {each.name: each.wanted for each in conditions if not each.groups}
+    streams = tuple(wanted.get("stream", streams))
+    missions = [MISSIONS.get(word.lower()) for word in streams]
+    kinds = {mission.kind for mission in missions if mission is not None}
+    named = " or ".join(streams)
+    for name in wanted if streams and None not in missions else ():
+        told = _TOLD_BY.get(name.removeprefix("min_").removeprefix("max_"))
+        if told is not None and told.isdisjoint(kinds):
+            yield f"no packet of {named} tells what {name} asks for"
+    types = tuple(wanted.get("notice_type", ()))
+    authors = [name if (name := word.partition("_")[0].lower()) in _AUTHORS else "" for word in types]
+    asked = [word.lower() for word in streams]
+    if types and streams and all(authors) and not any(fnmatchcase(name, word) for name in authors for word in asked):
+        yield f"{' or '.join(types)} is no notice of {named}"
+    for each in conditions:
+        if each.name == ANY and each.groups:
+            found = [list(_untold(group, streams)) for group in each.groups]
+            if all(found):
+                yield f"in {each.name}: {found[0][0]}"
 
 
 def _covers(above: tuple[Condition, ...], below: tuple[Condition, ...]) -> bool:

@@ -184,13 +184,11 @@ class _Watch:
             self.maps += 1
             facts = self.event().followed.map
             size = f", 90 % in {facts.area90:.0f} square degrees" if facts is not None and facts.area90 else ""
-            kept = f"; {tiling.covered:.1%} of it was observed already" if tiling.observed else ""
+            kept = f"; {tiling.covered:.1%} of it was observed already" if tiling.observed and tiling.covered else ""
             out.print(f"map {self.maps}        {len(tiling.targets)} fields{size}{kept}")
         for each in tiling.observed[self.seen :]:
             self.seen += 1
-            out.print(
-                f"field {self.seen:<7}ra {each.ra:.2f}°, dec {each.dec:+.2f}°, {each.images} images; "
-                f"{tiling.covered:.1%} of the probability so far"
-            )
+            sofar = f"; {tiling.covered:.1%} of the probability so far" if tiling.covered is not None else ""
+            out.print(f"field {self.seen:<7}ra {each.ra:.2f}°, dec {each.dec:+.2f}°, {each.images} images{sofar}")
         done = {each.key for each in tiling.observed}
         return len([each for each in tiling.targets if each.key not in done]) if tiling.file else -1
