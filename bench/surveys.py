@@ -2,8 +2,8 @@
 
 The agent's turns are run as its thread runs them, on a journal that is synced to the disk, with the observatory's own
 rules: detections as a survey's broker sends them in JSON, one object each, and VOEvents of 6 KB. The first packets are
-measured beside the last ones, when all other events are in the journal. The figures are processor time, which the
-disk's syncs don't count in.
+measured in turns with the last ones of another alert manager, when all other events are in that one's journal. The
+figures are processor time, which the disk's syncs don't count in.
 
 The gate reads made packets of Rubin's shape: 97 fields a detection, 20 previous ones, three images of 15 kB; one of a
 thousand is bright enough to pass. Beside it fastavro reads the same bytes: whole, and with a reader's schema of the
@@ -46,6 +46,8 @@ from pyros.wire import Entry
 OBSERVATORY = Path(__file__).parents[1] / "observatory"
 TURN = 64
 """Packets that wait when a turn begins."""
+CHUNK = 250
+"""Packets that one of two alert managers takes before the other's turn."""
 
 
 def detection(number: int) -> bytes:
@@ -122,28 +124,35 @@ def memory() -> float:
 
 
 def manager(report: Report, folder: Path, events: int, measured: int) -> list[list[str]]:
-    """The first and the last packets of so many events, of each kind."""
+    """The first packets of one alert manager in turns with the last ones of another one that has so many events."""
     rows = []
     for what, make in (("detections of a survey", detection), ("VOEvents of 6 KB", burst)):
-        place = folder / what.split(maxsplit=1)[0]
-        place.mkdir()
-        made = Manager(place)
+        places = [folder / f"{what.split(maxsplit=1)[0]}-{which}" for which in ("first", "last")]
+        for place in places:
+            place.mkdir()
+        fresh, full = map(Manager, places)
         try:
-            made.take(make, TURN)  # what is loaded late
-            report.doing(f"{what}: {measured} packets, then {events} events more")
-            first, empty, before = measured / made.take(make, measured), made.size, memory()
-            between = max(0, events - 2 * measured)
-            made.take(make, between)
-            last = measured / made.take(make, measured)
-            each, grown = (made.size - empty) / max(1, between + measured), memory() - before
+            fresh.take(make, TURN)  # what is loaded late
+            full.take(make, TURN)
+            report.doing(f"{what}: {events - measured} events, then {measured} beside the first {measured}")
+            small, before = full.size, memory()
+            full.take(make, events - measured)
+            spent = [0.0, 0.0]
+            for _ in range(measured // CHUNK):
+                for which, one in enumerate((fresh, full)):
+                    spent[which] += one.take(make, CHUNK)
+            each, grown = (full.size - small) / events, memory() - before
         finally:
-            made.stop()
-            shutil.rmtree(place)
+            for one, place in zip((fresh, full), places, strict=True):
+                one.stop()
+                shutil.rmtree(place)
+        first, last = (measured // CHUNK * CHUNK / seconds for seconds in spent)
         report.figures(
             f"alert manager, {what}", events=events, first_per_cpu_second=first, last_per_cpu_second=last,
-            bytes_an_event=each, memory_grown_mib=grown,
+            last_to_first=last / first, bytes_an_event=each, memory_grown_mib=grown,
         )  # fmt: skip
-        rows.append([what, f"{first:,.0f}", f"{last:,.0f}", f"{each:,.0f}", f"{grown:.1f}"])
+        rows.append([what, *(f"{rate:,.0f}" for rate in (first, last)), f"{last / first:.2f}", f"{each:,.0f}"])
+        rows[-1].append(f"{grown:.1f}")
     return rows
 
 
@@ -244,7 +253,7 @@ def main() -> None:
     options = parser.parse_args()
     for observer in list(globalLogPublisher._observers):  # Twisted keeps the first lines for later
         globalLogPublisher.removeObserver(observer)
-    events, measured = (1_000, 256) if options.quick else (options.events, 2_000)
+    events, measured = (1_000, 250) if options.quick else (options.events, 10_000)
     report = Report("surveys", options.json)
     folder = Path(tempfile.mkdtemp(prefix="surveys-", dir=options.dir))
     try:
@@ -253,7 +262,8 @@ def main() -> None:
         rows = manager(report, folder, events, measured)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    columns = ("an alert manager takes", "first, per CPU s", f"after {events:,} events", "bytes each", "MiB grown")
+    last = f"last of {events:,}"
+    columns = ("an alert manager takes", "first, per CPU s", last, "ratio", "bytes each", "MiB grown")
     report.table("Packets into decisions", columns, rows)
     report.table("Rubin's packets at the gate", ("", "per CPU s"), gate_rows)
 

@@ -270,7 +270,7 @@ class SkyMapsAgent(Agent):
                 if had:
                     self._request_fields(stored.name, tiling, reason)
                 tiling.request = request if choice is not None else None
-                self.keep_decision(alert, stored.name, Decision(accepted=False, reason=reason))
+                self.keep_decision(alert, stored, Decision(accepted=False, reason=reason))
             else:
                 outcome: RequestChange = "changed" if tiling.targets else "requested"
                 meanwhile = {each.key for each in tiling.observed[choice.known :]}
@@ -281,7 +281,7 @@ class SkyMapsAgent(Agent):
                     self.withdraw(point, self.OBSERVED_IN_FIELDS)
                     outcome = "changed"
                 reason = f"{request.reason}; {_in_words(choice)}"
-                self.keep_decision(alert, stored.name, Decision(accepted=True, reason=reason), request.id, outcome)
+                self.keep_decision(alert, stored, Decision(accepted=True, reason=reason), request.id, outcome)
                 self._request_fields(stored.name, tiling, reason)
             self._choose_tomorrow(said.alert, tiling)
             self.in_transaction(self.events.change(stored))
@@ -328,7 +328,7 @@ class SkyMapsAgent(Agent):
         else:
             tiling.sources[said.alert] = msgspec.structs.replace(source, attempts=attempts, problem=said.problem)
             self._look(stored.name, stored.followed)
-        self.keep_decision(source.alert, stored.name, Decision(accepted=False, reason=words))
+        self.keep_decision(source.alert, stored, Decision(accepted=False, reason=words))
 
     def decide_by_map(self, alert: Alert, stored: StoredEvent, densest: tuple[float, float]) -> None:
         """Decide about an event by its map, which is densest at that place (ICRS degrees), and have fields chosen."""
@@ -342,7 +342,7 @@ class SkyMapsAgent(Agent):
                 self._request_fields(name, tiling, decision.reason, ())
                 tiling.request, tiling.targets = None, ()
             if alert.target is None:  # else it was decided, and told, by its position
-                self.keep_decision(alert, name, decision)
+                self.keep_decision(alert, stored, decision)
             return
         if tiling.request is None:
             followed.requests += 1
@@ -409,7 +409,12 @@ class SkyMapsAgent(Agent):
     # Of the alert manager ----------------------------------------------------------------------------------------
 
     def keep_decision(
-        self, alert: Alert, name: str, decision: Decision, observation: str = "", outcome: RequestChange = "nothing"
+        self,
+        alert: Alert,
+        stored: StoredEvent | None,
+        decision: Decision,
+        observation: str = "",
+        outcome: RequestChange = "nothing",
     ) -> None:
         """Keep a decision with the turn, and tell whoever watches."""
         raise NotImplementedError

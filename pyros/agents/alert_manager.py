@@ -76,6 +76,7 @@ class AlertManagerAgent(PublishingAgent):
         self._filters: FiltersKnown | None = None
         self.site_changed(Site.load(self.config.site))
         warm_up()
+        self.in_transaction(events.prepare)
         self.in_transaction(decisions.prepare)
         self.events = EventTable(self.stored_rows, self.pending_writes, self.clock.time)
         events.migrate(self.events, self.state.events, self.in_transaction)
@@ -121,16 +122,16 @@ class AlertManagerAgent(PublishingAgent):
         broker = self.config.broker
         if broker is not None and followup.is_own(alert.id, broker.ivo):
             decision = Decision(accepted=False, reason="our own follow-up, which is never followed up")
-            self.keep_decision(alert, alert.event, decision)
+            self.keep_decision(alert, None, decision)
             return
         new = identity.packet_record(alert)
-        known = self.events.about(new)
+        known, namesake = self.events.about(new)
         if any(each.followed.event.has(new.id) for each in known):
             handled = Decision(accepted=False, reason="this packet was handled before")
-            self.keep_decision(alert, known[0].name, handled)
+            self.keep_decision(alert, known[0], handled)
             return
-        stored = known[0] if known else StoredEvent(0, self._new_name(new), Followed())
-        before = self.events.coincident(stored)
+        stored = known[0] if known else StoredEvent(0, self._new_name(new, namesake), Followed())
+        before = self.events.coincident(stored) if known else []
         for other in known[1:]:
             self._join(stored.followed, other.followed)
             self.join_maps(stored.followed, other)
@@ -146,7 +147,7 @@ class AlertManagerAgent(PublishingAgent):
         decision, observation, outcome = self._outcome(stored, decision, agrees, requests)
         if fields_gone and outcome == "nothing":
             outcome = "withdrawn"
-        self.keep_decision(alert, stored.name, decision, observation, outcome, agrees)
+        self.keep_decision(alert, stored, decision, observation, outcome, agrees)
         for each in requests:
             self.send_to(self.SCHEDULER, each.message, each.payload)
 
@@ -248,10 +249,9 @@ class AlertManagerAgent(PublishingAgent):
         elif other.observation is not None:
             self.withdraw(other.observation, f"it is the same event as {followed.observation.event}")
 
-    def _new_name(self, new: identity.PacketRecord) -> str:
+    def _new_name(self, new: identity.PacketRecord, namesake: StoredEvent | None) -> str:
         """Name an event heard of first; tests and what is real may have one key, and are never one event."""
         for_tests = f"{new.key} (test)"
-        namesake = self.events.named(new.key)
         if namesake is None:
             return new.key
         if new.role == "test":
@@ -344,13 +344,14 @@ class AlertManagerAgent(PublishingAgent):
     def keep_decision(
         self,
         alert: Alert,
-        name: str,
+        stored: StoredEvent | None,
         decision: Decision,
         observation: str = "",
         outcome: RequestChange = "nothing",
         agrees: Sequence[Agreement] = (),
     ) -> None:
-        """Keep the decision with the turn, and tell whoever watches."""
+        """Keep the decision with the turn, and tell whoever watches; ``stored`` is the packet's event, if any."""
+        name = stored.name if stored is not None else alert.event
         target = alert.target or (None, None)
         now = self.clock.now()
         record = DecisionRecord(
@@ -365,7 +366,8 @@ class AlertManagerAgent(PublishingAgent):
             looked_at=decisions.looked_at(alert, now, self.sky, [str(each) for _, each in agrees]),
             considered=decision.considered,
         )
-        self.in_transaction(lambda db: decisions.write(db, record))
+        number = stored.number if stored is not None else None
+        self.in_transaction(lambda db: decisions.write(db, record, number))
         self._tell(
             AlertDecided(
                 alert=alert.id,

@@ -1,47 +1,49 @@
-"""The events that alerts were about, in two tables of the alert manager's journal: looked up by packet, key and place.
+"""The events that alerts were about, in two tables of the alert manager's journal: looked up by packet, key and time.
 
 Every event is kept for good, so that a retraction finds what it takes back whatever came in between. What the turn
 under way has changed is not in the file yet: `EventTable` looks through the turn's own writes first, and since those of
 a handler that raised are undone with it, so is what it had changed here.
 
-Places are found by zones of one degree in declination, and by right ascension within each: Gray, Nieto-Santisteban and
-Szalay 2006, "The Zones Algorithm" (MSR-TR-2006-52). Several rows may turn out to be one event; the later ones then name
-the first, instead of having their links written anew. For the agent's thread.
+Identifiers come in no order, and so each index of them costs a page of the disk for every packet: only the links have
+one, and all else is found through them (decision 0113). Several rows may turn out to be one event; the later ones then
+name the first, instead of having their links written anew. For the agent's thread.
 """
 
 from __future__ import annotations
 
-import math
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-from pyros.alerts import coincidences, identity
+from pyros.alerts import coincidences
 from pyros.alerts.coincidences import Coincidence, Occurrence
 from pyros.alerts.identity import Event, PacketRecord
 from pyros.alerts.map_places import MapPlace
 from pyros.alerts.tiling import Tiling
-from pyros.angles import separation
-from pyros.journal import AnyReader, JournalReader, past
+from pyros.journal import AnyReader, JournalReader, insert, past
 from pyros.messages import Observation
 from pyros.prepared import prepared
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS alert_events (
-    number INTEGER PRIMARY KEY, name TEXT UNIQUE, zone INTEGER, ra REAL, joined INTEGER, content BLOB NOT NULL);
+    number INTEGER PRIMARY KEY, name TEXT, joined INTEGER, content BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS alert_event_links (
     link TEXT NOT NULL, test INTEGER NOT NULL, event INTEGER NOT NULL, PRIMARY KEY (link, test, event)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS alert_events_place ON alert_events (zone, ra) WHERE zone IS NOT NULL;
 CREATE TABLE IF NOT EXISTS alert_event_times (event INTEGER PRIMARY KEY, time REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS alert_event_times_time ON alert_event_times (time);
 CREATE TABLE IF NOT EXISTS alert_events_past (
     day INTEGER NOT NULL, number INTEGER NOT NULL, name TEXT, content BLOB NOT NULL, joined INTEGER,
     PRIMARY KEY (day, number)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS alert_event_days (day INTEGER PRIMARY KEY, newest INTEGER NOT NULL);
+PRAGMA cache_size = -16384;
 """
+"""The cache, of 16 MiB at most, has the links of some hundred thousand events."""
 _MAX_NAMES = 500
 """Values in one statement; SQLite takes 999."""
+
+_LINKED = "FROM alert_event_links WHERE link IN"
 
 Rows = Callable[..., Sequence[Any]]
 """Runs a SELECT with its values over what is committed."""
@@ -62,7 +64,7 @@ class MapFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where it puts the event; None where an earlier version measured it."""
 
 
-class Followed(msgspec.Struct):
+class Followed(msgspec.Struct, omit_defaults=True):
     """One event: its packets, and the observation that it has caused."""
 
     event: Event = Event()
@@ -106,21 +108,37 @@ class StoredEvent(msgspec.Struct):
 class EventChange:
     """A row as it is to be written with the turn; called inside its transaction."""
 
-    __slots__ = ("content", "day", "dec", "joined", "links", "moment", "name", "number", "ra")
+    __slots__ = ("begun", "content", "day", "joined", "links", "moment", "name", "new", "number")
 
     def __init__(
-        self, stored: StoredEvent, links: Iterable[tuple[str, bool]], joined: Sequence[int], day: int | None = None
+        self,
+        stored: StoredEvent,
+        links: Iterable[tuple[str, bool]],
+        joined: Sequence[int] = (),
+        *,
+        new: bool = True,
+        day: int | None = None,
+        begun: int | None = None,
     ) -> None:
-        """``day``: whose beginning is to be kept, see `past.day_of`; None for none."""
-        best = identity.believe(stored.followed.event).best
+        """Take the event as it stands.
+
+        Args:
+            stored: the event.
+            links: what it is found by from now on, and whether as a test.
+            joined: the numbers of events that are part of it from now on.
+            new: whether it has no row yet.
+            day: whose beginning is to be kept, see `past.day_of`; None for none.
+            begun: the newest event's number before the turn, in the turn's first change.
+        """
         self.moment = coincidences.moment_of(stored.followed.event)
         self.number = stored.number
         self.name = stored.name
-        self.ra, self.dec = (best.ra, best.dec) if best is not None else (None, None)
-        self.content = msgspec.json.encode(stored.followed)
+        self.content = _encode(stored.followed)
         self.links = tuple(links)
         self.joined = joined
+        self.new = new
         self.day = day
+        self.begun = begun
 
     def __call__(self, db: sqlite3.Connection) -> None:
         """Write it."""
@@ -128,29 +146,30 @@ class EventChange:
             self._keep_past(db, self.day)
         for number in self.joined:
             db.execute(
-                "UPDATE alert_events SET joined = ?, name = NULL, zone = NULL, content = '' WHERE number = ?",
-                (self.number, number),
+                "UPDATE alert_events SET joined = ?, name = NULL, content = '' WHERE number = ?", (self.number, number)
             )
             db.execute("DELETE FROM alert_event_times WHERE event = ?", (number,))
-        zone = None if self.dec is None else _zone(self.dec)
         db.execute(
-            "INSERT OR REPLACE INTO alert_events VALUES (?, ?, ?, ?, NULL, ?)",
-            (self.number, self.name, zone, self.ra, bytearray(self.content)),
+            "INSERT OR REPLACE INTO alert_events (number, name, content) VALUES (?, ?, ?)",
+            (self.number, self.name, bytearray(self.content)),
         )
         if self.moment is not None:
             db.execute("INSERT OR REPLACE INTO alert_event_times VALUES (?, ?)", (self.number, self.moment.time))
-        for link, test in self.links:
-            db.execute("INSERT OR IGNORE INTO alert_event_links VALUES (?, ?, ?)", (link, test, self.number))
+        insert(db, "INSERT OR IGNORE INTO alert_event_links", [(*link, self.number) for link in self.links])
 
     def _keep_past(self, db: sqlite3.Connection, day: int) -> None:
-        """Keep the rows as the day began, before its first change of them; of a new one, that there was none."""
-        for number in (self.number, *self.joined):
+        """Keep which event was the newest as the day began, and of older ones the rows before their first change."""
+        if self.begun is not None:
+            first = db.execute("INSERT OR IGNORE INTO alert_event_days VALUES (?, ?)", (day, self.begun)).rowcount
+            if first > 0:
+                for table in ("alert_events_past", "alert_event_days"):
+                    db.execute(f"DELETE FROM {table} WHERE day <= ?", (day - past.KEPT_DAYS,))
+        for number in (*(() if self.new else (self.number,)), *self.joined):
             db.execute(
-                "INSERT OR IGNORE INTO alert_events_past"
-                " SELECT ?, number, name, content, joined FROM alert_events WHERE number = ?", (day, number),
-            )  # fmt: skip
-        db.execute("INSERT OR IGNORE INTO alert_events_past VALUES (?, ?, NULL, '', NULL)", (day, self.number))
-        db.execute("DELETE FROM alert_events_past WHERE day <= ?", (day - past.KEPT_DAYS,))
+                "INSERT OR IGNORE INTO alert_events_past SELECT day, number, name, content, joined"
+                " FROM alert_events JOIN alert_event_days ON number <= newest WHERE number = ? AND day = ?",
+                (number, day),
+            )
 
 
 class EventTable:
@@ -169,46 +188,30 @@ class EventTable:
         self._pending = _Pending()
         self._last: int = 0
 
-    def about(self, new: PacketRecord) -> list[StoredEvent]:
-        """Return the events that a packet is about (`identity.is_same_event`), the one heard of first at the front."""
-        return self._linked({new.id, new.key, *new.links}, (new.role == "test",))
+    def about(self, new: PacketRecord) -> tuple[list[StoredEvent], StoredEvent | None]:
+        """Return the events that a packet is about (`identity.is_same_event`), the one heard of first at the front.
+
+        Where there is none, also the event that goes by the packet's key: a test's where the packet is real, or the
+        other way round.
+        """
+        test = new.role == "test"
+        linked = self._linked({new.id, new.key, *new.links})
+        about = {number for number, of_tests in linked if of_tests == test}
+        others = () if about else self._events({number for number, _ in linked})
+        return self._events(about), next((each for each in others if each.name == new.key), None)
 
     def having(self, packet: str) -> list[StoredEvent]:
         """Return the events that have the packet of that identifier."""
-        return [each for each in self._linked({packet}, (False, True)) if each.followed.event.has(packet)]
+        return [each for each in self._events_linked(packet) if each.followed.event.has(packet)]
 
     def named(self, name: str) -> StoredEvent | None:
         """Return the event of that name, if there is one."""
-        pending = self._look_at_writes()
-        if (number := pending.names.get(name)) is not None:
-            change = pending.changes[number]
-            return _stored(change.number, change.name, change.content)
-        for number, found, content in self._rows("SELECT number, name, content FROM alert_events WHERE name = ?", name):
-            if number not in pending.changes and number not in pending.joined:
-                return StoredEvent(number, found, _decode(content))
-        return None
+        return next((each for each in self._events_linked(name) if each.name == name), None)
 
-    def near(self, ra: float, dec: float, radius: float) -> list[StoredEvent]:
-        """Return the events whose best position is within ``radius`` of an ICRS position, all in degrees, in order."""
-        pending = self._look_at_writes()
-        places: dict[int, tuple[float, float]] = {}
-        found: dict[int, StoredEvent] = {}
-        for zone, ranges in _zones(ra, dec, radius):
-            for least, most in ranges:
-                for number, name, content in self._rows(
-                    "SELECT number, name, content FROM alert_events WHERE zone = ? AND ra BETWEEN ? AND ?",
-                    zone, least, most,
-                ):  # fmt: skip
-                    if number not in pending.changes and number not in pending.joined:
-                        found[number] = StoredEvent(number, name, _decode(content))
-        for number, change in pending.changes.items():
-            if change.ra is not None:
-                found[number] = _stored(change.number, change.name, change.content)
-        for number, each in found.items():
-            best = identity.believe(each.followed.event).best
-            if best is not None and best.ra is not None and best.dec is not None:
-                places[number] = best.ra, best.dec
-        return [found[number] for number in sorted(places) if separation(ra, dec, *places[number]) <= radius]
+    def known_as(self, word: str) -> StoredEvent | None:
+        """Return the event of that name, else the first one that has it as a key or as a packet's identifier."""
+        found = self._events_linked(word)
+        return next((each for each in found if each.name == word), found[0] if found else None)
 
     def coincident(self, stored: StoredEvent) -> list[tuple[StoredEvent, Coincidence]]:
         """Return the events of other missions that agree with one in time and place, in order.
@@ -257,12 +260,13 @@ class EventTable:
             new: the packets that it has got since it was read.
             joined: events that turned out to be this one: they are part of it from now on.
         """
-        if not stored.number:
-            self._last = max(self._last, self._newest()) + 1
-            stored.number = self._last
-        links = {(link, each.role == "test") for each in new for link in (each.id, each.key, *each.links)}
+        newest, is_new = self._newest(), not stored.number
+        if is_new:
+            stored.number = self._last = newest + 1
         day = None if self._time is None else past.day_of(self._time())
-        return EventChange(stored, sorted(links), [each.number for each in joined], day)
+        begun = newest if day is not None and not self._look_at_writes().changes else None
+        gone = [each.number for each in joined]
+        return EventChange(stored, links_of(stored, new), gone, new=is_new, day=day, begun=begun)
 
     def _newest(self) -> int:
         if self._last:
@@ -270,31 +274,26 @@ class EventTable:
         ((number,),) = self._rows("SELECT coalesce(max(number), 0) FROM alert_events")
         return int(number)
 
-    def _linked(self, links: set[str], tests: Sequence[bool]) -> list[StoredEvent]:
+    def _linked(self, links: set[str]) -> set[tuple[int, bool]]:
+        """Return the numbers of the rows with one of those links, and whether they have it as tests."""
         pending = self._look_at_writes()
-        numbers: set[int] = set()
-        for test in tests:
-            wanted = list(links)
-            for start in range(0, len(wanted), _MAX_NAMES):
-                part = wanted[start : start + _MAX_NAMES]
-                marks = ",".join("?" * len(part))
-                rows = self._rows(
-                    f"SELECT event FROM alert_event_links WHERE link IN ({marks}) AND test = ?", *part, test
-                )
-                numbers.update(row[0] for row in rows)
-            for link in wanted:
-                numbers |= pending.links.get((link, test), set())
-        found: dict[int, StoredEvent] = {}
-        for number in numbers:
-            stored = self._get(number)
-            if stored is not None:
-                found[stored.number] = stored
-        return [found[number] for number in sorted(found)]
+        found: set[tuple[int, bool]] = set()
+        wanted = list(links)
+        for start in range(0, len(wanted), _MAX_NAMES):
+            part = wanted[start : start + _MAX_NAMES]
+            rows = self._rows(f"SELECT event, test {_LINKED} ({','.join('?' * len(part))})", *part)
+            found.update((number, bool(test)) for number, test in rows)
+        for link in wanted:
+            found |= pending.links.get(link, set())
+        return found
 
-    def _get(self, number: int) -> StoredEvent | None:
-        """Return the event that a row is part of."""
-        row = self._row(number)
-        return _stored(*row) if row is not None else None
+    def _events_linked(self, link: str) -> list[StoredEvent]:
+        return self._events({number for number, _ in self._linked({link})})
+
+    def _events(self, numbers: set[int]) -> list[StoredEvent]:
+        """Return the events that rows are part of, in order."""
+        rows = {row[0]: row for row in map(self._row, numbers) if row is not None}
+        return [_stored(*rows[number]) for number in sorted(rows)]
 
     def _row(self, number: int) -> tuple[int, str, bytes] | None:
         """Return the number, name and content of the event that a row is part of."""
@@ -328,8 +327,7 @@ class _Pending:
         self._newest: object = None
         self._seen = 0
         self.changes: dict[int, EventChange] = {}
-        self.names: dict[str, int] = {}
-        self.links: dict[tuple[str, bool], set[int]] = {}
+        self.links: dict[str, set[tuple[int, bool]]] = {}
         self.joined: dict[int, int] = {}
 
     def look_at(self, writes: Sequence[object]) -> None:
@@ -347,14 +345,10 @@ class _Pending:
     def _take(self, change: EventChange) -> None:
         for number in change.joined:
             self.joined[number] = change.number
-            if (former := self.changes.pop(number, None)) is not None:
-                self.names.pop(former.name, None)
-        if (former := self.changes.get(change.number)) is not None:
-            self.names.pop(former.name, None)
+            self.changes.pop(number, None)
         self.changes[change.number] = change
-        self.names[change.name] = change.number
-        for link in change.links:
-            self.links.setdefault(link, set()).add(change.number)
+        for link, test in change.links:
+            self.links.setdefault(link, set()).add((change.number, test))
 
 
 def migrate(table: EventTable, events: dict[str, Followed], keep: Callable[[EventChange], None]) -> None:
@@ -363,16 +357,45 @@ def migrate(table: EventTable, events: dict[str, Followed], keep: Callable[[Even
         keep(table.change(StoredEvent(0, name, followed), followed.event.packets))
 
 
-def read(journal: AnyReader, name: str | None = None) -> list[StoredEvent]:
-    """Read the event of that name, or all of them, in the order in which they were heard of first.
+def prepare(db: sqlite3.Connection) -> None:
+    """Bring the tables of an earlier version up to date, in a transaction; the columns that it has more stay empty."""
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'alert_events_place'").fetchone():
+        db.execute("DROP INDEX alert_events_place")
+        # What is found by its name has a link of it; these have none.
+        for number, name in db.execute("SELECT number, name FROM alert_events WHERE name LIKE '% (test)'").fetchall():
+            db.execute("INSERT OR IGNORE INTO alert_event_links VALUES (?, 1, ?)", (name, number))
+
+
+def links_of(stored: StoredEvent, packets: Iterable[PacketRecord]) -> list[tuple[str, bool]]:
+    """Return what an event is found by: its name, and what its packets are linked by; and whether as a test."""
+    links = {(link, each.role == "test") for each in packets for link in (each.id, each.key, *each.links)}
+    if all(link != stored.name for link, _ in links):
+        links.add((stored.name, any(each.role == "test" for each in stored.followed.event.packets)))
+    return sorted(links)
+
+
+def read(journal: AnyReader) -> list[StoredEvent]:
+    """Read all events, in the order in which they were heard of first.
 
     Raises JournalError when the journal cannot be read; one of an earlier version has no such table, and no events.
     """
     if not journal.rows("SELECT 1 FROM sqlite_master WHERE name = 'alert_events'"):
         return []
-    select = "SELECT number, name, content FROM alert_events WHERE joined IS NULL"
-    rows = journal.rows(f"{select} ORDER BY number") if name is None else journal.rows(f"{select} AND name = ?", name)
+    rows = journal.rows("SELECT number, name, content FROM alert_events WHERE joined IS NULL ORDER BY number")
     return [StoredEvent(number, name, _decode(content)) for number, name, content in rows]
+
+
+def numbers_linked(journal: AnyReader, links: Sequence[str]) -> list[int]:
+    """Return the numbers of all rows that have, or had, one of those packets, keys or names; raises JournalError.
+
+    At most 999 links, which SQLite takes in one statement.
+    """
+    if not journal.rows("SELECT 1 FROM sqlite_master WHERE name = 'alert_event_links'"):
+        return []
+    first = f"SELECT event {_LINKED} ({','.join('?' * len(links))})"
+    further = "SELECT joined FROM alert_events JOIN linked USING (number) WHERE joined IS NOT NULL"
+    rows = journal.rows(f"WITH RECURSIVE linked(number) AS ({first} UNION {further}) SELECT number FROM linked", *links)
+    return [number for (number,) in rows]
 
 
 def page(journal: JournalReader, before: int | None = None, limit: int = 50) -> list[StoredEvent]:
@@ -388,18 +411,8 @@ def page(journal: JournalReader, before: int | None = None, limit: int = 50) -> 
 
 
 def with_packet(journal: JournalReader, packet: str) -> StoredEvent | None:
-    """Return the event that has the packet of that identifier, or the name; raises JournalError."""
-    if not journal.has_table("alert_events"):
-        return None
-    columns = "number, name, content, joined"
-    rows = journal.rows(f"SELECT {columns} FROM alert_events WHERE name = ?", packet)
-    rows = rows or journal.rows(
-        f"SELECT {columns} FROM alert_events WHERE number IN (SELECT event FROM alert_event_links WHERE link = ?)"
-        " ORDER BY number LIMIT 1", packet,
-    )  # fmt: skip
-    while rows and rows[0][3] is not None:
-        rows = journal.rows(f"SELECT {columns} FROM alert_events WHERE number = ?", rows[0][3])
-    return StoredEvent(rows[0][0], rows[0][1], _decode(rows[0][2])) if rows else None
+    """Return the event that has that name, or the packet of that identifier; raises JournalError."""
+    return EventTable(journal.rows, tuple).known_as(packet) if journal.has_table("alert_events") else None
 
 
 def coinciding(journal: AnyReader, name: str) -> list[Coincidence]:
@@ -421,28 +434,6 @@ class _Packets(msgspec.Struct):
     event: Event = Event()
 
 
+_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(prepared(Followed)).decode
 _decode_packets = msgspec.json.Decoder(prepared(_Packets)).decode
-
-
-def _zone(dec: float) -> int:
-    return math.floor(dec)
-
-
-def _zones(ra: float, dec: float, radius: float) -> Iterable[tuple[int, list[tuple[float, float]]]]:
-    """Give each zone that a cone touches, with the ranges of right ascension in it, all in degrees."""
-    least, most = max(-90.0, dec - radius), min(90.0, dec + radius)
-    if least <= -90 or most >= 90:
-        ranges = [(0.0, 360.0)]
-    else:
-        # The cone's widest right ascension: where its rim touches a meridian.
-        width = math.degrees(math.asin(min(1.0, math.sin(math.radians(radius)) / math.cos(math.radians(dec))))) + 1e-9
-        low, high = ra - width, ra + width
-        if low < 0:
-            ranges = [(0.0, high), (low + 360, 360.0)]
-        elif high > 360:
-            ranges = [(0.0, high - 360), (low, 360.0)]
-        else:
-            ranges = [(low, high)]
-    for zone in range(_zone(least), _zone(most) + 1):
-        yield zone, ranges

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
-from pyros.alerts.events import EventChange, Followed, StoredEvent
+from pyros.alerts.events import EventChange, Followed, StoredEvent, links_of
 from pyros.errors import JournalError
 from pyros.journal import AnyReader, insert
 from pyros.prepared import prepared
@@ -24,22 +25,28 @@ def as_of(journal: AnyReader, day: int) -> Callable[[sqlite3.Connection], None]:
     """
 
     def write(db: sqlite3.Connection) -> None:
+        newest = _newest(journal, day)
         then: dict[int, tuple[str | None, bytes, int | None]] = {}
         rows = journal.rows(
-            "SELECT number, name, content, joined FROM alert_events_past WHERE day >= ? ORDER BY day DESC", day
-        )
+            "SELECT number, name, content, joined FROM alert_events_past WHERE day >= ? AND number <= ?"
+            " ORDER BY day DESC", day, newest,
+        )  # fmt: skip
         for number, name, content, joined in rows:
             then[number] = (name, bytes(content) if isinstance(content, bytes) else b"", joined)
-        columns = "number, name, zone, ra, joined, content"
+
+        def is_as_it_was(number: int) -> bool:
+            return number <= newest and number not in then
+
+        columns = "number, name, joined, content"
         for page in _pages(journal, f"SELECT {columns} FROM alert_events WHERE number > ? ORDER BY number LIMIT ?"):
-            insert(db, "INSERT INTO alert_events", [row for row in page if row[0] not in then])
+            insert(db, f"INSERT INTO alert_events ({columns})", [row for row in page if is_as_it_was(row[0])])
         for page in _pages(journal, "SELECT event, time FROM alert_event_times WHERE event > ? ORDER BY event LIMIT ?"):
-            insert(db, "INSERT INTO alert_event_times", [row for row in page if row[0] not in then])
+            insert(db, "INSERT INTO alert_event_times", [row for row in page if is_as_it_was(row[0])])
         for rows in _links(journal):
-            insert(db, "INSERT INTO alert_event_links", [row for row in rows if row[2] not in then])
+            insert(db, "INSERT INTO alert_event_links", [row for row in rows if is_as_it_was(row[2])])
         for number, (name, content, joined) in sorted(then.items()):
             if joined is not None:
-                db.execute("INSERT INTO alert_events VALUES (?, NULL, NULL, NULL, ?, '')", (number, joined))
+                db.execute("INSERT INTO alert_events VALUES (?, NULL, ?, '')", (number, joined))
             elif name is not None:
                 _restore(db, StoredEvent(number, name, _decode(journal, content)))
 
@@ -47,9 +54,18 @@ def as_of(journal: AnyReader, day: int) -> Callable[[sqlite3.Connection], None]:
 
 
 def _restore(db: sqlite3.Connection, stored: StoredEvent) -> None:
-    packets = stored.followed.event.packets
-    links = {(link, each.role == "test") for each in packets for link in (each.id, each.key, *each.links)}
-    EventChange(stored, sorted(links), ())(db)
+    EventChange(stored, links_of(stored, stored.followed.event.packets))(db)
+
+
+def _newest(journal: AnyReader, day: int) -> float:
+    """Return the number of the newest event as that day began; infinity where the days don't tell.
+
+    An earlier version kept a row of each new event instead.
+    """
+    if not journal.rows("SELECT 1 FROM sqlite_master WHERE name = 'alert_event_days'"):
+        return math.inf
+    ((newest,),) = journal.rows("SELECT min(newest) FROM alert_event_days WHERE day >= ?", day)
+    return math.inf if newest is None else newest
 
 
 def _pages(journal: AnyReader, query: str) -> Iterator[list[Any]]:

@@ -76,7 +76,7 @@ def events(observed: Observed, after: int | None = None, limit: int = 50) -> Eve
     with observed.journal("alert_manager") as journal:
         if journal is not None:
             stored = table.page(journal, after, limit)
-            decided = {each.name: decisions.first_and_last(journal, each.name) for each in stored}
+            decided = {each.name: decisions.first_and_last(journal, each) for each in stored}
     ids = {found[1].observation for found in decided.values() if found is not None and found[1].observation}
     fates = fates_of(observed, ids)
     standing = Standing(observed)

@@ -161,6 +161,67 @@ def test_events_of_an_earlier_version_are_moved_from_its_state(inline: Callable[
     assert (name, withdrawal.observation) == (WITHDRAWN, request.id)
 
 
+EARLIER_TABLES = """
+    ALTER TABLE alert_events RENAME TO newer;
+    CREATE TABLE alert_events (
+        number INTEGER PRIMARY KEY, name TEXT UNIQUE, zone INTEGER, ra REAL, joined INTEGER, content BLOB NOT NULL);
+    INSERT INTO alert_events SELECT number, name, 20, 10.0, joined, content FROM newer;
+    DROP TABLE newer;
+    CREATE INDEX alert_events_place ON alert_events (zone, ra) WHERE zone IS NOT NULL;
+    DELETE FROM alert_event_links WHERE link LIKE '% (test)';
+    DROP TABLE alert_event_days;
+    DROP INDEX decisions_about;
+    DROP INDEX decisions_alert_alone;
+    DROP INDEX decisions_event_alone;
+    ALTER TABLE decisions DROP COLUMN about;
+    CREATE INDEX decisions_alert ON decisions (alert);
+    CREATE INDEX decisions_event ON decisions (event);
+"""
+"""Turn the tables into those of before decision 0113."""
+
+
+def test_tables_of_an_earlier_version_go_on(inline: Callable[..., Any], tmp_path: Path) -> None:
+    rig = Rig(inline, tmp_path)
+    rig.take(INITIAL)
+    rig.take(packet("initial", role="test"))
+    rig.host.stop()
+    with closing(sqlite3.connect(rig.host.journal.path)) as db:
+        db.executescript(EARLIER_TABLES)
+    again = Rig(inline, tmp_path)
+    again.number = itertools.count(3)
+    ((name, _),) = again.take(REFINED)
+    assert name == CHANGED
+    with closing(JournalReader(again.host.journal.path)) as reader:
+        for_tests = events.with_packet(reader, "ivo://a/b#initial (test)")
+        stored = events.with_packet(reader, "ivo://a/b#refined")
+        assert for_tests is not None
+        assert stored is not None
+        assert (for_tests.name, stored.name) == ("ivo://a/b#initial (test)", "ivo://a/b#initial")
+        about = decisions.read(reader, events=[stored.name])
+        assert [each.alert for each in about] == ["ivo://a/b#initial", "ivo://a/b#refined"]
+        for each in about:
+            assert each in decisions.read(reader, alerts=[each.alert])
+        assert [each.event for each in decisions.read(reader, events=[for_tests.name])] == [for_tests.name]
+        found = decisions.first_and_last(reader, stored)
+        assert found is not None
+        assert (found[0], found[1].alert) == (about[0].decided, "ivo://a/b#refined")
+
+
+def test_decisions_are_found_by_packet_and_by_event(rig: Rig) -> None:
+    """Two events that turn out to be one: each decision is found by the packet it is about, and under its name then."""
+    rig.take(INITIAL)
+    rig.take(packet("other", 2))
+    rig.take(packet("both", 3, cites=(("initial", "supersedes"), ("other", "supersedes"))))
+    rig.take(packet("other", 2))
+    with closing(JournalReader(rig.host.journal.path)) as reader:
+        whole = decisions.read(reader)
+        assert [each.alert.partition("#")[2] for each in whole] == ["initial", "other", "both", "other"]
+        assert decisions.read(reader, alerts=["ivo://a/b#other"]) == [whole[1], whole[3]]
+        assert decisions.read(reader, events=["ivo://a/b#initial"]) == [whole[0], whole[2], whole[3]]
+        assert decisions.read(reader, events=["ivo://a/b#other"]) == [whole[1]]
+        assert decisions.read(reader, alerts=["ivo://a/b#none"]) == []
+
+
 def test_rules_are_read_again_and_a_broken_file_leaves_the_old_ones(rig: Rig, tmp_path: Path) -> None:
     assert rig.take(packet("one", error=5)) == []
     (tmp_path / "rules.yaml").write_text("rules:\n  - {name: x, when: {max_eror_radius: 9}, observe: nothing}\n")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
 
 import pytest
 
-from pyros.alerts.events import read
+from pyros.alerts.events import with_packet
 from pyros.journal import JournalReader
 from tests.builders import voevent
 from tests.maps import drawn_map
@@ -90,9 +91,10 @@ def test_fields_in_order_with_an_urgent_point_between_them(night: Night, served:
     assert chances == sorted(chances, reverse=True)
     covered = [each for each in of(subscriber, "Covered_Probability") if each]
     assert covered[-1] == pytest.approx(sum(set(chances)), abs=1e-4)
-    with_fields = read(reader := JournalReader(night.config.journal("alert_manager")), "ivo://pyros.test/area#1")
-    reader.close()
-    tiling = with_fields[0].followed.tiling
+    with closing(JournalReader(night.config.journal("alert_manager"))) as reader:
+        with_fields = with_packet(reader, "ivo://pyros.test/area#1")
+    assert with_fields is not None
+    tiling = with_fields.followed.tiling
     assert tiling is not None
     assert len(tiling.observed) == 4
 

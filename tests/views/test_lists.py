@@ -239,7 +239,8 @@ def test_a_request_that_has_ended_is_found_by_the_nights_that_had_it(config: Con
 PLANS = {
     "alert_manager": (
         "SELECT content FROM alert_events WHERE number < 5 AND joined IS NULL ORDER BY number DESC LIMIT 5",
-        "SELECT * FROM decisions WHERE event = 'a' ORDER BY number DESC LIMIT 1",
+        "SELECT * FROM decisions WHERE event = 'a' AND about = 1 ORDER BY number DESC LIMIT 1",
+        "SELECT * FROM decisions WHERE event = 'a' AND about IS NULL ORDER BY number DESC LIMIT 1",
     ),
     "scheduler": (
         "SELECT * FROM night_lines WHERE observation = 'a' ORDER BY night DESC LIMIT 9",

@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from pyros.alerts import events as events_table
 from pyros.alerts.alert import Alert
+from pyros.alerts.events import StoredEvent
 from pyros.alerts.formats import values
 from pyros.alerts.rules.circumstances import LocalSky, age
 from pyros.alerts.rules.rules import Considered
@@ -26,12 +28,18 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS decisions (
     number INTEGER PRIMARY KEY, alert TEXT NOT NULL, event TEXT NOT NULL, decided REAL NOT NULL,
     accepted INTEGER NOT NULL, rule TEXT NOT NULL, reason TEXT NOT NULL, outcome TEXT NOT NULL,
-    observation TEXT NOT NULL, looked_at TEXT NOT NULL, considered TEXT NOT NULL DEFAULT '[]')
+    observation TEXT NOT NULL, looked_at TEXT NOT NULL, considered TEXT NOT NULL DEFAULT '[]', about INTEGER)
 """
+_LATER_COLUMNS = {"considered": "TEXT NOT NULL DEFAULT '[]'", "about": "INTEGER"}
 _INDICES = (
-    "CREATE INDEX IF NOT EXISTS decisions_alert ON decisions (alert)",
-    "CREATE INDEX IF NOT EXISTS decisions_event ON decisions (event)",
+    "CREATE INDEX IF NOT EXISTS decisions_about ON decisions (about) WHERE about IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS decisions_alert_alone ON decisions (alert) WHERE about IS NULL",
+    "CREATE INDEX IF NOT EXISTS decisions_event_alone ON decisions (event) WHERE about IS NULL",
+    "DROP INDEX IF EXISTS decisions_alert",
+    "DROP INDEX IF EXISTS decisions_event",
 )
+"""By the event's number in the table of events, which grows: identifiers come in no order (decision 0113). What is
+about no event there, or was kept by an earlier version, is found by its words."""
 _COLUMNS = (
     "alert",
     "event",
@@ -45,7 +53,7 @@ _COLUMNS = (
     "considered",
 )
 _JSON = ("looked_at", "considered")
-_INSERT = f"INSERT INTO decisions ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+_INSERT = f"INSERT INTO decisions ({', '.join(_COLUMNS)}, about) VALUES ({', '.join('?' * len(_COLUMNS))}, ?)"
 _BRIEF = tuple(name for name in _COLUMNS if name not in _JSON)
 MAX_PARAMETERS = 500
 """Values in one statement; SQLite takes 999."""
@@ -118,17 +126,23 @@ def looked_at(
 
 def prepare(db: sqlite3.Connection) -> None:
     """Make the table where it isn't there, and give it the columns that it had not in the past; in a transaction."""
-    for statement in (_SCHEMA, *_INDICES):
+    db.execute(_SCHEMA)
+    there = {row[1] for row in db.execute("PRAGMA table_info(decisions)")}
+    for name, kind in _LATER_COLUMNS.items():
+        if name not in there:
+            db.execute(f"ALTER TABLE decisions ADD COLUMN {name} {kind}")
+    for statement in _INDICES:
         db.execute(statement)
-    if "considered" not in [row[1] for row in db.execute("PRAGMA table_info(decisions)")]:
-        db.execute("ALTER TABLE decisions ADD COLUMN considered TEXT NOT NULL DEFAULT '[]'")
 
 
-def write(db: sqlite3.Connection, record: DecisionRecord) -> None:
-    """Store a decision, inside a transaction that is under way; `prepare` comes once before."""
+def write(db: sqlite3.Connection, record: DecisionRecord, about: int | None = None) -> None:
+    """Store a decision, inside a transaction that is under way; `prepare` comes once before.
+
+    ``about`` is the number of the event (`StoredEvent.number`); None where it has none.
+    """
     plain = msgspec.structs.astuple(record)[: -len(_JSON)]
     as_json = (msgspec.json.encode(getattr(record, name)).decode() for name in _JSON)
-    db.execute(_INSERT, (*plain, *as_json))
+    db.execute(_INSERT, (*plain, *as_json, about))
 
 
 def read(
@@ -149,9 +163,14 @@ def read(
     for column, wanted in (("alert", list(alerts or ())), ("event", list(events or ()))):
         for start in range(0, len(wanted), MAX_PARAMETERS):
             part = wanted[start : start + MAX_PARAMETERS]
-            marks = ", ".join("?" * len(part))
-            for row in journal.rows(f"{select} WHERE {column} IN ({marks})", *part):
-                found[row[0]] = _record(journal, row)
+            asked = f"{select} WHERE {column} IN ({', '.join('?' * len(part))})"
+            if "about" not in there:
+                rows = journal.rows(asked, *part)
+            else:
+                rows = journal.rows(f"{asked} AND about IS NULL", *part)
+                numbers = ", ".join(map(str, events_table.numbers_linked(journal, part)))
+                rows += journal.rows(f"{asked} AND about IN ({numbers})", *part)
+            found |= {row[0]: _record(journal, row) for row in rows}
     return [found[number] for number in sorted(found)]
 
 
@@ -196,25 +215,33 @@ def decided_between(journal: AnyReader, begin: float, end: float) -> list[Decisi
     return [_record(journal, row) for row in journal.rows(f"{select} ORDER BY number", low, begin, end)]
 
 
-def first_and_last(journal: JournalReader, event: str) -> tuple[float, DecisionRecord] | None:
+def first_and_last(journal: JournalReader, stored: StoredEvent) -> tuple[float, DecisionRecord] | None:
     """Return when an event was decided about first, and its last decision without what led to it; None for none.
 
-    Raises JournalError. Two look-ups in the index, however many packets the event has.
+    Raises JournalError. Some look-ups in the index, however many packets the event has.
     """
-    if not journal.has_table("decisions"):
+    there = [row[1] for row in journal.rows("PRAGMA table_info(decisions)")]
+    if not there:
         return None
+
+    def one(columns: str, asked: str = "", order: str = "") -> list[Any]:
+        """Return the first row, or the last one with ``DESC``: those of an earlier version come first."""
+        ways = [("about IS NULL", ()), ("about = ?", (stored.number,))] if "about" in there else [("TRUE", ())]
+        for way, number in reversed(ways) if order else ways:
+            select = f"SELECT {columns} FROM decisions WHERE event = ? AND {way} {asked}"
+            if rows := journal.rows(f"{select} ORDER BY number {order} LIMIT 1", stored.name, *number):
+                return rows
+        return []
+
     columns = ", ".join(_BRIEF)
-    first = journal.rows("SELECT decided FROM decisions WHERE event = ? ORDER BY number LIMIT 1", event)
-    select = f"SELECT {columns} FROM decisions WHERE event = ?"
-    rows = journal.rows(f"{select} ORDER BY number DESC LIMIT 1", event)
+    rows = one(columns, "AND outcome != 'nothing'", "DESC") or one(columns, "", "DESC")
     if not rows:
         return None
-    asked = journal.rows(f"{select} AND outcome != 'nothing' ORDER BY number DESC LIMIT 1", event)
-    named = dict(zip(_BRIEF, (asked or rows)[0], strict=True))
     try:
-        return first[0][0], msgspec.convert(named, prepared(DecisionRecord), strict=False)
+        last = msgspec.convert(dict(zip(_BRIEF, rows[0], strict=True)), prepared(DecisionRecord), strict=False)
     except msgspec.ValidationError as error:
-        raise JournalError(f"{journal.path}: the decision about {event} cannot be read: {error}") from None
+        raise JournalError(f"{journal.path}: the decision about {stored.name} cannot be read: {error}") from None
+    return one("decided")[0][0], last
 
 
 def _record(journal: AnyReader, row: tuple[Any, ...]) -> DecisionRecord:
